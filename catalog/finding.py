@@ -1,0 +1,41 @@
+"""A finding: one thing that is wrong, or doubtful, with a configuration or a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Severity(StrEnum):
+    """How much a finding weighs: an error stops synthesis, a warning is shown."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One mistake or doubt, complete enough to be acted on without reading any code.
+
+    `rule` is the stable name by which it can be acknowledged, `path` where the value stands in the
+    configuration (`pools.gpu.instance_type`), `value` what stands there as the user wrote it, `message`
+    what is wrong and what is allowed, `hint` the next step. Messages are lower case without a final
+    period.
+    """
+
+    rule: str
+    severity: Severity
+    path: str
+    value: str
+    message: str
+    hint: str = ""
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it stops synthesis."""
+        return self.severity is Severity.ERROR
+
+    def __str__(self) -> str:
+        """Render as one line: severity, place, rule, message, next step."""
+        hint = f"; {self.hint}" if self.hint else ""
+        return f"{self.severity}: {self.path or 'configuration'}: {self.message}{hint} [{self.rule}]"

@@ -1,0 +1,78 @@
+"""A node pool, and the union of ways to get its capacity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+InterfaceType = Literal["efa", "efa-only"]
+
+
+@dataclass(frozen=True, slots=True)
+class OnDemand:
+    """Capacity that EC2 has at the moment, at the list price."""
+
+    source: ClassVar[str] = "on-demand"
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """Spare capacity at a lower price, which EC2 may take back with two minutes' notice."""
+
+    source: ClassVar[str] = "spot"
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """A targeted On-Demand Capacity Reservation (`cr-...`): only requests that name it may use it."""
+
+    source: ClassVar[str] = "reservation"
+    reservation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReservationGroup:
+    """A resource group of capacity reservations, by ARN: EC2 picks one that has room."""
+
+    source: ClassVar[str] = "reservation-group"
+    resource_group_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class CapacityBlock:
+    """An EC2 Capacity Block for ML (`cr-...`): paid ahead for a window of time, in one zone."""
+
+    source: ClassVar[str] = "capacity-block"
+    reservation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingPlan:
+    """A SageMaker flexible training plan, by ARN: reserved capacity that only SageMaker can use."""
+
+    source: ClassVar[str] = "training-plan"
+    training_plan_arn: str
+
+
+Capacity = OnDemand | Spot | Reservation | ReservationGroup | CapacityBlock | TrainingPlan
+"""Where nodes come from. Never a bare id: a block and a reservation look alike and are asked for differently."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Nodes of one instance type in one zone, from one capacity source: written once, used by any cluster.
+
+    One zone, because EFA traffic does not leave an Availability Zone and collectives suffer from the
+    distance. `volume_gib` is the size of the data volume of a node (GiB); `threads_per_core` is 1 where
+    hyper-threads are to be off, and None for the instance type's own default; `interface_type` overrides
+    how EFA interfaces are attached, None leaving it to the catalog and the cluster.
+    """
+
+    name: str
+    instance_type: str
+    nodes: int
+    availability_zone: str
+    capacity: Capacity
+    volume_gib: int = 500
+    threads_per_core: int | None = None
+    interface_type: InterfaceType | None = None

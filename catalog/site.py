@@ -1,0 +1,66 @@
+"""A site: what is known only after a cluster stands, and the one way it travels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """A shared file system as nodes see it: `path` on the node, `kind` lustre or openzfs, its `file_system_id`."""
+
+    path: str
+    kind: str
+    file_system_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Where runs go: the only carrier of deploy-time values.
+
+    Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands
+    that talk to a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a
+    stack fills it. `cluster` is the section name of the configuration (`hyperpod`), `cluster_name` the
+    service's own name, `cluster_id` the id in its ARN, `partitions` maps a pool to its Slurm partition,
+    `images` a workload to its image URI, `roles` a purpose to a role's ARN and `secrets` a purpose to the
+    name of a secret (never its value).
+    """
+
+    deployment: str
+    cluster: str
+    region: str
+    cluster_name: str
+    cluster_id: str = ""
+    data_bucket: str = ""
+    mounts: tuple[Mount, ...] = ()
+    partitions: Mapping[str, str] = field(default_factory=dict)
+    instance_groups: Mapping[str, str] = field(default_factory=dict)
+    session_document: str = ""
+    images: Mapping[str, str] = field(default_factory=dict)
+    roles: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+
+    @staticmethod
+    def parameter_name(deployment: str, cluster: str) -> str:
+        """Return the SSM parameter that holds the site of a deployment's cluster."""
+        return f"/trainforge/{deployment}/{cluster}/site"
+
+    def to_json(self) -> str:
+        """Return the JSON that the SSM parameter holds."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Site:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: the text is not JSON, or not a site of this version.
+        """
+        try:
+            data = json.loads(text)
+            mounts = tuple(Mount(**mount) for mount in data.pop("mounts", ()))
+            return cls(**data, mounts=mounts)
+        except (TypeError, AttributeError, json.JSONDecodeError) as error:
+            raise ValueError(f"not a trainforge site: {error}; deploy the cluster stack again") from error

@@ -1,0 +1,69 @@
+"""The whole configuration of one deployment."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from catalog.pool import Pool
+from settings.hyperpod import HyperPodSettings
+from settings.model import Model
+from settings.network import NetworkSettings
+from settings.pools import PoolSettings
+from settings.storage import StorageSettings
+
+Retention = Literal["ephemeral", "durable"]
+
+
+class NotificationSettings(Model):
+    """Who hears of cluster state changes and node health events."""
+
+    emails: list[str] = []
+    """Addresses that are subscribed to the deployment's topic; each confirms by mail."""
+
+
+class Acknowledgement(Model):
+    """A warning, or a rule known to be too strict, accepted by name with a reason."""
+
+    rule: str
+    """Name of the rule, as printed in square brackets after a finding."""
+    path: str = "*"
+    """Where it is accepted, a shell pattern over paths such as `pools.gpu.*`."""
+    reason: str = Field(min_length=10)
+    """Why it is right to go on."""
+
+
+class Settings(Model):
+    """One deployment: what a person chooses. A section that is absent makes no stack."""
+
+    name: str
+    """Name of the deployment: prefix of its stacks. Lower case letters, digits and dashes, 20 at most."""
+    region: str
+    """AWS region, such as us-west-2."""
+    availability_zones: list[str] = Field(min_length=1, max_length=6)
+    """Zones to use, given here so that synthesis looks nothing up. The first is the default zone."""
+    retention: Retention = "ephemeral"
+    """ephemeral: everything goes with the stacks; durable: data outlives them and is backed up."""
+    tags: dict[str, str] = {}
+    """Tags on every resource, beside `trainforge:deployment`."""
+    pools: dict[str, PoolSettings] = {}
+    """Node pools by name."""
+    network: NetworkSettings = NetworkSettings()
+    """The network."""
+    storage: StorageSettings = StorageSettings()
+    """Storage."""
+    notifications: NotificationSettings = NotificationSettings()
+    """Who is told of events."""
+    hyperpod: HyperPodSettings | None = None
+    """A SageMaker HyperPod cluster with Slurm."""
+    acknowledge: list[Acknowledgement] = []
+    """Findings that are accepted, with reasons."""
+
+    def pool(self, name: str) -> Pool:
+        """Return a pool by name as the noun that stacks pass on.
+
+        Raises:
+            KeyError: no pool has that name; the check `pool-unknown` reports it before.
+        """
+        return self.pools[name].noun(name, self.availability_zones[0])

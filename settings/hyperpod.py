@@ -1,0 +1,112 @@
+"""Settings of SageMaker HyperPod orchestrated by Slurm."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from settings.model import Model
+
+
+class ControllerSettings(Model):
+    """The node that runs slurmctld."""
+
+    instance_type: str = DEFAULT_CONTROLLER_TYPE
+    """EC2 instance type of the controller."""
+    volume_gib: int = Field(default=500, ge=1, le=16384)
+    """Size of its data volume in GiB."""
+
+
+class LoginSettings(Model):
+    """The nodes that people log in to."""
+
+    instance_type: str = DEFAULT_LOGIN_TYPE
+    """EC2 instance type of the login nodes."""
+    nodes: int = Field(default=1, ge=1, le=100)
+    """Number of login nodes."""
+    volume_gib: int = Field(default=500, ge=1, le=16384)
+    """Size of each login node's data volume in GiB."""
+
+
+class UserSettings(Model):
+    """A person on every node, with the same id everywhere."""
+
+    name: str
+    """Login name: lower case letters, digits, `_` and `-`, beginning with a letter or `_`."""
+    uid: int = Field(ge=2000, le=60000)
+    """User and group id, equal on all nodes; below 2000 the image's own accounts live."""
+    ssh_public_key: str | None = None
+    """OpenSSH public key for logging in between nodes."""
+    sudo: bool = False
+    """Whether the person may become root."""
+
+
+class ContainerSettings(Model):
+    """Containers in Slurm jobs by enroot and pyxis."""
+
+    cache_path: str = "/fsx/enroot"
+    """Shared folder where imported images are kept."""
+    runtime_path: str = "/opt/dlami/nvme/enroot"
+    """Local folder where running containers are unpacked; the root volume's is used where it is absent."""
+
+
+class ExtensionSettings(Model):
+    """What the HyperPod API does not configure; done by a small script after a node's initialisation."""
+
+    users: list[UserSettings] = []
+    """People on every node."""
+    containers: ContainerSettings | None = None
+    """Settings of enroot and pyxis; absent: as the image has them."""
+    packages: list[str] = []
+    """Extra Ubuntu packages on every node."""
+
+
+class LifecycleScripts(Model):
+    """A folder of lifecycle scripts of your own, in place of the extension."""
+
+    directory: str
+    """Path of the folder, relative to the configuration file."""
+    entry: str = "on_create.sh"
+    """Script in it that every node runs at creation."""
+
+
+class AccountingDatabase(Model):
+    """An external MySQL-compatible database for Slurm accounting; absent: one on the controller."""
+
+    endpoint: str
+    """Host name of the database."""
+    port: int = Field(default=3306, ge=1, le=65535)
+    """Port of the database."""
+    name: str | None = None
+    """Schema that holds the data; by default HyperPod derives one from the cluster's id."""
+    secret_arn: str
+    """ARN of the Secrets Manager secret with its user name and password."""
+
+
+class HyperPodSettings(Model):
+    """A HyperPod cluster with the Slurm orchestrator, configured through the API."""
+
+    pools: list[str] = Field(min_length=1)
+    """Names of the pools whose nodes are its workers; each becomes an instance group."""
+    partitions: dict[str, str] = {}
+    """Slurm partition of a pool; by default the pool's own name."""
+    controller: ControllerSettings = ControllerSettings()
+    """The controller node."""
+    login: LoginSettings | None = LoginSettings()
+    """The login nodes; null: none, people log in to the controller."""
+    node_recovery: Literal["automatic", "none"] = "automatic"
+    """Whether HyperPod reboots or replaces faulty nodes by itself."""
+    continuous_provisioning: bool = True
+    """Start with the nodes that there are and go on trying for the rest."""
+    deep_health_checks: bool = True
+    """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
+    slurm_config_strategy: Literal["managed", "overwrite", "merge"] = "managed"
+    """Who owns slurm.conf's partitions: HyperPod alone, HyperPod over manual edits, or both merged."""
+    accounting: AccountingDatabase | None = None
+    """External accounting database; absent: one on the controller."""
+    extension: ExtensionSettings | None = None
+    """Extra configuration of nodes; absent: no script runs."""
+    lifecycle_scripts: LifecycleScripts | None = None
+    """Lifecycle scripts of your own."""

@@ -1,0 +1,45 @@
+"""Settings of the network: address ranges, ways out, or an existing VPC."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Literal
+
+from pydantic import Field
+
+from settings.model import Model
+
+FlowLogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
+"""Retention that CloudWatch Logs accepts, in days (botocore: logs PutRetentionPolicy)."""
+
+
+class ExistingNetwork(Model):
+    """A VPC that stands already, described by ids so that synthesis looks nothing up."""
+
+    vpc_id: str
+    """Id of the VPC, `vpc-...`."""
+    private_subnets: dict[str, str] = Field(min_length=1, max_length=6)
+    """The private subnet (`subnet-...`) of each zone."""
+    private_route_table_ids: list[str] = []
+    """Route tables (`rtb-...`) of those subnets: a new multi-zone OpenZFS file system needs them."""
+    efa_security_group_id: str | None = None
+    """A security group that allows itself all traffic in both directions; by default one is made."""
+    file_system_security_group_id: str | None = None
+    """A security group for file systems; by default one is made."""
+
+
+class NetworkSettings(Model):
+    """The VPC: a primary range for the public side and control, secondary ranges for private subnets."""
+
+    primary_cidr: IPv4Network = IPv4Network("10.0.0.0/16")
+    """Primary address range: public subnets and what controls the cluster."""
+    secondary_cidrs: list[IPv4Network] = Field(default=[], max_length=4)
+    """Ranges of the private subnets, each shared by two zones; by default 10.1.0.0/16, 10.2.0.0/16, ..."""
+    nat: Literal["single", "per-zone"] = "single"
+    """One NAT gateway for all zones (cheaper), or one a zone (a zone's failure stays its own)."""
+    closed: bool = False
+    """No way to the internet at all: no NAT, no public subnets; interface endpoints instead."""
+    flow_log_days: FlowLogDays = 30
+    """How long flow logs are kept, in days."""
+    existing: ExistingNetwork | None = None
+    """Use this VPC instead of making one."""
