@@ -1,0 +1,228 @@
+"""Facts about EC2 instance types: what EC2 says of them, what vendors say, and where each fact is from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
+
+DEFAULT_CONTROLLER_TYPE = "m6i.2xlarge"
+"""Instance type of a controller when none is given: 8 vCPUs and 32 GiB carry slurmctld and its database."""
+DEFAULT_LOGIN_TYPE = "m6i.xlarge"
+"""Instance type of a login node when none is given: people edit, submit and copy there, nothing more."""
+
+Architecture = Literal["x86_64", "arm64"]
+RdmaOperation = Literal["read", "write"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accelerator:
+    """The accelerators of one instance type: `count` alike devices of `memory_mib` each.
+
+    `cores` is the number of Neuron cores of a device; None for GPUs, whose cores nobody schedules.
+    """
+
+    kind: Literal["gpu", "neuron"]
+    name: str
+    manufacturer: str
+    count: int
+    memory_mib: int
+    cores: int | None = None
+
+    @property
+    def memory_gib(self) -> float:
+        """Memory of one device in GiB."""
+        return self.memory_mib / 1024
+
+    @property
+    def total_memory_gib(self) -> float:
+        """Memory of all devices in GiB."""
+        return self.count * self.memory_gib
+
+    @property
+    def total_cores(self) -> int | None:
+        """Neuron cores of all devices; None for GPUs."""
+        return None if self.cores is None else self.count * self.cores
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkCard:
+    """One network card: how many interfaces it takes, and whether an EFA (with or without IP) may be one.
+
+    `bandwidth_gbps` is the baseline that EC2 states for the card, in Gbit/s. It is no addend: on several
+    types EC2 states the instance's total on every card. None where EC2 is silent.
+    """
+
+    index: int
+    max_interfaces: int
+    efa: bool
+    efa_only: bool
+    bandwidth_gbps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceStore:
+    """Local NVMe disks: `count` of `size_gb` each (decimal gigabytes, as EC2 states them)."""
+
+    count: int
+    size_gb: int
+
+    @property
+    def total_gb(self) -> int:
+        """Size of all disks together, in decimal gigabytes."""
+        return self.count * self.size_gb
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceFacts:
+    """What is known of one EC2 instance type.
+
+    None means that no source says it, never zero. `threads_per_core` is EC2's default, and
+    `valid_threads_per_core` what a CPU option may choose (empty where EC2 names none). `rdma` holds the EFA
+    operations that need no CPU of the peer. `peak_tflops` is the vendor's dense peak of one accelerator by
+    data type, in 10^12 operations a second. `sockets` is the number of CPU sockets that the operating
+    system sees. `topology_layers` is the depth of EC2's network topology labels. `deep_health_checks` are
+    the names of HyperPod's checks that run on this type. `sources` names where a fact is from for all that
+    EC2's DescribeInstanceTypes does not say, by field.
+    """
+
+    name: str
+    architecture: Architecture
+    vcpus: int
+    cores: int
+    threads_per_core: int
+    memory_mib: int
+    network_cards: tuple[NetworkCard, ...]
+    efa_interfaces: int
+    network_performance: str
+    usage_classes: tuple[str, ...]
+    hyperpod: bool
+    valid_threads_per_core: tuple[int, ...] = ()
+    bare_metal: bool = False
+    accelerator: Accelerator | None = None
+    instance_store: InstanceStore | None = None
+    rdma: tuple[RdmaOperation, ...] | None = None
+    peak_tflops: Mapping[str, float] = field(default_factory=dict)
+    sockets: int | None = None
+    nvlinks_per_gpu: int | None = None
+    topology_layers: int | None = None
+    deep_health_checks: tuple[str, ...] = ()
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def family(self) -> str:
+        """The part before the dot: `p5` of a type of that family."""
+        return self.name.partition(".")[0]
+
+    @property
+    def size(self) -> str:
+        """The part after the dot."""
+        return self.name.partition(".")[2]
+
+    @property
+    def memory_gib(self) -> float:
+        """Memory of the machine in GiB."""
+        return self.memory_mib / 1024
+
+    @property
+    def is_accelerated(self) -> bool:
+        """Whether it has GPUs or Neuron devices."""
+        return self.accelerator is not None
+
+    @property
+    def has_gpus(self) -> bool:
+        """Whether its accelerators are GPUs."""
+        return self.accelerator is not None and self.accelerator.kind == "gpu"
+
+    @property
+    def has_neuron(self) -> bool:
+        """Whether its accelerators are Neuron devices (Trainium, Inferentia)."""
+        return self.accelerator is not None and self.accelerator.kind == "neuron"
+
+    @property
+    def accelerators(self) -> int:
+        """Number of accelerators; 0 without any."""
+        return 0 if self.accelerator is None else self.accelerator.count
+
+    @property
+    def supports_efa(self) -> bool:
+        """Whether at least one EFA can be attached."""
+        return self.efa_interfaces > 0
+
+
+class UnknownInstanceTypeError(ValueError):
+    """An instance type that the catalog does not have; the message names the nearest ones and the next step."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nearest = nearest(name, 1)
+        super().__init__(_unknown(name, self.nearest))
+
+
+def _unknown(name: str, near: tuple[str, ...]) -> str:
+    """Word the message of UnknownInstanceTypeError."""
+    if name.startswith("ml.") and name.removeprefix("ml.") in INSTANCES:
+        return (
+            f"instance type '{name}' is SageMaker's name; write '{name.removeprefix('ml.')}', "
+            "the prefix 'ml.' is added where SageMaker wants it"
+        )
+    guess = f" (did you mean '{near[0]}'?)" if near else ""
+    return (
+        f"instance type '{name}' is not in the catalog{guess}; "
+        "'trainforge catalog refresh' reads new types from EC2"
+    )
+
+
+class _Instances(Mapping[str, InstanceFacts]):
+    """All instance types by name; the data file is read at the first look."""
+
+    def __getitem__(self, name: str) -> InstanceFacts:
+        return _load()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_load())
+
+    def __len__(self) -> int:
+        return len(_load())
+
+
+INSTANCES: Mapping[str, InstanceFacts] = _Instances()
+"""Every instance type of the catalog by name, sorted; read from data/ once, at the first look."""
+
+
+@cache
+def _load() -> Mapping[str, InstanceFacts]:
+    """Read the data files."""
+    from catalog.records import load  # noqa: PLC0415 - records imports the dataclasses above
+
+    return load()
+
+
+def instance_types() -> tuple[str, ...]:
+    """Return the names of all instance types of the catalog, sorted."""
+    return tuple(INSTANCES)
+
+
+def instance(name: str) -> InstanceFacts:
+    """Return the facts of an instance type by its EC2 name.
+
+    Raises:
+        UnknownInstanceTypeError: the catalog has no such type, or the name carries SageMaker's `ml.`.
+    """
+    try:
+        return INSTANCES[name]
+    except KeyError:
+        raise UnknownInstanceTypeError(name) from None
+
+
+def nearest(name: str, n: int = 3) -> tuple[str, ...]:
+    """Return up to `n` known names that look most like `name`, best first; empty where nothing does."""
+    bare = name.strip().lower().removeprefix("ml.")
+    # Same family first: in 'p5.47xlarge' the size is the slip, though 'm5.4xlarge' has as many equal letters.
+    family = bare.partition(".")[0]
+    kin = [known for known in INSTANCES if known.partition(".")[0] == family]
+    found = difflib.get_close_matches(bare, kin, n, cutoff=0.6)
+    found += [near for near in difflib.get_close_matches(bare, list(INSTANCES), n, 0.6) if near not in found]
+    return tuple(found[:n])
