@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic_core import PydanticCustomError
 
 
 class Model(BaseModel):
-    """Base of all settings: immutable once read, and a misspelt key is a mistake, not a silent default."""
+    """Base of all settings: immutable once read, and a misspelt key is a mistake, not a silent default.
 
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True, use_attribute_docstrings=True)
+    Strict, because YAML has types of its own: `nodes: yes` is a mistake and not one node.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, str_strip_whitespace=True, use_attribute_docstrings=True
+    )
+
+
+def _refuse_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("int_type", "Input should be a valid integer")
+    return value
+
+
+NotBool = BeforeValidator(_refuse_bool)
+"""For literal numbers: Python holds True for equal to 1, and YAML writes it `yes`."""

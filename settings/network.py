@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
-from settings.model import Model
+from settings.model import Model, NotBool
 
-FlowLogDays = Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653]
+FlowLogDays = Annotated[
+    Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], NotBool
+]
 """Retention that CloudWatch Logs accepts, in days (botocore: logs PutRetentionPolicy)."""
+
+Cidr = Annotated[IPv4Network, Field(strict=False)]
+"""An IPv4 address range, written as text in the configuration."""
 
 
 class ExistingNetwork(Model):
@@ -31,9 +36,9 @@ class ExistingNetwork(Model):
 class NetworkSettings(Model):
     """The VPC: a primary range for the public side and control, secondary ranges for private subnets."""
 
-    primary_cidr: IPv4Network = IPv4Network("10.0.0.0/16")
+    primary_cidr: Cidr = IPv4Network("10.0.0.0/16")
     """Primary address range: public subnets and what controls the cluster."""
-    secondary_cidrs: list[IPv4Network] = Field(default=[], max_length=4)
+    secondary_cidrs: list[Cidr] = Field(default=[], max_length=4)
     """Ranges of the private subnets, each shared by two zones; by default 10.1.0.0/16, 10.2.0.0/16, ..."""
     nat: Literal["single", "per-zone"] = "single"
     """One NAT gateway for all zones (cheaper), or one a zone (a zone's failure stays its own)."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from catalog import pool as nouns
-from settings.model import Model
+from settings.model import Model, NotBool
 
 
 class OnDemand(Model):
@@ -73,7 +73,7 @@ class PoolSettings(Model):
     """Where the nodes come from."""
     volume_gib: int = Field(default=500, ge=1, le=16384)
     """Size of each node's data volume in GiB."""
-    threads_per_core: Literal[1, 2] | None = None
+    threads_per_core: Annotated[Literal[1, 2], NotBool] | None = None
     """1 switches hyper-threads off; by default as the instance type has it."""
     interface_type: Literal["efa", "efa-only"] | None = None
     """How EFA interfaces are attached; by default as the cluster and the catalog say."""

@@ -1,0 +1,60 @@
+"""Acknowledgements: findings that a configuration accepts by name, with a reason."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+from catalog.finding import Finding, Severity
+from settings.checks import RULES
+from settings.deployment import Acknowledgement
+from settings.values import listed, shown
+
+
+def accepted(
+    findings: Iterable[Finding], acknowledgements: Sequence[Acknowledgement], *, complete: bool = True
+) -> list[Finding]:
+    """Return the findings that are not acknowledged, and what is wrong with the acknowledgements.
+
+    Only warnings, and errors of rules known to be too strict, can be acknowledged. `complete` is False
+    where parts of the configuration could not be checked: an acknowledgement may match there, so that
+    nothing is said about unused ones.
+    """
+    left = list(findings)
+    faults: list[Finding] = []
+    for index, acknowledgement in enumerate(acknowledgements):
+        path = f"acknowledge.{index}.rule"
+        rule = RULES.get(acknowledgement.rule)
+        if rule is None:
+            faults.append(_unknown(acknowledgement.rule, path))
+        elif not rule.acknowledgeable:
+            message = f"the rule '{rule.name}' cannot be acknowledged: what it finds does not work"
+            faults.append(
+                _fault("acknowledgement-refused", Severity.ERROR, path, rule.name, message, rule.reason)
+            )
+        else:
+            matching = [finding for finding in left if _matches(acknowledgement, finding)]
+            left = [finding for finding in left if finding not in matching]
+            if not matching and complete:
+                message = f"no finding of '{rule.name}' stands at '{shown(acknowledgement.path)}'"
+                faults.append(
+                    _fault("acknowledgement-unused", Severity.WARNING, path, rule.name, message, "remove it")
+                )
+    return left + faults
+
+
+def _matches(acknowledgement: Acknowledgement, finding: Finding) -> bool:
+    return finding.rule == acknowledgement.rule and fnmatchcase(finding.path, acknowledgement.path)
+
+
+def _unknown(name: str, path: str) -> Finding:
+    near = difflib.get_close_matches(name, RULES, n=3)
+    meant = f"; did you mean {listed(near)}?" if near else ""
+    message = f"there is no rule '{shown(name)}'{meant}"
+    hint = "'trainforge validate --rules' lists them"
+    return _fault("acknowledgement-unknown", Severity.ERROR, path, shown(name), message, hint)
+
+
+def _fault(rule: str, severity: Severity, path: str, value: str, message: str, hint: str) -> Finding:
+    return Finding(rule, severity, path, value, message, hint)

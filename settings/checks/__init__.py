@@ -1,0 +1,22 @@
+"""Every rule on settings, and the one function that runs them all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from catalog.finding import Finding
+from settings.checks.rule import RULES, Rule, Subject
+from settings.deployment import Settings
+
+__all__ = ["RULES", "Rule", "check"]
+
+
+def check(settings: Settings, folder: Path | None = None) -> list[Finding]:
+    """Return what every rule finds, acknowledged or not.
+
+    `folder` is where relative paths in the settings start from, that of the configuration file; without
+    it the rules that look at files are silent. `settings.acknowledgements.accepted` takes out what the
+    configuration acknowledges.
+    """
+    subject = Subject(settings, folder)
+    return [finding for rule in RULES.values() for finding in rule.findings(subject)]

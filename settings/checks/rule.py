@@ -1,0 +1,87 @@
+"""A rule: a small named function over settings, with its severity, its reason and what it leans on."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.finding import Finding, Severity
+from settings.deployment import Settings
+from settings.values import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What a rule found: where, which value, what is wrong with it and the next step."""
+
+    path: str
+    value: object
+    message: str
+    hint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What rules look at: the settings, and the folder that relative paths in them start from, if any."""
+
+    settings: Settings
+    folder: Path | None = None
+
+
+Examine = Callable[[Subject], Iterable[Problem]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A registered rule.
+
+    `acknowledgeable` says whether a configuration may accept its findings with a reason: always for a
+    warning, and for an error only where the rule is known to be too strict. `leans_on` are paths without
+    which the rule says nothing true (`{value}` stands for the finding's value). `reason` says why the
+    rule is there.
+    """
+
+    name: str
+    severity: Severity
+    acknowledgeable: bool
+    reason: str
+    leans_on: tuple[str, ...]
+    examine: Examine
+
+    def findings(self, subject: Subject) -> Iterator[Finding]:
+        """Yield what the rule finds."""
+        for problem in self.examine(subject):
+            yield Finding(
+                self.name, self.severity, problem.path, shown(problem.value), problem.message, problem.hint
+            )
+
+
+RULES: dict[str, Rule] = {}
+"""Every rule by name, in the order in which they are defined."""
+
+
+def error(
+    name: str, *, too_strict: bool = False, leans_on: tuple[str, ...] = ()
+) -> Callable[[Examine], Examine]:
+    """Register a function as a rule whose findings stop synthesis."""
+    return _registered(name, Severity.ERROR, too_strict, leans_on)
+
+
+def warning(name: str, *, leans_on: tuple[str, ...] = ()) -> Callable[[Examine], Examine]:
+    """Register a function as a rule whose findings are shown and can be acknowledged."""
+    return _registered(name, Severity.WARNING, True, leans_on)
+
+
+def _registered(
+    name: str, severity: Severity, acknowledgeable: bool, leans_on: tuple[str, ...]
+) -> Callable[[Examine], Examine]:
+    def register(examine: Examine) -> Examine:
+        reason = inspect.cleandoc(examine.__doc__ or "")
+        assert reason, f"rule {name} gives no reason"
+        assert name not in RULES, f"two rules are named {name}"
+        RULES[name] = Rule(name, severity, acknowledgeable, " ".join(reason.split()), leans_on, examine)
+        return examine
+
+    return register

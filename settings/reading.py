@@ -1,0 +1,84 @@
+"""Reading a configuration file: shape and rules together, every mistake at once, never a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from catalog.finding import Finding
+from settings.acknowledgements import accepted
+from settings.checks import RULES, check
+from settings.deployment import Settings
+from settings.document import Document, load
+from settings.report import LocatedFinding
+from settings.shape import Shape, shape
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A configuration file as it was understood.
+
+    `settings` is None where the file's shape is broken, so that nobody goes on with half a
+    configuration; it may be there beside findings of rules, of which errors forbid to go on. `findings`
+    are sorted by their place in the file and have no duplicates.
+    """
+
+    settings: Settings | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a configuration that one can go on with: warnings at most."""
+        return self.settings is not None and not any(finding.is_error for finding in self.findings)
+
+
+def read(path: str | Path) -> Reading:
+    """Read a configuration file. Never raises: whatever is wrong, with the file too, is a finding.
+
+    Mistakes of shape and of rules are found in one go: broken parts are left out, the rest is checked,
+    and what only follows from something left out is not reported.
+    """
+    document = load(path)
+    if document.data is None:
+        return Reading(None, _sorted(document.findings, document))
+    built = shape(document)
+    findings = [*document.findings, *built.findings]
+    if built.settings is not None:
+        folder = Path(path).parent
+        rules = _genuine(check(built.settings, folder), built)
+        findings += accepted(rules, built.settings.acknowledge, complete=not built.pruned)
+    whole = built.settings is not None and not document.findings and not built.pruned
+    return Reading(built.settings if whole else None, _sorted(findings, document))
+
+
+def _genuine(findings: Iterable[Finding], built: Shape) -> list[Finding]:
+    """Return the findings that stand on what the file says, not on what was left out of it."""
+    result = []
+    for finding in findings:
+        where = built.written(finding.path)
+        leans = (leaning.format(value=finding.value) for leaning in RULES[finding.rule].leans_on)
+        if not built.covers(where) and not any(built.touches(leaning) for leaning in leans):
+            result.append(
+                Finding(finding.rule, finding.severity, where, finding.value, finding.message, finding.hint)
+            )
+    return result
+
+
+def _sorted(findings: Iterable[Finding], document: Document) -> tuple[Finding, ...]:
+    placed = {LocatedFinding.of(finding, _line(finding.path, document)) for finding in findings}
+    order = sorted(
+        placed, key=lambda finding: (finding.line or 0, finding.path, finding.rule, finding.message)
+    )
+    return tuple(order)
+
+
+def _line(path: str, document: Document) -> int | None:
+    """Return the line of a path, or of the nearest part above it that the file has."""
+    parts = path.split(".") if path else []
+    while parts:
+        place = document.places.get(".".join(parts))
+        if place is not None:
+            return place.line
+        parts.pop()
+    return None

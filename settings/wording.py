@@ -1,0 +1,256 @@
+"""What pydantic found, in our words: rule, place, value as written, what is allowed, next step."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import ErrorDetails
+
+from catalog.finding import Finding, Severity
+from settings.deployment import Settings
+from settings.document import Place
+from settings.values import listed, shown
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """Where an error stands in the values, the model and the field that it is about.
+
+    `model` is the one that should hold the last key of `path`; `meant` the keys nearest to it.
+    """
+
+    path: tuple[str, ...]
+    model: type[BaseModel] | None
+    field: FieldInfo | None
+    meant: tuple[str, ...] = ()
+
+
+def located(loc: tuple[int | str, ...], data: Any) -> Located:
+    """Follow pydantic's location through models and values; the names of union members in it drop out."""
+    annotation: Any = Settings
+    value = data
+    path: list[str] = []
+    model: type[BaseModel] | None = None
+    field: FieldInfo | None = None
+    parts = list(loc)
+    while parts:
+        members = _members(annotation)
+        if len(members) > 1:
+            tag = parts.pop(0)
+            annotation = next((member for member in members if _has_tag(member, tag)), None)
+            if not parts:
+                break
+        elif members:
+            annotation = members[0]
+        part = parts.pop(0)
+        path.append(str(part))
+        model, field = None, None
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+            field = model.model_fields.get(str(part))
+            annotation = field.annotation if field else None
+        else:
+            arguments = get_args(annotation)
+            annotation = arguments[-1] if arguments else None
+        value = _child(value, part)
+    meant: tuple[str, ...] = ()
+    if model is not None and field is None and path:
+        meant = tuple(difflib.get_close_matches(path[-1], model.model_fields, n=3, cutoff=0.6))
+    return Located(tuple(path), model, field, meant)
+
+
+def worded(
+    detail: ErrorDetails, place: Located, path: tuple[str, ...], places: Mapping[str, Place]
+) -> Finding:
+    """Return the finding that says what one pydantic error means for the person who wrote the file."""
+    kind = detail["type"]
+    where = ".".join(path)
+    written = places.get(where)
+    given = detail["input"]
+    value = shown(written.text if written and written.text is not None else given)
+    context = detail.get("ctx", {})
+    match kind:
+        case "missing":
+            return _error("missing-key", where, "", f"the key '{path[-1]}' is required", _description(place))
+        case "extra_forbidden":
+            return _unknown_key(place, where, path[-1])
+        case "union_tag_not_found" | "union_tag_invalid":
+            return _source(place, where, given)
+        case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
+            return _error(
+                "out-of-range", where, value, f"{value} is not {_bounds(place)}", _description(place)
+            )
+        case "too_short" | "too_long" | "string_too_short" | "string_too_long":
+            return _error("out-of-range", where, value, _length(kind, context), _description(place))
+        case "literal_error" | "enum":
+            return _not_allowed(place, where, value)
+        case "ip_v4_network":
+            return _range(where, value)
+    expected = _EXPECTED.get(kind)
+    if expected is None:
+        return _error("bad-value", where, value, f"'{value}' cannot stand here", _description(place))
+    return _wrong_type(kind, expected, where, value, given, place)
+
+
+_EXPECTED = {
+    "string_type": "text",
+    "string_unicode": "text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing_size": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def _error(rule: str, path: str, value: str, message: str, hint: str = "") -> Finding:
+    return Finding(rule, Severity.ERROR, path, value, message, hint)
+
+
+def _unknown_key(place: Located, where: str, key: str) -> Finding:
+    known = sorted(place.model.model_fields) if place.model else []
+    meant = f"; did you mean {listed(place.meant)}?" if place.meant else ""
+    hint = f"keys here: {', '.join(known)}" if known else ""
+    return _error("unknown-key", where, shown(key), f"there is no key '{shown(key)}' here{meant}", hint)
+
+
+def _source(place: Located, where: str, given: Any) -> Finding:
+    members = _members(place.field.annotation) if place.field else []
+    allowed = [str(tag) for member in members for tag in _tags(member)]
+    source = given.get("source") if isinstance(given, dict) else None
+    hint = f"allowed: {listed(allowed)}"
+    if source is None:
+        return _error("capacity-source", where, "", "a capacity needs a 'source'", hint)
+    value = shown(source)
+    near = difflib.get_close_matches(value, allowed, n=1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    return _error(
+        "capacity-source", f"{where}.source", value, f"'{value}' is no source of capacity{meant}", hint
+    )
+
+
+def _not_allowed(place: Located, where: str, value: str) -> Finding:
+    allowed = _choices(place.field.annotation if place.field else None)
+    near = difflib.get_close_matches(value, [str(choice) for choice in allowed], n=1)
+    meant = f"; did you mean '{near[0]}'?" if near else ""
+    return _error(
+        "not-allowed", where, value, f"'{value}' is not allowed{meant}", f"allowed: {listed(allowed)}"
+    )
+
+
+def _range(where: str, value: str) -> Finding:
+    hint = "write it as '10.1.0.0/16'"
+    try:
+        hint = f"the range that holds it is '{IPv4Network(value, strict=False)}'"
+    except ValueError:
+        return _error("bad-cidr", where, value, f"'{value}' is not an IPv4 address range", hint)
+    return _error("bad-cidr", where, value, f"'{value}' is an address, not the beginning of a range", hint)
+
+
+def _wrong_type(kind: str, expected: str, where: str, value: str, given: Any, place: Located) -> Finding:
+    actual = _kind(given)
+    hint = _description(place)
+    if given is None:
+        message = f"expected {expected}, but nothing stands here"
+    else:
+        message = f"expected {expected}, not {actual}"
+    if kind == "string_type" and isinstance(given, bool | int | float):
+        hint = f"put it in quotes: '\"{value}\"'"
+    elif (kind.startswith("int") and isinstance(given, str) and given.strip().lstrip("+-").isdecimal()) or (
+        kind == "bool_type" and given in ("true", "false")
+    ):
+        hint = "remove the quotes"
+    elif kind == "list_type" and given is not None and not isinstance(given, dict | list):
+        hint = f"a list of one is written '[{value}]'"
+    return _error("wrong-type", where, value, message, hint)
+
+
+def _kind(value: Any) -> str:
+    match value:
+        case bool():
+            return "true or false"
+        case str():
+            return "text"
+        case int():
+            return "a whole number"
+        case float():
+            return (
+                "a number with a fraction" if value == value and abs(value) != float("inf") else "no number"
+            )
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    return "this"
+
+
+def _description(place: Located) -> str:
+    text = (place.field.description if place.field else None) or ""
+    return " ".join(text.split()).rstrip(".").replace("`", "'")
+
+
+def _bounds(place: Located) -> str:
+    low: Any = None
+    high: Any = None
+    for constraint in place.field.metadata if place.field else ():
+        low = getattr(constraint, "ge", low)
+        high = getattr(constraint, "le", high)
+    if low is not None and high is not None:
+        return f"between {low} and {high}"
+    return f"{low} or more" if low is not None else f"{high} or less"
+
+
+def _length(kind: str, context: Mapping[str, Any]) -> str:
+    unit = "characters" if kind.startswith("string") else "entries"
+    if kind.endswith("short"):
+        least = context.get("min_length")
+        return f"at least {least} {unit if least != 1 else unit.replace('entries', 'entry')} must stand here"
+    return f"at most {context.get('max_length')} {unit} may stand here"
+
+
+def _members(annotation: Any) -> list[Any]:
+    """Return the alternatives of an annotation but None, or the annotation itself."""
+    origin = get_origin(annotation)
+    if origin is Annotated:
+        return _members(get_args(annotation)[0])
+    if origin in (Union, UnionType):
+        return [inner for part in get_args(annotation) if part is not type(None) for inner in _members(part)]
+    return [annotation] if annotation is not None else []
+
+
+def _tags(member: Any) -> tuple[Any, ...]:
+    field = member.model_fields.get("source") if hasattr(member, "model_fields") else None
+    return get_args(field.annotation) if field else ()
+
+
+def _has_tag(member: Any, tag: int | str) -> bool:
+    return tag in _tags(member)
+
+
+def _choices(annotation: Any) -> list[Any]:
+    return [
+        choice
+        for member in _members(annotation)
+        if get_origin(member) is Literal
+        for choice in get_args(member)
+    ]
+
+
+def _child(value: Any, part: int | str) -> Any:
+    if isinstance(value, dict):
+        return value.get(part)
+    if isinstance(value, list) and isinstance(part, int) and part < len(value):
+        return value[part]
+    return None
