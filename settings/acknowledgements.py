@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from catalog.finding import Finding, Severity
-from settings.checks import RULES
+from settings.checks import RULES, Rule
 from settings.deployment import Acknowledgement
 from settings.values import listed, shown
 
@@ -28,19 +28,14 @@ def accepted(
         rule = RULES.get(acknowledgement.rule)
         if rule is None:
             faults.append(_unknown(acknowledgement.rule, path))
-        elif not rule.acknowledgeable:
-            message = f"the rule '{rule.name}' cannot be acknowledged: what it finds does not work"
-            faults.append(
-                _fault("acknowledgement-refused", Severity.ERROR, path, rule.name, message, rule.reason)
-            )
-        else:
-            matching = [finding for finding in left if _matches(acknowledgement, finding)]
-            left = [finding for finding in left if finding not in matching]
-            if not matching and complete:
-                message = f"no finding of '{rule.name}' stands at '{shown(acknowledgement.path)}'"
-                faults.append(
-                    _fault("acknowledgement-unused", Severity.WARNING, path, rule.name, message, "remove it")
-                )
+            continue
+        if not rule.acknowledgeable:
+            faults.append(_refused(rule, path))
+            continue
+        matching = [finding for finding in left if _matches(acknowledgement, finding)]
+        left = [finding for finding in left if finding not in matching]
+        if not matching and complete:
+            faults.append(_unused(acknowledgement, path))
     return left + faults
 
 
@@ -53,8 +48,16 @@ def _unknown(name: str, path: str) -> Finding:
     meant = f"; did you mean {listed(near)}?" if near else ""
     message = f"there is no rule '{shown(name)}'{meant}"
     hint = "'trainforge validate --rules' lists them"
-    return _fault("acknowledgement-unknown", Severity.ERROR, path, shown(name), message, hint)
+    return Finding("acknowledgement-unknown", Severity.ERROR, path, shown(name), message, hint)
 
 
-def _fault(rule: str, severity: Severity, path: str, value: str, message: str, hint: str) -> Finding:
-    return Finding(rule, severity, path, value, message, hint)
+def _refused(rule: Rule, path: str) -> Finding:
+    message = f"the rule '{rule.name}' cannot be acknowledged: what it finds does not work"
+    hint = rule.reason.rstrip(".")
+    return Finding("acknowledgement-refused", Severity.ERROR, path, rule.name, message, hint)
+
+
+def _unused(acknowledgement: Acknowledgement, path: str) -> Finding:
+    rule, where = acknowledgement.rule, shown(acknowledgement.path)
+    message = f"no finding of '{rule}' stands at '{where}'"
+    return Finding("acknowledgement-unused", Severity.WARNING, path, rule, message, "remove it")

@@ -10,16 +10,18 @@ from typing import Any
 import yaml
 
 from catalog.finding import Finding, Severity
+from settings.source import RejectedError, text_of
 from settings.values import shortened, shown
 
-MAX_BYTES = 1 << 20
-"""Largest configuration file that is read: a thousand pools fit in a fifth of it."""
 MAX_DEPTH = 20
 """Deepest nesting; the settings themselves need six levels."""
 MAX_VALUES = 50_000
 """Most values after aliases are expanded."""
 MAX_INTEGER = 1 << 63
 """Beyond it no setting and no AWS API goes, and Python refuses to print very long ones."""
+
+Keys = tuple[str, ...]
+"""A path by its parts, indices as text."""
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _STANDARD = "tag:yaml.org,2002:"
@@ -47,22 +49,14 @@ class Document:
     data: dict[str, Any] | None
     places: Mapping[str, Place] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
-    refused: frozenset[tuple[str, ...]] = frozenset()
-
-
-class _Rejected(Exception):
-    """The document cannot be used at all, for the reason in the finding."""
-
-    def __init__(self, finding: Finding) -> None:
-        super().__init__(finding.message)
-        self.finding = finding
+    refused: frozenset[Keys] = frozenset()
 
 
 def load(path: str | Path) -> Document:
     """Read a file into plain values. Never raises: what is wrong with it is among the findings."""
     try:
-        return parse(_text(path))
-    except _Rejected as rejected:
+        return parse(text_of(path))
+    except RejectedError as rejected:
         return Document(None, {}, (rejected.finding,))
 
 
@@ -72,94 +66,41 @@ def parse(text: str) -> Document:
         _bounded(text)
         root = yaml.compose(text, Loader=_LOADER)
         if root is None or _is_null(root):
-            raise _rejection(
-                "empty-file", "", "the file holds nothing", "begin with 'name', 'region' and zones"
-            )
+            hint = "begin with 'name', 'region' and 'availability_zones'"
+            raise RejectedError("empty-file", "the file holds nothing", hint)
         if not isinstance(root, yaml.MappingNode):
-            raise _rejection(
-                "not-a-mapping",
-                _described(root),
-                f"line {_line(root)}: a configuration is a mapping of keys to values",
-                "begin with a line such as 'name: demo'",
-            )
+            message = f"line {_line(root)}: a configuration is a mapping of keys to values"
+            hint = "begin with a line such as 'name: demo'"
+            raise RejectedError("not-a-mapping", message, hint, _described(root))
         walk = _Walk()
         data = walk.mapping(root, (), ())
         return Document(data, walk.places, tuple(walk.findings), frozenset(walk.refused))
-    except _Rejected as rejected:
+    except RejectedError as rejected:
         return Document(None, {}, (rejected.finding,))
     except yaml.YAMLError as error:
         return Document(None, {}, (_syntax(error, text),))
 
 
-def _error(rule: str, path: str, value: str, message: str, hint: str = "") -> Finding:
-    return Finding(rule, Severity.ERROR, path, value, message, hint)
-
-
-def _rejection(rule: str, value: str, message: str, hint: str = "") -> _Rejected:
-    return _Rejected(_error(rule, "", value, message, hint))
-
-
-def _text(path: str | Path) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except FileNotFoundError:
-        raise _rejection(
-            "file-missing", shown(str(path)), "there is no such file", "name another with '-c FILE'"
-        ) from None
-    except IsADirectoryError:
-        raise _rejection(
-            "file-unreadable", shown(str(path)), "this is a folder", "name a file in it"
-        ) from None
-    except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else str(error)) or type(error).__name__
-        raise _rejection(
-            "file-unreadable", shown(str(path)), f"the file cannot be read: {reason.lower()}"
-        ) from None
-    if len(content) > MAX_BYTES:
-        raise _rejection(
-            "file-too-large",
-            shown(str(path)),
-            f"the file is larger than {MAX_BYTES >> 10} KiB, more than any configuration needs",
-            "check that this is the right file",
-        )
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise _rejection(
-            "not-utf-8",
-            f"0x{content[error.start]:02x}",
-            f"line {line}: byte {error.start} is not UTF-8",
-            "save the file as UTF-8",
-        ) from None
-
-
 def _bounded(text: str) -> None:
     """Refuse what nests too deep or holds too much, before anything recursive sees it."""
-    depth = count = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    depth = 0
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
-        count += 1
-        line = event.start_mark.line + 1
+        line = event.start_mark.line + 1 if event.start_mark else 0
         if depth > MAX_DEPTH:
-            raise _rejection(
-                "too-deep", "", f"line {line}: values are nested more than {MAX_DEPTH} levels deep"
+            raise RejectedError(
+                "too-deep", f"line {line}: values are nested more than {MAX_DEPTH} levels deep"
             )
         if count > 2 * MAX_VALUES:
             raise _too_many(line)
 
 
-def _too_many(line: int) -> _Rejected:
-    return _rejection(
-        "too-many-values",
-        "",
-        f"line {line}: the file holds more than {MAX_VALUES} values once its aliases are expanded",
-        "write the values out, or fewer of them",
-    )
+def _too_many(line: int) -> RejectedError:
+    message = f"line {line}: the file holds more than {MAX_VALUES} values once its aliases are expanded"
+    return RejectedError("too-many-values", message, "write the values out, or fewer of them")
 
 
 def _syntax(error: yaml.YAMLError, text: str) -> Finding:
@@ -177,7 +118,7 @@ def _syntax(error: yaml.YAMLError, text: str) -> Finding:
         message = f"{context}: {problem}" if context else str(problem)
         hint = "quote values that contain ': ', '#', '*', '&', '{' or '['; indent with spaces"
     message = f"line {line}, column {column}: not YAML: {message}"
-    return _error("not-yaml", "", "", message, hint)
+    return Finding("not-yaml", Severity.ERROR, "", "", message, hint)
 
 
 def _line(node: yaml.Node) -> int:
@@ -200,11 +141,11 @@ class _Walk:
     def __init__(self) -> None:
         self.places: dict[str, Place] = {}
         self.findings: list[Finding] = []
-        self.refused: set[tuple[str, ...]] = set()
+        self.refused: set[Keys] = set()
         self._count = 0
         self._scalars = yaml.SafeLoader("")
 
-    def value(self, node: yaml.Node, path: tuple[str, ...], above: tuple[int, ...]) -> Any:
+    def value(self, node: yaml.Node, path: Keys, above: tuple[int, ...]) -> Any:
         self._bounded(node, above)
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path)
@@ -218,9 +159,7 @@ class _Walk:
         inner = (*above, id(node))
         return [self.value(item, (*path, str(index)), inner) for index, item in enumerate(node.value)]
 
-    def mapping(
-        self, node: yaml.MappingNode, path: tuple[str, ...], above: tuple[int, ...]
-    ) -> dict[str, Any]:
+    def mapping(self, node: yaml.MappingNode, path: Keys, above: tuple[int, ...]) -> dict[str, Any]:
         inner = (*above, id(node))
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
@@ -252,9 +191,9 @@ class _Walk:
         if self._count > MAX_VALUES:
             raise _too_many(_line(node))
         if id(node) in above:
-            raise _rejection("alias-loop", "", f"line {_line(node)}: an alias stands inside its own anchor")
+            raise RejectedError("alias-loop", f"line {_line(node)}: an alias stands inside its own anchor")
 
-    def _merged(self, node: yaml.Node, path: tuple[str, ...], above: tuple[int, ...]) -> dict[str, Any]:
+    def _merged(self, node: yaml.Node, path: Keys, above: tuple[int, ...]) -> dict[str, Any]:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         result: dict[str, Any] = {}
         for source in sources:
@@ -266,7 +205,7 @@ class _Walk:
             result = {**self.mapping(source, path, above), **result}
         return result
 
-    def _scalar(self, node: yaml.ScalarNode, path: tuple[str, ...]) -> Any:
+    def _scalar(self, node: yaml.ScalarNode, path: Keys) -> Any:
         self._note(path, Place(_line(node), str(node.value)))
         if node.tag == _TIMESTAMP:
             # No setting is a date; a tag's value that looks like one is text, as it would be in JSON.
@@ -288,24 +227,16 @@ class _Walk:
             return None
         return value
 
-    def _tag_refused(self, node: yaml.Node, path: tuple[str, ...]) -> None:
+    def _tag_refused(self, node: yaml.Node, path: Keys) -> None:
         self.refused.add(path)
         tag = shortened(str(node.tag).replace(_STANDARD, "!!"))
-        self._report(
-            "tag-refused",
-            path,
-            shown(tag),
-            _line(node),
-            f"the tag '{shown(tag)}' is not allowed",
-            "remove it",
-        )
+        message = f"the tag '{shown(tag)}' is not allowed"
+        self._report("tag-refused", path, shown(tag), _line(node), message, "remove it")
 
-    def _note(self, path: tuple[str, ...], place: Place) -> None:
+    def _note(self, path: Keys, place: Place) -> None:
         self.places[".".join(path)] = place
 
-    def _report(
-        self, rule: str, path: tuple[str, ...], value: str, line: int, message: str, hint: str = ""
-    ) -> None:
+    def _report(self, rule: str, path: Keys, value: str, line: int, message: str, hint: str = "") -> None:
         where = ".".join(path)
         self.places.setdefault(where, Place(line))
-        self.findings.append(_error(rule, where, value, message, hint))
+        self.findings.append(Finding(rule, Severity.ERROR, where, value, message, hint))

@@ -67,10 +67,11 @@ def _genuine(findings: Iterable[Finding], built: Shape) -> list[Finding]:
 
 def _sorted(findings: Iterable[Finding], document: Document) -> tuple[Finding, ...]:
     placed = {LocatedFinding.of(finding, _line(finding.path, document)) for finding in findings}
-    order = sorted(
-        placed, key=lambda finding: (finding.line or 0, finding.path, finding.rule, finding.message)
-    )
-    return tuple(order)
+    return tuple(sorted(placed, key=_position))
+
+
+def _position(finding: LocatedFinding) -> tuple[int, str, str, str]:
+    return finding.line or 0, finding.path, finding.rule, finding.message
 
 
 def _line(path: str, document: Document) -> int | None:

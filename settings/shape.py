@@ -1,4 +1,4 @@
-"""The shape of a configuration: plain values into settings, its mistakes in our words, broken parts left out."""
+"""The shape of a configuration: plain values into settings, and what is broken left out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,8 @@ def shape(document: Document) -> Shape:
     A broken value that has a default gives way to it; where it has none, the smallest enclosing part
     that can be left out goes. Required values of the whole get a stand-in. Bounded passes, never raises.
     """
-    assert document.data is not None
+    if document.data is None:
+        return Shape(None, (), frozenset(), {})
     pruned: set[Path] = set(document.refused)
     findings: dict[tuple[str, str], Finding] = {}
     kept: dict[Path, tuple[int, ...]] = {}
@@ -121,14 +122,13 @@ def _written(path: Path, kept: Mapping[Path, tuple[int, ...]]) -> Path:
 
 
 def _stand_in(data: dict[str, Any], pruned: set[Path]) -> None:
-    """Give what every deployment needs a value that the rest of the file suggests, where its own is broken."""
+    """Put what the rest of the file suggests where something is broken that every deployment needs."""
     if ("name",) in pruned:
         data.setdefault("name", "unnamed")
     pools = data.get("pools")
-    settings = [pool for pool in pools.values() if isinstance(pool, dict)] if isinstance(pools, dict) else []
-    zones = list(
-        dict.fromkeys(zone for pool in settings if isinstance(zone := pool.get("availability_zone"), str))
-    )
+    written = [pool for pool in pools.values() if isinstance(pool, dict)] if isinstance(pools, dict) else []
+    found = (pool.get("availability_zone") for pool in written)
+    zones = list(dict.fromkeys(zone for zone in found if isinstance(zone, str)))
     if ("region",) in pruned:
         listed = data.get("availability_zones")
         candidates = [*(listed if isinstance(listed, list) else []), *zones]

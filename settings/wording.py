@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -84,9 +85,8 @@ def worded(
         case "union_tag_not_found" | "union_tag_invalid":
             return _source(place, where, given)
         case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
-            return _error(
-                "out-of-range", where, value, f"{value} is not {_bounds(place)}", _description(place)
-            )
+            message = f"{value} is not {_bounds(place)}"
+            return _error("out-of-range", where, value, message, _description(place))
         case "too_short" | "too_long" | "string_too_short" | "string_too_long":
             return _error("out-of-range", where, value, _length(kind, context), _description(place))
         case "literal_error" | "enum":
@@ -136,18 +136,16 @@ def _source(place: Located, where: str, given: Any) -> Finding:
     value = shown(source)
     near = difflib.get_close_matches(value, allowed, n=1)
     meant = f"; did you mean '{near[0]}'?" if near else ""
-    return _error(
-        "capacity-source", f"{where}.source", value, f"'{value}' is no source of capacity{meant}", hint
-    )
+    message = f"'{value}' is no source of capacity{meant}"
+    return _error("capacity-source", f"{where}.source", value, message, hint)
 
 
 def _not_allowed(place: Located, where: str, value: str) -> Finding:
     allowed = _choices(place.field.annotation if place.field else None)
     near = difflib.get_close_matches(value, [str(choice) for choice in allowed], n=1)
     meant = f"; did you mean '{near[0]}'?" if near else ""
-    return _error(
-        "not-allowed", where, value, f"'{value}' is not allowed{meant}", f"allowed: {listed(allowed)}"
-    )
+    hint = f"allowed: {listed(allowed)}"
+    return _error("not-allowed", where, value, f"'{value}' is not allowed{meant}", hint)
 
 
 def _range(where: str, value: str) -> Finding:
@@ -166,15 +164,21 @@ def _wrong_type(kind: str, expected: str, where: str, value: str, given: Any, pl
         message = f"expected {expected}, but nothing stands here"
     else:
         message = f"expected {expected}, not {actual}"
+    if isinstance(given, bool) and value not in ("true", "false"):
+        message = f"expected {expected}, not '{value}', which YAML reads as {shown(given)}"
     if kind == "string_type" and isinstance(given, bool | int | float):
         hint = f"put it in quotes: '\"{value}\"'"
-    elif (kind.startswith("int") and isinstance(given, str) and given.strip().lstrip("+-").isdecimal()) or (
-        kind == "bool_type" and given in ("true", "false")
-    ):
+    elif isinstance(given, str) and _reads_as(kind, given):
         hint = "remove the quotes"
     elif kind == "list_type" and given is not None and not isinstance(given, dict | list):
         hint = f"a list of one is written '[{value}]'"
     return _error("wrong-type", where, value, message, hint)
+
+
+def _reads_as(kind: str, text: str) -> bool:
+    if kind == "bool_type":
+        return text in ("true", "false")
+    return kind.startswith("int") and text.strip().lstrip("+-").isdecimal()
 
 
 def _kind(value: Any) -> str:
@@ -186,9 +190,7 @@ def _kind(value: Any) -> str:
         case int():
             return "a whole number"
         case float():
-            return (
-                "a number with a fraction" if value == value and abs(value) != float("inf") else "no number"
-            )
+            return "a number with a fraction" if math.isfinite(value) else "infinity or no number at all"
         case dict():
             return "a mapping"
         case list():

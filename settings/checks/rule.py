@@ -79,8 +79,8 @@ def _registered(
 ) -> Callable[[Examine], Examine]:
     def register(examine: Examine) -> Examine:
         reason = inspect.cleandoc(examine.__doc__ or "")
-        assert reason, f"rule {name} gives no reason"
-        assert name not in RULES, f"two rules are named {name}"
+        if not reason or name in RULES:
+            raise ValueError(f"rule '{name}' gives no reason, or its name is taken")
         RULES[name] = Rule(name, severity, acknowledgeable, " ".join(reason.split()), leans_on, examine)
         return examine
 
