@@ -1,0 +1,53 @@
+# Everything starts here. A fresh machine needs Python 3.11 or newer, make and git; Node comes from PyPI.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+CONFIG ?= config/default.yaml
+
+.PHONY: help setup demo test synth check format bench snapshots clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+
+setup: $(VENV)/.complete node_modules/.complete ## virtual environment, requirements, Node, the pinned CDK CLI
+
+$(VENV)/.complete: requirements.txt requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "trainforge needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	touch $@
+
+node_modules/.complete: package.json package-lock.json $(VENV)/.complete
+	$(BIN)/npm ci --silent --ignore-scripts
+	touch $@
+
+demo: setup ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
+	$(BIN)/python -m tests.emulator.demo --config $(CONFIG)
+
+test: setup ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
+	$(BIN)/python -m pytest . $(PYTEST_ARGS)
+
+synth: setup ## synthesize all stacks of CONFIG (config/default.yaml) into cdk.out
+	cdk synth --quiet --context config=$(CONFIG)
+
+check: setup ## format, lint, types and the fast tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+format: setup ## format the code and mend what the linter can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure speed on this machine: ratios within one run, medians
+	$(BIN)/python -m tests.bench
+
+snapshots: setup ## write the snapshots of the synthesized templates anew; review the diff
+	$(BIN)/python -m pytest tests/snapshot --snapshot-update
+
+clean: ## remove what was made here: environment, Node modules, caches, assemblies
+	rm -rf $(VENV) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

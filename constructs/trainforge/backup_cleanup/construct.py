@@ -1,0 +1,81 @@
+"""The construct around the handler."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct, IConstruct
+
+from catalog.versions import LAMBDA_PYTHON
+from trainforge.acknowledgement import acknowledge_wildcards
+
+_HANDLER = Path(__file__).parent / "handler"
+TAG_KEY = "trainforge:backup-owner"
+
+
+class BackupCleanup(Construct):
+    """Deletes the final backups of file systems after the file systems, so that an ephemeral stack leaves nothing.
+
+    FSx copies a file system's tags to its backups; this one owns those that carry its tag.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str) -> None:
+        super().__init__(scope, construct_id)
+        self._tag_value = cdk.Names.unique_id(self)
+        group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        group.grant_write(role)
+        stack = cdk.Stack.of(self)
+        backups = stack.format_arn(service="fsx", resource="backup", resource_name="*")
+        role.add_to_policy(iam.PolicyStatement(actions=["fsx:DescribeBackups"], resources=["*"]))
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["fsx:DeleteBackup"],
+                resources=[backups],
+                conditions={"StringEquals": {f"aws:ResourceTag/{TAG_KEY}": self._tag_value}},
+            )
+        )
+        function = lambda_.Function(
+            self,
+            "Function",
+            description="Deletes final backups of deleted FSx file systems",
+            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
+            architecture=lambda_.Architecture.ARM_64,
+            handler="index.handler",
+            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
+            timeout=cdk.Duration.minutes(15),
+            memory_size=256,
+            role=role,
+            log_group=group,
+        )
+        self._resource = cdk.CustomResource(
+            self,
+            "Resource",
+            resource_type="Custom::TrainforgeBackupCleanup",
+            service_token=function.function_arn,
+            service_timeout=cdk.Duration.minutes(16),
+            properties={"TagKey": TAG_KEY, "TagValue": self._tag_value},
+        )
+        # The role's policy must outlive the resource, or its last call is refused.
+        self._resource.node.add_dependency(role)
+        acknowledge_wildcards(
+            self,
+            "DescribeBackups takes no resource; ids of backups are made later, and only those with this "
+            "construct's tag may be deleted",
+            "*",
+            backups,
+        )
+
+    def own(self, file_system: IConstruct) -> None:
+        """Take charge of the backups of a file system that copies its tags to backups."""
+        cdk.Tags.of(file_system).add(TAG_KEY, self._tag_value)
+        file_system.node.add_dependency(self._resource)

@@ -1,0 +1,148 @@
+"""Instance groups of a HyperPod cluster, as AWS::SageMaker::Cluster wants them.
+
+Pure functions from nouns to dictionaries in CloudFormation's spelling. The L1's typed structs say the same
+but cross into Node one by one: with them a pool costs several times the synthesis time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.instances import InstanceFacts, instance
+from catalog.pool import Pool, Spot, TrainingPlan
+
+CONTROLLER_GROUP = "controller"
+LOGIN_GROUP = "login"
+
+Group = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LustreMount:
+    """A Lustre file system by DNS name and mount name, and where nodes mount it."""
+
+    dns_name: str
+    mount_name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenZfsMount:
+    """An OpenZFS file system by DNS name, and where nodes mount it."""
+
+    dns_name: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class LifecycleHook:
+    """A script that every node runs: `event` is OnCreate or OnInitComplete, `source` the S3 prefix."""
+
+    event: str
+    source: str
+    script: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupDefaults:
+    """What all instance groups of a cluster share."""
+
+    execution_role_arn: str
+    mounts: tuple[LustreMount | OpenZfsMount, ...] = ()
+    hook: LifecycleHook | None = None
+
+    def group(self, name: str, instance_type: str, nodes: int, volume_gib: int, slurm: Group) -> Group:
+        """Return the part of an instance group that does not depend on a pool."""
+        group: Group = {
+            "InstanceGroupName": name,
+            "InstanceType": f"ml.{instance_type}",
+            "InstanceCount": nodes,
+            "ExecutionRole": self.execution_role_arn,
+            "InstanceStorageConfigs": [
+                {"EbsVolumeConfig": {"VolumeSizeInGB": volume_gib}},
+                *(_storage_config(mount) for mount in self.mounts),
+            ],
+            "SlurmConfig": slurm,
+        }
+        if self.hook:
+            group["LifeCycleConfig"] = {
+                "SourceS3Uri": self.hook.source,
+                self.hook.event: self.hook.script,
+            }
+        return group
+
+
+def controller_group(defaults: GroupDefaults, *, instance_type: str, volume_gib: int) -> Group:
+    """Return the group of the one node that runs slurmctld."""
+    return defaults.group(CONTROLLER_GROUP, instance_type, 1, volume_gib, {"NodeType": "Controller"})
+
+
+def login_group(defaults: GroupDefaults, *, instance_type: str, nodes: int, volume_gib: int) -> Group:
+    """Return the group of the nodes that people log in to."""
+    return defaults.group(LOGIN_GROUP, instance_type, nodes, volume_gib, {"NodeType": "Login"})
+
+
+def worker_group(
+    defaults: GroupDefaults,
+    pool: Pool,
+    *,
+    partition: str,
+    subnet_id: str,
+    security_group_ids: Sequence[str],
+    deep_health_checks: bool,
+) -> Group:
+    """Return the group of a pool's nodes: its partition, its zone's subnet, its capacity source.
+
+    Deep health checks are asked for where the type supports them, whatever the switch says elsewhere.
+    """
+    facts = instance(pool.instance_type)
+    group = defaults.group(
+        pool.name,
+        pool.instance_type,
+        pool.nodes,
+        pool.volume_gib,
+        {"NodeType": "Compute", "PartitionNames": [partition]},
+    )
+    group["OverrideVpcConfig"] = {
+        "SecurityGroupIds": list(security_group_ids),
+        "Subnets": [subnet_id],
+    }
+    if pool.threads_per_core:
+        group["ThreadsPerCore"] = pool.threads_per_core
+    if deep_health_checks and facts.deep_health_checks:
+        group["OnStartDeepHealthChecks"] = list(facts.deep_health_checks)
+    return group | _capacity(pool) | _network_interface(pool, facts)
+
+
+def _capacity(pool: Pool) -> Group:
+    match pool.capacity:
+        case TrainingPlan(training_plan_arn=arn):
+            return {"TrainingPlanArn": arn}
+        case Spot():
+            return {"CapacityRequirements": {"Spot": {}}}
+        case _:
+            # Other sources never get here: the check `capacity-unsupported` stops them.
+            return {}
+
+
+def _network_interface(pool: Pool, facts: InstanceFacts) -> Group:
+    """Name the interface kind only where the pool does: HyperPod's own default attaches EFA where it exists."""
+    if pool.interface_type is None or not facts.supports_efa:
+        return {}
+    return {"NetworkInterface": {"InterfaceType": pool.interface_type}}
+
+
+def _storage_config(mount: LustreMount | OpenZfsMount) -> Mapping[str, Any]:
+    match mount:
+        case LustreMount():
+            return {
+                "FsxLustreConfig": {
+                    "DnsName": mount.dns_name,
+                    "MountName": mount.mount_name,
+                    "MountPath": mount.path,
+                }
+            }
+        case OpenZfsMount():
+            return {"FsxOpenZfsConfig": {"DnsName": mount.dns_name, "MountPath": mount.path}}

@@ -1,0 +1,105 @@
+"""Scripts that HyperPod runs on every node, shipped in the scripts bucket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_deployment as s3_deployment
+from constructs import Construct
+
+from trainforge.hyperpod.groups import LifecycleHook
+
+_EXTENSION = Path(__file__).parent / "extension" / "handler"
+_EXTENSION_ENTRY = "on_init_complete.sh"
+_CONFIGURATION = "extension.json"
+_EXCLUDED = ["__pycache__", "*.pyc"]
+
+
+class NodeScripts(Construct):
+    """A folder of scripts in the scripts bucket, and the hook by which HyperPod runs its entry.
+
+    The bucket's name begins with `sagemaker-`, as HyperPod's SourceS3Uri demands; the nodes' role must be
+    allowed to read it.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        bucket: s3.IBucket,
+        prefix: str,
+        sources: list[s3_deployment.ISource],
+        event: str,
+        entry: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        self.deployment = s3_deployment.BucketDeployment(
+            self,
+            "Upload",
+            destination_bucket=bucket,
+            destination_key_prefix=prefix,
+            sources=sources,
+            log_group=group,
+            # The bucket goes or stays as a whole, by its own removal policy.
+            retain_on_delete=True,
+        )
+        self.hook = LifecycleHook(event=event, source=f"s3://{bucket.bucket_name}/{prefix}", script=entry)
+
+    @classmethod
+    def extension(
+        cls,
+        scope: Construct,
+        construct_id: str,
+        *,
+        bucket: s3.IBucket,
+        configuration: Mapping[str, Any],
+    ) -> NodeScripts:
+        """Ship the extension of this project, which runs after HyperPod's own initialisation of a node."""
+        return cls(
+            scope,
+            construct_id,
+            bucket=bucket,
+            prefix="hyperpod/extension",
+            sources=[
+                s3_deployment.Source.asset(str(_EXTENSION), exclude=_EXCLUDED),
+                s3_deployment.Source.data(
+                    _CONFIGURATION, json.dumps(configuration, indent=2, sort_keys=True)
+                ),
+            ],
+            event="OnInitComplete",
+            entry=_EXTENSION_ENTRY,
+        )
+
+    @classmethod
+    def lifecycle(
+        cls,
+        scope: Construct,
+        construct_id: str,
+        *,
+        bucket: s3.IBucket,
+        directory: Path,
+        entry: str,
+    ) -> NodeScripts:
+        """Ship a user's own lifecycle scripts, which set a node up in place of HyperPod's initialisation."""
+        return cls(
+            scope,
+            construct_id,
+            bucket=bucket,
+            prefix="hyperpod/lifecycle",
+            sources=[s3_deployment.Source.asset(str(directory), exclude=_EXCLUDED)],
+            event="OnCreate",
+            entry=entry,
+        )

@@ -1,0 +1,44 @@
+"""Logging in to nodes by Session Manager."""
+
+from __future__ import annotations
+
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+IDLE_MINUTES = "20"
+"""A session that nothing happens in ends after this; Session Manager takes 1 to 60, as text."""
+
+
+class NodeSession(Construct):
+    """A Session Manager document that lands people on a node as `ubuntu` in a login shell.
+
+    The account-wide default would be `ssm-user` without the cluster's environment. The document is named for
+    the deployment, so that two deployments never fight over one, and updated in place.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, document_name: str) -> None:
+        super().__init__(scope, construct_id)
+        self.document = ssm.CfnDocument(
+            self,
+            "Document",
+            name=document_name,
+            document_type="Session",
+            document_format="JSON",
+            update_method="NewVersion",
+            content={
+                "schemaVersion": "1.0",
+                "description": "Shell on a node of a training cluster, as ubuntu",
+                "sessionType": "Standard_Stream",
+                "inputs": {
+                    "idleSessionTimeout": IDLE_MINUTES,
+                    "runAsEnabled": True,
+                    "runAsDefaultUser": "ubuntu",
+                    "shellProfile": {"linux": "cd ~ && exec bash --login"},
+                },
+            },
+        )
+
+    @property
+    def document_name(self) -> str:
+        """The name to pass to `aws ssm start-session --document-name`."""
+        return self.document.ref

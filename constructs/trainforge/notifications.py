@@ -1,0 +1,72 @@
+"""Who hears of a cluster's state changes and sick nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_events as events
+from aws_cdk import aws_events_targets as targets
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
+from constructs import Construct
+
+
+class Notifications(Construct):
+    """An encrypted topic for events of one cluster, with e-mail subscriptions.
+
+    Every cluster stack has one; `on` sends the events that match a pattern to it. Nothing but EventBridge
+    rules of this account may publish, and only over TLS.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        emails: Sequence[str] = (),
+        removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        # A key of our own: EventBridge cannot use the account's default key for SNS.
+        key = kms.Key(
+            self,
+            "Key",
+            description="Encrypts notifications of cluster events",
+            enable_key_rotation=True,
+            removal_policy=removal_policy,
+        )
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal("events.amazonaws.com")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],
+                conditions={"StringEquals": {"aws:SourceAccount": cdk.Stack.of(self).account}},
+            )
+        )
+        self.topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True)
+        for email in emails:
+            self.topic.add_subscription(subscriptions.EmailSubscription(email))
+
+    def on(
+        self,
+        rule_id: str,
+        *,
+        description: str,
+        source: str,
+        detail_types: Sequence[str],
+        detail: Mapping[str, Any],
+    ) -> events.Rule:
+        """Send the events of `source` with one of `detail_types` and matching `detail` to the topic."""
+        return events.Rule(
+            self,
+            rule_id,
+            description=description,
+            event_pattern=events.EventPattern(
+                source=[source], detail_type=list(detail_types), detail=dict(detail)
+            ),
+            targets=[targets.SnsTopic(self.topic)],
+        )

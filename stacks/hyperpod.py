@@ -1,0 +1,213 @@
+"""The HyperPod stack, orchestrated by Slurm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from catalog.site import Site
+from settings.deployment import Settings
+from settings.hyperpod import HyperPodSettings
+from stacks.network import NetworkStack
+from stacks.storage import StorageStack
+from trainforge.hyperpod.groups import (
+    Group,
+    GroupDefaults,
+    LustreMount,
+    OpenZfsMount,
+    controller_group,
+    login_group,
+    worker_group,
+)
+from trainforge.hyperpod.role import NodeRole
+from trainforge.hyperpod.scripts import NodeScripts
+from trainforge.hyperpod.session import NodeSession
+from trainforge.hyperpod.slurm import Accounting, HyperPodSlurmCluster, SlurmOptions
+from trainforge.notifications import Notifications
+
+SECTION = "hyperpod"
+
+
+class HyperPodStack(cdk.Stack):
+    """A HyperPod cluster with Slurm: controller, login nodes, and an instance group for each pool."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        base: Path,
+        network: NetworkStack,
+        storage: StorageStack,
+        env: cdk.Environment,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            stack_name=f"{settings.name}-hyperpod",
+            description=f"trainforge {settings.name}: SageMaker HyperPod with Slurm",
+        )
+        assert settings.hyperpod
+        self._settings, self._wanted = settings, settings.hyperpod
+        self._network, self._storage = network, storage
+        self._pools = [settings.pool(name) for name in self._wanted.pools]
+        self.role = self._role()
+        scripts = self._scripts(base)
+        self.cluster = self._cluster(scripts)
+        self.session = NodeSession(
+            self, "Session", document_name=f"trainforge-{settings.name}-hyperpod-ubuntu"
+        )
+        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
+        self.cluster.notify(self.notifications)
+        self._publish_site()
+
+    def _role(self) -> NodeRole:
+        zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
+        role = NodeRole(
+            self,
+            "NodeRole",
+            subnets=[self._network.private_subnet(zone) for zone in sorted(zones)],
+            security_groups=[self._network.efa_security_group],
+        )
+        role.add_managed_policy(self._storage.node_access)
+        if self._wanted.accounting:
+            role.add_to_policy(
+                iam.PolicyStatement(
+                    actions=["secretsmanager:GetSecretValue"],
+                    resources=[self._wanted.accounting.secret_arn],
+                )
+            )
+        return role
+
+    def _scripts(self, base: Path) -> NodeScripts | None:
+        bucket = self._storage.scripts_bucket
+        if self._wanted.lifecycle_scripts:
+            return NodeScripts.lifecycle(
+                self,
+                "Scripts",
+                bucket=bucket,
+                directory=base / self._wanted.lifecycle_scripts.directory,
+                entry=self._wanted.lifecycle_scripts.entry,
+            )
+        if self._wanted.extension:
+            openzfs = self._settings.storage.openzfs
+            configuration = self._wanted.extension.model_dump(mode="json")
+            configuration["home_path"] = openzfs.mount_path if openzfs else "/home"
+            return NodeScripts.extension(self, "Scripts", bucket=bucket, configuration=configuration)
+        return None
+
+    def _cluster(self, scripts: NodeScripts | None) -> HyperPodSlurmCluster:
+        cluster = HyperPodSlurmCluster(
+            self,
+            "Slurm",
+            cluster_name=f"{self._settings.name}-hyperpod",
+            subnet=self._network.private_subnet(self._settings.availability_zones[0]),
+            security_groups=[self._network.efa_security_group],
+            groups=self._groups(scripts),
+            role=self.role,
+            options=_options(self._wanted),
+        )
+        if scripts:
+            # Nodes fetch them at start: they must be there before the first one.
+            cluster.node.add_dependency(scripts.deployment)
+        return cluster
+
+    def _groups(self, scripts: NodeScripts | None) -> list[Group]:
+        wanted = self._wanted
+        defaults = GroupDefaults(
+            execution_role_arn=self.role.role_arn,
+            mounts=self._mounts(),
+            hook=scripts.hook if scripts else None,
+        )
+        groups = [
+            controller_group(
+                defaults,
+                instance_type=wanted.controller.instance_type,
+                volume_gib=wanted.controller.volume_gib,
+            )
+        ]
+        if wanted.login:
+            groups.append(
+                login_group(
+                    defaults,
+                    instance_type=wanted.login.instance_type,
+                    nodes=wanted.login.nodes,
+                    volume_gib=wanted.login.volume_gib,
+                )
+            )
+        security_group_ids = [self._network.efa_security_group.security_group_id]
+        for pool in self._pools:
+            groups.append(
+                worker_group(
+                    defaults,
+                    pool,
+                    partition=wanted.partitions.get(pool.name, pool.name),
+                    subnet_id=self._network.private_subnet(pool.availability_zone).subnet_id,
+                    security_group_ids=security_group_ids,
+                    deep_health_checks=wanted.deep_health_checks,
+                )
+            )
+        return groups
+
+    def _mounts(self) -> tuple[LustreMount | OpenZfsMount, ...]:
+        mounts: list[LustreMount | OpenZfsMount] = []
+        storage = self._storage
+        if storage.lustre_mount and storage.lustre_mount_name:
+            dns_name = storage.dns_name(storage.lustre_mount)
+            mounts.append(LustreMount(dns_name, storage.lustre_mount_name, storage.lustre_mount.path))
+        if storage.openzfs_mount:
+            mounts.append(OpenZfsMount(storage.dns_name(storage.openzfs_mount), storage.openzfs_mount.path))
+        return tuple(mounts)
+
+    def _publish_site(self) -> None:
+        name = self._settings.name
+        site = Site(
+            deployment=name,
+            cluster=SECTION,
+            region=self.region,
+            cluster_name=self.cluster.cluster_name,
+            cluster_id=self.cluster.cluster_id,
+            data_bucket=self._storage.data_bucket.bucket_name,
+            mounts=self._storage.mounts,
+            partitions={pool.name: self._wanted.partitions.get(pool.name, pool.name) for pool in self._pools},
+            session_document=self.session.document_name,
+            roles={"node": self.role.role_arn},
+        )
+        parameter = ssm.StringParameter(
+            self,
+            "Site",
+            parameter_name=Site.parameter_name(name, SECTION),
+            string_value=site.to_json(),
+            description="What trainforge's commands know of this cluster",
+        )
+        for output_id, value, description in (
+            ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
+            ("ClusterArn", self.cluster.cluster_arn, "ARN of the cluster"),
+            ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
+            ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
+            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
+        ):
+            cdk.CfnOutput(self, output_id, value=value, description=description)
+
+
+def _options(wanted: HyperPodSettings) -> SlurmOptions:
+    database = wanted.accounting
+    return SlurmOptions(
+        continuous_provisioning=wanted.continuous_provisioning,
+        node_recovery=wanted.node_recovery == "automatic",
+        config_strategy=wanted.slurm_config_strategy.capitalize(),
+        accounting=Accounting(
+            endpoint=database.endpoint,
+            port=database.port,
+            secret_arn=database.secret_arn,
+            database=database.name,
+        )
+        if database
+        else None,
+    )

@@ -1,0 +1,109 @@
+"""The network stack."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from catalog.endpoints import INTERFACE_ENDPOINTS
+from settings.deployment import Settings
+from settings.network import ExistingNetwork
+from trainforge.network import TrainingNetwork
+from trainforge.security_groups import EfaSecurityGroup, FileSystemSecurityGroup
+
+
+class NetworkStack(cdk.Stack):
+    """The VPC with its subnets and security groups; or security groups in a VPC that stands already."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: Settings, env: cdk.Environment
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            stack_name=f"{settings.name}-network",
+            description=f"trainforge {settings.name}: network",
+        )
+        existing = settings.network.existing
+        network = None if existing else self._network(settings)
+        self.vpc: ec2.IVpc = network.vpc if network else self._imported_vpc(settings)
+        self._subnets = network.private_subnets if network else self._imported_subnets(settings)
+        self.route_table_ids = (
+            [*existing.private_route_table_ids]
+            if existing
+            else [subnet.route_table.route_table_id for subnet in self._subnets]
+        )
+        self.efa_security_group = self._efa_group(existing)
+        self.file_system_security_group = self._file_system_group(existing)
+        if network and network.closed:
+            network.add_interface_endpoints(_endpoints(settings), clients=self.efa_security_group)
+        self._zones = settings.availability_zones
+        cdk.CfnOutput(self, "VpcId", value=self.vpc.vpc_id, description="VPC of the deployment")
+
+    def private_subnet(self, zone: str) -> ec2.ISubnet:
+        """Return the private subnet of a zone.
+
+        Raises:
+            ValueError: the zone is not among the deployment's; the check `zone-unknown` reports it before.
+        """
+        return self._subnets[self._zones.index(zone)]
+
+    def _network(self, settings: Settings) -> TrainingNetwork:
+        wanted = settings.network
+        return TrainingNetwork(
+            self,
+            "Network",
+            availability_zones=settings.availability_zones,
+            primary_cidr=wanted.primary_cidr,
+            secondary_cidrs=wanted.secondary_cidrs,
+            nat_per_zone=wanted.nat == "per-zone",
+            closed=wanted.closed,
+            flow_log_days=wanted.flow_log_days,
+        )
+
+    def _imported_vpc(self, settings: Settings) -> ec2.IVpc:
+        existing = settings.network.existing
+        assert existing
+        return ec2.Vpc.from_vpc_attributes(
+            self,
+            "Vpc",
+            vpc_id=existing.vpc_id,
+            availability_zones=settings.availability_zones,
+        )
+
+    def _imported_subnets(self, settings: Settings) -> list[ec2.ISubnet]:
+        existing = settings.network.existing
+        assert existing
+        return [
+            ec2.Subnet.from_subnet_attributes(
+                self,
+                f"PrivateSubnet{number}",
+                subnet_id=existing.private_subnets[zone],
+                availability_zone=zone,
+            )
+            for number, zone in enumerate(settings.availability_zones, start=1)
+        ]
+
+    def _efa_group(self, existing: ExistingNetwork | None) -> ec2.ISecurityGroup:
+        if existing and existing.efa_security_group_id:
+            return ec2.SecurityGroup.from_security_group_id(
+                self, "EfaSecurityGroup", existing.efa_security_group_id, mutable=False
+            )
+        return EfaSecurityGroup(self, "EfaSecurityGroup", vpc=self.vpc)
+
+    def _file_system_group(self, existing: ExistingNetwork | None) -> ec2.ISecurityGroup:
+        if existing and existing.file_system_security_group_id:
+            return ec2.SecurityGroup.from_security_group_id(
+                self, "FileSystemSecurityGroup", existing.file_system_security_group_id, mutable=False
+            )
+        return FileSystemSecurityGroup(
+            self, "FileSystemSecurityGroup", vpc=self.vpc, clients=self.efa_security_group
+        )
+
+
+def _endpoints(settings: Settings) -> list[str]:
+    """Return the services that the configured clusters need, each once."""
+    clusters = [cluster for cluster in INTERFACE_ENDPOINTS if getattr(settings, cluster, None)]
+    return sorted({service for cluster in clusters for service in INTERFACE_ENDPOINTS[cluster]})
