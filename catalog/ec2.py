@@ -105,7 +105,7 @@ def _accelerator(name: str, description: Mapping[str, Any]) -> dict[str, Any] | 
 
 
 def to_text(source: str, date: str, instances: Mapping[str, Mapping[str, Any]]) -> str:
-    """Return the text of data/instances.json: one instance type a line, sorted, so that a change is one line."""
+    """Return the text of data/instances.json: one instance type a line, sorted, so that a diff reads well."""
     lines = (
         f"    {json.dumps(name)}: {json.dumps(instances[name], sort_keys=True)}" for name in sorted(instances)
     )

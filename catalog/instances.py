@@ -51,12 +51,12 @@ class Accelerator:
 class NetworkCard:
     """One network card: how many interfaces it takes, and whether an EFA (with or without IP) may be one.
 
-    `bandwidth_gbps` is the baseline that EC2 states for the card, in Gbit/s. It is no addend: on several
-    types EC2 states the instance's total on every card. None where EC2 is silent.
+    `max_interfaces` is None where no source says it. `bandwidth_gbps` is the baseline that EC2 states for the
+    card, in Gbit/s. It is no addend: on several types EC2 states the instance's total on every card.
     """
 
     index: int
-    max_interfaces: int
+    max_interfaces: int | None
     efa: bool
     efa_only: bool
     bandwidth_gbps: float | None = None
@@ -80,12 +80,16 @@ class InstanceFacts:
     """What is known of one EC2 instance type.
 
     None means that no source says it, never zero. `threads_per_core` is EC2's default, and
-    `valid_threads_per_core` what a CPU option may choose (empty where EC2 names none). `rdma` holds the EFA
-    operations that need no CPU of the peer. `peak_tflops` is the vendor's dense peak of one accelerator by
-    data type, in 10^12 operations a second. `sockets` is the number of CPU sockets that the operating
-    system sees. `topology_layers` is the depth of EC2's network topology labels. `deep_health_checks` are
-    the names of HyperPod's checks that run on this type. `sources` names where a fact is from for all that
-    EC2's DescribeInstanceTypes does not say, by field.
+    `valid_threads_per_core` what a CPU option may choose (empty where EC2 names none). `efa_cards` are the
+    indexes of the network cards that carry an EFA in the layouts of `catalog.interfaces`, and
+    `efa_interfaces` how many there are. `usage_classes` is how EC2 sells the type: on-demand, spot,
+    capacity-block. `rdma` holds the EFA operations that need no CPU of the peer, and `nitro` the generation
+    of the Nitro card (known for types with EFA only). `peak_tflops` is the vendor's dense peak of one
+    accelerator by data type, in 10^12 operations a second; empty where no data sheet was read. `sockets` is
+    the number of CPU sockets that the operating system sees. `topology_layers` is the depth of EC2's network
+    topology labels. `deep_health_checks` are HyperPod's checks that AWS documents for this type under Slurm.
+    `sources` names, by field, where a fact is from that EC2's DescribeInstanceTypes does not state; one that
+    begins with "unknown" says that nothing was found.
     """
 
     name: str
@@ -96,6 +100,7 @@ class InstanceFacts:
     memory_mib: int
     network_cards: tuple[NetworkCard, ...]
     efa_interfaces: int
+    efa_cards: tuple[int, ...]
     network_performance: str
     usage_classes: tuple[str, ...]
     hyperpod: bool
@@ -104,6 +109,7 @@ class InstanceFacts:
     accelerator: Accelerator | None = None
     instance_store: InstanceStore | None = None
     rdma: tuple[RdmaOperation, ...] | None = None
+    nitro: int | None = None
     peak_tflops: Mapping[str, float] = field(default_factory=dict)
     sockets: int | None = None
     nvlinks_per_gpu: int | None = None
@@ -153,7 +159,7 @@ class InstanceFacts:
 
 
 class UnknownInstanceTypeError(ValueError):
-    """An instance type that the catalog does not have; the message names the nearest ones and the next step."""
+    """An instance type that the catalog does not have; the message names the nearest and the next step."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -195,7 +201,8 @@ INSTANCES: Mapping[str, InstanceFacts] = _Instances()
 @cache
 def _load() -> Mapping[str, InstanceFacts]:
     """Read the data files."""
-    from catalog.records import load  # noqa: PLC0415 - records imports the dataclasses above
+    # Here, not at the top: records imports the dataclasses of this file.
+    from catalog.records import load
 
     return load()
 
@@ -220,9 +227,20 @@ def instance(name: str) -> InstanceFacts:
 def nearest(name: str, n: int = 3) -> tuple[str, ...]:
     """Return up to `n` known names that look most like `name`, best first; empty where nothing does."""
     bare = name.strip().lower().removeprefix("ml.")
-    # Same family first: in 'p5.47xlarge' the size is the slip, though 'm5.4xlarge' has as many equal letters.
-    family = bare.partition(".")[0]
-    kin = [known for known in INSTANCES if known.partition(".")[0] == family]
-    found = difflib.get_close_matches(bare, kin, n, cutoff=0.6)
-    found += [near for near in difflib.get_close_matches(bare, list(INSTANCES), n, 0.6) if near not in found]
-    return tuple(found[:n])
+    # A slip replaces a character more often than it drops one, so of two names that are one edit away the
+    # one of equal length is meant: 'p5.47xlarge' is 'p5.48xlarge', not 'p5.4xlarge'.
+    close = difflib.get_close_matches(bare, list(INSTANCES), n=12, cutoff=0.6)
+    return tuple(
+        sorted(close, key=lambda known: (_edits(bare, known), abs(len(bare) - len(known)), known))[:n]
+    )
+
+
+def _edits(left: str, right: str) -> int:
+    """Count the insertions, deletions and replacements that turn one name into the other."""
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, start=1):
+        above = row
+        row = [i]
+        for j, b in enumerate(right, start=1):
+            row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (a != b)))
+    return row[-1]

@@ -1,0 +1,62 @@
+"""What a container of an AWS Batch job needs of its host: devices, shared memory, limits.
+
+Source: the AWS Batch templates for P4, P5 and P6 of the predecessor repository
+(awslabs/awsome-distributed-ai); for the paths of Neuron devices, the AWS Neuron documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from catalog.instances import InstanceFacts
+
+SHARED_MEMORY_MIB: dict[str, int] = {
+    **dict.fromkeys(("p4d", "p4de"), 8192),
+    **dict.fromkeys(("p5", "p5e", "p5en", "p6-b200", "p6-b300", "p6e-gb200"), 49152),
+}
+"""Size of /dev/shm in MiB by family. Source: predecessor's Batch templates (P4 8192, P5 and P6 49152)."""
+
+DEFAULT_SHARED_MEMORY_MIB = 8192
+"""Size of /dev/shm in MiB for all other families: our choice (the P4's size), no source names one."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchDevice:
+    """A device file of the host that the container sees under the same path, for reading and writing."""
+
+    host_path: str
+    permissions: tuple[str, ...] = ("READ", "WRITE", "MKNOD")
+
+
+@dataclass(frozen=True, slots=True)
+class Ulimit:
+    """A resource limit of a container, in Batch's terms; -1 means unlimited."""
+
+    name: str
+    soft_limit: int
+    hard_limit: int
+
+
+ULIMITS: tuple[Ulimit, ...] = (
+    # EFA registers memory with the adapter: locked memory must not be limited.
+    Ulimit("memlock", -1, -1),
+    Ulimit("stack", 67108864, 67108864),
+    Ulimit("nofile", 1024000, 1024000),
+)
+"""Limits of every job's container. Source: predecessor's Batch templates."""
+
+def batch_devices(instance: InstanceFacts) -> tuple[BatchDevice, ...]:
+    """Return the device files that a job's container needs: one for each EFA and each Neuron device.
+
+    GPUs are no devices here: Batch asks for them by number (resource requirement GPU).
+    """
+    paths = [f"/dev/infiniband/uverbs{index}" for index in range(instance.efa_interfaces)]
+    if instance.has_neuron:
+        paths += [f"/dev/neuron{index}" for index in range(instance.accelerators)]
+    return tuple(BatchDevice(path) for path in paths)
+
+
+def shared_memory_mib(instance: InstanceFacts) -> int:
+    """Return the size of /dev/shm for a job's container in MiB, at most a half of the machine's memory."""
+    wanted = SHARED_MEMORY_MIB.get(instance.family, DEFAULT_SHARED_MEMORY_MIB)
+    return min(wanted, instance.memory_mib // 2)

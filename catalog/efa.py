@@ -1,0 +1,99 @@
+"""The environment in which NCCL and Neuron's collectives use EFA well, for given versions of the stack.
+
+Source of the rules: the EFA cheat sheet of the predecessor repository (awslabs/awsome-distributed-ai), read
+July 2026, except where a constant names another.
+"""
+
+from __future__ import annotations
+
+from catalog.instances import InstanceFacts
+from catalog.versions import AWS_OFI_NCCL, EFA_INSTALLER, LIBFABRIC, NCCL, version
+
+SOCKET_INTERFACES = "^lo,docker,ecs,veth"
+"""NCCL_SOCKET_IFNAME: every interface but the loopback and those of containers. ENA's names differ by image
+(ens5, enp71s0, eth0), so they are excluded, not listed."""
+
+_P4_P5 = frozenset({"p4d", "p4de", "p5", "p5e", "p5en"})
+_SLOW_SHARED_MEMORY = frozenset({"g5", "g6"})
+
+
+def efa_environment(
+    instance: InstanceFacts,
+    libfabric: str = LIBFABRIC.version,
+    aws_ofi_nccl: str = AWS_OFI_NCCL.version,
+    nccl: str = NCCL.version,
+    efa_installer: str = EFA_INSTALLER.version,
+) -> dict[str, str]:
+    """Return the environment variables of a training process on this instance type, sorted by name.
+
+    Only what helps: variables that a current stack ignores or sets itself are left out, and the RDMAV_*
+    ones never appear (they break EFA). A type without EFA gets only what concerns sockets and shared
+    memory.
+
+    Raises:
+        ValueError: a version does not begin with a number.
+    """
+    if instance.has_neuron:
+        return _neuron(instance)
+    variables = {"NCCL_SOCKET_IFNAME": SOCKET_INTERFACES}
+    if instance.family in _SLOW_SHARED_MEMORY and instance.accelerators > 1:
+        # Twice the bandwidth between the GPUs of a machine without NVLink.
+        variables["NCCL_SHM_USE_CUDA_MEMCPY"] = "1"
+    if instance.supports_efa:
+        # Large pages make fork() of data loaders fail with "Cannot allocate memory".
+        variables["FI_EFA_USE_HUGE_PAGE"] = "0"
+        if instance.has_gpus:
+            variables |= _older_stack(instance, libfabric, aws_ofi_nccl)
+            if version(efa_installer) < version("1.29.1") and version(nccl) >= version("2.19.0"):
+                # Otherwise memory registration fails in register_rail_mr_buffer with RC -22.
+                variables["FI_EFA_SET_CUDA_SYNC_MEMOPS"] = "0"
+    return dict(sorted(variables.items()))
+
+
+def _older_stack(instance: InstanceFacts, libfabric: str, aws_ofi_nccl: str) -> dict[str, str]:
+    """Return what P4 and P5 need with an old libfabric or plugin, which does not choose RDMA by itself."""
+    plugin = version(aws_ofi_nccl)
+    if instance.family not in _P4_P5:
+        return {}
+    if version(libfabric) >= version("1.18.0") and plugin >= version("1.7.0"):
+        return {}
+    variables = {"FI_EFA_USE_DEVICE_RDMA": "1"}
+    # The cheat sheet says "1.5.0 and older" and then "from 1.6.0": what lies between is counted as older.
+    if plugin < version("1.6.0"):
+        variables |= {"FI_PROVIDER": "efa", "NCCL_PROTO": "simple"}
+    return variables
+
+
+def _neuron(instance: InstanceFacts) -> dict[str, str]:
+    """Return what AWS Neuron's documentation asks for between nodes ("How to prepare trn1.32xlarge for
+    multi-node execution"). Its FI_EFA_FORK_SAFE is for Amazon Linux 2 only, which has reached its end.
+    """
+    if not instance.supports_efa:
+        return {}
+    return {"FI_EFA_USE_DEVICE_RDMA": "1", "FI_PROVIDER": "efa"}
+
+
+MINIMUM_VERSIONS: dict[str, dict[str, str]] = {
+    "p5": {"NCCL": "2.18.0", "aws-ofi-nccl": "1.7.2"},
+    "p6-b200": {"EFA installer": "1.41.0", "aws-ofi-nccl": "1.15.0"},
+}
+"""Oldest versions that work, by family. Sources: the cheat sheet for P5; the Deep Learning AMI developer
+guide, "P6 Supported DLAMIs", for P6-B200. Families that are absent: unknown."""
+
+
+def outdated_versions(
+    instance: InstanceFacts,
+    aws_ofi_nccl: str = AWS_OFI_NCCL.version,
+    nccl: str = NCCL.version,
+    efa_installer: str = EFA_INSTALLER.version,
+) -> dict[str, tuple[str, str]]:
+    """Return the parts of the stack that are too old for this type: name to (given, oldest that works).
+
+    Raises:
+        ValueError: a version does not begin with a number.
+    """
+    given = {AWS_OFI_NCCL.name: aws_ofi_nccl, NCCL.name: nccl, EFA_INSTALLER.name: efa_installer}
+    oldest = MINIMUM_VERSIONS.get(instance.family, {})
+    return {
+        name: (given[name], least) for name, least in oldest.items() if version(given[name]) < version(least)
+    }

