@@ -19,10 +19,10 @@ _SLOW_SHARED_MEMORY = frozenset({"g5", "g6"})
 
 def efa_environment(
     instance: InstanceFacts,
-    libfabric: str = LIBFABRIC.version,
-    aws_ofi_nccl: str = AWS_OFI_NCCL.version,
-    nccl: str = NCCL.version,
-    efa_installer: str = EFA_INSTALLER.version,
+    libfabric: str = LIBFABRIC,
+    aws_ofi_nccl: str = AWS_OFI_NCCL,
+    nccl: str = NCCL,
+    efa_installer: str = EFA_INSTALLER,
 ) -> dict[str, str]:
     """Return the environment variables of a training process on this instance type, sorted by name.
 
@@ -83,9 +83,9 @@ guide, "P6 Supported DLAMIs", for P6-B200. Families that are absent: unknown."""
 
 def outdated_versions(
     instance: InstanceFacts,
-    aws_ofi_nccl: str = AWS_OFI_NCCL.version,
-    nccl: str = NCCL.version,
-    efa_installer: str = EFA_INSTALLER.version,
+    aws_ofi_nccl: str = AWS_OFI_NCCL,
+    nccl: str = NCCL,
+    efa_installer: str = EFA_INSTALLER,
 ) -> dict[str, tuple[str, str]]:
     """Return the parts of the stack that are too old for this type: name to (given, oldest that works).
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
-    """One pinned version: `name` as its makers write it, `version` without a leading v, `source`."""
+class Pin(str):
+    """One pinned version: the text of the version itself, fit for wherever one is asked for.
 
+    `name` is what is pinned, as its makers write it, and `source` where the version was read. A leading `v`
+    of a tag is left out.
+    """
+
+    __slots__ = ("name", "source")
     name: str
-    version: str
     source: str
 
-    def __str__(self) -> str:
-        """Return the version alone."""
-        return self.version
+    def __new__(cls, name: str, version: str, source: str) -> Pin:
+        """Make the pin of `name` at `version`, read from `source`."""
+        pin = super().__new__(cls, version)
+        pin.name = name
+        pin.source = source
+        return pin
 
 
 _PREDECESSOR = "predecessor repository (awslabs/awsome-distributed-ai, July 2026)"
@@ -40,6 +45,8 @@ ENROOT = Pin("enroot", "3.5.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 
 LUSTRE = Pin("FSx for Lustre file system type", "2.15", f"{_PREDECESSOR}, every template")
+
+LAMBDA_PYTHON = Pin("AWS Lambda runtime", "python3.13", f"{_PREDECESSOR}, its functions; aws-cdk-lib has it")
 
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
 
