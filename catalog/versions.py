@@ -46,7 +46,9 @@ PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 
 LUSTRE = Pin("FSx for Lustre file system type", "2.15", f"{_PREDECESSOR}, every template")
 
-LAMBDA_PYTHON = Pin("AWS Lambda runtime", "python3.13", f"{_PREDECESSOR}, its functions; aws-cdk-lib has it")
+LAMBDA_PYTHON = Pin(
+    "AWS Lambda runtime", "python3.14", "aws-cdk-lib 2.275.0, the newest Python of aws_lambda.Runtime"
+)
 
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
 

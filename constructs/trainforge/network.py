@@ -18,7 +18,7 @@ from trainforge.acknowledgement import acknowledge
 
 @jsii.implements(ec2.IIpAddresses)
 class _PlannedAddresses:
-    """Gives each subnet of an `ec2.Vpc` its range from the plan, so that private subnets lie in secondary ranges.
+    """Gives each subnet of an `ec2.Vpc` its range from the plan: private subnets lie in secondary ranges.
 
     The CDK's own allocators divide the primary range only.
     """
@@ -83,7 +83,8 @@ class TrainingNetwork(Construct):
         return ec2.Vpc(
             self,
             "Vpc",
-            ip_addresses=_PlannedAddresses(primary, zones),
+            # The stub asks for flattened keywords; at run time jsii passes the struct.
+            ip_addresses=_PlannedAddresses(primary, zones),  # type: ignore[arg-type]
             availability_zones=[zone.availability_zone for zone in zones],
             subnet_configuration=[private] if self.closed else [public, private],
             nat_gateways=0 if self.closed else len(zones) if nat_per_zone else 1,

@@ -18,7 +18,7 @@ TAG_KEY = "trainforge:backup-owner"
 
 
 class BackupCleanup(Construct):
-    """Deletes the final backups of file systems after the file systems, so that an ephemeral stack leaves nothing.
+    """Deletes final backups of file systems after those are gone, so that an ephemeral stack leaves nothing.
 
     FSx copies a file system's tags to its backups; this one owns those that carry its tag.
     """

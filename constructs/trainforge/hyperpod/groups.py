@@ -128,7 +128,7 @@ def _capacity(pool: Pool) -> Group:
 
 
 def _network_interface(pool: Pool, facts: InstanceFacts) -> Group:
-    """Name the interface kind only where the pool does: HyperPod's own default attaches EFA where it exists."""
+    """Name the interface kind only where the pool does: by default HyperPod attaches EFA where it exists."""
     if pool.interface_type is None or not facts.supports_efa:
         return {}
     return {"NetworkInterface": {"InterfaceType": pool.interface_type}}

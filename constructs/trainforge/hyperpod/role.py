@@ -16,7 +16,7 @@ _METRICS_NAMESPACE = "/aws/sagemaker/Clusters"
 
 
 class NodeRole(iam.Role):
-    """Execution role of HyperPod instance groups, written out instead of AmazonSageMakerClusterInstanceRolePolicy.
+    """Execution role of HyperPod instance groups, in place of AmazonSageMakerClusterInstanceRolePolicy.
 
     The managed policy lets nodes read every bucket that begins with `sagemaker-`; here they read the buckets
     that they are granted. Interfaces may be made in the given subnets and security groups only. The actions

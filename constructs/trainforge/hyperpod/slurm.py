@@ -78,7 +78,7 @@ class HyperPodSlurmCluster(Construct):
         self._cluster.node.add_dependency(role)
 
     def _configure_by_override(self, groups: Sequence[Group], options: SlurmOptions) -> None:
-        """Set groups and orchestrator as raw properties: there is no L2, and typed structs are slow to pass."""
+        """Set groups and orchestrator as raw properties: there is no L2, and typed structs pass slowly."""
         slurm: Group = {"SlurmConfigStrategy": options.config_strategy}
         if options.accounting:
             database = options.accounting
