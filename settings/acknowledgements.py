@@ -14,8 +14,8 @@ from settings.values import listed, shown
 
 def accepted(
     findings: Iterable[Finding], acknowledgements: Sequence[Acknowledgement], *, complete: bool = True
-) -> list[Finding]:
-    """Return the findings that are not acknowledged, and what is wrong with the acknowledgements.
+) -> tuple[list[Finding], list[Finding]]:
+    """Return the findings that are not acknowledged, and those about the acknowledgements themselves.
 
     Only warnings, and errors of rules known to be too strict, can be acknowledged. `complete` is False
     where parts of the configuration could not be checked: an acknowledgement may match there, so that
@@ -36,7 +36,7 @@ def accepted(
         left = [finding for finding in left if finding not in matching]
         if not matching and complete:
             faults.append(_unused(acknowledgement, path))
-    return left + faults
+    return left, faults
 
 
 def _matches(acknowledgement: Acknowledgement, finding: Finding) -> bool:

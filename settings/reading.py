@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from catalog.finding import Finding
@@ -46,8 +46,9 @@ def read(path: str | Path) -> Reading:
     findings = [*document.findings, *built.findings]
     if built.settings is not None:
         folder = Path(path).parent
-        rules = _genuine(check(built.settings, folder), built)
-        findings += accepted(rules, built.settings.acknowledge, complete=not built.pruned)
+        genuine = _genuine(check(built.settings, folder), built)
+        left, faults = accepted(genuine, built.settings.acknowledge, complete=not built.pruned)
+        findings += [*left, *_genuine(faults, built)]
     whole = built.settings is not None and not document.findings and not built.pruned
     return Reading(built.settings if whole else None, _sorted(findings, document))
 
@@ -57,11 +58,10 @@ def _genuine(findings: Iterable[Finding], built: Shape) -> list[Finding]:
     result = []
     for finding in findings:
         where = built.written(finding.path)
-        leans = (leaning.format(value=finding.value) for leaning in RULES[finding.rule].leans_on)
+        rule = RULES.get(finding.rule)
+        leans = (leaning.format(value=finding.value) for leaning in (rule.leans_on if rule else ()))
         if not built.covers(where) and not any(built.touches(leaning) for leaning in leans):
-            result.append(
-                Finding(finding.rule, finding.severity, where, finding.value, finding.message, finding.hint)
-            )
+            result.append(replace(finding, path=where))
     return result
 
 

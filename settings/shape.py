@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,10 +11,11 @@ from pydantic import ValidationError
 from catalog.finding import Finding
 from settings.deployment import Settings
 from settings.document import Document
+from settings.stand_ins import stand_in_for
 from settings.wording import Located, located, worded
 
-MAX_PASSES = 12
-"""Each pass leaves out one more level at most, and the settings are six levels deep."""
+MAX_PASSES = 16
+"""A pass leaves out one level more, and a stand-in takes two: the settings are six levels deep."""
 
 Path = tuple[str, ...]
 
@@ -52,28 +52,34 @@ class Shape:
 def shape(document: Document) -> Shape:
     """Build settings from a document, leaving out what is broken until the rest stands.
 
-    A broken value that has a default gives way to it; where it has none, the smallest enclosing part
-    that can be left out goes. Required values of the whole get a stand-in. Bounded passes, never raises.
+    A broken value that has a default gives way to it. Where it has none, text and numbers get a stand-in,
+    so that what stands beside them is checked; anything else takes the smallest enclosing part that can
+    be left out with it. Bounded passes, never raises.
     """
     if document.data is None:
         return Shape(None, (), frozenset(), {})
     pruned: set[Path] = set(document.refused)
+    stand_ins: dict[Path, dict[str, Any]] = {}
     findings: dict[tuple[str, str], Finding] = {}
     kept: dict[Path, tuple[int, ...]] = {}
     for _ in range(MAX_PASSES):
         kept = {}
-        data = _without(document.data, pruned, (), (), kept)
-        _stand_in(data, pruned)
+        data = _Copy(pruned, stand_ins, kept).of(document.data, (), ())
         try:
             settings = Settings.model_validate(data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False, include_context=True, include_input=True):
+            for detail in error.errors(include_url=False):
                 place = located(detail["loc"], data)
                 path = _written(place.path, kept)
                 if not any(_related(gone, path) for gone in pruned):
                     finding = worded(detail, place, path, document.places)
                     findings.setdefault((finding.path, finding.rule), finding)
-                pruned.update(_to_prune(detail["type"], path, place))
+                stand_in = stand_in_for(path, place.field, data) if detail["type"] == "missing" else None
+                if stand_in is not None:
+                    stand_ins.setdefault(path[:-1], {})[path[-1]] = stand_in
+                    pruned.add(path)
+                else:
+                    pruned.update(_to_prune(detail["type"], path, place))
             continue
         return Shape(settings, tuple(findings.values()), frozenset(pruned), kept)
     return Shape(None, tuple(findings.values()), frozenset(pruned), kept)
@@ -89,27 +95,36 @@ def _to_prune(kind: str, path: Path, place: Located) -> set[Path]:
         # The key that was probably meant is missing now, and its default is not what the user wants.
         return {path, *((*path[:-1], name) for name in place.meant)}
     if kind == "missing":
-        return {path} if len(path) == 1 else {path, path[:-1]}
+        return {path, path[:-1]}
     return {path}
 
 
-def _without(value: Any, pruned: set[Path], path: Path, here: Path, kept: dict[Path, tuple[int, ...]]) -> Any:
-    """Copy a value without the pruned paths; `path` is where it stands in the file, `here` in the copy."""
-    if isinstance(value, dict):
-        return {
-            key: _without(inner, pruned, (*path, key), (*here, key), kept)
-            for key, inner in value.items()
-            if (*path, key) not in pruned
-        }
-    if isinstance(value, list):
-        indices = tuple(index for index in range(len(value)) if (*path, str(index)) not in pruned)
-        if len(indices) < len(value):
-            kept[here] = indices
-        return [
-            _without(value[index], pruned, (*path, str(index)), (*here, str(position)), kept)
-            for position, index in enumerate(indices)
-        ]
-    return value
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """Copies values without the pruned paths, with the stand-ins, and notes what lists keep."""
+
+    pruned: set[Path]
+    stand_ins: Mapping[Path, Mapping[str, Any]]
+    kept: dict[Path, tuple[int, ...]]
+
+    def of(self, value: Any, path: Path, here: Path) -> Any:
+        """Copy a value that stands at `path` in the file and will stand at `here` in the copy."""
+        if isinstance(value, dict):
+            copy = {
+                key: self.of(inner, (*path, key), (*here, key))
+                for key, inner in value.items()
+                if (*path, key) not in self.pruned
+            }
+            return {**copy, **self.stand_ins.get(path, {})}
+        if isinstance(value, list):
+            indices = tuple(index for index in range(len(value)) if (*path, str(index)) not in self.pruned)
+            if len(indices) < len(value):
+                self.kept[here] = indices
+            return [
+                self.of(value[index], (*path, str(index)), (*here, str(position)))
+                for position, index in enumerate(indices)
+            ]
+        return value
 
 
 def _written(path: Path, kept: Mapping[Path, tuple[int, ...]]) -> Path:
@@ -119,20 +134,3 @@ def _written(path: Path, kept: Mapping[Path, tuple[int, ...]]) -> Path:
         in_list = indices is not None and part.isdecimal() and int(part) < len(indices)
         result.append(str(indices[int(part)]) if indices is not None and in_list else part)
     return tuple(result)
-
-
-def _stand_in(data: dict[str, Any], pruned: set[Path]) -> None:
-    """Put what the rest of the file suggests where something is broken that every deployment needs."""
-    if ("name",) in pruned:
-        data.setdefault("name", "unnamed")
-    pools = data.get("pools")
-    written = [pool for pool in pools.values() if isinstance(pool, dict)] if isinstance(pools, dict) else []
-    found = (pool.get("availability_zone") for pool in written)
-    zones = list(dict.fromkeys(zone for zone in found if isinstance(zone, str)))
-    if ("region",) in pruned:
-        listed = data.get("availability_zones")
-        candidates = [*(listed if isinstance(listed, list) else []), *zones]
-        regions = (re.match(r"[a-z]+(-[a-z]+)+-\d+", zone) for zone in candidates if isinstance(zone, str))
-        data.setdefault("region", next((match[0] for match in regions if match), "us-east-1"))
-    if ("availability_zones",) in pruned:
-        data.setdefault("availability_zones", zones[:6] or [f"{data.get('region')}a"])

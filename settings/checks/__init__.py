@@ -5,6 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from catalog.finding import Finding
+
+# Each of these registers its rules; their order is that of the table of rules.
+from settings.checks import (  # noqa: F401
+    addresses,
+    capacity,
+    hyperpod,
+    instances,
+    lustre_efa,
+    mounts,
+    names,
+    network,
+    people,
+    resources,
+    scripts,
+    storage,
+    zones,
+)
 from settings.checks.rule import RULES, Rule, Subject
 from settings.deployment import Settings
 

@@ -1,0 +1,187 @@
+"""Rules on HyperPod: pools that exist, group and partition names and counts, accounting, scripts."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import uses
+from settings.values import listed, shown
+
+# The limits below are botocore's: sagemaker CreateCluster, ClusterInstanceGroupSpecifications,
+# ClusterPartitionName, ClusterAccountingDatabase*.
+MOST_GROUPS = 100
+"""Instance groups of one cluster, the controller's and the login nodes' among them."""
+_RESERVED_GROUPS = ("controller", "login")
+_PARTITION = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
+_HOST = re.compile(
+    r"(?=.{1,255}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
+)
+_SCHEMA = re.compile(r"[a-zA-Z0-9$_]{1,64}")
+_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]*:[0-9]{12}:secret:.+")
+
+
+@error("pool-unknown", leans_on=("pools.{value}",))
+def _pool_unknown(subject: Subject) -> Iterator[Problem]:
+    """A cluster's pools are those of the section 'pools'."""
+    pools = subject.settings.pools
+    for use in uses(subject.settings):
+        if use.name not in pools:
+            near = difflib.get_close_matches(use.name, pools, n=3)
+            meant = f"; did you mean {listed(near)}?" if near else ""
+            yield Problem(
+                use.path,
+                use.name,
+                f"there is no pool '{shown(use.name)}'{meant}",
+                f"pools: {listed(pools, 'and')}" if pools else "describe it under 'pools'",
+            )
+
+
+@error("pool-repeated")
+def _pool_repeated(subject: Subject) -> Iterator[Problem]:
+    """Each pool becomes one instance group, and a cluster's groups have different names."""
+    seen: set[tuple[str, str]] = set()
+    for use in uses(subject.settings):
+        if (use.cluster, use.name) in seen:
+            yield Problem(
+                use.path, use.name, f"{use.cluster} lists the pool '{shown(use.name)}' twice", "remove one"
+            )
+        seen.add((use.cluster, use.name))
+
+
+@warning("pool-unused", leans_on=("hyperpod",))
+def _pool_unused(subject: Subject) -> Iterator[Problem]:
+    """A pool that no cluster lists starts no node; a reservation behind it is paid for all the same."""
+    used = {use.name for use in uses(subject.settings)}
+    for name in subject.settings.pools:
+        if name not in used:
+            yield Problem(
+                f"pools.{name}",
+                name,
+                f"no cluster uses the pool '{shown(name)}'",
+                "add it to a cluster's 'pools', or remove it",
+            )
+
+
+@error("hyperpod-group-name")
+def _group_names(subject: Subject) -> Iterator[Problem]:
+    """Groups are named 'controller', 'login' and after the pools, and names of groups are unique."""
+    for use in uses(subject.settings):
+        if use.cluster == "hyperpod" and use.name in _RESERVED_GROUPS:
+            yield Problem(
+                use.path,
+                use.name,
+                f"a pool of a HyperPod cluster cannot be named '{use.name}': its own group has that name",
+                "rename the pool",
+            )
+
+
+@error("hyperpod-group-count", leans_on=("hyperpod.pools",))
+def _group_count(subject: Subject) -> Iterator[Problem]:
+    """A cluster has at most 100 instance groups (botocore: ClusterInstanceGroupSpecifications)."""
+    hyperpod = subject.settings.hyperpod
+    if hyperpod:
+        groups = len(hyperpod.pools) + (2 if hyperpod.login else 1)
+        if groups > MOST_GROUPS:
+            yield Problem(
+                "hyperpod.pools",
+                len(hyperpod.pools),
+                f"{groups} instance groups (pools, controller, login) are more than the {MOST_GROUPS} that "
+                "a HyperPod cluster takes",
+                "use fewer, larger pools",
+            )
+
+
+@error("partition-name")
+def _partition_names(subject: Subject) -> Iterator[Problem]:
+    """HyperPod restricts names of partitions (botocore: ClusterPartitionName), and Slurm reserves DEFAULT.
+
+    A `PartitionName=DEFAULT` line of slurm.conf sets defaults for the lines after it (slurm.conf manual).
+    """
+    partitions = subject.settings.hyperpod.partitions if subject.settings.hyperpod else {}
+    for pool, partition in partitions.items():
+        path = f"hyperpod.partitions.{pool}"
+        if not _PARTITION.fullmatch(partition) or len(partition) > 1024:
+            yield Problem(
+                path,
+                partition,
+                f"the partition name '{shown(partition)}' is not letters, digits and dashes that begin "
+                "and end with a letter or digit",
+            )
+        elif partition.upper() == "DEFAULT":
+            yield Problem(
+                path, partition, "Slurm keeps the partition name 'DEFAULT' for itself", "choose another"
+            )
+
+
+@error("partition-pool", leans_on=("hyperpod.pools",))
+def _partition_pools(subject: Subject) -> Iterator[Problem]:
+    """A partition is given to a pool of this cluster; for another one it does nothing."""
+    hyperpod = subject.settings.hyperpod
+    if hyperpod is None:
+        return
+    for pool, partition in hyperpod.partitions.items():
+        if pool not in hyperpod.pools:
+            yield Problem(
+                f"hyperpod.partitions.{pool}",
+                partition,
+                f"'hyperpod.pools' does not list the pool '{shown(pool)}'",
+                f"it lists {listed(hyperpod.pools, 'and')}",
+            )
+
+
+@error("accounting-provisioning")
+def _accounting(subject: Subject) -> Iterator[Problem]:
+    """An external accounting database needs continuous provisioning (botocore: AccountingDatabase)."""
+    hyperpod = subject.settings.hyperpod
+    if hyperpod and hyperpod.accounting and not hyperpod.continuous_provisioning:
+        yield Problem(
+            "hyperpod.continuous_provisioning",
+            False,
+            "an external accounting database needs continuous provisioning",
+            "set 'continuous_provisioning: true', or remove 'accounting': the controller keeps the records",
+        )
+
+
+@error("accounting-database")
+def _database(subject: Subject) -> Iterator[Problem]:
+    """The forms that CreateCluster takes (botocore: ClusterAccountingDatabase)."""
+    accounting = subject.settings.hyperpod.accounting if subject.settings.hyperpod else None
+    if accounting is None:
+        return
+    base = "hyperpod.accounting"
+    if not _HOST.fullmatch(accounting.endpoint):
+        yield Problem(
+            f"{base}.endpoint",
+            accounting.endpoint,
+            f"'{shown(accounting.endpoint)}' is not a host name",
+            "write the host alone; 'port' has a key of its own",
+        )
+    if accounting.name is not None and not _SCHEMA.fullmatch(accounting.name):
+        yield Problem(
+            f"{base}.name",
+            accounting.name,
+            f"the schema name '{shown(accounting.name)}' is not 1 to 64 letters, digits, '$' and '_'",
+        )
+    if not _SECRET.fullmatch(accounting.secret_arn):
+        yield Problem(
+            f"{base}.secret_arn",
+            accounting.secret_arn,
+            f"'{shown(accounting.secret_arn)}' is not the ARN of a secret, "
+            "'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME'",
+        )
+
+
+@error("scripts-exclusive")
+def _scripts(subject: Subject) -> Iterator[Problem]:
+    """The extension runs after initialisation (OnInitComplete), scripts of your own instead (OnCreate)."""
+    hyperpod = subject.settings.hyperpod
+    if hyperpod and hyperpod.lifecycle_scripts and hyperpod.extension:
+        yield Problem(
+            "hyperpod.lifecycle_scripts",
+            hyperpod.lifecycle_scripts.directory,
+            "lifecycle scripts of your own take the place of the extension, and both are given",
+            "remove one of 'lifecycle_scripts' and 'extension'",
+        )

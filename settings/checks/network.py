@@ -1,0 +1,178 @@
+"""Rules on the network: address ranges that AWS takes, and what an existing VPC leaves without effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from itertools import combinations
+
+from catalog.addresses import secondary_ranges_needed
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.deployment import Settings
+from settings.values import shown
+
+# VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
+_LARGEST, _SMALLEST = 16, 28
+_DOCKER = IPv4Network("172.17.0.0/16")
+# VPC user guide, "IPv4 CIDR block association restrictions".
+_PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
+_RESERVED = IPv4Network("198.19.0.0/16")
+
+
+def _ranges(settings: Settings) -> list[tuple[str, IPv4Network]]:
+    """Return the ranges of a network that is made, each with its path."""
+    network = settings.network
+    if network.existing:
+        return []
+    secondary = [
+        (f"network.secondary_cidrs.{index}", block) for index, block in enumerate(network.secondary_cidrs)
+    ]
+    return [("network.primary_cidr", network.primary_cidr), *secondary]
+
+
+@error("network-cidr-size", leans_on=("availability_zones",))
+def _size(subject: Subject) -> Iterator[Problem]:
+    """A VPC's range and a subnet hold between /16 and /28 addresses, and ranges are divided into subnets."""
+    zones = len(subject.settings.availability_zones)
+    for path, block in _ranges(subject.settings):
+        primary = path == "network.primary_cidr"
+        # The primary range gives a public subnet a zone, a secondary range two private subnets.
+        smallest = _SMALLEST - ((zones - 1).bit_length() if primary else 1)
+        if primary:
+            smallest = min(smallest, _SMALLEST - 3)
+        if not _LARGEST <= block.prefixlen <= smallest:
+            yield Problem(
+                path,
+                block,
+                f"the range '{block}' is a /{block.prefixlen}; a /{_LARGEST} to a /{smallest} can be divided "
+                "into subnets that AWS takes",
+            )
+
+
+@error("network-cidr-overlap")
+def _overlap(subject: Subject) -> Iterator[Problem]:
+    """Ranges of one VPC must not share an address."""
+    for (_, one), (path, other) in combinations(_ranges(subject.settings), 2):
+        if one.overlaps(other):
+            yield Problem(path, other, f"the range '{other}' overlaps '{one}'", "choose ranges side by side")
+
+
+@error("network-secondary-count", leans_on=("availability_zones", "network.secondary_cidrs"))
+def _count(subject: Subject) -> Iterator[Problem]:
+    """Two zones share a secondary range, half of it each."""
+    network = subject.settings.network
+    zones = len(subject.settings.availability_zones)
+    needed = secondary_ranges_needed(zones)
+    given = len(network.secondary_cidrs)
+    if not network.existing and given and given < needed:
+        yield Problem(
+            "network.secondary_cidrs",
+            given,
+            f"{zones} zones take {needed} secondary ranges, two zones each; {given} given",
+            "add ranges, or remove 'secondary_cidrs' to have them chosen",
+        )
+
+
+@warning("network-secondary-unused", leans_on=("availability_zones",))
+def _unused(subject: Subject) -> Iterator[Problem]:
+    """Ranges beyond those that the zones take are never attached to the VPC."""
+    network = subject.settings.network
+    needed = secondary_ranges_needed(len(subject.settings.availability_zones))
+    for index, block in enumerate(network.secondary_cidrs):
+        if not network.existing and index >= needed:
+            message = f"the range '{block}' is not used: the zones take {needed}"
+            yield Problem(f"network.secondary_cidrs.{index}", block, message, "remove it")
+
+
+@error("network-cidr-family", too_strict=True)
+def _family(subject: Subject) -> Iterator[Problem]:
+    """EC2 refuses to add ranges of another private family than the primary range's, and 198.19.0.0/16.
+
+    Source: VPC user guide, "IPv4 CIDR block association restrictions". Too strict where AWS has relaxed them.
+    """
+    blocks = _ranges(subject.settings)
+    if not blocks:
+        return
+    primary = blocks[0][1]
+    own = next((family for family in _PRIVATE if primary.subnet_of(family)), None)
+    for path, block in blocks[1:]:
+        family = next((family for family in _PRIVATE if block.overlaps(family)), None)
+        if block.overlaps(_RESERVED):
+            yield Problem(path, block, f"AWS keeps '{_RESERVED}' for itself, and '{block}' lies in it")
+        elif own and family and family != own:
+            yield Problem(
+                path,
+                block,
+                f"the range '{block}' is of '{family}', and a VPC of '{primary}' takes none of these",
+                f"choose ranges of '{own}', or of '100.64.0.0/10'",
+            )
+
+
+@warning("network-cidr-docker")
+def _docker(subject: Subject) -> Iterator[Problem]:
+    """Docker and services such as SageMaker use 172.17.0.0/16 too (VPC user guide, "VPC CIDR blocks")."""
+    for path, block in _ranges(subject.settings):
+        if block.overlaps(_DOCKER):
+            yield Problem(
+                path, block, f"containers cannot reach addresses of '{_DOCKER}', which Docker uses itself"
+            )
+
+
+@error("network-existing-zones", leans_on=("availability_zones",))
+def _existing_zones(subject: Subject) -> Iterator[Problem]:
+    """Every zone of the deployment needs a subnet for its nodes."""
+    existing = subject.settings.network.existing
+    for zone in subject.settings.availability_zones if existing else ():
+        if existing and zone not in existing.private_subnets:
+            yield Problem(
+                "network.existing.private_subnets",
+                zone,
+                f"the zone '{shown(zone)}' has no private subnet",
+                "add its subnet, or take the zone out of 'availability_zones'",
+            )
+
+
+@warning("network-existing-zones-unused", leans_on=("availability_zones",))
+def _existing_unused(subject: Subject) -> Iterator[Problem]:
+    """A subnet of a zone that is not among the deployment's is never used."""
+    existing = subject.settings.network.existing
+    for zone, subnet in existing.private_subnets.items() if existing else ():
+        if zone not in subject.settings.availability_zones:
+            yield Problem(
+                f"network.existing.private_subnets.{zone}",
+                subnet,
+                f"the zone '{shown(zone)}' is not among 'availability_zones', so its subnet is not used",
+                f"add '{shown(zone)}' to 'availability_zones', or remove it",
+            )
+
+
+@warning("network-existing-ignored")
+def _ignored(subject: Subject) -> Iterator[Problem]:
+    """An existing VPC keeps its ranges, way out and flow logs: settings that shape a new one do nothing."""
+    network = subject.settings.network
+    if network.existing:
+        for name in sorted(network.model_fields_set - {"existing"}):
+            yield Problem(
+                f"network.{name}",
+                str(getattr(network, name)),
+                f"'{name}' has no effect on the existing VPC '{shown(network.existing.vpc_id)}'",
+                "remove it",
+            )
+
+
+@error("closed-network-internet", leans_on=("network.closed",))
+def _closed(subject: Subject) -> Iterator[Problem]:
+    """Nodes of a closed network reach AWS's services by endpoints and nothing else."""
+    hyperpod = subject.settings.hyperpod
+    network = subject.settings.network
+    if not network.closed or network.existing or not hyperpod or not hyperpod.extension:
+        return
+    packages = hyperpod.extension.packages
+    if packages:
+        yield Problem(
+            "hyperpod.extension.packages",
+            packages,
+            f"packages ({shown(', '.join(packages))}) come from Ubuntu's mirrors, and a closed network has "
+            "no way there",
+            "put them into an image, or remove 'network.closed'",
+        )

@@ -1,0 +1,59 @@
+"""What rules pick out of settings: clusters and their pools, zones, facts of instance types."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from catalog.instances import INSTANCES, InstanceFacts
+from catalog.pool import Pool
+from settings.deployment import Settings
+
+CLUSTERS = ("hyperpod",)
+"""The sections of the configuration that are clusters, each with a list `pools`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """One pool named by a cluster: where its name stands, and the pool, None where there is none."""
+
+    cluster: str
+    path: str
+    name: str
+    pool: Pool | None
+
+
+def uses(settings: Settings) -> Iterator[Use]:
+    """Yield every pool name that a cluster lists, in order."""
+    for cluster in CLUSTERS:
+        section = getattr(settings, cluster)
+        for index, name in enumerate(section.pools if section else ()):
+            pool = settings.pool(name) if name in settings.pools else None
+            yield Use(cluster, f"{cluster}.pools.{index}", name, pool)
+
+
+def facts(instance_type: str) -> InstanceFacts | None:
+    """Return the facts of an instance type, None where the catalog has none (another rule says so)."""
+    return INSTANCES.get(instance_type)
+
+
+def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield each instance type with its path and what it is for: a pool, the controller, the login nodes."""
+    for name, pool in settings.pools.items():
+        yield f"pools.{name}.instance_type", pool.instance_type, f"pool '{name}'"
+    if settings.hyperpod:
+        controller = settings.hyperpod.controller
+        yield "hyperpod.controller.instance_type", controller.instance_type, "the controller"
+        if settings.hyperpod.login:
+            yield "hyperpod.login.instance_type", settings.hyperpod.login.instance_type, "the login nodes"
+
+
+def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield each zone that is chosen somewhere, with its path and what lies in it."""
+    for name, pool in settings.pools.items():
+        if pool.availability_zone is not None:
+            yield f"pools.{name}.availability_zone", pool.availability_zone, f"pool '{name}'"
+    for kind in ("lustre", "openzfs"):
+        section = getattr(settings.storage, kind)
+        if section and section.availability_zone is not None:
+            yield f"storage.{kind}.availability_zone", section.availability_zone, f"the {kind} file system"
