@@ -7,8 +7,9 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from catalog.finding import Finding, Severity
-from settings.checks import RULES, Rule
+from settings.checks import RULES
 from settings.deployment import Acknowledgement
+from settings.rules import FILE_RULES
 from settings.values import listed, shown
 
 
@@ -26,11 +27,12 @@ def accepted(
     for index, acknowledgement in enumerate(acknowledgements):
         path = f"acknowledge.{index}.rule"
         rule = RULES.get(acknowledgement.rule)
-        if rule is None:
+        if rule is None and acknowledgement.rule not in FILE_RULES:
             faults.append(_unknown(acknowledgement.rule, path))
             continue
-        if not rule.acknowledgeable:
-            faults.append(_refused(rule, path))
+        if rule is None or not rule.acknowledgeable:
+            reason = rule.reason if rule else FILE_RULES[acknowledgement.rule]
+            faults.append(_refused(acknowledgement.rule, reason, path))
             continue
         matching = [finding for finding in left if _matches(acknowledgement, finding)]
         left = [finding for finding in left if finding not in matching]
@@ -51,10 +53,9 @@ def _unknown(name: str, path: str) -> Finding:
     return Finding("acknowledgement-unknown", Severity.ERROR, path, shown(name), message, hint)
 
 
-def _refused(rule: Rule, path: str) -> Finding:
-    message = f"the rule '{rule.name}' cannot be acknowledged: what it finds does not work"
-    hint = rule.reason.rstrip(".")
-    return Finding("acknowledgement-refused", Severity.ERROR, path, rule.name, message, hint)
+def _refused(rule: str, reason: str, path: str) -> Finding:
+    message = f"the rule '{rule}' cannot be acknowledged: what it finds does not work"
+    return Finding("acknowledgement-refused", Severity.ERROR, path, rule, message, reason.rstrip("."))
 
 
 def _unused(acknowledgement: Acknowledgement, path: str) -> Finding:

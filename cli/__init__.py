@@ -1,0 +1,1 @@
+"""The `trainforge` command: one file a verb."""

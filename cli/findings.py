@@ -1,0 +1,66 @@
+"""Findings and rules on a terminal: coloured where there is one, plain text in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from catalog.finding import Finding
+from settings.report import counted, place, report
+from settings.rules import RuleEntry
+from settings.values import printable
+
+_STYLES = {"error": "bold red", "warning": "bold yellow"}
+
+
+def print_findings(findings: Sequence[Finding], path: Path) -> None:
+    """Print findings, errors first, each with its place, what is wrong, the next step and its rule.
+
+    A pipe gets the same text as `cdk synth` prints. Values are printed as text: markup in them means nothing.
+    """
+    if not findings:
+        return
+    console = Console(highlight=False)
+    ordered = sorted(findings, key=lambda finding: not finding.is_error)
+    if not console.is_terminal:
+        console.print(Text(report(ordered, path)), soft_wrap=True)
+        return
+    console.print(Text.assemble((f"{printable(str(path))}: ", "bold"), counted(findings)))
+    for finding in ordered:
+        console.print()
+        console.print(
+            Text.assemble(
+                (str(finding.severity), _STYLES[finding.severity]),
+                " ",
+                (place(finding), "bold"),
+                (f"  {finding.rule}", "dim"),
+            )
+        )
+        console.print(Padding(Text(printable(finding.message)), (0, 0, 0, 2)))
+        if finding.hint:
+            console.print(Padding(Text(printable(finding.hint), style="green"), (0, 0, 0, 2)))
+    console.print()
+
+
+def print_rules(sheet: Sequence[RuleEntry]) -> None:
+    """Print the rules as a table, or one a line, separated by tabs, in a pipe."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for entry in sheet:
+            accepted = "acknowledgeable" if entry.acknowledgeable else "-"
+            console.print(Text(f"{entry.name}\t{entry.severity}\t{accepted}\t{entry.reason}"), soft_wrap=True)
+        return
+    table = Table("Rule", "Severity", "Acknowledgeable", "Reason")
+    for entry in sheet:
+        table.add_row(
+            Text(entry.name),
+            Text(entry.severity, style=_STYLES[entry.severity]),
+            "yes" if entry.acknowledgeable else "no",
+            Text(entry.reason),
+        )
+    console.print(table)

@@ -1,0 +1,45 @@
+"""The entry of the `trainforge` command: it gathers the verbs and loads only what a verb needs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli import catalog
+from cli.validate import validate
+
+app = typer.Typer(
+    name="trainforge",
+    help="Check, plan and operate the infrastructure of distributed training on AWS.",
+    no_args_is_help=True,
+    # Rich draws prettier help and costs a third of the time that a start may take.
+    rich_markup_mode=None,
+    # A crash is our mistake: a plain traceback says where, and holds no values of a configuration.
+    pretty_exceptions_enable=False,
+)
+app.command()(validate)
+app.add_typer(catalog.app, name="catalog")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"trainforge {version('trainforge')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command with the process's arguments."""
+    app()

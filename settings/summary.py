@@ -1,0 +1,35 @@
+"""What a configuration deploys, in one sentence."""
+
+from __future__ import annotations
+
+from settings.checks.selection import uses
+from settings.deployment import Settings
+
+
+def summary(settings: Settings) -> str:
+    """Return what would be deployed: name, place, network, storage and clusters with their pools."""
+    zones = ", ".join(settings.availability_zones)
+    network = settings.network.existing
+    parts = [f"network {network.vpc_id}" if network else "a network", *_storage(settings)]
+    if settings.hyperpod:
+        parts.append(f"a HyperPod cluster ({', '.join(_pools(settings, 'hyperpod'))})")
+    return f"deploys '{settings.name}' in {settings.region} ({zones}): {', '.join(parts)}"
+
+
+def _storage(settings: Settings) -> list[str]:
+    storage = settings.storage
+    parts = [f"bucket {storage.bucket.existing}" if storage.bucket.existing else "a data bucket"]
+    for name, section in (("Lustre", storage.lustre), ("OpenZFS", storage.openzfs)):
+        if section and section.existing:
+            parts.append(f"{name} {section.existing.file_system_id}")
+        elif section:
+            parts.append(f"{name} of {section.capacity_gib} GiB")
+    return parts
+
+
+def _pools(settings: Settings, cluster: str) -> list[str]:
+    return [
+        f"{use.name}: {use.pool.nodes} x {use.pool.instance_type} {use.pool.capacity.source}"
+        for use in uses(settings)
+        if use.pool and use.cluster == cluster
+    ]
