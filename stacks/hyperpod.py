@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
@@ -86,7 +87,7 @@ class HyperPodStack(cdk.Stack):
         return role
 
     def _scripts(self, base: Path) -> NodeScripts | None:
-        bucket = self._storage.scripts_bucket
+        bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
         if self._wanted.lifecycle_scripts:
             return NodeScripts.lifecycle(
                 self,

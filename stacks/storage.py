@@ -67,6 +67,12 @@ class StorageStack(cdk.Stack):
         """Return the DNS name of a file system, which follows from its id."""
         return f"{mount.file_system_id}.fsx.{self.region}.{self.url_suffix}"
 
+    @property
+    def scripts_bucket_name(self) -> str:
+        """The scripts bucket's name: HyperPod takes scripts only from `sagemaker-*`, account and region make
+        it unique."""
+        return f"sagemaker-{self._settings.name}-{self.account}-{self.region}"
+
     def _buckets(self) -> tuple[s3.IBucket, s3.IBucket]:
         logs = AccessLogBucket(self, "AccessLogs", removal_policy=self._removal)
         wanted = self._settings.storage.bucket
@@ -86,8 +92,7 @@ class StorageStack(cdk.Stack):
             "Scripts",
             removal_policy=self._removal,
             access_logs=logs,
-            # HyperPod takes scripts only from buckets of this prefix; account and region make it unique.
-            bucket_name=f"sagemaker-{self._settings.name}-{self.account}-{self.region}",
+            bucket_name=self.scripts_bucket_name,
         )
         return data, scripts
 
