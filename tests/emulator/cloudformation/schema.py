@@ -1,0 +1,127 @@
+"""CloudFormation's own resource schemas, as cfn-lint carries them: the source of truth for names and forms."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+from cfnlint.schema import PROVIDER_SCHEMA_MANAGER, ResourceNotFoundError
+from jsonschema import Draft7Validator
+from jsonschema.validators import extend
+
+Properties = dict[str, Any]
+
+
+class ResourceSchema:
+    """The schema of one type: checks properties, and says what may be read and what forces a replacement."""
+
+    def __init__(self, resource_type: str, schema: dict[str, Any], attributes: list[str]) -> None:
+        self.type = resource_type
+        self._schema = {key: value for key, value in schema.items() if key in _CHECKED}
+        self._validator = _Validator(self._schema)
+        self._read_only = _pointers(schema, "readOnlyProperties")
+        self._create_only = _pointers(schema, "createOnlyProperties")
+        self._conditional = _pointers(schema, "conditionalCreateOnlyProperties")
+        self.attributes = attributes
+        self.primary_identifier = [".".join(path) for path in _pointers(schema, "primaryIdentifier")]
+
+    def problems(self, properties: Properties) -> list[str]:
+        """Return what CloudFormation would reject: unknown, missing, read-only properties, wrong forms."""
+        found = []
+        for error in self._validator.iter_errors(properties):
+            where = "/".join(str(part) for part in error.absolute_path)
+            found.append(f"#/{where}: {error.message}")
+        declared = self._schema.get("properties", {})
+        for path in self._read_only:
+            if len(path) == 1 and path[0] in properties and path[0] in declared:
+                found.append(f"#/{path[0]}: is read-only and cannot be set")
+        return found
+
+    def has_attribute(self, name: str) -> bool:
+        """Return whether Fn::GetAtt may ask for `name`."""
+        return name in self.attributes
+
+    def replaces(self, before: Properties, after: Properties) -> list[str]:
+        """Return the create-only properties that differ: their change makes a new resource."""
+        paths = [path for path in self._create_only if _values(before, path) != _values(after, path)]
+        return sorted({path[0] for path in paths})
+
+
+@lru_cache
+def resource_schema(resource_type: str, region: str) -> ResourceSchema | None:
+    """Return the schema of a type in a region, or None where CloudFormation has no such type."""
+    try:
+        schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(region, resource_type)
+    except ResourceNotFoundError:
+        return None
+    return ResourceSchema(resource_type, schema.schema, list(schema.get_atts))
+
+
+_CHECKED = (
+    "type",
+    "properties",
+    "definitions",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependencies",
+)
+
+
+def _pointers(schema: dict[str, Any], key: str) -> list[tuple[str, ...]]:
+    return [tuple(pointer.split("/")[2:]) for pointer in schema.get(key) or []]
+
+
+def _values(value: Any, path: tuple[str, ...]) -> Any:
+    """Return what stands at `path`, `*` standing for every item of a list."""
+    if not path:
+        return value
+    head, *rest = path
+    if head == "*":
+        items = value if isinstance(value, list) else []
+        return [_values(item, tuple(rest)) for item in items]
+    return _values(value.get(head), tuple(rest)) if isinstance(value, dict) else None
+
+
+def _is_number(_checker: Any, value: Any) -> bool:
+    if isinstance(value, str):
+        try:
+            float(value)
+        except ValueError:
+            return False
+        return True
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_integer(checker: Any, value: Any) -> bool:
+    return _is_number(checker, value) and float(value).is_integer()
+
+
+def _is_boolean(_checker: Any, value: Any) -> bool:
+    return isinstance(value, bool) or value in ("true", "false")
+
+
+def _is_string(_checker: Any, value: Any) -> bool:
+    # CloudFormation turns scalars into text where text is wanted.
+    return isinstance(value, str | int | float | bool)
+
+
+def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Any:
+    # Patterns are ECMAScript's or Java's; cfn-lint checks them with its own fixes on the template itself.
+    return iter(())
+
+
+_types = (
+    Draft7Validator.TYPE_CHECKER.redefine("number", _is_number)
+    .redefine("integer", _is_integer)
+    .redefine("boolean", _is_boolean)
+    .redefine("string", _is_string)
+)
+_Validator = extend(Draft7Validator, validators={"pattern": _pattern}, type_checker=_types)

@@ -1,0 +1,11 @@
+"""What moto's own services lack for these stacks: added operations and fields, one module a service."""
+
+from __future__ import annotations
+
+
+def load() -> None:
+    """Put every extension in place."""
+    from tests.emulator.services import fsx, sagemaker
+
+    fsx.install()
+    sagemaker.install()
