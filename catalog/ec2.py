@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
@@ -31,7 +32,7 @@ def record(description: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         ValueError: EC2 describes something that the catalog's model cannot hold (several kinds of GPU in
-            one type, network cards that are not numbered from 0).
+            one type, disks of several sizes, network cards that are not numbered from 0).
     """
     name = description["InstanceType"]
     network = description["NetworkInfo"]
@@ -53,6 +54,8 @@ def record(description: Mapping[str, Any]) -> dict[str, Any]:
     if accelerator := _accelerator(name, description):
         kept["accelerator"] = accelerator
     if disks := description.get("InstanceStorageInfo", {}).get("Disks"):
+        if len(disks) > 1:
+            raise ValueError(f"instance type '{name}': EC2 describes disks of several sizes")
         kept["instance_store"] = [{"count": disk["Count"], "size_gb": disk["SizeInGB"]} for disk in disks]
     return kept
 
@@ -102,6 +105,43 @@ def _accelerator(name: str, description: Mapping[str, Any]) -> dict[str, Any] | 
             "cores": chip["CoreInfo"]["Count"],
         }
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """How a new answer of EC2 differs from the records that are kept, each part sorted by instance type.
+
+    `absent` are types that the answer does not describe. `changed` maps a type to its changed keys, each
+    with the old and the new value (None for a key that is new or gone).
+    """
+
+    added: tuple[str, ...]
+    absent: tuple[str, ...]
+    changed: Mapping[str, Mapping[str, tuple[Any, Any]]]
+
+    def lines(self) -> Iterator[str]:
+        """Yield one line a difference."""
+        yield from (f"added    {name}" for name in self.added)
+        for name, keys in self.changed.items():
+            for key, (old, new) in keys.items():
+                yield f"changed  {name}: {key} {json.dumps(old)} -> {json.dumps(new)}"
+
+
+def changes(old: Mapping[str, Mapping[str, Any]], new: Mapping[str, Mapping[str, Any]]) -> Changes:
+    """Compare kept records with those of a new answer."""
+    changed = {
+        name: {
+            key: (old[name].get(key), new[name].get(key))
+            for key in sorted({*old[name], *new[name]})
+            if old[name].get(key) != new[name].get(key)
+        }
+        for name in sorted(old.keys() & new.keys())
+    }
+    return Changes(
+        added=tuple(sorted(new.keys() - old.keys())),
+        absent=tuple(sorted(old.keys() - new.keys())),
+        changed={name: keys for name, keys in changed.items() if keys},
+    )
 
 
 def to_text(source: str, date: str, instances: Mapping[str, Mapping[str, Any]]) -> str:

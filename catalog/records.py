@@ -31,15 +31,16 @@ def load() -> Mapping[str, InstanceFacts]:
     A type that EC2's file lacks comes from the overrides; as soon as EC2 describes it, EC2 wins.
     """
     overrides = read("overrides.json")
-    hyperpod = frozenset(read("hyperpod.json")["instance_types"])
+    offers = read("hyperpod.json")
+    hyperpod = frozenset(offers["instance_types"])
     records: dict[str, dict[str, Any]] = {}
     sources: dict[str, dict[str, str]] = {}
     for name, extra in overrides["instances"].items():
         records[name] = dict(extra["record"])
-        sources[name] = {"record": extra["source"]}
+        sources[name] = {"record": extra["source"], "hyperpod": offers["source"]}
     for name, record in read("instances.json")["instances"].items():
         records[name] = dict(record)
-        sources[name] = {}
+        sources[name] = {"hyperpod": offers["source"]}
     for override in overrides["overrides"]:
         for name, record in records.items():
             if applies(override, name, record, name in hyperpod):
