@@ -30,7 +30,6 @@ def main() -> int:
     except (OSError, SystemExit) as error:
         print(f"error: cannot listen on port '{options.port}': {error}; choose another --port", file=sys.stderr)
         return 2
-    # By name, not by address: with an address the CDK CLI looks for buckets elsewhere.
     endpoint = f"http://localhost:{server.server_address[1]}"
     prepare(endpoint, options.region)
 

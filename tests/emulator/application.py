@@ -23,6 +23,8 @@ def prepare(endpoint: str, region: str) -> None:
     variables = emulated(endpoint, region)
     os.environ.clear()
     os.environ.update(variables)
+    # Templates attach AWS's own policies, and IAM refuses those that do not exist.
+    os.environ["MOTO_IAM_LOAD_MANAGED_POLICIES"] = "true"
     from tests.emulator import resources, services
     from tests.emulator.cloudformation import backend
 

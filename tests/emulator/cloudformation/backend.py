@@ -6,13 +6,15 @@ import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
+from urllib.parse import unquote, urlparse
 
 import boto3
-from moto.cloudformation import cloudformation_backends, urls
+from moto.cloudformation import cloudformation_backends, responses, urls
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
 from moto.cloudformation.models import Change, CloudFormationBackend, Export
 from moto.cloudformation.utils import generate_changeset_id, generate_stack_id
 from moto.core.utils import utcnow
+from moto.s3.models import s3_backends
 
 from tests.emulator.cloudformation import operations
 from tests.emulator.cloudformation.intrinsics import TemplateError
@@ -306,6 +308,23 @@ class Engine(CloudFormationBackend):
 def install() -> None:
     """Make moto's server use the engine for CloudFormation."""
     cloudformation_backends.backend = Engine
+    responses.get_stack_from_s3_url = _template_of_url
+
+
+def _template_of_url(template_url: str, account_id: str, partition: str) -> str:
+    """Return a template from the emulator's S3, by a URL of AWS or of this server, bucket in path or host.
+
+    moto's own function takes the first number of an address for a bucket.
+    """
+    parts = urlparse(template_url)
+    bucket, _, rest = (parts.hostname or "").partition(".")
+    key = parts.path.lstrip("/")
+    if not rest.startswith("s3"):
+        bucket, _, key = key.partition("/")
+    found = s3_backends[account_id][partition].get_object(bucket, unquote(key))
+    if found is None:
+        raise ValidationError(message=f"S3 error: there is no object '{key}' in bucket '{bucket}'")
+    return str(found.value.decode())
 
 
 @lru_cache

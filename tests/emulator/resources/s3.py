@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -27,9 +28,14 @@ class Bucket(Resource):
         given: dict[str, Any] = {"Bucket": name}
         if self.context.region != "us-east-1":
             given["CreateBucketConfiguration"] = {"LocationConstraint": self.context.region}
-        ownership = self.properties.get("OwnershipControls", {}).get("Rules")
-        if ownership:
-            given["ObjectOwnership"] = ownership[0]["ObjectOwnership"]
+        rules = self.properties.get("OwnershipControls", {}).get("Rules")
+        ownership = rules[0]["ObjectOwnership"] if rules else "BucketOwnerEnforced"
+        given["ObjectOwnership"] = ownership
+        access = self.properties.get("AccessControl", "Private")
+        if access != "Private":
+            if ownership == "BucketOwnerEnforced":
+                self.fail("Bucket cannot have ACLs set with ObjectOwnership's BucketOwnerEnforced setting")
+            given["ACL"] = re.sub(r"(?<!^)(?=[A-Z])", "-", access).lower()
         self._configurators()
         self.aws("s3").create_bucket(**given)
         self.physical_id = name
@@ -54,6 +60,7 @@ class Bucket(Resource):
             ResourceFailure: the template has a property that nothing here sets.
         """
         known: dict[str, Callable[[Any], None]] = {
+            "AccessControl": lambda _value: None,
             "BucketEncryption": self._encryption,
             "BucketName": lambda _value: None,
             "LifecycleConfiguration": self._lifecycle,

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 def load() -> None:
     """Put every extension in place."""
-    from tests.emulator.services import fsx, sagemaker
+    from tests.emulator.services import fsx, s3, sagemaker
 
     fsx.install()
+    s3.install()
     sagemaker.install()

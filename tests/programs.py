@@ -1,0 +1,41 @@
+"""Programs that tests start: an absent one skips with the reason on a laptop and is an error in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+_FOLDERS = (ROOT / ".venv" / "bin", ROOT / "node_modules" / ".bin")
+
+
+def in_ci() -> bool:
+    """Return whether this is continuous integration (the variable CI is set, and not to 0 or false)."""
+    return os.environ.get("CI", "").lower() not in ("", "0", "false")
+
+
+def search_path() -> str:
+    """Return PATH with the project's own programs first."""
+    return os.pathsep.join([*(str(folder) for folder in _FOLDERS), os.environ.get("PATH", "")])
+
+
+def find_program(name: str) -> str | None:
+    """Return the path of a program, the project's own before the machine's."""
+    return shutil.which(name, path=search_path())
+
+
+def require_program(name: str, hint: str) -> str:
+    """Return the path of a program that a test needs; `hint` says how to get it.
+
+    An absent program skips the test, and fails it in CI, where nothing may be missed in silence.
+    """
+    found = find_program(name)
+    if found is not None:
+        return found
+    reason = f"program '{name}' is not installed; {hint}"
+    if in_ci():
+        pytest.fail(f"{reason} (CI is set, so this is an error)")
+    pytest.skip(reason)
