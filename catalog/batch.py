@@ -45,6 +45,7 @@ ULIMITS: tuple[Ulimit, ...] = (
 )
 """Limits of every job's container. Source: predecessor's Batch templates."""
 
+
 def batch_devices(instance: InstanceFacts) -> tuple[BatchDevice, ...]:
     """Return the device files that a job's container needs: one for each EFA and each Neuron device.
 
