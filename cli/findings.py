@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
@@ -53,7 +54,7 @@ def print_rules(sheet: Sequence[RuleEntry]) -> None:
     if not console.is_terminal:
         for entry in sheet:
             accepted = "acknowledgeable" if entry.acknowledgeable else "-"
-            console.print(Text(f"{entry.name}\t{entry.severity}\t{accepted}\t{entry.reason}"), soft_wrap=True)
+            typer.echo(f"{entry.name}\t{entry.severity}\t{accepted}\t{entry.reason}")
         return
     table = Table("Rule", "Severity", "Acknowledgeable", "Reason")
     for entry in sheet:

@@ -9,6 +9,7 @@ from catalog.addresses import RESERVED_ADDRESSES, plan
 from catalog.endpoints import INTERFACE_ENDPOINTS
 from catalog.interfaces import private_addresses
 from catalog.pool import InterfaceType
+from settings.checks.network import SMALLEST_PREFIX
 from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import CLUSTERS, facts, uses
 from settings.deployment import Settings
@@ -61,7 +62,7 @@ def _too_small(subject: Subject) -> Iterator[Problem]:
     demand = _demand(settings)
     for index, zone in enumerate(zones):
         wanted = demand[zone.availability_zone]
-        if wanted.total() > zone.private_addresses:
+        if zone.private.prefixlen <= SMALLEST_PREFIX and wanted.total() > zone.private_addresses:
             parts = ", ".join(f"{what} {count}" for what, count in wanted.most_common(4) if count)
             given = bool(network.secondary_cidrs)
             yield Problem(

@@ -104,12 +104,13 @@ def _interface(subject: Subject) -> Iterator[Problem]:
 
 @error("threads-per-core")
 def _threads(subject: Subject) -> Iterator[Problem]:
-    """EC2 accepts only the threads per core that it lists for a type."""
+    """EC2 accepts only the threads per core that it lists for a type (DescribeInstanceTypes, VCpuInfo)."""
     for name, pool in subject.settings.pools.items():
         found = facts(pool.instance_type)
         if pool.threads_per_core is None or found is None:
             continue
-        valid = found.valid_threads_per_core or (found.threads_per_core,)
+        # EC2 names no choice for some types; then only what their cores cannot do is certain.
+        valid = found.valid_threads_per_core or tuple(range(1, found.threads_per_core + 1))
         if pool.threads_per_core not in valid:
             yield Problem(
                 f"pools.{name}.threads_per_core",

@@ -58,6 +58,8 @@ def _conflict(subject: Subject) -> Iterator[Problem]:
     if len(mounts) < 2:
         return
     (_, one), (path, other) = mounts
+    if PurePosixPath("/") in (one, other):
+        return
     if one == other or one in other.parents or other in one.parents:
         yield Problem(
             path,

@@ -12,7 +12,7 @@ from settings.deployment import Settings
 from settings.values import shown
 
 # VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
-_LARGEST, _SMALLEST = 16, 28
+LARGEST_PREFIX, SMALLEST_PREFIX = 16, 28
 _DOCKER = IPv4Network("172.17.0.0/16")
 # VPC user guide, "IPv4 CIDR block association restrictions".
 _PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
@@ -30,22 +30,18 @@ def _ranges(settings: Settings) -> list[tuple[str, IPv4Network]]:
     return [("network.primary_cidr", network.primary_cidr), *secondary]
 
 
-@error("network-cidr-size", leans_on=("availability_zones",))
+@error("network-cidr-size")
 def _size(subject: Subject) -> Iterator[Problem]:
     """A VPC's range and a subnet hold between /16 and /28 addresses, and ranges are divided into subnets."""
-    zones = len(subject.settings.availability_zones)
     for path, block in _ranges(subject.settings):
-        primary = path == "network.primary_cidr"
-        # The primary range gives a public subnet a zone, a secondary range two private subnets.
-        smallest = _SMALLEST - ((zones - 1).bit_length() if primary else 1)
-        if primary:
-            smallest = min(smallest, _SMALLEST - 3)
-        if not _LARGEST <= block.prefixlen <= smallest:
+        # The primary range is divided into eight public subnets, a secondary one into two private subnets.
+        smallest = SMALLEST_PREFIX - (3 if path == "network.primary_cidr" else 1)
+        if not LARGEST_PREFIX <= block.prefixlen <= smallest:
             yield Problem(
                 path,
                 block,
-                f"the range '{block}' is a /{block.prefixlen}; a /{_LARGEST} to a /{smallest} can be divided "
-                "into subnets that AWS takes",
+                f"the range '{block}' is a /{block.prefixlen}, and only a /{LARGEST_PREFIX} to a /{smallest} "
+                "can be divided into subnets that AWS takes",
             )
 
 

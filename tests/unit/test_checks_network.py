@@ -1,0 +1,193 @@
+"""Rules on names, zones, the network and its addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.configuration import NETWORK, found
+
+P5 = {"instance_type": "p5.48xlarge", "nodes": 4}
+SIX = [f"us-west-2{letter}" for letter in "abcdef"]
+CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+    # names
+    ({"name": "a"}, set()),
+    ({"name": "a" * 20}, set()),
+    ({"name": "a" * 21}, {("deployment-name", "name")}),
+    ({"name": "Demo"}, {("deployment-name", "name")}),
+    ({"name": "demo-"}, {("deployment-name", "name")}),
+    ({"name": "1demo"}, {("deployment-name", "name")}),
+    ({"name": ""}, {("deployment-name", "name")}),
+    ({"region": "us-west-2a"}, {("region-form", "region")}),
+    ({"region": "eu-west-1"}, {("zone-region", f"availability_zones.{i}") for i in (0, 1)}),
+    (
+        {
+            "region": "us-gov-west-1",
+            "availability_zones": ["us-gov-west-1a"],
+            "pools.gpu.availability_zone": None,
+        },
+        set(),
+    ),
+    ({"pools": {"Gpu": P5}, "hyperpod.pools": ["Gpu"]}, {("pool-name", "pools.Gpu")}),
+    ({"pools": {"g" * 63: P5}, "hyperpod.pools": ["g" * 63]}, set()),
+    ({"pools": {"g" * 64: P5}, "hyperpod.pools": ["g" * 64]}, {("pool-name", "pools." + "g" * 64)}),
+    ({"tags": {"team": "ml", "cost centre": "a/b:1+2=3@x"}}, set()),
+    ({"tags/team": "a*b"}, {("tag-form", "tags.team")}),
+    ({"tags/aws:x": "y"}, {("tag-form", "tags.aws:x")}),
+    ({"tags/": "y"}, {("tag-form", "tags.")}),
+    ({"tags/team": "x" * 257}, {("tag-form", "tags.team")}),
+    ({"tags": {f"t{n}": "x" for n in range(41)}}, {("tag-count", "tags")}),
+    # zones
+    ({"availability_zones": ["us-west-2a", "us-west-2a"]}, {("zone-duplicate", "availability_zones.1")}),
+    (
+        {"availability_zones": ["us-west-2a", "usw2-az4"]},
+        {("zone-region", "availability_zones.1")},
+    ),
+    ({"pools.gpu.availability_zone": "us-west-2c"}, {("zone-unknown", "pools.gpu.availability_zone")}),
+    (
+        {"storage.lustre.availability_zone": "us-west-2c", "storage.openzfs.availability_zone": "us-west-2d"},
+        {
+            ("zone-unknown", "storage.lustre.availability_zone"),
+            ("zone-unknown", "storage.openzfs.availability_zone"),
+        },
+    ),
+    # EFA across zones: only where one partition spans them
+    ({"pools.far": P5 | {"availability_zone": "us-west-2b"}, "hyperpod.pools": ["gpu", "far"]}, set()),
+    (
+        {
+            "pools.far": P5 | {"availability_zone": "us-west-2b"},
+            "hyperpod.pools": ["gpu", "far"],
+            "hyperpod.partitions": {"gpu": "all", "far": "all"},
+        },
+        {("efa-across-zones", "pools.far.availability_zone")},
+    ),
+    (
+        {
+            "pools.gpu.availability_zone": "us-west-2b",
+            "pools.near": P5,
+            "hyperpod.pools": ["gpu", "near"],
+            "hyperpod.partitions": {"gpu": "near"},
+        },
+        {("efa-across-zones", "pools.near")},
+    ),
+    (
+        {
+            "pools.far": {"instance_type": "m5.large", "nodes": 1, "availability_zone": "us-west-2b"},
+            "hyperpod.pools": ["gpu", "far"],
+            "hyperpod.partitions": {"gpu": "all", "far": "all"},
+        },
+        set(),
+    ),
+    # ranges
+    ({"network.primary_cidr": "10.0.0.0/15"}, {("network-cidr-size", "network.primary_cidr")}),
+    ({"network.primary_cidr": "10.0.0.0/25"}, set()),
+    ({"network.primary_cidr": "10.0.0.0/26"}, {("network-cidr-size", "network.primary_cidr")}),
+    ({"network.secondary_cidrs": ["10.1.0.0/27"]}, set()),
+    (
+        {"network.secondary_cidrs": ["10.1.0.0/28"]},
+        {("network-cidr-size", "network.secondary_cidrs.0")},
+    ),
+    (
+        {"network.secondary_cidrs": ["10.0.128.0/17"]},
+        {("network-cidr-overlap", "network.secondary_cidrs.0")},
+    ),
+    (
+        {"availability_zones": SIX[:4], "network.secondary_cidrs": ["10.1.0.0/16", "10.1.0.0/17"]},
+        {("network-cidr-overlap", "network.secondary_cidrs.1")},
+    ),
+    (
+        {"availability_zones": SIX[:3], "network.secondary_cidrs": ["10.1.0.0/16"]},
+        {("network-secondary-count", "network.secondary_cidrs")},
+    ),
+    ({"availability_zones": SIX}, set()),
+    (
+        {"network.secondary_cidrs": ["10.1.0.0/16", "10.2.0.0/16"]},
+        {("network-secondary-unused", "network.secondary_cidrs.1")},
+    ),
+    ({"network.secondary_cidrs": ["100.64.0.0/16"]}, set()),
+    (
+        {"network.secondary_cidrs": ["192.168.0.0/17"]},
+        {("network-cidr-family", "network.secondary_cidrs.0")},
+    ),
+    (
+        {"network.secondary_cidrs": ["198.19.0.0/16"]},
+        {("network-cidr-family", "network.secondary_cidrs.0")},
+    ),
+    (
+        {"network.primary_cidr": "172.17.0.0/16"},
+        {("network-cidr-docker", "network.primary_cidr")},
+    ),
+    # addresses: a /24 gives each of two zones 128 - 5, a p5 takes 32 of them unless it is told otherwise
+    (
+        {
+            "pools.gpu.instance_type": "p5.48xlarge",
+            "pools.gpu.nodes": 4,
+            "network.secondary_cidrs": ["10.1.0.0/24"],
+        },
+        {("subnet-too-small", "network.secondary_cidrs.0")},
+    ),
+    (
+        {
+            "pools.gpu.instance_type": "p5.48xlarge",
+            "pools.gpu.nodes": 3,
+            "network.secondary_cidrs": ["10.1.0.0/24"],
+        },
+        set(),
+    ),
+    (
+        {
+            "pools.gpu.instance_type": "p5.48xlarge",
+            "pools.gpu.nodes": 100,
+            "pools.gpu.interface_type": "efa-only",
+            "network.secondary_cidrs": ["10.1.0.0/24"],
+        },
+        set(),
+    ),
+    # 32 x 1023 + controller + login node = 32738 of 32763; one node more does not fit
+    ({"pools.gpu.instance_type": "p5.48xlarge", "pools.gpu.nodes": 1023}, set()),
+    (
+        {"pools.gpu.instance_type": "p5.48xlarge", "pools.gpu.nodes": 1024},
+        {("subnet-too-small", "network.secondary_cidrs")},
+    ),
+    # a /27 gives each zone 16 - 5: nine nodes, controller and login node, and no endpoint beside them
+    ({"network.secondary_cidrs": ["10.1.0.0/27"], "pools.gpu.nodes": 9}, set()),
+    (
+        {"network.secondary_cidrs": ["10.1.0.0/27"], "pools.gpu.nodes": 10},
+        {("subnet-too-small", "network.secondary_cidrs.0")},
+    ),
+    (
+        {"network.secondary_cidrs": ["10.1.0.0/27"], "pools.gpu.nodes": 9, "network.closed": True},
+        {
+            ("subnet-too-small", "network.secondary_cidrs.0"),
+            ("subnet-too-small", "network.secondary_cidrs.0"),
+        },
+    ),
+    # an existing VPC
+    ({"network.existing": NETWORK}, set()),
+    (
+        {"network.existing": NETWORK | {"private_subnets": {"us-west-2a": "subnet-01234567"}}},
+        {("network-existing-zones", "network.existing.private_subnets")},
+    ),
+    (
+        {"network.existing": NETWORK, "availability_zones": ["us-west-2a"]},
+        {("network-existing-zones-unused", "network.existing.private_subnets.us-west-2b")},
+    ),
+    (
+        {"network.existing": NETWORK, "network.nat": "single", "network.closed": True},
+        {("network-existing-ignored", "network.nat"), ("network-existing-ignored", "network.closed")},
+    ),
+    # a closed network
+    ({"network.closed": True}, set()),
+    ({"network.closed": True, "hyperpod.extension": {}}, set()),
+    (
+        {"network.closed": True, "hyperpod.extension": {"packages": ["htop"]}},
+        {("closed-network-internet", "hyperpod.extension.packages")},
+    ),
+    ({"hyperpod.extension": {"packages": ["htop"]}}, set()),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), CASES, ids=lambda value: str(value)[:70])
+def test_network_rules(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    assert found(changes) == expected

@@ -1,0 +1,30 @@
+"""Every rule has a case that it finds, and an entry in the table of rules."""
+
+from __future__ import annotations
+
+from settings.checks import RULES
+from settings.rules import FILE_RULES, rule_sheet
+from tests.unit import (
+    test_checks_capacity,
+    test_checks_hyperpod,
+    test_checks_network,
+    test_checks_storage,
+)
+
+MODULES = (test_checks_capacity, test_checks_hyperpod, test_checks_network, test_checks_storage)
+ELSEWHERE = {"lifecycle-directory"}  # needs a folder: test_lifecycle_scripts
+
+
+def test_every_rule_has_a_case_that_it_finds() -> None:
+    found = {rule for module in MODULES for _, expected in module.CASES for rule, _ in expected}
+    assert found | ELSEWHERE == set(RULES)
+
+
+def test_every_rule_has_a_reason_and_a_severity() -> None:
+    sheet = rule_sheet()
+    assert len({entry.name for entry in sheet}) == len(sheet)
+    assert {entry.name for entry in sheet} == set(RULES) | set(FILE_RULES) | {"acknowledgement-unused"}
+    for entry in sheet:
+        assert entry.reason.endswith((".", ")")), entry
+        assert entry.severity in ("error", "warning")
+        assert entry.acknowledgeable or entry.severity == "error" or entry.name == "acknowledgement-unused"
