@@ -1,0 +1,173 @@
+"""Reads `extension.json`, reporting every mistake in it at once."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NODE_TYPES = ("controller", "login", "compute")
+
+_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+_PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
+# One line and no options: a second line would be a second key that nobody reviewed.
+_SSH_KEY = re.compile(
+    r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)"
+    r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) +[A-Za-z0-9+/]+={0,3}( [^\r\n]*)?"
+)
+# enroot passes what stands in its settings through the shell's eval, so nothing else may get there.
+_PATH = re.compile(r"(?!.*/\.\.(/|$))/[A-Za-z0-9._/-]+")
+# Below 1000 are the system's own accounts, above 60000 Ubuntu's dynamic ones.
+_UIDS = range(1000, 60001)
+
+
+class ConfigurationError(Exception):
+    """`extension.json` cannot be used; `problems` lists every reason, one line each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class User:
+    """A person with the same user and group id on every node."""
+
+    name: str
+    uid: int
+    ssh_public_key: str | None = None
+    sudo: bool = False
+
+
+@dataclass(frozen=True)
+class Containers:
+    """Where enroot keeps imported layers (shared) and unpacked containers (local)."""
+
+    cache_path: str
+    runtime_path: str
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """All that the extension is asked for.
+
+    `mounts` are the folders on which the service mounts file systems, so that nothing is written beneath
+    one before it is there (None: not told); `node_types` maps an instance group to controller, login or
+    compute; a package may be pinned as `name=version`.
+    """
+
+    users: tuple[User, ...] = ()
+    packages: tuple[str, ...] = ()
+    containers: Containers | None = None
+    home_path: str = "/home"
+    mounts: tuple[str, ...] | None = None
+    node_types: Mapping[str, str] = field(default_factory=dict)
+
+
+def read(path: Path) -> Configuration:
+    """Read and check the file.
+
+    Raises:
+        ConfigurationError: the file is absent, not JSON, or has mistakes.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError([f"cannot be read: {error.strerror}"]) from error
+    except ValueError as error:
+        raise ConfigurationError([f"is not JSON: {error}"]) from error
+    return _Reader().configuration(data)
+
+
+class _Reader:
+    """Collects problems instead of stopping at the first."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def configuration(self, data: object) -> Configuration:
+        keys = {"users", "packages", "containers", "home_path", "mounts", "node_types"}
+        table = self._table(data, "the file", keys)
+        containers = table.get("containers")
+        configuration = Configuration(
+            users=tuple(self._user(u, f"users[{i}]") for i, u in enumerate(self._list(table, "users"))),
+            packages=self._words(table, "packages", _PACKAGE, "the name of an Ubuntu package"),
+            containers=None if containers is None else self._containers(containers),
+            home_path=self._path(table.get("home_path", "/home"), "home_path"),
+            mounts=self._mounts(table) if "mounts" in table else None,
+            node_types=self._node_types(table.get("node_types", {})),
+        )
+        for label, values in (
+            ("name", [u.name for u in configuration.users]),
+            ("uid", [str(u.uid) for u in configuration.users]),
+        ):
+            for value in sorted({v for v in values if values.count(v) > 1}):
+                self.problems.append(f"users: {label} '{value}' stands more than once")
+        if self.problems:
+            raise ConfigurationError(self.problems)
+        return configuration
+
+    def _user(self, data: object, where: str) -> User:
+        table = self._table(data, where, {"name", "uid", "ssh_public_key", "sudo"})
+        uid, key, sudo = table.get("uid"), table.get("ssh_public_key"), table.get("sudo", False)
+        if isinstance(uid, bool) or not isinstance(uid, int) or uid not in _UIDS:
+            self.problems.append(f"{where}.uid: '{uid}' is not a number from {_UIDS[0]} to {_UIDS[-1]}")
+            uid = -1
+        if not isinstance(sudo, bool):
+            self.problems.append(f"{where}.sudo: '{sudo}' is not true or false")
+        name = self._word(table.get("name"), f"{where}.name", _USER, "a login name (a-z, 0-9, _ and -)")
+        if key is not None:
+            key = self._word(key, f"{where}.ssh_public_key", _SSH_KEY, "one OpenSSH public key in one line")
+        return User(name, uid, key, sudo is True)
+
+    def _containers(self, data: object) -> Containers:
+        table = self._table(data, "containers", {"cache_path", "runtime_path"})
+        keys = ("cache_path", "runtime_path")
+        return Containers(*(self._path(table.get(key), f"containers.{key}") for key in keys))
+
+    def _mounts(self, table: Mapping[str, object]) -> tuple[str, ...]:
+        return tuple(self._path(m, f"mounts[{i}]") for i, m in enumerate(self._list(table, "mounts")))
+
+    def _node_types(self, data: object) -> dict[str, str]:
+        if not isinstance(data, dict):
+            self.problems.append(f"node_types: '{data}' is not a table of instance groups")
+            return {}
+        for group, kind in data.items():
+            if kind not in NODE_TYPES:
+                self.problems.append(f"node_types.{group}: '{kind}' is not one of {', '.join(NODE_TYPES)}")
+        return {str(group): str(kind) for group, kind in data.items()}
+
+    def _words(
+        self, table: Mapping[str, object], key: str, form: re.Pattern[str], what: str
+    ) -> tuple[str, ...]:
+        return tuple(
+            self._word(value, f"{key}[{i}]", form, what) for i, value in enumerate(self._list(table, key))
+        )
+
+    def _path(self, value: object, where: str) -> str:
+        what = "an absolute path of letters, digits and '._/-'"
+        return posixpath.normpath(self._word(value, where, _PATH, what) or "/")
+
+    def _word(self, value: object, where: str, form: re.Pattern[str], what: str) -> str:
+        if isinstance(value, str) and form.fullmatch(value):
+            return value
+        self.problems.append(f"{where}: '{value}' is not {what}")
+        return ""
+
+    def _list(self, table: Mapping[str, object], key: str) -> list[object]:
+        value = table.get(key, [])
+        if isinstance(value, list):
+            return value
+        self.problems.append(f"{key}: '{value}' is not a list")
+        return []
+
+    def _table(self, data: object, where: str, keys: set[str]) -> dict[str, object]:
+        if not isinstance(data, dict):
+            self.problems.append(f"{where}: '{data}' is not a table")
+            return {}
+        for key in sorted(set(data) - keys):
+            self.problems.append(f"{where}: key '{key}' is unknown (known: {', '.join(sorted(keys))})")
+        return data

@@ -1,0 +1,116 @@
+"""enroot's folders: layers on shared storage, running containers on the node's own disk."""
+
+from __future__ import annotations
+
+import os
+
+from .configuration import Containers
+from .mounts import MOUNT_WAIT_SECONDS, expected_mount, mount_point
+from .node import Node, StepError
+
+_SETTINGS = "/etc/enroot/enroot.conf"
+_BEGIN = "# trainforge begin: of settings given twice enroot keeps the first, so this stands first"
+_END = "# trainforge end"
+# Where the Deep Learning AMI's dlami-nvme.service mounts the instance store, and HyperPod the data volume.
+_INSTANCE_STORE = "/opt/dlami/nvme"
+_DATA_VOLUME = "/opt/sagemaker"
+_ROOT_DISK = "/var/lib/enroot"
+_NVME_SERVICE = "dlami-nvme.service"
+NVME_WAIT_SECONDS = 120
+_OPEN_TO_ALL = 0o1777
+
+
+def ensure_enroot(node: Node, containers: Containers, mounts: tuple[str, ...] | None) -> None:
+    """Make the folders and write enroot's settings.
+
+    A block at the head of enroot.conf and not a file in enroot.conf.d: enroot reads the drop-ins
+    last and keeps a value that is set already (`config::export` in its source), so a drop-in cannot change
+    what the image's own enroot.conf sets. Layers lie in one folder a user, because enroot makes them
+    readable to their owner's group only, and a layer that is there but unreadable fails the import.
+
+    Raises:
+        StepError: enroot is not installed, or the shared file system is not mounted after 120 seconds.
+    """
+    node.require(
+        "enroot",
+        "use an image that has enroot and pyxis, or leave 'containers' out of the configuration",
+    )
+    settings = node.path(_SETTINGS)
+    if not settings.parent.is_dir():
+        raise StepError(
+            f"enroot is installed but its folder '{os.path.dirname(_SETTINGS)}' is not there",
+            "see 'enroot help' for where this build keeps its settings; the Debian package has them there",
+        )
+    _require_shared(node, containers.cache_path, mounts)
+    node.ensure_directory(containers.cache_path, _OPEN_TO_ALL)
+    local = _local_path(node, containers.runtime_path)
+    for part in ("runtime", "data", "unpacking"):
+        node.ensure_directory(f"{local}/{part}", _OPEN_TO_ALL)
+    block = "\n".join(
+        (
+            _BEGIN,
+            f"ENROOT_CACHE_PATH {containers.cache_path}/user-$(id -u)",
+            f"ENROOT_RUNTIME_PATH {local}/runtime/user-$(id -u)",
+            f"ENROOT_DATA_PATH {local}/data/user-$(id -u)",
+            f"ENROOT_TEMP_PATH {local}/unpacking",
+            _END,
+        )
+    )
+    present = settings.read_text(encoding="utf-8") if settings.exists() else ""
+    node.write_file(_SETTINGS, f"{block}\n{_without_block(present)}", 0o644)
+
+
+def _require_shared(node: Node, cache_path: str, mounts: tuple[str, ...] | None) -> None:
+    expected = expected_mount(cache_path, mounts)
+    if mounts is not None and expected is None:
+        node.log(f"'{cache_path}' is on no shared file system: each node keeps a cache of its own")
+        return
+
+    def mounted() -> bool:
+        point = mount_point(node, cache_path)
+        return point != "/" and len(point) >= len(expected or "")
+
+    if not node.wait_until(
+        mounted, what=f"the shared file system of '{cache_path}'", seconds=MOUNT_WAIT_SECONDS
+    ):
+        raise StepError(
+            f"'{cache_path}' is on no mounted file system after {MOUNT_WAIT_SECONDS} s: it would fill the "
+            "root disk of every node",
+            "choose a cache_path below a shared mount, or see why it is not mounted on this node",
+        )
+
+
+def _local_path(node: Node, wanted: str) -> str:
+    if os.path.commonpath([wanted, _INSTANCE_STORE]) != _INSTANCE_STORE:
+        return wanted
+    _wait_for_instance_store(node)
+    if mount_point(node, wanted) != "/":
+        return wanted
+    fallback = _ROOT_DISK
+    if mount_point(node, _DATA_VOLUME) == _DATA_VOLUME:
+        fallback = f"{_DATA_VOLUME}/enroot"
+    node.log(f"no instance store is mounted on '{_INSTANCE_STORE}': containers run from '{fallback}'")
+    return fallback
+
+
+def _wait_for_instance_store(node: Node) -> None:
+    # The service mounts the instance store late; what is written before lies hidden beneath it.
+    def settled() -> bool:
+        if mount_point(node, _INSTANCE_STORE) == _INSTANCE_STORE:
+            return True
+        shown = node.query("systemctl", "show", _NVME_SERVICE, "--property=LoadState,ActiveState").stdout
+        state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
+        return state.get("LoadState") == "not-found" or state.get("ActiveState") in ("active", "failed")
+
+    if not node.wait_until(settled, what=_NVME_SERVICE, seconds=NVME_WAIT_SECONDS):
+        node.log(f"{_NVME_SERVICE} is not done after {NVME_WAIT_SECONDS} s; going on without")
+
+
+def _without_block(text: str) -> str:
+    kept, inside = [], False
+    for line in text.splitlines(keepends=True):
+        inside = inside or line.startswith("# trainforge begin")
+        if not inside:
+            kept.append(line)
+        inside = inside and not line.startswith(_END)
+    return "".join(kept)

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Entry of the OnInitComplete extension. The log is opened before anything that can fail: a lifecycle
+# script that dies without a word leaves no way to learn why the node did not come up.
+set -u
+umask 022
+
+log="${TRAINFORGE_EXTENSION_LOG:-/var/log/trainforge/extension.log}"
+export TRAINFORGE_EXTENSION_LOG="${log}"
+if mkdir -p "$(dirname "${log}")" && : >>"${log}"; then
+    # --output-error=warn: the file goes on growing when whoever read our output has gone.
+    exec > >(tee -a --output-error=warn "${log}") 2>&1
+else
+    printf "log file '%s' cannot be written; this output is the only log\n" "${log}"
+    exec 2>&1
+fi
+
+say() { printf '%s [entry] %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1"; }
+
+directory="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+say "started on $(uname -n) from '${directory}'; log: ${log}"
+
+# Appended, so that what the caller puts first wins; a lifecycle script does not read login profiles.
+export PATH="${PATH:-/usr/bin:/bin}:/usr/local/sbin:/usr/sbin:/sbin:/opt/slurm/bin"
+export PYTHONDONTWRITEBYTECODE=1
+if ! command -v python3 >/dev/null; then
+    say "failed: python3 is not on this node; log: ${log}; next: use an image that has Python 3.10 or later"
+    exit 1
+fi
+cd "${directory}" || exit 1
+exec python3 -u extension.py "$@"
