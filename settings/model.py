@@ -25,3 +25,13 @@ def _refuse_bool(value: object) -> object:
 
 NotBool = BeforeValidator(_refuse_bool)
 """For literal numbers: Python holds True for equal to 1, and YAML writes it `yes`."""
+
+
+def _refuse_number(value: object) -> object:
+    if isinstance(value, bool | int | float):
+        raise PydanticCustomError("string_type", "Input should be a valid string")
+    return value
+
+
+TextOnly = BeforeValidator(_refuse_number)
+"""For what is written as text and read as something else: a bare number would be taken for an address."""

@@ -7,14 +7,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from settings.model import Model, NotBool
+from settings.model import Model, NotBool, TextOnly
 
 FlowLogDays = Annotated[
     Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], NotBool
 ]
 """Retention that CloudWatch Logs accepts, in days (botocore: logs PutRetentionPolicy)."""
 
-Cidr = Annotated[IPv4Network, Field(strict=False)]
+Cidr = Annotated[IPv4Network, Field(strict=False), TextOnly]
 """An IPv4 address range, written as text in the configuration."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding
 from settings.deployment import Settings
@@ -68,10 +69,16 @@ def shape(document: Document) -> Shape:
         try:
             settings = Settings.model_validate(data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
+            before = frozenset(pruned)
+            for detail in _unknown_keys_first(error):
                 place = located(detail["loc"], data)
                 path = _written(place.path, kept)
-                if not any(_related(gone, path) for gone in pruned):
+                if detail["type"] == "extra_forbidden":
+                    before |= _to_prune(detail["type"], path, place)
+                    news = path not in pruned
+                else:
+                    news = not any(_related(gone, path) for gone in before)
+                if news:
                     finding = worded(detail, place, path, document.places)
                     findings.setdefault((finding.path, finding.rule), finding)
                 stand_in = stand_in_for(path, place.field, data) if detail["type"] == "missing" else None
@@ -83,6 +90,11 @@ def shape(document: Document) -> Shape:
             continue
         return Shape(settings, tuple(findings.values()), frozenset(pruned), kept)
     return Shape(None, tuple(findings.values()), frozenset(pruned), kept)
+
+
+def _unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
+    """Return pydantic's details: a misspelt key is known before the one that it should be is missed."""
+    return sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
 
 
 def _related(one: Path, other: Path) -> bool:

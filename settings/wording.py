@@ -24,12 +24,14 @@ from settings.values import listed, shown
 class Located:
     """Where an error stands in the values, the model and the field that it is about.
 
-    `model` is the one that should hold the last key of `path`; `meant` the keys nearest to it.
+    `model` is the one that should hold the last key of `path`; `near` are its keys most like an unknown one,
+    `meant` those of them that are not given.
     """
 
     path: tuple[str, ...]
     model: type[BaseModel] | None
     field: FieldInfo | None
+    near: tuple[str, ...] = ()
     meant: tuple[str, ...] = ()
 
 
@@ -37,6 +39,7 @@ def located(loc: tuple[int | str, ...], data: Any) -> Located:
     """Follow pydantic's location through models and values; the names of union members in it drop out."""
     annotation: Any = Settings
     value = data
+    holder: Any = None
     path: list[str] = []
     model: type[BaseModel] | None = None
     field: FieldInfo | None = None
@@ -60,11 +63,13 @@ def located(loc: tuple[int | str, ...], data: Any) -> Located:
         else:
             arguments = get_args(annotation)
             annotation = arguments[-1] if arguments else None
-        value = _child(value, part)
+        holder, value = value, _child(value, part)
+    near: tuple[str, ...] = ()
     meant: tuple[str, ...] = ()
     if model is not None and field is None and path:
-        meant = tuple(difflib.get_close_matches(path[-1], model.model_fields, n=3, cutoff=0.6))
-    return Located(tuple(path), model, field, meant)
+        near = tuple(difflib.get_close_matches(path[-1], model.model_fields, n=3, cutoff=0.6))
+        meant = tuple(name for name in near if not (isinstance(holder, dict) and name in holder))
+    return Located(tuple(path), model, field, near, meant)
 
 
 def worded(
@@ -121,7 +126,7 @@ def _error(rule: str, path: str, value: str, message: str, hint: str = "") -> Fi
 
 def _unknown_key(place: Located, where: str, key: str) -> Finding:
     known = sorted(place.model.model_fields) if place.model else []
-    meant = f"; did you mean {listed(place.meant)}?" if place.meant else ""
+    meant = f"; did you mean {listed(place.near)}?" if place.near else ""
     hint = f"keys here: {', '.join(known)}" if known else ""
     return _error("unknown-key", where, shown(key), f"there is no key '{shown(key)}' here{meant}", hint)
 

@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from settings.checks import check
 from settings.deployment import Settings
+from settings.reading import Reading, read
 
 VALID: dict[str, Any] = {
     "name": "demo",
@@ -66,3 +69,20 @@ def found(changes: Mapping[str, Any], folder: Path | None = None) -> set[tuple[s
     """Return rule and path of every finding in the valid configuration with changes."""
     settings = Settings.model_validate(changed(changes))
     return {(finding.rule, finding.path) for finding in check(settings, folder)}
+
+
+def read_text(folder: Path, text: str) -> Reading:
+    """Write text to a configuration file in a folder and read it."""
+    path = folder / "config.yaml"
+    path.write_text(text, encoding="utf-8")
+    return read(path)
+
+
+def read_changed(folder: Path, changes: Mapping[str, Any]) -> Reading:
+    """Read the valid configuration with changes from a file in a folder."""
+    return read_text(folder, yaml.safe_dump(changed(changes), sort_keys=False))
+
+
+def places(reading: Reading) -> set[tuple[str, str]]:
+    """Return rule and path of every finding of a reading."""
+    return {(finding.rule, finding.path) for finding in reading.findings}

@@ -1,0 +1,103 @@
+"""Mistakes of shape: one finding each, in our words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from settings.rules import rule_sheet
+from tests.unit.configuration import GONE, places, read_changed
+
+SHAPES: list[tuple[dict[str, Any], set[tuple[str, str]], str]] = [
+    ({"nmae": "x"}, {("unknown-key", "nmae")}, "did you mean 'name'"),
+    ({"pools.gpu.instance_tpye": "x"}, {("unknown-key", "pools.gpu.instance_tpye")}, "'instance_type'"),
+    ({"pools.gpu.capacity.plan": "x"}, {("unknown-key", "pools.gpu.capacity.plan")}, "no key 'plan'"),
+    ({"region": GONE}, {("missing-key", "region")}, "'region' is required"),
+    (
+        {"name": GONE, "availability_zones": GONE},
+        {("missing-key", "name"), ("missing-key", "availability_zones")},
+        "required",
+    ),
+    ({"availability_zones": []}, {("out-of-range", "availability_zones")}, "at least 1 entry"),
+    ({"availability_zones": ["us-west-2a"] * 7}, {("out-of-range", "availability_zones")}, "at most 6"),
+    ({"availability_zones": "us-west-2a"}, {("wrong-type", "availability_zones")}, "a list, not text"),
+    ({"pools.gpu.nodes": 0}, {("out-of-range", "pools.gpu.nodes")}, "not between 1 and 6758"),
+    ({"pools.gpu.nodes": -3}, {("out-of-range", "pools.gpu.nodes")}, "-3"),
+    ({"pools.gpu.nodes": 10**18}, {("out-of-range", "pools.gpu.nodes")}, "not between"),
+    ({"pools.gpu.nodes": "4"}, {("wrong-type", "pools.gpu.nodes")}, "a whole number, not text"),
+    ({"pools.gpu.nodes": True}, {("wrong-type", "pools.gpu.nodes")}, "a whole number"),
+    ({"pools.gpu.nodes": 1.5}, {("wrong-type", "pools.gpu.nodes")}, "with a fraction"),
+    ({"pools.gpu.nodes": float("nan")}, {("wrong-type", "pools.gpu.nodes")}, "no number at all"),
+    ({"pools.gpu.nodes": None}, {("wrong-type", "pools.gpu.nodes")}, "nothing stands here"),
+    ({"pools.gpu": None}, {("wrong-type", "pools.gpu")}, "a mapping"),
+    ({"pools": [1]}, {("wrong-type", "pools")}, "a mapping, not a list"),
+    ({"name": 5}, {("wrong-type", "name")}, "text, not a whole number"),
+    ({"pools.gpu.threads_per_core": 3}, {("not-allowed", "pools.gpu.threads_per_core")}, "'3'"),
+    ({"pools.gpu.threads_per_core": True}, {("wrong-type", "pools.gpu.threads_per_core")}, "whole number"),
+    ({"retention": "durabel"}, {("not-allowed", "retention")}, "did you mean 'durable'"),
+    ({"network.closed": "true"}, {("wrong-type", "network.closed")}, "true or false, not text"),
+    ({"network.primary_cidr": "10.0.0.1/16"}, {("bad-cidr", "network.primary_cidr")}, "is an address"),
+    ({"network.primary_cidr": "ten"}, {("bad-cidr", "network.primary_cidr")}, "not an IPv4 address range"),
+    (
+        {"network.existing": {}},
+        {("missing-key", "network.existing.vpc_id"), ("missing-key", "network.existing.private_subnets")},
+        "required",
+    ),
+    (
+        {"pools.gpu.capacity": {"source": "blocks"}},
+        {("capacity-source", "pools.gpu.capacity.source")},
+        "'blocks'",
+    ),
+    ({"pools.gpu.capacity": {}}, {("capacity-source", "pools.gpu.capacity")}, "needs a 'source'"),
+    (
+        {"pools.gpu.capacity": {"reservation_id": "cr-1"}},
+        {("capacity-source", "pools.gpu.capacity")},
+        "needs a 'source'",
+    ),
+    ({"pools.gpu.capacity": "spot"}, {("wrong-type", "pools.gpu.capacity")}, "a mapping, not text"),
+    (
+        {"pools.gpu.capacity": {"source": "reservation"}},
+        {
+            ("missing-key", "pools.gpu.capacity.reservation_id"),
+            ("capacity-unsupported", "pools.gpu.capacity.source"),
+        },
+        "",
+    ),
+    ({"hyperpod.pools": []}, {("out-of-range", "hyperpod.pools")}, "at least 1 entry"),
+    (
+        {"hyperpod.pools": ["gpu", 5, "gpo"]},
+        {("wrong-type", "hyperpod.pools.1"), ("pool-unknown", "hyperpod.pools.2")},
+        "",
+    ),
+    (
+        {"acknowledge": [{"rule": "pool-unused", "reason": "short"}]},
+        {("out-of-range", "acknowledge.0.reason")},
+        "at least 10 characters",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected", "words"), SHAPES, ids=lambda value: str(value)[:60])
+def test_mistakes_of_shape(
+    tmp_path: Path, changes: dict[str, Any], expected: set[tuple[str, str]], words: str
+) -> None:
+    reading = read_changed(tmp_path, changes)
+    assert places(reading) == expected
+    assert words in " ".join(finding.message for finding in reading.findings)
+    assert reading.settings is None
+
+
+def test_messages_keep_the_form_of_errors(tmp_path: Path) -> None:
+    names = {entry.name for entry in rule_sheet()}
+    seen = 0
+    for changes, _, _ in SHAPES:
+        for finding in read_changed(tmp_path, changes).findings:
+            seen += 1
+            assert finding.rule in names
+            assert finding.message
+            assert not finding.message.endswith("."), finding
+            assert not finding.message[0].isupper(), finding
+            assert not finding.hint.endswith("."), finding
+    assert seen >= len(SHAPES)
