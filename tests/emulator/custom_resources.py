@@ -178,9 +178,25 @@ class BucketDeployment(CustomResource):
                     s3.delete_object(Bucket=bucket, Key=item["Key"])
 
 
+class RestrictDefaultSecurityGroup(CustomResource):
+    """CDK's Custom::VpcRestrictDefaultSG: takes the rules that a VPC's default group is born with."""
+
+    def create(self) -> None:
+        """Revoke what the group allows within itself and outwards."""
+        self.physical_id = str(self.properties["DefaultSecurityGroupId"])
+        group = self.aws("ec2").describe_security_groups(GroupIds=[self.physical_id])["SecurityGroups"][0]
+        for method, name in (
+            ("revoke_security_group_ingress", "IpPermissions"),
+            ("revoke_security_group_egress", "IpPermissionsEgress"),
+        ):
+            if group[name]:
+                getattr(self.aws("ec2"), method)(GroupId=self.physical_id, IpPermissions=group[name])
+
+
 ANSWERED: dict[str, type[CustomResource]] = {
     "Custom::S3AutoDeleteObjects": AutoDeleteObjects,
     "Custom::CDKBucketDeployment": BucketDeployment,
+    "Custom::VpcRestrictDefaultSG": RestrictDefaultSecurityGroup,
 }
 """Custom resources of the CDK, whose functions are Node or need the AWS CLI."""
 

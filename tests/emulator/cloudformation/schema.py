@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +18,7 @@ class ResourceSchema:
 
     def __init__(self, resource_type: str, schema: dict[str, Any], attributes: list[str]) -> None:
         self.type = resource_type
-        self._schema = {key: value for key, value in schema.items() if key in _CHECKED}
+        self._schema = _readable({key: value for key, value in schema.items() if key in _CHECKED})
         self._validator = _Validator(self._schema)
         self._read_only = _pointers(schema, "readOnlyProperties")
         self._create_only = _pointers(schema, "createOnlyProperties")
@@ -73,6 +74,29 @@ _CHECKED = (
     "else",
     "dependencies",
 )
+
+
+def _readable(schema: Any) -> Any:
+    """Return a schema whose names' patterns Python's re understands: `\\p{L}` is not among them."""
+    if isinstance(schema, list):
+        return [_readable(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    result = {key: _readable(value) for key, value in schema.items()}
+    patterns = result.get("patternProperties")
+    if isinstance(patterns, dict):
+        result["patternProperties"] = {
+            pattern if _compiles(pattern) else ".*": value for pattern, value in patterns.items()
+        }
+    return result
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _pointers(schema: dict[str, Any], key: str) -> list[tuple[str, ...]]:

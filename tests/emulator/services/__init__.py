@@ -5,8 +5,9 @@ from __future__ import annotations
 
 def load() -> None:
     """Put every extension in place."""
-    from tests.emulator.services import fsx, s3, sagemaker
+    from tests.emulator.services import cloudtrail, fsx, s3, sagemaker
 
+    cloudtrail.install()
     fsx.install()
     s3.install()
     sagemaker.install()
