@@ -43,8 +43,8 @@ format: setup ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure speed on this machine: ratios within one run, medians
-	$(BIN)/python -m tests.bench
+bench: setup ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
+	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 snapshots: setup ## write the snapshots of the synthesized templates anew; review the diff
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update

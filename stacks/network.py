@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from catalog.endpoints import INTERFACE_ENDPOINTS
 from settings.deployment import Settings
 from settings.network import ExistingNetwork
+from trainforge.acknowledgement import acknowledge
 from trainforge.network import TrainingNetwork
 from trainforge.security_groups import EfaSecurityGroup, FileSystemSecurityGroup
 
@@ -40,7 +44,7 @@ class NetworkStack(cdk.Stack):
         if network and network.closed:
             network.add_interface_endpoints(_endpoints(settings), clients=self.efa_security_group)
         self._zones = settings.availability_zones
-        cdk.CfnOutput(self, "VpcId", value=self.vpc.vpc_id, description="VPC of the deployment")
+        self._publish(settings)
 
     def private_subnet(self, zone: str) -> ec2.ISubnet:
         """Return the private subnet of a zone.
@@ -49,6 +53,25 @@ class NetworkStack(cdk.Stack):
             ValueError: the zone is not among the deployment's; the check `zone-unknown` reports it before.
         """
         return self._subnets[self._zones.index(zone)]
+
+    def _publish(self, settings: Settings) -> None:
+        """Write down the network's ids for people and tools, wherever the parts come from."""
+        description = {
+            "vpc_id": self.vpc.vpc_id,
+            "private_subnets": {
+                zone: subnet.subnet_id for zone, subnet in zip(self._zones, self._subnets, strict=True)
+            },
+            "efa_security_group_id": self.efa_security_group.security_group_id,
+            "file_system_security_group_id": self.file_system_security_group.security_group_id,
+        }
+        ssm.StringParameter(
+            self,
+            "Description",
+            parameter_name=f"/trainforge/{settings.name}/network",
+            string_value=json.dumps(description, sort_keys=True),
+            description="Ids of the deployment's network",
+        )
+        cdk.CfnOutput(self, "VpcId", value=self.vpc.vpc_id, description="VPC of the deployment")
 
     def _network(self, settings: Settings) -> TrainingNetwork:
         wanted = settings.network
@@ -76,6 +99,11 @@ class NetworkStack(cdk.Stack):
     def _imported_subnets(self, settings: Settings) -> list[ec2.ISubnet]:
         existing = settings.network.existing
         assert existing
+        acknowledge(
+            self,
+            "Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId",
+            "nothing is routed in a network that is not ours; what needs route tables names them by itself",
+        )
         return [
             ec2.Subnet.from_subnet_attributes(
                 self,

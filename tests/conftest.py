@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -83,19 +83,19 @@ def synthesis(artifacts: Callable[[str], Path]) -> Callable[[str], Synthesis]:
     return get
 
 
+@pytest.fixture
+def synthesized(tmp_path: Path) -> Callable[[str], Synthesis]:
+    """Return a function that synthesizes a configuration given as text."""
+
+    def get(text: str) -> Synthesis:
+        path = tmp_path / "configuration.yaml"
+        path.write_text(text, encoding="utf-8")
+        return synthesize(path, tmp_path / "cdk.out")
+
+    return get
+
+
 @pytest.fixture(scope="session")
 def default_synthesis(synthesis: Callable[[str], Synthesis]) -> Synthesis:
     """Return the default configuration, synthesized."""
     return synthesis("config/default.yaml")
-
-
-@pytest.fixture
-def configuration(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Return a function that writes a configuration's text to a file."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "configuration.yaml"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write

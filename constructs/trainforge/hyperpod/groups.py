@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.instances import InstanceFacts, instance
-from catalog.pool import Pool, Spot, TrainingPlan
+from catalog.pool import OnDemand, Pool, Spot, TrainingPlan
 
 CONTROLLER_GROUP = "controller"
 LOGIN_GROUP = "login"
@@ -122,9 +122,11 @@ def _capacity(pool: Pool) -> Group:
             return {"TrainingPlanArn": arn}
         case Spot():
             return {"CapacityRequirements": {"Spot": {}}}
-        case _:
-            # Other sources never get here: the check `capacity-unsupported` stops them.
+        case OnDemand():
             return {}
+        case other:
+            # The check `capacity-unsupported` stops them; as on-demand they would buy the wrong thing.
+            raise AssertionError(f"HyperPod cannot take capacity from {other.source}")
 
 
 def _network_interface(pool: Pool, facts: InstanceFacts) -> Group:

@@ -1,0 +1,1 @@
+"""Speed, measured on this machine against DESIGN's bounds: `make bench`."""

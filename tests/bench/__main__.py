@@ -1,0 +1,63 @@
+"""Run the benches, print a Markdown table, and say with the exit code whether every bound is met.
+
+`--write FILE` puts the table between the file's markers, so that a guide shows what was measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench import commands, synthesis
+from tests.bench.measure import HEADER, Measure
+
+_BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
+
+
+def measures() -> Iterator[Measure]:
+    """Yield every figure, quickest first."""
+    yield from commands.starts()
+    yield synthesis.whole()
+    yield from synthesis.pools()
+
+
+def machine() -> str:
+    """Return the machine in a line: processor, cores, memory, system, Python."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
+    model = re.search(r"model name\s*:\s*(.+)", cpuinfo)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{model[1].strip() if model else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )
+
+
+def main() -> int:
+    """Measure, print, and return 1 when a bound is missed."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the file's markers")
+    arguments = parser.parse_args()
+    print(HEADER)
+    found = []
+    for measure in measures():
+        print(measure.row(), flush=True)
+        found.append(measure)
+    when = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
+    print(f"\n{when}")
+    if arguments.write:
+        table = "\n".join([HEADER, *(measure.row() for measure in found), "", f"Measured {when}."])
+        text = arguments.write.read_text(encoding="utf-8")
+        head, rest = text.split(_BEGIN, 1)
+        tail = rest.split(_END, 1)[1]
+        arguments.write.write_text(f"{head}{_BEGIN}\n{table}\n{_END}{tail}", encoding="utf-8")
+    return 0 if all(measure.met for measure in found) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Measuring: whole processes in turn, medians, and a line through points."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One figure beside its bound; `value` and `bound` are in `unit`, smaller is better."""
+
+    what: str
+    value: float
+    bound: float
+    unit: str
+    detail: str = ""
+
+    @property
+    def met(self) -> bool:
+        """Whether the bound is met."""
+        return self.value <= self.bound
+
+    def row(self) -> str:
+        """Return the figure as a row of a Markdown table."""
+        unit = f" {self.unit}" if self.unit else ""
+        verdict = "met" if self.met else "**missed**"
+        return f"| {self.what} | {self.value:.2f}{unit} | {self.bound:g}{unit} | {verdict} | {self.detail} |"
+
+
+HEADER = "| what | measured | bound | | detail |\n| --- | --- | --- | --- | --- |"
+
+
+def seconds(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str] | None = None) -> float:
+    """Return the wall seconds of one whole process.
+
+    Raises:
+        subprocess.CalledProcessError: it failed, and its time means nothing.
+    """
+    start = time.perf_counter()
+    subprocess.run(
+        command,
+        cwd=cwd,
+        env={**os.environ, **(environment or {})},
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    return time.perf_counter() - start
+
+
+def median_seconds(command: Sequence[str], *, cwd: Path, runs: int = 7) -> float:
+    """Return the median wall seconds after one run that warms caches."""
+    seconds(command, cwd=cwd)
+    return statistics.median(seconds(command, cwd=cwd) for _ in range(runs))
+
+
+def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the slope of the line through the points and how well they lie on it (correlation, 1 is a line)."""
+    xs, ys = zip(*points, strict=True)
+    return statistics.linear_regression(xs, ys).slope, statistics.correlation(xs, ys)

@@ -1,0 +1,146 @@
+"""What must hold for every template of every configuration."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+from cfnlint.api import ManualArgs, lint
+
+from tests.conftest import CONFIGURATIONS
+from tests.synthesis import ROOT, Synthesis
+
+every_configuration = pytest.mark.parametrize(
+    "configuration", CONFIGURATIONS, ids=lambda path: Path(path).stem
+)
+
+
+@every_configuration
+def test_cfn_lint_finds_nothing(configuration: str, synthesis: Callable[[str], Synthesis]) -> None:
+    """What is ignored, and why, stands in .cfnlintrc, which cfn-lint reads here as it does on the command line."""
+    found = []
+    region = _region(synthesis(configuration))
+    for stack, template in synthesis(configuration).templates.items():
+        matches = lint(json.dumps(template), config=ManualArgs(regions=[region]))
+        found += [f"{stack}: {match.rule.id} {match.message} {match.path}" for match in matches]
+    assert found == []
+
+
+@every_configuration
+def test_no_template_is_near_a_limit(configuration: str, synthesis: Callable[[str], Synthesis]) -> None:
+    """CloudFormation takes 500 resources and 1 MB a template."""
+    for stack, template in synthesis(configuration).templates.items():
+        assert len(template["Resources"]) < 250, stack
+        assert len(json.dumps(template)) < 500_000, stack
+
+
+@every_configuration
+def test_no_ingress_from_anywhere(configuration: str, synthesis: Callable[[str], Synthesis]) -> None:
+    for stack, template in synthesis(configuration).templates.items():
+        for rule in _ingress_rules(template):
+            assert "CidrIp" not in rule, (stack, rule)
+            assert "CidrIpv6" not in rule, (stack, rule)
+
+
+@every_configuration
+def test_no_policy_allows_every_action(configuration: str, synthesis: Callable[[str], Synthesis]) -> None:
+    for stack, template in synthesis(configuration).templates.items():
+        for statement in _identity_statements(template):
+            actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+            assert not [action for action in actions if action == "*" or action.endswith(":*")], (
+                stack,
+                statement,
+            )
+
+
+@every_configuration
+def test_the_cluster_fits_the_create_cluster_api(
+    configuration: str, synthesis: Callable[[str], Synthesis]
+) -> None:
+    """CloudFormation hands the cluster's properties to CreateCluster; botocore knows what that takes."""
+    synthesized = synthesis(configuration)
+    if "HyperPodStack" not in synthesized.templates:
+        pytest.skip("the configuration has no HyperPod cluster")
+    properties = _with_values(synthesized.only("HyperPodStack", "AWS::SageMaker::Cluster"))
+    assert cluster_api_problems(properties) == ""
+
+
+def cluster_api_problems(properties: dict[str, Any]) -> str:
+    """Return what botocore's model says is wrong with CreateCluster input: names, types, ranges, enums."""
+    model = botocore.session.get_session().get_service_model("sagemaker")
+    shape = model.operation_model("CreateCluster").input_shape
+    report = ParamValidator().validate(properties, shape)
+    outside = list(_outside_enums(properties, shape, "CreateCluster"))
+    return "\n".join(filter(None, [report.generate_report(), *outside]))
+
+
+def _outside_enums(value: Any, shape: Any, path: str) -> Iterator[str]:
+    """botocore's validator leaves enums and patterns to the service; these are checked here."""
+    if shape.type_name == "structure":
+        for key, member in value.items():
+            yield from _outside_enums(member, shape.members[key], f"{path}.{key}")
+    elif shape.type_name == "list":
+        for index, member in enumerate(value):
+            yield from _outside_enums(member, shape.member, f"{path}[{index}]")
+    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
+        yield f"{path}: {value!r} is not one of {shape.enum}"
+
+
+def _with_values(value: Any) -> Any:
+    """Replace references by text that has the form of what they stand for."""
+    if isinstance(value, dict):
+        if len(value) == 1 and next(iter(value)).startswith(("Fn::", "Ref")):
+            text = json.dumps(value)
+            if "fsx" in text:
+                return "fs-0123456789abcdef0.fsx.us-west-2.amazonaws.com"
+            if "MountName" in text:
+                return "abcdefgh"
+            if "Role" in text:
+                return "arn:aws:iam::111122223333:role/nodes"
+            if "scripts" in text.lower() or "sagemaker-" in text:
+                return "s3://sagemaker-demo/hyperpod/extension"
+            return "subnet-0123456789abcdef0"
+        return {key: _with_values(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_with_values(member) for member in value]
+    return value
+
+
+def _ingress_rules(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for resource in template["Resources"].values():
+        if resource["Type"] == "AWS::EC2::SecurityGroupIngress":
+            yield resource["Properties"]
+        if resource["Type"] == "AWS::EC2::SecurityGroup":
+            yield from resource["Properties"].get("SecurityGroupIngress", [])
+
+
+def _identity_statements(template: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    for resource in template["Resources"].values():
+        if resource["Type"] in {"AWS::IAM::Policy", "AWS::IAM::ManagedPolicy"}:
+            yield from resource["Properties"]["PolicyDocument"]["Statement"]
+        if resource["Type"] == "AWS::IAM::Role":
+            for policy in resource["Properties"].get("Policies", []):
+                document = policy["PolicyDocument"]
+                yield from document["Statement"] if isinstance(document, dict) else []
+
+
+def _region(synthesized: Synthesis) -> str:
+    manifest = json.loads((synthesized.folder / "manifest.json").read_text(encoding="utf-8"))
+    environment = next(
+        artifact["environment"]
+        for artifact in manifest["artifacts"].values()
+        if artifact["type"] == "aws:cloudformation:stack"
+    )
+    region: str = environment.rsplit("/", 1)[1]
+    return region
+
+
+def test_configurations_are_found() -> None:
+    """Guards the parametrised tests above against an empty folder."""
+    assert (ROOT / "config" / "default.yaml").exists()
+    assert len(CONFIGURATIONS) >= 10

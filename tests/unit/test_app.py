@@ -1,0 +1,102 @@
+"""`python3 app.py` and `cdk synth` as a user runs them: mistakes in words, and nothing lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stacks.assembly import StagedAssembly
+from tests.conftest import ROOT
+from tests.synthesis import context
+
+FIVE_MISTAKES = """\
+name: demo
+region: us-west-2
+availability_zones: [us-west-2a]
+pools:
+  gpu: {instance_type: g5.9xlarge, nodes: 2}
+  cpu: {instance_type: c6i.4xlarge, nodes: -1}
+storage:
+  lustre: {capacity_gib: 1300, throughput_mbps_per_tib: 250}
+hyperpod:
+  pools: [gpu, cpu]
+  loginn: {}
+  controller: {instance_type: hpc7a.96xlarge}
+"""
+
+
+def run_app(configuration: Path, outdir: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "CDK_OUTDIR": str(outdir),
+        "CDK_CONTEXT_JSON": json.dumps(context() | {"config": str(configuration)}),
+    }
+    return subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.fixture
+def outdir(tmp_path: Path) -> Path:
+    """A folder with a last assembly, and the lock that the CDK CLI holds meanwhile."""
+    folder = tmp_path / "cdk.out"
+    (folder / "asset.old").mkdir(parents=True)
+    (folder / "manifest.json").write_text("the last one", encoding="utf-8")
+    (folder / "synth.lock").write_text("1", encoding="utf-8")
+    return folder
+
+
+def test_five_mistakes_are_told_at_once_and_leave_the_last_assembly(tmp_path: Path, outdir: Path) -> None:
+    configuration = tmp_path / "five.yaml"
+    configuration.write_text(FIVE_MISTAKES, encoding="utf-8")
+    done = run_app(configuration, outdir)
+    assert done.returncode == 2
+    assert "5 errors" in done.stderr
+    for value in ("'g5.9xlarge'", "-1", "'1300'", "'loginn'", "'hpc7a.96xlarge'"):
+        assert value in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
+    assert sorted(path.name for path in outdir.parent.iterdir()) == ["cdk.out", "five.yaml"]
+
+
+@pytest.mark.parametrize("name", ["absent.yaml", "."])
+def test_a_file_that_cannot_be_read_is_told_in_words(name: str, tmp_path: Path, outdir: Path) -> None:
+    done = run_app(tmp_path / name, outdir)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr
+
+
+def test_a_synthesis_replaces_the_last_assembly_and_keeps_the_cli_s_lock(outdir: Path) -> None:
+    done = run_app(ROOT / "config" / "cpu.yaml", outdir)
+    assert done.returncode == 0, done.stderr
+    assert "HyperPodStack.template.json" in {path.name for path in outdir.iterdir()}
+    assert (outdir / "synth.lock").exists()
+    assert not (outdir / "asset.old").exists()
+    assert json.loads((outdir / "manifest.json").read_text(encoding="utf-8"))["artifacts"]
+
+
+def test_a_broken_synthesis_leaves_the_last_assembly(outdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CDK_OUTDIR", str(outdir))
+
+    def synthesize_half() -> None:
+        with StagedAssembly() as assembly:
+            Path(assembly.staging, "manifest.json").write_text("half", encoding="utf-8")
+            raise RuntimeError("a construct broke")
+
+    with pytest.raises(RuntimeError, match="a construct broke"):
+        synthesize_half()
+    assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
+    assert (outdir / "asset.old").is_dir()
+    assert [path.name for path in outdir.parent.iterdir()] == ["cdk.out"]

@@ -1,0 +1,159 @@
+"""The handler that deletes final backups: it answers CloudFormation whatever happens, and touches only its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.conftest import ROOT
+
+HANDLER = ROOT / "constructs" / "trainforge" / "backup_cleanup" / "handler" / "index.py"
+MINE = [{"Key": "owner", "Value": "me"}]
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 900_000
+
+
+class BackupNotFound(Exception):
+    pass
+
+
+class Fsx:
+    """FSx with some backups; each listing moves those that are being made one step on."""
+
+    class exceptions:  # noqa: N801 boto3's clients spell it so
+        BackupNotFound = BackupNotFound
+
+    def __init__(self, *backups: dict[str, Any], gone: bool = False) -> None:
+        self.backups = list(backups)
+        self.deleted: list[str] = []
+        self.gone = gone
+        self.listings = 0
+
+    def get_paginator(self, operation: str) -> Fsx:
+        assert operation == "describe_backups"
+        return self
+
+    def paginate(self) -> list[dict[str, Any]]:
+        self.listings += 1
+        page = [dict(backup) for backup in self.backups]
+        for backup in self.backups:
+            if backup["Lifecycle"] == "CREATING":
+                backup["Lifecycle"] = "AVAILABLE"
+        return [{"Backups": page[:1]}, {"Backups": page[1:]}]
+
+    def delete_backup(self, BackupId: str) -> None:  # noqa: N803 boto3's spelling
+        if self.gone:
+            raise BackupNotFound
+        self.deleted.append(BackupId)
+        self.backups = [backup for backup in self.backups if backup["BackupId"] != BackupId]
+
+
+def backup(name: str, lifecycle: str = "AVAILABLE", tags: list[dict[str, str]] = MINE) -> dict[str, Any]:
+    return {"BackupId": name, "Lifecycle": lifecycle, "Tags": tags}
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Return a function that sends one event to the handler and returns the answer CloudFormation got."""
+    answers: list[dict[str, Any]] = []
+
+    def send(client: Any, request: str = "Delete") -> dict[str, Any]:
+        module = _module(HANDLER)
+        monkeypatch.setattr(module.boto3, "client", lambda *_, **__: client)
+        monkeypatch.setattr(module.time, "sleep", lambda _: None)
+
+        class Response:
+            def __enter__(self) -> None: ...
+            def __exit__(self, *_: object) -> None: ...
+
+        def urlopen(sent: Any, timeout: float) -> Response:
+            assert timeout
+            answers.append(json.loads(sent.data))
+            return Response()
+
+        monkeypatch.setattr(module.urllib.request, "urlopen", urlopen)
+        module.handler(
+            {
+                "RequestType": request,
+                "LogicalResourceId": "Cleanup",
+                "StackId": "stack",
+                "RequestId": "request",
+                "ResponseURL": "https://cloudformation.example.com/answer",
+                "ResourceProperties": {"TagKey": "owner", "TagValue": "me"},
+            },
+            Context(),
+        )
+        return answers[-1]
+
+    return send
+
+
+def _module(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("backup_cleanup_handler", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("request_type", ["Create", "Update"])
+def test_only_deletion_does_anything(run: Callable[..., dict[str, Any]], request_type: str) -> None:
+    client = Fsx(backup("mine"))
+    assert run(client, request_type)["Status"] == "SUCCESS"
+    assert client.listings == 0
+
+
+def test_its_own_backups_go_and_others_stay(run: Callable[..., dict[str, Any]]) -> None:
+    client = Fsx(
+        backup("mine"),
+        backup("theirs", tags=[{"Key": "owner", "Value": "them"}]),
+        backup("untagged", tags=[]),
+        backup("mine-too"),
+    )
+    assert run(client)["Status"] == "SUCCESS"
+    assert client.deleted == ["mine", "mine-too"]
+
+
+def test_a_backup_that_is_being_made_is_waited_for(run: Callable[..., dict[str, Any]]) -> None:
+    client = Fsx(backup("late", "CREATING"))
+    assert run(client)["Status"] == "SUCCESS"
+    assert client.deleted == ["late"]
+
+
+def test_a_repeated_event_finds_nothing_and_succeeds(run: Callable[..., dict[str, Any]]) -> None:
+    assert run(Fsx())["Status"] == "SUCCESS"
+    assert run(Fsx(backup("mine"), gone=True))["Status"] == "SUCCESS"
+
+
+def test_cloudformation_hears_of_a_failure_with_its_reason(run: Callable[..., dict[str, Any]]) -> None:
+    class Refusing(Fsx):
+        def paginate(self) -> list[dict[str, Any]]:
+            raise PermissionError("not authorized to perform fsx:DescribeBackups")
+
+    answer = run(Refusing())
+    assert answer["Status"] == "FAILED"
+    assert "fsx:DescribeBackups" in answer["Reason"]
+    assert answer["PhysicalResourceId"]
+
+
+def test_a_backup_that_is_never_finished_ends_in_time(
+    run: Callable[..., dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Stuck(Fsx):
+        def paginate(self) -> list[dict[str, Any]]:
+            return [{"Backups": [backup("stuck", "CREATING")]}]
+
+    monkeypatch.setattr(Context, "get_remaining_time_in_millis", lambda _: 1000)
+    answer = run(Stuck())
+    assert answer["Status"] == "FAILED"
+    assert "stuck" in answer["Reason"]

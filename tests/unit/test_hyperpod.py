@@ -1,0 +1,276 @@
+"""The HyperPod stack: groups from pools, what the nodes may do, and what people and tools get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match
+
+from catalog.instances import instance_types
+from catalog.pool import CapacityBlock, OnDemand, Pool, Spot, TrainingPlan
+from catalog.site import Mount, Site
+from tests.synthesis import Synthesis
+from trainforge.hyperpod.groups import GroupDefaults, LifecycleHook, worker_group
+
+ROLE = "arn:aws:iam::111122223333:role/nodes"
+PLAN = "arn:aws:sagemaker:us-west-2:111122223333:training-plan/plan"
+
+
+def pool(**changes: Any) -> Pool:
+    values: dict[str, Any] = {
+        "name": "gpu",
+        "instance_type": "p5.48xlarge",
+        "nodes": 4,
+        "availability_zone": "us-west-2a",
+        "capacity": OnDemand(),
+    }
+    return Pool(**values | changes)
+
+
+def group_of(wanted: Pool, *, deep: bool = True, hook: LifecycleHook | None = None) -> dict[str, Any]:
+    return worker_group(
+        GroupDefaults(execution_role_arn=ROLE, hook=hook),
+        wanted,
+        partition="train",
+        subnet_id="subnet-1",
+        security_group_ids=["sg-1"],
+        deep_health_checks=deep,
+    )
+
+
+def cluster(synthesis: Synthesis) -> dict[str, Any]:
+    return synthesis.only("HyperPodStack", "AWS::SageMaker::Cluster")
+
+
+def groups(synthesis: Synthesis) -> dict[str, dict[str, Any]]:
+    return {group["InstanceGroupName"]: group for group in cluster(synthesis)["InstanceGroups"]}
+
+
+def test_a_pool_is_a_group_with_its_partition_and_its_zone() -> None:
+    group = group_of(pool())
+    assert group["InstanceType"] == "ml.p5.48xlarge"
+    assert group["InstanceCount"] == 4
+    assert group["SlurmConfig"] == {"NodeType": "Compute", "PartitionNames": ["train"]}
+    assert group["OverrideVpcConfig"] == {"SecurityGroupIds": ["sg-1"], "Subnets": ["subnet-1"]}
+
+
+@pytest.mark.parametrize(
+    ("capacity", "expected"),
+    [
+        (OnDemand(), {}),
+        (Spot(), {"CapacityRequirements": {"Spot": {}}}),
+        (TrainingPlan(PLAN), {"TrainingPlanArn": PLAN}),
+    ],
+)
+def test_the_capacity_source(capacity: Any, expected: dict[str, Any]) -> None:
+    group = group_of(pool(capacity=capacity))
+    assert {
+        key: group[key] for key in ("CapacityRequirements", "TrainingPlanArn") if key in group
+    } == expected
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "wanted", "expected"),
+    [
+        ("p5.48xlarge", None, None),
+        ("p5.48xlarge", "efa-only", {"InterfaceType": "efa-only"}),
+        ("p5.48xlarge", "efa", {"InterfaceType": "efa"}),
+        ("g5.xlarge", "efa", None),
+    ],
+)
+def test_the_interface_kind(instance_type: str, wanted: Any, expected: Any) -> None:
+    group = group_of(pool(instance_type=instance_type, interface_type=wanted))
+    assert group.get("NetworkInterface") == expected
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "asked", "checked"),
+    [("p5.48xlarge", True, True), ("p5.48xlarge", False, False), ("c6i.4xlarge", True, False)],
+)
+def test_deep_health_checks_where_the_type_supports_them(
+    instance_type: str, asked: bool, checked: bool
+) -> None:
+    group = group_of(pool(instance_type=instance_type), deep=asked)
+    assert ("OnStartDeepHealthChecks" in group) is checked
+
+
+def test_hyper_threads_can_be_switched_off() -> None:
+    assert group_of(pool(threads_per_core=1))["ThreadsPerCore"] == 1
+    assert "ThreadsPerCore" not in group_of(pool())
+
+
+def test_the_default_cluster_is_configured_by_the_api_alone(default_synthesis: Synthesis) -> None:
+    properties = cluster(default_synthesis)
+    assert properties["Orchestrator"] == {"Slurm": {"SlurmConfigStrategy": "Managed"}}
+    assert properties["NodeProvisioningMode"] == "Continuous"
+    assert properties["NodeRecovery"] == "Automatic"
+    found = groups(default_synthesis)
+    assert [group["SlurmConfig"]["NodeType"] for group in found.values()] == [
+        "Controller",
+        "Login",
+        "Compute",
+    ]
+    for group in found.values():
+        assert "LifeCycleConfig" not in group
+        kinds = [next(iter(storage)) for storage in group["InstanceStorageConfigs"]]
+        assert kinds == ["EbsVolumeConfig", "FsxLustreConfig", "FsxOpenZfsConfig"]
+    assert default_synthesis.resources("HyperPodStack", "Custom::CDKBucketDeployment") == []
+
+
+def test_pools_partitions_and_no_login(synthesis: Callable[[str], Synthesis]) -> None:
+    found = groups(synthesis("config/cpu.yaml"))
+    assert list(found) == ["controller", "cpu", "spare"]
+    assert found["spare"]["CapacityRequirements"] == {"Spot": {}}
+    assert found["cpu"]["ThreadsPerCore"] == 1
+    renamed = groups(synthesis("config/p5en-training-plan.yaml"))
+    assert renamed["gpu"]["SlurmConfig"]["PartitionNames"] == ["p5en"]
+
+
+def test_an_extension_is_shipped_and_hooked_after_initialisation(
+    synthesis: Callable[[str], Synthesis],
+) -> None:
+    extended = synthesis("config/p5en-training-plan.yaml")
+    for group in groups(extended).values():
+        assert group["LifeCycleConfig"]["OnInitComplete"] == "on_init_complete.sh"
+        assert "OnCreate" not in group["LifeCycleConfig"]
+    upload = extended.only("HyperPodStack", "Custom::CDKBucketDeployment")
+    assert upload["DestinationBucketKeyPrefix"] == "hyperpod/extension"
+    [resource] = extended.resources("HyperPodStack", "AWS::SageMaker::Cluster")
+    assert any("CustomResource" in dependency for dependency in resource["DependsOn"])
+    shipped = [
+        json.loads(path.read_text(encoding="utf-8"))
+        for path in extended.folder.glob("asset.*/extension.json")
+    ]
+    assert [user["name"] for user in shipped[0]["users"]] == ["ana", "bo"]
+    assert shipped[0]["home_path"] == "/home"
+
+
+def test_lifecycle_scripts_of_ones_own_take_its_place(
+    tmp_path: Any, synthesized: Callable[[str], Synthesis]
+) -> None:
+    (tmp_path / "scripts").mkdir()
+    (tmp_path / "scripts" / "on_create.sh").write_text("#!/bin/bash\n", encoding="utf-8")
+    synthesis = synthesized(
+        "name: test\nregion: us-west-2\navailability_zones: [us-west-2a]\n"
+        "pools: {cpu: {instance_type: c6i.4xlarge, nodes: 1}}\n"
+        "hyperpod: {pools: [cpu], lifecycle_scripts: {directory: scripts}}\n"
+    )
+    for group in groups(synthesis).values():
+        assert group["LifeCycleConfig"]["OnCreate"] == "on_create.sh"
+        assert "OnInitComplete" not in group["LifeCycleConfig"]
+
+
+def test_an_external_accounting_database(synthesized: Callable[[str], Synthesis]) -> None:
+    secret = "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"
+    synthesis = synthesized(
+        "name: test\nregion: us-west-2\navailability_zones: [us-west-2a]\n"
+        "pools: {cpu: {instance_type: c6i.4xlarge, nodes: 1}}\n"
+        f"hyperpod: {{pools: [cpu], accounting: {{endpoint: db.example.com, secret_arn: '{secret}'}}}}\n"
+    )
+    assert cluster(synthesis)["Orchestrator"]["Slurm"]["AccountingDatabase"] == {
+        "Endpoint": "db.example.com",
+        "Port": 3306,
+        "SecretArn": secret,
+    }
+    synthesis.template("HyperPodStack").has_resource_properties(
+        "AWS::IAM::Policy",
+        {
+            "PolicyDocument": {
+                "Statement": Match.array_with(
+                    [Match.object_like({"Action": "secretsmanager:GetSecretValue", "Resource": secret})]
+                )
+            }
+        },
+    )
+
+
+def test_nodes_make_interfaces_in_their_own_subnets_only(default_synthesis: Synthesis) -> None:
+    [policy] = default_synthesis.resources("HyperPodStack", "AWS::IAM::Policy")
+    [statement] = [
+        statement
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Action"] == "ec2:CreateNetworkInterface"
+    ]
+    resources = [str(resource) for resource in statement["Resource"]]
+    assert sum("subnet/" in resource for resource in resources) == 1
+    assert not any("subnet/*" in resource for resource in resources)
+
+
+def test_the_site_is_published_and_reads_back(default_synthesis: Synthesis) -> None:
+    parameter = default_synthesis.only("HyperPodStack", "AWS::SSM::Parameter")
+    assert parameter["Name"] == Site.parameter_name("demo", "hyperpod")
+    text = "".join(part if isinstance(part, str) else "TOKEN" for part in parameter["Value"]["Fn::Join"][1])
+    site = Site.from_json(text)
+    assert (site.deployment, site.cluster, site.cluster_name) == ("demo", "hyperpod", "demo-hyperpod")
+    assert site.partitions == {"gpu": "gpu"}
+    assert [(mount.path, mount.kind) for mount in site.mounts] == [("/fsx", "lustre"), ("/home", "openzfs")]
+    assert Site.from_json(site.to_json()) == site
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"unknown": 1}', '{"mounts": 3}'])
+def test_what_is_not_a_site_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match="not a trainforge site"):
+        Site.from_json(text)
+
+
+def test_a_site_survives_the_parameter() -> None:
+    site = Site("demo", "hyperpod", "us-west-2", "demo-hyperpod", mounts=(Mount("/fsx", "lustre", "fs-1"),))
+    assert Site.from_json(site.to_json()) == site
+
+
+def test_events_of_this_cluster_reach_an_encrypted_topic(synthesis: Callable[[str], Synthesis]) -> None:
+    synthesized = synthesis("config/p5en-training-plan.yaml")
+    template = synthesized.template("HyperPodStack")
+    topic = synthesized.only("HyperPodStack", "AWS::SNS::Topic")
+    assert "KmsMasterKeyId" in topic
+    template.has_resource_properties(
+        "AWS::SNS::Subscription", {"Protocol": "email", "Endpoint": "ml-platform@example.com"}
+    )
+    details = [
+        rule["Properties"]["EventPattern"]["detail"]
+        for rule in synthesized.resources("HyperPodStack", "AWS::Events::Rule")
+    ]
+    assert {"ClusterName": ["p5en-plan-hyperpod"]} in details
+    assert {"EventDetails": {"ClusterName": ["p5en-plan-hyperpod"]}} in details
+    template.has_resource_properties(
+        "AWS::KMS::Key",
+        {
+            "EnableKeyRotation": True,
+            "KeyPolicy": {
+                "Statement": Match.array_with(
+                    [Match.object_like({"Principal": {"Service": "events.amazonaws.com"}})]
+                )
+            },
+        },
+    )
+
+
+def test_sessions_land_as_ubuntu_in_a_document_of_this_deployment(default_synthesis: Synthesis) -> None:
+    document = default_synthesis.only("HyperPodStack", "AWS::SSM::Document")
+    assert document["Name"] == "trainforge-demo-hyperpod-ubuntu"
+    assert document["DocumentType"] == "Session"
+    inputs = document["Content"]["inputs"]
+    assert inputs["runAsEnabled"] is True
+    assert inputs["runAsDefaultUser"] == "ubuntu"
+
+
+@pytest.mark.parametrize("instance_type", [name for name in instance_types()])
+def test_every_type_makes_a_group(instance_type: str) -> None:
+    group = group_of(pool(instance_type=instance_type, interface_type="efa-only"))
+    assert group["InstanceType"] == f"ml.{instance_type}"
+
+
+def test_a_source_that_hyperpod_has_not_never_becomes_on_demand(synthesized: Any) -> None:
+    """The check stops it before: silence here would buy the wrong thing with real money."""
+    with pytest.raises(AssertionError):
+        synthesized(
+            "name: test\nregion: us-west-2\navailability_zones: [us-west-2a]\n"
+            "pools: {gpu: {instance_type: p5.48xlarge, nodes: 1, "
+            "capacity: {source: capacity-block, reservation_id: cr-0123456789abcdef0}}}\n"
+            "hyperpod: {pools: [gpu]}\n"
+        )
+    with pytest.raises(AssertionError):
+        group_of(pool(capacity=CapacityBlock("cr-0123456789abcdef0")))

@@ -1,0 +1,124 @@
+"""The house rules that a machine can hold: who imports whom, and one home for each fact."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+# What each part may import of ours (DESIGN, "The tree"); the rest of the world is free but for FORBIDDEN.
+ALLOWED = {
+    "catalog": {"catalog"},
+    "workloads": {"workloads", "catalog"},
+    "settings": {"settings", "catalog", "workloads"},
+    "trainforge": {"trainforge", "catalog"},
+    "stacks": {"stacks", "trainforge", "workloads", "settings", "catalog"},
+    "cli": {"cli", "settings", "workloads", "catalog"},
+    "app": {"settings", "stacks"},
+}
+OURS = set(ALLOWED) | {"tests"}
+# The command starts in a fraction of a second, and facts need nothing.
+FORBIDDEN = {
+    "catalog": {"aws_cdk", "boto3", "pydantic"},
+    "workloads": {"aws_cdk", "boto3", "pydantic"},
+    "settings": {"aws_cdk", "boto3"},
+    "cli": {"aws_cdk"},
+}
+SOURCES = [ROOT / "app.py"] + [
+    path
+    for part in ("catalog", "workloads", "settings", "constructs", "stacks", "cli")
+    for path in sorted((ROOT / part).rglob("*.py"))
+]
+INSTANCE_TYPE = re.compile(
+    r"\b(?:ml\.)?[a-z][a-z0-9-]*\d[a-z0-9-]*\.(?:\d*x?large|metal(?:-\d+xl)?|medium)\b"
+)
+VERSION_PIN = re.compile(r"\b\d+\.\d+\.\d+(?:\.\d+)?\b")
+# Lines that a file of 40 to 300 may have; data and tables may be longer elsewhere, code may not.
+LONGEST = 300
+
+
+def part_of(path: Path) -> str:
+    relative = path.relative_to(ROOT)
+    return {"constructs": "trainforge", "app.py": "app"}.get(relative.parts[0], relative.parts[0])
+
+
+def imported(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.split(".")[0]
+
+
+def identity(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=identity)
+def test_imports_go_one_way(path: Path) -> None:
+    part = part_of(path)
+    names = set(imported(path))
+    if "handler" in path.parts:
+        # Code that runs elsewhere, on a node or in Lambda: it has nothing of ours beside it.
+        assert names & OURS == set()
+        return
+    assert names & OURS <= ALLOWED[part]
+    assert names & FORBIDDEN.get(part, set()) == set()
+
+
+@pytest.mark.parametrize("path", [path for path in SOURCES if part_of(path) != "catalog"], ids=identity)
+def test_instance_types_and_versions_stand_in_the_catalog(path: Path) -> None:
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found += INSTANCE_TYPE.findall(node.value)
+            found += [version for version in VERSION_PIN.findall(node.value) if not _is_address(version)]
+    assert found == []
+
+
+def _is_address(text: str) -> bool:
+    """0.0.0.0/0 and 10.0.0.0/16 look like versions."""
+    return text.count(".") == 3
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=identity)
+def test_no_file_is_a_hall(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+def test_constructs_is_a_source_root() -> None:
+    assert not (ROOT / "constructs" / "__init__.py").exists()
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert "/constructs/__init__.py" in ignored
+
+
+def test_a_package_named_constructs_is_refused_in_words(tmp_path: Path) -> None:
+    """The guard in conftest must speak before aws_cdk dies with an error about jsii."""
+    (tmp_path / "constructs").mkdir()
+    (tmp_path / "constructs" / "__init__.py").touch()
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "conftest.py").write_text(
+        (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
+    (tmp_path / "tests" / "test_nothing.py").write_text("def test_nothing(): pass\n", encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "tests", "-p", "no:cacheprovider"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode != 0
+    assert "constructs/__init__.py shadows the PyPI package" in done.stdout + done.stderr
+
+
+def test_the_composition_root_stays_small() -> None:
+    assert len((ROOT / "app.py").read_text(encoding="utf-8").splitlines()) < 80
