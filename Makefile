@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
 
-.PHONY: help setup demo test synth check format bench snapshots clean
+.PHONY: help setup demo test synth check lint format bench snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -33,11 +33,13 @@ test: setup ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs e
 synth: setup ## synthesize all stacks of CONFIG (config/default.yaml) into cdk.out
 	cdk synth --quiet --context config=$(CONFIG)
 
-check: setup ## format, lint, types and the fast tests
+check: lint ## format, lint, types and the fast tests
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+lint: setup ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
 
 format: setup ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .

@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--keep-artifacts",
         choices=["t", "f"],
         default="f",
-        help="t: keep what tests make (templates, logs, run folders) under .artifacts and print where (use -s)",
+        help="t: keep what tests make (templates, logs, runs) under .artifacts and print where (use -s)",
     )
 
 

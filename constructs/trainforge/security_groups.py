@@ -48,7 +48,7 @@ class EfaSecurityGroup(ec2.SecurityGroup):
 
 
 class FileSystemSecurityGroup(ec2.SecurityGroup):
-    """The group of Lustre and OpenZFS file systems: `clients` reach it on the ports of Lustre and NFS only."""
+    """The group of Lustre and OpenZFS file systems: `clients` reach the ports of Lustre and NFS only."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, vpc: ec2.IVpc, clients: ec2.ISecurityGroup

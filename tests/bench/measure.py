@@ -61,6 +61,6 @@ def median_seconds(command: Sequence[str], *, cwd: Path, runs: int = 7) -> float
 
 
 def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the slope of the line through the points and how well they lie on it (correlation, 1 is a line)."""
+    """Return the slope of the line through the points, and their correlation: 1 is a line."""
     xs, ys = zip(*points, strict=True)
     return statistics.linear_regression(xs, ys).slope, statistics.correlation(xs, ys)

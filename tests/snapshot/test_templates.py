@@ -22,7 +22,7 @@ every_configuration = pytest.mark.parametrize(
 
 @every_configuration
 def test_cfn_lint_finds_nothing(configuration: str, synthesis: Callable[[str], Synthesis]) -> None:
-    """What is ignored, and why, stands in .cfnlintrc, which cfn-lint reads here as it does on the command line."""
+    """What is ignored, and why, stands in .cfnlintrc, which cfn-lint reads here too."""
     found = []
     region = _region(synthesis(configuration))
     for stack, template in synthesis(configuration).templates.items():

@@ -1,4 +1,4 @@
-"""The handler that deletes final backups: it answers CloudFormation whatever happens, and touches only its own."""
+"""The handler that deletes final backups: CloudFormation always hears, and only its own backups go."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class BackupNotFound(Exception):
 class Fsx:
     """FSx with some backups; each listing moves those that are being made one step on."""
 
-    class exceptions:  # noqa: N801 boto3's clients spell it so
+    class exceptions:
         BackupNotFound = BackupNotFound
 
     def __init__(self, *backups: dict[str, Any], gone: bool = False) -> None:
@@ -50,7 +50,7 @@ class Fsx:
                 backup["Lifecycle"] = "AVAILABLE"
         return [{"Backups": page[:1]}, {"Backups": page[1:]}]
 
-    def delete_backup(self, BackupId: str) -> None:  # noqa: N803 boto3's spelling
+    def delete_backup(self, BackupId: str) -> None:
         if self.gone:
             raise BackupNotFound
         self.deleted.append(BackupId)

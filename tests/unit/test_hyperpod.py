@@ -257,7 +257,7 @@ def test_sessions_land_as_ubuntu_in_a_document_of_this_deployment(default_synthe
     assert inputs["runAsDefaultUser"] == "ubuntu"
 
 
-@pytest.mark.parametrize("instance_type", [name for name in instance_types()])
+@pytest.mark.parametrize("instance_type", instance_types())
 def test_every_type_makes_a_group(instance_type: str) -> None:
     group = group_of(pool(instance_type=instance_type, interface_type="efa-only"))
     assert group["InstanceType"] == f"ml.{instance_type}"

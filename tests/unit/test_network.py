@@ -17,7 +17,8 @@ ZONES = [f"us-west-2{letter}" for letter in "abcdef"]
 
 
 def network_of(zones: int, network: str = "{}") -> str:
-    return f"name: test\nregion: us-west-2\navailability_zones: [{', '.join(ZONES[:zones])}]\nnetwork: {network}\n"
+    listed = ", ".join(ZONES[:zones])
+    return f"name: test\nregion: us-west-2\navailability_zones: [{listed}]\nnetwork: {network}\n"
 
 
 @pytest.fixture(scope="module")
