@@ -142,7 +142,7 @@ def test_a_crash_in_one_step_leaves_the_others_and_a_traceback(node: HyperPodNod
 
 
 def test_all_mistakes_are_listed_and_nothing_is_done(node: HyperPodNode) -> None:
-    user = {"name": "Ana B", "uid": 12, "ssh_public_key": "ssh-ed25519 AAAA\nssh-rsa BBBB", "sudo": "yes"}
+    user = {"name": "Ana B", "uid": 12, "ssh_public_key": "ssh-ed25519 AAAA ana\nssh-rsa BBBB", "sudo": "yes"}
     outcome = node.run(
         {
             "users": [user, {"name": "bo", "uid": 2001}, {"name": "bo", "uid": 2001}],
