@@ -1,0 +1,113 @@
+"""The configuration files of a Slurm that lives in one folder and talks on loopback only."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node that a slurmd of its own stands for: its Slurm name and port."""
+
+    name: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What a cluster consists of: nodes, and which of them each partition holds."""
+
+    controller_port: int
+    nodes: tuple[Node, ...]
+    partitions: Mapping[str, tuple[str, ...]]
+    cpus: int
+    memory_mib: int
+    token_socket: Path
+
+    @classmethod
+    def of(
+        cls, partitions: Mapping[str, Sequence[str]], *, cpus: int, memory_mib: int, token_socket: Path
+    ) -> Layout:
+        """Return the layout of partitions with the names of their nodes, on free ports.
+
+        A node may be in several partitions. `token_socket` is where this cluster's munged listens.
+        """
+        names = list(dict.fromkeys(name for nodes in partitions.values() for name in nodes))
+        controller, *ports = free_ports(len(names) + 1)
+        return cls(
+            controller_port=controller,
+            nodes=tuple(Node(name, port) for name, port in zip(names, ports, strict=True)),
+            partitions={partition: tuple(nodes) for partition, nodes in partitions.items()},
+            cpus=cpus,
+            memory_mib=memory_mib,
+            token_socket=token_socket,
+        )
+
+    def write(self, folder: Path, user: str, settings: Mapping[str, str]) -> None:
+        """Write slurm.conf and cgroup.conf into `folder`; `settings` go over what stands here."""
+        lines = [f"{key}={value}" for key, value in {**self._settings(folder, user), **settings}.items()]
+        lines += [self._node(node) for node in self.nodes]
+        lines += [
+            f"PartitionName={name} Nodes={','.join(nodes)} Default={'YES' if first else 'NO'} State=UP"
+            for first, (name, nodes) in (
+                (index == 0, item) for index, item in enumerate(self.partitions.items())
+            )
+        ]
+        (folder / "slurm.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        # Without it slurmd looks for a cgroup mount that a container does not have.
+        (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n", encoding="utf-8")
+
+    def _settings(self, folder: Path, user: str) -> dict[str, str]:
+        return {
+            "ClusterName": "trainforge",
+            "SlurmctldHost": f"localhost({LOOPBACK})",
+            "SlurmctldPort": str(self.controller_port),
+            # Not auth/slurm: its clients ask at one socket a machine, below /run, where root alone writes.
+            "AuthType": "auth/munge",
+            "AuthInfo": f"socket={self.token_socket}",
+            "CredType": "cred/munge",
+            "SlurmUser": user,
+            "SlurmdUser": user,
+            "StateSaveLocation": str(folder / "state"),
+            "SlurmdSpoolDir": str(folder / "spool" / "%n"),
+            "SlurmctldPidFile": str(folder / "slurmctld.pid"),
+            "SlurmdPidFile": str(folder / "slurmd-%n.pid"),
+            "SlurmctldLogFile": str(folder / "logs" / "slurmctld.log"),
+            "SlurmdLogFile": str(folder / "logs" / "slurmd-%n.log"),
+            "ProctrackType": "proctrack/linuxproc",
+            "TaskPlugin": "task/none",
+            "JobAcctGatherType": "jobacct_gather/none",
+            "SelectType": "select/cons_tres",
+            # Sizes of nodes are made up; the machine's own count for nothing.
+            "SelectTypeParameters": "CR_CPU",
+            "SlurmdParameters": "config_overrides",
+            "MpiDefault": "none",
+            # 2 brings a node that was set down back at once; with 1 it stays down.
+            "ReturnToService": "2",
+            "SlurmdTimeout": "30",
+            "InactiveLimit": "0",
+            "KillWait": "2",
+            "MinJobAge": "300",
+            "SchedulerParameters": "sched_interval=1,sched_min_interval=0,bf_interval=1",
+        }
+
+    def _node(self, node: Node) -> str:
+        return (
+            f"NodeName={node.name} NodeHostname=localhost NodeAddr={LOOPBACK} Port={node.port} "
+            f"CPUs={self.cpus} RealMemory={self.memory_mib} State=UNKNOWN"
+        )
+
+
+def free_ports(count: int) -> list[int]:
+    """Return loopback ports that nobody listens on at the moment."""
+    with ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((LOOPBACK, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
