@@ -163,7 +163,7 @@ class UnknownInstanceTypeError(ValueError):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.nearest = nearest(name, 1)
+        self.nearest = nearest(name)
         super().__init__(_unknown(name, self.nearest))
 
 
@@ -174,7 +174,7 @@ def _unknown(name: str, near: tuple[str, ...]) -> str:
             f"instance type '{name}' is SageMaker's name; write '{name.removeprefix('ml.')}', "
             "the prefix 'ml.' is added where SageMaker wants it"
         )
-    guess = f" (did you mean '{near[0]}'?)" if near else ""
+    guess = f" (did you mean {' or '.join(repr(known) for known in near)}?)" if near else ""
     return (
         f"instance type '{name}' is not in the catalog{guess}; "
         "'trainforge catalog refresh' reads new types from EC2"
@@ -227,12 +227,30 @@ def instance(name: str) -> InstanceFacts:
 def nearest(name: str, n: int = 3) -> tuple[str, ...]:
     """Return up to `n` known names that look most like `name`, best first; empty where nothing does."""
     bare = name.strip().lower().removeprefix("ml.")
-    # A slip replaces a character more often than it drops one, so of two names that are one edit away the
-    # one of equal length is meant: 'p5.47xlarge' is 'p5.48xlarge', not 'p5.4xlarge'.
-    close = difflib.get_close_matches(bare, list(INSTANCES), n=12, cutoff=0.6)
+    # A family that exists was meant: 'g5.9xlarge' is a size that g5 lacks, not a 'c5.9xlarge'. Then, a slip
+    # replaces a character more often than it drops one: 'p5.47xlarge' is 'p5.48xlarge', not 'p5.4xlarge'.
+    family = bare.partition(".")[0] + "."
+    close = {
+        *difflib.get_close_matches(bare, list(INSTANCES), n=12, cutoff=0.6),
+        *(known for known in INSTANCES if known.startswith(family)),
+    }
     return tuple(
-        sorted(close, key=lambda known: (_edits(bare, known), abs(len(bare) - len(known)), known))[:n]
+        sorted(
+            close,
+            key=lambda known: (
+                not known.startswith(family),
+                _edits(bare, known),
+                abs(len(bare) - len(known)),
+                abs(_number(bare) - _number(known)),
+                known,
+            ),
+        )[:n]
     )
+
+
+def _number(name: str) -> int:
+    """Return the number in a size: 8 of 'g5.8xlarge', 0 where there is none."""
+    return int("".join(filter(str.isdecimal, name.partition(".")[2])) or 0)
 
 
 def _edits(left: str, right: str) -> int:

@@ -16,6 +16,8 @@ from settings.hyperpod import HyperPodSettings
 from stacks.network import NetworkStack
 from stacks.storage import StorageStack
 from trainforge.hyperpod.groups import (
+    CONTROLLER_GROUP,
+    LOGIN_GROUP,
     Group,
     GroupDefaults,
     LustreMount,
@@ -100,6 +102,12 @@ class HyperPodStack(cdk.Stack):
             openzfs = self._settings.storage.openzfs
             configuration = self._wanted.extension.model_dump(mode="json")
             configuration["home_path"] = openzfs.mount_path if openzfs else "/home"
+            configuration["mounts"] = [mount.path for mount in self._storage.mounts]
+            configuration["node_types"] = {
+                CONTROLLER_GROUP: "controller",
+                **({LOGIN_GROUP: "login"} if self._wanted.login else {}),
+                **{pool.name: "compute" for pool in self._pools},
+            }
             return NodeScripts.extension(self, "Scripts", bucket=bucket, configuration=configuration)
         return None
 

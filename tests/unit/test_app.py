@@ -63,7 +63,7 @@ def test_five_mistakes_are_told_at_once_and_leave_the_last_assembly(tmp_path: Pa
     done = run_app(configuration, outdir)
     assert done.returncode == 2
     assert "5 errors" in done.stderr
-    for value in ("'g5.9xlarge'", "-1", "'1300'", "'loginn'", "'hpc7a.96xlarge'"):
+    for value in ("'g5.9xlarge'", "-1", "1300", "'loginn'", "'hpc7a.96xlarge'"):
         assert value in done.stderr
     assert "Traceback" not in done.stderr
     assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"

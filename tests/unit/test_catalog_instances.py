@@ -32,12 +32,12 @@ def test_every_family_of_the_catalog_is_there_and_no_other() -> None:
     [
         (
             "p5.47xlarge",
-            "instance type 'p5.47xlarge' is not in the catalog (did you mean 'p5.48xlarge'?); "
+            "instance type 'p5.47xlarge' is not in the catalog (did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
             "'trainforge catalog refresh' reads new types from EC2",
         ),
         (
             "P5.48xlarge",
-            "instance type 'P5.48xlarge' is not in the catalog (did you mean 'p5.48xlarge'?); "
+            "instance type 'P5.48xlarge' is not in the catalog (did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
             "'trainforge catalog refresh' reads new types from EC2",
         ),
         (
@@ -52,7 +52,7 @@ def test_every_family_of_the_catalog_is_there_and_no_other() -> None:
         ),
         (
             "ml.p5.47xlarge",
-            "instance type 'ml.p5.47xlarge' is not in the catalog (did you mean 'p5.48xlarge'?); "
+            "instance type 'ml.p5.47xlarge' is not in the catalog (did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
             "'trainforge catalog refresh' reads new types from EC2",
         ),
         ("", "instance type '' is not in the catalog; 'trainforge catalog refresh' reads new types from EC2"),
@@ -74,6 +74,7 @@ def test_unknown_type_names_the_nearest_and_the_next_step(name: str, message: st
         ("p6-b200.48xlrge", "p6-b200.48xlarge"),
         (" G5.8xlarge ", "g5.8xlarge"),
         ("ml.g5.8xlarge", "g5.8xlarge"),
+        ("g5.9xlarge", "g5.8xlarge"),
     ],
 )
 def test_nearest_finds_what_was_meant(name: str, best: str) -> None:

@@ -178,6 +178,6 @@ def test_an_unknown_type_names_the_nearest() -> None:
     from tests.unit.configuration import changed
 
     (finding,) = check(Settings.model_validate(changed({"pools.gpu.instance_type": "p5.47xlarge"})))
-    assert "did you mean 'p5.48xlarge'?" in finding.message
+    assert "did you mean 'p5.48xlarge'" in finding.message
     assert "trainforge catalog refresh" in finding.hint
     assert VALID["pools"]["gpu"]["instance_type"] == "g5.8xlarge"

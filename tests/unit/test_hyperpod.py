@@ -146,6 +146,8 @@ def test_an_extension_is_shipped_and_hooked_after_initialisation(
     ]
     assert [user["name"] for user in shipped[0]["users"]] == ["ana", "bo"]
     assert shipped[0]["home_path"] == "/home"
+    assert shipped[0]["mounts"] == ["/fsx", "/home"]
+    assert shipped[0]["node_types"] == {"controller": "controller", "login": "login", "gpu": "compute"}
 
 
 def test_lifecycle_scripts_of_ones_own_take_its_place(

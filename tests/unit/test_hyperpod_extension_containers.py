@@ -116,12 +116,13 @@ def test_a_node_without_pyxis_fails_loudly(node: HyperPodNode, group: str) -> No
     assert "would run on the host" in line
 
 
-def test_srun_that_cannot_read_its_configuration_is_another_failure(node: HyperPodNode) -> None:
+def test_srun_that_cannot_answer_is_a_warning(node: HyperPodNode) -> None:
+    """Slurm may start only after this script: a node that is well must not fail for that."""
     node.program("srun", "echo 'srun: fatal: Could not establish a configuration source' >&2; exit 1")
     outcome = node.run(CONTAINERS)
-    assert outcome.code == 1
-    assert "Could not establish a configuration source" in outcome.failures[0]
-    assert "pyxis is not loaded" not in outcome.output
+    assert outcome.code == 0
+    assert "WARNING: pyxis is not verified" in outcome.output
+    assert "Could not establish a configuration source" in outcome.output
 
 
 def test_slurm_that_starts_at_the_same_time_is_waited_for(node: HyperPodNode) -> None:

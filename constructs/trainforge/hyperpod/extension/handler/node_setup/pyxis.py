@@ -5,7 +5,7 @@ from __future__ import annotations
 from .node import Node, StepError, last_lines
 
 # Slurm's services may start at the same time as this script.
-WAIT_SECONDS = 300
+WAIT_SECONDS = 120
 _OPTION = "--container-image"
 
 
@@ -16,7 +16,7 @@ def check_pyxis(node: Node, node_type: str) -> None:
     controller is left out: no job starts or runs there. A node of unknown type is checked.
 
     Raises:
-        StepError: srun is absent, cannot read Slurm's configuration in 300 seconds, or lacks the option.
+        StepError: srun is absent, or answers and lacks the option.
     """
     if node_type == "controller":
         node.log("not checked: no jobs on the controller")
@@ -37,10 +37,13 @@ def check_pyxis(node: Node, node_type: str) -> None:
         node.log(f"pyxis is loaded: srun offers {_OPTION}")
         return
     if outcome:
-        raise StepError(
-            f"srun could not show its options within {WAIT_SECONDS} s, so pyxis cannot be checked: {outcome}",
-            "see that slurmctld runs on the controller and that this node reaches it, then run it again",
+        # It may be that Slurm starts only when this script has ended; a node that is well must not fail for
+        # that, and what is wrong with Slurm itself shows elsewhere.
+        node.log(
+            f"WARNING: pyxis is not verified: srun could not show its options within {WAIT_SECONDS} s "
+            f"({outcome}); once Slurm runs, see that 'srun --help' has {_OPTION}"
         )
+        return
     raise StepError(
         f"pyxis is not loaded on this {node_type} node: 'srun --help' has no {_OPTION}, and jobs that ask "
         "for a container would run on the host",
