@@ -6,9 +6,8 @@ BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
-STACK ?= HyperPodStack
 
-.PHONY: help setup demo deploy destroy test synth check lint format bench snapshots clean
+.PHONY: help setup demo test synth check lint format bench snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -30,13 +29,6 @@ demo: setup ## deploy the default configuration to the embedded AWS emulator wit
 
 test: setup ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
 	$(BIN)/python -m pytest . $(PYTEST_ARGS)
-
-deploy: setup ## bootstrap and deploy STACK (and what it needs) of CONFIG to AWS, with your credentials
-	cdk bootstrap --context config=$(CONFIG)
-	cdk deploy $(STACK) --context config=$(CONFIG)
-
-destroy: setup ## destroy all stacks of CONFIG in AWS
-	cdk destroy --all --context config=$(CONFIG)
 
 synth: setup ## synthesize all stacks of CONFIG (config/default.yaml) into cdk.out
 	cdk synth --quiet --context config=$(CONFIG)
