@@ -28,7 +28,9 @@ def main() -> int:
     try:
         server = make_server("127.0.0.1", options.port)
     except (OSError, SystemExit) as error:
-        print(f"error: cannot listen on port '{options.port}': {error}; choose another --port", file=sys.stderr)
+        print(
+            f"error: cannot listen on port '{options.port}': {error}; choose another --port", file=sys.stderr
+        )
         return 2
     endpoint = f"http://localhost:{server.server_address[1]}"
     prepare(endpoint, options.region)

@@ -53,7 +53,11 @@ def make_server(host: str, port: int) -> Any:
             """Stay silent."""
 
     return make(
-        host, port, _Application(DomainDispatcherApplication(create_backend_app)), True, request_handler=QuietHandler
+        host,
+        port,
+        _Application(DomainDispatcherApplication(create_backend_app)),
+        True,
+        request_handler=QuietHandler,
     )
 
 
@@ -87,21 +91,23 @@ def ledger() -> list[dict[str, Any]]:
             "status": stack.status,
             "reason": stack.stack_status_reason or "",
             "outputs": {output["OutputKey"]: output["OutputValue"] for output in stack.outputs},
-            "resources": [
-                {
-                    "logical_id": entry.logical_resource_id,
-                    "physical_id": entry.physical_resource_id,
-                    "type": entry.cf_resource_type,
-                    "kind": entry.handler.kind.value,
-                    "status": entry.resource_status,
-                    "seconds": round(entry.seconds, 4),
-                    "properties": entry.handler.properties,
-                }
-                for entry in stack.stack_resources
-            ],
+            "resources": [_entry(entry) for entry in stack.stack_resources],
+            "retained": [_entry(entry) for entry in stack.retained],
         }
         for stack in _stacks()
     ]
+
+
+def _entry(entry: Any) -> dict[str, Any]:
+    return {
+        "logical_id": entry.logical_resource_id,
+        "physical_id": entry.physical_resource_id,
+        "type": entry.cf_resource_type,
+        "kind": entry.handler.kind.value,
+        "status": entry.resource_status,
+        "seconds": round(entry.seconds, 4),
+        "properties": entry.handler.properties,
+    }
 
 
 def events() -> list[dict[str, str]]:
@@ -120,7 +126,7 @@ def events() -> list[dict[str, str]]:
 
 
 def _stacks() -> list[Any]:
-    from moto.cloudformation import cloudformation_backends
+    from moto.cloudformation.models import cloudformation_backends
 
     from tests.emulator.cloudformation.backend import Engine
 

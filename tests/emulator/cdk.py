@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEFAULT_SECONDS = 300.0
 _GRACE_SECONDS = 5.0
 _TAIL_LINES = 40
+_ROUTINE = re.compile(r"\| [A-Z_]+_(IN_PROGRESS|COMPLETE|SKIPPED) +\|")
 
 
 class CdkError(Exception):
@@ -174,7 +176,8 @@ class Cdk:
             process.stdout.close()
 
     def _report(self, outcome: Outcome, what: str) -> str:
-        tail = "\n".join(outcome.lines[-_TAIL_LINES:])
+        telling = [line for line in outcome.lines if line.strip() and not _ROUTINE.search(line)]
+        tail = "\n".join(telling[-_TAIL_LINES:])
         return f"'{outcome.command}' {what}; its last lines:\n{tail}\nthe whole log is {self.log}"
 
 

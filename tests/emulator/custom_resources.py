@@ -50,9 +50,9 @@ class FunctionResource(CustomResource):
         old = self.physical_id
         self._send("Update", {"PhysicalResourceId": old, "OldResourceProperties": previous})
         if self.physical_id != old:
-            new, self.physical_id = self.physical_id, old
+            new, now, self.properties = self.physical_id, self.properties, previous
             self._send("Delete", {"PhysicalResourceId": old})
-            self.physical_id = new
+            self.physical_id, self.properties = new, now
 
     def delete(self) -> None:
         """Send Delete to the function."""
@@ -82,9 +82,13 @@ class FunctionResource(CustomResource):
         self._invoke(client, token, event, request_id)
         answer = responses.take(request_id, _ANSWER_SECONDS)
         if answer is None:
-            raise ResourceFailure(f"the function of '{self.logical_id}' returned without answering ResponseURL")
+            raise ResourceFailure(
+                f"the function of '{self.logical_id}' returned without answering ResponseURL"
+            )
         if answer.get("Status") != "SUCCESS":
-            raise ResourceFailure(f"Received response status [FAILED] from custom resource: {answer.get('Reason')}")
+            raise ResourceFailure(
+                f"Received response status [FAILED] from custom resource: {answer.get('Reason')}"
+            )
         self.physical_id = str(answer["PhysicalResourceId"])
         self.attributes = answer.get("Data") or {}
 

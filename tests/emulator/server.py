@@ -43,7 +43,7 @@ class LedgerResource:
 
 @dataclass(frozen=True)
 class LedgerStack:
-    """One stack of the ledger."""
+    """One stack of the ledger. `retained` is what deletion left in place, as its policy asks."""
 
     name: str
     id: str
@@ -52,10 +52,15 @@ class LedgerStack:
     reason: str
     outputs: dict[str, str]
     resources: tuple[LedgerResource, ...]
+    retained: tuple[LedgerResource, ...]
 
     def count(self, kind: Kind) -> int:
         """Return how many resources are of a kind."""
         return sum(resource.kind is kind for resource in self.resources)
+
+
+def _entry(entry: dict[str, Any]) -> LedgerResource:
+    return LedgerResource(**{**entry, "kind": Kind(entry["kind"])})
 
 
 class Emulator:
@@ -70,6 +75,7 @@ class Emulator:
         self.log = log or Path(self._folder.name) / "emulator.log"
         self._process: subprocess.Popen[str] | None = None
         self._endpoint = ""
+        self._clients: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -131,6 +137,7 @@ class Emulator:
                 process.kill()
                 process.wait()
             process.stdout.close()
+        self._clients.clear()
         self._folder.cleanup()
 
     def environment(self) -> dict[str, str]:
@@ -139,8 +146,11 @@ class Emulator:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of the emulator."""
-        session = boto3.Session("emulator", "emulator", region_name=self.region)
-        return session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        if service not in self._clients:
+            # Named credentials: a client of the emulator never looks for real ones.
+            session = boto3.Session("emulator", "emulator", region_name=self.region)
+            self._clients[service] = session.client(service, endpoint_url=self.endpoint)  # type: ignore[call-overload]
+        return self._clients[service]
 
     def reset(self) -> None:
         """Forget everything that was created."""
@@ -150,10 +160,14 @@ class Emulator:
         """Return every stack, deleted ones too, with its resources."""
         return [
             LedgerStack(
-                **{key: value for key, value in stack.items() if key != "resources"},
-                resources=tuple(
-                    LedgerResource(**{**entry, "kind": Kind(entry["kind"])}) for entry in stack["resources"]
-                ),
+                name=stack["name"],
+                id=stack["id"],
+                region=stack["region"],
+                status=stack["status"],
+                reason=stack["reason"],
+                outputs=stack["outputs"],
+                resources=tuple(map(_entry, stack["resources"])),
+                retained=tuple(map(_entry, stack["retained"])),
             )
             for stack in self._request(LEDGER_PATH)
         ]

@@ -9,9 +9,10 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 import boto3
-from moto.cloudformation import cloudformation_backends, responses, urls
+from moto.cloudformation import responses, urls
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
-from moto.cloudformation.models import Change, CloudFormationBackend, Export
+from moto.cloudformation.models import Change, CloudFormationBackend, cloudformation_backends
+from moto.cloudformation.parsing import Export
 from moto.cloudformation.utils import generate_changeset_id, generate_stack_id
 from moto.core.utils import utcnow
 from moto.s3.models import s3_backends
@@ -49,8 +50,10 @@ class ChangeSet:
         self.notification_arns: list[str] = []
         self.creation_time = utcnow()
         self.changes = _changes(stack, template)
-        unchanged = kind == "UPDATE" and stack.definition is not None and (
-            stack.definition.document == template.document
+        unchanged = (
+            kind == "UPDATE"
+            and stack.definition is not None
+            and (stack.definition.document == template.document)
         )
         self.status = "FAILED" if unchanged else "CREATE_COMPLETE"
         self.execution_status = "UNAVAILABLE" if unchanged else "AVAILABLE"
@@ -161,7 +164,7 @@ class Engine(CloudFormationBackend):
                 stack.deletion_time = utcnow()
                 self._gone[stack.stack_id] = self._live.pop(stack.stack_id)
 
-    def create_change_set(  # type: ignore[override]
+    def create_change_set(
         self,
         stack_name: str,
         change_set_name: str,
@@ -190,7 +193,14 @@ class Engine(CloudFormationBackend):
                 stack.set_status("REVIEW_IN_PROGRESS", "User Initiated")
             change_set_id = generate_changeset_id(change_set_name, self.region_name, self.account_id)
             self._change_sets[change_set_id] = ChangeSet(
-                change_set_id, change_set_name, change_set_type, stack, definition, parameters, description, tags or {}
+                change_set_id,
+                change_set_name,
+                change_set_type,
+                stack,
+                definition,
+                parameters,
+                description,
+                tags or {},
             )
             return change_set_id, stack.stack_id
 
@@ -254,7 +264,9 @@ class Engine(CloudFormationBackend):
         """Return one resource of a stack."""
         stack, found = self.describe_stack_resources(stack_name, logical_resource_id)
         if not found:
-            raise ValidationError(message=f"Resource {logical_resource_id} does not exist for stack {stack_name}")
+            raise ValidationError(
+                message=f"Resource {logical_resource_id} does not exist for stack {stack_name}"
+            )
         return stack, found[0]
 
     def describe_stack_resources(  # type: ignore[override]
@@ -308,7 +320,7 @@ class Engine(CloudFormationBackend):
 def install() -> None:
     """Make moto's server use the engine for CloudFormation."""
     cloudformation_backends.backend = Engine
-    responses.get_stack_from_s3_url = _template_of_url
+    setattr(responses, "get_stack_from_s3_url", _template_of_url)  # noqa: B010 mypy refuses the plain form
 
 
 def _template_of_url(template_url: str, account_id: str, partition: str) -> str:
@@ -337,5 +349,7 @@ def _changes(stack: Stack, template: Template) -> list[Change]:
     old = stack.definition.document["Resources"] if stack.definition else {}
     new = template.document["Resources"]
     changes = [Change("Add", name, new[name]["Type"]) for name in new if name not in old]
-    changes += [Change("Modify", name, new[name]["Type"]) for name in new if name in old and new[name] != old[name]]
+    changes += [
+        Change("Modify", name, new[name]["Type"]) for name in new if name in old and new[name] != old[name]
+    ]
     return changes + [Change("Remove", name, old[name]["Type"]) for name in old if name not in new]

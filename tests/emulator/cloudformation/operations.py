@@ -51,7 +51,9 @@ def create(stack: Stack, template: Template, given: Mapping[str, str]) -> None:
     stack.set_status("CREATE_COMPLETE")
 
 
-def update(stack: Stack, template: Template, given: Mapping[str, str], tags: Mapping[str, str] | None) -> None:
+def update(
+    stack: Stack, template: Template, given: Mapping[str, str], tags: Mapping[str, str] | None
+) -> None:
     """Bring the stack to a new template, parameters and tags; go back on the first failure.
 
     Raises:
@@ -78,7 +80,9 @@ def update(stack: Stack, template: Template, given: Mapping[str, str], tags: Map
         stack.evaluate_outputs(template, values)
     except _EXPECTED as error:
         failed = _failed_names(stack)
-        reason = f"The following resource(s) failed to update: [{failed}]. " if failed else f"{_reason(error)}. "
+        reason = (
+            f"The following resource(s) failed to update: [{failed}]. " if failed else f"{_reason(error)}. "
+        )
         stack.set_status("UPDATE_ROLLBACK_IN_PROGRESS", reason.strip())
         stack.definition, stack.values, stack.raw_parameters, stack.tags = before
         stack.set_status("UPDATE_ROLLBACK_COMPLETE" if _undo(undo) else "UPDATE_ROLLBACK_FAILED")
@@ -88,7 +92,7 @@ def update(stack: Stack, template: Template, given: Mapping[str, str], tags: Map
     gone = [stack.resources.pop(name) for name in reversed(before[0].order) if _dropped(stack, name, wanted)]
     for old in [*reversed(cleanup), *gone]:
         if old.deletion_policy.startswith("Retain"):
-            _event(stack, old, "DELETE_SKIPPED")
+            _retain(stack, old)
             continue
         # As in AWS, an update whose cleanup fails is complete all the same; the event says what stays.
         _delete_one(stack, old)
@@ -103,16 +107,24 @@ def delete(stack: Stack) -> None:
     stack.set_status("DELETE_IN_PROGRESS", "User Initiated")
     order = stack.definition.order if stack.definition else []
     failed: list[str] = []
+    held: set[str] = set()
     for name in reversed([name for name in order if name in stack.resources]):
         entry = stack.resources[name]
-        if entry.deletion_policy == "Retain":
-            _event(stack, entry, "DELETE_SKIPPED")
+        if name in held:
+            # What a resource that stays depends on stays with it, untried, as in AWS.
+            held.update(stack.definition.dependencies(name) if stack.definition else ())
+            continue
+        if entry.deletion_policy.startswith("Retain"):
+            _retain(stack, entry)
         elif not _delete_one(stack, entry):
             failed.append(name)
+            held.update(stack.definition.dependencies(name) if stack.definition else ())
             continue
         del stack.resources[name]
     if failed:
-        stack.set_status("DELETE_FAILED", f"The following resource(s) failed to delete: [{', '.join(failed)}]. ")
+        stack.set_status(
+            "DELETE_FAILED", f"The following resource(s) failed to delete: [{', '.join(failed)}]. "
+        )
         return
     stack.own_exports = {}
     stack.set_status("DELETE_COMPLETE")
@@ -134,7 +146,9 @@ def check(stack: Stack, template: Template, values: Mapping[str, Any]) -> None:
     for logical_id, attribute in _attributes(scope):
         target = template.resources.get(logical_id)
         if target is None:
-            problems.append(f"Template error: instance of Fn::GetAtt references undefined resource {logical_id}")
+            problems.append(
+                f"Template error: instance of Fn::GetAtt references undefined resource {logical_id}"
+            )
             continue
         schema = resource_schema(target.type, stack.region_name)
         if schema is not None and not schema.has_attribute(attribute):
@@ -198,8 +212,10 @@ def _handler(stack: Stack, definition: Definition, properties: dict[str, Any]) -
         raise ResourceFailure(f"Unrecognized resource types: [{definition.type}]")
     problems = schema.problems(properties)
     if problems:
-        raise ResourceFailure(f"Properties validation failed for resource {definition.logical_id} with message: "
-                              + "; ".join(problems))
+        raise ResourceFailure(
+            f"Properties validation failed for resource {definition.logical_id} with message: "
+            + "; ".join(problems)
+        )
     if definition.type in REGISTRY:
         return REGISTRY[definition.type](context, definition.type, definition.logical_id, properties)
     handler = handler_of_moto(context, definition.type, definition.logical_id, properties)
@@ -236,7 +252,7 @@ def _create_one(
 
     def remove() -> None:
         if definition.deletion_policy == "Retain":
-            _event(stack, entry, "DELETE_SKIPPED")
+            _retain(stack, entry)
         elif not _delete_one(stack, entry):
             raise ResourceFailure(f"'{name}' could not be removed")
         if previous is None:
@@ -308,6 +324,12 @@ def _delete_one(stack: Stack, entry: StackResource) -> bool:
         return False
     _event(stack, entry, "DELETE_COMPLETE")
     return True
+
+
+def _retain(stack: Stack, entry: StackResource) -> None:
+    """Leave a resource in place, as its policy asks, and note it."""
+    stack.retained.append(entry)
+    _event(stack, entry, "DELETE_SKIPPED")
 
 
 def _undo(steps: list[Undo]) -> bool:

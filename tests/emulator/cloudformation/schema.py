@@ -6,9 +6,12 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from cfnlint.schema import PROVIDER_SCHEMA_MANAGER, ResourceNotFoundError
-from jsonschema import Draft7Validator
-from jsonschema.validators import extend
+from cfnlint.schema import (  # type: ignore[import-untyped]
+    PROVIDER_SCHEMA_MANAGER,
+    ResourceNotFoundError,
+)
+from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+from jsonschema.validators import extend  # type: ignore[import-untyped]
 
 Properties = dict[str, Any]
 

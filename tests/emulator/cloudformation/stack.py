@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from moto.cloudformation.models import Event, Export
+from moto.cloudformation.models import Event
+from moto.cloudformation.parsing import Export
 from moto.core.utils import utcnow
 
 from tests.emulator.cloudformation.intrinsics import NO_VALUE, Resolver, TemplateError
@@ -80,6 +81,7 @@ class Stack:
         self.deletion_time: Any = None
         self.events: list[Event] = []
         self.resources: dict[str, StackResource] = {}
+        self.retained: list[StackResource] = []
         self.outputs: list[dict[str, Any]] = []
         self.own_exports: dict[str, Export] = {}
         self.definition: Template | None = None
@@ -202,7 +204,9 @@ class Stack:
                 continue
             taken = self.surroundings.exports().get(name)
             if taken is not None and taken.exporting_stack_id != self.stack_id:
-                raise TemplateError(f"Export with name {name} is already exported by {taken.exporting_stack_id}")
+                raise TemplateError(
+                    f"Export with name {name} is already exported by {taken.exporting_stack_id}"
+                )
             exports[name] = Export(self.stack_id, name, str(value))
         self.outputs, self.own_exports = outputs, exports
 

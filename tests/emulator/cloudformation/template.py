@@ -92,7 +92,9 @@ class Template:
         unknown = sorted(set(given) - set(self.parameters))
         if unknown:
             raise TemplateError(f"Parameters: {unknown} do not exist in the template")
-        missing = [name for name, body in self.parameters.items() if name not in given and "Default" not in body]
+        missing = [
+            name for name, body in self.parameters.items() if name not in given and "Default" not in body
+        ]
         if missing:
             raise TemplateError(f"Parameters: {missing} must have values")
         resolved: dict[str, Any] = {}

@@ -113,8 +113,10 @@ class SecurityGroupRule(Ec2Resource):
         self.attributes = {"Id": self.physical_id}
 
     def _default_egress(self) -> bool:
-        return self.direction == "egress" and self.properties.get("CidrIp") == "0.0.0.0/0" and (
-            str(self.properties["IpProtocol"]) == "-1"
+        return (
+            self.direction == "egress"
+            and self.properties.get("CidrIp") == "0.0.0.0/0"
+            and (str(self.properties["IpProtocol"]) == "-1")
         )
 
     def _existing(self) -> list[dict[str, Any]]:

@@ -38,7 +38,9 @@ class Repository(Resource):
     def _put_policies(self) -> None:
         lifecycle = self.properties.get("LifecyclePolicy", {}).get("LifecyclePolicyText")
         if lifecycle:
-            self.aws("ecr").put_lifecycle_policy(repositoryName=self.physical_id, lifecyclePolicyText=lifecycle)
+            self.aws("ecr").put_lifecycle_policy(
+                repositoryName=self.physical_id, lifecyclePolicyText=lifecycle
+            )
         policy = self.properties.get("RepositoryPolicyText")
         if policy:
             text = policy if isinstance(policy, str) else json.dumps(policy)

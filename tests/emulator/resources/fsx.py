@@ -8,7 +8,12 @@ from tests.emulator.resources.request import call
 from tests.emulator.resources.resource import Properties, Resource, resource
 
 _NOT_SENT = {"Tags"}
-_CONFIGURATIONS = ("LustreConfiguration", "OpenZFSConfiguration", "OntapConfiguration", "WindowsConfiguration")
+_CONFIGURATIONS = (
+    "LustreConfiguration",
+    "OpenZFSConfiguration",
+    "OntapConfiguration",
+    "WindowsConfiguration",
+)
 
 
 class FsxResource(Resource):
@@ -99,7 +104,9 @@ class DataRepositoryAssociation(FsxResource):
         del previous
         given = self.only("S3", "ImportedFileChunkSize")
         call(
-            self.aws("fsx"), "update_data_repository_association", {"AssociationId": self.physical_id, **given}
+            self.aws("fsx"),
+            "update_data_repository_association",
+            {"AssociationId": self.physical_id, **given},
         )
         self.apply_tags()
 

@@ -60,7 +60,9 @@ class Role(IamResource):
         for arn in before:
             if arn not in after:
                 self.iam.detach_role_policy(RoleName=self.physical_id, PolicyArn=arn)
-        inline = {policy["PolicyName"]: policy["PolicyDocument"] for policy in self.properties.get("Policies", [])}
+        inline = {
+            policy["PolicyName"]: policy["PolicyDocument"] for policy in self.properties.get("Policies", [])
+        }
         for policy in previous.get("Policies", []):
             if policy["PolicyName"] not in inline:
                 self.iam.delete_role_policy(RoleName=self.physical_id, PolicyName=policy["PolicyName"])

@@ -28,17 +28,23 @@ class Topic(Resource):
         )["TopicArn"]
         self.attributes = {"TopicArn": self.physical_id, "TopicName": name}
         for item in self.properties.get("Subscription", []):
-            self.aws("sns").subscribe(TopicArn=self.physical_id, Protocol=item["Protocol"], Endpoint=item["Endpoint"])
+            self.aws("sns").subscribe(
+                TopicArn=self.physical_id, Protocol=item["Protocol"], Endpoint=item["Endpoint"]
+            )
 
     def _wanted(self) -> dict[str, str]:
-        return {key: str(self.properties[name]) for name, key in _ATTRIBUTES.items() if name in self.properties}
+        return {
+            key: str(self.properties[name]) for name, key in _ATTRIBUTES.items() if name in self.properties
+        }
 
     def update(self, previous: Properties) -> None:
         """Set attributes and tags."""
         if set(self.changed(previous)) - {*_ATTRIBUTES, "Tags"}:
             super().update(previous)
         for key, value in self._wanted().items():
-            self.aws("sns").set_topic_attributes(TopicArn=self.physical_id, AttributeName=key, AttributeValue=value)
+            self.aws("sns").set_topic_attributes(
+                TopicArn=self.physical_id, AttributeName=key, AttributeValue=value
+            )
         self.apply_tags()
 
     def apply_tags(self) -> None:

@@ -124,7 +124,9 @@ class Bucket(Resource):
         )
 
     def _notification(self, value: Properties) -> None:
-        configuration = {"EventBridgeConfiguration": {}} if "EventBridgeConfiguration" in value else {}
+        configuration: dict[str, Any] = {}
+        if "EventBridgeConfiguration" in value:
+            configuration["EventBridgeConfiguration"] = {}
         if set(value) - {"EventBridgeConfiguration"}:
             self.fail("the emulator sends notifications of a bucket to EventBridge only")
         self.aws("s3").put_bucket_notification_configuration(
@@ -157,7 +159,9 @@ class Bucket(Resource):
         s3 = self.aws("s3")
         page = s3.list_object_versions(Bucket=self.physical_id, MaxKeys=1)
         if page.get("Versions") or page.get("DeleteMarkers"):
-            self.fail("The bucket you tried to delete is not empty. You must delete all versions in the bucket.")
+            self.fail(
+                "The bucket you tried to delete is not empty. You must delete all versions in the bucket."
+            )
         s3.delete_bucket(Bucket=self.physical_id)
 
 
@@ -186,7 +190,8 @@ def _lifecycle_rule(rule: Properties) -> dict[str, Any]:
     transitions = rule.get("Transitions", []) + ([rule["Transition"]] if "Transition" in rule else [])
     if transitions:
         result["Transitions"] = [
-            {"Days": int(item["TransitionInDays"]), "StorageClass": item["StorageClass"]} for item in transitions
+            {"Days": int(item["TransitionInDays"]), "StorageClass": item["StorageClass"]}
+            for item in transitions
         ]
     return result
 

@@ -11,9 +11,11 @@ import time
 from typing import Any
 
 from moto.core.exceptions import JsonRESTError
-from moto.ec2 import ec2_backends
+from moto.ec2.models import ec2_backends
 from moto.fsx import models, responses
 from moto.moto_api._internal import mock_random
+
+from tests.emulator.services.ec2 import add_interface, remove_interface
 
 
 class BadRequest(JsonRESTError):
@@ -28,7 +30,8 @@ class AssociationNotFound(JsonRESTError):
 
     def __init__(self, association_id: str) -> None:
         super().__init__(
-            "DataRepositoryAssociationNotFound", f"Data repository association '{association_id}' does not exist."
+            "DataRepositoryAssociationNotFound",
+            f"Data repository association '{association_id}' does not exist.",
         )
 
 
@@ -51,6 +54,7 @@ class FileSystem(models.FileSystem):
             "FileSystemId": self.file_system_id,
             "Lifecycle": "AVAILABLE",
             "VpcId": self.vpc_id,
+            "NetworkInterfaceIds": self.interface_ids,
             "DNSName": self.dns_name,
             "ResourceARN": self.resource_arn,
             "Tags": self.backend.list_tags_for_resource(self.resource_arn),
@@ -75,6 +79,7 @@ class FileSystem(models.FileSystem):
     mount_name: str
     root_volume_id: str
     creation_time: float
+    interface_ids: list[str]
 
 
 class Backup(models.Backup):
@@ -125,6 +130,16 @@ class Responses(responses.FSxResponse):
         file_system.creation_time = time.time()
         file_system.mount_name = mock_random.get_random_string(length=8, lower_case=True)
         file_system.root_volume_id = f"fsvol-{secrets.token_hex(9)[:17]}"
+        # How many FSx takes depends on its size; one a subnet is enough to keep the subnet from deletion.
+        file_system.interface_ids = [
+            add_interface(
+                ec2,
+                subnet,
+                request.get("SecurityGroupIds", []),
+                f"of file system {file_system.file_system_id}",
+            )
+            for subnet in request["SubnetIds"]
+        ]
         self.fsx_backend.tagger.tag_resource(file_system.resource_arn, request.get("Tags", []))
         self.fsx_backend.file_systems[file_system.file_system_id] = file_system
         return json.dumps({"FileSystem": file_system.to_dict()})
@@ -155,7 +170,11 @@ class Responses(responses.FSxResponse):
         """
         request = json.loads(self.body)
         file_system = self._file_system(request["FileSystemId"])
-        linked = [a for a in associations(self.fsx_backend).values() if a["FileSystemId"] == file_system.file_system_id]
+        linked = [
+            a
+            for a in associations(self.fsx_backend).values()
+            if a["FileSystemId"] == file_system.file_system_id
+        ]
         for association in linked:
             del associations(self.fsx_backend)[association["AssociationId"]]
         options = request.get("OpenZFSConfiguration") or {}
@@ -172,6 +191,8 @@ class Responses(responses.FSxResponse):
                 backend=self.fsx_backend,
             )
             self.fsx_backend.backups[backup.backup_id] = backup
+        for interface_id in file_system.interface_ids:
+            remove_interface(ec2_backends[self.current_account][self.region], interface_id)
         del self.fsx_backend.file_systems[file_system.file_system_id]
         return json.dumps({"FileSystemId": file_system.file_system_id, "Lifecycle": "DELETING"})
 
@@ -191,7 +212,8 @@ class Responses(responses.FSxResponse):
             if same and other["FileSystemPath"] == request["FileSystemPath"]:
                 raise BadRequest(f"The path '{request['FileSystemPath']}' is associated already.")
         association_id = f"dra-{secrets.token_hex(9)[:17]}"
-        arn = f"arn:aws:fsx:{self.region}:{self.current_account}:association/{file_system.file_system_id}/{association_id}"
+        owner = f"arn:aws:fsx:{self.region}:{self.current_account}"
+        arn = f"{owner}:association/{file_system.file_system_id}/{association_id}"
         tags = request.pop("Tags", [])
         self.fsx_backend.tagger.tag_resource(arn, tags)
         association = {
@@ -223,7 +245,9 @@ class Responses(responses.FSxResponse):
         """Set the policies and the chunk size."""
         request = json.loads(self.body)
         association = self._association(request["AssociationId"])
-        association.update({name: request[name] for name in ("S3", "ImportedFileChunkSize") if name in request})
+        association.update(
+            {name: request[name] for name in ("S3", "ImportedFileChunkSize") if name in request}
+        )
         return json.dumps({"Association": association})
 
     def delete_data_repository_association(self) -> str:

@@ -12,8 +12,9 @@ import string
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.ec2 import ec2_backends
-from moto.iam import iam_backends
+from moto.core.utils import utcnow
+from moto.ec2.models import ec2_backends
+from moto.iam.models import iam_backends
 from moto.sagemaker import models, responses
 from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
 
@@ -40,7 +41,7 @@ class Cluster(models.Cluster):
         self.cluster_id = identifier
         self.arn = f"arn:aws:sagemaker:{region}:{account}:cluster/{identifier}"
         self.status = "InService"
-        self.creation_time = models.utcnow()
+        self.creation_time = utcnow()
         self.failure_message = ""
         self.tags = request.get("Tags", [])
         self.nodes: dict[str, models.ClusterNode] = {}
@@ -128,14 +129,18 @@ def _check(request: dict[str, Any], account: str, region: str) -> None:
     problems: list[str] = []
     groups = request.get("InstanceGroups", [])
     names = [group["InstanceGroupName"] for group in groups]
-    problems += [f"instance group '{name}' is given twice" for name in sorted(set(names)) if names.count(name) > 1]
+    problems += [
+        f"instance group '{name}' is given twice" for name in sorted(set(names)) if names.count(name) > 1
+    ]
     if not groups and not request.get("RestrictedInstanceGroups"):
         problems.append("a cluster needs at least one instance group")
     ec2 = ec2_backends[account][region]
     configurations = [request.get("VpcConfig"), *(group.get("OverrideVpcConfig") for group in groups)]
     for configuration in filter(None, configurations):
         known = {subnet.id for subnet in ec2.describe_subnets()}
-        problems += [f"subnet '{item}' does not exist" for item in configuration["Subnets"] if item not in known]
+        problems += [
+            f"subnet '{item}' does not exist" for item in configuration["Subnets"] if item not in known
+        ]
         problems += [
             f"security group '{item}' does not exist"
             for item in configuration["SecurityGroupIds"]

@@ -1,0 +1,191 @@
+"""The demo: deploys a configuration to the embedded emulator with the real CDK CLI, shows it, destroys it.
+
+`python -m tests.emulator.demo [--config FILE]`, or `make demo`. It needs no AWS account and no network, and
+leaves nothing running.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import yaml
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from tests.emulator.cdk import ROOT, Cdk, CdkError
+from tests.emulator.environment import DEFAULT_REGION
+from tests.emulator.inventory import inventory, left_over
+from tests.emulator.progress import Progress
+from tests.emulator.resources.resource import Kind
+from tests.emulator.server import Emulator, EmulatorError, LedgerStack
+
+DEFAULT_CONFIGURATION = "config/default.yaml"
+TOOLKIT = "CDKToolkit"
+_INTERRUPTED = 130
+_USER_MISTAKE = 2
+_COLUMNS = {
+    Kind.CREATED: "created",
+    Kind.ANSWERED: "answered by the emulator",
+    Kind.RECORDED: "recorded only",
+}
+
+
+class Interrupted(Exception):
+    """Ctrl-C, or the signal to end."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the demo.
+
+    Returns 0 when everything was deployed and destroyed and nothing is left, 1 when not, 2 for a mistake in
+    the arguments, 130 when interrupted.
+    """
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
+    parser.add_argument("-c", "--config", default=DEFAULT_CONFIGURATION, help="configuration file to deploy")
+    parser.add_argument("--stack", default="HyperPodStack", help="stack to deploy, with those it needs")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and templates in DIR")
+    options = parser.parse_args(arguments)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    configuration = Path(options.config).resolve()
+    if not configuration.is_file():
+        print(f"error: there is no configuration '{options.config}'; config/ holds examples", file=sys.stderr)
+        return _USER_MISTAKE
+    if shutil.which("cdk", path=f"{ROOT / 'node_modules' / '.bin'}:{os.environ['PATH']}") is None:
+        print("error: program 'cdk' is not installed; 'make setup' installs it", file=sys.stderr)
+        return _USER_MISTAKE
+    folder: Path = (options.keep or Path(tempfile.mkdtemp(prefix="trainforge-demo-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _interruptible():
+            left = run(console, configuration, options.stack, folder)
+    except Interrupted:
+        console.print("interrupted: the emulator is stopped and nothing is left running")
+        return _INTERRUPTED
+    except (CdkError, EmulatorError) as error:
+        console.print(f"[red]failed:[/red] {escape(str(error))}")
+        return 1
+    if not options.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if left else 0
+
+
+def run(console: Console, configuration: Path, stack: str, folder: Path) -> bool:
+    """Deploy, show, destroy; return whether something is left that should not be.
+
+    Raises:
+        CdkError: the CLI failed.
+        EmulatorError: the emulator could not be started.
+    """
+    region = _region(configuration)
+    context = [f"config={os.path.relpath(configuration, ROOT)}"]
+    with Emulator(region, log=folder / "emulator.log") as emulator:
+        console.print(
+            f"[bold]emulator[/bold] listens at {emulator.endpoint} ({region}); no AWS account is used"
+        )
+        with Progress(console, emulator) as progress:
+            cdk = Cdk(emulator, folder, context=context, on_line=progress.line)
+            with progress.step("bootstrap", "cdk bootstrap"):
+                cdk.bootstrap()
+            before = inventory(emulator)
+            with progress.step("deploy", f"cdk deploy {stack}"):
+                cdk.deploy(stack)
+            deployed = [item for item in emulator.ledger() if item.name != TOOLKIT]
+            console.print(_table(deployed, progress.seconds))
+            _outputs(console, deployed)
+            try:
+                with progress.step("destroy", "cdk destroy --all"):
+                    cdk.destroy()
+            except CdkError:
+                if not any(item.retained for item in emulator.ledger()):
+                    raise
+                return _kept(console, emulator)
+            return _leavings(console, emulator, before)
+
+
+def _table(stacks: list[LedgerStack], seconds: dict[str, float]) -> Table:
+    table = Table(title="what was deployed", title_justify="left")
+    table.add_column("stack")
+    for heading in ("resources", *_COLUMNS.values(), "seconds"):
+        table.add_column(heading, justify="right")
+    for stack in stacks:
+        counts = [str(stack.count(kind)) for kind in _COLUMNS]
+        table.add_row(stack.name, str(len(stack.resources)), *counts, f"{seconds.get(stack.name, 0.0):.1f}")
+    return table
+
+
+def _outputs(console: Console, stacks: list[LedgerStack]) -> None:
+    console.print("[bold]outputs[/bold]")
+    for stack in stacks:
+        for name, value in sorted(stack.outputs.items()):
+            # Exports that stacks make for each other are of no use to a person.
+            if not name.startswith("ExportsOutput"):
+                console.print(f"  {stack.name}.{name} = {escape(value)}")
+
+
+def _leavings(console: Console, emulator: Emulator, before: set[tuple[str, str]]) -> bool:
+    wrong, excused = left_over(emulator, before)
+    for kind, identifier in wrong:
+        console.print(f"[red]left over:[/red] {kind} {escape(identifier)}")
+    for (kind, identifier), reason in excused:
+        console.print(f"left: {kind} {escape(identifier)}: {reason}")
+    if not wrong:
+        console.print(
+            "[green]destroyed[/green]: nothing " + ("else " if excused else "") + "of the deployment is left"
+        )
+    return bool(wrong)
+
+
+def _kept(console: Console, emulator: Emulator) -> bool:
+    """Explain a destruction that ends where durable file systems hold their network."""
+    console.print("[bold]kept[/bold], as retention: durable asks:")
+    for stack in emulator.ledger():
+        for entry in stack.retained:
+            console.print(f"  {entry.type} {escape(entry.physical_id)}")
+    console.print("not deleted while those stand in it; in AWS it is the same:")
+    for stack in emulator.ledger():
+        for entry in stack.resources if stack.status == "DELETE_FAILED" else ():
+            console.print(f"  {entry.type} {escape(entry.physical_id)}")
+    return False
+
+
+def _region(configuration: Path) -> str:
+    """Return the configuration's region; its mistakes are reported by the synthesis, not here."""
+    try:
+        document = yaml.safe_load(configuration.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return DEFAULT_REGION
+    region = document.get("region") if isinstance(document, dict) else None
+    return region if isinstance(region, str) else DEFAULT_REGION
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Turn Ctrl-C and SIGTERM into Interrupted, so that everything started is ended on the way out."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise Interrupted
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    began = time.monotonic()
+    code = main()
+    print(f"{time.monotonic() - began:.0f} s in all")
+    sys.exit(code)

@@ -1,0 +1,145 @@
+"""What stands in the emulated account, so that a destroyed deployment can be shown to have left nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.emulator.server import Emulator
+
+Item = tuple[str, str]
+"""What it is, and its id."""
+
+EXCUSED: dict[str, str] = {
+    "KMS key pending deletion": "AWS keeps a key for its window of 7 to 30 days, and so does the emulator",
+}
+"""What may stand after a deployment was destroyed, by kind, with the reason."""
+
+RETAINED = "its deletion policy is to retain it (retention: durable)"
+
+
+def inventory(emulator: Emulator) -> set[Item]:
+    """Return everything that stands in the account and region, of the services that the stacks use."""
+    return {(kind, identifier) for kind, read in _READERS.items() for identifier in read(emulator.client)}
+
+
+def left_over(emulator: Emulator, before: set[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
+    """Return what stands now and did not `before`: what must not be there, and what may, with the reason.
+
+    What a stack was told to retain may stay, and so may the kinds of EXCUSED.
+    """
+    retained = {entry.physical_id for stack in emulator.ledger() for entry in stack.retained}
+    wrong: list[Item] = []
+    excused: list[tuple[Item, str]] = []
+    for item in sorted(inventory(emulator) - before):
+        kind, identifier = item
+        if identifier in retained:
+            excused.append((item, RETAINED))
+        elif kind in EXCUSED:
+            excused.append((item, EXCUSED[kind]))
+        else:
+            wrong.append(item)
+    return wrong, excused
+
+
+Client = Callable[[str], Any]
+Reader = Callable[[Client], Iterator[str]]
+
+
+def _pages(service: str, operation: str, result: str, key: str, **arguments: Any) -> Reader:
+    """Return a reader of one field of a paginated operation."""
+
+    def read(client: Client) -> Iterator[str]:
+        for page in client(service).get_paginator(operation).paginate(**arguments):
+            for item in page[result]:
+                yield item[key]
+
+    return read
+
+
+def _living(service: str, operation: str, result: str, key: str, state: str) -> Reader:
+    """Return a reader that leaves out what is deleted and still shown, as EC2 does for a while."""
+
+    def read(client: Client) -> Iterator[str]:
+        for page in client(service).get_paginator(operation).paginate():
+            for item in page[result]:
+                if str(item[state]).lower() not in ("deleted", "deleting"):
+                    yield item[key]
+
+    return read
+
+
+def _buckets(client: Client) -> Iterator[str]:
+    for bucket in client("s3").list_buckets()["Buckets"]:
+        yield bucket["Name"]
+
+
+def _addresses(client: Client) -> Iterator[str]:
+    for address in client("ec2").describe_addresses()["Addresses"]:
+        yield address["AllocationId"]
+
+
+def _associations(client: Client) -> Iterator[str]:
+    for association in client("fsx").describe_data_repository_associations()["Associations"]:
+        yield association["AssociationId"]
+
+
+def _repositories(client: Client) -> Iterator[str]:
+    for repository in client("ecr").describe_repositories()["repositories"]:
+        yield repository["repositoryName"]
+
+
+def _rules(client: Client) -> Iterator[str]:
+    for rule in client("events").list_rules()["Rules"]:
+        yield rule["Name"]
+
+
+def _keys(*, pending: bool) -> Reader:
+    def read(client: Client) -> Iterator[str]:
+        kms = client("kms")
+        for page in kms.get_paginator("list_keys").paginate():
+            for key in page["Keys"]:
+                facts = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
+                if (facts["KeyState"] == "PendingDeletion") is pending:
+                    yield key["KeyId"]
+
+    return read
+
+
+_OWN = [{"Key": "Owner", "Values": ["Self"]}]
+
+_READERS: dict[str, Reader] = {
+    "CloudFormation stack": _pages("cloudformation", "describe_stacks", "Stacks", "StackName"),
+    "VPC": _pages("ec2", "describe_vpcs", "Vpcs", "VpcId"),
+    "subnet": _pages("ec2", "describe_subnets", "Subnets", "SubnetId"),
+    "route table": _pages("ec2", "describe_route_tables", "RouteTables", "RouteTableId"),
+    "network ACL": _pages("ec2", "describe_network_acls", "NetworkAcls", "NetworkAclId"),
+    "internet gateway": _pages("ec2", "describe_internet_gateways", "InternetGateways", "InternetGatewayId"),
+    "NAT gateway": _living("ec2", "describe_nat_gateways", "NatGateways", "NatGatewayId", "State"),
+    "elastic IP address": _addresses,
+    "VPC endpoint": _living("ec2", "describe_vpc_endpoints", "VpcEndpoints", "VpcEndpointId", "State"),
+    "network interface": _pages(
+        "ec2", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"
+    ),
+    "flow log": _pages("ec2", "describe_flow_logs", "FlowLogs", "FlowLogId"),
+    "security group": _pages("ec2", "describe_security_groups", "SecurityGroups", "GroupId"),
+    "bucket": _buckets,
+    "FSx file system": _pages("fsx", "describe_file_systems", "FileSystems", "FileSystemId"),
+    "FSx repository association": _associations,
+    "FSx backup": _pages("fsx", "describe_backups", "Backups", "BackupId"),
+    "HyperPod cluster": _pages("sagemaker", "list_clusters", "ClusterSummaries", "ClusterName"),
+    "role": _pages("iam", "list_roles", "Roles", "RoleName"),
+    "managed policy": _pages("iam", "list_policies", "Policies", "Arn", Scope="Local"),
+    "instance profile": _pages("iam", "list_instance_profiles", "InstanceProfiles", "InstanceProfileName"),
+    "log group": _pages("logs", "describe_log_groups", "logGroups", "logGroupName"),
+    "SSM parameter": _pages("ssm", "describe_parameters", "Parameters", "Name"),
+    "SSM document": _pages("ssm", "list_documents", "DocumentIdentifiers", "Name", Filters=_OWN),
+    "topic": _pages("sns", "list_topics", "Topics", "TopicArn"),
+    "subscription": _pages("sns", "list_subscriptions", "Subscriptions", "SubscriptionArn"),
+    "event rule": _rules,
+    "KMS key": _keys(pending=False),
+    "KMS key pending deletion": _keys(pending=True),
+    "function": _pages("lambda", "list_functions", "Functions", "FunctionName"),
+    "layer": _pages("lambda", "list_layers", "Layers", "LayerArn"),
+    "repository": _repositories,
+}
