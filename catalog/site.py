@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 
@@ -23,9 +23,12 @@ class Site:
     Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands
     that talk to a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a
     stack fills it. `cluster` is the section name of the configuration (`hyperpod`), `cluster_name` the
-    service's own name, `cluster_id` the id in its ARN, `partitions` maps a pool to its Slurm partition,
-    `images` a workload to its image URI, `roles` a purpose to a role's ARN and `secrets` a purpose to the
-    name of a secret (never its value).
+    service's own name, `cluster_id` the id in its ARN. `partitions` maps a pool to its Slurm partition and
+    `queues` one to its Batch queue. `images` maps a workload to its image URI; one without an image runs in
+    `virtual_environment`, a folder on the nodes. `launch_folder` is where nodes see the shipped programs and
+    manifests. `namespace` and `claim` are the Kubernetes namespace of jobs and the claim of the shared file
+    system. `roles` maps a purpose to a role's ARN, `log_group` is where Batch jobs log, and `secrets` maps a
+    purpose to the name of a secret (Batch: its ARN), never its value.
     """
 
     deployment: str
@@ -39,8 +42,44 @@ class Site:
     instance_groups: Mapping[str, str] = field(default_factory=dict)
     session_document: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
+    virtual_environment: str = ""
+    launch_folder: str = ""
+    queues: Mapping[str, str] = field(default_factory=dict)
+    namespace: str = "default"
+    claim: str = ""
+    log_group: str = ""
     roles: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def shared_folder(self) -> str:
+        """The shared file system that runs write to: Lustre where there is one; /fsx by convention otherwise."""
+        paths = {mount.kind: mount.path for mount in reversed(self.mounts)}
+        return paths.get("lustre") or paths.get("openzfs") or "/fsx"
+
+    @classmethod
+    def example(cls, cluster: str, workloads: Iterable[str] = ()) -> Site:
+        """Return a site with the values that committed manifests show: an account and ids that nobody has."""
+        account, region = "111122223333", "us-west-2"
+        registry = f"{account}.dkr.ecr.{region}.amazonaws.com"
+        return cls(
+            deployment="demo",
+            cluster=cluster,
+            region=region,
+            cluster_name=f"demo-{cluster.replace('_', '-')}",
+            data_bucket="demo-data",
+            mounts=(Mount("/fsx", "lustre", "fs-0123456789abcdef0"),),
+            images={name: f"{registry}/demo/{name}:example" for name in workloads},
+            launch_folder="/fsx/data/launch",
+            namespace="training",
+            claim="fsx-claim",
+            log_group="/trainforge/demo/batch",
+            roles={
+                "job": f"arn:aws:iam::{account}:role/demo-job",
+                "execution": f"arn:aws:iam::{account}:role/demo-execution",
+            },
+            secrets={"huggingface": "huggingface"},
+        )
 
     @staticmethod
     def parameter_name(deployment: str, cluster: str) -> str:

@@ -1,0 +1,96 @@
+"""What a node does in a run: the one script that every scheduler starts, in its own names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from catalog.efa import efa_environment
+from catalog.site import Site
+from workloads.launchers import Names, Srun, command, quoted
+from workloads.spec import Run
+
+PROGRAM_FOLDER = "/opt/trainforge/workload"
+"""Where a room's program lies in its image."""
+
+RUNTIME_FOLDER = "/opt/trainforge/runtime"
+"""Where the modules that rooms share, the launch guard among them, lie in every image."""
+
+
+def shipped_folders(run: Run, site: Site) -> tuple[str, str]:
+    """Return where nodes see the program and the shared modules of a run without a container.
+
+    A launch folder is laid out as `workloads/` is: one folder a room, and the modules that all share.
+    """
+    return f"{site.launch_folder}/{run.workload.room}", f"{site.launch_folder}/base/runtime"
+
+
+def environment(run: Run) -> dict[str, str]:
+    """Return the variables of every rank: the fabric's by the catalog where ranks use it, then the workload's."""
+    fabric = efa_environment(run.facts) if run.accelerated else {}
+    return {**fabric, **run.workload.environment}
+
+
+def entry(
+    run: Run,
+    site: Site,
+    names: Names,
+    *,
+    program_folder: str = PROGRAM_FOLDER,
+    runtime_folder: str = RUNTIME_FOLDER,
+    line: Sequence[str] | None = None,
+) -> str:
+    """Return the bash script that a node runs: folders, environment, the guard, and the launch line.
+
+    `line`, as words, takes the place of the launcher's own where a scheduler brings its launcher. The launch line is the
+    last command and replaces the shell, so that signals reach it and its exit code is the job's.
+    """
+    if line is None:
+        line = run.workload.launcher.line(run, names, program_folder)
+    return "\n".join(
+        [
+            "set -euo pipefail",
+            *_folders(run, site, names, runtime_folder),
+            *(f"export {name}={quoted(value)}" for name, value in environment(run).items()),
+            *_ranks(run, names),
+            command(["exec", *_guard(run, names, runtime_folder), *line]),
+        ]
+    )
+
+
+def _folders(run: Run, site: Site, names: Names, runtime_folder: str) -> Iterator[str]:
+    shared = site.shared_folder
+    yield f'export RUN_FOLDER="{shared}/runs/{run.workload.name}/{names.run_id}"'
+    if run.workload.data:
+        yield f'export DATA_FOLDER="{shared}/data/{run.workload.data.folder}"'
+        if run.workload.data.required:
+            missing = f"data folder $DATA_FOLDER of {run.workload.name} is not there"
+            yield f'[ -d "$DATA_FOLDER" ] || {{ echo "{missing}" >&2; exit 66; }}'
+    yield 'mkdir -p "$RUN_FOLDER"'
+    yield f'export PYTHONPATH="{runtime_folder}${{PYTHONPATH:+:$PYTHONPATH}}"'
+
+
+def _ranks(run: Run, names: Names) -> Iterator[str]:
+    """Tell a program that finds its rank itself where rank 0 is."""
+    if isinstance(run.workload.launcher, Srun):
+        yield f'export MASTER_ADDR="{names.rank0_host}"'
+        yield f'export MASTER_PORT="{names.port}"'
+        yield f'export WORLD_SIZE="{run.ranks}"'
+
+
+def _guard(run: Run, names: Names, runtime_folder: str) -> list[str]:
+    """Return the launch guard's words for accelerated nodes; it starts the line that follows and watches it."""
+    if not run.accelerated:
+        return []
+    # On one node nothing leaves the machine: there is no provider to expect.
+    fabric = ["--fabric=efa"] if run.efa_per_node and run.nodes > 1 else []
+    return [
+        "python3",
+        f"{runtime_folder}/launch_guard.py",
+        f"--kind={run.kind}",
+        f"--accelerators={run.accelerators_per_node}",
+        f"--efa={run.efa_per_node}",
+        *fabric,
+        f"--node-rank={names.node_rank}",
+        "--logs=$RUN_FOLDER/nccl",
+        "--",
+    ]

@@ -1,0 +1,34 @@
+"""Local: the same launch line on the machine at hand, on its processors."""
+
+from __future__ import annotations
+
+from catalog.site import Site
+from workloads import entry
+from workloads.launchers import Names
+from workloads.spec import Run
+
+LOOPBACK = "127.0.0.1"
+
+
+def local(run: Run, site: Site, *, header: str = "") -> str:
+    """Return a bash script that runs all ranks of a run here, on this one machine.
+
+    RUN_ID names the run; a second start with the same one resumes. The shared folder, the programs and the
+    virtual environment are the site's.
+    """
+    names = Names(
+        rank0_host=LOOPBACK, node_rank="0", run_id="$RUN_ID", nodes="1", ranks_per_node=run.ranks
+    )
+    program, runtime = entry.shipped_folders(run, site)
+    script = entry.entry(run, site, names, program_folder=program, runtime_folder=runtime)
+    path = [f'export PATH="{site.virtual_environment}/bin:$PATH"'] if site.virtual_environment else []
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *([f"# {header}"] if header else []),
+            f': "${{RUN_ID:={run.name}}}"',
+            *path,
+            script,
+            "",
+        ]
+    )

@@ -1,0 +1,114 @@
+"""Slurm: a batch script for sbatch, in a container by enroot and pyxis or in a virtual environment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from catalog.site import Site
+from workloads import entry
+from workloads.launchers import Mpi, Names, Srun
+from workloads.spec import Run
+
+_GRACE_SECONDS = 300
+"""How long before the time limit Slurm sends SIGUSR1: long enough to write a checkpoint."""
+
+_HYPERPOD = "hyperpod"
+
+
+def slurm(run: Run, site: Site, *, header: str = "") -> str:
+    """Return the batch script. `header` is a comment for the second line.
+
+    A node lost is handled by who can: HyperPod replaces it and resumes the step (`--auto-resume=1`), elsewhere
+    Slurm requeues the whole job. Either way the job keeps its id, so it finds its folder again.
+    """
+    return "\n".join(
+        [
+            "#!/bin/bash",
+            *([f"# {header}"] if header else []),
+            *_directives(run, site),
+            "",
+            "set -euo pipefail",
+            "",
+            "# Every node's ranks meet at the first node of the job.",
+            'RANK0_HOST="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"',
+            "export RANK0_HOST",
+            *_secrets(run, site),
+            "",
+            "# What each node does.",
+            "read -r -d '' NODE <<'END_OF_NODE' || true",
+            _node(run, site),
+            "END_OF_NODE",
+            "export NODE",
+            "",
+            *_step(run, site),
+            "",
+        ]
+    )
+
+
+def _directives(run: Run, site: Site) -> Iterator[str]:
+    per_node = run.ranks_per_node if isinstance(run.workload.launcher, Srun) else 1
+    partition = site.partitions.get(run.pool)
+    options = {
+        "job-name": run.name,
+        **({"partition": partition} if partition else {}),
+        "nodes": run.nodes,
+        "ntasks-per-node": per_node,
+        "exclusive": None,
+        "output": f"{site.shared_folder}/logs/%x_%j.out",
+        "open-mode": "append",
+        "signal": f"USR1@{_GRACE_SECONDS}",
+        **({} if site.cluster == _HYPERPOD else {"requeue": None}),
+    }
+    for name, value in options.items():
+        yield f"#SBATCH --{name}" + ("" if value is None else f"={value}")
+
+
+def _names() -> Names:
+    return Names(
+        rank0_host="$RANK0_HOST",
+        node_rank="$SLURM_NODEID",
+        run_id="$SLURM_JOB_ID",
+        nodes="$SLURM_JOB_NUM_NODES",
+    )
+
+
+def _secrets(run: Run, site: Site) -> Iterator[str]:
+    """Read secrets from files that only their owner can read; the values never stand in a script."""
+    for secret in run.workload.secrets:
+        source = f"$HOME/.trainforge/{site.secrets.get(secret.name, secret.name)}.env"
+        yield ""
+        yield f"# {secret.variable}=... in a file that only you can read (mode 600)."
+        if secret.required:
+            message = f"{secret.variable} is needed: write {secret.variable}=VALUE to {source} and chmod 600 it"
+            yield f'[ -f "{source}" ] || {{ echo "{message}" >&2; exit 66; }}'
+        yield f'if [ -f "{source}" ]; then set -a; . "{source}"; set +a; fi'
+
+
+def _node(run: Run, site: Site) -> str:
+    image = site.images.get(run.workload.name)
+    if image:
+        return entry.entry(run, site, _names())
+    program, runtime = entry.shipped_folders(run, site)
+    script = entry.entry(run, site, _names(), program_folder=program, runtime_folder=runtime)
+    return f'export PATH="{site.virtual_environment}/bin:$PATH"\n{script}'
+
+
+def _step(run: Run, site: Site) -> Iterator[str]:
+    launcher = run.workload.launcher
+    image = site.images.get(run.workload.name)
+    arguments = ["--label", "--kill-on-bad-exit=1"]
+    if site.cluster == _HYPERPOD:
+        arguments.append("--auto-resume=1")
+    if isinstance(launcher, Mpi):
+        arguments.append("--mpi=pmix")
+    if image:
+        # enroot separates the registry from the path by a #.
+        arguments.append(f"--container-image={image.replace('/', '#', 1)}")
+        arguments.append(f"--container-mounts={site.shared_folder}:{site.shared_folder}")
+    if isinstance(launcher, Srun):
+        yield "# srun starts each rank and tells it who it is."
+        command = 'RANK="$SLURM_PROCID" LOCAL_RANK="$SLURM_LOCALID" exec bash -c "$NODE"'
+        yield f"srun {' '.join(arguments)} bash -c '{command}'"
+    else:
+        yield f'srun {" ".join(arguments)} bash -c "$NODE"'

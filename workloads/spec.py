@@ -1,0 +1,231 @@
+"""The nouns of a workload: what runs, in which sizes, on what, and what it promises."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal
+
+from catalog.instances import InstanceFacts, instance
+from workloads.launchers import Launcher
+
+Accelerators = Literal["cpu", "gpu", "neuron"]
+Base = Literal["cpu", "cuda", "ngc", "neuron"]
+
+
+class Format(StrEnum):
+    """What a renderer writes."""
+
+    SLURM = "slurm"
+    PYTORCHJOB = "pytorchjob"
+    TRAINJOB = "trainjob"
+    HYPERPODPYTORCHJOB = "hyperpodpytorchjob"
+    MPIJOB = "mpijob"
+    BATCH = "batch"
+    LOCAL = "local"
+
+
+class Proof(StrEnum):
+    """How an artefact was proven. `ACCEPTED` is completed by the tool's name where it is shown."""
+
+    RUN = "run here"
+    PATCHED = "run here, patched"
+    ACCEPTED = "accepted by"
+    SCHEMA = "schema only"
+    NONE = "not verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A proof of a workload in a format: how, and by which tool where a tool accepted it."""
+
+    proof: Proof
+    tool: str = ""
+
+    def __str__(self) -> str:
+        """Return the words that tables show."""
+        return f"{self.proof} {self.tool}".strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret that a run may use: `name` is its purpose in Site.secrets, `variable` where the program reads it.
+
+    Its value never stands in a manifest: it comes from a Kubernetes Secret, a file on Slurm's shared file
+    system that only its owner reads, or Secrets Manager in Batch.
+    """
+
+    name: str
+    variable: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A data set below the shared file system: `folder` relative to it; the program does without unless required."""
+
+    folder: str
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What the program prints while it is well: a regular expression that every step's line matches.
+
+    `start_seconds` is how long the first may take (imports, compilation, first batch), `stall_seconds` how
+    long silence may last afterwards before a watcher may call the run hung.
+    """
+
+    pattern: str
+    start_seconds: int
+    stall_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a node must have, and how many ranks it runs.
+
+    `ranks_per_node` is None for one rank an accelerator. `memory_gib_per_rank` is what a rank needs of the
+    host's memory.
+    """
+
+    accelerators: tuple[Accelerators, ...]
+    ranks_per_node: int | None = None
+    memory_gib_per_rank: float = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Preset:
+    """A complete size of a workload: its arguments, and where it is meant to run.
+
+    `instance_type` and `nodes` are the reference of the committed manifests. `global_batch` is the number of
+    samples of one step over all ranks; it must divide by the ranks. None where the program has no such idea.
+    """
+
+    name: str
+    description: str
+    arguments: tuple[str, ...]
+    instance_type: str
+    nodes: int
+    global_batch: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What runs: the program and its container, its sizes, and its contract with whoever launches it.
+
+    The program is `train.py` of the workload's room. It may read RUN_FOLDER (a shared folder of this run, equal
+    after a requeue) and DATA_FOLDER (the shared data sets). `resumes` says that it continues from RUN_FOLDER
+    by itself. `proofs` tells for each supported format how it was proven; a format without one is not
+    supported.
+    """
+
+    name: str
+    title: str
+    launcher: Launcher
+    base: Base
+    resources: Resources
+    presets: Mapping[str, Preset]
+    proofs: Mapping[Format, Proven]
+    progress: Progress
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    data: Data | None = None
+    secrets: tuple[Secret, ...] = ()
+    resumes: bool = True
+
+    @property
+    def room(self) -> str:
+        """The folder of the workload: its public name with the dashes of a Python package."""
+        return room_of(self.name)
+
+    @property
+    def formats(self) -> tuple[Format, ...]:
+        """The formats that the workload supports, in the order of the enumeration."""
+        return tuple(known for known in Format if known in self.proofs)
+
+    @property
+    def reference(self) -> Preset:
+        """The preset of the committed manifests: the first."""
+        return next(iter(self.presets.values()))
+
+
+def room_of(name: str) -> str:
+    """Return the folder of a workload by its public name: `cpu-ddp` lives in `cpu_ddp`."""
+    return name.replace("-", "_")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A workload in one size on a number of nodes of one type. `pool` is the pool it goes to, where one is known."""
+
+    workload: Workload
+    preset: Preset
+    instance_type: str
+    nodes: int
+    pool: str = ""
+
+    @classmethod
+    def reference(cls, workload: Workload) -> Run:
+        """Return the run of the committed manifests."""
+        preset = workload.reference
+        return cls(workload, preset, preset.instance_type, preset.nodes)
+
+    @property
+    def facts(self) -> InstanceFacts:
+        """The facts of the instance type."""
+        return instance(self.instance_type)
+
+    @property
+    def name(self) -> str:
+        """A name for the job: workload and preset, as Kubernetes and Slurm take it."""
+        return f"{self.workload.name}-{self.preset.name}".replace(".", "-").replace("_", "-").lower()
+
+    @property
+    def accelerated(self) -> bool:
+        """Whether ranks run on accelerators of the node, not on its processors."""
+        return self.facts.is_accelerated and self.kind != "cpu"
+
+    @property
+    def kind(self) -> Accelerators:
+        """What the ranks run on."""
+        facts = self.facts
+        wanted = self.workload.resources.accelerators
+        if facts.has_gpus and "gpu" in wanted:
+            return "gpu"
+        if facts.has_neuron and "neuron" in wanted:
+            return "neuron"
+        return "cpu"
+
+    @property
+    def ranks_per_node(self) -> int:
+        """How many ranks a node runs; a Neuron rank is a core, not a chip."""
+        fixed = self.workload.resources.ranks_per_node
+        if fixed is not None:
+            return fixed
+        accelerator = self.facts.accelerator
+        if not self.accelerated or accelerator is None:
+            return 1
+        return (accelerator.total_cores or accelerator.count) if self.kind == "neuron" else accelerator.count
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks the run has."""
+        return self.nodes * self.ranks_per_node
+
+    @property
+    def accelerators_per_node(self) -> int:
+        """How many accelerators a node gives to the run; 0 when it runs on processors."""
+        return self.facts.accelerators if self.accelerated else 0
+
+    @property
+    def efa_per_node(self) -> int:
+        """How many EFA interfaces a node gives to the run: all where ranks on accelerators span nodes."""
+        return self.facts.efa_interfaces if self.accelerated else 0
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The program's arguments: the workload's, then the preset's."""
+        return (*self.workload.arguments, *self.preset.arguments)
