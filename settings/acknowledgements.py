@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -10,7 +9,7 @@ from catalog.finding import Finding, Severity
 from settings.checks import RULES
 from settings.deployment import Acknowledgement
 from settings.rules import FILE_RULES
-from settings.values import listed, shown
+from settings.values import guess, shown
 
 
 def accepted(
@@ -46,9 +45,7 @@ def _matches(acknowledgement: Acknowledgement, finding: Finding) -> bool:
 
 
 def _unknown(name: str, path: str) -> Finding:
-    near = difflib.get_close_matches(name, RULES, n=3)
-    meant = f"; did you mean {listed(near)}?" if near else ""
-    message = f"there is no rule '{shown(name)}'{meant}"
+    message = f"there is no rule '{shown(name)}'{guess(name, RULES)}"
     hint = "'trainforge validate --rules' lists them"
     return Finding("acknowledgement-unknown", Severity.ERROR, path, shown(name), message, hint)
 

@@ -57,7 +57,7 @@ class Settings(Model):
     """Who is told of events."""
     hyperpod: HyperPodSettings | None = None
     """A SageMaker HyperPod cluster with Slurm."""
-    acknowledge: list[Acknowledgement] = []
+    acknowledge: list[Acknowledgement] = Field(default=[], max_length=500)
     """Findings that are accepted, with reasons."""
 
     def pool(self, name: str) -> Pool:

@@ -11,43 +11,40 @@ from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding
 from settings.deployment import Settings
-from settings.document import Document
+from settings.document import Document, Keys
+from settings.pruning import Copy, PathSet, as_written
 from settings.stand_ins import stand_in_for
 from settings.wording import Located, located, worded
 
 MAX_PASSES = 16
 """A pass leaves out one level more, and a stand-in takes two: the settings are six levels deep."""
 
-Path = tuple[str, ...]
-
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """What could be built.
 
-    `settings` is None where nothing could; `pruned` are the paths that were left out or stand for
-    something that is missing, so that findings which only follow from that can be dropped, and `kept`
-    the indices that a shortened list has in the file.
+    `settings` is None where nothing could; `pruned` are the paths of the file that were left out or stand
+    for something that is missing, so that findings which only follow from that can be dropped, and `kept`
+    the indices that the items of a shortened list have in the file.
     """
 
     settings: Settings | None
     findings: tuple[Finding, ...]
-    pruned: frozenset[Path]
-    kept: Mapping[Path, tuple[int, ...]]
+    pruned: PathSet
+    kept: Mapping[Keys, tuple[int, ...]]
 
     def written(self, path: str) -> str:
-        """Return a path of the pruned settings as the path in the file: items before it may be gone."""
-        return ".".join(_written(tuple(path.split(".")), self.kept)) if self.kept else path
+        """Return a path of the settings as the path in the file."""
+        return ".".join(as_written(tuple(path.split(".")), self.kept)) if self.kept else path
 
     def touches(self, path: str) -> bool:
         """Whether something at, above or below this path of the file was left out."""
-        parts = tuple(path.split("."))
-        return any(_related(gone, parts) for gone in self.pruned)
+        return self.pruned.touches(tuple(path.split(".")))
 
     def covers(self, path: str) -> bool:
-        """Whether what stands at this path of the file was itself left out."""
-        parts = tuple(path.split("."))
-        return any(parts[: len(gone)] == gone for gone in self.pruned)
+        """Whether what stands at this path of the file was left out."""
+        return self.pruned.covers(tuple(path.split(".")))
 
 
 def shape(document: Document) -> Shape:
@@ -57,39 +54,35 @@ def shape(document: Document) -> Shape:
     so that what stands beside them is checked; anything else takes the smallest enclosing part that can
     be left out with it. Bounded passes, never raises.
     """
-    if document.data is None:
-        return Shape(None, (), frozenset(), {})
-    pruned: set[Path] = set(document.refused)
-    stand_ins: dict[Path, dict[str, Any]] = {}
+    pruned = PathSet(document.refused)
+    stand_ins: dict[Keys, dict[str, Any]] = {}
     findings: dict[tuple[str, str], Finding] = {}
-    kept: dict[Path, tuple[int, ...]] = {}
-    for _ in range(MAX_PASSES):
-        kept = {}
-        data = _Copy(pruned, stand_ins, kept).of(document.data, (), ())
+    kept: dict[Keys, tuple[int, ...]] = {}
+    settings: Settings | None = None
+    for _ in range(MAX_PASSES if document.data is not None else 0):
+        kept.clear()
+        data = Copy(pruned, stand_ins, kept).of(document.data)
         try:
             settings = Settings.model_validate(data)
+            break
         except ValidationError as error:
-            before = frozenset(pruned)
+            # What this pass leaves out explains nothing that the same pass found, but for misspelt keys.
+            explained = pruned.copy()
             for detail in _unknown_keys_first(error):
                 place = located(detail["loc"], data)
-                path = _written(place.path, kept)
-                if detail["type"] == "extra_forbidden":
-                    before |= _to_prune(detail["type"], path, place)
-                    news = path not in pruned
-                else:
-                    news = not any(_related(gone, path) for gone in before)
-                if news:
+                path = as_written(place.path, kept)
+                if not explained.touches(path):
                     finding = worded(detail, place, path, document.places)
                     findings.setdefault((finding.path, finding.rule), finding)
+                if detail["type"] == "extra_forbidden":
+                    explained.update(_meant(path, place))
                 stand_in = stand_in_for(path, place.field, data) if detail["type"] == "missing" else None
                 if stand_in is not None:
                     stand_ins.setdefault(path[:-1], {})[path[-1]] = stand_in
-                    pruned.add(path)
+                    pruned.update({path})
                 else:
-                    pruned.update(_to_prune(detail["type"], path, place))
-            continue
-        return Shape(settings, tuple(findings.values()), frozenset(pruned), kept)
-    return Shape(None, tuple(findings.values()), frozenset(pruned), kept)
+                    pruned.update(_left_out(detail["type"], path, place))
+    return Shape(settings, tuple(findings.values()), pruned, kept)
 
 
 def _unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
@@ -97,52 +90,14 @@ def _unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
     return sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
 
 
-def _related(one: Path, other: Path) -> bool:
-    length = min(len(one), len(other))
-    return one[:length] == other[:length]
-
-
-def _to_prune(kind: str, path: Path, place: Located) -> set[Path]:
+def _left_out(kind: str, path: Keys, place: Located) -> set[Keys]:
     if kind == "extra_forbidden":
-        # The key that was probably meant is missing now, and its default is not what the user wants.
-        return {path, *((*path[:-1], name) for name in place.meant)}
+        return {path, *_meant(path, place)}
     if kind == "missing":
         return {path, path[:-1]}
     return {path}
 
 
-@dataclass(frozen=True, slots=True)
-class _Copy:
-    """Copies values without the pruned paths, with the stand-ins, and notes what lists keep."""
-
-    pruned: set[Path]
-    stand_ins: Mapping[Path, Mapping[str, Any]]
-    kept: dict[Path, tuple[int, ...]]
-
-    def of(self, value: Any, path: Path, here: Path) -> Any:
-        """Copy a value that stands at `path` in the file and will stand at `here` in the copy."""
-        if isinstance(value, dict):
-            copy = {
-                key: self.of(inner, (*path, key), (*here, key))
-                for key, inner in value.items()
-                if (*path, key) not in self.pruned
-            }
-            return {**copy, **self.stand_ins.get(path, {})}
-        if isinstance(value, list):
-            indices = tuple(index for index in range(len(value)) if (*path, str(index)) not in self.pruned)
-            if len(indices) < len(value):
-                self.kept[here] = indices
-            return [
-                self.of(value[index], (*path, str(index)), (*here, str(position)))
-                for position, index in enumerate(indices)
-            ]
-        return value
-
-
-def _written(path: Path, kept: Mapping[Path, tuple[int, ...]]) -> Path:
-    result: list[str] = []
-    for position, part in enumerate(path):
-        indices = kept.get(path[:position])
-        in_list = indices is not None and part.isdecimal() and int(part) < len(indices)
-        result.append(str(indices[int(part)]) if indices is not None and in_list else part)
-    return tuple(result)
+def _meant(path: Keys, place: Located) -> set[Keys]:
+    """Return where the keys would stand that an unknown key was meant to be: their defaults mean nothing."""
+    return {(*path[:-1], name) for name in place.meant}

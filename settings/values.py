@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
+from itertools import islice
 
 LONGEST = 60
 """Characters of a value that a finding shows."""
+LISTED = 20
+"""Names that a finding lists."""
+COMPARED = 300
+"""Names that an unknown one is compared with: a file with thousands of them must not take minutes."""
 
 
 def shown(value: object) -> str:
@@ -50,8 +56,22 @@ def shortened(text: str, longest: int = LONGEST) -> str:
 
 
 def listed(names: Iterable[object], conjunction: str = "or") -> str:
-    """Return names as a sentence holds them: `'a', 'b' or 'c'`."""
-    quoted = [f"'{name}'" for name in names]
+    """Return names as a sentence holds them: `'a', 'b' or 'c'`; of very many only the first."""
+    every = list(names)
+    quoted = [f"'{shown(name)}'" for name in every[:LISTED]]
+    if len(every) > LISTED:
+        quoted.append(f"{len(every) - LISTED} more")
     if len(quoted) < 2:
         return "".join(quoted)
     return f"{', '.join(quoted[:-1])} {conjunction} {quoted[-1]}"
+
+
+def nearest(name: str, candidates: Iterable[str], count: int = 3) -> tuple[str, ...]:
+    """Return the candidates that look most like a name, best first; looks at the first hundreds only."""
+    return tuple(difflib.get_close_matches(name[:LONGEST], list(islice(candidates, COMPARED)), n=count))
+
+
+def guess(name: str, candidates: Iterable[str], count: int = 3) -> str:
+    """Return what to add to a message about an unknown name: the names that were probably meant, if any."""
+    near = nearest(name, candidates, count)
+    return f"; did you mean {listed(near)}?" if near else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pydantic_core import ErrorDetails
 from catalog.finding import Finding, Severity
 from settings.deployment import Settings
 from settings.document import Place
-from settings.values import listed, shown
+from settings.values import guess, listed, nearest, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +66,7 @@ def located(loc: tuple[int | str, ...], data: Any) -> Located:
     near: tuple[str, ...] = ()
     meant: tuple[str, ...] = ()
     if model is not None and field is None and path:
-        near = tuple(difflib.get_close_matches(path[-1], model.model_fields, n=3, cutoff=0.6))
+        near = nearest(path[-1], model.model_fields)
         meant = tuple(name for name in near if not (isinstance(holder, dict) and name in holder))
     return Located(tuple(path), model, field, near, meant)
 
@@ -139,16 +138,14 @@ def _source(place: Located, where: str, given: Any) -> Finding:
     if source is None:
         return _error("capacity-source", where, "", "a capacity needs a 'source'", hint)
     value = shown(source)
-    near = difflib.get_close_matches(value, allowed, n=1)
-    meant = f"; did you mean '{near[0]}'?" if near else ""
+    meant = guess(value, allowed, 1)
     message = f"'{value}' is no source of capacity{meant}"
     return _error("capacity-source", f"{where}.source", value, message, hint)
 
 
 def _not_allowed(place: Located, where: str, value: str) -> Finding:
     allowed = _choices(place.field.annotation if place.field else None)
-    near = difflib.get_close_matches(value, [str(choice) for choice in allowed], n=1)
-    meant = f"; did you mean '{near[0]}'?" if near else ""
+    meant = guess(value, (str(choice) for choice in allowed), 1)
     hint = f"allowed: {listed(allowed)}"
     return _error("not-allowed", where, value, f"'{value}' is not allowed{meant}", hint)
 
@@ -165,11 +162,10 @@ def _range(where: str, value: str) -> Finding:
 def _wrong_type(kind: str, expected: str, where: str, value: str, given: Any, place: Located) -> Finding:
     actual = _kind(given)
     hint = _description(place)
+    message = f"expected {expected}, not {actual}"
     if given is None:
         message = f"expected {expected}, but nothing stands here"
-    else:
-        message = f"expected {expected}, not {actual}"
-    if isinstance(given, bool) and value not in ("true", "false"):
+    elif isinstance(given, bool) and value not in ("true", "false"):
         message = f"expected {expected}, not '{value}', which YAML reads as {shown(given)}"
     if kind == "string_type" and isinstance(given, bool | int | float):
         hint = f"put it in quotes: '\"{value}\"'"

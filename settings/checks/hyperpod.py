@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import uses
-from settings.values import listed, shown
+from settings.values import guess, listed, shown
 
 # The limits below are botocore's: sagemaker CreateCluster, ClusterInstanceGroupSpecifications,
 # ClusterPartitionName, ClusterAccountingDatabase*.
@@ -29,12 +28,10 @@ def _pool_unknown(subject: Subject) -> Iterator[Problem]:
     pools = subject.settings.pools
     for use in uses(subject.settings):
         if use.name not in pools:
-            near = difflib.get_close_matches(use.name, pools, n=3)
-            meant = f"; did you mean {listed(near)}?" if near else ""
             yield Problem(
                 use.path,
                 use.name,
-                f"there is no pool '{shown(use.name)}'{meant}",
+                f"there is no pool '{shown(use.name)}'{guess(use.name, pools)}",
                 f"pools: {listed(pools, 'and')}" if pools else "describe it under 'pools'",
             )
 

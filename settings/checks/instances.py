@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from functools import lru_cache
 
-from catalog.instances import INSTANCES, InstanceFacts, UnknownInstanceTypeError, instance
+from catalog.instances import INSTANCES, InstanceFacts, UnknownInstanceTypeError
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts, instance_types, uses
 from settings.deployment import Settings
-from settings.values import listed
+from settings.values import listed, shown
 
 
 @error("instance-type-unknown")
 def _unknown(subject: Subject) -> Iterator[Problem]:
     """Network interfaces, Slurm's view of a node and all that follows come from the catalog's facts."""
     for path, name, what in instance_types(subject.settings):
-        try:
-            instance(name)
-        except UnknownInstanceTypeError as unknown:
-            message, _, hint = str(unknown).partition("; ")
+        if facts(name) is None:
+            message, _, hint = _unknown_message(name).partition("; ")
             yield Problem(path, name, f"{what}: {message}", hint)
+
+
+@lru_cache
+def _unknown_message(name: str) -> str:
+    # The catalog compares with every type it has, and pools often share a type.
+    return str(UnknownInstanceTypeError(shown(name)))
 
 
 def _on_hyperpod(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -142,6 +142,23 @@ def _existing_unused(subject: Subject) -> Iterator[Problem]:
             )
 
 
+@error("network-existing-subnet")
+def _existing_subnet(subject: Subject) -> Iterator[Problem]:
+    """A subnet lies in one zone, so two zones cannot share one."""
+    existing = subject.settings.network.existing
+    owners: dict[str, str] = {}
+    for zone, subnet in existing.private_subnets.items() if existing else ():
+        if subnet in owners:
+            yield Problem(
+                f"network.existing.private_subnets.{zone}",
+                subnet,
+                f"the subnet '{shown(subnet)}' is given for the zones '{shown(owners[subnet])}' and "
+                f"'{shown(zone)}', and a subnet lies in one",
+                "'aws ec2 describe-subnets' prints the zone of each",
+            )
+        owners.setdefault(subnet, zone)
+
+
 @warning("network-existing-ignored")
 def _ignored(subject: Subject) -> Iterator[Problem]:
     """An existing VPC keeps its ranges, way out and flow logs: settings that shape a new one do nothing."""

@@ -177,6 +177,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"network.existing": NETWORK, "network.nat": "single", "network.closed": True},
         {("network-existing-ignored", "network.nat"), ("network-existing-ignored", "network.closed")},
     ),
+    (
+        {"network.existing": NETWORK | {"private_subnets": dict.fromkeys(SIX[:2], "subnet-01234567")}},
+        {("network-existing-subnet", "network.existing.private_subnets.us-west-2b")},
+    ),
     # a closed network
     ({"network.closed": True}, set()),
     ({"network.closed": True, "hyperpod.extension": {}}, set()),

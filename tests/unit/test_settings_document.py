@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from settings.document import Place, load, parse
+from settings.reading import read
 
 LAUGHS = "a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 9)}]\n" for name in "bcdefghi"
@@ -125,3 +127,18 @@ def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     marked = tmp_path / "marked.yaml"
     marked.write_bytes(b"\xef\xbb\xbfname: demo\n")
     assert load(marked).data == {"name": "demo"}
+
+
+def test_thousands_of_mistakes_do_not_take_minutes(tmp_path: Path) -> None:
+    names = [f"p{number}" for number in range(2000)]
+    data = {
+        "pools": {name: {"nodes": "x", "instance_type": "p5.47xlarge", "z": 1} for name in names},
+        "hyperpod": {"pools": [f"q{name}" for name in names]},
+        "acknowledge": [{"rule": f"r{number}", "reason": "for the test"} for number in range(500)],
+    }
+    path = tmp_path / "long.yaml"
+    path.write_text(yaml.safe_dump(data))
+    start = time.perf_counter()
+    findings = read(path).findings
+    assert time.perf_counter() - start < 20
+    assert len(findings) > 8000
