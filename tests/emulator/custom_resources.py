@@ -12,6 +12,8 @@ import zipfile
 from collections.abc import Callable
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from tests.emulator import responses
 from tests.emulator.lambda_runtime import configuration, invoke
 from tests.emulator.resources.resource import Context, Kind, Properties, Resource, ResourceFailure
@@ -19,7 +21,7 @@ from tests.emulator.resources.resource import Context, Kind, Properties, Resourc
 _FRAMEWORK_VARIABLE = "USER_ON_EVENT_FUNCTION_ARN"
 """Set on the function of the CDK's provider framework: the function that the framework calls."""
 
-_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS = 1.0
 
 
 class CustomResource(Resource):
@@ -122,16 +124,32 @@ class AutoDeleteObjects(CustomResource):
         self.physical_id = str(self.properties["BucketName"])
 
     def delete(self) -> None:
-        """Delete every version and delete marker in the bucket; a bucket that is gone is no error."""
+        """Delete every version and delete marker in the bucket; a bucket that is gone is no error.
+
+        A bucket that has lost its tag stays full: that is how a stack stops deleting data.
+        """
         s3 = self.aws("s3")
         bucket = self.properties["BucketName"]
         try:
+            if not self._tagged(s3, bucket):
+                return
             pages = list(s3.get_paginator("list_object_versions").paginate(Bucket=bucket))
         except s3.exceptions.NoSuchBucket:
             return
         for page in pages:
             for item in page.get("Versions", []) + page.get("DeleteMarkers", []):
                 s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
+
+
+    @staticmethod
+    def _tagged(s3: Any, bucket: str) -> bool:
+        try:
+            tags = s3.get_bucket_tagging(Bucket=bucket)["TagSet"]
+        except ClientError as error:
+            if error.response["Error"]["Code"] == "NoSuchTagSet":
+                return False
+            raise
+        return {"Key": "aws-cdk:auto-delete-objects", "Value": "true"} in tags
 
 
 class BucketDeployment(CustomResource):

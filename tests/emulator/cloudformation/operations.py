@@ -285,7 +285,7 @@ def _update_one(
     if properties == before and tags_before == stack.tags:
         return
     schema = resource_schema(definition.type, stack.region_name)
-    reasons = schema.replaces(before, properties) if schema else []
+    reasons = sorted(set(schema.replaces(before, properties)) - entry.handler.in_place) if schema else []
     if reasons:
         _event(stack, entry, "UPDATE_IN_PROGRESS", f"Requested update requires a new resource: {reasons}")
         replacement = _create_one(stack, template, values, name, undo)

@@ -10,7 +10,7 @@ from cfnlint.schema import (  # type: ignore[import-untyped]
     PROVIDER_SCHEMA_MANAGER,
     ResourceNotFoundError,
 )
-from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+from jsonschema import Draft7Validator, ValidationError  # type: ignore[import-untyped]
 from jsonschema.validators import extend  # type: ignore[import-untyped]
 
 Properties = dict[str, Any]
@@ -53,7 +53,9 @@ class ResourceSchema:
 
 @lru_cache
 def resource_schema(resource_type: str, region: str) -> ResourceSchema | None:
-    """Return the schema of a type in a region, or None where CloudFormation has no such type."""
+    """Return the schema of a type in a region, or None where CloudFormation has no such type or it is custom."""
+    if resource_type.startswith("Custom::") or resource_type == "AWS::CloudFormation::CustomResource":
+        return None
     try:
         schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema(region, resource_type)
     except ResourceNotFoundError:
@@ -140,9 +142,33 @@ def _is_string(_checker: Any, value: Any) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Any:
+def _pattern(_validator: Any, _pattern: str, _instance: Any, _schema: Any) -> Any:
     # Patterns are ECMAScript's or Java's; cfn-lint checks them with its own fixes on the template itself.
     return iter(())
+
+
+def _enum(_validator: Any, allowed: list[Any], instance: Any, _schema: Any) -> Any:
+    if _plain(instance) not in map(_plain, allowed):
+        yield ValidationError(f"{instance!r} is not one of {allowed}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else value
+
+
+def _limit(keyword: str) -> Any:
+    """Return jsonschema's own check of a numeric limit, for numbers given as text too."""
+    check = Draft7Validator.VALIDATORS[keyword]
+
+    def limited(validator: Any, limit: Any, instance: Any, schema: Any) -> Any:
+        if isinstance(instance, str) and _is_number(None, instance):
+            instance = float(instance)
+        if not isinstance(instance, str):
+            yield from check(validator, limit, instance, schema)
+
+    return limited
 
 
 _types = (
@@ -151,4 +177,9 @@ _types = (
     .redefine("boolean", _is_boolean)
     .redefine("string", _is_string)
 )
-_Validator = extend(Draft7Validator, validators={"pattern": _pattern}, type_checker=_types)
+_LIMITS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
+_Validator = extend(
+    Draft7Validator,
+    validators={"pattern": _pattern, "enum": _enum, **{keyword: _limit(keyword) for keyword in _LIMITS}},
+    type_checker=_types,
+)

@@ -43,6 +43,9 @@ class RouteTable(Ec2Resource):
 class SubnetRouteTableAssociation(Ec2Resource):
     """The route table of a subnet."""
 
+    # CloudFormation's reference: "Update requires: No interruption"; a subnet has one association at a time.
+    in_place = frozenset({"RouteTableId"})
+
     def create(self) -> None:
         """Associate them."""
         answer = self.ec2.associate_route_table(**self.only("RouteTableId", "SubnetId"))
@@ -90,9 +93,8 @@ class VpcEndpoint(Ec2Resource):
 
     def create(self) -> None:
         """Create it, with its policy as text."""
-        given = self.only(
-            "VpcId", "ServiceName", "VpcEndpointType", "RouteTableIds", "SubnetIds", "SecurityGroupIds"
-        )
+        given = self.only("VpcId", "ServiceName", "RouteTableIds", "SubnetIds", "SecurityGroupIds")
+        given["VpcEndpointType"] = self.properties.get("VpcEndpointType", "Gateway")
         if "PrivateDnsEnabled" in self.properties:
             given["PrivateDnsEnabled"] = str(self.properties["PrivateDnsEnabled"]).lower() == "true"
         endpoint = self.ec2.create_vpc_endpoint(**given, **self._policy())["VpcEndpoint"]

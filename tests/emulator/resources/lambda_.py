@@ -54,6 +54,9 @@ class Function(Resource):
         if "ZipFile" in code:
             python = str(self.properties.get("Runtime", "")).startswith("python")
             code["ZipFile"] = _inline("index.py" if python else "index.js", code["ZipFile"])
+        if "S3Key" in code:
+            # Lambda refuses code that is not there; moto makes a function without code.
+            self.aws("s3").head_object(Bucket=code["S3Bucket"], Key=code["S3Key"])
         return code
 
     def update(self, previous: Properties) -> None:

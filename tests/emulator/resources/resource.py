@@ -57,6 +57,8 @@ class Resource:
 
     type: ClassVar[str] = ""
     kind: ClassVar[Kind] = Kind.CREATED
+    in_place: ClassVar[frozenset[str]] = frozenset()
+    """Create-only properties of the schema that CloudFormation changes in place all the same."""
 
     def __init__(self, context: Context, resource_type: str, logical_id: str, properties: Properties) -> None:
         self.context = context
