@@ -1,0 +1,201 @@
+"""AWS Batch: the job definition of a multi-node parallel job, as RegisterJobDefinition takes it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from catalog.batch import ULIMITS, batch_devices, shared_memory_mib
+from catalog.instances import InstanceFacts
+from catalog.site import Site
+from workloads.entry import entry
+from workloads.launchers import Mpi, Names, Srun
+from workloads.spec import Run
+
+ATTEMPTS = 10
+"""How often a job may start: the most that Batch takes, because only a lost host counts."""
+
+TIMEOUT_SECONDS = 7 * 24 * 3600
+"""How long an attempt may run, in seconds: our choice, against a hung job that holds its nodes for ever.
+Batch does not retry a job that ran out of it. Whoever submits may give another."""
+
+MEMORY_SHARE = 0.95
+"""Share of a node's memory that a job gets. The rest is for the ECS agent and the system's processes: the
+Batch User Guide, "Reserve system memory", recommends a buffer of 5 %. A job that asks for more than the
+agent registers is never placed, and says nothing of why."""
+
+LEAST_RESERVE_MIB = 512
+"""What is left to the system at least, in MiB: our choice. The kernel's own part does not shrink with the
+machine: the Batch User Guide, "Compute resource memory management", shows 7985 of 8192 MiB in all."""
+
+DEFAULT_LOG_GROUP = "/aws/batch/job"
+"""Where Batch logs by itself, when a site names no group."""
+
+_VOLUME = "shared"
+
+_MAIN_NODE = r"""
+set -euo pipefail
+# Batch tells the address of the main node to the other nodes only; the main node finds its own.
+RANK0_HOST="${AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS:-}"
+if [ -z "$RANK0_HOST" ] && [ "$AWS_BATCH_JOB_NODE_INDEX" != "$AWS_BATCH_JOB_MAIN_NODE_INDEX" ]; then
+  echo "node $AWS_BATCH_JOB_NODE_INDEX: AWS Batch did not say where the main node is" >&2
+  exit 69
+fi
+if [ -z "$RANK0_HOST" ]; then
+  # The address that the way out has; connecting a datagram socket sends nothing.
+  RANK0_HOST="$(python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.connect(("192.0.2.1", 9))
+print(s.getsockname()[0])')"
+fi
+""".strip()
+
+
+def batch(run: Run, site: Site, *, header: str = "") -> str:
+    """Return the job definition of a run as JSON, the input of RegisterJobDefinition.
+
+    One range `0:` of nodes, so that whoever submits may ask for another number. JSON has no comments: the
+    header is the first line of the script that every node runs.
+
+    Raises:
+        ValueError: the site has no image of the workload or lacks a secret that it needs, or nodes cannot
+            start the workload's launcher.
+    """
+    definition = {
+        "jobDefinitionName": f"{site.deployment}-{run.name}",
+        "type": "multinode",
+        "nodeProperties": {
+            "numNodes": run.nodes,
+            "mainNode": 0,
+            "nodeRangeProperties": [{"targetNodes": "0:", "container": _container(run, site, header)}],
+        },
+        "retryStrategy": {
+            "attempts": ATTEMPTS,
+            # A host that is gone is worth another try; a program that failed fails again. The status reason
+            # is the one of the AWS Compute Blog, "Introducing retry strategies for AWS Batch".
+            "evaluateOnExit": [
+                {"onStatusReason": "Host EC2*", "action": "RETRY"},
+                {"onReason": "*", "action": "EXIT"},
+            ],
+        },
+        "timeout": {"attemptDurationSeconds": TIMEOUT_SECONDS},
+        "propagateTags": True,
+        "platformCapabilities": ["EC2"],
+        "tags": {
+            "trainforge:deployment": site.deployment,
+            "trainforge:workload": run.workload.name,
+            "trainforge:preset": run.preset.name,
+        },
+    }
+    return json.dumps(definition, indent=2) + "\n"
+
+
+def memory_mib(instance: InstanceFacts) -> int:
+    """Return the memory that a job's container gets on a node of this type, in MiB."""
+    return min(int(instance.memory_mib * MEMORY_SHARE), instance.memory_mib - LEAST_RESERVE_MIB)
+
+
+def log_group(site: Site) -> str:
+    """Return the CloudWatch log group of a site's jobs."""
+    return site.log_group or DEFAULT_LOG_GROUP
+
+
+def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
+    """Return the container of every node; it has the node for itself."""
+    facts = run.facts
+    script = "\n".join([*([f"# {header}"] if header else []), _MAIN_NODE, entry(run, site, _names(run))])
+    resources = {"VCPU": facts.vcpus, "MEMORY": memory_mib(facts)}
+    if run.kind == "gpu":
+        resources["GPU"] = run.accelerators_per_node
+    devices = batch_devices(facts) if run.accelerated else ()
+    container: dict[str, Any] = {
+        "image": _image(run, site),
+        "instanceType": run.instance_type,
+        "command": ["/bin/bash", "-c", script],
+        "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in resources.items()],
+        "linuxParameters": {
+            # The launcher would be process 1, which inherits orphans and ignores signals by default.
+            "initProcessEnabled": True,
+            "sharedMemorySize": shared_memory_mib(facts),
+            "devices": [
+                {
+                    "hostPath": device.host_path,
+                    "containerPath": device.host_path,
+                    "permissions": list(device.permissions),
+                }
+                for device in devices
+            ],
+        },
+        "ulimits": [
+            {"name": limit.name, "softLimit": limit.soft_limit, "hardLimit": limit.hard_limit}
+            for limit in ULIMITS
+        ],
+        "volumes": [{"name": _VOLUME, "host": {"sourcePath": site.shared_folder}}],
+        "mountPoints": [{"sourceVolume": _VOLUME, "containerPath": site.shared_folder, "readOnly": False}],
+        "logConfiguration": {
+            "logDriver": "awslogs",
+            "options": {
+                "awslogs-group": log_group(site),
+                "awslogs-region": site.region,
+                "awslogs-stream-prefix": run.name,
+            },
+        },
+        "secrets": _secrets(run, site),
+    }
+    for purpose, property_ in (("job", "jobRoleArn"), ("execution", "executionRoleArn")):
+        if purpose in site.roles:
+            container[property_] = site.roles[purpose]
+    return container
+
+
+def _names(run: Run) -> Names:
+    """Return Batch's names, for launchers that start on every node alike."""
+    launcher = run.workload.launcher
+    if isinstance(launcher, Srun):
+        raise ValueError(
+            f"{run.workload.name} is started once a rank by srun, and AWS Batch starts one process a node; "
+            "run it on a Slurm cluster"
+        )
+    if isinstance(launcher, Mpi) and run.nodes > 1:
+        raise ValueError(
+            f"{run.workload.name} is started by mpirun, which reaches no other node in AWS Batch; "
+            "ask for one node, or run it on a Slurm or Kubernetes cluster"
+        )
+    return Names(
+        rank0_host="$RANK0_HOST",
+        node_rank="$AWS_BATCH_JOB_NODE_INDEX",
+        # The id of a child node may end in # and its index; what is before is the job's, in every attempt.
+        run_id="${AWS_BATCH_JOB_ID%%#*}",
+        nodes="$AWS_BATCH_JOB_NUM_NODES",
+    )
+
+
+def _image(run: Run, site: Site) -> str:
+    """Return the image: a job in Batch is a container."""
+    image = site.images.get(run.workload.name)
+    if not image:
+        known = ", ".join(sorted(site.images)) or "none"
+        raise ValueError(
+            f"site '{site.cluster_name}' has no image of {run.workload.name}, and AWS Batch runs containers "
+            f"only (images: {known}); name the workload in the configuration and deploy the stack again"
+        )
+    return image
+
+
+def _secrets(run: Run, site: Site) -> list[dict[str, str]]:
+    """Return where Batch takes each secret from: the ARN of one in Secrets Manager, or the name of an SSM parameter.
+
+    A secret that is named but not there keeps a job from starting, so one that the site lacks and the
+    program can do without is left out.
+    """
+    found = []
+    for secret in run.workload.secrets:
+        source = site.secrets.get(secret.name)
+        if source:
+            found.append({"name": secret.variable, "valueFrom": source})
+        elif secret.required:
+            raise ValueError(
+                f"site '{site.cluster_name}' does not say where the secret '{secret.name}' of "
+                f"{run.workload.name} is; give its ARN in the configuration and deploy the stack again"
+            )
+    return found
