@@ -124,7 +124,7 @@ class HyperPodStack(cdk.Stack):
         )
         if scripts:
             # Nodes fetch them at start: they must be there before the first one.
-            cluster.node.add_dependency(scripts.deployment)
+            cluster.node.add_dependency(scripts.upload)
         return cluster
 
     def _groups(self, scripts: NodeScripts | None) -> list[Group]:

@@ -7,21 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
-from trainforge.acknowledgement import acknowledge, acknowledge_wildcards
+from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
 from trainforge.hyperpod.groups import LifecycleHook
 
 _EXTENSION = Path(__file__).parent / "extension" / "handler"
 _EXTENSION_ENTRY = "on_init_complete.sh"
 _CONFIGURATION = "extension.json"
-_CDK_FUNCTION = "Custom::CDKBucketDeployment"
-_EXCLUDED = ["__pycache__", "*.pyc"]
+_EXCLUDED = list(PYTHON_LEAVINGS)
 
 
 class NodeScripts(Construct):
@@ -43,54 +39,9 @@ class NodeScripts(Construct):
         entry: str,
     ) -> None:
         super().__init__(scope, construct_id)
-        group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        role = self._role(bucket, prefix, group)
-        self.deployment = s3_deployment.BucketDeployment(
-            self,
-            "Upload",
-            destination_bucket=bucket,
-            destination_key_prefix=prefix,
-            sources=sources,
-            log_group=group,
-            role=role.without_policy_updates(),
-            # The bucket goes or stays as a whole, by its own removal policy.
-            retain_on_delete=True,
-        )
-        self.deployment.node.add_dependency(role)
-        for child in cdk.Stack.of(self).node.children:
-            if child.node.id.startswith(_CDK_FUNCTION):
-                acknowledge(
-                    child, "AwsSolutions-L1", "a function of the CDK's, whose runtime the CDK chooses"
-                )
+        # The bucket goes or stays as a whole, by its own removal policy.
+        self.upload = BucketUpload(self, "Upload", bucket=bucket, prefix=prefix, sources=sources)
         self.hook = LifecycleHook(event=event, source=f"s3://{bucket.bucket_name}/{prefix}", script=entry)
-
-    def _role(self, bucket: s3.IBucket, prefix: str, group: logs.LogGroup) -> iam.Role:
-        """Return a role for the uploading function: the CDK's own may do all to the whole bucket."""
-        role = iam.Role(self, "UploadRole", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        group.grant_write(role)
-        stack = cdk.Stack.of(self)
-        assets = f"arn:{stack.partition}:s3:::cdk-*-assets-{stack.account}-{stack.region}"
-        uploaded = bucket.arn_for_objects(f"{prefix}/*")
-        for actions, resources in (
-            (["s3:GetObject"], [f"{assets}/*", uploaded]),
-            (["s3:DeleteObject", "s3:PutObject"], [uploaded]),
-            (["s3:GetBucketLocation", "s3:ListBucket"], [assets, bucket.bucket_arn]),
-        ):
-            role.add_to_policy(iam.PolicyStatement(actions=actions, resources=resources))
-        acknowledge_wildcards(
-            self,
-            "objects under this prefix, and assets whose names are hashes in a bucket that carries the "
-            "bootstrap's qualifier",
-            assets,
-            f"{assets}/*",
-            uploaded,
-        )
-        return role
 
     @classmethod
     def extension(
