@@ -88,12 +88,13 @@ class Resources:
     """What a node must have, and how many ranks it runs.
 
     `ranks_per_node` is None for one rank an accelerator. `memory_gib_per_rank` is what a rank needs of the
-    host's memory.
+    host's memory. `efa` says that several nodes are of no use without it.
     """
 
     accelerators: tuple[Accelerators, ...]
     ranks_per_node: int | None = None
     memory_gib_per_rank: float = 1
+    efa: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,9 @@ _GRACE_SECONDS = 300
 
 _HYPERPOD = "hyperpod"
 
+LOG_FILE = "%x_%j.out"
+"""Where a job logs, in sbatch's pattern: its name and number, in the folder it is submitted from."""
+
 
 def slurm(run: Run, site: Site, *, header: str = "") -> str:
     """Return the batch script. `header` is a comment for the second line.
@@ -29,8 +32,9 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
             "",
             "set -euo pipefail",
             "",
-            "# Every node's ranks meet at the first node of the job.",
-            'RANK0_HOST="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"',
+            "# Every node's ranks meet at the address of the job's first node; names need not resolve.",
+            'FIRST="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"',
+            'RANK0_HOST="$(scontrol getaddrs "$FIRST" | sed "s/^[^:]*: *//; s/:[0-9]*$//")"',
             "export RANK0_HOST",
             *_secrets(run, site),
             "",
@@ -55,7 +59,8 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         "nodes": run.nodes,
         "ntasks-per-node": per_node,
         "exclusive": None,
-        "output": f"{site.shared_folder}/logs/%x_%j.out",
+        # In the folder that it is submitted from: Slurm makes no folders, and a job without a log just dies.
+        "output": LOG_FILE,
         "open-mode": "append",
         "signal": f"USR1@{_GRACE_SECONDS}",
         **({} if site.cluster == _HYPERPOD else {"requeue": None}),

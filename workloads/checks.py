@@ -1,0 +1,94 @@
+"""What a run asks for and its nodes lack: small named rules over a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from catalog.finding import Finding, Severity
+from workloads.spec import Run
+
+
+def check_run(run: Run) -> list[Finding]:
+    """Return everything that is wrong or doubtful with a run, errors and warnings."""
+    return list(chain.from_iterable(rule(run) for rule in _RULES))
+
+
+def _accelerators(run: Run) -> Iterator[Finding]:
+    """A program for accelerators does not start on processors."""
+    wanted = run.workload.resources.accelerators
+    if run.kind not in wanted:
+        has = "Neuron devices" if run.facts.has_neuron else "GPUs" if run.facts.has_gpus else "no accelerators"
+        yield Finding(
+            "run-accelerators",
+            Severity.ERROR,
+            "instance-type",
+            run.instance_type,
+            f"{run.workload.name} runs on {' or '.join(wanted)}, and '{run.instance_type}' has {has}",
+            f"its preset '{run.preset.name}' is meant for '{run.preset.instance_type}'",
+        )
+
+
+def _efa(run: Run) -> Iterator[Finding]:
+    """Without EFA, collectives of several nodes go over TCP, many times slower, and training still works."""
+    if run.nodes == 1 or not run.accelerated or run.facts.supports_efa:
+        return
+    needed = run.workload.resources.efa
+    yield Finding(
+        "run-efa",
+        Severity.ERROR if needed else Severity.WARNING,
+        "instance-type",
+        run.instance_type,
+        f"'{run.instance_type}' has no EFA, and {run.nodes} nodes of {run.workload.name} would talk over TCP",
+        "take a larger size of the family, or one node",
+    )
+
+
+def _ranks(run: Run) -> Iterator[Finding]:
+    """Two ranks on one accelerator share its memory, and NCCL refuses them."""
+    fixed = run.workload.resources.ranks_per_node
+    if run.accelerated and fixed and fixed > run.accelerators_per_node:
+        yield Finding(
+            "run-ranks",
+            Severity.ERROR,
+            "instance-type",
+            run.instance_type,
+            f"{run.workload.name} starts {fixed} ranks a node, and '{run.instance_type}' has "
+            f"{run.accelerators_per_node} accelerators",
+            f"take a type with {fixed} or more",
+        )
+
+
+def _global_batch(run: Run) -> Iterator[Finding]:
+    """A step's samples are shared out evenly; a remainder would change the batch without a word."""
+    batch = run.preset.global_batch
+    if batch is not None and batch % run.ranks:
+        fitting = [nodes for nodes in range(1, 2 * run.nodes + 1) if batch % (nodes * run.ranks_per_node) == 0]
+        nearest = min(fitting, key=lambda nodes: abs(nodes - run.nodes), default=None)
+        yield Finding(
+            "run-global-batch",
+            Severity.ERROR,
+            "nodes",
+            str(run.nodes),
+            f"the global batch {batch} of preset '{run.preset.name}' does not divide by {run.ranks} ranks "
+            f"({run.nodes} nodes of {run.ranks_per_node})",
+            f"{nearest} nodes divide it" if nearest else "take a type with another number of accelerators",
+        )
+
+
+def _memory(run: Run) -> Iterator[Finding]:
+    """A node that runs out of memory kills a rank, often hours later."""
+    needed = run.workload.resources.memory_gib_per_rank * run.ranks_per_node
+    if needed > run.facts.memory_gib:
+        yield Finding(
+            "run-memory",
+            Severity.ERROR,
+            "instance-type",
+            run.instance_type,
+            f"{run.ranks_per_node} ranks of {run.workload.name} need {needed:g} GiB of memory, and "
+            f"'{run.instance_type}' has {run.facts.memory_gib:g} GiB",
+            "take a larger size",
+        )
+
+
+_RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (_accelerators, _efa, _ranks, _global_batch, _memory)

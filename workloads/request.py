@@ -1,0 +1,138 @@
+"""What a person asks for, and the run that follows from it: every mistake at once, before anything is submitted."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from catalog.finding import Finding, Severity
+from catalog.instances import INSTANCES, UnknownInstanceTypeError
+from workloads import rooms
+from workloads.checks import check_run
+from workloads.formats import FORMATS, default_format
+from workloads.spec import Format, Preset, Run, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A workload on a cluster, as asked for: names only. What is None follows from the preset and the cluster."""
+
+    workload: str
+    cluster: str
+    preset: str | None = None
+    format: str | None = None
+    instance_type: str | None = None
+    nodes: int | None = None
+    pool: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What a request means: the run and its format, or None, and what is wrong or doubtful with it."""
+
+    run: Run | None
+    format: Format | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it can be rendered: nothing that is found is an error."""
+        return (
+            self.run is not None
+            and self.format is not None
+            and not any(finding.is_error for finding in self.findings)
+        )
+
+
+def resolve(request: Request) -> Resolution:
+    """Return the run that a request means, with all findings."""
+    findings: list[Finding] = []
+    workload = _workload(request, findings)
+    format_ = _format(request, workload, findings)
+    preset = _preset(request, workload, findings)
+    _type(request, findings)
+    if request.nodes is not None and request.nodes < 1:
+        findings.append(_error("nodes", str(request.nodes), f"{request.nodes} nodes cannot run anything", "1 or more"))
+    if workload is None or preset is None or any(finding.is_error for finding in findings):
+        return Resolution(None, format_, tuple(findings))
+    run = Run(
+        workload,
+        preset,
+        request.instance_type or preset.instance_type,
+        request.nodes or preset.nodes,
+        request.pool,
+    )
+    findings += check_run(run)
+    return Resolution(run, format_, tuple(findings))
+
+
+def _error(path: str, value: str, message: str, hint: str = "", rule: str = "") -> Finding:
+    return Finding(rule or f"run-{path}", Severity.ERROR, path, value, message, hint)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return 'did you mean' for a misspelt name, or nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean '{close[0]}'?)" if close else ""
+
+
+def _workload(request: Request, findings: list[Finding]) -> Workload | None:
+    try:
+        return rooms.workload(request.workload)
+    except rooms.UnknownWorkloadError as error:
+        findings.append(_error("workload", request.workload, str(error), "'trainforge render --list' shows all"))
+        return None
+
+
+def _preset(request: Request, workload: Workload | None, findings: list[Finding]) -> Preset | None:
+    if workload is None:
+        return None
+    if request.preset is None:
+        return workload.reference
+    preset = workload.presets.get(request.preset)
+    if preset is None:
+        guess = near(request.preset, workload.presets)
+        message = f"{workload.name} has no preset '{request.preset}'{guess}"
+        findings.append(_error("preset", request.preset, message, f"it has {', '.join(workload.presets)}"))
+    return preset
+
+
+def _format(request: Request, workload: Workload | None, findings: list[Finding]) -> Format | None:
+    if request.cluster not in FORMATS:
+        guess = near(request.cluster, FORMATS)
+        message = f"there is no cluster '{request.cluster}'{guess}"
+        findings.append(_error("cluster", request.cluster, message, f"clusters are {', '.join(FORMATS)}"))
+        return None
+    runs = FORMATS[request.cluster]
+    if request.format is None:
+        found = default_format(request.cluster, workload.formats) if workload else None
+        if workload and found is None:
+            message = f"{workload.name} has no format that {request.cluster} runs ({_listed(runs)})"
+            findings.append(_error("format", "", message, f"it has {_listed(workload.formats)}"))
+        return found
+    if request.format not in list(Format):
+        message = f"there is no format '{request.format}'{near(request.format, list(Format))}"
+        findings.append(_error("format", request.format, message, f"formats are {_listed(Format)}"))
+        return None
+    wanted = Format(request.format)
+    if wanted not in runs:
+        message = f"{request.cluster} does not run the format '{wanted}'"
+        findings.append(_error("format", wanted, message, f"it runs {_listed(runs)}"))
+    if workload and wanted not in workload.formats:
+        message = f"{workload.name} has no format '{wanted}'"
+        findings.append(_error("format", wanted, message, f"it has {_listed(workload.formats)}"))
+    return wanted
+
+
+def _listed(formats: Iterable[Format]) -> str:
+    return ", ".join(formats) or "none"
+
+
+def _type(request: Request, findings: list[Finding]) -> None:
+    name = request.instance_type
+    if name is not None and name not in INSTANCES:
+        unknown = UnknownInstanceTypeError(name)
+        message, _, hint = str(unknown).partition("; ")
+        findings.append(_error("instance-type", name, message, hint))
+
