@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import botocore.session
 import pytest
-from botocore.validate import ParamValidator
 from cfnlint.api import ManualArgs, lint
 
+from tests.api_model import api_problems
 from tests.conftest import CONFIGURATIONS
 from tests.synthesis import ROOT, Synthesis
 
@@ -67,28 +66,7 @@ def test_the_cluster_fits_the_create_cluster_api(
     if "HyperPodStack" not in synthesized.templates:
         pytest.skip("the configuration has no HyperPod cluster")
     properties = _with_values(synthesized.only("HyperPodStack", "AWS::SageMaker::Cluster"))
-    assert cluster_api_problems(properties) == ""
-
-
-def cluster_api_problems(properties: dict[str, Any]) -> str:
-    """Return what botocore's model says is wrong with CreateCluster input: names, types, ranges, enums."""
-    model = botocore.session.get_session().get_service_model("sagemaker")
-    shape = model.operation_model("CreateCluster").input_shape
-    report = ParamValidator().validate(properties, shape)
-    outside = list(_outside_enums(properties, shape, "CreateCluster"))
-    return "\n".join(filter(None, [report.generate_report(), *outside]))
-
-
-def _outside_enums(value: Any, shape: Any, path: str) -> Iterator[str]:
-    """botocore's validator leaves enums and patterns to the service; these are checked here."""
-    if shape.type_name == "structure":
-        for key, member in value.items():
-            yield from _outside_enums(member, shape.members[key], f"{path}.{key}")
-    elif shape.type_name == "list":
-        for index, member in enumerate(value):
-            yield from _outside_enums(member, shape.member, f"{path}[{index}]")
-    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
-        yield f"{path}: {value!r} is not one of {shape.enum}"
+    assert api_problems("sagemaker", "CreateCluster", properties) == ""
 
 
 def _with_values(value: Any) -> Any:

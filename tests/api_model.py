@@ -1,0 +1,31 @@
+"""What botocore's model of an AWS API says of an input: names, types, ranges, and enums too."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import botocore.session
+from botocore.validate import ParamValidator
+
+
+def api_problems(service: str, operation: str, parameters: Mapping[str, Any]) -> str:
+    """Return what is wrong with the input of an operation, a line each; empty where it fits the model."""
+    model = botocore.session.get_session().get_service_model(service)
+    shape = model.operation_model(operation).input_shape
+    report = ParamValidator().validate(parameters, shape)
+    problems = [report.generate_report()] if report.has_errors() else []
+    return "\n".join([*problems, *_outside_enums(parameters, shape, operation)])
+
+
+def _outside_enums(value: Any, shape: Any, path: str) -> Iterator[str]:
+    """botocore's validator leaves enums to the service, and what it reported has no shape to look into."""
+    if shape.type_name == "structure" and isinstance(value, Mapping):
+        for key, member in value.items():
+            if key in shape.members:
+                yield from _outside_enums(member, shape.members[key], f"{path}.{key}")
+    elif shape.type_name == "list" and isinstance(value, list):
+        for index, member in enumerate(value):
+            yield from _outside_enums(member, shape.member, f"{path}[{index}]")
+    elif shape.type_name == "string" and shape.enum and value not in shape.enum:
+        yield f"{path}: {value!r} is not one of {shape.enum}"
