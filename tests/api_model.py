@@ -13,6 +13,7 @@ def api_problems(service: str, operation: str, parameters: Mapping[str, Any]) ->
     """Return what is wrong with the input of an operation, a line each; empty where it fits the model."""
     model = botocore.session.get_session().get_service_model(service)
     shape = model.operation_model(operation).input_shape
+    assert shape is not None
     report = ParamValidator().validate(parameters, shape)
     problems = [report.generate_report()] if report.has_errors() else []
     return "\n".join([*problems, *_outside_enums(parameters, shape, operation)])

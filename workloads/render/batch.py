@@ -25,8 +25,8 @@ Batch User Guide, "Reserve system memory", recommends a buffer of 5 %. A job tha
 agent registers is never placed, and says nothing of why."""
 
 LEAST_RESERVE_MIB = 512
-"""What is left to the system at least, in MiB: our choice. The kernel's own part does not shrink with the
-machine: the Batch User Guide, "Compute resource memory management", shows 7985 of 8192 MiB in all."""
+"""What is left to the system at least, in MiB, up to a half: our choice. The kernel's own part does not shrink
+with the machine: the Batch User Guide, "Compute resource memory management", shows 7985 MiB left of 8192."""
 
 DEFAULT_LOG_GROUP = "/aws/batch/job"
 """Where Batch logs by itself, when a site names no group."""
@@ -92,7 +92,8 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
 
 def memory_mib(instance: InstanceFacts) -> int:
     """Return the memory that a job's container gets on a node of this type, in MiB."""
-    return min(int(instance.memory_mib * MEMORY_SHARE), instance.memory_mib - LEAST_RESERVE_MIB)
+    whole = instance.memory_mib
+    return max(whole // 2, min(int(whole * MEMORY_SHARE), whole - LEAST_RESERVE_MIB))
 
 
 def log_group(site: Site) -> str:

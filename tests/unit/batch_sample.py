@@ -1,0 +1,67 @@
+"""A sample workload, and its Batch job definition taken apart."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+
+from catalog.instances import instance
+from catalog.site import Site
+from workloads.launchers import NeuronTorchrun, Torchrun
+from workloads.render.batch import batch
+from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Run, Workload
+
+CPU_TYPE = "c5.4xlarge"
+GPU_TYPE = "p5.48xlarge"
+
+
+def workload(**changes: Any) -> Workload:
+    """Return a workload that runs on anything, with changes."""
+    preset = Preset("small", "a size for tests", ("--steps=3", "--name=it's"), CPU_TYPE, 2)
+    base = Workload(
+        name="sample-run",
+        title="a sample",
+        launcher=Torchrun(),
+        base="cpu",
+        resources=Resources(accelerators=("gpu", "neuron", "cpu")),
+        presets=MappingProxyType({preset.name: preset}),
+        proofs=MappingProxyType({Format.BATCH: Proven(Proof.NONE)}),
+        progress=Progress("step=", 60, 60),
+    )
+    return replace(base, **changes)
+
+
+def run_on(instance_type: str, nodes: int = 2, **changes: Any) -> Run:
+    if instance(instance_type).has_neuron:
+        changes = {"launcher": NeuronTorchrun(), **changes}
+    made = workload(**changes)
+    return Run(made, made.reference, instance_type, nodes)
+
+
+def site(**changes: Any) -> Site:
+    return replace(Site.example("batch", ["sample-run"]), **changes)
+
+
+def definition(run: Run, **changes: Any) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(batch(run, site(**changes)))
+    return found
+
+
+def container(found: dict[str, Any]) -> dict[str, Any]:
+    (nodes,) = found["nodeProperties"]["nodeRangeProperties"]
+    made: dict[str, Any] = nodes["container"]
+    return made
+
+
+def asked(found: dict[str, Any]) -> dict[str, int]:
+    """Return the resource requirements by kind."""
+    return {each["type"]: int(each["value"]) for each in container(found)["resourceRequirements"]}
+
+
+def script_of(found: dict[str, Any]) -> str:
+    shell, option, script = container(found)["command"]
+    assert (shell, option) == ("/bin/bash", "-c")
+    assert isinstance(script, str)
+    return script

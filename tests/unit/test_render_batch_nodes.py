@@ -1,0 +1,161 @@
+"""The very script of the job definition, run here: as many processes as nodes, with the variables of Batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from catalog.site import Mount
+from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on
+
+STAND_IN = f"""#!{sys.executable}
+# In place of torchrun: the nodes meet at the given address, tell each other who they are, and rank 0 decides.
+import argparse, json, os, socket, sys, time
+parser = argparse.ArgumentParser()
+for name in ("nnodes", "nproc-per-node", "node-rank", "master-port", "max-restarts"):
+    parser.add_argument("--" + name, type=int)
+parser.add_argument("--master-addr")
+parser.add_argument("program", nargs=argparse.REMAINDER)
+given = parser.parse_args()
+me = {{"rank": given.node_rank, "folder": os.environ["RUN_FOLDER"], "words": given.program}}
+address = (given.master_addr, int(os.environ["STAND_IN_PORT"]))
+if given.node_rank == 0:
+    seen = [me]
+    with socket.create_server(("", address[1])) as server:
+        server.settimeout(20)
+        peers = []
+        while len(seen) < given.nnodes:
+            peer, _ = server.accept()
+            peers.append(peer)
+            seen.append(json.loads(peer.makefile().readline()))
+        for peer in peers:
+            peer.sendall(json.dumps(seen).encode() + b"\\n")
+else:
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            peer = socket.create_connection(address, timeout=20)
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    peer.sendall(json.dumps(me).encode() + b"\\n")
+    seen = json.loads(peer.makefile().readline())
+print(json.dumps({{"master": given.master_addr, "port": given.master_port, "seen": seen}}))
+sys.exit(int(os.environ.get("STAND_IN_CODE", "0")) if given.node_rank == 0 else 0)
+"""
+
+JOB = "8e2f6a0c-1b1d-4c57-9a40-3f1f0f5a7d21"
+
+
+def own_address() -> str:
+    """Return the address that this machine has on the way out: a node's private address in AWS."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError as error:
+            pytest.skip(f"this machine has no route out, as every node in a VPC has: {error}")
+        address: str = probe.getsockname()[0]
+        return address
+
+
+def free_port() -> int:
+    with socket.create_server(("", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def variables(index: int, nodes: int, main_address: str) -> dict[str, str]:
+    """Return what Batch sets on a node: the main node is not told its own address."""
+    set_on_all = {
+        "AWS_BATCH_JOB_ID": JOB if index == 0 else f"{JOB}#{index}",
+        "AWS_BATCH_JOB_ATTEMPT": "1",
+        "AWS_BATCH_JOB_NODE_INDEX": str(index),
+        "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0",
+        "AWS_BATCH_JOB_NUM_NODES": str(nodes),
+    }
+    child = {"AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS": main_address}
+    return set_on_all if index == 0 else set_on_all | child
+
+
+class Nodes:
+    """The nodes of one job of a definition, as processes here."""
+
+    def __init__(self, folder: Path) -> None:
+        self.shared = folder / "shared"
+        programs = folder / "bin"
+        programs.mkdir()
+        (programs / "torchrun").write_text(STAND_IN, encoding="utf-8")
+        (programs / "torchrun").chmod(0o755)
+        self.environment = {
+            "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "STAND_IN_PORT": str(free_port()),
+        }
+        mounts = (Mount(str(self.shared), "lustre", "fs-0"),)
+        self.command = container(definition(run_on(CPU_TYPE), mounts=mounts))["command"]
+
+    def start(self, variables: dict[str, str], **extra: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            self.command,
+            env=self.environment | variables | extra,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Nodes:
+    return Nodes(tmp_path)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    try:
+        out, err = process.communicate(timeout=40)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise
+    return process.returncode, out, err
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("children_first", [False, True], ids=["main first", "main late"])
+def test_one_definition_serves_any_number_of_nodes(nodes: Nodes, count: int, children_first: bool) -> None:
+    address = own_address()
+    order = reversed(range(count)) if children_first else range(count)
+    processes = {index: nodes.start(variables(index, count, address)) for index in order}
+    results = {index: ended(process) for index, process in processes.items()}
+    folder = f"{nodes.shared}/runs/sample-run/{JOB}"
+    words = ["/opt/trainforge/workload/train.py", "--steps=3", "--name=it's"]
+    for code, out, err in results.values():
+        assert code == 0, err
+        met = json.loads(out)
+        assert met["master"] == address
+        assert met["port"] == 29500
+        assert sorted(met["seen"], key=lambda node: node["rank"]) == [
+            {"rank": rank, "folder": folder, "words": words} for rank in range(count)
+        ]
+    assert Path(folder).is_dir()
+
+
+def test_the_exit_code_of_the_main_node_is_the_programs(nodes: Nodes) -> None:
+    address = own_address()
+    child = nodes.start(variables(1, 2, address))
+    main = nodes.start(variables(0, 2, address), STAND_IN_CODE="37")
+    assert ended(main)[0] == 37
+    assert ended(child)[0] == 0
+
+
+def test_a_child_that_is_told_no_address_says_so(nodes: Nodes) -> None:
+    lost = variables(1, 2, "")
+    code, out, err = ended(nodes.start(lost))
+    assert code == 69
+    assert err == "node 1: AWS Batch did not say where the main node is\n"
+    assert out == ""
