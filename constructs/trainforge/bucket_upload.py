@@ -65,14 +65,14 @@ def _uploader(stack: cdk.Stack) -> tuple[iam.Role, logs.LogGroup]:
     home = stack.node.try_find_child(_UPLOADER)
     if home is None:
         home = Construct(stack, _UPLOADER)
-        made = logs.LogGroup(
+        group = logs.LogGroup(
             home,
             "Logs",
             retention=logs.RetentionDays.ONE_MONTH,
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
         role = iam.Role(home, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        made.grant_write(role)
+        group.grant_write(role)
         assets = _assets(stack)
         _allow_reading(role, [assets], [f"{assets}/*"])
         acknowledge_wildcards(
@@ -81,10 +81,11 @@ def _uploader(stack: cdk.Stack) -> tuple[iam.Role, logs.LogGroup]:
             assets,
             f"{assets}/*",
         )
-    role, group = home.node.find_child("Role"), home.node.find_child("Logs")
-    assert isinstance(role, iam.Role)
-    assert isinstance(group, logs.LogGroup)
-    return role, group
+        return role, group
+    made, beside = home.node.find_child("Role"), home.node.find_child("Logs")
+    assert isinstance(made, iam.Role)
+    assert isinstance(beside, logs.LogGroup)
+    return made, beside
 
 
 def _assets(stack: cdk.Stack) -> str:
