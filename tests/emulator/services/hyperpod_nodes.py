@@ -55,4 +55,6 @@ def _controller_groups(request: dict[str, Any]) -> set[str]:
 
 def install() -> None:
     """Add the operations to moto's SageMaker."""
-    responses.SageMakerResponse.batch_replace_cluster_nodes = Responses.batch_replace_cluster_nodes
+    for name, member in vars(Responses).items():
+        if callable(member):
+            setattr(responses.SageMakerResponse, name, member)

@@ -47,7 +47,7 @@ class Responses(responses.SimpleSystemManagerResponse):
         return ActionResult({"SessionId": session, "TokenValue": secrets.token_hex(16), "StreamUrl": stream})
 
     def _check_document(self, name: str) -> None:
-        document = self.ssm_backend.describe_document(name=name, document_version=None, version_name=None)
+        document = self.ssm_backend._get_documents(name).describe()
         if document["DocumentType"] != "Session":
             raise InvalidDocument(f"Document {name} is not a session document.")
 

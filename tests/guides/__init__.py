@@ -1,0 +1,1 @@
+"""The guides of docs/, whose commands are really run."""

@@ -1,0 +1,88 @@
+"""Every command of the guides is run: AWS and CDK against the emulator, Slurm on a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+
+from tests.emulator.server import Emulator
+from tests.guides.expectation import missing
+from tests.guides.guide import Command, GuideFile, Step, read_guide
+from tests.guides.stage import Stage, node_names
+from tests.programs import ROOT, require_program
+from tests.slurm.cluster import SlurmCluster
+
+FENCE = "```console"
+GUIDES = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in (ROOT / "docs").glob("*.md")
+    if FENCE in path.read_text(encoding="utf-8")
+)
+PROGRAMS = {
+    "bash": "every Unix has it",
+    "git": "Debian and Ubuntu have it: apt-get install git",
+    "node": "'make setup' installs it",
+    "cdk": "'make setup' installs it",
+    "aws": "'make setup' installs it",
+}
+_TAIL = 4000
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_guide(
+    name: str, artifacts: Callable[[str], Path], record_property: Callable[[str, object], None]
+) -> None:
+    for program, hint in PROGRAMS.items():
+        require_program(program, hint)
+    steps = read_guide(ROOT / name)
+    commands = [step for step in steps if isinstance(step, Command)]
+    left_out = [command for command in commands if command.not_run]
+    run = [command for command in commands if not command.not_run]
+    folder = artifacts(f"guide-{Path(name).stem}")
+    with (
+        Emulator(log=folder / "emulator.log") as emulator,
+        SlurmCluster(folder / "slurm", node_names()) as slurm,
+    ):
+        stage = Stage(folder, emulator, slurm)
+        with (folder / "transcript.log").open("w", encoding="utf-8", buffering=1) as transcript:
+            for step in steps:
+                _play(stage, step, name, transcript)
+        _check_sessions(stage, emulator, run)
+    print(f"\n{name}: {len(run)} commands run, {len(left_out)} not run")
+    for command in left_out:
+        print(f"  line {command.line}: {command.text.splitlines()[0]}: {command.not_run}")
+    record_property("commands_run", len(run))
+    record_property("commands_not_run", len(left_out))
+    assert run, f"{name} has console blocks and no command that is run"
+
+
+def _play(stage: Stage, step: Step, guide: str, transcript: TextIO) -> None:
+    where = f"{guide}:{step.line}"
+    if isinstance(step, GuideFile):
+        stage.write(step.place, step.path, step.text)
+        return
+    if step.not_run:
+        transcript.write(f"# {where}: not run: {step.not_run}\n")
+        return
+    answer = stage.shell(step.place).run(step.text)
+    transcript.write(f"# {where} ({step.place})\n$ {step.text}\n{answer.output}\n")
+    tail = answer.output[-_TAIL:]
+    assert answer.code == 0, f"{where}: '{step.text}' ended with code {answer.code}:\n{tail}"
+    absent = missing(step.output, answer.output)
+    assert not absent, f"{where}: '{step.text}' did not print\n" + "\n".join(absent) + f"\nbut\n{tail}"
+
+
+def _check_sessions(stage: Stage, emulator: Emulator, run: list[Command]) -> None:
+    """Compare each session with what the emulator holds: the plugin got its answer, for the right document."""
+    sessions = stage.sessions()
+    assert len(sessions) == sum("ssm start-session" in command.text for command in run)
+    for session in sessions:
+        assert session.operation == "StartSession"
+        assert session.region == emulator.region
+        assert session.answer["StreamUrl"].startswith(f"wss://ssmmessages.{emulator.region}.")
+        assert session.answer["SessionId"] in session.answer["StreamUrl"]
+        assert session.request["Target"].startswith("sagemaker-cluster:")
+        assert session.request["DocumentName"]
