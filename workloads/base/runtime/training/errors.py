@@ -1,0 +1,57 @@
+"""How a program on a node ends: one exit code for each reason, and mistakes told without a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+USAGE = 2
+"""A mistake in the arguments or the environment: the same command fails again."""
+
+DATA = 65
+"""The run's own numbers went wrong: the loss is not finite (EX_DATAERR of sysexits.h)."""
+
+NO_INPUT = 66
+"""Data or checkpoints that should be there are not, or cannot be read (EX_NOINPUT of sysexits.h)."""
+
+WRITE = 74
+"""A checkpoint could not be written (EX_IOERR of sysexits.h)."""
+
+STOPPED = 75
+"""Saved and stopped because a signal asked for it: start the same run again (EX_TEMPFAIL of sysexits.h)."""
+
+
+class TrainingError(Exception):
+    """A mistake that its reader can mend; `code` is the exit code of the program."""
+
+    def __init__(self, message: str, code: int = USAGE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class StoppedError(TrainingError):
+    """The run was asked to stop and has saved: not a failure, but not finished either."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, STOPPED)
+
+
+def say(message: str, *, error: bool = False) -> None:
+    """Print a line at once: a line kept in a buffer is lost with a killed process."""
+    stream = sys.stderr if error else sys.stdout
+    stream.write(f"{message}\n")
+    stream.flush()
+
+
+def run(program: Callable[[], None]) -> NoReturn:
+    """Run a program and exit: 0, or the code of what it could not do, told in one line on standard error.
+
+    Anything else is our own fault and keeps its traceback.
+    """
+    try:
+        program()
+    except TrainingError as error:
+        say(str(error) if isinstance(error, StoppedError) else f"error: {error}", error=True)
+        sys.exit(error.code)
+    sys.exit(0)

@@ -1,0 +1,134 @@
+"""What a run tells of itself: a line a step, a JSON line a step, and a file for Prometheus."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.errors import say
+
+FILE = "metrics.jsonl"
+TEXTFILE = "trainforge.prom"
+TEXTFILE_FOLDER = "TEXTFILE_FOLDER"
+"""Variable that names the folder of node_exporter's textfile collector; without it the file lies in the run's."""
+
+_HELP = {
+    "step": "Steps done by the run.",
+    "loss": "Mean loss over all ranks at the last reported step.",
+    "samples_per_second": "Samples a second over all ranks since the step reported before.",
+    "checkpoint_step": "Step of the newest checkpoint.",
+    "report_timestamp_seconds": "When the run last reported, in seconds since 1970.",
+    "running": "1 while the run trains, 0 after it left.",
+}
+
+
+class Metrics:
+    """The metrics of one run below `folder`, written by rank 0 alone; `labels` name it to Prometheus.
+
+    `resumed` is the step that the run continues from: later lines of the JSON file belong to steps that are
+    done again, and a last line may be torn by a kill, so both are dropped.
+    """
+
+    def __init__(self, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / FILE
+        self._textfile = Path(os.environ.get(TEXTFILE_FOLDER) or folder) / TEXTFILE
+        self._labels = dict(labels)
+        self._values: dict[str, float] = {"step": resumed, "running": 1}
+        self._last = (time.monotonic(), resumed)
+        _truncate(self._file, resumed)
+        self._publish()
+
+    def report(self, step: int, loss: float, samples_per_step: int) -> None:
+        """Report a step: on standard output, in the JSON file and for Prometheus."""
+        now = time.monotonic()
+        seconds, steps = now - self._last[0], step - self._last[1]
+        self._last = (now, step)
+        rate = round(samples_per_step * steps / max(seconds, 1e-9), 1)
+        say(line(step, loss, rate))
+        record = {
+            "step": step,
+            "loss": loss,
+            "loss_hex": float(loss).hex(),
+            "samples_per_second": rate,
+            "time": round(time.time(), 3),
+        }
+        with self._file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+        self._values |= {"step": step, "loss": loss, "samples_per_second": rate}
+        self._publish()
+
+    def saved(self, step: int) -> None:
+        """Tell of a checkpoint after `step` steps."""
+        self._values["checkpoint_step"] = step
+        self._publish()
+
+    def close(self) -> None:
+        """Tell that the run left."""
+        self._values["running"] = 0
+        self._publish()
+
+    def _publish(self) -> None:
+        self._values["report_timestamp_seconds"] = round(time.time(), 3)
+        self._textfile.parent.mkdir(parents=True, exist_ok=True)
+        # The collector reads *.prom at any moment: it must never see half a file.
+        temporary = self._textfile.with_name(f".{self._textfile.name}.{os.getpid()}")
+        temporary.write_text(exposition(self._values, self._labels), encoding="utf-8")
+        os.replace(temporary, self._textfile)
+
+
+def line(step: int, loss: float, samples_per_second: float) -> str:
+    """Return a step's line. The loss has the fewest digits that read back to the very same number."""
+    return f"step={step} loss={float(loss)!r} samples_per_second={samples_per_second}"
+
+
+def exposition(values: Mapping[str, float], labels: Mapping[str, str]) -> str:
+    """Return values in Prometheus' text format, each a gauge named `trainforge_<name>`."""
+    inner = ",".join(f'{name}="{_escaped(value)}"' for name, value in sorted(labels.items()))
+    lines = []
+    for name, value in values.items():
+        lines.append(f"# HELP trainforge_{name} {_HELP[name]}")
+        lines.append(f"# TYPE trainforge_{name} gauge")
+        lines.append(f"trainforge_{name}{{{inner}}} {_number(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def read(folder: Path) -> list[dict[str, Any]]:
+    """Return the reported steps of a run, in order; a torn last line is left out."""
+    path = folder / FILE
+    if not path.exists():
+        return []
+    records = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def _truncate(path: Path, resumed: int) -> None:
+    if not path.exists():
+        return
+    stay = [json.dumps(record) + "\n" for record in read(path.parent) if record["step"] <= resumed]
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text("".join(stay), encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _number(value: float) -> str:
+    """Return a number as Prometheus writes it: NaN and +Inf have names of their own there."""
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    return repr(value)

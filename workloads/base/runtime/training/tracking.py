@@ -1,0 +1,66 @@
+"""MLflow, when it is asked for: parameters once, metrics as they come, one MLflow run across restarts."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from training.errors import TrainingError, say
+
+RUN_FILE = "mlflow-run"
+
+
+class Tracking:
+    """A run at an MLflow tracking server, written by rank 0.
+
+    Its id is kept in the run's folder, so that a resumed run goes on in the same one. A server that does not
+    answer at the start is an error; one that is lost later is told once and training goes on without it.
+    """
+
+    def __init__(self, uri: str, folder: Path, name: str, parameters: Mapping[str, Any]) -> None:
+        """Begin or take up the run.
+
+        Raises:
+            TrainingError: mlflow is not installed, or the server cannot be reached.
+        """
+        try:
+            mlflow: Any = importlib.import_module("mlflow")
+        except ImportError as error:
+            raise TrainingError(
+                "--mlflow needs the package mlflow, which is not installed here; install it in the image or the "
+                "virtual environment, or leave --mlflow out"
+            ) from error
+        self._mlflow = mlflow
+        known = folder / RUN_FILE
+        try:
+            mlflow.set_tracking_uri(uri)
+            if known.is_file():
+                mlflow.start_run(run_id=known.read_text(encoding="utf-8").strip())
+            else:
+                run = mlflow.start_run(run_name=name)
+                mlflow.log_params(dict(parameters))
+                known.write_text(f"{run.info.run_id}\n", encoding="utf-8")
+        except Exception as error:
+            raise TrainingError(f"MLflow at '{uri}' cannot be used: {error}") from error
+        self._alive = True
+
+    def report(self, step: int, values: Mapping[str, float]) -> None:
+        """Report metrics of a step."""
+        if not self._alive:
+            return
+        try:
+            self._mlflow.log_metrics(dict(values), step=step)
+        except Exception as error:
+            self._alive = False
+            say(f"MLflow is lost at step {step}, training goes on without it: {error}", error=True)
+
+    def close(self, *, finished: bool) -> None:
+        """End the run: FINISHED, or KILLED when it was stopped and will go on."""
+        if not self._alive:
+            return
+        try:
+            self._mlflow.end_run("FINISHED" if finished else "KILLED")
+        except Exception as error:
+            say(f"MLflow's run could not be ended: {error}", error=True)

@@ -1,0 +1,281 @@
+"""Data-parallel training of a small perceptron on 28 by 28 images: synthetic ones, or MNIST where it is there.
+
+Every sample is a function of the seed and its index alone, and a step takes the same indices whatever the
+number of ranks; so a resumed run sees what an uninterrupted one would have seen. RUN_FOLDER is where
+checkpoints and metrics go, and where the run continues from; DATA_FOLDER may hold MNIST's idx files.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from training import arguments, errors, idx, objects, random_state
+from training.checkpoint import Checkpoints
+from training.digits import CLASSES, PIXELS, Mnist, Samples, Synthetic
+from training.errors import TrainingError, say
+from training.metrics import Metrics
+from training.process_group import Ranks, joined
+from training.signals import StopSignal, mark, unmark
+from training.tracking import Tracking
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says. Those of `fixed` make the run what it is and may not change on resume."""
+
+    steps: int
+    global_batch: int
+    hidden: int
+    learning_rate: float
+    seed: int
+    data: str
+    checkpoint_every: int
+    keep: int
+    log_every: int
+    step_seconds: float
+    threads: int
+    device: str
+    mlflow: str
+
+    def fixed(self, data: str) -> dict[str, Any]:
+        """Return what a checkpoint must agree with; `data` is the kind of samples that was chosen."""
+        return {
+            "global_batch": self.global_batch,
+            "hidden": self.hidden,
+            "learning_rate": self.learning_rate,
+            "seed": self.seed,
+            "data": data,
+        }
+
+
+def options(words: list[str] | None = None) -> Options:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    add = parser.add_argument
+    add("--steps", type=arguments.positive, default=500, help="steps of the whole run")
+    add("--global-batch", type=arguments.positive, default=256, help="samples of a step over all ranks")
+    add("--hidden", type=arguments.positive, default=512, help="width of the two hidden layers")
+    add("--learning-rate", type=arguments.rate, default=1e-3, help="Adam's learning rate")
+    add("--seed", type=arguments.seed, default=0, help="seed of weights and samples, below 2^20")
+    add("--data", choices=["auto", "synthetic", "mnist"], default="auto", help="auto: MNIST if it is there")
+    add("--checkpoint-every", type=arguments.positive, default=100, help="steps between checkpoints")
+    add("--keep", type=arguments.positive, default=3, help="checkpoints that stay")
+    add("--log-every", type=arguments.positive, default=10, help="steps between reports")
+    add(
+        "--step-seconds", type=arguments.seconds, default=0.0, help="least length of a step, to watch a fault"
+    )
+    add("--threads", type=arguments.positive, default=1, help="threads a rank; fixes the order of sums")
+    add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: GPUs if there are some")
+    add("--mlflow", default="", metavar="URI", help="tracking server; needs the package mlflow")
+    return Options(**vars(parser.parse_args(words)))
+
+
+def _samples(chosen: Options, ranks: Ranks) -> Samples:
+    """Return the samples that all ranks take: rank 0 looks, for a folder may not be seen everywhere at once."""
+    folder = os.environ.get("DATA_FOLDER", "")
+    kind = chosen.data
+    if kind == "auto":
+        kind = objects.broadcast("mnist" if folder and idx.there(Path(folder)) else "synthetic", ranks)
+    if kind == "synthetic":
+        return Synthetic(chosen.seed)
+    if not folder:
+        raise TrainingError("--data mnist needs the variable DATA_FOLDER, which is not set")
+    return Mnist(Path(folder), chosen.seed)
+
+
+def _model(chosen: Options, ranks: Ranks) -> DistributedDataParallel:
+    torch.manual_seed(chosen.seed)
+    hidden = chosen.hidden
+    layers = [nn.Linear(PIXELS, hidden), nn.ReLU(), nn.Linear(hidden, hidden), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Linear(hidden, CLASSES)).to(ranks.device)
+    model = DistributedDataParallel(
+        network, device_ids=[ranks.local] if ranks.device.type == "cuda" else None
+    )
+    # After its first backward pass the reducer lays its buckets anew, which changes the order of sums: let that
+    # be over before the first step of every start, or a resumed run would differ from an uninterrupted one.
+    torch.autograd.backward(model(torch.zeros(1, PIXELS, device=ranks.device)).sum())
+    model.zero_grad()
+    return model
+
+
+class Run:
+    """A run on this rank: what is trained, on what, and what a checkpoint of it holds."""
+
+    def __init__(self, chosen: Options, ranks: Ranks, folder: Path) -> None:
+        self.ranks = ranks
+        self.chosen = chosen
+        self.samples = _samples(chosen, ranks)
+        self.model = _model(chosen, ranks)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=chosen.learning_rate)
+        self.checkpoints = Checkpoints(folder / "checkpoints", chosen.keep)
+        self.configuration = chosen.fixed(self.samples.kind)
+        random_state.seed(chosen.seed, ranks.rank)
+
+    def resume(self) -> int:
+        """Take up the newest checkpoint and return the steps done.
+
+        Raises:
+            TrainingError: the checkpoint was made with other options, or none is sound.
+        """
+        found = self.checkpoints.load_everywhere(self.ranks)
+        if found is None:
+            return 0
+        step, state = found
+        before = state["configuration"]
+        changed = [key for key, value in self.configuration.items() if before.get(key) != value]
+        if changed:
+            told = ", ".join(
+                f"{key} is '{self.configuration[key]}' and was '{before.get(key)}'" for key in changed
+            )
+            raise TrainingError(
+                f"step {step} of this run was made with other options: {told}; use another run id"
+            )
+        self.model.module.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if len(state["random"]) == self.ranks.count:
+            random_state.restore(state["random"][self.ranks.rank])
+        elif self.ranks.first:
+            # The samples stay the same; what changes is the order of sums and the ranks' own generators.
+            say(
+                f"resuming on {self.ranks.count} ranks what ran on {len(state['random'])}: equal but for rounding"
+            )
+        return step
+
+    def step(self, number: int) -> torch.Tensor:
+        """Train on the samples of step `number` (from 1) and return this rank's mean loss."""
+        size = self.chosen.global_batch // self.ranks.count
+        start = (number - 1) * self.chosen.global_batch + self.ranks.rank * size
+        images, labels = self.samples.take(range(start, start + size))
+        device = self.ranks.device
+        loss = nn.functional.cross_entropy(self.model(images.to(device)), labels.to(device))
+        self.optimizer.zero_grad()
+        torch.autograd.backward(loss)
+        self.optimizer.step()
+        return loss.detach()
+
+    def mean(self, loss: torch.Tensor, number: int) -> float:
+        """Return the mean loss over all ranks.
+
+        Raises:
+            TrainingError: it is not finite. Training on from there only spoils checkpoints.
+        """
+        total = loss.double()
+        dist.all_reduce(total)
+        mean = float(total) / self.ranks.count
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"the loss is {mean} at step {number}; try a lower --learning-rate", errors.DATA
+            )
+        return mean
+
+    def save(self, step: int) -> None:
+        """Write a checkpoint; all ranks call it, rank 0 writes."""
+        states = random_state.gather(self.ranks)
+        if not self.ranks.first:
+            return
+        state = {
+            "model": self.model.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "step": step,
+            "samples": step * self.chosen.global_batch,
+            "random": states,
+            "configuration": self.configuration,
+        }
+        path = self.checkpoints.save(step, state)
+        say(f"checkpoint step={step} file={path.name}")
+
+
+class Report:
+    """Where rank 0 reports to: metrics, and MLflow where it was asked for. Other ranks report nothing."""
+
+    def __init__(self, run: Run, folder: Path, resumed: int) -> None:
+        self._batch = run.chosen.global_batch
+        name = folder.name
+        tracking = run.ranks.first and run.chosen.mlflow
+        parameters = {**asdict(run.chosen), "ranks": run.ranks.count}
+        self._tracking = Tracking(run.chosen.mlflow, folder, name, parameters) if tracking else None
+        self.metrics = Metrics(folder, {"run": name}, resumed) if run.ranks.first else None
+
+    def step(self, number: int, loss: float) -> None:
+        """Report a step."""
+        if self.metrics:
+            self.metrics.report(number, loss, self._batch)
+        if self._tracking:
+            self._tracking.report(number, {"loss": loss})
+
+    def close(self, *, finished: bool) -> None:
+        """Tell that the run leaves."""
+        if self.metrics:
+            self.metrics.close()
+        if self._tracking:
+            self._tracking.close(finished=finished)
+
+
+def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tuple[int, int]:
+    """Train and return the last step done and the signal that asked to stop, or 0."""
+    if chosen.global_batch % ranks.count:
+        raise TrainingError(f"--global-batch {chosen.global_batch} does not divide by {ranks.count} ranks")
+    run = Run(chosen, ranks, folder)
+    done = run.resume()
+    report = Report(run, folder, done)
+    if ranks.first:
+        unmark(folder)
+        where = f"ranks={ranks.count} device={ranks.device.type} data={run.samples.kind}"
+        say(f"resuming after step {done} of {chosen.steps}: {where}" if done else f"starting: {where}")
+    asked = 0
+    while done < chosen.steps and not asked:
+        stop.begin(ranks)
+        begun = time.monotonic()
+        done += 1
+        loss = run.step(done)
+        time.sleep(max(0.0, begun + chosen.step_seconds - time.monotonic()))
+        asked = stop.agreed()
+        due = asked or done == chosen.steps or done % chosen.checkpoint_every == 0
+        logged = done == chosen.steps or done % chosen.log_every == 0
+        if due or logged:
+            mean = run.mean(loss, done)
+            if logged:
+                report.step(done, mean)
+        if due:
+            run.save(done)
+            if report.metrics:
+                report.metrics.saved(done)
+    report.close(finished=not asked)
+    return done, asked
+
+
+def main() -> None:
+    """Train as the command line and the environment say."""
+    chosen = options()
+    if not os.environ.get("RUN_FOLDER"):
+        raise TrainingError(
+            "variable RUN_FOLDER is not set; it names the folder of this run's checkpoints and metrics"
+        )
+    folder = Path(os.environ["RUN_FOLDER"])
+    folder.mkdir(parents=True, exist_ok=True)
+    stop = StopSignal()
+    stop.listen()
+    with joined(chosen.device, threads=chosen.threads) as ranks:
+        done, asked = train(chosen, ranks, folder, stop)
+        if asked and ranks.first:
+            mark(folder, done, asked)
+    if asked:
+        raise errors.StoppedError(
+            f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
+        )
+    if ranks.first:
+        say(f"done after step {done}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

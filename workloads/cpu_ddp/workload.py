@@ -1,0 +1,59 @@
+"""The workload cpu-ddp: data-parallel training over gloo, for clusters without accelerators."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from catalog.reference_types import CPU
+from workloads.launchers import Torchrun
+from workloads.spec import Data, Format, Preset, Progress, Proof, Proven, Resources, Workload
+
+_REFERENCE = Preset(
+    name="reference",
+    description="perceptron of 0.7 million weights, 2000 steps of 256 samples",
+    arguments=("--steps=2000", "--global-batch=256", "--hidden=512", "--checkpoint-every=200", "--threads=8"),
+    instance_type=CPU,
+    nodes=2,
+    global_batch=256,
+)
+
+_TINY = Preset(
+    name="tiny",
+    description="the same program in seconds on two cores: 60 steps, a report each, a checkpoint every 10",
+    arguments=("--steps=60", "--global-batch=32", "--hidden=32", "--checkpoint-every=10", "--log-every=1"),
+    instance_type=CPU,
+    nodes=2,
+    global_batch=32,
+)
+
+WORKLOAD = Workload(
+    name="cpu-ddp",
+    title="Data-parallel training of a small perceptron on processors (DistributedDataParallel, gloo)",
+    launcher=Torchrun(),
+    base="cpu",
+    resources=Resources(accelerators=("cpu",), ranks_per_node=1, memory_gib_per_rank=2),
+    presets=MappingProxyType({preset.name: preset for preset in (_REFERENCE, _TINY)}),
+    proofs=MappingProxyType(
+        {
+            Format.SLURM: Proven(Proof.NONE),
+            Format.PYTORCHJOB: Proven(Proof.NONE),
+            Format.TRAINJOB: Proven(Proof.NONE),
+            Format.HYPERPODPYTORCHJOB: Proven(Proof.NONE),
+            Format.BATCH: Proven(Proof.NONE),
+            Format.LOCAL: Proven(Proof.RUN),
+        }
+    ),
+    progress=Progress(
+        # A loss that is not finite has no digits: it does not match, and the program ends.
+        pattern=r"step=[0-9]+ loss=[0-9][0-9.e+-]* samples_per_second=[0-9][0-9.e+-]*",
+        start_seconds=300,
+        stall_seconds=300,
+    ),
+    environment=MappingProxyType(
+        {
+            # torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
+            "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
+        }
+    ),
+    data=Data("mnist"),
+)
