@@ -12,6 +12,7 @@ from settings.model import Model
 from settings.network import NetworkSettings
 from settings.pools import PoolSettings
 from settings.storage import StorageSettings
+from settings.workloads import WorkloadSettings
 
 Retention = Literal["ephemeral", "durable"]
 
@@ -57,6 +58,8 @@ class Settings(Model):
     """Who is told of events."""
     hyperpod: HyperPodSettings | None = None
     """A SageMaker HyperPod cluster with Slurm."""
+    workloads: list[WorkloadSettings] = []
+    """Workloads that are shipped with clusters: images, programs and launch manifests."""
     acknowledge: list[Acknowledgement] = Field(default=[], max_length=500)
     """Findings that are accepted, with reasons."""
 

@@ -20,6 +20,7 @@ from settings.checks import (  # noqa: F401
     resources,
     scripts,
     storage,
+    workloads,
     zones,
 )
 from settings.checks.rule import RULES, Rule, Subject

@@ -9,9 +9,16 @@ from tests.unit import (
     test_checks_hyperpod,
     test_checks_network,
     test_checks_storage,
+    test_checks_workloads,
 )
 
-MODULES = (test_checks_capacity, test_checks_hyperpod, test_checks_network, test_checks_storage)
+MODULES = (
+    test_checks_capacity,
+    test_checks_hyperpod,
+    test_checks_network,
+    test_checks_storage,
+    test_checks_workloads,
+)
 ELSEWHERE = {"lifecycle-directory"}  # needs a folder: test_lifecycle_scripts
 
 

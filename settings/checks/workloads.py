@@ -1,0 +1,252 @@
+"""Rules on shipped workloads: that they are there, fit their pools and clusters, and are found on the nodes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from catalog.finding import Finding
+from catalog.pool import Pool
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import CLUSTERS, facts
+from settings.deployment import Settings
+from settings.values import listed, shown
+from settings.workloads import WorkloadSettings
+from workloads.request import resolve
+
+_SLURM_CLUSTERS = ("hyperpod",)
+"""Clusters whose jobs are submitted on a node, from files that it sees."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Shipping:
+    """One workload on one cluster: where both stand, and the pool, None where there is none."""
+
+    path: str
+    wanted: WorkloadSettings
+    cluster_path: str
+    cluster: str
+    pool: Pool | None
+
+
+def _shippings(settings: Settings) -> Iterator[_Shipping]:
+    for index, wanted in enumerate(settings.workloads):
+        pool = settings.pool(wanted.pool) if wanted.pool in settings.pools else None
+        for number, cluster in enumerate(wanted.clusters):
+            path = f"workloads.{index}"
+            yield _Shipping(path, wanted, f"{path}.clusters.{number}", cluster, pool)
+
+
+def _first(settings: Settings) -> Iterator[_Shipping]:
+    """Yield each workload once, for rules to which the cluster does not matter."""
+    return (shipping for shipping in _shippings(settings) if shipping.cluster_path.endswith(".clusters.0"))
+
+
+def _run_findings(settings: Settings) -> Iterator[tuple[_Shipping, Finding]]:
+    """Yield what is said of each run; of a pool that is not there, or of an unknown type, only the names' part."""
+    for shipping in _shippings(settings):
+        if shipping.cluster not in CLUSTERS:
+            continue
+        pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
+        for finding in resolve(shipping.wanted.request(shipping.cluster, pool)).findings:
+            if pool or finding.path in ("workload", "preset", "format"):
+                yield shipping, finding
+
+
+def _named(subject: Subject, key: str) -> Iterator[Problem]:
+    """Yield what is wrong with the name under a key, once a workload."""
+    seen = set()
+    for shipping, finding in _run_findings(subject.settings):
+        path = f"{shipping.path}.{key}"
+        if finding.path == key and path not in seen:
+            seen.add(path)
+            yield Problem(path, finding.value, finding.message, finding.hint)
+
+
+@error("workload-unknown")
+def _unknown(subject: Subject) -> Iterator[Problem]:
+    """A workload is a folder of `workloads/` with a description."""
+    yield from _named(subject, "workload")
+
+
+@error("workload-preset")
+def _preset(subject: Subject) -> Iterator[Problem]:
+    """A preset is one of the sizes that the workload describes."""
+    yield from _named(subject, "preset")
+
+
+@error("workload-pool", leans_on=("pools.{value}",))
+def _pool(subject: Subject) -> Iterator[Problem]:
+    """A workload runs on the nodes of one pool."""
+    pools = subject.settings.pools
+    for shipping in _first(subject.settings):
+        name = shipping.wanted.pool
+        if shipping.pool is None:
+            near = difflib.get_close_matches(name, pools, n=3)
+            meant = f"; did you mean {listed(near)}?" if near else ""
+            yield Problem(
+                f"{shipping.path}.pool",
+                name,
+                f"there is no pool '{shown(name)}'{meant}",
+                f"pools: {listed(pools, 'and')}" if pools else "describe it under 'pools'",
+            )
+
+
+@error("workload-cluster", leans_on=("{value}",))
+def _cluster(subject: Subject) -> Iterator[Problem]:
+    """A workload is shipped by a cluster's stack, and a section that is absent makes none."""
+    settings = subject.settings
+    there = [cluster for cluster in CLUSTERS if getattr(settings, cluster)]
+    for shipping in _shippings(settings):
+        if shipping.cluster in there:
+            continue
+        if shipping.cluster in CLUSTERS:
+            message = f"the configuration has no section '{shipping.cluster}'"
+        else:
+            near = difflib.get_close_matches(shipping.cluster, CLUSTERS, n=1)
+            meant = f" (did you mean '{near[0]}'?)" if near else ""
+            message = f"workloads cannot be shipped with '{shown(shipping.cluster)}'{meant}"
+        hint = f"clusters of this configuration: {listed(there, 'and')}" if there else "add the section"
+        yield Problem(shipping.cluster_path, shipping.cluster, message, hint)
+
+
+@error("workload-cluster-pool", leans_on=("{value}.pools",))
+def _cluster_pool(subject: Subject) -> Iterator[Problem]:
+    """A cluster has the nodes of the pools that it lists, and no others."""
+    for shipping in _shippings(subject.settings):
+        section = getattr(subject.settings, shipping.cluster) if shipping.cluster in CLUSTERS else None
+        if section and shipping.pool and shipping.pool.name not in section.pools:
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shipping.cluster}.pools' does not list the pool '{shown(shipping.pool.name)}' that "
+                f"'{shown(shipping.wanted.workload)}' runs on",
+                f"it lists {listed(section.pools, 'and')}",
+            )
+
+
+@error("workload-cluster-repeated")
+def _cluster_repeated(subject: Subject) -> Iterator[Problem]:
+    """Each run is one manifest of its cluster, and two of one name would take each other's place."""
+    seen: dict[tuple[object, ...], str] = {}
+    for shipping in _shippings(subject.settings):
+        wanted = shipping.wanted
+        nodes = wanted.nodes or (shipping.pool.nodes if shipping.pool else None)
+        key = (wanted.workload, wanted.preset, wanted.pool, nodes, shipping.cluster)
+        if key in seen:
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shown(wanted.workload)}' in this size is shipped with '{shown(shipping.cluster)}' already, "
+                f"at '{seen[key]}'",
+                "remove one of them",
+            )
+        seen.setdefault(key, shipping.cluster_path)
+
+
+@error("workload-nodes", leans_on=("pools",))
+def _nodes(subject: Subject) -> Iterator[Problem]:
+    """A job that asks for more nodes than its pool has waits for ever."""
+    for shipping in _first(subject.settings):
+        nodes, pool = shipping.wanted.nodes, shipping.pool
+        if nodes and pool and nodes > pool.nodes:
+            yield Problem(
+                f"{shipping.path}.nodes",
+                nodes,
+                f"{nodes} nodes are more than the {pool.nodes} of the pool '{shown(pool.name)}'",
+                "leave 'nodes' out to use all of the pool",
+            )
+
+
+@error("workload-format")
+def _format(subject: Subject) -> Iterator[Problem]:
+    """A cluster runs some formats, and a workload is proven in some."""
+    for shipping, finding in _run_findings(subject.settings):
+        if finding.path == "format":
+            yield Problem(shipping.cluster_path, shipping.cluster, finding.message, finding.hint)
+
+
+def _of_runs(subject: Subject, *, errors: bool) -> Iterator[Problem]:
+    """Yield what is wrong, or doubtful, with runs of known workloads on known types."""
+    seen = set()
+    for shipping, finding in _run_findings(subject.settings):
+        if finding.path in ("workload", "preset", "format") or finding.is_error is not errors:
+            continue
+        counted = finding.path == "nodes" and shipping.wanted.nodes is not None
+        key = "nodes" if counted else "pool"
+        problem = Problem(
+            f"{shipping.path}.{key}", getattr(shipping.wanted, key), finding.message, finding.hint
+        )
+        if problem not in seen:
+            seen.add(problem)
+            yield problem
+
+
+@error("workload-run", leans_on=("pools",))
+def _run(subject: Subject) -> Iterator[Problem]:
+    """What a run asks for and its nodes lack would be known only when the job has waited for them."""
+    yield from _of_runs(subject, errors=True)
+
+
+@warning("workload-run-slow", leans_on=("pools",))
+def _run_slow(subject: Subject) -> Iterator[Problem]:
+    """Such a run works, at a fraction of what is paid for."""
+    yield from _of_runs(subject, errors=False)
+
+
+@error("workload-architecture", leans_on=("pools",))
+def _architecture(subject: Subject) -> Iterator[Problem]:
+    """An image is built for one kind of processor, and a cluster has one image of a workload."""
+    first: dict[tuple[str, str], tuple[str, str]] = {}
+    for shipping in _shippings(subject.settings):
+        known = facts(shipping.pool.instance_type) if shipping.pool else None
+        if known is None:
+            continue
+        key = (shipping.wanted.workload, shipping.cluster)
+        pool, architecture = first.setdefault(key, (shipping.wanted.pool, known.architecture))
+        if known.architecture != architecture:
+            yield Problem(
+                f"{shipping.path}.pool",
+                shipping.wanted.pool,
+                f"the image of '{shown(shipping.wanted.workload)}' on '{shown(shipping.cluster)}' is for "
+                f"{architecture}, as the pool '{shown(pool)}' is, and these nodes are {known.architecture}",
+                "choose pools of one architecture",
+            )
+
+
+@warning("workload-bundle-unseen", leans_on=("storage",))
+def _unseen(subject: Subject) -> Iterator[Problem]:
+    """Nodes see the data bucket through the Lustre file system that shows it, and jobs are submitted on nodes."""
+    lustre = subject.settings.storage.lustre
+    if lustre and lustre.repository and not lustre.existing:
+        return
+    if lustre is None:
+        why = "there is no Lustre file system"
+    elif lustre.existing:
+        why = "whether the existing Lustre file system shows the data bucket is not known"
+    else:
+        why = "the Lustre file system does not show the data bucket"
+    for shipping in _shippings(subject.settings):
+        if shipping.cluster in _SLURM_CLUSTERS:
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"nodes may not see the launch manifests of '{shown(shipping.wanted.workload)}': {why}",
+                f"fetch them on the cluster by 'aws s3 sync s3://BUCKET/launch/{shipping.cluster}'",
+            )
+
+
+@warning("workload-image-internet", leans_on=("network",))
+def _internet(subject: Subject) -> Iterator[Problem]:
+    """Images are built from public bases and packages, in CodeBuild outside the VPC, whatever the network is."""
+    if not subject.settings.network.closed:
+        return
+    for shipping in _first(subject.settings):
+        yield Problem(
+            f"{shipping.path}.workload",
+            shipping.wanted.workload,
+            f"the network is closed, and the image of '{shown(shipping.wanted.workload)}' is built outside it, "
+            "from the internet",
+            "nodes pull it inside; acknowledge this where that is allowed",
+        )

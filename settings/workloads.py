@@ -1,0 +1,35 @@
+"""Settings of the workloads that are shipped with clusters."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from catalog.pool import Pool
+from settings.model import Model
+from workloads.request import Request
+
+
+class WorkloadSettings(Model):
+    """A workload shipped with clusters: its image is built, its programs and manifests lie where nodes see them."""
+
+    workload: str
+    """Name of the workload, as `trainforge render --list` shows it."""
+    preset: str
+    """Its size: one of the workload's presets."""
+    pool: str
+    """The pool whose nodes it runs on."""
+    nodes: int | None = Field(default=None, ge=1, le=6758)
+    """Number of nodes; by default all of the pool."""
+    clusters: list[str] = Field(min_length=1)
+    """The clusters that it is shipped with: names of their sections, such as hyperpod."""
+
+    def request(self, cluster: str, pool: Pool | None) -> Request:
+        """Return what this asks for on a cluster; without a pool, which is another finding, the preset's nodes."""
+        return Request(
+            self.workload,
+            cluster,
+            self.preset,
+            instance_type=pool.instance_type if pool else None,
+            nodes=self.nodes or (pool.nodes if pool else None),
+            pool=self.pool,
+        )

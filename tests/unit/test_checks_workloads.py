@@ -1,0 +1,150 @@
+"""Rules on shipped workloads: names, pools, clusters, nodes, runs, and whether nodes see what is shipped."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from settings.checks import check
+from settings.deployment import Settings
+from tests.unit.configuration import GONE, changed, found
+from workloads import rooms
+from workloads.launchers import Torchrun
+from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Workload
+
+SAMPLE = Workload(
+    name="sample",
+    title="a workload of these tests",
+    launcher=Torchrun(),
+    base="cuda",
+    resources=Resources(accelerators=("gpu", "cpu")),
+    presets={
+        "small": Preset("small", "", (), "g5.8xlarge", 2),
+        "batch-3": Preset("batch-3", "", (), "g5.8xlarge", 3, global_batch=3),
+    },
+    proofs={Format.SLURM: Proven(Proof.NONE)},
+    progress=Progress("step", 60, 60),
+)
+ROOMS = {
+    "sample": SAMPLE,
+    "batch-only": replace(SAMPLE, name="batch-only", proofs={Format.BATCH: Proven(Proof.NONE)}),
+    "gpu-only": replace(SAMPLE, name="gpu-only", resources=Resources(accelerators=("gpu",))),
+}
+RUN = {"workload": "sample", "preset": "small", "pool": "gpu", "clusters": ["hyperpod"]}
+ARM = {"instance_type": "p6e-gb200.36xlarge", "nodes": 2}
+SLOW = {"instance_type": "g5.xlarge", "nodes": 2}
+CPU = {"instance_type": "c6i.4xlarge", "nodes": 2}
+
+
+def _runs(*runs: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "workloads": [RUN | run for run in runs],
+        **{key.replace("__", "."): v for key, v in more.items()},
+    }
+
+
+CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+    (_runs({}), set()),
+    (_runs({}, {"nodes": 1}, {"preset": "batch-3", "nodes": 1}), set()),
+    # names
+    (_runs({"workload": "sampel"}), {("workload-unknown", "workloads.0.workload")}),
+    (_runs({}, {"preset": "smal"}), {("workload-preset", "workloads.1.preset")}),
+    (_runs({"pool": "gpo"}), {("workload-pool", "workloads.0.pool")}),
+    (
+        _runs({"workload": "none", "pool": "none"}),
+        {("workload-unknown", "workloads.0.workload"), ("workload-pool", "workloads.0.pool")},
+    ),
+    # clusters
+    (_runs({"clusters": ["hyperpood"]}), {("workload-cluster", "workloads.0.clusters.0")}),
+    (_runs({"clusters": ["hyperpod", "local"]}), {("workload-cluster", "workloads.0.clusters.1")}),
+    (
+        _runs({}, hyperpod=None),
+        {("workload-cluster", "workloads.0.clusters.0"), ("pool-unused", "pools.gpu")},
+    ),
+    (
+        _runs({"pool": "other"}, pools__other=CPU),
+        {("workload-cluster-pool", "workloads.0.clusters.0"), ("pool-unused", "pools.other")},
+    ),
+    (
+        _runs({"clusters": ["hyperpod", "hyperpod"]}),
+        {("workload-cluster-repeated", "workloads.0.clusters.1")},
+    ),
+    (_runs({}, {"nodes": 2}), {("workload-cluster-repeated", "workloads.1.clusters.0")}),
+    # nodes, formats, runs
+    (_runs({"nodes": 3}), {("workload-nodes", "workloads.0.nodes")}),
+    (_runs({"workload": "batch-only"}), {("workload-format", "workloads.0.clusters.0")}),
+    (_runs({"preset": "batch-3"}), {("workload-run", "workloads.0.pool")}),
+    (_runs({"preset": "batch-3", "nodes": 2}), {("workload-run", "workloads.0.nodes")}),
+    (
+        _runs({"workload": "gpu-only", "pool": "cpu"}, pools__cpu=CPU, hyperpod__pools=["gpu", "cpu"]),
+        {("workload-run", "workloads.0.pool")},
+    ),
+    (
+        _runs({"pool": "slow"}, pools__slow=SLOW, hyperpod__pools=["gpu", "slow"]),
+        {("workload-run-slow", "workloads.0.pool")},
+    ),
+    # an image for each architecture
+    (
+        _runs({"pool": "arm"}, pools__arm=ARM, hyperpod__pools=["gpu", "arm"]),
+        set(),
+    ),
+    (
+        _runs({}, {"pool": "arm"}, pools__arm=ARM, hyperpod__pools=["gpu", "arm"]),
+        {("workload-architecture", "workloads.1.pool")},
+    ),
+    # what nodes see, and where images come from
+    (_runs({}, storage__lustre=GONE), {("workload-bundle-unseen", "workloads.0.clusters.0")}),
+    (_runs({}, storage__lustre__repository=False), {("workload-bundle-unseen", "workloads.0.clusters.0")}),
+    (
+        _runs(
+            {}, storage__lustre={"existing": {"file_system_id": "fs-0123456789abcdef0", "mount_name": "abc"}}
+        ),
+        {("workload-bundle-unseen", "workloads.0.clusters.0")},
+    ),
+    (_runs({}, network__closed=True), {("workload-image-internet", "workloads.0.workload")}),
+    ({"network.closed": True, "storage.lustre": GONE}, set()),
+]
+
+
+@pytest.fixture(autouse=True)
+def _sample_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put workloads of these tests in place of the rooms."""
+
+    def workload(name: str) -> Workload:
+        if name not in ROOMS:
+            raise rooms.UnknownWorkloadError(name)
+        return ROOMS[name]
+
+    monkeypatch.setattr(rooms, "workload", workload)
+    monkeypatch.setattr(rooms, "names", lambda: tuple(ROOMS))
+
+
+@pytest.mark.parametrize(("changes", "expected"), CASES)
+def test_workloads(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    assert found(changes) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (_runs({"workload": "sampel"}), "there is no workload 'sampel' (did you mean 'sample'?)"),
+        (_runs({"preset": "smal"}), "sample has no preset 'smal' (did you mean 'small'?)"),
+        (_runs({"pool": "gpo"}), "there is no pool 'gpo'; did you mean 'gpu'?"),
+        (_runs({"clusters": ["hyperpood"]}), "(did you mean 'hyperpod'?)"),
+        (_runs({"workload": "batch-only"}), "batch-only has no format that hyperpod runs (slurm)"),
+        (_runs({"nodes": 3}), "3 nodes are more than the 2 of the pool 'gpu'"),
+        (_runs({}, {"nodes": 2}), "at 'workloads.0.clusters.0'"),
+    ],
+)
+def test_findings_name_what_is_near(changes: dict[str, Any], words: str) -> None:
+    [finding] = check(Settings.model_validate(changed(changes)))
+    assert words in str(finding)
+
+
+def test_an_unknown_instance_type_is_said_once() -> None:
+    """The run cannot be judged, and the rule of pools says why."""
+    assert found(_runs({}, pools__gpu__instance_type="g5.9xlarge")) == {
+        ("instance-type-unknown", "pools.gpu.instance_type")
+    }
