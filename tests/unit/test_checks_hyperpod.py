@@ -73,7 +73,14 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (_user(ssh_public_key=PEM), {("ssh-private-key", f"{USERS}.0.ssh_public_key")}),
     *(
         (_user(ssh_public_key=key), {("ssh-public-key", f"{USERS}.0.ssh_public_key")})
-        for key in ("", "ssh-ed25519", "ssh-dss AAAA x", "ssh-ed25519 !!!!", KEY.replace("ed25519", "rsa", 1))
+        for key in (
+            "",
+            "ssh-ed25519",
+            "ssh-dss AAAA x",
+            "ssh-ed25519 !!!!",
+            KEY.replace("ed25519", "rsa", 1),
+            KEY.replace("AAAAC3", "AAAAD3"),
+        )
     ),
     ({"notifications.emails": ["ana+ml@example.com", "bob@mail.example.org"]}, set()),
     *(

@@ -79,6 +79,16 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
         set(),
     ),
+    # the zone that most pools of the partition lie in is its home
+    (
+        {
+            "pools.b1": P5 | {"availability_zone": "us-west-2b"},
+            "pools.b2": P5 | {"availability_zone": "us-west-2b"},
+            "hyperpod.pools": ["gpu", "b1", "b2"],
+            "hyperpod.partitions": {"gpu": "all", "b1": "all", "b2": "all"},
+        },
+        {("efa-across-zones", "pools.gpu.availability_zone")},
+    ),
     # ranges
     ({"network.primary_cidr": "10.0.0.0/15"}, {("network-cidr-size", "network.primary_cidr")}),
     ({"network.primary_cidr": "10.0.0.0/25"}, set()),

@@ -35,6 +35,12 @@ REASON = "agreed with the team"
             [{"rule": "unknown-key", "reason": REASON}],
             {("acknowledgement-refused", "acknowledge.0.rule")},
         ),
+        # Another rule's finding at the same place stays.
+        (
+            {"hyperpod": None, "network.primary_cidr": "172.17.0.0/16"},
+            [{"rule": "pool-unused", "reason": REASON}],
+            {("network-cidr-docker", "network.primary_cidr")},
+        ),
         # An error of a rule known to be too strict.
         (
             {"pools.gpu.instance_type": "inf2.xlarge"},

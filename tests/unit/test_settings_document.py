@@ -106,6 +106,7 @@ def test_merged_mappings_give_way_to_a_mappings_own_keys() -> None:
 def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert load(tmp_path / "none.yaml").findings[0].rule == "file-missing"
     assert load(tmp_path).findings[0].rule == "file-unreadable"
+    assert load(tmp_path).findings[0].message.endswith("is a folder")
     assert load("a\0b").findings[0].rule == "file-unreadable"
     assert load("x" * 5000).findings[0].rule == "file-unreadable"
     latin = tmp_path / "latin.yaml"

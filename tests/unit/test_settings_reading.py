@@ -69,6 +69,20 @@ def test_a_default_is_at_the_line_of_what_holds_it(tmp_path: Path) -> None:
             {"hyperpod.pols": ["gpu"], "hyperpod.pools": GONE},
             {("unknown-key", "hyperpod.pols")},
         ),
+        # What is left out because of one mistake takes no other with it.
+        (
+            {"hyperpod": {"node_recovery": "auto"}, "name": "X"},
+            {
+                ("missing-key", "hyperpod.pools"),
+                ("not-allowed", "hyperpod.node_recovery"),
+                ("deployment-name", "name"),
+            },
+        ),
+        # A misspelt key beside the right one does not make that one doubtful.
+        (
+            {"pools.gpu.availability_zon": "x", "pools.gpu.availability_zone": "us-west-2c"},
+            {("unknown-key", "pools.gpu.availability_zon"), ("zone-unknown", "pools.gpu.availability_zone")},
+        ),
         ({"availability_zones": [5]}, {("wrong-type", "availability_zones.0")}),
         ({"region": 5}, {("wrong-type", "region")}),
         ({"network": 5}, {("wrong-type", "network")}),

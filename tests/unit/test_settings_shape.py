@@ -89,6 +89,25 @@ def test_mistakes_of_shape(
     assert reading.settings is None
 
 
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        ({"name": 5}, "put it in quotes: '\"5\"'"),
+        ({"pools.gpu.nodes": "5"}, "remove the quotes"),
+        ({"network.closed": "true"}, "remove the quotes"),
+        ({"availability_zones": "us-west-2a"}, "a list of one is written '[us-west-2a]'"),
+        ({"network.primary_cidr": "10.0.0.1/16"}, "the range that holds it is '10.0.0.0/16'"),
+        ({"storage.lustre.efaa": True}, "keys here: "),
+        ({"pools.gpu.capacity": {"source": "x"}}, "allowed: 'on-demand', "),
+        ({"region": GONE}, "AWS region, such as us-west-2"),
+    ],
+    ids=str,
+)
+def test_hints_say_what_to_write(tmp_path: Path, changes: dict[str, Any], hint: str) -> None:
+    (finding,) = read_changed(tmp_path, changes).findings
+    assert finding.hint.startswith(hint)
+
+
 def test_messages_keep_the_form_of_errors(tmp_path: Path) -> None:
     names = {entry.name for entry in rule_sheet()}
     seen = 0
