@@ -75,17 +75,20 @@ class Cdk:
         target = f"aws://{ACCOUNT}/{self._emulator.region}"
         empty = self._folder / "bootstrap"
         empty.mkdir(exist_ok=True)
-        return self._run(["bootstrap", target], directory=empty, app=False)
+        return self._run(["bootstrap", target], directory=empty, app="")
 
     def deploy(self, *stacks: str, outputs: Path | None = None) -> Outcome:
-        """Deploy stacks with those they depend on. Direct: change sets only cost time here."""
+        """Deploy stacks with those they depend on; no name means all. Direct: change sets only cost time here."""
         written = ["--outputs-file", str(outputs)] if outputs else []
         method = ["--method", "direct", "--require-approval", "never"]
-        return self._run(["deploy", *stacks, *method, "--progress", "events", *written])
+        return self._run(["deploy", *(stacks or ("--all",)), *method, "--progress", "events", *written])
 
     def destroy(self, *stacks: str) -> Outcome:
         """Destroy stacks, those that depend on them first; no name means all."""
-        return self._run(["destroy", *(stacks or ("--all",)), "--force"])
+        assembly = self._folder / "cdk.out"
+        # What was deployed is destroyed: synthesizing again would only cost time.
+        app = str(assembly) if (assembly / "manifest.json").exists() else None
+        return self._run(["destroy", *(stacks or ("--all",)), "--force"], app=app)
 
     def diff(self, *stacks: str) -> Outcome:
         """Compare the stacks with what is deployed, by their templates."""
@@ -102,17 +105,19 @@ class Cdk:
         arguments: list[str],
         *,
         directory: Path | None = None,
-        app: bool = True,
+        app: str | None = None,
         seconds: float = DEFAULT_SECONDS,
     ) -> Outcome:
-        """Run the CLI.
+        """Run the CLI with `app` in place of the one that synthesizes ("" for none).
 
         Raises:
             CdkError: it ended with another code than 0, or did not end within `seconds`.
         """
         command = ["cdk", *arguments, "--ci", "--no-color", "--no-notices"]
-        if app:
+        if app is None:
             command += ["--app", self._app, "--output", str(self._folder / "cdk.out"), *self._context]
+        elif app:
+            command += ["--app", app]
         outcome = Outcome(command=" ".join(command))
         began = time.monotonic()
         with self.log.open("a", encoding="utf-8") as log, self._child(command, directory) as process:

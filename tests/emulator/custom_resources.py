@@ -140,7 +140,6 @@ class AutoDeleteObjects(CustomResource):
             for item in page.get("Versions", []) + page.get("DeleteMarkers", []):
                 s3.delete_object(Bucket=bucket, Key=item["Key"], VersionId=item["VersionId"])
 
-
     @staticmethod
     def _tagged(s3: Any, bucket: str) -> bool:
         try:

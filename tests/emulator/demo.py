@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -53,7 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
     parser.add_argument("-c", "--config", default=DEFAULT_CONFIGURATION, help="configuration file to deploy")
-    parser.add_argument("--stack", default="HyperPodStack", help="stack to deploy, with those it needs")
+    parser.add_argument(
+        "--stack", help="stack to deploy, with those it needs (default: HyperPodStack, or all)"
+    )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and templates in DIR")
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -70,24 +73,33 @@ def main(arguments: list[str] | None = None) -> int:
         with _interruptible():
             left = run(console, configuration, options.stack, folder)
     except Interrupted:
+        _discard(folder, options.keep)
         console.print("interrupted: the emulator is stopped and nothing is left running")
         return _INTERRUPTED
     except (CdkError, EmulatorError) as error:
         console.print(f"[red]failed:[/red] {escape(str(error))}")
         return 1
-    if not options.keep:
-        shutil.rmtree(folder, ignore_errors=True)
+    _discard(folder, options.keep)
     return 1 if left else 0
 
 
-def run(console: Console, configuration: Path, stack: str, folder: Path) -> bool:
+def _discard(folder: Path, keep: Path | None) -> None:
+    if keep is None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(console: Console, configuration: Path, stack: str | None, folder: Path) -> bool:
     """Deploy, show, destroy; return whether something is left that should not be.
+
+    Without `stack` it is HyperPodStack where the configuration has that cluster, and otherwise all stacks.
 
     Raises:
         CdkError: the CLI failed.
         EmulatorError: the emulator could not be started.
     """
-    region = _region(configuration)
+    document = _document(configuration)
+    region = str(document.get("region", DEFAULT_REGION))
+    stacks = [stack] if stack else ["HyperPodStack"] if "hyperpod" in document else []
     context = [f"config={os.path.relpath(configuration, ROOT)}"]
     with Emulator(region, log=folder / "emulator.log") as emulator:
         console.print(
@@ -98,8 +110,8 @@ def run(console: Console, configuration: Path, stack: str, folder: Path) -> bool
             with progress.step("bootstrap", "cdk bootstrap"):
                 cdk.bootstrap()
             before = inventory(emulator)
-            with progress.step("deploy", f"cdk deploy {stack}"):
-                cdk.deploy(stack)
+            with progress.step("deploy", f"cdk deploy {' '.join(stacks) or '--all'}"):
+                cdk.deploy(*stacks)
             deployed = [item for item in emulator.ledger() if item.name != TOOLKIT]
             console.print(_table(deployed, progress.seconds))
             _outputs(console, deployed)
@@ -159,14 +171,13 @@ def _kept(console: Console, emulator: Emulator) -> bool:
     return False
 
 
-def _region(configuration: Path) -> str:
-    """Return the configuration's region; its mistakes are reported by the synthesis, not here."""
+def _document(configuration: Path) -> dict[str, Any]:
+    """Return the configuration unchecked; its mistakes are reported by the synthesis, not here."""
     try:
         document = yaml.safe_load(configuration.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return DEFAULT_REGION
-    region = document.get("region") if isinstance(document, dict) else None
-    return region if isinstance(region, str) else DEFAULT_REGION
+        return {}
+    return document if isinstance(document, dict) else {}
 
 
 @contextlib.contextmanager
