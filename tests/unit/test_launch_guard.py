@@ -1,0 +1,357 @@
+"""The launch guard on made-up nodes: what is missing is named, signals and exit codes pass, TCP is not accepted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.programs import require_program
+
+RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"
+GUARD = RUNTIME / "launch_guard.py"
+sys.path.insert(0, str(RUNTIME))
+
+import fabric_log  # noqa: E402
+import node_checks  # noqa: E402
+
+SKIP = "TRAINFORGE_GUARD_SKIP"
+# As NCCL 2.30 and aws-ofi-nccl write them; the second pair as in NVIDIA/nccl issues 1597 and 367.
+EFA_LINES = """\
+gpu-1:79:79 [0] NCCL INFO NET/OFI Selected provider is efa, fabric is efa-direct (found 32 nics)
+gpu-1:79:79 [0] NCCL INFO Assigned NET plugin Libfabric to comm
+gpu-1:79:79 [0] NCCL INFO Using network Libfabric
+"""
+SOCKET_LINES = """\
+gpu-1:79:79 [0] NCCL INFO NET/Plugin: Could not find: libnccl-net.so. Using internal net plugin.
+gpu-1:79:79 [0] NCCL INFO NET/Socket : Using [0]eth0:10.0.0.7<0>
+gpu-1:79:79 [0] NCCL INFO Using network Socket
+"""
+
+
+class Node:
+    """A made-up node below a folder: EFA devices, of which some are given to the process, and accelerators."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.logs = root / "logs"
+        (root / "dev/infiniband").mkdir(parents=True)
+        self.environment = {"PATH": f"{root}/bin:/usr/bin:/bin", "LANG": "C.UTF-8"}
+
+    def efa(self, count: int, given: int | None = None, driver: str = "efa") -> None:
+        drivers = self.root / "sys/bus/pci/drivers" / driver
+        drivers.mkdir(parents=True, exist_ok=True)
+        have = len(list((self.root / "sys/class/infiniband").glob("*")))
+        for number in range(have, have + count):
+            name = f"rdmap{number}s0"
+            device = self.root / "sys/class/infiniband" / name / "device"
+            device.mkdir(parents=True)
+            (device / "driver").symlink_to(drivers)
+            verbs = self.root / "sys/class/infiniband_verbs" / f"uverbs{number}"
+            verbs.mkdir(parents=True)
+            (verbs / "ibdev").write_text(f"{name}\n", encoding="ascii")
+            if given is None or number - have < given:
+                (self.root / "dev/infiniband" / f"uverbs{number}").touch()
+
+    def accelerators(self, *names: str) -> None:
+        for name in names:
+            (self.root / "dev" / name).touch()
+
+    def program(self, name: str, script: str) -> None:
+        path = self.root / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+    def words(
+        self, *command: str, kind: str = "gpu", accelerators: int = 2, efa: int = 4, **options: str
+    ) -> list[str]:
+        more = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+        return [
+            *(sys.executable, str(GUARD), f"--kind={kind}", f"--accelerators={accelerators}", f"--efa={efa}"),
+            *(f"--logs={self.logs}", f"--root={self.root}", *more),
+            *([] if "node_rank" in options else ["--node-rank=0"]),
+            *("--", *command),
+        ]
+
+    def guard(self, *command: str, **options: object) -> subprocess.CompletedProcess[str]:
+        words = self.words(*command, **options)  # type: ignore[arg-type]
+        return subprocess.run(
+            words, env=self.environment, capture_output=True, text=True, timeout=50, check=False
+        )
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    """A node with two GPUs and four EFA interfaces, and no plugin to load."""
+    made = Node(tmp_path)
+    made.efa(4)
+    made.accelerators("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm")
+    made.environment[SKIP] = "plugin"
+    return made
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, str], Path]:
+    """Return a function that compiles a plugin library with a text in it."""
+    compiler = require_program("gcc", "the fake plugin is compiled with it")
+    source = tmp_path_factory.mktemp("plugin") / "plugin.c"
+
+    def compile_(path: Path, text: str) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        source.write_text(f'const char *trainforge_text = "{text}";\n', encoding="ascii")
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", path, source], check=True)
+        return path
+
+    return compile_
+
+
+def test_a_whole_node_runs_the_command_and_gives_its_exit_code(node: Node) -> None:
+    assert node.guard("sh", "-c", "exit 0").returncode == 0
+    done = node.guard("sh", "-c", "echo trained; exit 7")
+    assert (done.returncode, done.stdout) == (7, "trained\n")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 137), (signal.SIGSEGV, 139)])
+def test_a_command_that_a_signal_ended_is_told_as_a_shell_tells_it(
+    node: Node, number: int, code: int
+) -> None:
+    assert node.guard("sh", "-c", f"kill -{number} $$").returncode == code
+
+
+def test_everything_that_is_missing_is_told_at_once_and_nothing_runs(tmp_path: Path) -> None:
+    bare = Node(tmp_path)
+    begun = time.monotonic()
+    done = bare.guard("touch", str(tmp_path / "ran"), accelerators=8, efa=32)
+    assert time.monotonic() - begun < 10
+    assert done.returncode == 69
+    assert not (tmp_path / "ran").exists()
+    assert "3 things are missing" in done.stderr
+    assert "8 GPUs expected, 0 in /dev" in done.stderr
+    assert "nvidia.com/gpu: 8" in done.stderr
+    assert "32 EFA interfaces expected, the node has 0" in done.stderr
+    assert "launch template" in done.stderr
+    assert "libnccl-net.so: cannot open shared object file" in done.stderr.replace(
+        "libnccl-net.so: libnccl", "libnccl"
+    )
+    assert "the image lacks the EFA layer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_interfaces_that_the_container_was_not_given_are_told_apart(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.efa(4, given=1)
+    [told] = node_checks.missing(
+        "gpu", 0, 4, skip=frozenset({"plugin"}), root=tmp_path, environment={"PATH": ""}
+    )
+    assert "the node has 4, and 1 of them are given" in told
+    assert "vpc.amazonaws.com/efa: 4" in told
+
+
+def test_only_devices_of_the_efa_driver_count(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.efa(2, driver="mlx5_core")
+    node.efa(1)
+    assert node_checks.efa_devices(tmp_path) == ["rdmap2s0"]
+    device = tmp_path / "sys/class/infiniband/other/device"
+    device.mkdir(parents=True)
+    (device / "vendor").write_text("0x1d0f\n", encoding="ascii")
+    (device / "device").write_text("0xefa2\n", encoding="ascii")
+    assert node_checks.efa_devices(tmp_path) == ["other", "rdmap2s0"]
+    (device / "device").write_text("0xec20\n", encoding="ascii")
+    assert node_checks.efa_devices(tmp_path) == ["rdmap2s0"]
+
+
+def test_a_gpu_that_the_driver_lost_is_missed(node: Node) -> None:
+    node.program("nvidia-smi", 'echo "GPU 0: NVIDIA H100 80GB HBM3 (UUID: GPU-1)"')
+    done = node.guard("true")
+    assert done.returncode == 69
+    assert "2 GPUs expected, nvidia-smi lists 1" in done.stderr
+    node.program("nvidia-smi", 'echo "GPU 0: a"; echo "GPU 1: b"')
+    assert node.guard("true").returncode == 0
+
+
+def test_libfabric_without_the_efa_provider_is_missed(node: Node) -> None:
+    node.program("fi_info", 'echo "fi_getinfo: -61 (No data available)" >&2; exit 61')
+    done = node.guard("true")
+    assert done.returncode == 69
+    assert "fi_info ends with 61" in done.stderr
+    node.program("fi_info", 'printf "provider: efa\\n    fabric: efa\\n"')
+    assert node.guard("true").returncode == 0
+
+
+def test_neuron_devices_are_counted_and_no_plugin_is_asked_for(tmp_path: Path) -> None:
+    node = Node(tmp_path)
+    node.efa(8)
+    node.accelerators(*(f"neuron{number}" for number in range(16)))
+    assert node.guard("true", kind="neuron", accelerators=16, efa=8).returncode == 0
+    done = node.guard("true", kind="neuron", accelerators=17, efa=8)
+    assert done.returncode == 69
+    assert "17 Neuron devices expected, 16 in /dev" in done.stderr
+
+
+def test_the_plugin_must_load_and_be_that_of_ofi(node: Node, library: Callable[[Path, str], Path]) -> None:
+    del node.environment[SKIP]
+    folder = node.root / "opt/amazon/ofi-nccl/lib"
+    library(folder / "libnccl-net-ofi.so", "NET/OFI Initializing aws-ofi-nccl")
+    done = node.guard("true")
+    assert done.returncode == 69
+    assert f"the plugin is '{folder}/libnccl-net-ofi.so'" in done.stderr
+    assert "NCCL_NET_PLUGIN=ofi" in done.stderr
+
+    node.environment |= {"LD_LIBRARY_PATH": str(folder), "NCCL_NET_PLUGIN": "ofi"}
+    assert node.guard("true").returncode == 0
+
+    node.environment["NCCL_NET_PLUGIN"] = "none"
+    assert "NCCL_NET_PLUGIN is 'none'" in node.guard("true").stderr
+
+    other = node.root / "opt/hpcx/lib"
+    library(other / "libnccl-net.so", "NET/IB of another maker")
+    del node.environment["NCCL_NET_PLUGIN"]
+    node.environment["LD_LIBRARY_PATH"] = f"{other}:{folder}"
+    done = node.guard("true")
+    assert done.returncode == 69
+    assert f"leads to '{other}/libnccl-net.so', which is another network's plugin" in done.stderr
+
+    (folder / "libnccl-net.so").symlink_to("libnccl-net-ofi.so")
+    node.environment["LD_LIBRARY_PATH"] = str(folder)
+    assert node.guard("true").returncode == 0
+
+
+def test_checks_are_left_out_by_name_and_unknown_names_are_refused(tmp_path: Path) -> None:
+    bare = Node(tmp_path)
+    bare.environment[SKIP] = "accelerators, efa,plugin"
+    assert bare.guard("true").returncode == 0
+    bare.environment[SKIP] = "efa,network"
+    done = bare.guard("true")
+    assert done.returncode == 2
+    assert "names 'network'; the checks are accelerators, efa, plugin, fabric" in done.stderr
+
+
+def test_a_wrong_command_line_is_told_without_a_traceback(node: Node) -> None:
+    done = node.guard("true", node_rank="one")
+    assert done.returncode == 2
+    assert "'one' is not a whole number from 0" in done.stderr
+    done = node.guard("no-such-program")
+    assert done.returncode == 127
+    assert "'no-such-program' cannot be started" in done.stderr
+
+
+def test_nccl_logs_to_a_file_a_process_unless_told_otherwise(node: Node) -> None:
+    shown = 'echo "$NCCL_DEBUG $NCCL_DEBUG_SUBSYS $NCCL_DEBUG_FILE"'
+    assert node.guard("sh", "-c", shown).stdout == f"INFO INIT,NET {node.logs}/%h.%p.log\n"
+    node.environment |= {"NCCL_DEBUG": "WARN", "NCCL_DEBUG_FILE": "/dev/stderr"}
+    done = node.guard("sh", "-c", shown, fabric="efa")
+    assert done.stdout == "WARN INIT,NET /dev/stderr\n"
+    assert "the fabric is not watched: NCCL_DEBUG is 'WARN'" in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
+def test_signals_reach_the_command(node: Node, number: signal.Signals) -> None:
+    script = f"trap 'echo heard; exit 9' {number.name.removeprefix('SIG')}; echo ready; while :; do sleep 0.05; done"
+    with subprocess.Popen(
+        node.words("sh", "-c", script), env=node.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.readline() == "heard\n"
+        assert process.wait(timeout=20) == 9
+
+
+def script_of(log: str, *, then: str) -> str:
+    """Return a program that writes what NCCL would to the file that NCCL would, then goes on."""
+    return f"""
+cat > "$(dirname "$NCCL_DEBUG_FILE")/gpu-1.79.log" <<'END'
+{log}END
+{then}
+"""
+
+
+def test_a_run_that_fell_to_tcp_is_ended(node: Node) -> None:
+    begun = time.monotonic()
+    done = node.guard("sh", "-c", script_of(SOCKET_LINES, then="exec sleep 45"), fabric="efa")
+    assert done.returncode == 76
+    assert time.monotonic() - begun < 15
+    assert "NET/Socket : Using [0]eth0:10.0.0.7<0>" in done.stderr
+    assert "security group" in done.stderr
+
+
+def test_tcp_is_accepted_where_it_is_not_watched(node: Node) -> None:
+    program = script_of(SOCKET_LINES, then="sleep 2; exit 3")
+    assert node.guard("sh", "-c", program).returncode == 3
+    assert node.guard("sh", "-c", program, fabric="efa", node_rank="1").returncode == 3
+    node.environment[SKIP] = "plugin,fabric"
+    assert node.guard("sh", "-c", program, fabric="efa").returncode == 3
+
+
+def test_a_short_run_over_tcp_is_told_too(node: Node) -> None:
+    assert node.guard("sh", "-c", script_of(SOCKET_LINES, then="exit 0"), fabric="efa").returncode == 76
+
+
+def test_efa_is_told_once_with_nccls_own_line(node: Node) -> None:
+    done = node.guard("sh", "-c", script_of(EFA_LINES, then="sleep 3"), fabric="efa")
+    assert done.returncode == 0
+    assert done.stderr.count("NCCL runs over efa") == 1
+    assert "fabric is efa-direct (found 32 nics)" in done.stderr
+
+
+def test_the_logs_of_an_earlier_start_are_set_aside(node: Node) -> None:
+    name = os.uname().nodename.split(".")[0]
+    node.logs.mkdir()
+    (node.logs / f"{name}.5.log").write_text(SOCKET_LINES, encoding="utf-8")
+    # Of a host that is gone: nobody sets it aside, and it must not end this run.
+    (node.logs / "gone.6.log").write_text(SOCKET_LINES, encoding="utf-8")
+    done = node.guard("sh", "-c", script_of(EFA_LINES, then="sleep 2"), fabric="efa")
+    assert done.returncode == 0, done.stderr
+    assert (node.logs / "previous" / f"{name}.5.log").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        (
+            "a:1:1 [0] NCCL INFO NET/OFI Selected Provider is efa (found 16 nics)",
+            fabric_log.Word.EFA_PROVIDER,
+        ),
+        (
+            "a:1:1 [0] NCCL INFO NET/OFI Selected Provider is tcp;ofi_rxm (found 1 nics)",
+            fabric_log.Word.OTHER,
+        ),
+        (
+            "a:1:1 [0] NCCL INFO NET/OFI Selected provider is sockets, fabric is x (found 1 nics)",
+            fabric_log.Word.OTHER,
+        ),
+        ("a:1:1 [0] NCCL INFO Using network AWS Libfabric", fabric_log.Word.OFI_NETWORK),
+        ("a:1:1 [0] NCCL INFO Using network Libfabric", fabric_log.Word.OFI_NETWORK),
+        ("a:1:1 [0] NCCL INFO Using network IB", fabric_log.Word.OTHER),
+        ("a:1:1 [0] NCCL INFO Assigned NET plugin Socket to comm", fabric_log.Word.OTHER),
+        ("a:1:1 [0] NCCL INFO Bootstrap: Using eth0:10.0.0.7<0>", fabric_log.Word.NOTHING),
+        ("a:1:1 [0] NCCL INFO NET/IB : No device found.", fabric_log.Word.NOTHING),
+    ],
+)
+def test_words_of_nccls_log(line: str, word: fabric_log.Word) -> None:
+    assert fabric_log.word(line) is word
+
+
+def test_logs_are_read_by_pieces_and_not_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs = fabric_log.Logs(str(tmp_path / "%h.%p.log"))
+    path = tmp_path / "gpu-1.1.log"
+    first, rest = EFA_LINES[:50], EFA_LINES[50:]
+    path.write_text(first, encoding="utf-8")
+    logs.read()
+    assert logs.right == ""
+    path.write_text(first + rest, encoding="utf-8")
+    logs.read()
+    assert "efa-direct" in logs.right
+    monkeypatch.setattr(fabric_log, "LONGEST_BYTES", path.stat().st_size)
+    with path.open("a", encoding="utf-8") as file:
+        file.write(SOCKET_LINES)
+    logs.read()
+    assert logs.wrong == ""

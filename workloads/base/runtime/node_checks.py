@@ -1,0 +1,213 @@
+"""What a node has for a run, as a process on it sees it: accelerators, EFA interfaces, NCCL's OFI plugin.
+
+Used by the launch guard before a run and by health checks; the standard library alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+_AMAZON = "0x1d0f"
+_EFA_DEVICE = re.compile(r"0xefa[0-9a-f]")
+"""PCI device ids of EFA: 0xefa0 and the following (Linux, drivers/infiniband/hw/efa/efa_main.c)."""
+
+_PROGRAM_SECONDS = 20
+_DEVICES = {"gpu": re.compile(r"nvidia\d+"), "neuron": re.compile(r"neuron\d+")}
+_NAMES = {"gpu": "GPUs", "neuron": "Neuron devices"}
+_ASKS = {"gpu": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}
+_PLUGIN_FOLDERS = (
+    "opt/amazon/ofi-nccl/lib",
+    "opt/amazon/ofi-nccl/lib/x86_64-linux-gnu",
+    "opt/amazon/ofi-nccl/lib/aarch64-linux-gnu",
+    "opt/amazon/aws-ofi-nccl/lib",
+    "opt/aws-ofi-nccl/install/lib",
+)
+"""Where EFA installers of several ages and NGC images put the plugin, to say so when the loader does not look there."""
+
+_OFI_MARK = b"NET/OFI"
+# In a process of its own: a library that hangs or crashes while it loads must not take the guard with it. The
+# loader tells which file the name led to, as NCCL asks it (getLibPath in src/plugin/plugin_open.cc).
+_LOAD = """
+import ctypes, sys
+
+class Map(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("name", ctypes.c_char_p)]
+
+library = ctypes.CDLL(sys.argv[1])
+found = ctypes.POINTER(Map)()
+ctypes.CDLL(None).dlinfo(ctypes.c_void_p(library._handle), 2, ctypes.byref(found))
+print(found.contents.name.decode())
+"""
+
+
+def missing(
+    kind: str,
+    accelerators: int,
+    efa: int,
+    *,
+    skip: frozenset[str] = frozenset(),
+    root: Path = Path("/"),
+    environment: Mapping[str, str] = os.environ,
+) -> list[str]:
+    """Return what this node lacks for a run, a sentence each: what was expected, what is there, what to do.
+
+    `skip` names checks to leave out: accelerators, efa, plugin.
+    """
+    found: list[str] = []
+    if accelerators and "accelerators" not in skip:
+        found += _accelerators(kind, accelerators, root, environment)
+    if efa and "efa" not in skip:
+        found += _efa(efa, root, environment)
+    if efa and kind == "gpu" and "plugin" not in skip:
+        found += _plugin(root, environment)
+    return found
+
+
+def devices(kind: str, root: Path = Path("/")) -> list[str]:
+    """Return the accelerators' device files that this process sees, sorted."""
+    folder = root / "dev"
+    names = os.listdir(folder) if folder.is_dir() else []
+    return sorted(name for name in names if _DEVICES[kind].fullmatch(name))
+
+
+def efa_devices(root: Path = Path("/")) -> list[str]:
+    """Return the node's EFA devices by their names in /sys/class/infiniband: those of the efa driver alone.
+
+    A container sees all of the node's there, given to it or not.
+    """
+    folder = root / "sys/class/infiniband"
+    names = sorted(os.listdir(folder)) if folder.is_dir() else []
+    return [name for name in names if _is_efa(folder / name / "device")]
+
+
+def usable_efa_devices(root: Path = Path("/")) -> list[str]:
+    """Return the EFA devices whose /dev/infiniband/uverbs* is here: those that this process may open."""
+    verbs = root / "sys/class/infiniband_verbs"
+    names = sorted(os.listdir(verbs)) if verbs.is_dir() else []
+    here = {_text(verbs / name / "ibdev") for name in names if (root / "dev/infiniband" / name).exists()}
+    return [name for name in efa_devices(root) if name in here]
+
+
+def _is_efa(device: Path) -> bool:
+    driver = device / "driver"
+    if driver.exists():
+        return driver.resolve().name == "efa"
+    return _text(device / "vendor") == _AMAZON and _EFA_DEVICE.fullmatch(_text(device / "device")) is not None
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        return ""
+
+
+def _accelerators(kind: str, expected: int, root: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    name = _NAMES[kind]
+    seen = len(devices(kind, root))
+    if seen < expected:
+        yield (
+            f"accelerators: {expected} {name} expected, {seen} in /dev; in Kubernetes the pod must ask for "
+            f"{_ASKS[kind]}: {expected}, elsewhere the image or the node lacks the driver or its container toolkit"
+        )
+        return
+    program = shutil.which("nvidia-smi", path=environment.get("PATH")) if kind == "gpu" else None
+    if program is None:
+        return
+    code, output = _run([program, "-L"], environment)
+    listed = len(re.findall(r"^GPU \d+:", output, re.MULTILINE))
+    if code != 0 or listed < expected:
+        told = output.strip().splitlines()
+        yield (
+            f"accelerators: {expected} GPUs expected, nvidia-smi lists {listed} and ends with {code}"
+            f"{': ' + repr(told[-1]) if code and told else ''}; the node needs a reboot or is broken: replace it"
+        )
+
+
+def _efa(expected: int, root: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    all_, usable = len(efa_devices(root)), len(usable_efa_devices(root))
+    if all_ < expected:
+        yield (
+            f"efa: {expected} EFA interfaces expected, the node has {all_}; its launch template must ask for EFA on "
+            "every network card that has it, and the node needs the efa kernel module ('modinfo efa')"
+        )
+    elif usable < expected:
+        yield (
+            f"efa: {expected} EFA interfaces expected, the node has {all_}, and {usable} of them are given to this "
+            f"process in /dev/infiniband; a pod must ask for vpc.amazonaws.com/efa: {expected}, a Batch job or "
+            "container needs the devices /dev/infiniband/uverbs*"
+        )
+    else:
+        place = os.pathsep.join([environment.get("PATH", ""), str(root / "opt/amazon/efa/bin")])
+        program = shutil.which("fi_info", path=place)
+        if program is None:
+            return
+        code, output = _run([program, "-p", "efa", "-t", "FI_EP_RDM"], environment)
+        if code != 0 or "provider: efa" not in output:
+            yield (
+                f"efa: the interfaces are there, but libfabric finds no efa provider (fi_info ends with {code}); the "
+                "image's EFA installer is older than the node's, or locked memory is limited ('ulimit -l' must say "
+                "unlimited)"
+            )
+
+
+def _plugin(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
+    """Load the plugin as NCCL does (src/plugin/plugin_open.cc): a name as it stands, then libnccl-net-<name>.so."""
+    wanted = environment.get("NCCL_NET_PLUGIN", "")
+    if wanted.lower() == "none":
+        yield "plugin: NCCL_NET_PLUGIN is 'none', so NCCL takes no plugin; unset it"
+        return
+    names = [part for part in wanted.split(",") if part] or ["libnccl-net.so"]
+    said = []
+    for name in names:
+        forms = [name] if "/" in name or name.endswith(".so") else [name, f"libnccl-net-{name}.so"]
+        for form in forms:
+            code, output = _run([sys.executable, "-c", _LOAD, form], environment)
+            lines = output.strip().splitlines() or [f"ended with {code}"]
+            if code != 0:
+                said.append(f"{form}: {lines[-1].removeprefix('OSError: ')}")
+            elif _is_ofi(Path(lines[-1])):
+                return
+            else:
+                said.append(f"{form} leads to '{lines[-1]}', which is another network's plugin")
+    there = [path for folder in _PLUGIN_FOLDERS for path in sorted((root / folder).glob("libnccl-net*.so"))]
+    if there:
+        way = (
+            f"the plugin is '{there[0]}': add its folder to LD_LIBRARY_PATH before others, and set NCCL_NET_PLUGIN=ofi "
+            "where it is named libnccl-net-ofi.so"
+        )
+    else:
+        way = "the image lacks the EFA layer: build it on trainforge's base image"
+    yield f"plugin: NCCL's OFI plugin does not load ({'; '.join(said)}); {way}"
+
+
+def _is_ofi(path: Path) -> bool:
+    """Return whether a library is AWS's plugin: images of NVIDIA bring another one of the same name for InfiniBand."""
+    try:
+        return _OFI_MARK in path.read_bytes()
+    except OSError:
+        return False
+
+
+def _run(words: list[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run a program briefly and return its exit code and output; one that hangs or cannot start counts as failed."""
+    try:
+        done = subprocess.run(  # noqa: S603 -- programs that this module names
+            words,
+            env=dict(environment),
+            capture_output=True,
+            text=True,
+            timeout=_PROGRAM_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return 124, f"no answer within {_PROGRAM_SECONDS} s"
+    except OSError as error:
+        return 127, str(error)
+    return done.returncode, done.stdout + done.stderr
