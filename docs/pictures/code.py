@@ -1,0 +1,198 @@
+"""The pictures of the code: which layer may import which, and the way of data through them."""
+
+from __future__ import annotations
+
+from docs.pictures.drawing import Picture
+
+
+def layers() -> Picture:
+    """Return the picture of the layers; an arrow means `imports`."""
+    picture = Picture(
+        name="layers",
+        title="The layers of trainforge",
+        description=(
+            "app.py imports stacks and settings. stacks import the construct library trainforge, settings and "
+            "workloads. cli imports settings and workloads. settings import workloads. All but app.py import catalog."
+        ),
+        width=900,
+        height=500,
+    )
+    app = picture.box(
+        16, 16, 590, 62, "app.py", ["composition root: settings in, stacks out; no resources"], "ours"
+    )
+    cli = picture.box(640, 16, 244, 62, "cli/", ["commands; boto3, never aws_cdk"], "ours")
+    stacks = picture.box(
+        16, 116, 440, 62, "stacks/", ["one deployable a file; compose constructs, no resources"], "ours"
+    )
+    settings = picture.box(
+        500,
+        216,
+        330,
+        79,
+        "settings/",
+        ["YAML into frozen models, then checks:", "every rule answers with findings"],
+        "ours",
+    )
+    library = picture.box(
+        16,
+        216,
+        360,
+        79,
+        "constructs/trainforge/",
+        ["construct library: network, storage, cluster;", "keyword-only, no context, no clock"],
+        "ours",
+    )
+    workloads = picture.box(
+        400, 330, 430, 62, "workloads/", ["what runs, and pure renderers of manifests"], "ours"
+    )
+    picture.box(
+        16,
+        420,
+        868,
+        62,
+        "catalog/",
+        [
+            "facts (instances, versions, EFA, storage, prices) and nouns (Pool, Site, Finding); "
+            "imported by all above but app.py",
+        ],
+        "data",
+    )
+    picture.arrow(app.at("bottom", 0.3), (app.at("bottom", 0.3)[0], stacks.y))
+    picture.arrow((560, app.y + app.height), (560, settings.y))
+    picture.arrow(stacks.at("bottom", 0.3), (stacks.at("bottom", 0.3)[0], library.y))
+    picture.arrow((388 + 34, stacks.y + stacks.height), (388 + 34, workloads.y))
+    picture.arrow(stacks.at("right"), (520, stacks.at("right")[1]), (520, settings.y))
+    picture.arrow(settings.at("bottom"), (settings.at("bottom")[0], workloads.y))
+    picture.arrow((700, cli.y + cli.height), (700, settings.y))
+    picture.arrow((858, cli.y + cli.height), (858, workloads.at("right")[1]), workloads.at("right"))
+    return picture
+
+
+def data() -> Picture:
+    """Return the picture of the data's way, from a YAML file to the commands that use a cluster."""
+    picture = Picture(
+        name="data",
+        title="The data's way through trainforge",
+        description=(
+            "A YAML file is read into frozen settings and checked. Mistakes come out as findings, all at once. "
+            "Settings give nouns, which stacks pass to constructs. Constructs make templates, "
+            "CloudFormation makes resources. A cluster stack publishes a site, which commands and people read."
+        ),
+        width=900,
+        height=406,
+    )
+    width, height, top, below, last = 200, 96, 16, 155, 294
+    columns = [16, 239, 462, 684]
+    yaml = picture.box(
+        columns[0],
+        top,
+        width,
+        height,
+        "config/team.yaml",
+        ["what a person chooses:", "pools, storage, clusters"],
+        "data",
+    )
+    read = picture.box(
+        columns[1],
+        top,
+        width,
+        height,
+        "settings",
+        ["read, bounded, frozen;", "unknown keys refused,", "every key described"],
+        "ours",
+    )
+    check = picture.box(
+        columns[2],
+        top,
+        width,
+        height,
+        "checks",
+        ["one small function a", "rule, the same for", "validate, synth, tests"],
+        "ours",
+    )
+    findings = picture.box(
+        columns[3],
+        top,
+        width,
+        height,
+        "findings",
+        ["all at once, with the", "way out; errors end", "with exit code 2"],
+        "outside",
+    )
+    nouns = picture.box(
+        columns[2],
+        below,
+        width,
+        height,
+        "nouns",
+        ["Pool, Capacity, Mount:", "frozen dataclasses of", "catalog/"],
+        "data",
+    )
+    constructs = picture.box(
+        columns[1],
+        below,
+        width,
+        height,
+        "constructs",
+        ["stacks compose them;", "facts of the catalog", "fill in the rest"],
+        "ours",
+    )
+    templates = picture.box(
+        columns[0],
+        below,
+        width,
+        height,
+        "templates",
+        ["cdk.out, checked by", "CloudFormation's rules", "and cdk-nag"],
+        "data",
+    )
+    cloud = picture.box(
+        columns[0],
+        last,
+        width,
+        height,
+        "CloudFormation",
+        ["cdk deploy: resources", "in an AWS account"],
+        "aws",
+    )
+    site = picture.box(
+        columns[1],
+        last,
+        width,
+        height,
+        "site",
+        ["JSON in an SSM", "parameter: the only", "deploy-time values"],
+        "data",
+    )
+    commands = picture.box(
+        columns[2],
+        last,
+        width,
+        height,
+        "commands",
+        ["trainforge verbs read", "the site, never stacks"],
+        "ours",
+    )
+    people = picture.box(
+        columns[3],
+        last,
+        width,
+        height,
+        "people and jobs",
+        ["log in, launch, watch;", "data in and out"],
+        "outside",
+    )
+    for one, other in (
+        (yaml, read),
+        (read, check),
+        (check, findings),
+        (cloud, site),
+        (site, commands),
+        (commands, people),
+    ):
+        picture.arrow(one.at("right"), other.at("left"))
+    picture.arrow(check.at("bottom"), nouns.at("top"))
+    picture.arrow(nouns.at("left"), constructs.at("right"))
+    picture.arrow(constructs.at("left"), templates.at("right"))
+    picture.arrow(templates.at("bottom"), cloud.at("top"))
+    return picture
