@@ -100,3 +100,20 @@ def test_a_broken_synthesis_leaves_the_last_assembly(outdir: Path, monkeypatch: 
     assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
     assert (outdir / "asset.old").is_dir()
     assert [path.name for path in outdir.parent.iterdir()] == ["cdk.out"]
+
+
+def test_the_installed_command_works_from_anywhere(tmp_path: Path) -> None:
+    """Every package of ours is installed, not only found because the tests stand in the repository."""
+    program = Path(sys.executable).parent / "trainforge"
+    if not program.exists():
+        pytest.skip("trainforge is not installed in this environment; make setup")
+    done = subprocess.run(
+        [program, "validate", "-c", ROOT / "config" / "default.yaml"],
+        cwd=tmp_path,
+        env={key: value for key, value in os.environ.items() if key != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
