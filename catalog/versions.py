@@ -41,6 +41,32 @@ NCCL_TESTS = Pin("nccl-tests", "2.18.3", f"{_PREDECESSOR}, nccl-tests image")
 GDRCOPY = Pin("GDRCopy", "2.5.2", f"{_PREDECESSOR}, nccl-tests image")
 CUDA = Pin("CUDA", "13.0.2", f"{_PREDECESSOR}, nccl-tests image")
 
+_ECR = "tag as public Dockerfiles on GitHub name it, read 2026-11-24; not pulled here, unverified"
+CPU_BASE = Pin(
+    "CPU base image", "public.ecr.aws/ubuntu/ubuntu:22.04", f"{_ECR}; the distribution of the CUDA base"
+)
+CUDA_BASE = Pin(
+    "CUDA base image",
+    f"nvcr.io/nvidia/cuda:{CUDA}-devel-ubuntu22.04",
+    f"{_PREDECESSOR}, nccl-tests image; not pulled here, unverified",
+)
+NGC_BASE = Pin(
+    "NGC base image",
+    "nvcr.io/nvidia/pytorch:26.02-py3",
+    f"{_PREDECESSOR}, megatron-lm image; not pulled here, unverified",
+)
+NEURON_BASE = Pin(
+    "Neuron base image",
+    "public.ecr.aws/neuron/pytorch-training-neuronx:2.9.0-neuronx-py312-sdk2.28.0-ubuntu24.04",
+    f"{_ECR}; the predecessor's neuronx-distributed case pulls the same tag",
+)
+EFA_SIGNING_KEY = Pin(
+    "EFA installer's signing key",
+    "4E9091BCBB97A96B26B15E59A05480B1DD2D3CCC",
+    "EC2 User Guide, 'Get started with EFA', the fingerprint to compare; read 2026-11-24",
+)
+TORCH = Pin("torch", "2.13.0", "PyPI, installed and run here on 2026-11-24 (Python 3.11, CPU build)")
+
 ENROOT = Pin("enroot", "3.5.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 

@@ -72,7 +72,7 @@ def nccl_environment(logs: Path, environment: Mapping[str, str]) -> dict[str, st
 
 
 class Command:
-    """The program in a process group of its own: signals go on to it, and its exit code is ours."""
+    """The program in a session of its own: signals go on to it, and its exit code is ours."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,7 +88,7 @@ class Command:
             OSError: there is no such program, or it cannot be run.
         """
         self._process = subprocess.Popen(  # noqa: S603 -- running the given command is what this is for
-            list(words), env=dict(environment), process_group=0
+            list(words), env=dict(environment), start_new_session=True
         )
         for number in self._early:
             self.send(number)
