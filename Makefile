@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
 
-.PHONY: help setup demo test synth check lint format bench snapshots clean
+.PHONY: help setup setup-train demo test synth check lint format bench snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -22,6 +22,12 @@ $(VENV)/.complete: requirements.txt requirements-dev.txt pyproject.toml
 
 node_modules/.complete: package.json package-lock.json $(VENV)/.complete
 	$(BIN)/npm ci --silent --ignore-scripts
+	touch $@
+
+setup-train: $(VENV)/.complete-train ## torch beside it, for runs on this machine and the training tests
+
+$(VENV)/.complete-train: requirements-train.txt $(VENV)/.complete
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-train.txt
 	touch $@
 
 demo: setup ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
