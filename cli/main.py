@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import catalog
+from cli.launch import launch
 from cli.validate import validate
 
 app = typer.Typer(
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(validate)
+app.command()(launch)
 app.add_typer(catalog.app, name="catalog")
 
 

@@ -1,0 +1,48 @@
+"""A script on this machine: its output here and in a file, its exit code ours, signals passed on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from types import FrameType
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+
+
+def run_here(script: str, environment: Mapping[str, str], log: Path) -> int:
+    """Run a bash script, append what it prints to `log`, and return its exit code (128 + n for signal n).
+
+    Ctrl-C reaches the script from the terminal by itself; we wait for what it makes of it.
+
+    Raises:
+        OSError: the log cannot be written, or there is no bash.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as file:
+        process = subprocess.Popen(  # noqa: S603 - the script is the one that was shown
+            ["bash", "-c", script],  # noqa: S607 - the machine's own bash, wherever it is
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert process.stdout is not None
+
+        def pass_on(number: int, _frame: FrameType | None) -> None:
+            process.send_signal(number)
+
+        before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            for line in process.stdout:
+                file.write(line)
+                file.flush()
+                sys.stdout.buffer.write(line)
+                sys.stdout.buffer.flush()
+            code = process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return code if code >= 0 else 128 - code

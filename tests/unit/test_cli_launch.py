@@ -1,0 +1,193 @@
+"""`trainforge launch`: what it shows, what it submits and to whom, and that a dry run submits nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from catalog.site import Site
+from tests.unit.launching import Launching, batch_with_queue, cluster_site, emulated_aws, jobs
+
+TYPE = "c6i.4xlarge"
+
+
+@pytest.fixture
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
+    return Launching(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with emulated_aws(monkeypatch):
+        yield
+
+
+@pytest.fixture
+def batch_client(aws: None) -> Any:
+    return batch_with_queue()
+
+
+def test_slurm(launch: Launching, tmp_path: Path) -> None:
+    noted = launch.fake_sbatch()
+    result = launch("hyperpod", "--preset", "tiny", "--pool", "cpu", site=cluster_site("hyperpod"))
+    assert result.exit_code == 0, result.output
+    assert noted.read_text() == "--parsable\n"
+    submitted = launch.submitted("sbatch")
+    assert submitted.startswith("#!/bin/bash\n")
+    assert "#SBATCH --partition=long\n" in submitted
+    for part in (
+        "hyperpod 'demo-hyperpod' in us-west-2, partition 'long'",
+        f"2 x {TYPE}; 2 ranks",
+        "submitted job 4711\n",
+        "squeue --jobs 4711\n",
+        f"tail -F {tmp_path}/cpu-ddp-tiny_4711.out\n",
+    ):
+        assert part in result.output
+    # What was shown is what was submitted.
+    for line in submitted.splitlines():
+        assert f"    {line}".rstrip() in result.output.splitlines()
+
+
+def test_slurm_that_refuses(launch: Launching) -> None:
+    launch.fake("sbatch", "echo 'sbatch: error: invalid partition specified: long' >&2; exit 1")
+    result = launch("hyperpod", site=cluster_site("hyperpod"))
+    assert result.exit_code == 2
+    assert result.stderr == (
+        "error: 'sbatch --parsable' ended with exit code 1: "
+        "sbatch: error: invalid partition specified: long\n"
+    )
+
+
+def test_kubernetes(launch: Launching) -> None:
+    noted = launch.fake_kubectl()
+    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    assert result.exit_code == 0, result.output
+    assert noted.read_text() == "config current-context\napply -f -\n"
+    submitted = yaml.safe_load(launch.submitted("yaml"))
+    assert submitted["kind"] == "TrainJob"
+    assert "context 'arn:aws:eks:us-west-2:111122223333:cluster/demo-eks'" in result.output
+    chosen = "--namespace training --selector app.kubernetes.io/instance=cpu-ddp-tiny"
+    assert f"  kubectl get pods {chosen}\n" in result.output
+    assert f"  kubectl logs {chosen} --follow --prefix --max-log-requests 2\n" in result.output
+    # The selector is right: pods of this very manifest carry the label.
+    (patch,) = submitted["spec"]["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    labels = job["template"]["spec"]["template"]["metadata"]["labels"]
+    assert labels["app.kubernetes.io/instance"] == "cpu-ddp-tiny"
+    assert submitted["metadata"]["namespace"] == "training"
+
+
+@pytest.mark.parametrize("verb", ["unchanged", "configured"])
+def test_kubernetes_with_a_job_of_the_same_name(launch: Launching, verb: str) -> None:
+    launch.fake_kubectl(verb)
+    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    assert result.exit_code == 2
+    assert "there is a job 'cpu-ddp-tiny' already, and it was not started again" in result.stderr
+    assert "'kubectl delete trainjob cpu-ddp-tiny --namespace training' removes it" in result.stderr
+
+
+def test_kubernetes_without_a_context(launch: Launching) -> None:
+    noted = launch.fake("kubectl", "echo 'error: current-context is not set' >&2; exit 1")
+    result = launch("eks", site=cluster_site("eks"))
+    assert result.exit_code == 2
+    assert "there is no current context" in result.stderr
+    assert "aws eks update-kubeconfig --region us-west-2 --name demo-eks" in result.stderr
+    assert noted.read_text() == "config current-context\n"
+
+
+def test_batch(launch: Launching, batch_client: Any) -> None:
+    result = launch("batch", "--preset", "tiny", "--nodes", "4", "--pool", "cpu", site=cluster_site("batch"))
+    assert result.exit_code == 0, result.output
+    (job_id,) = jobs(batch_client)
+    (job,) = batch_client.describe_jobs(jobs=[job_id])["jobs"]
+    assert job["jobName"] == "cpu-ddp-tiny"
+    assert job["jobDefinition"].endswith(":job-definition/demo-cpu-ddp-tiny:1")
+    assert job["nodeProperties"]["numNodes"] == 4
+    (nodes,) = job["nodeProperties"]["nodeRangeProperties"]
+    assert nodes["container"]["image"] == cluster_site("batch").images["cpu-ddp"]
+    assert "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS" in nodes["container"]["command"][2]
+    for part in (
+        "batch 'demo-batch' in us-west-2, queue 'demo-cpu'",
+        "batch RegisterJobDefinition, then SubmitJob",
+        f"submitted job {job_id} (demo-cpu-ddp-tiny:1)\n",
+        f"aws batch describe-jobs --region us-west-2 --jobs {job_id} ",
+        "aws logs tail /trainforge/demo/batch --region us-west-2 --follow "
+        "--log-stream-name-prefix cpu-ddp-tiny/\n",
+    ):
+        assert part in result.output
+
+
+def test_batch_that_refuses(launch: Launching, batch_client: Any) -> None:
+    site = replace(cluster_site("batch"), queues={"cpu": "another"})
+    result = launch("batch", "--pool", "cpu", site=site)
+    assert result.exit_code == 2
+    assert "error: AWS Batch in us-west-2 did not take the job: " in result.stderr
+    assert "Job queue another does not exist" in result.stderr
+    assert jobs(batch_client) == []
+
+
+@pytest.mark.parametrize(
+    ("site", "message"),
+    [
+        (replace(cluster_site("batch"), queues={}), "has no queue of pool 'cpu' (it has none); name one"),
+        (
+            replace(cluster_site("batch"), images={}),
+            "has no image of 'cpu-ddp', and AWS Batch runs containers",
+        ),
+    ],
+)
+def test_batch_that_is_not_ready(launch: Launching, batch_client: Any, site: Site, message: str) -> None:
+    result = launch("batch", "--pool", "cpu", site=site)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert batch_client.describe_job_definitions()["jobDefinitions"] == []
+
+
+@pytest.mark.parametrize("cluster", ["hyperpod", "eks", "batch"])
+def test_a_dry_run_shows_and_submits_nothing(cluster: str, launch: Launching, batch_client: Any) -> None:
+    sbatch = launch.fake_sbatch()
+    kubectl = launch.fake_kubectl()
+    result = launch(cluster, "--pool", "cpu", "--dry-run", site=cluster_site(cluster))
+    assert result.exit_code == 0, result.output
+    assert "cpu-ddp" in result.output
+    assert result.output.endswith("dry run: nothing was submitted\n")
+    assert not sbatch.exists()
+    assert not kubectl.exists() or kubectl.read_text() == "config current-context\n"
+    assert batch_client.describe_job_definitions()["jobDefinitions"] == []
+
+
+@pytest.mark.parametrize(
+    ("cluster", "message"),
+    [
+        ("hyperpod", "'sbatch' is not on this machine; a job is submitted on the cluster's login node"),
+        ("parallelcluster", "Log in: pcluster ssh --region us-west-2 --cluster-name demo-parallelcluster"),
+        ("eks", "'kubectl' is not on this machine; install it, then 'aws eks update-kubeconfig"),
+    ],
+)
+def test_absent_programs(cluster: str, message: str, launch: Launching) -> None:
+    result = launch(cluster, site=cluster_site(cluster))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.endswith("Nothing was submitted\n")
+    dry = launch(cluster, "--dry-run", site=cluster_site(cluster))
+    assert dry.exit_code == 0
+    assert message in dry.output
+
+
+def test_the_way_to_a_login_node_is_the_clusters_own(launch: Launching) -> None:
+    site = replace(cluster_site("hyperpod"), session_document="demo-ubuntu", cluster_id="a1b2c3d4e5f6")
+    result = launch("hyperpod", site=site)
+    assert "aws ssm start-session --region us-west-2 --document-name demo-ubuntu " in result.stderr
+    assert "--target sagemaker-cluster:a1b2c3d4e5f6_GROUP-INSTANCE" in result.stderr
+
+
+def test_the_plan_is_json_for_batch(launch: Launching) -> None:
+    result = launch("batch", "--pool", "cpu", "--dry-run", site=cluster_site("batch"))
+    shown = "\n".join(line[4:] for line in result.output.splitlines() if line.startswith("    "))
+    assert json.loads(shown)["type"] == "multinode"

@@ -1,0 +1,120 @@
+"""`trainforge launch --on local`: processes of their own, because output, signals and exit codes are at stake."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.launching import Launching
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
+    return Launching(tmp_path, monkeypatch)
+
+
+TORCHRUN = """
+echo "run $RUN_ID in $RUN_FOLDER"
+trap 'echo stopping; exit 143' TERM
+if [ -n "${STAND_IN_SLEEP-}" ]; then echo ready; sleep "$STAND_IN_SLEEP" & wait $!; fi
+exit "${STAND_IN_CODE:-0}"
+"""
+
+
+def local_command(*arguments: str) -> list[str]:
+    code = "from cli.main import main; main()"
+    return [sys.executable, "-c", code, "launch", "cpu-ddp", "--on", "local", "--preset", "tiny", *arguments]
+
+
+@pytest.mark.parametrize("code", [0, 37])
+def test_local(launch: Launching, tmp_path: Path, code: int) -> None:
+    noted = launch.fake("torchrun", TORCHRUN)
+    done = subprocess.run(
+        local_command("--shared", str(tmp_path / "shared")),
+        env=os.environ | {"PYTHONPATH": str(ROOT), "STAND_IN_CODE": str(code), "RUN_ID": "again"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == code, done.stderr
+    folder = tmp_path / "shared" / "runs" / "cpu-ddp" / "again"
+    assert "RUN_ID=again" in done.stdout
+    assert f"it logs to {folder}/launch.log" in done.stdout
+    assert done.stdout.endswith(f"run again in {folder}\n")
+    assert (folder / "launch.log").read_text() == f"run again in {folder}\n"
+    assert "--nproc-per-node=2" in noted.read_text()
+
+
+def test_local_passes_signals_on(launch: Launching, tmp_path: Path) -> None:
+    launch.fake("torchrun", TORCHRUN)
+    with subprocess.Popen(
+        local_command("--shared", str(tmp_path)),
+        env=os.environ | {"PYTHONPATH": str(ROOT), "STAND_IN_SLEEP": "50"},
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            if line == "ready\n":
+                break
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "stopping\n"
+        assert process.wait(timeout=20) == 143
+
+
+def test_a_new_local_run_each_time(launch: Launching) -> None:
+    launch.fake("torchrun", TORCHRUN)
+    result = launch("local", "--dry-run")
+    assert "RUN_ID=cpu-ddp-reference-2" in result.output
+    assert "this machine" in result.output
+
+
+@pytest.mark.parametrize(("answer", "submitted"), [("y\n", True), ("n\n", False)])
+def test_on_a_terminal_it_asks(launch: Launching, tmp_path: Path, answer: str, submitted: bool) -> None:
+    noted = launch.fake("torchrun", TORCHRUN)
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        local_command("--shared", str(tmp_path)),
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=tmp_path,
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        os.close(theirs)
+        os.write(ours, answer.encode())
+        output, _ = process.communicate(timeout=60)
+    os.close(ours)
+    assert "launch it?" in output
+    assert noted.exists() is submitted
+    assert process.returncode == (0 if submitted else 1)
+    assert ("nothing was submitted" in output) is not submitted
+
+
+def test_it_starts_fast_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom cli.main import app\n"
+        "app(['launch', '--help'], standalone_mode=False)\n"
+        "heavy = {'settings', 'workloads', 'boto3', 'botocore', 'aws_cdk', 'yaml', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    start = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    # The bound is 0.5 s (DESIGN, "Bounds"), measured by the bench; here it only must not be out of all proportion.
+    assert time.perf_counter() - start < 5

@@ -1,0 +1,145 @@
+"""`trainforge launch`: where it reads the site from, and what keeps it from submitting anything."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import yaml
+
+from catalog.site import Site
+from tests.unit.configuration import changed
+from tests.unit.launching import Launching, cluster_site, emulated_aws
+
+TYPE = "c6i.4xlarge"
+
+
+@pytest.fixture
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
+    return Launching(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with emulated_aws(monkeypatch):
+        yield
+
+
+@pytest.fixture
+def configuration(tmp_path: Path) -> str:
+    file = tmp_path / "config.yaml"
+    pool = {"instance_type": TYPE, "nodes": 3, "capacity": {"source": "on-demand"}}
+    text = yaml.safe_dump(changed({"pools": {"cpu": pool, "other": pool}, "hyperpod/pools": ["cpu"]}))
+    file.write_text(text, encoding="utf-8")
+    return str(file)
+
+
+def publish(site: Site) -> None:
+    client = boto3.client("ssm", region_name="us-west-2")
+    name = Site.parameter_name("demo", site.cluster)
+    client.put_parameter(Name=name, Value=site.to_json(), Type="String")
+
+
+def test_the_published_site_and_the_pool_of_the_configuration(
+    launch: Launching, aws: None, configuration: str
+) -> None:
+    launch.fake_sbatch()
+    publish(cluster_site("hyperpod"))
+    result = launch("hyperpod", "--preset", "tiny", "--nodes", "2", "-c", configuration)
+    assert result.exit_code == 0, result.output
+    submitted = launch.submitted("sbatch")
+    assert "#SBATCH --partition=long\n" in submitted
+    assert "#SBATCH --nodes=2\n" in submitted
+
+
+def test_no_published_site(launch: Launching, aws: None, configuration: str) -> None:
+    noted = launch.fake_sbatch()
+    result = launch("hyperpod", "--preset", "tiny", "--nodes", "2", "-c", configuration)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(
+        "error: deployment 'demo' has no 'hyperpod' in us-west-2: there is no SSM parameter "
+        "'/trainforge/demo/hyperpod/site'; 'cdk deploy HyperPodStack' brings it, '--site FILE' takes a site "
+        "from a file\n"
+    )
+    assert not noted.exists()
+
+
+def test_a_site_of_another_version(launch: Launching, aws: None, configuration: str) -> None:
+    client = boto3.client("ssm", region_name="us-west-2")
+    client.put_parameter(Name="/trainforge/demo/hyperpod/site", Value='{"colour": 1}', Type="String")
+    result = launch("hyperpod", "--nodes", "2", "-c", configuration)
+    assert result.exit_code == 2
+    assert (
+        "SSM parameter '/trainforge/demo/hyperpod/site' in us-west-2: not a trainforge site" in result.stderr
+    )
+
+
+def test_no_credentials(launch: Launching, configuration: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    result = launch("hyperpod", "--nodes", "2", "-c", configuration)
+    assert result.exit_code == 2
+    assert result.stderr.startswith("error: no AWS credentials to read the site of 'hyperpod' with")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\xff", "cannot be read: it is not UTF-8"),
+        (b"[]", "not a trainforge site"),
+        (cluster_site("eks").to_json().encode(), "is that of 'eks'; '--on eks' goes there"),
+    ],
+)
+def test_a_site_file_that_is_none(
+    launch: Launching, tmp_path: Path, content: bytes | None, message: str
+) -> None:
+    file = tmp_path / "mine.json"
+    if content is not None:
+        file.write_bytes(content)
+    result = launch("batch", "--site", str(file))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("cluster", "arguments", "rules"),
+    [
+        ("hyperpod", ("--nodes", "5", "--instance-type", "g5.8xlarge"), ["run-nodes", "run-instance-type"]),
+        ("hyperpod", ("--pool", "other"), ["run-pool"]),
+        ("hyperpod", ("--preset", "tny", "--as", "batch"), ["run-preset", "run-format"]),
+        ("batch", (), ["run-cluster"]),
+        ("hyprpod", (), ["run-cluster"]),
+        ("hyperpod", ("--nodes", "3"), ["run-global-batch"]),
+    ],
+)
+def test_findings_stop_it(
+    cluster: str,
+    arguments: tuple[str, ...],
+    rules: list[str],
+    launch: Launching,
+    aws: None,
+    configuration: str,
+) -> None:
+    publish(cluster_site("hyperpod"))
+    noted = launch.fake_sbatch()
+    result = launch(cluster, *arguments, "--yes", "-c", configuration)
+    assert result.exit_code == 2
+    for rule in rules:
+        assert f"[{rule}]" in result.stderr
+    assert result.stdout == ""
+    assert not noted.exists()
+
+
+def test_a_broken_configuration_stops_it(launch: Launching, tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("name: Demo!\n", encoding="utf-8")
+    result = launch("hyperpod", "-c", str(tmp_path / "broken.yaml"))
+    assert result.exit_code == 2
+    assert "[deployment-name]" in result.stderr
