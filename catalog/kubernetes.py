@@ -1,0 +1,68 @@
+"""What a pod may ask of a node: the names of its devices, and how much of the machine is left for it."""
+
+from __future__ import annotations
+
+from catalog.instances import InstanceFacts
+
+GPU = "nvidia.com/gpu"
+"""A GPU, as NVIDIA's device plugin counts them; also the key of the taint that keeps other pods away."""
+
+NEURON = "aws.amazon.com/neuron"
+"""A Neuron device (a chip, not a core), as AWS's Neuron device plugin counts them; also a taint's key."""
+
+EFA = "vpc.amazonaws.com/efa"
+"""An EFA interface, as AWS's EFA device plugin counts them."""
+
+HUGE_PAGES = "hugepages-2Mi"
+"""Memory in pages of 2 MiB that the node set aside at start."""
+
+INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
+"""The label of a node with its instance type; on HyperPod the type carries SageMaker's `ml.`."""
+
+_HUGE_PAGES_MIB = 5120
+_HUGE_PAGES_MIB_PER_VCPU = 220
+
+
+def reserved_huge_pages_mib(instance: InstanceFacts) -> int:
+    """Return the memory that EFA's host software sets aside as huge pages, in MiB; 0 without EFA.
+
+    110 MiB for each of two endpoints on every vCPU. Sources: bottlerocket-core-kit pull request 141, which
+    states the rule of EFA's own script (110 pages of 2 MiB a processor, twice); it agrees to 2 MiB with the nodes
+    that the predecessor (awslabs/awsome-distributed-ai) shows: 21122Mi on a p4de of 96 vCPUs, 42242Mi on a p5 of 192.
+    """
+    return _HUGE_PAGES_MIB_PER_VCPU * instance.vcpus if instance.supports_efa else 0
+
+
+def huge_pages_mib(instance: InstanceFacts) -> int:
+    """Return the huge pages that a pod asks for where libfabric uses them, in MiB; 0 without EFA.
+
+    A pod that uses huge pages without asking for them dies of a bus error. 5120 MiB is what AWS asks for in
+    the EKS User Guide ("Run machine learning training on Amazon EKS with Elastic Fabric Adapter") and in the
+    SageMaker guide ("Using the training operator to run jobs"); small machines set less aside.
+    """
+    return min(_HUGE_PAGES_MIB, reserved_huge_pages_mib(instance))
+
+
+def pod_millicores(instance: InstanceFacts) -> int:
+    """Return the processor time that a pod with a node of its own asks for, in thousandths of a vCPU.
+
+    Half a vCPU and 8 % are left to the kubelet and to what runs on every node (CNI, device plugins, log
+    shippers). That is a little more than HyperPod's command line leaves (sagemaker-hyperpod-cli,
+    quota_allocation_util.py: 0.1 vCPU, 30 % of the first, 15 % of the second, 10 % of the next two, 6 % of
+    the rest), so what fits here fits there.
+    """
+    return instance.vcpus * 920 - 500
+
+
+def pod_memory_mib(instance: InstanceFacts) -> int:
+    """Return the memory that a pod with a node of its own asks for, in MiB; huge pages not counted.
+
+    A fifth of the first 128 GiB, 8 % of what is above and 1.5 GiB are left to the node, again a little more
+    than sagemaker-hyperpod-cli leaves (0.5 GiB, 30 % of the first 4 GiB, 25, 20 and 17 % up to 128 GiB, 7 %
+    above); the kubelet offers huge pages apart, so what EFA sets aside goes off too. It is a request, to get a
+    node with that much: without a limit a pod may use more. The smallest types are asked for a quarter.
+    """
+    first = min(instance.memory_mib, 128 * 1024)
+    kept = first * 20 // 100 + (instance.memory_mib - first) * 8 // 100 + 1536
+    left = instance.memory_mib - kept - reserved_huge_pages_mib(instance)
+    return max(left, instance.memory_mib // 4)
