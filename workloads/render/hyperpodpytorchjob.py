@@ -1,0 +1,145 @@
+"""HyperPodPyTorchJob of SageMaker HyperPod's training operator (sagemaker.amazonaws.com/v1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.site import Site
+from workloads import entry
+from workloads.launchers import RENDEZVOUS_PORT, Names, NeuronTorchrun, Torchrun
+from workloads.render.manifest import INSTANCE, manifest, metadata
+from workloads.render.pods import container, restarts, template
+from workloads.spec import Progress, Run
+
+REPLICAS = "pods"
+"""The name of the job's pods: the operator calls them JOB-pods-0 and so on."""
+
+AGENT_PORT = 8080
+"""Where the agent of a pod listens to the operator: hyperpodrun's own default."""
+
+SHUTDOWN_SECONDS = 60
+"""How long ranks have to write a checkpoint before the agent kills them: our choice. It also holds up every restart
+after a fault, when the other ranks wait for one that is gone."""
+
+KEPT_SECONDS = 7 * 24 * 3600
+"""How long a job that has ended stays to be looked at: our choice, a week."""
+
+
+def hyperpodpytorchjob(run: Run, site: Site, *, header: str = "") -> str:
+    """Return the manifest.
+
+    `hyperpodrun` of hyperpod-elastic-agent takes the place of torchrun; the image must have it. It takes
+    torchrun's arguments, but the operator assigns the ranks and restarts processes, pods or the job, without
+    starting the pods again where that is enough. The agent of each node reads the standard output of its local
+    rank 0 and calls a job hung whose progress lines stay out; see `_watched`.
+
+    Raises:
+        ValueError: the launcher is not torchrun, or the site lacks an image or a claim.
+    """
+    ports = [{"name": "agent", "containerPort": AGENT_PORT}]
+    node = container(run, site, "pytorch", _script(run, site), job_label=INSTANCE, ports=ports)
+    document = {
+        "apiVersion": "sagemaker.amazonaws.com/v1",
+        "kind": "HyperPodPyTorchJob",
+        "metadata": metadata(run, site),
+        "spec": {
+            "nprocPerNode": str(run.ranks_per_node),
+            "runPolicy": _policy(run),
+            "replicaSpecs": [
+                {"name": REPLICAS, "replicas": run.nodes, "template": template(run, site, node)}
+            ],
+        },
+    }
+    return manifest(document, header)
+
+
+def _policy(run: Run) -> dict[str, Any]:
+    """Return how the job restarts. The restart limits are those of AWS's own example.
+
+    Source: SageMaker guide, "Using the training operator to run jobs".
+    """
+    again = restarts(run)
+    return {
+        # Pods that have ended stay, and their logs with them.
+        "cleanPodPolicy": "None",
+        "ttlSecondsAfterFinished": KEPT_SECONDS,
+        "jobMaxRetryCount": again,
+        "restartPolicy": {
+            "numRestartBeforeFullJobRestart": 3 if again else 0,
+            "evalPeriodSeconds": 21600,
+            "maxFullJobRestarts": 1 if again else 0,
+        },
+        "logMonitoringConfiguration": _watched(run.workload.progress),
+    }
+
+
+def _watched(progress: Progress) -> list[dict[str, Any]]:
+    """Return what the agent waits for: the first line of progress, then the next ones.
+
+    The agent matches from the beginning of a line, and a pattern of ours may stand anywhere in it.
+    """
+    # Read in hyperpod-elastic-agent 1.1.3, log_agent.py.
+    pattern = f".*(?:{progress.pattern})"
+    return [
+        {
+            "name": "JobStart",
+            "logPattern": pattern,
+            "expectedStartCutOffInSeconds": progress.start_seconds,
+        },
+        {
+            "name": "JobHangingDetection",
+            "logPattern": pattern,
+            "expectedRecurringFrequencyInSeconds": progress.stall_seconds,
+        },
+    ]
+
+
+def _script(run: Run, site: Site) -> str:
+    launcher = run.workload.launcher
+    if not isinstance(launcher, Torchrun):
+        raise ValueError(
+            f"'{run.workload.name}' is started by '{type(launcher).__name__}', and a HyperPodPyTorchJob is started by "
+            "hyperpodrun, which stands for torchrun; take 'pytorchjob', 'trainjob' or 'mpijob'"
+        )
+    names = Names(
+        # Only the agent knows it, and tells its ranks.
+        rank0_host="$MASTER_ADDR",
+        # The operator assigns ranks later; the guard only wants to be first on one of the nodes.
+        node_rank="${HOSTNAME##*-}",
+        run_id="$RUN_ID",
+        nodes=str(run.nodes),
+    )
+    program = [f"{entry.PROGRAM_FOLDER}/{launcher.program}", *run.arguments]
+    before = ""
+    if isinstance(launcher, NeuronTorchrun):
+        before = _NEURON_RANK
+        program = ["--no-python", "bash", "-c", "$NEURON_RANK", "bash", *program]
+    return before + entry.entry(run, site, names, line=[*_agent(run), *program])
+
+
+_NEURON_RANK = f"""\
+# A rank learns from the agent where rank 0 is.
+read -r -d '' NEURON_RANK <<'END_OF_RANK' || true
+set -euo pipefail
+export NEURON_RT_ROOT_COMM_ID="$MASTER_ADDR:{RENDEZVOUS_PORT + 1}"
+exec python3 "$@"
+END_OF_RANK
+export NEURON_RANK
+"""
+
+
+def _agent(run: Run) -> list[str]:
+    """Return the agent's words before the program's. It reads NNODES besides its argument, and logs only with --tee."""
+    return [
+        "env",
+        f"NNODES={run.nodes}",
+        "hyperpodrun",
+        f"--nnodes={run.nodes}",
+        f"--nproc-per-node={run.ranks_per_node}",
+        "--rdzv-backend=hyperpod",
+        f"--server-port={AGENT_PORT}",
+        "--shutdown-signal=SIGTERM",
+        f"--shutdown-timeout={SHUTDOWN_SECONDS}",
+        "--tee=3",
+        "--log-dir=${TMPDIR:-/tmp}/hyperpod",
+    ]

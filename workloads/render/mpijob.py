@@ -1,0 +1,141 @@
+"""MPIJob of Kubeflow's MPI operator (kubeflow.org/v2beta1): mpirun on rank 0's node, sshd on the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.site import Site
+from workloads import entry
+from workloads.launchers import Mpi, Names, command, forwarded
+from workloads.render.manifest import manifest, metadata
+from workloads.render.pods import container, restarts, template
+from workloads.spec import Run
+
+JOB_LABEL = "training.kubeflow.org/job-name"
+"""The label that the operator gives a pod: its job's name."""
+
+HOSTFILE = "/etc/mpi/hostfile"
+"""Where the operator mounts the nodes' names, the launcher's first."""
+
+_SSH_FOLDER = "/root/.ssh"
+_SSH_PORT = 22
+# The job's own key, made by the operator, serves as the host's too: an image must not carry one. Its hosts are
+# pods that live once, so there is nothing to compare a host's key with.
+_SSHD = f"/usr/sbin/sshd -De -p {_SSH_PORT} -h {_SSH_FOLDER}/id_rsa -o StrictModes=no"
+_SSH_OPTIONS = (
+    f"-p {_SSH_PORT} -o ConnectionAttempts=10 -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+)
+
+
+def mpijob(run: Run, site: Site, *, header: str = "") -> str:
+    """Return the manifest.
+
+    The launcher is a node of the run itself, rank 0's, so that a run of n nodes takes n (`runLauncherAsWorker`,
+    MPI operator 0.5 and newer). It starts when sshd of all others answers, looks at every node with the launch
+    guard, and then starts mpirun over the operator's hostfile. The image needs Open MPI, sshd and ssh.
+
+    Raises:
+        ValueError: the launcher is not Mpi, or the site lacks an image or a claim.
+    """
+    launcher = run.workload.launcher
+    if not isinstance(launcher, Mpi):
+        raise ValueError(
+            f"'{run.workload.name}' is started by '{type(launcher).__name__}', and an MPIJob starts mpirun; "
+            "take 'trainjob' or 'pytorchjob'"
+        )
+    replicas = {"Launcher": _launcher(run, site, launcher)}
+    if run.nodes > 1:
+        replicas["Worker"] = _workers(run, site)
+    document = {
+        "apiVersion": "kubeflow.org/v2beta1",
+        "kind": "MPIJob",
+        "metadata": metadata(run, site),
+        "spec": {
+            "slotsPerWorker": run.ranks_per_node,
+            "runLauncherAsWorker": True,
+            "launcherCreationPolicy": "WaitForWorkersReady",
+            "mpiImplementation": "OpenMPI",
+            "sshAuthMountPath": _SSH_FOLDER,
+            # Workers wait for ever: they are ended with the job. The launcher stays, and its log with it.
+            "runPolicy": {"cleanPodPolicy": "Running", "backoffLimit": restarts(run)},
+            "mpiReplicaSpecs": replicas,
+        },
+    }
+    return manifest(document, header)
+
+
+def _launcher(run: Run, site: Site, launcher: Mpi) -> dict[str, Any]:
+    node = container(
+        run, site, "launcher", _script(run, site, launcher), job_label=JOB_LABEL, serves_ssh=True
+    )
+    # Open MPI refuses root elsewhere; here there is no other user.
+    node["env"] += [
+        {"name": name, "value": "1"} for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
+    ]
+    return {"replicas": 1, "restartPolicy": "Never", "template": template(run, site, node)}
+
+
+def _workers(run: Run, site: Site) -> dict[str, Any]:
+    script = f"set -euo pipefail\nmkdir -p /run/sshd\nexec {_SSHD}"
+    ports = [{"name": "ssh", "containerPort": _SSH_PORT}]
+    node = container(run, site, "worker", script, job_label=JOB_LABEL, ports=ports, serves_ssh=True)
+    node["readinessProbe"] = {"tcpSocket": {"port": _SSH_PORT}, "periodSeconds": 2}
+    return {"replicas": run.nodes - 1, "restartPolicy": "OnFailure", "template": template(run, site, node)}
+
+
+def _script(run: Run, site: Site, launcher: Mpi) -> str:
+    names = Names(rank0_host="$HOSTNAME", node_rank="0", run_id="$RUN_ID", nodes=str(run.nodes))
+    # An absolute name: then Open MPI looks for its own parts in the same place on every node.
+    mpirun = [
+        "$(command -v mpirun)",
+        "--hostfile",
+        HOSTFILE,
+        "--mca",
+        "plm_rsh_args",
+        _SSH_OPTIONS,
+        *forwarded(_forwarded(run)),
+    ]
+    line = [*mpirun, *launcher.line(run, names, entry.PROGRAM_FOLDER)[1:]]
+    if not run.accelerated or run.nodes == 1:
+        return entry.entry(run, site, names, line=line)
+    steps = [
+        "read -r -d '' START <<'END_OF_START' || true",
+        "set -euo pipefail",
+        "# Every node is looked at before any rank starts.",
+        command(
+            [*mpirun, *forwarded(["LD_LIBRARY_PATH", "PATH"]), "-np", str(run.nodes), "-N", "1", *_guard(run)]
+        ),
+        command(["exec", *line]),
+        "END_OF_START",
+        "export START",
+    ]
+    return "\n".join([*steps, entry.entry(run, site, names, line=["bash", "-c", "$START"])])
+
+
+def _guard(run: Run) -> list[str]:
+    """Return the launch guard's words for one look at a node."""
+    return [
+        "python3",
+        f"{entry.RUNTIME_FOLDER}/launch_guard.py",
+        f"--kind={run.kind}",
+        f"--accelerators={run.accelerators_per_node}",
+        f"--efa={run.efa_per_node}",
+        "--node-rank=1",
+        "--logs=$RUN_FOLDER/nccl",
+        "--",
+        "true",
+    ]
+
+
+def _forwarded(run: Run) -> list[str]:
+    """Return the variables that ranks of other nodes get from mpirun: a login by ssh has none of the pod's."""
+    return [
+        "RUN_FOLDER",
+        *(["DATA_FOLDER"] if run.workload.data else []),
+        "PYTHONPATH",
+        "PYTHONUNBUFFERED",
+        *entry.environment(run),
+        # The guard sets where NCCL logs to.
+        *(["NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE"] if run.kind == "gpu" else []),
+        *(secret.variable for secret in run.workload.secrets),
+    ]

@@ -1,0 +1,81 @@
+"""Where pods go: nodes of the run's type, healthy ones on HyperPod, one pod a node."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
+from catalog.site import Site
+from workloads.render.manifest import MANAGED_BY
+from workloads.spec import Run
+
+HYPERPOD = "hyperpod_eks"
+"""The cluster whose nodes SageMaker manages and labels."""
+
+# Sources of the labels: sagemaker-hyperpod-cli 3.9 (command_constants.py, NODE_AFFINITY_DICT), and for the group's
+# the predecessor's mental model of HyperPod (awslabs/awsome-distributed-ai, devops-agent).
+_HEALTH = "sagemaker.amazonaws.com/node-health-status"
+_DEEP_HEALTH = "sagemaker.amazonaws.com/deep-health-check-status"
+_GROUP = "sagemaker.amazonaws.com/instance-group-name"
+
+
+def placement(run: Run, site: Site) -> dict[str, Any]:
+    """Return the parts of a pod that choose its node: selector, affinity and tolerations."""
+    affinity = {**_healthy(site), **_alone(run)}
+    tolerations = _tolerations(run)
+    return {
+        "nodeSelector": _selector(run, site),
+        **({"affinity": affinity} if affinity else {}),
+        **({"tolerations": tolerations} if tolerations else {}),
+    }
+
+
+def _selector(run: Run, site: Site) -> dict[str, str]:
+    """Choose nodes by type, and by the pool's instance group where it is known."""
+    if site.cluster != HYPERPOD:
+        return {INSTANCE_TYPE_LABEL: run.instance_type}
+    group = site.instance_groups.get(run.pool)
+    return {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}", **({_GROUP: group} if group else {})}
+
+
+def _healthy(site: Site) -> dict[str, Any]:
+    """Take only nodes that HyperPod's monitoring calls schedulable, and rather those that passed the deep checks."""
+    if site.cluster != HYPERPOD:
+        return {}
+    return {
+        "nodeAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": [{"matchExpressions": [_is_in(_HEALTH, "Schedulable")]}]
+            },
+            "preferredDuringSchedulingIgnoredDuringExecution": [
+                {"weight": 100, "preference": {"matchExpressions": [_is_in(_DEEP_HEALTH, "Passed")]}}
+            ],
+        }
+    }
+
+
+def _is_in(key: str, value: str) -> dict[str, Any]:
+    return {"key": key, "operator": "In", "values": [value]}
+
+
+def _alone(run: Run) -> dict[str, Any]:
+    """Keep a run on processors off nodes of another of ours; one on accelerators asks for all of them anyway."""
+    if run.accelerators_per_node:
+        return {}
+    return {
+        "podAntiAffinity": {
+            "requiredDuringSchedulingIgnoredDuringExecution": [
+                {
+                    "labelSelector": {"matchLabels": {MANAGED_BY: "trainforge"}},
+                    "topologyKey": "kubernetes.io/hostname",
+                }
+            ]
+        }
+    }
+
+
+def _tolerations(run: Run) -> list[dict[str, str]]:
+    """Go where pods without accelerators are kept away: each device plugin's own name is the custom for the taint."""
+    facts = run.facts
+    keys = [key for key, there in ((GPU, facts.has_gpus), (NEURON, facts.has_neuron)) if there]
+    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]

@@ -1,0 +1,181 @@
+"""The pod of a node of a run, as every Kubernetes operator takes it: one container that has the whole node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from catalog.batch import shared_memory_mib
+from catalog.kubernetes import (
+    EFA,
+    GPU,
+    HUGE_PAGES,
+    NEURON,
+    huge_pages_mib,
+    pod_memory_mib,
+    pod_millicores,
+)
+from catalog.site import Site
+from workloads.entry import environment
+from workloads.render.manifest import RUN_ID, labels, verbatim
+from workloads.render.placement import placement
+from workloads.spec import Run
+
+GRACE_SECONDS = 300
+"""How long a pod that is stopped has: long enough to write a checkpoint."""
+
+RETRIES = 10
+"""How often a run that resumes by itself is started again before the job has failed. As the predecessor's HyperPod
+jobs have it; a run that does not resume is never started again."""
+
+_SHARED_MEMORY = "shared-memory"
+_SHARED_FOLDER = "shared-folder"
+
+
+def template(run: Run, site: Site, container_: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod template of a node around its container."""
+    return {
+        "metadata": {"labels": labels(run, site)},
+        "spec": {
+            # A run needs no access to Kubernetes itself; AWS credentials come by another token.
+            "automountServiceAccountToken": False,
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            **placement(run, site),
+            "containers": [container_],
+            "volumes": volumes(run, site),
+        },
+    }
+
+
+def container(
+    run: Run,
+    site: Site,
+    name: str,
+    script: str,
+    *,
+    job_label: str,
+    ports: Sequence[dict[str, Any]] = (),
+    serves_ssh: bool = False,
+) -> dict[str, Any]:
+    """Return the container of a node: `script` under bash, with the devices of the whole node.
+
+    `job_label` is the label of the pod that holds the job's name. `serves_ssh` keeps the capabilities that
+    sshd needs to take a login.
+
+    Raises:
+        ValueError: the site has no image of the workload.
+    """
+    return {
+        "name": name,
+        "image": image(run, site),
+        "command": ["/bin/bash", "-c", verbatim(script)],
+        "env": variables(run, site, job_label),
+        **({"ports": list(ports)} if ports else {}),
+        "resources": resources(run),
+        "volumeMounts": mounts(site),
+        "securityContext": security(run, serves_ssh=serves_ssh),
+    }
+
+
+def image(run: Run, site: Site) -> str:
+    """Return the image of the workload.
+
+    Raises:
+        ValueError: the site has none; on Kubernetes nothing runs without.
+    """
+    try:
+        return site.images[run.workload.name]
+    except KeyError:
+        raise ValueError(
+            f"site of '{site.cluster}' has no image of '{run.workload.name}' (it has "
+            f"{', '.join(sorted(site.images)) or 'none'}); name the workload under 'workloads' in the configuration "
+            "and deploy the cluster stack again"
+        ) from None
+
+
+def resources(run: Run) -> dict[str, dict[str, str]]:
+    """Return what a pod asks for: all accelerators and EFA interfaces, and nearly all of the machine.
+
+    Devices are equal in requests and limits, as Kubernetes wants them. There is no limit on processors or
+    memory: the node is the run's own, and a limit would only throttle it.
+    """
+    facts = run.facts
+    devices: dict[str, str] = {}
+    if run.accelerators_per_node:
+        devices[NEURON if run.kind == "neuron" else GPU] = str(run.accelerators_per_node)
+    if run.efa_per_node:
+        devices[EFA] = str(run.efa_per_node)
+        if environment(run).get("FI_EFA_USE_HUGE_PAGE") != "0":
+            devices[HUGE_PAGES] = f"{huge_pages_mib(facts)}Mi"
+    host = {"cpu": f"{pod_millicores(facts)}m", "memory": f"{pod_memory_mib(facts)}Mi"}
+    return {"requests": {**host, **devices}, **({"limits": devices} if devices else {})}
+
+
+def variables(run: Run, site: Site, job_label: str) -> list[dict[str, Any]]:
+    """Return the container's own variables: the run's name by the pod's label, and secrets by reference."""
+    return [
+        {"name": RUN_ID, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{job_label}']"}}},
+        # A line that waits in a buffer is a run that looks hung.
+        {"name": "PYTHONUNBUFFERED", "value": "1"},
+        *(
+            {
+                "name": secret.variable,
+                "valueFrom": {
+                    "secretKeyRef": {
+                        "name": site.secrets.get(secret.name, secret.name),
+                        "key": secret.variable,
+                        **({} if secret.required else {"optional": True}),
+                    }
+                },
+            }
+            for secret in run.workload.secrets
+        ),
+    ]
+
+
+def mounts(site: Site) -> list[dict[str, Any]]:
+    """Return where the container sees the pod's volumes."""
+    return [
+        {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 - POSIX shared memory, no temporary file
+        {"name": _SHARED_FOLDER, "mountPath": site.shared_folder},
+    ]
+
+
+def volumes(run: Run, site: Site) -> list[dict[str, Any]]:
+    """Return the pod's volumes: shared memory of its own, and the claim of the shared file system.
+
+    Raises:
+        ValueError: the site has no claim.
+    """
+    if not site.claim:
+        raise ValueError(
+            f"site of '{site.cluster}' has no claim of a shared file system, where '{run.workload.name}' keeps its "
+            "runs; deploy the cluster stack again"
+        )
+    size = f"{shared_memory_mib(run.facts)}Mi"
+    return [
+        {"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory", "sizeLimit": size}},
+        {"name": _SHARED_FOLDER, "persistentVolumeClaim": {"claimName": site.claim}},
+    ]
+
+
+def security(run: Run, *, serves_ssh: bool = False) -> dict[str, Any]:
+    """Return the container's security context, as narrow as the run allows.
+
+    EFA registers memory with the adapter, which a container may only do without limit with IPC_LOCK.
+    """
+    capabilities = {
+        **({} if serves_ssh else {"drop": ["ALL"]}),
+        **({"add": ["IPC_LOCK"]} if run.efa_per_node else {}),
+    }
+    return {
+        "allowPrivilegeEscalation": False,
+        **({"capabilities": capabilities} if capabilities else {}),
+        # Nobody has said that EFA, NCCL and the Neuron runtime do without what the runtime's profile forbids.
+        **({} if run.accelerated else {"seccompProfile": {"type": "RuntimeDefault"}}),
+    }
+
+
+def restarts(run: Run) -> int:
+    """Return how often a run is started again: one that does not resume would only begin anew."""
+    return RETRIES if run.workload.resumes else 0

@@ -1,0 +1,88 @@
+"""PyTorchJob of Kubeflow's training operator (kubeflow.org/v1): a master, which is rank 0's node, and workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.site import Site
+from workloads import entry
+from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun
+from workloads.render.manifest import manifest, metadata
+from workloads.render.placement import HYPERPOD
+from workloads.render.pods import container, restarts, template
+from workloads.render.ranks import each_rank
+from workloads.spec import Run
+
+JOB_LABEL = "training.kubeflow.org/job-name"
+"""The label that the operator gives a pod: its job's name."""
+
+# The operator looks for both names (training-operator 1.9, pytorch_types.go).
+_CONTAINER = "pytorch"
+_PORT = "pytorchjob-port"
+
+
+def pytorchjob(run: Run, site: Site, *, header: str = "") -> str:
+    """Return the manifest.
+
+    The operator names rank 0's host and port and the node: MASTER_ADDR, MASTER_PORT and RANK, which here is
+    the node's and not the process's (training-operator 1.7 to 1.9, envvar.go). A pod that fails is started
+    again in place, or made anew when its node is lost.
+
+    On HyperPod the annotations let its resilience replace a faulty node and start the job again; SageMaker
+    does so in the namespace `kubeflow` and in those that begin with `hyperpod` only.
+
+    Raises:
+        ValueError: the launcher is Mpi, or the site lacks an image or a claim.
+    """
+    script = _script(run, site)
+    job = metadata(run, site)
+    if site.cluster == HYPERPOD and run.workload.resumes:
+        job["annotations"] = {
+            "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
+            "sagemaker.amazonaws.com/job-max-retry-count": str(restarts(run)),
+        }
+    replicas = {"Master": 1, "Worker": run.nodes - 1}
+    document = {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "PyTorchJob",
+        "metadata": job,
+        "spec": {
+            "nprocPerNode": str(run.ranks_per_node),
+            # Pods that have ended stay, and their logs with them.
+            "runPolicy": {"cleanPodPolicy": "Running", "backoffLimit": restarts(run)},
+            "pytorchReplicaSpecs": {
+                kind: _replicas(run, site, script, number) for kind, number in replicas.items() if number
+            },
+        },
+    }
+    return manifest(document, header)
+
+
+def _replicas(run: Run, site: Site, script: str, number: int) -> dict[str, Any]:
+    ports = [{"name": _PORT, "containerPort": RENDEZVOUS_PORT}]
+    node = container(run, site, _CONTAINER, script, job_label=JOB_LABEL, ports=ports)
+    return {
+        "replicas": number,
+        "restartPolicy": "OnFailure" if restarts(run) else "Never",
+        "template": template(run, site, node),
+    }
+
+
+def _script(run: Run, site: Site) -> str:
+    names = Names(
+        rank0_host="$MASTER_ADDR",
+        node_rank="$RANK",
+        run_id="$RUN_ID",
+        nodes=str(run.nodes),
+        port="$MASTER_PORT",
+    )
+    match run.workload.launcher:
+        case Mpi():
+            raise ValueError(
+                f"'{run.workload.name}' is started by mpirun, and a PyTorchJob has no hostfile for it; take 'mpijob'"
+            )
+        case Srun():
+            before, line = each_rank(run, names)
+            return before + entry.entry(run, site, names, line=line)
+        case _:
+            return entry.entry(run, site, names)

@@ -1,0 +1,95 @@
+"""TrainJob of Kubeflow Trainer (trainer.kubeflow.org/v1alpha1) on its `torch-distributed` runtime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.site import Site
+from workloads import entry
+from workloads.launchers import Mpi, Names, Srun
+from workloads.render.manifest import manifest, metadata
+from workloads.render.pods import container, template
+from workloads.render.ranks import each_rank
+from workloads.spec import Run
+
+RUNTIME = "torch-distributed"
+"""The cluster's training runtime that Kubeflow Trainer installs for PyTorch."""
+
+JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
+"""The label that JobSet gives a pod: its set's name, which is the TrainJob's."""
+
+MANAGER = "trainforge"
+"""Who owns the patches of the runtime, as the API wants it said."""
+
+# The runtime's job and its container are both called so (trainer 2.3, constants.go).
+_NODE = "node"
+
+
+def trainjob(run: Run, site: Site, *, header: str = "") -> str:
+    """Return the manifest.
+
+    Trainer names rank 0's host and port, the node and their number in torchrun's own variables: PET_MASTER_ADDR,
+    PET_MASTER_PORT, PET_NODE_RANK, PET_NNODES (trainer 2.3, torch.go). What the trainer's own section cannot say
+    (volumes, placement, security) goes in as a patch of the runtime, which Trainer takes since 2.2. How often
+    a pod is started again is the runtime's, and cannot be patched.
+
+    Raises:
+        ValueError: the launcher is Mpi, or the site lacks an image or a claim.
+    """
+    node = container(run, site, _NODE, _script(run, site), job_label=JOB_LABEL)
+    document = {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "TrainJob",
+        "metadata": metadata(run, site),
+        "spec": {
+            "runtimeRef": {
+                "apiGroup": "trainer.kubeflow.org",
+                "kind": "ClusterTrainingRuntime",
+                "name": RUNTIME,
+            },
+            "trainer": {
+                "image": node["image"],
+                "command": node["command"],
+                "env": node["env"],
+                "numNodes": run.nodes,
+                "numProcPerNode": run.ranks_per_node,
+                # These take the place of the runtime's and are not merged with them: EFA belongs here too.
+                "resourcesPerNode": node["resources"],
+            },
+            "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(run, site, node)}],
+        },
+    }
+    return manifest(document, header)
+
+
+def _patch(run: Run, site: Site, node: dict[str, Any]) -> dict[str, Any]:
+    """Return the patch of the runtime: the pod template, with what may be patched of it."""
+    pod = template(run, site, node)
+    patched = ("nodeSelector", "affinity", "tolerations", "volumes", "terminationGracePeriodSeconds")
+    spec = {
+        **{part: pod["spec"][part] for part in patched if part in pod["spec"]},
+        "containers": [{part: node[part] for part in ("name", "volumeMounts", "securityContext")}],
+    }
+    job = {"name": _NODE, "template": {"spec": {"template": {"metadata": pod["metadata"], "spec": spec}}}}
+    return {"template": {"spec": {"replicatedJobs": [job]}}}
+
+
+def _script(run: Run, site: Site) -> str:
+    names = Names(
+        rank0_host="$PET_MASTER_ADDR",
+        node_rank="$PET_NODE_RANK",
+        run_id="$RUN_ID",
+        nodes="$PET_NNODES",
+        port="$PET_MASTER_PORT",
+    )
+    match run.workload.launcher:
+        case Mpi():
+            raise ValueError(
+                f"'{run.workload.name}' is started by mpirun, and the runtime '{RUNTIME}' has no hostfile for it; "
+                "take 'mpijob'"
+            )
+        case Srun():
+            before, line = each_rank(run, names)
+            return before + entry.entry(run, site, names, line=line)
+        case _:
+            return entry.entry(run, site, names)
