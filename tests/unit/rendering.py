@@ -1,0 +1,186 @@
+"""Sample workloads for the renderers' tests, and what a manifest says once it is read again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import yaml
+
+from catalog.site import Site
+from workloads.formats import example_cluster
+from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
+from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
+from workloads.render.mpijob import mpijob
+from workloads.render.pytorchjob import pytorchjob
+from workloads.render.trainjob import trainjob
+from workloads.spec import (
+    Accelerators,
+    Base,
+    Data,
+    Format,
+    Preset,
+    Progress,
+    Proof,
+    Proven,
+    Resources,
+    Run,
+    Secret,
+    Workload,
+)
+
+RENDERERS: dict[Format, Callable[..., str]] = {
+    Format.PYTORCHJOB: pytorchjob,
+    Format.TRAINJOB: trainjob,
+    Format.HYPERPODPYTORCHJOB: hyperpodpytorchjob,
+    Format.MPIJOB: mpijob,
+}
+TORCH_FORMATS = (Format.PYTORCHJOB, Format.TRAINJOB, Format.HYPERPODPYTORCHJOB)
+
+
+def sample(
+    name: str, launcher: Launcher, accelerators: tuple[Accelerators, ...], base: Base, *formats: Format
+) -> Workload:
+    """Return a workload with a secret, data and a preset that is hard to quote."""
+    preset = Preset("small", "a sample", ("--steps=10", "--name=it's here"), "p5.48xlarge", 4)
+    return Workload(
+        name=name,
+        title="a sample",
+        launcher=launcher,
+        base=base,
+        resources=Resources(accelerators),
+        presets=MappingProxyType({"small": preset}),
+        proofs=MappingProxyType({format_: Proven(Proof.NONE) for format_ in formats}),
+        progress=Progress(r"step=\d+ loss=", start_seconds=120, stall_seconds=300),
+        environment=MappingProxyType({"SAMPLE": "a b"}),
+        data=Data("c4"),
+        secrets=(Secret("huggingface", "HF_TOKEN"), Secret("tracker", "TRACKER_KEY", required=True)),
+    )
+
+
+TORCH = sample("torch-sample", Torchrun(), ("gpu", "cpu"), "cuda", *TORCH_FORMATS)
+NEURON = sample("neuron-sample", NeuronTorchrun(), ("neuron",), "neuron", *TORCH_FORMATS)
+SRUN = sample("srun-sample", Srun(), ("gpu", "cpu"), "cuda", Format.PYTORCHJOB, Format.TRAINJOB)
+MPI = sample("mpi-sample", Mpi("/opt/sample/run"), ("gpu", "neuron", "cpu"), "cuda", Format.MPIJOB)
+SAMPLES = (TORCH, NEURON, SRUN, MPI)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A run in a format."""
+
+    run: Run
+    format_: Format
+
+    def __str__(self) -> str:
+        return f"{self.run.workload.name}-{self.format_}-{self.run.nodes}x{self.run.instance_type}"
+
+    @property
+    def site(self) -> Site:
+        return site(self.format_)
+
+    @property
+    def text(self) -> str:
+        return RENDERERS[self.format_](self.run, self.site)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        return read(self.text)
+
+
+def site(format_: Format, **changes: Any) -> Site:
+    return replace(Site.example(example_cluster(format_), [one.name for one in SAMPLES]), **changes)
+
+
+def run(workload: Workload, instance_type: str, nodes: int = 4) -> Run:
+    return Run(workload, workload.reference, instance_type, nodes)
+
+
+def cases(instance_types: tuple[str, ...], nodes: tuple[int, ...] = (4,)) -> list[Case]:
+    """Return every sample in each of its formats on these types where its program can run there."""
+    return [
+        Case(run(workload, name, count), format_)
+        for workload in SAMPLES
+        for name in instance_types
+        for count in nodes
+        if run(workload, name).kind in workload.resources.accelerators
+        for format_ in workload.formats
+    ]
+
+
+def read(text: str) -> dict[str, Any]:
+    """Return the one document of a manifest."""
+    document = yaml.load(text, Loader=yaml.CSafeLoader)
+    assert isinstance(document, dict)
+    return document
+
+
+def pods(document: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield how many pods a job has of each template, and the pod as its operator would make it."""
+    spec = document["spec"]
+    match document["kind"]:
+        case "PyTorchJob":
+            for replicas in spec["pytorchReplicaSpecs"].values():
+                yield replicas["replicas"], replicas["template"]
+        case "MPIJob":
+            for replicas in spec["mpiReplicaSpecs"].values():
+                yield replicas["replicas"], replicas["template"]
+        case "HyperPodPyTorchJob":
+            for replicas in spec["replicaSpecs"]:
+                yield replicas["replicas"], replicas["template"]
+        case "TrainJob":
+            yield spec["trainer"]["numNodes"], _patched(spec)
+        case kind:
+            raise AssertionError(f"unknown kind {kind}")
+
+
+def _patched(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return the pod of a TrainJob: the trainer's own section and the patch of the runtime, put together."""
+    (patch,) = spec["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    template = job["template"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    trainer = spec["trainer"]
+    node = {
+        **container,
+        "image": trainer["image"],
+        "command": trainer["command"],
+        "env": trainer["env"],
+        "resources": trainer["resourcesPerNode"],
+    }
+    return {"metadata": template["metadata"], "spec": {**template["spec"], "containers": [node]}}
+
+
+def only_container(template: dict[str, Any]) -> dict[str, Any]:
+    (container,) = template["spec"]["containers"]
+    assert isinstance(container, dict)
+    return container
+
+
+def expanded(text: str, variables: dict[str, str]) -> str:
+    """Return a command's word as Kubernetes hands it to the container.
+
+    The rule is that of the API reference (Container.command): `$(NAME)` is replaced where the variable is
+    known and left alone where it is not, and a doubled `$` stands for one.
+    """
+
+    def one(found: re.Match[str]) -> str:
+        name = found["name"]
+        return "$" if name is None else variables.get(name, found[0])
+
+    return re.sub(r"\$(?:\$|\((?P<name>[^)]*)\))", one, text)
+
+
+def script(template: dict[str, Any]) -> str:
+    """Return the script that a pod runs, after Kubernetes' own expansion."""
+    shell, option, text = only_container(template)["command"]
+    assert (shell, option) == ("/bin/bash", "-c")
+    return expanded(text, {"RUN_ID": "expanded", "HOSTNAME": "expanded", "PATH": "expanded"})
+
+
+def nested(text: str) -> list[str]:
+    """Return the scripts that a script carries in variables."""
+    return [inner for _, inner in re.findall(r"<<'(END_OF_\w+)'[^\n]*\n(.*?)\n\1\n", text, re.S)]

@@ -1,0 +1,131 @@
+"""Every renderer says the same of a run: devices, nodes and ranks, for every type of the catalog."""
+
+from __future__ import annotations
+
+import re
+from itertools import chain
+from typing import Any
+
+import pytest
+
+from catalog.instances import INSTANCES, instance_types
+from catalog.kubernetes import EFA, GPU, HUGE_PAGES, INSTANCE_TYPE_LABEL, NEURON
+from catalog.site import Site
+from tests.unit.rendering import MPI, RENDERERS, SAMPLES, Case, cases, only_container, pods, read, run, script
+from workloads.entry import environment
+from workloads.launchers import Mpi
+from workloads.render.slurm import slurm
+from workloads.spec import Format, Run
+
+NODES = (1, 3)
+OPTIONS = re.compile(r'--(accelerators|efa|kind|fabric|nnodes|nproc-per-node)=(?:"?)([\w.$-]+)')
+
+
+def guards(text: str) -> list[dict[str, str]]:
+    """Return the arguments of each launch guard in a script."""
+    lines = re.sub(r"\\\n\s*", "", text).splitlines()
+    return [dict(OPTIONS.findall(line.split(" -- ")[0])) for line in lines if "launch_guard.py" in line]
+
+
+@pytest.mark.parametrize("instance_type", instance_types())
+def test_devices_nodes_and_ranks_agree(instance_type: str) -> None:
+    facts = INSTANCES[instance_type]
+    for case in cases((instance_type,), NODES):
+        text = case.text
+        document = read(text)
+        assert case.text == text, "a second time it is the same"
+        found = list(pods(document))
+        wanted = case.run
+        assert sum(count for count, _ in found) == wanted.nodes
+        for _, template in found:
+            _check_pod(wanted, template)
+        scripts = [script(template) for _, template in found]
+        _check_guards(wanted, scripts)
+        _check_ranks(wanted, document, scripts)
+        if wanted.accelerated:
+            assert wanted.accelerators_per_node == facts.accelerators
+            assert wanted.efa_per_node == facts.efa_interfaces
+
+
+def _check_pod(wanted: Run, template: dict[str, Any]) -> None:
+    resources = only_container(template)["resources"]
+    requests, limits = resources["requests"], resources.get("limits", {})
+    amounts = {
+        NEURON if wanted.kind == "neuron" else GPU: wanted.accelerators_per_node,
+        EFA: wanted.efa_per_node,
+    }
+    devices = {name: str(amount) for name, amount in amounts.items() if amount}
+    # Kubernetes asks for devices in both, and takes no more of one than of the other.
+    assert {name: requests[name] for name in limits} == limits
+    assert {name: amount for name, amount in limits.items() if name != HUGE_PAGES} == devices
+    # Who uses huge pages without asking for them dies of a bus error; who asks without need may wait for ever.
+    uses_huge_pages = wanted.efa_per_node > 0 and environment(wanted).get("FI_EFA_USE_HUGE_PAGE") != "0"
+    assert (HUGE_PAGES in limits) == uses_huge_pages
+    spec = template["spec"]
+    assert spec["nodeSelector"][INSTANCE_TYPE_LABEL].removeprefix("ml.") == wanted.instance_type
+    assert not spec.get("hostNetwork")
+    assert ("podAntiAffinity" in spec.get("affinity", {})) == (wanted.accelerators_per_node == 0)
+
+
+def _check_guards(wanted: Run, scripts: list[str]) -> None:
+    """The guard expects what the pod gets, and what Slurm's guard expects."""
+    found = list(chain.from_iterable(guards(text) for text in scripts))
+    if not wanted.accelerated:
+        assert found == []
+        return
+    expected = {
+        "kind": wanted.kind,
+        "accelerators": str(wanted.accelerators_per_node),
+        "efa": str(wanted.efa_per_node),
+    }
+    assert found
+    assert all(expected.items() <= one.items() for one in found)
+    spans = bool(wanted.efa_per_node) and wanted.nodes > 1
+    assert (found[-1].get("fabric") == "efa") == spans
+    on_slurm = guards(slurm(wanted, Site.example("parallelcluster", [wanted.workload.name])))
+    assert on_slurm[-1] == found[-1]
+
+
+def _check_ranks(wanted: Run, document: dict[str, Any], scripts: list[str]) -> None:
+    spec = document["spec"]
+    per_node = {
+        "PyTorchJob": lambda: int(spec["nprocPerNode"]),
+        "HyperPodPyTorchJob": lambda: int(spec["nprocPerNode"]),
+        "TrainJob": lambda: spec["trainer"]["numProcPerNode"],
+        "MPIJob": lambda: spec["slotsPerWorker"],
+    }[document["kind"]]()
+    assert per_node == wanted.ranks_per_node
+    assert per_node * wanted.nodes == wanted.ranks
+    joined = re.sub(r"\\\n\s*", "", scripts[0])
+    if isinstance(wanted.workload.launcher, Mpi):
+        assert f"-np {wanted.ranks} -N {per_node} " in joined
+    elif "EVERY_RANK" in joined:
+        assert f"local_rank < {per_node};" in joined
+        assert f'WORLD_SIZE="{wanted.ranks}"' in joined
+    else:
+        assert f"--nproc-per-node={per_node} " in joined
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda one: one.name)
+def test_a_secret_is_named_and_never_said(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_this-is-secret")
+    monkeypatch.setenv("TRACKER_KEY", "this-is-secret-too")
+    for format_ in sample.formats:
+        case = Case(run(sample, "trn1.32xlarge" if sample.base == "neuron" else "p5.48xlarge"), format_)
+        assert "this-is-secret" not in case.text
+        for _, template in pods(case.document):
+            references = {
+                variable["name"]: variable["valueFrom"]["secretKeyRef"]
+                for variable in only_container(template)["env"]
+                if "secretKeyRef" in variable.get("valueFrom", {})
+            }
+            assert references == {
+                "HF_TOKEN": {"name": "huggingface", "key": "HF_TOKEN", "optional": True},
+                "TRACKER_KEY": {"name": "tracker", "key": "TRACKER_KEY"},
+            }
+
+
+def test_every_format_of_kubernetes_was_looked_at() -> None:
+    seen = {case.format_ for case in cases(("p5.48xlarge", "trn1.32xlarge"))}
+    assert seen == set(RENDERERS)
+    assert MPI.formats == (Format.MPIJOB,)
