@@ -1,4 +1,4 @@
-"""An emulator for the emulator's own tests, and stacks in it."""
+"""An emulator for the emulator's own tests, stacks in it, and the default configuration deployed to another."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.emulator.deployment import Deployment, deploy
 from tests.emulator.formation import Formation
 from tests.emulator.server import Emulator
+from tests.programs import require_program
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +26,11 @@ def formation(emulator: Emulator) -> Iterator[Formation]:
     made = Formation(emulator)
     yield made
     made.clean()
+
+
+@pytest.fixture(scope="session")
+def deployment(artifacts: Callable[[str], Path]) -> Iterator[Deployment]:
+    """Return the default configuration, deployed by the CDK CLI once a session; test_destroy destroys it."""
+    require_program("node", "'make setup' installs it from PyPI")
+    require_program("cdk", "'make setup' installs it")
+    yield from deploy(artifacts("deployment"))

@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from tests.emulator import responses
+from tests.emulator.image_build import ContainerImageBuild
 from tests.emulator.lambda_runtime import configuration, invoke
 from tests.emulator.resources.resource import Context, Kind, Properties, Resource, ResourceFailure
 
@@ -214,12 +215,13 @@ class RestrictDefaultSecurityGroup(CustomResource):
                 getattr(self.aws("ec2"), method)(GroupId=self.physical_id, IpPermissions=group[name])
 
 
-ANSWERED: dict[str, type[CustomResource]] = {
+ANSWERED: dict[str, type[Resource]] = {
+    "Custom::CDKContainerImageBuild": ContainerImageBuild,
     "Custom::S3AutoDeleteObjects": AutoDeleteObjects,
     "Custom::CDKBucketDeployment": BucketDeployment,
     "Custom::VpcRestrictDefaultSG": RestrictDefaultSecurityGroup,
 }
-"""Custom resources of the CDK, whose functions are Node or need the AWS CLI."""
+"""Custom resources of the CDK and its labs, whose functions are Node, need the AWS CLI or a builder."""
 
 OURS = ("Custom::Trainforge",)
 """How the types of our own custom resources begin: their functions are run."""

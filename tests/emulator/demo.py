@@ -17,15 +17,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
-import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from settings.deployment import Settings
+from settings.reading import read
+from settings.report import report
 from tests.emulator.cdk import ROOT, Cdk, CdkError
-from tests.emulator.environment import DEFAULT_REGION
 from tests.emulator.inventory import inventory, left_over
 from tests.emulator.progress import Progress
 from tests.emulator.resources.resource import Kind
@@ -64,6 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
     if not configuration.is_file():
         print(f"error: there is no configuration '{options.config}'; config/ holds examples", file=sys.stderr)
         return _USER_MISTAKE
+    reading = read(configuration)
+    if reading.findings:
+        print(report(reading.findings, options.config), file=sys.stderr)
+    if reading.settings is None or not reading.ok:
+        return _USER_MISTAKE
+    stacks = [options.stack] if options.stack else _stacks(reading.settings)
     if shutil.which("cdk", path=f"{ROOT / 'node_modules' / '.bin'}:{os.environ['PATH']}") is None:
         print("error: program 'cdk' is not installed; 'make setup' installs it", file=sys.stderr)
         return _USER_MISTAKE
@@ -71,7 +77,7 @@ def main(arguments: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _interruptible():
-            left = run(console, configuration, options.stack, folder)
+            left = run(console, configuration, reading.settings.region, stacks, folder)
     except Interrupted:
         _discard(folder, options.keep)
         console.print("interrupted: the emulator is stopped and nothing is left running")
@@ -88,18 +94,18 @@ def _discard(folder: Path, keep: Path | None) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def run(console: Console, configuration: Path, stack: str | None, folder: Path) -> bool:
-    """Deploy, show, destroy; return whether something is left that should not be.
+def _stacks(settings: Settings) -> list[str]:
+    """Return HyperPodStack where the configuration has that cluster; otherwise none, which means all."""
+    return ["HyperPodStack"] if settings.hyperpod else []
 
-    Without `stack` it is HyperPodStack where the configuration has that cluster, and otherwise all stacks.
+
+def run(console: Console, configuration: Path, region: str, stacks: list[str], folder: Path) -> bool:
+    """Deploy `stacks` (none: all), show, destroy; return whether something is left that should not be.
 
     Raises:
         CdkError: the CLI failed.
         EmulatorError: the emulator could not be started.
     """
-    document = _document(configuration)
-    region = str(document.get("region", DEFAULT_REGION))
-    stacks = [stack] if stack else ["HyperPodStack"] if "hyperpod" in document else []
     context = [f"config={os.path.relpath(configuration, ROOT)}"]
     with Emulator(region, log=folder / "emulator.log") as emulator:
         console.print(
@@ -169,15 +175,6 @@ def _kept(console: Console, emulator: Emulator) -> bool:
         for entry in stack.resources if stack.status == "DELETE_FAILED" else ():
             console.print(f"  {entry.type} {escape(entry.physical_id)}")
     return False
-
-
-def _document(configuration: Path) -> dict[str, Any]:
-    """Return the configuration unchecked; its mistakes are reported by the synthesis, not here."""
-    try:
-        document = yaml.safe_load(configuration.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return {}
-    return document if isinstance(document, dict) else {}
 
 
 @contextlib.contextmanager

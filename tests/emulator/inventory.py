@@ -89,6 +89,10 @@ def _repositories(client: Client) -> Iterator[str]:
         yield repository["repositoryName"]
 
 
+def _projects(client: Client) -> Iterator[str]:
+    yield from client("codebuild").list_projects()["projects"]
+
+
 def _rules(client: Client) -> Iterator[str]:
     for rule in client("events").list_rules()["Rules"]:
         yield rule["Name"]
@@ -142,4 +146,5 @@ _READERS: dict[str, Reader] = {
     "function": _pages("lambda", "list_functions", "Functions", "FunctionName"),
     "layer": _pages("lambda", "list_layers", "Layers", "LayerArn"),
     "repository": _repositories,
+    "build project": _projects,
 }

@@ -6,63 +6,21 @@ import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 import boto3
 from moto.cloudformation import responses, urls
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
-from moto.cloudformation.models import Change, CloudFormationBackend, cloudformation_backends
+from moto.cloudformation.models import CloudFormationBackend, cloudformation_backends
 from moto.cloudformation.parsing import Export
 from moto.cloudformation.utils import generate_changeset_id, generate_stack_id
 from moto.core.utils import utcnow
-from moto.s3.models import s3_backends
 
 from tests.emulator.cloudformation import operations
+from tests.emulator.cloudformation.change_sets import ChangeSet
 from tests.emulator.cloudformation.intrinsics import TemplateError
 from tests.emulator.cloudformation.stack import Stack, StackResource, Surroundings
 from tests.emulator.cloudformation.template import Template
-
-
-class ChangeSet:
-    """A change set: a template and parameters that wait to be applied to a stack."""
-
-    def __init__(
-        self,
-        change_set_id: str,
-        name: str,
-        kind: str,
-        stack: Stack,
-        template: Template,
-        parameters: dict[str, str],
-        description: str | None,
-        tags: dict[str, str],
-    ) -> None:
-        self.change_set_id = change_set_id
-        self.change_set_name = name
-        self.change_set_type = kind
-        self.stack = stack
-        self.stack_id = stack.stack_id
-        self.stack_name = stack.name
-        self.definition = template
-        self.parameters = parameters
-        self.description = description
-        self.tags = tags
-        self.notification_arns: list[str] = []
-        self.creation_time = utcnow()
-        self.changes = _changes(stack, template)
-        unchanged = (
-            kind == "UPDATE"
-            and stack.definition is not None
-            and (stack.definition.document == template.document)
-        )
-        self.status = "FAILED" if unchanged else "CREATE_COMPLETE"
-        self.execution_status = "UNAVAILABLE" if unchanged else "AVAILABLE"
-        self.status_reason = (
-            "The submitted information didn't contain changes. "
-            "Submit different information to create a change set."
-            if unchanged
-            else None
-        )
+from tests.emulator.cloudformation.template_url import template_of_url
 
 
 class Engine(CloudFormationBackend):
@@ -320,36 +278,10 @@ class Engine(CloudFormationBackend):
 def install() -> None:
     """Make moto's server use the engine for CloudFormation."""
     cloudformation_backends.backend = Engine
-    setattr(responses, "get_stack_from_s3_url", _template_of_url)  # noqa: B010 mypy refuses the plain form
-
-
-def _template_of_url(template_url: str, account_id: str, partition: str) -> str:
-    """Return a template from the emulator's S3, by a URL of AWS or of this server, bucket in path or host.
-
-    moto's own function takes the first number of an address for a bucket.
-    """
-    parts = urlparse(template_url)
-    bucket, _, rest = (parts.hostname or "").partition(".")
-    key = parts.path.lstrip("/")
-    if not rest.startswith("s3"):
-        bucket, _, key = key.partition("/")
-    found = s3_backends[account_id][partition].get_object(bucket, unquote(key))
-    if found is None:
-        raise ValidationError(message=f"S3 error: there is no object '{key}' in bucket '{bucket}'")
-    return str(found.value.decode())
+    setattr(responses, "get_stack_from_s3_url", template_of_url)  # noqa: B010 mypy refuses the plain form
 
 
 @lru_cache
 def _client(service: str, region: str) -> Any:
     """Return a client for this server: its endpoint stands in AWS_ENDPOINT_URL."""
     return boto3.client(service, region_name=region)  # type: ignore[call-overload]
-
-
-def _changes(stack: Stack, template: Template) -> list[Change]:
-    old = stack.definition.document["Resources"] if stack.definition else {}
-    new = template.document["Resources"]
-    changes = [Change("Add", name, new[name]["Type"]) for name in new if name not in old]
-    changes += [
-        Change("Modify", name, new[name]["Type"]) for name in new if name in old and new[name] != old[name]
-    ]
-    return changes + [Change("Remove", name, old[name]["Type"]) for name in old if name not in new]

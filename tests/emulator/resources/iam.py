@@ -45,11 +45,7 @@ class Role(IamResource):
         )["Role"]
         self.physical_id = name
         self.attributes = {"Arn": role["Arn"], "RoleId": role["RoleId"]}
-        try:
-            self._attach({})
-        except Exception:
-            self.delete()
-            raise
+        self._attach({})
 
     def _attach(self, previous: Properties) -> None:
         before = previous.get("ManagedPolicyArns", [])

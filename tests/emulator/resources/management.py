@@ -179,8 +179,8 @@ class Alias(Resource):
 
     def create(self) -> None:
         """Create it."""
+        self.aws("kms").create_alias(**self.only("AliasName", "TargetKeyId"))
         self.physical_id = self.properties["AliasName"]
-        self.aws("kms").create_alias(AliasName=self.physical_id, TargetKeyId=self.properties["TargetKeyId"])
 
     def update(self, previous: Properties) -> None:
         """Point it to another key."""

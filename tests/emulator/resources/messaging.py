@@ -132,8 +132,8 @@ class Rule(Resource):
     def create(self) -> None:
         """Create it."""
         name = self.properties.get("Name") or self.generated_name()
-        self.physical_id = name
         self.attributes = {"Arn": self._put(name)}
+        self.physical_id = name
         targets = self.properties.get("Targets", [])
         if targets:
             call(self.aws("events"), "put_targets", {"Rule": name, "Targets": targets, **self._bus()})

@@ -47,11 +47,7 @@ class Bucket(Resource):
             "DualStackDomainName": f"{name}.s3.dualstack.{self.context.region}.amazonaws.com",
             "WebsiteURL": f"http://{name}.s3-website-{self.context.region}.amazonaws.com",
         }
-        try:
-            self._configure(set(self.properties))
-        except Exception:
-            self.aws("s3").delete_bucket(Bucket=name)
-            raise
+        self._configure(set(self.properties))
 
     def _configurators(self) -> dict[str, Callable[[Any], None]]:
         """Return what sets each property.
@@ -202,10 +198,10 @@ class BucketPolicy(Resource):
 
     def create(self) -> None:
         """Put it."""
-        self.physical_id = self.properties["Bucket"]
         document = self.properties["PolicyDocument"]
         policy = document if isinstance(document, str) else json.dumps(document)
-        self.aws("s3").put_bucket_policy(Bucket=self.physical_id, Policy=policy)
+        self.aws("s3").put_bucket_policy(Bucket=self.properties["Bucket"], Policy=policy)
+        self.physical_id = self.properties["Bucket"]
 
     def update(self, previous: Properties) -> None:
         """Put the new one."""

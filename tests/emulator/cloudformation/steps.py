@@ -1,0 +1,177 @@
+"""One resource of a stack: created, updated, replaced, deleted, with events, and the way back."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tests.emulator.cloudformation.failures import EXPECTED, reason
+from tests.emulator.cloudformation.intrinsics import TemplateError
+from tests.emulator.cloudformation.schema import resource_schema
+from tests.emulator.cloudformation.stack import Stack, StackResource
+from tests.emulator.cloudformation.template import Definition, Template
+from tests.emulator.custom_resources import handler_of_custom_resource
+from tests.emulator.resources import REGISTRY, Resource, ResourceFailure
+from tests.emulator.resources.moto_models import handler_of_moto
+
+Undo = Callable[[], None]
+
+
+def create_resource(
+    stack: Stack, template: Template, values: Mapping[str, Any], name: str, undo: list[Undo]
+) -> StackResource:
+    """Create a resource and add the way back to `undo`; one that exists under the name is replaced by it.
+
+    Raises:
+        Exception: whatever failed, after the event with the reason.
+    """
+    definition = template.resources[name]
+    stack.add_event(name, "", definition.type, "CREATE_IN_PROGRESS")
+    began = time.monotonic()
+    handler: Resource | None = None
+    try:
+        properties = stack.resolver(template, values).resolve(definition.properties)
+        handler = _handler(stack, definition, properties)
+        handler.create()
+    except EXPECTED as error:
+        stack.add_event(name, "", definition.type, "CREATE_FAILED", reason(error))
+        if handler is not None and handler.physical_id:
+            # It failed halfway: what exists already must not stay.
+            with contextlib.suppress(*EXPECTED):
+                handler.delete()
+        raise
+    entry = StackResource(
+        logical_resource_id=name,
+        cf_resource_type=definition.type,
+        handler=handler,
+        resource_status="CREATE_COMPLETE",
+        deletion_policy=definition.deletion_policy,
+        seconds=time.monotonic() - began,
+    )
+    previous = stack.resources.get(name)
+
+    def remove() -> None:
+        if definition.deletion_policy == "Retain":
+            retain(stack, entry)
+        elif not delete_resource(stack, entry):
+            raise ResourceFailure(f"'{name}' could not be removed")
+        if previous is None:
+            del stack.resources[name]
+        else:
+            stack.resources[name] = previous
+
+    undo.append(remove)
+    stack.resources[name] = entry
+    _event(stack, entry, "CREATE_COMPLETE")
+    return entry
+
+
+def update_resource(
+    stack: Stack,
+    template: Template,
+    values: Mapping[str, Any],
+    name: str,
+    undo: list[Undo],
+    cleanup: list[StackResource],
+) -> None:
+    """Bring a resource to the template, in place or by a new one, in which case the old goes to `cleanup`.
+
+    Raises:
+        Exception: whatever failed, after the event with the reason.
+    """
+    definition = template.resources[name]
+    entry = stack.resources[name]
+    properties = stack.resolver(template, values).resolve(definition.properties)
+    before = entry.handler.properties
+    tags_before = entry.handler.context.stack_tags
+    if entry.cf_resource_type != definition.type:
+        raise TemplateError(f"Update of resource type is not permitted. Resource: {name}")
+    entry.deletion_policy = definition.deletion_policy
+    if properties == before and tags_before == stack.tags:
+        return
+    schema = resource_schema(definition.type, stack.region_name)
+    reasons = sorted(set(schema.replaces(before, properties)) - entry.handler.in_place) if schema else []
+    if reasons:
+        _event(stack, entry, "UPDATE_IN_PROGRESS", f"Requested update requires a new resource: {reasons}")
+        replacement = create_resource(stack, template, values, name, undo)
+        entry.deletion_policy = definition.update_replace_policy
+        replacement.deletion_policy = definition.deletion_policy
+        cleanup.append(entry)
+        return
+    if properties == before and not entry.handler.carries_tags:
+        return
+    _event(stack, entry, "UPDATE_IN_PROGRESS")
+
+    def change(to: dict[str, Any], previous: dict[str, Any]) -> None:
+        checked = _handler(stack, definition, to)
+        entry.handler.context, entry.handler.properties = checked.context, to
+        if to == previous:
+            entry.handler.apply_tags()
+        else:
+            entry.handler.update(previous)
+
+    try:
+        change(properties, before)
+    except EXPECTED as error:
+        entry.handler.properties = before
+        _event(stack, entry, "UPDATE_FAILED", reason(error))
+        raise
+    undo.append(lambda: change(before, properties))
+    _event(stack, entry, "UPDATE_COMPLETE")
+
+
+def delete_resource(stack: Stack, entry: StackResource) -> bool:
+    """Delete a resource; return whether it is gone. The event says why not."""
+    _event(stack, entry, "DELETE_IN_PROGRESS")
+    try:
+        entry.handler.delete()
+    except EXPECTED as error:
+        _event(stack, entry, "DELETE_FAILED", reason(error))
+        return False
+    _event(stack, entry, "DELETE_COMPLETE")
+    return True
+
+
+def retain(stack: Stack, entry: StackResource) -> None:
+    """Leave a resource in place, as its policy asks, and note it."""
+    stack.retained.append(entry)
+    _event(stack, entry, "DELETE_SKIPPED")
+
+
+def _handler(stack: Stack, definition: Definition, properties: dict[str, Any]) -> Resource:
+    """Return the handler of a type, ours before moto's.
+
+    Raises:
+        ResourceFailure: nobody knows the type, or the properties are not those of the type.
+    """
+    context = stack.context()
+    custom = handler_of_custom_resource(context, definition.type, definition.logical_id, properties)
+    if custom is not None:
+        return custom
+    schema = resource_schema(definition.type, stack.region_name)
+    if schema is None:
+        raise ResourceFailure(f"Unrecognized resource types: [{definition.type}]")
+    problems = schema.problems(properties)
+    if problems:
+        raise ResourceFailure(
+            f"Properties validation failed for resource {definition.logical_id} with message: "
+            + "; ".join(problems)
+        )
+    if definition.type in REGISTRY:
+        return REGISTRY[definition.type](context, definition.type, definition.logical_id, properties)
+    handler = handler_of_moto(context, definition.type, definition.logical_id, properties)
+    if handler is None:
+        raise ResourceFailure(
+            f"the emulator has no handler for the type '{definition.type}'; "
+            "add a class for it in tests/emulator/resources"
+        )
+    return handler
+
+
+def _event(stack: Stack, entry: StackResource, status: str, reason: str | None = None) -> None:
+    entry.resource_status = status
+    stack.add_event(
+        entry.logical_resource_id, entry.physical_resource_id, entry.cf_resource_type, status, reason
+    )

@@ -1,0 +1,74 @@
+"""The default configuration, deployed once a session by the real CDK CLI, and ways to look at it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from settings.deployment import Settings
+from settings.reading import read
+from tests.emulator.cdk import ROOT, Cdk, Outcome
+from tests.emulator.inventory import Item, inventory
+from tests.emulator.server import Emulator, LedgerStack
+
+CONFIGURATION = "config/default.yaml"
+STACK = "HyperPodStack"
+
+
+@dataclass
+class Deployment:
+    """The default configuration, deployed once: the emulator that holds it, and what stood there before."""
+
+    emulator: Emulator
+    cdk: Cdk
+    settings: Settings
+    before: set[Item]
+    outcome: Outcome
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the emulator."""
+        return self.emulator.client(service)
+
+    def stack(self, suffix: str) -> LedgerStack:
+        """Return a stack of the ledger: network, storage or hyperpod."""
+        return self.emulator.stack(f"{self.settings.name}-{suffix}")
+
+    def ids(self, suffix: str, kind: str) -> list[str]:
+        """Return the physical ids of a stack's resources of a type."""
+        return [entry.physical_id for entry in self.stack(suffix).resources if entry.type == kind]
+
+    def id(self, suffix: str, kind: str) -> str:
+        """Return the physical id of a stack's only resource of a type."""
+        (only,) = self.ids(suffix, kind)
+        return only
+
+    def group(self, output: str) -> dict[str, Any]:
+        """Return one of the network's security groups, by its name in the network's description."""
+        name = f"/trainforge/{self.settings.name}/network"
+        held = json.loads(self.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])[output]
+        found: dict[str, Any] = self.client("ec2").describe_security_groups(GroupIds=[held])[
+            "SecurityGroups"
+        ][0]
+        return found
+
+    def file_system(self, kind: str) -> dict[str, Any]:
+        """Return the one file system of a kind, LUSTRE or OPENZFS."""
+        found = self.client("fsx").describe_file_systems()["FileSystems"]
+        (only,) = [item for item in found if item["FileSystemType"] == kind]
+        assert isinstance(only, dict)
+        return only
+
+
+def deploy(folder: Path) -> Iterator[Deployment]:
+    """Deploy the default configuration, yield it, and stop the emulator; `folder` takes logs and templates."""
+    settings = read(ROOT / CONFIGURATION).settings
+    assert settings is not None
+    with Emulator(settings.region, log=folder / "emulator.log") as emulator:
+        cdk = Cdk(emulator, folder, context=[f"config={CONFIGURATION}"])
+        cdk.bootstrap()
+        before = inventory(emulator)
+        outcome = cdk.deploy(STACK, outputs=folder / "outputs.json")
+        yield Deployment(emulator, cdk, settings, before, outcome)
