@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -39,10 +40,18 @@ def run_here(script: str, environment: Mapping[str, str], log: Path) -> int:
             for line in process.stdout:
                 file.write(line)
                 file.flush()
-                sys.stdout.buffer.write(line)
-                sys.stdout.buffer.flush()
+                _show(line)
             code = process.wait()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def _show(line: bytes) -> None:
+    """Print a line; whoever stops reading us (`| head`) does not stop the run, whose log goes on."""
+    try:
+        sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

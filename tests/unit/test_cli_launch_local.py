@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ TORCHRUN = """
 echo "run $RUN_ID in $RUN_FOLDER"
 trap 'echo stopping; exit 143' TERM
 if [ -n "${STAND_IN_SLEEP-}" ]; then echo ready; sleep "$STAND_IN_SLEEP" & wait $!; fi
+[ -z "${STAND_IN_KILL-}" ] || kill -s "$STAND_IN_KILL" $$
 exit "${STAND_IN_CODE:-0}"
 """
 
@@ -35,12 +37,14 @@ def local_command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", code, "launch", "cpu-ddp", "--on", "local", "--preset", "tiny", *arguments]
 
 
-@pytest.mark.parametrize("code", [0, 37])
-def test_local(launch: Launching, tmp_path: Path, code: int) -> None:
+@pytest.mark.parametrize(
+    ("environment", "code"), [({}, 0), ({"STAND_IN_CODE": "37"}, 37), ({"STAND_IN_KILL": "KILL"}, 137)]
+)
+def test_local(launch: Launching, tmp_path: Path, environment: dict[str, str], code: int) -> None:
     noted = launch.fake("torchrun", TORCHRUN)
     done = subprocess.run(
         local_command("--shared", str(tmp_path / "shared")),
-        env=os.environ | {"PYTHONPATH": str(ROOT), "STAND_IN_CODE": str(code), "RUN_ID": "again"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "RUN_ID": "again"} | environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -72,6 +76,23 @@ def test_local_passes_signals_on(launch: Launching, tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert process.stdout.read() == "stopping\n"
         assert process.wait(timeout=20) == 143
+
+
+def test_a_reader_that_goes_away_does_not_end_the_run(launch: Launching, tmp_path: Path) -> None:
+    launch.fake("torchrun", "for step in {1..2000}; do echo step=$step; done")
+    command = " ".join(map(shlex.quote, local_command("--shared", str(tmp_path))))
+    done = subprocess.run(
+        ["bash", "-c", f'{command} | while read -r line; do [ "$line" = step=1 ] && break; done'],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "RUN_ID": "cut"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stderr == ""
+    log = tmp_path / "runs" / "cpu-ddp" / "cut" / "launch.log"
+    assert log.read_text(encoding="utf-8").endswith("step=2000\n")
 
 
 def test_a_new_local_run_each_time(launch: Launching) -> None:
