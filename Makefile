@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
 
-.PHONY: help setup setup-train demo test synth check lint format bench snapshots clean
+.PHONY: help setup setup-train demo test synth check lint format bench manifests pictures snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -46,6 +46,7 @@ lint: setup ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/trainforge render --check
 
 format: setup ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
@@ -53,6 +54,12 @@ format: setup ## format the code and mend what the linter can
 
 bench: setup ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+manifests: setup ## write the committed manifests of all workloads anew
+	$(BIN)/trainforge render --write
+
+pictures: setup ## draw docs/pictures anew
+	$(BIN)/python -m docs.pictures
 
 snapshots: setup ## write the snapshots of the synthesized templates anew; review the diff
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update

@@ -8,6 +8,7 @@ import typer
 
 from cli import catalog
 from cli.launch import launch
+from cli.render import render
 from cli.validate import validate
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command()(validate)
+app.command()(render)
 app.command()(launch)
 app.add_typer(catalog.app, name="catalog")
 

@@ -15,7 +15,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from tests.conftest import CONFIGURATIONS
 from tests.synthesis import Synthesis
 
-_HASH = re.compile(r"\b[0-9a-f]{64}\b")
+_HASH = re.compile(r"\b[0-9a-f]{64}\b|(?<=hyperpod/extension/)[0-9a-f]{12}")
 
 
 @pytest.fixture

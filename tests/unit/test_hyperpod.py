@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -137,7 +138,7 @@ def test_an_extension_is_shipped_and_hooked_after_initialisation(
         assert group["LifeCycleConfig"]["OnInitComplete"] == "on_init_complete.sh"
         assert "OnCreate" not in group["LifeCycleConfig"]
     upload = extended.only("HyperPodStack", "Custom::CDKBucketDeployment")
-    assert upload["DestinationBucketKeyPrefix"] == "hyperpod/extension"
+    assert re.fullmatch(r"hyperpod/extension/[0-9a-f]{12}", upload["DestinationBucketKeyPrefix"])
     [resource] = extended.resources("HyperPodStack", "AWS::SageMaker::Cluster")
     assert any("CustomResource" in dependency for dependency in resource["DependsOn"])
     shipped = [

@@ -9,6 +9,8 @@ from workloads.spec import Run
 
 LOOPBACK = "127.0.0.1"
 
+_FREE_PORT = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
+
 
 def local(run: Run, site: Site, *, header: str = "") -> str:
     """Return a bash script that runs all ranks of a run here, on this one machine.
@@ -17,7 +19,12 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
     virtual environment are the site's.
     """
     names = Names(
-        rank0_host=LOOPBACK, node_rank="0", run_id="$RUN_ID", nodes="1", ranks_per_node=run.ranks
+        rank0_host=LOOPBACK,
+        node_rank="0",
+        run_id="$RUN_ID",
+        nodes="1",
+        port="$MASTER_PORT",
+        ranks_per_node=run.ranks,
     )
     program, runtime = entry.shipped_folders(run, site)
     script = entry.entry(run, site, names, program_folder=program, runtime_folder=runtime)
@@ -28,6 +35,8 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
             *([f"# {header}"] if header else []),
             f': "${{RUN_ID:={run.name}}}"',
             *path,
+            # Several runs may share this machine: take a port that nobody has.
+            f': "${{MASTER_PORT:=$(python3 -c "{_FREE_PORT}")}}"',
             script,
             "",
         ]

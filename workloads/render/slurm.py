@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import Mpi, Names, Srun
+from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun
 from workloads.spec import Run
 
 _GRACE_SECONDS = 300
@@ -75,6 +75,8 @@ def _names() -> Names:
         node_rank="$SLURM_NODEID",
         run_id="$SLURM_JOB_ID",
         nodes="$SLURM_JOB_NUM_NODES",
+        # What a job before this one left on the node may still hold its port.
+        port=f"$(({RENDEZVOUS_PORT} + SLURM_JOB_ID % 1000))",
     )
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
@@ -53,16 +55,15 @@ class NodeScripts(Construct):
         configuration: Mapping[str, Any],
     ) -> NodeScripts:
         """Ship the extension of this project, which runs after HyperPod's own initialisation of a node."""
+        text = json.dumps(configuration, indent=2, sort_keys=True)
         return cls(
             scope,
             construct_id,
             bucket=bucket,
-            prefix="hyperpod/extension",
+            prefix=f"hyperpod/extension/{_fingerprint(_EXTENSION, text)}",
             sources=[
                 s3_deployment.Source.asset(str(_EXTENSION), exclude=_EXCLUDED),
-                s3_deployment.Source.data(
-                    _CONFIGURATION, json.dumps(configuration, indent=2, sort_keys=True)
-                ),
+                s3_deployment.Source.data(_CONFIGURATION, text),
             ],
             event="OnInitComplete",
             entry=_EXTENSION_ENTRY,
@@ -83,8 +84,18 @@ class NodeScripts(Construct):
             scope,
             construct_id,
             bucket=bucket,
-            prefix="hyperpod/lifecycle",
+            prefix=f"hyperpod/lifecycle/{_fingerprint(directory)}",
             sources=[s3_deployment.Source.asset(str(directory), exclude=_EXCLUDED)],
             event="OnCreate",
             entry=entry,
         )
+
+
+def _fingerprint(directory: Path, extra: str = "") -> str:
+    """Return a short hash of a folder's content.
+
+    In the prefix it makes a change of scripts a change of the cluster's SourceS3Uri. Users report that nodes
+    are given new scripts only then; it also keeps those of the last deployment for a rollback.
+    """
+    content = cdk.FileSystem.fingerprint(str(directory), exclude=_EXCLUDED)
+    return hashlib.sha256(f"{content}{extra}".encode()).hexdigest()[:12]

@@ -45,7 +45,8 @@ class HyperPodSlurmCluster(Construct):
 
     HyperPod sets nodes up from its own image: no lifecycle scripts are needed. `groups` are instance groups
     in CloudFormation's spelling, made by `trainforge.hyperpod.groups`. The name is given, because the API
-    demands one; a change of subnet or security group of the cluster (not of a group) replaces it.
+    demands one. A change of subnet or security group of the cluster (not of a group) would replace it, which
+    CloudFormation refuses while the old one has the name: destroy the stack first.
     """
 
     def __init__(

@@ -1,0 +1,203 @@
+"""Rooms on a real Slurm: the very script that the renderer writes, and what happens when things break."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.site import Mount, Site
+from tests.slurm.cluster import SlurmCluster
+from workloads.render.slurm import slurm as render
+from workloads.rooms import workload
+from workloads.spec import Run
+
+pytest.importorskip("torch", reason="torch is not installed; make setup-train")
+
+NODES = {"cpu": ["n1", "n2", "n3"]}
+STEPS = 60
+DEADLINE_SECONDS = 150
+
+
+@pytest.fixture(scope="module")
+def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
+    """A cluster of three nodes, of which a job takes two: the third is the spare."""
+    # A node that was set down stays down, as a broken one would, until it is resumed.
+    with SlurmCluster(artifacts("slurm-rooms"), NODES, settings={"ReturnToService": "1"}) as running:
+        yield running
+
+
+class Job:
+    """A run submitted to the cluster, and what it left in its folder."""
+
+    def __init__(self, cluster: SlurmCluster, folder: Path, *arguments: str) -> None:
+        self.cluster = cluster
+        self.folder = folder
+        site = Site(
+            deployment="test",
+            cluster="parallelcluster",
+            region="us-west-2",
+            cluster_name="test",
+            mounts=(Mount(str(folder / "shared"), "lustre", ""),),
+            partitions={"cpu": "cpu"},
+            virtual_environment=sys.prefix,
+            launch_folder=str(Path(__file__).parent.parent.parent / "workloads"),
+        )
+        room = workload("cpu-ddp")
+        preset = room.presets["tiny"]
+        changed = type(preset)(
+            name=preset.name,
+            description=preset.description,
+            arguments=(*preset.arguments, *arguments),
+            instance_type=preset.instance_type,
+            nodes=2,
+            global_batch=preset.global_batch,
+        )
+        (folder / "shared").mkdir(parents=True)
+        script = folder / "job.sbatch"
+        script.write_text(render(Run(room, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
+        self.id = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
+        self.run_folder = folder / "shared" / "runs" / "cpu-ddp" / self.id
+
+    @property
+    def log(self) -> str:
+        [path] = list(self.folder.glob(f"*_{self.id}.out")) or [None]
+        return path.read_text(encoding="utf-8") if path else ""
+
+    @property
+    def state(self) -> str:
+        shown = self.cluster.run("scontrol", "show", "job", self.id)
+        found = re.search(r"JobState=(\S+)", shown)
+        assert found
+        return found[1]
+
+    def nodes(self) -> list[str]:
+        """Return the names of the nodes that the job runs on, or ran on last."""
+        found = re.search(r"\n\s+NodeList=(\S+)", self.cluster.run("scontrol", "show", "job", self.id))
+        assert found
+        return self.cluster.run("scontrol", "show", "hostnames", found[1]).split()
+
+    def losses(self) -> dict[int, str]:
+        """Return each step's loss as the hexadecimal text of its bits; the last word on a step counts."""
+        found = {}
+        for line in (self.run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+            entry = json.loads(line)
+            found[entry["step"]] = entry["loss_hex"]
+        return found
+
+    def steps_written(self) -> list[int]:
+        """Return the steps in the order in which they were written, repeated ones too."""
+        path = self.run_folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line)["step"] for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def wait_for(self, reached: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not reached():
+            assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_SECONDS} s; {self.state}\n{self.log}"
+            time.sleep(0.2)
+
+    def wait_for_step(self, step: int) -> None:
+        self.wait_for(lambda: any(done >= step for done in self.steps_written()), f"step {step}")
+
+    def wait(self, state: str = "COMPLETED") -> None:
+        final = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
+        self.wait_for(lambda: self.state in final, "the end")
+        assert self.state == state, self.log
+
+    def start_again(self) -> None:
+        """A requeued job waits two minutes by default; do not."""
+        self.wait_for(lambda: self.state == "PENDING", "the requeue")
+        self.cluster.run("scontrol", "update", f"JobId={self.id}", "StartTime=now")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(cluster: SlurmCluster, artifacts: Callable[[str], Path]) -> Job:
+    job = Job(cluster, artifacts("slurm-uninterrupted"))
+    job.wait()
+    return job
+
+
+def test_two_nodes_train_a_rank_each(uninterrupted: Job) -> None:
+    losses = [float.fromhex(loss) for _, loss in sorted(uninterrupted.losses().items())]
+    assert len(losses) >= STEPS
+    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    assert re.search(r"ranks=2\b", uninterrupted.log)
+
+
+def test_the_exit_code_comes_through(cluster: SlurmCluster, tmp_path: Path) -> None:
+    job = Job(cluster, tmp_path, "--no-such-argument")
+    job.wait("FAILED")
+    shown = cluster.run("scontrol", "show", "job", job.id)
+    assert "ExitCode=0:0" not in shown
+    assert "--no-such-argument" in job.log
+
+
+def ranks_of(job: Job) -> dict[int, str]:
+    """Return the process ids of the job's trainers, and the Slurm node that each runs on."""
+    mark = f"SLURM_JOB_ID={job.id}".encode()
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (path / "cmdline").read_bytes().split(b"\0")
+            variables = (path / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        environment = dict(variable.decode().partition("=")[::2] for variable in variables if variable)
+        trains = any(word.endswith(b"train.py") for word in words) and "LOCAL_RANK" in environment
+        if trains and mark in variables:
+            found[int(path.name)] = environment["SLURMD_NODENAME"]
+    return found
+
+
+def test_a_killed_rank_fails_the_job_and_a_requeue_resumes_bit_for_bit(
+    cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
+) -> None:
+    job = Job(cluster, tmp_path, "--step-seconds=0.15")
+    job.wait_for_step(25)
+    victims = ranks_of(job)
+    assert len(victims) == len(set(victims.values())) == 2, "a rank on each of two nodes"
+    os.kill(next(iter(victims)), signal.SIGKILL)
+    job.wait("FAILED")
+    cluster.run("scontrol", "requeue", job.id)
+    job.start_again()
+    job.wait()
+    assert job.losses() == uninterrupted.losses()
+
+
+def test_a_requeued_job_resumes_bit_for_bit(
+    cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
+) -> None:
+    job = Job(cluster, tmp_path, "--step-seconds=0.15")
+    job.wait_for_step(25)
+    cluster.run("scontrol", "requeue", job.id)
+    job.start_again()
+    job.wait()
+    assert job.losses() == uninterrupted.losses()
+    steps = job.steps_written()
+    # It went on from a checkpoint, and did not begin again.
+    assert steps.count(0) + steps.count(1) <= 2
+
+
+def test_a_node_lost_is_replaced_by_the_spare(
+    cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
+) -> None:
+    job = Job(cluster, tmp_path, "--step-seconds=0.15")
+    job.wait_for_step(25)
+    lost = job.nodes()[1]
+    try:
+        cluster.run("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=test")
+        job.start_again()
+        job.wait()
+    finally:
+        cluster.run("scontrol", "update", f"NodeName={lost}", "State=RESUME")
+    assert job.losses() == uninterrupted.losses()
+    assert lost not in job.nodes()

@@ -1,0 +1,67 @@
+"""Every renderer by its format, and the manifests that are committed beside each room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from catalog.site import Site
+from workloads import rooms
+from workloads.formats import example_cluster
+from workloads.render.batch import batch
+from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
+from workloads.render.local import local
+from workloads.render.mpijob import mpijob
+from workloads.render.pytorchjob import pytorchjob
+from workloads.render.slurm import slurm
+from workloads.render.trainjob import trainjob
+from workloads.spec import Format, Run, Workload
+
+RENDERERS: dict[Format, Callable[..., str]] = {
+    Format.SLURM: slurm,
+    Format.PYTORCHJOB: pytorchjob,
+    Format.TRAINJOB: trainjob,
+    Format.HYPERPODPYTORCHJOB: hyperpodpytorchjob,
+    Format.MPIJOB: mpijob,
+    Format.BATCH: batch,
+    Format.LOCAL: local,
+}
+
+SUFFIXES = {Format.SLURM: "sbatch", Format.BATCH: "json", Format.LOCAL: "sh"}
+"""Ending of a manifest's file; YAML for the rest."""
+
+
+def render(run: Run, format_: Format, site: Site, *, header: str = "") -> str:
+    """Return the manifest of a run in a format for a site."""
+    return RENDERERS[format_](run, site, header=header)
+
+
+def file_name(run: Run, format_: Format) -> str:
+    """Return the name of a manifest's file: format, size, type and count, so that nobody has to open it."""
+    ending = SUFFIXES.get(format_, "yaml")
+    return f"{format_}.{run.preset.name}.{run.nodes}x{run.instance_type}.{ending}"
+
+
+def committed(workload: Workload) -> Iterator[tuple[Path, str]]:
+    """Yield the path and text of each manifest that is committed: the reference run in every format."""
+    run = Run.reference(workload)
+    for format_ in workload.formats:
+        site = Site.example(example_cluster(format_), [workload.name])
+        header = (
+            f"Rendered from workloads/{workload.room}/workload.py by 'make manifests': change that, not this."
+        )
+        path = rooms.folder(workload) / "manifests" / file_name(run, format_)
+        yield path, render(run, format_, site, header=header)
+
+
+def stale() -> Iterator[tuple[Path, str | None]]:
+    """Yield each committed manifest that is not as it would be rendered, with the right text; None: it is to go."""
+    for name in rooms.names():
+        workload = rooms.workload(name)
+        wanted = dict(committed(workload))
+        for path, text in wanted.items():
+            if not path.exists() or path.read_text(encoding="utf-8") != text:
+                yield path, text
+        for path in sorted((rooms.folder(workload) / "manifests").glob("*")):
+            if path not in wanted:
+                yield path, None
