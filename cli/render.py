@@ -66,7 +66,12 @@ def render(
         resolution, site = resolved(request, config)
         assert resolution.run
         assert resolution.format
-        typer.echo(rendered(resolution.run, resolution.format, site), nl=False)
+        try:
+            text = rendered(resolution.run, resolution.format, site)
+        except ValueError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(2) from error
+        typer.echo(text, nl=False)
 
 
 def resolved(request: Request, config: Path | None) -> tuple[Resolution, Site]:
