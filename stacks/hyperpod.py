@@ -14,6 +14,7 @@ from catalog.site import Site
 from settings.deployment import Settings
 from settings.hyperpod import HyperPodSettings
 from stacks.network import NetworkStack
+from stacks.shipping import Shipping
 from stacks.storage import StorageStack
 from trainforge.hyperpod.groups import (
     CONTROLLER_GROUP,
@@ -61,6 +62,8 @@ class HyperPodStack(cdk.Stack):
         self._network, self._storage = network, storage
         self._pools = [settings.pool(name) for name in self._wanted.pools]
         self.role = self._role()
+        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
+        self.shipping.grant_pull(self.role)
         scripts = self._scripts(base)
         self.cluster = self._cluster(scripts)
         self.session = NodeSession(
@@ -68,7 +71,9 @@ class HyperPodStack(cdk.Stack):
         )
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
-        self._publish_site()
+        site = self.shipping.completed(self._site())
+        self.shipping.ship(site, storage.data_bucket)
+        self._publish(site)
 
     def _role(self) -> NodeRole:
         zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
@@ -125,6 +130,8 @@ class HyperPodStack(cdk.Stack):
         if scripts:
             # Nodes fetch them at start: they must be there before the first one.
             cluster.node.add_dependency(scripts.upload)
+        # An image that does not build fails the deployment before nodes are paid for.
+        cluster.node.add_dependency(*self.shipping.images.values())
         return cluster
 
     def _groups(self, scripts: NodeScripts | None) -> list[Group]:
@@ -174,10 +181,9 @@ class HyperPodStack(cdk.Stack):
             mounts.append(OpenZfsMount(storage.dns_name(storage.openzfs_mount), storage.openzfs_mount.path))
         return tuple(mounts)
 
-    def _publish_site(self) -> None:
-        name = self._settings.name
-        site = Site(
-            deployment=name,
+    def _site(self) -> Site:
+        return Site(
+            deployment=self._settings.name,
             cluster=SECTION,
             region=self.region,
             cluster_name=self.cluster.cluster_name,
@@ -188,10 +194,12 @@ class HyperPodStack(cdk.Stack):
             session_document=self.session.document_name,
             roles={"node": self.role.role_arn},
         )
+
+    def _publish(self, site: Site) -> None:
         parameter = ssm.StringParameter(
             self,
             "Site",
-            parameter_name=Site.parameter_name(name, SECTION),
+            parameter_name=Site.parameter_name(site.deployment, SECTION),
             string_value=site.to_json(),
             description="What trainforge's commands know of this cluster",
         )

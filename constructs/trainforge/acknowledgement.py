@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import aws_cdk as cdk
+from aws_cdk import aws_s3 as s3
 from constructs import IConstruct
 
 WILDCARD_RULE = "AwsSolutions-IAM5"
@@ -22,3 +23,20 @@ def acknowledge_wildcards(construct: IConstruct, reason: str, *resources: str) -
     for resource in resources:
         spelled = resource.replace(stack.account, "<AWS::AccountId>")
         acknowledge(construct, f"{WILDCARD_RULE}[Resource::{spelled}]", reason)
+
+
+def spelled_arn(bucket: s3.IBucket, user: IConstruct) -> str:
+    """Return a bucket's ARN as cdk-nag spells it in a policy of `user`.
+
+    Within a stack that is the logical id, between stacks the name of the export, and the ARN itself of a bucket that
+    stands already.
+    """
+    resource = bucket.node.default_child
+    if not isinstance(resource, s3.CfnBucket):
+        return bucket.bucket_arn
+    stack = cdk.Stack.of(bucket)
+    if stack == cdk.Stack.of(user):
+        return f"<{stack.get_logical_id(resource)}.Arn>"
+    # The export that the policy's reference makes anyway, under the same name.
+    imported: dict[str, str] = stack.resolve(stack.export_value(bucket.bucket_arn))
+    return imported["Fn::ImportValue"]

@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
-from trainforge.acknowledgement import acknowledge, acknowledge_wildcards
+from trainforge.acknowledgement import acknowledge, acknowledge_wildcards, spelled_arn
 
 _FUNCTION = "Custom::CDKBucketDeployment"
 _UPLOADER = "BucketUploads"
@@ -104,4 +104,8 @@ def _allow(role: iam.Role, bucket: s3.IBucket, prefix: str) -> None:
     uploaded = bucket.arn_for_objects(f"{prefix}/*")
     _allow_reading(role, [bucket.bucket_arn], [uploaded])
     role.add_to_policy(iam.PolicyStatement(actions=["s3:DeleteObject", "s3:PutObject"], resources=[uploaded]))
-    acknowledge_wildcards(role, f"the objects under '{prefix}/', which the sources name", uploaded)
+    acknowledge_wildcards(
+        role,
+        f"the objects under '{prefix}/', which the sources name",
+        f"{spelled_arn(bucket, role)}/{prefix}/*",
+    )

@@ -9,7 +9,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from trainforge.acknowledgement import acknowledge, acknowledge_wildcards
+from trainforge.acknowledgement import acknowledge, acknowledge_wildcards, spelled_arn
 
 
 class TrainingBucket(s3.Bucket):
@@ -105,13 +105,5 @@ class NodeAccess(iam.ManagedPolicy):
             acknowledge_wildcards(
                 self,
                 "objects of this bucket, which jobs name themselves",
-                f"{_spelled_arn(bucket)}/*",
+                f"{spelled_arn(bucket, self)}/*",
             )
-
-
-def _spelled_arn(bucket: s3.IBucket) -> str:
-    """Return a bucket's ARN as cdk-nag spells it: a bucket of this stack by its logical id."""
-    resource = bucket.node.default_child
-    if isinstance(resource, s3.CfnBucket):
-        return f"<{cdk.Stack.of(bucket).get_logical_id(resource)}.Arn>"
-    return bucket.bucket_arn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ STACK = "HyperPodStack"
 
 @dataclass
 class Deployment:
-    """The default configuration, deployed once: the emulator that holds it, and what stood there before."""
+    """A configuration, deployed once: the emulator that holds it, and what stood there before."""
 
     emulator: Emulator
     cdk: Cdk
@@ -62,13 +62,21 @@ class Deployment:
         return only
 
 
-def deploy(folder: Path) -> Iterator[Deployment]:
-    """Deploy the default configuration, yield it, and stop the emulator; `folder` takes logs and templates."""
-    settings = read(ROOT / CONFIGURATION).settings
+def deploy(
+    folder: Path,
+    configuration: str = CONFIGURATION,
+    prepared: Callable[[Emulator], None] = lambda _emulator: None,
+) -> Iterator[Deployment]:
+    """Deploy a configuration, yield it, and stop the emulator; `folder` takes logs and templates.
+
+    `prepared` makes what the configuration says stands already.
+    """
+    settings = read(ROOT / configuration).settings
     assert settings is not None
     with Emulator(settings.region, log=folder / "emulator.log") as emulator:
-        cdk = Cdk(emulator, folder, context=[f"config={CONFIGURATION}"])
+        cdk = Cdk(emulator, folder, context=[f"config={configuration}"])
         cdk.bootstrap()
+        prepared(emulator)
         before = inventory(emulator)
         outcome = cdk.deploy(STACK, outputs=folder / "outputs.json")
         yield Deployment(emulator, cdk, settings, before, outcome)

@@ -1,0 +1,157 @@
+"""What a cluster's stack ships with it: images of its workloads, programs, and launch manifests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+import workloads
+from catalog.instances import Architecture
+from catalog.site import Site
+from settings.deployment import Settings
+from trainforge.launch_bundle import LAUNCH_PREFIX, LaunchBundle
+from trainforge.workload_image import BuildContext, WorkloadImage
+from workloads.base.image import DOCKERFILE, build_arguments
+from workloads.render.all import SUFFIXES, render
+from workloads.request import resolve
+from workloads.spec import Base, Format, Run, Workload
+
+_WORKLOADS = Path(workloads.__file__).parent
+_RUNTIME = "base/runtime"
+_NOT_RUN = ("**/README.md", "*/manifests", "*/workload.py", "*/__init__.py")
+"""What a room holds beside its program: neither an image nor a bundle needs it, so a change there builds nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shipment:
+    """A run of a workload on a cluster in the cluster's own format."""
+
+    run: Run
+    format: Format
+
+    @property
+    def path(self) -> str:
+        """Where its manifest lies in the bundle: the room's folder, then format, size, nodes and pool."""
+        run, ending = self.run, SUFFIXES.get(self.format, "yaml")
+        name = f"{self.format}.{run.preset.name}.{run.nodes}x{run.pool}.{ending}"
+        return f"{run.workload.room}/manifests/{name}"
+
+
+def shipments(settings: Settings, cluster: str) -> list[Shipment]:
+    """Return the runs that a configuration ships with a cluster."""
+    found = []
+    for wanted in settings.workloads:
+        if cluster in wanted.clusters:
+            meant = resolve(wanted.request(cluster, settings.pool(wanted.pool)))
+            assert meant.run
+            assert meant.format, "settings were checked"
+            found.append(Shipment(meant.run, meant.format))
+    return found
+
+
+class Shipping(Construct):
+    """The images of a cluster's workloads, each built once, and the bundle that its jobs are launched from.
+
+    The images come first: a site that `completed` returns names them, and what `ship` renders waits for them.
+    Where a configuration ships nothing with the cluster, this makes nothing.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, cluster: str) -> None:
+        super().__init__(scope, construct_id)
+        self._settings, self._cluster = settings, cluster
+        durable = settings.retention == "durable"
+        self._removal = cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY
+        self._shipments = shipments(settings, cluster)
+        self._bases: dict[str, WorkloadImage] = {}
+        self.images: dict[str, WorkloadImage] = {}
+        for shipment in self._shipments:
+            run = shipment.run
+            if run.workload.name not in self.images:
+                self.images[run.workload.name] = self._image(run.workload, run.facts.architecture)
+
+    def grant_pull(self, role: iam.Role) -> None:
+        """Let a role pull the images."""
+        for image in self.images.values():
+            image.grant_pull(role)
+
+    def completed(self, site: Site) -> Site:
+        """Return the site with what is shipped to it: image URIs, and the folder where its nodes see the bundle."""
+        if not self._shipments:
+            return site
+        return replace(
+            site,
+            images={name: image.image_uri for name, image in self.images.items()},
+            launch_folder=launch_folder(self._settings, self._cluster),
+        )
+
+    def ship(self, site: Site, bucket: s3.IBucket) -> None:
+        """Put programs and the manifests of all runs, rendered for the site, into the data bucket."""
+        if not self._shipments:
+            return
+        header = (
+            f"Rendered for the cluster '{self._cluster}' of '{self._settings.name}' when it was deployed; "
+            "the next deployment replaces it."
+        )
+        used = sorted({shipment.run.workload.room for shipment in self._shipments})
+        LaunchBundle(
+            self,
+            "Bundle",
+            bucket=bucket,
+            cluster=self._cluster,
+            programs=_WORKLOADS,
+            folders=[*used, _RUNTIME],
+            excludes=[*_NOT_RUN, "*/Dockerfile"],
+            manifests={
+                shipment.path: render(shipment.run, shipment.format, site, header=header)
+                for shipment in self._shipments
+            },
+            removal_policy=self._removal,
+        )
+
+    def _image(self, workload: Workload, architecture: Architecture) -> WorkloadImage:
+        return WorkloadImage(
+            self,
+            _pascal(workload.name),
+            context=BuildContext(
+                _WORKLOADS,
+                f"{workload.room}/Dockerfile",
+                includes=(workload.room, _RUNTIME),
+                excludes=_NOT_RUN,
+            ),
+            architecture=architecture,
+            base=self._base(workload.base, architecture),
+            removal_policy=self._removal,
+        )
+
+    def _base(self, base: Base, architecture: Architecture) -> WorkloadImage:
+        """Return the image that rooms of a kind build on, built at the first one that asks."""
+        name = f"Base{_pascal(base)}{'Arm64' if architecture == 'arm64' else ''}"
+        if name not in self._bases:
+            self._bases[name] = WorkloadImage(
+                self,
+                name,
+                context=BuildContext(
+                    _WORKLOADS, DOCKERFILE, includes=(DOCKERFILE,), arguments=build_arguments(base)
+                ),
+                architecture=architecture,
+                removal_policy=self._removal,
+            )
+        return self._bases[name]
+
+
+def launch_folder(settings: Settings, cluster: str) -> str:
+    """Return where nodes see a cluster's bundle, in the Lustre file system that shows the bucket; empty without one."""
+    lustre = settings.storage.lustre
+    if lustre is None or lustre.existing or not lustre.repository:
+        return ""
+    bucket = PurePosixPath(lustre.mount_path) / lustre.repository_path.strip("/")
+    return str(bucket / LAUNCH_PREFIX / cluster)
+
+
+def _pascal(name: str) -> str:
+    return "".join(word.capitalize() for word in name.split("-"))
