@@ -120,7 +120,8 @@ class Workload:
     The program is `train.py` of the workload's room. It may read RUN_FOLDER (a shared folder of this run, equal
     after a requeue) and DATA_FOLDER (the shared data sets). `resumes` says that it continues from RUN_FOLDER
     by itself. `proofs` tells for each supported format how it was proven; a format without one is not
-    supported.
+    supported. `peak_precision` names the arithmetic (bf16, fp8) whose peak the program is told as
+    `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask.
     """
 
     name: str
@@ -136,6 +137,7 @@ class Workload:
     data: Data | None = None
     secrets: tuple[Secret, ...] = ()
     resumes: bool = True
+    peak_precision: str = ""
 
     @property
     def room(self) -> str:
@@ -227,6 +229,15 @@ class Run:
         return self.facts.efa_interfaces if self.accelerated else 0
 
     @property
+    def peak_tflops(self) -> float | None:
+        """The dense peak of a rank's share of an accelerator, in TFLOPS; None where it is unknown or not asked for."""
+        peak = self.facts.peak_tflops.get(self.workload.peak_precision)
+        if not self.accelerated or peak is None:
+            return None
+        return peak * self.accelerators_per_node / self.ranks_per_node
+
+    @property
     def arguments(self) -> tuple[str, ...]:
-        """The program's arguments: the workload's, then the preset's."""
-        return (*self.workload.arguments, *self.preset.arguments)
+        """The program's arguments: the workload's, the preset's, and what the instance type's facts say."""
+        peak = () if self.peak_tflops is None else (f"--peak-tflops={self.peak_tflops:g}",)
+        return (*self.workload.arguments, *self.preset.arguments, *peak)

@@ -13,6 +13,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """Return a whole number from 0."""
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0")
+    return int(text)
+
+
 def seed(text: str) -> int:
     """Return a whole number from 0 and below 2^20, which leaves room for an index beside it in 64 bits."""
     if not (text.isascii() and text.isdecimal()) or int(text) >= 1 << 20:
@@ -34,6 +41,34 @@ def seconds(text: str) -> float:
     if not value >= 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a number of seconds from 0")
     return value
+
+
+def weight(text: str) -> float:
+    """Return a finite number from 0."""
+    value = _number(text)
+    if not value >= 0:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0")
+    return value
+
+
+def share(text: str) -> float:
+    """Return a number from 0 to 1."""
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number from 0 to 1")
+    return value
+
+
+def interval(text: str) -> tuple[int, int]:
+    """Return `FIRST:LAST`, whole numbers from 1, the last not before the first."""
+    first, colon, last = text.partition(":")
+    try:
+        found = positive(first), positive(last)
+    except argparse.ArgumentTypeError:
+        found = (1, 0)
+    if not colon or found[0] > found[1]:
+        raise argparse.ArgumentTypeError(f"'{text}' is not FIRST:LAST, whole numbers from 1 such as 10:12")
+    return found
 
 
 def _number(text: str) -> float:

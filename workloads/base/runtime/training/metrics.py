@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from training.errors import say
@@ -17,10 +18,19 @@ TEXTFILE = "trainforge.prom"
 TEXTFILE_FOLDER = "TEXTFILE_FOLDER"
 """Variable that names the folder of node_exporter's textfile collector; without it the file lies in the run's."""
 
+_NOTHING: Mapping[str, float] = MappingProxyType({})
+
 _HELP = {
     "step": "Steps done by the run.",
     "loss": "Mean loss over all ranks at the last reported step.",
     "samples_per_second": "Samples a second over all ranks since the step reported before.",
+    "tokens_per_second": "Tokens a second over all ranks since the step reported before.",
+    "tflops": "Model TFLOPS of each rank's accelerator since the step reported before.",
+    "mfu": "Share of the accelerator's peak that the model's arithmetic used.",
+    "learning_rate": "Learning rate of the last reported step.",
+    "gradient_norm": "Norm of all gradients together at the last reported step, before clipping.",
+    "validation_loss": "Mean loss of the last validation.",
+    "memory_gib": "Most memory of rank 0's accelerator so far, in GiB.",
     "checkpoint_step": "Step of the newest checkpoint.",
     "report_timestamp_seconds": "When the run last reported, in seconds since 1970.",
     "running": "1 while the run trains, 0 after it left.",
@@ -44,23 +54,38 @@ class Metrics:
         _truncate(self._file, resumed)
         self._publish()
 
-    def report(self, step: int, loss: float, samples_per_step: int) -> None:
-        """Report a step: on standard output, in the JSON file and for Prometheus."""
+    def report(
+        self,
+        step: int,
+        loss: float,
+        samples_per_step: int,
+        *,
+        rates: Mapping[str, float] = _NOTHING,
+        values: Mapping[str, float] = _NOTHING,
+    ) -> None:
+        """Report a step: on standard output, in the JSON file and for Prometheus.
+
+        `rates` are what a sample a second amounts to in other units, `values` what else is to be told of the step;
+        both by names of `_HELP`.
+        """
         now = time.monotonic()
         seconds, steps = now - self._last[0], step - self._last[1]
         self._last = (now, step)
         rate = round(samples_per_step * steps / max(seconds, 1e-9), 1)
-        say(line(step, loss, rate))
+        more = {name: _four_digits(factor * rate) for name, factor in rates.items()}
+        more |= {name: _four_digits(value) for name, value in values.items()}
+        say(line(step, loss, rate, more))
         record = {
             "step": step,
             "loss": loss,
             "loss_hex": float(loss).hex(),
             "samples_per_second": rate,
+            **more,
             "time": round(time.time(), 3),
         }
         with self._file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
-        self._values |= {"step": step, "loss": loss, "samples_per_second": rate}
+        self._values |= {"step": step, "loss": loss, "samples_per_second": rate, **more}
         self._publish()
 
     def saved(self, step: int) -> None:
@@ -82,9 +107,10 @@ class Metrics:
         os.replace(temporary, self._textfile)
 
 
-def line(step: int, loss: float, samples_per_second: float) -> str:
+def line(step: int, loss: float, samples_per_second: float, more: Mapping[str, float] = _NOTHING) -> str:
     """Return a step's line. The loss has the fewest digits that read back to the very same number."""
-    return f"step={step} loss={float(loss)!r} samples_per_second={samples_per_second}"
+    words = [f"step={step}", f"loss={float(loss)!r}", f"samples_per_second={samples_per_second}"]
+    return " ".join([*words, *(f"{name}={value:g}" for name, value in more.items())])
 
 
 def exposition(values: Mapping[str, float], labels: Mapping[str, str]) -> str:
@@ -123,6 +149,11 @@ def _truncate(path: Path, resumed: int) -> None:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def _four_digits(value: float) -> float:
+    """Return a number as people read it: what must be exact is the loss alone."""
+    return float(f"{value:.4g}")
 
 
 def _number(value: float) -> str:

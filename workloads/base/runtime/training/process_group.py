@@ -58,9 +58,9 @@ def joined(
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = _device(device, places["LOCAL_RANK"])
-    dist.init_process_group(
-        "nccl" if chosen.type == "cuda" else "gloo", timeout=timedelta(seconds=timeout_seconds)
-    )
+    # gloo beside nccl: parameters kept in the host's memory are summed there.
+    backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
     saving = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
     assert saving is not None
     yield Ranks(places["RANK"], places["WORLD_SIZE"], places["LOCAL_RANK"], chosen, saving)

@@ -1,0 +1,155 @@
+"""A run on this rank: the model, what it trains on, and one step of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from fsdp_trainer import optimisation, sharding, state
+from fsdp_trainer.batches import Batch, Source
+from fsdp_trainer.loading import Loader, source
+from fsdp_trainer.options import Options
+from training import errors, random_state
+from training.distributed_checkpoint import DistributedCheckpoints
+from training.errors import TrainingError
+from training.process_group import Ranks
+
+
+class Pretraining:
+    """What is trained and how; every method is called by all ranks."""
+
+    def __init__(self, chosen: Options, ranks: Ranks, folder: Path) -> None:
+        """Build the model and take up the newest checkpoint; `done` is how many steps it has done.
+
+        Raises:
+            TrainingError: the options do not fit the ranks, the data or the checkpoint, or no checkpoint is sound.
+        """
+        passes, rest = divmod(chosen.global_batch, ranks.count * chosen.micro_batch)
+        if rest:
+            raise TrainingError(
+                f"--global-batch {chosen.global_batch} does not divide by {ranks.count} ranks of --micro-batch "
+                f"{chosen.micro_batch}"
+            )
+        self.chosen = chosen
+        self.ranks = ranks
+        self.passes = passes
+        self.model = sharding.build(chosen, ranks)
+        self.optimizer = optimisation.optimizer(self.model, chosen)
+        self.checkpoints = DistributedCheckpoints(folder / "checkpoints", ranks, chosen.keep)
+        random_state.seed(chosen.seed, ranks.rank)
+        data = source(chosen, ranks)
+        self.done = self._resume(data)
+        self.loader = Loader(data)
+        self._validation: list[Batch] = []
+
+    def step(self) -> tuple[torch.Tensor, torch.Tensor, float]:
+        """Train one step; return its sums on this rank, as `_sums` has them, the gradients' norm, and the rate.
+
+        The loss of a step is the mean over all its tokens on all ranks. How many those are is known when all passes
+        are done: until then sums are divided by what a full batch has, and the gradients are set right at the end.
+        """
+        number = self.done + 1
+        batch = self.loader.take(number)
+        full = self.chosen.global_batch * self.chosen.sequence_length
+        experts = self.chosen.configuration.experts
+        sums = self._sums()
+        for index, part in enumerate(batch.passes(self.chosen.micro_batch, self.ranks.device)):
+            last = index == self.passes - 1
+            # Shards are summed with every pass, which keeps gradients sharded; replicas only with the last.
+            self.model.set_is_last_backward(last)  # type: ignore[operator]
+            self.model.set_requires_all_reduce(last)  # type: ignore[operator]
+            with sharding.activations(self.chosen, self.ranks):
+                loss, balance = self.model(part.tokens, part.targets, part.documents)
+            total = loss / full
+            if experts:
+                total = total + balance * (experts.balance / self.chosen.global_batch)
+            torch.autograd.backward(total)
+            sums += torch.stack([loss.detach().double(), (part.targets >= 0).sum().double()])
+        dist.all_reduce(sums)
+        rate = optimisation.set_rate(self.chosen, number, self.optimizer)
+        norm = optimisation.scale_and_clip(self.model, (full / sums[1]).float(), self.chosen.clip)
+        # The save before copies weights while the passes compute; from here on they change.
+        self.checkpoints.staged()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.done = number
+        return sums, norm, rate
+
+    def mean(self, sums: torch.Tensor) -> float:
+        """Return the mean loss of what was summed over all ranks.
+
+        Raises:
+            TrainingError: it is not finite. Training on from there only spoils checkpoints.
+        """
+        total, tokens = sums.tolist()
+        mean: float = total / tokens
+        if not math.isfinite(mean):
+            raise TrainingError(
+                f"the loss is {mean} at step {self.done}; try a lower --learning-rate", errors.DATA
+            )
+        return mean
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Return the mean loss over the validation's batches, the same ones each time.
+
+        Raises:
+            TrainingError: as the source's, at the first time.
+        """
+        if not self._validation:
+            held_out = source(self.chosen, self.ranks, validation=True)
+            self._validation = [held_out.take(step + 1) for step in range(self.chosen.validation_batches)]
+        sums = self._sums()
+        for batch in self._validation:
+            for part in batch.passes(self.chosen.micro_batch, self.ranks.device):
+                loss, _ = self.model(part.tokens, part.targets, part.documents)
+                sums += torch.stack([loss.double(), (part.targets >= 0).sum().double()])
+        dist.all_reduce(sums)
+        return self.mean(sums)
+
+    def save(self, tell: Callable[[int], None]) -> None:
+        """Begin to write a checkpoint; `tell` is given each step whose checkpoint has ended.
+
+        Raises:
+            TrainingError: the one before could not be written, or this one, where it is waited for.
+        """
+        taken = state.capture(self.model, self.optimizer, self.loader.position, self.ranks)
+        before = self.checkpoints.save(self.done, taken, state.about(self.chosen, self.ranks))
+        if before is not None:
+            tell(before)
+        if self.chosen.synchronous_save:
+            self.finish_save(tell)
+
+    def finish_save(self, tell: Callable[[int], None]) -> None:
+        """Wait for the checkpoint under way.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
+        written = self.checkpoints.wait()
+        if written is not None:
+            tell(written)
+
+    def close(self) -> None:
+        """Give back threads."""
+        self.loader.close()
+        self.checkpoints.close()
+
+    def _resume(self, data: Source) -> int:
+        def template(told: state.About) -> state.State:
+            state.agree(self.chosen, told, self.ranks)
+            return state.template(self.model, self.optimizer, data, self.ranks, told)
+
+        found = self.checkpoints.load(template)
+        if found is None:
+            return 0
+        step, read, _ = found
+        state.apply(read, self.model, self.optimizer, data, self.ranks)
+        return step
+
+    def _sums(self) -> torch.Tensor:
+        """Return zeros for the summed loss and the number of tokens: float64, so that counts are exact."""
+        return torch.zeros(2, dtype=torch.float64, device=self.ranks.device)

@@ -1,0 +1,193 @@
+"""A data set of the Hugging Face hub, tokenised while it is read: nothing is downloaded before, nothing is kept.
+
+The files of a data set are shared out to streams; each sequence of a global batch always comes from the same stream,
+whatever the number of ranks, so a run goes on in its data on another number of ranks too. A stream's position is its
+reader's own state and the tokens that wait. `datasets` and `tokenizers` are imported only when asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from fsdp_trainer.batches import Batch, Packing, Position, batch, part
+from fsdp_trainer.options import Options
+from training.errors import NO_INPUT, TrainingError, say
+from training.process_group import Ranks
+
+_ENDS = ("</s>", "<|end_of_text|>", "<|endoftext|>", "<eos>")
+"""What tokenizers call the token at a document's end: Llama 2 and Mistral, Llama 3, GPT, Gemma."""
+
+_TEXT = "text"
+
+
+class Streamed:
+    """This rank's streams of a data set."""
+
+    kind = "stream"
+
+    def __init__(self, chosen: Options, ranks: Ranks, *, validation: bool = False) -> None:
+        """Open the data set; no document is read yet.
+
+        Raises:
+            TrainingError: a package is missing, the data set or the tokenizer cannot be had, or does not fit.
+        """
+        tokenizer = Tokenizer(chosen.tokenizer, chosen.configuration.vocabulary)
+        documents = _documents(chosen.dataset, "validation" if validation else "train")
+        count = streams(chosen.global_batch, documents.num_shards)
+        if count % ranks.count:
+            raise TrainingError(
+                f"data set '{chosen.dataset}' has {documents.num_shards} files, which makes {count} streams for a "
+                f"global batch of {chosen.global_batch}, and {count} do not divide by {ranks.count} ranks; take "
+                "another --global-batch or fewer ranks"
+            )
+        self._masked = chosen.document_mask
+        self._each = chosen.global_batch // count
+        self._streams = [
+            Stream(number, documents.shard(count, number), tokenizer, chosen.sequence_length)
+            for number in part(count, ranks.rank, ranks.count)
+        ]
+
+    def take(self, step: int) -> Batch:  # noqa: ARG002
+        """Return this rank's next sequences; the step is not looked at, streams know where they are."""
+        cut = [stream.window() for stream in self._streams for _ in range(self._each)]
+        windows, numbers = (torch.tensor(column) for column in zip(*cut, strict=True))
+        return batch(windows, numbers, masked=self._masked)
+
+    def position(self) -> Position:
+        """Return the position of each stream."""
+        return {stream.name: stream.position() for stream in self._streams}
+
+    def names(self) -> list[str]:
+        """Return the names of this rank's streams."""
+        return [stream.name for stream in self._streams]
+
+    def restore(self, position: Position) -> None:
+        """Go on from a position."""
+        for stream in self._streams:
+            stream.restore(position[stream.name])
+
+
+class Stream:
+    """One share of a data set's files, read from begin to end again and again, in windows."""
+
+    def __init__(self, number: int, documents: Any, tokenizer: Tokenizer, length: int) -> None:
+        self.name = f"stream-{number:06d}"
+        self._documents = documents
+        self._tokenizer = tokenizer
+        self._packing = Packing(length)
+        self._epoch = 0
+        self._reading: Iterator[Any] = iter(documents)
+
+    def window(self) -> tuple[list[int], list[int]]:
+        """Return the next window and its document numbers.
+
+        Raises:
+            TrainingError: the share holds no text, or cannot be read.
+        """
+        while not self._packing.ready:
+            self._packing.add(self._tokenizer.tokens(self._next()))
+        return self._packing.cut()
+
+    def position(self) -> str:
+        """Return where the stream is, as JSON."""
+        return json.dumps(
+            {"epoch": self._epoch, "reader": self._documents.state_dict(), "waiting": self._packing.waiting}
+        )
+
+    def restore(self, position: str) -> None:
+        """Go on from a position."""
+        state = json.loads(position)
+        self._epoch = state["epoch"]
+        self._packing = Packing(self._packing.length, state["waiting"])
+        self._documents.load_state_dict(state["reader"])
+        self._reading = iter(self._documents)
+
+    def _next(self) -> str:
+        for _ in range(2):
+            try:
+                document = next(self._reading, None)
+            except Exception as error:  # the hub's client, its file systems and parsers each raise their own
+                raise TrainingError(
+                    f"{self.name} of the data set cannot be read: {error}", NO_INPUT
+                ) from error
+            if document is not None:
+                return self._text(document)
+            self._epoch += 1
+            say(f"{self.name} is read to its end; it begins again", error=True)
+            # A reader that ended keeps its state: begin with one that has none.
+            self._documents = self._documents.shard(1, 0)
+            self._reading = iter(self._documents)
+        raise TrainingError(f"{self.name} of the data set holds no document", NO_INPUT)
+
+    def _text(self, document: Any) -> str:
+        text = document.get(_TEXT)
+        if not isinstance(text, str):
+            raise TrainingError(
+                f"a document of the data set has no '{_TEXT}', it has {', '.join(document)}", NO_INPUT
+            )
+        return text
+
+
+class Tokenizer:
+    """A tokenizer that ends each document with the end's token."""
+
+    def __init__(self, name: str, vocabulary: int) -> None:
+        """Load a tokenizer.json, or fetch one from the hub.
+
+        Raises:
+            TrainingError: it cannot be had, has more tokens than the model, or none that ends a document.
+        """
+        tokenizers: Any = _module("tokenizers")
+        try:
+            found = tokenizers.Tokenizer
+            self._tokenizer = found.from_file(name) if Path(name).is_file() else found.from_pretrained(name)
+        except Exception as error:  # the library raises plain Exception
+            raise TrainingError(
+                f"tokenizer '{name}' cannot be loaded: {error}; a gated one needs HF_TOKEN", NO_INPUT
+            ) from error
+        size = self._tokenizer.get_vocab_size()
+        if size > vocabulary:
+            raise TrainingError(f"tokenizer '{name}' has {size} tokens, the model's vocabulary {vocabulary}")
+        ends = [self._tokenizer.token_to_id(end) for end in _ENDS]
+        end = next((end for end in ends if end is not None), None)
+        if end is None:
+            raise TrainingError(f"tokenizer '{name}' has none of {', '.join(_ENDS)} to end a document with")
+        self._end: int = end
+
+    def tokens(self, text: str) -> list[int]:
+        """Return a document's tokens and the end's; nothing for an empty text."""
+        if not text:
+            return []
+        tokens: list[int] = self._tokenizer.encode(text).ids
+        return tokens if tokens[-1:] == [self._end] else [*tokens, self._end]
+
+
+def streams(global_batch: int, files: int) -> int:
+    """Return how many streams a data set is read in: as many as share both the batch and the files out."""
+    return max(count for count in range(1, min(global_batch, files) + 1) if global_batch % count == 0)
+
+
+def _documents(dataset: str, split: str) -> Any:
+    name, _, configuration = dataset.partition(":")
+    datasets: Any = _module("datasets")
+    try:
+        return datasets.load_dataset(name, configuration or None, split=split, streaming=True)
+    except Exception as error:  # the hub's client and its file systems each raise their own
+        raise TrainingError(
+            f"split '{split}' of data set '{dataset}' cannot be opened: {error}", NO_INPUT
+        ) from error
+
+
+def _module(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise TrainingError(
+            f"--data stream needs the package {name}, which is not installed here; install it in the image or the "
+            "virtual environment, or use --data synthetic"
+        ) from error

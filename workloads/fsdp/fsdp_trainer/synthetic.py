@@ -1,0 +1,63 @@
+"""Synthetic text without end: documents in which each token follows from the one before, by a step to find out.
+
+A sequence is a function of the seed and its index alone; the indices of a step are a function of the step. So the
+position in the data is the step itself, and any rank can make any sequence.
+"""
+
+from __future__ import annotations
+
+import torch
+from fsdp_trainer.batches import Batch, Position, batch, part
+from fsdp_trainer.options import Options
+from training.process_group import Ranks
+
+_STRIDES = 4
+_SHORTEST = 8
+_VALIDATION = 1 << 39
+"""Where the indices of validation begin: beyond what training reaches."""
+
+
+class Synthetic:
+    """This rank's part of the synthetic sequences."""
+
+    kind = "synthetic"
+
+    def __init__(self, chosen: Options, ranks: Ranks, *, validation: bool = False) -> None:
+        self._chosen = chosen
+        self._part = part(chosen.global_batch, ranks.rank, ranks.count)
+        self._first = _VALIDATION if validation else 0
+        self._generator = torch.Generator()
+
+    def take(self, step: int) -> Batch:
+        """Return this rank's sequences of a step, from 1."""
+        start = self._first + (step - 1) * self._chosen.global_batch
+        made = [self._sequence(start + index) for index in self._part]
+        windows, numbers = (torch.stack(column) for column in zip(*made, strict=True))
+        return batch(windows, numbers, masked=self._chosen.document_mask)
+
+    def position(self) -> Position:
+        """Return nothing: the step says it all."""
+        return {}
+
+    def names(self) -> list[str]:
+        """Return nothing: there are no streams."""
+        return []
+
+    def restore(self, position: Position) -> None:
+        """Do nothing: the step says it all."""
+
+    def _sequence(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return tokens and document numbers: documents with a start, a stride and a length of their own."""
+        length = self._chosen.sequence_length + 1
+        vocabulary = self._chosen.configuration.vocabulary
+        self._generator.manual_seed((self._chosen.seed << 40) + index + 1)
+        longest = max(_SHORTEST + 1, length // 2)
+        most = length // _SHORTEST + 1
+        lengths = torch.randint(_SHORTEST, longest + 1, (most,), generator=self._generator)
+        starts = torch.randint(vocabulary, (most,), generator=self._generator)
+        strides = torch.randint(1, _STRIDES + 1, (most,), generator=self._generator)
+        ends = lengths.cumsum(0)
+        places = torch.arange(length)
+        numbers = torch.searchsorted(ends, places, right=True)
+        within = places - (ends - lengths)[numbers]
+        return (starts[numbers] + strides[numbers] * within) % vocabulary, numbers

@@ -1,0 +1,148 @@
+"""Pre-training of causal language models, sharded over all ranks (FSDP2), from random weights.
+
+RUN_FOLDER is where checkpoints and metrics go, and where the run continues from: a start with the same folder goes on
+after the newest checkpoint, on the same number of ranks bit for bit. `train.py --help` lists the options.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import torch
+from fsdp_trainer import arithmetic
+from fsdp_trainer.options import Options, options
+from fsdp_trainer.pretraining import Pretraining
+from fsdp_trainer.profiling import Capture
+from training import errors
+from training.errors import TrainingError, say
+from training.metrics import Metrics
+from training.process_group import Ranks, joined
+from training.signals import StopSignal, mark, unmark
+
+SAVE_FAILED = 1 << 10
+"""What the exchange of signals carries when a checkpoint could not be written: above every signal's number."""
+
+
+class Report:
+    """Where rank 0 reports to; other ranks report nothing."""
+
+    def __init__(self, run: Pretraining, folder: Path) -> None:
+        chosen, ranks = run.chosen, run.ranks
+        self._batch = chosen.global_batch
+        self._device = ranks.device
+        tokens = chosen.sequence_length
+        operations = arithmetic.per_token(chosen.configuration, tokens) * tokens / ranks.count
+        self._rates = {"tokens_per_second": float(tokens), "tflops": operations / 1e12}
+        if chosen.peak_tflops:
+            self._rates["mfu"] = arithmetic.mfu(operations, chosen.peak_tflops)
+        self._metrics = Metrics(folder, {"run": folder.name}, run.done) if ranks.first else None
+
+    def step(self, number: int, loss: float, values: dict[str, float]) -> None:
+        """Report a step."""
+        if self._metrics is None:
+            return
+        if self._device.type == "cuda":
+            values = {**values, "memory_gib": torch.cuda.max_memory_allocated(self._device) / 2**30}
+        self._metrics.report(number, loss, self._batch, rates=self._rates, values=values)
+
+    def saved(self, step: int) -> None:
+        """Tell of a checkpoint that is on the disk."""
+        if self._metrics is not None:
+            say(f"checkpoint step={step}")
+            self._metrics.saved(step)
+
+    def close(self) -> None:
+        """Tell that the run leaves."""
+        if self._metrics is not None:
+            self._metrics.close()
+
+
+def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tuple[int, int]:
+    """Train and return the last step done and the signal that asked to stop, or 0."""
+    run = Pretraining(chosen, ranks, folder)
+    capture = Capture(chosen.profile, ranks)
+    report = Report(run, folder)
+    if ranks.first:
+        unmark(folder)
+        say(_opening(run))
+    asked = 0
+    while run.done < chosen.steps and not asked:
+        if run.checkpoints.written:
+            run.finish_save(report.saved)
+        elif run.checkpoints.failed:
+            stop.heard = SAVE_FAILED
+        stop.begin(ranks)
+        begun = time.monotonic()
+        capture.before(run.done + 1)
+        sums, norm, rate = run.step()
+        capture.after(run.done)
+        time.sleep(max(0.0, begun + chosen.step_seconds - time.monotonic()))
+        asked = stop.agreed()
+        if asked == SAVE_FAILED:
+            run.finish_save(report.saved)
+        _follow_up(run, report, sums, norm, rate, asked)
+    run.finish_save(report.saved)
+    capture.close()
+    report.close()
+    run.close()
+    return run.done, asked
+
+
+def _follow_up(
+    run: Pretraining, report: Report, sums: torch.Tensor, norm: torch.Tensor, rate: float, asked: int
+) -> None:
+    """Do what is due after a step: look at its loss, validate, report, save."""
+    chosen, done = run.chosen, run.done
+    last = done == chosen.steps
+    due = bool(asked) or last or done % chosen.checkpoint_every == 0
+    validated = bool(chosen.validate_every) and (last or done % chosen.validate_every == 0)
+    logged = validated or last or done % chosen.log_every == 0
+    if not (due or logged):
+        return
+    mean = run.mean(sums)
+    values = {"learning_rate": rate, "gradient_norm": float(norm)}
+    if validated:
+        values["validation_loss"] = run.validate()
+    if logged:
+        report.step(done, mean, values)
+    if due:
+        run.save(report.saved)
+
+
+def _opening(run: Pretraining) -> str:
+    chosen, ranks = run.chosen, run.ranks
+    parameters = sum(parameter.numel() for parameter in run.model.parameters())
+    where = (
+        f"model={chosen.model} parameters={parameters} ranks={ranks.count} device={ranks.device.type} "
+        f"precision={chosen.precision} data={chosen.data} passes={run.passes}"
+    )
+    return f"resuming after step {run.done} of {chosen.steps}: {where}" if run.done else f"starting: {where}"
+
+
+def main() -> None:
+    """Train as the command line and the environment say."""
+    chosen = options()
+    if not os.environ.get("RUN_FOLDER"):
+        raise TrainingError(
+            "variable RUN_FOLDER is not set; it names the folder of this run's checkpoints and metrics"
+        )
+    folder = Path(os.environ["RUN_FOLDER"])
+    folder.mkdir(parents=True, exist_ok=True)
+    stop = StopSignal()
+    stop.listen()
+    with joined(chosen.device, threads=chosen.threads) as ranks:
+        done, asked = train(chosen, ranks, folder, stop)
+        if asked and ranks.first:
+            mark(folder, done, asked)
+    if asked:
+        raise errors.StoppedError(
+            f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
+        )
+    if ranks.first:
+        say(f"done after step {done}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
