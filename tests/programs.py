@@ -1,10 +1,13 @@
-"""Programs that tests start: an absent one skips with the reason on a laptop and is an error in CI."""
+"""Programs and modules that tests need: an absent one skips with the reason on a laptop and is an error in CI."""
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import os
 import shutil
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -39,3 +42,17 @@ def require_program(name: str, hint: str) -> str:
     if in_ci():
         pytest.fail(f"{reason} (CI is set, so this is an error)")
     pytest.skip(reason)
+
+
+def require_module(name: str, hint: str) -> ModuleType:
+    """Return a module that a test needs and the application does not; `hint` says how to get it.
+
+    An absent one skips the test, and fails it in CI. Its name is asked for first: an installed module that breaks
+    while it is imported is an error everywhere.
+    """
+    if importlib.util.find_spec(name) is not None:
+        return importlib.import_module(name)
+    reason = f"module '{name}' is not installed; {hint}"
+    if in_ci():
+        pytest.fail(f"{reason} (CI is set, so this is an error)")
+    pytest.skip(reason, allow_module_level=True)

@@ -270,9 +270,8 @@ def main() -> None:
         if asked and ranks.first:
             mark(folder, done, asked)
     if asked:
-        raise errors.StoppedError(
-            f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
-        )
+        told = f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
+        raise errors.StoppedError(told if ranks.first else "")
     if ranks.first:
         say(f"done after step {done}")
 

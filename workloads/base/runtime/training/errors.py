@@ -33,7 +33,7 @@ class TrainingError(Exception):
 class StoppedError(TrainingError):
     """The run was asked to stop and has saved: not a failure, but not finished either."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str = "") -> None:
         super().__init__(message, STOPPED)
 
 
@@ -47,11 +47,13 @@ def say(message: str, *, error: bool = False) -> None:
 def run(program: Callable[[], None]) -> NoReturn:
     """Run a program and exit: 0, or the code of what it could not do, told in one line on standard error.
 
-    Anything else is our own fault and keeps its traceback.
+    An empty message tells nothing: one rank speaks where all end alike. Anything else is our own fault and keeps its
+    traceback.
     """
     try:
         program()
     except TrainingError as error:
-        say(str(error) if isinstance(error, StoppedError) else f"error: {error}", error=True)
+        if str(error):
+            say(str(error) if isinstance(error, StoppedError) else f"error: {error}", error=True)
         sys.exit(error.code)
     sys.exit(0)

@@ -1,0 +1,127 @@
+"""Runs of a workload on this machine: the local renderer's very script, in a folder of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from catalog.site import Mount, Site
+from tests.programs import ROOT
+from workloads.render.local import local
+from workloads.rooms import workload
+from workloads.spec import Run
+
+DEADLINE_SECONDS = 120
+
+
+class LocalRun:
+    """A workload's preset in `folder`, started as often as a test likes; its run folder is the same each time."""
+
+    def __init__(self, name: str, preset: str, folder: Path, *arguments: str, ranks: int = 2) -> None:
+        self.folder = folder
+        room = workload(name)
+        chosen = room.presets[preset]
+        chosen = dataclasses.replace(chosen, arguments=(*chosen.arguments, *arguments), nodes=ranks)
+        site = Site(
+            deployment="test",
+            cluster="local",
+            region="us-west-2",
+            cluster_name="test",
+            mounts=(Mount(str(folder), "lustre", ""),),
+            virtual_environment=sys.prefix,
+            launch_folder=str(ROOT / "workloads"),
+        )
+        text = local(Run(room, chosen, chosen.instance_type, ranks), site)
+        self.script = folder / "run.sh"
+        folder.mkdir(parents=True, exist_ok=True)
+        self.script.write_text(text, encoding="utf-8")
+        self.run_folder = folder / "runs" / name / "t1"
+        self.data_folder = folder / "data" / "mnist"
+        self._log = folder / "log.txt"
+
+    @property
+    def log(self) -> str:
+        """What all starts printed."""
+        return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start the script in a session of its own."""
+        variables = {**os.environ, "RUN_ID": "t1", **environment}
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                ["bash", str(self.script)], env=variables, stdout=log, stderr=log, start_new_session=True
+            )
+
+    def wait(self, process: subprocess.Popen[bytes]) -> int:
+        """Wait for a start and return its exit code; all that it started ends with it."""
+        try:
+            return process.wait(timeout=DEADLINE_SECONDS)
+        finally:
+            for started in [*self.ranks(), process.pid]:
+                try:
+                    os.kill(started, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+
+    def run(self, **environment: str) -> int:
+        """Start the script, wait, and return its exit code."""
+        return self.wait(self.start(**environment))
+
+    def records(self) -> list[dict[str, Any]]:
+        """Return the lines of the metrics file."""
+        path = self.run_folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        return [
+            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")
+        ]
+
+    def losses(self) -> dict[int, str]:
+        """Return each step's loss as the hexadecimal text of its bits."""
+        return {record["step"]: record["loss_hex"] for record in self.records()}
+
+    def checkpoints(self) -> list[Path]:
+        """Return the checkpoint files, the oldest first."""
+        return sorted((self.run_folder / "checkpoints").glob("step-*.pt"))
+
+    def wait_for(self, reached: Callable[[], bool], what: str) -> None:
+        """Wait until something is reached."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while not reached():
+            assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_SECONDS} s\n{self.log}"
+            time.sleep(0.05)
+
+    def wait_for_step(self, step: int) -> None:
+        """Wait until a step was reported."""
+        self.wait_for(lambda: any(record["step"] >= step for record in self.records()), f"step {step}")
+
+    def ranks(self) -> list[int]:
+        """Return the process ids of this run's trainers, rank 0 first."""
+        mark = f"RUN_FOLDER={self.run_folder}".encode()
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (path / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            rank = next((word for word in environment if word.startswith(b"RANK=")), None)
+            if mark in environment and rank is not None:
+                found[int(rank.removeprefix(b"RANK="))] = int(path.name)
+        return [found[rank] for rank in sorted(found)]
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
