@@ -9,10 +9,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from workloads.spec import Run
+from typing import Protocol
 
 RENDEZVOUS_PORT = 29500
 """The port that rank 0 listens on: torch's own default."""
@@ -35,6 +32,22 @@ class Names:
     ranks_per_node: int | None = None
 
 
+class Ranked(Protocol):
+    """What a launcher needs to know of a run."""
+
+    @property
+    def ranks(self) -> int:
+        """How many ranks the run has."""
+
+    @property
+    def ranks_per_node(self) -> int:
+        """How many ranks a node runs."""
+
+    @property
+    def arguments(self) -> tuple[str, ...]:
+        """The program's arguments."""
+
+
 @dataclass(frozen=True, slots=True)
 class Torchrun:
     """torchrun with a static rendezvous: the scheduler already knows the nodes, so nothing is elected.
@@ -45,7 +58,7 @@ class Torchrun:
 
     program: str = "train.py"
 
-    def line(self, run: Run, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
         """Return the words that start a node's ranks of the program in `folder`."""
         return [
             "torchrun",
@@ -68,7 +81,7 @@ class NeuronTorchrun(Torchrun):
     next port.
     """
 
-    def line(self, run: Run, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
         """Return the words, with the runtime's rendezvous before them."""
         root = f"NEURON_RT_ROOT_COMM_ID={names.rank0_host}:{RENDEZVOUS_PORT + 1}"
         return ["env", root, *Torchrun.line(self, run, names, folder)]
@@ -85,7 +98,7 @@ class Srun:
     program: str = "train.py"
     interpreter: str = "python3"
 
-    def line(self, run: Run, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
         """Return the words of one rank; RANK, LOCAL_RANK and WORLD_SIZE are in its environment."""
         return [self.interpreter, f"{folder}/{self.program}", *run.arguments]
 
@@ -100,7 +113,7 @@ class Mpi:
     program: str
     options: tuple[str, ...] = ("--bind-to", "none")
 
-    def line(self, run: Run, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
         """Return mpirun's words; `folder` is not used, the program is the image's."""
         return [
             "mpirun",
