@@ -7,12 +7,15 @@ from settings.deployment import Settings
 
 
 def summary(settings: Settings) -> str:
-    """Return what would be deployed: name, place, network, storage and clusters with their pools."""
+    """Return what would be deployed: name, place, network, storage, clusters with their pools, workloads."""
     zones = ", ".join(settings.availability_zones)
     network = settings.network.existing
     parts = [f"network {network.vpc_id}" if network else "a network", *_storage(settings)]
     if settings.hyperpod:
         parts.append(f"a HyperPod cluster ({', '.join(_pools(settings, 'hyperpod'))})")
+    shipped = dict.fromkeys(wanted.workload for wanted in settings.workloads)
+    if shipped:
+        parts.append(f"the workloads {', '.join(shipped)}")
     return f"deploys '{settings.name}' in {settings.region} ({zones}): {', '.join(parts)}"
 
 
