@@ -12,9 +12,10 @@ import pytest
 
 from catalog.site import Mount, Site
 from tests.conftest import ROOT
+from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
 
-pytest.importorskip("torch", reason="torch is not installed; make setup-train")
+require_module("torch", "make setup-train installs it")
 
 DEADLINE_SECONDS = 120
 

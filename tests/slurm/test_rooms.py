@@ -14,12 +14,13 @@ from pathlib import Path
 import pytest
 
 from catalog.site import Mount, Site
+from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
 from workloads.render.slurm import slurm as render
 from workloads.rooms import workload
 from workloads.spec import Run
 
-pytest.importorskip("torch", reason="torch is not installed; make setup-train")
+require_module("torch", "make setup-train installs it")
 
 NODES = {"cpu": ["n1", "n2", "n3"]}
 STEPS = 60
