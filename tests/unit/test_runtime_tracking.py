@@ -11,7 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"))
 
-from training import errors, tracking  # noqa: E402
+from training import errors, tracking
 
 
 class FakeMlflow(types.ModuleType):

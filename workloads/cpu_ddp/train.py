@@ -101,8 +101,8 @@ def _model(chosen: Options, ranks: Ranks) -> DistributedDataParallel:
     model = DistributedDataParallel(
         network, device_ids=[ranks.local] if ranks.device.type == "cuda" else None
     )
-    # After its first backward pass the reducer lays its buckets anew, which changes the order of sums: let that
-    # be over before the first step of every start, or a resumed run would differ from an uninterrupted one.
+    # After its first backward pass the reducer lays its buckets anew, which may change the order of sums: let that be
+    # over before the first step of every start, or a resumed run could differ from an uninterrupted one.
     torch.autograd.backward(model(torch.zeros(1, PIXELS, device=ranks.device)).sum())
     model.zero_grad()
     return model

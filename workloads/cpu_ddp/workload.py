@@ -35,7 +35,7 @@ WORKLOAD = Workload(
     presets=MappingProxyType({preset.name: preset for preset in (_REFERENCE, _TINY)}),
     proofs=MappingProxyType(
         {
-            Format.SLURM: Proven(Proof.NONE),
+            Format.SLURM: Proven(Proof.RUN),
             Format.PYTORCHJOB: Proven(Proof.NONE),
             Format.TRAINJOB: Proven(Proof.NONE),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.NONE),
