@@ -92,7 +92,9 @@ def shard(decoder: Decoder, chosen: Options, over: DeviceMesh) -> None:
     options: dict[str, Any] = {
         "mesh": over,
         "mp_policy": MixedPrecisionPolicy(low, torch.float32, cast_forward_inputs=False),
-        "offload_policy": CPUOffloadPolicy() if chosen.offload_parameters else OffloadPolicy(),
+        "offload_policy": CPUOffloadPolicy(over.device_type == "cuda")
+        if chosen.offload_parameters
+        else OffloadPolicy(),
     }
     for block in _blocks(decoder):
         fully_shard(block, **options, reshard_after_forward=True)

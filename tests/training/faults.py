@@ -1,0 +1,272 @@
+"""What may happen to a run of the fsdp room, done to it for real, and what becomes of it.
+
+`python -m tests.training.faults` does all of it, here and on a real Slurm, and prints the table that
+docs/reliability.md keeps; `--write docs/reliability.md` puts it there. The tests hold each row to its promise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tests.bench.__main__ import machine
+from tests.training.runs import LocalRun
+
+STEPS = 60
+INTERVAL = 10
+SLOW = "--step-seconds=0.1"
+_COLUMNS = ("where", "fault", "what was done", "steps repeated", "loss curve", "seconds")
+HEADER = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
+_BEGIN, _END = "<!-- faults -->", "<!-- /faults -->"
+_TRIES = 5
+_MARKER = "finished.json"
+_ROOM_BYTES = 64 * 2**20
+
+Losses = Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run: `repeated` steps were reported twice; `equal` says that every loss ever reported is
+    the uninterrupted run's, bit for bit; `seconds` is all of it, starts included."""
+
+    where: str
+    fault: str
+    done: str
+    repeated: int
+    equal: bool
+    seconds: float
+    note: str = ""
+
+    def row(self) -> str:
+        """Return a row of the table."""
+        curve = self.note or ("equal, bit for bit" if self.equal else "**differs**")
+        return (
+            f"| {self.where} | {self.fault} | {self.done} | {self.repeated} | {curve} | {self.seconds:.0f} |"
+        )
+
+
+class FsdpRun(LocalRun):
+    """A run of the fsdp room's tiny preset on this machine."""
+
+    def __init__(self, folder: Path, *arguments: str, ranks: int = 2) -> None:
+        super().__init__("fsdp", "tiny", folder, *arguments, ranks=ranks)
+
+    @property
+    def checkpoint_folder(self) -> Path:
+        """Where checkpoints lie."""
+        return self.run_folder / "checkpoints"
+
+    def checkpoints(self) -> list[Path]:
+        """Return the finished checkpoints' folders, the oldest first."""
+        return sorted(path.parent for path in self.checkpoint_folder.glob(f"step-?????????/{_MARKER}"))
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """End all ranks at once, as a power cut does, and wait for the launcher."""
+        for rank in self.ranks():
+            os.kill(rank, signal.SIGKILL)
+        assert self.wait(process) != 0
+
+
+def printed(log: str) -> list[tuple[int, str]]:
+    """Return every step that a log reports and the bits of its loss, in order, repeated ones too."""
+    return [
+        (int(step), float(loss).hex())
+        for step, loss in re.findall(r"\bstep=(\d+) loss=(\S+) samples_per_second=", log)
+    ]
+
+
+def outcome(where: str, fault: str, done: str, log: str, whole: Losses, seconds: float) -> Outcome:
+    """Compare all that a run reported with the uninterrupted run."""
+    lines = printed(log)
+    equal = dict(lines).keys() == whole.keys() and all(whole.get(step) == loss for step, loss in lines)
+    return Outcome(where, fault, done, len(lines) - len(dict(lines)), equal, seconds)
+
+
+def rank_killed(folder: Path, whole: Losses) -> Outcome:
+    """SIGKILL of one rank, as the kernel does when memory runs out."""
+    run, begun = FsdpRun(folder, SLOW), time.monotonic()
+    process = run.start()
+    run.wait_for_step(27)
+    os.kill(run.ranks()[1], signal.SIGKILL)
+    assert run.wait(process) != 0
+    assert run.run() == 0, run.log
+    what = "rank 1 of 2 killed after step 27; started again"
+    return outcome("local", "SIGKILL of one rank", what, run.log, whole, time.monotonic() - begun)
+
+
+def killed_while_writing(folder: Path, whole: Losses) -> Outcome:
+    """SIGKILL of all ranks while a checkpoint is written."""
+    run, begun = FsdpRun(folder, SLOW), time.monotonic()
+    for _ in range(_TRIES):
+        process = run.start()
+        unfinished = _stop_in_write(run)
+        run.kill(process)
+        if unfinished is not None:
+            break
+    assert unfinished is not None, f"no write was caught in {_TRIES} tries\n{run.log}"
+    assert not (unfinished / _MARKER).exists()
+    assert run.run() == 0, run.log
+    assert f"checkpoint '{unfinished.name}' was never finished; it is removed" in run.log
+    what = f"all ranks killed while `{unfinished.name}` was written; started again"
+    return outcome("local", "SIGKILL in a write", what, run.log, whole, time.monotonic() - begun)
+
+
+def terminated(folder: Path, whole: Losses) -> Outcome:
+    """SIGTERM with time to save, as every scheduler sends before it kills."""
+    run, begun = FsdpRun(folder, SLOW), time.monotonic()
+    process = run.start()
+    run.wait_for_step(27)
+    process.send_signal(signal.SIGTERM)
+    assert run.wait(process) != 0
+    assert "which is saved; start again to go on" in run.log
+    assert run.run() == 0, run.log
+    what = "SIGTERM to the launcher after step 27; saved and left; started again"
+    return outcome("local", "SIGTERM with grace", what, run.log, whole, time.monotonic() - begun)
+
+
+def folder_full(folder: Path, whole: Losses) -> Outcome:
+    """No room for a checkpoint: a small file system of memory, filled up."""
+    run, begun = FsdpRun(folder, SLOW), time.monotonic()
+    with small_file_system(run.checkpoint_folder):
+        process = run.start()
+        run.wait_for_step(INTERVAL + 3)
+        run.wait_for(lambda: bool(run.checkpoints()), "the first checkpoint")
+        ballast = run.checkpoint_folder / "ballast"
+        _fill(ballast)
+        assert run.wait(process) != 0
+        assert "cannot be written to" in run.log
+        assert [path.name for path in run.checkpoints()] == [f"step-{INTERVAL:09d}"]
+        ballast.unlink()
+        assert run.run() == 0, run.log
+    what = f"no room from step {INTERVAL + 3} on; the run ends with words; room made; started again"
+    return outcome("local", "checkpoint folder full", what, run.log, whole, time.monotonic() - begun)
+
+
+def truncated(folder: Path, whole: Losses) -> Outcome:
+    """A checkpoint whose file lost its end."""
+    run, begun = FsdpRun(folder, SLOW), time.monotonic()
+    process = run.start()
+    run.wait_for(lambda: len(run.checkpoints()) >= 3, "the third checkpoint")
+    run.kill(process)
+    before, newest = run.checkpoints()[-2:]
+    shard = newest / "__1_0.distcp"
+    os.truncate(shard, shard.stat().st_size // 2)
+    assert run.run() == 0, run.log
+    assert f"checkpoint '{newest.name}' is damaged; falling back to '{before.name}'" in run.log
+    what = f"killed; a shard of `{newest.name}` cut in half; started again: falls back to `{before.name}`"
+    return outcome("local", "checkpoint truncated", what, run.log, whole, time.monotonic() - begun)
+
+
+def other_ranks(folder: Path, whole: Losses) -> Outcome:
+    """A start on another number of ranks than the checkpoint was written on."""
+    run, begun = FsdpRun(folder, SLOW), time.monotonic()
+    process = run.start()
+    run.wait_for_step(27)
+    run.kill(process)
+    smaller = FsdpRun(folder, ranks=1)
+    assert smaller.run() == 0, smaller.log
+    lines = printed(smaller.log)
+    furthest = max(abs(float.fromhex(loss) - float.fromhex(whole[step])) for step, loss in lines)
+    assert dict(lines).keys() == whole.keys()
+    repeated, seconds = len(lines) - len(dict(lines)), time.monotonic() - begun
+    what = "killed on 2 ranks after step 27; started on 1"
+    note = f"within {furthest:.0e}"
+    return Outcome("local", "another number of ranks", what, repeated, furthest < 1e-5, seconds, note)
+
+
+LOCAL: tuple[Callable[[Path, Losses], Outcome], ...] = (
+    *(rank_killed, killed_while_writing, terminated, folder_full, truncated, other_ranks),
+)
+"""Every fault that needs no scheduler."""
+
+
+def uninterrupted(folder: Path) -> Losses:
+    """Return the losses of a run that nothing happened to."""
+    run = FsdpRun(folder)
+    assert run.run() == 0, run.log
+    losses = run.losses()
+    assert list(losses) == list(range(1, STEPS + 1))
+    return losses
+
+
+@contextmanager
+def small_file_system(folder: Path) -> Iterator[None]:
+    """Mount a file system of memory, of 64 MiB, which root alone may."""
+    folder.mkdir(parents=True)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_ROOM_BYTES}", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, capture_output=True)
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb") as file:
+        try:
+            while True:
+                file.write(bytes(1 << 16))
+                file.flush()
+        except OSError:
+            return
+
+
+def _stop_in_write(run: FsdpRun) -> Path | None:
+    """Stop all ranks while a checkpoint after step 20 is written; None when it was finished after all."""
+    finished = {path.name for path in run.checkpoints()}
+    ranks: list[int] = []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if not ranks:
+            ranks = found if len(found := run.ranks()) == 2 else []
+        for path in run.checkpoint_folder.glob("step-?????????"):
+            if path.name in finished or path.name < f"step-{2 * INTERVAL:09d}" or (path / _MARKER).exists():
+                continue
+            for rank in ranks:
+                os.kill(rank, signal.SIGSTOP)
+            return None if (path / _MARKER).exists() else path
+    return None
+
+
+def main() -> int:
+    """Do everything, print the table, and return 1 when a promise is not kept."""
+    from tests.training import slurm_faults
+
+    parser = argparse.ArgumentParser(prog="python -m tests.training.faults", description=__doc__)
+    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the file's markers")
+    arguments = parser.parse_args()
+    rows, kept = [HEADER], True
+    print(HEADER, flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        whole = uninterrupted(folder / "uninterrupted")
+        done = (fault(folder / fault.__name__, whole) for fault in LOCAL)
+        for found in (*done, *slurm_faults.outcomes(folder / "slurm", whole)):
+            print(found.row(), flush=True)
+            rows.append(found.row())
+            kept = kept and found.equal
+    when = f"Measured {datetime.now(UTC):%Y-%m-%d}, {machine()}."
+    print(f"\n{when}")
+    if arguments.write:
+        text = arguments.write.read_text(encoding="utf-8")
+        head, rest = text.split(_BEGIN, 1)
+        tail = rest.split(_END, 1)[1]
+        table = "\n".join([*rows, "", when])
+        arguments.write.write_text(f"{head}{_BEGIN}\n{table}\n{_END}{tail}", encoding="utf-8")
+    return 0 if kept else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""A program for torchrun: trains the tiny models in several ways on any number of ranks, and writes the losses.
+
+One start serves all ways, for a start takes longer than any of them. `python -m torch.distributed.run ... numerics.py
+FILE` writes {way: [loss of each step]} as JSON, every loss as `float.hex`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from fsdp_trainer.decoder import Decoder
+from fsdp_trainer.initialisation import initialise
+from fsdp_trainer.loading import source
+from fsdp_trainer.optimisation import BETAS, EPSILON, rate
+from fsdp_trainer.options import Options, options
+from fsdp_trainer.pretraining import Pretraining
+from training.process_group import Ranks, joined
+
+_WORDS = "--model=tiny --steps=12 --warmup-steps=3 --sequence-length=48 --global-batch=8 --precision=fp32"
+BASE = options([*_WORDS.split(), "--device=cpu"])
+
+WAYS: dict[str, Options] = {
+    "base": BASE,
+    "accumulated": replace(BASE, micro_batch=2),
+    "selective": replace(BASE, recompute="selective"),
+    "full": replace(BASE, recompute="full"),
+    "offloaded-activations": replace(BASE, offload_activations=True),
+    "offloaded-parameters": replace(BASE, offload_parameters=True),
+    "unmasked": replace(BASE, document_mask=False),
+    "experts": replace(BASE, model="tiny-experts"),
+    "bf16": replace(BASE, precision="bf16"),
+}
+
+
+def losses(chosen: Options, ranks: Ranks) -> list[str]:
+    """Train as the room does and return each step's loss."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Pretraining(chosen, ranks, Path(folder))
+        found = []
+        while run.done < chosen.steps:
+            sums, _, _ = run.step()
+            found.append(run.mean(sums).hex())
+        run.close()
+    return found
+
+
+def bare(chosen: Options, ranks: Ranks) -> list[str]:
+    """Train the same model on the same data by the book: whole, unsharded, the mean loss of the whole batch."""
+    torch.manual_seed(0)
+    model = Decoder(chosen.configuration)
+    initialise(model, chosen.seed)
+    model.reset_tables(chosen.sequence_length, ranks.device)
+    matrices = [each for each in model.parameters() if each.dim() > 1]
+    vectors = [each for each in model.parameters() if each.dim() == 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": chosen.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        betas=BETAS,
+        eps=EPSILON,
+    )
+    data = source(chosen, replace(ranks, rank=0, count=1))
+    found = []
+    for step in range(1, chosen.steps + 1):
+        batch = data.take(step)
+        total, _ = model(batch.tokens, batch.targets, batch.documents)
+        mean = total / (batch.targets >= 0).sum()
+        optimizer.zero_grad()
+        torch.autograd.backward(mean)
+        torch.nn.utils.clip_grad_norm_(model.parameters(), chosen.clip)
+        for group in optimizer.param_groups:
+            group["lr"] = rate(chosen, step)
+        optimizer.step()
+        found.append(float(mean).hex())
+    return found
+
+
+def main() -> None:
+    """Train in every way and write the losses."""
+    with joined("cpu", threads=1) as ranks:
+        ways = dict(WAYS)
+        if ranks.count % 2 == 0:
+            ways["replicas"] = replace(BASE, replicas=2)
+        found = {name: losses(chosen, ranks) for name, chosen in ways.items()}
+        if ranks.first:
+            found["bare"] = bare(BASE, ranks)
+            Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,137 @@
+"""What a real Slurm does to a run of the fsdp room: a requeue, and a node that goes down under it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from catalog.site import Mount, Site
+from tests.programs import ROOT
+from tests.slurm.cluster import SlurmCluster
+from tests.training.faults import SLOW, Losses, Outcome, outcome, printed
+from workloads.render.slurm import slurm
+from workloads.rooms import workload
+from workloads.spec import Run
+
+NODES = {"cpu": ["n1", "n2", "n3"]}
+"""Three nodes, of which a job takes two: the third is the spare."""
+
+_DEADLINE_SECONDS = 180
+_FAULT_STEP = 27
+
+
+class SlurmRun:
+    """The tiny preset on two nodes, submitted by the very script that the renderer writes."""
+
+    def __init__(self, cluster: SlurmCluster, folder: Path, *arguments: str) -> None:
+        self.cluster = cluster
+        self._folder = folder
+        site = Site(
+            deployment="test",
+            cluster="parallelcluster",
+            region="us-west-2",
+            cluster_name="test",
+            mounts=(Mount(str(folder / "shared"), "lustre", ""),),
+            partitions={"cpu": "cpu"},
+            virtual_environment=sys.prefix,
+            launch_folder=str(ROOT / "workloads"),
+        )
+        room = workload("fsdp")
+        tiny = room.presets["tiny"]
+        preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, *arguments))
+        (folder / "shared").mkdir(parents=True)
+        script = folder / "job.sbatch"
+        script.write_text(slurm(Run(room, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
+        self.id = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
+
+    @property
+    def log(self) -> str:
+        """What the job printed, over all its starts."""
+        return "".join(path.read_text(encoding="utf-8") for path in self._folder.glob(f"*_{self.id}.out"))
+
+    @property
+    def state(self) -> str:
+        """The job's state, as Slurm has it."""
+        return self._shown(r"JobState=(\S+)")
+
+    def nodes(self) -> list[str]:
+        """Return the names of the nodes that the job runs on, or ran on last."""
+        listed = self._shown(r"\n\s+NodeList=(\S+)")
+        return self.cluster.run("scontrol", "show", "hostnames", listed).split()
+
+    def wait_for_step(self, step: int) -> None:
+        """Wait until a step was reported."""
+        self._wait(lambda: any(done >= step for done, _ in printed(self.log)), f"step {step}")
+
+    def start_again(self) -> None:
+        """Wait for the requeue, and start at once: Slurm itself would wait two minutes."""
+        self._wait(lambda: self.state == "PENDING", "the requeue")
+        self.cluster.run("scontrol", "update", f"JobId={self.id}", "StartTime=now")
+
+    def finish(self) -> None:
+        """Wait until the job has completed."""
+        ends = {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL"}
+        self._wait(lambda: self.state in ends, "the end")
+        assert self.state == "COMPLETED", self.log
+
+    def _shown(self, pattern: str) -> str:
+        shown = self.cluster.run("scontrol", "show", "job", self.id)
+        found = re.search(pattern, shown)
+        assert found, shown
+        return found[1]
+
+    def _wait(self, reached: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + _DEADLINE_SECONDS
+        while not reached():
+            assert time.monotonic() < deadline, f"{what}: not within {_DEADLINE_SECONDS} s\n{self.log}"
+            time.sleep(0.2)
+
+
+def requeued(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
+    """`scontrol requeue`, as an operator or a preemption does."""
+    begun = time.monotonic()
+    run = SlurmRun(cluster, folder, SLOW)
+    run.wait_for_step(_FAULT_STEP)
+    cluster.run("scontrol", "requeue", run.id)
+    run.start_again()
+    run.finish()
+    what = f"requeued after step {_FAULT_STEP}; the same job starts again"
+    return outcome("Slurm", "`scontrol requeue`", what, run.log, whole, time.monotonic() - begun)
+
+
+def node_down(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
+    """A node set down under the job, which goes on with the spare."""
+    begun = time.monotonic()
+    run = SlurmRun(cluster, folder, SLOW)
+    run.wait_for_step(_FAULT_STEP)
+    lost = run.nodes()[-1]
+    try:
+        cluster.run("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=test")
+        run.start_again()
+        run.finish()
+        assert lost not in run.nodes()
+    finally:
+        cluster.run("scontrol", "update", f"NodeName={lost}", "State=RESUME")
+    what = f"one of two nodes set down after step {_FAULT_STEP}; the job goes on with the spare"
+    return outcome("Slurm", "node down", what, run.log, whole, time.monotonic() - begun)
+
+
+FAULTS: tuple[Callable[[SlurmCluster, Path, Losses], Outcome], ...] = (requeued, node_down)
+"""Every fault that a scheduler brings about or repairs."""
+
+
+def cluster_in(folder: Path) -> SlurmCluster:
+    """Return a cluster whose nodes stay down, once set down, as broken ones do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return SlurmCluster(folder, NODES, settings={"ReturnToService": "1"})
+
+
+def outcomes(folder: Path, whole: Losses) -> Iterator[Outcome]:
+    """Yield what becomes of each fault, on a cluster of its own."""
+    with cluster_in(folder / "cluster") as cluster:
+        for fault in FAULTS:
+            yield fault(cluster, folder / fault.__name__, whole)

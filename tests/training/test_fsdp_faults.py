@@ -1,0 +1,91 @@
+"""Faults done to the fsdp room for real: after each, the losses are the uninterrupted run's, bit for bit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.programs import require_module
+from tests.slurm.cluster import SlurmCluster
+from tests.training import faults, slurm_faults
+from tests.training.faults import INTERVAL, FsdpRun, Losses, Outcome
+
+require_module("torch", "make setup-train installs it")
+require_module("numpy", "make setup-train installs it")
+
+# Steps done again: since the last finished checkpoint, and those done while the next one was being written.
+AT_MOST = INTERVAL + 3
+QUICK = (faults.killed_while_writing,)
+
+
+@pytest.fixture(scope="module")
+def whole(artifacts: Callable[[str], Path]) -> Losses:
+    return faults.uninterrupted(artifacts("fsdp-uninterrupted"))
+
+
+@pytest.fixture(scope="module")
+def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
+    with slurm_faults.cluster_in(artifacts("fsdp-slurm")) as running:
+        yield running
+
+
+def slow(fault: Callable[..., Outcome]) -> object:
+    """Mark all but the hardest local fault as heavy: each takes two starts."""
+    marks = [] if fault in QUICK else [pytest.mark.heavy]
+    if fault is faults.folder_full and os.geteuid() != 0:
+        marks.append(pytest.mark.skip(reason="a small file system can be mounted by root alone"))
+    return pytest.param(fault, marks=marks, id=fault.__name__)
+
+
+@pytest.mark.parametrize("fault", [slow(fault) for fault in faults.LOCAL])
+def test_a_run_goes_on_as_if_nothing_had_happened(
+    whole: Losses, artifacts: Callable[[str], Path], fault: Callable[[Path, Losses], Outcome]
+) -> None:
+    found = fault(artifacts(f"fsdp-{fault.__name__}"), whole)
+    assert found.equal, found.row()
+    assert found.repeated <= (2 * AT_MOST if fault is faults.truncated else AT_MOST), found.row()
+    if fault is faults.terminated:
+        assert found.repeated == 0
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("fault", slurm_faults.FAULTS, ids=lambda fault: fault.__name__)
+def test_slurm_starts_a_job_again_and_it_goes_on(
+    cluster: SlurmCluster,
+    whole: Losses,
+    artifacts: Callable[[str], Path],
+    fault: Callable[[SlurmCluster, Path, Losses], Outcome],
+) -> None:
+    found = fault(cluster, artifacts(f"fsdp-slurm-{fault.__name__}"), whole)
+    assert found.equal, found.row()
+    assert found.repeated <= AT_MOST, found.row()
+
+
+def test_a_curve_that_differs_is_called_so() -> None:
+    """The table must be able to say it: another loss, a step that is missing, a loss that changed when repeated."""
+    whole = {1: (2.0).hex(), 2: (1.0).hex()}
+    line = "step={} loss={} samples_per_second=1.0\n".format
+    good = line(1, 2.0) + line(2, 1.0)
+    assert faults.outcome("local", "x", "y", good, whole, 1).equal
+    repeated = faults.outcome("local", "x", "y", good + line(2, 1.0), whole, 1)
+    assert (repeated.equal, repeated.repeated) == (True, 1)
+    for log in (line(1, 2.0), line(1, 2.0) + line(2, 1.5), good + line(2, 1.25), good + line(3, 0.5)):
+        found = faults.outcome("local", "x", "y", log, whole, 1)
+        assert not found.equal
+        assert "differs" in found.row()
+
+
+@pytest.mark.heavy
+def test_all_checkpoints_damaged_is_an_error_each_time(tmp_path: Path) -> None:
+    """Beginning from step 0 without a word would hide the loss of a run."""
+    run = FsdpRun(tmp_path, "--steps=20")
+    assert run.run() == 0, run.log
+    for folder in run.checkpoints():
+        (folder / "__0_0.distcp").unlink()
+    for _ in range(2):
+        assert run.run() != 0
+        assert run.log.count("all 2 checkpoints in") >= 1
+    assert run.log.count("starting: ") == 1

@@ -1,0 +1,36 @@
+#!/bin/bash
+# Rendered from workloads/fsdp/workload.py by 'make manifests': change that, not this.
+: "${RUN_ID:=fsdp-llama3-1-8b}"
+: "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
+set -euo pipefail
+export RUN_FOLDER="/fsx/runs/fsdp/$RUN_ID"
+mkdir -p "$RUN_FOLDER"
+export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"
+export FI_EFA_USE_HUGE_PAGE=0
+export NCCL_SOCKET_IFNAME='^lo,docker,ecs,veth'
+export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
+export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
+exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
+  --kind=gpu \
+  --accelerators=8 \
+  --efa=32 \
+  --fabric=efa \
+  --node-rank=0 \
+  "--logs=$RUN_FOLDER/nccl" \
+  -- torchrun \
+  --nnodes=1 \
+  --nproc-per-node=32 \
+  --node-rank=0 \
+  --master-addr=127.0.0.1 \
+  "--master-port=$MASTER_PORT" \
+  --max-restarts=0 \
+  /fsx/data/launch/fsdp/train.py \
+  --model=llama3-1-8b \
+  --sequence-length=8192 \
+  --global-batch=128 \
+  --recompute=selective \
+  --steps=1000 \
+  --warmup-steps=100 \
+  --checkpoint-every=200 \
+  --no-document-mask \
+  --peak-tflops=989.4
