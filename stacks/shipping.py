@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -15,11 +16,13 @@ from catalog.instances import Architecture
 from catalog.site import Site
 from settings.deployment import Settings
 from trainforge.launch_bundle import LAUNCH_PREFIX, LaunchBundle
-from trainforge.workload_image import BuildContext, WorkloadImage
 from workloads.base.image import DOCKERFILE, build_arguments
 from workloads.render.all import SUFFIXES, render
 from workloads.request import resolve
 from workloads.spec import Base, Format, Run, Workload
+
+if TYPE_CHECKING:
+    from trainforge.workload_image import WorkloadImage
 
 _WORKLOADS = Path(workloads.__file__).parent
 _RUNTIME = "base/runtime"
@@ -114,6 +117,9 @@ class Shipping(Construct):
         )
 
     def _image(self, workload: Workload, architecture: Architecture) -> WorkloadImage:
+        # Not at the top: the library of builds takes time to load, and most syntheses build nothing.
+        from trainforge.workload_image import BuildContext, WorkloadImage
+
         return WorkloadImage(
             self,
             _pascal(workload.name),
@@ -130,6 +136,8 @@ class Shipping(Construct):
 
     def _base(self, base: Base, architecture: Architecture) -> WorkloadImage:
         """Return the image that rooms of a kind build on, built at the first one that asks."""
+        from trainforge.workload_image import BuildContext, WorkloadImage
+
         name = f"Base{_pascal(base)}{'Arm64' if architecture == 'arm64' else ''}"
         if name not in self._bases:
             self._bases[name] = WorkloadImage(

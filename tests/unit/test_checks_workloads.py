@@ -148,3 +148,9 @@ def test_an_unknown_instance_type_is_said_once() -> None:
     assert found(_runs({}, pools__gpu__instance_type="g5.9xlarge")) == {
         ("instance-type-unknown", "pools.gpu.instance_type")
     }
+
+
+def test_a_run_is_judged_once_whatever_the_number_of_clusters() -> None:
+    twice = _runs({"preset": "batch-3", "clusters": ["hyperpod", "hyperpod"]})
+    rules = [finding.rule for finding in check(Settings.model_validate(changed(twice)))]
+    assert sorted(rules) == ["workload-cluster-repeated", "workload-run"]
