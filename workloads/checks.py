@@ -18,7 +18,9 @@ def _accelerators(run: Run) -> Iterator[Finding]:
     """A program for accelerators does not start on processors."""
     wanted = run.workload.resources.accelerators
     if run.kind not in wanted:
-        has = "Neuron devices" if run.facts.has_neuron else "GPUs" if run.facts.has_gpus else "no accelerators"
+        has = (
+            "Neuron devices" if run.facts.has_neuron else "GPUs" if run.facts.has_gpus else "no accelerators"
+        )
         yield Finding(
             "run-accelerators",
             Severity.ERROR,
@@ -63,7 +65,9 @@ def _global_batch(run: Run) -> Iterator[Finding]:
     """A step's samples are shared out evenly; a remainder would change the batch without a word."""
     batch = run.preset.global_batch
     if batch is not None and batch % run.ranks:
-        fitting = [nodes for nodes in range(1, 2 * run.nodes + 1) if batch % (nodes * run.ranks_per_node) == 0]
+        fitting = [
+            nodes for nodes in range(1, 2 * run.nodes + 1) if batch % (nodes * run.ranks_per_node) == 0
+        ]
         nearest = min(fitting, key=lambda nodes: abs(nodes - run.nodes), default=None)
         yield Finding(
             "run-global-batch",

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog.efa import efa_environment
 from catalog.site import Site
-from workloads.launchers import Names, Srun, command, quoted
+from workloads.launchers import Names, Srun, Torchrun, command, quoted
 from workloads.spec import Run
 
 PROGRAM_FOLDER = "/opt/trainforge/workload"
@@ -14,6 +14,10 @@ PROGRAM_FOLDER = "/opt/trainforge/workload"
 
 RUNTIME_FOLDER = "/opt/trainforge/runtime"
 """Where the modules that rooms share, the launch guard among them, lie in every image."""
+
+
+# torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
+_TORCHRUN_SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
 
 
 def shipped_folders(run: Run, site: Site) -> tuple[str, str]:
@@ -27,7 +31,8 @@ def shipped_folders(run: Run, site: Site) -> tuple[str, str]:
 def environment(run: Run) -> dict[str, str]:
     """Return the variables of every rank: the fabric's by the catalog where ranks use it, then the workload's."""
     fabric = efa_environment(run.facts) if run.accelerated else {}
-    return {**fabric, **run.workload.environment}
+    signals = _TORCHRUN_SIGNALS if isinstance(run.workload.launcher, Torchrun) else {}
+    return {**fabric, **signals, **run.workload.environment}
 
 
 def entry(
@@ -41,7 +46,7 @@ def entry(
 ) -> str:
     """Return the bash script that a node runs: folders, environment, the guard, and the launch line.
 
-    `line`, as words, takes the place of the launcher's own where a scheduler brings its launcher. The launch line is the
+    `line`, as words, takes the place of the launcher's own where a scheduler brings its own. The launch line is the
     last command and replaces the shell, so that signals reach it and its exit code is the job's.
     """
     if line is None:
@@ -52,7 +57,7 @@ def entry(
             *_folders(run, site, names, runtime_folder),
             *(f"export {name}={quoted(value)}" for name, value in environment(run).items()),
             *_ranks(run, names),
-            command(["exec", *_guard(run, names, runtime_folder), *line]),
+            command(["exec", *guard(run, names.node_rank, runtime_folder), *line]),
         ]
     )
 
@@ -77,12 +82,15 @@ def _ranks(run: Run, names: Names) -> Iterator[str]:
         yield f'export WORLD_SIZE="{run.ranks}"'
 
 
-def _guard(run: Run, names: Names, runtime_folder: str) -> list[str]:
-    """Return the launch guard's words for accelerated nodes; it starts the line that follows and watches it."""
+def guard(run: Run, node_rank: str, runtime_folder: str = RUNTIME_FOLDER, *, watch: bool = True) -> list[str]:
+    """Return the launch guard's words for accelerated nodes; it starts the line that follows and watches it.
+
+    Without `watch` it only looks at the node.
+    """
     if not run.accelerated:
         return []
     # On one node nothing leaves the machine: there is no provider to expect.
-    fabric = ["--fabric=efa"] if run.efa_per_node and run.nodes > 1 else []
+    fabric = ["--fabric=efa"] if watch and run.efa_per_node and run.nodes > 1 else []
     return [
         "python3",
         f"{runtime_folder}/launch_guard.py",
@@ -90,7 +98,7 @@ def _guard(run: Run, names: Names, runtime_folder: str) -> list[str]:
         f"--accelerators={run.accelerators_per_node}",
         f"--efa={run.efa_per_node}",
         *fabric,
-        f"--node-rank={names.node_rank}",
+        f"--node-rank={node_rank}",
         "--logs=$RUN_FOLDER/nccl",
         "--",
     ]

@@ -53,7 +53,9 @@ def resolve(request: Request) -> Resolution:
     preset = _preset(request, workload, findings)
     _type(request, findings)
     if request.nodes is not None and request.nodes < 1:
-        findings.append(_error("nodes", str(request.nodes), f"{request.nodes} nodes cannot run anything", "1 or more"))
+        findings.append(
+            _error("nodes", str(request.nodes), f"{request.nodes} nodes cannot run anything", "1 or more")
+        )
     if workload is None or preset is None or any(finding.is_error for finding in findings):
         return Resolution(None, format_, tuple(findings))
     run = Run(
@@ -81,7 +83,9 @@ def _workload(request: Request, findings: list[Finding]) -> Workload | None:
     try:
         return rooms.workload(request.workload)
     except rooms.UnknownWorkloadError as error:
-        findings.append(_error("workload", request.workload, str(error), "'trainforge render --list' shows all"))
+        findings.append(
+            _error("workload", request.workload, str(error), "'trainforge render --list' shows all")
+        )
         return None
 
 
@@ -135,4 +139,3 @@ def _type(request: Request, findings: list[Finding]) -> None:
         unknown = UnknownInstanceTypeError(name)
         message, _, hint = str(unknown).partition("; ")
         findings.append(_error("instance-type", name, message, hint))
-

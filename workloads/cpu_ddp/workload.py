@@ -49,11 +49,5 @@ WORKLOAD = Workload(
         start_seconds=300,
         stall_seconds=300,
     ),
-    environment=MappingProxyType(
-        {
-            # torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
-            "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
-        }
-    ),
     data=Data("mnist"),
 )

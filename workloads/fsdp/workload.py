@@ -123,8 +123,6 @@ WORKLOAD = Workload(
     ),
     environment=MappingProxyType(
         {
-            # torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
-            "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1",
             # Segments that grow fragment less under sequences of one length and gathered parameters of many.
             "PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True",
         }

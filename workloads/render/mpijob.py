@@ -103,28 +103,19 @@ def _script(run: Run, site: Site, launcher: Mpi) -> str:
         "set -euo pipefail",
         "# Every node is looked at before any rank starts.",
         command(
-            [*mpirun, *forwarded(["LD_LIBRARY_PATH", "PATH"]), "-np", str(run.nodes), "-N", "1", *_guard(run)]
+            [
+                *mpirun,
+                *forwarded(["LD_LIBRARY_PATH", "PATH"]),
+                *("-np", str(run.nodes), "-N", "1"),
+                *entry.guard(run, "1", watch=False),
+                "true",
+            ]
         ),
         command(["exec", *line]),
         "END_OF_START",
         "export START",
     ]
     return "\n".join([*steps, entry.entry(run, site, names, line=["bash", "-c", "$START"])])
-
-
-def _guard(run: Run) -> list[str]:
-    """Return the launch guard's words for one look at a node."""
-    return [
-        "python3",
-        f"{entry.RUNTIME_FOLDER}/launch_guard.py",
-        f"--kind={run.kind}",
-        f"--accelerators={run.accelerators_per_node}",
-        f"--efa={run.efa_per_node}",
-        "--node-rank=1",
-        "--logs=$RUN_FOLDER/nccl",
-        "--",
-        "true",
-    ]
 
 
 def _forwarded(run: Run) -> list[str]:

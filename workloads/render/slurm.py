@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun
+from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun, command
 from workloads.spec import Run
 
 _GRACE_SECONDS = 300
@@ -51,7 +51,7 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
 
 
 def _directives(run: Run, site: Site) -> Iterator[str]:
-    per_node = run.ranks_per_node if isinstance(run.workload.launcher, Srun) else 1
+    per_node = run.ranks_per_node if _starts_ranks(run) else 1
     partition = site.partitions.get(run.pool)
     options = {
         "job-name": run.name,
@@ -69,15 +69,21 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         yield f"#SBATCH --{name}" + ("" if value is None else f"={value}")
 
 
-def _names() -> Names:
+def _names(run: Run) -> Names:
     return Names(
         rank0_host="$RANK0_HOST",
-        node_rank="$SLURM_NODEID",
+        # Where srun starts each rank there is a guard a rank, and the one of rank 0 watches.
+        node_rank="$SLURM_PROCID" if _starts_ranks(run) else "$SLURM_NODEID",
         run_id="$SLURM_JOB_ID",
         nodes="$SLURM_JOB_NUM_NODES",
         # What a job before this one left on the node may still hold its port.
         port=f"$(({RENDEZVOUS_PORT} + SLURM_JOB_ID % 1000))",
     )
+
+
+def _starts_ranks(run: Run) -> bool:
+    """Whether srun starts every rank, not one task a node."""
+    return isinstance(run.workload.launcher, Srun | Mpi)
 
 
 def _secrets(run: Run, site: Site) -> Iterator[str]:
@@ -87,35 +93,44 @@ def _secrets(run: Run, site: Site) -> Iterator[str]:
         yield ""
         yield f"# {secret.variable}=... in a file that only you can read (mode 600)."
         if secret.required:
-            message = f"{secret.variable} is needed: write {secret.variable}=VALUE to {source} and chmod 600 it"
+            message = (
+                f"{secret.variable} is needed: write {secret.variable}=VALUE to {source} and chmod 600 it"
+            )
             yield f'[ -f "{source}" ] || {{ echo "{message}" >&2; exit 66; }}'
         yield f'if [ -f "{source}" ]; then set -a; . "{source}"; set +a; fi'
 
 
 def _node(run: Run, site: Site) -> str:
-    image = site.images.get(run.workload.name)
-    if image:
-        return entry.entry(run, site, _names())
+    """Return what a task does: a node's ranks, or one rank where srun starts each."""
+    launcher = run.workload.launcher
+    # Slurm starts the ranks of an MPI program itself, by PMIx: mpirun and ssh between nodes are not needed.
+    line = [launcher.program, *run.arguments] if isinstance(launcher, Mpi) else None
+    if site.images.get(run.workload.name):
+        return entry.entry(run, site, _names(run), line=line)
     program, runtime = entry.shipped_folders(run, site)
-    script = entry.entry(run, site, _names(), program_folder=program, runtime_folder=runtime)
+    script = entry.entry(run, site, _names(run), program_folder=program, runtime_folder=runtime, line=line)
     return f'export PATH="{site.virtual_environment}/bin:$PATH"\n{script}'
 
 
 def _step(run: Run, site: Site) -> Iterator[str]:
     launcher = run.workload.launcher
-    image = site.images.get(run.workload.name)
-    arguments = ["--label", "--kill-on-bad-exit=1"]
+    srun = ["srun", "--label", "--kill-on-bad-exit=1", *_container(run, site)]
     if site.cluster == _HYPERPOD:
-        arguments.append("--auto-resume=1")
+        srun.append("--auto-resume=1")
     if isinstance(launcher, Mpi):
-        arguments.append("--mpi=pmix")
-    if image:
-        # enroot separates the registry from the path by a #.
-        arguments.append(f"--container-image={image.replace('/', '#', 1)}")
-        arguments.append(f"--container-mounts={site.shared_folder}:{site.shared_folder}")
+        srun.append("--mpi=pmix")
     if isinstance(launcher, Srun):
         yield "# srun starts each rank and tells it who it is."
-        command = 'RANK="$SLURM_PROCID" LOCAL_RANK="$SLURM_LOCALID" exec bash -c "$NODE"'
-        yield f"srun {' '.join(arguments)} bash -c '{command}'"
+        script = 'RANK="$SLURM_PROCID" LOCAL_RANK="$SLURM_LOCALID" exec bash -c "$NODE"'
+        yield f"{command(srun)} \\\n  bash -c '{script}'"
     else:
-        yield f'srun {" ".join(arguments)} bash -c "$NODE"'
+        yield f'{command(srun)} \\\n  bash -c "$NODE"'
+
+
+def _container(run: Run, site: Site) -> list[str]:
+    image = site.images.get(run.workload.name)
+    if not image:
+        return []
+    # enroot separates the registry from the path by a #.
+    shared = site.shared_folder
+    return [f"--container-image={image.replace('/', '#', 1)}", f"--container-mounts={shared}:{shared}"]

@@ -6,6 +6,8 @@ position in the data is the step itself, and any rank can make any sequence.
 
 from __future__ import annotations
 
+import random
+
 import torch
 from fsdp_trainer.batches import Batch, Position, batch, part
 from fsdp_trainer.options import Options
@@ -26,11 +28,10 @@ class Synthetic:
         self._chosen = chosen
         self._part = part(chosen.global_batch, ranks.rank, ranks.count)
         self._first = _VALIDATION if validation else 0
-        self._generator = torch.Generator()
 
     def take(self, step: int) -> Batch:
         """Return this rank's sequences of a step, from 1."""
-        start = self._first + (step - 1) * self._chosen.global_batch
+        start = (step - 1) * self._chosen.global_batch
         made = [self._sequence(start + index) for index in self._part]
         windows, numbers = (torch.stack(column) for column in zip(*made, strict=True))
         return batch(windows, numbers, masked=self._chosen.document_mask)
@@ -50,14 +51,14 @@ class Synthetic:
         """Return tokens and document numbers: documents with a start, a stride and a length of their own."""
         length = self._chosen.sequence_length + 1
         vocabulary = self._chosen.configuration.vocabulary
-        self._generator.manual_seed((self._chosen.seed << 40) + index + 1)
+        # Python's generator takes the whole number; torch's on a processor looks at its last 32 bits alone.
+        drawn = random.Random((self._chosen.seed << 40) + self._first + index)  # noqa: S311
         longest = max(_SHORTEST + 1, length // 2)
-        most = length // _SHORTEST + 1
-        lengths = torch.randint(_SHORTEST, longest + 1, (most,), generator=self._generator)
-        starts = torch.randint(vocabulary, (most,), generator=self._generator)
-        strides = torch.randint(1, _STRIDES + 1, (most,), generator=self._generator)
-        ends = lengths.cumsum(0)
-        places = torch.arange(length)
-        numbers = torch.searchsorted(ends, places, right=True)
-        within = places - (ends - lengths)[numbers]
-        return (starts[numbers] + strides[numbers] * within) % vocabulary, numbers
+        pieces: list[torch.Tensor] = []
+        lengths: list[int] = []
+        while sum(lengths) < length:
+            start, stride = drawn.randrange(vocabulary), drawn.randint(1, _STRIDES)
+            lengths.append(min(drawn.randint(_SHORTEST, longest), length - sum(lengths)))
+            pieces.append((start + stride * torch.arange(lengths[-1])) % vocabulary)
+        numbers = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
+        return torch.cat(pieces), numbers
