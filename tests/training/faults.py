@@ -213,6 +213,16 @@ def small_file_system(folder: Path) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True, capture_output=True)
 
 
+def can_mount() -> bool:
+    """Return whether a small file system can be mounted here: by root, outside of most containers."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            with small_file_system(Path(folder) / "probe"):
+                return True
+        except (OSError, subprocess.CalledProcessError):
+            return False
+
+
 def _fill(ballast: Path) -> None:
     with ballast.open("wb") as file:
         try:
@@ -252,7 +262,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         whole = uninterrupted(folder / "uninterrupted")
-        done = (fault(folder / fault.__name__, whole) for fault in LOCAL)
+        possible = [fault for fault in LOCAL if fault is not folder_full or can_mount()]
+        if len(possible) < len(LOCAL):
+            print("not done: checkpoint folder full, no small file system can be mounted here", file=sys.stderr)
+        done = (fault(folder / fault.__name__, whole) for fault in possible)
         for found in (*done, *slurm_faults.outcomes(folder / "slurm", whole)):
             print(found.row(), flush=True)
             rows.append(found.row())

@@ -1,4 +1,7 @@
-"""The fsdp room's own modules for tests in this process: on a node they lie beside its program."""
+"""The fsdp room's own modules for tests in this process: on a node they lie beside its program.
+
+A test module imports this before anything of the room. Without torch it is skipped, and fails in CI.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,10 @@ import sys
 
 from tests.programs import ROOT, require_module
 
-require_module("torch", "make setup-train installs it")
+torch = require_module("torch", "make setup-train installs it")
 require_module("numpy", "make setup-train installs it")
 
-FOLDERS = (ROOT / "workloads" / "fsdp", ROOT / "workloads" / "base" / "runtime")
-for _folder in FOLDERS:
+for _folder in (ROOT / "workloads" / "fsdp", ROOT / "workloads" / "base" / "runtime"):
     if str(_folder) not in sys.path:
         # At the end: nothing of a room may come before a library of the same name.
         sys.path.append(str(_folder))

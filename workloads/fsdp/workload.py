@@ -106,11 +106,11 @@ WORKLOAD = Workload(
     presets=MappingProxyType({preset.name: preset for preset in _presets()}),
     proofs=MappingProxyType(
         {
-            Format.SLURM: Proven(Proof.NONE),
-            Format.PYTORCHJOB: Proven(Proof.NONE),
-            Format.TRAINJOB: Proven(Proof.NONE),
-            Format.HYPERPODPYTORCHJOB: Proven(Proof.NONE),
-            Format.BATCH: Proven(Proof.NONE),
+            Format.SLURM: Proven(Proof.ACCEPTED, "shellcheck"),
+            Format.PYTORCHJOB: Proven(Proof.ACCEPTED, "kubeflow-training"),
+            Format.TRAINJOB: Proven(Proof.ACCEPTED, "kubeflow-trainer-api"),
+            Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
+            Format.BATCH: Proven(Proof.ACCEPTED, "botocore and moto"),
             Format.LOCAL: Proven(Proof.RUN),
         }
     ),

@@ -10,6 +10,7 @@ torch.distributed.checkpoint hands objects between ranks, for which it needs num
 from __future__ import annotations
 
 import concurrent.futures as futures
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from datetime import timedelta
@@ -165,7 +166,8 @@ class DistributedCheckpoints:
         if failure:
             if self._ranks.first:
                 # What is half written takes the room that the next try needs.
-                self._files.remove(name)
+                with contextlib.suppress(OSError):
+                    self._files.remove(name)
             raise TrainingError(
                 f"checkpoint of step {step} cannot be written to '{self.folder}': {failure}; make room or choose "
                 "another run folder, then start again",

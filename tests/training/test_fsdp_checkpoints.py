@@ -1,0 +1,219 @@
+"""Distributed checkpoints by one rank in this process: what is finished, sound, old, damaged or cannot be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training import room_fsdp
+from tests.training.runs import free_port
+
+torch = room_fsdp.torch
+
+from training import distributed_checkpoint  # noqa: E402
+from training.checkpoint_folder import MARKER, CheckpointFolder  # noqa: E402
+from training.distributed_checkpoint import DistributedCheckpoints  # noqa: E402
+from training.errors import NO_INPUT, WRITE, TrainingError  # noqa: E402
+from training.process_group import Ranks, joined  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    """This process as the only rank of a run."""
+    places = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**places, "MASTER_PORT": str(free_port())}.items():
+            patch.setenv(name, value)
+        with joined("cpu") as found:
+            yield found
+
+
+@pytest.fixture
+def kept(ranks: Ranks, tmp_path: Path) -> Iterator[DistributedCheckpoints]:
+    checkpoints = DistributedCheckpoints(tmp_path / "checkpoints", ranks, keep=2)
+    yield checkpoints
+    checkpoints.close()
+
+
+def state(number: float) -> dict[str, Any]:
+    return {"model": {"weight": torch.full((1000,), number)}, "data": {"stream": f"at {number}"}}
+
+
+def empty(_about: dict[str, Any]) -> dict[str, Any]:
+    return state(0)
+
+
+def write(kept: DistributedCheckpoints, step: int) -> None:
+    kept.save(step, state(step), {"step": step})
+    assert kept.wait() == step
+
+
+def names(kept: DistributedCheckpoints) -> list[str]:
+    return sorted(path.name for path in kept.folder.iterdir())
+
+
+def test_what_was_written_is_read_and_the_newest_stay(kept: DistributedCheckpoints) -> None:
+    assert kept.load(empty) is None
+    for step in (5, 10, 15):
+        write(kept, step)
+    assert names(kept) == ["step-000000010", "step-000000015"]
+    found = kept.load(empty)
+    assert found is not None
+    step, read, about = found
+    assert (step, about) == (15, {"step": 15})
+    assert torch.equal(read["model"]["weight"], torch.full((1000,), 15.0))
+    assert read["data"] == {"stream": "at 15"}
+
+
+def test_a_save_takes_the_state_as_it_was(kept: DistributedCheckpoints) -> None:
+    changing = state(1)
+    kept.save(1, changing, {})
+    kept.staged()
+    changing["model"]["weight"].fill_(2)
+    assert kept.save(2, changing, {}) == 1
+    kept.wait()
+    assert kept.wait() is None
+    read = state(0)
+    CheckpointFolder(kept.folder).remove("step-000000002")
+    assert kept.load(lambda _: read) is not None
+    assert float(read["model"]["weight"][0]) == 1
+
+
+def test_training_goes_on_while_it_is_written(
+    kept: DistributedCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go = threading.Event()
+    save = distributed_checkpoint.save
+
+    def late(*words: Any, **options: Any) -> Any:
+        assert go.wait(20)
+        return save(*words, **options)
+
+    monkeypatch.setattr(distributed_checkpoint, "save", late)
+    kept.save(1, state(1), {})
+    kept.staged()
+    assert not kept.written
+    assert not kept.failed
+    go.set()
+    assert kept.wait() == 1
+    assert not kept.written
+
+
+def test_what_was_never_finished_is_removed_and_counts_for_nothing(
+    kept: DistributedCheckpoints, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(kept, 5)
+    write(kept, 10)
+    (kept.folder / "step-000000010" / MARKER).unlink()
+    found = kept.load(empty)
+    assert found is not None
+    assert found[0] == 5
+    assert names(kept) == ["step-000000005"]
+    assert "checkpoint 'step-000000010' was never finished; it is removed" in capsys.readouterr().err
+
+
+def cut(path: Path) -> None:
+    os.truncate(path / "__0_0.distcp", 100)
+
+
+def lose(path: Path) -> None:
+    (path / "__0_0.distcp").unlink()
+
+
+def garble_marker(path: Path) -> None:
+    (path / MARKER).write_text("{", encoding="utf-8")
+
+
+def empty_marker(path: Path) -> None:
+    (path / MARKER).write_text("[]", encoding="utf-8")
+
+
+def garble_index(path: Path) -> None:
+    """Of the right size, and no index any more."""
+    index = path / ".metadata"
+    index.write_bytes(bytes(index.stat().st_size))
+
+
+@pytest.mark.parametrize("damage", [cut, lose, garble_marker, empty_marker, garble_index])
+def test_a_damaged_one_falls_back_to_the_one_before_and_is_set_aside(
+    kept: DistributedCheckpoints, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
+) -> None:
+    write(kept, 5)
+    write(kept, 10)
+    damage(kept.folder / "step-000000010")
+    found = kept.load(empty)
+    assert found is not None
+    assert found[0] == 5
+    assert float(found[1]["model"]["weight"][0]) == 5
+    assert names(kept) == ["step-000000005", "step-000000010.damaged"]
+    told = capsys.readouterr().err
+    assert "checkpoint 'step-000000010' is damaged; falling back to 'step-000000005'" in told
+    write(kept, 10)
+    assert kept.load(empty) is not None
+
+
+def test_all_damaged_is_an_error_each_time(kept: DistributedCheckpoints) -> None:
+    write(kept, 5)
+    cut(kept.folder / "step-000000005")
+    for _ in range(2):
+        with pytest.raises(TrainingError, match=r"all 1 checkpoints in .* are damaged") as caught:
+            kept.load(empty)
+        assert caught.value.code == NO_INPUT
+
+
+def test_what_cannot_be_written_leaves_the_one_before(
+    kept: DistributedCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(kept, 5)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(CheckpointFolder, "finish", full)
+    kept.save(10, state(10), {})
+    with pytest.raises(TrainingError, match=r"step 10 cannot be written to .*No space left") as caught:
+        kept.wait()
+    assert caught.value.code == WRITE
+    assert names(kept) == ["step-000000005"]
+    monkeypatch.undo()
+    write(kept, 10)
+
+
+def test_a_write_that_fails_is_known_before_the_next(kept: DistributedCheckpoints) -> None:
+    write(kept, 5)
+    (kept.folder / "step-000000010").write_text("in the way", encoding="utf-8")
+    kept.save(10, state(10), {})
+    for _ in range(200):
+        if kept.failed:
+            break
+        threading.Event().wait(0.05)
+    assert kept.failed
+    with pytest.raises(TrainingError, match="step 10 cannot be written"):
+        kept.save(15, state(15), {})
+
+
+def test_a_past_that_did_not_happen_is_removed(kept: DistributedCheckpoints) -> None:
+    write(kept, 5)
+    write(kept, 10)
+    write(kept, 8)
+    assert names(kept) == ["step-000000005", "step-000000008"]
+
+
+def test_the_marker_tells_each_file(kept: DistributedCheckpoints) -> None:
+    write(kept, 5)
+    folder = kept.folder / "step-000000005"
+    marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+    files = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != MARKER}
+    assert marker["files"] == files
+    assert set(files) == {".metadata", "__0_0.distcp"}
+
+
+def test_keeping_none_is_refused(ranks: Ranks, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="--keep is 0"):
+        DistributedCheckpoints(tmp_path, ranks, keep=0)

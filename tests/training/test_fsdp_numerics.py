@@ -1,0 +1,93 @@
+"""The fsdp room on one, two and four ranks: the same losses, in whatever way it saves memory or shares out work."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.programs import ROOT
+from tests.training import room_fsdp  # noqa: F401  skips without torch
+from tests.training.runs import free_port
+
+# Issue "3.", proof 2.
+CLOSE = 1e-5
+BY_THE_BIT = ("selective", "full", "offloaded-activations", "offloaded-parameters")
+
+Losses = dict[str, list[float]]
+
+
+@pytest.fixture(scope="module")
+def trained(artifacts: Callable[[str], Path]) -> Callable[[int], Losses]:
+    """Return a function that trains in every way on a number of ranks, once each."""
+    done: dict[int, Losses] = {}
+
+    def train(ranks: int) -> Losses:
+        if ranks not in done:
+            file = artifacts(f"fsdp-numerics-{ranks}") / "losses.json"
+            folders = [ROOT / "workloads" / "fsdp", ROOT / "workloads" / "base" / "runtime"]
+            launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
+            subprocess.run(
+                [
+                    *launch,
+                    f"--master-port={free_port()}",
+                    str(ROOT / "tests" / "training" / "numerics.py"),
+                    str(file),
+                ],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"},
+                check=True,
+                timeout=300,
+            )
+            found = json.loads(file.read_text(encoding="utf-8"))
+            done[ranks] = {way: [float.fromhex(loss) for loss in losses] for way, losses in found.items()}
+        return done[ranks]
+
+    return train
+
+
+RANKS = [pytest.param(1, marks=pytest.mark.heavy), 2, pytest.param(4, marks=pytest.mark.heavy)]
+
+
+def furthest(here: list[float], there: list[float]) -> float:
+    return max(abs(one - other) for one, other in zip(here, there, strict=True))
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_ranks_agree_with_a_whole_model_trained_by_the_book(
+    trained: Callable[[int], Losses], ranks: int
+) -> None:
+    found = trained(ranks)
+    assert furthest(found["base"], found["bare"]) < CLOSE
+    assert found["base"][-1] < 0.92 * found["base"][0]
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_what_saves_memory_changes_no_bit(trained: Callable[[int], Losses], ranks: int) -> None:
+    found = trained(ranks)
+    for way in BY_THE_BIT:
+        assert found[way] == found["base"], way
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_how_work_is_shared_out_changes_rounding_alone(trained: Callable[[int], Losses], ranks: int) -> None:
+    found = trained(ranks)
+    ways = ["accumulated", *(["replicas"] if ranks % 2 == 0 else [])]
+    for way in ways:
+        assert furthest(found[way], found["base"]) < CLOSE, way
+    # What is another model or other arithmetic must differ, or the ways were not taken.
+    assert 1e-5 < furthest(found["bf16"], found["base"]) < 0.02
+    assert furthest(found["unmasked"], found["base"]) > 1e-3
+    assert furthest(found["experts"], found["base"]) > 1e-3
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("ranks", [2, 4])
+def test_every_way_gives_one_rank_s_losses(trained: Callable[[int], Losses], ranks: int) -> None:
+    one, several = trained(1), trained(ranks)
+    for way, losses in one.items():
+        assert furthest(losses, several[way]) < CLOSE, way
