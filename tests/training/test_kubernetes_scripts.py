@@ -45,6 +45,8 @@ def operators(format_: Format, node: int, port: int) -> dict[str, str]:
     }
 
 
+@pytest.mark.proof("cpu-ddp", "pytorchjob", "run here, patched")
+@pytest.mark.proof("cpu-ddp", "trainjob", "run here, patched")
 @pytest.mark.parametrize("format_", [Format.PYTORCHJOB, Format.TRAINJOB], ids=str)
 def test_two_pods_train_together(format_: Format, artifacts: Callable[[str], Path]) -> None:
     folder = artifacts(f"cpu-ddp-{format_}")

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from pathlib import Path
-from typing import Any
 
 import jinja2
 import jsonschema
-import kubernetes.client.models
-import kubernetes_validate
 import pytest
-from kubeflow.training import models as training_models
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
-from kubernetes.client import ApiClient
 
+from tests.manifest_checks import (
+    KUBERNETES,
+    SCHEMAS,
+    built,
+    check_pods,
+    check_pytorchjob,
+    check_schema,
+    check_trainjob,
+    schema,
+)
 from tests.unit.rendering import Case, cases, pods, read
 from workloads.spec import Format
 
-SCHEMAS = Path(__file__).parent.parent / "schemas"
 # One type for each way that pods differ: many EFA, one, none; GPUs of either make of machine; Neuron; processors.
 TYPES = (
     "p5.48xlarge",
@@ -33,74 +36,39 @@ TYPES = (
     "c6i.32xlarge",
 )
 CASES = cases(TYPES, nodes=(1, 4))
-KUBERNETES = ("1.33", "1.35", "1.37")
 
 
 def of(format_: Format) -> list[Case]:
     return [case for case in CASES if case.format_ is format_]
 
 
-def built(type_name: str, data: Any) -> Any:
-    """Build a Python client's model from JSON: what a model does not know is an error, and so is what it lacks."""
-    if type_name.startswith("list["):
-        return [built(type_name[5:-1], one) for one in data]
-    if type_name.startswith("dict("):
-        value = type_name[5:-1].partition(",")[2].strip()
-        return {key: built(value, one) for key, one in data.items()}
-    model = getattr(training_models, type_name, None) or getattr(
-        kubernetes.client.models, type_name.rpartition(".")[2], None
-    )
-    if model is None:
-        plain = {"str": str, "int": int, "bool": bool, "object": object}[type_name]
-        assert isinstance(data, plain), f"{data!r} is no {type_name}"
-        return data
-    fields = {json_name: name for name, json_name in model.attribute_map.items()}
-    unknown = set(data) - set(fields)
-    assert not unknown, f"{type_name} does not know {sorted(unknown)}"
-    return model(**{fields[key]: built(model.openapi_types[fields[key]], one) for key, one in data.items()})
-
-
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_pods_are_valid_kubernetes(case: Case, version: str) -> None:
-    for index, (_, template) in enumerate(pods(case.document)):
-        name = f"{case.run.name}-{index}"
-        pod = {
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": {**template["metadata"], "name": name},
-            "spec": template["spec"],
-        }
-        kubernetes_validate.validate(pod, version, strict=True)
+    check_pods(case.document, case.run.name, version)
 
 
 @pytest.mark.parametrize("case", of(Format.PYTORCHJOB), ids=str)
 def test_the_training_operators_own_client_takes_a_pytorchjob(case: Case) -> None:
-    document = case.document
-    job = built("KubeflowOrgV1PyTorchJob", document)
-    assert ApiClient().sanitize_for_serialization(job) == document
+    check_pytorchjob(case.document)
 
 
 @pytest.mark.parametrize("case", of(Format.TRAINJOB), ids=str)
 def test_trainers_own_models_take_a_trainjob_and_drop_nothing(case: Case) -> None:
-    document = case.document
-    job = TrainerV1alpha1TrainJob.from_dict(document)
-    assert job is not None
-    assert job.to_dict() == document
+    check_trainjob(case.document)
 
 
 @pytest.mark.parametrize(
-    ("format_", "schema"),
+    ("format_", "name"),
     [
         (Format.MPIJOB, "mpijob.v2beta1.json"),
         (Format.HYPERPODPYTORCHJOB, "hyperpodpytorchjob.v1.json"),
     ],
     ids=str,
 )
-def test_what_has_no_model_meets_our_schema(format_: Format, schema: str) -> None:
-    validator = jsonschema.Draft202012Validator(_schema(schema), format_checker=jsonschema.FormatChecker())
+def test_what_has_no_model_meets_our_schema(format_: Format, name: str) -> None:
     for case in of(format_):
-        validator.validate(case.document)
+        check_schema(case.document, name)
 
 
 def test_our_schema_of_a_hyperpod_job_takes_what_awss_own_template_writes() -> None:
@@ -128,7 +96,7 @@ def test_our_schema_of_a_hyperpod_job_takes_what_awss_own_template_writes() -> N
         volume=[{"name": "data", "type": "pvc", "mount_path": "/fsx", "claim_name": "fsx-claim"}],
     )
     theirs = read(text)
-    jsonschema.Draft202012Validator(_schema("hyperpodpytorchjob.v1.json")).validate(theirs)
+    jsonschema.Draft202012Validator(schema("hyperpodpytorchjob.v1.json")).validate(theirs)
     (ours,) = (
         case for case in of(Format.HYPERPODPYTORCHJOB) if "torch-sample-hyperpodpytorchjob-4xp5" in str(case)
     )
@@ -143,10 +111,10 @@ def test_our_schema_of_a_hyperpod_job_takes_what_awss_own_template_writes() -> N
     assert their_pod["spec"]["nodeSelector"].items() <= our_pod["spec"]["nodeSelector"].items()
 
 
-@pytest.mark.parametrize("schema", sorted(path.name for path in SCHEMAS.glob("*job.*.json")))
-def test_our_schemas_refuse_a_misspelt_field_at_every_level(schema: str) -> None:
-    (format_,) = (known for known in Format if schema.startswith(f"{known}."))
-    validator = jsonschema.Draft202012Validator(_schema(schema))
+@pytest.mark.parametrize("name", sorted(path.name for path in SCHEMAS.glob("*job.*.json")))
+def test_our_schemas_refuse_a_misspelt_field_at_every_level(name: str) -> None:
+    (format_,) = (known for known in Format if name.startswith(f"{known}."))
+    validator = jsonschema.Draft202012Validator(schema(name))
     case = of(format_)[-1]
     for path in ((), ("spec",), ("spec", "runPolicy")):
         document = case.document
@@ -169,9 +137,3 @@ def test_a_misspelt_field_is_refused_by_the_clients_models() -> None:
     job = TrainerV1alpha1TrainJob.from_dict(document)
     assert job is not None
     assert job.to_dict() != document
-
-
-def _schema(name: str) -> dict[str, Any]:
-    schema: dict[str, Any] = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator.check_schema(schema)
-    return schema

@@ -36,10 +36,10 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             Format.SLURM: Proven(Proof.RUN),
-            Format.PYTORCHJOB: Proven(Proof.NONE),
-            Format.TRAINJOB: Proven(Proof.NONE),
-            Format.HYPERPODPYTORCHJOB: Proven(Proof.NONE),
-            Format.BATCH: Proven(Proof.NONE),
+            Format.PYTORCHJOB: Proven(Proof.PATCHED),
+            Format.TRAINJOB: Proven(Proof.PATCHED),
+            Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
+            Format.BATCH: Proven(Proof.ACCEPTED, "botocore and moto"),
             Format.LOCAL: Proven(Proof.RUN),
         }
     ),

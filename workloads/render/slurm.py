@@ -97,6 +97,7 @@ def _secrets(run: Run, site: Site) -> Iterator[str]:
                 f"{secret.variable} is needed: write {secret.variable}=VALUE to {source} and chmod 600 it"
             )
             yield f'[ -f "{source}" ] || {{ echo "{message}" >&2; exit 66; }}'
+        yield "# shellcheck source=/dev/null"
         yield f'if [ -f "{source}" ]; then set -a; . "{source}"; set +a; fi'
 
 

@@ -1,0 +1,90 @@
+"""The manifests that are committed, and the proofs that are claimed for them."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.manifest_checks import CHECKS
+from workloads import rooms
+from workloads.render.all import committed, stale
+from workloads.spec import Format, Proof
+
+COMMITTED = [
+    pytest.param(format_, path, id=f"{name}-{format_}")
+    for name in rooms.names()
+    for format_, (path, _) in zip(rooms.workload(name).formats, committed(rooms.workload(name)), strict=True)
+]
+
+# What a check above means for a format: the words by which a proof of it is claimed.
+ACCEPTED_BY = {
+    Format.SLURM: "shellcheck",
+    Format.LOCAL: "shellcheck",
+    Format.BATCH: "botocore and moto",
+    Format.PYTORCHJOB: "kubeflow-training",
+    Format.TRAINJOB: "kubeflow-trainer-api",
+}
+
+
+def claims() -> dict[tuple[str, str], set[str]]:
+    """Return the proofs that tests claim, by workload and format: `@pytest.mark.proof(workload, format, how)`."""
+    found: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for path in (ROOT / "tests").rglob("test_*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.proof"):
+                continue
+            workload, format_, how = (ast.literal_eval(argument) for argument in node.args)
+            found[workload, format_].add(how)
+    return found
+
+
+def test_none_is_stale() -> None:
+    assert [path.relative_to(ROOT).as_posix() for path, _ in stale()] == []
+
+
+@pytest.mark.parametrize(("format_", "path"), COMMITTED)
+def test_each_is_accepted_by_who_reads_it(format_: Format, path: Path) -> None:
+    CHECKS[format_](path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", rooms.names())
+def test_a_proof_is_what_tests_claim(name: str) -> None:
+    """Run here: a test with the marker ran it. Accepted, or schema only: the checks above are all there is."""
+    claimed = claims()
+    for format_, proven in rooms.workload(name).proofs.items():
+        ran = claimed.get((name, format_), set())
+        if proven.proof in {Proof.RUN, Proof.PATCHED}:
+            assert str(proven.proof) in ran, f"no test claims that {name} as {format_} was {proven}"
+            continue
+        assert ran == set(), f"{name} as {format_}: tests claim {ran}, the workload says '{proven}'"
+        if proven.proof is Proof.ACCEPTED:
+            assert proven.tool == ACCEPTED_BY[format_]
+        else:
+            assert format_ not in ACCEPTED_BY, f"{name} as {format_} is accepted by {ACCEPTED_BY[format_]}"
+
+
+def test_the_table_of_formats_and_the_readme_tell_the_same() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "from cli.main import main; main()", "render", "--list"],
+        cwd=ROOT,
+        env={"PATH": "", "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in rooms.names():
+        assert f"`{name}`" in readme
+        for format_, proven in rooms.workload(name).proofs.items():
+            assert f"| `{name}` | {format_} | {proven} |" in readme
+            [row] = [
+                line for line in done.stdout.splitlines() if f" {format_} " in line and str(proven) in line
+            ][:1]
+            assert row
