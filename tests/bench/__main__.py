@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import commands, synthesis
+from tests.bench import commands, rendering, synthesis
 from tests.bench.measure import HEADER, Measure
 
 _BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
@@ -23,6 +23,7 @@ _BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
 def measures() -> Iterator[Measure]:
     """Yield every figure, quickest first."""
     yield from commands.starts()
+    yield rendering.everything()
     yield synthesis.whole()
     yield from synthesis.pools()
 

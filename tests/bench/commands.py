@@ -10,7 +10,12 @@ from tests.synthesis import ROOT
 _TRAINFORGE = str(ROOT / ".venv" / "bin" / "trainforge")
 _HELP_BOUND = 0.3
 _VERB_BOUND = 0.5
-_VERBS = (("validate",), ("catalog", "show", "p5.48xlarge"))
+_VERBS = (
+    ("validate",),
+    ("catalog", "show", "p5.48xlarge"),
+    ("render", "cpu-ddp", "--on", "eks"),
+    ("launch", "cpu-ddp", "--on", "local", "--dry-run"),
+)
 
 
 def starts() -> Iterator[Measure]:

@@ -1,0 +1,45 @@
+"""How long it takes to render every room in every format for every instance type that it runs on."""
+
+from __future__ import annotations
+
+import statistics
+import time
+
+from catalog.instances import instance_types
+from catalog.site import Site
+from tests.bench.measure import Measure
+from workloads import rooms
+from workloads.checks import check_run
+from workloads.formats import example_cluster
+from workloads.render.all import render
+from workloads.spec import Format, Run
+
+_BOUND = 2.0
+_ROUNDS = 5
+
+
+def everything() -> Measure:
+    """Render all and return the median of some rounds in one process."""
+    runs = [
+        (Run(workload, workload.reference, name, workload.reference.nodes), format_)
+        for workload in map(rooms.workload, rooms.names())
+        for name in instance_types()
+        for format_ in workload.formats
+    ]
+    runs = [(run, format_) for run, format_ in runs if not any(f.is_error for f in check_run(run))]
+    sites = {format_: Site.example(example_cluster(format_), rooms.names()) for format_ in Format}
+
+    def once() -> float:
+        start = time.perf_counter()
+        for run, format_ in runs:
+            render(run, format_, sites[format_])
+        return time.perf_counter() - start
+
+    once()
+    return Measure(
+        "all rooms, formats and instance types rendered",
+        statistics.median(once() for _ in range(_ROUNDS)),
+        _BOUND,
+        "s",
+        f"{len(runs)} manifests of {len(rooms.names())} rooms",
+    )
