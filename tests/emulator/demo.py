@@ -148,7 +148,8 @@ def _outputs(console: Console, stacks: list[LedgerStack]) -> None:
         for name, value in sorted(stack.outputs.items()):
             # Exports that stacks make for each other are of no use to a person.
             if not name.startswith("ExportsOutput"):
-                console.print(f"  {stack.name}.{name} = {escape(value)}")
+                # Never wrapped: people copy these.
+                console.print(f"  {stack.name}.{name} = {escape(value)}", soft_wrap=True)
 
 
 def _leavings(console: Console, emulator: Emulator, before: set[tuple[str, str]]) -> bool:
@@ -156,7 +157,7 @@ def _leavings(console: Console, emulator: Emulator, before: set[tuple[str, str]]
     for kind, identifier in wrong:
         console.print(f"[red]left over:[/red] {kind} {escape(identifier)}")
     for (kind, identifier), reason in excused:
-        console.print(f"left: {kind} {escape(identifier)}: {reason}")
+        console.print(f"left: {kind} {escape(identifier)}: {reason}", soft_wrap=True)
     if not wrong:
         console.print(
             "[green]destroyed[/green]: nothing " + ("else " if excused else "") + "of the deployment is left"

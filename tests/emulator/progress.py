@@ -110,4 +110,6 @@ class Progress:
     def _show(self) -> None:
         if self._status is not None:
             elapsed = time.monotonic() - self._began
-            self._status.update(f"{self._step} {elapsed:4.0f} s  {escape(self._detail)[:100]}")
+            text = f"{self._step} {elapsed:4.0f} s  {self._detail}"
+            # One line only, the spinner's place left free: a wrapped line is not taken back.
+            self._status.update(escape(text[: self._console.width - 4]))
