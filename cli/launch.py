@@ -59,6 +59,7 @@ def launch(
         _fail(str(error))
     from cli.submission import submission
 
+    _require_data(run, site)
     sending = submission(run, format_, site, text)
     _show(run, format_, sending, text)
     if dry_run:
@@ -76,6 +77,18 @@ def launch(
 def _fail(message: str) -> NoReturn:
     typer.echo(f"error: {message}", err=True)
     raise typer.Exit(2)
+
+
+def _require_data(run: Run, site: Site) -> None:
+    """End the command where the run needs data that is not there, as far as this machine sees the shared folder."""
+    data, shared = run.workload.data, Path(site.shared_folder)
+    if data is None or not data.required or not (shared.is_dir() or site.cluster == "local"):
+        return
+    folder = shared / "data" / data.folder
+    if not folder.is_dir():
+        _fail(
+            f"{run.workload.name} needs the data folder '{folder}', which is not there; put its data there first"
+        )
 
 
 def _resolved(

@@ -9,11 +9,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from cli.main import app
 from tests.unit.launching import Launching
+from workloads.rooms import workload
+from workloads.spec import Data
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -139,3 +144,20 @@ def test_it_starts_fast_and_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     # The bound is 0.5 s (DESIGN, "Bounds"), measured by the bench; here it only must not be out of all proportion.
     assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_required_data_is_looked_for_before_anything_starts(
+    launch: Launching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    """No room here needs data yet: this one says that it does."""
+    room = workload("cpu-ddp")
+    needy = replace(room, data=Data("corpus", required=True))
+    monkeypatch.setattr("workloads.rooms.workload", lambda _: needy)
+    shared = tmp_path / "shared"
+    (shared / "data" / ("corpus" if there else "other")).mkdir(parents=True)
+    done = CliRunner().invoke(
+        app, ["launch", "cpu-ddp", "--on", "local", "--preset", "tiny", "--shared", str(shared), "--dry-run"]
+    )
+    assert done.exit_code == (0 if there else 2), done.output
+    assert (f"needs the data folder '{shared}/data/corpus'" in done.output) is not there
