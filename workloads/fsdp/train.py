@@ -59,56 +59,82 @@ class Report:
             self._metrics.close()
 
 
-def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tuple[int, int]:
-    """Train and return the last step done and the signal that asked to stop, or 0."""
-    run = Pretraining(chosen, ranks, folder)
-    capture = Capture(chosen.profile, ranks)
-    report = Report(run, folder)
-    if ranks.first:
-        unmark(folder)
-        say(_opening(run))
-    asked = 0
-    while run.done < chosen.steps and not asked:
+class Training:
+    """A run and all that goes on around its steps: signals, reports, checkpoints, a profile."""
+
+    def __init__(self, chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> None:
+        """Build the run, or take it up.
+
+        Raises:
+            TrainingError: as `Pretraining` and `Capture`.
+        """
+        self.run = Pretraining(chosen, ranks, folder)
+        self.asked = 0
+        self._ranks = ranks
+        self._stop = stop
+        self._capture = Capture(chosen.profile, ranks)
+        self._report = Report(self.run, folder)
+
+    @property
+    def over(self) -> bool:
+        """Whether the last step is done, or a signal has asked to stop."""
+        return self.run.done >= self.run.chosen.steps or bool(self.asked)
+
+    def advance(self) -> None:
+        """Do a step and what is due after it."""
+        run, stop = self.run, self._stop
         if run.checkpoints.written:
-            run.finish_save(report.saved)
+            run.finish_save(self._report.saved)
         elif run.checkpoints.failed:
             stop.heard = SAVE_FAILED
-        stop.begin(ranks)
+        stop.begin(self._ranks)
         begun = time.monotonic()
-        capture.before(run.done + 1)
+        self._capture.before(run.done + 1)
         sums, norm, rate = run.step()
-        capture.after(run.done)
-        time.sleep(max(0.0, begun + chosen.step_seconds - time.monotonic()))
-        asked = stop.agreed()
-        if asked == SAVE_FAILED:
-            run.finish_save(report.saved)
-        _follow_up(run, report, sums, norm, rate, asked)
-    run.finish_save(report.saved)
-    capture.close()
-    report.close()
-    run.close()
-    return run.done, asked
+        self._capture.after(run.done)
+        time.sleep(max(0.0, begun + run.chosen.step_seconds - time.monotonic()))
+        self.asked = stop.agreed()
+        if self.asked == SAVE_FAILED:
+            run.finish_save(self._report.saved)
+        self._follow_up(sums, norm, rate)
+
+    def close(self) -> None:
+        """Wait for the last checkpoint and leave."""
+        self.run.finish_save(self._report.saved)
+        self._capture.close()
+        self._report.close()
+        self.run.close()
+
+    def _follow_up(self, sums: torch.Tensor, norm: torch.Tensor, rate: float) -> None:
+        """Do what is due after a step: look at its loss, validate, report, save."""
+        run = self.run
+        chosen, done = run.chosen, run.done
+        last = done == chosen.steps
+        due = bool(self.asked) or last or done % chosen.checkpoint_every == 0
+        validated = bool(chosen.validate_every) and (last or done % chosen.validate_every == 0)
+        logged = validated or last or done % chosen.log_every == 0
+        if not (due or logged):
+            return
+        mean = run.mean(sums)
+        values = {"learning_rate": rate, "gradient_norm": float(norm)}
+        if validated:
+            values["validation_loss"] = run.validate()
+        if logged:
+            self._report.step(done, mean, values)
+        if due:
+            run.save(self._report.saved)
 
 
-def _follow_up(
-    run: Pretraining, report: Report, sums: torch.Tensor, norm: torch.Tensor, rate: float, asked: int
-) -> None:
-    """Do what is due after a step: look at its loss, validate, report, save."""
-    chosen, done = run.chosen, run.done
-    last = done == chosen.steps
-    due = bool(asked) or last or done % chosen.checkpoint_every == 0
-    validated = bool(chosen.validate_every) and (last or done % chosen.validate_every == 0)
-    logged = validated or last or done % chosen.log_every == 0
-    if not (due or logged):
-        return
-    mean = run.mean(sums)
-    values = {"learning_rate": rate, "gradient_norm": float(norm)}
-    if validated:
-        values["validation_loss"] = run.validate()
-    if logged:
-        report.step(done, mean, values)
-    if due:
-        run.save(report.saved)
+def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tuple[int, int]:
+    """Train and return the last step done and the signal that asked to stop, or 0."""
+    training = Training(chosen, ranks, folder, stop)
+    if ranks.first:
+        unmark(folder)
+        say(_opening(training.run))
+    while not training.over:
+        training.advance()
+    training.close()
+    return training.run.done, training.asked
 
 
 def _opening(run: Pretraining) -> str:

@@ -36,6 +36,7 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
             'FIRST="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"',
             'RANK0_HOST="$(scontrol getaddrs "$FIRST" | sed "s/^[^:]*: *//; s/:[0-9]*$//")"',
             "export RANK0_HOST",
+            *_registry(run, site),
             *_secrets(run, site),
             "",
             "# What each node does.",
@@ -86,6 +87,25 @@ def _starts_ranks(run: Run) -> bool:
     return isinstance(run.workload.launcher, Srun | Mpi)
 
 
+def _registry(run: Run, site: Site) -> Iterator[str]:
+    """Let enroot log in to ECR: its credentials file may hold a command, so no password is written down.
+
+    The form is that of enroot's documentation of `enroot import`. The home folder is shared by the nodes.
+    """
+    registry = site.images.get(run.workload.name, "").partition("/")[0]
+    if ".dkr.ecr." not in registry:
+        return
+    yield ""
+    yield "# enroot asks ECR for a password when it imports the image."
+    yield 'CREDENTIALS="${ENROOT_CONFIG_PATH:-$HOME/.config/enroot}/.credentials"'
+    yield 'mkdir -p "$(dirname "$CREDENTIALS")"'
+    yield f"if ! grep -qs '^machine {registry} ' \"$CREDENTIALS\"; then"
+    yield "  cat >> \"$CREDENTIALS\" <<'END_OF_CREDENTIALS'"
+    yield f"machine {registry} login AWS password $(aws ecr get-login-password --region {site.region})"
+    yield "END_OF_CREDENTIALS"
+    yield "fi"
+
+
 def _secrets(run: Run, site: Site) -> Iterator[str]:
     """Read secrets from files that only their owner can read; the values never stand in a script."""
     for secret in run.workload.secrets:
@@ -121,7 +141,8 @@ def _step(run: Run, site: Site) -> Iterator[str]:
     if isinstance(launcher, Mpi):
         srun.append("--mpi=pmix")
     if isinstance(launcher, Srun):
-        yield "# srun starts each rank and tells it who it is."
+        yield "# srun starts each rank and tells it who it is, in variables of the rank's own."
+        yield "# shellcheck disable=SC2016"
         script = 'RANK="$SLURM_PROCID" LOCAL_RANK="$SLURM_LOCALID" exec bash -c "$NODE"'
         yield f"{command(srun)} \\\n  bash -c '{script}'"
     else:

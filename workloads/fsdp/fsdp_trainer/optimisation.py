@@ -8,7 +8,6 @@ import torch
 from fsdp_trainer.initialisation import local
 from fsdp_trainer.options import Options
 from torch import nn
-from torch.distributed.tensor import DTensor
 
 BETAS = (0.9, 0.95)
 """Touvron et al., Llama 2 (2023), section 2.2; Adam's epsilon there is 1e-5."""
@@ -44,16 +43,27 @@ def set_rate(chosen: Options, step: int, changed: torch.optim.Optimizer) -> floa
 
 
 @torch.no_grad()
-def scale_and_clip(model: nn.Module, scale: torch.Tensor, highest: float) -> torch.Tensor:
+def squares(model: nn.Module) -> torch.Tensor:
+    """Return the summed squares of this rank's gradients: a float64 scalar, to be summed over ranks."""
+    norms: list[torch.Tensor] = torch._foreach_norm(_gradients(model))
+    return torch.stack(norms).double().square().sum()
+
+
+@torch.no_grad()
+def scale_and_clip(
+    model: nn.Module, summed: torch.Tensor, scale: torch.Tensor, highest: float
+) -> torch.Tensor:
     """Multiply all gradients by `scale`, then bring their common norm down to `highest`; return it as it was.
 
-    The norm is that of the whole model, over all ranks, after the scaling. All ranks call it.
+    `summed` is what `squares` gives, summed over the ranks of one copy of the model. The norm is that after the
+    scaling. torch's own clipping asks the ranks once more, for the norm alone, in every step.
     """
-    gradients = [each.grad for each in model.parameters() if each.grad is not None]
-    norm = nn.utils.get_total_norm(gradients)
-    if isinstance(norm, DTensor):
-        norm = norm.full_tensor()
-    norm = norm * scale.to(norm.device)
-    factor = scale.to(norm.device) * (highest / (norm + 1e-6)).clamp(max=1.0)
-    torch._foreach_mul_([local(gradient) for gradient in gradients], factor)
+    norm = summed.sqrt() * scale
+    factor = scale * (highest / (norm + 1e-6)).clamp(max=1.0)
+    gradients = _gradients(model)
+    torch._foreach_mul_(gradients, factor.to(gradients[0]))
     return norm
+
+
+def _gradients(model: nn.Module) -> list[torch.Tensor]:
+    return [local(each.grad) for each in model.parameters() if each.grad is not None]

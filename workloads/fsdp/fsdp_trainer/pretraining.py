@@ -67,10 +67,14 @@ class Pretraining:
             if experts:
                 total = total + balance * (experts.balance / self.chosen.global_batch)
             torch.autograd.backward(total)
-            sums += torch.stack([loss.detach().double(), (part.targets >= 0).sum().double()])
-        dist.all_reduce(sums)
+            sums += self._counted(loss, part)
+        # Loss, tokens and norm in one exchange; copies of the model have the same gradients each.
+        squares = optimisation.squares(self.model).to(sums.device) / self.chosen.replicas
+        exchanged = torch.cat([sums, squares[None]])
+        dist.all_reduce(exchanged)
+        sums, squares = exchanged[:2], exchanged[2]
         rate = optimisation.set_rate(self.chosen, number, self.optimizer)
-        norm = optimisation.scale_and_clip(self.model, (full / sums[1]).float(), self.chosen.clip)
+        norm = optimisation.scale_and_clip(self.model, squares, full / sums[1], self.chosen.clip)
         # The save before copies weights while the passes compute; from here on they change.
         self.checkpoints.staged()
         self.optimizer.step()
@@ -106,7 +110,7 @@ class Pretraining:
         for batch in self._validation:
             for part in batch.passes(self.chosen.micro_batch, self.ranks.device):
                 loss, _ = self.model(part.tokens, part.targets, part.documents)
-                sums += torch.stack([loss.double(), (part.targets >= 0).sum().double()])
+                sums += self._counted(loss, part)
         dist.all_reduce(sums)
         return self.mean(sums)
 
@@ -149,6 +153,10 @@ class Pretraining:
         step, read, _ = found
         state.apply(read, self.model, self.optimizer, data, self.ranks)
         return step
+
+    def _counted(self, loss: torch.Tensor, part: Batch) -> torch.Tensor:
+        """Return a pass's summed loss and its number of tokens."""
+        return torch.stack([loss.detach().double(), (part.targets >= 0).sum().double()])
 
     def _sums(self) -> torch.Tensor:
         """Return zeros for the summed loss and the number of tokens: float64, so that counts are exact."""

@@ -1,0 +1,84 @@
+"""The Slurm script: directives, the login to ECR, secrets, and how ranks are started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from catalog.site import Site
+from tests.manifest_checks import check_script
+from tests.unit.rendering import MPI, SAMPLES, SRUN, TORCH, run
+from workloads.render.slurm import slurm
+from workloads.spec import Secret
+
+SITE = replace(Site.example("hyperpod", [sample.name for sample in SAMPLES]), partitions={"gpu": "train"})
+
+
+@pytest.mark.parametrize("workload", [TORCH, SRUN, MPI], ids=lambda sample: sample.name)
+@pytest.mark.parametrize("cluster", ["hyperpod", "parallelcluster"])
+def test_shellcheck_has_nothing_to_say(workload: object, cluster: str) -> None:
+    for site in (replace(SITE, cluster=cluster), replace(SITE, images={}, virtual_environment="/fsx/venv")):
+        check_script(slurm(run(workload, "p5.48xlarge"), site))  # type: ignore[arg-type]
+
+
+def test_a_lost_node_is_handled_by_who_can() -> None:
+    hyperpod = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    assert "--auto-resume=1" in hyperpod
+    assert "--requeue" not in hyperpod
+    elsewhere = slurm(run(TORCH, "p5.48xlarge"), replace(SITE, cluster="parallelcluster"))
+    assert "--auto-resume" not in elsewhere
+    assert "#SBATCH --requeue" in elsewhere
+
+
+@pytest.mark.parametrize(("workload", "tasks"), [(TORCH, 1), (SRUN, 8), (MPI, 8)])
+def test_srun_starts_a_task_a_node_or_a_rank(workload: object, tasks: int) -> None:
+    text = slurm(run(workload, "p5.48xlarge"), SITE)  # type: ignore[arg-type]
+    assert f"#SBATCH --ntasks-per-node={tasks}\n" in text
+    assert ("--mpi=pmix" in text) == (workload is MPI)
+    # The guard of rank 0 watches: one a node, or one a rank.
+    assert f'"--node-rank=${"SLURM_NODEID" if tasks == 1 else "SLURM_PROCID"}"' in text
+
+
+def test_the_partition_is_the_pools() -> None:
+    assert "#SBATCH --partition=train\n" in slurm(replace(run(TORCH, "p5.48xlarge"), pool="gpu"), SITE)
+    assert "--partition" not in slurm(run(TORCH, "p5.48xlarge"), SITE)
+
+
+def login(text: str, home: Path) -> str:
+    """Run the part of a script that lets enroot log in, and return the credentials file."""
+    part = text[text.index("CREDENTIALS=") : text.index("\nfi\n") + 4]
+    environment = {key: value for key, value in os.environ.items() if key != "ENROOT_CONFIG_PATH"}
+    subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", part], env=environment | {"HOME": str(home)}, check=True
+    )
+    return (home / ".config" / "enroot" / ".credentials").read_text(encoding="utf-8")
+
+
+def test_enroot_gets_a_command_and_never_a_password(tmp_path: Path) -> None:
+    text = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    first = login(text, tmp_path)
+    assert first == (
+        "machine 111122223333.dkr.ecr.us-west-2.amazonaws.com login AWS "
+        "password $(aws ecr get-login-password --region us-west-2)\n"
+    )
+    assert login(text, tmp_path) == first, "a second job adds nothing"
+
+
+def test_other_lines_of_the_credentials_stay(tmp_path: Path) -> None:
+    folder = tmp_path / ".config" / "enroot"
+    folder.mkdir(parents=True)
+    (folder / ".credentials").write_text("machine nvcr.io login token password x\n", encoding="utf-8")
+    lines = login(slurm(run(TORCH, "p5.48xlarge"), SITE), tmp_path).splitlines()
+    assert lines[0] == "machine nvcr.io login token password x"
+    assert len(lines) == 2
+
+
+def test_a_required_secret_that_is_not_there_ends_the_job() -> None:
+    needy = replace(TORCH, secrets=(Secret("huggingface", "HF_TOKEN", required=True),))
+    text = slurm(run(needy, "p5.48xlarge"), SITE)
+    assert "HF_TOKEN is needed" in text
+    assert "exit 66" in text
