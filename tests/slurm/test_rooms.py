@@ -103,7 +103,9 @@ class Job:
     def wait_for(self, reached: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not reached():
-            assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_SECONDS} s; {self.state}\n{self.log}"
+            assert time.monotonic() < deadline, (
+                f"{what}: not within {DEADLINE_SECONDS} s; {self.state}\n{self.log}"
+            )
             time.sleep(0.2)
 
     def wait_for_step(self, step: int) -> None:

@@ -32,12 +32,14 @@ def test_every_family_of_the_catalog_is_there_and_no_other() -> None:
     [
         (
             "p5.47xlarge",
-            "instance type 'p5.47xlarge' is not in the catalog (did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
+            "instance type 'p5.47xlarge' is not in the catalog "
+            "(did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
             "'trainforge catalog refresh' reads new types from EC2",
         ),
         (
             "P5.48xlarge",
-            "instance type 'P5.48xlarge' is not in the catalog (did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
+            "instance type 'P5.48xlarge' is not in the catalog "
+            "(did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
             "'trainforge catalog refresh' reads new types from EC2",
         ),
         (
@@ -52,7 +54,8 @@ def test_every_family_of_the_catalog_is_there_and_no_other() -> None:
         ),
         (
             "ml.p5.47xlarge",
-            "instance type 'ml.p5.47xlarge' is not in the catalog (did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
+            "instance type 'ml.p5.47xlarge' is not in the catalog "
+            "(did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
             "'trainforge catalog refresh' reads new types from EC2",
         ),
         ("", "instance type '' is not in the catalog; 'trainforge catalog refresh' reads new types from EC2"),

@@ -49,7 +49,8 @@ def test_unknown_type_ends_with_code_2_and_no_traceback() -> None:
     code, text = show("p5.47xlarge")
     assert code == 2
     assert text == (
-        "error: instance type 'p5.47xlarge' is not in the catalog (did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
+        "error: instance type 'p5.47xlarge' is not in the catalog "
+        "(did you mean 'p5.48xlarge' or 'p5.4xlarge' or 'g5.48xlarge'?); "
         "'trainforge catalog refresh' reads new types from EC2\n"
     )
 

@@ -88,7 +88,12 @@ def test_a_mistake_is_told_with_what_was_meant(changes: dict[str, Any], message:
 def test_all_mistakes_are_told_at_once() -> None:
     resolution = resolve(Request("cpu-dpp", "nowhere", format="nothing", instance_type="x", nodes=-1))
     # The format is judged by the cluster, which is not there.
-    assert {finding.path for finding in resolution.findings} == {"workload", "cluster", "instance-type", "nodes"}
+    assert {finding.path for finding in resolution.findings} == {
+        "workload",
+        "cluster",
+        "instance-type",
+        "nodes",
+    }
 
 
 def test_gaps_follow_from_preset_and_cluster() -> None:
