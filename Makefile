@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
 
-.PHONY: help setup setup-train demo test synth check lint format bench manifests pictures snapshots clean
+.PHONY: help setup setup-train demo test synth check lint format bench bench-gpu manifests pictures snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -54,6 +54,9 @@ format: setup ## format the code and mend what the linter can
 
 bench: setup ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
+
+bench-gpu: setup-train ## measure the room fsdp on the GPUs here; BENCH_ARGS="--device cpu" tries it out without
+	$(BIN)/python -m tests.bench.training $(BENCH_ARGS)
 
 manifests: setup ## write the committed manifests of all workloads anew
 	$(BIN)/trainforge render --write

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import commands, rendering, synthesis
+from tests.bench import commands, rendering, synthesis, training
 from tests.bench.measure import HEADER, Measure
 
 _BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
@@ -26,6 +26,7 @@ def measures() -> Iterator[Measure]:
     yield rendering.everything()
     yield synthesis.whole()
     yield from synthesis.pools()
+    yield from training.speeds()
 
 
 def machine() -> str:

@@ -264,7 +264,9 @@ def main() -> int:
         whole = uninterrupted(folder / "uninterrupted")
         possible = [fault for fault in LOCAL if fault is not folder_full or can_mount()]
         if len(possible) < len(LOCAL):
-            print("not done: checkpoint folder full, no small file system can be mounted here", file=sys.stderr)
+            print(
+                "not done: checkpoint folder full, no small file system can be mounted here", file=sys.stderr
+            )
         done = (fault(folder / fault.__name__, whole) for fault in possible)
         for found in (*done, *slurm_faults.outcomes(folder / "slurm", whole)):
             print(found.row(), flush=True)

@@ -25,6 +25,7 @@ def whole(artifacts: Callable[[str], Path]) -> FsdpRun:
     return run
 
 
+@pytest.mark.proof("fsdp", "local", "run here")
 def test_the_loss_falls_and_every_step_is_reported(whole: FsdpRun) -> None:
     records = whole.records()
     assert [record["step"] for record in records] == list(range(1, STEPS + 1))

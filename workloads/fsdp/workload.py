@@ -106,7 +106,7 @@ WORKLOAD = Workload(
     presets=MappingProxyType({preset.name: preset for preset in _presets()}),
     proofs=MappingProxyType(
         {
-            Format.SLURM: Proven(Proof.ACCEPTED, "shellcheck"),
+            Format.SLURM: Proven(Proof.RUN),
             Format.PYTORCHJOB: Proven(Proof.ACCEPTED, "kubeflow-training"),
             Format.TRAINJOB: Proven(Proof.ACCEPTED, "kubeflow-trainer-api"),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),

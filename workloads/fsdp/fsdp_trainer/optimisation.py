@@ -45,8 +45,8 @@ def set_rate(chosen: Options, step: int, changed: torch.optim.Optimizer) -> floa
 @torch.no_grad()
 def squares(model: nn.Module) -> torch.Tensor:
     """Return the summed squares of this rank's gradients: a float64 scalar, to be summed over ranks."""
-    norms: list[torch.Tensor] = torch._foreach_norm(_gradients(model))
-    return torch.stack(norms).double().square().sum()
+    norms = torch._foreach_norm(_gradients(model))
+    return torch.stack(list(norms)).double().square().sum()
 
 
 @torch.no_grad()
