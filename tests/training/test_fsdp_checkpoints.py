@@ -16,6 +16,9 @@ from tests.training.runs import free_port
 
 torch = room_fsdp.torch
 
+from fsdp_trainer.initialisation import local  # noqa: E402
+from fsdp_trainer.options import options  # noqa: E402
+from fsdp_trainer.pretraining import Pretraining  # noqa: E402
 from training import distributed_checkpoint  # noqa: E402
 from training.checkpoint_folder import MARKER, CheckpointFolder  # noqa: E402
 from training.distributed_checkpoint import DistributedCheckpoints  # noqa: E402
@@ -71,18 +74,59 @@ def test_what_was_written_is_read_and_the_newest_stay(kept: DistributedCheckpoin
     assert read["data"] == {"stream": "at 15"}
 
 
-def test_a_save_takes_the_state_as_it_was(kept: DistributedCheckpoints) -> None:
+def test_a_save_takes_the_state_as_it_was(
+    kept: DistributedCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copying takes its time; what changes after `staged` does not get in."""
+    stage = kept._stager._stage
+
+    def late(*words: Any, **options: Any) -> Any:
+        threading.Event().wait(0.3)
+        return stage(*words, **options)
+
+    monkeypatch.setattr(kept._stager, "_stage", late)
     changing = state(1)
     kept.save(1, changing, {})
     kept.staged()
     changing["model"]["weight"].fill_(2)
-    assert kept.save(2, changing, {}) == 1
     kept.wait()
     assert kept.wait() is None
-    read = state(0)
-    CheckpointFolder(kept.folder).remove("step-000000002")
-    assert kept.load(lambda _: read) is not None
-    assert float(read["model"]["weight"][0]) == 1
+    found = kept.load(empty)
+    assert found is not None
+    assert float(found[1]["model"]["weight"][0]) == 1
+
+
+def test_a_step_waits_with_its_change_until_the_save_before_has_copied(
+    ranks: Ranks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = "--steps=20 --sequence-length=32 --precision=fp32 --warmup-steps=1 --learning-rate=0.01"
+    chosen = options(words.split())
+    run = Pretraining(chosen, ranks, tmp_path)
+    run.step()
+    before = {name: local(weight).clone() for name, weight in run.model.named_parameters()}
+    stage = run.checkpoints._stager._stage
+
+    def late(*words: Any, **options: Any) -> Any:
+        threading.Event().wait(0.5)
+        return stage(*words, **options)
+
+    monkeypatch.setattr(run.checkpoints._stager, "_stage", late)
+    run.save(lambda _: None)
+    run.step()
+    run.finish_save(lambda _: None)
+    run.close()
+    again = Pretraining(chosen, ranks, tmp_path)
+    again.close()
+    assert again.done == 1
+    for name, weight in again.model.named_parameters():
+        assert torch.equal(local(weight), before[name]), name
+    assert not torch.equal(local(run.model.embedding.weight), before["embedding.weight"])
+
+
+def test_a_save_tells_of_the_one_before(kept: DistributedCheckpoints) -> None:
+    assert kept.save(1, state(1), {}) is None
+    assert kept.save(2, state(2), {}) == 1
+    assert kept.wait() == 2
 
 
 def test_training_goes_on_while_it_is_written(
@@ -122,6 +166,12 @@ def cut(path: Path) -> None:
     os.truncate(path / "__0_0.distcp", 100)
 
 
+def grow(path: Path) -> None:
+    """Every byte that was written is there, and more: it is not what was written."""
+    with (path / "__0_0.distcp").open("ab") as file:
+        file.write(b"0")
+
+
 def lose(path: Path) -> None:
     (path / "__0_0.distcp").unlink()
 
@@ -140,7 +190,7 @@ def garble_index(path: Path) -> None:
     index.write_bytes(bytes(index.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", [cut, lose, garble_marker, empty_marker, garble_index])
+@pytest.mark.parametrize("damage", [cut, grow, lose, garble_marker, empty_marker, garble_index])
 def test_a_damaged_one_falls_back_to_the_one_before_and_is_set_aside(
     kept: DistributedCheckpoints, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
