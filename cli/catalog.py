@@ -115,6 +115,36 @@ def _hyperpod_text(offered: list[str]) -> str:
     return json.dumps({"source": source, "instance_types": offered}, indent=2) + "\n"
 
 
+@app.command()
+def regions(
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if stale.")] = False,
+) -> None:
+    """Read the regions, and which have HyperPod clusters of which types, from botocore and cfn-lint.
+
+    Asks no service: both libraries carry the facts with them. cfn-lint is among the requirements for
+    development.
+    """
+    from catalog.records import read
+    from catalog.regions import FILE
+    from cli.region_facts import facts, text
+
+    try:
+        found = facts()
+    except ModuleNotFoundError as error:
+        _fail(f"the library '{error.name}' is missing; 'pip install -r requirements-dev.txt' brings it")
+    try:
+        current = read(FILE) == found
+    except (FileNotFoundError, ValueError):
+        current = False
+    if current:
+        typer.echo(f"the regions are current: {len(found['cluster_regions'])} have HyperPod clusters")
+    elif check:
+        typer.echo("the regions are stale; 'trainforge catalog regions' brings them up to date", err=True)
+        raise typer.Exit(1)
+    else:
+        _write(FILE, text(found))
+
+
 def _today() -> str:
     """Return today's date."""
     from datetime import UTC, datetime

@@ -17,6 +17,7 @@ from settings.checks import (  # noqa: F401
     names,
     network,
     people,
+    regions,
     resources,
     scripts,
     storage,

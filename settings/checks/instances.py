@@ -8,8 +8,7 @@ from functools import lru_cache
 
 from catalog.instances import INSTANCES, InstanceFacts, UnknownInstanceTypeError
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.selection import facts, instance_types, uses
-from settings.deployment import Settings
+from settings.checks.selection import facts, hyperpod_instance_types, instance_types
 from settings.values import listed, shown
 
 
@@ -28,14 +27,6 @@ def _unknown_message(name: str) -> str:
     return str(UnknownInstanceTypeError(shown(name)))
 
 
-def _on_hyperpod(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    used = {use.name for use in uses(settings) if use.cluster == "hyperpod"}
-    for path, name, what in instance_types(settings):
-        section, _, rest = path.partition(".")
-        if section == "hyperpod" or rest.rpartition(".")[0] in used:
-            yield path, name, what
-
-
 def _offered_nearest(found: InstanceFacts) -> list[str]:
     offered = [name for name, other in INSTANCES.items() if other.hyperpod]
     kin = [name for name in offered if INSTANCES[name].is_accelerated == found.is_accelerated]
@@ -50,7 +41,7 @@ def _not_on_hyperpod(subject: Subject) -> Iterator[Problem]:
     """
     if subject.settings.hyperpod is None:
         return
-    for path, name, what in _on_hyperpod(subject.settings):
+    for path, name, what in hyperpod_instance_types(subject.settings):
         found = facts(name)
         if found and not found.hyperpod:
             near = _offered_nearest(found)

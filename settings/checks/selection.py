@@ -48,6 +48,15 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield "hyperpod.login.instance_type", settings.hyperpod.login.instance_type, "the login nodes"
 
 
+def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
+    """Yield what `instance_types` yields for the nodes of the HyperPod cluster alone."""
+    used = {use.name for use in uses(settings) if use.cluster == "hyperpod"}
+    for path, name, what in instance_types(settings):
+        section, _, rest = path.partition(".")
+        if section == "hyperpod" or rest.rpartition(".")[0] in used:
+            yield path, name, what
+
+
 def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield each zone that is chosen somewhere, with its path and what lies in it."""
     for name, pool in settings.pools.items():

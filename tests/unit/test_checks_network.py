@@ -10,6 +10,13 @@ from tests.unit.configuration import NETWORK, found
 
 P5 = {"instance_type": "p5.48xlarge", "nodes": 4}
 SIX = [f"us-west-2{letter}" for letter in "abcdef"]
+
+
+def _in(region: str) -> dict[str, Any]:
+    """Put the whole of the valid configuration into one zone of another region."""
+    return {"region": region, "availability_zones": [f"{region}a"], "pools.gpu.availability_zone": None}
+
+
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # names
     ({"name": "a"}, set()),
@@ -27,8 +34,37 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "availability_zones": ["us-gov-west-1a"],
             "pools.gpu.availability_zone": None,
         },
-        set(),
+        {("hyperpod-region", "region")},
     ),
+    # regions: those that exist, and of these the ones with HyperPod clusters of the types
+    *((_in(region), set()) for region in ("us-east-1", "eu-west-1", "ap-northeast-1", "sa-east-1")),
+    (_in("us-foo-1"), {("region-unknown", "region")}),
+    *(
+        (_in(region), {("hyperpod-region", "region")})
+        for region in ("me-central-1", "ap-east-1", "cn-north-1", "us-iso-east-1")
+    ),
+    # a network and storage may stand where no HyperPod cluster can
+    (
+        _in("cn-north-1") | {"hyperpod": None},
+        {("pool-unused", "pools.gpu")},
+    ),
+    (_in("us-west-1"), {("hyperpod-region-type", "pools.gpu.instance_type")}),
+    (_in("us-west-1") | {"pools.gpu.instance_type": "p5.48xlarge"}, set()),
+    (
+        _in("us-west-1") | {"hyperpod.login.instance_type": "g5.xlarge"},
+        {
+            ("hyperpod-region-type", "pools.gpu.instance_type"),
+            ("hyperpod-region-type", "hyperpod.login.instance_type"),
+            ("login-accelerated", "hyperpod.login.instance_type"),
+        },
+    ),
+    (
+        _in("us-west-1")
+        | {"pools.cpu": {"instance_type": "c5.large", "nodes": 1}, "hyperpod.pools": ["cpu"]},
+        {("pool-unused", "pools.gpu")},
+    ),
+    # no region's list has this type, so the lists say nothing of it
+    (_in("us-west-1") | {"pools.gpu.instance_type": "p5e.48xlarge"}, set()),
     ({"pools": {"Gpu": P5}, "hyperpod.pools": ["Gpu"]}, {("pool-name", "pools.Gpu")}),
     ({"pools": {"g" * 63: P5}, "hyperpod.pools": ["g" * 63]}, set()),
     ({"pools": {"g" * 64: P5}, "hyperpod.pools": ["g" * 64]}, {("pool-name", "pools." + "g" * 64)}),

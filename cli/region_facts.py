@@ -1,0 +1,71 @@
+"""Reads facts of regions from the libraries that carry them: botocore and cfn-lint."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from botocore.session import get_session
+
+_CLUSTER = "AWS::SageMaker::Cluster"
+_MODEL = "us-east-1"
+_SCHEMAS = "cfnlint.data.schemas"
+
+
+def facts() -> dict[str, Any]:
+    """Return the content of catalog/data/regions.json as the installed libraries have it."""
+    session = get_session()
+    # EC2 is in every region.
+    partitions = {
+        name: sorted(session.get_available_regions("ec2", name))
+        for name in session.get_available_partitions()
+    }
+    clusters = _cluster_regions([region for names in partitions.values() for region in names])
+    return {
+        "source": f"botocore {version('botocore')}, endpoints of EC2 (partitions); cfn-lint "
+        f"{version('cfn-lint')}, resource types of each region (cluster_regions) and rule E3644 (cluster_types)",
+        "partitions": partitions,
+        "cluster_regions": clusters,
+        "cluster_types": _cluster_types(clusters),
+    }
+
+
+def text(found: dict[str, Any]) -> str:
+    """Return the file's text: a line for each list, because one for each type would be thousands."""
+    lines = [f'  "source": {json.dumps(found["source"])}']
+    for name in ("partitions", "cluster_types"):
+        entries = [f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in found[name].items()]
+        lines.append(f"  {json.dumps(name)}: {{\n" + ",\n".join(entries) + "\n  }")
+    lines.insert(2, f'  "cluster_regions": {json.dumps(found["cluster_regions"])}')
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+def _cluster_regions(known: list[str]) -> list[str]:
+    """Return the regions whose own list of resource types has the cluster.
+
+    Where cfn-lint knows nothing, in isolated partitions, its file is a copy of the list of us-east-1.
+    """
+    folder = files(_SCHEMAS) / "providers"
+    model = json.loads((folder / f"{_MODEL}.json").read_text(encoding="utf-8"))
+    having = []
+    for region in sorted(known):
+        file = folder / f"{region}.json"
+        if not file.is_file():
+            continue
+        types = json.loads(file.read_text(encoding="utf-8"))
+        if _CLUSTER in types and (region == _MODEL or types != model):
+            having.append(region)
+    return having
+
+
+def _cluster_types(regions: list[str]) -> dict[str, list[str]]:
+    """Return the EC2 names of the types that a cluster takes in each region of which cfn-lint says it."""
+    file = files(_SCHEMAS) / "extensions" / "aws_sagemaker_cluster" / "instancetype_enum.json"
+    lists = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        region: sorted(name.removeprefix("ml.") for name in lists[region]["enum"])
+        for region in regions
+        if region in lists
+    }
