@@ -95,9 +95,10 @@ def _group_count(subject: Subject) -> Iterator[Problem]:
 def _partition_names(subject: Subject) -> Iterator[Problem]:
     """HyperPod restricts names of partitions (botocore: ClusterPartitionName), and Slurm reserves DEFAULT.
 
-    A `PartitionName=DEFAULT` line of slurm.conf sets defaults for the lines after it (slurm.conf manual).
+    A pool without a partition of its own gives the partition its name. A `PartitionName=DEFAULT` line of slurm.conf sets defaults for the lines after it (slurm.conf manual).
     """
-    partitions = subject.settings.hyperpod.partitions if subject.settings.hyperpod else {}
+    hyperpod = subject.settings.hyperpod
+    partitions = hyperpod.partitions if hyperpod else {}
     for pool, partition in partitions.items():
         path = f"hyperpod.partitions.{pool}"
         if not _PARTITION.fullmatch(partition) or len(partition) > 1024:
@@ -110,6 +111,14 @@ def _partition_names(subject: Subject) -> Iterator[Problem]:
         elif partition.upper() == "DEFAULT":
             yield Problem(
                 path, partition, "Slurm keeps the partition name 'DEFAULT' for itself", "choose another"
+            )
+    for index, pool in enumerate(hyperpod.pools if hyperpod else ()):
+        if pool not in partitions and pool.upper() == "DEFAULT":
+            yield Problem(
+                f"hyperpod.pools.{index}",
+                pool,
+                f"the partition of pool '{pool}' would have its name, and Slurm keeps 'DEFAULT' for itself",
+                "rename the pool, or give it a partition under 'hyperpod.partitions'",
             )
 
 

@@ -49,6 +49,16 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         ({"hyperpod.partitions": {"gpu": name}}, {("partition-name", "hyperpod.partitions.gpu")})
         for name in ("", "a_b", "-a", "a-", "default", "DEFAULT", "x" * 1025)
     ),
+    ({"pools": {"default": CPU}, "hyperpod.pools": ["default"]}, {("partition-name", "hyperpod.pools.0")}),
+    (
+        {
+            "pools": {"default": CPU},
+            "hyperpod.pools": ["default"],
+            "hyperpod.partitions": {"default": "cpu"},
+        },
+        set(),
+    ),
+    ({"pools": {"defaults": CPU}, "hyperpod.pools": ["defaults"]}, set()),
     ({"hyperpod.partitions": {"cpu": "train"}}, {("partition-pool", "hyperpod.partitions.cpu")}),
     # accounting
     ({"hyperpod.accounting": DATABASE | {"name": "slurm_1$"}}, set()),
