@@ -55,7 +55,10 @@ def main() -> int:
         chosen = app.node.try_get_context("config") or DEFAULT_CONFIGURATION
         if not build(app, ROOT / chosen):
             return USER_MISTAKE
-        app.synth()
+        errors = assembly.synthesize(app)
+        if errors:
+            print("\n".join(errors), file=sys.stderr)  # noqa: T201
+            return USER_MISTAKE
         assembly.publish()
     return 0
 

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 INTERFACE_ENDPOINTS: dict[str, tuple[str, ...]] = {
-    # Registration, sessions, metrics and logs of nodes, image pulls, mounts, and the accounting secret.
-    # Source: the closed-network mode of the reference HyperPod module (ec2, ecr, sts, logs, monitoring, ssm
-    # and messages), and the services that our own node role grants (sagemaker, fsx, kms, secretsmanager).
+    # Sessions, metrics and logs of nodes, image pulls, interfaces: those of the closed-network mode of the
+    # reference HyperPod module. And what nodes ask by our own role: fsx for mounting.
     "hyperpod": (
         "ec2",
         "ec2messages",
         "ecr.api",
         "ecr.dkr",
         "fsx",
-        "kms",
         "logs",
         "monitoring",
-        "sagemaker.api",
-        "secretsmanager",
         "ssm",
         "ssmmessages",
         "sts",

@@ -72,7 +72,7 @@ def _started(program: list[str], text: str) -> str:
 
 
 def _slurm(run: Run, site: Site, text: str) -> Submission:
-    partition = site.partitions.get(run.pool)
+    partition = site.partitions.get(run.pool, run.pool)
     pattern = re.search(r"^#SBATCH --output=(.+)$", text, re.MULTILINE)
     assert pattern
     # sbatch resolves a relative path by the folder that it is called in.

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 from types import TracebackType
 
+import aws_cdk as cdk
+
 _OUTDIR_VARIABLE = "CDK_OUTDIR"
 """Where the CDK CLI tells an app to put its assembly (cx-api, OUTDIR_ENV)."""
+
+
+_REPORT = "validation-report.json"
+_HARMLESS = {"warning", "info"}
+_PREFIX = ".cdk.staging-"
+"""Ignored by git: a synthesis that is killed leaves its folder behind."""
 
 
 class StagedAssembly:
@@ -24,27 +33,53 @@ class StagedAssembly:
         self._target = Path(target) if target else None
         # Beside the target: renames stay within one file system.
         parent = self._target.parent if self._target else None
-        self.staging = tempfile.mkdtemp(prefix=".cdk.staging-", dir=parent)
+        self.staging = tempfile.mkdtemp(prefix=_PREFIX, dir=parent)
 
     def __enter__(self) -> StagedAssembly:
         return self
 
+    def synthesize(self, app: cdk.App) -> list[str]:
+        """Synthesize into the staging folder; return what validation and cdk-nag hold against it, in words.
+
+        By itself `app.synth()` raises when a validation fails, but under the CDK CLI it returns and leaves it
+        to the CLI to read the report, which is too late for the last assembly.
+
+        Raises:
+            RuntimeError: anything else than a failed validation broke.
+        """
+        try:
+            app.synth()
+        except RuntimeError as error:
+            if "ValidationFailed" not in str(error):
+                raise
+        return self._errors()
+
+    def _errors(self) -> list[str]:
+        report = Path(self.staging, _REPORT)
+        if not report.exists():
+            return []
+        found = json.loads(report.read_text(encoding="utf-8"))
+        return [
+            f"error: {where['constructPath']}: {violation['description'].strip()} [{violation['ruleName']}]"
+            for plugin in found["pluginReports"]
+            for violation in plugin["violations"]
+            if plugin["conclusion"] == "failure" and violation.get("severity") not in _HARMLESS
+            for where in violation["violatingConstructs"]
+        ]
+
     def publish(self) -> None:
-        """Put the staged assembly in place of the last one."""
+        """Put the staged assembly in place of the last one, which is moved aside first: nothing is half there."""
         if self._target is None:
             return
-        staged = Path(self.staging)
         self._target.mkdir(parents=True, exist_ok=True)
+        aside = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._target.parent))
         for old in self._target.iterdir():
             # The CLI's own locks.
-            if old.suffix == ".lock":
-                continue
-            if old.is_dir():
-                shutil.rmtree(old)
-            else:
-                old.unlink()
-        for new in staged.iterdir():
+            if old.suffix != ".lock":
+                old.rename(aside / old.name)
+        for new in Path(self.staging).iterdir():
             new.rename(self._target / new.name)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def __exit__(
         self,

@@ -84,6 +84,14 @@ class HyperPodStack(cdk.Stack):
             security_groups=[self._network.efa_security_group],
         )
         role.add_managed_policy(self._storage.node_access)
+        # By name: the parameter tells of the cluster, which waits for this role. `trainforge launch` reads it.
+        site = Site.parameter_name(self._settings.name, SECTION).removeprefix("/")
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["ssm:GetParameter"],
+                resources=[self.format_arn(service="ssm", resource="parameter", resource_name=site)],
+            )
+        )
         if self._wanted.accounting:
             role.add_to_policy(
                 iam.PolicyStatement(
@@ -190,7 +198,8 @@ class HyperPodStack(cdk.Stack):
             cluster_id=self.cluster.cluster_id,
             data_bucket=self._storage.data_bucket.bucket_name,
             mounts=self._storage.mounts,
-            partitions={pool.name: self._wanted.partitions.get(pool.name, pool.name) for pool in self._pools},
+            # Only what differs from the pool's own name: a parameter holds 4 KiB, 8 in the advanced tier.
+            partitions=self._wanted.partitions,
             session_document=self.session.document_name,
             roles={"node": self.role.role_arn},
         )
@@ -202,6 +211,7 @@ class HyperPodStack(cdk.Stack):
             parameter_name=Site.parameter_name(site.deployment, SECTION),
             string_value=site.to_json(),
             description="What trainforge's commands know of this cluster",
+            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
         )
         for output_id, value, description in (
             ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),

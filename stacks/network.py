@@ -72,6 +72,12 @@ class NetworkStack(cdk.Stack):
             description="Ids of the deployment's network",
         )
         cdk.CfnOutput(self, "VpcId", value=self.vpc.vpc_id, description="VPC of the deployment")
+        cdk.CfnOutput(
+            self,
+            "EfaSecurityGroupId",
+            value=self.efa_security_group.security_group_id,
+            description="Security group of all nodes",
+        )
 
     def _network(self, settings: Settings) -> TrainingNetwork:
         wanted = settings.network
@@ -134,4 +140,7 @@ class NetworkStack(cdk.Stack):
 def _endpoints(settings: Settings) -> list[str]:
     """Return the services that the configured clusters need, each once."""
     clusters = [cluster for cluster in INTERFACE_ENDPOINTS if getattr(settings, cluster, None)]
-    return sorted({service for cluster in clusters for service in INTERFACE_ENDPOINTS[cluster]})
+    services = {service for cluster in clusters for service in INTERFACE_ENDPOINTS[cluster]}
+    if settings.hyperpod and settings.hyperpod.accounting:
+        services.add("secretsmanager")
+    return sorted(services)

@@ -22,6 +22,10 @@ def acknowledge_wildcards(construct: IConstruct, reason: str, *resources: str) -
     stack = cdk.Stack.of(construct)
     for resource in resources:
         spelled = resource.replace(stack.account, "<AWS::AccountId>")
+        # A token too, where the CDK does not know the region.
+        spelled = (
+            spelled.replace(stack.partition, "<AWS::Partition>") if _is_token(stack.partition) else spelled
+        )
         acknowledge(construct, f"{WILDCARD_RULE}[Resource::{spelled}]", reason)
 
 
@@ -40,3 +44,7 @@ def spelled_arn(bucket: s3.IBucket, user: IConstruct) -> str:
     # The export that the policy's reference makes anyway, under the same name.
     imported: dict[str, str] = stack.resolve(stack.export_value(bucket.bucket_arn))
     return imported["Fn::ImportValue"]
+
+
+def _is_token(text: str) -> bool:
+    return bool(cdk.Token.is_unresolved(text))

@@ -14,12 +14,14 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sns_subscriptions as subscriptions
 from constructs import Construct
 
+from trainforge.acknowledgement import acknowledge
+
 
 class Notifications(Construct):
     """An encrypted topic for events of one cluster, with e-mail subscriptions.
 
-    Every cluster stack has one; `on` sends the events that match a pattern to it. Nothing but EventBridge
-    rules of this account may publish, and only over TLS.
+    Every cluster stack has one; `on` sends the events that match a pattern to it. Rules publish by a role of
+    this account: neither the topic nor its key is open to EventBridge as a service, which acts for anybody.
     """
 
     def __init__(
@@ -39,15 +41,21 @@ class Notifications(Construct):
             enable_key_rotation=True,
             removal_policy=removal_policy,
         )
-        key.add_to_resource_policy(
-            iam.PolicyStatement(
-                principals=[iam.ServicePrincipal("events.amazonaws.com")],
-                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
-                resources=["*"],
-                conditions={"StringEquals": {"aws:SourceAccount": cdk.Stack.of(self).account}},
-            )
-        )
         self.topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True)
+        self._publisher = iam.Role(
+            self,
+            "Publisher",
+            assumed_by=iam.ServicePrincipal("events.amazonaws.com").with_conditions(
+                {"StringEquals": {"aws:SourceAccount": cdk.Stack.of(self).account}}
+            ),
+            description="EventBridge rules of this cluster, publishing to its topic",
+        )
+        self.topic.grant_publish(self._publisher)
+        acknowledge(
+            self._publisher,
+            "AwsSolutions-IAM5[Action::kms:GenerateDataKey*]",
+            "both data key actions of the topic's own key, as the CDK grants publishing to an encrypted topic",
+        )
         for email in emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 
@@ -68,5 +76,5 @@ class Notifications(Construct):
             event_pattern=events.EventPattern(
                 source=[source], detail_type=list(detail_types), detail=dict(detail)
             ),
-            targets=[targets.SnsTopic(self.topic)],
+            targets=[targets.SnsTopic(self.topic, authorize_using_role=True, role=self._publisher)],
         )

@@ -60,10 +60,11 @@ class FileSystemSecurityGroup(ec2.SecurityGroup):
             description="FSx file systems: Lustre and NFS from training nodes",
             allow_all_outbound=False,
         )
-        # Rules on this side only: the clients' group allows all traffic out as it is.
+        # The clients' group allows all traffic out as it is; Lustre's servers also call their clients.
         for port in LUSTRE_PORTS:
             self.connections.allow_internally(port, "Lustre among the servers")
             self.add_ingress_rule(clients, port, "Lustre from clients")
             self.add_egress_rule(clients, port, "Lustre to clients")
+            clients.add_ingress_rule(self, port, "Lustre from servers")
         for port in NFS_PORTS:
             self.add_ingress_rule(clients, port, "NFS from clients")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aws_cdk as cdk
 import pytest
 
 from stacks.assembly import StagedAssembly
@@ -68,6 +69,27 @@ def test_five_mistakes_are_told_at_once_and_leave_the_last_assembly(tmp_path: Pa
     assert "Traceback" not in done.stderr
     assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
     assert sorted(path.name for path in outdir.parent.iterdir()) == ["cdk.out", "five.yaml"]
+
+
+@pytest.mark.parametrize("cli", [False, True], ids=["alone", "under the CDK CLI"])
+def test_a_failed_validation_is_told_and_leaves_the_last_assembly(
+    tmp_path: Path, outdir: Path, monkeypatch: pytest.MonkeyPatch, cli: bool
+) -> None:
+    """Under the CLI `app.synth()` returns although a validation failed."""
+    if cli:
+        monkeypatch.setenv("CDK_CLI_VERSION", "2.0.0")
+        monkeypatch.setenv("CDK_CONTEXT_JSON", "{}")
+    monkeypatch.setenv("CDK_OUTDIR", str(outdir))
+    with StagedAssembly() as assembly:
+        app = cdk.App(outdir=assembly.staging, context=context())
+        stack = cdk.Stack(app, "Open", env=cdk.Environment(region="us-west-2"))
+        cdk.CfnResource(stack, "Group", type="AWS::EC2::SecurityGroup", properties={"Unknown": 1})
+        errors = assembly.synthesize(app)
+        if not errors:
+            assembly.publish()
+    assert errors
+    assert all(error.startswith("error: Open/Group: ") for error in errors)
+    assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
 
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])

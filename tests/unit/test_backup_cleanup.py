@@ -26,19 +26,32 @@ class BackupNotFound(Exception):
     pass
 
 
+class Pages:
+    """A paginator of pages that are given."""
+
+    def __init__(self, pages: list[dict[str, Any]]) -> None:
+        self.pages = pages
+
+    def paginate(self) -> list[dict[str, Any]]:
+        return self.pages
+
+
 class Fsx:
     """FSx with some backups; each listing moves those that are being made one step on."""
 
     class exceptions:
         BackupNotFound = BackupNotFound
 
-    def __init__(self, *backups: dict[str, Any], gone: bool = False) -> None:
+    def __init__(self, *backups: dict[str, Any], gone: bool = False, standing: tuple[str, ...] = ()) -> None:
+        self.standing = standing
         self.backups = list(backups)
         self.deleted: list[str] = []
         self.gone = gone
         self.listings = 0
 
-    def get_paginator(self, operation: str) -> Fsx:
+    def get_paginator(self, operation: str) -> Any:
+        if operation == "describe_file_systems":
+            return Pages([{"FileSystems": [{"FileSystemId": name} for name in self.standing]}])
         assert operation == "describe_backups"
         return self
 
@@ -58,7 +71,8 @@ class Fsx:
 
 
 def backup(name: str, lifecycle: str = "AVAILABLE", tags: list[dict[str, str]] = MINE) -> dict[str, Any]:
-    return {"BackupId": name, "Lifecycle": lifecycle, "Tags": tags}
+    file_system = {"FileSystemId": f"fs-of-{name}"}
+    return {"BackupId": name, "Lifecycle": lifecycle, "Tags": tags, "FileSystem": file_system}
 
 
 @pytest.fixture
@@ -122,6 +136,13 @@ def test_its_own_backups_go_and_others_stay(run: Callable[..., dict[str, Any]]) 
     )
     assert run(client)["Status"] == "SUCCESS"
     assert client.deleted == ["mine", "mine-too"]
+
+
+def test_backups_of_a_file_system_that_still_stands_stay(run: Callable[..., dict[str, Any]]) -> None:
+    """An ephemeral deployment that becomes durable deletes this resource, and keeps its file systems."""
+    client = Fsx(backup("mine"), backup("kept"), standing=("fs-of-kept",))
+    assert run(client)["Status"] == "SUCCESS"
+    assert client.deleted == ["mine"]
 
 
 def test_a_backup_that_is_being_made_is_waited_for(run: Callable[..., dict[str, Any]]) -> None:

@@ -36,7 +36,9 @@ class BackupCleanup(Construct):
         group.grant_write(role)
         stack = cdk.Stack.of(self)
         backups = stack.format_arn(service="fsx", resource="backup", resource_name="*")
-        role.add_to_policy(iam.PolicyStatement(actions=["fsx:DescribeBackups"], resources=["*"]))
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["fsx:DescribeBackups", "fsx:DescribeFileSystems"], resources=["*"])
+        )
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["fsx:DeleteBackup"],
@@ -69,7 +71,7 @@ class BackupCleanup(Construct):
         self._resource.node.add_dependency(role)
         acknowledge_wildcards(
             self,
-            "DescribeBackups takes no resource; ids of backups are made later, and only those with this "
+            "the describe actions take no resource; ids of backups are made later, and only those with this "
             "construct's tag may be deleted",
             "*",
             backups,

@@ -58,9 +58,22 @@ def _delete_backups(client: Any, key: str, value: str, deadline: float) -> None:
 
 
 def _tagged_backups(client: Any, key: str, value: str) -> list[dict[str, Any]]:
-    pages = client.get_paginator("describe_backups").paginate()
+    """Return the backups with the tag whose file system is gone.
+
+    A file system that still stands was kept on purpose (its stack became durable), and so are its backups.
+    """
+    standing = {
+        system["FileSystemId"]
+        for page in client.get_paginator("describe_file_systems").paginate()
+        for system in page["FileSystems"]
+    }
     wanted = {"Key": key, "Value": value}
-    return [backup for page in pages for backup in page["Backups"] if wanted in backup.get("Tags", [])]
+    return [
+        backup
+        for page in client.get_paginator("describe_backups").paginate()
+        for backup in page["Backups"]
+        if wanted in backup.get("Tags", []) and backup["FileSystem"]["FileSystemId"] not in standing
+    ]
 
 
 def _delete(client: Any, backup_id: str) -> None:
