@@ -144,13 +144,18 @@ def _arns(subject: Subject) -> Iterator[tuple[str, str]]:
 
 @warning("capacity-not-offered")
 def _usage_class(subject: Subject) -> Iterator[Problem]:
-    """EC2 lists which types it sells as Spot and in Capacity Blocks (DescribeInstanceTypes, UsageClasses)."""
+    """EC2 lists which types it sells on demand, as Spot and in Capacity Blocks.
+
+    Source: DescribeInstanceTypes, SupportedUsageClasses; for types that it leaves out, the catalog's sources.
+    """
     for name, pool in subject.settings.pools.items():
         found = facts(pool.instance_type)
         source = pool.capacity.source
-        if found and source in ("spot", "capacity-block") and source not in found.usage_classes:
+        sold = ("on-demand", "spot", "capacity-block")
+        if found and source in sold and source not in found.usage_classes:
+            explicit = "capacity" in pool.model_fields_set
             yield Problem(
-                f"pools.{name}.capacity.source",
+                f"pools.{name}.capacity.source" if explicit else f"pools.{name}.instance_type",
                 source,
                 f"pool '{name}': EC2 does not list '{pool.instance_type}' as sold by '{source}', only by "
                 f"{listed(found.usage_classes)}",

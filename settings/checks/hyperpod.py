@@ -95,7 +95,8 @@ def _group_count(subject: Subject) -> Iterator[Problem]:
 def _partition_names(subject: Subject) -> Iterator[Problem]:
     """HyperPod restricts names of partitions (botocore: ClusterPartitionName), and Slurm reserves DEFAULT.
 
-    A pool without a partition of its own gives the partition its name. A `PartitionName=DEFAULT` line of slurm.conf sets defaults for the lines after it (slurm.conf manual).
+    A pool without a partition of its own gives the partition its name. A `PartitionName=DEFAULT` line of
+    slurm.conf sets defaults for the lines after it (slurm.conf manual).
     """
     hyperpod = subject.settings.hyperpod
     partitions = hyperpod.partitions if hyperpod else {}

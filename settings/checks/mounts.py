@@ -17,8 +17,13 @@ _SYSTEM_ROOTS = frozenset(
     {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys"}
     | {"/usr", "/var"}
 )
-# Where Slurm and HyperPod's agent live on a node (lifecycle scripts of HyperPod: /opt/slurm, /opt/ml).
-_CLUSTER_ROOTS = frozenset({"/opt", "/opt/slurm", "/opt/ml", "/opt/aws", "/opt/amazon", "/tmp"})  # noqa: S108
+# Where Slurm, HyperPod's agent and the nodes' local volumes live (lifecycle scripts of HyperPod: /opt/slurm,
+# /opt/ml, /opt/sagemaker, /opt/dlami/nvme).
+_CLUSTER_ROOTS = frozenset(
+    {"/opt/slurm", "/opt/ml", "/opt/aws", "/opt/amazon", "/opt/sagemaker", "/opt/dlami", "/tmp"}  # noqa: S108
+)
+_SHARED_ROOTS = frozenset({"/", "/opt"})
+"""Folders that must stay themselves, while a file system may be mounted below them."""
 
 
 def _mounts(settings: Settings) -> Iterator[tuple[str, str]]:
@@ -40,13 +45,13 @@ def _form(subject: Subject) -> Iterator[Problem]:
                 "write it as '/fsx'",
             )
             continue
-        folder = PurePosixPath(mount)
-        top = "/" + folder.parts[1] if len(folder.parts) > 1 else "/"
-        if top == "/" or top in _SYSTEM_ROOTS or str(folder) in _CLUSTER_ROOTS:
+        folder = PurePosixPath("/" + mount.lstrip("/"))  # two slashes at the front would be kept
+        above = {str(place) for place in (folder, *folder.parents)}
+        if str(folder) in _SHARED_ROOTS or above & (_SYSTEM_ROOTS | _CLUSTER_ROOTS):
             yield Problem(
                 path,
                 mount,
-                f"a file system at '{shown(mount)}' would hide a folder that the system needs",
+                f"a file system at '{shown(mount)}' would hide or lie in a folder that the system needs",
                 "choose a folder of its own, such as '/fsx'",
             )
 

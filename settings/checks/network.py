@@ -161,8 +161,18 @@ def _existing_subnet(subject: Subject) -> Iterator[Problem]:
 
 @warning("network-existing-ignored")
 def _ignored(subject: Subject) -> Iterator[Problem]:
-    """An existing VPC keeps its ranges, way out and flow logs: settings that shape a new one do nothing."""
+    """Some settings leave others without effect, which then mislead whoever reads them.
+
+    An existing VPC keeps its ranges, way out and flow logs; a closed network has no NAT gateway.
+    """
     network = subject.settings.network
+    if network.closed and not network.existing and "nat" in network.model_fields_set:
+        yield Problem(
+            "network.nat",
+            network.nat,
+            "'nat' has no effect on a closed network, which has no NAT gateway",
+            "remove 'nat', or 'closed'",
+        )
     if network.existing:
         for name in sorted(network.model_fields_set - {"existing"}):
             yield Problem(

@@ -34,10 +34,17 @@ def _entry(subject: Subject) -> Iterator[Problem]:
 def _directory(subject: Subject) -> Iterator[Problem]:
     """Nodes that find no script to run fail to start, one after the other."""
     scripts = subject.settings.hyperpod.lifecycle_scripts if subject.settings.hyperpod else None
-    if scripts is None or subject.folder is None:
+    if scripts is None:
         return
     path = "hyperpod.lifecycle_scripts.directory"
     where = shown(scripts.directory)
+    if PurePosixPath(scripts.directory).is_absolute():
+        message = f"'{where}' is an absolute path, which is there on one machine only"
+        hint = "write it relative to the configuration file's folder"
+        yield Problem(path, scripts.directory, message, hint)
+        return
+    if subject.folder is None:
+        return
     try:
         directory = subject.folder / scripts.directory
         if not directory.is_dir():

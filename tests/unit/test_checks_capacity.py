@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.configuration import GROUP, PLAN, SECRET, VALID, found
+from tests.unit.configuration import GONE, GROUP, PLAN, SECRET, VALID, found
 
 SOURCE = "pools.gpu.capacity.source"
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
@@ -110,6 +110,23 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"pools.gpu.instance_type": "p6-b300.48xlarge", "pools.gpu.capacity": {"source": "spot"}},
         set(),
     ),
+    (
+        {"pools.gpu.instance_type": "p6e-gb200.36xlarge"},
+        {("capacity-not-offered", SOURCE)},
+    ),
+    # on demand is what a pool gets that says nothing
+    (
+        {"pools.gpu.instance_type": "p6e-gb200.36xlarge", "pools.gpu.capacity": GONE},
+        {("capacity-not-offered", "pools.gpu.instance_type")},
+    ),
+    (
+        {
+            "pools.gpu.instance_type": "p6e-gb200.36xlarge",
+            "pools.gpu.capacity": {"source": "training-plan", "training_plan_arn": PLAN},
+        },
+        set(),
+    ),
+    ({"pools.gpu.capacity": GONE}, set()),
     # forms of ids
     (
         {"pools.gpu.capacity": {"source": "reservation", "reservation_id": "cr-0123456789ABCDEF0"}},

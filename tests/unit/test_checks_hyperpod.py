@@ -118,6 +118,11 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         )
         for entry in ("", "../on_create.sh", "/on_create.sh", "x" * 129)
     ),
+    (
+        {"hyperpod.lifecycle_scripts": {"directory": "/scripts"}},
+        {("lifecycle-directory", "hyperpod.lifecycle_scripts.directory")},
+    ),
+    ({"hyperpod.lifecycle_scripts": {"directory": "../scripts"}}, set()),
 ]
 
 
@@ -151,6 +156,13 @@ def test_lifecycle_scripts(tmp_path: Path) -> None:
     for number in range(1000):
         (scripts / str(number)).touch()
     assert found(folder, tmp_path) == missing
+
+
+def test_an_absolute_directory_is_refused_even_where_it_is(tmp_path: Path) -> None:
+    (tmp_path / "on_create.sh").touch()
+    folder = {"hyperpod.lifecycle_scripts": {"directory": str(tmp_path)}}
+    assert found(folder, tmp_path) == {("lifecycle-directory", "hyperpod.lifecycle_scripts.directory")}
+    assert found({"hyperpod.lifecycle_scripts": {"directory": "."}}, tmp_path) == set()
 
 
 def test_a_directory_name_that_no_system_takes(tmp_path: Path) -> None:

@@ -230,6 +230,12 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # a closed network
     ({"network.closed": True}, set()),
     ({"network.closed": True, "hyperpod.extension": {}}, set()),
+    ({"network.nat": "per-zone"}, set()),
+    ({"network.closed": False, "network.nat": "per-zone"}, set()),
+    *(
+        ({"network.closed": True, "network.nat": nat}, {("network-existing-ignored", "network.nat")})
+        for nat in ("per-zone", "single")
+    ),
     (
         {"network.closed": True, "hyperpod.extension": {"packages": ["htop"]}},
         {("closed-network-internet", "hyperpod.extension.packages")},

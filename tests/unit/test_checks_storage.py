@@ -152,6 +152,24 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         ({"storage.lustre.mount_path": path}, {("mount-path", "storage.lustre.mount_path")})
         for path in ("fsx", "/", "/fsx data", "/a/../etc", "/etc", "/usr/local/fsx", "/opt", "/tmp")
     ),
+    *(
+        ({"storage.lustre.mount_path": path}, {("mount-path", "storage.lustre.mount_path")})
+        for path in (
+            "/opt/slurm",
+            "/opt/slurm/x",
+            "/opt//ml/a/b",
+            "/opt/dlami/nvme",
+            "/tmp/fsx",
+            "/var/fsx",
+            "//",
+            "//etc/x",
+            "//tmp",
+        )
+    ),
+    *(
+        ({"storage.lustre.mount_path": path}, set())
+        for path in ("/opt/slurms", "/opt/data", "/data/opt/slurm")
+    ),
     ({"storage.lustre.mount_path": "/home"}, {("mount-conflict", "storage.openzfs.mount_path")}),
     ({"storage.lustre.mount_path": "/home/fsx"}, {("mount-conflict", "storage.openzfs.mount_path")}),
     ({"storage.lustre.mount_path": "/homes"}, set()),

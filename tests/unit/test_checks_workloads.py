@@ -9,7 +9,7 @@ import pytest
 
 from settings.checks import check
 from settings.deployment import Settings
-from tests.unit.configuration import GONE, changed, found
+from tests.unit.configuration import GONE, PLAN, changed, found
 from workloads import rooms
 from workloads.launchers import Torchrun
 from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Workload
@@ -33,7 +33,12 @@ ROOMS = {
     "gpu-only": replace(SAMPLE, name="gpu-only", resources=Resources(accelerators=("gpu",))),
 }
 RUN = {"workload": "sample", "preset": "small", "pool": "gpu", "clusters": ["hyperpod"]}
-ARM = {"instance_type": "p6e-gb200.36xlarge", "nodes": 2}
+# EC2 does not sell the type on demand.
+ARM = {
+    "instance_type": "p6e-gb200.36xlarge",
+    "nodes": 2,
+    "capacity": {"source": "training-plan", "training_plan_arn": PLAN},
+}
 SLOW = {"instance_type": "g5.xlarge", "nodes": 2}
 CPU = {"instance_type": "c6i.4xlarge", "nodes": 2}
 
