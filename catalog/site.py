@@ -23,7 +23,8 @@ class Site:
     Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands
     that talk to a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a
     stack fills it. `cluster` is the section name of the configuration (`hyperpod`), `cluster_name` the
-    service's own name, `cluster_id` the id in its ARN. `partitions` maps a pool to its Slurm partition where that has another name, and
+    service's own name, `cluster_id` the id in its ARN. `partitions` maps a pool to its Slurm
+    partition where that has another name, and
     `queues` one to its Batch queue. `images` maps a workload to its image URI; one without an image runs in
     `virtual_environment`, a folder on the nodes. `launch_folder` is where nodes see the shipped programs and
     manifests. `namespace` and `claim` are the Kubernetes namespace of jobs and the claim of the shared file

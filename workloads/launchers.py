@@ -15,6 +15,10 @@ RENDEZVOUS_PORT = 29500
 """The port that rank 0 listens on: torch's own default."""
 
 
+NEURON_PORT = RENDEZVOUS_PORT + 2000
+"""The port of the Neuron runtime: Slurm's jobs take one of the thousand from RENDEZVOUS_PORT on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Names:
     """How a scheduler names things on a node, as shell expressions.
@@ -77,13 +81,13 @@ class Torchrun:
 class NeuronTorchrun(Torchrun):
     """torchrun on Neuron cores: the same line, with the Neuron runtime told where rank 0 is.
 
-    NEURON_RT_ROOT_COMM_ID is the address by which the Neuron runtime's own collectives meet; it takes the
-    next port.
+    NEURON_RT_ROOT_COMM_ID is the address by which the Neuron runtime's own collectives meet, on a port that no
+    scheduler of ours gives to torchrun.
     """
 
     def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
         """Return the words, with the runtime's rendezvous before them."""
-        root = f"NEURON_RT_ROOT_COMM_ID={names.rank0_host}:{RENDEZVOUS_PORT + 1}"
+        root = f"NEURON_RT_ROOT_COMM_ID={names.rank0_host}:{NEURON_PORT}"
         return ["env", root, *Torchrun.line(self, run, names, folder)]
 
 

@@ -162,6 +162,17 @@ def ranks_of(job: Job) -> dict[int, str]:
     return found
 
 
+def assert_resumed(job: Job) -> None:
+    """The run went on from a checkpoint. Equal losses alone would also come of a start from the beginning."""
+    found = re.findall(r"resuming after step (\d+) of", job.log)
+    assert found, job.log
+    resumed = int(found[-1])
+    assert resumed >= 10
+    written = job.steps_written()
+    last_start = max(i for i in range(1, len(written)) if written[i] <= written[i - 1])
+    assert written[last_start] == resumed + 1, "no step before the checkpoint was done again"
+
+
 def test_a_killed_rank_fails_the_job_and_a_requeue_resumes_bit_for_bit(
     cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
 ) -> None:
@@ -175,6 +186,7 @@ def test_a_killed_rank_fails_the_job_and_a_requeue_resumes_bit_for_bit(
     job.start_again()
     job.wait()
     assert job.losses() == uninterrupted.losses()
+    assert_resumed(job)
 
 
 def test_a_requeued_job_resumes_bit_for_bit(
@@ -186,9 +198,7 @@ def test_a_requeued_job_resumes_bit_for_bit(
     job.start_again()
     job.wait()
     assert job.losses() == uninterrupted.losses()
-    steps = job.steps_written()
-    # It went on from a checkpoint, and did not begin again.
-    assert steps.count(0) + steps.count(1) <= 2
+    assert_resumed(job)
 
 
 def test_a_node_lost_is_replaced_by_the_spare(
@@ -204,4 +214,5 @@ def test_a_node_lost_is_replaced_by_the_spare(
     finally:
         cluster.run("scontrol", "update", f"NodeName={lost}", "State=RESUME")
     assert job.losses() == uninterrupted.losses()
+    assert_resumed(job)
     assert lost not in job.nodes()

@@ -60,6 +60,8 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         "nodes": run.nodes,
         "ntasks-per-node": per_node,
         "exclusive": None,
+        # A step of an exclusive job gets no GPUs that the job did not ask for by name (srun's manual).
+        **({"gpus-per-node": run.accelerators_per_node} if run.kind == "gpu" else {}),
         # In the folder that it is submitted from: Slurm makes no folders, and a job without a log just dies.
         "output": LOG_FILE,
         "open-mode": "append",
@@ -128,6 +130,11 @@ def _node(run: Run, site: Site) -> str:
     line = [launcher.program, *run.arguments] if isinstance(launcher, Mpi) else None
     if site.images.get(run.workload.name):
         return entry.entry(run, site, _names(run), line=line)
+    if not (site.virtual_environment and site.launch_folder):
+        raise ValueError(
+            f"the site of '{site.cluster}' has neither an image of {run.workload.name} nor a virtual environment "
+            "and its programs; name the workload under 'workloads:' in the configuration and deploy the cluster again"
+        )
     program, runtime = entry.shipped_folders(run, site)
     script = entry.entry(run, site, _names(run), program_folder=program, runtime_folder=runtime, line=line)
     return f'export PATH="{site.virtual_environment}/bin:$PATH"\n{script}'
