@@ -91,6 +91,25 @@ def _clients(subject: Subject) -> Iterator[Problem]:
         )
 
 
+@warning("lustre-efa-client", leans_on=("pools", "hyperpod.lifecycle_scripts"))
+def _client_setup(subject: Subject) -> Iterator[Problem]:
+    """A node reaches Lustre over EFA only after its client (LNet) is configured for it; TCP is the default.
+
+    Source: FSx for Lustre user guide, "Working with EFA-enabled file systems". Nothing here does that on
+    HyperPod's nodes; scripts of your own can.
+    """
+    hyperpod = subject.settings.hyperpod
+    _, clients = _zone_and_clients(subject.settings)
+    if hyperpod and not hyperpod.lifecycle_scripts and any(reaches for _, _, reaches in clients):
+        yield Problem(
+            "storage.lustre.efa",
+            True,
+            "nothing here sets up the nodes' Lustre client (LNet) for EFA: the file system is mounted over TCP "
+            "until that is done",
+            "configure the clients as the FSx for Lustre user guide says, or set 'efa: false'",
+        )
+
+
 def _zone_and_clients(settings: Settings) -> tuple[str, list[tuple[str, str, bool]]]:
     """Return the zone of a Lustre file system that is to be made with EFA, and its clients once each.
 

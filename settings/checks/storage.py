@@ -174,3 +174,29 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
                 f"'{key}' has no effect on an existing {name}",
                 "remove it",
             )
+
+
+_PORTS = {"lustre": "988 and 1018-1023 (TCP)", "openzfs": "111, 2049 and 20001-20003 (TCP and UDP)"}
+"""What clients reach (FSx user guides, "File system access control with Amazon VPC")."""
+
+
+@warning("existing-storage-access", leans_on=("network",))
+def _access(subject: Subject) -> Iterator[Problem]:
+    """The security groups of a file system that stands do not know a group that is made for the nodes.
+
+    Nodes that cannot mount their file systems fail to start.
+    """
+    existing = subject.settings.network.existing
+    if subject.settings.hyperpod is None or (existing and existing.efa_security_group_id):
+        return
+    for kind, ports in _PORTS.items():
+        section = getattr(subject.settings.storage, kind)
+        if section and section.existing:
+            yield Problem(
+                f"storage.{kind}.existing",
+                section.existing.file_system_id,
+                f"the security groups of the existing {kind} do not admit the nodes, whose group is made anew",
+                "after the network stack stands, let its output EfaSecurityGroupId reach ports "
+                f"{ports} of the file system, then deploy the cluster; or name the nodes' group in "
+                "'network.existing.efa_security_group_id'",
+            )

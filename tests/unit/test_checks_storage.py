@@ -9,6 +9,9 @@ import pytest
 from tests.unit.configuration import GONE, NETWORK, found
 
 FS = "fs-0123456789abcdef0"
+_TCP = ("lustre-efa-client", "storage.lustre.efa")
+_LUSTRE = ("existing-storage-access", "storage.lustre.existing")
+_OPENZFS = ("existing-storage-access", "storage.openzfs.existing")
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"storage.lustre": GONE, "storage.openzfs": GONE}, set()),
     # grids
@@ -47,28 +50,28 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "pools.gpu.instance_type": "p5.48xlarge",
             "storage.lustre": {"efa": True, "capacity_gib": 19200, "throughput_mbps_per_tib": 250},
         },
-        set(),
+        {_TCP},
     ),
     (
         {
             "pools.gpu.instance_type": "p5.48xlarge",
             "storage.lustre": {"efa": True, "capacity_gib": 16800, "throughput_mbps_per_tib": 250},
         },
-        {("lustre-efa-capacity", "storage.lustre.capacity_gib")},
+        {_TCP, ("lustre-efa-capacity", "storage.lustre.capacity_gib")},
     ),
     (
         {
             "pools.gpu.instance_type": "p5.48xlarge",
             "storage.lustre": {"efa": True, "capacity_gib": 2400, "throughput_mbps_per_tib": 1000},
         },
-        {("lustre-efa-capacity-unverified", "storage.lustre.capacity_gib")},
+        {_TCP, ("lustre-efa-capacity-unverified", "storage.lustre.capacity_gib")},
     ),
     (
         {
             "pools.gpu.instance_type": "p5.48xlarge",
             "storage.lustre": {"efa": True, "capacity_gib": 19200, "availability_zone": "us-west-2b"},
         },
-        {("lustre-efa-zone", "storage.lustre.availability_zone")},
+        {_TCP, ("lustre-efa-zone", "storage.lustre.availability_zone")},
     ),
     (
         {
@@ -76,7 +79,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "pools.gpu.availability_zone": "us-west-2b",
             "storage.lustre": {"efa": True, "capacity_gib": 19200},
         },
-        {("lustre-efa-zone", "storage.lustre")},
+        {_TCP, ("lustre-efa-zone", "storage.lustre")},
     ),
     (
         {
@@ -85,7 +88,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "hyperpod.pools": ["gpu", "far"],
             "storage.lustre": {"efa": True, "capacity_gib": 19200},
         },
-        {("lustre-efa-client-zone", "pools.far.availability_zone")},
+        {_TCP, ("lustre-efa-client-zone", "pools.far.availability_zone")},
     ),
     (
         {
@@ -94,6 +97,23 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
         {("lustre-efa-clients", "storage.lustre.efa")},
     ),
+    (
+        {
+            "pools.gpu.instance_type": "p5.48xlarge",
+            "storage.lustre": {"efa": True, "capacity_gib": 19200},
+            "hyperpod.lifecycle_scripts": {"directory": "scripts"},
+        },
+        set(),
+    ),
+    (
+        {
+            "pools.gpu.instance_type": "p5.48xlarge",
+            "storage.lustre": {"efa": True, "capacity_gib": 19200},
+            "hyperpod": None,
+        },
+        {("pool-unused", "pools.gpu")},
+    ),
+    ({"pools.gpu.instance_type": "p5.48xlarge", "storage.lustre": {"efa": False}}, set()),
     # backups
     ({"storage.lustre.backup_days": 7}, {("lustre-backups", "storage.lustre.backup_days")}),
     ({"storage.lustre.backup_days": 7, "storage.lustre.repository": False}, set()),
@@ -103,21 +123,37 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("durable-without-backup", "storage.lustre.backup_days")},
     ),
     # what stands already
-    ({"storage.lustre": {"existing": {"file_system_id": FS, "mount_name": "fsx"}}}, set()),
+    ({"storage.lustre": {"existing": {"file_system_id": FS, "mount_name": "fsx"}}}, {_LUSTRE}),
     (
         {"storage.lustre": {"existing": {"file_system_id": FS, "mount_name": "a b"}}},
-        {("mount-name", "storage.lustre.existing.mount_name")},
+        {_LUSTRE, ("mount-name", "storage.lustre.existing.mount_name")},
     ),
     (
         {"storage.lustre": {"existing": {"file_system_id": FS, "mount_name": "x"}, "repository": True}},
-        {("storage-existing-ignored", "storage.lustre.repository")},
+        {_LUSTRE, ("storage-existing-ignored", "storage.lustre.repository")},
     ),
     (
         {"storage.openzfs": {"existing": {"file_system_id": "vol-1"}, "throughput_mbps": 1}},
         {
+            _OPENZFS,
             ("resource-id", "storage.openzfs.existing.file_system_id"),
             ("storage-existing-ignored", "storage.openzfs.throughput_mbps"),
         },
+    ),
+    # ... and whether it admits the nodes
+    *(
+        (
+            {"storage.lustre": {"existing": {"file_system_id": FS, "mount_name": "fsx"}}}
+            | {"storage.openzfs": {"existing": {"file_system_id": FS}}}
+            | change,
+            expected,
+        )
+        for change, expected in (
+            ({}, {_LUSTRE, _OPENZFS}),
+            ({"network.existing": NETWORK}, {_LUSTRE, _OPENZFS}),
+            ({"network.existing": NETWORK | {"efa_security_group_id": "sg-0123456789abcdef0"}}, set()),
+            ({"hyperpod": None}, {("pool-unused", "pools.gpu")}),
+        )
     ),
     ({"storage.bucket": {"existing": "my-data.2026"}}, set()),
     (

@@ -106,7 +106,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         _runs(
             {}, storage__lustre={"existing": {"file_system_id": "fs-0123456789abcdef0", "mount_name": "abc"}}
         ),
-        {("workload-bundle-unseen", "workloads.0.clusters.0")},
+        {
+            ("existing-storage-access", "storage.lustre.existing"),
+            ("workload-bundle-unseen", "workloads.0.clusters.0"),
+        },
     ),
     (_runs({}, network__closed=True), {("workload-image-internet", "workloads.0.workload")}),
     ({"network.closed": True, "storage.lustre": GONE}, set()),
