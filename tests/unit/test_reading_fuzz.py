@@ -173,6 +173,7 @@ def test_a_file_with_a_hole(path: Path, mutilated: tuple[int, int, str]) -> None
 def test_the_configuration_that_is_mutated_is_broken_by_its_contradictions_only(path: Path) -> None:
     path.write_text(yaml.safe_dump(FULL), encoding="utf-8")
     assert {finding.rule for finding in _examined(path).findings} == {
+        "existing-storage-access",
         "lifecycle-directory",
         "network-existing-ignored",
         "scripts-exclusive",
