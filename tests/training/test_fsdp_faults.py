@@ -21,8 +21,8 @@ QUICK = (faults.killed_while_writing,)
 
 
 @pytest.fixture(scope="module")
-def whole(artifacts: Callable[[str], Path]) -> Losses:
-    return faults.uninterrupted(artifacts("fsdp-uninterrupted"))
+def whole(whole_fsdp: FsdpRun) -> Losses:
+    return whole_fsdp.losses()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,11 +17,8 @@ require_module("numpy", "make setup-train installs it")
 
 
 @pytest.fixture(scope="module")
-def whole(artifacts: Callable[[str], Path]) -> FsdpRun:
-    """A run that nobody interrupted; it validates and saves without waiting."""
-    run = FsdpRun(artifacts("fsdp-whole"), "--validate-every=20", "--peak-tflops=0.1")
-    assert run.run() == 0, run.log
-    return run
+def whole(whole_fsdp: FsdpRun) -> FsdpRun:
+    return whole_fsdp
 
 
 @pytest.mark.proof("fsdp", "local", "run here")

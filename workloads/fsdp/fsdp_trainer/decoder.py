@@ -170,6 +170,6 @@ def boundaries(documents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     places = torch.arange(length, device=documents.device)
     same = documents[:, :, None] == documents[:, None, :]
     mask = same & (places[:, None] >= places[None, :])
-    # A document's first token is the first that its tokens share a document with.
-    positions = places - same.int().argmax(dim=2)
-    return mask[:, None], positions
+    begins = torch.zeros_like(documents)
+    begins[:, 1:] = torch.where(documents[:, 1:] != documents[:, :-1], places[1:], 0)
+    return mask[:, None], places - begins.cummax(dim=1).values
