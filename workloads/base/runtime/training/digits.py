@@ -6,6 +6,7 @@ can take any sample.
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -43,7 +44,7 @@ class Synthetic:
         noise = torch.empty(len(indices), PIXELS)
         classes = torch.empty(len(indices), dtype=torch.long)
         for row, index in enumerate(indices):
-            self._generator.manual_seed((self._seed << 40) + index + 1)
+            self._generator.manual_seed(_mixed(self._seed, index + 1))
             classes[row] = torch.randint(CLASSES, (), generator=self._generator)
             torch.randn(PIXELS, generator=self._generator, out=noise[row])
         return self._prototypes[classes] + 2 * noise, classes
@@ -68,6 +69,12 @@ class Mnist:
     def _order(self, epoch: int) -> torch.Tensor:
         if self._epoch[0] != epoch:
             generator = torch.Generator()
-            generator.manual_seed((self._seed << 40) + epoch)
+            generator.manual_seed(_mixed(self._seed, epoch))
             self._epoch = (epoch, torch.randperm(len(self._labels), generator=generator))
         return self._epoch[1]
+
+
+def _mixed(seed: int, number: int) -> int:
+    """Return 32 bits that depend on both: torch's CPU generator takes no more of a seed (mt19937)."""
+    digest = hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=4).digest()
+    return int.from_bytes(digest, "big")
