@@ -86,8 +86,13 @@ class Backup(models.Backup):
     """A backup that is there at once."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as DescribeBackups does."""
-        return {**super().to_dict(), "Lifecycle": "AVAILABLE", "Type": "AUTOMATIC"}
+        """Return it as DescribeBackups does, with the file system it is of, which the API always tells."""
+        return {
+            **super().to_dict(),
+            "Lifecycle": "AVAILABLE",
+            "Type": "AUTOMATIC",
+            "FileSystem": {"FileSystemId": self.file_system_id},
+        }
 
 
 class Responses(responses.FSxResponse):
