@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import string
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -47,7 +48,7 @@ class Context:
     stack_tags: Mapping[str, str] = field(default_factory=dict)
 
 
-class Resource:
+class Resource(ABC):
     """One resource of one stack. A subclass handles one type and is entered with `@resource(TYPE)`.
 
     `create` sets `physical_id` (what Ref returns) and fills `attributes` (what Fn::GetAtt returns);
@@ -68,9 +69,9 @@ class Resource:
         self.physical_id = ""
         self.attributes: dict[str, Any] = {}
 
+    @abstractmethod
     def create(self) -> None:
         """Create what the properties describe; set `physical_id` and `attributes`."""
-        raise NotImplementedError
 
     def update(self, previous: Properties) -> None:
         """Bring what exists from `previous` to the current properties.
@@ -93,12 +94,12 @@ class Resource:
         """Return whether tags can be changed on what exists (the subclass overrides `apply_tags`)."""
         return type(self).apply_tags is not Resource.apply_tags
 
-    def apply_tags(self) -> None:
+    def apply_tags(self) -> None:  # noqa: B027 optional: only where tags can change on what exists
         """Set the resource's tags and the stack's on what exists."""
 
+    @abstractmethod
     def delete(self) -> None:
         """Remove it."""
-        raise NotImplementedError
 
     def attribute(self, name: str) -> Any:
         """Return what Fn::GetAtt returns.
