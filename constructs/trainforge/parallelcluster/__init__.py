@@ -1,0 +1,1 @@
+"""AWS ParallelCluster: its configuration from nouns, and the custom resource that builds the cluster."""
