@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import botocore.session
+from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
+
+
+@cache
+def _service(name: str) -> ServiceModel:
+    """Read a service's model once: EC2's takes over a second."""
+    return botocore.session.get_session().get_service_model(name)
 
 
 def api_problems(service: str, operation: str, parameters: Mapping[str, Any]) -> str:
     """Return what is wrong with the input of an operation, a line each; empty where it fits the model."""
-    model = botocore.session.get_session().get_service_model(service)
-    shape = model.operation_model(operation).input_shape
+    shape = _service(service).operation_model(operation).input_shape
     assert shape is not None
     report = ParamValidator().validate(parameters, shape)
     problems = [report.generate_report()] if report.has_errors() else []
