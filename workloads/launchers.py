@@ -11,6 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+RUN_ID = "TRAINFORGE_RUN_ID"
+"""The variable with which whoever starts a manifest as it lies names the run: that of one that stopped goes on."""
+
 RENDEZVOUS_PORT = 29500
 """The port that rank 0 listens on: torch's own default."""
 
@@ -35,13 +38,20 @@ class Names:
     port: str = str(RENDEZVOUS_PORT)
     ranks_per_node: int | None = None
 
+    def ranks_on_node(self, run: Ranked) -> int:
+        """Return how many ranks a node runs."""
+        return self.ranks_per_node or run.ranks_per_node
+
+    def ranks(self, run: Ranked) -> str:
+        """Return the number of all ranks as a shell expression: of the nodes that the job has when it runs."""
+        count = self.ranks_on_node(run)
+        if self.nodes.isdigit():
+            return str(int(self.nodes) * count)
+        return f"$(({self.nodes.removeprefix('$') if self.nodes[1:].isidentifier() else self.nodes} * {count}))"
+
 
 class Ranked(Protocol):
     """What a launcher needs to know of a run."""
-
-    @property
-    def ranks(self) -> int:
-        """How many ranks the run has."""
 
     @property
     def ranks_per_node(self) -> int:
@@ -67,7 +77,7 @@ class Torchrun:
         return [
             "torchrun",
             f"--nnodes={names.nodes}",
-            f"--nproc-per-node={names.ranks_per_node or run.ranks_per_node}",
+            f"--nproc-per-node={names.ranks_on_node(run)}",
             f"--node-rank={names.node_rank}",
             f"--master-addr={names.rank0_host}",
             f"--master-port={names.port}",
@@ -109,7 +119,7 @@ class Srun:
 
 @dataclass(frozen=True, slots=True)
 class Mpi:
-    """mpirun over the nodes' hosts: started once, on rank 0's node, which reaches the others by the hostfile.
+    """mpirun over the nodes' hosts: started once, on rank 0's node, for all that the hostfile names.
 
     `program` is absolute or found on the PATH of the image.
     """
@@ -118,13 +128,14 @@ class Mpi:
     options: tuple[str, ...] = ("--bind-to", "none")
 
     def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
-        """Return mpirun's words; `folder` is not used, the program is the image's."""
+        """Return mpirun's words; `folder` is not used, the program is the image's.
+
+        It is told the ranks of a node only, and counts the nodes itself.
+        """
         return [
             "mpirun",
-            "-np",
-            str(run.ranks),
             "-N",
-            str(run.ranks_per_node),
+            str(names.ranks_on_node(run)),
             *self.options,
             *forwarded(["LD_LIBRARY_PATH", "PATH"]),
             self.program,

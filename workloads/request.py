@@ -11,12 +11,16 @@ from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from workloads import rooms
 from workloads.checks import check_run
 from workloads.formats import FORMATS, default_format
+from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A workload on a cluster, as asked for: names only. What is None follows from the preset and the cluster."""
+    """A workload on a cluster, as asked for: names only. What is None follows from the preset and the cluster.
+
+    `run_id` is None where the scheduler names the run, `threads_per_core` where nodes have the type's own.
+    """
 
     workload: str
     cluster: str
@@ -25,6 +29,8 @@ class Request:
     instance_type: str | None = None
     nodes: int | None = None
     pool: str = ""
+    run_id: str | None = None
+    threads_per_core: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +62,22 @@ def resolve(request: Request) -> Resolution:
         findings.append(
             _error("nodes", str(request.nodes), f"{request.nodes} nodes cannot run anything", "1 or more")
         )
+    if request.run_id is not None:
+        findings += check_run_id(request.run_id)
     if workload is None or preset is None or any(finding.is_error for finding in findings):
         return Resolution(None, format_, tuple(findings))
     run = Run(
         workload,
         preset,
         request.instance_type or preset.instance_type,
-        request.nodes or preset.nodes,
+        preset.nodes if request.nodes is None else request.nodes,
         request.pool,
+        request.run_id or "",
+        request.threads_per_core,
     )
     findings += check_run(run)
+    if format_ is not None:
+        findings += check_job_name(run, format_)
     return Resolution(run, format_, tuple(findings))
 
 

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 from catalog.instances import InstanceFacts, instance
+from catalog.slurm import slurm_topology
 from workloads.launchers import Launcher
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
@@ -87,7 +88,7 @@ class Progress:
 class Resources:
     """What a node must have, and how many ranks it runs.
 
-    `ranks_per_node` is None for one rank an accelerator. `memory_gib_per_rank` is what a rank needs of the
+    `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an accelerator. `memory_gib_per_rank` is what a rank needs of the
     host's memory. `efa` says that several nodes are of no use without it.
     """
 
@@ -103,6 +104,8 @@ class Preset:
 
     `instance_type` and `nodes` are the reference of the committed manifests. `global_batch` is the number of
     samples of one step over all ranks; it must divide by the ranks. None where the program has no such idea.
+    `accelerators` is what this size runs on where that differs from the workload's others: a model of billions of
+    weights starts on processors too, and never ends.
     """
 
     name: str
@@ -111,6 +114,7 @@ class Preset:
     instance_type: str
     nodes: int
     global_batch: int | None = None
+    accelerators: tuple[Accelerators, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +166,20 @@ def room_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A workload in one size on a number of nodes of one type. `pool` is the pool it goes to, where one is known."""
+    """A workload in one size on a number of nodes of one type. `pool` is the pool it goes to, where one is known.
+
+    `id` names its folder, `runs/<workload>/<id>` of the shared file system: a run with the id of one that stopped
+    goes on from that one's last checkpoint. Empty: the scheduler names it, by the job. `threads_per_core` is the
+    pool's, None for the type's own default.
+    """
 
     workload: Workload
     preset: Preset
     instance_type: str
     nodes: int
     pool: str = ""
+    id: str = ""
+    threads_per_core: int | None = None
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:
@@ -183,8 +194,19 @@ class Run:
 
     @property
     def name(self) -> str:
-        """A name for the job: workload and preset, as Kubernetes and Slurm take it."""
-        return f"{self.workload.name}-{self.preset.name}".replace(".", "-").replace("_", "-").lower()
+        """A name for the job: workload, preset and, where it is given, the id, as Kubernetes and Slurm take it."""
+        size = f"{self.workload.name}-{self.preset.name}".replace(".", "-").replace("_", "-").lower()
+        return f"{size}-{self.id}" if self.id else size
+
+    @property
+    def runs_on(self) -> tuple[Accelerators, ...]:
+        """What this size of the workload runs on, the best first."""
+        return self.preset.accelerators or self.workload.resources.accelerators
+
+    @property
+    def vcpus(self) -> int:
+        """How many vCPUs a node has, with the threads per core of its pool."""
+        return slurm_topology(self.facts, self.threads_per_core).cpus
 
     @property
     def accelerated(self) -> bool:
@@ -195,7 +217,7 @@ class Run:
     def kind(self) -> Accelerators:
         """What the ranks run on."""
         facts = self.facts
-        wanted = self.workload.resources.accelerators
+        wanted = self.runs_on
         if facts.has_gpus and "gpu" in wanted:
             return "gpu"
         if facts.has_neuron and "neuron" in wanted:

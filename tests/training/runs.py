@@ -55,7 +55,7 @@ class LocalRun:
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start the script in a session of its own."""
-        variables = {**os.environ, "RUN_ID": "t1", **environment}
+        variables = {**os.environ, "TRAINFORGE_RUN_ID": "t1", **environment}
         with self._log.open("ab") as log:
             return subprocess.Popen(
                 ["bash", str(self.script)], env=variables, stdout=log, stderr=log, start_new_session=True

@@ -9,7 +9,7 @@ from catalog.batch import ULIMITS, batch_devices, shared_memory_mib
 from catalog.instances import InstanceFacts
 from catalog.site import Site
 from workloads.entry import entry
-from workloads.launchers import Mpi, Names, Srun
+from workloads.launchers import RUN_ID, Mpi, Names, Srun
 from workloads.render.ranks import each_rank
 from workloads.spec import Run
 
@@ -105,7 +105,7 @@ def log_group(site: Site) -> str:
 def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
     """Return the container of every node; it has the node for itself."""
     facts = run.facts
-    resources = {"VCPU": facts.vcpus, "MEMORY": memory_mib(facts)}
+    resources = {"VCPU": run.vcpus, "MEMORY": memory_mib(facts)}
     if run.kind == "gpu":
         resources["GPU"] = run.accelerators_per_node
     devices = batch_devices(facts) if run.accelerated else ()
@@ -114,7 +114,10 @@ def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
         "instanceType": run.instance_type,
         "command": ["/bin/bash", "-c", _script(run, site, header)],
         # A line that waits in a buffer is a run that looks hung.
-        "environment": [{"name": "PYTHONUNBUFFERED", "value": "1"}],
+        "environment": [
+            {"name": "PYTHONUNBUFFERED", "value": "1"},
+            *([{"name": RUN_ID, "value": run.id}] if run.id else []),
+        ],
         "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in resources.items()],
         "linuxParameters": {
             # The launcher would be process 1, which inherits orphans and ignores signals by default.
@@ -157,7 +160,7 @@ def _script(run: Run, site: Site, header: str) -> str:
         rank0_host="$RANK0_HOST",
         node_rank="$AWS_BATCH_JOB_NODE_INDEX",
         # The id of a child node may end in # and its index; what is before is the job's, in every attempt.
-        run_id="${AWS_BATCH_JOB_ID%%#*}",
+        run_id=f"${{{RUN_ID}:-${{AWS_BATCH_JOB_ID%%#*}}}}",
         nodes="$AWS_BATCH_JOB_NUM_NODES",
     )
     before, line = "", None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import Names
+from workloads.launchers import RUN_ID, Names
 from workloads.spec import Run
 
 LOOPBACK = "127.0.0.1"
@@ -15,13 +15,13 @@ _FREE_PORT = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); prin
 def local(run: Run, site: Site, *, header: str = "") -> str:
     """Return a bash script that runs all ranks of a run here, on this one machine.
 
-    RUN_ID names the run; a second start with the same one resumes. The shared folder, the programs and the
-    virtual environment are the site's.
+    TRAINFORGE_RUN_ID names the run; a second start with the same one resumes. The shared folder, the programs
+    and the virtual environment are the site's.
     """
     names = Names(
         rank0_host=LOOPBACK,
         node_rank="0",
-        run_id="$RUN_ID",
+        run_id=run.id or f"${{{RUN_ID}:-{run.name}}}",
         nodes="1",
         port="$MASTER_PORT",
         ranks_per_node=run.ranks,
@@ -33,7 +33,6 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
         [
             "#!/bin/bash",
             *([f"# {header}"] if header else []),
-            f': "${{RUN_ID:={run.name}}}"',
             *path,
             # Several runs may share this machine: take a port that nobody has.
             f': "${{MASTER_PORT:=$(python3 -c "{_FREE_PORT}")}}"',

@@ -18,7 +18,9 @@ INSTANCE = "app.kubernetes.io/instance"
 """The label with the name of the run."""
 
 RUN_ID = "RUN_ID"
-"""The variable that names the run in its pods: the job's name, so that a job made again goes on where it stopped."""
+"""The variable that names the run in its pods: its id, or the job's name where it has none.
+
+So a job that is made again under its name goes on where it stopped."""
 
 
 _EXPANDED = re.compile(r"\$\$|\$\([A-Za-z_.-][A-Za-z0-9_.-]*\)")

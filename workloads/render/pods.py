@@ -106,15 +106,22 @@ def resources(run: Run) -> dict[str, dict[str, str]]:
     if run.efa_per_node:
         devices[EFA] = str(run.efa_per_node)
         if environment(run).get("FI_EFA_USE_HUGE_PAGE") != "0":
-            devices[HUGE_PAGES] = f"{huge_pages_mib(facts)}Mi"
-    host = {"cpu": f"{pod_millicores(facts)}m", "memory": f"{pod_memory_mib(facts)}Mi"}
+            devices[HUGE_PAGES] = f"{huge_pages_mib(facts, run.vcpus)}Mi"
+    host = {
+        "cpu": f"{pod_millicores(run.vcpus)}m",
+        "memory": f"{pod_memory_mib(facts, run.vcpus)}Mi",
+    }
     return {"requests": {**host, **devices}, **({"limits": devices} if devices else {})}
 
 
 def variables(run: Run, site: Site, job_label: str) -> list[dict[str, Any]]:
-    """Return the container's own variables: the run's name by the pod's label, and secrets by reference."""
+    """Return the container's own variables: the run's id, or the job's name by the pod's label, and secrets.
+
+    Secrets are there by reference only.
+    """
+    job = {"valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{job_label}']"}}}
     return [
-        {"name": RUN_ID, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{job_label}']"}}},
+        {"name": RUN_ID, **({"value": run.id} if run.id else job)},
         # A line that waits in a buffer is a run that looks hung.
         {"name": "PYTHONUNBUFFERED", "value": "1"},
         *(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun, command
+from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, Names, Srun, command
 from workloads.spec import Run
 
 _GRACE_SECONDS = 300
@@ -67,6 +67,8 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         "open-mode": "append",
         "signal": f"USR1@{_GRACE_SECONDS}",
         **({} if site.cluster == _HYPERPOD else {"requeue": None}),
+        # Jobs of one name and user one after the other: two at once would write into one folder.
+        **({"dependency": "singleton"} if run.id else {}),
     }
     for name, value in options.items():
         yield f"#SBATCH --{name}" + ("" if value is None else f"={value}")
@@ -77,7 +79,8 @@ def _names(run: Run) -> Names:
         rank0_host="$RANK0_HOST",
         # Where srun starts each rank there is a guard a rank, and the one of rank 0 watches.
         node_rank="$SLURM_PROCID" if _starts_ranks(run) else "$SLURM_NODEID",
-        run_id="$SLURM_JOB_ID",
+        # A requeued job keeps its number. A new one goes on with another's run when it is told that one's.
+        run_id=run.id or f"${{{RUN_ID}:-$SLURM_JOB_ID}}",
         nodes="$SLURM_JOB_NUM_NODES",
         # What a job before this one left on the node may still hold its port.
         port=f"$(({RENDEZVOUS_PORT} + SLURM_JOB_ID % 1000))",

@@ -1,9 +1,8 @@
 #!/bin/bash
 # Rendered from workloads/cpu_ddp/workload.py by 'make manifests': change that, not this.
-: "${RUN_ID:=cpu-ddp-reference}"
 : "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
 set -euo pipefail
-export RUN_FOLDER="/fsx/runs/cpu-ddp/$RUN_ID"
+export RUN_FOLDER="/fsx/runs/cpu-ddp/${TRAINFORGE_RUN_ID:-cpu-ddp-reference}"
 export DATA_FOLDER="/fsx/data/mnist"
 mkdir -p "$RUN_FOLDER"
 export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"

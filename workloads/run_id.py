@@ -1,0 +1,48 @@
+"""The id of a run: what may name its folder, its job, and a new job that goes on with it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from catalog.finding import Finding, Severity
+from workloads.formats import FORMATS
+from workloads.spec import Format, Run
+
+LONGEST = 63
+"""Most characters of an id: those of a Kubernetes label (RFC 1035), and of a Batch job's own id (36) with room."""
+
+LONGEST_KUBERNETES_NAME = 45
+"""Most characters of a job's name on Kubernetes.
+
+JobSet, which Trainer makes of a TrainJob, refuses a name whose longest pod NAME-node-0-INDEX-abcde has over 63
+(jobset_webhook.go since 0.4); 18 are left to what follows the name, for an index of four digits. The other
+operators add less.
+"""
+
+_ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
+_ALLOWED = f"1 to {LONGEST} lower-case letters, digits and dashes, with a letter or digit first and last"
+_ON_KUBERNETES = frozenset({*FORMATS["eks"], *FORMATS["hyperpod_eks"]})
+
+
+def check_run_id(run_id: str) -> Iterator[Finding]:
+    """Yield what is wrong with an id wherever it goes: it is a folder's name and a part of the job's."""
+    if len(run_id) > LONGEST or not _ID.fullmatch(run_id):
+        yield _error(run_id, f"'{run_id}' cannot be the id of a run", _ALLOWED)
+
+
+def check_job_name(run: Run, format_: Format) -> Iterator[Finding]:
+    """Yield what is wrong with the name of a run's job where an operator makes longer ones of it."""
+    excess = len(run.name) - LONGEST_KUBERNETES_NAME
+    if run.id and format_ in _ON_KUBERNETES and excess > 0:
+        most = len(run.id) - excess
+        yield _error(
+            run.id,
+            f"the job would be called '{run.name}', {len(run.name)} characters, and operators make longer names "
+            f"of it: on Kubernetes it may have {LONGEST_KUBERNETES_NAME}",
+            f"with this preset an id may have {most}",
+        )
+
+
+def _error(value: str, message: str, hint: str) -> Finding:
+    return Finding("run-id", Severity.ERROR, "run-id", value, message, hint)
