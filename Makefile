@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-peers
 BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
 
-.PHONY: help setup setup-train demo test synth check lint format bench bench-gpu manifests pictures snapshots clean
+.PHONY: help setup setup-train peers demo test synth check lint format bench bench-gpu manifests pictures snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -28,6 +29,13 @@ setup-train: $(VENV)/.complete-train ## torch beside it, for runs on this machin
 
 $(VENV)/.complete-train: requirements-train.txt $(VENV)/.complete
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-train.txt
+	touch $@
+
+peers: $(PEERS)/.complete ## ParallelCluster's own CLI in an environment of its own, for tests/peers
+
+$(PEERS)/.complete: requirements-peers.txt
+	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-peers.txt
 	touch $@
 
 demo: setup ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
@@ -68,4 +76,4 @@ snapshots: setup ## write the snapshots of the synthesized templates anew; revie
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update
 
 clean: ## remove what was made here: environment, Node modules, caches, assemblies
-	rm -rf $(VENV) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
 import threading
 import urllib.request
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -66,11 +68,18 @@ def _entry(entry: dict[str, Any]) -> LedgerResource:
 class Emulator:
     """The emulated AWS of one region, on a free loopback port.
 
-    `with Emulator() as aws: aws.client("ec2").describe_vpcs()`. `log` is the server's own output.
+    `with Emulator() as aws: aws.client("ec2").describe_vpcs()`. `log` is the server's own output, `variables`
+    are for moto (`MOTO_AMIS_PATH`).
     """
 
-    def __init__(self, region: str = DEFAULT_REGION, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        region: str = DEFAULT_REGION,
+        log: Path | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
         self.region = region
+        self._variables = dict(variables or {})
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-")
         self.log = log or Path(self._folder.name) / "emulator.log"
         self._process: subprocess.Popen[str] | None = None
@@ -105,6 +114,7 @@ class Emulator:
             self._process = subprocess.Popen(
                 [*command, "--ready-json", "--watch-stdin"],
                 cwd=_ROOT,
+                env={**os.environ, **self._variables},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -5,11 +5,23 @@ from __future__ import annotations
 
 def load() -> None:
     """Put every extension in place."""
-    from tests.emulator.services import cloudtrail, ec2, fsx, hyperpod_nodes, s3, sagemaker, ssm
+    from tests.emulator.services import (
+        cloudtrail,
+        ec2,
+        ec2_capacity,
+        fsx,
+        fsx_volumes,
+        hyperpod_nodes,
+        s3,
+        sagemaker,
+        ssm,
+    )
 
     cloudtrail.install()
     ec2.install()
+    ec2_capacity.install()
     fsx.install()
+    fsx_volumes.install()
     s3.install()
     sagemaker.install()
     hyperpod_nodes.install()

@@ -1,0 +1,90 @@
+"""EC2's capacity reservations, which moto lacks, and what RunInstances takes beyond moto's checks.
+
+Sources: EC2 API reference, CreateCapacityReservation, DescribeCapacityReservations and BlockDeviceMapping.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import UTC, datetime
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.responses import EC2Response
+from moto.ec2.responses.instances import InstanceResponse
+
+
+class ReservationNotFound(EC2ClientError):
+    """EC2's answer for a reservation that does not exist."""
+
+    def __init__(self, identifier: str) -> None:
+        super().__init__(
+            "InvalidCapacityReservationId.NotFound",
+            f"The capacity reservation ID '{identifier}' does not exist",
+        )
+
+
+def reservations(ec2: Any) -> dict[str, dict[str, Any]]:
+    """Return the capacity reservations of a backend, by id."""
+    kept: dict[str, dict[str, Any]] = ec2.__dict__.setdefault("emulated_reservations", {})
+    return kept
+
+
+def _create_capacity_reservation(self: Any) -> ActionResult:
+    count = int(self._get_param("InstanceCount"))
+    made = {
+        "CapacityReservationId": f"cr-{secrets.token_hex(9)[:17]}",
+        "OwnerId": self.current_account,
+        "InstanceType": self._get_param("InstanceType"),
+        "InstancePlatform": self._get_param("InstancePlatform"),
+        "AvailabilityZone": self._get_param("AvailabilityZone"),
+        "Tenancy": self._get_param("Tenancy", "default"),
+        "TotalInstanceCount": count,
+        "AvailableInstanceCount": count,
+        "InstanceMatchCriteria": self._get_param("InstanceMatchCriteria", "open"),
+        "ReservationType": "default",
+        "State": "active",
+        "StartDate": datetime.now(UTC),
+    }
+    group = self._get_param("PlacementGroupArn")
+    if group:
+        made["PlacementGroupArn"] = group
+    made["CapacityReservationArn"] = (
+        f"arn:aws:ec2:{self.region}:{self.current_account}:capacity-reservation/{made['CapacityReservationId']}"
+    )
+    reservations(self.ec2_backend)[made["CapacityReservationId"]] = made
+    return ActionResult({"CapacityReservation": made})
+
+
+def _describe_capacity_reservations(self: Any) -> ActionResult:
+    held = reservations(self.ec2_backend)
+    wanted = self._get_param("CapacityReservationIds", []) or list(held)
+    for identifier in wanted:
+        if identifier not in held:
+            raise ReservationNotFound(identifier)
+    return ActionResult({"CapacityReservations": [held[identifier] for identifier in wanted]})
+
+
+def _check_device(original: Any) -> Any:
+    def check(mapping: dict[str, Any]) -> None:
+        # An instance store volume has no `Ebs`; a root volume without a size has its image's.
+        root = mapping.get("DeviceName") in ("/dev/sda1", "/dev/xvda")
+        if "VirtualName" not in mapping and not (root and "Ebs" in mapping):
+            original(mapping)
+
+    return staticmethod(check)
+
+
+def install() -> None:
+    """Add the operations to moto's EC2, and let RunInstances take instance store volumes."""
+    for name, operation in (
+        ("create_capacity_reservation", _create_capacity_reservation),
+        ("describe_capacity_reservations", _describe_capacity_reservations),
+    ):
+        setattr(EC2Response, name, operation)
+    setattr(  # noqa: B010 mypy refuses the plain form
+        InstanceResponse,
+        "_validate_block_device_mapping",
+        _check_device(InstanceResponse._validate_block_device_mapping),
+    )
