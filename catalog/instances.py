@@ -12,6 +12,8 @@ DEFAULT_CONTROLLER_TYPE = "m6i.2xlarge"
 """Instance type of a controller when none is given: 8 vCPUs and 32 GiB carry slurmctld and its database."""
 DEFAULT_LOGIN_TYPE = "m6i.xlarge"
 """Instance type of a login node when none is given: people edit, submit and copy there, nothing more."""
+DEFAULT_DIRECTORY_TYPE = "t3.small"
+"""Instance type of a directory server when none is given: thousands of entries fit into its 2 GiB."""
 
 Architecture = Literal["x86_64", "arm64"]
 RdmaOperation = Literal["read", "write"]

@@ -7,9 +7,12 @@ from typing import Literal
 from pydantic import Field
 
 from catalog.pool import Pool
+from settings.accounting import AccountingSettings
+from settings.directory import DirectorySettings
 from settings.hyperpod import HyperPodSettings
 from settings.model import Model
 from settings.network import NetworkSettings
+from settings.parallelcluster import ParallelClusterSettings
 from settings.pools import PoolSettings
 from settings.storage import StorageSettings
 from settings.workloads import WorkloadSettings
@@ -58,10 +61,22 @@ class Settings(Model):
     """Who is told of events."""
     hyperpod: HyperPodSettings | None = None
     """A SageMaker HyperPod cluster with Slurm."""
+    parallelcluster: ParallelClusterSettings | None = None
+    """A Slurm cluster by AWS ParallelCluster."""
+    accounting: AccountingSettings | None = None
+    """A database for the accounts of the Slurm clusters."""
+    directory: DirectorySettings | None = None
+    """A directory of people and groups for the nodes of the clusters."""
     workloads: list[WorkloadSettings] = []
     """Workloads that are shipped with clusters: images, programs and launch manifests."""
     acknowledge: list[Acknowledgement] = Field(default=[], max_length=500)
     """Findings that are accepted, with reasons."""
+
+    @property
+    def directory_domain(self) -> str:
+        """The directory's domain, whether there is a directory or not."""
+        chosen = self.directory.domain if self.directory else None
+        return chosen or f"{self.name}.internal"
 
     def pool(self, name: str) -> Pool:
         """Return a pool by name as the noun that stacks pass on.

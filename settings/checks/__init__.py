@@ -8,8 +8,10 @@ from catalog.finding import Finding
 
 # Each of these registers its rules; their order is that of the table of rules.
 from settings.checks import (  # noqa: F401
+    accounting,
     addresses,
     capacity,
+    directory,
     hyperpod,
     instances,
     lustre_efa,

@@ -143,7 +143,8 @@ def _partition_pools(subject: Subject) -> Iterator[Problem]:
 def _accounting(subject: Subject) -> Iterator[Problem]:
     """An external accounting database needs continuous provisioning (botocore: AccountingDatabase)."""
     hyperpod = subject.settings.hyperpod
-    if hyperpod and hyperpod.accounting and not hyperpod.continuous_provisioning:
+    external = hyperpod and (hyperpod.accounting or subject.settings.accounting)
+    if hyperpod and external and not hyperpod.continuous_provisioning:
         yield Problem(
             "hyperpod.continuous_provisioning",
             False,

@@ -8,12 +8,13 @@ import re
 from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error
+from settings.directory import DirectoryUser
 from settings.hyperpod import UserSettings
 from settings.values import shown
 
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # Accounts of Debian's base-passwd (passwd.master), and those that images with Slurm bring.
-_TAKEN = frozenset(
+TAKEN = frozenset(
     {"root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy"}
     | {"www-data", "backup", "list", "irc", "_apt", "nobody", "ubuntu", "slurm", "munge"}
 )
@@ -28,7 +29,11 @@ _EMAIL = re.compile(rf"[^\s@,;<>\"()]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
 
 
-def _users(subject: Subject) -> Iterator[tuple[str, UserSettings]]:
+def _users(subject: Subject) -> Iterator[tuple[str, UserSettings | DirectoryUser]]:
+    """Yield the people of nodes and those of the directory, who meet on the same nodes."""
+    directory = subject.settings.directory
+    for index, person in enumerate(directory.users if directory else ()):
+        yield f"directory.users.{index}", person
     extension = subject.settings.hyperpod.extension if subject.settings.hyperpod else None
     for index, user in enumerate(extension.users if extension else ()):
         yield f"hyperpod.extension.users.{index}", user
@@ -38,14 +43,14 @@ def _users(subject: Subject) -> Iterator[tuple[str, UserSettings]]:
 def _names(subject: Subject) -> Iterator[Problem]:
     """useradd refuses other names on each node, and an account of the image must not change hands."""
     for path, user in _users(subject):
-        if not _USER.fullmatch(user.name):
+        if not USER_NAME.fullmatch(user.name):
             yield Problem(
                 f"{path}.name",
                 user.name,
                 f"the user name '{shown(user.name)}' is not 1 to 32 lower case letters, digits, '_' and '-' "
                 "that begin with a letter or '_'",
             )
-        elif user.name in _TAKEN:
+        elif user.name in TAKEN:
             yield Problem(
                 f"{path}.name",
                 user.name,
@@ -54,7 +59,7 @@ def _names(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("user-duplicate", leans_on=("hyperpod.extension.users",))
+@error("user-duplicate", leans_on=("hyperpod.extension.users", "directory.users"))
 def _duplicates(subject: Subject) -> Iterator[Problem]:
     """Names and ids are unique on a node; on shared file systems a shared id is a shared owner."""
     for key in ("name", "uid"):

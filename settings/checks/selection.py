@@ -46,6 +46,8 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "hyperpod.controller.instance_type", controller.instance_type, "the controller"
         if settings.hyperpod.login:
             yield "hyperpod.login.instance_type", settings.hyperpod.login.instance_type, "the login nodes"
+    if settings.directory:
+        yield "directory.instance_type", settings.directory.instance_type, "the directory server"
 
 
 def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -66,3 +68,5 @@ def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
         section = getattr(settings.storage, kind)
         if section and section.availability_zone is not None:
             yield f"storage.{kind}.availability_zone", section.availability_zone, f"the {kind} file system"
+    if settings.directory and settings.directory.availability_zone is not None:
+        yield "directory.availability_zone", settings.directory.availability_zone, "the directory server"

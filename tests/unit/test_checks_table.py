@@ -6,6 +6,7 @@ from settings.checks import RULES
 from settings.rules import FILE_RULES, rule_sheet
 from tests.unit import (
     test_checks_capacity,
+    test_checks_directory,
     test_checks_hyperpod,
     test_checks_network,
     test_checks_storage,
@@ -14,6 +15,7 @@ from tests.unit import (
 
 MODULES = (
     test_checks_capacity,
+    test_checks_directory,
     test_checks_hyperpod,
     test_checks_network,
     test_checks_storage,
