@@ -9,7 +9,7 @@ from pydantic import Field
 
 from settings.model import Model, NotBool, TextOnly
 
-FlowLogDays = Annotated[
+LogDays = Annotated[
     Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], NotBool
 ]
 """Retention that CloudWatch Logs accepts, in days (botocore: logs PutRetentionPolicy)."""
@@ -44,7 +44,7 @@ class NetworkSettings(Model):
     """One NAT gateway for all zones (cheaper), or one a zone (a zone's failure stays its own)."""
     closed: bool = False
     """No way to the internet at all: no NAT, no public subnets; interface endpoints instead."""
-    flow_log_days: FlowLogDays = 30
+    flow_log_days: LogDays = 30
     """How long flow logs are kept, in days."""
     existing: ExistingNetwork | None = None
     """Use this VPC instead of making one."""

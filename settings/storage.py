@@ -55,6 +55,8 @@ class ExistingOpenZfs(Model):
 
     file_system_id: str
     """Its id, `fs-...`."""
+    volume_id: str | None = None
+    """Id of the volume to mount, `fsvol-...`; a cluster by ParallelCluster needs it."""
 
 
 class OpenZfsSettings(Model):

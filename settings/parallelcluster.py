@@ -1,0 +1,114 @@
+"""Settings of a Slurm cluster by AWS ParallelCluster."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from settings.model import Model
+from settings.network import Cidr, LogDays
+
+OperatingSystem = Literal["alinux2023", "ubuntu2204", "ubuntu2404", "rhel8", "rhel9", "rocky8", "rocky9"]
+"""Source: aws-parallelcluster, constants.SUPPORTED_OSES."""
+
+
+class HeadNodeSettings(Model):
+    """The node that runs slurmctld."""
+
+    instance_type: str = DEFAULT_CONTROLLER_TYPE
+    """EC2 instance type of the head node."""
+    volume_gib: int = Field(default=500, ge=1, le=16384)
+    """Size of its root volume in GiB."""
+    availability_zone: str | None = None
+    """Its zone; by default the first of `availability_zones`."""
+
+
+class LoginPoolSettings(Model):
+    """Nodes that people log in to, behind one load balancer."""
+
+    instance_type: str = DEFAULT_LOGIN_TYPE
+    """EC2 instance type of these nodes."""
+    nodes: int = Field(default=1, ge=1, le=100)
+    """Number of nodes."""
+    availability_zone: str | None = None
+    """Their zone; by default the first of `availability_zones`."""
+
+
+class ImageSettings(Model):
+    """What nodes boot from."""
+
+    os: OperatingSystem = "ubuntu2204"
+    """Operating system."""
+    ami_id: str | None = None
+    """An image of your own (`ami-...`) for all nodes; by default ParallelCluster's official one."""
+
+
+class SshSettings(Model):
+    """Logging in by SSH, beside Session Manager, which needs neither a key nor an open port."""
+
+    key_name: str | None = None
+    """Name of an EC2 key pair for the image's own user; by default none."""
+    allowed_addresses: list[Cidr] = []
+    """Address ranges that may connect to port 22 of the head node and of login nodes; by default none."""
+
+
+class SlurmSettings(Model):
+    """How Slurm behaves."""
+
+    idle_minutes: int = Field(default=10, ge=1, le=10080)
+    """Minutes without a job after which a node beyond those kept is ended."""
+    update_strategy: Literal["drain", "terminate", "compute-fleet-stop"] = "drain"
+    """What an update does to nodes that it changes: wait for their jobs, end them, or refuse while nodes run."""
+    gpu_health_checks: bool = True
+    """Whether GPUs are checked (dcgmi diag) before each job; a node that fails is replaced."""
+    settings: list[dict[str, str | int]] = []
+    """Further lines of slurm.conf, such as {TopologyParam: SwitchAsNodeRank}."""
+
+
+class MonitoringSettings(Model):
+    """What CloudWatch gets."""
+
+    detailed: bool = True
+    """Metrics of instances by the minute, not every five."""
+    log_days: LogDays = 180
+    """How long logs of the cluster's nodes are kept, in days."""
+    dashboard: bool = True
+    """A CloudWatch dashboard of the cluster."""
+    alarms: bool = True
+    """CloudWatch alarms on the head node: health, processor, memory and disk."""
+
+
+class SuppressedValidator(Model):
+    """One of ParallelCluster's own validators that is not to run."""
+
+    validator: str
+    """Name of its type, such as FsxNetworkingValidator; never ALL."""
+    reason: str = Field(min_length=10)
+    """Why what it would say does not matter."""
+
+
+class ParallelClusterSettings(Model):
+    """A Slurm cluster by AWS ParallelCluster."""
+
+    pools: list[str] = Field(min_length=1)
+    """Names of the pools whose nodes are its compute nodes; each becomes a compute resource."""
+    partitions: dict[str, str] = {}
+    """Slurm partition (queue) of a pool; by default the pool's own name. Pools may share one."""
+    kept_nodes: dict[str, int] = {}
+    """Nodes of a pool that stand whether jobs wait or not; by default all that are reserved, and none else."""
+    head_node: HeadNodeSettings = HeadNodeSettings()
+    """The head node."""
+    login: dict[str, LoginPoolSettings] = {"login": LoginPoolSettings()}
+    """Pools of login nodes by name; empty: people log in to the head node."""
+    image: ImageSettings = ImageSettings()
+    """What nodes boot from."""
+    ssh: SshSettings = SshSettings()
+    """SSH; people log in by Session Manager without any of it."""
+    slurm: SlurmSettings = SlurmSettings()
+    """How Slurm behaves."""
+    monitoring: MonitoringSettings = MonitoringSettings()
+    """What CloudWatch gets."""
+    suppress_validators: list[SuppressedValidator] = []
+    """Validators of ParallelCluster that do not run at a deployment, each with a reason."""
