@@ -13,6 +13,7 @@ from settings.report import report
 from stacks.assembly import StagedAssembly
 from stacks.hyperpod import HyperPodStack
 from stacks.network import NetworkStack
+from stacks.services import services
 from stacks.storage import StorageStack
 
 ROOT = Path(__file__).parent
@@ -32,6 +33,7 @@ def build(app: cdk.App, path: Path) -> bool:
     env = cdk.Environment(region=settings.region)
     network = NetworkStack(app, "NetworkStack", settings=settings, env=env)
     storage = StorageStack(app, "StorageStack", settings=settings, network=network, env=env)
+    leaned_on = services(app, settings=settings, network=network, storage=storage, env=env)
     if settings.hyperpod:
         HyperPodStack(
             app,
@@ -40,7 +42,14 @@ def build(app: cdk.App, path: Path) -> bool:
             base=path.parent,
             network=network,
             storage=storage,
+            services=leaned_on,
             env=env,
+        )
+    if settings.parallelcluster:
+        from stacks.parallelcluster import ParallelClusterStack
+
+        ParallelClusterStack(
+            app, "ParallelClusterStack", settings=settings, network=network, storage=storage, env=env
         )
     for key, value in {"trainforge:deployment": settings.name, **settings.tags}.items():
         cdk.Tags.of(app).add(key, value)

@@ -17,6 +17,23 @@ INTERFACE_ENDPOINTS: dict[str, tuple[str, ...]] = {
         "ssmmessages",
         "sts",
     ),
+    # AWS ParallelCluster User Guide, "AWS ParallelCluster in a single subnet with no internet access": CloudFormation,
+    # EC2 and logs, and for login nodes Auto Scaling and Elastic Load Balancing. And sessions, images, the metrics of
+    # the CloudWatch agent, and what jobs ask by the nodes' role.
+    "parallelcluster": (
+        "autoscaling",
+        "cloudformation",
+        "ec2",
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "elasticloadbalancing",
+        "logs",
+        "monitoring",
+        "ssm",
+        "ssmmessages",
+        "sts",
+    ),
 }
 """Interface endpoints by cluster, as the service's part of `com.amazonaws.REGION.SERVICE`. S3 and DynamoDB have
 gateway endpoints, which every network gets."""

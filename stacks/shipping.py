@@ -77,10 +77,10 @@ class Shipping(Construct):
             if run.workload.name not in self.images:
                 self.images[run.workload.name] = self._image(run.workload, run.facts.architecture)
 
-    def grant_pull(self, role: iam.Role) -> None:
-        """Let a role pull the images."""
+    def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
+        """Let nodes pull the images, by their role or by a policy of theirs."""
         for image in self.images.values():
-            image.grant_pull(role)
+            image.grant_pull(nodes)
 
     def completed(self, site: Site) -> Site:
         """Return the site with what is shipped to it: image URIs, and the folder where its nodes see the bundle."""

@@ -20,8 +20,8 @@ class StorageStack(cdk.Stack):
     """Buckets and shared file systems, made here or existing ones by id.
 
     `mounts` lists the file systems as nodes see them; `lustre_mount_name` is the name a Lustre client
-    mounts. `retention` decides what happens at deletion: durable keeps data and makes backups, ephemeral
-    leaves nothing behind.
+    mounts, `openzfs_volume_id` the volume of homes that ParallelCluster mounts. `retention` decides what happens
+    at deletion: durable keeps data and makes backups, ephemeral leaves nothing behind.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class StorageStack(cdk.Stack):
         self.lustre_mount_name: str | None = None
         if lustre:
             self.lustre_mount, self.lustre_mount_name = self._lustre(lustre)
+        self.openzfs_volume_id = ""
         self.openzfs_mount = self._openzfs(openzfs) if openzfs else None
         cdk.CfnOutput(
             self, "DataBucketName", value=self.data_bucket.bucket_name, description="Data and checkpoints"
@@ -122,6 +123,7 @@ class StorageStack(cdk.Stack):
 
     def _openzfs(self, wanted: OpenZfsSettings) -> Mount:
         if wanted.existing:
+            self.openzfs_volume_id = wanted.existing.volume_id or ""
             return Mount(wanted.mount_path, "openzfs", wanted.existing.file_system_id)
         multi_zone = wanted.deployment == "multi-zone"
         first = wanted.availability_zone or self._settings.availability_zones[0]
@@ -139,6 +141,7 @@ class StorageStack(cdk.Stack):
             backup_days=wanted.backup_days if self._durable else 0,
             removal_policy=self._removal,
         )
+        self.openzfs_volume_id = home.volume_id
         if not self._durable:
             BackupCleanup(self, "BackupCleanup").own(home.file_system)
         cdk.CfnOutput(self, "HomeId", value=home.file_system_id, description="Home file system")

@@ -70,7 +70,8 @@ class AccessLogBucket(TrainingBucket):
 class NodeAccess(iam.ManagedPolicy):
     """What nodes and jobs of any cluster may do with buckets: read and write data, read scripts.
 
-    One policy beside the buckets, attached to the role of each cluster. Versions of objects and the buckets'
+    One policy beside the buckets, attached to the role of each cluster; a cluster that takes policies of one IAM
+    `path` only has its own. Versions of objects and the buckets'
     own configuration are out of reach.
     """
 
@@ -81,8 +82,9 @@ class NodeAccess(iam.ManagedPolicy):
         *,
         read_write: Sequence[s3.IBucket],
         read: Sequence[s3.IBucket],
+        path: str | None = None,
     ) -> None:
-        super().__init__(scope, construct_id, description="Training nodes: data and scripts in S3")
+        super().__init__(scope, construct_id, description="Training nodes: data and scripts in S3", path=path)
         buckets = [*read_write, *read]
         objects = [bucket.arn_for_objects("*") for bucket in buckets]
         self.add_statements(

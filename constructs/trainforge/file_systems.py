@@ -155,3 +155,8 @@ class HomeOpenZfs(Construct):
     def file_system_id(self) -> str:
         """The id, `fs-...`."""
         return self.file_system.ref
+
+    @property
+    def volume_id(self) -> str:
+        """The id of the root volume, `fsvol-...`, which holds the homes."""
+        return self.file_system.attr_root_volume_id

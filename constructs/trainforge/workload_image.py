@@ -114,10 +114,10 @@ class WorkloadImage(Construct):
         attend(self._build, architecture)
         self.image_uri: str = self._build.image_uri
 
-    def grant_pull(self, role: iam.Role) -> None:
-        """Let a role pull the image."""
-        self.repository.grant_pull(role)
-        acknowledge_wildcards(role, "ecr:GetAuthorizationToken takes no resource", "*")
+    def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
+        """Let nodes pull the image, by their role or by a policy of theirs."""
+        self.repository.grant_pull(nodes)
+        acknowledge_wildcards(nodes, "ecr:GetAuthorizationToken takes no resource", "*")
 
 
 def _word(value: str) -> str:

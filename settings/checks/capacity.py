@@ -15,13 +15,18 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     # botocore: ClusterInstanceGroupSpecification has TrainingPlanArn and CapacityRequirements (Spot,
     # OnDemand), and no reservation of any kind.
     "hyperpod": ("on-demand", "spot", "training-plan"),
+    # aws-parallelcluster, schemas: CapacityType (ONDEMAND, SPOT, CAPACITY_BLOCK) and CapacityReservationTarget.
+    "parallelcluster": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
 }
 """The sources of capacity that each cluster's service can be asked for."""
 
 _WAYS_OUT = {
-    "reservation": "HyperPod cannot be pointed at an EC2 reservation: reserve by a training plan instead",
-    "reservation-group": "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan instead",
-    "capacity-block": "for HyperPod buy a SageMaker training plan; a Capacity Block is for clusters on EC2",
+    ("hyperpod", "reservation"): "HyperPod cannot be pointed at an EC2 reservation: reserve by a training plan",
+    ("hyperpod", "reservation-group"): "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan",
+    ("hyperpod", "capacity-block"): "for HyperPod buy a SageMaker training plan; "
+    "a Capacity Block is for clusters on EC2",
+    ("parallelcluster", "training-plan"): "only SageMaker can use a training plan: list the pool under "
+    "'hyperpod.pools', or reserve by a Capacity Block",
 }
 _RESERVATION = re.compile(r"cr-[0-9a-f]{17}")
 # botocore: resource-groups GroupArnV2.
@@ -47,7 +52,7 @@ def _unsupported(subject: Subject) -> Iterator[Problem]:
                 source,
                 f"pool '{use.name}': {use.cluster} cannot honour the capacity source '{source}', it takes "
                 f"{listed(honoured)}",
-                _WAYS_OUT.get(source, ""),
+                _WAYS_OUT.get((use.cluster, source), ""),
             )
 
 

@@ -38,7 +38,7 @@ def _pool_unknown(subject: Subject) -> Iterator[Problem]:
 
 @error("pool-repeated")
 def _pool_repeated(subject: Subject) -> Iterator[Problem]:
-    """Each pool becomes one instance group, and a cluster's groups have different names."""
+    """Each pool becomes one instance group or compute resource, and those of a cluster have different names."""
     seen: set[tuple[str, str]] = set()
     for use in uses(subject.settings):
         if (use.cluster, use.name) in seen:
@@ -48,7 +48,7 @@ def _pool_repeated(subject: Subject) -> Iterator[Problem]:
         seen.add((use.cluster, use.name))
 
 
-@warning("pool-unused", leans_on=("hyperpod",))
+@warning("pool-unused", leans_on=("hyperpod", "parallelcluster"))
 def _pool_unused(subject: Subject) -> Iterator[Problem]:
     """A pool that no cluster lists starts no node; a reservation behind it is paid for all the same."""
     used = {use.name for use in uses(subject.settings)}

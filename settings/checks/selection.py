@@ -9,7 +9,7 @@ from catalog.instances import INSTANCES, InstanceFacts
 from catalog.pool import Pool
 from settings.deployment import Settings
 
-CLUSTERS = ("hyperpod",)
+CLUSTERS = ("hyperpod", "parallelcluster")
 """The sections of the configuration that are clusters, each with a list `pools`."""
 
 
@@ -46,6 +46,11 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "hyperpod.controller.instance_type", controller.instance_type, "the controller"
         if settings.hyperpod.login:
             yield "hyperpod.login.instance_type", settings.hyperpod.login.instance_type, "the login nodes"
+    if settings.parallelcluster:
+        head = settings.parallelcluster.head_node
+        yield "parallelcluster.head_node.instance_type", head.instance_type, "the head node"
+        for name, login in settings.parallelcluster.login.items():
+            yield f"parallelcluster.login.{name}.instance_type", login.instance_type, f"login pool '{name}'"
     if settings.directory:
         yield "directory.instance_type", settings.directory.instance_type, "the directory server"
 
@@ -68,5 +73,13 @@ def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
         section = getattr(settings.storage, kind)
         if section and section.availability_zone is not None:
             yield f"storage.{kind}.availability_zone", section.availability_zone, f"the {kind} file system"
+    cluster = settings.parallelcluster
+    if cluster and cluster.head_node.availability_zone is not None:
+        zone = cluster.head_node.availability_zone
+        yield "parallelcluster.head_node.availability_zone", zone, "the head node"
+    for name, login in cluster.login.items() if cluster else ():
+        if login.availability_zone is not None:
+            path = f"parallelcluster.login.{name}.availability_zone"
+            yield path, login.availability_zone, f"login pool '{name}'"
     if settings.directory and settings.directory.availability_zone is not None:
         yield "directory.availability_zone", settings.directory.availability_zone, "the directory server"

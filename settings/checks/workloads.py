@@ -15,7 +15,7 @@ from settings.values import listed, shown
 from settings.workloads import WorkloadSettings
 from workloads.request import resolve
 
-_SLURM_CLUSTERS = ("hyperpod",)
+_SLURM_CLUSTERS = ("hyperpod", "parallelcluster")
 """Clusters whose jobs are submitted on a node, from files that it sees."""
 
 

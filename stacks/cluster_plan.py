@@ -1,0 +1,142 @@
+"""What a configuration asks of ParallelCluster, as the plan that its configuration is built from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from catalog.pool import Pool
+from settings.deployment import Settings
+from settings.parallelcluster import ParallelClusterSettings
+from trainforge.parallelcluster.configuration import (
+    ClusterPlan,
+    HeadNode,
+    HomeStorage,
+    Image,
+    LoginPool,
+    LustreStorage,
+    Monitoring,
+    Nodes,
+    SlurmOptions,
+)
+from trainforge.parallelcluster.names import iam_path
+from trainforge.parallelcluster.node_actions import NodeActions
+from trainforge.parallelcluster.queues import ComputeResource, Queue, QueueDefaults, kept_by_default
+from trainforge.parallelcluster.services import AccountingDatabase, Directory
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What stands before the cluster, by id: CDK tokens in a stack, plain text in a test.
+
+    `subnet_ids` are the private subnets by zone. `login_security_group_ids` are further groups of the head node and
+    of login nodes. `policy_arns` are policies of all nodes. `custom_ami` comes before the one in the settings.
+    """
+
+    subnet_ids: Mapping[str, str]
+    security_group_id: str
+    login_security_group_ids: tuple[str, ...] = ()
+    lustre_id: str = ""
+    home_volume_id: str = ""
+    policy_arns: tuple[str, ...] = ()
+    head_actions: NodeActions = field(default_factory=NodeActions)
+    login_actions: NodeActions = field(default_factory=NodeActions)
+    compute_actions: NodeActions = field(default_factory=NodeActions)
+    custom_ami: str = ""
+    accounting: AccountingDatabase | None = None
+    directory: Directory | None = None
+
+    @classmethod
+    def example(cls, settings: Settings) -> Ground:
+        """Return ids that nobody has, of the form that AWS gives: for tests and for reading a configuration."""
+        storage = settings.storage
+        return cls(
+            subnet_ids={
+                zone: f"subnet-{number:017x}"
+                for number, zone in enumerate(settings.availability_zones, start=1)
+            },
+            security_group_id=f"sg-{1:017x}",
+            login_security_group_ids=(f"sg-{2:017x}",) if _opens_ssh(settings) else (),
+            lustre_id=f"fs-{1:017x}" if storage.lustre else "",
+            home_volume_id=f"fsvol-{1:017x}" if storage.openzfs else "",
+        )
+
+
+def cluster_name(settings: Settings) -> str:
+    """Return the cluster's name, which is its stack's too: another one than that of our stack around it."""
+    return f"{settings.name}-slurm"
+
+
+def _opens_ssh(settings: Settings) -> bool:
+    return bool(settings.parallelcluster and settings.parallelcluster.ssh.allowed_addresses)
+
+
+def cluster_plan(settings: Settings, ground: Ground) -> ClusterPlan:
+    """Return the plan of the section `parallelcluster` on what stands already."""
+    wanted = settings.parallelcluster
+    assert wanted
+    pools = [settings.pool(name) for name in wanted.pools]
+    storage = settings.storage
+    login_groups = (ground.security_group_id, *ground.login_security_group_ids)
+
+    def nodes(zone: str | None, actions: NodeActions) -> Nodes:
+        subnet_id = ground.subnet_ids[zone or settings.availability_zones[0]]
+        return Nodes(subnet_id, login_groups, ground.policy_arns, actions)
+
+    return ClusterPlan(
+        region=settings.region,
+        iam_path=iam_path(cluster_name(settings)),
+        image=Image(wanted.image.os, ground.custom_ami or wanted.image.ami_id or ""),
+        head=HeadNode(
+            wanted.head_node.instance_type,
+            wanted.head_node.volume_gib,
+            nodes(wanted.head_node.availability_zone, ground.head_actions),
+            wanted.ssh.key_name or "",
+        ),
+        queues=_queues(wanted, pools, ground),
+        queue_defaults=QueueDefaults(
+            ground.policy_arns, ground.compute_actions, wanted.slurm.gpu_health_checks
+        ),
+        login_pools=tuple(
+            LoginPool(
+                name, pool.instance_type, pool.nodes, nodes(pool.availability_zone, ground.login_actions)
+            )
+            for name, pool in wanted.login.items()
+        ),
+        lustre=LustreStorage(ground.lustre_id, storage.lustre.mount_path) if storage.lustre else None,
+        home=HomeStorage(ground.home_volume_id, storage.openzfs.mount_path) if storage.openzfs else None,
+        slurm=SlurmOptions(
+            wanted.slurm.idle_minutes,
+            wanted.slurm.update_strategy.upper().replace("-", "_"),
+            tuple(wanted.slurm.settings),
+        ),
+        monitoring=Monitoring(
+            wanted.monitoring.detailed,
+            wanted.monitoring.log_days,
+            settings.retention == "durable",
+            wanted.monitoring.dashboard,
+            wanted.monitoring.alarms,
+        ),
+        accounting=ground.accounting,
+        directory=ground.directory,
+        closed=settings.network.closed,
+        legacy_efa=any(pool.interface_type == "efa" for pool in pools),
+    )
+
+
+def _queues(wanted: ParallelClusterSettings, pools: list[Pool], ground: Ground) -> tuple[Queue, ...]:
+    by_queue: dict[str, list[Pool]] = {}
+    for pool in pools:
+        by_queue.setdefault(wanted.partitions.get(pool.name, pool.name), []).append(pool)
+    return tuple(
+        Queue(
+            name,
+            tuple(
+                ComputeResource(pool, wanted.kept_nodes.get(pool.name, kept_by_default(pool)))
+                for pool in members
+            ),
+            ground.subnet_ids[members[0].availability_zone],
+            (ground.security_group_id,),
+        )
+        for name, members in by_queue.items()
+    )

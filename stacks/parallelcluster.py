@@ -1,0 +1,145 @@
+"""The ParallelCluster stack."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from catalog.site import Site
+from settings.deployment import Settings
+from stacks.cluster_plan import Ground, cluster_name, cluster_plan
+from stacks.network import NetworkStack
+from stacks.shipping import Shipping
+from stacks.storage import StorageStack
+from trainforge.buckets import NodeAccess
+from trainforge.parallelcluster.cluster import ParallelCluster
+from trainforge.parallelcluster.configuration import cluster_configuration
+from trainforge.parallelcluster.names import iam_path
+from trainforge.parallelcluster.policy import NodePolicy
+from trainforge.parallelcluster.services import AccountingDatabase, Directory
+
+SECTION = "parallelcluster"
+
+
+class ParallelClusterStack(cdk.Stack):
+    """A Slurm cluster by AWS ParallelCluster: head node, login nodes, and a compute resource for each pool."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        network: NetworkStack,
+        storage: StorageStack,
+        env: cdk.Environment,
+        accounting: AccountingDatabase | None = None,
+        directory: Directory | None = None,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            stack_name=f"{settings.name}-parallelcluster",
+            description=f"trainforge {settings.name}: Slurm by AWS ParallelCluster",
+        )
+        assert settings.parallelcluster
+        self._settings, self._wanted = settings, settings.parallelcluster
+        self._network, self._storage = network, storage
+        self._accounting, self._directory = accounting, directory
+        self.cluster_name = cluster_name(settings)
+        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
+        self.policies = self._policies()
+        self.cluster = self._cluster()
+        site = self.shipping.completed(self._site())
+        self.shipping.ship(site, storage.data_bucket)
+        self._publish(site)
+
+    def _policies(self) -> list[iam.ManagedPolicy]:
+        path = iam_path(self.cluster_name)
+        access = NodeAccess(
+            self,
+            "NodeAccess",
+            read_write=[self._storage.data_bucket],
+            read=[self._storage.scripts_bucket],
+            path=path,
+        )
+        nodes = NodePolicy(
+            self,
+            "NodePolicy",
+            path=path,
+            site_parameter=Site.parameter_name(self._settings.name, SECTION),
+        )
+        self.shipping.grant_pull(nodes)
+        return [access, nodes]
+
+    def _cluster(self) -> ParallelCluster:
+        settings, network = self._settings, self._network
+        ground = Ground(
+            subnet_ids={zone: network.private_subnet(zone).subnet_id for zone in settings.availability_zones},
+            security_group_id=network.efa_security_group.security_group_id,
+            login_security_group_ids=self._ssh_groups(),
+            lustre_id=self._storage.lustre_mount.file_system_id if self._storage.lustre_mount else "",
+            home_volume_id=self._storage.openzfs_volume_id,
+            policy_arns=tuple(policy.managed_policy_arn for policy in self.policies),
+            accounting=self._accounting,
+            directory=self._directory,
+        )
+        cluster = ParallelCluster(
+            self,
+            "Slurm",
+            cluster_name=self.cluster_name,
+            configuration=cluster_configuration(cluster_plan(settings, ground)),
+            attachable=self.policies,
+            suppressed=[entry.validator for entry in self._wanted.suppress_validators],
+        )
+        # An image that does not build fails the deployment before nodes are paid for.
+        cluster.node.add_dependency(*self.policies, *self.shipping.images.values())
+        return cluster
+
+    def _ssh_groups(self) -> tuple[str, ...]:
+        """Return a group that opens port 22 to the allowed addresses; none where there are none."""
+        addresses = self._wanted.ssh.allowed_addresses
+        if not addresses:
+            return ()
+        group = ec2.SecurityGroup(
+            self,
+            "Ssh",
+            vpc=self._network.vpc,
+            description="SSH to the head node and login nodes from given addresses",
+            allow_all_outbound=False,
+        )
+        for address in addresses:
+            group.add_ingress_rule(ec2.Peer.ipv4(str(address)), ec2.Port.tcp(22), "SSH")
+        return (group.security_group_id,)
+
+    def _site(self) -> Site:
+        return Site(
+            deployment=self._settings.name,
+            cluster=SECTION,
+            region=self.region,
+            cluster_name=self.cluster_name,
+            cluster_id=self.cluster.head_node_id,
+            data_bucket=self._storage.data_bucket.bucket_name,
+            mounts=self._storage.mounts,
+            partitions=self._wanted.partitions,
+        )
+
+    def _publish(self, site: Site) -> None:
+        parameter = ssm.StringParameter(
+            self,
+            "Site",
+            parameter_name=Site.parameter_name(site.deployment, SECTION),
+            string_value=site.to_json(),
+            description="What trainforge's commands know of this cluster",
+            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
+        )
+        for output_id, value, description in (
+            ("ClusterName", self.cluster_name, "Cluster, as pcluster and its stack are named"),
+            ("HeadNodeId", self.cluster.head_node_id, "Instance id of the head node"),
+            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
+        ):
+            cdk.CfnOutput(self, output_id, value=value, description=description)
