@@ -79,6 +79,15 @@ def read(path: Path) -> Configuration:
         raise ConfigurationError([f"cannot be read: {error.strerror}"]) from error
     except ValueError as error:
         raise ConfigurationError([f"is not JSON: {error}"]) from error
+    return parsed(data)
+
+
+def parsed(data: object) -> Configuration:
+    """Check what was read.
+
+    Raises:
+        ConfigurationError: it has mistakes.
+    """
     return _Reader().configuration(data)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
 from .configuration import Containers
 from .mounts import MOUNT_WAIT_SECONDS, expected_mount, mount_point
@@ -11,16 +12,30 @@ from .node import Node, StepError
 _SETTINGS = "/etc/enroot/enroot.conf"
 _BEGIN = "# trainforge begin: of settings given twice enroot keeps the first, so this stands first"
 _END = "# trainforge end"
-# Where the Deep Learning AMI's dlami-nvme.service mounts the instance store, and HyperPod the data volume.
-_INSTANCE_STORE = "/opt/dlami/nvme"
-_DATA_VOLUME = "/opt/sagemaker"
 _ROOT_DISK = "/var/lib/enroot"
-_NVME_SERVICE = "dlami-nvme.service"
 NVME_WAIT_SECONDS = 120
 _OPEN_TO_ALL = 0o1777
 
 
-def ensure_enroot(node: Node, containers: Containers, mounts: tuple[str, ...] | None) -> None:
+@dataclass(frozen=True)
+class LocalDisks:
+    """Where a service mounts a node's own disks: the instance store, by which unit, and a further volume if any."""
+
+    instance_store: str
+    unit: str
+    volume: str = ""
+
+
+# Where the Deep Learning AMI's dlami-nvme.service mounts the instance store, and HyperPod the data volume.
+HYPERPOD_DISKS = LocalDisks("/opt/dlami/nvme", "dlami-nvme.service", "/opt/sagemaker")
+
+
+def ensure_enroot(
+    node: Node,
+    containers: Containers,
+    mounts: tuple[str, ...] | None,
+    disks: LocalDisks = HYPERPOD_DISKS,
+) -> None:
     """Make the folders and write enroot's settings.
 
     A block at the head of enroot.conf and not a file in enroot.conf.d: enroot reads the drop-ins
@@ -43,7 +58,7 @@ def ensure_enroot(node: Node, containers: Containers, mounts: tuple[str, ...] | 
         )
     _require_shared(node, containers.cache_path, mounts)
     node.ensure_directory(containers.cache_path, _OPEN_TO_ALL)
-    local = _local_path(node, containers.runtime_path)
+    local = _local_path(node, containers.runtime_path, disks)
     for part in ("runtime", "data", "unpacking"):
         node.ensure_directory(f"{local}/{part}", _OPEN_TO_ALL)
     block = "\n".join(
@@ -80,30 +95,31 @@ def _require_shared(node: Node, cache_path: str, mounts: tuple[str, ...] | None)
         )
 
 
-def _local_path(node: Node, wanted: str) -> str:
-    if os.path.commonpath([wanted, _INSTANCE_STORE]) != _INSTANCE_STORE:
+def _local_path(node: Node, wanted: str, disks: LocalDisks) -> str:
+    store = disks.instance_store
+    if os.path.commonpath([wanted, store]) != store:
         return wanted
-    _wait_for_instance_store(node)
+    _wait_for_instance_store(node, disks)
     if mount_point(node, wanted) != "/":
         return wanted
     fallback = _ROOT_DISK
-    if mount_point(node, _DATA_VOLUME) == _DATA_VOLUME:
-        fallback = f"{_DATA_VOLUME}/enroot"
-    node.log(f"no instance store is mounted on '{_INSTANCE_STORE}': containers run from '{fallback}'")
+    if disks.volume and mount_point(node, disks.volume) == disks.volume:
+        fallback = f"{disks.volume}/enroot"
+    node.log(f"no instance store is mounted on '{store}': containers run from '{fallback}'")
     return fallback
 
 
-def _wait_for_instance_store(node: Node) -> None:
+def _wait_for_instance_store(node: Node, disks: LocalDisks) -> None:
     # The service mounts the instance store late; what is written before lies hidden beneath it.
     def settled() -> bool:
-        if mount_point(node, _INSTANCE_STORE) == _INSTANCE_STORE:
+        if mount_point(node, disks.instance_store) == disks.instance_store:
             return True
-        shown = node.query("systemctl", "show", _NVME_SERVICE, "--property=LoadState,ActiveState").stdout
+        shown = node.query("systemctl", "show", disks.unit, "--property=LoadState,ActiveState").stdout
         state = dict(line.split("=", 1) for line in shown.splitlines() if "=" in line)
         return state.get("LoadState") == "not-found" or state.get("ActiveState") in ("active", "failed")
 
-    if not node.wait_until(settled, what=_NVME_SERVICE, seconds=NVME_WAIT_SECONDS):
-        node.log(f"{_NVME_SERVICE} is not done after {NVME_WAIT_SECONDS} s; going on without")
+    if not node.wait_until(settled, what=disks.unit, seconds=NVME_WAIT_SECONDS):
+        node.log(f"{disks.unit} is not done after {NVME_WAIT_SECONDS} s; going on without")
 
 
 def _without_block(text: str) -> str:

@@ -5,25 +5,22 @@ from __future__ import annotations
 import argparse
 import os
 import time
-import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from .configuration import Configuration, ConfigurationError, User, read
+from .configuration import Configuration, ConfigurationError, read
 from .enroot import ensure_enroot
-from .mounts import mount_point, wait_for
-from .node import Node, StepError
+from .node import Node
 from .node_type import node_type
 from .packages import ensure_packages
 from .pyxis import check_pyxis
-from .users import ensure_user
+from .steps import Step, perform
+from .users import user_steps
 
 # The agent that carries logs away needs a moment before a failed node is taken down; the AWS sample's
 # extensions (awsome-distributed-ai, Extensions/run_extensions.sh, July 2026) wait as long.
 _LINGER_SECONDS = 60
 _BESIDE = Path(__file__).resolve().parent.parent / "extension.json"
-
-Step = tuple[str, Callable[[], None]]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -48,7 +45,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(node: Node, path: Path, log: str) -> int:
-    started = time.monotonic()
     node.log(f"reading '{path}'")
     try:
         configuration = read(path)
@@ -60,55 +56,17 @@ def _run(node: Node, path: Path, log: str) -> int:
     if node.root == Path("/") and os.geteuid() != 0:
         node.log("failed: this must run as root; next: start it with sudo")
         return 2
-
-    steps = _steps(node, configuration)
-    failures: list[str] = []
-    for name, step in steps:
-        node.step = name
-        node.log("begins")
-        failure = _failure(node, step)
-        if failure is not None:
-            failures.append(f"failed: step '{name}': {failure.reason}; log: {log}; next: {failure.next_step}")
-            node.log(f"failed: {failure.reason}")
-    node.step = "end"
-    for line in failures:
-        node.log(line)
-    seconds = time.monotonic() - started
-    node.log(f"steps={len(steps)} changed={node.changes} failed={len(failures)} seconds={seconds:.1f}")
-    return 1 if failures else 0
+    return 1 if perform(node, _steps(node, configuration), log) else 0
 
 
 def _steps(node: Node, configuration: Configuration) -> list[Step]:
     """Return the steps in order; none needs another's success."""
     kind = node_type(node, configuration.node_types)
-    home_path, containers = configuration.home_path, configuration.containers
-    steps: list[Step] = []
-    for user in configuration.users:
-
-        def ensure(user: User = user) -> None:
-            wait_for(node, home_path, configuration.mounts)
-            if mount_point(node, home_path) == "/":
-                node.log(f"'{home_path}' is on the root disk: homes are not shared between nodes")
-            ensure_user(node, user, home_path)
-
-        steps.append((f"user {user.name}", ensure))
+    containers = configuration.containers
+    steps = user_steps(node, configuration)
     if configuration.packages:
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
     if containers is not None:
         steps.append(("enroot", lambda: ensure_enroot(node, containers, configuration.mounts)))
         steps.append(("pyxis", lambda: check_pyxis(node, kind)))
     return steps
-
-
-def _failure(node: Node, step: Callable[[], None]) -> StepError | None:
-    try:
-        step()
-    except StepError as error:
-        return error
-    except OSError as error:
-        return StepError(f"{type(error).__name__}: {error}", "see that the file system is there and writable")
-    except Exception as error:  # A mistake of ours in one step must not keep the others from being done.
-        for line in traceback.format_exc().splitlines():
-            node.log(f"  {line}")
-        return StepError(f"{type(error).__name__}: {error}", "report this with the log: it is a bug")
-    return None

@@ -5,13 +5,31 @@ from __future__ import annotations
 from pathlib import Path
 
 from .authorized_keys import ensure_key
-from .configuration import User
+from .configuration import Configuration, User
 from .home import ensure_home
+from .mounts import mount_point, wait_for
 from .node import Node, StepError, last_lines
+from .steps import Step
 
 # shadow's exit codes for a password or group file that another process has locked or could not be written.
 _LOCKED = frozenset({1, 10})
 _SHELL = "/bin/bash"
+
+
+def user_steps(node: Node, configuration: Configuration) -> list[Step]:
+    """Return a step for each person, which waits for the file system of the homes."""
+    home_path = configuration.home_path
+
+    def ensured(user: User) -> Step:
+        def ensure() -> None:
+            wait_for(node, home_path, configuration.mounts)
+            if mount_point(node, home_path) == "/":
+                node.log(f"'{home_path}' is on the root disk: homes are not shared between nodes")
+            ensure_user(node, user, home_path)
+
+        return f"user {user.name}", ensure
+
+    return [ensured(user) for user in configuration.users]
 
 
 def ensure_user(node: Node, user: User, home_path: str) -> None:
