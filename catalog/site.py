@@ -27,8 +27,9 @@ class Site:
     partition where that has another name, and
     `queues` one to its Batch queue. `images` maps a workload to its image URI; one without an image runs in
     `virtual_environment`, a folder on the nodes. `launch_folder` is where nodes see the shipped programs and
-    manifests. `namespace` and `claim` are the Kubernetes namespace of jobs and the claim of the shared file
-    system. `roles` maps a purpose to a role's ARN, `log_group` is where Batch jobs log, and `secrets` maps a
+    manifests. `kubernetes_cluster` is the EKS cluster that takes Kubernetes jobs, by its ARN, which tells equal
+    names in two accounts apart, or by its name; empty where it is called `cluster_name`. `namespace` and
+    `claim` are the Kubernetes namespace of jobs and the claim of the shared file system. `roles` maps a purpose to a role's ARN, `log_group` is where Batch jobs log, and `secrets` maps a
     purpose to the name of a secret (Batch: its ARN), never its value.
     """
 
@@ -46,6 +47,7 @@ class Site:
     virtual_environment: str = ""
     launch_folder: str = ""
     queues: Mapping[str, str] = field(default_factory=dict)
+    kubernetes_cluster: str = ""
     namespace: str = "default"
     claim: str = ""
     log_group: str = ""
@@ -59,25 +61,32 @@ class Site:
         return paths.get("lustre") or paths.get("openzfs") or "/fsx"
 
     @classmethod
-    def example(cls, cluster: str, workloads: Iterable[str] = ()) -> Site:
+    def example(
+        cls,
+        cluster: str,
+        workloads: Iterable[str] = (),
+        *,
+        deployment: str = "demo",
+        region: str = "us-west-2",
+    ) -> Site:
         """Return a site with the values that committed manifests show: an account and ids that nobody has."""
-        account, region = "111122223333", "us-west-2"
+        account = "111122223333"
         registry = f"{account}.dkr.ecr.{region}.amazonaws.com"
         return cls(
-            deployment="demo",
+            deployment=deployment,
             cluster=cluster,
             region=region,
-            cluster_name=f"demo-{cluster.replace('_', '-')}",
-            data_bucket="demo-data",
+            cluster_name=f"{deployment}-{cluster.replace('_', '-')}",
+            data_bucket=f"{deployment}-data",
             mounts=(Mount("/fsx", "lustre", "fs-0123456789abcdef0"),),
-            images={name: f"{registry}/demo/{name}:example" for name in workloads},
+            images={name: f"{registry}/{deployment}/{name}:example" for name in workloads},
             launch_folder="/fsx/data/launch",
             namespace="training",
             claim="fsx-claim",
-            log_group="/trainforge/demo/batch",
+            log_group=f"/trainforge/{deployment}/batch",
             roles={
-                "job": f"arn:aws:iam::{account}:role/demo-job",
-                "execution": f"arn:aws:iam::{account}:role/demo-execution",
+                "job": f"arn:aws:iam::{account}:role/{deployment}-job",
+                "execution": f"arn:aws:iam::{account}:role/{deployment}-execution",
             },
             secrets={"huggingface": "huggingface"},
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -19,10 +20,12 @@ def run_here(script: str, environment: Mapping[str, str], log: Path) -> int:
     Ctrl-C reaches the script from the terminal by itself; we wait for what it makes of it.
 
     Raises:
+        BlockingIOError: another process is at it, with the same log.
         OSError: the log cannot be written, or there is no bash.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
+        _lock(file.fileno())
         process = subprocess.Popen(  # noqa: S603 - the script is the one that was shown
             ["bash", "-c", script],  # noqa: S607 - the machine's own bash, wherever it is
             env=dict(environment),
@@ -46,6 +49,16 @@ def run_here(script: str, environment: Mapping[str, str], log: Path) -> int:
             for number, handler in before.items():
                 signal.signal(number, handler)
     return code if code >= 0 else 128 - code
+
+
+def _lock(descriptor: int) -> None:
+    """Keep the log for this process until it ends, where the file system has locks (some shared ones have none)."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError:
+        return
 
 
 def _show(line: bytes) -> None:

@@ -1,10 +1,17 @@
-"""The site of a cluster that stands: from the SSM parameter that its stack published, or from a file."""
+"""The site of a run: of a cluster that stands, from the parameter that its stack published or a file, or an example."""
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from catalog.site import Site
+from catalog.site import Mount, Site
+
+if TYPE_CHECKING:
+    from settings.deployment import Settings
+    from workloads.spec import Run
 
 STACKS = {
     "hyperpod": "HyperPodStack",
@@ -14,6 +21,9 @@ STACKS = {
     "batch": "BatchStack",
 }
 """The stack that publishes the site of a cluster."""
+
+SHARED = "TRAINFORGE_SHARED"
+"""The variable that says where local runs and their data lie; by default `runs` in the folder one is in."""
 
 
 class NoSiteError(Exception):
@@ -68,3 +78,37 @@ def published_site(deployment: str, region: str, cluster: str) -> Site:
         return Site.from_json(answer["Parameter"]["Value"])
     except ValueError as error:
         raise NoSiteError(f"SSM parameter '{name}' in {region}: {error}") from error
+
+
+def local_site(shared: Path | None = None) -> Site:
+    """Return this machine as a site. Runs and data lie in `shared`, or where TRAINFORGE_SHARED says."""
+    folder = shared or Path(os.environ.get(SHARED) or "runs")
+    return Site(
+        deployment="local",
+        cluster="local",
+        region="",
+        cluster_name="local",
+        mounts=(Mount(str(folder.absolute()), "lustre", ""),),
+        launch_folder=str(Path(__file__).parent.parent / "workloads"),
+        virtual_environment=os.environ.get("VIRTUAL_ENV", ""),
+    )
+
+
+def example_site(cluster: str, run: Run, settings: Settings | None) -> Site:
+    """Return the site of a run when no cluster is asked: what a configuration says, the rest as in examples.
+
+    Only a deployed cluster knows its images, roles and ids.
+    """
+    if cluster == "local":
+        return local_site()
+    if settings is None:
+        return Site.example(cluster, [run.workload.name])
+    site = Site.example(cluster, [run.workload.name], deployment=settings.name, region=settings.region)
+    lustre, openzfs = settings.storage.lustre, settings.storage.openzfs
+    example_id = site.mounts[0].file_system_id
+    mounts = (
+        *([Mount(lustre.mount_path, "lustre", example_id)] if lustre else []),
+        *([Mount(openzfs.mount_path, "openzfs", example_id)] if openzfs else []),
+    )
+    partitions = getattr(getattr(settings, cluster), "partitions", {})
+    return replace(site, mounts=mounts, partitions=partitions, queues={run.pool: run.pool})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,10 +18,15 @@ from catalog.site import Site
 from cli.main import app
 
 SBATCH = "cat >{folder}/submitted.sbatch; echo '4711;demo'"
+EKS = "arn:aws:eks:us-west-2:111122223333:cluster/demo-eks"
 KUBECTL = """
-case "$1" in
-  config) echo arn:aws:eks:us-west-2:111122223333:cluster/demo-eks ;;
-  apply) cat >{folder}/submitted.yaml; echo "trainjob.trainer.kubeflow.org/cpu-ddp-tiny {verb}" ;;
+case "$*" in
+  "config view"*) cat {folder}/view.json ;;
+  *" get "*" --output name"*) cat {folder}/existing ;;
+  *" get pods "*" json"*) cat {folder}/pods.json ;;
+  *" get "*" json"*) cat {folder}/status.json ;;
+  *" create -f -") cat >{folder}/submitted.yaml; echo "trainjob.trainer.kubeflow.org/cpu-ddp-tiny created" ;;
+  *) echo "unexpected: $*" >&2; exit 1 ;;
 esac
 """
 
@@ -41,9 +47,10 @@ class Launching:
         tools.mkdir(parents=True)
         for tool in ("bash", "cat", "mkdir", "sleep"):
             (tools / tool).symlink_to(f"/bin/{tool}")
+        self.setenv = monkeypatch.setenv
         monkeypatch.setenv("PATH", f"{self.programs}:{tools}")
         monkeypatch.chdir(folder)
-        for name in ("AWS_PROFILE", "RUN_ID", "TRAINFORGE_SHARED"):
+        for name in ("AWS_PROFILE", "TRAINFORGE_RUN_ID", "TRAINFORGE_SHARED"):
             monkeypatch.delenv(name, raising=False)
 
     def __call__(self, cluster: str, *arguments: str, site: Site | None = None) -> Result:
@@ -67,9 +74,20 @@ class Launching:
         """Make an sbatch that keeps what it is given in `submitted.sbatch`."""
         return self.fake("sbatch", SBATCH.format(folder=self.programs))
 
-    def fake_kubectl(self, verb: str = "created") -> Path:
-        """Make a kubectl that keeps what it is given in `submitted.yaml` and says what it did with it."""
-        return self.fake("kubectl", KUBECTL.format(folder=self.programs, verb=verb))
+    def fake_kubectl(self, *clusters: str, current: str = "", existing: str = "") -> Path:
+        """Make a kubectl that keeps what it is given in `submitted.yaml` and says that it made it.
+
+        It has a context of each cluster, called context-0 and so on; `existing` is a job that is there.
+        """
+        contexts = [
+            {"name": f"context-{number}", "context": {"cluster": cluster, "user": "me"}}
+            for number, cluster in enumerate(clusters or (EKS,))
+        ]
+        # An empty kubeconfig has null in place of lists.
+        view = {"contexts": contexts or None, "users": None, "current-context": current}
+        (self.programs / "view.json").write_text(json.dumps(view), encoding="utf-8")
+        (self.programs / "existing").write_text(existing, encoding="utf-8")
+        return self.fake("kubectl", KUBECTL.format(folder=self.programs))
 
     def submitted(self, ending: str) -> str:
         """Return what a fake program was given."""

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import re
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner
 
-from cli.main import app
 from tests.unit.launching import Launching
-from workloads.rooms import workload
-from workloads.spec import Data
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -29,7 +26,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
 
 
 TORCHRUN = """
-echo "run $RUN_ID in $RUN_FOLDER"
+echo "in $RUN_FOLDER"
 trap 'echo stopping; exit 143' TERM
 if [ -n "${STAND_IN_SLEEP-}" ]; then echo ready; sleep "$STAND_IN_SLEEP" & wait $!; fi
 [ -z "${STAND_IN_KILL-}" ] || kill -s "$STAND_IN_KILL" $$
@@ -49,7 +46,7 @@ def test_local(launch: Launching, tmp_path: Path, environment: dict[str, str], c
     noted = launch.fake("torchrun", TORCHRUN)
     done = subprocess.run(
         local_command("--shared", str(tmp_path / "shared")),
-        env=os.environ | {"PYTHONPATH": str(ROOT), "RUN_ID": "again"} | environment,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TRAINFORGE_RUN_ID": "again"} | environment,
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -58,10 +55,10 @@ def test_local(launch: Launching, tmp_path: Path, environment: dict[str, str], c
     )
     assert done.returncode == code, done.stderr
     folder = tmp_path / "shared" / "runs" / "cpu-ddp" / "again"
-    assert "RUN_ID=again" in done.stdout
-    assert f"it logs to {folder}/launch.log" in done.stdout
-    assert done.stdout.endswith(f"run again in {folder}\n")
-    assert (folder / "launch.log").read_text() == f"run again in {folder}\n"
+    assert f"run    'again', a new one, in {folder}; '--run-id again' goes on with it" in done.stdout
+    assert f"it logs here and to {folder}/launch.log" in done.stdout
+    assert done.stdout.endswith(f"in {folder}\n")
+    assert (folder / "launch.log").read_text() == f"in {folder}\n"
     assert "--nproc-per-node=2" in noted.read_text()
 
 
@@ -88,7 +85,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(launch: Launching, tmp_pat
     command = " ".join(map(shlex.quote, local_command("--shared", str(tmp_path))))
     done = subprocess.run(
         ["bash", "-c", f'{command} | while read -r line; do [ "$line" = step=1 ] && break; done'],
-        env=os.environ | {"PYTHONPATH": str(ROOT), "RUN_ID": "cut"},
+        env=os.environ | {"PYTHONPATH": str(ROOT), "TRAINFORGE_RUN_ID": "cut"},
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -101,10 +98,38 @@ def test_a_reader_that_goes_away_does_not_end_the_run(launch: Launching, tmp_pat
 
 
 def test_a_new_local_run_each_time(launch: Launching) -> None:
+    """No two processes that are there at once have one id, so two launches of one second differ too."""
     launch.fake("torchrun", TORCHRUN)
     result = launch("local", "--dry-run")
-    assert "RUN_ID=cpu-ddp-reference-2" in result.output
-    assert "this machine" in result.output
+    named = re.search(r"run    '(cpu-ddp-reference-2\d{7}-\d{6}-(\d+))', a new one, in (.+);", result.output)
+    assert named, result.output
+    assert named[2] == str(os.getpid())
+    assert named[3] == f"{launch.folder}/runs/runs/cpu-ddp/{named[1]}"
+
+
+def test_a_stopped_local_run_goes_on(launch: Launching, tmp_path: Path) -> None:
+    launch.fake("torchrun", "echo $RUN_FOLDER")
+    folder = tmp_path / "shared" / "runs" / "cpu-ddp" / "tuesday"
+    for said in ("'tuesday', a new one,", "'tuesday', in"):
+        result = launch("local", "--preset", "tiny", "--run-id", "tuesday", "--shared", "shared")
+        assert result.exit_code == 0, result.output
+        assert f"run    {said}" in result.output
+    assert (folder / "launch.log").read_text() == f"{folder}\n" * 2
+    assert "goes on from its last checkpoint, if it has one" in result.output
+
+
+def test_a_local_run_that_runs_already(launch: Launching, tmp_path: Path) -> None:
+    noted = launch.fake("torchrun", TORCHRUN)
+    folder = tmp_path / "runs" / "cpu-ddp" / "mine"
+    folder.mkdir(parents=True)
+    with (folder / "launch.log").open("ab") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        result = launch("local", "--preset", "tiny", "--run-id", "mine", "--shared", str(tmp_path))
+    assert result.exit_code == 2
+    assert (
+        "error: run 'mine' is running here already; another '--run-id' starts one beside it" in result.stderr
+    )
+    assert not noted.exists()
 
 
 @pytest.mark.parametrize(("answer", "submitted"), [("y\n", True), ("n\n", False)])
@@ -144,20 +169,3 @@ def test_it_starts_fast_and_loads_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
     # The bound is 0.5 s (DESIGN, "Bounds"), measured by the bench; here it only must not be out of all proportion.
     assert time.perf_counter() - start < 5
-
-
-@pytest.mark.parametrize("there", [True, False])
-def test_required_data_is_looked_for_before_anything_starts(
-    launch: Launching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool
-) -> None:
-    """No room here needs data yet: this one says that it does."""
-    room = workload("cpu-ddp")
-    needy = replace(room, data=Data("corpus", required=True))
-    monkeypatch.setattr("workloads.rooms.workload", lambda _: needy)
-    shared = tmp_path / "shared"
-    (shared / "data" / ("corpus" if there else "other")).mkdir(parents=True)
-    done = CliRunner().invoke(
-        app, ["launch", "cpu-ddp", "--on", "local", "--preset", "tiny", "--shared", str(shared), "--dry-run"]
-    )
-    assert done.exit_code == (0 if there else 2), done.output
-    assert (f"needs the data folder '{shared}/data/corpus'" in done.output) is not there

@@ -1,0 +1,135 @@
+"""A Kubernetes object on its way to its cluster: kubectl create, in the context of the site's own EKS cluster."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import time
+from typing import Any
+
+from catalog.site import Site
+from cli.kubernetes_contexts import EksCluster, NoContextError, context_of
+from cli.submission import Sent, Submission, SubmissionError, failure, output_of, place, run_in_words
+from workloads.render.manifest import INSTANCE
+from workloads.spec import Run
+
+POLL_SECONDS = 10
+"""How often a job is looked at that is waited for."""
+
+_TIMEOUT = "--request-timeout=20s"
+"""For what is only asked: a cluster that does not answer (a private endpoint, from outside) is told at once."""
+
+_SUCCEEDED = ("Succeeded", "Complete", "Completed")
+_FAILED = "Failed"
+"""Conditions in which jobs end: kubeflow.org says Succeeded (kubeflow-training's constants), trainer.kubeflow.org
+Complete (its API's TrainJobComplete), both Failed. What SageMaker's operator says is not documented: any of them."""
+
+
+def kubernetes_submission(run: Run, site: Site, text: str) -> Submission:
+    """Return how an object is created. A job of its name that is there already is an obstacle, never overwritten."""
+    where = f"{place(site)}, namespace '{site.namespace}'"
+    said = run_in_words(run, site, f"'{run.name}', as the job is called")
+    if not shutil.which("kubectl"):
+        obstacle = f"'kubectl' is not on this machine; install it, then '{EksCluster.of(site).way_in}'"
+        return Submission(where, "kubectl create -f -", said, _never, obstacle)
+    try:
+        context = context_of(site)
+    except NoContextError as error:
+        return Submission(where, "kubectl create -f -", said, _never, str(error))
+    job = _Job(run, site, text, context)
+    call = f"{shlex.join([*job.kubectl, 'create'])} -f -"
+    return Submission(where, call, said, job.send, job.obstacle())
+
+
+def _never() -> Sent:
+    raise AssertionError("an obstacle was not heeded")
+
+
+class _Job:
+    """An object that is to be created, and its cluster by kubectl's context."""
+
+    def __init__(self, run: Run, site: Site, text: str, context: str) -> None:
+        kind = re.search(r"^kind: (\w+)$", text, re.MULTILINE)
+        group = re.search(r"^apiVersion: ([\w.-]+)/", text, re.MULTILINE)
+        assert kind
+        assert group
+        self.run, self.site, self.text = run, site, text
+        self.kind, self.group = kind[1], group[1]
+        self.kubectl = ["kubectl", "--context", context]
+        self.name = [f"{kind[1].lower()}.{group[1]}", run.name, "--namespace", site.namespace]
+        self.pods = ["--namespace", site.namespace, "--selector", f"{INSTANCE}={run.name}"]
+
+    def obstacle(self) -> str:
+        """Return what keeps the cluster from taking the job: one of its name, no operator for it, no answer."""
+        program = [*self.kubectl, _TIMEOUT, "get", *self.name, "--ignore-not-found", "--output", "name"]
+        done = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        if done.returncode == 0:
+            return self._exists() if done.stdout.strip() else ""
+        if "doesn't have a resource type" in done.stderr:
+            return (
+                f"the cluster does not know {self.kind} ({self.group}): its operator is not installed; "
+                "another format may be, see --as"
+            )
+        # Who may create but not look learns the rest from the creation.
+        return "" if "(Forbidden)" in done.stderr else failure(program, done)
+
+    def send(self) -> Sent:
+        """Create the object.
+
+        Raises:
+            SubmissionError: the cluster did not take it.
+        """
+        try:
+            said = output_of([*self.kubectl, "create", "-f", "-"], self.text)
+        except SubmissionError as error:
+            raise SubmissionError(
+                self._exists() if "(AlreadyExists)" in str(error) else str(error)
+            ) from error
+        logs = ["logs", *self.pods, "--follow", "--prefix", "--max-log-requests", str(self.run.nodes)]
+        return Sent(
+            self._wait,
+            f"submitted {said}",
+            (shlex.join([*self.kubectl, "get", "pods", *self.pods]), shlex.join([*self.kubectl, *logs])),
+            self.run.id or self.run.name,
+        )
+
+    def _exists(self) -> str:
+        delete = shlex.join([*self.kubectl, "delete", *self.name])
+        return (
+            f"there is a job '{self.run.name}' already in namespace '{self.site.namespace}', and it is left as it is. "
+            f"To go on with its run when it has ended: '{delete}', then launch again. To start another beside it: "
+            "another --run-id"
+        )
+
+    def _wait(self) -> int:
+        """Return the exit code of the job when it has ended: 0, or that of the first of its pods that failed.
+
+        Raises:
+            SubmissionError: the cluster does not say.
+        """
+        while True:
+            program = [*self.kubectl, "get", *self.name, "--output", "json"]
+            status = json.loads(output_of(program, "")).get("status") or {}
+            ended = {one["type"] for one in status.get("conditions") or [] if one.get("status") == "True"}
+            if ended.intersection(_SUCCEEDED):
+                return 0
+            if _FAILED in ended:
+                program = [*self.kubectl, "get", "pods", *self.pods, "--output", "json"]
+                return _exit_code(json.loads(output_of(program, "")))
+            time.sleep(POLL_SECONDS)
+
+
+def _exit_code(pods: dict[str, Any]) -> int:
+    """Return the exit code of the container that failed first, or 1 where none is left that tells."""
+    states = [
+        container.get("state", {}).get("terminated") or {}
+        for pod in pods.get("items") or []
+        for container in pod.get("status", {}).get("containerStatuses") or []
+    ]
+    failed = sorted(
+        (state.get("finishedAt") or "", state["exitCode"]) for state in states if state.get("exitCode")
+    )
+    return int(failed[0][1]) if failed else 1

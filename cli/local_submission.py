@@ -1,0 +1,74 @@
+"""A script on its way to this machine: bash, until it has ended."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from catalog.site import Site
+from cli.local_process import run_here
+from cli.submission import Sent, Submission, SubmissionError, run_in_words
+from workloads.launchers import Mpi, Srun
+from workloads.spec import Run
+
+
+def named(run: Run) -> Run:
+    """Return a run with an id: no scheduler gives one here. Two that start in the same second differ too."""
+    if run.id:
+        return run
+    return replace(run, id=f"{run.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}")
+
+
+def local_submission(run: Run, site: Site, text: str) -> Submission:
+    """Return how a script is run here. The command ends with it, and with its exit code."""
+    environment = _own_environment()
+    folder = Path(site.shared_folder) / "runs" / run.workload.name / run.id
+    log = folder / "launch.log"
+
+    def wait() -> int:
+        try:
+            return run_here(text, environment, log)
+        except BlockingIOError as error:
+            raise SubmissionError(
+                f"run '{run.id}' is running here already; another '--run-id' starts one beside it"
+            ) from error
+        except OSError as error:
+            raise SubmissionError(f"'{log}' cannot be written: {error.strerror or error}") from error
+
+    program = _program(run)
+    obstacle = ""
+    if not shutil.which(program, path=environment["PATH"]):
+        obstacle = (
+            f"'{program}' is not on this machine; 'make setup-train' brings what rooms need to run here"
+        )
+    return Submission(
+        "this machine",
+        f"bash; it logs here and to {log}",
+        _words(run, site, folder),
+        lambda: Sent(wait, again=run.id),
+        obstacle,
+        here=True,
+    )
+
+
+def _words(run: Run, site: Site, folder: Path) -> str:
+    if folder.exists():
+        return run_in_words(run, site, "")
+    return f"'{run.id}', a new one, in {folder}; '--run-id {run.id}' goes on with it if it stops"
+
+
+def _program(run: Run) -> str:
+    launcher = run.workload.launcher
+    if isinstance(launcher, Mpi):
+        return "mpirun"
+    return launcher.interpreter if isinstance(launcher, Srun) else "torchrun"
+
+
+def _own_environment() -> dict[str, str]:
+    """Return the environment of a local run: the user's programs, and after them those beside our interpreter."""
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent)])
+    return {**os.environ, "PATH": path}

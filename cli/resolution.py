@@ -1,0 +1,108 @@
+"""From what a person asks for and a configuration to a run: one reading for every verb, all mistakes at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+
+from catalog.finding import Finding, Severity
+from settings.deployment import Settings
+from workloads.formats import FORMATS
+from workloads.request import Request, near, resolve
+from workloads.spec import Format, Run
+
+LOCAL = "local"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A run that may be rendered: its format, and the configuration that it was read with, where there is one."""
+
+    run: Run
+    format: Format
+    settings: Settings | None
+
+
+def resolved(asked: Request, config: Path | None, *, pools_of_site: bool = False) -> Resolved:
+    """Return the run that is meant; findings are printed, and an error ends the command with exit code 2.
+
+    With a configuration the pool's type and node count are the defaults and its bounds. Without one a pool
+    means nothing, unless it is one of a given site (`pools_of_site`).
+    """
+    settings = None if config is None else _settings(config)
+    findings: list[Finding] = []
+    if settings is not None and asked.cluster in FORMATS:
+        asked, findings = _of_configuration(asked, settings)
+    elif settings is None and asked.pool and not pools_of_site:
+        message = f"pool '{asked.pool}' is not known: pools are those of a configuration, and none is given"
+        findings.append(_error("pool", asked.pool, message, "give one with '-c FILE', or leave --pool out"))
+    resolution = resolve(asked)
+    findings += resolution.findings
+    stop_at_errors(findings, asked)
+    assert resolution.run
+    assert resolution.format
+    return Resolved(resolution.run, resolution.format, settings)
+
+
+def stop_at_errors(findings: Sequence[Finding], asked: Request) -> None:
+    """Print findings where there are any; an error among them ends the command with exit code 2."""
+    if findings:
+        from settings.report import report
+
+        typer.echo(report(findings, f"{asked.workload} on {asked.cluster}"), err=True)
+    if any(finding.is_error for finding in findings):
+        raise typer.Exit(2)
+
+
+def _settings(config: Path) -> Settings:
+    from settings.reading import read
+    from settings.report import report
+
+    reading = read(config)
+    if reading.settings is None or not reading.ok:
+        typer.echo(report(reading.findings, config), err=True)
+        raise typer.Exit(2)
+    return reading.settings
+
+
+def _error(path: str, value: str, message: str, hint: str) -> Finding:
+    return Finding(f"run-{path}", Severity.ERROR, path, value, message, hint)
+
+
+def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list[Finding]]:
+    """Fill a request's gaps from its pool, and find what the configuration does not have."""
+    local = asked.cluster == LOCAL
+    section = None if local else getattr(settings, asked.cluster, None)
+    if section is None and not local:
+        message = f"deployment '{settings.name}' has no cluster '{asked.cluster}'"
+        hint = f"a section '{asked.cluster}:' makes one"
+        return asked, [_error("cluster", asked.cluster, message, hint)]
+    pools = list(section.pools if section else settings.pools)
+    name = asked.pool or next(iter(pools), "")
+    if name not in pools:
+        whose = "the configuration" if local else f"{asked.cluster} of deployment '{settings.name}'"
+        message = f"{whose} has no pool '{name}'{near(name, pools)}" if name else f"{whose} has no pool"
+        return asked, [_error("pool", name, message, f"it has {', '.join(pools) or 'none'}")]
+    pool = settings.pool(name)
+    filled = replace(
+        asked,
+        pool=name,
+        instance_type=asked.instance_type or pool.instance_type,
+        nodes=pool.nodes if asked.nodes is None else asked.nodes,
+        threads_per_core=pool.threads_per_core,
+    )
+    if local:
+        return filled, []
+    findings = []
+    if filled.instance_type != pool.instance_type:
+        message = f"pool '{name}' has nodes of '{pool.instance_type}', not '{asked.instance_type}'"
+        findings.append(
+            _error("instance-type", str(asked.instance_type), message, "leave --instance-type out")
+        )
+    if asked.nodes is not None and asked.nodes > pool.nodes:
+        message = f"{asked.nodes} nodes are more than pool '{name}' has"
+        findings.append(_error("nodes", str(asked.nodes), message, f"it has {pool.nodes}"))
+    return filled, findings

@@ -1,0 +1,86 @@
+"""A batch script on its way to Slurm: sbatch, on a machine of the cluster."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import time
+from pathlib import Path
+
+from catalog.site import Site
+from cli.submission import Sent, Submission, SubmissionError, output_of, place, run_in_words
+from workloads.spec import Run
+
+POLL_SECONDS = 5
+"""How often a job is looked at that is waited for."""
+
+_ENDED = re.compile(
+    r"^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|REVOKED|TIMEOUT)\b"
+)
+"""States in which a job stays (squeue's manual, "Job state codes"); PREEMPTED may be requeued."""
+
+
+def slurm_submission(run: Run, site: Site, text: str) -> Submission:
+    """Return how a batch script is submitted, from the folder that one is in."""
+    partition = site.partitions.get(run.pool, run.pool)
+    pattern = re.search(r"^#SBATCH --output=(.+)$", text, re.MULTILINE)
+    assert pattern
+    # sbatch resolves a relative path by the folder that it is called in.
+    log = str(Path.cwd() / pattern[1])
+
+    def send() -> Sent:
+        # "job" or "job;cluster".
+        job = output_of(["sbatch", "--parsable"], text).partition(";")[0]
+        file = log.replace("%x", run.name).replace("%j", job)
+        return Sent(
+            lambda: _wait(job),
+            f"submitted job {job}",
+            (f"squeue --jobs {job}", f"tail -F {shlex.quote(file)}"),
+            run.id or job,
+        )
+
+    queue = f", partition '{partition}'" if partition else ""
+    return Submission(
+        place(site) + queue,
+        f"sbatch, in this folder; it logs to {log}",
+        run_in_words(run, site, "a new one, called as the job's number"),
+        send,
+        "" if shutil.which("sbatch") else _no_sbatch(site),
+    )
+
+
+def _wait(job: str) -> int:
+    """Return the exit code of a job when it has ended: the batch script's, 128 + n for signal n, 1 for any other end.
+
+    Raises:
+        SubmissionError: Slurm does not say.
+    """
+    while True:
+        shown = output_of(["scontrol", "show", "job", job], "")
+        state, code = re.search(r"\bJobState=(\S+)", shown), re.search(r"\bExitCode=(\d+):(\d+)", shown)
+        if not state or not code:
+            raise SubmissionError(f"'scontrol show job {job}' does not tell its state; it said: {shown}")
+        if _ENDED.match(state[1]):
+            status, signal = int(code[1]), int(code[2])
+            ended = status or (128 + signal if signal else 0)
+            return ended if ended or state[1] == "COMPLETED" else 1
+        time.sleep(POLL_SECONDS)
+
+
+def _no_sbatch(site: Site) -> str:
+    """Say where sbatch is and how to get there."""
+    if site.cluster == "hyperpod" and site.session_document:
+        way = (
+            f"aws ssm start-session --region {site.region} --document-name {site.session_document} "
+            f"--target sagemaker-cluster:{site.cluster_id}_GROUP-INSTANCE, with a login node's group and instance "
+            f"of 'aws sagemaker list-cluster-nodes --region {site.region} --cluster-name {site.cluster_name}'"
+        )
+    elif site.cluster == "parallelcluster":
+        way = f"pcluster ssh --region {site.region} --cluster-name {site.cluster_name}"
+    else:
+        way = "see the documentation of the cluster"
+    return (
+        "'sbatch' is not on this machine; a job is submitted on the cluster's login node. "
+        f"Log in: {way}. There, sbatch the file that 'trainforge launch --dry-run' shows"
+    )
