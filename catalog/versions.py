@@ -76,6 +76,13 @@ LAMBDA_PYTHON = Pin(
     "AWS Lambda runtime", "python3.14", "aws-cdk-lib 2.275.0, the newest Python of aws_lambda.Runtime"
 )
 
+AURORA_MYSQL = Pin(
+    "Aurora MySQL",
+    "8.0.mysql_aurora.3.12.0",
+    f"{_PREDECESSOR}, accounting database; the newest of aws-cdk-lib 2.275.0's AuroraMysqlEngineVersion",
+)
+UBUNTU = Pin("Ubuntu of servers of our own", "24.04", "the release whose archive carries slapd 2.6; unverified")
+
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
 
 AWS_CDK_LIB = Pin("aws-cdk-lib", "2.275.0", "requirements.txt")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
@@ -12,15 +13,18 @@ from constructs import Construct
 
 from catalog.site import Site
 from settings.deployment import Settings
-from settings.hyperpod import HyperPodSettings
+from settings.hyperpod import ExtensionSettings
 from stacks.network import NetworkStack
+from stacks.services import Services
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
+from trainforge.accounting.parameters import PORT
 from trainforge.hyperpod.groups import (
     CONTROLLER_GROUP,
     LOGIN_GROUP,
     Group,
     GroupDefaults,
+    GroupNetwork,
     LustreMount,
     OpenZfsMount,
     controller_group,
@@ -48,6 +52,7 @@ class HyperPodStack(cdk.Stack):
         base: Path,
         network: NetworkStack,
         storage: StorageStack,
+        services: Services,
         env: cdk.Environment,
     ) -> None:
         super().__init__(
@@ -59,7 +64,7 @@ class HyperPodStack(cdk.Stack):
         )
         assert settings.hyperpod
         self._settings, self._wanted = settings, settings.hyperpod
-        self._network, self._storage = network, storage
+        self._network, self._storage, self._services = network, storage, services
         self._pools = [settings.pool(name) for name in self._wanted.pools]
         self.role = self._role()
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
@@ -81,7 +86,7 @@ class HyperPodStack(cdk.Stack):
             self,
             "NodeRole",
             subnets=[self._network.private_subnet(zone) for zone in sorted(zones)],
-            security_groups=[self._network.efa_security_group],
+            security_groups=[self._network.efa_security_group, *self._controller_groups()],
         )
         role.add_managed_policy(self._storage.node_access)
         # By name: the parameter tells of the cluster, which waits for this role. `trainforge launch` reads it.
@@ -92,14 +97,31 @@ class HyperPodStack(cdk.Stack):
                 resources=[self.format_arn(service="ssm", resource="parameter", resource_name=site)],
             )
         )
-        if self._wanted.accounting:
+        secrets = [database.secret_arn] if (database := self._accounting()) else []
+        if self._services.directory:
+            secrets.append(self._services.directory.server.reader_secret.secret_arn)
+        if secrets:
             role.add_to_policy(
-                iam.PolicyStatement(
-                    actions=["secretsmanager:GetSecretValue"],
-                    resources=[self._wanted.accounting.secret_arn],
-                )
+                iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=secrets)
             )
         return role
+
+    def _accounting(self) -> Accounting | None:
+        """Return the external database: that of the deployment, or the one that the section names."""
+        if self._services.accounting:
+            made = self._services.accounting.database
+            return Accounting(endpoint=made.endpoint, port=PORT, secret_arn=made.secret.secret_arn)
+        named = self._wanted.accounting
+        if named is None:
+            return None
+        return Accounting(
+            endpoint=named.endpoint, port=named.port, secret_arn=named.secret_arn, database=named.name
+        )
+
+    def _controller_groups(self) -> list[ec2.ISecurityGroup]:
+        """Return the groups that the controller is in beside the nodes' own: slurmdbd runs there."""
+        accounting = self._services.accounting
+        return [accounting.database.client_security_group] if accounting else []
 
     def _scripts(self, base: Path) -> NodeScripts | None:
         bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
@@ -111,9 +133,13 @@ class HyperPodStack(cdk.Stack):
                 directory=base / self._wanted.lifecycle_scripts.directory,
                 entry=self._wanted.lifecycle_scripts.entry,
             )
-        if self._wanted.extension:
+        directory = self._services.directory
+        if self._wanted.extension or directory:
             openzfs = self._settings.storage.openzfs
-            configuration = self._wanted.extension.model_dump(mode="json")
+            wanted = self._wanted.extension or ExtensionSettings()
+            configuration = wanted.model_dump(mode="json")
+            if directory:
+                configuration["directory"] = directory.for_nodes()
             configuration["home_path"] = openzfs.mount_path if openzfs else "/home"
             configuration["mounts"] = [mount.path for mount in self._storage.mounts]
             configuration["node_types"] = {
@@ -133,7 +159,7 @@ class HyperPodStack(cdk.Stack):
             security_groups=[self._network.efa_security_group],
             groups=self._groups(scripts),
             role=self.role,
-            options=_options(self._wanted),
+            options=self._options(),
         )
         if scripts:
             # Nodes fetch them at start: they must be there before the first one.
@@ -141,6 +167,15 @@ class HyperPodStack(cdk.Stack):
         # An image that does not build fails the deployment before nodes are paid for.
         cluster.node.add_dependency(*self.shipping.images.values())
         return cluster
+
+    def _options(self) -> SlurmOptions:
+        wanted = self._wanted
+        return SlurmOptions(
+            continuous_provisioning=wanted.continuous_provisioning,
+            node_recovery=wanted.node_recovery == "automatic",
+            config_strategy=wanted.slurm_config_strategy.capitalize(),
+            accounting=self._accounting(),
+        )
 
     def _groups(self, scripts: NodeScripts | None) -> list[Group]:
         wanted = self._wanted
@@ -154,6 +189,7 @@ class HyperPodStack(cdk.Stack):
                 defaults,
                 instance_type=wanted.controller.instance_type,
                 volume_gib=wanted.controller.volume_gib,
+                network=self._controller_network(),
             )
         ]
         if wanted.login:
@@ -178,6 +214,17 @@ class HyperPodStack(cdk.Stack):
                 )
             )
         return groups
+
+    def _controller_network(self) -> GroupNetwork | None:
+        """Return a network of the controller's own only where it differs from the cluster's."""
+        beside = self._controller_groups()
+        if not beside:
+            return None
+        groups = [self._network.efa_security_group, *beside]
+        return GroupNetwork(
+            subnet_id=self._network.private_subnet(self._settings.availability_zones[0]).subnet_id,
+            security_group_ids=tuple(group.security_group_id for group in groups),
+        )
 
     def _mounts(self) -> tuple[LustreMount | OpenZfsMount, ...]:
         mounts: list[LustreMount | OpenZfsMount] = []
@@ -221,20 +268,3 @@ class HyperPodStack(cdk.Stack):
             ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)
-
-
-def _options(wanted: HyperPodSettings) -> SlurmOptions:
-    database = wanted.accounting
-    return SlurmOptions(
-        continuous_provisioning=wanted.continuous_provisioning,
-        node_recovery=wanted.node_recovery == "automatic",
-        config_strategy=wanted.slurm_config_strategy.capitalize(),
-        accounting=Accounting(
-            endpoint=database.endpoint,
-            port=database.port,
-            secret_arn=database.secret_arn,
-            database=database.name,
-        )
-        if database
-        else None,
-    )

@@ -74,9 +74,29 @@ class GroupDefaults:
         return group
 
 
-def controller_group(defaults: GroupDefaults, *, instance_type: str, volume_gib: int) -> Group:
-    """Return the group of the one node that runs slurmctld."""
-    return defaults.group(CONTROLLER_GROUP, instance_type, 1, volume_gib, {"NodeType": "Controller"})
+@dataclass(frozen=True, slots=True)
+class GroupNetwork:
+    """The subnet and the security groups of a group whose network is not the cluster's."""
+
+    subnet_id: str
+    security_group_ids: tuple[str, ...]
+
+    def override(self) -> Group:
+        """Return it as a part of an instance group."""
+        return {
+            "OverrideVpcConfig": {
+                "SecurityGroupIds": list(self.security_group_ids),
+                "Subnets": [self.subnet_id],
+            }
+        }
+
+
+def controller_group(
+    defaults: GroupDefaults, *, instance_type: str, volume_gib: int, network: GroupNetwork | None = None
+) -> Group:
+    """Return the group of the one node that runs slurmctld, and slurmdbd beside it."""
+    group = defaults.group(CONTROLLER_GROUP, instance_type, 1, volume_gib, {"NodeType": "Controller"})
+    return group | (network.override() if network else {})
 
 
 def login_group(defaults: GroupDefaults, *, instance_type: str, nodes: int, volume_gib: int) -> Group:
@@ -105,10 +125,7 @@ def worker_group(
         pool.volume_gib,
         {"NodeType": "Compute", "PartitionNames": [partition]},
     )
-    group["OverrideVpcConfig"] = {
-        "SecurityGroupIds": list(security_group_ids),
-        "Subnets": [subnet_id],
-    }
+    group |= GroupNetwork(subnet_id, tuple(security_group_ids)).override()
     if pool.threads_per_core:
         group["ThreadsPerCore"] = pool.threads_per_core
     if deep_health_checks and facts.deep_health_checks:

@@ -1,0 +1,1 @@
+"""The database that holds Slurm's accounts, and the rotation of its password."""

@@ -1,0 +1,90 @@
+"""Changes of the accounting database's password."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_rds as rds
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from catalog.versions import LAMBDA_PYTHON
+from trainforge.acknowledgement import acknowledge_wildcards
+
+_HANDLER = Path(__file__).parent / "handler"
+
+
+class PasswordRotation(Construct):
+    """A function that gives the database a new password, and the schedule on which Secrets Manager calls it.
+
+    It asks RDS to change the password and speaks no SQL, so it needs neither a driver nor a place in the VPC.
+    The user stays the same, because ParallelCluster names it in its configuration; slurmdbd's open connection
+    lives on, and a new one needs the new password.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        secret: secretsmanager.Secret,
+        password_secret: secretsmanager.CfnSecret,
+        cluster: rds.CfnDBCluster,
+        days: int,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        stack = cdk.Stack.of(self)
+        group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        group.grant_write(role)
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["rds:DescribeDBClusters", "rds:ModifyDBCluster"],
+                resources=[
+                    stack.format_arn(
+                        service="rds",
+                        resource="cluster",
+                        resource_name=cluster.ref,
+                        arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+                    )
+                ],
+            )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["secretsmanager:PutSecretValue"], resources=[password_secret.ref])
+        )
+        function = lambda_.Function(
+            self,
+            "Function",
+            description="Changes the password of the accounting database",
+            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
+            architecture=lambda_.Architecture.ARM_64,
+            handler="index.handler",
+            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
+            timeout=cdk.Duration.minutes(15),
+            memory_size=256,
+            role=role,
+            log_group=group,
+            environment={"CLUSTER": cluster.ref, "PASSWORD_SECRET": password_secret.ref},
+        )
+        schedule = secretsmanager.RotationSchedule(
+            self,
+            "Schedule",
+            secret=secret,
+            rotation_lambda=function,
+            automatically_after=cdk.Duration.days(days),
+            # Not at once: clusters are being built with the password at that moment.
+            rotate_immediately_on_update=False,
+        )
+        # Secrets Manager tries the function when the schedule is made; the role's policy must be there by then.
+        schedule.node.add_dependency(role, function)
+        acknowledge_wildcards(role, "GetRandomPassword takes no resource", "*")
