@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from typing import NoReturn
+
+FAULT = 1
+"""A fault of ours, told with its traceback."""
 
 USAGE = 2
 """A mistake in the arguments or the environment: the same command fails again."""
@@ -55,5 +59,29 @@ def run(program: Callable[[], None]) -> NoReturn:
     except TrainingError as error:
         if str(error):
             say(str(error) if isinstance(error, StoppedError) else f"error: {error}", error=True)
+        if _joined():
+            _drop(error.code)
         sys.exit(error.code)
+    except Exception as error:
+        if not _joined():
+            raise
+        sys.excepthook(type(error), error, error.__traceback__)
+        _drop(FAULT)
     sys.exit(0)
+
+
+def _joined() -> bool:
+    """Return whether this process is in a process group; without torch it is in none."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_available() and distributed.is_initialized()
+
+
+def _drop(code: int) -> NoReturn:
+    """End this process at once, with what it has printed.
+
+    The destructors of a group whose other ranks leave too abort now and then, and the launcher would be told SIGABRT
+    in place of the code.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
