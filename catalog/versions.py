@@ -27,19 +27,30 @@ class Pin(str):
 _PREDECESSOR = "predecessor repository (awslabs/awsome-distributed-ai, July 2026)"
 _CHANGELOG = "EC2 User Guide, 'Elastic Fabric Adapter release notes', read 2026-11-24"
 
-# The communication stack is one set, built and tested together by the predecessor's nccl-tests image. Newer
-# EFA installers exist (1.51.0, October 2026); nobody whose work we read has run them with this NCCL.
+_WHEELS = "read in the package's own metadata on 2026-11-24"
+
+# The EFA layer is one set, built and tested together by the predecessor's nccl-tests image. Newer EFA installers exist
+# (1.51.0, October 2026); nobody whose work we read has run them with this plugin. NCCL is torch's own: its wheels ask
+# for one version exactly. The build of an image compares what is in it with these pins.
 EFA_INSTALLER = Pin("EFA installer", "1.48.0", f"{_PREDECESSOR}, nccl-tests image")
 AWS_OFI_NCCL = Pin("aws-ofi-nccl", "1.19.0", f"{_PREDECESSOR}, nccl-tests image: bundled in EFA 1.48.0")
 LIBFABRIC = Pin(
     "libfabric",
     "2.4.0",
-    f"{_CHANGELOG}: EFA 1.47.0 brings 2.4.0amzn1.0 and 1.49.0 brings 2.4.0amzn5.0, 1.48.0 lies between",
+    f"{_CHANGELOG}: EFA 1.47.0 brings 2.4.0amzn1.0 and 1.49.0 brings 2.4.0amzn5.0, 1.48.0 lies between; public "
+    "Dockerfiles on GitHub take 2.4.0amzn3.0 and the plugin 1.19.0-1 out of it",
 )
-NCCL = Pin("NCCL", "2.30.4", f"{_PREDECESSOR}, nccl-tests image: v2.30.4-1")
+NCCL = Pin(
+    "NCCL", "2.28.9", f"torch 2.11.0 for CUDA 13.0 requires nvidia-nccl-cu13==2.28.9 ({_WHEELS}) and says so itself"
+)
 NCCL_TESTS = Pin("nccl-tests", "2.18.3", f"{_PREDECESSOR}, nccl-tests image")
 GDRCOPY = Pin("GDRCopy", "2.5.2", f"{_PREDECESSOR}, nccl-tests image")
-CUDA = Pin("CUDA", "13.0.2", f"{_PREDECESSOR}, nccl-tests image")
+GDRCOPY_COMMIT = Pin(
+    "GDRCopy's commit",
+    "c91ad9f178e5fb729fc5b6dc62a77c3bb364d6c9",
+    "tag v2.5.2 of NVIDIA/gdrcopy on GitHub, read with git in a copy of the repository on 2026-11-24",
+)
+CUDA = Pin("CUDA", "13.0.2", f"{_PREDECESSOR}, nccl-tests image; torch 2.11.0 requires the same ({_WHEELS})")
 
 _ECR = "tag as public Dockerfiles on GitHub name it, read 2026-11-24; not pulled here, unverified"
 CPU_BASE = Pin(
@@ -65,10 +76,35 @@ EFA_SIGNING_KEY = Pin(
     "4E9091BCBB97A96B26B15E59A05480B1DD2D3CCC",
     "EC2 User Guide, 'Get started with EFA', the fingerprint to compare; read 2026-11-24",
 )
-TORCH = Pin("torch", "2.13.0", "PyPI, installed and run here on 2026-11-24 (Python 3.11, CPU build)")
+# hyperpod-elastic-agent takes torchrun's place and leans on torch's inner modules: its bound decides, not the newest.
+TORCH = Pin(
+    "torch",
+    "2.11.0",
+    "the newest that hyperpod-elastic-agent 1.1.3 admits (torch>=2.4.0,<2.12.0); both rooms run here with it on "
+    "2026-11-24 (Python 3.11, CUDA build, on processors)",
+)
+HYPERPOD_AGENT = Pin(
+    "hyperpod-elastic-agent",
+    "1.1.3",
+    f"newest on PyPI, {_WHEELS}; ran cpu-ddp here with torch 2.11.0, started by its own /start",
+)
+UV = Pin("uv", "0.13.9", "newest on PyPI on 2026-11-24; its --torch-backend chooses between torch's builds")
+MLFLOW = Pin("mlflow-skinny", "3.17.2", "newest on PyPI on 2026-11-24; logged cpu-ddp to a server of mlflow 3.17.2 here")
 
 ENROOT = Pin("enroot", "3.5.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
+
+NODE_EXPORTER = Pin("Prometheus node exporter", "1.9.1", f"{_PREDECESSOR}, install-node-exporter.sh")
+NODE_EXPORTER_URL = (
+    "https://github.com/prometheus/node_exporter/releases/download/v{version}/"
+    "node_exporter-{version}.linux-{architecture}.tar.gz"
+)
+NODE_EXPORTER_SHA256 = {
+    "x86_64": "becb950ee80daa8ae7331d77966d94a611af79ad0d3307380907e0ec08f5b4e8",
+    "aarch64": "848f139986f63232ced83babe3cad1679efdbb26c694737edc1f4fbd27b96203",
+}
+"""Digests of its archives by machine, as public repositories pin them, all alike (kolla/common/sources.py of
+openstack/kolla is one), read 2026-11-24; not downloaded here, unverified. A node refuses any other archive."""
 
 LUSTRE = Pin("FSx for Lustre file system type", "2.15", f"{_PREDECESSOR}, every template")
 

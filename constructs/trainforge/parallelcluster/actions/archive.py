@@ -1,0 +1,46 @@
+"""The file that nodes run: a shell script with the program behind it as an archive."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import trainforge
+
+_LIBRARY = Path(trainforge.__file__).parent
+HANDLER = _LIBRARY / "parallelcluster" / "actions" / "handler"
+SHARED = _LIBRARY / "hyperpod" / "extension" / "handler" / "node_setup"
+"""Steps that nodes of HyperPod take too: people, packages, enroot's settings."""
+ENTRY = "custom_action.sh"
+_CONFIGURATION = "node.json"
+# A date that a ZIP archive can hold: the same sources make the same bytes, whenever they are packed.
+_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+def packed(configuration: Mapping[str, Any]) -> bytes:
+    """Return the file for a configuration. Pure but for reading our own sources.
+
+    Not compressed: what a compressor makes differs between its versions, and so would the file's digest.
+    """
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as members:
+        for name, content in sorted(_members(configuration)):
+            members.writestr(zipfile.ZipInfo(name, _DATE), content)
+    return (HANDLER / ENTRY).read_bytes() + archive.getvalue()
+
+
+def revision(content: bytes) -> str:
+    """Return a short name of the content, another for any other content."""
+    return hashlib.sha256(content).hexdigest()[:12]
+
+
+def _members(configuration: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield _CONFIGURATION, json.dumps(configuration, indent=2, sort_keys=True) + "\n"
+    for root, prefix in ((HANDLER, ""), (SHARED, "node_setup/")):
+        for path in root.rglob("*.py"):
+            yield f"{prefix}{path.relative_to(root).as_posix()}", path.read_text(encoding="utf-8")

@@ -1,0 +1,60 @@
+"""What containers need on every node: folders in memory, enroot's settings, and user namespaces."""
+
+from __future__ import annotations
+
+from node_setup.enroot import LocalDisks
+from node_setup.node import Node
+
+from .plugin import RUNTIME
+
+# ParallelCluster mounts a type's own disks at /scratch before any action of ours runs, so none is waited for.
+DISKS = LocalDisks("/scratch", "")
+
+_TEMPORARY = "/etc/tmpfiles.d/trainforge.conf"
+_RELEASE = "/etc/os-release"
+_NAMESPACES = "/etc/sysctl.d/99-trainforge-user-namespaces.conf"
+_SETTINGS_FOLDER = "/etc/enroot"
+_SETTINGS = f"{_SETTINGS_FOLDER}/enroot.conf"
+_EXAMPLE = "/opt/parallelcluster/examples/enroot/enroot.conf"
+
+
+def ensure_volatile_folders(node: Node) -> None:
+    """Have the folder that pyxis works in made now and at every boot: it lies in memory.
+
+    Open to all with the sticky bit, as ParallelCluster's documentation has it.
+    """
+    node.ensure_directory("/etc/tmpfiles.d", 0o755)
+    node.write_file(_TEMPORARY, f"d {RUNTIME} 1777 root root -\n", 0o644)
+    node.ensure_directory(RUNTIME, 0o1777)
+
+
+def prepare_enroot(node: Node) -> None:
+    """Give enroot ParallelCluster's example of settings where it has none, and the namespaces that it runs in.
+
+    Ubuntu 24.04 forbids unprivileged user namespaces, without which enroot cannot start a container
+    (ParallelCluster's documentation, "Running containerized jobs with Pyxis").
+    """
+    node.ensure_directory(_SETTINGS_FOLDER, 0o755)
+    example = node.path(_EXAMPLE)
+    if not node.path(_SETTINGS).exists() and example.is_file():
+        node.write_file(_SETTINGS, example.read_text(encoding="utf-8"), 0o644)
+    if not _restricts_namespaces(node):
+        return
+    before = node.changes
+    node.write_file(_NAMESPACES, "kernel.apparmor_restrict_unprivileged_userns = 0\n", 0o644)
+    if node.changes > before:
+        node.run(
+            "sysctl",
+            "--load",
+            str(node.path(_NAMESPACES)),
+            next_step="run it by hand to see what the kernel says",
+        )
+
+
+def _restricts_namespaces(node: Node) -> bool:
+    try:
+        lines = node.path(_RELEASE).read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return False
+    values = {key: value.strip('"') for key, _, value in (line.partition("=") for line in lines)}
+    return (values.get("ID"), values.get("VERSION_ID")) == ("ubuntu", "24.04")

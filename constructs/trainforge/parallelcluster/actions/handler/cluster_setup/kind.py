@@ -1,0 +1,25 @@
+"""What kind of node this is, from the file that ParallelCluster writes before any action of ours runs."""
+
+from __future__ import annotations
+
+from node_setup.node import Node
+
+_FILE = "/etc/parallelcluster/cfnconfig"
+_KINDS = {"HeadNode": "head", "ComputeFleet": "compute", "LoginNode": "login"}
+
+
+def node_kind(node: Node) -> str:
+    """Return head, compute, login, or unknown, whose reason is logged.
+
+    The file's form: shell assignments, cfn_node_type among them (aws-parallelcluster-cookbook, July 2026).
+    """
+    try:
+        lines = node.path(_FILE).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        node.log(f"kind of node: unknown, '{_FILE}' cannot be read: {error.strerror}")
+        return "unknown"
+    values = dict(line.split("=", 1) for line in lines if "=" in line)
+    written = values.get("cfn_node_type", "").strip("\"'")
+    kind = _KINDS.get(written, "unknown")
+    node.log(f"kind of node: {kind} (cfn_node_type '{written}')")
+    return kind

@@ -1,0 +1,99 @@
+"""The program: one event of a node's life, its steps, and what failed, on standard error too."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from node_setup.configuration import Configuration, ConfigurationError
+from node_setup.enroot import ensure_enroot
+from node_setup.node import Node
+from node_setup.packages import ensure_packages
+from node_setup.steps import Step, perform
+from node_setup.users import user_steps
+
+from .certificate import ensure_certificate
+from .containers import DISKS, ensure_volatile_folders, prepare_enroot
+from .exporter import Exporter, ensure_exporter
+from .kind import node_kind
+from .plugin import ensure_plugin, ensure_plugin_loaded
+from .wanted import read
+
+_BESIDE = Path(__file__).resolve().parent.parent / "node.json"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run and return the exit code: 0 all done, 1 a step failed, 2 a mistake in what it was given."""
+    options = _parser().parse_args(arguments)
+    node = Node(root=options.root, time_scale=options.time_scale)
+    log = os.environ.get("TRAINFORGE_LOG", "the output above")
+    failures = _failures(node, options.event, options.more, options.configuration, log)
+    for line in failures:
+        sys.stderr.write(f"{line}\n")
+    return 1 if failures else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="set_up.py", description="set up this node of a ParallelCluster")
+    parser.add_argument("event", choices=("start", "configured"), help="which custom action this is")
+    parser.add_argument("more", nargs="*", help="start: URL of the directory's certificate; else: a revision")
+    parser.add_argument("--configuration", type=Path, default=_BESIDE, help="default: node.json beside")
+    parser.add_argument("--root", type=Path, default=Path("/"), help="a folder in place of /, for tests")
+    parser.add_argument(
+        "--time-scale",
+        type=float,
+        default=float(os.environ.get("TRAINFORGE_TIME_SCALE", "1")),
+        help="multiplies every wait, for tests",
+    )
+    return parser
+
+
+def _failures(node: Node, event: str, more: Sequence[str], path: Path, log: str) -> list[str]:
+    node.log(f"reading '{path}'")
+    try:
+        configuration, exporter = read(path)
+    except ConfigurationError as error:
+        return [
+            f"failed: '{path}': {problem}; nothing was done; log: {log}; next: correct the configuration and "
+            "deploy it again"
+            for problem in error.problems
+        ]
+    if node.root == Path("/") and os.geteuid() != 0:
+        return ["failed: this must run as root; next: start it with sudo"]
+    if event == "start":
+        urls = [argument for argument in more if argument.startswith("s3://")]
+        return perform(node, [_certificate(node, url) for url in urls], log)
+    return perform(node, _steps(node, configuration, exporter), log)
+
+
+def _certificate(node: Node, url: str) -> Step:
+    return "certificate", lambda: ensure_certificate(node, url)
+
+
+def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) -> list[Step]:
+    """Return the steps of a node that ParallelCluster has configured.
+
+    The plugin comes first: compute nodes wait for what the head node writes.
+    """
+    kind = node_kind(node)
+    containers = configuration.containers
+    steps: list[Step] = []
+    if containers is not None:
+        if kind == "head":
+            steps.append(("pyxis", lambda: ensure_plugin(node)))
+        steps.append(("container folders", lambda: ensure_volatile_folders(node)))
+        steps.append(("enroot", lambda: prepare_enroot(node)))
+        # Layers lie on shared storage; running containers on this node's own disk.
+        steps.append(
+            ("enroot settings", lambda: ensure_enroot(node, containers, configuration.mounts, DISKS))
+        )
+        steps.append(("pyxis loaded", lambda: ensure_plugin_loaded(node, kind)))
+    steps += user_steps(node, configuration)
+    if configuration.packages:
+        steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
+    if exporter is not None:
+        steps.append(("node exporter", lambda: ensure_exporter(node, exporter)))
+    return steps

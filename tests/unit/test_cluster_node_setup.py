@@ -1,0 +1,266 @@
+"""The custom action of ParallelCluster's nodes, run whole, as one downloaded file, on a folder like a node."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import io
+import platform
+import subprocess
+import tarfile
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.programs import require_program
+from tests.unit.cluster_node import CERTIFICATE, ClusterNode, counts
+from tests.unit.hyperpod_node import KEY
+from trainforge.parallelcluster.actions.archive import ENTRY, HANDLER, packed, revision
+
+WANTED: dict[str, Any] = {
+    "containers": {"cache_path": "/fsx/enroot", "runtime_path": "/scratch/enroot"},
+    "home_path": "/home",
+    "mounts": ["/home", "/fsx"],
+    "packages": ["htop"],
+    "users": [{"name": "ana", "uid": 2001, "ssh_public_key": KEY, "sudo": True}],
+}
+PLUGSTACK = "/opt/slurm/etc/plugstack.conf"
+OWN = "/opt/slurm/etc/plugstack.conf.d/pyxis.conf"
+EXPORTER = "/opt/trainforge/bin/node_exporter-1.2.3"
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> ClusterNode:
+    return ClusterNode(tmp_path)
+
+
+@pytest.fixture
+def release() -> Iterator[Callable[[bytes], dict[str, Any]]]:
+    """Return a function that serves a program as a release on loopback and returns what nodes are told of it."""
+    served: dict[str, bytes] = {}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the base class's name
+            content = served.get(self.path)
+            self.send_response(200 if content else 404)
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+
+    def serve(program: bytes) -> dict[str, Any]:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as members:
+            member = tarfile.TarInfo("node_exporter-1.2.3.linux-x/node_exporter")
+            member.size = len(program)
+            members.addfile(member, io.BytesIO(program))
+        content = archive.getvalue()
+        architecture = {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()]
+        served[f"/v1.2.3/{architecture}"] = content
+        return {
+            "version": "1.2.3",
+            "url": f"http://127.0.0.1:{server.server_port}/v{{version}}/{{architecture}}",
+            "sha256": {platform.machine(): hashlib.sha256(content).hexdigest()},
+        }
+
+    yield serve
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("kind", ["HeadNode", "ComputeFleet", "LoginNode"])
+def test_a_second_run_changes_nothing(
+    tmp_path: Path, kind: str, release: Callable[[bytes], dict[str, Any]]
+) -> None:
+    node = ClusterNode(tmp_path, kind)
+    if kind != "HeadNode":
+        # What the head node has written into the folder that all nodes share.
+        node.file(PLUGSTACK, f"include {OWN}\n")
+    wanted = WANTED | {"node_exporter": release(b"program")}
+    first = node.run(wanted)
+    assert first.returncode == 0, first.stdout + first.stderr
+    assert counts(first.stdout)["changed"] > 10
+    before = node.snapshot()
+    second = node.run(wanted)
+    assert (second.returncode, second.stderr) == (0, "")
+    assert counts(second.stdout)["changed"] == 0, second.stdout
+    assert node.snapshot() == before
+    assert len(node.calls("scontrol")) == (1 if kind == "HeadNode" else 0)
+
+
+def test_slurm_is_told_of_the_plugin_on_the_head_node_only(tmp_path: Path) -> None:
+    head, compute = ClusterNode(tmp_path / "a"), ClusterNode(tmp_path / "b", "ComputeFleet")
+    assert head.run(WANTED).returncode == 0
+    assert head.read(OWN) == "required /usr/local/lib/slurm/spank_pyxis.so runtime_path=/run/pyxis\n"
+    assert head.read(PLUGSTACK) == f"include {OWN}\n"
+    assert head.calls("scontrol") == ["scontrol reconfigure"]
+    failed = compute.run(WANTED)
+    assert failed.returncode == 1
+    assert not (compute.root / OWN.lstrip("/")).exists()
+    assert "pyxis is not loaded on this compute node" in failed.stderr
+
+
+@pytest.mark.parametrize(
+    "present",
+    [
+        "include /opt/slurm/etc/plugstack.conf.d/*\n",
+        f"include {OWN}\n",
+        "optional /other.so\nrequired /x/spank_pyxis.so\n",
+    ],
+)
+def test_lines_that_load_it_already_stay_as_they_are(node: ClusterNode, present: str) -> None:
+    node.file(PLUGSTACK, present)
+    assert node.run(WANTED).returncode == 0
+    assert node.read(PLUGSTACK) == present
+
+
+def test_other_plugins_stay(node: ClusterNode) -> None:
+    node.file(PLUGSTACK, "# include /opt/slurm/etc/plugstack.conf.d/*\noptional /other.so")
+    assert node.run(WANTED).returncode == 0
+    assert node.read(PLUGSTACK).splitlines()[1:] == ["optional /other.so", f"include {OWN}"]
+
+
+def test_an_image_without_pyxis_is_told_before_slurm_is_broken(node: ClusterNode) -> None:
+    (node.root / "usr/local/lib/slurm/spank_pyxis.so").unlink()
+    outcome = node.run(WANTED)
+    assert outcome.returncode == 1
+    assert "step 'pyxis': plugin '/usr/local/lib/slurm/spank_pyxis.so' is not on this image" in outcome.stderr
+    assert not (node.root / PLUGSTACK.lstrip("/")).exists()
+
+
+def test_containers_get_their_folders_and_settings(node: ClusterNode) -> None:
+    assert node.run(WANTED).returncode == 0
+    settings = node.read("/etc/enroot/enroot.conf")
+    assert settings.index("ENROOT_CACHE_PATH /fsx/enroot/user-") < settings.index(
+        "ENROOT_CACHE_PATH /var/enroot"
+    )
+    assert "ENROOT_DATA_PATH /scratch/enroot/data/user-$(id -u)\n" in settings
+    # /run lies in memory, so it is made anew at each boot.
+    assert node.read("/etc/tmpfiles.d/trainforge.conf") == "d /run/pyxis 1777 root root -\n"
+    assert (node.root / "run/pyxis").stat().st_mode & 0o7777 == 0o1777
+    assert node.read("/etc/sysctl.d/99-trainforge-user-namespaces.conf").endswith("= 0\n")
+    assert len(node.calls("sysctl")) == 1
+
+
+def test_namespaces_are_left_alone_where_they_are_free(node: ClusterNode) -> None:
+    node.file("/etc/os-release", 'ID=ubuntu\nVERSION_ID="22.04"\n')
+    assert node.run(WANTED).returncode == 0
+    assert node.calls("sysctl") == []
+
+
+def test_no_disks_of_its_own_is_the_root_disk(node: ClusterNode) -> None:
+    node.file("/proc/self/mounts", "/dev/root / ext4 rw 0 0\ns /fsx lustre rw 0 0\ns /home nfs4 rw 0 0\n")
+    outcome = node.run(WANTED)
+    assert outcome.returncode == 0
+    assert "no instance store is mounted on '/scratch'" in outcome.stdout
+    assert "ENROOT_DATA_PATH /var/lib/enroot/data" in node.read("/etc/enroot/enroot.conf")
+
+
+def test_failures_are_told_on_standard_error_which_becomes_the_event(node: ClusterNode) -> None:
+    node.program("apt-get", "exit 100")
+    outcome = node.run(WANTED)
+    assert outcome.returncode == 1
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("failed: step 'packages': command 'apt-get")
+    assert "; log: " in line
+    assert "; next: " in line
+    assert "pyxis is loaded" in outcome.stdout
+    assert line in node.read("/var/log/trainforge/node-setup.log")
+
+
+def test_the_certificate_is_there_before_anything_else(node: ClusterNode) -> None:
+    url = "s3://scripts/ca.pem"
+    first = node.run(WANTED, "start", url, "0123456789ab")
+    assert first.returncode == 0, first.stdout
+    path = "/opt/trainforge/directory-ca.pem"
+    assert node.read(path) == CERTIFICATE
+    assert counts(first.stdout) | {"seconds": 0} == {"steps": 1, "changed": 1, "failed": 0, "seconds": 0}
+    assert counts(node.run(WANTED, "start", url).stdout)["changed"] == 0
+    (node.state / "certificate").write_text("<html>")
+    refused = node.run(WANTED, "start", url)
+    assert refused.returncode == 1
+    assert "is no certificate in PEM form" in refused.stderr
+    assert node.read(path) == CERTIFICATE
+
+
+def test_the_exporter_runs_without_privileges(
+    node: ClusterNode, release: Callable[[bytes], dict[str, Any]]
+) -> None:
+    outcome = node.run({"node_exporter": release(b"program")})
+    assert outcome.returncode == 0, outcome.stdout
+    assert node.read(EXPORTER) == "program"
+    unit = node.read("/etc/systemd/system/trainforge-node-exporter.service")
+    assert f"ExecStart={EXPORTER} --collector.textfile.directory=/var/lib/node_exporter/textfile" in unit
+    assert "DynamicUser=yes" in unit
+
+
+def test_another_archive_is_refused(node: ClusterNode, release: Callable[[bytes], dict[str, Any]]) -> None:
+    told = release(b"program")
+    told["sha256"] = {platform.machine(): "0" * 64}
+    outcome = node.run({"node_exporter": told})
+    assert outcome.returncode == 1
+    assert "it is not what was asked for" in outcome.stderr
+    assert not (node.root / EXPORTER.lstrip("/")).exists()
+
+
+def test_a_download_that_fails_costs_metrics_and_not_the_node(
+    node: ClusterNode, release: Callable[[bytes], dict[str, Any]]
+) -> None:
+    told = release(b"program")
+    told["url"] += "-gone"
+    outcome = node.run({"node_exporter": told})
+    assert outcome.returncode == 0
+    assert "WARNING: node exporter not installed" in outcome.stdout
+    assert node.calls("systemctl") == []
+
+
+@pytest.mark.parametrize(
+    ("configuration", "message"),
+    [
+        ({"user": []}, "key 'user' is unknown"),
+        ({"node_exporter": {"version": "1"}}, "node_exporter: KeyError('url')"),
+        ({"node_exporter": []}, "node_exporter: TypeError"),
+    ],
+)
+def test_a_wrong_configuration_does_nothing(
+    node: ClusterNode, configuration: dict[str, Any], message: str
+) -> None:
+    before = node.snapshot()
+    outcome = node.run(configuration)
+    assert outcome.returncode == 1
+    assert message in outcome.stderr
+    assert node.snapshot() == before
+
+
+def test_a_later_version_leaves_nothing_of_an_earlier_one(node: ClusterNode) -> None:
+    old = node.file("/opt/trainforge/node-setup/cluster_setup/gone.py", "")
+    assert node.run({}).returncode == 0
+    assert not old.exists()
+    assert node.settled() == {}
+
+
+def test_the_same_sources_make_the_same_file() -> None:
+    one, other = packed(WANTED), packed(WANTED)
+    assert one == other
+    assert revision(one) != revision(packed({}))
+    with zipfile.ZipFile(io.BytesIO(one)) as archive:
+        names = archive.namelist()
+    assert {"set_up.py", "node.json", "node_setup/users.py", "cluster_setup/plugin.py"} <= set(names)
+    assert [name for name in names if "pycache" in name] == []
+
+
+def test_what_the_nodes_run_is_clean_shell_and_old_python() -> None:
+    shellcheck = require_program("shellcheck", "'make setup' installs it from PyPI")
+    done = subprocess.run([shellcheck, str(HANDLER / ENTRY)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+    for path in HANDLER.rglob("*.py"):
+        ast.parse(path.read_text(), feature_version=(3, 9))
