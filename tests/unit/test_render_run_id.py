@@ -1,0 +1,172 @@
+"""The id of a run in every format: where it stands, what runs without one are called, and what an id may be."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import yaml
+
+from catalog.site import Site
+from tests.unit.rendering import pods
+from workloads import rooms
+from workloads.formats import example_cluster
+from workloads.render.all import render
+from workloads.request import Request, resolve
+from workloads.run_id import LONGEST_KUBERNETES_NAME
+from workloads.spec import Format, Run
+
+NAMED = replace(Run.reference(rooms.workload("cpu-ddp")), id="monday-2")
+PLAIN = replace(NAMED, id="")
+KUBERNETES = (Format.PYTORCHJOB, Format.TRAINJOB, Format.HYPERPODPYTORCHJOB)
+
+
+def rendered(run: Run, format_: Format) -> str:
+    return render(run, format_, Site.example(example_cluster(format_), [run.workload.name]))
+
+
+def folder_of(script: str, **environment: str) -> str:
+    """Return the run's folder as bash makes it of the script's own line."""
+    (line,) = (line for line in script.splitlines() if line.startswith("export RUN_FOLDER="))
+    done = subprocess.run(
+        ["bash", "-euc", f'{line}; printf %s "$RUN_FOLDER"'],
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.removeprefix("/fsx/runs/cpu-ddp/")
+
+
+def batch_script(run: Run) -> tuple[str, dict[str, str]]:
+    """Return the script of a job definition and the variables of its container."""
+    (nodes,) = json.loads(rendered(run, Format.BATCH))["nodeProperties"]["nodeRangeProperties"]
+    container = nodes["container"]
+    return container["command"][2], {one["name"]: one["value"] for one in container["environment"]}
+
+
+@pytest.mark.parametrize(
+    ("run", "environment", "folder"),
+    [
+        (PLAIN, {}, "4711"),
+        (PLAIN, {"TRAINFORGE_RUN_ID": "4700"}, "4700"),
+        (NAMED, {}, "monday-2"),
+        (NAMED, {"TRAINFORGE_RUN_ID": "4700"}, "monday-2"),
+    ],
+)
+def test_slurm(run: Run, environment: dict[str, str], folder: str) -> None:
+    """A new job goes on with another's run when it is told that one's id."""
+    text = rendered(run, Format.SLURM)
+    assert folder_of(text, SLURM_JOB_ID="4711", **environment) == folder
+    # Never two jobs at once in one folder.
+    assert ("#SBATCH --dependency=singleton\n" in text) is bool(run.id)
+    assert f"#SBATCH --job-name=cpu-ddp-reference{'-monday-2' if run.id else ''}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("run", "submitted", "folder"),
+    [
+        (PLAIN, {}, "0a1b-2c"),
+        (PLAIN, {"TRAINFORGE_RUN_ID": "0a1b-00"}, "0a1b-00"),
+        (NAMED, {}, "monday-2"),
+    ],
+)
+def test_batch(run: Run, submitted: dict[str, str], folder: str) -> None:
+    """Whoever submits a registered definition may name the run; the job's id comes with # and the node's number."""
+    script, variables = batch_script(run)
+    assert folder_of(script, AWS_BATCH_JOB_ID="0a1b-2c#1", **variables, **submitted) == folder
+    definition = json.loads(rendered(run, Format.BATCH))
+    # Revisions of the plain definition stay plain: the next job of it does not go on with somebody's run.
+    assert definition["jobDefinitionName"] == f"demo-{run.name}"
+
+
+@pytest.mark.parametrize(
+    ("run", "environment", "folder"),
+    [
+        (PLAIN, {}, "cpu-ddp-reference"),
+        (PLAIN, {"TRAINFORGE_RUN_ID": "tuesday"}, "tuesday"),
+        (NAMED, {}, "monday-2"),
+    ],
+)
+def test_local(run: Run, environment: dict[str, str], folder: str) -> None:
+    assert folder_of(rendered(run, Format.LOCAL), **environment) == folder
+
+
+def run_ids(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the variable RUN_ID of every container, wherever the operator's object has its variables."""
+    found: list[dict[str, Any]] = []
+
+    def look(part: Any) -> None:
+        if isinstance(part, dict):
+            found.extend(one for one in part.get("env") or [] if one["name"] == "RUN_ID")
+            for value in part.values():
+                look(value)
+        elif isinstance(part, list):
+            for value in part:
+                look(value)
+
+    look(document)
+    return found
+
+
+@pytest.mark.parametrize("format_", KUBERNETES)
+def test_kubernetes(format_: Format) -> None:
+    """An object of its own, so that two stand side by side; the pods are told the run."""
+    document = yaml.safe_load(rendered(NAMED, format_))
+    assert document["metadata"]["name"] == "cpu-ddp-reference-monday-2"
+    assert run_ids(document)
+    assert all(one == {"name": "RUN_ID", "value": "monday-2"} for one in run_ids(document))
+    for _, template in pods(document):
+        assert template["metadata"]["labels"]["app.kubernetes.io/instance"] == "cpu-ddp-reference-monday-2"
+    plain = yaml.safe_load(rendered(PLAIN, format_))
+    assert plain["metadata"]["name"] == "cpu-ddp-reference"
+    assert all("valueFrom" in one for one in run_ids(plain))
+
+
+def findings(run_id: str, cluster: str = "eks", preset: str = "tiny") -> list[str]:
+    meant = resolve(Request("cpu-ddp", cluster, preset, run_id=run_id))
+    assert all(finding.rule == "run-id" and finding.is_error for finding in meant.findings)
+    return [f"{finding.message}; {finding.hint}" for finding in meant.findings]
+
+
+@pytest.mark.parametrize(
+    "run_id", ["1", "a", "4711", "a-b", "0a1b2c3d-aaaa-bbbb-cccc-0123456789ab", "x" * 63]
+)
+def test_what_may_be_an_id(run_id: str) -> None:
+    assert findings(run_id, "hyperpod") == []
+
+
+@pytest.mark.parametrize(
+    "run_id", ["", "-a", "a-", "A", "a_b", "a.b", "a/b", "..", "a b", "$(id)", "a\n", "x" * 64, "\u0663"]
+)
+@pytest.mark.parametrize("cluster", ["hyperpod", "eks", "batch", "local"])
+def test_what_may_not(run_id: str, cluster: str) -> None:
+    (said,) = findings(run_id, cluster)
+    assert said == (
+        f"'{run_id}' cannot be the id of a run; "
+        "1 to 63 lower-case letters, digits and dashes, with a letter or digit first and last"
+    )
+
+
+def test_names_that_operators_make_longer() -> None:
+    longest = LONGEST_KUBERNETES_NAME - len("cpu-ddp-tiny-")
+    assert findings("x" * longest) == []
+    (said,) = findings("x" * (longest + 1))
+    assert "46 characters" in said
+    assert said.endswith(f"with this preset an id may have {longest}")
+    # JobSet's own rule, for the most nodes that a configuration may ask for.
+    assert len(f"{'n' * LONGEST_KUBERNETES_NAME}-node-0-6757-abcde") <= 63
+    # A Slurm job and a folder have room.
+    assert findings("x" * (longest + 1), "hyperpod") == []
+
+
+def test_every_room_leaves_room_for_an_id() -> None:
+    """The run of a job without an id is called as the job: a new job can go on with it."""
+    for name in rooms.names():
+        room = rooms.workload(name)
+        for preset in room.presets.values():
+            plain = Run(room, preset, preset.instance_type, preset.nodes)
+            assert len(replace(plain, id=plain.name).name) <= LONGEST_KUBERNETES_NAME, plain.name
