@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import threading
@@ -19,7 +20,7 @@ torch = room_fsdp.torch
 from fsdp_trainer.initialisation import local  # noqa: E402
 from fsdp_trainer.options import options  # noqa: E402
 from fsdp_trainer.pretraining import Pretraining  # noqa: E402
-from training import distributed_checkpoint  # noqa: E402
+from training import checkpoint_folder, distributed_checkpoint  # noqa: E402
 from training.checkpoint_folder import MARKER, CheckpointFolder  # noqa: E402
 from training.distributed_checkpoint import DistributedCheckpoints  # noqa: E402
 from training.errors import NO_INPUT, WRITE, TrainingError  # noqa: E402
@@ -184,13 +185,40 @@ def empty_marker(path: Path) -> None:
     (path / MARKER).write_text("[]", encoding="utf-8")
 
 
+def forget_files(path: Path) -> None:
+    (path / MARKER).write_text('{"step": 10, "files": {}, "about": {}}', encoding="utf-8")
+
+
 def garble_index(path: Path) -> None:
     """Of the right size, and no index any more."""
     index = path / ".metadata"
     index.write_bytes(bytes(index.stat().st_size))
 
 
-@pytest.mark.parametrize("damage", [cut, grow, lose, garble_marker, empty_marker, garble_index])
+def garble_index_at_birth(path: Path) -> None:
+    """No index from the begin: the digest is that of what was written, and it cannot be read."""
+    garble_index(path)
+    marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+    marker["files"] |= checkpoint_folder.contents(path, [".metadata"])
+    (path / MARKER).write_text(json.dumps(marker), encoding="utf-8")
+
+
+def flip_a_bit(path: Path) -> None:
+    """Inside of a weight: the file has its size and is read without a word."""
+    shard = path / "__0_0.distcp"
+    content = bytearray(shard.read_bytes())
+    weight = content.index(state(10)["model"]["weight"].numpy().tobytes())
+    content[weight] ^= 1
+    shard.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(cut, grow, lose, garble_marker, empty_marker, forget_files),
+        *(garble_index, garble_index_at_birth, flip_a_bit),
+    ],
+)
 def test_a_damaged_one_falls_back_to_the_one_before_and_is_set_aside(
     kept: DistributedCheckpoints, capsys: pytest.CaptureFixture[str], damage: Callable[[Path], None]
 ) -> None:
@@ -259,9 +287,46 @@ def test_the_marker_tells_each_file(kept: DistributedCheckpoints) -> None:
     write(kept, 5)
     folder = kept.folder / "step-000000005"
     marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    files = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != MARKER}
+    files = {
+        path.name: {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        for path in folder.iterdir()
+        if path.name != MARKER
+    }
     assert marker["files"] == files
     assert set(files) == {".metadata", "__0_0.distcp"}
+
+
+def test_what_cannot_be_read_back_is_no_checkpoint(
+    kept: DistributedCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(kept, 5)
+
+    def unreadable(*_: Any) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(checkpoint_folder, "contents", unreadable)
+    kept.save(10, state(10), {})
+    with pytest.raises(TrainingError, match=r"step 10 cannot be written to .*: rank 0: .*Input/output error"):
+        kept.wait()
+    assert names(kept) == ["step-000000005"]
+
+
+def test_a_file_that_no_rank_tells_of_is_no_part_of_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "step-000000005").mkdir()
+    for file in ("__0_0.distcp", "__1_0.distcp"):
+        (tmp_path / "step-000000005" / file).write_bytes(b"x")
+    told = checkpoint_folder.contents(tmp_path / "step-000000005", ["__0_0.distcp"])
+    with pytest.raises(OSError, match=r"__1_0\.distcp"):
+        CheckpointFolder(tmp_path).finish(5, {}, told)
+    assert not (tmp_path / "step-000000005" / MARKER).exists()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 16])
+def test_each_file_is_looked_at_by_one_rank_and_a_rank_s_own_by_itself(count: int) -> None:
+    files = [".metadata", *(f"__{rank}_0.distcp" for rank in range(16))]
+    shares = [checkpoint_folder.share(files, rank, count) for rank in range(count)]
+    assert sorted(file for share in shares for file in share) == sorted(files)
+    assert all(f"__{rank}_0.distcp" in shares[rank] for rank in range(count))
 
 
 def test_keeping_none_is_refused(ranks: Ranks, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import re
+import resource
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -129,3 +131,26 @@ def test_what_needs_no_torch_is_imported_without_it() -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("fine\n", "")
+
+
+def test_training_goes_on_where_metrics_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A line that finds room for its first half leaves no half behind; said once, and written again when it can be."""
+    told = metrics.Metrics(tmp_path, {"run": "a"})
+    told.report(1, 0.5, 32)
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / metrics.FILE).stat().st_size + 20, limit[1]))
+        for step in (2, 3):
+            told.report(step, 0.25, 32)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        signal.signal(signal.SIGXFSZ, ignored)
+    told.report(4, 0.125, 32)
+    assert [record["step"] for record in metrics.read(tmp_path)] == [1, 4]
+    captured = capsys.readouterr()
+    assert [int(step) for step in re.findall(r"^step=(\d+)", captured.out, re.MULTILINE)] == [1, 2, 3, 4]
+    assert captured.err.count("metrics cannot be written, training goes on without: ") == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == [metrics.FILE, metrics.TEXTFILE]

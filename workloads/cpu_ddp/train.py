@@ -12,6 +12,7 @@ import math
 import os
 import time
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,13 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from training import arguments, errors, idx, objects, random_state
+from training import arguments, errors, idx, objects, random_state, start
 from training.checkpoint import Checkpoints
 from training.digits import CLASSES, PIXELS, Mnist, Samples, Synthetic
 from training.errors import TrainingError, say
 from training.metrics import Metrics
-from training.process_group import Ranks, joined
-from training.signals import StopSignal, mark, unmark
+from training.process_group import Ranks
+from training.signals import StopSignal
 from training.tracking import Tracking
 
 
@@ -154,8 +155,8 @@ class Run:
     def step(self, number: int) -> torch.Tensor:
         """Train on the samples of step `number` (from 1) and return this rank's mean loss."""
         size = self.chosen.global_batch // self.ranks.count
-        start = (number - 1) * self.chosen.global_batch + self.ranks.rank * size
-        images, labels = self.samples.take(range(start, start + size))
+        first = (number - 1) * self.chosen.global_batch + self.ranks.rank * size
+        images, labels = self.samples.take(range(first, first + size))
         device = self.ranks.device
         loss = nn.functional.cross_entropy(self.model(images.to(device)), labels.to(device))
         self.optimizer.zero_grad()
@@ -229,7 +230,6 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
     done = run.resume()
     report = Report(run, folder, done)
     if ranks.first:
-        unmark(folder)
         where = f"ranks={ranks.count} device={ranks.device.type} data={run.samples.kind}"
         say(f"resuming after step {done} of {chosen.steps}: {where}" if done else f"starting: {where}")
     asked = 0
@@ -257,23 +257,7 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
 def main() -> None:
     """Train as the command line and the environment say."""
     chosen = options()
-    if not os.environ.get("RUN_FOLDER"):
-        raise TrainingError(
-            "variable RUN_FOLDER is not set; it names the folder of this run's checkpoints and metrics"
-        )
-    folder = Path(os.environ["RUN_FOLDER"])
-    folder.mkdir(parents=True, exist_ok=True)
-    stop = StopSignal()
-    stop.listen()
-    with joined(chosen.device, threads=chosen.threads) as ranks:
-        done, asked = train(chosen, ranks, folder, stop)
-        if asked and ranks.first:
-            mark(folder, done, asked)
-    if asked:
-        told = f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
-        raise errors.StoppedError(told if ranks.first else "")
-    if ranks.first:
-        say(f"done after step {done}")
+    start.carry_out(partial(train, chosen), chosen.device, chosen.threads)
 
 
 if __name__ == "__main__":

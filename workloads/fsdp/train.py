@@ -6,8 +6,8 @@ after the newest checkpoint, on the same number of ranks bit for bit. `train.py 
 
 from __future__ import annotations
 
-import os
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,11 +15,11 @@ from fsdp_trainer import arithmetic
 from fsdp_trainer.options import Options, options
 from fsdp_trainer.pretraining import Pretraining
 from fsdp_trainer.profiling import Capture
-from training import errors
-from training.errors import TrainingError, say
+from training import errors, start
+from training.errors import say
 from training.metrics import Metrics
-from training.process_group import Ranks, joined
-from training.signals import StopSignal, mark, unmark
+from training.process_group import Ranks
+from training.signals import StopSignal
 
 SAVE_FAILED = 1 << 10
 """What the exchange of signals carries when a checkpoint could not be written: above every signal's number."""
@@ -129,7 +129,6 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
     """Train and return the last step done and the signal that asked to stop, or 0."""
     training = Training(chosen, ranks, folder, stop)
     if ranks.first:
-        unmark(folder)
         say(_opening(training.run))
     while not training.over:
         training.advance()
@@ -150,24 +149,7 @@ def _opening(run: Pretraining) -> str:
 def main() -> None:
     """Train as the command line and the environment say."""
     chosen = options()
-    if not os.environ.get("RUN_FOLDER"):
-        raise TrainingError(
-            "variable RUN_FOLDER is not set; it names the folder of this run's checkpoints and metrics"
-        )
-    folder = Path(os.environ["RUN_FOLDER"])
-    folder.mkdir(parents=True, exist_ok=True)
-    stop = StopSignal()
-    stop.listen()
-    with joined(chosen.device, threads=chosen.threads) as ranks:
-        done, asked = train(chosen, ranks, folder, stop)
-        if asked and ranks.first:
-            mark(folder, done, asked)
-    if asked:
-        raise errors.StoppedError(
-            f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
-        )
-    if ranks.first:
-        say(f"done after step {done}")
+    start.carry_out(partial(train, chosen), chosen.device, chosen.threads)
 
 
 if __name__ == "__main__":

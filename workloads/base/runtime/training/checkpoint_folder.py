@@ -1,15 +1,17 @@
 """The folder of a run's distributed checkpoints, as rank 0 keeps it: what is finished, sound, and old.
 
-Only rank 0 looks and tidies: a folder shared over a network shows one machine's changes to itself in order.
+Only rank 0 looks and tidies: a folder shared over a network shows one machine's changes to itself in order. Contents
+are more than one rank can read: each computes the digests of its share.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,34 @@ from training.errors import say
 MARKER = "finished.json"
 DAMAGED = ".damaged"
 _NAME = re.compile(r"step-(\d{9})")
+_WRITER = re.compile(r"__(\d+)_")
+_CHUNK_BYTES = 1 << 22
+
+Files = dict[str, dict[str, Any]]
+"""Of each file of a checkpoint its `size` in bytes and the `sha256` of its content, in hexadecimal."""
 
 
 def name(step: int) -> str:
     """Return the name of the folder of a step's checkpoint."""
     return f"step-{step:09d}"
+
+
+def share(names: Iterable[str], rank: int, count: int) -> list[str]:
+    """Return which of a checkpoint's files are a rank's to look at: its own, where it was one of those that wrote.
+
+    torch.distributed.checkpoint names a rank's files `__<rank>_<number>.distcp`; the index is rank 0's.
+    """
+    writers = {each: _WRITER.match(each) for each in names}
+    return [each for each, found in writers.items() if (int(found[1]) if found else 0) % count == rank]
+
+
+def contents(path: Path, names: Iterable[str]) -> Files:
+    """Return size and digest of files of a checkpoint's folder, read from the disk's side of the page cache.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    return {each: _content(path / each) for each in names}
 
 
 class CheckpointFolder:
@@ -32,10 +57,10 @@ class CheckpointFolder:
         self.folder = folder
 
     def newest(self, damaged: Collection[str] = ()) -> dict[str, Any]:
-        """Return `step` and `about` of the newest sound checkpoint, step None without one, and `damaged` names.
+        """Return `step`, `about` and `files` of the newest checkpoint that looks sound, and `damaged` names.
 
-        Those given as damaged are, however they look. What was never finished is removed: the run was killed while
-        it wrote.
+        `step` is None without one. Those given as damaged are, however they look; digests are not looked at. What was
+        never finished is removed: the run was killed while it wrote.
         """
         damaged = list(damaged)
         for path in self._folders():
@@ -45,17 +70,28 @@ class CheckpointFolder:
                 say(f"checkpoint '{path.name}' was never finished; it is removed", error=True)
                 shutil.rmtree(path)
                 continue
-            about = _sound(path)
-            if about is not None:
-                return {"step": _step(path), "about": about, "damaged": damaged}
+            marker = _marker(path)
+            if marker is not None:
+                return {
+                    "step": _step(path),
+                    "about": marker["about"],
+                    "files": marker["files"],
+                    "damaged": damaged,
+                }
             damaged.append(path.name)
-        return {"step": None, "about": None, "damaged": damaged}
+        return {"step": None, "about": None, "files": {}, "damaged": damaged}
 
-    def finish(self, step: int, about: Mapping[str, Any]) -> None:
-        """Write the marker of a checkpoint whose files are all on the disk; it appears whole or not at all."""
+    def finish(self, step: int, about: Mapping[str, Any], files: Files) -> None:
+        """Write the marker of a checkpoint whose files are all on the disk; it appears whole or not at all.
+
+        Raises:
+            OSError: it cannot be written, or the folder holds other files than those told of.
+        """
         path = self.folder / name(step)
-        sizes = {entry.name: entry.stat().st_size for entry in sorted(path.iterdir())}
-        text = json.dumps({"step": step, "files": sizes, "about": about}, indent=1)
+        there = {entry.name for entry in path.iterdir()}
+        if there != set(files):
+            raise OSError(f"'{path}' holds {sorted(there)}, and its writers tell of {sorted(files)}")
+        text = json.dumps({"step": step, "files": files, "about": about}, indent=1)
         temporary = path / f".{MARKER}"
         with temporary.open("w", encoding="utf-8") as file:
             file.write(f"{text}\n")
@@ -97,16 +133,28 @@ class CheckpointFolder:
         return sorted(known, key=_step, reverse=True)
 
 
-def _sound(path: Path) -> dict[str, Any] | None:
-    """Return what a checkpoint tells of its run, or None where a file is gone or has another size."""
+def _content(path: Path) -> dict[str, Any]:
+    # hashlib.file_digest does this from Python 3.11 on; images may have an older one.
+    digest, size = hashlib.sha256(), 0
+    buffer = memoryview(bytearray(_CHUNK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            digest.update(buffer[:count])
+            size += count
+    return {"size": size, "sha256": digest.hexdigest()}
+
+
+def _marker(path: Path) -> dict[str, Any] | None:
+    """Return what a checkpoint's marker says, or None where it says nothing, or a file is gone or of another size."""
     try:
         marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
         sizes = {entry.name: entry.stat().st_size for entry in path.iterdir()}
-        whole = all(sizes.get(file) == size for file, size in marker["files"].items())
-        about: dict[str, Any] = marker["about"]
+        files = {each: (told["size"], told["sha256"]) for each, told in marker["files"].items()}
+        whole = bool(files) and all(sizes.get(each) == size for each, (size, _) in files.items())
+        found = {"about": marker["about"], "files": marker["files"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return about if whole else None
+    return found if whole else None
 
 
 def _step(path: Path) -> int:

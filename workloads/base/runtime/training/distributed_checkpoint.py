@@ -1,8 +1,8 @@
 """Checkpoints of models that are spread over ranks: each rank writes its shards while training goes on.
 
 A checkpoint is a folder `step-<step>` as torch.distributed.checkpoint writes it, and `finished.json` in it, which
-appears last of all: the size of every file, and what its program tells of the run. A folder without it was never
-finished and counts for nothing; a file of another size is damaged.
+appears last of all: the size and the digest of every file, and what its program tells of the run. A folder without it
+was never finished and counts for nothing; a file that is not what was written is damaged.
 
 torch.distributed.checkpoint hands objects between ranks, for which it needs numpy.
 """
@@ -52,14 +52,14 @@ class DistributedCheckpoints:
         self._files = CheckpointFolder(folder)
         self._thread = futures.ThreadPoolExecutor(1, thread_name_prefix="checkpoint")
         gpu = ranks.device.type == "cuda"
-        self._stager = DefaultStager(
-            StagingOptions(
-                use_pinned_memory=gpu,
-                use_shared_memory=False,
-                use_async_staging=True,
-                use_non_blocking_copy=gpu,
-            )
+        self._copying = StagingOptions(
+            use_pinned_memory=gpu,
+            use_shared_memory=False,
+            use_async_staging=True,
+            use_non_blocking_copy=gpu,
         )
+        self._stager = DefaultStager(self._copying)
+        self._stager_lasts = _stager_lasts()
         self._staging: futures.Future[State] | None = None
         self._writing: futures.Future[int] | None = None
 
@@ -99,6 +99,9 @@ class DistributedCheckpoints:
         if self._staging is not None:
             futures.wait([self._staging])
             self._staging = None
+            if not self._stager_lasts:
+                self._stager.close()
+                self._stager = DefaultStager(self._copying)
 
     def wait(self) -> int | None:
         """Wait for the save under way and return its step, or None where there is none.
@@ -131,6 +134,12 @@ class DistributedCheckpoints:
             if found["step"] is None:
                 break
             name = checkpoint_folder.name(found["step"])
+            altered = self._altered(name, found["files"])
+            if altered:
+                damaged.append(name)
+                if self._ranks.first:
+                    say(f"checkpoint '{name}' is not what was written: {altered}", error=True)
+                continue
             state = template(found["about"])
             try:
                 load(state, checkpoint_id=self.folder / name, process_group=self._ranks.saving)
@@ -147,8 +156,8 @@ class DistributedCheckpoints:
             return found["step"], state, found["about"]
         if damaged:
             raise TrainingError(
-                f"all {len(damaged)} checkpoints in '{self.folder}' are damaged (files are gone, or of another size "
-                "than when they were written); move them away to begin from step 0, or use another run id",
+                f"all {len(damaged)} checkpoints in '{self.folder}' are damaged (files are gone, or not what was "
+                "written); move them away to begin from step 0, or use another run id",
                 NO_INPUT,
             )
         return None
@@ -159,7 +168,8 @@ class DistributedCheckpoints:
         try:
             writer = FileSystemWriter(self.folder / name, sync_files=True)
             save(staging.result(), storage_writer=writer, process_group=self._ranks.saving)
-            failure = self._finish(step, about) if self._ranks.first else ""
+            told = objects.gather(self._written(name), self._ranks)
+            failure = self._finish(step, about, told) if self._ranks.first else ""
             failure = objects.broadcast(failure, self._ranks)
         except CheckpointException as error:
             failure = _reasons(error)
@@ -175,13 +185,57 @@ class DistributedCheckpoints:
             )
         return step
 
-    def _finish(self, step: int, about: About) -> str:
+    def _written(self, name: str) -> dict[str, Any]:
+        """Return the `files` that this rank has written, or the `error` of reading one of them."""
+        path = self.folder / name
         try:
-            self._files.finish(step, about)
+            there = sorted(entry.name for entry in path.iterdir())
+            mine = checkpoint_folder.share(there, self._ranks.rank, self._ranks.count)
+            return {"files": checkpoint_folder.contents(path, mine)}
+        except OSError as error:
+            return {"error": f"rank {self._ranks.rank}: {error}"}
+
+    def _finish(self, step: int, about: About, told: list[dict[str, Any]]) -> str:
+        errors = [each["error"] for each in told if "error" in each]
+        if errors:
+            return "; ".join(errors)
+        files = {each: content for part in told for each, content in part["files"].items()}
+        try:
+            self._files.finish(step, about, files)
             self._files.prune(step, self.keep)
         except OSError as error:
             return str(error)
         return ""
+
+    def _altered(self, name: str, files: checkpoint_folder.Files) -> str:
+        """Return which files are not what was written, in words, or nothing; each rank looks at its share."""
+        path = self.folder / name
+        wrong: list[str] = []
+        for each in checkpoint_folder.share(files, self._ranks.rank, self._ranks.count):
+            try:
+                if checkpoint_folder.contents(path, [each])[each] != files[each]:
+                    wrong.append(f"'{each}' has another digest")
+            except OSError as error:
+                wrong.append(str(error))
+        told = objects.gather(wrong, self._ranks)
+        found: str = objects.broadcast("; ".join(word for part in told for word in part), self._ranks)
+        return found
+
+
+def _stager_lasts() -> bool:
+    """Return whether torch's stager stands a second use, with the memory of the first.
+
+    That of torch 2.11 fails with a KeyError (pytorch issue 183413); of it every save needs a new one.
+    """
+    stager = DefaultStager(StagingOptions(False, False, False, False))
+    try:
+        stager.stage({})
+        stager.stage({})
+    except KeyError:
+        return False
+    finally:
+        stager.close()
+    return True
 
 
 def _reasons(error: CheckpointException) -> str:

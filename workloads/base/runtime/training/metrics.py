@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -41,17 +43,20 @@ class Metrics:
     """The metrics of one run below `folder`, written by rank 0 alone; `labels` name it to Prometheus.
 
     `resumed` is the step that the run continues from: later lines of the JSON file belong to steps that are
-    done again, and a last line may be torn by a kill, so both are dropped.
+    done again, and a last line may be torn by a kill, so both are dropped. Where a file cannot be written, a full file
+    system say, that is told once and training goes on: checkpoints decide whether a run can.
     """
 
     def __init__(self, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / FILE
         self._textfile = Path(os.environ.get(TEXTFILE_FOLDER) or folder) / TEXTFILE
         self._labels = dict(labels)
         self._values: dict[str, float] = {"step": resumed, "running": 1}
         self._last = (time.monotonic(), resumed)
-        _truncate(self._file, resumed)
+        self._lost: set[Path] = set()
+        with self._losing(self._file):
+            folder.mkdir(parents=True, exist_ok=True)
+            _truncate(self._file, resumed)
         self._publish()
 
     def report(
@@ -83,8 +88,8 @@ class Metrics:
             **more,
             "time": round(time.time(), 3),
         }
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(record) + "\n")
+        with self._losing(self._file):
+            _append(self._file, json.dumps(record) + "\n")
         self._values |= {"step": step, "loss": loss, "samples_per_second": rate, **more}
         self._publish()
 
@@ -100,11 +105,22 @@ class Metrics:
 
     def _publish(self) -> None:
         self._values["report_timestamp_seconds"] = round(time.time(), 3)
-        self._textfile.parent.mkdir(parents=True, exist_ok=True)
-        # The collector reads *.prom at any moment: it must never see half a file.
-        temporary = self._textfile.with_name(f".{self._textfile.name}.{os.getpid()}")
-        temporary.write_text(exposition(self._values, self._labels), encoding="utf-8")
-        os.replace(temporary, self._textfile)
+        with self._losing(self._textfile):
+            self._textfile.parent.mkdir(parents=True, exist_ok=True)
+            # The collector reads *.prom at any moment: it must never see half a file.
+            _replace(self._textfile, exposition(self._values, self._labels))
+
+    @contextmanager
+    def _losing(self, file: Path) -> Iterator[None]:
+        """Tell of a file that cannot be written, the first time."""
+        try:
+            yield
+        except OSError as error:
+            if file not in self._lost:
+                say(f"metrics cannot be written, training goes on without: {error}", error=True)
+            self._lost.add(file)
+        else:
+            self._lost.discard(file)
 
 
 def line(step: int, loss: float, samples_per_second: float, more: Mapping[str, float] = _NOTHING) -> str:
@@ -142,9 +158,28 @@ def _truncate(path: Path, resumed: int) -> None:
     if not path.exists():
         return
     stay = [json.dumps(record) + "\n" for record in read(path.parent) if record["step"] <= resumed]
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(stay), encoding="utf-8")
-    os.replace(temporary, path)
+    _replace(path, "".join(stay))
+
+
+def _append(path: Path, text: str) -> None:
+    """Write a line whole or not at all: what is torn off would spoil the next one too."""
+    with path.open("ab", buffering=0) as file:
+        before = file.tell()
+        content = text.encode()
+        written = file.write(content)
+        if written < len(content):
+            file.truncate(before)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _escaped(value: str) -> str:
