@@ -49,7 +49,13 @@ def build(app: cdk.App, path: Path) -> bool:
         from stacks.parallelcluster import ParallelClusterStack
 
         ParallelClusterStack(
-            app, "ParallelClusterStack", settings=settings, network=network, storage=storage, env=env
+            app,
+            "ParallelClusterStack",
+            settings=settings,
+            network=network,
+            storage=storage,
+            services=leaned_on,
+            env=env,
         )
     for key, value in {"trainforge:deployment": settings.name, **settings.tags}.items():
         cdk.Tags.of(app).add(key, value)

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from settings.hyperpod import UserSettings
 from settings.model import Model
 from settings.network import Cidr, LogDays
 
@@ -80,6 +81,28 @@ class MonitoringSettings(Model):
     """CloudWatch alarms on the head node: health, processor, memory and disk."""
 
 
+class ContainerSettings(Model):
+    """Containers in Slurm jobs by enroot and pyxis, which ParallelCluster's images bring and leave off."""
+
+    cache_path: str = "/fsx/enroot"
+    """Shared folder where imported images are kept."""
+    runtime_path: str = "/scratch/enroot"
+    """Local folder where running containers are unpacked, on a type's own disks; the root volume's without them."""
+
+
+class NodeSettings(Model):
+    """What nodes get beside ParallelCluster's own set-up, by a small program that each runs."""
+
+    users: list[UserSettings] = []
+    """People on every node; 'directory' has people too, and tells them to all clusters."""
+    containers: ContainerSettings | None = ContainerSettings()
+    """Settings of enroot and pyxis; null: both stay off."""
+    packages: list[str] = []
+    """Extra Ubuntu packages on every node."""
+    node_exporter: bool = True
+    """Prometheus' exporter of a node's metrics, on port 9100 for the cluster's own nodes."""
+
+
 class SuppressedValidator(Model):
     """One of ParallelCluster's own validators that is not to run."""
 
@@ -110,5 +133,7 @@ class ParallelClusterSettings(Model):
     """How Slurm behaves."""
     monitoring: MonitoringSettings = MonitoringSettings()
     """What CloudWatch gets."""
+    extension: NodeSettings | None = NodeSettings()
+    """What nodes get beside ParallelCluster's own set-up; null: no script of ours runs."""
     suppress_validators: list[SuppressedValidator] = []
     """Validators of ParallelCluster that do not run at a deployment, each with a reason."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from catalog.pool import Pool
+from catalog.versions import NODE_EXPORTER, NODE_EXPORTER_SHA256, NODE_EXPORTER_URL
 from settings.deployment import Settings
-from settings.parallelcluster import ParallelClusterSettings
+from settings.parallelcluster import NodeSettings, ParallelClusterSettings
 from trainforge.parallelcluster.configuration import (
     ClusterPlan,
     HeadNode,
@@ -39,9 +41,7 @@ class Ground:
     lustre_id: str = ""
     home_volume_id: str = ""
     policy_arns: tuple[str, ...] = ()
-    head_actions: NodeActions = field(default_factory=NodeActions)
-    login_actions: NodeActions = field(default_factory=NodeActions)
-    compute_actions: NodeActions = field(default_factory=NodeActions)
+    actions: NodeActions = field(default_factory=NodeActions)
     custom_ami: str = ""
     accounting: AccountingDatabase | None = None
     directory: Directory | None = None
@@ -71,6 +71,22 @@ def _opens_ssh(settings: Settings) -> bool:
     return bool(settings.parallelcluster and settings.parallelcluster.ssh.allowed_addresses)
 
 
+def node_configuration(settings: Settings, wanted: NodeSettings | None) -> dict[str, Any]:
+    """Return what the program on the nodes reads: people, packages, containers, mounts, the exporter."""
+    storage = settings.storage
+    configuration = (wanted or NodeSettings(containers=None, node_exporter=False)).model_dump(mode="json")
+    exporter = configuration.pop("node_exporter")
+    configuration["home_path"] = storage.openzfs.mount_path if storage.openzfs else "/home"
+    configuration["mounts"] = [mounted.mount_path for mounted in (storage.lustre, storage.openzfs) if mounted]
+    if exporter:
+        configuration["node_exporter"] = {
+            "version": NODE_EXPORTER,
+            "url": NODE_EXPORTER_URL,
+            "sha256": dict(NODE_EXPORTER_SHA256),
+        }
+    return configuration
+
+
 def cluster_plan(settings: Settings, ground: Ground) -> ClusterPlan:
     """Return the plan of the section `parallelcluster` on what stands already."""
     wanted = settings.parallelcluster
@@ -79,9 +95,9 @@ def cluster_plan(settings: Settings, ground: Ground) -> ClusterPlan:
     storage = settings.storage
     login_groups = (ground.security_group_id, *ground.login_security_group_ids)
 
-    def nodes(zone: str | None, actions: NodeActions) -> Nodes:
+    def nodes(zone: str | None) -> Nodes:
         subnet_id = ground.subnet_ids[zone or settings.availability_zones[0]]
-        return Nodes(subnet_id, login_groups, ground.policy_arns, actions)
+        return Nodes(subnet_id, login_groups, ground.policy_arns, ground.actions)
 
     return ClusterPlan(
         region=settings.region,
@@ -90,17 +106,13 @@ def cluster_plan(settings: Settings, ground: Ground) -> ClusterPlan:
         head=HeadNode(
             wanted.head_node.instance_type,
             wanted.head_node.volume_gib,
-            nodes(wanted.head_node.availability_zone, ground.head_actions),
+            nodes(wanted.head_node.availability_zone),
             wanted.ssh.key_name or "",
         ),
         queues=_queues(wanted, pools, ground),
-        queue_defaults=QueueDefaults(
-            ground.policy_arns, ground.compute_actions, wanted.slurm.gpu_health_checks
-        ),
+        queue_defaults=QueueDefaults(ground.policy_arns, ground.actions, wanted.slurm.gpu_health_checks),
         login_pools=tuple(
-            LoginPool(
-                name, pool.instance_type, pool.nodes, nodes(pool.availability_zone, ground.login_actions)
-            )
+            LoginPool(name, pool.instance_type, pool.nodes, nodes(pool.availability_zone))
             for name, pool in wanted.login.items()
         ),
         lustre=LustreStorage(ground.lustre_id, storage.lustre.mount_path) if storage.lustre else None,

@@ -10,14 +10,18 @@ from constructs import Construct
 
 from catalog.site import Site
 from settings.deployment import Settings
-from stacks.cluster_plan import Ground, cluster_name, cluster_plan
+from stacks.cluster_plan import Ground, cluster_name, cluster_plan, node_configuration
 from stacks.network import NetworkStack
+from stacks.services import Services
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
+from trainforge.accounting.parameters import USER
 from trainforge.buckets import NodeAccess
+from trainforge.parallelcluster.actions.construct import NodeSetup
 from trainforge.parallelcluster.cluster import ParallelCluster
 from trainforge.parallelcluster.configuration import cluster_configuration
 from trainforge.parallelcluster.names import iam_path
+from trainforge.parallelcluster.node_actions import NodeActions
 from trainforge.parallelcluster.policy import NodePolicy
 from trainforge.parallelcluster.services import AccountingDatabase, Directory
 
@@ -35,9 +39,8 @@ class ParallelClusterStack(cdk.Stack):
         settings: Settings,
         network: NetworkStack,
         storage: StorageStack,
+        services: Services,
         env: cdk.Environment,
-        accounting: AccountingDatabase | None = None,
-        directory: Directory | None = None,
     ) -> None:
         super().__init__(
             scope,
@@ -49,7 +52,9 @@ class ParallelClusterStack(cdk.Stack):
         assert settings.parallelcluster
         self._settings, self._wanted = settings, settings.parallelcluster
         self._network, self._storage = network, storage
-        self._accounting, self._directory = accounting, directory
+        self._accounting = _accounting(services)
+        self._directory: Directory | None = None
+        self._setup = self._node_setup()
         self.cluster_name = cluster_name(settings)
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.policies = self._policies()
@@ -57,6 +62,18 @@ class ParallelClusterStack(cdk.Stack):
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
         self._publish(site)
+
+    def _node_setup(self) -> NodeSetup | None:
+        extension, directory = self._wanted.extension, self._directory
+        if extension is None and not (directory and directory.ca_certificate_source):
+            return None
+        return NodeSetup(
+            self,
+            "NodeSetup",
+            bucket=self._storage.scripts_bucket,
+            configuration=node_configuration(self._settings, extension),
+            certificate=directory.ca_certificate_source if directory else "",
+        )
 
     def _policies(self) -> list[iam.ManagedPolicy]:
         path = iam_path(self.cluster_name)
@@ -85,6 +102,7 @@ class ParallelClusterStack(cdk.Stack):
             lustre_id=self._storage.lustre_mount.file_system_id if self._storage.lustre_mount else "",
             home_volume_id=self._storage.openzfs_volume_id,
             policy_arns=tuple(policy.managed_policy_arn for policy in self.policies),
+            actions=self._setup.actions if self._setup else NodeActions(),
             accounting=self._accounting,
             directory=self._directory,
         )
@@ -98,6 +116,9 @@ class ParallelClusterStack(cdk.Stack):
         )
         # An image that does not build fails the deployment before nodes are paid for.
         cluster.node.add_dependency(*self.policies, *self.shipping.images.values())
+        if self._setup:
+            # Nodes fetch it at start: it must be there before the first one.
+            cluster.node.add_dependency(self._setup.upload)
         return cluster
 
     def _ssh_groups(self) -> tuple[str, ...]:
@@ -143,3 +164,16 @@ class ParallelClusterStack(cdk.Stack):
             ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)
+
+
+def _accounting(services: Services) -> AccountingDatabase | None:
+    """Return the deployment's accounting database as the head node reaches it."""
+    if services.accounting is None:
+        return None
+    database = services.accounting.database
+    return AccountingDatabase(
+        uri=database.uri,
+        user_name=USER,
+        password_secret_arn=database.password_secret.ref,
+        client_security_group_id=database.client_security_group.security_group_id,
+    )

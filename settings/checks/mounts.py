@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import extensions
 from settings.deployment import Settings
 from settings.values import shown
 
@@ -116,7 +117,7 @@ def _cache(subject: Subject) -> Iterator[Problem]:
 
 
 def _container_paths(settings: Settings) -> Iterator[tuple[str, str]]:
-    extension = settings.hyperpod.extension if settings.hyperpod else None
-    if extension and extension.containers:
-        yield "hyperpod.extension.containers.cache_path", extension.containers.cache_path
-        yield "hyperpod.extension.containers.runtime_path", extension.containers.runtime_path
+    for cluster, extension in extensions(settings):
+        if extension.containers:
+            yield f"{cluster}.extension.containers.cache_path", extension.containers.cache_path
+            yield f"{cluster}.extension.containers.runtime_path", extension.containers.runtime_path

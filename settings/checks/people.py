@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error
+from settings.checks.selection import extensions
 from settings.directory import DirectoryUser
 from settings.hyperpod import UserSettings
 from settings.values import shown
@@ -29,14 +30,36 @@ _EMAIL = re.compile(rf"[^\s@,;<>\"()]{{1,64}}@{_LABEL}(?:\.{_LABEL})+")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
 
 
-def _users(subject: Subject) -> Iterator[tuple[str, UserSettings | DirectoryUser]]:
-    """Yield the people of nodes and those of the directory, who meet on the same nodes."""
+Person = tuple[str, UserSettings | DirectoryUser]
+
+
+def _users(subject: Subject) -> Iterator[Person]:
+    """Yield the people of the directory and of the nodes of every cluster."""
+    yield from _directory_users(subject)
+    for cluster, _ in extensions(subject.settings):
+        yield from _node_users(subject, cluster)
+
+
+def _directory_users(subject: Subject) -> Iterator[Person]:
     directory = subject.settings.directory
     for index, person in enumerate(directory.users if directory else ()):
         yield f"directory.users.{index}", person
-    extension = subject.settings.hyperpod.extension if subject.settings.hyperpod else None
+
+
+def _node_users(subject: Subject, cluster: str) -> Iterator[Person]:
+    extension = dict(extensions(subject.settings)).get(cluster)
     for index, user in enumerate(extension.users if extension else ()):
-        yield f"hyperpod.extension.users.{index}", user
+        yield f"{cluster}.extension.users.{index}", user
+
+
+def _meeting(subject: Subject) -> Iterator[list[Person]]:
+    """Yield the people who meet on the nodes of a cluster: its own, and the directory's everywhere."""
+    everywhere = list(_directory_users(subject))
+    clusters = [cluster for cluster, _ in extensions(subject.settings)]
+    for cluster in clusters:
+        yield [*everywhere, *_node_users(subject, cluster)]
+    if not clusters:
+        yield everywhere
 
 
 @error("user-name")
@@ -59,22 +82,28 @@ def _names(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("user-duplicate", leans_on=("hyperpod.extension.users", "directory.users"))
+@error(
+    "user-duplicate",
+    leans_on=("hyperpod.extension.users", "parallelcluster.extension.users", "directory.users"),
+)
 def _duplicates(subject: Subject) -> Iterator[Problem]:
     """Names and ids are unique on a node; on shared file systems a shared id is a shared owner."""
-    for key in ("name", "uid"):
-        owners: dict[object, str] = {}
-        for path, user in _users(subject):
-            value = getattr(user, key)
-            if value in owners:
-                what = "name" if key == "name" else "id"
-                yield Problem(
-                    f"{path}.{key}",
-                    value,
-                    f"the user {what} '{shown(value)}' belongs to the user '{shown(owners[value])}' already",
-                    "give each user one of their own",
-                )
-            owners.setdefault(value, user.name)
+    seen: set[str] = set()
+    for people in _meeting(subject):
+        for key in ("name", "uid"):
+            owners: dict[object, str] = {}
+            for path, user in people:
+                value, where = getattr(user, key), f"{path}.{key}"
+                if value in owners and where not in seen:
+                    seen.add(where)
+                    what = "name" if key == "name" else "id"
+                    yield Problem(
+                        where,
+                        value,
+                        f"the user {what} '{shown(value)}' belongs to the user '{shown(owners[value])}' already",
+                        "give each user one of their own",
+                    )
+                owners.setdefault(value, user.name)
 
 
 @error("ssh-private-key")
@@ -138,11 +167,11 @@ def _emails(subject: Subject) -> Iterator[Problem]:
 @error("package-name")
 def _packages(subject: Subject) -> Iterator[Problem]:
     """A name that apt cannot read stops the script on every node."""
-    extension = subject.settings.hyperpod.extension if subject.settings.hyperpod else None
-    for index, package in enumerate(extension.packages if extension else ()):
-        if not _PACKAGE.fullmatch(package):
-            yield Problem(
-                f"hyperpod.extension.packages.{index}",
-                package,
-                f"'{shown(package)}' is not the name of an Ubuntu package, with '=VERSION' at most",
-            )
+    for cluster, extension in extensions(subject.settings):
+        for index, package in enumerate(extension.packages):
+            if not _PACKAGE.fullmatch(package):
+                yield Problem(
+                    f"{cluster}.extension.packages.{index}",
+                    package,
+                    f"'{shown(package)}' is not the name of an Ubuntu package, with '=VERSION' at most",
+                )

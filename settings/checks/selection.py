@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from catalog.instances import INSTANCES, InstanceFacts
 from catalog.pool import Pool
 from settings.deployment import Settings
+from settings.hyperpod import ExtensionSettings
+from settings.parallelcluster import NodeSettings
 
 CLUSTERS = ("hyperpod", "parallelcluster")
 """The sections of the configuration that are clusters, each with a list `pools`."""
@@ -35,6 +37,14 @@ def uses(settings: Settings) -> Iterator[Use]:
 def facts(instance_type: str) -> InstanceFacts | None:
     """Return the facts of an instance type, None where the catalog has none (another rule says so)."""
     return INSTANCES.get(instance_type)
+
+
+def extensions(settings: Settings) -> Iterator[tuple[str, ExtensionSettings | NodeSettings]]:
+    """Yield each cluster whose nodes are given something beside its service's set-up, and what it is."""
+    for cluster in CLUSTERS:
+        section = getattr(settings, cluster)
+        if section and section.extension:
+            yield cluster, section.extension
 
 
 def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Custom resources: functions of ours are really run; those of the CDK are answered by what they would do.
+"""Custom resources: functions of ours are really run; those of others are answered by what they would do.
 
 A custom resource that is neither fails its stack with a reason. In AWS the stack would wait for an hour.
 """
@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from tests.emulator import responses
 from tests.emulator.image_build import ContainerImageBuild
 from tests.emulator.lambda_runtime import configuration, invoke
+from tests.emulator.pcluster import PclusterCluster
 from tests.emulator.resources.resource import Context, Kind, Properties, Resource, ResourceFailure
 
 _FRAMEWORK_VARIABLE = "USER_ON_EVENT_FUNCTION_ARN"
@@ -217,11 +218,12 @@ class RestrictDefaultSecurityGroup(CustomResource):
 
 ANSWERED: dict[str, type[Resource]] = {
     "Custom::CDKContainerImageBuild": ContainerImageBuild,
+    "Custom::PclusterCluster": PclusterCluster,
     "Custom::S3AutoDeleteObjects": AutoDeleteObjects,
     "Custom::CDKBucketDeployment": BucketDeployment,
     "Custom::VpcRestrictDefaultSG": RestrictDefaultSecurityGroup,
 }
-"""Custom resources of the CDK and its labs, whose functions are Node, need the AWS CLI or a builder."""
+"""Custom resources of the CDK, its labs and ParallelCluster, whose functions need Node, a builder or real AWS."""
 
 OURS = ("Custom::Trainforge",)
 """How the types of our own custom resources begin: their functions are run."""

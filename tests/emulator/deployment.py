@@ -66,8 +66,12 @@ def deploy(
     folder: Path,
     configuration: str = CONFIGURATION,
     prepared: Callable[[Emulator], None] = lambda _emulator: None,
+    *,
+    stack: str = STACK,
 ) -> Iterator[Deployment]:
-    """Deploy a configuration, yield it, and stop the emulator; `folder` takes logs and templates.
+    """Deploy a stack of a configuration with those it needs, yield it, and stop the emulator.
+
+    `folder` takes logs and templates.
 
     `prepared` makes what the configuration says stands already.
     """
@@ -78,5 +82,5 @@ def deploy(
         cdk.bootstrap()
         prepared(emulator)
         before = inventory(emulator)
-        outcome = cdk.deploy(STACK, outputs=folder / "outputs.json")
+        outcome = cdk.deploy(stack, outputs=folder / "outputs.json")
         yield Deployment(emulator, cdk, settings, before, outcome)

@@ -84,6 +84,14 @@ def _associations(client: Client) -> Iterator[str]:
         yield association["AssociationId"]
 
 
+def _instances(client: Client) -> Iterator[str]:
+    for page in client("ec2").get_paginator("describe_instances").paginate():
+        for reservation in page["Reservations"]:
+            for instance in reservation["Instances"]:
+                if instance["State"]["Name"] != "terminated":
+                    yield instance["InstanceId"]
+
+
 def _repositories(client: Client) -> Iterator[str]:
     for repository in client("ecr").describe_repositories()["repositories"]:
         yield repository["repositoryName"]
@@ -125,6 +133,7 @@ _READERS: dict[str, Reader] = {
     "network interface": _pages(
         "ec2", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"
     ),
+    "instance": _instances,
     "flow log": _pages("ec2", "describe_flow_logs", "FlowLogs", "FlowLogId"),
     "security group": _pages("ec2", "describe_security_groups", "SecurityGroups", "GroupId"),
     "bucket": _buckets,

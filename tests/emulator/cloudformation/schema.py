@@ -42,8 +42,10 @@ class ResourceSchema:
         return found
 
     def has_attribute(self, name: str) -> bool:
-        """Return whether Fn::GetAtt may ask for `name`."""
-        return name in self.attributes
+        """Return whether Fn::GetAtt may ask for `name`; of a stack in a stack the outputs are a pattern."""
+        return name in self.attributes or any(
+            re.fullmatch(pattern, name) for pattern in self.attributes if "\\" in pattern
+        )
 
     def replaces(self, before: Properties, after: Properties) -> list[str]:
         """Return the create-only properties that differ: their change makes a new resource."""
