@@ -19,31 +19,45 @@ HUGE_PAGES = "hugepages-2Mi"
 INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 """The label of a node with its instance type; on HyperPod the type carries SageMaker's `ml.`."""
 
+
+def auto_resumed(namespace: str) -> bool:
+    """Return whether HyperPod resumes the PyTorchJobs of a namespace that ask for it.
+
+    The job must be in the namespace `kubeflow` or in one whose name begins with `hyperpod`: SageMaker guide, "Running
+    jobs using the SageMaker HyperPod CLI", read November 2026. The training operator must be of release 1.7.0, 1.8.0
+    or 1.8.1: the same guide, "Running jobs using kubectl".
+    """
+    return namespace == "kubeflow" or namespace.startswith("hyperpod")
+
+
 _HUGE_PAGES_MIB = 5120
 _HUGE_PAGES_MIB_PER_VCPU = 220
 
 
-def reserved_huge_pages_mib(instance: InstanceFacts) -> int:
+def reserved_huge_pages_mib(instance: InstanceFacts, vcpus: int | None = None) -> int:
     """Return the memory that EFA's host software sets aside as huge pages, in MiB; 0 without EFA.
 
-    110 MiB for each of two endpoints on every vCPU. Sources: bottlerocket-core-kit pull request 141, which
-    states the rule of EFA's own script (110 pages of 2 MiB a processor, twice); it agrees to 2 MiB with the nodes
-    that the predecessor (awslabs/awsome-distributed-ai) shows: 21122Mi on a p4de of 96 vCPUs, 42242Mi on a p5 of 192.
+    `vcpus` is the node's number where it is not the type's own (one thread per core). 110 MiB for each of two
+    endpoints on every vCPU. Sources: bottlerocket-core-kit pull request 141, which states the rule of EFA's own
+    script (110 pages of 2 MiB a processor, twice); it agrees to 2 MiB with the nodes that the predecessor
+    (awslabs/awsome-distributed-ai) shows: 21122Mi on a p4de of 96 vCPUs, 42242Mi on a p5 of 192.
     """
-    return _HUGE_PAGES_MIB_PER_VCPU * instance.vcpus if instance.supports_efa else 0
+    if not instance.supports_efa:
+        return 0
+    return _HUGE_PAGES_MIB_PER_VCPU * (instance.vcpus if vcpus is None else vcpus)
 
 
-def huge_pages_mib(instance: InstanceFacts) -> int:
+def huge_pages_mib(instance: InstanceFacts, vcpus: int | None = None) -> int:
     """Return the huge pages that a pod asks for where libfabric uses them, in MiB; 0 without EFA.
 
     A pod that uses huge pages without asking for them dies of a bus error. 5120 MiB is what AWS asks for in
     the EKS User Guide ("Run machine learning training on Amazon EKS with Elastic Fabric Adapter") and in the
     SageMaker guide ("Using the training operator to run jobs"); small machines set less aside.
     """
-    return min(_HUGE_PAGES_MIB, reserved_huge_pages_mib(instance))
+    return min(_HUGE_PAGES_MIB, reserved_huge_pages_mib(instance, vcpus))
 
 
-def pod_millicores(instance: InstanceFacts) -> int:
+def pod_millicores(vcpus: int) -> int:
     """Return the processor time that a pod with a node of its own asks for, in thousandths of a vCPU.
 
     Half a vCPU and 8 % are left to the kubelet and to what runs on every node (CNI, device plugins, log
@@ -51,10 +65,10 @@ def pod_millicores(instance: InstanceFacts) -> int:
     quota_allocation_util.py: 0.1 vCPU, 30 % of the first, 15 % of the second, 10 % of the next two, 6 % of
     the rest), so what fits here fits there.
     """
-    return instance.vcpus * 920 - 500
+    return vcpus * 920 - 500
 
 
-def pod_memory_mib(instance: InstanceFacts) -> int:
+def pod_memory_mib(instance: InstanceFacts, vcpus: int | None = None) -> int:
     """Return the memory that a pod with a node of its own asks for, in MiB; huge pages not counted.
 
     A fifth of the first 128 GiB, 8 % of what is above and 1.5 GiB are left to the node, again a little more
@@ -64,5 +78,5 @@ def pod_memory_mib(instance: InstanceFacts) -> int:
     """
     first = min(instance.memory_mib, 128 * 1024)
     kept = first * 20 // 100 + (instance.memory_mib - first) * 8 // 100 + 1536
-    left = instance.memory_mib - kept - reserved_huge_pages_mib(instance)
+    left = instance.memory_mib - kept - reserved_huge_pages_mib(instance, vcpus)
     return max(left, instance.memory_mib // 4)

@@ -81,7 +81,8 @@ class Site:
             mounts=(Mount("/fsx", "lustre", "fs-0123456789abcdef0"),),
             images={name: f"{registry}/{deployment}/{name}:example" for name in workloads},
             launch_folder="/fsx/data/launch",
-            namespace="training",
+            # HyperPod resumes PyTorchJobs in namespaces of such names only (catalog.kubernetes).
+            namespace="hyperpod-training" if cluster == "hyperpod_eks" else "training",
             claim="fsx-claim",
             log_group=f"/trainforge/{deployment}/batch",
             roles={

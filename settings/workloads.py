@@ -32,4 +32,5 @@ class WorkloadSettings(Model):
             instance_type=pool.instance_type if pool else None,
             nodes=self.nodes or (pool.nodes if pool else None),
             pool=self.pool,
+            threads_per_core=pool.threads_per_core if pool else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import chain
 
 from catalog.finding import Finding, Severity
@@ -15,8 +16,8 @@ def check_run(run: Run) -> list[Finding]:
 
 
 def _accelerators(run: Run) -> Iterator[Finding]:
-    """A program for accelerators does not start on processors."""
-    wanted = run.workload.resources.accelerators
+    """A program for accelerators does not start on processors, and a large model never ends there."""
+    wanted = run.runs_on
     if run.kind not in wanted:
         has = (
             "Neuron devices" if run.facts.has_neuron else "GPUs" if run.facts.has_gpus else "no accelerators"
@@ -26,8 +27,34 @@ def _accelerators(run: Run) -> Iterator[Finding]:
             Severity.ERROR,
             "instance-type",
             run.instance_type,
-            f"{run.workload.name} runs on {' or '.join(wanted)}, and '{run.instance_type}' has {has}",
-            f"its preset '{run.preset.name}' is meant for '{run.preset.instance_type}'",
+            f"the preset '{run.preset.name}' of {run.workload.name} runs on {' or '.join(wanted)}, and "
+            f"'{run.instance_type}' has {has}",
+            _other_presets(run) or f"it is meant for '{run.preset.instance_type}'",
+        )
+
+
+def _other_presets(run: Run) -> str:
+    """Name the presets of the workload that do run on the type, if there are any."""
+    fitting = [
+        preset.name
+        for preset in run.workload.presets.values()
+        if (other := replace(run, preset=preset)).kind in other.runs_on
+    ]
+    return f"of its presets {', '.join(fitting)} can run there" if fitting else ""
+
+
+def _idle(run: Run) -> Iterator[Finding]:
+    """Accelerators that nothing uses cost what they cost otherwise."""
+    if run.facts.is_accelerated and run.kind == "cpu" and "cpu" in run.runs_on:
+        has = "Neuron devices" if run.facts.has_neuron else "GPUs"
+        yield Finding(
+            "run-idle-accelerators",
+            Severity.WARNING,
+            "instance-type",
+            run.instance_type,
+            f"the preset '{run.preset.name}' of {run.workload.name} runs on processors, and the {has} of "
+            f"'{run.instance_type}' would stand idle",
+            f"it is meant for '{run.preset.instance_type}'",
         )
 
 
@@ -95,4 +122,11 @@ def _memory(run: Run) -> Iterator[Finding]:
         )
 
 
-_RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (_accelerators, _efa, _ranks, _global_batch, _memory)
+_RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
+    _accelerators,
+    _idle,
+    _efa,
+    _ranks,
+    _global_batch,
+    _memory,
+)

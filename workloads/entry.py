@@ -43,11 +43,13 @@ def entry(
     program_folder: str = PROGRAM_FOLDER,
     runtime_folder: str = RUNTIME_FOLDER,
     line: Sequence[str] | None = None,
+    guarded: bool = True,
 ) -> str:
     """Return the bash script that a node runs: folders, environment, the guard, and the launch line.
 
-    `line`, as words, takes the place of the launcher's own where a scheduler brings its own. The launch line is the
-    last command and replaces the shell, so that signals reach it and its exit code is the job's.
+    `line`, as words, takes the place of the launcher's own where a scheduler brings its own; one that starts the
+    guard itself is not `guarded`. The launch line is the last command and replaces the shell, so that signals reach
+    it and its exit code is the job's.
     """
     if line is None:
         line = run.workload.launcher.line(run, names, program_folder)
@@ -57,7 +59,7 @@ def entry(
             *_folders(run, site, names, runtime_folder),
             *(f"export {name}={quoted(value)}" for name, value in environment(run).items()),
             *_ranks(run, names),
-            command(["exec", *guard(run, names.node_rank, runtime_folder), *line]),
+            command(["exec", *(guard(run, names, runtime_folder) if guarded else ()), *line]),
         ]
     )
 
@@ -79,18 +81,21 @@ def _ranks(run: Run, names: Names) -> Iterator[str]:
     if isinstance(run.workload.launcher, Srun):
         yield f'export MASTER_ADDR="{names.rank0_host}"'
         yield f'export MASTER_PORT="{names.port}"'
-        yield f'export WORLD_SIZE="{run.ranks}"'
+        yield f'export WORLD_SIZE="{names.ranks(run)}"'
 
 
-def guard(run: Run, node_rank: str, runtime_folder: str = RUNTIME_FOLDER, *, watch: bool = True) -> list[str]:
+def guard(run: Run, names: Names, runtime_folder: str = RUNTIME_FOLDER, *, watch: bool = True) -> list[str]:
     """Return the launch guard's words for accelerated nodes; it starts the line that follows and watches it.
 
     Without `watch` it only looks at the node.
     """
     if not run.accelerated:
         return []
-    # On one node nothing leaves the machine: there is no provider to expect.
-    fabric = ["--fabric=efa"] if watch and run.efa_per_node and run.nodes > 1 else []
+    # On one node nothing leaves the machine: there is no provider to expect. How many there are is known here, or
+    # only when the job runs.
+    several = [] if names.nodes.isdigit() else [f"--nodes={names.nodes}"]
+    expected = watch and run.efa_per_node and names.nodes != "1"
+    fabric = ["--fabric=efa", *several] if expected else []
     return [
         "python3",
         f"{runtime_folder}/launch_guard.py",
@@ -98,7 +103,7 @@ def guard(run: Run, node_rank: str, runtime_folder: str = RUNTIME_FOLDER, *, wat
         f"--accelerators={run.accelerators_per_node}",
         f"--efa={run.efa_per_node}",
         *fabric,
-        f"--node-rank={node_rank}",
+        f"--node-rank={names.node_rank}",
         "--logs=$RUN_FOLDER/nccl",
         "--",
     ]

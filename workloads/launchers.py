@@ -47,7 +47,9 @@ class Names:
         count = self.ranks_on_node(run)
         if self.nodes.isdigit():
             return str(int(self.nodes) * count)
-        return f"$(({self.nodes.removeprefix('$') if self.nodes[1:].isidentifier() else self.nodes} * {count}))"
+        return (
+            f"$(({self.nodes.removeprefix('$') if self.nodes[1:].isidentifier() else self.nodes} * {count}))"
+        )
 
 
 class Ranked(Protocol):

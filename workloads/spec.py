@@ -88,8 +88,9 @@ class Progress:
 class Resources:
     """What a node must have, and how many ranks it runs.
 
-    `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an accelerator. `memory_gib_per_rank` is what a rank needs of the
-    host's memory. `efa` says that several nodes are of no use without it.
+    `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an
+    accelerator. `memory_gib_per_rank` is what a rank needs of the host's memory. `efa` says that several nodes are
+    of no use without it.
     """
 
     accelerators: tuple[Accelerators, ...]

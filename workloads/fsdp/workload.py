@@ -88,6 +88,7 @@ _TINY = Preset(
     instance_type=CPU,
     nodes=2,
     global_batch=8,
+    accelerators=("gpu", "cpu"),
 )
 
 
@@ -102,7 +103,7 @@ WORKLOAD = Workload(
     title="Pre-training of causal language models, sharded over all ranks (PyTorch FSDP2)",
     launcher=Torchrun(),
     base="cuda",
-    resources=Resources(accelerators=("gpu", "cpu"), memory_gib_per_rank=16),
+    resources=Resources(accelerators=("gpu",), memory_gib_per_rank=16),
     presets=MappingProxyType({preset.name: preset for preset in _presets()}),
     proofs=MappingProxyType(
         {

@@ -10,6 +10,7 @@ from catalog.instances import InstanceFacts
 from catalog.site import Site
 from workloads.entry import entry
 from workloads.launchers import RUN_ID, Mpi, Names, Srun
+from workloads.render.meeting import meeting
 from workloads.render.ranks import each_rank
 from workloads.spec import Run
 
@@ -31,6 +32,9 @@ with the machine: the Batch User Guide, "Compute resource memory management", sh
 
 DEFAULT_LOG_GROUP = "/aws/batch/job"
 """Where Batch logs by itself, when a site names no group."""
+
+_START = "${AWS_BATCH_JOB_ID%%#*}.$AWS_BATCH_JOB_ATTEMPT"
+"""Equal on the nodes of one attempt of a job: the id of a child node may end in # and its index."""
 
 _VOLUME = "shared"
 
@@ -59,8 +63,7 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
     header is the first line of the script that every node runs.
 
     Raises:
-        ValueError: the site has no image of the workload or lacks a secret that it needs, or the launcher is
-            Mpi on several nodes.
+        ValueError: the site has no image of the workload, or lacks a secret that it needs.
     """
     definition = {
         "jobDefinitionName": f"{site.deployment}-{run.name}",
@@ -165,16 +168,13 @@ def _script(run: Run, site: Site, header: str) -> str:
     )
     before, line = "", None
     match run.workload.launcher:
-        case Mpi() if run.nodes > 1:
-            raise ValueError(
-                f"'{run.workload.name}' is started by mpirun, which reaches no other node in AWS Batch; "
-                "ask for one node, or run it on a Slurm or Kubernetes cluster"
-            )
+        case Mpi():
+            before, line = meeting(run, names, _START)
         case Srun():
-            before, ranks = each_rank(run, names)
-            line = ["env", f"WORLD_SIZE=$((AWS_BATCH_JOB_NUM_NODES * {run.ranks_per_node}))", *ranks]
+            before, line = each_rank(run, names)
     top = f"# {header}\n" if header else ""
-    return f"{top}{_MAIN_NODE}{before}{entry(run, site, names, line=line)}"
+    guarded = not isinstance(run.workload.launcher, Mpi)
+    return f"{top}{_MAIN_NODE}{before}{entry(run, site, names, line=line, guarded=guarded)}"
 
 
 def _image(run: Run, site: Site) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import RUN_ID, Names
+from workloads.launchers import RUN_ID, Names, Srun
+from workloads.render.ranks import each_rank
 from workloads.spec import Run
 
 LOOPBACK = "127.0.0.1"
@@ -27,7 +28,10 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
         ranks_per_node=run.ranks,
     )
     program, runtime = entry.shipped_folders(run, site)
-    script = entry.entry(run, site, names, program_folder=program, runtime_folder=runtime)
+    before, line = "", None
+    if isinstance(run.workload.launcher, Srun):
+        before, line = each_rank(run, names, program)
+    script = before + entry.entry(run, site, names, program_folder=program, runtime_folder=runtime, line=line)
     path = [f'export PATH="{site.virtual_environment}/bin:$PATH"'] if site.virtual_environment else []
     return "\n".join(
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from catalog.site import Site
@@ -106,8 +107,8 @@ def _script(run: Run, site: Site, launcher: Mpi) -> str:
             [
                 *mpirun,
                 *forwarded(["LD_LIBRARY_PATH", "PATH"]),
-                *("-np", str(run.nodes), "-N", "1"),
-                *entry.guard(run, "1", watch=False),
+                *("-N", "1"),
+                *entry.guard(run, replace(names, node_rank="1"), watch=False),
                 "true",
             ]
         ),

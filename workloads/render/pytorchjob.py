@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.kubernetes import auto_resumed
 from catalog.site import Site
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun
@@ -20,23 +21,31 @@ JOB_LABEL = "training.kubeflow.org/job-name"
 _CONTAINER = "pytorch"
 _PORT = "pytorchjob-port"
 
+_NOT_RESUMED = (
+    "HyperPod does not resume this job by itself when a node is lost: it does so in the namespace 'kubeflow' and in "
+    "those whose name begins with 'hyperpod', not in '{}'."
+)
+
 
 def pytorchjob(run: Run, site: Site, *, header: str = "") -> str:
     """Return the manifest.
 
-    The operator names rank 0's host and port and the node: MASTER_ADDR, MASTER_PORT and RANK, which here is
-    the node's and not the process's (training-operator 1.7 to 1.9, envvar.go). A pod that fails is started
-    again in place, or made anew when its node is lost.
+    The operator names rank 0's host and port, the node and their number: MASTER_ADDR, MASTER_PORT, PET_NNODES and
+    RANK, which here is the node's and not the process's (training-operator 1.7 to 1.9, envvar.go). A pod that
+    fails is started again in place, or made anew when its node is lost.
 
-    On HyperPod the annotations let its resilience replace a faulty node and start the job again; SageMaker
-    does so in the namespace `kubeflow` and in those that begin with `hyperpod` only.
+    On HyperPod the annotations let its resilience replace a faulty node and start the job again. SageMaker does not
+    do so in every namespace: in another the annotations would promise what nobody does, and a comment stands in
+    their place.
 
     Raises:
         ValueError: the launcher is Mpi, or the site lacks an image or a claim.
     """
     script = _script(run, site)
     job = metadata(run, site)
-    if site.cluster == HYPERPOD and run.workload.resumes:
+    if site.cluster == HYPERPOD and run.workload.resumes and not auto_resumed(site.namespace):
+        header = f"{header}\n{_NOT_RESUMED.format(site.namespace)}".strip()
+    elif site.cluster == HYPERPOD and run.workload.resumes:
         job["annotations"] = {
             "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
             "sagemaker.amazonaws.com/job-max-retry-count": str(restarts(run)),
@@ -73,7 +82,8 @@ def _script(run: Run, site: Site) -> str:
         rank0_host="$MASTER_ADDR",
         node_rank="$RANK",
         run_id="$RUN_ID",
-        nodes=str(run.nodes),
+        # Since 1.7 the operator counts the replicas, so a manifest whose number was edited holds.
+        nodes=f"${{PET_NNODES:-{run.nodes}}}",
         port="$MASTER_PORT",
     )
     match run.workload.launcher:

@@ -36,8 +36,8 @@ trap 'pass_on TERM' TERM
 trap 'pass_on INT' INT
 trap 'pass_on USR1' USR1
 trap 'pass_on USR2' USR2
-for ((local_rank = 0; local_rank < {run.ranks_per_node}; local_rank++)); do
-  RANK=$((node_rank * {run.ranks_per_node} + local_rank)) LOCAL_RANK="$local_rank" \\
+for ((local_rank = 0; local_rank < {names.ranks_on_node(run)}; local_rank++)); do
+  RANK=$((node_rank * {names.ranks_on_node(run)} + local_rank)) LOCAL_RANK="$local_rank" \\
   {line} &
   ranks[$!]="$local_rank"
 done

@@ -151,8 +151,8 @@ class FabricWatch(threading.Thread):
 
 
 def watched(options: argparse.Namespace, skip: frozenset[str], environment: Mapping[str, str]) -> bool:
-    """Return whether this guard watches the fabric: one a run does, where there is a log to read."""
-    if options.fabric is None or "fabric" in skip or options.node_rank != 0:
+    """Return whether this guard watches the fabric: one a run of several nodes does, where there is a log to read."""
+    if options.fabric is None or options.nodes == 1 or "fabric" in skip or options.node_rank != 0:
         return False
     if environment.get("LOCAL_RANK", "0") != "0":
         return False
@@ -226,6 +226,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--accelerators", type=_count, required=True, help="accelerators that must be here")
     parser.add_argument("--efa", type=_count, required=True, help="EFA interfaces that must be here")
     parser.add_argument("--fabric", choices=["efa"], help="the network that NCCL must choose")
+    parser.add_argument(
+        "--nodes", type=_count, default=2, help="how many take part: of one alone nothing is expected"
+    )
     parser.add_argument("--node-rank", type=_count, required=True, help="0 where rank 0 runs")
     parser.add_argument(
         "--logs", type=Path, required=True, help="folder for NCCL's logs, shared by the nodes"
