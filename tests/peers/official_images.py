@@ -11,7 +11,11 @@ from pathlib import Path
 
 from catalog.versions import PARALLELCLUSTER
 
-_SYSTEMS = {"ubuntu-2204-lts-hvm": "/dev/sda1", "ubuntu-2404-lts-hvm": "/dev/sda1", "amzn2023-hvm": "/dev/xvda"}
+_SYSTEMS = {
+    "ubuntu-2204-lts-hvm": "/dev/sda1",
+    "ubuntu-2404-lts-hvm": "/dev/sda1",
+    "amzn2023-hvm": "/dev/xvda",
+}
 _ARCHITECTURES = ("x86_64", "arm64")
 
 

@@ -1,6 +1,7 @@
-"""EC2's capacity reservations, which moto lacks, and what RunInstances takes beyond moto's checks.
+"""EC2's capacity reservations and blocks, which moto lacks, and what RunInstances takes beyond moto's checks.
 
-Sources: EC2 API reference, CreateCapacityReservation, DescribeCapacityReservations and BlockDeviceMapping.
+Sources: EC2 API reference, CreateCapacityReservation, DescribeCapacityReservations, PurchaseCapacityBlock and
+BlockDeviceMapping.
 """
 
 from __future__ import annotations
@@ -32,29 +33,68 @@ def reservations(ec2: Any) -> dict[str, dict[str, Any]]:
 
 
 def _create_capacity_reservation(self: Any) -> ActionResult:
-    count = int(self._get_param("InstanceCount"))
-    made = {
-        "CapacityReservationId": f"cr-{secrets.token_hex(9)[:17]}",
-        "OwnerId": self.current_account,
+    terms = {
         "InstanceType": self._get_param("InstanceType"),
         "InstancePlatform": self._get_param("InstancePlatform"),
         "AvailabilityZone": self._get_param("AvailabilityZone"),
-        "Tenancy": self._get_param("Tenancy", "default"),
-        "TotalInstanceCount": count,
-        "AvailableInstanceCount": count,
         "InstanceMatchCriteria": self._get_param("InstanceMatchCriteria", "open"),
         "ReservationType": "default",
+    }
+    return _reserved(self, int(self._get_param("InstanceCount")), terms)
+
+
+def _reserved(self: Any, count: int, terms: dict[str, Any]) -> ActionResult:
+    identifier = f"cr-{secrets.token_hex(9)[:17]}"
+    made = {
+        "CapacityReservationId": identifier,
+        "CapacityReservationArn": (
+            f"arn:aws:ec2:{self.region}:{self.current_account}:capacity-reservation/{identifier}"
+        ),
+        "OwnerId": self.current_account,
+        "Tenancy": "default",
+        "TotalInstanceCount": count,
+        "AvailableInstanceCount": count,
         "State": "active",
         "StartDate": datetime.now(UTC),
+        **terms,
     }
-    group = self._get_param("PlacementGroupArn")
-    if group:
-        made["PlacementGroupArn"] = group
-    made["CapacityReservationArn"] = (
-        f"arn:aws:ec2:{self.region}:{self.current_account}:capacity-reservation/{made['CapacityReservationId']}"
-    )
-    reservations(self.ec2_backend)[made["CapacityReservationId"]] = made
+    reservations(self.ec2_backend)[identifier] = made
     return ActionResult({"CapacityReservation": made})
+
+
+def _describe_capacity_block_offerings(self: Any) -> ActionResult:
+    """Offer a block in each zone, at no price: the emulator knows none."""
+    held = _offerings(self.ec2_backend)
+    offered = [
+        {
+            "CapacityBlockOfferingId": f"cb-{secrets.token_hex(9)[:17]}",
+            "InstanceType": self._get_param("InstanceType"),
+            "AvailabilityZone": zone.name,
+            "InstanceCount": int(self._get_param("InstanceCount", 1)),
+            "CapacityBlockDurationHours": int(self._get_param("CapacityDurationHours")),
+            "Tenancy": "default",
+        }
+        for zone in self.ec2_backend.describe_availability_zones()
+    ]
+    held.update({offer["CapacityBlockOfferingId"]: offer for offer in offered})
+    return ActionResult({"CapacityBlockOfferings": offered})
+
+
+def _purchase_capacity_block(self: Any) -> ActionResult:
+    offer = _offerings(self.ec2_backend)[self._get_param("CapacityBlockOfferingId")]
+    terms = {
+        "InstanceType": offer["InstanceType"],
+        "InstancePlatform": self._get_param("InstancePlatform"),
+        "AvailabilityZone": offer["AvailabilityZone"],
+        "InstanceMatchCriteria": "targeted",
+        "ReservationType": "capacity-block",
+    }
+    return _reserved(self, offer["InstanceCount"], terms)
+
+
+def _offerings(ec2: Any) -> dict[str, dict[str, Any]]:
+    kept: dict[str, dict[str, Any]] = ec2.__dict__.setdefault("emulated_offerings", {})
+    return kept
 
 
 def _describe_capacity_reservations(self: Any) -> ActionResult:
@@ -81,6 +121,8 @@ def install() -> None:
     for name, operation in (
         ("create_capacity_reservation", _create_capacity_reservation),
         ("describe_capacity_reservations", _describe_capacity_reservations),
+        ("describe_capacity_block_offerings", _describe_capacity_block_offerings),
+        ("purchase_capacity_block", _purchase_capacity_block),
     ):
         setattr(EC2Response, name, operation)
     setattr(  # noqa: B010 mypy refuses the plain form

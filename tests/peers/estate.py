@@ -1,0 +1,121 @@
+"""What a configuration builds on, made in the emulator, and the cluster configuration on top of it.
+
+Network and file systems are those of the settings by kind and zone, without the CDK: what the stacks make of them is
+the deployment tests' business, and a validator sees ids and groups only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from catalog.pool import CapacityBlock, Pool, Reservation
+from settings.deployment import Settings
+from stacks.cluster_plan import Ground, cluster_plan
+from tests.emulator.server import Emulator
+from trainforge.parallelcluster.configuration import cluster_configuration
+
+Configuration = dict[str, Any]
+
+
+def standing(emulator: Emulator, settings: Settings) -> Configuration:
+    """Make what the cluster of a configuration needs, and return the cluster configuration that names it."""
+    ground, reservations = _ground(emulator, settings)
+    configuration = cluster_configuration(cluster_plan(settings, ground))
+    renamed: Configuration = _renamed(configuration, reservations)
+    return renamed
+
+
+def _ground(emulator: Emulator, settings: Settings) -> tuple[Ground, dict[str, str]]:
+    ec2 = emulator.client("ec2")
+    vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
+    for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
+        ec2.modify_vpc_attribute(VpcId=vpc, **{attribute: {"Value": True}})
+    subnets = {
+        zone: ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{16 * number}.0/20", AvailabilityZone=zone)[
+            "Subnet"
+        ]["SubnetId"]
+        for number, zone in enumerate(settings.availability_zones)
+    }
+    group = ec2.create_security_group(GroupName="efa", Description="EFA", VpcId=vpc)["GroupId"]
+    itself = [{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}]
+    ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=itself)
+    ec2.authorize_security_group_egress(GroupId=group, IpPermissions=itself)
+    first = subnets[settings.availability_zones[0]]
+    storage = settings.storage
+    ground = Ground(
+        subnet_ids=subnets,
+        security_group_id=group,
+        lustre_id=_lustre(emulator, first, group) if storage.lustre else "",
+        home_volume_id=_home(emulator, first, group) if storage.openzfs else "",
+        policy_arns=("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",),
+    )
+    return ground, _reservations(emulator, settings)
+
+
+def _lustre(emulator: Emulator, subnet: str, group: str) -> str:
+    made = emulator.client("fsx").create_file_system(
+        FileSystemType="LUSTRE",
+        StorageCapacity=1200,
+        SubnetIds=[subnet],
+        SecurityGroupIds=[group],
+        LustreConfiguration={"DeploymentType": "PERSISTENT_2", "PerUnitStorageThroughput": 250},
+    )
+    return str(made["FileSystem"]["FileSystemId"])
+
+
+def _home(emulator: Emulator, subnet: str, group: str) -> str:
+    made = emulator.client("fsx").create_file_system(
+        FileSystemType="OPENZFS",
+        StorageCapacity=256,
+        SubnetIds=[subnet],
+        SecurityGroupIds=[group],
+        OpenZFSConfiguration={"DeploymentType": "SINGLE_AZ_HA_2", "ThroughputCapacity": 160},
+    )
+    return str(made["FileSystem"]["OpenZFSConfiguration"]["RootVolumeId"])
+
+
+def _reservations(emulator: Emulator, settings: Settings) -> dict[str, str]:
+    """Make the reservations and blocks that pools name, and return the ids that they have here by the ids named."""
+    assert settings.parallelcluster
+    made = {}
+    for name in settings.parallelcluster.pools:
+        pool = settings.pool(name)
+        match pool.capacity:
+            case Reservation(reservation_id=named):
+                made[named] = reserved(emulator, pool)
+            case CapacityBlock(reservation_id=named):
+                made[named] = block(emulator, pool)
+    return made
+
+
+def reserved(emulator: Emulator, pool: Pool) -> str:
+    """Reserve what a pool needs, and return the reservation's id."""
+    made = emulator.client("ec2").create_capacity_reservation(
+        InstanceType=pool.instance_type,
+        InstancePlatform="Linux/UNIX",
+        AvailabilityZone=pool.availability_zone,
+        InstanceCount=pool.nodes,
+        InstanceMatchCriteria="targeted",
+    )
+    return str(made["CapacityReservation"]["CapacityReservationId"])
+
+
+def block(emulator: Emulator, pool: Pool) -> str:
+    """Buy a capacity block in the pool's zone, and return its reservation's id."""
+    ec2 = emulator.client("ec2")
+    offers = ec2.describe_capacity_block_offerings(
+        InstanceType=pool.instance_type, InstanceCount=pool.nodes, CapacityDurationHours=24
+    )["CapacityBlockOfferings"]
+    (offer,) = [item for item in offers if item["AvailabilityZone"] == pool.availability_zone]
+    bought = ec2.purchase_capacity_block(
+        CapacityBlockOfferingId=offer["CapacityBlockOfferingId"], InstancePlatform="Linux/UNIX"
+    )
+    return str(bought["CapacityReservation"]["CapacityReservationId"])
+
+
+def _renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _renamed(inner, names) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner, names) for inner in value]
+    return names.get(value, value) if isinstance(value, str) else value

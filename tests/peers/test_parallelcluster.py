@@ -1,0 +1,222 @@
+"""ParallelCluster's own validators take the configuration of every deployment, and refuse what our rules refuse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from catalog.finding import Finding
+from catalog.versions import PARALLELCLUSTER
+from settings.reading import Reading, read
+from tests.conftest import CONFIGURATIONS
+from tests.emulator.server import Emulator
+from tests.peers.dry_run import Verdict, dry_run
+from tests.peers.estate import Configuration, reserved, standing
+from tests.programs import ROOT
+
+WITH_CLUSTER = [
+    name for name in CONFIGURATIONS if "parallelcluster" in yaml.safe_load((ROOT / name).read_text())
+]
+BASE = "config/parallelcluster.yaml"
+
+EXPLAINED = {
+    "KeyPairValidator": "people come in by Session Manager, which needs no key pair",
+    "DetailedMonitoringValidator": "metrics by the minute are a choice, and cost what the message says",
+}
+"""What ParallelCluster remarks on configurations that are as we want them. None of it is the emulator's doing."""
+
+EMULATED: dict[str, str] = {}
+"""What the emulator alone causes, by validator, with the reason: nothing, since it knows reservations and volumes."""
+
+
+def test_the_pins_agree() -> None:
+    lines = (ROOT / "requirements-peers.txt").read_text(encoding="utf-8").splitlines()
+    assert f"aws-parallelcluster=={PARALLELCLUSTER}" in lines
+
+
+def test_there_is_something_to_check() -> None:
+    assert BASE in WITH_CLUSTER
+
+
+@pytest.mark.parametrize("name", WITH_CLUSTER)
+def test_every_configuration_is_accepted(
+    emulator: Emulator, artifacts: Callable[[str], Path], name: str
+) -> None:
+    settings = read(ROOT / name).settings
+    assert settings
+    folder = artifacts(f"pcluster-{Path(name).stem}")
+    verdict = dry_run(emulator, folder, standing(emulator, settings))
+    assert verdict.accepted, verdict.said
+    remarks = {finding.validator for finding in verdict.findings}
+    assert remarks - EXPLAINED.keys() - EMULATED.keys() == set(), verdict.said
+
+
+@pytest.fixture(scope="module")
+def refused(
+    emulator: Emulator, artifacts: Callable[[str], Path]
+) -> Callable[[str, Callable[[Configuration], None]], Verdict]:
+    """Return a function that changes the base configuration's cluster and asks what ParallelCluster says."""
+    settings = read(ROOT / BASE).settings
+    assert settings
+    text = yaml.safe_dump(standing(emulator, settings))
+
+    def ask(name: str, change: Callable[[Configuration], None]) -> Verdict:
+        configuration = yaml.safe_load(text)
+        change(configuration)
+        return dry_run(emulator, artifacts(f"pcluster-{name}"), configuration)
+
+    return ask
+
+
+def _queue(configuration: Configuration, name: str) -> Configuration:
+    (found,) = [queue for queue in configuration["Scheduling"]["SlurmQueues"] if queue["Name"] == name]
+    assert isinstance(found, dict)
+    return found
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A mistake in a deployment: ours to find in the settings, theirs to find in the cluster configuration.
+
+    `settings` are values by dotted path. `rule` and `says` are our finding and a word of it; `change` makes
+    the same mistake in the cluster configuration, which `validator` finds: an error, but for what it only warns of.
+    """
+
+    settings: dict[str, Any]
+    rule: str
+    says: str
+    change: Callable[[Configuration], None]
+    validator: str
+    level: str = "ERROR"
+
+
+def _efa(configuration: Configuration) -> None:
+    _queue(configuration, "cpu")["ComputeResources"][0]["Efa"] = {"Enabled": True}
+
+
+def _placement(configuration: Configuration) -> None:
+    _queue(configuration, "gpu")["Networking"]["PlacementGroup"] = {"Enabled": True}
+
+
+def _same_mount(configuration: Configuration) -> None:
+    for storage in configuration["SharedStorage"]:
+        storage["MountDir"] = "/shared"
+
+
+def _nested_mount(configuration: Configuration) -> None:
+    configuration["SharedStorage"][0]["MountDir"] = "/fsx/home"
+
+
+def _unknown(configuration: Configuration) -> None:
+    configuration["HeadNode"]["InstanceTypes"] = "m6i.xlarge"
+
+
+def _threads(configuration: Configuration) -> None:
+    _queue(configuration, "gpu")["ComputeResources"][0]["DisableHyperthreading"] = True
+
+
+MISTAKES = {
+    "efa-on-a-type-without": Mistake(
+        {"pools.cpu.interface_type": "efa"},
+        "interface-without-efa",
+        "c6i.4xlarge",
+        _efa,
+        "EfaValidator",
+    ),
+    "block-with-placement-group": Mistake(
+        {"pools.gpu.placement_group": True},
+        "unknown-key",
+        "placement_group",
+        _placement,
+        "PlacementGroupCapacityTypeValidator",
+        "WARNING",
+    ),
+    "one-folder-for-two-mounts": Mistake(
+        {"storage.lustre.mount_path": "/shared", "storage.openzfs.mount_path": "/shared"},
+        "mount-conflict",
+        "/shared",
+        _same_mount,
+        "DuplicateMountDirValidator",
+    ),
+    "unknown-key-of-the-head-node": Mistake(
+        {"parallelcluster.head_node.instance_types": "m6i.xlarge"},
+        "unknown-key",
+        "instance_type",
+        _unknown,
+        "ConfigSchemaValidator",
+    ),
+    "unknown-key-of-a-pool": Mistake(
+        {"pools.gpu.threads_per_cores": 1},
+        "unknown-key",
+        "threads_per_core",
+        _threads,
+        "ConfigSchemaValidator",
+    ),
+}
+
+
+def _read_with(folder: Path, changes: dict[str, Any]) -> Reading:
+    data = yaml.safe_load((ROOT / BASE).read_text(encoding="utf-8"))
+    for path, value in changes.items():
+        *above, last = path.split(".")
+        place = data
+        for key in above:
+            place = place.setdefault(key, {})
+        place[last] = value
+    file = folder / "changed.yaml"
+    file.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return read(file)
+
+
+def _found(reading: Reading, rule: str) -> Finding:
+    return next(finding for finding in reading.findings if finding.rule == rule)
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_a_mistake_is_refused_by_our_rules_and_by_parallelcluster(
+    tmp_path: Path, refused: Callable[[str, Callable[[Configuration], None]], Verdict], name: str
+) -> None:
+    mistake = MISTAKES[name]
+    reading = _read_with(tmp_path, mistake.settings)
+    assert not reading.ok
+    ours = _found(reading, mistake.rule)
+    # Ours names the place in the file that a person wrote, what stands there, and what to do.
+    assert ours.path.split(".")[0] in {path.split(".")[0] for path in mistake.settings}
+    assert mistake.says in f"{ours.message} {ours.hint}"
+    verdict = refused(name, mistake.change)
+    assert mistake.validator in verdict.at(mistake.level), verdict.said
+    assert verdict.accepted == (mistake.level != "ERROR")
+
+
+def test_a_mount_below_another_is_found_by_our_rules_alone(
+    tmp_path: Path, refused: Callable[[str, Callable[[Configuration], None]], Verdict]
+) -> None:
+    """ParallelCluster means to find it: its OverlappingMountDirValidator is given names in place of folders."""
+    ours = _found(_read_with(tmp_path, {"storage.openzfs.mount_path": "/fsx/home"}), "mount-conflict")
+    assert "/fsx" in ours.message
+    assert refused("nested-mount", _nested_mount).accepted
+
+
+def test_a_reservation_of_another_zone_is_found_by_parallelcluster_which_can_look(
+    tmp_path: Path, emulator: Emulator, refused: Callable[[str, Callable[[Configuration], None]], Verdict]
+) -> None:
+    """We look nothing up: ours is the zone that the configuration lacks, theirs what the reservation says."""
+    ours = _found(_read_with(tmp_path, {"pools.cpu.availability_zone": "us-west-2c"}), "zone-unknown")
+    assert (ours.path, ours.value) == ("pools.cpu.availability_zone", "us-west-2c")
+    settings = read(ROOT / BASE).settings
+    assert settings
+    elsewhere = reserved(emulator, replace(settings.pool("cpu"), availability_zone="us-west-2b"))
+
+    def change(configuration: Configuration) -> None:
+        target = {"CapacityReservationId": elsewhere}
+        _queue(configuration, "cpu")["ComputeResources"][0]["CapacityReservationTarget"] = target
+
+    verdict = refused("zone", change)
+    assert not verdict.accepted
+    said = verdict.at("ERROR")["CapacityReservationValidator"]
+    assert f"{elsewhere} must use the same availability zone as subnet" in said
