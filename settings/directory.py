@@ -49,5 +49,5 @@ class DirectorySettings(Model):
     """Zone of server and volume; by default the first of `availability_zones`."""
     certificate_secret_arn: str | None = None
     """ARN of a secret with `certificate`, `private_key` and `ca` in PEM; absent: an authority made on the server."""
-    backup_days: int = Field(default=7, ge=1, le=365)
-    """Days that daily snapshots of the volume are kept when `retention` is durable; none are made otherwise."""
+    existing_volume_id: str | None = None
+    """Id of a volume of an earlier directory, `vol-...`, in the server's zone; absent: a new one."""

@@ -1,0 +1,1 @@
+"""The directory: an OpenLDAP server that tells every node who people are."""

@@ -1,0 +1,92 @@
+"""The directory stack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from settings.deployment import Settings
+from stacks.network import NetworkStack
+from stacks.storage import StorageStack
+from trainforge.directory.server import DirectoryMachine, DirectoryServer
+
+
+class DirectoryStack(cdk.Stack):
+    """The server that tells the nodes of every cluster who people are."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        network: NetworkStack,
+        storage: StorageStack,
+        env: cdk.Environment,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            stack_name=f"{settings.name}-directory",
+            description=f"trainforge {settings.name}: directory of people and groups",
+        )
+        assert settings.directory
+        wanted = settings.directory
+        self._people = [user.name for user in wanted.users]
+        durable = settings.retention == "durable"
+        # Made by the storage stack; by name, as whoever reads it later knows it.
+        bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", storage.scripts_bucket_name)
+        self.server = DirectoryServer(
+            self,
+            "Server",
+            vpc=network.vpc,
+            subnet=network.private_subnet(wanted.availability_zone or settings.availability_zones[0]),
+            clients=network.efa_security_group,
+            bucket=bucket,
+            domain=settings.directory_domain,
+            content={
+                "organization": settings.name,
+                **wanted.model_dump(mode="json", include={"users", "groups"}),
+            },
+            machine=DirectoryMachine(
+                instance_type=wanted.instance_type,
+                volume_gib=wanted.volume_gib,
+                existing_volume_id=wanted.existing_volume_id,
+            ),
+            certificate_secret_arn=wanted.certificate_secret_arn,
+            removal_policy=cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY,
+        )
+        self.add_stack_dependency(storage)
+        server = self.server
+        for output_id, value, description in (
+            ("DirectoryUri", server.uri, "Where nodes ask the directory"),
+            ("DirectorySuffix", server.suffix, "Suffix of every entry"),
+            ("DirectoryReader", server.reader, "Name that nodes log in by"),
+            ("ReaderSecretArn", server.reader_secret.secret_arn, "Secret with its password"),
+            (
+                "AuthoritySource",
+                server.authority_source,
+                "Certificate of the authority that signed the server's",
+            ),
+            ("VolumeId", server.volume_id, "Volume with the directory's data"),
+            ("ServerGroup", server.group.ref, "Auto scaling group of the server"),
+        ):
+            cdk.CfnOutput(self, output_id, value=value, description=description)
+
+    def for_nodes(self) -> dict[str, Any]:
+        """Return what the extension of HyperPod's nodes is told."""
+        server = self.server
+        return {
+            "uri": server.uri,
+            "suffix": server.suffix,
+            "reader": server.reader,
+            "password_secret": server.reader_secret.secret_arn,
+            "authority": server.authority_source,
+            "region": self.region,
+            # Somebody to ask for, so that a node sees whether it is answered.
+            "probe": self._people[0] if self._people else None,
+        }
