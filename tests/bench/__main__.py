@@ -14,10 +14,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench import commands, rendering, synthesis, training
+from tests.bench import commands, document, rendering, synthesis, training
 from tests.bench.measure import HEADER, Measure
-
-_BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
 
 
 def measures() -> Iterator[Measure]:
@@ -53,11 +51,8 @@ def main() -> int:
     when = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
     print(f"\n{when}")
     if arguments.write:
-        table = "\n".join([HEADER, *(measure.row() for measure in found), "", f"Measured {when}."])
-        text = arguments.write.read_text(encoding="utf-8")
-        head, rest = text.split(_BEGIN, 1)
-        tail = rest.split(_END, 1)[1]
-        arguments.write.write_text(f"{head}{_BEGIN}\n{table}\n{_END}{tail}", encoding="utf-8")
+        rows = [HEADER, *(measure.row() for measure in found), "", f"Measured {when}."]
+        document.keep(arguments.write, "bench", "\n".join(rows))
     return 0 if all(measure.met for measure in found) else 1
 
 

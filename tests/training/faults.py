@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.bench import document
 from tests.bench.__main__ import machine
 from tests.training.runs import LocalRun
 
@@ -28,7 +29,6 @@ INTERVAL = 10
 SLOW = "--step-seconds=0.1"
 _COLUMNS = ("where", "fault", "what was done", "steps repeated", "loss curve", "seconds")
 HEADER = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
-_BEGIN, _END = "<!-- faults -->", "<!-- /faults -->"
 _TRIES = 5
 _MARKER = "finished.json"
 _ROOM_BYTES = 64 * 2**20
@@ -137,13 +137,13 @@ def terminated(folder: Path, whole: Losses) -> Outcome:
 
 
 def folder_full(folder: Path, whole: Losses) -> Outcome:
-    """No room for a checkpoint: a small file system of memory, filled up."""
+    """No room for a checkpoint, nor for metrics: the run's folder is a small file system of memory, filled up."""
     run, begun = FsdpRun(folder, SLOW), time.monotonic()
-    with small_file_system(run.checkpoint_folder):
+    with small_file_system(run.run_folder):
         process = run.start()
         run.wait_for_step(INTERVAL + 3)
         run.wait_for(lambda: bool(run.checkpoints()), "the first checkpoint")
-        ballast = run.checkpoint_folder / "ballast"
+        ballast = run.run_folder / "ballast"
         _fill(ballast)
         assert run.wait(process) != 0
         assert "cannot be written to" in run.log
@@ -156,17 +156,37 @@ def folder_full(folder: Path, whole: Losses) -> Outcome:
 
 def truncated(folder: Path, whole: Losses) -> Outcome:
     """A checkpoint whose file lost its end."""
+
+    def cut(shard: Path) -> None:
+        os.truncate(shard, shard.stat().st_size // 2)
+
+    return _damaged(folder, whole, "checkpoint truncated", "cut in half", cut)
+
+
+def bit_flipped(folder: Path, whole: Losses) -> Outcome:
+    """A checkpoint with one bit of one rank's weights or moments changed: its files have their sizes and are read."""
+
+    def flip(shard: Path) -> None:
+        with shard.open("r+b") as file:
+            file.seek(shard.stat().st_size // 2)
+            [byte] = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 1]))
+
+    return _damaged(folder, whole, "bit flipped", "changed by a bit", flip)
+
+
+def _damaged(folder: Path, whole: Losses, fault: str, how: str, damage: Callable[[Path], None]) -> Outcome:
     run, begun = FsdpRun(folder, SLOW), time.monotonic()
     process = run.start()
     run.wait_for(lambda: len(run.checkpoints()) >= 3, "the third checkpoint")
     run.kill(process)
     before, newest = run.checkpoints()[-2:]
-    shard = newest / "__1_0.distcp"
-    os.truncate(shard, shard.stat().st_size // 2)
+    damage(newest / "__1_0.distcp")
     assert run.run() == 0, run.log
     assert f"checkpoint '{newest.name}' is damaged; falling back to '{before.name}'" in run.log
-    what = f"killed; a shard of `{newest.name}` cut in half; started again: falls back to `{before.name}`"
-    return outcome("local", "checkpoint truncated", what, run.log, whole, time.monotonic() - begun)
+    what = f"killed; a shard of `{newest.name}` {how}; started again: falls back to `{before.name}`"
+    return outcome("local", fault, what, run.log, whole, time.monotonic() - begun)
 
 
 def other_ranks(folder: Path, whole: Losses) -> Outcome:
@@ -187,7 +207,7 @@ def other_ranks(folder: Path, whole: Losses) -> Outcome:
 
 
 LOCAL: tuple[Callable[[Path, Losses], Outcome], ...] = (
-    *(rank_killed, killed_while_writing, terminated, folder_full, truncated, other_ranks),
+    *(rank_killed, killed_while_writing, terminated, folder_full, truncated, bit_flipped, other_ranks),
 )
 """Every fault that needs no scheduler."""
 
@@ -275,11 +295,7 @@ def main() -> int:
     when = f"Measured {datetime.now(UTC):%Y-%m-%d}, {machine()}."
     print(f"\n{when}")
     if arguments.write:
-        text = arguments.write.read_text(encoding="utf-8")
-        head, rest = text.split(_BEGIN, 1)
-        tail = rest.split(_END, 1)[1]
-        table = "\n".join([*rows, "", when])
-        arguments.write.write_text(f"{head}{_BEGIN}\n{table}\n{_END}{tail}", encoding="utf-8")
+        document.keep(arguments.write, "faults", "\n".join([*rows, "", when]))
     return 0 if kept else 1
 
 
