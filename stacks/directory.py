@@ -12,6 +12,7 @@ from settings.deployment import Settings
 from stacks.network import NetworkStack
 from stacks.storage import StorageStack
 from trainforge.directory.server import DirectoryMachine, DirectoryServer
+from trainforge.parallelcluster.services import Directory
 
 
 class DirectoryStack(cdk.Stack):
@@ -90,3 +91,21 @@ class DirectoryStack(cdk.Stack):
             # Somebody to ask for, so that a node sees whether it is answered.
             "probe": self._people[0] if self._people else None,
         }
+
+    def for_parallelcluster(self) -> Directory:
+        """Return what ParallelCluster is told."""
+        server = self.server
+        return Directory(
+            domain_name=server.suffix,
+            addresses=(server.uri,),
+            read_only_user=server.reader,
+            password_secret_arn=server.reader_secret.secret_arn,
+            ca_certificate_source=server.authority_source,
+            additional_sssd={
+                "ldap_schema": "rfc2307",
+                "ldap_user_ssh_public_key": "sshPublicKey",
+                "override_homedir": "/home/%u",
+                # The whole list on every node is slow, and nobody asks for it.
+                "enumerate": "false",
+            },
+        )

@@ -23,7 +23,7 @@ from trainforge.parallelcluster.configuration import cluster_configuration
 from trainforge.parallelcluster.names import iam_path
 from trainforge.parallelcluster.node_actions import NodeActions
 from trainforge.parallelcluster.policy import NodePolicy
-from trainforge.parallelcluster.services import AccountingDatabase, Directory
+from trainforge.parallelcluster.services import AccountingDatabase
 
 SECTION = "parallelcluster"
 
@@ -53,7 +53,7 @@ class ParallelClusterStack(cdk.Stack):
         self._settings, self._wanted = settings, settings.parallelcluster
         self._network, self._storage = network, storage
         self._accounting = _accounting(services)
-        self._directory: Directory | None = None
+        self._directory = services.directory.for_parallelcluster() if services.directory else None
         self._setup = self._node_setup()
         self.cluster_name = cluster_name(settings)
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
