@@ -13,9 +13,10 @@ LOOPBACK = "127.0.0.1"
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that a slurmd of its own stands for: its Slurm name and port."""
+    """A node that a slurmd of its own stands for: its Slurm name, its address of the loopback's many, and its port."""
 
     name: str
+    address: str
     port: int
 
 
@@ -42,7 +43,10 @@ class Layout:
         controller, *ports = free_ports(len(names) + 1)
         return cls(
             controller_port=controller,
-            nodes=tuple(Node(name, port) for name, port in zip(names, ports, strict=True)),
+            nodes=tuple(
+                Node(name, f"127.0.0.{number}", port)
+                for number, (name, port) in enumerate(zip(names, ports, strict=True), start=2)
+            ),
             partitions={partition: tuple(nodes) for partition, nodes in partitions.items()},
             cpus=cpus,
             memory_mib=memory_mib,
@@ -99,7 +103,7 @@ class Layout:
 
     def _node(self, node: Node) -> str:
         return (
-            f"NodeName={node.name} NodeHostname=localhost NodeAddr={LOOPBACK} Port={node.port} "
+            f"NodeName={node.name} NodeHostname=localhost NodeAddr={node.address} Port={node.port} "
             f"CPUs={self.cpus} RealMemory={self.memory_mib} State=UNKNOWN"
         )
 

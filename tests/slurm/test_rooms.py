@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import shutil
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,37 +45,41 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
         yield running
 
 
+def write_script(folder: Path, *arguments: str, on: str) -> Path:
+    """Write the script of a run on two nodes of a cluster of this kind."""
+    site = Site(
+        deployment="test",
+        cluster=on,
+        region="us-west-2",
+        cluster_name="test",
+        mounts=(Mount(str(folder / "shared"), "lustre", ""),),
+        partitions={"cpu": "cpu"},
+        virtual_environment=sys.prefix,
+        launch_folder=str(Path(__file__).parent.parent.parent / "workloads"),
+    )
+    room = workload("cpu-ddp")
+    preset = room.presets["tiny"]
+    changed = replace(preset, arguments=(*preset.arguments, *arguments), nodes=2)
+    (folder / "shared").mkdir(parents=True)
+    script = folder / "job.sbatch"
+    script.write_text(render(Run(room, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
+    return script
+
+
 class Job:
     """A run submitted to the cluster, and what it left in its folder."""
+
+    kind = "parallelcluster"
 
     def __init__(self, cluster: SlurmCluster, folder: Path, *arguments: str) -> None:
         self.cluster = cluster
         self.folder = folder
-        site = Site(
-            deployment="test",
-            cluster="parallelcluster",
-            region="us-west-2",
-            cluster_name="test",
-            mounts=(Mount(str(folder / "shared"), "lustre", ""),),
-            partitions={"cpu": "cpu"},
-            virtual_environment=sys.prefix,
-            launch_folder=str(Path(__file__).parent.parent.parent / "workloads"),
-        )
-        room = workload("cpu-ddp")
-        preset = room.presets["tiny"]
-        changed = type(preset)(
-            name=preset.name,
-            description=preset.description,
-            arguments=(*preset.arguments, *arguments),
-            instance_type=preset.instance_type,
-            nodes=2,
-            global_batch=preset.global_batch,
-        )
-        (folder / "shared").mkdir(parents=True)
-        script = folder / "job.sbatch"
-        script.write_text(render(Run(room, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
-        self.id = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
+        script = write_script(folder, *arguments, on=self.kind)
+        self.id = self._submit(script)
         self.run_folder = folder / "shared" / "runs" / "cpu-ddp" / self.id
+
+    def _submit(self, script: Path) -> str:
+        return self.cluster.run("sbatch", "--parsable", script.name, directory=self.folder).strip()
 
     @property
     def log(self) -> str:
@@ -153,8 +161,8 @@ def test_the_exit_code_comes_through(cluster: SlurmCluster, tmp_path: Path) -> N
     assert "--no-such-argument" in job.log
 
 
-def ranks_of(job: Job) -> dict[int, str]:
-    """Return the process ids of the job's trainers, and the Slurm node that each runs on."""
+def trainers_of(job: Job) -> dict[int, dict[str, str]]:
+    """Return the process ids of the job's trainers, and the environment of each."""
     mark = f"SLURM_JOB_ID={job.id}".encode()
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
@@ -166,8 +174,13 @@ def ranks_of(job: Job) -> dict[int, str]:
         environment = dict(variable.decode().partition("=")[::2] for variable in variables if variable)
         trains = any(word.endswith(b"train.py") for word in words) and "LOCAL_RANK" in environment
         if trains and mark in variables:
-            found[int(path.name)] = environment["SLURMD_NODENAME"]
+            found[int(path.name)] = environment
     return found
+
+
+def ranks_of(job: Job) -> dict[int, str]:
+    """Return the process ids of the job's trainers, and the Slurm node that each runs on."""
+    return {process: environment["SLURMD_NODENAME"] for process, environment in trainers_of(job).items()}
 
 
 def assert_resumed(job: Job) -> None:
@@ -222,3 +235,94 @@ def test_a_node_lost_is_replaced_by_the_spare(
     assert job.losses() == uninterrupted.losses()
     assert_resumed(job)
     assert lost not in job.nodes()
+
+
+# HyperPod's own srun is not to be had elsewhere. This stands for what it adds: a step that lost a node is started
+# again, within the job, on nodes that are left.
+RESUMING_SRUN = """\
+#!/bin/bash
+words=()
+for word in "$@"; do [ "$word" = --auto-resume=1 ] && resumes=1 || words+=("$word"); done
+[ -n "${resumes-}" ] || exec SRUN "$@"
+mapfile -t hosts < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
+on() { SRUN --nodes=2 --ntasks=2 --nodelist="$1" "${words[@]}"; }
+on "${hosts[0]},${hosts[1]}" && exit
+echo "[Auto Resume] Retrying step"
+on "${hosts[1]},${hosts[2]}"
+"""
+
+
+class HyperPodJob(Job):
+    """A run by HyperPod's script, in an allocation of all three nodes that outlives one of them."""
+
+    kind = "hyperpod"
+
+    def _submit(self, script: Path) -> str:
+        srun = shutil.which("srun", path=self.cluster.environment()["PATH"])
+        assert srun
+        programs = self.folder / "bin"
+        programs.mkdir()
+        (programs / "srun").write_text(RESUMING_SRUN.replace("SRUN", shlex.quote(srun)), encoding="utf-8")
+        (programs / "srun").chmod(0o755)
+        # On the way by salloc, the shell that starts steps lies on no node that may be lost.
+        command = [
+            "salloc",
+            "--nodes=3",
+            "--ntasks-per-node=1",
+            "--exclusive",
+            "--no-kill",
+            "bash",
+            script.name,
+        ]
+        environment = self.cluster.environment()
+        with (self.folder / "salloc_0.out").open("wb") as log:
+            self._process = subprocess.Popen(
+                command,
+                cwd=self.folder,
+                env={**environment, "PATH": f"{programs}{os.pathsep}{environment['PATH']}"},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.id = "0"
+        self.wait_for(lambda: "Granted job allocation" in self.log, "the allocation")
+        found = re.search(r"Granted job allocation (\d+)", self.log)
+        assert found
+        (self.folder / "salloc_0.out").rename(self.folder / f"salloc_{found[1]}.out")
+        return found[1]
+
+    def end(self) -> int:
+        """Wait for the shell and return its exit code."""
+        try:
+            return self._process.wait(timeout=DEADLINE_SECONDS)
+        finally:
+            self.cluster.run("scancel", self.id, check=False)
+            self._process.kill()
+
+
+def test_a_step_that_lost_the_first_node_meets_at_another(
+    cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
+) -> None:
+    job = HyperPodJob(cluster, tmp_path, "--step-seconds=0.15")
+    nodes = job.nodes()
+    addresses = cluster.run("scontrol", "getaddrs", ",".join(nodes))
+    address = dict(re.findall(r"^(\S+): (\S+):\d+$", addresses, re.MULTILINE))
+    assert len(set(address.values())) == 3
+    try:
+        job.wait_for_step(25)
+        before = trainers_of(job)
+        assert {environment["SLURMD_NODENAME"] for environment in before.values()} == set(nodes[:2])
+        assert {environment["MASTER_ADDR"] for environment in before.values()} == {address[nodes[0]]}
+        cluster.run("scontrol", "update", f"NodeName={nodes[0]}", "State=DOWN", "Reason=test")
+        job.wait_for(lambda: len(trainers_of(job).keys() - before.keys()) == 2, "the step's second start")
+        after = [trainers_of(job)[process] for process in trainers_of(job).keys() - before.keys()]
+        assert {environment["SLURMD_NODENAME"] for environment in after} == set(nodes[1:])
+        assert {environment["MASTER_ADDR"] for environment in after} == {address[nodes[1]]}
+        assert job.end() == 0, job.log
+    finally:
+        job.end()
+        if cluster.states()[nodes[0]].startswith("down"):
+            cluster.run("scontrol", "update", f"NodeName={nodes[0]}", "State=RESUME")
+    assert job.losses() == uninterrupted.losses()
+    assert_resumed(job)

@@ -31,11 +31,7 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
             *_directives(run, site),
             "",
             "set -euo pipefail",
-            "",
-            "# Every node's ranks meet at the address of the job's first node; names need not resolve.",
-            'FIRST="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)"',
-            'RANK0_HOST="$(scontrol getaddrs "$FIRST" | sed "s/^[^:]*: *//; s/:[0-9]*$//")"',
-            "export RANK0_HOST",
+            *_addresses(run, site),
             *_registry(run, site),
             *_secrets(run, site),
             "",
@@ -81,7 +77,7 @@ def _names(run: Run) -> Names:
         node_rank="$SLURM_PROCID" if _starts_ranks(run) else "$SLURM_NODEID",
         # A requeued job keeps its number. A new one goes on with another's run when it is told that one's.
         run_id=run.id or f"${{{RUN_ID}:-$SLURM_JOB_ID}}",
-        nodes="$SLURM_JOB_NUM_NODES",
+        nodes="$SLURM_STEP_NUM_NODES",
         # What a job before this one left on the node may still hold its port.
         port=f"$(({RENDEZVOUS_PORT} + SLURM_JOB_ID % 1000))",
     )
@@ -90,6 +86,30 @@ def _names(run: Run) -> Names:
 def _starts_ranks(run: Run) -> bool:
     """Whether srun starts every rank, not one task a node."""
     return isinstance(run.workload.launcher, Srun | Mpi)
+
+
+def _addresses(run: Run, site: Site) -> Iterator[str]:
+    """Take the nodes' addresses along into a container, which has no scontrol; names need not resolve there."""
+    if site.images.get(run.workload.name) and not isinstance(run.workload.launcher, Mpi):
+        yield ""
+        yield "# Where the job's nodes are, for containers: they cannot ask Slurm."
+        yield 'ADDRESSES="$(scontrol getaddrs "$SLURM_JOB_NODELIST")"'
+        yield "export ADDRESSES"
+
+
+# In the step and not before it: one that HyperPod resumes has other nodes than the job began with. A list of nodes
+# is written as p[3-5,7],q: the first name is what precedes the bracket and the bracket's first number.
+_MEETING = r"""# The ranks meet at the address of the step's first node.
+set -euo pipefail
+[[ "$SLURM_STEP_NODELIST" =~ ^([^],[]*)(\[([0-9]+)[^]]*\])?([^],[]*) ]]
+FIRST="${BASH_REMATCH[1]}${BASH_REMATCH[3]}${BASH_REMATCH[4]}"
+if command -v scontrol > /dev/null; then
+  ADDRESSES="$(scontrol getaddrs "$FIRST")"
+fi
+RANK0_HOST="$(sed -n "s/^$FIRST: *\(.*\):[0-9]*\$/\1/p" <<< "${ADDRESSES-}")"
+# A node that is new since the job began is known to a container by its name only.
+export RANK0_HOST="${RANK0_HOST:-$FIRST}"
+"""
 
 
 def _registry(run: Run, site: Site) -> Iterator[str]:
@@ -131,16 +151,18 @@ def _node(run: Run, site: Site) -> str:
     launcher = run.workload.launcher
     # Slurm starts the ranks of an MPI program itself, by PMIx: mpirun and ssh between nodes are not needed.
     line = [launcher.program, *run.arguments] if isinstance(launcher, Mpi) else None
+    meeting = "" if isinstance(launcher, Mpi) else _MEETING
     if site.images.get(run.workload.name):
-        return entry.entry(run, site, _names(run), line=line)
-    if not (site.virtual_environment and site.launch_folder):
+        return meeting + entry.entry(run, site, _names(run), line=line)
+    environment = site.environment_of(run.workload.name)
+    if not (environment and site.launch_folder):
         raise ValueError(
             f"the site of '{site.cluster}' has neither an image of {run.workload.name} nor a virtual environment "
             "and its programs; name the workload under 'workloads:' in the configuration and deploy the cluster again"
         )
     program, runtime = entry.shipped_folders(run, site)
     script = entry.entry(run, site, _names(run), program_folder=program, runtime_folder=runtime, line=line)
-    return f'export PATH="{site.virtual_environment}/bin:$PATH"\n{script}'
+    return f'{meeting}export PATH="{environment}/bin:$PATH"\n{script}'
 
 
 def _step(run: Run, site: Site) -> Iterator[str]:
