@@ -141,6 +141,7 @@ def _endpoints(settings: Settings) -> list[str]:
     """Return the services that the configured clusters need, each once."""
     clusters = [cluster for cluster in INTERFACE_ENDPOINTS if getattr(settings, cluster, None)]
     services = {service for cluster in clusters for service in INTERFACE_ENDPOINTS[cluster]}
-    if settings.accounting or (settings.hyperpod and settings.hyperpod.accounting):
+    needs_secrets = settings.accounting or settings.directory
+    if needs_secrets or (settings.hyperpod and settings.hyperpod.accounting):
         services.add("secretsmanager")
     return sorted(services)

@@ -18,6 +18,8 @@ from settings.checks import (  # noqa: F401
     mounts,
     names,
     network,
+    parallelcluster,
+    parallelcluster_nodes,
     people,
     regions,
     resources,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from catalog.addresses import RESERVED_ADDRESSES, plan
 from catalog.endpoints import INTERFACE_ENDPOINTS
@@ -14,8 +14,9 @@ from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import CLUSTERS, facts, uses
 from settings.deployment import Settings
 
-_HYPERPOD_LAYOUT: InterfaceType = "efa"
-"""What HyperPod attaches where a pool has no wish (botocore: ClusterInterfaceType): EFA that carries IP."""
+_LAYOUTS: Mapping[str, InterfaceType] = {"hyperpod": "efa", "parallelcluster": "efa-only"}
+"""What a cluster attaches where a pool has no wish: HyperPod EFA that carries IP (botocore: ClusterInterfaceType),
+ParallelCluster EFA beside it (aws-parallelcluster, templates/queues_stack.py)."""
 
 
 def _demand(settings: Settings) -> dict[str, Counter[str]]:
@@ -24,13 +25,20 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
     for use in uses(settings):
         found = facts(use.pool.instance_type) if use.pool else None
         if use.pool and found and use.pool.availability_zone in demand:
-            each = private_addresses(found, use.pool.interface_type or _HYPERPOD_LAYOUT)
+            each = private_addresses(found, use.pool.interface_type or _LAYOUTS[use.cluster])
             demand[use.pool.availability_zone][f"pool '{use.name}'"] += use.pool.nodes * each
     if settings.hyperpod:
         # The service may put them into any of the cluster's subnets; the first zone is always among them.
         first = demand[settings.availability_zones[0]]
         first["the controller"] += 1
         first["login nodes"] += settings.hyperpod.login.nodes if settings.hyperpod.login else 0
+    if settings.parallelcluster:
+        cluster, first_zone = settings.parallelcluster, settings.availability_zones[0]
+        standing = [("the head node", cluster.head_node.availability_zone, 1)]
+        standing += [(f"login pool '{n}'", p.availability_zone, p.nodes) for n, p in cluster.login.items()]
+        for what, zone, count in standing:
+            if (zone or first_zone) in demand:
+                demand[zone or first_zone][what] += count
     if settings.network.closed:
         services = {
             service
@@ -43,7 +51,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
     return demand
 
 
-@error("subnet-too-small", leans_on=("availability_zones", "network", "pools", "hyperpod"))
+@error("subnet-too-small", leans_on=("availability_zones", "network", "pools", "hyperpod", "parallelcluster"))
 def _too_small(subject: Subject) -> Iterator[Problem]:
     """A node takes an address for every interface that carries IP, and waits for ever where none is left.
 

@@ -20,13 +20,14 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
 }
 """The sources of capacity that each cluster's service can be asked for."""
 
+_RESERVE = "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan"
+_BLOCK = "for HyperPod buy a SageMaker training plan; a Capacity Block is for clusters on EC2"
+_PLAN = "only SageMaker can use a training plan: list the pool under 'hyperpod.pools', or reserve by a Capacity Block"
 _WAYS_OUT = {
-    ("hyperpod", "reservation"): "HyperPod cannot be pointed at an EC2 reservation: reserve by a training plan",
-    ("hyperpod", "reservation-group"): "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan",
-    ("hyperpod", "capacity-block"): "for HyperPod buy a SageMaker training plan; "
-    "a Capacity Block is for clusters on EC2",
-    ("parallelcluster", "training-plan"): "only SageMaker can use a training plan: list the pool under "
-    "'hyperpod.pools', or reserve by a Capacity Block",
+    ("hyperpod", "reservation"): _RESERVE,
+    ("hyperpod", "reservation-group"): _RESERVE,
+    ("hyperpod", "capacity-block"): _BLOCK,
+    ("parallelcluster", "training-plan"): _PLAN,
 }
 _RESERVATION = re.compile(r"cr-[0-9a-f]{17}")
 # botocore: resource-groups GroupArnV2.

@@ -123,20 +123,19 @@ def _partition_names(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("partition-pool", leans_on=("hyperpod.pools",))
+@error("partition-pool", leans_on=("hyperpod.pools", "parallelcluster.pools"))
 def _partition_pools(subject: Subject) -> Iterator[Problem]:
     """A partition is given to a pool of this cluster; for another one it does nothing."""
-    hyperpod = subject.settings.hyperpod
-    if hyperpod is None:
-        return
-    for pool, partition in hyperpod.partitions.items():
-        if pool not in hyperpod.pools:
-            yield Problem(
-                f"hyperpod.partitions.{pool}",
-                partition,
-                f"'hyperpod.pools' does not list the pool '{shown(pool)}'",
-                f"it lists {listed(hyperpod.pools, 'and')}",
-            )
+    settings = subject.settings
+    for cluster, section in (("hyperpod", settings.hyperpod), ("parallelcluster", settings.parallelcluster)):
+        for pool, partition in section.partitions.items() if section else ():
+            if section and pool not in section.pools:
+                yield Problem(
+                    f"{cluster}.partitions.{pool}",
+                    partition,
+                    f"'{cluster}.pools' does not list the pool '{shown(pool)}'",
+                    f"it lists {listed(section.pools, 'and')}",
+                )
 
 
 @error("accounting-provisioning")

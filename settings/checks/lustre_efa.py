@@ -91,16 +91,17 @@ def _clients(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("lustre-efa-client", leans_on=("pools", "hyperpod.lifecycle_scripts"))
+@warning("lustre-efa-client", leans_on=("pools", "parallelcluster", "hyperpod.lifecycle_scripts"))
 def _client_setup(subject: Subject) -> Iterator[Problem]:
     """A node reaches Lustre over EFA only after its client (LNet) is configured for it; TCP is the default.
 
     Source: FSx for Lustre user guide, "Working with EFA-enabled file systems". Nothing here does that on
-    HyperPod's nodes; scripts of your own can.
+    nodes of HyperPod or ParallelCluster; scripts or images of your own can.
     """
-    hyperpod = subject.settings.hyperpod
+    hyperpod, cluster = subject.settings.hyperpod, subject.settings.parallelcluster
+    unaided = (hyperpod and not hyperpod.lifecycle_scripts) or (cluster and not cluster.image.ami_id)
     _, clients = _zone_and_clients(subject.settings)
-    if hyperpod and not hyperpod.lifecycle_scripts and any(reaches for _, _, reaches in clients):
+    if unaided and any(reaches for _, _, reaches in clients):
         yield Problem(
             "storage.lustre.efa",
             True,

@@ -19,9 +19,10 @@ _SYSTEM_ROOTS = frozenset(
     | {"/usr", "/var"}
 )
 # Where Slurm, HyperPod's agent and the nodes' local volumes live (lifecycle scripts of HyperPod: /opt/slurm,
-# /opt/ml, /opt/sagemaker, /opt/dlami/nvme).
+# /opt/ml, /opt/sagemaker, /opt/dlami/nvme), and ParallelCluster's (SharedStorageMountDirValidator).
 _CLUSTER_ROOTS = frozenset(
     {"/opt/slurm", "/opt/ml", "/opt/aws", "/opt/amazon", "/opt/sagemaker", "/opt/dlami", "/tmp"}  # noqa: S108
+    | {"/opt/parallelcluster", "/opt/intel"}
 )
 _SHARED_ROOTS = frozenset({"/", "/opt"})
 """Folders that must stay themselves, while a file system may be mounted below them."""

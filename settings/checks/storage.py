@@ -187,7 +187,8 @@ def _access(subject: Subject) -> Iterator[Problem]:
     Nodes that cannot mount their file systems fail to start.
     """
     existing = subject.settings.network.existing
-    if subject.settings.hyperpod is None or (existing and existing.efa_security_group_id):
+    cluster = subject.settings.hyperpod or subject.settings.parallelcluster
+    if cluster is None or (existing and existing.efa_security_group_id):
         return
     for kind, ports in _PORTS.items():
         section = getattr(subject.settings.storage, kind)

@@ -75,7 +75,8 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
     members: dict[str, list[Pool]] = defaultdict(list)
     for use in uses(subject.settings):
         type_facts = facts(use.pool.instance_type) if use.pool else None
-        if use.pool and type_facts and type_facts.supports_efa:
+        # A ParallelCluster's queue never spans zones: 'queue-mixed' says so.
+        if use.cluster == "hyperpod" and use.pool and type_facts and type_facts.supports_efa:
             members[hyperpod.partitions.get(use.name, use.name)].append(use.pool)
     for partition, pools in members.items():
         places = Counter(pool.availability_zone for pool in pools)

@@ -9,6 +9,7 @@ from tests.unit import (
     test_checks_directory,
     test_checks_hyperpod,
     test_checks_network,
+    test_checks_parallelcluster,
     test_checks_storage,
     test_checks_workloads,
 )
@@ -18,6 +19,7 @@ MODULES = (
     test_checks_directory,
     test_checks_hyperpod,
     test_checks_network,
+    test_checks_parallelcluster,
     test_checks_storage,
     test_checks_workloads,
 )

@@ -1,0 +1,169 @@
+"""Rules on a ParallelCluster's queues: names, what may share one, counts, nodes that stand always."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from catalog.pool import Pool
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import facts, uses
+from settings.deployment import Settings
+from settings.parallelcluster import ParallelClusterSettings
+from settings.values import guess, listed, shown
+
+# The limits below are ParallelCluster's: aws-parallelcluster, constants.py and validators/cluster_validators.py
+# (NameValidator, MaxCountValidator, ComputeResourceSizeValidator, InstanceArchitectureCompatibilityValidator).
+MOST_QUEUES = 50
+MOST_RESOURCES = 50
+LONGEST_NAME = 25
+NAME = re.compile(r"[a-z][a-z0-9-]*")
+_SECTION = "parallelcluster"
+
+
+def _pools(settings: Settings) -> Iterator[tuple[str, str, Pool]]:
+    """Yield the cluster's pools that exist: where each is named, its queue, and the pool."""
+    wanted = settings.parallelcluster
+    for use in uses(settings):
+        if wanted and use.cluster == _SECTION and use.pool:
+            yield use.path, wanted.partitions.get(use.name, use.name), use.pool
+
+
+def ill_named(name: str) -> bool:
+    """Return whether ParallelCluster refuses the name of a queue, a compute resource or a login pool."""
+    return not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name == "default"
+
+
+@error("queue-name")
+def _names(subject: Subject) -> Iterator[Problem]:
+    """ParallelCluster makes names of nodes out of those of the queue and the pool, and keeps them short."""
+    wanted = subject.settings.parallelcluster
+    if wanted is None:
+        return
+    named = [
+        *((f"{_SECTION}.pools.{index}", name, "pool") for index, name in enumerate(wanted.pools)),
+        *((f"{_SECTION}.partitions.{pool}", name, "partition") for pool, name in wanted.partitions.items()),
+        *((f"{_SECTION}.login.{name}", name, "pool of login nodes") for name in wanted.login),
+    ]
+    for path, name, what in named:
+        if ill_named(name):
+            yield Problem(
+                path,
+                name,
+                f"the {what} '{shown(name)}' cannot be named so in a ParallelCluster: it takes 1 to {LONGEST_NAME} "
+                "lower case letters, digits and dashes that begin with a letter, and not 'default'",
+                "rename it",
+            )
+
+
+@error("queue-mixed", leans_on=("pools", "parallelcluster.partitions"))
+def _mixed(subject: Subject) -> Iterator[Problem]:
+    """A queue has one subnet for EFA's sake, and one way of buying capacity."""
+    first: dict[str, Pool] = {}
+    for path, queue, pool in _pools(subject.settings):
+        other = first.setdefault(queue, pool)
+        for what, own, others in (
+            ("zone", pool.availability_zone, other.availability_zone),
+            ("capacity", _bought(pool), _bought(other)),
+        ):
+            if own != others:
+                yield Problem(
+                    path,
+                    pool.name,
+                    f"the pools '{other.name}' and '{pool.name}' share the partition '{shown(queue)}' and differ in "
+                    f"{what}: '{others}' and '{own}'",
+                    f"give them partitions of their own under '{_SECTION}.partitions'",
+                )
+
+
+def _bought(pool: Pool) -> str:
+    """Return how a pool's capacity is bought, as far as a queue tells: a reservation is on demand."""
+    source = pool.capacity.source
+    return "on-demand" if source in ("reservation", "reservation-group") else source
+
+
+@error("queue-count", leans_on=("parallelcluster.pools",))
+def _counts(subject: Subject) -> Iterator[Problem]:
+    """A cluster has at most 50 compute resources, one a pool, and no more queues than that."""
+    wanted = subject.settings.parallelcluster
+    if wanted and len(wanted.pools) > MOST_RESOURCES:
+        yield Problem(
+            f"{_SECTION}.pools",
+            len(wanted.pools),
+            f"{len(wanted.pools)} pools are more than the {MOST_RESOURCES} compute resources that a ParallelCluster "
+            "takes",
+            "use fewer, larger pools",
+        )
+
+
+@error("kept-nodes", leans_on=("pools", "parallelcluster.pools"))
+def _kept(subject: Subject) -> Iterator[Problem]:
+    """Nodes that stand always are some of the pool's, and all of a block's, which is paid for as a whole."""
+    wanted = subject.settings.parallelcluster
+    for name, kept in (wanted.kept_nodes if wanted else {}).items():
+        path = f"{_SECTION}.kept_nodes.{name}"
+        pool = subject.settings.pool(name) if name in subject.settings.pools else None
+        if wanted and name not in wanted.pools:
+            yield Problem(
+                path,
+                kept,
+                f"'{_SECTION}.pools' does not list the pool '{shown(name)}'{guess(name, wanted.pools)}",
+                f"it lists {listed(wanted.pools, 'and')}",
+            )
+        elif pool and not 0 <= kept <= pool.nodes:
+            yield Problem(path, kept, f"{kept} nodes are not 0 to {pool.nodes}, which the pool '{name}' has")
+        elif pool and pool.capacity.source == "capacity-block" and kept != pool.nodes:
+            yield Problem(
+                path,
+                kept,
+                f"the pool '{name}' is a Capacity Block, of which ParallelCluster keeps all {pool.nodes} nodes or "
+                "refuses the cluster",
+                "remove it; a smaller pool uses less of the block",
+            )
+
+
+@error("cluster-architecture", leans_on=("pools",))
+def _architecture(subject: Subject) -> Iterator[Problem]:
+    """All nodes of a ParallelCluster boot images of one architecture, the head node's."""
+    wanted = subject.settings.parallelcluster
+    head = facts(wanted.head_node.instance_type) if wanted else None
+    if wanted is None or head is None:
+        return
+    for path, name, what in _types(subject.settings, wanted):
+        found = facts(name)
+        if found and found.architecture != head.architecture:
+            yield Problem(
+                path,
+                name,
+                f"{what}: '{name}' is {found.architecture} and the head node's '{head.name}' is {head.architecture}",
+                f"choose a type of {found.architecture} for 'head_node' and every login pool, or another here; "
+                "'trainforge catalog refresh' brings types that the catalog lacks",
+            )
+
+
+def _types(settings: Settings, wanted: ParallelClusterSettings) -> Iterator[tuple[str, str, str]]:
+    for path, _, pool in _pools(settings):
+        yield path, pool.instance_type, f"pool '{pool.name}'"
+    for name, login in wanted.login.items():
+        yield f"{_SECTION}.login.{name}.instance_type", login.instance_type, f"login pool '{name}'"
+
+
+@warning("interface-type-mixed", leans_on=("pools", "parallelcluster.pools"))
+def _interfaces(subject: Subject) -> Iterator[Problem]:
+    """ParallelCluster attaches EFA in one way in the whole cluster (DevSettings.EfaInterfaceType)."""
+    pools = [
+        (path, pool)
+        for path, _, pool in _pools(subject.settings)
+        if (found := facts(pool.instance_type)) and found.supports_efa
+    ]
+    if not any(pool.interface_type == "efa" for _, pool in pools):
+        return
+    for _, pool in pools:
+        if pool.interface_type != "efa":
+            yield Problem(
+                f"pools.{pool.name}" + (".interface_type" if pool.interface_type else ""),
+                pool.interface_type,
+                f"pool '{pool.name}' gets combined EFA interfaces too, which take an address each: another pool of the "
+                "cluster asks for 'efa', and ParallelCluster has one way for all",
+                "ask for the same in every pool of the cluster",
+            )

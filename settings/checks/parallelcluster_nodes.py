@@ -1,0 +1,224 @@
+"""Rules on a ParallelCluster's nodes: volumes, images, SSH, packages, lines of slurm.conf, suppressed validators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import PurePosixPath
+
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import facts
+from settings.values import shown
+
+MOST_LOGIN_POOLS = 10
+"""Source: aws-parallelcluster, constants.MAX_NUMBER_OF_LOGIN_NODE_POOLS."""
+SMALLEST_ROOT_GIB = 45
+"""Root volume of official images. Source: aws-parallelcluster, constants.EBS_ROOT_VOLUME_SIZE_DEFAULT."""
+_WITHOUT_OFFICIAL = ("rocky8", "rocky9")
+"""Source: aws-parallelcluster, constants.PRIVATE_OSES."""
+_AMI = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
+_VOLUME = re.compile(r"fsvol-[0-9a-f]{17}")
+_VALIDATOR = re.compile(r"[A-Za-z0-9]+Validator")
+_EVERYWHERE = IPv4Network("0.0.0.0/0")
+_OWN_LINES = frozenset(
+    {
+        "epilog",
+        "grestypes",
+        "launchparameters",
+        "prolog",
+        "reconfigflags",
+        "resumefailprogram",
+        "resumeprogram",
+    }
+    | {
+        "resumetimeout",
+        "slurmctldhost",
+        "slurmctldlogfile",
+        "slurmctldparameters",
+        "slurmdlogfile",
+        "slurmuser",
+    }
+    | {"suspendexcnodes", "suspendprogram", "suspendtime", "taskplugin", "treewidth"}
+)
+_ACCOUNTING_LINES = frozenset(
+    {"accountingstoragetype", "accountingstoragehost", "accountingstorageport", "accountingstorageuser"}
+    | {"jobacctgathertype"}
+)
+"""What ParallelCluster writes itself. Source: validators/slurm_settings_validator.py, SLURM_SETTINGS_DENY_LIST."""
+
+
+@error("root-volume", too_strict=True, leans_on=("parallelcluster.pools", "pools"))
+def _volumes(subject: Subject) -> Iterator[Problem]:
+    """A root volume is no smaller than the image that it is made from. Too strict with a small image of your own."""
+    wanted = subject.settings.parallelcluster
+    if wanted is None:
+        return
+    sizes = [("parallelcluster.head_node.volume_gib", wanted.head_node.volume_gib, "the head node")]
+    for name in wanted.pools:
+        if name in subject.settings.pools:
+            size = subject.settings.pools[name].volume_gib
+            sizes.append((f"pools.{name}.volume_gib", size, f"pool '{name}'"))
+    for path, size, what in sizes:
+        if size < SMALLEST_ROOT_GIB:
+            yield Problem(
+                path,
+                size,
+                f"{what}: a root volume of {size} GiB is smaller than ParallelCluster's image, {SMALLEST_ROOT_GIB} GiB",
+                f"set 'volume_gib: {SMALLEST_ROOT_GIB}' or more",
+            )
+
+
+@error("home-volume", leans_on=("storage.openzfs",))
+def _home(subject: Subject) -> Iterator[Problem]:
+    """ParallelCluster mounts a volume of an OpenZFS file system, which the file system's id does not tell."""
+    openzfs = subject.settings.storage.openzfs
+    existing = openzfs.existing if openzfs else None
+    if subject.settings.parallelcluster is None or existing is None:
+        return
+    if existing.volume_id is None or not _VOLUME.fullmatch(existing.volume_id):
+        yield Problem(
+            "storage.openzfs.existing" + (".volume_id" if existing.volume_id else ""),
+            existing.volume_id,
+            "ParallelCluster needs the id of the volume to mount, 'fsvol-' and 17 hexadecimal digits"
+            + (f", and '{shown(existing.volume_id)}' is none" if existing.volume_id else ""),
+            f"'aws fsx describe-volumes --filters Name=file-system-id,Values={shown(existing.file_system_id)}' "
+            "prints it; write it to 'volume_id'",
+        )
+
+
+@error("mount-scratch", leans_on=("storage",))
+def _scratch(subject: Subject) -> Iterator[Problem]:
+    """ParallelCluster mounts a type's own disks at /scratch, over whatever is there."""
+    if subject.settings.parallelcluster is None:
+        return
+    for kind in ("lustre", "openzfs"):
+        section = getattr(subject.settings.storage, kind)
+        if section and PurePosixPath("/scratch") in (
+            path := PurePosixPath(section.mount_path),
+            *path.parents,
+        ):
+            yield Problem(
+                f"storage.{kind}.mount_path",
+                section.mount_path,
+                f"a ParallelCluster's nodes have their own disks at '/scratch', which would hide "
+                f"'{shown(section.mount_path)}'",
+                "choose another folder, such as '/fsx'",
+            )
+
+
+@error("login-pools")
+def _login_pools(subject: Subject) -> Iterator[Problem]:
+    """A cluster has at most ten pools of login nodes."""
+    login = subject.settings.parallelcluster.login if subject.settings.parallelcluster else {}
+    if len(login) > MOST_LOGIN_POOLS:
+        yield Problem(
+            "parallelcluster.login",
+            len(login),
+            f"{len(login)} pools of login nodes are more than the {MOST_LOGIN_POOLS} that a ParallelCluster takes",
+        )
+
+
+@error("image-id")
+def _image(subject: Subject) -> Iterator[Problem]:
+    """An image is named by its id, and some systems have no official one."""
+    wanted = subject.settings.parallelcluster
+    if wanted is None:
+        return
+    image = wanted.image
+    if image.ami_id is not None and not _AMI.fullmatch(image.ami_id):
+        yield Problem(
+            "parallelcluster.image.ami_id",
+            image.ami_id,
+            f"'{shown(image.ami_id)}' is not the id of an image, 'ami-' and 17 hexadecimal digits",
+        )
+    if image.ami_id is None and image.os in _WITHOUT_OFFICIAL:
+        yield Problem(
+            "parallelcluster.image.os",
+            image.os,
+            f"ParallelCluster publishes no image of '{image.os}'",
+            "give one of your own as 'ami_id', or choose another system",
+        )
+
+
+@error("ssh-open", too_strict=True)
+def _ssh(subject: Subject) -> Iterator[Problem]:
+    """A port that is open to the internet is tried by everybody in it. Too strict where a firewall stands before."""
+    addresses = (
+        subject.settings.parallelcluster.ssh.allowed_addresses if subject.settings.parallelcluster else []
+    )
+    for index, address in enumerate(addresses):
+        if address == _EVERYWHERE:
+            yield Problem(
+                f"parallelcluster.ssh.allowed_addresses.{index}",
+                address,
+                f"'{address}' lets everybody try to log in",
+                "name your own addresses, or leave them out: Session Manager needs no open port",
+            )
+
+
+@error("packages-os", leans_on=("parallelcluster.image.os",))
+def _packages(subject: Subject) -> Iterator[Problem]:
+    """Packages are Ubuntu's, by apt."""
+    wanted = subject.settings.parallelcluster
+    if wanted and wanted.extension and wanted.extension.packages and not wanted.image.os.startswith("ubuntu"):
+        yield Problem(
+            "parallelcluster.extension.packages",
+            wanted.extension.packages[0],
+            f"packages are installed by apt, which '{wanted.image.os}' lacks",
+            "choose an Ubuntu under 'image.os', or bake packages into an image of your own",
+        )
+
+
+@error("slurm-setting", leans_on=("accounting",))
+def _slurm_settings(subject: Subject) -> Iterator[Problem]:
+    """ParallelCluster writes some lines of slurm.conf itself, and a second one would undo its work."""
+    wanted = subject.settings.parallelcluster
+    kept = _OWN_LINES | (_ACCOUNTING_LINES if subject.settings.accounting else frozenset())
+    for index, line in enumerate(wanted.slurm.settings if wanted else ()):
+        # A line of several settings describes a node or a partition of one's own.
+        for name in line if len(line) == 1 else ():
+            if name.lower() in kept:
+                yield Problem(
+                    f"parallelcluster.slurm.settings.{index}.{name}",
+                    line[name],
+                    f"ParallelCluster writes '{shown(name)}' into slurm.conf itself and takes no other",
+                    "remove it",
+                )
+
+
+@error("validator-name")
+def _validators(subject: Subject) -> Iterator[Problem]:
+    """Validators are left out one by one: without all of them the first mistake shows after half an hour."""
+    wanted = subject.settings.parallelcluster
+    for index, entry in enumerate(wanted.suppress_validators if wanted else ()):
+        if not _VALIDATOR.fullmatch(entry.validator):
+            yield Problem(
+                f"parallelcluster.suppress_validators.{index}.validator",
+                entry.validator,
+                f"'{shown(entry.validator)}' is not the type of one of ParallelCluster's validators, such as "
+                "'FsxNetworkingValidator'",
+                "a finding of a validator names its type",
+            )
+
+
+@warning("head-node-accelerated")
+def _idle(subject: Subject) -> Iterator[Problem]:
+    """Slurm gives nobody the accelerators of the head node or of login nodes; they are paid for and idle."""
+    wanted = subject.settings.parallelcluster
+    if wanted is None:
+        return
+    standing = [("head_node", wanted.head_node.instance_type, "the head node")]
+    standing += [
+        (f"login.{name}", pool.instance_type, f"login pool '{name}'") for name, pool in wanted.login.items()
+    ]
+    for key, name, what in standing:
+        found = facts(name)
+        if found and found.accelerator:
+            yield Problem(
+                f"parallelcluster.{key}.instance_type",
+                name,
+                f"{what} of type '{name}' has accelerators ({found.accelerator.count} {found.accelerator.name}) that "
+                "no job can use",
+                "choose a type without accelerators",
+            )

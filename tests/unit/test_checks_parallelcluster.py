@@ -1,0 +1,218 @@
+"""Rules on a ParallelCluster: queues, nodes, images, SSH, slurm.conf, and what it shares with other clusters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.configuration import GONE, GROUP, KEY, PLAN, found
+
+SECTION = "parallelcluster"
+CPU = {"instance_type": "c6i.4xlarge", "nodes": 4}
+BLOCK = {"source": "capacity-block", "reservation_id": "cr-0123456789abcdef0"}
+CLUSTER: dict[str, Any] = {"hyperpod": None, SECTION: {"pools": ["gpu"]}}
+BOTH: dict[str, Any] = {
+    **CLUSTER,
+    "pools.cpu": CPU | {"availability_zone": "us-west-2a"},
+    f"{SECTION}.pools": ["gpu", "cpu"],
+}
+EXISTING = {"storage.openzfs": {"existing": {"file_system_id": "fs-0123456789abcdef0"}}}
+ACCESS = ("existing-storage-access", "storage.openzfs.existing")
+USERS = f"{SECTION}.extension.users"
+
+
+def _many(count: int) -> dict[str, Any]:
+    names = [f"p{number}" for number in range(count)]
+    return CLUSTER | {"pools": dict.fromkeys(names, CPU), f"{SECTION}.pools": names}
+
+
+CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+    (CLUSTER, set()),
+    (BOTH, set()),
+    # queues
+    *(
+        (CLUSTER | {f"{SECTION}.partitions": {"gpu": name}}, {("queue-name", f"{SECTION}.partitions.gpu")})
+        for name in ("Train", "a_b", "1a", "", "default", "x" * 26)
+    ),
+    (CLUSTER | {f"{SECTION}.partitions": {"gpu": "x" * 25}}, set()),
+    (
+        CLUSTER | {"pools": {"p" * 26: CPU}, f"{SECTION}.pools": ["p" * 26]},
+        {("queue-name", f"{SECTION}.pools.0")},
+    ),
+    (CLUSTER | {f"{SECTION}.login": {"Login": {}}}, {("queue-name", f"{SECTION}.login.Login")}),
+    (BOTH | {f"{SECTION}.partitions": {"gpu": "all", "cpu": "all"}}, set()),
+    (
+        BOTH
+        | {f"{SECTION}.partitions": {"cpu": "gpu"}, "pools.cpu": CPU | {"availability_zone": "us-west-2b"}},
+        {("queue-mixed", f"{SECTION}.pools.1")},
+    ),
+    (
+        BOTH | {f"{SECTION}.partitions": {"cpu": "gpu"}, "pools.cpu": CPU | {"capacity": {"source": "spot"}}},
+        {("queue-mixed", f"{SECTION}.pools.1")},
+    ),
+    (CLUSTER | {f"{SECTION}.partitions": {"cpu": "all"}}, {("partition-pool", f"{SECTION}.partitions.cpu")}),
+    (_many(50), set()),
+    (_many(51), {("queue-count", f"{SECTION}.pools")}),
+    # nodes that stand always
+    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 0}}, set()),
+    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 2}}, set()),
+    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 3}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
+    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": -1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
+    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpo": 1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpo")}),
+    (
+        CLUSTER
+        | {
+            "pools.gpu": {"instance_type": "p5.48xlarge", "nodes": 2, "capacity": BLOCK},
+            f"{SECTION}.kept_nodes": {"gpu": 1},
+        },
+        {("kept-nodes", f"{SECTION}.kept_nodes.gpu")},
+    ),
+    # capacity
+    *(
+        (CLUSTER | {"pools.gpu.capacity": capacity}, set())
+        for capacity in (
+            {"source": "spot"},
+            {"source": "reservation", "reservation_id": "cr-0123456789abcdef0"},
+            {"source": "reservation-group", "resource_group_arn": GROUP},
+        )
+    ),
+    (
+        CLUSTER | {"pools.gpu.capacity": {"source": "training-plan", "training_plan_arn": PLAN}},
+        {
+            ("capacity-unsupported", "pools.gpu.capacity.source"),
+            ("training-plan-cluster", "pools.gpu.capacity.source"),
+        },
+    ),
+    # architecture and interfaces
+    (
+        CLUSTER | {"pools.gpu": {"instance_type": "p6e-gb200.36xlarge", "nodes": 2, "capacity": BLOCK}},
+        {("cluster-architecture", f"{SECTION}.pools.0")},
+    ),
+    (
+        BOTH
+        | {
+            "pools.cpu": {"instance_type": "g5.16xlarge", "nodes": 1},
+            "pools.gpu.interface_type": "efa",
+        },
+        {("interface-type-mixed", "pools.cpu")},
+    ),
+    (BOTH | {"pools.gpu.interface_type": "efa"}, set()),
+    # volumes and homes
+    (CLUSTER | {"pools.gpu.volume_gib": 44}, {("root-volume", "pools.gpu.volume_gib")}),
+    (CLUSTER | {"pools.gpu.volume_gib": 45}, set()),
+    (
+        CLUSTER | {f"{SECTION}.head_node": {"volume_gib": 20}},
+        {("root-volume", f"{SECTION}.head_node.volume_gib")},
+    ),
+    (CLUSTER | EXISTING, {("home-volume", "storage.openzfs.existing"), ACCESS}),
+    (
+        CLUSTER | EXISTING | {"storage.openzfs.existing.volume_id": "fsvol-1"},
+        {("home-volume", "storage.openzfs.existing.volume_id"), ACCESS},
+    ),
+    (CLUSTER | EXISTING | {"storage.openzfs.existing.volume_id": "fsvol-0123456789abcdef0"}, {ACCESS}),
+    (
+        CLUSTER | {"storage.lustre.mount_path": "/scratch/fsx"},
+        {
+            ("mount-scratch", "storage.lustre.mount_path"),
+            ("container-cache-local", f"{SECTION}.extension.containers.cache_path"),
+        },
+    ),
+    # login nodes
+    (CLUSTER | {f"{SECTION}.login": {}}, set()),
+    (CLUSTER | {f"{SECTION}.login": {f"l{n}": {} for n in range(11)}}, {("login-pools", f"{SECTION}.login")}),
+    (
+        CLUSTER | {f"{SECTION}.login": {"a": {"availability_zone": "us-west-2c"}}},
+        {("zone-unknown", f"{SECTION}.login.a.availability_zone")},
+    ),
+    (
+        CLUSTER | {f"{SECTION}.head_node": {"instance_type": "g5.8xlarge"}},
+        {("head-node-accelerated", f"{SECTION}.head_node.instance_type")},
+    ),
+    # images
+    (CLUSTER | {f"{SECTION}.image": {"ami_id": "ami-0123456789abcdef0", "os": "rocky9"}}, set()),
+    (CLUSTER | {f"{SECTION}.image": {"ami_id": "latest"}}, {("image-id", f"{SECTION}.image.ami_id")}),
+    (CLUSTER | {f"{SECTION}.image": {"os": "rocky9"}}, {("image-id", f"{SECTION}.image.os")}),
+    (CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}}, set()),
+    (
+        CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "rhel9"}},
+        {("packages-os", f"{SECTION}.extension.packages")},
+    ),
+    # SSH
+    (CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["192.0.2.0/24"], "key_name": "mine"}}, set()),
+    (
+        CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["0.0.0.0/0"]}},
+        {("ssh-open", f"{SECTION}.ssh.allowed_addresses.0")},
+    ),
+    # slurm.conf and validators
+    (CLUSTER | {f"{SECTION}.slurm": {"settings": [{"TopologyParam": "SwitchAsNodeRank"}]}}, set()),
+    (
+        CLUSTER | {f"{SECTION}.slurm": {"settings": [{"Prolog": "/x"}]}},
+        {("slurm-setting", f"{SECTION}.slurm.settings.0.Prolog")},
+    ),
+    (CLUSTER | {f"{SECTION}.slurm": {"settings": [{"JobAcctGatherType": "jobacct_gather/linux"}]}}, set()),
+    (
+        CLUSTER
+        | {
+            "accounting": {},
+            f"{SECTION}.slurm": {"settings": [{"JobAcctGatherType": "jobacct_gather/linux"}]},
+        },
+        {("slurm-setting", f"{SECTION}.slurm.settings.0.JobAcctGatherType")},
+    ),
+    *(
+        (
+            CLUSTER
+            | {f"{SECTION}.suppress_validators": [{"validator": name, "reason": "known and harmless"}]},
+            {("validator-name", f"{SECTION}.suppress_validators.0.validator")} if wrong else set(),
+        )
+        for name, wrong in (("ALL", True), ("type:KeyPairValidator", True), ("KeyPairValidator", False))
+    ),
+    # people meet on the nodes of one cluster, not on those of two
+    (CLUSTER | {USERS: [{"name": "ana", "uid": 2001, "ssh_public_key": KEY}]}, set()),
+    (CLUSTER | {USERS: [{"name": "root", "uid": 2001}]}, {("user-name", f"{USERS}.0.name")}),
+    (
+        CLUSTER | {USERS: [{"name": "ana", "uid": 2001}, {"name": "bo", "uid": 2001}]},
+        {("user-duplicate", f"{USERS}.1.uid")},
+    ),
+    (
+        {
+            SECTION: {"pools": ["gpu"], "extension": {"users": [{"name": "ana", "uid": 2001}]}},
+            "hyperpod.extension.users": [{"name": "ana", "uid": 2001}],
+        },
+        set(),
+    ),
+    (
+        CLUSTER | {f"{SECTION}.extension": {"containers": {"cache_path": "x"}}},
+        {
+            ("container-path", f"{SECTION}.extension.containers.cache_path"),
+            ("container-cache-local", f"{SECTION}.extension.containers.cache_path"),
+        },
+    ),
+    (CLUSTER | {f"{SECTION}.extension": None}, set()),
+    # addresses: a closed network has endpoints too, and EFA beside ENA takes no more of them
+    (
+        CLUSTER
+        | {
+            "pools.gpu": {"instance_type": "p5.48xlarge", "nodes": 200},
+            "network.secondary_cidrs": ["10.1.0.0/23"],
+        },
+        set(),
+    ),
+    (
+        CLUSTER
+        | {
+            "pools.gpu": {"instance_type": "p5.48xlarge", "nodes": 250},
+            "network.secondary_cidrs": ["10.1.0.0/23"],
+        },
+        {("subnet-too-small", "network.secondary_cidrs.0")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), CASES)
+def test_parallelcluster_rules(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    assert found(changes) == expected
+
+
+def test_a_configuration_without_the_cluster_has_none_of_its_findings() -> None:
+    assert found({SECTION: GONE}) == set()
