@@ -60,7 +60,7 @@ def launch(
     configuration (config/default.yaml).
 
     Exit code: 0 when it was submitted, or shown; 2 when it cannot run as asked, and then nothing was submitted;
-    1 when you say no. With '--wait', and with '--on local', the job's own.
+    1 when you say no. With --wait, and on this machine (local), the job's own.
     """
     from cli.required_data import check_data
     from cli.resolution import LOCAL, resolved, stop_at_errors

@@ -58,7 +58,7 @@ def local_submission(run: Run, site: Site, text: str) -> Submission:
 def _words(run: Run, site: Site, folder: Path) -> str:
     if folder.exists():
         return run_in_words(run, site, "")
-    return f"'{run.id}', a new one, in {folder}; '--run-id {run.id}' goes on with it if it stops"
+    return f"'{run.id}', a new one; if it stops, the same command with this --run-id goes on with it"
 
 
 def _program(run: Run) -> str:

@@ -55,7 +55,7 @@ def test_local(launch: Launching, tmp_path: Path, environment: dict[str, str], c
     )
     assert done.returncode == code, done.stderr
     folder = tmp_path / "shared" / "runs" / "cpu-ddp" / "again"
-    assert f"run    'again', a new one, in {folder}; '--run-id again' goes on with it" in done.stdout
+    assert "run    'again', a new one; if it stops, the same command with this --run-id" in done.stdout
     assert f"it logs here and to {folder}/launch.log" in done.stdout
     assert done.stdout.endswith(f"in {folder}\n")
     assert (folder / "launch.log").read_text() == f"in {folder}\n"
@@ -101,16 +101,16 @@ def test_a_new_local_run_each_time(launch: Launching) -> None:
     """No two processes that are there at once have one id, so two launches of one second differ too."""
     launch.fake("torchrun", TORCHRUN)
     result = launch("local", "--dry-run")
-    named = re.search(r"run    '(cpu-ddp-reference-2\d{7}-\d{6}-(\d+))', a new one, in (.+);", result.output)
+    named = re.search(r"run    '(cpu-ddp-reference-2\d{7}-\d{6}-(\d+))', a new one;", result.output)
     assert named, result.output
     assert named[2] == str(os.getpid())
-    assert named[3] == f"{launch.folder}/runs/runs/cpu-ddp/{named[1]}"
+    assert f"it logs here and to {launch.folder}/runs/runs/cpu-ddp/{named[1]}/launch.log\n" in result.output
 
 
 def test_a_stopped_local_run_goes_on(launch: Launching, tmp_path: Path) -> None:
     launch.fake("torchrun", "echo $RUN_FOLDER")
     folder = tmp_path / "shared" / "runs" / "cpu-ddp" / "tuesday"
-    for said in ("'tuesday', a new one,", "'tuesday', in"):
+    for said in ("'tuesday', a new one;", "'tuesday', in"):
         result = launch("local", "--preset", "tiny", "--run-id", "tuesday", "--shared", "shared")
         assert result.exit_code == 0, result.output
         assert f"run    {said}" in result.output
