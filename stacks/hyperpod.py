@@ -33,9 +33,9 @@ from trainforge.hyperpod.groups import (
 )
 from trainforge.hyperpod.role import NodeRole
 from trainforge.hyperpod.scripts import NodeScripts
-from trainforge.hyperpod.session import NodeSession
 from trainforge.hyperpod.slurm import Accounting, HyperPodSlurmCluster, SlurmOptions
 from trainforge.notifications import Notifications
+from trainforge.session import NodeSession
 
 SECTION = "hyperpod"
 

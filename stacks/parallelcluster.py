@@ -17,13 +17,15 @@ from stacks.shipping import Shipping
 from stacks.storage import StorageStack
 from trainforge.accounting.parameters import USER
 from trainforge.buckets import NodeAccess
+from trainforge.notifications import Notifications
 from trainforge.parallelcluster.actions.construct import NodeSetup
 from trainforge.parallelcluster.cluster import ParallelCluster
 from trainforge.parallelcluster.configuration import cluster_configuration
-from trainforge.parallelcluster.names import iam_path
+from trainforge.parallelcluster.names import default_user, iam_path
 from trainforge.parallelcluster.node_actions import NodeActions
 from trainforge.parallelcluster.policy import NodePolicy
 from trainforge.parallelcluster.services import AccountingDatabase
+from trainforge.session import NodeSession
 
 SECTION = "parallelcluster"
 
@@ -59,6 +61,14 @@ class ParallelClusterStack(cdk.Stack):
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.policies = self._policies()
         self.cluster = self._cluster()
+        self.session = NodeSession(
+            self,
+            "Session",
+            document_name=f"trainforge-{settings.name}-parallelcluster",
+            user=default_user(self._wanted.image.os),
+        )
+        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
+        self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
         self._publish(site)
@@ -147,6 +157,7 @@ class ParallelClusterStack(cdk.Stack):
             data_bucket=self._storage.data_bucket.bucket_name,
             mounts=self._storage.mounts,
             partitions=self._wanted.partitions,
+            session_document=self.session.document_name,
         )
 
     def _publish(self, site: Site) -> None:
@@ -161,6 +172,8 @@ class ParallelClusterStack(cdk.Stack):
         for output_id, value, description in (
             ("ClusterName", self.cluster_name, "Cluster, as pcluster and its stack are named"),
             ("HeadNodeId", self.cluster.head_node_id, "Instance id of the head node"),
+            ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
+            ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of alarms and state changes"),
             ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)

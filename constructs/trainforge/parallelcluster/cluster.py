@@ -9,6 +9,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from trainforge.notifications import Notifications
 from trainforge.parallelcluster.provider import ClusterProvider
 
 
@@ -17,7 +18,7 @@ class ParallelCluster(Construct):
 
     `configuration` is what `cluster_configuration` returns. ParallelCluster runs its own validators over it at the
     deployment; those in `suppressed` are left out. The name is given, because it is the cluster's stack's: it must
-    differ from that of the stack this stands in. With `keep` the cluster outlives the stack.
+    differ from that of the stack this stands in.
     """
 
     def __init__(
@@ -43,6 +44,27 @@ class ParallelCluster(Construct):
             properties["SuppressValidators"] = [f"type:{validator}" for validator in suppressed]
         self.resource = cdk.CfnResource(
             self, "Cluster", type="Custom::PclusterCluster", properties=properties
+        )
+
+    def notify(self, notifications: Notifications) -> None:
+        """Send alarms of the head node, and state changes of the cluster's stack, to the topic."""
+        notifications.on(
+            "ClusterAlarms",
+            description="Alarms of the ParallelCluster's head node",
+            source="aws.cloudwatch",
+            detail_types=["CloudWatch Alarm State Change"],
+            # As ParallelCluster names its alarms (templates/cluster_stack.py).
+            detail={"alarmName": [{"prefix": f"{self.cluster_name}-HeadNode"}]},
+        )
+        stack_arn = cdk.Stack.of(self).format_arn(
+            service="cloudformation", resource="stack", resource_name=f"{self.cluster_name}/"
+        )
+        notifications.on(
+            "ClusterState",
+            description="State changes of the ParallelCluster's stack",
+            source="aws.cloudformation",
+            detail_types=["CloudFormation Stack Status Change"],
+            detail={"stack-id": [{"prefix": stack_arn}]},
         )
 
     @property

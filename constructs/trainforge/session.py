@@ -10,13 +10,15 @@ IDLE_MINUTES = "20"
 
 
 class NodeSession(Construct):
-    """A Session Manager document that lands people on a node as `ubuntu` in a login shell.
+    """A Session Manager document that lands people on a node as the image's own `user` in a login shell.
 
     The account-wide default would be `ssm-user` without the cluster's environment. The document is named for
     the deployment, so that two deployments never fight over one, and updated in place.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, document_name: str) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, document_name: str, user: str = "ubuntu"
+    ) -> None:
         super().__init__(scope, construct_id)
         self.document = ssm.CfnDocument(
             self,
@@ -27,12 +29,12 @@ class NodeSession(Construct):
             update_method="NewVersion",
             content={
                 "schemaVersion": "1.0",
-                "description": "Shell on a node of a training cluster, as ubuntu",
+                "description": f"Shell on a node of a training cluster, as {user}",
                 "sessionType": "Standard_Stream",
                 "inputs": {
                     "idleSessionTimeout": IDLE_MINUTES,
                     "runAsEnabled": True,
-                    "runAsDefaultUser": "ubuntu",
+                    "runAsDefaultUser": user,
                     "shellProfile": {"linux": "cd ~ && exec bash --login"},
                 },
             },
