@@ -23,14 +23,14 @@ class Site:
     Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands
     that talk to a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a
     stack fills it. `cluster` is the section name of the configuration (`hyperpod`), `cluster_name` the
-    service's own name, `cluster_id` the id in its ARN. `partitions` maps a pool to its Slurm
-    partition where that has another name, and
-    `queues` one to its Batch queue. `images` maps a workload to its image URI; one without an image runs in
-    `virtual_environment`, a folder on the nodes. `launch_folder` is where nodes see the shipped programs and
-    manifests. `kubernetes_cluster` is the EKS cluster that takes Kubernetes jobs, by its ARN, which tells equal
-    names in two accounts apart, or by its name; empty where it is called `cluster_name`. `namespace` and
-    `claim` are the Kubernetes namespace of jobs and the claim of the shared file system. `roles` maps a purpose to a role's ARN, `log_group` is where Batch jobs log, and `secrets` maps a
-    purpose to the name of a secret (Batch: its ARN), never its value.
+    service's own name, `cluster_id` the id in its ARN. `partitions` maps a pool to its Slurm partition where
+    that has another name, and `queues` one to its Batch queue. `images` maps a workload to its image URI; one
+    without an image runs in its folder of `virtual_environments`, and without that in `virtual_environment`.
+    `launch_folder` is where nodes see the shipped programs and manifests. `kubernetes_cluster` is the EKS
+    cluster that takes Kubernetes jobs, by its ARN, which tells equal names in two accounts apart, or by its
+    name; empty where it is called `cluster_name`. `namespace` and `claim` are the Kubernetes namespace of jobs
+    and the claim of the shared file system. `roles` maps a purpose to a role's ARN, `log_group` is where Batch
+    jobs log, and `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
     """
 
     deployment: str
@@ -45,6 +45,7 @@ class Site:
     session_document: str = ""
     images: Mapping[str, str] = field(default_factory=dict)
     virtual_environment: str = ""
+    virtual_environments: Mapping[str, str] = field(default_factory=dict)
     launch_folder: str = ""
     queues: Mapping[str, str] = field(default_factory=dict)
     kubernetes_cluster: str = ""
@@ -59,6 +60,10 @@ class Site:
         """The shared file system that runs write to: Lustre where there is one; /fsx by convention otherwise."""
         paths = {mount.kind: mount.path for mount in reversed(self.mounts)}
         return paths.get("lustre") or paths.get("openzfs") or "/fsx"
+
+    def environment_of(self, workload: str) -> str:
+        """Return the folder of the Python environment that a workload without an image runs in; empty: none."""
+        return self.virtual_environments.get(workload) or self.virtual_environment
 
     @classmethod
     def example(

@@ -10,7 +10,10 @@ from workloads.request import Request
 
 
 class WorkloadSettings(Model):
-    """A workload shipped with clusters: its image is built, its programs and manifests lie where nodes see them."""
+    """A workload shipped with clusters: its image is built, its programs and manifests lie where nodes see them.
+
+    In a virtual environment it needs no image; whoever uses it makes the environment.
+    """
 
     workload: str
     """Name of the workload, as `trainforge render --list` shows it."""
@@ -22,6 +25,8 @@ class WorkloadSettings(Model):
     """Number of nodes; by default all of the pool."""
     clusters: list[str] = Field(min_length=1)
     """The clusters that it is shipped with: names of their sections, such as hyperpod."""
+    virtual_environment: str | None = None
+    """Folder of a Python environment that nodes see, which it runs in: then no image is built. Slurm clusters only."""
 
     def request(self, cluster: str, pool: Pool | None) -> Request:
         """Return what this asks for on a cluster; without a pool, which is another finding, the preset's nodes."""

@@ -32,10 +32,11 @@ _NOT_RUN = ("**/README.md", "*/manifests", "*/workload.py", "*/__init__.py")
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """A run of a workload on a cluster in the cluster's own format."""
+    """A run of a workload on a cluster in the cluster's own format, in a virtual environment or in its image."""
 
     run: Run
     format: Format
+    virtual_environment: str = ""
 
     @property
     def path(self) -> str:
@@ -53,7 +54,7 @@ def shipments(settings: Settings, cluster: str) -> list[Shipment]:
             meant = resolve(wanted.request(cluster, settings.pool(wanted.pool)))
             assert meant.run
             assert meant.format, "settings were checked"
-            found.append(Shipment(meant.run, meant.format))
+            found.append(Shipment(meant.run, meant.format, wanted.virtual_environment or ""))
     return found
 
 
@@ -74,7 +75,7 @@ class Shipping(Construct):
         self.images: dict[str, WorkloadImage] = {}
         for shipment in self._shipments:
             run = shipment.run
-            if run.workload.name not in self.images:
+            if run.workload.name not in self.images and not shipment.virtual_environment:
                 self.images[run.workload.name] = self._image(run.workload, run.facts.architecture)
 
     def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
@@ -83,12 +84,20 @@ class Shipping(Construct):
             image.grant_pull(nodes)
 
     def completed(self, site: Site) -> Site:
-        """Return the site with what is shipped to it: image URIs, and the folder where its nodes see the bundle."""
+        """Return the site with what is shipped to it.
+
+        These are image URIs or virtual environments, and the folder where its nodes see the bundle.
+        """
         if not self._shipments:
             return site
         return replace(
             site,
             images={name: image.image_uri for name, image in self.images.items()},
+            virtual_environments={
+                shipment.run.workload.name: shipment.virtual_environment
+                for shipment in self._shipments
+                if shipment.virtual_environment
+            },
             launch_folder=launch_folder(self._settings, self._cluster),
         )
 

@@ -4,48 +4,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from catalog.finding import Finding
-from catalog.pool import Pool
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import CLUSTERS, facts
+from settings.checks.shipping import SLURM_CLUSTERS, Shipping, in_images, shippings, why_unseen
 from settings.deployment import Settings
 from settings.values import listed, shown
-from settings.workloads import WorkloadSettings
 from workloads.request import resolve
 
-_SLURM_CLUSTERS = ("hyperpod", "parallelcluster")
-"""Clusters whose jobs are submitted on a node, from files that it sees."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Shipping:
-    """One workload on one cluster: where both stand, and the pool, None where there is none."""
-
-    path: str
-    wanted: WorkloadSettings
-    cluster_path: str
-    cluster: str
-    pool: Pool | None
-
-
-def _shippings(settings: Settings) -> Iterator[_Shipping]:
-    for index, wanted in enumerate(settings.workloads):
-        pool = settings.pool(wanted.pool) if wanted.pool in settings.pools else None
-        for number, cluster in enumerate(wanted.clusters):
-            path = f"workloads.{index}"
-            yield _Shipping(path, wanted, f"{path}.clusters.{number}", cluster, pool)
-
-
-def _first(settings: Settings) -> Iterator[_Shipping]:
+def _first(settings: Settings) -> Iterator[Shipping]:
     """Yield each workload once, for rules to which the cluster does not matter."""
-    return (shipping for shipping in _shippings(settings) if shipping.cluster_path.endswith(".clusters.0"))
+    return (shipping for shipping in shippings(settings) if shipping.cluster_path.endswith(".clusters.0"))
 
 
-def _run_findings(settings: Settings) -> Iterator[tuple[_Shipping, Finding]]:
+def _run_findings(settings: Settings) -> Iterator[tuple[Shipping, Finding]]:
     """Yield what is said of each run; of a pool that is not there, or of an unknown type, only the names' part."""
-    for shipping in _shippings(settings):
+    for shipping in shippings(settings):
         if shipping.cluster not in CLUSTERS:
             continue
         pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
@@ -98,7 +74,7 @@ def _cluster(subject: Subject) -> Iterator[Problem]:
     """A workload is shipped by a cluster's stack, and a section that is absent makes none."""
     settings = subject.settings
     there = [cluster for cluster in CLUSTERS if getattr(settings, cluster)]
-    for shipping in _shippings(settings):
+    for shipping in shippings(settings):
         if shipping.cluster in there:
             continue
         if shipping.cluster in CLUSTERS:
@@ -114,7 +90,7 @@ def _cluster(subject: Subject) -> Iterator[Problem]:
 @error("workload-cluster-pool", leans_on=("{value}.pools",))
 def _cluster_pool(subject: Subject) -> Iterator[Problem]:
     """A cluster has the nodes of the pools that it lists, and no others."""
-    for shipping in _shippings(subject.settings):
+    for shipping in shippings(subject.settings):
         section = getattr(subject.settings, shipping.cluster) if shipping.cluster in CLUSTERS else None
         if section and shipping.pool and shipping.pool.name not in section.pools:
             yield Problem(
@@ -130,7 +106,7 @@ def _cluster_pool(subject: Subject) -> Iterator[Problem]:
 def _cluster_repeated(subject: Subject) -> Iterator[Problem]:
     """Each run is one manifest of its cluster, and two of one name would take each other's place."""
     seen: dict[tuple[object, ...], str] = {}
-    for shipping in _shippings(subject.settings):
+    for shipping in shippings(subject.settings):
         wanted = shipping.wanted
         nodes = wanted.nodes or (shipping.pool.nodes if shipping.pool else None)
         key = (wanted.workload, wanted.preset, wanted.pool, nodes, shipping.cluster)
@@ -199,7 +175,7 @@ def _run_slow(subject: Subject) -> Iterator[Problem]:
 def _architecture(subject: Subject) -> Iterator[Problem]:
     """An image is built for one kind of processor, and a cluster has one image of a workload."""
     first: dict[tuple[str, str], tuple[str, str]] = {}
-    for shipping in _shippings(subject.settings):
+    for shipping in in_images(subject.settings):
         known = facts(shipping.pool.instance_type) if shipping.pool else None
         if known is None:
             continue
@@ -218,17 +194,11 @@ def _architecture(subject: Subject) -> Iterator[Problem]:
 @warning("workload-bundle-unseen", leans_on=("storage",))
 def _unseen(subject: Subject) -> Iterator[Problem]:
     """Nodes see the data bucket through the Lustre file system that shows it, and jobs are submitted on nodes."""
-    lustre = subject.settings.storage.lustre
-    if lustre and lustre.repository and not lustre.existing:
+    why = why_unseen(subject.settings)
+    if not why:
         return
-    if lustre is None:
-        why = "there is no Lustre file system"
-    elif lustre.existing:
-        why = "whether the existing Lustre file system shows the data bucket is not known"
-    else:
-        why = "the Lustre file system does not show the data bucket"
-    for shipping in _shippings(subject.settings):
-        if shipping.cluster in _SLURM_CLUSTERS:
+    for shipping in in_images(subject.settings):
+        if shipping.cluster in SLURM_CLUSTERS:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
@@ -243,6 +213,8 @@ def _internet(subject: Subject) -> Iterator[Problem]:
     if not subject.settings.network.closed:
         return
     for shipping in _first(subject.settings):
+        if shipping.wanted.virtual_environment is not None:
+            continue
         yield Problem(
             f"{shipping.path}.workload",
             shipping.wanted.workload,

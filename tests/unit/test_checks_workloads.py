@@ -50,6 +50,9 @@ def _runs(*runs: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
+ENVIRONMENT = "workloads.0.virtual_environment"
+LOCAL = ("workload-environment-local", ENVIRONMENT)
+
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (_runs({}), set()),
     (_runs({}, {"nodes": 1}, {"preset": "batch-3", "nodes": 1}), set()),
@@ -113,6 +116,48 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     (_runs({}, network__closed=True), {("workload-image-internet", "workloads.0.workload")}),
     ({"network.closed": True, "storage.lustre": GONE}, set()),
+    # virtual environments in place of images
+    (_runs({"virtual_environment": "/fsx/venv"}, network__closed=True), set()),
+    (_runs({"virtual_environment": "/fsx/venv"}, {"virtual_environment": "/fsx/venv", "nodes": 1}), set()),
+    *(
+        (_runs({"virtual_environment": folder}), {("workload-environment-path", ENVIRONMENT)} | more)
+        for folder, more in (
+            ("venv", {LOCAL}),
+            ("/fsx/../venv", set()),
+            ("/fsx/my venv", set()),
+            ("/fsx/$HOME", set()),
+            ("/", {LOCAL}),
+            ("", {LOCAL}),
+        )
+    ),
+    (_runs({"virtual_environment": "/opt/venv"}), {LOCAL}),
+    (
+        _runs({"virtual_environment": "/fsx/venv", "clusters": ["hyperpod", "batch"]}),
+        {
+            ("workload-cluster", "workloads.0.clusters.1"),
+            ("workload-environment-cluster", "workloads.0.clusters.1"),
+        },
+    ),
+    (
+        _runs({"virtual_environment": "/fsx/venv"}, {"nodes": 1}),
+        {("workload-environment-mixed", "workloads.1.virtual_environment")},
+    ),
+    (
+        _runs({"nodes": 1}, {"virtual_environment": "/fsx/venv"}),
+        {("workload-environment-mixed", "workloads.1.virtual_environment")},
+    ),
+    (
+        _runs({"virtual_environment": "/fsx/venv"}, {"virtual_environment": "/fsx/v2", "nodes": 1}),
+        {("workload-environment-mixed", "workloads.1.virtual_environment")},
+    ),
+    (
+        _runs({"virtual_environment": "/fsx/venv"}, storage__lustre__repository=False),
+        {("workload-environment-programs", ENVIRONMENT)},
+    ),
+    (
+        _runs({"virtual_environment": "/home/venv"}, storage__lustre=GONE),
+        {("workload-environment-programs", ENVIRONMENT)},
+    ),
 ]
 
 

@@ -32,7 +32,8 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
     if isinstance(run.workload.launcher, Srun):
         before, line = each_rank(run, names, program)
     script = before + entry.entry(run, site, names, program_folder=program, runtime_folder=runtime, line=line)
-    path = [f'export PATH="{site.virtual_environment}/bin:$PATH"'] if site.virtual_environment else []
+    environment = site.environment_of(run.workload.name)
+    path = [f'export PATH="{environment}/bin:$PATH"'] if environment else []
     return "\n".join(
         [
             "#!/bin/bash",
