@@ -35,12 +35,17 @@ def batch_submission(run: Run, site: Site, text: str) -> Submission:
 
 def _send(run: Run, site: Site, text: str, queue: str) -> Sent:
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
+    from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     from workloads.render.batch import log_group
 
     try:
         client = boto3.client("batch", region_name=site.region)
+        if run.id and (other := _unfinished(client, queue, run.name)):
+            raise SubmissionError(
+                f"job {other} of run '{run.id}' has not ended, and two at once would write into one folder; wait, or "
+                f"'aws batch terminate-job --region {site.region} --job-id {other} --reason REASON', then launch again"
+            )
         definition = client.register_job_definition(**json.loads(text))
         job = client.submit_job(
             jobName=run.name,
@@ -48,6 +53,10 @@ def _send(run: Run, site: Site, text: str, queue: str) -> Sent:
             jobDefinition=definition["jobDefinitionArn"],
             propagateTags=True,
         )["jobId"]
+    except NoCredentialsError as error:
+        raise SubmissionError(
+            "no AWS credentials to submit the job with; set AWS_PROFILE or sign in"
+        ) from error
     except (BotoCoreError, ClientError) as error:
         raise SubmissionError(f"AWS Batch in {site.region} did not take the job: {error}") from error
     describe = f"aws batch describe-jobs --region {site.region} --jobs"
@@ -63,6 +72,21 @@ def _send(run: Run, site: Site, text: str, queue: str) -> Sent:
         ),
         run.id or job,
     )
+
+
+def _unfinished(client: Any, queue: str, name: str) -> str:
+    """Return the id of a job of this name in the queue that has not ended; nothing, too, where asking is denied."""
+    from botocore.exceptions import ClientError
+
+    try:
+        # Under a filter the state is not asked for: the newest jobs come first, whatever became of them.
+        found = client.list_jobs(jobQueue=queue, filters=[{"name": "JOB_NAME", "values": [name]}])
+    except ClientError as error:
+        if error.response["Error"]["Code"].startswith("AccessDenied"):
+            return ""
+        raise
+    jobs = (job["jobId"] for job in found["jobSummaryList"] if job["status"] not in ("SUCCEEDED", "FAILED"))
+    return next(jobs, "")
 
 
 def _wait(client: Any, job: str) -> int:

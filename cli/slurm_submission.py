@@ -43,7 +43,7 @@ def slurm_submission(run: Run, site: Site, text: str) -> Submission:
     queue = f", partition '{partition}'" if partition else ""
     return Submission(
         place(site) + queue,
-        f"sbatch, in this folder; it logs to {log}",
+        f"sbatch, in this folder; it logs to {log.replace('%x', run.name).replace('%j', 'JOB')}",
         run_in_words(run, site, "a new one, called as the job's number"),
         send,
         "" if shutil.which("sbatch") else _no_sbatch(site),

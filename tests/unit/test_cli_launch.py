@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from catalog.site import Site
 from tests.unit.launching import Launching, batch_with_queue, cluster_site, emulated_aws, jobs
@@ -46,6 +48,7 @@ def test_slurm(launch: Launching, tmp_path: Path) -> None:
         "submitted job 4711\n",
         "squeue --jobs 4711\n",
         f"tail -F {tmp_path}/cpu-ddp-tiny_4711.out\n",
+        f"sbatch, in this folder; it logs to {tmp_path}/cpu-ddp-tiny_JOB.out\n",
         "run    a new one, called as the job's number, in /fsx/runs/cpu-ddp\n",
         "a new job goes on with it: the same command with\n  --run-id 4711\n",
     ):
@@ -95,6 +98,51 @@ def test_batch_that_refuses(launch: Launching, batch_client: Any) -> None:
     assert "error: AWS Batch in us-west-2 did not take the job: " in result.stderr
     assert "Job queue another does not exist" in result.stderr
     assert jobs(batch_client) == []
+
+
+def test_two_batch_jobs_of_one_run(
+    launch: Launching, batch_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two at once would write into one folder; one after the other is how a run goes on."""
+    site = cluster_site("batch")
+    asked = ("--preset", "tiny", "--pool", "cpu", "--run-id", "tuesday")
+    states = iter(["RUNNING", "FAILED"])
+
+    def listed(_: object, **request: Any) -> dict[str, Any]:
+        assert request["filters"] == [{"name": "JOB_NAME", "values": ["cpu-ddp-tiny-tuesday"]}]
+        return {"jobSummaryList": [{"jobId": "j-1", "status": next(states)}]}
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", _answering("ListJobs", listed))
+    refused = launch("batch", *asked, site=site)
+    assert refused.exit_code == 2
+    assert "error: job j-1 of run 'tuesday' has not ended" in refused.stderr
+    assert "'aws batch terminate-job --region us-west-2 --job-id j-1 --reason REASON'" in refused.stderr
+    assert batch_client.describe_job_definitions()["jobDefinitions"] == []
+    taken = launch("batch", *asked, site=site)
+    assert taken.exit_code == 0, taken.output
+    (definition,) = batch_client.describe_job_definitions()["jobDefinitions"]
+    assert definition["jobDefinitionName"] == "demo-cpu-ddp-tiny-tuesday"
+
+
+def test_who_may_submit_to_batch_but_not_look(
+    launch: Launching, batch_client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_: object, **__: Any) -> dict[str, Any]:
+        raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "ListJobs")
+
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", _answering("ListJobs", denied))
+    result = launch("batch", "--pool", "cpu", "--run-id", "tuesday", site=cluster_site("batch"))
+    assert result.exit_code == 0, result.output
+
+
+def _answering(operation: str, answer: Callable[..., dict[str, Any]]) -> Callable[..., Any]:
+    """Return what calls the API, but for one operation."""
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def made(client: Any, name: str, request: dict[str, Any]) -> Any:
+        return answer(client, **request) if name == operation else call(client, name, request)
+
+    return made
 
 
 @pytest.mark.parametrize(
