@@ -1,0 +1,1 @@
+"""The directory's own program, run against the slapd, openssl and SSSD of Debian."""
