@@ -3,12 +3,13 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+TORCHTITAN := .venv-torchtitan
 BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
 
-.PHONY: help setup setup-train peers demo test synth check lint format bench bench-gpu manifests pictures snapshots clean
+.PHONY: help setup setup-train peers torchtitan demo test synth check lint format bench bench-gpu manifests pictures snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
@@ -38,6 +39,13 @@ $(PEERS)/.complete: requirements-peers.txt
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-peers.txt
 	touch $@
 
+torchtitan: $(TORCHTITAN)/.complete ## torchtitan in an environment of its own, for bench-gpu
+
+$(TORCHTITAN)/.complete: requirements-torchtitan.txt
+	test -x $(TORCHTITAN)/bin/python || $(PYTHON) -m venv $(TORCHTITAN)
+	$(TORCHTITAN)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-torchtitan.txt
+	touch $@
+
 demo: setup ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
 	$(BIN)/python -m tests.emulator.demo --config $(CONFIG)
 
@@ -63,8 +71,8 @@ format: setup ## format the code and mend what the linter can
 bench: setup ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-bench-gpu: setup-train ## measure the room fsdp on the GPUs here; BENCH_ARGS="--device cpu" tries it out without
-	$(BIN)/python -m tests.bench.training $(BENCH_ARGS)
+bench-gpu: setup-train torchtitan ## the room fsdp beside torchtitan on the GPUs here; BENCH_ARGS="--device cpu" tries it out
+	$(BIN)/python -m tests.bench.gpus $(BENCH_ARGS)
 
 manifests: setup ## write the committed manifests of all workloads anew
 	$(BIN)/trainforge render --write
@@ -76,4 +84,4 @@ snapshots: setup ## write the snapshots of the synthesized templates anew; revie
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update
 
 clean: ## remove what was made here: environment, Node modules, caches, assemblies
-	rm -rf $(VENV) $(PEERS) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS) $(TORCHTITAN) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

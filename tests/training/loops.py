@@ -1,7 +1,8 @@
 """A program for torchrun: the fsdp room's trainer beside a bare loop, and a save that waits beside one that does not.
 
-Run by tests/bench/training.py, which reads the JSON that it writes. Both loops train in the same processes, block by
-block in turn, so that a busy machine slows both: the ratio of two neighbours is what counts.
+Run by tests/bench, which reads the JSON that it writes. `loops` trains by both in the same processes, block by block in
+turn, so that a busy machine slows both: the ratio of two neighbours is what counts. `trainer` and `bare` each have the
+processes to themselves: two models of a real size do not fit on a card, and memory is to be that of one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import torch.distributed as dist
 import train as room
 from fsdp_trainer import sharding
 from fsdp_trainer.arithmetic import mfu, per_token
+from fsdp_trainer.decoder import Decoder
 from fsdp_trainer.loading import source
 from fsdp_trainer.options import Options, options
 from fsdp_trainer.pretraining import Pretraining
@@ -69,8 +71,6 @@ def loops(chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) 
     bare = BareLoop(chosen, ranks)
     timed(trainer.advance, steps, ranks)
     timed(bare.advance, steps, ranks)
-    if ranks.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(ranks.device)
     pairs = [(timed(trainer.advance, steps, ranks), timed(bare.advance, steps, ranks)) for _ in range(blocks)]
     trainer.close()
     ours, theirs = (statistics.median(column) / steps for column in zip(*pairs, strict=True))
@@ -78,8 +78,20 @@ def loops(chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) 
         "ours": ours,
         "bare": theirs,
         "ratio": statistics.median(one / other for one, other in pairs),
-        **_throughput(chosen, ranks, ours),
     }
+
+
+def alone(what: str, chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) -> dict[str, Any]:
+    """Return how fast one of the loops trains with nothing beside it, and what memory it takes."""
+    trainer = room.Training(chosen, ranks, folder, StopSignal()) if what == "trainer" else None
+    advance = BareLoop(chosen, ranks).advance if trainer is None else trainer.advance
+    timed(advance, steps, ranks)
+    if ranks.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(ranks.device)
+    seconds = statistics.median(timed(advance, steps, ranks) for _ in range(blocks)) / steps
+    if trainer is not None:
+        trainer.close()
+    return _throughput(chosen, ranks, seconds)
 
 
 def saves(chosen: Options, ranks: Ranks, folder: Path) -> dict[str, float]:
@@ -127,12 +139,14 @@ def _throughput(chosen: Options, ranks: Ranks, seconds: float) -> dict[str, Any]
     tokens = chosen.global_batch * chosen.sequence_length / seconds
     operations = tokens * per_token(chosen.configuration, chosen.sequence_length) / ranks.count
     gpu = ranks.device.type == "cuda"
+    with torch.device("meta"):
+        decoder = Decoder(chosen.configuration)
     return {
         "tokens_per_second": tokens,
         "tflops": operations / 1e12,
         "mfu": mfu(operations, chosen.peak_tflops) if chosen.peak_tflops else None,
         "memory_gib": torch.cuda.max_memory_allocated(ranks.device) / 2**30 if gpu else None,
-        "device": torch.cuda.get_device_name(ranks.device) if gpu else "processor",
+        "parameters": sum(parameter.numel() for parameter in decoder.parameters()),
     }
 
 
@@ -145,7 +159,7 @@ def _together(ranks: Ranks) -> None:
 def main() -> None:
     """Measure what the command line says and write it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["loops", "saves"])
+    parser.add_argument("what", choices=["loops", "saves", "trainer", "bare"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--blocks", type=int, default=30)
     parser.add_argument("--block-steps", type=int, default=5)
@@ -158,8 +172,10 @@ def main() -> None:
         folder = Path(box[0]) / "run"
         if own.what == "loops":
             found: dict[str, Any] = loops(chosen, ranks, folder, own.blocks, own.block_steps)
-        else:
+        elif own.what == "saves":
             found = saves(chosen, ranks, folder)
+        else:
+            found = alone(own.what, chosen, ranks, folder, own.blocks, own.block_steps)
         if ranks.first:
             own.file.write_text(json.dumps(found), encoding="utf-8")
         dist.barrier(group=ranks.saving)
