@@ -41,7 +41,9 @@ LIBFABRIC = Pin(
     "Dockerfiles on GitHub take 2.4.0amzn3.0 and the plugin 1.19.0-1 out of it",
 )
 NCCL = Pin(
-    "NCCL", "2.28.9", f"torch 2.11.0 for CUDA 13.0 requires nvidia-nccl-cu13==2.28.9 ({_WHEELS}) and says so itself"
+    "NCCL",
+    "2.28.9",
+    f"torch 2.11.0 for CUDA 13.0 requires nvidia-nccl-cu13==2.28.9 ({_WHEELS}) and says so itself",
 )
 NCCL_TESTS = Pin("nccl-tests", "2.18.3", f"{_PREDECESSOR}, nccl-tests image")
 GDRCOPY = Pin("GDRCopy", "2.5.2", f"{_PREDECESSOR}, nccl-tests image")
@@ -89,7 +91,11 @@ HYPERPOD_AGENT = Pin(
     f"newest on PyPI, {_WHEELS}; ran cpu-ddp here with torch 2.11.0, started by its own /start",
 )
 UV = Pin("uv", "0.13.9", "newest on PyPI on 2026-11-24; its --torch-backend chooses between torch's builds")
-MLFLOW = Pin("mlflow-skinny", "3.17.2", "newest on PyPI on 2026-11-24; logged cpu-ddp to a server of mlflow 3.17.2 here")
+MLFLOW = Pin(
+    "mlflow-skinny",
+    "3.17.2",
+    "newest on PyPI on 2026-11-24; cpu-ddp logged here to a server of mlflow 3.17.2",
+)
 
 ENROOT = Pin("enroot", "3.5.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
@@ -117,7 +123,9 @@ AURORA_MYSQL = Pin(
     "8.0.mysql_aurora.3.12.0",
     f"{_PREDECESSOR}, accounting database; the newest of aws-cdk-lib 2.275.0's AuroraMysqlEngineVersion",
 )
-UBUNTU = Pin("Ubuntu of servers of our own", "24.04", "the release whose archive carries slapd 2.6; unverified")
+UBUNTU = Pin(
+    "Ubuntu of servers of our own", "24.04", "the release whose archive carries slapd 2.6; unverified"
+)
 
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
 

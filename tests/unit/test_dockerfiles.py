@@ -9,10 +9,21 @@ from typing import get_args
 
 import pytest
 
-from catalog.versions import PINS
+from catalog.versions import (
+    AWS_OFI_NCCL,
+    CUDA,
+    EFA_INSTALLER,
+    GDRCOPY,
+    GDRCOPY_COMMIT,
+    LIBFABRIC,
+    MLFLOW,
+    NCCL,
+    PINS,
+    TORCH,
+)
 from tests.programs import require_program
 from workloads import rooms
-from workloads.base.image import DOCKERFILE, build_arguments
+from workloads.base.image import DOCKERFILE, NONE, build_arguments
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
 from workloads.spec import Base
 
@@ -63,6 +74,12 @@ def test_nothing_is_pinned_and_nothing_floats(path: Path) -> None:
     assert all(default is None for _, default in arguments(path))
 
 
+def test_no_argument_can_be_overruled_by_a_base() -> None:
+    """ENV wins over ARG, and NVIDIA's images set NCCL_VERSION, CUDA_VERSION and more: names are of our own."""
+    names = {name for name, _ in arguments(BASE)}
+    assert {name for name in names if not name.startswith("PIN_")} == {"BASE", "KIND", "PROGRAMS"}
+
+
 @pytest.mark.parametrize("base", BASES)
 def test_every_argument_of_the_base_is_fed_and_no_other(base: Base) -> None:
     fed = build_arguments(base)
@@ -78,19 +95,48 @@ def test_a_room_asks_for_its_base_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_what_is_fed_stands_in_the_catalog(base: Base) -> None:
-    fed = {name: value for name, value in build_arguments(base).items() if name != "KIND" and value != "none"}
-    assert set(fed.values()) <= set(PINS)
+    fed = build_arguments(base)
+    pinned = {value for name, value in fed.items() if name == "BASE" or name.startswith("PIN_")}
+    assert pinned - {NONE} <= set(PINS)
+
+
+def test_what_the_catalog_says_of_the_layer_is_told_to_the_build() -> None:
+    told = set(build_arguments("cuda").values())
+    assert {EFA_INSTALLER, LIBFABRIC, AWS_OFI_NCCL, NCCL, GDRCOPY, GDRCOPY_COMMIT, CUDA, TORCH} <= told
+
+
+@pytest.mark.parametrize("path", ROOMS, ids=identity)
+def test_requirements_of_a_room_are_those_of_the_catalog(path: Path) -> None:
+    """A version that a room pins exactly is the catalog's, and the image installs the file."""
+    requirements = path.parent / "requirements.txt"
+    lines = requirements.read_text(encoding="utf-8").splitlines()
+    exact = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    known = {pin.name: str(pin) for pin in PINS}
+    assert exact == {name: known.get(name) for name in exact}
+    text = path.read_text(encoding="utf-8")
+    assert f"COPY {path.parent.name}/requirements.txt /opt/trainforge/requirements.txt" in text
+    assert "--requirement /opt/trainforge/requirements.txt && python3 -m pip check" in text
+
+
+def test_the_room_that_offers_mlflow_has_its_client() -> None:
+    for path in ROOMS:
+        offers = "--mlflow" in (path.parent / "train.py").read_text(encoding="utf-8")
+        text = (path.parent / "requirements.txt").read_text(encoding="utf-8")
+        assert (f"{MLFLOW.name}=={MLFLOW}" in text) is offers
 
 
 def test_each_base_has_what_it_needs() -> None:
-    assert build_arguments("cpu")["GDRCOPY_VERSION"] == "none"
-    assert build_arguments("cuda")["GDRCOPY_VERSION"] != "none"
-    assert build_arguments("neuron")["EFA_INSTALLER_VERSION"] == "none"
-    assert {base: build_arguments(base)["TORCH_VERSION"] == "none" for base in BASES} == {
-        "cpu": False,
-        "cuda": False,
-        "ngc": True,
-        "neuron": True,
+    left_out = {
+        base: {name.removeprefix("PIN_") for name, value in build_arguments(base).items() if value == NONE}
+        for base in BASES
+    }
+    gpus = {"GDRCOPY", "GDRCOPY_COMMIT", "NCCL", "AWS_OFI_NCCL", "CUDA"}
+    torch = {"UV", "TORCH", "CUDA", "HYPERPOD_AGENT"}
+    assert left_out == {
+        "cpu": gpus,
+        "cuda": set(),
+        "ngc": torch,
+        "neuron": gpus | torch | {"EFA_INSTALLER", "EFA_KEY", "LIBFABRIC"},
     }
 
 

@@ -1,4 +1,4 @@
-"""The image that rooms of a kind build on: its Dockerfile, and what a build of it must be told.
+"""The image that rooms of a kind build on: its Dockerfile, what it has, and what a build of it must be told.
 
 Nothing is written down in the Dockerfile: base images, versions and the key that signs the EFA installer come
 from the catalog.
@@ -10,14 +10,21 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from catalog.versions import (
+    AWS_OFI_NCCL,
     CPU_BASE,
+    CUDA,
     CUDA_BASE,
     EFA_INSTALLER,
     EFA_SIGNING_KEY,
     GDRCOPY,
+    GDRCOPY_COMMIT,
+    HYPERPOD_AGENT,
+    LIBFABRIC,
+    NCCL,
     NEURON_BASE,
     NGC_BASE,
     TORCH,
+    UV,
     Pin,
 )
 from workloads.spec import Base
@@ -32,20 +39,61 @@ _IMAGES: Mapping[Base, Pin] = MappingProxyType(
     {"cpu": CPU_BASE, "cuda": CUDA_BASE, "ngc": NGC_BASE, "neuron": NEURON_BASE}
 )
 
+_WITHOUT_TORCH: tuple[Base, ...] = ("cpu", "cuda")
+"""Bases that bring no torch: it is installed, and programs may be installed beside it."""
+
+_PULLED = "the base image"
+_DISTRIBUTION = "the distribution's packages"
+
+PROGRAMS: Mapping[str, Mapping[Base, str]] = MappingProxyType(
+    {
+        "bash": {"cpu": _PULLED, "cuda": _PULLED, "ngc": _PULLED, "neuron": _PULLED},
+        "python3": {"cpu": _DISTRIBUTION, "cuda": _DISTRIBUTION, "ngc": _PULLED, "neuron": _PULLED},
+        "torchrun": {"cpu": TORCH.name, "cuda": TORCH.name, "ngc": _PULLED, "neuron": _PULLED},
+        "hyperpodrun": {"cpu": HYPERPOD_AGENT.name, "cuda": HYPERPOD_AGENT.name},
+        "mpirun": {"cpu": EFA_INSTALLER.name, "cuda": EFA_INSTALLER.name},
+    }
+)
+"""What launch lines may start in an image: by program, the bases that have it, and what brings it there.
+
+A build ends with looking for each of them, and fails. A room offers a format only where its base has what that
+format's launch lines start; the tests hold every room to it. hyperpodrun beside the torch of an NGC or Neuron image,
+and mpirun there, were not looked into: nothing needs them yet.
+"""
+
+
+def programs(base: Base) -> tuple[str, ...]:
+    """Return the programs for launch lines that an image on this base has."""
+    return tuple(program for program, bases in PROGRAMS.items() if base in bases)
+
 
 def build_arguments(base: Base) -> dict[str, str]:
     """Return the value of every ARG of the Dockerfile for a base.
 
     NGC and Neuron images bring torch, built for their other parts. Neuron images bring the EFA layer that AWS tested
-    with their collectives, so it is left alone; whether the catalog's works there as well is unverified. GDRCopy
-    is for GPUs.
+    with their collectives, so it is left alone; whether the catalog's works there as well is unverified. GDRCopy,
+    NCCL and its plugin are for GPUs. What the build does not install itself it compares with the pin: the parts of
+    the EFA installer, and the NCCL of torch.
     """
     has_gpus = base in ("cuda", "ngc")
+    has_layer = base != "neuron"
+    installs_torch = base in _WITHOUT_TORCH
+    pins = {
+        "GDRCOPY": (GDRCOPY, has_gpus),
+        "GDRCOPY_COMMIT": (GDRCOPY_COMMIT, has_gpus),
+        "EFA_INSTALLER": (EFA_INSTALLER, has_layer),
+        "EFA_KEY": (EFA_SIGNING_KEY, has_layer),
+        "LIBFABRIC": (LIBFABRIC, has_layer),
+        "AWS_OFI_NCCL": (AWS_OFI_NCCL, has_gpus),
+        "NCCL": (NCCL, has_gpus),
+        "UV": (UV, installs_torch),
+        "TORCH": (TORCH, installs_torch),
+        "CUDA": (CUDA, base == "cuda"),
+        "HYPERPOD_AGENT": (HYPERPOD_AGENT, "hyperpodrun" in programs(base)),
+    }
     return {
         "BASE": str(_IMAGES[base]),
         "KIND": base,
-        "EFA_INSTALLER_VERSION": NONE if base == "neuron" else str(EFA_INSTALLER),
-        "EFA_KEY_FINGERPRINT": str(EFA_SIGNING_KEY),
-        "GDRCOPY_VERSION": str(GDRCOPY) if has_gpus else NONE,
-        "TORCH_VERSION": str(TORCH) if base in ("cpu", "cuda") else NONE,
+        "PROGRAMS": " ".join(programs(base)),
+        **{f"PIN_{name}": str(pin) if wanted else NONE for name, (pin, wanted) in pins.items()},
     }

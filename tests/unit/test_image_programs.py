@@ -1,0 +1,96 @@
+"""What launch lines start is in the image: every room and format against the one table of the images' programs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from catalog.site import Site
+from tests.unit.rendering import MPI, SRUN
+from workloads import rooms
+from workloads.base.image import PROGRAMS, programs
+from workloads.formats import FORMATS
+from workloads.render.all import render
+from workloads.spec import Format, Run, Workload
+
+ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
+LAUNCHES = [
+    (rooms.workload(name), format_, cluster)
+    for name in rooms.names()
+    for cluster, formats in FORMATS.items()
+    for format_ in formats
+    # This machine's own virtual environment serves it, and no image.
+    if format_ in rooms.workload(name).formats and format_ is not Format.LOCAL
+]
+
+
+def scripts(text: str, format_: Format) -> Iterator[str]:
+    """Yield the scripts of a manifest: itself, or every text of several lines in its document."""
+
+    def search(value: Any) -> Iterator[str]:
+        if isinstance(value, dict):
+            for inner in value.values():
+                yield from search(inner)
+        elif isinstance(value, list):
+            for inner in value:
+                yield from search(inner)
+        elif isinstance(value, str) and "\n" in value:
+            yield value
+
+    match format_:
+        case Format.SLURM:
+            yield text
+        case Format.BATCH:
+            yield from search(json.loads(text))
+        case _:
+            yield from search(yaml.safe_load(text))
+
+
+def started(script: str) -> Iterator[str]:
+    """Yield what a script starts in its place: each `exec` line's program, and the one that a guard starts."""
+    for line in script.replace("\\\n", " ").splitlines():
+        if not line.strip().startswith("exec "):
+            continue
+        words = shlex.split(line.strip())[1:]
+        while words:
+            while words[0] == "env" or ASSIGNMENT.match(words[0]):
+                words = words[1:]
+            found = re.fullmatch(r"\$\(command -v (\S+)\)", words[0])
+            yield found[1] if found else words[0].rpartition("/")[2]
+            words = words[words.index("--") + 1 :] if "--" in words else []
+
+
+def launched(workload: Workload, format_: Format, cluster: str) -> set[str]:
+    """Return the programs of an image that the reference run's manifest starts."""
+    text = render(Run.reference(workload), format_, Site.example(cluster, [workload.name]))
+    return {program for script in scripts(text, format_) for program in started(script)}
+
+
+@pytest.mark.parametrize(
+    ("workload", "format_", "cluster"),
+    LAUNCHES,
+    ids=[f"{one.name}-{two}-{three}" for one, two, three in LAUNCHES],
+)
+def test_what_a_launch_line_starts_is_in_the_image(workload: Workload, format_: Format, cluster: str) -> None:
+    found = launched(workload, format_, cluster)
+    assert found
+    assert found <= set(programs(workload.base)), f"the base '{workload.base}' lacks {found}"
+
+
+def test_launch_lines_are_read_as_they_are() -> None:
+    fsdp, cpu_ddp = rooms.workload("fsdp"), rooms.workload("cpu-ddp")
+    assert launched(cpu_ddp, Format.HYPERPODPYTORCHJOB, "hyperpod_eks") == {"hyperpodrun"}
+    assert launched(cpu_ddp, Format.SLURM, "hyperpod") == {"torchrun"}
+    # The guard first, then what it starts.
+    assert launched(fsdp, Format.TRAINJOB, "eks") == {"python3", "torchrun"}
+    assert launched(fsdp, Format.BATCH, "batch") == {"python3", "torchrun"}
+    assert launched(SRUN, Format.PYTORCHJOB, "eks") == {"python3", "bash"}
+    # A room of this kind needs more than images have: sshd. Its test would say so.
+    assert launched(MPI, Format.MPIJOB, "eks") == {"python3", "bash", "mpirun", "sshd"}
+    assert "sshd" not in PROGRAMS

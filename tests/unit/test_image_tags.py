@@ -1,0 +1,105 @@
+"""Tags of the rooms' own images follow everything that goes into them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+
+from catalog.versions import Pin
+from settings.reading import read
+from stacks import shipping
+from tests.synthesis import ROOT, context
+from workloads.base import image
+
+CONFIGURATION = ROOT / "config" / "cpu.yaml"
+PINS = [name for name, value in vars(image).items() if isinstance(value, Pin)]
+# What a base of processors has no part of.
+FOR_GPUS = {
+    "AWS_OFI_NCCL",
+    "CUDA",
+    "CUDA_BASE",
+    "GDRCOPY",
+    "GDRCOPY_COMMIT",
+    "NCCL",
+    "NEURON_BASE",
+    "NGC_BASE",
+}
+
+
+@pytest.fixture
+def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the rooms, from which images are built here."""
+    folder = tmp_path / "workloads"
+    shutil.copytree(ROOT / "workloads", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(shipping, "_WORKLOADS", folder)
+    return folder
+
+
+def tag() -> str:
+    """Return the tag of the image of cpu-ddp, as a deployment of its configuration has it."""
+    settings = read(CONFIGURATION).settings
+    assert settings
+    stack = cdk.Stack(cdk.App(context=context()), "Stack", env=cdk.Environment(region="us-east-1"))
+    shipped = shipping.Shipping(stack, "Shipping", settings=settings, cluster="hyperpod")
+    found: str = shipped.images["cpu-ddp"].tag
+    return found
+
+
+def changes(rooms: Path, *paths: str) -> Iterator[bool]:
+    """Yield for each file whether a change of it is another tag."""
+    before = tag()
+    for path in paths:
+        text = (rooms / path).read_text(encoding="utf-8")
+        (rooms / path).write_text(f"{text}\n# changed\n", encoding="utf-8")
+        yield tag() != before
+        (rooms / path).write_text(text, encoding="utf-8")
+    assert tag() == before
+
+
+def test_a_change_of_what_an_image_is_made_of_is_another_tag(rooms: Path) -> None:
+    assert all(
+        changes(
+            rooms,
+            "base/Dockerfile.efa",
+            "base/runtime/launch_guard.py",
+            "base/runtime/training/tracking.py",
+            "cpu_ddp/Dockerfile",
+            "cpu_ddp/requirements.txt",
+            "cpu_ddp/train.py",
+        )
+    )
+
+
+def test_a_change_of_what_no_image_has_builds_nothing(rooms: Path) -> None:
+    others = (
+        "cpu_ddp/README.md",
+        "cpu_ddp/workload.py",
+        "base/README.md",
+        "base/image.py",
+        "fsdp/requirements.txt",
+    )
+    assert not any(changes(rooms, *others))
+
+
+@pytest.mark.parametrize("name", PINS)
+def test_another_version_is_another_tag_where_it_takes_part(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tag()
+    old = getattr(image, name)
+    changed = Pin(old.name, f"{old}9", "test")
+    monkeypatch.setattr(image, name, changed)
+    if name.endswith("_BASE"):
+        kind = name.removesuffix("_BASE").lower()
+        monkeypatch.setattr(image, "_IMAGES", {**image._IMAGES, kind: changed})
+    assert (tag() != before) is (name not in FOR_GPUS)
+
+
+def test_another_program_to_look_for_is_another_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = tag()
+    monkeypatch.setattr(image, "PROGRAMS", {**image.PROGRAMS, "sshd": {"cpu": "the distribution"}})
+    assert tag() != before
