@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from typing import Any
 from training.errors import TrainingError, say
 
 RUN_FILE = "mlflow-run"
+
+PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+"""How often the client asks again, and its seconds for an answer: our choice. Left to itself it gave up on a server
+that refuses after 252 s (mlflow-skinny 3.17.2, 2026-11-24), and all ranks wait for rank 0. What is set already stays.
+"""
 
 
 class Tracking:
@@ -25,6 +31,8 @@ class Tracking:
         Raises:
             TrainingError: mlflow is not installed, or the server cannot be reached.
         """
+        for variable, value in PATIENCE.items():
+            os.environ.setdefault(variable, value)
         try:
             mlflow: Any = importlib.import_module("mlflow")
         except ImportError as error:
