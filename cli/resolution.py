@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from catalog.finding import Finding, Severity
-from settings.deployment import Settings
 from workloads.formats import FORMATS
 from workloads.request import Request, near, resolve
 from workloads.spec import Format, Run
+
+if TYPE_CHECKING:
+    from settings.deployment import Settings
 
 LOCAL = "local"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from tests.conftest import ROOT
 from tests.unit.configuration import changed
 from tests.unit.launching import Launching, cluster_site
 
@@ -136,3 +139,17 @@ def test_no_workload() -> None:
     result = CliRunner().invoke(app, ["render"])
     assert result.exit_code == 2
     assert result.stderr == "error: name a workload; 'trainforge render --list' shows all\n"
+
+
+def test_without_a_configuration_none_is_loaded() -> None:
+    """Reading settings takes longer than all of the rest of a render."""
+    code = (
+        "import sys\nfrom cli.main import app\n"
+        "app(['render', 'cpu-ddp', '--on', 'hyperpod'], standalone_mode=False)\n"
+        "heavy = {'settings', 'boto3', 'botocore', 'rich'} & set(sys.modules)\n"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
