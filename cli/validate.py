@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from settings.deployed import Deployed
     from settings.reading import Reading
 
 DEFAULT_CONFIG = Path("config/default.yaml")
@@ -18,6 +19,15 @@ def validate(
     config: Annotated[
         Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration to check.")
     ] = DEFAULT_CONFIG,
+    against: Annotated[
+        Path | None,
+        typer.Option(
+            "--against",
+            metavar="FILE",
+            help="What is deployed: the configuration of that time, or what 'aws cloudformation get-template' prints "
+            "of a ParallelCluster's stack. Findings then say what an update would do to it.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a configuration instead.")
@@ -37,13 +47,13 @@ def validate(
     elif rules:
         _print_rules(as_json)
     else:
-        _check(config, as_json)
+        _check(config, as_json, against)
 
 
-def _check(config: Path, as_json: bool) -> None:
+def _check(config: Path, as_json: bool, against: Path | None) -> None:
     from settings.reading import read
 
-    reading = read(config)
+    reading = read(config, _deployed(against) if against else None)
     if as_json:
         typer.echo(_as_json(reading))
     else:
@@ -55,6 +65,17 @@ def _check(config: Path, as_json: bool) -> None:
             typer.echo(f"{config}: valid; {summary(reading.settings)}")
     if not reading.ok:
         raise typer.Exit(2)
+
+
+def _deployed(path: Path) -> Deployed:
+    from cli.findings import print_findings
+    from settings.deployed_reading import read_deployed
+
+    deployed, findings = read_deployed(path)
+    if deployed is None:
+        print_findings(findings, path)
+        raise typer.Exit(2)
+    return deployed
 
 
 def _as_json(reading: Reading) -> str:

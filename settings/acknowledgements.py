@@ -13,13 +13,17 @@ from settings.values import guess, shown
 
 
 def accepted(
-    findings: Iterable[Finding], acknowledgements: Sequence[Acknowledgement], *, complete: bool = True
+    findings: Iterable[Finding],
+    acknowledgements: Sequence[Acknowledgement],
+    *,
+    complete: bool = True,
+    compared: bool = False,
 ) -> tuple[list[Finding], list[Finding]]:
     """Return the findings that are not acknowledged, and those about the acknowledgements themselves.
 
     Only warnings, and errors of rules known to be too strict, can be acknowledged. `complete` is False
     where parts of the configuration could not be checked: an acknowledgement may match there, so that
-    nothing is said about unused ones.
+    nothing is said about unused ones. `compared` is True where rules had something deployed to compare with.
     """
     left = list(findings)
     faults: list[Finding] = []
@@ -35,7 +39,7 @@ def accepted(
             continue
         matching = [finding for finding in left if _matches(acknowledgement, finding)]
         left = [finding for finding in left if finding not in matching]
-        if not matching and complete:
+        if not matching and complete and (compared or not rule.compares):
             faults.append(_unused(acknowledgement, path))
     return left, faults
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from catalog.finding import Finding
 from settings.acknowledgements import accepted
 from settings.checks import RULES, check
+from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.document import Document, load
 from settings.report import LocatedFinding
@@ -33,11 +34,12 @@ class Reading:
         return self.settings is not None and not any(finding.is_error for finding in self.findings)
 
 
-def read(path: str | Path) -> Reading:
+def read(path: str | Path, deployed: Deployed | None = None) -> Reading:
     """Read a configuration file. Never raises: whatever is wrong, with the file too, is a finding.
 
     Mistakes of shape and of rules are found in one go: broken parts are left out, the rest is checked,
-    and what only follows from something left out is not reported.
+    and what only follows from something left out is not reported. What the configuration would do to what is
+    `deployed` is among the findings where that is given.
     """
     document = load(path)
     if document.data is None:
@@ -46,8 +48,13 @@ def read(path: str | Path) -> Reading:
     findings = [*document.findings, *built.findings]
     if built.settings is not None:
         folder = Path(path).parent
-        genuine = _genuine(check(built.settings, folder), built)
-        left, faults = accepted(genuine, built.settings.acknowledge, complete=not built.pruned)
+        genuine = _genuine(check(built.settings, folder, deployed), built)
+        left, faults = accepted(
+            genuine,
+            built.settings.acknowledge,
+            complete=not built.pruned,
+            compared=deployed is not None,
+        )
         findings += [*left, *_genuine(faults, built)]
     whole = built.settings is not None and not document.findings and not built.pruned
     return Reading(built.settings if whole else None, _sorted(findings, document))

@@ -16,6 +16,7 @@ FILE_RULES: Mapping[str, str] = MappingProxyType(
         "file-too-large": "No configuration is larger than 1 MiB; reading more would only take time.",
         "not-utf-8": "YAML is text, and the text of a configuration is UTF-8.",
         "not-yaml": "The text does not follow YAML's grammar.",
+        "deployed-unreadable": "Without what is deployed nobody can say what a deployment would do to it.",
         "empty-file": "A deployment needs a name, a region and zones at least.",
         "not-a-mapping": "A configuration is keys with values.",
         "too-deep": "Settings nest six levels deep; a parser can be driven out of memory by nesting.",

@@ -21,6 +21,7 @@ from settings.checks import (  # noqa: F401
     network,
     parallelcluster,
     parallelcluster_nodes,
+    parallelcluster_update,
     people,
     regions,
     resources,
@@ -30,17 +31,19 @@ from settings.checks import (  # noqa: F401
     zones,
 )
 from settings.checks.rule import RULES, Rule, Subject
+from settings.deployed import Deployed
 from settings.deployment import Settings
 
 __all__ = ["RULES", "Rule", "check"]
 
 
-def check(settings: Settings, folder: Path | None = None) -> list[Finding]:
+def check(settings: Settings, folder: Path | None = None, deployed: Deployed | None = None) -> list[Finding]:
     """Return what every rule finds, acknowledged or not.
 
     `folder` is where relative paths in the settings start from, that of the configuration file; without
-    it the rules that look at files are silent. `settings.acknowledgements.accepted` takes out what the
+    it the rules that look at files are silent. `deployed` is what stands, for rules on what a deployment
+    would do to it; without it they are silent. `settings.acknowledgements.accepted` takes out what the
     configuration acknowledges.
     """
-    subject = Subject(settings, folder)
+    subject = Subject(settings, folder, deployed)
     return [finding for rule in RULES.values() for finding in rule.findings(subject)]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.finding import Finding, Severity
+from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.values import shown
 
@@ -24,10 +25,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What rules look at: the settings, and the folder that relative paths in them start from, if any."""
+    """What rules look at: the settings, the folder that relative paths in them start from, what is deployed, if any."""
 
     settings: Settings
     folder: Path | None = None
+    deployed: Deployed | None = None
 
 
 Examine = Callable[[Subject], Iterable[Problem]]
@@ -40,7 +42,7 @@ class Rule:
     `acknowledgeable` says whether a configuration may accept its findings with a reason: always for a
     warning, and for an error only where the rule is known to be too strict. `leans_on` are paths without
     which the rule says nothing true (`{value}` stands for the finding's value). `reason` says why the
-    rule is there.
+    rule is there. `compares` marks a rule that is silent without something deployed to compare with.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Rule:
     reason: str
     leans_on: tuple[str, ...]
     examine: Examine
+    compares: bool = False
 
     def findings(self, subject: Subject) -> Iterator[Finding]:
         """Yield what the rule finds."""
@@ -63,25 +66,28 @@ RULES: dict[str, Rule] = {}
 
 
 def error(
-    name: str, *, too_strict: bool = False, leans_on: tuple[str, ...] = ()
+    name: str, *, too_strict: bool = False, leans_on: tuple[str, ...] = (), compares: bool = False
 ) -> Callable[[Examine], Examine]:
     """Register a function as a rule whose findings stop synthesis."""
-    return _registered(name, Severity.ERROR, too_strict, leans_on)
+    return _registered(name, Severity.ERROR, too_strict, leans_on, compares)
 
 
-def warning(name: str, *, leans_on: tuple[str, ...] = ()) -> Callable[[Examine], Examine]:
+def warning(
+    name: str, *, leans_on: tuple[str, ...] = (), compares: bool = False
+) -> Callable[[Examine], Examine]:
     """Register a function as a rule whose findings are shown and can be acknowledged."""
-    return _registered(name, Severity.WARNING, True, leans_on)
+    return _registered(name, Severity.WARNING, True, leans_on, compares)
 
 
 def _registered(
-    name: str, severity: Severity, acknowledgeable: bool, leans_on: tuple[str, ...]
+    name: str, severity: Severity, acknowledgeable: bool, leans_on: tuple[str, ...], compares: bool
 ) -> Callable[[Examine], Examine]:
     def register(examine: Examine) -> Examine:
         reason = inspect.cleandoc(examine.__doc__ or "")
         if not reason or name in RULES:
             raise ValueError(f"rule '{name}' gives no reason, or its name is taken")
-        RULES[name] = Rule(name, severity, acknowledgeable, " ".join(reason.split()), leans_on, examine)
+        text = " ".join(reason.split())
+        RULES[name] = Rule(name, severity, acknowledgeable, text, leans_on, examine, compares)
         return examine
 
     return register

@@ -23,7 +23,8 @@ MODULES = (
     test_checks_storage,
     test_checks_workloads,
 )
-ELSEWHERE = {"lifecycle-directory"}  # needs a folder: test_lifecycle_scripts
+# Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update.
+ELSEWHERE = {"lifecycle-directory", "head-node-replaced", "fleet-stop-needed"}
 
 
 def test_every_rule_has_a_case_that_it_finds() -> None:
