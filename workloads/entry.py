@@ -95,7 +95,11 @@ def guard(run: Run, names: Names, runtime_folder: str = RUNTIME_FOLDER, *, watch
     # only when the job runs.
     several = [] if names.nodes.isdigit() else [f"--nodes={names.nodes}"]
     expected = watch and run.efa_per_node and names.nodes != "1"
-    fabric = ["--fabric=efa", *several] if expected else []
+    progress = run.workload.progress
+    # In a word without a $: those with one are expanded by the shell.
+    pattern = progress.pattern.replace("$", r"\Z")
+    first_step = [f"--progress={pattern}", f"--start-seconds={progress.start_seconds}"]
+    fabric = ["--fabric=efa", *several, *first_step] if expected else []
     return [
         "python3",
         f"{runtime_folder}/launch_guard.py",

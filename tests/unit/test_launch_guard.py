@@ -19,6 +19,7 @@ GUARD = RUNTIME / "launch_guard.py"
 sys.path.insert(0, str(RUNTIME))
 
 import fabric_log  # noqa: E402
+import fabric_watch  # noqa: E402
 import node_checks  # noqa: E402
 
 SKIP = "TRAINFORGE_GUARD_SKIP"
@@ -243,13 +244,56 @@ def test_a_wrong_command_line_is_told_without_a_traceback(node: Node) -> None:
     assert "'no-such-program' cannot be started" in done.stderr
 
 
+SHOWN = 'echo "$NCCL_DEBUG $NCCL_DEBUG_SUBSYS $NCCL_DEBUG_FILE"'
+
+
 def test_nccl_logs_to_a_file_a_process_unless_told_otherwise(node: Node) -> None:
-    shown = 'echo "$NCCL_DEBUG $NCCL_DEBUG_SUBSYS $NCCL_DEBUG_FILE"'
-    assert node.guard("sh", "-c", shown).stdout == f"INFO INIT,NET {node.logs}/%h.%p.log\n"
+    assert node.guard("sh", "-c", SHOWN).stdout == f"INFO INIT,NET {node.logs}/%h.%p.log\n"
     node.environment |= {"NCCL_DEBUG": "WARN", "NCCL_DEBUG_FILE": "/dev/stderr"}
-    done = node.guard("sh", "-c", shown, fabric="efa")
-    assert done.stdout == "WARN INIT,NET /dev/stderr\n"
-    assert "the fabric is not watched: NCCL_DEBUG is 'WARN'" in done.stderr
+    done = node.guard("sh", "-c", SHOWN)
+    assert (done.stdout, done.stderr) == ("WARN INIT,NET /dev/stderr\n", "")
+
+
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_nccl_must_tell_its_network_where_efa_was_promised(node: Node, rank: str) -> None:
+    """On every node: rank 0's guard reads the logs of all."""
+    node.environment |= {"NCCL_DEBUG": "warn", "NCCL_DEBUG_SUBSYS": "COLL", "NCCL_DEBUG_FILE": "/dev/stderr"}
+    done = node.guard("sh", "-c", f"{SHOWN}; exit 3", fabric="efa", node_rank=rank)
+    assert (done.returncode, done.stdout) == (3, f"INFO COLL,INIT,NET {node.logs}/%h.%p.log\n")
+    assert ("NCCL_DEBUG is 'INFO', not 'warn'; " in done.stderr) == (rank == "0")
+    node.environment[SKIP] = "plugin,fabric"
+    done = node.guard("sh", "-c", SHOWN, fabric="efa", node_rank=rank)
+    assert (done.stdout, done.stderr) == ("warn COLL /dev/stderr\n", "")
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("INIT", "INIT,NET"),
+        ("init, net", "init, net"),
+        ("ALL", "ALL"),
+        ("GRAPH,TUNING", "GRAPH,TUNING,INIT,NET"),
+        ("", "INIT,NET"),
+        ("^COLL", "^COLL"),
+        ("^NET,P2P", "^P2P"),
+        ("^INIT", "ALL"),
+    ],
+)
+def test_subsystems_that_nccl_logs(given: str, taken: str, tmp_path: Path) -> None:
+    variables, _ = fabric_watch.nccl_environment(tmp_path, {"NCCL_DEBUG_SUBSYS": given}, watched=True)
+    assert variables["NCCL_DEBUG_SUBSYS"] == taken
+    variables, changed = fabric_watch.nccl_environment(tmp_path, {"NCCL_DEBUG_SUBSYS": given}, watched=False)
+    assert (variables["NCCL_DEBUG_SUBSYS"], changed) == (given, [])
+
+
+def test_a_file_that_the_guard_can_read_stays(tmp_path: Path) -> None:
+    given = {"NCCL_DEBUG": "TRACE", "NCCL_DEBUG_FILE": "/fsx/mine/%h.%p"}
+    variables, changed = fabric_watch.nccl_environment(tmp_path, given, watched=True)
+    assert (variables["NCCL_DEBUG"], variables["NCCL_DEBUG_FILE"], changed) == (
+        "TRACE",
+        "/fsx/mine/%h.%p",
+        [],
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2])
@@ -293,6 +337,98 @@ def test_tcp_is_accepted_where_it_is_not_watched(node: Node) -> None:
 
 def test_a_short_run_over_tcp_is_told_too(node: Node) -> None:
     assert node.guard("sh", "-c", script_of(SOCKET_LINES, then="exit 0"), fabric="efa").returncode == 76
+
+
+FIRST_STEP = "echo starting >&2; sleep 1; echo 'step=1 loss=2.5'"
+
+
+@pytest.mark.parametrize(
+    ("log", "seen"),
+    [
+        (None, "no log "),
+        ("gpu-1:79:79 [0] NCCL INFO Bootstrap: Using eth0:10.0.0.7<0>\n", "no network in what "),
+        (
+            "gpu-1:79:79 [0] NCCL INFO Using network Libfabric\n",
+            "'gpu-1:79:79 [0] NCCL INFO Using network Libfabric'",
+        ),
+    ],
+)
+@pytest.mark.parametrize("stream", ["1", "2"])
+def test_a_first_step_without_a_word_of_efa_ends_the_run(
+    node: Node, log: str | None, seen: str, stream: str
+) -> None:
+    step = f"{{ {FIRST_STEP}; }} >&{stream}; exec sleep 45"
+    begun = time.monotonic()
+    program = script_of(log, then=step) if log else step
+    done = node.guard("sh", "-c", program, fabric="efa", progress="step=[0-9]+ loss=")
+    assert time.monotonic() - begun < 40
+    assert done.returncode == 76
+    assert (done.stdout, done.stderr)[int(stream) - 1].count("step=1 loss=2.5\n") == 1
+    assert (
+        "does not say that it runs over efa, which this run was promised, after its first step" in done.stderr
+    )
+    assert (
+        "Expected in its logs: 'NET/OFI Selected provider is efa' and then 'Using network Libfabric'"
+        in done.stderr
+    )
+    assert f"Seen: {seen}" in done.stderr
+    assert "(TRAINFORGE_GUARD_SKIP=fabric runs all the same)" in done.stderr
+
+
+def test_a_first_step_over_efa_goes_on(node: Node) -> None:
+    program = script_of(EFA_LINES, then=f"{FIRST_STEP}; sleep {fabric_watch.SETTLE_SECONDS + 3}; exit 9")
+    done = node.guard("sh", "-c", program, fabric="efa", progress="step=[0-9]+ loss=")
+    assert (done.returncode, done.stdout) == (9, "step=1 loss=2.5\n")
+
+
+def test_silence_counts_when_the_first_step_is_overdue(node: Node) -> None:
+    """Not before there is a log: until then ranks may wait for each other."""
+    bootstrap = "gpu-1:79:79 [0] NCCL INFO Bootstrap: Using eth0:10.0.0.7<0>\n"
+    program = f"sleep 6; {script_of(bootstrap, then='exec sleep 45')}"
+    done = node.guard("sh", "-c", program, fabric="efa", progress="step=", start_seconds="3")
+    assert done.returncode == 76
+    assert "which this run was promised, by the time of its first step" in done.stderr
+    assert "no network in what " in done.stderr
+
+
+def test_a_run_that_ends_well_without_a_word_is_told_and_one_that_fails_keeps_its_reason(node: Node) -> None:
+    assert node.guard("sh", "-c", "exit 0", fabric="efa").returncode == 76
+    assert node.guard("sh", "-c", "exit 5", fabric="efa").returncode == 5
+
+
+def test_silence_is_accepted_where_nothing_was_promised(node: Node) -> None:
+    step = f"{FIRST_STEP}; sleep {fabric_watch.SETTLE_SECONDS + 3}; exit 3"
+    pattern = "step=[0-9]+ loss="
+    assert node.guard("sh", "-c", step, fabric="efa", progress=pattern, nodes="1").returncode == 3
+    assert node.guard("sh", "-c", step, fabric="efa", progress=pattern, node_rank="1").returncode == 3
+    node.environment[SKIP] = "plugin,fabric"
+    assert node.guard("sh", "-c", step, fabric="efa", progress=pattern).returncode == 3
+
+
+def test_output_is_passed_on_as_it_is_and_at_once(node: Node) -> None:
+    long = "x" * 300_000
+    program = script_of(
+        EFA_LINES, then=f"printf 'no end of line'; read word; printf '%s' {long[:100_000]}; cat; exit 4"
+    )
+    with subprocess.Popen(
+        node.words("sh", "-c", program, fabric="efa", progress="never"),
+        env=node.environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.read(14) == b"no end of line"
+        rest = b"\xff\x00\r\n" + long.encode()
+        out, _ = process.communicate(b"word\n" + rest, timeout=40)
+        assert out == long[:100_000].encode() + rest
+        assert process.returncode == 4
+
+
+def test_a_pattern_that_is_none_is_refused(node: Node) -> None:
+    done = node.guard("true", fabric="efa", progress="step=(")
+    assert done.returncode == 2
+    assert "'step=(' is not a regular expression" in done.stderr
 
 
 def test_efa_is_told_once_with_nccls_own_line(node: Node) -> None:

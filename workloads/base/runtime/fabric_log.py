@@ -56,7 +56,8 @@ class _Read:
 class Logs:
     """The logs that processes of all nodes write to `file`, NCCL_DEBUG_FILE's pattern with %h and %p.
 
-    `right` is the line by which NCCL runs over efa, `wrong` one by which it does not; empty until one is read.
+    `right` is the line by which NCCL runs over efa, `wrong` one by which it does not, `network` one that names OFI's
+    network; empty until one is read.
     What lies there already when this begins is an earlier start's, and is left out as long as it does not change.
     """
 
@@ -65,8 +66,14 @@ class Logs:
         self.pattern = "".join({"%%": "%", "%h": "*", "%p": "*"}.get(part, escape(part)) for part in parts)
         self.right = ""
         self.wrong = ""
+        self.network = ""
         self._read: dict[str, _Read] = {}
         self._old = {path: self._mark(path) for path in glob(self.pattern)}
+
+    @property
+    def files(self) -> int:
+        """How many logs of this start have been read."""
+        return len(self._read)
 
     @staticmethod
     def _mark(path: str) -> tuple[int, int, int]:
@@ -105,7 +112,8 @@ class Logs:
             said = word(line)
             if said is Word.EFA_PROVIDER:
                 state.provider = line.strip()
-            elif said is Word.OFI_NETWORK and state.provider:
+            elif said is Word.OFI_NETWORK:
+                self.network = f"'{line.strip()}' ({path})"
                 self.right = self.right or state.provider
             elif said is Word.OTHER:
                 self.wrong = f"'{line.strip()}' ({path})"

@@ -2,44 +2,39 @@
 
 Before the program starts it counts accelerators and EFA interfaces as the program would see them, and loads NCCL's
 OFI plugin. While the program runs, rank 0's guard reads NCCL's own log and ends a run that fell to TCP, which would
-train many times slower without a word. TRAINFORGE_GUARD_SKIP, names with commas, leaves checks out.
+train many times slower without a word, or whose log does not say. TRAINFORGE_GUARD_SKIP, names with commas, leaves
+checks out.
 
     python3 launch_guard.py --kind gpu --accelerators 8 --efa 32 --fabric=efa --node-rank 0 --logs FOLDER -- COMMAND
 
 Exit codes: the command's own (128 and the number when a signal ended it), 2 for a wrong command line, 69 when the
-node lacks something, 76 when NCCL chose another network, 127 when the command cannot be started. The standard
-library alone: this runs in every image, and health checks import `fabric_log` and `node_checks` beside it.
+node lacks something, 76 when NCCL chose another network or does not say which, 127 when the command cannot be
+started. The standard library alone: this runs in every image, and health checks import `fabric_log` and `node_checks`
+beside it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-import signal
-import subprocess
+import re
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import FrameType
 
 import fabric_log
 import node_checks
+from fabric_watch import FabricWatch, nccl_environment
+from program import Command
 
 UNAVAILABLE = 69
 """The node lacks something (EX_UNAVAILABLE of sysexits.h)."""
 
 WRONG_FABRIC = 76
-"""NCCL speaks another protocol than promised (EX_PROTOCOL of sysexits.h)."""
+"""NCCL speaks another protocol than promised, or does not say which (EX_PROTOCOL of sysexits.h)."""
 
 SKIP = "TRAINFORGE_GUARD_SKIP"
 CHECKS = ("accelerators", "efa", "plugin", "fabric")
-FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
-GRACE_SECONDS = 60
-"""How long a run that is ended may take to stop before it is killed: twice what torchrun gives its ranks."""
-
-_SOONEST_SECONDS, _LATEST_SECONDS = 1.0, 30.0
-_SILENCE_SECONDS = 900.0
 
 
 def say(message: str) -> None:
@@ -61,109 +56,16 @@ def skipped(environment: Mapping[str, str]) -> frozenset[str]:
     return names
 
 
-def nccl_environment(logs: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment in which NCCL logs what it chose, a file a process; what is set already stays."""
-    ours = {
-        "NCCL_DEBUG": "INFO",
-        "NCCL_DEBUG_SUBSYS": "INIT,NET",
-        "NCCL_DEBUG_FILE": str(logs / "%h.%p.log"),
-    }
-    return {**ours, **environment}
+def promised(options: argparse.Namespace, skip: frozenset[str]) -> bool:
+    """Return whether NCCL must run over efa: in a run of several nodes that was promised it."""
+    return (
+        options.fabric is not None and options.kind == "gpu" and options.nodes != 1 and "fabric" not in skip
+    )
 
 
-class Command:
-    """The program in a session of its own: signals go on to it, and its exit code is ours."""
-
-    def __init__(self) -> None:
-        self._process: subprocess.Popen[bytes] | None = None
-        self._early: list[int] = []
-        self.ended = threading.Event()
-        for number in FORWARDED:
-            signal.signal(number, self._forward)
-
-    def start(self, words: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start the program.
-
-        Raises:
-            OSError: there is no such program, or it cannot be run.
-        """
-        self._process = subprocess.Popen(  # noqa: S603 -- running the given command is what this is for
-            list(words), env=dict(environment), start_new_session=True
-        )
-        for number in self._early:
-            self.send(number)
-
-    def _forward(self, number: int, _frame: FrameType | None) -> None:
-        if self._process is None:
-            self._early.append(number)
-        self.send(number)
-
-    def send(self, number: int) -> None:
-        """Send a signal to the program's group; one that has ended already gets nothing."""
-        if self._process is not None and self._process.returncode is None:
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                return
-
-    def end(self) -> None:
-        """End the program: asked first, killed after the time of grace."""
-        self.send(signal.SIGTERM)
-        if not self.ended.wait(GRACE_SECONDS):
-            self.send(signal.SIGKILL)
-
-    def wait(self) -> int:
-        """Wait for the program and return its exit code, as a shell would tell it."""
-        assert self._process is not None
-        code = self._process.wait()
-        self.ended.set()
-        return code if code >= 0 else 128 - code
-
-
-class FabricWatch(threading.Thread):
-    """Reads NCCL's logs while the program runs, ever more rarely, and ends it when NCCL chose another network."""
-
-    def __init__(self, command: Command, logs: fabric_log.Logs) -> None:
-        super().__init__(name="fabric-watch", daemon=True)
-        self._command = command
-        self._logs = logs
-        self.wrong = ""
-
-    def run(self) -> None:
-        """Watch until the program ends."""
-        pause, waited, told = _SOONEST_SECONDS, 0.0, False
-        while not self._command.ended.wait(pause):
-            waited += pause
-            pause = min(pause * 1.2, _LATEST_SECONDS)
-            self._logs.read()
-            if self._logs.wrong:
-                self.wrong = self._logs.wrong
-                self._command.end()
-                return
-            if self._logs.right and not told:
-                say(f"NCCL runs over efa: {self._logs.right}")
-                told = True
-            if not told and waited >= _SILENCE_SECONDS:
-                say(
-                    f"after {_SILENCE_SECONDS:.0f} s NCCL's logs do not tell its network ({self._logs.pattern})"
-                )
-                told = True
-
-
-def watched(options: argparse.Namespace, skip: frozenset[str], environment: Mapping[str, str]) -> bool:
-    """Return whether this guard watches the fabric: one a run of several nodes does, where there is a log to read."""
-    if options.fabric is None or options.nodes == 1 or "fabric" in skip or options.node_rank != 0:
-        return False
-    if environment.get("LOCAL_RANK", "0") != "0":
-        return False
-    if options.kind == "neuron":
-        say("the fabric is not watched: Neuron's collectives write no NCCL log; FI_PROVIDER decides there")
-        return False
-    level = environment.get("NCCL_DEBUG", "INFO").upper()
-    if level not in ("INFO", "TRACE"):
-        say(f"the fabric is not watched: NCCL_DEBUG is '{level}', which does not tell the network; unset it")
-        return False
-    return True
+def first(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
+    """Return whether rank 0 is behind this guard: there is one a node, or one a rank."""
+    return bool(options.node_rank == 0) and environment.get("LOCAL_RANK", "0") == "0"
 
 
 def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -181,9 +83,14 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return UNAVAILABLE
     variables, logs = dict(environment), None
     if options.kind == "gpu":
-        variables = nccl_environment(options.logs, environment)
-        if watched(options, skip, environment):
+        efa = promised(options, skip)
+        variables, changed = nccl_environment(options.logs, environment, watched=efa)
+        if efa and first(options, environment):
             logs = fabric_log.Logs(variables["NCCL_DEBUG_FILE"])
+            if changed:
+                say(
+                    f"so that NCCL tells its network, {'; '.join(changed)} ({SKIP}=fabric leaves it as it was)"
+                )
         try:
             options.logs.mkdir(parents=True, exist_ok=True)
             if environment.get("LOCAL_RANK", "0") == "0":
@@ -191,30 +98,29 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         except OSError as error:
             say(f"NCCL's logs cannot be written to '{options.logs}': {error}; give --logs a writable folder")
             return UNAVAILABLE
+    elif options.fabric and options.nodes != 1 and first(options, environment):
+        say("the fabric is not watched: Neuron's collectives write no NCCL log; FI_PROVIDER decides there")
+    return _run(options, variables, logs)
+
+
+def _run(options: argparse.Namespace, environment: Mapping[str, str], logs: fabric_log.Logs | None) -> int:
     command = Command()
+    watch = FabricWatch(command, logs, options.start_seconds, say) if logs else None
     try:
-        command.start(options.command, variables)
+        if watch:
+            command.start(
+                options.command, environment, progress=options.progress, progressed=watch.progressed
+            )
+            watch.start()
+        else:
+            command.start(options.command, environment)
     except OSError as error:
         say(f"'{options.command[0]}' cannot be started: {error}")
         return 127
-    watch = FabricWatch(command, logs) if logs else None
-    if watch:
-        watch.start()
     code = command.wait()
-    if watch:
-        watch.join()
-    if logs and watch and not watch.wrong:
-        # A run shorter than a pause, or one that failed at once, has still told its network.
-        logs.read()
-        watch.wrong = logs.wrong
-    if watch and watch.wrong:
-        say(
-            f"NCCL does not run over efa, which this run was promised: {watch.wrong}\n"
-            "  Look above that line in the log for what the plugin said. Usual reasons: the security group does not "
-            "allow all traffic to and from itself, the container was not given /dev/infiniband, or another NCCL "
-            "plugin comes first.\n"
-            f"  ({SKIP}=fabric runs over TCP all the same)"
-        )
+    failure = watch.close(code) if watch else ""
+    if failure:
+        say(f"{failure}\n  ({SKIP}=fabric runs all the same)")
         return WRONG_FABRIC
     return code
 
@@ -229,6 +135,8 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--nodes", type=_count, default=2, help="how many take part: of one alone nothing is expected"
     )
+    parser.add_argument("--progress", type=_pattern, help="what a line of the program's first step matches")
+    parser.add_argument("--start-seconds", type=_count, default=900, help="how long that may take")
     parser.add_argument("--node-rank", type=_count, required=True, help="0 where rank 0 runs")
     parser.add_argument(
         "--logs", type=Path, required=True, help="folder for NCCL's logs, shared by the nodes"
@@ -242,6 +150,13 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0")
     return int(text)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a regular expression: {error}") from error
 
 
 def main() -> int:

@@ -1,0 +1,124 @@
+"""The program that a launch guard starts: signals go in, its output and its exit code come out."""
+
+from __future__ import annotations
+
+import os
+import re
+import select
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
+
+FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
+GRACE_SECONDS = 60
+"""How long a run that is ended may take to stop before it is killed: twice what torchrun gives its ranks."""
+
+_DRAIN_SECONDS = 5
+"""How long output may still come after the program has ended: what it leaves behind may hold the pipe for ever."""
+
+_PIECE_BYTES = 1 << 16
+
+
+class Relay(threading.Thread):
+    """Passes on what a program writes, unchanged and at once, and calls `found` at the first line that matches."""
+
+    def __init__(
+        self, source: int, target: int, pattern: re.Pattern[str] | None, found: Callable[[], None]
+    ) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._source = source
+        self._target = target
+        self._pattern = pattern
+        self._found = found
+        self._unfinished = b""
+
+    def run(self) -> None:
+        """Pass on until nobody can write any more, or nobody reads: then the program learns of it when it writes."""
+        while piece := os.read(self._source, _PIECE_BYTES):
+            try:
+                self._write(piece)
+            except OSError:
+                os.close(self._source)
+                return
+            if self._pattern is not None:
+                self._search(self._pattern, piece)
+
+    def _write(self, piece: bytes) -> None:
+        while piece:
+            try:
+                piece = piece[os.write(self._target, piece) :]
+            except BlockingIOError:
+                select.select([], [self._target], [])
+
+    def _search(self, pattern: re.Pattern[str], piece: bytes) -> None:
+        *lines, unfinished = (self._unfinished + piece).split(b"\n")
+        self._unfinished = unfinished[-_PIECE_BYTES:]
+        if any(pattern.search(line.decode("utf-8", "replace")) for line in lines):
+            self._pattern = None
+            self._found()
+
+
+class Command:
+    """The program in a session of its own: signals go on to it, and its exit code is ours."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._early: list[int] = []
+        self._relays: list[Relay] = []
+        self.ended = threading.Event()
+        for number in FORWARDED:
+            signal.signal(number, self._forward)
+
+    def start(
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        progress: re.Pattern[str] | None = None,
+        progressed: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Start the program; `progressed` is called at the first line of its output that matches `progress`.
+
+        Raises:
+            OSError: there is no such program, or it cannot be run.
+        """
+        pipe = subprocess.PIPE if progress is not None else None
+        self._process = subprocess.Popen(  # noqa: S603 -- running the given command is what this is for
+            list(words), env=dict(environment), start_new_session=True, stdout=pipe, stderr=pipe, bufsize=0
+        )
+        for stream, target in ((self._process.stdout, 1), (self._process.stderr, 2)):
+            if stream is not None:
+                self._relays.append(Relay(stream.fileno(), target, progress, progressed))
+                self._relays[-1].start()
+        for number in self._early:
+            self.send(number)
+
+    def _forward(self, number: int, _frame: FrameType | None) -> None:
+        if self._process is None:
+            self._early.append(number)
+        self.send(number)
+
+    def send(self, number: int) -> None:
+        """Send a signal to the program's group; one that has ended already gets nothing."""
+        if self._process is not None and self._process.returncode is None:
+            try:
+                os.killpg(self._process.pid, number)
+            except ProcessLookupError:
+                return
+
+    def end(self) -> None:
+        """End the program: asked first, killed after the time of grace."""
+        self.send(signal.SIGTERM)
+        if not self.ended.wait(GRACE_SECONDS):
+            self.send(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for the program and its output, and return its exit code, as a shell would tell it."""
+        assert self._process is not None
+        code = self._process.wait()
+        self.ended.set()
+        for relay in self._relays:
+            relay.join(_DRAIN_SECONDS)
+        return code if code >= 0 else 128 - code
