@@ -76,12 +76,14 @@ class Progress:
     """What the program prints while it is well: a regular expression that every step's line matches.
 
     `start_seconds` is how long the first may take (imports, compilation, first batch), `stall_seconds` how
-    long silence may last afterwards before a watcher may call the run hung.
+    long silence may last afterwards before a watcher may call the run hung. `each_node` says that with the variable
+    TRAINFORGE_PROGRESS=each-node the first rank of every node prints it; otherwise it is rank 0's alone.
     """
 
     pattern: str
     start_seconds: int
     stall_seconds: int
+    each_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""cpu-ddp by the scripts of its Kubernetes manifests, for real: two pods' processes on this machine, over gloo.
+"""Rooms by the scripts of their Kubernetes manifests, for real: two pods' processes on this machine, over gloo.
 
 Patched for it: the image's folders and the shared file system are folders here, and what the operator would set
 in a pod is set by the test, at loopback.
@@ -10,7 +10,9 @@ import os
 import re
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +27,8 @@ from workloads.spec import Format, Run
 require_module("torch", "make setup-train installs it")
 
 NODES = 2
+STEPS = 60
+PATTERN = workload("cpu-ddp").progress.pattern
 
 
 def operators(format_: Format, node: int, port: int) -> dict[str, str]:
@@ -45,16 +49,27 @@ def operators(format_: Format, node: int, port: int) -> dict[str, str]:
     }
 
 
-@pytest.mark.proof("cpu-ddp", "pytorchjob", "run here, patched")
-@pytest.mark.proof("cpu-ddp", "trainjob", "run here, patched")
-@pytest.mark.parametrize("format_", [Format.PYTORCHJOB, Format.TRAINJOB], ids=str)
-def test_two_pods_train_together(format_: Format, artifacts: Callable[[str], Path]) -> None:
-    folder = artifacts(f"cpu-ddp-{format_}")
-    room = workload("cpu-ddp")
+# Stands for HyperPod's agent, which waits for an operator: torchrun with the agent's words, told by the test what the
+# operator would say. Both write the ranks' logs to attempt_0/LOCAL_RANK/stdout.log below --log-dir.
+HYPERPODRUN = """\
+#!/bin/bash
+words=()
+for word in "$@"; do
+  case "$word" in --rdzv-backend=*|--server-port=*|--shutdown-*) ;; *) words+=("$word") ;; esac
+done
+exec torchrun --node-rank="$NODE" --master-addr=127.0.0.1 --master-port="$PORT" "${words[@]}"
+"""
+
+
+def train(
+    name: str, format_: Format, folder: Path, operators: Callable[[int, int], dict[str, str]]
+) -> tuple[dict[str, Any], list[str]]:
+    """Run a room's tiny preset as two pods; return the manifest and what each pod printed."""
+    room = workload(name)
     preset = room.presets["tiny"]
     where = site(
         format_,
-        images={room.name: "registry.example/cpu-ddp:1"},
+        images={room.name: f"registry.example/{name}:1"},
         mounts=(Mount(str(folder), "lustre", "fs-0123456789abcdef0"),),
     )
     manifest = RENDERERS[format_](Run(room, preset, preset.instance_type, NODES), where)
@@ -68,7 +83,7 @@ def test_two_pods_train_together(format_: Format, artifacts: Callable[[str], Pat
     processes = [
         subprocess.Popen(
             ["/bin/bash", "-c", text],
-            env={**environment, **operators(format_, node, port)},
+            env={**environment, **operators(node, port)},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -81,9 +96,47 @@ def test_two_pods_train_together(format_: Format, artifacts: Callable[[str], Pat
         for process in processes:
             process.kill()
     assert [process.returncode for process in processes] == [0, 0], "\n".join(logs)
-    lines = [line for line in logs[0].splitlines() if re.fullmatch(room.progress.pattern, line)]
-    assert len(lines) == 60
+    return read(manifest), logs
+
+
+@pytest.mark.proof("cpu-ddp", "pytorchjob", "run here, patched")
+@pytest.mark.proof("cpu-ddp", "trainjob", "run here, patched")
+@pytest.mark.parametrize("format_", [Format.PYTORCHJOB, Format.TRAINJOB], ids=str)
+def test_two_pods_train_together(format_: Format, artifacts: Callable[[str], Path]) -> None:
+    folder = artifacts(f"cpu-ddp-{format_}")
+    _, logs = train("cpu-ddp", format_, folder, partial(operators, format_))
+    lines = [line for line in logs[0].splitlines() if re.fullmatch(PATTERN, line)]
+    assert len(lines) == STEPS
     losses = [float(re.search(r"loss=(\S+)", line)[1]) for line in lines]  # type: ignore[index]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     assert "starting: ranks=2" in logs[0]
-    assert (folder / "runs" / room.name / room.name).is_dir()
+    assert (folder / "runs" / "cpu-ddp" / "cpu-ddp").is_dir()
+    assert not re.search(PATTERN, logs[1]), "one pod tells of a step, unless each is watched"
+
+
+@pytest.mark.parametrize("name", ["cpu-ddp", pytest.param("fsdp", marks=pytest.mark.heavy)])
+def test_every_pod_prints_what_hyperpods_agent_waits_for(name: str, artifacts: Callable[[str], Path]) -> None:
+    """The rules are the job's, and the agent of each pod holds its own local rank 0's standard output to them."""
+    folder = artifacts(f"{name}-hyperpodpytorchjob")
+    (folder / "bin").mkdir()
+    agent = folder / "bin" / "hyperpodrun"
+    agent.write_text(HYPERPODRUN, encoding="utf-8")
+    agent.chmod(0o755)
+
+    def operator(node: int, port: int) -> dict[str, str]:
+        (folder / f"pod-{node}").mkdir()
+        path = f"{folder / 'bin'}{os.pathsep}{search_path()}"
+        return {"PATH": path, "TMPDIR": str(folder / f"pod-{node}"), "NODE": str(node), "PORT": str(port)}
+
+    manifest, _ = train(name, Format.HYPERPODPYTORCHJOB, folder, operator)
+    rules = manifest["spec"]["runPolicy"]["logMonitoringConfiguration"]
+    assert len(rules) == 2
+    for node in range(NODES):
+        [log] = (folder / f"pod-{node}").glob("hyperpod/*/attempt_0/0/stdout.log")
+        lines = log.read_text(encoding="utf-8").splitlines()
+        for rule in rules:
+            # As the agent does it: re.match, line by line (hyperpod-elastic-agent 1.1.3, log_agent.py).
+            assert sum(bool(re.match(rule["logPattern"], line)) for line in lines) == STEPS
+        assert any(line.startswith("starting: ") for line in lines) == (node == 0)
+    [metrics] = (folder / "runs" / name).glob("*/metrics.jsonl")
+    assert len(metrics.read_text(encoding="utf-8").splitlines()) == STEPS, "one rank writes"

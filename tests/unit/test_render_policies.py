@@ -124,7 +124,7 @@ def test_what_does_not_resume_is_not_started_again() -> None:
 )
 def test_hyperpods_agent_recognises_a_line_of_progress(pattern: str, line: str) -> None:
     """As the agent does it: re.match, from the beginning of the line (hyperpod-elastic-agent 1.1.3, log_agent.py)."""
-    progress = Progress(pattern, start_seconds=120, stall_seconds=300)
+    progress = Progress(pattern, start_seconds=120, stall_seconds=300, each_node=True)
     rules = document(Format.HYPERPODPYTORCHJOB, progress=progress)["spec"]["runPolicy"][
         "logMonitoringConfiguration"
     ]
@@ -134,6 +134,18 @@ def test_hyperpods_agent_recognises_a_line_of_progress(pattern: str, line: str) 
     start, hang = rules
     assert start["expectedStartCutOffInSeconds"] == 120
     assert hang["expectedRecurringFrequencyInSeconds"] == 300
+
+
+def test_hyperpods_agents_watch_only_what_every_pod_prints() -> None:
+    """Where rank 0 alone tells of its steps, the agents of all other pods would call the job hung."""
+    quiet = replace(TORCH, progress=Progress("step=", start_seconds=120, stall_seconds=300))
+    several, alone = (Case(run(quiet, "p5.48xlarge", nodes), Format.HYPERPODPYTORCHJOB) for nodes in (2, 1))
+    assert "logMonitoringConfiguration" not in several.document["spec"]["runPolicy"]
+    assert len(alone.document["spec"]["runPolicy"]["logMonitoringConfiguration"]) == 2
+    told = replace(quiet, progress=replace(quiet.progress, each_node=True))
+    for workload, asked in ((quiet, False), (told, True)):
+        ((_, template),) = pods(Case(run(workload, "p5.48xlarge", 2), Format.HYPERPODPYTORCHJOB).document)
+        assert ("TRAINFORGE_PROGRESS=each-node" in only_container(template)["command"][2]) == asked
 
 
 def test_hyperpods_agent_is_told_to_keep_the_logs_that_it_watches() -> None:

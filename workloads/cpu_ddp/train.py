@@ -20,11 +20,10 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from training import arguments, errors, idx, objects, random_state, start
+from training import arguments, errors, idx, metrics, objects, random_state, start
 from training.checkpoint import Checkpoints
 from training.digits import CLASSES, PIXELS, Mnist, Samples, Synthetic
 from training.errors import TrainingError, say
-from training.metrics import Metrics
 from training.process_group import Ranks
 from training.signals import StopSignal
 from training.tracking import Tracking
@@ -197,7 +196,7 @@ class Run:
 
 
 class Report:
-    """Where rank 0 reports to: metrics, and MLflow where it was asked for. Other ranks report nothing."""
+    """Where this rank reports to: metrics, and MLflow on rank 0 where it was asked for; most ranks report nothing."""
 
     def __init__(self, run: Run, folder: Path, resumed: int) -> None:
         self._batch = run.chosen.global_batch
@@ -205,7 +204,7 @@ class Report:
         tracking = run.ranks.first and run.chosen.mlflow
         parameters = {**asdict(run.chosen), "ranks": run.ranks.count}
         self._tracking = Tracking(run.chosen.mlflow, folder, name, parameters) if tracking else None
-        self.metrics = Metrics(folder, {"run": name}, resumed) if run.ranks.first else None
+        self.metrics = metrics.of(run.ranks, folder, {"run": name}, resumed)
 
     def step(self, number: int, loss: float) -> None:
         """Report a step."""

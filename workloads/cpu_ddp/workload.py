@@ -48,6 +48,7 @@ WORKLOAD = Workload(
         pattern=r"step=[0-9]+ loss=[0-9][0-9.e+-]* samples_per_second=[0-9][0-9.e+-]*",
         start_seconds=300,
         stall_seconds=300,
+        each_node=True,
     ),
     data=Data("mnist"),
 )

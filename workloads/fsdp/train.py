@@ -15,9 +15,8 @@ from fsdp_trainer import arithmetic
 from fsdp_trainer.options import Options, options
 from fsdp_trainer.pretraining import Pretraining
 from fsdp_trainer.profiling import Capture
-from training import errors, start
+from training import errors, metrics, start
 from training.errors import say
-from training.metrics import Metrics
 from training.process_group import Ranks
 from training.signals import StopSignal
 
@@ -26,7 +25,7 @@ SAVE_FAILED = 1 << 10
 
 
 class Report:
-    """Where rank 0 reports to; other ranks report nothing."""
+    """Where this rank reports to; most report nothing."""
 
     def __init__(self, run: Pretraining, folder: Path) -> None:
         chosen, ranks = run.chosen, run.ranks
@@ -37,7 +36,8 @@ class Report:
         self._rates = {"tokens_per_second": float(tokens), "tflops": operations / 1e12}
         if chosen.peak_tflops:
             self._rates["mfu"] = arithmetic.mfu(operations, chosen.peak_tflops)
-        self._metrics = Metrics(folder, {"run": folder.name}, run.done) if ranks.first else None
+        self._first = ranks.first
+        self._metrics = metrics.of(ranks, folder, {"run": folder.name}, run.done)
 
     def step(self, number: int, loss: float, values: dict[str, float]) -> None:
         """Report a step."""
@@ -49,8 +49,9 @@ class Report:
 
     def saved(self, step: int) -> None:
         """Tell of a checkpoint that is on the disk."""
-        if self._metrics is not None:
+        if self._first:
             say(f"checkpoint step={step}")
+        if self._metrics is not None:
             self._metrics.saved(step)
 
     def close(self) -> None:

@@ -121,6 +121,7 @@ WORKLOAD = Workload(
         # The first steps fill caches, compile where it was asked for, and open a streamed data set.
         start_seconds=1200,
         stall_seconds=900,
+        each_node=True,
     ),
     environment=MappingProxyType(
         {

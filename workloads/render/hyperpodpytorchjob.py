@@ -30,8 +30,8 @@ def hyperpodpytorchjob(run: Run, site: Site, *, header: str = "") -> str:
 
     `hyperpodrun` of hyperpod-elastic-agent takes the place of torchrun; the image must have it. It takes
     torchrun's arguments, but the operator assigns the ranks and restarts processes, pods or the job, without
-    starting the pods again where that is enough. The agent of each node reads the standard output of its local
-    rank 0 and calls a job hung whose progress lines stay out; see `_watched`.
+    starting the pods again where that is enough. The agent of each pod reads the standard output of its local
+    rank 0 and calls the job hung where progress lines stay out; see `_watched`.
 
     Raises:
         ValueError: the launcher is not torchrun, or the site lacks an image or a claim.
@@ -69,8 +69,17 @@ def _policy(run: Run) -> dict[str, Any]:
             "evalPeriodSeconds": 21600,
             "maxFullJobRestarts": 1 if again else 0,
         },
-        "logMonitoringConfiguration": _watched(run.workload.progress),
+        **({"logMonitoringConfiguration": _watched(run.workload.progress)} if _is_watched(run) else {}),
     }
+
+
+def _is_watched(run: Run) -> bool:
+    """Return whether every pod prints what the rules wait for.
+
+    The rules are the job's, and every pod's agent holds its own local rank 0 to them (hyperpod-elastic-agent 1.1.3,
+    `start_log_monitoring`): where rank 0 alone tells of its steps, all pods but one would be called hung.
+    """
+    return run.nodes == 1 or run.workload.progress.each_node
 
 
 def _watched(progress: Progress) -> list[dict[str, Any]]:
@@ -133,6 +142,8 @@ def _agent(run: Run) -> list[str]:
     return [
         "env",
         f"NNODES={run.nodes}",
+        # What every agent watches, every node has to print.
+        *(["TRAINFORGE_PROGRESS=each-node"] if run.workload.progress.each_node else []),
         "hyperpodrun",
         f"--nnodes={run.nodes}",
         f"--nproc-per-node={run.ranks_per_node}",

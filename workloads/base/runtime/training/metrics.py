@@ -11,14 +11,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training.errors import say
+
+if TYPE_CHECKING:
+    from training.process_group import Ranks
 
 FILE = "metrics.jsonl"
 TEXTFILE = "trainforge.prom"
 TEXTFILE_FOLDER = "TEXTFILE_FOLDER"
 """Variable that names the folder of node_exporter's textfile collector; without it the file lies in the run's."""
+
+PROGRESS = "TRAINFORGE_PROGRESS"
+"""Variable that says who prints the lines of steps: rank 0, or with the value each-node the first rank of every node,
+for a scheduler that watches each node's output."""
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -39,25 +46,11 @@ _HELP = {
 }
 
 
-class Metrics:
-    """The metrics of one run below `folder`, written by rank 0 alone; `labels` name it to Prometheus.
+class Lines:
+    """The lines of a run's steps on standard output; `resumed` is the step that the run continues from."""
 
-    `resumed` is the step that the run continues from: later lines of the JSON file belong to steps that are
-    done again, and a last line may be torn by a kill, so both are dropped. Where a file cannot be written, a full file
-    system say, that is told once and training goes on: checkpoints decide whether a run can.
-    """
-
-    def __init__(self, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> None:
-        self._file = folder / FILE
-        self._textfile = Path(os.environ.get(TEXTFILE_FOLDER) or folder) / TEXTFILE
-        self._labels = dict(labels)
-        self._values: dict[str, float] = {"step": resumed, "running": 1}
+    def __init__(self, resumed: int = 0) -> None:
         self._last = (time.monotonic(), resumed)
-        self._lost: set[Path] = set()
-        with self._losing(self._file):
-            folder.mkdir(parents=True, exist_ok=True)
-            _truncate(self._file, resumed)
-        self._publish()
 
     def report(
         self,
@@ -68,7 +61,7 @@ class Metrics:
         rates: Mapping[str, float] = _NOTHING,
         values: Mapping[str, float] = _NOTHING,
     ) -> None:
-        """Report a step: on standard output, in the JSON file and for Prometheus.
+        """Report a step.
 
         `rates` are what a sample a second amounts to in other units, `values` what else is to be told of the step;
         both by names of `_HELP`.
@@ -80,17 +73,36 @@ class Metrics:
         more = {name: _four_digits(factor * rate) for name, factor in rates.items()}
         more |= {name: _four_digits(value) for name, value in values.items()}
         say(line(step, loss, rate, more))
-        record = {
-            "step": step,
-            "loss": loss,
-            "loss_hex": float(loss).hex(),
-            "samples_per_second": rate,
-            **more,
-            "time": round(time.time(), 3),
-        }
+        self._keep(step, loss, {"samples_per_second": rate, **more})
+
+    def saved(self, step: int) -> None:
+        """Tell of a checkpoint after `step` steps."""
+
+    def close(self) -> None:
+        """Tell that the run left."""
+
+    def _keep(self, step: int, loss: float, values: Mapping[str, float]) -> None:
+        """Keep what was printed of a step."""
+
+
+class Metrics(Lines):
+    """A run's lines, and its metrics below `folder`, written by rank 0 alone; `labels` name it to Prometheus.
+
+    Later lines of the JSON file than `resumed` belong to steps that are done again, and a last line may be torn by a
+    kill, so both are dropped. Where a file cannot be written, a full file system say, that is told once and training
+    goes on: checkpoints decide whether a run can.
+    """
+
+    def __init__(self, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> None:
+        super().__init__(resumed)
+        self._file = folder / FILE
+        self._textfile = Path(os.environ.get(TEXTFILE_FOLDER) or folder) / TEXTFILE
+        self._labels = dict(labels)
+        self._values: dict[str, float] = {"step": resumed, "running": 1}
+        self._lost: set[Path] = set()
         with self._losing(self._file):
-            _append(self._file, json.dumps(record) + "\n")
-        self._values |= {"step": step, "loss": loss, "samples_per_second": rate, **more}
+            folder.mkdir(parents=True, exist_ok=True)
+            _truncate(self._file, resumed)
         self._publish()
 
     def saved(self, step: int) -> None:
@@ -101,6 +113,19 @@ class Metrics:
     def close(self) -> None:
         """Tell that the run left."""
         self._values["running"] = 0
+        self._publish()
+
+    def _keep(self, step: int, loss: float, values: Mapping[str, float]) -> None:
+        record = {
+            "step": step,
+            "loss": loss,
+            "loss_hex": float(loss).hex(),
+            **values,
+            "time": round(time.time(), 3),
+        }
+        with self._losing(self._file):
+            _append(self._file, json.dumps(record) + "\n")
+        self._values |= {"step": step, "loss": loss, **values}
         self._publish()
 
     def _publish(self) -> None:
@@ -121,6 +146,13 @@ class Metrics:
             self._lost.add(file)
         else:
             self._lost.discard(file)
+
+
+def of(ranks: Ranks, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> Lines | None:
+    """Return what this rank tells of the run: all of it on rank 0, lines where PROGRESS asks for them, or nothing."""
+    if ranks.first:
+        return Metrics(folder, labels, resumed)
+    return Lines(resumed) if ranks.local == 0 and os.environ.get(PROGRESS) == "each-node" else None
 
 
 def line(step: int, loss: float, samples_per_second: float, more: Mapping[str, float] = _NOTHING) -> str:
