@@ -13,7 +13,6 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   --kind=gpu \
   --accelerators=8 \
   --efa=32 \
-  --fabric=efa \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
   -- torchrun \
