@@ -15,7 +15,11 @@ from syrupy.extensions.json import JSONSnapshotExtension
 from tests.conftest import CONFIGURATIONS
 from tests.synthesis import Synthesis
 
-_HASH = re.compile(r"\b[0-9a-f]{64}\b|(?<=hyperpod/extension/)[0-9a-f]{12}")
+_HASH = re.compile(
+    r"\b[0-9a-f]{64}\b|(?<=hyperpod/extension/)[0-9a-f]{12}"
+    # The revision of ParallelCluster's custom action, an argument by itself; an account's id has no letter.
+    r'|(?<=")(?=[0-9]*[a-f])[0-9a-f]{12}(?=")'
+)
 
 
 @pytest.fixture

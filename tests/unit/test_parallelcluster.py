@@ -1,0 +1,171 @@
+"""The ParallelCluster stack: provider, cluster, what nodes may do, and what people and tools get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from catalog.site import Site
+from catalog.versions import PARALLELCLUSTER
+from tests.synthesis import Synthesis
+
+STACK = "ParallelClusterStack"
+CONFIGURATION = "config/parallelcluster.yaml"
+
+
+@pytest.fixture(scope="module")
+def synthesized(synthesis: Callable[[str], Synthesis]) -> Synthesis:
+    return synthesis(CONFIGURATION)
+
+
+def cluster(synthesized: Synthesis) -> dict[str, Any]:
+    return synthesized.only(STACK, "Custom::PclusterCluster")
+
+
+def policies(synthesized: Synthesis) -> dict[str, dict[str, Any]]:
+    resources = synthesized.templates[STACK]["Resources"]
+    return {
+        logical_id: resource["Properties"]
+        for logical_id, resource in resources.items()
+        if resource["Type"] == "AWS::IAM::ManagedPolicy"
+    }
+
+
+def test_the_provider_is_parallelclusters_own_of_the_pinned_version_and_the_region(
+    synthesized: Synthesis,
+) -> None:
+    stack = synthesized.only(STACK, "AWS::CloudFormation::Stack")
+    assert stack["TemplateURL"]["Fn::Join"][1] == [
+        "https://us-west-2-aws-parallelcluster.s3.us-west-2.",
+        {"Ref": "AWS::URLSuffix"},
+        f"/parallelcluster/{PARALLELCLUSTER}/templates/custom_resource/cluster.yaml",
+    ]
+
+
+def test_the_cluster_is_made_by_the_provider_under_another_name_than_the_stacks(
+    synthesized: Synthesis,
+) -> None:
+    properties = cluster(synthesized)
+    [(provider, _)] = [
+        (logical_id, resource)
+        for logical_id, resource in synthesized.templates[STACK]["Resources"].items()
+        if resource["Type"] == "AWS::CloudFormation::Stack"
+    ]
+    assert properties["ServiceToken"] == {"Fn::GetAtt": [provider, "Outputs.ServiceToken"]}
+    assert properties["ClusterName"] == "pc-slurm"
+    assert "SuppressValidators" not in properties
+
+
+def test_the_providers_fence_knows_this_cluster_only(synthesized: Synthesis) -> None:
+    [fence] = [policy for policy in policies(synthesized).values() if _effects(policy) == {"Deny"}]
+    statements = {statement["Sid"]: statement for statement in fence["PolicyDocument"]["Statement"]}
+    assert "iam:PassRole" in statements["OtherRoles"]["Action"]
+    assert "iam:CreateRole" in statements["OtherRoles"]["Action"]
+    allowed = json.dumps(statements["OtherRoles"]["NotResource"])
+    prefix = cluster(synthesized)["ClusterConfiguration"]["Iam"]["ResourcePrefix"]
+    assert allowed.count(f"{prefix}*") == 2
+    stacks = json.dumps(statements["OtherStacks"]["NotResource"])
+    assert ":stack/pc-slurm/*" in stacks
+    assert ":stack/pc-slurm-*" in stacks
+    assert statements["OtherRegions"]["Condition"] == {
+        "StringNotEquals": {"aws:RequestedRegion": "us-west-2"}
+    }
+    attached = statements["OtherPolicies"]["Condition"]["ArnNotEquals"]["iam:PolicyARN"]
+    own = [{"Ref": name} for name, policy in policies(synthesized).items() if _effects(policy) == {"Allow"}]
+    assert [item for item in attached if isinstance(item, dict)] == own
+
+
+def test_policies_of_nodes_lie_where_the_provider_may_attach_them_from(synthesized: Synthesis) -> None:
+    """ParallelCluster's policy for the provider attaches only what lies below /parallelcluster/."""
+    of_nodes = {
+        name: policy for name, policy in policies(synthesized).items() if _effects(policy) == {"Allow"}
+    }
+    assert {policy["Path"] for policy in of_nodes.values()} == {"/parallelcluster/pc-slurm/"}
+    configuration = cluster(synthesized)["ClusterConfiguration"]
+    for nodes in (
+        configuration["HeadNode"],
+        *configuration["Scheduling"]["SlurmQueues"],
+        *configuration["LoginNodes"]["Pools"],
+    ):
+        listed = [entry["Policy"] for entry in nodes["Iam"]["AdditionalIamPolicies"]]
+        assert listed == [{"Ref": name} for name in of_nodes]
+
+
+def test_nodes_open_sessions_pull_images_and_read_their_site_and_scripts(synthesized: Synthesis) -> None:
+    text = json.dumps(policies(synthesized))
+    for action in ("ssmmessages:OpenDataChannel", "ecr:BatchGetImage", "s3:PutObject", "ssm:GetParameter"):
+        assert f'"{action}"' in text
+    assert f"parameter{Site.parameter_name('pc', 'parallelcluster')}" in text
+
+
+def _effects(policy: dict[str, Any]) -> set[str]:
+    return {statement["Effect"] for statement in policy["PolicyDocument"]["Statement"]}
+
+
+def test_the_cluster_waits_for_policies_images_and_scripts(synthesized: Synthesis) -> None:
+    [resource] = synthesized.resources(STACK, "Custom::PclusterCluster")
+    kinds = {synthesized.templates[STACK]["Resources"][name]["Type"] for name in resource["DependsOn"]}
+    assert kinds >= {
+        "AWS::IAM::ManagedPolicy",
+        "Custom::CDKContainerImageBuild",
+        "Custom::CDKBucketDeployment",
+    }
+
+
+def test_every_node_runs_our_set_up_from_our_bucket(synthesized: Synthesis) -> None:
+    configuration = cluster(synthesized)["ClusterConfiguration"]
+    scripts = json.dumps(_all(configuration, "Script"))
+    assert "raw.githubusercontent" not in scripts
+    assert scripts.count("/parallelcluster/actions/set-up-node") == len(_all(configuration, "Script"))
+    head = configuration["HeadNode"]["CustomActions"]
+    assert (
+        head["OnNodeUpdated"]["Sequence"][0]["Args"][:-1] == head["OnNodeConfigured"]["Sequence"][0]["Args"]
+    )
+
+
+def _all(value: Any, name: str) -> list[Any]:
+    if isinstance(value, dict):
+        return [
+            item for key, inner in value.items() for item in ([inner] if key == name else _all(inner, name))
+        ]
+    return [item for inner in value for item in _all(inner, name)] if isinstance(value, list) else []
+
+
+def test_what_people_and_tools_get(synthesized: Synthesis) -> None:
+    outputs = synthesized.templates[STACK]["Outputs"]
+    assert {
+        "ClusterName",
+        "HeadNodeId",
+        "SessionDocument",
+        "NotificationTopic",
+        "SiteParameter",
+    } <= outputs.keys()
+    value = json.dumps(synthesized.template(STACK).find_resources("AWS::SSM::Parameter"))
+    for part in ("parallelcluster", "pc-slurm", "/fsx/data/launch/parallelcluster", "headNode.instanceId"):
+        assert part in value
+    [document] = synthesized.resources(STACK, "AWS::SSM::Document")
+    assert document["Properties"]["Content"]["inputs"]["runAsDefaultUser"] == "ubuntu"
+
+
+def test_events_of_this_cluster_reach_the_topic(synthesized: Synthesis) -> None:
+    patterns = [
+        rule["Properties"]["EventPattern"] for rule in synthesized.resources(STACK, "AWS::Events::Rule")
+    ]
+    by_source = {pattern["source"][0]: pattern["detail"] for pattern in patterns}
+    assert by_source["aws.cloudwatch"] == {"alarmName": [{"prefix": "pc-slurm-HeadNode"}]}
+    assert "stack/pc-slurm/" in json.dumps(by_source["aws.cloudformation"])
+
+
+def test_jobs_are_requeued_and_not_resumed_as_on_hyperpod(synthesized: Synthesis) -> None:
+    [bundle] = [
+        source
+        for source in synthesized.folder.glob("asset.*/**/*.sbatch")
+        if "parallelcluster" in source.read_text(encoding="utf-8")
+    ][:1] or [None]
+    assert bundle is not None
+    text = bundle.read_text(encoding="utf-8")
+    assert "#SBATCH --requeue" in text
+    assert "--auto-resume" not in text
