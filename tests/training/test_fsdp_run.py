@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
 from tests.programs import require_module
-from tests.training.faults import STEPS, FsdpRun
+from tests.training.faults import SLOW, STEPS, FsdpRun
 from workloads.rooms import workload
 
 require_module("torch", "make setup-train installs it")
 require_module("numpy", "make setup-train installs it")
+
+# How far losses may be apart where only the order of sums differs.
+CLOSE = 1e-5
 
 
 @pytest.fixture(scope="module")
@@ -154,3 +158,32 @@ def test_streamed_text_resumes_bit_for_bit(tmp_path: Path) -> None:
             assert resumed.losses() == run.losses()
         for step, loss in resumed.losses().items():
             assert float.fromhex(loss) == pytest.approx(float.fromhex(run.losses()[step]), abs=1e-5)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("words", "ranks", "furthest"),
+    [
+        (("--offload-parameters", "--recompute=full"), 2, 0.0),
+        (("--micro-batch=1", "--replicas=2"), 4, CLOSE),
+    ],
+    ids=["host-memory", "replicas-of-shards"],
+)
+def test_what_saves_memory_may_change_from_start_to_start(
+    whole: FsdpRun, tmp_path: Path, words: tuple[str, ...], ranks: int, furthest: float
+) -> None:
+    """From plain shards to another way of keeping them, and back: the run goes on as if nothing had changed."""
+    changed = FsdpRun(tmp_path, *words, "--synchronous-save", SLOW, ranks=ranks)
+    shutil.copytree(whole.run_folder, changed.run_folder)
+    shutil.rmtree(changed.checkpoints()[-1])
+    process = changed.start()
+    changed.wait_for(lambda: "step=55 loss=" in changed.log, "step 55")
+    process.send_signal(signal.SIGUSR1)
+    assert changed.wait(process) != 0
+    assert re.search(r"stopped by signal 10 after step 5\d, which is saved", changed.log)
+    back = FsdpRun(tmp_path)
+    assert back.run() == 0, back.log
+    assert "resuming after step 50 of 60" in back.log
+    assert re.search(r"resuming after step 5[5-9] of 60", back.log)
+    for step, loss in back.losses().items():
+        assert float.fromhex(loss) == pytest.approx(float.fromhex(whole.losses()[step]), abs=furthest, rel=0)
