@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli import catalog
+from cli.connect import connect
 from cli.launch import launch
 from cli.render import render
 from cli.validate import validate
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(validate)
 app.command()(render)
 app.command()(launch)
+app.command()(connect)
 app.add_typer(catalog.app, name="catalog")
 
 

@@ -1,0 +1,279 @@
+"""`trainforge connect`: a shell on a Slurm cluster, SSH's configuration of it, or a port of it, by Session Manager."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from catalog.finding import Finding
+    from catalog.site import Site
+    from cli.nodes import Node
+
+_KUBECTL = (
+    "'aws eks update-kubeconfig --name CLUSTER' shows kubectl the way, then 'kubectl exec -it POD -- bash'"
+)
+_INSTEAD = {
+    "eks": _KUBECTL,
+    "hyperpod_eks": _KUBECTL,
+    "batch": "a job's output is in CloudWatch: 'aws logs tail LOG_GROUP --follow'; 'trainforge launch' names both",
+    "local": "it is the machine that you are on",
+}
+"""What to use in place of a session where there is nobody to log in as."""
+_SLURM = ("hyperpod", "parallelcluster")
+
+
+def connect(
+    cluster: Annotated[str, typer.Argument(help="hyperpod or parallelcluster, as in the configuration.")],
+    node: Annotated[
+        str,
+        typer.Option(
+            "--node",
+            metavar="NODE",
+            help="login, controller or head, a pool, or an instance's id; by default a login node, or else "
+            "the controller.",
+        ),
+    ] = "",
+    user: Annotated[
+        str, typer.Option("--user", help="Account on the node; by default the image's own.")
+    ] = "",
+    forward: Annotated[
+        str,
+        typer.Option(
+            "--forward", metavar="[LOCAL:]PORT", help="Lead a port of this machine to one of the node."
+        ),
+    ] = "",
+    notebook: Annotated[
+        bool, typer.Option("--notebook", help="Short for '--forward 8888', Jupyter's.")
+    ] = False,
+    grafana: Annotated[
+        bool, typer.Option("--grafana", help="Short for '--forward 3000', Grafana's.")
+    ] = False,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="HOST", help="With a port: a host that the node reaches, in its place."),
+    ] = "",
+    ssh_config: Annotated[
+        bool,
+        typer.Option("--ssh-config", help="Write SSH's configuration of the cluster to a file of its own."),
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", metavar="FILE", help="With '--ssh-config': by default below ~/.ssh/trainforge."
+        ),
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List the nodes and do nothing.")] = False,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="Configuration of the deployment; config/default.yaml."
+        ),
+    ] = None,
+    site_file: Annotated[
+        Path | None,
+        typer.Option("--site", metavar="FILE", help="The cluster's site as JSON, in place of SSM's."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")
+    ] = False,
+) -> None:
+    """Log in to a Slurm cluster, forward a port of it, or write SSH's configuration of it.
+
+    Shows the command before it runs. Everything goes through Session Manager: no port is open, and who may log in is
+    a question of IAM. What the cluster is called is read from the SSM parameter that its stack published.
+
+    Exit code: that of the session; 2 when there is nothing to connect to, with the reason.
+    """
+    from cli.nodes import NodesError, nodes_of
+    from cli.sessions import GRAFANA_PORT, NOTEBOOK_PORT
+
+    _check_cluster(cluster)
+    short = {NOTEBOOK_PORT: notebook, GRAFANA_PORT: grafana}
+    ports = [text for text in (forward, *(str(port) for port, given in short.items() if given)) if text]
+    _check_options(ports, to, user, ssh_config=ssh_config, output=output)
+    site = _site(cluster, config, site_file)
+    try:
+        nodes = nodes_of(site)
+    except NodesError as error:
+        _stop(
+            [_error("connect-cluster", "cluster", cluster, str(error), "check credentials and region")],
+            cluster,
+        )
+    if show_list:
+        _list(nodes)
+    elif ssh_config:
+        _configure_ssh(site, nodes, user, output, dry_run=dry_run)
+    else:
+        _start(site, nodes, node, user, ports[0] if ports else "", to, dry_run=dry_run)
+
+
+def _error(rule: str, path: str, value: str, message: str, hint: str) -> Finding:
+    from catalog.finding import Finding, Severity
+
+    return Finding(rule, Severity.ERROR, path, value, message, hint)
+
+
+def _stop(findings: Sequence[Finding], cluster: str) -> NoReturn:
+    from settings.report import report
+
+    typer.echo(report(findings, f"connect {cluster}"), err=True)
+    raise typer.Exit(2)
+
+
+def _check_cluster(cluster: str) -> None:
+    if cluster in _SLURM:
+        return
+    known = f"it is for {' and '.join(_SLURM)}"
+    if cluster in _INSTEAD:
+        message = f"'{cluster}' has no node that people log in to; {known}"
+        _stop([_error("connect-cluster", "cluster", cluster, message, _INSTEAD[cluster])], cluster)
+    import difflib
+
+    near = difflib.get_close_matches(cluster, [*_SLURM, *_INSTEAD], n=1)
+    guess = f" (did you mean '{near[0]}'?)" if near else ""
+    hint = "clusters are named by the configuration's sections"
+    _stop(
+        [
+            _error(
+                "connect-cluster",
+                "cluster",
+                cluster,
+                f"there is no cluster '{cluster}'{guess}; {known}",
+                hint,
+            )
+        ],
+        cluster,
+    )
+
+
+def _check_options(
+    ports: Sequence[str], to: str, user: str, *, ssh_config: bool, output: Path | None
+) -> None:
+    """End the command where options contradict each other, with all of it at once."""
+    found = []
+    if len(ports) > 1:
+        message = "a session forwards one port; --forward, --notebook and --grafana exclude each other"
+        found.append(("forward", ", ".join(ports), message, "run the command once for each port"))
+    if to and not ports:
+        found.append(("to", to, "--to says where a port leads, and none is given", "add --forward PORT"))
+    if ssh_config and ports:
+        message = "--ssh-config writes a file and forwards nothing"
+        found.append(
+            ("ssh-config", "true", message, "leave one of them out; SSH itself forwards by 'ssh -L'")
+        )
+    if user and not re.fullmatch(r"[a-z_][a-z0-9_-]{0,31}", user):
+        message = f"'{user}' is not the name of an account: lower case letters, digits, '_' and '-'"
+        found.append(("user", user, message, "give the name that you have on the nodes"))
+    if output and not ssh_config:
+        message = "--output is the file of --ssh-config, which is not given"
+        found.append(("output", str(output), message, "add --ssh-config"))
+    if found:
+        _stop([_error("connect-options", *words) for words in found], "options")
+
+
+def _site(cluster: str, config: Path | None, site_file: Path | None) -> Site:
+    from cli.sites import NoSiteError, published_site, site_of_file
+    from cli.validate import DEFAULT_CONFIG
+
+    try:
+        if site_file is not None:
+            return site_of_file(site_file, cluster)
+        from settings.reading import read
+        from settings.report import report
+
+        path = config or DEFAULT_CONFIG
+        reading = read(path)
+        if reading.settings is None:
+            typer.echo(report(reading.findings, path), err=True)
+            raise typer.Exit(2)
+        return published_site(reading.settings.name, reading.settings.region, cluster)
+    except NoSiteError as error:
+        _stop([_error("connect-site", "site", cluster, str(error), "")], cluster)
+
+
+def _list(nodes: Sequence[Node]) -> None:
+    for node in nodes:
+        typer.echo(f"{node.kind}\t{node.group}\t{node.instance_id}\t{node.status}\t{node.target}")
+
+
+def _configure_ssh(
+    site: Site, nodes: Sequence[Node], user: str, output: Path | None, *, dry_run: bool
+) -> None:
+    from cli.nodes import meant
+    from cli.ssh_configuration import (
+        INCLUDE,
+        FileError,
+        configuration,
+        default_file,
+        host_names,
+        is_included,
+        write,
+    )
+
+    entrance = meant(nodes, "", site)
+    if not hasattr(entrance, "target"):
+        _stop([entrance], site.cluster)
+    path = output or default_file(site)
+    text = configuration(site, nodes, user)
+    typer.echo(f"{'would write' if dry_run else 'writing'} {path}:")
+    typer.echo("")
+    for line in text.splitlines():
+        typer.echo(f"    {line}" if line else "")
+    typer.echo("")
+    if dry_run:
+        typer.echo("dry run: nothing was written")
+        return
+    try:
+        changed = write(path, text)
+    except FileError as error:
+        _stop([_error("connect-file", "output", str(path), str(error), "")], site.cluster)
+    typer.echo("written" if changed else "it was there already, and is the same")
+    name = next(iter(host_names(site, nodes)))
+    if output:
+        typer.echo(f"log in with\n  ssh -F {shlex.quote(str(output))} {name}")
+        return
+    if not is_included(path):
+        typer.echo(f"put this line at the head of ~/.ssh/config, once for all clusters:\n  {INCLUDE}")
+    typer.echo(f"log in with\n  ssh {name}")
+
+
+def _start(
+    site: Site, nodes: Sequence[Node], asked: str, user: str, port: str, to: str, *, dry_run: bool
+) -> None:
+    from cli.nodes import Node, meant
+    from cli.sessions import Forwarding, forwarding, missing_programs, port_forwarding, shell
+
+    node = meant(nodes, asked, site)
+    wanted = forwarding(port, to) if port else None
+    problems: list[Finding] = [
+        item for item in (node, wanted) if item and not isinstance(item, Node | Forwarding)
+    ]
+    if not dry_run:
+        problems += missing_programs()
+    if problems:
+        _stop(problems, site.cluster)
+    assert isinstance(node, Node)
+    command = (
+        port_forwarding(site, node, wanted) if isinstance(wanted, Forwarding) else shell(site, node, user)
+    )
+    typer.echo(
+        f"{node.kind} node {node.instance_id} of {site.cluster} '{site.cluster_name}' in {site.region}"
+    )
+    typer.echo(f"  {shlex.join(command)}")
+    if isinstance(wanted, Forwarding):
+        leads = f"port {wanted.remote} of {wanted.host or 'the node'}"
+        typer.echo(f"http://localhost:{wanted.local} leads to {leads}, until Ctrl-C")
+    if dry_run:
+        typer.echo("dry run: nothing was started")
+        return
+    sys.stdout.flush()
+    # In our place: signals and the terminal belong to the session, and its exit code is ours.
+    os.execvp(command[0], command)  # noqa: S606 - a list, never a shell

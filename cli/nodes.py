@@ -1,0 +1,156 @@
+"""The nodes of a Slurm cluster that stands, as its service tells of them, and which of them is meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catalog.finding import Finding, Severity
+from catalog.site import Site
+
+ENTRANCES = ("login", "controller", "head")
+"""Kinds of nodes that people log in to, the first that there is before the others."""
+
+_HYPERPOD_KINDS = {"Login": "login", "Controller": "controller", "Compute": "compute"}
+_PARALLELCLUSTER_KINDS = {"LoginNode": "login", "HeadNode": "head", "Compute": "compute"}
+_RUNNING = ("Running", "running")
+# Image's own account, by the beginning of ParallelCluster's word for the operating system (its documentation, "Os").
+_USERS = {"ubuntu": "ubuntu", "alinux": "ec2-user", "rhel": "ec2-user", "rocky": "rocky"}
+
+
+class NodesError(Exception):
+    """The nodes cannot be told; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A node: its instance, its kind (login, controller, head, compute), its group, and how it is doing.
+
+    `group` is the instance group of HyperPod, or the login pool or queue of ParallelCluster. `target` is what Session
+    Manager calls it, `user` the image's own account.
+    """
+
+    instance_id: str
+    kind: str
+    group: str
+    target: str
+    status: str
+    user: str = "ubuntu"
+
+    @property
+    def running(self) -> bool:
+        """Whether it can be logged in to."""
+        return self.status in _RUNNING
+
+
+def nodes_of(site: Site) -> list[Node]:
+    """Return the nodes of a cluster, entrances first.
+
+    Raises:
+        NodesError: the service cannot be asked.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        found = _hyperpod(site) if site.cluster == "hyperpod" else _parallelcluster(site)
+    except (BotoCoreError, ClientError) as error:
+        raise NodesError(
+            f"the nodes of {site.cluster} '{site.cluster_name}' in {site.region} cannot be listed: {error}"
+        ) from error
+    order = {kind: number for number, kind in enumerate(ENTRANCES)}
+    return sorted(found, key=lambda node: (order.get(node.kind, len(order)), node.group, node.instance_id))
+
+
+def _hyperpod(site: Site) -> list[Node]:
+    import boto3
+
+    client = boto3.client("sagemaker", region_name=site.region)
+    groups = client.describe_cluster(ClusterName=site.cluster_name)["InstanceGroups"]
+    kinds = {
+        group["InstanceGroupName"]: _HYPERPOD_KINDS.get(
+            group.get("SlurmConfig", {}).get("NodeType", ""), "compute"
+        )
+        for group in groups
+    }
+    pages = client.get_paginator("list_cluster_nodes").paginate(ClusterName=site.cluster_name)
+    return [
+        Node(
+            instance_id=node["InstanceId"],
+            kind=kinds.get(node["InstanceGroupName"], "compute"),
+            group=node["InstanceGroupName"],
+            # Source: SageMaker AI Developer Guide, "Access your SageMaker HyperPod cluster nodes".
+            target=f"sagemaker-cluster:{site.cluster_id}_{node['InstanceGroupName']}-{node['InstanceId']}",
+            status=node["InstanceStatus"]["Status"],
+        )
+        for page in pages
+        for node in page["ClusterNodeSummaries"]
+        # A node that continuous provisioning still looks for has no instance.
+        if node.get("InstanceId")
+    ]
+
+
+def _parallelcluster(site: Site) -> list[Node]:
+    import boto3
+
+    client = boto3.client("ec2", region_name=site.region)
+    # Source: ParallelCluster's documentation, "Tags"; tags that it gives every instance.
+    filters = [
+        {"Name": "tag:parallelcluster:cluster-name", "Values": [site.cluster_name]},
+        {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
+    ]
+    pages = client.get_paginator("describe_instances").paginate(Filters=filters)
+    return [
+        _of_instance(dict(instance))
+        for page in pages
+        for reservation in page["Reservations"]
+        for instance in reservation["Instances"]
+    ]
+
+
+def _of_instance(instance: dict[str, Any]) -> Node:
+    tags = {tag["Key"]: tag["Value"] for tag in instance.get("Tags", [])}
+    system = tags.get("parallelcluster:attributes", "").partition(",")[0].strip()
+    group = tags.get("parallelcluster:queue-name") or tags.get("parallelcluster:login-nodes-pool") or ""
+    return Node(
+        instance_id=instance["InstanceId"],
+        kind=_PARALLELCLUSTER_KINDS.get(tags.get("parallelcluster:node-type", ""), "compute"),
+        group=group,
+        target=instance["InstanceId"],
+        status=instance["State"]["Name"],
+        user=next((user for name, user in _USERS.items() if system.startswith(name)), "ubuntu"),
+    )
+
+
+def meant(nodes: Sequence[Node], asked: str, site: Site) -> Node | Finding:
+    """Return the node that is asked for, or a finding that says why there is none.
+
+    `asked` is a kind, a group or pool, or an instance's id; empty: a login node, or else the controller or head node.
+    """
+    if not asked:
+        candidates = [node for node in nodes if node.kind in ENTRANCES]
+        what = "node to log in to"
+    else:
+        # One word for both services: the node of slurmctld.
+        kinds = ("controller", "head") if asked in ("controller", "head") else (asked,)
+        candidates = [node for node in nodes if node.kind in kinds or asked in (node.group, node.instance_id)]
+        what = f"node '{asked}'"
+    running = [node for node in candidates if node.running]
+    if running:
+        return running[0]
+    where = f"{site.cluster} '{site.cluster_name}' in {site.region}"
+    if candidates:
+        states = ", ".join(f"{node.instance_id} is {node.status}" for node in candidates[:5])
+        message = f"no {what} of {where} is running: {states}"
+        hint = "wait until it runs; '--list' shows how nodes are doing"
+        return _finding(asked, message, hint)
+    words = sorted({word for node in nodes for word in (node.kind, node.group) if word})
+    near = difflib.get_close_matches(asked, words, n=1)
+    guess = f" (did you mean '{near[0]}'?)" if near else ""
+    hint = f"it has {', '.join(words)}, and instances by id" if words else "no node of it is there"
+    return _finding(asked, f"{where} has no {what}{guess}", hint)
+
+
+def _finding(value: str, message: str, hint: str) -> Finding:
+    return Finding("connect-node", Severity.ERROR, "node", value, message, hint)
