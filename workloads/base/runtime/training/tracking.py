@@ -14,7 +14,7 @@ RUN_FILE = "mlflow-run"
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 """How often the client asks again, and its seconds for an answer: our choice. Left to itself it gave up on a server
-that refuses after 252 s (mlflow-skinny 3.17.2, 2026-11-24), and all ranks wait for rank 0. What is set already stays.
+that refuses after 252 s (tried on 2026-11-24), and all ranks wait for rank 0. What is set already stays.
 """
 
 
