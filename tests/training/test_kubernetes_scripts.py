@@ -101,16 +101,19 @@ def train(
 
 @pytest.mark.proof("cpu-ddp", "pytorchjob", "run here, patched")
 @pytest.mark.proof("cpu-ddp", "trainjob", "run here, patched")
+@pytest.mark.proof("fsdp", "pytorchjob", "run here, patched")
+@pytest.mark.proof("fsdp", "trainjob", "run here, patched")
+@pytest.mark.parametrize("name", ["cpu-ddp", pytest.param("fsdp", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("format_", [Format.PYTORCHJOB, Format.TRAINJOB], ids=str)
-def test_two_pods_train_together(format_: Format, artifacts: Callable[[str], Path]) -> None:
-    folder = artifacts(f"cpu-ddp-{format_}")
-    _, logs = train("cpu-ddp", format_, folder, partial(operators, format_))
-    lines = [line for line in logs[0].splitlines() if re.fullmatch(PATTERN, line)]
+def test_two_pods_train_together(name: str, format_: Format, artifacts: Callable[[str], Path]) -> None:
+    folder = artifacts(f"{name}-{format_}")
+    _, logs = train(name, format_, folder, partial(operators, format_))
+    lines = [line for line in logs[0].splitlines() if re.match(PATTERN, line)]
     assert len(lines) == STEPS
     losses = [float(re.search(r"loss=(\S+)", line)[1]) for line in lines]  # type: ignore[index]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-    assert "starting: ranks=2" in logs[0]
-    assert (folder / "runs" / "cpu-ddp" / "cpu-ddp").is_dir()
+    assert re.search(r"^starting: .*\branks=2\b", logs[0], re.MULTILINE)
+    assert (folder / "runs" / name / name).is_dir()
     assert not re.search(PATTERN, logs[1]), "one pod tells of a step, unless each is watched"
 
 

@@ -108,8 +108,8 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             Format.SLURM: Proven(Proof.RUN),
-            Format.PYTORCHJOB: Proven(Proof.ACCEPTED, "kubeflow-training"),
-            Format.TRAINJOB: Proven(Proof.ACCEPTED, "kubeflow-trainer-api"),
+            Format.PYTORCHJOB: Proven(Proof.PATCHED),
+            Format.TRAINJOB: Proven(Proof.PATCHED),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
             Format.BATCH: Proven(Proof.ACCEPTED, "botocore and moto"),
             Format.LOCAL: Proven(Proof.RUN),
