@@ -14,7 +14,8 @@ from typing import Any
 from settings.reading import read
 from tests.emulator.server import Emulator
 from tests.guides.guide import Place
-from tests.guides.shell import Shell
+from tests.guides.shared_folder import SharedFolder
+from tests.guides.shell import Answer, Shell
 from tests.programs import ROOT, search_path
 from tests.slurm.cluster import SlurmCluster
 
@@ -66,6 +67,8 @@ class Stage:
             _PLUGIN.format(python=sys.executable, record=str(self._record), version=_PLUGIN_VERSION),
         )
         _program(node_programs / "sudo", _SUDO)
+        self._emulator = emulator
+        self._shared = SharedFolder(folder / "fsx")
         here = {
             **emulator.environment(),
             "PATH": os.pathsep.join([str(programs), search_path()]),
@@ -83,15 +86,20 @@ class Stage:
         # The reader gives region and address by hand, as the guide says.
         del here["AWS_REGION"], here["AWS_DEFAULT_REGION"]
         node = {**slurm.environment(), "HOME": str(self.home), "USER": "ubuntu"}
+        _program(node_programs / "sbatch", self._shared.sbatch(node["PATH"]))
         node["PATH"] = os.pathsep.join([str(node_programs), node["PATH"]])
         self._shells = {
             Place.HERE: Shell(self.project, here, folder / "state-here"),
             Place.NODE: Shell(self.home, node, folder / "state-node"),
         }
 
-    def shell(self, place: Place) -> Shell:
-        """Return the shell of a place."""
-        return self._shells[place]
+    def run(self, place: Place, command: str) -> Answer:
+        """Run a command of a guide in the shell of a place; on a node with the shared file system in sight."""
+        if place is not Place.NODE:
+            return self._shells[place].run(command)
+        self._shared.follow(self._emulator.client("s3"))
+        answer = self._shells[place].run(self._shared.here(command))
+        return Answer(answer.code, self._shared.shown(answer.output))
 
     def write(self, place: Place, path: str, text: str) -> None:
         """Write a file that a guide shows."""

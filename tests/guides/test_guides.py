@@ -12,7 +12,7 @@ from tests.emulator.server import Emulator
 from tests.guides.expectation import missing
 from tests.guides.guide import Command, GuideFile, Step, read_guide
 from tests.guides.stage import Stage, node_names
-from tests.programs import ROOT, require_program
+from tests.programs import ROOT, require_module, require_program
 from tests.slurm.cluster import SlurmCluster
 
 FENCE = "```console"
@@ -37,6 +37,7 @@ def test_guide(
 ) -> None:
     for program, hint in PROGRAMS.items():
         require_program(program, hint)
+    require_module("torch", "make setup-train installs it")
     steps = read_guide(ROOT / name)
     commands = [step for step in steps if isinstance(step, Command)]
     left_out = [command for command in commands if command.not_run]
@@ -67,7 +68,7 @@ def _play(stage: Stage, step: Step, guide: str, transcript: TextIO) -> None:
     if step.not_run:
         transcript.write(f"# {where}: not run: {step.not_run}\n")
         return
-    answer = stage.shell(step.place).run(step.text)
+    answer = stage.run(step.place, step.text)
     transcript.write(f"# {where} ({step.place})\n$ {step.text}\n{answer.output}\n")
     tail = answer.output[-_TAIL:]
     assert answer.code == 0, f"{where}: '{step.text}' ended with code {answer.code}:\n{tail}"
@@ -84,5 +85,5 @@ def _check_sessions(stage: Stage, emulator: Emulator, run: list[Command]) -> Non
         assert session.region == emulator.region
         assert session.answer["StreamUrl"].startswith(f"wss://ssmmessages.{emulator.region}.")
         assert session.answer["SessionId"] in session.answer["StreamUrl"]
-        assert session.request["Target"].startswith("sagemaker-cluster:")
+        assert session.request["Target"].startswith(("sagemaker-cluster:", "i-"))
         assert session.request["DocumentName"]

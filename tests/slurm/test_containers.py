@@ -1,0 +1,43 @@
+"""A container's job on a Slurm without pyxis: it fails and says so, and never runs on the host instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.site import Mount, Site
+from tests.slurm.cluster import SlurmCluster
+from workloads.render.slurm import slurm as render
+from workloads.rooms import workload
+from workloads.spec import Run
+
+
+@pytest.fixture(scope="module")
+def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
+    with SlurmCluster(artifacts("slurm-containers"), {"cpu": ["n1", "n2"]}) as running:
+        yield running
+
+
+@pytest.mark.parametrize("section", ["hyperpod", "parallelcluster"])
+def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path: Path, section: str) -> None:
+    room = workload("cpu-ddp")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    site = Site(
+        deployment="test",
+        cluster=section,
+        region="us-west-2",
+        cluster_name="test",
+        mounts=(Mount(str(shared), "lustre", ""),),
+        images={"cpu-ddp": "registry.example/cpu-ddp:1"},
+    )
+    preset = room.presets["tiny"]
+    script = tmp_path / "job.sbatch"
+    script.write_text(render(Run(room, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
+    said = cluster.run("sbatch", "--wait", "--parsable", script.name, directory=tmp_path, check=False)
+    [log] = tmp_path.glob(f"*_{said.strip()}.out")
+    assert "srun: unrecognized option '--container-image=registry.example#cpu-ddp:1'" in log.read_text()
+    assert "JobState=FAILED" in cluster.run("scontrol", "show", "job", said.strip())
+    assert list(shared.iterdir()) == []
