@@ -76,7 +76,7 @@ def _policy(run: Run) -> dict[str, Any]:
 def _is_watched(run: Run) -> bool:
     """Return whether every pod prints what the rules wait for.
 
-    The rules are the job's, and every pod's agent holds its own local rank 0 to them (hyperpod-elastic-agent 1.1.3,
+    The rules are the job's, and every pod's agent holds its own local rank 0 to them (hyperpod-elastic-agent,
     `start_log_monitoring`): where rank 0 alone tells of its steps, all pods but one would be called hung.
     """
     return run.nodes == 1 or run.workload.progress.each_node
