@@ -1,0 +1,63 @@
+"""A script rendered for one number of nodes and submitted with another: everything in it follows the job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from catalog.site import Mount, Site
+from tests.slurm.cluster import SlurmCluster
+from tests.unit.batch_sample import CPU_TYPE, run_on
+from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.render.slurm import slurm as render
+from workloads.spec import Resources
+
+RANKS = 2
+
+
+@pytest.fixture(scope="module")
+def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
+    with SlurmCluster(artifacts("slurm-nodes"), {"cpu": ["n1", "n2", "n3"]}) as running:
+        yield running
+
+
+def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, nodes: int) -> list[str]:
+    """Submit a run of two nodes on so many, with `program` in place of what starts ranks, and return what it told."""
+    programs = folder / "environment" / "bin"
+    programs.mkdir(parents=True)
+    (programs / "tell").write_text(f'#!/bin/bash\necho "told: {program}"\n', encoding="utf-8")
+    (programs / "tell").chmod(0o755)
+    (programs / "torchrun").symlink_to("tell")
+    site = Site(
+        deployment="test",
+        cluster="parallelcluster",
+        region="us-west-2",
+        cluster_name="test",
+        mounts=(Mount(str(folder / "shared"), "lustre", ""),),
+        virtual_environment=str(folder / "environment"),
+        launch_folder=str(folder / "launch"),
+    )
+    resources = Resources(accelerators=("cpu",), ranks_per_node=RANKS)
+    run = replace(run_on(CPU_TYPE, 2, launcher=launcher, resources=resources), pool="cpu")
+    (folder / "job.sbatch").write_text(render(run, site), encoding="utf-8")
+    job = cluster.run("sbatch", "--wait", "--parsable", f"--nodes={nodes}", "job.sbatch", directory=folder)
+    [log] = folder.glob(f"*_{job.strip()}.out")
+    return sorted(re.findall(r"told: (.*)", log.read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_ranks_that_srun_starts_know_how_many_they_are(
+    cluster: SlurmCluster, tmp_path: Path, nodes: int
+) -> None:
+    found = told(cluster, tmp_path, Srun(interpreter="tell"), "$RANK $LOCAL_RANK $WORLD_SIZE", nodes)
+    assert found == [f"{rank} {rank % RANKS} {RANKS * nodes}" for rank in range(RANKS * nodes)]
+
+
+@pytest.mark.parametrize("nodes", [1, 3])
+def test_torchrun_is_told_the_nodes_of_the_job(cluster: SlurmCluster, tmp_path: Path, nodes: int) -> None:
+    found = told(cluster, tmp_path, Torchrun(), "$1 $2 $3", nodes)
+    assert found == [f"--nnodes={nodes} --nproc-per-node={RANKS} --node-rank={rank}" for rank in range(nodes)]
