@@ -63,7 +63,13 @@ def dry_run(emulator: Emulator, folder: Path, configuration: dict[str, Any]) -> 
     command = [str(program), "create-cluster", "--cluster-name", "peer", "--region", emulator.region]
     done = subprocess.run(
         [*command, "--cluster-configuration", str(file), "--dryrun", "true"],
-        env={**emulator.environment(), "HOME": str(folder)},
+        env={
+            **emulator.environment(),
+            "HOME": str(folder),
+            # ParallelCluster asks by BUCKET.HOST, and no resolver here knows names below localhost; before a
+            # number the SDK puts no bucket.
+            "AWS_ENDPOINT_URL_S3": emulator.endpoint.replace("localhost", "127.0.0.1"),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -12,7 +12,10 @@ from catalog.pool import CapacityBlock, Pool, Reservation
 from settings.deployment import Settings
 from stacks.cluster_plan import Ground, cluster_plan
 from tests.emulator.server import Emulator
+from trainforge.parallelcluster.actions.archive import packed
 from trainforge.parallelcluster.configuration import cluster_configuration
+from trainforge.parallelcluster.node_actions import CustomAction, NodeActions
+from trainforge.parallelcluster.services import AccountingDatabase, Directory
 
 Configuration = dict[str, Any]
 
@@ -48,6 +51,9 @@ def _ground(emulator: Emulator, settings: Settings) -> tuple[Ground, dict[str, s
         lustre_id=_lustre(emulator, first, group) if storage.lustre else "",
         home_volume_id=_home(emulator, first, group) if storage.openzfs else "",
         policy_arns=("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",),
+        actions=_actions(emulator, group),
+        accounting=_accounting(emulator, group) if settings.accounting else None,
+        directory=_directory(emulator, group) if settings.directory else None,
     )
     return ground, _reservations(emulator, settings)
 
@@ -72,6 +78,41 @@ def _home(emulator: Emulator, subnet: str, group: str) -> str:
         OpenZFSConfiguration={"DeploymentType": "SINGLE_AZ_HA_2", "ThroughputCapacity": 160},
     )
     return str(made["FileSystem"]["OpenZFSConfiguration"]["RootVolumeId"])
+
+
+def _actions(emulator: Emulator, name: str) -> NodeActions:
+    s3, bucket = emulator.client("s3"), f"sagemaker-{name}"
+    s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": emulator.region})
+    s3.put_object(Bucket=bucket, Key="set-up-node", Body=packed({}))
+    script = f"s3://{bucket}/set-up-node"
+    return NodeActions(
+        start=(CustomAction(script, ("start", f"s3://{bucket}/ca.pem")),),
+        configured=(CustomAction(script, ("configured",)),),
+        revision="0123456789ab",
+    )
+
+
+def _secret(emulator: Emulator, name: str) -> str:
+    made = emulator.client("secretsmanager").create_secret(Name=name, SecretString="of nobody")
+    return str(made["ARN"])
+
+
+def _accounting(emulator: Emulator, group: str) -> AccountingDatabase:
+    return AccountingDatabase(
+        uri="accounting.cluster-0123456789ab.us-west-2.rds.amazonaws.com:3306",
+        user_name="slurm",
+        password_secret_arn=_secret(emulator, f"accounting-{group}"),
+    )
+
+
+def _directory(emulator: Emulator, group: str) -> Directory:
+    return Directory(
+        domain_name="dc=demo,dc=internal",
+        addresses=("ldaps://ldap.demo.internal",),
+        read_only_user="cn=reader,dc=demo,dc=internal",
+        password_secret_arn=_secret(emulator, f"directory-{group}"),
+        ca_certificate_source="s3://anywhere/ca.pem",
+    )
 
 
 def _reservations(emulator: Emulator, settings: Settings) -> dict[str, str]:

@@ -19,7 +19,9 @@ _UNIT = "trainforge-node-exporter.service"
 _UNIT_FILE = f"/etc/systemd/system/{_UNIT}"
 _FOLDER = "/opt/trainforge/bin"
 _TEXT_FILES = "/var/lib/node_exporter/textfile"
-_SECONDS = 60
+# Every node waits for this before it takes jobs, and one without a way to the internet waits in vain.
+_SECONDS = 20
+_ATTEMPTS = 3
 _MOST_BYTES = 64 << 20
 
 
@@ -54,7 +56,7 @@ def ensure_exporter(node: Node, exporter: Exporter) -> None:
             return
         url = exporter.url.format(version=exporter.version, architecture=_ARCHITECTURES[machine])
         try:
-            archive = node.retry(lambda: _download(node, url))
+            archive = node.retry(lambda: _download(node, url), attempts=_ATTEMPTS)
         except StepError as error:
             node.log(f"WARNING: node exporter not installed, its metrics are missing here: {error}")
             return
