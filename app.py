@@ -57,6 +57,10 @@ def build(app: cdk.App, path: Path) -> bool:
             services=leaned_on,
             env=env,
         )
+    if settings.eks:
+        from stacks.eks import EksStack
+
+        EksStack(app, "EksStack", settings=settings, network=network, storage=storage, env=env)
     for key, value in {"trainforge:deployment": settings.name, **settings.tags}.items():
         cdk.Tags.of(app).add(key, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))

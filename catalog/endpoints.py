@@ -34,6 +34,20 @@ INTERFACE_ENDPOINTS: dict[str, tuple[str, ...]] = {
         "ssmmessages",
         "sts",
     ),
+    # EKS User Guide, "Deploy private clusters with limited internet access": node names, images, logs, and the
+    # credentials of pods. And sessions.
+    "eks": (
+        "ec2",
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "eks",
+        "eks-auth",
+        "logs",
+        "ssm",
+        "ssmmessages",
+        "sts",
+    ),
 }
 """Interface endpoints by cluster, as the service's part of `com.amazonaws.REGION.SERVICE`. S3 and DynamoDB have
 gateway endpoints, which every network gets."""

@@ -20,6 +20,13 @@ INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 """The label of a node with its instance type; on HyperPod the type carries SageMaker's `ml.`."""
 
 
+POOL_LABEL = "trainforge/pool"
+"""The label that nodes of our own node groups carry: the name of their pool."""
+
+SHARED_CLAIM = "fsx-claim"
+"""The claim of the shared Lustre file system in the namespace of the jobs, as the predecessor's manifests name it."""
+
+
 def auto_resumed(namespace: str) -> bool:
     """Return whether HyperPod resumes the PyTorchJobs of a namespace that ask for it.
 

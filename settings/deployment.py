@@ -9,6 +9,7 @@ from pydantic import Field
 from catalog.pool import Pool
 from settings.accounting import AccountingSettings
 from settings.directory import DirectorySettings
+from settings.eks import EksSettings
 from settings.hyperpod import HyperPodSettings
 from settings.model import Model
 from settings.network import NetworkSettings
@@ -63,6 +64,8 @@ class Settings(Model):
     """A SageMaker HyperPod cluster with Slurm."""
     parallelcluster: ParallelClusterSettings | None = None
     """A Slurm cluster by AWS ParallelCluster."""
+    eks: EksSettings | None = None
+    """An Amazon EKS cluster."""
     accounting: AccountingSettings | None = None
     """A database for the accounts of the Slurm clusters."""
     directory: DirectorySettings | None = None

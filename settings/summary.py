@@ -15,6 +15,8 @@ def summary(settings: Settings) -> str:
         parts.append(f"a HyperPod cluster ({', '.join(_pools(settings, 'hyperpod'))})")
     if settings.parallelcluster:
         parts.append(f"a ParallelCluster ({', '.join(_pools(settings, 'parallelcluster'))})")
+    if settings.eks:
+        parts.append(f"an EKS cluster ({', '.join(_pools(settings, 'eks'))})")
     shipped = dict.fromkeys(wanted.workload for wanted in settings.workloads)
     if shipped:
         parts.append(f"the workloads {', '.join(shipped)}")

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 IDLE_MINUTES = "20"
 """A session that nothing happens in ends after this; Session Manager takes 1 to 60, as text."""
+
+
+def session_statement() -> iam.PolicyStatement:
+    """Return what a node must be allowed to take sessions: the least that Session Manager documents."""
+    return iam.PolicyStatement(
+        actions=[
+            "ssm:UpdateInstanceInformation",
+            "ssmmessages:CreateControlChannel",
+            "ssmmessages:CreateDataChannel",
+            "ssmmessages:OpenControlChannel",
+            "ssmmessages:OpenDataChannel",
+        ],
+        resources=["*"],
+    )
 
 
 class NodeSession(Construct):

@@ -14,7 +14,7 @@ from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import CLUSTERS, facts, uses
 from settings.deployment import Settings
 
-_LAYOUTS: Mapping[str, InterfaceType] = {"hyperpod": "efa", "parallelcluster": "efa-only"}
+_LAYOUTS: Mapping[str, InterfaceType] = {"hyperpod": "efa", "parallelcluster": "efa-only", "eks": "efa-only"}
 """What a cluster attaches where a pool has no wish: HyperPod EFA that carries IP (botocore: ClusterInterfaceType),
 ParallelCluster EFA beside it (aws-parallelcluster, templates/queues_stack.py)."""
 
@@ -26,6 +26,8 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
         found = facts(use.pool.instance_type) if use.pool else None
         if use.pool and found and use.pool.availability_zone in demand:
             each = private_addresses(found, use.pool.interface_type or _LAYOUTS[use.cluster])
+            if use.cluster == "eks" and settings.eks:
+                each += settings.eks.pod_addresses_per_node
             demand[use.pool.availability_zone][f"pool '{use.name}'"] += use.pool.nodes * each
     if settings.hyperpod:
         # The service may put them into any of the cluster's subnets; the first zone is always among them.
@@ -39,6 +41,12 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
         for what, zone, count in standing:
             if (zone or first_zone) in demand:
                 demand[zone or first_zone][what] += count
+    if settings.eks:
+        system, zones = settings.eks.system, settings.availability_zones
+        # Spread over the zones: any of them may get one more.
+        most = -(-system.nodes // len(zones))
+        for wanted in demand.values():
+            wanted["system nodes"] += most * (1 + settings.eks.pod_addresses_per_node)
     if settings.network.closed:
         services = {
             service
@@ -51,7 +59,10 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
     return demand
 
 
-@error("subnet-too-small", leans_on=("availability_zones", "network", "pools", "hyperpod", "parallelcluster"))
+@error(
+    "subnet-too-small",
+    leans_on=("availability_zones", "network", "pools", "hyperpod", "parallelcluster", "eks"),
+)
 def _too_small(subject: Subject) -> Iterator[Problem]:
     """A node takes an address for every interface that carries IP, and waits for ever where none is left.
 

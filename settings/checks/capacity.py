@@ -17,6 +17,8 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     "hyperpod": ("on-demand", "spot", "training-plan"),
     # aws-parallelcluster, schemas: CapacityType (ONDEMAND, SPOT, CAPACITY_BLOCK) and CapacityReservationTarget.
     "parallelcluster": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
+    # botocore: eks CapacityTypes (ON_DEMAND, SPOT, CAPACITY_BLOCK); the launch template targets reservations.
+    "eks": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
 }
 """The sources of capacity that each cluster's service can be asked for."""
 
@@ -28,6 +30,7 @@ _WAYS_OUT = {
     ("hyperpod", "reservation-group"): _RESERVE,
     ("hyperpod", "capacity-block"): _BLOCK,
     ("parallelcluster", "training-plan"): _PLAN,
+    ("eks", "training-plan"): _PLAN,
 }
 _RESERVATION = re.compile(r"cr-[0-9a-f]{17}")
 # botocore: resource-groups GroupArnV2.

@@ -11,7 +11,7 @@ from settings.deployment import Settings
 from settings.hyperpod import ExtensionSettings
 from settings.parallelcluster import NodeSettings
 
-CLUSTERS = ("hyperpod", "parallelcluster")
+CLUSTERS = ("hyperpod", "parallelcluster", "eks")
 """The sections of the configuration that are clusters, each with a list `pools`."""
 
 
@@ -43,8 +43,9 @@ def extensions(settings: Settings) -> Iterator[tuple[str, ExtensionSettings | No
     """Yield each cluster whose nodes are given something beside its service's set-up, and what it is."""
     for cluster in CLUSTERS:
         section = getattr(settings, cluster)
-        if section and section.extension:
-            yield cluster, section.extension
+        extension = getattr(section, "extension", None)
+        if extension:
+            yield cluster, extension
 
 
 def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
@@ -61,6 +62,8 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "parallelcluster.head_node.instance_type", head.instance_type, "the head node"
         for name, login in settings.parallelcluster.login.items():
             yield f"parallelcluster.login.{name}.instance_type", login.instance_type, f"login pool '{name}'"
+    if settings.eks:
+        yield "eks.system.instance_type", settings.eks.system.instance_type, "the system nodes"
     if settings.directory:
         yield "directory.instance_type", settings.directory.instance_type, "the directory server"
 

@@ -187,7 +187,7 @@ def _access(subject: Subject) -> Iterator[Problem]:
     Nodes that cannot mount their file systems fail to start.
     """
     existing = subject.settings.network.existing
-    cluster = subject.settings.hyperpod or subject.settings.parallelcluster
+    cluster = subject.settings.hyperpod or subject.settings.parallelcluster or subject.settings.eks
     if cluster is None or (existing and existing.efa_security_group_id):
         return
     for kind, ports in _PORTS.items():

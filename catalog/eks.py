@@ -1,0 +1,80 @@
+"""What Amazon EKS takes: Kubernetes versions, the image of a node, and how a node group asks for capacity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from catalog.instances import Architecture, InstanceFacts
+from catalog.pool import Capacity, CapacityBlock, OnDemand, Reservation, ReservationGroup, Spot
+
+STANDARD_SUPPORT_ENDS: Mapping[str, str] = {
+    "1.32": "2026-03-23",
+    "1.33": "2026-07-29",
+    "1.34": "2026-12-02",
+    "1.35": "2027-03-27",
+    "1.36": "unknown",
+}
+"""Kubernetes versions that a cluster can be made with, and the day on which their standard support ends.
+
+From that day a version costs extra, for a year; then EKS takes no new cluster of it and moves those that stand.
+Sources, read 2026-11-24: the versions are those of `KubernetesVersion` in aws-cdk-lib 2.275.0, less those whose
+extended support has ended or ends in the week of reading (1.31: 2026-11-26); the days are those of the EKS User
+Guide's release calendar, that of 1.35 of endoflife.date's copy. `aws eks describe-cluster-versions` knows better.
+"""
+
+KUBERNETES_VERSIONS: Final = tuple(STANDARD_SUPPORT_ENDS)
+"""The versions, oldest first."""
+
+DEFAULT_KUBERNETES_VERSION: Final = "1.35"
+"""The newest whose end of standard support is known."""
+
+DEFAULT_SYSTEM_TYPE: Final = "m6i.xlarge"
+"""Instance type of the nodes that carry what runs the cluster, when none is given: 4 vCPUs and 16 GiB."""
+
+EARLIEST_ZONES: Final = 2
+"""Zones that a control plane needs subnets in (EKS User Guide, "VPC and subnet requirements")."""
+
+POD_ADDRESSES: Final = 16
+"""Addresses that a node holds for its pods when nothing else is said: one training pod, and what runs on every
+node (network, devices, storage drivers) where it does not share the node's own address."""
+
+_IMAGES: Mapping[tuple[str, Architecture], str] = {
+    ("none", "x86_64"): "AL2023_x86_64_STANDARD",
+    ("none", "arm64"): "AL2023_ARM_64_STANDARD",
+    ("gpu", "x86_64"): "AL2023_x86_64_NVIDIA",
+    ("gpu", "arm64"): "AL2023_ARM_64_NVIDIA",
+    ("neuron", "x86_64"): "AL2023_x86_64_NEURON",
+}
+
+
+def ami_type(instance: InstanceFacts) -> str:
+    """Return the Amazon Linux 2023 image that EKS has for an instance type (botocore: eks AMITypes).
+
+    Raises:
+        LookupError: EKS has none, such as for Neuron devices on an Arm machine.
+    """
+    kind = instance.accelerator.kind if instance.accelerator else "none"
+    try:
+        return _IMAGES[kind, instance.architecture]
+    except KeyError:
+        raise LookupError(
+            f"EKS has no Amazon Linux 2023 image for '{instance.name}' ({kind} on {instance.architecture})"
+        ) from None
+
+
+def capacity_type(capacity: Capacity) -> str:
+    """Return a node group's capacity type (botocore: eks CapacityTypes).
+
+    Reservations are on-demand capacity to EKS: the launch template targets them.
+    """
+    match capacity:
+        case OnDemand() | Reservation() | ReservationGroup():
+            return "ON_DEMAND"
+        case Spot():
+            return "SPOT"
+        case CapacityBlock():
+            return "CAPACITY_BLOCK"
+        case other:
+            # The check `capacity-unsupported` stops them; as on-demand they would buy the wrong thing.
+            raise AssertionError(f"an EKS node group cannot take capacity from {other.source}")

@@ -1,0 +1,1 @@
+"""Amazon EKS: the cluster, its node groups, and what reaches into it."""

@@ -1,0 +1,271 @@
+"""An EKS cluster: its control plane, who may use it, and the order in which everything on it comes and goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from constructs import Construct, DependencyGroup, IDependable
+
+from trainforge.acknowledgement import acknowledge
+
+if TYPE_CHECKING:
+    from trainforge.eks.reach import ClusterReach
+
+_POLICIES = {
+    "cluster-admin": "AmazonEKSClusterAdminPolicy",
+    "admin": "AmazonEKSAdminPolicy",
+    "edit": "AmazonEKSEditPolicy",
+    "view": "AmazonEKSViewPolicy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A principal of IAM who may use the Kubernetes API: in `namespaces`, or in the whole cluster without any.
+
+    `policy` is one of EKS's access policies: cluster-admin, admin, edit, view.
+    """
+
+    principal_arn: str
+    policy: str
+    namespaces: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ControlPlane:
+    """What a control plane is made with: version, who reaches it from the internet, how long logs are kept.
+
+    Without `public_ranges` the API is reached from inside the VPC only.
+    """
+
+    kubernetes_version: str
+    public_ranges: tuple[IPv4Network, ...] = ()
+    log_days: int = 30
+    access: tuple[Access, ...] = ()
+
+
+class KubernetesCluster(Construct):
+    """An EKS cluster without nodes: private subnets, API access entries, secrets under a key, logs of every kind.
+
+    The name is given, because EKS writes its logs to a group of that name, which must be ours to be deleted. Whoever
+    made the cluster has no access by that: access is what `ControlPlane.access` says. What runs on it comes in three
+    steps, and goes in the opposite order: add-ons that a node needs before it is ready (`add_on(before_nodes=True)`),
+    nodes (`node_group.NodeGroup`, the ones that carry the cluster entered by `carried_by`), and everything else
+    (`add_on`, and charts and manifests by `reach`), which waits for the nodes that carry it. `vpc` and
+    `security_group`, the nodes' own, are where all of it lives.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        cluster_name: str,
+        vpc: ec2.IVpc,
+        subnets: Sequence[ec2.ISubnet],
+        security_group: ec2.ISecurityGroup,
+        control_plane: ControlPlane,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.cluster_name = cluster_name
+        self.vpc, self.security_group = vpc, security_group
+        self._subnets = list(subnets)
+        self._reach: ClusterReach | None = None
+        self._before_nodes = DependencyGroup()
+        self._carriers = DependencyGroup()
+        self.kubernetes_version = control_plane.kubernetes_version
+        self.log_group = self._log_group(control_plane.log_days)
+        self.cluster = self._cluster(control_plane)
+        self.cluster.node.add_dependency(self.log_group)
+        for number, access in enumerate(control_plane.access, start=1):
+            self._admit(f"Access{number}", access)
+
+    def _log_group(self, days: int) -> logs.LogGroup:
+        group = logs.LogGroup(
+            self,
+            "Logs",
+            # EKS makes this group by itself, to be kept for ever and after the cluster, unless it is there.
+            log_group_name=f"/aws/eks/{self.cluster_name}/cluster",
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        resource = group.node.default_child
+        assert isinstance(resource, logs.CfnLogGroup)
+        # The L2's enumeration of days has no way in from a number.
+        resource.retention_in_days = days
+        return group
+
+    def _cluster(self, wanted: ControlPlane) -> eks.Cluster:
+        key = kms.Key(
+            self,
+            "SecretsKey",
+            description=f"Kubernetes secrets of the cluster {self.cluster_name}",
+            enable_key_rotation=True,
+            # It opens the secrets of a cluster that is gone with the stack, and nothing else.
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        ranges = [str(block) for block in wanted.public_ranges]
+        cluster = eks.Cluster(
+            self,
+            "Cluster",
+            cluster_name=self.cluster_name,
+            version=eks.KubernetesVersion.of(wanted.kubernetes_version),
+            vpc=self.vpc,
+            vpc_subnets=[ec2.SubnetSelection(subnets=self._subnets)],
+            security_group=self.security_group,
+            endpoint_access=(
+                eks.EndpointAccess.PUBLIC_AND_PRIVATE.only_from(*ranges)
+                if ranges
+                else eks.EndpointAccess.PRIVATE
+            ),
+            default_capacity_type=eks.DefaultCapacityType.NODEGROUP,
+            default_capacity=0,
+            bootstrap_cluster_creator_admin_permissions=False,
+            # Network, DNS and proxy come as add-ons, which EKS keeps in step with the version.
+            bootstrap_self_managed_addons=False,
+            secrets_encryption_key=key,
+            cluster_logging=[
+                eks.ClusterLoggingTypes.API,
+                eks.ClusterLoggingTypes.AUDIT,
+                eks.ClusterLoggingTypes.AUTHENTICATOR,
+                eks.ClusterLoggingTypes.CONTROLLER_MANAGER,
+                eks.ClusterLoggingTypes.SCHEDULER,
+            ],
+            output_config_command=False,
+        )
+        acknowledge(
+            cluster,
+            "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/AmazonEKSClusterPolicy]",
+            "EKS asks for this policy by name; the role is the control plane's and nobody else's",
+        )
+        if ranges:
+            acknowledge(
+                cluster,
+                "AwsSolutions-EKS1",
+                "the public endpoint is open to the ranges of the configuration only",
+            )
+        return cluster
+
+    @property
+    def cluster_arn(self) -> str:
+        """The cluster's ARN, a token."""
+        return self.cluster.cluster_arn
+
+    @property
+    def subnets(self) -> list[ec2.ISubnet]:
+        """The private subnets that the control plane is reached in, one a zone."""
+        return self._subnets
+
+    @property
+    def node_security_group_ids(self) -> tuple[str, str]:
+        """The groups of every node: EKS's own, by which control plane and nodes talk, and the one of EFA traffic.
+
+        EKS attaches its own by itself only where a launch template names no group.
+        """
+        return (self.cluster.cluster_security_group_id, self.security_group.security_group_id)
+
+    def _admit(self, construct_id: str, access: Access) -> eks.CfnAccessEntry:
+        scope: dict[str, Any] = (
+            {"Type": "namespace", "Namespaces": list(access.namespaces)}
+            if access.namespaces
+            else {"Type": "cluster"}
+        )
+        entry = eks.CfnAccessEntry(
+            self,
+            construct_id,
+            cluster_name=self.cluster.cluster_name,
+            principal_arn=access.principal_arn,
+            type="STANDARD",
+        )
+        policy = f"arn:{cdk.Aws.PARTITION}:eks::aws:cluster-access-policy/{_POLICIES[access.policy]}"
+        entry.add_property_override("AccessPolicies", [{"PolicyArn": policy, "AccessScope": scope}])
+        return entry
+
+    def add_on(
+        self,
+        name: str,
+        *,
+        before_nodes: bool = False,
+        version: str | None = None,
+        configuration: str | None = None,
+        service_account: str | None = None,
+        role: iam.IRole | None = None,
+    ) -> eks.CfnAddon:
+        """Add an EKS add-on by its name; without a version, EKS's default for the Kubernetes version.
+
+        `before_nodes` marks what a node needs to become ready (network, credentials of pods): it comes first and goes
+        last. All others wait for the nodes that carry them. `configuration` is the add-on's own, as JSON. Its
+        `service_account` works under `role`, by EKS Pod Identity.
+        """
+        add_on = eks.CfnAddon(
+            self,
+            f"AddOn{''.join(part.capitalize() for part in name.split('-'))}",
+            addon_name=name,
+            cluster_name=self.cluster.cluster_name,
+            addon_version=version,
+            configuration_values=configuration,
+            # What differs from the add-on's own manifest is ours, and ours is in the configuration.
+            resolve_conflicts="OVERWRITE",
+        )
+        if role:
+            assert service_account, "a role is somebody's"
+            association = {"ServiceAccount": service_account, "RoleArn": role.role_arn}
+            add_on.add_property_override("PodIdentityAssociations", [association])
+            # Its policies are resources of their own, and the pods call at once.
+            add_on.node.add_dependency(role)
+        if before_nodes:
+            self._before_nodes.add(add_on)
+        else:
+            add_on.node.add_dependency(self._carriers)
+        return add_on
+
+    def pod_role(self, construct_id: str, *, description: str) -> iam.Role:
+        """Return a role that pods of this cluster take by EKS Pod Identity; what it may do is the caller's."""
+        principal = iam.ServicePrincipal(
+            "pods.eks.amazonaws.com",
+            conditions={
+                "StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID},
+                "ArnEquals": {"aws:SourceArn": self.cluster_arn},
+            },
+        )
+        return iam.Role(
+            self,
+            construct_id,
+            description=description,
+            # The session's tags say which pod of which cluster it is.
+            assumed_by=iam.SessionTagsPrincipal(principal),
+        )
+
+    def carried_by(self, nodes: IDependable) -> None:
+        """Enter a node group that carries what runs the cluster: everything else on it waits for these nodes."""
+        self._carriers.add(nodes)
+
+    @property
+    def before_nodes(self) -> IDependable:
+        """The add-ons that nodes wait for, those that are still to come among them."""
+        return self._before_nodes
+
+    @property
+    def carriers(self) -> IDependable:
+        """The nodes that carry the cluster, those that are still to come among them."""
+        return self._carriers
+
+    @property
+    def reach(self) -> ClusterReach:
+        """The hand that applies charts and manifests: a function with kubectl and helm.
+
+        It is made, and its 57 MB of layer shipped, at the first use: a cluster without a chart has none.
+        """
+        if self._reach is None:
+            from trainforge.eks.reach import ClusterReach
+
+            self._reach = ClusterReach(self, "Reach", cluster=self)
+        return self._reach

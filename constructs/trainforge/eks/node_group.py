@@ -1,0 +1,185 @@
+"""A managed node group of an EKS cluster: one for each pool, and one for the nodes that carry the cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from catalog.eks import ami_type, capacity_type
+from catalog.instances import InstanceFacts, instance
+from catalog.kubernetes import GPU, NEURON, POOL_LABEL
+from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
+from trainforge.eks.cluster import KubernetesCluster
+from trainforge.eks.user_data import user_data
+from trainforge.fabric import NodeLaunch, PoolLaunchTemplate
+
+SYSTEM_POOL = "system"
+"""What the nodes that carry the cluster are called, in the label where others have their pool's name."""
+
+_ACTIONS = {"replace": "Replace", "reboot": "Reboot", "none": "NoAction"}
+
+
+@dataclass(frozen=True, slots=True)
+class RepairAction:
+    """What is done about one finding of the node monitoring agent: replace, reboot or none, after some minutes."""
+
+    condition: str
+    reason: str
+    wait_minutes: int
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """How EKS repairs unhealthy nodes of a group; None leaves a number to EKS.
+
+    `stop_above_percent` is the share of unhealthy nodes above which nothing is repaired, `parallel_nodes` how many
+    are repaired at a time.
+    """
+
+    stop_above_percent: int | None = None
+    parallel_nodes: int | None = None
+    overrides: tuple[RepairAction, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Scaling:
+    """How many nodes of a pool stand: `desired` after a deployment (None: all), `minimum` for an autoscaler."""
+
+    minimum: int = 0
+    desired: int | None = None
+
+
+def taints(facts: InstanceFacts) -> list[dict[str, str]]:
+    """Return a node group's taints: pods that ask for no accelerator are kept off nodes that have some.
+
+    The key is the device's own name, which is what device plugins tolerate by custom.
+    """
+    keys = [key for key, there in ((GPU, facts.has_gpus), (NEURON, facts.has_neuron)) if there]
+    return [{"Key": key, "Value": "true", "Effect": "NO_SCHEDULE"} for key in keys]
+
+
+def labels(pool: str) -> dict[str, str]:
+    """Return a node group's labels. Those of instance type, zone and network topology are EKS's own."""
+    return {POOL_LABEL: pool}
+
+
+def repair_config(repair: Repair | None) -> dict[str, Any]:
+    """Return NodeRepairConfig in CloudFormation's spelling."""
+    if repair is None:
+        return {"Enabled": False}
+    config: dict[str, Any] = {"Enabled": True}
+    if repair.stop_above_percent is not None:
+        config["MaxUnhealthyNodeThresholdPercentage"] = repair.stop_above_percent
+    if repair.parallel_nodes is not None:
+        config["MaxParallelNodesRepairedCount"] = repair.parallel_nodes
+    if repair.overrides:
+        config["NodeRepairConfigOverrides"] = [
+            {
+                "NodeMonitoringCondition": one.condition,
+                "NodeUnhealthyReason": one.reason,
+                "MinRepairWaitTimeMins": one.wait_minutes,
+                "RepairAction": _ACTIONS[one.action],
+            }
+            for one in repair.overrides
+        ]
+    return config
+
+
+def node_group_properties(
+    pool: Pool, *, scaling: Scaling | None = None, repair: Repair | None = None
+) -> dict[str, Any]:
+    """Return what a pool makes of a managed node group, in CloudFormation's spelling.
+
+    A capacity block wants its instance type in the launch template; everybody else's stands here, where a change of
+    it replaces the group. Nodes that nobody can have twice (accelerated ones, reserved ones) are ended before their
+    successors start when a group is updated.
+
+    Raises:
+        UnknownInstanceTypeError: the catalog does not have the pool's instance type.
+        LookupError: EKS has no image for it.
+    """
+    facts = instance(pool.instance_type)
+    scaling = scaling or Scaling()
+    desired = pool.nodes if scaling.desired is None else scaling.desired
+    scarce = facts.is_accelerated or not isinstance(pool.capacity, OnDemand | Spot)
+    properties: dict[str, Any] = {
+        "AmiType": ami_type(facts),
+        "CapacityType": capacity_type(pool.capacity),
+        "ScalingConfig": {
+            "MinSize": min(scaling.minimum, desired),
+            "MaxSize": pool.nodes,
+            "DesiredSize": desired,
+        },
+        "Labels": labels(pool.name),
+        "NodeRepairConfig": repair_config(repair),
+        "UpdateConfig": {"MaxUnavailable": 1, "UpdateStrategy": "MINIMAL" if scarce else "DEFAULT"},
+    }
+    if taints(facts):
+        properties["Taints"] = taints(facts)
+    if not isinstance(pool.capacity, CapacityBlock):
+        properties["InstanceTypes"] = [pool.instance_type]
+    return properties
+
+
+def node_launch(pool: Pool, security_group_ids: Sequence[str]) -> NodeLaunch:
+    """Return what EKS wants in a pool's launch template."""
+    return NodeLaunch(
+        security_group_ids,
+        names_instance_type=isinstance(pool.capacity, CapacityBlock),
+        user_data=user_data(instance(pool.instance_type)),
+    )
+
+
+class NodeGroup(Construct):
+    """A managed node group of a pool: EFA interfaces, capacity source, image, labels and taints by the catalog.
+
+    The group and its template are unnamed, because what has a name cannot be replaced; nodes carry the pool's name as
+    a label. It lies in the subnets given: the pool's one, several for nodes that carry the cluster.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        cluster: KubernetesCluster,
+        pool: Pool,
+        subnets: Sequence[ec2.ISubnet],
+        role: iam.IRole,
+        scaling: Scaling | None = None,
+        repair: Repair | None = None,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.launch = PoolLaunchTemplate(
+            self, "Launch", pool=pool, launch=node_launch(pool, cluster.node_security_group_ids)
+        )
+        self.group = eks.CfnNodegroup(
+            self,
+            "Group",
+            cluster_name=cluster.cluster.cluster_name,
+            node_role=role.role_arn,
+            subnets=[subnet.subnet_id for subnet in subnets],
+        )
+        self._configure_by_override(node_group_properties(pool, scaling=scaling, repair=repair), pool.name)
+        # The role's policies are resources of their own: a node without them never joins.
+        self.group.node.add_dependency(cluster.before_nodes, role)
+
+    def _configure_by_override(self, properties: Mapping[str, Any], name: str) -> None:
+        """Set all but the references as raw properties.
+
+        The L2 has neither repair's details nor an update strategy, and typed structs pass slowly.
+        """
+        template = {"Id": self.launch.template_id, "Version": self.launch.version}
+        for key, value in {
+            **properties,
+            "LaunchTemplate": template,
+            "Tags": {"trainforge:pool": name},
+        }.items():
+            self.group.add_property_override(key, value)

@@ -1,0 +1,148 @@
+"""The hand that reaches into a cluster while a stack is deployed: charts and manifests, by kubectl and helm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_s3_assets as s3_assets
+from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
+from constructs import Construct
+
+from trainforge.acknowledgement import acknowledge
+
+if TYPE_CHECKING:
+    from trainforge.eks.cluster import KubernetesCluster
+
+_LOG_DAYS = 30
+
+
+class ClusterReach(Construct):
+    """A function in the cluster's subnets that applies charts and manifests, and takes them away with the stack.
+
+    It is the CDK's own, with the CDK's kubectl layer (kubectl of one minor version serves clusters of one older and
+    one newer). Reached through `KubernetesCluster.reach` only: importing this module loads the layer. It is
+    cluster-admin, because charts bring roles and definitions of their own; nobody but CloudFormation calls it.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, cluster: KubernetesCluster) -> None:
+        super().__init__(scope, construct_id)
+        self._owner = cluster
+        provider = eks.KubectlProvider(
+            self,
+            "Kubectl",
+            # The stub of the L2 lacks a property that the interface names; at run time it is there.
+            cluster=cluster.cluster,  # type: ignore[arg-type]
+            kubectl_layer=KubectlV34Layer(self, "Layer"),
+            private_subnets=cluster.subnets,
+            security_groups=[cluster.cluster.cluster_security_group, cluster.security_group],
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        self._entry = self._admit(provider)
+        self._cluster = eks.Cluster.from_cluster_attributes(
+            self, "Cluster", cluster_name=cluster.cluster.cluster_name, kubectl_provider=provider
+        )
+        self._forget_logs()
+        self._acknowledge()
+
+    def _admit(self, provider: eks.KubectlProvider) -> eks.CfnAccessEntry:
+        assert provider.role
+        policy = f"arn:{cdk.Aws.PARTITION}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+        entry = eks.CfnAccessEntry(
+            self,
+            "Access",
+            cluster_name=self._owner.cluster.cluster_name,
+            principal_arn=provider.role.role_arn,
+            type="STANDARD",
+        )
+        scope = {"PolicyArn": policy, "AccessScope": {"Type": "cluster"}}
+        entry.add_property_override("AccessPolicies", [scope])
+        return entry
+
+    def _forget_logs(self) -> None:
+        """Let the functions' log groups go with the stack: the provider keeps them for two years, after it too."""
+        for child in self.node.find_all():
+            if isinstance(child, logs.CfnLogGroup):
+                child.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
+                child.retention_in_days = _LOG_DAYS
+
+    def _acknowledge(self) -> None:
+        acknowledge(
+            self,
+            "AwsSolutions-L1",
+            "the functions are the CDK's own, which sets their runtime",
+        )
+        for name in (
+            "service-role/AWSLambdaBasicExecutionRole",
+            "service-role/AWSLambdaVPCAccessExecutionRole",
+            "AmazonEC2ContainerRegistryReadOnly",
+            "AmazonElasticContainerRegistryPublicReadOnly",
+        ):
+            acknowledge(
+                self,
+                f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{name}]",
+                "the CDK's kubectl provider sets its functions' policies",
+            )
+
+    def manifest(
+        self,
+        construct_id: str,
+        documents: Sequence[Mapping[str, Any]],
+        *,
+        scope: Construct | None = None,
+        after: Sequence[Construct] = (),
+    ) -> eks.KubernetesManifest:
+        """Apply documents when the nodes that carry the cluster stand, and delete them with the stack."""
+        made = eks.KubernetesManifest(
+            scope or self, construct_id, cluster=self._cluster, manifest=list(documents), prune=True
+        )
+        self._order(made, after)
+        return made
+
+    def chart(
+        self,
+        construct_id: str,
+        *,
+        release: str,
+        namespace: str,
+        chart: str | None = None,
+        repository: str | None = None,
+        version: str | None = None,
+        asset: s3_assets.Asset | None = None,
+        values: Mapping[str, Any] | None = None,
+        create_namespace: bool = True,
+        wait: bool = False,
+        skip_crds: bool = False,
+        timeout_minutes: int = 10,
+        scope: Construct | None = None,
+        after: Sequence[Construct] = (),
+    ) -> eks.HelmChart:
+        """Install a Helm release: a chart of a repository at a version, or one of ours as an asset.
+
+        With `wait` the deployment goes on when its pods are ready. At most 15 minutes, the function's own bound.
+        """
+        made = eks.HelmChart(
+            scope or self,
+            construct_id,
+            cluster=self._cluster,
+            release=release,
+            namespace=namespace,
+            chart=chart,
+            repository=repository,
+            version=version,
+            chart_asset=asset,
+            values=values,
+            create_namespace=create_namespace,
+            wait=wait,
+            skip_crds=skip_crds,
+            timeout=cdk.Duration.minutes(timeout_minutes),
+        )
+        self._order(made, after)
+        return made
+
+    def _order(self, made: Construct, after: Sequence[Construct]) -> None:
+        # The entry and the carriers outlive it: without them nothing could be taken away.
+        made.node.add_dependency(self._entry, self._owner.carriers, *after)
