@@ -28,7 +28,7 @@ node_modules/.complete: package.json package-lock.json $(VENV)/.complete
 
 setup-train: $(VENV)/.complete-train ## torch beside it, for runs on this machine and the training tests
 
-$(VENV)/.complete-train: requirements-train.txt $(VENV)/.complete
+$(VENV)/.complete-train: requirements-train.txt workloads/fsdp/requirements.txt $(VENV)/.complete
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-train.txt
 	touch $@
 

@@ -6,16 +6,12 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import re
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 from tests.bench import commands, document, rendering, synthesis, training
-from tests.bench.measure import HEADER, Measure
+from tests.bench.measure import HEADER, Measure, machine
 
 
 def measures() -> Iterator[Measure]:
@@ -27,21 +23,12 @@ def measures() -> Iterator[Measure]:
     yield from training.speeds()
 
 
-def machine() -> str:
-    """Return the machine in a line: processor, cores, memory, system, Python."""
-    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
-    model = re.search(r"model name\s*:\s*(.+)", cpuinfo)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{model[1].strip() if model else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
-        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
-    )
-
-
 def main() -> int:
     """Measure, print, and return 1 when a bound is missed."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the file's markers")
+    parser.add_argument(
+        "--write", type=document.guide, metavar="FILE", help="put the table between the file's markers"
+    )
     arguments = parser.parse_args()
     print(HEADER)
     found = []

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 from pathlib import Path
+
+
+def guide(text: str) -> Path:
+    """Return an existing file that argparse is given: what is to be kept there may take an hour to measure."""
+    file = Path(text)
+    if not file.is_file():
+        raise argparse.ArgumentTypeError(f"'{text}' is not a file, with markers between which the table goes")
+    return file
 
 
 def keep(file: Path, name: str, text: str) -> None:

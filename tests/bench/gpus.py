@@ -192,7 +192,9 @@ def main() -> int:
     parser.add_argument(
         "--torchtitan", type=Path, default=TORCHTITAN, metavar="PYTHON", help="its environment's"
     )
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the file's markers")
+    parser.add_argument(
+        "--write", type=document.guide, metavar="FILE", help="put the table between the file's markers"
+    )
     arguments = parser.parse_args()
     cpu = arguments.device == "cpu"
     card, ranks = ("processor", _PROCESSORS) if cpu else _cards()

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -64,3 +67,14 @@ def slope(points: Sequence[tuple[float, float]]) -> tuple[float, float]:
     """Return the slope of the line through the points, and their correlation: 1 is a line."""
     xs, ys = zip(*points, strict=True)
     return statistics.linear_regression(xs, ys).slope, statistics.correlation(xs, ys)
+
+
+def machine() -> str:
+    """Return the machine in a line: processor, cores, memory, system, Python."""
+    cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8") if sys.platform == "linux" else ""
+    model = re.search(r"model name\s*:\s*(.+)", cpuinfo)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{model[1].strip() if model else platform.processor()}, {os.cpu_count()} cores, {memory:.0f} GiB, "
+        f"{platform.system()} {platform.machine()}, Python {platform.python_version()}"
+    )

@@ -1,13 +1,18 @@
-"""What the tests of several modules of this folder look at: runs that take long, once a session."""
+"""What the tests of several modules of this folder look at."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.training.faults import FsdpRun
+from tests.training.runs import free_port
+
+if TYPE_CHECKING:
+    from training.process_group import Ranks
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +21,16 @@ def whole_fsdp(artifacts: Callable[[str], Path]) -> FsdpRun:
     run = FsdpRun(artifacts("fsdp-whole"), "--validate-every=20", "--peak-tflops=0.1")
     assert run.run() == 0, run.log
     return run
+
+
+@pytest.fixture(scope="module")
+def ranks() -> Iterator[Ranks]:
+    """This process as the only rank of a run, on its processor; for modules that import `room_fsdp`."""
+    from training.process_group import joined
+
+    places = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**places, "MASTER_PORT": str(free_port())}.items():
+            patch.setenv(name, value)
+        with joined("cpu") as found:
+            yield found

@@ -18,10 +18,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 
 from tests.bench import document
-from tests.bench.__main__ import machine
+from tests.bench.measure import machine
 from tests.training.runs import LocalRun
 
 STEPS = 60
@@ -29,7 +30,6 @@ INTERVAL = 10
 SLOW = "--step-seconds=0.1"
 _COLUMNS = ("where", "fault", "what was done", "steps repeated", "loss curve", "seconds")
 HEADER = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
-_TRIES = 5
 _MARKER = "finished.json"
 _ROOM_BYTES = 64 * 2**20
 
@@ -99,6 +99,7 @@ def rank_killed(folder: Path, whole: Losses) -> Outcome:
     run, begun = FsdpRun(folder, SLOW), time.monotonic()
     process = run.start()
     run.wait_for_step(27)
+    run.wait_for(lambda: len(run.checkpoints()) >= 2, "the second checkpoint")
     os.kill(run.ranks()[1], signal.SIGKILL)
     assert run.wait(process) != 0
     assert run.run() == 0, run.log
@@ -107,15 +108,13 @@ def rank_killed(folder: Path, whole: Losses) -> Outcome:
 
 
 def killed_while_writing(folder: Path, whole: Losses) -> Outcome:
-    """SIGKILL of all ranks while a checkpoint is written."""
+    """SIGKILL of all ranks while a checkpoint is written: one shard is there, the other is just opened."""
     run, begun = FsdpRun(folder, SLOW), time.monotonic()
-    for _ in range(_TRIES):
-        process = run.start()
-        unfinished = _stop_in_write(run)
-        run.kill(process)
-        if unfinished is not None:
-            break
-    assert unfinished is not None, f"no write was caught in {_TRIES} tries\n{run.log}"
+    process = run.start()
+    run.wait_for(lambda: bool(run.checkpoints()), "the first checkpoint")
+    unfinished = _hold_a_write(run)
+    run.wait_for(lambda: (unfinished / "__0_0.distcp").exists(), f"the write of {unfinished.name}")
+    run.kill(process)
     assert not (unfinished / _MARKER).exists()
     assert run.run() == 0, run.log
     assert f"checkpoint '{unfinished.name}' was never finished; it is removed" in run.log
@@ -253,21 +252,20 @@ def _fill(ballast: Path) -> None:
             return
 
 
-def _stop_in_write(run: FsdpRun) -> Path | None:
-    """Stop all ranks while a checkpoint after step 20 is written; None when it was finished after all."""
-    finished = {path.name for path in run.checkpoints()}
-    ranks: list[int] = []
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if not ranks:
-            ranks = found if len(found := run.ranks()) == 2 else []
-        for path in run.checkpoint_folder.glob("step-?????????"):
-            if path.name in finished or path.name < f"step-{2 * INTERVAL:09d}" or (path / _MARKER).exists():
-                continue
-            for rank in ranks:
-                os.kill(rank, signal.SIGSTOP)
-            return None if (path / _MARKER).exists() else path
-    return None
+def _hold_a_write(run: FsdpRun) -> Path:
+    """Let rank 1 find a pipe that nobody reads where it opens its shard of a checkpoint to come: there it stays."""
+    prepared = run.run_folder / "prepared"
+    prepared.mkdir()
+    os.mkfifo(prepared / "__1_0.distcp")
+    for step in range(4 * INTERVAL, STEPS + 1, INTERVAL):
+        held = run.checkpoint_folder / f"step-{step:09d}"
+        try:
+            prepared.rename(held)
+        except OSError:
+            # The run was quicker.
+            continue
+        return held
+    raise AssertionError(f"the run was over before a write could be held\n{run.log}")
 
 
 def main() -> int:
@@ -275,7 +273,9 @@ def main() -> int:
     from tests.training import slurm_faults
 
     parser = argparse.ArgumentParser(prog="python -m tests.training.faults", description=__doc__)
-    parser.add_argument("--write", type=Path, metavar="FILE", help="put the table between the file's markers")
+    parser.add_argument(
+        "--write", type=document.guide, metavar="FILE", help="put the table between the file's markers"
+    )
     arguments = parser.parse_args()
     rows, kept = [HEADER], True
     print(HEADER, flush=True)
@@ -288,7 +288,7 @@ def main() -> int:
                 "not done: checkpoint folder full, no small file system can be mounted here", file=sys.stderr
             )
         done = (fault(folder / fault.__name__, whole) for fault in possible)
-        for found in (*done, *slurm_faults.outcomes(folder / "slurm", whole)):
+        for found in chain(done, slurm_faults.outcomes(folder / "slurm", whole)):
             print(found.row(), flush=True)
             rows.append(found.row())
             kept = kept and found.equal

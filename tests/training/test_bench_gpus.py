@@ -13,7 +13,7 @@ import pytest
 
 from catalog.instances import INSTANCES
 from catalog.reference_types import GPU
-from tests.bench import gpus
+from tests.bench import document, gpus
 from tests.bench.gpus import Place, Row, peak_tflops, rows
 from tests.programs import ROOT
 from tests.training import room_fsdp
@@ -120,6 +120,21 @@ def test_what_was_not_measured_is_not_kept() -> None:
     found = table("--device=cpu", "--write=docs/performance.md")
     assert found.returncode == 2
     assert "'--device cpu' measures nothing" in found.stderr
+
+
+def test_a_table_goes_between_its_markers_and_nowhere_else(tmp_path: Path) -> None:
+    file = tmp_path / "guide.md"
+    file.write_text("a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\nkept\n<!-- /y -->\n", encoding="utf-8")
+    document.keep(file, "x", r"| \1 |")
+    assert file.read_text(encoding="utf-8") == (
+        "a\n<!-- x -->\n| \\1 |\n<!-- /x -->\n<!-- y -->\nkept\n<!-- /y -->\n"
+    )
+    with pytest.raises(ValueError, match="has no place for the table: '<!-- z -->'"):
+        document.keep(file, "z", "")
+    for name in ("bench", "bench-gpu"):
+        assert f"<!-- /{name} -->" in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert "<!-- /faults -->" in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert "is not a file, with markers" in table("--write=/nonexistent").stderr
 
 
 @pytest.mark.heavy

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from tests.training import room_fsdp
-from tests.training.runs import free_port
 
 torch = room_fsdp.torch
 
@@ -24,18 +23,7 @@ from training import checkpoint_folder, distributed_checkpoint  # noqa: E402
 from training.checkpoint_folder import MARKER, CheckpointFolder  # noqa: E402
 from training.distributed_checkpoint import DistributedCheckpoints  # noqa: E402
 from training.errors import NO_INPUT, WRITE, TrainingError  # noqa: E402
-from training.process_group import Ranks, joined  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def ranks() -> Iterator[Ranks]:
-    """This process as the only rank of a run."""
-    places = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**places, "MASTER_PORT": str(free_port())}.items():
-            patch.setenv(name, value)
-        with joined("cpu") as found:
-            yield found
+from training.process_group import Ranks  # noqa: E402
 
 
 @pytest.fixture

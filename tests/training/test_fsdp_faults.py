@@ -15,8 +15,9 @@ from tests.training.faults import INTERVAL, FsdpRun, Losses, Outcome
 require_module("torch", "make setup-train installs it")
 require_module("numpy", "make setup-train installs it")
 
-# Steps done again: since the last finished checkpoint, and those done while the next one was being written.
-AT_MOST = INTERVAL + 3
+# Steps done again: since the last finished checkpoint, and those done while the next one was being written. How many
+# those are is the disk's matter, but the save after it waits for it.
+AT_MOST = 2 * INTERVAL
 QUICK = (faults.killed_while_writing,)
 DAMAGE = (faults.truncated, faults.bit_flipped)
 
@@ -46,7 +47,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(
         pytest.skip("no small file system can be mounted here: that takes root, outside of most containers")
     found = fault(artifacts(f"fsdp-{fault.__name__}"), whole)
     assert found.equal, found.row()
-    assert found.repeated <= (2 * AT_MOST if fault in DAMAGE else AT_MOST), found.row()
+    assert found.repeated <= AT_MOST + (INTERVAL if fault in DAMAGE else 0), found.row()
     if fault is faults.terminated:
         assert found.repeated == 0
 
