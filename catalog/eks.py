@@ -32,8 +32,17 @@ DEFAULT_KUBERNETES_VERSION: Final = "1.35"
 DEFAULT_SYSTEM_TYPE: Final = "m6i.xlarge"
 """Instance type of the nodes that carry what runs the cluster, when none is given: 4 vCPUs and 16 GiB."""
 
-EARLIEST_ZONES: Final = 2
+FEWEST_ZONES: Final = 2
 """Zones that a control plane needs subnets in (EKS User Guide, "VPC and subnet requirements")."""
+
+ENDING: Final = "2026-12-31"
+"""A version whose standard support ends by this day is worth a warning: five weeks from the day of reading."""
+
+GROUPS_QUOTA: Final = 30
+"""Managed node groups of a cluster, unless AWS raises it (EKS User Guide, "Service quotas")."""
+
+GROUP_NODES_QUOTA: Final = 450
+"""Nodes of a managed node group, unless AWS raises it (EKS User Guide, "Service quotas")."""
 
 POD_ADDRESSES: Final = 16
 """Addresses that a node holds for its pods when nothing else is said: one training pod, and what runs on every

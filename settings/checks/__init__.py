@@ -12,6 +12,7 @@ from settings.checks import (  # noqa: F401
     addresses,
     capacity,
     directory,
+    eks,
     environments,
     hyperpod,
     instances,

@@ -7,6 +7,7 @@ from settings.rules import FILE_RULES, rule_sheet
 from tests.unit import (
     test_checks_capacity,
     test_checks_directory,
+    test_checks_eks,
     test_checks_hyperpod,
     test_checks_network,
     test_checks_parallelcluster,
@@ -17,6 +18,7 @@ from tests.unit import (
 MODULES = (
     test_checks_capacity,
     test_checks_directory,
+    test_checks_eks,
     test_checks_hyperpod,
     test_checks_network,
     test_checks_parallelcluster,
