@@ -126,13 +126,13 @@ class ParallelClusterSettings(Model):
     login: dict[str, LoginPoolSettings] = {"login": LoginPoolSettings()}
     """Pools of login nodes by name; empty: people log in to the head node."""
     image: ImageSettings = ImageSettings()
-    """What nodes boot from."""
+    """Operating system and image of all nodes."""
     ssh: SshSettings = SshSettings()
     """SSH; people log in by Session Manager without any of it."""
     slurm: SlurmSettings = SlurmSettings()
-    """How Slurm behaves."""
+    """When idle nodes go, what updates do to nodes at work, lines of slurm.conf."""
     monitoring: MonitoringSettings = MonitoringSettings()
-    """What CloudWatch gets."""
+    """Metrics, logs, dashboard and alarms in CloudWatch."""
     extension: NodeSettings | None = NodeSettings()
     """What nodes get beside ParallelCluster's own set-up; null: no script of ours runs."""
     suppress_validators: list[SuppressedValidator] = []

@@ -169,7 +169,9 @@ def _nodes(configuration: dict[str, Any]) -> Iterator[_Standing]:
     head = configuration["HeadNode"]
     yield 1, "HeadNode", head, head["Networking"], {}
     for pool in configuration.get("LoginNodes", {}).get("Pools", []):
+        # Both, from the launch template and from the group (templates/login_nodes_stack.py).
         tags = {"parallelcluster:login-nodes-pool-name": pool["Name"]}
+        tags["parallelcluster:login-nodes-pool"] = pool["Name"]
         yield int(pool["Count"]), "LoginNode", pool, pool["Networking"], tags
     for queue in configuration["Scheduling"]["SlurmQueues"]:
         for node in queue["ComputeResources"]:

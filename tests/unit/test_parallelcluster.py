@@ -160,12 +160,7 @@ def test_events_of_this_cluster_reach_the_topic(synthesized: Synthesis) -> None:
 
 
 def test_jobs_are_requeued_and_not_resumed_as_on_hyperpod(synthesized: Synthesis) -> None:
-    [bundle] = [
-        source
-        for source in synthesized.folder.glob("asset.*/**/*.sbatch")
-        if "parallelcluster" in source.read_text(encoding="utf-8")
-    ][:1] or [None]
-    assert bundle is not None
-    text = bundle.read_text(encoding="utf-8")
+    texts = [path.read_text(encoding="utf-8") for path in synthesized.folder.glob("asset.*/**/*.sbatch")]
+    text = next(text for text in texts if "cluster 'parallelcluster'" in text)
     assert "#SBATCH --requeue" in text
     assert "--auto-resume" not in text

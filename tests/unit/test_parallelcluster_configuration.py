@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,12 +41,12 @@ DIRECTORY = Directory(
 )
 
 
-def settings(**changes: Any) -> Settings:
-    return Settings.model_validate(changed(CLUSTER | changes))
+def settings(changes: Mapping[str, Any] | None = None) -> Settings:
+    return Settings.model_validate(changed(CLUSTER | dict(changes or {})))
 
 
-def configuration(ground: Ground | None = None, **changes: Any) -> dict[str, Any]:
-    chosen = settings(**changes)
+def configuration(changes: Mapping[str, Any] | None = None, ground: Ground | None = None) -> dict[str, Any]:
+    chosen = settings(changes)
     return cluster_configuration(cluster_plan(chosen, ground or Ground.example(chosen)))
 
 
@@ -166,7 +167,7 @@ def test_nodes_need_no_key_no_open_port_and_tokens_of_version_2() -> None:
 
 def test_a_key_pair_and_addresses_are_for_head_and_login_nodes() -> None:
     found = configuration(
-        **{"parallelcluster.ssh": {"key_name": "mine", "allowed_addresses": ["192.0.2.0/24"]}}
+        {"parallelcluster.ssh": {"key_name": "mine", "allowed_addresses": ["192.0.2.0/24"]}}
     )
     assert found["HeadNode"]["Ssh"] == {"KeyName": "mine"}
     group = f"sg-{2:017x}"
@@ -177,7 +178,7 @@ def test_a_key_pair_and_addresses_are_for_head_and_login_nodes() -> None:
 
 def test_each_kind_of_node_lies_in_its_zone() -> None:
     found = configuration(
-        **{
+        {
             "pools.gpu.availability_zone": "us-west-2b",
             "parallelcluster.login": {"people": {"nodes": 2, "availability_zone": "us-west-2b"}},
         }
@@ -190,13 +191,13 @@ def test_each_kind_of_node_lies_in_its_zone() -> None:
 
 
 def test_without_login_pools_and_storage_there_are_no_such_sections() -> None:
-    found = configuration(**{"parallelcluster.login": {}, "storage.lustre": None, "storage.openzfs": None})
+    found = configuration({"parallelcluster.login": {}, "storage.lustre": None, "storage.openzfs": None})
     assert "LoginNodes" not in found
     assert "SharedStorage" not in found
 
 
 def test_homes_and_scratch_are_mounted_by_id() -> None:
-    home, lustre = configuration(**{"storage.lustre.mount_path": "/data"})["SharedStorage"]
+    home, lustre = configuration({"storage.lustre.mount_path": "/data"})["SharedStorage"]
     assert (home["MountDir"], home["FsxOpenZfsSettings"]) == ("/home", {"VolumeId": f"fsvol-{1:017x}"})
     assert (lustre["MountDir"], lustre["FsxLustreSettings"]) == ("/data", {"FileSystemId": f"fs-{1:017x}"})
 
@@ -207,7 +208,7 @@ def test_roles_lie_in_the_clusters_own_path() -> None:
 
 @pytest.mark.parametrize(("retention", "policy"), [("ephemeral", "Delete"), ("durable", "Retain")])
 def test_logs_stay_where_data_stays(retention: str, policy: str) -> None:
-    found = configuration(**{"retention": retention, "parallelcluster.monitoring": {"log_days": 30}})
+    found = configuration({"retention": retention, "parallelcluster.monitoring": {"log_days": 30}})
     assert found["Monitoring"]["Logs"]["CloudWatch"] == {
         "Enabled": True,
         "RetentionInDays": 30,
@@ -222,7 +223,7 @@ def test_slurm_is_told_what_was_chosen() -> None:
         "update_strategy": "compute-fleet-stop",
         "settings": [{"TopologyParam": "SwitchAsNodeRank"}],
     }
-    found = configuration(**{"parallelcluster.slurm": slurm})["Scheduling"]["SlurmSettings"]
+    found = configuration({"parallelcluster.slurm": slurm})["Scheduling"]["SlurmSettings"]
     assert found == {
         "ScaledownIdletime": 7,
         "QueueUpdateStrategy": "COMPUTE_FLEET_STOP",
@@ -231,14 +232,14 @@ def test_slurm_is_told_what_was_chosen() -> None:
 
 
 def test_a_closed_network_does_without_route_53() -> None:
-    found = configuration(**{"network.closed": True})["Scheduling"]["SlurmSettings"]
+    found = configuration({"network.closed": True})["Scheduling"]["SlurmSettings"]
     assert found["Dns"] == {"DisableManagedDns": True, "UseEc2Hostnames": True}
     assert "Dns" not in configuration()["Scheduling"]["SlurmSettings"]
 
 
 def test_accounting_is_the_head_nodes_and_counts_gpus() -> None:
     ground = replace(Ground.example(settings()), accounting=DATABASE)
-    found = configuration(ground)
+    found = configuration(ground=ground)
     slurm = found["Scheduling"]["SlurmSettings"]
     assert slurm["Database"] == {
         "Uri": DATABASE.uri,
@@ -249,13 +250,13 @@ def test_accounting_is_the_head_nodes_and_counts_gpus() -> None:
     assert "sg-db" in found["HeadNode"]["Networking"]["SecurityGroups"]
     assert "sg-db" not in found["LoginNodes"]["Pools"][0]["Networking"]["SecurityGroups"]
     mine = {"parallelcluster.slurm": {"settings": [{"AccountingStorageTRES": "gres/gpu,license/x"}]}}
-    assert configuration(ground, **mine)["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"] == [
+    assert configuration(mine, ground)["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"] == [
         {"AccountingStorageTRES": "gres/gpu,license/x"}
     ]
 
 
 def test_the_directory_is_every_nodes_and_its_certificate_is_demanded() -> None:
-    found = configuration(replace(Ground.example(settings()), directory=DIRECTORY))
+    found = configuration(ground=replace(Ground.example(settings()), directory=DIRECTORY))
     assert found["DirectoryService"] == {
         "DomainName": "dc=demo,dc=internal",
         "DomainAddr": "ldaps://one,ldaps://two",
@@ -274,14 +275,14 @@ def test_the_directory_is_every_nodes_and_its_certificate_is_demanded() -> None:
 def test_an_image_of_ones_own() -> None:
     assert configuration()["Image"] == {"Os": "ubuntu2204"}
     own = {"parallelcluster.image": {"os": "ubuntu2404", "ami_id": "ami-0123456789abcdef0"}}
-    assert configuration(**own)["Image"] == {"Os": "ubuntu2404", "CustomAmi": "ami-0123456789abcdef0"}
+    assert configuration(own)["Image"] == {"Os": "ubuntu2404", "CustomAmi": "ami-0123456789abcdef0"}
     built = replace(Ground.example(settings()), custom_ami="ami-built")
-    assert configuration(built, **own)["Image"]["CustomAmi"] == "ami-built"
+    assert configuration(own, built)["Image"]["CustomAmi"] == "ami-built"
 
 
 def test_a_pool_that_wants_combined_interfaces_gets_them_for_all() -> None:
-    assert "DevSettings" not in configuration(**{"pools.gpu.interface_type": "efa-only"})
-    found = configuration(**{"pools.gpu.interface_type": "efa"})
+    assert "DevSettings" not in configuration({"pools.gpu.interface_type": "efa-only"})
+    found = configuration({"pools.gpu.interface_type": "efa"})
     assert found["DevSettings"] == {"EfaInterfaceType": "efa"}
 
 
@@ -291,7 +292,7 @@ def test_a_change_of_a_script_reaches_standing_nodes_by_an_update_and_replaces_t
     actions = NodeActions(
         start=(CustomAction("s3://b/set-up", ("start",)),), configured=(script,), revision="r1"
     )
-    found = configuration(replace(Ground.example(settings()), actions=actions))
+    found = configuration(ground=replace(Ground.example(settings()), actions=actions))
     head = found["HeadNode"]["CustomActions"]
     assert head["OnNodeConfigured"] == {"Sequence": [{"Script": "s3://b/set-up", "Args": ["configured"]}]}
     assert head["OnNodeUpdated"] == {"Sequence": [{"Script": "s3://b/set-up", "Args": ["configured", "r1"]}]}
@@ -304,7 +305,7 @@ def test_a_change_of_a_script_reaches_standing_nodes_by_an_update_and_replaces_t
 
 
 def test_what_the_program_on_the_nodes_reads() -> None:
-    chosen = settings(**{"parallelcluster.extension": {"users": [{"name": "ana", "uid": 2001}]}})
+    chosen = settings({"parallelcluster.extension": {"users": [{"name": "ana", "uid": 2001}]}})
     assert chosen.parallelcluster
     found = node_configuration(chosen, chosen.parallelcluster.extension)
     assert found["users"][0]["name"] == "ana"
