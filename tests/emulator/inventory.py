@@ -106,13 +106,26 @@ def _rules(client: Client) -> Iterator[str]:
         yield rule["Name"]
 
 
+def _volumes(client: Client) -> Iterator[str]:
+    """Yield volumes but those that moto leaves with instances that have ended: it makes one too many of each."""
+    running = set(_instances(client))
+    for page in client("ec2").get_paginator("describe_volumes").paginate():
+        for volume in page["Volumes"]:
+            holders = {held["InstanceId"] for held in volume.get("Attachments", [])}
+            if not holders or holders & running:
+                yield volume["VolumeId"]
+
+
 def _keys(*, pending: bool) -> Reader:
     def read(client: Client) -> Iterator[str]:
         kms = client("kms")
+        # Keys of AWS's own, made when something is first encrypted, stay in every account.
+        aliases = kms.list_aliases()["Aliases"]
+        managed = {one.get("TargetKeyId") for one in aliases if one["AliasName"].startswith("alias/aws/")}
         for page in kms.get_paginator("list_keys").paginate():
             for key in page["Keys"]:
                 facts = kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"]
-                if (facts["KeyState"] == "PendingDeletion") is pending:
+                if key["KeyId"] not in managed and (facts["KeyState"] == "PendingDeletion") is pending:
                     yield key["KeyId"]
 
     return read
@@ -134,6 +147,18 @@ _READERS: dict[str, Reader] = {
         "ec2", "describe_network_interfaces", "NetworkInterfaces", "NetworkInterfaceId"
     ),
     "instance": _instances,
+    "volume": _volumes,
+    "launch template": _pages("ec2", "describe_launch_templates", "LaunchTemplates", "LaunchTemplateId"),
+    "auto scaling group": _pages(
+        "autoscaling", "describe_auto_scaling_groups", "AutoScalingGroups", "AutoScalingGroupName"
+    ),
+    "database cluster": _pages("rds", "describe_db_clusters", "DBClusters", "DBClusterIdentifier"),
+    "database instance": _pages("rds", "describe_db_instances", "DBInstances", "DBInstanceIdentifier"),
+    "database subnet group": _pages(
+        "rds", "describe_db_subnet_groups", "DBSubnetGroups", "DBSubnetGroupName"
+    ),
+    "secret": _pages("secretsmanager", "list_secrets", "SecretList", "ARN"),
+    "hosted zone": _pages("route53", "list_hosted_zones", "HostedZones", "Id"),
     "flow log": _pages("ec2", "describe_flow_logs", "FlowLogs", "FlowLogId"),
     "security group": _pages("ec2", "describe_security_groups", "SecurityGroups", "GroupId"),
     "bucket": _buckets,

@@ -57,8 +57,8 @@ class Resolver:
         """
         if isinstance(value, list):
             return [item for item in map(self.resolve, value) if item is not NO_VALUE]
-        if isinstance(value, str) and "{{resolve:" in value:
-            return _DYNAMIC.sub(lambda match: self._dynamic(match[1], match[2]), value)
+        if isinstance(value, str):
+            return self._looked_up(value)
         if not isinstance(value, dict):
             return value
         if len(value) == 1:
@@ -69,9 +69,14 @@ class Resolver:
                 function = getattr(self, "_" + name[4:].lower(), None)
                 if function is None:
                     raise TemplateError(f"the emulator does not know the function '{name}'")
-                return function(argument)
+                result = function(argument)
+                # Dynamic references come last: a function may have put one together.
+                return self._looked_up(result) if isinstance(result, str) else result
         resolved = {key: self.resolve(item) for key, item in value.items()}
         return {key: item for key, item in resolved.items() if item is not NO_VALUE}
+
+    def _looked_up(self, text: str) -> str:
+        return _DYNAMIC.sub(lambda match: self._dynamic(match[1], match[2]), text)
 
     def condition(self, name: str) -> bool:
         """Evaluate a named condition.

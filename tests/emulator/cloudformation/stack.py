@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -262,7 +263,20 @@ class Stack:
     def _dynamic(self, service: str, key: str) -> str:
         if service == "ssm":
             return self.stored_parameter(key.rpartition(":")[0] if key.rpartition(":")[2].isdigit() else key)
+        if service == "secretsmanager":
+            return self._secret(key)
         raise TemplateError(f"the emulator does not resolve dynamic references to '{service}'")
+
+    def _secret(self, key: str) -> str:
+        """Return what `SECRET:SecretString:JSON-KEY:STAGE:VERSION` refers to; an ARN has colons of its own."""
+        secret, _, rest = key.partition(":SecretString")
+        member = rest.removeprefix(":").partition(":")[0]
+        manager = self.surroundings.client("secretsmanager")
+        try:
+            value = str(manager.get_secret_value(SecretId=secret)["SecretString"])
+        except manager.exceptions.ResourceNotFoundException:
+            raise TemplateError(f"Secrets Manager can't find the specified secret '{secret}'") from None
+        return str(json.loads(value)[member]) if member else value
 
     def _pseudo_parameters(self) -> dict[str, Any]:
         return {

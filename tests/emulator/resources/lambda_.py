@@ -96,3 +96,23 @@ class LayerVersion(Resource):
         """Delete it."""
         name, version = self.physical_id.split(":")[-2:]
         self.aws("lambda").delete_layer_version(LayerName=name, VersionNumber=int(version))
+
+
+@resource("AWS::Lambda::Permission")
+class Permission(Resource):
+    """Who else may call a function."""
+
+    def create(self) -> None:
+        """Add it."""
+        self.physical_id = self.generated_name(100)
+        given = self.only("Action", "Principal", "SourceArn", "SourceAccount")
+        self.aws("lambda").add_permission(
+            FunctionName=self.properties["FunctionName"], StatementId=self.physical_id, **given
+        )
+        self.attributes = {"Id": self.physical_id}
+
+    def delete(self) -> None:
+        """Remove it."""
+        self.aws("lambda").remove_permission(
+            FunctionName=self.properties["FunctionName"], StatementId=self.physical_id
+        )

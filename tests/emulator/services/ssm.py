@@ -1,7 +1,7 @@
-"""Session Manager: StartSession for nodes of HyperPod clusters, which moto lacks.
+"""Session Manager: sessions with instances and nodes of HyperPod, and public parameters with images: moto lacks them.
 
-It checks what Session Manager would: that the document is there and that the target is a node. Nobody listens
-at the stream's address.
+A session is checked as Session Manager would: the document is there, the target is a node. Nobody listens at the
+stream's address.
 """
 
 from __future__ import annotations
@@ -13,13 +13,19 @@ from typing import Any
 
 from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult
+from moto.ec2.models import ec2_backends
 from moto.sagemaker.models import sagemaker_backends
 from moto.ssm import responses
 from moto.ssm.exceptions import InvalidDocument
 
+_INSTANCE = re.compile(r"i-[0-9a-f]{17}")
 _TARGET = re.compile(
     r"sagemaker-cluster:(?P<cluster>[a-z0-9]{12})_(?P<group>[A-Za-z0-9-]+)-(?P<node>i-[0-9a-f]{17})"
 )
+
+_UBUNTU = "/aws/service/canonical/ubuntu/"
+_IMAGE = "ami-1e749f67"
+"""An image of Canonical's that moto has; what it holds does not matter, for nothing runs."""
 
 
 class TargetNotConnected(JsonRESTError):
@@ -46,12 +52,32 @@ class Responses(responses.SimpleSystemManagerResponse):
         )
         return ActionResult({"SessionId": session, "TokenValue": secrets.token_hex(16), "StreamUrl": stream})
 
+    def get_parameter(self) -> ActionResult:
+        """Return a parameter, those of Canonical with their images too."""
+        name = self._get_param("Name")
+        if not name.startswith(_UBUNTU):
+            return _get_parameter(self)
+        parameter = {
+            "Name": name,
+            "Type": "String",
+            "Value": _IMAGE,
+            "Version": 1,
+            "DataType": "aws:ec2:image",
+        }
+        return ActionResult({"Parameter": parameter})
+
     def _check_document(self, name: str) -> None:
         document = self.ssm_backend._get_documents(name).describe()
         if document["DocumentType"] != "Session":
             raise InvalidDocument(f"Document {name} is not a session document.")
 
     def _connected(self, target: str) -> bool:
+        if _INSTANCE.fullmatch(target):
+            return any(
+                instance.id == target and instance._state.name == "running"
+                for reservation in ec2_backends[self.current_account][self.region].all_reservations()
+                for instance in reservation.instances
+            )
         found = _TARGET.fullmatch(target)
         if not found:
             return False
@@ -63,6 +89,9 @@ class Responses(responses.SimpleSystemManagerResponse):
             )
             for cluster in _clusters(self.current_account, self.region)
         )
+
+
+_get_parameter = responses.SimpleSystemManagerResponse.get_parameter
 
 
 def _clusters(account: str, region: str) -> list[Any]:

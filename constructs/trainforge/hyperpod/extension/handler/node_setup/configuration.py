@@ -20,6 +20,8 @@ _SSH_KEY = re.compile(
 )
 # enroot passes what stands in its settings through the shell's eval, so nothing else may get there.
 _PATH = re.compile(r"(?!.*/\.\.(/|$))/[A-Za-z0-9._/-]+")
+# Lines of sssd.conf: a line's end or a blank in a value could begin another setting.
+_TEXT = re.compile(r"[A-Za-z0-9._:/=,+-]+")
 # Below 1000 are the system's own accounts, above 60000 Ubuntu's dynamic ones.
 _UIDS = range(1000, 60001)
 
@@ -51,6 +53,23 @@ class Containers:
 
 
 @dataclass(frozen=True)
+class Directory:
+    """The directory of people: where it is, by whose name and secret nodes ask it, who signed for it.
+
+    `password_secret` is a secret's ARN, `authority` the s3:// address of a certificate, `probe` the login name of
+    somebody whom it must know.
+    """
+
+    uri: str
+    suffix: str
+    reader: str
+    password_secret: str
+    authority: str
+    region: str
+    probe: str | None = None
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All that the extension is asked for.
 
@@ -65,6 +84,7 @@ class Configuration:
     home_path: str = "/home"
     mounts: tuple[str, ...] | None = None
     node_types: Mapping[str, str] = field(default_factory=dict)
+    directory: Directory | None = None
 
 
 def read(path: Path) -> Configuration:
@@ -98,9 +118,9 @@ class _Reader:
         self.problems: list[str] = []
 
     def configuration(self, data: object) -> Configuration:
-        keys = {"users", "packages", "containers", "home_path", "mounts", "node_types"}
+        keys = {"users", "packages", "containers", "home_path", "mounts", "node_types", "directory"}
         table = self._table(data, "the file", keys)
-        containers = table.get("containers")
+        containers, directory = table.get("containers"), table.get("directory")
         configuration = Configuration(
             users=tuple(self._user(u, f"users[{i}]") for i, u in enumerate(self._list(table, "users"))),
             packages=self._words(table, "packages", _PACKAGE, "the name of an Ubuntu package"),
@@ -108,6 +128,7 @@ class _Reader:
             home_path=self._path(table.get("home_path", "/home"), "home_path"),
             mounts=self._mounts(table) if "mounts" in table else None,
             node_types=self._node_types(table.get("node_types", {})),
+            directory=None if directory is None else self._directory(directory),
         )
         for label, values in (
             ("name", [u.name for u in configuration.users]),
@@ -136,6 +157,15 @@ class _Reader:
         table = self._table(data, "containers", {"cache_path", "runtime_path"})
         keys = ("cache_path", "runtime_path")
         return Containers(*(self._path(table.get(key), f"containers.{key}") for key in keys))
+
+    def _directory(self, data: object) -> Directory:
+        needed = ("uri", "suffix", "reader", "password_secret", "authority", "region")
+        table = self._table(data, "directory", {*needed, "probe"})
+        what = "one word without blanks or quotes"
+        texts = (self._word(table.get(key), f"directory.{key}", _TEXT, what) for key in needed)
+        probe = table.get("probe")
+        name = None if probe is None else self._word(probe, "directory.probe", _USER, "a login name")
+        return Directory(*texts, probe=name)
 
     def _mounts(self, table: Mapping[str, object]) -> tuple[str, ...]:
         return tuple(self._path(m, f"mounts[{i}]") for i, m in enumerate(self._list(table, "mounts")))

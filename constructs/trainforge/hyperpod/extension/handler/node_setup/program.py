@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .configuration import Configuration, ConfigurationError, read
+from .directory import ensure_directory
 from .enroot import ensure_enroot
 from .node import Node
 from .node_type import node_type
@@ -64,6 +65,9 @@ def _steps(node: Node, configuration: Configuration) -> list[Step]:
     kind = node_type(node, configuration.node_types)
     containers = configuration.containers
     steps = user_steps(node, configuration)
+    directory = configuration.directory
+    if directory is not None:
+        steps.append(("directory", lambda: ensure_directory(node, directory, configuration.home_path)))
     if configuration.packages:
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
     if containers is not None:
