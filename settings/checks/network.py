@@ -186,16 +186,34 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
 @error("closed-network-internet", leans_on=("network.closed",))
 def _closed(subject: Subject) -> Iterator[Problem]:
     """Nodes of a closed network reach AWS's services by endpoints and nothing else."""
-    hyperpod = subject.settings.hyperpod
-    network = subject.settings.network
-    if not network.closed or network.existing or not hyperpod or not hyperpod.extension:
+    if not _is_closed(subject):
         return
-    packages = hyperpod.extension.packages
-    if packages:
+    for cluster in ("hyperpod", "parallelcluster"):
+        extension = getattr(getattr(subject.settings, cluster), "extension", None)
+        packages = extension.packages if extension else []
+        if packages:
+            yield Problem(
+                f"{cluster}.extension.packages",
+                packages,
+                f"packages ({shown(', '.join(packages))}) come from Ubuntu's mirrors, and a closed network has "
+                "no way there",
+                "put them into an image, or remove 'network.closed'",
+            )
+
+
+@warning("closed-network-exporter", leans_on=("network.closed",))
+def _exporter(subject: Subject) -> Iterator[Problem]:
+    """Nodes download Prometheus' node exporter when they start; those of a closed network wait for it in vain."""
+    cluster = subject.settings.parallelcluster
+    if _is_closed(subject) and cluster and cluster.extension and cluster.extension.node_exporter:
         yield Problem(
-            "hyperpod.extension.packages",
-            packages,
-            f"packages ({shown(', '.join(packages))}) come from Ubuntu's mirrors, and a closed network has "
-            "no way there",
-            "put them into an image, or remove 'network.closed'",
+            "parallelcluster.extension.node_exporter",
+            True,
+            "the node exporter comes from GitHub, and a closed network has no way there: every node tries in vain "
+            "for more than a minute, and goes without",
+            "set it to false, or bake the exporter into an image of your own",
         )
+
+
+def _is_closed(subject: Subject) -> bool:
+    return subject.settings.network.closed and not subject.settings.network.existing

@@ -138,6 +138,16 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "rhel9"}},
         {("packages-os", f"{SECTION}.extension.packages")},
     ),
+    # a closed network
+    (
+        CLUSTER | {"network.closed": True},
+        {("closed-network-exporter", f"{SECTION}.extension.node_exporter")},
+    ),
+    (
+        CLUSTER
+        | {"network.closed": True, f"{SECTION}.extension": {"node_exporter": False, "packages": ["htop"]}},
+        {("closed-network-internet", f"{SECTION}.extension.packages")},
+    ),
     # SSH
     (CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["192.0.2.0/24"], "key_name": "mine"}}, set()),
     (

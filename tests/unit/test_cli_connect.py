@@ -18,7 +18,7 @@ from catalog.site import Site
 from cli.main import app
 from cli.nodes import Node
 from cli.ssh_configuration import INCLUDE, configuration, host_names
-from tests.programs import require_program
+from tests.programs import ROOT, require_program
 from tests.unit.configuration import VALID
 from tests.unit.launching import emulated_aws
 
@@ -293,6 +293,24 @@ def test_a_site_of_a_file(connect: Connecting, cluster: dict[str, str], tmp_path
     (tmp_path / "config" / "default.yaml").unlink()
     assert connect("parallelcluster", "--site", str(file)).exit_code == 0
     assert cluster["login"] in connect.ran
+
+
+COMMANDS = [
+    line.removeprefix("trainforge connect ")
+    for line in (ROOT / "docs" / "connect.md").read_text(encoding="utf-8").splitlines()
+    if line.startswith("trainforge connect ")
+]
+
+
+def test_the_guide_has_commands() -> None:
+    assert len(COMMANDS) > 5
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_guide_s_commands_are_taken(connect: Connecting, cluster: dict[str, str], command: str) -> None:
+    result = connect(*command.split(), "--dry-run")
+    assert result.exit_code == 0, result.output
+    assert connect.ran == []
 
 
 def ssh_reads(file: Path, name: str) -> dict[str, str]:
