@@ -21,6 +21,7 @@ from tests.programs import require_program
 from tests.unit.cluster_node import CERTIFICATE, ClusterNode, counts
 from tests.unit.hyperpod_node import KEY
 from trainforge.parallelcluster.actions.archive import ENTRY, HANDLER, packed, revision
+from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 
 WANTED: dict[str, Any] = {
     "containers": {"cache_path": "/fsx/enroot", "runtime_path": "/scratch/enroot"},
@@ -181,7 +182,7 @@ def test_the_certificate_is_there_before_anything_else(node: ClusterNode) -> Non
     url = "s3://scripts/ca.pem"
     first = node.run(WANTED, "start", url, "0123456789ab")
     assert first.returncode == 0, first.stdout
-    path = "/opt/trainforge/directory-ca.pem"
+    path = CA_CERTIFICATE_PATH
     assert node.read(path) == CERTIFICATE
     assert counts(first.stdout) | {"seconds": 0} == {"steps": 1, "changed": 1, "failed": 0, "seconds": 0}
     assert counts(node.run(WANTED, "start", url).stdout)["changed"] == 0
