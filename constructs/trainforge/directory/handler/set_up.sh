@@ -9,6 +9,7 @@ log="${LOG:-/var/log/trainforge/directory.log}"
 units="${UNITS:-/etc/systemd/system}"
 machine="${MACHINE:-${here}/machine.py}"
 fstab="${FSTAB:-/etc/fstab}"
+links="${LINKS:-/usr/local/sbin}"
 packages=(slapd ldap-utils openssl python3-boto3)
 
 mkdir -p "$(dirname "${log}")"
@@ -94,6 +95,6 @@ ensure_volume
 ensure_services
 "${here}/refresh.sh"
 systemctl start trainforge-directory-refresh.timer
-ln -sf "${here}/password.sh" /usr/local/sbin/trainforge-directory-password
+ln -sf "${here}/password.sh" "${links}/trainforge-directory-password"
 finished=yes
 say "the directory is served"
