@@ -52,3 +52,7 @@ def clusters(
             services=services,
             env=env,
         )
+    if settings.eks:
+        from stacks.eks import EksStack
+
+        EksStack(app, "EksStack", settings=settings, network=network, storage=storage, env=env)

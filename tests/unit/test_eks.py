@@ -1,0 +1,338 @@
+"""The EKS stack: the control plane and who reaches it, node groups, order, and what people and tools get."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk.assertions import Match, Template
+
+from catalog.kubernetes import GPU, NEURON, POOL_LABEL, SHARED_CLAIM
+from catalog.site import Site
+from tests.synthesis import Synthesis, context
+from trainforge.eks.cluster import ControlPlane, KubernetesCluster
+
+STACK = "EksStack"
+EXAMPLE = "config/eks.yaml"
+BLOCK = "config/eks-capacity-block.yaml"
+PRIVATE = """
+name: test
+region: us-west-2
+availability_zones: [us-west-2a, us-west-2b]
+pools: {cpu: {instance_type: c6i.4xlarge, nodes: 2}}
+eks: {pools: [cpu]}
+"""
+
+
+def groups(synthesis: Synthesis) -> dict[str, dict[str, Any]]:
+    return {
+        group["Properties"]["Labels"][POOL_LABEL]: group
+        for group in synthesis.resources(STACK, "AWS::EKS::Nodegroup")
+    }
+
+
+def logical_ids(synthesis: Synthesis, kind: str) -> list[str]:
+    resources = synthesis.templates[STACK]["Resources"]
+    return [logical_id for logical_id, resource in resources.items() if resource["Type"] == kind]
+
+
+def test_the_control_plane_is_private_encrypted_and_logs_everything(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    synthesis = synthesized(PRIVATE)
+    cluster = synthesis.only(STACK, "AWS::EKS::Cluster")
+    network = cluster["ResourcesVpcConfig"]
+    assert (network["EndpointPrivateAccess"], network["EndpointPublicAccess"]) == (True, False)
+    assert len(network["SubnetIds"]) == 2
+    assert cluster["AccessConfig"] == {
+        "AuthenticationMode": "API",
+        "BootstrapClusterCreatorAdminPermissions": False,
+    }
+    assert cluster["BootstrapSelfManagedAddons"] is False
+    assert cluster["EncryptionConfig"][0]["Resources"] == ["secrets"]
+    logged = {entry["Type"] for entry in cluster["Logging"]["ClusterLogging"]["EnabledTypes"]}
+    assert logged == {"api", "audit", "authenticator", "controllerManager", "scheduler"}
+    template = synthesis.template(STACK)
+    template.has_resource_properties(
+        "AWS::KMS::Key", {"Description": Match.string_like_regexp("secrets"), "EnableKeyRotation": True}
+    )
+
+
+def test_logs_go_to_a_group_of_ours_that_goes_with_the_stack(synthesized: Callable[[str], Synthesis]) -> None:
+    synthesis = synthesized(PRIVATE)
+    [(logical_id, group)] = [
+        (logical_id, resource)
+        for logical_id, resource in synthesis.templates[STACK]["Resources"].items()
+        if resource["Type"] == "AWS::Logs::LogGroup"
+        and resource["Properties"].get("LogGroupName") == "/aws/eks/test-eks/cluster"
+    ]
+    assert group["DeletionPolicy"] == "Delete"
+    assert group["Properties"]["RetentionInDays"] == 30
+    [cluster] = synthesis.resources(STACK, "AWS::EKS::Cluster")
+    assert logical_id in cluster["DependsOn"], "EKS would make it by itself, to be kept for ever"
+
+
+def test_a_public_endpoint_is_open_to_the_given_ranges_only(synthesis: Callable[[str], Synthesis]) -> None:
+    network = synthesis(EXAMPLE).only(STACK, "AWS::EKS::Cluster")["ResourcesVpcConfig"]
+    assert (network["EndpointPrivateAccess"], network["EndpointPublicAccess"]) == (True, True)
+    assert network["PublicAccessCidrs"] == ["203.0.113.0/24"]
+
+
+def test_access_is_by_entries_with_a_policy_and_a_scope(synthesis: Callable[[str], Synthesis]) -> None:
+    entries = [entry["Properties"] for entry in synthesis(EXAMPLE).resources(STACK, "AWS::EKS::AccessEntry")]
+    given = {
+        entry["PrincipalArn"].rpartition("/")[2]: entry["AccessPolicies"]
+        for entry in entries
+        if isinstance(entry["PrincipalArn"], str)
+    }
+    assert set(given) == {"platform", "researchers"}
+    assert "AmazonEKSClusterAdminPolicy" in json.dumps(given["platform"])
+    assert given["platform"][0]["AccessScope"] == {"Type": "cluster"}
+    assert "AmazonEKSEditPolicy" in json.dumps(given["researchers"])
+    assert given["researchers"][0]["AccessScope"] == {"Type": "namespace", "Namespaces": ["training"]}
+
+
+def test_each_pool_is_a_group_in_its_zone_and_the_system_s_nodes_are_spread(
+    synthesis: Callable[[str], Synthesis],
+) -> None:
+    found = groups(synthesis(EXAMPLE))
+    assert set(found) == {"system", "gpu", "trainium", "cpu"}
+    assert {name: len(group["Properties"]["Subnets"]) for name, group in found.items()} == {
+        "system": 2,
+        "gpu": 1,
+        "trainium": 1,
+        "cpu": 1,
+    }
+    first, second = found["system"]["Properties"]["Subnets"]
+    assert found["gpu"]["Properties"]["Subnets"] == [first]
+    assert found["trainium"]["Properties"]["Subnets"] == [second]
+    kept_off = {
+        name: [taint["Key"] for taint in group["Properties"].get("Taints", [])]
+        for name, group in found.items()
+    }
+    assert kept_off == {"system": [], "gpu": [GPU], "trainium": [NEURON], "cpu": []}
+    assert found["cpu"]["Properties"]["CapacityType"] == "SPOT"
+    for group in found.values():
+        assert "NodegroupName" not in group["Properties"], "a named group cannot be replaced"
+        assert group["Properties"]["NodeRepairConfig"]["Enabled"] is True
+
+
+def test_a_capacity_block_has_its_type_in_the_template_and_no_group_around_it(
+    synthesis: Callable[[str], Synthesis],
+) -> None:
+    block = synthesis(BLOCK)
+    group = groups(block)["gpu"]["Properties"]
+    assert group["CapacityType"] == "CAPACITY_BLOCK"
+    assert "InstanceTypes" not in group
+    assert group["ScalingConfig"] == {"MinSize": 0, "MaxSize": 4, "DesiredSize": 0}
+    assert group["NodeRepairConfig"] == {
+        "Enabled": True,
+        "MaxUnhealthyNodeThresholdPercentage": 50,
+        "MaxParallelNodesRepairedCount": 1,
+    }
+    (subnet,) = group["Subnets"]
+    assert "PrivateSubnet2" in json.dumps(subnet), "the block's zone is the second"
+    assert logical_ids(block, "AWS::EC2::PlacementGroup") == []
+    templates = block.templates[STACK]["Resources"]
+    data = templates[group["LaunchTemplate"]["Id"]["Ref"]]["Properties"]["LaunchTemplateData"]
+    assert data["InstanceType"] == "p5.48xlarge"
+    assert data["InstanceMarketOptions"] == {"MarketType": "capacity-block"}
+
+
+def test_nodes_are_in_the_cluster_s_group_and_in_that_of_efa(synthesis: Callable[[str], Synthesis]) -> None:
+    for template in synthesis(EXAMPLE).resources(STACK, "AWS::EC2::LaunchTemplate"):
+        data = template["Properties"]["LaunchTemplateData"]
+        given = [port["Groups"] for port in data.get("NetworkInterfaces", [])] or [data["SecurityGroupIds"]]
+        for listed in given:
+            text = json.dumps(listed)
+            assert "ClusterSecurityGroupId" in text
+            assert "EfaSecurityGroup" in text
+        assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+        assert data["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+
+
+def test_nodes_join_pull_and_take_sessions_and_no_more(synthesized: Callable[[str], Synthesis]) -> None:
+    synthesis = synthesized(PRIVATE)
+    [role] = [
+        resource["Properties"]
+        for resource in synthesis.resources(STACK, "AWS::IAM::Role")
+        if resource["Properties"].get("Description") == "Nodes of an EKS cluster"
+    ]
+    managed = sorted(json.dumps(arn).rpartition("/")[2].strip('"]}') for arn in role["ManagedPolicyArns"])
+    assert managed == ["AmazonEC2ContainerRegistryPullOnly", "AmazonEKSWorkerNodePolicy"]
+    actions = {
+        action
+        for policy in synthesis.resources(STACK, "AWS::IAM::Policy")
+        if "NodeRole" in json.dumps(policy["Properties"]["Roles"])
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        for action in statement["Action"]
+    }
+    assert {action.partition(":")[0] for action in actions} == {"ssm", "ssmmessages"}
+
+
+def test_an_image_that_does_not_build_starts_no_node(synthesis: Callable[[str], Synthesis]) -> None:
+    example = synthesis(EXAMPLE)
+    builds = [name for name in logical_ids(example, "Custom::CDKContainerImageBuild") if "CpuDdp" in name]
+    assert builds
+    for name, group in groups(example).items():
+        assert name == "system" or set(builds) <= set(group["DependsOn"])
+
+
+def test_the_site_is_published_and_reads_back(synthesis: Callable[[str], Synthesis]) -> None:
+    [parameter] = [
+        one["Properties"]
+        for one in synthesis(EXAMPLE).resources(STACK, "AWS::SSM::Parameter")
+        if one["Properties"].get("Name")
+    ]
+    assert parameter["Name"] == Site.parameter_name("eks", "eks")
+    parts = parameter["Value"]["Fn::Join"][1]
+    site = Site.from_json("".join(part if isinstance(part, str) else "TOKEN" for part in parts))
+    assert (site.cluster, site.cluster_name, site.namespace) == ("eks", "eks-eks", "training")
+    assert site.claim == SHARED_CLAIM
+    assert site.kubernetes_cluster == "TOKEN"
+    assert list(site.images) == ["cpu-ddp"]
+
+
+def test_the_command_for_kubectl_is_an_output(synthesis: Callable[[str], Synthesis]) -> None:
+    outputs = synthesis(EXAMPLE).templates[STACK]["Outputs"]
+    assert (
+        outputs["KubeconfigCommand"]["Value"] == "aws eks update-kubeconfig --name eks-eks --region us-west-2"
+    )
+
+
+# The seam for what runs on a cluster: add-ons, charts, manifests.
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> tuple[cdk.Stack, KubernetesCluster]:
+    app = cdk.App(outdir=str(tmp_path), context=context())
+    stack = cdk.Stack(app, "Bare", env=cdk.Environment(region="us-west-2"))
+    vpc = ec2.Vpc(stack, "Vpc", availability_zones=["us-west-2a", "us-west-2b"])
+    cluster = KubernetesCluster(
+        stack,
+        "Kubernetes",
+        cluster_name="bare",
+        vpc=vpc,
+        subnets=vpc.private_subnets,
+        security_group=ec2.SecurityGroup(stack, "Nodes", vpc=vpc),
+        control_plane=ControlPlane("1.35"),
+    )
+    return stack, cluster
+
+
+def node_group(stack: cdk.Stack, cluster: KubernetesCluster) -> None:
+    from catalog.pool import OnDemand, Pool
+    from trainforge.eks.node_group import NodeGroup
+    from trainforge.eks.node_role import NodeRole
+
+    nodes = NodeGroup(
+        stack,
+        "System",
+        cluster=cluster,
+        pool=Pool("system", "m6i.xlarge", 2, "us-west-2a", OnDemand()),
+        subnets=cluster.subnets,
+        role=NodeRole(stack, "NodeRole"),
+    )
+    cluster.carried_by(nodes)
+
+
+def depends(template: Template, kind: str) -> dict[str, list[str]]:
+    return {
+        logical_id: resource.get("DependsOn", [])
+        for logical_id, resource in template.find_resources(kind).items()
+    }
+
+
+def test_add_ons_come_before_nodes_or_after_those_that_carry_them(
+    bare: tuple[cdk.Stack, KubernetesCluster],
+) -> None:
+    stack, cluster = bare
+    cluster.add_on("coredns")
+    node_group(stack, cluster)
+    role = cluster.pod_role("NetworkRole", description="VPC CNI")
+    cluster.add_on(
+        "vpc-cni", before_nodes=True, service_account="aws-node", role=role, configuration='{"env": {}}'
+    )
+    template = Template.from_stack(stack)
+    ((group, before),) = depends(template, "AWS::EKS::Nodegroup").items()
+    add_ons = depends(template, "AWS::EKS::Addon")
+    network = next(name for name in add_ons if "VpcCni" in name)
+    dns = next(name for name in add_ons if "Coredns" in name)
+    assert network in before, "entered after the nodes, and still before them"
+    assert group in add_ons[dns]
+    assert group not in add_ons[network]
+    template.has_resource_properties(
+        "AWS::EKS::Addon",
+        {
+            "AddonName": "vpc-cni",
+            "ResolveConflicts": "OVERWRITE",
+            "PodIdentityAssociations": [{"ServiceAccount": "aws-node", "RoleArn": Match.any_value()}],
+        },
+    )
+    template.has_resource_properties(
+        "AWS::IAM::Role",
+        {
+            "Description": "VPC CNI",
+            "AssumeRolePolicyDocument": {
+                "Statement": Match.array_with(
+                    [
+                        Match.object_like(
+                            {
+                                "Action": ["sts:AssumeRole", "sts:TagSession"],
+                                "Principal": {"Service": "pods.eks.amazonaws.com"},
+                                "Condition": {
+                                    "ArnEquals": {"aws:SourceArn": Match.any_value()},
+                                    "StringEquals": {"aws:SourceAccount": Match.any_value()},
+                                },
+                            }
+                        )
+                    ]
+                )
+            },
+        },
+    )
+
+
+def test_without_charts_and_manifests_there_is_no_function_and_no_layer(
+    bare: tuple[cdk.Stack, KubernetesCluster], tmp_path: Path
+) -> None:
+    stack, cluster = bare
+    node_group(stack, cluster)
+    cluster.add_on("coredns")
+    Template.from_stack(stack).resource_count_is("AWS::Lambda::LayerVersion", 0)
+    assert not list(tmp_path.glob("asset.*.zip")), "layers are archives"
+
+
+def test_charts_and_manifests_wait_for_nodes_and_access_and_leave_no_logs(
+    bare: tuple[cdk.Stack, KubernetesCluster],
+) -> None:
+    stack, cluster = bare
+    node_group(stack, cluster)
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "training"}}
+    made = cluster.reach.manifest("Namespace", [namespace])
+    cluster.reach.chart(
+        "Kueue", release="kueue", namespace="kueue-system", chart="kueue", version="1", after=[made]
+    )
+    template = Template.from_stack(stack)
+    (group,) = template.find_resources("AWS::EKS::Nodegroup")
+    (entry,) = template.find_resources("AWS::EKS::AccessEntry")
+    ((_, manifest),) = depends(template, "Custom::AWSCDK-EKS-KubernetesResource").items()
+    ((_, chart),) = depends(template, "Custom::AWSCDK-EKS-HelmChart").items()
+    assert {group, entry} <= set(manifest)
+    assert {group, entry} <= set(chart)
+    assert any("Namespace" in name for name in chart)
+    for logs in template.find_resources("AWS::Logs::LogGroup").values():
+        assert logs["DeletionPolicy"] == "Delete"
+        assert logs["Properties"]["RetentionInDays"] == 30
+    kubectl = [
+        function
+        for function in template.find_resources("AWS::Lambda::Function").values()
+        if "kubectl" in function["Properties"].get("Description", "")
+    ]
+    (function,) = kubectl
+    assert len(function["Properties"]["VpcConfig"]["SubnetIds"]) == 2
