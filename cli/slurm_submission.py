@@ -70,17 +70,8 @@ def _wait(job: str) -> int:
 
 def _no_sbatch(site: Site) -> str:
     """Say where sbatch is and how to get there."""
-    if site.cluster == "hyperpod" and site.session_document:
-        way = (
-            f"aws ssm start-session --region {site.region} --document-name {site.session_document} "
-            f"--target sagemaker-cluster:{site.cluster_id}_GROUP-INSTANCE, with a login node's group and instance "
-            f"of 'aws sagemaker list-cluster-nodes --region {site.region} --cluster-name {site.cluster_name}'"
-        )
-    elif site.cluster == "parallelcluster":
-        way = f"pcluster ssh --region {site.region} --cluster-name {site.cluster_name}"
-    else:
-        way = "see the documentation of the cluster"
     return (
         "'sbatch' is not on this machine; a job is submitted on the cluster's login node. "
-        f"Log in: {way}. There, sbatch the file that 'trainforge launch --dry-run' shows"
+        f"Log in: trainforge connect {site.cluster} (of '{site.cluster_name}' in {site.region}; as here with '-c' or "
+        "'--site'). There, sbatch the file that 'trainforge launch --dry-run' shows"
     )

@@ -180,7 +180,10 @@ def test_a_dry_run_shows_and_submits_nothing(cluster: str, launch: Launching, ba
     ("cluster", "message"),
     [
         ("hyperpod", "'sbatch' is not on this machine; a job is submitted on the cluster's login node"),
-        ("parallelcluster", "Log in: pcluster ssh --region us-west-2 --cluster-name demo-parallelcluster"),
+        (
+            "parallelcluster",
+            "Log in: trainforge connect parallelcluster (of 'demo-parallelcluster' in us-west-2;",
+        ),
         ("eks", "'kubectl' is not on this machine; install it, then 'aws eks update-kubeconfig"),
     ],
 )
@@ -192,13 +195,6 @@ def test_absent_programs(cluster: str, message: str, launch: Launching) -> None:
     dry = launch(cluster, "--dry-run", site=cluster_site(cluster))
     assert dry.exit_code == 0
     assert message in dry.output
-
-
-def test_the_way_to_a_login_node_is_the_clusters_own(launch: Launching) -> None:
-    site = replace(cluster_site("hyperpod"), session_document="demo-ubuntu", cluster_id="a1b2c3d4e5f6")
-    result = launch("hyperpod", site=site)
-    assert "aws ssm start-session --region us-west-2 --document-name demo-ubuntu " in result.stderr
-    assert "--target sagemaker-cluster:a1b2c3d4e5f6_GROUP-INSTANCE" in result.stderr
 
 
 def test_the_plan_is_json_for_batch(launch: Launching) -> None:
