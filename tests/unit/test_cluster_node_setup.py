@@ -20,7 +20,7 @@ import pytest
 from tests.programs import require_program
 from tests.unit.cluster_node import CERTIFICATE, ClusterNode, counts
 from tests.unit.hyperpod_node import KEY
-from trainforge.parallelcluster.actions.archive import ENTRY, HANDLER, packed, revision
+from trainforge.parallelcluster.actions.archive import ENTRY, HANDLER, SHARED, packed, revision
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 
 WANTED: dict[str, Any] = {
@@ -263,5 +263,5 @@ def test_what_the_nodes_run_is_clean_shell_and_old_python() -> None:
     shellcheck = require_program("shellcheck", "'make setup' installs it from PyPI")
     done = subprocess.run([shellcheck, str(HANDLER / ENTRY)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
-    for path in HANDLER.rglob("*.py"):
+    for path in (*HANDLER.rglob("*.py"), *SHARED.rglob("*.py")):
         ast.parse(path.read_text(), feature_version=(3, 9))
