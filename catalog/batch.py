@@ -16,6 +16,9 @@ SHARED_MEMORY_MIB: dict[str, int] = {
 }
 """Size of /dev/shm in MiB by family. Source: predecessor's Batch templates (P4 8192, P5 and P6 49152)."""
 
+SCRATCH = "/scratch"
+"""Where hosts mount their own disks, or keep the folder on the root volume where they have none."""
+
 DEFAULT_SHARED_MEMORY_MIB = 8192
 """Size of /dev/shm in MiB for all other families: our choice (the P4's size), no source names one."""
 
@@ -61,3 +64,33 @@ def shared_memory_mib(instance: InstanceFacts) -> int:
     """Return the size of /dev/shm for a job's container in MiB, at most a half of the machine's memory."""
     wanted = SHARED_MEMORY_MIB.get(instance.family, DEFAULT_SHARED_MEMORY_MIB)
     return min(wanted, instance.memory_mib // 2)
+
+
+NEURON_IMAGE_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/neuron/recommended/image_id"
+"""Public SSM parameter with the ECS image for Neuron devices. Source: Amazon ECS Developer Guide, "Retrieving Amazon
+ECS-optimized Linux AMI metadata"; the CDK's `EcsOptimizedImage` reads the same."""
+
+_NO_IMAGE = frozenset({"p3", "g3"})
+"""Families with GPUs that the image leaves out. Source: botocore, batch Ec2Configuration (ImageType)."""
+
+
+@dataclass(frozen=True, slots=True)
+class HostImage:
+    """What hosts of a compute environment boot from: Batch's `image_type`, and an SSM `parameter` that overrides it."""
+
+    image_type: str
+    parameter: str = ""
+
+
+def host_image(instance: InstanceFacts) -> HostImage | None:
+    """Return the ECS-optimized image of Amazon Linux 2023 for an instance type, None where Batch has none.
+
+    Source: botocore, batch Ec2Configuration: the image with NVIDIA's driver is for x86 alone, and there is none of
+    Batch's own for Neuron devices.
+    """
+    if instance.has_gpus:
+        amiss = instance.architecture != "x86_64" or instance.family in _NO_IMAGE
+        return None if amiss else HostImage("ECS_AL2023_NVIDIA")
+    if instance.has_neuron:
+        return HostImage("ECS_AL2023", NEURON_IMAGE_PARAMETER)
+    return HostImage("ECS_AL2023")

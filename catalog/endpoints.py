@@ -48,6 +48,20 @@ INTERFACE_ENDPOINTS: dict[str, tuple[str, ...]] = {
         "ssmmessages",
         "sts",
     ),
+    # AWS Batch User Guide, "Access AWS Batch using an interface endpoint": the agent of ECS, images, logs. And
+    # secrets of jobs, and sessions.
+    "batch": (
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "ecs",
+        "ecs-agent",
+        "ecs-telemetry",
+        "logs",
+        "secretsmanager",
+        "ssm",
+        "ssmmessages",
+    ),
 }
 """Interface endpoints by cluster, as the service's part of `com.amazonaws.REGION.SERVICE`. S3 and DynamoDB have
 gateway endpoints, which every network gets."""

@@ -22,7 +22,9 @@ class Interface:
     interface_type: Literal["interface", "efa", "efa-only"]
 
 
-def network_interfaces(instance: InstanceFacts, layout: InterfaceType = "efa-only") -> tuple[Interface, ...]:
+def network_interfaces(
+    instance: InstanceFacts, layout: InterfaceType = "efa-only", *, spare: bool = False
+) -> tuple[Interface, ...]:
     """Return the interfaces of a node, by card and device; the first is the primary one.
 
     `efa-only` is the layout that the EC2 User Guide recommends since 2026 ("Maximize network bandwidth on
@@ -33,20 +35,23 @@ def network_interfaces(instance: InstanceFacts, layout: InterfaceType = "efa-onl
     `efa` is the older layout (ParallelCluster's rule, and what PCS asks for): one combined `efa` a card, at
     device 0 on the primary card and on cards that hold a single interface, at device 1 on the others.
 
-    A type without EFA gets one plain interface in either layout.
+    A type without EFA gets one plain interface in either layout. `spare` leaves room on the primary card, where it
+    has any, for an interface that a service attaches later: then a combined `efa` takes the place of two.
     """
     primary, *others = instance.network_cards
-    chosen = [*_primary(primary, primary.index in instance.efa_cards, layout)]
+    chosen = [*_primary(primary, primary.index in instance.efa_cards, layout, spare)]
     chosen += [_secondary(card, layout) for card in others if card.index in instance.efa_cards]
     return tuple(chosen)
 
 
-def _primary(card: NetworkCard, carries_efa: bool, layout: InterfaceType) -> tuple[Interface, ...]:
+def _primary(
+    card: NetworkCard, carries_efa: bool, layout: InterfaceType, spare: bool
+) -> tuple[Interface, ...]:
     """Return the interfaces of the card that holds the primary interface."""
     plain = Interface(card.index, 0, "interface")
     if not carries_efa:
         return (plain,)
-    if layout == "efa-only" and card.efa_only and (card.max_interfaces or 1) > 1:
+    if layout == "efa-only" and card.efa_only and (card.max_interfaces or 1) > 1 + spare:
         return (plain, Interface(card.index, 1, "efa-only"))
     return (Interface(card.index, 0, "efa"),)
 
@@ -60,6 +65,19 @@ def _secondary(card: NetworkCard, layout: InterfaceType) -> Interface:
     return Interface(card.index, 1 if (card.max_interfaces or 1) > 1 else 0, "efa")
 
 
-def private_addresses(instance: InstanceFacts, layout: InterfaceType = "efa-only") -> int:
+def private_addresses(
+    instance: InstanceFacts, layout: InterfaceType = "efa-only", *, spare: bool = False
+) -> int:
     """Return how many private IPv4 addresses of its subnet a node takes: one an interface with ENA."""
-    return sum(port.interface_type != "efa-only" for port in network_interfaces(instance, layout))
+    return sum(
+        port.interface_type != "efa-only" for port in network_interfaces(instance, layout, spare=spare)
+    )
+
+
+def has_spare(instance: InstanceFacts, layout: InterfaceType = "efa-only") -> bool:
+    """Return whether the primary card has room for one more interface; true where nobody says how many it takes."""
+    card = instance.network_cards[0]
+    taken = sum(
+        port.network_card_index == card.index for port in network_interfaces(instance, layout, spare=True)
+    )
+    return card.max_interfaces is None or taken < card.max_interfaces

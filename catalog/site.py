@@ -24,8 +24,10 @@ class Site:
     that talk to a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a
     stack fills it. `cluster` is the section name of the configuration (`hyperpod`), `cluster_name` the
     service's own name, `cluster_id` the id in its ARN. `partitions` maps a pool to its Slurm partition where
-    that has another name, and `queues` one to its Batch queue. `images` maps a workload to its image URI; one
-    without an image runs in its folder of `virtual_environments`, and without that in `virtual_environment`.
+    that has another name, and `queues` one to its Batch queue; `shares` are the names that share queues out, the
+    default first, and `priorities` maps a workload to that of its jobs within a share. `images` maps a workload to
+    its image URI; one without an image runs in its folder of `virtual_environments`, and without that in
+    `virtual_environment`.
     `launch_folder` is where nodes see the shipped programs and manifests. `kubernetes_cluster` is the EKS
     cluster that takes Kubernetes jobs, by its ARN, which tells equal names in two accounts apart, or by its
     name; empty where it is called `cluster_name`. `namespace` and `claim` are the Kubernetes namespace of jobs
@@ -48,6 +50,8 @@ class Site:
     virtual_environments: Mapping[str, str] = field(default_factory=dict)
     launch_folder: str = ""
     queues: Mapping[str, str] = field(default_factory=dict)
+    shares: tuple[str, ...] = ()
+    priorities: Mapping[str, int] = field(default_factory=dict)
     kubernetes_cluster: str = ""
     namespace: str = "default"
     claim: str = ""
@@ -116,6 +120,7 @@ class Site:
         try:
             data = json.loads(text)
             mounts = tuple(Mount(**mount) for mount in data.pop("mounts", ()))
-            return cls(**data, mounts=mounts)
+            shares = tuple(data.pop("shares", ()))
+            return cls(**data, mounts=mounts, shares=shares)
         except (TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a trainforge site: {error}; deploy the cluster stack again") from error

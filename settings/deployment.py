@@ -8,6 +8,7 @@ from pydantic import Field
 
 from catalog.pool import Pool
 from settings.accounting import AccountingSettings
+from settings.batch import BatchSettings
 from settings.directory import DirectorySettings
 from settings.eks import EksSettings
 from settings.hyperpod import HyperPodSettings
@@ -66,6 +67,8 @@ class Settings(Model):
     """A Slurm cluster by AWS ParallelCluster."""
     eks: EksSettings | None = None
     """An Amazon EKS cluster."""
+    batch: BatchSettings | None = None
+    """AWS Batch for multi-node training."""
     accounting: AccountingSettings | None = None
     """A database for the accounts of the Slurm clusters."""
     directory: DirectorySettings | None = None

@@ -17,6 +17,8 @@ def summary(settings: Settings) -> str:
         parts.append(f"a ParallelCluster ({', '.join(_pools(settings, 'parallelcluster'))})")
     if settings.eks:
         parts.append(f"an EKS cluster ({', '.join(_pools(settings, 'eks'))})")
+    if settings.batch:
+        parts.append(f"AWS Batch ({', '.join(_pools(settings, 'batch'))})")
     shipped = dict.fromkeys(wanted.workload for wanted in settings.workloads)
     if shipped:
         parts.append(f"the workloads {', '.join(shipped)}")

@@ -56,3 +56,7 @@ def clusters(
         from stacks.eks import EksStack
 
         EksStack(app, "EksStack", settings=settings, network=network, storage=storage, env=env)
+    if settings.batch:
+        from stacks.batch import BatchStack
+
+        BatchStack(app, "BatchStack", settings=settings, network=network, storage=storage, env=env)

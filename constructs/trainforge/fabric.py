@@ -30,7 +30,7 @@ class NodeLaunch:
     `security_group_ids` go to every interface. `hop_limit` is how many network hops a response of the
     instance metadata service survives: 1 keeps pods and bridged containers away from the node's role.
     `names_instance_type` is whether the template carries the type, `user_data` base64 text. `root_device` is
-    the image's.
+    the image's. `spare_interface` leaves room on the primary card for an interface that the service attaches.
     """
 
     security_group_ids: Sequence[str]
@@ -38,6 +38,7 @@ class NodeLaunch:
     names_instance_type: bool = False
     user_data: str = ""
     root_device: str = ROOT_DEVICE
+    spare_interface: bool = False
 
 
 def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str = "") -> dict[str, Any]:
@@ -48,7 +49,7 @@ def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str
     """
     facts = instance(pool.instance_type)
     data: dict[str, Any] = {
-        **_network(pool, facts, launch.security_group_ids),
+        **_network(pool, facts, launch),
         **_capacity(pool),
         "BlockDeviceMappings": [
             {
@@ -76,14 +77,15 @@ def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str
     return data
 
 
-def _network(pool: Pool, facts: InstanceFacts, groups: Sequence[str]) -> dict[str, Any]:
+def _network(pool: Pool, facts: InstanceFacts, launch: NodeLaunch) -> dict[str, Any]:
     """Name the groups on every interface; a node with one plain interface leaves the interface to the service.
 
     Security groups beside a list of interfaces are refused by EC2.
     """
+    groups = launch.security_group_ids
     if not facts.supports_efa:
         return {"SecurityGroupIds": list(groups)}
-    layout = network_interfaces(facts, pool.interface_type or "efa-only")
+    layout = network_interfaces(facts, pool.interface_type or "efa-only", spare=launch.spare_interface)
     return {
         "NetworkInterfaces": [
             {

@@ -10,6 +10,7 @@ from catalog.finding import Finding
 from settings.checks import (  # noqa: F401
     accounting,
     addresses,
+    batch,
     capacity,
     directory,
     eks,

@@ -14,7 +14,12 @@ from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import CLUSTERS, facts, uses
 from settings.deployment import Settings
 
-_LAYOUTS: Mapping[str, InterfaceType] = {"hyperpod": "efa", "parallelcluster": "efa-only", "eks": "efa-only"}
+_LAYOUTS: Mapping[str, InterfaceType] = {
+    "hyperpod": "efa",
+    "parallelcluster": "efa-only",
+    "eks": "efa-only",
+    "batch": "efa-only",
+}
 """What a cluster attaches where a pool has no wish: HyperPod EFA that carries IP (botocore: ClusterInterfaceType),
 ParallelCluster EFA beside it (aws-parallelcluster, templates/queues_stack.py)."""
 
@@ -25,7 +30,10 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
     for use in uses(settings):
         found = facts(use.pool.instance_type) if use.pool else None
         if use.pool and found and use.pool.availability_zone in demand:
-            each = private_addresses(found, use.pool.interface_type or _LAYOUTS[use.cluster])
+            layout = use.pool.interface_type or _LAYOUTS[use.cluster]
+            # A job's container in Batch has an interface of its own.
+            batch = use.cluster == "batch"
+            each = private_addresses(found, layout, spare=batch) + batch
             if use.cluster == "eks" and settings.eks:
                 each += settings.eks.pod_addresses_per_node
             demand[use.pool.availability_zone][f"pool '{use.name}'"] += use.pool.nodes * each
@@ -61,7 +69,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
 
 @error(
     "subnet-too-small",
-    leans_on=("availability_zones", "network", "pools", "hyperpod", "parallelcluster", "eks"),
+    leans_on=("availability_zones", "network", "pools", "hyperpod", "parallelcluster", "eks", "batch"),
 )
 def _too_small(subject: Subject) -> Iterator[Problem]:
     """A node takes an address for every interface that carries IP, and waits for ever where none is left.

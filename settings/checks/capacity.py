@@ -19,18 +19,23 @@ HONOURED: Mapping[str, tuple[str, ...]] = {
     "parallelcluster": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
     # botocore: eks CapacityTypes (ON_DEMAND, SPOT, CAPACITY_BLOCK); the launch template targets reservations.
     "eks": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
+    # Batch User Guide, "Compute environment considerations for MNP": no Spot; the launch template names reservations.
+    "batch": ("on-demand", "reservation", "reservation-group", "capacity-block"),
 }
 """The sources of capacity that each cluster's service can be asked for."""
 
 _RESERVE = "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan"
 _BLOCK = "for HyperPod buy a SageMaker training plan; a Capacity Block is for clusters on EC2"
 _PLAN = "only SageMaker can use a training plan: list the pool under 'hyperpod.pools', or reserve by a Capacity Block"
+_SPOT = "Batch runs jobs of several nodes on no Spot capacity; choose on-demand, or a cluster that takes Spot"
 _WAYS_OUT = {
     ("hyperpod", "reservation"): _RESERVE,
     ("hyperpod", "reservation-group"): _RESERVE,
     ("hyperpod", "capacity-block"): _BLOCK,
     ("parallelcluster", "training-plan"): _PLAN,
     ("eks", "training-plan"): _PLAN,
+    ("batch", "training-plan"): _PLAN,
+    ("batch", "spot"): _SPOT,
 }
 _RESERVATION = re.compile(r"cr-[0-9a-f]{17}")
 # botocore: resource-groups GroupArnV2.
@@ -149,6 +154,8 @@ def _arns(subject: Subject) -> Iterator[tuple[str, str]]:
                 yield f"pools.{name}.capacity.training_plan_arn", arn
     if subject.settings.hyperpod and subject.settings.hyperpod.accounting:
         yield "hyperpod.accounting.secret_arn", subject.settings.hyperpod.accounting.secret_arn
+    for purpose, arn in subject.settings.batch.secrets.items() if subject.settings.batch else ():
+        yield f"batch.secrets.{purpose}", arn
 
 
 @warning("capacity-not-offered")

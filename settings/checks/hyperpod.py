@@ -48,7 +48,7 @@ def _pool_repeated(subject: Subject) -> Iterator[Problem]:
         seen.add((use.cluster, use.name))
 
 
-@warning("pool-unused", leans_on=("hyperpod", "parallelcluster", "eks"))
+@warning("pool-unused", leans_on=("hyperpod", "parallelcluster", "eks", "batch"))
 def _pool_unused(subject: Subject) -> Iterator[Problem]:
     """A pool that no cluster lists starts no node; a reservation behind it is paid for all the same."""
     used = {use.name for use in uses(subject.settings)}

@@ -11,7 +11,7 @@ from settings.deployment import Settings
 from settings.hyperpod import ExtensionSettings
 from settings.parallelcluster import NodeSettings
 
-CLUSTERS = ("hyperpod", "parallelcluster", "eks")
+CLUSTERS = ("hyperpod", "parallelcluster", "eks", "batch")
 """The sections of the configuration that are clusters, each with a list `pools`."""
 
 

@@ -17,6 +17,7 @@ from catalog.storage import (
     nearest_throughput,
 )
 from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import uses
 from settings.deployment import Settings
 from settings.storage import LustreSettings, OpenZfsSettings
 from settings.values import listed
@@ -187,7 +188,7 @@ def _access(subject: Subject) -> Iterator[Problem]:
     Nodes that cannot mount their file systems fail to start.
     """
     existing = subject.settings.network.existing
-    cluster = subject.settings.hyperpod or subject.settings.parallelcluster or subject.settings.eks
+    cluster = next(uses(subject.settings), None)
     if cluster is None or (existing and existing.efa_security_group_id):
         return
     for kind, ports in _PORTS.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from settings.checks import RULES
 from settings.rules import FILE_RULES, rule_sheet
 from tests.unit import (
+    test_checks_batch,
     test_checks_capacity,
     test_checks_directory,
     test_checks_eks,
@@ -16,6 +17,7 @@ from tests.unit import (
 )
 
 MODULES = (
+    test_checks_batch,
     test_checks_capacity,
     test_checks_directory,
     test_checks_eks,
@@ -25,8 +27,9 @@ MODULES = (
     test_checks_storage,
     test_checks_workloads,
 )
-# Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update.
-ELSEWHERE = {"lifecycle-directory", "head-node-replaced", "fleet-stop-needed"}
+# Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update;
+# needs a workload that no room has: test_checks_batch.
+ELSEWHERE = {"lifecycle-directory", "head-node-replaced", "fleet-stop-needed", "batch-secret-missing"}
 
 
 def test_every_rule_has_a_case_that_it_finds() -> None:

@@ -1,0 +1,1 @@
+"""AWS Batch for jobs of many nodes: hosts, queues, roles, job definitions."""

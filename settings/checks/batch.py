@@ -1,0 +1,190 @@
+"""Rules on AWS Batch: what its hosts boot from, where jobs keep their files, shares, secrets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import PurePosixPath
+
+from catalog.batch import SCRATCH, host_image
+from catalog.instances import InstanceFacts
+from catalog.interfaces import has_spare
+from catalog.pool import Pool
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import facts, uses
+from settings.deployment import Settings
+from settings.values import guess, listed, shown
+from workloads import rooms
+
+SECTION = "batch"
+
+# botocore: batch ShareAttributes.
+_SHARE = re.compile(r"[A-Za-z0-9]{1,255}\*?")
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.0001, 999.9999
+_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]*:[0-9]{12}:secret:.+")
+
+
+def _pools(settings: Settings) -> Iterator[tuple[Pool, InstanceFacts]]:
+    """Yield the pools of Batch that exist, of types that the catalog has."""
+    for use in uses(settings):
+        found = facts(use.pool.instance_type) if use.pool else None
+        if use.cluster == SECTION and use.pool and found:
+            yield use.pool, found
+
+
+@error("batch-image", too_strict=True)
+def _image(subject: Subject) -> Iterator[Problem]:
+    """Batch boots hosts from ECS-optimized images, and has none for some accelerated types.
+
+    Source: botocore, batch Ec2Configuration. Too strict where Batch has added an image since.
+    """
+    for pool, found in _pools(subject.settings):
+        if host_image(found) is None:
+            yield Problem(
+                f"pools.{pool.name}.instance_type",
+                pool.instance_type,
+                f"pool '{pool.name}': Batch has no image for '{found.name}' ({found.architecture} with GPUs)",
+                "use another type, or another cluster for this pool",
+            )
+
+
+@warning("batch-interface")
+def _interface(subject: Subject) -> Iterator[Problem]:
+    """ECS attaches an interface to the host for each job's container, which needs room on the primary network card.
+
+    Source: Batch User Guide, "Compute environment considerations for MNP"; interfaces a card: DescribeInstanceTypes.
+    """
+    for pool, found in _pools(subject.settings):
+        if found.supports_efa and not has_spare(found, pool.interface_type or "efa-only"):
+            yield Problem(
+                f"pools.{pool.name}.instance_type",
+                pool.instance_type,
+                f"pool '{pool.name}': the first network card of '{found.name}' takes "
+                f"{found.network_cards[0].max_interfaces} interfaces, and EFA takes them all: the one of a job's "
+                "container may not attach, and the job would stay in STARTING",
+                "try one node first, or use another type",
+            )
+
+
+@error("batch-storage", leans_on=("storage",))
+def _storage(subject: Subject) -> Iterator[Problem]:
+    """Runs, checkpoints and logs of a job lie in the Lustre file system that every host mounts."""
+    if subject.settings.batch is None:
+        return
+    lustre = subject.settings.storage.lustre
+    if lustre is None:
+        yield Problem(
+            "storage.lustre",
+            None,
+            "jobs of Batch need a shared file system: without Lustre a run's folder would go with its host",
+            "add 'lustre: {}' under 'storage'",
+        )
+    elif PurePosixPath(SCRATCH) in (folder := PurePosixPath(lustre.mount_path), *folder.parents):
+        yield Problem(
+            "storage.lustre.mount_path",
+            lustre.mount_path,
+            f"hosts of Batch have their own disks at '{SCRATCH}'",
+            "choose another folder, such as '/fsx'",
+        )
+
+
+@error("batch-kept-nodes", leans_on=("pools", "batch.pools"))
+def _kept(subject: Subject) -> Iterator[Problem]:
+    """Nodes that stand always are some of the pool's."""
+    wanted = subject.settings.batch
+    for name, kept in (wanted.kept_nodes if wanted else {}).items():
+        path = f"{SECTION}.kept_nodes.{name}"
+        pool = subject.settings.pool(name) if name in subject.settings.pools else None
+        if wanted and name not in wanted.pools:
+            yield Problem(
+                path,
+                kept,
+                f"'{SECTION}.pools' does not list the pool '{shown(name)}'{guess(name, wanted.pools)}",
+                f"it lists {listed(wanted.pools, 'and')}",
+            )
+        elif pool and not 0 <= kept <= pool.nodes:
+            yield Problem(path, kept, f"{kept} nodes are not 0 to {pool.nodes}, which the pool '{name}' has")
+
+
+@error("batch-share")
+def _shares(subject: Subject) -> Iterator[Problem]:
+    """Batch refuses a policy with ill-formed or overlapping shares, or weights out of bounds (botocore: batch)."""
+    fair = subject.settings.batch.fair_share if subject.settings.batch else None
+    if fair is None:
+        return
+    base = f"{SECTION}.fair_share.weights"
+    for name, weight in fair.weights.items():
+        if not _SHARE.fullmatch(name):
+            yield Problem(
+                f"{base}.{name}",
+                name,
+                f"'{shown(name)}' is not the name of a share: letters and digits, 255 at most, then perhaps '*'",
+                "rename it",
+            )
+        if not _LEAST_WEIGHT <= weight <= _MOST_WEIGHT:
+            yield Problem(
+                f"{base}.{name}", weight, f"the weight {weight:g} is not {_LEAST_WEIGHT} to {_MOST_WEIGHT}"
+            )
+    default = next(iter(fair.weights))
+    if default.endswith("*"):
+        yield Problem(
+            f"{base}.{default}",
+            default,
+            f"the first share '{shown(default)}' is the default, which jobs name as a whole",
+            "put one without '*' before it",
+        )
+    for one, other in combinations(fair.weights, 2):
+        wide, narrow = (one, other) if one.endswith("*") else (other, one)
+        if wide.endswith("*") and narrow.startswith(wide[:-1]):
+            yield Problem(
+                f"{base}.{narrow}",
+                narrow,
+                f"the shares '{shown(wide)}' and '{shown(narrow)}' overlap, which Batch refuses",
+                "keep one of them",
+            )
+
+
+@error("batch-priority")
+def _priorities(subject: Subject) -> Iterator[Problem]:
+    """A priority belongs to the jobs of a workload that there is."""
+    fair = subject.settings.batch.fair_share if subject.settings.batch else None
+    known = rooms.names()
+    for name in fair.priorities if fair else ():
+        if name not in known:
+            yield Problem(
+                f"{SECTION}.fair_share.priorities.{name}",
+                name,
+                f"there is no workload '{shown(name)}'{guess(name, known)}",
+                f"workloads: {listed(known, 'and')}",
+            )
+
+
+@error("batch-secret")
+def _secrets(subject: Subject) -> Iterator[Problem]:
+    """Batch reads a secret by its ARN when a job starts; its value stands nowhere."""
+    for purpose, arn in subject.settings.batch.secrets.items() if subject.settings.batch else ():
+        if not _SECRET.fullmatch(arn):
+            yield Problem(
+                f"{SECTION}.secrets.{purpose}",
+                arn,
+                f"'{shown(arn)}' is not the ARN of a secret, 'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME'",
+                "the value itself belongs into that secret and never into a configuration",
+            )
+
+
+@error("batch-secret-missing", leans_on=("batch.secrets",))
+def _secrets_missing(subject: Subject) -> Iterator[Problem]:
+    """A job whose program needs a secret that nobody names would end at its start."""
+    batch = subject.settings.batch
+    for index, wanted in enumerate(subject.settings.workloads if batch else ()):
+        if SECTION not in wanted.clusters or wanted.workload not in rooms.names():
+            continue
+        for secret in rooms.workload(wanted.workload).secrets:
+            if batch and secret.required and secret.name not in batch.secrets:
+                yield Problem(
+                    f"workloads.{index}.workload",
+                    wanted.workload,
+                    f"'{wanted.workload}' needs the secret '{secret.name}', and '{SECTION}.secrets' does not name it",
+                    f"put its ARN under '{SECTION}.secrets.{secret.name}'",
+                )

@@ -1,0 +1,268 @@
+"""The Batch stack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from catalog.batch import host_image
+from catalog.instances import instance
+from catalog.site import Site
+from settings.deployment import Settings
+from stacks.network import NetworkStack
+from stacks.shipping import Shipping, shipments
+from stacks.storage import StorageStack
+from trainforge.batch.dashboard import JobDashboard
+from trainforge.batch.host import HostRole, SharedFileSystem, user_data
+from trainforge.batch.job_definition import JobDefinition
+from trainforge.batch.job_roles import ExecutionRole, JobRole
+from trainforge.batch.queue import (
+    CAPACITY,
+    TOO_LARGE,
+    UNFIT,
+    FairShare,
+    HostDefaults,
+    PoolQueue,
+    time_limits,
+)
+from trainforge.notifications import Notifications
+from workloads.render.all import render
+
+SECTION = "batch"
+_QUEUES_A_RULE = 12
+"""Queues that a rule names: EventBridge takes 2048 characters a pattern, and a queue's ARN may have 150."""
+
+_EVENTS = {
+    "JobsFailed": ("Batch Job State Change", "FAILED", "jobs that failed"),
+    "QueuesBlocked": ("Batch Job Queue Blocked", "RUNNABLE", "queues that a job blocks"),
+}
+"""By rule: the event's detail type, the job's status in it, and what the rule counts."""
+
+
+class BatchStack(cdk.Stack):
+    """AWS Batch for jobs of many nodes: a compute environment and a queue for each pool, and jobs' roles and logs."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        network: NetworkStack,
+        storage: StorageStack,
+        env: cdk.Environment,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            stack_name=f"{settings.name}-batch",
+            description=f"trainforge {settings.name}: AWS Batch for jobs of many nodes",
+        )
+        assert settings.batch
+        self._settings, self._wanted = settings, settings.batch
+        self._network, self._storage = network, storage
+        self._pools = [settings.pool(name) for name in self._wanted.pools]
+        self.log_group = self._log_group()
+        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
+        self.job_role = JobRole(self, "JobRole")
+        self.job_role.add_managed_policy(storage.node_access)
+        self.execution_role = ExecutionRole(
+            self,
+            "ExecutionRole",
+            log_group=self.log_group,
+            secret_arns=list(self._wanted.secrets.values()),
+        )
+        self.shipping.grant_pull(self.execution_role)
+        self.host_role = HostRole(self, "HostRole")
+        self.log_group.grant_write(self.host_role)
+        self.queues = self._queues()
+        site = self.shipping.completed(self._site())
+        self.definitions = self._definitions(site)
+        self.shipping.ship(site, storage.data_bucket)
+        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
+        rules = self._notify()
+        self.dashboard = self._dashboard(rules) if self._wanted.dashboard else None
+        self._publish(site)
+
+    def _log_group(self) -> logs.LogGroup:
+        durable = self._settings.retention == "durable"
+        group = logs.LogGroup(
+            self, "Logs", removal_policy=cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY
+        )
+        resource = group.node.default_child
+        assert isinstance(resource, logs.CfnLogGroup)
+        # The L2 takes names of periods, the service and our settings days.
+        resource.retention_in_days = self._wanted.log_days
+        return group
+
+    def _queues(self) -> dict[str, PoolQueue]:
+        wanted = self._wanted
+        defaults = self._host_defaults()
+        fair = wanted.fair_share
+        fair_share = (
+            FairShare(
+                self,
+                "FairShare",
+                weights=fair.weights,
+                decay_minutes=fair.decay_minutes,
+                reserved_percent=fair.reserved_percent,
+            )
+            if fair
+            else None
+        )
+        limits = time_limits(
+            {
+                CAPACITY: wanted.runnable_limits.capacity_minutes,
+                TOO_LARGE: wanted.runnable_limits.too_large_minutes,
+                UNFIT: wanted.runnable_limits.unfit_minutes,
+            }
+        )
+        queues = {}
+        for pool in self._pools:
+            kept = wanted.kept_nodes.get(pool.name, 0)
+            queues[pool.name] = queue = PoolQueue(
+                self,
+                f"Pool{_pascal(pool.name)}",
+                pool=pool,
+                subnet=self._network.private_subnet(pool.availability_zone),
+                defaults=defaults,
+                kept_nodes=kept,
+                limits=limits,
+                fair_share=fair_share,
+            )
+            if kept:
+                # Such hosts start at once: what they may do must stand before them.
+                queue.environment.node.add_dependency(self.host_role)
+        return queues
+
+    def _host_defaults(self) -> HostDefaults:
+        profile = iam.CfnInstanceProfile(self, "HostProfile", roles=[self.host_role.role_name])
+        storage = self._storage
+        assert storage.lustre_mount
+        assert storage.lustre_mount_name, "settings were checked"
+        shared = SharedFileSystem(
+            storage.dns_name(storage.lustre_mount), storage.lustre_mount_name, storage.lustre_mount.path
+        )
+        found = (host_image(instance(pool.instance_type)) for pool in self._pools)
+        parameters = sorted({image.parameter for image in found if image and image.parameter})
+        return HostDefaults(
+            security_group_id=self._network.efa_security_group.security_group_id,
+            instance_profile_arn=profile.attr_arn,
+            user_data=user_data(shared),
+            images={name: self._image(name) for name in parameters},
+        )
+
+    def _image(self, parameter: str) -> str:
+        """Return the id of a public image, which CloudFormation reads at each deployment."""
+        return cdk.CfnParameter(
+            self,
+            f"Image{_pascal(parameter.split('/')[-3])}",
+            type="AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
+            default=parameter,
+            description="Image of hosts",
+        ).value_as_string
+
+    def _definitions(self, site: Site) -> dict[str, JobDefinition]:
+        """Register a job definition for each run that is shipped, under the name of its manifest in the bundle."""
+        found = {}
+        for shipment in shipments(self._settings, SECTION):
+            run = shipment.run
+            name = f"{site.deployment}-{run.name}-{run.nodes}x{run.pool}"
+            definition = JobDefinition(
+                self,
+                f"Job{_pascal(f'{run.name}-{run.nodes}x{run.pool}')}",
+                name=name,
+                text=render(run, shipment.format, site),
+            )
+            # Whoever submits as soon as it stands finds the role complete.
+            definition.definition.node.add_dependency(self.execution_role, self.job_role)
+            found[name] = definition
+        return found
+
+    def _notify(self) -> dict[str, str]:
+        """Send failed jobs and blocked queues to the topic; return the rules' names by what they count."""
+        arns = [queue.queue_arn for queue in self.queues.values()]
+        rules = {}
+        for first in range(0, len(arns), _QUEUES_A_RULE):
+            some = arns[first : first + _QUEUES_A_RULE]
+            nth = str(first // _QUEUES_A_RULE + 1) if first else ""
+            for rule_id, (detail_type, status, label) in _EVENTS.items():
+                rule = self.notifications.on(
+                    f"{rule_id}{nth}",
+                    description=f"{label} of {self._settings.name}",
+                    source="aws.batch",
+                    detail_types=[detail_type],
+                    detail={"jobQueue": some, "status": [status]},
+                )
+                rules[f"{label} {nth}".strip()] = rule.rule_name
+        return rules
+
+    def _dashboard(self, rules: dict[str, str]) -> JobDashboard:
+        mount = self._storage.lustre_mount
+        return JobDashboard(
+            self,
+            "Dashboard",
+            title=f"Queues of `{self._settings.name}`: {', '.join(self.queues)}. "
+            f"`trainforge launch WORKLOAD --on {SECTION}` submits jobs.",
+            log_group_name=self.log_group.log_group_name,
+            rules=rules,
+            file_system_id=mount.file_system_id if mount else "",
+        )
+
+    def _site(self) -> Site:
+        fair = self._wanted.fair_share
+        return Site(
+            deployment=self._settings.name,
+            cluster=SECTION,
+            region=self.region,
+            cluster_name=f"{self._settings.name}-batch",
+            data_bucket=self._storage.data_bucket.bucket_name,
+            mounts=self._storage.mounts,
+            queues={name: queue.queue_arn for name, queue in self.queues.items()},
+            shares=tuple(fair.weights) if fair else (),
+            priorities=fair.priorities if fair else {},
+            log_group=self.log_group.log_group_name,
+            roles={
+                "job": self.job_role.role_arn,
+                "execution": self.execution_role.role_arn,
+                "node": self.host_role.role_arn,
+            },
+            secrets=self._wanted.secrets,
+        )
+
+    def _publish(self, site: Site) -> None:
+        parameter = ssm.StringParameter(
+            self,
+            "Site",
+            parameter_name=Site.parameter_name(site.deployment, SECTION),
+            string_value=site.to_json(),
+            description="What trainforge's commands know of this cluster",
+            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
+        )
+        for output_id, value, description in (
+            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
+            (
+                "NotificationTopic",
+                self.notifications.topic.topic_arn,
+                "Topic of failed jobs and blocked queues",
+            ),
+            ("LogGroup", self.log_group.log_group_name, "Log group of jobs"),
+            *self._more_outputs(),
+        ):
+            cdk.CfnOutput(self, output_id, value=value, description=description)
+
+    def _more_outputs(self) -> Iterator[tuple[str, str, str]]:
+        if self.dashboard:
+            yield "DashboardName", self.dashboard.dashboard_name, "CloudWatch dashboard"
+        for name, queue in self.queues.items():
+            yield f"Queue{_pascal(name)}", queue.queue_arn, f"Job queue of the pool '{name}'"
+
+
+def _pascal(name: str) -> str:
+    return "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
