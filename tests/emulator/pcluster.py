@@ -76,7 +76,10 @@ class PclusterCluster(Resource):
             ec2.describe_security_groups(GroupIds=networking.get("SecurityGroups", []))
         for storage in configuration.get("SharedStorage", []):
             if "FsxLustreSettings" in storage:
-                fsx.describe_file_systems(FileSystemIds=[storage["FsxLustreSettings"]["FileSystemId"]])
+                wanted = storage["FsxLustreSettings"]["FileSystemId"]
+                # moto says nothing of an id that it does not have.
+                if not fsx.describe_file_systems(FileSystemIds=[wanted])["FileSystems"]:
+                    self.fail(f"File system '{wanted}' does not exist.")
             else:
                 fsx.describe_volumes(VolumeIds=[storage["FsxOpenZfsSettings"]["VolumeId"]])
         for policies in _all(configuration, "AdditionalIamPolicies"):
