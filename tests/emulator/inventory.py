@@ -101,6 +101,21 @@ def _projects(client: Client) -> Iterator[str]:
     yield from client("codebuild").list_projects()["projects"]
 
 
+def _named(service: str, operation: str, result: str) -> Reader:
+    """Return a reader of a paginated operation that answers with names alone."""
+
+    def read(client: Client) -> Iterator[str]:
+        for page in client(service).get_paginator(operation).paginate():
+            yield from page[result]
+
+    return read
+
+
+def _placement_groups(client: Client) -> Iterator[str]:
+    for group in client("ec2").describe_placement_groups()["PlacementGroups"]:
+        yield group["GroupName"]
+
+
 def _rules(client: Client) -> Iterator[str]:
     for rule in client("events").list_rules()["Rules"]:
         yield rule["Name"]
@@ -165,6 +180,18 @@ _READERS: dict[str, Reader] = {
     "FSx file system": _pages("fsx", "describe_file_systems", "FileSystems", "FileSystemId"),
     "FSx repository association": _associations,
     "FSx backup": _pages("fsx", "describe_backups", "Backups", "BackupId"),
+    "EKS cluster": _named("eks", "list_clusters", "clusters"),
+    "placement group": _placement_groups,
+    "compute environment": _pages(
+        "batch", "describe_compute_environments", "computeEnvironments", "computeEnvironmentArn"
+    ),
+    "job queue": _pages("batch", "describe_job_queues", "jobQueues", "jobQueueArn"),
+    "scheduling policy": _pages("batch", "list_scheduling_policies", "schedulingPolicies", "arn"),
+    "job definition": _pages(
+        "batch", "describe_job_definitions", "jobDefinitions", "jobDefinitionArn", status="ACTIVE"
+    ),
+    "ECS cluster": _named("ecs", "list_clusters", "clusterArns"),
+    "dashboard": _pages("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "HyperPod cluster": _pages("sagemaker", "list_clusters", "ClusterSummaries", "ClusterName"),
     "role": _pages("iam", "list_roles", "Roles", "RoleName"),
     "managed policy": _pages("iam", "list_policies", "Policies", "Arn", Scope="Local"),

@@ -49,6 +49,22 @@ class LaunchTemplate(Ec2Resource):
         self.ec2.delete_launch_template(LaunchTemplateId=self.physical_id)
 
 
+@resource("AWS::EC2::PlacementGroup")
+class PlacementGroup(Ec2Resource):
+    """A placement group. Ref is its name."""
+
+    def create(self) -> None:
+        """Create it."""
+        name = self.generated_name(255)
+        call(self.ec2, "create_placement_group", {"GroupName": name, **self.only("Strategy", "SpreadLevel")})
+        self.physical_id = name
+        self.attributes = {"GroupName": name}
+
+    def delete(self) -> None:
+        """Delete it."""
+        self.ec2.delete_placement_group(GroupName=self.physical_id)
+
+
 @resource("AWS::EC2::Volume")
 class Volume(Ec2Resource):
     """A volume."""

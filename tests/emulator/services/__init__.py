@@ -6,9 +6,12 @@ from __future__ import annotations
 def load() -> None:
     """Put every extension in place."""
     from tests.emulator.services import (
+        batch,
         cloudtrail,
         ec2,
         ec2_capacity,
+        ec2_placement,
+        eks,
         fsx,
         fsx_volumes,
         hyperpod_nodes,
@@ -17,9 +20,12 @@ def load() -> None:
         ssm,
     )
 
+    batch.install()
     cloudtrail.install()
     ec2.install()
     ec2_capacity.install()
+    ec2_placement.install()
+    eks.install()
     fsx.install()
     fsx_volumes.install()
     s3.install()
