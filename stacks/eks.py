@@ -15,7 +15,14 @@ from stacks.network import NetworkStack
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
 from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster
-from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair, RepairAction, Scaling
+from trainforge.eks.node_group import (
+    SYSTEM_POOL,
+    NodeGroup,
+    Repair,
+    RepairAction,
+    Scaling,
+    notify_of_launches,
+)
 from trainforge.eks.node_role import NodeRole
 from trainforge.notifications import Notifications
 
@@ -61,6 +68,7 @@ class EksStack(cdk.Stack):
         self.system = self._system_nodes()
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
+        notify_of_launches(self.notifications, [self.system, *self.pools.values()])
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
         self._publish(site)
@@ -133,7 +141,11 @@ class EksStack(cdk.Stack):
                 f"aws eks update-kubeconfig --name {self.cluster.cluster_name} --region {self.region}",
                 "Shows kubectl the way",
             ),
-            ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of alarms and state changes"),
+            (
+                "NotificationTopic",
+                self.notifications.topic.topic_arn,
+                "Topic of nodes that could not be started",
+            ),
             ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)

@@ -15,7 +15,11 @@ from tests.synthesis import ROOT, context, synthesize
 
 _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
 _RATIO_BOUND = 2.0
-_POOL_BOUNDS_MS = {"hyperpod": ("HyperPodStack", 15.0), "parallelcluster": ("ParallelClusterStack", 20.0)}
+_POOL_BOUNDS_MS = {
+    "hyperpod": ("HyperPodStack", 15.0),
+    "parallelcluster": ("ParallelClusterStack", 20.0),
+    "eks": ("EksStack", 20.0),
+}
 """By the section of a cluster: its stack, and what an added pool may cost there."""
 _POOLS = (1, 10, 20, 30, 40, 50)
 _ROUNDS = 5
@@ -98,7 +102,7 @@ def _configuration(work: Path, count: int, cluster: str) -> Path:
     settings = {
         "name": "bench",
         "region": "us-west-2",
-        "availability_zones": ["us-west-2a"],
+        "availability_zones": ["us-west-2a", "us-west-2b"],
         "pools": pools,
         "storage": {"lustre": {}},
         cluster: {"pools": list(pools)},

@@ -198,6 +198,17 @@ def test_the_site_is_published_and_reads_back(synthesis: Callable[[str], Synthes
     assert list(site.images) == ["cpu-ddp"]
 
 
+def test_nodes_that_cannot_be_started_are_heard_of(synthesis: Callable[[str], Synthesis]) -> None:
+    example = synthesis(EXAMPLE)
+    [rule] = example.resources(STACK, "AWS::Events::Rule")
+    pattern = rule["Properties"]["EventPattern"]
+    assert pattern["source"] == ["aws.autoscaling"]
+    assert pattern["detail-type"] == ["EC2 Instance Launch Unsuccessful"]
+    named = json.dumps(pattern["detail"])
+    for group in logical_ids(example, "AWS::EKS::Nodegroup"):
+        assert group in named
+
+
 def test_the_command_for_kubectl_is_an_output(synthesis: Callable[[str], Synthesis]) -> None:
     outputs = synthesis(EXAMPLE).templates[STACK]["Outputs"]
     assert (

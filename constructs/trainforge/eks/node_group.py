@@ -18,9 +18,14 @@ from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.user_data import user_data
 from trainforge.fabric import NodeLaunch, PoolLaunchTemplate
+from trainforge.notifications import Notifications
 
 SYSTEM_POOL = "system"
 """What the nodes that carry the cluster are called, in the label where others have their pool's name."""
+
+EVENT_SOURCE = "aws.autoscaling"
+_GROUPS_A_RULE = 10
+"""An event pattern holds 2,048 characters (EventBridge, "Quotas"); a group takes about a hundred."""
 
 _ACTIONS = {"replace": "Replace", "reboot": "Reboot", "none": "NoAction"}
 
@@ -183,3 +188,23 @@ class NodeGroup(Construct):
             "Tags": {"trainforge:pool": name},
         }.items():
             self.group.add_property_override(key, value)
+
+
+def notify_of_launches(notifications: Notifications, groups: Sequence[NodeGroup]) -> None:
+    """Send it to the topic when a node of one of these groups cannot be started: no capacity, a quota, an address.
+
+    EKS starts nodes by an Auto Scaling group that it calls `eks-`, the node group's name, and an id.
+    """
+    for number, start in enumerate(range(0, len(groups), _GROUPS_A_RULE), start=1):
+        some = groups[start : start + _GROUPS_A_RULE]
+        notifications.on(
+            f"Launches{number}",
+            description="Nodes of the EKS cluster that could not be started",
+            source=EVENT_SOURCE,
+            detail_types=["EC2 Instance Launch Unsuccessful"],
+            detail={
+                "AutoScalingGroupName": [
+                    {"prefix": f"eks-{group.group.attr_nodegroup_name}-"} for group in some
+                ]
+            },
+        )
