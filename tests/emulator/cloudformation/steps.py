@@ -93,6 +93,7 @@ def update_resource(
         return
     schema = resource_schema(definition.type, stack.region_name)
     reasons = sorted(set(schema.replaces(before, properties)) - entry.handler.in_place) if schema else []
+    reasons += entry.handler.replaced_by(properties)
     if reasons:
         _event(stack, entry, "UPDATE_IN_PROGRESS", f"Requested update requires a new resource: {reasons}")
         replacement = create_resource(stack, template, values, name, undo)

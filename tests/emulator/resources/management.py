@@ -190,3 +190,27 @@ class Alias(Resource):
     def delete(self) -> None:
         """Delete it."""
         self.aws("kms").delete_alias(AliasName=self.physical_id)
+
+
+@resource("AWS::CloudWatch::Dashboard")
+class Dashboard(Resource):
+    """A CloudWatch dashboard. Ref is its name."""
+
+    def create(self) -> None:
+        """Put it; CloudWatch takes a body that is JSON only."""
+        name = self.properties.get("DashboardName") or self.generated_name(255)
+        self._put(name)
+        self.physical_id = name
+
+    def _put(self, name: str) -> None:
+        body = self.properties["DashboardBody"]
+        json.loads(body)
+        self.aws("cloudwatch").put_dashboard(DashboardName=name, DashboardBody=body)
+
+    def update(self, previous: Properties) -> None:
+        """Put the new body."""
+        self._put(self.physical_id)
+
+    def delete(self) -> None:
+        """Delete it."""
+        self.aws("cloudwatch").delete_dashboards(DashboardNames=[self.physical_id])

@@ -97,6 +97,10 @@ class Resource(ABC):
     def apply_tags(self) -> None:  # noqa: B027 optional: only where tags can change on what exists
         """Set the resource's tags and the stack's on what exists."""
 
+    def replaced_by(self, after: Properties) -> list[str]:
+        """Return what of `after` makes a new resource beyond the schema's create-only properties."""
+        return []
+
     @abstractmethod
     def delete(self) -> None:
         """Remove it."""

@@ -23,7 +23,8 @@ _TARGET = re.compile(
     r"sagemaker-cluster:(?P<cluster>[a-z0-9]{12})_(?P<group>[A-Za-z0-9-]+)-(?P<node>i-[0-9a-f]{17})"
 )
 
-_UBUNTU = "/aws/service/canonical/ubuntu/"
+_PUBLIC = ("/aws/service/canonical/ubuntu/", "/aws/service/ecs/optimized-ami/amazon-linux-2023/")
+"""Public parameters with images, which moto lacks."""
 _IMAGE = "ami-1e749f67"
 """An image of Canonical's that moto has; what it holds does not matter, for nothing runs."""
 
@@ -53,9 +54,9 @@ class Responses(responses.SimpleSystemManagerResponse):
         return ActionResult({"SessionId": session, "TokenValue": secrets.token_hex(16), "StreamUrl": stream})
 
     def get_parameter(self) -> ActionResult:
-        """Return a parameter, those of Canonical with their images too."""
+        """Return a parameter, public ones with images too."""
         name = self._get_param("Name")
-        if not name.startswith(_UBUNTU):
+        if not name.startswith(_PUBLIC):
             return _get_parameter(self)
         parameter = {
             "Name": name,
