@@ -114,8 +114,14 @@ def test_what_a_p5_node_is_given() -> None:
         "permissions": ["READ", "WRITE", "MKNOD"],
     }
     assert {"name": "memlock", "softLimit": -1, "hardLimit": -1} in given["ulimits"]
-    assert given["mountPoints"] == [{"sourceVolume": "shared", "containerPath": "/fsx", "readOnly": False}]
-    assert given["volumes"] == [{"name": "shared", "host": {"sourcePath": "/fsx"}}]
+    assert given["mountPoints"] == [
+        {"sourceVolume": "shared", "containerPath": "/fsx", "readOnly": False},
+        {"sourceVolume": "scratch", "containerPath": "/scratch", "readOnly": False},
+    ]
+    assert given["volumes"] == [
+        {"name": "shared", "host": {"sourcePath": "/fsx"}},
+        {"name": "scratch", "host": {"sourcePath": "/scratch"}},
+    ]
     assert given["logConfiguration"]["options"]["awslogs-group"] == "/trainforge/demo/batch"
     assert given["jobRoleArn"].endswith(":role/demo-job")
     assert given["executionRoleArn"].endswith(":role/demo-execution")
@@ -133,6 +139,13 @@ def test_a_site_without_roles_or_log_group() -> None:
     found = definition(run_on(CPU_TYPE), roles={}, log_group="")
     assert "jobRoleArn" not in container(found)
     assert container(found)["logConfiguration"]["options"]["awslogs-group"] == "/aws/batch/job"
+
+
+def test_a_priority_is_the_sites_for_the_workload() -> None:
+    run = run_on(CPU_TYPE)
+    assert "schedulingPriority" not in definition(run)
+    assert "schedulingPriority" not in definition(run, priorities={"another": 3})
+    assert definition(run, priorities={"sample-run": 3})["schedulingPriority"] == 3
 
 
 def test_secrets_are_named_and_never_written() -> None:

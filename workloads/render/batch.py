@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from catalog.batch import ULIMITS, batch_devices, shared_memory_mib
+from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
 from catalog.instances import InstanceFacts
 from catalog.site import Site
 from workloads.entry import PROGRAM_FOLDER, entry, guard
@@ -37,8 +37,6 @@ DEFAULT_LOG_GROUP = "/aws/batch/job"
 _START = "${AWS_BATCH_JOB_ID%%#*}.$AWS_BATCH_JOB_ATTEMPT"
 """Equal on the nodes of one attempt of a job: the id of a child node may end in # and its index."""
 
-_VOLUME = "shared"
-
 _MAIN_NODE = r"""
 set -euo pipefail
 # Batch tells the address of the main node to the other nodes only; the main node finds its own.
@@ -67,6 +65,7 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
     Raises:
         ValueError: the site has no image of the workload, or lacks a secret that it needs.
     """
+    priority = site.priorities.get(run.workload.name)
     definition = {
         "jobDefinitionName": f"{site.deployment}-{run.name}",
         "type": "multinode",
@@ -87,6 +86,8 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
             ],
         },
         "timeout": {"attemptDurationSeconds": TIMEOUT_SECONDS},
+        # Within a share of a queue; a queue without shares takes no notice of it.
+        **({"schedulingPriority": priority} if priority else {}),
         "propagateTags": True,
         "platformCapabilities": ["EC2"],
         "tags": {
@@ -116,6 +117,7 @@ def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
     if run.kind == "gpu":
         resources["GPU"] = run.accelerators_per_node
     devices = batch_devices(facts) if run.accelerated else ()
+    folders = {"shared": site.shared_folder, "scratch": SCRATCH}
     container: dict[str, Any] = {
         "image": _image(run, site),
         "instanceType": run.instance_type,
@@ -143,8 +145,10 @@ def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
             {"name": limit.name, "softLimit": limit.soft_limit, "hardLimit": limit.hard_limit}
             for limit in ULIMITS
         ],
-        "volumes": [{"name": _VOLUME, "host": {"sourcePath": site.shared_folder}}],
-        "mountPoints": [{"sourceVolume": _VOLUME, "containerPath": site.shared_folder, "readOnly": False}],
+        "volumes": [{"name": name, "host": {"sourcePath": path}} for name, path in folders.items()],
+        "mountPoints": [
+            {"sourceVolume": name, "containerPath": path, "readOnly": False} for name, path in folders.items()
+        ],
         "logConfiguration": {
             "logDriver": "awslogs",
             "options": {
