@@ -75,26 +75,31 @@ class ScalingSettings(Model):
     """Nodes that stand after a deployment; by default the pool's `nodes`. 0 until a capacity block has begun."""
 
 
-class EksSettings(Model):
-    """An EKS cluster with a managed node group for each pool."""
+class ControlPlaneSettings(Model):
+    """What every EKS cluster has, whoever brings the nodes that train."""
 
-    pools: list[str] = Field(min_length=1)
-    """Names of the pools whose nodes run training; each becomes a managed node group."""
-    kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
-    """Kubernetes version of the control plane and of the nodes."""
     endpoint: EndpointSettings = EndpointSettings()
     """Where the Kubernetes API is reached."""
     access: list[AccessSettings] = []
     """Who may use the Kubernetes API, beside those whom AWS lets change access entries."""
     system: SystemSettings = SystemSettings()
     """The nodes that carry what runs the cluster."""
+    pod_addresses_per_node: int = Field(default=POD_ADDRESSES, ge=1, le=250)
+    """IPv4 addresses of the subnet that each node holds for its pods; it takes more when they are used up."""
+    log_days: LogDays = 30
+    """Days for which the control plane's logs are kept."""
+
+
+class EksSettings(ControlPlaneSettings):
+    """An EKS cluster with a managed node group for each pool."""
+
+    pools: list[str] = Field(min_length=1)
+    """Names of the pools whose nodes run training; each becomes a managed node group."""
+    kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
+    """Kubernetes version of the control plane and of the nodes."""
     scaling: dict[str, ScalingSettings] = {}
     """Number of standing nodes by pool."""
     node_repair: RepairSettings | None = RepairSettings()
     """Repair of unhealthy nodes; null: none."""
-    pod_addresses_per_node: int = Field(default=POD_ADDRESSES, ge=1, le=250)
-    """IPv4 addresses of the subnet that each node holds for its pods."""
     namespace: str = "training"
     """Namespace of the jobs."""
-    log_days: LogDays = 30
-    """Days for which the control plane's logs are kept."""

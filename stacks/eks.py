@@ -15,6 +15,7 @@ from stacks.network import NetworkStack
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
 from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster
+from trainforge.eks.network_add_ons import network_add_ons
 from trainforge.eks.node_group import (
     SYSTEM_POOL,
     NodeGroup,
@@ -65,6 +66,7 @@ class EksStack(cdk.Stack):
             security_group=network.efa_security_group,
             control_plane=control_plane(self._wanted),
         )
+        network_add_ons(self.cluster, pod_addresses=self._wanted.pod_addresses_per_node)
         self.system = self._system_nodes()
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)

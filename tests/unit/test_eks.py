@@ -216,6 +216,31 @@ def test_the_command_for_kubectl_is_an_output(synthesis: Callable[[str], Synthes
     )
 
 
+def test_network_and_credentials_of_pods_come_before_nodes_and_dns_after(
+    synthesis: Callable[[str], Synthesis],
+) -> None:
+    example = synthesis(EXAMPLE)
+    resources = example.templates[STACK]["Resources"]
+    add_ons = {
+        resource["Properties"]["AddonName"]: logical_id
+        for logical_id, resource in resources.items()
+        if resource["Type"] == "AWS::EKS::Addon"
+    }
+    before = {add_ons[name] for name in ("eks-pod-identity-agent", "vpc-cni", "kube-proxy")}
+    for group in groups(example).values():
+        assert before <= set(group["DependsOn"])
+    assert any(name.startswith("SystemGroup") for name in resources[add_ons["coredns"]]["DependsOn"])
+    network = resources[add_ons["vpc-cni"]]["Properties"]
+    assert json.loads(network["ConfigurationValues"]) == {
+        "env": {"MINIMUM_IP_TARGET": "16", "WARM_IP_TARGET": "1"}
+    }
+    (association,) = network["PodIdentityAssociations"]
+    assert association["ServiceAccount"] == "aws-node"
+    role = resources[association["RoleArn"]["Fn::GetAtt"][0]]["Properties"]
+    assert "AmazonEKS_CNI_Policy" in json.dumps(role["ManagedPolicyArns"])
+    assert "pods.eks.amazonaws.com" in json.dumps(role["AssumeRolePolicyDocument"])
+
+
 # The seam for what runs on a cluster: add-ons, charts, manifests.
 
 
