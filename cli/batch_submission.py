@@ -1,21 +1,25 @@
-"""A job definition on its way to AWS Batch: registered, and a job of it submitted."""
+"""A job on its way to AWS Batch: submitted to a definition that stands, or to one that is registered for it."""
 
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from catalog.site import Site
 from cli.submission import Sent, Submission, SubmissionError, place, run_in_words
+from workloads.launchers import RUN_ID
+from workloads.render.batch import batch, log_group
 from workloads.spec import Run
 
-POLL_SECONDS = 15
-"""How often a job is looked at that is waited for."""
 
+def batch_submission(run: Run, site: Site) -> Submission:
+    """Return how a job is submitted to the queue of the run's pool.
 
-def batch_submission(run: Run, site: Site, text: str) -> Submission:
-    """Return how a job definition is registered and a job of it submitted, to the queue of the run's pool."""
+    The id is the job's and not the definition's: whoever submits to that by hand is not to go on with somebody's run.
+    """
+    wanted: dict[str, Any] = json.loads(batch(replace(run, id=""), site))
     pool = run.pool or next(iter(site.queues), "")
     queue = site.queues.get(pool, "")
     obstacle = ""
@@ -24,35 +28,30 @@ def batch_submission(run: Run, site: Site, text: str) -> Submission:
         obstacle = (
             f"site '{site.cluster_name}' has no queue of pool '{pool}' (it has {known}); name one with --pool"
         )
+    with_id = f", with {RUN_ID}={run.id}" if run.id else ""
     return Submission(
-        f"{place(site)}, queue '{queue}'" if queue else place(site),
-        "batch RegisterJobDefinition, then SubmitJob",
+        f"{place(site)}, queue '{queue.rpartition('/')[2]}'" if queue else place(site),
+        f"batch SubmitJob{with_id}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
+        "where none is as below",
         run_in_words(run, site, "a new one, called as the job's id"),
-        lambda: _send(run, site, text, queue),
+        lambda: _send(run, site, wanted, queue),
         obstacle,
     )
 
 
-def _send(run: Run, site: Site, text: str, queue: str) -> Sent:
+def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str) -> Sent:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
-
-    from workloads.render.batch import log_group
 
     try:
         client = boto3.client("batch", region_name=site.region)
         if run.id and (other := _unfinished(client, queue, run.name)):
             raise SubmissionError(
                 f"job {other} of run '{run.id}' has not ended, and two at once would write into one folder; wait, or "
-                f"'aws batch terminate-job --region {site.region} --job-id {other} --reason REASON', then launch again"
+                f"'{_terminate(site, other)}', then launch again"
             )
-        definition = client.register_job_definition(**json.loads(text))
-        job = client.submit_job(
-            jobName=run.name,
-            jobQueue=queue,
-            jobDefinition=definition["jobDefinitionArn"],
-            propagateTags=True,
-        )["jobId"]
+        definition = _definition(client, run, wanted)
+        job = client.submit_job(**_request(run, site, queue, definition["jobDefinitionArn"]))["jobId"]
     except NoCredentialsError as error:
         raise SubmissionError(
             "no AWS credentials to submit the job with; set AWS_PROFILE or sign in"
@@ -60,18 +59,89 @@ def _send(run: Run, site: Site, text: str, queue: str) -> Sent:
     except (BotoCoreError, ClientError) as error:
         raise SubmissionError(f"AWS Batch in {site.region} did not take the job: {error}") from error
     describe = f"aws batch describe-jobs --region {site.region} --jobs"
+    (nodes,) = wanted["nodeProperties"]["nodeRangeProperties"]
+    prefix = nodes["container"]["logConfiguration"]["options"]["awslogs-stream-prefix"]
     return Sent(
-        lambda: _wait(client, job),
+        lambda: _wait(run, site, job),
         f"submitted job {job} ({definition['jobDefinitionName']}:{definition['revision']})",
         (
             f"{describe} {job} --query 'jobs[0].[status,statusReason]'",
             f"aws logs tail {log_group(site)} --region {site.region} --follow "
-            f"--log-stream-name-prefix {run.name}/",
+            f"--log-stream-name-prefix {prefix}/",
             # The log of one node, here rank 0's.
             f"{describe} '{job}#0' --query 'jobs[0].container.logStreamName'",
         ),
         run.id or job,
+        _terminate(site, job),
     )
+
+
+def _request(run: Run, site: Site, queue: str, definition: str) -> dict[str, Any]:
+    """Return the input of SubmitJob: the definition is any run's, on any number of nodes, and this says which."""
+    overrides: dict[str, Any] = {"numNodes": run.nodes}
+    if run.id:
+        variable = {"name": RUN_ID, "value": run.id}
+        overrides["nodePropertyOverrides"] = [
+            {"targetNodes": "0:", "containerOverrides": {"environment": [variable]}}
+        ]
+    request = {
+        "jobName": run.name,
+        "jobQueue": queue,
+        "jobDefinition": definition,
+        "nodeOverrides": overrides,
+        "propagateTags": True,
+    }
+    if site.shares:
+        # A queue with shares takes no job without one, and a queue without takes none with.
+        request["shareIdentifier"] = site.shares[0]
+        request["schedulingPriorityOverride"] = site.priorities.get(run.workload.name, 0)
+    return request
+
+
+def _definition(client: Any, run: Run, wanted: dict[str, Any]) -> dict[str, Any]:
+    """Return an active definition that is as wanted but for the number of nodes, registered if there is none."""
+    for found in _candidates(client, run, wanted["jobDefinitionName"]):
+        nodes = found.get("nodeProperties", {})
+        same = {**found, "jobDefinitionName": wanted["jobDefinitionName"]}
+        same["nodeProperties"] = {**nodes, "numNodes": run.nodes}
+        if _covers(same, wanted):
+            return found
+    made: dict[str, Any] = client.register_job_definition(**wanted)
+    return made
+
+
+def _candidates(client: Any, run: Run, name: str) -> Iterator[dict[str, Any]]:
+    """Yield active definitions of the stack's name for this run, and of ours; none where looking is denied."""
+    from botocore.exceptions import ClientError
+
+    for each in (f"{name}-{run.nodes}x{run.pool}", name) if run.pool else (name,):
+        try:
+            found = client.describe_job_definitions(jobDefinitionName=each, status="ACTIVE")["jobDefinitions"]
+        except ClientError as error:
+            if error.response["Error"]["Code"].startswith("AccessDenied"):
+                return
+            raise
+        yield from sorted(found, key=lambda definition: -definition["revision"])
+
+
+def _covers(found: Any, wanted: Any) -> bool:
+    """Return whether what the service has is what is wanted; it adds keys of its own, but no members of a list."""
+    if isinstance(wanted, Mapping):
+        return isinstance(found, Mapping) and all(
+            _covers(found.get(key), value) if value not in ([], {}) else not found.get(key)
+            for key, value in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return (
+            isinstance(found, list)
+            and len(found) == len(wanted)
+            and all(_covers(one, other) for one, other in zip(found, wanted, strict=True))
+        )
+    return bool(found == wanted)
+
+
+def _terminate(site: Site, job: str) -> str:
+    return f"aws batch terminate-job --region {site.region} --job-id {job} --reason REASON"
 
 
 def _unfinished(client: Any, queue: str, name: str) -> str:
@@ -89,26 +159,27 @@ def _unfinished(client: Any, queue: str, name: str) -> str:
     return next(jobs, "")
 
 
-def _wait(client: Any, job: str) -> int:
-    """Return the exit code of a job when it has ended: the main node's, or 1 where it failed without one.
+def _wait(run: Run, site: Site, job: str) -> int:
+    """Follow a job and return its exit code when it has ended.
 
     Raises:
         SubmissionError: Batch does not say.
     """
-    from botocore.exceptions import BotoCoreError, ClientError
+    import boto3
+    import typer
 
-    try:
-        while (status := _described(client, job).get("status")) not in ("SUCCEEDED", "FAILED"):
-            if status is None:
-                raise SubmissionError(f"AWS Batch does not know job {job} any more")
-            time.sleep(POLL_SECONDS)
-        if status == "SUCCEEDED":
-            return 0
-        return _described(client, f"{job}#0").get("container", {}).get("exitCode") or 1
-    except (BotoCoreError, ClientError) as error:
-        raise SubmissionError(f"AWS Batch does not tell what became of job {job}: {error}") from error
+    from cli.batch_job import BatchJob
 
+    def tell(line: str) -> None:
+        typer.echo(line, err=True)
 
-def _described(client: Any, job: str) -> dict[str, Any]:
-    found: list[dict[str, Any]] = client.describe_jobs(jobs=[job])["jobs"]
-    return found[0] if found else {}
+    followed = BatchJob(
+        boto3.client("batch", region_name=site.region),
+        boto3.client("logs", region_name=site.region),
+        job,
+        log_group=log_group(site),
+        vcpus=run.nodes * run.vcpus,
+        log=typer.echo,
+        tell=tell,
+    )
+    return followed.wait()

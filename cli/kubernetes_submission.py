@@ -94,6 +94,7 @@ class _Job:
             f"submitted {said}",
             (shlex.join([*self.kubectl, "get", "pods", *self.pods]), shlex.join([*self.kubectl, *logs])),
             self.run.id or self.run.name,
+            shlex.join([*self.kubectl, "delete", *self.name]),
         )
 
     def _exists(self) -> str:

@@ -150,6 +150,7 @@ def _see_off(sending: Submission, *, wait: bool) -> None:
     """Submit it, tell how to follow it and to go on with it, and end with its exit code where it is waited for."""
     from cli.submission import SubmissionError
 
+    sent: Sent | None = None
     try:
         sent = sending.send()
         _tell(sent)
@@ -159,7 +160,8 @@ def _see_off(sending: Submission, *, wait: bool) -> None:
     except SubmissionError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        typer.echo("not waited for any longer; the job goes on", err=True)
+        cancel = f"; end it with\n  {sent.cancel}" if sent and sent.cancel else ""
+        typer.echo(f"not waited for any longer; the job goes on{cancel}", err=True)
         raise typer.Exit(130) from None
     if not sending.here:
         typer.echo(f"the job ended with exit code {code}")

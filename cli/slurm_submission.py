@@ -38,6 +38,7 @@ def slurm_submission(run: Run, site: Site, text: str) -> Submission:
             f"submitted job {job}",
             (f"squeue --jobs {job}", f"tail -F {shlex.quote(file)}"),
             run.id or job,
+            f"scancel {job}",
         )
 
     queue = f", partition '{partition}'" if partition else ""

@@ -20,13 +20,14 @@ class Sent:
     """What came of a submission: what was started, how to follow it and to go on with it, and its end.
 
     `wait` returns the job's exit code when it has ended. `again` is the command line's `--run-id` for a new job
-    that goes on with the run.
+    that goes on with the run. `cancel` is the command that ends the job.
     """
 
     wait: Callable[[], int]
     said: str = ""
     follow: tuple[str, ...] = ()
     again: str = ""
+    cancel: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def submission(run: Run, format_: Format, site: Site, text: str) -> Submission:
         case Format.BATCH:
             from cli.batch_submission import batch_submission
 
-            return batch_submission(run, site, text)
+            return batch_submission(run, site)
         case Format.LOCAL:
             from cli.local_submission import local_submission
 

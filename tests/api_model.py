@@ -19,7 +19,15 @@ def _service(name: str) -> ServiceModel:
 
 def api_problems(service: str, operation: str, parameters: Mapping[str, Any]) -> str:
     """Return what is wrong with the input of an operation, a line each; empty where it fits the model."""
-    shape = _service(service).operation_model(operation).input_shape
+    return _problems(_service(service).operation_model(operation).input_shape, operation, parameters)
+
+
+def answer_problems(service: str, operation: str, answer: Mapping[str, Any]) -> str:
+    """Return what is wrong with what a test has an operation answer, a line each."""
+    return _problems(_service(service).operation_model(operation).output_shape, operation, answer)
+
+
+def _problems(shape: Any, operation: str, parameters: Mapping[str, Any]) -> str:
     assert shape is not None
     report = ParamValidator().validate(parameters, shape)
     problems = [report.generate_report()] if report.has_errors() else []

@@ -81,7 +81,7 @@ def test_batch(launch: Launching, batch_client: Any) -> None:
     assert "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS" in nodes["container"]["command"][2]
     for part in (
         "batch 'demo-batch' in us-west-2, queue 'demo-cpu'",
-        "batch RegisterJobDefinition, then SubmitJob",
+        "batch SubmitJob, of definition 'demo-cpu-ddp-tiny'; RegisterJobDefinition first, where none is as below\n",
         f"submitted job {job_id} (demo-cpu-ddp-tiny:1)\n",
         f"aws batch describe-jobs --region us-west-2 --jobs {job_id} ",
         "aws logs tail /trainforge/demo/batch --region us-west-2 --follow "
@@ -121,7 +121,8 @@ def test_two_batch_jobs_of_one_run(
     taken = launch("batch", *asked, site=site)
     assert taken.exit_code == 0, taken.output
     (definition,) = batch_client.describe_job_definitions()["jobDefinitions"]
-    assert definition["jobDefinitionName"] == "demo-cpu-ddp-tiny-tuesday"
+    assert definition["jobDefinitionName"] == "demo-cpu-ddp-tiny"
+    assert "(demo-cpu-ddp-tiny:1)" in taken.stdout
 
 
 def test_who_may_submit_to_batch_but_not_look(

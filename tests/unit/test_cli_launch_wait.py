@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cli import batch_submission
-from cli.submission import SubmissionError
 from tests.unit.launching import Launching, cluster_site
 
 
 @pytest.fixture
 def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    for part in ("slurm", "kubernetes", "batch"):
+    for part in ("slurm", "kubernetes"):
         monkeypatch.setattr(f"cli.{part}_submission.POLL_SECONDS", 0)
     return Launching(tmp_path, monkeypatch)
 
@@ -122,35 +119,19 @@ def test_a_kubernetes_job_that_has_not_ended(launch: Launching) -> None:
     assert (launch.programs / "kubectl.noted").read_text().count("--output json") == 3
 
 
-class Batch:
-    """A Batch client that tells one status of the job after the other."""
+def test_who_no_longer_waits_is_told_how_to_end_the_job(
+    launch: Launching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launch.fake_sbatch()
+    fake_scontrol(launch, "JobState=RUNNING ExitCode=0:0")
 
-    def __init__(self, *statuses: str, code: int | None = None) -> None:
-        self.statuses: Iterator[str] = iter(statuses)
-        self.code = code
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
 
-    def describe_jobs(self, *, jobs: list[str]) -> dict[str, Any]:
-        if jobs == ["j#0"]:
-            return {"jobs": [{"container": {} if self.code is None else {"exitCode": self.code}}]}
-        status = next(self.statuses)
-        return {"jobs": [{"status": status}] if status else []}
-
-
-@pytest.mark.parametrize(
-    ("client", "code"),
-    [
-        (Batch("SUBMITTED", "RUNNABLE", "RUNNING", "SUCCEEDED"), 0),
-        (Batch("RUNNING", "FAILED", code=66), 66),
-        (Batch("FAILED"), 1),
-    ],
-)
-def test_batch(launch: Launching, client: Batch, code: int) -> None:
-    assert batch_submission._wait(client, "j") == code
-
-
-def test_a_batch_job_that_is_gone(launch: Launching) -> None:
-    with pytest.raises(SubmissionError, match="does not know job j any more"):
-        batch_submission._wait(Batch(""), "j")
+    monkeypatch.setattr("cli.slurm_submission.time.sleep", interrupted)
+    result = launch("hyperpod", "--wait", site=cluster_site("hyperpod"))
+    assert result.exit_code == 130
+    assert result.stderr == "not waited for any longer; the job goes on; end it with\n  scancel 4711\n"
 
 
 def test_without_it_nothing_is_waited_for(launch: Launching) -> None:

@@ -1,0 +1,69 @@
+"""Why a job in AWS Batch does not start: what Batch says, and what is wrong with its queue and compute environments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+MEANINGS = {
+    "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": (
+        "EC2 has no such instances to give now, or the account's quota of them is used up; the compute environment's "
+        "Auto Scaling activities tell which"
+    ),
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": (
+        "the pool is smaller than the job: raise its nodes in the configuration and deploy, or take fewer --nodes"
+    ),
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": (
+        "no node of the queue's pool has what the job asks for: name the right one with --pool"
+    ),
+    "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED": (
+        "EC2 takes no instances of this configuration: look at the pool's type, zone and capacity"
+    ),
+    "MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS": (
+        "Batch's service role may not start instances: deploy the stack again"
+    ),
+}
+"""What the reasons of a RUNNABLE job mean, by how they begin (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
+
+
+def meaning(reason: str) -> str:
+    """Return what to make of a job's status reason; empty where Batch's own words are all there is."""
+    return next((told for begin, told in MEANINGS.items() if reason.startswith(begin)), "")
+
+
+def time_limit(queue: Mapping[str, Any], reason: str) -> str:
+    """Return when the queue cancels a job that waits for this reason, in words; empty: never."""
+    for action in queue.get("jobStateTimeLimitActions", ()):
+        if action["state"] == "RUNNABLE" and reason.startswith(action["reason"]):
+            return f"the queue cancels a job that has waited for {action['maxTimeSeconds'] // 60} minutes for this"
+    return ""
+
+
+def described_queue(batch: Any, queue: str) -> Mapping[str, Any]:
+    """Return a queue by name or ARN as the service describes it; empty where it is gone."""
+    found: list[dict[str, Any]] = batch.describe_job_queues(jobQueues=[queue])["jobQueues"]
+    return found[0] if found else {}
+
+
+def obstacles(batch: Any, queue: Mapping[str, Any], vcpus: int) -> Iterator[str]:
+    """Yield what keeps a queue's jobs from starting: it, or a compute environment of it, is off, broken or too small.
+
+    `vcpus` is what all nodes of the job have together.
+    """
+    yield from _broken("queue", queue["jobQueueName"], queue)
+    order = [each["computeEnvironment"] for each in queue.get("computeEnvironmentOrder", ())]
+    if not order:
+        return
+    for environment in batch.describe_compute_environments(computeEnvironments=order)["computeEnvironments"]:
+        name = environment["computeEnvironmentName"]
+        yield from _broken("compute environment", name, environment)
+        most = environment.get("computeResources", {}).get("maxvCpus")
+        if most is not None and most < vcpus:
+            yield f"compute environment '{name}' starts at most {most} vCPUs, and the job asks for {vcpus}"
+
+
+def _broken(what: str, name: str, found: Mapping[str, Any]) -> Iterator[str]:
+    if found.get("state") == "DISABLED":
+        yield f"{what} '{name}' is disabled: it starts no jobs"
+    if found.get("status") == "INVALID":
+        yield f"{what} '{name}' is invalid: {found.get('statusReason') or 'AWS Batch does not say why'}"

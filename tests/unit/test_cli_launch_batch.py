@@ -1,0 +1,199 @@
+"""What `trainforge launch --on batch` asks of AWS Batch: which definition, with which overrides, and who waits."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+
+from catalog.site import Site
+from tests.api_model import answer_problems, api_problems
+from tests.unit.launching import Launching, cluster_site
+
+ASKED = ("--preset", "tiny", "--pool", "cpu")
+ARN = "arn:aws:batch:us-west-2:111122223333:job-definition"
+
+
+class Service:
+    """Batch and CloudWatch Logs in place of the network; calls are held to botocore's model, both ways."""
+
+    def __init__(self) -> None:
+        self.definitions: list[dict[str, Any]] = []
+        self.calls: list[tuple[str, dict[str, Any]]] = []
+        self.statuses: Iterator[str] = iter(())
+        self.denied: set[str] = set()
+
+    def __call__(self, client: Any, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        service = client.meta.service_model.service_name
+        assert api_problems(service, operation, request) == ""
+        self.calls.append((operation, request))
+        if operation in self.denied:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, operation)
+        answer: dict[str, Any] = getattr(self, f"_{operation}")(request)
+        assert answer_problems(service, operation, answer) == ""
+        return answer
+
+    def asked(self, operation: str) -> list[dict[str, Any]]:
+        return [request for name, request in self.calls if name == operation]
+
+    def _RegisterJobDefinition(self, request: dict[str, Any]) -> dict[str, Any]:
+        name = request["jobDefinitionName"]
+        revision = 1 + sum(each["jobDefinitionName"] == name for each in self.definitions)
+        made = {
+            **copy.deepcopy(request),
+            "revision": revision,
+            "jobDefinitionArn": f"{ARN}/{name}:{revision}",
+            # Of the service's own.
+            "status": "ACTIVE",
+            "containerOrchestrationType": "ECS",
+        }
+        self.definitions.append(made)
+        return {key: made[key] for key in ("jobDefinitionName", "jobDefinitionArn", "revision")}
+
+    def _DescribeJobDefinitions(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert request["status"] == "ACTIVE"
+        name = request["jobDefinitionName"]
+        return {"jobDefinitions": [each for each in self.definitions if each["jobDefinitionName"] == name]}
+
+    def _SubmitJob(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"jobId": "0a1b", "jobName": request["jobName"]}
+
+    def _ListJobs(self, request: dict[str, Any]) -> dict[str, Any]:
+        return {"jobSummaryList": []}
+
+    def _DescribeJobs(self, request: dict[str, Any]) -> dict[str, Any]:
+        (job,) = request["jobs"]
+        found = {"jobId": job, "jobName": "n", "jobQueue": "q", "jobDefinition": "d", "startedAt": 0}
+        if job == "0a1b#0":
+            return {
+                "jobs": [{**found, "status": "FAILED", "container": {"exitCode": 66, "logStreamName": "s"}}]
+            }
+        return {"jobs": [{**found, "status": next(self.statuses)}]}
+
+    def _GetLogEvents(self, request: dict[str, Any]) -> dict[str, Any]:
+        assert request["logGroupName"] == "/trainforge/demo/batch"
+        assert request["logStreamName"] == "s"
+        events = [] if "nextToken" in request else [{"message": "step=1"}]
+        return {"events": events, "nextForwardToken": "end"}
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Service:
+    made = Service()
+    monkeypatch.setattr(
+        BaseClient, "_make_api_call", lambda client, name, request: made(client, name, request)
+    )
+    monkeypatch.setattr("cli.batch_job.POLL_SECONDS", 0)
+    return made
+
+
+@pytest.fixture
+def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
+    return Launching(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def site() -> Site:
+    return cluster_site("batch")
+
+
+def test_one_definition_serves_any_number_of_nodes_and_any_run(
+    launch: Launching, service: Service, site: Site
+) -> None:
+    for more in (("--nodes", "4"), ("--nodes", "2"), ("--nodes", "2", "--run-id", "tuesday")):
+        result = launch("batch", *ASKED, *more, site=site)
+        assert result.exit_code == 0, result.output
+    assert len(service.definitions) == 1
+    plain, smaller, named = service.asked("SubmitJob")
+    assert plain["nodeOverrides"] == {"numNodes": 4}
+    assert smaller["nodeOverrides"] == {"numNodes": 2}
+    assert {request["jobDefinition"] for request in (plain, smaller, named)} == {f"{ARN}/demo-cpu-ddp-tiny:1"}
+    assert named["jobName"] == "cpu-ddp-tiny-tuesday"
+    (override,) = named["nodeOverrides"]["nodePropertyOverrides"]
+    assert override == {
+        "targetNodes": "0:",
+        "containerOverrides": {"environment": [{"name": "TRAINFORGE_RUN_ID", "value": "tuesday"}]},
+    }
+    assert "tuesday" not in str(service.definitions)
+    assert not {"shareIdentifier", "schedulingPriorityOverride"} & plain.keys()
+    assert "with TRAINFORGE_RUN_ID=tuesday, of definition 'demo-cpu-ddp-tiny'" in result.output
+
+
+@pytest.mark.parametrize("change", ["preset", "image"])
+def test_what_differs_is_registered(launch: Launching, service: Service, site: Site, change: str) -> None:
+    assert launch("batch", *ASKED, site=site).exit_code == 0
+    if change == "image":
+        site = replace(site, images={"cpu-ddp": "registry.example/cpu-ddp:2"})
+        assert launch("batch", *ASKED, site=site).exit_code == 0
+    else:
+        assert launch("batch", "--preset", "reference", "--pool", "cpu", site=site).exit_code == 0
+    assert len(service.definitions) == 2
+    first, second = (request["jobDefinition"] for request in service.asked("SubmitJob"))
+    assert (first, second) == (
+        f"{ARN}/demo-cpu-ddp-tiny:1",
+        f"{ARN}/demo-cpu-ddp-{'tiny:2' if change == 'image' else 'reference:1'}",
+    )
+
+
+def test_the_definition_that_the_stack_made_is_taken(launch: Launching, service: Service, site: Site) -> None:
+    assert launch("batch", *ASKED, "--nodes", "2", site=site).exit_code == 0
+    (made,) = service.definitions
+    name = "demo-cpu-ddp-tiny-2xcpu"
+    made.update(jobDefinitionName=name, jobDefinitionArn=f"{ARN}/{name}:1")
+    # CloudFormation's, too.
+    made["tags"]["aws:cloudformation:stack-name"] = "demo-batch"
+    assert launch("batch", *ASKED, "--nodes", "2", site=site).exit_code == 0
+    assert service.asked("SubmitJob")[-1]["jobDefinition"] == f"{ARN}/{name}:1"
+    made["nodeProperties"]["nodeRangeProperties"][0]["container"]["environment"].append(
+        {"name": "MORE", "value": "1"}
+    )
+    assert launch("batch", *ASKED, "--nodes", "2", site=site).exit_code == 0
+    assert service.asked("SubmitJob")[-1]["jobDefinition"] == f"{ARN}/demo-cpu-ddp-tiny:1"
+
+
+def test_who_may_not_look_at_definitions_registers_one(
+    launch: Launching, service: Service, site: Site
+) -> None:
+    service.denied = {"DescribeJobDefinitions"}
+    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert len(service.definitions) == 1
+
+
+def test_a_queue_with_shares_is_given_the_default_one_and_the_workloads_priority(
+    launch: Launching, service: Service, site: Site
+) -> None:
+    shared = replace(site, shares=("research", "production"), priorities={"cpu-ddp": 7})
+    assert launch("batch", *ASKED, site=shared).exit_code == 0
+    (submitted,) = service.asked("SubmitJob")
+    assert (submitted["shareIdentifier"], submitted["schedulingPriorityOverride"]) == ("research", 7)
+
+
+def test_waiting_prints_the_log_and_ends_with_the_exit_code(
+    launch: Launching, service: Service, site: Site
+) -> None:
+    service.statuses = iter(["RUNNABLE", "RUNNING", "FAILED"])
+    result = launch("batch", *ASKED, "--wait", site=site)
+    assert result.exit_code == 66
+    assert "\nstep=1\nthe job ended with exit code 66\n" in result.stdout
+    assert "job 0a1b failed: no reason given; the main node's exit code is 66\n" in result.stderr
+
+
+def test_who_no_longer_waits_is_told_how_to_end_the_job(
+    launch: Launching, service: Service, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.batch_job.BatchJob._look", interrupted)
+    result = launch("batch", *ASKED, "--wait", site=site)
+    assert result.exit_code == 130
+    assert result.stderr == (
+        "not waited for any longer; the job goes on; end it with\n"
+        "  aws batch terminate-job --region us-west-2 --job-id 0a1b --reason REASON\n"
+    )
