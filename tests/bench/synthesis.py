@@ -19,6 +19,7 @@ _POOL_BOUNDS_MS = {
     "hyperpod": ("HyperPodStack", 15.0),
     "parallelcluster": ("ParallelClusterStack", 20.0),
     "eks": ("EksStack", 20.0),
+    "batch": ("BatchStack", 20.0),
 }
 """By the section of a cluster: its stack, and what an added pool may cost there."""
 _POOLS = (1, 10, 20, 30, 40, 50)
