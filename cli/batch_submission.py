@@ -14,7 +14,7 @@ from workloads.render.batch import batch, log_group
 from workloads.spec import Run
 
 
-def batch_submission(run: Run, site: Site) -> Submission:
+def batch_submission(run: Run, site: Site, share: str = "") -> Submission:
     """Return how a job is submitted to the queue of the run's pool.
 
     The id is the job's and not the definition's: whoever submits to that by hand is not to go on with somebody's run.
@@ -28,18 +28,23 @@ def batch_submission(run: Run, site: Site) -> Submission:
         obstacle = (
             f"site '{site.cluster_name}' has no queue of pool '{pool}' (it has {known}); name one with --pool"
         )
+    elif share and share not in site.shares:
+        known = ", ".join(site.shares) or "none"
+        obstacle = (
+            f"site '{site.cluster_name}' has no share '{share}' (it has {known}); name one with --share"
+        )
     with_id = f", with {RUN_ID}={run.id}" if run.id else ""
     return Submission(
         f"{place(site)}, queue '{queue.rpartition('/')[2]}'" if queue else place(site),
         f"batch SubmitJob{with_id}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
         "where none is as below",
         run_in_words(run, site, "a new one, called as the job's id"),
-        lambda: _send(run, site, wanted, queue),
+        lambda: _send(run, site, wanted, queue, share),
         obstacle,
     )
 
 
-def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str) -> Sent:
+def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str, share: str) -> Sent:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -51,7 +56,7 @@ def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str) -> Sent:
                 f"'{_terminate(site, other)}', then launch again"
             )
         definition = _definition(client, run, wanted)
-        job = client.submit_job(**_request(run, site, queue, definition["jobDefinitionArn"]))["jobId"]
+        job = client.submit_job(**_request(run, site, queue, share, definition["jobDefinitionArn"]))["jobId"]
     except NoCredentialsError as error:
         raise SubmissionError(
             "no AWS credentials to submit the job with; set AWS_PROFILE or sign in"
@@ -76,7 +81,7 @@ def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str) -> Sent:
     )
 
 
-def _request(run: Run, site: Site, queue: str, definition: str) -> dict[str, Any]:
+def _request(run: Run, site: Site, queue: str, share: str, definition: str) -> dict[str, Any]:
     """Return the input of SubmitJob: the definition is any run's, on any number of nodes, and this says which."""
     overrides: dict[str, Any] = {"numNodes": run.nodes}
     if run.id:
@@ -93,7 +98,7 @@ def _request(run: Run, site: Site, queue: str, definition: str) -> dict[str, Any
     }
     if site.shares:
         # A queue with shares takes no job without one, and a queue without takes none with.
-        request["shareIdentifier"] = site.shares[0]
+        request["shareIdentifier"] = share or site.shares[0]
         request["schedulingPriorityOverride"] = site.priorities.get(run.workload.name, 0)
     return request
 

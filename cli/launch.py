@@ -36,6 +36,14 @@ def launch(
             help="The run's id: that of one that stopped goes on from its last checkpoint.",
         ),
     ] = None,
+    share: Annotated[
+        str,
+        typer.Option(
+            "--share",
+            metavar="NAME",
+            help="With '--on batch': the share of the queue that the job counts to; by default the first.",
+        ),
+    ] = "",
     config: Config = None,
     site_file: Annotated[
         Path | None,
@@ -98,7 +106,7 @@ def launch(
     except ValueError as error:
         _fail(str(error))
     stop_at_errors(list(check_data(run, site)), asked)
-    sending = submission(run, format_, site, text)
+    sending = submission(run, format_, site, text, share=share)
     _show(run, format_, sending, text)
     if dry_run:
         note = f"; {sending.obstacle}" if sending.obstacle else ""

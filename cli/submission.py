@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.site import Site
 from workloads.spec import Format, Run
@@ -46,8 +46,11 @@ class Submission:
     here: bool = False
 
 
-def submission(run: Run, format_: Format, site: Site, text: str) -> Submission:
+def submission(run: Run, format_: Format, site: Site, text: str, *, share: str = "") -> Submission:
     """Return how the manifest of a run is submitted at a site. Nothing is sent yet."""
+    if share and format_ is not Format.BATCH:
+        obstacle = f"share '{share}' cannot be named: only queues of AWS Batch have shares; leave --share out"
+        return replace(submission(run, format_, site, text), obstacle=obstacle)
     match format_:
         case Format.SLURM:
             from cli.slurm_submission import slurm_submission
@@ -56,7 +59,7 @@ def submission(run: Run, format_: Format, site: Site, text: str) -> Submission:
         case Format.BATCH:
             from cli.batch_submission import batch_submission
 
-            return batch_submission(run, site)
+            return batch_submission(run, site, share)
         case Format.LOCAL:
             from cli.local_submission import local_submission
 

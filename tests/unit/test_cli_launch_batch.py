@@ -165,13 +165,32 @@ def test_who_may_not_look_at_definitions_registers_one(
     assert len(service.definitions) == 1
 
 
-def test_a_queue_with_shares_is_given_the_default_one_and_the_workloads_priority(
-    launch: Launching, service: Service, site: Site
+@pytest.mark.parametrize(
+    ("more", "share"), [((), "research"), (("--share", "production"), "production")], ids=["default", "named"]
+)
+def test_a_queue_with_shares_is_given_one_and_the_workloads_priority(
+    launch: Launching, service: Service, site: Site, more: tuple[str, ...], share: str
 ) -> None:
     shared = replace(site, shares=("research", "production"), priorities={"cpu-ddp": 7})
-    assert launch("batch", *ASKED, site=shared).exit_code == 0
+    assert launch("batch", *ASKED, *more, site=shared).exit_code == 0
     (submitted,) = service.asked("SubmitJob")
-    assert (submitted["shareIdentifier"], submitted["schedulingPriorityOverride"]) == ("research", 7)
+    assert (submitted["shareIdentifier"], submitted["schedulingPriorityOverride"]) == (share, 7)
+
+
+@pytest.mark.parametrize(
+    ("cluster", "told"),
+    [
+        ("batch", "has no share 'theirs' (it has none); name one with --share. Nothing was submitted"),
+        ("hyperpod", "share 'theirs' cannot be named: only queues of AWS Batch have shares"),
+    ],
+)
+def test_a_share_that_is_not_there(launch: Launching, service: Service, cluster: str, told: str) -> None:
+    sbatch = launch.fake_sbatch()
+    result = launch(cluster, *ASKED, "--share", "theirs", site=cluster_site(cluster))
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert service.calls == []
+    assert not sbatch.exists()
 
 
 def test_waiting_prints_the_log_and_ends_with_the_exit_code(
