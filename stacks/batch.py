@@ -159,13 +159,17 @@ class BatchStack(cdk.Stack):
         )
 
     def _image(self, parameter: str) -> str:
-        """Return the id of a public image, which CloudFormation reads at each deployment."""
+        """Return the id of a public image, which CloudFormation reads whenever the stack changes.
+
+        The mark in the description keeps the CLI from deploying an unchanged stack again for the image's sake, which
+        would replace the environments of its pools.
+        """
         return cdk.CfnParameter(
             self,
             f"Image{_pascal(parameter.split('/')[-3])}",
             type="AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
             default=parameter,
-            description="Image of hosts",
+            description="Image of hosts [cdk:skip]",
         ).value_as_string
 
     def _definitions(self, site: Site) -> dict[str, JobDefinition]:

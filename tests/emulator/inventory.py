@@ -116,6 +116,14 @@ def _placement_groups(client: Client) -> Iterator[str]:
         yield group["GroupName"]
 
 
+def _ecs_clusters(client: Client) -> Iterator[str]:
+    ecs = client("ecs")
+    # ECS shows a deleted cluster as inactive for a while.
+    for cluster in ecs.describe_clusters(clusters=ecs.list_clusters()["clusterArns"])["clusters"]:
+        if cluster["status"] == "ACTIVE":
+            yield cluster["clusterArn"]
+
+
 def _rules(client: Client) -> Iterator[str]:
     for rule in client("events").list_rules()["Rules"]:
         yield rule["Name"]
@@ -190,7 +198,7 @@ _READERS: dict[str, Reader] = {
     "job definition": _pages(
         "batch", "describe_job_definitions", "jobDefinitions", "jobDefinitionArn", status="ACTIVE"
     ),
-    "ECS cluster": _named("ecs", "list_clusters", "clusterArns"),
+    "ECS cluster": _ecs_clusters,
     "dashboard": _pages("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "HyperPod cluster": _pages("sagemaker", "list_clusters", "ClusterSummaries", "ClusterName"),
     "role": _pages("iam", "list_roles", "Roles", "RoleName"),

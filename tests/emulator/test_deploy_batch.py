@@ -147,7 +147,7 @@ def test_the_definition_runs_the_image_in_the_roles_of_jobs(deployed: Deployment
         "execution": True,
         "node": True,
     }
-    assert where.log_group == deployed.id("batch", "AWS::Logs::LogGroup")
+    assert where.log_group in deployed.ids("batch", "AWS::Logs::LogGroup")
     assert where.shares == ("production", "research")
     assert where.priorities == {"cpu-ddp": 7}
 
