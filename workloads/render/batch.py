@@ -10,9 +10,9 @@ from catalog.instances import InstanceFacts
 from catalog.site import Site
 from workloads.entry import PROGRAM_FOLDER, entry, guard
 from workloads.launchers import RUN_ID, Mpi, Names, Srun
-from workloads.render.meeting import meeting
+from workloads.render.meeting import LOST_NODE, meeting
 from workloads.render.ranks import each_rank
-from workloads.render.shared_fate import LOST_NODE, shared_fate
+from workloads.render.shared_fate import shared_fate
 from workloads.spec import Run
 
 ATTEMPTS = 10

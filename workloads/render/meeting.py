@@ -13,6 +13,9 @@ from workloads.spec import Run
 MEETING_SECONDS = 1800
 """How long nodes wait for each other, in seconds: our choice. A node may still be starting or pulling its image."""
 
+LOST_NODE = 76
+"""Exit code of a job that lost a node, or that one never came to: ours, so that it alone is tried again."""
+
 _NOT_USED = "lo,docker0"
 """Interfaces that have the same address on every node."""
 
@@ -50,7 +53,7 @@ if [ "$node" -ne 0 ]; then
   until [ -f "$meeting/node-$node.command" ]; do
     if ((SECONDS > deadline)); then
       echo "node $node: rank 0's node started nothing here in time" >&2
-      exit 69
+      exit {LOST_NODE}
     fi
     sleep 0.5
   done
@@ -66,7 +69,7 @@ for ((other = 1; other < nodes; other++)); do
     fi
     if ((SECONDS > deadline)); then
       echo "node $other of $nodes is not there in time" >&2
-      exit 69
+      exit {LOST_NODE}
     fi
     sleep 0.5
   done

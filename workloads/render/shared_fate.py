@@ -7,10 +7,7 @@ rank 0 of such a job would hold its nodes until torch or NCCL gives up, or for e
 from __future__ import annotations
 
 from workloads.launchers import Names, command
-from workloads.render.meeting import MEETING_SECONDS
-
-LOST_NODE = 76
-"""Exit code of a job that lost a node, or that one never came to: ours, so that it alone is tried again."""
+from workloads.render.meeting import LOST_NODE, MEETING_SECONDS
 
 BEAT_SECONDS = 5
 """How often a node says that it is there, in seconds: our choice."""
@@ -117,7 +114,7 @@ while [ -z "$code" ]; do
     kill "$pause" 2>/dev/null || true
   elif [ "$node" -ne 0 ]; then
     beat=$((beat + 1))
-    echo "$beat" >"$folder/node-$node.beat"
+    echo "$beat" >"$folder/node-$node.beat" || true
   elif [ "${{ended-}}" = "$pause" ]; then
     look
     [ -n "$why" ] || continue
@@ -131,8 +128,9 @@ while [ -z "$code" ]; do
   fi
 done
 if [ "$node" -ne 0 ]; then
-  echo "$code" >"$folder/node-$node.writing"
-  mv "$folder/node-$node.writing" "$folder/node-$node.ended"
+  # A full file system is not to hide how the node ended.
+  mine="$folder/node-$node"
+  {{ echo "$code" >"$mine.writing" && mv "$mine.writing" "$mine.ended"; }} || true
   exit "$code"
 fi
 [ -z "$told" ] || exit "$verdict"
