@@ -68,7 +68,7 @@ class ComputeEnvironment(BatchResource):
     def create(self) -> None:
         """Create it."""
         name = self.properties.get("ComputeEnvironmentName") or self.generated_name(128)
-        given = self.only("Type", "State", "ServiceRole", "ComputeResources")
+        given = {"State": "ENABLED", **self.only("Type", "State", "ServiceRole", "ComputeResources")}
         answer = call(
             self.batch,
             "create_compute_environment",
@@ -111,7 +111,8 @@ class JobQueue(BatchResource):
     def create(self) -> None:
         """Create it."""
         name = self.properties.get("JobQueueName") or self.generated_name(128)
-        given = {"jobQueueName": name, "tags": self.tag_map(), **in_api(self.only(*self._GIVEN))}
+        wanted = {"State": "ENABLED", **self.only(*self._GIVEN)}
+        given = {"jobQueueName": name, "tags": self.tag_map(), **in_api(wanted)}
         self.physical_id = call(self.batch, "create_job_queue", given)["jobQueueArn"]
         self.attributes = {"JobQueueArn": self.physical_id}
 

@@ -1,8 +1,8 @@
-"""AWS Batch as these stacks need it: Batch's own role, updates of compute environments, limits of queues, refusals.
+"""AWS Batch as these stacks need it: its own role, updates of compute environments, limits of queues, refusals.
 
-moto asks for a service role, where Batch has a service-linked one; takes UpdateComputeEnvironment and changes nothing;
-forgets the time limits of queues; and deletes what is in use. Batch starts no host here: a compute environment is an
-entry in a list.
+A job ends well as soon as it is submitted, and runs nothing; no host starts: a compute environment is an entry in a
+list. moto asks for a service role, where Batch has a service-linked one; takes UpdateComputeEnvironment and changes
+nothing; forgets the time limits of queues, and does not tell nodes of a definition; and deletes what is in use.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from moto.batch import models, responses
 from moto.batch.exceptions import ClientException
+from moto.core.models import default_user_config
 
 _LIMITS = "emulated_time_limits"
 
@@ -21,6 +22,7 @@ _delete_environment = models.BatchBackend.delete_compute_environment
 _delete_queue = models.BatchBackend.delete_job_queue
 _delete_policy = models.BatchBackend.delete_scheduling_policy
 _describe_queue = models.JobQueue.describe
+_describe_definition = models.JobDefinition.describe
 _create_queue_response = responses.BatchResponse.createjobqueue
 _update_queue_response = responses.BatchResponse.updatejobqueue
 
@@ -123,8 +125,15 @@ def _described_queue(self: Any) -> dict[str, Any]:
     return {**described, "jobStateTimeLimitActions": getattr(self, _LIMITS, [])}
 
 
+def _described_definition(self: Any) -> dict[str, Any]:
+    described: dict[str, Any] = _describe_definition(self)
+    return {**described, "nodeProperties": self.node_properties} if self.node_properties else described
+
+
 def install() -> None:
     """Put them in the place of moto's own."""
+    # Otherwise moto asks Docker to run jobs.
+    default_user_config["batch"] = {"use_docker": False}
     for owner, changes in (
         (
             models.BatchBackend,
@@ -137,6 +146,7 @@ def install() -> None:
             },
         ),
         (models.JobQueue, {"describe": _described_queue}),
+        (models.JobDefinition, {"describe": _described_definition}),
         (
             responses.BatchResponse,
             {"createjobqueue": _createjobqueue, "updatejobqueue": _updatejobqueue},
