@@ -15,13 +15,13 @@ from pathlib import Path
 import pytest
 
 from catalog.site import Mount
-from tests.programs import require_program
+from tests.programs import ROOT, require_program
 from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on, script_of
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.render.meeting import LOST_NODE
 
-END_SECONDS = 120
+END_SECONDS = 180
 LAUNCHER = """#!/bin/bash
 # In place of torchrun, and of a program's interpreter: what this node's launcher does, as the test says.
 touch "$RUN_FOLDER/launched-$AWS_BATCH_JOB_NODE_INDEX-$AWS_BATCH_JOB_ATTEMPT"
@@ -199,6 +199,19 @@ def test_another_attempt_is_not_ended_by_the_last_one(job: Job) -> None:
     assert [node.code() for node in first] == [69, 69]
     again = [job.start(node, "exit 0", attempt="2") for node in (0, 1)]
     assert [node.code() for node in again] == [0, 0], again[0].said
+
+
+def test_no_program_of_ours_ends_with_the_code_that_is_tried_again() -> None:
+    runtime = ROOT / "workloads" / "base" / "runtime"
+    codes = {
+        int(code)
+        for path in ("launch_guard.py", "training/errors.py")
+        for code in re.findall(
+            r"^[A-Z_]+ = (\d+)$", (runtime / path).read_text(encoding="utf-8"), re.MULTILINE
+        )
+    }
+    assert {69, 75} < codes
+    assert LOST_NODE not in codes
 
 
 def test_the_script_within_is_clean(tmp_path: Path) -> None:

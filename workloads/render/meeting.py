@@ -13,8 +13,8 @@ from workloads.spec import Run
 MEETING_SECONDS = 1800
 """How long nodes wait for each other, in seconds: our choice. A node may still be starting or pulling its image."""
 
-LOST_NODE = 76
-"""Exit code of a job that lost a node, or that one never came to: ours, so that it alone is tried again."""
+LOST_NODE = 79
+"""Exit code of a job that lost a node, or that one never came to: no program's, so that it alone is tried again."""
 
 _NOT_USED = "lo,docker0"
 """Interfaces that have the same address on every node."""

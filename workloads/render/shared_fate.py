@@ -19,8 +19,8 @@ file system that hangs for all of them is no lost node."""
 GRACE_SECONDS = 60
 """How long rank 0 may go on after another node failed, in seconds, to end by itself and say why: our choice."""
 
-_KILL_SECONDS = 30
-"""How long a launcher has to end after it was told to."""
+_KILL_SECONDS = 90
+"""How long a launcher has to end after it was told to, in seconds: the launch guard gives its command 60."""
 
 
 def shared_fate(names: Names, job: str, words: list[str]) -> tuple[str, list[str]]:
