@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.versions import AWS_OFI_NCCL, GDRCOPY, GDRCOPY_COMMIT, LIBFABRIC, NCCL
+from catalog.versions import AWS_OFI_NCCL, EFA_SIGNING_KEY, GDRCOPY, GDRCOPY_COMMIT, LIBFABRIC, NCCL
 from tests.unit.test_dockerfiles import BASE, BASES, instructions
 from workloads.base.image import build_arguments, programs
 from workloads.spec import Base
@@ -145,3 +145,38 @@ def test_torch_is_the_build_for_what_the_base_has(image: Path, base: Base, backe
     told = build_arguments(base)
     assert pip.endswith(f"uv=={told['PIN_UV']}")
     assert uv.endswith(f"--torch-backend {backend} torch=={told['PIN_TORCH']}")
+
+
+NAMED = "[GNUPG:] GOODSIG 10E1EA091BAD2489 AWS EFA {name} <efa@example.com>"
+SIGNED = "[GNUPG:] VALIDSIG {signer} 2026-11-24 1795523553 0 4 0 22 10 00 {primary}"
+OTHER_KEY = "D624F5D61446ADB4E56F61A310E1EA091BAD2489"
+
+
+@pytest.mark.parametrize(
+    ("name", "signer", "primary", "code"),
+    [
+        ("", EFA_SIGNING_KEY, EFA_SIGNING_KEY, 0),
+        ("", OTHER_KEY, EFA_SIGNING_KEY, 0),
+        ("", OTHER_KEY, OTHER_KEY, 1),
+        # Whoever makes a key chooses its name.
+        (EFA_SIGNING_KEY, OTHER_KEY, OTHER_KEY, 1),
+    ],
+    ids=["the key", "a subkey of it", "another key", "another key that is named like it"],
+)
+def test_the_efa_installer_is_signed_by_the_catalogs_key_and_no_other(
+    image: Path, name: str, signer: str, primary: str, code: int
+) -> None:
+    """The lines are gpg 2.4's own, of a key that was made to be named so; what follows the check is left out."""
+    status = "\n".join([NAMED.format(name=name), SIGNED.format(signer=signer, primary=primary)])
+    (image / "grep").symlink_to(str(shutil.which("grep")))
+    for program, body in {
+        "curl": ":",
+        "gpg": f'case "$*" in *--verify*) cat <<"END"\n{status}\nEND\n;; esac',
+    }.items():
+        (image / program).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
+        (image / program).chmod(0o755)
+    before, installs, _ = command("--verify").partition("tar --extract")
+    assert installs
+    done = run(before, image, "cuda")
+    assert done.returncode == code, done.stderr
+    assert (f"is not signed by the catalog's key {EFA_SIGNING_KEY}" in done.stderr) is (code == 1)
