@@ -14,6 +14,7 @@ from settings.checks import (  # noqa: F401
     capacity,
     directory,
     eks,
+    eks_nodes,
     environments,
     hyperpod,
     instances,
