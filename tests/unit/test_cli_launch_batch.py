@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import json
+import zlib
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from botocore.exceptions import ClientError
 
 from catalog.site import Site
 from tests.api_model import answer_problems, api_problems
+from tests.programs import ROOT
+from tests.synthesis import Synthesis
 from tests.unit.launching import Launching, cluster_site
 
 ASKED = ("--preset", "tiny", "--pool", "cpu")
@@ -216,3 +220,54 @@ def test_who_no_longer_waits_is_told_how_to_end_the_job(
         "not waited for any longer; the job goes on; end it with\n"
         "  aws batch terminate-job --region us-west-2 --job-id 0a1b --reason REASON\n"
     )
+
+
+def test_a_run_of_the_configuration_goes_to_the_stacks_own_definition(
+    launch: Launching, service: Service, synthesis: Callable[[str], Synthesis]
+) -> None:
+    """What the stack registers, with the values that its site publishes, is to the letter what launch wants."""
+    stack = synthesis("config/batch.yaml")
+    for resource in stack.resources("BatchStack", "AWS::Batch::JobDefinition"):
+        definition = in_the_api(deployed(resource["Properties"]))
+        name = definition["jobDefinitionName"]
+        service.definitions.append(
+            {**definition, "revision": 1, "jobDefinitionArn": f"{ARN}/{name}:1", "status": "ACTIVE"}
+        )
+    (site,) = (
+        deployed(resource["Properties"]["Value"])
+        for resource in stack.resources("BatchStack", "AWS::SSM::Parameter")
+        if resource["Properties"]["Name"] == Site.parameter_name("batch", "batch")
+    )
+    asked = ("-c", str(ROOT / "config" / "batch.yaml"), "--pool", "cpu", "--nodes", "2")
+    result = launch("batch", *asked, site=Site.from_json(site))
+    assert result.exit_code == 0, result.output
+    assert service.asked("RegisterJobDefinition") == []
+    (submitted,) = service.asked("SubmitJob")
+    assert submitted["jobDefinition"] == f"{ARN}/batch-cpu-ddp-reference-2xcpu:1"
+    assert submitted["shareIdentifier"] == "production"
+
+
+def deployed(value: Any) -> Any:
+    """Return a part of a template as it stands when it is deployed: what AWS fills in is the same word everywhere."""
+    if isinstance(value, list):
+        return [deployed(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    if "Fn::Join" in value:
+        separator, parts = value["Fn::Join"]
+        return str(separator).join(deployed(parts))
+    if len(value) == 1 and (key := next(iter(value))) and (key == "Ref" or key.startswith("Fn::")):
+        return f"value-{zlib.crc32(json.dumps(value).encode())}"
+    return {key: deployed(member) for key, member in value.items()}
+
+
+def in_the_api(value: Any) -> Any:
+    """Return CloudFormation's spelling of a definition in the API's."""
+    if isinstance(value, list):
+        return [in_the_api(member) for member in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key[0].lower() + key[1:]: member if key in ("Tags", "Options") else in_the_api(member)
+        for key, member in value.items()
+    }
