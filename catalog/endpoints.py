@@ -48,6 +48,19 @@ INTERFACE_ENDPOINTS: dict[str, tuple[str, ...]] = {
         "ssmmessages",
         "sts",
     ),
+    # The same, for nodes that HyperPod brings. Its chart comes from the internet all the same (`hyperpod-eks-closed`).
+    "hyperpod_eks": (
+        "ec2",
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "eks",
+        "eks-auth",
+        "logs",
+        "ssm",
+        "ssmmessages",
+        "sts",
+    ),
     # AWS Batch User Guide, "Access AWS Batch using an interface endpoint": the agent of ECS, images, logs. And
     # secrets of jobs, and sessions.
     "batch": (

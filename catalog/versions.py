@@ -129,6 +129,53 @@ UBUNTU = Pin(
 
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
 
+_CHART = "in the chart's own repository on GitHub, a copy of August 2026"
+# Charts are installed at these versions; none was pulled here.
+NVIDIA_DEVICE_PLUGIN = Pin(
+    "NVIDIA device plugin's chart", "0.20.0", f"NVIDIA/k8s-device-plugin, tag v0.20.0, Chart.yaml, {_CHART}"
+)
+GPU_OPERATOR = Pin(
+    "NVIDIA GPU Operator's chart",
+    "26.7.0",
+    f"NVIDIA/gpu-operator, newest tag, v26.7.0, {_CHART}; its Chart.yaml holds a placeholder, the version is unverified",
+)
+NEURON_CHART = Pin(
+    "Neuron's chart",
+    "1.9.0",
+    "aws-neuron/neuron-helm-charts, release notes of 1.9.0 on GitHub, read 2026-11-24; its values were read in 1.0.0",
+)
+EFA_DEVICE_PLUGIN = Pin(
+    "EFA device plugin's chart",
+    "0.5.30",
+    f"aws/eks-charts, stable/aws-efa-k8s-device-plugin/Chart.yaml, {_CHART}",
+)
+EFA_DRA_DRIVER = Pin(
+    "EFA DRA driver's chart", "1.0.0", f"aws/eks-charts, stable/aws-dranet/Chart.yaml, {_CHART}"
+)
+KUBEFLOW_TRAINER = Pin(
+    "Kubeflow Trainer's chart",
+    "2.3.0",
+    f"kubeflow/trainer, tag v2.3.0, Chart.yaml, {_CHART}; it brings JobSet 0.12.0",
+)
+KUEUE = Pin("Kueue's chart", "0.19.2", f"kubernetes-sigs/kueue, tag v0.19.2, Chart.yaml, {_CHART}")
+TRAINING_OPERATOR = Pin(
+    "Kubeflow training operator's image",
+    "ghcr.io/kubeflow/training-v1/training-operator:v1-93c5489",
+    f"kubeflow/trainer, tag v1.9.4, manifests/overlays/standalone/kustomization.yaml, {_CHART}",
+)
+MPI_OPERATOR = Pin(
+    "MPI operator's image",
+    "mpioperator/mpi-operator:0.8.0",
+    f"kubeflow/mpi-operator, tag v0.8.0, deploy/v2beta1/mpi-operator.yaml, {_CHART}",
+)
+
+HYPERPOD_CHART = Pin(
+    "HyperPod's chart, commit",
+    "b01cf90676553a711ab1a8ac51422adbb09aef6b",
+    "release 3.9.0 of aws/sagemaker-hyperpod-cli on GitHub, read with git in a copy of the repository on 2026-11-24; "
+    "its health monitoring agent is 1.0.1892, and autoscaling asks for 1.0.742",
+)
+
 AWS_CDK_LIB = Pin("aws-cdk-lib", "2.275.0", "requirements.txt")
 CONSTRUCTS = Pin("constructs", "10.8.1", "requirements.txt")
 CDK_NAG = Pin("cdk-nag", "3.0.2", "requirements.txt")

@@ -12,6 +12,7 @@ from settings.batch import BatchSettings
 from settings.directory import DirectorySettings
 from settings.eks import EksSettings
 from settings.hyperpod import HyperPodSettings
+from settings.hyperpod_eks import HyperPodEksSettings
 from settings.model import Model
 from settings.network import NetworkSettings
 from settings.parallelcluster import ParallelClusterSettings
@@ -63,6 +64,8 @@ class Settings(Model):
     """Who is told of events."""
     hyperpod: HyperPodSettings | None = None
     """A SageMaker HyperPod cluster with Slurm."""
+    hyperpod_eks: HyperPodEksSettings | None = None
+    """A SageMaker HyperPod cluster that Amazon EKS orchestrates."""
     parallelcluster: ParallelClusterSettings | None = None
     """A Slurm cluster by AWS ParallelCluster."""
     eks: EksSettings | None = None

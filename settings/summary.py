@@ -13,6 +13,8 @@ def summary(settings: Settings) -> str:
     parts = [f"network {network.vpc_id}" if network else "a network", *_storage(settings)]
     if settings.hyperpod:
         parts.append(f"a HyperPod cluster ({', '.join(_pools(settings, 'hyperpod'))})")
+    if settings.hyperpod_eks:
+        parts.append(f"a HyperPod cluster on EKS ({', '.join(_pools(settings, 'hyperpod_eks'))})")
     if settings.parallelcluster:
         parts.append(f"a ParallelCluster ({', '.join(_pools(settings, 'parallelcluster'))})")
     if settings.eks:

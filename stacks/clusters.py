@@ -40,6 +40,12 @@ def clusters(
             services=services,
             env=env,
         )
+    if settings.hyperpod_eks:
+        from stacks.hyperpod_eks import HyperPodEksStack
+
+        HyperPodEksStack(
+            app, "HyperPodEksStack", settings=settings, network=network, storage=storage, env=env
+        )
     if settings.parallelcluster:
         from stacks.parallelcluster import ParallelClusterStack
 

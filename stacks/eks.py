@@ -11,6 +11,7 @@ from catalog.pool import OnDemand, Pool
 from catalog.site import Site
 from settings.deployment import Settings
 from settings.eks import EksSettings
+from settings.hyperpod_eks import HyperPodEksSettings
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
@@ -153,7 +154,7 @@ class EksStack(cdk.Stack):
             cdk.CfnOutput(self, output_id, value=value, description=description)
 
 
-def control_plane(wanted: EksSettings) -> ControlPlane:
+def control_plane(wanted: EksSettings | HyperPodEksSettings) -> ControlPlane:
     """Return the control plane that the section asks for."""
     return ControlPlane(
         kubernetes_version=wanted.kubernetes_version,

@@ -133,13 +133,18 @@ class HyperPodStack(cdk.Stack):
                 directory=base / self._wanted.lifecycle_scripts.directory,
                 entry=self._wanted.lifecycle_scripts.entry,
             )
-        directory = self._services.directory
-        if self._wanted.extension or directory:
+        directory, accounting = self._services.directory, self._services.accounting
+        if self._wanted.extension or directory or accounting:
             openzfs = self._settings.storage.openzfs
             wanted = self._wanted.extension or ExtensionSettings()
             configuration = wanted.model_dump(mode="json")
             if directory:
                 configuration["directory"] = directory.for_nodes()
+            if accounting:
+                configuration["accounting"] = {
+                    "secret": accounting.database.secret.secret_arn,
+                    "region": self.region,
+                }
             configuration["home_path"] = openzfs.mount_path if openzfs else "/home"
             configuration["mounts"] = [mount.path for mount in self._storage.mounts]
             configuration["node_types"] = {
@@ -201,15 +206,16 @@ class HyperPodStack(cdk.Stack):
                     volume_gib=wanted.login.volume_gib,
                 )
             )
-        security_group_ids = [self._network.efa_security_group.security_group_id]
+        security_group_ids = (self._network.efa_security_group.security_group_id,)
         for pool in self._pools:
             groups.append(
                 worker_group(
                     defaults,
                     pool,
                     partition=wanted.partitions.get(pool.name, pool.name),
-                    subnet_id=self._network.private_subnet(pool.availability_zone).subnet_id,
-                    security_group_ids=security_group_ids,
+                    network=GroupNetwork(
+                        self._network.private_subnet(pool.availability_zone).subnet_id, security_group_ids
+                    ),
                     deep_health_checks=wanted.deep_health_checks,
                 )
             )

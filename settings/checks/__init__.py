@@ -17,6 +17,8 @@ from settings.checks import (  # noqa: F401
     eks_nodes,
     environments,
     hyperpod,
+    hyperpod_eks,
+    hyperpod_quotas,
     instances,
     lustre_efa,
     mounts,

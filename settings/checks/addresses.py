@@ -11,12 +11,13 @@ from catalog.interfaces import private_addresses
 from catalog.pool import InterfaceType
 from settings.checks.network import SMALLEST_PREFIX
 from settings.checks.rule import Problem, Subject, error
-from settings.checks.selection import CLUSTERS, facts, uses
+from settings.checks.selection import CLUSTERS, facts, kubernetes, uses
 from settings.deployment import Settings
 
 _LAYOUTS: Mapping[str, InterfaceType] = {
     "hyperpod": "efa",
     "parallelcluster": "efa-only",
+    "hyperpod_eks": "efa",
     "eks": "efa-only",
     "batch": "efa-only",
 }
@@ -34,8 +35,8 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
             # A job's container in Batch has an interface of its own.
             batch = use.cluster == "batch"
             each = private_addresses(found, layout, spare=batch) + batch
-            if use.cluster == "eks" and settings.eks:
-                each += settings.eks.pod_addresses_per_node
+            section = dict(kubernetes(settings)).get(use.cluster)
+            each += section.pod_addresses_per_node if section else 0
             demand[use.pool.availability_zone][f"pool '{use.name}'"] += use.pool.nodes * each
     if settings.hyperpod:
         # The service may put them into any of the cluster's subnets; the first zone is always among them.
@@ -49,12 +50,11 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
         for what, zone, count in standing:
             if (zone or first_zone) in demand:
                 demand[zone or first_zone][what] += count
-    if settings.eks:
-        system, zones = settings.eks.system, settings.availability_zones
+    for _, section in kubernetes(settings):
         # Spread over the zones: any of them may get one more.
-        most = -(-system.nodes // len(zones))
+        most = -(-section.system.nodes // len(settings.availability_zones))
         for wanted in demand.values():
-            wanted["system nodes"] += most * (1 + settings.eks.pod_addresses_per_node)
+            wanted["system nodes"] += most * (1 + section.pod_addresses_per_node)
     if settings.network.closed:
         services = {
             service
@@ -69,7 +69,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
 
 @error(
     "subnet-too-small",
-    leans_on=("availability_zones", "network", "pools", "hyperpod", "parallelcluster", "eks", "batch"),
+    leans_on=("availability_zones", "network", "pools", *CLUSTERS),
 )
 def _too_small(subject: Subject) -> Iterator[Problem]:
     """A node takes an address for every interface that carries IP, and waits for ever where none is left.

@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping
 from settings import pools as model
 from settings.checks.names import REGION
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.selection import facts, uses
+from settings.checks.selection import HYPERPOD, facts, uses
 from settings.values import listed, shown
 
 HONOURED: Mapping[str, tuple[str, ...]] = {
     # botocore: ClusterInstanceGroupSpecification has TrainingPlanArn and CapacityRequirements (Spot,
     # OnDemand), and no reservation of any kind.
     "hyperpod": ("on-demand", "spot", "training-plan"),
+    "hyperpod_eks": ("on-demand", "spot", "training-plan"),
     # aws-parallelcluster, schemas: CapacityType (ONDEMAND, SPOT, CAPACITY_BLOCK) and CapacityReservationTarget.
     "parallelcluster": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
     # botocore: eks CapacityTypes (ON_DEMAND, SPOT, CAPACITY_BLOCK); the launch template targets reservations.
@@ -32,6 +33,9 @@ _WAYS_OUT = {
     ("hyperpod", "reservation"): _RESERVE,
     ("hyperpod", "reservation-group"): _RESERVE,
     ("hyperpod", "capacity-block"): _BLOCK,
+    ("hyperpod_eks", "reservation"): _RESERVE,
+    ("hyperpod_eks", "reservation-group"): _RESERVE,
+    ("hyperpod_eks", "capacity-block"): _BLOCK,
     ("parallelcluster", "training-plan"): _PLAN,
     ("eks", "training-plan"): _PLAN,
     ("batch", "training-plan"): _PLAN,
@@ -65,17 +69,17 @@ def _unsupported(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("training-plan-cluster", leans_on=("hyperpod",))
+@error("training-plan-cluster", leans_on=("hyperpod", "hyperpod_eks"))
 def _plan_elsewhere(subject: Subject) -> Iterator[Problem]:
     """Only SageMaker can use the capacity of a training plan."""
-    used = {use.name for use in uses(subject.settings) if use.cluster == "hyperpod"}
+    used = {use.name for use in uses(subject.settings) if use.cluster in HYPERPOD}
     for name, pool in subject.settings.pools.items():
         if isinstance(pool.capacity, model.TrainingPlan) and name not in used:
             yield Problem(
                 f"pools.{name}.capacity.source",
                 pool.capacity.source,
                 f"pool '{name}': only a HyperPod cluster can use a training plan, and none lists this pool",
-                "add the pool to 'hyperpod.pools', or choose another source",
+                "add the pool to 'hyperpod.pools' or 'hyperpod_eks.pools', or choose another source",
             )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 
 from catalog.eks import ENDING, FEWEST_ZONES, KUBERNETES_VERSIONS, STANDARD_SUPPORT_ENDS
+from catalog.hyperpod_eks import KUBERNETES_VERSIONS as HYPERPOD_VERSIONS
 from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import kubernetes
+from settings.eks import AccessSettings, EndpointSettings
 from settings.values import guess, listed, shown
 
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]{1,576}", re.ASCII)
@@ -27,33 +30,37 @@ def _version(subject: Subject) -> Iterator[Problem]:
 
     Source: catalog.eks. Too strict where EKS has added a version since.
     """
-    eks = subject.settings.eks
-    if eks and eks.kubernetes_version not in KUBERNETES_VERSIONS:
-        version = eks.kubernetes_version
-        yield Problem(
-            "eks.kubernetes_version",
-            version,
-            f"EKS takes no new cluster of the Kubernetes version '{shown(version)}'"
-            f"{guess(version, KUBERNETES_VERSIONS)}",
-            f"versions: {listed(KUBERNETES_VERSIONS)}; 'aws eks describe-cluster-versions' lists those of today",
-        )
+    for cluster, section in kubernetes(subject.settings):
+        version = section.kubernetes_version
+        if version not in KUBERNETES_VERSIONS:
+            yield Problem(
+                f"{cluster}.kubernetes_version",
+                version,
+                f"EKS takes no new cluster of the Kubernetes version '{shown(version)}'"
+                f"{guess(version, KUBERNETES_VERSIONS)}",
+                f"versions: {listed(KUBERNETES_VERSIONS)}; 'aws eks describe-cluster-versions' lists those of today",
+            )
 
 
 @warning("eks-version-ending")
 def _version_ending(subject: Subject) -> Iterator[Problem]:
     """After standard support a version costs extra for a year, and then the control plane is moved on."""
-    eks = subject.settings.eks
-    ends = STANDARD_SUPPORT_ENDS.get(eks.kubernetes_version, "") if eks else ""
-    # Dates of ISO 8601 sort as text; 'unknown' comes after every one of them.
-    if eks and ends and ends <= ENDING:
+    for cluster, section in kubernetes(subject.settings):
+        wanted = section.kubernetes_version
+        ends = STANDARD_SUPPORT_ENDS.get(wanted, "")
         later = [version for version, end in STANDARD_SUPPORT_ENDS.items() if end > ENDING]
-        yield Problem(
-            "eks.kubernetes_version",
-            eks.kubernetes_version,
-            f"standard support of Kubernetes '{eks.kubernetes_version}' ends on {ends}; from then on EKS charges "
-            "for extended support",
-            f"take {listed(later)}",
-        )
+        if cluster == "hyperpod_eks":
+            # What HyperPod does not support is no way out, and its newest version no mistake.
+            later = [version for version in later if version in HYPERPOD_VERSIONS]
+        # Dates of ISO 8601 sort as text; 'unknown' comes after every one of them.
+        if ends and ends <= ENDING and (later or wanted != HYPERPOD_VERSIONS[-1]):
+            yield Problem(
+                f"{cluster}.kubernetes_version",
+                wanted,
+                f"standard support of Kubernetes '{wanted}' ends on {ends}; from then on EKS charges "
+                "for extended support",
+                f"take {listed(later or HYPERPOD_VERSIONS[-1:])}",
+            )
 
 
 @error("eks-zones", leans_on=("availability_zones",))
@@ -63,7 +70,7 @@ def _zones(subject: Subject) -> Iterator[Problem]:
     Pools stay in one each.
     """
     zones = subject.settings.availability_zones
-    if subject.settings.eks and len(set(zones)) < FEWEST_ZONES:
+    if any(kubernetes(subject.settings)) and len(set(zones)) < FEWEST_ZONES:
         yield Problem(
             "availability_zones",
             len(zones),
@@ -75,20 +82,23 @@ def _zones(subject: Subject) -> Iterator[Problem]:
 @error("eks-endpoint-open")
 def _endpoint_open(subject: Subject) -> Iterator[Problem]:
     """Without ranges, or with all addresses among them, the whole internet reaches the Kubernetes API."""
-    eks = subject.settings.eks
-    if eks is None or not eks.endpoint.public:
-        return
-    if not eks.endpoint.allowed_addresses:
+    for cluster, section in kubernetes(subject.settings):
+        if section.endpoint.public:
+            yield from _opened(f"{cluster}.endpoint", section.endpoint)
+
+
+def _opened(path: str, endpoint: EndpointSettings) -> Iterator[Problem]:
+    if not endpoint.allowed_addresses:
         yield Problem(
-            "eks.endpoint.public",
+            f"{path}.public",
             True,
             "the public endpoint has no 'allowed_addresses', and EKS would open it to everybody",
             "name the ranges that may reach it, or set 'public: false'",
         )
-    for index, block in enumerate(eks.endpoint.allowed_addresses):
+    for index, block in enumerate(endpoint.allowed_addresses):
         if block == _ANYWHERE:
             yield Problem(
-                f"eks.endpoint.allowed_addresses.{index}",
+                f"{path}.allowed_addresses.{index}",
                 block,
                 f"'{block}' opens the Kubernetes API to everybody",
                 "name the ranges of your own network",
@@ -98,41 +108,45 @@ def _endpoint_open(subject: Subject) -> Iterator[Problem]:
 @error("eks-endpoint-private")
 def _endpoint_private(subject: Subject) -> Iterator[Problem]:
     """The public endpoint sees public addresses; EKS refuses ranges that the internet does not route."""
-    eks = subject.settings.eks
-    for index, block in enumerate(eks.endpoint.allowed_addresses if eks else ()):
-        if any(block.subnet_of(unrouted) for unrouted in _UNROUTED):
-            yield Problem(
-                f"eks.endpoint.allowed_addresses.{index}",
-                block,
-                f"the range '{block}' is private, and nobody comes to the public endpoint from it",
-                "name the public addresses of your way out; from the VPC the API is reached anyway",
-            )
+    for cluster, section in kubernetes(subject.settings):
+        for index, block in enumerate(section.endpoint.allowed_addresses):
+            if any(block.subnet_of(unrouted) for unrouted in _UNROUTED):
+                yield Problem(
+                    f"{cluster}.endpoint.allowed_addresses.{index}",
+                    block,
+                    f"the range '{block}' is private, and nobody comes to the public endpoint from it",
+                    "name the public addresses of your way out; from the VPC the API is reached anyway",
+                )
 
 
 @warning("eks-endpoint-unused")
 def _endpoint_unused(subject: Subject) -> Iterator[Problem]:
     """Ranges limit the public endpoint; without one they open nothing."""
-    eks = subject.settings.eks
-    if eks and eks.endpoint.allowed_addresses and not eks.endpoint.public:
-        yield Problem(
-            "eks.endpoint.allowed_addresses",
-            len(eks.endpoint.allowed_addresses),
-            "there is no public endpoint, so these ranges reach nothing",
-            "set 'public: true', or remove them",
-        )
+    for cluster, section in kubernetes(subject.settings):
+        if section.endpoint.allowed_addresses and not section.endpoint.public:
+            yield Problem(
+                f"{cluster}.endpoint.allowed_addresses",
+                len(section.endpoint.allowed_addresses),
+                "there is no public endpoint, so these ranges reach nothing",
+                "set 'public: true', or remove them",
+            )
 
 
 @error("eks-access-principal")
 def _principals(subject: Subject) -> Iterator[Problem]:
     """An access entry is for a role or a user of IAM, one entry each (EKS User Guide, "access entries")."""
-    eks = subject.settings.eks
+    for cluster, section in kubernetes(subject.settings):
+        yield from _admitted(f"{cluster}.access", section.access)
+
+
+def _admitted(path: str, admitted: Sequence[AccessSettings]) -> Iterator[Problem]:
     seen: dict[str, int] = {}
-    for index, access in enumerate(eks.access if eks else ()):
+    for index, access in enumerate(admitted):
         arn = access.principal_arn
         if not _PRINCIPAL.fullmatch(arn):
             session = _ASSUMED.fullmatch(arn)
             yield Problem(
-                f"eks.access.{index}.principal_arn",
+                f"{path}.{index}.principal_arn",
                 arn,
                 f"'{shown(arn)}' is not the ARN of an IAM role or user",
                 "take the role that the session is of, 'arn:aws:iam::ACCOUNT:role/NAME'"
@@ -141,9 +155,9 @@ def _principals(subject: Subject) -> Iterator[Problem]:
             )
         elif arn in seen:
             yield Problem(
-                f"eks.access.{index}.principal_arn",
+                f"{path}.{index}.principal_arn",
                 arn,
-                f"'{shown(arn)}' has access already, at 'eks.access.{seen[arn]}'",
+                f"'{shown(arn)}' has access already, at '{path}.{seen[arn]}'",
                 "give it one policy",
             )
         seen.setdefault(arn, index)
@@ -152,36 +166,38 @@ def _principals(subject: Subject) -> Iterator[Problem]:
 @warning("eks-access-none")
 def _access_none(subject: Subject) -> Iterator[Problem]:
     """Nobody has access by having made the cluster: CloudFormation made it."""
-    eks = subject.settings.eks
-    if eks and not eks.access:
-        yield Problem(
-            "eks.access",
-            0,
-            "nobody may use the Kubernetes API",
-            "name roles under 'eks.access', or add access entries by hand when the cluster stands",
-        )
+    for cluster, section in kubernetes(subject.settings):
+        if not section.access:
+            yield Problem(
+                f"{cluster}.access",
+                0,
+                "nobody may use the Kubernetes API",
+                f"name roles under '{cluster}.access', or add access entries by hand when the cluster stands",
+            )
 
 
 @error("eks-namespace")
 def _namespace(subject: Subject) -> Iterator[Problem]:
     """A namespace is a DNS label, and names that begin with `kube-` are Kubernetes' own."""
-    eks = subject.settings.eks
-    if eks is None:
-        return
-    named = [("eks.namespace", eks.namespace)]
-    for index, access in enumerate(eks.access):
-        named += [
-            (f"eks.access.{index}.namespaces.{number}", name) for number, name in enumerate(access.namespaces)
-        ]
-    for path, name in named:
-        if not _NAMESPACE.fullmatch(name):
+    for cluster, section in kubernetes(subject.settings):
+        named = [(f"{cluster}.namespace", section.namespace)]
+        for index, access in enumerate(section.access):
+            named += [
+                (f"{cluster}.access.{index}.namespaces.{number}", name)
+                for number, name in enumerate(access.namespaces)
+            ]
+        for path, name in named:
+            if not _NAMESPACE.fullmatch(name):
+                yield Problem(
+                    path,
+                    name,
+                    f"the namespace '{shown(name)}' is not 1 to 63 lower case letters, digits and dashes that "
+                    "begin and end with a letter or digit",
+                )
+        if section.namespace.startswith("kube-"):
             yield Problem(
-                path,
-                name,
-                f"the namespace '{shown(name)}' is not 1 to 63 lower case letters, digits and dashes that begin "
-                "and end with a letter or digit",
+                f"{cluster}.namespace",
+                section.namespace,
+                f"'{section.namespace}' is for Kubernetes itself",
+                "choose another",
             )
-    if eks.namespace.startswith("kube-"):
-        yield Problem(
-            "eks.namespace", eks.namespace, f"'{eks.namespace}' is for Kubernetes itself", "choose another"
-        )

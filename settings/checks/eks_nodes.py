@@ -52,7 +52,7 @@ def _scaling(subject: Subject) -> Iterator[Problem]:
 def _pool_name(subject: Subject) -> Iterator[Problem]:
     """The nodes that carry the cluster are called 'system' where others have their pool's name."""
     for use in uses(subject.settings):
-        if use.cluster == "eks" and use.name == SYSTEM:
+        if use.cluster in ("eks", "hyperpod_eks") and use.name == SYSTEM:
             yield Problem(
                 use.path, use.name, f"a pool of an EKS cluster cannot be named '{SYSTEM}'", "rename the pool"
             )
@@ -109,7 +109,7 @@ def _shared_folder(subject: Subject) -> Iterator[Problem]:
     if subject.settings.storage.lustre:
         return
     for shipping in in_images(subject.settings):
-        if shipping.cluster == "eks":
+        if shipping.cluster in ("eks", "hyperpod_eks"):
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.selection import uses
+from settings.checks.selection import CLUSTERS, uses
 from settings.values import guess, listed, shown
 
 # The limits below are botocore's: sagemaker CreateCluster, ClusterInstanceGroupSpecifications,
@@ -48,7 +48,7 @@ def _pool_repeated(subject: Subject) -> Iterator[Problem]:
         seen.add((use.cluster, use.name))
 
 
-@warning("pool-unused", leans_on=("hyperpod", "parallelcluster", "eks", "batch"))
+@warning("pool-unused", leans_on=CLUSTERS)
 def _pool_unused(subject: Subject) -> Iterator[Problem]:
     """A pool that no cluster lists starts no node; a reservation behind it is paid for all the same."""
     used = {use.name for use in uses(subject.settings)}
@@ -75,18 +75,21 @@ def _group_names(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("hyperpod-group-count", leans_on=("hyperpod.pools",))
+@error("hyperpod-group-count", leans_on=("hyperpod.pools", "hyperpod_eks.pools"))
 def _group_count(subject: Subject) -> Iterator[Problem]:
     """A cluster has at most 100 instance groups (botocore: ClusterInstanceGroupSpecifications)."""
-    hyperpod = subject.settings.hyperpod
-    if hyperpod:
-        groups = len(hyperpod.pools) + (2 if hyperpod.login else 1)
-        if groups > MOST_GROUPS:
+    slurm, eks = subject.settings.hyperpod, subject.settings.hyperpod_eks
+    counted = []
+    if slurm:
+        counted.append(("hyperpod", len(slurm.pools), 2 if slurm.login else 1, " (pools, controller, login)"))
+    if eks:
+        counted.append(("hyperpod_eks", len(eks.pools), 0, ""))
+    for cluster, pools, more, what in counted:
+        if pools + more > MOST_GROUPS:
             yield Problem(
-                "hyperpod.pools",
-                len(hyperpod.pools),
-                f"{groups} instance groups (pools, controller, login) are more than the {MOST_GROUPS} that "
-                "a HyperPod cluster takes",
+                f"{cluster}.pools",
+                pools,
+                f"{pools + more} instance groups{what} are more than the {MOST_GROUPS} that a HyperPod cluster takes",
                 "use fewer, larger pools",
             )
 

@@ -39,8 +39,6 @@ def _not_on_hyperpod(subject: Subject) -> Iterator[Problem]:
 
     Too strict where SageMaker has added a type since the catalog was refreshed.
     """
-    if subject.settings.hyperpod is None:
-        return
     for path, name, what in hyperpod_instance_types(subject.settings):
         found = facts(name)
         if found and not found.hyperpod:

@@ -57,7 +57,7 @@ def _without_type(subject: Subject) -> Iterator[Problem]:
     """
     region = subject.settings.region
     offered = cluster_types(region)
-    if subject.settings.hyperpod is None or offered is None:
+    if offered is None:
         return
     priced = priced_types()
     for path, name, what in hyperpod_instance_types(subject.settings):

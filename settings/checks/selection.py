@@ -8,11 +8,16 @@ from dataclasses import dataclass
 from catalog.instances import INSTANCES, InstanceFacts
 from catalog.pool import Pool
 from settings.deployment import Settings
+from settings.eks import EksSettings
 from settings.hyperpod import ExtensionSettings
+from settings.hyperpod_eks import HyperPodEksSettings
 from settings.parallelcluster import NodeSettings
 
-CLUSTERS = ("hyperpod", "parallelcluster", "eks", "batch")
+CLUSTERS = ("hyperpod", "hyperpod_eks", "parallelcluster", "eks", "batch")
 """The sections of the configuration that are clusters, each with a list `pools`."""
+
+HYPERPOD = ("hyperpod", "hyperpod_eks")
+"""Those of them whose nodes are SageMaker HyperPod's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,14 @@ def uses(settings: Settings) -> Iterator[Use]:
         for index, name in enumerate(section.pools if section else ()):
             pool = settings.pool(name) if name in settings.pools else None
             yield Use(cluster, f"{cluster}.pools.{index}", name, pool)
+
+
+def kubernetes(settings: Settings) -> Iterator[tuple[str, EksSettings | HyperPodEksSettings]]:
+    """Yield each cluster that is an EKS cluster, under the name of its section."""
+    if settings.hyperpod_eks:
+        yield "hyperpod_eks", settings.hyperpod_eks
+    if settings.eks:
+        yield "eks", settings.eks
 
 
 def facts(instance_type: str) -> InstanceFacts | None:
@@ -62,15 +75,15 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
         yield "parallelcluster.head_node.instance_type", head.instance_type, "the head node"
         for name, login in settings.parallelcluster.login.items():
             yield f"parallelcluster.login.{name}.instance_type", login.instance_type, f"login pool '{name}'"
-    if settings.eks:
-        yield "eks.system.instance_type", settings.eks.system.instance_type, "the system nodes"
+    for cluster, section in kubernetes(settings):
+        yield f"{cluster}.system.instance_type", section.system.instance_type, "the system nodes"
     if settings.directory:
         yield "directory.instance_type", settings.directory.instance_type, "the directory server"
 
 
 def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield what `instance_types` yields for the nodes of the HyperPod cluster alone."""
-    used = {use.name for use in uses(settings) if use.cluster == "hyperpod"}
+    """Yield what `instance_types` yields for the nodes of HyperPod alone; those that carry an EKS cluster are EC2's."""
+    used = {use.name for use in uses(settings) if use.cluster in HYPERPOD}
     for path, name, what in instance_types(settings):
         section, _, rest = path.partition(".")
         if section == "hyperpod" or rest.rpartition(".")[0] in used:

@@ -14,7 +14,7 @@ from catalog.instances import instance_types
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot, TrainingPlan
 from catalog.site import Mount, Site
 from tests.synthesis import Synthesis
-from trainforge.hyperpod.groups import GroupDefaults, LifecycleHook, worker_group
+from trainforge.hyperpod.groups import GroupDefaults, GroupNetwork, LifecycleHook, worker_group
 
 ROLE = "arn:aws:iam::111122223333:role/nodes"
 PLAN = "arn:aws:sagemaker:us-west-2:111122223333:training-plan/plan"
@@ -36,8 +36,7 @@ def group_of(wanted: Pool, *, deep: bool = True, hook: LifecycleHook | None = No
         GroupDefaults(execution_role_arn=ROLE, hook=hook),
         wanted,
         partition="train",
-        subnet_id="subnet-1",
-        security_group_ids=["sg-1"],
+        network=GroupNetwork("subnet-1", ("sg-1",)),
         deep_health_checks=deep,
     )
 

@@ -53,8 +53,8 @@ class GroupDefaults:
     mounts: tuple[LustreMount | OpenZfsMount, ...] = ()
     hook: LifecycleHook | None = None
 
-    def group(self, name: str, instance_type: str, nodes: int, volume_gib: int, slurm: Group) -> Group:
-        """Return the part of an instance group that does not depend on a pool."""
+    def group(self, name: str, instance_type: str, nodes: int, volume_gib: int, scheduled: Group) -> Group:
+        """Return the part of an instance group that does not depend on a pool; `scheduled` is the orchestrator's."""
         group: Group = {
             "InstanceGroupName": name,
             "InstanceType": f"ml.{instance_type}",
@@ -64,7 +64,7 @@ class GroupDefaults:
                 {"EbsVolumeConfig": {"VolumeSizeInGB": volume_gib}},
                 *(_storage_config(mount) for mount in self.mounts),
             ],
-            "SlurmConfig": slurm,
+            **scheduled,
         }
         if self.hook:
             group["LifeCycleConfig"] = {
@@ -95,13 +95,13 @@ def controller_group(
     defaults: GroupDefaults, *, instance_type: str, volume_gib: int, network: GroupNetwork | None = None
 ) -> Group:
     """Return the group of the one node that runs slurmctld, and slurmdbd beside it."""
-    group = defaults.group(CONTROLLER_GROUP, instance_type, 1, volume_gib, {"NodeType": "Controller"})
+    group = defaults.group(CONTROLLER_GROUP, instance_type, 1, volume_gib, _slurm("Controller"))
     return group | (network.override() if network else {})
 
 
 def login_group(defaults: GroupDefaults, *, instance_type: str, nodes: int, volume_gib: int) -> Group:
     """Return the group of the nodes that people log in to."""
-    return defaults.group(LOGIN_GROUP, instance_type, nodes, volume_gib, {"NodeType": "Login"})
+    return defaults.group(LOGIN_GROUP, instance_type, nodes, volume_gib, _slurm("Login"))
 
 
 def worker_group(
@@ -109,23 +109,47 @@ def worker_group(
     pool: Pool,
     *,
     partition: str,
-    subnet_id: str,
-    security_group_ids: Sequence[str],
+    network: GroupNetwork,
     deep_health_checks: bool,
 ) -> Group:
-    """Return the group of a pool's nodes: its partition, its zone's subnet, its capacity source.
+    """Return the group of a pool's nodes in a Slurm cluster: its partition, its zone's subnet, its capacity source.
 
     Deep health checks are asked for where the type supports them, whatever the switch says elsewhere.
     """
-    facts = instance(pool.instance_type)
-    group = defaults.group(
-        pool.name,
-        pool.instance_type,
-        pool.nodes,
-        pool.volume_gib,
-        {"NodeType": "Compute", "PartitionNames": [partition]},
+    return _pool_group(
+        defaults, pool, _slurm("Compute", PartitionNames=[partition]), network, deep_health_checks
     )
-    group |= GroupNetwork(subnet_id, tuple(security_group_ids)).override()
+
+
+def kubernetes_group(
+    defaults: GroupDefaults,
+    pool: Pool,
+    *,
+    labels: Mapping[str, str],
+    taints: Sequence[Mapping[str, str]],
+    network: GroupNetwork,
+    deep_health_checks: bool,
+) -> Group:
+    """Return the group of a pool's nodes in a cluster that EKS orchestrates, with the nodes' labels and taints.
+
+    Taints are in the API's spelling: Key, Value where there is one, Effect.
+    """
+    kubernetes: Group = {"Labels": dict(labels)}
+    if taints:
+        kubernetes["Taints"] = [dict(taint) for taint in taints]
+    return _pool_group(defaults, pool, {"KubernetesConfig": kubernetes}, network, deep_health_checks)
+
+
+def _slurm(node_type: str, **more: Any) -> Group:
+    return {"SlurmConfig": {"NodeType": node_type, **more}}
+
+
+def _pool_group(
+    defaults: GroupDefaults, pool: Pool, scheduled: Group, network: GroupNetwork, deep_health_checks: bool
+) -> Group:
+    facts = instance(pool.instance_type)
+    group = defaults.group(pool.name, pool.instance_type, pool.nodes, pool.volume_gib, scheduled)
+    group |= network.override()
     if pool.threads_per_core:
         group["ThreadsPerCore"] = pool.threads_per_core
     if deep_health_checks and facts.deep_health_checks:

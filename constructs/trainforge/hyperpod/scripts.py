@@ -19,6 +19,8 @@ from trainforge.hyperpod.groups import LifecycleHook
 _EXTENSION = Path(__file__).parent / "extension" / "handler"
 _EXTENSION_ENTRY = "on_init_complete.sh"
 _CONFIGURATION = "extension.json"
+_DISK = Path(__file__).parent / "node_disk" / "handler"
+_DISK_ENTRY = "on_create.sh"
 _EXCLUDED = list(PYTHON_LEAVINGS)
 
 
@@ -60,13 +62,26 @@ class NodeScripts(Construct):
             scope,
             construct_id,
             bucket=bucket,
-            prefix=f"hyperpod/extension/{_fingerprint(_EXTENSION, text)}",
+            prefix=f"hyperpod/extension/{_fingerprint(_EXTENSION, _settled(scope, text))}",
             sources=[
                 s3_deployment.Source.asset(str(_EXTENSION), exclude=_EXCLUDED),
                 s3_deployment.Source.data(_CONFIGURATION, text),
             ],
             event="OnInitComplete",
             entry=_EXTENSION_ENTRY,
+        )
+
+    @classmethod
+    def disk(cls, scope: Construct, construct_id: str, *, bucket: s3.IBucket) -> NodeScripts:
+        """Ship the script that points containerd and the kubelet of an EKS cluster's nodes at the data volume."""
+        return cls(
+            scope,
+            construct_id,
+            bucket=bucket,
+            prefix=f"hyperpod/disk/{_fingerprint(_DISK)}",
+            sources=[s3_deployment.Source.asset(str(_DISK), exclude=_EXCLUDED)],
+            event="OnCreate",
+            entry=_DISK_ENTRY,
         )
 
     @classmethod
@@ -89,6 +104,12 @@ class NodeScripts(Construct):
             event="OnCreate",
             entry=entry,
         )
+
+
+def _settled(scope: Construct, text: str) -> str:
+    """Return text with each token as what it stands for: the CDK numbers tokens anew whenever it runs."""
+    resolved = cdk.Stack.of(scope).resolve(text)
+    return resolved if isinstance(resolved, str) else json.dumps(resolved, sort_keys=True)
 
 
 def _fingerprint(directory: Path, extra: str = "") -> str:

@@ -11,10 +11,9 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from trainforge.hyperpod.events import notify
 from trainforge.hyperpod.groups import Group
 from trainforge.notifications import Notifications
-
-EVENT_SOURCE = "aws.sagemaker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,20 +103,4 @@ class HyperPodSlurmCluster(Construct):
 
     def notify(self, notifications: Notifications) -> None:
         """Send the cluster's state changes, events and its nodes' health events to the topic."""
-        notifications.on(
-            "ClusterState",
-            description="State changes of the HyperPod cluster and health of its nodes",
-            source=EVENT_SOURCE,
-            detail_types=[
-                "SageMaker HyperPod Cluster State Change",
-                "SageMaker HyperPod Cluster Node Health Event",
-            ],
-            detail={"ClusterName": [self.cluster_name]},
-        )
-        notifications.on(
-            "ClusterEvents",
-            description="Events of the HyperPod cluster and its instance groups",
-            source=EVENT_SOURCE,
-            detail_types=["SageMaker HyperPod Cluster Event"],
-            detail={"EventDetails": {"ClusterName": [self.cluster_name]}},
-        )
+        notify(self.cluster_name, notifications)

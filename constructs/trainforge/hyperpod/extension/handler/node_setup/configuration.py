@@ -70,6 +70,14 @@ class Directory:
 
 
 @dataclass(frozen=True)
+class Accounting:
+    """The accounting database's secret by ARN, and its region."""
+
+    secret: str
+    region: str
+
+
+@dataclass(frozen=True)
 class Configuration:
     """All that the extension is asked for.
 
@@ -85,6 +93,7 @@ class Configuration:
     mounts: tuple[str, ...] | None = None
     node_types: Mapping[str, str] = field(default_factory=dict)
     directory: Directory | None = None
+    accounting: Accounting | None = None
 
 
 def read(path: Path) -> Configuration:
@@ -118,9 +127,11 @@ class _Reader:
         self.problems: list[str] = []
 
     def configuration(self, data: object) -> Configuration:
-        keys = {"users", "packages", "containers", "home_path", "mounts", "node_types", "directory"}
+        keys = {"users", "packages", "containers", "home_path", "mounts", "node_types"}
+        keys |= {"directory", "accounting"}
         table = self._table(data, "the file", keys)
         containers, directory = table.get("containers"), table.get("directory")
+        accounting = table.get("accounting")
         configuration = Configuration(
             users=tuple(self._user(u, f"users[{i}]") for i, u in enumerate(self._list(table, "users"))),
             packages=self._words(table, "packages", _PACKAGE, "the name of an Ubuntu package"),
@@ -129,6 +140,7 @@ class _Reader:
             mounts=self._mounts(table) if "mounts" in table else None,
             node_types=self._node_types(table.get("node_types", {})),
             directory=None if directory is None else self._directory(directory),
+            accounting=None if accounting is None else self._accounting(accounting),
         )
         for label, values in (
             ("name", [u.name for u in configuration.users]),
@@ -157,6 +169,12 @@ class _Reader:
         table = self._table(data, "containers", {"cache_path", "runtime_path"})
         keys = ("cache_path", "runtime_path")
         return Containers(*(self._path(table.get(key), f"containers.{key}") for key in keys))
+
+    def _accounting(self, data: object) -> Accounting:
+        needed = ("secret", "region")
+        table = self._table(data, "accounting", set(needed))
+        what = "one word without blanks or quotes"
+        return Accounting(*(self._word(table.get(key), f"accounting.{key}", _TEXT, what) for key in needed))
 
     def _directory(self, data: object) -> Directory:
         needed = ("uri", "suffix", "reader", "password_secret", "authority", "region")

@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .accounting import ensure_password_followed
 from .configuration import Configuration, ConfigurationError, read
 from .directory import ensure_directory
 from .enroot import ensure_enroot
@@ -65,9 +66,11 @@ def _steps(node: Node, configuration: Configuration) -> list[Step]:
     kind = node_type(node, configuration.node_types)
     containers = configuration.containers
     steps = user_steps(node, configuration)
-    directory = configuration.directory
+    directory, accounting = configuration.directory, configuration.accounting
     if directory is not None:
         steps.append(("directory", lambda: ensure_directory(node, directory, configuration.home_path)))
+    if accounting is not None and kind == "controller":
+        steps.append(("accounting", lambda: ensure_password_followed(node, accounting)))
     if configuration.packages:
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
     if containers is not None:

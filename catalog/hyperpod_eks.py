@@ -1,0 +1,37 @@
+"""What SageMaker HyperPod takes of an EKS cluster that orchestrates it, and what its chart brings."""
+
+from __future__ import annotations
+
+from typing import Final
+
+KUBERNETES_VERSIONS: Final = ("1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34")
+"""Kubernetes versions that HyperPod supports (SageMaker guide, "Getting started with Amazon EKS support in SageMaker
+HyperPod", read 2026-11-24). Of these EKS itself still makes clusters of the newer ones: `catalog.eks`."""
+
+DEFAULT_KUBERNETES_VERSION: Final = "1.34"
+"""The newest that HyperPod supports."""
+
+NAMESPACE: Final = "hyperpod-training"
+"""Namespace of jobs where none is given: HyperPod resumes jobs in namespaces of such names (catalog.kubernetes)."""
+
+CHART_NAMESPACE: Final = "aws-hyperpod"
+"""Namespace of what HyperPod's chart installs; the guide says that its name cannot be changed."""
+
+MOST_PRIORITIES: Final = 10
+"""Priority classes of a scheduler configuration (botocore: sagemaker PriorityClassList)."""
+
+MOST_QUOTA_TYPES: Final = 15
+"""Instance types of a compute quota (botocore: sagemaker ComputeQuotaResourceConfigList)."""
+
+MOST_BORROWED_PERCENT: Final = 10000
+"""Idle compute that a team may borrow, as a share of its own quota (botocore: sagemaker BorrowLimit)."""
+
+CHART_REPOSITORY: Final = "aws/sagemaker-hyperpod-cli"
+"""Where on GitHub the chart lies that HyperPod demands; the commit is `catalog.versions.HYPERPOD_CHART`."""
+
+CHART_PATH: Final = "helm_chart/HyperPodHelmChart"
+"""The chart in that repository."""
+
+CHART_RELEASE: Final = "hyperpod-dependencies"
+"""The name of the release, as the SageMaker guide has it ("Installing packages on the Amazon EKS cluster using Helm").
+"""

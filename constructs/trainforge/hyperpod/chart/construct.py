@@ -1,0 +1,153 @@
+"""The construct around the handler."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
+from constructs import Construct
+
+from catalog.hyperpod_eks import CHART_NAMESPACE, CHART_PATH, CHART_RELEASE, CHART_REPOSITORY
+from catalog.versions import HYPERPOD_CHART, LAMBDA_PYTHON
+from trainforge.acknowledgement import acknowledge_wildcards
+from trainforge.eks.cluster import KubernetesCluster
+
+_HANDLER = Path(__file__).parent / "handler"
+_RELEASE_NAMESPACE = "kube-system"
+
+
+@dataclass(frozen=True, slots=True)
+class Components:
+    """What of the chart is installed beside health monitoring, deep checks, job restart and patching."""
+
+    training_operator: bool = True
+    mpi_operator: bool = True
+    nvidia_device_plugin: bool = True
+    efa_device_plugin: bool = True
+    neuron_device_plugin: bool = True
+
+    def values(self, region: str) -> dict[str, Any]:
+        """Return the chart's values, those that decide what is installed each written out."""
+        return {
+            "global": {"region": region},
+            "namespace": {"create": True, "name": CHART_NAMESPACE},
+            "health-monitoring-agent": {"enabled": True, "region": region},
+            "deep-health-check": {"enabled": True},
+            "job-auto-restart": {"enabled": True},
+            "hyperpod-patching": {"enabled": True},
+            "trainingOperators": {"enabled": self.training_operator},
+            "mpi-operator": {"enabled": self.mpi_operator},
+            "nvidia-device-plugin": {"devicePlugin": {"enabled": self.nvidia_device_plugin}},
+            "aws-efa-k8s-device-plugin": {"devicePlugin": {"enabled": self.efa_device_plugin}},
+            "neuron-device-plugin": {"devicePlugin": {"enabled": self.neuron_device_plugin}},
+            **{
+                name: {"enabled": False}
+                for name in ("cert-manager", "mlflow", "inferenceOperators", "storage", "gpu-operator")
+            },
+        }
+
+
+class HyperPodChart(Construct):
+    """The chart that HyperPod demands of an EKS cluster before its nodes come, installed while the stack is deployed.
+
+    A function in the cluster's subnets fetches the source at the commit that the catalog pins, checks that it is that
+    commit, and lets helm install it; it ends within its quarter of an hour, and a failed installation is rolled back.
+    It is cluster-admin, because the chart brings roles and definitions of its own; nobody but CloudFormation calls it.
+    The way to GitHub and to the chart's two chart repositories is the VPC's way out.
+    """
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, cluster: KubernetesCluster, components: Components
+    ) -> None:
+        super().__init__(scope, construct_id)
+        role = self._role()
+        entry = self._admit(cluster, role)
+        function = self._function(cluster, role)
+        self.resource = cdk.CustomResource(
+            self,
+            "Resource",
+            resource_type="Custom::TrainforgeHyperPodChart",
+            service_token=function.function_arn,
+            service_timeout=cdk.Duration.minutes(16),
+            properties={
+                "ClusterName": cluster.cluster.cluster_name,
+                "Endpoint": cluster.cluster.cluster_endpoint,
+                "CertificateAuthority": cluster.cluster.cluster_certificate_authority_data,
+                "Repository": CHART_REPOSITORY,
+                "Commit": HYPERPOD_CHART,
+                "Chart": CHART_PATH,
+                "Release": CHART_RELEASE,
+                "Namespace": _RELEASE_NAMESPACE,
+                "Values": json.dumps(components.values(cdk.Stack.of(self).region), sort_keys=True),
+            },
+        )
+        # The operators run on the nodes that carry the cluster. What the function needs outlives it.
+        self.resource.node.add_dependency(role, entry, cluster.carriers)
+
+    def _role(self) -> iam.Role:
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        # Lambda's interfaces in the VPC, as AWSLambdaVPCAccessExecutionRole has them; the actions take no resource.
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=[
+                    "ec2:AssignPrivateIpAddresses",
+                    "ec2:CreateNetworkInterface",
+                    "ec2:DeleteNetworkInterface",
+                    "ec2:DescribeNetworkInterfaces",
+                    "ec2:DescribeSubnets",
+                    "ec2:UnassignPrivateIpAddresses",
+                ],
+                resources=["*"],
+            )
+        )
+        acknowledge_wildcards(role, "Lambda demands the actions on its interfaces without a resource", "*")
+        return role
+
+    def _admit(self, cluster: KubernetesCluster, role: iam.Role) -> eks.CfnAccessEntry:
+        entry = eks.CfnAccessEntry(
+            self,
+            "Access",
+            cluster_name=cluster.cluster.cluster_name,
+            principal_arn=role.role_arn,
+            type="STANDARD",
+        )
+        policy = f"arn:{cdk.Aws.PARTITION}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
+        scope = {"PolicyArn": policy, "AccessScope": {"Type": "cluster"}}
+        entry.add_property_override("AccessPolicies", [scope])
+        return entry
+
+    def _function(self, cluster: KubernetesCluster, role: iam.Role) -> lambda_.Function:
+        group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        group.grant_write(role)
+        return lambda_.Function(
+            self,
+            "Function",
+            description="Installs HyperPod's chart on an EKS cluster",
+            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
+            # The layer's programs are of this architecture.
+            architecture=lambda_.Architecture.X86_64,
+            handler="index.handler",
+            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
+            layers=[KubectlV34Layer(self, "Layer")],
+            timeout=cdk.Duration.minutes(15),
+            memory_size=1024,
+            role=role.without_policy_updates(),
+            log_group=group,
+            vpc=cluster.vpc,
+            vpc_subnets=ec2.SubnetSelection(subnets=cluster.subnets),
+            security_groups=[cluster.security_group, cluster.cluster.cluster_security_group],
+        )

@@ -1,0 +1,72 @@
+"""Installs a chart from a public repository at a commit, and takes it away with the stack.
+
+No resource of CloudFormation does so: the CDK's installs charts of chart repositories, and this one is in none.
+CloudFormation always hears an answer: FAILED with the reason on any exception.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import access
+import boto3
+import release
+import source
+
+_ANSWER_MARGIN_SECONDS = 30
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Answer one CloudFormation event."""
+    wanted = event["ResourceProperties"]
+    physical_id = event.get("PhysicalResourceId") or "/".join(
+        (wanted["ClusterName"], wanted["Namespace"], wanted["Release"])
+    )
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _ANSWER_MARGIN_SECONDS
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            _serve(event["RequestType"], wanted, Path(folder), deadline)
+        _answer(event, physical_id, "SUCCESS", "")
+    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+        _answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
+
+
+def _serve(request: str, wanted: dict[str, Any], folder: Path, deadline: float) -> None:
+    cluster = wanted["ClusterName"]
+    config = access.kubeconfig(
+        folder / "kubeconfig",
+        cluster=cluster,
+        endpoint=wanted["Endpoint"],
+        authority=wanted["CertificateAuthority"],
+        bearer=access.token(boto3.Session(), cluster, os.environ["AWS_REGION"]),
+    )
+    one = release.Release(wanted["Release"], wanted["Namespace"], config, deadline)
+    if request == "Delete":
+        one.remove()
+        return
+    root = source.fetch(wanted["Repository"], wanted["Commit"], folder)
+    one.apply(root / wanted["Chart"], json.loads(wanted["Values"]))
+
+
+def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
+    body = json.dumps(
+        {
+            "Status": status,
+            "Reason": reason[:1000],
+            "PhysicalResourceId": physical_id,
+            "StackId": event["StackId"],
+            "RequestId": event["RequestId"],
+            "LogicalResourceId": event["LogicalResourceId"],
+        }
+    ).encode()
+    request = urllib.request.Request(  # noqa: S310 the address is CloudFormation's own, of https
+        event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""}
+    )
+    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+        pass

@@ -1,0 +1,170 @@
+"""Rules on HyperPod orchestrated by EKS: version, autoscaling, what is installed on it, labels and taints of nodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from catalog.hyperpod_eks import KUBERNETES_VERSIONS
+from catalog.kubernetes import auto_resumed
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.shipping import shippings
+from settings.hyperpod_eks import HyperPodEksSettings
+from settings.values import guess, listed, shown
+from workloads.request import resolve
+from workloads.spec import Format
+
+# botocore: sagemaker ClusterKubernetesLabels and ClusterKubernetesTaint.
+_KEY = re.compile(
+    r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+)
+_VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_LONGEST_KEY, _LONGEST_VALUE = 317, 63
+
+_OPERATORS = {
+    Format.HYPERPODPYTORCHJOB: "training_operator",
+    Format.PYTORCHJOB: "dependencies.training_operator",
+    Format.MPIJOB: "dependencies.mpi_operator",
+}
+"""By format, the switch of the operator that runs it."""
+
+
+@error("hyperpod-eks-version", too_strict=True)
+def _version(subject: Subject) -> Iterator[Problem]:
+    """HyperPod supports fewer Kubernetes versions than EKS.
+
+    Source: catalog.hyperpod_eks. Too strict where HyperPod has added a version since.
+    """
+    eks = subject.settings.hyperpod_eks
+    if eks and eks.kubernetes_version not in KUBERNETES_VERSIONS:
+        version = eks.kubernetes_version
+        yield Problem(
+            "hyperpod_eks.kubernetes_version",
+            version,
+            f"HyperPod does not support the Kubernetes version '{shown(version)}'"
+            f"{guess(version, KUBERNETES_VERSIONS)}",
+            f"it supports {listed(KUBERNETES_VERSIONS)}",
+        )
+
+
+@error("hyperpod-eks-autoscaling")
+def _autoscaling(subject: Subject) -> Iterator[Problem]:
+    """HyperPod's Karpenter needs continuous provisioning and automatic recovery.
+
+    Source: SageMaker guide, "Autoscaling on SageMaker HyperPod EKS", prerequisites.
+    """
+    eks = subject.settings.hyperpod_eks
+    if eks is None or not eks.autoscaling:
+        return
+    if not eks.continuous_provisioning:
+        yield Problem(
+            "hyperpod_eks.continuous_provisioning",
+            False,
+            "autoscaling needs continuous provisioning",
+            "set 'continuous_provisioning: true', or 'autoscaling: false'",
+        )
+    if eks.node_recovery != "automatic":
+        yield Problem(
+            "hyperpod_eks.node_recovery",
+            eks.node_recovery,
+            "autoscaling needs automatic recovery of nodes",
+            "set 'node_recovery: automatic', or 'autoscaling: false'",
+        )
+
+
+@error("hyperpod-eks-operator", leans_on=("workloads", "pools"))
+def _operators(subject: Subject) -> Iterator[Problem]:
+    """A job of a kind that no operator watches is accepted by the cluster, and never starts."""
+    eks = subject.settings.hyperpod_eks
+    if eks is None:
+        return
+    for shipping in shippings(subject.settings):
+        if shipping.cluster != "hyperpod_eks" or shipping.pool is None:
+            continue
+        meant = resolve(shipping.wanted.request(shipping.cluster, shipping.pool))
+        switch = _OPERATORS.get(meant.format) if meant.format else None
+        if switch and not _on(eks, switch):
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shown(shipping.wanted.workload)}' is shipped as {meant.format}, and the operator that runs it is "
+                "switched off",
+                f"set 'hyperpod_eks.{switch}: true'",
+            )
+
+
+def _on(eks: HyperPodEksSettings, switch: str) -> bool:
+    section, _, name = switch.rpartition(".")
+    return bool(getattr(getattr(eks, section) if section else eks, name))
+
+
+@error("hyperpod-eks-closed", too_strict=True, leans_on=("network",))
+def _closed(subject: Subject) -> Iterator[Problem]:
+    """The chart that HyperPod demands comes from GitHub, and its images from registries on the internet.
+
+    Too strict where the network has a way there of its own, such as a proxy.
+    """
+    if subject.settings.hyperpod_eks and subject.settings.network.closed:
+        yield Problem(
+            "network.closed",
+            True,
+            "HyperPod on EKS installs a chart from GitHub, and a closed network has no way there",
+            "set 'network.closed: false', or take HyperPod with Slurm ('hyperpod')",
+        )
+
+
+@warning("hyperpod-eks-resume")
+def _resumed(subject: Subject) -> Iterator[Problem]:
+    """HyperPod resumes PyTorchJobs in 'kubeflow' and in namespaces that begin with 'hyperpod' only."""
+    eks = subject.settings.hyperpod_eks
+    if eks and eks.node_recovery == "automatic" and not auto_resumed(eks.namespace):
+        yield Problem(
+            "hyperpod_eks.namespace",
+            eks.namespace,
+            f"HyperPod does not resume PyTorchJobs in the namespace '{shown(eks.namespace)}' after a node's failure",
+            "choose a namespace that begins with 'hyperpod'",
+        )
+
+
+@error("hyperpod-eks-node-pool", leans_on=("hyperpod_eks.pools",))
+def _node_pools(subject: Subject) -> Iterator[Problem]:
+    """Labels and taints are given to nodes of this cluster's pools; for others they do nothing."""
+    eks = subject.settings.hyperpod_eks
+    for what in ("labels", "taints"):
+        for pool in getattr(eks, what) if eks else ():
+            if eks and pool not in eks.pools:
+                yield Problem(
+                    f"hyperpod_eks.{what}.{pool}",
+                    pool,
+                    f"'hyperpod_eks.pools' does not list the pool '{shown(pool)}'{guess(pool, eks.pools)}",
+                    f"it lists {listed(eks.pools, 'and')}",
+                )
+
+
+@error("hyperpod-eks-node-label")
+def _node_labels(subject: Subject) -> Iterator[Problem]:
+    """CreateCluster refuses keys and values that Kubernetes does not take (botocore: ClusterKubernetesLabels)."""
+    eks = subject.settings.hyperpod_eks
+    pairs: list[tuple[str, str, str]] = []
+    for pool, labels in eks.labels.items() if eks else ():
+        pairs += [(f"hyperpod_eks.labels.{pool}.{key}", key, value) for key, value in labels.items()]
+    for pool, taints in eks.taints.items() if eks else ():
+        pairs += [
+            (f"hyperpod_eks.taints.{pool}.{number}", taint.key, taint.value or "")
+            for number, taint in enumerate(taints)
+        ]
+    for path, key, value in pairs:
+        if not _KEY.fullmatch(key) or len(key) > _LONGEST_KEY:
+            yield Problem(
+                path,
+                key,
+                f"'{shown(key)}' is not a key that Kubernetes takes",
+                "write 'name' or 'example.com/name'",
+            )
+        if not _VALUE.fullmatch(value) or len(value) > _LONGEST_VALUE:
+            yield Problem(
+                path,
+                value,
+                f"'{shown(value)}' is not at most {_LONGEST_VALUE} letters, digits, '-', '_' and '.' that begin and "
+                "end with a letter or digit",
+            )

@@ -1,0 +1,103 @@
+"""Settings of SageMaker HyperPod orchestrated by Amazon EKS."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from catalog.hyperpod_eks import (
+    DEFAULT_KUBERNETES_VERSION,
+    MOST_BORROWED_PERCENT,
+    MOST_PRIORITIES,
+    NAMESPACE,
+)
+from settings.eks import ControlPlaneSettings
+from settings.model import Model
+
+
+class TaintSettings(Model):
+    """What keeps pods off a pool's nodes, unless they tolerate it."""
+
+    key: str
+    """Key of the taint."""
+    value: str | None = None
+    """Value of the taint; absent: none."""
+    effect: Literal["no-schedule", "prefer-no-schedule", "no-execute"] = "no-schedule"
+    """What happens to pods that do not tolerate it."""
+
+
+class DependenciesSettings(Model):
+    """What HyperPod's own chart installs, beside health monitoring and restart of jobs, which HyperPod needs."""
+
+    training_operator: bool = True
+    """Kubeflow's training operator v1, which runs PyTorchJobs."""
+    mpi_operator: bool = True
+    """The MPI operator, which runs MPIJobs."""
+    nvidia_device_plugin: bool = True
+    """NVIDIA's device plugin, which counts GPUs; off where the GPU Operator brings it."""
+    efa_device_plugin: bool = True
+    """The EFA device plugin, which counts EFA interfaces."""
+    neuron_device_plugin: bool = True
+    """The Neuron device plugin, which counts Trainium's and Inferentia's chips."""
+
+
+class TeamSettings(Model):
+    """What a team may use, in a namespace of its own: `hyperpod-ns-` and the team's name."""
+
+    nodes: dict[str, Annotated[int, Field(ge=1, le=6758)]] = {}
+    """Whole nodes that are the team's, by pool."""
+    accelerators: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """Accelerators that are the team's, by pool, where they are not whole nodes."""
+    fair_share_weight: int = Field(default=0, ge=0, le=100)
+    """Weight of the team when idle compute is shared out; a greater one gets more."""
+    sharing: Literal["none", "lend", "lend-and-borrow"] = "lend-and-borrow"
+    """Whether what is idle is lent to other teams, and borrowed from them."""
+    borrow_percent: int | None = Field(default=None, ge=1, le=MOST_BORROWED_PERCENT)
+    """What the team may borrow at most, in percent of its own; absent: HyperPod's default."""
+    preempt: Literal["lower-priority", "never"] = "lower-priority"
+    """Whether tasks of the team with a higher priority end those with a lower one."""
+
+
+class TaskGovernanceSettings(Model):
+    """Who may use how much, and who goes first: HyperPod's task governance, which queues by Kueue."""
+
+    priorities: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(default={}, max_length=MOST_PRIORITIES)
+    """Priority classes of tasks, each with a weight of 0 to 100; absent: first come, first served."""
+    fair_share: bool = True
+    """Whether idle compute is shared out by the teams' weights; otherwise first come, first served."""
+    teams: dict[str, TeamSettings] = {}
+    """Teams by name, each with its compute quota."""
+
+
+class HyperPodEksSettings(ControlPlaneSettings):
+    """A HyperPod cluster that Kubernetes schedules, on an EKS cluster made for it."""
+
+    pools: list[str] = Field(min_length=1)
+    """Names of the pools whose nodes run training; each becomes an instance group."""
+    kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
+    """Kubernetes version of the control plane; HyperPod supports fewer than EKS."""
+    namespace: str = NAMESPACE
+    """Namespace of the jobs; HyperPod resumes jobs in namespaces that begin with `hyperpod`."""
+    node_recovery: Literal["automatic", "none"] = "automatic"
+    """Whether HyperPod reboots or replaces faulty nodes by itself."""
+    continuous_provisioning: bool = True
+    """Start with the nodes that there are and go on trying for the rest."""
+    deep_health_checks: bool = True
+    """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
+    autoscaling: bool = False
+    """HyperPod's managed Karpenter, which adds and removes nodes of the instance groups by what pods ask for."""
+    labels: dict[str, dict[str, str]] = {}
+    """Labels of nodes by pool, beside `trainforge/pool`."""
+    taints: dict[str, list[TaintSettings]] = {}
+    """Taints of nodes by pool."""
+    tiered_storage_percent: int | None = Field(default=None, ge=1, le=100)
+    """Share of the nodes' memory that keeps checkpoints (managed tiered checkpointing); absent: none."""
+    dependencies: DependenciesSettings = DependenciesSettings()
+    """What HyperPod's own chart installs."""
+    training_operator: bool = True
+    """HyperPod's training operator (an EKS add-on), which runs HyperPodPyTorchJobs."""
+    observability: bool = False
+    """HyperPod's observability (an EKS add-on): metrics to a Prometheus workspace of Amazon's."""
+    task_governance: TaskGovernanceSettings | None = None
+    """Quotas and priorities of teams; absent: none."""

@@ -1,0 +1,228 @@
+"""The HyperPod stack, orchestrated by Amazon EKS."""
+
+from __future__ import annotations
+
+import aws_cdk as cdk
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_ssm as ssm
+from constructs import Construct
+
+from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
+from catalog.pool import OnDemand, Pool
+from catalog.site import Site
+from settings.deployment import Settings
+from settings.hyperpod_eks import HyperPodEksSettings, TaintSettings
+from stacks.eks import control_plane
+from stacks.network import NetworkStack
+from stacks.shipping import Shipping
+from stacks.storage import StorageStack
+from trainforge.eks.cluster import KubernetesCluster
+from trainforge.eks.network_add_ons import network_add_ons
+from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair
+from trainforge.eks.node_role import NodeRole
+from trainforge.hyperpod.chart import Components, HyperPodChart
+from trainforge.hyperpod.eks_cluster import HyperPodEksCluster, KubernetesOptions
+from trainforge.hyperpod.groups import Group, GroupDefaults, GroupNetwork, kubernetes_group
+from trainforge.hyperpod.kubernetes_role import KubernetesNodeRole
+from trainforge.hyperpod.scripts import NodeScripts
+from trainforge.notifications import Notifications
+
+SECTION = "hyperpod_eks"
+
+_EFFECTS = {
+    "no-schedule": "NoSchedule",
+    "prefer-no-schedule": "PreferNoSchedule",
+    "no-execute": "NoExecute",
+}
+
+
+class HyperPodEksStack(cdk.Stack):
+    """A HyperPod cluster that Kubernetes schedules: an EKS cluster, nodes of its own that carry it, HyperPod's on it.
+
+    The order is HyperPod's: control plane, nodes that carry it, HyperPod's chart, and then the cluster whose groups are
+    the pools. It goes in the opposite order, so that HyperPod's nodes leave before what they need.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: Settings,
+        network: NetworkStack,
+        storage: StorageStack,
+        env: cdk.Environment,
+    ) -> None:
+        super().__init__(
+            scope,
+            construct_id,
+            env=env,
+            stack_name=f"{settings.name}-hyperpod-eks",
+            description=f"trainforge {settings.name}: SageMaker HyperPod with Amazon EKS",
+        )
+        assert settings.hyperpod_eks
+        self._settings, self._wanted = settings, settings.hyperpod_eks
+        self._network, self._storage = network, storage
+        self._pools = [settings.pool(name) for name in self._wanted.pools]
+        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
+        self.kubernetes = KubernetesCluster(
+            self,
+            "Kubernetes",
+            cluster_name=f"{settings.name}-hyperpod-eks",
+            vpc=network.vpc,
+            subnets=[network.private_subnet(zone) for zone in settings.availability_zones],
+            security_group=network.efa_security_group,
+            control_plane=control_plane(self._wanted),
+        )
+        network_add_ons(self.kubernetes, pod_addresses=self._wanted.pod_addresses_per_node)
+        self.system = self._system_nodes()
+        self.chart = HyperPodChart(
+            self, "Chart", cluster=self.kubernetes, components=components(self._wanted)
+        )
+        self.role = self._role()
+        self.cluster = self._cluster()
+        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
+        self.cluster.notify(self.notifications)
+        site = self.shipping.completed(self._site())
+        self.shipping.ship(site, storage.data_bucket)
+        self._publish(site)
+
+    def _system_nodes(self) -> NodeGroup:
+        system, zones = self._wanted.system, self._settings.availability_zones
+        nodes = NodeGroup(
+            self,
+            "System",
+            cluster=self.kubernetes,
+            pool=Pool(
+                SYSTEM_POOL,
+                system.instance_type,
+                system.nodes,
+                zones[0],
+                OnDemand(),
+                volume_gib=system.volume_gib,
+            ),
+            subnets=[self._network.private_subnet(zone) for zone in zones],
+            role=NodeRole(self, "SystemRole"),
+            repair=Repair(),
+        )
+        self.kubernetes.carried_by(nodes)
+        return nodes
+
+    def _role(self) -> KubernetesNodeRole:
+        zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
+        role = KubernetesNodeRole(
+            self,
+            "NodeRole",
+            subnets=[self._network.private_subnet(zone) for zone in sorted(zones)],
+            security_groups=[
+                self._network.efa_security_group,
+                self.kubernetes.cluster.cluster_security_group,
+            ],
+            cluster_arn=self.kubernetes.cluster_arn,
+        )
+        role.add_managed_policy(self._storage.node_access)
+        self.shipping.grant_pull(role)
+        return role
+
+    def _cluster(self) -> HyperPodEksCluster:
+        wanted = self._wanted
+        bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
+        scripts = NodeScripts.disk(self, "Scripts", bucket=bucket)
+        return HyperPodEksCluster(
+            self,
+            "HyperPod",
+            cluster_name=f"{self._settings.name}-hyperpod-eks",
+            kubernetes=self.kubernetes,
+            subnet=self._network.private_subnet(self._settings.availability_zones[0]),
+            groups=self._groups(scripts),
+            role=self.role,
+            options=KubernetesOptions(
+                continuous_provisioning=wanted.continuous_provisioning,
+                node_recovery=wanted.node_recovery == "automatic",
+                autoscaling=wanted.autoscaling,
+                tiered_storage_percent=wanted.tiered_storage_percent,
+            ),
+            # Nodes fetch scripts at start; an image that does not build fails the deployment before they are paid for.
+            after=[self.chart, scripts.upload, *self.shipping.images.values()],
+        )
+
+    def _groups(self, scripts: NodeScripts) -> list[Group]:
+        wanted = self._wanted
+        defaults = GroupDefaults(execution_role_arn=self.role.role_arn, hook=scripts.hook)
+        return [
+            kubernetes_group(
+                defaults,
+                pool,
+                labels={POOL_LABEL: pool.name, **wanted.labels.get(pool.name, {})},
+                taints=[taint(one) for one in wanted.taints.get(pool.name, [])],
+                network=GroupNetwork(
+                    self._network.private_subnet(pool.availability_zone).subnet_id,
+                    self.kubernetes.node_security_group_ids,
+                ),
+                deep_health_checks=wanted.deep_health_checks,
+            )
+            for pool in self._pools
+        ]
+
+    def _site(self) -> Site:
+        return Site(
+            deployment=self._settings.name,
+            cluster=SECTION,
+            region=self.region,
+            cluster_name=self.cluster.cluster_name,
+            cluster_id=self.cluster.cluster_id,
+            kubernetes_cluster=self.kubernetes.cluster_arn,
+            data_bucket=self._storage.data_bucket.bucket_name,
+            mounts=self._storage.mounts,
+            # Runs go to their pool's group, which bears its name.
+            instance_groups={pool.name: pool.name for pool in self._pools},
+            namespace=self._wanted.namespace,
+            claim=SHARED_CLAIM if self._storage.lustre_mount else "",
+            roles={"node": self.role.role_arn},
+        )
+
+    def _publish(self, site: Site) -> None:
+        parameter = ssm.StringParameter(
+            self,
+            "Site",
+            parameter_name=Site.parameter_name(site.deployment, SECTION),
+            string_value=site.to_json(),
+            description="What trainforge's commands know of this cluster",
+            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
+        )
+        eks_name = self.kubernetes.cluster.cluster_name
+        for output_id, value, description in (
+            ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
+            ("ClusterArn", self.cluster.cluster_arn, "ARN of the HyperPod cluster"),
+            (
+                "KubernetesClusterArn",
+                self.kubernetes.cluster_arn,
+                "ARN of the EKS cluster, its name to kubectl",
+            ),
+            (
+                "KubeconfigCommand",
+                f"aws eks update-kubeconfig --name {eks_name} --region {self.region}",
+                "Shows kubectl the way",
+            ),
+            ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
+            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
+        ):
+            cdk.CfnOutput(self, output_id, value=value, description=description)
+
+
+def components(wanted: HyperPodEksSettings) -> Components:
+    """Return what of HyperPod's chart the section asks for."""
+    given = wanted.dependencies
+    return Components(
+        training_operator=given.training_operator,
+        mpi_operator=given.mpi_operator,
+        nvidia_device_plugin=given.nvidia_device_plugin,
+        efa_device_plugin=given.efa_device_plugin,
+        neuron_device_plugin=given.neuron_device_plugin,
+    )
+
+
+def taint(given: TaintSettings) -> dict[str, str]:
+    """Return a taint in the spelling of the HyperPod API."""
+    value = {"Value": given.value} if given.value else {}
+    return {"Key": given.key, **value, "Effect": _EFFECTS[given.effect]}
