@@ -13,7 +13,7 @@ import yaml
 from catalog.eks import ami_type, capacity_type
 from catalog.instances import INSTANCES, instance_types
 from catalog.interfaces import network_interfaces
-from catalog.kubernetes import EFA, GPU, INSTANCE_TYPE_LABEL, NEURON
+from catalog.kubernetes import EFA, GPU, INSTANCE_TYPE_LABEL, NEURON, POOL_LABEL
 from catalog.pool import (
     Capacity,
     CapacityBlock,
@@ -234,8 +234,9 @@ def test_runs_go_to_the_pool_s_nodes_and_ask_for_what_is_there(name: str, format
         pytest.skip(f"'{room}' does not run on '{name}'")
     pod, asked = pod_of(yaml.safe_load(render(run, format_, Site.example("eks", [room]))))
     group = node_group_properties(pool(name))
-    # EKS itself sets this label, to the type that the group or its template names.
-    assert pod["nodeSelector"] == {INSTANCE_TYPE_LABEL: group["InstanceTypes"][0]}
+    # EKS itself sets the label of the type, to the one that the group or its template names. Pools may share one.
+    labels = {INSTANCE_TYPE_LABEL: group["InstanceTypes"][0], **group["Labels"]}
+    assert pod["nodeSelector"] == {key: labels[key] for key in (INSTANCE_TYPE_LABEL, POOL_LABEL)}
     tolerated = {one["key"] for one in pod.get("tolerations", [])}
     assert {taint["Key"] for taint in taints(facts)} == tolerated
     assert all(one["operator"] == "Exists" for one in pod.get("tolerations", []))

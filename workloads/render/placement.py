@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
+from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON, POOL_LABEL
 from catalog.site import Site
 from workloads.render.manifest import MANAGED_BY
 from workloads.spec import Run
@@ -31,9 +31,9 @@ def placement(run: Run, site: Site) -> dict[str, Any]:
 
 
 def _selector(run: Run, site: Site) -> dict[str, str]:
-    """Choose nodes by type, and by the pool's instance group where it is known."""
+    """Choose nodes by type and by the pool where it is known: another of the type may be Spot, or kept for others."""
     if site.cluster != HYPERPOD:
-        return {INSTANCE_TYPE_LABEL: run.instance_type}
+        return {INSTANCE_TYPE_LABEL: run.instance_type, **({POOL_LABEL: run.pool} if run.pool else {})}
     group = site.instance_groups.get(run.pool)
     return {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}", **({_GROUP: group} if group else {})}
 
