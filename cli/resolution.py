@@ -84,7 +84,7 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         hint = f"a section '{asked.cluster}:' makes one"
         return asked, [_error("cluster", asked.cluster, message, hint)]
     pools = list(section.pools if section else settings.pools)
-    name = asked.pool or next(iter(pools), "")
+    name = asked.pool or next(iter([*_shipped_to(asked, settings, pools), *pools]), "")
     if name not in pools:
         whose = "the configuration" if local else f"{asked.cluster} of deployment '{settings.name}'"
         message = f"{whose} has no pool '{name}'{near(name, pools)}" if name else f"{whose} has no pool"
@@ -109,3 +109,16 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         message = f"{asked.nodes} nodes are more than pool '{name}' has"
         findings.append(_error("nodes", str(asked.nodes), message, f"it has {pool.nodes}"))
     return filled, findings
+
+
+def _shipped_to(asked: Request, settings: Settings, pools: Sequence[str]) -> list[str]:
+    """Return the pools that the configuration ships a workload to on the cluster, those of the asked preset first.
+
+    Who wrote them down chose its nodes: the cluster's first pool may have others, whose accelerators it leaves idle.
+    """
+    entries = [
+        entry
+        for entry in settings.workloads
+        if entry.workload == asked.workload and asked.cluster in entry.clusters and entry.pool in pools
+    ]
+    return [entry.pool for entry in sorted(entries, key=lambda entry: entry.preset != asked.preset)]

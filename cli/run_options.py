@@ -23,7 +23,11 @@ InstanceType = Annotated[
 ]
 Nodes = Annotated[int | None, typer.Option("--nodes", help="By default the pool's or the preset's.")]
 PoolName = Annotated[
-    str, typer.Option("--pool", help="Pool of the configuration that it goes to; by default the first.")
+    str,
+    typer.Option(
+        "--pool",
+        help="Pool of the configuration that it goes to; by default the one that 'workloads:' names, or the first.",
+    ),
 ]
 Config = Annotated[
     Path | None,

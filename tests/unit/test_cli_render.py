@@ -101,6 +101,40 @@ def test_no_nodes_without_a_configuration() -> None:
     assert "0 nodes cannot run anything" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "nodes"),
+    [
+        ((), 2),
+        (("--preset", "tiny"), 1),
+        (("--pool", "wide"), 4),
+        # Only shipped to the other cluster, so the first of this one.
+        (("--on", "parallelcluster"), 4),
+    ],
+    ids=["of the workload", "of its preset", "as asked for", "not shipped there"],
+)
+def test_the_pool_by_default_is_the_one_that_the_configuration_ships_it_to(
+    tmp_path: Path, arguments: tuple[str, ...], nodes: int
+) -> None:
+    def pool(count: int) -> dict[str, object]:
+        return {"instance_type": TYPE, "nodes": count, "capacity": {"source": "on-demand"}}
+
+    def shipped(preset: str, name: str) -> dict[str, object]:
+        return {"workload": "cpu-ddp", "preset": preset, "pool": name, "clusters": ["hyperpod"]}
+
+    pools = ["wide", "pair", "single"]
+    changes = {
+        "pools": {"wide": pool(4), "pair": pool(2), "single": pool(1)},
+        "hyperpod/pools": pools,
+        "parallelcluster": {"pools": pools},
+        "workloads": [shipped("reference", "pair"), shipped("tiny", "single")],
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(changed(changes)), encoding="utf-8")
+    result = render("--on", "hyperpod", "-c", str(file), *arguments)
+    assert result.exit_code == 0, result.output
+    assert f"#SBATCH --nodes={nodes}\n" in result.stdout
+
+
 def test_on_this_machine_a_pool_is_only_a_size(configuration: str) -> None:
     result = render("--on", "local", "-c", configuration, "--pool", "other", "--nodes", "8")
     assert result.exit_code == 0, result.output
