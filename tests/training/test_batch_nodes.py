@@ -148,11 +148,11 @@ def test_a_node_that_is_lost_ends_the_job_and_its_next_attempt_goes_on(
 ) -> None:
     job = job_of("cpu-ddp", "--step-seconds=0.2")
     for node in (0, 1):
-        job.start(node, 2, TRAINFORGE_LOST_SECONDS="10")
+        job.start(node, 2, TRAINFORGE_LOST_SECONDS="30")
     wait_for_step(job, 25)
     job.lose(1)
     assert job.code(0) == LOST_NODE, job.log()
-    assert "node 1 has been silent for 10 s: it is lost" in job.log()
+    assert "node 1 has been silent for 30 s: it is lost" in job.log()
     for node in (0, 1):
         job.start(node, 2, attempt="2")
     assert [job.code(node) for node in (0, 1)] == [0, 0], job.log()

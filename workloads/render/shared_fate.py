@@ -68,14 +68,16 @@ else
   await start "node $node: not all of $nodes nodes, or not rank 0's, are there in time"
 fi
 
-launch &
-launcher=$!
-stopped=""
-pass_on() {{ kill -s "$1" "$launcher" 2>/dev/null || true; }}
+launcher="" stopped=""
+pass_on() {{ [ -z "$launcher" ] || kill -s "$1" "$launcher" 2>/dev/null || true; }}
 trap 'stopped=1; pass_on TERM' TERM
 trap 'stopped=1; pass_on INT' INT
 trap 'pass_on USR1' USR1
 trap 'pass_on USR2' USR2
+launch &
+launcher=$!
+# Told while there was nobody to pass it on to.
+[ -z "$stopped" ] || pass_on TERM
 
 code="" beat=0 why="" verdict=0 since=0 told=""
 declare -A heard=() silent=()
