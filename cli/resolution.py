@@ -16,6 +16,7 @@ from workloads.spec import Format, Run
 
 if TYPE_CHECKING:
     from settings.deployment import Settings
+    from settings.workloads import WorkloadSettings
 
 LOCAL = "local"
 
@@ -84,7 +85,8 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         hint = f"a section '{asked.cluster}:' makes one"
         return asked, [_error("cluster", asked.cluster, message, hint)]
     pools = list(section.pools if section else settings.pools)
-    name = asked.pool or next(iter([*_shipped_to(asked, settings, pools), *pools]), "")
+    shipped = _shipped(asked, settings, pools)
+    name = shipped.pool if shipped else asked.pool or next(iter(pools), "")
     if name not in pools:
         whose = "the configuration" if local else f"{asked.cluster} of deployment '{settings.name}'"
         message = f"{whose} has no pool '{name}'{near(name, pools)}" if name else f"{whose} has no pool"
@@ -94,7 +96,7 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         asked,
         pool=name,
         instance_type=asked.instance_type or pool.instance_type,
-        nodes=pool.nodes if asked.nodes is None else asked.nodes,
+        nodes=((shipped and shipped.nodes) or pool.nodes) if asked.nodes is None else asked.nodes,
         threads_per_core=pool.threads_per_core,
     )
     if local:
@@ -111,14 +113,18 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
     return filled, findings
 
 
-def _shipped_to(asked: Request, settings: Settings, pools: Sequence[str]) -> list[str]:
-    """Return the pools that the configuration ships a workload to on the cluster, those of the asked preset first.
+def _shipped(asked: Request, settings: Settings, pools: Sequence[str]) -> WorkloadSettings | None:
+    """Return what the configuration ships of a workload to the cluster, and to the pool where one is asked for.
 
-    Who wrote them down chose its nodes: the cluster's first pool may have others, whose accelerators it leaves idle.
+    Of several that with the asked preset, else the first. Who wrote it down chose its nodes: the cluster's first pool
+    may have others, whose accelerators the workload leaves idle.
     """
     entries = [
         entry
         for entry in settings.workloads
-        if entry.workload == asked.workload and asked.cluster in entry.clusters and entry.pool in pools
+        if entry.workload == asked.workload
+        and asked.cluster in entry.clusters
+        and entry.pool in pools
+        and asked.pool in ("", entry.pool)
     ]
-    return [entry.pool for entry in sorted(entries, key=lambda entry: entry.preset != asked.preset)]
+    return min(entries, key=lambda entry: entry.preset != asked.preset, default=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from catalog.site import Mount, Site
@@ -103,12 +103,36 @@ def example_site(cluster: str, run: Run, settings: Settings | None) -> Site:
         return local_site()
     if settings is None:
         return Site.example(cluster, [run.workload.name])
-    site = Site.example(cluster, [run.workload.name], deployment=settings.name, region=settings.region)
+    environments = _virtual_environments(cluster, run, settings)
+    images = [] if environments else [run.workload.name]
+    site = Site.example(cluster, images, deployment=settings.name, region=settings.region)
     lustre, openzfs = settings.storage.lustre, settings.storage.openzfs
     example_id = site.mounts[0].file_system_id
     mounts = (
         *([Mount(lustre.mount_path, "lustre", example_id)] if lustre else []),
         *([Mount(openzfs.mount_path, "openzfs", example_id)] if openzfs else []),
     )
-    partitions = getattr(getattr(settings, cluster), "partitions", {})
-    return replace(site, mounts=mounts, partitions=partitions, queues={run.pool: run.pool})
+    return replace(
+        site,
+        mounts=mounts,
+        partitions=getattr(getattr(settings, cluster), "partitions", {}),
+        queues={run.pool: run.pool},
+        virtual_environments=environments,
+        launch_folder=_launch_folder(cluster, settings),
+    )
+
+
+def _virtual_environments(cluster: str, run: Run, settings: Settings) -> dict[str, str]:
+    """Return where the run's workload has its virtual environment on the cluster; nothing where it has an image."""
+    name = run.workload.name
+    shipped = [one for one in settings.workloads if one.workload == name and cluster in one.clusters]
+    folders = [one.virtual_environment for one in shipped if one.virtual_environment]
+    return {name: folders[-1]} if folders and len(folders) == len(shipped) else {}
+
+
+def _launch_folder(cluster: str, settings: Settings) -> str:
+    """Return where nodes see what the cluster's stack ships, as the stack tells it; empty where they see nothing."""
+    lustre = settings.storage.lustre
+    if lustre is None or lustre.existing or not lustre.repository:
+        return ""
+    return str(PurePosixPath(lustre.mount_path) / lustre.repository_path.strip("/") / "launch" / cluster)

@@ -11,6 +11,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cli.main import app
+from settings.reading import read
+from stacks.shipping import launch_folder
 from tests.conftest import ROOT
 from tests.unit.configuration import changed
 from tests.unit.launching import Launching, cluster_site
@@ -104,13 +106,22 @@ def test_no_nodes_without_a_configuration() -> None:
 @pytest.mark.parametrize(
     ("arguments", "nodes"),
     [
-        ((), 2),
+        ((), 8),
         (("--preset", "tiny"), 1),
+        (("--preset", "tiny", "--nodes", "2"), 2),
         (("--pool", "wide"), 4),
+        (("--pool", "part"), 8),
         # Only shipped to the other cluster, so the first of this one.
         (("--on", "parallelcluster"), 4),
     ],
-    ids=["of the workload", "of its preset", "as asked for", "not shipped there"],
+    ids=[
+        "of the workload",
+        "of its preset",
+        "with other nodes",
+        "as asked for",
+        "by its name",
+        "not shipped there",
+    ],
 )
 def test_the_pool_by_default_is_the_one_that_the_configuration_ships_it_to(
     tmp_path: Path, arguments: tuple[str, ...], nodes: int
@@ -118,15 +129,15 @@ def test_the_pool_by_default_is_the_one_that_the_configuration_ships_it_to(
     def pool(count: int) -> dict[str, object]:
         return {"instance_type": TYPE, "nodes": count, "capacity": {"source": "on-demand"}}
 
-    def shipped(preset: str, name: str) -> dict[str, object]:
-        return {"workload": "cpu-ddp", "preset": preset, "pool": name, "clusters": ["hyperpod"]}
+    def shipped(preset: str, name: str, **more: object) -> dict[str, object]:
+        return {"workload": "cpu-ddp", "preset": preset, "pool": name, "clusters": ["hyperpod"], **more}
 
-    pools = ["wide", "pair", "single"]
+    pools = ["wide", "part", "small"]
     changes = {
-        "pools": {"wide": pool(4), "pair": pool(2), "single": pool(1)},
+        "pools": {"wide": pool(4), "part": pool(16), "small": pool(2)},
         "hyperpod/pools": pools,
         "parallelcluster": {"pools": pools},
-        "workloads": [shipped("reference", "pair"), shipped("tiny", "single")],
+        "workloads": [shipped("reference", "part", nodes=8), shipped("tiny", "small", nodes=1)],
     }
     file = tmp_path / "config.yaml"
     file.write_text(yaml.safe_dump(changed(changes)), encoding="utf-8")
@@ -187,3 +198,31 @@ def test_without_a_configuration_none_is_loaded() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_what_the_configuration_runs_in_a_virtual_environment_is_rendered_so(tmp_path: Path) -> None:
+    """As the cluster's stack ships it: from the bundle, where nodes see it, and in no container."""
+    entry = {"workload": "cpu-ddp", "preset": "reference", "pool": "cpu", "clusters": ["hyperpod"]}
+    pool = {"instance_type": TYPE, "nodes": 2, "capacity": {"source": "on-demand"}}
+    changes = {
+        "pools": {"cpu": pool},
+        "hyperpod/pools": ["cpu"],
+        "storage/lustre/mount_path": "/scratch",
+        "workloads": [{**entry, "virtual_environment": "/scratch/venvs/ddp"}],
+    }
+    file = tmp_path / "config.yaml"
+    file.write_text(yaml.safe_dump(changed(changes)), encoding="utf-8")
+    result = render("--on", "hyperpod", "-c", str(file))
+    assert result.exit_code == 0, result.output
+    settings = read(file).settings
+    assert settings
+    folder = launch_folder(settings, "hyperpod")
+    assert folder.startswith("/scratch/")
+    assert 'export PATH="/scratch/venvs/ddp/bin:$PATH"\n' in result.stdout
+    assert f" {folder}/cpu_ddp/train.py " in result.stdout
+    assert "--container-" not in result.stdout
+    assert ".dkr.ecr." not in result.stdout
+    fsdp = CliRunner().invoke(
+        app, ["render", "fsdp", "--preset", "tiny", "--on", "hyperpod", "-c", str(file)]
+    )
+    assert "/fsdp:example" in fsdp.stdout, "only of the workload that is shipped so"
