@@ -27,6 +27,10 @@ SHARED_CLAIM = "fsx-claim"
 """The claim of the shared Lustre file system in the namespace of the jobs, as the predecessor's manifests name it."""
 
 
+BUCKET_CLAIM = "data-claim"
+"""The claim of the data bucket in the namespace of the jobs."""
+
+
 def auto_resumed(namespace: str) -> bool:
     """Return whether HyperPod resumes the PyTorchJobs of a namespace that ask for it.
 

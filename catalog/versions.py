@@ -137,7 +137,7 @@ NVIDIA_DEVICE_PLUGIN = Pin(
 GPU_OPERATOR = Pin(
     "NVIDIA GPU Operator's chart",
     "26.7.0",
-    f"NVIDIA/gpu-operator, newest tag, v26.7.0, {_CHART}; its Chart.yaml holds a placeholder, the version is unverified",
+    f"NVIDIA/gpu-operator, newest tag, v26.7.0, {_CHART}; its Chart.yaml has a placeholder, so it is unverified",
 )
 NEURON_CHART = Pin(
     "Neuron's chart",

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES
+from settings.eks_software import SoftwareSettings
 from settings.model import Model
 from settings.network import Cidr, LogDays
 
@@ -103,3 +104,5 @@ class EksSettings(ControlPlaneSettings):
     """Repair of unhealthy nodes; null: none."""
     namespace: str = "training"
     """Namespace of the jobs."""
+    software: SoftwareSettings = SoftwareSettings()
+    """What runs on the cluster beside the jobs."""

@@ -12,6 +12,7 @@ from catalog.site import Site
 from settings.deployment import Settings
 from settings.eks import EksSettings
 from settings.hyperpod_eks import HyperPodEksSettings
+from stacks.kubernetes_software import place, software
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
@@ -26,6 +27,7 @@ from trainforge.eks.node_group import (
     notify_of_launches,
 )
 from trainforge.eks.node_role import NodeRole
+from trainforge.eks.software import ClusterSoftware
 from trainforge.notifications import Notifications
 
 SECTION = "eks"
@@ -72,8 +74,10 @@ class EksStack(cdk.Stack):
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
+        self.software = self._software()
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
+        self._start_jobs(site)
         self._publish(site)
 
     def _system_nodes(self) -> NodeGroup:
@@ -112,6 +116,35 @@ class EksStack(cdk.Stack):
         # An image that does not build fails the deployment before nodes are paid for.
         nodes.group.node.add_dependency(*self.shipping.images.values())
         return nodes
+
+    def _software(self) -> ClusterSoftware:
+        wanted = self._wanted.software
+        return ClusterSoftware(
+            self,
+            "Software",
+            cluster=self.cluster,
+            software=software(
+                wanted,
+                lustre=self._storage.lustre_mount is not None,
+                node_monitoring=self._wanted.node_repair is not None,
+            ),
+            pools=self._pools,
+            place=place(self._settings, wanted, self._storage, namespace=self._wanted.namespace),
+            data_bucket=self._storage.data_bucket,
+        )
+
+    def _start_jobs(self, site: Site) -> None:
+        """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
+        for name, manifest in self.shipping.started(site).items():
+            from trainforge.eks.job import Job
+
+            Job(
+                self,
+                name,
+                cluster=self.cluster,
+                manifest=manifest,
+                after=[*self.software.ready, *(pool.group for pool in self.pools.values())],
+            )
 
     def _site(self) -> Site:
         return Site(

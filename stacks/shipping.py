@@ -32,11 +32,15 @@ _NOT_RUN = ("**/README.md", "*/manifests", "*/workload.py", "*/__init__.py")
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """A run of a workload on a cluster in the cluster's own format, in a virtual environment or in its image."""
+    """A run of a workload on a cluster in the cluster's own format, in a virtual environment or in its image.
+
+    `apply` says whether a stack that can starts it.
+    """
 
     run: Run
     format: Format
     virtual_environment: str = ""
+    apply: bool = False
 
     @property
     def path(self) -> str:
@@ -54,7 +58,7 @@ def shipments(settings: Settings, cluster: str) -> list[Shipment]:
             meant = resolve(wanted.request(cluster, settings.pool(wanted.pool)))
             assert meant.run
             assert meant.format, "settings were checked"
-            found.append(Shipment(meant.run, meant.format, wanted.virtual_environment or ""))
+            found.append(Shipment(meant.run, meant.format, wanted.virtual_environment or "", wanted.apply))
     return found
 
 
@@ -124,6 +128,16 @@ class Shipping(Construct):
             },
             removal_policy=self._removal,
         )
+
+    def started(self, site: Site) -> dict[str, str]:
+        """Return the manifests of the runs that the stack itself starts, by a name for each."""
+        return {
+            "Job" + _pascal(f"{shipment.run.name}-{shipment.run.pool}-{shipment.run.nodes}"): render(
+                shipment.run, shipment.format, site
+            )
+            for shipment in self._shipments
+            if shipment.apply
+        }
 
     def _image(self, workload: Workload, architecture: Architecture) -> WorkloadImage:
         # Not at the top: the library of builds takes time to load, and most syntheses build nothing.

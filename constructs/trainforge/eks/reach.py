@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,15 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
-from constructs import Construct
+from constructs import Construct, IConstruct
 
-from trainforge.acknowledgement import acknowledge
+from trainforge.acknowledgement import WILDCARD_RULE, acknowledge, acknowledge_wildcards
 
 if TYPE_CHECKING:
     from trainforge.eks.cluster import KubernetesCluster
 
 _LOG_DAYS = 30
+_PUBLIC_REGISTRY = "AmazonElasticContainerRegistryPublicReadOnly"
 
 
 class ClusterReach(Construct):
@@ -46,7 +48,7 @@ class ClusterReach(Construct):
             self, "Cluster", cluster_name=cluster.cluster.cluster_name, kubectl_provider=provider
         )
         self._forget_logs()
-        self._acknowledge()
+        self._acknowledge(provider)
 
     def _admit(self, provider: eks.KubectlProvider) -> eks.CfnAccessEntry:
         assert provider.role
@@ -69,7 +71,7 @@ class ClusterReach(Construct):
                 child.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
                 child.retention_in_days = _LOG_DAYS
 
-    def _acknowledge(self) -> None:
+    def _acknowledge(self, provider: eks.KubectlProvider) -> None:
         acknowledge(
             self,
             "AwsSolutions-L1",
@@ -79,13 +81,56 @@ class ClusterReach(Construct):
             "service-role/AWSLambdaBasicExecutionRole",
             "service-role/AWSLambdaVPCAccessExecutionRole",
             "AmazonEC2ContainerRegistryReadOnly",
-            "AmazonElasticContainerRegistryPublicReadOnly",
         ):
             acknowledge(
                 self,
                 f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{name}]",
                 "the CDK's kubectl provider sets its functions' policies",
             )
+        handler = provider.node.find_child("Handler")
+        self._acknowledge_public_registry(handler)
+        self._acknowledge_assets()
+        function = handler.node.default_child
+        assert isinstance(function, cdk.CfnElement)
+        acknowledge_wildcards(
+            self,
+            "the CDK lets its framework call every version of the function that applies",
+            f"<{cdk.Stack.of(self).get_logical_id(function)}.Arn>:*",
+        )
+
+    def _acknowledge_public_registry(self, handler: IConstruct) -> None:
+        """Accept the policy that the function has where there is a public registry; cdk-nag spells the condition."""
+        condition = handler.node.find_child("HasEcrPublic")
+        assert isinstance(condition, cdk.CfnElement)
+        policy = {
+            "Fn::If": [
+                cdk.Stack.of(self).get_logical_id(condition),
+                {
+                    "Fn::Join": [
+                        "",
+                        ["arn:", {"Ref": "AWS::Partition"}, f":iam::aws:policy/{_PUBLIC_REGISTRY}"],
+                    ]
+                },
+                {"Ref": "AWS::NoValue"},
+            ]
+        }
+        acknowledge(
+            self,
+            f"AwsSolutions-IAM4[Policy::{json.dumps(policy, separators=(',', ':'))}]",
+            "charts of public registries are pulled with it, and it reads what is public already",
+        )
+
+    def _acknowledge_assets(self) -> None:
+        """Accept the grant by which the function reads the charts that are ours."""
+        stack = cdk.Stack.of(self)
+        qualifier = stack.synthesizer.bootstrap_qualifier or cdk.DefaultStackSynthesizer.DEFAULT_QUALIFIER
+        acknowledge_wildcards(
+            self,
+            "assets are named by hashes, in the bootstrap's bucket",
+            f"arn:{stack.partition}:s3:::cdk-{qualifier}-assets-{stack.account}-{stack.region}/*",
+        )
+        for action in ("s3:GetObject*", "s3:GetBucket*", "s3:List*"):
+            acknowledge(self, f"{WILDCARD_RULE}[Action::{action}]", "the CDK's grant to read an asset")
 
     def manifest(
         self,

@@ -1,0 +1,82 @@
+"""EKS add-ons beside the network's: storage drivers, node health, metrics, certificates, each with the least right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
+
+from trainforge.acknowledgement import acknowledge, acknowledge_wildcards, spelled_arn
+from trainforge.eks.cluster import KubernetesCluster
+
+EBS: Final = "aws-ebs-csi-driver"
+FSX: Final = "aws-fsx-csi-driver"
+S3: Final = "aws-mountpoint-s3-csi-driver"
+
+_EBS_POLICY = "AmazonEBSCSIDriverPolicy"
+
+
+@dataclass(frozen=True, slots=True)
+class AddOn:
+    """An add-on as it is wanted: a version (None: EKS's default) and its own configuration, as JSON."""
+
+    version: str | None = None
+    configuration: str | None = None
+
+
+def add_ons(
+    cluster: KubernetesCluster, wanted: Mapping[str, AddOn], *, bucket: s3.IBucket
+) -> dict[str, eks.CfnAddon]:
+    """Install add-ons on the nodes that carry the cluster; `bucket` is the one that pods see as files.
+
+    Rights come by EKS Pod Identity, to the accounts that the drivers run under. The FSx driver gets none: it mounts a
+    file system that stands, and asks AWS for nothing. The EBS driver gets what EKS's own policy says, which is bound
+    to volumes that it has tagged itself.
+    """
+    made = {}
+    for name, add_on in wanted.items():
+        account, role = None, None
+        if name == EBS:
+            account, role = "ebs-csi-controller-sa", _ebs_role(cluster)
+        elif name == S3:
+            account, role = "s3-csi-driver-sa", _s3_role(cluster, bucket)
+        made[name] = cluster.add_on(
+            name,
+            version=add_on.version,
+            configuration=add_on.configuration,
+            service_account=account,
+            role=role,
+        )
+    return made
+
+
+def _ebs_role(cluster: KubernetesCluster) -> iam.Role:
+    role = cluster.pod_role("EbsDriverRole", description="EBS CSI driver: volumes of pods")
+    role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(f"service-role/{_EBS_POLICY}"))
+    acknowledge(
+        role,
+        f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/{_EBS_POLICY}]",
+        "EKS names this policy for the driver and keeps it in step with it; it is bound to the driver's own volumes",
+    )
+    return role
+
+
+def _s3_role(cluster: KubernetesCluster, bucket: s3.IBucket) -> iam.Role:
+    """Return a role for one bucket (Mountpoint for Amazon S3, "IAM permissions")."""
+    role = cluster.pod_role("BucketDriverRole", description="Mountpoint S3 CSI driver: the data bucket")
+    objects = bucket.arn_for_objects("*")
+    role.add_to_policy(iam.PolicyStatement(actions=["s3:ListBucket"], resources=[bucket.bucket_arn]))
+    role.add_to_policy(
+        iam.PolicyStatement(
+            actions=["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
+            resources=[objects],
+        )
+    )
+    acknowledge_wildcards(
+        role, "pods see the whole data bucket, and nothing else", f"{spelled_arn(bucket, role)}/*"
+    )
+    return role

@@ -1,0 +1,152 @@
+"""Custom resource definitions of job operators that no chart brings, and what their operators run as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+GROUP = "kubeflow.org"
+
+
+def definition(
+    plural: str, kind: str, version: str, spec: Mapping[str, Any], *, subresources: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the definition of a job: its spec's own fields held to types, the pods in it left to the operator.
+
+    The operators' own definitions repeat all of a pod's schema, which is a megabyte of text that no custom resource
+    carries; what a pod may be is checked when the operator makes it. Fields that are not listed are kept.
+    """
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{GROUP}"},
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind,
+                "listKind": f"{kind}List",
+                "plural": plural,
+                "singular": kind.lower(),
+            },
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    "storage": True,
+                    "subresources": {"status": {}, **subresources},
+                    "additionalPrinterColumns": [
+                        {"name": "State", "type": "string", "jsonPath": ".status.conditions[-1:].type"},
+                        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
+                    ],
+                    "schema": {
+                        "openAPIV3Schema": {
+                            "type": "object",
+                            "required": ["spec"],
+                            "properties": {
+                                "apiVersion": {"type": "string"},
+                                "kind": {"type": "string"},
+                                "metadata": {"type": "object"},
+                                "spec": dict(spec),
+                                "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+                            },
+                        }
+                    },
+                }
+            ],
+        },
+    }
+
+
+def replicas(names: Sequence[str]) -> dict[str, Any]:
+    """Return the schema of a job's replicas by their kind's name: at least one kind, and no other."""
+    replica = {
+        "type": "object",
+        "required": ["template"],
+        "properties": {
+            "replicas": {"type": "integer", "format": "int32", "minimum": 0},
+            "restartPolicy": {"type": "string"},
+            "template": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+        },
+    }
+    return {"type": "object", "minProperties": 1, "properties": dict.fromkeys(names, replica)}
+
+
+RUN_POLICY: dict[str, Any] = {
+    "type": "object",
+    "x-kubernetes-preserve-unknown-fields": True,
+    "properties": {
+        "activeDeadlineSeconds": {"type": "integer", "format": "int64"},
+        "backoffLimit": {"type": "integer", "format": "int32"},
+        "cleanPodPolicy": {"type": "string"},
+        "suspend": {"type": "boolean", "default": False},
+        "ttlSecondsAfterFinished": {"type": "integer", "format": "int32"},
+    },
+}
+"""What both operators take about a run as a whole; Kueue holds a job back by `suspend`."""
+
+
+def operator(
+    name: str,
+    namespace: str,
+    *,
+    rules: Sequence[Mapping[str, Any]],
+    container: Mapping[str, Any],
+    volumes: Sequence[Mapping[str, Any]] = (),
+) -> list[dict[str, Any]]:
+    """Return what an operator runs as: its namespace, account, rights on the cluster and one pod.
+
+    One pod: an operator that is away for a minute delays jobs and ends none.
+    """
+    labels = {"app.kubernetes.io/name": name}
+    account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
+    return [
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}},
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": name},
+            "rules": [dict(rule) for rule in rules],
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+            "subjects": [account],
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": name, "namespace": namespace, "labels": labels},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {
+                        "serviceAccountName": name,
+                        "containers": [
+                            {
+                                "name": name,
+                                "securityContext": {
+                                    "allowPrivilegeEscalation": False,
+                                    "capabilities": {"drop": ["ALL"]},
+                                    "seccompProfile": {"type": "RuntimeDefault"},
+                                },
+                                "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+                                **container,
+                            }
+                        ],
+                        "volumes": [dict(volume) for volume in volumes],
+                    },
+                },
+            },
+        },
+    ]
+
+
+def rule(group: str, resources: Sequence[str], verbs: str) -> dict[str, Any]:
+    """Return a rule of a role: verbs as words of one line."""
+    return {"apiGroups": [group], "resources": list(resources), "verbs": verbs.split()}

@@ -1,0 +1,119 @@
+"""What tells Kubernetes of a pool's devices: the charts that count GPUs, Neuron chips and EFA interfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from catalog.charts import (
+    EFA_DEVICE_PLUGIN_CHART,
+    EFA_DRA_CHART,
+    GPU_OPERATOR_CHART,
+    NEURON_CHART_OF_AWS,
+    NVIDIA_DEVICE_PLUGIN_CHART,
+    Chart,
+)
+from catalog.instances import InstanceFacts, instance
+from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
+from catalog.pool import Pool
+
+NEURON_SCHEDULER = "neuron-scheduler"
+"""The name by which pods ask for Neuron's scheduler (`schedulerName`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Which software counts devices; None leaves a kind to somebody else, such as HyperPod's own chart."""
+
+    gpu: Literal["device-plugin", "gpu-operator"] | None = "device-plugin"
+    efa: Literal["device-plugin", "dra"] | None = "device-plugin"
+    neuron: bool = True
+    neuron_scheduler: bool = False
+
+
+NO_DEVICES = Devices(gpu=None, efa=None, neuron=False)
+"""Nothing of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """A chart and the values that it is installed with."""
+
+    chart: Chart
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+
+def device_charts(pools: Sequence[Pool], devices: Devices) -> list[Installation]:
+    """Return the charts that the pools' devices need; none for a kind that no pool has.
+
+    They run on nodes of the pools' own types: the plugins' lists of types lag behind EC2, and on a node without the
+    device they fail again and again.
+
+    Raises:
+        UnknownInstanceTypeError: the catalog does not have a pool's instance type.
+    """
+    facts = [instance(pool.instance_type) for pool in pools]
+    with_gpus = _names(facts, [one.has_gpus for one in facts])
+    with_neuron = _names(facts, [one.has_neuron for one in facts])
+    with_efa = _names(facts, [one.supports_efa for one in facts])
+    found = []
+    if with_gpus and devices.gpu == "device-plugin":
+        found.append(Installation(NVIDIA_DEVICE_PLUGIN_CHART, _nvidia(with_gpus)))
+    if with_gpus and devices.gpu == "gpu-operator":
+        found.append(Installation(GPU_OPERATOR_CHART, _gpu_operator()))
+    if with_neuron and devices.neuron:
+        found.append(Installation(NEURON_CHART_OF_AWS, _neuron(with_neuron, devices.neuron_scheduler)))
+    if with_efa and devices.efa == "device-plugin":
+        found.append(Installation(EFA_DEVICE_PLUGIN_CHART, _efa(with_efa)))
+    if with_efa and devices.efa == "dra":
+        found.append(Installation(EFA_DRA_CHART, _efa(with_efa)))
+    return found
+
+
+def _names(facts: Sequence[InstanceFacts], chosen: Sequence[bool]) -> list[str]:
+    return sorted({one.name for one, wanted in zip(facts, chosen, strict=True) if wanted})
+
+
+def _tolerations() -> list[dict[str, str]]:
+    """Go where the taints of accelerated nodes keep others away."""
+    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in (GPU, NEURON)]
+
+
+def _nvidia(types: Sequence[str]) -> dict[str, Any]:
+    """Run on the pools' types: the chart's own way waits for labels of a feature discovery that is not there."""
+    return {"affinity": _on(types), "tolerations": _tolerations()}
+
+
+def _on(types: Sequence[str]) -> dict[str, Any]:
+    expression = {"key": INSTANCE_TYPE_LABEL, "operator": "In", "values": list(types)}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
+
+
+def _gpu_operator() -> dict[str, Any]:
+    """Leave driver and container toolkit to the image of the node, which has both (AL2023 with NVIDIA's).
+
+    Its definitions go with it; Helm would leave them.
+    """
+    return {
+        "driver": {"enabled": False},
+        "toolkit": {"enabled": False},
+        "operator": {"cleanupCRD": True},
+    }
+
+
+def _neuron(types: Sequence[str], scheduler: bool) -> dict[str, Any]:
+    """Leave node problems to EKS's own monitoring agent and repair."""
+    return {
+        "neuronInstances": list(types),
+        "npd": {"enabled": False},
+        "scheduler": {"enabled": scheduler, "customScheduler": {"fullnameOverride": NEURON_SCHEDULER}},
+    }
+
+
+def _efa(types: Sequence[str]) -> dict[str, Any]:
+    return {
+        "supportedInstanceLabels": {"keys": [INSTANCE_TYPE_LABEL], "values": list(types)},
+        "tolerations": _tolerations(),
+    }

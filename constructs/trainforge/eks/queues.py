@@ -1,0 +1,186 @@
+"""Kueue's objects of a cluster: a flavor for each pool with its network's levels, and queues with shares of pools."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from catalog.efa import efa_environment
+from catalog.instances import InstanceFacts, instance
+from catalog.kubernetes import (
+    EFA,
+    GPU,
+    HUGE_PAGES,
+    INSTANCE_TYPE_LABEL,
+    NEURON,
+    POOL_LABEL,
+    huge_pages_mib,
+    pod_memory_mib,
+    pod_millicores,
+)
+from catalog.pool import Pool
+from catalog.slurm import slurm_topology
+
+API = "kueue.x-k8s.io/v1beta2"
+
+DEFAULT_QUEUE = "default"
+"""The queue of jobs that name none: Kueue gives them to the local queue of this name (kueue 0.19)."""
+
+NETWORK_LAYER = "topology.k8s.aws/network-node-layer-"
+"""The label of a node's place in EC2's network, with the layer's number, 1 the farthest (cloud-provider-aws)."""
+
+_HOST = "kubernetes.io/hostname"
+_MIB = ("memory", HUGE_PAGES)
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """A queue and its share of the pools: whole nodes by pool's name. With `borrows`, also what others leave idle."""
+
+    name: str
+    nodes: Mapping[str, int] = field(default_factory=dict)
+    borrows: bool = True
+
+
+def requests(pool: Pool) -> dict[str, int]:
+    """Return what a pod that has a node of the pool asks for: thousandths of a vCPU, MiB, and devices.
+
+    It is what our manifests ask for, so that a pool's quota is used up when its nodes are.
+
+    Raises:
+        UnknownInstanceTypeError: the catalog does not have the pool's instance type.
+    """
+    facts = instance(pool.instance_type)
+    vcpus = slurm_topology(facts, pool.threads_per_core).cpus
+    asked = {"cpu": pod_millicores(vcpus), "memory": pod_memory_mib(facts, vcpus)}
+    if facts.is_accelerated:
+        asked[NEURON if facts.has_neuron else GPU] = facts.accelerators
+        if facts.efa_interfaces:
+            asked[EFA] = facts.efa_interfaces
+            if efa_environment(facts).get("FI_EFA_USE_HUGE_PAGE") != "0":
+                asked[HUGE_PAGES] = huge_pages_mib(facts, vcpus)
+    return asked
+
+
+def levels(facts: InstanceFacts) -> list[str]:
+    """Return the labels of a type's network levels, the farthest first and the node itself last.
+
+    Kueue takes only nodes that carry every one, so types whose place in the network EC2 does not tell have the last
+    alone.
+    """
+    return [*(f"{NETWORK_LAYER}{layer}" for layer in range(1, (facts.topology_layers or 0) + 1)), _HOST]
+
+
+def kueue_objects(
+    pools: Sequence[Pool], queues: Sequence[Queue], *, namespace: str, cohort: str
+) -> list[dict[str, Any]]:
+    """Return topologies, a flavor for each pool, and the queues; jobs that name none go to the first.
+
+    Queues that borrow are of one cohort, and take back at once what others have borrowed of theirs.
+
+    Raises:
+        UnknownInstanceTypeError: the catalog does not have a pool's instance type.
+    """
+    used = [pool for pool in pools if any(queue.nodes.get(pool.name) for queue in queues)]
+    depths = sorted({len(levels(instance(pool.instance_type))) for pool in used})
+    locals_ = [(queue.name, queue.name) for queue in queues]
+    if DEFAULT_QUEUE not in dict(locals_):
+        locals_.insert(0, (DEFAULT_QUEUE, queues[0].name))
+    return [
+        *(_topology(depth, used) for depth in depths),
+        *(_flavor(pool) for pool in used),
+        *(_cluster_queue(queue, used, namespace=namespace, cohort=cohort) for queue in queues),
+        *(_local_queue(name, target, namespace) for name, target in locals_),
+    ]
+
+
+def kueue_values(frameworks: Sequence[str]) -> dict[str, Any]:
+    """Return the values of Kueue's chart: what it manages, and nothing that this cluster has no kind of."""
+    # Kueue reads the file as it is; there is no finer value.
+    lines = [
+        "apiVersion: config.kueue.x-k8s.io/v1beta2",
+        "kind: Configuration",
+        "health: {healthProbeBindAddress: ':8081'}",
+        "metrics: {bindAddress: ':8443'}",
+        "webhook: {port: 9443}",
+        "leaderElection: {leaderElect: true, resourceName: c1f6bfd2.kueue.x-k8s.io}",
+        "integrations:",
+        "  frameworks:",
+        *(f"  - {framework}" for framework in frameworks),
+    ]
+    return {"managerConfig": {"controllerManagerConfigYaml": "\n".join(lines) + "\n"}}
+
+
+def _topology_name(depth: int) -> str:
+    return f"network-{depth - 1}-layers" if depth > 1 else "nodes"
+
+
+def _topology(depth: int, pools: Sequence[Pool]) -> dict[str, Any]:
+    named = next(found for pool in pools if len(found := levels(instance(pool.instance_type))) == depth)
+    return _object("Topology", _topology_name(depth), {"levels": [{"nodeLabel": label} for label in named]})
+
+
+def _flavor(pool: Pool) -> dict[str, Any]:
+    """Return a pool's flavor: a job that selects an instance type fits where the flavor names the same."""
+    facts = instance(pool.instance_type)
+    spec: dict[str, Any] = {
+        "nodeLabels": {POOL_LABEL: pool.name, INSTANCE_TYPE_LABEL: pool.instance_type},
+        "topologyName": _topology_name(len(levels(facts))),
+    }
+    if facts.is_accelerated:
+        # Kueue weighs taints of nodes when it chooses them, and pods of JobSets are made with these.
+        key = NEURON if facts.has_neuron else GPU
+        spec["tolerations"] = [{"key": key, "operator": "Exists", "effect": "NoSchedule"}]
+    return _object("ResourceFlavor", pool.name, spec)
+
+
+def _cluster_queue(queue: Queue, pools: Sequence[Pool], *, namespace: str, cohort: str) -> dict[str, Any]:
+    """Return a queue over all pools that any queue has: of a pool that is not its own it has nothing to lend."""
+    own = pools if queue.borrows else [pool for pool in pools if queue.nodes.get(pool.name)]
+    # Every flavor of a group must state every resource of it, in one order.
+    covered = list(dict.fromkeys(name for pool in own for name in requests(pool)))
+    flavors = [
+        {
+            "name": pool.name,
+            "resources": [
+                {
+                    "name": name,
+                    "nominalQuota": _quantity(
+                        name, requests(pool).get(name, 0) * queue.nodes.get(pool.name, 0)
+                    ),
+                }
+                for name in covered
+            ],
+        }
+        for pool in own
+    ]
+    spec: dict[str, Any] = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+        "queueingStrategy": "BestEffortFIFO",
+        "resourceGroups": [{"coveredResources": covered, "flavors": flavors}],
+        "preemption": {"withinClusterQueue": "LowerPriority"},
+    }
+    if queue.borrows:
+        spec |= {
+            "cohortName": cohort,
+            "preemption": {"withinClusterQueue": "LowerPriority", "reclaimWithinCohort": "Any"},
+        }
+    return _object("ClusterQueue", queue.name, spec)
+
+
+def _quantity(name: str, amount: int) -> str:
+    """Return an amount as Kubernetes writes it."""
+    if name == "cpu":
+        return f"{amount}m"
+    return f"{amount}Mi" if name in _MIB else str(amount)
+
+
+def _local_queue(name: str, target: str, namespace: str) -> dict[str, Any]:
+    made = _object("LocalQueue", name, {"clusterQueue": target})
+    made["metadata"]["namespace"] = namespace
+    return made
+
+
+def _object(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": API, "kind": kind, "metadata": {"name": name}, "spec": spec}

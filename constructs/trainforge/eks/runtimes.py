@@ -1,0 +1,50 @@
+"""The training runtime that TrainJobs of ours run on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+TORCH = "torch-distributed"
+"""Its name, as Trainer's own installation has it and our manifests ask for it."""
+
+RESTARTS = 10
+"""How often all pods of a job are started again before it has failed, as the other operators' jobs have it."""
+
+
+def torch_runtime() -> dict[str, Any]:
+    """Return the cluster's runtime for PyTorch: pods by torchrun's variables, started again together.
+
+    Trainer's chart would make one by a job that fetches kubectl from the internet when it is installed, of an image
+    that nothing pins; this one comes with the release. It names no image: a TrainJob of ours brings its own. Names of
+    job, container and labels are what Trainer looks for (trainer 2.3, its own runtime of this name). A pod that fails
+    ends the attempt of all: ranks that wait for a lost one do not notice.
+    """
+    return {
+        "apiVersion": "trainer.kubeflow.org/v1alpha1",
+        "kind": "ClusterTrainingRuntime",
+        "metadata": {"name": TORCH, "labels": {"trainer.kubeflow.org/framework": "torch"}},
+        "spec": {
+            "mlPolicy": {"numNodes": 1, "torch": {}},
+            "template": {
+                "spec": {
+                    "failurePolicy": {"maxRestarts": RESTARTS},
+                    "replicatedJobs": [
+                        {
+                            "name": "node",
+                            "template": {
+                                "metadata": {
+                                    "labels": {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+                                },
+                                "spec": {
+                                    "backoffLimit": 0,
+                                    "template": {
+                                        "spec": {"restartPolicy": "Never", "containers": [{"name": "node"}]}
+                                    },
+                                },
+                            },
+                        }
+                    ],
+                }
+            },
+        },
+    }

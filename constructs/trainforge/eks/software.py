@@ -1,0 +1,162 @@
+"""What runs on an EKS cluster beside the jobs: add-ons, device plugins, job operators and queues, as wanted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_cdk import aws_s3 as s3
+from constructs import Construct
+
+from catalog.charts import KUEUE_CHART, TRAINER_CHART, Chart
+from catalog.pool import Pool
+from trainforge.eks.add_ons import AddOn, add_ons
+from trainforge.eks.cluster import KubernetesCluster
+from trainforge.eks.devices import NO_DEVICES, Devices, device_charts
+from trainforge.eks.mpi_operator import mpi_operator
+from trainforge.eks.objects import Document, Objects
+from trainforge.eks.queues import Queue, kueue_objects, kueue_values
+from trainforge.eks.runtimes import torch_runtime
+from trainforge.eks.training_operator import training_operator
+from trainforge.eks.volumes import BucketVolume, LustreVolume, bucket, lustre, namespace
+
+_FRAMEWORKS = {
+    "trainer": ("jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob"),
+    "training-operator": ("kubeflow.org/pytorchjob",),
+    "mpi-operator": ("kubeflow.org/mpijob",),
+}
+"""What Kueue calls each operator's jobs (kueue 0.19, integrations)."""
+
+_MINUTES = 14
+"""How long a chart may take; the function that installs it has 15."""
+
+
+@dataclass(frozen=True, slots=True)
+class Software:
+    """What a cluster gets; nothing is installed that does not stand here.
+
+    `jobs` are operators: trainer, training-operator, mpi-operator. With `queues` Kueue is installed, and holds jobs of
+    these operators back until their share of the pools is free. What another installs already (HyperPod's chart, an
+    add-on) is left out here: `catalog.operators.clashes` tells what may not stand together.
+    """
+
+    add_ons: Mapping[str, AddOn] = field(default_factory=dict)
+    devices: Devices = NO_DEVICES
+    jobs: tuple[str, ...] = ()
+    queues: tuple[Queue, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where jobs run: their namespace and the volumes that they claim there."""
+
+    deployment: str
+    namespace: str
+    lustre: LustreVolume | None = None
+    bucket: BucketVolume | None = None
+
+
+class ClusterSoftware(Construct):
+    """Installs software in the order in which it needs each other, and takes it away the other way round.
+
+    Add-ons; then operators and device plugins; then Kueue, which looks for the operators' jobs; then the namespace of
+    the jobs with its volumes and queues. At the end the namespace goes first, with every job in it, while drivers and
+    operators are there to let go of what they hold. `ready` is what a job waits for. A cluster that wants nothing of
+    this but add-ons has no function and no kubectl.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        cluster: KubernetesCluster,
+        software: Software,
+        pools: Sequence[Pool],
+        place: Place,
+        data_bucket: s3.IBucket,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._cluster, self._software, self._pools = cluster, software, list(pools)
+        self.add_ons = add_ons(cluster, software.add_ons, bucket=data_bucket)
+        drivers = list(self.add_ons.values())
+        self.devices = [
+            self._chart(one.chart, values=one.values) for one in device_charts(self._pools, software.devices)
+        ]
+        self.operators = self._operators()
+        self.kueue = self._kueue()
+        self.ready: list[Construct] = [*drivers, *self.devices, *self.operators, *self.kueue]
+        self.place = self._place(place)
+
+    def _chart(
+        self,
+        chart: Chart,
+        *,
+        values: Mapping[str, Any] | None = None,
+        wait: bool = False,
+        after: Sequence[Construct] = (),
+    ) -> Construct:
+        return self._cluster.reach.chart(
+            "".join(part.capitalize() for part in chart.name.split("-")),
+            release=chart.release,
+            namespace=chart.namespace,
+            chart=chart.name,
+            repository=chart.repository,
+            version=str(chart.version),
+            values=values,
+            wait=wait,
+            timeout_minutes=_MINUTES,
+            scope=self,
+            after=after,
+        )
+
+    def _objects(
+        self, construct_id: str, release: str, documents: Sequence[Document], after: Sequence[Construct] = ()
+    ) -> Objects:
+        return Objects(
+            self, construct_id, cluster=self._cluster, release=release, documents=documents, after=after
+        )
+
+    def _operators(self) -> list[Construct]:
+        """Install the operators; those of ours are releases too, because no chart of their makers' is published."""
+        found: list[Construct] = []
+        for name in self._software.jobs:
+            if name == "trainer":
+                # Its check of runtimes must answer before the runtime comes.
+                trainer = self._chart(TRAINER_CHART, wait=True)
+                found += [
+                    trainer,
+                    self._objects("TorchRuntime", "torch-runtime", [torch_runtime()], [trainer]),
+                ]
+            elif name == "training-operator":
+                found.append(self._objects("TrainingOperator", name, training_operator()))
+            else:
+                assert name == "mpi-operator", name
+                found.append(self._objects("MpiOperator", name, mpi_operator()))
+        return found
+
+    def _kueue(self) -> list[Construct]:
+        if not self._software.queues:
+            return []
+        frameworks = ["batch/job", *(one for name in self._software.jobs for one in _FRAMEWORKS[name])]
+        values = kueue_values(frameworks)
+        return [self._chart(KUEUE_CHART, values=values, wait=True, after=self.operators)]
+
+    def _place(self, place: Place) -> Objects | None:
+        """Make the namespace, its volumes and queues, after all that lets go of them."""
+        documents = namespace(place.namespace)
+        name = place.namespace
+        if place.lustre:
+            documents += lustre(place.lustre, deployment=place.deployment, namespace_=name)
+        if place.bucket:
+            documents += bucket(place.bucket, deployment=place.deployment, namespace_=name)
+        if self._software.queues:
+            documents += kueue_objects(
+                self._pools, self._software.queues, namespace=name, cohort=place.deployment
+            )
+        if not documents or not (self._software.jobs or place.lustre or place.bucket):
+            return None
+        made = self._objects("Place", f"{name}-place", documents, self.ready)
+        self.ready.append(made)
+        return made

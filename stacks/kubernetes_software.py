@@ -1,0 +1,91 @@
+"""What a configuration wants on a Kubernetes cluster, as the constructs take it."""
+
+from __future__ import annotations
+
+import json
+
+from catalog.kubernetes import BUCKET_CLAIM, SHARED_CLAIM
+from settings.deployment import Settings
+from settings.eks_software import AddOnSettings, DeviceSettings, SoftwareSettings
+from stacks.storage import StorageStack
+from trainforge.eks.add_ons import EBS, FSX, S3, AddOn
+from trainforge.eks.devices import Devices
+from trainforge.eks.queues import Queue
+from trainforge.eks.software import Place, Software
+from trainforge.eks.volumes import BucketVolume, LustreVolume
+
+NODE_MONITORING = "eks-node-monitoring-agent"
+
+
+def software(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> Software:
+    """Return what the section asks for.
+
+    `lustre` says whether there is a file system to mount, `node_monitoring` whether nodes are watched by EKS.
+    """
+    return Software(
+        add_ons={
+            name: add_on(settings)
+            for name, settings in add_on_settings(
+                wanted, lustre=lustre, node_monitoring=node_monitoring
+            ).items()
+            if settings is not None
+        },
+        devices=devices(wanted.devices),
+        jobs=tuple(wanted.jobs),
+        queues=tuple(Queue(name, queue.nodes, queue.borrow) for name, queue in wanted.queues.items()),
+    )
+
+
+def add_on_settings(
+    wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool
+) -> dict[str, AddOnSettings | None]:
+    """Return the add-ons by name: those that every cluster gets, with what the section says of them, and its own."""
+    usual = {
+        EBS: True,
+        FSX: lustre,
+        S3: wanted.bucket_claim,
+        NODE_MONITORING: node_monitoring,
+        "metrics-server": True,
+        "cert-manager": wanted.cert_manager,
+    }
+    return {name: AddOnSettings() for name, there in usual.items() if there} | wanted.add_ons
+
+
+def add_on(settings: AddOnSettings) -> AddOn:
+    """Return an add-on as the construct takes it."""
+    configuration = json.dumps(settings.configuration, sort_keys=True) if settings.configuration else None
+    return AddOn(settings.version, configuration)
+
+
+def devices(wanted: DeviceSettings) -> Devices:
+    """Return the choice of device software; `none` leaves a kind to somebody else."""
+    return Devices(
+        gpu=None if wanted.gpu == "none" else wanted.gpu,
+        efa=None if wanted.efa == "none" else wanted.efa,
+        neuron=wanted.neuron != "none",
+        neuron_scheduler=wanted.neuron_scheduler,
+    )
+
+
+def place(settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *, namespace: str) -> Place:
+    """Return where jobs run, with the claims of what the storage stack has and the cluster has drivers for."""
+    mount, mount_name = storage.lustre_mount, storage.lustre_mount_name
+    lustre = None
+    if mount and mount_name and _has(wanted, FSX):
+        given = settings.storage.lustre
+        assert given
+        lustre = LustreVolume(
+            mount.file_system_id,
+            storage.dns_name(mount),
+            mount_name,
+            SHARED_CLAIM,
+            None if given.existing else given.capacity_gib,
+        )
+    bucket = None
+    if wanted.bucket_claim and _has(wanted, S3):
+        bucket = BucketVolume(storage.data_bucket.bucket_name, settings.region, BUCKET_CLAIM)
+    return Place(settings.name, namespace, lustre, bucket)
+
+
+def _has(wanted: SoftwareSettings, add_on_name: str) -> bool:
+    return wanted.add_ons.get(add_on_name, AddOnSettings()) is not None
