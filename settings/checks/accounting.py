@@ -71,3 +71,16 @@ def _unused(subject: Subject) -> Iterator[Problem]:
             "no cluster of this configuration runs Slurm, so nothing uses the accounting database",
             "remove 'accounting'",
         )
+
+
+@warning("accounting-lifecycle")
+def _lifecycle(subject: Subject) -> Iterator[Problem]:
+    """The extension lets the controller follow the password; lifecycle scripts of your own take its place."""
+    hyperpod = subject.settings.hyperpod
+    if subject.settings.accounting and hyperpod and hyperpod.lifecycle_scripts:
+        yield Problem(
+            "hyperpod.lifecycle_scripts",
+            hyperpod.lifecycle_scripts.directory,
+            "scripts of your own take the place of the extension, which would give slurmdbd each new password",
+            "follow the secret in them, or remove 'lifecycle_scripts'",
+        )

@@ -48,6 +48,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"accounting": {}, "hyperpod": GONE, "pools": {}},
         {("accounting-unused", "accounting")},
     ),
+    (
+        {"accounting": {}, "hyperpod.lifecycle_scripts": {"directory": "scripts"}},
+        {("accounting-lifecycle", "hyperpod.lifecycle_scripts")},
+    ),
     # people of the directory
     (directory(), set()),
     (directory(users=[ANA | {"ssh_public_key": KEY, "full_name": "Ana O'Neil"}]), set()),
