@@ -267,9 +267,10 @@ def test_a_log_that_is_not_there_yet_or_not_for_us() -> None:
 
 
 def test_a_service_that_is_away_for_a_while_is_waited_for() -> None:
-    away = (EndpointConnectionError(endpoint_url="x"), error("ThrottlingException"), error("Any", 503))
+    unreachable = EndpointConnectionError(endpoint_url="x")
+    looks = ("RUNNING", unreachable, error("ThrottlingException"), error("Any", 503))
     # More failures than are borne in a row, and never so many in a row.
-    assert Followed(Batch(*["RUNNING", *away] * 10, "SUCCEEDED")).code() == 0
+    assert Followed(Batch(*looks * 10, "SUCCEEDED")).code() == 0
 
 
 @pytest.mark.parametrize("lost", [error("ExpiredTokenException"), NoCredentialsError()], ids=str)
