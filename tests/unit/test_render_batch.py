@@ -101,6 +101,11 @@ def test_the_size_stays_below_the_service_limit() -> None:
     assert max(len(batch(run_on(name), site(), header=header)) for name in ACCELERATED) < 24 * 1024
 
 
+def test_what_does_not_resume_is_not_started_again() -> None:
+    assert definition(run_on(GPU_TYPE))["retryStrategy"]["attempts"] == 10
+    assert definition(run_on(GPU_TYPE, resumes=False))["retryStrategy"]["attempts"] == 1
+
+
 def test_what_a_p5_node_is_given() -> None:
     found = definition(run_on(GPU_TYPE))
     assert found["nodeProperties"]["numNodes"] == 2

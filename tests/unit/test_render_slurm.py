@@ -35,6 +35,14 @@ def test_a_lost_node_is_handled_by_who_can() -> None:
     assert "#SBATCH --requeue" in elsewhere
 
 
+@pytest.mark.parametrize("cluster", ["hyperpod", "parallelcluster"])
+def test_what_does_not_resume_is_not_started_again(cluster: str) -> None:
+    once = slurm(run(replace(TORCH, resumes=False), "p5.48xlarge"), replace(SITE, cluster=cluster))
+    assert "#SBATCH --no-requeue\n" in once
+    assert "--requeue" not in once
+    assert "--auto-resume" not in once
+
+
 @pytest.mark.parametrize(("workload", "tasks"), [(TORCH, 1), (SRUN, 8), (MPI, 8)])
 def test_srun_starts_a_task_a_node_or_a_rank(workload: object, tasks: int) -> None:
     text = slurm(run(workload, "p5.48xlarge"), SITE)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from workloads.render.shared_fate import shared_fate
 from workloads.spec import Run
 
 ATTEMPTS = 10
-"""How often a job may start: the most that Batch takes, because only a lost host counts."""
+"""How often a job of a program that resumes may start: the most that Batch takes, because only a lost host counts."""
 
 TIMEOUT_SECONDS = 7 * 24 * 3600
 """How long an attempt may run, in seconds: our choice, against a hung job that holds its nodes for ever.
@@ -75,7 +75,7 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
             "nodeRangeProperties": [{"targetNodes": "0:", "container": _container(run, site, header)}],
         },
         "retryStrategy": {
-            "attempts": ATTEMPTS,
+            "attempts": ATTEMPTS if run.workload.resumes else 1,
             # A host that is gone is worth another try; a program that failed fails again. The status reason
             # is the one of the AWS Compute Blog, "Introducing retry strategies for AWS Batch".
             "evaluateOnExit": [

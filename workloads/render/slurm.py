@@ -22,7 +22,8 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
     """Return the batch script. `header` is a comment for the second line.
 
     A node lost is handled by who can: HyperPod replaces it and resumes the step (`--auto-resume=1`), elsewhere
-    Slurm requeues the whole job. Either way the job keeps its id, so it finds its folder again.
+    Slurm requeues the whole job. Either way the job keeps its id, so it finds its folder again. A workload that does not
+    resume is not started a second time: it would begin anew, in a folder that has the first start's results.
     """
     return "\n".join(
         [
@@ -62,12 +63,19 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         "output": LOG_FILE,
         "open-mode": "append",
         "signal": f"USR1@{_GRACE_SECONDS}",
-        **({} if site.cluster == _HYPERPOD else {"requeue": None}),
+        **_requeue(run, site),
         # Jobs of one name and user one after the other: two at once would write into one folder.
         **({"dependency": "singleton"} if run.id else {}),
     }
     for name, value in options.items():
         yield f"#SBATCH --{name}" + ("" if value is None else f"={value}")
+
+
+def _requeue(run: Run, site: Site) -> dict[str, None]:
+    """Say whether Slurm may requeue the job; by default it may (JobRequeue in slurm.conf's manual)."""
+    if not run.workload.resumes:
+        return {"no-requeue": None}
+    return {} if site.cluster == _HYPERPOD else {"requeue": None}
 
 
 def _names(run: Run) -> Names:
@@ -168,7 +176,7 @@ def _node(run: Run, site: Site) -> str:
 def _step(run: Run, site: Site) -> Iterator[str]:
     launcher = run.workload.launcher
     srun = ["srun", "--label", "--kill-on-bad-exit=1", *_container(run, site)]
-    if site.cluster == _HYPERPOD:
+    if site.cluster == _HYPERPOD and run.workload.resumes:
         srun.append("--auto-resume=1")
     if isinstance(launcher, Mpi):
         srun.append("--mpi=pmix")
