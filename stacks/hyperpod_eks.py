@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
@@ -11,7 +15,7 @@ from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
 from settings.deployment import Settings
-from settings.hyperpod_eks import HyperPodEksSettings, TaintSettings
+from settings.hyperpod_eks import HyperPodEksSettings, TaintSettings, TeamSettings
 from stacks.eks import control_plane
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping
@@ -26,6 +30,9 @@ from trainforge.hyperpod.groups import Group, GroupDefaults, GroupNetwork, kuber
 from trainforge.hyperpod.kubernetes_role import KubernetesNodeRole
 from trainforge.hyperpod.scripts import NodeScripts
 from trainforge.notifications import Notifications
+
+if TYPE_CHECKING:
+    from trainforge.hyperpod.governance import Quota
 
 SECTION = "hyperpod_eks"
 
@@ -81,6 +88,7 @@ class HyperPodEksStack(cdk.Stack):
         )
         self.role = self._role()
         self.cluster = self._cluster()
+        self._govern()
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
@@ -145,6 +153,41 @@ class HyperPodEksStack(cdk.Stack):
             # Nodes fetch scripts at start; an image that does not build fails the deployment before they are paid for.
             after=[self.chart, scripts.upload, *self.shipping.images.values()],
         )
+
+    def _govern(self) -> None:
+        wanted = self._wanted.task_governance
+        if wanted is None:
+            return
+        from trainforge.hyperpod.governance import TaskGovernance
+
+        TaskGovernance(
+            self,
+            "TaskGovernance",
+            kubernetes=self.kubernetes,
+            cluster=self.cluster,
+            priorities=wanted.priorities,
+            fair_share=wanted.fair_share,
+            quotas={name: self._quota(team) for name, team in wanted.teams.items()},
+        )
+
+    def _quota(self, team: TeamSettings) -> Quota:
+        from trainforge.hyperpod.governance import Quota
+
+        return Quota(
+            nodes=self._by_type(team.nodes),
+            accelerators=self._by_type(team.accelerators),
+            fair_share_weight=team.fair_share_weight,
+            sharing=team.sharing,
+            borrow_percent=team.borrow_percent,
+            preempt=team.preempt,
+        )
+
+    def _by_type(self, shares: Mapping[str, int]) -> dict[str, int]:
+        """Return shares of pools as shares of instance types, which is what quotas count."""
+        types: Counter[str] = Counter()
+        for pool, count in shares.items():
+            types[self._settings.pools[pool].instance_type] += count
+        return dict(types)
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         wanted = self._wanted

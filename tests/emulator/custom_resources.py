@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 
 from tests.emulator import responses
 from tests.emulator.image_build import ContainerImageBuild
+from tests.emulator.kubernetes import HelmChart, KubernetesManifest
 from tests.emulator.lambda_runtime import configuration, invoke
 from tests.emulator.pcluster import PclusterCluster
 from tests.emulator.resources.resource import Context, Kind, Properties, Resource, ResourceFailure
@@ -201,6 +202,16 @@ class BucketDeployment(CustomResource):
                     s3.delete_object(Bucket=bucket, Key=item["Key"])
 
 
+class HyperPodChart(CustomResource):
+    """HyperPod's chart on an EKS cluster: the function needs GitHub, helm and a Kubernetes, and here is none."""
+
+    def create(self) -> None:
+        """Note the release; the cluster must be there."""
+        wanted = self.properties
+        self.aws("eks").describe_cluster(name=wanted["ClusterName"])
+        self.physical_id = "/".join((wanted["ClusterName"], wanted["Namespace"], wanted["Release"]))
+
+
 class RestrictDefaultSecurityGroup(CustomResource):
     """CDK's Custom::VpcRestrictDefaultSG: takes the rules that a VPC's default group is born with."""
 
@@ -217,13 +228,17 @@ class RestrictDefaultSecurityGroup(CustomResource):
 
 
 ANSWERED: dict[str, type[Resource]] = {
+    "Custom::AWSCDK-EKS-HelmChart": HelmChart,
+    "Custom::AWSCDK-EKS-KubernetesResource": KubernetesManifest,
     "Custom::CDKContainerImageBuild": ContainerImageBuild,
     "Custom::PclusterCluster": PclusterCluster,
     "Custom::S3AutoDeleteObjects": AutoDeleteObjects,
     "Custom::CDKBucketDeployment": BucketDeployment,
+    "Custom::TrainforgeHyperPodChart": HyperPodChart,
     "Custom::VpcRestrictDefaultSG": RestrictDefaultSecurityGroup,
 }
-"""Custom resources of the CDK, its labs and ParallelCluster, whose functions need Node, a builder or real AWS."""
+"""Custom resources of the CDK, its labs and ParallelCluster, whose functions need Node, a builder or real AWS;
+and one of ours that needs a Kubernetes."""
 
 OURS = ("Custom::Trainforge",)
 """How the types of our own custom resources begin: their functions are run."""

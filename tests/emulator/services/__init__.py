@@ -17,6 +17,7 @@ def load() -> None:
         hyperpod_nodes,
         s3,
         sagemaker,
+        sagemaker_governance,
         ssm,
     )
 
@@ -30,5 +31,6 @@ def load() -> None:
     fsx_volumes.install()
     s3.install()
     sagemaker.install()
+    sagemaker_governance.install()
     hyperpod_nodes.install()
     ssm.install()

@@ -78,6 +78,12 @@ class Cluster(models.Cluster):
         groups = []
         for group in copy.deepcopy(self.request.get("InstanceGroups", [])):
             count = int(group.pop("InstanceCount"))
+            if "KubernetesConfig" in group:
+                group["KubernetesConfig"] = {
+                    f"{when}{name}": value
+                    for name, value in group["KubernetesConfig"].items()
+                    for when in ("Current", "Desired")
+                }
             groups.append({**group, "CurrentCount": count, "TargetCount": count, "Status": "InService"})
         return {
             "ClusterArn": self.arn,

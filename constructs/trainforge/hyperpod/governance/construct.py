@@ -1,0 +1,144 @@
+"""The construct around the handler."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct, IDependable
+
+from catalog.versions import LAMBDA_PYTHON
+from trainforge.acknowledgement import acknowledge_wildcards
+from trainforge.eks.cluster import KubernetesCluster
+from trainforge.hyperpod.eks_cluster import HyperPodEksCluster
+from trainforge.hyperpod.governance.quota import Quota
+
+ADD_ON = "amazon-sagemaker-hyperpod-taskgovernance"
+"""The EKS add-on; it brings Kueue, so nobody else may."""
+
+_HANDLER = Path(__file__).parent / "handler"
+
+
+class TaskGovernance(Construct):
+    """Who may use how much of a cluster, and who goes first.
+
+    The add-on first, then the cluster's scheduler configuration (priority classes by weight, and how idle compute is
+    shared out), then a quota a team. CloudFormation has no resource for quotas, and for the configuration only in some
+    regions; a function of ours makes them, and each is a resource of the stack all the same: created, updated in
+    place, deleted, and rolled back with it. A team's jobs run in its namespace, `hyperpod-ns-` and its name, which the
+    service makes.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        kubernetes: KubernetesCluster,
+        cluster: HyperPodEksCluster,
+        priorities: Mapping[str, int],
+        fair_share: bool,
+        quotas: Mapping[str, Quota],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self._cluster = cluster
+        add_on = kubernetes.add_on(ADD_ON)
+        # It manages the cluster's nodes, and leaves before them.
+        add_on.node.add_dependency(cluster)
+        self._role = self._allowed(cluster.cluster_arn)
+        self._function = self._functions()
+        scheduler: dict[str, Any] = {"FairShare": "Enabled" if fair_share else "Disabled"}
+        if priorities:
+            scheduler["PriorityClasses"] = [
+                {"Name": name, "Weight": weight} for name, weight in priorities.items()
+            ]
+        policy = self._governed(
+            "Policy",
+            "ClusterSchedulerConfig",
+            f"{cluster.cluster_name}-policy",
+            {"SchedulerConfig": scheduler},
+            add_on,
+        )
+        for team, quota in quotas.items():
+            suffix = "".join(part.capitalize() for part in team.split("-"))
+            self._governed(f"Team{suffix}", "ComputeQuota", f"{team}-quota", quota.properties(team), policy)
+
+    def _governed(
+        self, construct_id: str, kind: str, name: str, said: Mapping[str, Any], after: IDependable
+    ) -> cdk.CustomResource:
+        resource = cdk.CustomResource(
+            self,
+            construct_id,
+            resource_type=f"Custom::Trainforge{kind}",
+            service_token=self._function.function_arn,
+            service_timeout=cdk.Duration.minutes(11),
+            properties={
+                "Kind": kind,
+                "ClusterArn": self._cluster.cluster_arn,
+                "Name": name,
+                "Said": json.dumps(said, sort_keys=True),
+            },
+        )
+        # The role's policy must outlive the resource, or its last call is refused.
+        resource.node.add_dependency(self._role, after)
+        return resource
+
+    def _allowed(self, cluster_arn: str) -> iam.Role:
+        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        stack = cdk.Stack.of(self)
+        things = {
+            kind: stack.format_arn(service="sagemaker", resource=resource, resource_name="*")
+            for kind, resource in (
+                ("ComputeQuota", "compute-quota"),
+                ("ClusterSchedulerConfig", "cluster-scheduler-config"),
+            )
+        }
+        verbs = ("Create", "Delete", "Describe", "Update")
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=[
+                    "sagemaker:AddTags",
+                    "sagemaker:ListTags",
+                    *(f"sagemaker:{verb}{kind}" for kind in things for verb in verbs),
+                ],
+                resources=[*things.values(), cluster_arn],
+            )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sagemaker:ListClusterSchedulerConfigs", "sagemaker:ListComputeQuotas"],
+                resources=["*"],
+            )
+        )
+        acknowledge_wildcards(
+            role, "ids are made by the service, and listing takes no resource", *things.values(), "*"
+        )
+        return role
+
+    def _functions(self) -> lambda_.Function:
+        group = logs.LogGroup(
+            self,
+            "Logs",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        group.grant_write(self._role)
+        return lambda_.Function(
+            self,
+            "Function",
+            description="Keeps quotas and priorities of a HyperPod cluster",
+            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
+            architecture=lambda_.Architecture.ARM_64,
+            handler="index.handler",
+            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
+            timeout=cdk.Duration.minutes(10),
+            memory_size=256,
+            role=self._role,
+            log_group=group,
+        )

@@ -1,0 +1,244 @@
+"""One thing that governs a HyperPod cluster's tasks, a team's quota or the cluster's policy: made, changed, removed.
+
+Both are alike to the API: an id of twelve, versions, a status that passes through stages, and a failure with a reason.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+OWNER_KEY = "trainforge:owner"
+_ID = re.compile(r"[a-z0-9]{12}")
+_PASSING = {"Creating", "Updating", "Deleting"}
+_GONE = {"Deleting", "Deleted"}
+_PAUSE_SECONDS = 5.0
+_MOST_CONFLICTS = 5
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What the API calls one kind of thing: in its operations (`operation`), in its fields (`field`).
+
+    `spoken` is its name to people, `initial` what only creation takes.
+    """
+
+    spoken: str
+    operation: str
+    operations: str
+    field: str
+    initial: dict[str, str]
+
+    @property
+    def identifier(self) -> str:
+        """The field with its id."""
+        return f"{self.field}Id"
+
+
+KINDS = {
+    "ComputeQuota": Kind(
+        "compute quota",
+        "compute_quota",
+        "compute_quotas",
+        "ComputeQuota",
+        {"ActivationState": "Enabled"},
+    ),
+    "ClusterSchedulerConfig": Kind(
+        "scheduler configuration",
+        "cluster_scheduler_config",
+        "cluster_scheduler_configs",
+        "ClusterSchedulerConfig",
+        {},
+    ),
+}
+"""By the API's own name."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What it is to be: its place (cluster, name), who owns it, and what it says, the kind's fields by their names."""
+
+    cluster_arn: str
+    name: str
+    owner: str
+    said: dict[str, Any]
+
+
+class GovernedError(Exception):
+    """It cannot be brought to what is wanted. `left` is the id of one that could not be removed either."""
+
+    def __init__(self, message: str, left: str = "") -> None:
+        super().__init__(message)
+        self.left = left
+
+
+class Governed:
+    """Things of one kind through a SageMaker client; every call ends before `deadline` (time.monotonic, seconds)."""
+
+    def __init__(
+        self,
+        client: Any,
+        kind: Kind,
+        deadline: float,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client = client
+        self._kind = kind
+        self._deadline = deadline
+        self._clock, self._sleep = clock, sleep
+
+    def create(self, wanted: Wanted) -> str:
+        """Create it and return its id; one that an earlier, unanswered call made is taken up.
+
+        Raises:
+            GovernedError: somebody else's has the name, or it could not be made; then nothing of it is left.
+        """
+        found = self._find(wanted)
+        if found:
+            return self._bring(found, wanted)
+        try:
+            made = self._call(
+                "create",
+                Name=wanted.name,
+                ClusterArn=wanted.cluster_arn,
+                Tags=[{"Key": OWNER_KEY, "Value": wanted.owner}],
+                **self._kind.initial,
+                **wanted.said,
+            )
+        except self._client.exceptions.ConflictException:
+            # The SDK tried twice because the first answer was lost: it is there, and ours.
+            found = self._find(wanted)
+            if not found:
+                raise
+            return self._bring(found, wanted)
+        identifier: str = made[self._kind.identifier]
+        try:
+            self._settled(identifier)
+        except Exception as error:
+            raise GovernedError(str(error), self._removed_after_failure(identifier)) from error
+        return identifier
+
+    def update(self, identifier: str, wanted: Wanted) -> str:
+        """Bring it to what is wanted and return its id: another one where the place changed, or the old one is gone.
+
+        Raises:
+            GovernedError: it cannot be brought there.
+        """
+        there = self._described(identifier)
+        if there is None or (there.get("ClusterArn"), there["Name"]) != (wanted.cluster_arn, wanted.name):
+            return self.create(wanted)
+        return self._bring(identifier, wanted)
+
+    def delete(self, identifier: str) -> None:
+        """Delete it and wait until it is gone; what never existed is gone already.
+
+        Raises:
+            GovernedError: it cannot be deleted.
+        """
+        while (there := self._described(identifier)) is not None:
+            if there["Status"] not in _PASSING:
+                if there["Status"] in {"DeleteFailed", "DeleteRollbackFailed"} and self._late():
+                    raise GovernedError(self._why(there))
+                try:
+                    self._call("delete", **{self._kind.identifier: identifier})
+                except self._client.exceptions.ResourceNotFound:
+                    return
+            self._wait(there)
+
+    def _bring(self, identifier: str, wanted: Wanted) -> str:
+        for _ in range(_MOST_CONFLICTS):
+            there = self._settled(identifier, whole=False)
+            same = all(there.get(name) == value for name, value in wanted.said.items())
+            if same and not there["Status"].endswith("Failed"):
+                return identifier
+            try:
+                version = there[f"{self._kind.field}Version"]
+                place = {self._kind.identifier: identifier, "TargetVersion": version}
+                self._call("update", **place, **wanted.said)
+            except self._client.exceptions.ConflictException:
+                # Somebody else changed it in between: look again.
+                self._wait(there)
+                continue
+            self._settled(identifier)
+            return identifier
+        raise GovernedError(f"{self._kind.spoken} '{wanted.name}' is changed by somebody else all the time")
+
+    def _find(self, wanted: Wanted) -> str:
+        """Return the id of this resource's own where there is one; empty otherwise.
+
+        Raises:
+            GovernedError: one of that name is somebody else's.
+        """
+        pages = self._client.get_paginator(f"list_{self._kind.operations}").paginate(
+            ClusterArn=wanted.cluster_arn, NameContains=wanted.name
+        )
+        for page in pages:
+            for summary in page[f"{self._kind.field}Summaries"]:
+                if summary["Name"] != wanted.name or summary["Status"] in _GONE:
+                    continue
+                tags = self._client.list_tags(ResourceArn=summary[f"{self._kind.field}Arn"])["Tags"]
+                if {"Key": OWNER_KEY, "Value": wanted.owner} in tags:
+                    return str(summary[self._kind.identifier])
+                raise GovernedError(
+                    f"the cluster has a {self._kind.spoken} '{wanted.name}' already, and it is not this stack's; "
+                    "delete it, or choose another name"
+                )
+        return ""
+
+    def _settled(self, identifier: str, *, whole: bool = True) -> dict[str, Any]:
+        """Return what is there when nothing is under way any more; with `whole` a failed one is an error.
+
+        Raises:
+            GovernedError: it failed, is gone, or is not ready in time.
+        """
+        while True:
+            there = self._described(identifier)
+            if there is None:
+                raise GovernedError(f"{self._kind.spoken} '{identifier}' is gone")
+            if there["Status"] not in _PASSING:
+                if whole and there["Status"].endswith("Failed"):
+                    raise GovernedError(self._why(there))
+                return there
+            self._wait(there)
+
+    def _described(self, identifier: str) -> dict[str, Any] | None:
+        """Return what the service knows, None where nothing of that id is there."""
+        if not _ID.fullmatch(identifier):
+            return None
+        try:
+            there: dict[str, Any] = self._call("describe", **{self._kind.identifier: identifier})
+        except self._client.exceptions.ResourceNotFound:
+            return None
+        return None if there["Status"] == "Deleted" else there
+
+    def _removed_after_failure(self, identifier: str) -> str:
+        """Remove what was made in vain; return its id where even that fails, for CloudFormation to try again."""
+        try:
+            self.delete(identifier)
+        except Exception:
+            return identifier
+        return ""
+
+    def _late(self) -> bool:
+        return self._clock() + _PAUSE_SECONDS > self._deadline
+
+    def _wait(self, there: dict[str, Any]) -> None:
+        if self._late():
+            raise GovernedError(f"{self._why(there)}; it did not come to an end in time")
+        self._sleep(_PAUSE_SECONDS)
+
+    def _call(self, verb: str, **arguments: Any) -> dict[str, Any]:
+        """Call an operation of the kind, such as `create_compute_quota`."""
+        answer: dict[str, Any] = getattr(self._client, f"{verb}_{self._kind.operation}")(**arguments)
+        return answer
+
+    def _why(self, there: dict[str, Any]) -> str:
+        reason = there.get("FailureReason", "")
+        return f"{self._kind.spoken} '{there['Name']}' is {there['Status']}" + (
+            f": {reason}" if reason else ""
+        )

@@ -1,0 +1,73 @@
+"""Keeps what governs a HyperPod cluster's tasks: a team's compute quota, or the cluster's scheduler configuration.
+
+CloudFormation has no resource for the first, and has one for the second in one region only.
+
+CloudFormation always hears an answer: FAILED with the reason on any exception. What a failed creation made is removed
+before the answer; where even that fails, the answer carries its id, and CloudFormation's Delete tries again.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from typing import Any
+
+import boto3
+import governed
+from botocore.config import Config
+
+# Throttling and lost answers are retried by the SDK; what remains is given up while Lambda has time to answer.
+_RETRIES = Config(retries={"max_attempts": 8, "mode": "adaptive"}, connect_timeout=10, read_timeout=30)
+_ANSWER_MARGIN_SECONDS = 40
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Answer one CloudFormation event."""
+    physical_id = event.get("PhysicalResourceId") or f"none-{event['LogicalResourceId']}"
+    deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _ANSWER_MARGIN_SECONDS
+    try:
+        kind = governed.KINDS[event["ResourceProperties"]["Kind"]]
+        things = governed.Governed(boto3.client("sagemaker", config=_RETRIES), kind, deadline)
+        if event["RequestType"] == "Delete":
+            things.delete(physical_id)
+        elif event["RequestType"] == "Create":
+            physical_id = things.create(_wanted(event))
+        else:
+            physical_id = things.update(physical_id, _wanted(event))
+        _answer(event, physical_id, "SUCCESS", "")
+    except governed.GovernedError as error:
+        # A failed update keeps the id that CloudFormation knows, or it would delete what stands.
+        left = error.left if event["RequestType"] == "Create" else ""
+        _answer(event, left or physical_id, "FAILED", str(error))
+    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+        _answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
+
+
+def _wanted(event: dict[str, Any]) -> governed.Wanted:
+    given = event["ResourceProperties"]
+    return governed.Wanted(
+        cluster_arn=given["ClusterArn"],
+        name=given["Name"],
+        owner=f"{event['StackId']}/{event['LogicalResourceId']}",
+        # As JSON, because CloudFormation turns every number of a property into text.
+        said=json.loads(given["Said"]),
+    )
+
+
+def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
+    body = json.dumps(
+        {
+            "Status": status,
+            "Reason": reason[:1000],
+            "PhysicalResourceId": physical_id,
+            "StackId": event["StackId"],
+            "RequestId": event["RequestId"],
+            "LogicalResourceId": event["LogicalResourceId"],
+        }
+    ).encode()
+    request = urllib.request.Request(  # noqa: S310 the address is CloudFormation's own, of https
+        event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""}
+    )
+    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+        pass
