@@ -22,8 +22,8 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
     """Return the batch script. `header` is a comment for the second line.
 
     A node lost is handled by who can: HyperPod replaces it and resumes the step (`--auto-resume=1`), elsewhere
-    Slurm requeues the whole job. Either way the job keeps its id, so it finds its folder again. A workload that does not
-    resume is not started a second time: it would begin anew, in a folder that has the first start's results.
+    Slurm requeues the whole job. Either way the job keeps its id, so it finds its folder again. A workload that does
+    not resume is not started a second time: it would begin anew, in a folder that has the first start's results.
     """
     return "\n".join(
         [
