@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from aws_cdk import aws_ssm as ssm
@@ -21,6 +22,7 @@ from trainforge.batch.dashboard import JobDashboard
 from trainforge.batch.host import HostRole, SharedFileSystem, user_data
 from trainforge.batch.job_definition import JobDefinition
 from trainforge.batch.job_roles import ExecutionRole, JobRole
+from trainforge.batch.job_traffic import JobTraffic
 from trainforge.batch.queue import (
     CAPACITY,
     TOO_LARGE,
@@ -81,6 +83,7 @@ class BatchStack(cdk.Stack):
         self.shipping.grant_pull(self.execution_role)
         self.host_role = HostRole(self, "HostRole")
         self.log_group.grant_write(self.host_role)
+        self._let_ranks_meet()
         self.queues = self._queues()
         site = self.shipping.completed(self._site())
         self.definitions = self._definitions(site)
@@ -100,6 +103,15 @@ class BatchStack(cdk.Stack):
         # The L2 takes names of periods, the service and our settings days.
         resource.retention_in_days = self._wanted.log_days
         return group
+
+    def _let_ranks_meet(self) -> None:
+        """Open the default group of our own VPC to jobs of pools with EFA; the check `batch-default-group` warns of
+        another's."""
+        vpc = self._network.vpc
+        if isinstance(vpc, ec2.Vpc) and any(
+            instance(pool.instance_type).supports_efa for pool in self._pools
+        ):
+            JobTraffic(self, "JobTraffic", group_id=vpc.vpc_default_security_group)
 
     def _queues(self) -> dict[str, PoolQueue]:
         wanted = self._wanted

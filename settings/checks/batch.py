@@ -67,6 +67,25 @@ def _interface(subject: Subject) -> Iterator[Problem]:
             )
 
 
+@warning("batch-default-group", leans_on=("network", "pools"))
+def _default_group(subject: Subject) -> Iterator[Problem]:
+    """Ranks of jobs on nodes with EFA meet in the VPC's default security group, which Batch gives their containers.
+
+    Batch takes no group beside interfaces in a launch template (aws/aws-cdk#21577), and the default one where there is
+    none (Batch User Guide, "Compute environment considerations for MNP"). In a VPC of ours it has the rules.
+    """
+    existing = subject.settings.network.existing
+    meeting = [pool.name for pool, found in _pools(subject.settings) if found.supports_efa]
+    if existing and meeting:
+        yield Problem(
+            "network.existing.vpc_id",
+            existing.vpc_id,
+            f"jobs on {listed(meeting, 'and')} meet in the default security group of '{shown(existing.vpc_id)}', whose "
+            "rules are not known here",
+            "let the group reach itself by TCP, and the way out",
+        )
+
+
 @error("batch-storage", leans_on=("storage",))
 def _storage(subject: Subject) -> Iterator[Problem]:
     """Runs, checkpoints and logs of a job lie in the Lustre file system that every host mounts."""

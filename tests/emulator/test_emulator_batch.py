@@ -148,18 +148,32 @@ def test_bounds_that_cross_are_refused_and_rolled_back(formation: Formation, sta
     assert "maxVCpus must be greater than minvCpus" in formation.reasons(stack)
 
 
+def test_groups_beside_interfaces_in_the_launch_template_are_refused(formation: Formation) -> None:
+    template = copy.deepcopy(STACK)
+    interface = {"DeviceIndex": 0, "Groups": [{"Fn::GetAtt": ["Group", "GroupId"]}]}
+    template["Resources"]["Hosts"] = {
+        "Type": "AWS::EC2::LaunchTemplate",
+        "Properties": {"LaunchTemplateData": {"NetworkInterfaces": [interface]}},
+    }
+    resources = template["Resources"]["Environment"]["Properties"]["ComputeResources"]
+    resources["LaunchTemplate"] = {"LaunchTemplateId": {"Ref": "Hosts"}, "Version": "$Latest"}
+    name = formation.create(template)
+    assert formation.status(name) == "ROLLBACK_COMPLETE"
+    assert "are exclusively allowed" in formation.reasons(name)
+    del resources["SecurityGroupIds"]
+    formation.created(template)
+
+
 def test_what_a_queue_uses_cannot_be_deleted(formation: Formation, stack: str) -> None:
     client = formation.emulator.client("batch")
     environment, policy = (formation.physical_id(stack, name) for name in ("Environment", "Policy"))
     with pytest.raises(ClientError, match="resource must be DISABLED"):
         client.delete_compute_environment(computeEnvironment=environment)
     client.update_compute_environment(computeEnvironment=environment, state="DISABLED")
-    for call in (
-        lambda: client.delete_compute_environment(computeEnvironment=environment),
-        lambda: client.delete_scheduling_policy(arn=policy),
-    ):
-        with pytest.raises(ClientError, match="found existing JobQueue relationship"):
-            call()
+    with pytest.raises(ClientError, match="found existing JobQueue relationship"):
+        client.delete_compute_environment(computeEnvironment=environment)
+    with pytest.raises(ClientError, match="found existing JobQueue relationship"):
+        client.delete_scheduling_policy(arn=policy)
     with pytest.raises(ClientError, match="resource must be DISABLED"):
         client.delete_job_queue(jobQueue=formation.physical_id(stack, "Queue"))
 

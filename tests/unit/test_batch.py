@@ -113,14 +113,33 @@ def test_an_environment_is_replaced_and_neither_it_nor_its_queue_has_a_name(stac
             assert not {"LaunchTemplateName", "GroupName"} & set(properties)
 
 
-def test_a_job_has_a_security_group_and_hosts_stand_in_their_pools_zone(stack: Synthesis) -> None:
-    for properties in by_type(stack, "AWS::Batch::ComputeEnvironment").values():
+def test_a_group_is_named_where_no_interfaces_are_and_nodes_stand_in_their_pools_zone(
+    stack: Synthesis,
+) -> None:
+    """Batch takes one of the two only (aws/aws-cdk#21577)."""
+    templates = by_type(stack, "AWS::EC2::LaunchTemplate")
+    for name, properties in by_type(stack, "AWS::Batch::ComputeEnvironment").items():
         resources = properties["ComputeResources"]
-        [group] = resources["SecurityGroupIds"]
-        assert "EfaSecurityGroup" in group["Fn::ImportValue"]
+        data = templates[resources["LaunchTemplate"]["LaunchTemplateId"]["Ref"]]["LaunchTemplateData"]
+        assert ("SecurityGroupIds" in resources) != ("NetworkInterfaces" in data), name
         [subnet] = resources["Subnets"]
         second = resources["InstanceTypes"] == ["p5.48xlarge"]
         assert ("PrivateSubnet2" in subnet["Fn::ImportValue"]) == second
+
+
+def test_ranks_of_efa_jobs_meet_in_the_vpcs_default_group(stack: Synthesis, tmp_path: Path) -> None:
+    """Which has no rules otherwise; by TCP alone, so that it is never what the network takes out."""
+    among = stack.only(STACK, "AWS::EC2::SecurityGroupIngress")
+    out = stack.only(STACK, "AWS::EC2::SecurityGroupEgress")
+    assert "DefaultSecurityGroup" in among["GroupId"]["Fn::ImportValue"]
+    assert among["SourceSecurityGroupId"] == among["GroupId"] == out["GroupId"]
+    assert {rule["IpProtocol"] for rule in (among, out)} == {"tcp"}
+    plain = (ROOT / CONFIGURATION).read_text(encoding="utf-8")
+    assert plain.count("p5.48xlarge") == 1
+    path = tmp_path / "plain.yaml"
+    without = plain.replace("p5.48xlarge", "c6i.4xlarge").split("workloads:")[0]
+    path.write_text(without.replace("{fsdp: 10}", "{}"), encoding="utf-8")
+    assert synthesize(path, tmp_path / "out").resources(STACK, "AWS::EC2::SecurityGroupIngress") == []
 
 
 def test_a_placement_group_is_for_efa_on_demand_and_not_for_a_block(

@@ -48,8 +48,7 @@ class Host:
 
     def start(self) -> subprocess.CompletedProcess[str]:
         message = email.message_from_string(user_data(SHARED))
-        [part] = message.get_payload()
-        assert isinstance(part, email.message.Message)
+        [part] = list(message.walk())[1:]
         assert part.get_content_type() == "text/x-shellscript"
         environment = {
             "PATH": os.pathsep.join([str(self._programs), os.environ["PATH"]]),

@@ -9,7 +9,7 @@ import pytest
 
 from settings.checks import check
 from settings.deployment import Settings
-from tests.unit.configuration import GONE, GROUP, PLAN, changed, found
+from tests.unit.configuration import GONE, GROUP, NETWORK, PLAN, changed, found
 from workloads import rooms
 from workloads.spec import Secret
 
@@ -58,6 +58,12 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # room for the interface of a job's container
     (_pool(instance_type="hpc6id.32xlarge"), {("batch-interface", "pools.gpu.instance_type")}),
     (_pool(instance_type="hpc7a.96xlarge"), set()),
+    # the default group of a VPC that stands: jobs with EFA meet there
+    (BATCH | {"network.existing": NETWORK, "pools.gpu.instance_type": "g5.4xlarge"}, set()),
+    (
+        BATCH | {"network.existing": NETWORK},
+        {("batch-default-group", "network.existing.vpc_id")},
+    ),
     # storage
     (BATCH | {"storage.lustre": GONE}, {("batch-storage", "storage.lustre")}),
     (BATCH | {"storage.lustre.mount_path": "/scratch"}, {("batch-storage", "storage.lustre.mount_path")}),

@@ -63,13 +63,13 @@ def compute_resources(
         "MaxvCpus": pool.nodes * facts.vcpus,
         "InstanceTypes": [pool.instance_type],
         "Subnets": [subnet_id],
-        # Those of the launch template are for hosts: without these the interfaces of jobs would be in the VPC's
-        # default group (Batch User Guide, "Compute environment considerations for MNP").
-        "SecurityGroupIds": [defaults.security_group_id],
         "InstanceRole": defaults.instance_profile_arn,
         "LaunchTemplate": dict(launch_template),
         "Ec2Configuration": [_ec2_configuration(image, defaults.images)],
     }
+    if not facts.supports_efa:
+        # Not beside interfaces in the launch template, where they are with EFA (`trainforge.batch.job_traffic`).
+        resources["SecurityGroupIds"] = [defaults.security_group_id]
     if placement_group:
         resources["PlacementGroup"] = placement_group
     return resources

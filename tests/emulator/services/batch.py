@@ -12,7 +12,7 @@ from typing import Any
 
 from moto.batch import models, responses
 from moto.batch.exceptions import ClientException
-from moto.core.models import default_user_config
+from moto.core.config import default_user_config
 
 _LIMITS = "emulated_time_limits"
 
@@ -42,9 +42,9 @@ def _create_compute_environment(
         )
     if self.get_compute_environment_by_name(compute_environment_name):
         raise ClientException("Object already exists")
-    self._validate_compute_resources(compute_resources)
+    _validate(self, compute_resources)
     name = "aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch"
-    made = models.ComputeEnvironment(
+    made = models.ComputeEnvironment(  # type: ignore[abstract]  # as moto itself makes it
         compute_environment_name,
         _type,
         state or "ENABLED",
@@ -60,6 +60,24 @@ def _create_compute_environment(
     return made
 
 
+def _validate(self: Any, resources: dict[str, Any]) -> None:
+    """Check compute resources as moto does, and that groups are named once: here, or by a template's interfaces."""
+    template = resources.get("launchTemplate")
+    data: dict[str, Any] = {}
+    if template:
+        found = self.ec2_backend.get_launch_template(template["launchTemplateId"])
+        data = found.get_version(template.get("version", "$Default")).data
+    groups = resources.get("securityGroupIds", [])
+    interfaces = data.get("NetworkInterfaces", [])
+    if groups and interfaces:
+        raise ClientException(
+            "Error executing request, Exception : Either compute environment Security Groups or Network Interfaces in "
+            "Launch template are exclusively allowed"
+        )
+    named = {group for interface in interfaces for group in interface.get("Groups", [])}
+    self._validate_compute_resources({**resources, "securityGroupIds": groups or sorted(named)})
+
+
 def _update_compute_environment(
     self: Any,
     compute_environment_name: str,
@@ -70,7 +88,7 @@ def _update_compute_environment(
     answer = _update_environment(self, compute_environment_name, state, compute_resources, service_role)
     environment = self.get_compute_environment(compute_environment_name)
     after = {**environment.compute_resources, **(compute_resources or {})}
-    self._validate_compute_resources(after)
+    _validate(self, after)
     environment.compute_resources = after
     return answer
 
