@@ -1,0 +1,160 @@
+"""The CDK's hand in a Kubernetes cluster, answered: releases and manifests are looked at, nothing runs.
+
+What Kubernetes and Helm would refuse by the order of things is refused here: an object of a kind that nothing has
+defined yet, a namespace that is not there, a release that another owns.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from catalog.operators import DEFINITIONS
+from tests.emulator.resources.resource import Kind, Properties, Resource
+
+BUILT_IN = frozenset(
+    {
+        "v1",
+        "admissionregistration.k8s.io/v1",
+        "apiextensions.k8s.io/v1",
+        "apps/v1",
+        "batch/v1",
+        "rbac.authorization.k8s.io/v1",
+        "storage.k8s.io/v1",
+    }
+)
+"""Groups and versions that a cluster has by itself, of those that we use."""
+
+_BY_RELEASE = {"kubeflow-trainer": "trainer"}
+"""What a release is called in the catalog, where it has another name there."""
+
+
+@dataclass
+class Cluster:
+    """What stands on one cluster: owners of releases, definitions and namespaces."""
+
+    releases: dict[str, str] = field(default_factory=dict)
+    definitions: dict[str, str] = field(default_factory=dict)
+    namespaces: dict[str, str] = field(
+        default_factory=lambda: dict.fromkeys(("default", "kube-system"), "EKS")
+    )
+
+
+CLUSTERS: dict[tuple[str, str, str], Cluster] = {}
+
+
+class Applied(Resource):
+    """What the CDK's kubectl provider applies; subclasses say what it is."""
+
+    kind = Kind.ANSWERED
+
+    @property
+    def cluster(self) -> Cluster:
+        """What stands on the cluster, which must be there."""
+        name = str(self.properties["ClusterName"])
+        self.aws("eks").describe_cluster(name=name)
+        return CLUSTERS.setdefault((self.context.account, self.context.region, name), Cluster())
+
+    def update(self, previous: Properties) -> None:
+        """Apply what is wanted now in the place of what was."""
+        del previous
+        identifier = self.physical_id
+        self._forget()
+        self.create()
+        self.physical_id = identifier
+
+    def delete(self) -> None:
+        """Take it away."""
+        self._forget()
+
+    def _forget(self) -> None:
+        cluster = self.cluster
+        for owned in (cluster.releases, cluster.definitions, cluster.namespaces):
+            for name in [name for name, owner in owned.items() if owner == self.logical_id]:
+                del owned[name]
+
+    def apply(self, documents: Iterable[dict[str, Any]]) -> None:
+        """Look at objects in the order in which Helm installs kinds; kubectl's is the file's own."""
+        cluster = self.cluster
+        for document in documents:
+            self._check(cluster, document)
+            name = document["metadata"]["name"]
+            if document["kind"] == "Namespace":
+                cluster.namespaces.setdefault(name, self.logical_id)
+            elif document["kind"] == "CustomResourceDefinition":
+                self.define(cluster, name)
+
+    def define(self, cluster: Cluster, name: str) -> None:
+        """Take a definition; another's fails, as Helm does."""
+        owner = cluster.definitions.setdefault(name, self.logical_id)
+        if owner != self.logical_id:
+            self.fail(f"CustomResourceDefinition '{name}' exists and cannot be imported: '{owner}' owns it")
+
+    def _check(self, cluster: Cluster, document: dict[str, Any]) -> None:
+        api, kind, metadata = document["apiVersion"], document["kind"], document["metadata"]
+        if api not in BUILT_IN and not any(
+            _plural(definition) == kind.lower() and definition.partition(".")[2] == api.partition("/")[0]
+            for definition in cluster.definitions
+        ):
+            self.fail(f'no matches for kind "{kind}" in version "{api}": nothing has defined it yet')
+        if metadata.get("namespace", "default") not in cluster.namespaces:
+            self.fail(f'namespaces "{metadata["namespace"]}" not found')
+
+
+class HelmChart(Applied):
+    """Custom::AWSCDK-EKS-HelmChart. A chart of others is believed to bring what the catalog says of it."""
+
+    def create(self) -> None:
+        """Check the chart and its values, and note what the release brings."""
+        given, cluster = self.properties, self.cluster
+        release = str(given["Release"])
+        if cluster.releases.setdefault(release, self.logical_id) != self.logical_id:
+            self.fail(f"release '{release}' is that of '{cluster.releases[release]}'")
+        values = json.loads(given.get("Values") or "{}")
+        if str(given.get("CreateNamespace", "false")).lower() == "true":
+            cluster.namespaces.setdefault(str(given["Namespace"]), self.logical_id)
+        elif given["Namespace"] not in cluster.namespaces:
+            self.fail(f'namespaces "{given["Namespace"]}" not found')
+        if "ChartAssetURL" in given:
+            self._look(str(given["ChartAssetURL"]))
+            self.apply(_in_order(values.get("objects", [])))
+        elif not given.get("Version"):
+            self.fail(f"chart '{given['Chart']}' has no version: every deployment could bring another")
+        else:
+            for definition in DEFINITIONS.get(_BY_RELEASE.get(release, release), ()):
+                self.define(cluster, definition)
+        self.physical_id = release
+
+    def _look(self, url: str) -> None:
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        body = self.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        names = zipfile.ZipFile(io.BytesIO(body)).namelist()
+        if "Chart.yaml" not in names:
+            self.fail(f"Chart.yaml file is missing in '{url}'")
+
+
+class KubernetesManifest(Applied):
+    """Custom::AWSCDK-EKS-KubernetesResource."""
+
+    def create(self) -> None:
+        """Look at every document."""
+        self.apply(json.loads(self.properties["Manifest"]))
+        self.physical_id = self.logical_id
+
+
+def _plural(definition: str) -> str:
+    """Return a definition's kind in small letters, of its plural name."""
+    plural = definition.partition(".")[0]
+    return f"{plural[:-3]}y" if plural.endswith("ies") else plural[:-1]
+
+
+def _in_order(documents: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    first = ("Namespace", "CustomResourceDefinition")
+    yield from sorted(
+        documents,
+        key=lambda document: first.index(document["kind"]) if document["kind"] in first else len(first),
+    )
