@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
@@ -24,6 +23,7 @@ from pathlib import Path
 from tests.bench import document
 from tests.bench.measure import machine
 from tests.training.runs import LocalRun
+from tests.training.small_file_system import can_mount, fill, small_file_system
 
 STEPS = 60
 INTERVAL = 10
@@ -31,7 +31,6 @@ SLOW = "--step-seconds=0.1"
 _COLUMNS = ("where", "fault", "what was done", "steps repeated", "loss curve", "seconds")
 HEADER = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
 _MARKER = "finished.json"
-_ROOM_BYTES = 64 * 2**20
 
 Losses = Mapping[int, str]
 
@@ -143,7 +142,7 @@ def folder_full(folder: Path, whole: Losses) -> Outcome:
         run.wait_for_step(INTERVAL + 3)
         run.wait_for(lambda: bool(run.checkpoints()), "the first checkpoint")
         ballast = run.run_folder / "ballast"
-        _fill(ballast)
+        fill(ballast)
         assert run.wait(process) != 0
         assert "cannot be written to" in run.log
         assert [path.name for path in run.checkpoints()] == [f"step-{INTERVAL:09d}"]
@@ -218,38 +217,6 @@ def uninterrupted(folder: Path) -> Losses:
     losses = run.losses()
     assert list(losses) == list(range(1, STEPS + 1))
     return losses
-
-
-@contextmanager
-def small_file_system(folder: Path) -> Iterator[None]:
-    """Mount a file system of memory, of 64 MiB, which root alone may."""
-    folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_ROOM_BYTES}", "tmpfs", str(folder)]
-    subprocess.run(mount, check=True, capture_output=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(folder)], check=True, capture_output=True)
-
-
-def can_mount() -> bool:
-    """Return whether a small file system can be mounted here: by root, outside of most containers."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            with small_file_system(Path(folder) / "probe"):
-                return True
-        except (OSError, subprocess.CalledProcessError):
-            return False
-
-
-def _fill(ballast: Path) -> None:
-    with ballast.open("wb") as file:
-        try:
-            while True:
-                file.write(bytes(1 << 16))
-                file.flush()
-        except OSError:
-            return
 
 
 def _hold_a_write(run: FsdpRun) -> Path:

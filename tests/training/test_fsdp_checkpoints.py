@@ -297,26 +297,3 @@ def test_what_cannot_be_read_back_is_no_checkpoint(
     with pytest.raises(TrainingError, match=r"step 10 cannot be written to .*: rank 0: .*Input/output error"):
         kept.wait()
     assert names(kept) == ["step-000000005"]
-
-
-def test_a_file_that_no_rank_tells_of_is_no_part_of_a_checkpoint(tmp_path: Path) -> None:
-    (tmp_path / "step-000000005").mkdir()
-    for file in ("__0_0.distcp", "__1_0.distcp"):
-        (tmp_path / "step-000000005" / file).write_bytes(b"x")
-    told = checkpoint_folder.contents(tmp_path / "step-000000005", ["__0_0.distcp"])
-    with pytest.raises(OSError, match=r"__1_0\.distcp"):
-        CheckpointFolder(tmp_path).finish(5, {}, told)
-    assert not (tmp_path / "step-000000005" / MARKER).exists()
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 16])
-def test_each_file_is_looked_at_by_one_rank_and_a_rank_s_own_by_itself(count: int) -> None:
-    files = [".metadata", *(f"__{rank}_0.distcp" for rank in range(16))]
-    shares = [checkpoint_folder.share(files, rank, count) for rank in range(count)]
-    assert sorted(file for share in shares for file in share) == sorted(files)
-    assert all(f"__{rank}_0.distcp" in shares[rank] for rank in range(count))
-
-
-def test_keeping_none_is_refused(ranks: Ranks, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="--keep is 0"):
-        DistributedCheckpoints(tmp_path, ranks, keep=0)

@@ -11,6 +11,7 @@ from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
 from tests.training import faults, slurm_faults
 from tests.training.faults import INTERVAL, FsdpRun, Losses, Outcome
+from tests.training.small_file_system import can_mount
 
 require_module("torch", "make setup-train installs it")
 require_module("numpy", "make setup-train installs it")
@@ -43,7 +44,7 @@ def slow(fault: Callable[..., Outcome]) -> object:
 def test_a_run_goes_on_as_if_nothing_had_happened(
     whole: Losses, artifacts: Callable[[str], Path], fault: Callable[[Path, Losses], Outcome]
 ) -> None:
-    if fault is faults.folder_full and not faults.can_mount():
+    if fault is faults.folder_full and not can_mount():
         pytest.skip("no small file system can be mounted here: that takes root, outside of most containers")
     found = fault(artifacts(f"fsdp-{fault.__name__}"), whole)
     assert found.equal, found.row()
