@@ -1,4 +1,4 @@
-"""The folder of distributed checkpoints: which files make one up, and which rank looks at which of them, how many stay."""
+"""The folder of distributed checkpoints: which files make one up, who looks at which of them, how many stay."""
 
 from __future__ import annotations
 
