@@ -95,7 +95,9 @@ def _global_batch(run: Run) -> Iterator[Finding]:
         fitting = [
             nodes for nodes in range(1, 2 * run.nodes + 1) if batch % (nodes * run.ranks_per_node) == 0
         ]
-        nearest = min(fitting, key=lambda nodes: abs(nodes - run.nodes), default=None)
+        # A pool may have no more nodes, or these be too few for the model: the nearest on either side.
+        nearest = [str(nodes) for nodes in fitting if nodes < run.nodes][-1:]
+        nearest += [str(nodes) for nodes in fitting if nodes > run.nodes][:1]
         yield Finding(
             "run-global-batch",
             Severity.ERROR,
@@ -103,7 +105,9 @@ def _global_batch(run: Run) -> Iterator[Finding]:
             str(run.nodes),
             f"the global batch {batch} of preset '{run.preset.name}' does not divide by {run.ranks} ranks "
             f"({run.nodes} nodes of {run.ranks_per_node})",
-            f"{nearest} nodes divide it" if nearest else "take a type with another number of accelerators",
+            f"it divides by the ranks of {' or '.join(nearest)} nodes"
+            if nearest
+            else "take a type with another number of accelerators",
         )
 
 

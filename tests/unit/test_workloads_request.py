@@ -58,12 +58,15 @@ def test_what_the_nodes_lack(wanted: Run, expected: set[tuple[str, str]]) -> Non
     assert rules(wanted) == expected
 
 
-def test_a_batch_that_does_not_divide_names_a_count_that_does() -> None:
+def test_a_batch_that_does_not_divide_names_counts_that_do() -> None:
     [finding] = check_run(run(nodes=3))
     assert finding.message == (
         "the global batch 64 of preset 'small' does not divide by 24 ranks (3 nodes of 8)"
     )
-    assert finding.hint == "2 nodes divide it"
+    # A pool of three has no fourth node.
+    assert finding.hint == "it divides by the ranks of 2 or 4 nodes"
+    [finding] = check_run(run(nodes=100))
+    assert finding.hint == "it divides by the ranks of 8 nodes"
 
 
 @pytest.mark.parametrize(
