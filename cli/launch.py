@@ -71,9 +71,10 @@ def launch(
     1 when you say no. With --wait, and on this machine (local), the job's own.
     """
     from cli.required_data import check_data
-    from cli.resolution import LOCAL, resolved, stop_at_errors
+    from cli.resolution import LOCAL, misplaced, resolved, stop_at_errors
     from cli.submission import submission
     from cli.validate import DEFAULT_CONFIG
+    from workloads.formats import FORMATS
     from workloads.render.all import render
     from workloads.request import Request
 
@@ -92,6 +93,13 @@ def launch(
         asked,
         config or (None if local or site_file else DEFAULT_CONFIG),
         pools_of_site=bool(site_file) and not local,
+        found=misplaced(
+            asked,
+            {
+                "shared": (shared, [LOCAL]),
+                "site": (site_file, [cluster for cluster in FORMATS if cluster != LOCAL]),
+            },
+        ),
     )
     run, format_ = meant.run, meant.format
     if local:

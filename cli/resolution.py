@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,11 +30,13 @@ class Resolved:
     settings: Settings | None
 
 
-def resolved(asked: Request, config: Path | None, *, pools_of_site: bool = False) -> Resolved:
+def resolved(
+    asked: Request, config: Path | None, *, pools_of_site: bool = False, found: Sequence[Finding] = ()
+) -> Resolved:
     """Return the run that is meant; findings are printed, and an error ends the command with exit code 2.
 
     With a configuration the pool's type and node count are the defaults and its bounds. Without one a pool
-    means nothing, unless it is one of a given site (`pools_of_site`).
+    means nothing, unless it is one of a given site (`pools_of_site`). What a verb has `found` itself is told too.
     """
     settings = None if config is None else _settings(config)
     findings: list[Finding] = []
@@ -44,7 +46,7 @@ def resolved(asked: Request, config: Path | None, *, pools_of_site: bool = False
         message = f"pool '{asked.pool}' is not known: pools are those of a configuration, and none is given"
         findings.append(_error("pool", asked.pool, message, "give one with '-c FILE', or leave --pool out"))
     resolution = resolve(asked)
-    findings += resolution.findings
+    findings = [*found, *findings, *resolution.findings]
     stop_at_errors(findings, asked)
     assert resolution.run
     assert resolution.format
@@ -59,6 +61,20 @@ def stop_at_errors(findings: Sequence[Finding], asked: Request) -> None:
         typer.echo(report(findings, f"{asked.workload} on {asked.cluster}"), err=True)
     if any(finding.is_error for finding in findings):
         raise typer.Exit(2)
+
+
+def misplaced(asked: Request, given: Mapping[str, tuple[object, Sequence[str]]]) -> list[Finding]:
+    """Return an error for each option that says nothing where the run goes: `given` are values and their clusters."""
+    return [
+        _error(
+            option,
+            str(value),
+            f"'--{option}' means nothing on {asked.cluster}",
+            f"it is for {', '.join(clusters)}",
+        )
+        for option, (value, clusters) in given.items()
+        if value and asked.cluster in FORMATS and asked.cluster not in clusters
+    ]
 
 
 def _settings(config: Path) -> Settings:

@@ -58,6 +58,29 @@ def test_slurm(launch: Launching, tmp_path: Path) -> None:
         assert f"    {line}".rstrip() in result.output.splitlines()
 
 
+@pytest.mark.parametrize(
+    ("cluster", "options", "said"),
+    [
+        ("hyperpod", ("--shared", "here"), "'--shared' means nothing on hyperpod it is for local"),
+        (
+            "local",
+            ("--site", "site.json"),
+            "'--site' means nothing on local it is for hyperpod, parallelcluster, hyperpod_eks, eks, batch",
+        ),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_refused_with_the_rest(
+    launch: Launching, cluster: str, options: tuple[str, str], said: str
+) -> None:
+    site = None if cluster == "local" else cluster_site(cluster)
+    result = launch(cluster, "--preset", "tny", "--dry-run", *options, site=site)
+    assert result.exit_code == 2
+    told = " ".join(result.stderr.split())
+    assert said in told
+    assert "cpu-ddp has no preset 'tny'" in told
+    assert "2 errors" in told
+
+
 def test_slurm_that_refuses(launch: Launching) -> None:
     launch.fake("sbatch", "echo 'sbatch: error: invalid partition specified: long' >&2; exit 1")
     result = launch("hyperpod", site=cluster_site("hyperpod"))
