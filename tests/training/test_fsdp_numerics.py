@@ -15,7 +15,7 @@ from tests.programs import ROOT
 from tests.training import room_fsdp  # noqa: F401  skips without torch
 from tests.training.runs import free_port
 
-# Issue "3.", proof 2.
+# How far two ways to the same losses may be apart: their sums have other orders.
 CLOSE = 1e-5
 BY_THE_BIT = ("selective", "full", "offloaded-activations", "offloaded-parameters")
 
