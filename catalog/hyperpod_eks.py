@@ -35,3 +35,12 @@ CHART_PATH: Final = "helm_chart/HyperPodHelmChart"
 CHART_RELEASE: Final = "hyperpod-dependencies"
 """The name of the release, as the SageMaker guide has it ("Installing packages on the Amazon EKS cluster using Helm").
 """
+
+TRAINING_OPERATOR: Final = "amazon-sagemaker-hyperpod-training-operator"
+"""EKS add-on of the operator that runs HyperPodPyTorchJobs; it needs cert-manager."""
+
+TASK_GOVERNANCE: Final = "amazon-sagemaker-hyperpod-taskgovernance"
+"""EKS add-on of quotas and priorities; it brings Kueue, so nobody else may."""
+
+CERT_MANAGER: Final = "cert-manager"
+"""EKS add-on of certificates for what Kubernetes asks back."""

@@ -13,6 +13,7 @@ from catalog.hyperpod_eks import (
     NAMESPACE,
 )
 from settings.eks import ControlPlaneSettings
+from settings.eks_software import AddOnSettings
 from settings.model import Model
 
 
@@ -96,8 +97,12 @@ class HyperPodEksSettings(ControlPlaneSettings):
     dependencies: DependenciesSettings = DependenciesSettings()
     """What HyperPod's own chart installs."""
     training_operator: bool = True
-    """HyperPod's training operator (an EKS add-on), which runs HyperPodPyTorchJobs."""
-    observability: bool = False
-    """HyperPod's observability (an EKS add-on): metrics to a Prometheus workspace of Amazon's."""
+    """HyperPod's training operator (an EKS add-on), which runs HyperPodPyTorchJobs; it brings cert-manager."""
+    trainer: bool = True
+    """Kubeflow Trainer, which runs TrainJobs."""
+    add_ons: dict[str, AddOnSettings | None] = {}
+    """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""
+    bucket_claim: bool = True
+    """Whether pods can claim the data bucket as files, by Mountpoint for Amazon S3."""
     task_governance: TaskGovernanceSettings | None = None
     """Quotas and priorities of teams; absent: none."""

@@ -11,12 +11,15 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from catalog.hyperpod_eks import CERT_MANAGER
 from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
 from settings.deployment import Settings
+from settings.eks_software import DeviceSettings, SoftwareSettings
 from settings.hyperpod_eks import HyperPodEksSettings, TaintSettings, TeamSettings
 from stacks.eks import control_plane
+from stacks.kubernetes_software import place, software
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
@@ -24,6 +27,7 @@ from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.network_add_ons import network_add_ons
 from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair
 from trainforge.eks.node_role import NodeRole
+from trainforge.eks.software import ClusterSoftware
 from trainforge.hyperpod.chart import Components, HyperPodChart
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster, KubernetesOptions
 from trainforge.hyperpod.groups import Group, GroupDefaults, GroupNetwork, kubernetes_group
@@ -88,11 +92,14 @@ class HyperPodEksStack(cdk.Stack):
         )
         self.role = self._role()
         self.cluster = self._cluster()
+        self.software = self._software()
+        self._operate()
         self._govern()
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
+        self._start_jobs(site)
         self._publish(site)
 
     def _system_nodes(self) -> NodeGroup:
@@ -153,6 +160,55 @@ class HyperPodEksStack(cdk.Stack):
             # Nodes fetch scripts at start; an image that does not build fails the deployment before they are paid for.
             after=[self.chart, scripts.upload, *self.shipping.images.values()],
         )
+
+    def _software(self) -> ClusterSoftware:
+        """Install what jobs need beside HyperPod's own: storage drivers, Trainer, the namespace with its volumes.
+
+        Devices are HyperPod's chart's, and queues those of task governance.
+        """
+        wanted = self._wanted
+        section = SoftwareSettings(
+            add_ons=dict(wanted.add_ons),
+            devices=DeviceSettings(gpu="none", efa="none", neuron="none"),
+            jobs=["trainer"] if wanted.trainer else [],
+            bucket_claim=wanted.bucket_claim,
+            cert_manager=wanted.training_operator,
+        )
+        return ClusterSoftware(
+            self,
+            "Software",
+            cluster=self.kubernetes,
+            software=software(section, lustre=self._storage.lustre_mount is not None, node_monitoring=False),
+            pools=self._pools,
+            place=place(self._settings, section, self._storage, namespace=wanted.namespace),
+            data_bucket=self._storage.data_bucket,
+        )
+
+    def _operate(self) -> None:
+        if not self._wanted.training_operator:
+            return
+        from trainforge.hyperpod.training_operator import TrainingOperator
+
+        operator = TrainingOperator(
+            self,
+            "TrainingOperator",
+            kubernetes=self.kubernetes,
+            after=[self.software.add_ons[CERT_MANAGER], self.cluster],
+        )
+        self.software.ready.append(operator)
+
+    def _start_jobs(self, site: Site) -> None:
+        """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
+        for name, manifest in self.shipping.started(site).items():
+            from trainforge.eks.job import Job
+
+            Job(
+                self,
+                name,
+                cluster=self.kubernetes,
+                manifest=manifest,
+                after=[*self.software.ready, self.cluster],
+            )
 
     def _govern(self) -> None:
         wanted = self._wanted.task_governance

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from catalog.hyperpod_eks import KUBERNETES_VERSIONS
+from catalog.hyperpod_eks import CERT_MANAGER, KUBERNETES_VERSIONS, TASK_GOVERNANCE, TRAINING_OPERATOR
 from catalog.kubernetes import auto_resumed
+from catalog.operators import MPIJOBS, PYTORCHJOBS, clashes
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.shipping import shippings
 from settings.hyperpod_eks import HyperPodEksSettings
@@ -25,6 +26,7 @@ _OPERATORS = {
     Format.HYPERPODPYTORCHJOB: "training_operator",
     Format.PYTORCHJOB: "dependencies.training_operator",
     Format.MPIJOB: "dependencies.mpi_operator",
+    Format.TRAINJOB: "trainer",
 }
 """By format, the switch of the operator that runs it."""
 
@@ -96,6 +98,54 @@ def _operators(subject: Subject) -> Iterator[Problem]:
 def _on(eks: HyperPodEksSettings, switch: str) -> bool:
     section, _, name = switch.rpartition(".")
     return bool(getattr(getattr(eks, section) if section else eks, name))
+
+
+@error("hyperpod-eks-clash")
+def _clash(subject: Subject) -> Iterator[Problem]:
+    """A definition of Kubernetes has one owner: HyperPod's chart, an add-on of a switch here, or one that is named.
+
+    Source: catalog.operators.
+    """
+    eks = subject.settings.hyperpod_eks
+    if eks is None:
+        return
+    brought = {"hyperpod-dependencies": "dependencies"}
+    brought |= {"trainer": "trainer"} if eks.trainer else {}
+    brought |= {TRAINING_OPERATOR: "training_operator"} if eks.training_operator else {}
+    brought |= {TASK_GOVERNANCE: "task_governance"} if eks.task_governance else {}
+    named = [name for name, add_on in eks.add_ons.items() if add_on is not None]
+    for name in named:
+        if name in brought:
+            yield Problem(
+                f"hyperpod_eks.add_ons.{name}",
+                name,
+                f"'hyperpod_eks.{brought[name]}' installs the add-on '{name}' already",
+                "remove one of both",
+            )
+    off = set() if eks.dependencies.training_operator else {PYTORCHJOBS}
+    off |= set() if eks.dependencies.mpi_operator else {MPIJOBS}
+    for first, second, both in clashes([*brought, *named]):
+        same = [one for one in both if first != "hyperpod-dependencies" or one not in off]
+        if second in named and second not in brought and same:
+            yield Problem(
+                f"hyperpod_eks.add_ons.{second}",
+                second,
+                f"'{second}' and '{first}' bring the same definition, '{same[0]}', and each would undo the other's",
+                f"remove it, or what 'hyperpod_eks.{brought.get(first, 'add_ons')}' brings",
+            )
+
+
+@error("hyperpod-eks-certificates")
+def _certificates(subject: Subject) -> Iterator[Problem]:
+    """HyperPod's training operator gets its certificates from cert-manager (guide, "Installing the operator")."""
+    eks = subject.settings.hyperpod_eks
+    if eks and eks.training_operator and eks.add_ons.get(CERT_MANAGER, ...) is None:
+        yield Problem(
+            f"hyperpod_eks.add_ons.{CERT_MANAGER}",
+            None,
+            "HyperPod's training operator needs cert-manager, and the add-on is left out",
+            "keep the add-on, or set 'hyperpod_eks.training_operator: false'",
+        )
 
 
 @error("hyperpod-eks-closed", too_strict=True, leans_on=("network",))

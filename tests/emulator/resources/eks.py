@@ -173,3 +173,21 @@ class Addon(EksResource):
             addonName=self.properties["AddonName"],
             preserve=bool(self.properties.get("PreserveOnDelete", False)),
         )
+
+
+@resource("AWS::EKS::PodIdentityAssociation")
+class PodIdentityAssociation(EksResource):
+    """The role of an account of a namespace. Ref is its ARN."""
+
+    def create(self) -> None:
+        """Create it."""
+        wanted = _small({name: value for name, value in self.properties.items() if name != "Tags"})
+        made = call(self.eks, "create_pod_identity_association", {**wanted, **self.tag_map()})["association"]
+        self.physical_id = made["associationArn"]
+        self.attributes = {"AssociationArn": made["associationArn"], "AssociationId": made["associationId"]}
+
+    def delete(self) -> None:
+        """Delete it."""
+        self.eks.delete_pod_identity_association(
+            clusterName=self.properties["ClusterName"], associationId=self.attributes["AssociationId"]
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -66,7 +67,7 @@ def _held(cluster: Any, what: str, name: str) -> Any:
     Raises:
         ResourceNotFoundException: it has none of that name.
     """
-    found = getattr(cluster, what).get(name)
+    found = getattr(cluster, what, {}).get(name)
     if found is None:
         raise _refused(ResourceNotFoundException, f"No {what} found for name: {name} in {cluster.name}.")
     return found
@@ -196,6 +197,32 @@ class Responses(responses.EKSResponse):
         del self._cluster().addons[name]
         return ActionResult({"addon": addon})
 
+    def create_pod_identity_association(self) -> ActionResult:
+        """Give an account of a namespace a role; it has one."""
+        cluster = self._cluster()
+        held = vars(cluster).setdefault("associations", {})
+        place = (self._get_param("namespace"), self._get_param("serviceAccount"))
+        if place in {(one["namespace"], one["serviceAccount"]) for one in held.values()}:
+            raise _refused(ResourceInUseException, "Association already exists.")
+        identifier = f"a-{secrets.token_hex(9)[:17]}"
+        held[identifier] = {
+            "clusterName": cluster.name,
+            "namespace": place[0],
+            "serviceAccount": place[1],
+            "roleArn": self._get_param("roleArn"),
+            "associationId": identifier,
+            "associationArn": f"{cluster.arn.replace(':cluster/', ':podidentityassociation/')}/{identifier}",
+            "tags": self._get_param("tags") or {},
+        }
+        return ActionResult({"association": held[identifier]})
+
+    def delete_pod_identity_association(self) -> ActionResult:
+        """Take the role away."""
+        identifier = self._get_param("associationId")
+        association = _held(self._cluster(), "associations", identifier)
+        del self._cluster().associations[identifier]
+        return ActionResult({"association": association})
+
 
 _create_cluster = models.EKSBackend.create_cluster
 _delete_cluster = models.EKSBackend.delete_cluster
@@ -207,6 +234,8 @@ _PATHS = (
     "access-entries/(?P<principalArn>.+)/access-policies$",
     "access-entries/(?P<principalArn>.+)/access-policies/(?P<policyArn>.+)$",
     "access-entries/(?P<principalArn>.+)$",
+    "pod-identity-associations$",
+    "pod-identity-associations/(?P<associationId>[^/]+)$",
     "addons$",
     "addons/(?P<addonName>[^/]+)$",
     "addons/(?P<addonName>[^/]+)/update$",

@@ -13,14 +13,12 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct, IDependable
 
+from catalog.hyperpod_eks import TASK_GOVERNANCE
 from catalog.versions import LAMBDA_PYTHON
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster
 from trainforge.hyperpod.governance.quota import Quota
-
-ADD_ON = "amazon-sagemaker-hyperpod-taskgovernance"
-"""The EKS add-on; it brings Kueue, so nobody else may."""
 
 _HANDLER = Path(__file__).parent / "handler"
 
@@ -48,7 +46,7 @@ class TaskGovernance(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._cluster = cluster
-        add_on = kubernetes.add_on(ADD_ON)
+        add_on = kubernetes.add_on(TASK_GOVERNANCE)
         # It manages the cluster's nodes, and leaves before them.
         add_on.node.add_dependency(cluster)
         self._role = self._allowed(cluster.cluster_arn)

@@ -1,0 +1,157 @@
+"""Rules on HyperPod orchestrated by EKS: version, autoscaling, operators, nodes' labels, quotas of teams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from catalog.hyperpod_eks import CERT_MANAGER, KUBERNETES_VERSIONS, TASK_GOVERNANCE
+from settings.checks import check
+from settings.deployment import Settings
+from tests.unit.configuration import PLAN, changed, found
+
+ACCESS = {"principal_arn": "arn:aws:iam::111122223333:role/platform", "policy": "cluster-admin"}
+EKS: dict[str, Any] = {"hyperpod": None, "hyperpod_eks": {"pools": ["gpu"], "access": [ACCESS]}}
+GOVERNANCE = "hyperpod_eks.task_governance"
+TEAMS = f"{GOVERNANCE}.teams"
+CPU = {"instance_type": "c6i.4xlarge", "nodes": 2}
+WORKLOAD = {"workload": "cpu-ddp", "preset": "tiny", "pool": "cpu", "clusters": ["hyperpod_eks"]}
+SHIPPED = {"pools.cpu": CPU, "hyperpod_eks.pools": ["gpu", "cpu"], "workloads": [WORKLOAD]}
+
+
+def _team(**team: Any) -> dict[str, Any]:
+    return {TEAMS: {"alpha": team}}
+
+
+def _many(count: int) -> dict[str, Any]:
+    kinds = [f"m5.{size}large" for size in ("", "x", "2x", "4x", "8x", "12x", "16x", "24x")]
+    kinds += [f"m6i.{size}large" for size in ("", "x", "2x", "4x", "8x", "12x", "16x", "24x")]
+    names = [f"p{number}" for number in range(count)]
+    return {
+        "pools": {
+            name: {"instance_type": kind, "nodes": 1} for name, kind in zip(names, kinds, strict=False)
+        },
+        "hyperpod_eks.pools": names,
+        TEAMS: {"alpha": {"nodes": dict.fromkeys(names, 1)}},
+    }
+
+
+CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+    ({}, set()),
+    # the version
+    (
+        {"hyperpod_eks.kubernetes_version": "1.35"},
+        {("hyperpod-eks-version", "hyperpod_eks.kubernetes_version")},
+    ),
+    (
+        {"hyperpod_eks.kubernetes_version": "1.30"},
+        {("eks-version", "hyperpod_eks.kubernetes_version")},
+    ),
+    (
+        {"hyperpod_eks.kubernetes_version": "1.33"},
+        {("eks-version-ending", "hyperpod_eks.kubernetes_version")},
+    ),
+    # capacity: HyperPod's, and no other
+    ({"pools.gpu.capacity": {"source": "training-plan", "training_plan_arn": PLAN}}, set()),
+    (
+        {"pools.gpu.capacity": {"source": "reservation", "reservation_id": "cr-0123456789abcdef0"}},
+        {("capacity-unsupported", "pools.gpu.capacity.source")},
+    ),
+    # what every EKS cluster is held to
+    ({"availability_zones": ["us-west-2a"]}, {("eks-zones", "availability_zones")}),
+    ({"hyperpod_eks.endpoint": {"public": True}}, {("eks-endpoint-open", "hyperpod_eks.endpoint.public")}),
+    ({"hyperpod_eks.access": []}, {("eks-access-none", "hyperpod_eks.access")}),
+    # autoscaling
+    ({"hyperpod_eks.autoscaling": True}, set()),
+    (
+        {
+            "hyperpod_eks.autoscaling": True,
+            "hyperpod_eks.continuous_provisioning": False,
+            "hyperpod_eks.node_recovery": "none",
+        },
+        {
+            ("hyperpod-eks-autoscaling", "hyperpod_eks.continuous_provisioning"),
+            ("hyperpod-eks-autoscaling", "hyperpod_eks.node_recovery"),
+        },
+    ),
+    # operators
+    (SHIPPED, set()),
+    (
+        SHIPPED | {"hyperpod_eks.training_operator": False},
+        {("hyperpod-eks-operator", "workloads.0.clusters.0")},
+    ),
+    (
+        {"hyperpod_eks.add_ons": {TASK_GOVERNANCE: {}}, GOVERNANCE: {}},
+        {("hyperpod-eks-clash", f"hyperpod_eks.add_ons.{TASK_GOVERNANCE}")},
+    ),
+    (
+        {"hyperpod_eks.add_ons": {"kubeflow-training-operator": {}}},
+        {("hyperpod-eks-clash", "hyperpod_eks.add_ons.kubeflow-training-operator")},
+    ),
+    (
+        {
+            "hyperpod_eks.add_ons": {"kubeflow-training-operator": {}},
+            "hyperpod_eks.dependencies": {"training_operator": False, "mpi_operator": False},
+        },
+        set(),
+    ),
+    (
+        {"hyperpod_eks.add_ons": {CERT_MANAGER: None}},
+        {("hyperpod-eks-certificates", f"hyperpod_eks.add_ons.{CERT_MANAGER}")},
+    ),
+    ({"hyperpod_eks.add_ons": {CERT_MANAGER: None}, "hyperpod_eks.training_operator": False}, set()),
+    # the network
+    ({"network.closed": True}, {("hyperpod-eks-closed", "network.closed")}),
+    # names
+    ({"hyperpod_eks.namespace": "training"}, {("hyperpod-eks-resume", "hyperpod_eks.namespace")}),
+    ({"hyperpod_eks.namespace": "training", "hyperpod_eks.node_recovery": "none"}, set()),
+    # labels and taints
+    ({"hyperpod_eks.labels": {"gpu": {"example.com/purpose": "pretraining"}}}, set()),
+    ({"hyperpod_eks.labels": {"far": {"a": "b"}}}, {("hyperpod-eks-node-pool", "hyperpod_eks.labels.far")}),
+    (
+        {"hyperpod_eks.taints": {"gpu": [{"key": "-a", "value": "b c"}]}},
+        {("hyperpod-eks-node-label", "hyperpod_eks.taints.gpu.0")},
+    ),
+    # quotas
+    (_team(nodes={"gpu": 2}, borrow_percent=50), set()),
+    (_team(accelerators={"gpu": 2}), set()),
+    (
+        {f"{GOVERNANCE}.priorities": {"Top": 1}},
+        {("hyperpod-eks-governance-name", f"{GOVERNANCE}.priorities.Top")},
+    ),
+    (_team(nodes={"far": 1}), {("hyperpod-eks-quota-pool", f"{TEAMS}.alpha.nodes.far")}),
+    (_team(), {("hyperpod-eks-quota-form", f"{TEAMS}.alpha")}),
+    (
+        _team(nodes={"gpu": 1}, accelerators={"gpu": 1}),
+        {("hyperpod-eks-quota-form", f"{TEAMS}.alpha")},
+    ),
+    (
+        {"pools.cpu": CPU, "hyperpod_eks.pools": ["gpu", "cpu"]} | _team(accelerators={"cpu": 1}),
+        {("hyperpod-eks-quota-form", f"{TEAMS}.alpha.accelerators.cpu")},
+    ),
+    (
+        _team(nodes={"gpu": 1}, sharing="lend", borrow_percent=50),
+        {("hyperpod-eks-quota-borrowing", f"{TEAMS}.alpha.borrow_percent")},
+    ),
+    (_team(nodes={"gpu": 3}), {("hyperpod-eks-quota-size", TEAMS)}),
+    (_team(accelerators={"gpu": 3}), {("hyperpod-eks-quota-size", TEAMS)}),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected"), CASES, ids=str)
+def test_hyperpod_eks_rules(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    assert found(EKS | changes) == expected
+
+
+@pytest.mark.parametrize(("count", "expected"), [(15, False), (16, True)])
+def test_a_quota_has_fifteen_types_at_most(count: int, expected: bool) -> None:
+    assert (("hyperpod-eks-quota-form", f"{TEAMS}.alpha") in found(EKS | _many(count))) is expected
+
+
+def test_a_message_names_the_way_out() -> None:
+    settings = Settings.model_validate(changed(EKS | {"hyperpod_eks.kubernetes_version": "1.35"}))
+    (finding,) = check(settings)
+    assert finding.is_error
+    assert "'1.35'" in finding.message
+    assert all(version in finding.hint for version in KUBERNETES_VERSIONS)
