@@ -29,6 +29,10 @@ KUBERNETES_VERSIONS: Final = tuple(STANDARD_SUPPORT_ENDS)
 DEFAULT_KUBERNETES_VERSION: Final = "1.35"
 """The newest whose end of standard support is known."""
 
+DRA_FROM: Final = "1.34"
+"""Oldest version on which pods claim EFA interfaces by dynamic resource allocation, on managed node groups (EKS User
+Guide, "Manage EFA devices on Amazon EKS", read 2026-11-24)."""
+
 DEFAULT_SYSTEM_TYPE: Final = "m6i.xlarge"
 """Instance type of the nodes that carry what runs the cluster, when none is given: 4 vCPUs and 16 GiB."""
 

@@ -1,0 +1,289 @@
+"""Rules on what runs on an EKS cluster beside the jobs: owners of definitions, devices, operators, queues."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from catalog.eks import DRA_FROM, KUBERNETES_VERSIONS
+from catalog.instances import InstanceFacts
+from catalog.operators import clashes
+from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import facts, uses
+from settings.checks.shipping import Shipping, in_images, shippings
+from settings.eks_software import SoftwareSettings
+from settings.values import guess, listed, shown
+from workloads.request import resolve
+from workloads.spec import Format
+
+NETWORK_ADD_ONS = ("coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
+"""Add-ons without which a cluster is none; they are not `software`."""
+
+STARTED_ON = ("eks",)
+"""Clusters whose stacks start jobs where `apply` says so."""
+
+_SOFTWARE = "eks.software"
+_OPERATORS = {
+    Format.TRAINJOB: "trainer",
+    Format.PYTORCHJOB: "training-operator",
+    Format.MPIJOB: "mpi-operator",
+}
+# Kubernetes, "Object names and IDs": what Kueue wants of a queue's name is a DNS label here, fit for a label's value.
+_QUEUE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
+
+
+def _software(subject: Subject) -> SoftwareSettings | None:
+    return subject.settings.eks.software if subject.settings.eks else None
+
+
+def _facts(subject: Subject) -> Iterator[InstanceFacts]:
+    for use in uses(subject.settings):
+        known = facts(use.pool.instance_type) if use.cluster == "eks" and use.pool else None
+        if known:
+            yield known
+
+
+@error("eks-definitions")
+def _definitions(subject: Subject) -> Iterator[Problem]:
+    """A custom resource definition has one owner: two that bring it undo each other's at every change.
+
+    Kubeflow's own installation of the training operator and the MPI operator both bring that of MPIJob, and HyperPod's
+    task governance brings Kueue.
+    """
+    software = _software(subject)
+    if software is None:
+        return
+    owners: dict[str, str] = {name: f"{_SOFTWARE}.jobs.{index}" for index, name in enumerate(software.jobs)}
+    if software.devices.gpu == "gpu-operator":
+        owners["gpu-operator"] = f"{_SOFTWARE}.devices.gpu"
+    if software.queues:
+        owners["kueue"] = f"{_SOFTWARE}.queues"
+    owners |= {name: f"{_SOFTWARE}.add_ons.{name}" for name, add_on in software.add_ons.items() if add_on}
+    for first, second, both in clashes(owners):
+        yield Problem(
+            owners[second],
+            second,
+            f"'{first}' and '{second}' both bring the definition {listed(both[:1])}"
+            + (f" and {len(both) - 1} more" if len(both) > 1 else ""),
+            f"leave one of them out: '{owners[first]}' or '{owners[second]}'",
+        )
+
+
+@error("eks-operator-repeated")
+def _operator_repeated(subject: Subject) -> Iterator[Problem]:
+    """An operator is installed once."""
+    software = _software(subject)
+    for index, name in enumerate(software.jobs if software else ()):
+        if software and name in software.jobs[:index]:
+            yield Problem(f"{_SOFTWARE}.jobs.{index}", name, f"'{name}' is listed twice", "remove one")
+
+
+@error("eks-add-on-network")
+def _network_add_on(subject: Subject) -> Iterator[Problem]:
+    """Network, proxy, DNS and credentials of pods come with every cluster, set as its nodes need them."""
+    software = _software(subject)
+    for name in software.add_ons if software else ():
+        if name in NETWORK_ADD_ONS:
+            yield Problem(
+                f"{_SOFTWARE}.add_ons.{name}",
+                name,
+                f"'{name}' comes with every cluster and is not a choice",
+                "remove it here",
+            )
+
+
+@error("eks-add-on-lustre", leans_on=("storage",))
+def _lustre_add_on(subject: Subject) -> Iterator[Problem]:
+    """Pods mount the shared file system by the FSx CSI driver, and our runs keep everything there."""
+    software = _software(subject)
+    if software is None or not subject.settings.storage.lustre:
+        return
+    if software.add_ons.get("aws-fsx-csi-driver", software) is None:
+        for shipping in in_images(subject.settings):
+            if shipping.cluster == "eks":
+                yield Problem(
+                    f"{_SOFTWARE}.add_ons.aws-fsx-csi-driver",
+                    None,
+                    f"'{shown(shipping.wanted.workload)}' keeps its runs in the shared file system, and its driver is "
+                    "left out",
+                    "remove this line",
+                )
+                return
+
+
+@error("eks-gpu-operator", leans_on=("eks.pools", "pools"))
+def _gpu_operator(subject: Subject) -> Iterator[Problem]:
+    """The GPU Operator looks for NVIDIA GPUs, and Neuron devices are none."""
+    software = _software(subject)
+    if software is None or software.devices.gpu != "gpu-operator":
+        return
+    known = list(_facts(subject))
+    if known and not any(one.has_gpus for one in known):
+        what = "Neuron devices only" if any(one.has_neuron for one in known) else "no accelerators"
+        yield Problem(
+            f"{_SOFTWARE}.devices.gpu",
+            "gpu-operator",
+            f"the GPU Operator has nothing to do: the cluster has {what}",
+            "remove it, or list a pool with GPUs",
+        )
+
+
+@error("eks-neuron-scheduler", leans_on=("eks.pools", "pools"))
+def _neuron_scheduler(subject: Subject) -> Iterator[Problem]:
+    """Neuron's scheduler is an extension of its device plugin's chart, which comes with Neuron pools."""
+    software = _software(subject)
+    if software is None or not software.devices.neuron_scheduler:
+        return
+    known = list(_facts(subject))
+    if software.devices.neuron == "none" or (known and not any(one.has_neuron for one in known)):
+        yield Problem(
+            f"{_SOFTWARE}.devices.neuron_scheduler",
+            True,
+            "Neuron's scheduler comes with the Neuron device plugin, and this cluster has none",
+            "remove it, or list a pool with Neuron devices",
+        )
+
+
+@error("eks-dra-version", leans_on=("eks.kubernetes_version",))
+def _dra_version(subject: Subject) -> Iterator[Problem]:
+    """Dynamic resource allocation of EFA needs Kubernetes 1.34 (EKS User Guide, "Manage EFA devices")."""
+    eks = subject.settings.eks
+    if eks is None or eks.software.devices.efa != "dra" or eks.kubernetes_version not in KUBERNETES_VERSIONS:
+        return
+    if KUBERNETES_VERSIONS.index(eks.kubernetes_version) < KUBERNETES_VERSIONS.index(DRA_FROM):
+        yield Problem(
+            f"{_SOFTWARE}.devices.efa",
+            "dra",
+            f"the EFA driver of dynamic resource allocation needs Kubernetes {DRA_FROM}, and this cluster has "
+            f"'{shown(eks.kubernetes_version)}'",
+            "take a newer 'eks.kubernetes_version', or 'device-plugin'",
+        )
+
+
+@error("eks-dra-manifests", leans_on=("eks.pools", "pools"))
+def _dra_manifests(subject: Subject) -> Iterator[Problem]:
+    """Our manifests ask for EFA interfaces as the device plugin counts them; with DRA nobody does."""
+    software = _software(subject)
+    if software is None or software.devices.efa != "dra":
+        return
+    for shipping in _on_eks(subject):
+        known = facts(shipping.pool.instance_type) if shipping.pool else None
+        if known and known.is_accelerated and known.efa_interfaces:
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shown(shipping.wanted.workload)}' would ask pool '{shown(shipping.wanted.pool)}' for EFA "
+                "interfaces that no device plugin offers",
+                f"set '{_SOFTWARE}.devices.efa: device-plugin', or ship it elsewhere",
+            )
+
+
+def _on_eks(subject: Subject) -> Iterator[Shipping]:
+    return (shipping for shipping in shippings(subject.settings) if shipping.cluster == "eks")
+
+
+@error("eks-job-operator")
+def _job_operator(subject: Subject) -> Iterator[Problem]:
+    """A job is an object of its operator's kind, and nothing takes it where the operator is not."""
+    software = _software(subject)
+    for shipping in _on_eks(subject) if software else ():
+        format_ = resolve(shipping.wanted.request("eks", None)).format
+        operator = _OPERATORS.get(format_) if format_ else None
+        if software and operator and operator not in software.jobs:
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shown(shipping.wanted.workload)}' is a job of the format '{format_}', and the cluster has not its "
+                f"operator, '{operator}'",
+                f"add it to '{_SOFTWARE}.jobs'",
+            )
+
+
+@error("workload-apply")
+def _apply(subject: Subject) -> Iterator[Problem]:
+    """Only a stack of an EKS cluster starts jobs; elsewhere people submit them."""
+    for index, wanted in enumerate(subject.settings.workloads):
+        if wanted.apply and not any(cluster in STARTED_ON for cluster in wanted.clusters):
+            yield Problem(
+                f"workloads.{index}.apply",
+                True,
+                f"none of the clusters of '{shown(wanted.workload)}' is started by its stack",
+                f"stacks start jobs on {listed(STARTED_ON)}; elsewhere 'trainforge launch' does",
+            )
+
+
+@error("eks-queue-name")
+def _queue_name(subject: Subject) -> Iterator[Problem]:
+    """A queue's name is a label of the jobs that ask for it."""
+    software = _software(subject)
+    for name in software.queues if software else ():
+        if not _QUEUE.fullmatch(name):
+            yield Problem(
+                f"{_SOFTWARE}.queues.{name}",
+                name,
+                f"the queue's name '{shown(name)}' is not 1 to 63 lower case letters, digits and dashes that begin and "
+                "end with a letter or digit",
+            )
+
+
+@error("eks-queue-pool", leans_on=("eks.pools",))
+def _queue_pool(subject: Subject) -> Iterator[Problem]:
+    """A queue has shares of the cluster's own pools."""
+    eks = subject.settings.eks
+    for name, queue in eks.software.queues.items() if eks else ():
+        for pool in queue.nodes:
+            if eks and pool not in eks.pools:
+                yield Problem(
+                    f"{_SOFTWARE}.queues.{name}.nodes.{pool}",
+                    pool,
+                    f"queue '{shown(name)}': 'eks.pools' does not list the pool '{shown(pool)}'"
+                    f"{guess(pool, eks.pools)}",
+                    f"it lists {listed(eks.pools, 'and')}",
+                )
+
+
+@error("eks-queue-share", leans_on=("eks.pools", "pools"))
+def _queue_share(subject: Subject) -> Iterator[Problem]:
+    """Shares of a pool are its nodes divided; more would be promised than there is."""
+    eks = subject.settings.eks
+    if eks is None:
+        return
+    queues = eks.software.queues
+    total: Counter[str] = Counter()
+    for queue in queues.values():
+        total.update({pool: count for pool, count in queue.nodes.items() if pool in eks.pools})
+    for name, count in total.items():
+        pool = subject.settings.pools.get(name)
+        if pool and count > pool.nodes:
+            yield Problem(
+                f"{_SOFTWARE}.queues",
+                count,
+                f"queues have {count} nodes of pool '{name}', and it has {pool.nodes}",
+                "lower shares, and let queues borrow what is idle",
+            )
+    for name, queue in queues.items():
+        if not any(queue.nodes.values()) and (not queue.borrow or not any(total.values())):
+            yield Problem(
+                f"{_SOFTWARE}.queues.{name}.nodes",
+                0,
+                f"queue '{shown(name)}' has no nodes and nobody to borrow from: its jobs would wait for ever",
+                "give it a share, or let it borrow from a queue that has one",
+            )
+
+
+@warning("eks-queue-missing", leans_on=("eks.pools", "pools"))
+def _queue_missing(subject: Subject) -> Iterator[Problem]:
+    """With Kueue every job is queued, so that a pool that no queue has a share of is never used."""
+    eks = subject.settings.eks
+    if eks is None or not eks.software.queues:
+        return
+    shared = {pool for queue in eks.software.queues.values() for pool, count in queue.nodes.items() if count}
+    for index, name in enumerate(eks.pools):
+        if name not in shared:
+            yield Problem(
+                f"eks.pools.{index}",
+                name,
+                f"no queue has a share of pool '{shown(name)}', and jobs for it would wait for ever",
+                f"give a queue nodes of it under '{_SOFTWARE}.queues'",
+            )
