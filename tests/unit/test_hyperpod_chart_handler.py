@@ -1,0 +1,306 @@
+"""The handler that installs HyperPod's chart: its source is proven, helm is bounded, CloudFormation always hears."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import importlib.util
+import io
+import json
+import stat
+import sys
+import tarfile
+import time
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+from catalog.hyperpod_eks import CHART_PATH
+from catalog.versions import HYPERPOD_CHART
+from tests.conftest import ROOT
+
+HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "chart" / "handler"
+
+_HELM = """\
+#!{python}
+import json, pathlib, sys
+log = pathlib.Path({log!r})
+said = sys.argv[1:]
+with log.open("a") as file:
+    file.write(json.dumps(said) + "\\n")
+if said[0] == "list":
+    status = pathlib.Path({status!r})
+    print(json.dumps([{{"name": "r", "status": status.read_text()}}] if status.exists() else []))
+failures = pathlib.Path({failures!r})
+plan = json.loads(failures.read_text()) if failures.exists() else {{}}
+if plan.get(said[0]):
+    message = plan[said[0]].pop(0)
+    failures.write_text(json.dumps(plan))
+    if message == "hang":
+        import time
+        time.sleep(60)
+    sys.stderr.write(message)
+    sys.exit(1)
+"""
+
+
+@pytest.fixture
+def modules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Load the function's modules as Lambda does, by their own names."""
+    monkeypatch.syspath_prepend(str(HANDLER))
+    monkeypatch.setenv("AWS_REGION", "us-west-2")
+    loaded: dict[str, ModuleType] = {}
+    for name in ("access", "source", "release", "index"):
+        spec = importlib.util.spec_from_file_location(name, HANDLER / f"{name}.py")
+        assert spec
+        assert spec.loader
+        loaded[name] = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, name, loaded[name])
+        spec.loader.exec_module(loaded[name])
+    return SimpleNamespace(**loaded)
+
+
+class Helm:
+    """A helm that writes down how it was called, and fails as planned: messages by command, in order."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.program = folder / "helm"
+        self.log = folder / "log"
+        self.program.write_text(
+            _HELM.format(
+                python=sys.executable,
+                log=str(self.log),
+                status=str(folder / "status"),
+                failures=str(folder / "failures"),
+            ),
+            encoding="utf-8",
+        )
+        self.program.chmod(self.program.stat().st_mode | stat.S_IXUSR)
+
+    def stands(self, status: str) -> None:
+        """Let there be a release of that status."""
+        (self.folder / "status").write_text(status, encoding="utf-8")
+
+    def fails(self, **plan: list[str]) -> None:
+        """Let commands fail with these messages."""
+        (self.folder / "failures").write_text(json.dumps(plan), encoding="utf-8")
+
+    @property
+    def calls(self) -> list[list[str]]:
+        """Return the arguments of each call."""
+        if not self.log.exists():
+            return []
+        return [json.loads(line) for line in self.log.read_text(encoding="utf-8").splitlines()]
+
+    @property
+    def commands(self) -> list[str]:
+        """Return the command of each call."""
+        return [call[0] for call in self.calls]
+
+
+@pytest.fixture
+def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: SimpleNamespace) -> Helm:
+    folder = tmp_path / "program"
+    folder.mkdir()
+    made = Helm(folder)
+    monkeypatch.setenv("HELM", str(made.program))
+    monkeypatch.setattr(modules.release, "_PAUSE_SECONDS", 0)
+    return made
+
+
+def archive(commit: str = HYPERPOD_CHART, *, roots: tuple[str, ...] = ("repository-1",)) -> bytes:
+    """Return an archive as git makes it: the commit in its header, one folder."""
+    packed = io.BytesIO()
+    with tarfile.open(
+        fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": commit}
+    ) as tar:
+        for root in roots:
+            content = b"name: chart\n"
+            member = tarfile.TarInfo(f"{root}/{CHART_PATH}/Chart.yaml")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return gzip.compress(packed.getvalue())
+
+
+def test_an_archive_of_the_commit_is_unpacked(modules: SimpleNamespace, tmp_path: Path) -> None:
+    root = modules.source.unpack(archive(), HYPERPOD_CHART, tmp_path)
+    assert (root / CHART_PATH / "Chart.yaml").is_file()
+
+
+@pytest.mark.parametrize(
+    ("packed", "words"),
+    [
+        (archive("0" * 40), "of commit '0000"),
+        (b"<html>not found</html>", "is not one"),
+        (archive()[:-20], "is not one"),
+        (archive(roots=("a", "b")), "2 folders"),
+    ],
+    ids=["another commit", "no archive", "cut off", "two folders"],
+)
+def test_another_archive_is_refused(
+    modules: SimpleNamespace, tmp_path: Path, packed: bytes, words: str
+) -> None:
+    with pytest.raises(ValueError, match=words):
+        modules.source.unpack(packed, HYPERPOD_CHART, tmp_path)
+
+
+def test_an_archive_cannot_write_elsewhere(modules: SimpleNamespace, tmp_path: Path) -> None:
+    with pytest.raises(tarfile.OutsideDestinationError):
+        modules.source.unpack(archive(roots=("../../outside",)), HYPERPOD_CHART, tmp_path)
+
+
+def test_the_token_is_a_presigned_call_that_names_the_cluster(modules: SimpleNamespace) -> None:
+    session = boto3.Session("AKIDEXAMPLE", "example", region_name="us-west-2")
+    token = modules.access.token(session, "hp-hyperpod-eks", "us-west-2")
+    head, _, body = token.rpartition(".")
+    assert head == "k8s-aws-v1"
+    address = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
+    query = urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)
+    assert query["Action"] == ["GetCallerIdentity"]
+    assert "x-k8s-aws-id" in query["X-Amz-SignedHeaders"][0]
+
+
+def release(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any:
+    config = tmp_path / "kubeconfig"
+    config.touch()
+    return modules.release.Release("r", "kube-system", config, time.monotonic() + seconds)
+
+
+def test_a_chart_is_installed_whole_or_not_at_all(
+    modules: SimpleNamespace, helm: Helm, tmp_path: Path
+) -> None:
+    release(modules, tmp_path).apply(tmp_path / "chart", {"a": 1})
+    assert helm.commands == ["list", "dependency", "upgrade"]
+    upgrade = helm.calls[-1]
+    assert {"--install", "--atomic", "--wait"} <= set(upgrade)
+    bound = int(upgrade[upgrade.index("--timeout") + 1].removesuffix("s"))
+    assert 15 <= bound <= 470
+
+
+@pytest.mark.parametrize(
+    ("status", "undone"),
+    [("pending-install", "uninstall"), ("pending-upgrade", "rollback"), ("pending-rollback", "rollback")],
+)
+def test_what_was_left_half_done_is_undone_first(
+    modules: SimpleNamespace, helm: Helm, tmp_path: Path, status: str, undone: str
+) -> None:
+    helm.stands(status)
+    release(modules, tmp_path).apply(tmp_path / "chart", {})
+    assert helm.commands == ["list", undone, "dependency", "upgrade"]
+
+
+def test_a_fetch_that_times_out_is_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
+    helm.fails(dependency=["connection refused", "i/o timeout"])
+    release(modules, tmp_path).apply(tmp_path / "chart", {})
+    assert helm.commands == ["list", "dependency", "dependency", "dependency", "upgrade"]
+
+
+def test_what_does_not_pass_is_not_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
+    helm.fails(dependency=["chart 'x' not found in repository"])
+    with pytest.raises(modules.release.HelmError, match="not found in repository"):
+        release(modules, tmp_path).apply(tmp_path / "chart", {})
+    assert helm.commands == ["list", "dependency"]
+
+
+def test_helm_is_stopped_when_the_time_is_over(
+    modules: SimpleNamespace, helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(modules.release, "_LEAST_SECONDS", 0)
+    helm.fails(upgrade=["hang"])
+    with pytest.raises(modules.release.HelmError, match="did not end in"):
+        release(modules, tmp_path, seconds=3)._run("upgrade", "r")
+
+
+def test_without_time_nothing_is_begun(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
+    with pytest.raises(modules.release.HelmError, match="no time is left"):
+        release(modules, tmp_path, seconds=5).apply(tmp_path / "chart", {})
+    assert helm.calls == []
+
+
+@pytest.mark.parametrize(("status", "commands"), [("", ["list"]), ("deployed", ["list", "uninstall"])])
+def test_a_release_is_removed_once(
+    modules: SimpleNamespace, helm: Helm, tmp_path: Path, status: str, commands: list[str]
+) -> None:
+    if status:
+        helm.stands(status)
+    release(modules, tmp_path).remove()
+    assert helm.commands == commands
+
+
+class Context:
+    def get_remaining_time_in_millis(self) -> int:
+        return 600_000
+
+
+@pytest.fixture
+def send(
+    modules: SimpleNamespace, helm: Helm, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., dict[str, Any]]:
+    """Return a function that sends one event to the handler and returns what CloudFormation was told."""
+    told: list[dict[str, Any]] = []
+
+    class Answer(io.BytesIO):
+        pass
+
+    def serve(request: Any, timeout: int) -> Answer:
+        if isinstance(request, str):
+            assert HYPERPOD_CHART in request
+            return Answer(fetched["packed"])
+        told.append(json.loads(request.data))
+        return Answer()
+
+    fetched = {"packed": archive()}
+    monkeypatch.setattr(modules.index.urllib.request, "urlopen", serve)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
+
+    def call(request: str, packed: bytes | None = None) -> dict[str, Any]:
+        fetched["packed"] = archive() if packed is None else packed
+        event = {
+            "RequestType": request,
+            "ResponseURL": "https://example.invalid/",
+            "StackId": "stack",
+            "RequestId": "1",
+            "LogicalResourceId": "Chart",
+            "ResourceProperties": {
+                "ClusterName": "hp",
+                "Endpoint": "https://example.invalid",
+                "CertificateAuthority": "Y2E=",
+                "Repository": "aws/sagemaker-hyperpod-cli",
+                "Commit": HYPERPOD_CHART,
+                "Chart": CHART_PATH,
+                "Release": "r",
+                "Namespace": "kube-system",
+                "Values": "{}",
+            },
+        }
+        modules.index.handler(event, Context())
+        return told.pop()
+
+    return call
+
+
+def test_cloudformation_hears_of_success_and_of_failure(
+    send: Callable[..., dict[str, Any]], helm: Helm
+) -> None:
+    assert send("Create")["Status"] == "SUCCESS"
+    helm.fails(upgrade=["pods are not ready"])
+    told = send("Update")
+    assert (told["Status"], told["PhysicalResourceId"]) == ("FAILED", "hp/kube-system/r")
+    assert "pods are not ready" in told["Reason"]
+    told = send("Create", archive("0" * 40))
+    assert told["Status"] == "FAILED"
+    assert "of commit" in told["Reason"]
+
+
+def test_deletion_fetches_nothing_and_never_existed_is_fine(
+    send: Callable[..., dict[str, Any]], helm: Helm
+) -> None:
+    assert send("Delete", b"")["Status"] == "SUCCESS"
+    assert helm.commands == ["list"]
