@@ -121,6 +121,11 @@ def _topology(depth: int, pools: Sequence[Pool]) -> dict[str, Any]:
     return _object("Topology", _topology_name(depth), {"levels": [{"nodeLabel": label} for label in named]})
 
 
+def flavor(pool: Pool) -> str:
+    """Return the name of a pool's flavor: labels of a flavor never change, so another type is another flavor."""
+    return f"{pool.name}-{pool.instance_type.replace('.', '-')}"
+
+
 def _flavor(pool: Pool) -> dict[str, Any]:
     """Return a pool's flavor: a job that selects an instance type fits where the flavor names the same."""
     facts = instance(pool.instance_type)
@@ -132,7 +137,7 @@ def _flavor(pool: Pool) -> dict[str, Any]:
         # Kueue weighs taints of nodes when it chooses them, and pods of JobSets are made with these.
         key = NEURON if facts.has_neuron else GPU
         spec["tolerations"] = [{"key": key, "operator": "Exists", "effect": "NoSchedule"}]
-    return _object("ResourceFlavor", pool.name, spec)
+    return _object("ResourceFlavor", flavor(pool), spec)
 
 
 def _cluster_queue(queue: Queue, pools: Sequence[Pool], *, namespace: str, cohort: str) -> dict[str, Any]:
@@ -142,7 +147,7 @@ def _cluster_queue(queue: Queue, pools: Sequence[Pool], *, namespace: str, cohor
     covered = list(dict.fromkeys(name for pool in own for name in requests(pool)))
     flavors = [
         {
-            "name": pool.name,
+            "name": flavor(pool),
             "resources": [
                 {
                     "name": name,
