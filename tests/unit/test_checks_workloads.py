@@ -136,6 +136,8 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {
             ("workload-cluster", "workloads.0.clusters.1"),
             ("workload-environment-cluster", "workloads.0.clusters.1"),
+            # The sample is Slurm's alone.
+            ("workload-format", "workloads.0.clusters.1"),
         },
     ),
     (
