@@ -7,10 +7,14 @@ from settings.deployment import Settings
 
 
 def summary(settings: Settings) -> str:
-    """Return what would be deployed: name, place, network, storage, clusters with their pools, workloads."""
+    """Return what would be deployed: name, place, network, storage, services, clusters with their pools, workloads."""
     zones = ", ".join(settings.availability_zones)
     network = settings.network.existing
     parts = [f"network {network.vpc_id}" if network else "a network", *_storage(settings)]
+    if settings.accounting:
+        parts.append("an accounting database")
+    if settings.directory:
+        parts.append(f"a directory of {len(settings.directory.users)} people")
     if settings.hyperpod:
         parts.append(f"a HyperPod cluster ({', '.join(_pools(settings, 'hyperpod'))})")
     if settings.hyperpod_eks:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -37,7 +35,6 @@ class DirectoryStack(cdk.Stack):
         )
         assert settings.directory
         wanted = settings.directory
-        self._people = [user.name for user in wanted.users]
         durable = settings.retention == "durable"
         # Made by the storage stack; by name, as whoever reads it later knows it.
         bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", storage.scripts_bucket_name)
@@ -78,7 +75,7 @@ class DirectoryStack(cdk.Stack):
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)
 
-    def for_nodes(self) -> dict[str, Any]:
+    def for_nodes(self) -> dict[str, str]:
         """Return what the extension of HyperPod's nodes is told."""
         server = self.server
         return {
@@ -88,8 +85,6 @@ class DirectoryStack(cdk.Stack):
             "password_secret": server.reader_secret.secret_arn,
             "authority": server.authority_source,
             "region": self.region,
-            # Somebody to ask for, so that a node sees whether it is answered.
-            "probe": self._people[0] if self._people else None,
         }
 
     def for_parallelcluster(self) -> Directory:

@@ -13,6 +13,9 @@ from settings.values import guess, shown
 DIRECTORY_CLUSTERS = ("hyperpod", "parallelcluster")
 """Sections of the configuration that are clusters whose nodes ask the directory."""
 
+EVERYONE = "everyone"
+"""A group that the directory's server has by itself."""
+
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,200}}$){_LABEL}(\.{_LABEL})+")
 _SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]*:[0-9]{12}:secret:.+")
@@ -38,8 +41,9 @@ def _groups(subject: Subject) -> Iterator[Problem]:
     directory = subject.settings.directory
     if directory is None:
         return
-    names: dict[str, str] = {user.name: f"the group of user '{shown(user.name)}'" for user in directory.users}
-    ids: dict[int, str] = {user.uid: f"the group of user '{shown(user.name)}'" for user in directory.users}
+    people = {user.name: f"the group of user '{shown(user.name)}'" for user in directory.users}
+    names = {EVERYONE: "the group of all people"} | people
+    ids = {user.uid: people[user.name] for user in directory.users}
     for index, group in enumerate(directory.groups):
         path = f"directory.groups.{index}"
         label = f"the group '{shown(group.name)}'"

@@ -64,7 +64,7 @@ def with_content(**values: Any) -> dict[str, Any]:
 
 
 def test_people_and_groups_are_those_of_the_configuration(server: DirectoryServer) -> None:
-    assert "changed=10" in server.refresh()
+    assert "changed=11" in server.refresh()
     found = search(server, f"ou=people,{SUFFIX}")
     for line in (
         "uid: ana",
@@ -76,6 +76,8 @@ def test_people_and_groups_are_those_of_the_configuration(server: DirectoryServe
         assert line in found.splitlines(), found
     groups = search(server, f"ou=groups,{SUFFIX}", "cn=team", "memberUid", "gidNumber")
     assert {"gidNumber: 3001", "memberUid: ana", "memberUid: bo"} <= set(groups.splitlines())
+    everyone = search(server, f"ou=groups,{SUFFIX}", "cn=everyone", "memberUid")
+    assert {"memberUid: ana", "memberUid: bo"} <= set(everyone.splitlines())
     assert "gidNumber: 2002" in search(server, f"ou=groups,{SUFFIX}", "cn=bo", "gidNumber")
 
 
@@ -209,7 +211,7 @@ def test_people_come_change_and_go_with_the_configuration(server: DirectoryServe
     assert "uid: cy" in found
     assert search(server, f"ou=groups,{SUFFIX}", "cn=team", "memberUid").count("memberUid:") == 1
     assert server.ldap("ldapwhoami", name=ANA, password="kept-word").returncode == 0
-    assert len(changes(output)) == 6, output
+    assert len(changes(output)) == 7, output
     assert changes(server.refresh()) == []
 
 

@@ -68,6 +68,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # its groups
     (group(), set()),
     (group(name="Team"), {("directory-group", "directory.groups.0.name")}),
+    (group(name="everyone"), {("directory-group", "directory.groups.0.name")}),
     (group(name="daemon"), {("directory-group", "directory.groups.0.name")}),
     (group(name="ana"), {("directory-group", "directory.groups.0.name")}),
     (group(gid=2002), {("directory-group", "directory.groups.0.gid")}),

@@ -20,7 +20,6 @@ DIRECTORY: dict[str, Any] = {
     "password_secret": SECRET,
     "authority": "s3://sagemaker-demo/directory/published/ca.pem",
     "region": "us-west-2",
-    "probe": "ana",
 }
 SSSD, AUTHORITY = "/etc/sssd/sssd.conf", "/etc/trainforge/directory-ca.pem"
 SSHD = "/etc/ssh/sshd_config.d/40-trainforge-directory.conf"
@@ -40,7 +39,7 @@ def node(tmp_path: Path) -> HyperPodNode:
     made.program("aws", AWS)
     made.program("pam-auth-update", "exit 0")
     # SSSD knows its people; what is not asked of it stands in files.
-    made.program("getent", '[ "$1 $2 $4" = "-s sss ana" ] && [ ! -e "$STATE/unknown" ] || exit 2')
+    made.program("getent", '[ "$*" = "-s sss group everyone" ] && [ ! -e "$STATE/unknown" ] || exit 2')
     return made
 
 
@@ -67,7 +66,7 @@ def test_a_node_is_joined_and_the_password_is_root_s_and_in_no_log(node: HyperPo
     assert "sss_ssh_authorizedkeys" in node.read(SSHD)
     assert node.calls("pam-auth-update") == ["pam-auth-update --enable mkhomedir sss"]
     assert "systemctl restart sssd.service" in node.calls("systemctl")
-    assert "it knows 'ana'" in outcome.output
+    assert "it tells of 'everyone'" in outcome.output
     installed = " ".join(node.calls("apt-get"))
     assert all(package in installed for package in ("sssd-ldap", "libnss-sss", "libpam-sss"))
 
@@ -114,20 +113,14 @@ def test_a_directory_that_does_not_answer_fails_the_node_in_words(node: HyperPod
     (node.state / "unknown").touch()
     outcome = node.run(wanted())
     assert outcome.code == 1
-    assert "the directory does not know 'ana', or does not answer" in outcome.failures[0]
+    assert "the directory does not answer: nothing of its group 'everyone'" in outcome.failures[0]
 
 
 def test_one_that_answers_late_is_waited_for(node: HyperPodNode) -> None:
     node.program("getent", 'echo x >>"$STATE/asked"; [ "$(wc -l <"$STATE/asked")" -gt 2 ] || exit 2')
     outcome = node.run(wanted(), PATIENT)
     assert outcome.code == 0, outcome.output
-    assert "waiting for the directory to know 'ana'" in outcome.output
-
-
-def test_a_directory_without_people_is_not_verified_and_says_so(node: HyperPodNode) -> None:
-    outcome = node.run(wanted(probe=None))
-    assert outcome.code == 0
-    assert "not verified" in outcome.output
+    assert "waiting for the directory to tell of 'everyone'" in outcome.output
 
 
 def test_an_image_without_the_aws_cli_is_told(node: HyperPodNode) -> None:
@@ -141,7 +134,6 @@ def test_an_image_without_the_aws_cli_is_told(node: HyperPodNode) -> None:
     [
         ({"uri": "ldaps://x\nldap_tls_reqcert = never"}, "directory.uri"),
         ({"reader": "cn=a b"}, "directory.reader"),
-        ({"probe": "Ana"}, "directory.probe"),
         ({"more": 1}, "key 'more' is unknown"),
     ],
 )

@@ -20,6 +20,8 @@ Entry = dict[str, list[str]]
 Entries = dict[str, Entry]
 
 PEOPLE, GROUPS = "ou=people", "ou=groups"
+EVERYONE, EVERYONE_ID = "everyone", "1999"
+"""A group of all people, which is always there: nodes ask for it to see whether they are answered."""
 _WAIT_SECONDS = 60.0
 _KEPT = frozenset({"userPassword", "dn"})
 """What an entry may have that the configuration does not speak of."""
@@ -108,6 +110,8 @@ def wanted(settings: Mapping[str, Any]) -> Entries:
             **({"sshPublicKey": [key]} if key else {}),
         }
         entries[f"cn={name},{groups}"] = _group(name, number, [])
+    names = [user["name"] for user in settings["users"]]
+    entries[f"cn={EVERYONE},{groups}"] = _group(EVERYONE, EVERYONE_ID, names)
     for group in settings["groups"]:
         number = str(group["gid"])
         entries[f"cn={group['name']},{groups}"] = _group(group["name"], number, group["members"])

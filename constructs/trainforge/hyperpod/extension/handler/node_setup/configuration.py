@@ -56,8 +56,7 @@ class Containers:
 class Directory:
     """The directory of people: where it is, by whose name and secret nodes ask it, who signed for it.
 
-    `password_secret` is a secret's ARN, `authority` the s3:// address of a certificate, `probe` the login name of
-    somebody whom it must know.
+    `password_secret` is a secret's ARN, `authority` the s3:// address of a certificate.
     """
 
     uri: str
@@ -66,7 +65,6 @@ class Directory:
     password_secret: str
     authority: str
     region: str
-    probe: str | None = None
 
 
 @dataclass(frozen=True)
@@ -178,12 +176,9 @@ class _Reader:
 
     def _directory(self, data: object) -> Directory:
         needed = ("uri", "suffix", "reader", "password_secret", "authority", "region")
-        table = self._table(data, "directory", {*needed, "probe"})
+        table = self._table(data, "directory", set(needed))
         what = "one word without blanks or quotes"
-        texts = (self._word(table.get(key), f"directory.{key}", _TEXT, what) for key in needed)
-        probe = table.get("probe")
-        name = None if probe is None else self._word(probe, "directory.probe", _USER, "a login name")
-        return Directory(*texts, probe=name)
+        return Directory(*(self._word(table.get(key), f"directory.{key}", _TEXT, what) for key in needed))
 
     def _mounts(self, table: Mapping[str, object]) -> tuple[str, ...]:
         return tuple(self._path(m, f"mounts[{i}]") for i, m in enumerate(self._list(table, "mounts")))
