@@ -23,6 +23,7 @@ import pytest
 from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
 from tests.conftest import ROOT
+from tests.kubectl import require_helm
 
 HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "chart" / "handler"
 
@@ -178,7 +179,7 @@ def test_a_chart_is_installed_whole_or_not_at_all(
     release(modules, tmp_path).apply(tmp_path / "chart", {"a": 1})
     assert helm.commands == ["list", "dependency", "upgrade"]
     upgrade = helm.calls[-1]
-    assert {"--install", "--atomic", "--wait"} <= set(upgrade)
+    assert {"--install", "--rollback-on-failure", "--wait"} <= set(upgrade)
     bound = int(upgrade[upgrade.index("--timeout") + 1].removesuffix("s"))
     assert 15 <= bound <= 470
 
@@ -231,6 +232,31 @@ def test_a_release_is_removed_once(
         helm.stands(status)
     release(modules, tmp_path).remove()
     assert helm.commands == commands
+
+
+def test_the_real_helm_takes_the_options(
+    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a cluster each command ends in the search for one: an unknown option would end it before."""
+    monkeypatch.setenv("HELM", require_helm(tmp_path))
+    monkeypatch.setattr(modules.release, "_TRIES", 1)
+    one = release(modules, tmp_path)
+    chart = tmp_path / "chart"
+    chart.mkdir()
+    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: chart\nversion: 0.1.0\n", encoding="utf-8")
+    for status in ("", "deployed", "pending-upgrade"):
+        monkeypatch.setattr(one, "_status", lambda status=status: status)
+        for act in (lambda: one.apply(chart, {}), one.remove):
+            if act == one.remove and not status:
+                continue
+            with pytest.raises(modules.release.HelmError, match=r"unreachable|connection refused"):
+                act()
+    monkeypatch.undo()
+    monkeypatch.setenv("HELM", require_helm(tmp_path))
+    with pytest.raises(modules.release.HelmError, match=r"unreachable|connection refused"):
+        modules.release.Release("r", "x", tmp_path / "kubeconfig", time.monotonic() + 90)._run(
+            "list", "--namespace", "x", "--filter", "^r$", "--output", "json"
+        )
 
 
 class Context:

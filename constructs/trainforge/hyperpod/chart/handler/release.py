@@ -1,4 +1,4 @@
-"""A Helm release: brought to what is wanted, or taken away, in the time that is left."""
+"""A Helm release: brought to what is wanted, or taken away, in the time that is left. The options are helm 4's."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Release:
         self._run("dependency", "update", str(chart), tries=_TRIES)
         self._run(
             *("upgrade", self._name, str(chart), "--install", "--namespace", self._namespace),
-            *("--values", str(file), "--atomic", "--wait", "--history-max", "3"),
+            *("--values", str(file), "--rollback-on-failure", "--wait", "--history-max", "3"),
             timed=True,
         )
 
@@ -88,8 +88,7 @@ class Release:
     def _status(self) -> str:
         """Return how the release is doing, empty where there is none."""
         listed = self._run(
-            *("list", "--namespace", self._namespace, "--filter", f"^{self._name}$"),
-            *("--all", "--output", "json"),
+            *("list", "--namespace", self._namespace, "--filter", f"^{self._name}$", "--output", "json"),
             tries=_TRIES,
         )
         found = json.loads(listed or "[]")
