@@ -7,12 +7,37 @@ from dataclasses import replace
 from itertools import chain
 
 from catalog.finding import Finding, Severity
-from workloads.spec import Run
+from workloads.spec import Accelerators, Preset, Run
 
 
 def check_run(run: Run) -> list[Finding]:
     """Return everything that is wrong or doubtful with a run, errors and warnings."""
     return list(chain.from_iterable(rule(run) for rule in _RULES))
+
+
+def check_local(run: Run) -> list[Finding]:
+    """Return what is wrong with a run on the machine at hand: ranks on accelerators do not share one.
+
+    Ranks on processors do: the same run, only slower.
+    """
+    if not run.accelerated or run.nodes == 1:
+        return []
+    small = [preset.name for preset in run.workload.presets.values() if "cpu" in _runs_on(run, preset)]
+    elsewhere = f", or the preset {' or '.join(small)}, which runs on processors" if small else ""
+    return [
+        Finding(
+            "run-local-nodes",
+            Severity.ERROR,
+            "nodes",
+            str(run.nodes),
+            f"{run.nodes} nodes with {run.accelerators_per_node} accelerators each are not this one machine",
+            f"give --nodes 1 on a '{run.instance_type}'{elsewhere}",
+        )
+    ]
+
+
+def _runs_on(run: Run, preset: Preset) -> tuple[Accelerators, ...]:
+    return replace(run, preset=preset).runs_on
 
 
 def _accelerators(run: Run) -> Iterator[Finding]:

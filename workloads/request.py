@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from workloads import rooms
-from workloads.checks import check_run
+from workloads.checks import check_local, check_run
 from workloads.formats import FORMATS, default_format
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
@@ -78,6 +78,8 @@ def resolve(request: Request) -> Resolution:
     findings += check_run(run)
     if format_ is not None:
         findings += check_job_name(run, format_)
+    if format_ is Format.LOCAL:
+        findings += check_local(run)
     return Resolution(run, format_, tuple(findings))
 
 

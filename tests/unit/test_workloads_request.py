@@ -142,3 +142,20 @@ def test_a_command_reads_as_a_person_would_write_it() -> None:
     assert command(["exec", "torchrun", "--nnodes=2", "train.py", "--steps=3"]) == (
         "exec torchrun \\\n  --nnodes=2 \\\n  train.py \\\n  --steps=3"
     )
+
+
+@pytest.mark.parametrize(
+    ("preset", "nodes", "expected"),
+    [
+        (None, None, {"run-local-nodes"}),
+        (None, 1, set()),
+        ("tiny", None, set()),
+    ],
+)
+def test_one_machine_is_no_cluster_of_accelerators(
+    preset: str | None, nodes: int | None, expected: set[str]
+) -> None:
+    found = resolve(Request("fsdp", "local", preset=preset, nodes=nodes))
+    assert {finding.rule for finding in found.findings if finding.is_error} == expected
+    hints = [finding.hint for finding in found.findings if finding.rule == "run-local-nodes"]
+    assert all("--nodes 1" in hint and "the preset tiny" in hint for hint in hints)

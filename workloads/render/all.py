@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from catalog.site import Site
@@ -43,9 +44,14 @@ def file_name(run: Run, format_: Format) -> str:
 
 
 def committed(workload: Workload) -> Iterator[tuple[Path, str]]:
-    """Yield the path and text of each manifest that is committed: the reference run in every format."""
-    run = Run.reference(workload)
+    """Yield the path and text of each manifest that is committed: the reference run in every format.
+
+    Locally it is one node of it where it needs accelerators: one machine has no more.
+    """
+    reference = Run.reference(workload)
     for format_ in workload.formats:
+        alone = format_ is Format.LOCAL and reference.accelerated
+        run = replace(reference, nodes=1) if alone else reference
         site = Site.example(example_cluster(format_), [workload.name])
         header = (
             f"Rendered from workloads/{workload.room}/workload.py by 'make manifests': change that, not this."

@@ -17,7 +17,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--logs=$RUN_FOLDER/nccl" \
   -- torchrun \
   --nnodes=1 \
-  --nproc-per-node=32 \
+  --nproc-per-node=8 \
   --node-rank=0 \
   --master-addr=127.0.0.1 \
   "--master-port=$MASTER_PORT" \
