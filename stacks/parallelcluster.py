@@ -74,8 +74,9 @@ class ParallelClusterStack(cdk.Stack):
         self._publish(site)
 
     def _node_setup(self) -> NodeSetup | None:
-        extension, directory, accounting = self._wanted.extension, self._directory, self._accounting
-        if extension is None and not accounting and not (directory and directory.ca_certificate_source):
+        extension, directory = self._wanted.extension, self._directory
+        # The head node follows the password of an accounting database.
+        if extension is None and not self._accounting and not (directory and directory.ca_certificate_source):
             return None
         return NodeSetup(
             self,
@@ -83,7 +84,6 @@ class ParallelClusterStack(cdk.Stack):
             bucket=self._storage.scripts_bucket,
             configuration=node_configuration(self._settings, extension),
             certificate=directory.ca_certificate_source if directory else "",
-            accounting_secret=accounting.password_secret_arn if accounting else "",
         )
 
     def _policies(self) -> list[iam.ManagedPolicy]:

@@ -265,3 +265,38 @@ def test_what_the_nodes_run_is_clean_shell_and_old_python() -> None:
     assert done.returncode == 0, done.stdout
     for path in (*HANDLER.rglob("*.py"), *SHARED.rglob("*.py")):
         ast.parse(path.read_text(), feature_version=(3, 9))
+
+
+DATABASE_SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:Password-AbCdEf"
+PASSWORD_SCRIPT = "/opt/parallelcluster/scripts/slurm/update_slurm_database_password.sh"
+FOLLOWER = "/etc/systemd/system/trainforge-accounting-password.service"
+
+
+def test_the_head_node_follows_the_password_of_the_database_that_parallelcluster_names(
+    tmp_path: Path,
+) -> None:
+    """The secret is no argument: ParallelCluster would refuse to add a database to a head node that stands."""
+    for kind, followed in (("HeadNode", True), ("LoginNode", False), ("ComputeFleet", False)):
+        node = ClusterNode(tmp_path / kind, kind)
+        node.file(
+            PASSWORD_SCRIPT, f'#!/bin/bash\nset -e\nSECRET_ARN="{DATABASE_SECRET}"\nREGION="eu-west-1"\n'
+        )
+        done = node.run({}, "configured")
+        assert done.returncode == 0, done.stdout
+        assert (node.root / FOLLOWER.lstrip("/")).exists() is followed, kind
+        if followed:
+            assert f"{DATABASE_SECRET} eu-west-1\n" in node.read(FOLLOWER)
+            before = node.snapshot()
+            again = node.run({}, "configured", "another-revision")
+            assert counts(again.stdout)["changed"] == 0, again.stdout
+            assert node.snapshot() == before
+
+
+@pytest.mark.parametrize("text", [None, "#!/bin/bash\n", 'SECRET_ARN=""\n', "SECRET_ARN=$1\n"])
+def test_without_a_database_there_is_nothing_to_follow(node: ClusterNode, text: str | None) -> None:
+    if text is not None:
+        node.file(PASSWORD_SCRIPT, text)
+    done = node.run({}, "configured")
+    assert done.returncode == 0, done.stdout
+    assert not (node.root / FOLLOWER.lstrip("/")).exists()
+    assert ("names no secret" in done.stdout) is (text is not None)

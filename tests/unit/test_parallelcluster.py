@@ -126,6 +126,17 @@ def test_every_node_runs_our_set_up_from_our_bucket(synthesized: Synthesis) -> N
     )
 
 
+def test_a_database_changes_nothing_that_a_standing_head_node_refuses(
+    synthesis: Callable[[str], Synthesis],
+) -> None:
+    """ParallelCluster refuses other arguments of OnNodeConfigured on head and login nodes."""
+    configuration = cluster(synthesis("config/accounting-and-directory.yaml"))["ClusterConfiguration"]
+    assert "Database" in configuration["Scheduling"]["SlurmSettings"]
+    for standing in (configuration["HeadNode"], *configuration["LoginNodes"]["Pools"]):
+        [action] = standing["CustomActions"]["OnNodeConfigured"]["Sequence"]
+        assert action["Args"] == ["configured"]
+
+
 def _all(value: Any, name: str) -> list[Any]:
     if isinstance(value, dict):
         return [

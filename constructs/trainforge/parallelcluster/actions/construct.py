@@ -25,8 +25,7 @@ class NodeSetup(Construct):
     The file keeps its place: ParallelCluster takes no other script for a head node that stands, while `revision`, an
     argument, makes a change of the content reach it. The nodes' role must be allowed to read the bucket. It goes
     with the stack, whose nodes alone run it. `certificate` is the URL of the certificate of a directory's authority,
-    which nodes fetch before anything else; `accounting_secret` the ARN of a secret whose password the head node's
-    slurmdbd follows. Both are known at deployment only, and so arguments.
+    which nodes fetch before anything else; known at deployment only, it is an argument.
     """
 
     def __init__(
@@ -37,7 +36,6 @@ class NodeSetup(Construct):
         bucket: s3.IBucket,
         configuration: Mapping[str, Any],
         certificate: str = "",
-        accounting_secret: str = "",
     ) -> None:
         super().__init__(scope, construct_id)
         content = packed(configuration)
@@ -52,9 +50,8 @@ class NodeSetup(Construct):
             keep=False,
         )
         script = bucket.s3_url_for_object(f"{PREFIX}/{FILE}")
-        followed = (f"accounting={accounting_secret}",) if accounting_secret else ()
         self.actions = NodeActions(
             start=(CustomAction(script, ("start", certificate)),) if certificate else (),
-            configured=(CustomAction(script, ("configured", *followed)),),
+            configured=(CustomAction(script, ("configured",)),),
             revision=revision(content),
         )

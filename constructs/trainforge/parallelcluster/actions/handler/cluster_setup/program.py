@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node_setup.accounting import ensure_password_followed
-from node_setup.configuration import Accounting, Configuration, ConfigurationError
+from node_setup.configuration import Configuration, ConfigurationError
 from node_setup.enroot import ensure_enroot
 from node_setup.node import Node
 from node_setup.packages import ensure_packages
 from node_setup.steps import Step, perform
 from node_setup.users import user_steps
 
+from .accounting import accounting_of
 from .certificate import ensure_certificate
 from .containers import DISKS, ensure_volatile_folders, prepare_enroot
 from .exporter import Exporter, ensure_exporter
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="set_up.py", description="set up this node of a ParallelCluster")
     parser.add_argument("event", choices=("start", "configured"), help="which custom action this is")
-    parser.add_argument("more", nargs="*", help="URL of a certificate, accounting=SECRET, a revision")
+    parser.add_argument("more", nargs="*", help="URL of a certificate, a revision")
     parser.add_argument("--configuration", type=Path, default=_BESIDE, help="default: node.json beside")
     parser.add_argument("--root", type=Path, default=Path("/"), help="a folder in place of /, for tests")
     parser.add_argument(
@@ -67,23 +68,14 @@ def _failures(node: Node, event: str, more: Sequence[str], path: Path, log: str)
     if event == "start":
         urls = [argument for argument in more if argument.startswith("s3://")]
         return perform(node, [_certificate(node, url) for url in urls], log)
-    return perform(node, _steps(node, configuration, exporter, _accounting(more)), log)
+    return perform(node, _steps(node, configuration, exporter), log)
 
 
 def _certificate(node: Node, url: str) -> Step:
     return "certificate", lambda: ensure_certificate(node, url)
 
 
-def _accounting(more: Sequence[str]) -> Accounting | None:
-    """Return the accounting database's secret, an argument because it is known at deployment only."""
-    arns = [argument.removeprefix("accounting=") for argument in more if argument.startswith("accounting=")]
-    # The region is the fourth part of an ARN.
-    return Accounting(arns[0], arns[0].split(":")[3]) if arns else None
-
-
-def _steps(
-    node: Node, configuration: Configuration, exporter: Exporter | None, accounting: Accounting | None
-) -> list[Step]:
+def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) -> list[Step]:
     """Return the steps of a node that ParallelCluster has configured.
 
     The plugin comes first: compute nodes wait for what the head node writes.
@@ -102,7 +94,8 @@ def _steps(
         )
         steps.append(("pyxis loaded", lambda: ensure_plugin_loaded(node, kind)))
     steps += user_steps(node, configuration)
-    if accounting is not None and kind == "head":
+    accounting = accounting_of(node) if kind == "head" else None
+    if accounting is not None:
         steps.append(("accounting", lambda: ensure_password_followed(node, accounting)))
     if configuration.packages:
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
