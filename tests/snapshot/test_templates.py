@@ -65,10 +65,12 @@ def test_the_cluster_fits_the_create_cluster_api(
 ) -> None:
     """CloudFormation hands the cluster's properties to CreateCluster; botocore knows what that takes."""
     synthesized = synthesis(configuration)
-    if "HyperPodStack" not in synthesized.templates:
+    stacks = [name for name in ("HyperPodStack", "HyperPodEksStack") if name in synthesized.templates]
+    if not stacks:
         pytest.skip("the configuration has no HyperPod cluster")
-    properties = _with_values(synthesized.only("HyperPodStack", "AWS::SageMaker::Cluster"))
-    assert api_problems("sagemaker", "CreateCluster", properties) == ""
+    for stack in stacks:
+        properties = _with_values(synthesized.only(stack, "AWS::SageMaker::Cluster"))
+        assert api_problems("sagemaker", "CreateCluster", properties) == ""
 
 
 def _with_values(value: Any) -> Any:
@@ -80,6 +82,8 @@ def _with_values(value: Any) -> Any:
                 return "fs-0123456789abcdef0.fsx.us-west-2.amazonaws.com"
             if "MountName" in text:
                 return "abcdefgh"
+            if "Kubernetes" in text and '"Arn"' in text:
+                return "arn:aws:eks:us-west-2:111122223333:cluster/demo"
             if "Role" in text:
                 return "arn:aws:iam::111122223333:role/nodes"
             if "scripts" in text.lower() or "sagemaker-" in text:

@@ -1,0 +1,171 @@
+"""HyperPod on EKS: the cluster's properties, order, rights, and agreement with what renderers write for its pools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from catalog.instances import INSTANCES
+from catalog.kubernetes import POOL_LABEL
+from catalog.pool import OnDemand, Pool, TrainingPlan
+from tests.api_model import api_problems
+from tests.synthesis import Synthesis
+from trainforge.hyperpod.chart import Components
+from trainforge.hyperpod.groups import GroupDefaults, GroupNetwork, LifecycleHook, kubernetes_group
+
+STACK = "HyperPodEksStack"
+CONFIGURATION = "config/hyperpod-eks.yaml"
+ROLE = "arn:aws:iam::111122223333:role/nodes"
+HOOK = LifecycleHook("OnCreate", "s3://sagemaker-demo/hyperpod/disk/1", "on_create.sh")
+MINIMAL = """
+name: demo
+region: us-west-2
+availability_zones: [us-west-2a, us-west-2b]
+pools: {cpu: {instance_type: c5.xlarge, nodes: 1}}
+hyperpod_eks: {pools: [cpu], access: [{principal_arn: "arn:aws:iam::111122223333:role/a"}]%s}
+"""
+
+
+def named(stack: Synthesis, kind: str) -> dict[str, dict[str, Any]]:
+    """Return the properties of the resources of a type by their logical ids."""
+    resources = stack.templates[STACK]["Resources"]
+    return {name: one["Properties"] for name, one in resources.items() if one["Type"] == kind}
+
+
+@pytest.fixture(scope="module")
+def stack(synthesis: Callable[[str], Synthesis]) -> Synthesis:
+    return synthesis(CONFIGURATION)
+
+
+def group_of(instance_type: str, **more: Any) -> dict[str, Any]:
+    pool = Pool("gpu", instance_type, 2, "us-west-2a", OnDemand(), **more)
+    return kubernetes_group(
+        GroupDefaults(execution_role_arn=ROLE, hook=HOOK),
+        pool,
+        labels={POOL_LABEL: "gpu"},
+        taints=[{"Key": "nvidia.com/gpu", "Value": "true", "Effect": "NoSchedule"}],
+        network=GroupNetwork("subnet-0123456789abcdef0", ("sg-0123456789abcdef0",)),
+        deep_health_checks=True,
+    )
+
+
+@pytest.mark.parametrize("name", [name for name, facts in INSTANCES.items() if facts.hyperpod])
+def test_a_group_of_every_type_that_hyperpod_offers_fits_the_api(name: str) -> None:
+    request = {
+        "ClusterName": "demo",
+        "InstanceGroups": [group_of(name)],
+        "Orchestrator": {"Eks": {"ClusterArn": "arn:aws:eks:us-west-2:111122223333:cluster/demo"}},
+    }
+    assert api_problems("sagemaker", "CreateCluster", request) == ""
+
+
+def test_a_group_carries_labels_taints_and_capacity() -> None:
+    group = group_of("p5.48xlarge")
+    assert group["KubernetesConfig"]["Labels"] == {POOL_LABEL: "gpu"}
+    assert group["KubernetesConfig"]["Taints"][0]["Effect"] == "NoSchedule"
+    assert "SlurmConfig" not in group
+    assert group["LifeCycleConfig"]["OnCreate"] == "on_create.sh"
+    assert group["OnStartDeepHealthChecks"]
+    plan = "arn:aws:sagemaker:us-west-2:111122223333:training-plan/a"
+    pool = Pool("gpu", "p5.48xlarge", 2, "us-west-2a", TrainingPlan(plan))
+    network = GroupNetwork("subnet-1", ("sg-1",))
+    made = kubernetes_group(
+        GroupDefaults(ROLE), pool, labels={}, taints=[], network=network, deep_health_checks=False
+    )
+    assert made["TrainingPlanArn"] == plan
+    assert "Taints" not in made["KubernetesConfig"]
+    assert "OnStartDeepHealthChecks" not in made
+
+
+def test_the_cluster_is_orchestrated_by_the_stack_s_eks_cluster(stack: Synthesis) -> None:
+    cluster = stack.only(STACK, "AWS::SageMaker::Cluster")
+    eks_id = next(iter(named(stack, "AWS::EKS::Cluster")))
+    assert cluster["Orchestrator"] == {"Eks": {"ClusterArn": {"Fn::GetAtt": [eks_id, "Arn"]}}}
+    assert cluster["TieredStorageConfig"] == {"Mode": "Enable", "InstanceMemoryAllocationPercentage": 20}
+    assert "AutoScaling" not in cluster
+    assert "ClusterRole" not in cluster
+
+
+def waits_for(stack: Synthesis, kind: str) -> set[str]:
+    """Return the types of what the resource of a type waits for, at any distance."""
+    resources = stack.templates[STACK]["Resources"]
+    (start,) = [name for name, one in resources.items() if one["Type"] == kind]
+    seen: set[str] = set()
+    ahead = [start]
+    while ahead:
+        one = resources[ahead.pop()]
+        named = [one["DependsOn"]] if isinstance(one.get("DependsOn"), str) else one.get("DependsOn", [])
+        text = json.dumps(one.get("Properties", {}))
+        named = [*named, *(name for name in resources if f'"{name}"' in text)]
+        for name in named:
+            if name not in seen:
+                seen.add(name)
+                ahead.append(name)
+    return {resources[name]["Type"] for name in seen}
+
+
+def test_nodes_come_after_the_chart_and_leave_before_it(stack: Synthesis) -> None:
+    """CloudFormation deletes in the opposite order of creation."""
+    before = waits_for(stack, "AWS::SageMaker::Cluster")
+    assert {"Custom::TrainforgeHyperPodChart", "AWS::EKS::Nodegroup", "Custom::CDKBucketDeployment"} <= before
+    assert "AWS::SageMaker::Cluster" not in waits_for(stack, "Custom::TrainforgeHyperPodChart")
+    assert "AWS::SageMaker::Cluster" in waits_for(stack, "Custom::TrainforgeClusterSchedulerConfig")
+
+
+def test_the_autoscaler_has_a_role_of_its_own(synthesized: Callable[[str], Synthesis]) -> None:
+    found = synthesized(MINIMAL % ", autoscaling: true")
+    cluster = found.only(STACK, "AWS::SageMaker::Cluster")
+    assert cluster["AutoScaling"] == {"Mode": "Enable", "AutoScalerType": "Karpenter"}
+    role = named(found, "AWS::IAM::Role")[cluster["ClusterRole"]["Fn::GetAtt"][0]]
+    (statement,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "hyperpod.sagemaker.amazonaws.com"}
+
+
+def test_what_is_not_wanted_is_not_there(synthesized: Callable[[str], Synthesis]) -> None:
+    found = synthesized(MINIMAL % ", training_operator: false")
+    names = {one["AddonName"] for one in named(found, "AWS::EKS::Addon").values()}
+    assert not {name for name in names if "hyperpod" in name or name == "cert-manager"}
+    kinds = {one["Type"] for one in found.templates[STACK]["Resources"].values()}
+    assert "AWS::EKS::PodIdentityAssociation" not in kinds
+    assert "Custom::TrainforgeComputeQuota" not in kinds
+
+
+def test_quotas_fit_the_api(stack: Synthesis) -> None:
+    quotas = named(stack, "Custom::TrainforgeComputeQuota")
+    assert len(quotas) == 2
+    for quota in quotas.values():
+        request = {
+            "Name": quota["Name"],
+            "ClusterArn": "arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl",
+            **json.loads(quota["Said"]),
+        }
+        assert api_problems("sagemaker", "CreateComputeQuota", request) == ""
+    (policy,) = named(stack, "Custom::TrainforgeClusterSchedulerConfig").values()
+    request = {
+        "Name": policy["Name"],
+        "ClusterArn": "arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl",
+        **json.loads(policy["Said"]),
+    }
+    assert api_problems("sagemaker", "CreateClusterSchedulerConfig", request) == ""
+
+
+def test_the_chart_brings_what_is_wanted_and_nothing_twice() -> None:
+    values = Components(mpi_operator=False, nvidia_device_plugin=False).values("us-west-2")
+    assert values["trainingOperators"] == {"enabled": True}
+    assert values["mpi-operator"] == {"enabled": False}
+    assert values["nvidia-device-plugin"] == {"devicePlugin": {"enabled": False}}
+    # The add-on brings it.
+    assert values["cert-manager"] == {"enabled": False}
+    assert values["health-monitoring-agent"] == {"enabled": True, "region": "us-west-2"}
+
+
+def test_no_device_plugin_and_no_kueue_of_ours_beside_hyperpod_s(stack: Synthesis) -> None:
+    charts = named(stack, "Custom::AWSCDK-EKS-HelmChart").values()
+    assert {one.get("Chart") for one in charts} & {
+        "nvidia-device-plugin",
+        "aws-efa-k8s-device-plugin",
+        "kueue",
+    } == set()

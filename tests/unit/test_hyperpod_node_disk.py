@@ -1,0 +1,106 @@
+"""The script that moves containerd and the kubelet to a node's data volume, run for real in a root of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.programs import require_program
+
+SCRIPT = ROOT / "constructs" / "trainforge" / "hyperpod" / "node_disk" / "handler" / "on_create.sh"
+
+
+class Node:
+    """A folder that looks like a node's root, with a systemctl and a mountpoint that answer as told."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "root"
+        self.programs = folder / "programs"
+        self.programs.mkdir()
+        self.calls = folder / "calls"
+        self.active = folder / "active"
+        self.active.mkdir()
+        self.mounted = folder / "mounted"
+        self._program(
+            "systemctl",
+            f'echo "$@" >> {self.calls}\n'
+            f'case $1 in is-active) [ -e "{self.active}/$3" ];; stop) rm "{self.active}/$2";; '
+            f'start) touch "{self.active}/$2";; esac\n',
+        )
+        self._program("mountpoint", f"[ -e {self.mounted} ]\n")
+        (self.root / "opt" / "sagemaker").mkdir(parents=True)
+        self.mounted.touch()
+
+    def _program(self, name: str, body: str) -> None:
+        path = self.programs / name
+        path.write_text(f"#!/bin/bash\n{body}", encoding="utf-8")
+        path.chmod(0o755)
+
+    def run(self) -> subprocess.CompletedProcess[str]:
+        """Run the script on it."""
+        environment = {
+            "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "NODE_ROOT": str(self.root),
+            "VOLUME_WAIT_SECONDS": "0",
+        }
+        return subprocess.run(
+            ["bash", str(SCRIPT)], env=environment, capture_output=True, text=True, check=False
+        )
+
+    def path(self, name: str) -> Path:
+        """Return where a service looks for its folder."""
+        return self.root / "var" / "lib" / name
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    require_program("bash", "it is in every Linux")
+    return Node(tmp_path)
+
+
+def test_both_are_at_the_volume_with_what_they_held(node: Node) -> None:
+    image = node.path("containerd") / "io.containerd.content" / "blob"
+    image.parent.mkdir(parents=True)
+    image.write_text("layer", encoding="utf-8")
+    done = node.run()
+    assert done.returncode == 0, done.stderr
+    for name in ("containerd", "kubelet"):
+        assert node.path(name).resolve() == node.root / "opt" / "sagemaker" / name
+    assert image.read_text(encoding="utf-8") == "layer"
+
+
+def test_twice_is_as_once(node: Node) -> None:
+    node.run()
+    (node.path("containerd") / "kept").touch()
+    done = node.run()
+    assert done.returncode == 0
+    assert "containerd is there already" in done.stdout
+    assert (node.path("containerd") / "kept").exists()
+    assert not (node.root / "opt/sagemaker/containerd/containerd").exists()
+
+
+def test_a_service_that_runs_is_stopped_for_it_and_started_again(node: Node) -> None:
+    (node.active / "containerd").touch()
+    node.run()
+    calls = node.calls.read_text(encoding="utf-8").splitlines()
+    assert calls.index("stop containerd") < calls.index("start containerd")
+    assert "start kubelet" not in calls
+    assert (node.active / "containerd").exists()
+
+
+def test_without_a_volume_the_node_stays_as_it_is(node: Node) -> None:
+    node.mounted.unlink()
+    done = node.run()
+    assert done.returncode == 0
+    assert "stay on the root volume" in done.stdout
+    assert not node.path("containerd").exists()
+
+
+def test_shellcheck_finds_nothing() -> None:
+    program = require_program("shellcheck", "requirements-dev.txt has it")
+    done = subprocess.run([program, str(SCRIPT)], capture_output=True, text=True, check=False)
+    assert done.stdout == ""
