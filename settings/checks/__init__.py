@@ -15,6 +15,7 @@ from settings.checks import (  # noqa: F401
     directory,
     eks,
     eks_nodes,
+    eks_queues,
     eks_software,
     environments,
     hyperpod,

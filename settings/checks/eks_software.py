@@ -1,19 +1,17 @@
-"""Rules on what runs on an EKS cluster beside the jobs: owners of definitions, devices, operators, queues."""
+"""Rules on what runs on an EKS cluster beside the jobs: owners of definitions, devices, operators of jobs."""
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 
 from catalog.eks import DRA_FROM, KUBERNETES_VERSIONS
 from catalog.instances import InstanceFacts
 from catalog.operators import clashes
-from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import facts, uses
 from settings.checks.shipping import Shipping, in_images, shippings
 from settings.eks_software import SoftwareSettings
-from settings.values import guess, listed, shown
+from settings.values import listed, shown
 from workloads.request import resolve
 from workloads.spec import Format
 
@@ -29,8 +27,6 @@ _OPERATORS = {
     Format.PYTORCHJOB: "training-operator",
     Format.MPIJOB: "mpi-operator",
 }
-# Kubernetes, "Object names and IDs": what Kueue wants of a queue's name is a DNS label here, fit for a label's value.
-_QUEUE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
 
 
 def _software(subject: Subject) -> SoftwareSettings | None:
@@ -179,6 +175,30 @@ def _dra_manifests(subject: Subject) -> Iterator[Problem]:
             )
 
 
+@error("eks-closed-network", leans_on=("network.closed", "eks.pools", "pools"))
+def _closed(subject: Subject) -> Iterator[Problem]:
+    """Charts, and images of operators, come from public repositories, and a closed network has no way there."""
+    software, network = _software(subject), subject.settings.network
+    if software is None or not network.closed or network.existing:
+        return
+    known, devices = list(_facts(subject)), software.devices
+    fetched = {
+        "devices.gpu": devices.gpu != "none" and any(one.has_gpus for one in known),
+        "devices.neuron": devices.neuron != "none" and any(one.has_neuron for one in known),
+        "devices.efa": devices.efa != "none" and any(one.supports_efa for one in known),
+        "jobs": bool(software.jobs),
+        "queues": bool(software.queues),
+    }
+    names = [name for name, there in fetched.items() if there]
+    if names:
+        yield Problem(
+            _SOFTWARE,
+            ", ".join(names),
+            f"{listed(names, 'and')} come from public repositories, and a closed network has no way there",
+            "set devices to 'none' and 'jobs: []', and install them from a registry of yours; or open the network",
+        )
+
+
 def _on_eks(subject: Subject) -> Iterator[Shipping]:
     return (shipping for shipping in shippings(subject.settings) if shipping.cluster == "eks")
 
@@ -210,80 +230,4 @@ def _apply(subject: Subject) -> Iterator[Problem]:
                 True,
                 f"none of the clusters of '{shown(wanted.workload)}' is started by its stack",
                 f"stacks start jobs on {listed(STARTED_ON)}; elsewhere 'trainforge launch' does",
-            )
-
-
-@error("eks-queue-name")
-def _queue_name(subject: Subject) -> Iterator[Problem]:
-    """A queue's name is a label of the jobs that ask for it."""
-    software = _software(subject)
-    for name in software.queues if software else ():
-        if not _QUEUE.fullmatch(name):
-            yield Problem(
-                f"{_SOFTWARE}.queues.{name}",
-                name,
-                f"the queue's name '{shown(name)}' is not 1 to 63 lower case letters, digits and dashes that begin and "
-                "end with a letter or digit",
-            )
-
-
-@error("eks-queue-pool", leans_on=("eks.pools",))
-def _queue_pool(subject: Subject) -> Iterator[Problem]:
-    """A queue has shares of the cluster's own pools."""
-    eks = subject.settings.eks
-    for name, queue in eks.software.queues.items() if eks else ():
-        for pool in queue.nodes:
-            if eks and pool not in eks.pools:
-                yield Problem(
-                    f"{_SOFTWARE}.queues.{name}.nodes.{pool}",
-                    pool,
-                    f"queue '{shown(name)}': 'eks.pools' does not list the pool '{shown(pool)}'"
-                    f"{guess(pool, eks.pools)}",
-                    f"it lists {listed(eks.pools, 'and')}",
-                )
-
-
-@error("eks-queue-share", leans_on=("eks.pools", "pools"))
-def _queue_share(subject: Subject) -> Iterator[Problem]:
-    """Shares of a pool are its nodes divided; more would be promised than there is."""
-    eks = subject.settings.eks
-    if eks is None:
-        return
-    queues = eks.software.queues
-    total: Counter[str] = Counter()
-    for queue in queues.values():
-        total.update({pool: count for pool, count in queue.nodes.items() if pool in eks.pools})
-    for name, count in total.items():
-        pool = subject.settings.pools.get(name)
-        if pool and count > pool.nodes:
-            yield Problem(
-                f"{_SOFTWARE}.queues",
-                count,
-                f"queues have {count} nodes of pool '{name}', and it has {pool.nodes}",
-                "lower shares, and let queues borrow what is idle",
-            )
-    for name, queue in queues.items():
-        if not any(queue.nodes.values()) and (not queue.borrow or not any(total.values())):
-            yield Problem(
-                f"{_SOFTWARE}.queues.{name}.nodes",
-                0,
-                f"queue '{shown(name)}' has no nodes and nobody to borrow from: its jobs would wait for ever",
-                "give it a share, or let it borrow from a queue that has one",
-            )
-
-
-@warning("eks-queue-missing", leans_on=("eks.pools", "pools"))
-def _queue_missing(subject: Subject) -> Iterator[Problem]:
-    """With Kueue every job is queued, so that a pool that no queue has a share of is never used."""
-    eks = subject.settings.eks
-    if eks is None or not eks.software.queues:
-        return
-    shared = {pool for queue in eks.software.queues.values() for pool, count in queue.nodes.items() if count}
-    for index, name in enumerate(eks.pools):
-        if name not in shared:
-            yield Problem(
-                f"eks.pools.{index}",
-                name,
-                f"no queue has a share of pool '{shown(name)}', and jobs for it would wait for ever",
-                f"give a queue nodes of it under '{_SOFTWARE}.queues'",
             )

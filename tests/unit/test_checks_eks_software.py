@@ -93,6 +93,13 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("eks-dra-manifests", "workloads.0.clusters.0")},
     ),
     (SHIPPED | software(devices={"efa": "dra"}), set()),
+    # a network without a way out
+    ({"network.closed": True}, {("eks-closed-network", "eks.software")}),
+    (
+        {"network.closed": True}
+        | software(devices={"gpu": "none", "efa": "none"}, jobs=[], add_ons={"metrics-server": None}),
+        set(),
+    ),
     # operators of what is shipped
     (SHIPPED | software(jobs=["mpi-operator"]), {("eks-job-operator", "workloads.0.clusters.0")}),
     ({"pools.gpu": GPU, "workloads": [FSDP]} | software(jobs=["trainer", "mpi-operator"]), set()),
