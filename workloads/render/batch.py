@@ -177,15 +177,15 @@ def _script(run: Run, site: Site, header: str) -> str:
     launcher, before = run.workload.launcher, ""
     match launcher:
         case Mpi():
-            # mpirun ends with a daemon that it has lost.
-            before, line = meeting(run, names, _START)
+            # Its nodes meet once more within, and the guard looks at each before mpirun starts.
+            before, ranks = meeting(run, names, _START)
+        case Srun():
+            before, words = each_rank(run, names)
+            ranks = [*guard(run, names), *words]
         case _:
-            if isinstance(launcher, Srun):
-                before, ranks = each_rank(run, names)
-            else:
-                ranks = launcher.line(run, names, PROGRAM_FOLDER)
-            fate, line = shared_fate(names, _START, [*guard(run, names), *ranks])
-            before += fate
+            ranks = [*guard(run, names), *launcher.line(run, names, PROGRAM_FOLDER)]
+    fate, line = shared_fate(names, _START, ranks)
+    before += fate
     top = f"# {header}\n" if header else ""
     return f"{top}{_MAIN_NODE}{before}{entry(run, site, names, line=line, guarded=False)}"
 

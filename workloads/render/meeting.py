@@ -25,7 +25,8 @@ def meeting(run: Run, names: Names, job: str) -> tuple[str, list[str]]:
 
     `job` is a shell expression that is equal on the nodes of one start of the job, and on no other's. Every node is
     looked at by the launch guard before any rank starts; rank 0's node then starts mpirun and ends with its exit code.
-    A node that is lost afterwards ends mpirun. TRAINFORGE_MEETING_SECONDS changes how long nodes wait. The folder is
+    A node that is lost afterwards ends mpirun, by a code that a program's failure may have too: who tries such a job
+    again puts `shared_fate` around this. TRAINFORGE_MEETING_SECONDS changes how long nodes wait. The folder is
     the run's own and only its owner may enter: who can write there could change the run's checkpoints too.
 
     Proven with Open MPI 4.1, which the EFA installer brings.
