@@ -102,7 +102,9 @@ install_file() {
 ensure_configuration() {
     local wanted="${staging}/configuration.ldif"
     sed -e "s|@SUFFIX@|${suffix}|g" -e "s|@DIRECTORY@|${directory}|g" -e "s|@SCHEMAS@|${schemas}|g" \
-        -e "s|@MODULES@|${modules}|g" -e "s|@HERE@|${here}|g" "${here}/configuration.ldif" >"${wanted}"
+        -e "s|@MODULES@|${modules}|g" "${here}/configuration.ldif" >"${wanted}"
+    # Beside the data: Ubuntu's AppArmor profile of slapd, whose other name slapadd is, lets it read there and not here.
+    install_file "${here}/public-key-schema.ldif" "${directory}/public-key-schema.ldif"
     if [ -d "${directory}/config" ] && cmp -s "${wanted}" "${directory}/configuration.ldif"; then
         return
     fi
