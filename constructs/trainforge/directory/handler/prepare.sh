@@ -105,6 +105,8 @@ ensure_configuration() {
         -e "s|@MODULES@|${modules}|g" "${here}/configuration.ldif" >"${wanted}"
     # Beside the data: Ubuntu's AppArmor profile of slapd, whose other name slapadd is, lets it read there and not here.
     install_file "${here}/public-key-schema.ldif" "${directory}/public-key-schema.ldif"
+    # Its digest stands in what is compared: another schema is another configuration.
+    printf '\n# %s\n' "$(sha256sum <"${here}/public-key-schema.ldif")" >>"${wanted}"
     if [ -d "${directory}/config" ] && cmp -s "${wanted}" "${directory}/configuration.ldif"; then
         return
     fi
