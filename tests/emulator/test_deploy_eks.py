@@ -28,6 +28,9 @@ storage:
   lustre: {capacity_gib: 1200}
 eks:
   pools: [gpu, cpu]
+  software:
+    jobs: [trainer, training-operator, mpi-operator]
+    queues: {all: {nodes: {gpu: 4, cpu: 2}}}
   access: [{principal_arn: "arn:aws:iam::111122223333:role/platform", policy: admin, namespaces: [training]}]
 """
 
@@ -108,6 +111,28 @@ def test_the_site_names_the_cluster_as_kubectl_does(deployed: Deployment) -> Non
     cluster = deployed.client("eks").describe_cluster(name="k8s-eks")["cluster"]
     assert site.kubernetes_cluster == cluster["arn"]
     assert (site.cluster_name, site.claim, site.namespace) == ("k8s-eks", "fsx-claim", "training")
+
+
+def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> None:
+    """The emulator refuses an object before its definition or namespace, and a definition with two owners."""
+    releases = {
+        entry.physical_id
+        for entry in deployed.stack("eks").resources
+        if entry.type == "Custom::AWSCDK-EKS-HelmChart"
+    }
+    assert releases == {
+        "nvidia-device-plugin",
+        "aws-efa-k8s-device-plugin",
+        "kubeflow-trainer",
+        "torch-runtime",
+        "training-operator",
+        "mpi-operator",
+        "kueue",
+        "training-place",
+    }
+    eks = deployed.client("eks")
+    found = set(eks.list_addons(clusterName="k8s-eks")["addons"])
+    assert {"aws-ebs-csi-driver", "aws-fsx-csi-driver", "aws-mountpoint-s3-csi-driver"} <= found
 
 
 def test_an_update_changes_nodes_in_place(file: Path, deployed: Deployment) -> None:
