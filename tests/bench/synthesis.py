@@ -17,6 +17,7 @@ _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
 _RATIO_BOUND = 2.0
 _POOL_BOUNDS_MS = {
     "hyperpod": ("HyperPodStack", 15.0),
+    "hyperpod_eks": ("HyperPodEksStack", 15.0),
     "parallelcluster": ("ParallelClusterStack", 20.0),
     "eks": ("EksStack", 20.0),
     "batch": ("BatchStack", 20.0),

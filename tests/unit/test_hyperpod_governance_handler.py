@@ -69,7 +69,8 @@ class SageMaker:
             self.things[identifier] = {**given, "Status": "Creating", "ComputeQuotaVersion": 1}
             return {"ComputeQuotaId": identifier}
 
-        return self._called("create", do)
+        made: dict[str, Any] = self._called("create", do)
+        return made
 
     def describe_compute_quota(self, ComputeQuotaId: str) -> dict[str, Any]:
         def do() -> dict[str, Any]:
@@ -84,7 +85,8 @@ class SageMaker:
                 del self.things[ComputeQuotaId]
             return seen
 
-        return self._called("describe", do)
+        seen: dict[str, Any] = self._called("describe", do)
+        return seen
 
     def update_compute_quota(self, ComputeQuotaId: str, TargetVersion: int, **given: Any) -> None:
         def do() -> None:
