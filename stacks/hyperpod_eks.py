@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
-
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
@@ -16,9 +12,8 @@ from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
 from settings.deployment import Settings
-from settings.eks_software import DeviceSettings, SoftwareSettings
-from settings.hyperpod_eks import HyperPodEksSettings, TaintSettings, TeamSettings
 from stacks.eks import control_plane
+from stacks.hyperpod_eks_plan import components, quota, software_settings, taint
 from stacks.kubernetes_software import place, software
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping
@@ -28,23 +23,14 @@ from trainforge.eks.network_add_ons import network_add_ons
 from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair
 from trainforge.eks.node_role import NodeRole
 from trainforge.eks.software import ClusterSoftware
-from trainforge.hyperpod.chart import Components, HyperPodChart
+from trainforge.hyperpod.chart import HyperPodChart
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster, KubernetesOptions
 from trainforge.hyperpod.groups import Group, GroupDefaults, GroupNetwork, kubernetes_group
 from trainforge.hyperpod.kubernetes_role import KubernetesNodeRole
 from trainforge.hyperpod.scripts import NodeScripts
 from trainforge.notifications import Notifications
 
-if TYPE_CHECKING:
-    from trainforge.hyperpod.governance import Quota
-
 SECTION = "hyperpod_eks"
-
-_EFFECTS = {
-    "no-schedule": "NoSchedule",
-    "prefer-no-schedule": "PreferNoSchedule",
-    "no-execute": "NoExecute",
-}
 
 
 class HyperPodEksStack(cdk.Stack):
@@ -167,13 +153,7 @@ class HyperPodEksStack(cdk.Stack):
         Devices are HyperPod's chart's, and queues those of task governance.
         """
         wanted = self._wanted
-        section = SoftwareSettings(
-            add_ons=dict(wanted.add_ons),
-            devices=DeviceSettings(gpu="none", efa="none", neuron="none"),
-            jobs=["trainer"] if wanted.trainer else [],
-            bucket_claim=wanted.bucket_claim,
-            cert_manager=wanted.training_operator,
-        )
+        section = software_settings(wanted)
         return ClusterSoftware(
             self,
             "Software",
@@ -223,27 +203,8 @@ class HyperPodEksStack(cdk.Stack):
             cluster=self.cluster,
             priorities=wanted.priorities,
             fair_share=wanted.fair_share,
-            quotas={name: self._quota(team) for name, team in wanted.teams.items()},
+            quotas={name: quota(team, self._settings) for name, team in wanted.teams.items()},
         )
-
-    def _quota(self, team: TeamSettings) -> Quota:
-        from trainforge.hyperpod.governance import Quota
-
-        return Quota(
-            nodes=self._by_type(team.nodes),
-            accelerators=self._by_type(team.accelerators),
-            fair_share_weight=team.fair_share_weight,
-            sharing=team.sharing,
-            borrow_percent=team.borrow_percent,
-            preempt=team.preempt,
-        )
-
-    def _by_type(self, shares: Mapping[str, int]) -> dict[str, int]:
-        """Return shares of pools as shares of instance types, which is what quotas count."""
-        types: Counter[str] = Counter()
-        for pool, count in shares.items():
-            types[self._settings.pools[pool].instance_type] += count
-        return dict(types)
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         wanted = self._wanted
@@ -307,21 +268,3 @@ class HyperPodEksStack(cdk.Stack):
             ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)
-
-
-def components(wanted: HyperPodEksSettings) -> Components:
-    """Return what of HyperPod's chart the section asks for."""
-    given = wanted.dependencies
-    return Components(
-        training_operator=given.training_operator,
-        mpi_operator=given.mpi_operator,
-        nvidia_device_plugin=given.nvidia_device_plugin,
-        efa_device_plugin=given.efa_device_plugin,
-        neuron_device_plugin=given.neuron_device_plugin,
-    )
-
-
-def taint(given: TaintSettings) -> dict[str, str]:
-    """Return a taint in the spelling of the HyperPod API."""
-    value = {"Value": given.value} if given.value else {}
-    return {"Key": given.key, **value, "Effect": _EFFECTS[given.effect]}

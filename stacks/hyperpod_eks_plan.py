@@ -1,0 +1,70 @@
+"""What the section `hyperpod_eks` asks for, as the constructs take it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+from settings.deployment import Settings
+from settings.eks_software import DeviceSettings, SoftwareSettings
+from settings.hyperpod_eks import HyperPodEksSettings, TaintSettings, TeamSettings
+from trainforge.hyperpod.chart import Components
+from trainforge.hyperpod.governance.quota import Quota
+
+_EFFECTS = {
+    "no-schedule": "NoSchedule",
+    "prefer-no-schedule": "PreferNoSchedule",
+    "no-execute": "NoExecute",
+}
+
+
+def components(wanted: HyperPodEksSettings) -> Components:
+    """Return what of HyperPod's chart is installed."""
+    given = wanted.dependencies
+    return Components(
+        training_operator=given.training_operator,
+        mpi_operator=given.mpi_operator,
+        nvidia_device_plugin=given.nvidia_device_plugin,
+        efa_device_plugin=given.efa_device_plugin,
+        neuron_device_plugin=given.neuron_device_plugin,
+    )
+
+
+def software_settings(wanted: HyperPodEksSettings) -> SoftwareSettings:
+    """Return what is installed beside HyperPod's own, as the section `eks` would say it.
+
+    Devices are the chart's, and queues those of task governance.
+    """
+    return SoftwareSettings(
+        add_ons=dict(wanted.add_ons),
+        devices=DeviceSettings(gpu="none", efa="none", neuron="none"),
+        jobs=["trainer"] if wanted.trainer else [],
+        bucket_claim=wanted.bucket_claim,
+        cert_manager=wanted.training_operator,
+    )
+
+
+def taint(given: TaintSettings) -> dict[str, str]:
+    """Return a taint in the spelling of the HyperPod API."""
+    value = {"Value": given.value} if given.value else {}
+    return {"Key": given.key, **value, "Effect": _EFFECTS[given.effect]}
+
+
+def quota(team: TeamSettings, settings: Settings) -> Quota:
+    """Return a team's quota, by instance type."""
+    return Quota(
+        nodes=_by_type(team.nodes, settings),
+        accelerators=_by_type(team.accelerators, settings),
+        fair_share_weight=team.fair_share_weight,
+        sharing=team.sharing,
+        borrow_percent=team.borrow_percent,
+        preempt=team.preempt,
+    )
+
+
+def _by_type(shares: Mapping[str, int], settings: Settings) -> dict[str, int]:
+    """Return shares of pools as shares of instance types, which is what quotas count."""
+    types: Counter[str] = Counter()
+    for pool, count in shares.items():
+        types[settings.pools[pool].instance_type] += count
+    return dict(types)
