@@ -31,8 +31,8 @@ class LoginPoolSettings(Model):
 
     instance_type: str = DEFAULT_LOGIN_TYPE
     """EC2 instance type of these nodes."""
-    nodes: int = Field(default=1, ge=1, le=100)
-    """Number of nodes."""
+    nodes: int = Field(default=1, ge=0, le=100)
+    """Number of nodes; 0 stops them, which ParallelCluster asks for before some changes."""
     availability_zone: str | None = None
     """Their zone; by default the first of `availability_zones`."""
 

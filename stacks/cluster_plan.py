@@ -56,7 +56,7 @@ class Ground:
                 for number, zone in enumerate(settings.availability_zones, start=1)
             },
             security_group_id=f"sg-{1:017x}",
-            login_security_group_ids=(f"sg-{2:017x}",) if _opens_ssh(settings) else (),
+            login_security_group_ids=(f"sg-{2:017x}",),
             lustre_id=f"fs-{1:017x}" if storage.lustre else "",
             home_volume_id=f"fsvol-{1:017x}" if storage.openzfs else "",
         )
@@ -65,10 +65,6 @@ class Ground:
 def cluster_name(settings: Settings) -> str:
     """Return the cluster's name, which is its stack's too: another one than that of our stack around it."""
     return f"{settings.name}-slurm"
-
-
-def _opens_ssh(settings: Settings) -> bool:
-    return bool(settings.parallelcluster and settings.parallelcluster.ssh.allowed_addresses)
 
 
 def node_configuration(settings: Settings, wanted: NodeSettings | None) -> dict[str, Any]:

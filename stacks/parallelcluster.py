@@ -133,10 +133,10 @@ class ParallelClusterStack(cdk.Stack):
         return cluster
 
     def _ssh_groups(self) -> tuple[str, ...]:
-        """Return a group that opens port 22 to the allowed addresses; none where there are none."""
-        addresses = self._wanted.ssh.allowed_addresses
-        if not addresses:
-            return ()
+        """Return the group that opens port 22 to the allowed addresses, if any.
+
+        It is there without them too: ParallelCluster gives login nodes at work no other groups, and takes new rules.
+        """
         group = ec2.SecurityGroup(
             self,
             "Ssh",
@@ -144,7 +144,7 @@ class ParallelClusterStack(cdk.Stack):
             description="SSH to the head node and login nodes from given addresses",
             allow_all_outbound=False,
         )
-        for address in addresses:
+        for address in self._wanted.ssh.allowed_addresses:
             group.add_ingress_rule(ec2.Peer.ipv4(str(address)), ec2.Port.tcp(22), "SSH")
         return (group.security_group_id,)
 

@@ -2,145 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
 from catalog.versions import PARALLELCLUSTER
+from settings.checks.parallelcluster_facts import HEAD_NODE, STOPPED, Change, Fact, changed
+from settings.checks.parallelcluster_standing import (
+    Standing,
+    login_facts,
+    login_nodes_before,
+    resource_facts,
+    standing,
+    standing_of,
+)
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.deployed import UNKNOWN, Deployed
-from settings.deployment import Settings
-from settings.parallelcluster import ParallelClusterSettings
 from settings.values import shown
-
-Read = Callable[[Settings, ParallelClusterSettings], object]
-
-
-@dataclass(frozen=True, slots=True)
-class Fact:
-    """One value that both the settings and the cluster's configuration have.
-
-    `path` is where it stands in the settings, `keys` where in the cluster's configuration, `read` takes it from
-    settings in the form of the cluster's configuration (None: absent there). With `presence` only matters whether
-    there is any. `known` is False where settings do not tell the value that the cluster would have; `chosen` is then
-    what settings of two times are compared by.
-    """
-
-    path: str
-    what: str
-    keys: tuple[str, ...]
-    read: Read
-    presence: bool = False
-    known: Callable[[Settings], bool] = lambda _settings: True
-    chosen: Read | None = None
-
-
-def _zone(settings: Settings, cluster: ParallelClusterSettings) -> str:
-    return cluster.head_node.availability_zone or settings.availability_zones[0]
-
-
-def _subnet(settings: Settings, cluster: ParallelClusterSettings) -> object:
-    existing = settings.network.existing
-    return existing.private_subnets.get(_zone(settings, cluster)) if existing else None
-
-
-# Source of both lists: aws-parallelcluster, schemas/cluster_schema.py, the update policy of each key. UNSUPPORTED is
-# refused whatever one does; the fleet's and the login nodes' are taken while those nodes are stopped.
-HEAD_NODE: tuple[Fact, ...] = (
-    Fact(
-        "name",
-        "the cluster's name",
-        ("Iam", "ResourcePrefix"),
-        lambda s, _: f"/parallelcluster/{s.name}-slurm/",
-    ),
-    Fact("parallelcluster.image.os", "the operating system", ("Image", "Os"), lambda _, c: c.image.os),
-    Fact("parallelcluster.image.ami_id", "the image", ("Image", "CustomAmi"), lambda _, c: c.image.ami_id),
-    Fact(
-        "parallelcluster.head_node.instance_type",
-        "its instance type",
-        ("HeadNode", "InstanceType"),
-        lambda _, c: c.head_node.instance_type,
-    ),
-    Fact(
-        "parallelcluster.head_node.volume_gib",
-        "the size of its root volume",
-        ("HeadNode", "LocalStorage", "RootVolume", "Size"),
-        lambda _, c: c.head_node.volume_gib,
-    ),
-    Fact(
-        "parallelcluster.head_node.availability_zone",
-        "its subnet",
-        ("HeadNode", "Networking", "SubnetId"),
-        _subnet,
-        known=lambda settings: settings.network.existing is not None,
-        chosen=_zone,
-    ),
-    Fact(
-        "parallelcluster.ssh.key_name",
-        "its key pair",
-        ("HeadNode", "Ssh", "KeyName"),
-        lambda _, c: c.ssh.key_name,
-    ),
-    Fact(
-        "parallelcluster.extension",
-        "whether it runs our set-up",
-        ("HeadNode", "CustomActions", "OnNodeConfigured"),
-        lambda s, c: c.extension or s.directory,
-        presence=True,
-    ),
-    Fact(
-        "directory",
-        "whether it asks a directory",
-        ("HeadNode", "CustomActions", "OnNodeStart"),
-        lambda s, _: s.directory,
-        presence=True,
-    ),
-    Fact(
-        "network.closed",
-        "how nodes are named",
-        ("Scheduling", "SlurmSettings", "Dns"),
-        lambda s, _: s.network.closed or None,
-        presence=True,
-    ),
-)
-"""What ParallelCluster changes by no update: another head node, in another cluster, has the new value."""
-
-_SLURM = ("Scheduling", "SlurmSettings")
-STOPPED: tuple[Fact, ...] = (
-    Fact(
-        "parallelcluster.slurm.idle_minutes",
-        "after how long idle nodes go",
-        (*_SLURM, "ScaledownIdletime"),
-        lambda _, c: c.slurm.idle_minutes,
-    ),
-    Fact(
-        "parallelcluster.monitoring.detailed",
-        "detailed monitoring",
-        ("Monitoring", "DetailedMonitoring"),
-        lambda _, c: c.monitoring.detailed,
-    ),
-    Fact(
-        "accounting",
-        "the accounting database",
-        (*_SLURM, "Database"),
-        lambda s, _: s.accounting,
-        presence=True,
-    ),
-    Fact("directory", "the directory", ("DirectoryService",), lambda s, _: s.directory, presence=True),
-    Fact(
-        "storage.lustre",
-        "the mount of Lustre",
-        ("SharedStorage", "fsx", "MountDir"),
-        lambda s, _: s.storage.lustre.mount_path if s.storage.lustre else None,
-    ),
-    Fact(
-        "storage.openzfs",
-        "the mount of homes",
-        ("SharedStorage", "home", "MountDir"),
-        lambda s, _: s.storage.openzfs.mount_path if s.storage.openzfs else None,
-    ),
-)
-"""What ParallelCluster changes while all compute nodes are stopped, and login nodes too for what they share."""
-
 
 _WAY_OUT = (
     "destroy ParallelClusterStack first, which keeps homes and shared data, and acknowledge 'head-node-replaced' with "
@@ -163,12 +38,12 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
             "another version",
             _WAY_OUT,
         )
-    for fact, before, after in _changes(subject, HEAD_NODE):
+    for change in _changes(subject, HEAD_NODE):
         yield Problem(
-            fact.path,
-            after,
-            f"the head node of the cluster that stands would have to be replaced: {fact.what} changes "
-            f"{_step(fact, before, after)}, and ParallelCluster refuses that",
+            change.fact.path,
+            change.after,
+            f"the head node of the cluster that stands would have to be replaced: {change.fact.what} changes "
+            f"{_step(change)}, and ParallelCluster refuses that",
             f"take it back; or {_WAY_OUT}",
         )
 
@@ -176,62 +51,80 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
 @warning("fleet-stop-needed", compares=True)
 def _stopped(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster makes some changes only while no compute node runs, and some while no login node does."""
-    facts = [*STOPPED, *_pool_facts(subject.settings)]
-    for fact, before, after in _changes(subject, facts):
+    before, after = _standings(subject)
+    hint = "stop them before the deployment ('pcluster update-compute-fleet --status STOP_REQUESTED')"
+    facts = [
+        *STOPPED,
+        *(fact for where in before.resources & after.resources for fact in resource_facts(*where)),
+    ]
+    for change in _changes(subject, facts):
         yield Problem(
-            fact.path,
-            after,
-            f"{fact.what} changes {_step(fact, before, after)}, which ParallelCluster does while all compute nodes are "
+            change.fact.path,
+            change.after,
+            f"{change.fact.what} changes {_step(change)}, which ParallelCluster does while all compute nodes are "
             "stopped, and login nodes where they share it",
-            "stop them before the deployment ('pcluster update-compute-fleet --status STOP_REQUESTED')",
+            hint,
         )
+    cluster = subject.settings.parallelcluster
+    if cluster and cluster.slurm.update_strategy != "terminate":
+        for queue, pool in sorted(before.resources - after.resources):
+            yield Problem(
+                "parallelcluster.pools",
+                pool,
+                f"the pool '{shown(pool)}' goes from the partition '{shown(queue)}', which ParallelCluster does while "
+                "all compute nodes are stopped",
+                f"{hint}, or set 'slurm.update_strategy: terminate', which ends its jobs",
+            )
 
 
-def _pool_facts(settings: Settings) -> Iterator[Fact]:
-    """Yield facts of pools that are there before and after: a new pool needs nothing stopped."""
-    cluster = settings.parallelcluster
-    for name in cluster.pools if cluster else ():
-        if cluster and name in settings.pools:
-            queue = cluster.partitions.get(name, name)
-            keys = ("Scheduling", "SlurmQueues", queue, "ComputeResources", name, "InstanceType")
+@warning("login-stop-needed", compares=True)
+def _logins(subject: Subject) -> Iterator[Problem]:
+    """ParallelCluster replaces no login node that people may be on: it changes a pool whose nodes are stopped."""
+    before, after = _standings(subject)
+    running = {name for name in before.logins if login_nodes_before(subject.deployed, name)}
+    for name in sorted(running - after.logins):
+        yield Problem(
+            "parallelcluster.login",
+            name,
+            f"the pool of login nodes '{shown(name)}' goes, which ParallelCluster does while its nodes are stopped",
+            _empty(name),
+        )
+    for name in sorted(running & after.logins):
+        for change in _changes(subject, login_facts(name)):
+            yield Problem(
+                change.fact.path,
+                change.after,
+                f"{change.fact.what} changes {_step(change)}, which ParallelCluster does while the pool's nodes are "
+                "stopped",
+                _empty(name),
+            )
 
-            def read(then: Settings, _: ParallelClusterSettings, name: str = name) -> object:
-                return then.pools[name].instance_type if name in then.pools else None
 
-            yield Fact(f"pools.{name}.instance_type", f"the instance type of pool '{name}'", keys, read)
+def _empty(name: str) -> str:
+    return f"deploy 'parallelcluster.login.{name}.nodes: 0' first, with nothing else changed"
 
 
-def _changes(
-    subject: Subject, facts: Iterator[Fact] | list[Fact] | tuple[Fact, ...]
-) -> Iterator[tuple[Fact, object, object]]:
+def _standings(subject: Subject) -> tuple[Standing, Standing]:
+    """Return what stands before and after; nothing of either where there is nothing to compare."""
+    if subject.deployed is None or subject.settings.parallelcluster is None:
+        return Standing(), Standing()
+    return standing(subject.deployed), standing_of(subject.settings)
+
+
+def _changes(subject: Subject, facts: Iterable[Fact]) -> Iterator[Change]:
     settings, deployed = subject.settings, subject.deployed
-    cluster = settings.parallelcluster
-    if cluster is None or deployed is None:
+    if settings.parallelcluster is None or deployed is None:
         return
     for fact in facts:
-        read = fact.chosen if deployed.settings and fact.chosen else fact.read
-        after = read(settings, cluster)
-        before = _before(fact, read, settings, deployed)
-        if before is UNKNOWN or (fact.keys[-1] == "InstanceType" and before is None):
-            continue
-        if fact.presence:
-            before, after = before is not None, after is not None
-        # CloudFormation hands numbers and switches to ParallelCluster as text.
-        if str(before).lower() != str(after).lower():
-            yield fact, before, after
+        change = changed(fact, settings, deployed)
+        if change:
+            yield change
 
 
-def _before(fact: Fact, read: Read, settings: Settings, deployed: Deployed) -> object:
-    if deployed.cluster is not None:
-        return deployed.at(fact.keys) if fact.known(settings) else UNKNOWN
-    then = deployed.settings
-    if then is None or then.parallelcluster is None:
-        return UNKNOWN
-    return read(then, then.parallelcluster)
-
-
-def _step(fact: Fact, before: object, after: object) -> str:
-    if fact.presence:
-        return "from no to yes" if after else "from yes to no"
-    old, new = ("nothing" if value is None else f"'{shown(value)}'" for value in (before, after))
+def _step(change: Change) -> str:
+    if change.fact.presence:
+        return "from no to yes" if change.after else "from yes to no"
+    old, new = (
+        "nothing" if value is None else f"'{shown(value)}'" for value in (change.before, change.after)
+    )
     return f"from {old} to {new}"

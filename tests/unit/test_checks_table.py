@@ -33,7 +33,13 @@ MODULES = (
 )
 # Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update;
 # needs a workload that no room has: test_checks_batch.
-ELSEWHERE = {"lifecycle-directory", "head-node-replaced", "fleet-stop-needed", "batch-secret-missing"}
+ELSEWHERE = {
+    "lifecycle-directory",
+    "head-node-replaced",
+    "fleet-stop-needed",
+    "login-stop-needed",
+    "batch-secret-missing",
+}
 
 
 def test_every_rule_has_a_case_that_it_finds() -> None:

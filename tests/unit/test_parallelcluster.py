@@ -126,6 +126,18 @@ def test_every_node_runs_our_set_up_from_our_bucket(synthesized: Synthesis) -> N
     )
 
 
+def test_no_port_is_open_by_a_group_that_can_take_addresses_later(synthesized: Synthesis) -> None:
+    """ParallelCluster gives login nodes at work no further group, but rules of one that they have are EC2's."""
+    group = synthesized.only(STACK, "AWS::EC2::SecurityGroup")
+    assert "SecurityGroupIngress" not in group
+    assert synthesized.resources(STACK, "AWS::EC2::SecurityGroupIngress") == []
+    configuration = cluster(synthesized)["ClusterConfiguration"]
+    for nodes in (configuration["HeadNode"], *configuration["LoginNodes"]["Pools"]):
+        groups = json.dumps(nodes["Networking"]["SecurityGroups"])
+        assert '{"Fn::GetAtt": ["Ssh' in groups
+    assert "Ssh" not in json.dumps([q["Networking"] for q in configuration["Scheduling"]["SlurmQueues"]])
+
+
 def test_a_database_changes_nothing_that_a_standing_head_node_refuses(
     synthesis: Callable[[str], Synthesis],
 ) -> None:

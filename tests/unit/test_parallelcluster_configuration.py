@@ -158,7 +158,7 @@ def test_nodes_need_no_key_no_open_port_and_tokens_of_version_2() -> None:
     assert found["Imds"] == {"ImdsSupport": "v2.0"}
     assert found["HeadNode"]["Imds"] == {"Secured": True}
     assert "Ssh" not in found["HeadNode"]
-    assert found["HeadNode"]["Networking"]["SecurityGroups"] == [f"sg-{1:017x}"]
+    assert found["HeadNode"]["Networking"]["SecurityGroups"] == [f"sg-{1:017x}", f"sg-{2:017x}"]
     for nodes in (found["HeadNode"], *found["Scheduling"]["SlurmQueues"], *found["LoginNodes"]["Pools"]):
         # Groups of our own: those that ParallelCluster makes open port 22 to everybody.
         assert nodes["Networking"]["SecurityGroups"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,49 +11,19 @@ import yaml
 
 from catalog.versions import PARALLELCLUSTER
 from settings.checks import check
-from settings.checks.parallelcluster_update import HEAD_NODE, STOPPED, Fact
+from settings.checks.parallelcluster_facts import HEAD_NODE, STOPPED, Fact
 from settings.deployed import UNKNOWN, Deployed
 from settings.deployed_reading import read_deployed
 from settings.deployment import Settings
 from settings.reading import read
-from stacks.cluster_plan import Ground, cluster_plan
 from tests.unit.configuration import NETWORK, changed
-from trainforge.parallelcluster.configuration import cluster_configuration
-from trainforge.parallelcluster.node_actions import CustomAction, NodeActions
-from trainforge.parallelcluster.services import AccountingDatabase, Directory
+from tests.unit.deployed_cluster import CLUSTER, built, settings
 
-CLUSTER: dict[str, Any] = {"hyperpod": None, "parallelcluster": {"pools": ["gpu"]}}
-RULES = {"head-node-replaced", "fleet-stop-needed"}
+RULES = {"head-node-replaced", "fleet-stop-needed", "login-stop-needed"}
 DEPENDENT = {
     "parallelcluster.extension": {"parallelcluster.extension": None},
     "network.closed": {"network.closed": True},
 }
-
-
-def settings(changes: Mapping[str, Any]) -> Settings:
-    return Settings.model_validate(changed(CLUSTER | dict(changes)))
-
-
-def built(chosen: Settings) -> dict[str, Any]:
-    """Return the cluster's configuration as its stack would build it, every optional part in."""
-    example = Ground.example(chosen)
-    cluster = chosen.parallelcluster
-    assert cluster
-    action = (CustomAction("s3://b/x"),)
-    existing = chosen.network.existing
-    ground = Ground(
-        subnet_ids=existing.private_subnets if existing else example.subnet_ids,
-        security_group_id=example.security_group_id,
-        lustre_id=example.lustre_id,
-        home_volume_id=example.home_volume_id,
-        actions=NodeActions(
-            start=action if chosen.directory else (),
-            configured=action if cluster.extension or chosen.directory else (),
-        ),
-        accounting=AccountingDatabase("h:1", "u", "arn") if chosen.accounting else None,
-        directory=Directory("d", ("a",), "u", "arn", "s3://b/ca") if chosen.directory else None,
-    )
-    return cluster_configuration(cluster_plan(chosen, ground))
 
 
 STATES: list[dict[str, Any]] = [
@@ -114,7 +83,13 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"pools.gpu.instance_type": "g5.12xlarge"}, {("fleet-stop-needed", "pools.gpu.instance_type")}),
     # What ParallelCluster takes of a cluster at work.
     ({"pools.gpu.nodes": 9, "parallelcluster.kept_nodes": {"gpu": 1}}, set()),
-    ({"parallelcluster.login": {"more": {"nodes": 3}}, "parallelcluster.monitoring": {"log_days": 7}}, set()),
+    (
+        {
+            "parallelcluster.login": {"login": {}, "more": {"nodes": 3}},
+            "parallelcluster.monitoring": {"log_days": 7},
+        },
+        set(),
+    ),
     (
         {
             "pools.more": {"instance_type": "c6i.4xlarge", "nodes": 2},

@@ -1,0 +1,228 @@
+"""What an update may not change in a ParallelCluster, or only with nodes stopped: where both sides have each value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from settings.deployed import UNKNOWN, Deployed
+from settings.deployment import Settings
+from settings.parallelcluster import ParallelClusterSettings
+
+Read = Callable[[Settings, ParallelClusterSettings], object]
+
+OWN = "one of this deployment"
+"""A file system or network that the deployment makes: its id is known to AWS only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One value that both the settings and the cluster's configuration have.
+
+    `path` is where it stands in the settings, `keys` where in the cluster's configuration, `read` takes it from
+    settings in the form of the cluster's configuration (None: absent there). With `presence` only matters whether
+    there is any. `known` is False where settings do not tell the value that the cluster would have; `chosen` is then
+    what settings of two times are compared by. `part` makes the value out of what stands at `keys`. `matters` says of
+    the values before and after whether ParallelCluster minds the step.
+    """
+
+    path: str
+    what: str
+    keys: tuple[str, ...]
+    read: Read
+    presence: bool = False
+    known: Callable[[Settings], bool] = lambda _settings: True
+    chosen: Read | None = None
+    part: Callable[[object], object] = lambda found: found
+    matters: Callable[[object, object], bool] = lambda _before, _after: True
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A value that an update would change."""
+
+    fact: Fact
+    before: object
+    after: object
+
+
+def changed(fact: Fact, settings: Settings, deployed: Deployed) -> Change | None:
+    """Return what an update would change about a fact; None where nothing, or where it cannot be told."""
+    cluster = settings.parallelcluster
+    assert cluster
+    read = fact.chosen if deployed.settings and fact.chosen else fact.read
+    after = read(settings, cluster)
+    before = _before(fact, read, settings, deployed)
+    if before is UNKNOWN and fact.chosen and fact.known(settings) and after is not None:
+        # A reference to what the deployment makes gives way to an id.
+        before = OWN
+    if UNKNOWN in (before, after):
+        return None
+    if fact.presence:
+        before, after = before is not None, after is not None
+    # CloudFormation hands numbers and switches to ParallelCluster as text.
+    if str(before).lower() == str(after).lower() or not fact.matters(before, after):
+        return None
+    return Change(fact, before, after)
+
+
+def _before(fact: Fact, read: Read, settings: Settings, deployed: Deployed) -> object:
+    if deployed.cluster is not None:
+        return fact.part(deployed.at(fact.keys)) if fact.known(settings) else UNKNOWN
+    then = deployed.settings
+    if then is None or then.parallelcluster is None:
+        return UNKNOWN
+    return read(then, then.parallelcluster)
+
+
+def both(before: object, after: object) -> bool:
+    """Return whether there is a value before and after: what is added or taken away is another matter."""
+    return before is not None and after is not None
+
+
+def _zone(settings: Settings, cluster: ParallelClusterSettings) -> str:
+    return cluster.head_node.availability_zone or settings.availability_zones[0]
+
+
+def _subnet(settings: Settings, cluster: ParallelClusterSettings) -> object:
+    existing = settings.network.existing
+    return existing.private_subnets.get(_zone(settings, cluster)) if existing else None
+
+
+def _home_comes_or_goes(before: object, after: object) -> bool:
+    return not both(before, after) and "/home" in (before, after)
+
+
+_MOUNTS = {"lustre": ("fsx", "the mount of Lustre"), "openzfs": ("home", "the mount of homes")}
+
+
+def _mount(kind: str, matters: Callable[[object, object], bool]) -> Fact:
+    name, what = _MOUNTS[kind]
+
+    def read(settings: Settings, _: ParallelClusterSettings) -> object:
+        section = getattr(settings.storage, kind)
+        return section.mount_path if section else None
+
+    return Fact(f"storage.{kind}", what, ("SharedStorage", name, "MountDir"), read, matters=matters)
+
+
+def _file_system(kind: str, key: str, what: str, *keys: str) -> Fact:
+    def read(settings: Settings, _: ParallelClusterSettings | None = None) -> object:
+        section = getattr(settings.storage, kind)
+        return getattr(section.existing, key) if section and section.existing else None
+
+    def chosen(settings: Settings, _: ParallelClusterSettings) -> object:
+        return read(settings) or (OWN if getattr(settings.storage, kind) else None)
+
+    def known(settings: Settings) -> bool:
+        return read(settings) is not None
+
+    where = ("SharedStorage", _MOUNTS[kind][0], *keys)
+    return Fact(f"storage.{kind}", what, where, read, known=known, chosen=chosen, matters=both)
+
+
+def _suffix(settings: Settings, _: ParallelClusterSettings) -> object:
+    if not settings.directory:
+        return None
+    return ",".join(f"dc={label}" for label in settings.directory_domain.split("."))
+
+
+# Source of both lists: aws-parallelcluster, schemas/cluster_schema.py, the update policy of each key, and
+# config/update_policy.py. UNSUPPORTED and a /home that comes or goes are refused whatever one does; the fleet's and the
+# login nodes' are taken while those nodes are stopped.
+HEAD_NODE: tuple[Fact, ...] = (
+    Fact(
+        "name",
+        "the cluster's name",
+        ("Iam", "ResourcePrefix"),
+        lambda s, _: f"/parallelcluster/{s.name}-slurm/",
+    ),
+    Fact("parallelcluster.image.os", "the operating system", ("Image", "Os"), lambda _, c: c.image.os),
+    Fact("parallelcluster.image.ami_id", "the image", ("Image", "CustomAmi"), lambda _, c: c.image.ami_id),
+    Fact(
+        "parallelcluster.head_node.instance_type",
+        "its instance type",
+        ("HeadNode", "InstanceType"),
+        lambda _, c: c.head_node.instance_type,
+    ),
+    Fact(
+        "parallelcluster.head_node.volume_gib",
+        "the size of its root volume",
+        ("HeadNode", "LocalStorage", "RootVolume", "Size"),
+        lambda _, c: c.head_node.volume_gib,
+    ),
+    Fact(
+        "parallelcluster.head_node.availability_zone",
+        "its subnet",
+        ("HeadNode", "Networking", "SubnetId"),
+        _subnet,
+        known=lambda settings: settings.network.existing is not None,
+        chosen=lambda s, c: _subnet(s, c) or _zone(s, c),
+    ),
+    Fact(
+        "parallelcluster.ssh.key_name",
+        "its key pair",
+        ("HeadNode", "Ssh", "KeyName"),
+        lambda _, c: c.ssh.key_name,
+    ),
+    Fact(
+        "parallelcluster.extension",
+        "whether it runs our set-up",
+        ("HeadNode", "CustomActions", "OnNodeConfigured"),
+        lambda s, c: c.extension or s.directory or s.accounting,
+        presence=True,
+    ),
+    Fact(
+        "directory",
+        "whether it asks a directory",
+        ("HeadNode", "CustomActions", "OnNodeStart"),
+        lambda s, _: s.directory,
+        presence=True,
+    ),
+    Fact(
+        "network.closed",
+        "how nodes are named",
+        ("Scheduling", "SlurmSettings", "Dns"),
+        lambda s, _: s.network.closed or None,
+        presence=True,
+    ),
+    _mount("lustre", _home_comes_or_goes),
+    _mount("openzfs", _home_comes_or_goes),
+    _file_system("lustre", "file_system_id", "the Lustre file system", "FsxLustreSettings", "FileSystemId"),
+    _file_system("openzfs", "volume_id", "the volume of homes", "FsxOpenZfsSettings", "VolumeId"),
+)
+"""What ParallelCluster changes by no update: another head node, in another cluster, has the new value."""
+
+_SLURM = ("Scheduling", "SlurmSettings")
+STOPPED: tuple[Fact, ...] = (
+    Fact(
+        "parallelcluster.slurm.idle_minutes",
+        "after how long idle nodes go",
+        (*_SLURM, "ScaledownIdletime"),
+        lambda _, c: c.slurm.idle_minutes,
+    ),
+    Fact(
+        "parallelcluster.monitoring.detailed",
+        "detailed monitoring",
+        ("Monitoring", "DetailedMonitoring"),
+        lambda _, c: c.monitoring.detailed,
+    ),
+    Fact(
+        "accounting",
+        "the accounting database",
+        (*_SLURM, "Database"),
+        lambda s, _: s.accounting,
+        presence=True,
+    ),
+    Fact("directory", "the directory", ("DirectoryService",), lambda s, _: s.directory, presence=True),
+    Fact(
+        "directory.domain",
+        "the directory's suffix",
+        ("DirectoryService", "DomainName"),
+        _suffix,
+        matters=both,
+    ),
+    _mount("lustre", both),
+    _mount("openzfs", both),
+)
+"""What ParallelCluster changes while all compute nodes are stopped, and login nodes too for what they share."""
