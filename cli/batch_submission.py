@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 from catalog.site import Site
 from cli.submission import Sent, Submission, SubmissionError, place, run_in_words
+from workloads import entry
 from workloads.launchers import RUN_ID
 from workloads.render.batch import batch, log_group
 from workloads.spec import Run
@@ -18,8 +20,15 @@ def batch_submission(run: Run, site: Site, share: str = "") -> Submission:
     """Return how a job is submitted to the queue of the run's pool.
 
     The id is the job's and not the definition's: whoever submits to that by hand is not to go on with somebody's run.
+    Variables are the job's too, but for those that the definition's own script sets, which would undo the job's.
     """
-    wanted: dict[str, Any] = json.loads(batch(replace(run, id=""), site))
+    fixed = entry.environment(replace(run, environment={}))
+    own = {name: value for name, value in run.environment.items() if name in fixed}
+    variables = {
+        **{name: value for name, value in run.environment.items() if name not in fixed},
+        **({RUN_ID: run.id} if run.id else {}),
+    }
+    wanted: dict[str, Any] = json.loads(batch(replace(run, id="", environment=own), site))
     pool = run.pool or next(iter(site.queues), "")
     queue = site.queues.get(pool, "")
     obstacle = ""
@@ -33,18 +42,22 @@ def batch_submission(run: Run, site: Site, share: str = "") -> Submission:
         obstacle = (
             f"site '{site.cluster_name}' has no share '{share}' (it has {known}); name one with --share"
         )
-    with_id = f", with {RUN_ID}={run.id}" if run.id else ""
+    given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    with_variables = f", with {given}" if given else ""
     return Submission(
         f"{place(site)}, queue '{queue.rpartition('/')[2]}'" if queue else place(site),
-        f"batch SubmitJob{with_id}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
+        f"batch SubmitJob{with_variables}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
         "where none is as below",
         run_in_words(run, site, "a new one, called as the job's id"),
-        lambda: _send(run, site, wanted, queue, share),
+        lambda: _send(run, site, wanted, queue, share, variables),
         obstacle,
+        text=json.dumps(wanted, indent=2),
     )
 
 
-def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str, share: str) -> Sent:
+def _send(
+    run: Run, site: Site, wanted: dict[str, Any], queue: str, share: str, variables: Mapping[str, str]
+) -> Sent:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -56,7 +69,8 @@ def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str, share: str) 
                 f"'{_terminate(site, other)}', then launch again"
             )
         definition = _definition(client, run, wanted)
-        job = client.submit_job(**_request(run, site, queue, share, definition["jobDefinitionArn"]))["jobId"]
+        request = _request(run, site, queue, share, definition["jobDefinitionArn"], variables)
+        job = client.submit_job(**request)["jobId"]
     except NoCredentialsError as error:
         raise SubmissionError(
             "no AWS credentials to submit the job with; set AWS_PROFILE or sign in"
@@ -81,13 +95,15 @@ def _send(run: Run, site: Site, wanted: dict[str, Any], queue: str, share: str) 
     )
 
 
-def _request(run: Run, site: Site, queue: str, share: str, definition: str) -> dict[str, Any]:
+def _request(
+    run: Run, site: Site, queue: str, share: str, definition: str, variables: Mapping[str, str]
+) -> dict[str, Any]:
     """Return the input of SubmitJob: the definition is any run's, on any number of nodes, and this says which."""
     overrides: dict[str, Any] = {"numNodes": run.nodes}
-    if run.id:
-        variable = {"name": RUN_ID, "value": run.id}
+    if variables:
+        environment = [{"name": name, "value": value} for name, value in variables.items()]
         overrides["nodePropertyOverrides"] = [
-            {"targetNodes": "0:", "containerOverrides": {"environment": [variable]}}
+            {"targetNodes": "0:", "containerOverrides": {"environment": environment}}
         ]
     request = {
         "jobName": run.name,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName
+from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 if TYPE_CHECKING:
     from catalog.site import Site
@@ -44,6 +44,7 @@ def launch(
             help="With '--on batch': the share of the queue that the job counts to; by default the first.",
         ),
     ] = "",
+    env: Variables = None,
     config: Config = None,
     site_file: Annotated[
         Path | None,
@@ -87,6 +88,7 @@ def launch(
         nodes=nodes,
         pool=pool,
         run_id=run_id,
+        variables=tuple(env or ()),
     )
     local = on == LOCAL
     meant = resolved(
@@ -115,7 +117,7 @@ def launch(
         _fail(str(error))
     stop_at_errors(list(check_data(run, site)), asked)
     sending = submission(run, format_, site, text, share=share)
-    _show(run, format_, sending, text)
+    _show(run, format_, sending, sending.text or text)
     if dry_run:
         note = f"; {sending.obstacle}" if sending.obstacle else ""
         typer.echo(f"dry run: nothing was submitted{note}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName
+from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 WorkloadName = Annotated[str | None, typer.Argument(help="The workload: see --list.", show_default=False)]
 
@@ -24,6 +24,7 @@ def render(
         str | None,
         typer.Option("--run-id", metavar="ID", help="The run's id; by default the scheduler gives one."),
     ] = None,
+    env: Variables = None,
     config: Config = None,
     listed: Annotated[
         bool, typer.Option("--list", help="Print workloads, formats and how each was proven.")
@@ -58,6 +59,7 @@ def render(
             nodes=nodes,
             pool=pool,
             run_id=run_id,
+            variables=tuple(env or ()),
         )
         meant = resolved(asked, config)
         try:

@@ -29,6 +29,14 @@ PoolName = Annotated[
         help="Pool of the configuration that it goes to; by default the one that 'workloads:' names, or the first.",
     ),
 ]
+Variables = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--env",
+        metavar="NAME=VALUE",
+        help="A variable for every rank, taken to the letter; may be repeated. For secrets there is another way.",
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Configuration whose pools and names are meant."),

@@ -35,7 +35,8 @@ class Submission:
     """A manifest on its way: where it goes, by which call, its run, and what keeps it from being sent from here.
 
     `run` says in words which run it is and where its folder lies. `send` raises SubmissionError where nothing was
-    started. `here` says that the run is ours: it ends with the command.
+    started. `here` says that the run is ours: it ends with the command. `text` is what is sent where that is not the
+    manifest as it was rendered.
     """
 
     where: str
@@ -44,6 +45,7 @@ class Submission:
     send: Callable[[], Sent]
     obstacle: str = ""
     here: bool = False
+    text: str = ""
 
 
 def submission(run: Run, format_: Format, site: Site, text: str, *, share: str = "") -> Submission:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from catalog.efa import efa_environment
@@ -29,10 +30,10 @@ def shipped_folders(run: Run, site: Site) -> tuple[str, str]:
 
 
 def environment(run: Run) -> dict[str, str]:
-    """Return the variables of every rank: the fabric's by the catalog where ranks use it, then the workload's."""
+    """Return the variables of every rank: the fabric's by the catalog where ranks use it, the workload's, the run's."""
     fabric = efa_environment(run.facts) if run.accelerated else {}
     signals = _TORCHRUN_SIGNALS if isinstance(run.workload.launcher, Torchrun) else {}
-    return {**fabric, **signals, **run.workload.environment}
+    return {**fabric, **signals, **run.workload.environment, **run.environment}
 
 
 def entry(
@@ -57,11 +58,16 @@ def entry(
         [
             "set -euo pipefail",
             *_folders(run, site, names, runtime_folder),
-            *(f"export {name}={quoted(value)}" for name, value in environment(run).items()),
+            *(f"export {name}={_value(run, name, value)}" for name, value in environment(run).items()),
             *_ranks(run, names),
             command(["exec", *(guard(run, names, runtime_folder) if guarded else ()), *line]),
         ]
     )
+
+
+def _value(run: Run, name: str, value: str) -> str:
+    """Return a variable's value as a shell word; what a person gave a run is taken to the letter, with its $."""
+    return shlex.quote(value) if name in run.environment else quoted(value)
 
 
 def _folders(run: Run, site: Site, names: Names, runtime_folder: str) -> Iterator[str]:

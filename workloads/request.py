@@ -13,6 +13,7 @@ from workloads.checks import check_local, check_run
 from workloads.formats import FORMATS, default_format
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
+from workloads.variables import check_variables, read_variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class Request:
     """A workload on a cluster, as asked for: names only. What is None follows from the preset and the cluster.
 
     `run_id` is None where the scheduler names the run, `threads_per_core` where nodes have the type's own.
+    `variables` are words NAME=VALUE.
     """
 
     workload: str
@@ -31,6 +33,7 @@ class Request:
     pool: str = ""
     run_id: str | None = None
     threads_per_core: int | None = None
+    variables: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ def resolve(request: Request) -> Resolution:
         )
     if request.run_id is not None:
         findings += check_run_id(request.run_id)
+    findings += check_variables(request.variables, workload)
     if workload is None or preset is None or any(finding.is_error for finding in findings):
         return Resolution(None, format_, tuple(findings))
     run = Run(
@@ -74,6 +78,7 @@ def resolve(request: Request) -> Resolution:
         request.pool,
         request.run_id or "",
         request.threads_per_core,
+        read_variables(request.variables),
     )
     findings += check_run(run)
     if format_ is not None:

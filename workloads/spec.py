@@ -173,7 +173,7 @@ class Run:
 
     `id` names its folder, `runs/<workload>/<id>` of the shared file system: a run with the id of one that stopped
     goes on from that one's last checkpoint. Empty: the scheduler names it, by the job. `threads_per_core` is the
-    pool's, None for the type's own default.
+    pool's, None for the type's own default. `environment` are variables that whoever launches it gives every rank.
     """
 
     workload: Workload
@@ -183,6 +183,7 @@ class Run:
     pool: str = ""
     id: str = ""
     threads_per_core: int | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:

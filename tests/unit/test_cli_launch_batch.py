@@ -119,14 +119,35 @@ def test_one_definition_serves_any_number_of_nodes_and_any_run(
     assert smaller["nodeOverrides"] == {"numNodes": 2}
     assert {request["jobDefinition"] for request in (plain, smaller, named)} == {f"{ARN}/demo-cpu-ddp-tiny:1"}
     assert named["jobName"] == "cpu-ddp-tiny-tuesday"
-    (override,) = named["nodeOverrides"]["nodePropertyOverrides"]
-    assert override == {
-        "targetNodes": "0:",
-        "containerOverrides": {"environment": [{"name": "TRAINFORGE_RUN_ID", "value": "tuesday"}]},
-    }
+    assert overridden(named) == {"TRAINFORGE_RUN_ID": "tuesday"}
     assert "tuesday" not in str(service.definitions)
     assert not {"shareIdentifier", "schedulingPriorityOverride"} & plain.keys()
     assert "with TRAINFORGE_RUN_ID=tuesday, of definition 'demo-cpu-ddp-tiny'" in result.output
+
+
+def test_variables_are_the_jobs_and_those_that_the_script_sets_the_definitions(
+    launch: Launching, service: Service, site: Site
+) -> None:
+    """A container's variable is lost where the script of the definition exports one of that name."""
+    signals = "PET_SIGNALS_TO_HANDLE=SIGTERM"
+    for more in ((), ("--env", "SIZE=$5 it's"), ("--env", "SIZE=2", "--env", signals, "--run-id", "tuesday")):
+        result = launch("batch", *ASKED, *(str(word) for word in more), site=site)
+        assert result.exit_code == 0, result.output
+        assert "SIZE" not in result.stdout.partition("  what ")[2]
+    plain, sized, signalled = service.asked("SubmitJob")
+    assert "nodePropertyOverrides" not in plain["nodeOverrides"]
+    assert plain["jobDefinition"] == sized["jobDefinition"] == f"{ARN}/demo-cpu-ddp-tiny:1"
+    assert overridden(sized) == {"SIZE": "$5 it's"}
+    assert signalled["jobDefinition"] == f"{ARN}/demo-cpu-ddp-tiny:2"
+    assert overridden(signalled) == {"SIZE": "2", "TRAINFORGE_RUN_ID": "tuesday"}
+    assert f"export {signals}\\n" in json.dumps(service.definitions[1])
+
+
+def overridden(submitted: dict[str, Any]) -> dict[str, str]:
+    """Return the variables that all nodes of a job are given."""
+    (override,) = submitted["nodeOverrides"]["nodePropertyOverrides"]
+    assert override["targetNodes"] == "0:"
+    return {each["name"]: each["value"] for each in override["containerOverrides"]["environment"]}
 
 
 @pytest.mark.parametrize("change", ["preset", "image"])
