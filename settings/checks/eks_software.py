@@ -18,7 +18,7 @@ from workloads.spec import Format
 NETWORK_ADD_ONS = ("coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
 """Add-ons without which a cluster is none; they are not `software`."""
 
-STARTED_ON = ("eks",)
+STARTED_ON = ("eks", "hyperpod_eks")
 """Clusters whose stacks start jobs where `apply` says so."""
 
 _SOFTWARE = "eks.software"

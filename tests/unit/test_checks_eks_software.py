@@ -10,7 +10,7 @@ from catalog.operators import DEFINITIONS, MPIJOBS, PYTORCHJOBS, clashes
 from settings.checks import check
 from settings.deployment import Settings
 from tests.unit.configuration import changed, found
-from tests.unit.test_checks_eks import CPU, EKS, WORKLOAD
+from tests.unit.test_checks_eks import ACCESS, CPU, EKS, WORKLOAD
 
 NEURON = {"instance_type": "trn1.32xlarge", "nodes": 2}
 GPU = {"instance_type": "p5.48xlarge", "nodes": 4}
@@ -109,6 +109,11 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"hyperpod": {"pools": ["gpu", "cpu"]}, "pools.cpu": CPU, "eks.pools": ["gpu", "cpu"]}
         | {"workloads": [WORKLOAD | {"clusters": ["hyperpod"], "apply": True}]},
         {("workload-apply", "workloads.0.apply")},
+    ),
+    (
+        {"eks": None, "hyperpod_eks": {"pools": ["gpu", "cpu"], "access": [ACCESS]}, "pools.cpu": CPU}
+        | {"workloads": [WORKLOAD | {"clusters": ["hyperpod_eks"], "apply": True}]},
+        set(),
     ),
     # queues
     (queues(all={"nodes": {"gpu": 2}}), set()),
