@@ -21,6 +21,8 @@ GUIDES = sorted(
     for path in (ROOT / "docs").glob("*.md")
     if FENCE in path.read_text(encoding="utf-8")
 )
+ALWAYS = "docs/hyperpod.md"
+"""The guide that is run with the fast tests. Each takes a minute or two, and deploy tests cover their stacks."""
 PROGRAMS = {
     "bash": "every Unix has it",
     "git": "Debian and Ubuntu have it: apt-get install git",
@@ -31,7 +33,9 @@ PROGRAMS = {
 _TAIL = 4000
 
 
-@pytest.mark.parametrize("name", GUIDES)
+@pytest.mark.parametrize(
+    "name", [name if name == ALWAYS else pytest.param(name, marks=pytest.mark.heavy) for name in GUIDES]
+)
 def test_guide(
     name: str, artifacts: Callable[[str], Path], record_property: Callable[[str, object], None]
 ) -> None:
