@@ -94,11 +94,17 @@ class Applied(Resource):
         if owner != self.logical_id:
             self.fail(f"CustomResourceDefinition '{name}' exists and cannot be imported: '{owner}' owns it")
 
+    def _defined(self, cluster: Cluster) -> set[str]:
+        """Return the definitions that stand: of releases, and of the cluster's EKS add-ons."""
+        name = str(self.properties["ClusterName"])
+        add_ons = self.aws("eks").list_addons(clusterName=name)["addons"]
+        return {*cluster.definitions, *(one for add_on in add_ons for one in DEFINITIONS.get(add_on, ()))}
+
     def _check(self, cluster: Cluster, document: dict[str, Any]) -> None:
         api, kind, metadata = document["apiVersion"], document["kind"], document["metadata"]
         if api not in BUILT_IN and not any(
             _plural(definition) == kind.lower() and definition.partition(".")[2] == api.partition("/")[0]
-            for definition in cluster.definitions
+            for definition in self._defined(cluster)
         ):
             self.fail(f'no matches for kind "{kind}" in version "{api}": nothing has defined it yet')
         if metadata.get("namespace", "default") not in cluster.namespaces:
