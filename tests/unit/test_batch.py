@@ -96,6 +96,22 @@ def test_a_jobs_interface_finds_room_on_the_first_card(name: str) -> None:
         assert ports == network_interfaces(facts)
 
 
+def test_hosts_have_the_tags_of_the_deployment_and_their_pool(tmp_path: Path) -> None:
+    """Batch gives instances none of those that the environment has (botocore: batch ComputeResource)."""
+    file = tmp_path / "tagged.yaml"
+    text = (ROOT / CONFIGURATION).read_text(encoding="utf-8")
+    file.write_text(f"tags: {{team: vision}}\n{text}", encoding="utf-8")
+    tagged = synthesize(file, tmp_path / "out")
+    for pool in ("gpu", "cpu"):
+        made = one(by_type(tagged, "AWS::Batch::ComputeEnvironment"), f"Pool{pool.capitalize()}")
+        assert made["ComputeResources"]["Tags"] == {
+            "Name": "batch-batch",
+            "team": "vision",
+            "trainforge:deployment": "batch",
+            "trainforge:pool": pool,
+        }
+
+
 def test_an_environment_is_replaced_and_neither_it_nor_its_queue_has_a_name(stack: Synthesis) -> None:
     environments = by_type(stack, "AWS::Batch::ComputeEnvironment")
     assert len(environments) == 2

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.programs import require_program
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, asked, container, definition, run_on, script_of, site
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.render.batch import batch, memory_mib
+from workloads.render.meeting import LOST_NODE
 from workloads.render.slurm import slurm
 from workloads.spec import Resources, Secret
 
@@ -95,10 +97,14 @@ def test_memory_of_a_large_and_a_small_machine() -> None:
     assert memory_mib(instance("t3.nano")) == 256
 
 
-def test_the_size_stays_below_the_service_limit() -> None:
+@pytest.mark.parametrize("launcher", [Torchrun(), Mpi("/opt/program")], ids=["torchrun", "mpirun"])
+def test_the_size_stays_below_the_service_limit(launcher: Launcher) -> None:
     """24 KiB a definition: Batch User Guide, "Service quotas"; the most devices are the longest definition."""
     header = "Rendered from workloads/sample_run/workload.py by 'make manifests': change that, not this."
-    assert max(len(batch(run_on(name), site(), header=header)) for name in ACCELERATED) < 24 * 1024
+    assert (
+        max(len(batch(run_on(name, launcher=launcher), site(), header=header)) for name in ACCELERATED)
+        < 24 * 1024
+    )
 
 
 def test_what_does_not_resume_is_not_started_again() -> None:
@@ -106,11 +112,36 @@ def test_what_does_not_resume_is_not_started_again() -> None:
     assert definition(run_on(GPU_TYPE, resumes=False))["retryStrategy"]["attempts"] == 1
 
 
+@pytest.mark.parametrize(
+    ("ended", "then"),
+    [
+        ({"onStatusReason": "Host EC2 (instance i-0123) terminated."}, "RETRY"),
+        ({"onStatusReason": "Host EC2 (instance i-0123) terminated.", "onExitCode": "137"}, "RETRY"),
+        ({"onStatusReason": "Essential container in task exited", "onExitCode": str(LOST_NODE)}, "RETRY"),
+        ({"onStatusReason": "Essential container in task exited", "onExitCode": "1"}, "EXIT"),
+        ({"onReason": "OutOfMemoryError: Container killed due to memory usage", "onExitCode": "137"}, "EXIT"),
+        ({"onReason": "CannotPullContainerError: not found"}, "EXIT"),
+    ],
+    ids=str,
+)
+def test_a_lost_host_is_tried_again_and_a_programs_end_never(ended: dict[str, str], then: str) -> None:
+    """Batch takes the first rule of which all conditions hold; one that nothing holds for is tried again."""
+    rules = definition(run_on(GPU_TYPE))["retryStrategy"]["evaluateOnExit"]
+    actions = [
+        rule["action"]
+        for rule in rules
+        if all(
+            name == "action" or (name in ended and fnmatchcase(ended[name], pattern))
+            for name, pattern in rule.items()
+        )
+    ]
+    assert actions[:1] == [then]
+
+
 def test_what_a_p5_node_is_given() -> None:
     found = definition(run_on(GPU_TYPE))
     assert found["nodeProperties"]["numNodes"] == 2
     assert found["nodeProperties"]["mainNode"] == 0
-    assert found["retryStrategy"]["evaluateOnExit"][-1] == {"onReason": "*", "action": "EXIT"}
     given = container(found)
     assert given["instanceType"] == GPU_TYPE
     assert given["linuxParameters"]["devices"][31] == {

@@ -82,6 +82,8 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
                 {"onStatusReason": "Host EC2*", "action": "RETRY"},
                 # Of the hosts of child nodes Batch does not speak: rank 0's node does.
                 {"onExitCode": str(LOST_NODE), "action": "RETRY"},
+                # What no rule fits is retried, and a program's exit comes without a reason.
+                {"onExitCode": "*", "action": "EXIT"},
                 {"onReason": "*", "action": "EXIT"},
             ],
         },

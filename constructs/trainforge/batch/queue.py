@@ -22,17 +22,23 @@ UNFIT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 """Why a job at the head of a queue cannot start (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
 
 
+POOL_TAG = "trainforge:pool"
+"""The tag with the pool's name, of the pool's instances."""
+
+
 @dataclass(frozen=True, slots=True)
 class HostDefaults:
     """What hosts of all pools share.
 
-    `user_data` is plain text, and `images` the ids of images by the SSM parameter that they are read from.
+    `user_data` is plain text, and `images` the ids of images by the SSM parameter that they are read from. `tags` are
+    for the instances themselves, which take none of their compute environment's.
     """
 
     security_group_id: str
     instance_profile_arn: str
     user_data: str
     images: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def compute_resources(
@@ -66,6 +72,8 @@ def compute_resources(
         "InstanceRole": defaults.instance_profile_arn,
         "LaunchTemplate": dict(launch_template),
         "Ec2Configuration": [_ec2_configuration(image, defaults.images)],
+        # By these a person finds the hosts of a pool in EC2, and their cost.
+        "Tags": {**defaults.tags, POOL_TAG: pool.name},
     }
     if not facts.supports_efa:
         # Not beside interfaces in the launch template, where they are with EFA (`trainforge.batch.job_traffic`).
