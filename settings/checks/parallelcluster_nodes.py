@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, collapse_addresses
 from pathlib import PurePosixPath
 
 from settings.checks.rule import Problem, Subject, error, warning
@@ -20,6 +20,8 @@ _WITHOUT_OFFICIAL = ("rocky8", "rocky9")
 _AMI = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
 _VOLUME = re.compile(r"fsvol-[0-9a-f]{17}")
 _VALIDATOR = re.compile(r"[A-Za-z0-9]+Validator")
+_BEFORE_TURING = frozenset({"V100", "K80", "M60"})
+"""Source: aws-parallelcluster, constants.NVIDIA_OPENRM_UNSUPPORTED_INSTANCE_TYPES, by the GPUs of those types."""
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
 _OWN_LINES = frozenset(
     {
@@ -141,20 +143,43 @@ def _image(subject: Subject) -> Iterator[Problem]:
         )
 
 
+@error("image-driver", leans_on=("parallelcluster.pools", "pools"))
+def _driver(subject: Subject) -> Iterator[Problem]:
+    """Official images bring NVIDIA's open driver, which knows no GPU older than Turing."""
+    wanted = subject.settings.parallelcluster
+    if wanted is None or wanted.image.ami_id is not None:
+        return
+    for index, name in enumerate(wanted.pools):
+        chosen = subject.settings.pools[name].instance_type if name in subject.settings.pools else ""
+        found = facts(chosen)
+        if found and found.accelerator and found.accelerator.name in _BEFORE_TURING:
+            yield Problem(
+                f"parallelcluster.pools.{index}",
+                name,
+                f"pool '{shown(name)}': ParallelCluster's images have no driver for the {found.accelerator.name} of "
+                f"'{chosen}'",
+                "choose a newer type, or give an image of your own with NVIDIA's closed driver as 'image.ami_id'",
+            )
+
+
 @error("ssh-open", too_strict=True)
 def _ssh(subject: Subject) -> Iterator[Problem]:
     """A port that is open to the internet is tried by everybody in it. Too strict where a firewall stands before."""
     addresses = (
         subject.settings.parallelcluster.ssh.allowed_addresses if subject.settings.parallelcluster else []
     )
+    hint = "name your own addresses, or leave them out: Session Manager needs no open port"
     for index, address in enumerate(addresses):
         if address == _EVERYWHERE:
-            yield Problem(
-                f"parallelcluster.ssh.allowed_addresses.{index}",
-                address,
-                f"'{address}' lets everybody try to log in",
-                "name your own addresses, or leave them out: Session Manager needs no open port",
-            )
+            where = f"parallelcluster.ssh.allowed_addresses.{index}"
+            yield Problem(where, address, f"'{address}' lets everybody try to log in", hint)
+    if _EVERYWHERE not in addresses and list(collapse_addresses(addresses)) == [_EVERYWHERE]:
+        yield Problem(
+            "parallelcluster.ssh.allowed_addresses",
+            [str(address) for address in addresses],
+            "together these ranges are all addresses, and let everybody try to log in",
+            hint,
+        )
 
 
 @error("packages-os", leans_on=("parallelcluster.image.os",))

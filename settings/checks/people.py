@@ -14,10 +14,12 @@ from settings.hyperpod import UserSettings
 from settings.values import shown
 
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
-# Accounts of Debian's base-passwd (passwd.master), and those that images with Slurm bring.
+# Accounts of Debian's base-passwd (passwd.master), and those that images with Slurm bring: their own user by system,
+# and ParallelCluster's (aws-parallelcluster-cookbook, attributes: cluster_admin_user; recipes of DCV).
 TAKEN = frozenset(
     {"root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy"}
     | {"www-data", "backup", "list", "irc", "_apt", "nobody", "ubuntu", "slurm", "munge"}
+    | {"ec2-user", "rocky", "pcluster-admin", "dcvextauth"}
 )
 # sshd manual, AUTHORIZED_KEYS FILE FORMAT: the key types it lists.
 _KEY_TYPES = frozenset(

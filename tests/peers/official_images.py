@@ -25,7 +25,8 @@ def write_images(path: Path) -> Path:
         {
             "ami_id": f"ami-{number:017x}",
             "name": f"aws-parallelcluster-{PARALLELCLUSTER}-{system}-{architecture}-202601010000",
-            "description": "stands for an official image",
+            # Two words of the real one's, by which a validator knows an official image.
+            "description": "AWS ParallelCluster AMI, as this test has it",
             "architecture": architecture,
             "owner_id": "247102896272",
             "owner_alias": "amazon",

@@ -191,6 +191,10 @@ def _arm(configuration: Configuration) -> None:
     _queue(configuration, "cpu")["ComputeResources"][0]["InstanceType"] = "c7g.4xlarge"
 
 
+def _volta(configuration: Configuration) -> None:
+    _queue(configuration, "cpu")["ComputeResources"][0]["InstanceType"] = "p3dn.24xlarge"
+
+
 def _scratch(configuration: Configuration) -> None:
     configuration["SharedStorage"][1]["MountDir"] = "/scratch"
 
@@ -238,6 +242,13 @@ MISTAKES = {
         "arm64",
         _arm,
         "InstanceArchitectureCompatibilityValidator",
+    ),
+    "a-gpu-without-a-driver": Mistake(
+        {"pools.cpu.instance_type": "p3dn.24xlarge"},
+        "image-driver",
+        "V100",
+        _volta,
+        "InstanceTypeBaseAMICompatibleValidator",
     ),
     "a-mount-under-local-disks": Mistake(
         {"storage.lustre.mount_path": "/scratch"},

@@ -132,6 +132,19 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # images
     (CLUSTER | {f"{SECTION}.image": {"ami_id": "ami-0123456789abcdef0", "os": "rocky9"}}, set()),
     (CLUSTER | {f"{SECTION}.image": {"ami_id": "latest"}}, {("image-id", f"{SECTION}.image.ami_id")}),
+    (CLUSTER | {"pools.gpu.instance_type": "p3dn.24xlarge"}, {("image-driver", f"{SECTION}.pools.0")}),
+    (
+        CLUSTER
+        | {
+            "pools.gpu.instance_type": "p3dn.24xlarge",
+            f"{SECTION}.image": {"ami_id": "ami-0123456789abcdef0"},
+        },
+        set(),
+    ),
+    (
+        CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["0.0.0.0/1", "128.0.0.0/1"]}},
+        {("ssh-open", f"{SECTION}.ssh.allowed_addresses")},
+    ),
     (CLUSTER | {f"{SECTION}.image": {"os": "rocky9"}}, {("image-id", f"{SECTION}.image.os")}),
     (CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}}, set()),
     (
@@ -179,6 +192,8 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     # people meet on the nodes of one cluster, not on those of two
     (CLUSTER | {USERS: [{"name": "ana", "uid": 2001, "ssh_public_key": KEY}]}, set()),
+    (CLUSTER | {USERS: [{"name": "ec2-user", "uid": 2001}]}, {("user-name", f"{USERS}.0.name")}),
+    (CLUSTER | {USERS: [{"name": "pcluster-admin", "uid": 2001}]}, {("user-name", f"{USERS}.0.name")}),
     (CLUSTER | {USERS: [{"name": "root", "uid": 2001}]}, {("user-name", f"{USERS}.0.name")}),
     (
         CLUSTER | {USERS: [{"name": "ana", "uid": 2001}, {"name": "bo", "uid": 2001}]},

@@ -249,9 +249,9 @@ def test_accounting_is_the_head_nodes_and_counts_gpus() -> None:
     assert slurm["CustomSlurmSettings"] == [{"AccountingStorageTRES": "gres/gpu"}]
     assert "sg-db" in found["HeadNode"]["Networking"]["SecurityGroups"]
     assert "sg-db" not in found["LoginNodes"]["Pools"][0]["Networking"]["SecurityGroups"]
-    mine = {"parallelcluster.slurm": {"settings": [{"AccountingStorageTRES": "gres/gpu,license/x"}]}}
+    mine = {"parallelcluster.slurm": {"settings": [{"accountingStorageTRES": "gres/gpu,license/x"}]}}
     assert configuration(mine, ground)["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"] == [
-        {"AccountingStorageTRES": "gres/gpu,license/x"}
+        {"accountingStorageTRES": "gres/gpu,license/x"}
     ]
 
 

@@ -206,7 +206,8 @@ def _slurm(plan: ClusterPlan) -> Section:
             "PasswordSecretArn": database.password_secret_arn,
             **({"DatabaseName": database.name} if database.name else {}),
         }
-        if not any("AccountingStorageTRES" in line for line in settings):
+        # Slurm reads names of settings without regard to case.
+        if "accountingstoragetres" not in {name.lower() for line in settings for name in line}:
             # GPUs are accounted for only when they are named.
             settings.append({"AccountingStorageTRES": "gres/gpu"})
     if settings:
