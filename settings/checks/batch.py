@@ -22,7 +22,14 @@ SECTION = "batch"
 # botocore: batch ShareAttributes.
 _SHARE = re.compile(r"[A-Za-z0-9]{1,255}\*?")
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.0001, 999.9999
-_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]*:[0-9]{12}:secret:.+")
+
+# With the six characters that Secrets Manager adds to a name: the role that reads the secret is given this very ARN.
+# ECS takes the key of a JSON value, the version's stage and its id behind it (ECS Developer Guide, "Pass Secrets
+# Manager secrets through environment variables").
+_SECRET = re.compile(
+    r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}(:[^:*]*){0,3}",
+    re.ASCII,
+)
 
 
 def _pools(settings: Settings) -> Iterator[tuple[Pool, InstanceFacts]]:
@@ -181,14 +188,16 @@ def _priorities(subject: Subject) -> Iterator[Problem]:
 
 @error("batch-secret")
 def _secrets(subject: Subject) -> Iterator[Problem]:
-    """Batch reads a secret by its ARN when a job starts; its value stands nowhere."""
+    """Batch reads a secret by its ARN when a job starts; its value stands nowhere, not in a message either."""
     for purpose, arn in subject.settings.batch.secrets.items() if subject.settings.batch else ():
         if not _SECRET.fullmatch(arn):
+            said = f"'{shown(arn)}'" if arn.startswith("arn:") else "what stands here"
             yield Problem(
                 f"{SECTION}.secrets.{purpose}",
-                arn,
-                f"'{shown(arn)}' is not the ARN of a secret, 'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME'",
-                "the value itself belongs into that secret and never into a configuration",
+                arn if arn.startswith("arn:") else None,
+                f"{said} is not the whole ARN of a secret, 'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX'",
+                "'aws secretsmanager describe-secret --secret-id NAME' tells it; the value itself belongs into that "
+                "secret and never into a configuration",
             )
 
 

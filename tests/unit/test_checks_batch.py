@@ -93,6 +93,16 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         BATCH | {f"{SECTION}.secrets": {"huggingface": "hf_abcdef"}},
         {("batch-secret", f"{SECTION}.secrets.huggingface")},
     ),
+    (BATCH | {f"{SECTION}.secrets": {"huggingface": f"{SECRET}:token::"}}, set()),
+    # Without what Secrets Manager adds to the name, a role that is given it may read nothing.
+    (
+        BATCH | {f"{SECTION}.secrets": {"huggingface": SECRET.removesuffix("-AbCdEf")}},
+        {("batch-secret", f"{SECTION}.secrets.huggingface")},
+    ),
+    (
+        BATCH | {f"{SECTION}.secrets": {"huggingface": SECRET.replace("AbCdEf", "*")}},
+        {("batch-secret", f"{SECTION}.secrets.huggingface")},
+    ),
     (
         BATCH | {f"{SECTION}.secrets": {"huggingface": SECRET.replace("us-west-2", "us-east-1")}},
         {("arn-region", f"{SECTION}.secrets.huggingface")},
@@ -103,6 +113,13 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
 @pytest.mark.parametrize(("changes", "expected"), CASES)
 def test_batch(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
     assert found(changes) == expected
+
+
+def test_a_secret_in_place_of_its_arn_is_not_shown() -> None:
+    data = changed(BATCH | {f"{SECTION}.secrets": {"huggingface": "hf_abcdef"}})
+    findings = [*check(Settings.model_validate(data))]
+    assert "batch-secret" in [finding.rule for finding in findings]
+    assert "hf_abcdef" not in str(findings)
 
 
 def test_a_secret_that_a_workload_needs_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from trainforge.acknowledgement import acknowledge_wildcards
+_ARN_PARTS = 7
+"""Parts of a secret's ARN: arn:PARTITION:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX."""
 
 
 class JobRole(iam.Role):
@@ -24,7 +25,8 @@ class JobRole(iam.Role):
 class ExecutionRole(iam.Role):
     """Role that ECS starts jobs with: their log streams and the secrets that they are given; images are granted.
 
-    In place of AmazonECSTaskExecutionRolePolicy, which may pull every image and write every log group.
+    In place of AmazonECSTaskExecutionRolePolicy, which may pull every image and write every log group. What stands
+    behind a secret's own ARN, a key of its value or a version, is ECS's and no part of the resource.
     """
 
     def __init__(
@@ -40,14 +42,12 @@ class ExecutionRole(iam.Role):
         )
         log_group.grant_write(self)
         if secret_arns:
+            secrets = [":".join(arn.split(":")[:_ARN_PARTS]) for arn in secret_arns]
             self.add_to_policy(
                 iam.PolicyStatement(
-                    actions=["secretsmanager:GetSecretValue"], resources=list(dict.fromkeys(secret_arns))
+                    actions=["secretsmanager:GetSecretValue"], resources=list(dict.fromkeys(secrets))
                 )
             )
-        partial = [arn for arn in secret_arns if arn.endswith("*")]
-        if partial:
-            acknowledge_wildcards(self, "the configuration names these secrets so", *partial)
 
 
 def _tasks(scope: Construct) -> iam.IPrincipal:
