@@ -35,6 +35,8 @@ class DirectoryStack(cdk.Stack):
         )
         assert settings.directory
         wanted = settings.directory
+        openzfs = settings.storage.openzfs
+        self._homes = openzfs.mount_path.rstrip("/") if openzfs else "/home"
         durable = settings.retention == "durable"
         # Made by the storage stack; by name, as whoever reads it later knows it.
         bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", storage.scripts_bucket_name)
@@ -98,8 +100,11 @@ class DirectoryStack(cdk.Stack):
             ca_certificate_source=server.authority_source,
             additional_sssd={
                 "ldap_schema": "rfc2307",
+                # ParallelCluster's own choice makes ids out of Active Directory's, and finds nobody here
+                # (aws-parallelcluster-cookbook, recipes/config/directory_service.rb).
+                "ldap_id_mapping": "false",
                 "ldap_user_ssh_public_key": "sshPublicKey",
-                "override_homedir": "/home/%u",
+                "override_homedir": f"{self._homes}/%u",
                 # The whole list on every node is slow, and nobody asks for it.
                 "enumerate": "false",
             },

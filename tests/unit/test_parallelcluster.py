@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from catalog.site import Site
 from catalog.versions import PARALLELCLUSTER
-from tests.synthesis import Synthesis
+from tests.synthesis import Synthesis, synthesize
 
 STACK = "ParallelClusterStack"
 CONFIGURATION = "config/parallelcluster.yaml"
@@ -124,6 +125,28 @@ def test_every_node_runs_our_set_up_from_our_bucket(synthesized: Synthesis) -> N
     assert (
         head["OnNodeUpdated"]["Sequence"][0]["Args"][:-1] == head["OnNodeConfigured"]["Sequence"][0]["Args"]
     )
+
+
+DIRECTORY = """
+name: pc
+region: us-west-2
+availability_zones: [us-west-2a]
+pools: {cpu: {instance_type: c6i.4xlarge, nodes: 1}}
+storage: {openzfs: {capacity_gib: 128, mount_path: /shared}}
+directory: {users: [{name: ana, uid: 2001}]}
+parallelcluster: {pools: [cpu]}
+"""
+
+
+def test_people_of_the_directory_keep_their_ids_and_homes_on_shared_storage(tmp_path: Path) -> None:
+    """ParallelCluster's defaults are Active Directory's: ids made out of its own, which OpenLDAP has not."""
+    file = tmp_path / "directory.yaml"
+    file.write_text(DIRECTORY, encoding="utf-8")
+    section = cluster(synthesize(file, tmp_path / "out"))["ClusterConfiguration"]["DirectoryService"]
+    more = section["AdditionalSssdConfigs"]
+    assert (more["ldap_schema"], more["ldap_id_mapping"]) == ("rfc2307", "false")
+    assert more["override_homedir"] == "/shared/%u"
+    assert section["LdapTlsReqCert"] == "hard"
 
 
 def test_no_port_is_open_by_a_group_that_can_take_addresses_later(synthesized: Synthesis) -> None:
