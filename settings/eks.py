@@ -105,4 +105,4 @@ class EksSettings(ControlPlaneSettings):
     namespace: str = "training"
     """Namespace of the jobs."""
     software: SoftwareSettings = SoftwareSettings()
-    """What runs on the cluster beside the jobs."""
+    """Add-ons, device plugins, operators of jobs, queues and volumes: what runs on the cluster beside the jobs."""
