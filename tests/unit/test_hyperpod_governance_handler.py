@@ -116,8 +116,8 @@ class SageMaker:
                 for i, t in self.things.items()
                 if t["ClusterArn"] == ClusterArn and NameContains in t["Name"]
             ]
-            # One a page: a paginator is what reads them all.
-            return [{"ComputeQuotaSummaries": [one]} for one in found]
+            # One a page: a paginator is what reads them all. An empty list may be left out of an answer.
+            return [*({"ComputeQuotaSummaries": [one]} for one in found), {}]
 
         return list(self._called("list", do))
 

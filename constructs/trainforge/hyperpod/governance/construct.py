@@ -64,7 +64,10 @@ class TaskGovernance(Construct):
             add_on,
         )
         for team, quota in quotas.items():
-            suffix = "".join(part.capitalize() for part in team.split("-"))
+            # The dash stays before a digit: `a-1` and `a1` are two teams.
+            suffix = "".join(
+                part.capitalize() if part[:1].isalpha() else f"-{part}" for part in team.split("-")
+            )
             self._governed(f"Team{suffix}", "ComputeQuota", f"{team}-quota", quota.properties(team), policy)
 
     def _governed(

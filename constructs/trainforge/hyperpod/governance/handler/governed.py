@@ -178,7 +178,7 @@ class Governed:
             ClusterArn=wanted.cluster_arn, NameContains=wanted.name
         )
         for page in pages:
-            for summary in page[f"{self._kind.field}Summaries"]:
+            for summary in page.get(f"{self._kind.field}Summaries", []):
                 if summary["Name"] != wanted.name or summary["Status"] in _GONE:
                     continue
                 tags = self._client.list_tags(ResourceArn=summary[f"{self._kind.field}Arn"])["Tags"]
