@@ -42,5 +42,18 @@ TRAINING_OPERATOR: Final = "amazon-sagemaker-hyperpod-training-operator"
 TASK_GOVERNANCE: Final = "amazon-sagemaker-hyperpod-taskgovernance"
 """EKS add-on of quotas and priorities; it brings Kueue, so nobody else may."""
 
+OBSERVABILITY: Final = "amazon-sagemaker-hyperpod-observability"
+"""EKS add-on that sends metrics of nodes, accelerators and jobs to Prometheus, and logs of pods to CloudWatch."""
+
+OBSERVABILITY_VCPUS: Final = 16
+"""Virtual CPUs of the smallest node that holds the add-on's pods beside others: the guide says `4xlarge` (SageMaker
+guide, "Setting up the SageMaker HyperPod observability add-on", read 2026-11-24), which is 16 in most families."""
+
+MOST_METRIC_DAYS: Final = 1095
+"""Days that a workspace of Amazon Managed Prometheus keeps metrics at most (CloudFormation: AWS::APS::Workspace)."""
+
+DEFAULT_METRIC_DAYS: Final = 150
+"""Days that it keeps them where nothing is said (Amazon Managed Prometheus guide, "Service quotas")."""
+
 CERT_MANAGER: Final = "cert-manager"
 """EKS add-on of certificates for what Kubernetes asks back."""

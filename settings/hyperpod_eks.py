@@ -8,7 +8,9 @@ from pydantic import Field
 
 from catalog.hyperpod_eks import (
     DEFAULT_KUBERNETES_VERSION,
+    DEFAULT_METRIC_DAYS,
     MOST_BORROWED_PERCENT,
+    MOST_METRIC_DAYS,
     MOST_PRIORITIES,
     NAMESPACE,
 )
@@ -71,6 +73,22 @@ class TaskGovernanceSettings(Model):
     """Teams by name, each with its compute quota."""
 
 
+class ObservabilitySettings(Model):
+    """Metrics of nodes, accelerators, fabric and jobs in a Prometheus workspace of the stack's own, and logs of pods.
+
+    Amazon Managed Prometheus charges by the sample.
+    """
+
+    detail: Literal["basic", "advanced"] = "basic"
+    """How much is measured of nodes, accelerators, Kubernetes and jobs; advanced is many more series."""
+    efa: bool = True
+    """Whether the EFA interfaces are measured, which HyperPod itself leaves off."""
+    pod_logs: bool = False
+    """Whether logs of pods go to CloudWatch, under the cluster's own log group."""
+    metric_days: int = Field(default=DEFAULT_METRIC_DAYS, ge=1, le=MOST_METRIC_DAYS)
+    """Days that metrics are kept."""
+
+
 class HyperPodEksSettings(ControlPlaneSettings):
     """A HyperPod cluster that Kubernetes schedules, on an EKS cluster made for it."""
 
@@ -106,3 +124,5 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """Whether pods can claim the data bucket as files, by Mountpoint for Amazon S3."""
     task_governance: TaskGovernanceSettings | None = None
     """Quotas and priorities of teams; absent: none."""
+    observability: ObservabilitySettings | None = None
+    """Metrics in Prometheus, by HyperPod's observability add-on; absent: none."""

@@ -13,7 +13,7 @@ from catalog.pool import OnDemand, Pool
 from catalog.site import Site
 from settings.deployment import Settings
 from stacks.eks import control_plane
-from stacks.hyperpod_eks_plan import components, quota, software_settings, taint
+from stacks.hyperpod_eks_plan import components, measures, quota, removal_policy, software_settings, taint
 from stacks.kubernetes_software import place, software
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping
@@ -81,6 +81,7 @@ class HyperPodEksStack(cdk.Stack):
         self.software = self._software()
         self._operate()
         self._govern()
+        self._observe()
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
@@ -205,6 +206,26 @@ class HyperPodEksStack(cdk.Stack):
             fair_share=wanted.fair_share,
             quotas={name: quota(team, self._settings) for name, team in wanted.teams.items()},
         )
+
+    def _observe(self) -> None:
+        wanted = self._wanted.observability
+        if wanted is None:
+            return
+        from trainforge.hyperpod.observability import Observability
+
+        observability = Observability(
+            self,
+            "Observability",
+            kubernetes=self.kubernetes,
+            cluster=self.cluster,
+            measures=measures(wanted, governed=self._wanted.task_governance is not None),
+            removal_policy=removal_policy(self._settings),
+        )
+        for output_id, value, description in (
+            ("MetricsWorkspace", observability.workspace_id, "Workspace of Amazon Managed Prometheus"),
+            ("MetricsUrl", observability.url, "Address of the workspace, for data sources of Grafana"),
+        ):
+            cdk.CfnOutput(self, output_id, value=value, description=description)
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         wanted = self._wanted

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+import aws_cdk as cdk
+
 from settings.deployment import Settings
 from settings.eks_software import DeviceSettings, SoftwareSettings
-from settings.hyperpod_eks import HyperPodEksSettings, TaintSettings, TeamSettings
+from settings.hyperpod_eks import HyperPodEksSettings, ObservabilitySettings, TaintSettings, TeamSettings
 from trainforge.hyperpod.chart import Components
 from trainforge.hyperpod.governance.quota import Quota
+from trainforge.hyperpod.measures import Measures
 
 _EFFECTS = {
     "no-schedule": "NoSchedule",
@@ -60,6 +63,22 @@ def quota(team: TeamSettings, settings: Settings) -> Quota:
         borrow_percent=team.borrow_percent,
         preempt=team.preempt,
     )
+
+
+def measures(wanted: ObservabilitySettings, *, governed: bool) -> Measures:
+    """Return what is measured; queues of teams are where there are some (`governed`)."""
+    return Measures(
+        advanced=wanted.detail == "advanced",
+        efa=wanted.efa,
+        governance=governed,
+        pod_logs=wanted.pod_logs,
+        days=wanted.metric_days,
+    )
+
+
+def removal_policy(settings: Settings) -> cdk.RemovalPolicy:
+    """Return what becomes of measurements when the stack goes."""
+    return cdk.RemovalPolicy.RETAIN if settings.retention == "durable" else cdk.RemovalPolicy.DESTROY
 
 
 def _by_type(shares: Mapping[str, int], settings: Settings) -> dict[str, int]:

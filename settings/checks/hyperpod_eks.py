@@ -5,10 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from catalog.hyperpod_eks import CERT_MANAGER, KUBERNETES_VERSIONS, TASK_GOVERNANCE, TRAINING_OPERATOR
-from catalog.kubernetes import auto_resumed
+from catalog.hyperpod_eks import (
+    CERT_MANAGER,
+    KUBERNETES_VERSIONS,
+    OBSERVABILITY,
+    OBSERVABILITY_VCPUS,
+    TASK_GOVERNANCE,
+    TRAINING_OPERATOR,
+)
+from catalog.kubernetes import POOL_LABEL, auto_resumed
 from catalog.operators import MPIJOBS, PYTORCHJOBS, clashes
 from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.selection import facts
 from settings.checks.shipping import shippings
 from settings.hyperpod_eks import HyperPodEksSettings
 from settings.values import guess, listed, shown
@@ -113,6 +121,7 @@ def _clash(subject: Subject) -> Iterator[Problem]:
     brought |= {"trainer": "trainer"} if eks.trainer else {}
     brought |= {TRAINING_OPERATOR: "training_operator"} if eks.training_operator else {}
     brought |= {TASK_GOVERNANCE: "task_governance"} if eks.task_governance else {}
+    brought |= {OBSERVABILITY: "observability"} if eks.observability else {}
     named = [name for name, add_on in eks.add_ons.items() if add_on is not None]
     for name in named:
         if name in brought:
@@ -145,6 +154,26 @@ def _certificates(subject: Subject) -> Iterator[Problem]:
             None,
             "HyperPod's training operator needs cert-manager, and the add-on is left out",
             "keep the add-on, or set 'hyperpod_eks.training_operator: false'",
+        )
+
+
+@error("hyperpod-eks-observability", too_strict=True, leans_on=("hyperpod_eks.pools", "pools"))
+def _observability(subject: Subject) -> Iterator[Problem]:
+    """The add-on's pods need a node of HyperPod's with room for all of them, or the deployment waits in vain.
+
+    Source: catalog.hyperpod_eks. Too strict where a smaller node has little else to do.
+    """
+    eks, pools = subject.settings.hyperpod_eks, subject.settings.pools
+    if eks is None or eks.observability is None:
+        return
+    sizes = [facts(pools[name].instance_type) for name in eks.pools if name in pools]
+    if not any(size is None or size.vcpus >= OBSERVABILITY_VCPUS for size in sizes):
+        yield Problem(
+            "hyperpod_eks.observability",
+            ", ".join(eks.pools),
+            f"no pool of 'hyperpod_eks' has a node of {OBSERVABILITY_VCPUS} virtual CPUs (a '4xlarge'), which "
+            "HyperPod's observability add-on needs",
+            "take a pool of larger nodes, or remove 'hyperpod_eks.observability'",
         )
 
 
@@ -204,6 +233,13 @@ def _node_labels(subject: Subject) -> Iterator[Problem]:
             for number, taint in enumerate(taints)
         ]
     for path, key, value in pairs:
+        if key == POOL_LABEL and ".labels." in path:
+            yield Problem(
+                path,
+                key,
+                f"the label '{POOL_LABEL}' is the pool's name, by which jobs find its nodes",
+                "choose another key",
+            )
         if not _KEY.fullmatch(key) or len(key) > _LONGEST_KEY:
             yield Problem(
                 path,

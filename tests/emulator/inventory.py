@@ -201,6 +201,7 @@ _READERS: dict[str, Reader] = {
     "ECS cluster": _ecs_clusters,
     "dashboard": _pages("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
     "compute quota": _pages("sagemaker", "list_compute_quotas", "ComputeQuotaSummaries", "Name"),
+    "Prometheus workspace": _pages("amp", "list_workspaces", "workspaces", "arn"),
     "HyperPod cluster": _pages("sagemaker", "list_clusters", "ClusterSummaries", "ClusterName"),
     "role": _pages("iam", "list_roles", "Roles", "RoleName"),
     "managed policy": _pages("iam", "list_policies", "Policies", "Arn", Scope="Local"),

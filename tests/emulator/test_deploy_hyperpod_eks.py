@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from catalog.hyperpod_eks import OBSERVABILITY
 from catalog.kubernetes import POOL_LABEL
 from catalog.site import Site
 from tests.emulator.deployment import Deployment, deploy
@@ -30,6 +32,7 @@ hyperpod_eks:
   pools: [gpu, small]
   access: [{principal_arn: "arn:aws:iam::111122223333:role/platform", policy: admin, namespaces: [hyperpod-training]}]
   autoscaling: true
+  observability: {pod_logs: true}
   taints: {gpu: [{key: nvidia.com/gpu, value: "true"}]}
   task_governance:
     priorities: {production: 100, research: 50}
@@ -108,6 +111,19 @@ def test_priorities_and_quotas_are_those_of_the_configuration(deployed: Deployme
         {"InstanceType": "ml.p5.48xlarge", "Count": 1}
     ]
     assert found["beta-quota"]["ComputeQuotaConfig"]["ResourceSharingConfig"] == {"Strategy": "Lend"}
+
+
+def test_the_add_on_writes_to_the_stack_s_own_workspace(deployed: Deployment) -> None:
+    outputs = deployed.stack("hyperpod-eks").outputs
+    client = deployed.client("amp")
+    workspace = client.describe_workspace(workspaceId=outputs["MetricsWorkspace"])["workspace"]
+    assert workspace["alias"] == NAME
+    add_on = deployed.client("eks").describe_addon(clusterName=NAME, addonName=OBSERVABILITY)["addon"]
+    assert json.loads(add_on["configurationValues"])["ampWorkspace"] == {
+        "arn": workspace["arn"],
+        "prometheusEndpoint": workspace["prometheusEndpoint"].rstrip("/"),
+    }
+    assert len(add_on["podIdentityAssociations"]) == 1
 
 
 def test_the_site_names_both_clusters(deployed: Deployment) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from catalog.hyperpod_eks import CERT_MANAGER, KUBERNETES_VERSIONS, TASK_GOVERNANCE
+from catalog.hyperpod_eks import CERT_MANAGER, KUBERNETES_VERSIONS, OBSERVABILITY, TASK_GOVERNANCE
+from catalog.kubernetes import POOL_LABEL
 from settings.checks import check
 from settings.deployment import Settings
 from tests.unit.configuration import PLAN, changed, found
@@ -119,6 +120,21 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (
         {f"{GOVERNANCE}.priorities": {"Top": 1}},
         {("hyperpod-eks-governance-name", f"{GOVERNANCE}.priorities.Top")},
+    ),
+    # jobs find nodes by the pool's label
+    (
+        {"hyperpod_eks.labels": {"gpu": {POOL_LABEL: "other"}}},
+        {("hyperpod-eks-node-label", f"hyperpod_eks.labels.gpu.{POOL_LABEL}")},
+    ),
+    # metrics: a node with room, and one owner of the add-on
+    ({"hyperpod_eks.observability": {}}, set()),
+    (
+        {"pools.gpu": {"instance_type": "g5.xlarge", "nodes": 2}, "hyperpod_eks.observability": {}},
+        {("hyperpod-eks-observability", "hyperpod_eks.observability")},
+    ),
+    (
+        {"hyperpod_eks.observability": {}, f"hyperpod_eks.add_ons.{OBSERVABILITY}": {}},
+        {("hyperpod-eks-clash", f"hyperpod_eks.add_ons.{OBSERVABILITY}")},
     ),
     (_team(nodes={"far": 1}), {("hyperpod-eks-quota-pool", f"{TEAMS}.alpha.nodes.far")}),
     (_team(), {("hyperpod-eks-quota-form", f"{TEAMS}.alpha")}),

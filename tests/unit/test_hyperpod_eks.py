@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from catalog.hyperpod_eks import OBSERVABILITY
 from catalog.instances import INSTANCES
 from catalog.kubernetes import POOL_LABEL
 from catalog.pool import OnDemand, Pool, TrainingPlan
@@ -15,6 +16,7 @@ from tests.api_model import api_problems
 from tests.synthesis import Synthesis
 from trainforge.hyperpod.chart import Components
 from trainforge.hyperpod.groups import GroupDefaults, GroupNetwork, LifecycleHook, kubernetes_group
+from trainforge.hyperpod.measures import Measures
 
 STACK = "HyperPodEksStack"
 CONFIGURATION = "config/hyperpod-eks.yaml"
@@ -169,3 +171,73 @@ def test_no_device_plugin_and_no_kueue_of_ours_beside_hyperpod_s(stack: Synthesi
         "aws-efa-k8s-device-plugin",
         "kueue",
     } == set()
+
+
+def test_teams_that_differ_by_a_dash_are_two(synthesized: Callable[[str], Synthesis]) -> None:
+    teams = "{a-1: {nodes: {cpu: 1}}, a1: {nodes: {cpu: 1}}, a--1: {nodes: {cpu: 1}}}"
+    found = synthesized(MINIMAL % f", task_governance: {{teams: {teams}}}")
+    names = {one["Name"] for one in named(found, "Custom::TrainforgeComputeQuota").values()}
+    assert names == {"a-1-quota", "a1-quota", "a--1-quota"}
+
+
+def observability(stack: Synthesis) -> dict[str, Any]:
+    (add_on,) = [one for one in named(stack, "AWS::EKS::Addon").values() if one["AddonName"] == OBSERVABILITY]
+    return add_on
+
+
+def test_the_collector_may_write_to_its_workspace_and_to_the_cluster_s_logs(stack: Synthesis) -> None:
+    add_on = observability(stack)
+    (association,) = add_on["PodIdentityAssociations"]
+    role = association["RoleArn"]["Fn::GetAtt"][0]
+    (workspace,) = named(stack, "AWS::APS::Workspace")
+    (policy,) = [one for one in named(stack, "AWS::IAM::Policy").values() if one["Roles"] == [{"Ref": role}]]
+    write, logs = policy["PolicyDocument"]["Statement"]
+    assert write["Action"] == "aps:RemoteWrite"
+    assert write["Resource"] == {"Fn::GetAtt": [workspace, "Arn"]}
+    assert json.dumps(logs["Resource"]).endswith(
+        ':log-group:/aws/sagemaker/Clusters/hpeks-hyperpod-eks/*"]]}'
+    )
+    assert not [action for action in logs["Action"] if "Get" in action or "*" in action]
+    assert workspace in json.dumps(add_on["ConfigurationValues"])
+
+
+def test_the_add_on_needs_a_node_of_hyperpod_s_and_leaves_before_it(stack: Synthesis) -> None:
+    resources = stack.templates[STACK]["Resources"]
+    (add_on,) = [
+        one for one in resources.values() if one.get("Properties", {}).get("AddonName") == OBSERVABILITY
+    ]
+    (cluster,) = named(stack, "AWS::SageMaker::Cluster")
+    assert cluster in add_on["DependsOn"]
+
+
+@pytest.mark.parametrize(("retention", "policy"), [("ephemeral", "Delete"), ("durable", "Retain")])
+def test_the_workspace_stays_where_retention_is_durable(
+    synthesized: Callable[[str], Synthesis], retention: str, policy: str
+) -> None:
+    large = MINIMAL.replace("c5.xlarge", "c6i.4xlarge")
+    found = synthesized(large % ", observability: {metric_days: 7}" + f"retention: {retention}\n")
+    resources = found.templates[STACK]["Resources"].values()
+    (workspace,) = [one for one in resources if one["Type"] == "AWS::APS::Workspace"]
+    assert (workspace["DeletionPolicy"], workspace["UpdateReplacePolicy"]) == (policy, policy)
+    assert workspace["Properties"]["WorkspaceConfiguration"] == {"RetentionPeriodInDays": 7}
+    assert "logs:" not in json.dumps(
+        [one for name, one in named(found, "AWS::IAM::Policy").items() if "ObservabilityRole" in name]
+    )
+
+
+def test_what_is_measured_follows_the_section() -> None:
+    def levels(measures: Measures) -> dict[str, str]:
+        said = measures.configuration(workspace_arn="arn", endpoint="https://workspace")
+        return {name: one["level"] for name, one in said["metricsProvider"].items()}
+
+    plain, much = levels(Measures(efa=False)), levels(Measures(advanced=True, governance=True))
+    assert {name for name, level in plain.items() if level == "DISABLED"} == {
+        "networkMetrics",
+        "taskGovernanceMetrics",
+        "scalingMetrics",
+    }
+    assert {name for name, level in much.items() if level != "ADVANCED"} == {
+        "inferenceMetrics",
+        "scalingMetrics",
+    }
+    assert Measures().configuration(workspace_arn="", endpoint="")["logging"] == {"enabled": False}
