@@ -12,6 +12,7 @@ from catalog.instances import InstanceFacts
 from catalog.interfaces import has_spare
 from catalog.pool import Pool
 from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.secret_arn import secret_problem
 from settings.checks.selection import facts, uses
 from settings.deployment import Settings
 from settings.values import guess, listed, shown
@@ -22,14 +23,6 @@ SECTION = "batch"
 # botocore: batch ShareAttributes.
 _SHARE = re.compile(r"[A-Za-z0-9]{1,255}\*?")
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.0001, 999.9999
-
-# With the six characters that Secrets Manager adds to a name: the role that reads the secret is given this very ARN.
-# ECS takes the key of a JSON value, the version's stage and its id behind it (ECS Developer Guide, "Pass Secrets
-# Manager secrets through environment variables").
-_SECRET = re.compile(
-    r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}(:[^:*]*){0,3}",
-    re.ASCII,
-)
 
 
 def _pools(settings: Settings) -> Iterator[tuple[Pool, InstanceFacts]]:
@@ -190,15 +183,9 @@ def _priorities(subject: Subject) -> Iterator[Problem]:
 def _secrets(subject: Subject) -> Iterator[Problem]:
     """Batch reads a secret by its ARN when a job starts; its value stands nowhere, not in a message either."""
     for purpose, arn in subject.settings.batch.secrets.items() if subject.settings.batch else ():
-        if not _SECRET.fullmatch(arn):
-            said = f"'{shown(arn)}'" if arn.startswith("arn:") else "what stands here"
-            yield Problem(
-                f"{SECTION}.secrets.{purpose}",
-                arn if arn.startswith("arn:") else None,
-                f"{said} is not the whole ARN of a secret, 'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX'",
-                "'aws secretsmanager describe-secret --secret-id NAME' tells it; the value itself belongs into that "
-                "secret and never into a configuration",
-            )
+        problem = secret_problem(f"{SECTION}.secrets.{purpose}", arn, keys=True)
+        if problem:
+            yield problem
 
 
 @error("batch-secret-missing", leans_on=("batch.secrets",))

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from settings.checks.people import TAKEN, USER_NAME
 from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.secret_arn import secret_problem
 from settings.checks.selection import facts
 from settings.values import guess, shown
 
@@ -18,7 +19,6 @@ EVERYONE = "everyone"
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
 _DOMAIN = re.compile(rf"(?=.{{1,200}}$){_LABEL}(\.{_LABEL})+")
-_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]*:[0-9]{12}:secret:.+")
 
 
 @error("directory-domain")
@@ -89,13 +89,9 @@ def _certificate(subject: Subject) -> Iterator[Problem]:
     """The server reads the secret by its ARN, and may read no other."""
     directory = subject.settings.directory
     arn = directory.certificate_secret_arn if directory else None
-    if arn is not None and not _SECRET.fullmatch(arn):
-        yield Problem(
-            "directory.certificate_secret_arn",
-            arn,
-            f"'{shown(arn)}' is not the ARN of a secret, 'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME'",
-            "the private key itself belongs into that secret and never into a configuration",
-        )
+    problem = secret_problem("directory.certificate_secret_arn", arn) if arn is not None else None
+    if problem:
+        yield problem
 
 
 @error("directory-architecture", leans_on=("directory.instance_type",))

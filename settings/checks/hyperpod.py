@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error, warning
+from settings.checks.secret_arn import secret_problem
 from settings.checks.selection import CLUSTERS, uses
 from settings.values import guess, listed, shown
 
@@ -19,7 +20,6 @@ _HOST = re.compile(
     r"(?=.{1,255}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
 _SCHEMA = re.compile(r"[a-zA-Z0-9$_]{1,64}")
-_SECRET = re.compile(r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]*:[0-9]{12}:secret:.+")
 
 
 @error("pool-unknown", leans_on=("pools.{value}",))
@@ -175,13 +175,9 @@ def _database(subject: Subject) -> Iterator[Problem]:
             accounting.name,
             f"the schema name '{shown(accounting.name)}' is not 1 to 64 letters, digits, '$' and '_'",
         )
-    if not _SECRET.fullmatch(accounting.secret_arn):
-        yield Problem(
-            f"{base}.secret_arn",
-            accounting.secret_arn,
-            f"'{shown(accounting.secret_arn)}' is not the ARN of a secret, "
-            "'arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME'",
-        )
+    problem = secret_problem(f"{base}.secret_arn", accounting.secret_arn)
+    if problem:
+        yield problem
 
 
 @error("scripts-exclusive")

@@ -85,6 +85,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (directory(domain="people.demo.internal"), set()),
     (directory(certificate_secret_arn=SECRET), set()),
     (
+        directory(certificate_secret_arn=SECRET.removesuffix("-AbCdEf")),
+        {("directory-certificate", "directory.certificate_secret_arn")},
+    ),
+    (
         directory(certificate_secret_arn="ldap"),
         {("directory-certificate", "directory.certificate_secret_arn")},
     ),

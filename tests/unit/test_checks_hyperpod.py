@@ -68,6 +68,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     ({"hyperpod.continuous_provisioning": False}, set()),
     (
+        {"hyperpod.accounting": {**DATABASE, "secret_arn": SECRET.removesuffix("-AbCdEf")}},
+        {("accounting-database", "hyperpod.accounting.secret_arn")},
+    ),
+    (
         {"hyperpod.accounting": {"endpoint": "db:3306", "secret_arn": "slurm-db", "name": "a-b"}},
         {("accounting-database", f"hyperpod.accounting.{key}") for key in ("endpoint", "secret_arn", "name")},
     ),

@@ -1,0 +1,36 @@
+"""What the ARN of a Secrets Manager secret looks like, and how a wrong one is told without telling a secret."""
+
+from __future__ import annotations
+
+import re
+
+from settings.checks.rule import Problem
+from settings.values import shown
+
+# With the six characters that Secrets Manager adds to a name: whoever reads the secret is given this very ARN.
+_WHOLE = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}"
+# ECS takes the key of a JSON value, the version's stage and its id behind it (ECS Developer Guide, "Pass Secrets
+# Manager secrets through environment variables").
+_KEY = r"(:[^:*]*){0,3}"
+_FORM = "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX"
+
+
+def secret_problem(path: str, arn: str, *, keys: bool = False) -> Problem | None:
+    """Return what is wrong with the ARN of a secret at `path`, or None; `keys`: a JSON key may stand behind it.
+
+    What does not begin as an ARN may be the secret itself, and is not shown.
+    """
+    if re.fullmatch(_WHOLE + (_KEY if keys else ""), arn, re.ASCII):
+        return None
+    is_arn = arn.startswith("arn:")
+    return Problem(
+        path,
+        arn if is_arn else None,
+        f"{_quoted(arn) if is_arn else 'what stands here'} is not the whole ARN of a secret, '{_FORM}'",
+        "'aws secretsmanager describe-secret --secret-id NAME' tells it; the value itself belongs into that "
+        "secret and never into a configuration",
+    )
+
+
+def _quoted(arn: str) -> str:
+    return f"'{shown(arn)}'"
