@@ -106,6 +106,8 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
     autoscaling: bool = False
     """HyperPod's managed Karpenter, which adds and removes nodes of the instance groups by what pods ask for."""
+    autoscaled_pools: list[str] = []
+    """Pools that start without a node, for Karpenter to fill; it empties groups of its that start with some."""
     labels: dict[str, dict[str, str]] = {}
     """Labels of nodes by pool, beside `trainforge/pool`."""
     taints: dict[str, list[TaintSettings]] = {}

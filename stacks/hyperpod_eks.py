@@ -241,6 +241,7 @@ class HyperPodEksStack(cdk.Stack):
                     self.kubernetes.node_security_group_ids,
                 ),
                 deep_health_checks=wanted.deep_health_checks,
+                empty=pool.name in wanted.autoscaled_pools,
             )
             for pool in self._pools
         ]

@@ -64,7 +64,16 @@ def _autoscaling(subject: Subject) -> Iterator[Problem]:
     Source: SageMaker guide, "Autoscaling on SageMaker HyperPod EKS", prerequisites.
     """
     eks = subject.settings.hyperpod_eks
-    if eks is None or not eks.autoscaling:
+    if eks is None:
+        return
+    if not eks.autoscaling:
+        if eks.autoscaled_pools:
+            yield Problem(
+                "hyperpod_eks.autoscaled_pools",
+                ", ".join(eks.autoscaled_pools),
+                "nobody would fill pools that start without a node: autoscaling is off",
+                "set 'autoscaling: true', or remove 'autoscaled_pools'",
+            )
         return
     if not eks.continuous_provisioning:
         yield Problem(
@@ -166,12 +175,14 @@ def _observability(subject: Subject) -> Iterator[Problem]:
     eks, pools = subject.settings.hyperpod_eks, subject.settings.pools
     if eks is None or eks.observability is None:
         return
-    sizes = [facts(pools[name].instance_type) for name in eks.pools if name in pools]
+    # Karpenter brings nodes for pods that wait, and the deployment would wait for these pods.
+    standing = [name for name in eks.pools if name not in eks.autoscaled_pools]
+    sizes = [facts(pools[name].instance_type) for name in standing if name in pools]
     if not any(size is None or size.vcpus >= OBSERVABILITY_VCPUS for size in sizes):
         yield Problem(
             "hyperpod_eks.observability",
             ", ".join(eks.pools),
-            f"no pool of 'hyperpod_eks' has a node of {OBSERVABILITY_VCPUS} virtual CPUs (a '4xlarge'), which "
+            f"no pool of 'hyperpod_eks' starts with a node of {OBSERVABILITY_VCPUS} virtual CPUs (a '4xlarge'), which "
             "HyperPod's observability add-on needs",
             "take a pool of larger nodes, or remove 'hyperpod_eks.observability'",
         )
@@ -207,13 +218,13 @@ def _resumed(subject: Subject) -> Iterator[Problem]:
 
 @error("hyperpod-eks-node-pool", leans_on=("hyperpod_eks.pools",))
 def _node_pools(subject: Subject) -> Iterator[Problem]:
-    """Labels and taints are given to nodes of this cluster's pools; for others they do nothing."""
+    """What is said of nodes by pool is said of this cluster's pools; for others it does nothing."""
     eks = subject.settings.hyperpod_eks
-    for what in ("labels", "taints"):
-        for pool in getattr(eks, what) if eks else ():
+    for what in ("labels", "taints", "autoscaled_pools"):
+        for number, pool in enumerate(getattr(eks, what) if eks else ()):
             if eks and pool not in eks.pools:
                 yield Problem(
-                    f"hyperpod_eks.{what}.{pool}",
+                    f"hyperpod_eks.{what}.{number if what == 'autoscaled_pools' else pool}",
                     pool,
                     f"'hyperpod_eks.pools' does not list the pool '{shown(pool)}'{guess(pool, eks.pools)}",
                     f"it lists {listed(eks.pools, 'and')}",

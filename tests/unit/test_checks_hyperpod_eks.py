@@ -121,6 +121,24 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {f"{GOVERNANCE}.priorities": {"Top": 1}},
         {("hyperpod-eks-governance-name", f"{GOVERNANCE}.priorities.Top")},
     ),
+    # pools that Karpenter fills
+    (
+        {"hyperpod_eks.autoscaled_pools": ["gpu"]},
+        {("hyperpod-eks-autoscaling", "hyperpod_eks.autoscaled_pools")},
+    ),
+    ({"hyperpod_eks.autoscaled_pools": ["gpu"], "hyperpod_eks.autoscaling": True}, set()),
+    (
+        {"hyperpod_eks.autoscaled_pools": ["far"], "hyperpod_eks.autoscaling": True},
+        {("hyperpod-eks-node-pool", "hyperpod_eks.autoscaled_pools.0")},
+    ),
+    (
+        {
+            "hyperpod_eks.autoscaled_pools": ["gpu"],
+            "hyperpod_eks.autoscaling": True,
+            "hyperpod_eks.observability": {},
+        },
+        {("hyperpod-eks-observability", "hyperpod_eks.observability")},
+    ),
     # jobs find nodes by the pool's label
     (
         {"hyperpod_eks.labels": {"gpu": {POOL_LABEL: "other"}}},

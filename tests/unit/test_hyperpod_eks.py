@@ -126,6 +126,14 @@ def test_the_autoscaler_has_a_role_of_its_own(synthesized: Callable[[str], Synth
     assert statement["Principal"] == {"Service": "hyperpod.sagemaker.amazonaws.com"}
 
 
+def test_a_pool_that_karpenter_fills_starts_without_a_node(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    found = synthesized(MINIMAL % ", autoscaling: true, autoscaled_pools: [cpu]")
+    (group,) = found.only(STACK, "AWS::SageMaker::Cluster")["InstanceGroups"]
+    assert group["InstanceCount"] == 0
+
+
 def test_what_is_not_wanted_is_not_there(synthesized: Callable[[str], Synthesis]) -> None:
     found = synthesized(MINIMAL % ", training_operator: false")
     names = {one["AddonName"] for one in named(found, "AWS::EKS::Addon").values()}

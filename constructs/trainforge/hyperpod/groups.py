@@ -129,15 +129,18 @@ def kubernetes_group(
     taints: Sequence[Mapping[str, str]],
     network: GroupNetwork,
     deep_health_checks: bool,
+    empty: bool = False,
 ) -> Group:
     """Return the group of a pool's nodes in a cluster that EKS orchestrates, with the nodes' labels and taints.
 
-    Taints are in the API's spelling: Key, Value where there is one, Effect.
+    Taints are in the API's spelling: Key, Value where there is one, Effect. An `empty` group starts without a node, as
+    HyperPod's Karpenter demands of its groups (SageMaker guide, "Create a NodeClass").
     """
     kubernetes: Group = {"Labels": dict(labels)}
     if taints:
         kubernetes["Taints"] = [dict(taint) for taint in taints]
-    return _pool_group(defaults, pool, {"KubernetesConfig": kubernetes}, network, deep_health_checks)
+    group = _pool_group(defaults, pool, {"KubernetesConfig": kubernetes}, network, deep_health_checks)
+    return group | ({"InstanceCount": 0} if empty else {})
 
 
 def _slurm(node_type: str, **more: Any) -> Group:
