@@ -32,6 +32,7 @@ hyperpod_eks:
   pools: [gpu, small]
   access: [{principal_arn: "arn:aws:iam::111122223333:role/platform", policy: admin, namespaces: [hyperpod-training]}]
   autoscaling: true
+  autoscaled_pools: [small]
   observability: {pod_logs: true}
   taints: {gpu: [{key: nvidia.com/gpu, value: "true"}]}
   task_governance:
@@ -84,6 +85,7 @@ def test_hyperpod_s_cluster_is_orchestrated_by_the_stack_s_own_eks_cluster(deplo
     assert set(groups) == {"gpu", "small"}
     assert groups["gpu"]["KubernetesConfig"]["CurrentLabels"] == {POOL_LABEL: "gpu"}
     assert groups["small"]["CapacityRequirements"] == {"Spot": {}}
+    assert (groups["gpu"]["CurrentCount"], groups["small"]["CurrentCount"]) == (2, 0)
     group = kubernetes["resourcesVpcConfig"]["clusterSecurityGroupId"]
     assert group in groups["gpu"]["OverrideVpcConfig"]["SecurityGroupIds"]
 
