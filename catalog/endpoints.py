@@ -35,7 +35,8 @@ INTERFACE_ENDPOINTS: dict[str, tuple[str, ...]] = {
         "sts",
     ),
     # EKS User Guide, "Deploy private clusters with limited internet access": node names, images, logs, and the
-    # credentials of pods. And sessions.
+    # credentials of pods. And sessions; and the function that applies our objects, which another calls from inside
+    # the network (aws-cdk-lib, KubectlProvider).
     "eks": (
         "ec2",
         "ec2messages",
@@ -43,6 +44,7 @@ INTERFACE_ENDPOINTS: dict[str, tuple[str, ...]] = {
         "ecr.dkr",
         "eks",
         "eks-auth",
+        "lambda",
         "logs",
         "ssm",
         "ssmmessages",

@@ -17,6 +17,7 @@ from stacks.network import NetworkStack
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
 from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster
+from trainforge.eks.job_rights import job_groups
 from trainforge.eks.network_add_ons import network_add_ons
 from trainforge.eks.node_group import (
     SYSTEM_POOL,
@@ -97,6 +98,7 @@ class EksStack(cdk.Stack):
             subnets=[self._network.private_subnet(zone) for zone in zones],
             role=self.role,
             repair=repair(self._wanted),
+            tags=node_tags(self._settings, SECTION),
         )
         self.cluster.carried_by(nodes)
         return nodes
@@ -112,6 +114,7 @@ class EksStack(cdk.Stack):
             role=self.role,
             scaling=Scaling(wanted.minimum, wanted.desired) if wanted else None,
             repair=repair(self._wanted),
+            tags=node_tags(self._settings, SECTION),
         )
         # An image that does not build fails the deployment before nodes are paid for.
         nodes.group.node.add_dependency(*self.shipping.images.values())
@@ -194,9 +197,26 @@ def control_plane(wanted: EksSettings | HyperPodEksSettings) -> ControlPlane:
         public_ranges=tuple(wanted.endpoint.allowed_addresses) if wanted.endpoint.public else (),
         log_days=wanted.log_days,
         access=tuple(
-            Access(access.principal_arn, access.policy, tuple(access.namespaces)) for access in wanted.access
+            Access(
+                access.principal_arn,
+                access.policy,
+                tuple(access.namespaces),
+                job_groups(access.policy)
+                if wanted.namespace in (access.namespaces or [wanted.namespace])
+                else (),
+            )
+            for access in wanted.access
         ),
     )
+
+
+def node_tags(settings: Settings, cluster: str) -> dict[str, str]:
+    """Return the tags of a cluster's nodes: by these a person finds them in EC2, and their cost."""
+    return {
+        "Name": f"{settings.name}-{cluster.replace('_', '-')}",
+        "trainforge:deployment": settings.name,
+        **settings.tags,
+    }
 
 
 def repair(wanted: EksSettings) -> Repair | None:

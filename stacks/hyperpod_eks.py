@@ -12,7 +12,7 @@ from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
 from settings.deployment import Settings
-from stacks.eks import control_plane
+from stacks.eks import control_plane, node_tags
 from stacks.hyperpod_eks_plan import components, measures, quota, removal_policy, software_settings, taint
 from stacks.kubernetes_software import place, software
 from stacks.network import NetworkStack
@@ -106,6 +106,7 @@ class HyperPodEksStack(cdk.Stack):
             subnets=[self._network.private_subnet(zone) for zone in zones],
             role=NodeRole(self, "SystemRole"),
             repair=Repair(),
+            tags=node_tags(self._settings, SECTION),
         )
         self.kubernetes.carried_by(nodes)
         return nodes

@@ -7,8 +7,8 @@ synthesis time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from aws_cdk import aws_ec2 as ec2
@@ -22,6 +22,9 @@ from catalog.pool import CapacityBlock, OnDemand, Pool, Reservation, Reservation
 ROOT_DEVICE = "/dev/xvda"
 """The root device of Amazon Linux 2023 images (AL2023 User Guide), those of EKS and ECS among them."""
 
+POOL_TAG = "trainforge:pool"
+"""The tag with the pool's name, of the pool's instances."""
+
 
 @dataclass(frozen=True, slots=True)
 class NodeLaunch:
@@ -30,7 +33,8 @@ class NodeLaunch:
     `security_group_ids` go to every interface. `hop_limit` is how many network hops a response of the
     instance metadata service survives: 1 keeps pods and bridged containers away from the node's role.
     `names_instance_type` is whether the template carries the type, `user_data` base64 text. `root_device` is
-    the image's. `spare_interface` leaves room on the primary card for an interface that the service attaches.
+    the image's. `spare_interface` leaves room on the primary card for an interface that the service attaches. `tags`
+    are for the instances and their volumes, where the service passes none on.
     """
 
     security_group_ids: Sequence[str]
@@ -39,6 +43,7 @@ class NodeLaunch:
     user_data: str = ""
     root_device: str = ROOT_DEVICE
     spare_interface: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str = "") -> dict[str, Any]:
@@ -66,6 +71,9 @@ def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str
     }
     if launch.names_instance_type:
         data["InstanceType"] = pool.instance_type
+    if launch.tags:
+        tags = [{"Key": key, "Value": value} for key, value in sorted(launch.tags.items())]
+        data["TagSpecifications"] = [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")]
     if launch.user_data:
         data["UserData"] = launch.user_data
     if placement_group:

@@ -95,6 +95,69 @@ def test_access_is_by_entries_with_a_policy_and_a_scope(synthesis: Callable[[str
     assert given["platform"][0]["AccessScope"] == {"Type": "cluster"}
     assert "AmazonEKSEditPolicy" in json.dumps(given["researchers"])
     assert given["researchers"][0]["AccessScope"] == {"Type": "namespace", "Namespaces": ["training"]}
+    groups = {str(entry["PrincipalArn"]): entry.get("KubernetesGroups") for entry in entries}
+    assert groups["arn:aws:iam::111122223333:role/researchers"] == ["trainforge-job-editors"]
+    assert groups["arn:aws:iam::111122223333:role/platform"] is None
+
+
+def test_who_is_kept_to_other_namespaces_has_no_rights_on_jobs(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    access = """
+  access:
+    - {principal_arn: "arn:aws:iam::111122223333:role/elsewhere", policy: edit, namespaces: [inference]}
+    - {principal_arn: "arn:aws:iam::111122223333:role/everywhere", policy: view}
+"""
+    text = PRIVATE.replace("eks: {pools: [cpu]}", f"eks:\n  pools: [cpu]{access}")
+    groups = {
+        str(entry["Properties"]["PrincipalArn"]).rpartition("/")[2]: entry["Properties"].get(
+            "KubernetesGroups"
+        )
+        for entry in synthesized(text).resources(STACK, "AWS::EKS::AccessEntry")
+    }
+    assert groups["elsewhere"] is None
+    assert groups["everywhere"] == ["trainforge-job-viewers"]
+
+
+def test_nodes_follow_the_control_plane_s_version(synthesized: Callable[[str], Synthesis]) -> None:
+    """Without it a new version of the cluster changes nothing of a group, and its nodes stay behind."""
+    old = synthesized(PRIVATE.replace("{pools: [cpu]}", "{pools: [cpu], kubernetes_version: '1.34'}"))
+    assert {group["Properties"]["Version"] for group in groups(old).values()} == {"1.34"}
+
+
+def test_in_a_closed_network_our_objects_find_their_way(synthesized: Callable[[str], Synthesis]) -> None:
+    """The CDK's framework calls the function that applies them from inside the network, and would wait for ever."""
+    closed = synthesized(
+        PRIVATE.replace("{pools: [cpu]}", "{pools: [cpu], software: {jobs: [], devices: {efa: none}}}")
+        + "network: {closed: true}\n"
+    )
+    framework = [
+        function["Properties"]
+        for function in closed.resources(STACK, "AWS::Lambda::Function")
+        if function["Properties"].get("Handler") == "framework.onEvent"
+    ]
+    assert framework
+    assert all("VpcConfig" in function for function in framework)
+    services = {
+        str(endpoint["Properties"]["ServiceName"]).rpartition(".")[2]
+        for endpoint in closed.resources("NetworkStack", "AWS::EC2::VPCEndpoint")
+    }
+    assert {"lambda", "eks"} <= services
+
+
+def test_nodes_and_their_volumes_have_the_tags_of_the_deployment_and_their_pool(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    """EKS gives nodes none of those that their group has (User Guide, "Tag your resources")."""
+    tagged = synthesized(f"tags: {{team: vision}}\n{PRIVATE.lstrip()}")
+    found = {}
+    for template in tagged.resources(STACK, "AWS::EC2::LaunchTemplate"):
+        for one in template["Properties"]["LaunchTemplateData"]["TagSpecifications"]:
+            tags = {tag["Key"]: tag["Value"] for tag in one["Tags"]}
+            found[tags.pop("trainforge:pool"), one["ResourceType"]] = tags
+    assert set(found) == {(name, kind) for name in ("system", "cpu") for kind in ("instance", "volume")}
+    for tags in found.values():
+        assert tags == {"Name": "test-eks", "team": "vision", "trainforge:deployment": "test"}
 
 
 def test_each_pool_is_a_group_in_its_zone_and_the_system_s_nodes_are_spread(

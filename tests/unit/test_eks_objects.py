@@ -22,6 +22,7 @@ from catalog.site import Site
 from tests.kubectl import require_helm
 from tests.manifest_checks import KUBERNETES, check_schema
 from tests.unit.rendering import MPI, NEURON, TORCH, pods, read
+from trainforge.eks.job_rights import job_groups, job_rights
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import CHART
 from trainforge.eks.queues import (
@@ -63,6 +64,7 @@ QUEUES = [
 def place() -> list[dict[str, Any]]:
     return [
         *namespace("training"),
+        *job_rights("training"),
         *lustre(FSX, deployment="demo", namespace_="training"),
         *bucket(S3, deployment="demo", namespace_="training"),
     ]
@@ -323,6 +325,40 @@ def test_operators_have_no_right_to_everything_and_are_who_they_are_bound_to(
     ]
     (deployment,) = of_kind(documents, "Deployment").values()
     assert deployment["spec"]["template"]["spec"]["serviceAccountName"] == account["metadata"]["name"]
+
+
+@pytest.mark.parametrize(("policy", "submits"), [("admin", True), ("edit", True), ("view", False)])
+def test_whoever_has_a_policy_of_eks_sees_jobs_and_who_may_edit_submits_them(
+    policy: str, submits: bool
+) -> None:
+    """EKS's own policies know none of these kinds (Review access policy permissions)."""
+    documents = job_rights("training")
+    assert {one["metadata"]["namespace"] for one in documents} == {"training"}
+    (group,) = job_groups(policy)
+    (bound,) = [
+        one["roleRef"]["name"]
+        for one in of_kind(documents, "RoleBinding").values()
+        if [subject["name"] for subject in one["subjects"]] == [group]
+    ]
+    rules = of_kind(documents, "Role")[bound]["rules"]
+    verbs = {
+        (group, kind): one["verbs"]
+        for one in rules
+        for group in one["apiGroups"]
+        for kind in one["resources"]
+    }
+    for manifest in (trainjob, pytorchjob, mpijob):
+        document = read(
+            manifest(Run(MPI if manifest is mpijob else TORCH, TORCH.reference, "p5.48xlarge", 2), SITE)
+        )
+        kind = (document["apiVersion"].partition("/")[0], f"{document['kind'].lower()}s")
+        assert {"get", "list", "watch"} <= set(verbs[kind])
+        assert ({"create", "delete"} <= set(verbs[kind])) == submits
+    assert "create" not in verbs["kueue.x-k8s.io", "workloads"], "what Kueue makes is Kueue's"
+
+
+def test_cluster_admins_need_no_group() -> None:
+    assert job_groups("cluster-admin") == ()
 
 
 SITE = Site.example("eks", [MPI.name, TORCH.name])

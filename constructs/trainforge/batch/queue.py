@@ -14,16 +14,12 @@ from constructs import Construct
 from catalog.batch import HostImage, host_image
 from catalog.instances import instance
 from catalog.pool import Pool
-from trainforge.fabric import NodeLaunch, PoolLaunchTemplate
+from trainforge.fabric import POOL_TAG, NodeLaunch, PoolLaunchTemplate
 
 CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 TOO_LARGE = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 UNFIT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 """Why a job at the head of a queue cannot start (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
-
-
-POOL_TAG = "trainforge:pool"
-"""The tag with the pool's name, of the pool's instances."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,14 @@ _POLICIES = {
 class Access:
     """A principal of IAM who may use the Kubernetes API: in `namespaces`, or in the whole cluster without any.
 
-    `policy` is one of EKS's access policies: cluster-admin, admin, edit, view.
+    `policy` is one of EKS's access policies: cluster-admin, admin, edit, view. `groups` are groups of Kubernetes that
+    they are in, for rights that no policy of EKS has.
     """
 
     principal_arn: str
     policy: str
     namespaces: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,7 @@ class KubernetesCluster(Construct):
             cluster_name=self.cluster.cluster_name,
             principal_arn=access.principal_arn,
             type="STANDARD",
+            kubernetes_groups=list(access.groups) or None,
         )
         policy = f"arn:{cdk.Aws.PARTITION}:eks::aws:cluster-access-policy/{_POLICIES[access.policy]}"
         entry.add_property_override("AccessPolicies", [{"PolicyArn": policy, "AccessScope": scope}])

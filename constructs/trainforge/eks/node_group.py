@@ -17,7 +17,7 @@ from catalog.kubernetes import GPU, NEURON, POOL_LABEL
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.user_data import user_data
-from trainforge.fabric import NodeLaunch, PoolLaunchTemplate
+from trainforge.fabric import POOL_TAG, NodeLaunch, PoolLaunchTemplate
 from trainforge.notifications import Notifications
 
 SYSTEM_POOL = "system"
@@ -133,12 +133,15 @@ def node_group_properties(
     return properties
 
 
-def node_launch(pool: Pool, security_group_ids: Sequence[str]) -> NodeLaunch:
-    """Return what EKS wants in a pool's launch template."""
+def node_launch(
+    pool: Pool, security_group_ids: Sequence[str], *, tags: Mapping[str, str] | None = None
+) -> NodeLaunch:
+    """Return what EKS wants in a pool's launch template; nodes have its `tags`, and none of their node group's."""
     return NodeLaunch(
         security_group_ids,
         names_instance_type=isinstance(pool.capacity, CapacityBlock),
         user_data=user_data(instance(pool.instance_type)),
+        tags={**(tags or {}), POOL_TAG: pool.name},
     )
 
 
@@ -146,7 +149,8 @@ class NodeGroup(Construct):
     """A managed node group of a pool: EFA interfaces, capacity source, image, labels and taints by the catalog.
 
     The group and its template are unnamed, because what has a name cannot be replaced; nodes carry the pool's name as
-    a label. It lies in the subnets given: the pool's one, several for nodes that carry the cluster.
+    a label. It lies in the subnets given: the pool's one, several for nodes that carry the cluster. `tags` are for the
+    nodes and their volumes, beside the pool's name.
     """
 
     def __init__(
@@ -160,10 +164,14 @@ class NodeGroup(Construct):
         role: iam.IRole,
         scaling: Scaling | None = None,
         repair: Repair | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.launch = PoolLaunchTemplate(
-            self, "Launch", pool=pool, launch=node_launch(pool, cluster.node_security_group_ids)
+            self,
+            "Launch",
+            pool=pool,
+            launch=node_launch(pool, cluster.node_security_group_ids, tags=tags),
         )
         self.group = eks.CfnNodegroup(
             self,
@@ -171,6 +179,8 @@ class NodeGroup(Construct):
             cluster_name=cluster.cluster.cluster_name,
             node_role=role.role_arn,
             subnets=[subnet.subnet_id for subnet in subnets],
+            # EKS gives nodes the cluster's version when the group is made, and never again unless it is told.
+            version=cluster.kubernetes_version,
         )
         self._configure_by_override(node_group_properties(pool, scaling=scaling, repair=repair), pool.name)
         # The role's policies are resources of their own: a node without them never joins.
@@ -185,7 +195,7 @@ class NodeGroup(Construct):
         for key, value in {
             **properties,
             "LaunchTemplate": template,
-            "Tags": {"trainforge:pool": name},
+            "Tags": {POOL_TAG: name},
         }.items():
             self.group.add_property_override(key, value)
 

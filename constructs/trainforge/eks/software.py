@@ -14,6 +14,7 @@ from catalog.pool import Pool
 from trainforge.eks.add_ons import AddOn, add_ons
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.devices import NO_DEVICES, Devices, device_charts
+from trainforge.eks.job_rights import job_rights
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import Document, Objects
 from trainforge.eks.queues import Queue, kueue_objects, kueue_values
@@ -144,9 +145,9 @@ class ClusterSoftware(Construct):
         return [self._chart(KUEUE_CHART, values=values, wait=True, after=self.operators)]
 
     def _place(self, place: Place) -> Objects | None:
-        """Make the namespace, its volumes and queues, after all that lets go of them."""
-        documents = namespace(place.namespace)
+        """Make the namespace, its rights, volumes and queues, after all that lets go of them."""
         name = place.namespace
+        documents = namespace(name) + job_rights(name)
         if place.lustre:
             documents += lustre(place.lustre, deployment=place.deployment, namespace_=name)
         if place.bucket:
@@ -155,7 +156,7 @@ class ClusterSoftware(Construct):
             documents += kueue_objects(
                 self._pools, self._software.queues, namespace=name, cohort=place.deployment
             )
-        if not documents or not (self._software.jobs or place.lustre or place.bucket):
+        if not (self._software.jobs or place.lustre or place.bucket):
             return None
         made = self._objects("Place", f"{name}-place", documents, self.ready)
         self.ready.append(made)

@@ -1,0 +1,74 @@
+"""Who may submit jobs: rights on custom resources, which no access policy of EKS has but that of cluster-admins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from trainforge.eks.definitions import GROUP, rule
+
+_NAME = "trainforge-job"
+_READ = "get list watch"
+_WRITE = f"create delete deletecollection {_READ} patch update"
+_JOBS = (
+    ("trainer.kubeflow.org", ("trainingruntimes", "trainjobs")),
+    (GROUP, ("mpijobs", "pytorchjobs")),
+    ("sagemaker.amazonaws.com", ("hyperpodpytorchjobs",)),
+)
+"""What people submit, and what a job of theirs runs on."""
+
+_MADE = (("jobset.x-k8s.io", ("jobsets",)), ("kueue.x-k8s.io", ("localqueues", "workloads")))
+"""What operators make of jobs, for people to look at."""
+
+_ROLES: Final[Mapping[str, str]] = {"editor": _WRITE, "viewer": _READ}
+_OF_POLICY: Final[Mapping[str, str]] = {"admin": "editor", "edit": "editor", "view": "viewer"}
+
+
+def job_groups(policy: str) -> tuple[str, ...]:
+    """Return the group of Kubernetes of whom EKS's access policy names; cluster-admins need none."""
+    role = _OF_POLICY.get(policy)
+    return (_group(role),) if role else ()
+
+
+def job_rights(namespace: str) -> list[dict[str, Any]]:
+    """Return the roles in the jobs' namespace, and their bindings to the groups.
+
+    EKS's policies admin, edit and view list Kubernetes' own kinds and are closed (EKS User Guide, "Review access policy
+    permissions"): without these, whoever has them submits and sees no job. Kinds of operators that are not there do no
+    harm.
+    """
+    return [
+        made
+        for role, verbs in _ROLES.items()
+        for made in (
+            _object(
+                "Role",
+                role,
+                namespace,
+                rules=[
+                    *(rule(group, kinds, verbs) for group, kinds in _JOBS),
+                    *(rule(group, kinds, _READ) for group, kinds in _MADE),
+                ],
+            ),
+            _object(
+                "RoleBinding",
+                role,
+                namespace,
+                roleRef={"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": f"{_NAME}-{role}"},
+                subjects=[{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": _group(role)}],
+            ),
+        )
+    ]
+
+
+def _group(role: str) -> str:
+    return f"{_NAME}-{role}s"
+
+
+def _object(kind: str, role: str, namespace: str, **members: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": kind,
+        "metadata": {"name": f"{_NAME}-{role}", "namespace": namespace},
+        **members,
+    }
