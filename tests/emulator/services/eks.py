@@ -216,6 +216,18 @@ class Responses(responses.EKSResponse):
         }
         return ActionResult({"association": held[identifier]})
 
+    def list_pod_identity_associations(self) -> ActionResult:
+        """Return which accounts have roles."""
+        kept = ("clusterName", "namespace", "serviceAccount", "associationId", "associationArn")
+        held = vars(self._cluster()).get("associations", {}).values()
+        return ActionResult({"associations": [{key: one[key] for key in kept} for one in held]})
+
+    def describe_pod_identity_association(self) -> ActionResult:
+        """Return one."""
+        return ActionResult(
+            {"association": _held(self._cluster(), "associations", self._get_param("associationId"))}
+        )
+
     def delete_pod_identity_association(self) -> ActionResult:
         """Take the role away."""
         identifier = self._get_param("associationId")
