@@ -108,6 +108,22 @@ def test_a_database_has_the_secret_s_password_and_an_endpoint(formation: Formati
     assert formation.delete(name) == "DELETE_COMPLETE", formation.reasons(name)
 
 
+def test_every_part_of_a_database_takes_the_stack_s_tags(formation: Formation) -> None:
+    rds = formation.emulator.client("rds")
+    with formation.standing(database(), Tags=[{"Key": "team", "Value": "a"}]) as name:
+        renamed = [{"Key": "owner", "Value": "b"}]
+        assert formation.update(name, database(), Tags=renamed) == "UPDATE_COMPLETE", formation.reasons(name)
+        for part, kind in (
+            ("Subnets", "subgrp"),
+            ("Parameters", "cluster-pg"),
+            ("Cluster", "cluster"),
+            ("Instance", "db"),
+        ):
+            arn = f"arn:aws:rds:us-west-2:123456789012:{kind}:{formation.physical_id(name, part)}"
+            tags = rds.list_tags_for_resource(ResourceName=arn)["TagList"]
+            assert [tag for tag in tags if tag["Key"] in {"team", "owner"}] == renamed, part
+
+
 def test_a_reference_to_no_secret_fails_the_stack(formation: Formation) -> None:
     missing = "{{resolve:secretsmanager:absent:SecretString:password}}"
     name = formation.create(resources(Copy=("AWS::SecretsManager::Secret", {"SecretString": missing})))

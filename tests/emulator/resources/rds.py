@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from tests.emulator.resources.request import call
@@ -26,8 +27,9 @@ class RdsResource(Resource):
             rds.add_tags_to_resource(ResourceName=arn, Tags=wanted)
 
     @property
+    @abstractmethod
     def _arn(self) -> str:
-        raise NotImplementedError
+        """The ARN that its tags hang on."""
 
 
 @resource("AWS::RDS::DBSubnetGroup")
@@ -69,6 +71,10 @@ class ClusterParameterGroup(RdsResource):
         """Take the new parameters."""
         if set(self.changed(previous)) - {"Parameters", "Tags"}:
             super().update(previous)
+
+    @property
+    def _arn(self) -> str:
+        return self.arn("rds", f"cluster-pg:{self.physical_id}")
 
     def delete(self) -> None:
         """Delete it."""
