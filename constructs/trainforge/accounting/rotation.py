@@ -6,14 +6,12 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
-from catalog.versions import LAMBDA_PYTHON
 from trainforge.acknowledgement import acknowledge_wildcards
+from trainforge.handler_function import handler_function, handler_role
 
 _HANDLER = Path(__file__).parent / "handler"
 
@@ -38,14 +36,7 @@ class PasswordRotation(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
-        group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        group.grant_write(role)
+        role = handler_role(self)
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["rds:DescribeDBClusters", "rds:ModifyDBCluster"],
@@ -62,18 +53,12 @@ class PasswordRotation(Construct):
         role.add_to_policy(
             iam.PolicyStatement(actions=["secretsmanager:PutSecretValue"], resources=[password_secret.ref])
         )
-        function = lambda_.Function(
+        function = handler_function(
             self,
-            "Function",
+            folder=_HANDLER,
             description="Changes the password of the accounting database",
-            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
-            architecture=lambda_.Architecture.ARM_64,
-            handler="index.handler",
-            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
-            timeout=cdk.Duration.minutes(15),
-            memory_size=256,
             role=role,
-            log_group=group,
+            timeout_minutes=15,
             environment={"CLUSTER": cluster.ref, "PASSWORD_SECRET": password_secret.ref},
         )
         schedule = secretsmanager.RotationSchedule(

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct
 
-from catalog.versions import LAMBDA_PYTHON
 from trainforge.acknowledgement import acknowledge_wildcards
+from trainforge.handler_function import handler_function, handler_role
 
 _HANDLER = Path(__file__).parent / "handler"
 TAG_KEY = "trainforge:backup-owner"
@@ -26,14 +24,7 @@ class BackupCleanup(Construct):
     def __init__(self, scope: Construct, construct_id: str) -> None:
         super().__init__(scope, construct_id)
         self._tag_value = cdk.Names.unique_id(self)
-        group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        group.grant_write(role)
+        role = handler_role(self)
         stack = cdk.Stack.of(self)
         backups = stack.format_arn(service="fsx", resource="backup", resource_name="*")
         role.add_to_policy(
@@ -46,18 +37,12 @@ class BackupCleanup(Construct):
                 conditions={"StringEquals": {f"aws:ResourceTag/{TAG_KEY}": self._tag_value}},
             )
         )
-        function = lambda_.Function(
+        function = handler_function(
             self,
-            "Function",
+            folder=_HANDLER,
             description="Deletes final backups of deleted FSx file systems",
-            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
-            architecture=lambda_.Architecture.ARM_64,
-            handler="index.handler",
-            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
-            timeout=cdk.Duration.minutes(15),
-            memory_size=256,
             role=role,
-            log_group=group,
+            timeout_minutes=15,
         )
         self._resource = cdk.CustomResource(
             self,

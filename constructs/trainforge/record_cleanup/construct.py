@@ -6,12 +6,10 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk import aws_route53 as route53
 from constructs import Construct
 
-from catalog.versions import LAMBDA_PYTHON
+from trainforge.handler_function import handler_function, handler_role
 
 _HANDLER = Path(__file__).parent / "handler"
 
@@ -24,32 +22,19 @@ class RecordCleanup(Construct):
 
     def __init__(self, scope: Construct, construct_id: str, *, zone: route53.IHostedZone) -> None:
         super().__init__(scope, construct_id)
-        group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
-        group.grant_write(role)
+        role = handler_role(self)
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["route53:ChangeResourceRecordSets", "route53:ListResourceRecordSets"],
                 resources=[zone.hosted_zone_arn],
             )
         )
-        function = lambda_.Function(
+        function = handler_function(
             self,
-            "Function",
+            folder=_HANDLER,
             description="Empties a hosted zone before it is deleted",
-            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
-            architecture=lambda_.Architecture.ARM_64,
-            handler="index.handler",
-            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
-            timeout=cdk.Duration.minutes(5),
-            memory_size=256,
             role=role,
-            log_group=group,
+            timeout_minutes=5,
         )
         resource = cdk.CustomResource(
             self,

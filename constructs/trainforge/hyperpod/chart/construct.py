@@ -12,14 +12,14 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
 from constructs import Construct
 
 from catalog.hyperpod_eks import CHART_NAMESPACE, CHART_PATH, CHART_RELEASE, CHART_REPOSITORY
-from catalog.versions import HYPERPOD_CHART, LAMBDA_PYTHON
+from catalog.versions import HYPERPOD_CHART
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.eks.cluster import KubernetesCluster
+from trainforge.handler_function import RUNTIME, handler_code, handler_logs, handler_role
 
 _HANDLER = Path(__file__).parent / "handler"
 _RELEASE_NAMESPACE = "kube-system"
@@ -94,7 +94,7 @@ class HyperPodChart(Construct):
         self.resource.node.add_dependency(role, entry, cluster.carriers)
 
     def _role(self) -> iam.Role:
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        role = handler_role(self)
         # Lambda's interfaces in the VPC, as AWSLambdaVPCAccessExecutionRole has them; the actions take no resource.
         role.add_to_policy(
             iam.PolicyStatement(
@@ -126,27 +126,20 @@ class HyperPodChart(Construct):
         return entry
 
     def _function(self, cluster: KubernetesCluster, role: iam.Role) -> lambda_.Function:
-        group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        group.grant_write(role)
         return lambda_.Function(
             self,
             "Function",
             description="Installs HyperPod's chart on an EKS cluster",
-            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
+            runtime=RUNTIME,
             # The layer's programs are of this architecture.
             architecture=lambda_.Architecture.X86_64,
             handler="index.handler",
-            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
+            code=handler_code(_HANDLER),
             layers=[KubectlV34Layer(self, "Layer")],
             timeout=cdk.Duration.minutes(15),
             memory_size=1024,
             role=role.without_policy_updates(),
-            log_group=group,
+            log_group=handler_logs(self, role),
             vpc=cluster.vpc,
             vpc_subnets=ec2.SubnetSelection(subnets=cluster.subnets),
             security_groups=[cluster.security_group, cluster.cluster.cluster_security_group],

@@ -9,14 +9,12 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_lambda as lambda_
-from aws_cdk import aws_logs as logs
 from constructs import Construct, IDependable
 
 from catalog.hyperpod_eks import TASK_GOVERNANCE
-from catalog.versions import LAMBDA_PYTHON
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.eks.cluster import KubernetesCluster
+from trainforge.handler_function import handler_function, handler_role
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster
 from trainforge.hyperpod.governance.quota import Quota
 
@@ -50,7 +48,13 @@ class TaskGovernance(Construct):
         # It manages the cluster's nodes, and leaves before them.
         add_on.node.add_dependency(cluster)
         self._role = self._allowed(cluster.cluster_arn)
-        self._function = self._functions()
+        self._function = handler_function(
+            self,
+            folder=_HANDLER,
+            description="Keeps quotas and priorities of a HyperPod cluster",
+            role=self._role,
+            timeout_minutes=10,
+        )
         scheduler: dict[str, Any] = {"FairShare": "Enabled" if fair_share else "Disabled"}
         if priorities:
             scheduler["PriorityClasses"] = [
@@ -91,7 +95,7 @@ class TaskGovernance(Construct):
         return resource
 
     def _allowed(self, cluster_arn: str) -> iam.Role:
-        role = iam.Role(self, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+        role = handler_role(self)
         stack = cdk.Stack.of(self)
         things = {
             kind: stack.format_arn(service="sagemaker", resource=resource, resource_name="*")
@@ -121,25 +125,3 @@ class TaskGovernance(Construct):
             role, "ids are made by the service, and listing takes no resource", *things.values(), "*"
         )
         return role
-
-    def _functions(self) -> lambda_.Function:
-        group = logs.LogGroup(
-            self,
-            "Logs",
-            retention=logs.RetentionDays.ONE_MONTH,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        group.grant_write(self._role)
-        return lambda_.Function(
-            self,
-            "Function",
-            description="Keeps quotas and priorities of a HyperPod cluster",
-            runtime=lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON),
-            architecture=lambda_.Architecture.ARM_64,
-            handler="index.handler",
-            code=lambda_.Code.from_asset(str(_HANDLER), exclude=["__pycache__"]),
-            timeout=cdk.Duration.minutes(10),
-            memory_size=256,
-            role=self._role,
-            log_group=group,
-        )

@@ -1,0 +1,65 @@
+"""The function that runs a handler of ours, with its log group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from catalog.versions import LAMBDA_PYTHON
+
+RUNTIME = lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON)
+"""Python of the catalog's version, which the CDK's own list may not have yet."""
+
+_CACHES = ["**/__pycache__", "**/.*_cache"]
+"""What running or checking a handler here leaves beside it: it would change the asset, and ship."""
+
+
+def handler_role(scope: Construct) -> iam.Role:
+    """Return a new role `Role` for a handler; it may do nothing until something is granted."""
+    return iam.Role(scope, "Role", assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"))
+
+
+def handler_logs(scope: Construct, role: iam.Role) -> logs.LogGroup:
+    """Return a new log group `Logs` that the role may write to: kept a month, and gone with its stack."""
+    group = logs.LogGroup(
+        scope, "Logs", retention=logs.RetentionDays.ONE_MONTH, removal_policy=cdk.RemovalPolicy.DESTROY
+    )
+    group.grant_write(role)
+    return group
+
+
+def handler_code(folder: Path) -> lambda_.Code:
+    """Return a handler's folder as what a function runs."""
+    return lambda_.Code.from_asset(str(folder), exclude=_CACHES)
+
+
+def handler_function(
+    scope: Construct,
+    *,
+    folder: Path,
+    description: str,
+    role: iam.Role,
+    timeout_minutes: int,
+    environment: Mapping[str, str] | None = None,
+) -> lambda_.Function:
+    """Return a new function `Function` for the handler in a folder, `index.handler`, and its log group `Logs`."""
+    return lambda_.Function(
+        scope,
+        "Function",
+        description=description,
+        runtime=RUNTIME,
+        architecture=lambda_.Architecture.ARM_64,
+        handler="index.handler",
+        code=handler_code(folder),
+        timeout=cdk.Duration.minutes(timeout_minutes),
+        memory_size=256,
+        role=role,
+        log_group=handler_logs(scope, role),
+        environment=environment,
+    )
