@@ -8,13 +8,13 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from catalog.batch import host_image
 from catalog.instances import instance
 from catalog.site import Site
 from settings.deployment import Settings
+from stacks.cluster_stack import ClusterStack
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping, shipments
 from stacks.storage import StorageStack
@@ -32,6 +32,7 @@ from trainforge.batch.queue import (
     PoolQueue,
     time_limits,
 )
+from trainforge.construct_ids import pascal
 from trainforge.notifications import Notifications
 from workloads.render.all import render
 
@@ -46,7 +47,7 @@ _EVENTS = {
 """By rule: the event's detail type, the job's status in it, and what the rule counts."""
 
 
-class BatchStack(cdk.Stack):
+class BatchStack(ClusterStack):
     """AWS Batch for jobs of many nodes: a compute environment and a queue for each pool, and jobs' roles and logs."""
 
     def __init__(
@@ -59,17 +60,19 @@ class BatchStack(cdk.Stack):
         storage: StorageStack,
         env: cdk.Environment,
     ) -> None:
+        assert settings.batch
+        self._wanted = settings.batch
         super().__init__(
             scope,
             construct_id,
+            section=SECTION,
+            title="AWS Batch for jobs of many nodes",
+            pools=self._wanted.pools,
+            settings=settings,
+            network=network,
+            storage=storage,
             env=env,
-            stack_name=f"{settings.name}-batch",
-            description=f"trainforge {settings.name}: AWS Batch for jobs of many nodes",
         )
-        assert settings.batch
-        self._settings, self._wanted = settings, settings.batch
-        self._network, self._storage = network, storage
-        self._pools = [settings.pool(name) for name in self._wanted.pools]
         self.log_group = self._log_group()
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.job_role = JobRole(self, "JobRole")
@@ -91,7 +94,7 @@ class BatchStack(cdk.Stack):
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         rules = self._notify()
         self.dashboard = self._dashboard(rules) if self._wanted.dashboard else None
-        self._publish(site)
+        self._publish(site, self._outputs())
 
     def _log_group(self) -> logs.LogGroup:
         durable = self._settings.retention == "durable"
@@ -140,7 +143,7 @@ class BatchStack(cdk.Stack):
             kept = wanted.kept_nodes.get(pool.name, 0)
             queues[pool.name] = queue = PoolQueue(
                 self,
-                f"Pool{_pascal(pool.name)}",
+                f"Pool{pascal(pool.name)}",
                 pool=pool,
                 subnet=self._network.private_subnet(pool.availability_zone),
                 defaults=defaults,
@@ -183,7 +186,7 @@ class BatchStack(cdk.Stack):
         """
         return cdk.CfnParameter(
             self,
-            f"Image{_pascal(parameter.split('/')[-3])}",
+            f"Image{pascal(parameter.split('/')[-3].replace('_', '-'))}",
             type="AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
             default=parameter,
             description="Image of hosts [cdk:skip]",
@@ -197,7 +200,7 @@ class BatchStack(cdk.Stack):
             name = f"{site.deployment}-{run.name}-{run.nodes}x{run.pool}"
             definition = JobDefinition(
                 self,
-                f"Job{_pascal(f'{run.name}-{run.nodes}x{run.pool}')}",
+                f"Job{pascal(f'{run.name}-{run.nodes}x{run.pool}')}",
                 name=name,
                 text=render(run, shipment.format, site),
             )
@@ -242,7 +245,7 @@ class BatchStack(cdk.Stack):
             deployment=self._settings.name,
             cluster=SECTION,
             region=self.region,
-            cluster_name=f"{self._settings.name}-batch",
+            cluster_name=self.stack_name,
             data_bucket=self._storage.data_bucket.bucket_name,
             mounts=self._storage.mounts,
             queues={name: queue.queue_arn for name, queue in self.queues.items()},
@@ -257,33 +260,11 @@ class BatchStack(cdk.Stack):
             secrets=self._wanted.secrets,
         )
 
-    def _publish(self, site: Site) -> None:
-        parameter = ssm.StringParameter(
-            self,
-            "Site",
-            parameter_name=Site.parameter_name(site.deployment, SECTION),
-            string_value=site.to_json(),
-            description="What trainforge's commands know of this cluster",
-            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
-        )
-        for output_id, value, description in (
-            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
-            (
-                "NotificationTopic",
-                self.notifications.topic.topic_arn,
-                "Topic of failed jobs and blocked queues",
-            ),
-            ("LogGroup", self.log_group.log_group_name, "Log group of jobs"),
-            *self._more_outputs(),
-        ):
-            cdk.CfnOutput(self, output_id, value=value, description=description)
-
-    def _more_outputs(self) -> Iterator[tuple[str, str, str]]:
+    def _outputs(self) -> Iterator[tuple[str, str, str]]:
+        topic = self.notifications.topic.topic_arn
+        yield "NotificationTopic", topic, "Topic of failed jobs and blocked queues"
+        yield "LogGroup", self.log_group.log_group_name, "Log group of jobs"
         if self.dashboard:
             yield "DashboardName", self.dashboard.dashboard_name, "CloudWatch dashboard"
         for name, queue in self.queues.items():
-            yield f"Queue{_pascal(name)}", queue.queue_arn, f"Job queue of the pool '{name}'"
-
-
-def _pascal(name: str) -> str:
-    return "".join(word[:1].upper() + word[1:] for word in name.replace("_", "-").split("-"))
+            yield f"Queue{pascal(name)}", queue.queue_arn, f"Job queue of the pool '{name}'"

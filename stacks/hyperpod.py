@@ -8,12 +8,12 @@ import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from catalog.site import Site
 from settings.deployment import Settings
 from settings.hyperpod import ExtensionSettings
+from stacks.cluster_stack import ClusterStack
 from stacks.network import NetworkStack
 from stacks.services import Services
 from stacks.shipping import Shipping
@@ -40,7 +40,7 @@ from trainforge.session import NodeSession
 SECTION = "hyperpod"
 
 
-class HyperPodStack(cdk.Stack):
+class HyperPodStack(ClusterStack):
     """A HyperPod cluster with Slurm: controller, login nodes, and an instance group for each pool."""
 
     def __init__(
@@ -55,17 +55,20 @@ class HyperPodStack(cdk.Stack):
         services: Services,
         env: cdk.Environment,
     ) -> None:
+        assert settings.hyperpod
+        self._wanted = settings.hyperpod
         super().__init__(
             scope,
             construct_id,
+            section=SECTION,
+            title="SageMaker HyperPod with Slurm",
+            pools=self._wanted.pools,
+            settings=settings,
+            network=network,
+            storage=storage,
             env=env,
-            stack_name=f"{settings.name}-hyperpod",
-            description=f"trainforge {settings.name}: SageMaker HyperPod with Slurm",
         )
-        assert settings.hyperpod
-        self._settings, self._wanted = settings, settings.hyperpod
-        self._network, self._storage, self._services = network, storage, services
-        self._pools = [settings.pool(name) for name in self._wanted.pools]
+        self._services = services
         self.role = self._role()
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.shipping.grant_pull(self.role)
@@ -78,7 +81,15 @@ class HyperPodStack(cdk.Stack):
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
-        self._publish(site)
+        self._publish(
+            site,
+            [
+                ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
+                ("ClusterArn", self.cluster.cluster_arn, "ARN of the cluster"),
+                ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
+                ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
+            ],
+        )
 
     def _role(self) -> NodeRole:
         zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
@@ -256,21 +267,3 @@ class HyperPodStack(cdk.Stack):
             session_document=self.session.document_name,
             roles={"node": self.role.role_arn},
         )
-
-    def _publish(self, site: Site) -> None:
-        parameter = ssm.StringParameter(
-            self,
-            "Site",
-            parameter_name=Site.parameter_name(site.deployment, SECTION),
-            string_value=site.to_json(),
-            description="What trainforge's commands know of this cluster",
-            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
-        )
-        for output_id, value, description in (
-            ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
-            ("ClusterArn", self.cluster.cluster_arn, "ARN of the cluster"),
-            ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
-            ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
-            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
-        ):
-            cdk.CfnOutput(self, output_id, value=value, description=description)

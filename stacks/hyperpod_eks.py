@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
-from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from catalog.hyperpod_eks import CERT_MANAGER
 from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
-from catalog.pool import OnDemand, Pool
 from catalog.site import Site
 from settings.deployment import Settings
-from stacks.eks import control_plane, node_tags
 from stacks.hyperpod_eks_plan import components, measures, quota, removal_policy, software_settings, taint
 from stacks.kubernetes_software import place, software
+from stacks.kubernetes_stack import KubernetesStack
 from stacks.network import NetworkStack
 from stacks.shipping import Shipping
 from stacks.storage import StorageStack
-from trainforge.eks.cluster import KubernetesCluster
-from trainforge.eks.network_add_ons import network_add_ons
-from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair
+from trainforge.eks.node_group import Repair
 from trainforge.eks.node_role import NodeRole
 from trainforge.eks.software import ClusterSoftware
 from trainforge.hyperpod.chart import HyperPodChart
@@ -33,7 +29,7 @@ from trainforge.notifications import Notifications
 SECTION = "hyperpod_eks"
 
 
-class HyperPodEksStack(cdk.Stack):
+class HyperPodEksStack(KubernetesStack):
     """A HyperPod cluster that Kubernetes schedules: an EKS cluster, nodes of its own that carry it, HyperPod's on it.
 
     The order is HyperPod's: control plane, nodes that carry it, HyperPod's chart, and then the cluster whose groups are
@@ -50,29 +46,24 @@ class HyperPodEksStack(cdk.Stack):
         storage: StorageStack,
         env: cdk.Environment,
     ) -> None:
+        assert settings.hyperpod_eks
+        self._wanted = settings.hyperpod_eks
         super().__init__(
             scope,
             construct_id,
+            section=SECTION,
+            title="SageMaker HyperPod with Amazon EKS",
+            pools=self._wanted.pools,
+            settings=settings,
+            network=network,
+            storage=storage,
             env=env,
-            stack_name=f"{settings.name}-hyperpod-eks",
-            description=f"trainforge {settings.name}: SageMaker HyperPod with Amazon EKS",
         )
-        assert settings.hyperpod_eks
-        self._settings, self._wanted = settings, settings.hyperpod_eks
-        self._network, self._storage = network, storage
-        self._pools = [settings.pool(name) for name in self._wanted.pools]
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
-        self.kubernetes = KubernetesCluster(
-            self,
-            "Kubernetes",
-            cluster_name=f"{settings.name}-hyperpod-eks",
-            vpc=network.vpc,
-            subnets=[network.private_subnet(zone) for zone in settings.availability_zones],
-            security_group=network.efa_security_group,
-            control_plane=control_plane(self._wanted),
+        self.kubernetes = self._kubernetes(self._wanted)
+        self.system = self._system_nodes(
+            self.kubernetes, self._wanted, role=NodeRole(self, "SystemRole"), repair=Repair()
         )
-        network_add_ons(self.kubernetes, pod_addresses=self._wanted.pod_addresses_per_node)
-        self.system = self._system_nodes()
         self.chart = HyperPodChart(
             self, "Chart", cluster=self.kubernetes, components=components(self._wanted)
         )
@@ -86,30 +77,21 @@ class HyperPodEksStack(cdk.Stack):
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
-        self._start_jobs(site)
-        self._publish(site)
-
-    def _system_nodes(self) -> NodeGroup:
-        system, zones = self._wanted.system, self._settings.availability_zones
-        nodes = NodeGroup(
-            self,
-            "System",
-            cluster=self.kubernetes,
-            pool=Pool(
-                SYSTEM_POOL,
-                system.instance_type,
-                system.nodes,
-                zones[0],
-                OnDemand(),
-                volume_gib=system.volume_gib,
-            ),
-            subnets=[self._network.private_subnet(zone) for zone in zones],
-            role=NodeRole(self, "SystemRole"),
-            repair=Repair(),
-            tags=node_tags(self._settings, SECTION),
+        self._start_jobs(self.kubernetes, self.shipping, site, after=[*self.software.ready, self.cluster])
+        self._publish(
+            site,
+            [
+                ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
+                ("ClusterArn", self.cluster.cluster_arn, "ARN of the HyperPod cluster"),
+                (
+                    "KubernetesClusterArn",
+                    self.kubernetes.cluster_arn,
+                    "ARN of the EKS cluster, its name to kubectl",
+                ),
+                self._kubeconfig(self.kubernetes),
+                ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
+            ],
         )
-        self.kubernetes.carried_by(nodes)
-        return nodes
 
     def _role(self) -> KubernetesNodeRole:
         zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
@@ -134,7 +116,7 @@ class HyperPodEksStack(cdk.Stack):
         return HyperPodEksCluster(
             self,
             "HyperPod",
-            cluster_name=f"{self._settings.name}-hyperpod-eks",
+            cluster_name=self.stack_name,
             kubernetes=self.kubernetes,
             subnet=self._network.private_subnet(self._settings.availability_zones[0]),
             groups=self._groups(scripts),
@@ -178,19 +160,6 @@ class HyperPodEksStack(cdk.Stack):
             after=[self.software.add_ons[CERT_MANAGER], self.cluster],
         )
         self.software.ready.append(operator)
-
-    def _start_jobs(self, site: Site) -> None:
-        """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
-        for name, manifest in self.shipping.started(site).items():
-            from trainforge.eks.job import Job
-
-            Job(
-                self,
-                name,
-                cluster=self.kubernetes,
-                manifest=manifest,
-                after=[*self.software.ready, self.cluster],
-            )
 
     def _govern(self) -> None:
         wanted = self._wanted.task_governance
@@ -263,31 +232,3 @@ class HyperPodEksStack(cdk.Stack):
             claim=SHARED_CLAIM if self._storage.lustre_mount else "",
             roles={"node": self.role.role_arn},
         )
-
-    def _publish(self, site: Site) -> None:
-        parameter = ssm.StringParameter(
-            self,
-            "Site",
-            parameter_name=Site.parameter_name(site.deployment, SECTION),
-            string_value=site.to_json(),
-            description="What trainforge's commands know of this cluster",
-            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
-        )
-        eks_name = self.kubernetes.cluster.cluster_name
-        for output_id, value, description in (
-            ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
-            ("ClusterArn", self.cluster.cluster_arn, "ARN of the HyperPod cluster"),
-            (
-                "KubernetesClusterArn",
-                self.kubernetes.cluster_arn,
-                "ARN of the EKS cluster, its name to kubectl",
-            ),
-            (
-                "KubeconfigCommand",
-                f"aws eks update-kubeconfig --name {eks_name} --region {self.region}",
-                "Shows kubectl the way",
-            ),
-            ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
-            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
-        ):
-            cdk.CfnOutput(self, output_id, value=value, description=description)

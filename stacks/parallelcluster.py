@@ -5,12 +5,12 @@ from __future__ import annotations
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from catalog.site import Site
 from settings.deployment import Settings
 from stacks.cluster_plan import Ground, cluster_name, cluster_plan, node_configuration
+from stacks.cluster_stack import ClusterStack
 from stacks.network import NetworkStack
 from stacks.services import Services
 from stacks.shipping import Shipping
@@ -30,7 +30,7 @@ from trainforge.session import NodeSession
 SECTION = "parallelcluster"
 
 
-class ParallelClusterStack(cdk.Stack):
+class ParallelClusterStack(ClusterStack):
     """A Slurm cluster by AWS ParallelCluster: head node, login nodes, and a compute resource for each pool."""
 
     def __init__(
@@ -44,16 +44,19 @@ class ParallelClusterStack(cdk.Stack):
         services: Services,
         env: cdk.Environment,
     ) -> None:
+        assert settings.parallelcluster
+        self._wanted = settings.parallelcluster
         super().__init__(
             scope,
             construct_id,
+            section=SECTION,
+            title="Slurm by AWS ParallelCluster",
+            pools=self._wanted.pools,
+            settings=settings,
+            network=network,
+            storage=storage,
             env=env,
-            stack_name=f"{settings.name}-parallelcluster",
-            description=f"trainforge {settings.name}: Slurm by AWS ParallelCluster",
         )
-        assert settings.parallelcluster
-        self._settings, self._wanted = settings, settings.parallelcluster
-        self._network, self._storage = network, storage
         self._accounting = _accounting(services)
         self._directory = services.directory.for_parallelcluster() if services.directory else None
         self._setup = self._node_setup()
@@ -71,7 +74,19 @@ class ParallelClusterStack(cdk.Stack):
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, storage.data_bucket)
-        self._publish(site)
+        self._publish(
+            site,
+            [
+                ("ClusterName", self.cluster_name, "Cluster, as pcluster and its stack are named"),
+                ("HeadNodeId", self.cluster.head_node_id, "Instance id of the head node"),
+                ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
+                (
+                    "NotificationTopic",
+                    self.notifications.topic.topic_arn,
+                    "Topic of alarms and state changes",
+                ),
+            ],
+        )
 
     def _node_setup(self) -> NodeSetup | None:
         extension, directory = self._wanted.extension, self._directory
@@ -160,24 +175,6 @@ class ParallelClusterStack(cdk.Stack):
             partitions=self._wanted.partitions,
             session_document=self.session.document_name,
         )
-
-    def _publish(self, site: Site) -> None:
-        parameter = ssm.StringParameter(
-            self,
-            "Site",
-            parameter_name=Site.parameter_name(site.deployment, SECTION),
-            string_value=site.to_json(),
-            description="What trainforge's commands know of this cluster",
-            tier=ssm.ParameterTier.INTELLIGENT_TIERING,
-        )
-        for output_id, value, description in (
-            ("ClusterName", self.cluster_name, "Cluster, as pcluster and its stack are named"),
-            ("HeadNodeId", self.cluster.head_node_id, "Instance id of the head node"),
-            ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
-            ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of alarms and state changes"),
-            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
-        ):
-            cdk.CfnOutput(self, output_id, value=value, description=description)
 
 
 def _accounting(services: Services) -> AccountingDatabase | None:

@@ -15,6 +15,7 @@ import workloads
 from catalog.instances import Architecture
 from catalog.site import Site
 from settings.deployment import Settings
+from trainforge.construct_ids import pascal
 from trainforge.launch_bundle import LAUNCH_PREFIX, LaunchBundle
 from workloads.base.image import DOCKERFILE, build_arguments
 from workloads.render.all import SUFFIXES, render
@@ -132,7 +133,7 @@ class Shipping(Construct):
     def started(self, site: Site) -> dict[str, str]:
         """Return the manifests of the runs that the stack itself starts, by a name for each."""
         return {
-            "Job" + _pascal(f"{shipment.run.name}-{shipment.run.pool}-{shipment.run.nodes}"): render(
+            "Job" + pascal(f"{shipment.run.name}-{shipment.run.pool}-{shipment.run.nodes}"): render(
                 shipment.run, shipment.format, site
             )
             for shipment in self._shipments
@@ -145,7 +146,7 @@ class Shipping(Construct):
 
         return WorkloadImage(
             self,
-            _pascal(workload.name),
+            pascal(workload.name),
             context=BuildContext(
                 _WORKLOADS,
                 f"{workload.room}/Dockerfile",
@@ -161,7 +162,7 @@ class Shipping(Construct):
         """Return the image that rooms of a kind build on, built at the first one that asks."""
         from trainforge.workload_image import BuildContext, WorkloadImage
 
-        name = f"Base{_pascal(base)}{'Arm64' if architecture == 'arm64' else ''}"
+        name = f"Base{pascal(base)}{'Arm64' if architecture == 'arm64' else ''}"
         if name not in self._bases:
             self._bases[name] = WorkloadImage(
                 self,
@@ -182,7 +183,3 @@ def launch_folder(settings: Settings, cluster: str) -> str:
         return ""
     bucket = PurePosixPath(lustre.mount_path) / lustre.repository_path.strip("/")
     return str(bucket / LAUNCH_PREFIX / cluster)
-
-
-def _pascal(name: str) -> str:
-    return "".join(word.capitalize() for word in name.split("-"))

@@ -59,6 +59,21 @@ def _pool_names(subject: Subject) -> Iterator[Problem]:
             )
 
 
+@error("pool-names-alike")
+def _pool_names_alike(subject: Subject) -> Iterator[Problem]:
+    """Construct ids have no dashes, so names that differ by one before a digit would be one resource."""
+    first: dict[str, str] = {}
+    for name in subject.settings.pools:
+        other = first.setdefault(re.sub(r"-+(?=\d)", "", name), name)
+        if other != name:
+            yield Problem(
+                f"pools.{name}",
+                name,
+                f"the pool names '{shown(other)}' and '{shown(name)}' differ only by a dash before a digit",
+                "give one of them another name",
+            )
+
+
 @error("tag-form")
 def _tags(subject: Subject) -> Iterator[Problem]:
     """AWS refuses a resource with a malformed tag, late and once for every resource.

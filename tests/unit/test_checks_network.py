@@ -68,6 +68,8 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"pools": {"Gpu": P5}, "hyperpod.pools": ["Gpu"]}, {("pool-name", "pools.Gpu")}),
     ({"pools": {"g" * 63: P5}, "hyperpod.pools": ["g" * 63]}, set()),
     ({"pools": {"g" * 64: P5}, "hyperpod.pools": ["g" * 64]}, {("pool-name", "pools." + "g" * 64)}),
+    ({"pools": {"a-1": P5, "a1": P5}, "hyperpod.pools": ["a-1", "a1"]}, {("pool-names-alike", "pools.a1")}),
+    ({"pools": {"a-1": P5, "a-2": P5}, "hyperpod.pools": ["a-1", "a-2"]}, set()),
     ({"tags": {"team": "ml", "cost centre": "a/b:1+2=3@x"}}, set()),
     ({"tags/team": "a*b"}, {("tag-form", "tags.team")}),
     ({"tags/aws:x": "y"}, {("tag-form", "tags.aws:x")}),

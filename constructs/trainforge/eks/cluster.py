@@ -16,6 +16,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct, DependencyGroup, IDependable
 
 from trainforge.acknowledgement import acknowledge
+from trainforge.construct_ids import pascal
 
 if TYPE_CHECKING:
     from trainforge.eks.reach import ClusterReach
@@ -210,7 +211,7 @@ class KubernetesCluster(Construct):
         """
         add_on = eks.CfnAddon(
             self,
-            f"AddOn{''.join(part.capitalize() for part in name.split('-'))}",
+            f"AddOn{pascal(name)}",
             addon_name=name,
             cluster_name=self.cluster.cluster_name,
             addon_version=version,

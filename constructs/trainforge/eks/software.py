@@ -11,6 +11,7 @@ from constructs import Construct
 
 from catalog.charts import KUEUE_CHART, TRAINER_CHART, Chart
 from catalog.pool import Pool
+from trainforge.construct_ids import pascal
 from trainforge.eks.add_ons import AddOn, add_ons
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.devices import NO_DEVICES, Devices, device_charts
@@ -99,7 +100,7 @@ class ClusterSoftware(Construct):
         after: Sequence[Construct] = (),
     ) -> Construct:
         return self._cluster.reach.chart(
-            "".join(part.capitalize() for part in chart.name.split("-")),
+            pascal(chart.name),
             release=chart.release,
             namespace=chart.namespace,
             chart=chart.name,

@@ -1,0 +1,108 @@
+"""What the stacks of both clusters on Amazon EKS share: the control plane, what carries it, and jobs that it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from constructs import Construct
+
+from catalog.pool import OnDemand, Pool
+from catalog.site import Site
+from settings.eks import EksSettings
+from settings.hyperpod_eks import HyperPodEksSettings
+from stacks.cluster_stack import ClusterStack
+from stacks.shipping import Shipping
+from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster
+from trainforge.eks.job_rights import job_groups
+from trainforge.eks.network_add_ons import network_add_ons
+from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair
+from trainforge.eks.node_role import NodeRole
+
+
+class KubernetesStack(ClusterStack):
+    """A cluster's stack that has an EKS cluster, which bears the stack's name."""
+
+    def _kubernetes(self, wanted: EksSettings | HyperPodEksSettings) -> KubernetesCluster:
+        """Make the EKS cluster, with what its nodes need of the network."""
+        cluster = KubernetesCluster(
+            self,
+            "Kubernetes",
+            cluster_name=self.stack_name,
+            vpc=self._network.vpc,
+            subnets=[self._network.private_subnet(zone) for zone in self._settings.availability_zones],
+            security_group=self._network.efa_security_group,
+            control_plane=_control_plane(wanted),
+        )
+        network_add_ons(cluster, pod_addresses=wanted.pod_addresses_per_node)
+        return cluster
+
+    def _system_nodes(
+        self,
+        cluster: KubernetesCluster,
+        wanted: EksSettings | HyperPodEksSettings,
+        *,
+        role: NodeRole,
+        repair: Repair | None,
+    ) -> NodeGroup:
+        """Make the small nodes, over all zones, that carry DNS and operators."""
+        system, zones = wanted.system, self._settings.availability_zones
+        nodes = NodeGroup(
+            self,
+            "System",
+            cluster=cluster,
+            pool=Pool(
+                SYSTEM_POOL,
+                system.instance_type,
+                system.nodes,
+                zones[0],
+                OnDemand(),
+                volume_gib=system.volume_gib,
+            ),
+            subnets=[self._network.private_subnet(zone) for zone in zones],
+            role=role,
+            repair=repair,
+            tags=self._node_tags(),
+        )
+        cluster.carried_by(nodes)
+        return nodes
+
+    def _node_tags(self) -> dict[str, str]:
+        """Return the tags of nodes: by these a person finds them in EC2, and their cost."""
+        return {
+            "Name": self.stack_name,
+            "trainforge:deployment": self._settings.name,
+            **self._settings.tags,
+        }
+
+    def _start_jobs(
+        self, cluster: KubernetesCluster, shipping: Shipping, site: Site, *, after: Sequence[Construct]
+    ) -> None:
+        """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
+        for name, manifest in shipping.started(site).items():
+            from trainforge.eks.job import Job
+
+            Job(self, name, cluster=cluster, manifest=manifest, after=after)
+
+    def _kubeconfig(self, cluster: KubernetesCluster) -> tuple[str, str, str]:
+        """Return the output that shows kubectl the way."""
+        command = f"aws eks update-kubeconfig --name {cluster.cluster_name} --region {self.region}"
+        return "KubeconfigCommand", command, "Shows kubectl the way"
+
+
+def _control_plane(wanted: EksSettings | HyperPodEksSettings) -> ControlPlane:
+    return ControlPlane(
+        kubernetes_version=wanted.kubernetes_version,
+        public_ranges=tuple(wanted.endpoint.allowed_addresses) if wanted.endpoint.public else (),
+        log_days=wanted.log_days,
+        access=tuple(
+            Access(
+                access.principal_arn,
+                access.policy,
+                tuple(access.namespaces),
+                job_groups(access.policy)
+                if wanted.namespace in (access.namespaces or [wanted.namespace])
+                else (),
+            )
+            for access in wanted.access
+        ),
+    )
