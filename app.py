@@ -11,6 +11,7 @@ from cdk_nag import AwsSolutionsChecks
 from settings.reading import read
 from settings.report import report
 from stacks.assembly import StagedAssembly
+from stacks.cluster_stack import Estate
 from stacks.clusters import clusters
 from stacks.network import NetworkStack
 from stacks.services import services
@@ -34,15 +35,7 @@ def build(app: cdk.App, path: Path) -> bool:
     network = NetworkStack(app, "NetworkStack", settings=settings, env=env)
     storage = StorageStack(app, "StorageStack", settings=settings, network=network, env=env)
     leaned_on = services(app, settings=settings, network=network, storage=storage, env=env)
-    clusters(
-        app,
-        settings=settings,
-        base=path.parent,
-        network=network,
-        storage=storage,
-        services=leaned_on,
-        env=env,
-    )
+    clusters(app, Estate(settings, path.parent, network, storage, leaned_on, env))
     for key, value in {"trainforge:deployment": settings.name, **settings.tags}.items():
         cdk.Tags.of(app).add(key, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -13,11 +13,8 @@ from constructs import Construct
 from catalog.batch import host_image
 from catalog.instances import instance
 from catalog.site import Site
-from settings.deployment import Settings
-from stacks.cluster_stack import ClusterStack
-from stacks.network import NetworkStack
+from stacks.cluster_stack import ClusterStack, Estate
 from stacks.shipping import Shipping, shipments
-from stacks.storage import StorageStack
 from trainforge.batch.dashboard import JobDashboard
 from trainforge.batch.host import HostRole, SharedFileSystem, user_data
 from trainforge.batch.job_definition import JobDefinition
@@ -50,16 +47,8 @@ _EVENTS = {
 class BatchStack(ClusterStack):
     """AWS Batch for jobs of many nodes: a compute environment and a queue for each pool, and jobs' roles and logs."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        settings: Settings,
-        network: NetworkStack,
-        storage: StorageStack,
-        env: cdk.Environment,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
+        settings = estate.settings
         assert settings.batch
         self._wanted = settings.batch
         super().__init__(
@@ -68,15 +57,12 @@ class BatchStack(ClusterStack):
             section=SECTION,
             title="AWS Batch for jobs of many nodes",
             pools=self._wanted.pools,
-            settings=settings,
-            network=network,
-            storage=storage,
-            env=env,
+            estate=estate,
         )
         self.log_group = self._log_group()
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.job_role = JobRole(self, "JobRole")
-        self.job_role.add_managed_policy(storage.node_access)
+        self.job_role.add_managed_policy(self._storage.node_access)
         self.execution_role = ExecutionRole(
             self,
             "ExecutionRole",
@@ -90,7 +76,7 @@ class BatchStack(ClusterStack):
         self.queues = self._queues()
         site = self.shipping.completed(self._site())
         self.definitions = self._definitions(site)
-        self.shipping.ship(site, storage.data_bucket)
+        self.shipping.ship(site, self._storage.data_bucket)
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         rules = self._notify()
         self.dashboard = self._dashboard(rules) if self._wanted.dashboard else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_ssm as ssm
@@ -11,7 +13,23 @@ from constructs import Construct
 from catalog.site import Site
 from settings.deployment import Settings
 from stacks.network import NetworkStack
+from stacks.services import Services
 from stacks.storage import StorageStack
+
+
+@dataclass(frozen=True, slots=True)
+class Estate:
+    """What every cluster of a deployment stands on: the configuration, its network, storage and services.
+
+    `base` is the folder that relative paths in the configuration start from.
+    """
+
+    settings: Settings
+    base: Path
+    network: NetworkStack
+    storage: StorageStack
+    services: Services
+    env: cdk.Environment
 
 
 class ClusterStack(cdk.Stack):
@@ -28,19 +46,17 @@ class ClusterStack(cdk.Stack):
         section: str,
         title: str,
         pools: Sequence[str],
-        settings: Settings,
-        network: NetworkStack,
-        storage: StorageStack,
-        env: cdk.Environment,
+        estate: Estate,
     ) -> None:
+        settings = estate.settings
         super().__init__(
             scope,
             construct_id,
-            env=env,
+            env=estate.env,
             stack_name=f"{settings.name}-{section.replace('_', '-')}",
             description=f"trainforge {settings.name}: {title}",
         )
-        self._settings, self._network, self._storage = settings, network, storage
+        self._settings, self._network, self._storage = settings, estate.network, estate.storage
         self._pools = [settings.pool(name) for name in pools]
 
     def _publish(self, site: Site, outputs: Iterable[tuple[str, str, str]]) -> None:

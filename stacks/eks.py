@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import aws_cdk as cdk
 from constructs import Construct
 
 from catalog.kubernetes import SHARED_CLAIM
 from catalog.pool import Pool
 from catalog.site import Site
-from settings.deployment import Settings
 from settings.eks import EksSettings
+from stacks.cluster_stack import Estate
 from stacks.kubernetes_software import place, software
 from stacks.kubernetes_stack import KubernetesStack
-from stacks.network import NetworkStack
 from stacks.shipping import Shipping
-from stacks.storage import StorageStack
 from trainforge.construct_ids import pascal
 from trainforge.eks.node_group import (
     NodeGroup,
@@ -33,16 +30,8 @@ SECTION = "eks"
 class EksStack(KubernetesStack):
     """An EKS cluster whose nodes train over EFA: a control plane, nodes that carry it, a node group for each pool."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        settings: Settings,
-        network: NetworkStack,
-        storage: StorageStack,
-        env: cdk.Environment,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
+        settings = estate.settings
         assert settings.eks
         self._wanted = settings.eks
         super().__init__(
@@ -51,10 +40,7 @@ class EksStack(KubernetesStack):
             section=SECTION,
             title="Amazon EKS",
             pools=self._wanted.pools,
-            settings=settings,
-            network=network,
-            storage=storage,
-            env=env,
+            estate=estate,
         )
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.role = NodeRole(self, "NodeRole")
@@ -68,7 +54,7 @@ class EksStack(KubernetesStack):
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
         self.software = self._software()
         site = self.shipping.completed(self._site())
-        self.shipping.ship(site, storage.data_bucket)
+        self.shipping.ship(site, self._storage.data_bucket)
         self._start_jobs(
             self.cluster,
             self.shipping,

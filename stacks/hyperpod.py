@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from catalog.site import Site
-from settings.deployment import Settings
 from settings.hyperpod import ExtensionSettings
-from stacks.cluster_stack import ClusterStack
-from stacks.network import NetworkStack
-from stacks.services import Services
+from stacks.cluster_stack import ClusterStack, Estate
 from stacks.shipping import Shipping
-from stacks.storage import StorageStack
 from trainforge.accounting.parameters import PORT
 from trainforge.hyperpod.groups import (
     CONTROLLER_GROUP,
@@ -43,18 +38,8 @@ SECTION = "hyperpod"
 class HyperPodStack(ClusterStack):
     """A HyperPod cluster with Slurm: controller, login nodes, and an instance group for each pool."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        settings: Settings,
-        base: Path,
-        network: NetworkStack,
-        storage: StorageStack,
-        services: Services,
-        env: cdk.Environment,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
+        settings = estate.settings
         assert settings.hyperpod
         self._wanted = settings.hyperpod
         super().__init__(
@@ -63,16 +48,13 @@ class HyperPodStack(ClusterStack):
             section=SECTION,
             title="SageMaker HyperPod with Slurm",
             pools=self._wanted.pools,
-            settings=settings,
-            network=network,
-            storage=storage,
-            env=env,
+            estate=estate,
         )
-        self._services = services
+        self._services = estate.services
         self.role = self._role()
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.shipping.grant_pull(self.role)
-        scripts = self._scripts(base)
+        scripts = self._scripts(estate.base)
         self.cluster = self._cluster(scripts)
         self.session = NodeSession(
             self, "Session", document_name=f"trainforge-{settings.name}-hyperpod-ubuntu"
@@ -80,7 +62,7 @@ class HyperPodStack(ClusterStack):
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
-        self.shipping.ship(site, storage.data_bucket)
+        self.shipping.ship(site, self._storage.data_bucket)
         self._publish(
             site,
             [

@@ -9,13 +9,11 @@ from constructs import Construct
 from catalog.hyperpod_eks import CERT_MANAGER
 from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.site import Site
-from settings.deployment import Settings
+from stacks.cluster_stack import Estate
 from stacks.hyperpod_eks_plan import components, measures, quota, removal_policy, software_settings, taint
 from stacks.kubernetes_software import place, software
 from stacks.kubernetes_stack import KubernetesStack
-from stacks.network import NetworkStack
 from stacks.shipping import Shipping
-from stacks.storage import StorageStack
 from trainforge.eks.node_group import Repair
 from trainforge.eks.node_role import NodeRole
 from trainforge.eks.software import ClusterSoftware
@@ -36,16 +34,8 @@ class HyperPodEksStack(KubernetesStack):
     the pools. It goes in the opposite order, so that HyperPod's nodes leave before what they need.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        settings: Settings,
-        network: NetworkStack,
-        storage: StorageStack,
-        env: cdk.Environment,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
+        settings = estate.settings
         assert settings.hyperpod_eks
         self._wanted = settings.hyperpod_eks
         super().__init__(
@@ -54,10 +44,7 @@ class HyperPodEksStack(KubernetesStack):
             section=SECTION,
             title="SageMaker HyperPod with Amazon EKS",
             pools=self._wanted.pools,
-            settings=settings,
-            network=network,
-            storage=storage,
-            env=env,
+            estate=estate,
         )
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.kubernetes = self._kubernetes(self._wanted)
@@ -76,7 +63,7 @@ class HyperPodEksStack(KubernetesStack):
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
-        self.shipping.ship(site, storage.data_bucket)
+        self.shipping.ship(site, self._storage.data_bucket)
         self._start_jobs(self.kubernetes, self.shipping, site, after=[*self.software.ready, self.cluster])
         self._publish(
             site,

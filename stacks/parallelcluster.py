@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from catalog.site import Site
-from settings.deployment import Settings
 from stacks.cluster_plan import Ground, cluster_name, cluster_plan, node_configuration
-from stacks.cluster_stack import ClusterStack
-from stacks.network import NetworkStack
+from stacks.cluster_stack import ClusterStack, Estate
 from stacks.services import Services
 from stacks.shipping import Shipping
-from stacks.storage import StorageStack
 from trainforge.accounting.parameters import USER
 from trainforge.buckets import NodeAccess
 from trainforge.notifications import Notifications
@@ -33,17 +29,8 @@ SECTION = "parallelcluster"
 class ParallelClusterStack(ClusterStack):
     """A Slurm cluster by AWS ParallelCluster: head node, login nodes, and a compute resource for each pool."""
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        settings: Settings,
-        network: NetworkStack,
-        storage: StorageStack,
-        services: Services,
-        env: cdk.Environment,
-    ) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
+        settings = estate.settings
         assert settings.parallelcluster
         self._wanted = settings.parallelcluster
         super().__init__(
@@ -52,13 +39,12 @@ class ParallelClusterStack(ClusterStack):
             section=SECTION,
             title="Slurm by AWS ParallelCluster",
             pools=self._wanted.pools,
-            settings=settings,
-            network=network,
-            storage=storage,
-            env=env,
+            estate=estate,
         )
-        self._accounting = _accounting(services)
-        self._directory = services.directory.for_parallelcluster() if services.directory else None
+        self._accounting = _accounting(estate.services)
+        self._directory = (
+            estate.services.directory.for_parallelcluster() if estate.services.directory else None
+        )
         self._setup = self._node_setup()
         self.cluster_name = cluster_name(settings)
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
@@ -73,7 +59,7 @@ class ParallelClusterStack(ClusterStack):
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
         site = self.shipping.completed(self._site())
-        self.shipping.ship(site, storage.data_bucket)
+        self.shipping.ship(site, self._storage.data_bucket)
         self._publish(
             site,
             [
