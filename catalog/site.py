@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+
+_TEXT = re.compile(r"([A-Za-z0-9_/][A-Za-z0-9_./:@#+=,~*-]*)?", re.ASCII)
+"""What a value may consist of. Names, ARNs, paths and image URIs need no more, and nothing here means anything to a
+shell within double quotes or to YAML: rendered scripts have these values in both."""
+
+_MAX_SHOWN = 60
+"""Characters of a refused value that the message shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,12 +123,39 @@ class Site:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: the text is not JSON, or not a site of this version.
+            ValueError: the text is not JSON, not a site of this version, or has a value that a script would run.
         """
         try:
             data = json.loads(text)
             mounts = tuple(Mount(**mount) for mount in data.pop("mounts", ()))
             shares = tuple(data.pop("shares", ()))
-            return cls(**data, mounts=mounts, shares=shares)
+            site = cls(**data, mounts=mounts, shares=shares)
         except (TypeError, AttributeError, json.JSONDecodeError) as error:
             raise ValueError(f"not a trainforge site: {error}; deploy the cluster stack again") from error
+        refused = list(_refused(asdict(site), ""))
+        if refused:
+            raise ValueError(
+                f"not a trainforge site: {'; '.join(refused)}. A value is letters, digits and the characters "
+                "_./:@#+=,~*-, because it becomes part of scripts; deploy the cluster stack again"
+            )
+        return site
+
+
+def _refused(value: object, path: str) -> Iterator[str]:
+    """Yield what is wrong with the values of a site and with the keys of its mappings, each with its path."""
+    match value:
+        case dict():
+            for key, member in value.items():
+                yield from _refused(key, f"key of '{path}'")
+                yield from _refused(member, f"{path}.{ascii(key)[1:-1]}".lstrip("."))
+        case list() | tuple():
+            for number, member in enumerate(value):
+                yield from _refused(member, f"{path}.{number}")
+        case str():
+            if not _TEXT.fullmatch(value):
+                shown = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..."
+                yield f"{path} is {shown!a}"
+        case int() if not isinstance(value, bool):
+            pass
+        case _:
+            yield f"{path} is {type(value).__name__}, not text"

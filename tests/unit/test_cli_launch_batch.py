@@ -182,6 +182,38 @@ def test_the_definition_that_the_stack_made_is_taken(launch: Launching, service:
     assert service.asked("SubmitJob")[-1]["jobDefinition"] == f"{ARN}/demo-cpu-ddp-tiny:1"
 
 
+@pytest.mark.parametrize("stale", ["secrets", "devices"])
+def test_a_definition_with_more_secrets_or_devices_than_the_run_has_is_not_taken(
+    launch: Launching, service: Service, site: Site, stale: str
+) -> None:
+    """A list that the run leaves empty is compared as one that has members: what it lost must not come back."""
+    assert launch("batch", *ASKED, site=site).exit_code == 0
+    (made,) = service.definitions
+    (nodes,) = made["nodeProperties"]["nodeRangeProperties"]
+    container = nodes["container"]
+    if stale == "secrets":
+        container["secrets"] = [
+            {"name": "HF_TOKEN", "valueFrom": "arn:aws:secretsmanager:us-west-2:1:secret:x"}
+        ]
+    else:
+        device = {"hostPath": "/dev/infiniband", "containerPath": "/dev/infiniband", "permissions": ["READ"]}
+        container["linuxParameters"]["devices"] = [device]
+    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert service.asked("SubmitJob")[-1]["jobDefinition"] == f"{ARN}/demo-cpu-ddp-tiny:2"
+
+
+def test_a_definition_without_the_lists_that_a_run_leaves_empty_is_taken(
+    launch: Launching, service: Service, site: Site
+) -> None:
+    """The service may leave an empty list out of its answer."""
+    assert launch("batch", *ASKED, site=site).exit_code == 0
+    (made,) = service.definitions
+    (nodes,) = made["nodeProperties"]["nodeRangeProperties"]
+    del nodes["container"]["secrets"], nodes["container"]["linuxParameters"]["devices"]
+    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert len(service.definitions) == 1
+
+
 def test_who_may_not_look_at_definitions_registers_one(
     launch: Launching, service: Service, site: Site
 ) -> None:

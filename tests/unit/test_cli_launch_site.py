@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 import yaml
 
-from catalog.site import Site
+from catalog.site import Mount, Site
 from tests.unit.configuration import changed
 from tests.unit.launching import Launching, cluster_site, emulated_aws
 
@@ -137,6 +139,42 @@ def test_findings_stop_it(
     for rule in rules:
         assert f"[{rule}]" in result.stderr
     assert result.stdout == ""
+    assert not noted.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"launch_folder": '/fsx"; touch ran; "'}, "launch_folder is '/fsx\"; touch ran; \"'"),
+        ({"mounts": (Mount("$(touch ran)", "lustre", "fs-1"),)}, "mounts.0.path is '$(touch ran)'"),
+        ({"images": {"cpu-ddp": "image`touch ran`"}}, "images.cpu-ddp is 'image`touch ran`'"),
+        ({"virtual_environments": {"cpu-ddp": "/venv\ntouch ran"}}, "virtual_environments.cpu-ddp is"),
+        ({"partitions": {"cpu\n": "long"}}, "key of 'partitions' is 'cpu\\n'"),
+        ({"region": "us-west-2 --profile x"}, "region is 'us-west-2 --profile x'"),
+        ({"namespace": "-n"}, "namespace is '-n'"),
+        (
+            {
+                "images": {"cpu-ddp": f"1.dkr.ecr.us-west-2.amazonaws.com/a_b/c@sha256:{'0' * 64}"},
+                "secrets": {"x": "arn:aws:secretsmanager:us-west-2:1:secret:a/b+c=d.@e-AbCdEf"},
+                "log_group": "/aws/x#y",
+                "shares": ("team*",),
+            },
+            "",
+        ),
+        ({"secrets": {"huggingface": 1.5}}, "secrets.huggingface is float, not text"),
+    ],
+)
+def test_a_site_whose_values_a_script_would_run(launch: Launching, change: dict[str, Any], told: str) -> None:
+    """Whoever can write the file or the parameter must not run commands as the person who launches."""
+    noted = launch.fake_sbatch()
+    result = launch("hyperpod", "--preset", "tiny", site=replace(cluster_site("hyperpod"), **change))
+    if not told:
+        assert result.exit_code == 0, result.output
+        return
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "because it becomes part of scripts" in result.stderr
+    assert "Traceback" not in result.output
     assert not noted.exists()
 
 

@@ -64,8 +64,8 @@ def test_slurm_that_does_not_tell(launch: Launching) -> None:
     assert "Invalid job id specified" in result.stderr
 
 
-def pods(*codes: int) -> dict[str, Any]:
-    """Return pods whose containers ended one after the other."""
+def pods(*codes: int, seconds: tuple[int, ...] = ()) -> dict[str, Any]:
+    """Return pods whose containers ended one after the other, or at these seconds."""
     return {
         "items": [
             {
@@ -79,7 +79,7 @@ def pods(*codes: int) -> dict[str, Any]:
                     ]
                 }
             }
-            for second, code in enumerate(codes)
+            for second, code in zip(seconds or range(len(codes)), codes, strict=True)
         ]
     }
 
@@ -90,6 +90,9 @@ def pods(*codes: int) -> dict[str, Any]:
         ("Complete", pods(0, 0), 0),
         ("Succeeded", pods(0), 0),
         ("Failed", pods(0, 66, 143), 66),
+        # kubectl lists pods by name: the first to fail need not be the first in the list, nor have the lowest code.
+        ("Failed", pods(0, 143, 9, 66, seconds=(1, 8, 9, 2)), 66),
+        ("Failed", pods(1, 143, seconds=(9, 2)), 143),
         ("Failed", {"items": []}, 1),
         ("Failed", {"items": [{"status": {"containerStatuses": [{"state": {"running": {}}}]}}]}, 1),
     ],
