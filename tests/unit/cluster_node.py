@@ -14,6 +14,12 @@ from tests.unit.hyperpod_node import APT_GET, DPKG_QUERY, GETENT, GIVES_UP_AT_ON
 from trainforge.parallelcluster.actions.archive import packed
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+# The paths of ParallelCluster's example since version 3.13 (aws-parallelcluster-cookbook, pull request 2893).
+ENROOT_EXAMPLE = """ENROOT_RUNTIME_PATH        /run/enroot/user-$(id -u)/runtime
+ENROOT_DATA_PATH           /run/enroot/user-$(id -u)/data
+ENROOT_CONFIG_PATH         /var/enroot/user-$(id -u)/config
+ENROOT_CACHE_PATH          /var/enroot/user-$(id -u)/cache
+"""
 STAND_INS = {
     "getent": GETENT,
     "dpkg-query": DPKG_QUERY,
@@ -56,7 +62,7 @@ class ClusterNode:
         self.file("/etc/skel/.bashrc", "alias ll='ls -l'\n")
         self.file("/etc/os-release", 'ID=ubuntu\nVERSION_ID="24.04"\n')
         self.file("/etc/parallelcluster/cfnconfig", f"stack_name=demo\ncfn_node_type={kind}\n")
-        self.file("/opt/parallelcluster/examples/enroot/enroot.conf", "ENROOT_CACHE_PATH /var/enroot\n")
+        self.file("/opt/parallelcluster/examples/enroot/enroot.conf", ENROOT_EXAMPLE)
         self.file("/usr/local/lib/slurm/spank_pyxis.so", "")
         self.file("/opt/slurm/etc/slurm.conf", "ClusterName=demo\n")
         for folder_name in (
@@ -110,6 +116,10 @@ class ClusterNode:
     def run(self, configuration: Mapping[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
         file = self.state / "downloaded"
         file.write_bytes(packed(configuration))
+        return self.run_file(file, *arguments)
+
+    def run_file(self, file: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a file that was downloaded already."""
         file.chmod(0o755)
         return subprocess.run(
             [str(file), *(arguments or ("configured",))],

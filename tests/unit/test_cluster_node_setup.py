@@ -5,7 +5,10 @@ from __future__ import annotations
 import ast
 import hashlib
 import io
+import os
 import platform
+import pwd
+import re
 import subprocess
 import tarfile
 import threading
@@ -138,18 +141,77 @@ def test_an_image_without_pyxis_is_told_before_slurm_is_broken(node: ClusterNode
     assert not (node.root / PLUGSTACK.lstrip("/")).exists()
 
 
+def enroot_reads(settings: str, name: str, **environment: str) -> str:
+    """Return a setting as enroot takes it: evaluated by a shell, the first of several, a variable before all."""
+    values = re.findall(rf"^{name}[ =\t]+(.*)$", settings, re.MULTILINE)
+    done = subprocess.run(
+        ["bash", "-uc", 'echo "${!1:-$(eval echo "$2")}"', "enroot", name, values[0]],
+        env={"PATH": "/usr/bin:/bin"} | environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return done.stdout.strip()
+
+
 def test_containers_get_their_folders_and_settings(node: ClusterNode) -> None:
     assert node.run(WANTED).returncode == 0
     settings = node.read("/etc/enroot/enroot.conf")
-    assert settings.index("ENROOT_CACHE_PATH /fsx/enroot/user-") < settings.index(
-        "ENROOT_CACHE_PATH /var/enroot"
-    )
-    assert "ENROOT_DATA_PATH /scratch/enroot/data/user-$(id -u)\n" in settings
-    # /run lies in memory, so it is made anew at each boot.
-    assert node.read("/etc/tmpfiles.d/trainforge.conf") == "d /run/pyxis 1777 root root -\n"
-    assert (node.root / "run/pyxis").stat().st_mode & 0o7777 == 0o1777
+    assert enroot_reads(settings, "ENROOT_CACHE_PATH") == f"/fsx/enroot/user-{os.getuid()}"
+    assert enroot_reads(settings, "ENROOT_DATA_PATH") == f"/scratch/enroot/data/user-{os.getuid()}"
     assert node.read("/etc/sysctl.d/99-trainforge-user-namespaces.conf").endswith("= 0\n")
     assert len(node.calls("sysctl")) == 1
+
+
+def test_enroot_looks_for_credentials_where_jobs_and_people_write_them(node: ClusterNode) -> None:
+    """ParallelCluster's example names a folder of the node's own, and without credentials ECR gives no image."""
+    assert node.run(WANTED).returncode == 0
+    settings = node.read("/etc/enroot/enroot.conf")
+    assert "ENROOT_CONFIG_PATH         /var/enroot/user-$(id -u)/config" in settings
+    assert enroot_reads(settings, "ENROOT_CONFIG_PATH", HOME="/home/ana") == "/home/ana/.config/enroot"
+    # pyxis' epilog has no HOME.
+    home = pwd.getpwuid(os.getuid()).pw_dir
+    assert enroot_reads(settings, "ENROOT_CONFIG_PATH") == f"{home}/.config/enroot"
+
+
+@pytest.mark.parametrize(
+    ("disks", "target"), [("s /scratch ext4 rw 0 0\n", "/scratch/enroot"), ("", "/var/lib/enroot")]
+)
+def test_imported_images_go_to_a_disk_and_not_into_memory(node: ClusterNode, disks: str, target: str) -> None:
+    shared = "/dev/root / ext4 rw 0 0\nt /run tmpfs rw 0 0\ns /fsx lustre rw 0 0\ns /home nfs4 rw 0 0\n"
+    node.file("/proc/self/mounts", shared + disks)
+    # As slurmd leaves it where it started before this.
+    (node.root / "run/pyxis").mkdir()
+    outcome = node.run(WANTED)
+    assert outcome.returncode == 0, outcome.stdout + outcome.stderr
+    link = node.root / "run/pyxis"
+    assert link.resolve() == node.root / target.lstrip("/") / "pyxis"
+    assert link.stat().st_mode & 0o7777 == 0o1777
+    # /run is empty after a boot.
+    assert node.read("/etc/tmpfiles.d/trainforge.conf") == f"L+ /run/pyxis - - - - {target}/pyxis\n"
+    # What ParallelCluster mounts before our program starts is not waited for.
+    assert "waiting for" not in outcome.stdout
+
+
+def test_a_folder_that_a_job_uses_is_left_where_it_is(node: ClusterNode) -> None:
+    image = node.file("/run/pyxis/1000/7.0.squashfs", "image")
+    outcome = node.run(WANTED)
+    assert outcome.returncode == 0, outcome.stderr
+    assert "WARNING: '/run/pyxis' is in use" in outcome.stdout
+    assert image.read_text() == "image"
+
+
+def test_a_file_system_above_the_shared_one_does_not_count_as_it(node: ClusterNode) -> None:
+    """A local disk at /data is no /data/fsx: each node would fill it with a cache of its own."""
+    node.file(
+        "/proc/self/mounts",
+        "/dev/root / ext4 rw 0 0\ns /data ext4 rw 0 0\ns /home nfs4 rw 0 0\ns /scratch ext4 rw 0 0\n",
+    )
+    containers = WANTED["containers"] | {"cache_path": "/data/fsx/enroot"}
+    outcome = node.run(WANTED | {"containers": containers, "mounts": ["/home", "/data/fsx"]})
+    assert outcome.returncode == 1
+    assert "'/data/fsx/enroot' is on no mounted file system" in outcome.stderr
+    assert not (node.root / "data/fsx/enroot").exists()
 
 
 def test_namespaces_are_left_alone_where_they_are_free(node: ClusterNode) -> None:
@@ -247,6 +309,22 @@ def test_a_later_version_leaves_nothing_of_an_earlier_one(node: ClusterNode) -> 
     assert node.run({}).returncode == 0
     assert not old.exists()
     assert node.settled() == {}
+
+
+def test_dos2unix_which_parallelcluster_runs_over_a_script_leaves_the_file_alone(
+    node: ClusterNode, tmp_path: Path
+) -> None:
+    """Steps of aws-parallelcluster-cookbook, custom_action_executor.py: chmod, dos2unix, run, each must succeed."""
+    dos2unix = require_program("dos2unix", "Debian and Ubuntu have it: apt-get install dos2unix")
+    content = packed(WANTED)
+    # A checksum in the archive may hold the two bytes by chance, and converted it would be another.
+    with_line_end = content[:-30] + b"\r\n" + content[-30:]
+    script = tmp_path / "script"
+    for given in (with_line_end, content):
+        script.write_bytes(given)
+        done = subprocess.run([dos2unix, str(script)], capture_output=True, text=True, check=False)
+        assert (done.returncode, script.read_bytes() == given) == (0, True), done.stderr
+    assert node.run_file(script).returncode == 0
 
 
 def test_the_same_sources_make_the_same_file() -> None:

@@ -114,14 +114,22 @@ def test_only_a_container_is_told_addresses() -> None:
     assert "ADDRESSES" not in slurm(run(MPI, "p5.48xlarge"), SITE)
 
 
-def login(text: str, home: Path) -> str:
-    """Run the part of a script that lets enroot log in, and return the credentials file."""
-    part = text[text.index("CREDENTIALS=") : text.index("\nfi\n") + 4]
+def login(text: str, home: Path, **variables: str) -> str:
+    """Run the part of a script that lets enroot log in, and return the credentials where enroot looks for them.
+
+    enroot runs in the job's step with the job's environment, and an exported folder comes before enroot.conf's.
+    """
+    part = text[text.index("export ENROOT_CONFIG_PATH=") : text.index("\nfi\n") + 4]
     environment = {key: value for key, value in os.environ.items() if key != "ENROOT_CONFIG_PATH"}
-    subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", part], env=environment | {"HOME": str(home)}, check=True
+    step = "bash -c 'cat \"${ENROOT_CONFIG_PATH:-/folder/of/enroot.conf}/.credentials\"'"
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", part + step],
+        env=environment | {"HOME": str(home)} | variables,
+        check=True,
+        capture_output=True,
+        text=True,
     )
-    return (home / ".config" / "enroot" / ".credentials").read_text(encoding="utf-8")
+    return done.stdout
 
 
 def test_enroot_gets_a_command_and_never_a_password(tmp_path: Path) -> None:
@@ -132,6 +140,13 @@ def test_enroot_gets_a_command_and_never_a_password(tmp_path: Path) -> None:
         "password $(aws ecr get-login-password --region us-west-2)\n"
     )
     assert login(text, tmp_path) == first, "a second job adds nothing"
+
+
+def test_credentials_go_to_the_folder_that_a_person_chose(tmp_path: Path) -> None:
+    text = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    chosen = tmp_path / "mine"
+    assert login(text, tmp_path, ENROOT_CONFIG_PATH=str(chosen)).startswith("machine ")
+    assert (chosen / ".credentials").exists()
 
 
 def test_other_lines_of_the_credentials_stay(tmp_path: Path) -> None:

@@ -130,7 +130,9 @@ def _registry(run: Run, site: Site) -> Iterator[str]:
         return
     yield ""
     yield "# enroot asks ECR for a password when it imports the image."
-    yield 'CREDENTIALS="${ENROOT_CONFIG_PATH:-$HOME/.config/enroot}/.credentials"'
+    # Exported: enroot.conf of an image may name another folder, and enroot takes the job's before it.
+    yield 'export ENROOT_CONFIG_PATH="${ENROOT_CONFIG_PATH:-$HOME/.config/enroot}"'
+    yield 'CREDENTIALS="$ENROOT_CONFIG_PATH/.credentials"'
     yield 'mkdir -p "$(dirname "$CREDENTIALS")"'
     yield f"if ! grep -qs '^machine {registry} ' \"$CREDENTIALS\"; then"
     yield "  cat >> \"$CREDENTIALS\" <<'END_OF_CREDENTIALS'"

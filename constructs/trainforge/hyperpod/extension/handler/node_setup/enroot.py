@@ -19,7 +19,10 @@ _OPEN_TO_ALL = 0o1777
 
 @dataclass(frozen=True)
 class LocalDisks:
-    """Where a service mounts a node's own disks: the instance store, by which unit, and a further volume if any."""
+    """Where a service mounts a node's own disks: the instance store, by which unit, and a further volume if any.
+
+    An empty `unit` says that they are mounted before this program runs.
+    """
 
     instance_store: str
     unit: str
@@ -35,13 +38,16 @@ def ensure_enroot(
     containers: Containers,
     mounts: tuple[str, ...] | None,
     disks: LocalDisks = HYPERPOD_DISKS,
-) -> None:
-    """Make the folders and write enroot's settings.
+) -> str:
+    """Make the folders, write enroot's settings, and return the node's local folder for containers.
 
     A block at the head of enroot.conf and not a file in enroot.conf.d: enroot reads the drop-ins
     last and keeps a value that is set already (`config::export` in its source), so a drop-in cannot change
     what the image's own enroot.conf sets. Layers lie in one folder a user, because enroot makes them
-    readable to their owner's group only, and a layer that is there but unreadable fails the import.
+    readable to their owner's group only, and a layer that is there but unreadable fails the import. The folder
+    with credentials is enroot's own default, where jobs write them: the examples of ParallelCluster
+    (aws-parallelcluster-cookbook, pull request 2893: `/var/enroot/user-$(id -u)/config`) and of HyperPod's
+    lifecycle scripts (`${HOME}/enroot`) name other folders, in which enroot would find none.
 
     Raises:
         StepError: enroot is not installed, or the shared file system is not mounted after 120 seconds.
@@ -66,6 +72,8 @@ def ensure_enroot(
             _BEGIN,
             f"ENROOT_CACHE_PATH {containers.cache_path}/user-$(id -u)",
             f"ENROOT_RUNTIME_PATH {local}/runtime/user-$(id -u)",
+            # enroot's `eval echo` expands the tilde by the account where HOME is not set, as in pyxis' epilog.
+            "ENROOT_CONFIG_PATH ~/.config/enroot",
             f"ENROOT_DATA_PATH {local}/data/user-$(id -u)",
             f"ENROOT_TEMP_PATH {local}/unpacking",
             _END,
@@ -73,6 +81,7 @@ def ensure_enroot(
     )
     present = settings.read_text(encoding="utf-8") if settings.exists() else ""
     node.write_file(_SETTINGS, f"{block}\n{_without_block(present)}", 0o644)
+    return local
 
 
 def _require_shared(node: Node, cache_path: str, mounts: tuple[str, ...] | None) -> None:
@@ -99,7 +108,8 @@ def _local_path(node: Node, wanted: str, disks: LocalDisks) -> str:
     store = disks.instance_store
     if os.path.commonpath([wanted, store]) != store:
         return wanted
-    _wait_for_instance_store(node, disks)
+    if disks.unit:
+        _wait_for_instance_store(node, disks)
     if mount_point(node, wanted) != "/":
         return wanted
     fallback = _ROOT_DISK

@@ -1,4 +1,4 @@
-"""What containers need on every node: folders in memory, enroot's settings, and user namespaces."""
+"""What containers need on every node: a folder for images, enroot's settings, and user namespaces."""
 
 from __future__ import annotations
 
@@ -18,14 +18,32 @@ _SETTINGS = f"{_SETTINGS_FOLDER}/enroot.conf"
 _EXAMPLE = "/opt/parallelcluster/examples/enroot/enroot.conf"
 
 
-def ensure_volatile_folders(node: Node) -> None:
-    """Have the folder that pyxis works in made now and at every boot: it lies in memory.
+def ensure_runtime_folder(node: Node, local: str) -> None:
+    """Put the folder that pyxis writes imported images into on the disk of `local`, now and at every boot.
 
+    One path holds for all nodes (the plugin's settings are shared), and the disk differs: the path is a link.
+    ParallelCluster's example has the folder itself there, in /run, which is memory: an image of 20 GiB fills it.
     Open to all with the sticky bit, as ParallelCluster's documentation has it.
     """
+    target = f"{local}/pyxis"
+    node.ensure_directory(target, 0o1777)
     node.ensure_directory("/etc/tmpfiles.d", 0o755)
-    node.write_file(_TEMPORARY, f"d {RUNTIME} 1777 root root -\n", 0o644)
-    node.ensure_directory(RUNTIME, 0o1777)
+    node.write_file(_TEMPORARY, f"L+ {RUNTIME} - - - - {target}\n", 0o644)
+    link, wanted = node.path(RUNTIME), node.path(target)
+    if link.is_symlink() and link.readlink() == wanted:
+        return
+    if link.is_dir() and not link.is_symlink():
+        try:
+            link.rmdir()
+        except OSError:
+            node.log(f"WARNING: '{RUNTIME}' is in use and stays in memory until this node boots again")
+            return
+    # Under another name first: no job may find nothing there.
+    staged = link.with_name(f".{link.name}.new")
+    staged.unlink(missing_ok=True)
+    staged.symlink_to(wanted)
+    staged.replace(link)
+    node.changed(f"link '{RUNTIME}' leads to '{target}'")
 
 
 def prepare_enroot(node: Node) -> None:

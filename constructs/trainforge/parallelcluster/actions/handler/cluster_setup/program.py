@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from node_setup.accounting import ensure_password_followed
-from node_setup.configuration import Configuration, ConfigurationError
+from node_setup.configuration import Configuration, ConfigurationError, Containers
 from node_setup.enroot import ensure_enroot
 from node_setup.node import Node
 from node_setup.packages import ensure_packages
@@ -18,7 +18,7 @@ from node_setup.users import user_steps
 
 from .accounting import accounting_of
 from .certificate import ensure_certificate
-from .containers import DISKS, ensure_volatile_folders, prepare_enroot
+from .containers import DISKS, ensure_runtime_folder, prepare_enroot
 from .exporter import Exporter, ensure_exporter
 from .kind import node_kind
 from .plugin import ensure_plugin, ensure_plugin_loaded
@@ -75,6 +75,12 @@ def _certificate(node: Node, url: str) -> Step:
     return "certificate", lambda: ensure_certificate(node, url)
 
 
+def _container_folders(node: Node, containers: Containers, configuration: Configuration) -> None:
+    """Keep layers on shared storage, and running containers and imported images on this node's own disk."""
+    local = ensure_enroot(node, containers, configuration.mounts, DISKS)
+    ensure_runtime_folder(node, local)
+
+
 def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) -> list[Step]:
     """Return the steps of a node that ParallelCluster has configured.
 
@@ -86,12 +92,8 @@ def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) 
     if containers is not None:
         if kind == "head":
             steps.append(("pyxis", lambda: ensure_plugin(node)))
-        steps.append(("container folders", lambda: ensure_volatile_folders(node)))
         steps.append(("enroot", lambda: prepare_enroot(node)))
-        # Layers lie on shared storage; running containers on this node's own disk.
-        steps.append(
-            ("enroot settings", lambda: ensure_enroot(node, containers, configuration.mounts, DISKS))
-        )
+        steps.append(("container folders", lambda: _container_folders(node, containers, configuration)))
         steps.append(("pyxis loaded", lambda: ensure_plugin_loaded(node, kind)))
     steps += user_steps(node, configuration)
     accounting = accounting_of(node) if kind == "head" else None
