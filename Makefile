@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 CONFIG ?= config/default.yaml
+# Processes in which tests run beside each other: one a core, at most 8. WORKERS=0 runs them in pytest's own, as -s does.
+WORKERS ?= logical
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
 .PHONY: help setup setup-train peers torchtitan demo test synth check lint format bench bench-gpu manifests pictures snapshots clean
 
@@ -50,13 +53,13 @@ demo: setup ## deploy the default configuration to the embedded AWS emulator wit
 	$(BIN)/python -m tests.emulator.demo --config $(CONFIG)
 
 test: setup ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
-	$(BIN)/python -m pytest . $(PYTEST_ARGS)
+	$(PYTEST) . $(PYTEST_ARGS)
 
 synth: setup ## synthesize all stacks of CONFIG (config/default.yaml) into cdk.out
 	cdk synth --quiet --context config=$(CONFIG)
 
 check: lint ## format, lint, types and the fast tests
-	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	$(PYTEST) tests/unit $(PYTEST_ARGS)
 
 lint: setup ## format, lint and types
 	$(BIN)/ruff format --check .

@@ -1,10 +1,11 @@
-"""What every test may use: the options, kept artefacts, and templates synthesized once a session."""
+"""What every test may use: the options, kept artefacts, and templates synthesized once a run."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,9 +18,15 @@ if (ROOT / "constructs" / "__init__.py").exists():
         "(aws/aws-cdk#19301); delete it, our code lives in constructs/trainforge/"
     )
 
-from tests.synthesis import Synthesis, synthesize
+from tests.scheduling import check_groups, scheduler, sort_longest_first
+
+if TYPE_CHECKING:
+    from tests.synthesis import Synthesis, SynthesisCache
 
 CONFIGURATIONS = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "config").glob("*.yaml"))
+ARTIFACTS = ROOT / ".artifacts"
+_WORKER = "workerinput"
+"""The attribute that pytest-xdist gives the configuration of a worker process."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -33,25 +40,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run in this process with -s: what workers print is seen nowhere."""
+    if config.option.capture == "no":
+        config.option.numprocesses = 0
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a module in one worker, whatever --dist says."""
+    return scheduler(config, log)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Empty the folder of kept artefacts, once for all workers."""
+    if config.getoption("--keep-artifacts") == "t" and not hasattr(config, _WORKER):
+        shutil.rmtree(ARTIFACTS, ignore_errors=True)
+        ARTIFACTS.mkdir()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the artefacts are, also when workers printed it unseen."""
+    if config.getoption("--keep-artifacts") == "t":
+        terminalreporter.write_line(f"artifacts are kept in {ARTIFACTS}")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if config.getoption("--all"):
-        return
-    skip = pytest.mark.skip(reason="heavy; runs with --all")
-    for item in items:
-        if item.get_closest_marker("heavy"):
-            item.add_marker(skip)
+    if not config.getoption("--all"):
+        skip = pytest.mark.skip(reason="heavy; runs with --all")
+        for item in items:
+            if item.get_closest_marker("heavy"):
+                item.add_marker(skip)
+    check_groups(items)
+    if hasattr(config, _WORKER):
+        sort_longest_first(items)
 
 
 @pytest.fixture(scope="session")
 def kept(pytestconfig: pytest.Config) -> Path | None:
-    """Return the folder of kept artefacts, emptied once a session, or None when none are kept."""
-    if pytestconfig.getoption("--keep-artifacts") != "t":
-        return None
-    folder = ROOT / ".artifacts"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    print(f"\nartifacts are kept in {folder}")
-    return folder
+    """Return the folder of kept artefacts, or None when none are kept."""
+    return ARTIFACTS if pytestconfig.getoption("--keep-artifacts") == "t" else None
 
 
 @pytest.fixture(scope="session")
@@ -70,27 +99,39 @@ def artifacts(kept: Path | None, tmp_path_factory: pytest.TempPathFactory) -> Ca
 
 
 @pytest.fixture(scope="session")
-def synthesis(artifacts: Callable[[str], Path]) -> Callable[[str], Synthesis]:
-    """Return a function that synthesizes a configuration of config/, once a session each."""
-    done: dict[str, Synthesis] = {}
+def run_folder(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder that all workers of this run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if hasattr(pytestconfig, _WORKER) else base
+
+
+@pytest.fixture(scope="session")
+def synthesis_cache(kept: Path | None, run_folder: Path) -> SynthesisCache:
+    """Return the syntheses of this run, which its workers share."""
+    # Here and not above: most tests, and the process that hands them out, never load aws_cdk.
+    from tests.synthesis import SynthesisCache
+
+    return SynthesisCache((kept or run_folder) / "synthesized")
+
+
+@pytest.fixture(scope="session")
+def synthesis(synthesis_cache: SynthesisCache) -> Callable[[str], Synthesis]:
+    """Return a function that synthesizes a configuration of config/, once a run each."""
 
     def get(configuration: str = "config/default.yaml") -> Synthesis:
-        if configuration not in done:
-            name = Path(configuration).stem
-            done[configuration] = synthesize(ROOT / configuration, artifacts(f"cdk-out-{name}"))
-        return done[configuration]
+        return synthesis_cache.get(ROOT / configuration)
 
     return get
 
 
 @pytest.fixture
-def synthesized(tmp_path: Path) -> Callable[[str], Synthesis]:
-    """Return a function that synthesizes a configuration given as text."""
+def synthesized(tmp_path: Path, synthesis_cache: SynthesisCache) -> Callable[[str], Synthesis]:
+    """Return a function that synthesizes a configuration given as text, once a run each."""
 
     def get(text: str) -> Synthesis:
         path = tmp_path / "configuration.yaml"
         path.write_text(text, encoding="utf-8")
-        return synthesize(path, tmp_path / "cdk.out")
+        return synthesis_cache.get(path)
 
     return get
 

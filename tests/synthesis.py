@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,3 +53,29 @@ def synthesize(configuration: Path, folder: Path) -> Synthesis:
     assert application.build(app, configuration), f"{configuration} has errors"
     assembly = app.synth()
     return Synthesis(folder, {stack.id: stack.template for stack in assembly.stacks})
+
+
+class SynthesisCache:
+    """Syntheses in a folder by configuration, made once for all processes of a test run.
+
+    The program does not change during a run, so the key is what a configuration says and, since it may name files
+    beside it, the folder it is in. Every caller gets templates of its own.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def get(self, configuration: Path) -> Synthesis:
+        """Return a configuration synthesized, by this call or an earlier one."""
+        alone = {path.name for path in configuration.parent.iterdir()} == {configuration.name}
+        beside = "" if alone else str(configuration.parent)
+        key = hashlib.sha256(beside.encode() + b"\0" + configuration.read_bytes()).hexdigest()[:16]
+        folder = self._folder / f"{configuration.stem}-{key}"
+        folder.mkdir(parents=True, exist_ok=True)
+        templates = folder / "templates.json"
+        with (folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not templates.exists():
+                made = synthesize(configuration, folder / "cdk.out")
+                templates.write_text(json.dumps(made.templates), encoding="utf-8")
+        return Synthesis(folder / "cdk.out", json.loads(templates.read_text(encoding="utf-8")))
