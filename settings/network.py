@@ -25,6 +25,8 @@ class ExistingNetwork(Model):
     """Id of the VPC, `vpc-...`."""
     private_subnets: dict[str, str] = Field(min_length=1, max_length=6)
     """The private subnet (`subnet-...`) of each zone."""
+    owner_account: str | None = None
+    """The account (12 digits) that owns the subnets, where another account shares them by AWS RAM."""
     private_route_table_ids: list[str] = []
     """Route tables (`rtb-...`) of those subnets: a new multi-zone OpenZFS file system needs them."""
     efa_security_group_id: str | None = None
@@ -44,6 +46,10 @@ class NetworkSettings(Model):
     """One NAT gateway for all zones (cheaper), or one a zone (a zone's failure stays its own)."""
     closed: bool = False
     """No way to the internet at all: no NAT, no public subnets; interface endpoints instead."""
+    flow_logs: Literal["all", "accept", "reject", "none"] = "all"
+    """Which traffic of the VPC flow logs record; `none` makes no flow log."""
+    flow_log_destination: Literal["cloudwatch", "s3"] = "cloudwatch"
+    """Where flow logs go: a log group, which is quick to query, or a bucket, which is cheaper to write to."""
     flow_log_days: LogDays = 30
     """How long flow logs are kept, in days."""
     existing: ExistingNetwork | None = None

@@ -80,6 +80,7 @@ class HyperPodStack(ClusterStack):
             "NodeRole",
             subnets=[self._network.private_subnet(zone) for zone in sorted(zones)],
             security_groups=[self._network.efa_security_group, *self._controller_groups()],
+            subnet_owner=self._network.subnet_owner,
         )
         role.add_managed_policy(self._storage.node_access)
         # By name: the parameter tells of the cluster, which waits for this role. `trainforge launch` reads it.

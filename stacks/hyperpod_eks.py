@@ -91,6 +91,7 @@ class HyperPodEksStack(KubernetesStack):
                 self.kubernetes.cluster.cluster_security_group,
             ],
             cluster_arn=self.kubernetes.cluster_arn,
+            subnet_owner=self._network.subnet_owner,
         )
         role.add_managed_policy(self._storage.node_access)
         self.shipping.grant_pull(role)

@@ -13,7 +13,7 @@ from catalog.endpoints import INTERFACE_ENDPOINTS
 from settings.deployment import Settings
 from settings.network import ExistingNetwork
 from trainforge.acknowledgement import acknowledge
-from trainforge.network import TrainingNetwork
+from trainforge.network import FlowLogs, TrainingNetwork
 from trainforge.security_groups import EfaSecurityGroup, FileSystemSecurityGroup
 
 
@@ -44,6 +44,7 @@ class NetworkStack(cdk.Stack):
         if network and network.closed:
             network.add_interface_endpoints(_endpoints(settings), clients=self.efa_security_group)
         self._zones = settings.availability_zones
+        self.subnet_owner = existing.owner_account if existing else None
         self._publish(settings)
 
     def private_subnet(self, zone: str) -> ec2.ISubnet:
@@ -89,7 +90,11 @@ class NetworkStack(cdk.Stack):
             secondary_cidrs=wanted.secondary_cidrs,
             nat_per_zone=wanted.nat == "per-zone",
             closed=wanted.closed,
-            flow_log_days=wanted.flow_log_days,
+            flow_logs=(
+                None
+                if wanted.flow_logs == "none"
+                else FlowLogs(wanted.flow_logs, wanted.flow_log_destination, wanted.flow_log_days)
+            ),
         )
 
     def _imported_vpc(self, settings: Settings) -> ec2.IVpc:

@@ -13,6 +13,7 @@ from stacks.services import Services
 from stacks.shipping import Shipping
 from trainforge.accounting.parameters import USER
 from trainforge.buckets import NodeAccess
+from trainforge.launch_bundle import LAUNCH_PREFIX
 from trainforge.notifications import Notifications
 from trainforge.parallelcluster.actions.construct import NodeSetup
 from trainforge.parallelcluster.cluster import ParallelCluster
@@ -94,6 +95,7 @@ class ParallelClusterStack(ClusterStack):
             "NodeAccess",
             read_write=[self._storage.data_bucket],
             read=[self._storage.scripts_bucket],
+            read_only_prefix=LAUNCH_PREFIX,
             path=path,
         )
         nodes = NodePolicy(

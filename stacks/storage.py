@@ -14,6 +14,7 @@ from stacks.network import NetworkStack
 from trainforge.backup_cleanup import BackupCleanup
 from trainforge.buckets import AccessLogBucket, NodeAccess, TrainingBucket
 from trainforge.file_systems import HomeOpenZfs, SharedLustre
+from trainforge.launch_bundle import LAUNCH_PREFIX
 
 
 class StorageStack(cdk.Stack):
@@ -46,7 +47,11 @@ class StorageStack(cdk.Stack):
         self._removal = cdk.RemovalPolicy.RETAIN if self._durable else cdk.RemovalPolicy.DESTROY
         self.data_bucket, self.scripts_bucket = self._buckets()
         self.node_access = NodeAccess(
-            self, "NodeAccess", read_write=[self.data_bucket], read=[self.scripts_bucket]
+            self,
+            "NodeAccess",
+            read_write=[self.data_bucket],
+            read=[self.scripts_bucket],
+            read_only_prefix=LAUNCH_PREFIX,
         )
         lustre, openzfs = settings.storage.lustre, settings.storage.openzfs
         self.lustre_mount: Mount | None = None

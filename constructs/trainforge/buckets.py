@@ -72,7 +72,8 @@ class NodeAccess(iam.ManagedPolicy):
 
     One policy beside the buckets, attached to the role of each cluster; a cluster that takes policies of one IAM
     `path` only has its own. Versions of objects and the buckets'
-    own configuration are out of reach.
+    own configuration are out of reach. What lies under `read_only_prefix` of the buckets that are written is
+    denied to writers: programs that other people's jobs are launched from.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class NodeAccess(iam.ManagedPolicy):
         *,
         read_write: Sequence[s3.IBucket],
         read: Sequence[s3.IBucket],
+        read_only_prefix: str,
         path: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id, description="Training nodes: data and scripts in S3", path=path)
@@ -101,6 +103,11 @@ class NodeAccess(iam.ManagedPolicy):
                     "s3:PutObject",
                 ],
                 resources=[bucket.arn_for_objects("*") for bucket in read_write],
+            ),
+            iam.PolicyStatement(
+                effect=iam.Effect.DENY,
+                actions=["s3:DeleteObject", "s3:PutObject"],
+                resources=[bucket.arn_for_objects(f"{read_only_prefix}/*") for bucket in read_write],
             ),
         )
         for bucket in buckets:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Network
+from typing import Literal
 
 import aws_cdk as cdk
 import jsii
@@ -14,6 +16,26 @@ from constructs import Construct
 
 from catalog import addresses
 from trainforge.acknowledgement import acknowledge
+from trainforge.buckets import TrainingBucket
+
+_TRAFFIC = {
+    "all": ec2.FlowLogTrafficType.ALL,
+    "accept": ec2.FlowLogTrafficType.ACCEPT,
+    "reject": ec2.FlowLogTrafficType.REJECT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FlowLogs:
+    """Flow logs of a VPC: which traffic they record, where they go, and for how many days they are kept.
+
+    CloudWatch Logs charges for each GB that it takes in, several times what S3 takes for the delivery; a training
+    cluster's traffic to its file systems is most of `all`.
+    """
+
+    traffic: Literal["all", "accept", "reject"] = "all"
+    destination: Literal["cloudwatch", "s3"] = "cloudwatch"
+    days: int = 30
 
 
 @jsii.implements(ec2.IIpAddresses)
@@ -45,7 +67,7 @@ class TrainingNetwork(Construct):
     Private subnets lie in secondary ranges (a /16 for two zones): accelerated nodes take up to 32 addresses
     each, and the primary range stays free for what controls them. EFA traffic does not leave a zone, so a
     run never spans two of these subnets. With `closed` there is no public side at all; what a cluster needs
-    of AWS is reached by `add_interface_endpoints`.
+    of AWS is reached by `add_interface_endpoints`. Without `flow_logs` no traffic is recorded.
     """
 
     def __init__(
@@ -58,7 +80,7 @@ class TrainingNetwork(Construct):
         secondary_cidrs: Sequence[IPv4Network] = (),
         nat_per_zone: bool = False,
         closed: bool = False,
-        flow_log_days: int = 30,
+        flow_logs: FlowLogs | None = FlowLogs(),
     ) -> None:
         super().__init__(scope, construct_id)
         zones = addresses.plan(primary_cidr, secondary_cidrs, availability_zones)
@@ -70,7 +92,10 @@ class TrainingNetwork(Construct):
             (ec2.GatewayVpcEndpointAwsService.DYNAMODB, "DynamoDb"),
         ):
             self.vpc.add_gateway_endpoint(endpoint_id, service=service)
-        self._log_flows(flow_log_days)
+        if flow_logs:
+            self._log_flows(flow_logs)
+        else:
+            acknowledge(self.vpc, "AwsSolutions-VPC7", "the configuration turns flow logs off")
 
     def _vpc(
         self, primary: IPv4Network, zones: Sequence[addresses.ZoneSubnets], nat_per_zone: bool
@@ -111,19 +136,38 @@ class TrainingNetwork(Construct):
         """The private subnet of each zone, in the order of the zones."""
         return self.vpc.isolated_subnets if self.closed else self.vpc.private_subnets
 
-    def _log_flows(self, days: int) -> None:
-        """Send flow logs to a log group that the delivering role may write to, and to that one only."""
+    def _log_flows(self, wanted: FlowLogs) -> None:
+        self.vpc.add_flow_log(
+            "FlowLog",
+            destination=(
+                self._flow_log_bucket(wanted.days)
+                if wanted.destination == "s3"
+                else self._flow_log_group(wanted.days)
+            ),
+            traffic_type=_TRAFFIC[wanted.traffic],
+        )
+
+    def _flow_log_group(self, days: int) -> ec2.FlowLogDestination:
+        """Make a log group, and a role that may write to that one only."""
         group = logs.LogGroup(self, "FlowLogGroup", removal_policy=cdk.RemovalPolicy.DESTROY)
         resource = group.node.default_child
         assert isinstance(resource, logs.CfnLogGroup)
         # The L2's enumeration of days has no way in from a number.
         resource.retention_in_days = days
         role = iam.Role(self, "FlowLogRole", assumed_by=iam.ServicePrincipal("vpc-flow-logs.amazonaws.com"))
-        self.vpc.add_flow_log(
-            "FlowLog",
-            destination=ec2.FlowLogDestination.to_cloud_watch_logs(group, role),
-            traffic_type=ec2.FlowLogTrafficType.ALL,
+        return ec2.FlowLogDestination.to_cloud_watch_logs(group, role)
+
+    def _flow_log_bucket(self, days: int) -> ec2.FlowLogDestination:
+        """Make a bucket whose objects expire; the CDK adds the policy by which flow logs are delivered."""
+        bucket = TrainingBucket(
+            self,
+            "FlowLogBucket",
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+            noncurrent_days=1,
+            expire_days=days,
         )
+        acknowledge(bucket, "AwsSolutions-S1", "it holds logs; who reads them is not logged once more")
+        return ec2.FlowLogDestination.to_s3(bucket)
 
     def add_interface_endpoints(self, services: Sequence[str], *, clients: ec2.ISecurityGroup) -> None:
         """Add an endpoint in every private subnet for each service, open to `clients` on port 443 only.

@@ -159,11 +159,34 @@ def _existing_subnet(subject: Subject) -> Iterator[Problem]:
         owners.setdefault(subnet, zone)
 
 
+@warning("network-existing-lustre", leans_on=("storage.lustre",))
+def _existing_lustre(subject: Subject) -> Iterator[Problem]:
+    """Lustre's servers call their clients (FSx for Lustre user guide, "File system access control with Amazon VPC").
+
+    A group of one's own is taken as it is, so the rules that let the servers in are not added to it. Over EFA the
+    servers are members of that group themselves.
+    """
+    existing, lustre = subject.settings.network.existing, subject.settings.storage.lustre
+    if not existing or not existing.efa_security_group_id or existing.file_system_security_group_id:
+        return
+    if lustre and not lustre.existing and not lustre.efa:
+        group = existing.efa_security_group_id
+        yield Problem(
+            "network.existing.efa_security_group_id",
+            group,
+            f"the group '{shown(group)}' is taken as it is, so nothing lets Lustre's servers reach the nodes in it",
+            "after NetworkStack is deployed, allow TCP 988 and 1018-1023 from the group that the parameter "
+            "/trainforge/NAME/network names as file_system_security_group_id; or give "
+            "'file_system_security_group_id' too",
+        )
+
+
 @warning("network-existing-ignored")
 def _ignored(subject: Subject) -> Iterator[Problem]:
     """Some settings leave others without effect, which then mislead whoever reads them.
 
-    An existing VPC keeps its ranges, way out and flow logs; a closed network has no NAT gateway.
+    An existing VPC keeps its ranges, way out and flow logs; an isolated network has no NAT gateway; what is not
+    recorded is kept nowhere.
     """
     network = subject.settings.network
     if network.closed and not network.existing and "nat" in network.model_fields_set:
@@ -173,6 +196,14 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
             "'nat' has no effect on a closed network, which has no NAT gateway",
             "remove 'nat', or 'closed'",
         )
+    if network.flow_logs == "none":
+        for name in sorted(network.model_fields_set & {"flow_log_days", "flow_log_destination"}):
+            yield Problem(
+                f"network.{name}",
+                str(getattr(network, name)),
+                f"'{name}' has no effect without flow logs",
+                f"remove '{name}', or choose 'flow_logs: reject' or 'all'",
+            )
     if network.existing:
         for name in sorted(network.model_fields_set - {"existing"}):
             yield Problem(

@@ -52,6 +52,20 @@ def _written(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield f"storage.{kind}.existing.file_system_id", "fs", section.existing.file_system_id
 
 
+@error("account-id")
+def _owner(subject: Subject) -> Iterator[Problem]:
+    """The account of shared subnets goes into the ARNs of node roles as it is written."""
+    existing = subject.settings.network.existing
+    owner = existing.owner_account if existing else None
+    if owner is not None and not re.fullmatch(r"\d{12}", owner):
+        yield Problem(
+            "network.existing.owner_account",
+            owner,
+            f"'{shown(owner)}' is not an account id of 12 digits",
+            "'aws ec2 describe-subnets' prints it as OwnerId; quote it in YAML, or leading zeros are lost",
+        )
+
+
 @error("mount-name")
 def _mount_name(subject: Subject) -> Iterator[Problem]:
     """Clients mount a Lustre file system by this name; FSx chose it (botocore: LustreFileSystemMountName)."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.configuration import NETWORK, found
+from tests.unit.configuration import GONE, NETWORK, found
 
 P5 = {"instance_type": "p5.48xlarge", "nodes": 4}
 SIX = [f"us-west-2{letter}" for letter in "abcdef"]
@@ -17,7 +17,36 @@ def _in(region: str) -> dict[str, Any]:
     return {"region": region, "availability_zones": [f"{region}a"], "pools.gpu.availability_zone": None}
 
 
+_OWN_GROUP = {"network.existing": {**NETWORK, "efa_security_group_id": "sg-0123456789abcdef0"}}
+_OWN_GROUPS = {
+    "network.existing": {
+        **NETWORK,
+        "efa_security_group_id": "sg-0123456789abcdef0",
+        "file_system_security_group_id": "sg-0123456789abcdef1",
+    }
+}
+
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+    # shared subnets
+    ({"network.existing": {**NETWORK, "owner_account": "012345678901"}}, set()),
+    (
+        {"network.existing": {**NETWORK, "owner_account": "12345678901"}},
+        {("account-id", "network.existing.owner_account")},
+    ),
+    # a group of one's own is not changed: Lustre's servers must be let in by hand
+    (_OWN_GROUP, {("network-existing-lustre", "network.existing.efa_security_group_id")}),
+    (_OWN_GROUPS, set()),
+    ({**_OWN_GROUP, "storage.lustre": GONE}, set()),
+    # flow logs
+    ({"network.flow_logs": "reject", "network.flow_log_days": 7}, set()),
+    ({"network.flow_logs": "none"}, set()),
+    (
+        {"network.flow_logs": "none", "network.flow_log_days": 7, "network.flow_log_destination": "s3"},
+        {
+            ("network-existing-ignored", "network.flow_log_days"),
+            ("network-existing-ignored", "network.flow_log_destination"),
+        },
+    ),
     # names
     ({"name": "a"}, set()),
     ({"name": "a" * 20}, set()),

@@ -151,3 +151,16 @@ def test_a_placement_group_stands_only_where_it_helps(of: Pool, groups: int) -> 
             "LatestVersionNumber",
         ]
     }
+
+
+@pytest.mark.parametrize(
+    ("instance_type", "layout"),
+    # The primary card of p4d holds 15 interfaces, that of p5 two.
+    [("p4d.24xlarge", ["interface", "efa-only"]), ("p5.48xlarge", ["efa"])],
+)
+def test_a_spare_interface_keeps_a_place_on_the_primary_card(instance_type: str, layout: list[str]) -> None:
+    """A service that attaches an interface of its own needs a place on card 0 that is free."""
+    data = launch_template_data(pool(instance_type), NodeLaunch(GROUPS, spare_interface=True))
+    ports = [port for port in data["NetworkInterfaces"] if port["NetworkCardIndex"] == 0]
+    assert [port["InterfaceType"] for port in ports] == layout
+    assert len(ports) < (INSTANCES[instance_type].network_cards[0].max_interfaces or 0)

@@ -201,6 +201,67 @@ def test_nodes_make_interfaces_in_their_own_subnets_only(default_synthesis: Synt
     assert not any("subnet/*" in resource for resource in resources)
 
 
+def _statements(synthesis: Synthesis, action: str) -> list[dict[str, Any]]:
+    """Return the statements of the node role that allow an action on network interfaces or the like."""
+    return [
+        statement
+        for policy in synthesis.resources("HyperPodStack", "AWS::IAM::Policy")
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if action in statement["Action"] or action == statement["Action"]
+    ]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        "ec2:CreateNetworkInterfacePermission",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DeleteNetworkInterfacePermission",
+    ],
+)
+def test_nodes_touch_interfaces_of_their_own_subnets_only(default_synthesis: Synthesis, action: str) -> None:
+    [statement] = _statements(default_synthesis, action)
+    assert "network-interface/*" in str(statement["Resource"])
+    [subnets] = statement["Condition"].values()
+    assert list(statement["Condition"]) == ["ArnEquals"]
+    assert "subnet/" in str(subnets["ec2:Subnet"])
+
+
+def test_interfaces_are_detached_from_instances_of_any_account(default_synthesis: Synthesis) -> None:
+    [statement] = _statements(default_synthesis, "ec2:DetachNetworkInterface")
+    # EC2 asks for the instance and for the interface; the CDK joins what is allowed on everything.
+    assert statement["Resource"] == "*"
+    assert "Condition" not in statement
+
+
+_TWO_ZONES = """
+name: test
+region: us-west-2
+availability_zones: [us-west-2a, us-west-2b]
+network:
+  existing:
+    vpc_id: vpc-0a1b2c3d4e5f60718
+    private_subnets: {us-west-2a: subnet-0a1b2c3d4e5f60711, us-west-2b: subnet-0a1b2c3d4e5f60712}
+    owner_account: "111122223333"
+pools:
+  gpu: {instance_type: g5.8xlarge, nodes: 1, availability_zone: us-west-2b}
+hyperpod: {pools: [gpu]}
+"""
+
+
+def test_nodes_of_another_zone_and_of_shared_subnets_get_interfaces(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    synthesis = synthesized(_TWO_ZONES)
+    [create] = _statements(synthesis, "ec2:CreateNetworkInterface")
+    [delete] = _statements(synthesis, "ec2:DeleteNetworkInterface")
+    expected = [f"ec2:us-west-2:111122223333:subnet/subnet-0a1b2c3d4e5f6071{last}" for last in (1, 2)]
+    for resources in (create["Resource"], delete["Condition"]["ArnEquals"]["ec2:Subnet"]):
+        subnets = [str(arn) for arn in resources if "subnet/" in str(arn)]
+        assert len(subnets) == 2
+        assert all(end in arn for arn, end in zip(subnets, expected, strict=True))
+
+
 def test_the_site_is_published_and_reads_back(default_synthesis: Synthesis) -> None:
     parameter = default_synthesis.only("HyperPodStack", "AWS::SSM::Parameter")
     assert parameter["Name"] == Site.parameter_name("demo", "hyperpod")
@@ -278,3 +339,11 @@ def test_a_source_that_hyperpod_has_not_never_becomes_on_demand(synthesized: Any
         )
     with pytest.raises(AssertionError):
         group_of(pool(capacity=CapacityBlock("cr-0123456789abcdef0")))
+
+
+def test_the_topic_refuses_plain_text(default_synthesis: Synthesis) -> None:
+    policy = default_synthesis.only("HyperPodStack", "AWS::SNS::TopicPolicy")["PolicyDocument"]
+    [denied] = [statement for statement in policy["Statement"] if statement["Effect"] == "Deny"]
+    assert denied["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert denied["Action"] == "sns:Publish"
+    assert denied["Principal"] == "*"

@@ -55,24 +55,30 @@ def test_file_systems_are_reached_by_nodes_only_and_on_their_ports_only(default_
     nodes = group_id(default_synthesis, "Training nodes")
     files = group_id(default_synthesis, "FSx file systems")
     rules = [
-        (
-            rule["Properties"]["SourceSecurityGroupId"],
-            rule["Properties"]["FromPort"],
-            rule["Properties"]["ToPort"],
-        )
+        rule["Properties"]
         for rule in default_synthesis.resources("NetworkStack", "AWS::EC2::SecurityGroupIngress")
         if rule["Properties"]["GroupId"] == files
     ]
-    assert {source["Fn::GetAtt"][0] for source, _, _ in rules} == {
+    # Lustre's servers talk to one another on the ports of Lustre, and to nobody on those of NFS.
+    lustre = {("tcp", 988, 988), ("tcp", 1018, 1023)}
+    nfs = {(protocol, *ports) for protocol in ("tcp", "udp") for ports in _NFS}
+    assert _ports(rules, of=files) == lustre
+    assert _ports(rules, of=nodes) == lustre | nfs
+    assert {rule["SourceSecurityGroupId"]["Fn::GetAtt"][0] for rule in rules} == {
         nodes["Fn::GetAtt"][0],
         files["Fn::GetAtt"][0],
     }
-    assert {(first, last) for _, first, last in rules} == {
-        (988, 988),
-        (1018, 1023),
-        (111, 111),
-        (2049, 2049),
-        (20001, 20003),
+
+
+_NFS = ((111, 111), (2049, 2049), (20001, 20003))
+
+
+def _ports(rules: list[dict[str, Any]], *, of: dict[str, Any]) -> set[tuple[str, int, int]]:
+    """Return protocol, first and last port of the rules that admit a group."""
+    return {
+        (rule["IpProtocol"], rule["FromPort"], rule["ToPort"])
+        for rule in rules
+        if rule["SourceSecurityGroupId"] == of
     }
 
 
@@ -184,6 +190,68 @@ def test_a_closed_network_has_endpoints_in_place_of_a_way_out(synthesis: Callabl
             )
 
 
+def test_an_isolated_network_reaches_the_secret_of_a_database_of_ones_own(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    text = (
+        network_of(1, "{closed: true}")
+        + "pools: {gpu: {instance_type: g5.8xlarge, nodes: 1}}\n"
+        + "hyperpod: {pools: [gpu], accounting: {endpoint: db.example.com, secret_arn: "
+        + "'arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf'}}\n"
+    )
+    services = {
+        str(endpoint["Properties"]["ServiceName"]).split(".", 3)[3]
+        for endpoint in synthesized(text).resources("NetworkStack", "AWS::EC2::VPCEndpoint")
+        if endpoint["Properties"]["VpcEndpointType"] == "Interface"
+    }
+    assert services == {*INTERFACE_ENDPOINTS["hyperpod"], "secretsmanager"}
+
+
+def test_flow_logs_go_to_a_bucket_that_only_their_service_writes(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    synthesis = synthesized(network_of(1, "{flow_logs: reject, flow_log_destination: s3, flow_log_days: 90}"))
+    flow_log = synthesis.only("NetworkStack", "AWS::EC2::FlowLog")
+    assert (flow_log["TrafficType"], flow_log["LogDestinationType"]) == ("REJECT", "s3")
+    bucket = flow_log["LogDestination"]["Fn::GetAtt"][0]
+    [rule] = synthesis.templates["NetworkStack"]["Resources"][bucket]["Properties"]["LifecycleConfiguration"][
+        "Rules"
+    ]
+    assert rule["ExpirationInDays"] == 90
+    template = synthesis.template("NetworkStack")
+    template.has_resource_properties(
+        "AWS::S3::BucketPolicy",
+        {
+            "Bucket": {"Ref": bucket},
+            "PolicyDocument": {
+                "Statement": Match.array_with(
+                    [
+                        Match.object_like(
+                            {
+                                "Effect": "Allow",
+                                "Action": "s3:PutObject",
+                                "Principal": {"Service": "delivery.logs.amazonaws.com"},
+                                "Condition": {
+                                    "StringEquals": Match.object_like(
+                                        {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+                                    )
+                                },
+                            }
+                        )
+                    ]
+                )
+            },
+        },
+    )
+    template.resource_count_is("AWS::Logs::LogGroup", 0)
+
+
+def test_flow_logs_can_be_turned_off(synthesized: Callable[[str], Synthesis]) -> None:
+    template = synthesized(network_of(1, "{flow_logs: none}")).template("NetworkStack")
+    template.resource_count_is("AWS::EC2::FlowLog", 0)
+    template.resource_count_is("AWS::Logs::LogGroup", 0)
+
+
 def test_an_existing_vpc_gets_security_groups_and_nothing_else(synthesis: Callable[[str], Synthesis]) -> None:
     template = synthesis("config/existing-vpc-and-storage.yaml").template("NetworkStack")
     for absent in ("AWS::EC2::VPC", "AWS::EC2::Subnet", "AWS::EC2::VPCEndpoint", "AWS::EC2::FlowLog"):
@@ -210,6 +278,9 @@ def test_given_security_groups_are_taken_as_they_are(synthesized: Callable[[str]
         ("10.0.0.0/16", 2, ["10.1.0.0/16"]),
         ("10.0.0.0/16", 5, ["10.1.0.0/16", "10.2.0.0/16", "10.3.0.0/16"]),
         ("10.255.0.0/16", 2, ["10.0.0.0/16"]),
+        # Those after the primary range come first: a deployed VPC must not change its subnets.
+        ("10.5.0.0/16", 4, ["10.6.0.0/16", "10.7.0.0/16"]),
+        ("10.254.0.0/16", 4, ["10.255.0.0/16", "10.0.0.0/16"]),
         ("172.16.0.0/16", 2, ["172.17.0.0/16"]),
         # 192.168.0.0/16 is used up by the primary range itself; the shared range may be added to any VPC.
         ("192.168.0.0/16", 2, ["100.64.0.0/16"]),

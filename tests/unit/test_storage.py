@@ -9,6 +9,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from tests.synthesis import Synthesis
+from trainforge.launch_bundle import LAUNCH_PREFIX
 
 BASE = "name: test\nregion: us-west-2\navailability_zones: [us-west-2a, us-west-2b]\n"
 
@@ -174,6 +175,33 @@ def test_nodes_may_write_data_and_only_read_scripts(default_synthesis: Synthesis
     statements = default_synthesis.only("StorageStack", "AWS::IAM::ManagedPolicy")["PolicyDocument"][
         "Statement"
     ]
-    [writes] = [statement for statement in statements if "s3:PutObject" in statement["Action"]]
+    [writes] = [s for s in statements if "s3:PutObject" in s["Action"] and s["Effect"] == "Allow"]
     assert "Data" in str(writes["Resource"])
     assert "Scripts" not in str(writes["Resource"])
+
+
+def test_nodes_may_not_write_what_jobs_are_launched_from(default_synthesis: Synthesis) -> None:
+    statements = default_synthesis.only("StorageStack", "AWS::IAM::ManagedPolicy")["PolicyDocument"][
+        "Statement"
+    ]
+    [denied] = [statement for statement in statements if statement["Effect"] == "Deny"]
+    assert set(denied["Action"]) == {"s3:DeleteObject", "s3:PutObject"}
+    assert denied["Resource"]["Fn::Join"][1][1] == f"/{LAUNCH_PREFIX}/*"
+    assert "Data" in str(denied["Resource"])
+    assert "Condition" not in denied
+
+
+def test_the_newest_version_of_data_never_expires(default_synthesis: Synthesis) -> None:
+    expiring = []
+    for bucket in default_synthesis.resources("StorageStack", "AWS::S3::Bucket"):
+        [rule] = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}
+        # Checkpoints are the newest versions; the log bucket is no source of access logs itself.
+        if "ExpirationInDays" in rule:
+            expiring.append("LoggingConfiguration" in bucket["Properties"])
+    assert expiring == [False]
+
+
+def test_deleting_homes_does_not_stop_at_volumes_and_snapshots(default_synthesis: Synthesis) -> None:
+    home = file_system(default_synthesis, "OPENZFS")["Properties"]["OpenZFSConfiguration"]
+    assert home["Options"] == ["DELETE_CHILD_VOLUMES_AND_SNAPSHOTS"]

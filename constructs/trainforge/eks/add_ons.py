@@ -12,6 +12,7 @@ from aws_cdk import aws_s3 as s3
 
 from trainforge.acknowledgement import acknowledge, acknowledge_wildcards, spelled_arn
 from trainforge.eks.cluster import KubernetesCluster
+from trainforge.launch_bundle import LAUNCH_PREFIX
 
 EBS: Final = "aws-ebs-csi-driver"
 FSX: Final = "aws-fsx-csi-driver"
@@ -74,6 +75,14 @@ def _s3_role(cluster: KubernetesCluster, bucket: s3.IBucket) -> iam.Role:
         iam.PolicyStatement(
             actions=["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:PutObject"],
             resources=[objects],
+        )
+    )
+    # Programs that other people's jobs are launched from.
+    role.add_to_policy(
+        iam.PolicyStatement(
+            effect=iam.Effect.DENY,
+            actions=["s3:DeleteObject", "s3:PutObject"],
+            resources=[bucket.arn_for_objects(f"{LAUNCH_PREFIX}/*")],
         )
     )
     acknowledge_wildcards(

@@ -20,7 +20,7 @@ class KubernetesNodeRole(NodeRole):
 
     Beside what every HyperPod node may do: the interfaces of pods, images of add-ons, and credentials of pods by EKS
     Pod Identity. The actions are those that the SageMaker guide lists ("IAM role for SageMaker HyperPod", for EKS)
-    beside its managed policy, on interfaces and instances where the guide says `*`.
+    beside its managed policy, on interfaces in the role's subnets and on instances where the guide says `*`.
     """
 
     def __init__(
@@ -31,8 +31,15 @@ class KubernetesNodeRole(NodeRole):
         subnets: Sequence[ec2.ISubnet],
         security_groups: Sequence[ec2.ISecurityGroup],
         cluster_arn: str,
+        subnet_owner: str | None = None,
     ) -> None:
-        super().__init__(scope, construct_id, subnets=subnets, security_groups=security_groups)
+        super().__init__(
+            scope,
+            construct_id,
+            subnets=subnets,
+            security_groups=security_groups,
+            subnet_owner=subnet_owner,
+        )
         self.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(_PULL_POLICY))
         acknowledge(
             self,
@@ -47,9 +54,18 @@ class KubernetesNodeRole(NodeRole):
                     "ec2:ModifyNetworkInterfaceAttribute",
                     "ec2:UnassignPrivateIpAddresses",
                 ],
-                resources=[self._interfaces, self._instances],
+                resources=[self._interfaces],
+                conditions=self._in_these_subnets,
             )
         )
+        instances = self._ec2_arn("instance", "*")
+        self.add_to_policy(
+            iam.PolicyStatement(
+                actions=["ec2:AttachNetworkInterface", "ec2:ModifyNetworkInterfaceAttribute"],
+                resources=[instances],
+            )
+        )
+        acknowledge_wildcards(self, "HyperPod makes the instances later, under ids of their own", instances)
         self.add_to_policy(
             iam.PolicyStatement(
                 actions=["ec2:DescribeInstanceTypes", "ec2:DescribeInstances", "ec2:DescribeTags"],

@@ -19,9 +19,10 @@ class NodeRole(iam.Role):
     """Execution role of HyperPod instance groups, in place of AmazonSageMakerClusterInstanceRolePolicy.
 
     The managed policy lets nodes read every bucket that begins with `sagemaker-`; here they read the buckets
-    that they are granted. Interfaces may be made in the given subnets and security groups only. The actions
-    are those of HyperPod's documented policy for clusters in a VPC, and fsx:DescribeFileSystems, which
-    mounting needs.
+    that they are granted. Interfaces may be made in the given subnets and security groups only, and permitted or
+    deleted in those subnets only. The actions are those of HyperPod's documented policy for clusters in a VPC, and
+    fsx:DescribeFileSystems, which mounting needs. `subnet_owner` is the account that owns the subnets (12 digits)
+    where another account shares them; by default it is the stack's.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class NodeRole(iam.Role):
         *,
         subnets: Sequence[ec2.ISubnet],
         security_groups: Sequence[ec2.ISecurityGroup],
+        subnet_owner: str | None = None,
     ) -> None:
         super().__init__(
             scope,
@@ -46,26 +48,38 @@ class NodeRole(iam.Role):
             arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
         )
         self._interfaces = self._ec2_arn("network-interface", "*")
-        self._instances = self._ec2_arn("instance", "*")
+        self._subnet_arns = [
+            self._ec2_arn("subnet", subnet.subnet_id, account=subnet_owner) for subnet in subnets
+        ]
         self._allow_logs_and_metrics()
         self._allow_sessions()
-        self._allow_interfaces(subnets, security_groups)
+        self._allow_interfaces(security_groups)
         acknowledge_wildcards(
             self,
-            "EC2 and FSx describe actions, PutMetricData and Session Manager's channels take no resource",
+            "EC2 and FSx describe actions, PutMetricData and Session Manager's channels take no resource; an "
+            "interface is detached from an instance in HyperPod's own account, whose id is not known",
             "*",
         )
         acknowledge_wildcards(
             self,
-            "HyperPod makes these later under names of its own: log groups by cluster, interfaces and "
-            "instances by node",
+            "HyperPod makes these later under names of its own: log groups by cluster, interfaces by node",
             self._cluster_logs,
             self._interfaces,
-            self._instances,
         )
 
-    def _ec2_arn(self, resource: str, name: str) -> str:
-        return cdk.Stack.of(self).format_arn(service="ec2", resource=resource, resource_name=name)
+    @property
+    def _in_these_subnets(self) -> dict[str, dict[str, list[str]]]:
+        """The condition that an interface is in one of the role's subnets.
+
+        Every action on interfaces but CreateNetworkInterface takes it on the resource network-interface (Service
+        Authorization Reference, "Actions, resources, and condition keys for Amazon EC2").
+        """
+        return {"ArnEquals": {"ec2:Subnet": self._subnet_arns}}
+
+    def _ec2_arn(self, resource: str, name: str, *, account: str | None = None) -> str:
+        return cdk.Stack.of(self).format_arn(
+            service="ec2", resource=resource, resource_name=name, account=account
+        )
 
     def _allow_logs_and_metrics(self) -> None:
         self.add_to_policy(
@@ -100,15 +114,13 @@ class NodeRole(iam.Role):
             )
         )
 
-    def _allow_interfaces(
-        self, subnets: Sequence[ec2.ISubnet], security_groups: Sequence[ec2.ISecurityGroup]
-    ) -> None:
+    def _allow_interfaces(self, security_groups: Sequence[ec2.ISecurityGroup]) -> None:
         self.add_to_policy(
             iam.PolicyStatement(
                 actions=["ec2:CreateNetworkInterface"],
                 resources=[
                     self._interfaces,
-                    *(self._ec2_arn("subnet", subnet.subnet_id) for subnet in subnets),
+                    *self._subnet_arns,
                     *(self._ec2_arn("security-group", g.security_group_id) for g in security_groups),
                 ],
             )
@@ -119,11 +131,15 @@ class NodeRole(iam.Role):
                     "ec2:CreateNetworkInterfacePermission",
                     "ec2:DeleteNetworkInterface",
                     "ec2:DeleteNetworkInterfacePermission",
-                    "ec2:DetachNetworkInterface",
                 ],
-                resources=[self._interfaces, self._instances],
+                resources=[self._interfaces],
+                conditions=self._in_these_subnets,
             )
         )
+        # On everything: EC2 asks for the instance too, which is in an account of HyperPod's. The console's own
+        # template for HyperPod leaves exactly this action on `*`.
+        self.add_to_policy(iam.PolicyStatement(actions=["ec2:DetachNetworkInterface"], resources=["*"]))
+        # Without the condition on subnets: no source says that EC2 knows the subnet while it tags at creation.
         self.add_to_policy(iam.PolicyStatement(actions=["ec2:CreateTags"], resources=[self._interfaces]))
         self.add_to_policy(
             iam.PolicyStatement(
