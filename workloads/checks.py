@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import chain
 
 from catalog.finding import Finding, Severity
+from workloads.footprint import GIB, gib
 from workloads.spec import Accelerators, Preset, Run
 
 
@@ -151,6 +152,57 @@ def _memory(run: Run) -> Iterator[Finding]:
         )
 
 
+def _accelerator_memory(run: Run) -> Iterator[Finding]:
+    """A rank that does not fit its accelerator ends at its first step, with all nodes started and paid for.
+
+    An error where what is held for certain exceeds the memory, a warning where the estimate does; the arithmetic is in
+    the message, and its source with the workload.
+    """
+    memory, needed = _memory_per_rank(run), run.footprint
+    if memory is None or needed is None or needed.estimate <= memory:
+        return
+    certain = needed.least > memory
+    amount = needed.least if certain else needed.estimate
+    shares = needed.held if certain else (*needed.held, *needed.passing)
+    accelerator = run.facts.accelerator
+    assert accelerator, "it has memory"
+    yield Finding(
+        "run-accelerator-memory",
+        Severity.ERROR if certain else Severity.WARNING,
+        "instance-type",
+        run.instance_type,
+        f"the preset '{run.preset.name}' of {run.workload.name} {'needs at least' if certain else 'needs about'} "
+        f"{gib(amount)} on each of {run.ranks} accelerators, and '{run.instance_type}' has {gib(memory)} on each "
+        f"({accelerator.name}): {'; '.join(map(str, shares))}",
+        _more_nodes(run),
+    )
+
+
+def _memory_per_rank(run: Run) -> float | None:
+    """Return the bytes of accelerator memory that a rank has; None where it runs on processors."""
+    accelerator = run.facts.accelerator
+    if not run.accelerated or accelerator is None:
+        return None
+    return accelerator.total_memory_gib * GIB / run.ranks_per_node
+
+
+_MAX_NODES = 1024
+"""The largest number of nodes that a hint looks for."""
+
+
+def _more_nodes(run: Run) -> str:
+    """Name the least number of nodes of the type that the preset fits on, or say that there is none."""
+    batch = run.preset.global_batch
+    for nodes in range(run.nodes + 1, _MAX_NODES + 1):
+        more = replace(run, nodes=nodes)
+        memory, needed = _memory_per_rank(more), more.footprint
+        if batch is not None and (more.ranks > batch or batch % more.ranks):
+            continue
+        if memory and needed and needed.estimate <= memory:
+            return f"it fits on {nodes} nodes of the type, or take a type with more memory"
+    return f"no number of nodes of the type is enough; it is meant for '{run.preset.instance_type}'"
+
+
 _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
     _accelerators,
     _idle,
@@ -158,4 +210,5 @@ _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
     _ranks,
     _global_batch,
     _memory,
+    _accelerator_memory,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -10,6 +10,7 @@ from typing import Literal
 
 from catalog.instances import InstanceFacts, instance
 from catalog.slurm import slurm_topology
+from workloads.footprint import Footprint
 from workloads.launchers import Launcher
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
@@ -128,7 +129,9 @@ class Workload:
     after a requeue) and DATA_FOLDER (the shared data sets). `resumes` says that it continues from RUN_FOLDER
     by itself. `proofs` tells for each supported format how it was proven; a format without one is not
     supported. `peak_precision` names the arithmetic (bf16, fp8) whose peak the program is told as
-    `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask.
+    `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask. `footprint` computes
+    from the program's arguments and the number of ranks what a run takes of accelerators' memory and of the file
+    system; None where it is too little to matter.
     """
 
     name: str
@@ -145,6 +148,7 @@ class Workload:
     secrets: tuple[Secret, ...] = ()
     resumes: bool = True
     peak_precision: str = ""
+    footprint: Callable[[Sequence[str], int], Footprint] | None = None
 
     @property
     def room(self) -> str:
@@ -267,3 +271,9 @@ class Run:
         """The program's arguments: the workload's, the preset's, and what the instance type's facts say."""
         peak = () if self.peak_tflops is None else (f"--peak-tflops={self.peak_tflops:g}",)
         return (*self.workload.arguments, *self.preset.arguments, *peak)
+
+    @property
+    def footprint(self) -> Footprint | None:
+        """The memory and storage that the run takes; None where the workload does not say."""
+        compute = self.workload.footprint
+        return None if compute is None else compute(self.arguments, self.ranks)

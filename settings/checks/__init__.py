@@ -12,6 +12,7 @@ from settings.checks import (  # noqa: F401
     addresses,
     batch,
     capacity,
+    checkpoints,
     directory,
     eks,
     eks_nodes,

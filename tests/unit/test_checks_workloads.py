@@ -11,6 +11,7 @@ from settings.checks import check
 from settings.deployment import Settings
 from tests.unit.configuration import GONE, PLAN, changed, found
 from workloads import rooms
+from workloads.footprint import GIB, Footprint
 from workloads.launchers import Torchrun
 from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Workload
 
@@ -30,6 +31,11 @@ SAMPLE = Workload(
 ROOMS = {
     "sample": SAMPLE,
     "batch-only": replace(SAMPLE, name="batch-only", proofs={Format.BATCH: Proven(Proof.NONE)}),
+    # Four checkpoints of 300 GiB are 1,200 GiB to the byte, those of the other one more.
+    "fits": replace(SAMPLE, name="fits", footprint=lambda _words, _ranks: Footprint((), (), 300 * GIB, 4)),
+    "large": replace(
+        SAMPLE, name="large", footprint=lambda _words, _ranks: Footprint((), (), 300 * GIB + 1, 4)
+    ),
     "gpu-only": replace(SAMPLE, name="gpu-only", resources=Resources(accelerators=("gpu",))),
 }
 RUN = {"workload": "sample", "preset": "small", "pool": "gpu", "clusters": ["hyperpod"]}
@@ -56,6 +62,22 @@ LOCAL = ("workload-environment-local", ENVIRONMENT)
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (_runs({}), set()),
     (_runs({}, {"nodes": 1}, {"preset": "batch-3", "nodes": 1}), set()),
+    # checkpoints
+    (_runs({"workload": "fits"}), set()),
+    (_runs({"workload": "large"}), {("workload-checkpoints", "storage.lustre.capacity_gib")}),
+    (_runs({"workload": "large"}, storage__lustre__capacity_gib=2400), set()),
+    (
+        _runs(
+            {"workload": "large"},
+            storage__lustre={
+                "existing": {"file_system_id": "fs-0123456789abcdef0", "mount_name": "abcdefgh"}
+            },
+        ),
+        {
+            ("workload-bundle-unseen", "workloads.0.clusters.0"),
+            ("existing-storage-access", "storage.lustre.existing"),
+        },
+    ),
     # names
     (_runs({"workload": "sampel"}), {("workload-unknown", "workloads.0.workload")}),
     (_runs({}, {"preset": "smal"}), {("workload-preset", "workloads.1.preset")}),

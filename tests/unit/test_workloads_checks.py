@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from catalog.instances import INSTANCES
@@ -76,3 +78,54 @@ def test_a_node_has_as_many_vcpus_as_its_pool_gives_threads(instance_type: str) 
     assert by_default.vcpus == facts.vcpus
     one = Run(workload, workload.reference, instance_type, 1, threads_per_core=1)
     assert one.vcpus == facts.cores
+
+
+MEMORY: list[tuple[str, str, int, str | None]] = [
+    ("llama3-1-70b", SMALL_GPU, 2, "error"),
+    ("llama3-1-8b", SMALL_GPU, 2, "error"),
+    ("llama3-1-8b-c4", SMALL_GPU, 2, "error"),
+    # More nodes do not help: activations alone are more than the memory.
+    ("llama3-1-8b", "g5.48xlarge", 16, "error"),
+    # 21.0 GiB are held for certain; the logits come on top.
+    ("llama3-2-1b", SMALL_GPU, 2, "warning"),
+    ("llama3-2-1b", SMALL_GPU, 4, None),
+    ("mixtral-8x7b", GPU, 1, "error"),
+    ("mixtral-8x7b", GPU, 4, None),
+    ("llama3-1-70b", "p4d.24xlarge", 16, None),
+    ("tiny", SMALL_GPU, 2, None),
+    ("tiny", CPU, 2, None),
+]
+
+
+@pytest.mark.parametrize(("preset", "instance_type", "nodes", "severity"), MEMORY)
+def test_a_preset_fits_the_accelerators_memory(
+    preset: str, instance_type: str, nodes: int, severity: str | None
+) -> None:
+    found = dict(rules(run("fsdp", preset, instance_type, nodes)))
+    assert found.get("run-accelerator-memory") == severity
+
+
+def test_the_finding_on_memory_shows_its_arithmetic_and_what_would_do() -> None:
+    [finding] = check_run(run("fsdp", "mixtral-8x7b", GPU))
+    assert "46,702,792,704 x 16 bytes / 8 ranks = 87.0 GiB" in finding.message
+    assert "'p5.48xlarge' has 80.0 GiB on each (H100)" in finding.message
+    assert finding.hint == "it fits on 2 nodes of the type, or take a type with more memory"
+    [finding] = check_run(run("fsdp", "llama3-1-70b", SMALL_GPU, 2))
+    assert "70,553,706,496 x 16 bytes / 2 ranks = 525.7 GiB" in finding.message
+    assert "no number of nodes" in finding.hint
+
+
+def test_offloaded_parameters_need_no_memory_of_the_accelerator() -> None:
+    whole = run("fsdp", "llama3-1-70b", SMALL_GPU, 2)
+    words = (*whole.preset.arguments, "--offload-parameters")
+    offloaded = replace(whole, preset=replace(whole.preset, arguments=words))
+    assert whole.footprint
+    assert offloaded.footprint
+    assert offloaded.footprint.least < whole.footprint.least / 10
+
+
+def test_a_checkpoint_of_70_billion_weights_has_847_gigabytes_and_three_stay() -> None:
+    found = run("fsdp", "llama3-1-70b", GPU, 16).footprint
+    assert found
+    assert round(found.checkpoint / 1e9) == 847
+    assert found.checkpoints == 4

@@ -7,6 +7,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from catalog.reference_types import CPU, GPU
+from workloads.fsdp.memory import footprint
 from workloads.launchers import Torchrun
 from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Secret, Workload
 
@@ -131,4 +132,5 @@ WORKLOAD = Workload(
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
+    footprint=footprint,
 )

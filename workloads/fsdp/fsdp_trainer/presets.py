@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from fsdp_trainer.configuration import Experts, ModelConfiguration, Published, RopeScaling
+from .configuration import Experts, ModelConfiguration, Published, RopeScaling
 
 _HUB = "safetensors.total of the Hugging Face model API"
 
