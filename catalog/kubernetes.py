@@ -30,6 +30,9 @@ SHARED_CLAIM = "fsx-claim"
 BUCKET_CLAIM = "data-claim"
 """The claim of the data bucket in the namespace of the jobs."""
 
+POD_GRACE_SECONDS = 300
+"""Seconds from a pod's SIGTERM to its SIGKILL: our choice, time to write a checkpoint."""
+
 
 def auto_resumed(namespace: str) -> bool:
     """Return whether HyperPod resumes the PyTorchJobs of a namespace that ask for it.

@@ -15,7 +15,7 @@ import yaml
 from kubeflow_trainer_api.models import TrainerV1alpha1ClusterTrainingRuntime
 
 from catalog.instances import INSTANCES
-from catalog.kubernetes import BUCKET_CLAIM, HUGE_PAGES, SHARED_CLAIM
+from catalog.kubernetes import BUCKET_CLAIM, HUGE_PAGES, POD_GRACE_SECONDS, SHARED_CLAIM
 from catalog.operators import MPIJOBS, PYTORCHJOBS
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
@@ -106,6 +106,13 @@ def test_the_runtime_is_trainer_s_and_the_one_that_manifests_ask_for() -> None:
     assert model.to_dict() == document
     assert document["metadata"]["name"] == TORCH_RUNTIME == RUNTIME
     assert RESTARTS == RETRIES, "other operators' jobs are started again as often"
+
+
+def test_pods_of_the_runtime_have_time_to_save() -> None:
+    """A TrainJob cannot say so itself: Kueue 0.19 drops the field from its patch."""
+    (job,) = torch_runtime()["spec"]["template"]["spec"]["replicatedJobs"]
+    pod = job["template"]["spec"]["template"]["spec"]
+    assert pod["terminationGracePeriodSeconds"] == POD_GRACE_SECONDS
 
 
 @pytest.fixture(scope="module")

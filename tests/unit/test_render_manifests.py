@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import jsonschema
 import pytest
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
+from tests.admission import ports_without_protocol, refusals
 from tests.manifest_checks import (
     KUBERNETES,
     SCHEMAS,
@@ -56,6 +58,58 @@ def test_the_training_operators_own_client_takes_a_pytorchjob(case: Case) -> Non
 @pytest.mark.parametrize("case", of(Format.TRAINJOB), ids=str)
 def test_trainers_own_models_take_a_trainjob_and_drop_nothing(case: Case) -> None:
     check_trainjob(case.document)
+
+
+@pytest.mark.parametrize("format_", [Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB], ids=str)
+def test_operators_admit_what_is_rendered(format_: Format) -> None:
+    assert {str(case): refusals(case.document) for case in of(format_) if refusals(case.document)} == {}
+
+
+@pytest.mark.parametrize(
+    ("format_", "path", "value", "words"),
+    [
+        (Format.TRAINJOB, ("metadata", "name"), "1st", "DNS label"),
+        (Format.TRAINJOB, ("spec", "runtimePatches", 0, "manager"), "trainforge", "domain-prefixed path"),
+        (
+            Format.TRAINJOB,
+            ("spec", "runtimePatches", 0, "manager"),
+            "Trainforge/launch",
+            "domain-prefixed path",
+        ),
+        (Format.TRAINJOB, ("spec", "trainer", "env", 0, "name"), "PET_NNODES", "is Trainer's"),
+        (Format.PYTORCHJOB, ("spec", "pytorchReplicaSpecs", "Master", "replicas"), 2, "must be 1"),
+        (Format.PYTORCHJOB, ("spec", "pytorchReplicaSpecs", "Worker", "replicas"), 0, "at least 1"),
+        (Format.MPIJOB, ("metadata", "name"), "a" * 60, "DNS label"),
+        (Format.MPIJOB, ("spec", "sshAuthMountPath"), "", "sshAuthMountPath"),
+        (Format.MPIJOB, ("spec", "mpiReplicaSpecs", "Launcher", "restartPolicy"), "Always", "restartPolicy"),
+    ],
+)
+def test_operators_refuse_what_breaks_their_rules(
+    format_: Format, path: tuple[str | int, ...], value: object, words: str
+) -> None:
+    document = of(format_)[-1].document
+    place: Any = document
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = value
+    assert any(words in refusal for refusal in refusals(document))
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_ports_name_their_protocol(case: Case) -> None:
+    """A default that one definition sets and another does not makes Kueue take a job for a changed one for ever."""
+    assert ports_without_protocol(case.document) == []
+
+
+@pytest.mark.parametrize("case", of(Format.TRAINJOB), ids=str)
+def test_a_trainjob_patches_only_what_trainer_2_2_knows(case: Case) -> None:
+    """Kueue 0.19 writes a TrainJob back with the types of Trainer 2.2.1, and drops other fields."""
+    (patch,) = case.document["spec"]["runtimePatches"]
+    (job,) = patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]
+    pod = job["template"]["spec"]["template"]["spec"]
+    # trainer 2.2.1, trainjob_types.go: PodSpecPatch and ContainerPatch, as far as renderers use them.
+    assert set(pod) <= {"nodeSelector", "affinity", "tolerations", "volumes", "containers"}
+    assert {key for one in pod["containers"] for key in one} <= {"name", "volumeMounts", "securityContext"}
 
 
 @pytest.mark.parametrize(

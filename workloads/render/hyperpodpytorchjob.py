@@ -8,7 +8,7 @@ from catalog.site import Site
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Names, NeuronTorchrun, Torchrun
 from workloads.render.manifest import INSTANCE, manifest, metadata
-from workloads.render.pods import container, restarts, template
+from workloads.render.pods import container, port, restarts, template
 from workloads.spec import Progress, Run
 
 REPLICAS = "pods"
@@ -36,7 +36,7 @@ def hyperpodpytorchjob(run: Run, site: Site, *, header: str = "") -> str:
     Raises:
         ValueError: the launcher is not torchrun, or the site lacks an image or a claim.
     """
-    ports = [{"name": "agent", "containerPort": AGENT_PORT}]
+    ports = [port("agent", AGENT_PORT)]
     node = container(run, site, "pytorch", _script(run, site), job_label=INSTANCE, ports=ports)
     document = {
         "apiVersion": "sagemaker.amazonaws.com/v1",

@@ -9,7 +9,7 @@ from catalog.site import Site
 from workloads import entry
 from workloads.launchers import Mpi, Names, command, forwarded
 from workloads.render.manifest import manifest, metadata
-from workloads.render.pods import container, restarts, template
+from workloads.render.pods import container, port, restarts, template
 from workloads.spec import Run
 
 JOB_LABEL = "training.kubeflow.org/job-name"
@@ -78,7 +78,7 @@ def _launcher(run: Run, site: Site, launcher: Mpi) -> dict[str, Any]:
 
 def _workers(run: Run, site: Site) -> dict[str, Any]:
     script = f"set -euo pipefail\nmkdir -p /run/sshd\nexec {_SSHD}"
-    ports = [{"name": "ssh", "containerPort": _SSH_PORT}]
+    ports = [port("ssh", _SSH_PORT)]
     node = container(run, site, "worker", script, job_label=JOB_LABEL, ports=ports, serves_ssh=True)
     node["readinessProbe"] = {"tcpSocket": {"port": _SSH_PORT}, "periodSeconds": 2}
     return {"replicas": run.nodes - 1, "restartPolicy": "OnFailure", "template": template(run, site, node)}

@@ -11,6 +11,7 @@ from catalog.kubernetes import (
     GPU,
     HUGE_PAGES,
     NEURON,
+    POD_GRACE_SECONDS,
     huge_pages_mib,
     pod_memory_mib,
     pod_millicores,
@@ -20,9 +21,6 @@ from workloads.entry import environment
 from workloads.render.manifest import RUN_ID, labels, verbatim
 from workloads.render.placement import placement
 from workloads.spec import Run
-
-GRACE_SECONDS = 300
-"""How long a pod that is stopped has: long enough to write a checkpoint."""
 
 RETRIES = 10
 """How often a run that resumes by itself is started again before the job has failed. As the predecessor's HyperPod
@@ -39,7 +37,7 @@ def template(run: Run, site: Site, container_: dict[str, Any]) -> dict[str, Any]
         "spec": {
             # A run needs no access to Kubernetes itself; AWS credentials come by another token.
             "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": GRACE_SECONDS,
+            "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
             **placement(run, site),
             "containers": [container_],
             "volumes": volumes(run, site),
@@ -75,6 +73,15 @@ def container(
         "volumeMounts": mounts(site),
         "securityContext": security(run, serves_ssh=serves_ssh),
     }
+
+
+def port(name: str, number: int) -> dict[str, Any]:
+    """Return a port of a container.
+
+    The protocol is written out although Kubernetes has it as the default: a definition that keeps pod templates as
+    unknown fields sets no default, Kueue's copy of the template gets one, and Kueue makes its copy anew for ever.
+    """
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
 def image(run: Run, site: Site) -> str:

@@ -10,7 +10,7 @@ from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun
 from workloads.render.manifest import manifest, metadata
 from workloads.render.placement import HYPERPOD
-from workloads.render.pods import container, restarts, template
+from workloads.render.pods import container, port, restarts, template
 from workloads.render.ranks import each_rank
 from workloads.spec import Run
 
@@ -68,7 +68,7 @@ def pytorchjob(run: Run, site: Site, *, header: str = "") -> str:
 
 
 def _replicas(run: Run, site: Site, script: str, number: int) -> dict[str, Any]:
-    ports = [{"name": _PORT, "containerPort": RENDEZVOUS_PORT}]
+    ports = [port(_PORT, RENDEZVOUS_PORT)]
     node = container(run, site, _CONTAINER, script, job_label=JOB_LABEL, ports=ports)
     return {
         "replicas": number,

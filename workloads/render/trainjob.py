@@ -18,8 +18,9 @@ RUNTIME = "torch-distributed"
 JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
 """The label that JobSet gives a pod: its set's name, which is the TrainJob's."""
 
-MANAGER = "trainforge"
-"""Who owns the patches of the runtime, as the API wants it said."""
+MANAGER = "trainforge/launch"
+"""The owner of the patches of the runtime. Trainer's webhook refuses a name without a domain and a path (trainer 2.3,
+jobset.go: IsDomainPrefixedPath)."""
 
 # The runtime's job and its container are both called so (trainer 2.3, constants.go).
 _NODE = "node"
@@ -31,7 +32,8 @@ def trainjob(run: Run, site: Site, *, header: str = "") -> str:
     Trainer names rank 0's host and port, the node and their number in torchrun's own variables: PET_MASTER_ADDR,
     PET_MASTER_PORT, PET_NODE_RANK, PET_NNODES (trainer 2.3, torch.go). What the trainer's own section cannot say
     (volumes, placement, security) goes in as a patch of the runtime, which Trainer takes since 2.2. How often
-    a pod is started again is the runtime's, and cannot be patched.
+    a pod is started again is the runtime's, and cannot be patched. The grace period of a pod is the runtime's too:
+    Trainer 2.2 does not know the field in a patch, and a controller built with its types (Kueue 0.19) drops it.
 
     Raises:
         ValueError: the launcher is Mpi, or the site lacks an image or a claim.
@@ -65,7 +67,7 @@ def trainjob(run: Run, site: Site, *, header: str = "") -> str:
 def _patch(run: Run, site: Site, node: dict[str, Any]) -> dict[str, Any]:
     """Return the patch of the runtime: the pod template, with what may be patched of it."""
     pod = template(run, site, node)
-    patched = ("nodeSelector", "affinity", "tolerations", "volumes", "terminationGracePeriodSeconds")
+    patched = ("nodeSelector", "affinity", "tolerations", "volumes")
     spec = {
         **{part: pod["spec"][part] for part in patched if part in pod["spec"]},
         "containers": [{part: node[part] for part in ("name", "volumeMounts", "securityContext")}],

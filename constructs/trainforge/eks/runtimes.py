@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.kubernetes import POD_GRACE_SECONDS
+
 TORCH = "torch-distributed"
 """Its name, as Trainer's own installation has it and our manifests ask for it."""
 
@@ -38,7 +40,12 @@ def torch_runtime() -> dict[str, Any]:
                                 "spec": {
                                     "backoffLimit": 0,
                                     "template": {
-                                        "spec": {"restartPolicy": "Never", "containers": [{"name": "node"}]}
+                                        "spec": {
+                                            "restartPolicy": "Never",
+                                            # Not in the job's patch: Kueue 0.19 drops the field there.
+                                            "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
+                                            "containers": [{"name": "node"}],
+                                        }
                                     },
                                 },
                             },

@@ -1,0 +1,119 @@
+"""The rules by which operators refuse a job beyond its schema: a manifest that breaks one never starts."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.unit.rendering import pods
+from trainforge.eks.runtimes import torch_runtime
+
+_LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
+_LABEL_LENGTH = 63
+
+# trainer 2.3, constants.go: TorchRunReservedEnvNames.
+_TORCHRUN_VARIABLES = {
+    "PET_NNODES",
+    "PET_NPROC_PER_NODE",
+    "PET_NODE_RANK",
+    "PET_MASTER_ADDR",
+    "PET_MASTER_PORT",
+}
+
+
+def refusals(document: dict[str, Any]) -> list[str]:
+    """Return why the job's operator would refuse it; empty where it takes it."""
+    return [*_name(document, document["metadata"]["name"]), *_RULES[document["kind"]](document)]
+
+
+def _name(document: dict[str, Any], name: str) -> Iterator[str]:
+    """Each operator makes services of the name: RFC 1035 (trainjob_types.go, pytorchjob_webhook.go)."""
+    if not _LABEL_1035.fullmatch(name) or len(name) > _LABEL_LENGTH:
+        yield f"{document['kind']} '{name}': not a DNS label"
+
+
+def _trainjob(document: dict[str, Any]) -> Iterator[str]:
+    """Webhook of Trainer 2.3: plugins jobset (jobset.go, Validate) and torch (torch.go, Validate)."""
+    (job,) = torch_runtime()["spec"]["template"]["spec"]["replicatedJobs"]
+    pod = job["template"]["spec"]["template"]["spec"]
+    runtime = {job["name"]: {one["name"] for one in pod["containers"]}}
+    for patch in document["spec"].get("runtimePatches", []):
+        domain, _, path = patch["manager"].partition("/")
+        if not _SUBDOMAIN.fullmatch(domain) or not _PATH.fullmatch(path):
+            yield f"manager '{patch['manager']}': must be a domain-prefixed path"
+        for patched in patch["trainingRuntimeSpec"]["template"]["spec"]["replicatedJobs"]:
+            if patched["name"] not in runtime:
+                yield f"replicated job '{patched['name']}' is not in the runtime"
+                continue
+            for one in patched["template"]["spec"]["template"]["spec"].get("containers", []):
+                if one["name"] not in runtime[patched["name"]]:
+                    yield f"container '{one['name']}' is not in the runtime"
+                elif one.get("env"):
+                    yield f"container '{one['name']}': variables belong to 'trainer'"
+    for variable in document["spec"]["trainer"].get("env", []):
+        if variable["name"] in _TORCHRUN_VARIABLES:
+            yield f"variable '{variable['name']}' is Trainer's"
+
+
+def _pytorchjob(document: dict[str, Any]) -> Iterator[str]:
+    """Webhook of the training operator 1.9 (pytorchjob_webhook.go)."""
+    replicas = document["spec"].get("pytorchReplicaSpecs") or {}
+    if not replicas:
+        yield "no replicas"
+    for kind, one in replicas.items():
+        if kind not in {"Master", "Worker"}:
+            yield f"replicas '{kind}': not supported"
+        if kind == "Master" and one.get("replicas") != 1:
+            yield "master: must be 1"
+        if kind == "Worker" and one.get("replicas", 1) < 1:
+            yield "worker: must be at least 1"
+        containers = one["template"]["spec"]["containers"]
+        if any(not container.get("image") for container in containers):
+            yield f"{kind}: a container has no image"
+        if "pytorch" not in {container["name"] for container in containers}:
+            yield f"{kind}: no container is named 'pytorch'"
+
+
+def _mpijob(document: dict[str, Any]) -> Iterator[str]:
+    """Validation of the MPI operator 0.8 (validation.go), which ends a job that fails it."""
+    spec = document["spec"]
+    replicas = spec["mpiReplicaSpecs"]
+    workers = replicas.get("Worker", {}).get("replicas", 1)
+    yield from _name(document, f"{document['metadata']['name']}-worker-{max(workers, 1) - 1}")
+    if spec.get("slotsPerWorker", -1) < 0:
+        yield "slotsPerWorker is required"
+    if spec["runPolicy"].get("cleanPodPolicy") not in {"None", "Running", "All"}:
+        yield "cleanPodPolicy is required"
+    if not spec.get("sshAuthMountPath"):
+        yield "sshAuthMountPath is required"
+    if spec.get("mpiImplementation") not in {"OpenMPI", "Intel", "MPICH"}:
+        yield "mpiImplementation is not supported"
+    if replicas.get("Launcher", {}).get("replicas") != 1:
+        yield "launcher: must be 1"
+    if workers < 1:
+        yield "worker: must be at least 1"
+    for kind, one in replicas.items():
+        if one.get("restartPolicy") not in {"Never", "OnFailure"}:
+            yield f"{kind}: restartPolicy is not supported"
+
+
+_RULES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+    "TrainJob": _trainjob,
+    "PyTorchJob": _pytorchjob,
+    "MPIJob": _mpijob,
+}
+"""By kind; HyperPodPyTorchJob is missing, because its operator's rules are not public."""
+
+
+def ports_without_protocol(document: dict[str, Any]) -> list[str]:
+    """Return the ports of a job that leave their protocol to a default, by name."""
+    return [
+        port["name"]
+        for _, template in pods(document)
+        for container in template["spec"]["containers"]
+        for port in container.get("ports", [])
+        if "protocol" not in port
+    ]
