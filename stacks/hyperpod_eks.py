@@ -134,6 +134,7 @@ class HyperPodEksStack(KubernetesStack):
             pools=self._pools,
             place=place(self._settings, section, self._storage, namespace=wanted.namespace),
             data_bucket=self._storage.data_bucket,
+            hyperpod_cluster_arn=self.cluster.cluster_arn,
         )
 
     def _operate(self) -> None:

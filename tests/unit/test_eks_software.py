@@ -149,6 +149,8 @@ def test_drivers_have_roles_of_their_own_and_the_least_right(synthesized: Callab
         "aws-mountpoint-s3-csi-driver": ["s3-csi-driver-sa"],
         "vpc-cni": ["aws-node"],
     }
+    policies = json.dumps([one["Properties"] for one in synthesis.resources(STACK, "AWS::IAM::Policy")])
+    assert "sagemaker:" not in policies, "there is no HyperPod cluster"
     (policy,) = [
         policy["Properties"]["PolicyDocument"]["Statement"]
         for policy in synthesis.resources(STACK, "AWS::IAM::Policy")

@@ -249,3 +249,29 @@ def test_what_is_measured_follows_the_section() -> None:
         "scalingMetrics",
     }
     assert Measures().configuration(workspace_arn="", endpoint="")["logging"] == {"enabled": False}
+
+
+def test_the_ebs_driver_attaches_volumes_to_this_clusters_nodes_only(stack: Synthesis) -> None:
+    """SageMaker attaches them, since the nodes' instances are in an account of its own."""
+    resources = stack.templates[STACK]["Resources"]
+    (cluster,) = named(stack, "AWS::SageMaker::Cluster")
+    (kubernetes,) = named(stack, "AWS::EKS::Cluster")
+    (policy,) = [
+        one
+        for one in named(stack, "AWS::IAM::Policy").values()
+        if "EbsDriverRole" in json.dumps(one["Roles"])
+    ]
+    granted = {json.dumps(one["Resource"]): one["Action"] for one in policy["PolicyDocument"]["Statement"]}
+    assert granted == {
+        json.dumps({"Ref": cluster}): [
+            "sagemaker:AttachClusterNodeVolume",
+            "sagemaker:DetachClusterNodeVolume",
+        ],
+        json.dumps({"Fn::GetAtt": [kubernetes, "Arn"]}): "eks:DescribeCluster",
+    }
+    (add_on,) = [
+        one
+        for one in resources.values()
+        if one["Type"] == "AWS::EKS::Addon" and one["Properties"]["AddonName"] == "aws-ebs-csi-driver"
+    ]
+    assert any("EbsDriverRoleDefaultPolicy" in name for name in add_on["DependsOn"])

@@ -30,19 +30,24 @@ class AddOn:
 
 
 def add_ons(
-    cluster: KubernetesCluster, wanted: Mapping[str, AddOn], *, bucket: s3.IBucket
+    cluster: KubernetesCluster,
+    wanted: Mapping[str, AddOn],
+    *,
+    bucket: s3.IBucket,
+    hyperpod_cluster_arn: str | None = None,
 ) -> dict[str, eks.CfnAddon]:
     """Install add-ons on the nodes that carry the cluster; `bucket` is the one that pods see as files.
 
     Rights come by EKS Pod Identity, to the accounts that the drivers run under. The FSx driver gets none: it mounts a
     file system that stands, and asks AWS for nothing. The EBS driver gets what EKS's own policy says, which is bound
-    to volumes that it has tagged itself.
+    to volumes that it has tagged itself; where nodes are a HyperPod cluster's (`hyperpod_cluster_arn`), it may also
+    attach volumes to them.
     """
     made = {}
     for name, add_on in wanted.items():
         account, role = None, None
         if name == EBS:
-            account, role = "ebs-csi-controller-sa", _ebs_role(cluster)
+            account, role = "ebs-csi-controller-sa", _ebs_role(cluster, hyperpod_cluster_arn)
         elif name == S3:
             account, role = "s3-csi-driver-sa", _s3_role(cluster, bucket)
         made[name] = cluster.add_on(
@@ -55,7 +60,13 @@ def add_ons(
     return made
 
 
-def _ebs_role(cluster: KubernetesCluster) -> iam.Role:
+def _ebs_role(cluster: KubernetesCluster, hyperpod_cluster_arn: str | None) -> iam.Role:
+    """Return the driver's role.
+
+    The instances of HyperPod's nodes are in an account of the service, so the driver attaches volumes by SageMaker's
+    API (aws-ebs-csi-driver, cloud.go: attachDiskHyperPod). The guide asks for DescribeCluster too, which the driver
+    itself does not call (SageMaker guide, "Using the Amazon EBS CSI driver on SageMaker HyperPod EKS clusters").
+    """
     role = cluster.pod_role("EbsDriverRole", description="EBS CSI driver: volumes of pods")
     role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(f"service-role/{_EBS_POLICY}"))
     acknowledge(
@@ -63,6 +74,16 @@ def _ebs_role(cluster: KubernetesCluster) -> iam.Role:
         f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/service-role/{_EBS_POLICY}]",
         "EKS names this policy for the driver and keeps it in step with it; it is bound to the driver's own volumes",
     )
+    if hyperpod_cluster_arn:
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["sagemaker:AttachClusterNodeVolume", "sagemaker:DetachClusterNodeVolume"],
+                resources=[hyperpod_cluster_arn],
+            )
+        )
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["eks:DescribeCluster"], resources=[cluster.cluster_arn])
+        )
     return role
 
 

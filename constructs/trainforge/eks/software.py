@@ -78,10 +78,13 @@ class ClusterSoftware(Construct):
         pools: Sequence[Pool],
         place: Place,
         data_bucket: s3.IBucket,
+        hyperpod_cluster_arn: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self._cluster, self._software, self._pools = cluster, software, list(pools)
-        self.add_ons = add_ons(cluster, software.add_ons, bucket=data_bucket)
+        self.add_ons = add_ons(
+            cluster, software.add_ons, bucket=data_bucket, hyperpod_cluster_arn=hyperpod_cluster_arn
+        )
         drivers = list(self.add_ons.values())
         self.devices = [
             self._chart(one.chart, values=one.values) for one in device_charts(self._pools, software.devices)
