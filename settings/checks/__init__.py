@@ -32,6 +32,7 @@ from settings.checks import (  # noqa: F401
     parallelcluster_update,
     people,
     regions,
+    reservations,
     resources,
     scripts,
     storage,

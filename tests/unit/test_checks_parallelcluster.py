@@ -45,7 +45,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (
         BOTH
         | {f"{SECTION}.partitions": {"cpu": "gpu"}, "pools.cpu": CPU | {"availability_zone": "us-west-2b"}},
-        {("queue-mixed", f"{SECTION}.pools.1")},
+        {("queue-mixed", f"{SECTION}.pools.1"), ("lustre-zone", "pools.cpu.availability_zone")},
     ),
     (
         BOTH | {f"{SECTION}.partitions": {"cpu": "gpu"}, "pools.cpu": CPU | {"capacity": {"source": "spot"}}},
@@ -56,7 +56,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (_many(51), {("queue-count", f"{SECTION}.pools")}),
     # nodes that stand always
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 0}}, set()),
-    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 2}}, set()),
+    (
+        CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 2}},
+        {("creation-waits-for-nodes", f"{SECTION}.kept_nodes.gpu")},
+    ),
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 3}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": -1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpo": 1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpo")}),
@@ -70,7 +73,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     # capacity
     *(
-        (CLUSTER | {"pools.gpu.capacity": capacity}, set())
+        (CLUSTER | {"pools.gpu.capacity": capacity, f"{SECTION}.kept_nodes": {"gpu": 0}}, set())
         for capacity in (
             {"source": "spot"},
             {"source": "reservation", "reservation_id": "cr-0123456789abcdef0"},
