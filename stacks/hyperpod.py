@@ -26,6 +26,7 @@ from trainforge.hyperpod.groups import (
     login_group,
     worker_group,
 )
+from trainforge.hyperpod.health_log import HealthLog
 from trainforge.hyperpod.role import NodeRole
 from trainforge.hyperpod.scripts import NodeScripts
 from trainforge.hyperpod.slurm import Accounting, HyperPodSlurmCluster, SlurmOptions
@@ -62,6 +63,13 @@ class HyperPodStack(ClusterStack):
         )
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
+        HealthLog(
+            self,
+            "HealthLog",
+            cluster_name=self.cluster.cluster_name,
+            cluster_id=self.cluster.cluster_id,
+            topic=self.notifications.topic,
+        )
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, self._storage.data_bucket)
         self._publish(

@@ -314,7 +314,9 @@ def test_events_of_this_cluster_reach_an_encrypted_topic(synthesis: Callable[[st
         for rule in synthesized.resources("HyperPodStack", "AWS::Events::Rule")
     ]
     assert {"ClusterName": ["p5en-plan-hyperpod"]} in details
-    assert {"EventDetails": {"ClusterName": ["p5en-plan-hyperpod"]}} in details
+    # Events of level Info, such as each node that starts, are no e-mail.
+    levels = ["Warn", "Error"]
+    assert {"EventDetails": {"ClusterName": ["p5en-plan-hyperpod"], "EventLevel": levels}} in details
     template.has_resource_properties("AWS::KMS::Key", {"EnableKeyRotation": True})
 
 
