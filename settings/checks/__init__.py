@@ -28,6 +28,7 @@ from settings.checks import (  # noqa: F401
     names,
     network,
     parallelcluster,
+    parallelcluster_images,
     parallelcluster_nodes,
     parallelcluster_update,
     people,

@@ -148,10 +148,50 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["0.0.0.0/1", "128.0.0.0/1"]}},
         {("ssh-open", f"{SECTION}.ssh.allowed_addresses")},
     ),
+    # what official images lack
+    *(
+        (CLUSTER | {f"{SECTION}.image": {"os": system}}, expected)
+        for system, expected in (
+            ("rhel8", {("image-session", f"{SECTION}.image.os")}),
+            ("rhel9", {("image-session", f"{SECTION}.image.os")}),
+            ("alinux2023", set()),
+            ("ubuntu2404", set()),
+        )
+    ),
+    *(
+        (CLUSTER | {f"{SECTION}.image": {"os": "rhel9"}, f"{SECTION}.ssh": ssh}, expected)
+        for ssh, expected in (
+            ({"key_name": "mine"}, {("image-session", f"{SECTION}.image.os")}),
+            ({"allowed_addresses": ["192.0.2.0/24"]}, {("image-session", f"{SECTION}.image.os")}),
+            ({"key_name": "mine", "allowed_addresses": ["192.0.2.0/24"]}, set()),
+        )
+    ),
+    (CLUSTER | {f"{SECTION}.image": {"ami_id": "ami-0123456789abcdef0", "os": "rhel9"}}, set()),
+    (
+        BOTH | {"pools.cpu": CPU | {"instance_type": "trn1.32xlarge"}},
+        {("image-neuron", f"{SECTION}.pools.1")},
+    ),
+    (
+        BOTH
+        | {
+            "pools.cpu": CPU | {"instance_type": "trn1.32xlarge"},
+            f"{SECTION}.image": {"ami_id": "ami-0123456789abcdef0"},
+        },
+        set(),
+    ),
+    # a pool with Neuron devices that another cluster uses
+    (
+        BOTH | {"pools.neuron": CPU | {"instance_type": "trn1.32xlarge"}, "batch": {"pools": ["neuron"]}},
+        set(),
+    ),
+    # tags
+    (CLUSTER | {"tags/parallelcluster:x": "y"}, {("tag-form", "tags.parallelcluster:x")}),
+    (CLUSTER | {"tags": {"parallelclusters": "y", "Name": "x"}}, set()),
+    ({"tags/parallelcluster:x": "y"}, set()),
     (CLUSTER | {f"{SECTION}.image": {"os": "rocky9"}}, {("image-id", f"{SECTION}.image.os")}),
     (CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}}, set()),
     (
-        CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "rhel9"}},
+        CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "alinux2023"}},
         {("packages-os", f"{SECTION}.extension.packages")},
     ),
     # a closed network
