@@ -8,26 +8,39 @@ from pathlib import Path
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
+from settings.configuration_file import configuration_file
 from settings.reading import read
 from settings.report import report
+from settings.summary import summary
+from settings.values import printable
 from stacks.assembly import StagedAssembly
 from stacks.cluster_stack import Estate
 from stacks.clusters import clusters
+from stacks.context import CONFIG, cdk_context, context_mistakes
 from stacks.network import NetworkStack
 from stacks.services import services
 from stacks.storage import StorageStack
 
 ROOT = Path(__file__).parent
-DEFAULT_CONFIGURATION = "config/default.yaml"
 USER_MISTAKE = 2
 
 
-def build(app: cdk.App, path: Path) -> bool:
-    """Add the stacks that the configuration at `path` asks for; say what is wrong with it, if anything."""
+def say(text: str) -> None:
+    """Print to standard error: the CDK CLI keeps standard output for templates."""
+    print(text, file=sys.stderr)  # noqa: T201
+
+
+def build(app: cdk.App, path: Path, origin: str = "") -> bool:
+    """Add the stacks that the configuration at `path` asks for; say what is wrong with it, if anything.
+
+    With an `origin`, who chose the file, it also says which configuration is used and what that deploys.
+    """
     reading = read(path)
     if reading.findings:
-        print(report(reading.findings, path), file=sys.stderr)  # noqa: T201
+        say(report(reading.findings, path))
     settings = reading.settings
+    if origin:
+        say(f"configuration {printable(str(path))} ({origin}){f': {summary(settings)}' if settings else ''}")
     if settings is None or not reading.ok:
         return False
     # The region and never an account: nothing is looked up, and one template serves every account.
@@ -36,7 +49,7 @@ def build(app: cdk.App, path: Path) -> bool:
     storage = StorageStack(app, "StorageStack", settings=settings, network=network, env=env)
     leaned_on = services(app, settings=settings, network=network, storage=storage, env=env)
     clusters(app, Estate(settings, path.parent, network, storage, leaned_on, env))
-    for key, value in settings.resource_tags.items():
+    for key, value in {"trainforge:deployment": settings.name, **settings.tags}.items():
         cdk.Tags.of(app).add(key, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return True
@@ -45,15 +58,20 @@ def build(app: cdk.App, path: Path) -> bool:
 def main() -> int:
     """Synthesize; return the exit code."""
     with StagedAssembly() as assembly:
-        app = cdk.App(outdir=assembly.staging)
-        chosen = app.node.try_get_context("config") or DEFAULT_CONFIGURATION
-        if not build(app, ROOT / chosen):
+        # What the CDK CLI gives takes precedence.
+        app = cdk.App(outdir=assembly.staging, context=cdk_context())
+        context = app.node.get_all_context()
+        if mistakes := context_mistakes(context):
+            say("\n".join(mistakes))
             return USER_MISTAKE
-        errors = assembly.synthesize(app)
-        if errors:
-            print("\n".join(errors), file=sys.stderr)  # noqa: T201
+        chosen = configuration_file(context.get(CONFIG), f"-c {CONFIG}=FILE")
+        if not build(app, ROOT / chosen.path, chosen.origin):
             return USER_MISTAKE
-        assembly.publish()
+        if errors := assembly.synthesize(app):
+            say("\n".join(errors))
+            return USER_MISTAKE
+        if not assembly.publish():
+            say("checked, and nothing was written: 'npx cdk synth' writes the templates")
     return 0
 
 

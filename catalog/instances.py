@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
@@ -89,8 +89,7 @@ class InstanceFacts:
     of the Nitro card (known for types with EFA only). `peak_tflops` is the vendor's dense peak of one
     accelerator by data type, in 10^12 operations a second; empty where no data sheet was read. `sockets` is
     the number of CPU sockets that the operating system sees. `topology_layers` is the depth of EC2's network
-    topology labels. `deep_health_checks` are HyperPod's checks that AWS documents for this type under Slurm, and
-    `deep_health_checks_eks` those under EKS.
+    topology labels. `deep_health_checks` are HyperPod's checks that AWS documents for this type under Slurm.
     `sources` names, by field, where a fact is from that EC2's DescribeInstanceTypes does not state; one that
     begins with "unknown" says that nothing was found.
     """
@@ -118,7 +117,6 @@ class InstanceFacts:
     nvlinks_per_gpu: int | None = None
     topology_layers: int | None = None
     deep_health_checks: tuple[str, ...] = ()
-    deep_health_checks_eks: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -162,6 +160,10 @@ class InstanceFacts:
         return self.efa_interfaces > 0
 
 
+_MAX_LISTED = 6
+"""Types that a message lists."""
+
+
 class UnknownInstanceTypeError(ValueError):
     """An instance type that the catalog does not have; the message names the nearest and the next step."""
 
@@ -179,6 +181,10 @@ def _unknown(name: str, near: tuple[str, ...]) -> str:
             "the prefix 'ml.' is added where SageMaker wants it"
         )
     guess = f" (did you mean {' or '.join(repr(known) for known in near)}?)" if near else ""
+    # Many know the accelerator and not the type.
+    having = [facts.name for facts in matching([name]) if facts.accelerator] if len(name) > 1 else []
+    if having and name not in INSTANCES:
+        guess = f" (types with '{name}': {', '.join(having[:_MAX_LISTED])})"
     return (
         f"instance type '{name}' is not in the catalog{guess}; "
         "'trainforge catalog refresh' reads new types from EC2"
@@ -226,6 +232,19 @@ def instance(name: str) -> InstanceFacts:
         return INSTANCES[name]
     except KeyError:
         raise UnknownInstanceTypeError(name) from None
+
+
+def matching(words: Iterable[str]) -> tuple[InstanceFacts, ...]:
+    """Return the types whose name, or whose accelerator's name, has each of the words; all where there are none."""
+    wanted = [word.lower() for word in words]
+    return tuple(
+        facts
+        for facts in INSTANCES.values()
+        if all(
+            word in f"{facts.name} {facts.accelerator.name if facts.accelerator else ''}".lower()
+            for word in wanted
+        )
+    )
 
 
 def nearest(name: str, n: int = 3) -> tuple[str, ...]:

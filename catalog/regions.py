@@ -23,6 +23,15 @@ def regions() -> tuple[str, ...]:
     return tuple(sorted(name for names in _data()["partitions"].values() for name in names))
 
 
+def last_zone(region: str) -> str:
+    """Return the last letter that the name of a zone of the region ends in; empty where it is not known.
+
+    Source: cfn-lint's list of zones. Which letters before it an account has differs between accounts in the oldest
+    regions (AWS Regions and Availability Zones guide, "AZ IDs"), and AWS may add a zone after this was read.
+    """
+    return str(_data()["last_zones"].get(region, ""))
+
+
 def cluster_regions() -> tuple[str, ...]:
     """Return the regions whose CloudFormation has AWS::SageMaker::Cluster (source: cfn-lint's schemas)."""
     return tuple(_data()["cluster_regions"])

@@ -9,9 +9,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-app = typer.Typer(
-    help="Facts about instance types: show one, or read them anew from EC2.", no_args_is_help=True
-)
+from cli import completion
+
+app = typer.Typer(help="Show what is known of instance types, or read it anew.", no_args_is_help=True)
 
 _DATA = Path(__file__).resolve().parent.parent / "catalog" / "data"
 
@@ -30,11 +30,12 @@ def refresh(
     prune: Annotated[bool, typer.Option("--prune", help="Drop types that EC2 no longer describes.")] = False,
     source: Annotated[str | None, typer.Option(help="What the file says that it was read from.")] = None,
 ) -> None:
-    """Read instance types from EC2's DescribeInstanceTypes, and HyperPod's list from botocore.
+    """Read instance types from EC2 and HyperPod's list anew.
 
-    Prints what changed and writes it to catalog/data/. A type that the answer lacks is kept, because EC2
-    describes types that a region does not have only to those who may see them. Needs credentials with
-    ec2:DescribeInstanceTypes; the usual AWS environment variables apply.
+    Asks EC2's DescribeInstanceTypes, and botocore for HyperPod's list. Prints what changed and writes it to
+    catalog/data/. A type that the answer lacks is kept, because EC2 describes types that a region does not
+    have only to those who may see them. Needs credentials with ec2:DescribeInstanceTypes; the usual AWS
+    environment variables apply.
     """
     from catalog import ec2
     from catalog.records import read
@@ -119,10 +120,10 @@ def _hyperpod_text(offered: list[str]) -> str:
 def regions(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if stale.")] = False,
 ) -> None:
-    """Read the regions, and which have HyperPod clusters of which types, from botocore and cfn-lint.
+    """Read regions, zones and HyperPod's regions from libraries anew.
 
-    Asks no service: both libraries carry the facts with them. cfn-lint is among the requirements for
-    development.
+    The libraries are botocore and cfn-lint. Asks no service: both libraries carry the facts with them. cfn-lint
+    is among the requirements for development.
     """
     from catalog.records import read
     from catalog.regions import FILE
@@ -168,10 +169,18 @@ def _write(name: str, text: str) -> None:
 
 @app.command()
 def show(
-    instance_type: Annotated[str, typer.Argument(help="EC2 name of the instance type.")],
+    instance_type: Annotated[
+        str,
+        typer.Argument(
+            metavar="TYPE", help="EC2 name of the instance type.", autocompletion=completion.instance_types
+        ),
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what is known of an instance type, what follows from it, and where each fact is from."""
+    """Show what is known of an instance type, with sources.
+
+    Also what follows from it: network interfaces, Slurm's view of the node, Batch's devices, EFA's environment.
+    """
     from catalog.instances import UnknownInstanceTypeError, instance
 
     try:
@@ -188,3 +197,51 @@ def show(
     console = Console()
     for table in tables(facts):
         console.print(table)
+
+
+@app.command(name="list")
+def list_(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="WORD",
+            help="Only types whose name or accelerator has each of these words, as 'h100'.",
+        ),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """List instance types, or those with a word in their name.
+
+    On a terminal a table; in a pipe one type a line, with tabs between the values.
+    """
+    from catalog.instances import matching
+
+    found = matching(words or ())
+    if not found:
+        _fail(
+            f"no instance type of the catalog matches '{' '.join(words or ())}'; 'trainforge catalog list' shows all"
+        )
+    rows = [
+        (
+            facts.name,
+            facts.vcpus,
+            facts.memory_gib,
+            f"{facts.accelerators} x {facts.accelerator.name}" if facts.accelerator else None,
+            facts.efa_interfaces,
+            facts.hyperpod,
+        )
+        for facts in found
+    ]
+    keys = ("type", "vcpus", "memory_gib", "accelerators", "efa_interfaces", "hyperpod")
+    if as_json:
+        typer.echo(json.dumps([dict(zip(keys, row, strict=True)) for row in rows], indent=2))
+        return
+    from cli.table import print_table
+
+    print_table(
+        ("Type", "vCPUs", "Memory (GiB)", "Accelerators", "EFA interfaces", "On HyperPod"),
+        [
+            (name, str(vcpus), f"{memory:g}", accelerators or "-", str(efa), "yes" if hyperpod else "no")
+            for name, vcpus, memory, accelerators, efa, hyperpod in rows
+        ],
+    )

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from cli import completion
+
 if TYPE_CHECKING:
     from catalog.finding import Finding
     from catalog.site import Site
@@ -27,11 +29,18 @@ _INSTEAD = {
     "local": "it is the machine that you are on",
 }
 """What to use in place of a session where there is nobody to log in as."""
-_SLURM = ("hyperpod", "parallelcluster")
+_SLURM = completion.SLURM
 
 
 def connect(
-    cluster: Annotated[str, typer.Argument(help="hyperpod or parallelcluster, as in the configuration.")],
+    cluster: Annotated[
+        str,
+        typer.Argument(
+            metavar="CLUSTER",
+            help="hyperpod or parallelcluster, as in the configuration.",
+            autocompletion=completion.slurm_clusters,
+        ),
+    ],
     node: Annotated[
         str,
         typer.Option(
@@ -39,10 +48,11 @@ def connect(
             metavar="NODE",
             help="login, controller or head, a pool, or an instance's id; by default a login node, or else "
             "the controller.",
+            autocompletion=completion.nodes,
         ),
     ] = "",
     user: Annotated[
-        str, typer.Option("--user", help="Account on the node; by default the image's own.")
+        str, typer.Option("--user", metavar="NAME", help="Account on the node; by default the image's own.")
     ] = "",
     forward: Annotated[
         str,
@@ -74,7 +84,10 @@ def connect(
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", "-c", metavar="FILE", help="Configuration of the deployment; config/default.yaml."
+            "--config",
+            "-c",
+            metavar="FILE",
+            help="Configuration of the deployment; by default TRAINFORGE_CONFIG's, or config/default.yaml.",
         ),
     ] = None,
     site_file: Annotated[
@@ -85,7 +98,7 @@ def connect(
         bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")
     ] = False,
 ) -> None:
-    """Log in to a Slurm cluster, forward a port of it, or write SSH's configuration of it.
+    """Open a shell or a port on a Slurm cluster, or set up SSH.
 
     Shows the command before it runs. Everything goes through Session Manager: no port is open, and who may log in is
     a question of IAM. What the cluster is called is read from the SSM parameter that its stack published.
@@ -181,27 +194,33 @@ def _check_options(
 
 def _site(cluster: str, config: Path | None, site_file: Path | None) -> Site:
     from cli.sites import NoSiteError, published_site, site_of_file
-    from cli.validate import DEFAULT_CONFIG
 
     try:
         if site_file is not None:
             return site_of_file(site_file, cluster)
-        from settings.reading import read
+        from settings.configuration_file import configuration_file
+        from settings.reading import read_file
         from settings.report import report
 
-        path = config or DEFAULT_CONFIG
-        reading = read(path)
-        if reading.settings is None:
-            typer.echo(report(reading.findings, path), err=True)
+        file = configuration_file(config, "-c FILE")
+        reading = read_file(file)
+        settings = reading.settings
+        if settings is None:
+            typer.echo(report(reading.findings, file.path), err=True)
             raise typer.Exit(2)
-        return published_site(reading.settings.name, reading.settings.region, cluster)
+        if not config:
+            # Standard error: programs read what '--list' prints.
+            typer.echo(f"configuration {file}", err=True)
+        return published_site(settings.name, settings.region, cluster)
     except NoSiteError as error:
         _stop([_error("connect-site", "site", cluster, str(error), "")], cluster)
 
 
 def _list(nodes: Sequence[Node]) -> None:
-    for node in nodes:
-        typer.echo(f"{node.kind}\t{node.group}\t{node.instance_id}\t{node.status}\t{node.target}")
+    from cli.table import print_table
+
+    rows = [(node.kind, node.group, node.instance_id, node.status, node.target) for node in nodes]
+    print_table(("Kind", "Group", "Instance", "State", "Target"), rows, empty="the cluster has no node")
 
 
 def _configure_ssh(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from catalog.finding import Finding
+from cli.table import print_table
 from settings.report import counted, place, report
 from settings.rules import RuleEntry
 from settings.values import printable
@@ -49,19 +48,9 @@ def print_findings(findings: Sequence[Finding], path: Path) -> None:
 
 
 def print_rules(sheet: Sequence[RuleEntry]) -> None:
-    """Print the rules as a table, or one a line, separated by tabs, in a pipe."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        for entry in sheet:
-            accepted = "acknowledgeable" if entry.acknowledgeable else "-"
-            typer.echo(f"{entry.name}\t{entry.severity}\t{accepted}\t{entry.reason}")
-        return
-    table = Table("Rule", "Severity", "Acknowledgeable", "Reason")
-    for entry in sheet:
-        table.add_row(
-            Text(entry.name),
-            Text(entry.severity, style=_STYLES[entry.severity]),
-            "yes" if entry.acknowledgeable else "no",
-            Text(entry.reason),
-        )
-    console.print(table)
+    """Print the rules as a table."""
+    rows = [
+        (entry.name, entry.severity, "acknowledgeable" if entry.acknowledgeable else "-", entry.reason)
+        for entry in sheet
+    ]
+    print_table(("Rule", "Severity", "Acknowledgeable", "Reason"), rows, _STYLES)

@@ -9,17 +9,26 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from cli import completion
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 if TYPE_CHECKING:
     from catalog.site import Site
     from cli.submission import Sent, Submission
+    from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
     from workloads.spec import Format, Run
 
 
 def launch(
-    workload: Annotated[str, typer.Argument(help="The workload; 'trainforge render --list' shows all.")],
+    workload: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKLOAD",
+            help="The workload; 'trainforge render --list' shows all.",
+            autocompletion=completion.workloads,
+        ),
+    ],
     on: Cluster,
     preset: PresetName = None,
     as_: FormatName = None,
@@ -62,11 +71,12 @@ def launch(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Submit a workload to a cluster, or run it here with '--on local'.
+    """Submit a workload to a cluster, or run it on this machine.
 
-    Shows first where it goes, how, and the manifest, and asks on a terminal. What the cluster is called and
-    where it keeps things is read from the SSM parameter that its stack published, for the deployment of the
-    configuration (config/default.yaml).
+    With '--on local' it runs here. Shows first where it goes, how, and the manifest, and asks on a terminal. What
+    the cluster is called and where it keeps things is read from the SSM parameter that its stack published,
+    for the deployment of the configuration ('-c FILE', TRAINFORGE_CONFIG, else
+    config/default.yaml).
 
     Exit code: 0 when it was submitted, or shown; 2 when it cannot run as asked, and then nothing was submitted;
     1 when you say no. With --wait, and on this machine (local), the job's own.
@@ -74,7 +84,7 @@ def launch(
     from cli.required_data import check_data
     from cli.resolution import LOCAL, misplaced, resolved, stop_at_errors
     from cli.submission import submission
-    from cli.validate import DEFAULT_CONFIG
+    from settings.configuration_file import configuration_file
     from workloads.formats import FORMATS
     from workloads.render.all import render
     from workloads.request import Request
@@ -91,9 +101,11 @@ def launch(
         variables=tuple(env or ()),
     )
     local = on == LOCAL
+    # A local run, or one at a site in a file, needs no configuration.
+    file = None if (local or site_file) and not config else configuration_file(config, "-c FILE")
     meant = resolved(
         asked,
-        config or (None if local or site_file else DEFAULT_CONFIG),
+        file,
         pools_of_site=bool(site_file) and not local,
         found=misplaced(
             asked,
@@ -117,7 +129,7 @@ def launch(
         _fail(str(error))
     stop_at_errors(list(check_data(run, site)), asked)
     sending = submission(run, format_, site, text, share=share)
-    _show(run, format_, sending, sending.text or text)
+    _show(run, format_, sending, sending.text or text, file)
     if dry_run:
         note = f"; {sending.obstacle}" if sending.obstacle else ""
         typer.echo(f"dry run: nothing was submitted{note}")
@@ -148,11 +160,13 @@ def _site(cluster: str, settings: Settings | None, site_file: Path | None) -> Si
         _fail(str(error))
 
 
-def _show(run: Run, format_: Format, sending: Submission, text: str) -> None:
+def _show(run: Run, format_: Format, sending: Submission, text: str, file: ConfigurationFile | None) -> None:
     from workloads.render.all import file_name
 
     machines = "1, this one" if sending.here else f"{run.nodes} x {run.instance_type}"
     typer.echo(f"launch {run.workload.name}, preset {run.preset.name}")
+    if file:
+        typer.echo(f"  config {file}")
     typer.echo(f"  where  {sending.where}")
     typer.echo(f"  nodes  {machines}; {run.ranks} rank{'s' if run.ranks > 1 else ''}")
     typer.echo(f"  run    {sending.run}")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog
+from cli import catalog, help_format
 from cli.connect import connect
 from cli.launch import launch
 from cli.render import render
@@ -16,11 +16,13 @@ app = typer.Typer(
     name="trainforge",
     help="Check, plan and operate the infrastructure of distributed training on AWS.",
     no_args_is_help=True,
-    # Rich draws prettier help and costs a third of the time that a start may take.
+    context_settings=help_format.SETTINGS,
+    # Rich draws prettier help and costs a third of the time that a start may take: the colour is ours.
     rich_markup_mode=None,
     # A crash is our mistake: a plain traceback says where, and holds no values of a configuration.
     pretty_exceptions_enable=False,
 )
+help_format.use()
 app.command()(validate)
 app.command()(render)
 app.command()(launch)

@@ -25,9 +25,11 @@ def facts() -> dict[str, Any]:
     clusters = _cluster_regions([region for names in partitions.values() for region in names])
     return {
         "source": f"botocore {version('botocore')}, endpoints of EC2 (partitions); cfn-lint "
-        f"{version('cfn-lint')}, resource types of each region (cluster_regions) and rule E3644 (cluster_types)",
+        f"{version('cfn-lint')}, resource types of each region (cluster_regions), rule E3644 (cluster_types) and its "
+        "own list of zones (last_zones)",
         "partitions": partitions,
         "cluster_regions": clusters,
+        "last_zones": _last_zones([region for names in partitions.values() for region in names]),
         "cluster_types": _cluster_types(clusters),
     }
 
@@ -38,7 +40,8 @@ def text(found: dict[str, Any]) -> str:
     for name in ("partitions", "cluster_types"):
         entries = [f"    {json.dumps(key)}: {json.dumps(value)}" for key, value in found[name].items()]
         lines.append(f"  {json.dumps(name)}: {{\n" + ",\n".join(entries) + "\n  }")
-    lines.insert(2, f'  "cluster_regions": {json.dumps(found["cluster_regions"])}')
+    for place, name in enumerate(("cluster_regions", "last_zones"), start=2):
+        lines.insert(place, f"  {json.dumps(name)}: {json.dumps(found[name])}")
     return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
@@ -58,6 +61,20 @@ def _cluster_regions(known: list[str]) -> list[str]:
         if _CLUSTER in types and (region == _MODEL or types != model):
             having.append(region)
     return having
+
+
+def _last_zones(regions: list[str]) -> dict[str, str]:
+    """Return the last letter of a zone's name in each region that cfn-lint knows.
+
+    Only the last: which letters before it an account has differs between accounts in the oldest regions.
+    """
+    from cfnlint.helpers import AVAILABILITY_ZONES  # type: ignore[import-untyped]
+
+    return {
+        region: max(zone.removeprefix(region) for zone in AVAILABILITY_ZONES[region])
+        for region in sorted(regions)
+        if region in AVAILABILITY_ZONES
+    }
 
 
 def _cluster_types(regions: list[str]) -> dict[str, list[str]]:

@@ -7,9 +7,18 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
-WorkloadName = Annotated[str | None, typer.Argument(help="The workload: see --list.", show_default=False)]
+WorkloadName = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[WORKLOAD]",
+        help="The workload: see --list.",
+        show_default=False,
+        autocompletion=completion.workloads,
+    ),
+]
 
 
 def render(
@@ -29,16 +38,20 @@ def render(
     listed: Annotated[
         bool, typer.Option("--list", help="Print workloads, formats and how each was proven.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With '--list': print JSON for programs.")] = False,
     check: Annotated[bool, typer.Option("--check", help="List committed manifests that are stale.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Write the committed manifests anew.")] = False,
 ) -> None:
-    """Print the manifest of a workload for a cluster; nothing is submitted.
+    """Print the manifest of a workload; nothing is submitted.
 
     With a configuration it is that of its pool, names and mounts. What only a deployed cluster knows (images,
     roles, ids) is as in the committed examples; 'trainforge launch --dry-run' shows it as the cluster has it.
     """
+    if as_json and not listed:
+        typer.echo("error: '--json' is for '--list'; a manifest has the format of its cluster", err=True)
+        raise typer.Exit(2)
     if listed:
-        _list()
+        _list(as_json)
     elif check or write:
         _committed(write)
     elif workload is None:
@@ -47,6 +60,7 @@ def render(
     else:
         from cli.resolution import resolved
         from cli.sites import example_site
+        from settings.configuration_file import configuration_file
         from workloads.render.all import render as rendered
         from workloads.request import Request
 
@@ -61,7 +75,7 @@ def render(
             run_id=run_id,
             variables=tuple(env or ()),
         )
-        meant = resolved(asked, config)
+        meant = resolved(asked, configuration_file(config, "-c FILE") if config else None)
         try:
             text = rendered(meant.run, meant.format, example_site(on, meant.run, meant.settings))
         except ValueError as error:
@@ -90,20 +104,39 @@ def _committed(write: bool) -> None:
         raise typer.Exit(1)
 
 
-def _list() -> None:
+def _list(as_json: bool) -> None:
+    from workloads import rooms
+
+    known = [rooms.workload(name) for name in rooms.names()]
+    if as_json:
+        import json
+
+        entries = [
+            {
+                "workload": workload.name,
+                "presets": [
+                    {"name": preset.name, "nodes": preset.nodes, "instance_type": preset.instance_type}
+                    for preset in workload.presets.values()
+                ],
+                "formats": [
+                    {"format": str(format_), "proof": str(workload.proofs[format_])}
+                    for format_ in workload.formats
+                ],
+            }
+            for workload in known
+        ]
+        typer.echo(json.dumps(entries, indent=2))
+        return
     from rich.console import Console
     from rich.table import Table
 
-    from workloads import rooms
-
     table = Table("workload", "presets", "format", "proof")
-    for name in rooms.names():
-        workload = rooms.workload(name)
+    for workload in known:
         presets = "\n".join(
             f"{preset.name} ({preset.nodes} x {preset.instance_type})" for preset in workload.presets.values()
         )
         formats = "\n".join(workload.formats)
         proofs = "\n".join(str(workload.proofs[format_]) for format_ in workload.formats)
-        table.add_row(name, presets, formats, proofs)
+        table.add_row(workload.name, presets, formats, proofs)
         table.add_section()
     Console().print(table)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -15,6 +14,7 @@ from workloads.request import Request, near, resolve
 from workloads.spec import Format, Run
 
 if TYPE_CHECKING:
+    from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
     from settings.workloads import WorkloadSettings
 
@@ -31,14 +31,18 @@ class Resolved:
 
 
 def resolved(
-    asked: Request, config: Path | None, *, pools_of_site: bool = False, found: Sequence[Finding] = ()
+    asked: Request,
+    file: ConfigurationFile | None,
+    *,
+    pools_of_site: bool = False,
+    found: Sequence[Finding] = (),
 ) -> Resolved:
     """Return the run that is meant; findings are printed, and an error ends the command with exit code 2.
 
     With a configuration the pool's type and node count are the defaults and its bounds. Without one a pool
     means nothing, unless it is one of a given site (`pools_of_site`). What a verb has `found` itself is told too.
     """
-    settings = None if config is None else _settings(config)
+    settings = None if file is None else read_settings(file)
     findings: list[Finding] = []
     if settings is not None and asked.cluster in FORMATS:
         asked, findings = _of_configuration(asked, settings)
@@ -77,13 +81,14 @@ def misplaced(asked: Request, given: Mapping[str, tuple[object, Sequence[str]]])
     ]
 
 
-def _settings(config: Path) -> Settings:
-    from settings.reading import read
+def read_settings(file: ConfigurationFile) -> Settings:
+    """Return the settings of a configuration; an error in it ends the command with exit code 2."""
+    from settings.reading import read_file
     from settings.report import report
 
-    reading = read(config)
+    reading = read_file(file)
     if reading.settings is None or not reading.ok:
-        typer.echo(report(reading.findings, config), err=True)
+        typer.echo(report(reading.findings, file.path), err=True)
         raise typer.Exit(2)
     return reading.settings
 

@@ -7,25 +7,50 @@ from typing import Annotated
 
 import typer
 
+from cli import completion
+
 Cluster = Annotated[
     str,
     typer.Option(
-        "--on", metavar="CLUSTER", help="hyperpod, hyperpod_eks, parallelcluster, eks, batch, local."
+        "--on",
+        metavar="CLUSTER",
+        help="hyperpod, hyperpod_eks, parallelcluster, eks, batch, local.",
+        autocompletion=completion.clusters,
     ),
 ]
-PresetName = Annotated[str | None, typer.Option("--preset", help="Its size; by default the first.")]
+PresetName = Annotated[
+    str | None,
+    typer.Option(
+        "--preset", metavar="NAME", help="Its size; by default the first.", autocompletion=completion.presets
+    ),
+]
 FormatName = Annotated[
     str | None,
-    typer.Option("--as", metavar="FORMAT", help="What to write; by default as the cluster has it."),
+    typer.Option(
+        "--as",
+        metavar="FORMAT",
+        help="What to write; by default as the cluster has it.",
+        autocompletion=completion.formats,
+    ),
 ]
 InstanceType = Annotated[
-    str | None, typer.Option("--instance-type", help="By default the pool's or the preset's.")
+    str | None,
+    typer.Option(
+        "--instance-type",
+        metavar="TYPE",
+        help="By default the pool's or the preset's.",
+        autocompletion=completion.instance_types,
+    ),
 ]
-Nodes = Annotated[int | None, typer.Option("--nodes", help="By default the pool's or the preset's.")]
+Nodes = Annotated[
+    int | None, typer.Option("--nodes", metavar="N", help="By default the pool's or the preset's.")
+]
 PoolName = Annotated[
     str,
     typer.Option(
         "--pool",
+        metavar="POOL",
+        autocompletion=completion.pools,
         help="Pool of the configuration that it goes to; by default the one that 'workloads:' names, or the first.",
     ),
 ]

@@ -12,20 +12,32 @@ if TYPE_CHECKING:
     from settings.deployed import Deployed
     from settings.reading import Reading
 
-DEFAULT_CONFIG = Path("config/default.yaml")
+
+NOT_COMPARED_CODE = 3
+"""The exit code where a section differs from what is deployed and no rule judged it: 'valid' would promise too much."""
 
 
 def validate(
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[FILE]",
+            help="The configuration to check; by default that of TRAINFORGE_CONFIG, or config/default.yaml.",
+            show_default=False,
+        ),
+    ] = None,
     config: Annotated[
-        Path, typer.Option("--config", "-c", metavar="FILE", help="The configuration to check.")
-    ] = DEFAULT_CONFIG,
+        Path | None,
+        typer.Option("--config", "-c", metavar="FILE", help="The same, as other commands take it."),
+    ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             "--against",
             metavar="FILE",
             help="What is deployed: the configuration of that time, or what 'aws cloudformation get-template' prints "
-            "of a ParallelCluster's stack. Findings then say what an update would do to it.",
+            "of a ParallelCluster's stack. Findings then say what an update would do to it, and what they do not "
+            "compare.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -37,34 +49,61 @@ def validate(
     """Check a configuration and print every finding at once.
 
     Nothing is looked up in AWS. The exit code is 0 where there are warnings at most, and 2 where there are
-    errors.
+    errors. With '--against' it is 3 where something differs and no rule knows what an update does to it.
     """
     if schema and rules:
         typer.echo("error: '--schema' and '--rules' exclude each other; give one of them", err=True)
+        raise typer.Exit(2)
+    if file and config and file != config:
+        typer.echo(
+            f"error: two configurations are named, '{file}' and '{config}'; give one of them", err=True
+        )
         raise typer.Exit(2)
     if schema:
         _print_schema()
     elif rules:
         _print_rules(as_json)
     else:
-        _check(config, as_json, against)
+        _check(file or config, as_json, against)
 
 
-def _check(config: Path, as_json: bool, against: Path | None) -> None:
-    from settings.reading import read
+def _check(given: Path | None, as_json: bool, against: Path | None) -> None:
+    from settings.configuration_file import configuration_file
+    from settings.reading import read_file
 
-    reading = read(config, _deployed(against) if against else None)
+    file = configuration_file(given, "FILE")
+    config = file.path
+    deployed = _deployed(against) if against else None
+    reading = read_file(file, deployed)
+    not_compared = _not_compared(reading)
     if as_json:
-        typer.echo(_as_json(reading))
+        typer.echo(_as_json(reading, not_compared if against else None))
     else:
         from cli.findings import print_findings
         from settings.summary import summary
 
         print_findings(reading.findings, config)
         if reading.ok and reading.settings:
-            typer.echo(f"{config}: valid; {summary(reading.settings)}")
+            # Who named no file is told which one was taken, and by whom.
+            named = config if given else file
+            typer.echo(f"{named}: valid; {summary(reading.settings)}")
+            if not_compared:
+                typer.echo(
+                    f"NOT COMPARED with {against}: {', '.join(not_compared)}; exit code {NOT_COMPARED_CODE}"
+                )
+            elif deployed and deployed.settings is None:
+                typer.echo(f"compared with the ParallelCluster of {against} alone: the file has nothing else")
     if not reading.ok:
         raise typer.Exit(2)
+    if not_compared:
+        raise typer.Exit(NOT_COMPARED_CODE)
+
+
+def _not_compared(reading: Reading) -> list[str]:
+    """Return the sections that differ from what is deployed and that no rule judged."""
+    from settings.checks.deployed_update import NOT_COMPARED
+
+    return [finding.path for finding in reading.findings if finding.rule == NOT_COMPARED]
 
 
 def _deployed(path: Path) -> Deployed:
@@ -78,11 +117,12 @@ def _deployed(path: Path) -> Deployed:
     return deployed
 
 
-def _as_json(reading: Reading) -> str:
+def _as_json(reading: Reading, not_compared: list[str] | None) -> str:
     from dataclasses import asdict
 
     findings = [asdict(finding) for finding in reading.findings]
-    return json.dumps({"ok": reading.ok, "findings": findings}, indent=2)
+    compared = {} if not_compared is None else {"not_compared": not_compared}
+    return json.dumps({"ok": reading.ok, "findings": findings, **compared}, indent=2)
 
 
 def _print_schema() -> None:

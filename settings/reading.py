@@ -9,6 +9,7 @@ from pathlib import Path
 from catalog.finding import Finding
 from settings.acknowledgements import accepted
 from settings.checks import RULES, check
+from settings.configuration_file import ConfigurationFile, missing_default
 from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.document import Document, load
@@ -58,6 +59,13 @@ def read(path: str | Path, deployed: Deployed | None = None) -> Reading:
         findings += [*left, *_genuine(faults, built)]
     whole = built.settings is not None and not document.findings and not built.pruned
     return Reading(built.settings if whole else None, _sorted(findings, document))
+
+
+def read_file(file: ConfigurationFile, deployed: Deployed | None = None) -> Reading:
+    """Read the configuration file of a command, as `read` does; a folder without the default file is told as such."""
+    if file.is_default and not file.path.exists():
+        return Reading(None, (missing_default(),))
+    return read(file.path, deployed)
 
 
 def _genuine(findings: Iterable[Finding], built: Shape) -> list[Finding]:

@@ -97,6 +97,9 @@ def worded(
             return _not_allowed(place, where, value)
         case "ip_v4_network":
             return _range(where, value)
+    sources = _sources(place)
+    if sources and isinstance(given, str):
+        return _bare_source(where, value, sources)
     expected = _EXPECTED.get(kind)
     if expected is None:
         return _error("bad-value", where, value, f"'{value}' cannot stand here", _description(place))
@@ -131,8 +134,7 @@ def _unknown_key(place: Located, where: str, key: str) -> Finding:
 
 
 def _source(place: Located, where: str, given: Any) -> Finding:
-    members = _members(place.field.annotation) if place.field else []
-    allowed = [str(tag) for member in members for tag in _tags(member)]
+    allowed = _sources(place)
     source = given.get("source") if isinstance(given, dict) else None
     hint = f"allowed: {listed(allowed)}"
     if source is None:
@@ -141,6 +143,27 @@ def _source(place: Located, where: str, given: Any) -> Finding:
     meant = guess(value, allowed, 1)
     message = f"'{value}' is no source of capacity{meant}"
     return _error("capacity-source", f"{where}.source", value, message, hint)
+
+
+def _sources(place: Located) -> list[str]:
+    """Return the sources of capacity that a field takes; none where it is no capacity."""
+    members = _members(place.field.annotation) if place.field else []
+    return [str(tag) for member in members for tag in _tags(member)]
+
+
+def _bare_source(where: str, value: str, sources: list[str]) -> Finding:
+    """Return the finding for a capacity that is a word, not a mapping: the source as it is meant, in full."""
+    near = nearest(value.replace("_", "-"), sources, 1)
+    message = f"a capacity is a mapping with a 'source', not '{value}'"
+    example = near[0] if near else "on-demand"
+    meant = "write it as" if near else "such as"
+    return _error(
+        "capacity-source",
+        where,
+        value,
+        message,
+        f"{meant} '{{source: {example}}}'; sources: {listed(sources)}",
+    )
 
 
 def _not_allowed(place: Located, where: str, value: str) -> Finding:

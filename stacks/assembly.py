@@ -67,10 +67,13 @@ class StagedAssembly:
             for where in violation["violatingConstructs"]
         ]
 
-    def publish(self) -> None:
-        """Put the staged assembly in place of the last one, which is moved aside first: nothing is half there."""
+    def publish(self) -> bool:
+        """Put the staged assembly in place of the last one, which is moved aside first: nothing is half there.
+
+        Returns whether there is a place for it: without the CLI there is none.
+        """
         if self._target is None:
-            return
+            return False
         self._target.mkdir(parents=True, exist_ok=True)
         aside = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=self._target.parent))
         for old in self._target.iterdir():
@@ -80,6 +83,7 @@ class StagedAssembly:
         for new in Path(self.staging).iterdir():
             new.rename(self._target / new.name)
         shutil.rmtree(aside, ignore_errors=True)
+        return True
 
     def __exit__(
         self,

@@ -6,7 +6,6 @@ import importlib
 import importlib.util
 import os
 import shutil
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -14,11 +13,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 _FOLDERS = (ROOT / ".venv" / "bin", ROOT / "node_modules" / ".bin")
-
-SHEBANG = f"""#!/bin/sh
-'''exec' "{sys.executable}" "$0" "$@"
-' '''"""
-"""First lines of a script for this Python: a `#!` line cannot name an interpreter whose path has a space."""
 
 
 def in_ci() -> bool:

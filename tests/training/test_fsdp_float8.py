@@ -46,7 +46,8 @@ def trained(chosen: Options, ranks: Ranks, folder: Path) -> tuple[Pretraining, l
     run = Pretraining(chosen, ranks, folder)
     losses = []
     while run.done < chosen.steps:
-        losses.append(run.step().loss)
+        sums, _, _ = run.step()
+        losses.append(run.mean(sums))
     run.save(lambda _: None)
     run.finish_save(lambda _: None)
     run.close()

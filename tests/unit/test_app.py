@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 import pytest
 
 from stacks.assembly import StagedAssembly
+from stacks.context import cdk_context, context_mistakes
 from tests.conftest import ROOT
 from tests.synthesis import context
 
@@ -31,12 +34,23 @@ hyperpod:
 """
 
 
-def run_app(configuration: Path, outdir: Path) -> subprocess.CompletedProcess[str]:
+def run_app(
+    configuration: Path, outdir: Path, more: Mapping[str, Any] = {}, **variables: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the app as the CDK CLI does, with `more` context; a value of None takes a key out."""
+    given = context() | {"config": str(configuration)} | more
+    return run_alone(
+        CDK_OUTDIR=str(outdir),
+        CDK_CONTEXT_JSON=json.dumps({key: value for key, value in given.items() if value is not None}),
+        **variables,
+    )
+
+
+def run_alone(**variables: str) -> subprocess.CompletedProcess[str]:
     environment = {
-        **os.environ,
-        "CDK_OUTDIR": str(outdir),
-        "CDK_CONTEXT_JSON": json.dumps(context() | {"config": str(configuration)}),
+        key: value for key, value in os.environ.items() if not key.startswith(("CDK_", "TRAINFORGE_"))
     }
+    environment |= variables
     return subprocess.run(
         [sys.executable, "app.py"],
         cwd=ROOT,
@@ -90,6 +104,66 @@ def test_a_failed_validation_is_told_and_leaves_the_last_assembly(
     assert errors
     assert all(error.startswith("error: Open/Group: ") for error in errors)
     assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        (
+            {"confg": "config/cpu.yaml", "config": None},
+            "context key 'confg' is not known (did you mean 'config'?)",
+        ),
+        ({"Config": "config/cpu.yaml"}, "'Config' is not known (did you mean 'config'?)"),
+        ({"stage": "prod"}, "context key 'stage' is not known; '-c config=FILE' is the only one"),
+        ({"config": ""}, "context key 'config' is '', not a file"),
+        ({"config": ["a"]}, "context key 'config' is 'a list of 1', not a file"),
+    ],
+)
+def test_context_that_is_not_known_is_refused(outdir: Path, more: dict[str, Any], told: str) -> None:
+    """`cdk destroy --all -c confg=FILE` must not take the default configuration for the one that was meant."""
+    done = run_app(ROOT / "config" / "cpu.yaml", outdir, more)
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
+
+
+def test_context_of_the_cdk_itself_is_taken() -> None:
+    known = {
+        "config": "config/cpu.yaml",
+        "@aws-cdk/core:newFlag": True,
+        "aws:cdk:bundling-stacks": [],
+        "availability-zones:account=111122223333:region=us-west-2": ["us-west-2a"],
+        "vpc-provider:account=111122223333:filter.isDefault=true:region=us-west-2": {},
+        "acknowledged-issue-numbers": [1],
+        "cli-telemetry": False,
+    }
+    assert context_mistakes(known) == []
+    assert context_mistakes(cdk_context()) == []
+
+
+def test_which_configuration_is_used_is_said(tmp_path: Path, outdir: Path) -> None:
+    """Three ways to choose one; a broken file ends each quickly, and says which it was."""
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(FIVE_MISTAKES, encoding="utf-8")
+    named = run_app(broken, outdir, TRAINFORGE_CONFIG="config/absent.yaml")
+    assert f"{broken.name} (by -c config=FILE)" in named.stderr
+    variable = run_app(broken, outdir, {"config": None}, TRAINFORGE_CONFIG=str(broken))
+    assert f"{broken.name} (by TRAINFORGE_CONFIG)" in variable.stderr
+    assert (named.returncode, variable.returncode) == (2, 2)
+
+
+def test_without_the_cdk_cli_the_default_is_checked_and_nothing_is_written() -> None:
+    """cdk.json's feature flags are read without the CLI: some constructs fail without them."""
+    before = sorted(path.name for path in ROOT.iterdir())
+    done = run_alone()
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"configuration {ROOT}/config/default.yaml (the default; -c config=FILE or TRAINFORGE_CONFIG names "
+        "another): deploys 'demo' in us-west-2" in done.stderr
+    )
+    assert "checked, and nothing was written: 'npx cdk synth' writes the templates" in done.stderr
+    assert sorted(path.name for path in ROOT.iterdir()) == before
 
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])

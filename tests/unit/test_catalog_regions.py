@@ -60,6 +60,12 @@ def test_types_differ_by_region() -> None:
     assert "g5.8xlarge" in regions.priced_types()
 
 
+def test_the_last_zone_of_every_region_is_known() -> None:
+    assert {region for region in regions.regions() if not regions.last_zone(region)} == set()
+    assert (regions.last_zone("us-west-2"), regions.last_zone("us-east-1")) == ("d", "f")
+    assert regions.last_zone("us-west-9") == ""
+
+
 def test_command_tells_what_is_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(command, "_DATA", tmp_path)
     current = CliRunner().invoke(command.app, ["regions", "--check"])

@@ -9,7 +9,7 @@ import pytest
 from tests.unit.configuration import GONE, NETWORK, found
 
 P5 = {"instance_type": "p5.48xlarge", "nodes": 4}
-SIX = [f"us-west-2{letter}" for letter in "abcdef"]
+SIX = [f"us-west-2{letter}" for letter in "abcd"]
 
 
 def _in(region: str) -> dict[str, Any]:
@@ -107,6 +107,21 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"tags": {f"t{n}": "x" for n in range(41)}}, {("tag-count", "tags")}),
     # zones
     ({"availability_zones": ["us-west-2a", "us-west-2a"]}, {("zone-duplicate", "availability_zones.1")}),
+    ({"availability_zones": ["us-west-2a", "us-west-2z"]}, {("zone-letter", "availability_zones.1")}),
+    ({"availability_zones": ["us-west-2a", "us-west-2e"]}, {("zone-letter", "availability_zones.1")}),
+    ({"availability_zones": ["us-west-2a", "us-west-2d"]}, set()),
+    # which letters up to the last one an account has only AWS can tell
+    (
+        {
+            "region": "us-west-1",
+            "availability_zones": ["us-west-1b"],
+            "pools.gpu.availability_zone": None,
+            "pools.gpu.instance_type": "c5.4xlarge",
+        },
+        set(),
+    ),
+    # a zone of another region is one mistake, not two
+    ({"availability_zones": ["us-west-2a", "us-east-1z"]}, {("zone-region", "availability_zones.1")}),
     (
         {"availability_zones": ["us-west-2a", "usw2-az4"]},
         {("zone-region", "availability_zones.1")},
@@ -120,20 +135,14 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
     ),
     # EFA across zones: only where one partition spans them
-    (
-        {"pools.far": P5 | {"availability_zone": "us-west-2b"}, "hyperpod.pools": ["gpu", "far"]},
-        {("lustre-zone", "pools.far.availability_zone")},
-    ),
+    ({"pools.far": P5 | {"availability_zone": "us-west-2b"}, "hyperpod.pools": ["gpu", "far"]}, set()),
     (
         {
             "pools.far": P5 | {"availability_zone": "us-west-2b"},
             "hyperpod.pools": ["gpu", "far"],
             "hyperpod.partitions": {"gpu": "all", "far": "all"},
         },
-        {
-            ("efa-across-zones", "pools.far.availability_zone"),
-            ("lustre-zone", "pools.far.availability_zone"),
-        },
+        {("efa-across-zones", "pools.far.availability_zone")},
     ),
     (
         {
@@ -142,7 +151,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "hyperpod.pools": ["gpu", "near"],
             "hyperpod.partitions": {"gpu": "near"},
         },
-        {("efa-across-zones", "pools.near"), ("lustre-zone", "pools.gpu.availability_zone")},
+        {("efa-across-zones", "pools.near")},
     ),
     (
         {
@@ -150,7 +159,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "hyperpod.pools": ["gpu", "far"],
             "hyperpod.partitions": {"gpu": "all", "far": "all"},
         },
-        {("lustre-zone", "pools.far.availability_zone")},
+        set(),
     ),
     # the zone that most pools of the partition lie in is its home
     (
@@ -160,30 +169,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "hyperpod.pools": ["gpu", "b1", "b2"],
             "hyperpod.partitions": {"gpu": "all", "b1": "all", "b2": "all"},
         },
-        {
-            ("efa-across-zones", "pools.gpu.availability_zone"),
-            ("lustre-zone", "pools.b1.availability_zone"),
-            ("lustre-zone", "pools.b2.availability_zone"),
-        },
-    ),
-    # Lustre has its servers in one zone, whatever its clients use
-    (
-        {"pools.gpu.availability_zone": "us-west-2b"},
-        {("lustre-zone", "storage.lustre")},
-    ),
-    ({"pools.gpu.availability_zone": "us-west-2b", "storage.lustre.availability_zone": "us-west-2b"}, set()),
-    (
-        {"storage.lustre.availability_zone": "us-west-2b"},
-        {("lustre-zone", "storage.lustre.availability_zone")},
-    ),
-    (
-        {"pools.gpu.availability_zone": "us-west-2b", "storage.lustre": GONE},
-        set(),
-    ),
-    # a pool that no cluster uses reads nothing
-    (
-        {"pools.far": P5 | {"availability_zone": "us-west-2b"}},
-        {("pool-unused", "pools.far")},
+        {("efa-across-zones", "pools.gpu.availability_zone")},
     ),
     # ranges
     ({"network.primary_cidr": "10.0.0.0/15"}, {("network-cidr-size", "network.primary_cidr")}),
@@ -206,7 +192,14 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"availability_zones": SIX[:3], "network.secondary_cidrs": ["10.1.0.0/16"]},
         {("network-secondary-count", "network.secondary_cidrs")},
     ),
-    ({"availability_zones": SIX}, set()),
+    (
+        {
+            "region": "us-east-1",
+            "availability_zones": [f"us-east-1{letter}" for letter in "abcdef"],
+            "pools.gpu.availability_zone": "us-east-1a",
+        },
+        set(),
+    ),
     (
         {"network.secondary_cidrs": ["10.1.0.0/16", "10.2.0.0/16"]},
         {("network-secondary-unused", "network.secondary_cidrs.1")},

@@ -14,7 +14,6 @@ from tests.unit import (
     test_checks_hyperpod_eks,
     test_checks_network,
     test_checks_parallelcluster,
-    test_checks_reservations,
     test_checks_storage,
     test_checks_workloads,
 )
@@ -29,11 +28,10 @@ MODULES = (
     test_checks_hyperpod_eks,
     test_checks_network,
     test_checks_parallelcluster,
-    test_checks_reservations,
     test_checks_storage,
     test_checks_workloads,
 )
-# Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update;
+# Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update, test_deployed_update;
 # needs a workload that no room has: test_checks_batch.
 ELSEWHERE = {
     "lifecycle-directory",
@@ -41,6 +39,12 @@ ELSEWHERE = {
     "fleet-stop-needed",
     "login-stop-needed",
     "batch-secret-missing",
+    "deployment-moved",
+    "update-replaces",
+    "update-refused",
+    "update-deletes",
+    "stack-left",
+    "update-not-compared",
 }
 
 

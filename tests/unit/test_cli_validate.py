@@ -86,8 +86,45 @@ def test_json_has_every_field(broken: str) -> None:
 def test_the_default_configuration_is_valid() -> None:
     result = _trainforge("validate")
     assert result.returncode == 0, result.stdout
-    assert result.stdout.startswith("config/default.yaml: valid; deploys 'demo' in us-west-2")
+    assert result.stdout.startswith(
+        "config/default.yaml (the default; FILE or TRAINFORGE_CONFIG names another): valid; deploys 'demo' in us-west-2"
+    )
     assert json.loads(_trainforge("validate", "--json").stdout) == {"ok": True, "findings": []}
+
+
+def test_ways_to_name_a_configuration(broken: str) -> None:
+    """As an argument, as the option that other commands have, or by the environment; an option comes first."""
+    for named in (_trainforge("validate", broken), _trainforge("validate", "-c", broken, broken)):
+        assert named.returncode == 2
+        assert "5 errors" in named.stdout
+    chosen = _trainforge("validate", TRAINFORGE_CONFIG="config/cpu.yaml")
+    assert chosen.stdout.startswith("config/cpu.yaml (by TRAINFORGE_CONFIG): valid; deploys 'cpu'")
+    given = _trainforge("validate", "config/eks.yaml", TRAINFORGE_CONFIG=broken)
+    assert given.stdout.startswith("config/eks.yaml: valid; ")
+    two = _trainforge("validate", broken, "-c", "config/cpu.yaml")
+    assert two.returncode == 2
+    assert "two configurations are named" in two.stderr
+
+
+def test_a_folder_without_the_default_configuration(tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": str(ROOT), "TRAINFORGE_CONFIG": ""}
+    for words in (["validate"], ["launch", "cpu-ddp", "--on", "hyperpod"], ["connect", "hyperpod"]):
+        done = subprocess.run(
+            [sys.executable, "-c", "from cli.main import main; main()", *words],
+            cwd=tmp_path,
+            env=os.environ | environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        told = done.stdout + done.stderr
+        assert done.returncode == 2
+        assert f"no configuration is named, and '{str(tmp_path)[:20]}" in told
+        assert (
+            "name one with '-c FILE' or TRAINFORGE_CONFIG, or run the command in trainforge's folder" in told
+        )
+        assert "Traceback" not in told
 
 
 def test_warnings_do_not_fail(tmp_path: Path) -> None:

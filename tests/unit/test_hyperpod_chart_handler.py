@@ -24,12 +24,11 @@ from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
 from tests.conftest import ROOT
 from tests.kubectl import require_helm
-from tests.programs import SHEBANG
 
 HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "chart" / "handler"
 
 _HELM = """\
-{shebang}
+#!{python}
 import json, pathlib, sys
 log = pathlib.Path({log!r})
 said = sys.argv[1:]
@@ -76,7 +75,7 @@ class Helm:
         self.log = folder / "log"
         self.program.write_text(
             _HELM.format(
-                shebang=SHEBANG,
+                python=sys.executable,
                 log=str(self.log),
                 status=str(folder / "status"),
                 failures=str(folder / "failures"),

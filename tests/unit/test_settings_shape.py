@@ -56,7 +56,11 @@ SHAPES: list[tuple[dict[str, Any], set[tuple[str, str]], str]] = [
         {("capacity-source", "pools.gpu.capacity")},
         "needs a 'source'",
     ),
-    ({"pools.gpu.capacity": "spot"}, {("wrong-type", "pools.gpu.capacity")}, "a mapping, not text"),
+    (
+        {"pools.gpu.capacity": "spot"},
+        {("capacity-source", "pools.gpu.capacity")},
+        "a capacity is a mapping with a 'source', not 'spot'",
+    ),
     (
         {"pools.gpu.capacity": {"source": "reservation"}},
         {
@@ -99,6 +103,9 @@ def test_mistakes_of_shape(
         ({"network.primary_cidr": "10.0.0.1/16"}, "the range that holds it is '10.0.0.0/16'"),
         ({"storage.lustre.efaa": True}, "keys here: "),
         ({"pools.gpu.capacity": {"source": "x"}}, "allowed: 'on-demand', "),
+        ({"pools.gpu.capacity": "ondemand"}, "write it as '{source: on-demand}'; sources: 'on-demand', "),
+        ({"pools.gpu.capacity": "capacity_block"}, "write it as '{source: capacity-block}'; sources: "),
+        ({"pools.gpu.capacity": "cr-0123456789abcdef0"}, "such as '{source: on-demand}'; sources: "),
         ({"region": GONE}, "AWS region, such as us-west-2"),
     ],
     ids=str,

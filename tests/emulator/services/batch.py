@@ -14,8 +14,6 @@ from moto.batch import models, responses
 from moto.batch.exceptions import ClientException
 from moto.core.config import default_user_config
 
-from tests.emulator.moto_patches import put
-
 _LIMITS = "emulated_time_limits"
 
 _create_environment = models.BatchBackend.create_compute_environment
@@ -173,4 +171,4 @@ def install() -> None:
         ),
     ):
         for name, function in changes.items():
-            put(owner, name, function)
+            setattr(owner, name, function)

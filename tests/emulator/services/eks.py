@@ -10,8 +10,6 @@ from moto.ec2.models import ec2_backends
 from moto.eks import models, responses, urls
 from moto.eks.exceptions import InvalidRequestException, ResourceInUseException, ResourceNotFoundException
 
-from tests.emulator.moto_patches import put_all
-
 _STANDARD = "STANDARD"
 
 
@@ -259,6 +257,8 @@ _PATHS = (
 def install() -> None:
     """Add operations and paths to moto's EKS, before its server is made."""
     for target, own in ((models.EKSBackend, Backend), (responses.EKSResponse, Responses)):
-        put_all(target, own)
+        for name, member in vars(own).items():
+            if callable(member):
+                setattr(target, name, member)
     for path in _PATHS:
         urls.url_paths[f"{_CLUSTER}/{path}"] = urls.response.dispatch

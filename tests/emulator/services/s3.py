@@ -7,8 +7,6 @@ from typing import Any
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, S3Backend
 
-from tests.emulator.moto_patches import put
-
 
 def _neutral(_bucket: Any, _action: str, _resource: str) -> PermissionResult:
     """Let every request pass bucket policies.
@@ -35,4 +33,4 @@ def install() -> None:
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allowed)),
         (S3Backend, "log_incoming_request", _undelivered),
     ):
-        put(owner, name, member)
+        setattr(owner, name, member)

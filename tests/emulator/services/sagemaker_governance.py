@@ -15,8 +15,6 @@ from moto.core.utils import utcnow
 from moto.sagemaker import models, responses
 from moto.sagemaker.exceptions import ConflictException, ResourceNotFound, ValidationError
 
-from tests.emulator.moto_patches import put
-
 _KINDS = {"ComputeQuota": "compute-quota", "ClusterSchedulerConfig": "cluster-scheduler-config"}
 
 
@@ -138,11 +136,11 @@ def install() -> None:
             ("describe", _describe),
             ("delete", _delete),
         ):
-            put(responses.SageMakerResponse, f"{verb}_{name}", make(kind))
-        put(responses.SageMakerResponse, f"list_{name}s", _list(kind))
+            setattr(responses.SageMakerResponse, f"{verb}_{name}", make(kind))
+        setattr(responses.SageMakerResponse, f"list_{name}s", _list(kind))
     find = models.SageMakerModelBackend._get_resource_from_arn
 
     def resource_of_arn(self: Any, arn: str) -> Any:
         return _kept(self)[arn] if arn in _kept(self) else find(self, arn)
 
-    put(models.SageMakerModelBackend, "_get_resource_from_arn", resource_of_arn)
+    setattr(models.SageMakerModelBackend, "_get_resource_from_arn", resource_of_arn)  # noqa: B010 mypy refuses the plain form

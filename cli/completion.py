@@ -1,0 +1,77 @@
+"""The values that a shell completes for options and arguments; nothing here asks AWS, and nothing here fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import typer
+
+SLURM = ("hyperpod", "parallelcluster")
+"""The clusters that people log in to."""
+
+
+def _beginning(values: Iterable[str], incomplete: str) -> list[str]:
+    return [value for value in values if value.startswith(incomplete)]
+
+
+def workloads(incomplete: str) -> list[str]:
+    """Return the names of workloads."""
+    from workloads import rooms
+
+    return _beginning(rooms.names(), incomplete)
+
+
+def clusters(incomplete: str) -> list[str]:
+    """Return the places that a run can go to."""
+    from workloads.formats import FORMATS
+
+    return _beginning(FORMATS, incomplete)
+
+
+def slurm_clusters(incomplete: str) -> list[str]:
+    """Return the clusters that people log in to."""
+    return _beginning(SLURM, incomplete)
+
+
+def presets(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the presets of the workload on the command line; of all workloads where there is none yet."""
+    from workloads import rooms
+
+    # The option that waits for its value ends the reading of the line: arguments before it are left over.
+    given = [name for name in (ctx.params.get("workload"), *ctx.args) if name in rooms.names()]
+    found = dict.fromkeys(
+        preset for name in given[:1] or rooms.names() for preset in rooms.workload(name).presets
+    )
+    return _beginning(found, incomplete)
+
+
+def formats(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the formats of the cluster on the command line; all where there is none yet."""
+    from workloads.formats import FORMATS
+
+    given = FORMATS.get(str(ctx.params.get("on")))
+    found = dict.fromkeys(str(one) for many in ([given] if given else FORMATS.values()) for one in many)
+    return _beginning(found, incomplete)
+
+
+def instance_types(incomplete: str) -> list[str]:
+    """Return the instance types of the catalog."""
+    from catalog.instances import instance_types as known
+
+    return _beginning(known(), incomplete)
+
+
+def pools(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the pools of the configuration that the command would use; none where it cannot be read."""
+    from settings.configuration_file import configuration_file
+    from settings.reading import read_file
+
+    given = ctx.params.get("config")
+    settings = read_file(configuration_file(given if isinstance(given, str | Path) else None, "-c")).settings
+    return _beginning(settings.pools if settings else (), incomplete)
+
+
+def nodes(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return what `--node` takes beside instance ids: kinds of node, and pools."""
+    return [*_beginning(("login", "controller", "head"), incomplete), *pools(ctx, incomplete)]

@@ -1,0 +1,37 @@
+"""Tables: drawn on a terminal, one row a line with tabs between the values in a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from settings.values import printable
+
+
+def print_table(
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    styles: Mapping[str, str] | None = None,
+    empty: str = "",
+) -> None:
+    """Print rows of text, each with as many values as there are headings.
+
+    A pipe gets no headings, so that `cut` and `awk` can read it. `styles` maps a value to the style that it has on a
+    terminal, and `empty` is what a terminal shows where there are no rows.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for row in rows:
+            typer.echo("\t".join(printable(value) for value in row))
+        return
+    if not rows:
+        console.print(Text(empty or "none"))
+        return
+    table = Table(*headings)
+    for row in rows:
+        table.add_row(*(Text(printable(value), style=(styles or {}).get(value, "")) for value in row))
+    console.print(table)
