@@ -7,22 +7,26 @@ TORCHTITAN := .venv-torchtitan
 BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 CONFIG ?= config/default.yaml
 # Processes in which tests run beside each other: one a core, at most 8. WORKERS=0 runs them in pytest's own, as -s does.
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
-.PHONY: help setup setup-train peers torchtitan demo test synth check lint format bench bench-gpu manifests pictures snapshots clean
+.PHONY: help setup setup-train peers torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
 setup: $(VENV)/.complete node_modules/.complete ## virtual environment, requirements, Node, the pinned CDK CLI
 
-$(VENV)/.complete: requirements.txt requirements-dev.txt pyproject.toml
+# Everything that the application needs comes from the lock, by hash; tests and checks are pinned beside it.
+$(VENV)/.complete: requirements.lock requirements.txt requirements-dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "trainforge needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	$(PIP) --require-hashes --requirement requirements.lock
+	$(PIP) --no-build-isolation --no-deps --editable .
+	$(PIP) --no-build-isolation --requirement requirements-dev.txt
 	touch $@
 
 node_modules/.complete: package.json package-lock.json $(VENV)/.complete
@@ -32,7 +36,7 @@ node_modules/.complete: package.json package-lock.json $(VENV)/.complete
 setup-train: $(VENV)/.complete-train ## torch beside it, for runs on this machine and the training tests
 
 $(VENV)/.complete-train: requirements-train.txt workloads/fsdp/requirements.txt $(VENV)/.complete
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-train.txt
+	$(PIP) --requirement requirements-train.txt
 	touch $@
 
 peers: $(PEERS)/.complete ## ParallelCluster's own CLI in an environment of its own, for tests/peers
@@ -54,6 +58,10 @@ demo: setup ## deploy the default configuration to the embedded AWS emulator wit
 
 test: setup ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
 	$(PYTEST) . $(PYTEST_ARGS)
+
+lock: setup ## write requirements.lock anew from requirements.txt; review the diff
+	grep -v '^-e' requirements.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	  --no-annotate --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock -
 
 synth: setup ## synthesize all stacks of CONFIG (config/default.yaml) into cdk.out
 	cdk synth --quiet --context config=$(CONFIG)

@@ -49,7 +49,7 @@ def build(app: cdk.App, path: Path, origin: str = "") -> bool:
     storage = StorageStack(app, "StorageStack", settings=settings, network=network, env=env)
     leaned_on = services(app, settings=settings, network=network, storage=storage, env=env)
     clusters(app, Estate(settings, path.parent, network, storage, leaned_on, env))
-    for key, value in {"trainforge:deployment": settings.name, **settings.tags}.items():
+    for key, value in settings.resource_tags.items():
         cdk.Tags.of(app).add(key, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))
     return True

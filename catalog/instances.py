@@ -89,7 +89,8 @@ class InstanceFacts:
     of the Nitro card (known for types with EFA only). `peak_tflops` is the vendor's dense peak of one
     accelerator by data type, in 10^12 operations a second; empty where no data sheet was read. `sockets` is
     the number of CPU sockets that the operating system sees. `topology_layers` is the depth of EC2's network
-    topology labels. `deep_health_checks` are HyperPod's checks that AWS documents for this type under Slurm.
+    topology labels. `deep_health_checks` are HyperPod's checks that AWS documents for this type under Slurm, and
+    `deep_health_checks_eks` those under EKS.
     `sources` names, by field, where a fact is from that EC2's DescribeInstanceTypes does not state; one that
     begins with "unknown" says that nothing was found.
     """
@@ -117,6 +118,7 @@ class InstanceFacts:
     nvlinks_per_gpu: int | None = None
     topology_layers: int | None = None
     deep_health_checks: tuple[str, ...] = ()
+    deep_health_checks_eks: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -13,7 +13,7 @@ from catalog.instances import Accelerator, InstanceFacts, InstanceStore, Network
 OVERRIDABLE = frozenset(
     {
         *("accelerator", "peak_tflops", "rdma", "nitro", "sockets", "nvlinks_per_gpu", "topology_layers"),
-        *("deep_health_checks",),
+        *("deep_health_checks", "deep_health_checks_eks"),
     }
 )
 """Facts that an entry of data/overrides.json may state."""
@@ -105,6 +105,7 @@ def _facts(name: str, record: Mapping[str, Any], hyperpod: bool, sources: Mappin
         nvlinks_per_gpu=record.get("nvlinks_per_gpu"),
         topology_layers=record.get("topology_layers"),
         deep_health_checks=tuple(record.get("deep_health_checks", ())),
+        deep_health_checks_eks=tuple(record.get("deep_health_checks_eks", ())),
         sources=MappingProxyType(dict(sources)),
     )
 

@@ -106,8 +106,12 @@ def _rows(facts: InstanceFacts) -> Iterator[tuple[str, str, str]]:
     yield "sold as", ", ".join(facts.usage_classes), base
     yield "on HyperPod", "yes" if facts.hyperpod else "no", source("hyperpod")
     if facts.hyperpod and facts.is_accelerated:
-        checks = ", ".join(facts.deep_health_checks) or "none documented"
-        yield "deep health checks", checks, facts.sources.get("deep_health_checks", "")
+        for scheduler, fact, found in (
+            ("Slurm", "deep_health_checks", facts.deep_health_checks),
+            ("EKS", "deep_health_checks_eks", facts.deep_health_checks_eks),
+        ):
+            checks = ", ".join(found) or "none documented"
+            yield f"deep health checks ({scheduler})", checks, facts.sources.get(fact, "")
 
 
 def _known(value: int | None) -> str:

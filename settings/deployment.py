@@ -87,6 +87,11 @@ class Settings(Model):
         chosen = self.directory.domain if self.directory else None
         return chosen or f"{self.name}.internal"
 
+    @property
+    def resource_tags(self) -> dict[str, str]:
+        """The tags of every resource: the deployment's name, and the configuration's own."""
+        return {"trainforge:deployment": self.name, **self.tags}
+
     def pool(self, name: str) -> Pool:
         """Return a pool by name as the noun that stacks pass on.
 

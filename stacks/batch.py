@@ -157,11 +157,7 @@ class BatchStack(ClusterStack):
             instance_profile_arn=profile.attr_arn,
             user_data=user_data(shared),
             images={name: self._image(name) for name in parameters},
-            tags={
-                "Name": f"{self._settings.name}-batch",
-                "trainforge:deployment": self._settings.name,
-                **self._settings.tags,
-            },
+            tags={"Name": f"{self._settings.name}-batch", **self._settings.resource_tags},
         )
 
     def _image(self, parameter: str) -> str:

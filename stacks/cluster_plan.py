@@ -129,6 +129,7 @@ def cluster_plan(settings: Settings, ground: Ground) -> ClusterPlan:
         directory=ground.directory,
         closed=settings.network.closed,
         legacy_efa=any(pool.interface_type == "efa" for pool in pools),
+        tags=settings.resource_tags,
     )
 
 

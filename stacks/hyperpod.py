@@ -26,6 +26,7 @@ from trainforge.hyperpod.groups import (
     login_group,
     worker_group,
 )
+from trainforge.hyperpod.health_log import HealthLog
 from trainforge.hyperpod.role import NodeRole
 from trainforge.hyperpod.scripts import NodeScripts
 from trainforge.hyperpod.slurm import Accounting, HyperPodSlurmCluster, SlurmOptions
@@ -51,7 +52,8 @@ class HyperPodStack(ClusterStack):
             estate=estate,
         )
         self._services = estate.services
-        self.role = self._role()
+        self.role = self._role("NodeRole")
+        self._controller = self._controller_role()
         self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.shipping.grant_pull(self.role)
         scripts = self._scripts(estate.base)
@@ -61,6 +63,13 @@ class HyperPodStack(ClusterStack):
         )
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
+        HealthLog(
+            self,
+            "HealthLog",
+            cluster_name=self.cluster.cluster_name,
+            cluster_id=self.cluster.cluster_id,
+            topic=self.notifications.topic,
+        )
         site = self.shipping.completed(self._site())
         self.shipping.ship(site, self._storage.data_bucket)
         self._publish(
@@ -73,13 +82,14 @@ class HyperPodStack(ClusterStack):
             ],
         )
 
-    def _role(self) -> NodeRole:
+    def _role(self, construct_id: str, *more_groups: ec2.ISecurityGroup) -> NodeRole:
+        """Return a role with what every node may do; its interfaces may be in `more_groups` beside the nodes' own."""
         zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
         role = NodeRole(
             self,
-            "NodeRole",
+            construct_id,
             subnets=[self._network.private_subnet(zone) for zone in sorted(zones)],
-            security_groups=[self._network.efa_security_group, *self._controller_groups()],
+            security_groups=[self._network.efa_security_group, *more_groups],
             subnet_owner=self._network.subnet_owner,
         )
         role.add_managed_policy(self._storage.node_access)
@@ -91,14 +101,26 @@ class HyperPodStack(ClusterStack):
                 resources=[self.format_arn(service="ssm", resource="parameter", resource_name=site)],
             )
         )
-        secrets = [database.secret_arn] if (database := self._accounting()) else []
         if self._services.directory:
-            secrets.append(self._services.directory.server.reader_secret.secret_arn)
-        if secrets:
-            role.add_to_policy(
-                iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=secrets)
-            )
+            self._allow_secret(role, self._services.directory.server.reader_secret.secret_arn)
         return role
+
+    def _controller_role(self) -> NodeRole:
+        """Return the controller's role: one of its own where it reads the accounting database's password.
+
+        Every job could read it by the role that all nodes share.
+        """
+        database = self._accounting()
+        if database is None:
+            return self.role
+        role = self._role("ControllerRole", *self._controller_groups())
+        self._allow_secret(role, database.secret_arn)
+        return role
+
+    def _allow_secret(self, role: NodeRole, secret_arn: str) -> None:
+        role.add_to_policy(
+            iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret_arn])
+        )
 
     def _accounting(self) -> Accounting | None:
         """Return the external database: that of the deployment, or the one that the section names."""
@@ -157,7 +179,7 @@ class HyperPodStack(ClusterStack):
             subnet=self._network.private_subnet(self._settings.availability_zones[0]),
             security_groups=[self._network.efa_security_group],
             groups=self._groups(scripts),
-            role=self.role,
+            roles=[self.role, self._controller],
             options=self._options(),
         )
         if scripts:
@@ -189,6 +211,7 @@ class HyperPodStack(ClusterStack):
                 instance_type=wanted.controller.instance_type,
                 volume_gib=wanted.controller.volume_gib,
                 network=self._controller_network(),
+                execution_role_arn=self._controller.role_arn,
             )
         ]
         if wanted.login:

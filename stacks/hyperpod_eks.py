@@ -100,7 +100,13 @@ class HyperPodEksStack(KubernetesStack):
     def _cluster(self) -> HyperPodEksCluster:
         wanted = self._wanted
         bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
-        scripts = NodeScripts.disk(self, "Scripts", bucket=bucket)
+        lustre = self._settings.storage.lustre
+        scripts = NodeScripts.disk(
+            self,
+            "Scripts",
+            bucket=bucket,
+            lustre_over_efa=bool(lustre and not lustre.existing and lustre.efa),
+        )
         return HyperPodEksCluster(
             self,
             "HyperPod",

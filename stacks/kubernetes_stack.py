@@ -68,11 +68,7 @@ class KubernetesStack(ClusterStack):
 
     def _node_tags(self) -> dict[str, str]:
         """Return the tags of nodes: by these a person finds them in EC2, and their cost."""
-        return {
-            "Name": self.stack_name,
-            "trainforge:deployment": self._settings.name,
-            **self._settings.tags,
-        }
+        return {"Name": self.stack_name, **self._settings.resource_tags}
 
     def _start_jobs(
         self, cluster: KubernetesCluster, shipping: Shipping, site: Site, *, after: Sequence[Construct]

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 _FOLDERS = (ROOT / ".venv" / "bin", ROOT / "node_modules" / ".bin")
+
+SHEBANG = f"""#!/bin/sh
+'''exec' "{sys.executable}" "$0" "$@"
+' '''"""
+"""First lines of a script for this Python: a `#!` line cannot name an interpreter whose path has a space."""
 
 
 def in_ci() -> bool:

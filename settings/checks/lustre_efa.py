@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from catalog.storage import LUSTRE_EFA_VERIFIED, lustre_efa_smallest_gib, reaches_lustre_by_efa
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.selection import facts, uses
+from settings.checks.selection import Use, facts, uses
 from settings.checks.storage import made_lustre
 from settings.deployment import Settings
 from settings.values import shown
@@ -95,20 +95,36 @@ def _clients(subject: Subject) -> Iterator[Problem]:
 def _client_setup(subject: Subject) -> Iterator[Problem]:
     """A node reaches Lustre over EFA only after its client (LNet) is configured for it; TCP is the default.
 
-    Source: FSx for Lustre user guide, "Working with EFA-enabled file systems". Nothing here does that on
-    nodes of HyperPod or ParallelCluster; scripts or images of your own can.
+    Source: FSx for Lustre user guide, "Working with EFA-enabled file systems". The nodes of HyperPod on EKS are set up
+    for it by their script; elsewhere scripts or images of one's own can do it.
     """
     hyperpod, cluster = subject.settings.hyperpod, subject.settings.parallelcluster
-    unaided = (hyperpod and not hyperpod.lifecycle_scripts) or (cluster and not cluster.image.ami_id)
-    _, clients = _zone_and_clients(subject.settings)
-    if unaided and any(reaches for _, _, reaches in clients):
+    unaided = {
+        "hyperpod": hyperpod and not hyperpod.lifecycle_scripts,
+        "parallelcluster": cluster and not cluster.image.ami_id,
+        "eks": subject.settings.eks,
+        "batch": subject.settings.batch,
+    }
+    names = [
+        name
+        for name, section in unaided.items()
+        if section and any(use.cluster == name and _over_efa(use) for use in uses(subject.settings))
+    ]
+    lustre = made_lustre(subject.settings)
+    if lustre and lustre.efa and names:
         yield Problem(
             "storage.lustre.efa",
             True,
-            "nothing here sets up the nodes' Lustre client (LNet) for EFA: the file system is mounted over TCP "
-            "until that is done",
+            f"nothing here sets up the Lustre client (LNet) of nodes of {', '.join(names)} for EFA: they mount the "
+            "file system over TCP until that is done",
             "configure the clients as the FSx for Lustre user guide says, or set 'efa: false'",
         )
+
+
+def _over_efa(use: Use) -> bool:
+    """Return whether the nodes of a pool can reach Lustre over EFA."""
+    found = facts(use.pool.instance_type) if use.pool else None
+    return bool(found and found.supports_efa and reaches_lustre_by_efa(found))
 
 
 def _zone_and_clients(settings: Settings) -> tuple[str, list[tuple[str, str, bool]]]:
@@ -122,8 +138,6 @@ def _zone_and_clients(settings: Settings) -> tuple[str, list[tuple[str, str, boo
         return "", []
     clients: dict[str, tuple[str, str, bool]] = {}
     for use in uses(settings):
-        found = facts(use.pool.instance_type) if use.pool else None
-        if use.pool and found:
-            reaches = found.supports_efa and reaches_lustre_by_efa(found)
-            clients[use.name] = (use.name, use.pool.availability_zone, reaches)
+        if use.pool and facts(use.pool.instance_type):
+            clients[use.name] = (use.name, use.pool.availability_zone, _over_efa(use))
     return lustre.availability_zone or settings.availability_zones[0], list(clients.values())

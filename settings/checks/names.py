@@ -79,8 +79,10 @@ def _tags(subject: Subject) -> Iterator[Problem]:
     """AWS refuses a resource with a malformed tag, late and once for every resource.
 
     Keys hold 1 to 128 characters, values up to 256, of letters, digits, blanks and `_.:/=+-@`
-    (botocore: sagemaker and fsx TagKey, TagValue); keys that begin with `aws:` belong to AWS.
+    (botocore: sagemaker and fsx TagKey, TagValue); keys that begin with `aws:` belong to AWS, those that begin with
+    `parallelcluster:` to ParallelCluster (aws-parallelcluster, schemas/common_schema.py, validate_no_reserved_tag).
     """
+    reserved = ("aws:", "trainforge:", *(("parallelcluster:",) if subject.settings.parallelcluster else ()))
     for key, value in subject.settings.tags.items():
         path = f"tags.{key}"
         if not 1 <= len(key) <= 128 or not _TAG_TEXT.fullmatch(key):
@@ -89,7 +91,7 @@ def _tags(subject: Subject) -> Iterator[Problem]:
                 key,
                 f"the tag key '{shown(key)}' is not 1 to 128 letters, digits, blanks and '_.:/=+-@'",
             )
-        elif key.lower().startswith(("aws:", "trainforge:")):
+        elif key.lower().startswith(reserved):
             owner = key.partition(":")[0].lower()
             yield Problem(path, key, f"tag keys that begin with '{owner}:' are reserved", "choose another")
         if len(value) > 256 or not _TAG_TEXT.fullmatch(value):

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from catalog.pool import Pool
 from catalog.regions import last_zone
 from settings.checks.names import REGION
-from settings.checks.rule import Problem, Subject, error
+from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts, uses, zones
+from settings.checks.storage import made_lustre
 from settings.values import listed, shown
 
 _ZONE_ID = re.compile(r"[a-z]{3,5}\d-az\d+")
@@ -115,3 +116,44 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
                     f"not leave a zone: pool '{pool.name}' lies apart",
                     "give each zone a partition of its own under 'hyperpod.partitions'",
                 )
+
+
+@warning("lustre-zone", leans_on=("availability_zones", "storage.lustre", "pools"))
+def _lustre_elsewhere(subject: Subject) -> Iterator[Problem]:
+    """Lustre has its servers in one zone: what pools of another read and write crosses zones, slower and charged for.
+
+    Source: Amazon FSx for Lustre pricing, data transfer between Availability Zones. Of a file system with EFA the rules
+    `lustre-efa-zone` and `lustre-efa-client-zone` speak.
+    """
+    settings = subject.settings
+    lustre = made_lustre(settings)
+    if lustre is None or lustre.efa:
+        return
+    known = settings.availability_zones
+    zone = lustre.availability_zone or known[0]
+    # Of zones that are not listed 'zone-unknown' speaks.
+    clients = {
+        use.name: use.pool for use in uses(settings) if use.pool and use.pool.availability_zone in known
+    }
+    if zone not in known:
+        return
+    others = [pool for pool in clients.values() if pool.availability_zone != zone]
+    if others and len(others) == len(clients):
+        places = list(dict.fromkeys(pool.availability_zone for pool in others))
+        yield Problem(
+            "storage.lustre.availability_zone" if lustre.availability_zone else "storage.lustre",
+            zone,
+            f"the Lustre file system is in zone '{shown(zone)}' and all pools of the clusters in "
+            f"{listed(places, 'and')}: all that they read and write crosses zones, slower and charged for",
+            f"set 'availability_zone: {places[0]}' under 'storage.lustre'",
+        )
+        return
+    for pool in others:
+        explicit = settings.pools[pool.name].availability_zone is not None
+        yield Problem(
+            f"pools.{pool.name}" + (".availability_zone" if explicit else ""),
+            pool.availability_zone,
+            f"pool '{pool.name}' is in zone '{shown(pool.availability_zone)}' and the Lustre file system in "
+            f"'{shown(zone)}': what it reads and writes crosses zones, slower and charged for",
+            "put them in one zone, or acknowledge this where the pool uses the file system little",
+        )

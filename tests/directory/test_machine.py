@@ -94,6 +94,27 @@ def test_it_waits_for_the_server_that_has_the_volume_and_gives_up_in_words(
         machine.attach(poll_seconds=0)
 
 
+def test_a_volume_that_is_being_attached_is_not_taken_for_attached(
+    machine: Any, module: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """EC2 names the instance from the first moment; a device appears when the attachment is done."""
+    states = ["attaching", "busy", "attached"]
+
+    class Ec2:
+        def describe_volumes(self, VolumeIds: list[str]) -> dict[str, Any]:  # the API's name
+            assert VolumeIds == [machine.settings["volume_id"]]
+            attachment = {"InstanceId": machine.facts["instance-id"], "State": states.pop(0)}
+            return {"Volumes": [{"State": "in-use", "Attachments": [attachment]}]}
+
+        def attach_volume(self, **given: str) -> None:
+            raise AssertionError(f"it has the volume already: {given}")
+
+    monkeypatch.setattr(machine, "client", lambda _service: Ec2())
+    monkeypatch.setattr(module.Path, "exists", lambda _path: True)
+    assert machine.attach(poll_seconds=0).startswith("/dev/disk/by-id/")
+    assert states == [], "the device is looked for when the volume is attached, and not before"
+
+
 def test_what_it_fetches_is_for_root_alone(machine: Any) -> None:
     s3 = boto3.client("s3", REGION)
     s3.put_object(Bucket=BUCKET, Key=machine.settings["configuration_key"], Body=b'{"host": "x"}')

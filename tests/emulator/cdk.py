@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -62,7 +63,8 @@ class Cdk:
         self._emulator = emulator
         self._folder = folder
         self._directory = directory
-        self._app = app or f"{sys.executable} app.py"
+        # The CLI hands it to a shell.
+        self._app = app or f"{shlex.quote(sys.executable)} app.py"
         self._context = [part for value in context for part in ("--context", value)]
         self._on_line = on_line or (lambda _line: None)
         self._running: subprocess.Popen[str] | None = None
@@ -78,10 +80,10 @@ class Cdk:
         return self._run(["bootstrap", target], directory=empty, app="")
 
     def deploy(self, *stacks: str, outputs: Path | None = None) -> Outcome:
-        """Deploy stacks with those they depend on; no name means all. Direct: change sets only cost time here."""
+        """Deploy stacks with those they depend on, by change sets as the CLI does by default; no name means all."""
         written = ["--outputs-file", str(outputs)] if outputs else []
-        method = ["--method", "direct", "--require-approval", "never"]
-        return self._run(["deploy", *(stacks or ("--all",)), *method, "--progress", "events", *written])
+        asked = ["--require-approval", "never", "--progress", "events"]
+        return self._run(["deploy", *(stacks or ("--all",)), *asked, *written])
 
     def destroy(self, *stacks: str) -> Outcome:
         """Destroy stacks, those that depend on them first; no name means all."""

@@ -1,4 +1,4 @@
-"""The demo: deploys a configuration to the embedded emulator with the real CDK CLI, shows it, destroys it.
+"""The demo: deploys a configuration to the embedded emulator with the real CDK CLI, updates it, destroys it.
 
 `python -m tests.emulator.demo [--config FILE]`, or `make demo`. It needs no AWS account and no network, and
 leaves nothing running.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -18,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import yaml
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -86,7 +88,22 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"[red]failed:[/red] {escape(str(error))}")
         return 1
     _discard(folder, options.keep)
-    return 1 if left else 0
+    if left:
+        return 1
+    _next(console, options.config, stacks)
+    return 0
+
+
+def _next(console: Console, configuration: str, stacks: list[str]) -> None:
+    """Say which commands to try next, ready to be copied."""
+    chosen = "" if configuration == DEFAULT_CONFIGURATION else f" -c config={shlex.quote(configuration)}"
+    deploy = f"npx cdk deploy {' '.join(stacks) or '--all'}{chosen}"
+    console.print("[bold]next[/bold]")
+    for purpose, command in (
+        ("check a configuration", f".venv/bin/trainforge validate -c {shlex.quote(configuration)}"),
+        ("deploy it to AWS", f"source .venv/bin/activate && npx cdk bootstrap && {deploy}"),
+    ):
+        console.print(f"  {purpose}: {escape(command)}", soft_wrap=True)
 
 
 def _discard(folder: Path, keep: Path | None) -> None:
@@ -100,13 +117,14 @@ def _stacks(settings: Settings) -> list[str]:
 
 
 def run(console: Console, configuration: Path, region: str, stacks: list[str], folder: Path) -> bool:
-    """Deploy `stacks` (none: all), show, destroy; return whether something is left that should not be.
+    """Deploy `stacks` (none: all), show, update, destroy; return whether something is left that should not be.
 
     Raises:
         CdkError: the CLI failed.
         EmulatorError: the emulator could not be started.
     """
     context = [f"config={os.path.relpath(configuration, ROOT)}"]
+    console.print("[bold]emulator[/bold] starts ...")
     with Emulator(region, log=folder / "emulator.log") as emulator:
         console.print(
             f"[bold]emulator[/bold] listens at {emulator.endpoint} ({region}); no AWS account is used"
@@ -121,6 +139,9 @@ def run(console: Console, configuration: Path, region: str, stacks: list[str], f
             deployed = [item for item in emulator.ledger() if item.name != TOOLKIT]
             console.print(_table(deployed, progress.seconds))
             _outputs(console, deployed)
+            changed = Cdk(emulator, folder, context=[_changed(configuration, folder)], on_line=progress.line)
+            with progress.step("update", f"cdk deploy {' '.join(stacks) or '--all'}, with one more tag"):
+                changed.deploy(*stacks)
             try:
                 with progress.step("destroy", "cdk destroy --all"):
                     cdk.destroy()
@@ -129,6 +150,15 @@ def run(console: Console, configuration: Path, region: str, stacks: list[str], f
                     raise
                 return _kept(console, emulator)
             return _leavings(console, emulator, before)
+
+
+def _changed(configuration: Path, folder: Path) -> str:
+    """Write the configuration with one more tag, a change that every one takes, and return its context value."""
+    document = yaml.safe_load(configuration.read_text(encoding="utf-8"))
+    document["tags"] = {**(document.get("tags") or {}), "demo-update": "1"}
+    path = folder / "updated.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return f"config={path}"
 
 
 def _table(stacks: list[LedgerStack], seconds: dict[str, float]) -> Table:

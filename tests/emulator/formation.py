@@ -35,6 +35,10 @@ class Formation:
         self._ids[name] = answer["StackId"]
         return name
 
+    def adopt(self, name: str, stack_id: str) -> None:
+        """Take a stack that was not made by `create`: it is deleted in the end, too."""
+        self._ids[name] = stack_id
+
     def created(self, template: Template, **more: Any) -> str:
         """Create a stack, see that it is complete, and return its name."""
         name = self.create(template, **more)

@@ -103,6 +103,7 @@ class PclusterCluster(Resource):
             if kind == "HeadNode" and not head:
                 continue
             given = {
+                **{tag["Key"]: tag["Value"] for tag in configuration.get("Tags", [])},
                 "Name": kind,
                 _CLUSTER_TAG: self.physical_id,
                 _NODE_TAG: kind,

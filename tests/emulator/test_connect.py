@@ -14,11 +14,11 @@ import pytest
 
 from catalog.site import Site
 from tests.emulator.server import Emulator
-from tests.programs import ROOT, require_program, search_path
+from tests.programs import ROOT, SHEBANG, require_program, search_path
 
 NAME = "demo-hyperpod"
 DOCUMENT = "trainforge-demo-hyperpod-ubuntu"
-PLUGIN = """#!{python}
+PLUGIN = """{shebang}
 import json, os, sys
 if sys.argv[1:] == ["--version"]:
     print("1.2.764.0")
@@ -73,7 +73,7 @@ def connect(aws: Emulator, tmp_path: Path) -> Callable[..., subprocess.Completed
     site = Site("demo", "hyperpod", aws.region, NAME, arn.split("/")[1], session_document=DOCUMENT)
     (tmp_path / "site.json").write_text(site.to_json(), encoding="utf-8")
     plugin = tmp_path / "session-manager-plugin"
-    plugin.write_text(PLUGIN.format(python=sys.executable, noted=str(tmp_path / "noted")), encoding="utf-8")
+    plugin.write_text(PLUGIN.format(shebang=SHEBANG, noted=str(tmp_path / "noted")), encoding="utf-8")
     plugin.chmod(0o755)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

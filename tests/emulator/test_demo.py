@@ -35,10 +35,13 @@ def test_the_demo_prints_what_it_did_without_a_terminal(tmp_path: Path) -> None:
     for text in (
         "-network CREATE_COMPLETE",
         "-hyperpod CREATE_COMPLETE",
+        "-network UPDATE_COMPLETE",
+        "-hyperpod UPDATE_COMPLETE",
         "recorded",
         "outputs",
         "ClusterArn",
         "is left",
+        "deploy it to AWS: source .venv/bin/activate && npx cdk bootstrap && npx cdk deploy HyperPodStack",
     ):
         assert text in result.stdout
     assert "\x1b[" not in result.stdout
@@ -84,8 +87,7 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: sign
     command = [*DEMO, "--keep", str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        endpoint = re.search(r"http://\S+", process.stdout.readline())
-        assert endpoint is not None
+        endpoint = next(filter(None, (re.search(r"http://\S+", line) for line in process.stdout)))
         log = tmp_path / "cdk.log"
         wait_for(lambda: log.exists() and "Bootstrapping" in log.read_text())
         process.send_signal(number)

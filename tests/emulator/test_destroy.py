@@ -1,9 +1,25 @@
-"""The deployment a second time, and its destruction: after the test_deploy_* files, which look at what stands."""
+"""The deployment again, changed, and destroyed: after the test_deploy_* files, which look at what stands."""
 
 from __future__ import annotations
 
-from tests.emulator.deployment import STACK, Deployment
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.emulator.cdk import ROOT, Cdk, CdkError
+from tests.emulator.deployment import CONFIGURATION, STACK, Deployment
 from tests.emulator.inventory import inventory, left_over
+
+
+def changed(deployment: Deployment, folder: Path, **lustre: Any) -> Cdk:
+    """Return the CLI for the deployment's configuration with other keys of `storage.lustre`."""
+    document = yaml.safe_load((ROOT / CONFIGURATION).read_text(encoding="utf-8"))
+    document["storage"]["lustre"] |= lustre
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(document), encoding="utf-8")
+    return Cdk(deployment.emulator, folder, context=[f"config={path}"])
 
 
 def test_a_second_deployment_changes_nothing(deployment: Deployment) -> None:
@@ -12,6 +28,29 @@ def test_a_second_deployment_changes_nothing(deployment: Deployment) -> None:
     assert outcome.text.count("(no changes)") == 3
     assert inventory(deployment.emulator) == held
     assert len(deployment.emulator.events()) == events
+
+
+def test_a_mounted_file_system_is_not_replaced(deployment: Deployment, tmp_path: Path) -> None:
+    held, lustre = inventory(deployment.emulator), deployment.file_system("LUSTRE")
+    elsewhere = changed(deployment, tmp_path, availability_zone="us-west-2b")
+    with pytest.raises(CdkError):
+        elsewhere.deploy(STACK)
+    log = elsewhere.log.read_text(encoding="utf-8")
+    cluster, storage = deployment.stack("hyperpod"), deployment.stack("storage")
+    assert "Update canceled. Cannot update export" in log
+    assert f"as it is in use by {cluster.name}." in log
+    assert (storage.status, cluster.status) == ("UPDATE_ROLLBACK_COMPLETE", "CREATE_COMPLETE")
+    assert inventory(deployment.emulator) == held
+    assert deployment.file_system("LUSTRE") == lustre
+
+
+def test_an_update_changes_in_place(deployment: Deployment, tmp_path: Path) -> None:
+    before = deployment.file_system("LUSTRE")
+    changed(deployment, tmp_path, throughput_mbps_per_tib=500).deploy(STACK)
+    after = deployment.file_system("LUSTRE")
+    assert after["FileSystemId"] == before["FileSystemId"]
+    assert after["LustreConfiguration"]["PerUnitStorageThroughput"] == 500
+    assert deployment.stack("storage").status == "UPDATE_COMPLETE"
 
 
 def test_nothing_is_left_after_destruction(deployment: Deployment) -> None:

@@ -1,8 +1,7 @@
-"""The engine: order, checks before and while creating, rollback, update, replacement, deletion, exports."""
+"""The engine: order, checks before and while creating, rollback, update, replacement, deletion."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -157,6 +156,33 @@ def test_a_failed_update_goes_back(formation: Formation) -> None:
     assert formation.update(name, resources(A=parameter("newer"))) == "UPDATE_COMPLETE"
 
 
+def test_a_failed_update_keeps_the_deletion_policies(formation: Formation) -> None:
+    before = resources(Log=(GROUP, {"LogGroupName": "/engine/kept-policy"}))
+    name = formation.created(before)
+    after = resources(Log=(GROUP, {"LogGroupName": "/engine/other"}), Bad=("AWS::S3::Nothing", {}))
+    after["Resources"]["Log"] |= {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+    after["Resources"]["Bad"]["DependsOn"] = "Log"
+    assert formation.update(name, after) == "UPDATE_ROLLBACK_COMPLETE"
+    logs = formation.emulator.client("logs")
+    logs.delete_log_group(logGroupName="/engine/other")  # retained by its own policy, as in AWS
+    assert formation.delete(name) == "DELETE_COMPLETE"
+    assert logs.describe_log_groups(logGroupNamePrefix="/engine/kept-policy")["logGroups"] == []
+
+
+def test_a_replacement_under_the_same_name_is_refused(formation: Formation) -> None:
+    def template(kind: str) -> dict[str, Any]:
+        definition = {"Name": "engine-named", "DocumentType": kind, "Content": {"schemaVersion": "1.0"}}
+        return resources(Document=("AWS::SSM::Document", definition))
+
+    name = formation.created(template("Session"))
+    assert formation.update(name, template("Command")) == "UPDATE_ROLLBACK_COMPLETE"
+    assert (
+        "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
+        "Rename engine-named and update the stack again."
+    ) in formation.reasons(name)
+    assert formation.physical_id(name, "Document") == "engine-named"
+
+
 def test_an_update_without_a_change_is_refused(formation: Formation) -> None:
     name = formation.created(resources(A=parameter("x")))
     with pytest.raises(ClientError, match="No updates are to be performed"):
@@ -184,17 +210,6 @@ def test_conditions_choose_resources_and_values(formation: Formation) -> None:
     assert [entry.logical_id for entry in formation.ledger(name).resources] == ["A"]
     held = formation.physical_id(name, "A")
     assert formation.emulator.client("ssm").get_parameter(Name=held)["Parameter"]["Value"] == "right"
-
-
-def test_an_export_in_use_keeps_its_stack(formation: Formation) -> None:
-    exporting = resources(A=parameter("shared"))
-    exporting["Outputs"] = {"Value": {"Value": ref("A"), "Export": {"Name": "engine-shared"}}}
-    source = formation.created(exporting)
-    user = formation.created(resources(B=parameter({"Fn::ImportValue": "engine-shared"})))
-    assert formation.delete(source) == "DELETE_FAILED"
-    assert f"Cannot delete export engine-shared as it is in use by {user}" in formation.reasons(source)
-    assert formation.delete(user) == "DELETE_COMPLETE"
-    assert formation.delete(source) == "DELETE_COMPLETE"
 
 
 def test_an_import_of_nothing_fails_with_the_name(formation: Formation) -> None:
@@ -228,23 +243,6 @@ def test_what_fails_to_delete_holds_what_it_depends_on(formation: Formation) -> 
     assert {entry.logical_id for entry in formation.ledger(name).resources} == {"Log", "Bucket"}
     s3.delete_object(Bucket=bucket, Key="x")
     assert formation.delete(name) == "DELETE_COMPLETE"
-
-
-def test_change_sets_create_and_update(formation: Formation) -> None:
-    name, client = formation.name(), formation.client
-    for kind, value in (("CREATE", "one"), ("UPDATE", "two")):
-        client.create_change_set(
-            StackName=name,
-            ChangeSetName=f"set-{kind.lower()}",
-            ChangeSetType=kind,
-            TemplateBody=json.dumps(resources(A=parameter(value, Name="/engine/changed"))),
-        )
-        client.execute_change_set(ChangeSetName=f"set-{kind.lower()}", StackName=name)
-        stack = client.describe_stacks(StackName=name)["Stacks"][0]
-        assert stack["StackStatus"] == f"{kind}_COMPLETE"
-        found = formation.emulator.client("ssm").get_parameter(Name="/engine/changed")["Parameter"]["Value"]
-        assert found == value
-    client.delete_stack(StackName=name)
 
 
 def test_the_ledger_says_how_far_the_emulator_went(formation: Formation) -> None:

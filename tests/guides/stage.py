@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,12 @@ from tests.emulator.server import Emulator
 from tests.guides.guide import Place
 from tests.guides.shared_folder import SharedFolder
 from tests.guides.shell import Answer, Shell
-from tests.programs import ROOT, search_path
+from tests.programs import ROOT, SHEBANG, search_path
 from tests.slurm.cluster import SlurmCluster
 
 DEFAULT_CONFIGURATION = ROOT / "config" / "default.yaml"
 
-_PLUGIN = """#!{python}
+_PLUGIN = """{shebang}
 \"\"\"Stands in for Session Manager's plugin: notes how it was called, prints the plugin's first line.\"\"\"
 import json, os, sys
 if sys.argv[1:] == ["--version"]:
@@ -64,7 +63,7 @@ class Stage:
         self.home.mkdir()
         _program(
             programs / "session-manager-plugin",
-            _PLUGIN.format(python=sys.executable, record=str(self._record), version=_PLUGIN_VERSION),
+            _PLUGIN.format(shebang=SHEBANG, record=str(self._record), version=_PLUGIN_VERSION),
         )
         _program(node_programs / "sudo", _SUDO)
         self._emulator = emulator

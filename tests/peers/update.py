@@ -60,7 +60,7 @@ def answers(folder: Path, pairs: Mapping[str, Sequence[Mapping[str, Any]]]) -> d
     file.write_text(json.dumps(pairs), encoding="utf-8")
     done = subprocess.run(
         [str(python), "-c", _PROGRAM, str(file)],
-        env={"HOME": str(folder), "PATH": "/usr/bin:/bin"},
+        env={"HOME": str(folder), "PATH": "/usr/bin:/bin", "AWS_DEFAULT_REGION": "us-west-2"},
         capture_output=True,
         text=True,
         check=False,

@@ -7,18 +7,22 @@ FILE` writes {way: [loss of each step]} as JSON, every loss as `float.hex`.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from fsdp_trainer.decoder import Decoder
 from fsdp_trainer.initialisation import initialise
 from fsdp_trainer.loading import source
 from fsdp_trainer.optimisation import BETAS, EPSILON, rate
 from fsdp_trainer.options import Options, options
 from fsdp_trainer.pretraining import Pretraining
+from torch.distributed.tensor import DTensor
 from training.process_group import Ranks, joined
 
 _WORDS = "--model=tiny --steps=12 --warmup-steps=3 --sequence-length=48 --global-batch=8 --precision=fp32"
@@ -43,10 +47,36 @@ def losses(chosen: Options, ranks: Ranks) -> list[str]:
         run = Pretraining(chosen, ranks, Path(folder))
         found = []
         while run.done < chosen.steps:
-            sums, _, _ = run.step()
-            found.append(run.mean(sums).hex())
+            found.append(run.step().loss.hex())
         run.close()
     return found
+
+
+def poisoned(chosen: Options, ranks: Ranks) -> dict[str, list[str]]:
+    """Train with a fifth step whose loss is infinite on the last rank alone.
+
+    For each rank, under a name of its own: 1 for each step that it applied or 0, the loss of each step but the fifth,
+    and the mean of all embedding weights at the end, as far as the rank knows.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        run = Pretraining(chosen, ranks, Path(folder))
+        forward = run.model.forward
+
+        def infinite(*words: Any) -> Any:
+            loss, balance = forward(*words)
+            return (loss * math.inf if run.done == 4 and ranks.rank == ranks.count - 1 else loss), balance
+
+        run.model.forward = infinite  # type: ignore[method-assign]
+        steps = [run.step() for _ in range(chosen.steps)]
+        run.close()
+    weight = run.model.embedding.weight
+    whole = weight.full_tensor() if isinstance(weight, DTensor) else weight
+    seen = [float(step.applied) for step in steps]
+    seen += [step.loss for number, step in enumerate(steps, 1) if number != 5]
+    seen.append(float(whole.abs().mean()))
+    told: list[Any] = [None] * ranks.count
+    dist.all_gather_object(told, [value.hex() for value in seen])
+    return {f"poisoned-{rank}": values for rank, values in enumerate(told)}
 
 
 def bare(chosen: Options, ranks: Ranks) -> list[str]:
@@ -85,6 +115,7 @@ def main() -> None:
         if ranks.count % 2 == 0:
             ways["replicas"] = replace(BASE, replicas=2)
         found = {name: losses(chosen, ranks) for name, chosen in ways.items()}
+        found |= poisoned(BASE, ranks)
         if ranks.first:
             found["bare"] = bare(BASE, ranks)
             Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT, require_module
-from tests.training.runs import LocalRun, free_port
+from tests.training.runs import DEADLINE_SECONDS, LocalRun, free_port
 from workloads.rooms import workload
 
 require_module("torch", "make setup-train installs it")
@@ -211,12 +211,20 @@ def test_mistakes_are_told_in_a_line(
         env={**os.environ, **rank, **place, **path, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     assert done.returncode == code, done.stderr
     assert told in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_run_whose_weights_overflow_leaves_no_checkpoint(tmp_path: Path) -> None:
+    run = LocalRun("cpu-ddp", "tiny", tmp_path, "--learning-rate=1e38", "--checkpoint-every=1")
+    assert run.run() != 0
+    assert "error: weights are not finite after step 1, so no checkpoint of it is written" in run.log
+    assert re.search(r"exitcode\s*:\s*65\b", run.log)
+    assert run.checkpoints() == []
 
 
 def mnist(folder: Path, count: int = 200) -> None:

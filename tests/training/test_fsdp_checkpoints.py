@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import json
 import os
+import pickle
+import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +24,12 @@ torch = room_fsdp.torch
 from fsdp_trainer.initialisation import local  # noqa: E402
 from fsdp_trainer.options import options  # noqa: E402
 from fsdp_trainer.pretraining import Pretraining  # noqa: E402
+from torch.distributed.checkpoint.api import CheckpointException  # noqa: E402
+from torch.distributed.checkpoint.filesystem import FileSystemReader  # noqa: E402
+from torch.distributed.checkpoint.state_dict_loader import load  # noqa: E402
 from training import checkpoint_folder, distributed_checkpoint  # noqa: E402
 from training.checkpoint_folder import MARKER, CheckpointFolder  # noqa: E402
+from training.checkpoint_reading import IndexUnpickler  # noqa: E402
 from training.distributed_checkpoint import DistributedCheckpoints  # noqa: E402
 from training.errors import NO_INPUT, WRITE, TrainingError  # noqa: E402
 from training.process_group import Ranks  # noqa: E402
@@ -191,6 +200,99 @@ def garble_index_at_birth(path: Path) -> None:
     (path / MARKER).write_text(json.dumps(marker), encoding="utf-8")
 
 
+class Executes:
+    """A value whose pickle makes a file when it is read, beside the checkpoints."""
+
+    def __init__(self, proof: Path) -> None:
+        self.proof = proof
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.proof),)
+
+
+def seal(path: Path) -> None:
+    """Tell of the files as they are now: whoever can prepare a folder can compute digests too."""
+    marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
+    marker["files"] = checkpoint_folder.contents(path, marker["files"])
+    (path / MARKER).write_text(json.dumps(marker), encoding="utf-8")
+
+
+def prepare_index(path: Path) -> None:
+    (path / ".metadata").write_bytes(pickle.dumps(Executes(path.parent / "executed")))
+    seal(path)
+
+
+def prepare_part_of_index(path: Path) -> None:
+    """A sound index in which one value, which nobody may ever look at, is another thing."""
+    metadata = FileSystemReader(path).read_metadata()
+    metadata.planner_data = Executes(path.parent / "executed")
+    (path / ".metadata").write_bytes(pickle.dumps(metadata))
+    seal(path)
+
+
+def prepare_value(path: Path) -> None:
+    """A sound index and, in place of a stream's position, a pickle that `torch.load` executes unless told not to."""
+    metadata = FileSystemReader(path).read_metadata()
+    [(index, place)] = [
+        (index, place) for index, place in metadata.storage_data.items() if index.fqn == "data.stream"
+    ]
+    value = io.BytesIO()
+    torch.save(Executes(path.parent / "executed"), value)
+    shard = path / place.relative_path
+    with shard.open("ab") as file:
+        offset = file.tell()
+        file.write(value.getvalue())
+    metadata.storage_data[index] = replace(place, offset=offset, length=len(value.getvalue()))
+    (path / ".metadata").write_bytes(pickle.dumps(metadata))
+    seal(path)
+
+
+PREPARED = [prepare_index, prepare_part_of_index, prepare_value]
+
+
+@pytest.mark.parametrize("prepare", PREPARED)
+def test_a_prepared_checkpoint_executes_nothing(
+    kept: DistributedCheckpoints, capsys: pytest.CaptureFixture[str], prepare: Callable[[Path], None]
+) -> None:
+    write(kept, 5)
+    write(kept, 10)
+    prepare(kept.folder / "step-000000010")
+    found = kept.load(empty)
+    assert not (kept.folder / "executed").exists()
+    assert found is not None
+    assert found[0] == 5
+    told = capsys.readouterr().err
+    assert re.search(
+        r"'step-000000010' cannot be read: .*(the index names 'posix\.mkdir'|Weights only load)", told
+    )
+
+
+@pytest.mark.parametrize("prepare", PREPARED)
+def test_torch_s_own_loading_executes_what_was_prepared(
+    kept: DistributedCheckpoints, prepare: Callable[[Path], None]
+) -> None:
+    """Without this the test above would pass on folders that could do no harm."""
+    write(kept, 10)
+    prepare(kept.folder / "step-000000010")
+    with contextlib.suppress(CheckpointException):
+        load(state(0), checkpoint_id=kept.folder / "step-000000010", process_group=kept._ranks.saving)
+    assert (kept.folder / "executed").exists()
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        *(("os", "system"), ("builtins", "eval"), ("torch", "load"), ("torch.storage", "_load_from_bytes")),
+        ("torch.distributed.checkpoint.metadata", "Metadata.__init__"),
+        ("torch.distributed.checkpoint.metadata", "os"),
+        ("torch", "Size.count"),
+    ],
+)
+def test_an_index_may_name_its_own_classes_alone(module: str, name: str) -> None:
+    with pytest.raises(pickle.UnpicklingError, match="which no checkpoint's index has"):
+        IndexUnpickler(io.BytesIO(b"")).find_class(module, name)
+
+
 def flip_a_bit(path: Path) -> None:
     """Inside of a weight: the file has its size and is read without a word."""
     shard = path / "__0_0.distcp"
@@ -262,6 +364,26 @@ def test_a_write_that_fails_is_known_before_the_next(kept: DistributedCheckpoint
     assert kept.failed
     with pytest.raises(TrainingError, match="step 10 cannot be written"):
         kept.save(15, state(15), {})
+
+
+def test_a_removal_that_is_cut_short_leaves_nothing_that_looks_sound(
+    kept: DistributedCheckpoints, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed before the first file is gone: the folder is whole, and must count for nothing all the same."""
+    write(kept, 5)
+    write(kept, 10)
+
+    def killed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint_folder.shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        CheckpointFolder(kept.folder).remove("step-000000010")
+    monkeypatch.undo()
+    assert (kept.folder / "step-000000010" / "__0_0.distcp").exists()
+    found = kept.load(empty)
+    assert found is not None
+    assert found[0] == 5
 
 
 def test_a_past_that_did_not_happen_is_removed(kept: DistributedCheckpoints) -> None:

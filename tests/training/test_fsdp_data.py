@@ -20,6 +20,7 @@ from fsdp_trainer import loading, stream  # noqa: E402
 from fsdp_trainer.batches import Batch, Packing, batch, part  # noqa: E402
 from fsdp_trainer.decoder import IGNORED  # noqa: E402
 from fsdp_trainer.options import options  # noqa: E402
+from fsdp_trainer.pretraining import Pretraining  # noqa: E402
 from fsdp_trainer.synthetic import Synthetic  # noqa: E402
 from training.errors import TrainingError  # noqa: E402
 from training.process_group import Ranks  # noqa: E402
@@ -229,6 +230,18 @@ class TestStreamed:
         # The validation's files are shorter: by now they have begun again.
         assert not torch.equal(train, validation)
 
+    @pytest.mark.parametrize(("batch", "count"), [(4, 4), (8, 8), (16, 8), (64, 32), (12, 3), (12, 6)])
+    def test_validation_serves_more_ranks_than_it_has_files(self, batch: int, count: int) -> None:
+        """Together the ranks take the very windows that one rank takes, batch after batch."""
+        self.words = [*self.words, f"--global-batch={batch}"]
+        whole = self.source(validation=True)
+        parts = [self.source(rank, count, validation=True) for rank in range(count)]
+        for step in (1, 2, 3):
+            expected = whole.take(step)
+            taken = [each.take(step) for each in parts]
+            assert torch.equal(torch.cat([each.tokens for each in taken]), expected.tokens)
+            assert torch.equal(torch.cat([each.targets for each in taken]), expected.targets)
+
     @pytest.mark.parametrize(
         ("change", "told"),
         [
@@ -243,6 +256,18 @@ class TestStreamed:
     def test_mistakes_are_told(self, change: dict[str, Any], told: str) -> None:
         with pytest.raises(TrainingError, match=told):
             stream.Streamed(replace(options(self.words), **change), ranks(0, 2))
+
+    def test_a_validation_that_cannot_be_had_is_told_before_the_first_step(
+        self, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> None:
+        """And a run that does not validate needs none."""
+        for path in (tmp_path / "set").glob("validation-*"):
+            path.unlink()
+        alone: Ranks = request.getfixturevalue("ranks")
+        chosen = options([*self.words, "--precision=fp32"])
+        Pretraining(chosen, alone, tmp_path / "run").close()
+        with pytest.raises(TrainingError, match=r"split 'validation' of data set .* cannot be opened"):
+            Pretraining(replace(chosen, validate_every=10), alone, tmp_path / "run")
 
     def test_a_tokenizer_that_does_not_fit_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(TrainingError, match="has 92 tokens, the model's vocabulary 50"):

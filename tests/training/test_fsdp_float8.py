@@ -46,8 +46,7 @@ def trained(chosen: Options, ranks: Ranks, folder: Path) -> tuple[Pretraining, l
     run = Pretraining(chosen, ranks, folder)
     losses = []
     while run.done < chosen.steps:
-        sums, _, _ = run.step()
-        losses.append(run.mean(sums))
+        losses.append(run.step().loss)
     run.save(lambda _: None)
     run.finish_save(lambda _: None)
     run.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -83,6 +84,17 @@ def test_how_work_is_shared_out_changes_rounding_alone(trained: Callable[[int], 
     assert 1e-5 < furthest(found["bf16"], found["base"]) < 0.02
     assert furthest(found["unmasked"], found["base"]) > 1e-3
     assert furthest(found["experts"], found["base"]) > 1e-3
+
+
+@pytest.mark.parametrize("ranks", RANKS)
+def test_all_ranks_skip_a_step_that_is_infinite_on_one(trained: Callable[[int], Losses], ranks: int) -> None:
+    found = trained(ranks)
+    first = found["poisoned-0"]
+    count = len(found["base"])
+    assert first[:count] == [1.0] * 4 + [0.0] + [1.0] * (count - 5)
+    assert all(math.isfinite(value) for value in first)
+    for rank in range(1, ranks):
+        assert found[f"poisoned-{rank}"] == first
 
 
 @pytest.mark.heavy

@@ -103,9 +103,17 @@ def test_one_group_reaches_it_and_the_controller_alone_is_in_it(durable: Synthes
         group["InstanceGroupName"]: str(group.get("OverrideVpcConfig")) for group in cluster["InstanceGroups"]
     }
     assert [name for name, network in networks.items() if "accounting:" in network] == ["controller"]
-    roles = str(durable.resources("HyperPodStack", "AWS::IAM::Policy"))
-    assert "secretsmanager:GetSecretValue" in roles
-    assert "DatabaseClient" in roles, "the role makes the controller's interface in the client group"
+    [policy] = [
+        found
+        for found in durable.resources("HyperPodStack", "AWS::IAM::Policy")
+        if "DatabaseClient" in str(found)
+    ]
+    assert "secretsmanager:GetSecretValue" in str(policy)
+    [role] = policy["Properties"]["Roles"]
+    [controller] = [
+        group for group in cluster["InstanceGroups"] if group["InstanceGroupName"] == "controller"
+    ]
+    assert controller["ExecutionRole"]["Fn::GetAtt"][0] == role["Ref"]
 
 
 def test_the_function_changes_this_database_and_no_other(durable: Synthesis) -> None:

@@ -187,11 +187,32 @@ def test_deep_health_checks_are_those_that_aws_documents(name: str, checks: tupl
     assert instance(name).deep_health_checks == checks
 
 
+@pytest.mark.parametrize(
+    ("name", "checks"),
+    [
+        ("p5.48xlarge", ("InstanceStress", "InstanceConnectivity")),
+        ("p6-b200.48xlarge", ("InstanceStress", "InstanceConnectivity")),
+        ("trn1.32xlarge", ("InstanceStress", "InstanceConnectivity")),
+        ("trn2.48xlarge", ("InstanceStress", "InstanceConnectivity")),
+        ("g5.xlarge", ("InstanceStress",)),
+        ("m5.large", ()),
+        # HyperPod does not offer it.
+        ("trn1.2xlarge", ()),
+    ],
+)
+def test_deep_health_checks_under_eks_are_for_trainium_too(name: str, checks: tuple[str, ...]) -> None:
+    assert instance(name).deep_health_checks_eks == checks
+
+
 def test_deep_health_checks_are_names_that_the_api_knows() -> None:
     known = set(
         get_session().get_service_model("sagemaker").shape_for("DeepHealthCheckType").metadata["enum"]
     )
-    used = {check for facts in INSTANCES.values() for check in facts.deep_health_checks}
+    used = {
+        check
+        for facts in INSTANCES.values()
+        for check in (*facts.deep_health_checks, *facts.deep_health_checks_eks)
+    }
     assert used
     assert used <= known
 

@@ -138,7 +138,11 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             },
             "eks.pools": ["gpu", "far"],
         },
-        {("reservation-zone", "pools.far.availability_zone")},
+        {
+            ("reservation-zone", "pools.far.availability_zone"),
+            ("reservation-type", "pools.far.capacity.reservation_id"),
+            ("lustre-zone", "pools.far.availability_zone"),
+        },
     ),
     # what is shipped
     ({"pools.cpu": CPU, "eks.pools": ["gpu", "cpu"], "workloads": [WORKLOAD]}, set()),

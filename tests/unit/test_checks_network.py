@@ -135,14 +135,20 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
     ),
     # EFA across zones: only where one partition spans them
-    ({"pools.far": P5 | {"availability_zone": "us-west-2b"}, "hyperpod.pools": ["gpu", "far"]}, set()),
+    (
+        {"pools.far": P5 | {"availability_zone": "us-west-2b"}, "hyperpod.pools": ["gpu", "far"]},
+        {("lustre-zone", "pools.far.availability_zone")},
+    ),
     (
         {
             "pools.far": P5 | {"availability_zone": "us-west-2b"},
             "hyperpod.pools": ["gpu", "far"],
             "hyperpod.partitions": {"gpu": "all", "far": "all"},
         },
-        {("efa-across-zones", "pools.far.availability_zone")},
+        {
+            ("efa-across-zones", "pools.far.availability_zone"),
+            ("lustre-zone", "pools.far.availability_zone"),
+        },
     ),
     (
         {
@@ -151,7 +157,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "hyperpod.pools": ["gpu", "near"],
             "hyperpod.partitions": {"gpu": "near"},
         },
-        {("efa-across-zones", "pools.near")},
+        {("efa-across-zones", "pools.near"), ("lustre-zone", "pools.gpu.availability_zone")},
     ),
     (
         {
@@ -159,7 +165,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "hyperpod.pools": ["gpu", "far"],
             "hyperpod.partitions": {"gpu": "all", "far": "all"},
         },
-        set(),
+        {("lustre-zone", "pools.far.availability_zone")},
     ),
     # the zone that most pools of the partition lie in is its home
     (
@@ -169,7 +175,30 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "hyperpod.pools": ["gpu", "b1", "b2"],
             "hyperpod.partitions": {"gpu": "all", "b1": "all", "b2": "all"},
         },
-        {("efa-across-zones", "pools.gpu.availability_zone")},
+        {
+            ("efa-across-zones", "pools.gpu.availability_zone"),
+            ("lustre-zone", "pools.b1.availability_zone"),
+            ("lustre-zone", "pools.b2.availability_zone"),
+        },
+    ),
+    # Lustre has its servers in one zone, whatever its clients use
+    (
+        {"pools.gpu.availability_zone": "us-west-2b"},
+        {("lustre-zone", "storage.lustre")},
+    ),
+    ({"pools.gpu.availability_zone": "us-west-2b", "storage.lustre.availability_zone": "us-west-2b"}, set()),
+    (
+        {"storage.lustre.availability_zone": "us-west-2b"},
+        {("lustre-zone", "storage.lustre.availability_zone")},
+    ),
+    (
+        {"pools.gpu.availability_zone": "us-west-2b", "storage.lustre": GONE},
+        set(),
+    ),
+    # a pool that no cluster uses reads nothing
+    (
+        {"pools.far": P5 | {"availability_zone": "us-west-2b"}},
+        {("pool-unused", "pools.far")},
     ),
     # ranges
     ({"network.primary_cidr": "10.0.0.0/15"}, {("network-cidr-size", "network.primary_cidr")}),

@@ -45,7 +45,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (
         BOTH
         | {f"{SECTION}.partitions": {"cpu": "gpu"}, "pools.cpu": CPU | {"availability_zone": "us-west-2b"}},
-        {("queue-mixed", f"{SECTION}.pools.1")},
+        {("queue-mixed", f"{SECTION}.pools.1"), ("lustre-zone", "pools.cpu.availability_zone")},
     ),
     (
         BOTH | {f"{SECTION}.partitions": {"cpu": "gpu"}, "pools.cpu": CPU | {"capacity": {"source": "spot"}}},
@@ -56,7 +56,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (_many(51), {("queue-count", f"{SECTION}.pools")}),
     # nodes that stand always
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 0}}, set()),
-    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 2}}, set()),
+    (
+        CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 2}},
+        {("creation-waits-for-nodes", f"{SECTION}.kept_nodes.gpu")},
+    ),
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 3}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": -1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
     (CLUSTER | {f"{SECTION}.kept_nodes": {"gpo": 1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpo")}),
@@ -70,7 +73,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     # capacity
     *(
-        (CLUSTER | {"pools.gpu.capacity": capacity}, set())
+        (CLUSTER | {"pools.gpu.capacity": capacity, f"{SECTION}.kept_nodes": {"gpu": 0}}, set())
         for capacity in (
             {"source": "spot"},
             {"source": "reservation", "reservation_id": "cr-0123456789abcdef0"},
@@ -145,10 +148,50 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["0.0.0.0/1", "128.0.0.0/1"]}},
         {("ssh-open", f"{SECTION}.ssh.allowed_addresses")},
     ),
+    # what official images lack
+    *(
+        (CLUSTER | {f"{SECTION}.image": {"os": system}}, expected)
+        for system, expected in (
+            ("rhel8", {("image-session", f"{SECTION}.image.os")}),
+            ("rhel9", {("image-session", f"{SECTION}.image.os")}),
+            ("alinux2023", set()),
+            ("ubuntu2404", set()),
+        )
+    ),
+    *(
+        (CLUSTER | {f"{SECTION}.image": {"os": "rhel9"}, f"{SECTION}.ssh": ssh}, expected)
+        for ssh, expected in (
+            ({"key_name": "mine"}, {("image-session", f"{SECTION}.image.os")}),
+            ({"allowed_addresses": ["192.0.2.0/24"]}, {("image-session", f"{SECTION}.image.os")}),
+            ({"key_name": "mine", "allowed_addresses": ["192.0.2.0/24"]}, set()),
+        )
+    ),
+    (CLUSTER | {f"{SECTION}.image": {"ami_id": "ami-0123456789abcdef0", "os": "rhel9"}}, set()),
+    (
+        BOTH | {"pools.cpu": CPU | {"instance_type": "trn1.32xlarge"}},
+        {("image-neuron", f"{SECTION}.pools.1")},
+    ),
+    (
+        BOTH
+        | {
+            "pools.cpu": CPU | {"instance_type": "trn1.32xlarge"},
+            f"{SECTION}.image": {"ami_id": "ami-0123456789abcdef0"},
+        },
+        set(),
+    ),
+    # a pool with Neuron devices that another cluster uses
+    (
+        BOTH | {"pools.neuron": CPU | {"instance_type": "trn1.32xlarge"}, "batch": {"pools": ["neuron"]}},
+        set(),
+    ),
+    # tags
+    (CLUSTER | {"tags/parallelcluster:x": "y"}, {("tag-form", "tags.parallelcluster:x")}),
+    (CLUSTER | {"tags": {"parallelclusters": "y", "Name": "x"}}, set()),
+    ({"tags/parallelcluster:x": "y"}, set()),
     (CLUSTER | {f"{SECTION}.image": {"os": "rocky9"}}, {("image-id", f"{SECTION}.image.os")}),
     (CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}}, set()),
     (
-        CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "rhel9"}},
+        CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "alinux2023"}},
         {("packages-os", f"{SECTION}.extension.packages")},
     ),
     # a closed network

@@ -10,6 +10,10 @@ from tests.unit.configuration import GONE, NETWORK, found
 
 FS = "fs-0123456789abcdef0"
 _TCP = ("lustre-efa-client", "storage.lustre.efa")
+_EFA_LUSTRE = {
+    "pools.gpu.instance_type": "p5.48xlarge",
+    "storage.lustre": {"efa": True, "capacity_gib": 19200},
+}
 _LUSTRE = ("existing-storage-access", "storage.lustre.existing")
 _OPENZFS = ("existing-storage-access", "storage.openzfs.existing")
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
@@ -81,6 +85,13 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
         {_TCP, ("lustre-efa-zone", "storage.lustre")},
     ),
+    # HyperPod's nodes on EKS are set up for it; those of the others are not, unless the user does it.
+    (
+        {**_EFA_LUSTRE, "hyperpod": GONE, "hyperpod_eks.pools": ["gpu"]},
+        {("eks-access-none", "hyperpod_eks.access")},
+    ),
+    ({**_EFA_LUSTRE, "hyperpod": GONE, "eks.pools": ["gpu"]}, {_TCP, ("eks-access-none", "eks.access")}),
+    ({**_EFA_LUSTRE, "hyperpod": GONE, "batch.pools": ["gpu"]}, {_TCP}),
     (
         {
             "pools.gpu.instance_type": "p5.48xlarge",

@@ -14,6 +14,7 @@ from tests.unit import (
     test_checks_hyperpod_eks,
     test_checks_network,
     test_checks_parallelcluster,
+    test_checks_reservations,
     test_checks_storage,
     test_checks_workloads,
 )
@@ -28,6 +29,7 @@ MODULES = (
     test_checks_hyperpod_eks,
     test_checks_network,
     test_checks_parallelcluster,
+    test_checks_reservations,
     test_checks_storage,
     test_checks_workloads,
 )

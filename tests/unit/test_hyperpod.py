@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from aws_cdk.assertions import Match
 
 from catalog.instances import instance_types
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot, TrainingPlan
@@ -97,6 +96,13 @@ def test_deep_health_checks_where_the_type_supports_them(
     assert ("OnStartDeepHealthChecks" in group) is checked
 
 
+@pytest.mark.parametrize(
+    ("nodes", "checks"), [(1, ["InstanceStress"]), (2, ["InstanceStress", "InstanceConnectivity"])]
+)
+def test_one_node_is_not_checked_for_its_way_to_others(nodes: int, checks: list[str]) -> None:
+    assert group_of(pool(nodes=nodes))["OnStartDeepHealthChecks"] == checks
+
+
 def test_hyper_threads_can_be_switched_off() -> None:
     assert group_of(pool(threads_per_core=1))["ThreadsPerCore"] == 1
     assert "ThreadsPerCore" not in group_of(pool())
@@ -177,16 +183,15 @@ def test_an_external_accounting_database(synthesized: Callable[[str], Synthesis]
         "Port": 3306,
         "SecretArn": secret,
     }
-    synthesis.template("HyperPodStack").has_resource_properties(
-        "AWS::IAM::Policy",
-        {
-            "PolicyDocument": {
-                "Statement": Match.array_with(
-                    [Match.object_like({"Action": "secretsmanager:GetSecretValue", "Resource": secret})]
-                )
-            }
-        },
-    )
+    # The controller alone reads the password: jobs have the role of the nodes that they run on.
+    readers = [
+        policy["Properties"]["Roles"]
+        for policy in synthesis.resources("HyperPodStack", "AWS::IAM::Policy")
+        if secret in str(policy)
+    ]
+    [[controller]] = readers
+    roles = {name: group["ExecutionRole"]["Fn::GetAtt"][0] for name, group in groups(synthesis).items()}
+    assert [name for name, role in roles.items() if role == controller["Ref"]] == ["controller"]
 
 
 def test_nodes_make_interfaces_in_their_own_subnets_only(default_synthesis: Synthesis) -> None:
@@ -309,7 +314,9 @@ def test_events_of_this_cluster_reach_an_encrypted_topic(synthesis: Callable[[st
         for rule in synthesized.resources("HyperPodStack", "AWS::Events::Rule")
     ]
     assert {"ClusterName": ["p5en-plan-hyperpod"]} in details
-    assert {"EventDetails": {"ClusterName": ["p5en-plan-hyperpod"]}} in details
+    # Events of level Info, such as each node that starts, are no e-mail.
+    levels = ["Warn", "Error"]
+    assert {"EventDetails": {"ClusterName": ["p5en-plan-hyperpod"], "EventLevel": levels}} in details
     template.has_resource_properties("AWS::KMS::Key", {"EnableKeyRotation": True})
 
 

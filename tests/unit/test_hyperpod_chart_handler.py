@@ -24,11 +24,12 @@ from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
 from tests.conftest import ROOT
 from tests.kubectl import require_helm
+from tests.programs import SHEBANG
 
 HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "chart" / "handler"
 
 _HELM = """\
-#!{python}
+{shebang}
 import json, pathlib, sys
 log = pathlib.Path({log!r})
 said = sys.argv[1:]
@@ -75,7 +76,7 @@ class Helm:
         self.log = folder / "log"
         self.program.write_text(
             _HELM.format(
-                python=sys.executable,
+                shebang=SHEBANG,
                 log=str(self.log),
                 status=str(folder / "status"),
                 failures=str(folder / "failures"),

@@ -82,6 +82,25 @@ def test_a_group_carries_labels_taints_and_capacity() -> None:
     assert "OnStartDeepHealthChecks" not in made
 
 
+@pytest.mark.parametrize("name", ["trn1.32xlarge", "p6-b200.48xlarge"])
+def test_deep_health_checks_are_those_of_eks(name: str) -> None:
+    assert group_of(name)["OnStartDeepHealthChecks"] == ["InstanceStress", "InstanceConnectivity"]
+
+
+def test_a_group_that_starts_empty_is_not_checked_for_its_way_to_others() -> None:
+    pool = Pool("gpu", "p5.48xlarge", 2, "us-west-2a", OnDemand())
+    group = kubernetes_group(
+        GroupDefaults(ROLE),
+        pool,
+        labels={},
+        taints=[],
+        network=GroupNetwork("subnet-1", ("sg-1",)),
+        deep_health_checks=True,
+        empty=True,
+    )
+    assert (group["InstanceCount"], group["OnStartDeepHealthChecks"]) == (0, ["InstanceStress"])
+
+
 def test_the_cluster_is_orchestrated_by_the_stack_s_eks_cluster(stack: Synthesis) -> None:
     cluster = stack.only(STACK, "AWS::SageMaker::Cluster")
     eks_id = next(iter(named(stack, "AWS::EKS::Cluster")))

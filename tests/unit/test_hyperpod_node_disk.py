@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -83,6 +84,37 @@ def test_twice_is_as_once(node: Node) -> None:
     assert not (node.root / "opt/sagemaker/containerd/containerd").exists()
 
 
+def test_an_update_of_the_root_volume_leaves_nothing_of_the_image_before(node: Node) -> None:
+    node.path("kubelet").mkdir(parents=True)
+    (node.path("kubelet") / "old-certificate").touch()
+    assert node.run().returncode == 0
+    # The update writes /var/lib anew and keeps the data volume.
+    node.path("kubelet").unlink()
+    node.path("kubelet").mkdir()
+    (node.path("kubelet") / "new-certificate").touch()
+    done = node.run()
+    assert done.returncode == 0, done.stderr
+    held = sorted(path.name for path in (node.root / "opt/sagemaker/kubelet").iterdir())
+    assert held == ["new-certificate"]
+    assert node.path("kubelet").is_symlink()
+
+
+def test_lustre_is_set_up_for_efa_only_where_the_deployment_says_so(node: Node, tmp_path: Path) -> None:
+    folder = tmp_path / "scripts"
+    shutil.copytree(SCRIPT.parent, folder)
+    environment = {
+        "PATH": f"{node.programs}:{os.environ['PATH']}",
+        "NODE_ROOT": str(node.root),
+        "VOLUME_WAIT_SECONDS": "0",
+    }
+    run = ["bash", str(folder / SCRIPT.name)]
+    before = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    (folder / "lustre-over-efa").touch()
+    after = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    assert "lustre over EFA" not in before.stdout
+    assert "lustre over EFA" in after.stdout
+
+
 def test_a_service_that_runs_is_stopped_for_it_and_started_again(node: Node) -> None:
     (node.active / "containerd").touch()
     node.run()
@@ -100,7 +132,8 @@ def test_without_a_volume_the_node_stays_as_it_is(node: Node) -> None:
     assert not node.path("containerd").exists()
 
 
-def test_shellcheck_finds_nothing() -> None:
+@pytest.mark.parametrize("script", sorted(SCRIPT.parent.glob("*.sh")), ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(script: Path) -> None:
     program = require_program("shellcheck", "requirements-dev.txt has it")
-    done = subprocess.run([program, str(SCRIPT)], capture_output=True, text=True, check=False)
+    done = subprocess.run([program, str(script)], capture_output=True, text=True, check=False)
     assert done.stdout == ""

@@ -123,6 +123,14 @@ def test_sockets_cores_and_threads_make_the_cpus_that_parallelcluster_writes(nam
         assert "CPUs" not in lines
 
 
+def test_threads_are_switched_off_only_where_a_core_has_several() -> None:
+    for name, threads in (("c6i.4xlarge", 2), ("hpc7a.96xlarge", 1)):
+        assert INSTANCES[name].threads_per_core == threads
+        found = resource(pool(instance_type=name, threads_per_core=1))
+        assert found.get("DisableSimultaneousMultithreading") == (True if threads == 2 else None)
+    assert "DisableSimultaneousMultithreading" not in resource(pool(instance_type="c6i.4xlarge"))
+
+
 def test_a_type_of_unknown_sockets_has_no_topology() -> None:
     assert INSTANCES["c6i.4xlarge"].sockets is None
     assert "CustomSlurmSettings" not in resource(pool(instance_type="c6i.4xlarge"))
@@ -272,6 +280,26 @@ def test_the_directory_is_every_nodes_and_its_certificate_is_demanded() -> None:
         assert nodes["Networking"]["SecurityGroups"].count("sg-ldap") == 1
 
 
+def test_nodes_keep_their_own_groups_beside_those_of_the_directory_and_the_database() -> None:
+    """EFA works among members of one group: a node that loses it for the directory's loses the fabric."""
+    ground = replace(Ground.example(settings()), directory=DIRECTORY, accounting=DATABASE)
+    found = configuration(ground=ground)
+    fabric, ssh = f"sg-{1:017x}", f"sg-{2:017x}"
+    [queue] = found["Scheduling"]["SlurmQueues"]
+    assert queue["Networking"]["SecurityGroups"] == [fabric, "sg-ldap"]
+    assert found["HeadNode"]["Networking"]["SecurityGroups"] == [fabric, ssh, "sg-ldap", "sg-db"]
+    assert found["LoginNodes"]["Pools"][0]["Networking"]["SecurityGroups"] == [fabric, ssh, "sg-ldap"]
+
+
+def test_the_tags_of_the_deployment_reach_the_cluster() -> None:
+    """CDK's tags stay on our stack. A node has a name by ParallelCluster already, and EC2 takes one of a key."""
+    found = configuration({"tags": {"team": "ml", "Name": "mine"}})
+    assert found["Tags"] == [
+        {"Key": "trainforge:deployment", "Value": "demo"},
+        {"Key": "team", "Value": "ml"},
+    ]
+
+
 def test_an_image_of_ones_own() -> None:
     assert configuration()["Image"] == {"Os": "ubuntu2204"}
     own = {"parallelcluster.image": {"os": "ubuntu2404", "ami_id": "ami-0123456789abcdef0"}}
@@ -282,8 +310,13 @@ def test_an_image_of_ones_own() -> None:
 
 def test_a_pool_that_wants_combined_interfaces_gets_them_for_all() -> None:
     assert "DevSettings" not in configuration({"pools.gpu.interface_type": "efa-only"})
-    found = configuration({"pools.gpu.interface_type": "efa"})
-    assert found["DevSettings"] == {"EfaInterfaceType": "efa"}
+    one_of_two = {
+        "pools.other": {"instance_type": "g5.8xlarge", "nodes": 2, "availability_zone": "us-west-2a"},
+        "parallelcluster": {"pools": ["gpu", "other"]},
+        "pools.gpu.interface_type": "efa",
+    }
+    for changes in ({"pools.gpu.interface_type": "efa"}, one_of_two):
+        assert configuration(changes)["DevSettings"] == {"EfaInterfaceType": "efa"}
 
 
 def test_a_change_of_a_script_reaches_standing_nodes_by_an_update_and_replaces_the_others() -> None:

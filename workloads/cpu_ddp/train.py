@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from training import arguments, errors, idx, metrics, objects, random_state, start
+from training import arguments, errors, idx, metrics, non_finite, objects, random_state, start
 from training.checkpoint import Checkpoints
 from training.digits import CLASSES, PIXELS, Mnist, Samples, Synthetic
 from training.errors import TrainingError, say
@@ -39,6 +39,7 @@ class Options:
     learning_rate: float
     seed: int
     data: str
+    max_skipped_steps: int
     checkpoint_every: int
     keep: int
     log_every: int
@@ -68,6 +69,12 @@ def options(words: list[str] | None = None) -> Options:
     add("--learning-rate", type=arguments.rate, default=1e-3, help="Adam's learning rate")
     add("--seed", type=arguments.seed, default=0, help="seed of weights and samples, below 2^20")
     add("--data", choices=["auto", "synthetic", "mnist"], default="auto", help="auto: MNIST if it is there")
+    add(
+        "--max-skipped-steps",
+        type=arguments.count,
+        default=non_finite.MAX_SKIPPED,
+        help="steps in a row whose update is left out because they are not finite; one more ends the run",
+    )
     add("--checkpoint-every", type=arguments.positive, default=100, help="steps between checkpoints")
     add("--keep", type=arguments.positive, default=3, help="checkpoints that stay")
     add("--log-every", type=arguments.positive, default=10, help="steps between reports")
@@ -119,6 +126,7 @@ class Run:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=chosen.learning_rate)
         self.checkpoints = Checkpoints(folder / "checkpoints", chosen.keep)
         self.configuration = chosen.fixed(self.samples.kind)
+        self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, tells=ranks.first)
         random_state.seed(chosen.seed, ranks.rank)
 
     def resume(self) -> int:
@@ -151,8 +159,14 @@ class Run:
             )
         return step
 
-    def step(self, number: int) -> torch.Tensor:
-        """Train on the samples of step `number` (from 1) and return this rank's mean loss."""
+    def step(self, number: int) -> tuple[float, bool]:
+        """Train on the samples of step `number` (from 1); return the mean loss of all ranks, and whether it applied.
+
+        A step whose loss or gradients are not finite leaves weights and moments as they are.
+
+        Raises:
+            TrainingError: too many steps in a row were not finite.
+        """
         size = self.chosen.global_batch // self.ranks.count
         first = (number - 1) * self.chosen.global_batch + self.ranks.rank * size
         images, labels = self.samples.take(range(first, first + size))
@@ -160,26 +174,26 @@ class Run:
         loss = nn.functional.cross_entropy(self.model(images.to(device)), labels.to(device))
         self.optimizer.zero_grad()
         torch.autograd.backward(loss)
-        self.optimizer.step()
-        return loss.detach()
-
-    def mean(self, loss: torch.Tensor, number: int) -> float:
-        """Return the mean loss over all ranks.
-
-        Raises:
-            TrainingError: it is not finite. Training on from there only spoils checkpoints.
-        """
-        total = loss.double()
-        dist.all_reduce(total)
-        mean = float(total) / self.ranks.count
-        if not math.isfinite(mean):
-            raise TrainingError(
-                f"the loss is {mean} at step {number}; try a lower --learning-rate", errors.DATA
-            )
-        return mean
+        # One exchange for both: ranks decide by the very same numbers. DDP's gradients are equal on all ranks already.
+        squares = _squares([each.grad for each in self.model.parameters() if each.grad is not None])
+        exchanged = torch.stack([loss.detach().double(), squares])
+        dist.all_reduce(exchanged)
+        total, summed = exchanged.tolist()
+        mean: float = total / self.ranks.count
+        applied = self.non_finite.admit(number, mean, math.sqrt(summed / self.ranks.count))
+        if applied:
+            self.optimizer.step()
+        return mean, applied
 
     def save(self, step: int) -> None:
-        """Write a checkpoint; all ranks call it, rank 0 writes."""
+        """Write a checkpoint; all ranks call it, rank 0 writes.
+
+        Raises:
+            TrainingError: a weight is not finite, or it cannot be written.
+        """
+        squares = _squares(list(self.model.parameters()))
+        dist.all_reduce(squares)
+        non_finite.check_weights(float(squares), step)
         states = random_state.gather(self.ranks)
         if not self.ranks.first:
             return
@@ -193,6 +207,12 @@ class Run:
         }
         path = self.checkpoints.save(step, state)
         say(f"checkpoint step={step} file={path.name}")
+
+
+@torch.no_grad()
+def _squares(tensors: list[torch.Tensor]) -> torch.Tensor:
+    """Return the summed squares of tensors, a float64 scalar."""
+    return torch.stack(list(torch._foreach_norm(tensors))).double().square().sum()
 
 
 class Report:
@@ -231,21 +251,23 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
     if ranks.first:
         where = f"ranks={ranks.count} device={ranks.device.type} data={run.samples.kind}"
         say(f"resuming after step {done} of {chosen.steps}: {where}" if done else f"starting: {where}")
-    asked = 0
-    while done < chosen.steps and not asked:
+    asked, due, logged = 0, False, False
+    # After a skipped step nothing is saved or reported: both wait for the next step that is applied.
+    while done < chosen.steps and not (asked and not due):
         stop.begin(ranks)
         begun = time.monotonic()
         done += 1
-        loss = run.step(done)
+        loss, applied = run.step(done)
         time.sleep(max(0.0, begun + chosen.step_seconds - time.monotonic()))
         asked = stop.agreed()
-        due = asked or done == chosen.steps or done % chosen.checkpoint_every == 0
-        logged = done == chosen.steps or done % chosen.log_every == 0
-        if due or logged:
-            mean = run.mean(loss, done)
-            if logged:
-                report.step(done, mean)
-        if due:
+        last = done == chosen.steps
+        due = due or bool(asked) or last or done % chosen.checkpoint_every == 0
+        logged = logged or last or done % chosen.log_every == 0
+        if logged and applied:
+            logged = False
+            report.step(done, loss)
+        if due and (applied or last):
+            due = False
             run.save(done)
             if report.metrics:
                 report.metrics.saved(done)

@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from fsdp_trainer import arithmetic
 from fsdp_trainer.options import Options, options
-from fsdp_trainer.pretraining import Pretraining
+from fsdp_trainer.pretraining import Pretraining, Step
 from fsdp_trainer.profiling import Capture
 from training import errors, metrics, start
-from training.errors import say
+from training.errors import TrainingError, say
 from training.process_group import Ranks
 from training.signals import StopSignal
 
@@ -71,6 +71,9 @@ class Training:
         """
         self.run = Pretraining(chosen, ranks, folder)
         self.asked = 0
+        self._due = False
+        self._logged = False
+        self._validated: dict[str, float] = {}
         self._ranks = ranks
         self._stop = stop
         self._capture = Capture(chosen.profile, ranks)
@@ -78,52 +81,64 @@ class Training:
 
     @property
     def over(self) -> bool:
-        """Whether the last step is done, or a signal has asked to stop."""
-        return self.run.done >= self.run.chosen.steps or bool(self.asked)
+        """Whether the last step is done, or a signal has asked to stop and no checkpoint is due."""
+        return self.run.done >= self.run.chosen.steps or (bool(self.asked) and not self._due)
 
     def advance(self) -> None:
         """Do a step and what is due after it."""
         run, stop = self.run, self._stop
         if run.checkpoints.written:
-            run.finish_save(self._report.saved)
+            self.finish_save()
         elif run.checkpoints.failed:
             stop.heard = SAVE_FAILED
         stop.begin(self._ranks)
         begun = time.monotonic()
         self._capture.before(run.done + 1)
-        sums, norm, rate = run.step()
+        step = run.step()
         self._capture.after(run.done)
         time.sleep(max(0.0, begun + run.chosen.step_seconds - time.monotonic()))
         self.asked = stop.agreed()
         if self.asked == SAVE_FAILED:
-            run.finish_save(self._report.saved)
-        self._follow_up(sums, norm, rate)
+            self.finish_save()
+        self._follow_up(step)
+
+    def finish_save(self) -> None:
+        """Wait for the checkpoint that is on its way.
+
+        Raises:
+            TrainingError: it could not be written.
+        """
+        self.run.finish_save(self._report.saved)
 
     def close(self) -> None:
         """Wait for the last checkpoint and leave."""
-        self.run.finish_save(self._report.saved)
+        self.finish_save()
         self._capture.close()
         self._report.close()
         self.run.close()
 
-    def _follow_up(self, sums: torch.Tensor, norm: torch.Tensor, rate: float) -> None:
-        """Do what is due after a step: look at its loss, validate, report, save."""
+    def _follow_up(self, step: Step) -> None:
+        """Do what is due after a step: save, validate, report.
+
+        The checkpoint is on its way before the validation begins, which may fail. After a skipped step none is
+        written and nothing is reported: both wait for the next step that is applied, and a stop waits for the
+        checkpoint. The last step alone has no next one: its checkpoint holds the weights of the step before.
+        """
         run = self.run
         chosen, done = run.chosen, run.done
         last = done == chosen.steps
-        due = bool(self.asked) or last or done % chosen.checkpoint_every == 0
-        validated = bool(chosen.validate_every) and (last or done % chosen.validate_every == 0)
-        logged = validated or last or done % chosen.log_every == 0
-        if not (due or logged):
-            return
-        mean = run.mean(sums)
-        values = {"learning_rate": rate, "gradient_norm": float(norm)}
-        if validated:
-            values["validation_loss"] = run.validate()
-        if logged:
-            self._report.step(done, mean, values)
-        if due:
+        self._due = self._due or bool(self.asked) or last or done % chosen.checkpoint_every == 0
+        if self._due and (step.applied or last):
+            self._due = False
             run.save(self._report.saved)
+        if chosen.validate_every and (last or done % chosen.validate_every == 0):
+            self._validated = {"validation_loss": run.validate()}
+        self._logged = self._logged or bool(self._validated) or last or done % chosen.log_every == 0
+        if self._logged and step.applied:
+            skipped = run.non_finite.total
+            values = {"learning_rate": step.rate, "gradient_norm": step.norm, **self._validated}
+            self._report.step(done, step.loss, values | ({"skipped_steps": skipped} if skipped else {}))
+            self._logged, self._validated = False, {}
 
 
 def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tuple[int, int]:
@@ -131,8 +146,14 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
     training = Training(chosen, ranks, folder, stop)
     if ranks.first:
         say(_opening(training.run))
-    while not training.over:
-        training.advance()
+    try:
+        while not training.over:
+            training.advance()
+    except TrainingError as error:
+        if error.code == errors.DATA:
+            # All ranks raise it together, and a checkpoint of an earlier step may be on its way.
+            training.finish_save()
+        raise
     training.close()
     return training.run.done, training.asked
 

@@ -8,7 +8,11 @@ EVENT_SOURCE = "aws.sagemaker"
 
 
 def notify(cluster_name: str, notifications: Notifications) -> None:
-    """Send a cluster's state changes, events and its nodes' health events to the topic."""
+    """Send a cluster's state changes, its warnings and errors, and its nodes' health events to the topic.
+
+    Cluster events come from clusters with continuous provisioning only (SageMaker guide, "SageMaker HyperPod cluster
+    events reference", which has the fields and levels).
+    """
     notifications.on(
         "ClusterState",
         description="State changes of the HyperPod cluster and health of its nodes",
@@ -21,8 +25,9 @@ def notify(cluster_name: str, notifications: Notifications) -> None:
     )
     notifications.on(
         "ClusterEvents",
-        description="Events of the HyperPod cluster and its instance groups",
+        description="Warnings and errors of the HyperPod cluster, its instance groups and nodes",
         source=EVENT_SOURCE,
         detail_types=["SageMaker HyperPod Cluster Event"],
-        detail={"EventDetails": {"ClusterName": [cluster_name]}},
+        # Every node that starts, stops or is patched is an event of level Info, and would be an e-mail.
+        detail={"EventDetails": {"ClusterName": [cluster_name], "EventLevel": ["Warn", "Error"]}},
     )

@@ -16,6 +16,9 @@ from catalog.pool import OnDemand, Pool, Spot, TrainingPlan
 CONTROLLER_GROUP = "controller"
 LOGIN_GROUP = "login"
 
+_BETWEEN_NODES, _CONNECTIVITY_NODES = "InstanceConnectivity", 2
+"""The check that runs between nodes, and how many it needs (SageMaker guide, "Deep health checks")."""
+
 Group = dict[str, Any]
 
 
@@ -92,10 +95,20 @@ class GroupNetwork:
 
 
 def controller_group(
-    defaults: GroupDefaults, *, instance_type: str, volume_gib: int, network: GroupNetwork | None = None
+    defaults: GroupDefaults,
+    *,
+    instance_type: str,
+    volume_gib: int,
+    network: GroupNetwork | None = None,
+    execution_role_arn: str | None = None,
 ) -> Group:
-    """Return the group of the one node that runs slurmctld, and slurmdbd beside it."""
+    """Return the group of the one node that runs slurmctld, and slurmdbd beside it.
+
+    `network` and `execution_role_arn` are given where they differ from those of the other groups.
+    """
     group = defaults.group(CONTROLLER_GROUP, instance_type, 1, volume_gib, _slurm("Controller"))
+    if execution_role_arn:
+        group["ExecutionRole"] = execution_role_arn
     return group | (network.override() if network else {})
 
 
@@ -116,9 +129,10 @@ def worker_group(
 
     Deep health checks are asked for where the type supports them, whatever the switch says elsewhere.
     """
-    return _pool_group(
-        defaults, pool, _slurm("Compute", PartitionNames=[partition]), network, deep_health_checks
-    )
+    group = _pool_group(defaults, pool, _slurm("Compute", PartitionNames=[partition]), network)
+    if deep_health_checks:
+        group |= _health_checks(instance(pool.instance_type).deep_health_checks, nodes=pool.nodes)
+    return group
 
 
 def kubernetes_group(
@@ -139,25 +153,32 @@ def kubernetes_group(
     kubernetes: Group = {"Labels": dict(labels)}
     if taints:
         kubernetes["Taints"] = [dict(taint) for taint in taints]
-    group = _pool_group(defaults, pool, {"KubernetesConfig": kubernetes}, network, deep_health_checks)
-    return group | ({"InstanceCount": 0} if empty else {})
+    group = _pool_group(defaults, pool, {"KubernetesConfig": kubernetes}, network)
+    if empty:
+        group["InstanceCount"] = 0
+    if deep_health_checks:
+        checks = instance(pool.instance_type).deep_health_checks_eks
+        group |= _health_checks(checks, nodes=group["InstanceCount"])
+    return group
 
 
 def _slurm(node_type: str, **more: Any) -> Group:
     return {"SlurmConfig": {"NodeType": node_type, **more}}
 
 
-def _pool_group(
-    defaults: GroupDefaults, pool: Pool, scheduled: Group, network: GroupNetwork, deep_health_checks: bool
-) -> Group:
+def _pool_group(defaults: GroupDefaults, pool: Pool, scheduled: Group, network: GroupNetwork) -> Group:
     facts = instance(pool.instance_type)
     group = defaults.group(pool.name, pool.instance_type, pool.nodes, pool.volume_gib, scheduled)
     group |= network.override()
     if pool.threads_per_core:
         group["ThreadsPerCore"] = pool.threads_per_core
-    if deep_health_checks and facts.deep_health_checks:
-        group["OnStartDeepHealthChecks"] = list(facts.deep_health_checks)
     return group | _capacity(pool) | _network_interface(pool, facts)
+
+
+def _health_checks(checks: Sequence[str], *, nodes: int) -> Group:
+    """Return the deep health checks of a group that starts with `nodes` nodes."""
+    asked = [check for check in checks if check != _BETWEEN_NODES or nodes >= _CONNECTIVITY_NODES]
+    return {"OnStartDeepHealthChecks": asked} if asked else {}
 
 
 def _capacity(pool: Pool) -> Group:

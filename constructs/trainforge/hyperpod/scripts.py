@@ -21,6 +21,7 @@ _EXTENSION_ENTRY = "on_init_complete.sh"
 _CONFIGURATION = "extension.json"
 _DISK = Path(__file__).parent / "node_disk" / "handler"
 _DISK_ENTRY = "on_create.sh"
+_LUSTRE_OVER_EFA = "lustre-over-efa"
 _EXCLUDED = list(PYTHON_LEAVINGS)
 
 
@@ -72,14 +73,23 @@ class NodeScripts(Construct):
         )
 
     @classmethod
-    def disk(cls, scope: Construct, construct_id: str, *, bucket: s3.IBucket) -> NodeScripts:
-        """Ship the script that points containerd and the kubelet of an EKS cluster's nodes at the data volume."""
+    def disk(
+        cls, scope: Construct, construct_id: str, *, bucket: s3.IBucket, lustre_over_efa: bool = False
+    ) -> NodeScripts:
+        """Ship the script that points containerd and the kubelet of an EKS cluster's nodes at the data volume.
+
+        With `lustre_over_efa` it sets up the nodes' Lustre client for EFA too.
+        """
+        sources = [s3_deployment.Source.asset(str(_DISK), exclude=_EXCLUDED)]
+        if lustre_over_efa:
+            sources.append(s3_deployment.Source.data(_LUSTRE_OVER_EFA, "read by on_create.sh\n"))
+        marked = _LUSTRE_OVER_EFA if lustre_over_efa else ""
         return cls(
             scope,
             construct_id,
             bucket=bucket,
-            prefix=f"hyperpod/disk/{_fingerprint(_DISK)}",
-            sources=[s3_deployment.Source.asset(str(_DISK), exclude=_EXCLUDED)],
+            prefix=f"hyperpod/disk/{_fingerprint(_DISK, marked)}",
+            sources=sources,
             event="OnCreate",
             entry=_DISK_ENTRY,
         )

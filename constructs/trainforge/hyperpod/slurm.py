@@ -43,9 +43,9 @@ class HyperPodSlurmCluster(Construct):
     """A SageMaker HyperPod cluster with the Slurm orchestrator.
 
     HyperPod sets nodes up from its own image: no lifecycle scripts are needed. `groups` are instance groups
-    in CloudFormation's spelling, made by `trainforge.hyperpod.groups`. The name is given, because the API
-    demands one. A change of subnet or security group of the cluster (not of a group) would replace it, which
-    CloudFormation refuses while the old one has the name: destroy the stack first.
+    in CloudFormation's spelling, made by `trainforge.hyperpod.groups`, and `roles` those that the groups
+    name. The name is given, because the API demands one. A change of subnet or security group of the cluster (not of a
+    group) would replace it, which CloudFormation refuses while the old one has the name: destroy the stack first.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class HyperPodSlurmCluster(Construct):
         subnet: ec2.ISubnet,
         security_groups: Sequence[ec2.ISecurityGroup],
         groups: Sequence[Group],
-        role: iam.Role,
+        roles: Sequence[iam.Role],
         options: SlurmOptions,
     ) -> None:
         super().__init__(scope, construct_id)
@@ -74,8 +74,8 @@ class HyperPodSlurmCluster(Construct):
             ),
         )
         self._configure_by_override(groups, options)
-        # HyperPod checks at creation that the role may do its work; the policy is a resource of its own.
-        self._cluster.node.add_dependency(role)
+        # HyperPod checks at creation that the roles may do their work; their policies are resources of their own.
+        self._cluster.node.add_dependency(*roles)
 
     def _configure_by_override(self, groups: Sequence[Group], options: SlurmOptions) -> None:
         """Set groups and orchestrator as raw properties: there is no L2, and typed structs pass slowly."""

@@ -96,7 +96,8 @@ class ClusterPlan:
     """Everything that makes a cluster, ids of what stands already among it; they may be CDK tokens.
 
     `iam_path` is the path of all roles and profiles that ParallelCluster makes, so that its provider can be held to
-    it. `closed` is a network without a way to the internet, where Route 53 cannot be reached. `legacy_efa` asks for
+    it. `tags` are on every resource of the cluster: CDK's own reach the stack around it and not the cluster's.
+    `closed` is a network without a way to the internet, where Route 53 cannot be reached. `legacy_efa` asks for
     combined EFA interfaces, which take an address each, in place of `efa-only` ones.
     """
 
@@ -115,6 +116,7 @@ class ClusterPlan:
     directory: Directory | None = None
     closed: bool = False
     legacy_efa: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
 
 
 def cluster_configuration(plan: ClusterPlan) -> dict[str, Any]:
@@ -131,6 +133,8 @@ def cluster_configuration(plan: ClusterPlan) -> dict[str, Any]:
         "Scheduling": _scheduling(plan),
         "Monitoring": _monitoring(plan.monitoring),
     }
+    if tags := _tags(plan.tags):
+        configuration["Tags"] = tags
     if plan.login_pools:
         configuration["LoginNodes"] = {"Pools": [_login_pool(pool, plan) for pool in plan.login_pools]}
     storage = _storage(plan)
@@ -141,6 +145,14 @@ def cluster_configuration(plan: ClusterPlan) -> dict[str, Any]:
     if plan.legacy_efa:
         configuration["DevSettings"] = {"EfaInterfaceType": "efa"}
     return configuration
+
+
+def _tags(tags: Mapping[str, str]) -> list[Section]:
+    """Return tags, without `Name`: ParallelCluster gives nodes one, and EC2 refuses two of a key.
+
+    Source: aws-parallelcluster, templates/cdk_builder_utils.py (get_default_instance_tags), templates/cluster_stack.py.
+    """
+    return [{"Key": key, "Value": value} for key, value in tags.items() if key != "Name"]
 
 
 def _groups(nodes: Nodes, plan: ClusterPlan, *more: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Mapping
 from functools import lru_cache
@@ -15,12 +16,13 @@ from moto.cloudformation.parsing import Export
 from moto.cloudformation.utils import generate_changeset_id, generate_stack_id
 from moto.core.utils import utcnow
 
-from tests.emulator.cloudformation import operations
-from tests.emulator.cloudformation.change_sets import ChangeSet
+from tests.emulator.cloudformation import change_set_requests, operations
+from tests.emulator.cloudformation.change_sets import ChangeSet, ChangeSetNotFound, InvalidChangeSetStatus
 from tests.emulator.cloudformation.intrinsics import TemplateError
 from tests.emulator.cloudformation.stack import Stack, StackResource, Surroundings
 from tests.emulator.cloudformation.template import Template
 from tests.emulator.cloudformation.template_url import template_of_url
+from tests.emulator.moto_patches import put
 
 
 class Engine(CloudFormationBackend):
@@ -61,16 +63,13 @@ class Engine(CloudFormationBackend):
         with self._operation:
             if any(stack.name == name for stack in self._live.values()):
                 raise AlreadyExistsException(f"Stack [{name}] already exists")
-            stack = self._new_stack(name, tags or {}, role_arn, notification_arns)
+            stack = self._new_stack(name, role_arn, notification_arns)
             stack.enable_termination_protection = bool(enable_termination_protection)
             stack.timeout_in_minutes = timeout_in_mins
             stack.policy = stack_policy_body or ""
+            plan = _plan(stack, template, parameters, tags)
             self._live[stack.stack_id] = stack
-            try:
-                operations.create(stack, Template(template), parameters)
-            except TemplateError as error:
-                del self._live[stack.stack_id]
-                raise ValidationError(message=str(error)) from error
+            operations.create(stack, plan)
             return stack
 
     def update_stack(  # type: ignore[override]
@@ -84,116 +83,122 @@ class Engine(CloudFormationBackend):
         """Update a stack; it ends in UPDATE_COMPLETE or UPDATE_ROLLBACK_COMPLETE."""
         with self._operation:
             stack = self.get_stack(name)
-            given = {
-                item["ParameterKey"]: (
-                    stack.raw_parameters[item["ParameterKey"]]
-                    if str(item.get("UsePreviousValue", "")).lower() == "true"
-                    else item["ParameterValue"]
-                )
-                for item in parameters
-            }
-            self._update(stack, template, given, tags)
+            _check_updatable(stack)
+            plan = _plan(stack, template, _given(stack, parameters), tags)
+            if not plan.changes(stack):
+                raise ValidationError(message="No updates are to be performed.")
+            self._update(stack, plan)
             return stack
 
     def delete_stack(self, name_or_stack_id: str) -> None:
-        """Delete a stack; what another stack imports, or what cannot be deleted, leaves it in DELETE_FAILED.
+        """Delete a stack; one whose export is imported stays as it is, and the event says why.
 
         As in AWS, deleting what does not exist is no error.
         """
         with self._operation:
-            found = [s for s in self._live.values() if name_or_stack_id in (s.name, s.stack_id)]
-            if not found:
+            stack = self._found(name_or_stack_id)
+            if stack is None:
                 return
-            stack = found[0]
             if stack.enable_termination_protection:
                 raise ValidationError(
                     message=f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled"
                 )
-            for other in self._live.values():
-                used = other is not stack and sorted(other.imports() & set(stack.own_exports))
-                if used:
-                    stack.set_status("DELETE_IN_PROGRESS", "User Initiated")
-                    stack.set_status(
-                        "DELETE_FAILED", f"Cannot delete export {used[0]} as it is in use by {other.name}."
-                    )
-                    return
             operations.delete(stack)
             if stack.status == "DELETE_COMPLETE":
                 stack.deletion_time = utcnow()
                 self._gone[stack.stack_id] = self._live.pop(stack.stack_id)
+                self._forget_change_sets(stack)
 
-    def create_change_set(
+    def create_change_set(  # type: ignore[override]
         self,
         stack_name: str,
         change_set_name: str,
-        template: str,
-        parameters: dict[str, str],
-        description: str,
+        template: str | None,
+        parameters: list[dict[str, Any]],
+        description: str | None,
         change_set_type: str,
         notification_arns: list[str] | None = None,
         tags: dict[str, str] | None = None,
         role_arn: str | None = None,
-    ) -> tuple[str, str]:
-        """Record a change set; a stack that does not exist yet is entered in REVIEW_IN_PROGRESS."""
+    ) -> ChangeSet:
+        """Record a change set; a stack that does not exist yet is entered in REVIEW_IN_PROGRESS.
+
+        `template` None means that of the stack.
+        """
         with self._operation:
-            try:
-                definition = Template(template)
-            except TemplateError as error:
-                raise ValidationError(message=str(error)) from error
-            live = [stack for stack in self._live.values() if stack_name in (stack.name, stack.stack_id)]
-            if live:
-                stack = live[0]
-            elif change_set_type == "UPDATE":
-                raise ValidationError(stack_name)
-            else:
-                stack = self._new_stack(stack_name, tags or {}, role_arn, notification_arns)
+            stack = self._found(stack_name)
+            if change_set_type == "UPDATE":
+                if stack is None:
+                    raise ValidationError(message=f"Stack [{stack_name}] does not exist")
+                _check_updatable(stack)
+            elif change_set_type != "CREATE":
+                raise ValidationError(message=f"the emulator knows no change sets of type {change_set_type}")
+            elif stack is None:
+                stack = self._new_stack(stack_name, role_arn, notification_arns)
+            elif stack.status != "REVIEW_IN_PROGRESS":
+                raise ValidationError(
+                    message=f"Stack [{stack_name}] already exists and cannot be created again with the changeSet "
+                    f"[{change_set_name}]."
+                )
+            waiting = self._change_sets_of(stack)
+            if any(
+                one.name == change_set_name and one.execution_status != "EXECUTE_COMPLETE" for one in waiting
+            ):
+                raise AlreadyExistsException(f"ChangeSet {change_set_name} already exists")
+            plan = _plan(
+                stack, stack.template if template is None else template, _given(stack, parameters), tags
+            )
+            if stack.stack_id not in self._live:
                 self._live[stack.stack_id] = stack
                 stack.set_status("REVIEW_IN_PROGRESS", "User Initiated")
             change_set_id = generate_changeset_id(change_set_name, self.region_name, self.account_id)
-            self._change_sets[change_set_id] = ChangeSet(
-                change_set_id,
-                change_set_name,
-                change_set_type,
-                stack,
-                definition,
-                parameters,
-                description,
-                tags or {},
-            )
-            return change_set_id, stack.stack_id
+            made = ChangeSet(change_set_id, change_set_name, change_set_type, stack, plan, description)
+            self._change_sets[change_set_id] = made
+            return made
 
-    def describe_change_set(self, change_set_name: str) -> ChangeSet:  # type: ignore[override]
-        """Return a change set by name or ARN.
+    def describe_change_set(self, change_set_name: str, stack_name: str | None = None) -> ChangeSet:  # type: ignore[override]
+        """Return a change set by its name within a stack, or by its ARN.
 
         Raises:
-            ValidationError: there is none.
+            ChangeSetNotFound: there is none.
+            ValidationError: a name was given without a stack.
         """
-        for change_set in reversed(self._change_sets.values()):
-            if change_set_name in (change_set.change_set_id, change_set.change_set_name):
+        if change_set_name in self._change_sets:
+            return self._change_sets[change_set_name]
+        if stack_name is None and not change_set_name.startswith("arn:"):
+            raise ValidationError(
+                message="StackName must be specified if ChangeSetName is not specified as an ARN."
+            )
+        stack = self._found(stack_name or "")
+        for change_set in reversed(self._change_sets_of(stack) if stack else []):
+            if change_set.name == change_set_name:
                 return change_set
-        raise ValidationError(message=f"ChangeSet [{change_set_name}] does not exist")
+        raise ChangeSetNotFound(change_set_name)
 
-    def delete_change_set(self, change_set_name: str) -> None:
-        """Forget a change set."""
-        del self._change_sets[self.describe_change_set(change_set_name).change_set_id]
+    def delete_change_set(self, change_set_name: str, stack_name: str | None = None) -> None:
+        """Forget a change set; as in AWS, one that does not exist is no error."""
+        with self._operation, contextlib.suppress(ChangeSetNotFound):
+            del self._change_sets[self.describe_change_set(change_set_name, stack_name).change_set_id]
 
-    def list_change_sets(self) -> list[ChangeSet]:  # type: ignore[override]
-        """Return all change sets."""
-        return list(self._change_sets.values())
+    def list_change_sets(self, stack_name: str) -> list[ChangeSet]:  # type: ignore[override]
+        """Return the change sets of a stack."""
+        return self._change_sets_of(self.get_stack(stack_name))
 
     def execute_change_set(self, change_set_name: str, stack_name: str | None = None) -> None:
-        """Apply a change set to its stack."""
+        """Apply a change set to its stack, whose other change sets are then void, as in AWS."""
         with self._operation:
-            change_set = self.describe_change_set(change_set_name)
+            change_set = self.describe_change_set(change_set_name, stack_name)
+            if change_set.execution_status != "AVAILABLE":
+                raise InvalidChangeSetStatus(change_set)
             stack = change_set.stack
+            self._forget_change_sets(stack, but=change_set)
+            change_set.execution_status = "EXECUTE_IN_PROGRESS"
             if stack.status == "REVIEW_IN_PROGRESS":
-                try:
-                    operations.create(stack, change_set.definition, change_set.parameters)
-                except TemplateError as error:
-                    stack.set_status("CREATE_FAILED", str(error))
+                operations.create(stack, change_set.plan)
             else:
-                self._update(stack, change_set.definition.text, change_set.parameters, change_set.tags)
-            change_set.execution_status = "EXECUTE_COMPLETE"
+                self._update(stack, change_set.plan)
+            complete = stack.status in ("CREATE_COMPLETE", "UPDATE_COMPLETE")
+            change_set.execution_status = "EXECUTE_COMPLETE" if complete else "EXECUTE_FAILED"
 
     def describe_stacks(self, name_or_stack_id: str) -> list[Stack]:  # type: ignore[override]
         """Return one stack, or all that live."""
@@ -209,9 +214,9 @@ class Engine(CloudFormationBackend):
         Raises:
             ValidationError: there is none.
         """
-        for stack in self._live.values():
-            if name_or_stack_id in (stack.name, stack.stack_id):
-                return stack
+        stack = self._found(name_or_stack_id)
+        if stack is not None:
+            return stack
         if name_or_stack_id in self._gone:
             return self._gone[name_or_stack_id]
         raise ValidationError(name_or_stack_id)
@@ -247,38 +252,90 @@ class Engine(CloudFormationBackend):
         """Return the exports of all stacks by name."""
         return {name: export for stack in self._live.values() for name, export in stack.own_exports.items()}
 
-    def _new_stack(
-        self, name: str, tags: Mapping[str, str], role_arn: str | None, notification_arns: list[str] | None
-    ) -> Stack:
+    def _importers(self, name: str) -> list[str]:
+        return [stack.name for stack in self._live.values() if name in stack.imports()]
+
+    def _found(self, name_or_stack_id: str) -> Stack | None:
+        for stack in self._live.values():
+            if name_or_stack_id in (stack.name, stack.stack_id):
+                return stack
+        return None
+
+    def _change_sets_of(self, stack: Stack) -> list[ChangeSet]:
+        return [one for one in self._change_sets.values() if one.stack is stack]
+
+    def _forget_change_sets(self, stack: Stack, but: ChangeSet | None = None) -> None:
+        for one in self._change_sets_of(stack):
+            if one is not but:
+                del self._change_sets[one.change_set_id]
+
+    def _new_stack(self, name: str, role_arn: str | None, notification_arns: list[str] | None) -> Stack:
         return Stack(
             stack_id=generate_stack_id(name, self.region_name, self.account_id),
             name=name,
             region=self.region_name,
             account=self.account_id,
-            surroundings=Surroundings(lambda service: _client(service, self.region_name), self.live_exports),
-            tags=tags,
+            surroundings=Surroundings(
+                lambda service: _client(service, self.region_name), self.live_exports, self._importers
+            ),
             role_arn=role_arn,
             notification_arns=notification_arns,
         )
 
-    def _update(
-        self, stack: Stack, template: str, given: Mapping[str, str], tags: Mapping[str, str] | None
-    ) -> None:
-        if not stack.status.endswith("COMPLETE") or stack.status == "ROLLBACK_COMPLETE":
-            raise ValidationError(
-                message=f"Stack:{stack.stack_id} is in {stack.status} state and can not be updated."
-            )
-        try:
-            operations.update(stack, Template(template), given, tags)
-        except TemplateError as error:
-            raise ValidationError(message=str(error)) from error
+    def _update(self, stack: Stack, plan: operations.Plan) -> None:
+        operations.update(stack, plan)
         stack.last_updated_time = utcnow()
+
+
+def _plan(
+    stack: Stack, template: str, given: Mapping[str, str], tags: Mapping[str, str] | None
+) -> operations.Plan:
+    """Check a template for a stack.
+
+    Raises:
+        ValidationError: with everything that is wrong.
+    """
+    try:
+        return operations.plan(stack, Template(template), given, tags)
+    except TemplateError as error:
+        raise ValidationError(message=str(error)) from error
+
+
+def _given(stack: Stack, parameters: list[dict[str, Any]]) -> dict[str, str]:
+    """Return parameter values as given, those of the stack where the caller asks for the previous ones.
+
+    Raises:
+        ValidationError: the stack has no previous value.
+    """
+    given: dict[str, str] = {}
+    for item in parameters:
+        name = item["ParameterKey"]
+        if str(item.get("UsePreviousValue", "")).lower() != "true":
+            given[name] = item["ParameterValue"]
+        elif name in stack.raw_parameters:
+            given[name] = stack.raw_parameters[name]
+        else:
+            raise ValidationError(message=f"Parameters: [{name}] must have values")
+    return given
+
+
+def _check_updatable(stack: Stack) -> None:
+    """Refuse to update a stack whose last operation left it where AWS wants another one first.
+
+    Raises:
+        ValidationError: in CloudFormation's words.
+    """
+    if not stack.status.endswith("COMPLETE") or stack.status == "ROLLBACK_COMPLETE":
+        raise ValidationError(
+            message=f"Stack:{stack.stack_id} is in {stack.status} state and can not be updated."
+        )
 
 
 def install() -> None:
     """Make moto's server use the engine for CloudFormation."""
-    cloudformation_backends.backend = Engine
-    setattr(responses, "get_stack_from_s3_url", template_of_url)  # noqa: B010 mypy refuses the plain form
+    put(cloudformation_backends, "backend", Engine)
+    change_set_requests.install()
+    put(responses, "get_stack_from_s3_url", template_of_url)
 
 
 @lru_cache

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from tests.emulator.cloudformation.checks import check
 from tests.emulator.cloudformation.failures import EXPECTED, log, reason
-from tests.emulator.cloudformation.intrinsics import TemplateError
 from tests.emulator.cloudformation.stack import Stack, StackResource
 from tests.emulator.cloudformation.steps import (
     Undo,
@@ -19,81 +20,122 @@ from tests.emulator.cloudformation.steps import (
 from tests.emulator.cloudformation.template import Template
 
 
-def create(stack: Stack, template: Template, given: Mapping[str, str]) -> None:
-    """Create the stack's resources in order; roll back on the first failure.
+@dataclass(frozen=True)
+class Plan:
+    """A template that passed CloudFormation's checks, with its parameter values, for one stack.
 
-    Raises:
-        TemplateError: the template or its parameters are wrong; nothing was begun.
+    `values` are what functions see, `raw` what the caller gave; `tags` None keeps the stack's tags.
     """
-    values, raw = template.parameter_values(given, stack.stored_parameter)
-    check(stack, template, values)
-    stack.definition, stack.values, stack.raw_parameters = template, values, raw
-    stack.set_status("CREATE_IN_PROGRESS", "User Initiated")
-    undo: list[Undo] = []
-    try:
-        for name in _wanted(stack, template, values):
-            create_resource(stack, template, values, name, undo)
-        stack.evaluate_outputs(template, values)
-    except EXPECTED as error:
-        stack.set_status(
-            "ROLLBACK_IN_PROGRESS", _summary(stack, "create", error) + " Rollback requested by user."
+
+    template: Template
+    values: dict[str, Any]
+    raw: dict[str, str]
+    tags: Mapping[str, str] | None
+
+    def changes(self, stack: Stack) -> bool:
+        """Return whether the stack differs from the plan."""
+        return (
+            stack.definition is None
+            or stack.definition.document != self.template.document
+            or (stack.values, stack.raw_parameters) != (self.values, self.raw)
+            or (self.tags is not None and dict(self.tags) != stack.tags)
         )
-        stack.set_status("ROLLBACK_COMPLETE" if _undo(undo) else "ROLLBACK_FAILED")
-        stack.resources = {} if stack.status == "ROLLBACK_COMPLETE" else stack.resources
-        return
-    stack.set_status("CREATE_COMPLETE")
 
 
-def update(
-    stack: Stack, template: Template, given: Mapping[str, str], tags: Mapping[str, str] | None
-) -> None:
-    """Bring the stack to a new template, parameters and tags; go back on the first failure.
+def plan(stack: Stack, template: Template, given: Mapping[str, str], tags: Mapping[str, str] | None) -> Plan:
+    """Check a template and its parameters for a stack.
 
     Raises:
-        TemplateError: the template or its parameters are wrong, or nothing would change.
+        TemplateError: with everything that is wrong.
     """
     values, raw = template.parameter_values(given, stack.stored_parameter)
     check(stack, template, values)
-    before = (stack.definition, stack.values, stack.raw_parameters, stack.tags)
-    assert before[0] is not None, "a stack that exists has a template"
-    if tags is not None:
-        stack.tags = dict(tags)
-    if before == (before[0], values, raw, stack.tags) and before[0].document == template.document:
-        raise TemplateError("No updates are to be performed.")
-    stack.set_status("UPDATE_IN_PROGRESS", "User Initiated")
-    undo: list[Undo] = []
-    cleanup: list[StackResource] = []
-    try:
-        wanted = _wanted(stack, template, values)
-        for name in wanted:
-            if name in stack.resources:
-                update_resource(stack, template, values, name, undo, cleanup)
-            else:
+    return Plan(template, values, raw, tags)
+
+
+def create(stack: Stack, wanted: Plan) -> None:
+    """Create the stack's resources in order; roll back on the first failure. It raises nothing."""
+    template, values = wanted.template, wanted.values
+    stack.definition, stack.values, stack.raw_parameters = template, values, wanted.raw
+    stack.tags = dict(wanted.tags or {})
+    stack.set_status("CREATE_IN_PROGRESS", "User Initiated")
+    with _ended(stack, "ROLLBACK_FAILED"):
+        undo: list[Undo] = []
+        try:
+            for name in _wanted(stack, template, values):
                 create_resource(stack, template, values, name, undo)
-        stack.evaluate_outputs(template, values)
-    except EXPECTED as error:
-        stack.set_status("UPDATE_ROLLBACK_IN_PROGRESS", _summary(stack, "update", error))
-        stack.definition, stack.values, stack.raw_parameters, stack.tags = before
-        stack.set_status("UPDATE_ROLLBACK_COMPLETE" if _undo(undo) else "UPDATE_ROLLBACK_FAILED")
-        return
-    stack.definition, stack.values, stack.raw_parameters = template, values, raw
-    stack.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
-    gone = [stack.resources.pop(name) for name in reversed(before[0].order) if _dropped(stack, name, wanted)]
-    for old in [*reversed(cleanup), *gone]:
-        if old.deletion_policy.startswith("Retain"):
-            retain(stack, old)
-            continue
-        # As in AWS, an update whose cleanup fails is complete all the same; the event says what stays.
-        delete_resource(stack, old)
-    stack.set_status("UPDATE_COMPLETE")
+            stack.evaluate_outputs(template, values)
+        except EXPECTED as error:
+            stack.set_status(
+                "ROLLBACK_IN_PROGRESS", _summary(stack, "create", error) + " Rollback requested by user."
+            )
+            stack.set_status("ROLLBACK_COMPLETE" if _undo(undo) else "ROLLBACK_FAILED")
+            stack.resources = {} if stack.status == "ROLLBACK_COMPLETE" else stack.resources
+            return
+        stack.set_status("CREATE_COMPLETE")
+
+
+def update(stack: Stack, wanted: Plan) -> None:
+    """Bring the stack to a new template, parameters and tags; go back on the first failure. It raises nothing."""
+    template, values = wanted.template, wanted.values
+    before = (stack.definition, stack.values, stack.raw_parameters, stack.tags)
+    if wanted.tags is not None:
+        stack.tags = dict(wanted.tags)
+    stack.set_status("UPDATE_IN_PROGRESS", "User Initiated")
+    with _ended(stack, "UPDATE_ROLLBACK_FAILED"):
+        undo: list[Undo] = []
+        cleanup: list[StackResource] = []
+        try:
+            chosen = _wanted(stack, template, values)
+            for name in chosen:
+                if name in stack.resources:
+                    update_resource(stack, template, values, name, undo, cleanup)
+                else:
+                    create_resource(stack, template, values, name, undo)
+            stack.evaluate_outputs(template, values)
+        except EXPECTED as error:
+            stack.set_status("UPDATE_ROLLBACK_IN_PROGRESS", _summary(stack, "update", error))
+            stack.definition, stack.values, stack.raw_parameters, stack.tags = before
+            stack.set_status("UPDATE_ROLLBACK_COMPLETE" if _undo(undo) else "UPDATE_ROLLBACK_FAILED")
+            return
+        stack.definition, stack.values, stack.raw_parameters = template, values, wanted.raw
+        stack.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+        order = before[0].order if before[0] else []
+        gone = [stack.resources.pop(name) for name in reversed(order) if _dropped(stack, name, chosen)]
+        for old in [*reversed(cleanup), *gone]:
+            if old.deletion_policy.startswith("Retain"):
+                retain(stack, old)
+                continue
+            # As in AWS, an update whose cleanup fails is complete all the same; the event says what stays.
+            delete_resource(stack, old)
+        stack.set_status("UPDATE_COMPLETE")
 
 
 def delete(stack: Stack) -> None:
-    """Delete the stack's resources, last created first; what is to be retained stays.
+    """Delete the stack's resources, last created first; what is to be retained stays. It raises nothing.
 
-    A failure leaves the stack in DELETE_FAILED with the resources that remain, each with its reason.
+    A stack whose export another one imports keeps its status and its resources, as in AWS, and the event says why.
+    Another failure leaves it in DELETE_FAILED with the resources that remain, each with its reason.
     """
+    before = stack.status
     stack.set_status("DELETE_IN_PROGRESS", "User Initiated")
+    with _ended(stack, "DELETE_FAILED"):
+        used = stack.export_in_use()
+        if used is not None:
+            stack.set_status(before, used)
+            return
+        failed = _delete_resources(stack)
+        if failed:
+            stack.set_status(
+                "DELETE_FAILED", f"The following resource(s) failed to delete: [{', '.join(failed)}]. "
+            )
+            return
+        stack.own_exports = {}
+        stack.set_status("DELETE_COMPLETE")
+
+
+def _delete_resources(stack: Stack) -> list[str]:
+    """Delete what can be deleted, and return the logical ids of what could not."""
     order = stack.definition.order if stack.definition else []
     failed: list[str] = []
     held: set[str] = set()
@@ -110,13 +152,16 @@ def delete(stack: Stack) -> None:
             held.update(stack.definition.dependencies(name) if stack.definition else ())
             continue
         del stack.resources[name]
-    if failed:
-        stack.set_status(
-            "DELETE_FAILED", f"The following resource(s) failed to delete: [{', '.join(failed)}]. "
-        )
-        return
-    stack.own_exports = {}
-    stack.set_status("DELETE_COMPLETE")
+    return failed
+
+
+@contextlib.contextmanager
+def _ended(stack: Stack, status: str) -> Iterator[None]:
+    """Set a failed status with the reason where the engine itself fails: a stack in progress hangs every client."""
+    try:
+        yield
+    except EXPECTED as error:
+        stack.set_status(status, reason(error))
 
 
 def _wanted(stack: Stack, template: Template, values: Mapping[str, Any]) -> list[str]:
@@ -153,5 +198,5 @@ def _summary(stack: Stack, verb: str, error: BaseException) -> str:
         if event.resource_status in ("CREATE_FAILED", "UPDATE_FAILED"):
             names.append(event.logical_resource_id)
     if not names:
-        return f"{reason(error)}."
+        return reason(error).rstrip(".") + "."
     return f"The following resource(s) failed to {verb}: [{', '.join(reversed(names))}]."

@@ -25,9 +25,9 @@ class ResourceSchema:
         self._validator = _Validator(self._schema)
         self._read_only = _pointers(schema, "readOnlyProperties")
         self._create_only = _pointers(schema, "createOnlyProperties")
-        self._conditional = _pointers(schema, "conditionalCreateOnlyProperties")
         self.attributes = attributes
-        self.primary_identifier = [".".join(path) for path in _pointers(schema, "primaryIdentifier")]
+        self.create_only = {path[0] for path in self._create_only}
+        self._identifier = _pointers(schema, "primaryIdentifier")
 
     def problems(self, properties: Properties) -> list[str]:
         """Return what CloudFormation would reject: unknown, missing, read-only properties, wrong forms."""
@@ -51,6 +51,11 @@ class ResourceSchema:
         """Return the create-only properties that differ: their change makes a new resource."""
         paths = [path for path in self._create_only if _values(before, path) != _values(after, path)]
         return sorted({path[0] for path in paths})
+
+    def given_identity(self, properties: Properties) -> tuple[Any, ...] | None:
+        """Return the values that identify the resource, or None where AWS or CloudFormation makes one of them."""
+        values = tuple(_values(properties, path) for path in self._identifier)
+        return None if not values or None in values else values
 
 
 @lru_cache

@@ -18,10 +18,11 @@ from tests.emulator.resources.resource import Context, Resource
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a stack needs from outside: clients of the emulator, and the values of other stacks' exports."""
+    """Clients of the emulator, the exports of all stacks by name, and the names of the stacks that import one."""
 
     client: Callable[[str], Any]
     exports: Callable[[], Mapping[str, Export]]
+    importers: Callable[[str], list[str]]
 
 
 @dataclass
@@ -64,7 +65,6 @@ class Stack:
         region: str,
         account: str,
         surroundings: Surroundings,
-        tags: Mapping[str, str],
         role_arn: str | None = None,
         notification_arns: list[str] | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Stack:
         self.name = name
         self.region_name = region
         self.account_id = account
-        self.tags = dict(tags)
+        self.tags: dict[str, str] = {}
         self.role_arn = role_arn
         self.notification_arns = notification_arns or []
         self.status = "REVIEW_IN_PROGRESS"
@@ -179,7 +179,8 @@ class Stack:
         """Compute outputs and exports.
 
         Raises:
-            TemplateError: an output refers to what does not exist, or an export's name is taken.
+            TemplateError: an output refers to what does not exist, an export's name is taken, or an export that
+                another stack imports would change or go.
         """
         resolver = self.resolver(template, values)
         outputs: list[dict[str, Any]] = []
@@ -209,7 +210,36 @@ class Stack:
                     f"Export with name {name} is already exported by {taken.exporting_stack_id}"
                 )
             exports[name] = Export(self.stack_id, name, str(value))
+        self._check_exports_in_use(exports)
         self.outputs, self.own_exports = outputs, exports
+
+    def export_in_use(self) -> str | None:
+        """Return why the stack's exports keep it from deletion, or None."""
+        for name in self.own_exports:
+            users = self.surroundings.importers(name)
+            if users:
+                return f"Delete canceled. Cannot delete export {name} as it is in use by {_listed(users)}."
+        return None
+
+    def _check_exports_in_use(self, after: Mapping[str, Export]) -> None:
+        """Refuse what CloudFormation refuses: another value for an export that is imported, or its removal.
+
+        Source of the words: deployments of 2025 and 2026 in public issue trackers (AWS writes
+        "Update canceled. Cannot update export ... as it is in use by A, B and C.").
+
+        Raises:
+            TemplateError: in CloudFormation's words.
+        """
+        for name, export in self.own_exports.items():
+            if name in after and after[name].value == export.value:
+                continue
+            users = self.surroundings.importers(name)
+            if users:
+                verb = "update" if name in after else "delete"
+                raise TemplateError(
+                    f"{verb.capitalize()} canceled. Cannot {verb} export {name} as it is in use by "
+                    f"{_listed(users)}."
+                )
 
     def stored_parameter(self, name: str) -> str:
         """Return the value of an SSM parameter, for parameters of that type.
@@ -225,7 +255,8 @@ class Stack:
 
     def imports(self) -> set[str]:
         """Return the names of the exports that this stack imports."""
-        if self.definition is None:
+        if self.definition is None or not self.resources:
+            # It was never deployed, or its creation was rolled back.
             return set()
         found: set[str] = set()
         resolver = self.resolver(self.definition, self.values)
@@ -288,3 +319,9 @@ class Stack:
             "AWS::Partition": "aws",
             "AWS::NotificationARNs": self.notification_arns,
         }
+
+
+def _listed(names: list[str]) -> str:
+    """Return names as CloudFormation lists them: A, B and C."""
+    *first, last = sorted(names)
+    return f"{', '.join(first)} and {last}" if first else last

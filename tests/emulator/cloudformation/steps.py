@@ -9,7 +9,7 @@ from typing import Any
 
 from tests.emulator.cloudformation.failures import EXPECTED, reason
 from tests.emulator.cloudformation.intrinsics import TemplateError
-from tests.emulator.cloudformation.schema import resource_schema
+from tests.emulator.cloudformation.schema import ResourceSchema, resource_schema
 from tests.emulator.cloudformation.stack import Stack, StackResource
 from tests.emulator.cloudformation.template import Definition, Template
 from tests.emulator.custom_resources import handler_of_custom_resource
@@ -88,6 +88,12 @@ def update_resource(
     tags_before = entry.handler.context.stack_tags
     if entry.cf_resource_type != definition.type:
         raise TemplateError(f"Update of resource type is not permitted. Resource: {name}")
+    policy = entry.deletion_policy
+
+    def keep_policy() -> None:
+        entry.deletion_policy = policy
+
+    undo.append(keep_policy)
     entry.deletion_policy = definition.deletion_policy
     if properties == before and tags_before == stack.tags:
         return
@@ -95,6 +101,7 @@ def update_resource(
     reasons = sorted(set(schema.replaces(before, properties)) - entry.handler.in_place) if schema else []
     reasons += entry.handler.replaced_by(properties)
     if reasons:
+        _check_new_name(stack, entry, schema, before, properties)
         _event(stack, entry, "UPDATE_IN_PROGRESS", f"Requested update requires a new resource: {reasons}")
         replacement = create_resource(stack, template, values, name, undo)
         entry.deletion_policy = definition.update_replace_policy
@@ -121,6 +128,29 @@ def update_resource(
         raise
     undo.append(lambda: change(before, properties))
     _event(stack, entry, "UPDATE_COMPLETE")
+
+
+def _check_new_name(
+    stack: Stack,
+    entry: StackResource,
+    schema: ResourceSchema | None,
+    before: dict[str, Any],
+    after: dict[str, Any],
+) -> None:
+    """Refuse a replacement under the old one's own name: CloudFormation creates the new one first.
+
+    Raises:
+        ResourceFailure: in CloudFormation's words, after the event.
+    """
+    identity = schema.given_identity(after) if schema else None
+    if schema is None or identity is None or identity != schema.given_identity(before):
+        return
+    error = ResourceFailure(
+        "CloudFormation cannot update a stack when a custom-named resource requires replacing. "
+        f"Rename {'|'.join(map(str, identity))} and update the stack again."
+    )
+    _event(stack, entry, "UPDATE_FAILED", str(error))
+    raise error
 
 
 def delete_resource(stack: Stack, entry: StackResource) -> bool:

@@ -14,6 +14,8 @@ from moto.batch import models, responses
 from moto.batch.exceptions import ClientException
 from moto.core.config import default_user_config
 
+from tests.emulator.moto_patches import put
+
 _LIMITS = "emulated_time_limits"
 
 _create_environment = models.BatchBackend.create_compute_environment
@@ -171,4 +173,4 @@ def install() -> None:
         ),
     ):
         for name, function in changes.items():
-            setattr(owner, name, function)
+            put(owner, name, function)

@@ -7,6 +7,8 @@ from typing import Any
 
 from moto.cloudtrail.responses import CloudTrailResponse
 
+from tests.emulator.moto_patches import put
+
 
 def _no_events(_self: Any) -> str:
     return json.dumps({"Events": []})
@@ -14,4 +16,4 @@ def _no_events(_self: Any) -> str:
 
 def install() -> None:
     """Answer LookupEvents with nothing: moto answers with an error that the CLI repeats for 20 seconds."""
-    setattr(CloudTrailResponse, "lookup_events", _no_events)  # noqa: B010 mypy refuses the plain form
+    put(CloudTrailResponse, "lookup_events", _no_events)

@@ -10,6 +10,8 @@ from typing import Any
 from moto.ec2.exceptions import DependencyViolationError
 from moto.ec2.models import EC2Backend
 
+from tests.emulator.moto_patches import put
+
 
 def add_interface(ec2: Any, subnet_id: str, group_ids: list[str], description: str) -> str:
     """Give a service an interface in a subnet, as AWS's own services take; return its id."""
@@ -32,7 +34,7 @@ def install() -> None:
         ("delete_security_group", _delete_security_group),
         ("delete_nat_gateway", _delete_nat_gateway),
     ):
-        setattr(EC2Backend, name, wrapper(getattr(EC2Backend, name)))
+        put(EC2Backend, name, wrapper(getattr(EC2Backend, name)))
 
 
 def _refuse(kind: str, identifier: str, users: list[str]) -> None:

@@ -15,6 +15,8 @@ from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
 from moto.ec2.responses.instances import InstanceResponse
 
+from tests.emulator.moto_patches import put
+
 
 class ReservationNotFound(EC2ClientError):
     """EC2's answer for a reservation that does not exist."""
@@ -124,8 +126,8 @@ def install() -> None:
         ("describe_capacity_block_offerings", _describe_capacity_block_offerings),
         ("purchase_capacity_block", _purchase_capacity_block),
     ):
-        setattr(EC2Response, name, operation)
-    setattr(  # noqa: B010 mypy refuses the plain form
+        put(EC2Response, name, operation)
+    put(
         InstanceResponse,
         "_validate_block_device_mapping",
         _check_device(InstanceResponse._validate_block_device_mapping),

@@ -8,6 +8,8 @@ from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.exceptions import EC2ClientError
 from moto.ec2.responses import EC2Response
 
+from tests.emulator.moto_patches import put
+
 
 class PlacementGroupError(EC2ClientError):
     """A placement group that is not there, or is there already."""
@@ -56,4 +58,4 @@ def _known(held: dict[str, Any], name: str) -> None:
 def install() -> None:
     """Add the operations to moto's EC2."""
     for operation in (_create_placement_group, _describe_placement_groups, _delete_placement_group):
-        setattr(EC2Response, operation.__name__.removeprefix("_"), operation)
+        put(EC2Response, operation.__name__.removeprefix("_"), operation)

@@ -10,6 +10,8 @@ from moto.ec2.models import ec2_backends
 from moto.eks import models, responses, urls
 from moto.eks.exceptions import InvalidRequestException, ResourceInUseException, ResourceNotFoundException
 
+from tests.emulator.moto_patches import put_all
+
 _STANDARD = "STANDARD"
 
 
@@ -257,8 +259,6 @@ _PATHS = (
 def install() -> None:
     """Add operations and paths to moto's EKS, before its server is made."""
     for target, own in ((models.EKSBackend, Backend), (responses.EKSResponse, Responses)):
-        for name, member in vars(own).items():
-            if callable(member):
-                setattr(target, name, member)
+        put_all(target, own)
     for path in _PATHS:
         urls.url_paths[f"{_CLUSTER}/{path}"] = urls.response.dispatch

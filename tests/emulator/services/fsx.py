@@ -15,6 +15,7 @@ from moto.ec2.models import ec2_backends
 from moto.fsx import models, responses
 from moto.moto_api._internal import mock_random
 
+from tests.emulator.moto_patches import put_all
 from tests.emulator.services.ec2 import add_interface, remove_interface
 
 
@@ -292,6 +293,4 @@ def associations(backend: models.FSxBackend) -> dict[str, dict[str, Any]]:
 
 def install() -> None:
     """Add the operations to moto's FSx."""
-    for name, member in vars(Responses).items():
-        if callable(member):
-            setattr(responses.FSxResponse, name, member)
+    put_all(responses.FSxResponse, Responses)

@@ -11,6 +11,8 @@ from typing import Any
 from moto.core.exceptions import JsonRESTError
 from moto.fsx import responses
 
+from tests.emulator.moto_patches import put
+
 
 class VolumeNotFound(JsonRESTError):
     """FSx's answer for a volume that does not exist."""
@@ -43,4 +45,4 @@ def _describe_volumes(self: Any) -> str:
 
 def install() -> None:
     """Add DescribeVolumes to moto's FSx."""
-    setattr(responses.FSxResponse, "describe_volumes", _describe_volumes)  # noqa: B010 mypy refuses the plain form
+    put(responses.FSxResponse, "describe_volumes", _describe_volumes)

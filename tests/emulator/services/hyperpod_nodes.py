@@ -9,6 +9,7 @@ from moto.core.responses import ActionResult
 from moto.sagemaker import responses
 from moto.sagemaker.exceptions import ValidationError
 
+from tests.emulator.moto_patches import put_all
 from tests.emulator.services import sagemaker
 
 _MOST_NODES = 25
@@ -55,6 +56,4 @@ def _controller_groups(request: dict[str, Any]) -> set[str]:
 
 def install() -> None:
     """Add the operations to moto's SageMaker."""
-    for name, member in vars(Responses).items():
-        if callable(member):
-            setattr(responses.SageMakerResponse, name, member)
+    put_all(responses.SageMakerResponse, Responses)

@@ -7,6 +7,8 @@ from typing import Any
 from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, S3Backend
 
+from tests.emulator.moto_patches import put
+
 
 def _neutral(_bucket: Any, _action: str, _resource: str) -> PermissionResult:
     """Let every request pass bucket policies.
@@ -33,4 +35,4 @@ def install() -> None:
         (FakeBucket, "_log_permissions_enabled_policy", staticmethod(_allowed)),
         (S3Backend, "log_incoming_request", _undelivered),
     ):
-        setattr(owner, name, member)
+        put(owner, name, member)

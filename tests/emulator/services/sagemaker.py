@@ -18,6 +18,8 @@ from moto.iam.models import iam_backends
 from moto.sagemaker import models, responses
 from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
 
+from tests.emulator.moto_patches import put, put_all
+
 _DESCRIBED = (
     "AutoScaling",
     "ClusterRole",
@@ -178,17 +180,15 @@ def _cluster(backend: Any, name_or_arn: str) -> Cluster:
 
 def install() -> None:
     """Put the operations into moto's SageMaker, and let its others find a cluster by its real ARN."""
-    for name, member in vars(Responses).items():
-        if callable(member):
-            setattr(responses.SageMakerResponse, name, member)
+    put_all(responses.SageMakerResponse, Responses)
     for name in ("describe_cluster", "delete_cluster", "describe_cluster_node", "list_cluster_nodes"):
-        setattr(models.SageMakerModelBackend, name, _by_name(getattr(models.SageMakerModelBackend, name)))
+        put(models.SageMakerModelBackend, name, _by_name(getattr(models.SageMakerModelBackend, name)))
     find = models.SageMakerModelBackend._get_resource_from_arn
 
     def resource_of_arn(self: Any, arn: str) -> Any:
         return _cluster(self, arn) if ":cluster/" in arn else find(self, arn)
 
-    setattr(models.SageMakerModelBackend, "_get_resource_from_arn", resource_of_arn)  # noqa: B010 mypy refuses the plain form
+    put(models.SageMakerModelBackend, "_get_resource_from_arn", resource_of_arn)
 
 
 def _by_name(method: Any) -> Any:

@@ -15,6 +15,8 @@ from moto.core.utils import utcnow
 from moto.sagemaker import models, responses
 from moto.sagemaker.exceptions import ConflictException, ResourceNotFound, ValidationError
 
+from tests.emulator.moto_patches import put
+
 _KINDS = {"ComputeQuota": "compute-quota", "ClusterSchedulerConfig": "cluster-scheduler-config"}
 
 
@@ -136,11 +138,11 @@ def install() -> None:
             ("describe", _describe),
             ("delete", _delete),
         ):
-            setattr(responses.SageMakerResponse, f"{verb}_{name}", make(kind))
-        setattr(responses.SageMakerResponse, f"list_{name}s", _list(kind))
+            put(responses.SageMakerResponse, f"{verb}_{name}", make(kind))
+        put(responses.SageMakerResponse, f"list_{name}s", _list(kind))
     find = models.SageMakerModelBackend._get_resource_from_arn
 
     def resource_of_arn(self: Any, arn: str) -> Any:
         return _kept(self)[arn] if arn in _kept(self) else find(self, arn)
 
-    setattr(models.SageMakerModelBackend, "_get_resource_from_arn", resource_of_arn)  # noqa: B010 mypy refuses the plain form
+    put(models.SageMakerModelBackend, "_get_resource_from_arn", resource_of_arn)

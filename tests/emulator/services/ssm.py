@@ -18,6 +18,8 @@ from moto.sagemaker.models import sagemaker_backends
 from moto.ssm import responses
 from moto.ssm.exceptions import InvalidDocument
 
+from tests.emulator.moto_patches import put_all
+
 _INSTANCE = re.compile(r"i-[0-9a-f]{17}")
 _TARGET = re.compile(
     r"sagemaker-cluster:(?P<cluster>[a-z0-9]{12})_(?P<group>[A-Za-z0-9-]+)-(?P<node>i-[0-9a-f]{17})"
@@ -101,6 +103,4 @@ def _clusters(account: str, region: str) -> list[Any]:
 
 def install() -> None:
     """Add the operations to moto's Systems Manager."""
-    for name, member in vars(Responses).items():
-        if callable(member):
-            setattr(responses.SimpleSystemManagerResponse, name, member)
+    put_all(responses.SimpleSystemManagerResponse, Responses)

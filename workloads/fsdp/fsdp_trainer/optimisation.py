@@ -45,8 +45,13 @@ def set_rate(chosen: Options, step: int, changed: torch.optim.Optimizer) -> floa
 @torch.no_grad()
 def squares(model: nn.Module) -> torch.Tensor:
     """Return the summed squares of this rank's gradients: a float64 scalar, to be summed over ranks."""
-    norms = torch._foreach_norm(_gradients(model))
-    return torch.stack(list(norms)).double().square().sum()
+    return _squares(_gradients(model))
+
+
+@torch.no_grad()
+def weight_squares(model: nn.Module) -> torch.Tensor:
+    """Return the summed squares of this rank's weights, on their device: a float64 scalar, to be summed over ranks."""
+    return _squares([local(each) for each in model.parameters()])
 
 
 @torch.no_grad()
@@ -63,6 +68,10 @@ def scale_and_clip(
     gradients = _gradients(model)
     torch._foreach_mul_(gradients, factor.to(gradients[0]))
     return norm
+
+
+def _squares(tensors: list[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(torch._foreach_norm(tensors))).double().square().sum()
 
 
 def _gradients(model: nn.Module) -> list[torch.Tensor]:

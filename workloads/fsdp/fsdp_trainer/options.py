@@ -9,6 +9,7 @@ from typing import Any
 from fsdp_trainer.configuration import ModelConfiguration
 from fsdp_trainer.presets import MODELS
 from training import arguments
+from training.non_finite import MAX_SKIPPED
 
 _FIXED = (
     *("model", "sequence_length", "global_batch", "steps", "warmup_steps", "learning_rate", "minimum_rate"),
@@ -31,6 +32,7 @@ class Options:
     warmup_steps: int
     weight_decay: float
     clip: float
+    max_skipped_steps: int
     data: str
     dataset: str
     tokenizer: str
@@ -110,6 +112,12 @@ def _optimisation(group: argparse._ArgumentGroup) -> None:
     add("--warmup-steps", type=arguments.count, default=10, help="steps in which the rate grows from 0")
     add("--weight-decay", type=arguments.weight, default=0.1, help="of matrices; norms have none")
     add("--clip", type=arguments.rate, default=1.0, help="highest norm of all gradients together")
+    add(
+        "--max-skipped-steps",
+        type=arguments.count,
+        default=MAX_SKIPPED,
+        help="steps in a row whose update is left out because they are not finite; one more ends the run",
+    )
 
 
 def _data(group: argparse._ArgumentGroup) -> None:

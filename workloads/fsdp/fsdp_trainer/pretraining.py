@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,10 +13,23 @@ from fsdp_trainer import optimisation, sharding, state
 from fsdp_trainer.batches import Batch, Source
 from fsdp_trainer.loading import Loader, source
 from fsdp_trainer.options import Options
-from training import errors, random_state
+from training import errors, non_finite, random_state
 from training.distributed_checkpoint import DistributedCheckpoints
 from training.errors import TrainingError
 from training.process_group import Ranks
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step over all ranks: its mean loss, the norm of its gradients before clipping, and its learning rate.
+
+    `applied` is False where loss or norm is not finite: then no weight has changed.
+    """
+
+    loss: float
+    norm: float
+    rate: float
+    applied: bool
 
 
 class Pretraining:
@@ -39,17 +53,22 @@ class Pretraining:
         self.model = sharding.build(chosen, ranks)
         self.optimizer = optimisation.optimizer(self.model, chosen)
         self.checkpoints = DistributedCheckpoints(folder / "checkpoints", ranks, chosen.keep)
+        self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, tells=ranks.first)
         random_state.seed(chosen.seed, ranks.rank)
         data = source(chosen, ranks)
+        self._validation = self._held_out() if chosen.validate_every else []
         self.done = self._resume(data)
         self.loader = Loader(data)
-        self._validation: list[Batch] = []
 
-    def step(self) -> tuple[torch.Tensor, torch.Tensor, float]:
-        """Train one step; return its sums on this rank, as `_sums` has them, the gradients' norm, and the rate.
+    def step(self) -> Step:
+        """Train one step, and return what it was.
 
         The loss of a step is the mean over all its tokens on all ranks. How many those are is known when all passes
         are done: until then sums are divided by what a full batch has, and the gradients are set right at the end.
+        A step whose loss or gradients are not finite leaves weights and moments as they are; its data are used up.
+
+        Raises:
+            TrainingError: too many steps in a row were not finite.
         """
         number = self.done + 1
         batch = self.loader.take(number)
@@ -74,52 +93,46 @@ class Pretraining:
         dist.all_reduce(exchanged)
         sums, squares = exchanged[:2], exchanged[2]
         rate = optimisation.set_rate(self.chosen, number, self.optimizer)
-        norm = optimisation.scale_and_clip(self.model, squares, full / sums[1], self.chosen.clip)
+        scaled = optimisation.scale_and_clip(self.model, squares, full / sums[1], self.chosen.clip)
+        # Read on the host: the next batch's copy to the device waits for this step anyway.
+        mean, norm = _mean(sums), float(scaled)
+        applied = self.non_finite.admit(number, mean, norm)
         # The save before copies weights while the passes compute; from here on they change.
         self.checkpoints.staged()
-        self.optimizer.step()
+        if applied:
+            self.optimizer.step()
         self.optimizer.zero_grad()
         self.done = number
-        return sums, norm, rate
-
-    def mean(self, sums: torch.Tensor) -> float:
-        """Return the mean loss of what was summed over all ranks.
-
-        Raises:
-            TrainingError: it is not finite. Training on from there only spoils checkpoints.
-        """
-        total, tokens = sums.tolist()
-        mean: float = total / tokens
-        if not math.isfinite(mean):
-            raise TrainingError(
-                f"the loss is {mean} at step {self.done}; try a lower --learning-rate", errors.DATA
-            )
-        return mean
+        return Step(mean, norm, rate, applied)
 
     @torch.no_grad()
     def validate(self) -> float:
-        """Return the mean loss over the validation's batches, the same ones each time.
+        """Return the mean loss over the validation's batches, the same ones each time; `validate_every` is not 0.
 
         Raises:
-            TrainingError: as the source's, at the first time.
+            TrainingError: it is not finite.
         """
-        if not self._validation:
-            held_out = source(self.chosen, self.ranks, validation=True)
-            self._validation = [held_out.take(step + 1) for step in range(self.chosen.validation_batches)]
         sums = self._sums()
         for batch in self._validation:
             for part in batch.passes(self.chosen.micro_batch, self.ranks.device):
                 loss, _ = self.model(part.tokens, part.targets, part.documents)
                 sums += self._counted(loss, part)
         dist.all_reduce(sums)
-        return self.mean(sums)
+        mean = _mean(sums)
+        if not math.isfinite(mean):
+            raise TrainingError(f"the loss of the validation after step {self.done} is {mean}", errors.DATA)
+        return mean
 
     def save(self, tell: Callable[[int], None]) -> None:
         """Begin to write a checkpoint; `tell` is given each step whose checkpoint has ended.
 
         Raises:
-            TrainingError: the one before could not be written, or this one, where it is waited for.
+            TrainingError: a weight is not finite; the one before could not be written, or this one, where it is
+                waited for.
         """
+        squares = optimisation.weight_squares(self.model).to(self.ranks.device)
+        dist.all_reduce(squares)
+        non_finite.check_weights(float(squares), self.done)
         taken = state.capture(self.model, self.optimizer, self.loader.position, self.ranks)
         before = self.checkpoints.save(self.done, taken, state.about(self.chosen, self.ranks))
         if before is not None:
@@ -142,6 +155,11 @@ class Pretraining:
         self.loader.close()
         self.checkpoints.close()
 
+    def _held_out(self) -> list[Batch]:
+        """Return this rank's part of the validation, read at the start: what cannot be had must not end a run late."""
+        held_out = source(self.chosen, self.ranks, validation=True)
+        return [held_out.take(step + 1) for step in range(self.chosen.validation_batches)]
+
     def _resume(self, data: Source) -> int:
         def template(told: state.About) -> state.State:
             state.agree(self.chosen, told, self.ranks)
@@ -161,3 +179,10 @@ class Pretraining:
     def _sums(self) -> torch.Tensor:
         """Return zeros for the summed loss and the number of tokens: float64, so that counts are exact."""
         return torch.zeros(2, dtype=torch.float64, device=self.ranks.device)
+
+
+def _mean(sums: torch.Tensor) -> float:
+    """Return the mean loss of a summed loss and its number of tokens."""
+    total, tokens = sums.tolist()
+    mean: float = total / tokens
+    return mean

@@ -1,7 +1,8 @@
 """A data set of the Hugging Face hub, tokenised while it is read: nothing is downloaded before, nothing is kept.
 
 The files of a data set are shared out to streams; each sequence of a global batch always comes from the same stream,
-whatever the number of ranks, so a run goes on in its data on another number of ranks too. A stream's position is its
+whatever the number of ranks, so a run goes on in its data on another number of ranks too. A validation may have fewer
+files than there are ranks: then ranks share a stream, and each takes windows of its own. A stream's position is its
 reader's own state and the tokens that wait. `datasets` and `tokenizers` are imported only when asked for.
 """
 
@@ -34,12 +35,13 @@ class Streamed:
         """Open the data set; no document is read yet.
 
         Raises:
-            TrainingError: a package is missing, the data set or the tokenizer cannot be had, or does not fit.
+            TrainingError: a package is missing, the data set or the tokenizer cannot be had, or does not fit; or the
+                streams of training do not divide by the ranks.
         """
         tokenizer = Tokenizer(chosen.tokenizer, chosen.configuration.vocabulary)
         documents = _documents(chosen.dataset, "validation" if validation else "train")
         count = streams(chosen.global_batch, documents.num_shards)
-        if count % ranks.count:
+        if count % ranks.count and not validation:
             raise TrainingError(
                 f"data set '{chosen.dataset}' has {documents.num_shards} files, which makes {count} streams for a "
                 f"global batch of {chosen.global_batch}, and {count} do not divide by {ranks.count} ranks; take "
@@ -47,28 +49,38 @@ class Streamed:
             )
         self._masked = chosen.document_mask
         self._each = chosen.global_batch // count
-        self._streams = [
-            Stream(number, documents.shard(count, number), tokenizer, chosen.sequence_length)
-            for number in part(count, ranks.rank, ranks.count)
-        ]
+        self._mine = part(chosen.global_batch, ranks.rank, ranks.count)
+        self._streams = {
+            number: Stream(number, documents.shard(count, number), tokenizer, chosen.sequence_length)
+            for number in sorted({sequence // self._each for sequence in self._mine})
+        }
 
     def take(self, step: int) -> Batch:  # noqa: ARG002
-        """Return this rank's next sequences; the step is not looked at, streams know where they are."""
-        cut = [stream.window() for stream in self._streams for _ in range(self._each)]
+        """Return this rank's next sequences; the step is not looked at, streams know where they are.
+
+        A stream that several ranks share, as the few files of a validation are, is read by each of them, and each
+        takes its own windows.
+        """
+        cut = []
+        for number, stream in self._streams.items():
+            for sequence in range(number * self._each, (number + 1) * self._each):
+                window = stream.window()
+                if sequence in self._mine:
+                    cut.append(window)
         windows, numbers = (torch.tensor(column) for column in zip(*cut, strict=True))
         return batch(windows, numbers, masked=self._masked)
 
     def position(self) -> Position:
         """Return the position of each stream."""
-        return {stream.name: stream.position() for stream in self._streams}
+        return {stream.name: stream.position() for stream in self._streams.values()}
 
     def names(self) -> list[str]:
         """Return the names of this rank's streams."""
-        return [stream.name for stream in self._streams]
+        return [stream.name for stream in self._streams.values()]
 
     def restore(self, position: Position) -> None:
         """Go on from a position."""
-        for stream in self._streams:
+        for stream in self._streams.values():
             stream.restore(position[stream.name])
 
 

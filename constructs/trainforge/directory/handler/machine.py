@@ -52,14 +52,15 @@ class Machine:
         deadline = time.monotonic() + _VOLUME_SECONDS
         while True:
             found = ec2.describe_volumes(VolumeIds=[volume])["Volumes"][0]
-            holders = [held["InstanceId"] for held in found.get("Attachments", [])]
-            if holders == [instance] and found["State"] == "in-use":
+            attachments = {held["InstanceId"]: held["State"] for held in found.get("Attachments", [])}
+            # The volume is "in-use" from the first moment, its attachment "attaching" at first.
+            if attachments == {instance: "attached"}:
                 return self._device(volume, deadline, poll_seconds)
             if found["State"] == "available":
                 ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device=_DEVICE)
             elif time.monotonic() > deadline:
                 raise MachineError(
-                    f"volume '{volume}' is held by {', '.join(holders)} and does not come free"
+                    f"volume '{volume}' is held by {', '.join(attachments)} and does not come free"
                 )
             time.sleep(poll_seconds)
 

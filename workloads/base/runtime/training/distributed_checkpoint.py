@@ -27,6 +27,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from training import checkpoint_folder, objects
 from training.checkpoint_folder import CheckpointFolder
+from training.checkpoint_reading import Planner, Reader
 from training.errors import NO_INPUT, WRITE, TrainingError, say
 from training.process_group import TIMEOUT_SECONDS, Ranks
 
@@ -121,6 +122,8 @@ class DistributedCheckpoints:
     def load(self, template: Callable[[About], State]) -> tuple[int, State, About] | None:
         """Read the newest sound checkpoint and return (step, state, about), or None where there is none.
 
+        Nothing that a checkpoint holds is executed, whoever wrote it: `checkpoint_reading`.
+
         `template` makes the state to read into, from what the checkpoint tells of its run; tensors are filled in
         place. A damaged checkpoint is named, set aside under another name, and the one before is taken.
 
@@ -142,7 +145,12 @@ class DistributedCheckpoints:
                 continue
             state = template(found["about"])
             try:
-                load(state, checkpoint_id=self.folder / name, process_group=self._ranks.saving)
+                load(
+                    state,
+                    storage_reader=Reader(self.folder / name),
+                    planner=Planner(),
+                    process_group=self._ranks.saving,
+                )
             except CheckpointException as error:
                 # Every rank gets it, whichever could not read.
                 damaged.append(name)

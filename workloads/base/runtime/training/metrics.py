@@ -38,6 +38,7 @@ _HELP = {
     "mfu": "Share of the accelerator's peak that the model's arithmetic used.",
     "learning_rate": "Learning rate of the last reported step.",
     "gradient_norm": "Norm of all gradients together at the last reported step, before clipping.",
+    "skipped_steps": "Steps of this start whose update was left out: loss or gradients were not finite.",
     "validation_loss": "Mean loss of the last validation.",
     "memory_gib": "Most memory of rank 0's accelerator so far, in GiB.",
     "checkpoint_step": "Step of the newest checkpoint.",

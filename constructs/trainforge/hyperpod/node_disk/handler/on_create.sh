@@ -1,7 +1,8 @@
 #!/bin/bash
-# Points containerd and the kubelet of a HyperPod node at its data volume, and does nothing else.
+# Points containerd and the kubelet of a HyperPod node at its data volume, and has Lustre's client use EFA where asked.
 #
-# HyperPod runs this once, as root, before the node joins its EKS cluster; running it again changes nothing.
+# HyperPod runs this as root before the node joins its EKS cluster, and once more after an update of its software, which
+# writes the root volume anew and keeps the data volume. Where the links are there, running it again changes nothing.
 # Images and pods' volumes would fill the root volume otherwise. The folders are moved and linked, whatever release of
 # containerd reads them. A failure ends with a code other than 0, and HyperPod reports it with the log.
 set -euo pipefail
@@ -36,22 +37,33 @@ move() {
     ran=yes
     systemctl stop "$service"
   fi
-  # What pods have mounted cannot be moved under them.
-  if awk -v under="$from/" 'index($5, under) == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; then
-    say "$service has mounts below $from and stays there" >&2
-    [ "$ran" = no ] || systemctl start "$service"
-    return 1
-  fi
-  mkdir -p "$to"
+  # What pods have mounted cannot be moved under them, nor deleted with what the last image left.
+  local folder
+  for folder in "$from" "$to"; do
+    if awk -v under="$folder/" 'index($5, under) == 1 { found = 1 } END { exit !found }' /proc/self/mountinfo; then
+      say "$service has mounts below $folder and stays where it is" >&2
+      [ "$ran" = no ] || systemctl start "$service"
+      return 1
+    fi
+  done
   if [ -d "$from" ] && [ ! -L "$from" ]; then
+    # The root volume is new, so what the data volume holds is of the image before: its snapshots and the kubelet's
+    # certificate do not belong to this one.
+    rm -rf "$to"
+    mkdir -p "$to"
     cp -a "$from/." "$to/"
     rm -rf "$from"
   fi
+  mkdir -p "$to"
   mkdir -p "$(dirname "$from")"
   ln -sfn "$to" "$from"
   [ "$ran" = no ] || systemctl start "$service"
   say "$service is at $to"
 }
+
+# Put beside this script where the deployment's Lustre file system takes clients over EFA.
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+[ ! -e "$here/lustre-over-efa" ] || bash "$here/lustre_efa.sh"
 
 if ! await_volume; then
   say "nothing is mounted at $volume after $wait_seconds s: containerd and the kubelet stay on the root volume"

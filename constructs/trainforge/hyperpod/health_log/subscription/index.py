@@ -1,0 +1,63 @@
+"""Subscribes a function to the health records in a HyperPod cluster's log group.
+
+HyperPod makes the log group when its first node writes to it, which may be after the cluster's creation has ended; a
+subscription of CloudFormation's own would fail then. So this makes the group where it is not there yet. CloudFormation
+always hears an answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import urllib.request
+from typing import Any
+
+import boto3
+
+_FILTER = "trainforge-health"
+_PATTERN = '{ $.HealthMonitoringAgentDetectionEvent = "HealthEvent" }'
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Answer one CloudFormation event; the physical id is the log group's name, so another group is a replacement."""
+    del context
+    properties = event["ResourceProperties"]
+    group = event.get("PhysicalResourceId") or properties["LogGroupName"]
+    try:
+        client = boto3.client("logs")
+        if event["RequestType"] == "Delete":
+            _unsubscribe(client, group)
+        else:
+            group = properties["LogGroupName"]
+            _subscribe(client, group, properties["DestinationArn"])
+        _answer(event, group, "SUCCESS", "")
+    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+        # The id that exists stays: another one would have CloudFormation delete what is there.
+        _answer(event, event.get("PhysicalResourceId") or group, "FAILED", f"{type(error).__name__}: {error}")
+
+
+def _subscribe(client: Any, group: str, destination: str) -> None:
+    with contextlib.suppress(client.exceptions.ResourceAlreadyExistsException):
+        client.create_log_group(logGroupName=group)
+    client.put_subscription_filter(
+        logGroupName=group, filterName=_FILTER, filterPattern=_PATTERN, destinationArn=destination
+    )
+
+
+def _unsubscribe(client: Any, group: str) -> None:
+    with contextlib.suppress(client.exceptions.ResourceNotFoundException):
+        client.delete_subscription_filter(logGroupName=group, filterName=_FILTER)
+
+
+def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
+    body = {
+        "Status": status,
+        "Reason": reason,
+        "PhysicalResourceId": physical_id,
+        **{key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")},
+    }
+    request = urllib.request.Request(  # noqa: S310 the address is CloudFormation's
+        event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"content-type": ""}
+    )
+    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
+        pass
