@@ -23,7 +23,7 @@ STACKS = {
 """The stack that publishes the site of a cluster."""
 
 SHARED = "TRAINFORGE_SHARED"
-"""The variable that says where local runs and their data lie; by default `runs` in the folder one is in."""
+"""Variable that says below which folder local runs (`runs/`) and their data (`data/`) are; else the current one."""
 
 
 class NoSiteError(Exception):
@@ -81,8 +81,8 @@ def published_site(deployment: str, region: str, cluster: str) -> Site:
 
 
 def local_site(shared: Path | None = None) -> Site:
-    """Return this machine as a site. Runs and data lie in `shared`, or where TRAINFORGE_SHARED says."""
-    folder = shared or Path(os.environ.get(SHARED) or "runs")
+    """Return this machine as a site. `shared` holds runs and data; else TRAINFORGE_SHARED or the current folder."""
+    folder = shared or Path(os.environ.get(SHARED) or ".")
     return Site(
         deployment="local",
         cluster="local",

@@ -78,6 +78,9 @@ def _folders(run: Run, site: Site, names: Names, runtime_folder: str) -> Iterato
         if run.workload.data.required:
             missing = f"data folder $DATA_FOLDER of {run.workload.name} is not there"
             yield f'[ -d "$DATA_FOLDER" ] || {{ echo "{missing}" >&2; exit 66; }}'
+    # Others may not write there: a run takes up what lies in its folder. The folders above keep the caller's mask.
+    yield 'mkdir -p "${RUN_FOLDER%/*}"'
+    yield "umask 027"
     yield 'mkdir -p "$RUN_FOLDER"'
     yield f'export PYTHONPATH="{runtime_folder}${{PYTHONPATH:+:$PYTHONPATH}}"'
 

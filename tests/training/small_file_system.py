@@ -15,7 +15,7 @@ _ROOM_BYTES = 64 * 2**20
 def small_file_system(folder: Path) -> Iterator[None]:
     """Mount a file system of memory, of 64 MiB, which root alone may."""
     folder.mkdir(parents=True)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_ROOM_BYTES}", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_ROOM_BYTES},mode=0750", "tmpfs", str(folder)]
     subprocess.run(mount, check=True, capture_output=True)
     try:
         yield

@@ -220,7 +220,7 @@ def test_mistakes_are_told_in_a_line(
 
 
 def test_a_run_whose_weights_overflow_leaves_no_checkpoint(tmp_path: Path) -> None:
-    run = LocalRun("cpu-ddp", "tiny", tmp_path, "--learning-rate=1e38", "--checkpoint-every=1")
+    run = LocalRun("cpu-ddp", "tiny", tmp_path, "--learning-rate=1e37", "--checkpoint-every=1")
     assert run.run() != 0
     assert "error: weights are not finite after step 1, so no checkpoint of it is written" in run.log
     assert re.search(r"exitcode\s*:\s*65\b", run.log)

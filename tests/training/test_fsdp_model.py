@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -11,9 +13,10 @@ from tests.training import room_fsdp
 
 torch = room_fsdp.torch
 
-from fsdp_trainer import arithmetic, rotary  # noqa: E402
+from fsdp_trainer import arithmetic, attention, rotary, sharding  # noqa: E402
+from fsdp_trainer import decoder as decoder_module  # noqa: E402
 from fsdp_trainer.configuration import Experts, ModelConfiguration  # noqa: E402
-from fsdp_trainer.decoder import IGNORED, Block, Decoder, boundaries  # noqa: E402
+from fsdp_trainer.decoder import IGNORED, Block, Decoder, positions  # noqa: E402
 from fsdp_trainer.feed_forward import ExpertLayer  # noqa: E402
 from fsdp_trainer.initialisation import deviation_of, initialise  # noqa: E402
 from fsdp_trainer.presets import LLAMA3_1_8B, LLAMA3_2_1B, MODELS, TINY, TINY_EXPERTS  # noqa: E402
@@ -135,8 +138,10 @@ def test_documents_that_are_packed_are_learnt_as_if_each_were_alone() -> None:
 
 
 def test_positions_begin_anew_with_each_document() -> None:
-    mask, positions = boundaries(torch.tensor([[0, 0, 0, 1, 2, 2]]))
-    assert positions.tolist() == [[0, 1, 2, 0, 0, 1]]
+    documents = torch.tensor([[0, 0, 0, 1, 2, 2]])
+    assert positions(documents).tolist() == [[0, 1, 2, 0, 0, 1]]
+    mask = attention.visible(documents, packed=False).mask
+    assert mask is not None
     assert mask[0, 0].int().tolist() == [
         [1, 0, 0, 0, 0, 0],
         [1, 1, 0, 0, 0, 0],
@@ -145,6 +150,98 @@ def test_positions_begin_anew_with_each_document() -> None:
         [0, 0, 0, 0, 1, 0],
         [0, 0, 0, 0, 1, 1],
     ]
+
+
+def by_document(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    borders: torch.Tensor,
+    also: torch.Tensor,
+    longest: int,
+    also_longest: int,
+    *,
+    window_size: tuple[int, int],
+    enable_gqa: bool = False,
+) -> torch.Tensor:
+    """Do what torch's kernel does, a document after the other; tensors are (tokens, heads, width)."""
+    assert borders is also
+    assert borders.dtype == torch.int32
+    assert window_size == (-1, 0)
+    sizes = borders.diff().tolist()
+    assert int(borders[0]) == 0
+    assert sum(sizes) == len(query)
+    assert max(sizes) <= longest == also_longest
+    parts = [
+        functional.scaled_dot_product_attention(
+            *(each.transpose(0, 1)[None] for each in document), is_causal=True, enable_gqa=enable_gqa
+        )[0].transpose(0, 1)
+        for document in zip(query.split(sizes), key.split(sizes), value.split(sizes), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def by_document_with_equal_heads(*words: Any, window_size: tuple[int, int]) -> torch.Tensor:
+    """Do the same, as the versions of torch that have no option for grouped queries."""
+    assert words[0].shape == words[1].shape == words[2].shape
+    return by_document(*words, window_size=window_size)
+
+
+@pytest.mark.parametrize("kernel", [by_document, by_document_with_equal_heads])
+def test_packed_documents_are_learnt_as_with_a_mask(
+    monkeypatch: pytest.MonkeyPatch, kernel: Callable[..., torch.Tensor]
+) -> None:
+    """Losses and gradients, for sequences whose documents begin and end where they like."""
+    inputs, targets = tokens(TINY, batch=3)
+    borders = [[20, 21, 40], [], [1, 30]]
+    documents = torch.stack(
+        [
+            sum(((torch.arange(LENGTH) >= border).long() for border in row), torch.zeros(LENGTH).long())
+            for row in borders
+        ]
+    )
+    found = []
+    for packed in (False, True):
+        monkeypatch.setattr(decoder_module, "packs", lambda *_, packed=packed: packed)
+        monkeypatch.setattr(attention, "_varlen", lambda: kernel)
+        decoder = built(TINY)
+        loss, _ = decoder(inputs, targets, documents)
+        torch.autograd.backward(loss)
+        found.append([loss.detach(), *(each.grad for each in decoder.parameters())])
+    for masked, cut in zip(*found, strict=True):
+        torch.testing.assert_close(cut, masked, rtol=1e-5, atol=1e-6)
+
+
+def test_torch_takes_the_call_for_packed_documents() -> None:
+    """By torch's own description of the operation, for there is no GPU here: the options and the shapes are its own."""
+    if attention._varlen() is None:
+        assert attention.packed_operation() is None
+        return
+    shapes = [torch.empty(96, heads, 64, dtype=torch.bfloat16, device="meta") for heads in (8, 2, 2)]
+    borders = torch.empty(5, dtype=torch.int32, device="meta")
+    assert attention._packed(*shapes, borders, 48).shape == (96, 8, 64)
+    assert attention.packed_operation() in sharding._KEPT
+
+
+def test_processors_and_other_numbers_take_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OnGpu:
+        is_cuda = True
+        device = None
+
+        def __init__(self, dtype: torch.dtype) -> None:
+            self.dtype = dtype
+
+    monkeypatch.setattr(attention, "_varlen", lambda: by_document)
+    for capability, dtype, head, expected in (
+        ((8, 0), torch.bfloat16, 128, True),
+        ((9, 0), torch.float16, 256, True),
+        ((7, 5), torch.bfloat16, 128, False),
+        ((9, 0), torch.float32, 128, False),
+        ((9, 0), torch.bfloat16, 512, False),
+    ):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda _, found=capability: found)
+        assert attention.packs(OnGpu(dtype), head) is expected  # type: ignore[arg-type]
+    assert not attention.packs(torch.zeros(1, dtype=torch.bfloat16), 128)
 
 
 def test_a_token_does_not_see_what_follows() -> None:
@@ -161,20 +258,20 @@ def test_a_token_does_not_see_what_follows() -> None:
 
 def test_attention_is_the_sum_it_says() -> None:
     """Head by head, with each key-value head serving its group of query heads."""
-    attention = built(TINY).blocks[0].attention
+    layer = built(TINY).blocks[0].attention
     hidden = torch.randn(1, LENGTH, TINY.width, generator=torch.Generator().manual_seed(2))
     cosines, sines = rotary.tables(TINY, LENGTH)
     group = TINY.heads // TINY.key_value_heads
-    query = rotary.turned(attention.query(hidden).view(1, LENGTH, -1, TINY.head), cosines, sines)[0]
-    key = rotary.turned(attention.key(hidden).view(1, LENGTH, -1, TINY.head), cosines, sines)[0]
-    value = attention.value(hidden).view(1, LENGTH, -1, TINY.head)[0]
+    query = rotary.turned(layer.query(hidden).view(1, LENGTH, -1, TINY.head), cosines, sines)[0]
+    key = rotary.turned(layer.key(hidden).view(1, LENGTH, -1, TINY.head), cosines, sines)[0]
+    value = layer.value(hidden).view(1, LENGTH, -1, TINY.head)[0]
     later = torch.ones(LENGTH, LENGTH).triu(1).bool()
     heads = []
     for head in range(TINY.heads):
         scores = query[:, head] @ key[:, head // group].T / math.sqrt(TINY.head)
         heads.append(scores.masked_fill(later, -math.inf).softmax(-1) @ value[:, head // group])
-    expected = attention.output(torch.cat(heads, dim=-1))
-    torch.testing.assert_close(attention(hidden, cosines, sines, None)[0], expected)
+    expected = layer.output(torch.cat(heads, dim=-1))
+    torch.testing.assert_close(layer(hidden, cosines, sines, attention.Visible())[0], expected)
 
 
 def test_turning_keeps_lengths_and_tells_distances_only() -> None:

@@ -104,7 +104,7 @@ def test_a_new_local_run_each_time(launch: Launching) -> None:
     named = re.search(r"run    '(cpu-ddp-reference-2\d{7}-\d{6}-(\d+))', a new one;", result.output)
     assert named, result.output
     assert named[2] == str(os.getpid())
-    assert f"it logs here and to {launch.folder}/runs/runs/cpu-ddp/{named[1]}/launch.log\n" in result.output
+    assert f"it logs here and to {launch.folder}/runs/cpu-ddp/{named[1]}/launch.log\n" in result.output
 
 
 def test_a_stopped_local_run_goes_on(launch: Launching, tmp_path: Path) -> None:

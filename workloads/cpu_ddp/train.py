@@ -124,7 +124,7 @@ class Run:
         self.samples = _samples(chosen, ranks)
         self.model = _model(chosen, ranks)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=chosen.learning_rate)
-        self.checkpoints = Checkpoints(folder / "checkpoints", chosen.keep)
+        self.checkpoints = Checkpoints(folder / start.CHECKPOINTS, chosen.keep)
         self.configuration = chosen.fixed(self.samples.kind)
         self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, tells=ranks.first)
         random_state.seed(chosen.seed, ranks.rank)
@@ -193,7 +193,7 @@ class Run:
         """
         squares = _squares(list(self.model.parameters()))
         dist.all_reduce(squares)
-        non_finite.check_weights(float(squares), step)
+        non_finite.check_weights(float(squares), step, tells=self.ranks.first)
         states = random_state.gather(self.ranks)
         if not self.ranks.first:
             return

@@ -4,6 +4,8 @@
 set -euo pipefail
 export RUN_FOLDER="/fsx/runs/cpu-ddp/${TRAINFORGE_RUN_ID:-cpu-ddp-reference}"
 export DATA_FOLDER="/fsx/data/mnist"
+mkdir -p "${RUN_FOLDER%/*}"
+umask 027
 mkdir -p "$RUN_FOLDER"
 export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"
 export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1

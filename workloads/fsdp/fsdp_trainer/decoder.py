@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from fsdp_trainer import rotary
+from fsdp_trainer.attention import Visible, attended, packs, visible
 from fsdp_trainer.configuration import ModelConfiguration
 from fsdp_trainer.feed_forward import ExpertLayer, Output, SwiGLU
 from torch import nn
@@ -29,29 +30,23 @@ class Attention(nn.Module):
     def __init__(self, model: ModelConfiguration) -> None:
         super().__init__()
         self.head = model.head
-        self.grouped = model.heads != model.key_value_heads
         self.query = nn.Linear(model.width, model.heads * model.head, bias=False)
         self.key = nn.Linear(model.width, model.key_value_heads * model.head, bias=False)
         self.value = nn.Linear(model.width, model.key_value_heads * model.head, bias=False)
         self.output = nn.Linear(model.heads * model.head, model.width, bias=False)
 
     def forward(
-        self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, mask: torch.Tensor | None
+        self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, seen: Visible
     ) -> torch.Tensor:
-        """Return the attention's output. `mask` says who sees whom; None: each token sees all before it."""
+        """Return the attention's output, (batch, sequence, width) as `hidden`; `seen` says who sees whom."""
         batch, length, _ = hidden.shape
         query = self.query(hidden).view(batch, length, -1, self.head)
         key = self.key(hidden).view(batch, length, -1, self.head)
         value = self.value(hidden).view(batch, length, -1, self.head)
-        seen = functional.scaled_dot_product_attention(
-            rotary.turned(query, cosines, sines).transpose(1, 2),
-            rotary.turned(key, cosines, sines).transpose(1, 2),
-            value.transpose(1, 2),
-            attn_mask=mask,
-            is_causal=mask is None,
-            enable_gqa=self.grouped,
+        found = attended(
+            rotary.turned(query, cosines, sines), rotary.turned(key, cosines, sines), value, seen
         )
-        return self.output(seen.transpose(1, 2).reshape(batch, length, -1))  # type: ignore[no-any-return]
+        return self.output(found.reshape(batch, length, -1))  # type: ignore[no-any-return]
 
 
 class Block(nn.Module):
@@ -72,18 +67,18 @@ class Block(nn.Module):
         self.contexts: Contexts | None = None
 
     def forward(
-        self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, mask: torch.Tensor | None
+        self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, seen: Visible
     ) -> Output:
         """Return the stream after this block, and its balance loss."""
         if not (self.recompute and torch.is_grad_enabled()):
-            return self._compute(hidden, cosines, sines, mask)
+            return self._compute(hidden, cosines, sines, seen)
         options: dict[str, Any] = {"context_fn": self.contexts} if self.contexts else {}
         found: Output = checkpoint(
             self._compute,
             hidden,
             cosines,
             sines,
-            mask,
+            seen,
             use_reentrant=False,
             # Nothing in a block draws random numbers.
             preserve_rng_state=False,
@@ -92,9 +87,9 @@ class Block(nn.Module):
         return found
 
     def _compute(
-        self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, mask: torch.Tensor | None
+        self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, seen: Visible
     ) -> Output:
-        hidden = hidden + self.attention(self.attention_norm(hidden), cosines, sines, mask)
+        hidden = hidden + self.attention(self.attention_norm(hidden), cosines, sines, seen)
         change, balance = self.feed_forward(self.feed_forward_norm(hidden))
         return hidden + change, balance
 
@@ -130,16 +125,17 @@ class Decoder(nn.Module):
         """
         assert self._tables is not None, "reset_tables comes first"
         cosines, sines = self._tables
-        mask = None
+        hidden = self.embedding(tokens)
+        seen = Visible()
         if documents is None:
             cosines, sines = cosines[: tokens.shape[1]], sines[: tokens.shape[1]]
         else:
-            mask, positions = boundaries(documents)
-            cosines, sines = cosines[positions], sines[positions]
-        hidden = self.embedding(tokens)
+            seen = visible(documents, packed=packs(hidden, self.model.head))
+            places = positions(documents)
+            cosines, sines = cosines[places], sines[places]
         balance = torch.zeros((), device=tokens.device)
         for block in self.blocks:
-            hidden, share = block(hidden, cosines, sines, mask)
+            hidden, share = block(hidden, cosines, sines, seen)
             balance = balance + share
         return self._loss(self.norm(hidden), targets), balance
 
@@ -164,12 +160,9 @@ class Decoder(nn.Module):
         return functional.cross_entropy(logits.float(), targets, reduction="sum", ignore_index=IGNORED)
 
 
-def boundaries(documents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return who sees whom, (batch, 1, sequence, sequence), and each token's place in its document."""
-    length = documents.shape[1]
-    places = torch.arange(length, device=documents.device)
-    same = documents[:, :, None] == documents[:, None, :]
-    mask = same & (places[:, None] >= places[None, :])
+def positions(documents: torch.Tensor) -> torch.Tensor:
+    """Return each token's place in its document, (batch, sequence)."""
+    places = torch.arange(documents.shape[1], device=documents.device)
     begins = torch.zeros_like(documents)
     begins[:, 1:] = torch.where(documents[:, 1:] != documents[:, :-1], places[1:], 0)
-    return mask[:, None], places - begins.cummax(dim=1).values
+    return places - begins.cummax(dim=1).values

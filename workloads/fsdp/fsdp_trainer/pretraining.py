@@ -13,7 +13,7 @@ from fsdp_trainer import optimisation, sharding, state
 from fsdp_trainer.batches import Batch, Source
 from fsdp_trainer.loading import Loader, source
 from fsdp_trainer.options import Options
-from training import errors, non_finite, random_state
+from training import errors, non_finite, random_state, start
 from training.distributed_checkpoint import DistributedCheckpoints
 from training.errors import TrainingError
 from training.process_group import Ranks
@@ -52,7 +52,7 @@ class Pretraining:
         self.passes = passes
         self.model = sharding.build(chosen, ranks)
         self.optimizer = optimisation.optimizer(self.model, chosen)
-        self.checkpoints = DistributedCheckpoints(folder / "checkpoints", ranks, chosen.keep)
+        self.checkpoints = DistributedCheckpoints(folder / start.CHECKPOINTS, ranks, chosen.keep)
         self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, tells=ranks.first)
         random_state.seed(chosen.seed, ranks.rank)
         data = source(chosen, ranks)
@@ -120,7 +120,8 @@ class Pretraining:
         dist.all_reduce(sums)
         mean = _mean(sums)
         if not math.isfinite(mean):
-            raise TrainingError(f"the loss of the validation after step {self.done} is {mean}", errors.DATA)
+            told = f"the loss of the validation after step {self.done} is {mean}"
+            raise TrainingError(told if self.ranks.first else "", errors.DATA)
         return mean
 
     def save(self, tell: Callable[[int], None]) -> None:
@@ -132,7 +133,7 @@ class Pretraining:
         """
         squares = optimisation.weight_squares(self.model).to(self.ranks.device)
         dist.all_reduce(squares)
-        non_finite.check_weights(float(squares), self.done)
+        non_finite.check_weights(float(squares), self.done, tells=self.ranks.first)
         taken = state.capture(self.model, self.optimizer, self.loader.position, self.ranks)
         before = self.checkpoints.save(self.done, taken, state.about(self.chosen, self.ranks))
         if before is not None:

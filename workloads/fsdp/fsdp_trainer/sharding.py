@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from fsdp_trainer.attention import packed_operation
 from fsdp_trainer.decoder import Block, Decoder
 from fsdp_trainer.initialisation import initialise
 from fsdp_trainer.options import Options
@@ -33,6 +34,7 @@ _KEPT = frozenset(
         _aten._scaled_dot_product_efficient_attention.default,
         _aten._scaled_dot_product_cudnn_attention.default,
         _aten._scaled_dot_product_flash_attention_for_cpu.default,
+        *filter(None, [packed_operation()]),
     }
 )
 """What selective recomputation keeps: the dear operations. The rest is cheap to do again."""

@@ -3,6 +3,8 @@
 : "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
 set -euo pipefail
 export RUN_FOLDER="/fsx/runs/fsdp/${TRAINFORGE_RUN_ID:-fsdp-llama3-1-8b}"
+mkdir -p "${RUN_FOLDER%/*}"
+umask 027
 mkdir -p "$RUN_FOLDER"
 export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"
 export FI_EFA_USE_HUGE_PAGE=0

@@ -133,8 +133,8 @@ class Metrics(Lines):
         self._values["report_timestamp_seconds"] = round(time.time(), 3)
         with self._losing(self._textfile):
             self._textfile.parent.mkdir(parents=True, exist_ok=True)
-            # The collector reads *.prom at any moment: it must never see half a file.
-            _replace(self._textfile, exposition(self._values, self._labels))
+            # The collector reads *.prom at any moment, as a user of its own: it must never see half a file.
+            _replace(self._textfile, exposition(self._values, self._labels), mode=0o644)
 
     @contextmanager
     def _losing(self, file: Path) -> Iterator[None]:
@@ -205,10 +205,11 @@ def _append(path: Path, text: str) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
-def _replace(path: Path, text: str) -> None:
+def _replace(path: Path, text: str, mode: int = 0o640) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         temporary.write_text(text, encoding="utf-8")
+        temporary.chmod(mode)
         os.replace(temporary, path)
     except OSError:
         temporary.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ class NonFiniteSteps:
     """
 
     def __init__(self, limit: int, *, tells: bool) -> None:
-        """Allow `limit` skipped steps in a row, 0 or more; one rank, the one that `tells`, prints each."""
+        """Allow `limit` skipped steps in a row, 0 or more; one rank, the one that `tells`, says what is wrong."""
         self.in_a_row = 0
         self.total = 0
         self._limit = limit
@@ -40,11 +40,12 @@ class NonFiniteSteps:
         self.total += 1
         told = f"the loss is {loss} and the norm of the gradients {norm} at step {step}"
         if self.in_a_row > self._limit:
-            raise TrainingError(
+            ends = (
                 f"{told}; {self.in_a_row} steps in a row were not finite, --max-skipped-steps allows {self._limit}; "
-                "no checkpoint was written since; try a lower --learning-rate, or look at the data of these steps",
-                DATA,
+                "no checkpoint was written since; try a lower --learning-rate, or look at the data of these steps"
             )
+            # All ranks end alike, and one of them says why.
+            raise TrainingError(ends if self._tells else "", DATA)
         if self._tells:
             say(
                 f"step {step} is skipped: {told} ({self.in_a_row} in a row, at most {self._limit})",
@@ -53,15 +54,17 @@ class NonFiniteSteps:
         return False
 
 
-def check_weights(squares: float, step: int) -> None:
+def check_weights(squares: float, step: int, *, tells: bool) -> None:
     """Check the summed squares of all weights before a checkpoint is written; all ranks give the same number.
+
+    One rank, the one that `tells`, says what is wrong.
 
     Raises:
         TrainingError: they are not finite. Exit code 65.
     """
     if not math.isfinite(squares):
-        raise TrainingError(
-            f"weights are not finite after step {step}, so no checkpoint of it is written; the one before stays; try "
-            "a lower --learning-rate",
-            DATA,
+        wrong = (
+            f"weights are not finite after step {step}, so no checkpoint of it is written; the one before stays; try a "
+            "lower --learning-rate"
         )
+        raise TrainingError(wrong if tells else "", DATA)
