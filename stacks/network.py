@@ -10,6 +10,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from catalog.endpoints import INTERFACE_ENDPOINTS
+from catalog.instances import instance
 from settings.deployment import Settings
 from settings.network import ExistingNetwork
 from trainforge.acknowledgement import acknowledge
@@ -42,7 +43,9 @@ class NetworkStack(cdk.Stack):
         self.efa_security_group = self._efa_group(existing)
         self.file_system_security_group = self._file_system_group(existing)
         if network and network.closed:
-            network.add_interface_endpoints(_endpoints(settings), clients=self.efa_security_group)
+            network.add_interface_endpoints(
+                _endpoints(settings), clients=self._clients(settings, network.vpc)
+            )
         self._zones = settings.availability_zones
         self.subnet_owner = existing.owner_account if existing else None
         self._publish(settings)
@@ -54,6 +57,21 @@ class NetworkStack(cdk.Stack):
             ValueError: the zone is not among the deployment's; the check `zone-unknown` reports it before.
         """
         return self._subnets[self._zones.index(zone)]
+
+    def _clients(self, settings: Settings, vpc: ec2.Vpc) -> list[ec2.ISecurityGroup]:
+        """Return the groups of what calls AWS: nodes, and containers of Batch where they are in the default group.
+
+        Batch gives a container's interface the groups of its compute environment, and the VPC's default group where
+        that names none (Batch User Guide, "Compute environment considerations for MNP"), as with EFA
+        (`trainforge.batch.job_traffic`).
+        """
+        pools = settings.batch.pools if settings.batch else []
+        if not any(instance(settings.pool(name).instance_type).supports_efa for name in pools):
+            return [self.efa_security_group]
+        default = ec2.SecurityGroup.from_security_group_id(
+            self, "DefaultSecurityGroup", vpc.vpc_default_security_group
+        )
+        return [self.efa_security_group, default]
 
     def _publish(self, settings: Settings) -> None:
         """Write down the network's ids for people and tools, wherever the parts come from."""

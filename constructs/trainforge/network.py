@@ -169,8 +169,10 @@ class TrainingNetwork(Construct):
         acknowledge(bucket, "AwsSolutions-S1", "it holds logs; who reads them is not logged once more")
         return ec2.FlowLogDestination.to_s3(bucket)
 
-    def add_interface_endpoints(self, services: Sequence[str], *, clients: ec2.ISecurityGroup) -> None:
-        """Add an endpoint in every private subnet for each service, open to `clients` on port 443 only.
+    def add_interface_endpoints(
+        self, services: Sequence[str], *, clients: Sequence[ec2.ISecurityGroup]
+    ) -> None:
+        """Add an endpoint in every private subnet for each service, open to the groups `clients` on port 443 only.
 
         A service is named as in `com.amazonaws.REGION.SERVICE`.
         """
@@ -181,7 +183,8 @@ class TrainingNetwork(Construct):
             description="Interface endpoints of AWS services",
             allow_all_outbound=False,
         )
-        group.add_ingress_rule(clients, ec2.Port.tcp(443), "HTTPS from nodes")
+        for client in clients:
+            group.add_ingress_rule(client, ec2.Port.tcp(443), "HTTPS from nodes")
         for service in services:
             self.vpc.add_interface_endpoint(
                 f"Endpoint{service.title().replace('.', '').replace('-', '')}",

@@ -158,6 +158,72 @@ def test_ranks_of_efa_jobs_meet_in_the_vpcs_default_group(stack: Synthesis, tmp_
     assert synthesize(path, tmp_path / "out").resources(STACK, "AWS::EC2::SecurityGroupIngress") == []
 
 
+@pytest.fixture(scope="module")
+def isolated(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
+    """The example in a network without internet access, with a node of each pool that always runs."""
+    folder = tmp_path_factory.mktemp("isolated")
+    text = (ROOT / CONFIGURATION).read_text(encoding="utf-8")
+    kept = text.replace("  pools: [gpu, cpu]\n", "  pools: [gpu, cpu]\n  kept_nodes: {gpu: 1, cpu: 1}\n")
+    assert kept != text
+    (folder / "isolated.yaml").write_text(f"network: {{closed: true}}\n{kept}", encoding="utf-8")
+    return synthesize(folder / "isolated.yaml", folder / "out")
+
+
+def test_containers_of_efa_jobs_reach_the_endpoints_of_an_isolated_network(isolated: Synthesis) -> None:
+    """Nodes are in the group of EFA, containers in the VPC's default one: endpoints let in both."""
+    rules = [
+        {**rule, "GroupId": name}
+        for name, resource in isolated.templates["NetworkStack"]["Resources"].items()
+        if resource["Type"] == "AWS::EC2::SecurityGroup"
+        for rule in resource["Properties"].get("SecurityGroupIngress", ())
+    ]
+    rules += [
+        resource["Properties"]
+        for resource in isolated.resources("NetworkStack", "AWS::EC2::SecurityGroupIngress")
+    ]
+    sources = {
+        json.dumps(rule["SourceSecurityGroupId"])
+        for rule in rules
+        if "EndpointSecurityGroup" in json.dumps(rule["GroupId"])
+        and rule["FromPort"] == rule["ToPort"] == 443
+    }
+    assert len(sources) == 2
+    assert any("DefaultSecurityGroup" in source for source in sources)
+
+
+def test_nodes_that_always_run_come_after_the_policies_of_their_role(
+    isolated: Synthesis, stack: Synthesis
+) -> None:
+    """Such hosts start with the stack: without their policies they would not join their cluster."""
+
+    def needs(synthesized: Synthesis) -> list[set[str]]:
+        found = synthesized.resources(STACK, "AWS::Batch::ComputeEnvironment")
+        return [set(resource.get("DependsOn", ())) for resource in found]
+
+    policies = {
+        name
+        for name, resource in isolated.templates[STACK]["Resources"].items()
+        if resource["Type"] == "AWS::IAM::Policy" and name.startswith("HostRole")
+    }
+    assert policies
+    assert len(needs(isolated)) == 2
+    assert all(policies <= dependencies for dependencies in needs(isolated))
+    assert not any(policies & dependencies for dependencies in needs(stack))
+
+
+def test_hosts_tag_themselves_when_they_register_and_at_no_other_time(stack: Synthesis) -> None:
+    """Tags on clusters and hosts of others decide what IAM allows there."""
+    statements = [
+        statement
+        for resource in stack.resources(STACK, "AWS::IAM::Policy")
+        for statement in resource["Properties"]["PolicyDocument"]["Statement"]
+        if "ecs:TagResource" in statement["Action"]
+    ]
+    assert [statement["Condition"] for statement in statements] == [
+        {"StringEquals": {"ecs:CreateAction": "RegisterContainerInstance"}}
+    ]
+
+
 def test_a_placement_group_is_for_efa_on_demand_and_not_for_a_block(
     stack: Synthesis, synthesis: Callable[[str], Synthesis]
 ) -> None:

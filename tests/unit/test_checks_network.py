@@ -272,6 +272,22 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
         set(),
     ),
+    # Batch: each node's address and one for the container of its job are 2 x 61 of the 123; one node more is too many
+    *(
+        (
+            {
+                "hyperpod": None,
+                "pools.gpu": {"instance_type": "c6i.4xlarge", "nodes": nodes},
+                "batch.pools": ["gpu"],
+                "network.secondary_cidrs": ["10.1.0.0/24"],
+            },
+            expected,
+        )
+        for nodes, expected in (
+            (61, set()),
+            (62, {("subnet-too-small", "network.secondary_cidrs.0")}),
+        )
+    ),
     # 32 x 1023 + controller + login node = 32738 of 32763; one node more does not fit
     ({"pools.gpu.instance_type": "p5.48xlarge", "pools.gpu.nodes": 1023}, set()),
     (

@@ -92,6 +92,22 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     ({**_EFA_LUSTRE, "hyperpod": GONE, "eks.pools": ["gpu"]}, {_TCP, ("eks-access-none", "eks.access")}),
     ({**_EFA_LUSTRE, "hyperpod": GONE, "batch.pools": ["gpu"]}, {_TCP}),
+    # An image of one's own may set up the client; the official one does not.
+    *(
+        (
+            {
+                "hyperpod": None,
+                "pools.gpu.instance_type": "p5.48xlarge",
+                "parallelcluster": {"pools": ["gpu"], "image": image},
+                "storage.lustre": {"efa": True, "capacity_gib": 19200},
+            },
+            expected,
+        )
+        for image, expected in (
+            ({}, {_TCP}),
+            ({"ami_id": "ami-0123456789abcdef0"}, set()),
+        )
+    ),
     (
         {
             "pools.gpu.instance_type": "p5.48xlarge",

@@ -60,6 +60,8 @@ def compute_resources(
     resources: dict[str, Any] = {
         # Also for reservations and blocks, which the launch template names; jobs of several nodes run on no Spot.
         "Type": "EC2",
+        # An environment has one type: there is no second to progress to, and for jobs of several nodes Batch starts the
+        # best type only (Batch User Guide, "Instance type allocation strategies"). BEST_FIT allows no updates in place.
         "AllocationStrategy": "BEST_FIT_PROGRESSIVE",
         "MinvCpus": kept_nodes * facts.vcpus,
         "MaxvCpus": pool.nodes * facts.vcpus,
