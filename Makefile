@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
+SCANNER := .venv-scanner
 TORCHTITAN := .venv-torchtitan
 BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
@@ -39,11 +40,16 @@ $(VENV)/.complete-train: requirements-train.txt workloads/fsdp/requirements.txt 
 	$(PIP) --requirement requirements-train.txt
 	touch $@
 
-peers: $(PEERS)/.complete ## ParallelCluster's own CLI in an environment of its own, for tests/peers
+peers: $(PEERS)/.complete $(SCANNER)/.complete ## ParallelCluster's own CLI and a security scanner, each in an environment of its own, for tests/peers
 
 $(PEERS)/.complete: requirements-peers.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-peers.txt
+	touch $@
+
+$(SCANNER)/.complete: requirements-scanner.txt
+	test -x $(SCANNER)/bin/python || $(PYTHON) -m venv $(SCANNER)
+	$(SCANNER)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-scanner.txt
 	touch $@
 
 torchtitan: $(TORCHTITAN)/.complete ## torchtitan in an environment of its own, for bench-gpu
@@ -95,4 +101,4 @@ snapshots: setup ## write the snapshots of the synthesized templates anew; revie
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update
 
 clean: ## remove what was made here: environment, Node modules, caches, assemblies
-	rm -rf $(VENV) $(PEERS) $(TORCHTITAN) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(PEERS) $(SCANNER) $(TORCHTITAN) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

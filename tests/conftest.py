@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ if (ROOT / "constructs" / "__init__.py").exists():
         "(aws/aws-cdk#19301); delete it, our code lives in constructs/trainforge/"
     )
 
+from tests.programs import in_ci
 from tests.scheduling import check_groups, scheduler, sort_longest_first
+from tests.skips import objection
 
 if TYPE_CHECKING:
     from tests.synthesis import Synthesis, SynthesisCache
@@ -75,6 +77,37 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     check_groups(items)
     if hasattr(config, _WORKER):
         sort_longest_first(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Fail a skip in CI that is not on the list."""
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and in_ci():
+        proof = item.get_closest_marker("proof") is not None
+        _fail_skip(report, proof=proof, everything=item.config.getoption("--all"))
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Fail a module in CI that skips itself."""
+    report = yield
+    if report.skipped and in_ci():
+        _fail_skip(report, proof=False, everything=collector.config.getoption("--all"))
+    return report
+
+
+def _fail_skip(report: pytest.TestReport | pytest.CollectReport, *, proof: bool, everything: bool) -> None:
+    reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    said = objection(reason, proof=proof, everything=everything)
+    if said:
+        report.outcome = "failed"
+        report.longrepr = said
 
 
 @pytest.fixture(scope="session")

@@ -6,9 +6,11 @@ import importlib
 import importlib.util
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import NoReturn
 
 import pytest
 
@@ -27,8 +29,8 @@ def in_ci() -> bool:
 
 
 def search_path() -> str:
-    """Return PATH with the project's own programs first."""
-    return os.pathsep.join([*(str(folder) for folder in _FOLDERS), os.environ.get("PATH", "")])
+    """Return PATH with the project's own programs first, and last the system's, which are not on every user's."""
+    return os.pathsep.join([*map(str, _FOLDERS), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def find_program(name: str) -> str | None:
@@ -36,18 +38,32 @@ def find_program(name: str) -> str | None:
     return shutil.which(name, path=search_path())
 
 
+def not_available(reason: str, *, module: bool = False) -> NoReturn:
+    """End a test that cannot run here: skipped with the reason, and failed in CI, where nothing is missed in silence.
+
+    `module`: called while a module is read, whose tests are all meant.
+    """
+    if in_ci():
+        pytest.fail(f"{reason} (CI is set, so this is an error)", pytrace=False)
+    pytest.skip(reason, allow_module_level=module)
+
+
 def require_program(name: str, hint: str) -> str:
     """Return the path of a program that a test needs; `hint` says how to get it.
 
-    An absent program skips the test, and fails it in CI, where nothing may be missed in silence.
+    An absent program skips the test, and fails it in CI.
     """
     found = find_program(name)
     if found is not None:
         return found
-    reason = f"program '{name}' is not installed; {hint}"
-    if in_ci():
-        pytest.fail(f"{reason} (CI is set, so this is an error)")
-    pytest.skip(reason)
+    not_available(f"program '{name}' is not installed; {hint}")
+
+
+def require_file(path: Path, name: str, hint: str) -> Path:
+    """Return the path of a program in an environment of its own; an absent one is as in `require_program`."""
+    if path.exists():
+        return path
+    not_available(f"program '{name}' is not installed; {hint}")
 
 
 def require_module(name: str, hint: str) -> ModuleType:
@@ -58,7 +74,28 @@ def require_module(name: str, hint: str) -> ModuleType:
     """
     if importlib.util.find_spec(name) is not None:
         return importlib.import_module(name)
-    reason = f"module '{name}' is not installed; {hint}"
-    if in_ci():
-        pytest.fail(f"{reason} (CI is set, so this is an error)")
-    pytest.skip(reason, allow_module_level=True)
+    not_available(f"module '{name}' is not installed; {hint}", module=True)
+
+
+def require_root(purpose: str) -> None:
+    """Skip a test that only root may run, and fail it in CI; `purpose` says for what."""
+    if os.geteuid() != 0:
+        not_available(f"{purpose} takes root")
+
+
+def require_python(version: str) -> str:
+    """Return a Python interpreter of a version such as 3.9: on PATH, or one of pyenv's, active or not.
+
+    An absent one skips the test. In CI that is allowed where the list of skips says so.
+    """
+    folder = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    candidates = [shutil.which(f"python{version}"), *(folder.glob(f"{version}.*/bin/python{version}"))]
+    for candidate in candidates:
+        if candidate is None:
+            continue
+        # pyenv puts a program of this name on PATH that fails where the version is not active.
+        asked = [str(candidate), "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]
+        done = subprocess.run(asked, capture_output=True, text=True, check=False)
+        if done.stdout.strip() == version:
+            return os.path.realpath(candidate)
+    pytest.skip(f"no Python {version} is installed")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
 import socket
 import ssl
@@ -26,7 +25,7 @@ from tests.directory.server import (
     DirectoryServer,
     serving,
 )
-from tests.programs import in_ci, require_program
+from tests.programs import not_available, require_program, require_root
 
 _LIBRARY = "libnss_wrapper.so"
 ANA = f"uid=ana,ou=people,{SUFFIX}"
@@ -37,10 +36,8 @@ def needed() -> None:
     for program, package in (("slapd", "slapd"), ("ldapsearch", "ldap-utils"), ("openssl", "openssl")):
         require_program(program, f"Debian and Ubuntu have it: apt-get install {package}")
     if not list(Path("/usr/lib").glob(f"*/{_LIBRARY}")):
-        reason = f"'{_LIBRARY}' is not installed; apt-get install libnss-wrapper"
-        pytest.fail(reason) if in_ci() else pytest.skip(reason)
-    if os.geteuid() != 0:
-        pytest.skip("slapd starts as root and becomes openldap, which only root may do")
+        not_available(f"'{_LIBRARY}' is not installed; apt-get install libnss-wrapper")
+    require_root("starting slapd, which becomes openldap,")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from tests.emulator.server import Emulator
-from tests.programs import ROOT, in_ci
+from tests.programs import ROOT, require_file
 
 PCLUSTER = ROOT / ".venv-peers" / "bin" / "pcluster"
 _ACCEPTED = "Request would have succeeded, but DryRun flag is set."
@@ -43,12 +43,8 @@ class Verdict:
 
 def require_pcluster() -> Path:
     """Return ParallelCluster's CLI. Without it the test is skipped, and fails in CI."""
-    if PCLUSTER.exists():
-        return PCLUSTER
-    reason = "ParallelCluster's CLI is not installed; 'make peers' brings it, in an environment of its own"
-    if in_ci():
-        pytest.fail(f"{reason} (CI is set, so this is an error)")
-    pytest.skip(reason)
+    hint = "'make peers' brings it, in an environment of its own"
+    return require_file(PCLUSTER, "pcluster", hint)
 
 
 def dry_run(emulator: Emulator, folder: Path, configuration: dict[str, Any]) -> Verdict:

@@ -44,11 +44,11 @@ esac""",
 class ClusterNode:
     """One node; `run` runs the action as ParallelCluster does: one downloaded file, its arguments, as root."""
 
-    def __init__(self, folder: Path, kind: str = "HeadNode") -> None:
+    def __init__(self, folder: Path, kind: str = "HeadNode", *, python: str = sys.executable) -> None:
         self.root, self.state, self.bin = folder / "root", folder / "state", folder / "bin"
         for path in (self.root, self.state, self.bin):
             path.mkdir(parents=True)
-        (self.bin / "python3").symlink_to(sys.executable)
+        (self.bin / "python3").symlink_to(python)
         for name, text in STAND_INS.items():
             self.program(name, text)
         (self.state / "installed").write_text("bash=5.2\n")

@@ -132,6 +132,12 @@ def test_the_function_changes_this_database_and_no_other(durable: Synthesis) -> 
     assert schedule["RotateImmediatelyOnUpdate"] is False
 
 
+def test_secrets_manager_calls_the_function_for_this_account_alone(durable: Synthesis) -> None:
+    permission = durable.only(STACK, "AWS::Lambda::Permission")
+    assert permission["Principal"] == "secretsmanager.amazonaws.com"
+    assert permission["SourceAccount"] == {"Ref": "AWS::AccountId"}
+
+
 @pytest.fixture
 def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """Yield the rotation's module in a moto account with a database, its secret and the copy."""

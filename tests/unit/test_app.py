@@ -15,7 +15,7 @@ import pytest
 
 from stacks.assembly import StagedAssembly
 from stacks.context import cdk_context, context_mistakes
-from tests.conftest import ROOT
+from tests.programs import ROOT, require_file
 from tests.synthesis import context
 
 FIVE_MISTAKES = """\
@@ -200,9 +200,9 @@ def test_a_broken_synthesis_leaves_the_last_assembly(outdir: Path, monkeypatch: 
 
 def test_the_installed_command_works_from_anywhere(tmp_path: Path) -> None:
     """Every package of ours is installed, not only found because the tests stand in the repository."""
-    program = Path(sys.executable).parent / "trainforge"
-    if not program.exists():
-        pytest.skip("trainforge is not installed in this environment; make setup")
+    program = require_file(
+        Path(sys.executable).parent / "trainforge", "trainforge", "'make setup' installs it"
+    )
     done = subprocess.run(
         [program, "validate", "-c", ROOT / "config" / "default.yaml"],
         cwd=tmp_path,

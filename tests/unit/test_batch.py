@@ -57,11 +57,17 @@ def api_spelling(value: Any) -> Any:
     return [api_spelling(member) for member in value] if isinstance(value, list) else value
 
 
-@pytest.mark.parametrize("name", INSTANCES)
+WITHOUT_IMAGE = [name for name in INSTANCES if host_image(instance(name)) is None]
+
+
+def test_batch_has_an_image_for_all_but_gpus_beside_arm_processors() -> None:
+    arm_gpus = [name for name, facts in INSTANCES.items() if facts.has_gpus and facts.architecture == "arm64"]
+    assert arm_gpus == WITHOUT_IMAGE
+
+
+@pytest.mark.parametrize("name", [name for name in INSTANCES if name not in WITHOUT_IMAGE])
 def test_every_type_makes_an_environment_that_batch_takes(name: str) -> None:
     facts = instance(name)
-    if host_image(facts) is None:
-        pytest.skip(f"Batch has no image for {name}")
     pool = Pool("p", name, 3, "us-west-2a", OnDemand())
     made = compute_resources(
         pool, HOSTS, kept_nodes=1, subnet_id="subnet-0123456789abcdef0", launch_template=TEMPLATE

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from settings.hyperpod import ExtensionSettings
-from tests.programs import require_program
+from tests.programs import require_program, require_python
 from tests.unit.hyperpod_node import HANDLER, KEY, HyperPodNode
 
 PACKAGES: dict[str, Any] = {"packages": ["bash", "htop"]}
@@ -202,11 +202,18 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_node(node: HyperPodNode)
     assert outcome.counts["changed"] == 1
 
 
-def test_it_speaks_the_python_of_the_nodes() -> None:
+def test_it_needs_nothing_newer_than_the_nodes_python() -> None:
+    vermin = require_program("vermin", "'make setup' installs it")
+    command = [vermin, "--target=3.10-", "--no-tips", "--eval-annotations", str(HANDLER)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def test_it_imports_the_standard_library_alone() -> None:
     sources = sorted(HANDLER.rglob("*.py"))
     assert len(sources) > 5
     for path in sources:
-        tree = ast.parse(path.read_text(), str(path), feature_version=(3, 10))
+        tree = ast.parse(path.read_text(), str(path))
         imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
         for item in imports:
             own = isinstance(item, ast.ImportFrom) and item.level > 0
@@ -215,10 +222,7 @@ def test_it_speaks_the_python_of_the_nodes() -> None:
 
 
 def test_it_runs_on_python_3_10(tmp_path: Path) -> None:
-    python = shutil.which("python3.10")
-    if python is None or subprocess.run([python, "--version"], capture_output=True).returncode != 0:
-        pytest.skip("no working python3.10 on PATH")
-    node = HyperPodNode(tmp_path, os.path.realpath(python))
+    node = HyperPodNode(tmp_path, require_python("3.10"))
     outcome = node.run(PACKAGES | CONTAINERS)
     assert outcome.code == 0, outcome.output
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.programs import require_program
+from tests.programs import require_program, require_root
 from tests.unit.hyperpod_node import PATIENT, HyperPodNode
 
 SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:reader-AbCdEf"
@@ -73,8 +72,7 @@ def test_a_node_is_joined_and_the_password_is_root_s_and_in_no_log(node: HyperPo
 
 def test_the_settings_are_ones_that_sssd_takes(node: HyperPodNode, tmp_path: Path) -> None:
     program = require_program("sssctl", "Debian and Ubuntu have it: apt-get install sssd-tools")
-    if os.geteuid() != 0:
-        pytest.skip("sssctl wants root")
+    require_root("checking settings with sssctl")
     node.run(wanted())
     path = tmp_path / "sssd.conf"
     (tmp_path / "snippets").mkdir()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,14 +10,15 @@ from typing import Any
 
 import pytest
 
+from tests.programs import require_program, require_root
 from tests.unit.hyperpod_node import HANDLER, KEY, HyperPodNode
 
-pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="homes are given to other ids, which only root may do"),
-    pytest.mark.skipif(
-        shutil.which("useradd", path="/usr/sbin:/usr/bin") is None, reason="useradd is not installed"
-    ),
-]
+
+@pytest.fixture(autouse=True)
+def needed() -> None:
+    require_root("giving homes to other ids")
+    require_program("useradd", "Debian and Ubuntu have it: apt-get install passwd")
+
 
 ANA = {"name": "ana", "uid": 2001, "ssh_public_key": f"{KEY} ana@laptop", "sudo": True}
 BO = {"name": "bo", "uid": 2002, "ssh_public_key": None, "sudo": False}
@@ -219,9 +219,7 @@ def test_sudo_can_be_taken_back(node: HyperPodNode) -> None:
 
 
 def test_the_real_visudo_accepts_the_rule_and_refuses_a_bad_one(node: HyperPodNode) -> None:
-    visudo = shutil.which("visudo", path=f"{os.environ['PATH']}:/usr/sbin")
-    if visudo is None:
-        pytest.skip("visudo is not installed (Debian package sudo)")
+    visudo = require_program("visudo", "Debian and Ubuntu have it: apt-get install sudo")
     (node.bin / "visudo").unlink()
     (node.bin / "visudo").symlink_to(visudo)
     assert node.run(users(ANA)).code == 0

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from catalog.site import Mount
-from tests.programs import SHEBANG
+from tests.programs import SHEBANG, not_available
 from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.spec import Resources
@@ -65,7 +65,7 @@ def own_address() -> str:
         try:
             probe.connect(("192.0.2.1", 9))
         except OSError as error:
-            pytest.skip(f"this machine has no route out, as every node in a VPC has: {error}")
+            not_available(f"this machine has no route out, as every node in a VPC has: {error}")
         address: str = probe.getsockname()[0]
         return address
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
+from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
@@ -70,6 +71,10 @@ class PasswordRotation(Construct):
             # Not at once: clusters are being built with the password at that moment.
             rotate_immediately_on_update=False,
         )
+        for child in function.node.find_all():
+            if isinstance(child, lambda_.CfnPermission):
+                # CDK permits Secrets Manager as such, which would call it for any account's secret too.
+                child.source_account = stack.account
         # Secrets Manager tries the function when the schedule is made; the role's policy must be there by then.
         schedule.node.add_dependency(role, function)
         acknowledge_wildcards(role, "GetRandomPassword takes no resource", "*")

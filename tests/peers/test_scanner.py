@@ -1,0 +1,59 @@
+"""A security scanner runs over the templates of every configuration; what may fail is listed with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CONFIGURATIONS
+from tests.peers.scanner import Allowance, Failure, allowances, compare, scan
+from tests.synthesis import Synthesis
+
+OPEN = Failure("CKV_AWS_1", "AWS::S3::Bucket.Data1234ABCD", "Ensure it", "default.StorageStack")
+
+
+def test_the_templates_of_every_configuration(
+    synthesis: Callable[[str], Synthesis], artifacts: Callable[[str], Path]
+) -> None:
+    templates = {
+        f"{Path(configuration).stem}.{stack}": template
+        for configuration in CONFIGURATIONS
+        for stack, template in synthesis(configuration).templates.items()
+    }
+    passed, failures = scan(templates, artifacts("scanner"))
+    assert passed > 1000, "the scanner read the templates"
+    assert "\n".join(compare(failures, allowances())) == ""
+
+
+def test_an_open_bucket_fails(artifacts: Callable[[str], Path]) -> None:
+    """The scanner judges: a template that is open to the world fails by the rules for it."""
+    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"AccessControl": "PublicReadWrite"}}
+    _, failures = scan({"open": {"Resources": {"Data": bucket}}}, artifacts("scanner-open"))
+    assert {"CKV_AWS_20", "CKV_AWS_57"} <= {failure.rule for failure in failures}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "said"),
+    [
+        (Allowance("CKV_AWS_1", "AWS::S3::Bucket.Data*", "reason"), ""),
+        (Allowance("CKV_AWS_2", "AWS::S3::Bucket.Data*", "reason"), "fails CKV_AWS_1"),
+        (Allowance("CKV_AWS_1", "AWS::S3::Bucket.Logs*", "reason"), "fails CKV_AWS_1"),
+        (Allowance("CKV_AWS_1", "AWS::SNS::Topic.Data*", "reason"), "fails CKV_AWS_1"),
+    ],
+)
+def test_what_is_not_allowed_is_said(allowed: Allowance, said: str) -> None:
+    found = compare([OPEN], [allowed])
+    assert found == [] if not said else said in found[0]
+
+
+def test_an_allowance_that_nothing_needs_is_said() -> None:
+    stale = Allowance("CKV_AWS_1", "AWS::S3::Bucket.Logs*", "reason")
+    assert compare([], [stale]) == [
+        "CKV_AWS_1 for AWS::S3::Bucket.Logs* is allowed and nothing fails it; delete it"
+    ]
+
+
+def test_every_allowance_has_its_reason() -> None:
+    assert all(len(entry.reason) > 20 for entry in allowances())
