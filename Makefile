@@ -1,5 +1,6 @@
 # Everything starts here. A fresh machine needs Python 3.11 or newer, make and git; Node comes from PyPI.
 SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
@@ -9,35 +10,57 @@ BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-CONFIG ?= config/default.yaml
+# Set-up takes minutes: pip says what it is at.
+PIP_SHOWN := $(BIN)/python -m pip install --disable-pip-version-check
+NEWS := { grep --line-buffered --invert-match '^Requirement already satisfied' || true; }
+# TRAINFORGE_CONFIG names a configuration for cdk and trainforge, and so for these targets.
+CONFIG ?= $(or $(TRAINFORGE_CONFIG),config/default.yaml)
 # Processes in which tests run beside each other: one a core, at most 8. WORKERS=0 runs them in pytest's own, as -s does.
 WORKERS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
-.PHONY: help setup setup-train peers torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
+.PHONY: help setup setup-dev setup-train peers torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
-setup: $(VENV)/.complete node_modules/.complete ## virtual environment, requirements, Node, the pinned CDK CLI
+# What a person needs to check, deploy and run, and no test tool.
+setup: $(VENV)/.complete node_modules/.complete ## what deploying needs: virtual environment, requirements, Node, the pinned CDK CLI
 
-# Everything that the application needs comes from the lock, by hash; tests and checks are pinned beside it.
-$(VENV)/.complete: requirements.lock requirements.txt requirements-dev.txt pyproject.toml
-	$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "trainforge needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) --require-hashes --requirement requirements.lock
-	$(PIP) --no-build-isolation --no-deps --editable .
-	$(PIP) --no-build-isolation --requirement requirements-dev.txt
-	touch $@
+setup-dev: setup $(VENV)/.complete-dev ## what tests and checks need, beside it
+
+# Everything that the application needs comes from the lock, by hash.
+$(VENV)/.complete: requirements.lock requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "trainforge needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try make PYTHON=python3.12")'
+	@echo "set-up 1/3: the virtual environment $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "set-up 2/3: aws-cdk-lib, boto3, pydantic, Node 24 and what they need (requirements.lock), into $(VENV)"
+	@$(PIP_SHOWN) --require-hashes --requirement requirements.lock
+	@$(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
 
 node_modules/.complete: package.json package-lock.json $(VENV)/.complete
-	$(BIN)/npm ci --silent --ignore-scripts
-	touch $@
+	@echo "set-up 3/3: the CDK CLI (package-lock.json), into node_modules"
+	@$(BIN)/npm ci --silent --ignore-scripts
+	@touch $@
+	@echo "set-up is complete: 'source $(VENV)/bin/activate', then 'trainforge --help' and 'npx cdk --help'"
 
-setup-train: $(VENV)/.complete-train ## torch beside it, for runs on this machine and the training tests
+# The emulator that the demo deploys to: two packages of those that tests need.
+$(VENV)/.complete-emulator: requirements-emulator.txt $(VENV)/.complete
+	@echo "demo: the AWS emulator, moto and cfn-lint (requirements-emulator.txt), into $(VENV)"
+	@$(PIP_SHOWN) --no-build-isolation --requirement requirements-emulator.txt | $(NEWS)
+	@touch $@
+
+$(VENV)/.complete-dev: requirements-dev.txt requirements-emulator.txt $(VENV)/.complete
+	@echo "set-up for tests: pytest's plugins, linters, the emulator, the AWS CLI (requirements-dev.txt), into $(VENV)"
+	@$(PIP_SHOWN) --no-build-isolation --requirement requirements-dev.txt | $(NEWS)
+	@touch $@ $(VENV)/.complete-emulator
+
+setup-train: setup $(VENV)/.complete-train ## torch beside it, for runs on this machine and the training tests
 
 $(VENV)/.complete-train: requirements-train.txt workloads/fsdp/requirements.txt $(VENV)/.complete
-	$(PIP) --requirement requirements-train.txt
+	@echo "set-up for training here: torch (requirements-train.txt), into $(VENV)"
+	@$(PIP_SHOWN) --requirement requirements-train.txt | $(NEWS)
 	touch $@
 
 peers: $(PEERS)/.complete $(SCANNER)/.complete ## ParallelCluster's own CLI and a security scanner, each in an environment of its own, for tests/peers
@@ -59,13 +82,13 @@ $(TORCHTITAN)/.complete: requirements-torchtitan.txt
 	$(TORCHTITAN)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-torchtitan.txt
 	touch $@
 
-demo: setup ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
+demo: setup $(VENV)/.complete-emulator ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
 	$(BIN)/python -m tests.emulator.demo --config $(CONFIG)
 
-test: setup ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
+test: setup-dev ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
 	$(PYTEST) . $(PYTEST_ARGS)
 
-lock: setup ## write requirements.lock anew from requirements.txt; review the diff
+lock: setup-dev ## write requirements.lock anew from requirements.txt; review the diff
 	grep -v '^-e' requirements.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock -
 
@@ -75,29 +98,29 @@ synth: setup ## synthesize all stacks of CONFIG (config/default.yaml) into cdk.o
 check: lint ## format, lint, types and the fast tests
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
 
-lint: setup ## format, lint and types
+lint: setup-dev ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/trainforge render --check
 
-format: setup ## format the code and mend what the linter can
+format: setup-dev ## format the code and mend what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
+bench: setup-dev ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
 bench-gpu: setup-train torchtitan ## the room fsdp beside torchtitan on the GPUs here; BENCH_ARGS="--device cpu" tries it out
 	$(BIN)/python -m tests.bench.gpus $(BENCH_ARGS)
 
-manifests: setup ## write the committed manifests of all workloads anew
+manifests: setup-dev ## write the committed manifests of all workloads anew
 	$(BIN)/trainforge render --write
 
-pictures: setup ## draw docs/pictures anew
+pictures: setup-dev ## draw docs/pictures anew
 	$(BIN)/python -m docs.pictures
 
-snapshots: setup ## write the snapshots of the synthesized templates anew; review the diff
+snapshots: setup-dev ## write the snapshots of the synthesized templates anew; review the diff
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update
 
 clean: ## remove what was made here: environment, Node modules, caches, assemblies

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import completion
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
+
+if TYPE_CHECKING:
+    from settings.configuration_file import ConfigurationFile
 
 WorkloadName = Annotated[
     str | None,
@@ -60,7 +63,6 @@ def render(
     else:
         from cli.resolution import resolved
         from cli.sites import example_site
-        from settings.configuration_file import configuration_file
         from workloads.render.all import render as rendered
         from workloads.request import Request
 
@@ -75,7 +77,7 @@ def render(
             run_id=run_id,
             variables=tuple(env or ()),
         )
-        meant = resolved(asked, configuration_file(config, "-c FILE") if config else None)
+        meant = resolved(asked, _configuration(config) if config else None)
         try:
             text = rendered(meant.run, meant.format, example_site(on, meant.run, meant.settings))
         except ValueError as error:
@@ -85,6 +87,13 @@ def render(
         if meant.settings is not None and on != "local":
             note = "images, roles and ids are examples; 'trainforge launch --dry-run' takes the deployed cluster's"
             typer.echo(f"note: {note}", err=True)
+
+
+def _configuration(path: Path) -> ConfigurationFile:
+    # Here: reading settings takes longer than all of the rest of a render.
+    from settings.configuration_file import configuration_file
+
+    return configuration_file(path, "-c FILE")
 
 
 def _committed(write: bool) -> None:

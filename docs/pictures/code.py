@@ -52,7 +52,7 @@ def layers() -> Picture:
         62,
         "catalog/",
         [
-            "facts (instances, versions, EFA, storage, prices) and nouns (Pool, Site, Finding); "
+            "facts (instances, versions, EFA, storage, regions) and nouns (Pool, Site, Finding); "
             "imported by all above but app.py",
         ],
         "data",

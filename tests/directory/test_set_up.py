@@ -304,7 +304,7 @@ def test_a_password_that_a_keeper_sets(server: DirectoryServer) -> None:
 
 
 def test_scripts_are_clean_under_shellcheck() -> None:
-    shellcheck = require_program("shellcheck", "'make setup' installs it from PyPI")
+    shellcheck = require_program("shellcheck", "'make setup-dev' installs it from PyPI")
     scripts = sorted(str(path) for path in HANDLER.glob("*.sh"))
     assert len(scripts) == 5
     done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False, timeout=60)

@@ -68,7 +68,7 @@ def aws() -> Iterator[Emulator]:
 @pytest.fixture
 def connect(aws: Emulator, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Return a function that runs the command as a person does, in a process of its own."""
-    require_program("aws", "'make setup' installs it from PyPI")
+    require_program("aws", "'make setup-dev' installs it from PyPI")
     arn = aws.client("sagemaker").describe_cluster(ClusterName=NAME)["ClusterArn"]
     site = Site("demo", "hyperpod", aws.region, NAME, arn.split("/")[1], session_document=DOCUMENT)
     (tmp_path / "site.json").write_text(site.to_json(), encoding="utf-8")

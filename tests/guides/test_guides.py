@@ -28,7 +28,7 @@ PROGRAMS = {
     "git": "Debian and Ubuntu have it: apt-get install git",
     "node": "'make setup' installs it",
     "cdk": "'make setup' installs it",
-    "aws": "'make setup' installs it",
+    "aws": "'make setup-dev' installs it",
 }
 _TAIL = 4000
 

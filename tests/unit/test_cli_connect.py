@@ -295,10 +295,11 @@ def test_a_site_of_a_file(connect: Connecting, cluster: dict[str, str], tmp_path
     assert cluster["login"] in connect.ran
 
 
+# The guide's own test runs them on HyperPod; here they go to the other cluster that people log in to.
 COMMANDS = [
-    line.removeprefix("trainforge connect ")
+    line.removeprefix("$ trainforge connect ").replace("hyperpod", "parallelcluster")
     for line in (ROOT / "docs" / "connect.md").read_text(encoding="utf-8").splitlines()
-    if line.startswith("trainforge connect ")
+    if line.startswith("$ trainforge connect ")
 ]
 
 

@@ -337,14 +337,14 @@ def test_the_same_sources_make_the_same_file() -> None:
 
 
 def test_what_the_nodes_run_is_clean_shell() -> None:
-    shellcheck = require_program("shellcheck", "'make setup' installs it from PyPI")
+    shellcheck = require_program("shellcheck", "'make setup-dev' installs it from PyPI")
     done = subprocess.run([shellcheck, str(HANDLER / ENTRY)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 def test_what_the_nodes_run_needs_nothing_newer_than_python_3_9(tmp_path: Path) -> None:
     """By vermin, which knows from which version on syntax, modules and their members are there."""
-    vermin = require_program("vermin", "'make setup' installs it")
+    vermin = require_program("vermin", "'make setup-dev' installs it")
     with zipfile.ZipFile(io.BytesIO(packed({}))) as archive:
         archive.extractall(tmp_path)
 
