@@ -175,6 +175,24 @@ HYPERPOD_CHART = Pin(
     "release 3.9.0 of aws/sagemaker-hyperpod-cli on GitHub, read with git in a copy of the repository on 2026-11-24; "
     "its health monitoring agent is 1.0.1892, and autoscaling asks for 1.0.742",
 )
+HYPERPOD_CHART_DIGEST = Pin(
+    "HyperPod's chart, files",
+    "4c6024c89b7b38037021c49dc1abd508dad98610e7f4f4e9b7a2eb1d5666e0f5",
+    "SHA-256 of a line 'SHA-256  PATH' for each file of helm_chart/HyperPodHelmChart at that commit, sorted by path; "
+    "computed with sha256sum in a copy of the repository on 2026-11-27",
+)
+NVIDIA_PLUGIN_ARCHIVE = Pin(
+    "nvidia-device-plugin-0.16.1.tgz",
+    "a77b4e81fd56a11e39536500a7a6538899b952c4b4370200280bce313dffda6a",
+    "the digest in index.yaml of NVIDIA/k8s-device-plugin's branch gh-pages, and sha256sum of the file there, "
+    "2026-11-27; the version is the one that HyperPod's chart names",
+)
+EFA_PLUGIN_ARCHIVE = Pin(
+    "aws-efa-k8s-device-plugin-v0.5.20.tgz",
+    "252967e2083799987d576ac86986b3316ce350dd1da2d07a8b83b5c4288fbcf4",
+    "the digest in index.yaml of aws/eks-charts' branch gh-pages, and sha256sum of the file there, 2026-11-27; the "
+    "version is the one that HyperPod's chart names",
+)
 
 AWS_CDK_LIB = Pin("aws-cdk-lib", "2.275.0", "requirements.txt")
 CONSTRUCTS = Pin("constructs", "10.8.1", "requirements.txt")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import base64
 import gzip
+import hashlib
 import importlib.util
 import io
 import json
+import re
 import stat
+import subprocess
 import sys
 import tarfile
 import time
+import tracemalloc
 import urllib.parse
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +23,7 @@ from typing import Any
 
 import boto3
 import pytest
+import yaml
 
 from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
@@ -35,6 +40,9 @@ log = pathlib.Path({log!r})
 said = sys.argv[1:]
 with log.open("a") as file:
     file.write(json.dumps(said) + "\\n")
+chart = pathlib.Path(said[-1]) / "Chart.yaml"
+if said[0] == "dependency" and chart.exists():
+    log.with_name("Chart.yaml").write_text(chart.read_text())
 if said[0] == "list":
     status = pathlib.Path({status!r})
     print(json.dumps([{{"name": "r", "status": status.read_text()}}] if status.exists() else []))
@@ -116,45 +124,146 @@ def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: SimpleNamespa
     return made
 
 
-def archive(commit: str = HYPERPOD_CHART, *, roots: tuple[str, ...] = ("repository-1",)) -> bytes:
-    """Return an archive as git makes it: the commit in its header, one folder."""
+CHART = """\
+name: chart
+dependencies:
+  - name: cert-manager
+    version: "v1.18.2"
+    repository: oci://quay.io/jetstack/charts
+    condition: cert-manager.enabled
+  - name: storage
+    version: "0.1.0"
+    repository: "file://charts/storage"
+"""
+# sha256sum of the file Chart.yaml of these words, and of the line that it prints for it.
+DIGEST = hashlib.sha256(f"{hashlib.sha256(CHART.encode()).hexdigest()}  Chart.yaml\n".encode()).hexdigest()
+
+
+def archive(text: str = CHART, *, roots: tuple[str, ...] = ("repository-1",), size: int = 0) -> bytes:
+    """Return an archive of a repository with the chart, and with a file of zeros of a size."""
     packed = io.BytesIO()
-    with tarfile.open(
-        fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": commit}
-    ) as tar:
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
         for root in roots:
-            content = b"name: chart\n"
-            member = tarfile.TarInfo(f"{root}/{CHART_PATH}/Chart.yaml")
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
+            for name, content in (
+                ("Chart.yaml", text.encode()),
+                *([("zeros", b"\0" * size)] if size else []),
+            ):
+                member = tarfile.TarInfo(f"{root}/{CHART_PATH}/{name}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
     return gzip.compress(packed.getvalue())
 
 
-def test_an_archive_of_the_commit_is_unpacked(modules: SimpleNamespace, tmp_path: Path) -> None:
-    root = modules.source.unpack(archive(), HYPERPOD_CHART, tmp_path)
-    assert (root / CHART_PATH / "Chart.yaml").is_file()
+def test_an_archive_is_unpacked(modules: SimpleNamespace, tmp_path: Path) -> None:
+    root = modules.source.unpack(archive(), tmp_path)
+    assert (root / CHART_PATH / "Chart.yaml").read_text(encoding="utf-8") == CHART
 
 
 @pytest.mark.parametrize(
     ("packed", "words"),
     [
-        (archive("0" * 40), "of commit '0000"),
         (b"<html>not found</html>", "is not one"),
-        (archive()[:-20], "is not one"),
+        (archive()[:-20], "cut off"),
         (archive(roots=("a", "b")), "2 folders"),
     ],
-    ids=["another commit", "no archive", "cut off", "two folders"],
+    ids=["no archive", "cut off", "two folders"],
 )
 def test_another_archive_is_refused(
     modules: SimpleNamespace, tmp_path: Path, packed: bytes, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
-        modules.source.unpack(packed, HYPERPOD_CHART, tmp_path)
+        modules.source.unpack(packed, tmp_path)
+
+
+def test_an_archive_is_not_unpacked_beyond_a_bound(
+    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few bytes of gzip can hold gigabytes, and the function's memory and disk are small."""
+    monkeypatch.setattr(modules.source, "_MAX_UNPACKED", 2 * 1024 * 1024)
+    bomb = archive(size=64 * 1024 * 1024)
+    assert len(bomb) < 1024 * 1024
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="2 MiB when it is unpacked"):
+            modules.source.unpack(bomb, tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sparse_file_counts_with_its_size_on_disk(
+    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sparse = tmp_path / "sparse"
+    with sparse.open("wb") as file:
+        file.truncate(64 * 1024 * 1024)
+    packed = subprocess.run(
+        ["tar", "--create", "--sparse", "--gzip", f"--directory={tmp_path}", "sparse"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    monkeypatch.setattr(modules.source, "_MAX_UNPACKED", 2 * 1024 * 1024)
+    with pytest.raises(ValueError, match="files are larger than 2 MiB"):
+        modules.source.unpack(packed, tmp_path / "unpacked")
 
 
 def test_an_archive_cannot_write_elsewhere(modules: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(tarfile.OutsideDestinationError):
-        modules.source.unpack(archive(roots=("../../outside",)), HYPERPOD_CHART, tmp_path)
+        modules.source.unpack(archive(roots=("../../outside",)), tmp_path)
+
+
+def _another(chart: Path) -> None:
+    (chart / "Chart.yaml").write_text(CHART + " ", encoding="utf-8")
+
+
+def _more(chart: Path) -> None:
+    (chart / "templates").mkdir()
+    (chart / "templates" / "evil.yaml").write_text("kind: Pod", encoding="utf-8")
+
+
+def _renamed(chart: Path) -> None:
+    (chart / "Chart.yaml").rename(chart / "chart.yaml")
+
+
+def _linked(chart: Path) -> None:
+    (chart / "Chart.yaml").rename(chart.parent / "Chart.yaml")
+    (chart / "Chart.yaml").symlink_to(chart.parent / "Chart.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [(_another, "digest"), (_more, "digest"), (_renamed, "digest"), (_linked, "not a plain file")],
+)
+def test_a_chart_is_compared_by_its_content(
+    modules: SimpleNamespace, tmp_path: Path, change: Callable[[Path], None], words: str
+) -> None:
+    chart = modules.source.unpack(archive(), tmp_path) / CHART_PATH
+    modules.source.verify(chart, DIGEST)
+    change(chart)
+    with pytest.raises(ValueError, match=words):
+        modules.source.verify(chart, DIGEST)
+
+
+def test_the_digest_is_what_sha256sum_makes(modules: SimpleNamespace, tmp_path: Path) -> None:
+    """Whoever looks after the pin computes it by the command that the function's text shows."""
+    chart = tmp_path / "chart"
+    for name in ("a-b/c", "a/b", "B", "a.b"):
+        (chart / name).parent.mkdir(parents=True, exist_ok=True)
+        (chart / name).write_text(name, encoding="utf-8")
+    command = re.search(r"`(find .*)`", modules.source.verify.__doc__)
+    assert command
+    done = subprocess.run(["sh", "-c", command[1]], cwd=chart, check=True, capture_output=True, text=True)
+    modules.source.verify(chart, done.stdout.split()[0])
+
+
+def test_a_dependency_is_left_out(modules: SimpleNamespace, tmp_path: Path) -> None:
+    chart = modules.source.unpack(archive(), tmp_path) / CHART_PATH
+    modules.source.leave_out(chart, "cert-manager")
+    left = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
+    assert [one["name"] for one in left["dependencies"]] == ["storage"]
+    with pytest.raises(ValueError, match="'cert-manager' 0 times"):
+        modules.source.leave_out(chart, "cert-manager")
 
 
 def test_the_token_is_a_presigned_call_that_names_the_cluster(modules: SimpleNamespace) -> None:
@@ -177,7 +286,7 @@ def release(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> A
 def test_a_chart_is_installed_whole_or_not_at_all(
     modules: SimpleNamespace, helm: Helm, tmp_path: Path
 ) -> None:
-    release(modules, tmp_path).apply(tmp_path / "chart", {"a": 1})
+    release(modules, tmp_path).apply(tmp_path / "chart", {"a": 1}, {})
     assert helm.commands == ["list", "dependency", "upgrade"]
     upgrade = helm.calls[-1]
     assert {"--install", "--rollback-on-failure", "--wait"} <= set(upgrade)
@@ -187,27 +296,49 @@ def test_a_chart_is_installed_whole_or_not_at_all(
 
 @pytest.mark.parametrize(
     ("status", "undone"),
-    [("pending-install", "uninstall"), ("pending-upgrade", "rollback"), ("pending-rollback", "rollback")],
+    [
+        ("pending-install", "uninstall"),
+        ("uninstalling", "uninstall"),
+        ("pending-upgrade", "rollback"),
+        ("pending-rollback", "rollback"),
+    ],
 )
 def test_what_was_left_half_done_is_undone_first(
     modules: SimpleNamespace, helm: Helm, tmp_path: Path, status: str, undone: str
 ) -> None:
     helm.stands(status)
-    release(modules, tmp_path).apply(tmp_path / "chart", {})
+    release(modules, tmp_path).apply(tmp_path / "chart", {}, {})
     assert helm.commands == ["list", undone, "dependency", "upgrade"]
 
 
 def test_a_fetch_that_times_out_is_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
     helm.fails(dependency=["connection refused", "i/o timeout"])
-    release(modules, tmp_path).apply(tmp_path / "chart", {})
+    release(modules, tmp_path).apply(tmp_path / "chart", {}, {})
     assert helm.commands == ["list", "dependency", "dependency", "dependency", "upgrade"]
 
 
 def test_what_does_not_pass_is_not_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
     helm.fails(dependency=["chart 'x' not found in repository"])
     with pytest.raises(modules.release.HelmError, match="not found in repository"):
-        release(modules, tmp_path).apply(tmp_path / "chart", {})
+        release(modules, tmp_path).apply(tmp_path / "chart", {}, {})
     assert helm.commands == ["list", "dependency"]
+
+
+def test_parts_of_other_repositories_are_compared_before_anything_is_installed(
+    modules: SimpleNamespace, helm: Helm, tmp_path: Path
+) -> None:
+    archives = {"part-1.tgz": hashlib.sha256(b"part").hexdigest()}
+    (tmp_path / "chart" / "charts").mkdir(parents=True)
+    part = tmp_path / "chart" / "charts" / "part-1.tgz"
+    with pytest.raises(ValueError, match=r"did not fetch 'part-1\.tgz'"):
+        release(modules, tmp_path).apply(tmp_path / "chart", {}, archives)
+    part.write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"'part-1\.tgz' has the digest"):
+        release(modules, tmp_path).apply(tmp_path / "chart", {}, archives)
+    assert "upgrade" not in helm.commands
+    part.write_bytes(b"part")
+    release(modules, tmp_path).apply(tmp_path / "chart", {}, archives)
+    assert helm.commands[-1] == "upgrade"
 
 
 def test_helm_is_stopped_when_the_time_is_over(
@@ -221,7 +352,7 @@ def test_helm_is_stopped_when_the_time_is_over(
 
 def test_without_time_nothing_is_begun(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
     with pytest.raises(modules.release.HelmError, match="no time is left"):
-        release(modules, tmp_path, seconds=5).apply(tmp_path / "chart", {})
+        release(modules, tmp_path, seconds=5).apply(tmp_path / "chart", {}, {})
     assert helm.calls == []
 
 
@@ -247,7 +378,7 @@ def test_the_real_helm_takes_the_options(
     (chart / "Chart.yaml").write_text("apiVersion: v2\nname: chart\nversion: 0.1.0\n", encoding="utf-8")
     for status in ("", "deployed", "pending-upgrade"):
         monkeypatch.setattr(one, "_status", lambda status=status: status)
-        for act in (lambda: one.apply(chart, {}), one.remove):
+        for act in (lambda: one.apply(chart, {}, {}), one.remove):
             if act == one.remove and not status:
                 continue
             with pytest.raises(modules.release.HelmError, match=r"unreachable|connection refused"):
@@ -301,6 +432,9 @@ def send(
                 "CertificateAuthority": "Y2E=",
                 "Repository": "aws/sagemaker-hyperpod-cli",
                 "Commit": HYPERPOD_CHART,
+                "Digest": DIGEST,
+                "Archives": {},
+                "LeftOut": ["cert-manager"],
                 "Chart": CHART_PATH,
                 "Release": "r",
                 "Namespace": "kube-system",
@@ -317,13 +451,16 @@ def test_cloudformation_hears_of_success_and_of_failure(
     send: Callable[..., dict[str, Any]], helm: Helm
 ) -> None:
     assert send("Create")["Status"] == "SUCCESS"
+    resolved = helm.log.with_name("Chart.yaml").read_text(encoding="utf-8")
+    assert "name: storage" in resolved
+    assert "cert-manager" not in resolved
     helm.fails(upgrade=["pods are not ready"])
     told = send("Update")
     assert (told["Status"], told["PhysicalResourceId"]) == ("FAILED", "hp/kube-system/r")
     assert "pods are not ready" in told["Reason"]
-    told = send("Create", archive("0" * 40))
+    told = send("Create", archive(CHART + " "))
     assert told["Status"] == "FAILED"
-    assert "of commit" in told["Reason"]
+    assert "nothing was installed" in told["Reason"]
 
 
 def test_deletion_fetches_nothing_and_never_existed_is_fine(

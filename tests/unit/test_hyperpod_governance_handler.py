@@ -325,6 +325,17 @@ def test_another_name_is_another_quota_and_the_old_one_goes_by_its_own_delete(
     assert [thing["Name"] for thing in client.things.values()] == ["b-quota"]
 
 
+def test_a_failed_update_keeps_the_id_that_cloudformation_knows(send: Callable[..., dict[str, Any]]) -> None:
+    """Another id would be a replacement, after which CloudFormation deletes the quota that is in use."""
+    client = SageMaker()
+    known = send(client, "Create")["PhysicalResourceId"]
+    client.ends = "CreateFailed"
+    client.faults = {"delete": [Throttled("slow down")]}
+    told = send(client, "Update", known, name="b")
+    assert len(client.things) == 2, "what was made in vain could not be removed"
+    assert (told["Status"], told["PhysicalResourceId"]) == ("FAILED", known)
+
+
 def test_a_failed_update_is_rolled_back(send: Callable[..., dict[str, Any]]) -> None:
     client = SageMaker()
     made = send(client, "Create")["PhysicalResourceId"]

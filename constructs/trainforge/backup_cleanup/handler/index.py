@@ -9,6 +9,7 @@ systems. CloudFormation always hears an answer: FAILED with the reason on any ex
 from __future__ import annotations
 
 import json
+import os
 import time
 import urllib.request
 from typing import Any
@@ -94,8 +95,12 @@ def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -
             "LogicalResourceId": event["LogicalResourceId"],
         }
     ).encode()
-    request = urllib.request.Request(  # noqa: S310 the address is CloudFormation's own, of https
-        event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""}
+    address = event["ResponseURL"]
+    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
+    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
+        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
+    request = urllib.request.Request(  # noqa: S310
+        address, data=body, method="PUT", headers={"Content-Type": ""}
     )
     with urllib.request.urlopen(request, timeout=30):  # noqa: S310
         pass

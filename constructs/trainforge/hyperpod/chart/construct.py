@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,27 @@ from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
 from constructs import Construct
 
 from catalog.hyperpod_eks import CHART_NAMESPACE, CHART_PATH, CHART_RELEASE, CHART_REPOSITORY
-from catalog.versions import HYPERPOD_CHART
+from catalog.instances import INSTANCES, InstanceFacts
+from catalog.kubernetes import INSTANCE_TYPE_LABEL
+from catalog.versions import (
+    EFA_PLUGIN_ARCHIVE,
+    HYPERPOD_CHART,
+    HYPERPOD_CHART_DIGEST,
+    NVIDIA_PLUGIN_ARCHIVE,
+)
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.handler_function import RUNTIME, handler_code, handler_logs, handler_role
 
 _HANDLER = Path(__file__).parent / "handler"
 _RELEASE_NAMESPACE = "kube-system"
+
+_LEFT_OUT = ("cert-manager",)
+"""Dependencies of the chart that are removed before helm resolves them: it fetches disabled ones too, and this one
+is in a registry that nothing else here needs."""
+
+_ANY_TAINT = [{"operator": "Exists"}]
+"""Device plugins serve every node of their types, whatever taints its pool has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,11 @@ class Components:
     neuron_device_plugin: bool = True
 
     def values(self, region: str) -> dict[str, Any]:
-        """Return the chart's values, those that decide what is installed each written out."""
+        """Return the chart's values, those that decide what is installed each written out.
+
+        The chart's own lists of instance types lack some that HyperPod offers, where a pod would wait for a device for
+        ever; they are the catalog's, and do not depend on the pools, so that a new pool changes nothing here.
+        """
         return {
             "global": {"region": region},
             "namespace": {"create": True, "name": CHART_NAMESPACE},
@@ -46,23 +65,44 @@ class Components:
             "hyperpod-patching": {"enabled": True},
             "trainingOperators": {"enabled": self.training_operator},
             "mpi-operator": {"enabled": self.mpi_operator},
-            "nvidia-device-plugin": {"devicePlugin": {"enabled": self.nvidia_device_plugin}},
-            "aws-efa-k8s-device-plugin": {"devicePlugin": {"enabled": self.efa_device_plugin}},
+            "nvidia-device-plugin": {
+                "devicePlugin": {"enabled": self.nvidia_device_plugin},
+                "affinity": _on(_types(lambda facts: facts.has_gpus)),
+                "tolerations": _ANY_TAINT,
+            },
+            "aws-efa-k8s-device-plugin": {
+                "devicePlugin": {"enabled": self.efa_device_plugin},
+                "supportedInstanceLabels": {"values": _types(lambda facts: facts.supports_efa)},
+                "tolerations": _ANY_TAINT,
+            },
             "neuron-device-plugin": {"devicePlugin": {"enabled": self.neuron_device_plugin}},
             **{
                 name: {"enabled": False}
-                for name in ("cert-manager", "mlflow", "inferenceOperators", "storage", "gpu-operator")
+                for name in ("mlflow", "inferenceOperators", "storage", "gpu-operator")
             },
         }
+
+
+def _types(having: Callable[[InstanceFacts], bool]) -> list[str]:
+    """Return the types of HyperPod's nodes that have a device, as nodes are labelled."""
+    return [f"ml.{name}" for name, facts in sorted(INSTANCES.items()) if facts.hyperpod and having(facts)]
+
+
+def _on(types: list[str]) -> dict[str, Any]:
+    """Return the affinity of pods that run on nodes of these types only."""
+    term = {"matchExpressions": [{"key": INSTANCE_TYPE_LABEL, "operator": "In", "values": types}]}
+    required = {"nodeSelectorTerms": [term]}
+    return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": required}}
 
 
 class HyperPodChart(Construct):
     """The chart that HyperPod demands of an EKS cluster before its nodes come, installed while the stack is deployed.
 
-    A function in the cluster's subnets fetches the source at the commit that the catalog pins, checks that it is that
-    commit, and lets helm install it; it ends within its quarter of an hour, and a failed installation is rolled back.
-    It is cluster-admin, because the chart brings roles and definitions of its own; nobody but CloudFormation calls it.
-    The way to GitHub and to the chart's two chart repositories is the VPC's way out.
+    A function in the cluster's subnets fetches the source at the commit that the catalog pins, compares its files with
+    the catalog's digest, and lets helm install it; it ends within 15 minutes, and a failed installation is rolled
+    back. It is cluster-admin, because the chart brings roles and definitions of its own; nobody but CloudFormation
+    calls it. It reaches GitHub, where the source is, and the two chart repositories of the device plugins
+    (nvidia.github.io and aws.github.io), by the VPC's way out.
     """
 
     def __init__(
@@ -84,6 +124,9 @@ class HyperPodChart(Construct):
                 "CertificateAuthority": cluster.cluster.cluster_certificate_authority_data,
                 "Repository": CHART_REPOSITORY,
                 "Commit": HYPERPOD_CHART,
+                "Digest": HYPERPOD_CHART_DIGEST,
+                "Archives": {pin.name: str(pin) for pin in (NVIDIA_PLUGIN_ARCHIVE, EFA_PLUGIN_ARCHIVE)},
+                "LeftOut": list(_LEFT_OUT),
                 "Chart": CHART_PATH,
                 "Release": CHART_RELEASE,
                 "Namespace": _RELEASE_NAMESPACE,

@@ -50,8 +50,11 @@ def _serve(request: str, wanted: dict[str, Any], folder: Path, deadline: float) 
     if request == "Delete":
         one.remove()
         return
-    root = source.fetch(wanted["Repository"], wanted["Commit"], folder)
-    one.apply(root / wanted["Chart"], json.loads(wanted["Values"]))
+    chart = source.fetch(wanted["Repository"], wanted["Commit"], folder) / wanted["Chart"]
+    source.verify(chart, wanted["Digest"])
+    for dependency in wanted["LeftOut"]:
+        source.leave_out(chart, dependency)
+    one.apply(chart, json.loads(wanted["Values"]), wanted["Archives"])
 
 
 def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
@@ -65,8 +68,12 @@ def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -
             "LogicalResourceId": event["LogicalResourceId"],
         }
     ).encode()
-    request = urllib.request.Request(  # noqa: S310 the address is CloudFormation's own, of https
-        event["ResponseURL"], data=body, method="PUT", headers={"Content-Type": ""}
+    address = event["ResponseURL"]
+    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
+    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
+        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
+    request = urllib.request.Request(  # noqa: S310
+        address, data=body, method="PUT", headers={"Content-Type": ""}
     )
     with urllib.request.urlopen(request, timeout=30):  # noqa: S310
         pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -52,16 +53,22 @@ class Release:
             "HELM_DATA_HOME": str(home / "data"),
         }
 
-    def apply(self, chart: Path, values: Mapping[str, Any]) -> None:
+    def apply(self, chart: Path, values: Mapping[str, Any], archives: Mapping[str, str]) -> None:
         """Install the chart, or bring the release to it; on failure the release is what it was before.
+
+        The chart has no lock file, so helm resolves its dependencies by their exact versions. `archives` maps the
+        file of each that comes from a chart repository to its SHA-256.
 
         Raises:
             HelmError: the chart's parts cannot be fetched, the cluster refuses, or pods are not ready in time.
+            ValueError: a part is another than `archives` says.
         """
         self._settle()
         file = chart.parent / "values.json"
         file.write_text(json.dumps(values), encoding="utf-8")
         self._run("dependency", "update", str(chart), tries=_TRIES)
+        for name, digest in archives.items():
+            _verify(chart / "charts" / name, digest)
         self._run(
             *("upgrade", self._name, str(chart), "--install", "--namespace", self._namespace),
             *("--values", str(file), "--rollback-on-failure", "--wait", "--history-max", "3"),
@@ -114,3 +121,11 @@ class Release:
                 raise HelmError(f"'helm {arguments[0]}' failed: {said[-700:]}")
             time.sleep(_PAUSE_SECONDS)
         raise AssertionError("tries are at least one")
+
+
+def _verify(archive: Path, digest: str) -> None:
+    if not archive.is_file():
+        raise ValueError(f"helm did not fetch '{archive.name}'; the chart's dependencies are others")
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if found != digest:
+        raise ValueError(f"'{archive.name}' has the digest '{found}', not '{digest}': nothing was installed")

@@ -1,52 +1,109 @@
-"""A chart's source: fetched from GitHub at a commit, proven to be that commit's, unpacked."""
+"""A chart's source: fetched from GitHub at a commit, unpacked, and compared with a digest of its files."""
 
 from __future__ import annotations
 
-import gzip
+import hashlib
+import io
+import re
 import tarfile
 import urllib.request
+import zlib
 from pathlib import Path
 
 _TIMEOUT_SECONDS = 60
-_MOST_BYTES = 64 * 1024 * 1024
+_MIB = 1024 * 1024
+_MAX_PACKED = 64 * _MIB
+_MAX_UNPACKED = 256 * _MIB
+_GZIP = 16 + zlib.MAX_WBITS
 _ARCHIVE = "https://github.com/{repository}/archive/{commit}.tar.gz"
 
 
 def fetch(repository: str, commit: str, folder: Path) -> Path:
-    """Return the folder of a repository's files at a commit, put below `folder`.
+    """Return the folder of a repository's files at a commit, put below `folder`; nothing of it is verified yet.
 
     Raises:
         OSError: GitHub cannot be reached, or refuses.
-        ValueError: what came is not that commit, or larger than any chart.
+        ValueError: the answer is not an archive, or larger than any chart.
     """
     address = _ARCHIVE.format(repository=repository, commit=commit)
     with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 a constant https address
-        packed = answer.read(_MOST_BYTES + 1)
-    return unpack(packed, commit, folder)
+        packed = answer.read(_MAX_PACKED + 1)
+    return unpack(packed, folder)
 
 
-def unpack(packed: bytes, commit: str, folder: Path) -> Path:
+def unpack(packed: bytes, folder: Path) -> Path:
     """Unpack an archive below `folder` and return the one folder in it.
 
-    git writes the commit's id into an archive's header, so an archive says itself what it is. GitHub does not promise
-    that the bytes of an archive stay the same, so a digest of them would fail one day.
-
     Raises:
-        ValueError: it is not an archive of that commit, too large, or not one folder.
+        ValueError: it is not a whole archive, too large, or not one folder.
     """
-    if len(packed) > _MOST_BYTES:
-        raise ValueError(f"the archive is larger than {_MOST_BYTES // 1024 // 1024} MiB")
-    plain = folder / "source.tar"
-    try:
-        plain.write_bytes(gzip.decompress(packed))
-    except (OSError, EOFError) as error:
-        raise ValueError(f"the archive is not one: {error}") from error
-    with tarfile.open(plain) as archive:
-        said = archive.pax_headers.get("comment", "")
-        if said != commit:
-            raise ValueError(f"the archive is of commit '{said}', not of '{commit}'")
+    if len(packed) > _MAX_PACKED:
+        raise ValueError(f"the archive is larger than {_MAX_PACKED // _MIB} MiB")
+    with tarfile.open(fileobj=io.BytesIO(_decompressed(packed))) as archive:
+        # The size that a member states is the size on disk, which a sparse file does not have in the archive.
+        if sum(member.size for member in archive) > _MAX_UNPACKED:
+            raise ValueError(f"the archive's files are larger than {_MAX_UNPACKED // _MIB} MiB")
         archive.extractall(folder / "source", filter="data")
     roots = [path for path in (folder / "source").iterdir() if path.is_dir()]
     if len(roots) != 1:
         raise ValueError(f"the archive holds {len(roots)} folders, not one")
     return roots[0]
+
+
+def verify(chart: Path, digest: str) -> None:
+    """Compare a chart's files with their digest: SHA-256 of a line `SHA-256  PATH` for each file, sorted by path.
+
+    The commit's own id in an archive proves nothing, since whoever packs an archive may write it. GitHub does not
+    promise that the bytes of an archive stay the same, so the digest is of what is in it:
+    `find . -type f | sed 's|^./||' | LC_ALL=C sort | xargs sha256sum | sha256sum`.
+
+    Raises:
+        ValueError: the files are others, or one of them is no plain file.
+    """
+    paths = {
+        path.relative_to(chart).as_posix(): path
+        for path in chart.rglob("*")
+        if path.is_symlink() or not path.is_dir()
+    }
+    lines = []
+    for name, path in sorted(paths.items()):
+        if path.is_symlink() or not path.is_file():
+            raise ValueError(f"the chart's file '{name}' is not a plain file")
+        lines.append(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {name}\n")
+    found = hashlib.sha256("".join(lines).encode()).hexdigest()
+    if found != digest:
+        raise ValueError(
+            f"the chart's files have the digest '{found}', not '{digest}': nothing was installed"
+        )
+
+
+def leave_out(chart: Path, dependency: str) -> None:
+    """Remove a dependency from a chart, so that helm does not fetch it; helm fetches disabled ones too.
+
+    Raises:
+        ValueError: the chart does not name it once.
+    """
+    file = chart / "Chart.yaml"
+    entry = re.compile(rf"^  - name: {re.escape(dependency)}\n(?:    .*\n)*", re.MULTILINE)
+    text, found = entry.subn("", file.read_text(encoding="utf-8"))
+    if found != 1:
+        raise ValueError(f"the chart names the dependency '{dependency}' {found} times, not once")
+    file.write_text(text, encoding="utf-8")
+
+
+def _decompressed(packed: bytes) -> bytes:
+    """Return what is packed; no more of it is unpacked than may be.
+
+    Raises:
+        ValueError: it is not packed by gzip, cut off, or too large.
+    """
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        plain = stream.decompress(packed, _MAX_UNPACKED + 1)
+    except zlib.error as error:
+        raise ValueError(f"the archive is not one: {error}") from error
+    if len(plain) > _MAX_UNPACKED:
+        raise ValueError(f"the archive is larger than {_MAX_UNPACKED // _MIB} MiB when it is unpacked")
+    if not stream.eof:
+        raise ValueError("the archive is not one: it is cut off")
+    return plain

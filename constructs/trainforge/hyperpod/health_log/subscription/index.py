@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import urllib.request
 from typing import Any
 
@@ -56,8 +57,12 @@ def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -
         "PhysicalResourceId": physical_id,
         **{key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")},
     }
-    request = urllib.request.Request(  # noqa: S310 the address is CloudFormation's
-        event["ResponseURL"], data=json.dumps(body).encode(), method="PUT", headers={"content-type": ""}
+    address = event["ResponseURL"]
+    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
+    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
+        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
+    request = urllib.request.Request(  # noqa: S310
+        address, data=json.dumps(body).encode(), method="PUT", headers={"content-type": ""}
     )
     with urllib.request.urlopen(request, timeout=30):  # noqa: S310
         pass
