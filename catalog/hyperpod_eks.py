@@ -23,14 +23,32 @@ MOST_PRIORITIES: Final = 10
 MOST_QUOTA_TYPES: Final = 15
 """Instance types of a compute quota (botocore: sagemaker ComputeQuotaResourceConfigList)."""
 
-MOST_BORROWED_PERCENT: Final = 10000
-"""Idle compute that a team may borrow, as a share of its own quota (botocore: sagemaker BorrowLimit)."""
+MAX_BORROWED_PERCENT: Final = 500
+"""Idle compute that a team may borrow, in percent: the API's reference says 1 to 500 (botocore: sagemaker
+ResourceSharingConfig, BorrowLimit). Its shape takes 0 to 10,000, and no source says what happens above 500."""
 
 CHART_REPOSITORY: Final = "aws/sagemaker-hyperpod-cli"
 """Where on GitHub the chart lies that HyperPod demands; the commit is `catalog.versions.HYPERPOD_CHART`."""
 
 CHART_PATH: Final = "helm_chart/HyperPodHelmChart"
 """The chart in that repository."""
+
+CHART_NEURON_TYPES: Final = ("trn1.32xlarge", "trn1n.32xlarge", "trn2.48xlarge")
+"""HyperPod's Neuron types where the chart's Neuron device plugin runs; the list is in its template and no value
+(charts/neuron-device-plugin/templates/k8s-neuron-device-plugin.yaml at the pinned commit, which lists inf1, inf2 and
+trn1.2xlarge too). Pods on nodes of other types wait for their devices for ever."""
+
+CHART_NEURON_TAINTS: Final = (("CriticalAddonsOnly", ""), ("aws.amazon.com/neuron", "no-schedule"))
+"""Taints that the plugin tolerates, key and effect (empty: every one), in the same template. It also tolerates the
+taint that HyperPod itself puts on unhealthy nodes."""
+
+HEALTH_AGENT_FAMILIES: Final = (
+    *("g5", "g6", "g6e", "g7e", "gr6", "inf2", "p4d", "p4de", "p5", "p5e", "p5en"),
+    *("p6-b200", "p6-b300", "p6e-gb200", "trn1", "trn1n", "trn2"),
+)
+"""Families of accelerated types whose nodes the chart's health monitoring agent runs on, in every size that HyperPod
+offers; a list in its template and no value (charts/health-monitoring-agent/templates/health-monitoring-agent.yaml at
+the pinned commit)."""
 
 CHART_RELEASE: Final = "hyperpod-dependencies"
 """The name of the release, as the SageMaker guide has it ("Installing packages on the Amazon EKS cluster using Helm").

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 _TEXT = re.compile(r"([A-Za-z0-9_/][A-Za-z0-9_./:@#+=,~*-]*)?", re.ASCII)
@@ -39,8 +39,9 @@ class Site:
     `launch_folder` is where nodes see the shipped programs and manifests. `kubernetes_cluster` is the EKS
     cluster that takes Kubernetes jobs, by its ARN, which tells equal names in two accounts apart, or by its
     name; empty where it is called `cluster_name`. `namespace` and `claim` are the Kubernetes namespace of jobs
-    and the claim of the shared file system. `roles` maps a purpose to a role's ARN, `log_group` is where Batch
-    jobs log, and `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
+    and the claim of the shared file system; `tolerations` maps a pool to what its runs tolerate beside the taints
+    of accelerated nodes, as a pod's specification has it. `roles` maps a purpose to a role's ARN, `log_group` is where
+    Batch jobs log, and `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
     """
 
     deployment: str
@@ -63,6 +64,7 @@ class Site:
     kubernetes_cluster: str = ""
     namespace: str = "default"
     claim: str = ""
+    tolerations: Mapping[str, Sequence[Mapping[str, str]]] = field(default_factory=dict)
     log_group: str = ""
     roles: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)

@@ -9,7 +9,7 @@ from pydantic import Field
 from catalog.hyperpod_eks import (
     DEFAULT_KUBERNETES_VERSION,
     DEFAULT_METRIC_DAYS,
-    MOST_BORROWED_PERCENT,
+    MAX_BORROWED_PERCENT,
     MOST_METRIC_DAYS,
     MOST_PRIORITIES,
     NAMESPACE,
@@ -56,7 +56,7 @@ class TeamSettings(Model):
     """Weight of the team when idle compute is shared out; a greater one gets more."""
     sharing: Literal["none", "lend", "lend-and-borrow"] = "lend-and-borrow"
     """Whether what is idle is lent to other teams, and borrowed from them."""
-    borrow_percent: int | None = Field(default=None, ge=1, le=MOST_BORROWED_PERCENT)
+    borrow_percent: int | None = Field(default=None, ge=1, le=MAX_BORROWED_PERCENT)
     """What the team may borrow at most, in percent of its own; absent: HyperPod's default."""
     preempt: Literal["lower-priority", "never"] = "lower-priority"
     """Whether tasks of the team with a higher priority end those with a lower one."""
@@ -111,7 +111,7 @@ class HyperPodEksSettings(ControlPlaneSettings):
     labels: dict[str, dict[str, str]] = {}
     """Labels of nodes by pool, beside `trainforge/pool`."""
     taints: dict[str, list[TaintSettings]] = {}
-    """Taints of nodes by pool."""
+    """Taints of nodes by pool; the runs of a pool tolerate them."""
     tiered_storage_percent: int | None = Field(default=None, ge=1, le=100)
     """Share of the nodes' memory that keeps checkpoints (managed tiered checkpointing); absent: none."""
     dependencies: DependenciesSettings = DependenciesSettings()

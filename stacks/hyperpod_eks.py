@@ -10,7 +10,15 @@ from catalog.hyperpod_eks import CERT_MANAGER
 from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.site import Site
 from stacks.cluster_stack import Estate
-from stacks.hyperpod_eks_plan import components, measures, quota, removal_policy, software_settings, taint
+from stacks.hyperpod_eks_plan import (
+    components,
+    measures,
+    quota,
+    removal_policy,
+    software_settings,
+    taint,
+    toleration,
+)
 from stacks.kubernetes_software import place, software
 from stacks.kubernetes_stack import KubernetesStack
 from stacks.shipping import Shipping
@@ -225,5 +233,10 @@ class HyperPodEksStack(KubernetesStack):
             instance_groups={pool.name: pool.name for pool in self._pools},
             namespace=self._wanted.namespace,
             claim=SHARED_CLAIM if self._storage.lustre_mount else "",
+            tolerations={
+                pool.name: [toleration(one) for one in self._wanted.taints[pool.name]]
+                for pool in self._pools
+                if self._wanted.taints.get(pool.name)
+            },
             roles={"node": self.role.role_arn},
         )

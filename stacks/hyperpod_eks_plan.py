@@ -53,6 +53,12 @@ def taint(given: TaintSettings) -> dict[str, str]:
     return {"Key": given.key, **value, "Effect": _EFFECTS[given.effect]}
 
 
+def toleration(given: TaintSettings) -> dict[str, str]:
+    """Return what a pod needs to run in spite of a taint, as its specification has it."""
+    value = {"operator": "Equal", "value": given.value} if given.value else {"operator": "Exists"}
+    return {"key": given.key, **value, "effect": _EFFECTS[given.effect]}
+
+
 def quota(team: TeamSettings, settings: Settings) -> Quota:
     """Return a team's quota, by instance type."""
     return Quota(

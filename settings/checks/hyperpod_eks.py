@@ -7,6 +7,9 @@ from collections.abc import Iterator
 
 from catalog.hyperpod_eks import (
     CERT_MANAGER,
+    CHART_NEURON_TAINTS,
+    CHART_NEURON_TYPES,
+    HEALTH_AGENT_FAMILIES,
     KUBERNETES_VERSIONS,
     OBSERVABILITY,
     OBSERVABILITY_VCPUS,
@@ -16,7 +19,7 @@ from catalog.hyperpod_eks import (
 from catalog.kubernetes import POOL_LABEL, auto_resumed
 from catalog.operators import MPIJOBS, PYTORCHJOBS, clashes
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.selection import facts
+from settings.checks.selection import facts, uses
 from settings.checks.shipping import shippings
 from settings.hyperpod_eks import HyperPodEksSettings
 from settings.values import guess, listed, shown
@@ -214,6 +217,59 @@ def _resumed(subject: Subject) -> Iterator[Problem]:
             f"HyperPod does not resume PyTorchJobs in the namespace '{shown(eks.namespace)}' after a node's failure",
             "choose a namespace that begins with 'hyperpod'",
         )
+
+
+@error("hyperpod-eks-neuron-plugin", leans_on=("hyperpod_eks.pools", "pools"))
+def _neuron_plugin(subject: Subject) -> Iterator[Problem]:
+    """HyperPod's chart runs its Neuron device plugin on types and past taints of a fixed list.
+
+    On another node no pod ever gets a Neuron device. Source: catalog.hyperpod_eks.
+    """
+    eks = subject.settings.hyperpod_eks
+    if eks is None or not eks.dependencies.neuron_device_plugin:
+        return
+    hint = "install a plugin of your own and set 'hyperpod_eks.dependencies.neuron_device_plugin: false'"
+    for use in uses(subject.settings):
+        known = facts(use.pool.instance_type) if use.cluster == "hyperpod_eks" and use.pool else None
+        if known is None or not known.has_neuron:
+            continue
+        if known.name not in CHART_NEURON_TYPES:
+            yield Problem(
+                use.path,
+                use.name,
+                f"pool '{use.name}': the Neuron device plugin of HyperPod's chart does not run on '{known.name}'",
+                f"it runs on {listed(CHART_NEURON_TYPES, 'and')}; take one of these, or {hint}",
+            )
+        for number, taint in enumerate(eks.taints.get(use.name, [])):
+            if taint.effect == "prefer-no-schedule" or any(
+                taint.key == key and effect in ("", taint.effect) for key, effect in CHART_NEURON_TAINTS
+            ):
+                continue
+            yield Problem(
+                f"hyperpod_eks.taints.{use.name}.{number}",
+                taint.key,
+                f"pool '{use.name}': the Neuron device plugin of HyperPod's chart does not tolerate the taint "
+                f"'{shown(taint.key)}' ({taint.effect})",
+                f"write 'aws.amazon.com/neuron' with the effect 'no-schedule', or {hint}",
+            )
+
+
+@warning("hyperpod-eks-health-agent", leans_on=("hyperpod_eks.pools", "pools"))
+def _health_agent(subject: Subject) -> Iterator[Problem]:
+    """The health monitoring agent of HyperPod's chart runs on the types of a fixed list.
+
+    Elsewhere nobody looks for faults of accelerators, so no node is replaced for one. Source: catalog.hyperpod_eks.
+    """
+    for use in uses(subject.settings):
+        known = facts(use.pool.instance_type) if use.cluster == "hyperpod_eks" and use.pool else None
+        if known and known.is_accelerated and known.family not in HEALTH_AGENT_FAMILIES:
+            yield Problem(
+                use.path,
+                use.name,
+                f"pool '{use.name}': HyperPod's health monitoring agent does not run on '{known.name}', so a node "
+                "with a faulty accelerator is not found",
+                f"its families are {listed(HEALTH_AGENT_FAMILIES, 'and')}",
+            )
 
 
 @error("hyperpod-eks-node-pool", leans_on=("hyperpod_eks.pools",))

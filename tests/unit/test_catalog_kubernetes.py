@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from catalog.instances import INSTANCES, instance, instance_types
@@ -55,3 +57,10 @@ def test_huge_pages_are_there_to_be_had_and_even(name: str) -> None:
 def test_a_small_machine_is_asked_for_what_it_has() -> None:
     assert huge_pages_mib(instance("p5.4xlarge")) == 16 * 220
     assert huge_pages_mib(instance("p5.48xlarge")) == 5120
+
+
+def test_huge_pages_are_taken_off_the_memory_that_a_pod_asks_for() -> None:
+    """The kubelet offers them apart: a pod that asked for that memory too would fit on no node."""
+    facts = instance("p5.48xlarge")
+    without = replace(facts, efa_interfaces=0)
+    assert pod_memory_mib(facts) + reserved_huge_pages_mib(facts) == pod_memory_mib(without)

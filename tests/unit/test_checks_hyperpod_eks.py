@@ -38,6 +38,10 @@ def _many(count: int) -> dict[str, Any]:
     }
 
 
+NEURON = {"pools.gpu.instance_type": "trn1.32xlarge"}
+SMALL_NEURON = {"pools.gpu.instance_type": "trn2.3xlarge"}
+NEURON_TAINT = {"key": "aws.amazon.com/neuron", "value": "true", "effect": "no-schedule"}
+
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({}, set()),
     # the version
@@ -114,8 +118,37 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"hyperpod_eks.taints": {"gpu": [{"key": "-a", "value": "b c"}]}},
         {("hyperpod-eks-node-label", "hyperpod_eks.taints.gpu.0")},
     ),
+    ({"hyperpod_eks.taints": {"gpu": [{"key": "example.com/team", "value": "vision"}]}}, set()),
+    # Neuron's device plugin: types and taints of a fixed list
+    (NEURON, set()),
+    (NEURON | {"hyperpod_eks.taints": {"gpu": [NEURON_TAINT]}}, set()),
+    (
+        NEURON | {"hyperpod_eks.taints": {"gpu": [{"key": "CriticalAddonsOnly", "effect": "no-execute"}]}},
+        set(),
+    ),
+    (NEURON | {"hyperpod_eks.taints": {"gpu": [{"key": "a", "effect": "prefer-no-schedule"}]}}, set()),
+    (
+        NEURON | {"hyperpod_eks.taints": {"gpu": [NEURON_TAINT | {"effect": "no-execute"}, {"key": "a"}]}},
+        {
+            ("hyperpod-eks-neuron-plugin", "hyperpod_eks.taints.gpu.0"),
+            ("hyperpod-eks-neuron-plugin", "hyperpod_eks.taints.gpu.1"),
+        },
+    ),
+    (SMALL_NEURON, {("hyperpod-eks-neuron-plugin", "hyperpod_eks.pools.0")}),
+    (
+        SMALL_NEURON
+        | {
+            "hyperpod_eks.dependencies": {"neuron_device_plugin": False},
+            "hyperpod_eks.taints": {"gpu": [{"key": "a"}]},
+        },
+        set(),
+    ),
+    # the health monitoring agent: types of a fixed list
+    ({"pools.gpu.instance_type": "g4dn.12xlarge"}, {("hyperpod-eks-health-agent", "hyperpod_eks.pools.0")}),
+    ({"pools.gpu.instance_type": "p6-b300.48xlarge"}, set()),
     # quotas
     (_team(nodes={"gpu": 2}, borrow_percent=50), set()),
+    (_team(nodes={"gpu": 2}, borrow_percent=500), set()),
     (_team(accelerators={"gpu": 2}), set()),
     (
         {f"{GOVERNANCE}.priorities": {"Top": 1}},

@@ -246,6 +246,21 @@ def test_an_image_that_does_not_build_starts_no_node(synthesis: Callable[[str], 
         assert name == "system" or set(builds) <= set(group["DependsOn"])
 
 
+def test_nodes_come_after_the_rights_of_their_role(synthesis: Callable[[str], Synthesis]) -> None:
+    """A policy is a resource of its own, and a node that starts before it never joins the cluster."""
+    example = synthesis(EXAMPLE)
+    resources = example.templates[STACK]["Resources"]
+    for group in groups(example).values():
+        role = group["Properties"]["NodeRole"]["Fn::GetAtt"][0]
+        policies = {
+            name
+            for name, one in resources.items()
+            if one["Type"] == "AWS::IAM::Policy" and {"Ref": role} in one["Properties"]["Roles"]
+        }
+        assert policies
+        assert policies | {role} <= set(group["DependsOn"])
+
+
 def test_the_site_is_published_and_reads_back(synthesis: Callable[[str], Synthesis]) -> None:
     [parameter] = [
         one["Properties"]

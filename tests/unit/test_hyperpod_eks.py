@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -185,10 +186,62 @@ def test_the_chart_brings_what_is_wanted_and_nothing_twice() -> None:
     values = Components(mpi_operator=False, nvidia_device_plugin=False).values("us-west-2")
     assert values["trainingOperators"] == {"enabled": True}
     assert values["mpi-operator"] == {"enabled": False}
-    assert values["nvidia-device-plugin"] == {"devicePlugin": {"enabled": False}}
-    # The add-on brings it.
-    assert values["cert-manager"] == {"enabled": False}
+    assert values["nvidia-device-plugin"]["devicePlugin"] == {"enabled": False}
+    assert "cert-manager" not in values, "the add-on brings it"
     assert values["health-monitoring-agent"] == {"enabled": True, "region": "us-west-2"}
+
+
+def test_device_plugins_run_on_every_type_that_has_the_device_and_past_every_taint() -> None:
+    """The chart's own lists lack types, and tolerate their own taints only: pods would wait for devices for ever."""
+    values = Components().values("us-west-2")
+    nvidia, efa = values["nvidia-device-plugin"], values["aws-efa-k8s-device-plugin"]
+    required = nvidia["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    ((gpus,),) = [term["matchExpressions"] for term in required["nodeSelectorTerms"]]
+    assert (gpus["key"], gpus["operator"]) == ("node.kubernetes.io/instance-type", "In")
+    offered = {f"ml.{name}": facts for name, facts in INSTANCES.items() if facts.hyperpod}
+    assert set(gpus["values"]) == {name for name, facts in offered.items() if facts.has_gpus}
+    interfaces = efa["supportedInstanceLabels"]["values"]
+    assert set(interfaces) == {name for name, facts in offered.items() if facts.supports_efa}
+    assert {"ml.g4dn.xlarge", "ml.g5.8xlarge"} <= set(gpus["values"])
+    assert {"ml.c6i.32xlarge", "ml.m6i.32xlarge", "ml.g4dn.8xlarge"} <= set(interfaces)
+    assert nvidia["tolerations"] == efa["tolerations"] == [{"operator": "Exists"}]
+
+
+def test_the_chart_is_held_to_digests(stack: Synthesis) -> None:
+    (chart,) = named(stack, "Custom::TrainforgeHyperPodChart").values()
+    digests = [chart["Digest"], *chart["Archives"].values()]
+    assert len(digests) == 3
+    assert all(re.fullmatch(r"[0-9a-f]{64}", digest) for digest in digests)
+    assert chart["LeftOut"] == ["cert-manager"], "helm would fetch it though it is disabled"
+
+
+TAINTED = """, taints: {cpu: [{key: example.com/team, value: vision},
+  {key: aws.amazon.com/neuron, effect: no-execute}]}"""
+
+
+def test_runs_tolerate_the_taints_of_their_pool(synthesized: Callable[[str], Synthesis]) -> None:
+    found = synthesized(MINIMAL % TAINTED)
+    (group,) = found.only(STACK, "AWS::SageMaker::Cluster")["InstanceGroups"]
+    assert group["KubernetesConfig"]["Taints"] == [
+        {"Key": "example.com/team", "Value": "vision", "Effect": "NoSchedule"},
+        {"Key": "aws.amazon.com/neuron", "Effect": "NoExecute"},
+    ]
+    (parameter,) = [
+        one for one in named(found, "AWS::SSM::Parameter").values() if "site" in str(one.get("Name"))
+    ]
+    assert json.loads(_text(parameter["Value"]))["tolerations"] == {
+        "cpu": [
+            {"key": "example.com/team", "operator": "Equal", "value": "vision", "effect": "NoSchedule"},
+            {"key": "aws.amazon.com/neuron", "operator": "Exists", "effect": "NoExecute"},
+        ]
+    }
+
+
+def _text(value: Any) -> str:
+    """Return a text of a template, each reference in it as a letter."""
+    if isinstance(value, str):
+        return value
+    return "".join(part if isinstance(part, str) else "x" for part in value["Fn::Join"][1])
 
 
 def test_no_device_plugin_and_no_kueue_of_ours_beside_hyperpod_s(stack: Synthesis) -> None:

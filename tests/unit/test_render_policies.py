@@ -10,6 +10,8 @@ import pytest
 
 from catalog.batch import shared_memory_mib
 from catalog.instances import instance
+from catalog.kubernetes import GPU
+from catalog.site import Site
 from tests.unit.rendering import (
     MPI,
     RENDERERS,
@@ -210,3 +212,30 @@ def test_the_runs_name_follows_the_jobs(format_: Format) -> None:
             "training.kubeflow.org/job-name",
             "jobset.sigs.k8s.io/jobset-name",
         }
+
+
+VISION = {"key": "example.com/team", "operator": "Equal", "value": "vision", "effect": "NoSchedule"}
+GPUS = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
+
+
+@pytest.mark.parametrize(
+    ("of_pool", "tolerated"),
+    [
+        ([], [GPUS]),
+        ([VISION], [GPUS, VISION]),
+        # A taint with the device's own key is tolerated already; one of another effect is not.
+        ([{"key": GPU, "operator": "Equal", "value": "true", "effect": "NoSchedule"}], [GPUS]),
+        ([GPUS | {"effect": "NoExecute"}], [GPUS, GPUS | {"effect": "NoExecute"}]),
+    ],
+)
+@pytest.mark.parametrize("format_", sorted(RENDERERS), ids=str)
+def test_runs_tolerate_the_taints_of_their_pool_and_of_no_other(
+    format_: Format, of_pool: list[dict[str, str]], tolerated: list[dict[str, str]]
+) -> None:
+    workload = MPI if format_ is Format.MPIJOB else TORCH
+    there = site(format_, tolerations={"gpu": of_pool, "other": [VISION | {"key": "other"}]})
+    document = read(RENDERERS[format_](replace(run(workload, "p5.48xlarge"), pool="gpu"), there))
+    assert [pod["spec"]["tolerations"] for _, pod in pods(document)] == [tolerated] * len(
+        list(pods(document))
+    )
+    assert Site.from_json(there.to_json()).tolerations["gpu"] == of_pool

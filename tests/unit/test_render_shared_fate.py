@@ -19,6 +19,7 @@ from tests.programs import ROOT, require_program
 from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on, script_of
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.render import shared_fate
 from workloads.render.meeting import LOST_NODE
 
 END_SECONDS = 180
@@ -158,6 +159,19 @@ def test_a_child_that_is_lost_ends_the_job_for_another_try(job: Job, main_does: 
     assert "node 1 has been silent for 10 s: it is lost" in main.said
     rules = definition(run_on(CPU_TYPE))["retryStrategy"]["evaluateOnExit"]
     assert {"onExitCode": str(LOST_NODE), "action": "RETRY"} in rules[:-1]
+
+
+def test_a_launcher_that_does_not_listen_is_killed_when_a_node_is_lost(
+    job_of: Callable[[Launcher], Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time until it is killed counts from the loss, and not anew at every look."""
+    monkeypatch.setattr(shared_fate, "_KILL_SECONDS", 3)
+    job = job_of(Torchrun())
+    child = job.start(1, FOR_EVER)
+    main = job.start(0, "trap '' TERM; while :; do sleep 1; done", TRAINFORGE_LOST_SECONDS="10")
+    job.wait_for("launched-1-1")
+    child.lose()
+    assert main.code() == LOST_NODE, main.said
 
 
 def test_rank_0s_own_failure_is_the_jobs(job: Job) -> None:

@@ -22,7 +22,7 @@ _GROUP = "sagemaker.amazonaws.com/instance-group-name"
 def placement(run: Run, site: Site) -> dict[str, Any]:
     """Return the parts of a pod that choose its node: selector, affinity and tolerations."""
     affinity = {**_healthy(site), **_alone(run)}
-    tolerations = _tolerations(run)
+    tolerations = _tolerations(run, site)
     return {
         "nodeSelector": _selector(run, site),
         **({"affinity": affinity} if affinity else {}),
@@ -74,8 +74,14 @@ def _alone(run: Run) -> dict[str, Any]:
     }
 
 
-def _tolerations(run: Run) -> list[dict[str, str]]:
-    """Go where pods without accelerators are kept away: each device plugin's own name is the custom for the taint."""
+def _tolerations(run: Run, site: Site) -> list[dict[str, str]]:
+    """Tolerate the taints of accelerated nodes, whose key is the device's name by custom, and those of the pool."""
     facts = run.facts
     keys = [key for key, there in ((GPU, facts.has_gpus), (NEURON, facts.has_neuron)) if there]
-    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
+    devices = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
+    pool = [dict(one) for one in site.tolerations.get(run.pool, ())]
+    return [*devices, *(one for one in pool if (one["key"], one["effect"]) not in _covered(devices))]
+
+
+def _covered(tolerations: list[dict[str, str]]) -> set[tuple[str, str]]:
+    return {(one["key"], one["effect"]) for one in tolerations}
