@@ -15,6 +15,14 @@ EXCUSED: dict[str, str] = {
 }
 """What may stand after a deployment was destroyed, by kind, with the reason."""
 
+EXCUSED_NAMES: dict[Item, str] = {
+    (
+        "log group",
+        "/aws/sagemaker/Clusters/",
+    ): "HyperPod's log group of the nodes; docs/hyperpod.md deletes it by hand",
+}
+"""What may stand, by kind and how its name begins, with the reason."""
+
 RETAINED = "its deletion policy is to retain it (retention: durable)"
 
 
@@ -26,7 +34,7 @@ def inventory(emulator: Emulator) -> set[Item]:
 def left_over(emulator: Emulator, before: set[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
     """Return what stands now and did not `before`: what must not be there, and what may, with the reason.
 
-    What a stack was told to retain may stay, and so may the kinds of EXCUSED.
+    What a stack was told to retain may stay, and so may the kinds of EXCUSED and the names of EXCUSED_NAMES.
     """
     retained = {entry.physical_id for stack in emulator.ledger() for entry in stack.retained}
     wrong: list[Item] = []
@@ -37,9 +45,24 @@ def left_over(emulator: Emulator, before: set[Item]) -> tuple[list[Item], list[t
             excused.append((item, RETAINED))
         elif kind in EXCUSED:
             excused.append((item, EXCUSED[kind]))
+        elif reason := _excuse(item):
+            excused.append((item, reason))
         else:
             wrong.append(item)
     return wrong, excused
+
+
+def _excuse(item: Item) -> str:
+    """Return why an item may stand, by its name; nothing where it may not."""
+    kind, identifier = item
+    return next(
+        (
+            reason
+            for (known, begin), reason in EXCUSED_NAMES.items()
+            if known == kind and identifier.startswith(begin)
+        ),
+        "",
+    )
 
 
 Client = Callable[[str], Any]
