@@ -128,7 +128,11 @@ def _list(as_json: bool) -> None:
                     for preset in workload.presets.values()
                 ],
                 "formats": [
-                    {"format": str(format_), "proof": str(workload.proofs[format_])}
+                    {
+                        "format": str(format_),
+                        "proof": str(workload.proofs[format_]),
+                        "what_ran": workload.proofs[format_].size,
+                    }
                     for format_ in workload.formats
                 ],
             }
@@ -139,13 +143,14 @@ def _list(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("workload", "presets", "format", "proof")
+    table = Table("workload", "presets", "format", "proof", "what ran")
     for workload in known:
         presets = "\n".join(
             f"{preset.name} ({preset.nodes} x {preset.instance_type})" for preset in workload.presets.values()
         )
         formats = "\n".join(workload.formats)
         proofs = "\n".join(str(workload.proofs[format_]) for format_ in workload.formats)
-        table.add_row(workload.name, presets, formats, proofs)
+        sizes = "\n".join(workload.proofs[format_].size or "nothing" for format_ in workload.formats)
+        table.add_row(workload.name, presets, formats, proofs, sizes)
         table.add_section()
     Console().print(table)

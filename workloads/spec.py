@@ -41,14 +41,25 @@ class Proof(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """A proof of a workload in a format: how, and by which tool where a tool accepted it."""
+    """A proof of a workload in a format: how, and by which tool where a tool accepted it.
+
+    What ran, where something ran: `preset`, one of the workload's, and `hardware`, nodes and processors in words. The
+    manifest beside it may be another size's: nothing else of it was run.
+    """
 
     proof: Proof
     tool: str = ""
+    preset: str = ""
+    hardware: str = ""
 
     def __str__(self) -> str:
         """Return the words that tables show."""
         return f"{self.proof} {self.tool}".strip()
+
+    @property
+    def size(self) -> str:
+        """What ran and on what, in words; empty where nothing ran."""
+        return f"{self.preset}, {self.hardware}" if self.preset else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """A program for torchrun: trains the tiny models in several ways on any number of ranks, and writes the losses.
 
 One start serves all ways, for a start takes longer than any of them. `python -m torch.distributed.run ... numerics.py
-FILE` writes {way: [loss of each step]} as JSON, every loss as `float.hex`.
+FILE FOLDER` writes {way: [loss of each step]} as JSON, every loss as `float.hex`. FOLDER is that of a run which another
+number of ranks began.
 """
 
 from __future__ import annotations
@@ -49,6 +50,15 @@ def losses(chosen: Options, ranks: Ranks) -> list[str]:
         while run.done < chosen.steps:
             found.append(run.step().loss.hex())
         run.close()
+    return found
+
+
+def resumed(chosen: Options, ranks: Ranks, folder: Path) -> list[str]:
+    """Resume a run that another number of ranks began and return the loss of each step since."""
+    run = Pretraining(chosen, ranks, folder)
+    assert run.done == chosen.steps // 2
+    found = [run.step().loss.hex() for _ in range(chosen.steps - run.done)]
+    run.close()
     return found
 
 
@@ -116,6 +126,7 @@ def main() -> None:
             ways["replicas"] = replace(BASE, replicas=2)
         found = {name: losses(chosen, ranks) for name, chosen in ways.items()}
         found |= poisoned(BASE, ranks)
+        found["resumed"] = resumed(BASE, ranks, Path(sys.argv[2]))
         if ranks.first:
             found["bare"] = bare(BASE, ranks)
             Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")

@@ -20,7 +20,9 @@ from workloads.render.local import local
 from workloads.rooms import workload
 from workloads.spec import Run
 
-DEADLINE_SECONDS = 120
+DEADLINE_SECONDS = 300
+"""When a wait is given up. It is no promise of speed: a machine that others use may be slow. A run that ended before
+what it was waited for is told of at once."""
 
 
 class LocalRun:
@@ -47,6 +49,7 @@ class LocalRun:
         self.run_folder = folder / "runs" / name / "t1"
         self.data_folder = folder / "data" / "mnist"
         self._log = folder / "log.txt"
+        self._started: subprocess.Popen[bytes] | None = None
 
     @property
     def log(self) -> str:
@@ -57,9 +60,10 @@ class LocalRun:
         """Start the script in a session of its own."""
         variables = {**os.environ, "TRAINFORGE_RUN_ID": "t1", **environment}
         with self._log.open("ab") as log:
-            return subprocess.Popen(
+            self._started = subprocess.Popen(
                 ["bash", str(self.script)], env=variables, stdout=log, stderr=log, start_new_session=True
             )
+        return self._started
 
     def wait(self, process: subprocess.Popen[bytes]) -> int:
         """Wait for a start and return its exit code; all that it started ends with it."""
@@ -94,9 +98,11 @@ class LocalRun:
         return sorted((self.run_folder / "checkpoints").glob("step-*.pt"))
 
     def wait_for(self, reached: Callable[[], bool], what: str) -> None:
-        """Wait until something is reached."""
+        """Wait until something is reached, or until the run has ended without it."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not reached():
+            ended = self._started is not None and self._started.poll() is not None
+            assert not ended or reached(), f"{what}: the run ended before\n{self.log}"
             assert time.monotonic() < deadline, f"{what}: not within {DEADLINE_SECONDS} s\n{self.log}"
             time.sleep(0.05)
 

@@ -13,8 +13,15 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
-from tests.training import room_fsdp  # noqa: F401  skips without torch
+from tests.training import room_fsdp
 from tests.training.runs import free_port
+
+assert room_fsdp.torch  # without it this module is skipped
+
+from fsdp_trainer.pretraining import Pretraining  # noqa: E402
+from training.process_group import Ranks  # noqa: E402
+
+from tests.training import numerics  # noqa: E402
 
 # How far two ways to the same losses may be apart: their sums have other orders.
 CLOSE = 1e-5
@@ -24,13 +31,18 @@ Losses = dict[str, list[float]]
 
 
 @pytest.fixture(scope="module")
-def trained(artifacts: Callable[[str], Path]) -> Callable[[int], Losses]:
-    """Return a function that trains in every way on a number of ranks, once each."""
+def trained(artifacts: Callable[[str], Path], ranks: Ranks) -> Callable[[int], Losses]:
+    """Return a function that trains in every way on a number of ranks, once each.
+
+    One of the ways resumes what this process has begun, which is one rank.
+    """
     done: dict[int, Losses] = {}
+    alone = ranks
 
     def train(ranks: int) -> Losses:
         if ranks not in done:
             file = artifacts(f"fsdp-numerics-{ranks}") / "losses.json"
+            begin(alone, file.parent / "begun")
             folders = [ROOT / "workloads" / "fsdp", ROOT / "workloads" / "base" / "runtime"]
             launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
             subprocess.run(
@@ -39,16 +51,27 @@ def trained(artifacts: Callable[[str], Path]) -> Callable[[int], Losses]:
                     f"--master-port={free_port()}",
                     str(ROOT / "tests" / "training" / "numerics.py"),
                     str(file),
+                    str(file.parent / "begun"),
                 ],
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"},
                 check=True,
-                timeout=300,
+                timeout=500,
             )
             found = json.loads(file.read_text(encoding="utf-8"))
             done[ranks] = {way: [float.fromhex(loss) for loss in losses] for way, losses in found.items()}
         return done[ranks]
 
     return train
+
+
+def begin(alone: Ranks, folder: Path) -> None:
+    """Train half of a run on one rank and save it."""
+    run = Pretraining(numerics.BASE, alone, folder)
+    while run.done < numerics.BASE.steps // 2:
+        run.step()
+    run.save(lambda _: None)
+    run.finish_save(lambda _: None)
+    run.close()
 
 
 RANKS = [pytest.param(1, marks=pytest.mark.heavy), 2, pytest.param(4, marks=pytest.mark.heavy)]
@@ -58,26 +81,26 @@ def furthest(here: list[float], there: list[float]) -> float:
     return max(abs(one - other) for one, other in zip(here, there, strict=True))
 
 
-@pytest.mark.parametrize("ranks", RANKS)
+@pytest.mark.parametrize("count", RANKS)
 def test_ranks_agree_with_a_whole_model_trained_by_the_book(
-    trained: Callable[[int], Losses], ranks: int
+    trained: Callable[[int], Losses], count: int
 ) -> None:
-    found = trained(ranks)
+    found = trained(count)
     assert furthest(found["base"], found["bare"]) < CLOSE
     assert found["base"][-1] < 0.92 * found["base"][0]
 
 
-@pytest.mark.parametrize("ranks", RANKS)
-def test_what_saves_memory_changes_no_bit(trained: Callable[[int], Losses], ranks: int) -> None:
-    found = trained(ranks)
+@pytest.mark.parametrize("count", RANKS)
+def test_what_saves_memory_changes_no_bit(trained: Callable[[int], Losses], count: int) -> None:
+    found = trained(count)
     for way in BY_THE_BIT:
         assert found[way] == found["base"], way
 
 
-@pytest.mark.parametrize("ranks", RANKS)
-def test_how_work_is_shared_out_changes_rounding_alone(trained: Callable[[int], Losses], ranks: int) -> None:
-    found = trained(ranks)
-    ways = ["accumulated", *(["replicas"] if ranks % 2 == 0 else [])]
+@pytest.mark.parametrize("count", RANKS)
+def test_how_work_is_shared_out_changes_rounding_alone(trained: Callable[[int], Losses], count: int) -> None:
+    found = trained(count)
+    ways = ["accumulated", *(["replicas"] if count % 2 == 0 else [])]
     for way in ways:
         assert furthest(found[way], found["base"]) < CLOSE, way
     # What is another model or other arithmetic must differ, or the ways were not taken.
@@ -86,20 +109,29 @@ def test_how_work_is_shared_out_changes_rounding_alone(trained: Callable[[int], 
     assert furthest(found["experts"], found["base"]) > 1e-3
 
 
-@pytest.mark.parametrize("ranks", RANKS)
-def test_all_ranks_skip_a_step_that_is_infinite_on_one(trained: Callable[[int], Losses], ranks: int) -> None:
-    found = trained(ranks)
+@pytest.mark.parametrize("count", RANKS)
+def test_what_one_rank_began_is_resumed_on_more(trained: Callable[[int], Losses], count: int) -> None:
+    """The second rank finds weights, moments and data, and no random state of its own."""
+    found = trained(count)
+    half = len(found["base"]) // 2
+    assert len(found["resumed"]) == half
+    assert furthest(found["resumed"], found["base"][half:]) < CLOSE
+
+
+@pytest.mark.parametrize("count", RANKS)
+def test_all_ranks_skip_a_step_that_is_infinite_on_one(trained: Callable[[int], Losses], count: int) -> None:
+    found = trained(count)
     first = found["poisoned-0"]
-    count = len(found["base"])
-    assert first[:count] == [1.0] * 4 + [0.0] + [1.0] * (count - 5)
+    steps = len(found["base"])
+    assert first[:steps] == [1.0] * 4 + [0.0] + [1.0] * (steps - 5)
     assert all(math.isfinite(value) for value in first)
-    for rank in range(1, ranks):
+    for rank in range(1, count):
         assert found[f"poisoned-{rank}"] == first
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize("ranks", [2, 4])
-def test_every_way_gives_one_rank_s_losses(trained: Callable[[int], Losses], ranks: int) -> None:
-    one, several = trained(1), trained(ranks)
+@pytest.mark.parametrize("count", [2, 4])
+def test_every_way_gives_one_rank_s_losses(trained: Callable[[int], Losses], count: int) -> None:
+    one, several = trained(1), trained(count)
     for way, losses in one.items():
         assert furthest(losses, several[way]) < CLOSE, way

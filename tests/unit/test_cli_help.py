@@ -128,7 +128,7 @@ def test_an_accelerator_for_a_type_names_the_types_that_have_it() -> None:
 def test_workloads_are_listed_as_json() -> None:
     entries = {entry["workload"]: entry for entry in json.loads(run("render", "--list", "--json")[1])}
     assert {"cpu-ddp", "fsdp"} <= entries.keys()
-    assert {"format", "proof"} == entries["cpu-ddp"]["formats"][0].keys()
+    assert {"format", "proof", "what_ran"} == entries["cpu-ddp"]["formats"][0].keys()
     assert {"name", "nodes", "instance_type"} == entries["cpu-ddp"]["presets"][0].keys()
     assert run("render", "cpu-ddp", "--json")[0] == 2
 

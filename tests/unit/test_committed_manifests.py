@@ -61,7 +61,10 @@ def test_a_proof_is_what_tests_claim(name: str) -> None:
         ran = claimed.get((name, format_), set())
         if proven.proof in {Proof.RUN, Proof.PATCHED}:
             assert str(proven.proof) in ran, f"no test claims that {name} as {format_} was {proven}"
+            assert proven.preset in rooms.workload(name).presets, f"{name} as {format_}: which preset ran?"
+            assert proven.hardware, f"{name} as {format_}: on what did it run?"
             continue
+        assert proven.size == "", f"{name} as {format_}: nothing ran"
         assert ran == set(), f"{name} as {format_}: tests claim {ran}, the workload says '{proven}'"
         if proven.proof is Proof.ACCEPTED:
             assert proven.tool == ACCEPTED_BY[format_]
@@ -83,8 +86,8 @@ def test_the_table_of_formats_and_the_readme_tell_the_same() -> None:
     for name in rooms.names():
         assert f"`{name}`" in readme
         for format_, proven in rooms.workload(name).proofs.items():
-            assert f"| `{name}` | {format_} | {proven} |" in readme
+            assert f"| `{name}` | {format_} | {proven} | {proven.size or 'nothing'} |" in readme
             [row] = [
                 line for line in done.stdout.splitlines() if f" {format_} " in line and str(proven) in line
             ][:1]
-            assert row
+            assert proven.size in row

@@ -15,7 +15,7 @@ from fsdp_trainer import arithmetic
 from fsdp_trainer.options import Options, options
 from fsdp_trainer.pretraining import Pretraining, Step
 from fsdp_trainer.profiling import Capture
-from training import errors, metrics, start
+from training import errors, metrics, process_settings, start
 from training.errors import TrainingError, say
 from training.process_group import Ranks
 from training.signals import StopSignal
@@ -171,6 +171,8 @@ def _opening(run: Pretraining) -> str:
 def main() -> None:
     """Train as the command line and the environment say."""
     chosen = options()
+    if chosen.deterministic:
+        process_settings.ask_determinism()
     start.carry_out(partial(train, chosen), chosen.device, chosen.threads)
 
 

@@ -99,6 +99,8 @@ def _presets() -> Iterator[Preset]:
     yield _TINY
 
 
+_TWO_PODS = "2 pods as processes on one machine, no GPU"
+
 WORKLOAD = Workload(
     name="fsdp",
     title="Pre-training of causal language models, sharded over all ranks (PyTorch FSDP2)",
@@ -108,12 +110,14 @@ WORKLOAD = Workload(
     presets=MappingProxyType({preset.name: preset for preset in _presets()}),
     proofs=MappingProxyType(
         {
-            Format.SLURM: Proven(Proof.RUN),
-            Format.PYTORCHJOB: Proven(Proof.PATCHED),
-            Format.TRAINJOB: Proven(Proof.PATCHED),
+            Format.SLURM: Proven(Proof.RUN, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU"),
+            Format.PYTORCHJOB: Proven(Proof.PATCHED, preset="tiny", hardware=_TWO_PODS),
+            Format.TRAINJOB: Proven(Proof.PATCHED, preset="tiny", hardware=_TWO_PODS),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
-            Format.BATCH: Proven(Proof.PATCHED),
-            Format.LOCAL: Proven(Proof.RUN),
+            Format.BATCH: Proven(
+                Proof.PATCHED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"
+            ),
+            Format.LOCAL: Proven(Proof.RUN, preset="tiny", hardware="2 ranks on one machine, no GPU"),
         }
     ),
     progress=Progress(

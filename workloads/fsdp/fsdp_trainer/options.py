@@ -42,6 +42,7 @@ class Options:
     precision: str
     float8: bool
     compile: bool
+    deterministic: bool
     recompute: str
     offload_activations: bool
     offload_parameters: bool
@@ -159,6 +160,12 @@ def _memory(group: argparse._ArgumentGroup) -> None:
         action=switch,
         default=False,
         help="products of matrices in float8; needs torchao, H100 on",
+    )
+    add(
+        "--deterministic",
+        action=switch,
+        default=False,
+        help="on GPUs: only operations that give equal bits each time; slower",
     )
     add("--compile", action=switch, default=False, help="torch.compile for each block")
     add(

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from training import process_settings
 from training.errors import NO_INPUT, WRITE, StoppedError, TrainingError, say
 from training.process_group import Ranks, joined
 from training.signals import StopSignal, mark, unmark
@@ -33,6 +34,7 @@ def carry_out(train: Train, device: str, threads: int) -> None:
         StoppedError: a signal asked to stop; `stopped.json` lies in the folder.
     """
     folder = _folder()
+    process_settings.raise_open_files()
     stop = StopSignal()
     stop.listen()
     with joined(device, threads=threads) as ranks:
