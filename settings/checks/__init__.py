@@ -22,6 +22,7 @@ from settings.checks import (  # noqa: F401
     environments,
     hyperpod,
     hyperpod_eks,
+    hyperpod_eks_nodes,
     hyperpod_quotas,
     instances,
     lustre_efa,
