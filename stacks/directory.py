@@ -107,5 +107,7 @@ class DirectoryStack(cdk.Stack):
                 "override_homedir": f"{self._homes}/%u",
                 # The whole list on every node is slow, and nobody asks for it.
                 "enumerate": "false",
+                # New members of the group of all people get homes: SSSD keeps groups for 90 minutes by default.
+                "entry_cache_group_timeout": "300",
             },
         )

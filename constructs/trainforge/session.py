@@ -24,6 +24,14 @@ def session_statement() -> iam.PolicyStatement:
     )
 
 
+# Session Manager starts `sh` without PAM and with /home/NAME for HOME, whatever the account's home is
+# (amazon-ssm-agent, agent/session/shell/shell_unix.go). A shell is better than none where there is no home yet.
+_SHELL = (
+    'home="$(getent passwd "$(id -un)" | cut -d: -f6)"; export HOME="${home:-$HOME}"; unset home; '
+    'cd "$HOME" || cd /; exec bash --login'
+)
+
+
 class NodeSession(Construct):
     """A Session Manager document that lands people on a node as the image's own `user` in a login shell.
 
@@ -50,7 +58,7 @@ class NodeSession(Construct):
                     "idleSessionTimeout": IDLE_MINUTES,
                     "runAsEnabled": True,
                     "runAsDefaultUser": user,
-                    "shellProfile": {"linux": "cd ~ && exec bash --login"},
+                    "shellProfile": {"linux": _SHELL},
                 },
             },
         )

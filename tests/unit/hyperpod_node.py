@@ -20,7 +20,9 @@ GIVES_UP_AT_ONCE = 0.0005
 PATIENT = 0.05
 
 # Each stand-in notes its call; `state` is a folder of the test's own.
-GETENT = """awk -F: -v k="$2" '$1==k||$3==k {print; f=1; exit} END {exit f?0:2}' "$ROOT/etc/$1" """
+# Entries of a directory are files of the test's state.
+GETENT = """folder="$ROOT/etc/"; [ "$1" != -s ] || { folder="$STATE/sss-"; shift 2; }
+awk -F: -v k="$2" '$1==k||$3==k {print; f=1; exit} END {exit f?0:2}' "$folder$1" 2>/dev/null"""
 DPKG_QUERY = """shift 2
 for name in "$@"; do
     version=$(sed -n "s/^$name=//p" "$STATE/installed" | tail -n 1)

@@ -58,6 +58,8 @@ def test_a_node_is_joined_and_the_password_is_root_s_and_in_no_log(node: HyperPo
         f"ldap_tls_cacert = {AUTHORITY}",
         f"ldap_default_authtok = {PASSWORD}",
         "override_homedir = /home/%u",
+        # A new member of the group of all people gets a home; 90 minutes are SSSD's default.
+        "entry_cache_group_timeout = 300",
     ):
         assert line in text.splitlines()
     assert PASSWORD not in outcome.output

@@ -145,6 +145,8 @@ def test_people_of_the_directory_keep_their_ids_and_homes_on_shared_storage(tmp_
     section = cluster(synthesize(file, tmp_path / "out"))["ClusterConfiguration"]["DirectoryService"]
     more = section["AdditionalSssdConfigs"]
     assert (more["ldap_schema"], more["ldap_id_mapping"]) == ("rfc2307", "false")
+    # People who are new in the group of all people get homes; SSSD keeps groups for 90 minutes by default.
+    assert more["entry_cache_group_timeout"] == "300"
     assert more["override_homedir"] == "/shared/%u"
     assert section["LdapTlsReqCert"] == "hard"
 

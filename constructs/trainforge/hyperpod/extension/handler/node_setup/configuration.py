@@ -11,7 +11,7 @@ from pathlib import Path
 
 NODE_TYPES = ("controller", "login", "compute")
 
-_USER = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
+LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 _PACKAGE = re.compile(r"[a-z0-9][a-z0-9+.-]+(=[A-Za-z0-9.+~:-]+)?")
 # One line and no options: a second line would be a second key that nobody reviewed.
 _SSH_KEY = re.compile(
@@ -23,7 +23,7 @@ _PATH = re.compile(r"(?!.*/\.\.(/|$))/[A-Za-z0-9._/-]+")
 # Lines of sssd.conf: a line's end or a blank in a value could begin another setting.
 _TEXT = re.compile(r"[A-Za-z0-9._:/=,+-]+")
 # Below 1000 are the system's own accounts, above 60000 Ubuntu's dynamic ones.
-_UIDS = range(1000, 60001)
+UIDS = range(1000, 60001)
 
 
 class ConfigurationError(Exception):
@@ -153,12 +153,12 @@ class _Reader:
     def _user(self, data: object, where: str) -> User:
         table = self._table(data, where, {"name", "uid", "ssh_public_key", "sudo"})
         uid, key, sudo = table.get("uid"), table.get("ssh_public_key"), table.get("sudo", False)
-        if isinstance(uid, bool) or not isinstance(uid, int) or uid not in _UIDS:
-            self.problems.append(f"{where}.uid: '{uid}' is not a number from {_UIDS[0]} to {_UIDS[-1]}")
+        if isinstance(uid, bool) or not isinstance(uid, int) or uid not in UIDS:
+            self.problems.append(f"{where}.uid: '{uid}' is not a number from {UIDS[0]} to {UIDS[-1]}")
             uid = -1
         if not isinstance(sudo, bool):
             self.problems.append(f"{where}.sudo: '{sudo}' is not true or false")
-        name = self._word(table.get("name"), f"{where}.name", _USER, "a login name (a-z, 0-9, _ and -)")
+        name = self._word(table.get("name"), f"{where}.name", LOGIN_NAME, "a login name (a-z, 0-9, _ and -)")
         if key is not None:
             key = self._word(key, f"{where}.ssh_public_key", _SSH_KEY, "one OpenSSH public key in one line")
         return User(name, uid, key, sudo is True)

@@ -8,13 +8,13 @@ from pathlib import Path
 from .configuration import Directory
 from .node import Node, StepError, last_lines
 from .packages import ensure_packages
+from .people import EVERYONE
 
 PACKAGES = ("sssd-ldap", "libnss-sss", "libpam-sss")
 AUTHORITY = "/etc/trainforge/directory-ca.pem"
 SSSD = "/etc/sssd/sssd.conf"
 SSHD = "/etc/ssh/sshd_config.d/40-trainforge-directory.conf"
-# A group that every directory has (the server's own program puts it there).
-PROBE = "everyone"
+GROUP_CACHE_SECONDS = 300
 # The directory may be replaced at this moment; a new server is up within a few minutes.
 WAIT_SECONDS = 300
 
@@ -42,7 +42,7 @@ def ensure_directory(node: Node, directory: Directory, home_path: str) -> None:
         node.run("systemctl", "enable", "sssd.service", next_step=_NEXT)
         node.run("systemctl", "restart", "sssd.service", next_step="see 'journalctl -u sssd' on the node")
     _ensure_keys(node)
-    _see_that_it_answers(node)
+    see_that_it_answers(node, "directory")
 
 
 def configuration(directory: Directory, password: str, home_path: str) -> str:
@@ -72,6 +72,8 @@ def configuration(directory: Directory, password: str, home_path: str) -> str:
             # Who has logged in before still can while the directory is being replaced.
             "cache_credentials = true",
             "enumerate = false",
+            # By default a new member of a group is unknown for 90 minutes, and would have no home so long.
+            f"entry_cache_group_timeout = {GROUP_CACHE_SECONDS}",
             "",
         )
     )
@@ -126,13 +128,19 @@ def _ensure_keys(node: Node) -> None:
         node.run("systemctl", "reload", "ssh.service", next_step="see 'sshd -t' on the node")
 
 
-def _see_that_it_answers(node: Node) -> None:
-    def answered() -> bool:
-        return node.query("getent", "-s", "sss", "group", PROBE).returncode == 0
+def see_that_it_answers(node: Node, domain: str) -> None:
+    """Wait until SSSD tells of the directory's people; `domain` is the name of its section in sssd.conf.
 
-    if not node.wait_until(answered, what=f"the directory to tell of '{PROBE}'", seconds=WAIT_SECONDS):
+    Raises:
+        StepError: it does not after 300 seconds.
+    """
+
+    def answered() -> bool:
+        return node.query("getent", "-s", "sss", "group", EVERYONE).returncode == 0
+
+    if not node.wait_until(answered, what=f"the directory to tell of '{EVERYONE}'", seconds=WAIT_SECONDS):
         raise StepError(
-            f"the directory does not answer: nothing of its group '{PROBE}' after {WAIT_SECONDS} s",
-            "see 'sssctl domain-status directory' and 'journalctl -u sssd' on the node; " + _NEXT,
+            f"the directory does not answer: nothing of its group '{EVERYONE}' after {WAIT_SECONDS} s",
+            f"see 'sssctl domain-status {domain}' and 'journalctl -u sssd' on the node; " + _NEXT,
         )
-    node.log(f"the directory answers: it tells of '{PROBE}'")
+    node.log(f"the directory answers: it tells of '{EVERYONE}'")

@@ -12,9 +12,11 @@ from .accounting import ensure_password_followed
 from .configuration import Configuration, ConfigurationError, read
 from .directory import ensure_directory
 from .enroot import ensure_enroot
+from .mounts import expected_mount
 from .node import Node
 from .node_type import node_type
 from .packages import ensure_packages
+from .people import ensure_people, ensure_session_home
 from .pyxis import check_pyxis
 from .steps import Step, perform
 from .users import user_steps
@@ -22,6 +24,8 @@ from .users import user_steps
 # The agent that carries logs away needs a moment before a failed node is taken down; the AWS sample's
 # extensions (awsome-distributed-ai, Extensions/run_extensions.sh, July 2026) wait as long.
 _LINGER_SECONDS = 60
+# Whom the session document lands people as where they have no account of their own (trainforge/session.py).
+_SESSION_USER = "ubuntu"
 _BESIDE = Path(__file__).resolve().parent.parent / "extension.json"
 
 
@@ -69,6 +73,17 @@ def _steps(node: Node, configuration: Configuration) -> list[Step]:
     directory, accounting = configuration.directory, configuration.accounting
     if directory is not None:
         steps.append(("directory", lambda: ensure_directory(node, directory, configuration.home_path)))
+    home_path, mounts = configuration.home_path, configuration.mounts
+    if expected_mount(home_path, mounts) is not None:
+        steps.append(
+            ("session's home", lambda: ensure_session_home(node, _SESSION_USER, home_path, mounts)),
+        )
+    # One node speaks for the cluster to Slurm; it makes the homes too, unless each node has its own.
+    slurm = accounting is not None and kind == "controller"
+    everywhere = kind == "unknown" or expected_mount(home_path, mounts) is None
+    if slurm or (directory is not None and (kind == "controller" or everywhere)):
+        local = (_SESSION_USER, *(user.name for user in configuration.users))
+        steps.append(("people", lambda: ensure_people(node, home_path, mounts, local=local, slurm=slurm)))
     if accounting is not None and kind == "controller":
         steps.append(("accounting", lambda: ensure_password_followed(node, accounting)))
     if configuration.packages:

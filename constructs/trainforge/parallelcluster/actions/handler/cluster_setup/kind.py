@@ -8,18 +8,27 @@ _FILE = "/etc/parallelcluster/cfnconfig"
 _KINDS = {"HeadNode": "head", "ComputeFleet": "compute", "LoginNode": "login"}
 
 
+def cluster_user(node: Node) -> str | None:
+    """Return the image's own account, or None where the file does not tell."""
+    return _values(node).get("cfn_cluster_user")
+
+
 def node_kind(node: Node) -> str:
     """Return head, compute, login, or unknown, whose reason is logged.
 
     The file's form: shell assignments, cfn_node_type among them (aws-parallelcluster-cookbook, July 2026).
     """
-    try:
-        lines = node.path(_FILE).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        node.log(f"kind of node: unknown, '{_FILE}' cannot be read: {error.strerror}")
-        return "unknown"
-    values = dict(line.split("=", 1) for line in lines if "=" in line)
-    written = values.get("cfn_node_type", "").strip("\"'")
+    written = _values(node).get("cfn_node_type", "")
     kind = _KINDS.get(written, "unknown")
     node.log(f"kind of node: {kind} (cfn_node_type '{written}')")
     return kind
+
+
+def _values(node: Node) -> dict[str, str]:
+    try:
+        lines = node.path(_FILE).read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        node.log(f"'{_FILE}' cannot be read: {error.strerror}")
+        return {}
+    pairs = (line.split("=", 1) for line in lines if "=" in line)
+    return {name: value.strip("\"'") for name, value in pairs}

@@ -10,17 +10,19 @@ from pathlib import Path
 
 from node_setup.accounting import ensure_password_followed
 from node_setup.configuration import Configuration, ConfigurationError, Containers
+from node_setup.directory import see_that_it_answers
 from node_setup.enroot import ensure_enroot
 from node_setup.node import Node
 from node_setup.packages import ensure_packages
+from node_setup.people import ensure_people
 from node_setup.steps import Step, perform
 from node_setup.users import user_steps
 
+from . import certificate
 from .accounting import accounting_of
-from .certificate import ensure_certificate
 from .containers import DISKS, ensure_runtime_folder, prepare_enroot
 from .exporter import Exporter, ensure_exporter
-from .kind import node_kind
+from .kind import cluster_user, node_kind
 from .plugin import ensure_plugin, ensure_plugin_loaded
 from .wanted import read
 
@@ -72,7 +74,7 @@ def _failures(node: Node, event: str, more: Sequence[str], path: Path, log: str)
 
 
 def _certificate(node: Node, url: str) -> Step:
-    return "certificate", lambda: ensure_certificate(node, url)
+    return "certificate", lambda: certificate.ensure_certificate(node, url)
 
 
 def _container_folders(node: Node, containers: Containers, configuration: Configuration) -> None:
@@ -96,7 +98,17 @@ def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) 
         steps.append(("container folders", lambda: _container_folders(node, containers, configuration)))
         steps.append(("pyxis loaded", lambda: ensure_plugin_loaded(node, kind)))
     steps += user_steps(node, configuration)
+    home_path, mounts = configuration.home_path, configuration.mounts
     accounting = accounting_of(node) if kind == "head" else None
+    directory = node.path(certificate.PATH).exists()
+    if directory:
+        steps.append(("directory", lambda: see_that_it_answers(node, certificate.DOMAIN)))
+    if kind == "head" and (directory or accounting is not None):
+        # The head node speaks for the cluster to Slurm, and /home is one for all nodes.
+        user = cluster_user(node)
+        local = (*([user] if user else []), *(person.name for person in configuration.users))
+        slurm = accounting is not None
+        steps.append(("people", lambda: ensure_people(node, home_path, mounts, local=local, slurm=slurm)))
     if accounting is not None:
         steps.append(("accounting", lambda: ensure_password_followed(node, accounting)))
     if configuration.packages:
