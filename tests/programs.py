@@ -99,3 +99,9 @@ def require_python(version: str) -> str:
         if done.stdout.strip() == version:
             return os.path.realpath(candidate)
     pytest.skip(f"no Python {version} is installed")
+
+
+def processor_seconds() -> float:
+    """Return the processor time of the programs that this process started and that ended: load does not change it."""
+    spent = os.times()
+    return spent.children_user + spent.children_system

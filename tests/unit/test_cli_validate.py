@@ -6,13 +6,13 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import yaml
 
 from settings.rules import rule_sheet
+from tests.programs import processor_seconds
 from tests.unit.configuration import changed
 
 ROOT = Path(__file__).parent.parent.parent
@@ -151,9 +151,9 @@ def test_warnings_do_not_fail(tmp_path: Path) -> None:
 def test_bad_files_give_findings(tmp_path: Path, content: bytes, rule: str) -> None:
     path = tmp_path / "bad.yaml"
     path.write_bytes(content)
-    start = time.perf_counter()
+    before = processor_seconds()
     result = _trainforge("validate", "-c", str(path))
-    assert time.perf_counter() - start < 10
+    assert processor_seconds() - before < 10
     assert result.returncode == 2
     assert f"[{rule}]" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr

@@ -46,9 +46,9 @@ MERGES = "m0: &m0 {x: 1}\n" + "".join(
     ids=lambda value: str(value)[:30],
 )
 def test_text_that_is_no_configuration(text: str, rule: str, part: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     document = parse(text)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert document.data is None
     (finding,) = document.findings
     assert finding.rule == rule
@@ -118,10 +118,10 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 def test_ten_megabytes_are_refused_at_once(tmp_path: Path) -> None:
     large = tmp_path / "large.yaml"
     large.write_bytes(b"a: 1\n" * (2 << 20))
-    start = time.perf_counter()
+    start = time.process_time()
     (finding,) = load(large).findings
     assert finding.rule == "file-too-large"
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_thousands_of_mistakes_do_not_take_minutes(tmp_path: Path) -> None:
     }
     path = tmp_path / "long.yaml"
     path.write_text(yaml.safe_dump(data))
-    start = time.perf_counter()
+    start = time.process_time()
     findings = read(path).findings
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert len(findings) > 8000
