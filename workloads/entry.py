@@ -113,7 +113,7 @@ def guard(run: Run, names: Names, runtime_folder: str = RUNTIME_FOLDER, *, watch
         "python3",
         f"{runtime_folder}/launch_guard.py",
         f"--kind={run.kind}",
-        f"--accelerators={run.accelerators_per_node}",
+        f"--accelerators={names.gpus or run.accelerators_per_node}",
         f"--efa={run.efa_per_node}",
         *fabric,
         f"--node-rank={names.node_rank}",

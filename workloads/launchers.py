@@ -36,6 +36,8 @@ class Names:
     run_id: str
     nodes: str
     port: str = str(RENDEZVOUS_PORT)
+    # The number of GPUs, and so of ranks, where it is known only when the run starts: on the machine at hand.
+    gpus: str = ""
     ranks_per_node: int | None = None
 
     def ranks_on_node(self, run: Ranked) -> int:
@@ -79,7 +81,7 @@ class Torchrun:
         return [
             "torchrun",
             f"--nnodes={names.nodes}",
-            f"--nproc-per-node={names.ranks_on_node(run)}",
+            f"--nproc-per-node={names.gpus or names.ranks_on_node(run)}",
             f"--node-rank={names.node_rank}",
             f"--master-addr={names.rank0_host}",
             f"--master-port={names.port}",

@@ -187,8 +187,10 @@ class Run:
     """A workload in one size on a number of nodes of one type. `pool` is the pool it goes to, where one is known.
 
     `id` names its folder, `runs/<workload>/<id>` of the shared file system: a run with the id of one that stopped
-    goes on from that one's last checkpoint. Empty: the scheduler names it, by the job. `threads_per_core` is the
-    pool's, None for the type's own default. `environment` are variables that whoever launches it gives every rank.
+    goes on from that one's last checkpoint. Empty: the scheduler names it, by the job. `at_hand` says that it runs on
+    the machine of who launches it, which need not be of the type: it has no fabric, and its peak is not known.
+    `threads_per_core` is the pool's, None for the type's own default. `environment` are variables that whoever launches
+    it gives every rank.
     """
 
     workload: Workload
@@ -199,6 +201,7 @@ class Run:
     id: str = ""
     threads_per_core: int | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    at_hand: bool = False
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:
@@ -267,13 +270,13 @@ class Run:
     @property
     def efa_per_node(self) -> int:
         """How many EFA interfaces a node gives to the run: all where ranks on accelerators span nodes."""
-        return self.facts.efa_interfaces if self.accelerated else 0
+        return self.facts.efa_interfaces if self.accelerated and not self.at_hand else 0
 
     @property
     def peak_tflops(self) -> float | None:
         """The dense peak of a rank's share of an accelerator, in TFLOPS; None where it is unknown or not asked for."""
         peak = self.facts.peak_tflops.get(self.workload.peak_precision)
-        if not self.accelerated or peak is None:
+        if not self.accelerated or self.at_hand or peak is None:
             return None
         return peak * self.accelerators_per_node / self.ranks_per_node
 

@@ -1,10 +1,12 @@
-"""Local: the same launch line on the machine at hand, on its processors."""
+"""Local: the same launch line on the machine at hand, on its processors or all of its GPUs."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import RUN_ID, Names, Srun
+from workloads.launchers import RUN_ID, Names, Srun, Torchrun
 from workloads.render.ranks import each_rank
 from workloads.spec import Run
 
@@ -13,18 +15,28 @@ LOOPBACK = "127.0.0.1"
 _FREE_PORT = "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])"
 
 
+_COUNT_GPUS = (
+    'GPUS="${TRAINFORGE_GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}"',
+    '[ "$GPUS" -gt 0 ] || { echo "error: nvidia-smi lists no GPU here, and this preset needs one" >&2; exit 69; }',
+)
+
+
 def local(run: Run, site: Site, *, header: str = "") -> str:
     """Return a bash script that runs all ranks of a run here, on this one machine.
 
     TRAINFORGE_RUN_ID names the run; a second start with the same one resumes. The shared folder, the programs
-    and the virtual environment are the site's.
+    and the virtual environment are the site's. A preset for GPUs takes all that nvidia-smi lists, or as many as the
+    variable TRAINFORGE_GPUS says, and no EFA.
     """
+    run = replace(run, at_hand=True)
+    counted = run.kind == "gpu" and isinstance(run.workload.launcher, Torchrun)
     names = Names(
         rank0_host=LOOPBACK,
         node_rank="0",
         run_id=run.id or f"${{{RUN_ID}:-{run.name}}}",
         nodes="1",
         port="$MASTER_PORT",
+        gpus="$GPUS" if counted else "",
         ranks_per_node=run.ranks,
     )
     program, runtime = entry.shipped_folders(run, site)
@@ -39,6 +51,7 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
             "#!/bin/bash",
             *([f"# {header}"] if header else []),
             *path,
+            *(_COUNT_GPUS if counted else ()),
             # Several runs may share this machine: take a port that nobody has.
             f': "${{MASTER_PORT:=$(python3 -c "{_FREE_PORT}")}}"',
             script,

@@ -1,5 +1,7 @@
 #!/bin/bash
 # Rendered from workloads/fsdp/workload.py by 'make manifests': change that, not this.
+GPUS="${TRAINFORGE_GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}"
+[ "$GPUS" -gt 0 ] || { echo "error: nvidia-smi lists no GPU here, and this preset needs one" >&2; exit 69; }
 : "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
 set -euo pipefail
 export RUN_FOLDER="/fsx/runs/fsdp/${TRAINFORGE_RUN_ID:-fsdp-llama3-1-8b}"
@@ -13,13 +15,13 @@ export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
 export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
 exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   --kind=gpu \
-  --accelerators=8 \
-  --efa=32 \
+  "--accelerators=$GPUS" \
+  --efa=0 \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
   -- torchrun \
   --nnodes=1 \
-  --nproc-per-node=8 \
+  "--nproc-per-node=$GPUS" \
   --node-rank=0 \
   --master-addr=127.0.0.1 \
   "--master-port=$MASTER_PORT" \
@@ -32,5 +34,4 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   --steps=1000 \
   --warmup-steps=100 \
   --checkpoint-every=200 \
-  --no-document-mask \
-  --peak-tflops=989.4
+  --no-document-mask
