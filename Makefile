@@ -15,8 +15,9 @@ PIP_SHOWN := $(BIN)/python -m pip install --disable-pip-version-check
 NEWS := { grep --line-buffered --invert-match '^Requirement already satisfied' || true; }
 # TRAINFORGE_CONFIG names a configuration for cdk and trainforge, and so for these targets.
 CONFIG ?= $(or $(TRAINFORGE_CONFIG),config/default.yaml)
-# Processes in which tests run beside each other: one a core, at most 8. WORKERS=0 runs them in pytest's own, as -s does.
-WORKERS ?= logical
+# Processes in which tests run beside each other: one more than there are cores, for many tests wait, and 8 at most.
+# WORKERS=0 runs them in pytest's own, as -s does.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
 .PHONY: help setup setup-dev setup-train peers torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
