@@ -91,6 +91,11 @@ HYPERPOD_AGENT = Pin(
     f"newest on PyPI, {_WHEELS}; ran cpu-ddp here with torch 2.11.0, started by its own /start",
 )
 UV = Pin("uv", "0.13.9", "newest on PyPI on 2026-11-24; its --torch-backend chooses between torch's builds")
+PY_SPY = Pin(
+    "py-spy",
+    "0.4.3",
+    "newest on PyPI on 2026-11-27; read a process stopped by SIGSTOP here (dump --nonblocking, Python 3.11)",
+)
 MLFLOW = Pin(
     "mlflow-skinny",
     "3.17.2",

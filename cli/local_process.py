@@ -1,4 +1,4 @@
-"""A script on this machine: its output here and in a file, its exit code ours, signals passed on."""
+"""A script on this machine: its output here and in a file, its exit code ours, signals passed on, restarts limited."""
 
 from __future__ import annotations
 
@@ -10,14 +10,23 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
-def run_here(script: str, environment: Mapping[str, str], log: Path) -> int:
+_STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
+"""Signals after which a run is not started again: a person, or the machine's shutdown, ends it."""
+
+
+def run_here(
+    script: str, environment: Mapping[str, str], log: Path, *, restarts: int = 0, final: Path | None = None
+) -> int:
     """Run a bash script, append what it prints to `log`, and return its exit code (128 + n for signal n).
 
-    Ctrl-C reaches the script from the terminal by itself; we wait for what it makes of it.
+    A script that fails is started again, `restarts` times at most, unless a signal asked it to stop or it left the
+    file `final`, which holds the exit code that another start would only repeat. Ctrl-C reaches the script from the
+    terminal by itself; we wait for what it makes of it.
 
     Raises:
         BlockingIOError: another process is at it, with the same log.
@@ -26,29 +35,56 @@ def run_here(script: str, environment: Mapping[str, str], log: Path) -> int:
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as file:
         _lock(file.fileno())
-        process = subprocess.Popen(  # noqa: S603 - the script is the one that was shown
-            ["bash", "-c", script],  # noqa: S607 - the machine's own bash, wherever it is
-            env=dict(environment),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert process.stdout is not None
+        started = 0
+        while True:
+            if final:
+                final.unlink(missing_ok=True)
+            code, stopped = _once(script, environment, file)
+            told = _code_of(final)
+            if code == 0 or stopped or told or started == restarts:
+                return told or code
+            started += 1
+            line = f"exit code {code}: started again, restart {started} of {restarts}\n".encode()
+            file.write(line)
+            file.flush()
+            _show(line)
 
-        def pass_on(number: int, _frame: FrameType | None) -> None:
+
+def _once(script: str, environment: Mapping[str, str], log: IO[bytes]) -> tuple[int, bool]:
+    """Run a script once and return its exit code, and whether a signal asked it to stop."""
+    process = subprocess.Popen(  # noqa: S603 - the script is the one that was shown
+        ["bash", "-c", script],  # noqa: S607 - the machine's own bash, wherever it is
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdout is not None
+    heard: list[int] = []
+
+    def pass_on(number: int, _frame: FrameType | None) -> None:
+        heard.append(number)
+        if number != signal.SIGINT:
             process.send_signal(number)
 
-        before = {number: signal.signal(number, pass_on) for number in _PASSED_ON}
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            for line in process.stdout:
-                file.write(line)
-                file.flush()
-                _show(line)
-            code = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-    return code if code >= 0 else 128 - code
+    before = {number: signal.signal(number, pass_on) for number in (*_PASSED_ON, signal.SIGINT)}
+    try:
+        for line in process.stdout:
+            log.write(line)
+            log.flush()
+            _show(line)
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code, any(number in _STOPPING for number in heard)
+
+
+def _code_of(final: Path | None) -> int:
+    """Return the exit code that a script left in its file, or 0."""
+    try:
+        return int(final.read_text(encoding="ascii")) if final else 0
+    except (OSError, ValueError):
+        return 0
 
 
 def _lock(descriptor: int) -> None:

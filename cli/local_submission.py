@@ -13,6 +13,7 @@ from catalog.site import Site
 from cli.local_process import run_here
 from cli.submission import Sent, Submission, SubmissionError, run_in_words
 from workloads.launchers import Mpi, Srun
+from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
 from workloads.spec import Run
 
 
@@ -31,7 +32,8 @@ def local_submission(run: Run, site: Site, text: str) -> Submission:
 
     def wait() -> int:
         try:
-            return run_here(text, environment, log)
+            restarts = MAX_LOCAL_RESTARTS if run.workload.resumes else 0
+            return run_here(text, environment, log, restarts=restarts, final=folder / FINAL_FILE)
         except BlockingIOError as error:
             raise SubmissionError(
                 f"run '{run.id}' is running here already; another '--run-id' starts one beside it"

@@ -70,9 +70,14 @@ def _value(run: Run, name: str, value: str) -> str:
     return shlex.quote(value) if name in run.environment else quoted(value)
 
 
+def run_folder(run: Run, site: Site, names: Names) -> str:
+    """Return the run's folder, which all nodes and all starts share, as a shell expression."""
+    return f"{site.shared_folder}/runs/{run.workload.name}/{names.run_id}"
+
+
 def _folders(run: Run, site: Site, names: Names, runtime_folder: str) -> Iterator[str]:
     shared = site.shared_folder
-    yield f'export RUN_FOLDER="{shared}/runs/{run.workload.name}/{names.run_id}"'
+    yield f'export RUN_FOLDER="{run_folder(run, site, names)}"'
     if run.workload.data:
         yield f'export DATA_FOLDER="{shared}/data/{run.workload.data.folder}"'
         if run.workload.data.required:
@@ -94,28 +99,33 @@ def _ranks(run: Run, names: Names) -> Iterator[str]:
 
 
 def guard(run: Run, names: Names, runtime_folder: str = RUNTIME_FOLDER, *, watch: bool = True) -> list[str]:
-    """Return the launch guard's words for accelerated nodes; it starts the line that follows and watches it.
+    """Return the launch guard's words; it starts the line that follows and watches it.
 
-    Without `watch` it only looks at the node.
+    Without `watch` it only looks at the node, which processors need not be.
     """
-    if not run.accelerated:
+    if not (run.accelerated or watch):
         return []
     # On one node nothing leaves the machine: there is no provider to expect. How many there are is known here, or
     # only when the job runs.
-    several = [] if names.nodes.isdigit() else [f"--nodes={names.nodes}"]
     expected = watch and run.efa_per_node and names.nodes != "1"
-    progress = run.workload.progress
+    progress = run.progress
     # In a word without a $: those with one are expanded by the shell.
     pattern = progress.pattern.replace("$", r"\Z")
-    first_step = [f"--progress={pattern}", f"--start-seconds={progress.start_seconds}"]
-    fabric = ["--fabric=efa", *several, *first_step] if expected else []
+    watched = [
+        *(["--fabric=efa"] if expected else []),
+        f"--nodes={names.nodes}",
+        *([f"--guards={names.guards}"] if names.guards else []),
+        f"--progress={pattern}",
+        f"--start-seconds={progress.start_seconds}",
+        f"--stall-seconds={progress.stall_seconds}",
+    ]
     return [
         "python3",
         f"{runtime_folder}/launch_guard.py",
         f"--kind={run.kind}",
         f"--accelerators={names.gpus or run.accelerators_per_node}",
         f"--efa={run.efa_per_node}",
-        *fabric,
+        *(watched if watch else []),
         f"--node-rank={names.node_rank}",
         "--logs=$RUN_FOLDER/nccl",
         "--",

@@ -28,7 +28,8 @@ class Names:
 
     `rank0_host` resolves on every node to the host of rank 0, `node_rank` is 0 on that host, `run_id` is equal
     on all nodes and after a requeue, `nodes` is the number of nodes. `ranks_per_node` is given only where a
-    node runs another number of ranks than its type says: all of them, on the machine at hand.
+    node runs another number of ranks than its type says: all of them, on the machine at hand. `guards` is the number
+    of launch guards where there is not one per node.
     """
 
     rank0_host: str
@@ -39,6 +40,7 @@ class Names:
     # The number of GPUs, and so of ranks, where it is known only when the run starts: on the machine at hand.
     gpus: str = ""
     ranks_per_node: int | None = None
+    guards: str = ""
 
     def ranks_on_node(self, run: Ranked) -> int:
         """Return how many ranks a node runs."""

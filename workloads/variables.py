@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from catalog.finding import Finding, Severity
 from workloads.launchers import RUN_ID
-from workloads.spec import Workload
+from workloads.spec import PROGRESS_VARIABLES, Workload
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OURS = frozenset(
@@ -56,6 +56,8 @@ def check_variables(words: Sequence[str], workload: Workload | None) -> Iterator
             yield _error(name, f"'{name}' names the run", "give --run-id")
         elif name in _OURS or name.startswith(_SCHEDULERS):
             yield _error(name, f"'{name}' is set by the launch itself", "leave it out")
+        elif name in PROGRESS_VARIABLES and not (value.isascii() and value.isdecimal() and int(value)):
+            yield _error(name, f"the value of '{name}' is '{value}'", "a whole number of seconds from 1")
         elif not value.isprintable():
             yield _error(
                 name, f"the value of '{name}' has line breaks or other control characters", "one line"

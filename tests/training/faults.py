@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import pickle
 import re
 import signal
 import subprocess
@@ -22,12 +23,15 @@ from pathlib import Path
 
 from tests.bench import document
 from tests.bench.measure import machine
+from tests.programs import ROOT
 from tests.training.runs import LocalRun
 from tests.training.small_file_system import can_mount, fill, small_file_system
 
 STEPS = 60
 INTERVAL = 10
 SLOW = "--step-seconds=0.1"
+STALL_SECONDS = 15
+"""Longer than any step of the tiny preset takes on a busy machine, and short enough to wait for."""
 _COLUMNS = ("where", "fault", "what was done", "steps repeated", "loss curve", "seconds")
 HEADER = f"| {' | '.join(_COLUMNS)} |\n|{' --- |' * len(_COLUMNS)}"
 _MARKER = "finished.json"
@@ -76,6 +80,24 @@ class FsdpRun(LocalRun):
         for rank in self.ranks():
             os.kill(rank, signal.SIGKILL)
         assert self.wait(process) != 0
+
+
+class LaunchedRun(FsdpRun):
+    """A run as `trainforge launch --on local` carries it out, which starts a stalled run again."""
+
+    def start(self, **environment: str) -> subprocess.Popen[bytes]:
+        """Start it in a session of its own."""
+        words = ["-m", "tests.training.launched", str(self.folder), str(STALL_SECONDS)]
+        with self._log.open("ab") as log:
+            self._started = subprocess.Popen(
+                [sys.executable, *words],
+                env={**os.environ, **environment},
+                cwd=ROOT,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        return self._started
 
 
 def printed(log: str) -> list[tuple[int, str]]:
@@ -204,8 +226,46 @@ def other_ranks(folder: Path, whole: Losses) -> Outcome:
     return Outcome("local", "another number of ranks", what, repeated, furthest < 1e-5, seconds, note)
 
 
+def rank_frozen(folder: Path, whole: Losses) -> Outcome:
+    """SIGSTOP of one rank under `trainforge launch --on local`: found, ended and started again without a person."""
+    run, begun = LaunchedRun(folder), time.monotonic()
+    process = run.start()
+    try:
+        run.wait_for(lambda: bool(run.checkpoints()), "the first checkpoint")
+        frozen = run.ranks()[1]
+        os.kill(frozen, signal.SIGSTOP)
+        assert run.wait(process) == 0, run.log
+    finally:
+        process.kill()
+    assert f"rank 1 (process {frozen}): T (stopped)" in run.log, run.log
+    assert "exit code 80: started again, restart 1 of" in run.log, run.log
+    [reports] = (run.run_folder / "stalls").iterdir()
+    assert_reported(reports, frozen=1, waiting=0)
+    what = f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, named, ended and started again by the launch"
+    return outcome("local", "SIGSTOP of one rank", what, run.log, whole, time.monotonic() - begun)
+
+
+def assert_reported(reports: Path, *, frozen: int, waiting: int) -> None:
+    """Check what was written of a run before it was ended: stacks of both ranks, collectives of the one that could."""
+    stack = (reports / f"rank-{frozen}.stack.txt").read_text(encoding="utf-8")
+    assert "train.py" in stack, f"py-spy read no stack of the frozen rank:\n{stack}"
+    assert "train.py" in (reports / f"rank-{waiting}.stack.txt").read_text(encoding="utf-8")
+    recorded = pickle.loads((reports / f"flight_recorder_rank_{waiting}").read_bytes())
+    names = {entry["profiling_name"] for entry in recorded["entries"]}
+    assert any(name.startswith("gloo:") for name in names), names
+
+
 LOCAL: tuple[Callable[[Path, Losses], Outcome], ...] = (
-    *(rank_killed, killed_while_writing, terminated, folder_full, truncated, bit_flipped, other_ranks),
+    *(
+        rank_killed,
+        rank_frozen,
+        killed_while_writing,
+        terminated,
+        folder_full,
+        truncated,
+        bit_flipped,
+        other_ranks,
+    ),
 )
 """Every fault that needs no scheduler."""
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
+import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from catalog.site import Mount, Site
 from tests.programs import ROOT
 from tests.slurm.cluster import SlurmCluster
-from tests.training.faults import SLOW, Losses, Outcome, outcome, printed
+from tests.training.faults import SLOW, STALL_SECONDS, Losses, Outcome, assert_reported, outcome, printed
 from workloads.render.slurm import slurm
 from workloads.rooms import workload
 from workloads.spec import Run
@@ -20,14 +23,17 @@ from workloads.spec import Run
 NODES = {"cpu": ["n1", "n2", "n3"]}
 """Three nodes, of which a job takes two: the third is the spare."""
 
-_DEADLINE_SECONDS = 180
+_DEADLINE_SECONDS = 600
 _FAULT_STEP = 27
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class SlurmRun:
     """The tiny preset on two nodes, submitted by the very script that the renderer writes."""
 
-    def __init__(self, cluster: SlurmCluster, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, cluster: SlurmCluster, folder: Path, *arguments: str, environment: Mapping[str, str] = NOTHING
+    ) -> None:
         self.cluster = cluster
         self._folder = folder
         site = Site(
@@ -45,7 +51,8 @@ class SlurmRun:
         preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, *arguments))
         (folder / "shared").mkdir(parents=True)
         script = folder / "job.sbatch"
-        script.write_text(slurm(Run(room, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
+        run = Run(room, preset, preset.instance_type, 2, "cpu", environment=environment)
+        script.write_text(slurm(run, site), encoding="utf-8")
         self.id = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
 
     @property
@@ -71,6 +78,26 @@ class SlurmRun:
         """Wait for the requeue, and start at once: Slurm itself would wait two minutes."""
         self._wait(lambda: self.state == "PENDING", "the requeue")
         self.cluster.run("scontrol", "update", f"JobId={self.id}", "StartTime=now")
+
+    def ranks(self) -> dict[int, tuple[int, str]]:
+        """Return each rank's process and the Slurm node that it runs on."""
+        found = {}
+        for path in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (path / "environ").read_bytes().split(b"\0")
+                trains = b"train.py" in (path / "cmdline").read_bytes()
+            except OSError:
+                continue
+            variables = {
+                name.decode(): value.decode() for name, _, value in (w.partition(b"=") for w in words)
+            }
+            if trains and variables.get("SLURM_JOB_ID") == self.id and "LOCAL_RANK" in variables:
+                found[int(variables["RANK"])] = (int(path.name), variables["SLURMD_NODENAME"])
+        return found
+
+    def wait_for_checkpoint(self) -> None:
+        """Wait until a checkpoint is finished."""
+        self._wait(lambda: "checkpoint step=" in self.log, "the first checkpoint")
 
     def finish(self) -> None:
         """Wait until the job has completed."""
@@ -120,7 +147,39 @@ def node_down(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
     return outcome("Slurm", "node down", what, run.log, whole, time.monotonic() - begun)
 
 
-FAULTS: tuple[Callable[[SlurmCluster, Path, Losses], Outcome], ...] = (requeued, node_down)
+def rank_frozen(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
+    """SIGSTOP of a rank: the launch guard ends the run, and the batch script requeues it."""
+    begun = time.monotonic()
+    run = SlurmRun(cluster, folder, SLOW, environment={"TRAINFORGE_STALL_SECONDS": str(STALL_SECONDS)})
+    run.wait_for_checkpoint()
+    process, node = run.ranks()[1]
+    os.kill(process, signal.SIGSTOP)
+    run.start_again()
+    run.finish()
+    assert f"node 1 '{node}', rank 1 (process {process}): T (stopped)" in run.log, run.log
+    assert "exit code 80: requeued, restart 1 of" in run.log, run.log
+    [reports] = folder.glob(f"shared/runs/fsdp/{run.id}/stalls/*")
+    assert_reported(reports, frozen=1, waiting=0)
+    what = f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, named, ended, requeued by its batch script"
+    return outcome("Slurm", "SIGSTOP of one rank", what, run.log, whole, time.monotonic() - begun)
+
+
+def rank_crashed(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
+    """SIGKILL of a rank: Slurm itself would let the job fail; the batch script requeues it."""
+    begun = time.monotonic()
+    run = SlurmRun(cluster, folder, SLOW)
+    run.wait_for_checkpoint()
+    os.kill(run.ranks()[1][0], signal.SIGKILL)
+    run.start_again()
+    run.finish()
+    assert "requeued, restart 1 of" in run.log, run.log
+    what = "rank 1 killed; requeued by its batch script"
+    return outcome("Slurm", "SIGKILL of one rank", what, run.log, whole, time.monotonic() - begun)
+
+
+FAULTS: tuple[Callable[[SlurmCluster, Path, Losses], Outcome], ...] = (
+    *(requeued, node_down, rank_frozen, rank_crashed),
+)
 """Every fault that a scheduler brings about or repairs."""
 
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from catalog.instances import instance
 from catalog.site import Site
+from tests.programs import ROOT
+from workloads.entry import RUNTIME_FOLDER
 from workloads.launchers import NeuronTorchrun, Torchrun
 from workloads.render.batch import batch
 from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Run, Workload
@@ -53,6 +59,34 @@ def container(found: dict[str, Any]) -> dict[str, Any]:
     (nodes,) = found["nodeProperties"]["nodeRangeProperties"]
     made: dict[str, Any] = nodes["container"]
     return made
+
+
+def command_here(found: dict[str, Any]) -> list[str]:
+    """Return the container's command with the modules of this checkout in place of the image's."""
+    words: list[str] = container(found)["command"]
+    return [word.replace(RUNTIME_FOLDER, str(ROOT / "workloads" / "base" / "runtime")) for word in words]
+
+
+def end_tree(process: int) -> None:
+    """Kill a process and all that it has started, sessions of their own included: as a host that is gone."""
+    for started in [process, *_started(process)]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(started, signal.SIGKILL)
+
+
+def _started(process: int) -> list[int]:
+    parents: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            # After the name in brackets: the state, then the parent.
+            parent = int(path.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(path.parent.name))
+    found, open_ = [], [process]
+    while open_:
+        children = parents.get(open_.pop(), [])
+        found += children
+        open_ += children
+    return found
 
 
 def asked(found: dict[str, Any]) -> dict[str, int]:

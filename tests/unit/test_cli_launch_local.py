@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.local_process import run_here
 from tests.programs import processor_seconds
 from tests.unit.launching import Launching
 
@@ -57,9 +58,39 @@ def test_local(launch: Launching, tmp_path: Path, environment: dict[str, str], c
     folder = tmp_path / "shared" / "runs" / "cpu-ddp" / "again"
     assert "run    'again', a new one; if it stops, the same command with this --run-id" in done.stdout
     assert f"it logs here and to {folder}/launch.log" in done.stdout
-    assert done.stdout.endswith(f"in {folder}\n")
-    assert (folder / "launch.log").read_text() == f"in {folder}\n"
+    again = [f"exit code {code}: started again, restart {number} of 3\n" for number in (1, 2, 3)]
+    log = f"in {folder}\n".join(["", *(again if code else []), ""])
+    assert done.stdout.endswith(f"\n{log}")
+    assert (folder / "launch.log").read_text() == log
     assert "--nproc-per-node=2" in noted.read_text()
+
+
+def test_a_stalled_run_is_started_again_and_one_that_would_fail_again_is_not(
+    launch: Launching, tmp_path: Path
+) -> None:
+    """The launch guard ends a run without progress with 80, and writes down what another start would only repeat."""
+    folder = tmp_path / "runs" / "cpu-ddp" / "mine"
+    stalled = '[ -e "$RUN_FOLDER/once" ] || { : > "$RUN_FOLDER/once"; exit 80; }; echo done'
+    launch.fake("torchrun", stalled)
+    result = launch("local", "--preset", "tiny", "--run-id", "mine", "--shared", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    log = folder / "launch.log"
+    assert log.read_text() == "exit code 80: started again, restart 1 of 3\ndone\n"
+    launch.fake("torchrun", 'echo refused; echo 65 > "$RUN_FOLDER/final_exit_code"; exit 1')
+    result = launch("local", "--preset", "tiny", "--run-id", "mine", "--shared", str(tmp_path))
+    assert result.exit_code == 65
+    assert log.read_text().count("refused\n") == 1
+    launch.fake("torchrun", "echo well")
+    result = launch("local", "--preset", "tiny", "--run-id", "mine", "--shared", str(tmp_path))
+    assert result.exit_code == 0, "what an earlier launch ended with is past"
+
+
+def test_a_run_that_does_not_resume_is_started_once(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    assert run_here("echo started; exit 7", os.environ, log) == 7
+    assert log.read_text() == "started\n"
+    assert run_here("echo started; exit 7", os.environ, log, restarts=1) == 7
+    assert log.read_text().count("started\n") == 3
 
 
 def test_local_passes_signals_on(launch: Launching, tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ from trainforge.eks.runtimes import TORCH as TORCH_RUNTIME
 from trainforge.eks.training_operator import training_operator
 from trainforge.eks.volumes import BucketVolume, LustreVolume, bucket, lustre, namespace
 from workloads.render.mpijob import mpijob
-from workloads.render.pods import RETRIES
 from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import RUNTIME, trainjob
+from workloads.restarts import MAX_RESTARTS
 from workloads.spec import Run
 
 ACCELERATED = sorted(name for name, facts in INSTANCES.items() if facts.is_accelerated)
@@ -105,7 +105,7 @@ def test_the_runtime_is_trainer_s_and_the_one_that_manifests_ask_for() -> None:
     assert model is not None
     assert model.to_dict() == document
     assert document["metadata"]["name"] == TORCH_RUNTIME == RUNTIME
-    assert RESTARTS == RETRIES, "other operators' jobs are started again as often"
+    assert RESTARTS == MAX_RESTARTS, "other operators' jobs are started again as often"
 
 
 def test_pods_of_the_runtime_have_time_to_save() -> None:

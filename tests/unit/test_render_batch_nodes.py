@@ -14,7 +14,7 @@ import pytest
 
 from catalog.site import Mount
 from tests.programs import SHEBANG, not_available
-from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on
+from tests.unit.batch_sample import CPU_TYPE, command_here, definition, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.spec import Resources
 
@@ -107,8 +107,7 @@ class Nodes:
     def command_of(self, launcher: Launcher, **changes: Any) -> list[str]:
         mounts = (Mount(str(self.shared), "lustre", "fs-0"),)
         found = definition(run_on(CPU_TYPE, launcher=launcher, **changes), mounts=mounts)
-        command: list[str] = container(found)["command"]
-        return command
+        return command_here(found)
 
     def start(self, variables: dict[str, str], **extra: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

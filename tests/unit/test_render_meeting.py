@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import re
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +12,7 @@ import pytest
 
 from catalog.site import Mount
 from tests.programs import ROOT, require_program, search_path
-from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, container, definition, run_on
+from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition, end_tree, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Mpi
 from workloads.render.meeting import LOST_NODE
@@ -90,8 +87,7 @@ class Node:
 
     def end(self) -> None:
         """End whatever is left of the node."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
+        end_tree(self.process.pid)
         self.process.wait(timeout=END_SECONDS)
 
 
@@ -109,7 +105,7 @@ def start(program: Path, tmp_path: Path) -> Iterator[Start]:
         mounts = (Mount(str(tmp_path / "shared"), "lustre", "fs-0"),)
         resources = Resources(accelerators=("gpu", "cpu"), ranks_per_node=RANKS)
         run = run_on(instance_type, launcher=Mpi(str(program)), resources=resources)
-        command: list[str] = container(definition(run, mounts=mounts))["command"]
+        command = command_here(definition(run, mounts=mounts))
         given = {**image_variables(), "PATH": search_path(), "HOME": str(tmp_path), **extra}
         address = own_address()
         found = {}
@@ -182,10 +178,10 @@ def test_a_node_that_never_comes_ends_the_job(start: Start) -> None:
 
 
 def test_a_node_that_the_guard_refuses_ends_the_job(start: Start) -> None:
-    """Here the guard itself is absent, so the look at a node fails, as that at one without its GPUs does."""
+    """This machine has no GPUs."""
     nodes = start([1, 0], 2, instance_type=GPU_TYPE)
     assert code(nodes[1]) == 69
-    assert "launch_guard.py" in nodes[1].said
+    assert "8 GPUs expected, 0 in /dev" in nodes[1].said
     assert code(nodes[0]) == 69
     assert "node 1 cannot run this: its log says why" in nodes[0].said
 

@@ -120,6 +120,14 @@ def said(done: subprocess.CompletedProcess[str]) -> list[str]:
     return done.stdout.rstrip("\0").split("\0")
 
 
+def guarded(words: list[str]) -> list[str]:
+    """Return what the launch guard is told to start, and check that it watches."""
+    assert words[:2] == ["python3", "/opt/trainforge/runtime/launch_guard.py"]
+    end = words.index("--")
+    assert any(word.startswith("--stall-seconds=") for word in words[:end])
+    return words[end + 1 :]
+
+
 @pytest.mark.parametrize(
     ("format_", "host", "port"),
     [(Format.PYTORCHJOB, "job-master-0", "29500"), (Format.TRAINJOB, "job-node-0-0.job", "29500")],
@@ -129,7 +137,7 @@ def test_torchrun_meets_where_the_operator_says(
     format_: Format, host: str, port: str, tmp_path: Path
 ) -> None:
     done, folder = start(Case(run(TORCH, "m5.2xlarge"), format_), tmp_path)
-    assert said(done) == [
+    assert guarded(said(done)) == [
         "torchrun",
         "--nnodes=4",
         "--nproc-per-node=1",
@@ -149,13 +157,14 @@ def test_torchrun_meets_where_the_operator_says(
 
 def test_hyperpodrun_takes_the_place_of_torchrun(tmp_path: Path) -> None:
     case = Case(run(TORCH, "m5.2xlarge"), Format.HYPERPODPYTORCHJOB)
-    done, folder = start(case, tmp_path, TMPDIR="/var/tmp")
-    words = said(done)
-    assert words[:3] == ["hyperpodrun", "--nnodes=4", "--nproc-per-node=1"]
+    done, _ = start(case, tmp_path, TMPDIR="/var/tmp")
+    words = guarded(said(done))
+    # The agent dies without NNODES (hyperpod-elastic-agent 1.1.3, hyperpod_rendezvous_backend.py).
+    assert words[:2] == ["env", "NNODES=4"]
+    agent = words.index("hyperpodrun")
+    assert words[agent : agent + 3] == ["hyperpodrun", "--nnodes=4", "--nproc-per-node=1"]
     assert "--log-dir=/var/tmp/hyperpod" in words
     assert words[-3:] == ["/opt/trainforge/workload/train.py", "--steps=10", "--name=it's here"]
-    # The agent dies without it (hyperpod-elastic-agent 1.1.3, hyperpod_rendezvous_backend.py).
-    assert "NNODES=4" in (folder / "env").read_text(encoding="utf-8").splitlines()
 
 
 def test_a_neuron_rank_learns_from_hyperpods_agent_where_rank_0_is(tmp_path: Path) -> None:
@@ -189,7 +198,7 @@ def test_a_neuron_rank_learns_from_hyperpods_agent_where_rank_0_is(tmp_path: Pat
 
 def test_mpirun_has_the_operators_hosts_and_hands_the_environment_on(tmp_path: Path) -> None:
     done, _ = start(Case(run(MPI, "m5.2xlarge"), Format.MPIJOB), tmp_path)
-    words = said(done)
+    words = guarded(said(done))
     assert words[1:3] == ["--hostfile", "/etc/mpi/hostfile"]
     handed_on = {after for word, after in pairwise(words) if word == "-x"}
     assert {"RUN_FOLDER", "DATA_FOLDER", "SAMPLE", "HF_TOKEN", "TRACKER_KEY", "PATH"} <= handed_on

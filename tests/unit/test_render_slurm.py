@@ -41,6 +41,64 @@ def test_what_does_not_resume_is_not_started_again(cluster: str) -> None:
     assert "#SBATCH --no-requeue\n" in once
     assert "--requeue" not in once
     assert "--auto-resume" not in once
+    assert "scontrol requeue" not in once
+
+
+SRUN_THAT_ENDS = """#!/bin/bash
+[ -z "${FINAL_CODE-}" ] || { mkdir -p "$(dirname "$FINAL")"; echo "$FINAL_CODE" > "$FINAL"; }
+exit "$SRUN_CODE"
+"""
+
+
+@pytest.mark.parametrize("cluster", ["hyperpod", "parallelcluster"])
+@pytest.mark.parametrize(
+    ("code", "variables", "requeued"),
+    [
+        (0, {}, False),
+        (1, {}, True),
+        (80, {}, True),
+        (137, {"SLURM_RESTART_COUNT": "9"}, True),
+        # The limit.
+        (137, {"SLURM_RESTART_COUNT": "10"}, False),
+        # Cancelled, out of time or requeued by somebody else.
+        (143, {"STATE": "COMPLETING"}, False),
+        (143, {"STATE": ""}, False),
+        # What a rank says counts more than how srun ended, whose other ranks were only lost.
+        (2, {"SRUN_CODE": "143", "FINAL_CODE": "2"}, False),
+    ],
+)
+def test_a_job_whose_ranks_failed_is_requeued_by_its_script(
+    tmp_path: Path, cluster: str, code: int, variables: dict[str, str], requeued: bool
+) -> None:
+    """Slurm itself starts only jobs again that lost a node."""
+    programs = {
+        "srun": SRUN_THAT_ENDS,
+        "squeue": '#!/bin/bash\necho "${STATE-RUNNING}"\n',
+        "scontrol": f'#!/bin/bash\necho "$@" >> {tmp_path}/asked\n',
+    }
+    for name, text in programs.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    site = replace(
+        SITE,
+        cluster=cluster,
+        images={},
+        virtual_environment="/fsx/venv",
+        mounts=(replace(SITE.mounts[0], path=str(tmp_path / "shared")),),
+    )
+    text = slurm(run(replace(TORCH, secrets=()), "p5.48xlarge"), site)
+    path = f"{tmp_path}:/usr/bin:/bin"
+    known = {"PATH": path, "SLURM_JOB_ID": "17", "SRUN_CODE": str(code), "HOME": str(tmp_path), **variables}
+    exporting = text.replace("srun \\\n", "export FINAL\nsrun \\\n", 1)
+    for _ in range(2):
+        # What the start before wrote down is past.
+        done = subprocess.run(
+            ["bash", "-c", exporting], env=known, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == code, done.stderr
+    asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
+    assert asked == ("requeue 17\n" * 2 if requeued else "")
+    assert ("requeued, restart" in done.stderr) is requeued
 
 
 @pytest.mark.parametrize(("workload", "tasks"), [(TORCH, 1), (SRUN, 8), (MPI, 8)])

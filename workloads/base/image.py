@@ -23,6 +23,7 @@ from catalog.versions import (
     NCCL,
     NEURON_BASE,
     NGC_BASE,
+    PY_SPY,
     TORCH,
     UV,
     Pin,
@@ -90,6 +91,7 @@ def build_arguments(base: Base) -> dict[str, str]:
         "TORCH": (TORCH, installs_torch),
         "CUDA": (CUDA, base == "cuda"),
         "HYPERPOD_AGENT": (HYPERPOD_AGENT, "hyperpodrun" in programs(base)),
+        "PY_SPY": (PY_SPY, True),
     }
     return {
         "BASE": str(_IMAGES[base]),

@@ -20,7 +20,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from training import arguments, errors, idx, metrics, non_finite, objects, random_state, start
+from training import arguments, errors, heartbeat, idx, metrics, non_finite, objects, random_state, start
 from training.checkpoint import Checkpoints
 from training.digits import CLASSES, PIXELS, Mnist, Samples, Synthetic
 from training.errors import TrainingError, say
@@ -185,6 +185,7 @@ class Run:
             self.optimizer.step()
         return mean, applied
 
+    @heartbeat.phase("checkpoint")
     def save(self, step: int) -> None:
         """Write a checkpoint; all ranks call it, rank 0 writes.
 

@@ -13,6 +13,7 @@ from workloads.launchers import RUN_ID, Mpi, Names, Srun
 from workloads.render.meeting import LOST_NODE, meeting
 from workloads.render.ranks import each_rank
 from workloads.render.shared_fate import shared_fate
+from workloads.restarts import STALLED
 from workloads.spec import Run
 
 ATTEMPTS = 10
@@ -82,6 +83,8 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
                 {"onStatusReason": "Host EC2*", "action": "RETRY"},
                 # Of the hosts of child nodes Batch does not speak: rank 0's node does.
                 {"onExitCode": str(LOST_NODE), "action": "RETRY"},
+                # No progress: the next start resumes from the last checkpoint.
+                {"onExitCode": str(STALLED), "action": "RETRY"},
                 # What no rule fits is retried, and a program's exit comes without a reason.
                 {"onExitCode": "*", "action": "EXIT"},
                 {"onReason": "*", "action": "EXIT"},

@@ -9,6 +9,7 @@ from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Names, NeuronTorchrun, Torchrun
 from workloads.render.manifest import INSTANCE, manifest, metadata
 from workloads.render.pods import container, port, restarts, template
+from workloads.restarts import WATCHER_MARGIN_SECONDS
 from workloads.spec import Progress, Run
 
 REPLICAS = "pods"
@@ -69,7 +70,7 @@ def _policy(run: Run) -> dict[str, Any]:
             "evalPeriodSeconds": 21600,
             "maxFullJobRestarts": 1 if again else 0,
         },
-        **({"logMonitoringConfiguration": _watched(run.workload.progress)} if _is_watched(run) else {}),
+        **({"logMonitoringConfiguration": _watched(run.progress)} if _is_watched(run) else {}),
     }
 
 
@@ -85,7 +86,8 @@ def _is_watched(run: Run) -> bool:
 def _watched(progress: Progress) -> list[dict[str, Any]]:
     """Return what the agent waits for: the first line of progress, then the next ones.
 
-    The agent matches from the beginning of a line, and a pattern of ours may stand anywhere in it.
+    The agent matches from the beginning of a line, and a pattern of ours may be anywhere in it. The launch guard ends
+    such a run before, with the stacks of its ranks; the agent is there for when the guard cannot.
     """
     # Read in hyperpod-elastic-agent 1.1.3, log_agent.py.
     pattern = f".*(?:{progress.pattern})"
@@ -93,12 +95,12 @@ def _watched(progress: Progress) -> list[dict[str, Any]]:
         {
             "name": "JobStart",
             "logPattern": pattern,
-            "expectedStartCutOffInSeconds": progress.start_seconds,
+            "expectedStartCutOffInSeconds": progress.start_seconds + WATCHER_MARGIN_SECONDS,
         },
         {
             "name": "JobHangingDetection",
             "logPattern": pattern,
-            "expectedRecurringFrequencyInSeconds": progress.stall_seconds,
+            "expectedRecurringFrequencyInSeconds": progress.stall_seconds + WATCHER_MARGIN_SECONDS,
         },
     ]
 

@@ -6,6 +6,8 @@ into the folder, and the node, which waits there, runs it. So there is neither a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from workloads import entry
 from workloads.launchers import Mpi, Names, command, forwarded
 from workloads.spec import Run
@@ -90,7 +92,7 @@ END_OF_AGENT
 chmod 700 "$own/agent"
 # Open MPI refuses root elsewhere; in a container there may be no other user.
 export MEETING_FOLDER="$meeting" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-{command(["exec", *entry.guard(run, names), *_mpirun(run, names, launcher)])}
+{command(["exec", *entry.guard(run, replace(names, guards="1")), *_mpirun(run, names, launcher)])}
 END_OF_MEETING
 export MEETING
 """

@@ -85,7 +85,8 @@ def _workers(run: Run, site: Site) -> dict[str, Any]:
 
 
 def _script(run: Run, site: Site, launcher: Mpi) -> str:
-    names = Names(rank0_host="$HOSTNAME", node_rank="0", run_id="$RUN_ID", nodes=str(run.nodes))
+    # mpirun starts all ranks from here, so there is one guard, which goes by the lines of progress.
+    names = Names(rank0_host="$HOSTNAME", node_rank="0", run_id="$RUN_ID", nodes=str(run.nodes), guards="1")
     # An absolute name: then Open MPI looks for its own parts in the same place on every node.
     mpirun = [
         "$(command -v mpirun)",

@@ -20,11 +20,8 @@ from catalog.site import Site
 from workloads.entry import environment
 from workloads.render.manifest import RUN_ID, labels, verbatim
 from workloads.render.placement import placement
+from workloads.restarts import MAX_RESTARTS
 from workloads.spec import Run
-
-RETRIES = 10
-"""How often a run that resumes by itself is started again before the job has failed. As the predecessor's HyperPod
-jobs have it; a run that does not resume is never started again."""
 
 _SHARED_MEMORY = "shared-memory"
 _SHARED_FOLDER = "shared-folder"
@@ -192,4 +189,4 @@ def security(run: Run, *, serves_ssh: bool = False) -> dict[str, Any]:
 
 def restarts(run: Run) -> int:
     """Return how often a run is started again: one that does not resume would only begin anew."""
-    return RETRIES if run.workload.resumes else 0
+    return MAX_RESTARTS if run.workload.resumes else 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from catalog.site import Site
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, Names, Srun, command
+from workloads.restarts import FINAL_FILE, MAX_RESTARTS
 from workloads.spec import Run
 
 _GRACE_SECONDS = 300
@@ -22,8 +23,10 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
     """Return the batch script. `header` is a comment for the second line.
 
     A node lost is handled by who can: HyperPod replaces it and resumes the step (`--auto-resume=1`), elsewhere
-    Slurm requeues the whole job. Either way the job keeps its id, so it finds its folder again. A workload that does
-    not resume is not started a second time: it would begin anew, in a folder that has the first start's results.
+    Slurm requeues the whole job. Neither starts a job again whose rank crashed, or whose run the launch guard ended:
+    the script requeues such a job itself. Either way the job keeps its id, so it finds its folder again. A workload
+    that does not resume is not started a second time: it would begin anew, in a folder that has the first start's
+    results.
     """
     return "\n".join(
         [
@@ -42,7 +45,7 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
             "END_OF_NODE",
             "export NODE",
             "",
-            *_step(run, site),
+            *_restarted(run, site, list(_step(run, site))),
             "",
         ]
     )
@@ -86,6 +89,7 @@ def _names(run: Run) -> Names:
         # A requeued job keeps its number. A new one goes on with another's run when it is told that one's.
         run_id=run.id or f"${{{RUN_ID}:-$SLURM_JOB_ID}}",
         nodes="$SLURM_STEP_NUM_NODES",
+        guards="$SLURM_STEP_NUM_TASKS" if _starts_ranks(run) else "",
         # What a job before this one left on the node may still hold its port.
         port=f"$(({RENDEZVOUS_PORT} + SLURM_JOB_ID % 1000))",
     )
@@ -189,6 +193,34 @@ def _step(run: Run, site: Site) -> Iterator[str]:
         yield f"{command(srun)} \\\n  bash -c '{script}'"
     else:
         yield f'{command(srun)} \\\n  bash -c "$NODE"'
+
+
+def _restarted(run: Run, site: Site, step: list[str]) -> Iterator[str]:
+    """Return the step, and what requeues the job after it failed, where the run resumes.
+
+    A job that is being cancelled, requeued or has run out of time is not RUNNING any more. SLURM_RESTART_COUNT counts
+    what Slurm requeued, too. What the launch guard knows to be final, a wrong argument for one, is not tried again:
+    srun's own exit code is the highest of all nodes', and most of them only lost a rank.
+    """
+    if not run.workload.resumes:
+        yield from step
+        return
+    yield f'FINAL="{entry.run_folder(run, site, _names(run))}/{FINAL_FILE}"'
+    yield 'rm -f "$FINAL"'
+    yield "code=0"
+    yield from step[:-1]
+    yield f"{step[-1]} || code=$?"
+    yield ""
+    yield "# Slurm starts a job again that lost a node; one that failed or made no progress is started again from here."
+    yield 'if [ -f "$FINAL" ]; then'
+    yield '  code="$(<"$FINAL")"'
+    yield f'elif [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {MAX_RESTARTS} ] &&'
+    yield '  [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then'
+    again = f"exit code $code: requeued, restart $((${{SLURM_RESTART_COUNT:-0}} + 1)) of {MAX_RESTARTS}"
+    yield f'  echo "{again}; Slurm waits about two minutes" >&2'
+    yield '  scontrol requeue "$SLURM_JOB_ID" || true'
+    yield "fi"
+    yield 'exit "$code"'
 
 
 def _container(run: Run, site: Site) -> list[str]:

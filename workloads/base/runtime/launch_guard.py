@@ -1,16 +1,19 @@
-"""The launch guard: a node that lacks what a run was promised ends it within seconds, in words.
+"""The launch guard: a run that lacks what it was promised, or that makes no progress, is ended, in words.
 
 Before the program starts it counts accelerators and EFA interfaces as the program would see them, and loads NCCL's
 OFI plugin. While the program runs, rank 0's guard reads NCCL's own log and ends a run that fell to TCP, which would
-train many times slower without a word, or whose log does not say. TRAINFORGE_GUARD_SKIP, names with commas, leaves
-checks out.
+train many times slower without a word, or whose log does not say. The guards of all nodes end a run that makes no
+progress, after its stacks and flight recorders were written (progress_watch.py). TRAINFORGE_GUARD_SKIP, names with
+commas, leaves checks out.
 
     python3 launch_guard.py --kind gpu --accelerators 8 --efa 32 --fabric=efa --node-rank 0 --logs FOLDER -- COMMAND
 
-Exit codes: the command's own (128 and the number when a signal ended it), 2 for a wrong command line, 69 when the
-node lacks something, 76 when NCCL chose another network or does not say which, 127 when the command cannot be
-started. The standard library alone: this runs in every image, and health checks import `fabric_log` and `node_checks`
-beside it.
+Exit codes: the command's own (128 and the number when a signal ended it), except where a rank has told that the same
+start would fail again: then the rank's, since torchrun ends with 1 whatever its ranks end with. Further: 2 for a wrong
+command line, 69 when the node lacks something, 76 when NCCL chose another network or does not say which, 80 when the
+run made no progress, 127 when the command cannot be started. A code that another start would only repeat is written to
+`final_exit_code` of the run's folder, for whoever starts the run again. The standard library alone: this runs in every
+image, and health checks import `fabric_log` and `node_checks` beside it.
 """
 
 from __future__ import annotations
@@ -19,22 +22,33 @@ import argparse
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import fabric_log
 import node_checks
-from fabric_watch import FabricWatch, nccl_environment
+import stall_report
+from exit_codes import STALLED, UNAVAILABLE, WRONG_FABRIC, keep, of_ranks
+from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
 from program import Command
+from progress_watch import Place, ProgressWatch
+from run_progress import Allowed
 
-UNAVAILABLE = 69
-"""The node lacks something (EX_UNAVAILABLE of sysexits.h)."""
+RECORDED_COLLECTIVES = 2000
+"""How many collectives torch's flight recorder keeps of each rank: our choice, dozens of steps of a large model."""
 
-WRONG_FABRIC = 76
-"""NCCL speaks another protocol than promised, or does not say which (EX_PROTOCOL of sysexits.h)."""
+COLLECTIVE_SECONDS = 1800
+"""How long a collective may wait at least: longer than a checkpoint on a slow file system takes."""
+
+COLLECTIVE_MARGIN_SECONDS = 300
+"""How much longer than the guard's own allowance a collective may wait, so that it is the guard that ends the run."""
+
+GIVEN_SECONDS = {"TRAINFORGE_START_SECONDS": "start_seconds", "TRAINFORGE_STALL_SECONDS": "stall_seconds"}
+"""Variables that take the place of options: a job definition of Batch is rendered once for jobs with several."""
 
 SKIP = "TRAINFORGE_GUARD_SKIP"
-CHECKS = ("accelerators", "efa", "plugin", "fabric")
+CHECKS = ("accelerators", "efa", "plugin", "fabric", "stall")
 
 
 def say(message: str) -> None:
@@ -71,6 +85,8 @@ def first(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
 def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Check this node, run the command, and return the exit code."""
     skip = skipped(environment)
+    if options.stall_seconds:
+        _take_given(options, environment)
     missing = node_checks.missing(
         options.kind, options.accelerators, options.efa, skip=skip, root=options.root, environment=environment
     )
@@ -100,46 +116,142 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
             return UNAVAILABLE
     elif options.fabric and options.nodes != 1 and first(options, environment):
         say("the fabric is not watched: Neuron's collectives write no NCCL log; FI_PROVIDER decides there")
-    return _run(options, variables, logs)
+    with tempfile.TemporaryDirectory(prefix="trainforge-", ignore_cleanup_errors=True) as folder:
+        heartbeats = Path(folder) if options.stall_seconds and "stall" not in skip else None
+        variables |= _unbuffered(variables)
+        if heartbeats:
+            variables |= _told(options, heartbeats, variables)
+        return _run(options, variables, logs, heartbeats)
 
 
-def _run(options: argparse.Namespace, environment: Mapping[str, str], logs: fabric_log.Logs | None) -> int:
+def _run(
+    options: argparse.Namespace,
+    environment: Mapping[str, str],
+    logs: fabric_log.Logs | None,
+    heartbeats: Path | None,
+) -> int:
     command = Command()
-    watch = FabricWatch(command, logs, options.start_seconds, say) if logs else None
+    fabric = FabricWatch(command, logs, options.start_seconds, say) if logs else None
+    progress = _progress_watch(options, environment, command, heartbeats) if heartbeats else None
+    watches = [watch for watch in (fabric, progress) if watch is not None]
+
+    def progressed() -> None:
+        for watch in watches:
+            watch.progressed()
+
     try:
-        if watch:
-            command.start(
-                options.command, environment, progress=options.progress, progressed=watch.progressed
-            )
-            watch.start()
-        else:
-            command.start(options.command, environment)
+        if progress:
+            progress.prepare()
+    except OSError as error:
+        say(
+            f"the run's folder '{options.logs.parent}' cannot be written: {error}; give --logs a writable folder"
+        )
+        return UNAVAILABLE
+    try:
+        pattern = options.progress if watches else None
+        command.start(options.command, environment, progress=pattern, progressed=progressed)
     except OSError as error:
         say(f"'{options.command[0]}' cannot be started: {error}")
         return 127
+    for watch in watches:
+        watch.start()
     code = command.wait()
-    failure = watch.close(code) if watch else ""
+    if progress:
+        progress.close()
+        if progress.stalled:
+            say(f"ended with exit code {STALLED} ({SKIP}=stall leaves such a run alone)")
+            return STALLED
+    failure = fabric.close(code) if fabric else ""
     if failure:
         say(f"{failure}\n  ({SKIP}=fabric runs all the same)")
         return WRONG_FABRIC
-    return code
+    if not (code and heartbeats):
+        return code
+    return of_ranks(code, [rank["exit_code"] for rank in stall_report.heartbeats(heartbeats)])
+
+
+def _take_given(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
+    """Take seconds of the environment in place of the options'.
+
+    Raises:
+        ValueError: one is no whole number from 1.
+    """
+    for name, option in GIVEN_SECONDS.items():
+        value = environment.get(name, "")
+        if value and not (value.isascii() and value.isdecimal() and int(value)):
+            raise ValueError(f"{name} is '{value}'; it must be a whole number of seconds from 1")
+        if value:
+            setattr(options, option, int(value))
+
+
+def _unbuffered(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variable that keeps Python from holding back lines: a line in a buffer is a run that looks hung."""
+    return {} if "PYTHONUNBUFFERED" in environment else {"PYTHONUNBUFFERED": "1"}
+
+
+def _told(options: argparse.Namespace, heartbeats: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables by which ranks tell of their progress, and record their collectives.
+
+    What is set already stays. The names are those of torch 2.13; TORCH_NCCL_TRACE_BUFFER_SIZE is the older one of
+    TORCH_FR_BUFFER_SIZE, which NCCL's pipe still asks for.
+    """
+    longest = max(options.start_seconds, options.stall_seconds) + COLLECTIVE_MARGIN_SECONDS
+    variables = {
+        "TRAINFORGE_HEARTBEAT_FOLDER": str(heartbeats),
+        "TRAINFORGE_GUARD_PROCESS": str(os.getpid()),
+        "TRAINFORGE_COLLECTIVE_SECONDS": str(max(COLLECTIVE_SECONDS, longest)),
+        "TORCH_FR_BUFFER_SIZE": str(RECORDED_COLLECTIVES),
+    }
+    if options.kind == "gpu":
+        dumps = str(options.logs / "flight_recorder_rank_")
+        variables |= {
+            "TORCH_NCCL_TRACE_BUFFER_SIZE": str(RECORDED_COLLECTIVES),
+            "TORCH_NCCL_DUMP_ON_TIMEOUT": "1",
+            "TORCH_FR_DUMP_TEMP_FILE": dumps,
+            "TORCH_NCCL_DEBUG_INFO_TEMP_FILE": dumps,
+            "TORCH_NCCL_DEBUG_INFO_PIPE_FILE": str(heartbeats / stall_report.PIPE),
+        }
+    ours = ("TRAINFORGE_HEARTBEAT_FOLDER", "TRAINFORGE_GUARD_PROCESS")
+    return {name: value for name, value in variables.items() if name in ours or name not in environment}
+
+
+def _progress_watch(
+    options: argparse.Namespace, environment: Mapping[str, str], command: Command, heartbeats: Path
+) -> ProgressWatch:
+    # Several nodes of Slurm may share a machine.
+    host = environment.get("SLURMD_NODENAME") or os.uname().nodename
+    guards = options.nodes if options.guards is None else options.guards
+    place = Place(options.node_rank, guards, host, options.logs.parent, heartbeats)
+    allowed = Allowed(options.start_seconds, options.stall_seconds, MEETING_SECONDS)
+    return ProgressWatch(command, place, allowed, environment.get("PATH", os.defpath), say)
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     """Read the command line; argparse ends the program with 2 where it is wrong."""
     parser = argparse.ArgumentParser(description="check a node, then run a command on it", allow_abbrev=False)
-    parser.add_argument("--kind", choices=["gpu", "neuron"], required=True, help="what the ranks run on")
+    parser.add_argument(
+        "--kind", choices=["gpu", "neuron", "cpu"], required=True, help="what the ranks run on"
+    )
     parser.add_argument("--accelerators", type=_count, required=True, help="accelerators that must be here")
     parser.add_argument("--efa", type=_count, required=True, help="EFA interfaces that must be here")
     parser.add_argument("--fabric", choices=["efa"], help="the network that NCCL must choose")
     parser.add_argument(
         "--nodes", type=_count, default=2, help="how many take part: of one alone nothing is expected"
     )
-    parser.add_argument("--progress", type=_pattern, help="what a line of the program's first step matches")
-    parser.add_argument("--start-seconds", type=_count, default=900, help="how long that may take")
+    parser.add_argument("--guards", type=_count, help="how many guards watch the run: by default one a node")
+    parser.add_argument(
+        "--progress", type=_pattern, help="what a line of each of the program's steps matches"
+    )
+    parser.add_argument("--start-seconds", type=_count, default=900, help="how long the first may take")
+    parser.add_argument(
+        "--stall-seconds",
+        type=_count,
+        default=0,
+        help="how long the run may make no progress afterwards; 0: that is not watched",
+    )
     parser.add_argument("--node-rank", type=_count, required=True, help="0 where rank 0 runs")
     parser.add_argument(
-        "--logs", type=Path, required=True, help="folder for NCCL's logs, shared by the nodes"
+        "--logs", type=Path, required=True, help="folder for NCCL's logs, in the run's, which the nodes share"
     )
     parser.add_argument("--root", type=Path, default=Path("/"), help="where sys and dev lie, for tests")
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="what to run, after --")
@@ -163,10 +275,12 @@ def main() -> int:
     """Run the guard of this process's command line and environment."""
     options = arguments()
     try:
-        return guard(options, os.environ)
+        code = guard(options, os.environ)
     except ValueError as error:
         say(str(error))
-        return 2
+        code = 2
+    keep(code, options.logs)
+    return code
 
 
 if __name__ == "__main__":

@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
+import rank_processes
+
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 GRACE_SECONDS = 60
 """How long a run that is ended may take to stop before it is killed: twice what torchrun gives its ranks."""
@@ -18,11 +20,14 @@ GRACE_SECONDS = 60
 _DRAIN_SECONDS = 5
 """How long output may still come after the program has ended: what it leaves behind may hold the pipe for ever."""
 
+_LAST_WORDS_SECONDS = 5
+"""How long a launcher may take to end after its ranks were killed."""
+
 _PIECE_BYTES = 1 << 16
 
 
 class Relay(threading.Thread):
-    """Passes on what a program writes, unchanged and at once, and calls `found` at the first line that matches."""
+    """Passes on what a program writes, unchanged and at once, and calls `found` when lines that match have come."""
 
     def __init__(
         self, source: int, target: int, pattern: re.Pattern[str] | None, found: Callable[[], None]
@@ -56,7 +61,6 @@ class Relay(threading.Thread):
         *lines, unfinished = (self._unfinished + piece).split(b"\n")
         self._unfinished = unfinished[-_PIECE_BYTES:]
         if any(pattern.search(line.decode("utf-8", "replace")) for line in lines):
-            self._pattern = None
             self._found()
 
 
@@ -79,7 +83,7 @@ class Command:
         progress: re.Pattern[str] | None = None,
         progressed: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start the program; `progressed` is called at the first line of its output that matches `progress`.
+        """Start the program; `progressed` is called whenever lines of its output match `progress`.
 
         Raises:
             OSError: there is no such program, or it cannot be run.
@@ -112,6 +116,26 @@ class Command:
         """End the program: asked first, killed after the time of grace."""
         self.send(signal.SIGTERM)
         if not self.ended.wait(GRACE_SECONDS):
+            self.send(signal.SIGKILL)
+
+    @property
+    def process(self) -> int:
+        """The id of the program's process, once it is started."""
+        assert self._process is not None
+        return self._process.pid
+
+    def kill(self) -> None:
+        """Kill the program and all that it has started, at once.
+
+        For a run that cannot save any more: a rank that waits for a frozen one would wait in vain. The launcher comes
+        last, so that it may still tell how its ranks ended.
+        """
+        for started in reversed(rank_processes.descendants(self.process)):
+            try:
+                os.kill(started, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if not self.ended.wait(_LAST_WORDS_SECONDS):
             self.send(signal.SIGKILL)
 
     def wait(self) -> int:

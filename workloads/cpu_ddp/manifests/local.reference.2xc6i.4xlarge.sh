@@ -9,7 +9,17 @@ umask 027
 mkdir -p "$RUN_FOLDER"
 export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"
 export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
-exec torchrun \
+exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
+  --kind=cpu \
+  --accelerators=0 \
+  --efa=0 \
+  --nodes=1 \
+  '--progress=step=[0-9]+ loss=[0-9][0-9.e+-]* samples_per_second=[0-9][0-9.e+-]*' \
+  --start-seconds=300 \
+  --stall-seconds=300 \
+  --node-rank=0 \
+  "--logs=$RUN_FOLDER/nccl" \
+  -- torchrun \
   --nnodes=1 \
   --nproc-per-node=2 \
   --node-rank=0 \

@@ -13,7 +13,7 @@ from fsdp_trainer import optimisation, sharding, state
 from fsdp_trainer.batches import Batch, Source
 from fsdp_trainer.loading import Loader, source
 from fsdp_trainer.options import Options
-from training import errors, non_finite, random_state, start
+from training import errors, heartbeat, non_finite, random_state, start
 from training.distributed_checkpoint import DistributedCheckpoints
 from training.errors import TrainingError
 from training.process_group import Ranks
@@ -105,6 +105,7 @@ class Pretraining:
         self.done = number
         return Step(mean, norm, rate, applied)
 
+    @heartbeat.phase("validation")
     @torch.no_grad()
     def validate(self) -> float:
         """Return the mean loss over the validation's batches, the same ones each time; `validate_every` is not 0.
@@ -124,6 +125,7 @@ class Pretraining:
             raise TrainingError(told if self.ranks.first else "", errors.DATA)
         return mean
 
+    @heartbeat.phase("checkpoint")
     def save(self, tell: Callable[[int], None]) -> None:
         """Begin to write a checkpoint; `tell` is given each step whose checkpoint has ended.
 
@@ -141,6 +143,7 @@ class Pretraining:
         if self.chosen.synchronous_save:
             self.finish_save(tell)
 
+    @heartbeat.phase("checkpoint")
     def finish_save(self, tell: Callable[[int], None]) -> None:
         """Wait for the checkpoint under way.
 

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from training import heartbeat
+
 FAULT = 1
 """A fault of ours, told with its traceback."""
 
@@ -56,17 +58,24 @@ def run(program: Callable[[], None]) -> NoReturn:
     """
     try:
         program()
+    except SystemExit as error:
+        # argparse's way of refusing the command line, among others.
+        heartbeat.ended(error.code if isinstance(error.code, int) else int(bool(error.code)))
+        raise
     except TrainingError as error:
+        heartbeat.ended(error.code)
         if str(error):
             say(str(error) if isinstance(error, StoppedError) else f"error: {error}", error=True)
         if _joined():
             _drop(error.code)
         sys.exit(error.code)
     except Exception as error:
+        heartbeat.ended(FAULT)
         if not _joined():
             raise
         sys.excepthook(type(error), error, error.__traceback__)
         _drop(FAULT)
+    heartbeat.ended(0)
     sys.exit(0)
 
 

@@ -12,10 +12,15 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 
+from training import heartbeat
 from training.errors import TrainingError
 
 TIMEOUT_SECONDS = 1800
 """How long a collective may wait for a rank: longer than a checkpoint on a slow file system takes."""
+
+TIMEOUT = "TRAINFORGE_COLLECTIVE_SECONDS"
+"""Variable with another time-out of collectives in seconds. The launch guard sets one that is longer than the silence
+that it allows: so it is the guard that ends a run without progress, and names the silent rank."""
 
 _VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 
@@ -42,31 +47,34 @@ class Ranks:
 
 @contextmanager
 def joined(
-    device: str = "auto", *, threads: int | None = None, timeout_seconds: int = TIMEOUT_SECONDS
+    device: str = "auto", *, threads: int | None = None, timeout_seconds: int | None = None
 ) -> Iterator[Ranks]:
     """Join the run's process group and leave it: nccl on GPUs, gloo on processors.
 
     `device` is auto (GPUs where torch sees some), cpu or cuda; `threads` pins the threads of one operation,
-    which fixes the order of its sums. Keep the model and the optimizer in a function called inside, so that
-    they are gone when the group is left. After an error the group is not left: the other ranks may wait in a
-    collective, and it is the launcher that ends them.
+    which fixes the order of its sums; `timeout_seconds` is by default TIMEOUT's or TIMEOUT_SECONDS.
+    Keep the model and the optimizer in a function called inside, so that they are gone when the group is left.
+    After an error the group is not left: the other ranks may wait in a collective, and it is the launcher that
+    ends them.
 
     Raises:
         TrainingError: a variable is missing or no number, or there is no GPU for this rank.
     """
     places = _environment()
+    timeout = timedelta(seconds=_timeout() if timeout_seconds is None else timeout_seconds)
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = _device(device, places["LOCAL_RANK"])
     # gloo beside nccl: parameters kept in the host's memory are summed there.
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
-    saving = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_seconds))
+    dist.init_process_group(backend, timeout=timeout)
+    saving = dist.new_group(backend="gloo", timeout=timeout)
     assert saving is not None
     yield Ranks(places["RANK"], places["WORLD_SIZE"], places["LOCAL_RANK"], chosen, saving)
     _leave(saving)
 
 
+@heartbeat.phase("leave")
 def _leave(saving: dist.ProcessGroup) -> None:
     """Leave the group together.
 
@@ -93,6 +101,13 @@ def _environment() -> dict[str, int]:
             raise TrainingError(f"variable {name} is '{value}'; it must be a number (torchrun sets it)")
         numbers[name] = int(value)
     return numbers
+
+
+def _timeout() -> int:
+    value = os.environ.get(TIMEOUT) or str(TIMEOUT_SECONDS)
+    if not value.isdecimal() or int(value) == 0:
+        raise TrainingError(f"variable {TIMEOUT} is '{value}'; it must be a number of seconds from 1")
+    return int(value)
 
 
 def _device(wanted: str, local: int) -> torch.device:

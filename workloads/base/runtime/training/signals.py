@@ -9,6 +9,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from training import heartbeat
+
 if TYPE_CHECKING:
     from training.process_group import Ranks
 
@@ -51,11 +53,15 @@ class StopSignal:
         self._exchange = (work, number)
 
     def agreed(self) -> int:
-        """Return the signal that any rank had heard when the step began, or 0; equal on all ranks."""
+        """Return the signal that any rank had heard when the step began, or 0; equal on all ranks.
+
+        All ranks have done the step then, which the heartbeat tells.
+        """
         assert self._exchange is not None
         work, number = self._exchange
         work.wait()
         self._exchange = None
+        heartbeat.step()
         return int(number.item())
 
 

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from training import process_settings
+from training import heartbeat, process_settings
 from training.errors import NO_INPUT, WRITE, StoppedError, TrainingError, say
 from training.process_group import Ranks, joined
 from training.signals import StopSignal, mark, unmark
@@ -33,6 +33,7 @@ def carry_out(train: Train, device: str, threads: int) -> None:
         TrainingError: the folder is not named, cannot be made, or is another user's; what `joined` and `train` raise.
         StoppedError: a signal asked to stop; `stopped.json` lies in the folder.
     """
+    heartbeat.begin()
     folder = _folder()
     process_settings.raise_open_files()
     stop = StopSignal()

@@ -1,0 +1,31 @@
+"""`python -m tests.training.launched FOLDER STALL_SECONDS`: the fsdp workload's tiny preset, slowed down, as
+`trainforge launch --on local` runs it, which starts a stalled run again. The command itself takes no arguments for the
+program."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from pathlib import Path
+
+from cli.local_submission import local_submission
+from cli.sites import local_site
+from tests.training.faults import SLOW
+from workloads.render.local import local
+from workloads.rooms import workload
+from workloads.spec import Run
+
+
+def main(folder: Path, stall_seconds: str) -> int:
+    """Run it and return its exit code."""
+    room = workload("fsdp")
+    tiny = room.presets["tiny"]
+    preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, SLOW))
+    environment = {"TRAINFORGE_STALL_SECONDS": stall_seconds}
+    run = Run(room, preset, preset.instance_type, 2, id="t1", environment=environment)
+    site = local_site(folder)
+    return local_submission(run, site, local(run, site)).send().wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

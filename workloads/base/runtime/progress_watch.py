@@ -1,0 +1,222 @@
+"""Holding a run to its progress: one that makes none is told, reported and ended on all of its nodes.
+
+Every guard writes what is known of its node to `watch/node-K.json` of the run's folder. Node 0's guard reads all of
+them and decides; the others follow its decision, in `watch/stall.json`, and end their node when node 0's guard is
+silent itself. Each writes its node's stacks and flight recorders to `stalls/<time>` first; nobody kills before node 0's
+guard has heard that all are done, because one dead rank ends the others within seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import stall_report
+from program import Command
+from run_progress import Allowed, Record, RunProgress
+
+LOST_SECONDS = 60.0
+"""For how long node 0's guard may be silent before the others decide themselves, at most: our choice."""
+
+REPORT_SECONDS = 90.0
+"""How long all nodes together may take to write their reports: longer than stall_report takes for a node."""
+
+FOLDER, STALLS = "watch", "stalls"
+"""Folders of the run's folder: what the guards tell each other, and the reports of runs without progress."""
+
+_LONGEST_PAUSE, _SHORTEST_PAUSE = 5.0, 0.2
+_SILENT_BEATS = 6
+_POLL_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a guard is: its number of `guards`, its host's name, the run's folder, its node's folder of heartbeats."""
+
+    node: int
+    guards: int
+    host: str
+    run_folder: Path
+    heartbeats: Path
+
+
+class ProgressWatch(threading.Thread):
+    """Watches the run's progress while the program runs; `stalled` says that it ended the run."""
+
+    def __init__(
+        self, command: Command, place: Place, allowed: Allowed, path: str, say: Callable[[str], None]
+    ) -> None:
+        super().__init__(name="progress-watch", daemon=True)
+        self._command = command
+        self._place = place
+        self._path = path
+        self._say = say
+        self._folder = place.run_folder / FOLDER
+        self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, allowed.stall / 4))
+        watched = range(place.guards) if place.node == 0 else sorted({0, place.node})
+        self._progress = RunProgress(watched, allowed, time.monotonic())
+        self._patience = min(LOST_SECONDS, 4 * allowed.stall) + _SILENT_BEATS * self._pause
+        self._start = secrets.token_hex(8)
+        self._beat = 0
+        self._lines = 0
+        self._ranks: list[dict[str, Any]] = []
+        self._dumped = ""
+        self._earlier = ""
+        self.stalled = False
+
+    def progressed(self) -> None:
+        """Take note of a line of progress."""
+        self._lines += 1
+
+    def prepare(self) -> None:
+        """Make the folder, and take note of what an earlier start has left there.
+
+        Raises:
+            OSError: the run's folder cannot be written.
+        """
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._earlier = self._decision().get("stall", "")
+        self._publish()
+
+    def run(self) -> None:
+        """Watch until the program ends."""
+        while not self._command.ended.wait(self._pause):
+            self._ranks = stall_report.heartbeats(self._place.heartbeats)
+            self._publish()
+            now = time.monotonic()
+            self._progress.look(now, self._records())
+            decided = self._decide(now) if self._place.node == 0 else self._follow(now)
+            if decided:
+                self.stalled = True
+                self._end(decided)
+                return
+
+    def close(self) -> None:
+        """Take in the program's end: a node that has ended is not silent. What it was ended for is told before."""
+        self.join()
+        self._publish(ended=True)
+
+    def _decide(self, now: float) -> Mapping[str, Any]:
+        """Return the decision to end the run, or nothing; node 0 alone decides."""
+        silence = self._progress.silence(now)
+        if silence is None:
+            return {}
+        decided = self._decided(silence)
+        self._write("stall.json", decided)
+        return decided
+
+    def _follow(self, now: float) -> Mapping[str, Any]:
+        """Return node 0's decision to end the run, or one of our own when nothing is heard of it, or nothing."""
+        decided = self._decision()
+        if decided.get("stall", self._earlier) != self._earlier:
+            return decided
+        silence = self._progress.silence(now)
+        if silence is None or not self._progress.silent(now, self._patience):
+            return {}
+        return self._decided(silence)
+
+    def _decided(self, silence: float) -> dict[str, Any]:
+        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        return {
+            "stall": f"{name}-{self._start}",
+            "folder": name,
+            "silence": silence,
+            "limit": self._progress.limit(),
+            "node": self._place.node,
+        }
+
+    def _end(self, decided: Mapping[str, Any]) -> None:
+        target = self._place.run_folder / STALLS / decided["folder"]
+        try:
+            self._ranks = stall_report.collect(
+                self._command.process, self._place.heartbeats, target, self._path, self._say
+            )
+        except OSError as error:
+            self._say(f"the stalled run's reports cannot be written to '{target}': {error}")
+        self._dumped = decided["stall"]
+        self._publish()
+        if decided["node"] == self._place.node:
+            self._await(self._all_dumped)
+            self._tell(decided, target)
+            self._write("end.json", {"stall": decided["stall"]})
+        else:
+            self._await(lambda: self._read("end.json").get("stall") == decided["stall"])
+            self._say(f"no progress for {decided['silence']:.0f} s: node 0's guard ends the run and says why")
+        self._command.kill()
+
+    def _tell(self, decided: Mapping[str, Any], target: Path) -> None:
+        now = time.monotonic()
+        self._progress.look(now, self._records())
+        late = stall_report.behind(self._progress, self._progress.silent(now, _SILENT_BEATS * self._pause))
+        told = stall_report.message(self._progress, decided["silence"], decided["limit"], late, target)
+        self._say(told)
+        with contextlib.suppress(OSError):
+            (target / "summary.txt").write_text(f"{told}\n", encoding="utf-8")
+
+    def _all_dumped(self) -> bool:
+        """Return whether every node that is heard has written its reports."""
+        self._publish()
+        now = time.monotonic()
+        self._progress.look(now, self._records())
+        silent = self._progress.silent(now, _SILENT_BEATS * self._pause)
+        return all(
+            self._progress.records[node]["dumped"] == self._dumped or self._progress.records[node]["ended"]
+            for node in self._progress.heard
+            if node not in silent
+        )
+
+    def _await(self, reached: Callable[[], bool]) -> None:
+        deadline = time.monotonic() + REPORT_SECONDS
+        while not reached() and time.monotonic() < deadline and not self._command.ended.is_set():
+            time.sleep(_POLL_SECONDS)
+
+    def _records(self) -> dict[int, Record]:
+        """Return the records of the nodes that this guard looks at."""
+        found: dict[int, Record] = {}
+        for node in self._progress.nodes:
+            record = self._record() if node == self._place.node else self._read(f"node-{node}.json")
+            if record:
+                found[node] = record
+        return found
+
+    def _record(self, *, ended: bool = False) -> dict[str, Any]:
+        return {
+            "host": self._place.host,
+            "start": self._start,
+            "beat": self._beat,
+            "lines": self._lines,
+            "ranks": self._ranks,
+            "ended": ended,
+            "dumped": self._dumped,
+        }
+
+    def _publish(self, *, ended: bool = False) -> None:
+        self._beat += 1
+        self._write(f"node-{self._place.node}.json", self._record(ended=ended))
+
+    def _decision(self) -> dict[str, Any]:
+        return self._read("stall.json")
+
+    def _read(self, name: str) -> dict[str, Any]:
+        """Return a file of the folder; nothing where it is not there, or unreadable for now."""
+        try:
+            found: dict[str, Any] = json.loads((self._folder / name).read_text(encoding="utf-8"))
+        except (OSError, json.JSONDecodeError):
+            return {}
+        return found
+
+    def _write(self, name: str, content: Mapping[str, Any]) -> None:
+        """Replace a file of the folder; a full file system is not to end a run that trains."""
+        temporary = self._folder / f".{name}.{self._place.node}"
+        with contextlib.suppress(OSError):
+            temporary.write_text(json.dumps(content), encoding="utf-8")
+            os.replace(temporary, self._folder / name)
