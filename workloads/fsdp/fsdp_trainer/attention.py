@@ -1,10 +1,10 @@
 """Attention within documents: by the kernel for packed sequences where there is one, else with a mask.
 
-Flash attention takes no mask, and of the kernels that take one the memory-efficient one knows no grouped-query
-attention; what is left computes all scores of all heads in memory, gigabytes a layer at 8192 tokens. torch's
-`varlen_attn` is flash attention that is told where documents begin. It is there from torch 2.10 on, its options differ
-by version (2.10 has `is_causal`, later ones `window_size`, the newest `enable_gqa`), and it needs a GPU of compute
-capability 8.0 and numbers of 16 bits.
+Flash attention takes no mask, and grouped-query attention works with flash attention and the plain products alone
+(torch's documentation of scaled_dot_product_attention). With both, what is left computes all scores of all heads in
+memory, gigabytes a layer at 8192 tokens. torch's `varlen_attn` is flash attention that is told where documents begin.
+It exists from torch 2.10 on, its options differ by version (2.10 has `is_causal`, later ones `window_size`, 2.13
+`enable_gqa` too), and it needs a GPU of compute capability 8.0 and numbers of 16 bits.
 """
 
 from __future__ import annotations
