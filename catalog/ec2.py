@@ -17,6 +17,9 @@ FAMILIES: tuple[str, ...] = (
     *("hpc6a", "hpc6id", "hpc7a", "hpc8a"),
     # Controllers, login and system nodes.
     *("m5", "m6i", "m7i", "c5", "c6i", "c7i", "t3"),
+    # The same on Graviton (arm64), for clusters of Arm nodes. Later families have sizes with EFA, of which no source
+    # that was read states the Nitro generation.
+    *("m6g", "c6g", "t4g"),
 )
 """Instance families whose every size the catalog carries."""
 

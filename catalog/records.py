@@ -20,7 +20,7 @@ OVERRIDABLE = frozenset(
 
 
 def read(name: str) -> dict[str, Any]:
-    """Return the parsed data file `name`: instances.json, hyperpod.json, overrides.json or regions.json."""
+    """Return the parsed data file of that name in data/, such as instances.json or hyperpod.json."""
     data: dict[str, Any] = json.loads((files("catalog") / "data" / name).read_text(encoding="utf-8"))
     return data
 

@@ -32,6 +32,7 @@ from settings.checks import (  # noqa: F401
     parallelcluster,
     parallelcluster_images,
     parallelcluster_nodes,
+    parallelcluster_slurm,
     parallelcluster_update,
     people,
     regions,

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
+from pydantic import BaseModel
+
 from settings import pools as model
 from settings.checks.names import REGION
 from settings.checks.rule import Problem, Subject, error, warning
@@ -145,21 +147,34 @@ def _arn_regions(subject: Subject) -> Iterator[Problem]:
                 path,
                 arn,
                 f"the ARN is of region '{parts[3]}', the deployment is in '{region}'",
-                "use what lies in the deployment's region",
+                "use what is in the deployment's region",
             )
 
 
+_FREE_TEXT = ("tags", "acknowledge")
+"""Sections whose values are people's own words."""
+
+
 def _arns(subject: Subject) -> Iterator[tuple[str, str]]:
-    for name, pool in subject.settings.pools.items():
-        match pool.capacity:
-            case model.ReservationGroup(resource_group_arn=arn):
-                yield f"pools.{name}.capacity.resource_group_arn", arn
-            case model.TrainingPlan(training_plan_arn=arn):
-                yield f"pools.{name}.capacity.training_plan_arn", arn
-    if subject.settings.hyperpod and subject.settings.hyperpod.accounting:
-        yield "hyperpod.accounting.secret_arn", subject.settings.hyperpod.accounting.secret_arn
-    for purpose, arn in subject.settings.batch.secrets.items() if subject.settings.batch else ():
-        yield f"batch.secrets.{purpose}", arn
+    """Yield every ARN of the configuration with its path, whichever section it is in."""
+    for name in type(subject.settings).model_fields:
+        if name not in _FREE_TEXT:
+            yield from _arns_in(getattr(subject.settings, name), name)
+
+
+def _arns_in(value: object, path: str) -> Iterator[tuple[str, str]]:
+    match value:
+        case str() if value.startswith("arn:"):
+            yield path, value
+        case BaseModel():
+            for name in type(value).model_fields:
+                yield from _arns_in(getattr(value, name), f"{path}.{name}")
+        case Mapping():
+            for key, member in value.items():
+                yield from _arns_in(member, f"{path}.{key}")
+        case list() | tuple():
+            for index, member in enumerate(value):
+                yield from _arns_in(member, f"{path}.{index}")
 
 
 @warning("capacity-not-offered")

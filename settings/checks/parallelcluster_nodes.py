@@ -19,35 +19,9 @@ _WITHOUT_OFFICIAL = ("rocky8", "rocky9")
 """Source: aws-parallelcluster, constants.PRIVATE_OSES."""
 _AMI = re.compile(r"ami-([0-9a-f]{8}|[0-9a-f]{17})")
 _VOLUME = re.compile(r"fsvol-[0-9a-f]{17}")
-_VALIDATOR = re.compile(r"[A-Za-z0-9]+Validator")
 _BEFORE_TURING = frozenset({"V100", "K80", "M60"})
 """Source: aws-parallelcluster, constants.NVIDIA_OPENRM_UNSUPPORTED_INSTANCE_TYPES, by the GPUs of those types."""
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
-_OWN_LINES = frozenset(
-    {
-        "epilog",
-        "grestypes",
-        "launchparameters",
-        "prolog",
-        "reconfigflags",
-        "resumefailprogram",
-        "resumeprogram",
-    }
-    | {
-        "resumetimeout",
-        "slurmctldhost",
-        "slurmctldlogfile",
-        "slurmctldparameters",
-        "slurmdlogfile",
-        "slurmuser",
-    }
-    | {"suspendexcnodes", "suspendprogram", "suspendtime", "taskplugin", "treewidth"}
-)
-_ACCOUNTING_LINES = frozenset(
-    {"accountingstoragetype", "accountingstoragehost", "accountingstorageport", "accountingstorageuser"}
-    | {"jobacctgathertype"}
-)
-"""What ParallelCluster writes itself. Source: validators/slurm_settings_validator.py, SLURM_SETTINGS_DENY_LIST."""
 
 
 @error("root-volume", too_strict=True, leans_on=("parallelcluster.pools", "pools"))
@@ -193,38 +167,6 @@ def _packages(subject: Subject) -> Iterator[Problem]:
             f"packages are installed by apt, which '{wanted.image.os}' lacks",
             "choose an Ubuntu under 'image.os', or bake packages into an image of your own",
         )
-
-
-@error("slurm-setting", leans_on=("accounting",))
-def _slurm_settings(subject: Subject) -> Iterator[Problem]:
-    """ParallelCluster writes some lines of slurm.conf itself, and a second one would undo its work."""
-    wanted = subject.settings.parallelcluster
-    kept = _OWN_LINES | (_ACCOUNTING_LINES if subject.settings.accounting else frozenset())
-    for index, line in enumerate(wanted.slurm.settings if wanted else ()):
-        # A line of several settings describes a node or a partition of one's own.
-        for name in line if len(line) == 1 else ():
-            if name.lower() in kept:
-                yield Problem(
-                    f"parallelcluster.slurm.settings.{index}.{name}",
-                    line[name],
-                    f"ParallelCluster writes '{shown(name)}' into slurm.conf itself and takes no other",
-                    "remove it",
-                )
-
-
-@error("validator-name")
-def _validators(subject: Subject) -> Iterator[Problem]:
-    """Validators are left out one by one: without all of them the first mistake shows after half an hour."""
-    wanted = subject.settings.parallelcluster
-    for index, entry in enumerate(wanted.suppress_validators if wanted else ()):
-        if not _VALIDATOR.fullmatch(entry.validator):
-            yield Problem(
-                f"parallelcluster.suppress_validators.{index}.validator",
-                entry.validator,
-                f"'{shown(entry.validator)}' is not the type of one of ParallelCluster's validators, such as "
-                "'FsxNetworkingValidator'",
-                "a finding of a validator names its type",
-            )
 
 
 @warning("head-node-accelerated")

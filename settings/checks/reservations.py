@@ -141,3 +141,27 @@ def _waits(subject: Subject) -> Iterator[Problem]:
             f"deploy a first time with 'kept_nodes: {{{use.name}: 0}}' under 'parallelcluster', and raise it when a "
             "job has run; or acknowledge this where the capacity is known to be there",
         )
+
+
+@warning("reservation-platform", leans_on=("pools", "parallelcluster"))
+def _platform(subject: Subject) -> Iterator[Problem]:
+    """A reservation is of one platform, and ParallelCluster refuses one of another than its operating system's.
+
+    Source: aws-parallelcluster, constants.CAPACITY_RESERVATION_OS_MAP: RHEL's is its own, all others are Linux/UNIX.
+    """
+    cluster = subject.settings.parallelcluster
+    if cluster is None or not cluster.image.os.startswith("rhel"):
+        return
+    for use in uses(subject.settings):
+        if (
+            use.cluster == "parallelcluster"
+            and use.pool
+            and isinstance(use.pool.capacity, Reservation | CapacityBlock)
+        ):
+            yield Problem(
+                use.path,
+                use.name,
+                f"pool '{use.name}': with '{cluster.image.os}' the reservation '{shown(reserved_id(use.pool))}' must "
+                "be of the platform 'Red Hat Enterprise Linux', which is not known here",
+                "'aws ec2 describe-capacity-reservations' prints InstancePlatform; acknowledge this where it agrees",
+            )

@@ -42,7 +42,7 @@ def kept(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 def test_data_equals_what_ec2_and_botocore_say(refresh: Refresh, tmp_path: Path) -> None:
     result = refresh("--check")
     assert result.exit_code == 0, result.output
-    assert "the catalog is current: 130 instance types" in result.output
+    assert "the catalog is current: 155 instance types" in result.output
     assert not list(tmp_path.iterdir())
 
 

@@ -157,6 +157,23 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
         {("arn-region", "pools.gpu.capacity.training_plan_arn")},
     ),
+    # every ARN, whichever section names it
+    (
+        {
+            "directory": {
+                "certificate_secret_arn": SECRET.replace("us-west-2", "eu-west-1"),
+                "users": [{"name": "ana", "uid": 2001}],
+            }
+        },
+        {("arn-region", "directory.certificate_secret_arn")},
+    ),
+    # IAM and S3 have no regions in their ARNs, and words are no ARNs
+    (
+        {
+            "tags": {"made-by": "arn:aws:lambda:eu-west-1:111122223333:function:x"},
+        },
+        set(),
+    ),
     (
         {
             "hyperpod.accounting": {

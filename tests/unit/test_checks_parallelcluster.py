@@ -92,6 +92,22 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         CLUSTER | {"pools.gpu": {"instance_type": "p6e-gb200.36xlarge", "nodes": 2, "capacity": BLOCK}},
         {("cluster-architecture", f"{SECTION}.pools.0")},
     ),
+    # A cluster of Arm nodes has a head node and login nodes on Graviton.
+    *(
+        (
+            CLUSTER
+            | {
+                "pools.gpu": pool,
+                f"{SECTION}.head_node": {"instance_type": "m6g.2xlarge"},
+                f"{SECTION}.login": {"login": {"instance_type": "t4g.large"}},
+            },
+            set(),
+        )
+        for pool in (
+            {"instance_type": "c6g.16xlarge", "nodes": 4},
+            {"instance_type": "p6e-gb200.36xlarge", "nodes": 2, "capacity": BLOCK},
+        )
+    ),
     (
         BOTH
         | {
@@ -216,6 +232,38 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         CLUSTER | {f"{SECTION}.slurm": {"settings": [{"Prolog": "/x"}]}},
         {("slurm-setting", f"{SECTION}.slurm.settings.0.Prolog")},
     ),
+    # several settings in one line: those of a node or a partition are its own, others are the cluster's
+    (
+        CLUSTER | {f"{SECTION}.slurm": {"settings": [{"TopologyParam": "SwitchAsNodeRank", "Prolog": "/x"}]}},
+        {("slurm-setting", f"{SECTION}.slurm.settings.0.Prolog")},
+    ),
+    (CLUSTER | {f"{SECTION}.slurm": {"settings": [{"PartitionName": "mine", "Prolog": "/x"}]}}, set()),
+    *(
+        (
+            CLUSTER | {f"{SECTION}.slurm": {"settings": [{key: name, "CPUs": 4}]}},
+            {("slurm-node-name", f"{SECTION}.slurm.settings.0.{key}")} if wrong else set(),
+        )
+        for key, name, wrong in (
+            ("NodeName", "own-st-[1-4]", True),
+            ("nodename", "own-dy-1", True),
+            ("NodeName", "own[1-4]", False),
+            ("NodeName", "own-stable-1", False),
+            ("Comment", "own-st-1", False),
+        )
+    ),
+    # memory of the head node: 85 nodes need 4 GiB
+    *(
+        (
+            CLUSTER | {"pools.gpu": CPU | {"nodes": nodes}, f"{SECTION}.head_node": {"instance_type": kind}},
+            {("head-node-memory", f"{SECTION}.head_node.instance_type")} if wrong else set(),
+        )
+        for nodes, kind, wrong in (
+            (85, "c6i.large", False),
+            (86, "c6i.large", True),
+            (5000, "c6i.xlarge", True),
+            (5000, "c6i.2xlarge", False),
+        )
+    ),
     (CLUSTER | {f"{SECTION}.slurm": {"settings": [{"JobAcctGatherType": "jobacct_gather/linux"}]}}, set()),
     (
         CLUSTER
@@ -231,7 +279,14 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             | {f"{SECTION}.suppress_validators": [{"validator": name, "reason": "known and harmless"}]},
             {("validator-name", f"{SECTION}.suppress_validators.0.validator")} if wrong else set(),
         )
-        for name, wrong in (("ALL", True), ("type:KeyPairValidator", True), ("KeyPairValidator", False))
+        for name, wrong in (
+            ("ALL", True),
+            ("type:KeyPairValidator", True),
+            ("KeyPairValidater", True),
+            ("KeyPairsValidator", True),
+            ("KeyPairValidator", False),
+            ("ExternalSlurmdbdTrafficNotEncrypted", False),
+        )
     ),
     # people meet on the nodes of one cluster, not on those of two
     (CLUSTER | {USERS: [{"name": "ana", "uid": 2001, "ssh_public_key": KEY}]}, set()),

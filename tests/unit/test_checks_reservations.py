@@ -21,9 +21,7 @@ CONTENDED = {("reservation-contended", "batch.pools.0")}
 
 # An EKS cluster that nobody has access to has findings of its own.
 ON_RESERVATIONS = {
-    "reservation-exceeded",
-    "reservation-contended",
-    "reservation-type",
+    *("reservation-exceeded", "reservation-contended", "reservation-type", "reservation-platform"),
     "creation-waits-for-nodes",
 }
 
@@ -133,6 +131,24 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "parallelcluster": {"pools": ["gpu"]},
         },
         set(),
+    ),
+    # RHEL is a platform of its own; Rocky is not
+    *(
+        (
+            BASE
+            | {
+                "parallelcluster": {
+                    "pools": ["gpu"],
+                    "image": {"os": system, "ami_id": "ami-0123456789abcdef0"},
+                }
+            },
+            expected,
+        )
+        for system, expected in (
+            ("rhel9", {("reservation-platform", "parallelcluster.pools.0")}),
+            ("rocky9", set()),
+            ("ubuntu2404", set()),
+        )
     ),
     # Nodes of a block that has not begun are in maintenance, which the creation passes over.
     (BASE | {"parallelcluster.pools": ["gpu"]}, set()),
