@@ -52,6 +52,7 @@ def test_the_published_site_and_the_pool_of_the_configuration(
     publish(cluster_site("hyperpod"))
     result = launch("hyperpod", "--preset", "tiny", "--nodes", "2", "-c", configuration)
     assert result.exit_code == 0, result.output
+    assert f"\n  config {configuration} (by -c FILE)\n" in result.stdout
     submitted = launch.submitted("sbatch")
     assert "#SBATCH --partition=long\n" in submitted
     assert "#SBATCH --nodes=2\n" in submitted
