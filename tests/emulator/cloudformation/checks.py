@@ -10,6 +10,9 @@ from tests.emulator.cloudformation.schema import resource_schema
 from tests.emulator.cloudformation.stack import Stack
 from tests.emulator.cloudformation.template import Template, references
 
+# CloudFormation user guide, "Understand CloudFormation quotas".
+_RESOURCES = 500
+
 
 def check(stack: Stack, template: Template, values: Mapping[str, Any]) -> None:
     """Check what CloudFormation checks before it begins: references, attributes, conditions, known types.
@@ -19,6 +22,11 @@ def check(stack: Stack, template: Template, values: Mapping[str, Any]) -> None:
     """
     resolver = stack.resolver(template, values)
     problems: list[str] = []
+    if len(template.resources) > _RESOURCES:
+        problems.append(
+            f"Template format error: Number of resources, {len(template.resources)}, is greater than maximum "
+            f"allowed, {_RESOURCES}"
+        )
     for name in template.order:
         definition = template.resources[name]
         if definition.condition and definition.condition not in template.conditions:

@@ -103,6 +103,7 @@ def _readable(schema: Any) -> Any:
     return result
 
 
+@lru_cache
 def _compiles(pattern: str) -> bool:
     try:
         re.compile(pattern)
@@ -149,9 +150,11 @@ def _is_string(_checker: Any, value: Any) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def _pattern(_validator: Any, _pattern: str, _instance: Any, _schema: Any) -> Any:
-    # Patterns are ECMAScript's or Java's; cfn-lint checks them with its own fixes on the template itself.
-    return iter(())
+def _pattern(_validator: Any, pattern: str, instance: Any, _schema: Any) -> Any:
+    # Patterns are ECMAScript's or Java's: those that Python's re does not read are left to cfn-lint.
+    text = _plain(instance)
+    if isinstance(text, str) and _compiles(pattern) and not re.search(pattern, text):
+        yield ValidationError(f"{text!r} does not match {pattern!r}")
 
 
 def _enum(_validator: Any, allowed: list[Any], instance: Any, _schema: Any) -> Any:

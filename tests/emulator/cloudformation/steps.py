@@ -13,6 +13,7 @@ from tests.emulator.cloudformation.schema import ResourceSchema, resource_schema
 from tests.emulator.cloudformation.stack import Stack, StackResource
 from tests.emulator.cloudformation.template import Definition, Template
 from tests.emulator.custom_resources import handler_of_custom_resource
+from tests.emulator.refusals import refused
 from tests.emulator.resources import REGISTRY, Resource, ResourceFailure
 from tests.emulator.resources.moto_models import handler_of_moto
 
@@ -113,7 +114,7 @@ def update_resource(
     _event(stack, entry, "UPDATE_IN_PROGRESS")
 
     def change(to: dict[str, Any], previous: dict[str, Any]) -> None:
-        checked = _handler(stack, definition, to)
+        checked = _handler(stack, definition, to, entry.physical_resource_id)
         entry.handler.context, entry.handler.properties = checked.context, to
         if to == previous:
             entry.handler.apply_tags()
@@ -171,11 +172,13 @@ def retain(stack: Stack, entry: StackResource) -> None:
     _event(stack, entry, "DELETE_SKIPPED")
 
 
-def _handler(stack: Stack, definition: Definition, properties: dict[str, Any]) -> Resource:
-    """Return the handler of a type, ours before moto's.
+def _handler(
+    stack: Stack, definition: Definition, properties: dict[str, Any], physical_id: str = ""
+) -> Resource:
+    """Return the handler of a type, ours before moto's; `physical_id` is what it is to update.
 
     Raises:
-        ResourceFailure: nobody knows the type, or the properties are not those of the type.
+        ResourceFailure: nobody knows the type, the properties are not those of the type, or AWS refuses them.
     """
     context = stack.context()
     custom = handler_of_custom_resource(context, definition.type, definition.logical_id, properties)
@@ -191,13 +194,21 @@ def _handler(stack: Stack, definition: Definition, properties: dict[str, Any]) -
             + "; ".join(problems)
         )
     if definition.type in REGISTRY:
-        return REGISTRY[definition.type](context, definition.type, definition.logical_id, properties)
-    handler = handler_of_moto(context, definition.type, definition.logical_id, properties)
-    if handler is None:
-        raise ResourceFailure(
-            f"the emulator has no handler for the type '{definition.type}'; "
-            "add a class for it in tests/emulator/resources"
-        )
+        handler = REGISTRY[definition.type](context, definition.type, definition.logical_id, properties)
+    else:
+        found = handler_of_moto(context, definition.type, definition.logical_id, properties)
+        if found is None:
+            raise ResourceFailure(
+                f"the emulator has no handler for the type '{definition.type}'; "
+                "add a class for it in tests/emulator/resources"
+            )
+        handler = found
+    # What exists under the name is known to the refusals: it does not conflict with itself.
+    handler.physical_id = physical_id
+    reasons = refused(handler)
+    if reasons:
+        raise ResourceFailure("; ".join(reasons))
+    handler.physical_id = ""
     return handler
 
 

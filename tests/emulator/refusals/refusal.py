@@ -1,0 +1,33 @@
+"""A refusal: a named function from a resource to the reasons for which AWS does not make it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.emulator.resources.resource import Resource
+
+Refusal = Callable[[Resource], Iterator[str]]
+
+_REFUSALS: dict[str, list[Refusal]] = {}
+
+
+def refuses(*types: str) -> Callable[[Refusal], Refusal]:
+    """Register a function for resource types; it yields a reason for each mistake."""
+
+    def register(function: Refusal) -> Refusal:
+        for name in types:
+            _REFUSALS.setdefault(name, []).append(function)
+        return function
+
+    return register
+
+
+def refused(resource: Resource) -> list[str]:
+    """Return every reason for which AWS would not create a resource, or change it to its properties."""
+    return [reason for refusal in _REFUSALS.get(resource.resource_type, ()) for reason in refusal(resource)]
+
+
+def number(value: Any) -> int | None:
+    """Return a number that a template gives as such or as text, None where it is absent."""
+    return None if value is None else int(float(value))
