@@ -92,6 +92,14 @@ def _zone(section: Any, settings: Settings) -> str:
     return str(section.availability_zone or settings.availability_zones[0])
 
 
+def _provisioning(settings: Settings) -> bool | None:
+    """Return whether a Slurm cluster of HyperPod is provisioned continuously, None where there is none.
+
+    Source: SageMaker guide, "Continuous provisioning for enhanced cluster operations with Slurm".
+    """
+    return settings.hyperpod.continuous_provisioning if settings.hyperpod else None
+
+
 _EMPTY = "it would be replaced by an empty one, and its data would not move"
 _NETWORK = "the network would be replaced, and with it everything that lies in it"
 _SUBNETS = "private subnets would be replaced or deleted, and with them everything that lies in them"
@@ -151,6 +159,12 @@ REFUSED: tuple[Value, ...] = (
         "FSx makes no file system smaller",
         _of("openzfs", lambda openzfs, _: openzfs.capacity_gib),
         _shrinks,
+    ),
+    Value(
+        "hyperpod.continuous_provisioning",
+        "continuous provisioning of the Slurm cluster",
+        "a cluster that exists cannot be migrated: destroy HyperPodStack, deploy",
+        _provisioning,
     ),
 )
 """Values that a service refuses to change: the deployment would fail and be rolled back."""

@@ -144,7 +144,18 @@ def test_a_function_s_permission(formation: Formation) -> None:
     template = resources(
         Role=(
             "AWS::IAM::Role",
-            {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": []}},
+            {
+                "AssumeRolePolicyDocument": {
+                    "Version": "2012-10-17",
+                    "Statement": [
+                        {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "lambda.amazonaws.com"},
+                            "Action": "sts:AssumeRole",
+                        }
+                    ],
+                }
+            },
         ),
         Function=(
             "AWS::Lambda::Function",

@@ -382,7 +382,10 @@ REFUSED: dict[str, tuple[dict[str, Entry], str]] = {
         "must be greater than or equal to min bound",
     ),
     "Batch user data": (batch_hosts("#!/bin/bash"), "MIME multi-part"),
-    "Batch bounds": (batch_hosts("MIME-Version: 1.0\n", MinvCpus=16), "minvCpus 16"),
+    "Batch bounds": (
+        batch_hosts("MIME-Version: 1.0\n", MinvCpus=16),
+        "maxVCpus must be greater than minvCpus",
+    ),
     "main node": (job(main=2), "mainNode 2 must be smaller"),
     "name that a pattern refuses": (hyperpod(InstanceGroupName="gpu_1"), "'gpu_1' does not match"),
 }

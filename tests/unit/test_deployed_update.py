@@ -56,6 +56,17 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], set[tuple[str, str]]]] = [
         {"network.existing": NETWORK | {"private_subnets": {"us-west-2a": "subnet-0123456789abcdef9"}}},
         {("update-replaces", "network.existing.private_subnets")},
     ),
+    # a cluster that exists takes no other way of provisioning
+    (
+        {},
+        {"hyperpod.continuous_provisioning": False},
+        {("update-refused", "hyperpod.continuous_provisioning")},
+    ),
+    (
+        {"hyperpod": {"pools": ["gpu"], "continuous_provisioning": False}},
+        {},
+        {("update-refused", "hyperpod.continuous_provisioning")},
+    ),
     # file systems
     (
         {},

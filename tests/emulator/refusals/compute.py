@@ -43,12 +43,8 @@ def _auto_scaling(resource: Resource) -> Iterator[str]:
 
 @refuses("AWS::Batch::ComputeEnvironment")
 def _batch_hosts(resource: Resource) -> Iterator[str]:
-    """vCPU bounds are in order, and user data is MIME (Batch user guide, "Use Amazon EC2 launch templates")."""
-    compute = resource.properties.get("ComputeResources", {})
-    least, most = (number(compute.get(name)) for name in ("MinvCpus", "MaxvCpus"))
-    if least is not None and most is not None and least > most:
-        yield f"minvCpus {least} is more than maxvCpus {most}"
-    named = compute.get("LaunchTemplate")
+    """User data is MIME (Batch user guide, "Use Amazon EC2 launch templates")."""
+    named = resource.properties.get("ComputeResources", {}).get("LaunchTemplate")
     if not named:
         return
     key = "LaunchTemplateId" if named.get("LaunchTemplateId") else "LaunchTemplateName"

@@ -81,8 +81,8 @@ def _foreign(ec2: Any, groups: list[str], vpc: str | None) -> Iterator[str]:
     for group in groups:
         try:
             [found] = ec2.describe_security_groups(GroupIds=[group])["SecurityGroups"]
-        except ClientError as error:
-            yield str(error)
+        except ClientError:
+            # The service says so itself.
             continue
         if found["VpcId"] != vpc:
             yield f"The security group '{group}' does not belong to VPC '{vpc}'"
