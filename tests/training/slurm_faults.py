@@ -75,9 +75,13 @@ class SlurmRun:
         self._wait(lambda: any(done >= step for done, _ in printed(self.log)), f"step {step}")
 
     def start_again(self) -> None:
-        """Wait for the requeue, and start at once: Slurm itself would wait two minutes."""
+        """Wait for the requeue, and start soon: Slurm itself would wait two minutes.
+
+        Not at once: slurmd has revoked the credentials of the start before, by the second, and refuses a start in
+        the same one.
+        """
         self._wait(lambda: self.state == "PENDING", "the requeue")
-        self.cluster.run("scontrol", "update", f"JobId={self.id}", "StartTime=now")
+        self.cluster.run("scontrol", "update", f"JobId={self.id}", "StartTime=now+3")
 
     def ranks(self) -> dict[int, tuple[int, str]]:
         """Return each rank's process and the Slurm node that it runs on."""

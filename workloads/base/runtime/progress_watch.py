@@ -30,6 +30,9 @@ LOST_SECONDS = 60.0
 REPORT_SECONDS = 90.0
 """How long all nodes together may take to write their reports: longer than stall_report takes for a node."""
 
+LEAVE_SECONDS = 20.0
+"""How long the guard that ended the run waits for the others to leave: our choice."""
+
 FOLDER, STALLS = "watch", "stalls"
 """Folders of the run's folder: what the guards tell each other, and the reports of runs without progress."""
 
@@ -71,6 +74,7 @@ class ProgressWatch(threading.Thread):
         self._ranks: list[dict[str, Any]] = []
         self._dumped = ""
         self._earlier = ""
+        self._leads = False
         self.stalled = False
 
     def progressed(self) -> None:
@@ -101,9 +105,27 @@ class ProgressWatch(threading.Thread):
                 return
 
     def close(self) -> None:
-        """Take in the program's end: a node that has ended is not silent. What it was ended for is told before."""
+        """Take in the program's end: a node that has ended is not silent. What it was ended for is told before.
+
+        The guard that ended the run leaves last. A scheduler that sees one node fail ends the others by signals, and
+        those would then have another exit code.
+        """
         self.join()
         self._publish(ended=True)
+        if self._leads:
+            deadline = time.monotonic() + LEAVE_SECONDS
+            while not self._others_ended() and time.monotonic() < deadline:
+                time.sleep(_POLL_SECONDS)
+            # They tell that they have ended just before they do.
+            time.sleep(1)
+
+    def _others_ended(self) -> bool:
+        """Return whether the guards of all other nodes that are heard have told their end."""
+        now = time.monotonic()
+        self._progress.look(now, self._records())
+        silent = self._progress.silent(now, _SILENT_BEATS * self._pause)
+        others = [node for node in self._progress.heard if node not in (*silent, self._place.node)]
+        return all(self._progress.records[node]["ended"] for node in others)
 
     def _decide(self, now: float) -> Mapping[str, Any]:
         """Return the decision to end the run, or nothing; node 0 alone decides."""
@@ -144,7 +166,8 @@ class ProgressWatch(threading.Thread):
             self._say(f"the stalled run's reports cannot be written to '{target}': {error}")
         self._dumped = decided["stall"]
         self._publish()
-        if decided["node"] == self._place.node:
+        self._leads = decided["node"] == self._place.node
+        if self._leads:
             self._await(self._all_dumped)
             self._tell(decided, target)
             self._write("end.json", {"stall": decided["stall"]})
