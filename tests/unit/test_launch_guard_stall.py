@@ -135,6 +135,7 @@ def test_a_rank_that_is_behind_is_named_where_none_is_frozen(guarded: Guarded) -
 def test_the_guards_of_all_nodes_end_their_ranks_and_name_the_node(guarded: Guarded) -> None:
     first, second = (guarded.start(*ranks(), node=node, nodes=2, FROZEN="3") for node in (0, 1))
     told = first.communicate(timeout=TIMEOUT_SECONDS)[1]
+    assert second.poll() is not None, "node 0's guard leaves last: its end has the scheduler end the others"
     other = second.communicate(timeout=TIMEOUT_SECONDS)[1]
     assert (first.returncode, second.returncode) == (80, 80), told + other
     assert re.search(r"\n  node 1 'n2', rank 3 \(process \d+\): T \(stopped\)\n", told)
