@@ -20,6 +20,7 @@ from fsdp_trainer.decoder import IGNORED, Block, Decoder, positions  # noqa: E40
 from fsdp_trainer.feed_forward import ExpertLayer  # noqa: E402
 from fsdp_trainer.initialisation import deviation_of, initialise  # noqa: E402
 from fsdp_trainer.presets import LLAMA3_1_8B, LLAMA3_2_1B, MODELS, TINY, TINY_EXPERTS  # noqa: E402
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.nn import functional  # noqa: E402
 from torch.nn.attention import SDPBackend, sdpa_kernel  # noqa: E402
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
@@ -203,7 +204,7 @@ def test_packed_documents_are_learnt_as_with_a_mask(
     found = []
     for packed in (False, True):
         monkeypatch.setattr(decoder_module, "packs", lambda *_, packed=packed: packed)
-        monkeypatch.setattr(attention, "_varlen", lambda: kernel)
+        monkeypatch.setattr(attention, "KERNEL", attention.kernel_of(kernel))
         decoder = built(TINY)
         loss, _ = decoder(inputs, targets, documents)
         torch.autograd.backward(loss)
@@ -214,13 +215,29 @@ def test_packed_documents_are_learnt_as_with_a_mask(
 
 def test_torch_takes_the_call_for_packed_documents() -> None:
     """By torch's own description of the operation, for there is no GPU here: the options and the shapes are its own."""
-    if attention._varlen() is None:
+    if attention.KERNEL is None:
         assert attention.packed_operation() is None
         return
     shapes = [torch.empty(96, heads, 64, dtype=torch.bfloat16, device="meta") for heads in (8, 2, 2)]
     borders = torch.empty(5, dtype=torch.int32, device="meta")
     assert attention._packed(*shapes, borders, 48).shape == (96, 8, 64)
     assert attention.packed_operation() in sharding._KEPT
+
+
+def test_compiled_blocks_take_the_call_for_packed_documents() -> None:
+    """In one graph, forward and backward: what torch cannot trace would cut each block in two."""
+    if attention.KERNEL is None:
+        return
+    compiled = torch.compile(attention.attended, backend="aot_eager", fullgraph=True)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        query, key = (
+            torch.empty(2, LENGTH, heads, 16, dtype=torch.bfloat16, requires_grad=True) for heads in (4, 2)
+        )
+        found = compiled(query, key, key, attention.Visible(borders=torch.empty(5, dtype=torch.int32)))
+        torch.autograd.backward(found.float().sum())
+        assert found.shape == query.shape
+        assert query.grad is not None
+        assert key.grad is not None
 
 
 def test_processors_and_other_numbers_take_the_mask(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +248,7 @@ def test_processors_and_other_numbers_take_the_mask(monkeypatch: pytest.MonkeyPa
         def __init__(self, dtype: torch.dtype) -> None:
             self.dtype = dtype
 
-    monkeypatch.setattr(attention, "_varlen", lambda: by_document)
+    monkeypatch.setattr(attention, "KERNEL", attention.kernel_of(by_document))
     for capability, dtype, head, expected in (
         ((8, 0), torch.bfloat16, 128, True),
         ((9, 0), torch.float16, 256, True),

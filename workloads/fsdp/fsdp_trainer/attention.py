@@ -21,6 +21,32 @@ _WIDEST_HEAD = 256
 """Numbers of a head that flash attention takes at most (its README, "Features")."""
 
 
+class Kernel(NamedTuple):
+    """The kernel for packed sequences: the function, its options for a causal mask, and whether it groups queries."""
+
+    call: Callable[..., torch.Tensor]
+    causal: dict[str, Any]
+    groups: bool
+
+
+def kernel_of(call: Callable[..., torch.Tensor]) -> Kernel:
+    """Return a kernel, by the options that its function has."""
+    options = inspect.signature(call).parameters
+    causal: dict[str, Any] = {"is_causal": True} if "is_causal" in options else {"window_size": (-1, 0)}
+    return Kernel(call, causal, "enable_gqa" in options)
+
+
+def _installed() -> Kernel | None:
+    try:
+        return kernel_of(importlib.import_module("torch.nn.attention.varlen").varlen_attn)
+    except (ImportError, AttributeError):
+        return None
+
+
+KERNEL = _installed()
+"""The kernel of the installed torch, or None. Looked up once: compiled blocks cannot do so."""
+
+
 class Visible(NamedTuple):
     """Who sees whom; neither: each token sees all before it in its sequence.
 
@@ -43,7 +69,7 @@ def packs(hidden: torch.Tensor, head: int) -> bool:
         and hidden.dtype in (torch.bfloat16, torch.float16)
         and torch.cuda.get_device_capability(hidden.device) >= (8, 0)
         and head <= _WIDEST_HEAD
-        and _varlen() is not None
+        and KERNEL is not None
     )
 
 
@@ -88,7 +114,7 @@ def attended(
 
 def packed_operation() -> Any | None:
     """Return torch's operation behind the kernel for packed sequences, or None where torch has none."""
-    if _varlen() is None:
+    if KERNEL is None:
         return None
     found = getattr(torch.ops.torch_attn, "_varlen_attn", None)
     return None if found is None else found.default
@@ -98,27 +124,16 @@ def _packed(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, borders: torch.Tensor, longest: int
 ) -> torch.Tensor:
     """Return attention within documents; tensors are (tokens, heads, width)."""
-    kernel = _varlen()
-    assert kernel is not None
-    options = inspect.signature(kernel).parameters
-    more: dict[str, Any] = {"is_causal": True} if "is_causal" in options else {"window_size": (-1, 0)}
+    assert KERNEL is not None
+    more = dict(KERNEL.causal)
     if query.shape[1] != key.shape[1]:
-        if "enable_gqa" in options:
+        if KERNEL.groups:
             more["enable_gqa"] = True
         else:
             key, value = _repeated(key, query), _repeated(value, query)
-    found: torch.Tensor = kernel(query, key, value, borders, borders, longest, longest, **more)
-    return found
+    return KERNEL.call(query, key, value, borders, borders, longest, longest, **more)
 
 
 def _repeated(tensor: torch.Tensor, query: torch.Tensor) -> torch.Tensor:
     """Return keys or values with as many heads as the queries."""
     return tensor.repeat_interleave(query.shape[-2] // tensor.shape[-2], dim=-2)
-
-
-def _varlen() -> Callable[..., Any] | None:
-    try:
-        found: Callable[..., Any] = importlib.import_module("torch.nn.attention.varlen").varlen_attn
-    except (ImportError, AttributeError):
-        return None
-    return found
