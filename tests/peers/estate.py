@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from aws_cdk.aws_ec2 import Port
+
 from catalog.pool import CapacityBlock, Pool, Reservation
 from settings.deployment import Settings
 from stacks.cluster_plan import Ground, cluster_plan
@@ -16,6 +18,7 @@ from trainforge.parallelcluster.actions.archive import packed
 from trainforge.parallelcluster.configuration import cluster_configuration
 from trainforge.parallelcluster.node_actions import CustomAction, NodeActions
 from trainforge.parallelcluster.services import AccountingDatabase, Directory
+from trainforge.security_groups import LUSTRE_PORTS, NFS_PORTS
 
 Configuration = dict[str, Any]
 
@@ -43,19 +46,45 @@ def _ground(emulator: Emulator, settings: Settings) -> tuple[Ground, dict[str, s
     itself = [{"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}]
     ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=itself)
     ec2.authorize_security_group_egress(GroupId=group, IpPermissions=itself)
+    file_systems = _file_system_group(emulator, vpc, clients=group)
     first = subnets[settings.availability_zones[0]]
     storage = settings.storage
     ground = Ground(
         subnet_ids=subnets,
         security_group_id=group,
-        lustre_id=_lustre(emulator, first, group) if storage.lustre else "",
-        home_volume_id=_home(emulator, first, group) if storage.openzfs else "",
+        lustre_id=_lustre(emulator, first, file_systems) if storage.lustre else "",
+        home_volume_id=_home(emulator, first, file_systems) if storage.openzfs else "",
         policy_arns=("arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore",),
         actions=_actions(emulator, group),
         accounting=_accounting(emulator, group) if settings.accounting else None,
         directory=_directory(emulator, group) if settings.directory else None,
     )
     return ground, _reservations(emulator, settings)
+
+
+def _file_system_group(emulator: Emulator, vpc: str, *, clients: str) -> str:
+    """Make the group of file systems with the rules of `trainforge.security_groups`, and return its id."""
+    ec2 = emulator.client("ec2")
+    group = ec2.create_security_group(GroupName="file-systems", Description="FSx", VpcId=vpc)["GroupId"]
+    ports = {clients: LUSTRE_PORTS + NFS_PORTS, group: LUSTRE_PORTS}
+    for peer, wanted in ports.items():
+        rules = [_permission(port, peer) for port in wanted]
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=rules)
+        lustre = [_permission(port, peer) for port in LUSTRE_PORTS]
+        ec2.authorize_security_group_egress(GroupId=group, IpPermissions=lustre)
+    servers = [_permission(port, group) for port in LUSTRE_PORTS]
+    ec2.authorize_security_group_ingress(GroupId=clients, IpPermissions=servers)
+    return str(group)
+
+
+def _permission(port: Port, source: str) -> dict[str, Any]:
+    rule = port.to_rule_json()
+    return {
+        "IpProtocol": rule["ipProtocol"],
+        "FromPort": rule["fromPort"],
+        "ToPort": rule["toPort"],
+        "UserIdGroupPairs": [{"GroupId": source}],
+    }
 
 
 def _lustre(emulator: Emulator, subnet: str, group: str) -> str:
