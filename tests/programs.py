@@ -17,10 +17,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 _FOLDERS = (ROOT / ".venv" / "bin", ROOT / "node_modules" / ".bin")
 
-SHEBANG = f"""#!/bin/sh
-'''exec' "{sys.executable}" "$0" "$@"
+
+def shebang(python: str = sys.executable) -> str:
+    """Return the first lines of a script for a Python: a `#!` line cannot name a path that has a space."""
+    return f"""#!/bin/sh
+'''exec' "{python}" "$0" "$@"
 ' '''"""
-"""First lines of a script for this Python: a `#!` line cannot name an interpreter whose path has a space."""
 
 
 def in_ci() -> bool:

@@ -46,18 +46,32 @@ class CustomResource(Resource):
 class FunctionResource(CustomResource):
     """A custom resource of ours: its function runs in this process, with the code that was deployed."""
 
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self._unused: dict[str, Properties] = {}
+
     def create(self) -> None:
         """Send Create to the function."""
         self._send("Create", {})
 
     def update(self, previous: Properties) -> None:
-        """Send Update to the function; another physical id means a replacement, and Delete for the old one."""
+        """Send Update to the function; another physical id is another resource, and the old one is out of use."""
         old = self.physical_id
         self._send("Update", {"PhysicalResourceId": old, "OldResourceProperties": previous})
         if self.physical_id != old:
-            new, now, self.properties = self.physical_id, self.properties, previous
-            self._send("Delete", {"PhysicalResourceId": old})
-            self.physical_id, self.properties = new, now
+            self._unused[old] = previous
+            # An update that is undone comes back to what it put out of use.
+            self._unused.pop(self.physical_id, None)
+
+    def clean_up(self) -> None:
+        """Send Delete for what is out of use, with its own properties: as CloudFormation does, after all updates."""
+        now, properties = self.physical_id, self.properties
+        while self._unused:
+            self.physical_id, self.properties = self._unused.popitem()
+            try:
+                self._send("Delete", {"PhysicalResourceId": self.physical_id})
+            finally:
+                self.physical_id, self.properties = now, properties
 
     def delete(self) -> None:
         """Send Delete to the function."""
@@ -91,11 +105,21 @@ class FunctionResource(CustomResource):
                 f"the function of '{self.logical_id}' returned without answering ResponseURL"
             )
         if answer.get("Status") != "SUCCESS":
+            self._note_failed(request_type, answer.get("PhysicalResourceId"))
             raise ResourceFailure(
                 f"Received response status [FAILED] from custom resource: {answer.get('Reason')}"
             )
         self.physical_id = str(answer["PhysicalResourceId"])
         self.attributes = answer.get("Data") or {}
+
+    def _note_failed(self, request_type: str, physical_id: str | None) -> None:
+        """Keep what a failed request says that it made: CloudFormation sends Delete for it."""
+        if not physical_id or physical_id == self.physical_id:
+            return
+        if request_type == "Create":
+            self.physical_id = physical_id
+        elif request_type == "Update":
+            self._unused[physical_id] = self.properties
 
     def _invoke(self, client: Any, function: str, event: dict[str, Any], request_id: str) -> Any:
         from moto.awslambda.utils import get_backend

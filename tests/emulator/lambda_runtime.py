@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -55,7 +55,8 @@ def invoke(client: Any, function: str, code: bytes, event: dict[str, Any], reque
     """Run a Python function on an event and return what it returns.
 
     Raises:
-        ResourceFailure: it is not a Python function, or its module or handler is missing.
+        ResourceFailure: it is not a Python function, its module or handler is missing, it ends its process, or it
+            takes longer than its timeout.
         Exception: whatever the function raises.
     """
     facts = configuration(client, function)
@@ -69,12 +70,44 @@ def invoke(client: Any, function: str, code: bytes, event: dict[str, Any], reque
     with _environment, tempfile.TemporaryDirectory(prefix="emulator-lambda-") as folder:
         zipfile.ZipFile(io.BytesIO(code)).extractall(folder)
         with _surroundings(folder, {**variables, "AWS_LAMBDA_FUNCTION_NAME": facts["FunctionName"]}):
-            module = _module(module_name)
-            try:
-                entry = getattr(module, attribute)
-            except AttributeError:
-                raise ResourceFailure(f"'{module_name}' has no function '{attribute}'") from None
-            return entry(event, context)
+
+            def run() -> Any:
+                module = _module(module_name)
+                try:
+                    entry = getattr(module, attribute)
+                except AttributeError:
+                    raise ResourceFailure(f"'{module_name}' has no function '{attribute}'") from None
+                return entry(event, context)
+
+            return _bounded(run, facts["Timeout"])
+
+
+def _bounded(run: Callable[[], Any], seconds: float) -> Any:
+    """Return what `run` returns within `seconds`; a thread that takes longer is left behind.
+
+    Raises:
+        ResourceFailure: it takes longer, or ends the process, in Lambda's words.
+        Exception: whatever it raises.
+    """
+    returned: list[Any] = []
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            returned.append(run())
+        except BaseException as error:
+            raised.append(error)
+
+    worker = threading.Thread(target=work, daemon=True)
+    worker.start()
+    worker.join(seconds)
+    if worker.is_alive():
+        raise ResourceFailure(f"Task timed out after {seconds:.2f} seconds")
+    if not raised:
+        return returned[0]
+    if isinstance(raised[0], Exception):
+        raise raised[0]
+    raise ResourceFailure(f"Runtime exited with error: {type(raised[0]).__name__}: {raised[0]}")
 
 
 def _module(name: str) -> ModuleType:

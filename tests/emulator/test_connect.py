@@ -14,7 +14,7 @@ import pytest
 
 from catalog.site import Site
 from tests.emulator.server import Emulator
-from tests.programs import ROOT, SHEBANG, require_program, search_path
+from tests.programs import ROOT, require_program, search_path, shebang
 
 NAME = "demo-hyperpod"
 DOCUMENT = "trainforge-demo-hyperpod-ubuntu"
@@ -73,7 +73,7 @@ def connect(aws: Emulator, tmp_path: Path) -> Callable[..., subprocess.Completed
     site = Site("demo", "hyperpod", aws.region, NAME, arn.split("/")[1], session_document=DOCUMENT)
     (tmp_path / "site.json").write_text(site.to_json(), encoding="utf-8")
     plugin = tmp_path / "session-manager-plugin"
-    plugin.write_text(PLUGIN.format(shebang=SHEBANG, noted=str(tmp_path / "noted")), encoding="utf-8")
+    plugin.write_text(PLUGIN.format(shebang=shebang(), noted=str(tmp_path / "noted")), encoding="utf-8")
     plugin.chmod(0o755)
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:

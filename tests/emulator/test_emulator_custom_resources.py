@@ -152,7 +152,9 @@ RAISING = "def handler(event, context): raise ValueError('broken within')"
 RETURNING = "def handler(event, context): return {'PhysicalResourceId': 'made', 'Data': {'Got': event['RequestType']}}"
 
 
-def with_function(code: str, variables: dict[str, Any] | None = None, **properties: Any) -> dict[str, Any]:
+def with_function(
+    code: str, variables: dict[str, Any] | None = None, timeout: int = 10, **properties: Any
+) -> dict[str, Any]:
     return resources(
         Role=("AWS::IAM::Role", {"AssumeRolePolicyDocument": trust()}),
         Function=(
@@ -161,7 +163,7 @@ def with_function(code: str, variables: dict[str, Any] | None = None, **properti
                 "Runtime": "python3.13",
                 "Handler": "index.handler",
                 "Role": att("Role", "Arn"),
-                "Timeout": 10,
+                "Timeout": timeout,
                 "Code": {"ZipFile": textwrap.dedent(code)},
                 "Environment": {"Variables": {"STAGE": "test", **(variables or {})}},
             },
@@ -208,14 +210,46 @@ def test_our_function_really_runs(formation: Formation, calls: Callable[[str], s
         (RAISING, {}, "raised ValueError: broken within"),
         ("import nothing_of_this_name", {}, "cannot be imported"),
         ("other = 1", {}, "has no function 'handler'"),
+        ("import time\ndef handler(event, context): time.sleep(60)", {}, "Task timed out after 2.00 seconds"),
+        (
+            "import sys\ndef handler(event, context): sys.exit(3)",
+            {},
+            "Runtime exited with error: SystemExit: 3",
+        ),
     ],
 )
 def test_a_function_that_fails_fails_the_stack(
     formation: Formation, code: str, properties: dict[str, Any], reason: str
 ) -> None:
-    name = formation.create(with_function(code, **properties))
+    timeout = 2 if "sleep" in code else 10
+    name = formation.create(with_function(code, timeout=timeout, **properties))
     assert formation.status(name).startswith("ROLLBACK_")
     assert reason in formation.reasons(name)
+
+
+def test_an_old_one_is_deleted_after_all_updates_and_a_new_one_when_they_are_undone(
+    formation: Formation, calls: Callable[[str], str | None]
+) -> None:
+    name = formation.created(with_function(ANSWERING, Name="old"))
+    broken = with_function(ANSWERING, Name="new")
+    broken["Resources"]["Bad"] = {"Type": "AWS::S3::Nothing", "DependsOn": "Ours"}
+    assert formation.update(name, broken) == "UPDATE_ROLLBACK_COMPLETE"
+    assert formation.physical_id(name, "Ours") == "old"
+    assert '"Name": "new"' in (calls("Delete") or "")
+    assert formation.delete(name) == "DELETE_COMPLETE"
+    assert '"Name": "old"' in (calls("Delete") or "")
+
+
+@pytest.mark.parametrize(("answered", "deleted"), [("new", '"Name": "new"'), ("old", None)])
+def test_what_a_failed_update_reports_as_another_is_deleted(
+    formation: Formation, calls: Callable[[str], str | None], answered: str, deleted: str | None
+) -> None:
+    code = ANSWERING.replace('given.get("Name", "unnamed")', 'given.get("Answer") or given["Name"]')
+    name = formation.created(with_function(code, Name="old"))
+    failing = with_function(code, Name="new", Answer=answered, Fail="Update")
+    assert formation.update(name, failing) == "UPDATE_ROLLBACK_COMPLETE"
+    assert (deleted in (calls("Delete") or "")) if deleted else calls("Delete") is None
+    assert formation.physical_id(name, "Ours") == "old"
 
 
 def test_a_deletion_that_fails_keeps_the_stack(formation: Formation) -> None:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.emulator.cdk import ROOT, Cdk, CdkError
 from tests.emulator.environment import emulated
 from tests.emulator.server import Emulator, EmulatorError
-from tests.programs import require_program
+from tests.programs import require_program, search_path
 
 COMMAND = [sys.executable, "-m", "tests.emulator"]
 
@@ -40,18 +45,18 @@ def gone(process: int, seconds: float = 10.0) -> bool:
     return False
 
 
+def _exported(lines: Iterable[str]) -> dict[str, str]:
+    """Return what the program says to export, up to the empty line."""
+    said = itertools.takewhile(str.strip, lines)
+    words = [shlex.split(line)[1] for line in said if line.startswith("export ")]
+    return dict(word.split("=", 1) for word in words)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_in_the_foreground_it_says_what_to_export_and_ends_cleanly(number: signal.Signals) -> None:
     with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            if not line.strip():
-                break
-            lines.append(line.strip())
-        exported = dict(
-            line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export ")
-        )
+        exported = _exported(process.stdout)
         endpoint = exported["AWS_ENDPOINT_URL"]
         with urllib.request.urlopen(f"{endpoint}/_emulator/ledger") as answer:
             assert json.load(answer) == []
@@ -118,6 +123,58 @@ def test_a_reset_forgets_everything(tmp_path: Path) -> None:
         assert fresh.client("sns").list_topics()["Topics"] == []
 
 
+DEPLOYMENTS = (("one", "us-west-2"), ("two", "us-west-2"), ("one", "eu-west-1"))
+SIDE_BY_SIDE = f"""
+import aws_cdk as cdk
+from aws_cdk import aws_sns as sns, aws_ssm as ssm
+
+app = cdk.App()
+text = app.node.try_get_context("text")
+for name, region in {DEPLOYMENTS!r}:
+    given = dict(env=cdk.Environment(region=region), synthesizer=cdk.BootstraplessSynthesizer())
+    base = cdk.Stack(app, f"{{name}}-{{region}}-base", stack_name=f"{{name}}-base", **given)
+    topic = sns.Topic(base, "Topic", display_name=text)
+    user = cdk.Stack(app, f"{{name}}-{{region}}-user", stack_name=f"{{name}}-user", **given)
+    ssm.StringParameter(user, "Held", parameter_name=f"/{{name}}", string_value=text + " " + topic.topic_arn)
+app.synth()
+"""
+
+
+def test_deployments_stand_side_by_side_update_after_update(tmp_path: Path) -> None:
+    """Run the CDK CLI as a person does: with what the program says to export, and the CLI's default method."""
+    cdk = require_program("cdk", "make setup installs it")
+    (tmp_path / "app.py").write_text(SIDE_BY_SIDE)
+    command = [cdk, "deploy", "--all", "--app", f"{shlex.quote(sys.executable)} app.py", "--ci"]
+    command += ["--require-approval", "never", "--no-notices", "--no-version-reporting"]
+    command += ["--context", "@aws-cdk/core:defaultCrossStackReferences=strong"]
+    with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            exported = _exported(process.stdout)
+            environment = {"PATH": search_path(), "HOME": str(Path.home()), **exported}
+            # Neither belongs to a deployment, and both ask the internet.
+            environment |= {"CDK_DISABLE_CLI_TELEMETRY": "true", "CDK_DISABLE_VERSION_CHECK": "true"}
+            for text in ("first", "second"):
+                result = subprocess.run(
+                    [*command, "--context", f"text={text}"],
+                    cwd=tmp_path,
+                    env=environment,
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+                assert result.returncode == 0, result.stdout + result.stderr
+            for name, region in DEPLOYMENTS:
+                session = boto3.Session("emulator", "emulator", region_name=region)
+                client = partial(session.client, endpoint_url=exported["AWS_ENDPOINT_URL"])
+                value = client("ssm").get_parameter(Name=f"/{name}")["Parameter"]["Value"]
+                assert value.startswith(f"second arn:aws:sns:{region}:123456789012:{name}-base-Topic")
+                stacks = client("cloudformation").describe_stacks()["Stacks"]
+                assert {stack["StackStatus"] for stack in stacks} == {"UPDATE_COMPLETE"}
+        finally:
+            process.terminate()
+
+
 APP = """
 import aws_cdk as cdk
 from aws_cdk import aws_sns as sns
@@ -145,6 +202,18 @@ def test_an_app_that_fails_is_reported_with_its_last_lines(emulator: Emulator, a
     assert "this app is broken" in str(caught.value)
     assert str(cdk.log) in str(caught.value)
     assert "this app is broken" in cdk.log.read_text()
+
+
+def test_a_python_whose_path_has_a_space_synthesizes(
+    emulator: Emulator, app: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = app / "a folder" / "python"
+    python.parent.mkdir()
+    python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    monkeypatch.setattr("tests.emulator.cdk.sys.executable", str(python))
+    cdk = Cdk(emulator, app / "out of it", directory=app)
+    assert "Small" in cdk._run(["list"]).lines
 
 
 def test_a_run_that_hangs_is_ended_with_its_children(emulator: Emulator, app: Path) -> None:

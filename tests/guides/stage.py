@@ -15,7 +15,7 @@ from tests.emulator.server import Emulator
 from tests.guides.guide import Place
 from tests.guides.shared_folder import SharedFolder
 from tests.guides.shell import Answer, Shell
-from tests.programs import ROOT, SHEBANG, search_path
+from tests.programs import ROOT, search_path, shebang
 from tests.slurm.cluster import SlurmCluster
 
 DEFAULT_CONFIGURATION = ROOT / "config" / "default.yaml"
@@ -63,7 +63,7 @@ class Stage:
         self.home.mkdir()
         _program(
             programs / "session-manager-plugin",
-            _PLUGIN.format(shebang=SHEBANG, record=str(self._record), version=_PLUGIN_VERSION),
+            _PLUGIN.format(shebang=shebang(), record=str(self._record), version=_PLUGIN_VERSION),
         )
         _program(node_programs / "sudo", _SUDO)
         self._emulator = emulator

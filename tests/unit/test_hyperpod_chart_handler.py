@@ -29,7 +29,7 @@ from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
 from tests.conftest import ROOT
 from tests.kubectl import require_helm
-from tests.programs import SHEBANG
+from tests.programs import shebang
 
 HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "chart" / "handler"
 
@@ -84,7 +84,7 @@ class Helm:
         self.log = folder / "log"
         self.program.write_text(
             _HELM.format(
-                shebang=SHEBANG,
+                shebang=shebang(),
                 log=str(self.log),
                 status=str(folder / "status"),
                 failures=str(folder / "failures"),

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from catalog.site import Mount
-from tests.programs import SHEBANG, not_available
+from tests.programs import not_available, shebang
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.spec import Resources
 
-STAND_IN = f"""{SHEBANG}
+STAND_IN = f"""{shebang()}
 # In place of torchrun: the nodes meet at the given address, tell each other who they are, and rank 0 decides.
 import argparse, json, os, socket, sys, time
 parser = argparse.ArgumentParser()

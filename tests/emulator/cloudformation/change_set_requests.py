@@ -17,11 +17,11 @@ class Requests(CloudFormationResponse):
         """Create a change set from a template, its URL, or the template that the stack has."""
         self.validate_template_and_stack_body()
         template, url = self._get_param("TemplateBody"), self._get_param("TemplateURL")
-        made = self.cloudformation_backend.create_change_set(
+        made = self._engine().create_change_set(
             stack_name=self._get_param("StackName"),
             change_set_name=self._get_param("ChangeSetName"),
             template=self._get_stack_from_s3_url(url) if url else template,
-            parameters=self._get_param("Parameters", []),  # type: ignore[arg-type]  # the engine's form
+            parameters=self._get_param("Parameters", []),
             description=self._get_param("Description"),
             # AWS's default, too.
             change_set_type=self._get_param("ChangeSetType", "UPDATE"),

@@ -12,6 +12,7 @@ from tests.emulator.cloudformation.failures import EXPECTED, log, reason
 from tests.emulator.cloudformation.stack import Stack, StackResource
 from tests.emulator.cloudformation.steps import (
     Undo,
+    clean_up_resource,
     create_resource,
     delete_resource,
     retain,
@@ -96,10 +97,13 @@ def update(stack: Stack, wanted: Plan) -> None:
         except EXPECTED as error:
             stack.set_status("UPDATE_ROLLBACK_IN_PROGRESS", _summary(stack, "update", error))
             stack.definition, stack.values, stack.raw_parameters, stack.tags = before
-            stack.set_status("UPDATE_ROLLBACK_COMPLETE" if _undo(undo) else "UPDATE_ROLLBACK_FAILED")
+            undone = _undo(undo)
+            _clean_up(stack)
+            stack.set_status("UPDATE_ROLLBACK_COMPLETE" if undone else "UPDATE_ROLLBACK_FAILED")
             return
         stack.definition, stack.values, stack.raw_parameters = template, values, wanted.raw
         stack.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
+        _clean_up(stack)
         order = before[0].order if before[0] else []
         gone = [stack.resources.pop(name) for name in reversed(order) if _dropped(stack, name, chosen)]
         for old in [*reversed(cleanup), *gone]:
@@ -172,6 +176,11 @@ def _wanted(stack: Stack, template: Template, values: Mapping[str, Any]) -> list
         if condition is None or resolver.condition(condition):
             chosen.append(name)
     return chosen
+
+
+def _clean_up(stack: Stack) -> None:
+    for entry in stack.stack_resources:
+        clean_up_resource(stack, entry)
 
 
 def _dropped(stack: Stack, name: str, wanted: list[str]) -> bool:

@@ -166,6 +166,14 @@ def delete_resource(stack: Stack, entry: StackResource) -> bool:
     return True
 
 
+def clean_up_resource(stack: Stack, entry: StackResource) -> None:
+    """Remove what updates in place put out of use; as in AWS, a failure is an event and no more."""
+    try:
+        entry.handler.clean_up()
+    except EXPECTED as error:
+        stack.add_event(entry.logical_resource_id, "", entry.cf_resource_type, "DELETE_FAILED", reason(error))
+
+
 def retain(stack: Stack, entry: StackResource) -> None:
     """Leave a resource in place, as its policy asks, and note it."""
     stack.retained.append(entry)

@@ -105,6 +105,9 @@ class Resource(ABC):
     def delete(self) -> None:
         """Remove it."""
 
+    def clean_up(self) -> None:  # noqa: B027 optional: only where an update in place leaves an old one
+        """Remove what updates put out of use, once the stack's update is complete or undone."""
+
     def attribute(self, name: str) -> Any:
         """Return what Fn::GetAtt returns.
 
