@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
@@ -12,6 +12,7 @@ from catalog.instances import InstanceFacts, instance
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
 from workloads.launchers import Launcher
+from workloads.progress import with_variables
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
 Base = Literal["cpu", "cuda", "ngc", "neuron"]
@@ -87,22 +88,16 @@ class Data:
 class Progress:
     """What the program prints while it is well: a regular expression that every step's line matches.
 
-    `start_seconds` is how long the first may take (imports, compilation, first batch), `stall_seconds` how long the
-    run may make no progress afterwards before the launch guard ends it. A program that uses `training/heartbeat.py`
-    makes progress with every step of any rank, and has `start_seconds` for a checkpoint and a validation too; for any
-    other only its lines count, so its `stall_seconds` must be longer than every pause between two. `each_node` says
-    that with the variable TRAINFORGE_PROGRESS=each-node the first rank of every node prints it; otherwise it is rank
-    0's alone.
+    `start_seconds` is how long the first may take (imports, compilation), or a checkpoint, `stall_seconds` how long the
+    run may make no progress before the launch guard ends it: longer than every pause between two lines, for a program
+    without `training/heartbeat.py`. `each_node` says that with the variable TRAINFORGE_PROGRESS=each-node the first
+    rank of every node prints it, else rank 0 alone.
     """
 
     pattern: str
     start_seconds: int
     stall_seconds: int
     each_node: bool = False
-
-
-PROGRESS_VARIABLES = ("TRAINFORGE_START_SECONDS", "TRAINFORGE_STALL_SECONDS")
-"""Variables of a run that take the place of its workload's numbers; the launch guard reads them on the node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,14 +235,7 @@ class Run:
     @property
     def progress(self) -> Progress:
         """The workload's progress, with the numbers that the run's variables give in place of the workload's."""
-        progress = self.workload.progress
-        start = self.environment.get("TRAINFORGE_START_SECONDS", "")
-        stall = self.environment.get("TRAINFORGE_STALL_SECONDS", "")
-        return replace(
-            progress,
-            start_seconds=int(start) if start.isdecimal() else progress.start_seconds,
-            stall_seconds=int(stall) if stall.isdecimal() else progress.stall_seconds,
-        )
+        return with_variables(self.workload.progress, self.environment)
 
     @property
     def accelerated(self) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from catalog.finding import Finding, Severity
 from workloads.launchers import RUN_ID
-from workloads.spec import PROGRESS_VARIABLES, Workload
+from workloads.progress import PROGRESS_VARIABLES
+from workloads.spec import Workload
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OURS = frozenset(

@@ -19,6 +19,17 @@ from workloads.spec import Format, Run, Secret
 from workloads.variables import check_variables, read_variables
 
 
+def test_a_runs_own_seconds_take_the_place_of_its_workloads() -> None:
+    given = MappingProxyType({"TRAINFORGE_STALL_SECONDS": "77"})
+    run = replace(Run.reference(rooms.workload("cpu-ddp")), environment=given)
+    own = run.workload.progress
+    assert (run.progress.stall_seconds, run.progress.start_seconds) == (77, own.start_seconds)
+    for format_ in run.workload.formats:
+        text = render(run, format_, Site.example("hyperpod", ["cpu-ddp"]))
+        assert "--stall-seconds=77" in text, format_
+        assert f"--stall-seconds={own.stall_seconds}" not in text, format_
+
+
 @pytest.mark.parametrize(
     ("word", "told"),
     [
@@ -51,6 +62,10 @@ from workloads.variables import check_variables, read_variables
         ("AWS_BATCH_JOB_NUM_NODES=3", "is set by the launch itself"),
         ("SLURM_JOB_ID=3", "is set by the launch itself"),
         ("TRAINFORGE_RUN_ID=x", "names the run"),
+        ("TRAINFORGE_STALL_SECONDS=60", ""),
+        ("TRAINFORGE_START_SECONDS=0", "the value of 'TRAINFORGE_START_SECONDS' is '0'"),
+        ("TRAINFORGE_STALL_SECONDS=1m", "the value of 'TRAINFORGE_STALL_SECONDS' is '1m'"),
+        ("TRAINFORGE_STALL_SECONDS=", "the value of 'TRAINFORGE_STALL_SECONDS' is ''"),
     ],
 )
 def test_what_may_be_a_variable(word: str, told: str) -> None:
