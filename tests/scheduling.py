@@ -46,7 +46,9 @@ def check_groups(items: list[pytest.Item]) -> None:
     """
     for item in items:
         module = item.nodeid.split("::", 1)[0]
-        for fixture in SHARED.keys() & set(getattr(item, "fixturenames", ())):
+        # A parameter may have a fixture's name, and then it is no fixture.
+        parameters = set(item.callspec.params) if hasattr(item, "callspec") else set()
+        for fixture in SHARED.keys() & set(getattr(item, "fixturenames", ())) - parameters:
             if _GROUPS.get(module) != fixture:
                 raise pytest.UsageError(
                     f"{module} uses the fixture '{fixture}', which is made once for several modules; "
