@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import shutil
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -47,6 +49,8 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Run in this process with -s: what workers print is seen nowhere."""
     if config.option.capture == "no":
         config.option.numprocesses = 0
+    # Sets are in names of tests, which must be the same in all workers. Another order each run, as without it.
+    os.environ.setdefault("PYTHONHASHSEED", str(secrets.randbelow(2**32)))
 
 
 @pytest.hookimpl(optionalhook=True)

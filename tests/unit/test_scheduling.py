@@ -15,7 +15,7 @@ MODULE = """
 import os, time
 import pytest
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", [{{letter * n for letter in "abcdef"}} for n in range(1, 5)], ids=str)
 def test(number{fixture}):
     print("seen by", os.getpid())
     time.sleep(0.05)
