@@ -23,6 +23,7 @@ from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.render.batch import batch, memory_mib
 from workloads.render.meeting import LOST_NODE
 from workloads.render.slurm import slurm
+from workloads.restarts import STALLED
 from workloads.spec import Resources, Secret
 
 ACCELERATED = [name for name, facts in INSTANCES.items() if facts.is_accelerated]
@@ -40,7 +41,7 @@ def test_every_type_fits_the_api_and_agrees_with_slurm(instance_type: str) -> No
     }
     text = slurm(run, Site.example("hyperpod", ["sample-run"]))
     guarded = {name: re.findall(rf"--{name}=(\d+)", text) for name in given}
-    assert guarded == {name: [str(count)] if run.accelerated else [] for name, count in given.items()}
+    assert guarded == {name: [str(count)] for name, count in given.items()}
     assert given["accelerators"] == instance(instance_type).accelerators
     # The script of the definition promises the guard the same.
     assert {name: re.findall(rf"--{name}=(\d+)", script_of(found)) for name in given} == guarded
@@ -118,6 +119,7 @@ def test_what_does_not_resume_is_not_started_again() -> None:
         ({"onStatusReason": "Host EC2 (instance i-0123) terminated."}, "RETRY"),
         ({"onStatusReason": "Host EC2 (instance i-0123) terminated.", "onExitCode": "137"}, "RETRY"),
         ({"onStatusReason": "Essential container in task exited", "onExitCode": str(LOST_NODE)}, "RETRY"),
+        ({"onStatusReason": "Essential container in task exited", "onExitCode": str(STALLED)}, "RETRY"),
         ({"onStatusReason": "Essential container in task exited", "onExitCode": "1"}, "EXIT"),
         ({"onReason": "OutOfMemoryError: Container killed due to memory usage", "onExitCode": "137"}, "EXIT"),
         ({"onReason": "CannotPullContainerError: not found"}, "EXIT"),
@@ -168,7 +170,7 @@ def test_a_run_on_processors_takes_no_devices() -> None:
     found = definition(run_on(GPU_TYPE, resources=resources))
     assert container(found)["linuxParameters"]["devices"] == []
     assert "GPU" not in asked(found)
-    assert "launch_guard" not in script_of(found)
+    assert "--kind=cpu" in script_of(found), "the guard is there for the run's progress"
 
 
 def test_a_site_without_roles_or_log_group() -> None:
