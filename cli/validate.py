@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from catalog.finding import Finding
     from settings.deployed import Deployed
     from settings.reading import Reading
 
@@ -73,11 +76,11 @@ def _check(given: Path | None, as_json: bool, against: Path | None) -> None:
 
     file = configuration_file(given, "FILE")
     config = file.path
-    deployed = _deployed(against) if against else None
+    deployed = _deployed(against, as_json) if against else None
     reading = read_file(file, deployed)
     not_compared = _not_compared(reading)
     if as_json:
-        typer.echo(_as_json(reading, not_compared if against else None))
+        typer.echo(_as_json(reading.findings, reading.ok, not_compared if against else None))
     else:
         from cli.findings import print_findings
         from settings.summary import summary
@@ -106,23 +109,26 @@ def _not_compared(reading: Reading) -> list[str]:
     return [finding.path for finding in reading.findings if finding.rule == NOT_COMPARED]
 
 
-def _deployed(path: Path) -> Deployed:
+def _deployed(path: Path, as_json: bool) -> Deployed:
+    """Return what is deployed; print what is wrong with the file and end with 2 where it cannot be read."""
     from cli.findings import print_findings
     from settings.deployed_reading import read_deployed
 
     deployed, findings = read_deployed(path)
     if deployed is None:
-        print_findings(findings, path)
+        if as_json:
+            typer.echo(_as_json(findings, ok=False, not_compared=None))
+        else:
+            print_findings(findings, path)
         raise typer.Exit(2)
     return deployed
 
 
-def _as_json(reading: Reading, not_compared: list[str] | None) -> str:
+def _as_json(findings: Sequence[Finding], ok: bool, not_compared: list[str] | None) -> str:
     from dataclasses import asdict
 
-    findings = [asdict(finding) for finding in reading.findings]
     compared = {} if not_compared is None else {"not_compared": not_compared}
-    return json.dumps({"ok": reading.ok, "findings": findings, **compared}, indent=2)
+    return json.dumps({"ok": ok, "findings": [asdict(finding) for finding in findings], **compared}, indent=2)
 
 
 def _print_schema() -> None:

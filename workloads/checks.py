@@ -200,7 +200,11 @@ def _more_nodes(run: Run) -> str:
             continue
         if memory and needed and needed.estimate <= memory:
             return f"it fits on {nodes} nodes of the type, or take a type with more memory"
-    return f"no number of nodes of the type is enough; it is meant for '{run.preset.instance_type}'"
+    divided = f" of those that the global batch {batch} divides by" if batch is not None else ""
+    return (
+        f"by this estimate no number of nodes of the type{divided} is enough; it is meant for "
+        f"'{run.preset.instance_type}'"
+    )
 
 
 _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (

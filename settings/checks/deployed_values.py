@@ -21,6 +21,14 @@ def _shrinks(before: Any, after: Any) -> bool:
     return before is not None and after is not None and after < before
 
 
+_OPENZFS_STEP_PERCENT = 10
+"""The least growth of an OpenZFS file system. Source: botocore, FSx UpdateFileSystem, StorageCapacity."""
+
+
+def _shrinks_or_grows_little(before: int, after: int) -> bool:
+    return before != after and 100 * after < (100 + _OPENZFS_STEP_PERCENT) * before
+
+
 @dataclass(frozen=True, slots=True)
 class Value:
     """A value of the settings that an update is judged by.
@@ -156,9 +164,9 @@ REFUSED: tuple[Value, ...] = (
     Value(
         "storage.openzfs.capacity_gib",
         "the capacity of OpenZFS",
-        "FSx makes no file system smaller",
+        f"FSx makes no file system smaller, and one with OpenZFS larger by {_OPENZFS_STEP_PERCENT} % or more",
         _of("openzfs", lambda openzfs, _: openzfs.capacity_gib),
-        _shrinks,
+        _shrinks_or_grows_little,
     ),
     Value(
         "hyperpod.continuous_provisioning",

@@ -56,12 +56,12 @@ def _claims(settings: Settings, *, running: bool) -> Iterator[tuple[Use, str, in
     for name, found in _by_reservation(settings).items():
         has = sum({pool.name: pool.nodes for _, pool in found}.values())
         claims = {
-            f"{use.cluster} ('{pool.name}') {count}": count
+            f"{use.cluster} {count} (pool '{shown(pool.name)}')": count
             for use, pool in found
             if (count := running_nodes(settings, use.cluster, pool) if running else pool.nodes)
         }
         if sum(claims.values()) > has:
-            yield found[-1][0], name, has, sum(claims.values()), listed(list(claims), "and")
+            yield found[-1][0], name, has, sum(claims.values()), ", ".join(claims)
 
 
 @error(
@@ -78,9 +78,28 @@ def _exceeded(subject: Subject) -> Iterator[Problem]:
             use.path,
             use.name,
             f"clusters run {claimed} nodes of '{shown(name)}', whose pools have {has}: {claims}",
-            "list the pool in one cluster, let one of them run none ('kept_nodes' of parallelcluster and batch, "
-            "'scaling' of eks), or make a pool for each with its part of the nodes",
+            f"list the pool in one cluster, {_run_none(subject.settings, name)}"
+            "or make a pool for each with its part of the nodes",
         )
+
+
+_BLOCK_KEYS = {
+    "batch": "batch.kept_nodes",
+    "eks": "eks.scaling",
+    "hyperpod_eks": "hyperpod_eks.autoscaled_pools",
+}
+_RUN_NONE = _BLOCK_KEYS | {"parallelcluster": "parallelcluster.kept_nodes"}
+"""Keys by which a cluster runs no nodes without jobs; ParallelCluster always runs all nodes of a Capacity Block."""
+
+
+def _run_none(settings: Settings, name: str) -> str:
+    """Return the advice to let a cluster run none, with the keys of the clusters that can; empty where none can."""
+    keys: dict[str, None] = {}
+    for use, pool in _by_reservation(settings)[name]:
+        known = _BLOCK_KEYS if isinstance(pool.capacity, CapacityBlock) else _RUN_NONE
+        if use.cluster in known and running_nodes(settings, use.cluster, pool):
+            keys[known[use.cluster]] = None
+    return f"let one of them run none by {listed(keys)}, " if keys else ""
 
 
 @warning("reservation-contended", leans_on=("pools", "eks", "batch", "parallelcluster", "hyperpod"))

@@ -169,8 +169,26 @@ def test_the_finding_counts_what_each_cluster_runs() -> None:
     ]
     assert finding.is_error
     assert "clusters run 32 nodes of 'cr-0123456789abcdef0', whose pools have 16" in finding.message
-    assert "eks ('gpu') 16" in finding.message
-    assert "batch ('gpu') 16" in finding.message
+    assert finding.message.endswith("have 16: eks 16 (pool 'gpu'), batch 16 (pool 'gpu')")
+
+
+@pytest.mark.parametrize(
+    ("capacity", "keys"),
+    [
+        # ParallelCluster refuses a Capacity Block of which it keeps fewer nodes than all.
+        (P5["capacity"], "'eks.scaling'"),
+        (RESERVATION, "'parallelcluster.kept_nodes' or 'eks.scaling'"),
+    ],
+)
+def test_the_advice_names_keys_by_which_a_cluster_runs_no_nodes(capacity: dict[str, Any], keys: str) -> None:
+    changes = BASE | {
+        "pools": {"gpu": P5 | {"capacity": capacity}},
+        "eks.pools": ["gpu"],
+        "parallelcluster.pools": ["gpu"],
+    }
+    settings = Settings.model_validate(changed(changes))
+    [finding] = [finding for finding in check(settings) if finding.rule == "reservation-exceeded"]
+    assert f"let one of them run none by {keys}, or make a pool" in finding.hint
 
 
 def test_the_finding_on_waiting_advises_a_first_deployment_without_nodes() -> None:

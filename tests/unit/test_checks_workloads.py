@@ -66,6 +66,25 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (_runs({"workload": "fits"}), set()),
     (_runs({"workload": "large"}), {("workload-checkpoints", "storage.lustre.capacity_gib")}),
     (_runs({"workload": "large"}, storage__lustre__capacity_gib=2400), set()),
+    # Without Lustre runs of Slurm clusters are in OpenZFS.
+    (
+        _runs({"workload": "large"}, storage__lustre=GONE, storage__openzfs__capacity_gib=1200),
+        {
+            ("workload-checkpoints", "storage.openzfs.capacity_gib"),
+            ("workload-bundle-unseen", "workloads.0.clusters.0"),
+        },
+    ),
+    (
+        _runs({"workload": "large"}, storage__lustre=GONE, storage__openzfs__capacity_gib=1201),
+        {("workload-bundle-unseen", "workloads.0.clusters.0")},
+    ),
+    (
+        _runs({}, storage__lustre=GONE, storage__openzfs=GONE),
+        {
+            ("workload-shared-folder", "workloads.0.clusters.0"),
+            ("workload-bundle-unseen", "workloads.0.clusters.0"),
+        },
+    ),
     (
         _runs(
             {"workload": "large"},

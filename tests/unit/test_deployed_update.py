@@ -92,6 +92,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], set[tuple[str, str]]]] = [
     ),
     ({}, {"storage.lustre": GONE}, {("update-deletes", "storage.lustre")}),
     ({}, {"storage.openzfs.capacity_gib": 128}, {("update-refused", "storage.openzfs.capacity_gib")}),
+    ({}, {"storage.openzfs.capacity_gib": 281}, {("update-refused", "storage.openzfs.capacity_gib")}),
+    ({}, {"storage.openzfs.capacity_gib": 282}, set()),
     ({}, {"storage.openzfs.deployment": "multi-zone"}, {("update-replaces", "storage.openzfs.deployment")}),
     ({}, {"storage.bucket.existing": "mine"}, {("update-replaces", "storage.bucket.existing")}),
     # stacks
@@ -159,6 +161,15 @@ def test_the_command_does_not_say_valid_alone_of_what_it_does_not_compare(tmp_pa
     code, output = run(now, "--against", then, "--json")
     assert (code, json.loads(output)["not_compared"]) == (3, ["pools.gpu", "retention"])
     assert run(now)[0] == 0
+
+
+def test_a_program_gets_json_of_a_deployed_file_that_cannot_be_read(tmp_path: Path) -> None:
+    now, then = files(tmp_path, {}, {})
+    Path(then).write_text("a: [", encoding="utf-8")
+    result = CliRunner().invoke(app, ["validate", now, "--against", then, "--json"])
+    answer = json.loads(result.stdout)
+    assert (result.exit_code, answer["ok"]) == (2, False)
+    assert [found["rule"] for found in answer["findings"]] == ["not-yaml"]
 
 
 def test_what_was_looked_at_is_acknowledged(tmp_path: Path) -> None:
