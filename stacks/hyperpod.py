@@ -106,15 +106,16 @@ class HyperPodStack(ClusterStack):
         return role
 
     def _controller_role(self) -> NodeRole:
-        """Return the controller's role: one of its own where it reads the accounting database's password.
+        """Return the controller's role, which alone reads the accounting database's password.
 
-        Every job could read it by the role that all nodes share.
+        Every job could read it by the role that the other nodes share. Without a database the role is made too: an
+        instance group that exists keeps the role that it was made with (SageMaker guide, "Updating SageMaker HyperPod
+        cluster configuration"), so accounting could not be added later.
         """
-        database = self._accounting()
-        if database is None:
-            return self.role
         role = self._role("ControllerRole", *self._controller_groups())
-        self._allow_secret(role, database.secret_arn)
+        database = self._accounting()
+        if database:
+            self._allow_secret(role, database.secret_arn)
         return role
 
     def _allow_secret(self, role: NodeRole, secret_arn: str) -> None:

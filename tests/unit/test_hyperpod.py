@@ -194,20 +194,35 @@ def test_an_external_accounting_database(synthesized: Callable[[str], Synthesis]
     assert [name for name, role in roles.items() if role == controller["Ref"]] == ["controller"]
 
 
-def test_nodes_make_interfaces_in_their_own_subnets_only(default_synthesis: Synthesis) -> None:
-    [statement] = [
-        statement
-        for policy in default_synthesis.resources("HyperPodStack", "AWS::IAM::Policy")
-        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
-        if statement["Action"] == "ec2:CreateNetworkInterface"
+def test_the_controller_keeps_its_role_when_accounting_is_added(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    """An instance group that exists cannot get another role."""
+    before = (
+        "name: test\nregion: us-west-2\navailability_zones: [us-west-2a]\n"
+        "pools: {cpu: {instance_type: c6i.4xlarge, nodes: 1}}\nhyperpod:\n  pools: [cpu]\n"
+    )
+    secret = "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"
+    after = f"{before}  accounting: {{endpoint: db.example.com, secret_arn: '{secret}'}}\n"
+    roles = [
+        {name: group["ExecutionRole"] for name, group in groups(synthesized(text)).items()}
+        for text in (before, after)
     ]
-    resources = [str(resource) for resource in statement["Resource"]]
-    assert sum("subnet/" in resource for resource in resources) == 1
-    assert not any("subnet/*" in resource for resource in resources)
+    assert roles[0] == roles[1]
+    assert roles[0]["controller"] != roles[0]["cpu"]
+
+
+def test_nodes_make_interfaces_in_their_own_subnets_only(default_synthesis: Synthesis) -> None:
+    statements = _statements(default_synthesis, "ec2:CreateNetworkInterface")
+    assert len(statements) == 2
+    for statement in statements:
+        resources = [str(resource) for resource in statement["Resource"]]
+        assert sum("subnet/" in resource for resource in resources) == 1
+        assert not any("subnet/*" in resource for resource in resources)
 
 
 def _statements(synthesis: Synthesis, action: str) -> list[dict[str, Any]]:
-    """Return the statements of the node role that allow an action on network interfaces or the like."""
+    """Return the statements of the two roles of nodes that allow an action on network interfaces or the like."""
     return [
         statement
         for policy in synthesis.resources("HyperPodStack", "AWS::IAM::Policy")
@@ -225,18 +240,22 @@ def _statements(synthesis: Synthesis, action: str) -> list[dict[str, Any]]:
     ],
 )
 def test_nodes_touch_interfaces_of_their_own_subnets_only(default_synthesis: Synthesis, action: str) -> None:
-    [statement] = _statements(default_synthesis, action)
-    assert "network-interface/*" in str(statement["Resource"])
-    [subnets] = statement["Condition"].values()
-    assert list(statement["Condition"]) == ["ArnEquals"]
-    assert "subnet/" in str(subnets["ec2:Subnet"])
+    statements = _statements(default_synthesis, action)
+    assert len(statements) == 2
+    for statement in statements:
+        assert "network-interface/*" in str(statement["Resource"])
+        [subnets] = statement["Condition"].values()
+        assert list(statement["Condition"]) == ["ArnEquals"]
+        assert "subnet/" in str(subnets["ec2:Subnet"])
 
 
 def test_interfaces_are_detached_from_instances_of_any_account(default_synthesis: Synthesis) -> None:
-    [statement] = _statements(default_synthesis, "ec2:DetachNetworkInterface")
-    # EC2 asks for the instance and for the interface; the CDK joins what is allowed on everything.
-    assert statement["Resource"] == "*"
-    assert "Condition" not in statement
+    statements = _statements(default_synthesis, "ec2:DetachNetworkInterface")
+    assert len(statements) == 2
+    for statement in statements:
+        # EC2 asks for the instance and for the interface; the CDK joins what is allowed on everything.
+        assert statement["Resource"] == "*"
+        assert "Condition" not in statement
 
 
 _TWO_ZONES = """
@@ -258,10 +277,14 @@ def test_nodes_of_another_zone_and_of_shared_subnets_get_interfaces(
     synthesized: Callable[[str], Synthesis],
 ) -> None:
     synthesis = synthesized(_TWO_ZONES)
-    [create] = _statements(synthesis, "ec2:CreateNetworkInterface")
-    [delete] = _statements(synthesis, "ec2:DeleteNetworkInterface")
+    creating = _statements(synthesis, "ec2:CreateNetworkInterface")
+    deleting = _statements(synthesis, "ec2:DeleteNetworkInterface")
+    assert len(creating) == len(deleting) == 2
     expected = [f"ec2:us-west-2:111122223333:subnet/subnet-0a1b2c3d4e5f6071{last}" for last in (1, 2)]
-    for resources in (create["Resource"], delete["Condition"]["ArnEquals"]["ec2:Subnet"]):
+    for resources in (
+        *(create["Resource"] for create in creating),
+        *(delete["Condition"]["ArnEquals"]["ec2:Subnet"] for delete in deleting),
+    ):
         subnets = [str(arn) for arn in resources if "subnet/" in str(arn)]
         assert len(subnets) == 2
         assert all(end in arn for arn, end in zip(subnets, expected, strict=True))

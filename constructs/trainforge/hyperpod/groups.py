@@ -99,16 +99,15 @@ def controller_group(
     *,
     instance_type: str,
     volume_gib: int,
+    execution_role_arn: str,
     network: GroupNetwork | None = None,
-    execution_role_arn: str | None = None,
 ) -> Group:
     """Return the group of the one node that runs slurmctld, and slurmdbd beside it.
 
-    `network` and `execution_role_arn` are given where they differ from those of the other groups.
+    `execution_role_arn` is its role, and `network` is given where it differs from that of the other groups.
     """
     group = defaults.group(CONTROLLER_GROUP, instance_type, 1, volume_gib, _slurm("Controller"))
-    if execution_role_arn:
-        group["ExecutionRole"] = execution_role_arn
+    group["ExecutionRole"] = execution_role_arn
     return group | (network.override() if network else {})
 
 
