@@ -99,6 +99,18 @@ def test_an_update_of_the_root_volume_leaves_nothing_of_the_image_before(node: N
     assert node.path("kubelet").is_symlink()
 
 
+def test_an_update_to_an_image_without_the_folder_leaves_nothing_of_the_image_before(node: Node) -> None:
+    node.path("kubelet").mkdir(parents=True)
+    (node.path("kubelet") / "old-certificate").touch()
+    assert node.run().returncode == 0
+    # The kubelet makes its folder when it first starts, which may be after this script.
+    node.path("kubelet").unlink()
+    done = node.run()
+    assert done.returncode == 0, done.stderr
+    assert list((node.root / "opt/sagemaker/kubelet").iterdir()) == []
+    assert node.path("kubelet").is_symlink()
+
+
 def test_lustre_is_set_up_for_efa_only_where_the_deployment_says_so(node: Node, tmp_path: Path) -> None:
     folder = tmp_path / "scripts"
     shutil.copytree(SCRIPT.parent, folder)

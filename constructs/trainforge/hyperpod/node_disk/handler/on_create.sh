@@ -46,15 +46,14 @@ move() {
       return 1
     fi
   done
+  # Without the link the root volume is new, so what the data volume holds is of the image before: its snapshots and the
+  # kubelet's certificate do not belong to this one.
+  [ -L "$from" ] || rm -rf "$to"
+  mkdir -p "$to"
   if [ -d "$from" ] && [ ! -L "$from" ]; then
-    # The root volume is new, so what the data volume holds is of the image before: its snapshots and the kubelet's
-    # certificate do not belong to this one.
-    rm -rf "$to"
-    mkdir -p "$to"
     cp -a "$from/." "$to/"
     rm -rf "$from"
   fi
-  mkdir -p "$to"
   mkdir -p "$(dirname "$from")"
   ln -sfn "$to" "$from"
   [ "$ran" = no ] || systemctl start "$service"
