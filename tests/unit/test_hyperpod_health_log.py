@@ -32,6 +32,14 @@ XID = {
     "data: ": {"ErrNum": 79},
     "HealthMonitoringAgentDetectionEvent": "HealthEvent",
 }
+# As the SageMaker guide has it, and with the colon that the agent adds.
+DETAILS = {
+    "msg": "NPD caught event: %v",
+    "details": {"severity": "warn", "reason": "XidHardwareFailure", "message": "NVRM: Xid 71"},
+    "HealthMonitoringAgentDetectionEvent": "HealthEvent",
+}
+COLON = {"details: ": DETAILS["details"], "HealthMonitoringAgentDetectionEvent": "HealthEvent"}
+CONDITION = {"condition details": {"type": "NvidiaGPUUnhealthy", "status": "True"}}
 UNHEALTHY = {
     "Event detail": {"Action": "replace", "Type": "NvidiaGPUUnhealthy", "Message": "NVRM: Xid 74"},
     "HealthMonitoringAgentDetectionEvent": "HealthEvent",
@@ -96,6 +104,9 @@ def published(account: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     [
         (XID, ["Condition: XID Error", "Data: {'ErrNum': 79}", "DCGM Policy Violation found"]),
         (UNHEALTHY, ["Type: NvidiaGPUUnhealthy", "Action: replace", "Message: NVRM: Xid 74"]),
+        (DETAILS, ["Reason: XidHardwareFailure", "Severity: warn", "Message: NVRM: Xid 71"]),
+        (COLON, ["Reason: XidHardwareFailure", "Message: NVRM: Xid 71"]),
+        (CONDITION, ["Type: NvidiaGPUUnhealthy"]),
         ("no JSON at all", ["no JSON at all"]),
         (["a", "list"], ['["a", "list"]']),
     ],
@@ -122,7 +133,14 @@ def test_the_records_of_one_call_are_one_message(published: Any) -> None:
 def test_a_long_stream_name_is_no_subject_that_sns_refuses(published: Any) -> None:
     published.forward(sent(XID, stream="x" * 200))
     [(subject, _)] = published
-    assert len(subject) == 100
+    # SNS documents "less than 100 characters".
+    assert len(subject) == 99
+
+
+def test_a_message_is_cut_by_bytes(published: Any) -> None:
+    published.forward(sent("\N{SNOWMAN}" * 100_000))
+    [(_, text)] = published
+    assert 190_000 < len(text.encode()) < 256 * 1024
 
 
 def test_the_message_that_tries_the_destination_out_is_not_forwarded(published: Any) -> None:
@@ -207,6 +225,15 @@ def test_deletion_where_the_group_is_gone_too(subscription: Any) -> None:
     assert subscription.answers == [(GROUP, "SUCCESS", "")]
     with pytest.raises(ClientError):
         filters()
+
+
+def test_deletion_of_what_was_never_answered_is_of_the_group_of_its_properties(subscription: Any) -> None:
+    destination = function()
+    subscription.handler(event("Create", destination), None)
+    subscription.handler(event("Delete", destination, PhysicalResourceId="demo-HealthLog-1ABC"), None)
+    assert filters() == []
+    # CloudFormation refuses a deletion that changes the id.
+    assert subscription.answers[-1] == ("demo-HealthLog-1ABC", "SUCCESS", "")
 
 
 def test_a_failed_update_keeps_the_id_of_what_is_there(subscription: Any) -> None:

@@ -1,8 +1,8 @@
 """Publishes records of HyperPod's health monitoring agent, which CloudWatch Logs sends here, on a topic.
 
-A call brings the records of one log stream, and becomes one message. The forms of a record were read from the tools of
-the predecessor (awslabs/awsome-distributed-ai, hma_cw_bridge.py, July 2026); whatever the form, the record itself is in
-the message.
+A call brings the records of one log stream, and becomes one message. The forms of a record were read from the SageMaker
+guide ("Health Monitoring Agent", whose example has `details`) and from the tools of the predecessor
+(awslabs/awsome-distributed-ai, hma_cw_bridge.py, July 2026); whatever the form, the record itself is in the message.
 """
 
 from __future__ import annotations
@@ -15,8 +15,13 @@ from typing import Any
 
 import boto3
 
-# SNS takes 100 characters of a subject and 256 KiB of a message.
-_SUBJECT, _MESSAGE = 100, 200_000
+# SNS takes a subject of less than 100 characters and a message of at most 256 KiB in UTF-8 (API reference, Publish).
+_MAX_SUBJECT_CHARACTERS, _MAX_MESSAGE_BYTES = 99, 200_000
+
+# A record's keys, without the colon and the space that the agent leaves at the end of some.
+_FAULTS = ("event detail", "eventdetail", "details", "condition details")
+_FAULT_FIELDS = ("Type", "Reason", "Severity", "Action", "Message")
+_FIELDS = {"msg": "Message", "condition": "Condition", "data": "Data"}
 
 
 def handler(event: dict[str, Any], context: Any) -> None:
@@ -35,7 +40,9 @@ def handler(event: dict[str, Any], context: Any) -> None:
     text = "\n\n".join(_described(entry["message"]) for entry in data["logEvents"])
     message = f"{subject}\nlog stream: {data['logGroup']} {data['logStream']}\n\n{text}"
     boto3.client("sns").publish(
-        TopicArn=os.environ["TOPIC_ARN"], Subject=subject[:_SUBJECT], Message=message[:_MESSAGE]
+        TopicArn=os.environ["TOPIC_ARN"],
+        Subject=subject[:_MAX_SUBJECT_CHARACTERS],
+        Message=message.encode()[:_MAX_MESSAGE_BYTES].decode(errors="ignore"),
     )
 
 
@@ -53,13 +60,12 @@ def _described(message: str) -> str:
         return message
     if not isinstance(record, dict):
         return message
-    found = {}
-    detail = record.get("Event detail")
-    if isinstance(detail, dict):
-        found = {key: detail.get(key) for key in ("Type", "Reason", "Action", "Message")}
+    fields = {key.strip(": ").lower(): value for key, value in record.items()}
+    fault = next((fields[key] for key in _FAULTS if isinstance(fields.get(key), dict)), None)
+    if fault is None:
+        found = {name: fields.get(key) for key, name in _FIELDS.items()}
     else:
-        # The agent's own keys end with a colon and a space.
-        for key, name in (("msg", "Message"), ("condition: ", "Condition"), ("data: ", "Data")):
-            found[name] = record.get(key)
+        known = {key.lower(): value for key, value in fault.items()}
+        found = {name: known.get(name.lower()) for name in _FAULT_FIELDS}
     lines = [f"{name}: {value}" for name, value in found.items() if value not in (None, "")]
     return "\n".join([*lines, f"Record: {message}"])

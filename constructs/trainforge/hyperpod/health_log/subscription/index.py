@@ -22,16 +22,19 @@ _PATTERN = '{ $.HealthMonitoringAgentDetectionEvent = "HealthEvent" }'
 def handler(event: dict[str, Any], context: Any) -> None:
     """Answer one CloudFormation event; the physical id is the log group's name, so another group is a replacement."""
     del context
+    # Deletion has the properties of what is deleted. Its physical id may be one that CloudFormation made, where a
+    # creation was never answered: not a log group, and none that the role may touch.
     properties = event["ResourceProperties"]
-    group = event.get("PhysicalResourceId") or properties["LogGroupName"]
+    group = properties["LogGroupName"]
+    physical_id = event.get("PhysicalResourceId") or group
     try:
         client = boto3.client("logs")
         if event["RequestType"] == "Delete":
             _unsubscribe(client, group)
         else:
-            group = properties["LogGroupName"]
             _subscribe(client, group, properties["DestinationArn"])
-        _answer(event, group, "SUCCESS", "")
+            physical_id = group
+        _answer(event, physical_id, "SUCCESS", "")
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
         # The id that exists stays: another one would have CloudFormation delete what is there.
         _answer(event, event.get("PhysicalResourceId") or group, "FAILED", f"{type(error).__name__}: {error}")
