@@ -169,6 +169,35 @@ def job(main: int) -> dict[str, Entry]:
     return {"It": ("AWS::Batch::JobDefinition", {"Type": "multinode", "NodeProperties": nodes})}
 
 
+def without(name: str, template: dict[str, Entry]) -> dict[str, Entry]:
+    """Return a template whose resource `It` lacks a property."""
+    kind, properties = template["It"]
+    return template | {"It": (kind, {key: value for key, value in properties.items() if key != name})}
+
+
+def newest_template() -> dict[str, Entry]:
+    found = node_group({"InstanceType": "m5.large"})
+    found["It"][1]["LaunchTemplate"]["Version"] = "$Latest"
+    return found
+
+
+AWS_POLICIES = (
+    *(
+        "AmazonEC2ReadOnlyAccess",
+        "AmazonS3ReadOnlyAccess",
+        "AmazonVPCReadOnlyAccess",
+        "AmazonFSxReadOnlyAccess",
+    ),
+    *(
+        "AmazonRDSReadOnlyAccess",
+        "AmazonSNSReadOnlyAccess",
+        "AmazonSQSReadOnlyAccess",
+        "AmazonSSMReadOnlyAccess",
+    ),
+    *("CloudWatchReadOnlyAccess", "IAMReadOnlyAccess"),
+)
+
+
 def parameter(length: int, tier: str) -> dict[str, Entry]:
     return {"It": ("AWS::SSM::Parameter", {"Type": "String", "Tier": tier, "Value": "x" * length})}
 
@@ -362,6 +391,25 @@ REFUSED: dict[str, tuple[dict[str, Entry], str]] = {
         },
         "Add subnets to cover at least 2 AZs",
     ),
+    "database with a group of another VPC": (
+        OTHER_GROUP
+        | VPC
+        | {
+            "Subnets": (
+                "AWS::RDS::DBSubnetGroup",
+                {"DBSubnetGroupDescription": "a", "SubnetIds": [ref("One"), ref("Two")]},
+            ),
+            "It": (
+                "AWS::RDS::DBCluster",
+                {
+                    **database(1, 2)["It"][1],
+                    "DBSubnetGroupName": ref("Subnets"),
+                    "VpcSecurityGroupIds": [att("Foreign", "GroupId")],
+                },
+            ),
+        },
+        "does not belong to VPC",
+    ),
     "serverless capacity": (database(4, 2), "MinCapacity 4"),
     "event pattern": (pattern(100), "exceeds the maximum of 2048"),
     "key that nobody can change": (key("kms:Decrypt"), "will not allow you to update the key policy"),
@@ -390,8 +438,43 @@ REFUSED: dict[str, tuple[dict[str, Entry], str]] = {
     "name that a pattern refuses": (hyperpod(InstanceGroupName="gpu_1"), "'gpu_1' does not match"),
 }
 
+ONE_STATEMENT = {
+    "Effect": "Allow",
+    "Principal": {"Service": "sagemaker.amazonaws.com"},
+    "Action": "sts:AssumeRole",
+}
+
 TAKEN: dict[str, dict[str, Entry]] = {
     "lustre": lustre(),
+    "lustre of intelligent tiering": VPC
+    | {
+        "It": (
+            "AWS::FSx::FileSystem",
+            {
+                "FileSystemType": "LUSTRE",
+                "StorageType": "INTELLIGENT_TIERING",
+                "SubnetIds": [ref("One")],
+                "LustreConfiguration": {"DeploymentType": "PERSISTENT_2", "ThroughputCapacity": 4000},
+            },
+        )
+    },
+    "lustre of hard disks": lustre(
+        StorageType="HDD",
+        StorageCapacity=6000,
+        LustreConfiguration={"DeploymentType": "PERSISTENT_1", "PerUnitStorageThroughput": 12},
+    ),
+    "scratch lustre": VPC
+    | {
+        "It": (
+            "AWS::FSx::FileSystem",
+            {
+                "FileSystemType": "LUSTRE",
+                "StorageCapacity": 3600,
+                "SubnetIds": [ref("One")],
+                "LustreConfiguration": {"DeploymentType": "SCRATCH_1"},
+            },
+        )
+    },
     "lustre of 4,800 GiB": lustre(StorageCapacity=4800),
     "openzfs": openzfs(),
     "openzfs in two zones": openzfs(
@@ -399,6 +482,8 @@ TAKEN: dict[str, dict[str, Entry]] = {
         OpenZFSConfiguration={"DeploymentType": "MULTI_AZ_1", "PreferredSubnetId": ref("One")},
     ),
     "EFA": node_group({"InstanceType": "p5.48xlarge", "NetworkInterfaces": [EFA_PORT]}),
+    "newest launch template": newest_template(),
+    "node group without sizes": without("ScalingConfig", node_group(InstanceTypes=["m5.large"])),
     "add-on": add_on("kube-proxy"),
     "policies": {
         "It": (
@@ -408,6 +493,39 @@ TAKEN: dict[str, dict[str, Entry]] = {
     },
     "parameter": parameter(4_096, "Standard"),
     "tiered parameter": parameter(8_192, "Intelligent-Tiering"),
+    "range with bits behind its prefix": secondary("10.1.2.0/16"),
+    "role of one statement": hyperpod()
+    | {
+        "Role": (
+            "AWS::IAM::Role",
+            {"AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": ONE_STATEMENT}},
+        )
+    },
+    "role with a path": hyperpod()
+    | {"Role": ("AWS::IAM::Role", trust("sagemaker.amazonaws.com") | {"Path": "/parallelcluster/"})},
+    "ten attached policies": {
+        "It": (
+            "AWS::IAM::Role",
+            trust("ec2.amazonaws.com")
+            | {"ManagedPolicyArns": [f"arn:aws:iam::aws:policy/{name}" for name in AWS_POLICIES]},
+        )
+    },
+    "key of one statement": {
+        "It": (
+            "AWS::KMS::Key",
+            {
+                "KeyPolicy": {
+                    "Version": "2012-10-17",
+                    "Statement": {
+                        "Effect": "Allow",
+                        "Principal": {"AWS": "arn:aws:iam::123456789012:root"},
+                        "Action": "kms:*",
+                        "Resource": "*",
+                    },
+                }
+            },
+        )
+    },
     "ranges": secondary("10.1.0.0/16", "100.64.0.0/16"),
     "endpoint": endpoint(),
     "HyperPod": hyperpod(),

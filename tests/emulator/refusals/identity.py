@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.emulator.refusals.refusal import refuses
+from tests.emulator.refusals.refusal import refuses, statements
 from tests.emulator.resources.resource import Resource
 
 # IAM user guide, "IAM and AWS STS quotas": characters without white space, and policies attached by default.
@@ -17,7 +17,7 @@ _INLINE, _MANAGED, _TRUST, _ATTACHED = 10_240, 6_144, 2_048, 10
 
 def _length(document: Any) -> int:
     """Return how many characters IAM counts of a policy, which leaves white space out."""
-    return len("".join(json.dumps(document).split()))
+    return len("".join((document if isinstance(document, str) else json.dumps(document)).split()))
 
 
 @refuses("AWS::IAM::ManagedPolicy")
@@ -44,9 +44,9 @@ def _role(resource: Resource) -> Iterator[str]:
     yield from _principals(resource, trust)
 
 
-def _principals(resource: Resource, trust: dict[str, Any]) -> Iterator[str]:
+def _principals(resource: Resource, trust: Any) -> Iterator[str]:
     """Roles and users of this account that a trust policy names must exist; those of others are not known here."""
-    for statement in trust.get("Statement", []):
+    for statement in statements(trust):
         principal = statement.get("Principal", {})
         named = principal.get("AWS", []) if isinstance(principal, dict) else []
         for arn in [named] if isinstance(named, str) else named:
@@ -89,7 +89,7 @@ def _lock_out(resource: Resource) -> Iterator[str]:
     policy = properties.get("KeyPolicy")
     if not policy or properties.get("BypassPolicyLockoutSafetyCheck") in (True, "true"):
         return
-    for statement in policy.get("Statement", []):
+    for statement in statements(policy):
         actions = statement.get("Action", [])
         actions = [actions] if isinstance(actions, str) else actions
         principal = str(statement.get("Principal", ""))

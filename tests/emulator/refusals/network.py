@@ -33,7 +33,9 @@ def _secondary(resource: Resource) -> Iterator[str]:
     block = resource.properties.get("CidrBlock")
     if not block:
         return
-    wanted, family = IPv4Network(block), _family(IPv4Network(block))
+    # EC2 itself leaves out the bits behind the prefix (API reference, AssociateVpcCidrBlock).
+    wanted = IPv4Network(block, strict=False)
+    family = _family(wanted)
     [vpc] = resource.aws("ec2").describe_vpcs(VpcIds=[resource.properties["VpcId"]])["Vpcs"]
     held = {
         IPv4Network(item["CidrBlock"])
@@ -66,7 +68,7 @@ def _endpoint(resource: Resource) -> Iterator[str]:
     yield from _foreign(ec2, groups, properties.get("VpcId"))
 
 
-@refuses("AWS::EFS::MountTarget", "AWS::RDS::DBCluster", "AWS::FSx::FileSystem")
+@refuses("AWS::FSx::FileSystem")
 def _groups_of_file_systems(resource: Resource) -> Iterator[str]:
     """Security groups of a file system are of the VPC of its subnets."""
     subnets = resource.properties.get("SubnetIds")
@@ -75,6 +77,20 @@ def _groups_of_file_systems(resource: Resource) -> Iterator[str]:
     ec2 = resource.aws("ec2")
     vpc = ec2.describe_subnets(SubnetIds=subnets[:1])["Subnets"][0]["VpcId"]
     yield from _foreign(ec2, resource.properties.get("SecurityGroupIds", []), vpc)
+
+
+@refuses("AWS::RDS::DBCluster")
+def _groups_of_databases(resource: Resource) -> Iterator[str]:
+    """Security groups of a database are of the VPC of its subnet group."""
+    name, groups = (resource.properties.get(key) for key in ("DBSubnetGroupName", "VpcSecurityGroupIds"))
+    if not name or not groups:
+        return
+    try:
+        found = resource.aws("rds").describe_db_subnet_groups(DBSubnetGroupName=name)["DBSubnetGroups"]
+    except ClientError:
+        # The service says so itself.
+        return
+    yield from _foreign(resource.aws("ec2"), groups, found[0]["VpcId"])
 
 
 def _foreign(ec2: Any, groups: list[str], vpc: str | None) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -26,6 +27,13 @@ def refuses(*types: str) -> Callable[[Refusal], Refusal]:
 def refused(resource: Resource) -> list[str]:
     """Return every reason for which AWS would not create a resource, or change it to its properties."""
     return [reason for refusal in _REFUSALS.get(resource.resource_type, ()) for reason in refusal(resource)]
+
+
+def statements(document: Any) -> list[dict[str, Any]]:
+    """Return the statements of a policy, which may be text, and whose Statement may be one statement without a list."""
+    policy = json.loads(document) if isinstance(document, str) else document or {}
+    found: Any = policy.get("Statement", [])
+    return found if isinstance(found, list) else [found]
 
 
 def number(value: Any) -> int | None:

@@ -8,7 +8,7 @@ from typing import Any
 import jmespath
 from botocore.exceptions import ClientError
 
-from tests.emulator.refusals.refusal import refuses
+from tests.emulator.refusals.refusal import refuses, statements
 from tests.emulator.resources.resource import Resource
 
 _ASSUMED: dict[str, tuple[tuple[str, str], ...]] = {
@@ -48,7 +48,7 @@ def _refused(resource: Resource, arn: str, service: str) -> Iterator[str]:
     except ClientError:
         yield f"The role '{arn}' does not exist"
         return
-    if not any(_trusts(statement, service) for statement in role["AssumeRolePolicyDocument"]["Statement"]):
+    if not any(_trusts(statement, service) for statement in statements(role["AssumeRolePolicyDocument"])):
         yield f"The role '{arn}' cannot be assumed by {service}.amazonaws.com"
 
 
