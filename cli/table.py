@@ -31,7 +31,10 @@ def print_table(
     if not rows:
         console.print(Text(empty or "none"))
         return
-    table = Table(*headings)
+    table = Table()
+    for heading in headings:
+        # A narrow terminal breaks values over lines; by default it would cut them.
+        table.add_column(heading, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(value), style=(styles or {}).get(value, "")) for value in row))
     console.print(table)

@@ -27,7 +27,7 @@ class Footprint:
     `held` is on each rank's accelerator at one moment of each step whatever the kernels do: less memory cannot be
     enough. `passing` is an estimate of what comes on top for moments: gathered layers, their gradients, logits. Not
     counted, for no source gives figures: the CUDA context, NCCL's buffers, fragments of the allocator.
-    `checkpoint` is the size of one checkpoint of the whole run, `checkpoints` how many of them lie in the run's folder
+    `checkpoint` is the size of one checkpoint of the whole run, `checkpoints` how many of them are in the run's folder
     at most: those that stay, and the one that is being written.
     """
 

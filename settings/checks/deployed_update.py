@@ -68,7 +68,7 @@ def _other_deployment(subject: Subject) -> Iterator[Problem]:
 
 @error("update-replaces", too_strict=True, compares=True)
 def _replaced(subject: Subject) -> Iterator[Problem]:
-    """CloudFormation changes some values by making the resource anew, and what lies in the old one is lost or refused.
+    """CloudFormation changes some values by making the resource anew, and what the old one holds is lost.
 
     Too strict for who has saved the data, or has none.
     """

@@ -109,8 +109,8 @@ def _provisioning(settings: Settings) -> bool | None:
 
 
 _EMPTY = "it would be replaced by an empty one, and its data would not move"
-_NETWORK = "the network would be replaced, and with it everything that lies in it"
-_SUBNETS = "private subnets would be replaced or deleted, and with them everything that lies in them"
+_NETWORK = "the network would be replaced, and with it everything in it"
+_SUBNETS = "private subnets would be replaced or deleted, and with them everything in them"
 
 # Sources: CloudFormation's create-only properties of EC2 VPC and Subnet and of FSx FileSystem (cfn-lint's schemas);
 # botocore, FSx UpdateFileSystem, has no zone, deployment type or EFA, and takes only a larger capacity.

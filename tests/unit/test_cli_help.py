@@ -143,5 +143,13 @@ def test_a_table_is_drawn_on_a_terminal_and_plain_in_a_pipe(
     drawn = capsys.readouterr().out
     assert "Kind" in drawn
     assert "┃" in drawn
+    monkeypatch.setenv("COLUMNS", "24")
+    print_table(("Kind", "Id"), [("head-and-login", "i-0123456789abcdef0")])
+    drawn = capsys.readouterr().out
+    cells = [line.split("│")[1:3] for line in drawn.splitlines() if line.startswith("│")]
+    assert ["".join(cell.strip() for cell in column) for column in zip(*cells, strict=True)] == [
+        "head-and-login",
+        "i-0123456789abcdef0",
+    ]
     print_table(("Kind", "Id"), [], empty="the cluster has no node")
     assert "the cluster has no node" in capsys.readouterr().out
