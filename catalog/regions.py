@@ -23,6 +23,14 @@ def regions() -> tuple[str, ...]:
     return tuple(sorted(name for names in _data()["partitions"].values() for name in names))
 
 
+def partition(region: str) -> str:
+    """Return the partition of a region, which its ARNs begin with; empty where the region is not known.
+
+    Source: botocore's endpoint data.
+    """
+    return next((name for name, names in _data()["partitions"].items() if region in names), "")
+
+
 def last_zone(region: str) -> str:
     """Return the last letter that the name of a zone of the region ends in; empty where it is not known.
 

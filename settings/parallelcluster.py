@@ -107,7 +107,7 @@ class SuppressedValidator(Model):
     """One of ParallelCluster's own validators that is not to run."""
 
     validator: str
-    """Name of its type, such as FsxNetworkingValidator; never ALL."""
+    """Name of its type, such as ExistingFsxNetworkingValidator; never ALL."""
     reason: str = Field(min_length=10)
     """Why what it would say does not matter."""
 

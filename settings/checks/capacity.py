@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
+from catalog.regions import partition
 from settings import pools as model
 from settings.checks.names import REGION
 from settings.checks.rule import Problem, Subject, error, warning
@@ -148,6 +149,21 @@ def _arn_regions(subject: Subject) -> Iterator[Problem]:
                 arn,
                 f"the ARN is of region '{parts[3]}', the deployment is in '{region}'",
                 "use what is in the deployment's region",
+            )
+
+
+@error("arn-partition", leans_on=("region",))
+def _arn_partitions(subject: Subject) -> Iterator[Problem]:
+    """Partitions share nothing: what an ARN of another one names, roles of people too, does not exist here."""
+    here = partition(subject.settings.region)
+    for path, arn in _arns(subject):
+        there = arn.split(":")[1]
+        if here and there and there != here:
+            yield Problem(
+                path,
+                arn,
+                f"the ARN is of the partition '{shown(there)}', and '{subject.settings.region}' is in '{here}'",
+                f"use what is in the deployment's region; its ARNs begin with 'arn:{here}:'",
             )
 
 

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.configuration import GONE, GROUP, PLAN, SECRET, VALID, found
 
 SOURCE = "pools.gpu.capacity.source"
+ROLE = "arn:aws:iam::111122223333:role/Researcher"
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({}, set()),
     # instance types
@@ -167,6 +168,26 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
         {("arn-region", "directory.certificate_secret_arn")},
     ),
+    # partitions, of ARNs without a region too
+    (
+        {
+            "directory": {
+                "certificate_secret_arn": SECRET.replace("arn:aws:", "arn:aws-cn:"),
+                "users": [{"name": "ana", "uid": 2001}],
+            }
+        },
+        {("arn-partition", "directory.certificate_secret_arn")},
+    ),
+    (
+        {
+            "eks": {
+                "pools": ["gpu"],
+                "access": [{"principal_arn": ROLE.replace("arn:aws:", "arn:aws-us-gov:")}],
+            }
+        },
+        {("arn-partition", "eks.access.0.principal_arn")},
+    ),
+    ({"eks": {"pools": ["gpu"], "access": [{"principal_arn": ROLE}]}}, set()),
     # IAM and S3 have no regions in their ARNs, and words are no ARNs
     (
         {
