@@ -72,8 +72,8 @@ class NodeAccess(iam.ManagedPolicy):
 
     One policy beside the buckets, attached to the role of each cluster; a cluster that takes policies of one IAM
     `path` only has its own. Versions of objects and the buckets'
-    own configuration are out of reach. What lies under `read_only_prefix` of the buckets that are written is
-    denied to writers: programs that other people's jobs are launched from.
+    own configuration are out of reach. Objects under `read_only_prefix` of the buckets that are written
+    cannot be written: they are programs that other people's jobs are launched from.
     """
 
     def __init__(

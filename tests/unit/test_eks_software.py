@@ -156,7 +156,7 @@ def test_drivers_have_roles_of_their_own_and_the_least_right(synthesized: Callab
         for policy in synthesis.resources(STACK, "AWS::IAM::Policy")
         if "BucketDriverRole" in json.dumps(policy["Properties"]["Roles"])
     ]
-    actions = {action for one in policy for action in _listed(one["Action"])}
+    actions = {action for one in policy if one["Effect"] == "Allow" for action in _listed(one["Action"])}
     assert actions == {
         "s3:AbortMultipartUpload",
         "s3:DeleteObject",
@@ -169,6 +169,11 @@ def test_drivers_have_roles_of_their_own_and_the_least_right(synthesized: Callab
         assert "Data" in named, "the data bucket"
         assert "Scripts" not in named
         assert "AccessLogs" not in named
+    # Pods may not change the programs that other people's jobs are launched from.
+    [denied] = [one for one in policy if one["Effect"] == "Deny"]
+    assert set(denied["Action"]) == {"s3:DeleteObject", "s3:PutObject"}
+    assert "/launch/*" in json.dumps(denied["Resource"])
+    assert "Condition" not in denied
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""What AWS refuses that neither CloudFormation's schema nor moto refuses, by resource type.
+"""Refusals of AWS that neither CloudFormation's schema nor moto has, by resource type.
 
 The judges are documented limits, botocore's models and what the emulated services hold; the application's own rules are
 not asked, so that a mistake in them shows. Importing this package registers them all.
