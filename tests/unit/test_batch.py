@@ -149,6 +149,18 @@ def test_a_group_is_named_where_no_interfaces_are_and_nodes_stand_in_their_pools
         assert ("PrivateSubnet2" in subnet["Fn::ImportValue"]) == second
 
 
+def test_hosts_keep_a_place_on_the_first_card_for_the_interface_of_a_job(stack: Synthesis) -> None:
+    """Batch attaches an interface for each job's containers; the first card of p5 holds two."""
+    [data] = [
+        found["LaunchTemplateData"]
+        for found in by_type(stack, "AWS::EC2::LaunchTemplate").values()
+        if "NetworkInterfaces" in found["LaunchTemplateData"]
+    ]
+    first = [port for port in data["NetworkInterfaces"] if port["NetworkCardIndex"] == 0]
+    assert len(first) < (instance("p5.48xlarge").network_cards[0].max_interfaces or 0)
+    assert [port["InterfaceType"] for port in first] == ["efa"]
+
+
 def test_ranks_of_efa_jobs_meet_in_the_vpcs_default_group(stack: Synthesis, tmp_path: Path) -> None:
     """Which has no rules otherwise; by TCP alone, so that it is never what the network takes out."""
     among = stack.only(STACK, "AWS::EC2::SecurityGroupIngress")
