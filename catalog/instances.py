@@ -183,9 +183,9 @@ def _unknown(name: str, near: tuple[str, ...]) -> str:
             "the prefix 'ml.' is added where SageMaker wants it"
         )
     guess = f" (did you mean {' or '.join(repr(known) for known in near)}?)" if near else ""
-    # Many know the accelerator and not the type.
-    having = [facts.name for facts in matching([name]) if facts.accelerator] if len(name) > 1 else []
-    if having and name not in INSTANCES:
+    # Many know the accelerator and not the type, whose name has a dot.
+    having = [facts.name for facts in matching([name]) if facts.accelerator] if "." not in name else []
+    if len(name) > 1 and having:
         guess = f" (types with '{name}': {', '.join(having[:_MAX_LISTED])})"
     return (
         f"instance type '{name}' is not in the catalog{guess}; "

@@ -85,8 +85,8 @@ def test_what_a_launch_line_starts_is_in_the_image(workload: Workload, format_: 
 
 def test_launch_lines_are_read_as_they_are() -> None:
     fsdp, cpu_ddp = rooms.workload("fsdp"), rooms.workload("cpu-ddp")
-    assert launched(cpu_ddp, Format.HYPERPODPYTORCHJOB, "hyperpod_eks") == {"hyperpodrun"}
-    assert launched(cpu_ddp, Format.SLURM, "hyperpod") == {"torchrun"}
+    assert launched(cpu_ddp, Format.HYPERPODPYTORCHJOB, "hyperpod_eks") == {"python3", "hyperpodrun"}
+    assert launched(cpu_ddp, Format.SLURM, "hyperpod") == {"python3", "torchrun"}
     # The guard first, then what it starts.
     assert launched(fsdp, Format.TRAINJOB, "eks") == {"python3", "torchrun"}
     assert launched(fsdp, Format.BATCH, "batch") == {"bash", "python3", "torchrun"}

@@ -17,8 +17,10 @@ ZONES = [f"us-west-2{letter}" for letter in "abcdef"]
 
 
 def network_of(zones: int, network: str = "{}") -> str:
-    listed = ", ".join(ZONES[:zones])
-    return f"name: test\nregion: us-west-2\navailability_zones: [{listed}]\nnetwork: {network}\n"
+    """Return a configuration with so many zones; one region alone has six."""
+    region = "us-west-2" if zones <= 4 else "us-east-1"
+    listed = ", ".join(f"{region}{letter}" for letter in "abcdef"[:zones])
+    return f"name: test\nregion: {region}\navailability_zones: [{listed}]\nnetwork: {network}\n"
 
 
 @pytest.fixture(scope="module")

@@ -155,7 +155,7 @@ def test_hyperpods_agents_watch_only_what_every_pod_prints() -> None:
 def test_hyperpods_agent_is_told_to_keep_the_logs_that_it_watches() -> None:
     ((_, template),) = pods(document(Format.HYPERPODPYTORCHJOB))
     assert "--tee=3" in only_container(template)["command"][2]
-    assert only_container(template)["ports"] == [{"name": "agent", "containerPort": 8080}]
+    assert only_container(template)["ports"] == [{"name": "agent", "containerPort": 8080, "protocol": "TCP"}]
 
 
 def test_a_trainjob_leaves_to_trainer_what_trainer_sets() -> None:
@@ -171,7 +171,7 @@ def test_the_master_of_a_pytorchjob_is_called_what_the_operator_looks_for() -> N
     for spec in replicas.values():
         node = only_container(spec["template"])
         assert node["name"] == "pytorch"
-        assert node["ports"] == [{"name": "pytorchjob-port", "containerPort": 29500}]
+        assert node["ports"] == [{"name": "pytorchjob-port", "containerPort": 29500, "protocol": "TCP"}]
 
 
 def test_an_mpijob_takes_as_many_nodes_as_its_run_and_waits_for_sshd() -> None:
