@@ -32,9 +32,12 @@ def configuration_file(given: str | Path | None, option: str) -> ConfigurationFi
     """Return the file that is used; `option` is what names one on the command line (`-c FILE`)."""
     if given:
         return ConfigurationFile(Path(given), f"by {option}")
-    if named := os.environ.get(VARIABLE):
+    named = os.environ.get(VARIABLE)
+    if named:
         return ConfigurationFile(Path(named), f"by {VARIABLE}")
-    return ConfigurationFile(DEFAULT, f"the default; {option} or {VARIABLE} names another", is_default=True)
+    # Mostly a script whose own variable was not set: it must not look as if the default had been chosen.
+    why = "the default" if named is None else f"the default, since {VARIABLE} is empty"
+    return ConfigurationFile(DEFAULT, f"{why}; {option} or {VARIABLE} names another", is_default=True)
 
 
 def missing_default() -> Finding:

@@ -101,6 +101,10 @@ def test_ways_to_name_a_configuration(broken: str) -> None:
     assert chosen.stdout.startswith("config/cpu.yaml (by TRAINFORGE_CONFIG): valid; deploys 'cpu'")
     given = _trainforge("validate", "config/eks.yaml", TRAINFORGE_CONFIG=broken)
     assert given.stdout.startswith("config/eks.yaml: valid; ")
+    empty = _trainforge("validate", TRAINFORGE_CONFIG="")
+    assert empty.stdout.startswith(
+        "config/default.yaml (the default, since TRAINFORGE_CONFIG is empty; FILE or TRAINFORGE_CONFIG names another)"
+    )
     two = _trainforge("validate", broken, "-c", "config/cpu.yaml")
     assert two.returncode == 2
     assert "two configurations are named" in two.stderr
