@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 _TEXT = re.compile(r"([A-Za-z0-9_/][A-Za-z0-9_./:@#+=,~*-]*)?", re.ASCII)
-"""What a value may consist of. Names, ARNs, paths and image URIs need no more, and nothing here means anything to a
+"""The characters of a value. Names, ARNs, paths and image URIs need no more, and nothing here means anything to a
 shell within double quotes or to YAML: rendered scripts have these values in both."""
 
 _MAX_SHOWN = 60

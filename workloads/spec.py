@@ -12,7 +12,7 @@ from catalog.instances import InstanceFacts, instance
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
 from workloads.launchers import Launcher
-from workloads.progress import with_variables
+from workloads.progress import Progress, with_variables
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
 Base = Literal["cpu", "cuda", "ngc", "neuron"]
@@ -82,22 +82,6 @@ class Data:
 
     folder: str
     required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What the program prints while it is well: a regular expression that every step's line matches.
-
-    `start_seconds` is how long the first may take (imports, compilation), or a checkpoint, `stall_seconds` how long the
-    run may make no progress before the launch guard ends it: longer than every pause between two lines, for a program
-    without `training/heartbeat.py`. `each_node` says that with the variable TRAINFORGE_PROGRESS=each-node the first
-    rank of every node prints it, else rank 0 alone.
-    """
-
-    pattern: str
-    start_seconds: int
-    stall_seconds: int
-    each_node: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def _health_agent(subject: Subject) -> Iterator[Problem]:
 
 @error("hyperpod-eks-node-pool", leans_on=("hyperpod_eks.pools",))
 def _node_pools(subject: Subject) -> Iterator[Problem]:
-    """What is said of nodes by pool is said of this cluster's pools; for others it does nothing."""
+    """Settings of nodes by pool name this cluster's pools; for others they do nothing."""
     eks = subject.settings.hyperpod_eks
     for what in ("labels", "taints", "autoscaled_pools"):
         for number, pool in enumerate(getattr(eks, what) if eks else ()):

@@ -33,7 +33,7 @@ _ACCOUNTING_LINES = frozenset(
     {"accountingstoragetype", "accountingstoragehost", "accountingstorageport", "accountingstorageuser"}
     | {"jobacctgathertype"}
 )
-"""What ParallelCluster writes itself. Source: validators/slurm_settings_validator.py, SLURM_SETTINGS_DENY_LIST."""
+"""Settings that ParallelCluster writes itself. Source: SLURM_SETTINGS_DENY_LIST of slurm_settings_validator.py."""
 _RESERVED_NAME_PARTS = ("-st-", "-dy-")
 """Parts of the names of ParallelCluster's own nodes. Source: CustomSlurmNodeNamesValidator."""
 _DESCRIBES = frozenset({"nodename", "partitionname", "nodeset", "downnodes", "frontendname"})

@@ -13,7 +13,8 @@ from tests.unit.configuration import GONE, PLAN, changed, found
 from workloads import rooms
 from workloads.footprint import GIB, Footprint
 from workloads.launchers import Torchrun
-from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Workload
+from workloads.progress import Progress
+from workloads.spec import Format, Preset, Proof, Proven, Resources, Workload
 
 SAMPLE = Workload(
     name="sample",

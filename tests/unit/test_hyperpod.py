@@ -99,7 +99,7 @@ def test_deep_health_checks_where_the_type_supports_them(
 @pytest.mark.parametrize(
     ("nodes", "checks"), [(1, ["InstanceStress"]), (2, ["InstanceStress", "InstanceConnectivity"])]
 )
-def test_one_node_is_not_checked_for_its_way_to_others(nodes: int, checks: list[str]) -> None:
+def test_one_node_is_not_checked_for_its_connectivity(nodes: int, checks: list[str]) -> None:
     assert group_of(pool(nodes=nodes))["OnStartDeepHealthChecks"] == checks
 
 

@@ -88,7 +88,7 @@ def test_deep_health_checks_are_those_of_eks(name: str) -> None:
     assert group_of(name)["OnStartDeepHealthChecks"] == ["InstanceStress", "InstanceConnectivity"]
 
 
-def test_a_group_that_starts_empty_is_not_checked_for_its_way_to_others() -> None:
+def test_a_group_that_starts_empty_is_not_checked_for_its_connectivity() -> None:
     pool = Pool("gpu", "p5.48xlarge", 2, "us-west-2a", OnDemand())
     group = kubernetes_group(
         GroupDefaults(ROLE),

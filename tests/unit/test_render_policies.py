@@ -25,9 +25,10 @@ from tests.unit.rendering import (
     run,
     site,
 )
+from workloads.progress import Progress
 from workloads.render.pytorchjob import pytorchjob
 from workloads.restarts import WATCHER_MARGIN_SECONDS
-from workloads.spec import Format, Progress
+from workloads.spec import Format
 
 EVERY = cases(("p5.48xlarge", "g4dn.xlarge", "trn1.32xlarge", "m5.2xlarge"))
 # Trainer refuses a job that sets one of them itself (trainer 2.3, constants.go, TorchRunReservedEnvNames).

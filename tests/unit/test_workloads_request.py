@@ -13,8 +13,9 @@ from workloads import rooms
 from workloads.checks import check_run
 from workloads.formats import FORMATS, default_format, example_cluster
 from workloads.launchers import Torchrun, command, quoted
+from workloads.progress import Progress
 from workloads.request import Request, resolve
-from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Run, Workload
+from workloads.spec import Format, Preset, Proof, Proven, Resources, Run, Workload
 
 GPU = Workload(
     name="sample-gpu",

@@ -6,7 +6,8 @@ from types import MappingProxyType
 
 from catalog.reference_types import CPU
 from workloads.launchers import Torchrun
-from workloads.spec import Data, Format, Preset, Progress, Proof, Proven, Resources, Workload
+from workloads.progress import Progress
+from workloads.spec import Data, Format, Preset, Proof, Proven, Resources, Workload
 
 _REFERENCE = Preset(
     name="reference",

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from catalog.reference_types import CPU, GPU
 from workloads.fsdp.memory import footprint
 from workloads.launchers import Torchrun
-from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Secret, Workload
+from workloads.progress import Progress
+from workloads.spec import Format, Preset, Proof, Proven, Resources, Secret, Workload
 
 # Synthetic sequences are one after the other without borders: the fastest attention kernels take no mask.
 _SPEED = ("--steps=1000", "--warmup-steps=100", "--checkpoint-every=200", "--no-document-mask")

@@ -7,10 +7,11 @@ from typing import Any
 from catalog.site import Site
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Names, NeuronTorchrun, Torchrun
+from workloads.progress import Progress
 from workloads.render.manifest import INSTANCE, manifest, metadata
 from workloads.render.pods import container, port, restarts, template
 from workloads.restarts import WATCHER_MARGIN_SECONDS
-from workloads.spec import Progress, Run
+from workloads.spec import Run
 
 REPLICAS = "pods"
 """The name of the job's pods: the operator calls them JOB-pods-0 and so on."""

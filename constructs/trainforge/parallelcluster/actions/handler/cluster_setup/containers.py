@@ -1,4 +1,4 @@
-"""What containers need on every node: a folder for images, enroot's settings, and user namespaces."""
+"""Node set-up for containers: a folder for images, enroot's settings, and user namespaces."""
 
 from __future__ import annotations
 
