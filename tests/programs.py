@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
@@ -101,6 +105,23 @@ def require_python(version: str) -> str:
         if done.stdout.strip() == version:
             return os.path.realpath(candidate)
     pytest.skip(f"no Python {version} is installed")
+
+
+def checkout() -> Path:
+    """Return a path of this checkout that a shell takes as one word.
+
+    What runs in containers and on clusters names folders there without quotes, and `Site` refuses other paths; where
+    the checkout's own path has a space, this is a link to it.
+    """
+    if re.fullmatch(r"[\w./-]+", str(ROOT), re.ASCII):
+        return ROOT
+    digest = hashlib.sha256(str(ROOT).encode()).hexdigest()[:12]
+    link = Path(tempfile.gettempdir()) / f"trainforge-{os.getuid()}-{digest}"
+    # The workers of a run make it at once.
+    with contextlib.suppress(FileExistsError):
+        link.symlink_to(ROOT, target_is_directory=True)
+    assert link.resolve() == ROOT.resolve(), f"{link} is not a link to {ROOT}: delete it"
+    return link
 
 
 def processor_seconds() -> float:

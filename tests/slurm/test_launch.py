@@ -14,7 +14,7 @@ import pytest
 
 from catalog.site import Mount, Site
 from tests.conftest import ROOT
-from tests.programs import require_module
+from tests.programs import checkout, require_module
 from tests.slurm.cluster import SlurmCluster
 
 require_module("torch", "make setup-train installs it")
@@ -45,7 +45,7 @@ class LoginNode:
             mounts=(Mount(str(self.folder / "shared"), "lustre", ""),),
             partitions={"cpu": "cpu"},
             virtual_environment=sys.prefix,
-            launch_folder=str(ROOT / "workloads"),
+            launch_folder=str(checkout() / "workloads"),
         )
         (self.folder / "site.json").write_text(site.to_json(), encoding="utf-8")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from catalog.site import Mount, Site
-from tests.programs import ROOT
+from tests.programs import checkout
 from workloads.render.local import local
 from workloads.rooms import workload
 from workloads.spec import Run
@@ -40,7 +40,7 @@ class LocalRun:
             cluster_name="test",
             mounts=(Mount(str(folder), "lustre", ""),),
             virtual_environment=sys.prefix,
-            launch_folder=str(ROOT / "workloads"),
+            launch_folder=str(checkout() / "workloads"),
         )
         text = local(Run(room, chosen, chosen.instance_type, ranks), site)
         self.script = folder / "run.sh"

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from catalog.site import Mount, Site
-from tests.programs import ROOT
+from tests.programs import checkout
 from tests.slurm.cluster import SlurmCluster
 from tests.training.faults import SLOW, STALL_SECONDS, Losses, Outcome, assert_reported, outcome, printed
 from workloads.render.slurm import slurm
@@ -44,7 +44,7 @@ class SlurmRun:
             mounts=(Mount(str(folder / "shared"), "lustre", ""),),
             partitions={"cpu": "cpu"},
             virtual_environment=sys.prefix,
-            launch_folder=str(ROOT / "workloads"),
+            launch_folder=str(checkout() / "workloads"),
         )
         room = workload("fsdp")
         tiny = room.presets["tiny"]

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from catalog.site import Mount, Site
-from tests.programs import ROOT, require_module, search_path
+from tests.programs import checkout, require_module, search_path
 from tests.training.runs import DEADLINE_SECONDS, free_port
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads import entry
@@ -53,9 +53,9 @@ class BatchJob:
         self._shell, self._option, text = nodes["container"]["command"]
         port = f"--master-port={RENDEZVOUS_PORT}"
         patches = {
-            entry.PROGRAM_FOLDER: str(ROOT / "workloads" / room.room),
+            entry.PROGRAM_FOLDER: str(checkout() / "workloads" / room.room),
             # On processors there is no guard, so the modules are named for the program alone.
-            entry.RUNTIME_FOLDER: str(ROOT / "workloads" / "base" / "runtime"),
+            entry.RUNTIME_FOLDER: str(checkout() / "workloads" / "base" / "runtime"),
             port: f"--master-port={free_port()}",
         }
         if arguments:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from catalog.site import Mount
-from tests.programs import ROOT, require_module, search_path
+from tests.programs import checkout, require_module, search_path
 from tests.training.runs import DEADLINE_SECONDS, free_port
 from tests.unit.rendering import RENDERERS, pods, read, script, site
 from workloads import entry
@@ -77,7 +77,7 @@ def train(
     text = script(list(pods(read(manifest)))[-1][1])
     for inside, here in ((entry.PROGRAM_FOLDER, room.room), (entry.RUNTIME_FOLDER, "base/runtime")):
         assert inside in text
-        text = text.replace(inside, str(ROOT / "workloads" / here))
+        text = text.replace(inside, str(checkout() / "workloads" / here))
     port = free_port()
     environment = {**os.environ, "PATH": search_path(), "RUN_ID": room.name}
     processes = [

@@ -13,7 +13,7 @@ from typing import Any
 
 from catalog.instances import instance
 from catalog.site import Site
-from tests.programs import ROOT
+from tests.programs import checkout
 from workloads.entry import RUNTIME_FOLDER
 from workloads.launchers import NeuronTorchrun, Torchrun
 from workloads.render.batch import batch
@@ -64,7 +64,9 @@ def container(found: dict[str, Any]) -> dict[str, Any]:
 def command_here(found: dict[str, Any]) -> list[str]:
     """Return the container's command with the modules of this checkout in place of the image's."""
     words: list[str] = container(found)["command"]
-    return [word.replace(RUNTIME_FOLDER, str(ROOT / "workloads" / "base" / "runtime")) for word in words]
+    return [
+        word.replace(RUNTIME_FOLDER, str(checkout() / "workloads" / "base" / "runtime")) for word in words
+    ]
 
 
 def end_tree(process: int) -> None:
