@@ -32,7 +32,9 @@ def run_here(
         BlockingIOError: another process is at it, with the same log.
         OSError: the log cannot be written, or there is no bash.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.parent.mkdir(parents=True, exist_ok=True)
+    # As the script makes it, whatever this user's mask is.
+    log.parent.mkdir(mode=0o750, exist_ok=True)
     with log.open("ab") as file:
         _lock(file.fileno())
         started = 0
@@ -40,9 +42,10 @@ def run_here(
             if final:
                 final.unlink(missing_ok=True)
             code, stopped = _once(script, environment, file)
-            told = _code_of(final)
-            if code == 0 or stopped or told or started == restarts:
-                return told or code
+            if code and final and final.exists():
+                return _code_of(final) or code
+            if code == 0 or stopped or started == restarts:
+                return code
             started += 1
             line = f"exit code {code}: started again, restart {started} of {restarts}\n".encode()
             file.write(line)
@@ -79,10 +82,10 @@ def _once(script: str, environment: Mapping[str, str], log: IO[bytes]) -> tuple[
     return code if code >= 0 else 128 - code, any(number in _STOPPING for number in heard)
 
 
-def _code_of(final: Path | None) -> int:
-    """Return the exit code that a script left in its file, or 0."""
+def _code_of(final: Path) -> int:
+    """Return the exit code that a script left in its file, or 0; on a full file system the file is empty."""
     try:
-        return int(final.read_text(encoding="ascii")) if final else 0
+        return int(final.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return 0
 

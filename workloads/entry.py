@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from catalog.efa import efa_environment
 from catalog.site import Site
 from workloads.launchers import Names, Srun, Torchrun, command, quoted
+from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
 
 PROGRAM_FOLDER = "/opt/trainforge/workload"
@@ -78,15 +79,20 @@ def run_folder(run: Run, site: Site, names: Names) -> str:
 def _folders(run: Run, site: Site, names: Names, runtime_folder: str) -> Iterator[str]:
     shared = site.shared_folder
     yield f'export RUN_FOLDER="{run_folder(run, site, names)}"'
-    if run.workload.data:
-        yield f'export DATA_FOLDER="{shared}/data/{run.workload.data.folder}"'
-        if run.workload.data.required:
-            missing = f"data folder $DATA_FOLDER of {run.workload.name} is not there"
-            yield f'[ -d "$DATA_FOLDER" ] || {{ echo "{missing}" >&2; exit 66; }}'
+    data = run.workload.data
+    if data:
+        yield f'export DATA_FOLDER="{shared}/data/{data.folder}"'
     # Others may not write there: a run takes up what lies in its folder. The folders above keep the caller's mask.
     yield 'mkdir -p "${RUN_FOLDER%/*}"'
     yield "umask 027"
     yield 'mkdir -p "$RUN_FOLDER"'
+    if data and data.required:
+        yield 'if [ ! -d "$DATA_FOLDER" ]; then'
+        yield f'  echo "data folder $DATA_FOLDER of {run.workload.name} is not there" >&2'
+        # As the launch guard does: another start would end as this one.
+        yield f'  echo 66 > "$RUN_FOLDER/{FINAL_FILE}"'
+        yield "  exit 66"
+        yield "fi"
     yield f'export PYTHONPATH="{runtime_folder}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 

@@ -8,6 +8,7 @@ import pty
 import re
 import shlex
 import signal
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -80,6 +81,10 @@ def test_a_stalled_run_is_started_again_and_one_that_would_fail_again_is_not(
     result = launch("local", "--preset", "tiny", "--run-id", "mine", "--shared", str(tmp_path))
     assert result.exit_code == 65
     assert log.read_text().count("refused\n") == 1
+    launch.fake("torchrun", 'echo full; : > "$RUN_FOLDER/final_exit_code"; exit 74')
+    result = launch("local", "--preset", "tiny", "--run-id", "mine", "--shared", str(tmp_path))
+    assert result.exit_code == 74, "the code itself found no place on the disk"
+    assert log.read_text().count("full\n") == 1
     launch.fake("torchrun", "echo well")
     result = launch("local", "--preset", "tiny", "--run-id", "mine", "--shared", str(tmp_path))
     assert result.exit_code == 0, "what an earlier launch ended with is past"
@@ -91,6 +96,16 @@ def test_a_run_that_does_not_resume_is_started_once(tmp_path: Path) -> None:
     assert log.read_text() == "started\n"
     assert run_here("echo started; exit 7", os.environ, log, restarts=1) == 7
     assert log.read_text().count("started\n") == 3
+
+
+def test_nobody_else_may_write_to_a_local_runs_folder(tmp_path: Path) -> None:
+    """Whatever the mask of the user is: a run takes up what lies there."""
+    before = os.umask(0)
+    try:
+        assert run_here("true", os.environ, tmp_path / "runs" / "mine" / "launch.log") == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "runs" / "mine").stat().st_mode) == 0o750
 
 
 def test_local_passes_signals_on(launch: Launching, tmp_path: Path) -> None:

@@ -113,6 +113,7 @@ def test_a_frozen_rank_is_named_and_the_run_is_ended_with_stacks_of_all_ranks(gu
     assert "wait_for_others" in guarded.report("rank-0.stack.txt"), "rank 0 has written its own"
     assert "<module>" in guarded.report("rank-1.stack.txt"), "of the frozen rank py-spy has"
     assert named in guarded.report("summary.txt")
+    assert "TRAINFORGE_STALL_SECONDS" in done.stderr, "how to give such a run more time"
     assert not (guarded.folder / "final_exit_code").exists(), "another start may go well"
 
 
@@ -230,6 +231,38 @@ def test_what_another_start_would_repeat_is_the_exit_code_and_is_written_down(
     assert done.returncode == code, done.stderr
     path = guarded.folder / "final_exit_code"
     assert (path.read_text(encoding="ascii") if path.exists() else None) == final
+
+
+def test_an_earlier_stop_says_nothing_of_a_step_that_is_resumed(guarded: Guarded) -> None:
+    """HyperPod resumes a step within the same job, whose script has removed the file before the first one only."""
+    path = guarded.folder / "final_exit_code"
+    path.write_text("75\n", encoding="ascii")
+    assert guarded.run("sh", "-c", "exit 1").returncode == 1
+    assert not path.exists(), "this start crashed, and another one may go well"
+    path.write_text("69\n", encoding="ascii")
+    assert guarded.run("sh", "-c", "exit 1").returncode == 1
+    assert path.exists(), "the guard of another node may have written it in this very start"
+
+
+def test_a_node_without_a_temporary_folder_is_told(guarded: Guarded) -> None:
+    """A full or read-only file system; Python looks into the folder of the variable and into its own."""
+    asked = (
+        "import sys, tempfile, launch_guard\n"
+        "tempfile.tempdir = sys.argv.pop(1)\n"
+        "sys.exit(launch_guard.main())"
+    )
+    words = guarded.words("true")
+    done = subprocess.run(
+        [words[0], "-c", asked, str(guarded.folder / "gone"), *words[2:]],
+        env=guarded.environment,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 69, done.stderr
+    assert "let TMPDIR name one that can be written" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_run_folder_that_cannot_be_written_is_told(guarded: Guarded) -> None:

@@ -231,6 +231,8 @@ def test_data_that_is_needed_and_not_there_ends_the_pod(tmp_path: Path) -> None:
     done, _ = start(Case(run(needs, "m5.2xlarge"), Format.TRAINJOB), tmp_path)
     assert done.returncode == 66
     assert "of torch-sample is not there" in done.stderr
+    [final] = tmp_path.rglob("final_exit_code")
+    assert final.read_text(encoding="ascii") == "66\n", "another start would end as this one"
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,8 @@ def test_what_does_not_resume_is_not_started_again(cluster: str) -> None:
 
 
 SRUN_THAT_ENDS = """#!/bin/bash
-[ -z "${FINAL_CODE-}" ] || { mkdir -p "$(dirname "$FINAL")"; echo "$FINAL_CODE" > "$FINAL"; }
+[ -z "${FINAL_CODE-}" ] || { mkdir -p "$(dirname "$FINAL")"; echo -n "$FINAL_CODE" > "$FINAL"; }
+[ -z "${FINAL_EMPTY-}" ] || { mkdir -p "$(dirname "$FINAL")"; : > "$FINAL"; }
 exit "$SRUN_CODE"
 """
 
@@ -65,6 +66,10 @@ exit "$SRUN_CODE"
         (143, {"STATE": ""}, False),
         # What a rank says counts more than how srun ended, whose other ranks were only lost.
         (2, {"SRUN_CODE": "143", "FINAL_CODE": "2"}, False),
+        # A step that HyperPod resumed, after a node's guard had refused the node, and that then succeeded.
+        (0, {"FINAL_CODE": "69"}, False),
+        # A file system so full that the code itself found no place.
+        (74, {"FINAL_EMPTY": "yes"}, False),
     ],
 )
 def test_a_job_whose_ranks_failed_is_requeued_by_its_script(

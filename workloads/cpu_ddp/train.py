@@ -129,6 +129,7 @@ class Run:
         self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, tells=ranks.first)
         random_state.seed(chosen.seed, ranks.rank)
 
+    @heartbeat.phase("resume")
     def resume(self) -> int:
         """Take up the newest checkpoint and return the steps done.
 

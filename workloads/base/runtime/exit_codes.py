@@ -43,3 +43,14 @@ def keep(code: int, logs: Path) -> None:
     if code in FINAL or code == STOPPED:
         with contextlib.suppress(OSError), (logs.parent / FINAL_FILE).open("x", encoding="ascii") as file:
             file.write(f"{code}\n")
+
+
+def forget_stop(logs: Path) -> None:
+    """Remove what an earlier start has left that was told to stop: HyperPod resumes a step within the same job.
+
+    What another node's guard of this very start may have written meanwhile stays: no guard writes STOPPED so early.
+    """
+    path = logs.parent / FINAL_FILE
+    with contextlib.suppress(OSError, ValueError):
+        if int(path.read_text(encoding="ascii")) == STOPPED:
+            path.unlink()

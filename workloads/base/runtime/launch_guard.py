@@ -29,7 +29,7 @@ from pathlib import Path
 import fabric_log
 import node_checks
 import stall_report
-from exit_codes import STALLED, UNAVAILABLE, WRONG_FABRIC, keep, of_ranks
+from exit_codes import STALLED, UNAVAILABLE, WRONG_FABRIC, forget_stop, keep, of_ranks
 from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
 from program import Command
 from progress_watch import Place, ProgressWatch
@@ -85,6 +85,8 @@ def first(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
 def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Check this node, run the command, and return the exit code."""
     skip = skipped(environment)
+    if first(options, environment):
+        forget_stop(options.logs)
     if options.stall_seconds:
         _take_given(options, environment)
     missing = node_checks.missing(
@@ -116,11 +118,20 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
             return UNAVAILABLE
     elif options.fabric and options.nodes != 1 and first(options, environment):
         say("the fabric is not watched: Neuron's collectives write no NCCL log; FI_PROVIDER decides there")
-    with tempfile.TemporaryDirectory(prefix="trainforge-", ignore_cleanup_errors=True) as folder:
-        heartbeats = Path(folder) if options.stall_seconds and "stall" not in skip else None
-        variables |= _unbuffered(variables)
-        if heartbeats:
-            variables |= _told(options, heartbeats, variables)
+    variables |= _unbuffered(variables)
+    if not options.stall_seconds or "stall" in skip:
+        return _run(options, variables, logs, None)
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="trainforge-", ignore_cleanup_errors=True)
+    except OSError as error:
+        say(
+            f"node '{os.uname().nodename}' has no folder for the heartbeats of its ranks: {error}; let TMPDIR name one "
+            f"that can be written ({SKIP}=stall does without)"
+        )
+        return UNAVAILABLE
+    with temporary as folder:
+        heartbeats = Path(folder)
+        variables |= _told(options, heartbeats, variables)
         return _run(options, variables, logs, heartbeats)
 
 
@@ -159,7 +170,10 @@ def _run(
     if progress:
         progress.close()
         if progress.stalled:
-            say(f"ended with exit code {STALLED} ({SKIP}=stall leaves such a run alone)")
+            longer = " and ".join(sorted(GIVEN_SECONDS))
+            say(
+                f"ended with exit code {STALLED} ({longer} give a run more time, {SKIP}=stall leaves such a run alone)"
+            )
             return STALLED
     failure = fabric.close(code) if fabric else ""
     if failure:

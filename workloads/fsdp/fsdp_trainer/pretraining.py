@@ -164,6 +164,7 @@ class Pretraining:
         held_out = source(self.chosen, self.ranks, validation=True)
         return [held_out.take(step + 1) for step in range(self.chosen.validation_batches)]
 
+    @heartbeat.phase("resume")
     def _resume(self, data: Source) -> int:
         def template(told: state.About) -> state.State:
             state.agree(self.chosen, told, self.ranks)

@@ -104,8 +104,12 @@ def begin() -> None:
     folder, rank = os.environ.get(FOLDER), os.environ.get("RANK", "")
     if _heartbeat is not None or not folder or not rank.isdecimal() or not Path(folder).is_dir():
         return
+    try:
+        stacks = (Path(folder) / f"rank-{rank}.stack.txt").open("w", encoding="utf-8")
+    except OSError:
+        # A full disk: lines of progress tell that the run goes on.
+        return
     _heartbeat = Heartbeat(Path(folder), int(rank))
-    stacks = (Path(folder) / f"rank-{rank}.stack.txt").open("w", encoding="utf-8")
     faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=True)
     _allow_guard()
     _heartbeat.start()
