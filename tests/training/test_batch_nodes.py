@@ -54,7 +54,6 @@ class BatchJob:
         port = f"--master-port={RENDEZVOUS_PORT}"
         patches = {
             entry.PROGRAM_FOLDER: str(checkout() / "workloads" / room.room),
-            # On processors there is no guard, so the modules are named for the program alone.
             entry.RUNTIME_FOLDER: str(checkout() / "workloads" / "base" / "runtime"),
             port: f"--master-port={free_port()}",
         }
@@ -160,11 +159,11 @@ def test_a_node_that_is_lost_ends_the_job_and_its_next_attempt_goes_on(
 
 
 def test_a_program_that_fails_on_every_node_is_not_tried_again(job_of: Callable[..., BatchJob]) -> None:
-    """Rank 0's exit code is its launcher's, which no rule of the definition retries."""
+    """Its exit code is the rank's own (66, an input that is missing), which no rule of the definition retries."""
     job = job_of("cpu-ddp", "--data=mnist")
     for node in (0, 1):
         job.start(node, 2)
-    assert job.code(0) == 1, job.log()
+    assert job.code(0) == 66, job.log()
     assert "train-images-idx3-ubyte" in job.log()
     assert "lost" not in job.log().splitlines()[-1]
 
