@@ -265,6 +265,21 @@ def test_a_node_without_a_temporary_folder_is_told(guarded: Guarded) -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_a_killed_guard_leaves_no_program_behind(guarded: Guarded) -> None:
+    """On the machine at hand nobody else ends it, and the run is started again at once."""
+    told = "trap 'echo stopped > \"$TOLD\"; exit' TERM; echo step=1; for i in {1..6000}; do sleep 0.1; done"
+    path = guarded.folder / "told"
+    process = guarded.start("bash", "-c", told, node=0, nodes=1, TOLD=str(path))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "step=1\n", "the program runs, and its trap is set"
+    process.kill()
+    process.wait()
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert path.read_text(encoding="utf-8") == "stopped\n"
+
+
 def test_a_run_folder_that_cannot_be_written_is_told(guarded: Guarded) -> None:
     (guarded.folder / "watch").write_text("in the way", encoding="utf-8")
     done = guarded.run("true")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import select
@@ -24,6 +25,10 @@ _LAST_WORDS_SECONDS = 5
 """How long a launcher may take to end after its ranks were killed."""
 
 _PIECE_BYTES = 1 << 16
+
+_LIBC = ctypes.CDLL(None)
+_SET_PDEATHSIG = 1
+"""PR_SET_PDEATHSIG of linux/prctl.h; the parent is the thread that started the program, here the main one."""
 
 
 class Relay(threading.Thread):
@@ -64,6 +69,14 @@ class Relay(threading.Thread):
             self._found()
 
 
+def _end_with_us() -> None:
+    """Let this process be told to stop when the one that started it dies.
+
+    Outside of a container or a job nobody else would end it, and the run's next start would have it beside itself.
+    """
+    _LIBC.prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 class Command:
     """The program in a session of its own: signals go on to it, and its exit code is ours."""
 
@@ -90,7 +103,13 @@ class Command:
         """
         pipe = subprocess.PIPE if progress is not None else None
         self._process = subprocess.Popen(  # noqa: S603 -- running the given command is what this is for
-            list(words), env=dict(environment), start_new_session=True, stdout=pipe, stderr=pipe, bufsize=0
+            list(words),
+            env=dict(environment),
+            start_new_session=True,
+            stdout=pipe,
+            stderr=pipe,
+            bufsize=0,
+            preexec_fn=_end_with_us,
         )
         for stream, target in ((self._process.stdout, 1), (self._process.stderr, 2)):
             if stream is not None:
