@@ -124,10 +124,8 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     try:
         temporary = tempfile.TemporaryDirectory(prefix="trainforge-", ignore_cleanup_errors=True)
     except OSError as error:
-        say(
-            f"node '{os.uname().nodename}' has no folder for the heartbeats of its ranks: {error}; let TMPDIR name one "
-            f"that can be written ({SKIP}=stall does without)"
-        )
+        where = f"node '{os.uname().nodename}' has no folder for its ranks' heartbeats: {error}"
+        say(f"{where}; let TMPDIR name one that can be written ({SKIP}=stall does without)")
         return UNAVAILABLE
     with temporary as folder:
         heartbeats = Path(folder)
@@ -172,7 +170,7 @@ def _run(
         if progress.stalled:
             longer = " and ".join(sorted(GIVEN_SECONDS))
             say(
-                f"ended with exit code {STALLED} ({longer} give a run more time, {SKIP}=stall leaves such a run alone)"
+                f"ended with exit code {STALLED} ({longer} give more time, {SKIP}=stall leaves such a run alone)"
             )
             return STALLED
     failure = fabric.close(code) if fabric else ""
