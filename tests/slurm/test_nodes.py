@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog.site import Mount, Site
+from tests.programs import ROOT
 from tests.slurm.cluster import SlurmCluster
 from tests.unit.batch_sample import CPU_TYPE, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
@@ -32,6 +33,9 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
     (programs / "tell").write_text(f'#!/bin/bash\necho "told: {program}"\n', encoding="utf-8")
     (programs / "tell").chmod(0o755)
     (programs / "torchrun").symlink_to("tell")
+    # The launch guard is the real one.
+    (folder / "launch" / "base").mkdir(parents=True)
+    (folder / "launch" / "base" / "runtime").symlink_to(ROOT / "workloads" / "base" / "runtime")
     site = Site(
         deployment="test",
         cluster="parallelcluster",

@@ -201,7 +201,8 @@ def _restarted(run: Run, site: Site, step: list[str]) -> Iterator[str]:
     A job that is being cancelled, requeued or has run out of time is not RUNNING any more. SLURM_RESTART_COUNT counts
     what Slurm requeued, too. What the launch guard knows to be final, a wrong argument for one, is not tried again:
     srun's own exit code is the highest of all nodes', and most of them only lost a rank. A step that succeeded has the
-    last word: HyperPod may have resumed it after the guard of a faulty node wrote the file.
+    last word: HyperPod may have resumed it after the guard of a faulty node wrote the file. Where srun itself refused,
+    an option that it does not know for one, there is no run folder, and the next start would fail like this one.
     """
     if not run.workload.resumes:
         yield from step
@@ -217,7 +218,7 @@ def _restarted(run: Run, site: Site, step: list[str]) -> Iterator[str]:
     # Empty where the file system is full.
     yield '  told="$(<"$FINAL")"'
     yield '  code="${told:-$code}"'
-    yield f'elif [ "$code" -ne 0 ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {MAX_RESTARTS} ] &&'
+    yield f'elif [ "$code" -ne 0 ] && [ -d "${{FINAL%/*}}" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {MAX_RESTARTS} ] &&'
     yield '  [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then'
     again = f"exit code $code: requeued, restart $((${{SLURM_RESTART_COUNT:-0}} + 1)) of {MAX_RESTARTS}"
     yield f'  echo "{again}; Slurm waits about two minutes" >&2'
