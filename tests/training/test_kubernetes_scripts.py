@@ -129,7 +129,14 @@ def test_every_pod_prints_what_hyperpods_agent_waits_for(name: str, artifacts: C
     def operator(node: int, port: int) -> dict[str, str]:
         (folder / f"pod-{node}").mkdir()
         path = f"{folder / 'bin'}{os.pathsep}{search_path()}"
-        return {"PATH": path, "TMPDIR": str(folder / f"pod-{node}"), "NODE": str(node), "PORT": str(port)}
+        # The operator names the pods JOB-pods-0, JOB-pods-1, ...
+        return {
+            "PATH": path,
+            "TMPDIR": str(folder / f"pod-{node}"),
+            "HOSTNAME": f"{name}-pods-{node}",
+            "NODE": str(node),
+            "PORT": str(port),
+        }
 
     manifest, _ = train(name, Format.HYPERPODPYTORCHJOB, folder, operator)
     rules = manifest["spec"]["runPolicy"]["logMonitoringConfiguration"]
