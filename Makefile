@@ -55,6 +55,7 @@ $(VENV)/.complete-emulator: requirements-emulator.txt $(VENV)/.complete
 $(VENV)/.complete-dev: requirements-dev.txt requirements-emulator.txt $(VENV)/.complete
 	@echo "set-up for tests: pytest's plugins, linters, the emulator, the AWS CLI (requirements-dev.txt), into $(VENV)"
 	@$(PIP_SHOWN) --no-build-isolation --requirement requirements-dev.txt | $(NEWS)
+	@$(BIN)/python tests/shebang.py $(VENV)
 	@touch $@ $(VENV)/.complete-emulator
 
 setup-train: setup $(VENV)/.complete-train ## torch beside it, for runs on this machine and the training tests
@@ -74,6 +75,7 @@ $(PEERS)/.complete: requirements-peers.txt
 $(SCANNER)/.complete: requirements-scanner.txt
 	test -x $(SCANNER)/bin/python || $(PYTHON) -m venv $(SCANNER)
 	$(SCANNER)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-scanner.txt
+	$(SCANNER)/bin/python tests/shebang.py $(SCANNER)
 	touch $@
 
 torchtitan: $(TORCHTITAN)/.complete ## torchtitan in an environment of its own, for bench-gpu

@@ -10,7 +10,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -20,13 +19,6 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 _FOLDERS = (ROOT / ".venv" / "bin", ROOT / "node_modules" / ".bin")
-
-
-def shebang(python: str = sys.executable) -> str:
-    """Return the first lines of a script for a Python: a `#!` line cannot name a path that has a space."""
-    return f"""#!/bin/sh
-'''exec' "{python}" "$0" "$@"
-' '''"""
 
 
 def in_ci() -> bool:

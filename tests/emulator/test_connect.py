@@ -14,7 +14,8 @@ import pytest
 
 from catalog.site import Site
 from tests.emulator.server import Emulator
-from tests.programs import ROOT, require_program, search_path, shebang
+from tests.programs import ROOT, require_program, search_path
+from tests.shebang import shebang
 
 NAME = "demo-hyperpod"
 DOCUMENT = "trainforge-demo-hyperpod-ubuntu"

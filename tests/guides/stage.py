@@ -15,7 +15,8 @@ from tests.emulator.server import Emulator
 from tests.guides.guide import Place
 from tests.guides.shared_folder import SharedFolder
 from tests.guides.shell import Answer, Shell
-from tests.programs import ROOT, search_path, shebang
+from tests.programs import ROOT, search_path
+from tests.shebang import shebang
 from tests.slurm.cluster import SlurmCluster
 
 DEFAULT_CONFIGURATION = ROOT / "config" / "default.yaml"

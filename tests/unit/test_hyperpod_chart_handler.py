@@ -29,7 +29,7 @@ from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
 from tests.conftest import ROOT
 from tests.kubectl import require_helm
-from tests.programs import shebang
+from tests.shebang import shebang
 
 HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "chart" / "handler"
 

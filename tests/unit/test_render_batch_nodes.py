@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from catalog.site import Mount
-from tests.programs import not_available, shebang
+from tests.programs import not_available
+from tests.shebang import shebang
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.spec import Resources
