@@ -54,6 +54,15 @@ class Deployment:
         ][0]
         return found
 
+    def hyperpod_logs(self) -> str:
+        """Return the log group of the HyperPod cluster's nodes.
+
+        HyperPod owns it, and the subscription of health records makes it where no node has logged yet: it stays after
+        the stacks.
+        """
+        name, arn = (self.stack("hyperpod").outputs[key] for key in ("ClusterName", "ClusterArn"))
+        return f"/aws/sagemaker/Clusters/{name}/{arn.rpartition('/')[2]}"
+
     def file_system(self, kind: str) -> dict[str, Any]:
         """Return the one file system of a kind, LUSTRE or OPENZFS."""
         found = self.client("fsx").describe_file_systems()["FileSystems"]

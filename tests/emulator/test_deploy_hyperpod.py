@@ -34,6 +34,13 @@ def test_what_a_person_needs_is_in_the_outputs(deployment: Deployment) -> None:
     assert f"{STACK}.ClusterName = {outputs['ClusterName']}" in deployment.outcome.text
 
 
+def roles(cluster: dict[str, Any], kind: str) -> set[str]:
+    """Return the ARNs of the roles that the cluster's nodes of a Slurm node type have."""
+    return {
+        item["ExecutionRole"] for item in cluster["InstanceGroups"] if item["SlurmConfig"]["NodeType"] == kind
+    }
+
+
 @pytest.fixture(scope="module")
 def cluster(deployment: Deployment) -> dict[str, Any]:
     """Return the cluster as SageMaker describes it."""
@@ -83,11 +90,12 @@ def test_every_group_mounts_both_file_systems(deployment: Deployment, cluster: d
         assert mounts["FsxOpenZfsConfig"]["DnsName"] == home["DNSName"]
 
 
+@pytest.mark.parametrize("kind", ["Controller", "Compute"])
 def test_the_nodes_role_is_for_sagemaker_and_may_find_file_systems(
-    deployment: Deployment, cluster: dict[str, Any]
+    deployment: Deployment, cluster: dict[str, Any], kind: str
 ) -> None:
     iam = deployment.client("iam")
-    (arn,) = {item["ExecutionRole"] for item in cluster["InstanceGroups"]}
+    (arn,) = roles(cluster, kind)
     role = iam.get_role(RoleName=arn.split("/")[-1])["Role"]
     principals = [item["Principal"]["Service"] for item in role["AssumeRolePolicyDocument"]["Statement"]]
     assert principals == ["sagemaker.amazonaws.com"]
@@ -103,6 +111,12 @@ def test_the_nodes_role_is_for_sagemaker_and_may_find_file_systems(
     }
     assert "fsx:DescribeFileSystems" in actions
     assert not [action for action in actions if action.endswith("*")]
+
+
+def test_the_controller_alone_has_the_controllers_role(cluster: dict[str, Any]) -> None:
+    """It may read the accounting database's password, and jobs on the other nodes may not."""
+    assert not roles(cluster, "Controller") & roles(cluster, "Compute")
+    assert not roles(cluster, "Controller") & roles(cluster, "Login")
 
 
 def test_events_of_the_cluster_reach_an_encrypted_topic(
@@ -135,5 +149,5 @@ def test_the_site_says_where_runs_go(deployment: Deployment, cluster: dict[str, 
         "lustre": deployment.file_system("LUSTRE")["FileSystemId"],
         "openzfs": deployment.file_system("OPENZFS")["FileSystemId"],
     }
-    assert site.roles["node"] in {item["ExecutionRole"] for item in cluster["InstanceGroups"]}
+    assert {site.roles["node"]} == roles(cluster, "Compute")
     assert site.session_document in deployment.ids("hyperpod", "AWS::SSM::Document")
