@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import CONFIGURATIONS
+from tests.peers import scanner
 from tests.peers.scanner import Allowance, Failure, allowances, compare, scan
 from tests.synthesis import Synthesis
 
@@ -32,6 +35,36 @@ def test_an_open_bucket_fails(artifacts: Callable[[str], Path]) -> None:
     bucket = {"Type": "AWS::S3::Bucket", "Properties": {"AccessControl": "PublicReadWrite"}}
     _, failures = scan({"open": {"Resources": {"Data": bucket}}}, artifacts("scanner-open"))
     assert {"CKV_AWS_20", "CKV_AWS_57"} <= {failure.rule for failure in failures}
+
+
+def test_the_verdict_is_the_same_in_any_folder(artifacts: Callable[[str], Path]) -> None:
+    """A folder's path may look like a secret access key: 40 letters, digits and slashes."""
+    variables = {"NAME": "value"}
+    function = {"Type": "AWS::Lambda::Function", "Properties": {"Environment": {"Variables": variables}}}
+    template = {"Resources": {"Handler": function}}
+    folder = artifacts("scanner-folder") / f"-{'a' * (40 - len('/templates/plain'))}"
+    _, failures = scan({"plain": template}, folder)
+    assert "CKV_AWS_116" in {failure.rule for failure in failures}
+    assert "CKV_AWS_45" not in {failure.rule for failure in failures}
+
+    variables["NAME"] = "Secret/Key" * 4
+    _, failures = scan({"plain": template}, folder / "again")
+    assert "CKV_AWS_45" in {failure.rule for failure in failures}
+
+
+def test_it_scans_in_a_checkout_whose_path_has_a_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pip writes checkov's script with a first line that no kernel reads where the path has a space."""
+    program = tmp_path / "my clone" / "bin" / "checkov"
+    program.parent.mkdir(parents=True)
+    program.with_name("python").symlink_to(sys.executable)
+    answer = {"summary": {"passed": 7, "parsing_errors": 0}, "results": {"failed_checks": []}}
+    first = f"#!{program.with_name('python')}\n"
+    program.write_text(f"{first}print({json.dumps(answer)!r})\n", encoding="utf-8")
+    program.chmod(0o755)
+    monkeypatch.setattr(scanner, "CHECKOV", program)
+    assert scan({"empty": {"Resources": {}}}, tmp_path / "scan") == (7, [])
 
 
 @pytest.mark.parametrize(
