@@ -18,7 +18,6 @@ from typing import NoReturn
 import pytest
 
 ROOT = Path(__file__).parent.parent
-_FOLDERS = (ROOT / ".venv" / "bin", ROOT / "node_modules" / ".bin")
 
 
 def in_ci() -> bool:
@@ -28,7 +27,9 @@ def in_ci() -> bool:
 
 def search_path() -> str:
     """Return PATH with the project's own programs first, and last the system's, which are not on every user's."""
-    return os.pathsep.join([*map(str, _FOLDERS), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+    # In a path without a space: Open MPI cannot start nodes in another.
+    folders = (checkout() / ".venv" / "bin", checkout() / "node_modules" / ".bin")
+    return os.pathsep.join([*map(str, folders), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 def find_program(name: str) -> str | None:

@@ -44,7 +44,7 @@ class LoginNode:
             cluster_name="test",
             mounts=(Mount(str(self.folder / "shared"), "lustre", ""),),
             partitions={"cpu": "cpu"},
-            virtual_environment=sys.prefix,
+            virtual_environment=sys.prefix.replace(str(ROOT), str(checkout())),
             launch_folder=str(checkout() / "workloads"),
         )
         (self.folder / "site.json").write_text(site.to_json(), encoding="utf-8")

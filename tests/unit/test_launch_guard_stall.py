@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -100,7 +101,7 @@ def guarded(tmp_path: Path) -> Guarded:
 
 
 def ranks() -> tuple[str, ...]:
-    return ("sh", "-c", LAUNCHER.replace("PYTHON", sys.executable))
+    return ("sh", "-c", LAUNCHER.replace("PYTHON", shlex.quote(sys.executable)))
 
 
 def test_a_frozen_rank_is_named_and_the_run_is_ended_with_stacks_of_all_ranks(guarded: Guarded) -> None:
@@ -226,7 +227,7 @@ def test_what_another_start_would_repeat_is_the_exit_code_and_is_written_down(
 ) -> None:
     """As under torchrun, which ends with 1 whatever its ranks end with."""
     program = f"import os, sys\nfrom training import errors\ndef main():\n    {ends}\nerrors.run(main)"
-    launcher = f'RANK=0 LOCAL_RANK=0 {sys.executable} -c "$PROGRAM" || exit 1'
+    launcher = f'RANK=0 LOCAL_RANK=0 {shlex.quote(sys.executable)} -c "$PROGRAM" || exit 1'
     done = guarded.run("sh", "-c", launcher, PROGRAM=program)
     assert done.returncode == code, done.stderr
     path = guarded.folder / "final_exit_code"
