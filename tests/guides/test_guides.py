@@ -31,8 +31,12 @@ PROGRAMS = {
     "aws": "'make setup-dev' installs it",
 }
 _TAIL = 4000
+_SECONDS = 1800
+"""For one guide, in place of the limit of all tests: the longest takes nine minutes where cores are busy, and a command
+that hangs is ended by its shell."""
 
 
+@pytest.mark.timeout(_SECONDS)
 @pytest.mark.parametrize(
     "name", [name if name == ALWAYS else pytest.param(name, marks=pytest.mark.heavy) for name in GUIDES]
 )
