@@ -1,4 +1,4 @@
-"""What every test may use: the options, kept artefacts, and templates synthesized once a run."""
+"""Fixtures for every test: the options, kept artefacts, and templates synthesized once a run."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ EXCUSED_NAMES: dict[Item, str] = {
         "/aws/sagemaker/Clusters/",
     ): "HyperPod's log group of the nodes; docs/hyperpod.md deletes it by hand",
 }
-"""What may stand, by kind and how its name begins, with the reason."""
+"""Leftovers that are allowed, by kind and how its name begins, with the reason."""
 
 RETAINED = "its deletion policy is to retain it (retention: durable)"
 

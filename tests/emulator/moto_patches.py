@@ -134,7 +134,7 @@ REPLACED: tuple[Replaced, ...] = (
         "public parameters with images are few",
     ),
 )
-"""What moto does otherwise than AWS, or less."""
+"""The difference between moto and AWS."""
 
 ADDED: Mapping[str, tuple[str, ...]] = {
     "moto.cloudformation.responses:CloudFormationResponse": ("_engine", "_named", "_tags"),
@@ -319,7 +319,7 @@ HELD: Mapping[str, tuple[str, ...]] = {
     "sagemaker": ("clusters",),
     "ssm": ("_get_documents",),
 }
-"""What ours read of the backend of a service."""
+"""The attributes of a service's backend that our code reads."""
 
 
 def put(owner: Any, name: str, member: Any) -> None:

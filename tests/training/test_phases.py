@@ -1,4 +1,4 @@
-"""What ranks tell the launch guard besides their steps: a long load of a checkpoint has its own allowance."""
+"""Reports of ranks to the launch guard besides their steps: a long load of a checkpoint has its own allowance."""
 
 from __future__ import annotations
 
