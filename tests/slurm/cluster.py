@@ -91,20 +91,18 @@ class SlurmCluster:
         for program in PROGRAMS:
             if shutil.which(program, path=self.environment()["PATH"]) is None:
                 require_program(program, HINT)
-        for name in ("state", "spool", "logs"):
+        for name in ("state", "logs"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
-        # A folder with a short name: the path of a socket has 107 characters at most.
         self._sockets = tempfile.TemporaryDirectory(prefix="slurm-")
-        token_socket = Path(self._sockets.name) / "munge"
         self._layout = Layout.of(
-            self.partitions, cpus=self.cpus, memory_mib=self.memory_mib, token_socket=token_socket
+            self.partitions, cpus=self.cpus, memory_mib=self.memory_mib, sockets=Path(self._sockets.name)
         )
-        self._layout.write(self.folder, getpass.getuser(), self.settings)
-        self._start_munged(token_socket)
+        self._layout.write(self.folder, getpass.getuser(), {"FirstJobId": _first_job(), **self.settings})
+        self._start_munged(self._layout.token_socket)
         self._start_daemon("slurmctld", ["slurmctld", "-D", "-i", "-f", str(self.folder / "slurm.conf")])
         self._wait_for_controller(self._layout.controller_port)
         for name in self.nodes:
-            (self.folder / "spool" / name).mkdir(exist_ok=True)
+            self._layout.spool(name).mkdir(parents=True)
             self.start_node(name)
         self.wait_for(dict.fromkeys(self.nodes, "idle"))
 
@@ -280,6 +278,16 @@ class SlurmCluster:
         files = sorted((self.folder / "logs").glob("*"))
         tails = [f"{path.name}: {path.read_text(errors='replace')[-_TAIL_CHARACTERS:]}" for path in files]
         return f"logs are in {self.folder / 'logs'}:\n" + "\n".join(tails)
+
+
+def _first_job() -> str:
+    """Return the id of a cluster's first job.
+
+    Jobs take their port by their number, and clusters of other workers' tests run jobs on this machine at the same
+    time.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return str(1 + 100 * int(worker))
 
 
 def _end(daemons: Mapping[str, subprocess.Popen[bytes]]) -> None:

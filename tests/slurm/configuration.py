@@ -29,15 +29,16 @@ class Layout:
     partitions: Mapping[str, tuple[str, ...]]
     cpus: int
     memory_mib: int
-    token_socket: Path
+    sockets: Path
 
     @classmethod
     def of(
-        cls, partitions: Mapping[str, Sequence[str]], *, cpus: int, memory_mib: int, token_socket: Path
+        cls, partitions: Mapping[str, Sequence[str]], *, cpus: int, memory_mib: int, sockets: Path
     ) -> Layout:
         """Return the layout of partitions with the names of their nodes, on free ports.
 
-        A node may be in several partitions. `token_socket` is where this cluster's munged listens.
+        A node may be in several partitions. `sockets` is the folder of munged's socket and of those that steps make
+        in their node's spool folder. Its path must be short: Linux takes 107 characters for a socket's.
         """
         names = list(dict.fromkeys(name for nodes in partitions.values() for name in nodes))
         controller, *ports = free_ports(len(names) + 1)
@@ -50,8 +51,17 @@ class Layout:
             partitions={partition: tuple(nodes) for partition, nodes in partitions.items()},
             cpus=cpus,
             memory_mib=memory_mib,
-            token_socket=token_socket,
+            sockets=sockets,
         )
+
+    @property
+    def token_socket(self) -> Path:
+        """Where this cluster's munged listens."""
+        return self.sockets / "munge"
+
+    def spool(self, node: str) -> Path:
+        """The folder in which a node's slurmd keeps its state."""
+        return self.sockets / "spool" / node
 
     def write(self, folder: Path, user: str, settings: Mapping[str, str]) -> None:
         """Write slurm.conf and cgroup.conf into `folder`; `settings` go over what stands here."""
@@ -79,7 +89,7 @@ class Layout:
             "SlurmUser": user,
             "SlurmdUser": user,
             "StateSaveLocation": str(folder / "state"),
-            "SlurmdSpoolDir": str(folder / "spool" / "%n"),
+            "SlurmdSpoolDir": str(self.spool("%n")),
             "SlurmctldPidFile": str(folder / "slurmctld.pid"),
             "SlurmdPidFile": str(folder / "slurmd-%n.pid"),
             "SlurmctldLogFile": str(folder / "logs" / "slurmctld.log"),

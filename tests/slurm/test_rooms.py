@@ -20,7 +20,6 @@ import pytest
 from catalog.site import Mount, Site
 from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
-from tests.slurm.configuration import free_ports
 from workloads.render.slurm import slurm as render
 from workloads.rooms import workload
 from workloads.spec import Run
@@ -35,13 +34,8 @@ DEADLINE_SECONDS = 600
 @pytest.fixture(scope="module")
 def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
     """A cluster of three nodes, of which a job takes two: the third is the spare."""
-    # A node that was set down stays down, as a broken one would, until it is resumed. Jobs take their port by
-    # their number, and other clusters of tests may run on this machine.
-    with SlurmCluster(
-        artifacts("slurm-rooms"),
-        NODES,
-        settings={"ReturnToService": "1", "FirstJobId": str(free_ports(1)[0])},
-    ) as running:
+    # A node that was set down stays down, as a broken one would, until it is resumed.
+    with SlurmCluster(artifacts("slurm-rooms"), NODES, settings={"ReturnToService": "1"}) as running:
         yield running
 
 

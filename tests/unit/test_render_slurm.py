@@ -45,8 +45,9 @@ def test_what_does_not_resume_is_not_started_again(cluster: str) -> None:
 
 
 SRUN_THAT_ENDS = """#!/bin/bash
-[ -z "${FINAL_CODE-}" ] || { mkdir -p "$(dirname "$FINAL")"; echo -n "$FINAL_CODE" > "$FINAL"; }
-[ -z "${FINAL_EMPTY-}" ] || { mkdir -p "$(dirname "$FINAL")"; : > "$FINAL"; }
+[ -n "${REFUSED-}" ] || mkdir -p "$(dirname "$FINAL")"
+[ -z "${FINAL_CODE-}" ] || echo -n "$FINAL_CODE" > "$FINAL"
+[ -z "${FINAL_EMPTY-}" ] || : > "$FINAL"
 exit "$SRUN_CODE"
 """
 
@@ -70,6 +71,8 @@ exit "$SRUN_CODE"
         (0, {"FINAL_CODE": "69"}, False),
         # A file system so full that the code itself found no place.
         (74, {"FINAL_EMPTY": "yes"}, False),
+        # srun started nothing: no node made the run's folder.
+        (1, {"REFUSED": "yes"}, False),
     ],
 )
 def test_a_job_whose_ranks_failed_is_requeued_by_its_script(
