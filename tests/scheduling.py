@@ -26,16 +26,20 @@ SHARED = {
 }
 """Fixtures of a session that take long to make, and the modules that use them: one group each."""
 
-FIRST = ("training", "slurm", "guides", "emulator", "peers", "directory", "snapshot", "unit")
+FOLDERS = {"tests/kubernetes": "kubernetes"}
+"""Folders whose tests are one group: a machine has one bridge of pods, one port 8080 and one folder of webhooks'
+certificates (docs/kubernetes-tests.md)."""
+
+FIRST = ("training", "kubernetes", "slurm", "guides", "emulator", "peers", "directory", "snapshot", "unit")
 """Folders by how long their longest group takes: short groups at the end leave no worker without work."""
 
 _GROUPS = {module: fixture for fixture, modules in SHARED.items() for module in modules}
 
 
 def group(nodeid: str) -> str:
-    """Return the group of a test: its module, or the fixture that its module shares with others."""
+    """Return the group of a test: its module, or the fixture or folder that its module shares with others."""
     module = nodeid.split("::", 1)[0]
-    return _GROUPS.get(module, module)
+    return _GROUPS.get(module) or FOLDERS.get(Path(module).parent.as_posix(), module)
 
 
 def check_groups(items: list[pytest.Item]) -> None:

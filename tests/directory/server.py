@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import trainforge
+from tests.ports import free_ports
 
 HANDLER = Path(trainforge.__file__).parent / "directory" / "handler"
 HOST = "ldap.demo.internal"
@@ -65,7 +65,7 @@ class DirectoryServer:
             if path.stat().st_uid == os.geteuid() and path != Path("/"):
                 path.chmod(path.stat().st_mode | 0o011)
         self.socket = folder / "run" / "ldapi"
-        self.tls_port, self.plain_port = _free_ports(2)
+        self.tls_port, self.plain_port = free_ports(2)
         (self.programs / "systemctl").write_text(_SYSTEMCTL)
         (self.programs / "systemctl").chmod(0o755)
         (self.programs / "machine.py").write_text(_MACHINE)
@@ -191,12 +191,3 @@ def _alive(pid: int) -> bool:
     # A child that nobody waits for is dead all the same.
     state = Path(f"/proc/{pid}/stat")
     return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")
-
-
-def _free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on at this moment."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [int(one.getsockname()[1]) for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports

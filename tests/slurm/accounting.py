@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import trainforge
+from tests.ports import LOOPBACK, free_ports
 from tests.programs import require_program
 from tests.slurm.cluster import SlurmCluster, SlurmError
-from tests.slurm.configuration import LOOPBACK, free_ports
 from trainforge.accounting.parameters import PARAMETERS, USER
 
 _FOLLOWER = (

@@ -18,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.ports import LOOPBACK
 from tests.programs import require_program
-from tests.slurm.configuration import LOOPBACK, Layout
+from tests.slurm.configuration import Layout
 
 HINT = "Debian and Ubuntu have it: apt-get install slurmctld slurmd slurm-client"
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sinfo", "srun", "sbatch", "squeue", "scontrol", "scancel")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-LOOPBACK = "127.0.0.1"
+from tests.ports import LOOPBACK, free_ports
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +114,3 @@ class Layout:
             f"NodeName={node.name} NodeHostname=localhost NodeAddr={node.address} Port={node.port} "
             f"CPUs={self.cpus} RealMemory={self.memory_mib} State=UNKNOWN"
         )
-
-
-def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody listens on at the moment."""
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [int(one.getsockname()[1]) for one in sockets]

@@ -1,0 +1,1 @@
+"""Tests on a real Kubernetes: its control plane and the jobs' controllers, and nodes whose pods are processes here."""

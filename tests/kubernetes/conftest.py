@@ -1,0 +1,80 @@
+"""The control plane that the Kubernetes tests of a session share, and a namespace for each test."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.kubernetes.plane.api import Api
+from tests.kubernetes.plane.assets import GUIDE, VARIABLE, Assets
+from tests.kubernetes.plane.control_plane import ControlPlane
+from tests.kubernetes.plane.operators import Operators
+from tests.kubernetes.releases import install, releases
+from tests.programs import not_available
+from tests.synthesis import Synthesis
+
+
+@pytest.fixture(scope="session")
+def assets() -> Assets:
+    """Return the programs of a control plane; without them a test skips, and fails in CI."""
+    found = Assets.find()
+    if found is None:
+        not_available(f"the variable {VARIABLE} names no folder of Kubernetes programs; {GUIDE}")
+    found.check()
+    return found
+
+
+@pytest.fixture(scope="session")
+def control_plane(assets: Assets, artifacts: Callable[[str], Path]) -> Iterator[ControlPlane]:
+    """Return a control plane without controllers, one for the session."""
+    with ControlPlane(artifacts("control-plane"), assets) as plane:
+        yield plane
+
+
+@pytest.fixture
+def api(control_plane: ControlPlane) -> Api:
+    """Return the administrator's client; a control plane that died fails the test with the end of its log."""
+    control_plane.processes.check()
+    return control_plane.api
+
+
+@pytest.fixture
+def namespace(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return a namespace of this test, which ends with it."""
+    words = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].rstrip("-")
+    name = f"{words}-{secrets.token_hex(3)}"
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    yield name
+    api.delete("v1", "Namespace", name)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A control plane with the releases of a stack, and the programs that they started."""
+
+    plane: ControlPlane
+    operators: Operators
+    programs: tuple[str, ...]
+
+    @property
+    def api(self) -> Api:
+        """The administrator's client."""
+        self.plane.processes.check()
+        return self.plane.api
+
+
+@pytest.fixture(scope="session")
+def eks_cluster(
+    assets: Assets, artifacts: Callable[[str], Path], synthesis: Callable[[str], Synthesis]
+) -> Iterator[Cluster]:
+    """Return a cluster with the releases of config/eks.yaml, one for the session: all operators, and queues."""
+    template = synthesis("config/eks.yaml").templates["EksStack"]
+    with ControlPlane(artifacts("eks-cluster"), assets) as plane:
+        operators = Operators(plane)
+        programs = [name for release in releases(template) for name in install(release, operators)]
+        yield Cluster(plane, operators, tuple(programs))
