@@ -22,7 +22,7 @@ def test_the_queues_of_the_stack_are_active(eks_cluster: Cluster) -> None:
         return bool(queues) and all(
             any(
                 one["type"] == "Active" and one["status"] == "True"
-                for one in queue["status"].get("conditions", ())
+                for one in queue.get("status", {}).get("conditions", ())
             )
             for queue in queues
         )

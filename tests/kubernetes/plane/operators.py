@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import copy
 import shutil
+import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import yaml
 from tests.kubernetes.plane.api import Document
 from tests.kubernetes.plane.authority import CERTIFICATES
 from tests.kubernetes.plane.control_plane import START_SECONDS, ControlPlane
+from tests.kubernetes.plane.enclosed import commands
 from tests.kubernetes.plane.processes import ProgramError
 from tests.ports import LOOPBACK, free_ports, listening
 
@@ -55,7 +57,7 @@ HELM_ORDER = (
 
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _KUEUE_CERTIFICATES = Path("/etc/kueue/metrics/certs")
-_MPI_HEALTH_PORT = 8080
+_RELAY = "mpi-operator-relay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +127,7 @@ class Operators:
         """End the programs of a release and delete its objects, in the opposite order."""
         ordered = in_helm_order(documents)
         names = [_program(one) for one in ordered if one["kind"] == "Deployment" and _program(one)]
+        names += [_RELAY] if "mpi-operator" in names else []
         self.plane.processes.stop([name for name in names if self.plane.processes.running(name)])
         for one in reversed(ordered):
             metadata = one["metadata"]
@@ -179,19 +182,15 @@ class Operators:
             _give_kueue_its_certificate()
         if program == "training-operator":
             self._fill_secret(namespace)
-        if program == "mpi-operator" and listening(_MPI_HEALTH_PORT):
-            raise ProgramError(
-                f"port {_MPI_HEALTH_PORT} is taken, and the MPI operator's health check takes no other: "
-                "end what listens there, another run of these tests perhaps"
-            )
         environment = {
             "KUBECONFIG": str(kubeconfig),
             "MY_POD_NAMESPACE": namespace,
             "POD_NAMESPACE": namespace,
         }
-        self.plane.processes.start(
-            program, [self.plane.assets.program(program), *words], environment=environment
-        )
+        command = [str(self.plane.assets.program(program)), *words]
+        if program == "mpi-operator":
+            command = [*self._enclosed(), *command]
+        self.plane.processes.start(program, command, environment=environment)
         self.plane.processes.await_ready(program, lambda: self._ready(program, ports), seconds=START_SECONDS)
         self._report_ready(deployment)
 
@@ -242,6 +241,17 @@ class Operators:
             "metadata": {"name": "training-operator-webhook-cert"},
         }
         self.plane.api.apply({**secret, "data": data}, namespace=namespace)
+
+    def _enclosed(self) -> list[str]:
+        """Return what runs a program in a network of its own: the MPI operator's port 8080 is fixed, and one only."""
+        # A short path: that of a socket has 107 characters at most.
+        folder = tempfile.mkdtemp(prefix="enclosed-")
+        socket = Path(folder) / "api"
+        self.plane.processes.on_stop(lambda: shutil.rmtree(folder, ignore_errors=True))
+        outside, inside = commands(socket, int(self.plane.server.rpartition(":")[2]))
+        self.plane.processes.start(_RELAY, outside)
+        self.plane.processes.await_ready(_RELAY, socket.exists, seconds=START_SECONDS)
+        return inside
 
     def _ready(self, program: str, ports: Ports) -> bool:
         if program == "mpi-operator":

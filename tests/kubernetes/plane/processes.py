@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _TAIL_CHARACTERS = 2000
-_STOP_SECONDS = 15.0
+_STOP_SECONDS = 5.0
+"""Nothing that they hold is needed afterwards."""
+
 _POLL_SECONDS = 0.1
 
 
@@ -26,6 +28,7 @@ class Processes:
 
     folder: Path
     _running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _last: list[Callable[[], None]] = field(default_factory=list)
 
     def start(
         self, name: str, command: Sequence[str | Path], *, environment: Mapping[str, str] | None = None
@@ -90,6 +93,10 @@ class Processes:
             if code is not None:
                 raise ProgramError(f"{name} ended with code {code}; {self._tail(name)}")
 
+    def on_stop(self, action: Callable[[], None]) -> None:
+        """Do something more when all programs have been ended."""
+        self._last.append(action)
+
     def stop(self, names: Sequence[str] = ()) -> None:
         """End programs, all of them where none is named: the youngest first, with SIGTERM and then SIGKILL."""
         stopping = {name: self._running.pop(name) for name in reversed(names or list(self._running))}
@@ -103,6 +110,8 @@ class Processes:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        while not self._running and self._last:
+            self._last.pop()()
 
     def _tail(self, name: str) -> str:
         text = self.log(name).read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:]
