@@ -20,6 +20,7 @@ if (ROOT / "constructs" / "__init__.py").exists():
         "(aws/aws-cdk#19301); delete it, our code lives in constructs/trainforge/"
     )
 
+from tests.kubernetes.own_cluster import MARK, OPTION, PERMISSION
 from tests.programs import in_ci
 from tests.scheduling import check_groups, scheduler, sort_longest_first
 from tests.skips import objection
@@ -41,6 +42,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=["t", "f"],
         default="f",
         help="t: keep what tests make (templates, logs, runs) under .artifacts and print where (use -s)",
+    )
+    group.addoption(
+        OPTION,
+        type=Path,
+        metavar="FILE",
+        help="run those tests of tests/kubernetes that stay in a namespace of their own against this file's cluster",
+    )
+    group.addoption(
+        PERMISSION, action="store_true", help=f"the cluster of {OPTION} is one where these tests may do so"
     )
 
 
@@ -78,9 +88,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         for item in items:
             if item.get_closest_marker("heavy"):
                 item.add_marker(skip)
+    _leave_to_a_plane(config, items)
     check_groups(items)
     if hasattr(config, _WORKER):
         sort_longest_first(items)
+
+
+def _leave_to_a_plane(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what would change more of a user's cluster than a namespace.
+
+    Raises:
+        pytest.UsageError: a cluster is named, and nobody says that tests may use it.
+    """
+    if config.getoption(OPTION) is None:
+        return
+    if not config.getoption(PERMISSION):
+        raise pytest.UsageError(
+            f"{OPTION}: tests make namespaces on that cluster and delete them; say {PERMISSION} if they may"
+        )
+    skip = pytest.mark.skip(reason=f"changes more than a namespace of its own; runs without {OPTION}")
+    for item in items:
+        if "tests/kubernetes/" in item.nodeid and not item.get_closest_marker(MARK):
+            item.add_marker(skip)
 
 
 @pytest.hookimpl(wrapper=True)

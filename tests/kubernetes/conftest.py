@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.own_cluster import OPTION, own_cluster
 from tests.kubernetes.plane.api import Api
 from tests.kubernetes.plane.assets import GUIDE, VARIABLE, Assets
 from tests.kubernetes.plane.control_plane import ControlPlane
@@ -36,11 +37,25 @@ def control_plane(assets: Assets, artifacts: Callable[[str], Path]) -> Iterator[
         yield plane
 
 
+@pytest.fixture(scope="session")
+def users_cluster(pytestconfig: pytest.Config, artifacts: Callable[[str], Path]) -> Iterator[Api | None]:
+    """Return a client of the cluster that the user names; None where these tests have a control plane of their own."""
+    kubeconfig = pytestconfig.getoption(OPTION)
+    if kubeconfig is None:
+        yield None
+        return
+    with own_cluster(kubeconfig, artifacts("users-cluster")) as api:
+        yield api
+
+
 @pytest.fixture
-def api(control_plane: ControlPlane) -> Api:
+def api(users_cluster: Api | None, request: pytest.FixtureRequest) -> Api:
     """Return the administrator's client; a control plane that died fails the test with the end of its log."""
-    control_plane.processes.check()
-    return control_plane.api
+    if users_cluster is not None:
+        return users_cluster
+    plane: ControlPlane = request.getfixturevalue("control_plane")
+    plane.processes.check()
+    return plane.api
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from tests.kubernetes.plane.processes import ProgramError
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"key": "value"}}
 
 
+@pytest.mark.namespaced
 def test_objects_are_created_and_refused(api: Api, namespace: str) -> None:
     api.create(CONFIG_MAP, namespace=namespace)
     assert api.get("v1", "ConfigMap", "one", namespace=namespace)["data"] == {"key": "value"}
@@ -26,11 +27,13 @@ def test_objects_are_created_and_refused(api: Api, namespace: str) -> None:
         api.create({**CONFIG_MAP, "metadata": {"name": "two"}, "date": {}}, namespace=namespace)
 
 
+@pytest.mark.namespaced
 def test_a_dry_run_stores_nothing(api: Api, namespace: str) -> None:
     api.create(CONFIG_MAP, namespace=namespace, dry_run=True)
     assert api.find("v1", "ConfigMap", "one", namespace=namespace) is None
 
 
+@pytest.mark.namespaced
 def test_a_user_without_rights_is_refused(api: Api, namespace: str) -> None:
     with pytest.raises(Refused, match=r'403 Forbidden: .* User "ana" cannot create resource "configmaps"'):
         api.acting_as("ana").create(CONFIG_MAP, namespace=namespace)

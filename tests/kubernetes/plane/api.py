@@ -43,7 +43,7 @@ class Api:
         self.server = str(cluster["server"])
         self._session = requests.Session()
         self._session.trust_env = False
-        self._session.verify = cluster["certificate-authority"]
+        self._session.verify = cluster.get("certificate-authority", True)
         if "client-certificate" in given:
             self._session.cert = (given["client-certificate"], given["client-key"])
         if "token" in given:
