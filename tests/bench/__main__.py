@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from tests.bench import commands, document, rendering, synthesis, training
+from tests.bench import commands, document, kubernetes, rendering, synthesis, training
 from tests.bench.measure import HEADER, Measure, machine
 
 
@@ -21,6 +21,7 @@ def measures() -> Iterator[Measure]:
     yield synthesis.whole()
     yield from synthesis.pools()
     yield from training.speeds()
+    yield from kubernetes.placements()
 
 
 def main() -> int:

@@ -25,17 +25,26 @@ _API_SERVER = "api-server"
 class ControlPlane:
     """A control plane in `folder`, which is the caller's to remove; `kubeconfig` is the administrator's.
 
-    `api_arguments` go to the API server besides its own. Programs and their logs are those of `processes`.
+    `api_arguments` and `controller_manager_arguments` go to those programs besides their own. Programs and their logs
+    are those of `processes`.
 
     `with ControlPlane(folder, assets) as plane: plane.api.list("v1", "Namespace")`
     """
 
-    def __init__(self, folder: Path, assets: Assets, *, api_arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        assets: Assets,
+        *,
+        api_arguments: Sequence[str] = (),
+        controller_manager_arguments: Sequence[str] = (),
+    ) -> None:
         self.folder = folder.resolve()
         self.assets = assets
         self.kubeconfig = self.folder / "kubeconfig"
         self.processes = Processes(self.folder)
         self._api_arguments = list(api_arguments)
+        self._controller_manager_arguments = list(controller_manager_arguments)
         self._pki = self.folder / "pki"
         self._ports = dict(
             zip(("etcd", "etcd-peer", "api", "controller-manager", "scheduler"), free_ports(5), strict=True)
@@ -87,6 +96,7 @@ class ControlPlane:
             f"--secure-port={self._ports['controller-manager']}",
             f"--service-account-private-key-file={self._pki / 'accounts.key'}",
             f"--root-ca-file={self.authority.certificate}",
+            *self._controller_manager_arguments,
         )
         self._start("scheduler", "kube-scheduler", *common, f"--secure-port={self._ports['scheduler']}")
         account = "/api/v1/namespaces/default/serviceaccounts/default"
