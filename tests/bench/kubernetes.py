@@ -53,9 +53,7 @@ storage:
   lustre: {{capacity_gib: 4800, throughput_mbps_per_tib: 250}}
 eks:
   pools: [gpu, cpu]
-  software: {{jobs: [trainer], queues: {{research: {{nodes: {{gpu: {NODES}}}}}}}}}
-acknowledge:
-  - {{rule: "*", path: "*", reason: "nothing of it is deployed"}}
+  software: {{jobs: [trainer], queues: {{research: {{nodes: {{gpu: {NODES}, cpu: 2}}}}}}}}
 """
 
 

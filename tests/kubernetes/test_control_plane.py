@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import stat
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.kubernetes.plane.api import Api, Refused
 from tests.kubernetes.plane.assets import CONTROL_PLANE, Assets, AssetsError
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.processes import ProgramError
+from tests.ports import LOOPBACK
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"key": "value"}}
 
@@ -69,6 +71,18 @@ def test_a_program_that_does_not_start_is_named_with_the_end_of_its_log(
     plane = ControlPlane(tmp_path / "plane", Assets(folder))
     with (
         pytest.raises(ProgramError, match=r"(?s)api-server ended with code 3; .*no room on this machine"),
+        plane,
+    ):
+        pass
+    assert not _processes_of(plane.folder)
+
+
+def test_a_port_that_is_taken_is_named_with_the_end_of_the_log(tmp_path: Path, assets: Assets) -> None:
+    plane = ControlPlane(tmp_path / "plane", assets)
+    port = int(plane.server.rpartition(":")[2])
+    with (
+        socket.create_server((LOOPBACK, port)),
+        pytest.raises(ProgramError, match=r"(?s)api-server ended with code 1; .*address already in use"),
         plane,
     ):
         pass
