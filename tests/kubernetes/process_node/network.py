@@ -1,0 +1,131 @@
+"""Networks of pods: a namespace for each, joined by one bridge that all process nodes of this machine share."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+Document = dict[str, Any]
+
+BRIDGE, GATEWAY = "pods0", "10.244.0.1/16"
+LOOPBACK = "127.0.0.1"
+
+_LOCK = Path(tempfile.gettempdir()) / f"{BRIDGE}.lock"
+
+
+class BridgeUse:
+    """A node's use of the bridge: the last one that ends takes it away, however the others ended."""
+
+    def __init__(self) -> None:
+        """Begin to use it."""
+        while True:
+            self._file = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fcntl.flock(self._file, fcntl.LOCK_SH)
+            # Whoever took the bridge away removed the file too; then this lock is of a file that is gone.
+            if _LOCK.exists() and os.path.samestat(os.fstat(self._file), _LOCK.stat()):
+                return
+            os.close(self._file)
+
+    def end(self) -> None:
+        """End to use it, and take it away where nobody else does."""
+        try:
+            # The shared lock is given up for it, and one who waits for a shared lock may be first.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pass
+        else:
+            ip("link", "delete", BRIDGE, tolerate=True)
+            _LOCK.unlink(missing_ok=True)
+        finally:
+            os.close(self._file)
+
+
+class Networks:
+    """The networks of a node's pods. Their names are kept in `folder`, so that what a lost node left can be removed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def join(self, network: str, address: str) -> None:
+        """Make a pod's network with an address on the bridge."""
+        (self._folder / network).touch()
+        ip("link", "add", BRIDGE, "type", "bridge", tolerate=True)
+        ip("address", "add", GATEWAY, "dev", BRIDGE, tolerate=True)
+        ip("link", "set", BRIDGE, "up")
+        # An interface's name has 15 characters at most.
+        port = "v" + network.removeprefix("pod-").replace("-", "")
+        ip("netns", "add", network)
+        ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", network)
+        ip("link", "set", port, "master", BRIDGE, "up")
+        ip("-n", network, "address", "add", f"{address}/16", "dev", "eth0")
+        for device in ("lo", "eth0"):
+            ip("-n", network, "link", "set", device, "up")
+
+    def leave(self, network: str) -> None:
+        """Remove a pod's network, if it is there."""
+        if (self._folder / network).exists():
+            ip("netns", "delete", network, tolerate=True)
+            (self._folder / network).unlink(missing_ok=True)
+
+    def leave_all(self) -> None:
+        """Remove every network of the folder."""
+        for left in list(self._folder.iterdir()):
+            self.leave(left.name)
+
+
+def network_name(uid: str) -> str:
+    """Return the name of the network namespace of a pod."""
+    return f"pod-{uid[:13]}"
+
+
+def address_of(uid: str) -> str:
+    """Return the address of a pod, which its id chooses: nodes do not ask one another."""
+    high, low = bytes.fromhex(uid.replace("-", ""))[:2]
+    return f"10.244.{high or 1}.{low % 253 + 1}"
+
+
+def hosts(pods: Iterable[Document], services: Iterable[Document]) -> str:
+    """Return the file that containers see as /etc/hosts: the names that cluster DNS would give to pods of services."""
+    selected = [one for one in services if one["spec"].get("selector")]
+    lines = [f"{LOOPBACK} localhost"]
+    for pod in pods:
+        address = pod.get("status", {}).get("podIP")
+        if address:
+            names = [pod["metadata"]["name"], *_names(pod, selected)]
+            lines.append(" ".join([address, *dict.fromkeys(names)]))
+    return "\n".join(lines) + "\n"
+
+
+def _names(pod: Document, services: Iterable[Document]) -> Iterable[str]:
+    """Yield a pod's own names: those of the services that select it, and its own within the one it names."""
+    metadata, spec = pod["metadata"], pod["spec"]
+    if spec.get("hostname"):
+        yield spec["hostname"]
+    for service in services:
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        labels = metadata.get("labels") or {}
+        if namespace != metadata["namespace"] or not service["spec"]["selector"].items() <= labels.items():
+            continue
+        bases = [name]
+        if spec.get("subdomain") == name and spec.get("hostname"):
+            bases.append(f"{spec['hostname']}.{name}")
+        for base in bases:
+            yield from (base, f"{base}.{namespace}", f"{base}.{namespace}.svc")
+            yield f"{base}.{namespace}.svc.cluster.local"
+
+
+def ip(*words: str, tolerate: bool = False) -> None:
+    """Run iproute2's ip; what is there already, or gone, may be tolerated.
+
+    Raises:
+        RuntimeError: it fails.
+    """
+    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    if done.returncode and not tolerate:
+        raise RuntimeError(f"ip {' '.join(words)}: {done.stderr.strip()}")
