@@ -17,6 +17,7 @@ import yaml
 Document = dict[str, Any]
 
 _SECONDS = 60.0
+_PROBE_SECONDS = 5.0
 _POLL_SECONDS = 0.2
 _MANAGER = "trainforge"
 _MERGE = "application/merge-patch+json"
@@ -90,8 +91,8 @@ class Api:
     def answers(self, path: str) -> bool:
         """Tell whether the server answers a path with success."""
         try:
-            return bool(self._session.get(self.server + path, timeout=_SECONDS).ok)
-        except requests.exceptions.ConnectionError:
+            return bool(self._session.get(self.server + path, timeout=_PROBE_SECONDS).ok)
+        except requests.exceptions.RequestException:
             return False
 
     def create(self, document: Document, *, namespace: str = "", dry_run: bool = False) -> Document:
