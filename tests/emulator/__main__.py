@@ -10,8 +10,10 @@ import shlex
 import signal
 import sys
 import threading
+from pathlib import Path
 from types import FrameType
 
+from tests.emulator import control_planes
 from tests.emulator.application import make_server, prepare
 from tests.emulator.environment import DEFAULT_REGION, aws_variables
 
@@ -23,6 +25,12 @@ def main() -> int:
     parser.add_argument("--region", default=DEFAULT_REGION, help=f"AWS region (default: {DEFAULT_REGION})")
     parser.add_argument("--ready-json", action="store_true", help="print one JSON line instead of exports")
     parser.add_argument("--watch-stdin", action="store_true", help="end when standard input is closed")
+    parser.add_argument(
+        "--control-planes",
+        type=Path,
+        metavar="FILE",
+        help="JSON file that names a class which runs control planes for EKS clusters, and its options",
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
     try:
@@ -34,6 +42,8 @@ def main() -> int:
         return 2
     endpoint = f"http://localhost:{server.server_address[1]}"
     prepare(endpoint, options.region)
+    if options.control_planes:
+        control_planes.load(options.control_planes)
 
     def stop(_number: int = 0, _frame: FrameType | None = None) -> None:
         # From another thread: shutdown() waits for the loop that this signal interrupted.
@@ -50,7 +60,10 @@ def main() -> int:
         for name, value in aws_variables(endpoint, options.region).items():
             print(f"export {name}={shlex.quote(value)}")
         print(flush=True)
-    server.serve_forever()
+    try:
+        server.serve_forever()
+    finally:
+        control_planes.close()
     server.server_close()
     return 0
 

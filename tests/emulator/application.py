@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from tests.emulator import responses
+from tests.emulator import control_planes, responses, token_review
 from tests.emulator.environment import emulated
 
 LEDGER_PATH = "/_emulator/ledger"
 EVENTS_PATH = "/_emulator/events"
+NOTES_PATH = "/_emulator/kubernetes-notes"
 RESET_PATH = "/moto-api/reset"
 
 
@@ -77,8 +78,30 @@ class _Application:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             responses.put(path.removeprefix(responses.PATH), body)
             return _json(start_response, {})
+        if path.startswith(token_review.PATH):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            answered = token_review.review(path.removeprefix(token_review.PATH), json.loads(body))
+            return _json(start_response, answered)
+        if path == NOTES_PATH:
+            planes = control_planes.given()
+            return _json(start_response, planes.notes() if planes else [])
+        if path == RESET_PATH:
+            end_all_clusters()
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
+
+
+def end_all_clusters() -> None:
+    """End the control planes of all EKS clusters: a reset forgets the clusters."""
+    planes = control_planes.given()
+    if planes is None:
+        return
+    from moto.eks.models import eks_backends
+
+    for regions in list(eks_backends.values()):
+        for backend in list(regions.values()):
+            for cluster in list(backend.clusters.values()):
+                planes.delete(cluster.arn)
 
 
 def ledger() -> list[dict[str, Any]]:

@@ -1,7 +1,8 @@
-"""The CDK's hand in a Kubernetes cluster, answered: releases and manifests are looked at, nothing runs.
+"""What the CDK's kubectl provider does in a Kubernetes cluster: releases and manifests are checked, and installed.
 
 What Kubernetes and Helm would refuse by the order of things is refused here: an object of a kind that nothing has
-defined yet, a namespace that is not there, a release that another owns.
+defined yet, a namespace that is not there, a release that another owns. Where the emulator has control planes, objects
+go to that of the cluster; without, nothing runs.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.operators import DEFINITIONS
+from tests.emulator import control_planes
+from tests.emulator.control_planes import ControlPlaneError, Release
 from tests.emulator.resources.resource import Kind, Properties, Resource
 
 BUILT_IN = frozenset(
@@ -52,6 +55,19 @@ class Applied(Resource):
 
     kind = Kind.ANSWERED
 
+    def release(self, properties: Properties) -> Release:
+        """Return what properties ask to be installed."""
+        raise NotImplementedError
+
+    def check(self) -> None:
+        """Check what is asked for, note what it brings, and set `physical_id`."""
+        raise NotImplementedError
+
+    def create(self) -> None:
+        """Check it and install it."""
+        self.check()
+        self._install(None)
+
     @property
     def cluster(self) -> Cluster:
         """What stands on the cluster, which must be there."""
@@ -61,15 +77,30 @@ class Applied(Resource):
 
     def update(self, previous: Properties) -> None:
         """Apply what is wanted now in the place of what was."""
-        del previous
         identifier = self.physical_id
         self._forget()
-        self.create()
+        self.check()
         self.physical_id = identifier
+        self._install(self.release(previous))
 
     def delete(self) -> None:
         """Take it away."""
         self._forget()
+        planes = control_planes.given()
+        if planes is not None:
+            self._ask(planes.uninstall, self.release(self.properties))
+
+    def _install(self, previous: Release | None) -> None:
+        planes = control_planes.given()
+        if planes is not None:
+            self._ask(planes.install, self.release(self.properties), previous)
+
+    def _ask(self, method: Callable[..., None], *given: Any) -> None:
+        cluster = self.aws("eks").describe_cluster(name=self.properties["ClusterName"])["cluster"]
+        try:
+            method(cluster["arn"], *given)
+        except ControlPlaneError as error:
+            self.fail(str(error))
 
     def _forget(self) -> None:
         cluster = self.cluster
@@ -114,7 +145,19 @@ class Applied(Resource):
 class HelmChart(Applied):
     """Custom::AWSCDK-EKS-HelmChart. A chart of others is believed to bring what the catalog says of it."""
 
-    def create(self) -> None:
+    def release(self, properties: Properties) -> Release:
+        """Return the release: our own charts carry their objects as a value."""
+        values = json.loads(properties.get("Values") or "{}")
+        own = "ChartAssetURL" in properties
+        return Release(
+            name=str(properties["Release"]),
+            namespace=str(properties["Namespace"]),
+            chart="" if own else str(properties["Chart"]),
+            values=values,
+            documents=tuple(values.get("objects", ())) if own else (),
+        )
+
+    def check(self) -> None:
         """Check the chart and its values, and note what the release brings."""
         given, cluster = self.properties, self.cluster
         release = str(given["Release"])
@@ -146,7 +189,11 @@ class HelmChart(Applied):
 class KubernetesManifest(Applied):
     """Custom::AWSCDK-EKS-KubernetesResource."""
 
-    def create(self) -> None:
+    def release(self, properties: Properties) -> Release:
+        """Return the objects under the name of the resource; each names its namespace or is in the default one."""
+        return Release(self.logical_id, "default", documents=tuple(json.loads(properties["Manifest"])))
+
+    def check(self) -> None:
         """Look at every document."""
         self.apply(json.loads(self.properties["Manifest"]))
         self.physical_id = self.logical_id

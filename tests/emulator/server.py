@@ -17,13 +17,14 @@ from typing import Any, Self
 
 import boto3
 
-from tests.emulator.application import EVENTS_PATH, LEDGER_PATH, RESET_PATH
+from tests.emulator.application import EVENTS_PATH, LEDGER_PATH, NOTES_PATH, RESET_PATH
 from tests.emulator.environment import DEFAULT_REGION, emulated
 from tests.emulator.resources.resource import Kind
 
 _ROOT = Path(__file__).resolve().parents[2]
 _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
+_STOP_CLUSTERS_SECONDS = 60.0
 
 
 class EmulatorError(Exception):
@@ -69,7 +70,8 @@ class Emulator:
     """The emulated AWS of one region, on a free loopback port.
 
     `with Emulator() as aws: aws.client("ec2").describe_vpcs()`. `log` is the server's own output, `variables`
-    are for moto (`MOTO_AMIS_PATH`).
+    are for moto (`MOTO_AMIS_PATH`). `control_planes` runs those of EKS clusters, none without: the name of a class
+    (MODULE:NAME) that has the methods of `control_planes.ControlPlanes`, and the options that it is made with.
     """
 
     def __init__(
@@ -77,8 +79,10 @@ class Emulator:
         region: str = DEFAULT_REGION,
         log: Path | None = None,
         variables: Mapping[str, str] | None = None,
+        control_planes: tuple[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.region = region
+        self._control_planes = control_planes
         self._variables = dict(variables or {})
         self._folder = tempfile.TemporaryDirectory(prefix="emulator-")
         self.log = log or Path(self._folder.name) / "emulator.log"
@@ -110,6 +114,11 @@ class Emulator:
             EmulatorError: it ended, or did not listen within a minute.
         """
         command = [sys.executable, "-m", "tests.emulator", "--region", self.region]
+        if self._control_planes:
+            named, options = self._control_planes
+            file = Path(self._folder.name) / "control-planes.json"
+            file.write_text(json.dumps({"class": named, "options": options}), encoding="utf-8")
+            command += ["--control-planes", str(file)]
         with self.log.open("w") as log:
             self._process = subprocess.Popen(
                 [*command, "--ready-json", "--watch-stdin"],
@@ -142,7 +151,7 @@ class Emulator:
             assert process.stdout is not None
             process.stdin.close()
             try:
-                process.wait(_STOP_SECONDS)
+                process.wait(_STOP_CLUSTERS_SECONDS if self._control_planes else _STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -198,6 +207,11 @@ class Emulator:
         """Return every event of every stack so far."""
         events: list[dict[str, str]] = self._request(EVENTS_PATH)
         return events
+
+    def notes(self) -> list[str]:
+        """Return what is not installed on EKS clusters or does not run there, a sentence each."""
+        notes: list[str] = self._request(NOTES_PATH)
+        return notes
 
     def _request(self, path: str, method: str = "GET") -> Any:
         request = urllib.request.Request(f"{self.endpoint}{path}", method=method)

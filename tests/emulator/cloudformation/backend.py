@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import boto3
+from botocore.config import Config
 from moto.cloudformation import responses, urls
 from moto.cloudformation.exceptions import AlreadyExistsException, ValidationError
 from moto.cloudformation.models import CloudFormationBackend, cloudformation_backends
@@ -23,6 +24,8 @@ from tests.emulator.cloudformation.stack import Stack, StackResource, Surroundin
 from tests.emulator.cloudformation.template import Template
 from tests.emulator.cloudformation.template_url import template_of_url
 from tests.emulator.moto_patches import put
+
+_ANSWER_SECONDS = 300
 
 
 class Engine(CloudFormationBackend):
@@ -340,5 +343,7 @@ def install() -> None:
 
 @lru_cache
 def _client(service: str, region: str) -> Any:
-    """Return a client for this server: its endpoint stands in AWS_ENDPOINT_URL."""
-    return boto3.client(service, region_name=region)  # type: ignore[call-overload]
+    """Return a client for this server: its endpoint is in AWS_ENDPOINT_URL."""
+    # What is asked twice would be done twice, and nodes of an EKS cluster may take a minute to start.
+    config = Config(read_timeout=_ANSWER_SECONDS, retries={"total_max_attempts": 1})
+    return boto3.client(service, region_name=region, config=config)  # type: ignore[call-overload]

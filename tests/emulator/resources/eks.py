@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from tests.emulator.resources.request import call
 from tests.emulator.resources.resource import Properties, Resource, resource
+
+_POLL_SECONDS = 0.2
 
 
 def _small(value: Any, kept: tuple[str, ...] = ("Labels", "Tags")) -> Any:
@@ -47,10 +50,20 @@ class Cluster(EksResource):
             wanted["logging"] = {"clusterLogging": [{"types": types, "enabled": True}]}
         call(self.eks, "create_cluster", {**wanted, **self.tag_map()})
         self.physical_id = wanted["name"]
-        self._read()
+        self._read(self._awaited())
 
-    def _read(self) -> None:
-        found = self.eks.describe_cluster(name=self.physical_id)["cluster"]
+    def _awaited(self) -> Properties:
+        """Return the cluster when it is active; with a control plane of its own that takes a while."""
+        while True:
+            found: Properties = self.eks.describe_cluster(name=self.physical_id)["cluster"]
+            if found["status"] == "ACTIVE":
+                return found
+            if found["status"] == "FAILED":
+                reasons = [issue["message"] for issue in found["health"]["issues"]]
+                self.fail(f"the control plane of '{self.physical_id}' does not start: {'; '.join(reasons)}")
+            time.sleep(_POLL_SECONDS)
+
+    def _read(self, found: Properties) -> None:
         self.attributes = {
             "Arn": found["arn"],
             "Id": self.physical_id,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import secrets
+import threading
 from typing import Any
+from urllib.parse import quote
 
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.eks import models, responses, urls
 from moto.eks.exceptions import InvalidRequestException, ResourceInUseException, ResourceNotFoundException
 
+from tests.emulator import control_planes, token_review
 from tests.emulator.moto_patches import put_all
 
 _STANDARD = "STANDARD"
@@ -54,13 +58,53 @@ class Backend(models.EKSBackend):
         )
         network.update({"clusterSecurityGroupId": group.id, "vpcId": vpc})
         vars(cluster).update(access_entries={}, addons={})
+        planes = control_planes.given()
+        if planes is not None:
+            cluster.status = "CREATING"
+            threading.Thread(target=_start, args=(cluster, planes), daemon=True).start()
         return cluster
 
     def delete_cluster(self, name: str) -> Any:
         """Delete it and its group; a cluster with node groups stays."""
         cluster = _delete_cluster(self, name)
+        planes = control_planes.given()
+        if planes is not None:
+            planes.delete(cluster.arn)
         self._ec2().delete_security_group(group_id=cluster.resources_vpc_config["clusterSecurityGroupId"])
         return cluster
+
+
+def _start(cluster: Any, planes: control_planes.ControlPlanes) -> None:
+    """Start a cluster's control plane; a cluster whose own does not start has FAILED, and its health says why."""
+    review = f"{os.environ['AWS_ENDPOINT_URL']}{token_review.PATH}{quote(cluster.arn)}"
+    try:
+        address = planes.create(cluster.arn, review)
+    except control_planes.ControlPlaneError as error:
+        cluster.health = {"issues": [{"code": "Other", "message": str(error), "resourceIds": [cluster.name]}]}
+        cluster.status = "FAILED"
+        return
+    cluster.endpoint, cluster.certificate_authority = address.endpoint, {"data": address.authority}
+    cluster.status = models.ACTIVE_STATUS
+
+
+def _grant(cluster: Any) -> None:
+    """Give the cluster's control plane the rights that its access entries have."""
+    planes = control_planes.given()
+    if planes is None:
+        return
+    grants = tuple(
+        control_planes.Grant(
+            token_review.group_of(principal),
+            policy["policyArn"].rpartition("/")[2],
+            tuple(policy["accessScope"].get("namespaces") or ()),
+        )
+        for principal, held in cluster.access_entries.items()
+        for policy in held["policies"].values()
+    )
+    try:
+        planes.set_grants(cluster.arn, grants)
+    except control_planes.ControlPlaneError as error:
+        raise InvalidRequestException(message=str(error)) from error
 
 
 def _held(cluster: Any, what: str, name: str) -> Any:
@@ -120,6 +164,7 @@ class Responses(responses.EKSResponse):
         principal = self._get_param("principalArn")
         _held(self._cluster(), "access_entries", principal)
         del self._cluster().access_entries[principal]
+        _grant(self._cluster())
         return ActionResult({})
 
     def associate_access_policy(self) -> ActionResult:
@@ -127,6 +172,7 @@ class Responses(responses.EKSResponse):
         held = _held(self._cluster(), "access_entries", self._get_param("principalArn"))
         policy = {"policyArn": self._get_param("policyArn"), "accessScope": self._get_param("accessScope")}
         held["policies"][policy["policyArn"]] = policy
+        _grant(self._cluster())
         return ActionResult(
             {
                 "clusterName": self._get_param("name"),
@@ -139,6 +185,7 @@ class Responses(responses.EKSResponse):
         """Take a policy from an entry."""
         held = _held(self._cluster(), "access_entries", self._get_param("principalArn"))
         held["policies"].pop(self._get_param("policyArn"), None)
+        _grant(self._cluster())
         return ActionResult({})
 
     def list_associated_access_policies(self) -> ActionResult:

@@ -16,7 +16,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from tests.ports import LOOPBACK
-from tests.programs import ROOT
+
+_ROOT = Path(__file__).resolve().parents[3]
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 _CHUNK = 1 << 16
@@ -25,7 +26,7 @@ _CHUNK = 1 << 16
 def commands(socket: Path, port: int) -> tuple[list[str], list[str]]:
     """Return the command outside, and what stands before the program's own command."""
     # Programs of a control plane run in a folder of their own.
-    module = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "tests.kubernetes.plane.enclosed"]
+    module = ["env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.kubernetes.plane.enclosed"]
     inside = ["unshare", "--net", *module, "inside", str(socket), str(port)]
     return [*module, "outside", str(socket), str(port)], inside
 

@@ -77,6 +77,8 @@ class Operators:
     plane: ControlPlane
     gates: Mapping[str, bool] = field(default_factory=dict)
     """Feature gates for Kueue, besides those of its release."""
+    pods: bool = True
+    """Whether the Deployments of programs that run beside the control plane have pods too, which nodes would run."""
     _ports: dict[str, Ports] = field(default_factory=dict)
 
     def install(self, documents: Iterable[Document], *, namespace: str = "") -> list[str]:
@@ -91,7 +93,7 @@ class Operators:
         ordered = in_helm_order(documents)
         self._make_namespaces(ordered, namespace)
         webhooks = [one for one in ordered if one["kind"] in _WEBHOOKS]
-        others = [one for one in ordered if one["kind"] not in _WEBHOOKS]
+        others = [self._scaled(one) for one in ordered if one["kind"] not in _WEBHOOKS]
         deployments = [one for one in others if one["kind"] == "Deployment" and _program(one)]
         for one in deployments:
             self._ports.setdefault(_program(one), Ports(*free_ports(4)))
@@ -126,19 +128,31 @@ class Operators:
     def uninstall(self, documents: Iterable[Document], *, namespace: str = "") -> None:
         """End the programs of a release and delete its objects, in the opposite order."""
         ordered = in_helm_order(documents)
-        names = [_program(one) for one in ordered if one["kind"] == "Deployment" and _program(one)]
-        names += [_RELAY] if "mpi-operator" in names else []
-        self.plane.processes.stop([name for name in names if self.plane.processes.running(name)])
+        self.stop(ordered)
         for one in reversed(ordered):
             metadata = one["metadata"]
             where = metadata.get("namespace", namespace)
             self.plane.api.delete(one["apiVersion"], one["kind"], metadata["name"], namespace=where)
+
+    def stop(self, documents: Iterable[Document]) -> None:
+        """End the programs of a release."""
+        names = [_program(one) for one in documents if one["kind"] == "Deployment" and _program(one)]
+        names += [_RELAY] if "mpi-operator" in names else []
+        running = [name for name in names if self.plane.processes.running(name)]
+        if running:
+            self.plane.processes.stop(running)
 
     def _make_namespaces(self, documents: Sequence[Document], namespace: str) -> None:
         """Make the namespace of a release, as Helm does with `--create-namespace`."""
         own = {one["metadata"]["name"] for one in documents if one["kind"] == "Namespace"}
         if namespace and namespace not in own:
             self.plane.api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+
+    def _scaled(self, document: Document) -> Document:
+        """Return a Deployment without pods where its program needs none; any other object as it is."""
+        if self.pods or document["kind"] != "Deployment" or not _program(document):
+            return document
+        return {**document, "spec": {**document["spec"], "replicas": 0}}
 
     def _localised(self, webhooks: Document, deployments: Sequence[Document]) -> Document:
         """Return webhooks that are asked at a port of this machine, not at a service."""

@@ -1,0 +1,120 @@
+"""The emulator's EKS clusters with control planes: what is installed, changed and deleted there, and by whom."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.emulator.formation import Formation, ref
+from tests.emulator.server import Emulator
+from tests.emulator.test_emulator_eks import CLUSTER, standing
+from tests.kubernetes.plane.assets import Assets
+from tests.programs import require_program
+
+ANYBODY = "arn:aws:lambda:us-west-2:123456789012:function:anybody"
+PERSON = "arn:aws:iam::111122223333:role/person"
+SPACE = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "training"}}
+
+
+def config_map(name: str, value: str) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "training"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": value}}
+
+
+@pytest.fixture(scope="module")
+def folder(artifacts: Callable[[str], Path]) -> Path:
+    return artifacts("emulated")
+
+
+@pytest.fixture(scope="module")
+def emulator(folder: Path, assets: Assets) -> Iterator[Emulator]:
+    """Return an emulator whose EKS clusters have control planes."""
+    options = {"assets": str(assets.folder), "folder": str(folder / "clusters")}
+    planes = ("tests.kubernetes.emulated:Clusters", options)
+    with Emulator(log=folder / "emulator.log", control_planes=planes) as running:
+        yield running
+    assert list((folder / "clusters").glob("*")) == []
+
+
+@pytest.fixture
+def formation(emulator: Emulator) -> Iterator[Formation]:
+    made = Formation(emulator)
+    yield made
+    made.clean()
+
+
+class User:
+    """A user of the cluster with the AWS CLI and kubectl, in a role or in none."""
+
+    def __init__(self, emulator: Emulator, folder: Path, assets: Assets, role: str = "") -> None:
+        aws = require_program("aws", "requirements-dev.txt brings it")
+        path = os.pathsep.join([str(Path(aws).parent), str(assets.folder), os.environ["PATH"]])
+        kubeconfig = folder / f"kubeconfig-{role.rpartition('/')[2]}"
+        self._environment = {**emulator.environment(), "PATH": path, "KUBECONFIG": str(kubeconfig)}
+        words = ["--name", CLUSTER, "--region", emulator.region, *(["--role-arn", role] if role else [])]
+        done = self._run("aws", "eks", "update-kubeconfig", *words)
+        assert done.returncode == 0, done.stderr
+
+    def kubectl(self, *words: str) -> str:
+        """Return what kubectl prints, its errors too."""
+        done = self._run("kubectl", *words)
+        return done.stdout + done.stderr
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command, env=self._environment, capture_output=True, text=True, check=False, timeout=120
+        )
+
+
+@pytest.mark.heavy
+def test_a_cluster_has_a_control_plane_with_objects_and_users_of_its_stack(
+    formation: Formation, folder: Path, assets: Assets
+) -> None:
+    template = standing()
+    parts = template["Resources"]
+    policy = parts["Person"]["Properties"]["AccessPolicies"][0]
+    policy["AccessScope"] = {"Type": "namespace", "Namespaces": ["training"]}
+    documents = [SPACE, config_map("kept", "one"), config_map("dropped", "one")]
+    given = {"ServiceToken": ANYBODY, "ClusterName": ref("Cluster"), "Manifest": json.dumps(documents)}
+    parts["Objects"] = {"Type": "Custom::AWSCDK-EKS-KubernetesResource", "Properties": given}
+    with formation.standing(template) as name:
+        person = User(formation.emulator, folder, assets, PERSON)
+        assert json.loads(person.kubectl("get", "configmap", "kept", "-n", "training", "-o", "json"))[
+            "data"
+        ] == {"key": "one"}
+        stranger = User(formation.emulator, folder, assets)
+        path = "/api/v1/namespaces/training/configmaps"
+        assert "Unauthorized" in stranger.kubectl("get", "--raw", path)
+        assert "cannot create resource" in person.kubectl("create", "configmap", "new", "-n", "training")
+        assert "cannot list resource" in person.kubectl("get", "--raw", "/api/v1/namespaces")
+
+        changed = copy.deepcopy(template)
+        changed["Resources"]["Objects"]["Properties"]["Manifest"] = json.dumps(
+            [SPACE, config_map("kept", "two"), config_map("added", "two")]
+        )
+        edit = changed["Resources"]["Person"]["Properties"]["AccessPolicies"][0]
+        edit["PolicyArn"] = edit["PolicyArn"].replace("AmazonEKSViewPolicy", "AmazonEKSEditPolicy")
+        assert formation.update(name, changed) == "UPDATE_COMPLETE", formation.reasons(name)
+        listed = json.loads(person.kubectl("get", "--raw", path))["items"]
+        found = {one["metadata"]["name"]: one["data"].get("key") for one in listed}
+        assert {key: found.get(key) for key in ("kept", "dropped", "added")} == {
+            "kept": "two",
+            "dropped": None,
+            "added": "two",
+        }
+        assert "configmap/new created" in person.kubectl("create", "configmap", "new", "-n", "training")
+        refused = copy.deepcopy(changed)
+        refused["Resources"]["Objects"]["Properties"]["Manifest"] = json.dumps(
+            [SPACE, {**config_map("kept", "three"), "dat": {}}]
+        )
+        assert formation.update(name, refused) == "UPDATE_ROLLBACK_COMPLETE"
+        assert "field not declared in schema" in formation.reasons(name)
+        assert json.loads(person.kubectl("get", "--raw", f"{path}/kept"))["data"] == {"key": "two"}
+    assert list((folder / "clusters").glob("*")) == []
