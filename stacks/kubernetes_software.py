@@ -72,15 +72,7 @@ def place(settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *
     mount, mount_name = storage.lustre_mount, storage.lustre_mount_name
     lustre = None
     if mount and mount_name and _has(wanted, FSX):
-        given = settings.storage.lustre
-        assert given
-        lustre = LustreVolume(
-            mount.file_system_id,
-            storage.dns_name(mount),
-            mount_name,
-            SHARED_CLAIM,
-            None if given.existing else given.capacity_gib,
-        )
+        lustre = LustreVolume(mount.file_system_id, storage.dns_name(mount), mount_name, SHARED_CLAIM)
     bucket = None
     if wanted.bucket_claim and _has(wanted, S3):
         bucket = BucketVolume(storage.data_bucket.bucket_name, settings.region, BUCKET_CLAIM)

@@ -46,7 +46,7 @@ from workloads.restarts import MAX_RESTARTS
 from workloads.spec import Run
 
 ACCELERATED = sorted(name for name, facts in INSTANCES.items() if facts.is_accelerated)
-FSX = LustreVolume("fs-0123456789abcdef0", "fs-0123.fsx.us-west-2.amazonaws.com", "abcd", SHARED_CLAIM, 1200)
+FSX = LustreVolume("fs-0123456789abcdef0", "fs-0123.fsx.us-west-2.amazonaws.com", "abcd", SHARED_CLAIM)
 S3 = BucketVolume("demo-data", "us-west-2", BUCKET_CLAIM)
 
 

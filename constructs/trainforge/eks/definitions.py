@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from trainforge.eks.pod_template import pod_template
+
 GROUP = "kubeflow.org"
 
 
 def definition(
     plural: str, kind: str, version: str, spec: Mapping[str, Any], *, subresources: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the definition of a job: its spec's own fields held to types, the pods in it left to the operator.
+    """Return the definition of a job: types of its spec's own fields, and of its pods the defaults alone.
 
     The operators' own definitions repeat all of a pod's schema, which is a megabyte of text that no custom resource
     carries; what a pod may be is checked when the operator makes it. Fields that are not listed are kept.
@@ -66,7 +68,7 @@ def replicas(names: Sequence[str]) -> dict[str, Any]:
         "properties": {
             "replicas": {"type": "integer", "format": "int32", "minimum": 0},
             "restartPolicy": {"type": "string"},
-            "template": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+            "template": pod_template(),
         },
     }
     return {"type": "object", "minProperties": 1, "properties": dict.fromkeys(names, replica)}

@@ -9,21 +9,21 @@ FSX_DRIVER = "fsx.csi.aws.com"
 S3_DRIVER = "s3.csi.aws.com"
 
 _IGNORED = "1200Gi"
-"""A size that Kubernetes wants said and nobody reads: the volume is what it is."""
+"""A size that Kubernetes requires and nobody reads: a static volume is what it is.
+
+One for all: Kubernetes changes no claim's size but that of a volume that a storage class made, so a file system that
+grows must not change its claim.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class LustreVolume:
-    """A Lustre file system that stands: its id, the names that its clients mount by, and the claim that jobs use.
-
-    `capacity_gib` is its size, None where it is not known (an existing one).
-    """
+    """A Lustre file system: its id, the names that its clients mount by, and the claim that jobs use."""
 
     file_system_id: str
     dns_name: str
     mount_name: str
     claim: str
-    capacity_gib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,13 @@ def lustre(volume: LustreVolume, *, deployment: str, namespace_: str) -> list[di
 
     The file system is not the volume's: it stays when the claim goes.
     """
-    size = f"{volume.capacity_gib}Gi" if volume.capacity_gib else _IGNORED
     source = {
         "driver": FSX_DRIVER,
         "volumeHandle": volume.file_system_id,
         "volumeAttributes": {"dnsname": volume.dns_name, "mountname": volume.mount_name},
     }
     return _pair(
-        f"{deployment}-{namespace_}-lustre", volume.claim, namespace_, size, source, mount_options=["flock"]
+        f"{deployment}-{namespace_}-lustre", volume.claim, namespace_, source, mount_options=["flock"]
     )
 
 
@@ -76,13 +75,11 @@ def bucket(volume: BucketVolume, *, deployment: str, namespace_: str) -> list[di
         "volumeAttributes": {"bucketName": volume.bucket_name},
     }
     options = ["allow-delete", f"region {volume.region}"]
-    return _pair(
-        f"{deployment}-{namespace_}-data", volume.claim, namespace_, _IGNORED, source, mount_options=options
-    )
+    return _pair(f"{deployment}-{namespace_}-data", volume.claim, namespace_, source, mount_options=options)
 
 
 def _pair(
-    name: str, claim: str, namespace_: str, size: str, source: dict[str, Any], *, mount_options: list[str]
+    name: str, claim: str, namespace_: str, source: dict[str, Any], *, mount_options: list[str]
 ) -> list[dict[str, Any]]:
     """Return a volume and the one claim that may bind it; an empty class keeps provisioners away from both."""
     modes = ["ReadWriteMany"]
@@ -92,7 +89,7 @@ def _pair(
             "kind": "PersistentVolume",
             "metadata": {"name": name},
             "spec": {
-                "capacity": {"storage": size},
+                "capacity": {"storage": _IGNORED},
                 "volumeMode": "Filesystem",
                 "accessModes": modes,
                 "storageClassName": "",
@@ -110,7 +107,7 @@ def _pair(
                 "accessModes": modes,
                 "storageClassName": "",
                 "volumeName": name,
-                "resources": {"requests": {"storage": size}},
+                "resources": {"requests": {"storage": _IGNORED}},
             },
         },
     ]

@@ -116,12 +116,14 @@ class Api:
             options["force"] = "true"
         return self.call("PATCH", where, document, kind=_APPLY, **options)
 
-    def apply_all(self, documents: Iterable[Document], *, namespace: str = "") -> None:
+    def apply_all(
+        self, documents: Iterable[Document], *, namespace: str = "", manager: str = _MANAGER
+    ) -> None:
         """Apply objects in order; a definition is waited for until it is served."""
         for document in documents:
-            self.apply(document, namespace=namespace)
+            self.apply(document, namespace=namespace, manager=manager)
             if document["kind"] == "CustomResourceDefinition":
-                self._await_definition(document)
+                self.await_definition(document)
 
     def get(self, version: str, kind: str, name: str, *, namespace: str = "") -> Document:
         """Return an object."""
@@ -175,7 +177,8 @@ class Api:
                 raise TimeoutError(f"{what}: not after {seconds:.0f} s")
             time.sleep(_POLL_SECONDS)
 
-    def _await_definition(self, document: Document) -> None:
+    def await_definition(self, document: Document) -> None:
+        """Wait until the kind of a definition is served."""
         name = document["metadata"]["name"]
 
         def served() -> bool:

@@ -97,9 +97,12 @@ class Processes:
         """Do something more when all programs have been ended."""
         self._last.append(action)
 
-    def stop(self, names: Sequence[str] = ()) -> None:
+    def stop(self, names: Sequence[str] | None = None) -> None:
         """End programs, all of them where none is named: the youngest first, with SIGTERM and then SIGKILL."""
-        stopping = {name: self._running.pop(name) for name in reversed(names or list(self._running))}
+        stopping = {
+            name: self._running.pop(name)
+            for name in reversed(list(self._running) if names is None else names)
+        }
         for process in stopping.values():
             if process.poll() is None:
                 process.send_signal(signal.SIGTERM)

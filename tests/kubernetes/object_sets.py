@@ -1,0 +1,60 @@
+"""Sets of objects: created as they are, deleted to the last one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+
+from tests.kubernetes.plane.api import Api, Document, Refused
+from tests.kubernetes.plane.operators import in_helm_order
+
+SECONDS = 120.0
+
+
+def create_all(api: Api, documents: Iterable[Document], *, namespace: str = "") -> list[Document]:
+    """Create objects in Helm's order and return them; each must be new."""
+    ordered = in_helm_order(documents)
+    for one in ordered:
+        api.create(one, namespace=namespace)
+        if one["kind"] == "CustomResourceDefinition":
+            api.await_definition(one)
+    return [_placed(one, namespace) for one in ordered]
+
+
+def _placed(document: Document, namespace: str) -> Document:
+    """Return an object with the namespace of its release, where it names none; kinds without one do not mind."""
+    placed = copy.deepcopy(document)
+    if namespace:
+        placed["metadata"].setdefault("namespace", namespace)
+    return placed
+
+
+def delete_all(api: Api, documents: Iterable[Document]) -> None:
+    """Delete objects in the opposite order and wait until none is left."""
+    ordered = list(reversed(list(documents)))
+    for one in ordered:
+        where = one["metadata"].get("namespace", "")
+        api.delete(one["apiVersion"], one["kind"], one["metadata"]["name"], namespace=where)
+    try:
+        api.await_("the objects are gone", lambda: not left(api, ordered), seconds=SECONDS)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; left are {', '.join(left(api, ordered))}") from None
+
+
+def left(api: Api, documents: Iterable[Document]) -> list[str]:
+    """Return which of these objects the server has."""
+    return [f"{one['kind']} {one['metadata']['name']}" for one in documents if _exists(api, one)]
+
+
+def _exists(api: Api, one: Document) -> bool:
+    metadata = one["metadata"]
+    try:
+        found = api.find(
+            one["apiVersion"], one["kind"], metadata["name"], namespace=metadata.get("namespace", "")
+        )
+    except Refused as refusal:
+        # Its definition is gone, and with it every object of the kind.
+        if refusal.code == 404:
+            return False
+        raise
+    return found is not None
