@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.kubernetes.object_sets import delete_all
 from tests.kubernetes.own_cluster import OPTION, own_cluster
 from tests.kubernetes.plane.api import Api
 from tests.kubernetes.plane.assets import GUIDE, VARIABLE, Assets
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.operators import Operators
-from tests.kubernetes.releases import install, releases
+from tests.kubernetes.releases import ASSET_CHARTS, install, releases
 from tests.programs import not_available
 from tests.synthesis import Synthesis
 
@@ -35,6 +36,21 @@ def control_plane(assets: Assets, artifacts: Callable[[str], Path]) -> Iterator[
     """Return a control plane without controllers, one for the session."""
     with ControlPlane(artifacts("control-plane"), assets) as plane:
         yield plane
+
+
+@pytest.fixture(scope="module")
+def with_definitions(control_plane: ControlPlane) -> Iterator[Api]:
+    """Return a client of the control plane with the kinds of other makers' charts, whose controllers do not run."""
+    assets = control_plane.assets
+    definitions = [
+        one
+        for names in ASSET_CHARTS.values()
+        for name in names
+        for one in assets.documents(name, "definitions")
+    ]
+    control_plane.api.apply_all(definitions)
+    yield control_plane.api
+    delete_all(control_plane.api, definitions)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from tests.kubernetes.plane.operators import Operators
 
 HELM_CHART = "Custom::AWSCDK-EKS-HelmChart"
 REPOSITORY_CHART = "Custom::TrainforgeRepositoryChart"
+MANIFEST = "Custom::AWSCDK-EKS-KubernetesResource"
 
 ASSET_CHARTS = {"kueue": ("kueue",), "kubeflow-trainer": ("jobset", "trainer")}
 """Charts of others whose rendered objects the assets hold, by release: the names of their folders, in order."""
@@ -46,6 +47,16 @@ def releases(template: Mapping[str, Any], attributes: Mapping[str, Any] | None =
         if resource.get("Type") == HELM_CHART:
             found.append(_release(logical_id, resource["Properties"], attributes or {}))
     return found
+
+
+def manifests(template: Mapping[str, Any], attributes: Mapping[str, Any] | None = None) -> list[Document]:
+    """Return the objects that a template applies without Helm: the jobs that the stack starts."""
+    found = [one for one in template["Resources"].values() if one["Type"] == MANIFEST]
+    return [
+        document
+        for one in found
+        for document in json.loads(_resolved(one["Properties"]["Manifest"], attributes or {}))
+    ]
 
 
 def _needs(resource: Mapping[str, Any], resources: Mapping[str, Any]) -> Iterator[str]:
