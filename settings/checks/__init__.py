@@ -25,6 +25,7 @@ from settings.checks import (  # noqa: F401
     hyperpod_eks_nodes,
     hyperpod_quotas,
     instances,
+    kubernetes_update,
     lustre_efa,
     mounts,
     names,

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from settings.checks.deployed_values import IN_PLACE, JUDGED_ELSEWHERE, REFUSED, REPLACED, Value
+from settings.checks.kubernetes_update import JUDGED as JUDGED_OF_KUBERNETES
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import CLUSTERS, uses
 from settings.deployment import Settings
@@ -131,6 +132,7 @@ def _not_compared(subject: Subject) -> Iterator[Problem]:
     judged = (
         *IN_PLACE,
         *JUDGED_ELSEWHERE,
+        *JUDGED_OF_KUBERNETES,
         *(value.path for value in (*REPLACED, *REFUSED)),
         *_parallelcluster_pools(before, subject.settings),
         *_come_or_gone(before, subject.settings),

@@ -1,0 +1,179 @@
+"""Rules on an update of a Kubernetes cluster: what the API server or Helm refuses, and what jobs do not outlive."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from settings.checks.rule import Problem, Subject, error
+from settings.deployment import Settings
+from settings.eks import EksSettings
+from settings.hyperpod_eks import HyperPodEksSettings
+from settings.values import shown
+
+JUDGED = (
+    "eks.namespace",
+    "eks.software.bucket_claim",
+    "eks.software.jobs",
+    "eks.software.queues",
+    "hyperpod_eks.bucket_claim",
+    "hyperpod_eks.namespace",
+    "hyperpod_eks.trainer",
+)
+"""Keys whose changes are judged here; changes of them that no rule names are made in place."""
+
+_QUEUES = "eks.software.queues"
+_DEFAULT_QUEUE = "default"
+_JOBS = {"trainer": "TrainJob", "training-operator": "PyTorchJob", "mpi-operator": "MPIJob"}
+"""The kind of each operator's jobs."""
+
+_DEPENDENCIES = {
+    "training_operator": "HyperPodPyTorchJob",
+    "trainer": "TrainJob",
+    "dependencies.training_operator": "PyTorchJob",
+    "dependencies.mpi_operator": "MPIJob",
+}
+"""The kind of the jobs of each operator on HyperPod EKS, by its key."""
+
+
+def _both(subject: Subject) -> tuple[Settings, Settings] | None:
+    before = subject.deployed.settings if subject.deployed else None
+    return (before, subject.settings) if before else None
+
+
+def _eks(subject: Subject) -> tuple[EksSettings, EksSettings] | None:
+    """Return the section before and after, None where a side has none."""
+    both = _both(subject)
+    if both is None or both[0].eks is None or both[1].eks is None:
+        return None
+    return both[0].eks, both[1].eks
+
+
+def _hyperpod(subject: Subject) -> tuple[HyperPodEksSettings, HyperPodEksSettings] | None:
+    both = _both(subject)
+    if both is None or both[0].hyperpod_eks is None or both[1].hyperpod_eks is None:
+        return None
+    return both[0].hyperpod_eks, both[1].hyperpod_eks
+
+
+@error("update-moves-default-queue", compares=True)
+def _default_queue(subject: Subject) -> Iterator[Problem]:
+    """The queue of jobs that name none is a LocalQueue, and Kueue never changes where one points."""
+    sections = _eks(subject)
+    if sections is None or sections[0].namespace != sections[1].namespace:
+        return
+    old, new = (_first(section) for section in sections)
+    if old and new and old != new:
+        yield Problem(
+            _QUEUES,
+            new,
+            f"jobs that name no queue would go to '{shown(new)}' instead of '{shown(old)}', and Kubernetes refuses the "
+            "change: a LocalQueue's ClusterQueue is immutable",
+            f"keep '{shown(old)}' first; or remove '{_QUEUES}', deploy, add the queues in the new order, deploy",
+        )
+
+
+def _first(section: EksSettings) -> str | None:
+    queues = section.software.queues
+    return _DEFAULT_QUEUE if _DEFAULT_QUEUE in queues else next(iter(queues), None)
+
+
+@error("update-moves-queues", compares=True)
+def _queues_of_namespace(subject: Subject) -> Iterator[Problem]:
+    """Queues belong to the Helm release of the jobs' namespace, and no release takes over objects of another."""
+    sections = _eks(subject)
+    if sections is None:
+        return
+    old, new = sections
+    if old.namespace != new.namespace and old.software.queues and new.software.queues:
+        yield Problem(
+            "eks.namespace",
+            new.namespace,
+            f"the namespace of the jobs changes from '{shown(old.namespace)}' to '{shown(new.namespace)}' while the "
+            "cluster has queues: Helm refuses to install them a second time",
+            f"remove '{_QUEUES}', deploy, change the namespace, deploy, add the queues again, deploy",
+        )
+
+
+@error("update-changes-volume", compares=True)
+def _volume(subject: Subject) -> Iterator[Problem]:
+    """The source of a PersistentVolume is immutable, and the mount name of a Lustre file system is a part of it."""
+    both = _both(subject)
+    sections = [found for found in (_eks(subject), _hyperpod(subject)) if found]
+    # A volume's name has the namespace of its claim.
+    if both is None or all(old.namespace != new.namespace for old, new in sections):
+        return
+    old, new = (one.storage.lustre.existing if one.storage.lustre else None for one in both)
+    if old and new and old.file_system_id == new.file_system_id and old.mount_name != new.mount_name:
+        yield Problem(
+            "storage.lustre.existing.mount_name",
+            new.mount_name,
+            f"the mount name of '{shown(old.file_system_id)}' changes from '{shown(old.mount_name)}' to "
+            f"'{shown(new.mount_name)}', and Kubernetes refuses the change: the source of a volume is immutable",
+            "end the jobs, remove 'storage.lustre', deploy, add it with the new name, deploy",
+        )
+
+
+@error("update-ends-jobs", too_strict=True, compares=True)
+def _ended(subject: Subject) -> Iterator[Problem]:
+    """Jobs do not outlive their namespace or their operator, nor are queues removed while jobs are in them.
+
+    Too strict where no such job is left.
+    """
+    eks, hyperpod = _eks(subject), _hyperpod(subject)
+    if eks:
+        old, new = eks
+        yield from _namespace_left("eks", old.namespace, new.namespace)
+        for name in old.software.jobs:
+            if name not in new.software.jobs:
+                yield _operator_gone("eks.software.jobs", name, _JOBS[name])
+        if old.software.queues and not new.software.queues:
+            yield Problem(
+                _QUEUES,
+                "",
+                "the queues are gone: Kueue would be removed, and what it keeps of jobs in queues would never be "
+                "deleted, because only Kueue releases it",
+                _acknowledge("workloads.kueue.x-k8s.io"),
+            )
+    if hyperpod:
+        yield from _namespace_left("hyperpod_eks", hyperpod[0].namespace, hyperpod[1].namespace)
+        for key, kind in _DEPENDENCIES.items():
+            before, after = (_enabled(section, key) for section in hyperpod)
+            if before and not after:
+                yield _operator_gone(f"hyperpod_eks.{key}", key, kind)
+
+
+def _namespace_left(section: str, old: str, new: str) -> Iterator[Problem]:
+    if old != new:
+        fate = (
+            "its jobs and claims would be left behind" if old == "default" else "all in it would be deleted"
+        )
+        yield Problem(
+            f"{section}.namespace",
+            new,
+            f"the namespace of the jobs changes from '{shown(old)}' to '{shown(new)}': the old one is no longer the "
+            f"stack's, and {fate}, running jobs too",
+            f"let the jobs end, and acknowledge 'update-ends-jobs' when 'kubectl get pods --namespace {shown(old)}' "
+            "shows none",
+        )
+
+
+def _operator_gone(path: str, name: str, kind: str) -> Problem:
+    return Problem(
+        path,
+        name,
+        f"'{shown(name)}' is removed: jobs of the kind {kind} would be deleted with its definition, or left without "
+        "an operator",
+        _acknowledge(f"{kind.lower()}s"),
+    )
+
+
+def _acknowledge(objects: str) -> str:
+    return (
+        f"let the jobs end, and acknowledge 'update-ends-jobs' when 'kubectl get {objects} --all-namespaces' shows "
+        "none"
+    )
+
+
+def _enabled(section: HyperPodEksSettings, key: str) -> bool:
+    first, _, last = key.rpartition(".")
+    return bool(getattr(getattr(section, first) if first else section, last))
