@@ -21,6 +21,7 @@ def test_objects_of_a_configuration_are_created_in_order_and_deleted(
     _create_and_delete(synthesis(configuration), with_definitions, assets)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("combination", COMBINATIONS)
 def test_objects_of_a_combination_are_created_in_order_and_deleted(
     combination: str, synthesized: Callable[[str], Synthesis], with_definitions: Api, assets: Assets
