@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from catalog.instances import InstanceFacts
 
 GPU = "nvidia.com/gpu"
@@ -30,8 +32,39 @@ SHARED_CLAIM = "fsx-claim"
 BUCKET_CLAIM = "data-claim"
 """The claim of the data bucket in the namespace of the jobs."""
 
-POD_GRACE_SECONDS = 300
-"""Seconds from a pod's SIGTERM to its SIGKILL: our choice, time to write a checkpoint."""
+GRACE_SECONDS = (60, 120, 300, 600)
+"""Seconds from a pod's SIGTERM to its SIGKILL, of which a run gets the first that is enough for a save.
+
+Our choice. There are few, because a TrainJob takes the time from its runtime and each needs one; the last is a bound,
+because a lost node stops its job for that long, too.
+"""
+
+SAFE_TO_DELETE = "kueue.x-k8s.io/safe-to-forcefully-delete"
+"""The annotation of a pod that Kueue may delete by force when its node is unreachable (kueue 0.19,
+FailureRecoveryPolicy)."""
+
+FORCED_AFTER_SECONDS = 60
+"""How long after a pod's grace Kueue deletes it by force (kueue 0.19, pod_termination_controller.go)."""
+
+UNREACHABLE_SECONDS = 30
+"""How long a pod stays on a node that is unreachable or not ready before it is deleted: our choice; 300 is Kubernetes'
+default. A node counts as unreachable after 40 to 50 seconds of silence, so short interruptions end no job."""
+
+_LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+
+
+def lost_node_tolerations() -> list[dict[str, Any]]:
+    """Return the tolerations with which a pod leaves a lost node sooner than by Kubernetes' default.
+
+    An operator that waits for the pod's deletion waits that long.
+    """
+    lost = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_SECONDS}
+    return [{"key": key, **lost} for key in _LOST_NODE_TAINTS]
+
+
+def torch_runtime_name(grace_seconds: int) -> str:
+    """Return the name of the training runtime whose pods have this grace; the shortest has Trainer's own name."""
+    return "torch-distributed" if grace_seconds == GRACE_SECONDS[0] else f"torch-distributed-{grace_seconds}s"
 
 
 def auto_resumed(namespace: str) -> bool:

@@ -17,11 +17,15 @@ _MAX_SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A shared file system as nodes see it: `path` on the node, `kind` lustre or openzfs, its `file_system_id`."""
+    """A shared file system as nodes see it: `path` on the node, `kind` lustre or openzfs, its `file_system_id`.
+
+    `throughput_mbps` is what it writes in MB/s as a whole; 0 where that is not known.
+    """
 
     path: str
     kind: str
     file_system_id: str
+    throughput_mbps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,11 @@ class Site:
         """The shared file system that runs write to: Lustre where there is one; /fsx by convention otherwise."""
         paths = {mount.kind: mount.path for mount in reversed(self.mounts)}
         return paths.get("lustre") or paths.get("openzfs") or "/fsx"
+
+    @property
+    def throughput_mbps(self) -> int:
+        """What the shared file system writes in MB/s as a whole; 0 where that is not known."""
+        return next((one.throughput_mbps for one in self.mounts if one.path == self.shared_folder), 0)
 
     def environment_of(self, workload: str) -> str:
         """Return the folder of the Python environment that a workload without an image runs in; empty: none."""

@@ -68,6 +68,11 @@ def lustre_efa_smallest_gib(throughput_mbps_per_tib: int) -> int | None:
     return LUSTRE_EFA_SMALLEST_GIB.get(throughput_mbps_per_tib)
 
 
+def lustre_mbps(capacity_gib: int, throughput_mbps_per_tib: int) -> int:
+    """Return what a whole file system reads and writes in MB/s, without what it bursts to for a while."""
+    return capacity_gib * throughput_mbps_per_tib // 1024
+
+
 def nearest_throughput(throughput: int, offered: tuple[int, ...]) -> int:
     """Return the smallest of the offered throughputs that is enough, or the largest there is."""
     return next((step for step in sorted(offered) if step >= throughput), max(offered))

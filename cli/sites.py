@@ -109,8 +109,8 @@ def example_site(cluster: str, run: Run, settings: Settings | None) -> Site:
     lustre, openzfs = settings.storage.lustre, settings.storage.openzfs
     example_id = site.mounts[0].file_system_id
     mounts = (
-        *([Mount(lustre.mount_path, "lustre", example_id)] if lustre else []),
-        *([Mount(openzfs.mount_path, "openzfs", example_id)] if openzfs else []),
+        *([Mount(lustre.mount_path, "lustre", example_id, lustre.whole_mbps)] if lustre else []),
+        *([Mount(openzfs.mount_path, "openzfs", example_id, openzfs.whole_mbps)] if openzfs else []),
     )
     return replace(
         site,

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from catalog.storage import lustre_mbps
 from settings.model import Model
 
 
@@ -49,6 +50,11 @@ class LustreSettings(Model):
     existing: ExistingLustre | None = None
     """Use this file system instead of making one."""
 
+    @property
+    def whole_mbps(self) -> int:
+        """What the whole file system writes in MB/s; 0 where it exists already and nobody has said."""
+        return 0 if self.existing else lustre_mbps(self.capacity_gib, self.throughput_mbps_per_tib)
+
 
 class ExistingOpenZfs(Model):
     """An OpenZFS file system that stands already."""
@@ -76,6 +82,11 @@ class OpenZfsSettings(Model):
     """Days that automatic backups are kept when `retention` is durable."""
     existing: ExistingOpenZfs | None = None
     """Use this file system instead of making one."""
+
+    @property
+    def whole_mbps(self) -> int:
+        """What the whole file system writes in MB/s; 0 where it exists already and nobody has said."""
+        return 0 if self.existing else self.throughput_mbps
 
 
 class StorageSettings(Model):

@@ -124,7 +124,8 @@ class StorageStack(cdk.Stack):
         if wanted.repository:
             lustre.link(self.data_bucket, path=wanted.repository_path)
         cdk.CfnOutput(self, "LustreId", value=lustre.file_system_id, description="Shared Lustre file system")
-        return Mount(wanted.mount_path, "lustre", lustre.file_system_id), lustre.mount_name
+        mount = Mount(wanted.mount_path, "lustre", lustre.file_system_id, wanted.whole_mbps)
+        return mount, lustre.mount_name
 
     def _openzfs(self, wanted: OpenZfsSettings) -> Mount:
         if wanted.existing:
@@ -150,7 +151,7 @@ class StorageStack(cdk.Stack):
         if not self._durable:
             BackupCleanup(self, "BackupCleanup").own(home.file_system)
         cdk.CfnOutput(self, "HomeId", value=home.file_system_id, description="Home file system")
-        return Mount(wanted.mount_path, "openzfs", home.file_system_id)
+        return Mount(wanted.mount_path, "openzfs", home.file_system_id, wanted.whole_mbps)
 
     def _subnet(self, zone: str | None) -> ec2.ISubnet:
         return self._network.private_subnet(zone or self._settings.availability_zones[0])

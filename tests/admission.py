@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tests.unit.rendering import pods
-from trainforge.eks.runtimes import torch_runtime
+from trainforge.eks.runtimes import torch_runtimes
 
 _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -37,7 +37,7 @@ def _name(document: dict[str, Any], name: str) -> Iterator[str]:
 
 def _trainjob(document: dict[str, Any]) -> Iterator[str]:
     """Webhook of Trainer 2.3: plugins jobset (jobset.go, Validate) and torch (torch.go, Validate)."""
-    (job,) = torch_runtime()["spec"]["template"]["spec"]["replicatedJobs"]
+    (job,) = torch_runtimes()[0]["spec"]["template"]["spec"]["replicatedJobs"]
     pod = job["template"]["spec"]["template"]["spec"]
     runtime = {job["name"]: {one["name"] for one in pod["containers"]}}
     for patch in document["spec"].get("runtimePatches", []):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import yaml
 from kubeflow_trainer_api.models import TrainerV1alpha1ClusterTrainingRuntime
 
 from catalog.instances import INSTANCES
-from catalog.kubernetes import BUCKET_CLAIM, HUGE_PAGES, POD_GRACE_SECONDS, SHARED_CLAIM
+from catalog.kubernetes import BUCKET_CLAIM, GRACE_SECONDS, HUGE_PAGES, SHARED_CLAIM
 from catalog.operators import MPIJOBS, PYTORCHJOBS
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
@@ -35,13 +36,14 @@ from trainforge.eks.queues import (
     levels,
     requests,
 )
-from trainforge.eks.runtimes import RESTARTS, torch_runtime
-from trainforge.eks.runtimes import TORCH as TORCH_RUNTIME
+from trainforge.eks.runtimes import RESTARTS, torch_runtimes
 from trainforge.eks.training_operator import training_operator
 from trainforge.eks.volumes import BucketVolume, LustreVolume, bucket, lustre, namespace
+from workloads.fsdp.workload import WORKLOAD as FSDP
+from workloads.grace import grace_seconds
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
-from workloads.render.trainjob import RUNTIME, trainjob
+from workloads.render.trainjob import trainjob
 from workloads.restarts import MAX_RESTARTS
 from workloads.spec import Run
 
@@ -75,7 +77,7 @@ def queues() -> list[dict[str, Any]]:
 
 
 def everything() -> list[dict[str, Any]]:
-    return [*place(), *training_operator(), *mpi_operator(), *queues(), torch_runtime()]
+    return [*place(), *training_operator(), *mpi_operator(), *queues(), *torch_runtimes()]
 
 
 def of_kind(documents: Iterable[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
@@ -99,20 +101,31 @@ def test_queues_are_kueue_s(document: dict[str, Any]) -> None:
     check_schema(document, "kueue.v1beta2.json")
 
 
-def test_the_runtime_is_trainer_s_and_the_one_that_manifests_ask_for() -> None:
-    document = torch_runtime()
+@pytest.mark.parametrize("document", torch_runtimes(), ids=lambda document: document["metadata"]["name"])
+def test_runtimes_are_trainer_s(document: dict[str, Any]) -> None:
     model = TrainerV1alpha1ClusterTrainingRuntime.from_dict(document)
     assert model is not None
     assert model.to_dict() == document
-    assert document["metadata"]["name"] == TORCH_RUNTIME == RUNTIME
     assert RESTARTS == MAX_RESTARTS, "other operators' jobs are started again as often"
 
 
-def test_pods_of_the_runtime_have_time_to_save() -> None:
+def test_there_is_a_runtime_for_each_time_to_save() -> None:
     """A TrainJob cannot say so itself: Kueue 0.19 drops the field from its patch."""
-    (job,) = torch_runtime()["spec"]["template"]["spec"]["replicatedJobs"]
-    pod = job["template"]["spec"]["template"]["spec"]
-    assert pod["terminationGracePeriodSeconds"] == POD_GRACE_SECONDS
+    graces = {}
+    for document in torch_runtimes():
+        (job,) = document["spec"]["template"]["spec"]["replicatedJobs"]
+        graces[document["metadata"]["name"]] = job["template"]["spec"]["template"]["spec"][
+            "terminationGracePeriodSeconds"
+        ]
+    assert tuple(graces.values()) == GRACE_SECONDS
+    assert next(iter(graces)) == "torch-distributed", "the name that Trainer's own documents use"
+    for preset in FSDP.presets.values():
+        one = Run(FSDP, preset, preset.instance_type, preset.nodes)
+        for speed in (0, 300, 5000, 100_000):
+            where = Site.example("eks", ["fsdp"])
+            where = replace(where, mounts=(replace(where.mounts[0], throughput_mbps=speed),))
+            wanted = read(trainjob(one, where))["spec"]["runtimeRef"]["name"]
+            assert graces[wanted] == grace_seconds(one, where)
 
 
 @pytest.fixture(scope="module")
@@ -293,11 +306,22 @@ def test_every_flavor_s_topology_is_there_with_its_own_levels() -> None:
 
 
 def test_kueue_manages_what_the_cluster_has() -> None:
-    configuration = yaml.safe_load(
-        kueue_values(["batch/job", "kubeflow.org/mpijob"])["managerConfig"]["controllerManagerConfigYaml"]
-    )
+    values = kueue_values(["batch/job", "kubeflow.org/mpijob"])
+    configuration = yaml.safe_load(values["managerConfig"]["controllerManagerConfigYaml"])
     assert configuration["kind"] == "Configuration"
     assert configuration["integrations"]["frameworks"] == ["batch/job", "kubeflow.org/mpijob"]
+    # Without it nothing deletes the pods of a lost node. Kueue refuses gates in both places.
+    assert values["controllerManager"]["featureGates"] == [{"name": "FailureRecoveryPolicy", "enabled": True}]
+    assert "featureGates" not in configuration
+
+
+def test_flavors_leave_a_job_the_tolerations_of_its_own() -> None:
+    """Of a TrainJob's pods Kueue's tolerations replace the job's: a patch's list is taken as a whole."""
+    for mine in POOLS:
+        run = Run(TORCH, TORCH.reference, mine.instance_type, 2)
+        (_, pod), *_ = pods(read(trainjob(run, SITE)))
+        found = of_kind(queues(), "ResourceFlavor")[flavor(mine)]["spec"]["tolerations"]
+        assert [one for one in pod["spec"]["tolerations"] if one not in found] == []
 
 
 # Operators
@@ -311,7 +335,59 @@ def test_each_operator_defines_its_own_kind_and_no_other() -> None:
 def test_the_training_operator_s_other_schemes_are_off() -> None:
     (deployment,) = of_kind(training_operator(), "Deployment").values()
     (container,) = deployment["spec"]["template"]["spec"]["containers"]
-    assert container["args"] == ["--enable-scheme=pytorchjob"]
+    assert container["args"][0] == "--enable-scheme=pytorchjob"
+
+
+def test_workers_wait_in_no_image_of_somebody_else_s() -> None:
+    """The operator's default is alpine:3.10 of Docker Hub; an empty list of init containers is nothing to pull."""
+    (deployment,) = of_kind(training_operator(), "Deployment").values()
+    pod = deployment["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    (word,) = [
+        word for word in container["args"] if word.startswith("--pytorch-init-container-template-file=")
+    ]
+    path = Path(word.partition("=")[2])
+    (mount,) = [one for one in container["volumeMounts"] if one["mountPath"] == str(path.parent)]
+    (volume,) = [one for one in pod["volumes"] if one["name"] == mount["name"]]
+    written = of_kind(training_operator(), "ConfigMap")[volume["configMap"]["name"]]
+    assert yaml.safe_load(written["data"][path.name]) == []
+
+
+@pytest.mark.parametrize(
+    ("documents", "open_ports"),
+    [(training_operator(), [9443]), (mpi_operator(), [])],
+    ids=["training", "mpi"],
+)
+def test_operators_have_no_more_of_a_node_than_they_need(
+    documents: list[dict[str, Any]], open_ports: list[int]
+) -> None:
+    (deployment,) = of_kind(documents, "Deployment").values()
+    template = deployment["spec"]["template"]
+    pod = template["spec"]
+    (container,) = pod["containers"]
+    # Neither image names a user, and Kubernetes refuses to start root with runAsNonRoot alone.
+    assert pod["securityContext"] == {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    assert container["resources"]["limits"] == {"memory": "1Gi"}
+    for probe in ("livenessProbe", "readinessProbe"):
+        port = container[probe]["httpGet"]["port"]
+        named = {one["name"]: one["containerPort"] for one in container["ports"]}
+        # The training operator's are on a port of their own; the MPI operator serves /healthz on 8080.
+        assert (named.get(port, port), container[probe]["httpGet"]["path"]) in {
+            (8081, "/healthz"),
+            (8081, "/readyz"),
+            (8080, "/healthz"),
+        }
+    (policy,) = of_kind(documents, "NetworkPolicy").values()
+    assert policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+    assert policy["spec"]["policyTypes"] == ["Ingress"]
+    assert [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] == open_ports
 
 
 @pytest.mark.parametrize("documents", [training_operator(), mpi_operator()], ids=["training", "mpi"])

@@ -13,9 +13,11 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Template
 
 from catalog.charts import CHARTS, EFA_DEVICE_PLUGIN_CHART, EFA_DRA_CHART, GPU_OPERATOR_CHART
+from catalog.eks_registries import eks_registry
 from catalog.instances import INSTANCES
 from catalog.kubernetes import BUCKET_CLAIM, GPU, NEURON, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
+from catalog.regions import partition, regions
 from tests.synthesis import Synthesis, context
 from trainforge.eks.cluster import ControlPlane, KubernetesCluster
 from trainforge.eks.devices import NO_DEVICES, Devices, device_charts
@@ -272,25 +274,61 @@ def pool(instance_type: str) -> Pool:
 @pytest.mark.parametrize("name", sorted(INSTANCES))
 def test_every_type_gets_what_counts_its_devices_and_nothing_else(name: str) -> None:
     facts = INSTANCES[name]
-    found = {one.chart.name: one.values for one in device_charts([pool(name)], Devices())}
+    found = {one.chart.name: one.values for one in device_charts([pool(name)], Devices(), region="us-west-2")}
     assert ("nvidia-device-plugin" in found) is facts.has_gpus
     assert ("neuron-helm-chart" in found) is facts.has_neuron
     assert ("aws-efa-k8s-device-plugin" in found) is (facts.efa_interfaces > 0)
     for chosen in found.values():
         assert name in json.dumps(chosen), "on nodes of the pools' own types"
-    assert device_charts([pool(name)], NO_DEVICES) == []
+    assert device_charts([pool(name)], NO_DEVICES, region="us-west-2") == []
 
 
 def test_plugins_go_where_taints_keep_others_away() -> None:
-    for one in device_charts([pool("p5.48xlarge")], Devices()):
+    for one in device_charts([pool("p5.48xlarge")], Devices(), region="us-west-2"):
         assert {toleration["key"] for toleration in one.values["tolerations"]} == {GPU, NEURON}
+
+
+@pytest.mark.parametrize(
+    ("region", "registry"),
+    [
+        ("us-west-2", "602401143452.dkr.ecr.us-west-2.amazonaws.com"),
+        ("eu-central-1", "602401143452.dkr.ecr.eu-central-1.amazonaws.com"),
+        ("eu-central-2", "900612956339.dkr.ecr.eu-central-2.amazonaws.com"),
+        ("us-gov-west-1", "013241004608.dkr.ecr.us-gov-west-1.amazonaws.com"),
+        ("cn-northwest-1", "961992271922.dkr.ecr.cn-northwest-1.amazonaws.com.cn"),
+    ],
+)
+@pytest.mark.parametrize("devices", [Devices(), Devices(efa="dra")])
+def test_images_of_eks_come_from_the_region_s_own_registry(
+    devices: Devices, region: str, registry: str
+) -> None:
+    """The charts name that of us-west-2, which other partitions do not reach."""
+    found = {one.chart: one.values for one in device_charts([pool("p5.48xlarge")], devices, region=region)}
+    name, chart = (
+        ("dranet", EFA_DRA_CHART)
+        if devices.efa == "dra"
+        else ("aws-efa-k8s-device-plugin", EFA_DEVICE_PLUGIN_CHART)
+    )
+    assert found[chart]["image"] == {"repository": f"{registry}/eks/{name}"}
+
+
+def test_every_region_that_can_have_a_cluster_has_a_registry() -> None:
+    without = {region for region in regions() if eks_registry(region) is None}
+    assert {partition(region) for region in without} <= {"aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"}
+    (efa,) = device_charts([pool("c6i.32xlarge")], Devices(), region=sorted(without)[0])
+    assert "image" not in efa.values, "the chart keeps its own"
 
 
 def test_the_gpu_operator_takes_the_plugin_s_place_and_dra_that_of_efa_s() -> None:
     charts = [
-        one.chart for one in device_charts([pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"))
+        one.chart
+        for one in device_charts(
+            [pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"), region="us-west-2"
+        )
     ]
     assert charts == [GPU_OPERATOR_CHART, EFA_DRA_CHART]
     assert EFA_DEVICE_PLUGIN_CHART not in charts
-    (operator, _) = device_charts([pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"))
+    (operator, _) = device_charts(
+        [pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"), region="us-west-2"
+    )
     assert operator.values["driver"] == operator.values["toolkit"] == {"enabled": False}, "the image has both"

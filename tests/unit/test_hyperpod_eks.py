@@ -207,6 +207,18 @@ def test_device_plugins_run_on_every_type_that_has_the_device_and_past_every_tai
     assert nvidia["tolerations"] == efa["tolerations"] == [{"operator": "Exists"}]
 
 
+@pytest.mark.parametrize(
+    ("region", "registry"),
+    [
+        ("eu-west-1", "602401143452.dkr.ecr.eu-west-1.amazonaws.com"),
+        ("us-gov-west-1", "013241004608.dkr.ecr.us-gov-west-1.amazonaws.com"),
+    ],
+)
+def test_the_efa_plugin_comes_from_the_region_s_own_registry(region: str, registry: str) -> None:
+    efa = Components().values(region)["aws-efa-k8s-device-plugin"]
+    assert efa["image"] == {"repository": f"{registry}/eks/aws-efa-k8s-device-plugin"}
+
+
 def test_the_chart_is_held_to_digests(stack: Synthesis) -> None:
     (chart,) = named(stack, "Custom::TrainforgeHyperPodChart").values()
     digests = [chart["Digest"], *chart["Archives"].values()]

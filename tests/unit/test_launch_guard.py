@@ -308,6 +308,81 @@ def test_signals_reach_the_command(node: Node, number: signal.Signals) -> None:
         assert process.wait(timeout=TIMEOUT_SECONDS) == 9
 
 
+# Passes a signal on, and kills its rank before that has saved: torchrun does so after 30 seconds.
+HASTY_LAUNCHER = """
+import os, signal, subprocess, sys
+rank = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={**os.environ, "RANK": "0", "LOCAL_RANK": "0"},
+                        start_new_session=True)
+def stop(number, frame):
+    print("launcher told", flush=True)
+    rank.kill()
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, stop)
+sys.exit(rank.wait() % 256)
+"""
+SAVING_RANK = """
+import signal, sys, time
+def save(number, frame):
+    print("rank told", flush=True)
+    time.sleep(1)
+    print("saved", flush=True)
+    sys.exit(75)
+for number in (signal.SIGTERM, signal.SIGUSR1):
+    signal.signal(number, save)
+print("ready", flush=True)
+time.sleep(3600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_rank_has_the_time_to_save_that_its_launcher_would_not_give(
+    node: Node, number: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        node.words(sys.executable, "-c", HASTY_LAUNCHER, SAVING_RANK),
+        env=node.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.read() == "rank told\nsaved\n"
+        assert process.wait(timeout=TIMEOUT_SECONDS) == 75
+
+
+def test_a_launcher_is_told_when_the_run_is_told_twice(node: Node) -> None:
+    with subprocess.Popen(
+        node.words(sys.executable, "-c", HASTY_LAUNCHER, SAVING_RANK.replace("sleep(1)", "sleep(3600)")),
+        env=node.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "rank told\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "launcher told\n"
+        assert process.wait(timeout=TIMEOUT_SECONDS) != 0
+
+
+def test_a_rank_that_would_die_of_the_signal_is_left_to_its_launcher(node: Node) -> None:
+    with subprocess.Popen(
+        node.words(
+            sys.executable, "-c", HASTY_LAUNCHER, "import time; print('ready', flush=True); time.sleep(3600)"
+        ),
+        env=node.environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.read() == "launcher told\n"
+        assert process.wait(timeout=TIMEOUT_SECONDS) != 0
+
+
 # Longer than the whole test may take: that the guard returns at all says that it ended the program.
 FOR_EVER = "exec sleep 3600"
 

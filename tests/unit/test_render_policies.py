@@ -198,7 +198,27 @@ def test_tainted_nodes_are_tolerated_by_their_kind(instance_type: str, keys: lis
     for case in cases((instance_type,)):
         for _, template in pods(case.document):
             tolerations = template["spec"].get("tolerations", [])
-            assert [one["key"] for one in tolerations] == keys
+            assert [one["key"] for one in tolerations if one["effect"] == "NoSchedule"] == keys
+
+
+LOST = [
+    {
+        "key": f"node.kubernetes.io/{state}",
+        "operator": "Exists",
+        "effect": "NoExecute",
+        "tolerationSeconds": 30,
+    }
+    for state in ("not-ready", "unreachable")
+]
+
+
+def test_pods_leave_a_lost_node_in_time() -> None:
+    """Kubernetes waits 300 seconds by default before it deletes a pod there, and then for ever for its kubelet."""
+    for case in cases(("p5.48xlarge", "trn1.32xlarge", "m5.2xlarge")):
+        for _, template in pods(case.document):
+            assert template["spec"]["tolerations"][-2:] == LOST
+            annotations = template["metadata"]["annotations"]
+            assert annotations["kueue.x-k8s.io/safe-to-forcefully-delete"] == "true"
 
 
 @pytest.mark.parametrize("format_", TORCH_FORMATS, ids=str)
@@ -238,7 +258,6 @@ def test_runs_tolerate_the_taints_of_their_pool_and_of_no_other(
     workload = MPI if format_ is Format.MPIJOB else TORCH
     there = site(format_, tolerations={"gpu": of_pool, "other": [VISION | {"key": "other"}]})
     document = read(RENDERERS[format_](replace(run(workload, "p5.48xlarge"), pool="gpu"), there))
-    assert [pod["spec"]["tolerations"] for _, pod in pods(document)] == [tolerated] * len(
-        list(pods(document))
-    )
+    found = [pod["spec"]["tolerations"] for _, pod in pods(document)]
+    assert found == [[*tolerated, *LOST]] * len(found)
     assert Site.from_json(there.to_json()).tolerations["gpu"] == of_pool

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON, POOL_LABEL
+from catalog.kubernetes import (
+    GPU,
+    INSTANCE_TYPE_LABEL,
+    NEURON,
+    POOL_LABEL,
+    lost_node_tolerations,
+)
 from catalog.site import Site
 from workloads.render.manifest import MANAGED_BY
 from workloads.spec import Run
@@ -22,11 +28,10 @@ _GROUP = "sagemaker.amazonaws.com/instance-group-name"
 def placement(run: Run, site: Site) -> dict[str, Any]:
     """Return the parts of a pod that choose its node: selector, affinity and tolerations."""
     affinity = {**_healthy(site), **_alone(run)}
-    tolerations = _tolerations(run, site)
     return {
         "nodeSelector": _selector(run, site),
         **({"affinity": affinity} if affinity else {}),
-        **({"tolerations": tolerations} if tolerations else {}),
+        "tolerations": [*_tolerations(run, site), *lost_node_tolerations()],
     }
 
 

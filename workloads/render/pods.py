@@ -11,13 +11,14 @@ from catalog.kubernetes import (
     GPU,
     HUGE_PAGES,
     NEURON,
-    POD_GRACE_SECONDS,
+    SAFE_TO_DELETE,
     huge_pages_mib,
     pod_memory_mib,
     pod_millicores,
 )
 from catalog.site import Site
 from workloads.entry import environment
+from workloads.grace import grace_seconds
 from workloads.render.manifest import RUN_ID, labels, verbatim
 from workloads.render.placement import placement
 from workloads.restarts import MAX_RESTARTS
@@ -28,13 +29,17 @@ _SHARED_FOLDER = "shared-folder"
 
 
 def template(run: Run, site: Site, container_: dict[str, Any]) -> dict[str, Any]:
-    """Return the pod template of a node around its container."""
+    """Return the pod template of a node around its container.
+
+    A pod on a lost node ends by nobody's word: its kubelet would have to say so. Kueue deletes it by force where it is
+    told that nothing is lost by that, which holds for a run: what counts is in the shared file system.
+    """
     return {
-        "metadata": {"labels": labels(run, site)},
+        "metadata": {"labels": labels(run, site), "annotations": {SAFE_TO_DELETE: "true"}},
         "spec": {
             # A run needs no access to Kubernetes itself; AWS credentials come by another token.
             "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
+            "terminationGracePeriodSeconds": grace_seconds(run, site),
             **placement(run, site),
             "containers": [container_],
             "volumes": volumes(run, site),

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 
 from catalog.site import Site
 from workloads import entry
+from workloads.grace import grace_seconds
 from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, Names, Srun, command
 from workloads.restarts import FINAL_FILE, MAX_RESTARTS
 from workloads.spec import Run
-
-_GRACE_SECONDS = 300
-"""How long before the time limit Slurm sends SIGUSR1: long enough to write a checkpoint."""
 
 _HYPERPOD = "hyperpod"
 
@@ -65,7 +63,8 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         # In the folder that it is submitted from: Slurm makes no folders, and a job without a log just dies.
         "output": LOG_FILE,
         "open-mode": "append",
-        "signal": f"USR1@{_GRACE_SECONDS}",
+        # Before the time limit, with the time that a save takes.
+        "signal": f"USR1@{grace_seconds(run, site)}",
         **_requeue(run, site),
         # Jobs of one name and user one after the other: two at once would write into one folder.
         **({"dependency": "singleton"} if run.id else {}),

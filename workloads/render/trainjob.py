@@ -1,19 +1,18 @@
-"""TrainJob of Kubeflow Trainer (trainer.kubeflow.org/v1alpha1) on its `torch-distributed` runtime."""
+"""TrainJob of Kubeflow Trainer (trainer.kubeflow.org/v1alpha1) on the cluster's runtime for PyTorch."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from catalog.kubernetes import torch_runtime_name
 from catalog.site import Site
 from workloads import entry
+from workloads.grace import grace_seconds
 from workloads.launchers import Mpi, Names, Srun
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, template
 from workloads.render.ranks import each_rank
 from workloads.spec import Run
-
-RUNTIME = "torch-distributed"
-"""The cluster's training runtime that Kubeflow Trainer installs for PyTorch."""
 
 JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
 """The label that JobSet gives a pod: its set's name, which is the TrainJob's."""
@@ -33,7 +32,8 @@ def trainjob(run: Run, site: Site, *, header: str = "") -> str:
     PET_MASTER_PORT, PET_NODE_RANK, PET_NNODES (trainer 2.3, torch.go). What the trainer's own section cannot say
     (volumes, placement, security) goes in as a patch of the runtime, which Trainer takes since 2.2. How often
     a pod is started again is the runtime's, and cannot be patched. The grace period of a pod is the runtime's too:
-    Trainer 2.2 does not know the field in a patch, and a controller built with its types (Kueue 0.19) drops it.
+    Trainer 2.2 does not know the field in a patch, and a controller built with its types (Kueue 0.19) drops it. So
+    there is a runtime for each period.
 
     Raises:
         ValueError: the launcher is Mpi, or the site lacks an image or a claim.
@@ -47,7 +47,7 @@ def trainjob(run: Run, site: Site, *, header: str = "") -> str:
             "runtimeRef": {
                 "apiGroup": "trainer.kubeflow.org",
                 "kind": "ClusterTrainingRuntime",
-                "name": RUNTIME,
+                "name": torch_runtime_name(grace_seconds(run, site)),
             },
             "trainer": {
                 "image": node["image"],
@@ -87,7 +87,7 @@ def _script(run: Run, site: Site) -> str:
     match run.workload.launcher:
         case Mpi():
             raise ValueError(
-                f"'{run.workload.name}' is started by mpirun, and the runtime '{RUNTIME}' has no hostfile for it; "
+                f"'{run.workload.name}' is started by mpirun, and a runtime for torch has no hostfile for it; "
                 "take 'mpijob'"
             )
         case Srun():

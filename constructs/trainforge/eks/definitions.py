@@ -9,6 +9,13 @@ from trainforge.eks.pod_template import pod_template
 
 GROUP = "kubeflow.org"
 
+_NOBODY = 65532
+"""The user `nonroot` of distroless images."""
+
+_MEMORY_LIMIT = "1Gi"
+"""Our choice. An operator holds all pods of the cluster in memory; there is no limit on processors, which would only
+delay jobs."""
+
 
 def definition(
     plural: str, kind: str, version: str, spec: Mapping[str, Any], *, subresources: Mapping[str, Any]
@@ -95,10 +102,14 @@ def operator(
     rules: Sequence[Mapping[str, Any]],
     container: Mapping[str, Any],
     volumes: Sequence[Mapping[str, Any]] = (),
+    open_ports: Sequence[int] = (),
 ) -> list[dict[str, Any]]:
     """Return what an operator runs as: its namespace, account, rights on the cluster and one pod.
 
-    One pod: an operator that is away for a minute delays jobs and ends none.
+    One pod: an operator that is away for a minute delays jobs and ends none. It runs as a user that is nobody: the
+    images name none, which would be root, and their programs are everybody's to execute (distroless bases). It writes
+    no file. Connections come in at `open_ports` only, from anywhere: the API server is no pod that could be named. The
+    kubelet's probes come from the node itself, which no policy keeps out.
     """
     labels = {"app.kubernetes.io/name": name}
     account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
@@ -119,6 +130,18 @@ def operator(
             "subjects": [account],
         },
         {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "podSelector": {"matchLabels": labels},
+                "policyTypes": ["Ingress"],
+                "ingress": [{"ports": [{"port": port, "protocol": "TCP"} for port in open_ports]}]
+                if open_ports
+                else [],
+            },
+        },
+        {
             "apiVersion": "apps/v1",
             "kind": "Deployment",
             "metadata": {"name": name, "namespace": namespace, "labels": labels},
@@ -129,15 +152,24 @@ def operator(
                     "metadata": {"labels": labels},
                     "spec": {
                         "serviceAccountName": name,
+                        "securityContext": {
+                            "runAsNonRoot": True,
+                            "runAsUser": _NOBODY,
+                            "runAsGroup": _NOBODY,
+                        },
                         "containers": [
                             {
                                 "name": name,
                                 "securityContext": {
                                     "allowPrivilegeEscalation": False,
                                     "capabilities": {"drop": ["ALL"]},
+                                    "readOnlyRootFilesystem": True,
                                     "seccompProfile": {"type": "RuntimeDefault"},
                                 },
-                                "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}},
+                                "resources": {
+                                    "requests": {"cpu": "100m", "memory": "256Mi"},
+                                    "limits": {"memory": _MEMORY_LIMIT},
+                                },
                                 **container,
                             }
                         ],

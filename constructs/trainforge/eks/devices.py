@@ -14,12 +14,27 @@ from catalog.charts import (
     NVIDIA_DEVICE_PLUGIN_CHART,
     Chart,
 )
+from catalog.eks_registries import eks_registry
 from catalog.instances import InstanceFacts, instance
 from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
 from catalog.pool import Pool
 
 NEURON_SCHEDULER = "neuron-scheduler"
 """The name by which pods ask for Neuron's scheduler (`schedulerName`)."""
+
+
+EFA_PLUGIN_IMAGE, EFA_DRA_IMAGE = "eks/aws-efa-k8s-device-plugin", "eks/dranet"
+"""Repositories of EKS' registry (aws/eks-charts, values.yaml of aws-efa-k8s-device-plugin and aws-dranet)."""
+
+
+def eks_image(repository: str, region: str) -> dict[str, Any]:
+    """Return the value that has a chart take an image of EKS from the region's own registry.
+
+    The charts name the one of us-west-2, which other partitions do not reach. Where AWS tells of no registry the chart
+    is left with its own.
+    """
+    registry = eks_registry(region)
+    return {"image": {"repository": f"{registry}/{repository}"}} if registry else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +59,11 @@ class Installation:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def device_charts(pools: Sequence[Pool], devices: Devices) -> list[Installation]:
+def device_charts(pools: Sequence[Pool], devices: Devices, *, region: str) -> list[Installation]:
     """Return the charts that the pools' devices need; none for a kind that no pool has.
 
-    They run on nodes of the pools' own types: the plugins' lists of types lag behind EC2, and on a node without the
-    device they fail again and again.
+    Images that are EKS' own come from the registry of the region. The charts run on nodes of the pools' own types: the
+    plugins' lists of types lag behind EC2, and on a node without the device they fail again and again.
 
     Raises:
         UnknownInstanceTypeError: the catalog does not have a pool's instance type.
@@ -65,9 +80,9 @@ def device_charts(pools: Sequence[Pool], devices: Devices) -> list[Installation]
     if with_neuron and devices.neuron:
         found.append(Installation(NEURON_CHART_OF_AWS, _neuron(with_neuron, devices.neuron_scheduler)))
     if with_efa and devices.efa == "device-plugin":
-        found.append(Installation(EFA_DEVICE_PLUGIN_CHART, _efa(with_efa)))
+        found.append(Installation(EFA_DEVICE_PLUGIN_CHART, _efa(with_efa, EFA_PLUGIN_IMAGE, region)))
     if with_efa and devices.efa == "dra":
-        found.append(Installation(EFA_DRA_CHART, _efa(with_efa)))
+        found.append(Installation(EFA_DRA_CHART, _efa(with_efa, EFA_DRA_IMAGE, region)))
     return found
 
 
@@ -112,8 +127,9 @@ def _neuron(types: Sequence[str], scheduler: bool) -> dict[str, Any]:
     }
 
 
-def _efa(types: Sequence[str]) -> dict[str, Any]:
+def _efa(types: Sequence[str], image: str, region: str) -> dict[str, Any]:
     return {
+        **eks_image(image, region),
         "supportedInstanceLabels": {"keys": [INSTANCE_TYPE_LABEL], "values": list(types)},
         "tolerations": _tolerations(),
     }

@@ -48,15 +48,13 @@ def _definition() -> dict[str, Any]:
 
 
 def _operator() -> list[dict[str, Any]]:
+    healthy = {"httpGet": {"path": "/healthz", "port": "health"}}
     container = {
         "image": str(MPI_OPERATOR),
         "args": ["-alsologtostderr", f"--lock-namespace={NAMESPACE}"],
         "ports": [{"name": "health", "containerPort": 8080}],
-        "livenessProbe": {
-            "httpGet": {"path": "/healthz", "port": "health"},
-            "initialDelaySeconds": 15,
-            "periodSeconds": 20,
-        },
+        "livenessProbe": {**healthy, "initialDelaySeconds": 15, "periodSeconds": 20},
+        "readinessProbe": {**healthy, "periodSeconds": 10},
     }
     rules = [
         rule(GROUP, ["mpijobs", "mpijobs/finalizers", "mpijobs/status"], "get list patch update watch"),

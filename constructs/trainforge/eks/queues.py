@@ -16,6 +16,7 @@ from catalog.kubernetes import (
     NEURON,
     POOL_LABEL,
     huge_pages_mib,
+    lost_node_tolerations,
     pod_memory_mib,
     pod_millicores,
 )
@@ -29,6 +30,9 @@ DEFAULT_QUEUE = "default"
 
 NETWORK_LAYER = "topology.k8s.aws/network-node-layer-"
 """The label of a node's place in EC2's network, with the layer's number, 1 the farthest (cloud-provider-aws)."""
+
+FAILURE_RECOVERY = "FailureRecoveryPolicy"
+"""Kueue's gate for deleting pods of lost nodes by force, which their annotation allows."""
 
 _HOST = "kubernetes.io/hostname"
 _MIB = ("memory", HUGE_PAGES)
@@ -96,7 +100,11 @@ def kueue_objects(
 
 
 def kueue_values(frameworks: Sequence[str]) -> dict[str, Any]:
-    """Return the values of Kueue's chart: what it manages, and nothing that this cluster has no kind of."""
+    """Return the values of Kueue's chart: what it manages, and nothing that this cluster has no kind of.
+
+    Nothing in Kubernetes deletes the pods of a node that fell silent for good, and their job waits for that. Kueue
+    does, where its gate is on (alpha since 0.15).
+    """
     # Kueue reads the file as it is; there is no finer value.
     lines = [
         "apiVersion: config.kueue.x-k8s.io/v1beta2",
@@ -109,7 +117,10 @@ def kueue_values(frameworks: Sequence[str]) -> dict[str, Any]:
         "  frameworks:",
         *(f"  - {framework}" for framework in frameworks),
     ]
-    return {"managerConfig": {"controllerManagerConfigYaml": "\n".join(lines) + "\n"}}
+    return {
+        "controllerManager": {"featureGates": [{"name": FAILURE_RECOVERY, "enabled": True}]},
+        "managerConfig": {"controllerManagerConfigYaml": "\n".join(lines) + "\n"},
+    }
 
 
 def _topology_name(depth: int) -> str:
@@ -133,10 +144,12 @@ def _flavor(pool: Pool) -> dict[str, Any]:
         "nodeLabels": {POOL_LABEL: pool.name, INSTANCE_TYPE_LABEL: pool.instance_type},
         "topologyName": _topology_name(len(levels(facts))),
     }
+    # Kueue weighs taints of nodes when it chooses them. Of a TrainJob's pods these tolerations replace the job's own:
+    # Kueue puts them into a patch, and Trainer (2.3) takes the list of the last patch.
+    spec["tolerations"] = lost_node_tolerations()
     if facts.is_accelerated:
-        # Kueue weighs taints of nodes when it chooses them, and pods of JobSets are made with these.
         key = NEURON if facts.has_neuron else GPU
-        spec["tolerations"] = [{"key": key, "operator": "Exists", "effect": "NoSchedule"}]
+        spec["tolerations"].insert(0, {"key": key, "operator": "Exists", "effect": "NoSchedule"})
     return _object("ResourceFlavor", flavor(pool), spec)
 
 

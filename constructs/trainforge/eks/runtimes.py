@@ -1,20 +1,22 @@
-"""The training runtime that TrainJobs of ours run on."""
+"""The training runtimes that TrainJobs of ours run on: one for each time that a pod gets to save and stop."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from catalog.kubernetes import POD_GRACE_SECONDS
-
-TORCH = "torch-distributed"
-"""Its name, as Trainer's own installation has it and our manifests ask for it."""
+from catalog.kubernetes import GRACE_SECONDS, torch_runtime_name
 
 RESTARTS = 10
 """How often all pods of a job are started again before it has failed, as the other operators' jobs have it."""
 
 
-def torch_runtime() -> dict[str, Any]:
-    """Return the cluster's runtime for PyTorch: pods by torchrun's variables, started again together.
+def torch_runtimes() -> list[dict[str, Any]]:
+    """Return the cluster's runtimes for PyTorch, that with the shortest grace first, which has Trainer's own name."""
+    return [torch_runtime(seconds) for seconds in GRACE_SECONDS]
+
+
+def torch_runtime(grace_seconds: int) -> dict[str, Any]:
+    """Return a runtime for PyTorch: pods by torchrun's variables, started again together.
 
     Trainer's chart would make one by a job that fetches kubectl from the internet when it is installed, of an image
     that nothing pins; this one comes with the release. It names no image: a TrainJob of ours brings its own. Names of
@@ -24,7 +26,10 @@ def torch_runtime() -> dict[str, Any]:
     return {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
         "kind": "ClusterTrainingRuntime",
-        "metadata": {"name": TORCH, "labels": {"trainer.kubeflow.org/framework": "torch"}},
+        "metadata": {
+            "name": torch_runtime_name(grace_seconds),
+            "labels": {"trainer.kubeflow.org/framework": "torch"},
+        },
         "spec": {
             "mlPolicy": {"numNodes": 1, "torch": {}},
             "template": {
@@ -43,7 +48,7 @@ def torch_runtime() -> dict[str, Any]:
                                         "spec": {
                                             "restartPolicy": "Never",
                                             # Not in the job's patch: Kueue 0.19 drops the field there.
-                                            "terminationGracePeriodSeconds": POD_GRACE_SECONDS,
+                                            "terminationGracePeriodSeconds": grace_seconds,
                                             "containers": [{"name": "node"}],
                                         }
                                     },

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
@@ -19,7 +20,7 @@ from trainforge.eks.job_rights import job_rights
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import Document, Objects
 from trainforge.eks.queues import Queue, kueue_objects, kueue_values
-from trainforge.eks.runtimes import torch_runtime
+from trainforge.eks.runtimes import torch_runtimes
 from trainforge.eks.training_operator import training_operator
 from trainforge.eks.volumes import BucketVolume, LustreVolume, bucket, lustre, namespace
 
@@ -87,7 +88,8 @@ class ClusterSoftware(Construct):
         )
         drivers = list(self.add_ons.values())
         self.devices = [
-            self._chart(one.chart, values=one.values) for one in device_charts(self._pools, software.devices)
+            self._chart(one.chart, values=one.values)
+            for one in device_charts(self._pools, software.devices, region=cdk.Stack.of(self).region)
         ]
         self.operators = self._operators()
         self.kueue = self._kueue()
@@ -132,7 +134,7 @@ class ClusterSoftware(Construct):
                 trainer = self._chart(TRAINER_CHART, wait=True)
                 found += [
                     trainer,
-                    self._objects("TorchRuntime", "torch-runtime", [torch_runtime()], [trainer]),
+                    self._objects("TorchRuntime", "torch-runtime", torch_runtimes(), [trainer]),
                 ]
             elif name == "training-operator":
                 found.append(self._objects("TrainingOperator", name, training_operator()))

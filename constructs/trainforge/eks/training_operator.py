@@ -12,6 +12,10 @@ NAMESPACE = "kubeflow"
 
 _CERTIFICATE = "training-operator-webhook-cert"
 _CERTIFICATE_FOLDER = "/tmp/k8s-webhook-server/serving-certs"  # noqa: S108 - where the operator writes and reads it
+_INIT_CONTAINERS = "training-operator-init-containers"
+_INIT_CONTAINERS_FOLDER = "/etc/training-operator"
+_INIT_CONTAINERS_FILE = "init-containers.yaml"
+_WEBHOOK_PORT = 9443
 _WEBHOOK = "validator.training-operator.kubeflow.org"
 _ALL = "create delete get list patch update watch"
 
@@ -25,7 +29,7 @@ def training_operator() -> list[dict[str, Any]]:
     it looks for; rights are what its PyTorch controller, its certificates and its jobs' events need (the rights that
     its source asks for, those of other schemes and of gang schedulers left out).
     """
-    return [_definition(), *_operator(), _secret(), _service(), _check()]
+    return [_definition(), *_operator(), _init_containers(), _secret(), _service(), _check()]
 
 
 def _definition() -> dict[str, Any]:
@@ -57,15 +61,24 @@ def _operator() -> list[dict[str, Any]]:
     container = {
         "image": str(TRAINING_OPERATOR),
         "command": ["/manager"],
-        "args": ["--enable-scheme=pytorchjob"],
+        "args": [
+            "--enable-scheme=pytorchjob",
+            f"--pytorch-init-container-template-file={_INIT_CONTAINERS_FOLDER}/{_INIT_CONTAINERS_FILE}",
+        ],
         "env": [
             {"name": "MY_POD_NAMESPACE", **own("metadata.namespace")},
             {"name": "MY_POD_NAME", **own("metadata.name")},
         ],
-        "ports": [{"name": "webhook", "containerPort": 9443}, {"name": "metrics", "containerPort": 8080}],
+        "ports": [
+            {"name": "webhook", "containerPort": _WEBHOOK_PORT},
+            {"name": "metrics", "containerPort": 8080},
+        ],
         "livenessProbe": {**probe("/healthz"), "initialDelaySeconds": 15},
         "readinessProbe": probe("/readyz"),
-        "volumeMounts": [{"name": "certificate", "mountPath": _CERTIFICATE_FOLDER, "readOnly": True}],
+        "volumeMounts": [
+            {"name": "certificate", "mountPath": _CERTIFICATE_FOLDER, "readOnly": True},
+            {"name": "init-containers", "mountPath": _INIT_CONTAINERS_FOLDER, "readOnly": True},
+        ],
     }
     rules = [
         rule(GROUP, ["pytorchjobs"], _ALL),
@@ -78,8 +91,27 @@ def _operator() -> list[dict[str, Any]]:
         rule("autoscaling", ["horizontalpodautoscalers"], _ALL),
         rule("admissionregistration.k8s.io", ["validatingwebhookconfigurations"], "get list update watch"),
     ]
-    certificate = {"name": "certificate", "secret": {"secretName": _CERTIFICATE}}
-    return operator(NAME, NAMESPACE, rules=rules, container=container, volumes=[certificate])
+    volumes = [
+        {"name": "certificate", "secret": {"secretName": _CERTIFICATE}},
+        {"name": "init-containers", "configMap": {"name": _INIT_CONTAINERS}},
+    ]
+    return operator(
+        NAME, NAMESPACE, rules=rules, container=container, volumes=volumes, open_ports=[_WEBHOOK_PORT]
+    )
+
+
+def _init_containers() -> dict[str, Any]:
+    """Return the init containers that the operator gives each worker: none.
+
+    By default each waits for the name of rank 0 in an image of Docker Hub that nobody maintains (alpine 3.10).
+    torchrun waits by itself: it asks for the name and the port again until its rendezvous gives up, after ten minutes.
+    """
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": _INIT_CONTAINERS, "namespace": NAMESPACE},
+        "data": {_INIT_CONTAINERS_FILE: "[]\n"},
+    }
 
 
 def _secret() -> dict[str, Any]:

@@ -14,7 +14,7 @@ import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
@@ -58,6 +58,7 @@ HELM_ORDER = (
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _KUEUE_CERTIFICATES = Path("/etc/kueue/metrics/certs")
 _RELAY = "mpi-operator-relay"
+_GATES = "--feature-gates="
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ class Operators:
     def install_chart(self, name: str, *, values: Mapping[str, Any] | None = None) -> list[str]:
         """Install the objects that a chart of the assets renders to, with its definitions (jobset, kueue, trainer).
 
-        `values` may hold Kueue's `managerConfig`, as the project sets it.
+        `values` may hold Kueue's `managerConfig` and `controllerManager.featureGates`, as the project sets them.
         """
         release = copy.deepcopy(self.plane.assets.documents(name, "release"))
         account = next(one for one in release if one["kind"] == "ServiceAccount")["metadata"]
@@ -122,6 +123,7 @@ class Operators:
                 and "controller_manager_config.yaml" in one.get("data", {})
             ):
                 one["data"]["controller_manager_config.yaml"] = given
+        _set_gates(release, (values or {}).get("controllerManager", {}).get("featureGates", ()))
         definitions = self.plane.assets.documents(name, "definitions")
         return self.install([*definitions, *release], namespace=str(account["namespace"]))
 
@@ -187,7 +189,9 @@ class Operators:
         kubeconfig = self.plane.folder / f"{program}.kubeconfig"
         self.plane.write_kubeconfig(kubeconfig, acting_as=account)
         ports = self._ports[program]
-        words = [*container.get("args", ()), *self._words(program, ports, kubeconfig)]
+        own = container.get("args", ())
+        words = [*own, *self._words(program, ports, kubeconfig, own)]
+        words = [self._mounted(word, namespace, pod) for word in words]
         if any(word.startswith("--config=") for word in words):
             path = self.plane.folder / f"{program}.yaml"
             path.write_text(yaml.safe_dump(self._configuration(namespace, pod, ports)), encoding="utf-8")
@@ -208,12 +212,17 @@ class Operators:
         self.plane.processes.await_ready(program, lambda: self._ready(program, ports), seconds=START_SECONDS)
         self._report_ready(deployment)
 
-    def _words(self, program: str, ports: Ports, kubeconfig: Path) -> Iterator[str]:
-        """Return the arguments that change a controller's ports, and Kueue's gates."""
+    def _words(self, program: str, ports: Ports, kubeconfig: Path, own: Iterable[str] = ()) -> Iterator[str]:
+        """Return the arguments that change a controller's ports, and Kueue's gates beside those of its `own`."""
         if program == "kueue-manager":
             # Its API server of pending workloads takes a port of its own and the name of a service.
-            gates = {"VisibilityOnDemand": False, **self.gates}
-            yield "--feature-gates=" + ",".join(f"{name}={str(on).lower()}" for name, on in gates.items())
+            gates = [
+                "VisibilityOnDemand=false",
+                *(f"{name}={str(on).lower()}" for name, on in self.gates.items()),
+            ]
+            given = [word.removeprefix(_GATES) for word in own if word.startswith(_GATES)]
+            # Of two such arguments Kueue takes the last.
+            yield _GATES + ",".join([*given, *gates])
         elif program == "training-operator":
             yield f"--webhook-server-port={ports.webhook}"
             yield f"--metrics-bind-address={LOOPBACK}:{ports.metrics}"
@@ -242,6 +251,26 @@ class Operators:
         else:
             document["internalCertManagement"] = {"enable": False}
         return document
+
+    def _mounted(self, word: str, namespace: str, pod: Document) -> str:
+        """Return an argument with its file where this machine has it, if a ConfigMap other than `--config` holds it."""
+        flag, _, value = word.partition("=")
+        path = PurePosixPath(value)
+        (container,) = pod["containers"]
+        for mount in container.get("volumeMounts", ()):
+            volume = next(one for one in pod["volumes"] if one["name"] == mount["name"])
+            if (
+                flag == "--config"
+                or "configMap" not in volume
+                or path.parent.as_posix() != mount["mountPath"]
+            ):
+                continue
+            name = volume["configMap"]["name"]
+            data = self.plane.api.get("v1", "ConfigMap", name, namespace=namespace)["data"]
+            here = self.plane.folder / f"{name}.{path.name}"
+            here.write_text(data[path.name], encoding="utf-8")
+            return f"{flag}={here}"
+        return word
 
     def _fill_secret(self, namespace: str) -> None:
         """Give the training operator the certificate that it would make: its webhook is asked by address here."""
@@ -291,6 +320,16 @@ class Operators:
             namespace=metadata["namespace"],
             part="status",
         )
+
+
+def _set_gates(release: Sequence[Document], gates: Sequence[Mapping[str, Any]]) -> None:
+    """Give a chart's program its feature gates as an argument, as Kueue's chart does (kueue 0.19, _helpers.tpl)."""
+    if not gates:
+        return
+    (deployment,) = (one for one in release if one["kind"] == "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    words = ",".join(f"{gate['name']}={str(gate['enabled']).lower()}" for gate in gates)
+    container["args"] = [*container.get("args", ()), _GATES + words]
 
 
 def in_helm_order(documents: Iterable[Document]) -> list[Document]:

@@ -16,7 +16,10 @@ import rank_processes
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 GRACE_SECONDS = 60
-"""How long a run that is ended may take to stop before it is killed: twice what torchrun gives its ranks."""
+"""How long a run that cannot go on may take to stop before it is killed: twice what torchrun gives its ranks."""
+
+_STOPS = (signal.SIGTERM, signal.SIGUSR1)
+"""What a scheduler sends when a run is to save and stop (`training.signals`)."""
 
 _DRAIN_SECONDS = 5
 """How long output may still come after the program has ended: what it leaves behind may hold the pipe for ever."""
@@ -83,6 +86,7 @@ class Command:
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._early: list[int] = []
+        self._asked_to_stop = False
         self._relays: list[Relay] = []
         self.ended = threading.Event()
         for number in FORWARDED:
@@ -121,7 +125,28 @@ class Command:
     def _forward(self, number: int, _frame: FrameType | None) -> None:
         if self._process is None:
             self._early.append(number)
-        self.send(number)
+        elif number not in _STOPS or not self._ask_ranks_to_stop(number):
+            self.send(number)
+
+    def _ask_ranks_to_stop(self, number: int) -> bool:
+        """Send a signal to the ranks and not to their launcher; return whether they take it.
+
+        torchrun passes a signal on and kills its ranks 30 seconds later, and no setting changes that before torch
+        2.12: a save may take longer. Told twice, the launcher is told too, and so it is while a rank has no handler,
+        which would die of the signal.
+        """
+        if self._asked_to_stop:
+            return False
+        ranks = rank_processes.ranks(self.process).values()
+        if not ranks or not all(rank_processes.catches(rank, number) for rank in ranks):
+            return False
+        self._asked_to_stop = True
+        for rank in ranks:
+            try:
+                os.kill(rank, number)
+            except ProcessLookupError:
+                continue
+        return True
 
     def send(self, number: int) -> None:
         """Send a signal to the program's group; one that has ended already gets nothing."""

@@ -27,6 +27,7 @@ from catalog.versions import (
 )
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.eks.cluster import KubernetesCluster
+from trainforge.eks.devices import EFA_PLUGIN_IMAGE, eks_image
 from trainforge.handler_function import RUNTIME, handler_code, handler_logs, handler_role
 
 _HANDLER = Path(__file__).parent / "handler"
@@ -71,6 +72,7 @@ class Components:
                 "tolerations": _ANY_TAINT,
             },
             "aws-efa-k8s-device-plugin": {
+                **eks_image(EFA_PLUGIN_IMAGE, region),
                 "devicePlugin": {"enabled": self.efa_device_plugin},
                 "supportedInstanceLabels": {"values": _types(lambda facts: facts.supports_efa)},
                 "tolerations": _ANY_TAINT,

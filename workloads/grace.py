@@ -1,0 +1,43 @@
+"""How long a run takes to save and stop after it is told to, and the time that a scheduler gives it for that."""
+
+from __future__ import annotations
+
+from catalog.kubernetes import GRACE_SECONDS
+from catalog.site import Site
+from catalog.storage import LUSTRE_SMALLEST_GIB, LUSTRE_THROUGHPUTS, lustre_mbps
+from workloads.spec import Run
+
+SETTLE_SECONDS = 30
+"""Seconds to end the step under way, to agree on it over all ranks, and to leave: our choice."""
+
+WRITES = 2
+"""Checkpoints that are written between the signal and the end: the one that may be under way, and that of the last
+step, which waits for it (`training.distributed_checkpoint`)."""
+
+LEAST_MBPS = lustre_mbps(LUSTRE_SMALLEST_GIB, min(LUSTRE_THROUGHPUTS["PERSISTENT_2"]))
+"""What the slowest Lustre file system that we make writes in MB/s: taken where nobody knows the real one's."""
+
+_MEGABYTE = 1_000_000
+
+
+def save_seconds(run: Run, site: Site) -> int:
+    """Return how long a run takes from the signal until its last checkpoint is written.
+
+    The bytes are those of the workload's footprint (weights and optimizer, all ranks together), the speed is that of
+    the whole file system, without what it bursts to: all ranks write at once, and together they are as fast as it is.
+    Not counted, for no figures are known: the digests of the files, and other runs that write at the same time.
+    """
+    needed = run.footprint
+    size = needed.checkpoint if needed else 0
+    speed = site.throughput_mbps or LEAST_MBPS
+    return SETTLE_SECONDS + -(-WRITES * size // (speed * _MEGABYTE))
+
+
+def grace_seconds(run: Run, site: Site) -> int:
+    """Return the time from SIGTERM to SIGKILL that a run is given: the first of GRACE_SECONDS that a save fits in.
+
+    A run whose save takes longer than the last of them gets that one, and may have to resume from the checkpoint
+    before.
+    """
+    needed = save_seconds(run, site)
+    return next((seconds for seconds in GRACE_SECONDS if seconds >= needed), GRACE_SECONDS[-1])
