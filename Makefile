@@ -85,7 +85,8 @@ $(TORCHTITAN)/.complete: requirements-torchtitan.txt
 	$(TORCHTITAN)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-torchtitan.txt
 	touch $@
 
-demo: setup $(VENV)/.complete-emulator ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
+# With programs of Kubernetes a job runs on the emulated EKS cluster: it takes the AWS CLI and torch.
+demo: setup $(VENV)/.complete-emulator $(if $(KUBEBUILDER_ASSETS),setup-dev setup-train) ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
 	$(BIN)/python -m tests.emulator.demo --config $(CONFIG)
 
 test: setup-dev ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything

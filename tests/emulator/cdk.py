@@ -47,7 +47,7 @@ class Cdk:
     """Runs `cdk` for one emulator. `folder` takes the assemblies and `cdk.log`, where everything is kept.
 
     `app` is the command that synthesizes, run in `directory`; `context` are its `-c` values. `on_line` is
-    called with every line of output as it comes.
+    called with every line of output as it comes. A run ends after `seconds`.
     """
 
     def __init__(
@@ -59,7 +59,9 @@ class Cdk:
         app: str | None = None,
         context: Sequence[str] = (),
         on_line: Callable[[str], None] | None = None,
+        seconds: float = DEFAULT_SECONDS,
     ) -> None:
+        self._seconds = seconds
         self._emulator = emulator
         self._folder = folder
         self._directory = directory
@@ -108,12 +110,11 @@ class Cdk:
         *,
         directory: Path | None = None,
         app: str | None = None,
-        seconds: float = DEFAULT_SECONDS,
     ) -> Outcome:
         """Run the CLI with `app` in place of the one that synthesizes ("" for none).
 
         Raises:
-            CdkError: it ended with another code than 0, or did not end within `seconds`.
+            CdkError: it ended with another code than 0, or did not end in time.
         """
         command = ["cdk", *arguments, "--ci", "--no-color", "--no-notices"]
         if app is None:
@@ -130,7 +131,7 @@ class Cdk:
                 expired.set()
                 _end(process)
 
-            watchdog = threading.Timer(seconds, expire)
+            watchdog = threading.Timer(self._seconds, expire)
             watchdog.start()
             try:
                 assert process.stdout is not None
@@ -145,7 +146,7 @@ class Cdk:
                 watchdog.cancel()
         outcome.seconds = time.monotonic() - began
         if expired.is_set():
-            raise CdkError(self._report(outcome, f"did not end within {seconds:.0f} s"))
+            raise CdkError(self._report(outcome, f"did not end within {self._seconds:.0f} s"))
         if code != 0:
             raise CdkError(self._report(outcome, f"ended with code {code}"))
         return outcome

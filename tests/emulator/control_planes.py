@@ -41,13 +41,11 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class NodeGroup:
-    """Equal nodes of a cluster."""
+    """Equal nodes of a cluster, with the labels that they join it with."""
 
     name: str
-    instance_type: str
     nodes: int
     labels: Mapping[str, str] = field(default_factory=dict)
-    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from tests.emulator import responses
+from tests.emulator import control_planes, responses
 from tests.emulator.image_build import ContainerImageBuild
 from tests.emulator.kubernetes import HelmChart, KubernetesManifest
 from tests.emulator.lambda_runtime import configuration, invoke
@@ -227,13 +227,19 @@ class BucketDeployment(CustomResource):
 
 
 class HyperPodChart(CustomResource):
-    """HyperPod's chart on an EKS cluster: the function needs GitHub, helm and a Kubernetes, and here is none."""
+    """HyperPod's chart on an EKS cluster: its function needs GitHub and helm, so that a control plane may lack it."""
 
     def create(self) -> None:
         """Note the release; the cluster must be there."""
         wanted = self.properties
-        self.aws("eks").describe_cluster(name=wanted["ClusterName"])
+        cluster = self.aws("eks").describe_cluster(name=wanted["ClusterName"])["cluster"]
         self.physical_id = "/".join((wanted["ClusterName"], wanted["Namespace"], wanted["Release"]))
+        planes = control_planes.given()
+        if planes is not None:
+            chart = posixpath.basename(str(wanted["Chart"]))
+            planes.install(
+                cluster["arn"], control_planes.Release(wanted["Release"], wanted["Namespace"], chart)
+            )
 
 
 class RestrictDefaultSecurityGroup(CustomResource):

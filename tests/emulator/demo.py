@@ -1,7 +1,8 @@
 """The demo: deploys a configuration to the embedded emulator with the real CDK CLI, updates it, destroys it.
 
 `python -m tests.emulator.demo [--config FILE]`, or `make demo`. It needs no AWS account and no network, and
-leaves nothing running.
+leaves nothing running. With the programs of a Kubernetes control plane (KUBEBUILDER_ASSETS), EKS clusters have one, and
+a job runs there in place of the update.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from rich.table import Table
 from settings.deployment import Settings
 from settings.reading import read
 from settings.report import report
+from tests.emulator import kubernetes_demo
 from tests.emulator.cdk import ROOT, Cdk, CdkError
 from tests.emulator.inventory import inventory, left_over
 from tests.emulator.progress import Progress
@@ -35,6 +37,9 @@ from tests.emulator.server import Emulator, EmulatorError, LedgerStack
 
 DEFAULT_CONFIGURATION = "config/default.yaml"
 TOOLKIT = "CDKToolkit"
+_CDK_SECONDS = 900.0
+"""A control plane and its controllers take their time to start on a loaded machine."""
+
 _INTERRUPTED = 130
 _USER_MISTAKE = 2
 _COLUMNS = {
@@ -79,12 +84,15 @@ def main(arguments: list[str] | None = None) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with _interruptible():
-            left = run(console, configuration, reading.settings.region, stacks, folder)
+            if options.stack is None and _on_kubernetes(console, reading.settings):
+                left = run_on_kubernetes(console, configuration, reading.settings, folder)
+            else:
+                left = run(console, configuration, reading.settings.region, stacks, folder)
     except Interrupted:
         _discard(folder, options.keep)
         console.print("interrupted: the emulator is stopped and nothing is left running")
         return _INTERRUPTED
-    except (CdkError, EmulatorError) as error:
+    except (CdkError, EmulatorError, kubernetes_demo.DemoError) as error:
         console.print(f"[red]failed:[/red] {escape(str(error))}")
         return 1
     _discard(folder, options.keep)
@@ -149,6 +157,46 @@ def run(console: Console, configuration: Path, region: str, stacks: list[str], f
                 if not any(item.retained for item in emulator.ledger()):
                     raise
                 return _kept(console, emulator)
+            return _leavings(console, emulator, before)
+
+
+def _on_kubernetes(console: Console, settings: Settings) -> bool:
+    """Tell whether EKS clusters get control planes; where one was to be had, say in a line what it lacks."""
+    if kubernetes_demo.section(settings) is None:
+        return False
+    reason = kubernetes_demo.missing()
+    if reason:
+        console.print(f"[bold]no Kubernetes[/bold]: {escape(reason)}", soft_wrap=True)
+    return not reason
+
+
+def run_on_kubernetes(console: Console, configuration: Path, settings: Settings, folder: Path) -> bool:
+    """Deploy all, run a job on the cluster, destroy; return whether something is left that should not be.
+
+    Raises:
+        CdkError: the CLI failed.
+        DemoError: the job did not do what it should.
+        EmulatorError: the emulator could not be started.
+    """
+    context = [f"config={os.path.relpath(configuration, ROOT)}"]
+    planes = kubernetes_demo.control_planes(settings, folder)
+    with Emulator(settings.region, log=folder / "emulator.log", control_planes=planes) as emulator:
+        console.print(
+            f"[bold]emulator[/bold] listens at {emulator.endpoint} ({settings.region}); no AWS account is used"
+        )
+        with Progress(console, emulator, brief=True) as progress:
+            cdk = Cdk(emulator, folder, context=context, on_line=progress.line, seconds=_CDK_SECONDS)
+            with progress.step("bootstrap", "cdk bootstrap"):
+                cdk.bootstrap()
+            before = inventory(emulator)
+            with progress.step("deploy", "cdk deploy --all"):
+                cdk.deploy()
+            deployed = [item for item in emulator.ledger() if item.name != TOOLKIT]
+            parts = (f"{item.name} ({len(item.resources)} resources)" for item in deployed)
+            console.print(f"[bold]stacks[/bold] {', '.join(parts)}", soft_wrap=True)
+            kubernetes_demo.KubernetesDemo(console, emulator, settings, configuration, folder).run()
+            with progress.step("destroy", "cdk destroy --all"):
+                cdk.destroy()
             return _leavings(console, emulator, before)
 
 

@@ -94,8 +94,12 @@ REPLACED: tuple[Replaced, ...] = (
     ),
     Replaced(
         "moto.eks.responses:EKSResponse",
-        {"create_nodegroup": "45afe096545d8819"},
-        "how a node group is updated and repaired is not kept",
+        {
+            "create_nodegroup": "45afe096545d8819",
+            "update_nodegroup_config": "a31c563e647033aa",
+            "delete_nodegroup": "c99155802b47ab95",
+        },
+        "how a node group is updated and repaired is not kept, and its nodes are none of a control plane",
     ),
     Replaced(
         "moto.fsx.responses:FSxResponse",

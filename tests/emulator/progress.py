@@ -25,11 +25,12 @@ class Progress:
     """Shows which step runs, which stack, which resource, and for how long.
 
     It follows the emulator's events from a thread of its own, because the CLI prints them late. `seconds`
-    holds how long the deployment of each stack took.
+    holds how long the deployment of each stack took. `brief` prints one line for a step, and what fails.
     """
 
-    def __init__(self, console: Console, emulator: Emulator) -> None:
+    def __init__(self, console: Console, emulator: Emulator, *, brief: bool = False) -> None:
         self._console = console
+        self._brief = brief
         self._emulator = emulator
         self._status: Status | None = None
         self._seen = 0
@@ -63,10 +64,12 @@ class Progress:
     def step(self, name: str, command: str) -> Iterator[None]:
         """Show a step while its body runs, and how long it took."""
         self._step, self._detail, self._began = name, "", time.monotonic()
-        self._console.print(f"[bold]{name}[/bold] {escape(command)}")
+        if not self._brief:
+            self._console.print(f"[bold]{name}[/bold] {escape(command)}")
         yield
         self._drain()
-        self._console.print(f"[bold]{name}[/bold] done in {time.monotonic() - self._began:.1f} s")
+        done = f"{escape(command)}: done" if self._brief else "done"
+        self._console.print(f"[bold]{name}[/bold] {done} in {time.monotonic() - self._began:.1f} s")
 
     def line(self, line: str) -> None:
         """Take a line of the CLI: the telling ones become the detail of the live line."""
@@ -98,9 +101,11 @@ class Progress:
                 took = time.monotonic() - self._stack_began.get(f"{stack} {self._step}", self._began)
                 if not status.startswith("DELETE"):
                     self.seconds[stack] = took
-                colour = "red" if "FAILED" in status or "ROLLBACK" in status else "green"
+                failed = "FAILED" in status or "ROLLBACK" in status
+                colour = "red" if failed else "green"
                 reason = f": {escape(event['reason'])}" if event["reason"] else ""
-                self._console.print(f"  {stack} [{colour}]{status}[/{colour}]{reason}")
+                if failed or not self._brief:
+                    self._console.print(f"  {stack} [{colour}]{status}[/{colour}]{reason}")
             return
         self._detail = f"{stack} {event['type']} {event['logical_id']}"
         if status.endswith("_FAILED"):

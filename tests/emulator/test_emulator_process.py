@@ -221,7 +221,7 @@ def test_a_run_that_hangs_is_ended_with_its_children(emulator: Emulator, app: Pa
     (app / "app.py").write_text(
         f"import os, time; open({str(sleeper)!r}, 'w').write(str(os.getpid())); time.sleep(3000)"
     )
-    cdk = Cdk(emulator, app / "out", directory=app)
+    cdk = Cdk(emulator, app / "out", directory=app, seconds=30)
     with pytest.raises(CdkError, match="did not end within 30 s"):
-        cdk._run(["deploy", "Small"], seconds=30)
+        cdk.deploy("Small")
     assert gone(int(sleeper.read_text()))

@@ -7,6 +7,7 @@ the kernel ends a program with the thread that started it.
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 import shutil
 import threading
@@ -20,10 +21,13 @@ import requests
 
 from tests.emulator.control_planes import Address, ControlPlaneError, Grant, NodeGroup, Release
 from tests.kubernetes.plane.api import Document, Refused
-from tests.kubernetes.plane.assets import Assets, AssetsError
+from tests.kubernetes.plane.assets import VARIABLE, Assets, AssetsError
+from tests.kubernetes.plane.authority import LOCK
 from tests.kubernetes.plane.control_plane import ControlPlane
-from tests.kubernetes.plane.operators import Operators
+from tests.kubernetes.plane.operators import MACHINE_FOLDERS, Operators
 from tests.kubernetes.plane.processes import ProgramError
+from tests.kubernetes.plane.shared_use import SharedUse
+from tests.kubernetes.process_nodes import ProcessNodes
 from tests.kubernetes.releases import ASSET_CHARTS
 
 _EXPECTED = (AssetsError, ProgramError, Refused, TimeoutError, OSError, requests.RequestException)
@@ -59,7 +63,15 @@ class _Cluster:
 
     plane: ControlPlane
     operators: Operators
+    nodes: ProcessNodes
     grants: tuple[Grant, ...] = ()
+    process_groups: dict[str, list[str]] = field(default_factory=dict)
+    """Names of the nodes that are processes, by node group."""
+
+    def end(self) -> None:
+        """End nodes and programs."""
+        self.nodes.stop()
+        self.plane.stop()
 
 
 @dataclass
@@ -83,15 +95,32 @@ class _Work:
 
 
 class Clusters:
-    """Control planes of the programs in the folder `assets`, each in a folder of its own under `folder`."""
+    """Control planes of the programs in the folder `assets`, each in a folder of its own under `folder`.
 
-    def __init__(self, assets: str, folder: str) -> None:
+    `nodes` has a Node object for each pool, which a node group's label `pool_label` names. Nodes of `process_pools` run
+    pods, whose `images` are folders (tests/kubernetes/process_node).
+    """
+
+    def __init__(
+        self,
+        assets: str,
+        folder: str,
+        pool_label: str = "",
+        nodes: Mapping[str, Document] | None = None,
+        process_pools: Sequence[str] = (),
+        images: Mapping[str, str] | None = None,
+    ) -> None:
         self._assets = Assets(Path(assets))
         self._folder = Path(folder)
+        self._pool_label = pool_label
+        self._nodes = nodes or {}
+        self._process_pools = frozenset(process_pools)
+        self._images = {name: Path(content) for name, content in (images or {}).items()}
         self._work = _Work()
         self._clusters: dict[str, _Cluster] = {}
-        self._notes: dict[str, str] = {}
+        self._absent: dict[str, None] = {}
         self._ending = threading.Event()
+        self._made = [path for path in MACHINE_FOLDERS if not path.exists()]
 
     def create(self, cluster: str, review_url: str) -> Address:
         """Start a control plane whose API server has tokens reviewed at `review_url`."""
@@ -112,34 +141,44 @@ class Clusters:
 
     def set_nodes(self, cluster: str, group: NodeGroup) -> None:
         """Make a group's nodes as many as it says."""
+        self._work.do(self._set_nodes, cluster, group)
 
     def set_grants(self, cluster: str, grants: tuple[Grant, ...]) -> None:
         """Give exactly these rights to groups of users."""
         self._work.do(self._set_grants, cluster, grants)
 
     def notes(self) -> list[str]:
-        """Return what is not installed, a sentence each."""
-        return list(self._notes.values())
+        """Return what is not installed."""
+        if not self._absent:
+            return []
+        return [f"{', '.join(self._absent)}: {VARIABLE}'s folder has no objects of these charts"]
 
     def close(self) -> None:
         """End everything, also what is under way."""
         self._ending.set()
-        self._stop_programs()
+        self._end_all()
         self._work.executor.shutdown(wait=True, cancel_futures=True)
-        self._stop_programs()
+        self._end_all()
         for one in self._clusters.values():
             shutil.rmtree(one.plane.folder, ignore_errors=True)
         self._clusters.clear()
+        SharedUse(LOCK).end(self._remove_machine_folders)
 
-    def _stop_programs(self) -> None:
+    def _remove_machine_folders(self) -> None:
+        """Remove what was not there before: nobody else's program reads it."""
+        for path in self._made:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _end_all(self) -> None:
         for one in list(self._clusters.values()):
-            one.plane.stop()
+            one.end()
 
     def _create(self, cluster: str, review_url: str) -> Address:
         folder = self._folder / cluster.rpartition("/")[2]
         folder.mkdir(parents=True)
         plane = ControlPlane(folder, self._assets, api_arguments=_review_arguments(folder, review_url))
-        self._clusters[cluster] = _Cluster(plane, Operators(plane, pods=False))
+        nodes = ProcessNodes(plane, folder / "nodes", images=self._images)
+        self._clusters[cluster] = _Cluster(plane, Operators(plane, pods=False), nodes)
         try:
             plane.start()
         except BaseException:
@@ -151,7 +190,7 @@ class Clusters:
     def _delete(self, cluster: str) -> None:
         held = self._clusters.pop(cluster, None)
         if held is not None:
-            held.plane.stop()
+            held.end()
             shutil.rmtree(held.plane.folder)
 
     def _cluster(self, cluster: str) -> _Cluster:
@@ -180,9 +219,7 @@ class Clusters:
     def _install_chart(self, held: _Cluster, release: Release, previous: Release | None) -> None:
         charts = ASSET_CHARTS.get(release.name, ())
         if not charts:
-            self._notes[release.name] = (
-                f"the chart '{release.chart}' is not installed: its objects are not among the programs' documents"
-            )
+            self._absent[release.chart] = None
             return
         if previous is not None and previous.values == release.values:
             return
@@ -225,6 +262,19 @@ class Clusters:
             left = _described(remaining())
             raise ProgramError(f"not deleted after {_GONE_SECONDS:.0f} s: {left}") from None
 
+    def _set_nodes(self, cluster: str, group: NodeGroup) -> None:
+        held = self._cluster(cluster)
+        pool = group.labels.get(self._pool_label, "")
+        node = self._nodes.get(pool)
+        if node is not None and pool in self._process_pools:
+            names = held.process_groups.setdefault(group.name, [])
+            while len(names) > group.nodes:
+                held.nodes.end(names.pop())
+            added = _names(pool, group.nodes - len(names), names)
+            held.nodes.start(*[_named(node, name, group.labels) for name in added])
+            names += added
+            return
+
     def _set_grants(self, cluster: str, grants: tuple[Grant, ...]) -> None:
         held = self._cluster(cluster)
         unknown = sorted({one.policy for one in grants} - _ROLES.keys())
@@ -252,6 +302,18 @@ class Clusters:
                     api.delete(f"{_RBAC}/v1", kind, metadata["name"], namespace=metadata.get("namespace", ""))
         for one in wanted.values():
             api.apply(one)
+
+
+def _names(pool: str, count: int, taken: Sequence[str] = ()) -> list[str]:
+    """Return names for nodes of a pool that none of it has."""
+    free = (name for number in itertools.count(1) if (name := f"{pool}-{number}") not in taken)
+    return list(itertools.islice(free, max(count, 0)))
+
+
+def _named(node: Document, name: str, labels: Mapping[str, str]) -> Document:
+    """Return a node's object under a name of its own, with the labels of its group."""
+    merged = {**node["metadata"]["labels"], **labels, "kubernetes.io/hostname": name}
+    return {**node, "metadata": {**node["metadata"], "name": name, "labels": merged}}
 
 
 def _review_arguments(folder: Path, review_url: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+import requests
 
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.processes import Processes
@@ -114,10 +117,14 @@ class ProcessNodes:
         """End all nodes, and remove what lost ones left: networks and, where no other node is on it, the bridge."""
         names = [path.parent.name for path in self._folder.glob("*/node.json")]
         self._processes.stop()
-        for name in names:
-            self._remove_networks(name)
-            self._plane.api.delete("v1", "Node", name)
-        BridgeUse().end()
+        try:
+            for name in names:
+                self._remove_networks(name)
+                # With a control plane that died the objects are gone as well.
+                with contextlib.suppress(requests.exceptions.ConnectionError):
+                    self._plane.api.delete("v1", "Node", name)
+        finally:
+            BridgeUse().end()
 
     def log(self, name: str) -> str:
         """Return what a node printed."""

@@ -107,6 +107,18 @@ def _grant(cluster: Any) -> None:
         raise InvalidRequestException(message=str(error)) from error
 
 
+def _set_nodes(cluster: Any, group: Any, *, none: bool = False) -> None:
+    """Make the nodes of a group in the cluster's control plane those that it says, or none."""
+    planes = control_planes.given()
+    if planes is None:
+        return
+    count = 0 if none else group.scaling_config.get("desiredSize", 0)
+    try:
+        planes.set_nodes(cluster.arn, control_planes.NodeGroup(group.nodegroup_name, count, group.labels))
+    except control_planes.ControlPlaneError as error:
+        raise InvalidRequestException(message=str(error)) from error
+
+
 def _held(cluster: Any, what: str, name: str) -> Any:
     """Return one thing that a cluster keeps.
 
@@ -131,7 +143,21 @@ class Responses(responses.EKSResponse):
         group = self._cluster().nodegroups[self._get_param("nodegroupName")]
         group.update_config = self._get_param("updateConfig") or {"maxUnavailable": 1}
         group.node_repair_config = self._get_param("nodeRepairConfig") or {"enabled": False}
+        _set_nodes(self._cluster(), group)
         return answer
+
+    def update_nodegroup_config(self) -> ActionResult:
+        """Change it, and the number of its nodes."""
+        answer = _update_nodegroup_config(self)
+        _set_nodes(self._cluster(), self._cluster().nodegroups[self._get_param("nodegroupName")])
+        return answer
+
+    def delete_nodegroup(self) -> ActionResult:
+        """Delete it with its nodes."""
+        group = self._cluster().nodegroups.get(self._get_param("nodegroupName"))
+        if group is not None:
+            _set_nodes(self._cluster(), group, none=True)
+        return _delete_nodegroup(self)
 
     def create_access_entry(self) -> ActionResult:
         """Create it; a principal has one."""
@@ -288,6 +314,8 @@ class Responses(responses.EKSResponse):
 _create_cluster = models.EKSBackend.create_cluster
 _delete_cluster = models.EKSBackend.delete_cluster
 _create_nodegroup = responses.EKSResponse.create_nodegroup
+_update_nodegroup_config = responses.EKSResponse.update_nodegroup_config
+_delete_nodegroup = responses.EKSResponse.delete_nodegroup
 
 _CLUSTER = "{0}/clusters/(?P<name>[^/]+)"
 _PATHS = (

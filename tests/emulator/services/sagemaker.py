@@ -9,6 +9,7 @@ import copy
 import json
 import secrets
 import string
+from collections.abc import Mapping
 from typing import Any
 
 from moto.core.responses import ActionResult
@@ -18,6 +19,7 @@ from moto.iam.models import iam_backends
 from moto.sagemaker import models, responses
 from moto.sagemaker.exceptions import ResourceInUseException, ValidationError
 
+from tests.emulator import control_planes
 from tests.emulator.moto_patches import put, put_all
 
 _DESCRIBED = (
@@ -47,6 +49,7 @@ class Cluster(models.Cluster):
         self.failure_message = ""
         self.tags = request.get("Tags", [])
         self.nodes: dict[str, models.ClusterNode] = {}
+        self.joined: dict[str, tuple[int, dict[str, str]]] = {}
         self.make_nodes()
 
     def make_nodes(self) -> None:
@@ -74,6 +77,25 @@ class Cluster(models.Cluster):
                     threads_per_core=group.get("ThreadsPerCore"),
                 )
         self.nodes = kept
+        self.join({name: (int(group["InstanceCount"]), _labels(group)) for name, group in wanted.items()})
+
+    def join(self, groups: Mapping[str, tuple[int, dict[str, str]]]) -> None:
+        """Make the nodes of the EKS cluster's control plane, where it has one, those of groups: counts and labels.
+
+        Raises:
+            ValidationError: the control plane does not take them.
+        """
+        planes = control_planes.given()
+        eks = self.request.get("Orchestrator", {}).get("Eks", {}).get("ClusterArn")
+        if planes is None or not eks:
+            return
+        gone = {name: (0, labels) for name, (_, labels) in self.joined.items() if name not in groups}
+        try:
+            for name, (count, labels) in {**gone, **groups}.items():
+                planes.set_nodes(eks, control_planes.NodeGroup(name, count, labels))
+        except control_planes.ControlPlaneError as error:
+            raise ValidationError(message=str(error)) from error
+        self.joined = dict(groups)
 
     def describe(self) -> dict[str, Any]:
         """Return it as DescribeCluster does."""
@@ -181,14 +203,27 @@ def _cluster(backend: Any, name_or_arn: str) -> Cluster:
 def install() -> None:
     """Put the operations into moto's SageMaker, and let its others find a cluster by its real ARN."""
     put_all(responses.SageMakerResponse, Responses)
-    for name in ("describe_cluster", "delete_cluster", "describe_cluster_node", "list_cluster_nodes"):
+    for name in ("describe_cluster", "describe_cluster_node", "list_cluster_nodes"):
         put(models.SageMakerModelBackend, name, _by_name(getattr(models.SageMakerModelBackend, name)))
+    delete = models.SageMakerModelBackend.delete_cluster
+
+    def delete_cluster(self: Any, cluster_name: str) -> Any:
+        cluster = _cluster(self, cluster_name)
+        cluster.join({})
+        return delete(self, cluster_name=cluster.cluster_name)
+
+    put(models.SageMakerModelBackend, "delete_cluster", delete_cluster)
     find = models.SageMakerModelBackend._get_resource_from_arn
 
     def resource_of_arn(self: Any, arn: str) -> Any:
         return _cluster(self, arn) if ":cluster/" in arn else find(self, arn)
 
     put(models.SageMakerModelBackend, "_get_resource_from_arn", resource_of_arn)
+
+
+def _labels(group: Mapping[str, Any]) -> dict[str, str]:
+    """Return the labels of an instance group's nodes in Kubernetes."""
+    return dict(group.get("KubernetesConfig", {}).get("Labels", {}))
 
 
 def _by_name(method: Any) -> Any:

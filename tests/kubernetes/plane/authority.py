@@ -16,6 +16,9 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 CERTIFICATES = Path("/tmp/k8s-webhook-server/serving-certs")
 """Where controllers look for their webhooks' certificate; the training operator takes no other folder."""
 
+LOCK = CERTIFICATES.parent.with_suffix(".lock")
+"""Locked (`SharedUse`) by all who use the folder."""
+
 NAME = "training-operator-ca"
 """The training operator takes an authority of this name for its own (training-operator 1.9, pkg/cert)."""
 

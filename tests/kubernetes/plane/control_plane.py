@@ -12,8 +12,9 @@ from typing import Self
 
 from tests.kubernetes.plane.api import Api
 from tests.kubernetes.plane.assets import CONTROL_PLANE, Assets
-from tests.kubernetes.plane.authority import Authority, write_signing_keys
+from tests.kubernetes.plane.authority import LOCK, Authority, write_signing_keys
 from tests.kubernetes.plane.processes import Processes
+from tests.kubernetes.plane.shared_use import SharedUse
 from tests.ports import LOOPBACK, free_ports
 
 ADMINISTRATORS = "system:masters"
@@ -44,6 +45,7 @@ class ControlPlane:
         self.kubeconfig = self.folder / "kubeconfig"
         self.processes = Processes(self.folder)
         self._api_arguments = list(api_arguments)
+        self._use: SharedUse | None = None
         self._controller_manager_arguments = list(controller_manager_arguments)
         self._pki = self.folder / "pki"
         self._ports = dict(
@@ -79,6 +81,7 @@ class ControlPlane:
             PermissionError: another user of this machine owns the folder of the webhooks' certificates.
         """
         self.assets.check(CONTROL_PLANE)
+        self._use = SharedUse(LOCK)
         self._pki.mkdir(parents=True, exist_ok=True)
         self.authority = Authority()
         self.authority.issue(self._pki / "server", "kube-apiserver", names=(LOOPBACK, "localhost"))
@@ -107,6 +110,10 @@ class ControlPlane:
     def stop(self) -> None:
         """End every program that was started here, controllers first."""
         self.processes.stop()
+        use, self._use = self._use, None
+        if use is not None:
+            # Certificates take a second to make: the next control plane of the machine finds them.
+            use.end(lambda: None)
 
     def restart_api_server(self) -> None:
         """End the API server and start it again on its port, as an update of a cluster's control plane does."""

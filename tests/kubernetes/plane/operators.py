@@ -57,6 +57,10 @@ HELM_ORDER = (
 
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _KUEUE_CERTIFICATES = Path("/etc/kueue/metrics/certs")
+
+MACHINE_FOLDERS = (CERTIFICATES.parent, Path("/etc/kueue"))
+"""Folders that control planes and their programs make outside their own."""
+
 _RELAY = "mpi-operator-relay"
 _GATES = "--feature-gates="
 

@@ -1,0 +1,90 @@
+"""The demo on a real control plane, as a stranger runs it: its output, its end, and what it leaves."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.emulator.test_demo import DEMO, programs_of, wait_for
+from tests.kubernetes.plane.assets import VARIABLE, Assets
+from tests.programs import ROOT, require_module, require_program, require_root
+
+CONFIGURATION = "config/eks.yaml"
+MAX_LINES = 25
+
+
+def environment(assets: Assets) -> dict[str, str]:
+    """Return what the demo needs, or skip the test."""
+    require_root("Kueue's certificate")
+    require_program("cdk", "'make setup' installs it")
+    require_program("aws", "'make setup-dev' installs it")
+    require_module("torch", "'make setup-train' installs it")
+    return {**os.environ, VARIABLE: str(assets.folder)}
+
+
+def left_on_the_machine(folder: Path) -> list[str]:
+    """Return programs and mounts that name a folder, and what is in the folder of the control planes."""
+    mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
+    return [*programs_of(folder), *mounts, *map(str, (folder / "clusters").glob("*"))]
+
+
+@pytest.mark.heavy
+def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Assets) -> None:
+    done = subprocess.run(
+        [*DEMO, "--config", CONFIGURATION, "--keep", str(tmp_path)],
+        cwd=ROOT,
+        env=environment(assets),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    told = done.stdout
+    for pattern in (
+        r"cluster eks-eks: Kubernetes v1\.\d+\.\d+; nodes cpu: 2, gpu: 2, system: 2, trainium: 2",
+        r"access role researchers \(edit in training\); without an access entry: .*Unauthorized",
+        r"running 2 pods: Running on cpu-\d, Running on cpu-\d",
+        r"killed rank 1 with SIGKILL",
+        r"resumed kubectl logs: resuming after step \d+ of 2000",
+        r"ended exit code 0 .*step=2000",
+        r"nothing else of the deployment is left",
+    ):
+        assert re.search(pattern, told), f"{pattern} in\n{told}"
+    assert len(told.splitlines()) <= MAX_LINES
+    killed, resumed = (
+        re.search(p, told) for p in (r"checkpoint of step (\d+)", r"resuming after step (\d+)")
+    )
+    assert killed
+    assert resumed
+    assert int(resumed[1]) >= int(killed[1])
+    assert left_on_the_machine(tmp_path) == []
+
+
+@pytest.mark.heavy
+def test_the_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, assets: Assets) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.emulator.demo",
+        "--config",
+        CONFIGURATION,
+        "--keep",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment(assets), stdout=subprocess.PIPE, text=True
+    ) as process:
+        # In the middle of the deployment: the nodes of the first group are about to start.
+        wait_for(lambda: any((tmp_path / "clusters").glob("*/nodes/*/node.json")), seconds=300)
+        process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        output = process.stdout.read()
+        assert process.wait(120) == 130
+    assert "nothing is left running" in output
+    assert left_on_the_machine(tmp_path) == []
