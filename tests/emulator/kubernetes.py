@@ -26,6 +26,7 @@ BUILT_IN = frozenset(
         "apiextensions.k8s.io/v1",
         "apps/v1",
         "batch/v1",
+        "networking.k8s.io/v1",
         "rbac.authorization.k8s.io/v1",
         "storage.k8s.io/v1",
     }

@@ -12,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.emulator.control_planes import ControlPlaneError, Release
 from tests.emulator.formation import Formation, ref
 from tests.emulator.server import Emulator
 from tests.emulator.test_emulator_eks import CLUSTER, standing
+from tests.kubernetes import emulated
 from tests.kubernetes.plane.assets import Assets
+from tests.kubernetes.plane.shared_use import SharedUse
 from tests.programs import require_program
 
 ANYBODY = "arn:aws:lambda:us-west-2:123456789012:function:anybody"
@@ -118,3 +121,33 @@ def test_a_cluster_has_a_control_plane_with_objects_and_users_of_its_stack(
         assert "field not declared in schema" in formation.reasons(name)
         assert json.loads(person.kubectl("get", "--raw", f"{path}/kept"))["data"] == {"key": "two"}
     assert list((folder / "clusters").glob("*")) == []
+
+
+def test_folders_outside_that_were_not_there_before_go_with_the_last_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, made = tmp_path / "here", tmp_path / "made"
+    here.mkdir()
+    monkeypatch.setattr(emulated, "MACHINE_FOLDERS", (here, made))
+    monkeypatch.setattr(emulated, "LOCK", tmp_path / "lock")
+    clusters = emulated.Clusters(str(tmp_path / "assets"), str(tmp_path / "clusters"))
+    made.mkdir()
+    other = SharedUse(tmp_path / "lock")
+    clusters.close()
+    assert made.exists()
+    other.end(lambda: None)
+    clusters.close()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
+
+
+def test_who_runs_no_control_plane_of_a_cluster_says_so(tmp_path: Path) -> None:
+    clusters = emulated.Clusters(str(tmp_path / "assets"), str(tmp_path / "clusters"))
+    arn = "arn:aws:eks:us-west-2:123456789012:cluster/one"
+    with pytest.raises(ControlPlaneError, match=r"there is no control plane of '.*cluster/one'"):
+        clusters.install(arn, Release("a", "default"))
+    with pytest.raises(ControlPlaneError, match=r"KUBEBUILDER_ASSETS=.* is not a folder"):
+        clusters.create(arn, "http://localhost:1/review")
+    assert list((tmp_path / "clusters").iterdir()) == []
+    clusters.close()
+    with pytest.raises(ControlPlaneError, match="are being ended"):
+        clusters.create(arn, "http://localhost:1/review")

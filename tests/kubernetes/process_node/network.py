@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from tests.kubernetes.plane.shared_use import SharedUse
 
 Document = dict[str, Any]
 
@@ -23,26 +23,11 @@ class BridgeUse:
 
     def __init__(self) -> None:
         """Begin to use it."""
-        while True:
-            self._file = os.open(_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            fcntl.flock(self._file, fcntl.LOCK_SH)
-            # Whoever took the bridge away removed the file too; then this lock is of a file that is gone.
-            if _LOCK.exists() and os.path.samestat(os.fstat(self._file), _LOCK.stat()):
-                return
-            os.close(self._file)
+        self._use = SharedUse(_LOCK)
 
     def end(self) -> None:
         """End to use it, and take it away where nobody else does."""
-        try:
-            # The shared lock is given up for it, and one who waits for a shared lock may be first.
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pass
-        else:
-            ip("link", "delete", BRIDGE, tolerate=True)
-            _LOCK.unlink(missing_ok=True)
-        finally:
-            os.close(self._file)
+        self._use.end(lambda: ip("link", "delete", BRIDGE, tolerate=True))
 
 
 class Networks:
