@@ -265,10 +265,11 @@ ANSWERED: dict[str, type[Resource]] = {
     "Custom::S3AutoDeleteObjects": AutoDeleteObjects,
     "Custom::CDKBucketDeployment": BucketDeployment,
     "Custom::TrainforgeHyperPodChart": HyperPodChart,
+    "Custom::TrainforgeRepositoryChart": HelmChart,
     "Custom::VpcRestrictDefaultSG": RestrictDefaultSecurityGroup,
 }
 """Custom resources of the CDK, its labs and ParallelCluster, whose functions need Node, a builder or real AWS;
-and one of ours that needs a Kubernetes."""
+and those of ours that need a Kubernetes."""
 
 OURS = ("Custom::Trainforge",)
 """How the types of our own custom resources begin: their functions are run."""

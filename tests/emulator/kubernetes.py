@@ -144,7 +144,10 @@ class Applied(Resource):
 
 
 class HelmChart(Applied):
-    """Custom::AWSCDK-EKS-HelmChart. A chart of others is believed to bring what the catalog says of it."""
+    """A release: Custom::AWSCDK-EKS-HelmChart of the project's own chart, Custom::TrainforgeRepositoryChart of others'.
+
+    A chart of others is believed to bring what the catalog says of it.
+    """
 
     def release(self, properties: Properties) -> Release:
         """Return the release: our own charts carry their objects as a value."""
@@ -165,7 +168,7 @@ class HelmChart(Applied):
         if cluster.releases.setdefault(release, self.logical_id) != self.logical_id:
             self.fail(f"release '{release}' is that of '{cluster.releases[release]}'")
         values = json.loads(given.get("Values") or "{}")
-        if str(given.get("CreateNamespace", "false")).lower() == "true":
+        if "ChartAssetURL" not in given:
             cluster.namespaces.setdefault(str(given["Namespace"]), self.logical_id)
         elif given["Namespace"] not in cluster.namespaces:
             self.fail(f'namespaces "{given["Namespace"]}" not found')

@@ -118,7 +118,7 @@ def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> Non
     releases = {
         entry.physical_id
         for entry in deployed.stack("eks").resources
-        if entry.type == "Custom::AWSCDK-EKS-HelmChart"
+        if entry.type in ("Custom::AWSCDK-EKS-HelmChart", "Custom::TrainforgeRepositoryChart")
     }
     assert releases == {
         "nvidia-device-plugin",

@@ -13,7 +13,7 @@ from catalog.operators import MPIJOBS
 from tests.emulator.formation import Formation, resources
 
 ANYBODY = "arn:aws:lambda:us-west-2:123456789012:function:anybody"
-CHART = "Custom::AWSCDK-EKS-HelmChart"
+CHART = "Custom::TrainforgeRepositoryChart"
 MANIFEST = "Custom::AWSCDK-EKS-KubernetesResource"
 
 
@@ -35,7 +35,7 @@ def cluster(formation: Formation) -> Iterator[str]:
 
 
 def release(cluster: str, name: str, **more: Any) -> tuple[str, dict[str, Any]]:
-    given = {"Chart": name, "Version": "1", "Namespace": "kube-system", "CreateNamespace": True}
+    given = {"Chart": name, "Version": "1", "Namespace": "kube-system"}
     return (CHART, {"ServiceToken": ANYBODY, "ClusterName": cluster, "Release": name, **given, **more})
 
 

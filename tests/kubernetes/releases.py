@@ -11,7 +11,7 @@ from typing import Any
 from tests.kubernetes.plane.api import Document
 from tests.kubernetes.plane.operators import Operators
 
-HELM_CHART = "Custom::AWSCDK-EKS-HelmChart"
+OWN_CHART = "Custom::AWSCDK-EKS-HelmChart"
 REPOSITORY_CHART = "Custom::TrainforgeRepositoryChart"
 MANIFEST = "Custom::AWSCDK-EKS-KubernetesResource"
 
@@ -44,7 +44,7 @@ def releases(template: Mapping[str, Any], attributes: Mapping[str, Any] | None =
     found = []
     for logical_id in order.static_order():
         resource = resources.get(logical_id, {})
-        if resource.get("Type") == HELM_CHART:
+        if resource.get("Type") in (OWN_CHART, REPOSITORY_CHART):
             found.append(_release(logical_id, resource["Properties"], attributes or {}))
     return found
 

@@ -16,6 +16,7 @@ from catalog.kubernetes import GPU, NEURON, POOL_LABEL, SHARED_CLAIM
 from catalog.site import Site
 from tests.synthesis import Synthesis, context
 from trainforge.eks.cluster import ControlPlane, KubernetesCluster
+from trainforge.helm import RepositoryChart
 
 STACK = "EksStack"
 EXAMPLE = "config/eks.yaml"
@@ -429,16 +430,22 @@ def test_charts_and_manifests_wait_for_nodes_and_access_and_leave_no_logs(
     node_group(stack, cluster)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "training"}}
     made = cluster.reach.manifest("Namespace", [namespace])
-    cluster.reach.chart(
-        "Kueue", release="kueue", namespace="kueue-system", chart="kueue", version="1", after=[made]
+    cluster.releases.release(
+        stack,
+        "Kueue",
+        RepositoryChart("oci://example.com/kueue", "kueue", "1"),
+        release="kueue",
+        namespace="kueue-system",
+        after=[made],
     )
     template = Template.from_stack(stack)
     (group,) = template.find_resources("AWS::EKS::Nodegroup")
-    (entry,) = template.find_resources("AWS::EKS::AccessEntry")
+    entries = set(template.find_resources("AWS::EKS::AccessEntry"))
     ((_, manifest),) = depends(template, "Custom::AWSCDK-EKS-KubernetesResource").items()
-    ((_, chart),) = depends(template, "Custom::AWSCDK-EKS-HelmChart").items()
-    assert {group, entry} <= set(manifest)
-    assert {group, entry} <= set(chart)
+    ((_, chart),) = depends(template, "Custom::TrainforgeRepositoryChart").items()
+    for waiting in (manifest, chart):
+        assert group in waiting
+        assert len(entries & set(waiting)) == 1
     assert any("Namespace" in name for name in chart)
     for logs in template.find_resources("AWS::Logs::LogGroup").values():
         assert logs["DeletionPolicy"] == "Delete"

@@ -20,6 +20,7 @@ from trainforge.construct_ids import pascal
 
 if TYPE_CHECKING:
     from trainforge.eks.reach import ClusterReach
+    from trainforge.helm.releases import HelmReleases
 
 _POLICIES = {
     "cluster-admin": "AmazonEKSClusterAdminPolicy",
@@ -63,8 +64,8 @@ class KubernetesCluster(Construct):
     made the cluster has no access by that: access is what `ControlPlane.access` says. What runs on it comes in three
     steps, and goes in the opposite order: add-ons that a node needs before it is ready (`add_on(before_nodes=True)`),
     nodes (`node_group.NodeGroup`, the ones that carry the cluster entered by `carried_by`), and everything else
-    (`add_on`, and charts and manifests by `reach`), which waits for the nodes that carry it. `vpc` and
-    `security_group`, the nodes' own, are where all of it lives.
+    (`add_on`, charts of others by `releases`, own charts and manifests by `reach`), which waits for the nodes that
+    carry it. `vpc` and `security_group`, the nodes' own, are where all of it lives.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class KubernetesCluster(Construct):
         self.vpc, self.security_group = vpc, security_group
         self._subnets = list(subnets)
         self._reach: ClusterReach | None = None
+        self._releases: HelmReleases | None = None
         self._before_nodes = DependencyGroup()
         self._carriers = DependencyGroup()
         self.kubernetes_version = control_plane.kubernetes_version
@@ -264,7 +266,7 @@ class KubernetesCluster(Construct):
 
     @property
     def reach(self) -> ClusterReach:
-        """The hand that applies charts and manifests: a function with kubectl and helm.
+        """The function that applies the project's own charts and manifests, with kubectl and helm.
 
         It is made, and its 57 MB of layer shipped, at the first use: a cluster without a chart has none.
         """
@@ -273,3 +275,12 @@ class KubernetesCluster(Construct):
 
             self._reach = ClusterReach(self, "Reach", cluster=self)
         return self._reach
+
+    @property
+    def releases(self) -> HelmReleases:
+        """The function that installs charts of others; it is made at the first use, as `reach` is."""
+        if self._releases is None:
+            from trainforge.helm.releases import HelmReleases
+
+            self._releases = HelmReleases(self, "Releases", cluster=self)
+        return self._releases

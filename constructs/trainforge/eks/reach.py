@@ -1,4 +1,4 @@
-"""The hand that reaches into a cluster while a stack is deployed: charts and manifests, by kubectl and helm."""
+"""The function that applies the project's own charts and manifests while a stack is deployed, by kubectl and helm."""
 
 from __future__ import annotations
 
@@ -23,11 +23,13 @@ _PUBLIC_REGISTRY = "AmazonElasticContainerRegistryPublicReadOnly"
 
 
 class ClusterReach(Construct):
-    """A function in the cluster's subnets that applies charts and manifests, and takes them away with the stack.
+    """A function in the cluster's subnets that applies own charts and manifests, and takes them away with the stack.
 
     It is the CDK's own, with the CDK's kubectl layer (kubectl of one minor version serves clusters of one older and
     one newer). Reached through `KubernetesCluster.reach` only: importing this module loads the layer. It is
-    cluster-admin, because charts bring roles and definitions of their own; nobody but CloudFormation calls it.
+    cluster-admin, because charts bring roles and definitions of their own; nobody but CloudFormation calls it. It does
+    not recover an update that was cut off, and waits for ever for an aggregated ClusterRole that Kubernetes creates
+    again while it deletes: own charts have none.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, cluster: KubernetesCluster) -> None:
@@ -153,21 +155,15 @@ class ClusterReach(Construct):
         *,
         release: str,
         namespace: str,
-        chart: str | None = None,
-        repository: str | None = None,
-        version: str | None = None,
-        asset: s3_assets.Asset | None = None,
-        values: Mapping[str, Any] | None = None,
-        create_namespace: bool = True,
-        wait: bool = False,
-        skip_crds: bool = False,
-        timeout_minutes: int = 10,
+        asset: s3_assets.Asset,
+        values: Mapping[str, Any],
+        timeout_minutes: int,
         scope: Construct | None = None,
         after: Sequence[Construct] = (),
     ) -> eks.HelmChart:
-        """Install a Helm release: a chart of a repository at a version, or one of ours as an asset.
+        """Install a chart of the project's own, an asset, and wait until its pods are ready.
 
-        With `wait` the deployment goes on when its pods are ready. At most 15 minutes, the function's own bound.
+        At most 15 minutes, the function's own limit. Charts of others are installed by `KubernetesCluster.releases`.
         """
         made = eks.HelmChart(
             scope or self,
@@ -175,14 +171,10 @@ class ClusterReach(Construct):
             cluster=self._cluster,
             release=release,
             namespace=namespace,
-            chart=chart,
-            repository=repository,
-            version=version,
             chart_asset=asset,
             values=values,
-            create_namespace=create_namespace,
-            wait=wait,
-            skip_crds=skip_crds,
+            create_namespace=False,
+            wait=True,
             timeout=cdk.Duration.minutes(timeout_minutes),
         )
         self._order(made, after)

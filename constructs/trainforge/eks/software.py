@@ -23,6 +23,7 @@ from trainforge.eks.queues import Queue, kueue_objects, kueue_values
 from trainforge.eks.runtimes import torch_runtimes
 from trainforge.eks.training_operator import training_operator
 from trainforge.eks.volumes import BucketVolume, LustreVolume, bucket, lustre, namespace
+from trainforge.helm import RepositoryChart
 
 _FRAMEWORKS = {
     "trainer": ("jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob"),
@@ -30,9 +31,6 @@ _FRAMEWORKS = {
     "mpi-operator": ("kubeflow.org/mpijob",),
 }
 """What Kueue calls each operator's jobs (kueue 0.19, integrations)."""
-
-_MINUTES = 14
-"""How long a chart may take; the function that installs it has 15."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,17 +102,14 @@ class ClusterSoftware(Construct):
         wait: bool = False,
         after: Sequence[Construct] = (),
     ) -> Construct:
-        return self._cluster.reach.chart(
+        return self._cluster.releases.release(
+            self,
             pascal(chart.name),
+            RepositoryChart(chart.repository, chart.name, str(chart.version)),
             release=chart.release,
             namespace=chart.namespace,
-            chart=chart.name,
-            repository=chart.repository,
-            version=str(chart.version),
             values=values,
             wait=wait,
-            timeout_minutes=_MINUTES,
-            scope=self,
             after=after,
         )
 

@@ -50,8 +50,6 @@ class Objects(Construct):
             namespace=namespace,
             asset=s3_assets.Asset(self, "Chart", path=str(CHART)),
             values={"objects": list(documents)},
-            create_namespace=False,
-            wait=True,
             timeout_minutes=_MINUTES,
             scope=self,
             after=after,

@@ -1,7 +1,7 @@
-"""Installs a chart from a public repository at a commit, and takes it away with the stack.
+"""Installs Helm charts on an EKS cluster and removes them with the stack, for CloudFormation.
 
-No resource of CloudFormation does so: the CDK's installs charts of chart repositories, and this one is in none.
-CloudFormation always hears an answer: FAILED with the reason on any exception.
+The CDK's own handler neither recovers from a call that was cut off, nor tells of a deletion that failed, nor installs a
+chart that is in no chart repository. CloudFormation always hears an answer: FAILED with the reason on any exception.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import access
 import boto3
 import release
 import source
+import tools
 
 _ANSWER_MARGIN_SECONDS = 30
 
@@ -45,16 +46,27 @@ def _serve(request: str, wanted: dict[str, Any], folder: Path, deadline: float) 
         endpoint=wanted["Endpoint"],
         authority=wanted["CertificateAuthority"],
         bearer=access.token(boto3.Session(), cluster, os.environ["AWS_REGION"]),
+        namespace=wanted["Namespace"],
     )
-    one = release.Release(wanted["Release"], wanted["Namespace"], config, deadline)
+    programs = tools.Tools(config, deadline)
+    one = release.Release(wanted["Release"], wanted["Namespace"], programs)
     if request == "Delete":
         one.remove()
         return
+    chart = _chart(wanted, folder, programs)
+    one.apply(chart, json.loads(wanted["Values"]), wait=wanted["Wait"] == "true")
+
+
+def _chart(wanted: dict[str, Any], folder: Path, programs: tools.Tools) -> Path:
+    """Return the folder of the chart that the properties name, with all its parts."""
+    if "Commit" not in wanted:
+        return source.pull(programs, wanted["Repository"], wanted["Chart"], wanted["Version"], folder)
     chart = source.fetch(wanted["Repository"], wanted["Commit"], folder) / wanted["Chart"]
     source.verify(chart, wanted["Digest"])
     for dependency in wanted["LeftOut"]:
         source.leave_out(chart, dependency)
-    one.apply(chart, json.loads(wanted["Values"]), wanted["Archives"])
+    source.resolve(programs, chart, wanted["Archives"])
+    return chart
 
 
 def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:

@@ -23,8 +23,13 @@ def token(session: Any, cluster: str, region: str) -> str:
     return "k8s-aws-v1." + base64.urlsafe_b64encode(address.encode()).decode().rstrip("=")
 
 
-def kubeconfig(path: Path, *, cluster: str, endpoint: str, authority: str, bearer: str) -> Path:
-    """Write a kubeconfig that nobody else may read; `authority` is the cluster's certificate in base64."""
+def kubeconfig(
+    path: Path, *, cluster: str, endpoint: str, authority: str, bearer: str, namespace: str
+) -> Path:
+    """Write a kubeconfig that nobody else may read; `authority` is the cluster's certificate in base64.
+
+    `namespace` is that of objects which name none.
+    """
     content = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -32,7 +37,9 @@ def kubeconfig(path: Path, *, cluster: str, endpoint: str, authority: str, beare
             {"name": cluster, "cluster": {"server": endpoint, "certificate-authority-data": authority}}
         ],
         "users": [{"name": cluster, "user": {"token": bearer}}],
-        "contexts": [{"name": cluster, "context": {"cluster": cluster, "user": cluster}}],
+        "contexts": [
+            {"name": cluster, "context": {"cluster": cluster, "user": cluster, "namespace": namespace}}
+        ],
         "current-context": cluster,
     }
     path.touch(mode=0o600)

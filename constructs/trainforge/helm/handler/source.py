@@ -1,4 +1,4 @@
-"""A chart's source: fetched from GitHub at a commit, unpacked, and compared with a digest of its files."""
+"""A chart's source: a chart repository at a version, or GitHub at a commit, compared with a digest of its files."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import re
 import tarfile
 import urllib.request
 import zlib
+from collections.abc import Mapping
 from pathlib import Path
+
+from tools import Tools
 
 _TIMEOUT_SECONDS = 60
 _MIB = 1024 * 1024
@@ -16,6 +19,33 @@ _MAX_PACKED = 64 * _MIB
 _MAX_UNPACKED = 256 * _MIB
 _GZIP = 16 + zlib.MAX_WBITS
 _ARCHIVE = "https://github.com/{repository}/archive/{commit}.tar.gz"
+
+
+def pull(tools: Tools, repository: str, name: str, version: str, folder: Path) -> Path:
+    """Return the folder of a chart of a chart repository at a version, put below `folder`, with its dependencies.
+
+    Raises:
+        ToolError: the repository cannot be reached, or has no such chart.
+    """
+    where = (repository,) if repository.startswith("oci://") else (name, "--repo", repository)
+    target = folder / "pulled"
+    tools.helm("pull", *where, "--version", version, "--untar", "--untardir", str(target), again=True)
+    (chart,) = (path for path in target.iterdir() if path.is_dir())
+    return chart
+
+
+def resolve(tools: Tools, chart: Path, archives: Mapping[str, str]) -> None:
+    """Fetch the dependencies of a chart that has no lock file: helm resolves them by their exact versions.
+
+    `archives` maps the file of each that comes from a chart repository to its SHA-256.
+
+    Raises:
+        ToolError: one cannot be fetched.
+        ValueError: one is another than `archives` says.
+    """
+    tools.helm("dependency", "update", str(chart), again=True)
+    for name, digest in archives.items():
+        _verify_archive(chart / "charts" / name, digest)
 
 
 def fetch(repository: str, commit: str, folder: Path) -> Path:
@@ -107,3 +137,11 @@ def _decompressed(packed: bytes) -> bytes:
     if not stream.eof:
         raise ValueError("the archive is not one: it is cut off")
     return plain
+
+
+def _verify_archive(archive: Path, digest: str) -> None:
+    if not archive.is_file():
+        raise ValueError(f"helm did not fetch '{archive.name}'; the chart's dependencies are others")
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if found != digest:
+        raise ValueError(f"'{archive.name}' has the digest '{found}', not '{digest}': nothing was installed")

@@ -1,24 +1,26 @@
-"""The handler that installs HyperPod's chart: its source is proven, helm is bounded, CloudFormation always hears."""
+"""The function that installs charts: sources are verified, helm is bounded, CloudFormation always hears.
+
+tests/kubernetes/test_helm_handler.py runs it against a control plane.
+"""
 
 from __future__ import annotations
 
 import base64
 import gzip
 import hashlib
-import importlib.util
 import io
 import json
 import re
 import stat
 import subprocess
-import sys
 import tarfile
 import time
 import tracemalloc
 import urllib.parse
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -27,11 +29,8 @@ import yaml
 
 from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
-from tests.conftest import ROOT
-from tests.kubectl import require_helm
+from tests.helm_handler import Context, event, load_handler
 from tests.shebang import shebang
-
-HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "chart" / "handler"
 
 _HELM = """\
 {shebang}
@@ -43,9 +42,11 @@ with log.open("a") as file:
 chart = pathlib.Path(said[-1]) / "Chart.yaml"
 if said[0] == "dependency" and chart.exists():
     log.with_name("Chart.yaml").write_text(chart.read_text())
-if said[0] == "list":
-    status = pathlib.Path({status!r})
-    print(json.dumps([{{"name": "r", "status": status.read_text()}}] if status.exists() else []))
+status = pathlib.Path({status!r})
+if said[0] == "history":
+    if not status.exists():
+        sys.exit("Error: release: not found")
+    print(json.dumps([{{"revision": 1, "status": status.read_text()}}]))
 failures = pathlib.Path({failures!r})
 plan = json.loads(failures.read_text()) if failures.exists() else {{}}
 if plan.get(said[0]):
@@ -62,17 +63,7 @@ if plan.get(said[0]):
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """Load the function's modules as Lambda does, by their own names."""
-    monkeypatch.syspath_prepend(str(HANDLER))
-    monkeypatch.setenv("AWS_REGION", "us-west-2")
-    loaded: dict[str, ModuleType] = {}
-    for name in ("access", "source", "release", "index"):
-        spec = importlib.util.spec_from_file_location(name, HANDLER / f"{name}.py")
-        assert spec
-        assert spec.loader
-        loaded[name] = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, loaded[name])
-        spec.loader.exec_module(loaded[name])
-    return SimpleNamespace(**loaded)
+    return load_handler(monkeypatch)
 
 
 class Helm:
@@ -120,7 +111,8 @@ def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: SimpleNamespa
     folder.mkdir()
     made = Helm(folder)
     monkeypatch.setenv("HELM", str(made.program))
-    monkeypatch.setattr(modules.release, "_PAUSE_SECONDS", 0)
+    monkeypatch.setenv("KUBECTL", "true")
+    monkeypatch.setattr(modules.tools, "_PAUSE_SECONDS", 0)
     return made
 
 
@@ -277,123 +269,109 @@ def test_the_token_is_a_presigned_call_that_names_the_cluster(modules: SimpleNam
     assert "x-k8s-aws-id" in query["X-Amz-SignedHeaders"][0]
 
 
-def release(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any:
+def tools(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any:
     config = tmp_path / "kubeconfig"
     config.touch()
-    return modules.release.Release("r", "kube-system", config, time.monotonic() + seconds)
+    return modules.tools.Tools(config, time.monotonic() + seconds)
 
 
-def test_a_chart_is_installed_whole_or_not_at_all(
-    modules: SimpleNamespace, helm: Helm, tmp_path: Path
+def release(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any:
+    return modules.release.Release("r", "kube-system", tools(modules, tmp_path, seconds))
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_a_chart_is_installed_in_the_time_that_is_left(
+    modules: SimpleNamespace, helm: Helm, tmp_path: Path, wait: bool
 ) -> None:
-    release(modules, tmp_path).apply(tmp_path / "chart", {"a": 1}, {})
-    assert helm.commands == ["list", "dependency", "upgrade"]
+    release(modules, tmp_path).apply(tmp_path / "chart", {"a": 1}, wait=wait)
+    assert helm.commands == ["history", "template", "upgrade"]
     upgrade = helm.calls[-1]
-    assert {"--install", "--rollback-on-failure", "--wait"} <= set(upgrade)
+    assert {"--install", "--create-namespace", "--force-conflicts"} <= set(upgrade)
+    assert ("--rollback-on-failure" in upgrade, "--wait" in upgrade) == (wait, wait)
     bound = int(upgrade[upgrade.index("--timeout") + 1].removesuffix("s"))
     assert 15 <= bound <= 470
 
 
-@pytest.mark.parametrize(
-    ("status", "undone"),
-    [
-        ("pending-install", "uninstall"),
-        ("uninstalling", "uninstall"),
-        ("pending-upgrade", "rollback"),
-        ("pending-rollback", "rollback"),
-    ],
-)
-def test_what_was_left_half_done_is_undone_first(
-    modules: SimpleNamespace, helm: Helm, tmp_path: Path, status: str, undone: str
-) -> None:
-    helm.stands(status)
-    release(modules, tmp_path).apply(tmp_path / "chart", {}, {})
-    assert helm.commands == ["list", undone, "dependency", "upgrade"]
-
-
 def test_a_fetch_that_times_out_is_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
     helm.fails(dependency=["connection refused", "i/o timeout"])
-    release(modules, tmp_path).apply(tmp_path / "chart", {}, {})
-    assert helm.commands == ["list", "dependency", "dependency", "dependency", "upgrade"]
+    modules.source.resolve(tools(modules, tmp_path), tmp_path / "chart", {})
+    assert helm.commands == ["dependency", "dependency", "dependency"]
 
 
 def test_what_does_not_pass_is_not_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
     helm.fails(dependency=["chart 'x' not found in repository"])
-    with pytest.raises(modules.release.HelmError, match="not found in repository"):
-        release(modules, tmp_path).apply(tmp_path / "chart", {}, {})
-    assert helm.commands == ["list", "dependency"]
+    with pytest.raises(modules.tools.ToolError, match="not found in repository"):
+        modules.source.resolve(tools(modules, tmp_path), tmp_path / "chart", {})
+    assert helm.commands == ["dependency"]
 
 
-def test_parts_of_other_repositories_are_compared_before_anything_is_installed(
+def test_parts_of_other_repositories_are_compared(
     modules: SimpleNamespace, helm: Helm, tmp_path: Path
 ) -> None:
     archives = {"part-1.tgz": hashlib.sha256(b"part").hexdigest()}
     (tmp_path / "chart" / "charts").mkdir(parents=True)
     part = tmp_path / "chart" / "charts" / "part-1.tgz"
+    resolve = partial(modules.source.resolve, tools(modules, tmp_path), tmp_path / "chart", archives)
     with pytest.raises(ValueError, match=r"did not fetch 'part-1\.tgz'"):
-        release(modules, tmp_path).apply(tmp_path / "chart", {}, archives)
+        resolve()
     part.write_bytes(b"another")
     with pytest.raises(ValueError, match=r"'part-1\.tgz' has the digest"):
-        release(modules, tmp_path).apply(tmp_path / "chart", {}, archives)
-    assert "upgrade" not in helm.commands
+        resolve()
     part.write_bytes(b"part")
-    release(modules, tmp_path).apply(tmp_path / "chart", {}, archives)
-    assert helm.commands[-1] == "upgrade"
+    resolve()
+
+
+@pytest.mark.parametrize(
+    ("repository", "words"),
+    [
+        ("oci://example.com/charts/kueue", ["oci://example.com/charts/kueue"]),
+        ("https://example.com/charts", ["kueue", "--repo", "https://example.com/charts"]),
+    ],
+)
+def test_a_chart_of_a_registry_is_named_by_its_address(
+    modules: SimpleNamespace, helm: Helm, tmp_path: Path, repository: str, words: list[str]
+) -> None:
+    (tmp_path / "pulled" / "kueue").mkdir(parents=True)
+    chart = modules.source.pull(tools(modules, tmp_path), repository, "kueue", "1.2.3", tmp_path)
+    assert chart == tmp_path / "pulled" / "kueue"
+    assert helm.calls[0][: len(words) + 3] == ["pull", *words, "--version", "1.2.3"]
 
 
 def test_helm_is_stopped_when_the_time_is_over(
     modules: SimpleNamespace, helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modules.release, "_LEAST_SECONDS", 0)
+    monkeypatch.setattr(modules.tools, "_LEAST_SECONDS", 0)
     helm.fails(upgrade=["hang"])
-    with pytest.raises(modules.release.HelmError, match="did not end in"):
-        release(modules, tmp_path, seconds=3)._run("upgrade", "r")
+    with pytest.raises(modules.tools.ToolError, match="did not end in"):
+        tools(modules, tmp_path, seconds=3).helm("upgrade", "r")
 
 
 def test_without_time_nothing_is_begun(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
-    with pytest.raises(modules.release.HelmError, match="no time is left"):
-        release(modules, tmp_path, seconds=5).apply(tmp_path / "chart", {}, {})
+    with pytest.raises(modules.tools.ToolError, match="no time is left"):
+        release(modules, tmp_path, seconds=5).apply(tmp_path / "chart", {}, wait=True)
     assert helm.calls == []
 
 
-@pytest.mark.parametrize(("status", "commands"), [("", ["list"]), ("deployed", ["list", "uninstall"])])
-def test_a_release_is_removed_once(
-    modules: SimpleNamespace, helm: Helm, tmp_path: Path, status: str, commands: list[str]
+@pytest.mark.parametrize(("passed_over", "raises"), [("no matches for kind", False), ("", True)])
+def test_kubectl_may_not_know_a_kind(
+    modules: SimpleNamespace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    passed_over: str,
+    raises: bool,
 ) -> None:
-    if status:
-        helm.stands(status)
-    release(modules, tmp_path).remove()
-    assert helm.commands == commands
-
-
-def test_the_real_helm_takes_the_options(
-    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Without a cluster each command ends in the search for one: an unknown option would end it before."""
-    monkeypatch.setenv("HELM", require_helm(tmp_path))
-    monkeypatch.setattr(modules.release, "_TRIES", 1)
-    one = release(modules, tmp_path)
-    chart = tmp_path / "chart"
-    chart.mkdir()
-    (chart / "Chart.yaml").write_text("apiVersion: v2\nname: chart\nversion: 0.1.0\n", encoding="utf-8")
-    for status in ("", "deployed", "pending-upgrade"):
-        monkeypatch.setattr(one, "_status", lambda status=status: status)
-        for act in (lambda: one.apply(chart, {}, {}), one.remove):
-            if act == one.remove and not status:
-                continue
-            with pytest.raises(modules.release.HelmError, match=r"unreachable|connection refused"):
-                act()
-    monkeypatch.undo()
-    monkeypatch.setenv("HELM", require_helm(tmp_path))
-    with pytest.raises(modules.release.HelmError, match=r"unreachable|connection refused"):
-        modules.release.Release("r", "x", tmp_path / "kubeconfig", time.monotonic() + 90)._run(
-            "list", "--namespace", "x", "--filter", "^r$", "--output", "json"
-        )
-
-
-class Context:
-    def get_remaining_time_in_millis(self) -> int:
-        return 600_000
+    program = tmp_path / "kubectl"
+    program.write_text(
+        "#!/bin/sh\necho found\necho 'error: no matches for kind \"A\"' >&2\nexit 1\n", encoding="utf-8"
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("KUBECTL", str(program))
+    call = partial(tools(modules, tmp_path).kubectl, "get", passed_over=passed_over)
+    if raises:
+        with pytest.raises(modules.tools.ToolError, match="no matches for kind"):
+            call()
+    else:
+        assert call() == "found\n"
 
 
 @pytest.fixture
@@ -415,33 +393,19 @@ def send(
 
     fetched = {"packed": archive()}
     monkeypatch.setattr(modules.index.urllib.request, "urlopen", serve)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
 
     def call(request: str, packed: bytes | None = None) -> dict[str, Any]:
         fetched["packed"] = archive() if packed is None else packed
-        event = {
-            "RequestType": request,
-            "ResponseURL": "https://example.invalid/",
-            "StackId": "stack",
-            "RequestId": "1",
-            "LogicalResourceId": "Chart",
-            "ResourceProperties": {
-                "ClusterName": "hp",
-                "Endpoint": "https://example.invalid",
-                "CertificateAuthority": "Y2E=",
-                "Repository": "aws/sagemaker-hyperpod-cli",
-                "Commit": HYPERPOD_CHART,
-                "Digest": DIGEST,
-                "Archives": {},
-                "LeftOut": ["cert-manager"],
-                "Chart": CHART_PATH,
-                "Release": "r",
-                "Namespace": "kube-system",
-                "Values": "{}",
-            },
-        }
-        modules.index.handler(event, Context())
+        sent = event(
+            request,
+            Repository="aws/sagemaker-hyperpod-cli",
+            Commit=HYPERPOD_CHART,
+            Digest=DIGEST,
+            Archives={},
+            LeftOut=["cert-manager"],
+            Chart=CHART_PATH,
+        )
+        modules.index.handler(sent, Context())
         return told.pop()
 
     return call
@@ -467,4 +431,4 @@ def test_deletion_fetches_nothing_and_never_existed_is_fine(
     send: Callable[..., dict[str, Any]], helm: Helm
 ) -> None:
     assert send("Delete", b"")["Status"] == "SUCCESS"
-    assert helm.commands == ["list"]
+    assert helm.commands == ["history"]
