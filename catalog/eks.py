@@ -7,6 +7,7 @@ from typing import Final
 
 from catalog.instances import Architecture, InstanceFacts
 from catalog.pool import Capacity, CapacityBlock, OnDemand, Reservation, ReservationGroup, Spot
+from catalog.versions import KUBE_SCHEDULER_1_32, KUBE_SCHEDULER_1_33, KUBE_SCHEDULER_1_35
 
 STANDARD_SUPPORT_ENDS: Mapping[str, str] = {
     "1.32": "2026-03-23",
@@ -28,6 +29,16 @@ KUBERNETES_VERSIONS: Final = tuple(STANDARD_SUPPORT_ENDS)
 
 DEFAULT_KUBERNETES_VERSION: Final = "1.35"
 """The newest whose end of standard support is known."""
+
+NEURON_KUBE_SCHEDULERS: Mapping[str, str] = {
+    "1.32": KUBE_SCHEDULER_1_32,
+    "1.33": KUBE_SCHEDULER_1_33,
+    "1.34": KUBE_SCHEDULER_1_33,
+    "1.35": KUBE_SCHEDULER_1_35,
+    "1.36": KUBE_SCHEDULER_1_35,
+}
+"""The kube-scheduler beside Neuron's extension, by the cluster's version: of the same version or one older, which is
+what Kubernetes supports (kubernetes.io, "Version Skew Policy"). Neuron's chart has 1.31 up to its release 1.10.0."""
 
 DRA_FROM: Final = "1.34"
 """Oldest version on which pods claim EFA interfaces by dynamic resource allocation, on managed node groups (EKS User

@@ -149,6 +149,12 @@ NEURON_CHART = Pin(
     "1.9.0",
     "aws-neuron/neuron-helm-charts, release notes of 1.9.0 on GitHub, read 2026-11-24; its values were read in 1.0.0",
 )
+_EKS_DISTRO = (
+    "as public repositories on GitHub name it for Neuron's scheduler, read 2026-11-28; not pulled here"
+)
+KUBE_SCHEDULER_1_32 = Pin("EKS Distro's kube-scheduler 1.32", "v1.32.9-eks-1-32-24", _EKS_DISTRO)
+KUBE_SCHEDULER_1_33 = Pin("EKS Distro's kube-scheduler 1.33", "v1.33.4-eks-1-33-13", _EKS_DISTRO)
+KUBE_SCHEDULER_1_35 = Pin("EKS Distro's kube-scheduler 1.35", "v1.35.2-eks-1-35-8", _EKS_DISTRO)
 EFA_DEVICE_PLUGIN = Pin(
     "EFA device plugin's chart",
     "0.5.30",

@@ -13,6 +13,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Template
 
 from catalog.charts import CHARTS, EFA_DEVICE_PLUGIN_CHART, EFA_DRA_CHART, GPU_OPERATOR_CHART
+from catalog.eks import KUBERNETES_VERSIONS
 from catalog.eks_registries import eks_registry
 from catalog.instances import INSTANCES
 from catalog.kubernetes import BUCKET_CLAIM, GPU, NEURON, SHARED_CLAIM
@@ -266,6 +267,9 @@ def test_another_text_is_another_job_and_the_same_one_is_left_alone(tmp_path: Pa
 # Devices
 
 
+HERE = {"region": "us-west-2", "kubernetes_version": "1.35"}
+
+
 def pool(instance_type: str) -> Pool:
     return Pool("pool", instance_type, 2, "us-west-2a", OnDemand())
 
@@ -273,17 +277,36 @@ def pool(instance_type: str) -> Pool:
 @pytest.mark.parametrize("name", sorted(INSTANCES))
 def test_every_type_gets_what_counts_its_devices_and_nothing_else(name: str) -> None:
     facts = INSTANCES[name]
-    found = {one.chart.name: one.values for one in device_charts([pool(name)], Devices(), region="us-west-2")}
+    found = {one.chart.name: one.values for one in device_charts([pool(name)], Devices(), **HERE)}
     assert ("nvidia-device-plugin" in found) is facts.has_gpus
     assert ("neuron-helm-chart" in found) is facts.has_neuron
     assert ("aws-efa-k8s-device-plugin" in found) is (facts.efa_interfaces > 0)
     for chosen in found.values():
         assert name in json.dumps(chosen), "on nodes of the pools' own types"
-    assert device_charts([pool(name)], NO_DEVICES, region="us-west-2") == []
+    assert device_charts([pool(name)], NO_DEVICES, **HERE) == []
+
+
+@pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
+def test_neuron_s_scheduler_is_at_most_one_version_older_than_the_cluster(version: str) -> None:
+    """Kubernetes supports no other (Version Skew Policy); the chart's own is 1.31."""
+    for wanted in (True, False):
+        (neuron,) = device_charts(
+            [pool("trn2.48xlarge")],
+            Devices(efa=None, neuron_scheduler=wanted),
+            region="us-west-2",
+            kubernetes_version=version,
+        )
+        custom = neuron.values["scheduler"]["customScheduler"]
+        assert neuron.values["scheduler"]["enabled"] is wanted
+        if not wanted:
+            assert "image" not in custom
+            continue
+        minor = int(custom["image"]["tag"].split(".")[1])
+        assert int(version.split(".")[1]) - 1 <= minor <= int(version.split(".")[1])
 
 
 def test_plugins_go_where_taints_keep_others_away() -> None:
-    for one in device_charts([pool("p5.48xlarge")], Devices(), region="us-west-2"):
+    for one in device_charts([pool("p5.48xlarge")], Devices(), **HERE):
         assert {toleration["key"] for toleration in one.values["tolerations"]} == {GPU, NEURON}
 
 
@@ -302,7 +325,10 @@ def test_images_of_eks_come_from_the_region_s_own_registry(
     devices: Devices, region: str, registry: str
 ) -> None:
     """The charts name that of us-west-2, which other partitions do not reach."""
-    found = {one.chart: one.values for one in device_charts([pool("p5.48xlarge")], devices, region=region)}
+    found = {
+        one.chart: one.values
+        for one in device_charts([pool("p5.48xlarge")], devices, region=region, kubernetes_version="1.35")
+    }
     name, chart = (
         ("dranet", EFA_DRA_CHART)
         if devices.efa == "dra"
@@ -314,20 +340,18 @@ def test_images_of_eks_come_from_the_region_s_own_registry(
 def test_every_region_that_can_have_a_cluster_has_a_registry() -> None:
     without = {region for region in regions() if eks_registry(region) is None}
     assert {partition(region) for region in without} <= {"aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f"}
-    (efa,) = device_charts([pool("c6i.32xlarge")], Devices(), region=sorted(without)[0])
+    (efa,) = device_charts(
+        [pool("c6i.32xlarge")], Devices(), region=sorted(without)[0], kubernetes_version="1.35"
+    )
     assert "image" not in efa.values, "the chart keeps its own"
 
 
 def test_the_gpu_operator_takes_the_plugin_s_place_and_dra_that_of_efa_s() -> None:
     charts = [
         one.chart
-        for one in device_charts(
-            [pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"), region="us-west-2"
-        )
+        for one in device_charts([pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"), **HERE)
     ]
     assert charts == [GPU_OPERATOR_CHART, EFA_DRA_CHART]
     assert EFA_DEVICE_PLUGIN_CHART not in charts
-    (operator, _) = device_charts(
-        [pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"), region="us-west-2"
-    )
+    (operator, _) = device_charts([pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"), **HERE)
     assert operator.values["driver"] == operator.values["toolkit"] == {"enabled": False}, "the image has both"

@@ -14,6 +14,7 @@ from catalog.charts import (
     NVIDIA_DEVICE_PLUGIN_CHART,
     Chart,
 )
+from catalog.eks import NEURON_KUBE_SCHEDULERS
 from catalog.eks_registries import eks_registry
 from catalog.instances import InstanceFacts, instance
 from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
@@ -59,7 +60,9 @@ class Installation:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
-def device_charts(pools: Sequence[Pool], devices: Devices, *, region: str) -> list[Installation]:
+def device_charts(
+    pools: Sequence[Pool], devices: Devices, *, region: str, kubernetes_version: str
+) -> list[Installation]:
     """Return the charts that the pools' devices need; none for a kind that no pool has.
 
     Images that are EKS' own come from the registry of the region. The charts run on nodes of the pools' own types: the
@@ -78,7 +81,11 @@ def device_charts(pools: Sequence[Pool], devices: Devices, *, region: str) -> li
     if with_gpus and devices.gpu == "gpu-operator":
         found.append(Installation(GPU_OPERATOR_CHART, _gpu_operator()))
     if with_neuron and devices.neuron:
-        found.append(Installation(NEURON_CHART_OF_AWS, _neuron(with_neuron, devices.neuron_scheduler)))
+        found.append(
+            Installation(
+                NEURON_CHART_OF_AWS, _neuron(with_neuron, devices.neuron_scheduler, kubernetes_version)
+            )
+        )
     if with_efa and devices.efa == "device-plugin":
         found.append(Installation(EFA_DEVICE_PLUGIN_CHART, _efa(with_efa, EFA_PLUGIN_IMAGE, region)))
     if with_efa and devices.efa == "dra":
@@ -118,12 +125,18 @@ def _gpu_operator() -> dict[str, Any]:
     }
 
 
-def _neuron(types: Sequence[str], scheduler: bool) -> dict[str, Any]:
-    """Leave node problems to EKS's own monitoring agent and repair."""
+def _neuron(types: Sequence[str], scheduler: bool, kubernetes_version: str) -> dict[str, Any]:
+    """Leave node problems to EKS's own monitoring agent and repair.
+
+    The scheduler is a kube-scheduler with Neuron's extension; the chart's own is too old for the clusters here.
+    """
+    custom: dict[str, Any] = {"fullnameOverride": NEURON_SCHEDULER}
+    if scheduler and kubernetes_version in NEURON_KUBE_SCHEDULERS:
+        custom["image"] = {"tag": str(NEURON_KUBE_SCHEDULERS[kubernetes_version])}
     return {
         "neuronInstances": list(types),
         "npd": {"enabled": False},
-        "scheduler": {"enabled": scheduler, "customScheduler": {"fullnameOverride": NEURON_SCHEDULER}},
+        "scheduler": {"enabled": scheduler, "customScheduler": custom},
     }
 
 

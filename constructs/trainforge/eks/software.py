@@ -87,7 +87,12 @@ class ClusterSoftware(Construct):
         drivers = list(self.add_ons.values())
         self.devices = [
             self._chart(one.chart, values=one.values)
-            for one in device_charts(self._pools, software.devices, region=cdk.Stack.of(self).region)
+            for one in device_charts(
+                self._pools,
+                software.devices,
+                region=cdk.Stack.of(self).region,
+                kubernetes_version=cluster.kubernetes_version,
+            )
         ]
         self.operators = self._operators()
         self.kueue = self._kueue()
