@@ -130,8 +130,8 @@ def _ended(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 _QUEUES,
                 "",
-                "the queues are gone: Kueue would be removed, and what it keeps of jobs in queues would never be "
-                "deleted, because only Kueue releases it",
+                "the queues are gone: with a job in one of them Kueue would be removed, but neither its queues nor "
+                "their definitions, because only Kueue releases them, and queues could not come back",
                 _acknowledge("workloads.kueue.x-k8s.io"),
             )
     if hyperpod:
