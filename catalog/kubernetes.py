@@ -25,6 +25,9 @@ INSTANCE_TYPE_LABEL = "node.kubernetes.io/instance-type"
 POOL_LABEL = "trainforge/pool"
 """The label that nodes of our own node groups carry: the name of their pool."""
 
+NETWORK_LAYER = "topology.k8s.aws/network-node-layer-"
+"""The label of a node's place in EC2's network, with the layer's number, 1 the farthest (cloud-provider-aws)."""
+
 SHARED_CLAIM = "fsx-claim"
 """The claim of the shared Lustre file system in the namespace of the jobs, as the predecessor's manifests name it."""
 

@@ -14,13 +14,13 @@ from catalog.kubernetes import (
     GPU,
     HUGE_PAGES,
     INSTANCE_TYPE_LABEL,
+    NETWORK_LAYER,
     NEURON,
     reserved_huge_pages_mib,
 )
 from catalog.pool import Pool
 from catalog.slurm import slurm_topology
 from trainforge.eks import node_group
-from trainforge.eks.queues import NETWORK_LAYER
 
 PODS = "110"
 """Pods of a node: the kubelet's own default, more than these tests place."""

@@ -16,7 +16,7 @@ import yaml
 from kubeflow_trainer_api.models import TrainerV1alpha1ClusterTrainingRuntime
 
 from catalog.instances import INSTANCES
-from catalog.kubernetes import BUCKET_CLAIM, GRACE_SECONDS, HUGE_PAGES, SHARED_CLAIM
+from catalog.kubernetes import BUCKET_CLAIM, GRACE_SECONDS, HUGE_PAGES, NETWORK_LAYER, SHARED_CLAIM
 from catalog.operators import MPIJOBS, PYTORCHJOBS
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
@@ -28,7 +28,6 @@ from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import CHART
 from trainforge.eks.queues import (
     DEFAULT_QUEUE,
-    NETWORK_LAYER,
     Queue,
     flavor,
     kueue_objects,

@@ -73,7 +73,11 @@ def _launcher(run: Run, site: Site, launcher: Mpi) -> dict[str, Any]:
     node["env"] += [
         {"name": name, "value": "1"} for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
     ]
-    return {"replicas": 1, "restartPolicy": "Never", "template": template(run, site, node)}
+    return {
+        "replicas": 1,
+        "restartPolicy": "Never",
+        "template": template(run, site, node, pod_sets=min(run.nodes, 2)),
+    }
 
 
 def _workers(run: Run, site: Site) -> dict[str, Any]:
@@ -81,7 +85,11 @@ def _workers(run: Run, site: Site) -> dict[str, Any]:
     ports = [port("ssh", _SSH_PORT)]
     node = container(run, site, "worker", script, job_label=JOB_LABEL, ports=ports, serves_ssh=True)
     node["readinessProbe"] = {"tcpSocket": {"port": _SSH_PORT}, "periodSeconds": 2}
-    return {"replicas": run.nodes - 1, "restartPolicy": "OnFailure", "template": template(run, site, node)}
+    return {
+        "replicas": run.nodes - 1,
+        "restartPolicy": "OnFailure",
+        "template": template(run, site, node, pod_sets=min(run.nodes, 2)),
+    }
 
 
 def _script(run: Run, site: Site, launcher: Mpi) -> str:

@@ -21,6 +21,7 @@ from workloads.entry import environment
 from workloads.grace import grace_seconds
 from workloads.render.manifest import RUN_ID, labels, verbatim
 from workloads.render.placement import placement
+from workloads.render.topology import topology
 from workloads.restarts import MAX_RESTARTS
 from workloads.spec import Run
 
@@ -28,14 +29,15 @@ _SHARED_MEMORY = "shared-memory"
 _SHARED_FOLDER = "shared-folder"
 
 
-def template(run: Run, site: Site, container_: dict[str, Any]) -> dict[str, Any]:
-    """Return the pod template of a node around its container.
+def template(run: Run, site: Site, container_: dict[str, Any], *, pod_sets: int = 1) -> dict[str, Any]:
+    """Return the pod template of a node around its container, one of the `pod_sets` of its job.
 
     A pod on a lost node ends by nobody's word: its kubelet would have to say so. Kueue deletes it by force where it is
     told that nothing is lost by that, which holds for a run: what counts is in the shared file system.
     """
+    annotations = {SAFE_TO_DELETE: "true", **topology(run, site, pod_sets=pod_sets)}
     return {
-        "metadata": {"labels": labels(run, site), "annotations": {SAFE_TO_DELETE: "true"}},
+        "metadata": {"labels": labels(run, site), "annotations": annotations},
         "spec": {
             # A run needs no access to Kubernetes itself; AWS credentials come by another token.
             "automountServiceAccountToken": False,

@@ -73,7 +73,7 @@ def _replicas(run: Run, site: Site, script: str, number: int) -> dict[str, Any]:
     return {
         "replicas": number,
         "restartPolicy": "OnFailure" if restarts(run) else "Never",
-        "template": template(run, site, node),
+        "template": template(run, site, node, pod_sets=min(run.nodes, 2)),
     }
 
 

@@ -13,6 +13,7 @@ from catalog.kubernetes import (
     GPU,
     HUGE_PAGES,
     INSTANCE_TYPE_LABEL,
+    NETWORK_LAYER,
     NEURON,
     POOL_LABEL,
     huge_pages_mib,
@@ -27,9 +28,6 @@ API = "kueue.x-k8s.io/v1beta2"
 
 DEFAULT_QUEUE = "default"
 """The queue of jobs that name none: Kueue gives them to the local queue of this name (kueue 0.19)."""
-
-NETWORK_LAYER = "topology.k8s.aws/network-node-layer-"
-"""The label of a node's place in EC2's network, with the layer's number, 1 the farthest (cloud-provider-aws)."""
 
 FAILURE_RECOVERY = "FailureRecoveryPolicy"
 """Kueue's gate for deleting pods of lost nodes by force, which their annotation allows."""

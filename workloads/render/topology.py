@@ -1,0 +1,27 @@
+"""How close to each other the pods of a job are to be, as Kueue reads it from annotations."""
+
+from __future__ import annotations
+
+from catalog.kubernetes import NETWORK_LAYER
+from catalog.site import Site
+from workloads.render.placement import HYPERPOD
+from workloads.spec import Run
+
+# kueue 0.19, topology_types.go.
+_PREFERRED = "kueue.x-k8s.io/podset-preferred-topology"
+_GROUP = "kueue.x-k8s.io/podset-group-name"
+
+
+def topology(run: Run, site: Site, *, pod_sets: int = 1) -> dict[str, str]:
+    """Return the annotations of a pod that keep its job within the fewest blocks of EC2's network.
+
+    The nearest layer is preferred; Kueue takes the next one where no block of it holds the job. Without the annotation
+    it fills what is left of blocks. A job of two `pod_sets` names them a group, else each has a block of its own.
+    Queues of the EKS stack know the layers of every type that has some. Whether those of HyperPod's governance do is
+    the cluster's affair, and where they do not, a job with the annotation is never admitted.
+    """
+    layers = run.facts.topology_layers
+    if site.cluster == HYPERPOD or run.nodes == 1 or not layers:
+        return {}
+    group = {_GROUP: "job"} if pod_sets > 1 else {}
+    return {_PREFERRED: f"{NETWORK_LAYER}{layers}", **group}
