@@ -46,6 +46,8 @@ def torch_runtime(grace_seconds: int) -> dict[str, Any]:
                                     "backoffLimit": 0,
                                     "template": {
                                         "spec": {
+                                            # A run needs no access to Kubernetes itself, and a patch cannot say so.
+                                            "automountServiceAccountToken": False,
                                             "restartPolicy": "Never",
                                             # Not in the job's patch: Kueue 0.19 drops the field there.
                                             "terminationGracePeriodSeconds": grace_seconds,
