@@ -106,6 +106,7 @@ def eks_cluster(
     """Return a cluster with the releases of config/eks.yaml, one for the session: all operators, and queues."""
     template = synthesis("config/eks.yaml").templates["EksStack"]
     with ControlPlane(artifacts("eks-cluster"), assets) as plane:
-        operators = Operators(plane)
+        # Pods of the operators would take part of a node that a job wants as a whole.
+        operators = Operators(plane, pods=False)
         programs = [name for release in releases(template) for name in install(release, operators)]
         yield Cluster(plane, operators, tuple(programs))

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.versions import CDK_CLI, LUSTRE, PINS, Pin, version
+from catalog.operators import RAN_TOGETHER
+from catalog.versions import CDK_CLI, KUBEFLOW_TRAINER, KUEUE, LUSTRE, MPI_OPERATOR, PINS, Pin, version
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -52,6 +53,12 @@ def test_every_pin_has_a_name_and_a_source(pin: Pin) -> None:
 def test_pins_name_things_once() -> None:
     assert len({pin.name for pin in PINS}) == len(PINS)
     assert LUSTRE in PINS
+
+
+def test_operators_are_pinned_as_a_combination_that_ran() -> None:
+    """A controller writes back only what its own types know, so that one of them alone is no safe update."""
+    pinned = (KUEUE, KUBEFLOW_TRAINER, MPI_OPERATOR.rpartition(":")[2])
+    assert pinned == (RAN_TOGETHER.kueue, RAN_TOGETHER.trainer, RAN_TOGETHER.mpi_operator)
 
 
 def test_pins_equal_those_of_the_requirements() -> None:

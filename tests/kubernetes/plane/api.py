@@ -6,8 +6,9 @@ requests and not Kubernetes' own client, whose models drop what they do not know
 from __future__ import annotations
 
 import json
+import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ _MANAGER = "trainforge"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _NOT_FOUND = 404
+_CHANGES = ("ADDED", "MODIFIED", "DELETED")
+_WATCH_SECONDS = 2
+"""How long one request of a watch lasts: after so long at most it sees that it is to end."""
 
 
 class Refused(Exception):
@@ -141,6 +145,35 @@ class Api:
     def list(self, version: str, kind: str, *, namespace: str = "", **query: str) -> list[Document]:
         """Return the objects of a kind: of a namespace, or of all."""
         return list(self.call("GET", self._path(version, kind, namespace), **query)["items"])
+
+    def watch(
+        self, version: str, kind: str, ended: threading.Event, *, namespace: str = "", **query: str
+    ) -> Iterator[tuple[str, Document]]:
+        """Yield what there is of a kind and what becomes of it (ADDED, MODIFIED, DELETED), until `ended` is set."""
+        path = self._path(version, kind, namespace)
+        seen = ""
+        while not ended.is_set():
+            if not seen:
+                found = self.call("GET", path, **query)
+                seen = str(found["metadata"]["resourceVersion"])
+                yield from (("ADDED", one) for one in found["items"])
+            options = {
+                **query,
+                "watch": "true",
+                "resourceVersion": seen,
+                "timeoutSeconds": str(_WATCH_SECONDS),
+            }
+            with self._session.get(
+                self.server + path, params=options, stream=True, timeout=_SECONDS
+            ) as answer:
+                for line in answer.iter_lines():
+                    change = json.loads(line)
+                    if change.get("type") not in _CHANGES:
+                        # The server no longer has what came after; the next request begins with a list.
+                        seen = ""
+                        break
+                    seen = str(change["object"]["metadata"]["resourceVersion"])
+                    yield str(change["type"]), change["object"]
 
     def patch(
         self, version: str, kind: str, name: str, body: Document, *, namespace: str = "", part: str = ""

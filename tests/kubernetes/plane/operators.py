@@ -13,6 +13,7 @@ import shutil
 import tempfile
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -56,6 +57,8 @@ HELM_ORDER = (
 """The order in which Helm installs kinds, of those that our releases have; others come after these (helm 4.1)."""
 
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_NOT_SERVED = "APIService"
+"""Kueue's API of pending workloads, which `_words` turns off: a namespace does not go while an API does not answer."""
 _KUEUE_CERTIFICATES = Path("/etc/kueue/metrics/certs")
 
 MACHINE_FOLDERS = (CERTIFICATES.parent, Path("/etc/kueue"))
@@ -85,6 +88,7 @@ class Operators:
     pods: bool = True
     """Whether the Deployments of programs that run beside the control plane have pods too, which nodes would run."""
     _ports: dict[str, Ports] = field(default_factory=dict)
+    _deployments: dict[str, Document] = field(default_factory=dict)
 
     def install(self, documents: Iterable[Document], *, namespace: str = "") -> list[str]:
         """Apply the objects of a release in Helm's order and start the programs of its Deployments.
@@ -98,7 +102,7 @@ class Operators:
         ordered = in_helm_order(documents)
         self._make_namespaces(ordered, namespace)
         webhooks = [one for one in ordered if one["kind"] in _WEBHOOKS]
-        others = [self._scaled(one) for one in ordered if one["kind"] not in _WEBHOOKS]
+        others = [self._scaled(one) for one in ordered if one["kind"] not in (*_WEBHOOKS, _NOT_SERVED)]
         deployments = [one for one in others if one["kind"] == "Deployment" and _program(one)]
         for one in deployments:
             self._ports.setdefault(_program(one), Ports(*free_ports(4)))
@@ -148,6 +152,32 @@ class Operators:
         if running:
             self.plane.processes.stop(running)
 
+    @contextmanager
+    def without(self, program: str) -> Iterator[None]:
+        """Take a controller and its webhooks away for a while; its definitions and objects stay."""
+        api, version = self.plane.api, "admissionregistration.k8s.io/v1"
+        asked_there = f":{self._ports[program].webhook}/"
+        hooks = [
+            {
+                "apiVersion": version,
+                "kind": kind,
+                "metadata": {"name": one["metadata"]["name"]},
+                "webhooks": one["webhooks"],
+            }
+            for kind in _WEBHOOKS
+            for one in api.list(version, kind)
+            if asked_there in one["webhooks"][0]["clientConfig"].get("url", "")
+        ]
+        assert hooks, f"{program} has no webhooks"
+        for one in hooks:
+            api.delete(version, one["kind"], one["metadata"]["name"])
+        self.plane.processes.stop([program])
+        try:
+            yield
+        finally:
+            self._start(self._deployments[program])
+            api.apply_all(hooks)
+
     def _make_namespaces(self, documents: Sequence[Document], namespace: str) -> None:
         """Make the namespace of a release, as Helm does with `--create-namespace`."""
         own = {one["metadata"]["name"] for one in documents if one["kind"] == "Namespace"}
@@ -192,6 +222,7 @@ class Operators:
         account = f"system:serviceaccount:{namespace}:{pod.get('serviceAccountName', 'default')}"
         kubeconfig = self.plane.folder / f"{program}.kubeconfig"
         self.plane.write_kubeconfig(kubeconfig, acting_as=account)
+        self._deployments[program] = deployment
         ports = self._ports[program]
         own = container.get("args", ())
         words = [*own, *self._words(program, ports, kubeconfig, own)]

@@ -1,0 +1,106 @@
+"""Every manifest that renderers write for Kubernetes: workload, format, instance type and kind of cluster; and shapes.
+
+The workloads are those of this repository, and the renderers' samples, which have every launcher, data and secrets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import Any
+
+from catalog.instances import instance_types
+from catalog.reference_types import REFERENCE_TYPES
+from catalog.site import Site
+from tests.unit.rendering import RENDERERS, SAMPLES, only_container, pods, read
+from workloads import rooms
+from workloads.formats import FORMATS
+from workloads.spec import Format, Run, Workload
+
+KINDS = ("eks", "hyperpod_eks")
+"""The kinds of cluster that run Kubernetes."""
+
+PUBLIC = (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB)
+"""Formats whose definition is public. That of HyperPodPyTorchJob comes with an add-on of AWS only."""
+
+SAMPLE_TYPES = (*REFERENCE_TYPES, "g4dn.xlarge", "inf2.xlarge")
+"""One type for each way that devices of a node differ: GPUs and Neuron devices with EFA and without, none."""
+
+SHAPE_NODES = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A run in a format on a kind of cluster; each is itself, for a run's mappings have no hash."""
+
+    run: Run
+    format_: Format
+    cluster: str
+    site: Site
+
+    def __str__(self) -> str:
+        run = self.run
+        return f"{self.cluster}-{run.workload.name}-{self.format_}-{run.nodes}x{run.instance_type}"
+
+    @property
+    def text(self) -> str:
+        """The manifest."""
+        return RENDERERS[self.format_](self.run, self.site)
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The manifest as an object."""
+        return read(self.text)
+
+
+def _own_workloads() -> list[Workload]:
+    return [rooms.workload(name) for name in rooms.names()]
+
+
+def every_case(cluster: str, format_: Format) -> Iterator[Case]:
+    """Yield every workload at its reference preset on every instance type that it runs on.
+
+    Samples whose format has workloads of the repository go to the types of examples only: the pods of the others differ
+    in numbers, which the workloads of the repository have too.
+    """
+    assert format_ in FORMATS[cluster]
+    own = [one for one in _own_workloads() if format_ in one.formats]
+    for workload in (*own, *(one for one in SAMPLES if format_ in one.formats)):
+        few = own and workload in SAMPLES and "neuron" not in workload.resources.accelerators
+        site = Site.example(cluster, [workload.name])
+        for name in SAMPLE_TYPES if few else instance_types():
+            run = Run(workload, workload.reference, name, workload.reference.nodes)
+            idle = run.facts.is_accelerated and not run.accelerated
+            if run.kind in run.runs_on and not (few and idle):
+                yield Case(run, format_, cluster, site)
+
+
+@cache
+def shapes(cluster: str) -> tuple[Case, ...]:
+    """Return one case for each distinct shape of a cluster's jobs, each on two nodes.
+
+    A shape is the format, the launcher, and the names of what pods ask for, tolerate, select and are allowed.
+    """
+    found: dict[tuple[object, ...], Case] = {}
+    for format_ in PUBLIC:
+        for case in sorted(
+            every_case(cluster, format_), key=lambda case: case.run.instance_type not in SAMPLE_TYPES
+        ):
+            found.setdefault(_shape(case), replace(case, run=replace(case.run, nodes=SHAPE_NODES)))
+    return tuple(found.values())
+
+
+def _shape(case: Case) -> tuple[object, ...]:
+    document = case.document
+    *_, (_, template) = pods(document)
+    spec, container = template["spec"], only_container(template)
+    return (
+        case.format_,
+        type(case.run.workload.launcher),
+        tuple(container["resources"]["requests"]),
+        tuple(one["key"] for one in spec.get("tolerations", ())),
+        tuple(spec["nodeSelector"]),
+        tuple(spec.get("affinity", ())),
+        str(container["securityContext"]),
+    )
