@@ -47,7 +47,7 @@ DEFAULTS: Final[dict[str, str | bool]] = {
 
 Kueue compares a job's pods with its own Workload, whose definition sets all of these: where the job's definition does
 not, the two are never alike, and Kueue makes the Workload anew for ever. Source: the definitions of MPIJob of
-mpi-operator 0.8.0 and of Workload of kueue 0.19.2, which agree.
+mpi-operator 0.8 and of Workload of kueue 0.19, which agree.
 """
 
 
