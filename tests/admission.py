@@ -36,7 +36,10 @@ def _name(document: dict[str, Any], name: str) -> Iterator[str]:
 
 
 def _trainjob(document: dict[str, Any]) -> Iterator[str]:
-    """Webhook of Trainer 2.3: plugins jobset (jobset.go, Validate) and torch (torch.go, Validate)."""
+    """Webhook of Trainer 2.3: plugins jobset (jobset.go, Validate) and torch (torch.go, Validate).
+
+    Stricter in one: Trainer also admits patches of jobs and containers that the runtime lacks.
+    """
     (job,) = torch_runtimes()[0]["spec"]["template"]["spec"]["replicatedJobs"]
     pod = job["template"]["spec"]["template"]["spec"]
     runtime = {job["name"]: {one["name"] for one in pod["containers"]}}
