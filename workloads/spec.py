@@ -35,6 +35,7 @@ class Proof(StrEnum):
 
     RUN = "run here"
     PATCHED = "run here, patched"
+    CONTROLLERS = "executed (real controllers)"
     ACCEPTED = "accepted by"
     SCHEMA = "schema only"
     NONE = "not verified"

@@ -126,9 +126,13 @@ class ProcessNodes:
         finally:
             BridgeUse().end()
 
-    def log(self, name: str) -> str:
-        """Return what a node printed."""
-        return self._processes.log(name).read_text(encoding="utf-8")
+    def logs(self, namespace: str, prefix: str) -> list[str]:
+        """Return what the containers of pods printed, each run of each container by itself, of gone pods too.
+
+        `prefix` begins the pods' names.
+        """
+        found = self._folder.glob(f"*/logs/{namespace}_{prefix}*/*/*.log")
+        return [path.read_text(encoding="utf-8", errors="replace") for path in found]
 
     def _remove_networks(self, name: str) -> None:
         Networks(self._folder / name / "networks").leave_all()

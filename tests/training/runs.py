@@ -112,17 +112,23 @@ class LocalRun:
 
     def ranks(self) -> list[int]:
         """Return the process ids of this run's trainers, rank 0 first."""
-        mark = f"RUN_FOLDER={self.run_folder}".encode()
-        found = {}
-        for path in Path("/proc").glob("[0-9]*"):
-            try:
-                environment = (path / "environ").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            rank = next((word for word in environment if word.startswith(b"RANK=")), None)
-            if mark in environment and rank is not None:
-                found[int(rank.removeprefix(b"RANK="))] = int(path.name)
-        return [found[rank] for rank in sorted(found)]
+        return rank_processes(str(self.run_folder))
+
+
+def rank_processes(run_folder: str) -> list[int]:
+    """Return the process ids of the trainers of a run, rank 0 first, by the run's folder as they know it."""
+    mark = f"RUN_FOLDER={run_folder}".encode()
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            environment = (path / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        words = dict(word.split(b"=", 1) for word in environment if b"=" in word)
+        # An operator gives the whole pod a RANK, which is the node's.
+        if mark in environment and b"LOCAL_RANK" in words:
+            found[int(words[b"RANK"])] = int(path.name)
+    return [found[rank] for rank in sorted(found)]
 
 
 def free_port() -> int:

@@ -100,7 +100,7 @@ def _presets() -> Iterator[Preset]:
     yield _TINY
 
 
-_TWO_PODS = "2 pods as processes on one machine, no GPU"
+_TWO_NODES = "2 process nodes on two cores, no GPU"
 
 WORKLOAD = Workload(
     name="fsdp",
@@ -112,8 +112,8 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             Format.SLURM: Proven(Proof.RUN, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU"),
-            Format.PYTORCHJOB: Proven(Proof.PATCHED, preset="tiny", hardware=_TWO_PODS),
-            Format.TRAINJOB: Proven(Proof.PATCHED, preset="tiny", hardware=_TWO_PODS),
+            Format.PYTORCHJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
+            Format.TRAINJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
             Format.BATCH: Proven(
                 Proof.PATCHED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"

@@ -33,6 +33,7 @@ class Node:
         self._pods: dict[str, Pod] = {}
         self._declared = declared
         self._since = timestamp()
+        self._seen = ""
         host.hosts.write_text(hosts((), ()), encoding="utf-8")
         host.networks.leave_all()
         self._port = serve_logs(self._log)
@@ -105,8 +106,11 @@ class Node:
 
     def _look(self) -> None:
         """Do what has become of the pods: start, end and forget them."""
-        everywhere = self._api.call("GET", "/api/v1/pods", resourceVersion="0")["items"]
-        self._write_hosts(everywhere)
+        listed = self._api.call("GET", "/api/v1/pods", resourceVersion="0")
+        everywhere = listed["items"]
+        if listed["metadata"]["resourceVersion"] != self._seen:
+            self._write_hosts(everywhere)
+            self._seen = listed["metadata"]["resourceVersion"]
         here = {one["metadata"]["uid"]: one for one in everywhere if self._is_here(one)}
         for uid, document in here.items():
             deleted = document["metadata"].get("deletionTimestamp")

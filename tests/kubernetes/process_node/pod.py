@@ -67,6 +67,7 @@ class Pod:
         self._path = f"/api/v1/namespaces/{self.namespace}/pods/{self.name}"
         self._folder = host.folder / "pods" / self.uid
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._logs = host.folder / "logs" / f"{self.namespace}_{self.name}_{self.uid}"
         own = not self._spec.get("hostNetwork")
         self._network = network_name(self.uid) if own else ""
         self._address = address_of(self.uid) if own else LOOPBACK
@@ -124,7 +125,7 @@ class Pod:
 
     def log(self, container: str, *, previous: bool = False) -> Path | None:
         """Return the log of a container's last run, or of the one before; None where there is none."""
-        runs = sorted((self._folder / "logs" / container).glob("*.log"), key=lambda path: int(path.stem))
+        runs = sorted((self._logs / container).glob("*.log"), key=lambda path: int(path.stem))
         index = 2 if previous else 1
         return runs[-index] if len(runs) >= index else None
 
@@ -134,7 +135,7 @@ class Pod:
         return self.alive and "terminated" not in state
 
     def remove(self) -> None:
-        """Remove its folder."""
+        """Remove its folder; its logs stay, for whoever asks how it ended."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _run(self) -> None:
@@ -184,7 +185,7 @@ class Pod:
     def _once(self, container: Document, restarts: int, *, init: bool) -> int:
         """Run a container once and return its exit code; 137 where the pod ends before it has begun."""
         name = container["name"]
-        log = self._folder / "logs" / name / f"{restarts}.log"
+        log = self._logs / name / f"{restarts}.log"
         started = self._start(container, log)
         if started is None:
             return 137
@@ -210,13 +211,15 @@ class Pod:
                     container, {**self._host.root.variables, "HOSTNAME": hostname}
                 )
                 root = self._host.root.script(container, folder, self._host.hosts, hostname, self._volumes)
-            except LookupError as error:
+                network = _NETWORKS / self._network if self._network else None
+                started = Container(container, root, environment, folder=folder, log=log, network=network)
+            except (LookupError, ValueError) as error:
+                # As a kubelet does: what it asks for may come yet, and whoever looks at the pod reads what that is.
                 waiting = {"reason": "CreateContainerConfigError", "message": str(error)}
-                self._set(container, 0, {"waiting": waiting})
+                if self._statuses.get(name, {}).get("state") != {"waiting": waiting}:
+                    self._set(container, 0, {"waiting": waiting})
                 self._ending.wait(1)
                 continue
-            network = _NETWORKS / self._network if self._network else None
-            started = Container(container, root, environment, folder=folder, log=log, network=network)
             self._running[name] = started
             if self._ending.is_set():
                 # The signal may have come between.
