@@ -113,14 +113,18 @@ class Job:
         every = self._api.list("v1", "Pod", namespace=NAMESPACE)
         return [one for one in every if one["metadata"]["name"].startswith(f"{self.name}-")]
 
-    def pod_of(self, node_rank: int) -> Document:
-        """Return the pod of a node of the run."""
-        if self.format is Format.PYTORCHJOB:
-            name = f"{self.name}-master-0" if node_rank == 0 else f"{self.name}-worker-{node_rank - 1}"
-            return self._api.get("v1", "Pod", name, namespace=NAMESPACE)
-        index = "batch.kubernetes.io/job-completion-index"
-        [found] = [one for one in self.pods() if one["metadata"]["labels"][index] == str(node_rank)]
-        return found
+    def pod_of(self, node_rank: int) -> Document | None:
+        """Return the pod of a node of the run that is not about to end; None where there is none."""
+        master = "master" if node_rank == 0 else "worker"
+        labels = {
+            Format.PYTORCHJOB: {"training.kubeflow.org/replica-type": master},
+            Format.TRAINJOB: {"batch.kubernetes.io/job-completion-index": str(node_rank)},
+        }[self.format]
+        for one in self.pods():
+            metadata = one["metadata"]
+            if labels.items() <= metadata["labels"].items() and "deletionTimestamp" not in metadata:
+                return one
+        return None
 
     def ranks(self) -> list[int]:
         """Return the process ids of its trainers, rank 0 first."""

@@ -147,6 +147,8 @@ class Operators:
     def stop(self, documents: Iterable[Document]) -> None:
         """End the programs of a release."""
         names = [_program(one) for one in documents if one["kind"] == "Deployment" and _program(one)]
+        for name in names:
+            self._deployments.pop(name, None)
         names += [_RELAY] if "mpi-operator" in names else []
         running = [name for name in names if self.plane.processes.running(name)]
         if running:
@@ -177,6 +179,13 @@ class Operators:
         finally:
             self._start(self._deployments[program])
             api.apply_all(hooks)
+
+    def start_ended(self) -> None:
+        """Start programs that ended again, as a kubelet does: some end when they lose the lease of their leader."""
+        for program, deployment in list(self._deployments.items()):
+            if not self.plane.processes.running(program):
+                self.plane.processes.stop([program, *([_RELAY] if program == "mpi-operator" else [])])
+                self._start(deployment)
 
     def _make_namespaces(self, documents: Sequence[Document], namespace: str) -> None:
         """Make the namespace of a release, as Helm does with `--create-namespace`."""
