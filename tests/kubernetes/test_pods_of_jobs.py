@@ -95,8 +95,7 @@ def test_pods_have_the_time_of_their_run_and_leave_a_lost_node(
         assert "initContainers" not in pod["spec"], "an image of somebody else's would be pulled"
 
 
-def test_a_trainjob_that_kueue_admits_keeps_them(eks_cluster: Cluster) -> None:
-    """Kueue writes the flavor's tolerations into a patch of the TrainJob, and they take the place of the job's own."""
+def test_pods_of_a_trainjob_in_the_namespace_with_queues_have_them_too(eks_cluster: Cluster) -> None:
     api = eks_cluster.api
     pool = Pool("gpu", "g5.8xlarge", 1, "us-west-2a", OnDemand())
     node = capacity.node(pool, "gpu-0")

@@ -315,7 +315,7 @@ def test_kueue_manages_what_the_cluster_has() -> None:
 
 
 def test_flavors_leave_a_job_the_tolerations_of_its_own() -> None:
-    """Of a TrainJob's pods Kueue's tolerations replace the job's: a patch's list is taken as a whole."""
+    """A TrainJob gets the flavor's by a patch of Kueue's, which may replace the list of the job's own."""
     for mine in POOLS:
         run = Run(TORCH, TORCH.reference, mine.instance_type, 2)
         (_, pod), *_ = pods(read(trainjob(run, SITE)))

@@ -142,8 +142,8 @@ def _flavor(pool: Pool) -> dict[str, Any]:
         "nodeLabels": {POOL_LABEL: pool.name, INSTANCE_TYPE_LABEL: pool.instance_type},
         "topologyName": _topology_name(len(levels(facts))),
     }
-    # Kueue weighs taints of nodes when it chooses them. Of a TrainJob's pods these tolerations replace the job's own:
-    # Kueue puts them into a patch, and Trainer (2.3) takes the list of the last patch.
+    # Kueue weighs taints of nodes when it chooses them, and adds these tolerations to the pods. All that a job of ours
+    # has are here, because a TrainJob gets them by a patch (kueue 0.19), which may replace the list of the job's own.
     spec["tolerations"] = lost_node_tolerations()
     if facts.is_accelerated:
         key = NEURON if facts.has_neuron else GPU
