@@ -6,6 +6,7 @@ the cluster's access entries name.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import re
@@ -33,7 +34,6 @@ from tests.kubernetes.plane.assets import VARIABLE, Assets, AssetsError
 
 CLUSTERS = "tests.kubernetes.emulated:Clusters"
 WORKLOAD, PRESET = "cpu-ddp", "reference"
-RUN_ID = "demo"
 SYSTEM_POOL = "system"
 
 _GUIDE = "docs/kubernetes-tests.md"
@@ -139,6 +139,8 @@ class KubernetesDemo:
             "PATH": os.pathsep.join(programs),
             "KUBECONFIG": str(folder / "kubeconfig"),
         }
+        # Of this demo alone: another one may run on the machine.
+        self._run_id = f"demo-{os.getpid()}"
         (self._cluster,) = emulator.client("eks").list_clusters()["clusters"]
 
     def run(self) -> None:
@@ -220,7 +222,7 @@ class KubernetesDemo:
         raise DemoError("the cluster answers a user without an access entry")
 
     def _job(self, namespace: str) -> None:
-        words = [WORKLOAD, "--on", "eks", "--preset", PRESET, "--run-id", RUN_ID, "--wait", "--yes"]
+        words = [WORKLOAD, "--on", "eks", "--preset", PRESET, "--run-id", self._run_id, "--wait", "--yes"]
         command = ["trainforge", "launch", *words, "-c", str(self._configuration)]
         self._say("launch", " ".join([*command[:-1], os.path.relpath(command[-1], ROOT)]))
         began = time.monotonic()
@@ -251,8 +253,8 @@ class KubernetesDemo:
                 time.sleep(_POLL_SECONDS)
             return held
 
-        waited("rank 0 ran", lambda: next(_ranks(0), None))
-        rank = waited("rank 1 ran", lambda: next(_ranks(1), None))
+        waited("rank 0 ran", lambda: next(self._ranks(0), None))
+        rank = waited("rank 1 ran", lambda: next(self._ranks(1), None))
         where = self._pods(namespace)
         self._say("running", f"{where}, {time.monotonic() - began:.0f} s after the launch")
         runs = self._folder / "clusters" / self._cluster / "nodes" / "claims" / namespace
@@ -263,7 +265,7 @@ class KubernetesDemo:
             "killed",
             f"rank 1 with SIGKILL, process {rank} of this machine, after the checkpoint of step {step}",
         )
-        again = waited("it ran again", lambda: next((one for one in _ranks(1) if one != rank), None))
+        again = waited("it ran again", lambda: next((one for one in self._ranks(1) if one != rank), None))
         self._say("restarted", f"rank 1 is process {again}, {time.monotonic() - killed:.0f} s later")
         code = waited("its end", lambda: launched.poll() is not None and (launched.returncode,))[0]
         selector = f"app.kubernetes.io/name={WORKLOAD}"
@@ -276,6 +278,15 @@ class KubernetesDemo:
         self._say(
             "ended", f"exit code {code} after {time.monotonic() - began:.0f} s; kubectl logs: {last[-1]}"
         )
+
+    def _ranks(self, rank: int) -> Iterator[int]:
+        """Yield the processes of this machine that are a rank of the demo's run."""
+        wanted = {f"RANK={rank}".encode(), f"RUN_ID={self._run_id}".encode()}
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            # A process may have ended, and another user's is not ours.
+            with contextlib.suppress(OSError):
+                if wanted <= set(path.read_bytes().split(b"\0")):
+                    yield int(path.parent.name)
 
     def _pods(self, namespace: str) -> str:
         columns = "custom-columns=:metadata.name,:status.phase,:spec.nodeName"
@@ -315,22 +326,11 @@ def _tail(text: str) -> str:
     return "\n".join(text.splitlines()[-_TAIL_LINES:])
 
 
-def _ranks(rank: int) -> Iterator[int]:
-    """Yield the processes of this machine that are a rank of the demo's run."""
-    wanted = {f"RANK={rank}".encode(), f"RUN_ID={WORKLOAD}-{PRESET}-{RUN_ID}".encode()}
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            if wanted <= set(path.read_bytes().split(b"\0")):
-                yield int(path.parent.name)
-        except OSError:
-            continue
-
-
 def _saved(claims: Path) -> int | None:
     """Return the newest step whose checkpoint is complete in the runs of a namespace's claims."""
     steps = [
-        int(match[0])
+        int(match[1])
         for path in claims.glob(f"*/runs/{WORKLOAD}/*/checkpoints/*")
-        if (match := re.search(r"\d+$", path.name))
+        if (match := re.match(r"step-(\d+)-", path.name))
     ]
     return max(steps, default=None)
