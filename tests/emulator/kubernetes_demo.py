@@ -29,7 +29,6 @@ from settings.deployment import Settings
 from settings.eks import ControlPlaneSettings
 from tests.emulator.cdk import ROOT
 from tests.emulator.server import Emulator
-from tests.kubernetes import capacity
 from tests.kubernetes.plane.assets import VARIABLE, Assets, AssetsError
 
 CLUSTERS = "tests.kubernetes.emulated:Clusters"
@@ -81,6 +80,9 @@ def missing(environment: Mapping[str, str] = os.environ) -> str:
 
 def control_planes(settings: Settings, folder: Path) -> tuple[str, dict[str, Any]]:
     """Return who runs the emulator's control planes, and with which nodes: those of the configuration's pools."""
+    # It needs aws_cdk, which takes seconds to import, and other demos do not.
+    from tests.kubernetes import capacity
+
     found = section(settings)
     assets = Assets.find()
     assert found is not None
@@ -193,12 +195,16 @@ class KubernetesDemo:
         for name in eks.list_nodegroups(clusterName=self._cluster)["nodegroups"]:
             group = eks.describe_nodegroup(clusterName=self._cluster, nodegroupName=name)["nodegroup"]
             counts[group["labels"][POOL_LABEL]] = group["scalingConfig"]["desiredSize"]
+        sagemaker = self._emulator.client("sagemaker")
+        for cluster in sagemaker.list_clusters()["ClusterSummaries"]:
+            found = sagemaker.describe_cluster(ClusterName=cluster["ClusterName"])
+            counts |= {one["InstanceGroupName"]: one["CurrentCount"] for one in found["InstanceGroups"]}
         return "nodes " + ", ".join(f"{pool}: {count}" for pool, count in sorted(counts.items()))
 
     def _no_job(self, found: ControlPlaneSettings) -> str:
         """Return why no job is launched; empty where one is."""
         if not self._settings.eks:
-            return "this configuration's nodes have accelerators, and no process of this machine has"
+            return "the demo launches one on Amazon EKS ('eks' in the configuration) alone"
         pools = [self._settings.pool(name) for name in getattr(found, "pools", ())]
         if not any(_runs_here(pool) for pool in pools):
             return "no pool of this configuration has nodes without accelerators, as processes of this machine are"

@@ -28,6 +28,14 @@ def environment(assets: Assets) -> dict[str, str]:
     return {**os.environ, VARIABLE: str(assets.folder)}
 
 
+def run_demo(configuration: str, folder: Path, assets: Assets) -> subprocess.CompletedProcess[str]:
+    """Run the demo of a configuration to its end."""
+    command = [*DEMO, "--config", configuration, "--keep", str(folder)]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(assets), capture_output=True, text=True, check=False
+    )
+
+
 def left_on_the_machine(folder: Path) -> list[str]:
     """Return programs and mounts that name a folder, and what is in the folder of the control planes."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
@@ -36,14 +44,7 @@ def left_on_the_machine(folder: Path) -> list[str]:
 
 @pytest.mark.heavy
 def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Assets) -> None:
-    done = subprocess.run(
-        [*DEMO, "--config", CONFIGURATION, "--keep", str(tmp_path)],
-        cwd=ROOT,
-        env=environment(assets),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_demo(CONFIGURATION, tmp_path, assets)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
     for pattern in (
@@ -63,6 +64,24 @@ def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Ass
     assert killed
     assert resumed
     assert int(resumed[1]) >= int(killed[1])
+    assert left_on_the_machine(tmp_path) == []
+
+
+@pytest.mark.heavy
+def test_hyperpod_s_cluster_has_a_control_plane_and_says_what_it_lacks(
+    tmp_path: Path, assets: Assets
+) -> None:
+    done = run_demo("config/hyperpod-eks.yaml", tmp_path, assets)
+    told = done.stdout
+    assert done.returncode == 0, told + done.stderr
+    for pattern in (
+        r"not installed HyperPodHelmChart: KUBEBUILDER_ASSETS's folder has no objects of these charts",
+        r"cluster hpeks-eks: Kubernetes v1\.\d+\.\d+; nodes gpu: 4, small: 4, system: 2",
+        r"no job the demo launches one on Amazon EKS",
+        r"nothing else of the deployment is left",
+    ):
+        assert re.search(pattern, told), f"{pattern} in\n{told}"
+    assert len(told.splitlines()) <= MAX_LINES
     assert left_on_the_machine(tmp_path) == []
 
 
