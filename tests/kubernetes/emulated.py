@@ -13,6 +13,7 @@ import shutil
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from typing import Any
 import requests
 
 from tests.emulator.control_planes import Address, ControlPlaneError, Grant, NodeGroup, Release
+from tests.kubernetes.bare_nodes import BareNodes
 from tests.kubernetes.plane.api import Document, Refused
 from tests.kubernetes.plane.assets import VARIABLE, Assets, AssetsError
 from tests.kubernetes.plane.authority import LOCK
@@ -67,9 +69,16 @@ class _Cluster:
     grants: tuple[Grant, ...] = ()
     process_groups: dict[str, list[str]] = field(default_factory=dict)
     """Names of the nodes that are processes, by node group."""
+    bare_groups: dict[str, ExitStack] = field(default_factory=dict)
+    """What ends the nodes that are objects alone, by node group."""
 
     def end(self) -> None:
         """End nodes and programs."""
+        while self.bare_groups:
+            _, ending = self.bare_groups.popitem()
+            # With a control plane that died the objects are gone as well.
+            with suppress(*_EXPECTED):
+                ending.close()
         self.nodes.stop()
         self.plane.stop()
 
@@ -98,7 +107,7 @@ class Clusters:
     """Control planes of the programs in the folder `assets`, each in a folder of its own under `folder`.
 
     `nodes` has a Node object for each pool, which a node group's label `pool_label` names. Nodes of `process_pools` run
-    pods, whose `images` are folders (tests/kubernetes/process_node).
+    pods, whose `images` are folders (tests/kubernetes/process_node); the others are objects alone.
     """
 
     def __init__(
@@ -266,7 +275,9 @@ class Clusters:
         held = self._cluster(cluster)
         pool = group.labels.get(self._pool_label, "")
         node = self._nodes.get(pool)
-        if node is not None and pool in self._process_pools:
+        if node is None:
+            return
+        if pool in self._process_pools:
             names = held.process_groups.setdefault(group.name, [])
             while len(names) > group.nodes:
                 held.nodes.end(names.pop())
@@ -274,6 +285,12 @@ class Clusters:
             held.nodes.start(*[_named(node, name, group.labels) for name in added])
             names += added
             return
+        held.bare_groups.pop(group.name, ExitStack()).close()
+        if group.nodes:
+            documents = [_named(node, name, group.labels) for name in _names(pool, group.nodes)]
+            ending = ExitStack()
+            ending.enter_context(BareNodes(held.plane.api, documents, pods_run=False))
+            held.bare_groups[group.name] = ending
 
     def _set_grants(self, cluster: str, grants: tuple[Grant, ...]) -> None:
         held = self._cluster(cluster)
