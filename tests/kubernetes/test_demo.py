@@ -76,7 +76,7 @@ def test_hyperpod_s_cluster_has_a_control_plane_and_says_what_it_lacks(
     assert done.returncode == 0, told + done.stderr
     for pattern in (
         r"not installed HyperPodHelmChart: KUBEBUILDER_ASSETS's folder has no objects of these charts",
-        r"cluster hpeks-eks: Kubernetes v1\.\d+\.\d+; nodes gpu: 4, small: 4, system: 2",
+        r"cluster hpeks-hyperpod-eks: Kubernetes v1\.\d+\.\d+; nodes gpu: 4, small: 4, system: 2",
         r"no job the demo launches one on Amazon EKS",
         r"nothing else of the deployment is left",
     ):
