@@ -257,6 +257,7 @@ def test_installed_updated_and_put_back(function: Function) -> None:
     assert function.statuses() == ["superseded", "superseded", DEPLOYED]
 
 
+@pytest.mark.heavy
 def test_what_a_chart_does_not_declare_stays(function: Function) -> None:
     """An operator fills the Secret of its certificate and its webhook's authority; an update must not undo that."""
     function.succeeds("Create")
@@ -290,6 +291,7 @@ def test_a_failed_update_goes_back(function: Function) -> None:
     function.await_aggregated()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("after", ["Create", "Delete"])
 def test_killed_in_an_installation(function: Function, after: str) -> None:
     function.killed("Create", PENDING_INSTALL, "before")
@@ -301,10 +303,14 @@ def test_killed_in_an_installation(function: Function, after: str) -> None:
         assert function.left() == []
 
 
-@pytest.mark.parametrize("hook", ["before", "after"])
-@pytest.mark.parametrize("operator", [True, False], ids=["adds", "removes"])
+@pytest.mark.heavy
+@pytest.mark.parametrize(
+    ("hook", "operator"),
+    [("before", False), ("after", True)],
+    ids=["before it removes", "after it added"],
+)
 def test_killed_in_an_update(function: Function, hook: str, operator: bool) -> None:
-    """Before and after the objects are applied, in an update that adds an operator and in one that removes it."""
+    """Before the objects are applied, in an update that removes an operator; after, in one that adds it."""
     function.succeeds("Create", operator=not operator)
     function.await_aggregated()
     kept = function.find("v1", "ConfigMap", "content")
@@ -327,6 +333,7 @@ def test_killed_in_an_update(function: Function, hook: str, operator: bool) -> N
     function.await_aggregated()
 
 
+@pytest.mark.heavy
 def test_killed_in_an_update_and_deleted(function: Function) -> None:
     """What only the revision before or only the one that died had goes too."""
     function.succeeds("Create", operator=False)
@@ -418,6 +425,7 @@ def test_another_s_object_is_not_taken_over(function: Function) -> None:
     assert function.rules("user") == rules
 
 
+@pytest.mark.heavy
 def test_a_deletion_that_fails_is_told_and_installed_over(function: Function) -> None:
     function.succeeds("Create")
     with held_back(function, "part") as let_go:
@@ -432,11 +440,14 @@ def test_a_deletion_that_fails_is_told_and_installed_over(function: Function) ->
     function.await_aggregated()
 
 
+@pytest.mark.heavy
 def test_a_chart_of_a_repository(function: Function, tmp_path: Path) -> None:
     """A chart is pulled at its version; its parts are in its archive."""
     files = tmp_path / "repository"
-    for words in (["package", str(CHART), "--dependency-update", "--destination", str(files)],):
-        subprocess.run([function.helm, *words], check=True, capture_output=True, cwd=tmp_path)
+    # helm writes the parts that it resolves into the chart's folder.
+    chart = shutil.copytree(CHART, tmp_path / "chart")
+    words = ["package", str(chart), "--dependency-update", "--destination", str(files)]
+    subprocess.run([function.helm, *words], check=True, capture_output=True)
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(files))
     with http.server.ThreadingHTTPServer((LOOPBACK, 0), handler) as server:
         address = f"http://{LOOPBACK}:{server.server_port}"
