@@ -63,6 +63,13 @@ def test_a_bind_makes_its_target_in_the_containers_root(tmp_path: Path) -> None:
     assert "touch ./etc/one" in bind(tmp_path / "file", "/etc/one", read_only=False)
 
 
+def test_a_link_does_not_lead_out_of_the_containers_root(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "var-run").symlink_to(tmp_path / "run")
+    line = bind(tmp_path, f"{tmp_path}/var-run/secrets", read_only=True)
+    assert line.endswith(f"mount --bind -o ro {tmp_path} .{tmp_path}/run/secrets")
+
+
 @pytest.mark.parametrize(
     ("text", "expanded"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -59,7 +60,7 @@ class Root:
             volume = volumes.of(mount["name"])
             target = mount["mountPath"]
             if volume.memory:
-                inside = shlex.quote(f".{target}")
+                inside = shlex.quote(f".{os.path.realpath(target)}")
                 lines.append(f"mkdir -p {inside}; mount -t tmpfs -o size={volume.memory} tmpfs {inside}")
                 continue
             source = volume.path
@@ -95,8 +96,11 @@ def mounted(table: str) -> list[str]:
 
 
 def bind(source: Path, target: str, *, read_only: bool) -> str:
-    """Return the line that binds a file or folder below the container's root, which is the current folder."""
-    where, inside = shlex.quote(str(source)), shlex.quote(f".{target}")
+    """Return the line that binds a file or folder below the container's root, which is the current folder.
+
+    An absolute link on the way, as /var/run is, would lead out of that root; it leads to where this machine's does.
+    """
+    where, inside = shlex.quote(str(source)), shlex.quote(f".{os.path.realpath(target)}")
     make = f"mkdir -p {inside}" if source.is_dir() else f"mkdir -p $(dirname {inside}); touch {inside}"
     mode = "ro" if read_only else "rw"
     return f"[ -e {inside} ] || {{ {make}; }}; mount --bind -o {mode} {where} {inside}"
