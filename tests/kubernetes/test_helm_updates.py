@@ -71,6 +71,7 @@ def there(api: Api, all_keys: Sequence[tuple[str, str, str, str]]) -> set[tuple[
     return {key for key, one in found.items() if one and "deletionTimestamp" not in one["metadata"]}
 
 
+@pytest.mark.heavy
 def test_helm_updates_what_changes_deletes_what_leaves_and_refuses_what_is_immutable(
     helm: Helm, with_definitions: Api, synthesized: Callable[[str], Synthesis]
 ) -> None:
