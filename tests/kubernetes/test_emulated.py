@@ -123,13 +123,20 @@ def test_a_cluster_has_a_control_plane_with_objects_and_users_of_its_stack(
     assert list((folder / "clusters").glob("*")) == []
 
 
-def test_folders_outside_that_were_not_there_before_go_with_the_last_user(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def machine_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """Return a folder that is there and one that is not, in the place of those of the machine."""
     here, made = tmp_path / "here", tmp_path / "made"
     here.mkdir()
     monkeypatch.setattr(emulated, "MACHINE_FOLDERS", (here, made))
     monkeypatch.setattr(emulated, "LOCK", tmp_path / "lock")
+    return here, made
+
+
+def test_folders_outside_that_were_not_there_before_go_with_the_last_user(
+    tmp_path: Path, machine_folders: tuple[Path, Path]
+) -> None:
+    here, made = machine_folders
     clusters = emulated.Clusters(str(tmp_path / "assets"), str(tmp_path / "clusters"))
     made.mkdir()
     other = SharedUse(tmp_path / "lock")
@@ -137,9 +144,10 @@ def test_folders_outside_that_were_not_there_before_go_with_the_last_user(
     assert made.exists()
     other.end(lambda: None)
     clusters.close()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["here"]
+    assert list(tmp_path.iterdir()) == [here]
 
 
+@pytest.mark.usefixtures("machine_folders")
 def test_who_runs_no_control_plane_of_a_cluster_says_so(tmp_path: Path) -> None:
     clusters = emulated.Clusters(str(tmp_path / "assets"), str(tmp_path / "clusters"))
     arn = "arn:aws:eks:us-west-2:123456789012:cluster/one"
