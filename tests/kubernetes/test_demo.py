@@ -43,6 +43,7 @@ def left_on_the_machine(folder: Path) -> list[str]:
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Assets) -> None:
     done = run_demo(CONFIGURATION, tmp_path, assets)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -68,6 +69,7 @@ def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Ass
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 def test_hyperpod_s_cluster_has_a_control_plane_and_says_what_it_lacks(
     tmp_path: Path, assets: Assets
 ) -> None:
@@ -86,6 +88,7 @@ def test_hyperpod_s_cluster_has_a_control_plane_and_says_what_it_lacks(
 
 
 @pytest.mark.heavy
+@pytest.mark.timeout(1800)
 def test_the_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, assets: Assets) -> None:
     command = [
         sys.executable,
