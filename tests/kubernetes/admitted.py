@@ -16,7 +16,7 @@ from trainforge.eks.queues import API as KUEUE
 from trainforge.eks.queues import Queue
 from workloads.spec import Format
 
-_SECONDS = 120.0
+_SECONDS = 300.0
 
 
 @dataclass
