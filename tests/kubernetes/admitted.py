@@ -82,6 +82,8 @@ def admitted(api: Api, name: str, cases: Sequence[Case], *, cluster: str, queues
         wanted = sum(case.run.nodes for case in placed)
 
         def all_placed() -> bool:
+            anew = {owner: len(uids) for owner, uids in log.uids.items() if len(uids) > 1}
+            assert not anew, f"Kueue makes the Workload of a job anew, so it never starts: {anew}"
             pods = where.pods()
             return len(pods) == wanted and all(one["spec"].get("nodeName") for one in pods)
 
