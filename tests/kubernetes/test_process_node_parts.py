@@ -50,6 +50,7 @@ def test_an_address_is_one_of_a_host() -> None:
 def test_what_is_mounted_on_the_root_is_given_to_containers_but_not_what_hides_below() -> None:
     table = (
         "overlay / overlay rw 0 0\nproc /proc proc rw 0 0\nproc /proc/sys proc ro 0 0\n"
+        "tmpfs /run tmpfs rw 0 0\n"
         "tmpfs /tmp tmpfs rw 0 0\ntmpfs /tmp/deep tmpfs rw 0 0\n/dev/sda /my\\040disk ext4 rw 0 0\n"
     )
     assert mounted(table) == ["/proc", "/my disk"]
@@ -61,6 +62,8 @@ def test_a_bind_makes_its_target_in_the_containers_root(tmp_path: Path) -> None:
         f"[ -e './a b' ] || {{ mkdir -p './a b'; }}; mount --bind -o ro {tmp_path} './a b'"
     )
     assert "touch ./etc/one" in bind(tmp_path / "file", "/etc/one", read_only=False)
+    (tmp_path / "link").symlink_to("/elsewhere")
+    assert "mkdir -p ./elsewhere/a" in bind(tmp_path, f"{tmp_path}/link/a", read_only=True)
 
 
 def test_a_link_does_not_lead_out_of_the_containers_root(tmp_path: Path) -> None:

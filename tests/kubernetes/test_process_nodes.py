@@ -192,6 +192,8 @@ def test_a_pod_has_what_it_declares(pods: Pods, claim: Path, tmp_path: Path) -> 
     assert pods.logs("whole", "--tail=1") == "last\n"
     assert claim.joinpath("result").read_text(encoding="utf-8") == "saved\n"
     assert not Path("/tmp/mine").exists()
+    # The server gives every pod a token's folder in /var/run.
+    assert not Path("/var/run/secrets/kubernetes.io").exists(), "a mount target is left on the machine"
     assert not Path("/fsx-of-a-process-node").exists(), "a mount target is left on the machine"
 
 

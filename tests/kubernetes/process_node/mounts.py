@@ -10,7 +10,8 @@ from pathlib import Path
 from tests.kubernetes.plane.api import Document
 from tests.kubernetes.process_node.volumes import Volumes
 
-TEMPORARY = "/tmp"
+TEMPORARY = ("/tmp", "/run")
+"""Folders that a container has of its own, empty: where they are file systems of this machine, targets would stay."""
 
 
 class Root:
@@ -49,7 +50,7 @@ class Root:
             "mount -t overlay overlay -o lowerdir=/,upperdir=up,workdir=work all",
             "cd all",
             *(f"mount --rbind {shlex.quote(path)} {shlex.quote('.' + path)}" for path in self._mounted),
-            f"mount -t tmpfs tmpfs .{TEMPORARY}",
+            *(f"mount -t tmpfs tmpfs .{path}" for path in TEMPORARY),
             *(bind(path, str(path), read_only=True) for path in self._environments()),
             *(bind(tool, f"/usr/local/bin/{tool.name}", read_only=True) for tool in self._tools.iterdir()),
             *self._image(container["image"]),
@@ -60,7 +61,7 @@ class Root:
             volume = volumes.of(mount["name"])
             target = mount["mountPath"]
             if volume.memory:
-                inside = shlex.quote(f".{os.path.realpath(target)}")
+                inside = _inside(target)
                 lines.append(f"mkdir -p {inside}; mount -t tmpfs -o size={volume.memory} tmpfs {inside}")
                 continue
             source = volume.path
@@ -72,8 +73,8 @@ class Root:
         return "\n".join(lines) + "\n"
 
     def _environments(self) -> list[Path]:
-        """Return the folders of programs, and their Python environments, that the container's own /tmp would hide."""
-        hidden = [one for one in self._path if one.is_relative_to(TEMPORARY)]
+        """Return the folders of programs, and their Python environments, that folders of the container hide."""
+        hidden = [one for one in self._path if any(one.is_relative_to(path) for path in TEMPORARY)]
         return [one.parent if (one.parent / "pyvenv.cfg").exists() else one for one in hidden]
 
     def _image(self, name: str) -> list[str]:
@@ -88,19 +89,23 @@ def mounted(table: str) -> list[str]:
     found: list[str] = []
     for line in table.splitlines():
         path = line.split()[1].encode().decode("unicode_escape")
-        if path not in ("/", TEMPORARY) and not any(
-            path == one or path.startswith(one + "/") for one in (*found, TEMPORARY)
-        ):
+        if path != "/" and not any(path == one or path.startswith(one + "/") for one in (*found, *TEMPORARY)):
             found.append(path)
     return found
 
 
 def bind(source: Path, target: str, *, read_only: bool) -> str:
-    """Return the line that binds a file or folder below the container's root, which is the current folder.
-
-    An absolute link on the way, as /var/run is, would lead out of that root; it leads to where this machine's does.
-    """
-    where, inside = shlex.quote(str(source)), shlex.quote(f".{os.path.realpath(target)}")
+    """Return the line that binds a file or folder below the container's root, which is the current folder."""
+    where, inside = shlex.quote(str(source)), _inside(target)
     make = f"mkdir -p {inside}" if source.is_dir() else f"mkdir -p $(dirname {inside}); touch {inside}"
     mode = "ro" if read_only else "rw"
     return f"[ -e {inside} ] || {{ {make}; }}; mount --bind -o {mode} {where} {inside}"
+
+
+def _inside(target: str) -> str:
+    """Return a path of the container as a word of the shell that is still outside.
+
+    Links are followed here, as the container's root has the same ones: an absolute one such as /var/run would lead out
+    of it.
+    """
+    return shlex.quote(f".{os.path.realpath(target)}")
