@@ -13,7 +13,7 @@ import pytest
 from tests.kubernetes.object_sets import delete_all
 from tests.kubernetes.own_cluster import OPTION, own_cluster
 from tests.kubernetes.plane.api import Api
-from tests.kubernetes.plane.assets import GUIDE, VARIABLE, Assets
+from tests.kubernetes.plane.assets import GUIDE, VARIABLE, Assets, AssetsError
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.operators import Operators
 from tests.kubernetes.releases import ASSET_CHARTS, install, releases
@@ -27,7 +27,10 @@ def assets() -> Assets:
     found = Assets.find()
     if found is None:
         not_available(f"the variable {VARIABLE} names no folder of Kubernetes programs; {GUIDE}")
-    found.check()
+    try:
+        found.check()
+    except AssetsError as error:
+        pytest.fail(str(error), pytrace=False)
     return found
 
 

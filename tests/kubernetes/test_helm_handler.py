@@ -61,6 +61,7 @@ class Function:
     pid_file: Path
     told: list[dict[str, Any]]
     source: dict[str, Any]
+    resource: str = "Chart"
 
     def send(self, request: str, *, seconds: float = 600, **values: Any) -> tuple[str, str]:
         """Send an event with values of the chart; return what CloudFormation is told: status and reason."""
@@ -73,7 +74,7 @@ class Function:
                 "Values": json.dumps(values),
             },
         )
-        self.modules.index.handler(sent, Context(seconds))
+        self.modules.index.handler({**sent, "LogicalResourceId": self.resource}, Context(seconds))
         answer = self.told.pop()
         assert answer["PhysicalResourceId"] == f"hp/{self.namespace}/{self.name}"
         return answer["Status"], answer["Reason"]
@@ -287,8 +288,11 @@ def test_a_failed_update_goes_back(function: Function) -> None:
     assert "failed" in reason
     assert function.text() == "first"
     assert function.statuses()[-2:] == [FAILED, DEPLOYED]
+    # The revision that helm went back to is still this resource's, and so is the next one.
     function.succeeds("Update", text="first")
     function.await_aggregated()
+    function.succeeds("Delete")
+    assert function.left() == []
 
 
 @pytest.mark.heavy
@@ -423,6 +427,19 @@ def test_another_s_object_is_not_taken_over(function: Function) -> None:
     assert told == "FAILED"
     assert f'"{name}"' in reason
     assert function.rules("user") == rules
+
+
+def test_another_resource_neither_takes_a_release_over_nor_uninstalls_it(function: Function) -> None:
+    """CloudFormation creates a resource under a new logical id, and then deletes the one under the old id."""
+    function.succeeds("Create")
+    function.succeeds("Update", text="second")
+    function.resource = "Another"
+    told, reason = function.send("Create", text="third")
+    assert told == "FAILED"
+    assert "not installed by this resource" in reason
+    function.succeeds("Delete")
+    assert function.text() == "second"
+    assert function.statuses() == ["superseded", DEPLOYED]
 
 
 @pytest.mark.heavy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 import subprocess
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 from tests.kubernetes.plane.api import Api, Document
 from tests.kubernetes.plane.control_plane import ControlPlane
-from tests.kubernetes.process_node.network import BRIDGE, BridgeUse, network_name
+from tests.kubernetes.process_node.network import BRIDGE, BridgeUse, Networks, network_name
 from tests.kubernetes.process_nodes import ProcessNodes, why_not
 from tests.programs import not_available
 
@@ -326,12 +327,18 @@ def test_the_last_node_takes_the_bridge_away(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(f"{network}._LOCK", tmp_path / "lock")
     subprocess.run(["ip", "link", "add", "pods-of-a-test", "type", "bridge"], check=True)
     assert BRIDGE != "pods-of-a-test"
+    # A network of a node that was killed, with all that could have removed it.
+    monkeypatch.setattr(f"{network}.GATEWAY", "10.245.0.1/16")
+    left = network_name(str(uuid.uuid4()))
+    Networks(tmp_path / "networks").join(left, "10.245.0.9")
     first, second = BridgeUse(), BridgeUse()
     first.end()
     assert "pods-of-a-test" in _links()
+    assert left in _networks()
     second.end()
     assert "pods-of-a-test" not in _links()
-    assert not list(tmp_path.iterdir())
+    assert left not in _networks()
+    assert not (tmp_path / "lock").exists()
 
 
 def _networks() -> set[str]:

@@ -47,6 +47,8 @@ if said[0] == "history":
     if not status.exists():
         sys.exit("Error: release: not found")
     print(json.dumps([{{"revision": 1, "status": status.read_text()}}]))
+if said[:2] == ["get", "metadata"]:
+    print(json.dumps({{"labels": {{"trainforge-resource": "another"}}}}))
 failures = pathlib.Path({failures!r})
 plan = json.loads(failures.read_text()) if failures.exists() else {{}}
 if plan.get(said[0]):
@@ -276,7 +278,7 @@ def tools(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any
 
 
 def release(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any:
-    return modules.release.Release("r", "kube-system", tools(modules, tmp_path, seconds))
+    return modules.release.Release("r", "kube-system", tools(modules, tmp_path, seconds), "owner")
 
 
 @pytest.mark.parametrize("wait", [True, False])
@@ -394,7 +396,7 @@ def send(
     fetched = {"packed": archive()}
     monkeypatch.setattr(modules.index.urllib.request, "urlopen", serve)
 
-    def call(request: str, packed: bytes | None = None) -> dict[str, Any]:
+    def call(request: str, packed: bytes | None = None, **more: str) -> dict[str, Any]:
         fetched["packed"] = archive() if packed is None else packed
         sent = event(
             request,
@@ -405,7 +407,7 @@ def send(
             LeftOut=["cert-manager"],
             Chart=CHART_PATH,
         )
-        modules.index.handler(sent, Context())
+        modules.index.handler({**sent, **more}, Context())
         return told.pop()
 
     return call
@@ -432,3 +434,26 @@ def test_deletion_fetches_nothing_and_never_existed_is_fine(
 ) -> None:
     assert send("Delete", b"")["Status"] == "SUCCESS"
     assert helm.commands == ["history"]
+
+
+def test_a_release_of_another_resource_is_neither_taken_over_nor_uninstalled(
+    send: Callable[..., dict[str, Any]], helm: Helm
+) -> None:
+    """CloudFormation creates a resource under a new logical id, and then deletes the one under the old id."""
+    helm.stands("deployed")
+    told = send("Create")
+    assert told["Status"] == "FAILED"
+    assert "'r' in the namespace 'kube-system' was not installed by this resource" in told["Reason"]
+    assert send("Delete")["Status"] == "SUCCESS"
+    assert set(helm.commands) == {"history", "get"}
+
+
+def test_another_name_is_another_resource_once_it_is_installed(
+    send: Callable[..., dict[str, Any]], helm: Helm
+) -> None:
+    """CloudFormation deletes the release of the old name when it hears of another id."""
+    old = {"PhysicalResourceId": "hp/kube-system/old"}
+    assert send("Update", **old)["PhysicalResourceId"] == "hp/kube-system/r"
+    helm.fails(upgrade=["pods are not ready"])
+    assert send("Update", **old)["PhysicalResourceId"] == "hp/kube-system/old"
+    assert send("Delete", **old)["PhysicalResourceId"] == "hp/kube-system/old"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import tempfile
 from collections.abc import Iterable
@@ -27,7 +28,7 @@ class BridgeUse:
 
     def end(self) -> None:
         """End to use it, and take it away where nobody else does."""
-        self._use.end(lambda: ip("link", "delete", BRIDGE, tolerate=True))
+        self._use.end(_remove_bridge)
 
 
 class Networks:
@@ -43,8 +44,7 @@ class Networks:
         ip("link", "add", BRIDGE, "type", "bridge", tolerate=True)
         ip("address", "add", GATEWAY, "dev", BRIDGE, tolerate=True)
         ip("link", "set", BRIDGE, "up")
-        # An interface's name has 15 characters at most.
-        port = "v" + network.removeprefix("pod-").replace("-", "")
+        port = _port(network)
         ip("netns", "add", network)
         ip("link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", network)
         ip("link", "set", port, "master", BRIDGE, "up")
@@ -62,6 +62,24 @@ class Networks:
         """Remove every network of the folder."""
         for left in list(self._folder.iterdir()):
             self.leave(left.name)
+
+
+def _remove_bridge() -> None:
+    """Remove the bridge with the networks on it: nobody uses it, so their nodes were killed with what started them."""
+    shown = subprocess.run(
+        ["ip", "-json", "link", "show", "master", BRIDGE], capture_output=True, text=True, check=False
+    )
+    ports = [one["ifname"] for one in json.loads(shown.stdout or "[]")]
+    listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True)
+    for network in (line.split()[0] for line in listed.stdout.splitlines()):
+        if _port(network) in ports:
+            ip("netns", "delete", network, tolerate=True)
+    ip("link", "delete", BRIDGE, tolerate=True)
+
+
+def _port(network: str) -> str:
+    """Return the interface of a pod's network on the bridge; its name has 15 characters at most."""
+    return "v" + network.removeprefix("pod-").replace("-", "")
 
 
 def network_name(uid: str) -> str:

@@ -6,6 +6,7 @@ chart that is in no chart repository. CloudFormation always hears an answer: FAI
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -26,19 +27,19 @@ _ANSWER_MARGIN_SECONDS = 30
 def handler(event: dict[str, Any], context: Any) -> None:
     """Answer one CloudFormation event."""
     wanted = event["ResourceProperties"]
-    physical_id = event.get("PhysicalResourceId") or "/".join(
-        (wanted["ClusterName"], wanted["Namespace"], wanted["Release"])
-    )
+    # Another cluster, namespace or name is another resource: CloudFormation deletes the old one when all is updated.
+    made = "/".join((wanted["ClusterName"], wanted["Namespace"], wanted["Release"]))
+    known = event.get("PhysicalResourceId", made)
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _ANSWER_MARGIN_SECONDS
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _serve(event["RequestType"], wanted, Path(folder), deadline)
-        _answer(event, physical_id, "SUCCESS", "")
+            _serve(event, wanted, Path(folder), deadline)
+        _answer(event, known if event["RequestType"] == "Delete" else made, "SUCCESS", "")
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
-        _answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
+        _answer(event, known, "FAILED", f"{type(error).__name__}: {error}")
 
 
-def _serve(request: str, wanted: dict[str, Any], folder: Path, deadline: float) -> None:
+def _serve(event: dict[str, Any], wanted: dict[str, Any], folder: Path, deadline: float) -> None:
     cluster = wanted["ClusterName"]
     config = access.kubeconfig(
         folder / "kubeconfig",
@@ -49,12 +50,20 @@ def _serve(request: str, wanted: dict[str, Any], folder: Path, deadline: float) 
         namespace=wanted["Namespace"],
     )
     programs = tools.Tools(config, deadline)
-    one = release.Release(wanted["Release"], wanted["Namespace"], programs)
-    if request == "Delete":
+    one = release.Release(wanted["Release"], wanted["Namespace"], programs, _owner(event))
+    if event["RequestType"] == "Delete":
         one.remove()
         return
+    if event["RequestType"] == "Create":
+        one.check_owner()
     chart = _chart(wanted, folder, programs)
     one.apply(chart, json.loads(wanted["Values"]), wait=wanted["Wait"] == "true")
+
+
+def _owner(event: dict[str, Any]) -> str:
+    """Return what names a resource of a stack, as the value of a label."""
+    named = f"{event['StackId']}/{event['LogicalResourceId']}"
+    return hashlib.sha256(named.encode()).hexdigest()[:40]
 
 
 def _chart(wanted: dict[str, Any], folder: Path, programs: tools.Tools) -> Path:

@@ -14,6 +14,8 @@ from tools import ToolError, Tools
 _HISTORY = 3
 _SUCCEEDED = ("deployed", "superseded")
 _NO_RELEASE = "release: not found"
+_OWNER = "trainforge-resource"
+"""The label of helm's records that names the stack's resource."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,28 @@ class _Revision:
 
 
 class Release:
-    """One release of a chart in a namespace."""
+    """One release of a chart in a namespace, which belongs to the resource of a stack that `owner` names.
 
-    def __init__(self, name: str, namespace: str, tools: Tools) -> None:
-        self._name, self._namespace, self._tools = name, namespace, tools
+    CloudFormation creates a resource under another logical id before it deletes the one under the old id: the creation
+    must not take the release over, and the deletion of a resource must not uninstall another's release.
+    """
+
+    def __init__(self, name: str, namespace: str, tools: Tools, owner: str) -> None:
+        self._name, self._namespace, self._tools, self._owner = name, namespace, tools, owner
+
+    def check_owner(self) -> None:
+        """Check that no other resource has installed the release.
+
+        Raises:
+            ToolError: another one has, or somebody by hand.
+        """
+        history = self._history()
+        if any(one.status == "deployed" for one in history) and not self._is_own():
+            raise ToolError(
+                f"the release '{self._name}' in the namespace '{self._namespace}' was not installed by this resource "
+                "of the stack; nothing was changed: uninstall it ('helm uninstall', which deletes its objects), "
+                "deploy again"
+            )
 
     def apply(self, chart: Path, values: Mapping[str, Any], *, wait: bool) -> None:
         """Install the chart, or bring the release to it, and create its namespace.
@@ -44,6 +64,7 @@ class Release:
             self._clear_remade_roles(self._tools.helm("template", *given))
         self._tools.helm(
             *("upgrade", *given, "--install", "--create-namespace", "--history-max", str(_HISTORY)),
+            *("--labels", f"{_OWNER}={self._owner}"),
             *(("--rollback-on-failure", "--wait") if wait else ()),
             # helm applies on the server's side, where a field that another controller writes is a conflict: the rules
             # of aggregated ClusterRoles, for instance, that some charts declare as empty. What the chart declares is
@@ -56,10 +77,13 @@ class Release:
     def remove(self) -> None:
         """Uninstall it and wait until its objects are gone; one that never existed is removed already.
 
+        One that is another resource's stays.
+
         Raises:
             ToolError: the cluster refuses, or an object is still there when the time is over.
         """
-        if history := self._history():
+        history = self._history()
+        if history and self._is_own():
             self._uninstall(history)
 
     def _recover(self) -> bool:
@@ -130,6 +154,13 @@ class Release:
         """Delete ClusterRoles of the chart that an earlier deletion left behind; helm would not take them over."""
         found = objects.find(self._tools, manifest)
         objects.delete(self._tools, (one for one in found if objects.is_remade_role(one)))
+
+    def _is_own(self) -> bool:
+        printed = self._tools.helm(
+            *("get", "metadata", self._name, "--namespace", self._namespace, "--output", "json"), again=True
+        )
+        labels = json.loads(printed).get("labels") or {}
+        return bool(labels.get(_OWNER) == self._owner)
 
     def _history(self) -> list[_Revision]:
         """Return the revisions, the oldest first; none where there is no release."""
