@@ -58,19 +58,20 @@ def test_programs_that_are_absent_are_named(tmp_path: Path, assets: Assets) -> N
         ControlPlane(tmp_path / "plane", Assets(tmp_path)).start()
 
 
+@pytest.mark.parametrize(("program", "name"), [("etcd", "etcd"), ("kube-apiserver", "api-server")])
 def test_a_program_that_does_not_start_is_named_with_the_end_of_its_log(
-    tmp_path: Path, assets: Assets
+    tmp_path: Path, assets: Assets, program: str, name: str
 ) -> None:
     folder = tmp_path / "programs"
     folder.mkdir()
-    for name in CONTROL_PLANE:
-        (folder / name).symlink_to(assets.folder / name)
-    (folder / "kube-apiserver").unlink()
-    (folder / "kube-apiserver").write_text("#!/bin/sh\necho no room on this machine\nexit 3\n")
-    (folder / "kube-apiserver").chmod(stat.S_IRWXU)
+    for one in CONTROL_PLANE:
+        (folder / one).symlink_to(assets.folder / one)
+    (folder / program).unlink()
+    (folder / program).write_text("#!/bin/sh\necho no room on this machine\nexit 3\n")
+    (folder / program).chmod(stat.S_IRWXU)
     plane = ControlPlane(tmp_path / "plane", Assets(folder))
     with (
-        pytest.raises(ProgramError, match=r"(?s)api-server ended with code 3; .*no room on this machine"),
+        pytest.raises(ProgramError, match=rf"(?s)^{name} ended with code 3; .*no room on this machine"),
         plane,
     ):
         pass

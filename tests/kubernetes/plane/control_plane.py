@@ -192,7 +192,12 @@ class ControlPlane:
             "--kubelet-preferred-address-types=InternalIP",
             *self._api_arguments,
         )
-        self.processes.await_ready(_API_SERVER, lambda: self.api.answers("/readyz"), seconds=START_SECONDS)
+        self.processes.await_ready(_API_SERVER, self._ready, seconds=START_SECONDS)
+
+    def _ready(self) -> bool:
+        # Without etcd the API server would end too, and its log says no more than that it does not reach it.
+        self.processes.check(["etcd"])
+        return self.api.answers("/readyz")
 
     def _start(self, name: str, program: str, *arguments: str) -> None:
         self.processes.start(name, [self.assets.program(program), *arguments])
