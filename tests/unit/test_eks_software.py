@@ -220,6 +220,13 @@ def test_the_place_of_jobs_has_their_namespace_claims_and_queues(
     assert volume["spec"]["csi"]["volumeHandle"] == "TOKEN", "the file system of the storage stack"
 
 
+def test_another_namespace_of_jobs_is_another_resource(synthesized: Callable[[str], Synthesis]) -> None:
+    """The function of the CDK never uninstalls a release because its name changed."""
+    before, _ = releases(synthesized(ALL))["training-place"]
+    after, _ = releases(synthesized(ALL.replace("eks:\n", "eks:\n  namespace: other\n")))["other-place"]
+    assert before != after
+
+
 def test_a_job_that_is_applied_is_in_its_namespace_and_named_by_what_it_says(
     synthesized: Callable[[str], Synthesis],
 ) -> None:

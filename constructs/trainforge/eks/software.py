@@ -164,6 +164,8 @@ class ClusterSoftware(Construct):
             )
         if not (self._software.jobs or place.lustre or place.bucket):
             return None
-        made = self._objects("Place", f"{name}-place", documents, self.ready)
+        release = f"{name}-place"
+        # Another name is another resource: the function of the CDK would install the new release and leave the old one.
+        made = self._objects(pascal(release), release, documents, self.ready)
         self.ready.append(made)
         return made
