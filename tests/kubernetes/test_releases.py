@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import yaml
+
 from tests.kubernetes.conftest import Cluster
+from tests.kubernetes.plane.assets import Assets
+from trainforge.eks.queues import kueue_values
+
+CONFIGURATION = "controller_manager_config.yaml"
 
 
 def test_every_operator_of_the_stack_runs_with_the_rights_of_its_own(eks_cluster: Cluster) -> None:
@@ -28,3 +34,15 @@ def test_the_queues_of_the_stack_are_active(eks_cluster: Cluster) -> None:
         )
 
     eks_cluster.api.await_("the queues are active", active)
+
+
+def test_kueue_is_configured_as_its_own_chart_does_but_for_the_frameworks(assets: Assets) -> None:
+    """One text takes the place of the chart's whole file, and what it leaves out falls back to slow defaults."""
+    (own,) = [one for one in assets.documents("kueue", "release") if one["kind"] == "ConfigMap"]
+    theirs = yaml.safe_load(own["data"][CONFIGURATION])
+    ours = yaml.safe_load(kueue_values(["batch/job"])["managerConfig"]["controllerManagerConfigYaml"])
+    assert ours.pop("integrations") == {"frameworks": ["batch/job"]}
+    for part in ("integrations", "internalCertManagement"):
+        # Its certificates are made with the same names where nothing is said.
+        theirs.pop(part)
+    assert ours == theirs
