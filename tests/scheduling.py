@@ -30,7 +30,7 @@ FOLDERS = {"tests/kubernetes": "kubernetes"}
 """Folders whose tests are one group: a machine has one bridge of pods, one port 8080 and one folder of webhooks'
 certificates (docs/kubernetes-tests.md)."""
 
-FIRST = ("training", "kubernetes", "slurm", "guides", "emulator", "peers", "directory", "snapshot", "unit")
+FIRST = ("kubernetes", "training", "slurm", "guides", "emulator", "peers", "directory", "snapshot", "unit")
 """Folders by how long their longest group takes: short groups at the end leave no worker without work."""
 
 _GROUPS = {module: fixture for fixture, modules in SHARED.items() for module in modules}
