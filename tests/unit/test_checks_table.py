@@ -45,6 +45,11 @@ ELSEWHERE = {
     "update-replaces",
     "update-refused",
     "update-deletes",
+    # Compare two configurations too: test_kubernetes_update.py.
+    "update-changes-volume",
+    "update-ends-jobs",
+    "update-moves-default-queue",
+    "update-moves-queues",
     "stack-left",
     "update-not-compared",
 }
