@@ -81,7 +81,7 @@ class Site:
 
     @property
     def throughput_mbps(self) -> int:
-        """What the shared file system writes in MB/s as a whole; 0 where that is not known."""
+        """The rate at which the shared file system writes, in MB/s, as a whole; 0 where that is not known."""
         return next((one.throughput_mbps for one in self.mounts if one.path == self.shared_folder), 0)
 
     def environment_of(self, workload: str) -> str:

@@ -40,6 +40,7 @@ _SECONDS_BOUND = 300.0
 _NODES_OF_A_SWITCH, _NODES_OF_A_BLOCK = 16, 128
 _THREADS = 8
 _KUEUE = "kueue.x-k8s.io/v1beta2"
+_TTL_ANNOTATION = "node.alpha.kubernetes.io/ttl"
 _JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
 
 _CONFIGURATION = f"""
@@ -78,6 +79,7 @@ def _measured(assets: Assets, folder: Path) -> Iterator[Measure]:
         for release in releases(template):
             install(release, operators)
         _make_nodes(plane.kubeconfig)
+        _settle(plane.api)
         site = replace(Site.example("eks", rooms.names()), namespace="training")
         small = _placed(plane.api, _job(site, "small", SMALL), SMALL)
         large = _placed(plane.api, _job(site, "large", LARGE), LARGE)
@@ -111,6 +113,20 @@ def _make_nodes(kubeconfig: Path) -> None:
 
     with ThreadPoolExecutor(_THREADS) as threads:
         list(threads.map(make, (range(start, NODES, _THREADS) for start in range(_THREADS))))
+
+
+def _settle(api: Api) -> None:
+    """Wait until the controller manager has annotated every node for a cluster of this size, 20 requests a second.
+
+    Pods would be created more slowly meanwhile, which no cluster that has its nodes sees.
+    """
+
+    def annotated() -> bool:
+        nodes = api.list("v1", "Node", resourceVersion="0")
+        times = {node["metadata"].get("annotations", {}).get(_TTL_ANNOTATION) for node in nodes}
+        return len(times) == 1 and None not in times
+
+    api.await_("all nodes are annotated alike", annotated, seconds=_SECONDS_BOUND)
 
 
 def _job(site: Site, name: str, nodes: int) -> Document:

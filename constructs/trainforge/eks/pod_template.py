@@ -43,11 +43,10 @@ DEFAULTS: Final[dict[str, str | bool]] = {
     "volumes[].scaleIO.storageMode": "ThinProvisioned",
     "volumes[].storageos.secretRef.name": "",
 }
-"""What definitions generated from Kubernetes' types set in a pod's specification, by path; `[]` is each item of a list.
-
-Kueue compares a job's pods with its own Workload, whose definition sets all of these: where the job's definition does
-not, the two are never alike, and Kueue makes the Workload anew for ever. Source: the definitions of MPIJob of
-mpi-operator 0.8 and of Workload of kueue 0.19, which agree.
+"""Defaults that definitions generated from Kubernetes' types set in a pod's specification, by path; `[]` is each item
+of a list. Kueue compares a job's pods with its own Workload, whose definition sets all of these: where the job's
+definition does not, the two are never alike, and Kueue makes the Workload anew for ever. Source: the definitions of
+MPIJob of mpi-operator 0.8 and of Workload of kueue 0.19, which agree.
 """
 
 

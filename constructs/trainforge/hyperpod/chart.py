@@ -34,7 +34,7 @@ _ANY_TAINT = [{"operator": "Exists"}]
 
 @dataclass(frozen=True, slots=True)
 class Components:
-    """What of the chart is installed beside health monitoring, deep checks, job restart and patching."""
+    """Parts of the chart that are installed beside health monitoring, deep checks, job restart and patching."""
 
     training_operator: bool = True
     mpi_operator: bool = True

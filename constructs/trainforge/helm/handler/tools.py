@@ -10,7 +10,7 @@ from pathlib import Path
 _PROGRAMS = {"helm": "/opt/helm/helm", "kubectl": "/opt/kubectl/kubectl"}
 """Where the CDK's kubectl layer puts them; the variables HELM and KUBECTL name others."""
 _MARGIN_SECONDS = 30
-"""What a helm that is told to stop may take until it does."""
+"""Seconds that a helm which is told to stop may take until it does."""
 _LEAST_SECONDS = 15
 _TRIES = 3
 _PAUSE_SECONDS = 5
