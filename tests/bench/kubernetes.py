@@ -40,7 +40,7 @@ _SECONDS_BOUND = 300.0
 _NODES_OF_A_SWITCH, _NODES_OF_A_BLOCK = 16, 128
 _THREADS = 8
 _KUEUE = "kueue.x-k8s.io/v1beta2"
-_TTL_ANNOTATION = "node.alpha.kubernetes.io/ttl"
+_SETTLED_SECONDS = 5.0
 _JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
 
 _CONFIGURATION = f"""
@@ -116,17 +116,18 @@ def _make_nodes(kubeconfig: Path) -> None:
 
 
 def _settle(api: Api) -> None:
-    """Wait until the controller manager has annotated every node for a cluster of this size, 20 requests a second.
+    """Wait until the controller manager has annotated the nodes for a cluster of this size, 20 requests a second.
 
     Pods would be created more slowly meanwhile, which no cluster that has its nodes sees.
     """
 
-    def annotated() -> bool:
-        nodes = api.list("v1", "Node", resourceVersion="0")
-        times = {node["metadata"].get("annotations", {}).get(_TTL_ANNOTATION) for node in nodes}
-        return len(times) == 1 and None not in times
+    def unchanged() -> bool:
+        seen = [{one["metadata"]["resourceVersion"] for one in api.list("v1", "Node")}]
+        time.sleep(_SETTLED_SECONDS)
+        seen.append({one["metadata"]["resourceVersion"] for one in api.list("v1", "Node")})
+        return seen[0] == seen[1]
 
-    api.await_("all nodes are annotated alike", annotated, seconds=_SECONDS_BOUND)
+    api.await_("nobody changes the nodes", unchanged, seconds=_SECONDS_BOUND)
 
 
 def _job(site: Site, name: str, nodes: int) -> Document:
