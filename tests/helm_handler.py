@@ -33,7 +33,7 @@ def load_handler(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 class Context:
-    """What Lambda tells of an invocation."""
+    """An invocation, as Lambda describes it."""
 
     def __init__(self, seconds: float = 600) -> None:
         self.seconds = seconds

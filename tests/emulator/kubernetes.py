@@ -1,4 +1,4 @@
-"""What the CDK's kubectl provider does in a Kubernetes cluster: releases and manifests are checked, and installed.
+"""The work of the CDK's kubectl provider in a Kubernetes cluster: releases and manifests are checked, and installed.
 
 What Kubernetes and Helm would refuse by the order of things is refused here: an object of a kind that nothing has
 defined yet, a namespace that is not there, a release that another owns. Where the emulator has control planes, objects
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -52,17 +53,17 @@ CLUSTERS: dict[tuple[str, str, str], Cluster] = {}
 
 
 class Applied(Resource):
-    """What the CDK's kubectl provider applies; subclasses say what it is."""
+    """A resource that the CDK's kubectl provider applies; subclasses say which."""
 
     kind = Kind.ANSWERED
 
+    @abstractmethod
     def release(self, properties: Properties) -> Release:
         """Return what properties ask to be installed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self) -> None:
         """Check what is asked for, note what it brings, and set `physical_id`."""
-        raise NotImplementedError
 
     def create(self) -> None:
         """Check it and install it."""

@@ -1,4 +1,4 @@
-"""What the demo says where no control plane can run, and what the emulator gets where one can."""
+"""The message of the demo where no control plane can run, and what the emulator gets where one can."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 PATH = "/_emulator/token-review/"
-"""What follows is the ARN of the cluster."""
+"""The path before the ARN of the cluster."""
 
 _PREFIX = "k8s-aws-v1."
 _HEADER = "x-k8s-aws-id"

@@ -70,7 +70,7 @@ class _Cluster:
     process_groups: dict[str, list[str]] = field(default_factory=dict)
     """Names of the nodes that are processes, by node group."""
     bare_groups: dict[str, ExitStack] = field(default_factory=dict)
-    """What ends the nodes that are objects alone, by node group."""
+    """The actions that end the nodes that are objects alone, by node group."""
 
     def end(self) -> None:
         """End nodes and programs."""

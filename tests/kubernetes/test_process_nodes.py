@@ -134,14 +134,14 @@ def test_a_pod_has_what_it_declares(pods: Pods, claim: Path, tmp_path: Path) -> 
     secret = base64.b64encode(b"of a secret").decode()
     api.create({**names, "kind": "Secret", "data": {"file": secret}}, namespace=namespace)
     field = {"fieldRef": {"fieldPath": "metadata.labels['job']"}}
-    mounts = {"map": "/etc/map", "secret": "/etc/secret", "empty": "/work", "memory": "/dev/shm"}
+    mounts = {"map": "/etc/map", "secret": "/etc/secret", "empty": "/given", "memory": "/dev/shm"}
     mounts |= {"claim": "/fsx-of-a-process-node", "downward": "/etc/pod"}
     volume_mounts = [{"name": name, "mountPath": path} for name, path in mounts.items()]
     optional = {"name": "absent", "key": "none", "optional": True}
     pods.create(
         "whole",
         """
-        cat /etc/map/file /etc/secret/renamed /etc/pod/labels /work/made
+        cat /etc/map/file /etc/secret/renamed /etc/pod/labels /given/made
         echo "$JOB $SECRET $ADDRESS ${NONE:-none} $(hostname) $1"
         df --output=size -m /dev/shm | tail -1
         echo saved > /fsx-of-a-process-node/result
@@ -153,8 +153,8 @@ def test_a_pod_has_what_it_declares(pods: Pods, claim: Path, tmp_path: Path) -> 
             {
                 "name": "first",
                 "image": "any",
-                "command": ["/bin/bash", "-euc", "echo of an init container > /work/made"],
-                "volumeMounts": [{"name": "empty", "mountPath": "/work"}],
+                "command": ["/bin/bash", "-euc", "echo of an init container > /given/made"],
+                "volumeMounts": [{"name": "empty", "mountPath": "/given"}],
             }
         ],
         container={
@@ -201,12 +201,12 @@ def test_a_pod_has_what_it_declares(pods: Pods, claim: Path, tmp_path: Path) -> 
 def test_exit_codes_and_restarts_are_reported(pods: Pods) -> None:
     pods.create("fails", "exit 3")
     pods.create("killed", "sleep 60 & kill -KILL $!; wait $!")
-    again = "[ -e /work/done ] && { echo second; exit 0; }; touch /work/done; echo first; exit 1"
+    again = "[ -e /given/done ] && { echo second; exit 0; }; touch /given/done; echo first; exit 1"
     pods.create(
         "again",
         again,
         restartPolicy="OnFailure",
-        container={"volumeMounts": [{"name": "work", "mountPath": "/work"}]},
+        container={"volumeMounts": [{"name": "work", "mountPath": "/given"}]},
         volumes=[{"name": "work", "emptyDir": {}}],
     )
     pods.create("waits", "echo $GIVEN", container={"envFrom": [{"configMapRef": {"name": "late"}}]})
