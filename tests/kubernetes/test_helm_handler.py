@@ -407,6 +407,25 @@ def test_an_aggregated_role_that_comes_back_is_deleted_again(
     assert function.left() == []
 
 
+def test_roles_are_no_longer_aggregated_when_helm_deletes_them(
+    function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The controller creates nothing again after the end, when nobody looks any more; the rights stay until then."""
+    function.succeeds("Create")
+    function.await_aggregated()
+    helm, seen = function.modules.tools.Tools.helm, []
+
+    def look(tools: Any, *arguments: str, **options: bool) -> str:
+        if arguments[0] == "uninstall" and not seen:
+            seen.extend(function.find(RBAC, "ClusterRole", role) for role in ("admin", "user"))
+        return str(helm(tools, *arguments, **options))
+
+    monkeypatch.setattr(function.modules.tools.Tools, "helm", look)
+    function.succeeds("Delete")
+    assert [one.get("aggregationRule") for one in seen] == [None, None]
+    assert [len(one["rules"]) for one in seen] == [4, 4]
+
+
 def test_an_aggregated_role_that_was_left_is_no_obstacle(function: Function) -> None:
     function.remake_role("admin")
     function.succeeds("Create")

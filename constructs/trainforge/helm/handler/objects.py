@@ -59,6 +59,23 @@ def delete(tools: Tools, found: Iterable[Found]) -> None:
         )
 
 
+def end_aggregation(tools: Tools, found: Iterable[Found]) -> None:
+    """Take the rules of aggregation from those of the objects that are aggregated ClusterRoles; their rights stay.
+
+    The controller of such roles could otherwise create one again at any time after its deletion, see `is_remade_role`.
+
+    Raises:
+        ToolError: the cluster refuses.
+    """
+    for one in found:
+        if one["kind"] == "ClusterRole" and one.get("aggregationRule"):
+            tools.kubectl(
+                *("patch", "clusterrole", one["metadata"]["name"], "--type", "merge"),
+                *("--patch", '{"aggregationRule":null}'),
+                passed_over="not found",
+            )
+
+
 def belongs(one: Found, release: str, namespace: str) -> bool:
     """Tell whether an object is a release's, and goes with it."""
     notes = one["metadata"].get("annotations", {})
@@ -73,8 +90,9 @@ def is_remade_role(one: Found) -> bool:
     """Tell whether an object is a ClusterRole that was deleted and that Kubernetes created again.
 
     The controller of aggregated roles applies the rules of a role on the server's side, and applying creates what
-    does not exist: where the roles that it collects from are deleted at the same time, it comes after the deletion.
-    Such a role has no rule of aggregation, no annotation and no other manager, and helm does not take it over.
+    does not exist: where the roles that it collects from are deleted at the same time, as `helm uninstall` deletes
+    them, it comes after the deletion. Such a role has no rule of aggregation, no annotation and no other manager, and
+    helm does not take it over.
     """
     metadata = one["metadata"]
     managers = {field["manager"] for field in metadata.get("managedFields", ())}

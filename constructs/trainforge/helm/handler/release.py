@@ -131,6 +131,7 @@ class Release:
             if objects.belongs(one, self._name, self._namespace) or objects.is_remade_role(one)
         }
         release = (self._name, "--namespace", self._namespace)
+        objects.end_aggregation(self._tools, found.values())
         if not any(one.status == "uninstalled" for one in history):
             self._tools.helm("uninstall", *release, "--keep-history", timed=True)
         self._await_gone(list(found.values()))
