@@ -17,7 +17,8 @@ from catalog.site import Site
 from settings.deployment import Settings
 from trainforge.construct_ids import pascal
 from trainforge.launch_bundle import LAUNCH_PREFIX, LaunchBundle
-from workloads.base.image import DOCKERFILE, build_arguments
+from workloads.entry import CHECKOUT_RUNTIME, LAUNCH_RUNTIME
+from workloads.images.image import DOCKERFILE, build_arguments
 from workloads.render.all import SUFFIXES, render
 from workloads.request import resolve
 from workloads.spec import Base, Format, Run, Workload
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from trainforge.workload_image import WorkloadImage
 
 _WORKLOADS = Path(workloads.__file__).parent
-_RUNTIME = "base/runtime"
 _NOT_RUN = ("**/README.md", "*/manifests", "*/workload.py", "*/__init__.py")
 """What a room holds beside its program: neither an image nor a bundle needs it, so a change there builds nothing."""
 
@@ -120,8 +120,10 @@ class Shipping(Construct):
             "Bundle",
             bucket=bucket,
             cluster=self._cluster,
-            programs=_WORKLOADS,
-            folders=[*used, _RUNTIME],
+            programs={
+                **{room: _WORKLOADS / room for room in used},
+                LAUNCH_RUNTIME: _WORKLOADS / CHECKOUT_RUNTIME,
+            },
             excludes=[*_NOT_RUN, "*/Dockerfile"],
             manifests={
                 shipment.path: render(shipment.run, shipment.format, site, header=header)
@@ -150,7 +152,7 @@ class Shipping(Construct):
             context=BuildContext(
                 _WORKLOADS,
                 f"{workload.room}/Dockerfile",
-                includes=(workload.room, _RUNTIME),
+                includes=(workload.room, CHECKOUT_RUNTIME),
                 excludes=_NOT_RUN,
             ),
             architecture=architecture,

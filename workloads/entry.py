@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
 
 from catalog.efa import efa_environment
 from catalog.site import Site
@@ -17,6 +18,13 @@ PROGRAM_FOLDER = "/opt/trainforge/workload"
 RUNTIME_FOLDER = "/opt/trainforge/runtime"
 """Where the modules that rooms share, the launch guard among them, lie in every image."""
 
+LAUNCH_RUNTIME = "base/runtime"
+"""Where those modules lie in a launch folder, which holds the programs and manifests of a cluster's jobs."""
+
+CHECKOUT_RUNTIME = "runtime"
+"""Where they lie in the folder `workloads` of a checkout, which serves as a launch folder too."""
+
+_CHECKOUT = "workloads"
 
 # torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
 _TORCHRUN_SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
@@ -25,9 +33,11 @@ _TORCHRUN_SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIG
 def shipped_folders(run: Run, site: Site) -> tuple[str, str]:
     """Return where nodes see the program and the shared modules of a run without a container.
 
-    A launch folder is laid out as `workloads/` is: one folder a room, and the modules that all share.
+    A launch folder has one folder a room, and the modules that all share. One of the name `workloads` is a checkout's.
     """
-    return f"{site.launch_folder}/{run.workload.room}", f"{site.launch_folder}/base/runtime"
+    folder = site.launch_folder
+    runtime = CHECKOUT_RUNTIME if PurePosixPath(folder).name == _CHECKOUT else LAUNCH_RUNTIME
+    return f"{folder}/{run.workload.room}", f"{folder}/{runtime}"
 
 
 def environment(run: Run) -> dict[str, str]:

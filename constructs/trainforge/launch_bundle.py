@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,12 +20,11 @@ LAUNCH_PREFIX = "launch"
 class LaunchBundle(Construct):
     """Programs and rendered manifests of one cluster, in the data bucket under `launch/<cluster>/`.
 
-    Laid out as `programs` is: one folder a room, beside the modules that all share. From the bucket they appear in a
-    Lustre file system that shows it, at the same path below the repository's; without one they are still there to
-    fetch. `folders` are the parts of `programs` to ship, relative to it; `excludes` are taken out of them, in the form
-    of a .dockerignore. `manifests` are texts by their path in the bundle; they may hold tokens, which are filled in
-    when the stack is deployed, after what they name stands. With RemovalPolicy.DESTROY the bundle goes with the stack,
-    from a bucket that stays too.
+    From the bucket they appear in a Lustre file system that shows it, at the same path below the repository's; without
+    one they are still there to fetch. `programs` are folders by their path in the bundle: one a room, and the modules
+    that all share; `excludes` are taken out of them, in the form of a .dockerignore. `manifests` are texts by their
+    path in the bundle; they may hold tokens, which are filled in when the stack is deployed, after what they name
+    stands. With RemovalPolicy.DESTROY the bundle goes with the stack, from a bucket that stays too.
     """
 
     def __init__(
@@ -34,8 +34,7 @@ class LaunchBundle(Construct):
         *,
         bucket: s3.IBucket,
         cluster: str,
-        programs: Path,
-        folders: Sequence[str],
+        programs: Mapping[str, Path],
         manifests: Mapping[str, str],
         excludes: Sequence[str] = (),
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
@@ -43,17 +42,24 @@ class LaunchBundle(Construct):
         super().__init__(scope, construct_id)
         self.prefix = f"{LAUNCH_PREFIX}/{cluster}"
         leavings = [f"**/{pattern}" for pattern in PYTHON_LEAVINGS]
-        shipped = s3_deployment.Source.asset(
-            str(programs),
-            exclude=["*", *(f"!{folder}" for folder in folders), *excludes, *leavings],
-            ignore_mode=cdk.IgnoreMode.DOCKER,
-        )
         rendered = [s3_deployment.Source.data(path, text) for path, text in sorted(manifests.items())]
-        self.upload = BucketUpload(
-            self,
-            "Upload",
-            bucket=bucket,
-            prefix=self.prefix,
-            sources=[shipped, *rendered],
-            keep=removal_policy is not cdk.RemovalPolicy.DESTROY,
-        )
+        # One asset for all folders; the upload copies it into the cloud assembly at once.
+        with tempfile.TemporaryDirectory() as layout:
+            for path, folder in programs.items():
+                link = Path(layout) / path
+                link.parent.mkdir(parents=True, exist_ok=True)
+                link.symlink_to(folder, target_is_directory=True)
+            shipped = s3_deployment.Source.asset(
+                layout,
+                exclude=[*excludes, *leavings],
+                ignore_mode=cdk.IgnoreMode.DOCKER,
+                follow_symlinks=cdk.SymlinkFollowMode.ALWAYS,
+            )
+            self.upload = BucketUpload(
+                self,
+                "Upload",
+                bucket=bucket,
+                prefix=self.prefix,
+                sources=[shipped, *rendered],
+                keep=removal_policy is not cdk.RemovalPolicy.DESTROY,
+            )

@@ -58,7 +58,7 @@ def measured(what: str, words: Sequence[str], ranks: int) -> dict[str, Any]:
     Raises:
         subprocess.CalledProcessError: it failed; its words stand on standard error.
     """
-    folders = [ROOT / "workloads" / "fsdp", ROOT / "workloads" / "base" / "runtime"]
+    folders = [ROOT / "workloads" / "fsdp", ROOT / "workloads" / "runtime"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "found.json"
         subprocess.run(

@@ -118,7 +118,7 @@ def image(folder: Path) -> Path:
     """Lay out what the image of the workload has besides Python and torch, as its Dockerfile does."""
     place = folder / "opt" / "trainforge"
     skipped = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(ROOT / "workloads" / "base" / "runtime", place / "runtime", ignore=skipped)
+    shutil.copytree(ROOT / "workloads" / "runtime", place / "runtime", ignore=skipped)
     (place / "workload").mkdir()
     shutil.copy(ROOT / "workloads" / "cpu_ddp" / "train.py", place / "workload")
     return folder

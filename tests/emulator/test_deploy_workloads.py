@@ -17,7 +17,7 @@ from tests.emulator.deployment import STACK, Deployment, deploy
 from tests.emulator.inventory import left_over
 from tests.emulator.resources.resource import Kind
 from tests.programs import require_program
-from workloads import rooms
+from workloads import entry, rooms
 
 CONFIGURATION = "config/cpu.yaml"
 PREFIX = "launch/hyperpod/"
@@ -65,7 +65,8 @@ def test_the_bundle_holds_programs_and_manifests_and_nothing_else(bundle: dict[s
     assert set(programs) >= {f"{ROOM}/train.py", "base/runtime/launch_guard.py"}
     assert {path.split("/")[0] for path in programs} == {ROOM, "base"}
     for path, text in programs.items():
-        assert text == (here / path).read_text(encoding="utf-8"), path
+        source = path.replace(entry.LAUNCH_RUNTIME, entry.CHECKOUT_RUNTIME)
+        assert text == (here / source).read_text(encoding="utf-8"), path
         assert path.startswith((f"{ROOM}/", "base/runtime/"))
     left_out = ("workload.py", "README.md", "Dockerfile", ".pyc")
     assert not [path for path in bundle if path.endswith(left_out)]

@@ -53,7 +53,7 @@ def lay_images(folder: Path, *names: str) -> dict[str, Path]:
         source = ROOT / "workloads"
         ignored = shutil.ignore_patterns("__pycache__", "manifests")
         shutil.copytree(source / workload(name).room, content / PROGRAM_FOLDER[1:], ignore=ignored)
-        shutil.copytree(source / "base" / "runtime", content / RUNTIME_FOLDER[1:], ignore=ignored)
+        shutil.copytree(source / "runtime", content / RUNTIME_FOLDER[1:], ignore=ignored)
         found[site.images[name]] = content
     return found
 

@@ -35,7 +35,7 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
     (programs / "torchrun").symlink_to("tell")
     # The launch guard is the real one.
     (folder / "launch" / "base").mkdir(parents=True)
-    (folder / "launch" / "base" / "runtime").symlink_to(ROOT / "workloads" / "base" / "runtime")
+    (folder / "launch" / "base" / "runtime").symlink_to(ROOT / "workloads" / "runtime")
     site = Site(
         deployment="test",
         cluster="parallelcluster",

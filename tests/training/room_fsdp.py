@@ -12,7 +12,7 @@ from tests.programs import ROOT, require_module
 torch = require_module("torch", "make setup-train installs it")
 require_module("numpy", "make setup-train installs it")
 
-for _folder in (ROOT / "workloads" / "fsdp", ROOT / "workloads" / "base" / "runtime"):
+for _folder in (ROOT / "workloads" / "fsdp", ROOT / "workloads" / "runtime"):
     if str(_folder) not in sys.path:
         # At the end: nothing of a room may come before a library of the same name.
         sys.path.append(str(_folder))

@@ -54,7 +54,7 @@ class BatchJob:
         port = f"--master-port={RENDEZVOUS_PORT}"
         patches = {
             entry.PROGRAM_FOLDER: str(checkout() / "workloads" / room.room),
-            entry.RUNTIME_FOLDER: str(checkout() / "workloads" / "base" / "runtime"),
+            entry.RUNTIME_FOLDER: str(checkout() / "workloads" / "runtime"),
             port: f"--master-port={free_port()}",
         }
         if arguments:

@@ -205,7 +205,7 @@ def test_mistakes_are_told_in_a_line(
 ) -> None:
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "CUDA_VISIBLE_DEVICES": ""}
     place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RUN_FOLDER": str(tmp_path / "run")}
-    path = {"PYTHONPATH": str(ROOT / "workloads" / "base" / "runtime")}
+    path = {"PYTHONPATH": str(ROOT / "workloads" / "runtime")}
     done = subprocess.run(
         [sys.executable, str(ROOT / "workloads" / "cpu_ddp" / "train.py"), *words],
         env={**os.environ, **rank, **place, **path, **environment},

@@ -43,7 +43,7 @@ def trained(artifacts: Callable[[str], Path], ranks: Ranks) -> Callable[[int], L
         if ranks not in done:
             file = artifacts(f"fsdp-numerics-{ranks}") / "losses.json"
             begin(alone, file.parent / "begun")
-            folders = [ROOT / "workloads" / "fsdp", ROOT / "workloads" / "base" / "runtime"]
+            folders = [ROOT / "workloads" / "fsdp", ROOT / "workloads" / "runtime"]
             launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
             subprocess.run(
                 [

@@ -75,7 +75,7 @@ def train(
     manifest = RENDERERS[format_](Run(room, preset, preset.instance_type, NODES), where)
     (folder / "manifest.yaml").write_text(manifest, encoding="utf-8")
     text = script(list(pods(read(manifest)))[-1][1])
-    for inside, here in ((entry.PROGRAM_FOLDER, room.room), (entry.RUNTIME_FOLDER, "base/runtime")):
+    for inside, here in ((entry.PROGRAM_FOLDER, room.room), (entry.RUNTIME_FOLDER, "runtime")):
         assert inside in text
         text = text.replace(inside, str(checkout() / "workloads" / here))
     port = free_port()

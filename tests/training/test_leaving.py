@@ -35,7 +35,7 @@ errors.run(main)
 def leave(ends: str, afterwards: str = "pass") -> subprocess.CompletedProcess[str]:
     """Run a rank that ends so, alone in its group."""
     places = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-    path = {"PYTHONPATH": str(ROOT / "workloads" / "base" / "runtime")}
+    path = {"PYTHONPATH": str(ROOT / "workloads" / "runtime")}
     return subprocess.run(
         [sys.executable, "-c", PROGRAM.format(ends=ends, afterwards=afterwards)],
         env={**os.environ, **places, "MASTER_PORT": str(free_port()), **path},

@@ -64,9 +64,7 @@ def container(found: dict[str, Any]) -> dict[str, Any]:
 def command_here(found: dict[str, Any]) -> list[str]:
     """Return the container's command with the modules of this checkout in place of the image's."""
     words: list[str] = container(found)["command"]
-    return [
-        word.replace(RUNTIME_FOLDER, str(checkout() / "workloads" / "base" / "runtime")) for word in words
-    ]
+    return [word.replace(RUNTIME_FOLDER, str(checkout() / "workloads" / "runtime")) for word in words]
 
 
 def end_tree(process: int) -> None:

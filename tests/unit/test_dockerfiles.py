@@ -23,8 +23,8 @@ from catalog.versions import (
 )
 from tests.programs import require_program
 from workloads import rooms
-from workloads.base.image import DOCKERFILE, NONE, build_arguments
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
+from workloads.images.image import DOCKERFILE, NONE, build_arguments
 from workloads.spec import Base
 
 WORKLOADS = Path(__file__).resolve().parents[2] / "workloads"
@@ -154,7 +154,7 @@ def test_arguments_are_used_and_variables_come_from_somewhere(path: Path) -> Non
 def test_a_room_puts_its_program_where_launch_lines_look(path: Path) -> None:
     copies = [line.split()[1:] for line in instructions(path) if line.startswith("COPY ")]
     room = path.parent.name
-    assert ["base/runtime", RUNTIME_FOLDER] in copies
+    assert ["runtime", RUNTIME_FOLDER] in copies
     assert any(target.startswith(PROGRAM_FOLDER) and source.startswith(room) for source, target in copies)
     for source, _ in copies:
         assert (WORKLOADS / source).exists()

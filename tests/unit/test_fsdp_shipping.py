@@ -44,11 +44,11 @@ def test_the_image_is_built_of_what_its_dockerfile_copies(shipped: Synthesis) ->
     copied = re.findall(
         r"^COPY (\S+) ", (folder / "fsdp/Dockerfile").read_text(encoding="utf-8"), re.MULTILINE
     )
-    assert {"fsdp/train.py", "fsdp/fsdp_trainer", "fsdp/requirements.txt", "base/runtime"} == set(copied)
+    assert {"fsdp/train.py", "fsdp/fsdp_trainer", "fsdp/requirements.txt", "runtime"} == set(copied)
     assert all((folder / source).exists() for source in copied)
     here = {path.name for path in (ROOT / "workloads/fsdp/fsdp_trainer").glob("*.py")}
     assert {path.name for path in (folder / "fsdp/fsdp_trainer").iterdir()} == here
-    assert (folder / "base/runtime/training/distributed_checkpoint.py").is_file()
+    assert (folder / "runtime/training/distributed_checkpoint.py").is_file()
     assert not [path for path in programs(folder) if "manifests" in path or path.startswith("cpu_ddp")]
     # The base, and the room upon it.
     assert len(shipped.resources(STACK, "Custom::CDKContainerImageBuild")) == 2

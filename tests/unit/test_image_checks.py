@@ -11,7 +11,7 @@ import pytest
 
 from catalog.versions import AWS_OFI_NCCL, EFA_SIGNING_KEY, GDRCOPY, GDRCOPY_COMMIT, LIBFABRIC, NCCL
 from tests.unit.test_dockerfiles import BASE, BASES, instructions
-from workloads.base.image import build_arguments, programs
+from workloads.images.image import build_arguments, programs
 from workloads.spec import Base
 
 FI_INFO = 'printf "%s\\n" "fi_info: ${LIBFABRIC}" "libfabric: ${LIBFABRIC}" "libfabric api: 2.4"'

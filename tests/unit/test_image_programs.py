@@ -14,8 +14,8 @@ import yaml
 from catalog.site import Site
 from tests.unit.rendering import MPI, SRUN
 from workloads import rooms
-from workloads.base.image import PROGRAMS, programs
 from workloads.formats import FORMATS
+from workloads.images.image import PROGRAMS, programs
 from workloads.render.all import render
 from workloads.spec import Format, Run, Workload
 

@@ -13,7 +13,7 @@ from catalog.versions import Pin
 from settings.reading import read
 from stacks import shipping
 from tests.synthesis import ROOT, context
-from workloads.base import image
+from workloads.images import image
 
 CONFIGURATION = ROOT / "config" / "cpu.yaml"
 PINS = [name for name, value in vars(image).items() if isinstance(value, Pin)]
@@ -64,9 +64,9 @@ def test_a_change_of_what_an_image_is_made_of_is_another_tag(rooms: Path) -> Non
     assert all(
         changes(
             rooms,
-            "base/Dockerfile.efa",
-            "base/runtime/launch_guard.py",
-            "base/runtime/training/tracking.py",
+            "images/Dockerfile.efa",
+            "runtime/launch_guard.py",
+            "runtime/training/tracking.py",
             "cpu_ddp/Dockerfile",
             "cpu_ddp/requirements.txt",
             "cpu_ddp/train.py",
@@ -78,8 +78,8 @@ def test_a_change_of_what_no_image_has_builds_nothing(rooms: Path) -> None:
     others = (
         "cpu_ddp/README.md",
         "cpu_ddp/workload.py",
-        "base/README.md",
-        "base/image.py",
+        "images/README.md",
+        "images/image.py",
         "fsdp/requirements.txt",
     )
     assert not any(changes(rooms, *others))

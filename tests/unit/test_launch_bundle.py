@@ -18,9 +18,9 @@ from trainforge.bucket_upload import BucketUpload
 from trainforge.launch_bundle import LaunchBundle
 
 FILES = (
-    "base/Dockerfile.efa",
-    "base/runtime/guard.py",
-    "base/runtime/__pycache__/guard.pyc",
+    "images/Dockerfile.efa",
+    "runtime/guard.py",
+    "runtime/__pycache__/guard.pyc",
     "cpu_ddp/train.py",
     "cpu_ddp/README.md",
     "cpu_ddp/manifests/slurm.sbatch",
@@ -52,8 +52,7 @@ def bundle(programs: Path, **more: Any) -> Callable[[cdk.Stack], object]:
         arguments: dict[str, Any] = {
             "bucket": s3.Bucket.from_bucket_name(stack, "Data", "existing-data"),
             "cluster": "hyperpod",
-            "programs": programs,
-            "folders": ["cpu_ddp", "base/runtime"],
+            "programs": {"cpu_ddp": programs / "cpu_ddp", "base/runtime": programs / "runtime"},
             "excludes": ["**/README.md", "*/manifests"],
             "manifests": {"cpu_ddp/manifests/slurm.tiny.sbatch": "#!/bin/bash\n"},
         }
@@ -96,7 +95,8 @@ def test_it_is_laid_out_as_the_programs_are(tmp_path: Path, programs: Path) -> N
         "fsdp/train.py",
         "cpu_ddp/README.md",
         "cpu_ddp/manifests/slurm.sbatch",
-        "base/Dockerfile.efa",
+        "images/Dockerfile.efa",
+        "runtime/guard.py",
     ):
         assert absent not in assets(tmp_path)
     assert not [path for path in assets(tmp_path) if path.endswith(".pyc")]

@@ -13,7 +13,7 @@ import pytest
 
 from tests.programs import require_program
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"
+RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
 GUARD = RUNTIME / "launch_guard.py"
 sys.path.insert(0, str(RUNTIME))
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.programs import require_program, search_path
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"
+RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
 GUARD = RUNTIME / "launch_guard.py"
 TIMEOUT_SECONDS = 300
 """Only a guard that never returns takes this long."""

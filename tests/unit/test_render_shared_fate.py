@@ -215,7 +215,7 @@ def test_another_attempt_is_not_ended_by_the_last_one(job: Job) -> None:
 
 
 def test_no_program_of_ours_ends_with_the_code_that_is_tried_again() -> None:
-    runtime = ROOT / "workloads" / "base" / "runtime"
+    runtime = ROOT / "workloads" / "runtime"
     codes = {
         int(code)
         for path in ("exit_codes.py", "training/errors.py")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"
+RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
 sys.path.insert(0, str(RUNTIME))
 
 import stall_report  # noqa: E402

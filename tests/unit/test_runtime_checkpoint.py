@@ -19,7 +19,7 @@ import pytest
 from tests.programs import require_module
 
 torch = require_module("torch", "make setup-train installs it")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "runtime"))
 
 from training import checkpoint, digits, errors, idx, objects, random_state, signals  # noqa: E402
 from training.process_group import Ranks, joined  # noqa: E402

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"
+RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
 sys.path.insert(0, str(RUNTIME))
 
 from training import arguments, errors, metrics  # noqa: E402

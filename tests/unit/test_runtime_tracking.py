@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "base" / "runtime"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "runtime"))
 
 from training import errors, tracking
 

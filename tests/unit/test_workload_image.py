@@ -22,8 +22,8 @@ from trainforge.workload_image import KEPT_IMAGES, BuildContext, WorkloadImage
 
 BUILD = "Custom::CDKContainerImageBuild"
 FILES = {
-    "base/Dockerfile.efa": "ARG BASE\nFROM ${BASE}\n",
-    "base/runtime/guard.py": "1\n",
+    "images/Dockerfile.efa": "ARG BASE\nFROM ${BASE}\n",
+    "runtime/guard.py": "1\n",
     "room/Dockerfile": "ARG BASE\nFROM ${BASE}\nCOPY room /room\n",
     "room/train.py": "2\n",
     "room/README.md": "3\n",
@@ -45,17 +45,15 @@ def folder(tmp_path: Path) -> Path:
 def base_context(folder: Path) -> BuildContext:
     return BuildContext(
         folder,
-        "base/Dockerfile.efa",
-        includes=("base/Dockerfile.efa",),
+        "images/Dockerfile.efa",
+        includes=("images/Dockerfile.efa",),
         arguments={"BASE": "public.ecr.aws/docker/library/python:3", "EFA": "1.2.3"},
     )
 
 
 @pytest.fixture
 def room(folder: Path) -> BuildContext:
-    return BuildContext(
-        folder, "room/Dockerfile", includes=("room", "base/runtime"), excludes=("**/README.md",)
-    )
+    return BuildContext(folder, "room/Dockerfile", includes=("room", "runtime"), excludes=("**/README.md",))
 
 
 Make = Callable[[cdk.Stack], Any]
@@ -119,10 +117,15 @@ def test_the_tag_follows_what_goes_in_and_nothing_else(
     tmp_path: Path, folder: Path, room: BuildContext
 ) -> None:
     before = tag(tmp_path, room)
-    for outside in ("other/train.py", "room/README.md", "room/__pycache__/train.pyc", "base/Dockerfile.efa"):
+    for outside in (
+        "other/train.py",
+        "room/README.md",
+        "room/__pycache__/train.pyc",
+        "images/Dockerfile.efa",
+    ):
         (folder / outside).write_text("changed\n", encoding="utf-8")
         assert tag(tmp_path, room) == before, outside
-    for inside in ("room/train.py", "room/Dockerfile", "base/runtime/guard.py"):
+    for inside in ("room/train.py", "room/Dockerfile", "runtime/guard.py"):
         text = (folder / inside).read_text(encoding="utf-8")
         (folder / inside).write_text(f"{text}# changed\n", encoding="utf-8")
         assert tag(tmp_path, room) != before, inside
@@ -161,7 +164,7 @@ def test_the_room_is_built_on_the_base_and_after_it(
     template, _ = synthesized(tmp_path, make, nag=True)
     first, second = template.find_resources(BUILD).items()
     assert "--build-arg BASE=public.ecr.aws/docker/library/python:3 --build-arg EFA=1.2.3" in str(first)
-    assert "--file base/Dockerfile.efa" in str(first)
+    assert "--file images/Dockerfile.efa" in str(first)
     command = json.dumps(second[1]["Properties"]["buildCommand"])
     assert "--file room/Dockerfile --platform linux/amd64" in command
     assert {"Fn::GetAtt": [first[0], "ImageTag"]} in second[1]["Properties"]["buildCommand"]["Fn::Join"][1]
@@ -184,7 +187,7 @@ def test_only_what_takes_part_is_shipped_to_the_build(tmp_path: Path, room: Buil
         for path in asset.rglob("*")
         if path.is_file()
     } - {"index.js"}
-    assert shipped == {"room/Dockerfile", "room/train.py", "base/runtime/guard.py"}
+    assert shipped == {"room/Dockerfile", "room/train.py", "runtime/guard.py"}
 
 
 def test_each_architecture_is_built_on_its_own_machines(tmp_path: Path, room: BuildContext) -> None:

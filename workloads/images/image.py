@@ -30,7 +30,7 @@ from catalog.versions import (
 )
 from workloads.spec import Base
 
-DOCKERFILE = "base/Dockerfile.efa"
+DOCKERFILE = "images/Dockerfile.efa"
 """The Dockerfile of every base, relative to the build context, the folder `workloads`."""
 
 NONE = "none"

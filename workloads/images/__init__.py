@@ -1,0 +1,1 @@
+"""The base images of workloads: their Dockerfile, and what each contains."""
