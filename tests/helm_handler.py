@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from trainforge.programs import FUNCTIONS
 
-HANDLER = ROOT / "constructs" / "trainforge" / "helm" / "handler"
+HANDLER = FUNCTIONS / "helm"
 _MODULES = ("access", "tools", "objects", "source", "release", "index")
 
 

@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import trainforge
 from tests.ports import free_ports
+from trainforge.programs import DIRECTORY_SERVER
 
-HANDLER = Path(trainforge.__file__).parent / "directory" / "handler"
 HOST = "ldap.demo.internal"
 SUFFIX = "dc=demo,dc=internal"
 READER = f"cn=reader,{SUFFIX}"
@@ -89,7 +88,7 @@ class DirectoryServer:
         """Environment of the program's scripts."""
         return {
             "PATH": f"{self.programs}:/usr/sbin:/usr/bin:/sbin:/bin",
-            "HANDLER": str(HANDLER),
+            "HANDLER": str(DIRECTORY_SERVER),
             "STATE": str(self.state),
             "DIRECTORY": str(self.directory),
             "INPUT": str(self.given),
@@ -103,7 +102,7 @@ class DirectoryServer:
     def run(self, script: str, **more: str) -> subprocess.CompletedProcess[str]:
         """Run a script of the program."""
         return subprocess.run(
-            ["bash", str(HANDLER / script)],
+            ["bash", str(DIRECTORY_SERVER / script)],
             env=self.environment | more,
             capture_output=True,
             text=True,

@@ -15,7 +15,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.directory.server import HANDLER
+from trainforge.programs import DIRECTORY_SERVER
 
 REGION = "us-west-2"
 BUCKET = "sagemaker-demo"
@@ -24,7 +24,7 @@ HOST = "ldap.demo.internal"
 
 @pytest.fixture(scope="module")
 def module() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("directory_machine", HANDLER / "machine.py")
+    spec = importlib.util.spec_from_file_location("directory_machine", DIRECTORY_SERVER / "machine.py")
     assert spec is not None
     assert spec.loader is not None
     loaded = importlib.util.module_from_spec(spec)

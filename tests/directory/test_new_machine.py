@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.directory.server import HANDLER
+from trainforge.programs import DIRECTORY_SERVER
 
 _NOTED = 'echo "{name} $*" >>"$STATE/calls"\n'
 PROGRAMS = {
@@ -43,7 +43,7 @@ class NewMachine:
         self.state, self.program = self.folder / "state", self.folder / "program"
         for path in (self.state, self.folder / "bin", self.folder / "units", self.folder / "links"):
             path.mkdir(parents=True)
-        shutil.copytree(HANDLER, self.program)
+        shutil.copytree(DIRECTORY_SERVER, self.program)
         (self.program / "refresh.sh").write_text('#!/bin/bash\necho refresh >>"$STATE/calls"\n')
         (self.program / "machine.py").write_text(MACHINE)
         # Objects of a bucket carry no modes.
@@ -93,7 +93,7 @@ def test_a_blank_volume_gets_a_file_system_and_the_deployment_its_signal(machine
     assert machine.calls.index("refresh") < machine.calls.index("machine signal SUCCESS")
     assert "systemctl mask --quiet slapd.service" in machine.calls
     units = {path.name for path in (machine.folder / "units").iterdir()}
-    assert units == {path.name for path in (HANDLER / "units").iterdir()}
+    assert units == {path.name for path in (DIRECTORY_SERVER / "units").iterdir()}
     assert (machine.folder / "links" / "trainforge-directory-password").resolve().name == "password.sh"
     assert (machine.program / "serve.sh").stat().st_mode & 0o111
     assert "changed: file system made" in (machine.folder / "log" / "directory.log").read_text()

@@ -16,7 +16,6 @@ import pytest
 
 from tests.directory.server import (
     CONTENT,
-    HANDLER,
     HOST,
     KEY,
     PASSWORD,
@@ -26,6 +25,7 @@ from tests.directory.server import (
     serving,
 )
 from tests.programs import not_available, require_program, require_root
+from trainforge.programs import DIRECTORY_SERVER
 
 _LIBRARY = "libnss_wrapper.so"
 ANA = f"uid=ana,ou=people,{SUFFIX}"
@@ -292,7 +292,7 @@ def test_a_password_that_a_keeper_sets(server: DirectoryServer) -> None:
     server.refresh()
     for name, code in (("x y", 2), ("", 2)):
         done = subprocess.run(
-            ["bash", str(HANDLER / "password.sh"), name],
+            ["bash", str(DIRECTORY_SERVER / "password.sh"), name],
             env=server.environment,
             capture_output=True,
             text=True,
@@ -305,7 +305,7 @@ def test_a_password_that_a_keeper_sets(server: DirectoryServer) -> None:
 
 def test_scripts_are_clean_under_shellcheck() -> None:
     shellcheck = require_program("shellcheck", "'make setup-dev' installs it from PyPI")
-    scripts = sorted(str(path) for path in HANDLER.glob("*.sh"))
+    scripts = sorted(str(path) for path in DIRECTORY_SERVER.glob("*.sh"))
     assert len(scripts) == 5
     done = subprocess.run([shellcheck, *scripts], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout

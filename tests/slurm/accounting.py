@@ -12,20 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import trainforge
 from tests.ports import LOOPBACK, free_ports
 from tests.programs import require_program
 from tests.slurm.cluster import SlurmCluster, SlurmError
 from trainforge.accounting.parameters import PARAMETERS, USER
+from trainforge.programs import NODES
 
-_FOLLOWER = (
-    Path(trainforge.__file__).parent
-    / "hyperpod"
-    / "extension"
-    / "handler"
-    / "node_setup"
-    / "accounting_password.py"
-)
+_FOLLOWER = NODES / "hyperpod" / "node_setup" / "accounting_password.py"
 FIRST_PASSWORD = "f1rstW0rd"
 _PROGRAMS = {
     "slurmdbd": "slurmdbd slurm-wlm-mysql-plugin",

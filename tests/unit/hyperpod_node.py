@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import trainforge
+from trainforge.programs import NODES
 
-HANDLER = Path(trainforge.__file__).parent / "hyperpod" / "extension" / "handler"
+HANDLER = NODES / "hyperpod"
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYmVsZWQgZm9yIHRlc3RzIG9ubHkgISEh"
 ADDRESS = "10.1.0.7"
 # Multiplies every wait of the extension: the first for what never comes, the second for what comes late and

@@ -13,8 +13,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
-import trainforge
 from tests.synthesis import Synthesis, synthesize
+from trainforge.programs import FUNCTIONS
 
 CONFIGURATION = """
 name: test
@@ -26,7 +26,7 @@ accounting: {{instances: 2, max_capacity_acu: 8, backup_days: 14, rotation_days:
 hyperpod: {{pools: [cpu]}}
 """
 STACK = "AccountingStack"
-HANDLER = Path(trainforge.__file__).parent / "accounting" / "handler" / "index.py"
+HANDLER = FUNCTIONS / "accounting_rotation" / "index.py"
 REGION = "us-west-2"
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from trainforge.programs import FUNCTIONS
 
-HANDLER = ROOT / "constructs" / "trainforge" / "backup_cleanup" / "handler" / "index.py"
+HANDLER = FUNCTIONS / "backup_cleanup" / "index.py"
 MINE = [{"Key": "owner", "Value": "me"}]
 
 

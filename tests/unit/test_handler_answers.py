@@ -11,11 +11,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from trainforge.programs import FUNCTIONS
 
-HANDLERS = [
-    path for path in sorted(ROOT.glob("constructs/**/index.py")) if "ResponseURL" in path.read_text("utf-8")
-]
+HANDLERS = [path for path in sorted(FUNCTIONS.glob("*/index.py")) if "ResponseURL" in path.read_text("utf-8")]
 
 
 def loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
@@ -41,7 +39,7 @@ def test_every_handler_is_here() -> None:
     assert len(HANDLERS) >= 5
 
 
-@pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.name)
 def test_an_answer_goes_by_https_only(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     index = loaded(path, monkeypatch)
     asked: list[str] = []

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from trainforge.programs import FUNCTIONS
 
-HANDLER = ROOT / "constructs" / "trainforge" / "hyperpod" / "governance" / "handler"
+HANDLER = FUNCTIONS / "hyperpod_governance"
 CLUSTER = "arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl"
 STACK = "arn:aws:cloudformation:us-west-2:111122223333:stack/hp/1"
 

@@ -9,7 +9,6 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,10 +17,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-import trainforge
 from tests.synthesis import Synthesis
+from trainforge.programs import FUNCTIONS
 
-FOLDER = Path(trainforge.__file__).parent / "hyperpod" / "health_log"
 GROUP = "/aws/sagemaker/Clusters/demo-hyperpod/abc123def456"
 STREAM = "SagemakerHealthMonitoringAgent/gpu/i-0123456789abcdef0"
 # The forms that the predecessor's tools know (hma_cw_bridge.py), with values of our own.
@@ -47,7 +45,9 @@ UNHEALTHY = {
 
 
 def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"health_{name}", FOLDER / name / "index.py")
+    spec = importlib.util.spec_from_file_location(
+        f"health_{name}", FUNCTIONS / f"health_log_{name}" / "index.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     found = importlib.util.module_from_spec(spec)

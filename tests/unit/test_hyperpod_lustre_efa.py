@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.programs import require_program
+from trainforge.programs import NODES
 
-SCRIPT = ROOT / "constructs" / "trainforge" / "hyperpod" / "node_disk" / "handler" / "lustre_efa.sh"
+SCRIPT = NODES / "hyperpod" / "disk" / "lustre_efa.sh"
 TCP = "net add --net tcp --if ens1"
 PREFERENCE = "udsp add --src efa --priority 0"
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.programs import require_program
+from trainforge.programs import NODES
 
-SCRIPT = ROOT / "constructs" / "trainforge" / "hyperpod" / "node_disk" / "handler" / "on_create.sh"
+SCRIPT = NODES / "hyperpod" / "disk" / "on_create.sh"
 
 
 class Node:

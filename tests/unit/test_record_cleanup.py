@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -13,9 +12,9 @@ import boto3
 import pytest
 from moto import mock_aws
 
-import trainforge
+from trainforge.programs import FUNCTIONS
 
-HANDLER = Path(trainforge.__file__).parent / "record_cleanup" / "handler" / "index.py"
+HANDLER = FUNCTIONS / "record_cleanup" / "index.py"
 
 
 @pytest.fixture

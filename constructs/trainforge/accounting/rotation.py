@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
@@ -13,8 +11,9 @@ from constructs import Construct
 
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.handler_function import handler_function, handler_role
+from trainforge.programs import FUNCTIONS
 
-_HANDLER = Path(__file__).parent / "handler"
+_HANDLER = FUNCTIONS / "accounting_rotation"
 
 
 class PasswordRotation(Construct):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -13,12 +12,13 @@ from constructs import Construct
 
 from catalog.batch import SCRATCH
 from trainforge.acknowledgement import acknowledge_wildcards
+from trainforge.programs import NODES
 from trainforge.session import session_statement
 
 USER_DATA_LIMIT = 16384
 """Bytes of user data that EC2 takes (EC2 User Guide, "Instance user data")."""
 
-_SCRIPT = Path(__file__).parent / "handler" / "prepare_host.sh"
+_SCRIPT = NODES / "batch" / "prepare_host.sh"
 _BOUNDARY = "trainforge"
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -25,12 +24,12 @@ from trainforge.acknowledgement import acknowledge
 from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
 from trainforge.directory.access import TAG_KEY, DirectoryServerRole
 from trainforge.directory.boot import user_data
+from trainforge.programs import DIRECTORY_SERVER
 from trainforge.record_cleanup.construct import RecordCleanup
 
 PORT = 636
 PREFIX = "directory"
 AUTHORITY_KEY = f"{PREFIX}/published/ca.pem"
-_PROGRAM = Path(__file__).parent / "handler"
 _CONFIGURATION = "directory.json"
 _IMAGE = f"/aws/service/canonical/ubuntu/server/{UBUNTU}/stable/current/amd64/hvm/ebs-gp3/ami-id"
 """Canonical's public parameter ("Find Ubuntu images on AWS", documentation.ubuntu.com)."""
@@ -180,7 +179,7 @@ class DirectoryServer(Construct):
     @property
     def _program_prefix(self) -> str:
         # In the prefix a new program is new user data, and so a new server.
-        content = cdk.FileSystem.fingerprint(str(_PROGRAM), exclude=list(PYTHON_LEAVINGS))
+        content = cdk.FileSystem.fingerprint(str(DIRECTORY_SERVER), exclude=list(PYTHON_LEAVINGS))
         return f"{PREFIX}/program/{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
     def _upload(self, bucket: s3.IBucket, content: Mapping[str, Any]) -> list[BucketUpload]:
@@ -191,7 +190,7 @@ class DirectoryServer(Construct):
                 "Program",
                 bucket=bucket,
                 prefix=self._program_prefix,
-                sources=[s3_deployment.Source.asset(str(_PROGRAM), exclude=list(PYTHON_LEAVINGS))],
+                sources=[s3_deployment.Source.asset(str(DIRECTORY_SERVER), exclude=list(PYTHON_LEAVINGS))],
             ),
             BucketUpload(
                 self,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aws_cdk as cdk
@@ -17,11 +16,12 @@ from constructs import Construct
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.handler_function import RUNTIME, handler_code, handler_logs, handler_role
 from trainforge.helm.charts import RepositoryChart, SourceChart
+from trainforge.programs import FUNCTIONS
 
 if TYPE_CHECKING:
     from trainforge.eks.cluster import KubernetesCluster
 
-_HANDLER = Path(__file__).parent / "handler"
+_HANDLER = FUNCTIONS / "helm"
 _FUNCTION_MINUTES = 15
 """Lambda's own limit."""
 

@@ -15,11 +15,12 @@ from constructs import Construct
 
 from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
 from trainforge.hyperpod.groups import LifecycleHook
+from trainforge.programs import NODES
 
-_EXTENSION = Path(__file__).parent / "extension" / "handler"
+_EXTENSION = NODES / "hyperpod"
 _EXTENSION_ENTRY = "on_init_complete.sh"
 _CONFIGURATION = "extension.json"
-_DISK = Path(__file__).parent / "node_disk" / "handler"
+_DISK = _EXTENSION / "disk"
 _DISK_ENTRY = "on_create.sh"
 _LUSTRE_OVER_EFA = "lustre-over-efa"
 _EXCLUDED = list(PYTHON_LEAVINGS)
@@ -65,7 +66,7 @@ class NodeScripts(Construct):
             bucket=bucket,
             prefix=f"hyperpod/extension/{_fingerprint(_EXTENSION, _settled(scope, text))}",
             sources=[
-                s3_deployment.Source.asset(str(_EXTENSION), exclude=_EXCLUDED),
+                s3_deployment.Source.asset(str(_EXTENSION), exclude=[*_EXCLUDED, _DISK.name]),
                 s3_deployment.Source.data(_CONFIGURATION, text),
             ],
             event="OnInitComplete",
@@ -128,5 +129,6 @@ def _fingerprint(directory: Path, extra: str = "") -> str:
     In the prefix it makes a change of scripts a change of the cluster's SourceS3Uri. Users report that nodes
     are given new scripts only then; it also keeps those of the last deployment for a rollback.
     """
-    content = cdk.FileSystem.fingerprint(str(directory), exclude=_EXCLUDED)
+    excluded = [*_EXCLUDED, _DISK.name] if directory == _EXTENSION else _EXCLUDED
+    content = cdk.FileSystem.fingerprint(str(directory), exclude=excluded)
     return hashlib.sha256(f"{content}{extra}".encode()).hexdigest()[:12]

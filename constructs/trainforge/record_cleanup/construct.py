@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
 from constructs import Construct
 
 from trainforge.handler_function import handler_function, handler_role
+from trainforge.programs import FUNCTIONS
 
-_HANDLER = Path(__file__).parent / "handler"
+_HANDLER = FUNCTIONS / "record_cleanup"
 
 
 class RecordCleanup(Construct):

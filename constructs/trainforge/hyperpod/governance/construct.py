@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
@@ -17,8 +16,9 @@ from trainforge.eks.cluster import KubernetesCluster
 from trainforge.handler_function import handler_function, handler_role
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster
 from trainforge.hyperpod.governance.quota import Quota
+from trainforge.programs import FUNCTIONS
 
-_HANDLER = Path(__file__).parent / "handler"
+_HANDLER = FUNCTIONS / "hyperpod_governance"
 
 
 class TaskGovernance(Construct):

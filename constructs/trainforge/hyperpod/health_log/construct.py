@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sns as sns
@@ -11,8 +9,7 @@ from constructs import Construct
 
 from trainforge.acknowledgement import acknowledge, acknowledge_wildcards
 from trainforge.handler_function import handler_function, handler_role
-
-_FOLDER = Path(__file__).parent
+from trainforge.programs import FUNCTIONS
 
 
 class HealthLog(Construct):
@@ -50,7 +47,7 @@ class HealthLog(Construct):
         )
         function = handler_function(
             forwarder,
-            folder=_FOLDER / "forwarder",
+            folder=FUNCTIONS / "health_log_forwarder",
             description="Publishes HyperPod's health records on the deployment's topic",
             role=publisher,
             timeout_minutes=1,
@@ -77,7 +74,7 @@ class HealthLog(Construct):
         acknowledge_wildcards(role, "HyperPod makes the log group, under the cluster's id", groups)
         subscribe = handler_function(
             subscriber,
-            folder=_FOLDER / "subscription",
+            folder=FUNCTIONS / "health_log_subscription",
             description="Subscribes to the health records in a HyperPod cluster's log group",
             role=role,
             timeout_minutes=2,

@@ -7,14 +7,12 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import trainforge
+from trainforge.programs import NODES
 
-_LIBRARY = Path(trainforge.__file__).parent
-HANDLER = _LIBRARY / "parallelcluster" / "actions" / "handler"
-SHARED = _LIBRARY / "hyperpod" / "extension" / "handler" / "node_setup"
+HANDLER = NODES / "parallelcluster"
+SHARED = NODES / "hyperpod" / "node_setup"
 """Steps that nodes of HyperPod take too: people, packages, enroot's settings."""
 ENTRY = "custom_action.sh"
 _CONFIGURATION = "node.json"
