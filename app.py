@@ -9,10 +9,10 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from settings.configuration_file import configuration_file
+from settings.parser.values import printable
 from settings.reading import read
 from settings.report import report
 from settings.summary import summary
-from settings.values import printable
 from stacks.assembly import StagedAssembly
 from stacks.cluster_stack import Estate
 from stacks.clusters import clusters

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from catalog.finding import Finding
 from cli.table import print_table
+from settings.parser.values import printable
 from settings.report import counted, place, report
 from settings.rules import RuleEntry
-from settings.values import printable
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 

@@ -16,7 +16,7 @@ from workloads.spec import Format, Run
 if TYPE_CHECKING:
     from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
-    from settings.workloads import WorkloadSettings
+    from settings.sections.workloads import WorkloadSettings
 
 LOCAL = "local"
 

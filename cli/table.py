@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from settings.values import printable
+from settings.parser.values import printable
 
 
 def print_table(

@@ -112,7 +112,7 @@ def _not_compared(reading: Reading) -> list[str]:
 def _deployed(path: Path, as_json: bool) -> Deployed:
     """Return what is deployed; print what is wrong with the file and end with 2 where it cannot be read."""
     from cli.findings import print_findings
-    from settings.deployed_reading import read_deployed
+    from settings.deployed import read_deployed
 
     deployed, findings = read_deployed(path)
     if deployed is None:

@@ -8,8 +8,8 @@ from fnmatch import fnmatchcase
 from catalog.finding import Finding, Severity
 from settings.checks import RULES
 from settings.deployment import Acknowledgement
+from settings.parser.values import guess, shown
 from settings.rules import FILE_RULES
-from settings.values import guess, shown
 
 
 def accepted(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.finding import Finding, Severity
-from settings.values import printable, shown
+from settings.parser.values import printable, shown
 
 VARIABLE = "TRAINFORGE_CONFIG"
 """The environment variable that names a configuration for every command and for `cdk`; an empty one counts as unset."""

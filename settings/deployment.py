@@ -7,18 +7,18 @@ from typing import Literal
 from pydantic import Field
 
 from catalog.pool import Pool
-from settings.accounting import AccountingSettings
-from settings.batch import BatchSettings
-from settings.directory import DirectorySettings
-from settings.eks import EksSettings
-from settings.hyperpod import HyperPodSettings
-from settings.hyperpod_eks import HyperPodEksSettings
-from settings.model import Model
-from settings.network import NetworkSettings
-from settings.parallelcluster import ParallelClusterSettings
-from settings.pools import PoolSettings
-from settings.storage import StorageSettings
-from settings.workloads import WorkloadSettings
+from settings.sections.accounting import AccountingSettings
+from settings.sections.batch import BatchSettings
+from settings.sections.directory import DirectorySettings
+from settings.sections.eks import EksSettings
+from settings.sections.hyperpod import HyperPodSettings
+from settings.sections.hyperpod_eks import HyperPodEksSettings
+from settings.sections.model import Model
+from settings.sections.network import NetworkSettings
+from settings.sections.parallelcluster import ParallelClusterSettings
+from settings.sections.pools import PoolSettings
+from settings.sections.storage import StorageSettings
+from settings.sections.workloads import WorkloadSettings
 
 Retention = Literal["ephemeral", "durable"]
 

@@ -12,9 +12,9 @@ from settings.checks import RULES, check
 from settings.configuration_file import ConfigurationFile, missing_default
 from settings.deployed import Deployed
 from settings.deployment import Settings
-from settings.document import Document, load
+from settings.parser.document import Document, load
+from settings.parser.shape import Shape, shape
 from settings.report import LocatedFinding
-from settings.shape import Shape, shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def read(path: str | Path, deployed: Deployed | None = None) -> Reading:
     document = load(path)
     if document.data is None:
         return Reading(None, _sorted(document.findings, document))
-    built = shape(document)
+    built = shape(document, Settings)
     findings = [*document.findings, *built.findings]
     if built.settings is not None:
         folder = Path(path).parent
@@ -68,7 +68,7 @@ def read_file(file: ConfigurationFile, deployed: Deployed | None = None) -> Read
     return read(file.path, deployed)
 
 
-def _genuine(findings: Iterable[Finding], built: Shape) -> list[Finding]:
+def _genuine(findings: Iterable[Finding], built: Shape[Settings]) -> list[Finding]:
     """Return the findings that stand on what the file says, not on what was left out of it."""
     result = []
     for finding in findings:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catalog.finding import Finding, Severity
-from settings.values import printable
+from settings.parser.values import printable
 
 
 @dataclass(frozen=True, slots=True)

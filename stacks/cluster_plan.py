@@ -9,7 +9,7 @@ from typing import Any
 from catalog.pool import Pool
 from catalog.versions import NODE_EXPORTER, NODE_EXPORTER_SHA256, NODE_EXPORTER_URL
 from settings.deployment import Settings
-from settings.parallelcluster import NodeSettings, ParallelClusterSettings
+from settings.sections.parallelcluster import NodeSettings, ParallelClusterSettings
 from trainforge.parallelcluster.configuration import (
     ClusterPlan,
     HeadNode,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from settings.values import shown
+from settings.parser.values import shown
 
 _CDK_JSON = Path(__file__).parent.parent / "cdk.json"
 

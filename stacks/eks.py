@@ -7,7 +7,7 @@ from constructs import Construct
 from catalog.kubernetes import SHARED_CLAIM
 from catalog.pool import Pool
 from catalog.site import Site
-from settings.eks import EksSettings
+from settings.sections.eks import EksSettings
 from stacks.cluster_stack import Estate
 from stacks.kubernetes_software import place, software
 from stacks.kubernetes_stack import KubernetesStack

@@ -10,7 +10,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from catalog.site import Site
-from settings.hyperpod import ExtensionSettings
+from settings.sections.hyperpod import ExtensionSettings
 from stacks.cluster_stack import ClusterStack, Estate
 from stacks.shipping import Shipping
 from trainforge.accounting.parameters import PORT

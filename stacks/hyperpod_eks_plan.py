@@ -8,8 +8,13 @@ from collections.abc import Mapping
 import aws_cdk as cdk
 
 from settings.deployment import Settings
-from settings.eks_software import DeviceSettings, SoftwareSettings
-from settings.hyperpod_eks import HyperPodEksSettings, ObservabilitySettings, TaintSettings, TeamSettings
+from settings.sections.eks import DeviceSettings, SoftwareSettings
+from settings.sections.hyperpod_eks import (
+    HyperPodEksSettings,
+    ObservabilitySettings,
+    TaintSettings,
+    TeamSettings,
+)
 from trainforge.hyperpod.chart import Components
 from trainforge.hyperpod.governance.quota import Quota
 from trainforge.hyperpod.measures import Measures

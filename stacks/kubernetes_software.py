@@ -6,7 +6,7 @@ import json
 
 from catalog.kubernetes import BUCKET_CLAIM, SHARED_CLAIM
 from settings.deployment import Settings
-from settings.eks_software import AddOnSettings, DeviceSettings, SoftwareSettings
+from settings.sections.eks import AddOnSettings, DeviceSettings, SoftwareSettings
 from stacks.storage import StorageStack
 from trainforge.eks.add_ons import EBS, FSX, S3, AddOn
 from trainforge.eks.devices import Devices

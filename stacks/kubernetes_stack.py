@@ -8,8 +8,8 @@ from constructs import Construct
 
 from catalog.pool import OnDemand, Pool
 from catalog.site import Site
-from settings.eks import EksSettings
-from settings.hyperpod_eks import HyperPodEksSettings
+from settings.sections.eks import EksSettings
+from settings.sections.hyperpod_eks import HyperPodEksSettings
 from stacks.cluster_stack import ClusterStack
 from stacks.shipping import Shipping
 from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster

@@ -12,7 +12,7 @@ from constructs import Construct
 from catalog.endpoints import INTERFACE_ENDPOINTS
 from catalog.instances import instance
 from settings.deployment import Settings
-from settings.network import ExistingNetwork
+from settings.sections.network import ExistingNetwork
 from trainforge.acknowledgement import acknowledge
 from trainforge.network import FlowLogs, TrainingNetwork
 from trainforge.security_groups import EfaSecurityGroup, FileSystemSecurityGroup

@@ -9,7 +9,7 @@ from constructs import Construct
 
 from catalog.site import Mount
 from settings.deployment import Settings
-from settings.storage import LustreSettings, OpenZfsSettings
+from settings.sections.storage import LustreSettings, OpenZfsSettings
 from stacks.network import NetworkStack
 from trainforge.backup_cleanup import BackupCleanup
 from trainforge.buckets import AccessLogBucket, NodeAccess, TrainingBucket

@@ -15,7 +15,7 @@ from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.secret_arn import secret_problem
 from settings.checks.selection import facts, uses
 from settings.deployment import Settings
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
 from workloads import rooms
 
 SECTION = "batch"

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from catalog.regions import partition
-from settings import pools as model
 from settings.checks.names import REGION
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import HYPERPOD, facts, uses
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
+from settings.sections import pools as model
 
 HONOURED: Mapping[str, tuple[str, ...]] = {
     # botocore: ClusterInstanceGroupSpecification has TrainingPlanArn and CapacityRequirements (Spot,

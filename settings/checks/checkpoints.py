@@ -10,7 +10,7 @@ from settings.checks.selection import facts
 from settings.checks.shipping import SLURM_CLUSTERS, shippings
 from settings.checks.storage import made_lustre, made_openzfs
 from settings.deployment import Settings
-from settings.values import shown
+from settings.parser.values import shown
 from workloads.footprint import GIB, gib
 from workloads.request import resolve
 

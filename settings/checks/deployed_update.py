@@ -15,7 +15,7 @@ from settings.checks.kubernetes_update import JUDGED as JUDGED_OF_KUBERNETES
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import CLUSTERS, uses
 from settings.deployment import Settings
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
 
 NOT_COMPARED = "update-not-compared"
 """The rule that names what changes and is not judged."""

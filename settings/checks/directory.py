@@ -9,7 +9,7 @@ from settings.checks.people import TAKEN, USER_NAME
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.secret_arn import secret_problem
 from settings.checks.selection import facts
-from settings.values import guess, shown
+from settings.parser.values import guess, shown
 
 DIRECTORY_CLUSTERS = ("hyperpod", "parallelcluster")
 """Sections of the configuration that are clusters whose nodes ask the directory."""

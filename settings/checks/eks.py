@@ -10,8 +10,8 @@ from catalog.eks import ENDING, FEWEST_ZONES, KUBERNETES_VERSIONS, STANDARD_SUPP
 from catalog.hyperpod_eks import KUBERNETES_VERSIONS as HYPERPOD_VERSIONS
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import kubernetes
-from settings.eks import AccessSettings, EndpointSettings
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
+from settings.sections.eks import AccessSettings, EndpointSettings
 
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]{1,576}", re.ASCII)
 _ASSUMED = re.compile(r"arn:aws[a-z-]*:sts::[0-9]{12}:assumed-role/.*", re.ASCII)

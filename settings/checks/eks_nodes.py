@@ -9,7 +9,7 @@ from catalog.eks import GROUP_NODES_QUOTA, GROUPS_QUOTA
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import uses
 from settings.checks.shipping import in_images
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
 
 SYSTEM = "system"
 """The name that the nodes which carry the cluster bear where others bear their pool's."""

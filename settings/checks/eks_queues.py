@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
 
 _SOFTWARE = "eks.software"
 # Kubernetes, "Object names and IDs": what Kueue wants of a queue's name is a DNS label here, fit for a label's value.

@@ -10,8 +10,8 @@ from catalog.operators import clashes
 from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import facts, uses
 from settings.checks.shipping import Shipping, in_images, shippings
-from settings.eks_software import SoftwareSettings
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
+from settings.sections.eks import SoftwareSettings
 from workloads.request import resolve
 from workloads.spec import Format
 

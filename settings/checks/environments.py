@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.shipping import SLURM_CLUSTERS, in_environments, shippings, why_unseen
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
 from workloads.formats import FORMATS
 from workloads.spec import Format
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.secret_arn import secret_problem
 from settings.checks.selection import CLUSTERS, uses
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
 
 # The limits below are botocore's: sagemaker CreateCluster, ClusterInstanceGroupSpecifications,
 # ClusterPartitionName, ClusterAccountingDatabase*.

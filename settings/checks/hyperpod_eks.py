@@ -17,8 +17,8 @@ from catalog.operators import MPIJOBS, PYTORCHJOBS, clashes
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts
 from settings.checks.shipping import shippings
-from settings.hyperpod_eks import HyperPodEksSettings
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
+from settings.sections.hyperpod_eks import HyperPodEksSettings
 from workloads.request import resolve
 from workloads.spec import Format
 

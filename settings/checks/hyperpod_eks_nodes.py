@@ -9,7 +9,7 @@ from catalog.hyperpod_eks import CHART_NEURON_TAINTS, CHART_NEURON_TYPES, HEALTH
 from catalog.kubernetes import POOL_LABEL
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts, uses
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
 
 # botocore: sagemaker ClusterKubernetesLabels and ClusterKubernetesTaint.
 _KEY = re.compile(

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from catalog.hyperpod_eks import MOST_QUOTA_TYPES
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts
-from settings.hyperpod_eks import TeamSettings
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
+from settings.sections.hyperpod_eks import TeamSettings
 
 _TEAMS = "hyperpod_eks.task_governance.teams"
 # botocore: sagemaker ComputeQuotaTargetTeamName and ClusterSchedulerPriorityClassName, which allow 40 pieces; and

@@ -9,7 +9,7 @@ from functools import lru_cache
 from catalog.instances import INSTANCES, InstanceFacts, UnknownInstanceTypeError
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts, hyperpod_instance_types, instance_types
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
 
 
 @error("instance-type-unknown")

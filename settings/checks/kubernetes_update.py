@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error
 from settings.deployment import Settings
-from settings.eks import EksSettings
-from settings.hyperpod_eks import HyperPodEksSettings
-from settings.values import shown
+from settings.parser.values import shown
+from settings.sections.eks import EksSettings
+from settings.sections.hyperpod_eks import HyperPodEksSettings
 
 JUDGED = (
     "eks.namespace",

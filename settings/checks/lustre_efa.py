@@ -9,7 +9,7 @@ from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import Use, facts, uses
 from settings.checks.storage import made_lustre
 from settings.deployment import Settings
-from settings.values import shown
+from settings.parser.values import shown
 
 
 def _too_small(settings: Settings, *, verified: bool) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import extensions
 from settings.deployment import Settings
-from settings.values import shown
+from settings.parser.values import shown
 
 # botocore: sagemaker ClusterFsxMountPath, which is 1 to 1024 characters long.
 _MOUNT = re.compile(r"/[a-zA-Z0-9._/-]+")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error
-from settings.values import shown
+from settings.parser.values import shown
 
 REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
 """Form of a region's name, as in us-west-2 or us-gov-east-1."""

@@ -9,7 +9,7 @@ from itertools import combinations
 from catalog.addresses import secondary_ranges_needed
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.deployment import Settings
-from settings.values import shown
+from settings.parser.values import shown
 
 # VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
 LARGEST_PREFIX, SMALLEST_PREFIX = 16, 28

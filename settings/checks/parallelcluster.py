@@ -9,8 +9,8 @@ from catalog.pool import Pool
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts, uses
 from settings.deployment import Settings
-from settings.parallelcluster import ParallelClusterSettings
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
+from settings.sections.parallelcluster import ParallelClusterSettings
 
 # The limits below are ParallelCluster's: aws-parallelcluster, constants.py and validators/cluster_validators.py
 # (NameValidator, MaxCountValidator, ComputeResourceSizeValidator, InstanceArchitectureCompatibilityValidator).

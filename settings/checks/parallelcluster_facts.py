@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from settings.deployed import UNKNOWN, Deployed
 from settings.deployment import Settings
-from settings.parallelcluster import ParallelClusterSettings
+from settings.sections.parallelcluster import ParallelClusterSettings
 
 Read = Callable[[Settings, ParallelClusterSettings], object]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import facts
-from settings.values import shown
+from settings.parser.values import shown
 
 _WITHOUT_AGENT = ("rhel8", "rhel9")
 """Systems whose AMIs have no SSM agent, and for which ParallelCluster's recipes install none. Sources: Systems Manager

@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts
-from settings.values import shown
+from settings.parser.values import shown
 
 MOST_LOGIN_POOLS = 10
 """Source: aws-parallelcluster, constants.MAX_NUMBER_OF_LOGIN_NODE_POOLS."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from catalog.records import read
 from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import facts
-from settings.values import guess, shown
+from settings.parser.values import guess, shown
 
 _OWN_LINES = frozenset(
     {

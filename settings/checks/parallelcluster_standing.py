@@ -11,7 +11,7 @@ from settings.checks.parallelcluster_facts import Fact, both
 from settings.checks.selection import facts
 from settings.deployed import UNKNOWN, Deployed
 from settings.deployment import Settings
-from settings.parallelcluster import ParallelClusterSettings
+from settings.sections.parallelcluster import ParallelClusterSettings
 
 
 @dataclass(frozen=True, slots=True)

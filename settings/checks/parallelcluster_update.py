@@ -15,7 +15,7 @@ from settings.checks.parallelcluster_standing import (
     standing_of,
 )
 from settings.checks.rule import Problem, Subject, error, warning
-from settings.values import shown
+from settings.parser.values import shown
 
 _WAY_OUT = (
     "destroy ParallelClusterStack first, which keeps homes and shared data, and acknowledge 'head-node-replaced' with "

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import extensions
-from settings.directory import DirectoryUser
-from settings.hyperpod import UserSettings
-from settings.values import shown
+from settings.parser.values import shown
+from settings.sections.directory import DirectoryUser
+from settings.sections.hyperpod import UserSettings
 
 USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # Accounts of Debian's base-passwd (passwd.master), and those that images with Slurm bring: their own user by system,

@@ -9,7 +9,7 @@ from catalog.regions import cluster_regions, cluster_types, priced_types, region
 from settings.checks.names import REGION
 from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import facts, hyperpod_instance_types
-from settings.values import guess, listed, shown
+from settings.parser.values import guess, listed, shown
 
 _NEAR = 3
 

@@ -9,7 +9,7 @@ from catalog.pool import CapacityBlock, Pool, Reservation, ReservationGroup, Tra
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import Use, uses
 from settings.deployment import Settings
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
 
 
 def reserved_id(pool: Pool) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from settings.checks.rule import Problem, Subject, error
 from settings.deployment import Settings
-from settings.values import shown
+from settings.parser.values import shown
 
 # Ids have 17 hexadecimal digits, those from before 2018 have 8 (EC2 user guide, "Resource IDs").
 _DIGITS = r"(?:[0-9a-f]{8}|[0-9a-f]{17})"

@@ -10,7 +10,7 @@ from pathlib import Path
 from catalog.finding import Finding, Severity
 from settings.deployed import Deployed
 from settings.deployment import Settings
-from settings.values import shown
+from settings.parser.values import shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from settings.checks.rule import Problem, Subject, error
-from settings.values import shown
+from settings.parser.values import shown
 
 MOST_FILES = 1000
 MOST_MIB = 50

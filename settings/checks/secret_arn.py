@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from settings.checks.rule import Problem
-from settings.values import shown
+from settings.parser.values import shown
 
 # With the six characters that Secrets Manager adds to a name: whoever reads the secret is given this very ARN.
 _WHOLE = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from catalog.instances import INSTANCES, InstanceFacts
 from catalog.pool import Pool
 from settings.deployment import Settings
-from settings.eks import EksSettings
-from settings.hyperpod import ExtensionSettings
-from settings.hyperpod_eks import HyperPodEksSettings
-from settings.parallelcluster import NodeSettings
+from settings.sections.eks import EksSettings
+from settings.sections.hyperpod import ExtensionSettings
+from settings.sections.hyperpod_eks import HyperPodEksSettings
+from settings.sections.parallelcluster import NodeSettings
 
 CLUSTERS = ("hyperpod", "hyperpod_eks", "parallelcluster", "eks", "batch")
 """The sections of the configuration that are clusters, each with a list `pools`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from catalog.pool import Pool
 from settings.deployment import Settings
-from settings.workloads import WorkloadSettings
+from settings.sections.workloads import WorkloadSettings
 
 SLURM_CLUSTERS = ("hyperpod", "parallelcluster")
 """Clusters whose jobs are submitted on a node, from files that it sees."""

@@ -19,8 +19,8 @@ from catalog.storage import (
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import uses
 from settings.deployment import Settings
-from settings.storage import LustreSettings, OpenZfsSettings
-from settings.values import listed
+from settings.parser.values import listed
+from settings.sections.storage import LustreSettings, OpenZfsSettings
 
 
 def made_lustre(settings: Settings) -> LustreSettings | None:

@@ -10,7 +10,7 @@ from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import CLUSTERS, facts
 from settings.checks.shipping import SLURM_CLUSTERS, Shipping, in_images, shippings, why_unseen
 from settings.deployment import Settings
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
 from workloads.request import resolve
 
 

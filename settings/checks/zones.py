@@ -12,7 +12,7 @@ from settings.checks.names import REGION
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts, uses, zones
 from settings.checks.storage import made_lustre
-from settings.values import listed, shown
+from settings.parser.values import listed, shown
 
 _ZONE_ID = re.compile(r"[a-z]{3,5}\d-az\d+")
 

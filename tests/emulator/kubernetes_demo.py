@@ -26,7 +26,7 @@ from catalog.instances import instance
 from catalog.kubernetes import POOL_LABEL
 from catalog.pool import OnDemand, Pool
 from settings.deployment import Settings
-from settings.eks import ControlPlaneSettings
+from settings.sections.eks import ControlPlaneSettings
 from tests.emulator.cdk import ROOT
 from tests.emulator.server import Emulator
 from tests.kubernetes.plane.assets import VARIABLE, Assets, AssetsError

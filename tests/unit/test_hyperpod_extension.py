@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from settings.hyperpod import ExtensionSettings
+from settings.sections.hyperpod import ExtensionSettings
 from tests.programs import require_program, require_python
 from tests.unit.hyperpod_node import HANDLER, KEY, HyperPodNode
 

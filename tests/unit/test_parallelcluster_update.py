@@ -12,8 +12,7 @@ import yaml
 from catalog.versions import PARALLELCLUSTER
 from settings.checks import check
 from settings.checks.parallelcluster_facts import HEAD_NODE, STOPPED, Fact
-from settings.deployed import UNKNOWN, Deployed
-from settings.deployed_reading import read_deployed
+from settings.deployed import UNKNOWN, Deployed, read_deployed
 from settings.deployment import Settings
 from settings.reading import read
 from tests.unit.configuration import NETWORK, changed

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from settings.document import Place, load, parse
+from settings.parser.document import Place, load, parse
 from settings.reading import read
 
 LAUGHS = "a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n" + "".join(

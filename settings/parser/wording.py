@@ -1,4 +1,4 @@
-"""What pydantic found, in our words: rule, place, value as written, what is allowed, next step."""
+"""Findings for what pydantic found, in our words: rule, place, value as written, what is allowed, next step."""
 
 from __future__ import annotations
 
@@ -14,9 +14,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding, Severity
-from settings.deployment import Settings
-from settings.document import Place
-from settings.values import guess, listed, nearest, shown
+from settings.parser.document import Place
+from settings.parser.values import guess, listed, nearest, shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +33,9 @@ class Located:
     meant: tuple[str, ...] = ()
 
 
-def located(loc: tuple[int | str, ...], data: Any) -> Located:
-    """Follow pydantic's location through models and values; the names of union members in it drop out."""
-    annotation: Any = Settings
+def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Located:
+    """Follow pydantic's location through the models in `whole` and values; the names of union members drop out."""
+    annotation: Any = whole
     value = data
     holder: Any = None
     path: list[str] = []

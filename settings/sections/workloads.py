@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from catalog.pool import Pool
-from settings.model import Model
+from settings.sections.model import Model
 from workloads.request import Request
 
 

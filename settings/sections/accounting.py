@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from settings.model import Model
+from settings.sections.model import Model
 
 
 class AccountingSettings(Model):

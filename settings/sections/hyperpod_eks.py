@@ -14,9 +14,8 @@ from catalog.hyperpod_eks import (
     MOST_PRIORITIES,
     NAMESPACE,
 )
-from settings.eks import ControlPlaneSettings
-from settings.eks_software import AddOnSettings
-from settings.model import Model
+from settings.sections.eks import AddOnSettings, ControlPlaneSettings
+from settings.sections.model import Model
 
 
 class TaintSettings(Model):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from catalog.instances import DEFAULT_DIRECTORY_TYPE
-from settings.model import Model
+from settings.sections.model import Model
 
 
 class DirectoryUser(Model):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from settings.document import Keys
+from settings.parser.document import Keys
 
 
 class PathSet:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from catalog import pool as nouns
-from settings.model import Model, NotBool
+from settings.sections.model import Model, NotBool
 
 
 class OnDemand(Model):

@@ -6,8 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from settings.model import Model
-from settings.network import LogDays
+from settings.sections.model import Model
+from settings.sections.network import LogDays
 
 Minutes = Annotated[int, Field(ge=10, le=1440)]
 """How long Batch can be told to wait (botocore: batch JobStateTimeLimitAction, 600 to 86400 seconds)."""

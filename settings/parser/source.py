@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from catalog.finding import Finding, Severity
-from settings.values import shown
+from settings.parser.values import shown
 
 MAX_BYTES = 1 << 20
 """Largest configuration file that is read: a thousand pools fit in a fifth of it."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from settings.model import Model, NotBool, TextOnly
+from settings.sections.model import Model, NotBool, TextOnly
 
 LogDays = Annotated[
     Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], NotBool

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding
-from settings.deployment import Settings
-from settings.document import Document, Keys
-from settings.pruning import Copy, PathSet, as_written
-from settings.stand_ins import stand_in_for
-from settings.wording import Located, located, worded
+from settings.parser.document import Document, Keys
+from settings.parser.pruning import Copy, PathSet, as_written
+from settings.parser.stand_ins import stand_in_for
+from settings.parser.wording import Located, located, worded
 
 MAX_PASSES = 16
 """A pass leaves out one level more, and a stand-in takes two: the settings are six levels deep."""
 
 
+Whole = TypeVar("Whole", bound=BaseModel)
+"""The model of a whole configuration."""
+
+
 @dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Generic[Whole]):
     """What could be built.
 
     `settings` is None where nothing could; `pruned` are the paths of the file that were left out or stand
@@ -29,7 +32,7 @@ class Shape:
     the indices that the items of a shortened list have in the file.
     """
 
-    settings: Settings | None
+    settings: Whole | None
     findings: tuple[Finding, ...]
     pruned: PathSet
     kept: Mapping[Keys, tuple[int, ...]]
@@ -47,8 +50,8 @@ class Shape:
         return self.pruned.covers(tuple(path.split(".")))
 
 
-def shape(document: Document) -> Shape:
-    """Build settings from a document, leaving out what is broken until the rest stands.
+def shape(document: Document, model: type[Whole]) -> Shape[Whole]:
+    """Build a model from a document, leaving out what is broken until the rest stands.
 
     A broken value that has a default gives way to it. Where it has none, text and numbers get a stand-in,
     so that what stands beside them is checked; anything else takes the smallest enclosing part that can
@@ -58,18 +61,18 @@ def shape(document: Document) -> Shape:
     stand_ins: dict[Keys, dict[str, Any]] = {}
     findings: dict[tuple[str, str], Finding] = {}
     kept: dict[Keys, tuple[int, ...]] = {}
-    settings: Settings | None = None
+    settings: Whole | None = None
     for _ in range(MAX_PASSES if document.data is not None else 0):
         kept.clear()
         data = Copy(pruned, stand_ins, kept).of(document.data)
         try:
-            settings = Settings.model_validate(data)
+            settings = model.model_validate(data)
             break
         except ValidationError as error:
             # What this pass leaves out explains nothing that the same pass found, but for misspelt keys.
             explained = pruned.copy()
             for detail in _unknown_keys_first(error):
-                place = located(detail["loc"], data)
+                place = located(detail["loc"], data, model)
                 path = as_written(place.path, kept)
                 if not explained.touches(path):
                     finding = worded(detail, place, path, document.places)

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
-from settings.model import Model
+from settings.sections.model import Model
 
 
 class ControllerSettings(Model):

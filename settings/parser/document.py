@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from catalog.finding import Finding, Severity
-from settings.source import RejectedError, text_of
-from settings.values import shortened, shown
+from settings.parser.source import RejectedError, text_of
+from settings.parser.values import shortened, shown
 
 MAX_DEPTH = 20
 """Deepest nesting; the settings themselves need six levels."""

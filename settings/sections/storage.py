@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from catalog.storage import lustre_mbps
-from settings.model import Model
+from settings.sections.model import Model
 
 
 class BucketSettings(Model):

@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
-from settings.hyperpod import UserSettings
-from settings.model import Model
-from settings.network import Cidr, LogDays
+from settings.sections.hyperpod import UserSettings
+from settings.sections.model import Model
+from settings.sections.network import Cidr, LogDays
 
 OperatingSystem = Literal["alinux2023", "ubuntu2204", "ubuntu2404", "rhel8", "rhel9", "rocky8", "rocky9"]
 """Source: aws-parallelcluster, constants.SUPPORTED_OSES."""
