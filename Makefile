@@ -87,7 +87,7 @@ $(TORCHTITAN)/.complete: requirements-torchtitan.txt
 
 # With programs of Kubernetes a job runs on the emulated EKS cluster: it takes the AWS CLI and torch.
 demo: setup $(VENV)/.complete-emulator $(if $(KUBEBUILDER_ASSETS),setup-dev setup-train) ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
-	$(BIN)/python -m tests.emulator.demo --config $(CONFIG)
+	$(BIN)/python -m tests.demo --config $(CONFIG)
 
 test: setup-dev ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
 	$(PYTEST) . $(PYTEST_ARGS)

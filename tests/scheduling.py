@@ -14,10 +14,10 @@ import pytest
 
 SHARED = {
     "deployment": (
-        "tests/emulator/test_deploy_hyperpod.py",
-        "tests/emulator/test_deploy_network.py",
-        "tests/emulator/test_deploy_storage.py",
-        "tests/emulator/test_destroy.py",
+        "tests/deploy/test_deploy_hyperpod.py",
+        "tests/deploy/test_deploy_network.py",
+        "tests/deploy/test_deploy_storage.py",
+        "tests/deploy/test_destroy.py",
     ),
     "whole_fsdp": (
         "tests/training/test_fsdp_faults.py",
@@ -30,7 +30,18 @@ FOLDERS = {"tests/kubernetes": "kubernetes"}
 """Folders whose tests are one group: a machine has one bridge of pods, one port 8080 and one folder of webhooks'
 certificates (docs/kubernetes-tests.md)."""
 
-FIRST = ("kubernetes", "training", "slurm", "guides", "emulator", "peers", "directory", "snapshot", "unit")
+FIRST = (
+    "kubernetes",
+    "training",
+    "slurm",
+    "guides",
+    "deploy",
+    "emulator",
+    "peers",
+    "directory",
+    "snapshot",
+    "unit",
+)
 """Folders by how long their longest group takes: short groups at the end leave no worker without work."""
 
 _GROUPS = {module: fixture for fixture, modules in SHARED.items() for module in modules}

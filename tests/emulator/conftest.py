@@ -1,4 +1,4 @@
-"""An emulator for the emulator's own tests, stacks in it, and the default configuration deployed to another."""
+"""An emulator for the emulator's own tests, and stacks in it."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.deployment import Deployment, deploy
+from emulator.server import Emulator
 from tests.emulator.formation import Formation
-from tests.emulator.server import Emulator
-from tests.programs import require_program
 
 
 @pytest.fixture(scope="session")
 def emulator(artifacts: Callable[[str], Path]) -> Iterator[Emulator]:
     """Return an emulator that the tests of this folder share; every test uses its own names."""
-    with Emulator(log=artifacts("emulator") / "emulator.log") as running:
+    log = artifacts("emulator") / "emulator.log"
+    with Emulator(log=log, definitions={"mpi-operator": ["mpijobs.kubeflow.org"]}) as running:
         yield running
 
 
@@ -26,11 +25,3 @@ def formation(emulator: Emulator) -> Iterator[Formation]:
     made = Formation(emulator)
     yield made
     made.clean()
-
-
-@pytest.fixture(scope="session")
-def deployment(artifacts: Callable[[str], Path]) -> Iterator[Deployment]:
-    """Return the default configuration, deployed by the CDK CLI once a session; test_destroy destroys it."""
-    require_program("node", "'make setup' installs it from PyPI")
-    require_program("cdk", "'make setup' installs it")
-    yield from deploy(artifacts("deployment"))

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from tests.emulator.server import Emulator, LedgerStack
+from emulator.server import Emulator, LedgerStack
 
 Template = dict[str, Any]
 

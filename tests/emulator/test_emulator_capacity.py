@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.server import Emulator
+from emulator.server import Emulator
 
 TYPE = "p5.48xlarge"
 

@@ -5,33 +5,38 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from catalog.operators import MPIJOBS
+from emulator.server import Emulator
 from tests.emulator.formation import Formation, resources
 
 ANYBODY = "arn:aws:lambda:us-west-2:123456789012:function:anybody"
 CHART = "Custom::TrainforgeRepositoryChart"
+MPIJOBS = "mpijobs.kubeflow.org"
 MANIFEST = "Custom::AWSCDK-EKS-KubernetesResource"
 
 
-@pytest.fixture
-def cluster(formation: Formation) -> Iterator[str]:
-    """Make an EKS cluster outside any stack."""
+def make_cluster(emulator: Emulator) -> str:
+    """Make an EKS cluster outside any stack and return its name."""
     name = f"emulator-{uuid.uuid4().hex[:12]}"
-    eks = formation.emulator.client("eks")
-    subnets = formation.emulator.client("ec2").describe_subnets(
-        Filters=[{"Name": "default-for-az", "Values": ["true"]}]
-    )["Subnets"]
-    eks.create_cluster(
+    zones = [{"Name": "default-for-az", "Values": ["true"]}]
+    subnets = emulator.client("ec2").describe_subnets(Filters=zones)["Subnets"]
+    emulator.client("eks").create_cluster(
         name=name,
         roleArn="arn:aws:iam::123456789012:role/cluster",
         resourcesVpcConfig={"subnetIds": [subnet["SubnetId"] for subnet in subnets[:2]]},
     )
+    return name
+
+
+@pytest.fixture
+def cluster(emulator: Emulator) -> Iterator[str]:
+    name = make_cluster(emulator)
     yield name
-    eks.delete_cluster(name=name)
+    emulator.client("eks").delete_cluster(name=name)
 
 
 def release(cluster: str, name: str, **more: Any) -> tuple[str, dict[str, Any]]:
@@ -61,6 +66,11 @@ def test_a_job_needs_its_operator_s_definition(formation: Formation, cluster: st
     with_operator["Resources"]["Job"]["DependsOn"] = "Operator"
     with formation.standing(with_operator):
         pass
+
+
+def test_without_definitions_every_kind_is_taken(tmp_path: Path) -> None:
+    with Emulator(log=tmp_path / "log") as fresh:
+        Formation(fresh).created(resources(Job=manifest(make_cluster(fresh), JOB)))
 
 
 def test_a_namespace_comes_first(formation: Formation, cluster: str) -> None:

@@ -18,12 +18,12 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.emulator.cdk import ROOT, Cdk, CdkError
-from tests.emulator.environment import emulated
-from tests.emulator.server import Emulator, EmulatorError
+from emulator.cdk import ROOT, Cdk, CdkError
+from emulator.environment import emulated
+from emulator.server import Emulator, EmulatorError
 from tests.programs import require_program, search_path
 
-COMMAND = [sys.executable, "-m", "tests.emulator"]
+COMMAND = [sys.executable, "-m", "emulator"]
 
 
 def alive(process: int) -> bool:
@@ -76,7 +76,7 @@ def test_a_port_that_is_taken_is_a_plain_error(emulator: Emulator) -> None:
 
 def test_it_does_not_outlive_its_parent() -> None:
     parent = (
-        "import os, sys, time; from tests.emulator.server import Emulator; e = Emulator(); e.start();"
+        "import os, sys, time; from emulator.server import Emulator; e = Emulator(); e.start();"
         "print(e._process.pid, flush=True); time.sleep(60)"
     )
     with subprocess.Popen(
@@ -90,7 +90,7 @@ def test_it_does_not_outlive_its_parent() -> None:
 
 
 def test_one_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tests.emulator.server.sys.executable", "/bin/false")
+    monkeypatch.setattr("emulator.server.sys.executable", "/bin/false")
     with pytest.raises(EmulatorError, match="ended with code 1"):
         Emulator(log=tmp_path / "log").start()
 
@@ -211,7 +211,7 @@ def test_a_python_whose_path_has_a_space_synthesizes(
     python.parent.mkdir()
     python.write_text(f'#!/bin/sh\nexec "{sys.executable}" "$@"\n', encoding="utf-8")
     python.chmod(0o755)
-    monkeypatch.setattr("tests.emulator.cdk.sys.executable", str(python))
+    monkeypatch.setattr("emulator.cdk.sys.executable", str(python))
     cdk = Cdk(emulator, app / "out of it", directory=app)
     assert "Small" in cdk._run(["list"]).lines
 

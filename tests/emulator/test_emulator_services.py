@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.emulator import resources as handlers
+from emulator import resources as handlers
 from tests.emulator.formation import Formation, att, ref, resources
 
 

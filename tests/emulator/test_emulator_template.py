@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.cloudformation.intrinsics import NO_VALUE, Resolver, TemplateError
-from tests.emulator.cloudformation.template import Template, references
+from emulator.cloudformation.intrinsics import NO_VALUE, Resolver, TemplateError
+from emulator.cloudformation.template import Template, references
 
 EXPORTS = {"shared": "value of an export"}
 

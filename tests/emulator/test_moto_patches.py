@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from moto.backends import get_backend
 
-from tests.emulator.environment import ACCOUNT, DEFAULT_REGION
-from tests.emulator.moto_patches import ADDED, CALLED, HELD, REPLACED, digest, put, put_all
+from emulator.environment import ACCOUNT, DEFAULT_REGION
+from emulator.moto_patches import ADDED, CALLED, HELD, REPLACED, digest, put, put_all
 from tests.programs import ROOT
 
 REPLACEMENTS = [(entry, name) for entry in REPLACED for name in entry.digests]
@@ -47,7 +47,7 @@ def test_backends_hold_what_ours_read(service: str) -> None:
 
 def test_the_server_puts_in_what_is_listed_and_nothing_else() -> None:
     program = (
-        "import json; from tests.emulator import application, moto_patches;"
+        "import json; from emulator import application, moto_patches;"
         f"application.prepare('http://localhost:1', {DEFAULT_REGION!r});"
         "print(json.dumps(sorted(moto_patches.done())))"
     )

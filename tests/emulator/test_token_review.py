@@ -17,9 +17,9 @@ import pytest
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from emulator.server import Emulator
+from emulator.token_review import PATH
 from tests.emulator.formation import Formation
-from tests.emulator.server import Emulator
-from tests.emulator.token_review import PATH
 from tests.programs import require_program
 
 ROLE = "arn:aws:iam::111122223333:role/researchers"

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from emulator.server import Emulator
 from settings.reading import read
-from tests.emulator.server import Emulator
 from tests.guides.guide import Place
 from tests.guides.shared_folder import SharedFolder
 from tests.guides.shell import Answer, Shell

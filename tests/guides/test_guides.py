@@ -8,7 +8,8 @@ from typing import TextIO
 
 import pytest
 
-from tests.emulator.server import Emulator
+from emulator.server import Emulator
+from tests.deploy.chart_definitions import CHART_DEFINITIONS
 from tests.guides.expectation import missing
 from tests.guides.guide import Command, GuideFile, Step, read_guide
 from tests.guides.stage import Stage, node_names
@@ -52,7 +53,7 @@ def test_guide(
     run = [command for command in commands if not command.not_run]
     folder = artifacts(f"guide-{Path(name).stem}")
     with (
-        Emulator(log=folder / "emulator.log") as emulator,
+        Emulator(log=folder / "emulator.log", definitions=CHART_DEFINITIONS) as emulator,
         SlurmCluster(folder / "slurm", node_names()) as slurm,
     ):
         stage = Stage(folder, emulator, slurm)

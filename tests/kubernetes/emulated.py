@@ -1,4 +1,4 @@
-"""Control planes of the emulated EKS clusters (tests/emulator/control_planes.py): releases install what they name.
+"""Control planes of the emulated EKS clusters (emulator/control_planes.py): releases install what they name.
 
 The emulator makes `Clusters` by its name and calls it from many threads; all work is done by one thread of its own, for
 the kernel ends a program with the thread that started it.
@@ -20,7 +20,7 @@ from typing import Any
 
 import requests
 
-from tests.emulator.control_planes import Address, ControlPlaneError, Grant, NodeGroup, Release
+from emulator.control_planes import Address, ControlPlaneError, Grant, NodeGroup, Release
 from tests.kubernetes.bare_nodes import BareNodes
 from tests.kubernetes.plane.api import Document, Refused
 from tests.kubernetes.plane.assets import VARIABLE, Assets, AssetsError

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.test_demo import DEMO, programs_of, wait_for
+from tests.deploy.test_demo import DEMO, programs_of, wait_for
 from tests.kubernetes.plane.assets import VARIABLE, Assets
 from tests.programs import ROOT, require_module, require_program, require_root
 
@@ -93,7 +93,7 @@ def test_the_demo_that_is_interrupted_leaves_nothing(tmp_path: Path, assets: Ass
     command = [
         sys.executable,
         "-m",
-        "tests.emulator.demo",
+        "tests.demo",
         "--config",
         CONFIGURATION,
         "--keep",

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from tests.emulator.control_planes import ControlPlaneError, Release
+from emulator.control_planes import ControlPlaneError, Release
+from emulator.server import Emulator
 from tests.emulator.formation import Formation, ref
-from tests.emulator.server import Emulator
 from tests.emulator.test_emulator_eks import CLUSTER, standing
 from tests.kubernetes import emulated
 from tests.kubernetes.plane.assets import Assets

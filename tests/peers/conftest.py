@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.server import Emulator
+from emulator.server import Emulator
 from tests.peers.dry_run import require_pcluster
 from tests.peers.official_images import write_images
 

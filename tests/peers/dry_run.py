@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.emulator.server import Emulator
+from emulator.server import Emulator
 from tests.programs import ROOT, require_file
 
 PCLUSTER = ROOT / ".venv-peers" / "bin" / "pcluster"

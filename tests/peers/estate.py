@@ -11,9 +11,9 @@ from typing import Any
 from aws_cdk.aws_ec2 import Port
 
 from catalog.pool import CapacityBlock, Pool, Reservation
+from emulator.server import Emulator
 from settings.deployment import Settings
 from stacks.cluster_plan import Ground, cluster_plan
-from tests.emulator.server import Emulator
 from trainforge.parallelcluster.actions.archive import packed
 from trainforge.parallelcluster.configuration import cluster_configuration
 from trainforge.parallelcluster.node_actions import CustomAction, NodeActions

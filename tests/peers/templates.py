@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.emulator.server import Emulator
+from emulator.server import Emulator
 from tests.peers.dry_run import require_pcluster
 
 _SECONDS = 180

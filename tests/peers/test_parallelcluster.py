@@ -13,9 +13,9 @@ import yaml
 from catalog.finding import Finding
 from catalog.pool import Reservation
 from catalog.versions import PARALLELCLUSTER
+from emulator.server import Emulator
 from settings.reading import Reading, read
 from tests.conftest import CONFIGURATIONS
-from tests.emulator.server import Emulator
 from tests.peers.dry_run import Verdict, dry_run
 from tests.peers.estate import Configuration, reserved, standing
 from tests.programs import ROOT

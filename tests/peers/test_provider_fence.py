@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from emulator.server import Emulator
 from settings.reading import read
 from stacks.cluster_plan import cluster_name
-from tests.emulator.server import Emulator
 from tests.peers.estate import standing
 from tests.peers.templates import templates
 from tests.programs import ROOT

@@ -28,7 +28,7 @@ def deployment():
     return 1
 """
 ALONE = "unit/test_alone"
-SHARING = ("emulator/test_deploy_network", "emulator/test_deploy_storage")
+SHARING = ("deploy/test_deploy_network", "deploy/test_deploy_storage")
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ def test_groups_stay_together_and_the_closing_line_is_the_ordinary_one(project: 
 
 
 def test_a_module_outside_the_group_of_its_fixture_is_an_error(project: Path) -> None:
-    source = (project / "tests/emulator/test_deploy_network.py").read_text(encoding="utf-8")
-    (project / "tests/emulator/test_new.py").write_text(source, encoding="utf-8")
+    source = (project / "tests/deploy/test_deploy_network.py").read_text(encoding="utf-8")
+    (project / "tests/deploy/test_new.py").write_text(source, encoding="utf-8")
     output = run(project, "--numprocesses=0", code=4)
-    assert "tests/emulator/test_new.py uses the fixture 'deployment'" in output
+    assert "tests/deploy/test_new.py uses the fixture 'deployment'" in output
 
 
 def test_without_capture_everything_runs_and_prints_in_one_process(project: Path) -> None:

@@ -1,0 +1,36 @@
+"""What moto's own services lack for these stacks: added operations and fields, one module a service."""
+
+from __future__ import annotations
+
+
+def load() -> None:
+    """Put every extension in place."""
+    from emulator.services import (
+        batch,
+        cloudtrail,
+        ec2,
+        ec2_capacity,
+        ec2_placement,
+        eks,
+        fsx,
+        fsx_volumes,
+        hyperpod_nodes,
+        s3,
+        sagemaker,
+        sagemaker_governance,
+        ssm,
+    )
+
+    batch.install()
+    cloudtrail.install()
+    ec2.install()
+    ec2_capacity.install()
+    ec2_placement.install()
+    eks.install()
+    fsx.install()
+    fsx_volumes.install()
+    s3.install()
+    sagemaker.install()
+    sagemaker_governance.install()
+    hyperpod_nodes.install()
+    ssm.install()
