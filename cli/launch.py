@@ -14,7 +14,7 @@ from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, Po
 
 if TYPE_CHECKING:
     from catalog.site import Site
-    from cli.submission import Sent, Submission
+    from cli.submit.submission import Sent, Submission
     from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
     from workloads.spec import Format, Run
@@ -83,7 +83,7 @@ def launch(
     """
     from cli.required_data import check_data
     from cli.resolution import LOCAL, misplaced, resolved, stop_at_errors
-    from cli.submission import submission
+    from cli.submit.backends import submission
     from settings.configuration_file import configuration_file
     from workloads.formats import FORMATS
     from workloads.render.all import render
@@ -117,8 +117,8 @@ def launch(
     )
     run, format_ = meant.run, meant.format
     if local:
-        from cli.local_submission import named
         from cli.sites import local_site
+        from cli.submit.local import named
 
         run, site = named(run), local_site(shared)
     else:
@@ -180,7 +180,7 @@ def _show(run: Run, format_: Format, sending: Submission, text: str, file: Confi
 
 def _see_off(sending: Submission, *, wait: bool) -> None:
     """Submit it, tell how to follow it and to go on with it, and end with its exit code where it is waited for."""
-    from cli.submission import SubmissionError
+    from cli.submit.submission import SubmissionError
 
     sent: Sent | None = None
     try:

@@ -8,8 +8,8 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from cli.local_submission import local_submission
 from cli.sites import local_site
+from cli.submit.local import local_submission
 from tests.training.faults import SLOW
 from workloads.render.local import local
 from workloads.rooms import workload

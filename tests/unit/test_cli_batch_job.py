@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from cli.batch_job import BatchJob
-from cli.submission import SubmissionError
+from cli.submit.batch_job import BatchJob
+from cli.submit.submission import SubmissionError
 from tests.api_model import answer_problems
 
 QUEUE = "arn:aws:batch:us-west-2:111122223333:job-queue/gpu"

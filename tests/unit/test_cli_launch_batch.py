@@ -93,7 +93,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     monkeypatch.setattr(
         BaseClient, "_make_api_call", lambda client, name, request: made(client, name, request)
     )
-    monkeypatch.setattr("cli.batch_job.POLL_SECONDS", 0)
+    monkeypatch.setattr("cli.submit.batch_job.POLL_SECONDS", 0)
     return made
 
 
@@ -266,7 +266,7 @@ def test_who_no_longer_waits_is_told_how_to_end_the_job(
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("cli.batch_job.BatchJob._look", interrupted)
+    monkeypatch.setattr("cli.submit.batch_job.BatchJob._look", interrupted)
     result = launch("batch", *ASKED, "--wait", site=site)
     assert result.exit_code == 130
     assert result.stderr == (

@@ -92,7 +92,7 @@ def test_a_race_is_told_the_same_way(
     """The job was not there when it was looked for: the server's own refusal is understood."""
     kubeconfig(launch, {EKS: api.url})
     assert launch("eks", "--preset", "tiny", site=cluster_site("eks")).exit_code == 0
-    monkeypatch.setattr("cli.kubernetes_submission._Job.obstacle", lambda _: "")
+    monkeypatch.setattr("cli.submit.kubernetes._Job.obstacle", lambda _: "")
     again = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
     assert again.exit_code == 2
     assert again.stderr.startswith("error: there is a job 'cpu-ddp-tiny' already in namespace 'training'")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.local_process import run_here
+from cli.submit.local_process import run_here
 from tests.programs import processor_seconds
 from tests.unit.launching import Launching
 

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from catalog.site import Site
-from cli.local_process import run_here
-from cli.submission import Sent, Submission, SubmissionError, run_in_words
+from cli.submit.local_process import run_here
+from cli.submit.submission import Sent, Submission, SubmissionError, run_in_words
 from workloads.launchers import Mpi, Srun
 from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
 from workloads.spec import Run

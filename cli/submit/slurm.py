@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from catalog.site import Site
-from cli.submission import Sent, Submission, SubmissionError, output_of, place, run_in_words
+from cli.submit.submission import Sent, Submission, SubmissionError, output_of, place, run_in_words
 from workloads.spec import Run
 
 POLL_SECONDS = 5

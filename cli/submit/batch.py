@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.site import Site
-from cli.submission import Sent, Submission, SubmissionError, place, run_in_words
+from cli.submit.submission import Sent, Submission, SubmissionError, place, run_in_words
 from workloads import entry
 from workloads.launchers import RUN_ID
 from workloads.render.batch import batch, log_group
@@ -189,7 +189,7 @@ def _wait(run: Run, site: Site, job: str) -> int:
     import boto3
     import typer
 
-    from cli.batch_job import BatchJob
+    from cli.submit.batch_job import BatchJob
 
     def tell(line: str) -> None:
         typer.echo(line, err=True)

@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from catalog.site import Site
-from cli.kubernetes_contexts import EksCluster, NoContextError, context_of
-from cli.submission import Sent, Submission, SubmissionError, failure, output_of, place, run_in_words
+from cli.submit.kubernetes_contexts import EksCluster, NoContextError, context_of
+from cli.submit.submission import Sent, Submission, SubmissionError, failure, output_of, place, run_in_words
 from workloads.render.manifest import INSTANCE
 from workloads.spec import Run
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004 - its name
 
-from cli import batch_queue
-from cli.submission import SubmissionError
+from cli.submit import batch_queue
+from cli.submit.submission import SubmissionError
 
 POLL_SECONDS = 15
 """How often a job is looked at."""

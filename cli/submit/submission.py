@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from catalog.site import Site
-from workloads.spec import Format, Run
+from workloads.spec import Run
 
 
 class SubmissionError(Exception):
@@ -46,30 +46,6 @@ class Submission:
     obstacle: str = ""
     here: bool = False
     text: str = ""
-
-
-def submission(run: Run, format_: Format, site: Site, text: str, *, share: str = "") -> Submission:
-    """Return how the manifest of a run is submitted at a site. Nothing is sent yet."""
-    if share and format_ is not Format.BATCH:
-        obstacle = f"share '{share}' cannot be named: only queues of AWS Batch have shares; leave --share out"
-        return replace(submission(run, format_, site, text), obstacle=obstacle)
-    match format_:
-        case Format.SLURM:
-            from cli.slurm_submission import slurm_submission
-
-            return slurm_submission(run, site, text)
-        case Format.BATCH:
-            from cli.batch_submission import batch_submission
-
-            return batch_submission(run, site, share)
-        case Format.LOCAL:
-            from cli.local_submission import local_submission
-
-            return local_submission(run, site, text)
-        case _:
-            from cli.kubernetes_submission import kubernetes_submission
-
-            return kubernetes_submission(run, site, text)
 
 
 def place(site: Site) -> str:

@@ -1,0 +1,1 @@
+"""Submission: how a rendered manifest reaches its scheduler, one backend a file."""
