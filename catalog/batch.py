@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 
 SHARED_MEMORY_MIB: dict[str, int] = {
     **dict.fromkeys(("p4d", "p4de"), 8192),

@@ -6,7 +6,7 @@ July 2026, except where a constant names another.
 
 from __future__ import annotations
 
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 from catalog.versions import AWS_OFI_NCCL, EFA_INSTALLER, LIBFABRIC, NCCL, version
 
 SOCKET_INTERFACES = "^lo,docker,ecs,veth"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from catalog.instances import Architecture, InstanceFacts
+from catalog.instance_facts import Architecture, InstanceFacts
 from catalog.pool import Capacity, CapacityBlock, OnDemand, Reservation, ReservationGroup, Spot
 from catalog.versions import KUBE_SCHEDULER_1_32, KUBE_SCHEDULER_1_33, KUBE_SCHEDULER_1_35
 

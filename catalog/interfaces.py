@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from catalog.instances import InstanceFacts, NetworkCard
+from catalog.instance_facts import InstanceFacts, NetworkCard
 from catalog.pool import InterfaceType
 
 

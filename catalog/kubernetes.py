@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 
 GPU = "nvidia.com/gpu"
 """A GPU, as NVIDIA's device plugin counts them; also the key of the taint that keeps other pods away."""

@@ -8,7 +8,7 @@ from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
-from catalog.instances import Accelerator, InstanceFacts, InstanceStore, NetworkCard
+from catalog.instance_facts import Accelerator, InstanceFacts, InstanceStore, NetworkCard
 
 OVERRIDABLE = frozenset(
     {

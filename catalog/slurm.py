@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Literal
 
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 
 LustreDeployment = Literal["PERSISTENT_1", "PERSISTENT_2"]
 OpenZfsDeployment = Literal["SINGLE_AZ_1", "SINGLE_AZ_HA_1", "SINGLE_AZ_2", "SINGLE_AZ_HA_2", "MULTI_AZ_1"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from catalog.batch import batch_devices, shared_memory_mib
 from catalog.efa import efa_environment
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 from catalog.interfaces import Interface, network_interfaces, private_addresses
 from catalog.pool import InterfaceType
 from catalog.slurm import slurm_topology

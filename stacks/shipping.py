@@ -12,7 +12,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 import workloads
-from catalog.instances import Architecture
+from catalog.instance_facts import Architecture
 from catalog.site import Site
 from settings.deployment import Settings
 from trainforge.construct_ids import pascal

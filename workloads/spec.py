@@ -8,7 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Literal
 
-from catalog.instances import InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import instance
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
 from workloads.launchers import Launcher

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
-from catalog.instances import InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import instance
 from catalog.interfaces import network_interfaces
 from catalog.placement import placement
 from catalog.pool import CapacityBlock, OnDemand, Pool, Reservation, ReservationGroup, Spot

@@ -13,7 +13,7 @@ from aws_cdk import aws_logs as logs
 from cdklabs.deploy_time_build import ContainerImageBuild
 from constructs import IConstruct
 
-from catalog.instances import Architecture
+from catalog.instance_facts import Architecture
 from trainforge.acknowledgement import WILDCARD_RULE, acknowledge, acknowledge_wildcards
 
 _FUNCTION = "DeployTimeBuildCustomResourceHandler"

@@ -16,7 +16,7 @@ from aws_cdk import aws_iam as iam
 from cdklabs.deploy_time_build import ContainerImageBuild
 from constructs import Construct
 
-from catalog.instances import Architecture
+from catalog.instance_facts import Architecture
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.bucket_upload import PYTHON_LEAVINGS
 from trainforge.image_builder import attend

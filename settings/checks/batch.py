@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import PurePosixPath
 
 from catalog.batch import SCRATCH, host_image
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 from catalog.interfaces import has_spare
 from catalog.pool import Pool
 from settings.checks.rule import Problem, Subject, error, warning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from catalog.eks import DRA_FROM, KUBERNETES_VERSIONS
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 from catalog.operators import clashes
 from settings.checks.rule import Problem, Subject, error
 from settings.checks.selection import facts, uses

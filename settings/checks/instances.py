@@ -6,7 +6,8 @@ import difflib
 from collections.abc import Iterator
 from functools import lru_cache
 
-from catalog.instances import INSTANCES, InstanceFacts, UnknownInstanceTypeError
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from settings.checks.rule import Problem, Subject, error, warning
 from settings.checks.selection import facts, hyperpod_instance_types, instance_types
 from settings.parser.values import listed, shown

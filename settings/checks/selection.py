@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from catalog.instances import INSTANCES, InstanceFacts
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import INSTANCES
 from catalog.pool import Pool
 from settings.deployment import Settings
 from settings.sections.eks import EksSettings

@@ -7,7 +7,8 @@ from botocore.model import StructureShape
 from botocore.session import get_session
 
 from catalog.batch import ULIMITS, batch_devices, shared_memory_mib
-from catalog.instances import INSTANCES, InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import INSTANCES, instance
 
 BATCH = get_session().get_service_model("batch")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from catalog.efa import SOCKET_INTERFACES, efa_environment, outdated_versions
-from catalog.instances import INSTANCES, InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import INSTANCES, instance
 
 SOCKET = {"NCCL_SOCKET_IFNAME": SOCKET_INTERFACES}
 MODERN = {**SOCKET, "FI_EFA_USE_HUGE_PAGE": "0"}

@@ -6,11 +6,11 @@ import pytest
 from botocore.session import get_session
 
 from catalog import ec2
+from catalog.instance_facts import InstanceFacts
 from catalog.instances import (
     DEFAULT_CONTROLLER_TYPE,
     DEFAULT_LOGIN_TYPE,
     INSTANCES,
-    InstanceFacts,
     UnknownInstanceTypeError,
     instance,
     instance_types,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from catalog.instances import INSTANCES, InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import INSTANCES, instance
 from catalog.slurm import SlurmTopology, slurm_topology
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 from catalog.site import Site
 from workloads.entry import PROGRAM_FOLDER, entry, guard
 from workloads.launchers import RUN_ID, Mpi, Names, Srun

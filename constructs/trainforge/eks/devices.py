@@ -16,7 +16,8 @@ from catalog.charts import (
 )
 from catalog.eks import NEURON_KUBE_SCHEDULERS
 from catalog.eks_registries import eks_registry
-from catalog.instances import InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import instance
 from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
 from catalog.pool import Pool
 

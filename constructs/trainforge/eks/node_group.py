@@ -12,7 +12,8 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from catalog.eks import ami_type, capacity_type
-from catalog.instances import InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import instance
 from catalog.kubernetes import GPU, NEURON, POOL_LABEL
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from catalog.efa import efa_environment
-from catalog.instances import InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import instance
 from catalog.kubernetes import (
     EFA,
     GPU,

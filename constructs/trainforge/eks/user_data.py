@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from catalog.instances import InstanceFacts
+from catalog.instance_facts import InstanceFacts
 
 _BOUNDARY = "trainforge"
 

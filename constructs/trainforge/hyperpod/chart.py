@@ -10,7 +10,8 @@ import aws_cdk as cdk
 from constructs import Construct
 
 from catalog.hyperpod_eks import CHART_PATH, CHART_RELEASE, CHART_REPOSITORY
-from catalog.instances import INSTANCES, InstanceFacts
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import INSTANCES
 from catalog.kubernetes import INSTANCE_TYPE_LABEL
 from catalog.versions import (
     EFA_PLUGIN_ARCHIVE,

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from catalog.instances import InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import instance
 from catalog.pool import OnDemand, Pool, Spot, TrainingPlan
 
 CONTROLLER_GROUP = "controller"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from catalog.instances import InstanceFacts, instance
+from catalog.instance_facts import InstanceFacts
+from catalog.instances import instance
 from catalog.placement import placement
 from catalog.pool import CapacityBlock, OnDemand, Pool, Reservation, ReservationGroup, Spot
 from catalog.slurm import slurm_topology
