@@ -14,7 +14,7 @@ from tests.unit.launching import Launching, cluster_site
 @pytest.fixture
 def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
     for part in ("slurm", "kubernetes"):
-        monkeypatch.setattr(f"cli.{part}_submission.POLL_SECONDS", 0)
+        monkeypatch.setattr(f"cli.submit.{part}.POLL_SECONDS", 0)
     return Launching(tmp_path, monkeypatch)
 
 
