@@ -13,7 +13,7 @@ from catalog.finding import Finding
 from cli.table import print_table
 from settings.parser.values import printable
 from settings.report import counted, place, report
-from settings.rules import RuleEntry
+from settings.rules.sheet import RuleEntry
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 

@@ -104,7 +104,7 @@ def _check(given: Path | None, as_json: bool, against: Path | None) -> None:
 
 def _not_compared(reading: Reading) -> list[str]:
     """Return the sections that differ from what is deployed and that no rule judged."""
-    from settings.checks.deployed_update import NOT_COMPARED
+    from settings.rules.update import NOT_COMPARED
 
     return [finding.path for finding in reading.findings if finding.rule == NOT_COMPARED]
 
@@ -138,7 +138,7 @@ def _print_schema() -> None:
 
 
 def _print_rules(as_json: bool) -> None:
-    from settings.rules import rule_sheet
+    from settings.rules.sheet import rule_sheet
 
     sheet = rule_sheet()
     if as_json:

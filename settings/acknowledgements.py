@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from catalog.finding import Finding, Severity
-from settings.checks import RULES
 from settings.deployment import Acknowledgement
 from settings.parser.values import guess, shown
-from settings.rules import FILE_RULES
+from settings.rules import RULES
+from settings.rules.sheet import FILE_RULES
 
 
 def accepted(

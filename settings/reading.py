@@ -8,13 +8,13 @@ from pathlib import Path
 
 from catalog.finding import Finding
 from settings.acknowledgements import accepted
-from settings.checks import RULES, check
 from settings.configuration_file import ConfigurationFile, missing_default
 from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.parser.document import Document, load
 from settings.parser.shape import Shape, shape
 from settings.report import LocatedFinding
+from settings.rules import RULES, check
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from settings.checks.selection import uses
 from settings.deployment import Settings
+from settings.rules.selection import uses
 
 
 def summary(settings: Settings) -> str:

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 import pytest
 import yaml
 
-from settings.checks import check
 from settings.deployed import Deployed
 from settings.deployment import Settings
+from settings.rules import check
 from tests.kubernetes.combinations import ACCESS, POOLS, configuration, queues
 from tests.kubernetes.object_sets import delete_all
 from tests.kubernetes.plane.api import Api, Document, Refused

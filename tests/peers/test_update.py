@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from settings.checks import check
 from settings.deployed import Deployed
+from settings.rules import check
 from tests.peers.update import Answer, answers
 from tests.unit.configuration import GONE, NETWORK
 from tests.unit.deployed_cluster import built, settings

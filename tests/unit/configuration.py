@@ -9,9 +9,9 @@ from typing import Any
 
 import yaml
 
-from settings.checks import check
 from settings.deployment import Settings
 from settings.reading import Reading, read
+from settings.rules import check
 
 VALID: dict[str, Any] = {
     "name": "demo",

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from settings.checks import check
 from settings.deployment import Settings
+from settings.rules import check
 from tests.unit.configuration import GONE, GROUP, NETWORK, PLAN, changed, found
 from workloads import rooms
 from workloads.spec import Secret

@@ -213,8 +213,8 @@ def test_capacity_rules(changes: dict[str, Any], expected: set[tuple[str, str]])
 
 
 def test_a_message_names_the_way_out() -> None:
-    from settings.checks import check
     from settings.deployment import Settings
+    from settings.rules import check
     from tests.unit.configuration import changed
 
     block = {"source": "capacity-block", "reservation_id": "cr-0123456789abcdef0"}
@@ -228,8 +228,8 @@ def test_a_message_names_the_way_out() -> None:
 
 
 def test_an_unknown_type_names_the_nearest() -> None:
-    from settings.checks import check
     from settings.deployment import Settings
+    from settings.rules import check
     from tests.unit.configuration import changed
 
     (finding,) = check(Settings.model_validate(changed({"pools.gpu.instance_type": "p5.47xlarge"})))

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from catalog.eks import STANDARD_SUPPORT_ENDS
-from settings.checks import check
 from settings.deployment import Settings
+from settings.rules import check
 from tests.unit.configuration import PLAN, changed, found
 
 ROLE = "arn:aws:iam::111122223333:role/platform"

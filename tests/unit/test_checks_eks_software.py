@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from catalog.operators import DEFINITIONS, MPIJOBS, PYTORCHJOBS, clashes
-from settings.checks import check
 from settings.deployment import Settings
+from settings.rules import check
 from tests.unit.configuration import changed, found
 from tests.unit.test_checks_eks import ACCESS, CPU, EKS, WORKLOAD
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from settings.checks import check
 from settings.deployment import Settings
+from settings.rules import check
 from tests.unit.configuration import KEY, SECRET, changed, found
 
 CPU = {"instance_type": "m5.large", "nodes": 1}

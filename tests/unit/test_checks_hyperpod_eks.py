@@ -8,8 +8,8 @@ import pytest
 
 from catalog.hyperpod_eks import CERT_MANAGER, KUBERNETES_VERSIONS, OBSERVABILITY, TASK_GOVERNANCE
 from catalog.kubernetes import POOL_LABEL
-from settings.checks import check
 from settings.deployment import Settings
+from settings.rules import check
 from tests.unit.configuration import PLAN, changed, found
 
 ACCESS = {"principal_arn": "arn:aws:iam::111122223333:role/platform", "policy": "cluster-admin"}

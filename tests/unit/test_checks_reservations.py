@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from settings.checks import check
 from settings.deployment import Settings
+from settings.rules import check
 from tests.unit.configuration import GROUP, PLAN, changed, found
 
 BLOCK = {"source": "capacity-block", "reservation_id": "cr-0123456789abcdef0"}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from settings.checks import RULES
-from settings.rules import FILE_RULES, rule_sheet
+from settings.rules import RULES
+from settings.rules.sheet import FILE_RULES, rule_sheet
 from tests.unit import (
     test_checks_batch,
     test_checks_capacity,

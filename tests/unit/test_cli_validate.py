@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from settings.rules import rule_sheet
+from settings.rules.sheet import rule_sheet
 from tests.programs import processor_seconds
 from tests.unit.configuration import changed
 

@@ -11,11 +11,10 @@ import yaml
 from typer.testing import CliRunner
 
 from cli.main import app
-from settings.checks import check
-from settings.checks.deployed_update import STACK_SECTIONS
-from settings.checks.deployed_values import IN_PLACE, REFUSED, REPLACED
 from settings.deployed import Deployed
 from settings.deployment import Settings
+from settings.rules import check
+from settings.rules.update import IN_PLACE, REFUSED, REPLACED, STACK_SECTIONS
 from tests.unit.configuration import GONE, NETWORK, changed
 
 OURS = {"deployment-moved", "update-replaces", "update-refused", "update-deletes", "stack-left"}

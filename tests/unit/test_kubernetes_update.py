@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from settings.checks import check
 from settings.deployed import Deployed
 from settings.deployment import Settings
+from settings.rules import check
 from tests.unit.configuration import GONE, changed
 
 OURS = {

@@ -10,11 +10,11 @@ import pytest
 import yaml
 
 from catalog.versions import PARALLELCLUSTER
-from settings.checks import check
-from settings.checks.parallelcluster_facts import HEAD_NODE, STOPPED, Fact
 from settings.deployed import UNKNOWN, Deployed, read_deployed
 from settings.deployment import Settings
 from settings.reading import read
+from settings.rules import check
+from settings.rules.parallelcluster_facts import HEAD_NODE, STOPPED, Fact
 from tests.unit.configuration import NETWORK, changed
 from tests.unit.deployed_cluster import CLUSTER, built, settings
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from settings.reading import Reading, read
 from settings.report import report
-from settings.rules import rule_sheet
+from settings.rules.sheet import rule_sheet
 from settings.summary import summary
 from tests.unit.configuration import GROUP, KEY, NETWORK, PLAN, SECRET, VALID, changed
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from settings.rules import rule_sheet
+from settings.rules.sheet import rule_sheet
 from tests.unit.configuration import GONE, places, read_changed
 
 SHAPES: list[tuple[dict[str, Any], set[tuple[str, str]], str]] = [

@@ -1,14 +1,16 @@
-"""Rules on HyperPod: pools that exist, group and partition names and counts, accounting, scripts."""
+"""Rules on HyperPod with Slurm: group and partition names and counts, accounting, scripts, nodes that run no jobs."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.secret_arn import secret_problem
-from settings.checks.selection import CLUSTERS, uses
-from settings.parser.values import guess, listed, shown
+from settings.parser.values import shown
+from settings.rules.rule import Problem, Subject, error, warning
+from settings.rules.secret_arn import secret_problem
+from settings.rules.selection import facts, uses
 
 # The limits below are botocore's: sagemaker CreateCluster, ClusterInstanceGroupSpecifications,
 # ClusterPartitionName, ClusterAccountingDatabase*.
@@ -20,46 +22,6 @@ _HOST = re.compile(
     r"(?=.{1,255}$)[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?)*"
 )
 _SCHEMA = re.compile(r"[a-zA-Z0-9$_]{1,64}")
-
-
-@error("pool-unknown", leans_on=("pools.{value}",))
-def _pool_unknown(subject: Subject) -> Iterator[Problem]:
-    """A cluster's pools are those of the section 'pools'."""
-    pools = subject.settings.pools
-    for use in uses(subject.settings):
-        if use.name not in pools:
-            yield Problem(
-                use.path,
-                use.name,
-                f"there is no pool '{shown(use.name)}'{guess(use.name, pools)}",
-                f"pools: {listed(pools, 'and')}" if pools else "describe it under 'pools'",
-            )
-
-
-@error("pool-repeated")
-def _pool_repeated(subject: Subject) -> Iterator[Problem]:
-    """Each pool becomes one instance group or compute resource, and those of a cluster have different names."""
-    seen: set[tuple[str, str]] = set()
-    for use in uses(subject.settings):
-        if (use.cluster, use.name) in seen:
-            yield Problem(
-                use.path, use.name, f"{use.cluster} lists the pool '{shown(use.name)}' twice", "remove one"
-            )
-        seen.add((use.cluster, use.name))
-
-
-@warning("pool-unused", leans_on=CLUSTERS)
-def _pool_unused(subject: Subject) -> Iterator[Problem]:
-    """A pool that no cluster lists starts no node; a reservation behind it is paid for all the same."""
-    used = {use.name for use in uses(subject.settings)}
-    for name in subject.settings.pools:
-        if name not in used:
-            yield Problem(
-                f"pools.{name}",
-                name,
-                f"no cluster uses the pool '{shown(name)}'",
-                "add it to a cluster's 'pools', or remove it",
-            )
 
 
 @error("hyperpod-group-name")
@@ -126,21 +88,6 @@ def _partition_names(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("partition-pool", leans_on=("hyperpod.pools", "parallelcluster.pools"))
-def _partition_pools(subject: Subject) -> Iterator[Problem]:
-    """A partition is given to a pool of this cluster; for another one it does nothing."""
-    settings = subject.settings
-    for cluster, section in (("hyperpod", settings.hyperpod), ("parallelcluster", settings.parallelcluster)):
-        for pool, partition in section.partitions.items() if section else ():
-            if section and pool not in section.pools:
-                yield Problem(
-                    f"{cluster}.partitions.{pool}",
-                    partition,
-                    f"'{cluster}.pools' does not list the pool '{shown(pool)}'",
-                    f"it lists {listed(section.pools, 'and')}",
-                )
-
-
 @error("accounting-provisioning")
 def _accounting(subject: Subject) -> Iterator[Problem]:
     """An external accounting database needs continuous provisioning (botocore: AccountingDatabase)."""
@@ -191,3 +138,111 @@ def _scripts(subject: Subject) -> Iterator[Problem]:
             "lifecycle scripts of your own take the place of the extension, and both are given",
             "remove one of 'lifecycle_scripts' and 'extension'",
         )
+
+
+@warning("controller-accelerated")
+def _controller(subject: Subject) -> Iterator[Problem]:
+    """The controller schedules and runs nothing; accelerators in it are paid for and idle."""
+    if subject.settings.hyperpod:
+        yield from _idle(
+            "hyperpod.controller.instance_type",
+            subject.settings.hyperpod.controller.instance_type,
+            "the controller",
+        )
+
+
+@warning("login-accelerated")
+def _login(subject: Subject) -> Iterator[Problem]:
+    """People edit and submit on login nodes; Slurm gives nobody the accelerators there."""
+    hyperpod = subject.settings.hyperpod
+    if hyperpod and hyperpod.login:
+        yield from _idle("hyperpod.login.instance_type", hyperpod.login.instance_type, "a login node")
+
+
+def _idle(path: str, name: str, what: str) -> Iterator[Problem]:
+    found = facts(name)
+    if found and found.accelerator:
+        accelerators = f"{found.accelerator.count} {found.accelerator.name}"
+        yield Problem(
+            path,
+            name,
+            f"{what} of type '{name}' has accelerators ({accelerators}) that no job can use",
+            "choose a type without accelerators",
+        )
+
+
+MOST_FILES = 1000
+MOST_MIB = 50
+"""Scripts are copied to every node at each start; data and programs belong elsewhere."""
+
+
+@error("lifecycle-entry")
+def _entry(subject: Subject) -> Iterator[Problem]:
+    """The entry is a file of the folder (botocore: ClusterLifeCycleConfigFileName, 1 to 128 characters)."""
+    scripts = subject.settings.hyperpod.lifecycle_scripts if subject.settings.hyperpod else None
+    if scripts is None:
+        return
+    parts = PurePosixPath(scripts.entry).parts
+    bad_parts = not parts or ".." in parts or PurePosixPath(scripts.entry).is_absolute()
+    if bad_parts or len(scripts.entry) > 128 or not scripts.entry.isprintable():
+        yield Problem(
+            "hyperpod.lifecycle_scripts.entry",
+            scripts.entry,
+            f"'{shown(scripts.entry)}' is not the name of a script inside the folder",
+        )
+
+
+@error("lifecycle-directory", leans_on=("hyperpod.lifecycle_scripts",))
+def _directory(subject: Subject) -> Iterator[Problem]:
+    """Nodes that find no script to run fail to start, one after the other."""
+    scripts = subject.settings.hyperpod.lifecycle_scripts if subject.settings.hyperpod else None
+    if scripts is None:
+        return
+    path = "hyperpod.lifecycle_scripts.directory"
+    where = shown(scripts.directory)
+    if PurePosixPath(scripts.directory).is_absolute():
+        message = f"'{where}' is an absolute path, which is there on one machine only"
+        hint = "write it relative to the configuration file's folder"
+        yield Problem(path, scripts.directory, message, hint)
+        return
+    if subject.folder is None:
+        return
+    try:
+        directory = subject.folder / scripts.directory
+        if not directory.is_dir():
+            hint = "the path starts at the configuration file's folder"
+            yield Problem(path, scripts.directory, f"there is no folder '{where}'", hint)
+            return
+        if not (directory / scripts.entry).is_file():
+            yield Problem(
+                "hyperpod.lifecycle_scripts.entry",
+                scripts.entry,
+                f"the folder '{where}' has no script '{shown(scripts.entry)}'",
+                "name the script that every node runs",
+            )
+        files, size = _extent(directory)
+    except (OSError, ValueError):
+        yield Problem(
+            path, scripts.directory, f"the folder '{where}' cannot be read", "check its permissions"
+        )
+        return
+    if files > MOST_FILES or size > MOST_MIB << 20:
+        yield Problem(
+            path,
+            scripts.directory,
+            f"the folder '{where}' holds more than {MOST_FILES} files or {MOST_MIB} MiB, "
+            "which is no folder of scripts",
+            "keep data and programs on a shared file system",
+        )
+
+
+def _extent(directory: Path) -> tuple[int, int]:
+    """Return the files of a folder and their bytes, counted until either is too much."""
+    files = size = 0
+    for root, _, names in os.walk(directory):
+        for name in names:
+            files += 1
+            size += (Path(root) / name).lstat().st_size
+            if files > MOST_FILES or size > MOST_MIB << 20:
+                return files, size
+    return files, size

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from catalog.finding import Severity
-from settings.checks import RULES
+from settings.rules import RULES
 
 FILE_RULES: Mapping[str, str] = MappingProxyType(
     {

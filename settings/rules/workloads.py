@@ -1,17 +1,187 @@
-"""Rules on shipped workloads: that they are there, fit their pools and clusters, and are found on the nodes."""
+"""Rules on shipped workloads: that they fit pools and clusters and nodes see them; environments and run folders."""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterator
+from pathlib import PurePosixPath
 
 from catalog.finding import Finding
-from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.selection import CLUSTERS, facts
-from settings.checks.shipping import SLURM_CLUSTERS, Shipping, in_images, shippings, why_unseen
+from catalog.storage import nearest_lustre_capacity
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
+from settings.rules.rule import Problem, Subject, error, warning
+from settings.rules.selection import (
+    CLUSTERS,
+    SLURM_CLUSTERS,
+    Shipping,
+    facts,
+    in_environments,
+    in_images,
+    shippings,
+    why_unseen,
+)
+from settings.rules.storage import made_lustre, made_openzfs
+from workloads.footprint import GIB, gib
+from workloads.formats import FORMATS
 from workloads.request import resolve
+from workloads.spec import Format
+
+
+@error("workload-shared-folder", too_strict=True, leans_on=("storage",))
+def _not_shared(subject: Subject) -> Iterator[Problem]:
+    """A run's folder holds its checkpoints, which every node must see: Slurm jobs have it in Lustre, else in OpenZFS.
+
+    Too strict where nodes mount a file system of one's own at /fsx. Pods and Batch have rules of their own.
+    """
+    storage = subject.settings.storage
+    if storage.lustre or storage.openzfs:
+        return
+    for shipping in shippings(subject.settings):
+        if shipping.cluster in SLURM_CLUSTERS:
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shown(shipping.wanted.workload)}' writes runs and checkpoints below '/fsx', and there no shared "
+                "file system is mounted",
+                "add 'lustre: {}' under 'storage'",
+            )
+
+
+def _file_system(settings: Settings, cluster: str) -> tuple[str, str, int] | None:
+    """Return key, name and GiB of the file system that runs of a cluster write to; None where that is not known."""
+    storage = settings.storage
+    if storage.lustre:
+        lustre = made_lustre(settings)
+        return ("lustre", "Lustre", lustre.capacity_gib) if lustre else None
+    openzfs = made_openzfs(settings)
+    if openzfs is None or cluster not in SLURM_CLUSTERS:
+        return None
+    return "openzfs", "OpenZFS", openzfs.capacity_gib
+
+
+@error("workload-checkpoints", too_strict=True, leans_on=("pools", "storage"))
+def _too_large(subject: Subject) -> Iterator[Problem]:
+    """A run whose file system is full cannot save, and what it has computed since is lost.
+
+    One checkpoint is written before the oldest goes, so one more than those that stay must fit. Too strict where the
+    file system compresses them, which LZ4 hardly does with trained weights, or where old ones are moved away.
+    """
+    seen = set()
+    for shipping in shippings(subject.settings):
+        target = _file_system(subject.settings, shipping.cluster)
+        if target is None:
+            continue
+        key, title, capacity = target
+        pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
+        if pool is None or shipping.path in seen:
+            continue
+        run = resolve(shipping.wanted.request(shipping.cluster, pool)).run
+        needed = run.footprint if run else None
+        if run is None or needed is None:
+            continue
+        seen.add(shipping.path)
+        most = needed.checkpoints * needed.checkpoint
+        if most > capacity * GIB:
+            enough = -(-most // GIB)
+            yield Problem(
+                f"storage.{key}.capacity_gib",
+                capacity,
+                f"'{shown(run.workload.name)}' with the preset '{run.preset.name}' has up to {needed.checkpoints} "
+                f"checkpoints of {gib(needed.checkpoint)} at a time, {gib(most)}, and the {title} file system has "
+                f"{capacity:,} GiB",
+                f"set 'capacity_gib: {nearest_lustre_capacity(enough)}' or more under 'storage.lustre'"
+                if key == "lustre"
+                else "add 'lustre: {}' under 'storage', which runs then use, with a 'capacity_gib' of "
+                f"{nearest_lustre_capacity(enough)} or more",
+            )
+
+
+_FOLDER = re.compile(r"(/[a-zA-Z0-9._-]+)+/?")
+
+
+@error("workload-environment-path")
+def _path(subject: Subject) -> Iterator[Problem]:
+    """The folder stands in scripts of nodes, where nothing says what a relative one begins at."""
+    seen = set()
+    for shipping, folder in in_environments(subject.settings):
+        if shipping.path in seen or (_FOLDER.fullmatch(folder) and ".." not in PurePosixPath(folder).parts):
+            continue
+        seen.add(shipping.path)
+        yield Problem(
+            f"{shipping.path}.virtual_environment",
+            folder,
+            f"'{shown(folder)}' is not an absolute path of letters, digits and '._/-'",
+            "write it as '/fsx/environments/torch'",
+        )
+
+
+@error("workload-environment-cluster")
+def _workload_environment_cluster(subject: Subject) -> Iterator[Problem]:
+    """Only Slurm starts a program on the node itself; elsewhere a job is a container."""
+    for shipping, _ in in_environments(subject.settings):
+        if Format.SLURM not in FORMATS.get(shipping.cluster, (Format.SLURM,)):
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shown(shipping.wanted.workload)}' cannot run in a virtual environment on "
+                f"'{shipping.cluster}', which runs containers only",
+                f"ship it with {listed(SLURM_CLUSTERS)}, or leave 'virtual_environment' out",
+            )
+
+
+@error("workload-environment-mixed")
+def _mixed(subject: Subject) -> Iterator[Problem]:
+    """What is shipped of a workload on a cluster is one image or one environment, for all of its runs."""
+    first: dict[tuple[str, str], tuple[str, str | None]] = {}
+    for shipping in shippings(subject.settings):
+        wanted = shipping.wanted
+        key = (wanted.workload, shipping.cluster)
+        path, folder = first.setdefault(key, (shipping.path, wanted.virtual_environment))
+        if folder != wanted.virtual_environment:
+            one = f"in '{shown(folder)}'" if folder else "in its image"
+            yield Problem(
+                f"{shipping.path}.virtual_environment",
+                wanted.virtual_environment or "",
+                f"'{shown(wanted.workload)}' runs {one} on '{shown(shipping.cluster)}' already, at '{path}'",
+                "give both the same 'virtual_environment', or neither one",
+            )
+
+
+@error("workload-environment-programs", leans_on=("storage",))
+def _programs(subject: Subject) -> Iterator[Problem]:
+    """Without an image a program lies in the data bucket alone, and nodes see that through Lustre."""
+    why = why_unseen(subject.settings)
+    if not why:
+        return
+    for shipping, folder in in_environments(subject.settings):
+        if shipping.cluster in SLURM_CLUSTERS:
+            yield Problem(
+                f"{shipping.path}.virtual_environment",
+                folder,
+                f"nodes would not see the program of '{shown(shipping.wanted.workload)}': {why}",
+                "add 'storage.lustre' with its repository, or leave 'virtual_environment' out",
+            )
+
+
+@warning("workload-environment-local", leans_on=("storage",))
+def _local(subject: Subject) -> Iterator[Problem]:
+    """An environment that is not shared must be made on every node, and on each that replaces one."""
+    storage = subject.settings.storage
+    mounts = [PurePosixPath(section.mount_path) for section in (storage.lustre, storage.openzfs) if section]
+    seen = set()
+    for shipping, folder in in_environments(subject.settings):
+        path = PurePosixPath(folder)
+        if shipping.path in seen or any(mount in (path, *path.parents) for mount in mounts):
+            continue
+        seen.add(shipping.path)
+        yield Problem(
+            f"{shipping.path}.virtual_environment",
+            folder,
+            f"'{shown(folder)}' lies on no shared file system, so every node needs one of its own",
+            "choose a folder below a mount path, or acknowledge this where the nodes' image has it",
+        )
 
 
 def _first(settings: Settings) -> Iterator[Shipping]:
@@ -70,7 +240,7 @@ def _pool(subject: Subject) -> Iterator[Problem]:
 
 
 @error("workload-cluster", leans_on=("{value}",))
-def _cluster(subject: Subject) -> Iterator[Problem]:
+def _workload_cluster(subject: Subject) -> Iterator[Problem]:
     """A workload is shipped by a cluster's stack, and a section that is absent makes none."""
     settings = subject.settings
     there = [cluster for cluster in CLUSTERS if getattr(settings, cluster)]

@@ -11,11 +11,11 @@ from catalog.batch import SCRATCH, host_image
 from catalog.instance_facts import InstanceFacts
 from catalog.interfaces import has_spare
 from catalog.pool import Pool
-from settings.checks.rule import Problem, Subject, error, warning
-from settings.checks.secret_arn import secret_problem
-from settings.checks.selection import facts, uses
 from settings.deployment import Settings
 from settings.parser.values import guess, listed, shown
+from settings.rules.rule import Problem, Subject, error, warning
+from settings.rules.secret_arn import secret_problem
+from settings.rules.selection import facts, uses
 from workloads import rooms
 
 SECTION = "batch"

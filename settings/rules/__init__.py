@@ -1,52 +1,33 @@
-"""Every rule on settings, and the one function that runs them all."""
+"""The rules on settings, one module per subject, and the one function that runs them all."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from catalog.finding import Finding
-
-# Each of these registers its rules; their order is that of the table of rules.
-from settings.checks import (  # noqa: F401
-    accounting,
-    addresses,
-    batch,
-    capacity,
-    checkpoints,
-    deployed_update,
-    directory,
-    eks,
-    eks_nodes,
-    eks_queues,
-    eks_software,
-    environments,
-    hyperpod,
-    hyperpod_eks,
-    hyperpod_eks_nodes,
-    hyperpod_quotas,
-    instances,
-    kubernetes_update,
-    lustre_efa,
-    mounts,
-    names,
-    network,
-    parallelcluster,
-    parallelcluster_images,
-    parallelcluster_nodes,
-    parallelcluster_slurm,
-    parallelcluster_update,
-    people,
-    regions,
-    reservations,
-    resources,
-    scripts,
-    storage,
-    workloads,
-    zones,
-)
-from settings.checks.rule import RULES, Rule, Subject
 from settings.deployed import Deployed
 from settings.deployment import Settings
+
+# Each of these registers its rules; their order is that of the table of rules.
+from settings.rules import (  # noqa: F401
+    batch,
+    capacity,
+    cluster_update,
+    deployment,
+    eks,
+    eks_software,
+    hyperpod,
+    hyperpod_eks,
+    network,
+    parallelcluster,
+    parallelcluster_nodes,
+    pools,
+    shared_services,
+    storage,
+    update,
+    workloads,
+)
+from settings.rules.rule import RULES, Rule, Subject
 
 __all__ = ["RULES", "Rule", "check"]
 

@@ -1,11 +1,11 @@
-"""What the ARN of a Secrets Manager secret looks like, and how a wrong one is told without telling a secret."""
+"""The ARN of a Secrets Manager secret: its form, and how a wrong one is told without telling a secret."""
 
 from __future__ import annotations
 
 import re
 
-from settings.checks.rule import Problem
 from settings.parser.values import shown
+from settings.rules.rule import Problem
 
 # With the six characters that Secrets Manager adds to a name: whoever reads the secret is given this very ARN.
 _WHOLE = r"arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[\w/+=.@-]+-[A-Za-z0-9]{6}"

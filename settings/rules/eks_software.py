@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from catalog.eks import DRA_FROM, KUBERNETES_VERSIONS
 from catalog.instance_facts import InstanceFacts
 from catalog.operators import clashes
-from settings.checks.rule import Problem, Subject, error
-from settings.checks.selection import facts, uses
-from settings.checks.shipping import Shipping, in_images, shippings
 from settings.parser.values import listed, shown
+from settings.rules.rule import Problem, Subject, error
+from settings.rules.selection import Shipping, facts, in_images, shippings, uses
 from settings.sections.eks import SoftwareSettings
 from workloads.request import resolve
 from workloads.spec import Format
