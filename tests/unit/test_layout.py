@@ -39,6 +39,8 @@ SOURCES = [ROOT / "app.py"] + [
     for part in ("catalog", "workloads", "settings", "constructs", "stacks", "cli", "programs", "emulator")
     for path in sorted((ROOT / part).rglob("*.py"))
 ]
+# Parts of settings/ in their order; the modules beside them come last.
+SETTINGS = ("parser", "sections", "deployment", "deployed", "rules")
 INSTANCE_TYPE = re.compile(
     r"\b(?:ml\.)?[a-z][a-z0-9-]*\d[a-z0-9-]*\.(?:\d*x?large|metal(?:-\d+xl)?|medium)\b"
 )
@@ -60,6 +62,20 @@ def imported(path: Path) -> Iterator[str]:
             yield node.module.split(".")[0]
 
 
+def imported_modules(path: Path) -> Iterator[str]:
+    """Yield the full names of what a file imports; of a name in a module, the name's too."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def settings_layer(name: str) -> int:
+    """Return the place of a part of settings/ in the order of imports."""
+    return SETTINGS.index(name) if name in SETTINGS else len(SETTINGS)
+
+
 def identity(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
@@ -70,6 +86,14 @@ def test_imports_go_one_way(path: Path) -> None:
     names = set(imported(path))
     assert names & OURS <= ALLOWED[part]
     assert names & FORBIDDEN.get(part, set()) == set()
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "settings").rglob("*.py")), ids=identity)
+def test_settings_import_one_way(path: Path) -> None:
+    own = settings_layer(path.relative_to(ROOT / "settings").with_suffix("").parts[0])
+    modules = [name.split(".") for name in imported_modules(path)]
+    above = [name for name in modules if name[0] == "settings" and settings_layer(name[1]) > own]
+    assert above == []
 
 
 # The emulator imports no catalog; it names versions where it says which source it follows.
