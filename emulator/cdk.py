@@ -55,7 +55,7 @@ class Cdk:
         emulator: Emulator,
         folder: Path,
         *,
-        directory: Path = ROOT,
+        directory: Path,
         app: str | None = None,
         context: Sequence[str] = (),
         on_line: Callable[[str], None] | None = None,

@@ -138,7 +138,7 @@ def run(console: Console, configuration: Path, region: str, stacks: list[str], f
             f"[bold]emulator[/bold] listens at {emulator.endpoint} ({region}); no AWS account is used"
         )
         with Progress(console, emulator) as progress:
-            cdk = Cdk(emulator, folder, context=context, on_line=progress.line)
+            cdk = Cdk(emulator, folder, directory=ROOT, context=context, on_line=progress.line)
             with progress.step("bootstrap", "cdk bootstrap"):
                 cdk.bootstrap()
             before = inventory(emulator)
@@ -147,7 +147,13 @@ def run(console: Console, configuration: Path, region: str, stacks: list[str], f
             deployed = [item for item in emulator.ledger() if item.name != TOOLKIT]
             console.print(_table(deployed, progress.seconds))
             _outputs(console, deployed)
-            changed = Cdk(emulator, folder, context=[_changed(configuration, folder)], on_line=progress.line)
+            changed = Cdk(
+                emulator,
+                folder,
+                directory=ROOT,
+                context=[_changed(configuration, folder)],
+                on_line=progress.line,
+            )
             with progress.step("update", f"cdk deploy {' '.join(stacks) or '--all'}, with one more tag"):
                 changed.deploy(*stacks)
             try:
@@ -187,7 +193,9 @@ def run_on_kubernetes(console: Console, configuration: Path, settings: Settings,
             f"[bold]emulator[/bold] listens at {emulator.endpoint} ({settings.region}); no AWS account is used"
         )
         with Progress(console, emulator, brief=True) as progress:
-            cdk = Cdk(emulator, folder, context=context, on_line=progress.line, seconds=_CDK_SECONDS)
+            cdk = Cdk(
+                emulator, folder, directory=ROOT, context=context, on_line=progress.line, seconds=_CDK_SECONDS
+            )
             with progress.step("bootstrap", "cdk bootstrap"):
                 cdk.bootstrap()
             before = inventory(emulator)

@@ -88,7 +88,7 @@ def deploy(
     settings = read(ROOT / configuration).settings
     assert settings is not None
     with Emulator(settings.region, log=folder / "emulator.log", definitions=CHART_DEFINITIONS) as emulator:
-        cdk = Cdk(emulator, folder, context=[f"config={configuration}"])
+        cdk = Cdk(emulator, folder, directory=ROOT, context=[f"config={configuration}"])
         cdk.bootstrap()
         prepared(emulator)
         before = inventory(emulator)

@@ -19,7 +19,7 @@ def changed(deployment: Deployment, folder: Path, **lustre: Any) -> Cdk:
     document["storage"]["lustre"] |= lustre
     path = folder / "changed.yaml"
     path.write_text(yaml.safe_dump(document), encoding="utf-8")
-    return Cdk(deployment.emulator, folder, context=[f"config={path}"])
+    return Cdk(deployment.emulator, folder, directory=ROOT, context=[f"config={path}"])
 
 
 def test_a_second_deployment_changes_nothing(deployment: Deployment) -> None:

@@ -7,7 +7,9 @@ import json
 import pytest
 
 from tests.emulator.formation import Formation, att, ref, resources
-from tests.emulator.refusal_cases import REFUSED, TAKEN, lustre, role
+from tests.emulator.refusal_cases import REFUSED, TAKEN
+from tests.emulator.refusal_cases.entry import role
+from tests.emulator.refusal_cases.file_systems import lustre
 
 
 @pytest.mark.parametrize("name", REFUSED)
