@@ -1,35 +1,17 @@
-"""The function that installs Helm charts, loaded as Lambda loads it, and the events that CloudFormation sends it."""
+"""What the function that installs Helm charts has around it: credentials, an invocation, CloudFormation's events."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
-from trainforge.programs import FUNCTIONS
 
-HANDLER = FUNCTIONS / "helm"
-_MODULES = ("access", "tools", "objects", "source", "release", "index")
-
-
-def load_handler(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Return the function's modules by their own names, imported anew."""
-    monkeypatch.syspath_prepend(str(HANDLER))
+def give_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the function the region and the credentials that Lambda gives it."""
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
-    loaded: dict[str, ModuleType] = {}
-    for name in _MODULES:
-        spec = importlib.util.spec_from_file_location(name, HANDLER / f"{name}.py")
-        assert spec
-        assert spec.loader
-        loaded[name] = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, loaded[name])
-        spec.loader.exec_module(loaded[name])
-    return SimpleNamespace(**loaded)
 
 
 class Context:

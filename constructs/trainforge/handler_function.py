@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -12,11 +11,12 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from catalog.versions import LAMBDA_PYTHON
+from trainforge.programs import FUNCTIONS, PROGRAMS
 
 RUNTIME = lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON)
 """Python of the catalog's version, which the CDK's own list may not have yet."""
 
-_CACHES = ["**/__pycache__", "**/.*_cache"]
+_CACHES = ["__pycache__", ".*_cache"]
 """What running or checking a handler here leaves beside it: it would change the asset, and ship."""
 
 
@@ -34,29 +34,39 @@ def handler_logs(scope: Construct, role: iam.Role) -> logs.LogGroup:
     return group
 
 
-def handler_code(folder: Path) -> lambda_.Code:
-    """Return a handler's folder as what a function runs."""
-    return lambda_.Code.from_asset(str(folder), exclude=_CACHES)
+def handler_code(name: str) -> lambda_.Code:
+    """Return a folder of `programs/functions`, and the modules that all functions share, as what a function runs."""
+    shared = FUNCTIONS.name
+    return lambda_.Code.from_asset(
+        str(PROGRAMS),
+        exclude=["/*", f"!/{shared}", f"/{shared}/*/", f"!/{shared}/{name}/", *_CACHES],
+        ignore_mode=cdk.IgnoreMode.GIT,
+    )
+
+
+def handler_entry(name: str) -> str:
+    """Return what Lambda calls of a folder of `programs/functions`."""
+    return f"{FUNCTIONS.name}.{name}.index.handler"
 
 
 def handler_function(
     scope: Construct,
     *,
-    folder: Path,
+    name: str,
     description: str,
     role: iam.Role,
     timeout_minutes: int,
     environment: Mapping[str, str] | None = None,
 ) -> lambda_.Function:
-    """Return a new function `Function` for the handler in a folder, `index.handler`, and its log group `Logs`."""
+    """Return a new function `Function` for a folder of `programs/functions`, and its log group `Logs`."""
     return lambda_.Function(
         scope,
         "Function",
         description=description,
         runtime=RUNTIME,
         architecture=lambda_.Architecture.ARM_64,
-        handler="index.handler",
-        code=handler_code(folder),
+        handler=handler_entry(name),
+        code=handler_code(name),
         timeout=cdk.Duration.minutes(timeout_minutes),
         memory_size=256,
         role=role,

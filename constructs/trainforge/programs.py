@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PROGRAMS = Path(__file__).parents[2] / "programs"
-FUNCTIONS = _PROGRAMS / "functions"
-NODES = _PROGRAMS / "nodes"
-DIRECTORY_SERVER = _PROGRAMS / "directory_server"
+PROGRAMS = Path(__file__).parents[2] / "programs"
+FUNCTIONS = PROGRAMS / "functions"
+NODES = PROGRAMS / "nodes"
+DIRECTORY_SERVER = PROGRAMS / "directory_server"

@@ -18,17 +18,19 @@ import signal
 import string
 import subprocess
 import threading
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.helm_handler import Context, event, load_handler
+from programs.functions.helm import access, index, objects, tools
+from programs.functions.helm import source as chart_source
+from tests.helm_handler import Context, event, give_credentials
 from tests.kubectl import require_helm
 from tests.kubernetes.plane.api import Api, Document
 from tests.kubernetes.plane.control_plane import ControlPlane
@@ -53,7 +55,6 @@ BULK = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=
 class Function:
     """The function, and a release of the test's chart that it is told of."""
 
-    modules: SimpleNamespace
     api: Api
     namespace: str
     name: str
@@ -74,7 +75,7 @@ class Function:
                 "Values": json.dumps(values),
             },
         )
-        self.modules.index.handler({**sent, "LogicalResourceId": self.resource}, Context(seconds))
+        index.handler({**sent, "LogicalResourceId": self.resource}, Context(seconds))
         answer = self.told.pop()
         assert answer["PhysicalResourceId"] == f"hp/{self.namespace}/{self.name}"
         return answer["Status"], answer["Reason"]
@@ -186,7 +187,7 @@ def function(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Function]:
     """Return the function with a release of this test; whatever is left of it goes with the test."""
-    modules = load_handler(monkeypatch)
+    give_credentials(monkeypatch)
     told: list[dict[str, Any]] = []
 
     def take(request: Any, timeout: int) -> io.BytesIO:
@@ -207,10 +208,10 @@ def function(
     program.chmod(0o755)
     monkeypatch.setenv("HELM", str(program))
     monkeypatch.setenv("KUBECTL", str(control_plane.assets.program("kubectl")))
-    monkeypatch.setattr(modules.index.urllib.request, "urlopen", take)
-    monkeypatch.setattr(modules.source, "fetch", fetch)
-    monkeypatch.setattr(modules.access, "kubeconfig", kubeconfig)
-    monkeypatch.setattr(modules.tools, "_PAUSE_SECONDS", 1)
+    monkeypatch.setattr(urllib.request, "urlopen", take)
+    monkeypatch.setattr(chart_source, "fetch", fetch)
+    monkeypatch.setattr(access, "kubeconfig", kubeconfig)
+    monkeypatch.setattr(tools, "_PAUSE_SECONDS", 1)
     source = {
         "Repository": "example/charts",
         "Commit": "0" * 40,
@@ -220,7 +221,7 @@ def function(
         "LeftOut": [],
     }
     name = f"r{secrets.token_hex(3)}"
-    yield Function(modules, api, namespace, name, helm, pid_file, told, source)
+    yield Function(api, namespace, name, helm, pid_file, told, source)
     environment = {
         "KUBECONFIG": str(control_plane.kubeconfig),
         "HOME": str(tmp_path),
@@ -386,7 +387,7 @@ def test_an_aggregated_role_that_comes_back_is_deleted_again(
     """Kubernetes applies the rules of a role that was deleted a moment ago, and so creates it."""
     function.succeeds("Create")
     function.await_aggregated()
-    find_again = function.modules.objects.find_again
+    find_again = objects.find_again
     looks = []
     with held_back(function, "content") as let_go:
 
@@ -399,7 +400,7 @@ def test_an_aggregated_role_that_comes_back_is_deleted_again(
                 let_go()
             return left
 
-        monkeypatch.setattr(function.modules.objects, "find_again", look)
+        monkeypatch.setattr(objects, "find_again", look)
         function.succeeds("Delete")
     # They came back after all roles were gone, were seen, and are gone for good.
     assert looks[-2].count("ClusterRole") == 2
@@ -413,14 +414,14 @@ def test_roles_are_no_longer_aggregated_when_helm_deletes_them(
     """The controller creates nothing again after the end, when nobody looks any more; the rights stay until then."""
     function.succeeds("Create")
     function.await_aggregated()
-    helm, seen = function.modules.tools.Tools.helm, []
+    helm, seen = tools.Tools.helm, []
 
-    def look(tools: Any, *arguments: str, **options: bool) -> str:
+    def look(programs: Any, *arguments: str, **options: bool) -> str:
         if arguments[0] == "uninstall" and not seen:
             seen.extend(function.find(RBAC, "ClusterRole", role) for role in ("admin", "user"))
-        return str(helm(tools, *arguments, **options))
+        return str(helm(programs, *arguments, **options))
 
-    monkeypatch.setattr(function.modules.tools.Tools, "helm", look)
+    monkeypatch.setattr(tools.Tools, "helm", look)
     function.succeeds("Delete")
     assert [one.get("aggregationRule") for one in seen] == [None, None]
     assert [len(one["rules"]) for one in seen] == [4, 4]

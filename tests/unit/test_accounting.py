@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,8 +12,8 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from programs.functions.accounting_rotation import index
 from tests.synthesis import Synthesis, synthesize
-from trainforge.programs import FUNCTIONS
 
 CONFIGURATION = """
 name: test
@@ -26,7 +25,6 @@ accounting: {{instances: 2, max_capacity_acu: 8, backup_days: 14, rotation_days:
 hyperpod: {{pools: [cpu]}}
 """
 STACK = "AccountingStack"
-HANDLER = FUNCTIONS / "accounting_rotation" / "index.py"
 REGION = "us-west-2"
 
 
@@ -146,12 +144,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.setenv("CLUSTER", "slurm-accounting")
     monkeypatch.setenv("PASSWORD_SECRET", "copy")
-    spec = importlib.util.spec_from_file_location("accounting_rotation", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
     with mock_aws():
-        spec.loader.exec_module(module)
         boto3.client("rds").create_db_cluster(
             DBClusterIdentifier="slurm-accounting",
             Engine="aurora-mysql",
@@ -161,7 +154,7 @@ def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         manager = boto3.client("secretsmanager")
         manager.create_secret(Name="both", SecretString='{"username": "slurm", "password": "first-word"}')
         manager.create_secret(Name="copy", SecretString="first-word")
-        yield module
+        yield index
 
 
 def rotate(function: ModuleType, token: str, *steps: str) -> None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import urllib.request
 from collections.abc import Callable
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from trainforge.programs import FUNCTIONS
+from programs.functions.backup_cleanup import index
 
-HANDLER = FUNCTIONS / "backup_cleanup" / "index.py"
 MINE = [{"Key": "owner", "Value": "me"}]
 
 
@@ -81,9 +78,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     answers: list[dict[str, Any]] = []
 
     def send(client: Any, request: str = "Delete") -> dict[str, Any]:
-        module = _module(HANDLER)
-        monkeypatch.setattr(module.boto3, "client", lambda *_, **__: client)
-        monkeypatch.setattr(module.time, "sleep", lambda _: None)
+        monkeypatch.setattr(index.boto3, "client", lambda *_, **__: client)
+        monkeypatch.setattr(index.time, "sleep", lambda _: None)
 
         class Response:
             def __enter__(self) -> None: ...
@@ -94,8 +90,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
             answers.append(json.loads(sent.data))
             return Response()
 
-        monkeypatch.setattr(module.urllib.request, "urlopen", urlopen)
-        module.handler(
+        monkeypatch.setattr(urllib.request, "urlopen", urlopen)
+        index.handler(
             {
                 "RequestType": request,
                 "LogicalResourceId": "Cleanup",
@@ -109,15 +105,6 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         return answers[-1]
 
     return send
-
-
-def _module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("backup_cleanup_handler", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])

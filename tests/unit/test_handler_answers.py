@@ -2,62 +2,69 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
-import sys
+import json
+import urllib.request
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
+from programs.functions.cloudformation_response import answer
 from trainforge.programs import FUNCTIONS
-
-HANDLERS = [path for path in sorted(FUNCTIONS.glob("*/index.py")) if "ResponseURL" in path.read_text("utf-8")]
-
-
-def loaded(path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Load a handler as Lambda does, with the modules beside it."""
-    monkeypatch.syspath_prepend(str(path.parent))
-    for beside in path.parent.glob("*.py"):
-        monkeypatch.delitem(sys.modules, beside.stem, raising=False)
-    spec = importlib.util.spec_from_file_location("index", path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    for beside in path.parent.glob("*.py"):
-        monkeypatch.delitem(sys.modules, beside.stem, raising=False)
-    return module
 
 
 def event(address: str) -> dict[str, Any]:
     return {"ResponseURL": address, "StackId": "s", "RequestId": "1", "LogicalResourceId": "A"}
 
 
-def test_every_handler_is_here() -> None:
-    assert len(HANDLERS) >= 5
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[urllib.request.Request]:
+    """Return a list that fills with the requests that are sent."""
+    sent: list[urllib.request.Request] = []
 
-
-@pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.name)
-def test_an_answer_goes_by_https_only(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    index = loaded(path, monkeypatch)
-    asked: list[str] = []
-
-    def urlopen(request: Any, timeout: int) -> io.BytesIO:
-        asked.append(request.full_url)
+    def urlopen(request: urllib.request.Request, timeout: float) -> io.BytesIO:
+        assert 0 < timeout <= 30
+        sent.append(request)
         return io.BytesIO()
 
-    monkeypatch.setattr(index.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    return sent
+
+
+def test_no_function_has_an_answer_of_its_own() -> None:
+    files = [path for path in FUNCTIONS.rglob("*.py") if "ResponseURL" in path.read_text("utf-8")]
+    assert [path.name for path in files] == ["cloudformation_response.py"]
+
+
+def test_an_answer_goes_by_https_only(
+    asked: list[urllib.request.Request], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     for address in ("http://example.invalid/a", f"file://{tmp_path}/a", "https.example.invalid/a"):
         with pytest.raises(ValueError, match="not of https"):
-            index._answer(event(address), "id", "SUCCESS", "")
+            answer(event(address), "id", "SUCCESS", "")
     assert asked == []
-    index._answer(event("https://example.invalid/a"), "id", "SUCCESS", "")
+    answer(event("https://example.invalid/a"), "id", "SUCCESS", "")
     # The endpoint that the SDK talks to is answered too.
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://localhost:5000")
-    index._answer(event("http://localhost:5000/b"), "id", "SUCCESS", "")
+    answer(event("http://localhost:5000/b"), "id", "SUCCESS", "")
     with pytest.raises(ValueError, match="not of https"):
-        index._answer(event("http://localhost:50000/b"), "id", "SUCCESS", "")
-    assert asked == ["https://example.invalid/a", "http://localhost:5000/b"]
+        answer(event("http://localhost:50000/b"), "id", "SUCCESS", "")
+    assert [one.full_url for one in asked] == ["https://example.invalid/a", "http://localhost:5000/b"]
+
+
+def test_a_reason_is_cut_to_what_cloudformation_takes(asked: list[urllib.request.Request]) -> None:
+    answer(event("https://example.invalid/a"), "id", "FAILED", "x" * 5000)
+    [request] = asked
+    assert request.get_method() == "PUT"
+    assert request.get_header("Content-type") == ""
+    assert isinstance(request.data, bytes)
+    assert json.loads(request.data) == {
+        "Status": "FAILED",
+        "Reason": "x" * 1000,
+        "PhysicalResourceId": "id",
+        "StackId": "s",
+        "RequestId": "1",
+        "LogicalResourceId": "A",
+    }

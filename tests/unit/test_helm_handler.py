@@ -20,7 +20,6 @@ import urllib.parse
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -29,7 +28,8 @@ import yaml
 
 from catalog.hyperpod_eks import CHART_PATH
 from catalog.versions import HYPERPOD_CHART
-from tests.helm_handler import Context, event, load_handler
+from programs.functions.helm import access, index, release, source, tools
+from tests.helm_handler import Context, event, give_credentials
 from tests.shebang import shebang
 
 _HELM = """\
@@ -60,12 +60,6 @@ if plan.get(said[0]):
     sys.stderr.write(message)
     sys.exit(1)
 """
-
-
-@pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Load the function's modules as Lambda does, by their own names."""
-    return load_handler(monkeypatch)
 
 
 class Helm:
@@ -108,13 +102,14 @@ class Helm:
 
 
 @pytest.fixture
-def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, modules: SimpleNamespace) -> Helm:
+def helm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Helm:
     folder = tmp_path / "program"
     folder.mkdir()
     made = Helm(folder)
+    give_credentials(monkeypatch)
     monkeypatch.setenv("HELM", str(made.program))
     monkeypatch.setenv("KUBECTL", "true")
-    monkeypatch.setattr(modules.tools, "_PAUSE_SECONDS", 0)
+    monkeypatch.setattr(tools, "_PAUSE_SECONDS", 0)
     return made
 
 
@@ -148,8 +143,8 @@ def archive(text: str = CHART, *, roots: tuple[str, ...] = ("repository-1",), si
     return gzip.compress(packed.getvalue())
 
 
-def test_an_archive_is_unpacked(modules: SimpleNamespace, tmp_path: Path) -> None:
-    root = modules.source.unpack(archive(), tmp_path)
+def test_an_archive_is_unpacked(tmp_path: Path) -> None:
+    root = source.unpack(archive(), tmp_path)
     assert (root / CHART_PATH / "Chart.yaml").read_text(encoding="utf-8") == CHART
 
 
@@ -162,33 +157,27 @@ def test_an_archive_is_unpacked(modules: SimpleNamespace, tmp_path: Path) -> Non
     ],
     ids=["no archive", "cut off", "two folders"],
 )
-def test_another_archive_is_refused(
-    modules: SimpleNamespace, tmp_path: Path, packed: bytes, words: str
-) -> None:
+def test_another_archive_is_refused(tmp_path: Path, packed: bytes, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        modules.source.unpack(packed, tmp_path)
+        source.unpack(packed, tmp_path)
 
 
-def test_an_archive_is_not_unpacked_beyond_a_bound(
-    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_archive_is_not_unpacked_beyond_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few bytes of gzip can hold gigabytes, and the function's memory and disk are small."""
-    monkeypatch.setattr(modules.source, "_MAX_UNPACKED", 2 * 1024 * 1024)
+    monkeypatch.setattr(source, "_MAX_UNPACKED", 2 * 1024 * 1024)
     bomb = archive(size=64 * 1024 * 1024)
     assert len(bomb) < 1024 * 1024
     tracemalloc.start()
     try:
         with pytest.raises(ValueError, match="2 MiB when it is unpacked"):
-            modules.source.unpack(bomb, tmp_path)
+            source.unpack(bomb, tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 16 * 1024 * 1024
     finally:
         tracemalloc.stop()
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_sparse_file_counts_with_its_size_on_disk(
-    modules: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sparse_file_counts_with_its_size_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sparse = tmp_path / "sparse"
     with sparse.open("wb") as file:
         file.truncate(64 * 1024 * 1024)
@@ -197,14 +186,14 @@ def test_a_sparse_file_counts_with_its_size_on_disk(
         check=True,
         capture_output=True,
     ).stdout
-    monkeypatch.setattr(modules.source, "_MAX_UNPACKED", 2 * 1024 * 1024)
+    monkeypatch.setattr(source, "_MAX_UNPACKED", 2 * 1024 * 1024)
     with pytest.raises(ValueError, match="files are larger than 2 MiB"):
-        modules.source.unpack(packed, tmp_path / "unpacked")
+        source.unpack(packed, tmp_path / "unpacked")
 
 
-def test_an_archive_cannot_write_elsewhere(modules: SimpleNamespace, tmp_path: Path) -> None:
+def test_an_archive_cannot_write_elsewhere(tmp_path: Path) -> None:
     with pytest.raises(tarfile.OutsideDestinationError):
-        modules.source.unpack(archive(roots=("../../outside",)), tmp_path)
+        source.unpack(archive(roots=("../../outside",)), tmp_path)
 
 
 def _another(chart: Path) -> None:
@@ -230,39 +219,39 @@ def _linked(chart: Path) -> None:
     [(_another, "digest"), (_more, "digest"), (_renamed, "digest"), (_linked, "not a plain file")],
 )
 def test_a_chart_is_compared_by_its_content(
-    modules: SimpleNamespace, tmp_path: Path, change: Callable[[Path], None], words: str
+    tmp_path: Path, change: Callable[[Path], None], words: str
 ) -> None:
-    chart = modules.source.unpack(archive(), tmp_path) / CHART_PATH
-    modules.source.verify(chart, DIGEST)
+    chart = source.unpack(archive(), tmp_path) / CHART_PATH
+    source.verify(chart, DIGEST)
     change(chart)
     with pytest.raises(ValueError, match=words):
-        modules.source.verify(chart, DIGEST)
+        source.verify(chart, DIGEST)
 
 
-def test_the_digest_is_what_sha256sum_makes(modules: SimpleNamespace, tmp_path: Path) -> None:
+def test_the_digest_is_what_sha256sum_makes(tmp_path: Path) -> None:
     """Whoever looks after the pin computes it by the command that the function's text shows."""
     chart = tmp_path / "chart"
     for name in ("a-b/c", "a/b", "B", "a.b"):
         (chart / name).parent.mkdir(parents=True, exist_ok=True)
         (chart / name).write_text(name, encoding="utf-8")
-    command = re.search(r"`(find .*)`", modules.source.verify.__doc__)
+    command = re.search(r"`(find .*)`", source.verify.__doc__)
     assert command
     done = subprocess.run(["sh", "-c", command[1]], cwd=chart, check=True, capture_output=True, text=True)
-    modules.source.verify(chart, done.stdout.split()[0])
+    source.verify(chart, done.stdout.split()[0])
 
 
-def test_a_dependency_is_left_out(modules: SimpleNamespace, tmp_path: Path) -> None:
-    chart = modules.source.unpack(archive(), tmp_path) / CHART_PATH
-    modules.source.leave_out(chart, "cert-manager")
+def test_a_dependency_is_left_out(tmp_path: Path) -> None:
+    chart = source.unpack(archive(), tmp_path) / CHART_PATH
+    source.leave_out(chart, "cert-manager")
     left = yaml.safe_load((chart / "Chart.yaml").read_text(encoding="utf-8"))
     assert [one["name"] for one in left["dependencies"]] == ["storage"]
     with pytest.raises(ValueError, match="'cert-manager' 0 times"):
-        modules.source.leave_out(chart, "cert-manager")
+        source.leave_out(chart, "cert-manager")
 
 
-def test_the_token_is_a_presigned_call_that_names_the_cluster(modules: SimpleNamespace) -> None:
+def test_the_token_is_a_presigned_call_that_names_the_cluster() -> None:
     session = boto3.Session("AKIDEXAMPLE", "example", region_name="us-west-2")
-    token = modules.access.token(session, "hp-hyperpod-eks", "us-west-2")
+    token = access.token(session, "hp-hyperpod-eks", "us-west-2")
     head, _, body = token.rpartition(".")
     assert head == "k8s-aws-v1"
     address = base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)).decode()
@@ -271,21 +260,19 @@ def test_the_token_is_a_presigned_call_that_names_the_cluster(modules: SimpleNam
     assert "x-k8s-aws-id" in query["X-Amz-SignedHeaders"][0]
 
 
-def tools(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any:
+def made_tools(tmp_path: Path, seconds: float = 500) -> Any:
     config = tmp_path / "kubeconfig"
     config.touch()
-    return modules.tools.Tools(config, time.monotonic() + seconds)
+    return tools.Tools(config, time.monotonic() + seconds)
 
 
-def release(modules: SimpleNamespace, tmp_path: Path, seconds: float = 500) -> Any:
-    return modules.release.Release("r", "kube-system", tools(modules, tmp_path, seconds), "owner")
+def made_release(tmp_path: Path, seconds: float = 500) -> Any:
+    return release.Release("r", "kube-system", made_tools(tmp_path, seconds), "owner")
 
 
 @pytest.mark.parametrize("wait", [True, False])
-def test_a_chart_is_installed_in_the_time_that_is_left(
-    modules: SimpleNamespace, helm: Helm, tmp_path: Path, wait: bool
-) -> None:
-    release(modules, tmp_path).apply(tmp_path / "chart", {"a": 1}, wait=wait)
+def test_a_chart_is_installed_in_the_time_that_is_left(helm: Helm, tmp_path: Path, wait: bool) -> None:
+    made_release(tmp_path).apply(tmp_path / "chart", {"a": 1}, wait=wait)
     assert helm.commands == ["history", "template", "upgrade"]
     upgrade = helm.calls[-1]
     assert {"--install", "--create-namespace", "--force-conflicts"} <= set(upgrade)
@@ -294,26 +281,24 @@ def test_a_chart_is_installed_in_the_time_that_is_left(
     assert 15 <= bound <= 470
 
 
-def test_a_fetch_that_times_out_is_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
+def test_a_fetch_that_times_out_is_tried_again(helm: Helm, tmp_path: Path) -> None:
     helm.fails(dependency=["connection refused", "i/o timeout"])
-    modules.source.resolve(tools(modules, tmp_path), tmp_path / "chart", {})
+    source.resolve(made_tools(tmp_path), tmp_path / "chart", {})
     assert helm.commands == ["dependency", "dependency", "dependency"]
 
 
-def test_what_does_not_pass_is_not_tried_again(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
+def test_what_does_not_pass_is_not_tried_again(helm: Helm, tmp_path: Path) -> None:
     helm.fails(dependency=["chart 'x' not found in repository"])
-    with pytest.raises(modules.tools.ToolError, match="not found in repository"):
-        modules.source.resolve(tools(modules, tmp_path), tmp_path / "chart", {})
+    with pytest.raises(tools.ToolError, match="not found in repository"):
+        source.resolve(made_tools(tmp_path), tmp_path / "chart", {})
     assert helm.commands == ["dependency"]
 
 
-def test_parts_of_other_repositories_are_compared(
-    modules: SimpleNamespace, helm: Helm, tmp_path: Path
-) -> None:
+def test_parts_of_other_repositories_are_compared(helm: Helm, tmp_path: Path) -> None:
     archives = {"part-1.tgz": hashlib.sha256(b"part").hexdigest()}
     (tmp_path / "chart" / "charts").mkdir(parents=True)
     part = tmp_path / "chart" / "charts" / "part-1.tgz"
-    resolve = partial(modules.source.resolve, tools(modules, tmp_path), tmp_path / "chart", archives)
+    resolve = partial(source.resolve, made_tools(tmp_path), tmp_path / "chart", archives)
     with pytest.raises(ValueError, match=r"did not fetch 'part-1\.tgz'"):
         resolve()
     part.write_bytes(b"another")
@@ -331,32 +316,31 @@ def test_parts_of_other_repositories_are_compared(
     ],
 )
 def test_a_chart_of_a_registry_is_named_by_its_address(
-    modules: SimpleNamespace, helm: Helm, tmp_path: Path, repository: str, words: list[str]
+    helm: Helm, tmp_path: Path, repository: str, words: list[str]
 ) -> None:
     (tmp_path / "pulled" / "kueue").mkdir(parents=True)
-    chart = modules.source.pull(tools(modules, tmp_path), repository, "kueue", "1.2.3", tmp_path)
+    chart = source.pull(made_tools(tmp_path), repository, "kueue", "1.2.3", tmp_path)
     assert chart == tmp_path / "pulled" / "kueue"
     assert helm.calls[0][: len(words) + 3] == ["pull", *words, "--version", "1.2.3"]
 
 
 def test_helm_is_stopped_when_the_time_is_over(
-    modules: SimpleNamespace, helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(modules.tools, "_LEAST_SECONDS", 0)
+    monkeypatch.setattr(tools, "_LEAST_SECONDS", 0)
     helm.fails(upgrade=["hang"])
-    with pytest.raises(modules.tools.ToolError, match="did not end in"):
-        tools(modules, tmp_path, seconds=3).helm("upgrade", "r")
+    with pytest.raises(tools.ToolError, match="did not end in"):
+        made_tools(tmp_path, seconds=3).helm("upgrade", "r")
 
 
-def test_without_time_nothing_is_begun(modules: SimpleNamespace, helm: Helm, tmp_path: Path) -> None:
-    with pytest.raises(modules.tools.ToolError, match="no time is left"):
-        release(modules, tmp_path, seconds=5).apply(tmp_path / "chart", {}, wait=True)
+def test_without_time_nothing_is_begun(helm: Helm, tmp_path: Path) -> None:
+    with pytest.raises(tools.ToolError, match="no time is left"):
+        made_release(tmp_path, seconds=5).apply(tmp_path / "chart", {}, wait=True)
     assert helm.calls == []
 
 
 @pytest.mark.parametrize(("passed_over", "raises"), [("no matches for kind", False), ("", True)])
 def test_kubectl_may_not_know_a_kind(
-    modules: SimpleNamespace,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     passed_over: str,
@@ -368,18 +352,16 @@ def test_kubectl_may_not_know_a_kind(
     )
     program.chmod(0o755)
     monkeypatch.setenv("KUBECTL", str(program))
-    call = partial(tools(modules, tmp_path).kubectl, "get", passed_over=passed_over)
+    call = partial(made_tools(tmp_path).kubectl, "get", passed_over=passed_over)
     if raises:
-        with pytest.raises(modules.tools.ToolError, match="no matches for kind"):
+        with pytest.raises(tools.ToolError, match="no matches for kind"):
             call()
     else:
         assert call() == "found\n"
 
 
 @pytest.fixture
-def send(
-    modules: SimpleNamespace, helm: Helm, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
+def send(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Return a function that sends one event to the handler and returns what CloudFormation was told."""
     told: list[dict[str, Any]] = []
 
@@ -394,7 +376,7 @@ def send(
         return Answer()
 
     fetched = {"packed": archive()}
-    monkeypatch.setattr(modules.index.urllib.request, "urlopen", serve)
+    monkeypatch.setattr(urllib.request, "urlopen", serve)
 
     def call(request: str, packed: bytes | None = None, **more: str) -> dict[str, Any]:
         fetched["packed"] = archive() if packed is None else packed
@@ -407,7 +389,7 @@ def send(
             LeftOut=["cert-manager"],
             Chart=CHART_PATH,
         )
-        modules.index.handler({**sent, **more}, Context())
+        index.handler({**sent, **more}, Context())
         return told.pop()
 
     return call

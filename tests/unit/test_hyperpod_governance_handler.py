@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
-import sys
+import urllib.request
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 import pytest
 
-from trainforge.programs import FUNCTIONS
+from programs.functions.hyperpod_governance import governed, index
 
-HANDLER = FUNCTIONS / "hyperpod_governance"
 CLUSTER = "arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl"
 STACK = "arn:aws:cloudformation:us-west-2:111122223333:stack/hp/1"
 
@@ -131,27 +128,8 @@ class Context:
 
 
 @pytest.fixture
-def modules(monkeypatch: pytest.MonkeyPatch) -> tuple[ModuleType, ModuleType]:
-    """Load the function's two modules as Lambda does, by their own names; take them back."""
-    monkeypatch.syspath_prepend(str(HANDLER))
-    loaded = []
-    for name in ("governed", "index"):
-        spec = importlib.util.spec_from_file_location(name, HANDLER / f"{name}.py")
-        assert spec
-        assert spec.loader
-        module = importlib.util.module_from_spec(spec)
-        monkeypatch.setitem(sys.modules, name, module)
-        spec.loader.exec_module(module)
-        loaded.append(module)
-    return loaded[0], loaded[1]
-
-
-@pytest.fixture
-def send(
-    modules: tuple[ModuleType, ModuleType], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., dict[str, Any]]:
+def send(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Return a function that sends one event to the handler and returns what CloudFormation was told."""
-    governed, index = modules
     told: list[dict[str, Any]] = []
     time = {"now": 0.0}
 
@@ -169,7 +147,7 @@ def send(
     def sleep(seconds: float) -> None:
         time["now"] += seconds
 
-    monkeypatch.setattr(index.urllib.request, "urlopen", answer)
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
     made = governed.Governed
 
     def governed_by_this_clock(client: Any, kind: Any, deadline: float) -> Any:

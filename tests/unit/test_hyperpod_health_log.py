@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import gzip
-import importlib.util
 import io
 import json
 import zipfile
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import boto3
@@ -17,9 +15,12 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
+from programs.functions.health_log_forwarder import index as forwarder
+from programs.functions.health_log_subscription import index as subscription
 from tests.synthesis import Synthesis
-from trainforge.programs import FUNCTIONS
 
+Answers = list[tuple[str, str, str]]
+"""Id, status and reason of each."""
 GROUP = "/aws/sagemaker/Clusters/demo-hyperpod/abc123def456"
 STREAM = "SagemakerHealthMonitoringAgent/gpu/i-0123456789abcdef0"
 # The forms that the predecessor's tools know (hma_cw_bridge.py), with values of our own.
@@ -42,17 +43,6 @@ UNHEALTHY = {
     "Event detail": {"Action": "replace", "Type": "NvidiaGPUUnhealthy", "Message": "NVRM: Xid 74"},
     "HealthMonitoringAgentDetectionEvent": "HealthEvent",
 }
-
-
-def module(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        f"health_{name}", FUNCTIONS / f"health_log_{name}" / "index.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
 
 
 @pytest.fixture
@@ -87,11 +77,10 @@ def published(account: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str,
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint="arn:aws:sqs:us-west-2:123456789012:people")
     monkeypatch.setenv("TOPIC_ARN", topic)
     monkeypatch.setenv("CLUSTER_NAME", "demo-hyperpod")
-    forward = module("forwarder").handler
 
     class Received(list[tuple[str, str]]):
         def forward(self, event: dict[str, Any]) -> None:
-            forward(event, None)
+            forwarder.handler(event, None)
             for message in sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
                 body = json.loads(message["Body"])
                 self.append((body["Subject"], body["Message"]))
@@ -149,16 +138,15 @@ def test_the_message_that_tries_the_destination_out_is_not_forwarded(published: 
 
 
 @pytest.fixture
-def subscription(account: None, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return the subscription's module; what it answers is in `answers` as (id, status, reason)."""
-    found: Any = module("subscription")
-    found.answers = []
+def answers(account: None, monkeypatch: pytest.MonkeyPatch) -> Answers:
+    """Return a list that fills with what the subscription's function answers: id, status, reason."""
+    given: Answers = []
     monkeypatch.setattr(
-        found,
-        "_answer",
-        lambda _event, physical_id, status, reason: found.answers.append((physical_id, status, reason)),
+        subscription,
+        "answer",
+        lambda _event, physical_id, status, reason: given.append((physical_id, status, reason)),
     )
-    return found
+    return given
 
 
 def function() -> str:
@@ -196,13 +184,13 @@ def filters() -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("there", [False, True])
 def test_the_log_group_is_subscribed_to_whether_hyperpod_has_made_it_or_not(
-    subscription: Any, there: bool
+    answers: Answers, there: bool
 ) -> None:
     if there:
         boto3.client("logs").create_log_group(logGroupName=GROUP)
     destination = function()
     subscription.handler(event("Create", destination), None)
-    assert subscription.answers == [(GROUP, "SUCCESS", "")]
+    assert answers == [(GROUP, "SUCCESS", "")]
     [made] = filters()
     assert made["destinationArn"] == destination
     assert made["filterPattern"] == '{ $.HealthMonitoringAgentDetectionEvent = "HealthEvent" }'
@@ -211,35 +199,37 @@ def test_the_log_group_is_subscribed_to_whether_hyperpod_has_made_it_or_not(
     assert len(filters()) == 1
 
 
-def test_deletion_leaves_the_group_and_takes_the_subscription(subscription: Any) -> None:
+def test_deletion_leaves_the_group_and_takes_the_subscription(answers: Answers) -> None:
     destination = function()
     subscription.handler(event("Create", destination), None)
     for _ in range(2):
         subscription.handler(event("Delete", destination, PhysicalResourceId=GROUP), None)
     assert filters() == []
-    assert [status for _, status, _ in subscription.answers] == ["SUCCESS"] * 3
+    assert [status for _, status, _ in answers] == ["SUCCESS"] * 3
 
 
-def test_deletion_where_the_group_is_gone_too(subscription: Any) -> None:
+def test_deletion_where_the_group_is_gone_too(answers: Answers) -> None:
     subscription.handler(event("Delete", function(), PhysicalResourceId=GROUP), None)
-    assert subscription.answers == [(GROUP, "SUCCESS", "")]
+    assert answers == [(GROUP, "SUCCESS", "")]
     with pytest.raises(ClientError):
         filters()
 
 
-def test_deletion_of_what_was_never_answered_is_of_the_group_of_its_properties(subscription: Any) -> None:
+def test_deletion_of_what_was_never_answered_is_of_the_group_of_its_properties(
+    answers: Answers,
+) -> None:
     destination = function()
     subscription.handler(event("Create", destination), None)
     subscription.handler(event("Delete", destination, PhysicalResourceId="demo-HealthLog-1ABC"), None)
     assert filters() == []
     # CloudFormation refuses a deletion that changes the id.
-    assert subscription.answers[-1] == ("demo-HealthLog-1ABC", "SUCCESS", "")
+    assert answers[-1] == ("demo-HealthLog-1ABC", "SUCCESS", "")
 
 
-def test_a_failed_update_keeps_the_id_of_what_is_there(subscription: Any) -> None:
+def test_a_failed_update_keeps_the_id_of_what_is_there(answers: Answers) -> None:
     missing = "arn:aws:lambda:us-west-2:123456789012:function:missing"
     subscription.handler(event("Update", missing, PhysicalResourceId="/aws/sagemaker/Clusters/a/b"), None)
-    [(physical_id, status, reason)] = subscription.answers
+    [(physical_id, status, reason)] = answers
     assert (physical_id, status) == ("/aws/sagemaker/Clusters/a/b", "FAILED")
     assert reason
 

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
+import urllib.request
 from collections.abc import Iterator
-from types import ModuleType
 from typing import Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
-from trainforge.programs import FUNCTIONS
-
-HANDLER = FUNCTIONS / "record_cleanup" / "index.py"
+from programs.functions.record_cleanup import index
 
 
 @pytest.fixture
-def function(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """Yield the handler's module in a moto account; what it answers is in `answers`."""
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[str, str]]]:
+    """Yield what the function answers in a moto account."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "test")
-    spec = importlib.util.spec_from_file_location("record_cleanup", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    answers: list[tuple[str, str]] = []
-    monkeypatch.setattr(
-        module, "_answer", lambda _event, _id, status, reason: answers.append((status, reason))
-    )
-    module.answers = answers
+    given: list[tuple[str, str]] = []
+    monkeypatch.setattr(index, "answer", lambda _event, _id, status, reason: given.append((status, reason)))
     with mock_aws():
-        yield module
+        yield given
 
 
 def event(kind: str, zone: str) -> dict[str, Any]:
@@ -68,42 +57,39 @@ def kinds(route53: Any, zone: str) -> set[str]:
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_nothing_happens_before_the_end(function: Any, kind: str) -> None:
+def test_nothing_happens_before_the_end(answers: list[tuple[str, str]], kind: str) -> None:
     route53, zone = zone_with_records()
-    function.handler(event(kind, zone), None)
+    index.handler(event(kind, zone), None)
     assert "A" in kinds(route53, zone)
-    assert function.answers == [("SUCCESS", "")]
+    assert answers == [("SUCCESS", "")]
 
 
-def test_the_zone_s_own_records_are_left_and_a_second_time_is_no_error(function: Any) -> None:
+def test_the_zone_s_own_records_are_left_and_a_second_time_is_no_error(
+    answers: list[tuple[str, str]],
+) -> None:
     route53, zone = zone_with_records()
-    function.handler(event("Delete", zone), None)
-    function.handler(event("Delete", zone), None)
+    index.handler(event("Delete", zone), None)
+    index.handler(event("Delete", zone), None)
     assert kinds(route53, zone) == {"NS", "SOA"}
-    assert function.answers == [("SUCCESS", "")] * 2
+    assert answers == [("SUCCESS", "")] * 2
     route53.delete_hosted_zone(Id=zone)
 
 
-def test_a_zone_that_is_gone_is_no_error(function: Any) -> None:
-    function.handler(event("Delete", "Z0123456789"), None)
-    assert function.answers == [("SUCCESS", "")]
+def test_a_zone_that_is_gone_is_no_error(answers: list[tuple[str, str]]) -> None:
+    index.handler(event("Delete", "Z0123456789"), None)
+    assert answers == [("SUCCESS", "")]
 
 
-def test_a_failure_is_answered(function: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_is_answered(answers: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_client: Any, _zone: str) -> None:
         raise PermissionError("not allowed")
 
-    monkeypatch.setattr(function, "_empty", refuse)
-    function.handler(event("Delete", "Z1"), None)
-    assert function.answers == [("FAILED", "PermissionError: not allowed")]
+    monkeypatch.setattr(index, "_empty", refuse)
+    index.handler(event("Delete", "Z1"), None)
+    assert answers == [("FAILED", "PermissionError: not allowed")]
 
 
 def test_the_answer_is_what_cloudformation_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    spec = importlib.util.spec_from_file_location("record_cleanup_answer", HANDLER)
-    assert spec is not None
-    assert spec.loader is not None
-    module: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     sent: list[Any] = []
 
     class Answered:
@@ -116,9 +102,9 @@ def test_the_answer_is_what_cloudformation_reads(monkeypatch: pytest.MonkeyPatch
         sent.append(request)
         return Answered()
 
-    monkeypatch.setattr(module.urllib.request, "urlopen", urlopen)
+    monkeypatch.setattr(urllib.request, "urlopen", urlopen)
     given = event("Create", "Z1") | {"StackId": "s", "RequestId": "r", "ResponseURL": "https://answer/"}
-    module.handler(given, None)
+    index.handler(given, None)
     [request] = sent
     assert request.get_method() == "PUT"
     assert json.loads(request.data) == {

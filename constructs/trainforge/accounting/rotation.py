@@ -11,9 +11,6 @@ from constructs import Construct
 
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.handler_function import handler_function, handler_role
-from trainforge.programs import FUNCTIONS
-
-_HANDLER = FUNCTIONS / "accounting_rotation"
 
 
 class PasswordRotation(Construct):
@@ -55,7 +52,7 @@ class PasswordRotation(Construct):
         )
         function = handler_function(
             self,
-            folder=_HANDLER,
+            name="accounting_rotation",
             description="Changes the password of the accounting database",
             role=role,
             timeout_minutes=15,

@@ -8,9 +8,7 @@ from constructs import Construct, IConstruct
 
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.handler_function import handler_function, handler_role
-from trainforge.programs import FUNCTIONS
 
-_HANDLER = FUNCTIONS / "backup_cleanup"
 TAG_KEY = "trainforge:backup-owner"
 
 
@@ -38,7 +36,7 @@ class BackupCleanup(Construct):
         )
         function = handler_function(
             self,
-            folder=_HANDLER,
+            name="backup_cleanup",
             description="Deletes final backups of deleted FSx file systems",
             role=role,
             timeout_minutes=15,

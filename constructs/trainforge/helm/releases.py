@@ -14,14 +14,13 @@ from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
 from constructs import Construct
 
 from trainforge.acknowledgement import acknowledge_wildcards
-from trainforge.handler_function import RUNTIME, handler_code, handler_logs, handler_role
+from trainforge.handler_function import RUNTIME, handler_code, handler_entry, handler_logs, handler_role
 from trainforge.helm.charts import RepositoryChart, SourceChart
-from trainforge.programs import FUNCTIONS
 
 if TYPE_CHECKING:
     from trainforge.eks.cluster import KubernetesCluster
 
-_HANDLER = FUNCTIONS / "helm"
+_FUNCTION = "helm"
 _FUNCTION_MINUTES = 15
 """Lambda's own limit."""
 
@@ -120,8 +119,8 @@ class HelmReleases(Construct):
             runtime=RUNTIME,
             # The layer's programs are of this architecture.
             architecture=lambda_.Architecture.X86_64,
-            handler="index.handler",
-            code=handler_code(_HANDLER),
+            handler=handler_entry(_FUNCTION),
+            code=handler_code(_FUNCTION),
             layers=[KubectlV34Layer(self, "Layer")],
             timeout=cdk.Duration.minutes(_FUNCTION_MINUTES),
             memory_size=1024,

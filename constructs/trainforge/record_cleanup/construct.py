@@ -8,9 +8,6 @@ from aws_cdk import aws_route53 as route53
 from constructs import Construct
 
 from trainforge.handler_function import handler_function, handler_role
-from trainforge.programs import FUNCTIONS
-
-_HANDLER = FUNCTIONS / "record_cleanup"
 
 
 class RecordCleanup(Construct):
@@ -30,7 +27,7 @@ class RecordCleanup(Construct):
         )
         function = handler_function(
             self,
-            folder=_HANDLER,
+            name="record_cleanup",
             description="Empties a hosted zone before it is deleted",
             role=role,
             timeout_minutes=5,

@@ -8,14 +8,13 @@ systems. CloudFormation always hears an answer: FAILED with the reason on any ex
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import urllib.request
 from typing import Any
 
 import boto3
 from botocore.config import Config
+
+from ..cloudformation_response import answer
 
 # Throttling is retried by the SDK; what remains is given up while Lambda still has time to answer.
 _RETRIES = Config(retries={"max_attempts": 8, "mode": "adaptive"})
@@ -37,9 +36,9 @@ def handler(event: dict[str, Any], context: Any) -> None:
                 tag["TagValue"],
                 deadline - _ANSWER_MARGIN_SECONDS,
             )
-        _answer(event, physical_id, "SUCCESS", "")
+        answer(event, physical_id, "SUCCESS", "")
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
-        _answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
+        answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 
 def _delete_backups(client: Any, key: str, value: str, deadline: float) -> None:
@@ -82,25 +81,3 @@ def _delete(client: Any, backup_id: str) -> None:
         client.delete_backup(BackupId=backup_id)
     except client.exceptions.BackupNotFound:
         return  # A repeated event: it is gone already.
-
-
-def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
-    body = json.dumps(
-        {
-            "Status": status,
-            "Reason": reason[:1000],
-            "PhysicalResourceId": physical_id,
-            "StackId": event["StackId"],
-            "RequestId": event["RequestId"],
-            "LogicalResourceId": event["LogicalResourceId"],
-        }
-    ).encode()
-    address = event["ResponseURL"]
-    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
-    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
-        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
-    request = urllib.request.Request(  # noqa: S310
-        address, data=body, method="PUT", headers={"Content-Type": ""}
-    )
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-        pass

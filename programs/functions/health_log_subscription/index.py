@@ -8,12 +8,11 @@ always hears an answer.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
-import urllib.request
 from typing import Any
 
 import boto3
+
+from ..cloudformation_response import answer
 
 _FILTER = "trainforge-health"
 _PATTERN = '{ $.HealthMonitoringAgentDetectionEvent = "HealthEvent" }'
@@ -34,10 +33,10 @@ def handler(event: dict[str, Any], context: Any) -> None:
         else:
             _subscribe(client, group, properties["DestinationArn"])
             physical_id = group
-        _answer(event, physical_id, "SUCCESS", "")
+        answer(event, physical_id, "SUCCESS", "")
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
         # The id that exists stays: another one would have CloudFormation delete what is there.
-        _answer(event, event.get("PhysicalResourceId") or group, "FAILED", f"{type(error).__name__}: {error}")
+        answer(event, event.get("PhysicalResourceId") or group, "FAILED", f"{type(error).__name__}: {error}")
 
 
 def _subscribe(client: Any, group: str, destination: str) -> None:
@@ -51,21 +50,3 @@ def _subscribe(client: Any, group: str, destination: str) -> None:
 def _unsubscribe(client: Any, group: str) -> None:
     with contextlib.suppress(client.exceptions.ResourceNotFoundException):
         client.delete_subscription_filter(logGroupName=group, filterName=_FILTER)
-
-
-def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
-    body = {
-        "Status": status,
-        "Reason": reason,
-        "PhysicalResourceId": physical_id,
-        **{key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")},
-    }
-    address = event["ResponseURL"]
-    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
-    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
-        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
-    request = urllib.request.Request(  # noqa: S310
-        address, data=json.dumps(body).encode(), method="PUT", headers={"content-type": ""}
-    )
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-        pass

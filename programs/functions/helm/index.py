@@ -11,15 +11,13 @@ import json
 import os
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-import access
 import boto3
-import release
-import source
-import tools
+
+from ..cloudformation_response import answer
+from . import access, release, source, tools
 
 _ANSWER_MARGIN_SECONDS = 30
 
@@ -34,9 +32,9 @@ def handler(event: dict[str, Any], context: Any) -> None:
     try:
         with tempfile.TemporaryDirectory() as folder:
             _serve(event, wanted, Path(folder), deadline)
-        _answer(event, known if event["RequestType"] == "Delete" else made, "SUCCESS", "")
+        answer(event, known if event["RequestType"] == "Delete" else made, "SUCCESS", "")
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
-        _answer(event, known, "FAILED", f"{type(error).__name__}: {error}")
+        answer(event, known, "FAILED", f"{type(error).__name__}: {error}")
 
 
 def _serve(event: dict[str, Any], wanted: dict[str, Any], folder: Path, deadline: float) -> None:
@@ -76,25 +74,3 @@ def _chart(wanted: dict[str, Any], folder: Path, programs: tools.Tools) -> Path:
         source.leave_out(chart, dependency)
     source.resolve(programs, chart, wanted["Archives"])
     return chart
-
-
-def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
-    body = json.dumps(
-        {
-            "Status": status,
-            "Reason": reason[:1000],
-            "PhysicalResourceId": physical_id,
-            "StackId": event["StackId"],
-            "RequestId": event["RequestId"],
-            "LogicalResourceId": event["LogicalResourceId"],
-        }
-    ).encode()
-    address = event["ResponseURL"]
-    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
-    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
-        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
-    request = urllib.request.Request(  # noqa: S310
-        address, data=body, method="PUT", headers={"Content-Type": ""}
-    )
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-        pass

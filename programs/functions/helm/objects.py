@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from tools import Tools
+from .tools import Tools
 
 Found = Mapping[str, Any]
 """An object as the cluster returns it."""

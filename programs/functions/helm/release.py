@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import objects
-from tools import ToolError, Tools
+from . import objects
+from .tools import ToolError, Tools
 
 _HISTORY = 3
 _SUCCEEDED = ("deployed", "superseded")

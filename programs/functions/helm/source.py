@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
-from tools import Tools
+from .tools import Tools
 
 _TIMEOUT_SECONDS = 60
 _MIB = 1024 * 1024

@@ -9,14 +9,14 @@ before the answer; where even that fails, the answer carries its id, and CloudFo
 from __future__ import annotations
 
 import json
-import os
 import time
-import urllib.request
 from typing import Any
 
 import boto3
-import governed
 from botocore.config import Config
+
+from ..cloudformation_response import answer
+from . import governed
 
 # Throttling and lost answers are retried by the SDK; what remains is given up while Lambda has time to answer.
 _RETRIES = Config(retries={"max_attempts": 8, "mode": "adaptive"}, connect_timeout=10, read_timeout=30)
@@ -36,13 +36,13 @@ def handler(event: dict[str, Any], context: Any) -> None:
             physical_id = things.create(_wanted(event))
         else:
             physical_id = things.update(physical_id, _wanted(event))
-        _answer(event, physical_id, "SUCCESS", "")
+        answer(event, physical_id, "SUCCESS", "")
     except governed.GovernedError as error:
         # A failed update keeps the id that CloudFormation knows, or it would delete what stands.
         left = error.left if event["RequestType"] == "Create" else ""
-        _answer(event, left or physical_id, "FAILED", str(error))
+        answer(event, left or physical_id, "FAILED", str(error))
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
-        _answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
+        answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 
 def _wanted(event: dict[str, Any]) -> governed.Wanted:
@@ -54,25 +54,3 @@ def _wanted(event: dict[str, Any]) -> governed.Wanted:
         # As JSON, because CloudFormation turns every number of a property into text.
         said=json.loads(given["Said"]),
     )
-
-
-def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
-    body = json.dumps(
-        {
-            "Status": status,
-            "Reason": reason[:1000],
-            "PhysicalResourceId": physical_id,
-            "StackId": event["StackId"],
-            "RequestId": event["RequestId"],
-            "LogicalResourceId": event["LogicalResourceId"],
-        }
-    ).encode()
-    address = event["ResponseURL"]
-    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
-    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
-        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
-    request = urllib.request.Request(  # noqa: S310
-        address, data=body, method="PUT", headers={"Content-Type": ""}
-    )
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-        pass

@@ -6,12 +6,11 @@ deletes the resource, after the servers and before the zone. CloudFormation alwa
 
 from __future__ import annotations
 
-import json
-import os
-import urllib.request
 from typing import Any
 
 import boto3
+
+from ..cloudformation_response import answer
 
 _OWN = {"NS", "SOA"}
 
@@ -23,9 +22,9 @@ def handler(event: dict[str, Any], context: Any) -> None:
     try:
         if event["RequestType"] == "Delete":
             _empty(boto3.client("route53"), event["ResourceProperties"]["HostedZoneId"])
-        _answer(event, physical_id, "SUCCESS", "")
+        answer(event, physical_id, "SUCCESS", "")
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
-        _answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
+        answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 
 def _empty(client: Any, zone: str) -> None:
@@ -41,21 +40,3 @@ def _empty(client: Any, zone: str) -> None:
             HostedZoneId=zone,
             ChangeBatch={"Changes": [{"Action": "DELETE", "ResourceRecordSet": record}]},
         )
-
-
-def _answer(event: dict[str, Any], physical_id: str, status: str, reason: str) -> None:
-    body = {
-        "Status": status,
-        "Reason": reason,
-        "PhysicalResourceId": physical_id,
-        **{key: event[key] for key in ("StackId", "RequestId", "LogicalResourceId")},
-    }
-    address = event["ResponseURL"]
-    # CloudFormation's address is of https; the other one is the endpoint that the SDK talks to, in tests.
-    if not address.startswith(("https://", os.environ.get("AWS_ENDPOINT_URL", "https:") + "/")):
-        raise ValueError(f"the event's ResponseURL is not of https: '{address[:100]}'")
-    request = urllib.request.Request(  # noqa: S310
-        address, data=json.dumps(body).encode(), method="PUT", headers={"content-type": ""}
-    )
-    with urllib.request.urlopen(request, timeout=30):  # noqa: S310
-        pass

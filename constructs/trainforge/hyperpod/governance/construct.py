@@ -16,9 +16,6 @@ from trainforge.eks.cluster import KubernetesCluster
 from trainforge.handler_function import handler_function, handler_role
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster
 from trainforge.hyperpod.governance.quota import Quota
-from trainforge.programs import FUNCTIONS
-
-_HANDLER = FUNCTIONS / "hyperpod_governance"
 
 
 class TaskGovernance(Construct):
@@ -50,7 +47,7 @@ class TaskGovernance(Construct):
         self._role = self._allowed(cluster.cluster_arn)
         self._function = handler_function(
             self,
-            folder=_HANDLER,
+            name="hyperpod_governance",
             description="Keeps quotas and priorities of a HyperPod cluster",
             role=self._role,
             timeout_minutes=10,

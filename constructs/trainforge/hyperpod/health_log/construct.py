@@ -9,7 +9,6 @@ from constructs import Construct
 
 from trainforge.acknowledgement import acknowledge, acknowledge_wildcards
 from trainforge.handler_function import handler_function, handler_role
-from trainforge.programs import FUNCTIONS
 
 
 class HealthLog(Construct):
@@ -47,7 +46,7 @@ class HealthLog(Construct):
         )
         function = handler_function(
             forwarder,
-            folder=FUNCTIONS / "health_log_forwarder",
+            name="health_log_forwarder",
             description="Publishes HyperPod's health records on the deployment's topic",
             role=publisher,
             timeout_minutes=1,
@@ -74,7 +73,7 @@ class HealthLog(Construct):
         acknowledge_wildcards(role, "HyperPod makes the log group, under the cluster's id", groups)
         subscribe = handler_function(
             subscriber,
-            folder=FUNCTIONS / "health_log_subscription",
+            name="health_log_subscription",
             description="Subscribes to the health records in a HyperPod cluster's log group",
             role=role,
             timeout_minutes=2,

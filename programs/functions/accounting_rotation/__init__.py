@@ -1,0 +1,1 @@
+"""The rotation of the accounting database's password."""

@@ -1,0 +1,1 @@
+"""Health records of HyperPod's agent, published on a topic."""

@@ -1,0 +1,1 @@
+"""The subscription to health records in a HyperPod cluster's log group."""

@@ -1,0 +1,1 @@
+"""The installation of Helm charts on an EKS cluster."""

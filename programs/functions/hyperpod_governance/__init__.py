@@ -1,0 +1,1 @@
+"""Quotas and the scheduler configuration of a HyperPod cluster."""

@@ -1,0 +1,1 @@
+"""The deletion of the records that servers left in a hosted zone."""
