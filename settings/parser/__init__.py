@@ -1,1 +1,1 @@
-"""Reading YAML within limits, messages about its mistakes, and models of what is left where a part is broken."""
+"""The YAML reader: limits, messages for what is wrong, and a model of the parts that are right."""
