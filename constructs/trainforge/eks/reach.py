@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
@@ -14,9 +14,7 @@ from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
 from constructs import Construct, IConstruct
 
 from trainforge.acknowledgement import WILDCARD_RULE, acknowledge, acknowledge_wildcards
-
-if TYPE_CHECKING:
-    from trainforge.eks.cluster import KubernetesCluster
+from trainforge.eks.chart_target import ChartTarget
 
 _LOG_DAYS = 30
 _PUBLIC_REGISTRY = "AmazonElasticContainerRegistryPublicReadOnly"
@@ -32,7 +30,7 @@ class ClusterReach(Construct):
     again while it deletes: own charts have none.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, cluster: KubernetesCluster) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, cluster: ChartTarget) -> None:
         super().__init__(scope, construct_id)
         self._owner = cluster
         provider = eks.KubectlProvider(

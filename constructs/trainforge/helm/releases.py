@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -14,11 +14,9 @@ from aws_cdk.lambda_layer_kubectl_v34 import KubectlV34Layer
 from constructs import Construct
 
 from trainforge.acknowledgement import acknowledge_wildcards
+from trainforge.eks.chart_target import ChartTarget
 from trainforge.handler_function import RUNTIME, handler_code, handler_entry, handler_logs, handler_role
 from trainforge.helm.charts import RepositoryChart, SourceChart
-
-if TYPE_CHECKING:
-    from trainforge.eks.cluster import KubernetesCluster
 
 _FUNCTION = "helm"
 _FUNCTION_MINUTES = 15
@@ -34,7 +32,7 @@ class HelmReleases(Construct):
     this module loads the layer.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, cluster: KubernetesCluster) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, cluster: ChartTarget) -> None:
         super().__init__(scope, construct_id)
         self._owner = cluster
         self._role = self._make_role()
