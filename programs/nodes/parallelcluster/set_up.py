@@ -7,4 +7,4 @@ import sys
 from importlib import import_module
 
 if __name__ == "__main__":
-    sys.exit(import_module("cluster_setup.program").main(sys.argv[1:]))
+    sys.exit(import_module("nodes.parallelcluster.program").main(sys.argv[1:]))

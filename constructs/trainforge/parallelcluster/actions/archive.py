@@ -9,12 +9,10 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from trainforge.node_program import PARALLELCLUSTER
 from trainforge.programs import NODES
 
-HANDLER = NODES / "parallelcluster"
-SHARED = NODES / "hyperpod" / "node_setup"
-"""Steps that nodes of HyperPod take too: people, packages, enroot's settings."""
-ENTRY = "custom_action.sh"
+ENTRY = NODES / "parallelcluster" / "custom_action.sh"
 _CONFIGURATION = "node.json"
 # A date that a ZIP archive can hold: the same sources make the same bytes, whenever they are packed.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -29,7 +27,7 @@ def packed(configuration: Mapping[str, Any]) -> bytes:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_STORED) as members:
         for name, content in sorted(_members(configuration)):
             members.writestr(zipfile.ZipInfo(name, _DATE), content)
-    return (HANDLER / ENTRY).read_bytes() + archive.getvalue()
+    return ENTRY.read_bytes() + archive.getvalue()
 
 
 def revision(content: bytes) -> str:
@@ -39,6 +37,5 @@ def revision(content: bytes) -> str:
 
 def _members(configuration: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield _CONFIGURATION, json.dumps(configuration, indent=2, sort_keys=True) + "\n"
-    for root, prefix in ((HANDLER, ""), (SHARED, "node_setup/")):
-        for path in root.rglob("*.py"):
-            yield f"{prefix}{path.relative_to(root).as_posix()}", path.read_text(encoding="utf-8")
+    for name, path in PARALLELCLUSTER.files().items():
+        yield name, path.read_text(encoding="utf-8")

@@ -8,25 +8,25 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from .accounting import ensure_password_followed
-from .configuration import Configuration, ConfigurationError, read
-from .directory import ensure_directory
-from .enroot import ensure_enroot
-from .mounts import expected_mount
-from .node import Node
+from ..common.accounting import ensure_password_followed
+from ..common.configuration import Configuration, ConfigurationError, read
+from ..common.directory import ensure_directory
+from ..common.enroot import ensure_enroot
+from ..common.mounts import expected_mount
+from ..common.node import Node
+from ..common.packages import ensure_packages
+from ..common.people import ensure_people, ensure_session_home
+from ..common.pyxis import check_pyxis
+from ..common.steps import Step, perform
+from ..common.users import user_steps
 from .node_type import node_type
-from .packages import ensure_packages
-from .people import ensure_people, ensure_session_home
-from .pyxis import check_pyxis
-from .steps import Step, perform
-from .users import user_steps
 
 # The agent that carries logs away needs a moment before a failed node is taken down; the AWS sample's
 # extensions (awsome-distributed-ai, Extensions/run_extensions.sh, July 2026) wait as long.
 _LINGER_SECONDS = 60
 # Whom the session document lands people as where they have no account of their own (trainforge/session.py).
 _SESSION_USER = "ubuntu"
-_BESIDE = Path(__file__).resolve().parent.parent / "extension.json"
+_BESIDE = Path(__file__).resolve().parents[2] / "extension.json"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -11,8 +11,8 @@ from __future__ import annotations
 import os
 import tempfile
 
-from node_setup.directory import see_that_it_answers
-from node_setup.node import Node, StepError
+from ..common.directory import see_that_it_answers
+from ..common.node import Node, StepError
 
 PATH = "/opt/trainforge/directory-ca.pem"
 _SSSD = "/etc/sssd/sssd.conf"

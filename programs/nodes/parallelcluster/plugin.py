@@ -6,8 +6,8 @@ aws-parallelcluster-cookbook, pull request 2820).
 
 from __future__ import annotations
 
-from node_setup.node import Node, StepError
-from node_setup.pyxis import check_pyxis
+from ..common.node import Node, StepError
+from ..common.pyxis import check_pyxis
 
 PLUGIN = "/usr/local/lib/slurm/spank_pyxis.so"
 RUNTIME = "/run/pyxis"

@@ -1,6 +1,6 @@
 """People whom a directory names: their homes, and their place in Slurm's accounts where Slurm demands one.
 
-Run by a timer too (`python3 -m node_setup.people --home-path PATH ...`), so that people who join the directory later
+Run by a timer too (`python3 -m common.people --home-path PATH ...`), so that people who join the directory later
 are served within minutes. A home cannot wait for the first login: Session Manager starts its shell without PAM
 (amazon-ssm-agent, agent/session/shell/shell_unix.go), and so without pam_mkhomedir.
 """

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from .node import Node, StepError
+from ..common.node import Node, StepError
 
 _FOLDER = "/opt/ml/config"
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
-from node_setup.node import Node, StepError, last_lines
+from ..common.node import Node, StepError, last_lines
 
 _UNIT = "trainforge-node-exporter.service"
 _UNIT_FILE = f"/etc/systemd/system/{_UNIT}"

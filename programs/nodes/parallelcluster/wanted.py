@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from node_setup.configuration import Configuration, ConfigurationError, parsed
-
+from ..common.configuration import Configuration, ConfigurationError, parsed
 from .exporter import Exporter
 
 

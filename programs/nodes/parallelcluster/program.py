@@ -8,16 +8,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from node_setup.accounting import ensure_password_followed
-from node_setup.configuration import Configuration, ConfigurationError, Containers
-from node_setup.directory import see_that_it_answers
-from node_setup.enroot import ensure_enroot
-from node_setup.node import Node
-from node_setup.packages import ensure_packages
-from node_setup.people import ensure_people
-from node_setup.steps import Step, perform
-from node_setup.users import user_steps
-
+from ..common.accounting import ensure_password_followed
+from ..common.configuration import Configuration, ConfigurationError, Containers
+from ..common.directory import see_that_it_answers
+from ..common.enroot import ensure_enroot
+from ..common.node import Node
+from ..common.packages import ensure_packages
+from ..common.people import ensure_people
+from ..common.steps import Step, perform
+from ..common.users import user_steps
 from . import certificate
 from .accounting import accounting_of
 from .containers import DISKS, ensure_runtime_folder, prepare_enroot
@@ -26,7 +25,7 @@ from .kind import cluster_user, node_kind
 from .plugin import ensure_plugin, ensure_plugin_loaded
 from .wanted import read
 
-_BESIDE = Path(__file__).resolve().parent.parent / "node.json"
+_BESIDE = Path(__file__).resolve().parents[2] / "node.json"
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from .node import Node, StepError
 
-Step = tuple[str, Callable[[], None]]
+Step = tuple[str, Callable[[], object]]
 """A step's name, and what it does: it returns when all is as wanted, and raises StepError when it cannot be."""
 
 
@@ -34,7 +34,7 @@ def perform(node: Node, steps: Sequence[Step], log: str) -> list[str]:
     return failures
 
 
-def _failure(node: Node, step: Callable[[], None]) -> StepError | None:
+def _failure(node: Node, step: Callable[[], object]) -> StepError | None:
     try:
         step()
     except StepError as error:

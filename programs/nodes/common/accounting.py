@@ -21,7 +21,7 @@ def ensure_password_followed(node: Node, accounting: Accounting) -> None:
         StepError: the node has no AWS CLI, or the timer cannot be started.
     """
     node.require("aws", "use an image that has the AWS CLI, as the images of HyperPod and ParallelCluster do")
-    source = pkgutil.get_data(__package__ or "node_setup", _PROGRAM)
+    source = pkgutil.get_data(__package__ or "common", _PROGRAM)
     if source is None:
         raise StepError(f"'{_PROGRAM}' is not among what was shipped", "report this: it is a bug")
     node.path(INSTALLED.rpartition("/")[0]).mkdir(parents=True, exist_ok=True)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from node_setup.configuration import Accounting
-from node_setup.node import Node
+from ..common.configuration import Accounting
+from ..common.node import Node
 
 # It brings the password into slurmdbd.conf when it is run, and nothing runs it (aws-parallelcluster-cookbook,
 # recipes/config/config_slurm_accounting.rb and templates/.../update_slurm_database_password.sh.erb).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from node_setup.node import Node
+from ..common.node import Node
 
 _FILE = "/etc/parallelcluster/cfnconfig"
 _KINDS = {"HeadNode": "head", "ComputeFleet": "compute", "LoginNode": "login"}

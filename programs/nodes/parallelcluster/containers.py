@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from node_setup.enroot import LocalDisks
-from node_setup.node import Node
-
+from ..common.enroot import LocalDisks
+from ..common.node import Node
 from .plugin import RUNTIME
 
 # ParallelCluster mounts a type's own disks at /scratch before any action of ours runs, so none is waited for.

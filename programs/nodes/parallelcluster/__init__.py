@@ -1,0 +1,1 @@
+"""Set-up of a node beyond ParallelCluster's own: containers, people, packages, an exporter, a certificate."""

@@ -1,1 +1,0 @@
-"""What ParallelCluster does not set up on a node: containers, people, packages, an exporter, a certificate."""
