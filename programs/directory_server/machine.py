@@ -39,7 +39,7 @@ class Machine:
 
     def client(self, service: str) -> Any:
         """Return a client of a service in this machine's region."""
-        return boto3.client(service, region_name=self.settings["region"])
+        return boto3.client(service, region_name=self.settings["region"])  # type: ignore[call-overload]
 
     def attach(self, poll_seconds: float = 5.0) -> str:
         """Attach the volume, waiting for the server that has it, and return its device.

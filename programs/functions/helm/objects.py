@@ -78,7 +78,7 @@ def end_aggregation(tools: Tools, found: Iterable[Found]) -> None:
 
 def belongs(one: Found, release: str, namespace: str) -> bool:
     """Tell whether an object is a release's, and goes with it."""
-    notes = one["metadata"].get("annotations", {})
+    notes: Mapping[str, str] = one["metadata"].get("annotations", {})
     return (
         notes.get("meta.helm.sh/release-name") == release
         and notes.get("meta.helm.sh/release-namespace") == namespace
