@@ -18,7 +18,8 @@ CONFIG ?= $(or $(TRAINFORGE_CONFIG),config/default.yaml)
 # Processes in which tests run beside each other: one more than there are cores, for many tests wait, and 8 at most.
 # WORKERS=0 runs them in pytest's own, as -s does.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
+# A thread for each operation of torch: several would wait for each other where tests share the cores.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
 .PHONY: help setup setup-dev setup-train peers torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
 

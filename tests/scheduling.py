@@ -27,8 +27,25 @@ SHARED = {
 """Fixtures of a session that take long to make, and the modules that use them: one group each."""
 
 FOLDERS = {"tests/kubernetes": "kubernetes"}
-"""Folders whose tests are one group: a machine has one bridge of pods, one port 8080 and one folder of webhooks'
-certificates (docs/kubernetes-tests.md)."""
+"""Folders whose tests are one group: those of tests/kubernetes share a cluster with all operators."""
+
+APART = {
+    f"tests/kubernetes/test_{name}.py": "kubernetes_apart"
+    for name in (
+        "capacity",
+        "control_plane",
+        "definitions",
+        "demo",
+        "helm_handler",
+        "helm_updates",
+        "objects",
+        "own_cluster",
+        "updates",
+    )
+}
+"""Modules of such a folder that do not use what its group shares, and are a group of their own: a worker with all of
+the folder would still be at it when the others have nothing left. The bridge of pods and the folder of webhooks'
+certificates, of which a machine has one, are shared by whoever runs (tests/kubernetes/plane/shared_use.py)."""
 
 FIRST = (
     "kubernetes",
@@ -48,9 +65,9 @@ _GROUPS = {module: fixture for fixture, modules in SHARED.items() for module in 
 
 
 def group(nodeid: str) -> str:
-    """Return the group of a test: its module, or the fixture or folder that its module shares with others."""
+    """Return the group of a test: its module, or what its module shares with others."""
     module = nodeid.split("::", 1)[0]
-    return _GROUPS.get(module) or FOLDERS.get(Path(module).parent.as_posix(), module)
+    return _GROUPS.get(module) or APART.get(module) or FOLDERS.get(Path(module).parent.as_posix(), module)
 
 
 def check_groups(items: list[pytest.Item]) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
-from catalog.reference_types import CPU
+from catalog.kubernetes import GPU as GPU_TAINT
+from catalog.kubernetes import UNREACHABLE_SECONDS
+from catalog.reference_types import CPU, GPU
 from tests.kubernetes.bare_nodes import finish
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.job_namespace import JobNamespace, job_namespace, pool
@@ -121,6 +124,34 @@ def test_a_higher_priority_pre_empts_in_its_own_queue(made: Made) -> None:
         where.await_pods(name_of(beside), 1)
     finally:
         where.api.delete(KUEUE, "WorkloadPriorityClass", "urgent-high")
+
+
+@pytest.mark.parametrize("format_", [Format.TRAINJOB, Format.PYTORCHJOB], ids=str)
+def test_a_job_without_tolerations_is_placed_on_a_tainted_pool_by_its_queue(
+    eks_cluster: Cluster, format_: Format
+) -> None:
+    """Jobs of ours tolerate the taint themselves; people's own manifests need not."""
+    name = f"tainted-{format_}"
+    queues = [Queue(name, {name: 2})]
+    with job_namespace(eks_cluster.api, name, [pool(name, GPU, 2)], queues=queues) as where:
+        taints = [one["key"] for node in where.nodes.documents for one in node["spec"]["taints"]]
+        assert taints == [GPU_TAINT] * 2
+        fsdp = rooms.workload("fsdp")
+        document = read(RENDERERS[format_](Run(fsdp, fsdp.reference, GPU, 2, name), where.site(fsdp.name)))
+        where.submit(_without("tolerations", document))
+        for pod in where.await_pods(name_of(document), 2):
+            tolerated = {one["key"]: one.get("tolerationSeconds") for one in pod["spec"]["tolerations"]}
+            assert tolerated[GPU_TAINT] is None
+            assert tolerated["node.kubernetes.io/unreachable"] == UNREACHABLE_SECONDS
+
+
+def _without(key: str, value: Any) -> Any:
+    """Return a document without a key, wherever it is."""
+    if isinstance(value, list):
+        return [_without(key, one) for one in value]
+    if isinstance(value, dict):
+        return {name: _without(key, one) for name, one in value.items() if name != key}
+    return value
 
 
 def _priority_class(name: str, value: int) -> Document:

@@ -1,4 +1,4 @@
-"""Updates of an EKS stack's objects from each configuration to each other, as Helm applies them.
+"""Updates of a cluster's objects from each configuration to each other, as Helm applies them.
 
 What Kubernetes or Helm refuses, and what ends jobs, is what `trainforge validate --against` says: no less, and no more.
 """
@@ -15,14 +15,14 @@ import yaml
 from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.rules import check
-from tests.kubernetes.combinations import ACCESS, POOLS, configuration, queues
+from tests.kubernetes.combinations import ACCESS, POOLS, configuration, hyperpod_eks, queues
 from tests.kubernetes.object_sets import delete_all
 from tests.kubernetes.plane.api import Api, Document, Refused
 from tests.kubernetes.plane.operators import in_helm_order
 from tests.kubernetes.releases import ASSET_CHARTS, Release, releases
 from tests.synthesis import Synthesis
 
-STACK = "EksStack"
+EKS, HYPERPOD = "EksStack", "HyperPodEksStack"
 HELM = "helm"
 """The name by which Helm manages fields (helm 4)."""
 
@@ -57,7 +57,7 @@ def state(
     return text
 
 
-STATES: Mapping[str, str] = {
+EKS_STATES: Mapping[str, str] = {
     "all operators, queues": state(f"{ALL}, {queues(BOTH)}"),
     "no queues, a larger Lustre": state(ALL, storage=lustre(capacity_gib=4800)),
     "another first queue": state(f"{ALL}, {FIRST_OTHER}"),
@@ -73,6 +73,36 @@ STATES: Mapping[str, str] = {
     "no operators, no storage": state("jobs: []", storage=""),
 }
 
+
+def hyperpod_state(more: str, *, storage: str = lustre(capacity_gib=1200)) -> str:
+    """Return a configuration of one HyperPod EKS cluster; its add-on for HyperPodPyTorchJobs is never there."""
+    return configuration(
+        hyperpod_eks(BOTH, more=f"training_operator: false, {more}"), pools=BOTH, storage=storage
+    )
+
+
+HYPERPOD_STATES: Mapping[str, str] = {
+    "HyperPod with all operators": hyperpod_state("trainer: true"),
+    "HyperPod without operators, a larger Lustre, no bucket": hyperpod_state(
+        "trainer: false, bucket_claim: false, dependencies: {training_operator: false, mpi_operator: false}",
+        storage=lustre(capacity_gib=4800),
+    ),
+    "HyperPod in another namespace, an existing Lustre": hyperpod_state(
+        "namespace: hyperpod-research, dependencies: {mpi_operator: false}",
+        storage=existing("0", "abcdefgh"),
+    ),
+    "HyperPod in that namespace, the Lustre mounted by another name": hyperpod_state(
+        "namespace: hyperpod-research, trainer: false", storage=existing("0", "hgfedcba")
+    ),
+}
+
+STATES: Mapping[str, tuple[str, Mapping[str, str]]] = {
+    name: (stack, states)
+    for stack, states in ((EKS, EKS_STATES), (HYPERPOD, HYPERPOD_STATES))
+    for name in states
+}
+"""The stack of each state, and the states that it can be brought to."""
+
 RULES = {
     "LocalQueue is immutable": {"update-moves-default-queue"},
     "objects of another release": {"update-moves-queues"},
@@ -87,20 +117,30 @@ OF_DATA = {"update-deletes", "update-refused", "update-replaces"}
 
 @dataclass(frozen=True)
 class Objects:
-    """The objects of a state by kind, namespace and name, each with its release; and the charts of others."""
+    """The objects of a state by kind, namespace and name, each with its release; and the charts of others.
+
+    A part of HyperPod's chart that its values install counts as a chart.
+    """
 
     of: dict[tuple[str, str, str], tuple[Release, Document]] = field(default_factory=dict)
     charts: frozenset[str] = frozenset()
 
     @classmethod
-    def read(cls, synthesis: Synthesis) -> Objects:
+    def read(cls, synthesis: Synthesis, stack: str) -> Objects:
         found = {}
-        ordered = releases(synthesis.templates[STACK])
+        ordered = releases(synthesis.templates[stack])
         for release in ordered:
             for one in release.documents:
                 metadata = one["metadata"]
                 found[one["kind"], metadata.get("namespace", ""), metadata["name"]] = (release, one)
-        return cls(found, frozenset(one.name for one in ordered if one.name in ASSET_CHARTS))
+        parts = {
+            f"{release.name}/{name}"
+            for release in ordered
+            if release.chart
+            for name, values in release.values.items()
+            if isinstance(values, Mapping) and values.get("enabled")
+        }
+        return cls(found, frozenset(one.name for one in ordered if one.name in ASSET_CHARTS) | parts)
 
     def documents(self) -> list[Document]:
         return [one for _, one in self.of.values()]
@@ -134,13 +174,14 @@ def effects(api: Api, old: Objects, new: Objects) -> dict[str, str]:
 def test_what_kubernetes_refuses_of_an_update_validate_refuses_and_nothing_else(
     before: str, with_definitions: Api, synthesized: Callable[[str], Synthesis]
 ) -> None:
-    old = Objects.read(synthesized(STATES[before]))
+    stack, states = STATES[before]
+    old = Objects.read(synthesized(states[before]), stack)
     with_definitions.apply_all(in_helm_order(old.documents()), manager=HELM)
     wrong = []
     try:
-        for after, text in STATES.items():
-            happens = effects(with_definitions, old, Objects.read(synthesized(text)))
-            says = errors(STATES[before], text)
+        for after, text in states.items():
+            happens = effects(with_definitions, old, Objects.read(synthesized(text), stack))
+            says = errors(states[before], text)
             for effect, rules in RULES.items():
                 said = says.keys() & rules
                 if (effect in happens and not said) or (effect not in happens and said - OF_DATA):

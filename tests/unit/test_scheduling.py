@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT, require_module
+from tests.scheduling import APART, group
 
 MODULE = """
 import os, time
@@ -92,3 +93,9 @@ def test_a_test_that_hangs_in_a_worker_is_ended(project: Path) -> None:
     output = run(project, "--timeout=2", code=1)
     assert "Failed: Timeout (>2.0s) from pytest-timeout." in output
     assert re.search(r"1 failed, 12 passed in [\d.]+s", output.splitlines()[-1])
+
+
+@pytest.mark.parametrize("module", sorted(APART))
+def test_modules_apart_do_not_use_the_cluster_of_their_folder(module: str) -> None:
+    assert "eks_cluster" not in (ROOT / module).read_text(encoding="utf-8")
+    assert group(f"{module}::test") != group("tests/kubernetes/test_queues.py::test")
