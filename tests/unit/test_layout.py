@@ -23,8 +23,9 @@ ALLOWED = {
     "stacks": {"stacks", "trainforge", "workloads", "settings", "catalog"},
     "cli": {"cli", "settings", "workloads", "catalog"},
     "app": {"settings", "stacks"},
-    # It runs elsewhere, on a node or in Lambda, with nothing of ours beside it.
+    # They run elsewhere, on a node, in Lambda or in a job, with nothing of ours beside them.
     "programs": set(),
+    "jobs": set(),
     "emulator": {"emulator"},
 }
 OURS = set(ALLOWED) | {"tests"}
@@ -52,7 +53,15 @@ LONGEST = 500
 
 def part_of(path: Path) -> str:
     relative = path.relative_to(ROOT)
+    if runs_in_a_job(path):
+        return "jobs"
     return {"constructs": "trainforge", "app.py": "app"}.get(relative.parts[0], relative.parts[0])
+
+
+def runs_in_a_job(path: Path) -> bool:
+    """Tell a trainer, a package beside it, and the runtime from the files that describe and render workloads."""
+    parts = path.relative_to(ROOT).parts
+    return parts[0] == "workloads" and (parts[1] == "runtime" or parts[-1] == "train.py" or len(parts) > 3)
 
 
 def imported(path: Path) -> Iterator[str]:
