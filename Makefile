@@ -107,6 +107,7 @@ lint: setup-dev ## format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	for trainer in workloads/*/train.py; do MYPYPATH=$$(dirname $$trainer) $(BIN)/mypy $$trainer || exit 1; done
 	$(BIN)/trainforge render --check
 
 format: setup-dev ## format the code and mend what the linter can
