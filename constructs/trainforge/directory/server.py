@@ -25,7 +25,7 @@ from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
 from trainforge.directory.access import TAG_KEY, DirectoryServerRole
 from trainforge.directory.boot import user_data
 from trainforge.programs import DIRECTORY_SERVER
-from trainforge.record_cleanup.construct import RecordCleanup
+from trainforge.record_cleanup import RecordCleanup
 
 PORT = 636
 PREFIX = "directory"

@@ -1,4 +1,4 @@
-"""The construct around the handler."""
+"""Quotas of teams and the priorities of a cluster's tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The construct around the handler."""
+"""Removal of the final backups that FSx takes of an OpenZFS file system when it is deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The construct around the handler."""
+"""Removal of the records that others put into a hosted zone of ours, before it is deleted."""
 
 from __future__ import annotations
 

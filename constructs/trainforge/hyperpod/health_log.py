@@ -1,4 +1,4 @@
-"""The construct around the two functions."""
+"""Messages on the deployment's topic of what HyperPod's health monitoring agent writes to a cluster's log group."""
 
 from __future__ import annotations
 

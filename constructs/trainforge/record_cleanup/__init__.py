@@ -1,1 +1,0 @@
-"""Removes the records that others put into a hosted zone of ours, before it is deleted."""
