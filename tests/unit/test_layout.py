@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import graphlib
 import re
 import subprocess
 import sys
@@ -104,31 +103,6 @@ def test_settings_import_one_way(path: Path) -> None:
     modules = [name.split(".") for name in imported_modules(path)]
     above = [name for name in modules if name[0] == "settings" and settings_layer(name[1]) > own]
     assert above == []
-
-
-def module_of(path: Path) -> str:
-    relative = path.relative_to(ROOT / "constructs" if "constructs" in path.parts else ROOT).with_suffix("")
-    return ".".join(relative.parts[:-1] if relative.name == "__init__" else relative.parts)
-
-
-def test_no_module_imports_itself_by_way_of_others() -> None:
-    """An import for types only, or within a function, is one too."""
-    files = {module_of(path): path for path in SOURCES}
-    graph: dict[str, set[str]] = {}
-    for name, path in files.items():
-        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-        found: set[str] = set()
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                found.update(alias.name for alias in node.names)
-            elif isinstance(node, ast.ImportFrom):
-                above = package.split(".")[: len(package.split(".")) - node.level + 1] if node.level else []
-                base = ".".join([*above, *([node.module] if node.module else [])])
-                names = {alias.name: f"{base}.{alias.name}" for alias in node.names}
-                found.update(full if full in files else base for full in names.values())
-        graph[name] = {one for one in found if one in files and one != name}
-    # It raises CycleError, which names the circle.
-    graphlib.TopologicalSorter(graph).prepare()
 
 
 # The emulator imports no catalog; it names versions where it says which source it follows.
