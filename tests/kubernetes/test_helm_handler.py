@@ -194,7 +194,7 @@ def function(
         told.append(json.loads(request.data))
         return io.BytesIO()
 
-    def fetch(repository: str, commit: str, folder: Path) -> Path:
+    def fetch(repository: str, commit: str, folder: Path, deadline: float) -> Path:
         return Path(shutil.copytree(CHART, folder / "source" / "chart")).parent
 
     def kubeconfig(path: Path, *, namespace: str, **_: str) -> Path:

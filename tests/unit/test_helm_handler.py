@@ -281,6 +281,21 @@ def test_a_chart_is_installed_in_the_time_that_is_left(helm: Helm, tmp_path: Pat
     assert 15 <= bound <= 470
 
 
+def test_a_source_that_is_sent_too_slowly_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(io.BytesIO):
+        def read1(self, size: int | None = -1) -> bytes:
+            now[0] += 50
+            return b"x"
+
+    now = [0.0]
+    monkeypatch.setattr(source.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(urllib.request, "urlopen", lambda address, timeout: Slow())
+    with pytest.raises(TimeoutError, match=r"r/archive/c\.tar\.gz has sent 3 bytes, and no time is left"):
+        source.fetch("o/r", "c", tmp_path, deadline=120)
+
+
 def test_a_fetch_that_times_out_is_tried_again(helm: Helm, tmp_path: Path) -> None:
     helm.fails(dependency=["connection refused", "i/o timeout"])
     source.resolve(made_tools(tmp_path), tmp_path / "chart", {})

@@ -68,7 +68,9 @@ def _chart(wanted: dict[str, Any], folder: Path, programs: tools.Tools) -> Path:
     """Return the folder of the chart that the properties name, with all its parts."""
     if "Commit" not in wanted:
         return source.pull(programs, wanted["Repository"], wanted["Chart"], wanted["Version"], folder)
-    chart: Path = source.fetch(wanted["Repository"], wanted["Commit"], folder) / wanted["Chart"]
+    chart: Path = (
+        source.fetch(wanted["Repository"], wanted["Commit"], folder, programs.deadline) / wanted["Chart"]
+    )
     source.verify(chart, wanted["Digest"])
     for dependency in wanted["LeftOut"]:
         source.leave_out(chart, dependency)

@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import tarfile
+import time
 import urllib.request
 import zlib
 from collections.abc import Mapping
@@ -48,17 +49,26 @@ def resolve(tools: Tools, chart: Path, archives: Mapping[str, str]) -> None:
         _verify_archive(chart / "charts" / name, digest)
 
 
-def fetch(repository: str, commit: str, folder: Path) -> Path:
+def fetch(repository: str, commit: str, folder: Path, deadline: float) -> Path:
     """Return the folder of a repository's files at a commit, put below `folder`; nothing of it is verified yet.
 
+    `deadline` is in seconds of time.monotonic: a server that sends slowly must not use up the time for an answer.
+
     Raises:
-        OSError: GitHub cannot be reached, or refuses.
+        OSError: GitHub cannot be reached, refuses, or has not sent all when the time is over.
         ValueError: the answer is not an archive, or larger than any chart.
     """
     address = _ARCHIVE.format(repository=repository, commit=commit)
+    packed = bytearray()
     with urllib.request.urlopen(address, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310 a constant https address
-        packed = answer.read(_MAX_PACKED + 1)
-    return unpack(packed, folder)
+        # No more than one packet is waited for at a time.
+        while len(packed) <= _MAX_PACKED and (part := answer.read1(_MIB)):
+            packed += part
+            if time.monotonic() > deadline:
+                raise TimeoutError(
+                    f"{address} has sent {len(packed)} bytes, and no time is left for the rest"
+                )
+    return unpack(bytes(packed), folder)
 
 
 def unpack(packed: bytes, folder: Path) -> Path:
