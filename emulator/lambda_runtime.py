@@ -130,6 +130,6 @@ def _surroundings(folder: str, variables: dict[str, str]) -> Iterator[None]:
         os.environ.clear()
         os.environ.update(before)
         for name in set(sys.modules) - modules:
-            # Every function calls its module `index`: the next one must not get this one's.
+            # Functions may have modules of the same name: the next one must not get this one's.
             if (getattr(sys.modules[name], "__file__", None) or "").startswith(folder):
                 del sys.modules[name]

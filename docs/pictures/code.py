@@ -12,10 +12,11 @@ def layers() -> Picture:
         title="The layers of trainforge",
         description=(
             "app.py imports stacks and settings. stacks import the construct library trainforge, settings and "
-            "workloads. cli imports settings and workloads. settings import workloads. All but app.py import catalog."
+            "workloads. cli imports settings and workloads. settings import workloads. All but app.py import catalog. "
+            "programs, workloads/runtime and emulator import nothing of the others."
         ),
         width=900,
-        height=500,
+        height=592,
     )
     app = picture.box(
         16, 16, 590, 62, "app.py", ["composition root: settings in, stacks out; no resources"], "ours"
@@ -56,6 +57,24 @@ def layers() -> Picture:
             "imported by all above but app.py",
         ],
         "data",
+    )
+    picture.box(
+        16,
+        498,
+        426,
+        79,
+        "programs/, workloads/runtime/",
+        ["what runs in AWS and in jobs;", "imports nothing of ours"],
+        "ours",
+    )
+    picture.box(
+        458,
+        498,
+        426,
+        79,
+        "emulator/",
+        ["AWS on this machine, for the demo and tests;", "imports nothing of ours"],
+        "outside",
     )
     picture.arrow(app.at("bottom", 0.3), (app.at("bottom", 0.3)[0], stacks.y))
     picture.arrow((560, app.y + app.height), (560, settings.y))
