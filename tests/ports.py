@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from contextlib import ExitStack
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
+_FIRST = 15_000
+_RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
 
 def free_ports(count: int) -> list[int]:
-    """Return loopback ports that nobody listens on at the moment."""
+    """Return loopback ports that nobody listens on at the moment.
+
+    They are below those that the kernel gives to outgoing connections: one of these could take a port before the
+    program that it was chosen for listens.
+    """
     with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for one in sockets:
-            one.bind((LOOPBACK, 0))
-        return [int(one.getsockname()[1]) for one in sockets]
+        return [_hold(held) for _ in range(count)]
+
+
+def _hold(held: ExitStack) -> int:
+    """Bind a port until `held` ends."""
+    outgoing = int(_RANGE.read_text().split()[0]) if _RANGE.exists() else 0
+    ports = range(_FIRST, outgoing)
+    while True:
+        one = held.enter_context(socket.socket())
+        try:
+            # Port 0 is any port: where the kernel's range is unknown or leaves none below it.
+            one.bind((LOOPBACK, random.choice(ports) if ports else 0))
+        except OSError:
+            continue
+        return int(one.getsockname()[1])
 
 
 def listening(port: int) -> bool:

@@ -23,8 +23,8 @@ from typing import Any
 from catalog.instances import INSTANCES
 from tests.bench import document
 from tests.bench.training import measured
+from tests.ports import free_ports
 from tests.synthesis import ROOT
-from tests.training.runs import free_port
 
 TORCHTITAN = ROOT / ".venv-torchtitan" / "bin" / "python"
 HEADER = "| model | trained by | tokens/s | TFLOPS a rank | MFU | peak memory |\n| --- | --- | --- | --- | --- | --- |"
@@ -152,7 +152,7 @@ def _torchtitan(place: Place, flavor: str, blocks: int, python: Path) -> dict[st
             "-m",
             "torch.distributed.run",
             f"--nproc-per-node={place.ranks}",
-            f"--master-port={free_port()}",
+            f"--master-port={free_ports(1)[0]}",
         ]
         program = [str(ROOT / "tests" / "training" / "titan.py"), str(file), f"--flavor={flavor}"]
         subprocess.run(

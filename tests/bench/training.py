@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import Measure
+from tests.ports import free_ports
 from tests.synthesis import ROOT
-from tests.training.runs import free_port
 
 _RANKS = 2
 _RATE_BOUND = 0.95
@@ -64,7 +64,7 @@ def measured(what: str, words: Sequence[str], ranks: int) -> dict[str, Any]:
         subprocess.run(
             [
                 *(sys.executable, "-m", "torch.distributed.run"),
-                *(f"--nproc-per-node={ranks}", f"--master-port={free_port()}"),
+                *(f"--nproc-per-node={ranks}", f"--master-port={free_ports(1)[0]}"),
                 *(str(ROOT / "tests" / "training" / "loops.py"), what, str(file), *words),
             ],
             env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"},

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.ports import free_ports
 from tests.training.faults import FsdpRun
-from tests.training.runs import free_port
 
 if TYPE_CHECKING:
     from training.process_group import Ranks
@@ -30,7 +30,7 @@ def ranks() -> Iterator[Ranks]:
 
     places = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**places, "MASTER_PORT": str(free_port())}.items():
+        for name, value in {**places, "MASTER_PORT": str(free_ports(1)[0])}.items():
             patch.setenv(name, value)
         with joined("cpu") as found:
             yield found

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -129,11 +128,3 @@ def rank_processes(run_folder: str) -> list[int]:
         if mark in environment and b"LOCAL_RANK" in words:
             found[int(words[b"RANK"])] = int(path.name)
     return [found[rank] for rank in sorted(found)]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 
 from catalog.site import Mount, Site
+from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
-from tests.training.runs import DEADLINE_SECONDS, free_port
+from tests.training.runs import DEADLINE_SECONDS
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT
@@ -55,7 +56,7 @@ class BatchJob:
         patches = {
             entry.PROGRAM_FOLDER: str(checkout() / "workloads" / room.room),
             entry.RUNTIME_FOLDER: str(checkout() / "workloads" / "runtime"),
-            port: f"--master-port={free_port()}",
+            port: f"--master-port={free_ports(1)[0]}",
         }
         if arguments:
             patches["/train.py"] = f"/train.py {' '.join(arguments)}"

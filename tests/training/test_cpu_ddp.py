@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
 from tests.programs import ROOT, require_module
-from tests.training.runs import DEADLINE_SECONDS, LocalRun, free_port
+from tests.training.runs import DEADLINE_SECONDS, LocalRun
 from workloads.rooms import workload
 
 require_module("torch", "make setup-train installs it")
@@ -204,7 +205,11 @@ def test_mistakes_are_told_in_a_line(
     tmp_path: Path, words: tuple[str, ...], environment: dict[str, str], code: int, told: str
 ) -> None:
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "RUN_FOLDER": str(tmp_path / "run")}
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(free_ports(1)[0]),
+        "RUN_FOLDER": str(tmp_path / "run"),
+    }
     path = {"PYTHONPATH": str(ROOT / "workloads" / "runtime")}
     done = subprocess.run(
         [sys.executable, str(ROOT / "workloads" / "cpu_ddp" / "train.py"), *words],

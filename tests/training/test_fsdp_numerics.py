@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_ports
 from tests.programs import ROOT
 from tests.training import room_fsdp
-from tests.training.runs import free_port
 
 assert room_fsdp.torch  # without it this module is skipped
 
@@ -48,7 +48,7 @@ def trained(artifacts: Callable[[str], Path], ranks: Ranks) -> Callable[[int], L
             subprocess.run(
                 [
                     *launch,
-                    f"--master-port={free_port()}",
+                    f"--master-port={free_ports(1)[0]}",
                     str(ROOT / "tests" / "training" / "numerics.py"),
                     str(file),
                     str(file.parent / "begun"),

@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from catalog.site import Mount
+from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
-from tests.training.runs import DEADLINE_SECONDS, free_port
+from tests.training.runs import DEADLINE_SECONDS
 from tests.unit.rendering import RENDERERS, pods, read, script, site
 from workloads import entry
 from workloads.rooms import workload
@@ -78,7 +79,7 @@ def train(
     for inside, here in ((entry.PROGRAM_FOLDER, room.room), (entry.RUNTIME_FOLDER, "runtime")):
         assert inside in text
         text = text.replace(inside, str(checkout() / "workloads" / here))
-    port = free_port()
+    port = free_ports(1)[0]
     environment = {**os.environ, "PATH": search_path(), "RUN_ID": room.name}
     processes = [
         subprocess.Popen(

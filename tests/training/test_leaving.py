@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
+from tests.ports import free_ports
 from tests.programs import ROOT, require_module
-from tests.training.runs import free_port
 
 require_module("torch", "make setup-train installs it")
 
@@ -38,7 +38,7 @@ def leave(ends: str, afterwards: str = "pass") -> subprocess.CompletedProcess[st
     path = {"PYTHONPATH": str(ROOT / "workloads" / "runtime")}
     return subprocess.run(
         [sys.executable, "-c", PROGRAM.format(ends=ends, afterwards=afterwards)],
-        env={**os.environ, **places, "MASTER_PORT": str(free_port()), **path},
+        env={**os.environ, **places, "MASTER_PORT": str(free_ports(1)[0]), **path},
         capture_output=True,
         text=True,
         timeout=120,

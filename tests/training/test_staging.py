@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.ports import free_ports
 from tests.training import room_fsdp
-from tests.training.runs import free_port
 
 torch = room_fsdp.torch
 
@@ -38,7 +38,7 @@ def test_saves_follow_one_another_whether_or_not_the_stager_lasts(
         "MASTER_ADDR": "127.0.0.1",
     }.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MASTER_PORT", str(free_port()))
+    monkeypatch.setenv("MASTER_PORT", str(free_ports(1)[0]))
     with joined("cpu") as ranks:
         checkpoints = DistributedCheckpoints(tmp_path, ranks)
         for step in (1, 2, 3):

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from catalog.site import Mount
+from tests.ports import free_ports
 from tests.programs import not_available
 from tests.shebang import shebang
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, run_on
@@ -71,12 +72,6 @@ def own_address() -> str:
         return address
 
 
-def free_port() -> int:
-    with socket.create_server(("", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
 def variables(index: int, nodes: int, main_address: str) -> dict[str, str]:
     """Return what Batch sets on a node: the main node is not told its own address."""
     set_on_all = {
@@ -101,7 +96,7 @@ class Nodes:
         (programs / "torchrun").chmod(0o755)
         self.environment = {
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "STAND_IN_PORT": str(free_port()),
+            "STAND_IN_PORT": str(free_ports(1)[0]),
         }
         self.command = self.command_of(Torchrun())
 
