@@ -170,6 +170,8 @@ def api_server_restarted(scene: Scene, format_: Format, restart: Callable[[], No
     restart()
     job.finish()
     assert job.starts() == 1, job.log
-    found = scene.outcome(job, "API server restarted", "ended and started again on its port; the job runs on")
+    found = scene.outcome(
+        job, "API server restarted", "ended and started again on its port; the job continues"
+    )
     job.delete()
     return found

@@ -170,7 +170,7 @@ def folder_full(folder: Path, whole: Losses) -> Outcome:
         assert [path.name for path in run.checkpoints()] == [f"step-{INTERVAL:09d}"]
         ballast.unlink()
         assert run.run() == 0, run.log
-    what = f"no room from step {INTERVAL + 3} on; the run ends with words; room made; started again"
+    what = f"no space from step {INTERVAL + 3} on; the run ends with a message; space freed; started again"
     return outcome("local", "checkpoint folder full", what, run.log, whole, time.monotonic() - begun)
 
 

@@ -135,7 +135,7 @@ def requeued(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
 
 
 def node_down(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
-    """A node set down under the job, which goes on with the spare."""
+    """A node set down under the job, which resumes on the spare."""
     begun = time.monotonic()
     run = SlurmRun(cluster, folder, SLOW)
     run.wait_for_step(_FAULT_STEP)
@@ -147,7 +147,7 @@ def node_down(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
         assert lost not in run.nodes()
     finally:
         cluster.run("scontrol", "update", f"NodeName={lost}", "State=RESUME")
-    what = f"one of two nodes set down after step {_FAULT_STEP}; the job goes on with the spare"
+    what = f"one of two nodes set down after step {_FAULT_STEP}; the job resumes on the spare"
     return outcome("Slurm", "node down", what, run.log, whole, time.monotonic() - begun)
 
 
