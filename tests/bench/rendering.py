@@ -37,9 +37,9 @@ def everything() -> Measure:
 
     once()
     return Measure(
-        "all rooms, formats and instance types rendered",
+        "all workloads, formats and instance types rendered",
         statistics.median(once() for _ in range(_ROUNDS)),
         _BOUND,
         "s",
-        f"{len(runs)} manifests of {len(rooms.names())} rooms",
+        f"{len(runs)} manifests of {len(rooms.names())} workloads",
     )

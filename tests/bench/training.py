@@ -26,7 +26,7 @@ _TINY = (
 
 
 def speeds() -> Iterator[Measure]:
-    """Yield the trainer's step against a bare loop's, and what a save holds up, on two processors.
+    """Yield the trainer's step against a bare loop's, and the time that a save blocks training, on two processors.
 
     Nothing where torch is not installed: it is no part of the application.
     """
@@ -39,12 +39,12 @@ def speeds() -> Iterator[Measure]:
         found["ratio"],
         1 / _RATE_BOUND,
         "",
-        f"{1 / found['ratio']:.2f} of its rate, at least {_RATE_BOUND} wanted; "
+        f"{1 / found['ratio']:.2f} of its rate, at least {_RATE_BOUND} required; "
         f"{found['ours'] * 1000:.1f} ms / {found['bare'] * 1000:.1f} ms, {_RANKS} ranks, tiny",
     )
     found = measured("saves", _TINY, _RANKS)
     yield Measure(
-        "what a save holds up / a save that is waited for",
+        "time a save blocks training / a blocking save",
         found["share"],
         _SAVE_BOUND,
         "",
