@@ -17,7 +17,7 @@ from tests.kubernetes.plane.assets import GUIDE, VARIABLE, Assets, AssetsError
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.operators import Operators
 from tests.kubernetes.releases import ASSET_CHARTS, install, releases
-from tests.programs import not_available
+from tests.programs import not_available, require_root
 from tests.synthesis import Synthesis
 
 
@@ -107,9 +107,24 @@ def eks_cluster(
     assets: Assets, artifacts: Callable[[str], Path], synthesis: Callable[[str], Synthesis]
 ) -> Iterator[Cluster]:
     """Return a cluster with the releases of config/eks.yaml, one for the session: all operators, and queues."""
+    require_root("Kueue's certificate")
     template = synthesis("config/eks.yaml").templates["EksStack"]
     with ControlPlane(artifacts("eks-cluster"), assets) as plane:
-        # Pods of the operators would take part of a node that a job wants as a whole.
+        # Pods of the operators would take part of a node that a job needs as a whole.
         operators = Operators(plane, pods=False)
         programs = [name for release in releases(template) for name in install(release, operators)]
+        plane.api.await_("Kueue knows the default queue", lambda: _queue_of_a_job(plane.api))
         yield Cluster(plane, operators, tuple(programs))
+
+
+def _queue_of_a_job(api: Api) -> str | None:
+    """Return the queue that Kueue's webhook gives a job without one; it knows none for a moment after its creation."""
+    pod = {"containers": [{"name": "pytorch", "image": "none"}]}
+    job = {
+        "apiVersion": "kubeflow.org/v1",
+        "kind": "PyTorchJob",
+        "metadata": {"name": "without-queue", "namespace": "training"},
+        "spec": {"pytorchReplicaSpecs": {"Master": {"replicas": 1, "template": {"spec": pod}}}},
+    }
+    labels = api.create(job, dry_run=True)["metadata"].get("labels", {})
+    return labels.get("kueue.x-k8s.io/queue-name")
