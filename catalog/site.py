@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
+from catalog.cluster_kinds import KINDS
+
 _TEXT = re.compile(r"([A-Za-z0-9_/][A-Za-z0-9_./:@#+=,~*-]*)?", re.ASCII)
 """The characters of a value. Names, ARNs, paths and image URIs need no more, and nothing here means anything to a
 shell within double quotes or to YAML: rendered scripts have these values in both."""
@@ -109,8 +111,7 @@ class Site:
             mounts=(Mount("/fsx", "lustre", "fs-0123456789abcdef0"),),
             images={name: f"{registry}/{deployment}/{name}:example" for name in workloads},
             launch_folder="/fsx/data/launch",
-            # HyperPod resumes PyTorchJobs in namespaces of such names only (catalog.kubernetes).
-            namespace="hyperpod-training" if cluster == "hyperpod_eks" else "training",
+            namespace=KINDS[cluster].namespace,
             claim="fsx-claim",
             log_group=f"/trainforge/{deployment}/batch",
             roles={

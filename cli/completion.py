@@ -7,8 +7,7 @@ from pathlib import Path
 
 import typer
 
-SLURM = ("hyperpod", "parallelcluster")
-"""The clusters that people log in to."""
+from catalog.cluster_kinds import KINDS, LOGIN
 
 
 def _beginning(values: Iterable[str], incomplete: str) -> list[str]:
@@ -24,14 +23,12 @@ def workloads(incomplete: str) -> list[str]:
 
 def clusters(incomplete: str) -> list[str]:
     """Return the places that a run can go to."""
-    from workloads.formats import FORMATS
-
-    return _beginning(FORMATS, incomplete)
+    return _beginning(KINDS, incomplete)
 
 
-def slurm_clusters(incomplete: str) -> list[str]:
+def login_clusters(incomplete: str) -> list[str]:
     """Return the clusters that people log in to."""
-    return _beginning(SLURM, incomplete)
+    return _beginning(LOGIN, incomplete)
 
 
 def presets(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -48,10 +45,8 @@ def presets(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def formats(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the formats of the cluster on the command line; all where there is none yet."""
-    from workloads.formats import FORMATS
-
-    given = FORMATS.get(str(ctx.params.get("on")))
-    found = dict.fromkeys(str(one) for many in ([given] if given else FORMATS.values()) for one in many)
+    given = KINDS.get(str(ctx.params.get("on")))
+    found = dict.fromkeys(one for kind in ([given] if given else KINDS.values()) for one in kind.formats)
     return _beginning(found, incomplete)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from catalog.cluster_kinds import KINDS, LOGIN
 from cli import completion
 
 if TYPE_CHECKING:
@@ -19,26 +20,14 @@ if TYPE_CHECKING:
     from catalog.site import Site
     from cli.nodes import Node
 
-_KUBECTL = (
-    "'aws eks update-kubeconfig --name CLUSTER' shows kubectl the way, then 'kubectl exec -it POD -- bash'"
-)
-_INSTEAD = {
-    "eks": _KUBECTL,
-    "hyperpod_eks": _KUBECTL,
-    "batch": "a job's output is in CloudWatch: 'aws logs tail LOG_GROUP --follow'; 'trainforge launch' names both",
-    "local": "it is the machine that you are on",
-}
-"""What to use in place of a session where there is nobody to log in as."""
-_SLURM = completion.SLURM
-
 
 def connect(
     cluster: Annotated[
         str,
         typer.Argument(
             metavar="CLUSTER",
-            help="hyperpod or parallelcluster, as in the configuration.",
-            autocompletion=completion.slurm_clusters,
+            help=f"{' or '.join(LOGIN)}, as in the configuration.",
+            autocompletion=completion.login_clusters,
         ),
     ],
     node: Annotated[
@@ -142,15 +131,16 @@ def _stop(findings: Sequence[Finding], cluster: str) -> NoReturn:
 
 
 def _check_cluster(cluster: str) -> None:
-    if cluster in _SLURM:
+    if cluster in LOGIN:
         return
-    known = f"it is for {' and '.join(_SLURM)}"
-    if cluster in _INSTEAD:
+    known = f"it is for {' and '.join(LOGIN)}"
+    if cluster in KINDS:
         message = f"'{cluster}' has no node that people log in to; {known}"
-        _stop([_error("connect-cluster", "cluster", cluster, message, _INSTEAD[cluster])], cluster)
+        hint = KINDS[cluster].instead_of_login
+        _stop([_error("connect-cluster", "cluster", cluster, message, hint)], cluster)
     import difflib
 
-    near = difflib.get_close_matches(cluster, [*_SLURM, *_INSTEAD], n=1)
+    near = difflib.get_close_matches(cluster, list(KINDS), n=1)
     guess = f" (did you mean '{near[0]}'?)" if near else ""
     hint = "clusters are named by the configuration's sections"
     _stop(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from catalog.cluster_kinds import CLUSTERS
 from cli import completion
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
@@ -85,7 +86,6 @@ def launch(
     from cli.resolution import LOCAL, misplaced, resolved, stop_at_errors
     from cli.submit.backends import submission
     from settings.configuration_file import configuration_file
-    from workloads.formats import FORMATS
     from workloads.render.all import render
     from workloads.request import Request
 
@@ -111,7 +111,7 @@ def launch(
             asked,
             {
                 "shared": (shared, [LOCAL]),
-                "site": (site_file, [cluster for cluster in FORMATS if cluster != LOCAL]),
+                "site": (site_file, CLUSTERS),
             },
         ),
     )

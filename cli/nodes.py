@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.cluster_kinds import KINDS, Login
 from catalog.finding import Finding, Severity
 from catalog.site import Site
 
@@ -54,7 +55,7 @@ def nodes_of(site: Site) -> list[Node]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        found = _hyperpod(site) if site.cluster == "hyperpod" else _parallelcluster(site)
+        found = _LISTED_BY[KINDS[site.cluster].login](site)
     except (BotoCoreError, ClientError) as error:
         raise NodesError(
             f"the nodes of {site.cluster} '{site.cluster_name}' in {site.region} cannot be listed: {error}"
@@ -121,6 +122,13 @@ def _of_instance(instance: dict[str, Any]) -> Node:
         status=instance["State"]["Name"],
         user=next((user for name, user in _USERS.items() if system.startswith(name)), "ubuntu"),
     )
+
+
+_LISTED_BY: dict[Login, Callable[[Site], list[Node]]] = {
+    "sagemaker": _hyperpod,
+    "parallelcluster": _parallelcluster,
+}
+"""How nodes are listed, by the login method of their kind of cluster."""
 
 
 def meant(nodes: Sequence[Node], asked: str, site: Site) -> Node | Finding:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from catalog.cluster_kinds import KINDS
 from catalog.finding import Finding, Severity
-from workloads.formats import FORMATS
 from workloads.request import Request, near, resolve
 from workloads.spec import Format, Run
 
@@ -44,7 +44,7 @@ def resolved(
     """
     settings = None if file is None else read_settings(file)
     findings: list[Finding] = []
-    if settings is not None and asked.cluster in FORMATS:
+    if settings is not None and asked.cluster in KINDS:
         asked, findings = _of_configuration(asked, settings)
     elif settings is None and asked.pool and not pools_of_site:
         message = f"pool '{asked.pool}' is not known: pools are those of a configuration, and none is given"
@@ -77,7 +77,7 @@ def misplaced(asked: Request, given: Mapping[str, tuple[object, Sequence[str]]])
             f"it is for {', '.join(clusters)}",
         )
         for option, (value, clusters) in given.items()
-        if value and asked.cluster in FORMATS and asked.cluster not in clusters
+        if value and asked.cluster in KINDS and asked.cluster not in clusters
     ]
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from catalog.cluster_kinds import KINDS
 from cli import completion
 
 Cluster = Annotated[
@@ -14,7 +15,7 @@ Cluster = Annotated[
     typer.Option(
         "--on",
         metavar="CLUSTER",
-        help="hyperpod, hyperpod_eks, parallelcluster, eks, batch, local.",
+        help=f"{', '.join(KINDS)}.",
         autocompletion=completion.clusters,
     ),
 ]

@@ -7,20 +7,12 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from catalog.cluster_kinds import KINDS
 from catalog.site import Mount, Site
 
 if TYPE_CHECKING:
     from settings.deployment import Settings
     from workloads.spec import Run
-
-STACKS = {
-    "hyperpod": "HyperPodStack",
-    "hyperpod_eks": "HyperPodEksStack",
-    "parallelcluster": "ParallelClusterStack",
-    "eks": "EksStack",
-    "batch": "BatchStack",
-}
-"""The stack that publishes the site of a cluster."""
 
 SHARED = "TRAINFORGE_SHARED"
 """Variable that says below which folder local runs (`runs/`) and their data (`data/`) are; else the current one."""
@@ -69,7 +61,7 @@ def published_site(deployment: str, region: str, cluster: str) -> Site:
         if error.response["Error"]["Code"] == "ParameterNotFound":
             raise NoSiteError(
                 f"deployment '{deployment}' has no '{cluster}' in {region}: there is no SSM parameter '{name}'; "
-                f"'cdk deploy {STACKS[cluster]}' brings it, '--site FILE' takes a site from a file"
+                f"'cdk deploy {KINDS[cluster].stack_id}' brings it, '--site FILE' takes a site from a file"
             ) from error
         raise NoSiteError(f"SSM parameter '{name}' in {region} cannot be read: {error}") from error
     except BotoCoreError as error:

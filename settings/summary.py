@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from catalog.cluster_kinds import CLUSTERS, KINDS
 from settings.deployment import Settings
 from settings.rules.selection import uses
 
@@ -15,16 +16,9 @@ def summary(settings: Settings) -> str:
         parts.append("an accounting database")
     if settings.directory:
         parts.append(f"a directory of {len(settings.directory.users)} people")
-    if settings.hyperpod:
-        parts.append(f"a HyperPod cluster ({', '.join(_pools(settings, 'hyperpod'))})")
-    if settings.hyperpod_eks:
-        parts.append(f"a HyperPod cluster on EKS ({', '.join(_pools(settings, 'hyperpod_eks'))})")
-    if settings.parallelcluster:
-        parts.append(f"a ParallelCluster ({', '.join(_pools(settings, 'parallelcluster'))})")
-    if settings.eks:
-        parts.append(f"an EKS cluster ({', '.join(_pools(settings, 'eks'))})")
-    if settings.batch:
-        parts.append(f"AWS Batch ({', '.join(_pools(settings, 'batch'))})")
+    for cluster in CLUSTERS:
+        if getattr(settings, cluster):
+            parts.append(f"{KINDS[cluster].summary} ({', '.join(_pools(settings, cluster))})")
     shipped = dict.fromkeys(wanted.workload for wanted in settings.workloads)
     if shipped:
         parts.append(f"the workloads {', '.join(shipped)}")

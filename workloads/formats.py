@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
+from catalog.cluster_kinds import KINDS
 from workloads.spec import Format
 
-FORMATS = MappingProxyType(
-    {
-        "hyperpod": (Format.SLURM,),
-        "parallelcluster": (Format.SLURM,),
-        "hyperpod_eks": (Format.HYPERPODPYTORCHJOB, Format.PYTORCHJOB, Format.TRAINJOB, Format.MPIJOB),
-        "eks": (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB),
-        "batch": (Format.BATCH,),
-        "local": (Format.LOCAL,),
-    }
+FORMATS: Mapping[str, tuple[Format, ...]] = MappingProxyType(
+    {kind.name: tuple(map(Format, kind.formats)) for kind in KINDS.values()}
 )
-"""Formats by cluster, the default first. Clusters are the configuration's section names, and `local`."""
+"""The formats of each kind of cluster, the default first, as `catalog.cluster_kinds` has them."""
+
+
+def formats_of(clusters: Iterable[str]) -> frozenset[Format]:
+    """Return the formats that any of the clusters runs."""
+    return frozenset(format_ for cluster in clusters for format_ in FORMATS[cluster])
 
 
 def example_cluster(format_: Format) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from catalog.cluster_kinds import KUBERNETES
 from catalog.finding import Finding, Severity
-from workloads.formats import FORMATS
+from workloads.formats import formats_of
 from workloads.spec import Format, Run
 
 LONGEST = 63
@@ -22,7 +23,7 @@ operators add less.
 
 _ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ALLOWED = f"1 to {LONGEST} lower-case letters, digits and dashes, with a letter or digit first and last"
-_ON_KUBERNETES = frozenset({*FORMATS["eks"], *FORMATS["hyperpod_eks"]})
+_ON_KUBERNETES = formats_of(KUBERNETES)
 
 
 def check_run_id(run_id: str) -> Iterator[Finding]:

@@ -8,45 +8,16 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import BaseModel
 
+from catalog.cluster_kinds import CLUSTERS, KINDS, SAGEMAKER
 from catalog.pool import CapacityBlock, Pool, Reservation, ReservationGroup, TrainingPlan
 from catalog.regions import partition
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.deployment import REGION
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import HYPERPOD, Use, facts, uses
+from settings.rules.selection import Use, facts, uses
 from settings.sections import pools as model
 
-HONOURED: Mapping[str, tuple[str, ...]] = {
-    # botocore: ClusterInstanceGroupSpecification has TrainingPlanArn and CapacityRequirements (Spot,
-    # OnDemand), and no reservation of any kind.
-    "hyperpod": ("on-demand", "spot", "training-plan"),
-    "hyperpod_eks": ("on-demand", "spot", "training-plan"),
-    # aws-parallelcluster, schemas: CapacityType (ONDEMAND, SPOT, CAPACITY_BLOCK) and CapacityReservationTarget.
-    "parallelcluster": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
-    # botocore: eks CapacityTypes (ON_DEMAND, SPOT, CAPACITY_BLOCK); the launch template targets reservations.
-    "eks": ("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
-    # Batch User Guide, "Compute environment considerations for MNP": no Spot; the launch template names reservations.
-    "batch": ("on-demand", "reservation", "reservation-group", "capacity-block"),
-}
-"""The sources of capacity that each cluster's service can be asked for."""
-
-_RESERVE = "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan"
-_BLOCK = "for HyperPod buy a SageMaker training plan; a Capacity Block is for clusters on EC2"
-_PLAN = "only SageMaker can use a training plan: list the pool under 'hyperpod.pools', or reserve by a Capacity Block"
-_SPOT = "Batch runs jobs of several nodes on no Spot capacity; choose on-demand, or a cluster that takes Spot"
-_WAYS_OUT = {
-    ("hyperpod", "reservation"): _RESERVE,
-    ("hyperpod", "reservation-group"): _RESERVE,
-    ("hyperpod", "capacity-block"): _BLOCK,
-    ("hyperpod_eks", "reservation"): _RESERVE,
-    ("hyperpod_eks", "reservation-group"): _RESERVE,
-    ("hyperpod_eks", "capacity-block"): _BLOCK,
-    ("parallelcluster", "training-plan"): _PLAN,
-    ("eks", "training-plan"): _PLAN,
-    ("batch", "training-plan"): _PLAN,
-    ("batch", "spot"): _SPOT,
-}
 _RESERVATION = re.compile(r"cr-[0-9a-f]{17}")
 # botocore: resource-groups GroupArnV2.
 _RESOURCE_GROUP = re.compile(
@@ -63,29 +34,29 @@ _TRAINING_PLAN = re.compile(
 def _unsupported(subject: Subject) -> Iterator[Problem]:
     """A cluster that ignores a pool's capacity source would start other, dearer capacity or none."""
     for use in uses(subject.settings):
-        honoured = HONOURED[use.cluster]
-        if use.pool and use.pool.capacity.source not in honoured:
+        kind = KINDS[use.cluster]
+        if use.pool and use.pool.capacity.source not in kind.capacity:
             source = use.pool.capacity.source
             yield Problem(
                 f"pools.{use.name}.capacity.source",
                 source,
                 f"pool '{use.name}': {use.cluster} cannot honour the capacity source '{source}', it takes "
-                f"{listed(honoured)}",
-                _WAYS_OUT.get((use.cluster, source), ""),
+                f"{listed(kind.capacity)}",
+                kind.capacity_hints.get(source, ""),
             )
 
 
-@error("training-plan-cluster", leans_on=("hyperpod", "hyperpod_eks"))
+@error("training-plan-cluster", leans_on=SAGEMAKER)
 def _plan_elsewhere(subject: Subject) -> Iterator[Problem]:
     """Only SageMaker can use the capacity of a training plan."""
-    used = {use.name for use in uses(subject.settings) if use.cluster in HYPERPOD}
+    used = {use.name for use in uses(subject.settings) if use.cluster in SAGEMAKER}
     for name, pool in subject.settings.pools.items():
         if isinstance(pool.capacity, model.TrainingPlan) and name not in used:
             yield Problem(
                 f"pools.{name}.capacity.source",
                 pool.capacity.source,
                 f"pool '{name}': only a HyperPod cluster can use a training plan, and none lists this pool",
-                "add the pool to 'hyperpod.pools' or 'hyperpod_eks.pools', or choose another source",
+                f"add the pool to {listed(f'{cluster}.pools' for cluster in SAGEMAKER)}, or choose another source",
             )
 
 
@@ -269,9 +240,7 @@ def _claims(settings: Settings, *, running: bool) -> Iterator[tuple[Use, str, in
             yield found[-1][0], name, has, sum(claims.values()), ", ".join(claims)
 
 
-@error(
-    "reservation-exceeded", too_strict=True, leans_on=("pools", "eks", "batch", "parallelcluster", "hyperpod")
-)
+@error("reservation-exceeded", too_strict=True, leans_on=("pools", *CLUSTERS))
 def _exceeded(subject: Subject) -> Iterator[Problem]:
     """Reserved nodes that one cluster runs are not there for another, whose creation waits for them and fails.
 
@@ -307,7 +276,7 @@ def _run_none(settings: Settings, name: str) -> str:
     return f"let one of them run none by {listed(keys)}, " if keys else ""
 
 
-@warning("reservation-contended", leans_on=("pools", "eks", "batch", "parallelcluster", "hyperpod"))
+@warning("reservation-contended", leans_on=("pools", *CLUSTERS))
 def _contended(subject: Subject) -> Iterator[Problem]:
     """Clusters that start nodes of one reservation for jobs take them from each other: a job waits for another's."""
     exceeded = {name for _, name, *_ in _claims(subject.settings, running=True)}

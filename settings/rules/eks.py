@@ -7,6 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 
+from catalog.cluster_kinds import KUBERNETES
 from catalog.eks import (
     ENDING,
     FEWEST_ZONES,
@@ -252,7 +253,7 @@ def _scaling(subject: Subject) -> Iterator[Problem]:
 def _pool_name(subject: Subject) -> Iterator[Problem]:
     """The nodes that carry the cluster are called 'system' where others have their pool's name."""
     for use in uses(subject.settings):
-        if use.cluster in ("eks", "hyperpod_eks") and use.name == SYSTEM:
+        if use.cluster in KUBERNETES and use.name == SYSTEM:
             yield Problem(
                 use.path, use.name, f"a pool of an EKS cluster cannot be named '{SYSTEM}'", "rename the pool"
             )
@@ -309,7 +310,7 @@ def _shared_folder(subject: Subject) -> Iterator[Problem]:
     if subject.settings.storage.lustre:
         return
     for shipping in in_images(subject.settings):
-        if shipping.cluster in ("eks", "hyperpod_eks"):
+        if shipping.cluster in KUBERNETES:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from catalog.cluster_kinds import KUBERNETES
 from catalog.eks import DRA_FROM, KUBERNETES_VERSIONS
 from catalog.instance_facts import InstanceFacts
 from catalog.operators import clashes
@@ -16,9 +17,6 @@ from workloads.spec import Format
 
 NETWORK_ADD_ONS = ("coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
 """Add-ons without which a cluster is none; they are not `software`."""
-
-STARTED_ON = ("eks", "hyperpod_eks")
-"""Clusters whose stacks start jobs where `apply` says so."""
 
 _SOFTWARE = "eks.software"
 _OPERATORS = {
@@ -223,10 +221,10 @@ def _job_operator(subject: Subject) -> Iterator[Problem]:
 def _apply(subject: Subject) -> Iterator[Problem]:
     """Only a stack of an EKS cluster starts jobs; elsewhere people submit them."""
     for index, wanted in enumerate(subject.settings.workloads):
-        if wanted.apply and not any(cluster in STARTED_ON for cluster in wanted.clusters):
+        if wanted.apply and not any(cluster in KUBERNETES for cluster in wanted.clusters):
             yield Problem(
                 f"workloads.{index}.apply",
                 True,
                 f"none of the clusters of '{shown(wanted.workload)}' is started by its stack",
-                f"stacks start jobs on {listed(STARTED_ON)}; elsewhere 'trainforge launch' does",
+                f"stacks start jobs on {listed(KUBERNETES)}; elsewhere 'trainforge launch' does",
             )

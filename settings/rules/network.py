@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from ipaddress import IPv4Network
 from itertools import combinations
 
 from catalog.addresses import RESERVED_ADDRESSES, plan, secondary_ranges_needed
-from catalog.endpoints import INTERFACE_ENDPOINTS
+from catalog.cluster_kinds import CLUSTERS, KINDS
 from catalog.interfaces import private_addresses
-from catalog.pool import InterfaceType
 from settings.deployment import Settings
 from settings.parser.values import shown
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import CLUSTERS, facts, kubernetes, uses
+from settings.rules.selection import extensions, facts, kubernetes, uses
 
 # VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
 LARGEST_PREFIX, SMALLEST_PREFIX = 16, 28
@@ -224,15 +223,13 @@ def _closed(subject: Subject) -> Iterator[Problem]:
     """Nodes of a closed network reach AWS's services by endpoints and nothing else."""
     if not _is_closed(subject):
         return
-    for cluster in ("hyperpod", "parallelcluster"):
-        extension = getattr(getattr(subject.settings, cluster), "extension", None)
-        packages = extension.packages if extension else []
-        if packages:
+    for cluster, extension in extensions(subject.settings):
+        if extension.packages:
             yield Problem(
                 f"{cluster}.extension.packages",
-                packages,
-                f"packages ({shown(', '.join(packages))}) come from Ubuntu's mirrors, and a closed network has "
-                "no way there",
+                extension.packages,
+                f"packages ({shown(', '.join(extension.packages))}) come from Ubuntu's mirrors, and a closed "
+                "network has no way there",
                 "put them into an image, or remove 'network.closed'",
             )
 
@@ -255,27 +252,16 @@ def _is_closed(subject: Subject) -> bool:
     return subject.settings.network.closed and not subject.settings.network.existing
 
 
-_LAYOUTS: Mapping[str, InterfaceType] = {
-    "hyperpod": "efa",
-    "parallelcluster": "efa-only",
-    "hyperpod_eks": "efa",
-    "eks": "efa-only",
-    "batch": "efa-only",
-}
-"""What a cluster attaches where a pool has no wish: HyperPod EFA that carries IP (botocore: ClusterInterfaceType),
-ParallelCluster EFA beside it (aws-parallelcluster, templates/queues_stack.py)."""
-
-
 def _demand(settings: Settings) -> dict[str, Counter[str]]:
     """Return how many addresses are wanted in each zone, by what wants them."""
     demand: dict[str, Counter[str]] = {zone: Counter() for zone in settings.availability_zones}
     for use in uses(settings):
         found = facts(use.pool.instance_type) if use.pool else None
         if use.pool and found and use.pool.availability_zone in demand:
-            layout = use.pool.interface_type or _LAYOUTS[use.cluster]
-            # A job's container in Batch has an interface of its own.
-            batch = use.cluster == "batch"
-            each = private_addresses(found, layout, spare=batch) + batch
+            kind = KINDS[use.cluster]
+            layout = use.pool.interface_type or kind.interface_type
+            spare = kind.container_interface
+            each = private_addresses(found, layout, spare=spare) + spare
             section = dict(kubernetes(settings)).get(use.cluster)
             each += section.pod_addresses_per_node if section else 0
             demand[use.pool.availability_zone][f"pool '{use.name}'"] += use.pool.nodes * each
@@ -301,7 +287,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
             service
             for cluster in CLUSTERS
             if getattr(settings, cluster)
-            for service in INTERFACE_ENDPOINTS[cluster]
+            for service in KINDS[cluster].endpoints
         }
         for wanted in demand.values():
             wanted["interface endpoints"] += len(services)

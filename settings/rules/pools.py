@@ -7,11 +7,12 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
+from catalog.cluster_kinds import CLUSTERS
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import CLUSTERS, facts, hyperpod_instance_types, instance_types, uses
+from settings.rules.selection import facts, hyperpod_instance_types, instance_types, uses
 
 _POOL = re.compile(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?")
 
@@ -87,13 +88,14 @@ def _pool_unused(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("partition-pool", leans_on=("hyperpod.pools", "parallelcluster.pools"))
+@error("partition-pool", leans_on=tuple(f"{cluster}.pools" for cluster in CLUSTERS))
 def _partition_pools(subject: Subject) -> Iterator[Problem]:
     """A partition is given to a pool of this cluster; for another one it does nothing."""
     settings = subject.settings
-    for cluster, section in (("hyperpod", settings.hyperpod), ("parallelcluster", settings.parallelcluster)):
-        for pool, partition in section.partitions.items() if section else ():
-            if section and pool not in section.pools:
+    for cluster in CLUSTERS:
+        section = getattr(settings, cluster)
+        for pool, partition in getattr(section, "partitions", {}).items():
+            if pool not in section.pools:
                 yield Problem(
                     f"{cluster}.partitions.{pool}",
                     partition,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from catalog.cluster_kinds import CLUSTERS, SAGEMAKER
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import INSTANCES
 from catalog.pool import Pool
@@ -14,12 +15,6 @@ from settings.sections.hyperpod import ExtensionSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
 from settings.sections.parallelcluster import NodeSettings
 from settings.sections.workloads import WorkloadSettings
-
-CLUSTERS = ("hyperpod", "hyperpod_eks", "parallelcluster", "eks", "batch")
-"""The sections of the configuration that are clusters, each with a list `pools`."""
-
-HYPERPOD = ("hyperpod", "hyperpod_eks")
-"""Those of them whose nodes are SageMaker HyperPod's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +80,7 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield what `instance_types` yields for the nodes of HyperPod alone; those that carry an EKS cluster are EC2's."""
-    used = {use.name for use in uses(settings) if use.cluster in HYPERPOD}
+    used = {use.name for use in uses(settings) if use.cluster in SAGEMAKER}
     for path, name, what in instance_types(settings):
         section, _, rest = path.partition(".")
         if section == "hyperpod" or rest.rpartition(".")[0] in used:
@@ -111,10 +106,6 @@ def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield path, login.availability_zone, f"login pool '{name}'"
     if settings.directory and settings.directory.availability_zone is not None:
         yield "directory.availability_zone", settings.directory.availability_zone, "the directory server"
-
-
-SLURM_CLUSTERS = ("hyperpod", "parallelcluster")
-"""Clusters with Slurm: jobs are submitted on a node, from files that it sees, and it keeps accounts."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ import binascii
 import re
 from collections.abc import Iterator
 
+from catalog.cluster_kinds import DIRECTORY, SLURM
 from settings.parser.values import guess, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.secret_arn import secret_problem
-from settings.rules.selection import SLURM_CLUSTERS, extensions, facts
+from settings.rules.selection import extensions, facts
 from settings.sections.directory import DirectoryUser
 from settings.sections.hyperpod import UserSettings
 
@@ -65,11 +66,11 @@ def _twice(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("accounting-unused", leans_on=SLURM_CLUSTERS)
+@warning("accounting-unused", leans_on=SLURM)
 def _accounting_unused(subject: Subject) -> Iterator[Problem]:
     """Slurm keeps accounts; without a Slurm cluster the database is paid for and stays empty."""
     settings = subject.settings
-    if settings.accounting and not any(getattr(settings, name, None) for name in SLURM_CLUSTERS):
+    if settings.accounting and not any(getattr(settings, name, None) for name in SLURM):
         yield Problem(
             "accounting",
             "",
@@ -256,9 +257,6 @@ def _packages(subject: Subject) -> Iterator[Problem]:
                 )
 
 
-DIRECTORY_CLUSTERS = ("hyperpod", "parallelcluster")
-"""Sections of the configuration that are clusters whose nodes ask the directory."""
-
 EVERYONE = "everyone"
 """A group that the directory's server has by itself."""
 
@@ -366,11 +364,11 @@ def _closed(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("directory-unused", leans_on=DIRECTORY_CLUSTERS)
+@warning("directory-unused", leans_on=DIRECTORY)
 def _directory_unused(subject: Subject) -> Iterator[Problem]:
     """A directory that no cluster asks is paid for and tells nobody anything."""
     settings = subject.settings
-    if settings.directory and not any(getattr(settings, name, None) for name in DIRECTORY_CLUSTERS):
+    if settings.directory and not any(getattr(settings, name, None) for name in DIRECTORY):
         yield Problem(
             "directory", "", "no cluster of this configuration asks the directory", "remove 'directory'"
         )

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.addresses import default_secondary_ranges
+from catalog.cluster_kinds import CLUSTERS
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.cluster_update import JUDGED as JUDGED_OF_KUBERNETES
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import CLUSTERS, uses
+from settings.rules.selection import uses
 
 
 def _differs(before: object, after: object) -> bool:

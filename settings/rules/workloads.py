@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
+from catalog.cluster_kinds import CLUSTERS, SLURM
 from catalog.finding import Finding
 from catalog.storage import nearest_lustre_capacity
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import (
-    CLUSTERS,
-    SLURM_CLUSTERS,
     Shipping,
     facts,
     in_environments,
@@ -39,7 +38,7 @@ def _not_shared(subject: Subject) -> Iterator[Problem]:
     if storage.lustre or storage.openzfs:
         return
     for shipping in shippings(subject.settings):
-        if shipping.cluster in SLURM_CLUSTERS:
+        if shipping.cluster in SLURM:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
@@ -56,7 +55,7 @@ def _file_system(settings: Settings, cluster: str) -> tuple[str, str, int] | Non
         lustre = made_lustre(settings)
         return ("lustre", "Lustre", lustre.capacity_gib) if lustre else None
     openzfs = made_openzfs(settings)
-    if openzfs is None or cluster not in SLURM_CLUSTERS:
+    if openzfs is None or cluster not in SLURM:
         return None
     return "openzfs", "OpenZFS", openzfs.capacity_gib
 
@@ -127,7 +126,7 @@ def _workload_environment_cluster(subject: Subject) -> Iterator[Problem]:
                 shipping.cluster,
                 f"'{shown(shipping.wanted.workload)}' cannot run in a virtual environment on "
                 f"'{shipping.cluster}', which runs containers only",
-                f"ship it with {listed(SLURM_CLUSTERS)}, or leave 'virtual_environment' out",
+                f"ship it with {listed(SLURM)}, or leave 'virtual_environment' out",
             )
 
 
@@ -156,7 +155,7 @@ def _programs(subject: Subject) -> Iterator[Problem]:
     if not why:
         return
     for shipping, folder in in_environments(subject.settings):
-        if shipping.cluster in SLURM_CLUSTERS:
+        if shipping.cluster in SLURM:
             yield Problem(
                 f"{shipping.path}.virtual_environment",
                 folder,
@@ -368,7 +367,7 @@ def _unseen(subject: Subject) -> Iterator[Problem]:
     if not why:
         return
     for shipping in in_images(subject.settings):
-        if shipping.cluster in SLURM_CLUSTERS:
+        if shipping.cluster in SLURM:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,

@@ -18,9 +18,6 @@ from workloads import rooms
 from workloads.formats import FORMATS
 from workloads.spec import Format, Run, Workload
 
-KINDS = ("eks", "hyperpod_eks")
-"""The kinds of cluster that run Kubernetes."""
-
 PUBLIC = (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB)
 """Formats whose definition is public. That of HyperPodPyTorchJob comes with an add-on of AWS only."""
 

@@ -11,6 +11,7 @@ import pytest
 from kubernetes.utils.quantity import parse_quantity
 
 from catalog.batch import shared_memory_mib
+from catalog.cluster_kinds import KUBERNETES
 from catalog.efa import efa_environment
 from catalog.kubernetes import (
     EFA,
@@ -24,13 +25,13 @@ from catalog.kubernetes import (
 from tests.kubernetes.admitted import Admitted, admitted
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.job_namespace import INSTANCE_GROUP
-from tests.kubernetes.manifests import KINDS, Case, shapes
+from tests.kubernetes.manifests import Case, shapes
 from tests.kubernetes.plane.api import Document
 from trainforge.eks.queues import requests
 from workloads.launchers import RENDEZVOUS_PORT
 from workloads.spec import Format, Run
 
-ARRANGEMENTS = [(kind, queues) for queues in (True, False) for kind in KINDS]
+ARRANGEMENTS = [(kind, queues) for queues in (True, False) for kind in KUBERNETES]
 _SET_BY_THE_SHELL = {"HOSTNAME", "PATH", "TMPDIR"}
 _RANK = {Format.TRAINJOB: "PET_NODE_RANK", Format.PYTORCHJOB: "RANK"}
 _HOST = {Format.TRAINJOB: "PET_MASTER_ADDR", Format.PYTORCHJOB: "MASTER_ADDR"}

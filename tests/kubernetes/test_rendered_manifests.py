@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from catalog.cluster_kinds import KUBERNETES
 from tests.kubernetes.conftest import Cluster
-from tests.kubernetes.manifests import KINDS, PUBLIC, Case, every_case
+from tests.kubernetes.manifests import PUBLIC, Case, every_case
 from tests.kubernetes.plane.api import Api, Document, Refused
 from tests.kubernetes.releases import releases
 from tests.synthesis import Synthesis
@@ -37,7 +38,7 @@ def hyperpod_namespace(eks_cluster: Cluster, synthesis: Callable[[str], Synthesi
 
 
 @pytest.mark.parametrize("format_", PUBLIC, ids=str)
-@pytest.mark.parametrize("cluster", KINDS)
+@pytest.mark.parametrize("cluster", KUBERNETES)
 @pytest.mark.usefixtures("hyperpod_namespace")
 def test_an_editor_may_create_every_manifest(eks_cluster: Cluster, cluster: str, format_: Format) -> None:
     """A dry run on the server: defaults, every webhook, and unknown fields refused; nothing is stored."""

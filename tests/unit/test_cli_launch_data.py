@@ -10,12 +10,11 @@ from typing import Any
 import boto3
 import pytest
 
+from catalog.cluster_kinds import CLUSTERS
 from catalog.site import Mount, Site
 from tests.unit.launching import Launching, batch_with_queue, cluster_site, emulated_aws, jobs
 from workloads.rooms import workload
 from workloads.spec import Data
-
-CLUSTERS = ("hyperpod", "parallelcluster", "hyperpod_eks", "eks", "batch")
 
 
 @pytest.fixture

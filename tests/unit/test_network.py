@@ -10,7 +10,7 @@ import pytest
 from aws_cdk.assertions import Match, Template
 
 from catalog import addresses
-from catalog.endpoints import INTERFACE_ENDPOINTS
+from catalog.cluster_kinds import KINDS
 from tests.synthesis import Synthesis
 
 ZONES = [f"us-west-2{letter}" for letter in "abcdef"]
@@ -179,7 +179,7 @@ def test_a_closed_network_has_endpoints_in_place_of_a_way_out(synthesis: Callabl
         if resource["Properties"]["VpcEndpointType"] == "Interface"
     ]
     assert {endpoint["ServiceName"].split(".", 3)[3] for endpoint in endpoints} == set(
-        INTERFACE_ENDPOINTS["hyperpod"]
+        KINDS["hyperpod"].endpoints
     )
     nodes = group_id(closed, "Training nodes")
     for endpoint in endpoints:
@@ -206,7 +206,7 @@ def test_an_isolated_network_reaches_the_secret_of_a_database_of_ones_own(
         for endpoint in synthesized(text).resources("NetworkStack", "AWS::EC2::VPCEndpoint")
         if endpoint["Properties"]["VpcEndpointType"] == "Interface"
     }
-    assert services == {*INTERFACE_ENDPOINTS["hyperpod"], "secretsmanager"}
+    assert services == {*KINDS["hyperpod"].endpoints, "secretsmanager"}
 
 
 def test_flow_logs_go_to_a_bucket_that_only_their_service_writes(

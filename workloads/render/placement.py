@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import (
     GPU,
     INSTANCE_TYPE_LABEL,
@@ -14,9 +15,6 @@ from catalog.kubernetes import (
 from catalog.site import Site
 from workloads.render.manifest import MANAGED_BY
 from workloads.spec import Run
-
-HYPERPOD = "hyperpod_eks"
-"""The cluster whose nodes SageMaker manages and labels."""
 
 # Sources of the labels: sagemaker-hyperpod-cli 3.9 (command_constants.py, NODE_AFFINITY_DICT), and for the group's
 # the predecessor's mental model of HyperPod (awslabs/awsome-distributed-ai, devops-agent).
@@ -37,7 +35,7 @@ def placement(run: Run, site: Site) -> dict[str, Any]:
 
 def _selector(run: Run, site: Site) -> dict[str, str]:
     """Choose nodes by type and by the pool where it is known: another of the type may be Spot, or kept for others."""
-    if site.cluster != HYPERPOD:
+    if not KINDS[site.cluster].sagemaker:
         return {INSTANCE_TYPE_LABEL: run.instance_type, **({POOL_LABEL: run.pool} if run.pool else {})}
     group = site.instance_groups.get(run.pool)
     return {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}", **({_GROUP: group} if group else {})}
@@ -45,7 +43,7 @@ def _selector(run: Run, site: Site) -> dict[str, str]:
 
 def _healthy(site: Site) -> dict[str, Any]:
     """Take only nodes that HyperPod's monitoring calls schedulable, and rather those that passed the deep checks."""
-    if site.cluster != HYPERPOD:
+    if not KINDS[site.cluster].sagemaker:
         return {}
     return {
         "nodeAffinity": {

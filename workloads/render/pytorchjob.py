@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import auto_resumed
 from catalog.site import Site
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun
 from workloads.render.manifest import manifest, metadata
-from workloads.render.placement import HYPERPOD
 from workloads.render.pods import container, port, restarts, template
 from workloads.render.ranks import each_rank
 from workloads.spec import Run
@@ -43,9 +43,9 @@ def pytorchjob(run: Run, site: Site, *, header: str = "") -> str:
     """
     script = _script(run, site)
     job = metadata(run, site)
-    if site.cluster == HYPERPOD and run.workload.resumes and not auto_resumed(site.namespace):
+    if KINDS[site.cluster].sagemaker and run.workload.resumes and not auto_resumed(site.namespace):
         header = f"{header}\n{_NOT_RESUMED.format(site.namespace)}".strip()
-    elif site.cluster == HYPERPOD and run.workload.resumes:
+    elif KINDS[site.cluster].sagemaker and run.workload.resumes:
         job["annotations"] = {
             "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
             "sagemaker.amazonaws.com/job-max-retry-count": str(restarts(run)),

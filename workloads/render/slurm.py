@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from catalog.cluster_kinds import KINDS
 from catalog.site import Site
 from workloads import entry
 from workloads.grace import grace_seconds
 from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, Names, Srun, command
 from workloads.restarts import FINAL_FILE, MAX_RESTARTS
 from workloads.spec import Run
-
-_HYPERPOD = "hyperpod"
 
 LOG_FILE = "%x_%j.out"
 """Where a job logs, in sbatch's pattern: its name and number, in the folder it is submitted from."""
@@ -77,7 +76,7 @@ def _requeue(run: Run, site: Site) -> dict[str, None]:
     """Say whether Slurm may requeue the job; by default it may (JobRequeue in slurm.conf's manual)."""
     if not run.workload.resumes:
         return {"no-requeue": None}
-    return {} if site.cluster == _HYPERPOD else {"requeue": None}
+    return {"requeue": None} if KINDS[site.cluster].resumes == "requeue" else {}
 
 
 def _names(run: Run) -> Names:
@@ -181,7 +180,7 @@ def _node(run: Run, site: Site) -> str:
 def _step(run: Run, site: Site) -> Iterator[str]:
     launcher = run.workload.launcher
     srun = ["srun", "--label", "--kill-on-bad-exit=1", *_container(run, site)]
-    if site.cluster == _HYPERPOD and run.workload.resumes:
+    if KINDS[site.cluster].resumes == "hyperpod" and run.workload.resumes:
         srun.append("--auto-resume=1")
     if isinstance(launcher, Mpi):
         srun.append("--mpi=pmix")

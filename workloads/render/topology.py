@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import NETWORK_LAYER
 from catalog.site import Site
-from workloads.render.placement import HYPERPOD
 from workloads.spec import Run
 
 # kueue 0.19, topology_types.go.
@@ -21,7 +21,7 @@ def topology(run: Run, site: Site, *, pod_sets: int = 1) -> dict[str, str]:
     the cluster's affair, and where they do not, a job with the annotation is never admitted.
     """
     layers = run.facts.topology_layers
-    if site.cluster == HYPERPOD or run.nodes == 1 or not layers:
+    if KINDS[site.cluster].sagemaker or run.nodes == 1 or not layers:
         return {}
     group = {_GROUP: "job"} if pod_sets > 1 else {}
     return {_PREFERRED: f"{NETWORK_LAYER}{layers}", **group}

@@ -1,0 +1,258 @@
+"""The kinds of cluster: one record for each, which rules, renderers, stacks and commands look up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+from catalog.hyperpod_eks import NAMESPACE
+from catalog.pool import InterfaceType
+
+Scheduler = Literal["slurm", "kubernetes", "batch", "local"]
+
+Resumption = Literal["hyperpod", "requeue", "operator", "retry", ""]
+"""`hyperpod`: HyperPod replaces the node and resumes the step; `requeue`: Slurm requeues the job; `operator`: the job's
+operator makes its pods again; `retry`: AWS Batch starts another attempt; empty: nothing."""
+
+Login = Literal["sagemaker", "parallelcluster", ""]
+"""The service that lists the nodes that people log in to by Session Manager; empty where nobody logs in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterKind:
+    """A kind of cluster.
+
+    `name` is its section of the configuration, and what `--on` takes. `title` describes its stack, and `summary` is the
+    cluster within a sentence. `formats` are values of `workloads.spec.Format`, the default first. `capacity` are the
+    capacity sources that its service can be asked for, and `capacity_hints` the next step where a pool has another.
+    `interface_type` is how its nodes attach EFA where a pool does not say it; with `container_interface` the
+    container of a job has a network interface of its own. `resumes` is what starts a failed job again. `endpoints` are
+    the AWS services that its nodes call, each the last part of `com.amazonaws.REGION.SERVICE`; S3 and DynamoDB have
+    gateway endpoints, which every network gets. `stack_id` is the id of its stack and the name of its class, in
+    the module `stacks.NAME`; empty where nothing is deployed. `login` is how people log in to its nodes, and
+    `instead_of_login` what to do where nobody does. `sagemaker` says that SageMaker HyperPod manages its nodes, and
+    `directory` that they can ask the deployment's directory. `namespace` is the Kubernetes namespace of jobs in
+    examples.
+    """
+
+    name: str
+    title: str
+    summary: str
+    scheduler: Scheduler
+    formats: tuple[str, ...]
+    capacity: tuple[str, ...] = ()
+    capacity_hints: Mapping[str, str] = field(default_factory=dict)
+    interface_type: InterfaceType = "efa-only"
+    container_interface: bool = False
+    resumes: Resumption
+    endpoints: tuple[str, ...] = ()
+    stack_id: str = ""
+    login: Login = ""
+    instead_of_login: str = ""
+    sagemaker: bool = False
+    directory: bool = False
+    namespace: str = "training"
+
+
+_RESERVE = "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan"
+_BLOCK = "for HyperPod buy a SageMaker training plan; a Capacity Block is for clusters on EC2"
+_PLAN = "only SageMaker can use a training plan: list the pool under 'hyperpod.pools', or reserve by a Capacity Block"
+_SPOT = "Batch runs jobs of several nodes on no Spot capacity; choose on-demand, or a cluster that takes Spot"
+_HYPERPOD_HINTS = {"reservation": _RESERVE, "reservation-group": _RESERVE, "capacity-block": _BLOCK}
+_KUBECTL = (
+    "'aws eks update-kubeconfig --name CLUSTER' shows kubectl the way, then 'kubectl exec -it POD -- bash'"
+)
+
+_HYPERPOD = ClusterKind(
+    name="hyperpod",
+    title="SageMaker HyperPod with Slurm",
+    summary="a HyperPod cluster",
+    scheduler="slurm",
+    formats=("slurm",),
+    # botocore: ClusterInstanceGroupSpecification has TrainingPlanArn and CapacityRequirements (Spot, OnDemand), and no
+    # reservation of any kind.
+    capacity=("on-demand", "spot", "training-plan"),
+    capacity_hints=_HYPERPOD_HINTS,
+    # EFA that carries IP (botocore: ClusterInterfaceType).
+    interface_type="efa",
+    resumes="hyperpod",
+    # Sessions, metrics and logs of nodes, image pulls, interfaces: those of the closed-network mode of the reference
+    # HyperPod module. And what nodes ask by our own role: fsx for mounting.
+    endpoints=(
+        "ec2",
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "fsx",
+        "logs",
+        "monitoring",
+        "ssm",
+        "ssmmessages",
+        "sts",
+    ),
+    stack_id="HyperPodStack",
+    login="sagemaker",
+    sagemaker=True,
+    directory=True,
+)
+
+_HYPERPOD_EKS = ClusterKind(
+    name="hyperpod_eks",
+    title="SageMaker HyperPod with Amazon EKS",
+    summary="a HyperPod cluster on EKS",
+    scheduler="kubernetes",
+    formats=("hyperpodpytorchjob", "pytorchjob", "trainjob", "mpijob"),
+    capacity=("on-demand", "spot", "training-plan"),
+    capacity_hints=_HYPERPOD_HINTS,
+    interface_type="efa",
+    resumes="operator",
+    # Those of EKS, for nodes that HyperPod brings. Its chart comes from the internet all the same
+    # (`hyperpod-eks-closed`).
+    endpoints=(
+        "ec2",
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "eks",
+        "eks-auth",
+        "logs",
+        "ssm",
+        "ssmmessages",
+        "sts",
+    ),
+    stack_id="HyperPodEksStack",
+    instead_of_login=_KUBECTL,
+    sagemaker=True,
+    # HyperPod resumes PyTorchJobs in namespaces of such names only (catalog.kubernetes).
+    namespace=NAMESPACE,
+)
+
+_PARALLELCLUSTER = ClusterKind(
+    name="parallelcluster",
+    title="Slurm by AWS ParallelCluster",
+    summary="a ParallelCluster",
+    scheduler="slurm",
+    formats=("slurm",),
+    # aws-parallelcluster, schemas: CapacityType (ONDEMAND, SPOT, CAPACITY_BLOCK) and CapacityReservationTarget.
+    capacity=("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
+    capacity_hints={"training-plan": _PLAN},
+    # EFA beside an interface that carries IP (aws-parallelcluster, templates/queues_stack.py).
+    interface_type="efa-only",
+    resumes="requeue",
+    # AWS ParallelCluster User Guide, "AWS ParallelCluster in a single subnet with no internet access": CloudFormation,
+    # EC2 and logs, and for login nodes Auto Scaling and Elastic Load Balancing. And sessions, images, the metrics of
+    # the CloudWatch agent, and what jobs ask by the nodes' role.
+    endpoints=(
+        "autoscaling",
+        "cloudformation",
+        "ec2",
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "elasticloadbalancing",
+        "logs",
+        "monitoring",
+        "ssm",
+        "ssmmessages",
+        "sts",
+    ),
+    stack_id="ParallelClusterStack",
+    login="parallelcluster",
+    directory=True,
+)
+
+_EKS = ClusterKind(
+    name="eks",
+    title="Amazon EKS",
+    summary="an EKS cluster",
+    scheduler="kubernetes",
+    formats=("trainjob", "pytorchjob", "mpijob"),
+    # botocore: eks CapacityTypes (ON_DEMAND, SPOT, CAPACITY_BLOCK); the launch template targets reservations.
+    capacity=("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
+    capacity_hints={"training-plan": _PLAN},
+    resumes="operator",
+    # EKS User Guide, "Deploy private clusters with limited internet access": node names, images, logs, and the
+    # credentials of pods. And sessions; and the function that applies our objects, which another calls from inside
+    # the network (aws-cdk-lib, KubectlProvider).
+    endpoints=(
+        "ec2",
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "eks",
+        "eks-auth",
+        "lambda",
+        "logs",
+        "ssm",
+        "ssmmessages",
+        "sts",
+    ),
+    stack_id="EksStack",
+    instead_of_login=_KUBECTL,
+)
+
+_BATCH = ClusterKind(
+    name="batch",
+    title="AWS Batch for jobs of many nodes",
+    summary="AWS Batch",
+    scheduler="batch",
+    formats=("batch",),
+    # Batch User Guide, "Compute environment considerations for MNP": no Spot; the launch template names reservations.
+    capacity=("on-demand", "reservation", "reservation-group", "capacity-block"),
+    capacity_hints={"training-plan": _PLAN, "spot": _SPOT},
+    container_interface=True,
+    resumes="retry",
+    # AWS Batch User Guide, "Access AWS Batch using an interface endpoint": the agent of ECS, images, logs. And secrets
+    # of jobs, and sessions.
+    endpoints=(
+        "ec2messages",
+        "ecr.api",
+        "ecr.dkr",
+        "ecs",
+        "ecs-agent",
+        "ecs-telemetry",
+        "logs",
+        "secretsmanager",
+        "ssm",
+        "ssmmessages",
+    ),
+    stack_id="BatchStack",
+    instead_of_login=(
+        "a job's output is in CloudWatch: 'aws logs tail LOG_GROUP --follow'; 'trainforge launch' names both"
+    ),
+)
+
+_LOCAL = ClusterKind(
+    name="local",
+    title="This machine",
+    summary="this machine",
+    scheduler="local",
+    formats=("local",),
+    resumes="",
+    instead_of_login="it is the machine that you are on",
+)
+
+KINDS: Mapping[str, ClusterKind] = MappingProxyType(
+    {kind.name: kind for kind in (_HYPERPOD, _HYPERPOD_EKS, _PARALLELCLUSTER, _EKS, _BATCH, _LOCAL)}
+)
+"""Every kind by its name, in the order in which lists show them."""
+
+CLUSTERS = tuple(kind.name for kind in KINDS.values() if kind.stack_id)
+"""The kinds that are deployed: each is a section of the configuration and a stack."""
+
+SLURM = tuple(kind.name for kind in KINDS.values() if kind.scheduler == "slurm")
+"""The kinds with Slurm: jobs are submitted on a node, from files that it sees, and accounts are kept."""
+
+KUBERNETES = tuple(kind.name for kind in KINDS.values() if kind.scheduler == "kubernetes")
+"""The kinds with Kubernetes: jobs are objects, and a stack can start them."""
+
+SAGEMAKER = tuple(kind.name for kind in KINDS.values() if kind.sagemaker)
+"""The kinds whose nodes SageMaker HyperPod manages."""
+
+LOGIN = tuple(kind.name for kind in KINDS.values() if kind.login)
+"""The kinds with nodes that people log in to."""
+
+DIRECTORY = tuple(kind.name for kind in KINDS.values() if kind.directory)
+"""The kinds whose nodes can ask the deployment's directory."""
