@@ -76,3 +76,13 @@ class Pool:
     volume_gib: int = 500
     threads_per_core: int | None = None
     interface_type: InterfaceType | None = None
+
+    @property
+    def reserved_by(self) -> str:
+        """The id or ARN of what its capacity is reserved by; empty where nothing is reserved."""
+        match self.capacity:
+            case Reservation(reservation_id=name) | CapacityBlock(reservation_id=name):
+                return name
+            case ReservationGroup(resource_group_arn=name) | TrainingPlan(training_plan_arn=name):
+                return name
+        return ""

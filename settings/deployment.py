@@ -6,9 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
+from catalog.cluster_kinds import CLUSTERS
 from catalog.pool import Pool
 from settings.sections.accounting import AccountingSettings
 from settings.sections.batch import BatchSettings
+from settings.sections.cluster import ClusterSettings
 from settings.sections.directory import DirectorySettings
 from settings.sections.eks import EksSettings
 from settings.sections.hyperpod import HyperPodSettings
@@ -91,6 +93,12 @@ class Settings(Model):
     def resource_tags(self) -> dict[str, str]:
         """The tags of every resource: the deployment's name, and the configuration's own."""
         return {"trainforge:deployment": self.name, **self.tags}
+
+    @property
+    def clusters(self) -> dict[str, ClusterSettings]:
+        """The clusters that the configuration has, by their kind."""
+        found = {name: getattr(self, name) for name in CLUSTERS}
+        return {name: section for name, section in found.items() if section is not None}
 
     def pool(self, name: str) -> Pool:
         """Return a pool by name as the noun that stacks pass on.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from catalog.cluster_kinds import CLUSTERS, KINDS
+from catalog.cluster_kinds import KINDS
 from settings.deployment import Settings
 from settings.rules.selection import uses
 
@@ -16,9 +16,7 @@ def summary(settings: Settings) -> str:
         parts.append("an accounting database")
     if settings.directory:
         parts.append(f"a directory of {len(settings.directory.users)} people")
-    for cluster in CLUSTERS:
-        if getattr(settings, cluster):
-            parts.append(f"{KINDS[cluster].summary} ({', '.join(_pools(settings, cluster))})")
+    parts += [f"{KINDS[name].summary} ({', '.join(_pools(settings, name))})" for name in settings.clusters]
     shipped = dict.fromkeys(wanted.workload for wanted in settings.workloads)
     if shipped:
         parts.append(f"the workloads {', '.join(shipped)}")

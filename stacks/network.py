@@ -9,7 +9,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from catalog.cluster_kinds import CLUSTERS, KINDS
+from catalog.cluster_kinds import KINDS
 from catalog.instances import instance
 from settings.deployment import Settings
 from settings.sections.network import ExistingNetwork
@@ -162,8 +162,7 @@ class NetworkStack(cdk.Stack):
 
 def _endpoints(settings: Settings) -> list[str]:
     """Return the services that the configured clusters need, each once."""
-    clusters = [cluster for cluster in CLUSTERS if getattr(settings, cluster)]
-    services = {service for cluster in clusters for service in KINDS[cluster].endpoints}
+    services = {service for cluster in settings.clusters for service in KINDS[cluster].endpoints}
     needs_secrets = settings.accounting or settings.directory
     if needs_secrets or (settings.hyperpod and settings.hyperpod.accounting):
         services.add("secretsmanager")

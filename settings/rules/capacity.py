@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pydantic import BaseModel
 
 from catalog.cluster_kinds import CLUSTERS, KINDS, SAGEMAKER
-from catalog.pool import CapacityBlock, Pool, Reservation, ReservationGroup, TrainingPlan
+from catalog.pool import CapacityBlock, Pool, Reservation, TrainingPlan
 from catalog.regions import partition
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
@@ -188,37 +188,16 @@ def _usage_class(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def reserved_id(pool: Pool) -> str:
-    """Return the id or ARN of what a pool's capacity is reserved by; empty where nothing is reserved."""
-    match pool.capacity:
-        case Reservation(reservation_id=name) | CapacityBlock(reservation_id=name):
-            return name
-        case ReservationGroup(resource_group_arn=name) | TrainingPlan(training_plan_arn=name):
-            return name
-    return ""
-
-
-def running_nodes(settings: Settings, cluster: str, pool: Pool) -> int:
+def _running_nodes(settings: Settings, cluster: str, pool: Pool) -> int:
     """Return how many nodes of a pool a cluster runs whether there are jobs or not."""
-    match cluster:
-        case "parallelcluster" if settings.parallelcluster:
-            by_default = pool.nodes if reserved_id(pool) else 0
-            return settings.parallelcluster.kept_nodes.get(pool.name, by_default)
-        case "batch" if settings.batch:
-            return settings.batch.kept_nodes.get(pool.name, 0)
-        case "eks" if settings.eks and pool.name in settings.eks.scaling:
-            desired = settings.eks.scaling[pool.name].desired
-            return pool.nodes if desired is None else desired
-        case "hyperpod_eks" if settings.hyperpod_eks and pool.name in settings.hyperpod_eks.autoscaled_pools:
-            return 0
-    return pool.nodes
+    return settings.clusters[cluster].running_nodes(pool)
 
 
 def _by_reservation(settings: Settings) -> dict[str, list[tuple[Use, Pool]]]:
     """Return the uses of pools with reserved capacity, by what reserves it."""
     found: dict[str, list[tuple[Use, Pool]]] = defaultdict(list)
     for use in uses(settings):
-        if use.pool and (name := reserved_id(use.pool)):
+        if use.pool and (name := use.pool.reserved_by):
             found[name].append((use, use.pool))
     return found
 
@@ -234,7 +213,7 @@ def _claims(settings: Settings, *, running: bool) -> Iterator[tuple[Use, str, in
         claims = {
             f"{use.cluster} {count} (pool '{shown(pool.name)}')": count
             for use, pool in found
-            if (count := running_nodes(settings, use.cluster, pool) if running else pool.nodes)
+            if (count := _running_nodes(settings, use.cluster, pool) if running else pool.nodes)
         }
         if sum(claims.values()) > has:
             yield found[-1][0], name, has, sum(claims.values()), ", ".join(claims)
@@ -257,22 +236,13 @@ def _exceeded(subject: Subject) -> Iterator[Problem]:
         )
 
 
-_BLOCK_KEYS = {
-    "batch": "batch.kept_nodes",
-    "eks": "eks.scaling",
-    "hyperpod_eks": "hyperpod_eks.autoscaled_pools",
-}
-_RUN_NONE = _BLOCK_KEYS | {"parallelcluster": "parallelcluster.kept_nodes"}
-"""Keys by which a cluster runs no nodes without jobs; ParallelCluster always runs all nodes of a Capacity Block."""
-
-
 def _run_none(settings: Settings, name: str) -> str:
     """Return the advice to let a cluster run none, with the keys of the clusters that can; empty where none can."""
     keys: dict[str, None] = {}
     for use, pool in _by_reservation(settings)[name]:
-        known = _BLOCK_KEYS if isinstance(pool.capacity, CapacityBlock) else _RUN_NONE
-        if use.cluster in known and running_nodes(settings, use.cluster, pool):
-            keys[known[use.cluster]] = None
+        key = settings.clusters[use.cluster].key_of_no_nodes(pool)
+        if key and _running_nodes(settings, use.cluster, pool):
+            keys[f"{use.cluster}.{key}"] = None
     return f"let one of them run none by {listed(keys)}, " if keys else ""
 
 
@@ -322,7 +292,7 @@ def _waits(subject: Subject) -> Iterator[Problem]:
     for use in uses(subject.settings):
         if cluster is None or use.cluster != "parallelcluster" or use.pool is None:
             continue
-        count = running_nodes(subject.settings, use.cluster, use.pool)
+        count = cluster.running_nodes(use.pool)
         if not 0 < count <= use.pool.nodes or isinstance(use.pool.capacity, CapacityBlock | TrainingPlan):
             continue
         chosen = use.name in cluster.kept_nodes
@@ -354,7 +324,7 @@ def _platform(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 use.path,
                 use.name,
-                f"pool '{use.name}': with '{cluster.image.os}' the reservation '{shown(reserved_id(use.pool))}' must "
+                f"pool '{use.name}': with '{cluster.image.os}' the reservation '{shown(use.pool.reserved_by)}' must "
                 "be of the platform 'Red Hat Enterprise Linux', which is not known here",
                 "'aws ec2 describe-capacity-reservations' prints InstancePlatform; acknowledge this where it agrees",
             )

@@ -13,7 +13,7 @@ from catalog.interfaces import private_addresses
 from settings.deployment import Settings
 from settings.parser.values import shown
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import extensions, facts, kubernetes, uses
+from settings.rules.selection import extensions, facts, uses
 
 # VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
 LARGEST_PREFIX, SMALLEST_PREFIX = 16, 28
@@ -262,33 +262,18 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
             layout = use.pool.interface_type or kind.interface_type
             spare = kind.container_interface
             each = private_addresses(found, layout, spare=spare) + spare
-            section = dict(kubernetes(settings)).get(use.cluster)
-            each += section.pod_addresses_per_node if section else 0
+            each += settings.clusters[use.cluster].addresses_per_pool_node()
             demand[use.pool.availability_zone][f"pool '{use.name}'"] += use.pool.nodes * each
-    if settings.hyperpod:
-        # The service may put them into any of the cluster's subnets; the first zone is always among them.
-        first = demand[settings.availability_zones[0]]
-        first["the controller"] += 1
-        first["login nodes"] += settings.hyperpod.login.nodes if settings.hyperpod.login else 0
-    if settings.parallelcluster:
-        cluster, first_zone = settings.parallelcluster, settings.availability_zones[0]
-        standing = [("the head node", cluster.head_node.availability_zone, 1)]
-        standing += [(f"login pool '{n}'", p.availability_zone, p.nodes) for n, p in cluster.login.items()]
-        for what, zone, count in standing:
-            if (zone or first_zone) in demand:
-                demand[zone or first_zone][what] += count
-    for _, section in kubernetes(settings):
-        # Spread over the zones: any of them may get one more.
-        most = -(-section.system.nodes // len(settings.availability_zones))
-        for wanted in demand.values():
-            wanted["system nodes"] += most * (1 + section.pod_addresses_per_node)
+    for section in settings.clusters.values():
+        for nodes in section.fixed_nodes():
+            if nodes.spread:
+                for wanted in demand.values():
+                    each_zone = -(-nodes.nodes // len(settings.availability_zones))
+                    wanted[nodes.what] += each_zone * nodes.addresses
+            elif (zone := nodes.availability_zone or settings.availability_zones[0]) in demand:
+                demand[zone][nodes.what] += nodes.nodes * nodes.addresses
     if settings.network.closed:
-        services = {
-            service
-            for cluster in CLUSTERS
-            if getattr(settings, cluster)
-            for service in KINDS[cluster].endpoints
-        }
+        services = {service for cluster in settings.clusters for service in KINDS[cluster].endpoints}
         for wanted in demand.values():
             wanted["interface endpoints"] += len(services)
     return demand

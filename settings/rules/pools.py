@@ -92,8 +92,7 @@ def _pool_unused(subject: Subject) -> Iterator[Problem]:
 def _partition_pools(subject: Subject) -> Iterator[Problem]:
     """A partition is given to a pool of this cluster; for another one it does nothing."""
     settings = subject.settings
-    for cluster in CLUSTERS:
-        section = getattr(settings, cluster)
+    for cluster, section in settings.clusters.items():
         for pool, partition in getattr(section, "partitions", {}).items():
             if pool not in section.pools:
                 yield Problem(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from catalog.cluster_kinds import CLUSTERS, SAGEMAKER
+from catalog.cluster_kinds import SAGEMAKER, SLURM
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import INSTANCES
 from catalog.pool import Pool
@@ -29,19 +29,17 @@ class Use:
 
 def uses(settings: Settings) -> Iterator[Use]:
     """Yield every pool name that a cluster lists, in order."""
-    for cluster in CLUSTERS:
-        section = getattr(settings, cluster)
-        for index, name in enumerate(section.pools if section else ()):
+    for cluster, section in settings.clusters.items():
+        for index, name in enumerate(section.pools):
             pool = settings.pool(name) if name in settings.pools else None
             yield Use(cluster, f"{cluster}.pools.{index}", name, pool)
 
 
 def kubernetes(settings: Settings) -> Iterator[tuple[str, EksSettings | HyperPodEksSettings]]:
     """Yield each cluster that is an EKS cluster, under the name of its section."""
-    if settings.hyperpod_eks:
-        yield "hyperpod_eks", settings.hyperpod_eks
-    if settings.eks:
-        yield "eks", settings.eks
+    for cluster, section in settings.clusters.items():
+        if isinstance(section, EksSettings | HyperPodEksSettings):
+            yield cluster, section
 
 
 def facts(instance_type: str) -> InstanceFacts | None:
@@ -51,8 +49,7 @@ def facts(instance_type: str) -> InstanceFacts | None:
 
 def extensions(settings: Settings) -> Iterator[tuple[str, ExtensionSettings | NodeSettings]]:
     """Yield each cluster whose nodes are given something beside its service's set-up, and what it is."""
-    for cluster in CLUSTERS:
-        section = getattr(settings, cluster)
+    for cluster, section in settings.clusters.items():
         extension = getattr(section, "extension", None)
         if extension:
             yield cluster, extension
@@ -62,18 +59,9 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield each instance type with its path and what it is for: a pool, the controller, the login nodes."""
     for name, pool in settings.pools.items():
         yield f"pools.{name}.instance_type", pool.instance_type, f"pool '{name}'"
-    if settings.hyperpod:
-        controller = settings.hyperpod.controller
-        yield "hyperpod.controller.instance_type", controller.instance_type, "the controller"
-        if settings.hyperpod.login:
-            yield "hyperpod.login.instance_type", settings.hyperpod.login.instance_type, "the login nodes"
-    if settings.parallelcluster:
-        head = settings.parallelcluster.head_node
-        yield "parallelcluster.head_node.instance_type", head.instance_type, "the head node"
-        for name, login in settings.parallelcluster.login.items():
-            yield f"parallelcluster.login.{name}.instance_type", login.instance_type, f"login pool '{name}'"
-    for cluster, section in kubernetes(settings):
-        yield f"{cluster}.system.instance_type", section.system.instance_type, "the system nodes"
+    for cluster, section in settings.clusters.items():
+        for nodes in section.fixed_nodes():
+            yield f"{cluster}.{nodes.key}.instance_type", nodes.instance_type, nodes.what
     if settings.directory:
         yield "directory.instance_type", settings.directory.instance_type, "the directory server"
 
@@ -81,9 +69,9 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
 def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield what `instance_types` yields for the nodes of HyperPod alone; those that carry an EKS cluster are EC2's."""
     used = {use.name for use in uses(settings) if use.cluster in SAGEMAKER}
+    own = tuple(f"{cluster}." for cluster in SAGEMAKER if cluster in SLURM)
     for path, name, what in instance_types(settings):
-        section, _, rest = path.partition(".")
-        if section == "hyperpod" or rest.rpartition(".")[0] in used:
+        if path.startswith(own) or path.removeprefix("pools.").rpartition(".")[0] in used:
             yield path, name, what
 
 
@@ -96,14 +84,9 @@ def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
         section = getattr(settings.storage, kind)
         if section and section.availability_zone is not None:
             yield f"storage.{kind}.availability_zone", section.availability_zone, f"the {kind} file system"
-    cluster = settings.parallelcluster
-    if cluster and cluster.head_node.availability_zone is not None:
-        zone = cluster.head_node.availability_zone
-        yield "parallelcluster.head_node.availability_zone", zone, "the head node"
-    for name, login in cluster.login.items() if cluster else ():
-        if login.availability_zone is not None:
-            path = f"parallelcluster.login.{name}.availability_zone"
-            yield path, login.availability_zone, f"login pool '{name}'"
+    for cluster, section in settings.clusters.items():
+        for key, zone, what in section.zones():
+            yield f"{cluster}.{key}", zone, what
     if settings.directory and settings.directory.availability_zone is not None:
         yield "directory.availability_zone", settings.directory.availability_zone, "the directory server"
 

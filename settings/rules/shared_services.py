@@ -70,7 +70,7 @@ def _twice(subject: Subject) -> Iterator[Problem]:
 def _accounting_unused(subject: Subject) -> Iterator[Problem]:
     """Slurm keeps accounts; without a Slurm cluster the database is paid for and stays empty."""
     settings = subject.settings
-    if settings.accounting and not any(getattr(settings, name, None) for name in SLURM):
+    if settings.accounting and not any(cluster in settings.clusters for cluster in SLURM):
         yield Problem(
             "accounting",
             "",
@@ -368,7 +368,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
 def _directory_unused(subject: Subject) -> Iterator[Problem]:
     """A directory that no cluster asks is paid for and tells nobody anything."""
     settings = subject.settings
-    if settings.directory and not any(getattr(settings, name, None) for name in DIRECTORY):
+    if settings.directory and not any(cluster in settings.clusters for cluster in DIRECTORY):
         yield Problem(
             "directory", "", "no cluster of this configuration asks the directory", "remove 'directory'"
         )

@@ -295,17 +295,11 @@ def _client_setup(subject: Subject) -> Iterator[Problem]:
     Source: FSx for Lustre user guide, "Working with EFA-enabled file systems". The nodes of HyperPod on EKS are set up
     for it by their script; elsewhere scripts or images of one's own can do it.
     """
-    hyperpod, cluster = subject.settings.hyperpod, subject.settings.parallelcluster
-    unaided = {
-        "hyperpod": hyperpod and not hyperpod.lifecycle_scripts,
-        "parallelcluster": cluster and not cluster.image.ami_id,
-        "eks": subject.settings.eks,
-        "batch": subject.settings.batch,
-    }
+    over_efa = {use.cluster for use in uses(subject.settings) if _over_efa(use)}
     names = [
-        name
-        for name, section in unaided.items()
-        if section and any(use.cluster == name and _over_efa(use) for use in uses(subject.settings))
+        cluster
+        for cluster, section in subject.settings.clusters.items()
+        if cluster in over_efa and section.leaves_lustre_on_tcp()
     ]
     lustre = made_lustre(subject.settings)
     if lustre and lustre.efa and names:

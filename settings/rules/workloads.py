@@ -242,7 +242,7 @@ def _pool(subject: Subject) -> Iterator[Problem]:
 def _workload_cluster(subject: Subject) -> Iterator[Problem]:
     """A workload is shipped by a cluster's stack, and a section that is absent makes none."""
     settings = subject.settings
-    there = [cluster for cluster in CLUSTERS if getattr(settings, cluster)]
+    there = list(settings.clusters)
     for shipping in shippings(settings):
         if shipping.cluster in there:
             continue
@@ -260,7 +260,7 @@ def _workload_cluster(subject: Subject) -> Iterator[Problem]:
 def _cluster_pool(subject: Subject) -> Iterator[Problem]:
     """A cluster has the nodes of the pools that it lists, and no others."""
     for shipping in shippings(subject.settings):
-        section = getattr(subject.settings, shipping.cluster) if shipping.cluster in CLUSTERS else None
+        section = subject.settings.clusters.get(shipping.cluster)
         if section and shipping.pool and shipping.pool.name not in section.pools:
             yield Problem(
                 shipping.cluster_path,

@@ -6,6 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from catalog.pool import Pool
+from settings.sections.cluster import ClusterSettings
 from settings.sections.model import Model
 from settings.sections.network import LogDays
 
@@ -37,7 +39,7 @@ class RunnableLimits(Model):
     """No node of the pool can hold what the job asks for."""
 
 
-class BatchSettings(Model):
+class BatchSettings(ClusterSettings):
     """AWS Batch: a compute environment and a queue for each pool, which start nodes for jobs and end idle ones."""
 
     pools: list[str] = Field(min_length=1)
@@ -54,3 +56,12 @@ class BatchSettings(Model):
     """How long logs of jobs are kept, in days."""
     dashboard: bool = True
     """A CloudWatch dashboard of jobs, queues and the file system."""
+
+    def running_nodes(self, pool: Pool) -> int:
+        """Return how many nodes of a pool run whether there are jobs or not."""
+        return self.kept_nodes.get(pool.name, 0)
+
+    def key_of_no_nodes(self, pool: Pool) -> str:
+        """Return the key by which no node of a pool runs without jobs."""
+        del pool
+        return "kept_nodes"

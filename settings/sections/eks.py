@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES
+from catalog.pool import Pool
+from settings.sections.cluster import ClusterSettings, FixedNodes
 from settings.sections.model import Model
 from settings.sections.network import Cidr, LogDays
 
@@ -75,7 +78,7 @@ class ScalingSettings(Model):
     """Nodes that stand after a deployment; by default the pool's `nodes`. 0 until a capacity block has begun."""
 
 
-class ControlPlaneSettings(Model):
+class ControlPlaneSettings(ClusterSettings):
     """What every EKS cluster has, whoever brings the nodes that train."""
 
     endpoint: EndpointSettings = EndpointSettings()
@@ -88,6 +91,17 @@ class ControlPlaneSettings(Model):
     """IPv4 addresses of the subnet that each node holds for its pods; it takes more when they are used up."""
     log_days: LogDays = 30
     """Days for which the control plane's logs are kept."""
+
+    def fixed_nodes(self) -> Iterator[FixedNodes]:
+        """Yield the nodes that carry what runs the cluster."""
+        system, addresses = self.system, 1 + self.pod_addresses_per_node
+        yield FixedNodes(
+            "system", "the system nodes", system.instance_type, system.nodes, spread=True, addresses=addresses
+        )
+
+    def addresses_per_pool_node(self) -> int:
+        """Return the addresses that each node holds for its pods."""
+        return self.pod_addresses_per_node
 
 
 class AddOnSettings(Model):
@@ -156,3 +170,13 @@ class EksSettings(ControlPlaneSettings):
     """Namespace of the jobs."""
     software: SoftwareSettings = SoftwareSettings()
     """Add-ons, device plugins, operators of jobs, queues and volumes: what runs on the cluster beside the jobs."""
+
+    def running_nodes(self, pool: Pool) -> int:
+        """Return how many nodes of a pool run whether there are jobs or not."""
+        scaling = self.scaling.get(pool.name)
+        return pool.nodes if scaling is None or scaling.desired is None else scaling.desired
+
+    def key_of_no_nodes(self, pool: Pool) -> str:
+        """Return the key by which no node of a pool runs without jobs."""
+        del pool
+        return "scaling"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from settings.sections.cluster import ClusterSettings, FixedNodes
 from settings.sections.model import Model
 
 
@@ -85,7 +87,7 @@ class AccountingDatabase(Model):
     """ARN of the Secrets Manager secret with its user name and password."""
 
 
-class HyperPodSettings(Model):
+class HyperPodSettings(ClusterSettings):
     """A HyperPod cluster with the Slurm orchestrator, configured through the API."""
 
     pools: list[str] = Field(min_length=1)
@@ -110,3 +112,16 @@ class HyperPodSettings(Model):
     """Extra configuration of nodes; absent: no script runs."""
     lifecycle_scripts: LifecycleScripts | None = None
     """Lifecycle scripts of your own."""
+
+    def fixed_nodes(self) -> Iterator[FixedNodes]:
+        """Yield the controller and the login nodes.
+
+        The service may put them into any of the cluster's subnets; the first zone's is always among them.
+        """
+        yield FixedNodes("controller", "the controller", self.controller.instance_type)
+        if self.login:
+            yield FixedNodes("login", "the login nodes", self.login.instance_type, self.login.nodes)
+
+    def leaves_lustre_on_tcp(self) -> bool:
+        """Return whether nothing sets up the Lustre client of the nodes for EFA; lifecycle scripts can."""
+        return self.lifecycle_scripts is None

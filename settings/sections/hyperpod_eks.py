@@ -14,6 +14,7 @@ from catalog.hyperpod_eks import (
     MOST_PRIORITIES,
     NAMESPACE,
 )
+from catalog.pool import Pool
 from settings.sections.eks import AddOnSettings, ControlPlaneSettings
 from settings.sections.model import Model
 
@@ -127,3 +128,16 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """Quotas and priorities of teams; absent: none."""
     observability: ObservabilitySettings | None = None
     """Metrics in Prometheus, by HyperPod's observability add-on; absent: none."""
+
+    def running_nodes(self, pool: Pool) -> int:
+        """Return how many nodes of a pool run whether there are jobs or not."""
+        return 0 if pool.name in self.autoscaled_pools else pool.nodes
+
+    def key_of_no_nodes(self, pool: Pool) -> str:
+        """Return the key by which no node of a pool runs without jobs."""
+        del pool
+        return "autoscaled_pools"
+
+    def leaves_lustre_on_tcp(self) -> bool:
+        """Return False: the script of the nodes sets up their Lustre client for EFA."""
+        return False

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal
 
 from pydantic import Field
 
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from catalog.pool import CapacityBlock, Pool
+from settings.sections.cluster import ClusterSettings, FixedNodes
 from settings.sections.hyperpod import UserSettings
 from settings.sections.model import Model
 from settings.sections.network import Cidr, LogDays
@@ -112,7 +115,7 @@ class SuppressedValidator(Model):
     """Why what it would say does not matter."""
 
 
-class ParallelClusterSettings(Model):
+class ParallelClusterSettings(ClusterSettings):
     """A Slurm cluster by AWS ParallelCluster."""
 
     pools: list[str] = Field(min_length=1)
@@ -137,3 +140,30 @@ class ParallelClusterSettings(Model):
     """What nodes get beside ParallelCluster's own set-up; null: no script of ours runs."""
     suppress_validators: list[SuppressedValidator] = []
     """Validators of ParallelCluster that do not run at a deployment, each with a reason."""
+
+    def fixed_nodes(self) -> Iterator[FixedNodes]:
+        """Yield the head node and the login nodes."""
+        head = self.head_node
+        yield FixedNodes(
+            "head_node", "the head node", head.instance_type, availability_zone=head.availability_zone
+        )
+        for name, login in self.login.items():
+            yield FixedNodes(
+                f"login.{name}",
+                f"login pool '{name}'",
+                login.instance_type,
+                login.nodes,
+                login.availability_zone,
+            )
+
+    def running_nodes(self, pool: Pool) -> int:
+        """Return how many nodes of a pool run whether there are jobs or not: by default those that are reserved."""
+        return self.kept_nodes.get(pool.name, pool.nodes if pool.reserved_by else 0)
+
+    def key_of_no_nodes(self, pool: Pool) -> str:
+        """Return the key by which no node of a pool runs without jobs; those of a Capacity Block always run."""
+        return "" if isinstance(pool.capacity, CapacityBlock) else "kept_nodes"
+
+    def leaves_lustre_on_tcp(self) -> bool:
+        """Return whether nothing sets up the Lustre client of the nodes for EFA; an image of one's own can."""
+        return self.image.ami_id is None
