@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -14,7 +15,7 @@ from catalog.batch import host_image
 from catalog.instances import instance
 from catalog.site import Site
 from stacks.cluster_stack import ClusterStack, Estate
-from stacks.shipping import Shipping, shipments
+from stacks.shipping import shipments
 from trainforge.batch.dashboard import JobDashboard
 from trainforge.batch.host import HostRole, SharedFileSystem, user_data
 from trainforge.batch.job_definition import JobDefinition
@@ -30,10 +31,8 @@ from trainforge.batch.queue import (
     time_limits,
 )
 from trainforge.construct_ids import pascal
-from trainforge.notifications import Notifications
 from workloads.render.all import render
 
-SECTION = "batch"
 _QUEUES_A_RULE = 12
 """Queues that a rule names: EventBridge takes 2048 characters a pattern, and a queue's ARN may have 150."""
 
@@ -47,20 +46,14 @@ _EVENTS = {
 class BatchStack(ClusterStack):
     """AWS Batch for jobs of many nodes: a compute environment and a queue for each pool, and jobs' roles and logs."""
 
+    section = "batch"
+
     def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
         settings = estate.settings
         assert settings.batch
         self._wanted = settings.batch
-        super().__init__(
-            scope,
-            construct_id,
-            section=SECTION,
-            title="AWS Batch for jobs of many nodes",
-            pools=self._wanted.pools,
-            estate=estate,
-        )
+        super().__init__(scope, construct_id, estate=estate)
         self.log_group = self._log_group()
-        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.job_role = JobRole(self, "JobRole")
         self.job_role.add_managed_policy(self._storage.node_access)
         self.execution_role = ExecutionRole(
@@ -74,19 +67,13 @@ class BatchStack(ClusterStack):
         self.log_group.grant_write(self.host_role)
         self._let_ranks_meet()
         self.queues = self._queues()
-        site = self.shipping.completed(self._site())
-        self.definitions = self._definitions(site)
-        self.shipping.ship(site, self._storage.data_bucket)
-        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         rules = self._notify()
         self.dashboard = self._dashboard(rules) if self._wanted.dashboard else None
-        self._publish(site, self._outputs())
+        site = self._publish(self._site(), "Topic of failed jobs and blocked queues", self._outputs())
+        self.definitions = self._definitions(site)
 
     def _log_group(self) -> logs.LogGroup:
-        durable = self._settings.retention == "durable"
-        group = logs.LogGroup(
-            self, "Logs", removal_policy=cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY
-        )
+        group = logs.LogGroup(self, "Logs", removal_policy=self._removal_policy())
         resource = group.node.default_child
         assert isinstance(resource, logs.CfnLogGroup)
         # The L2 takes names of periods, the service and our settings days.
@@ -157,7 +144,7 @@ class BatchStack(ClusterStack):
             instance_profile_arn=profile.attr_arn,
             user_data=user_data(shared),
             images={name: self._image(name) for name in parameters},
-            tags={"Name": f"{self._settings.name}-batch", **self._settings.resource_tags},
+            tags=self._node_tags(),
         )
 
     def _image(self, parameter: str) -> str:
@@ -177,7 +164,7 @@ class BatchStack(ClusterStack):
     def _definitions(self, site: Site) -> dict[str, JobDefinition]:
         """Register a job definition for each run that is shipped, under the name of its manifest in the bundle."""
         found = {}
-        for shipment in shipments(self._settings, SECTION):
+        for shipment in shipments(self._settings, self.section):
             run = shipment.run
             name = f"{site.deployment}-{run.name}-{run.nodes}x{run.pool}"
             definition = JobDefinition(
@@ -215,7 +202,7 @@ class BatchStack(ClusterStack):
             self,
             "Dashboard",
             title=f"Queues of `{self._settings.name}`: {', '.join(self.queues)}. "
-            f"`trainforge launch WORKLOAD --on {SECTION}` submits jobs.",
+            f"`trainforge launch WORKLOAD --on {self.section}` submits jobs.",
             log_group_name=self.log_group.log_group_name,
             rules=rules,
             file_system_id=mount.file_system_id if mount else "",
@@ -223,13 +210,8 @@ class BatchStack(ClusterStack):
 
     def _site(self) -> Site:
         fair = self._wanted.fair_share
-        return Site(
-            deployment=self._settings.name,
-            cluster=SECTION,
-            region=self.region,
-            cluster_name=self.stack_name,
-            data_bucket=self._storage.data_bucket.bucket_name,
-            mounts=self._storage.mounts,
+        return replace(
+            self._site_of(self.stack_name),
             queues={name: queue.queue_arn for name, queue in self.queues.items()},
             shares=tuple(fair.weights) if fair else (),
             priorities=fair.priorities if fair else {},
@@ -243,8 +225,6 @@ class BatchStack(ClusterStack):
         )
 
     def _outputs(self) -> Iterator[tuple[str, str, str]]:
-        topic = self.notifications.topic.topic_arn
-        yield "NotificationTopic", topic, "Topic of failed jobs and blocked queues"
         yield "LogGroup", self.log_group.log_group_name, "Log group of jobs"
         if self.dashboard:
             yield "DashboardName", self.dashboard.dashboard_name, "CloudWatch dashboard"

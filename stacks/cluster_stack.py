@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from catalog.cluster_kinds import KINDS
 from catalog.site import Site
 from settings.deployment import Settings
 from stacks.network import NetworkStack
 from stacks.services import Services
+from stacks.shipping import Shipping
 from stacks.storage import StorageStack
+from trainforge.notifications import Notifications
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,41 +40,77 @@ class Estate:
 class ClusterStack(cdk.Stack):
     """A stack with a cluster that runs a configuration's pools, and tells of itself in a site.
 
-    `section` is the cluster's key in the configuration; the stack's name follows from it.
+    A subclass has a `section`, the cluster's key in the configuration: name and description of the stack follow from
+    it. `shipping` has the images of the workloads that are shipped with the cluster, `notifications` the topic of
+    what happens to it. The constructor of a subclass makes the cluster and ends with `_publish`.
     """
 
-    def __init__(
-        self,
-        scope: Construct,
-        construct_id: str,
-        *,
-        section: str,
-        title: str,
-        pools: Sequence[str],
-        estate: Estate,
-    ) -> None:
+    section: ClassVar[str]
+
+    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
         settings = estate.settings
         super().__init__(
             scope,
             construct_id,
             env=estate.env,
-            stack_name=f"{settings.name}-{section.replace('_', '-')}",
-            description=f"trainforge {settings.name}: {title}",
+            stack_name=f"{settings.name}-{self.section.replace('_', '-')}",
+            description=f"trainforge {settings.name}: {KINDS[self.section].title}",
         )
         self._settings, self._network, self._storage = settings, estate.network, estate.storage
-        self._pools = [settings.pool(name) for name in pools]
+        self._pools = [settings.pool(name) for name in settings.clusters[self.section].pools]
+        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=self.section)
+        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
 
-    def _publish(self, site: Site, outputs: Iterable[tuple[str, str, str]]) -> None:
-        """Publish the site where trainforge's commands look for it, and outputs as (id, value, description)."""
+    def _node_subnets(self) -> list[ec2.ISubnet]:
+        """Return the subnets that a service may put nodes into: those of the pools' zones, and of the first zone."""
+        zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
+        return [self._network.private_subnet(zone) for zone in sorted(zones)]
+
+    def _node_tags(self) -> dict[str, str]:
+        """Return the tags of nodes: by these a person finds them in EC2, and their cost."""
+        return {"Name": self.stack_name, **self._settings.resource_tags}
+
+    def _removal_policy(self) -> cdk.RemovalPolicy:
+        """Return what becomes of logs and measurements when the stack goes."""
+        durable = self._settings.retention == "durable"
+        return cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY
+
+    def _site_parameter_name(self) -> str:
+        """Return the name of the SSM parameter that holds the site."""
+        return Site.parameter_name(self._settings.name, self.section)
+
+    def _site_of(self, cluster_name: str) -> Site:
+        """Return what every site has; a subclass adds what its kind of cluster has."""
+        return Site(
+            deployment=self._settings.name,
+            cluster=self.section,
+            region=self.region,
+            cluster_name=cluster_name,
+            data_bucket=self._storage.data_bucket.bucket_name,
+            mounts=self._storage.mounts,
+        )
+
+    def _publish(self, site: Site, topic: str, outputs: Iterable[tuple[str, str, str]]) -> Site:
+        """Ship workloads to a site, and publish it where trainforge's commands look for it.
+
+        Outputs are (id, value, description); `topic` describes that of the notifications. Returns the site with what
+        is shipped to it.
+        """
+        site = self.shipping.completed(site)
+        self.shipping.ship(site, self._storage.data_bucket)
         parameter = ssm.StringParameter(
             self,
             "Site",
-            parameter_name=Site.parameter_name(site.deployment, site.cluster),
+            parameter_name=self._site_parameter_name(),
             string_value=site.to_json(),
             description="What trainforge's commands know of this cluster",
             # A parameter holds 4 KiB, and 8 in the advanced tier.
             tier=ssm.ParameterTier.INTELLIGENT_TIERING,
         )
-        of_all = ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site")
-        for output_id, value, description in (*outputs, of_all):
+        of_all = (
+            ("NotificationTopic", self.notifications.topic.topic_arn, topic),
+            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
+        )
+        for output_id, value, description in (*outputs, *of_all):
             cdk.CfnOutput(self, output_id, value=value, description=description)
+        return site

@@ -2,34 +2,24 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import aws_cdk as cdk
 
-from stacks.cluster_stack import Estate
+from catalog.cluster_kinds import KINDS
+from stacks.cluster_stack import ClusterStack, Estate
+
+
+def cluster_stack(name: str) -> type[ClusterStack]:
+    """Return the class of the stack of a kind of cluster: the one called as its stack, in the module called as it."""
+    found: type[ClusterStack] = getattr(import_module(f"stacks.{name}"), KINDS[name].stack_id)
+    return found
 
 
 def clusters(app: cdk.App, estate: Estate) -> None:
     """Add the stacks of the clusters that the configuration asks for.
 
-    A cluster's modules are imported only when it is wanted: each costs every synthesis that does not need it.
+    A cluster's modules are imported only when it is there: each costs every synthesis that does not need it.
     """
-    settings = estate.settings
-    if settings.hyperpod:
-        from stacks.hyperpod import HyperPodStack
-
-        HyperPodStack(app, "HyperPodStack", estate=estate)
-    if settings.hyperpod_eks:
-        from stacks.hyperpod_eks import HyperPodEksStack
-
-        HyperPodEksStack(app, "HyperPodEksStack", estate=estate)
-    if settings.parallelcluster:
-        from stacks.parallelcluster import ParallelClusterStack
-
-        ParallelClusterStack(app, "ParallelClusterStack", estate=estate)
-    if settings.eks:
-        from stacks.eks import EksStack
-
-        EksStack(app, "EksStack", estate=estate)
-    if settings.batch:
-        from stacks.batch import BatchStack
-
-        BatchStack(app, "BatchStack", estate=estate)
+    for name in estate.settings.clusters:
+        cluster_stack(name)(app, KINDS[name].stack_id, estate=estate)

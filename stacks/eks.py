@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from constructs import Construct
 
 from catalog.kubernetes import SHARED_CLAIM
@@ -11,7 +13,6 @@ from settings.sections.eks import EksSettings
 from stacks.cluster_stack import Estate
 from stacks.kubernetes_software import place, software
 from stacks.kubernetes_stack import KubernetesStack
-from stacks.shipping import Shipping
 from trainforge.construct_ids import pascal
 from trainforge.eks.node_group import (
     NodeGroup,
@@ -22,27 +23,18 @@ from trainforge.eks.node_group import (
 )
 from trainforge.eks.node_role import NodeRole
 from trainforge.eks.software import ClusterSoftware
-from trainforge.notifications import Notifications
-
-SECTION = "eks"
 
 
 class EksStack(KubernetesStack):
     """An EKS cluster whose nodes train over EFA: a control plane, nodes that carry it, a node group for each pool."""
 
+    section = "eks"
+
     def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
         settings = estate.settings
         assert settings.eks
         self._wanted = settings.eks
-        super().__init__(
-            scope,
-            construct_id,
-            section=SECTION,
-            title="Amazon EKS",
-            pools=self._wanted.pools,
-            estate=estate,
-        )
-        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
+        super().__init__(scope, construct_id, estate=estate)
         self.role = NodeRole(self, "NodeRole")
         self.shipping.grant_pull(self.role)
         self.cluster = self._kubernetes(self._wanted)
@@ -50,29 +42,19 @@ class EksStack(KubernetesStack):
             self.cluster, self._wanted, role=self.role, repair=repair(self._wanted)
         )
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
-        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
         self.software = self._software()
-        site = self.shipping.completed(self._site())
-        self.shipping.ship(site, self._storage.data_bucket)
-        self._start_jobs(
-            self.cluster,
-            self.shipping,
-            site,
-            after=[*self.software.ready, *(pool.group for pool in self.pools.values())],
-        )
-        self._publish(
-            site,
+        site = self._publish(
+            self._site(),
+            "Topic of nodes that could not be started",
             [
                 ("ClusterName", self.cluster.cluster_name, "EKS cluster"),
                 ("ClusterArn", self.cluster.cluster_arn, "ARN of the cluster, and its name to kubectl"),
                 self._kubeconfig(self.cluster),
-                (
-                    "NotificationTopic",
-                    self.notifications.topic.topic_arn,
-                    "Topic of nodes that could not be started",
-                ),
             ],
+        )
+        self._start_jobs(
+            self.cluster, site, after=[*self.software.ready, *(pool.group for pool in self.pools.values())]
         )
 
     def _node_group(self, pool: Pool) -> NodeGroup:
@@ -109,14 +91,9 @@ class EksStack(KubernetesStack):
         )
 
     def _site(self) -> Site:
-        return Site(
-            deployment=self._settings.name,
-            cluster=SECTION,
-            region=self.region,
-            cluster_name=self.cluster.cluster_name,
+        return replace(
+            self._site_of(self.cluster.cluster_name),
             kubernetes_cluster=self.cluster.cluster_arn,
-            data_bucket=self._storage.data_bucket.bucket_name,
-            mounts=self._storage.mounts,
             namespace=self._wanted.namespace,
             claim=SHARED_CLAIM if self._storage.lustre_mount else "",
             roles={"node": self.role.role_arn},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from aws_cdk import aws_ec2 as ec2
@@ -12,7 +13,6 @@ from constructs import Construct
 from catalog.site import Site
 from settings.sections.hyperpod import ExtensionSettings
 from stacks.cluster_stack import ClusterStack, Estate
-from stacks.shipping import Shipping
 from trainforge.accounting.parameters import PORT
 from trainforge.hyperpod.groups import (
     CONTROLLER_GROUP,
@@ -30,38 +30,28 @@ from trainforge.hyperpod.health_log import HealthLog
 from trainforge.hyperpod.role import NodeRole
 from trainforge.hyperpod.scripts import NodeScripts
 from trainforge.hyperpod.slurm import Accounting, HyperPodSlurmCluster, SlurmOptions
-from trainforge.notifications import Notifications
 from trainforge.session import NodeSession
-
-SECTION = "hyperpod"
 
 
 class HyperPodStack(ClusterStack):
     """A HyperPod cluster with Slurm: controller, login nodes, and an instance group for each pool."""
 
+    section = "hyperpod"
+
     def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
         settings = estate.settings
         assert settings.hyperpod
         self._wanted = settings.hyperpod
-        super().__init__(
-            scope,
-            construct_id,
-            section=SECTION,
-            title="SageMaker HyperPod with Slurm",
-            pools=self._wanted.pools,
-            estate=estate,
-        )
+        super().__init__(scope, construct_id, estate=estate)
         self._services = estate.services
         self.role = self._role("NodeRole")
         self._controller = self._controller_role()
-        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.shipping.grant_pull(self.role)
         scripts = self._scripts(estate.base)
         self.cluster = self._cluster(scripts)
         self.session = NodeSession(
             self, "Session", document_name=f"trainforge-{settings.name}-hyperpod-ubuntu"
         )
-        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
         HealthLog(
             self,
@@ -70,31 +60,28 @@ class HyperPodStack(ClusterStack):
             cluster_id=self.cluster.cluster_id,
             topic=self.notifications.topic,
         )
-        site = self.shipping.completed(self._site())
-        self.shipping.ship(site, self._storage.data_bucket)
         self._publish(
-            site,
+            self._site(),
+            "Topic of state and health events",
             [
                 ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
                 ("ClusterArn", self.cluster.cluster_arn, "ARN of the cluster"),
                 ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
-                ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
             ],
         )
 
     def _role(self, construct_id: str, *more_groups: ec2.ISecurityGroup) -> NodeRole:
         """Return a role with what every node may do; its interfaces may be in `more_groups` beside the nodes' own."""
-        zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
         role = NodeRole(
             self,
             construct_id,
-            subnets=[self._network.private_subnet(zone) for zone in sorted(zones)],
+            subnets=self._node_subnets(),
             security_groups=[self._network.efa_security_group, *more_groups],
             subnet_owner=self._network.subnet_owner,
         )
         role.add_managed_policy(self._storage.node_access)
         # By name: the parameter tells of the cluster, which waits for this role. `trainforge launch` reads it.
-        site = Site.parameter_name(self._settings.name, SECTION).removeprefix("/")
+        site = self._site_parameter_name().removeprefix("/")
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["ssm:GetParameter"],
@@ -261,14 +248,9 @@ class HyperPodStack(ClusterStack):
         return tuple(mounts)
 
     def _site(self) -> Site:
-        return Site(
-            deployment=self._settings.name,
-            cluster=SECTION,
-            region=self.region,
-            cluster_name=self.cluster.cluster_name,
+        return replace(
+            self._site_of(self.cluster.cluster_name),
             cluster_id=self.cluster.cluster_id,
-            data_bucket=self._storage.data_bucket.bucket_name,
-            mounts=self._storage.mounts,
             # Only what differs from the pool's own name: a parameter holds 4 KiB, 8 in the advanced tier.
             partitions=self._wanted.partitions,
             session_document=self.session.document_name,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
@@ -14,14 +16,12 @@ from stacks.hyperpod_eks_plan import (
     components,
     measures,
     quota,
-    removal_policy,
     software_settings,
     taint,
     toleration,
 )
 from stacks.kubernetes_software import place, software
 from stacks.kubernetes_stack import KubernetesStack
-from stacks.shipping import Shipping
 from trainforge.eks.node_group import Repair
 from trainforge.eks.node_role import NodeRole
 from trainforge.eks.software import ClusterSoftware
@@ -30,9 +30,6 @@ from trainforge.hyperpod.eks_cluster import HyperPodEksCluster, KubernetesOption
 from trainforge.hyperpod.groups import Group, GroupDefaults, GroupNetwork, kubernetes_group
 from trainforge.hyperpod.kubernetes_role import KubernetesNodeRole
 from trainforge.hyperpod.scripts import NodeScripts
-from trainforge.notifications import Notifications
-
-SECTION = "hyperpod_eks"
 
 
 class HyperPodEksStack(KubernetesStack):
@@ -42,19 +39,13 @@ class HyperPodEksStack(KubernetesStack):
     the pools. It goes in the opposite order, so that HyperPod's nodes leave before what they need.
     """
 
+    section = "hyperpod_eks"
+
     def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
         settings = estate.settings
         assert settings.hyperpod_eks
         self._wanted = settings.hyperpod_eks
-        super().__init__(
-            scope,
-            construct_id,
-            section=SECTION,
-            title="SageMaker HyperPod with Amazon EKS",
-            pools=self._wanted.pools,
-            estate=estate,
-        )
-        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
+        super().__init__(scope, construct_id, estate=estate)
         self.kubernetes = self._kubernetes(self._wanted)
         self.system = self._system_nodes(
             self.kubernetes, self._wanted, role=NodeRole(self, "SystemRole"), repair=Repair()
@@ -68,13 +59,10 @@ class HyperPodEksStack(KubernetesStack):
         self._operate()
         self._govern()
         self._observe()
-        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
-        site = self.shipping.completed(self._site())
-        self.shipping.ship(site, self._storage.data_bucket)
-        self._start_jobs(self.kubernetes, self.shipping, site, after=[*self.software.ready, self.cluster])
-        self._publish(
-            site,
+        site = self._publish(
+            self._site(),
+            "Topic of state and health events",
             [
                 ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
                 ("ClusterArn", self.cluster.cluster_arn, "ARN of the HyperPod cluster"),
@@ -84,16 +72,15 @@ class HyperPodEksStack(KubernetesStack):
                     "ARN of the EKS cluster, its name to kubectl",
                 ),
                 self._kubeconfig(self.kubernetes),
-                ("NotificationTopic", self.notifications.topic.topic_arn, "Topic of state and health events"),
             ],
         )
+        self._start_jobs(self.kubernetes, site, after=[*self.software.ready, self.cluster])
 
     def _role(self) -> KubernetesNodeRole:
-        zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
         role = KubernetesNodeRole(
             self,
             "NodeRole",
-            subnets=[self._network.private_subnet(zone) for zone in sorted(zones)],
+            subnets=self._node_subnets(),
             security_groups=[
                 self._network.efa_security_group,
                 self.kubernetes.cluster.cluster_security_group,
@@ -192,7 +179,7 @@ class HyperPodEksStack(KubernetesStack):
             kubernetes=self.kubernetes,
             cluster=self.cluster,
             measures=measures(wanted, governed=self._wanted.task_governance is not None),
-            removal_policy=removal_policy(self._settings),
+            removal_policy=self._removal_policy(),
         )
         for output_id, value, description in (
             ("MetricsWorkspace", observability.workspace_id, "Workspace of Amazon Managed Prometheus"),
@@ -220,15 +207,10 @@ class HyperPodEksStack(KubernetesStack):
         ]
 
     def _site(self) -> Site:
-        return Site(
-            deployment=self._settings.name,
-            cluster=SECTION,
-            region=self.region,
-            cluster_name=self.cluster.cluster_name,
+        return replace(
+            self._site_of(self.cluster.cluster_name),
             cluster_id=self.cluster.cluster_id,
             kubernetes_cluster=self.kubernetes.cluster_arn,
-            data_bucket=self._storage.data_bucket.bucket_name,
-            mounts=self._storage.mounts,
             # Runs go to their pool's group, which bears its name.
             instance_groups={pool.name: pool.name for pool in self._pools},
             namespace=self._wanted.namespace,

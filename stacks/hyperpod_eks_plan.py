@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-import aws_cdk as cdk
-
 from settings.deployment import Settings
 from settings.sections.eks import DeviceSettings, SoftwareSettings
 from settings.sections.hyperpod_eks import (
@@ -85,11 +83,6 @@ def measures(wanted: ObservabilitySettings, *, governed: bool) -> Measures:
         pod_logs=wanted.pod_logs,
         days=wanted.metric_days,
     )
-
-
-def removal_policy(settings: Settings) -> cdk.RemovalPolicy:
-    """Return what becomes of measurements when the stack goes."""
-    return cdk.RemovalPolicy.RETAIN if settings.retention == "durable" else cdk.RemovalPolicy.DESTROY
 
 
 def _by_type(shares: Mapping[str, int], settings: Settings) -> dict[str, int]:

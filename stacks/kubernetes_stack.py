@@ -11,7 +11,6 @@ from catalog.site import Site
 from settings.sections.eks import EksSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
 from stacks.cluster_stack import ClusterStack
-from stacks.shipping import Shipping
 from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster
 from trainforge.eks.job_rights import job_groups
 from trainforge.eks.network_add_ons import network_add_ons
@@ -66,15 +65,9 @@ class KubernetesStack(ClusterStack):
         cluster.carried_by(nodes)
         return nodes
 
-    def _node_tags(self) -> dict[str, str]:
-        """Return the tags of nodes: by these a person finds them in EC2, and their cost."""
-        return {"Name": self.stack_name, **self._settings.resource_tags}
-
-    def _start_jobs(
-        self, cluster: KubernetesCluster, shipping: Shipping, site: Site, *, after: Sequence[Construct]
-    ) -> None:
+    def _start_jobs(self, cluster: KubernetesCluster, site: Site, *, after: Sequence[Construct]) -> None:
         """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
-        for name, manifest in shipping.started(site).items():
+        for name, manifest in self.shipping.started(site).items():
             from trainforge.eks.job import Job
 
             Job(self, name, cluster=cluster, manifest=manifest, after=after)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
@@ -10,11 +12,9 @@ from catalog.site import Site
 from stacks.cluster_plan import Ground, cluster_name, cluster_plan, node_configuration
 from stacks.cluster_stack import ClusterStack, Estate
 from stacks.services import Services
-from stacks.shipping import Shipping
 from trainforge.accounting.parameters import USER
 from trainforge.buckets import NodeAccess
 from trainforge.launch_bundle import LAUNCH_PREFIX
-from trainforge.notifications import Notifications
 from trainforge.parallelcluster.actions.construct import NodeSetup
 from trainforge.parallelcluster.cluster import ParallelCluster
 from trainforge.parallelcluster.configuration import cluster_configuration
@@ -24,31 +24,23 @@ from trainforge.parallelcluster.policy import NodePolicy
 from trainforge.parallelcluster.services import AccountingDatabase
 from trainforge.session import NodeSession
 
-SECTION = "parallelcluster"
-
 
 class ParallelClusterStack(ClusterStack):
     """A Slurm cluster by AWS ParallelCluster: head node, login nodes, and a compute resource for each pool."""
+
+    section = "parallelcluster"
 
     def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
         settings = estate.settings
         assert settings.parallelcluster
         self._wanted = settings.parallelcluster
-        super().__init__(
-            scope,
-            construct_id,
-            section=SECTION,
-            title="Slurm by AWS ParallelCluster",
-            pools=self._wanted.pools,
-            estate=estate,
-        )
+        super().__init__(scope, construct_id, estate=estate)
         self._accounting = _accounting(estate.services)
         self._directory = (
             estate.services.directory.for_parallelcluster() if estate.services.directory else None
         )
         self._setup = self._node_setup()
         self.cluster_name = cluster_name(settings)
-        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=SECTION)
         self.policies = self._policies()
         self.cluster = self._cluster()
         self.session = NodeSession(
@@ -57,21 +49,14 @@ class ParallelClusterStack(ClusterStack):
             document_name=f"trainforge-{settings.name}-parallelcluster",
             user=default_user(self._wanted.image.os),
         )
-        self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
         self.cluster.notify(self.notifications)
-        site = self.shipping.completed(self._site())
-        self.shipping.ship(site, self._storage.data_bucket)
         self._publish(
-            site,
+            self._site(),
+            "Topic of alarms and state changes",
             [
                 ("ClusterName", self.cluster_name, "Cluster, as pcluster and its stack are named"),
                 ("HeadNodeId", self.cluster.head_node_id, "Instance id of the head node"),
                 ("SessionDocument", self.session.document_name, "Session Manager document for logging in"),
-                (
-                    "NotificationTopic",
-                    self.notifications.topic.topic_arn,
-                    "Topic of alarms and state changes",
-                ),
             ],
         )
 
@@ -102,7 +87,7 @@ class ParallelClusterStack(ClusterStack):
             self,
             "NodePolicy",
             path=path,
-            site_parameter=Site.parameter_name(self._settings.name, SECTION),
+            site_parameter=self._site_parameter_name(),
         )
         self.shipping.grant_pull(nodes)
         return [access, nodes]
@@ -152,14 +137,9 @@ class ParallelClusterStack(ClusterStack):
         return (group.security_group_id,)
 
     def _site(self) -> Site:
-        return Site(
-            deployment=self._settings.name,
-            cluster=SECTION,
-            region=self.region,
-            cluster_name=self.cluster_name,
+        return replace(
+            self._site_of(self.cluster_name),
             cluster_id=self.cluster.head_node_id,
-            data_bucket=self._storage.data_bucket.bucket_name,
-            mounts=self._storage.mounts,
             partitions=self._wanted.partitions,
             session_document=self.session.document_name,
         )

@@ -10,17 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from catalog.cluster_kinds import KINDS
 from tests.bench.measure import Measure, seconds, slope
 from tests.synthesis import ROOT, context, synthesize
 
 _CDK = str(ROOT / "node_modules" / ".bin" / "cdk")
 _RATIO_BOUND = 2.0
 _POOL_BOUNDS_MS = {
-    "hyperpod": ("HyperPodStack", 15.0),
-    "hyperpod_eks": ("HyperPodEksStack", 15.0),
-    "parallelcluster": ("ParallelClusterStack", 20.0),
-    "eks": ("EksStack", 20.0),
-    "batch": ("BatchStack", 20.0),
+    name: (kind.stack_id, 15.0 if kind.sagemaker else 20.0) for name, kind in KINDS.items() if kind.stack_id
 }
 """By the section of a cluster: its stack, and what an added pool may cost there."""
 _POOLS = (1, 10, 20, 30, 40, 50)

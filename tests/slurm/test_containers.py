@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.cluster_kinds import SLURM
 from catalog.site import Mount, Site
 from tests.slurm.cluster import SlurmCluster
 from workloads.render.slurm import slurm as render
@@ -20,7 +21,7 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
         yield running
 
 
-@pytest.mark.parametrize("section", ["hyperpod", "parallelcluster"])
+@pytest.mark.parametrize("section", SLURM)
 def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path: Path, section: str) -> None:
     room = workload("cpu-ddp")
     shared = tmp_path / "shared"

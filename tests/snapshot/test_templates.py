@@ -11,6 +11,7 @@ import pytest
 import yaml
 from cfnlint.api import ManualArgs, lint
 
+from catalog.cluster_kinds import SAGEMAKER
 from tests.api_model import api_problems
 from tests.conftest import CONFIGURATIONS
 from tests.synthesis import ROOT, Synthesis
@@ -22,7 +23,7 @@ every_configuration = pytest.mark.parametrize(
 WITH_HYPERPOD = [
     path
     for path in CONFIGURATIONS
-    if {"hyperpod", "hyperpod_eks"} & yaml.safe_load((ROOT / path).read_text(encoding="utf-8")).keys()
+    if set(SAGEMAKER) & yaml.safe_load((ROOT / path).read_text(encoding="utf-8")).keys()
 ]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from catalog.cluster_kinds import SLURM
 from catalog.site import Site
 from tests.manifest_checks import check_script
 from tests.unit.rendering import MPI, SAMPLES, SRUN, TORCH, run
@@ -20,7 +21,7 @@ SITE = replace(Site.example("hyperpod", [sample.name for sample in SAMPLES]), pa
 
 
 @pytest.mark.parametrize("workload", [TORCH, SRUN, MPI], ids=lambda sample: sample.name)
-@pytest.mark.parametrize("cluster", ["hyperpod", "parallelcluster"])
+@pytest.mark.parametrize("cluster", SLURM)
 def test_shellcheck_has_nothing_to_say(workload: object, cluster: str) -> None:
     for site in (replace(SITE, cluster=cluster), replace(SITE, images={}, virtual_environment="/fsx/venv")):
         check_script(slurm(run(workload, "p5.48xlarge"), site))  # type: ignore[arg-type]
@@ -35,7 +36,7 @@ def test_a_lost_node_is_handled_by_who_can() -> None:
     assert "#SBATCH --requeue" in elsewhere
 
 
-@pytest.mark.parametrize("cluster", ["hyperpod", "parallelcluster"])
+@pytest.mark.parametrize("cluster", SLURM)
 def test_what_does_not_resume_is_not_started_again(cluster: str) -> None:
     once = slurm(run(replace(TORCH, resumes=False), "p5.48xlarge"), replace(SITE, cluster=cluster))
     assert "#SBATCH --no-requeue\n" in once
@@ -52,7 +53,7 @@ exit "$SRUN_CODE"
 """
 
 
-@pytest.mark.parametrize("cluster", ["hyperpod", "parallelcluster"])
+@pytest.mark.parametrize("cluster", SLURM)
 @pytest.mark.parametrize(
     ("code", "variables", "requeued"),
     [
