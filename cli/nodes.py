@@ -55,7 +55,7 @@ def nodes_of(site: Site) -> list[Node]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        found = _LISTED_BY[KINDS[site.cluster].login](site)
+        found = LISTED_BY[KINDS[site.cluster].login](site)
     except (BotoCoreError, ClientError) as error:
         raise NodesError(
             f"the nodes of {site.cluster} '{site.cluster_name}' in {site.region} cannot be listed: {error}"
@@ -124,7 +124,7 @@ def _of_instance(instance: dict[str, Any]) -> Node:
     )
 
 
-_LISTED_BY: dict[Login, Callable[[Site], list[Node]]] = {
+LISTED_BY: dict[Login, Callable[[Site], list[Node]]] = {
     "sagemaker": _hyperpod,
     "parallelcluster": _parallelcluster,
 }

@@ -100,7 +100,7 @@ def _error(path: str, value: str, message: str, hint: str) -> Finding:
 def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list[Finding]]:
     """Fill a request's gaps from its pool, and find what the configuration does not have."""
     local = asked.cluster == LOCAL
-    section = None if local else getattr(settings, asked.cluster, None)
+    section = settings.clusters.get(asked.cluster)
     if section is None and not local:
         message = f"deployment '{settings.name}' has no cluster '{asked.cluster}'"
         hint = f"a section '{asked.cluster}:' makes one"

@@ -69,6 +69,7 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
 def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
     """Yield what `instance_types` yields for the nodes of HyperPod alone; those that carry an EKS cluster are EC2's."""
     used = {use.name for use in uses(settings) if use.cluster in SAGEMAKER}
+    # With Slurm the nodes beside the pools are HyperPod's too.
     own = tuple(f"{cluster}." for cluster in SAGEMAKER if cluster in SLURM)
     for path, name, what in instance_types(settings):
         if path.startswith(own) or path.removeprefix("pools.").rpartition(".")[0] in used:
