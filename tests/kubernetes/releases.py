@@ -13,7 +13,6 @@ from tests.kubernetes.plane.operators import Operators
 
 OWN_CHART = "Custom::AWSCDK-EKS-HelmChart"
 REPOSITORY_CHART = "Custom::TrainforgeRepositoryChart"
-HYPERPOD_CHART = "Custom::TrainforgeHyperPodChart"
 MANIFEST = "Custom::AWSCDK-EKS-KubernetesResource"
 
 ASSET_CHARTS = {"kueue": ("kueue",), "kubeflow-trainer": ("jobset", "trainer")}
@@ -45,7 +44,7 @@ def releases(template: Mapping[str, Any], attributes: Mapping[str, Any] | None =
     found = []
     for logical_id in order.static_order():
         resource = resources.get(logical_id, {})
-        if resource.get("Type") in (OWN_CHART, REPOSITORY_CHART, HYPERPOD_CHART):
+        if resource.get("Type") in (OWN_CHART, REPOSITORY_CHART):
             found.append(_release(logical_id, resource["Properties"], attributes or {}))
     return found
 

@@ -13,7 +13,7 @@ from tests.kubectl import require_helm
 from tests.kubernetes.plane.api import Api
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.releases import Release, releases
-from tests.kubernetes.test_updates import STACK, STATES
+from tests.kubernetes.test_updates import EKS, EKS_STATES
 from tests.synthesis import Synthesis
 from trainforge.eks.objects import CHART
 
@@ -55,7 +55,7 @@ def helm(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
 
 def place(synthesis: Synthesis) -> Release:
     """Return the release of the jobs' namespace."""
-    (found,) = [one for one in releases(synthesis.templates[STACK]) if one.name.endswith("-place")]
+    (found,) = [one for one in releases(synthesis.templates[EKS]) if one.name.endswith("-place")]
     return found
 
 
@@ -76,7 +76,7 @@ def test_helm_updates_what_changes_deletes_what_leaves_and_refuses_what_is_immut
     helm: Helm, with_definitions: Api, synthesized: Callable[[str], Synthesis]
 ) -> None:
     first, shares, moved, other_first = (
-        place(synthesized(STATES[name]))
+        place(synthesized(EKS_STATES[name]))
         for name in (
             "all operators, queues",
             "other shares and types, no bucket",

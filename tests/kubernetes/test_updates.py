@@ -23,6 +23,7 @@ from tests.kubernetes.releases import ASSET_CHARTS, Release, releases
 from tests.synthesis import Synthesis
 
 EKS, HYPERPOD = "EksStack", "HyperPodEksStack"
+HYPERPOD_CHART = "Custom::TrainforgeHyperPodChart"
 HELM = "helm"
 """The name by which Helm manages fields (helm 4)."""
 
@@ -134,11 +135,11 @@ class Objects:
                 metadata = one["metadata"]
                 found[one["kind"], metadata.get("namespace", ""), metadata["name"]] = (release, one)
         parts = {
-            f"{release.name}/{name}"
-            for release in ordered
-            if release.chart
-            for name, values in release.values.items()
-            if isinstance(values, Mapping) and values.get("enabled")
+            name
+            for resource in synthesis.templates[stack]["Resources"].values()
+            if resource["Type"] == HYPERPOD_CHART
+            for name, values in json.loads(resource["Properties"]["Values"]).items()
+            if values.get("enabled")
         }
         return cls(found, frozenset(one.name for one in ordered if one.name in ASSET_CHARTS) | parts)
 
