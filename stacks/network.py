@@ -65,7 +65,12 @@ class NetworkStack(cdk.Stack):
         that names none (Batch User Guide, "Compute environment considerations for MNP"), as with EFA
         (`trainforge.batch.job_traffic`).
         """
-        pools = settings.batch.pools if settings.batch else []
+        pools = {
+            name
+            for cluster, section in settings.clusters.items()
+            if KINDS[cluster].container_interface
+            for name in section.pools
+        }
         if not any(instance(settings.pool(name).instance_type).supports_efa for name in pools):
             return [self.efa_security_group]
         default = ec2.SecurityGroup.from_security_group_id(
@@ -163,7 +168,7 @@ class NetworkStack(cdk.Stack):
 def _endpoints(settings: Settings) -> list[str]:
     """Return the services that the configured clusters need, each once."""
     services = {service for cluster in settings.clusters for service in KINDS[cluster].endpoints}
-    needs_secrets = settings.accounting or settings.directory
-    if needs_secrets or (settings.hyperpod and settings.hyperpod.accounting):
+    needs_secrets = any(section.reads_secrets() for section in settings.clusters.values())
+    if settings.accounting or settings.directory or needs_secrets:
         services.add("secretsmanager")
     return sorted(services)

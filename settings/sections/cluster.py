@@ -59,6 +59,10 @@ class ClusterSettings(Model):
         del pool
         return ""
 
+    def reads_secrets(self) -> bool:
+        """Return whether its nodes read a secret that the section names: they call Secrets Manager."""
+        return False
+
     def leaves_lustre_on_tcp(self) -> bool:
         """Return whether nothing sets up the Lustre client of the nodes for EFA: no script of ours, nor of the user."""
         return True

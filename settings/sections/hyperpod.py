@@ -122,6 +122,10 @@ class HyperPodSettings(ClusterSettings):
         if self.login:
             yield FixedNodes("login", "the login nodes", self.login.instance_type, self.login.nodes)
 
+    def reads_secrets(self) -> bool:
+        """Return whether the controller reads the password of an accounting database."""
+        return self.accounting is not None
+
     def leaves_lustre_on_tcp(self) -> bool:
         """Return whether nothing sets up the Lustre client of the nodes for EFA; lifecycle scripts can."""
         return self.lifecycle_scripts is None

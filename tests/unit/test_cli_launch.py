@@ -65,7 +65,7 @@ def test_slurm(launch: Launching, tmp_path: Path) -> None:
         (
             "local",
             ("--site", "site.json"),
-            "'--site' means nothing on local it is for hyperpod, parallelcluster, hyperpod_eks, eks, batch",
+            "'--site' means nothing on local it is for hyperpod, hyperpod_eks, parallelcluster, eks, batch",
         ),
     ],
 )
