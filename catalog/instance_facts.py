@@ -70,7 +70,7 @@ class InstanceStore:
 
 @dataclass(frozen=True, slots=True)
 class InstanceFacts:
-    """What is known of one EC2 instance type.
+    """Facts of one EC2 instance type.
 
     None means that no source says it, never zero. `threads_per_core` is EC2's default, and
     `valid_threads_per_core` what a CPU option may choose (empty where EC2 names none). `efa_cards` are the

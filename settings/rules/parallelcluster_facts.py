@@ -233,7 +233,7 @@ STOPPED: tuple[Fact, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What a cluster consists of: pools with the partition that each is in, and pools of login nodes by name."""
+    """The parts of a cluster: pools with the partition that each is in, and pools of login nodes by name."""
 
     resources: frozenset[tuple[str, str]] = field(default_factory=frozenset)
     logins: frozenset[str] = field(default_factory=frozenset)

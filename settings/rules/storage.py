@@ -164,7 +164,7 @@ def _durable(subject: Subject) -> Iterator[Problem]:
 
 @warning("storage-existing-ignored")
 def _ignored(subject: Subject) -> Iterator[Problem]:
-    """What stands already keeps its properties: settings that shape a new one do nothing."""
+    """Existing file systems keep their properties: settings that shape a new one do nothing."""
     storage = subject.settings.storage
     for name, section, kept in (
         ("bucket", storage.bucket, {"existing"}),
@@ -183,7 +183,7 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
 
 
 _PORTS = {"lustre": "988 and 1018-1023 (TCP)", "openzfs": "111, 2049 and 20001-20003 (TCP and UDP)"}
-"""What clients reach (FSx user guides, "File system access control with Amazon VPC")."""
+"""Ports that clients reach (FSx user guides, "File system access control with Amazon VPC")."""
 
 
 @warning("existing-storage-access", leans_on=("network",))

@@ -132,7 +132,7 @@ def _workload_environment_cluster(subject: Subject) -> Iterator[Problem]:
 
 @error("workload-environment-mixed")
 def _mixed(subject: Subject) -> Iterator[Problem]:
-    """What is shipped of a workload on a cluster is one image or one environment, for all of its runs."""
+    """One image or one environment of a workload is shipped to a cluster, for all of its runs."""
     first: dict[tuple[str, str], tuple[str, str | None]] = {}
     for shipping in shippings(subject.settings):
         wanted = shipping.wanted

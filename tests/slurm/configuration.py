@@ -20,7 +20,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a cluster consists of: nodes, and which of them each partition holds."""
+    """The parts of a cluster: nodes, and which of them each partition holds."""
 
     controller_port: int
     nodes: tuple[Node, ...]
