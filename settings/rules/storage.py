@@ -164,7 +164,7 @@ def _durable(subject: Subject) -> Iterator[Problem]:
 
 @warning("storage-existing-ignored")
 def _ignored(subject: Subject) -> Iterator[Problem]:
-    """Existing file systems keep their properties: settings that shape a new one do nothing."""
+    """Existing storage keeps its properties: settings that shape a new one do nothing."""
     storage = subject.settings.storage
     for name, section, kept in (
         ("bucket", storage.bucket, {"existing"}),
