@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from tests.kubernetes.plane.api import Api, Document, Refused
 from tests.kubernetes.plane.operators import in_helm_order
@@ -11,14 +12,25 @@ from tests.kubernetes.plane.operators import in_helm_order
 SECONDS = 120.0
 
 
-def create_all(api: Api, documents: Iterable[Document], *, namespace: str = "") -> list[Document]:
-    """Create objects in Helm's order and return them; each must be new."""
-    ordered = in_helm_order(documents)
-    for one in ordered:
+def create_all(
+    api: Api, documents: Iterable[Document], created: list[Document], *, namespace: str = ""
+) -> None:
+    """Create objects in Helm's order and append each to `created`; each must be new."""
+    for one in in_helm_order(documents):
         api.create(one, namespace=namespace)
+        created.append(_placed(one, namespace))
         if one["kind"] == "CustomResourceDefinition":
             api.await_definition(one)
-    return [_placed(one, namespace) for one in ordered]
+
+
+@contextlib.contextmanager
+def all_deleted(api: Api) -> Iterator[list[Document]]:
+    """Yield a list of created objects, and delete them at the end: a test that fails leaves none to the next."""
+    created: list[Document] = []
+    try:
+        yield created
+    finally:
+        delete_all(api, created)
 
 
 def _placed(document: Document, namespace: str) -> Document:

@@ -137,8 +137,10 @@ def test_a_job_is_stored_as_the_maker_s_definition_would_store_it(
     stored = []
     for given in (assets.documents(operator, "definitions"), OURS[operator]()):
         one = definition(given, plural)
-        stored.append(_stored(api, one, job(operator), namespace))
-        delete_all(api, [one])
+        try:
+            stored.append(_stored(api, one, job(operator), namespace))
+        finally:
+            delete_all(api, [one])
     of_its_maker, own = stored
     assert own == of_its_maker
     ports = own[REPLICAS[operator]]["Worker"]["template"]["spec"]["containers"][0]["ports"]
@@ -148,8 +150,5 @@ def test_a_job_is_stored_as_the_maker_s_definition_would_store_it(
 def _stored(api: Api, definition_: Document, document: Document, namespace: str) -> Document:
     """Return the specification that a job has once it is created."""
     api.apply_all([definition_])
-    made = api.await_(
-        "the kind takes jobs", lambda: api.create(document, namespace=namespace, dry_run=True), seconds=30
-    )
-    spec: Document = made["spec"]
+    spec: Document = api.create(document, namespace=namespace, dry_run=True)["spec"]
     return spec

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from tests.kubernetes.combinations import COMBINATIONS, CONFIGURATIONS, STACKS
-from tests.kubernetes.object_sets import create_all, delete_all
-from tests.kubernetes.plane.api import Api, Document
+from tests.kubernetes.object_sets import all_deleted, create_all
+from tests.kubernetes.plane.api import Api
 from tests.kubernetes.plane.assets import Assets
 from tests.kubernetes.releases import ASSET_CHARTS, Release, manifests, releases
 from tests.synthesis import Synthesis
@@ -36,11 +36,10 @@ def _create_and_delete(synthesis: Synthesis, api: Api, assets: Assets) -> None:
         template = synthesis.templates[stack]
         ordered = releases(template)
         _check_order(ordered, assets)
-        created: list[Document] = []
-        for release in ordered:
-            created += create_all(api, release.documents, namespace=release.namespace)
-        created += create_all(api, manifests(template))
-        delete_all(api, created)
+        with all_deleted(api) as created:
+            for release in ordered:
+                create_all(api, release.documents, created, namespace=release.namespace)
+            create_all(api, manifests(template), created)
 
 
 def _check_order(ordered: list[Release], assets: Assets) -> None:

@@ -211,15 +211,32 @@ class Api:
             time.sleep(_POLL_SECONDS)
 
     def await_definition(self, document: Document) -> None:
-        """Wait until the kind of a definition is served."""
+        """Wait until the kind of a definition is served: established, and every version listed and answered.
+
+        The server sets the condition first. Discovery and the kind's own path answer 404 for a moment after it.
+        """
         name = document["metadata"]["name"]
+        group, plural = document["spec"]["group"], document["spec"]["names"]["plural"]
+        paths = [f"/apis/{group}/{one['name']}" for one in document["spec"]["versions"] if one["served"]]
 
         def served() -> bool:
             found = self.get(document["apiVersion"], document["kind"], name)
             conditions = found.get("status", {}).get("conditions") or []
-            return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+            established = any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+            return established and all(
+                plural in self._resources(path) and self.answers(f"{path}/{plural}?limit=1") for path in paths
+            )
 
         self.await_(f"definition {name} is served", served)
+
+    def _resources(self, path: str) -> set[str]:
+        """Return the resources that a version's discovery lists, none where the server does not know the version."""
+        try:
+            return {str(one["name"]) for one in self.call("GET", path)["resources"]}
+        except Refused as refusal:
+            if refusal.code == _NOT_FOUND:
+                return set()
+            raise
 
     def _collection(self, document: Document, namespace: str) -> str:
         own = document["metadata"].get("namespace", "")
