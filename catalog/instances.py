@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 from catalog.instance_facts import InstanceFacts
 from catalog.records import load
+from catalog.spelling import nearest as nearest_names
 
 DEFAULT_CONTROLLER_TYPE = "m6i.2xlarge"
 """Instance type of a controller when none is given: 8 vCPUs and 32 GiB carry slurmctld and its database."""
@@ -107,7 +107,7 @@ def nearest(name: str, n: int = 3) -> tuple[str, ...]:
     # replaces a character more often than it drops one: 'p5.47xlarge' is 'p5.48xlarge', not 'p5.4xlarge'.
     family = bare.partition(".")[0] + "."
     close = {
-        *difflib.get_close_matches(bare, list(INSTANCES), n=12, cutoff=0.6),
+        *nearest_names(bare, INSTANCES, 12),
         *(known for known in INSTANCES if known.startswith(family)),
     }
     return tuple(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from catalog.cluster_kinds import KINDS, LOGIN
+from catalog.spelling import did_you_mean
 from cli import completion
 
 if TYPE_CHECKING:
@@ -138,10 +139,6 @@ def _check_cluster(cluster: str) -> None:
         message = f"'{cluster}' has no node that people log in to; {known}"
         hint = KINDS[cluster].instead_of_login
         _stop([_error("connect-cluster", "cluster", cluster, message, hint)], cluster)
-    import difflib
-
-    near = difflib.get_close_matches(cluster, list(KINDS), n=1)
-    guess = f" (did you mean '{near[0]}'?)" if near else ""
     hint = "clusters are named by the configuration's sections"
     _stop(
         [
@@ -149,7 +146,7 @@ def _check_cluster(cluster: str) -> None:
                 "connect-cluster",
                 "cluster",
                 cluster,
-                f"there is no cluster '{cluster}'{guess}; {known}",
+                f"there is no cluster '{cluster}'{did_you_mean(cluster, KINDS)}; {known}",
                 hint,
             )
         ],

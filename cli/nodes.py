@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from catalog.cluster_kinds import KINDS, Login
 from catalog.finding import Finding, Severity
 from catalog.site import Site
+from catalog.spelling import did_you_mean
 
 ENTRANCES = ("login", "controller", "head")
 """Kinds of nodes that people log in to, the first that there is before the others."""
@@ -154,10 +154,8 @@ def meant(nodes: Sequence[Node], asked: str, site: Site) -> Node | Finding:
         hint = "wait until it runs; '--list' shows how nodes are doing"
         return _finding(asked, message, hint)
     words = sorted({word for node in nodes for word in (node.kind, node.group) if word})
-    near = difflib.get_close_matches(asked, words, n=1)
-    guess = f" (did you mean '{near[0]}'?)" if near else ""
     hint = f"it has {', '.join(words)}, and instances by id" if words else "no node of it is there"
-    return _finding(asked, f"{where} has no {what}{guess}", hint)
+    return _finding(asked, f"{where} has no {what}{did_you_mean(asked, words)}", hint)
 
 
 def _finding(value: str, message: str, hint: str) -> Finding:

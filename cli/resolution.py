@@ -10,7 +10,8 @@ import typer
 
 from catalog.cluster_kinds import KINDS
 from catalog.finding import Finding, Severity
-from workloads.request import Request, near, resolve
+from catalog.spelling import did_you_mean
+from workloads.request import Request, resolve
 from workloads.spec import Format, Run
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
     name = shipped.pool if shipped else asked.pool or next(iter(pools), "")
     if name not in pools:
         whose = "the configuration" if local else f"{asked.cluster} of deployment '{settings.name}'"
-        message = f"{whose} has no pool '{name}'{near(name, pools)}" if name else f"{whose} has no pool"
+        message = (
+            f"{whose} has no pool '{name}'{did_you_mean(name, pools)}" if name else f"{whose} has no pool"
+        )
         return asked, [_error("pool", name, message, f"it has {', '.join(pools) or 'none'}")]
     pool = settings.pool(name)
     filled = replace(

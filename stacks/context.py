@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from catalog.spelling import did_you_mean
 from settings.parser.values import shown
 
 _CDK_JSON = Path(__file__).parent.parent / "cdk.json"
@@ -33,7 +33,7 @@ def context_mistakes(context: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the context: a misspelt 'config' would deploy, or destroy, the default."""
     mistakes = [
         f"error: context key '{shown(key)}' is not known"
-        + (f" (did you mean '{CONFIG}'?)" if difflib.get_close_matches(key.lower(), [CONFIG]) else "")
+        + did_you_mean(key.lower(), [CONFIG])
         + f"; '-c {CONFIG}=FILE' is the only one of trainforge. Context comes from -c, cdk.json, cdk.context.json and "
         "~/.cdk.json"
         for key in context

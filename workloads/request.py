@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
+from catalog.spelling import did_you_mean
 from workloads import rooms
 from workloads.checks import check_local, check_run
 from workloads.formats import FORMATS, default_format
@@ -92,12 +92,6 @@ def _error(path: str, value: str, message: str, hint: str = "", rule: str = "") 
     return Finding(rule or f"run-{path}", Severity.ERROR, path, value, message, hint)
 
 
-def near(name: str, known: Iterable[str]) -> str:
-    """Return 'did you mean' for a misspelt name, or nothing."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
-
-
 def _workload(request: Request, findings: list[Finding]) -> Workload | None:
     try:
         return rooms.workload(request.workload)
@@ -115,7 +109,7 @@ def _preset(request: Request, workload: Workload | None, findings: list[Finding]
         return workload.reference
     preset = workload.presets.get(request.preset)
     if preset is None:
-        guess = near(request.preset, workload.presets)
+        guess = did_you_mean(request.preset, workload.presets)
         message = f"{workload.name} has no preset '{request.preset}'{guess}"
         findings.append(_error("preset", request.preset, message, f"it has {', '.join(workload.presets)}"))
     return preset
@@ -123,7 +117,7 @@ def _preset(request: Request, workload: Workload | None, findings: list[Finding]
 
 def _format(request: Request, workload: Workload | None, findings: list[Finding]) -> Format | None:
     if request.cluster not in FORMATS:
-        guess = near(request.cluster, FORMATS)
+        guess = did_you_mean(request.cluster, FORMATS)
         message = f"there is no cluster '{request.cluster}'{guess}"
         findings.append(_error("cluster", request.cluster, message, f"clusters are {', '.join(FORMATS)}"))
         return None
@@ -135,7 +129,7 @@ def _format(request: Request, workload: Workload | None, findings: list[Finding]
             findings.append(_error("format", "", message, f"it has {_listed(workload.formats)}"))
         return found
     if request.format not in list(Format):
-        message = f"there is no format '{request.format}'{near(request.format, list(Format))}"
+        message = f"there is no format '{request.format}'{did_you_mean(request.format, Format)}"
         findings.append(_error("format", request.format, message, f"formats are {_listed(Format)}"))
         return None
     wanted = Format(request.format)

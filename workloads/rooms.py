@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from functools import cache
 from pathlib import Path
 
+from catalog.spelling import did_you_mean
 from workloads.spec import Workload, room_of
 
 _HERE = Path(__file__).parent
@@ -18,9 +18,9 @@ class UnknownWorkloadError(ValueError):
     def __init__(self, name: str) -> None:
         self.name = name
         known = names()
-        near = difflib.get_close_matches(name, known, n=1)
-        guess = f" (did you mean '{near[0]}'?)" if near else ""
-        super().__init__(f"there is no workload '{name}'{guess}; there are {', '.join(known)}")
+        super().__init__(
+            f"there is no workload '{name}'{did_you_mean(name, known)}; there are {', '.join(known)}"
+        )
 
 
 @cache

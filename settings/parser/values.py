@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from itertools import islice
+
+from catalog import spelling
 
 LONGEST = 60
 """Characters of a value that a finding shows."""
@@ -68,7 +69,7 @@ def listed(names: Iterable[object], conjunction: str = "or") -> str:
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3) -> tuple[str, ...]:
     """Return the candidates that look most like a name, best first; looks at the first hundreds only."""
-    return tuple(difflib.get_close_matches(name[:LONGEST], list(islice(candidates, COMPARED)), n=count))
+    return spelling.nearest(name, islice(candidates, COMPARED), count)
 
 
 def guess(name: str, candidates: Iterable[str], count: int = 3) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
 from catalog.pool import Pool
 from catalog.regions import cluster_regions, cluster_types, last_zone, priced_types, regions, regions_of_type
+from catalog.spelling import nearest
 from settings.deployment import Settings
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
@@ -113,7 +113,7 @@ def _without_clusters(subject: Subject) -> Iterator[Problem]:
     """
     region = subject.settings.region
     if subject.settings.hyperpod and region in regions() and region not in cluster_regions():
-        near = difflib.get_close_matches(region, cluster_regions(), n=_NEAR, cutoff=0.5)
+        near = nearest(region, cluster_regions(), _NEAR, cutoff=0.5)
         yield Problem(
             "region",
             region,
@@ -138,14 +138,14 @@ def _without_type(subject: Subject) -> Iterator[Problem]:
         found = facts(name)
         if found is None or not found.hyperpod or name in offered or name not in priced:
             continue
-        kin = difflib.get_close_matches(
+        kin = nearest(
             name,
             [
                 other
                 for other in sorted(offered)
                 if (fact := facts(other)) and fact.is_accelerated == found.is_accelerated
             ],
-            n=_NEAR,
+            _NEAR,
             cutoff=0.4,
         )
         near = f"there it offers {listed(kin)} among others; " if kin else ""

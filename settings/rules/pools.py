@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -10,6 +9,7 @@ from functools import lru_cache
 from catalog.cluster_kinds import CLUSTERS
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
+from catalog.spelling import nearest
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import facts, hyperpod_instance_types, instance_types, uses
@@ -118,10 +118,10 @@ def _unknown_message(name: str) -> str:
     return str(UnknownInstanceTypeError(shown(name)))
 
 
-def _offered_nearest(found: InstanceFacts) -> list[str]:
+def _offered_nearest(found: InstanceFacts) -> tuple[str, ...]:
     offered = [name for name, other in INSTANCES.items() if other.hyperpod]
     kin = [name for name in offered if INSTANCES[name].is_accelerated == found.is_accelerated]
-    return difflib.get_close_matches(found.name, kin, n=3, cutoff=0.5)
+    return nearest(found.name, kin, cutoff=0.5)
 
 
 @error("instance-type-hyperpod", too_strict=True)

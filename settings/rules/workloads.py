@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from catalog.cluster_kinds import CLUSTERS, SLURM
 from catalog.finding import Finding
+from catalog.spelling import did_you_mean
 from catalog.storage import nearest_lustre_capacity
 from settings.deployment import Settings
-from settings.parser.values import listed, shown
+from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import (
     Shipping,
@@ -228,12 +228,10 @@ def _pool(subject: Subject) -> Iterator[Problem]:
     for shipping in _first(subject.settings):
         name = shipping.wanted.pool
         if shipping.pool is None:
-            near = difflib.get_close_matches(name, pools, n=3)
-            meant = f"; did you mean {listed(near)}?" if near else ""
             yield Problem(
                 f"{shipping.path}.pool",
                 name,
-                f"there is no pool '{shown(name)}'{meant}",
+                f"there is no pool '{shown(name)}'{guess(name, pools)}",
                 f"pools: {listed(pools, 'and')}" if pools else "describe it under 'pools'",
             )
 
@@ -249,8 +247,7 @@ def _workload_cluster(subject: Subject) -> Iterator[Problem]:
         if shipping.cluster in CLUSTERS:
             message = f"the configuration has no section '{shipping.cluster}'"
         else:
-            near = difflib.get_close_matches(shipping.cluster, CLUSTERS, n=1)
-            meant = f" (did you mean '{near[0]}'?)" if near else ""
+            meant = did_you_mean(shipping.cluster, CLUSTERS)
             message = f"workloads cannot be shipped with '{shown(shipping.cluster)}'{meant}"
         hint = f"clusters of this configuration: {listed(there, 'and')}" if there else "add the section"
         yield Problem(shipping.cluster_path, shipping.cluster, message, hint)
