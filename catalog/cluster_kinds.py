@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import Literal
 
 from catalog.hyperpod_eks import NAMESPACE
-from catalog.pool import InterfaceType
+from catalog.instances import instance
+from catalog.interfaces import DEFAULT_LAYOUT, Interface, has_spare, network_interfaces, private_addresses
+from catalog.pool import InterfaceType, Pool
 
 Scheduler = Literal["slurm", "kubernetes", "batch", "local"]
 
@@ -44,7 +46,7 @@ class ClusterKind:
     formats: tuple[str, ...]
     capacity: tuple[str, ...] = ()
     capacity_hints: Mapping[str, str] = field(default_factory=dict)
-    interface_type: InterfaceType = "efa-only"
+    interface_type: InterfaceType = DEFAULT_LAYOUT
     container_interface: bool = False
     resumes: Resumption
     endpoints: tuple[str, ...] = ()
@@ -54,6 +56,36 @@ class ClusterKind:
     sagemaker: bool = False
     directory: bool = False
     namespace: str = "training"
+
+    def layout(self, pool: Pool) -> InterfaceType:
+        """Return how a pool's nodes attach EFA: as the pool says, else as the kind of cluster does."""
+        return pool.interface_type or self.interface_type
+
+    def interfaces(self, pool: Pool) -> tuple[Interface, ...]:
+        """Return the interfaces of a pool's node, with room for that of a job's container where it has one.
+
+        Raises:
+            UnknownInstanceTypeError: the catalog does not have the pool's instance type.
+        """
+        return network_interfaces(
+            instance(pool.instance_type), self.layout(pool), spare=self.container_interface
+        )
+
+    def addresses(self, pool: Pool) -> int:
+        """Return how many private addresses of its subnet a pool's node takes, with that of a job's container.
+
+        Raises:
+            UnknownInstanceTypeError: the catalog does not have the pool's instance type.
+        """
+        return private_addresses(self.interfaces(pool)) + self.container_interface
+
+    def has_room(self, pool: Pool) -> bool:
+        """Return whether the primary card of a pool's node has room for the interface of a job's container.
+
+        Raises:
+            UnknownInstanceTypeError: the catalog does not have the pool's instance type.
+        """
+        return not self.container_interface or has_spare(instance(pool.instance_type), self.layout(pool))
 
 
 _RESERVE = "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from catalog.kubernetes import NEURON
+
 KUBERNETES_VERSIONS: Final = ("1.28", "1.29", "1.30", "1.31", "1.32", "1.33", "1.34")
 """Kubernetes versions that HyperPod supports (SageMaker guide, "Getting started with Amazon EKS support in SageMaker
 HyperPod", read 2026-11-24). Of these EKS itself still makes clusters of the newer ones: `catalog.eks`."""
@@ -38,7 +40,7 @@ CHART_NEURON_TYPES: Final = ("trn1.32xlarge", "trn1n.32xlarge", "trn2.48xlarge")
 (charts/neuron-device-plugin/templates/k8s-neuron-device-plugin.yaml at the pinned commit, which lists inf1, inf2 and
 trn1.2xlarge too). Pods on nodes of other types wait for their devices for ever."""
 
-CHART_NEURON_TAINTS: Final = (("CriticalAddonsOnly", ""), ("aws.amazon.com/neuron", "no-schedule"))
+CHART_NEURON_TAINTS: Final = (("CriticalAddonsOnly", ""), (NEURON, "no-schedule"))
 """Taints that the plugin tolerates, key and effect (empty: every one), in the same template. It also tolerates the
 taint that HyperPod itself puts on unhealthy nodes."""
 

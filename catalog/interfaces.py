@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from catalog.instance_facts import InstanceFacts, NetworkCard
 from catalog.pool import InterfaceType
+
+DEFAULT_LAYOUT: InterfaceType = "efa-only"
+"""The layout where neither the pool nor the kind of cluster has another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +27,7 @@ class Interface:
 
 
 def network_interfaces(
-    instance: InstanceFacts, layout: InterfaceType = "efa-only", *, spare: bool = False
+    instance: InstanceFacts, layout: InterfaceType = DEFAULT_LAYOUT, *, spare: bool = False
 ) -> tuple[Interface, ...]:
     """Return the interfaces of a node, by card and device; the first is the primary one.
 
@@ -65,19 +69,25 @@ def _secondary(card: NetworkCard, layout: InterfaceType) -> Interface:
     return Interface(card.index, 1 if (card.max_interfaces or 1) > 1 else 0, "efa")
 
 
-def private_addresses(
-    instance: InstanceFacts, layout: InterfaceType = "efa-only", *, spare: bool = False
-) -> int:
-    """Return how many private IPv4 addresses of its subnet a node takes: one an interface with ENA."""
-    return sum(
-        port.interface_type != "efa-only" for port in network_interfaces(instance, layout, spare=spare)
-    )
+def private_addresses(ports: Iterable[Interface]) -> int:
+    """Return how many private IPv4 addresses of its subnet a node takes: one for each interface with ENA."""
+    return sum(port.interface_type != "efa-only" for port in ports)
 
 
-def has_spare(instance: InstanceFacts, layout: InterfaceType = "efa-only") -> bool:
+def has_spare(instance: InstanceFacts, layout: InterfaceType = DEFAULT_LAYOUT) -> bool:
     """Return whether the primary card has room for one more interface; true where nobody says how many it takes."""
     card = instance.network_cards[0]
     taken = sum(
         port.network_card_index == card.index for port in network_interfaces(instance, layout, spare=True)
     )
     return card.max_interfaces is None or taken < card.max_interfaces
+
+
+def groups_on_interfaces(instance: InstanceFacts) -> bool:
+    """Return whether a node's security groups are on the interfaces that its launch template lists, as EFA needs.
+
+    EC2 takes no groups beside a list of interfaces, and Batch none in the compute environment either
+    (aws/aws-cdk#21577): "Either compute environment Security Groups or Network Interfaces in Launch template are
+    exclusively allowed".
+    """
+    return instance.supports_efa

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from catalog.instance_facts import InstanceFacts
@@ -14,6 +15,9 @@ NEURON = "aws.amazon.com/neuron"
 
 EFA = "vpc.amazonaws.com/efa"
 """An EFA interface, as AWS's EFA device plugin counts them."""
+
+DEVICES = (GPU, NEURON)
+"""The devices that pods on accelerated nodes ask for."""
 
 HUGE_PAGES = "hugepages-2Mi"
 """Memory in pages of 2 MiB that the node set aside at start."""
@@ -63,6 +67,19 @@ def lost_node_tolerations() -> list[dict[str, Any]]:
     """
     lost = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": UNREACHABLE_SECONDS}
     return [{"key": key, **lost} for key in _LOST_NODE_TAINTS]
+
+
+def device(instance: InstanceFacts) -> str:
+    """Return the name of a node's accelerators, which is also the key of its taint; empty where it has none.
+
+    The taint keeps pods away that ask for no accelerator; device plugins tolerate a key of this name by custom.
+    """
+    return GPU if instance.has_gpus else NEURON if instance.has_neuron else ""
+
+
+def device_tolerations(keys: Iterable[str] = DEVICES) -> list[dict[str, str]]:
+    """Return the tolerations with which a pod goes where taints of these keys keep others away."""
+    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys if key]
 
 
 def torch_runtime_name(grace_seconds: int) -> str:

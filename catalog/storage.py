@@ -36,6 +36,9 @@ OPENZFS_SMALLEST_GIB = 64
 OPENZFS_LARGEST_GIB = 524288
 """Bounds of an OpenZFS file system's SSD storage in GiB. Source: FSx API, StorageCapacity (botocore)."""
 
+LAUNCH_PREFIX = "launch"
+"""Where in the data bucket the launch bundles of all clusters are, each in a folder with the cluster's name."""
+
 _OLDER = (64, 128, 256, 512, 1024, 2048, 3072, 4096)
 _NEWER = (160, 320, 640, 1280, 2560, 3840, 5120, 7680, 10240)
 OPENZFS_THROUGHPUTS: MappingProxyType[OpenZfsDeployment, tuple[int, ...]] = MappingProxyType(

@@ -26,7 +26,9 @@ def as_plain(facts: InstanceFacts) -> dict[str, Any]:
     return {
         "facts": _plain(facts),
         "interfaces": {layout: _plain(network_interfaces(facts, layout)) for layout in _LAYOUTS},
-        "private_addresses": {layout: private_addresses(facts, layout) for layout in _LAYOUTS},
+        "private_addresses": {
+            layout: private_addresses(network_interfaces(facts, layout)) for layout in _LAYOUTS
+        },
         "slurm": slurm_topology(facts).parameters(),
         "batch": {
             "devices": [device.host_path for device in batch_devices(facts)],
@@ -126,7 +128,7 @@ def _derived(facts: InstanceFacts) -> Iterator[tuple[str, str]]:
         if layout == "efa" and not facts.supports_efa:
             continue
         label = f"interfaces ({layout})" if facts.supports_efa else "interfaces"
-        yield label, f"{_ports(ports)}; IP addresses a node: {private_addresses(facts, layout)}"
+        yield label, f"{_ports(ports)}; IP addresses a node: {private_addresses(ports)}"
     yield (
         "slurm.conf",
         " ".join(f"{key}={value}" for key, value in slurm_topology(facts).parameters().items()),

@@ -8,6 +8,7 @@ from typing import Any
 
 from catalog.cluster_kinds import KINDS, Login
 from catalog.finding import Finding, Severity
+from catalog.login_users import UBUNTU, login_user
 from catalog.site import Site
 from catalog.spelling import did_you_mean
 
@@ -17,8 +18,6 @@ ENTRANCES = ("login", "controller", "head")
 _HYPERPOD_KINDS = {"Login": "login", "Controller": "controller", "Compute": "compute"}
 _PARALLELCLUSTER_KINDS = {"LoginNode": "login", "HeadNode": "head", "Compute": "compute"}
 _RUNNING = ("Running", "running")
-# Image's own account, by the beginning of ParallelCluster's word for the operating system (its documentation, "Os").
-_USERS = {"ubuntu": "ubuntu", "alinux": "ec2-user", "rhel": "ec2-user", "rocky": "rocky"}
 
 
 class NodesError(Exception):
@@ -38,7 +37,7 @@ class Node:
     group: str
     target: str
     status: str
-    user: str = "ubuntu"
+    user: str = UBUNTU
 
     @property
     def running(self) -> bool:
@@ -120,7 +119,7 @@ def _of_instance(instance: dict[str, Any]) -> Node:
         group=group,
         target=instance["InstanceId"],
         status=instance["State"]["Name"],
-        user=next((user for name, user in _USERS.items() if system.startswith(name)), "ubuntu"),
+        user=login_user(system),
     )
 
 

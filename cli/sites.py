@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.cluster_kinds import KINDS
@@ -110,7 +110,7 @@ def example_site(cluster: str, run: Run, settings: Settings | None) -> Site:
         partitions=getattr(getattr(settings, cluster), "partitions", {}),
         queues={run.pool: run.pool},
         virtual_environments=environments,
-        launch_folder=_launch_folder(cluster, settings),
+        launch_folder=settings.storage.launch_folder(cluster),
     )
 
 
@@ -120,11 +120,3 @@ def _virtual_environments(cluster: str, run: Run, settings: Settings) -> dict[st
     shipped = [one for one in settings.workloads if one.workload == name and cluster in one.clusters]
     folders = [one.virtual_environment for one in shipped if one.virtual_environment]
     return {name: folders[-1]} if folders and len(folders) == len(shipped) else {}
-
-
-def _launch_folder(cluster: str, settings: Settings) -> str:
-    """Return where nodes see what the cluster's stack ships, as the stack tells it; empty where they see nothing."""
-    lustre = settings.storage.lustre
-    if lustre is None or lustre.existing or not lustre.repository:
-        return ""
-    return str(PurePosixPath(lustre.mount_path) / lustre.repository_path.strip("/") / "launch" / cluster)

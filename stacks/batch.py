@@ -13,6 +13,7 @@ from constructs import Construct
 
 from catalog.batch import host_image
 from catalog.instances import instance
+from catalog.interfaces import groups_on_interfaces
 from catalog.site import Site
 from stacks.cluster_stack import ClusterStack, Estate
 from stacks.shipping import shipments
@@ -85,7 +86,7 @@ class BatchStack(ClusterStack):
         another's."""
         vpc = self._network.vpc
         if isinstance(vpc, ec2.Vpc) and any(
-            instance(pool.instance_type).supports_efa for pool in self._pools
+            groups_on_interfaces(instance(pool.instance_type)) for pool in self._pools
         ):
             JobTraffic(self, "JobTraffic", group_id=vpc.vpc_default_security_group)
 

@@ -11,6 +11,7 @@ from constructs import Construct
 
 from catalog.cluster_kinds import KINDS
 from catalog.instances import instance
+from catalog.interfaces import groups_on_interfaces
 from settings.deployment import Settings
 from settings.sections.network import ExistingNetwork
 from trainforge.acknowledgement import acknowledge
@@ -71,7 +72,7 @@ class NetworkStack(cdk.Stack):
             if KINDS[cluster].container_interface
             for name in section.pools
         }
-        if not any(instance(settings.pool(name).instance_type).supports_efa for name in pools):
+        if not any(groups_on_interfaces(instance(settings.pool(name).instance_type)) for name in pools):
             return [self.efa_security_group]
         default = ec2.SecurityGroup.from_security_group_id(
             self, "DefaultSecurityGroup", vpc.vpc_default_security_group

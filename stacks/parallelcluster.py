@@ -8,17 +8,18 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from catalog.login_users import login_user
 from catalog.site import Site
+from catalog.storage import LAUNCH_PREFIX
 from stacks.cluster_plan import Ground, cluster_name, cluster_plan, node_configuration
 from stacks.cluster_stack import ClusterStack, Estate
 from stacks.services import Services
 from trainforge.accounting.parameters import USER
 from trainforge.buckets import NodeAccess
-from trainforge.launch_bundle import LAUNCH_PREFIX
 from trainforge.parallelcluster.actions.construct import NodeSetup
 from trainforge.parallelcluster.cluster import ParallelCluster
 from trainforge.parallelcluster.configuration import cluster_configuration
-from trainforge.parallelcluster.names import default_user, iam_path
+from trainforge.parallelcluster.names import iam_path
 from trainforge.parallelcluster.node_actions import NodeActions
 from trainforge.parallelcluster.policy import NodePolicy
 from trainforge.parallelcluster.services import AccountingDatabase
@@ -47,7 +48,7 @@ class ParallelClusterStack(ClusterStack):
             self,
             "Session",
             document_name=f"trainforge-{settings.name}-parallelcluster",
-            user=default_user(self._wanted.image.os),
+            user=login_user(self._wanted.image.os),
         )
         self.cluster.notify(self.notifications)
         self._publish(

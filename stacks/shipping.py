@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import aws_cdk as cdk
@@ -16,7 +16,7 @@ from catalog.instance_facts import Architecture
 from catalog.site import Site
 from settings.deployment import Settings
 from trainforge.construct_ids import pascal
-from trainforge.launch_bundle import LAUNCH_PREFIX, LaunchBundle
+from trainforge.launch_bundle import LaunchBundle
 from workloads.entry import CHECKOUT_RUNTIME, LAUNCH_RUNTIME
 from workloads.images.image import DOCKERFILE, build_arguments
 from workloads.render.all import SUFFIXES, render
@@ -103,7 +103,7 @@ class Shipping(Construct):
                 for shipment in self._shipments
                 if shipment.virtual_environment
             },
-            launch_folder=launch_folder(self._settings, self._cluster),
+            launch_folder=self._settings.storage.launch_folder(self._cluster),
         )
 
     def ship(self, site: Site, bucket: s3.IBucket) -> None:
@@ -176,12 +176,3 @@ class Shipping(Construct):
                 removal_policy=self._removal,
             )
         return self._bases[name]
-
-
-def launch_folder(settings: Settings, cluster: str) -> str:
-    """Return where nodes see a cluster's bundle, in the Lustre file system that shows the bucket; empty without one."""
-    lustre = settings.storage.lustre
-    if lustre is None or lustre.existing or not lustre.repository:
-        return ""
-    bucket = PurePosixPath(lustre.mount_path) / lustre.repository_path.strip("/")
-    return str(bucket / LAUNCH_PREFIX / cluster)

@@ -8,13 +8,13 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from catalog.site import Mount
+from catalog.storage import LAUNCH_PREFIX
 from settings.deployment import Settings
 from settings.sections.storage import LustreSettings, OpenZfsSettings
 from stacks.network import NetworkStack
 from trainforge.backup_cleanup import BackupCleanup
 from trainforge.buckets import AccessLogBucket, NodeAccess, TrainingBucket
 from trainforge.file_systems import HomeOpenZfs, SharedLustre
-from trainforge.launch_bundle import LAUNCH_PREFIX
 
 
 class StorageStack(cdk.Stack):

@@ -14,9 +14,10 @@ from typing import Any, Literal
 from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
+from catalog.cluster_kinds import ClusterKind
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
-from catalog.interfaces import network_interfaces
+from catalog.interfaces import groups_on_interfaces
 from catalog.placement import placement
 from catalog.pool import CapacityBlock, OnDemand, Pool, Reservation, ReservationGroup, Spot
 
@@ -31,19 +32,19 @@ POOL_TAG = "trainforge:pool"
 class NodeLaunch:
     """What a service wants in its nodes' launch template beyond the pool.
 
-    `security_group_ids` go to every interface. `hop_limit` is how many network hops a response of the
-    instance metadata service survives: 1 keeps pods and bridged containers away from the node's role.
-    `names_instance_type` is whether the template carries the type, `user_data` base64 text. `root_device` is
-    the image's. `spare_interface` leaves room on the primary card for an interface that the service attaches. `tags`
-    are for the instances and their volumes, where the service passes none on.
+    `kind` is the kind of cluster, which decides about the interfaces; `security_group_ids` go to each of them.
+    `hop_limit` is how many network hops a response of the instance metadata service survives: 1 keeps pods and bridged
+    containers away from the node's role. `names_instance_type` is whether the template carries the type, `user_data`
+    base64 text. `root_device` is the image's. `tags` are for the instances and their volumes, where the service passes
+    none on.
     """
 
+    kind: ClusterKind
     security_group_ids: Sequence[str]
     hop_limit: Literal[1, 2] = 1
     names_instance_type: bool = False
     user_data: str = ""
     root_device: str = ROOT_DEVICE
-    spare_interface: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,14 +88,10 @@ def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str
 
 
 def _network(pool: Pool, facts: InstanceFacts, launch: NodeLaunch) -> dict[str, Any]:
-    """Name the groups on every interface; a node with one plain interface leaves the interface to the service.
-
-    Security groups beside a list of interfaces are refused by EC2.
-    """
+    """Name the groups on every interface; a node with one plain interface leaves the interface to the service."""
     groups = launch.security_group_ids
-    if not facts.supports_efa:
+    if not groups_on_interfaces(facts):
         return {"SecurityGroupIds": list(groups)}
-    layout = network_interfaces(facts, pool.interface_type or "efa-only", spare=launch.spare_interface)
     return {
         "NetworkInterfaces": [
             {
@@ -104,7 +101,7 @@ def _network(pool: Pool, facts: InstanceFacts, launch: NodeLaunch) -> dict[str, 
                 "Groups": list(groups),
                 "DeleteOnTermination": True,
             }
-            for port in layout
+            for port in launch.kind.interfaces(pool)
         ]
     }
 

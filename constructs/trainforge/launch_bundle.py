@@ -11,10 +11,8 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
+from catalog.storage import LAUNCH_PREFIX
 from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
-
-LAUNCH_PREFIX = "launch"
-"""Where in the data bucket the bundles of all clusters lie."""
 
 
 class LaunchBundle(Construct):

@@ -6,6 +6,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from catalog.login_users import UBUNTU
+
 IDLE_MINUTES = "20"
 """A session that nothing happens in ends after this; Session Manager takes 1 to 60, as text."""
 
@@ -40,7 +42,7 @@ class NodeSession(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, document_name: str, user: str = "ubuntu"
+        self, scope: Construct, construct_id: str, *, document_name: str, user: str = UBUNTU
     ) -> None:
         super().__init__(scope, construct_id)
         self.document = ssm.CfnDocument(

@@ -8,8 +8,9 @@ from itertools import combinations
 from pathlib import PurePosixPath
 
 from catalog.batch import SCRATCH, host_image
+from catalog.cluster_kinds import KINDS
 from catalog.instance_facts import InstanceFacts
-from catalog.interfaces import has_spare
+from catalog.interfaces import groups_on_interfaces
 from catalog.pool import Pool
 from settings.deployment import Settings
 from settings.parser.values import guess, listed, shown
@@ -56,7 +57,7 @@ def _interface(subject: Subject) -> Iterator[Problem]:
     Source: Batch User Guide, "Compute environment considerations for MNP"; interfaces a card: DescribeInstanceTypes.
     """
     for pool, found in _pools(subject.settings):
-        if found.supports_efa and not has_spare(found, pool.interface_type or "efa-only"):
+        if found.supports_efa and not KINDS[SECTION].has_room(pool):
             yield Problem(
                 f"pools.{pool.name}.instance_type",
                 pool.instance_type,
@@ -75,7 +76,7 @@ def _default_group(subject: Subject) -> Iterator[Problem]:
     none (Batch User Guide, "Compute environment considerations for MNP"). In a VPC of ours it has the rules.
     """
     existing = subject.settings.network.existing
-    meeting = [pool.name for pool, found in _pools(subject.settings) if found.supports_efa]
+    meeting = [pool.name for pool, found in _pools(subject.settings) if groups_on_interfaces(found)]
     if existing and meeting:
         yield Problem(
             "network.existing.vpc_id",

@@ -9,7 +9,6 @@ from itertools import combinations
 
 from catalog.addresses import RESERVED_ADDRESSES, plan, secondary_ranges_needed
 from catalog.cluster_kinds import CLUSTERS, KINDS
-from catalog.interfaces import private_addresses
 from settings.deployment import Settings
 from settings.parser.values import shown
 from settings.rules.rule import Problem, Subject, error, warning
@@ -259,9 +258,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
         found = facts(use.pool.instance_type) if use.pool else None
         if use.pool and found and use.pool.availability_zone in demand:
             kind = KINDS[use.cluster]
-            layout = use.pool.interface_type or kind.interface_type
-            spare = kind.container_interface
-            each = private_addresses(found, layout, spare=spare) + spare
+            each = kind.addresses(use.pool)
             each += settings.clusters[use.cluster].addresses_per_pool_node()
             demand[use.pool.availability_zone][f"pool '{use.name}'"] += use.pool.nodes * each
     for section in settings.clusters.values():

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from catalog.cluster_kinds import DIRECTORY, SLURM
+from catalog.login_users import LOGIN_USERS
 from settings.parser.values import guess, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.secret_arn import secret_problem
@@ -97,8 +98,8 @@ USER_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
 # and ParallelCluster's (aws-parallelcluster-cookbook, attributes: cluster_admin_user; recipes of DCV).
 TAKEN = frozenset(
     {"root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy"}
-    | {"www-data", "backup", "list", "irc", "_apt", "nobody", "ubuntu", "slurm", "munge"}
-    | {"ec2-user", "rocky", "pcluster-admin", "dcvextauth"}
+    | {"www-data", "backup", "list", "irc", "_apt", "nobody", "slurm", "munge"}
+    | {*LOGIN_USERS.values(), "pcluster-admin", "dcvextauth"}
 )
 # sshd manual, AUTHORIZED_KEYS FILE FORMAT: the key types it lists.
 _KEY_TYPES = frozenset(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Literal
 
 from pydantic import Field
 
-from catalog.storage import lustre_mbps
+from catalog.storage import LAUNCH_PREFIX, lustre_mbps
 from settings.sections.model import Model
 
 
@@ -98,3 +99,14 @@ class StorageSettings(Model):
     """The shared Lustre file system; absent: none."""
     openzfs: OpenZfsSettings | None = None
     """The home file system; absent: none."""
+
+    def launch_folder(self, cluster: str) -> str:
+        """Return where nodes see what a cluster's stack ships: in the Lustre file system that shows the data bucket.
+
+        Empty where none does.
+        """
+        lustre = self.lustre
+        if lustre is None or lustre.existing or not lustre.repository:
+            return ""
+        bucket = PurePosixPath(lustre.mount_path) / lustre.repository_path.strip("/")
+        return str(bucket / LAUNCH_PREFIX / cluster)

@@ -14,7 +14,6 @@ from catalog.site import Site
 from emulator.cdk import ROOT
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
-from stacks.shipping import launch_folder
 from tests.deploy.deployment import STACK, Deployment, deploy
 from tests.programs import require_program
 from workloads import entry, rooms
@@ -86,7 +85,11 @@ def test_manifests_are_complete(bundle: dict[str, str], site: Site) -> None:
 
 
 def test_the_site_names_images_and_where_nodes_see_the_bundle(shipped: Deployment, site: Site) -> None:
-    assert site.launch_folder == "/fsx/data/launch/hyperpod" == launch_folder(shipped.settings, "hyperpod")
+    assert (
+        site.launch_folder
+        == "/fsx/data/launch/hyperpod"
+        == shipped.settings.storage.launch_folder("hyperpod")
+    )
     repository, _, tag = site.images["cpu-ddp"].rpartition(":")
     assert repository in repositories(shipped)
     assert re.fullmatch("[0-9a-f]{64}", tag)

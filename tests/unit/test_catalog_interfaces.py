@@ -58,7 +58,7 @@ CASES: list[tuple[str, InterfaceType, list[Triple], int]] = [
 def test_layout(name: str, layout: InterfaceType, expected: list[Triple], addresses: int) -> None:
     ports = network_interfaces(instance(name), layout)
     assert ports == tuple(Interface(card, device, kind) for card, device, kind in expected)  # type: ignore[arg-type]
-    assert private_addresses(instance(name), layout) == addresses
+    assert private_addresses(ports) == addresses
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -72,7 +72,7 @@ def test_every_layout_is_one_that_ec2_takes(facts: InstanceFacts, layout: Interf
     efas = [port for port in ports if port.interface_type != "interface"]
     assert len(efas) == facts.efa_interfaces
     assert len({port.network_card_index for port in efas}) == len(efas)
-    assert 1 <= private_addresses(facts, layout) <= len(ports)
+    assert 1 <= private_addresses(ports) <= len(ports)
     for port in ports:
         card = facts.network_cards[port.network_card_index]
         if card.max_interfaces is not None:
@@ -83,4 +83,4 @@ def test_every_layout_is_one_that_ec2_takes(facts: InstanceFacts, layout: Interf
 
 @pytest.mark.parametrize("facts", INSTANCES.values(), ids=lambda facts: facts.name)
 def test_the_default_layout_takes_one_address_on_every_type(facts: InstanceFacts) -> None:
-    assert private_addresses(facts) == 1
+    assert private_addresses(network_interfaces(facts)) == 1

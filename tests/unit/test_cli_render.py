@@ -12,7 +12,6 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from settings.reading import read
-from stacks.shipping import launch_folder
 from tests.conftest import ROOT
 from tests.unit.configuration import changed
 from tests.unit.launching import Launching, cluster_site
@@ -216,7 +215,7 @@ def test_what_the_configuration_runs_in_a_virtual_environment_is_rendered_so(tmp
     assert result.exit_code == 0, result.output
     settings = read(file).settings
     assert settings
-    folder = launch_folder(settings, "hyperpod")
+    folder = settings.storage.launch_folder("hyperpod")
     assert folder.startswith("/scratch/")
     assert 'export PATH="/scratch/venvs/ddp/bin:$PATH"\n' in result.stdout
     assert f" {folder}/cpu_ddp/train.py " in result.stdout

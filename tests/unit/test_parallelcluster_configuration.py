@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from catalog.instances import INSTANCES
+from catalog.login_users import login_user
 from catalog.pool import CapacityBlock, OnDemand, Pool, Reservation, ReservationGroup, Spot
 from settings.deployment import Settings
 from stacks.cluster_plan import Ground, cluster_plan, node_configuration
 from tests.unit.configuration import GROUP, changed
 from trainforge.parallelcluster.configuration import cluster_configuration
-from trainforge.parallelcluster.names import default_user
 from trainforge.parallelcluster.node_actions import CustomAction, NodeActions
 from trainforge.parallelcluster.queues import (
     ComputeResource,
@@ -352,4 +352,4 @@ def test_what_the_program_on_the_nodes_reads() -> None:
     ("os", "user"), [("ubuntu2404", "ubuntu"), ("rocky9", "rocky"), ("alinux2023", "ec2-user")]
 )
 def test_the_account_of_an_image(os: str, user: str) -> None:
-    assert default_user(os) == user
+    assert login_user(os) == user

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aws_cdk.assertions import Match, Template
 
+from catalog.storage import LAUNCH_PREFIX
 from tests.synthesis import Synthesis
-from trainforge.launch_bundle import LAUNCH_PREFIX
 
 BASE = "name: test\nregion: us-west-2\navailability_zones: [us-west-2a, us-west-2b]\n"
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import (
-    GPU,
     INSTANCE_TYPE_LABEL,
-    NEURON,
     POOL_LABEL,
+    device,
+    device_tolerations,
     lost_node_tolerations,
 )
 from catalog.site import Site
@@ -78,10 +78,8 @@ def _alone(run: Run) -> dict[str, Any]:
 
 
 def _tolerations(run: Run, site: Site) -> list[dict[str, str]]:
-    """Tolerate the taints of accelerated nodes, whose key is the device's name by custom, and those of the pool."""
-    facts = run.facts
-    keys = [key for key, there in ((GPU, facts.has_gpus), (NEURON, facts.has_neuron)) if there]
-    devices = [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in keys]
+    """Tolerate the taint of accelerated nodes, and those of the pool."""
+    devices = device_tolerations([device(run.facts)])
     pool = [dict(one) for one in site.tolerations.get(run.pool, ())]
     return [*devices, *(one for one in pool if (one["key"], one["effect"]) not in _covered(devices))]
 

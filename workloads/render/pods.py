@@ -8,10 +8,9 @@ from typing import Any
 from catalog.batch import shared_memory_mib
 from catalog.kubernetes import (
     EFA,
-    GPU,
     HUGE_PAGES,
-    NEURON,
     SAFE_TO_DELETE,
+    device,
     huge_pages_mib,
     pod_memory_mib,
     pod_millicores,
@@ -113,7 +112,7 @@ def resources(run: Run) -> dict[str, dict[str, str]]:
     facts = run.facts
     devices: dict[str, str] = {}
     if run.accelerators_per_node:
-        devices[NEURON if run.kind == "neuron" else GPU] = str(run.accelerators_per_node)
+        devices[device(run.facts)] = str(run.accelerators_per_node)
     if run.efa_per_node:
         devices[EFA] = str(run.efa_per_node)
         if environment(run).get("FI_EFA_USE_HUGE_PAGE") != "0":

@@ -12,7 +12,9 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from catalog.batch import HostImage, host_image
+from catalog.cluster_kinds import KINDS
 from catalog.instances import instance
+from catalog.interfaces import groups_on_interfaces
 from catalog.pool import Pool
 from trainforge.fabric import POOL_TAG, NodeLaunch, PoolLaunchTemplate
 
@@ -73,8 +75,8 @@ def compute_resources(
         # By these a person finds the hosts of a pool in EC2, and their cost.
         "Tags": {**defaults.tags, POOL_TAG: pool.name},
     }
-    if not facts.supports_efa:
-        # Not beside interfaces in the launch template, where they are with EFA (`trainforge.batch.job_traffic`).
+    if not groups_on_interfaces(facts):
+        # With EFA they are in the launch template (`trainforge.batch.job_traffic`).
         resources["SecurityGroupIds"] = [defaults.security_group_id]
     if placement_group:
         resources["PlacementGroup"] = placement_group
@@ -148,9 +150,9 @@ class PoolQueue(Construct):
             "Hosts",
             pool=pool,
             launch=NodeLaunch(
+                KINDS["batch"],
                 (defaults.security_group_id,),
                 user_data=cdk.Fn.base64(defaults.user_data),
-                spare_interface=True,
             ),
         )
         self.environment = batch.CfnComputeEnvironment(

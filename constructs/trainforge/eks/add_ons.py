@@ -10,9 +10,9 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
+from catalog.storage import LAUNCH_PREFIX
 from trainforge.acknowledgement import acknowledge, acknowledge_wildcards, spelled_arn
 from trainforge.eks.cluster import KubernetesCluster
-from trainforge.launch_bundle import LAUNCH_PREFIX
 
 EBS: Final = "aws-ebs-csi-driver"
 FSX: Final = "aws-fsx-csi-driver"

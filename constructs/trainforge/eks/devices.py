@@ -18,7 +18,7 @@ from catalog.eks import NEURON_KUBE_SCHEDULERS
 from catalog.eks_registries import eks_registry
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
-from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
+from catalog.kubernetes import INSTANCE_TYPE_LABEL, device_tolerations
 from catalog.pool import Pool
 
 NEURON_SCHEDULER = "neuron-scheduler"
@@ -98,14 +98,9 @@ def _names(facts: Sequence[InstanceFacts], chosen: Sequence[bool]) -> list[str]:
     return sorted({one.name for one, wanted in zip(facts, chosen, strict=True) if wanted})
 
 
-def _tolerations() -> list[dict[str, str]]:
-    """Go where the taints of accelerated nodes keep others away."""
-    return [{"key": key, "operator": "Exists", "effect": "NoSchedule"} for key in (GPU, NEURON)]
-
-
 def _nvidia(types: Sequence[str]) -> dict[str, Any]:
     """Run on the pools' types: the chart's own way waits for labels of a feature discovery that is not there."""
-    return {"affinity": _on(types), "tolerations": _tolerations()}
+    return {"affinity": _on(types), "tolerations": device_tolerations()}
 
 
 def _on(types: Sequence[str]) -> dict[str, Any]:
@@ -145,5 +140,5 @@ def _efa(types: Sequence[str], image: str, region: str) -> dict[str, Any]:
     return {
         **eks_image(image, region),
         "supportedInstanceLabels": {"keys": [INSTANCE_TYPE_LABEL], "values": list(types)},
-        "tolerations": _tolerations(),
+        "tolerations": device_tolerations(),
     }

@@ -11,10 +11,11 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from catalog.cluster_kinds import KINDS
 from catalog.eks import ami_type, capacity_type
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
-from catalog.kubernetes import GPU, NEURON, POOL_LABEL
+from catalog.kubernetes import POOL_LABEL, device
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.user_data import user_data
@@ -63,12 +64,9 @@ class Scaling:
 
 
 def taints(facts: InstanceFacts) -> list[dict[str, str]]:
-    """Return a node group's taints: pods that ask for no accelerator are kept off nodes that have some.
-
-    The key is the device's own name, which is what device plugins tolerate by custom.
-    """
-    keys = [key for key, there in ((GPU, facts.has_gpus), (NEURON, facts.has_neuron)) if there]
-    return [{"Key": key, "Value": "true", "Effect": "NO_SCHEDULE"} for key in keys]
+    """Return a node group's taints: pods that ask for no accelerator are kept off nodes that have some."""
+    key = device(facts)
+    return [{"Key": key, "Value": "true", "Effect": "NO_SCHEDULE"}] if key else []
 
 
 def labels(pool: str) -> dict[str, str]:
@@ -139,6 +137,7 @@ def node_launch(
 ) -> NodeLaunch:
     """Return what EKS wants in a pool's launch template; nodes have its `tags`, and none of their node group's."""
     return NodeLaunch(
+        KINDS["eks"],
         security_group_ids,
         names_instance_type=isinstance(pool.capacity, CapacityBlock),
         user_data=user_data(instance(pool.instance_type)),

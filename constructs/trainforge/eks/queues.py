@@ -11,12 +11,12 @@ from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
 from catalog.kubernetes import (
     EFA,
-    GPU,
     HUGE_PAGES,
     INSTANCE_TYPE_LABEL,
     NETWORK_LAYER,
-    NEURON,
     POOL_LABEL,
+    device,
+    device_tolerations,
     huge_pages_mib,
     lost_node_tolerations,
     pod_memory_mib,
@@ -58,7 +58,7 @@ def requests(pool: Pool) -> dict[str, int]:
     vcpus = slurm_topology(facts, pool.threads_per_core).cpus
     asked = {"cpu": pod_millicores(vcpus), "memory": pod_memory_mib(facts, vcpus)}
     if facts.is_accelerated:
-        asked[NEURON if facts.has_neuron else GPU] = facts.accelerators
+        asked[device(facts)] = facts.accelerators
         if facts.efa_interfaces:
             asked[EFA] = facts.efa_interfaces
             if efa_environment(facts).get("FI_EFA_USE_HUGE_PAGE") != "0":
@@ -155,10 +155,7 @@ def _flavor(pool: Pool) -> dict[str, Any]:
     }
     # Kueue weighs taints of nodes when it chooses them, and adds these tolerations to the pods. All that a job of ours
     # has are here, because a TrainJob gets them by a patch (kueue 0.19), which may replace the list of the job's own.
-    spec["tolerations"] = lost_node_tolerations()
-    if facts.is_accelerated:
-        key = NEURON if facts.has_neuron else GPU
-        spec["tolerations"].insert(0, {"key": key, "operator": "Exists", "effect": "NoSchedule"})
+    spec["tolerations"] = [*device_tolerations([device(facts)]), *lost_node_tolerations()]
     return _object("ResourceFlavor", flavor(pool), spec)
 
 

@@ -11,11 +11,3 @@ def iam_path(cluster_name: str) -> str:
     there without the cluster's name.
     """
     return f"/parallelcluster/{cluster_name}/"
-
-
-_USERS = {"ubuntu": "ubuntu", "rocky": "rocky"}
-
-
-def default_user(os: str) -> str:
-    """Return the account that an image of the operating system comes with (aws-parallelcluster, OS_MAPPING)."""
-    return next((user for system, user in _USERS.items() if os.startswith(system)), "ec2-user")
