@@ -119,14 +119,13 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
     filled = replace(
         asked,
         pool=name,
-        instance_type=asked.instance_type or pool.instance_type,
-        nodes=((shipped and shipped.nodes) or pool.nodes) if asked.nodes is None else asked.nodes,
-        threads_per_core=pool.threads_per_core,
+        described=pool,
+        nodes=(shipped and shipped.nodes) if asked.nodes is None else asked.nodes,
     )
     if local:
         return filled, []
     findings = []
-    if filled.instance_type != pool.instance_type:
+    if asked.instance_type not in (None, pool.instance_type):
         message = f"pool '{name}' has nodes of '{pool.instance_type}', not '{asked.instance_type}'"
         findings.append(
             _error("instance-type", str(asked.instance_type), message, "leave --instance-type out")

@@ -108,7 +108,7 @@ def example_site(cluster: str, run: Run, settings: Settings | None) -> Site:
         site,
         mounts=mounts,
         partitions=getattr(getattr(settings, cluster), "partitions", {}),
-        queues={run.pool: run.pool},
+        queues={run.pool.name: run.pool.name},
         virtual_environments=environments,
         launch_folder=settings.storage.launch_folder(cluster),
     )

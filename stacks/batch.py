@@ -167,10 +167,10 @@ class BatchStack(ClusterStack):
         found = {}
         for shipment in shipments(self._settings, self.section):
             run = shipment.run
-            name = f"{site.deployment}-{run.name}-{run.nodes}x{run.pool}"
+            name = f"{site.deployment}-{run.name}-{run.nodes}x{run.pool.name}"
             definition = JobDefinition(
                 self,
-                f"Job{pascal(f'{run.name}-{run.nodes}x{run.pool}')}",
+                f"Job{pascal(f'{run.name}-{run.nodes}x{run.pool.name}')}",
                 name=name,
                 text=render(run, shipment.format, site),
             )

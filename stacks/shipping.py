@@ -47,7 +47,7 @@ class Shipment:
     def path(self) -> str:
         """Where its manifest lies in the bundle: the room's folder, then format, size, nodes and pool."""
         run, ending = self.run, SUFFIXES.get(self.format, "yaml")
-        name = f"{self.format}.{run.preset.name}.{run.nodes}x{run.pool}.{ending}"
+        name = f"{self.format}.{run.preset.name}.{run.nodes}x{run.pool.name}.{ending}"
         return f"{run.workload.room}/manifests/{name}"
 
 
@@ -135,7 +135,7 @@ class Shipping(Construct):
     def started(self, site: Site) -> dict[str, str]:
         """Return the manifests of the runs that the stack itself starts, by a name for each."""
         return {
-            "Job" + pascal(f"{shipment.run.name}-{shipment.run.pool}-{shipment.run.nodes}"): render(
+            "Job" + pascal(f"{shipment.run.name}-{shipment.run.pool.name}-{shipment.run.nodes}"): render(
                 shipment.run, shipment.format, site
             )
             for shipment in self._shipments

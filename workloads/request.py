@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
+from catalog.pool import Pool
 from catalog.spelling import did_you_mean
 from workloads import rooms
 from workloads.checks import check_local, check_run
@@ -18,10 +19,10 @@ from workloads.variables import check_variables, read_variables
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A workload on a cluster, as asked for: names only. What is None follows from the preset and the cluster.
+    """A workload on a cluster, as asked for. What is None follows from the pool, the preset and the cluster.
 
-    `run_id` is None where the scheduler names the run, `threads_per_core` where nodes have the type's own.
-    `variables` are words NAME=VALUE.
+    `pool` is the name of the pool, and `described` the pool where a configuration describes it. `run_id` is None where
+    the scheduler names the run. `variables` are words NAME=VALUE.
     """
 
     workload: str
@@ -31,8 +32,8 @@ class Request:
     instance_type: str | None = None
     nodes: int | None = None
     pool: str = ""
+    described: Pool | None = None
     run_id: str | None = None
-    threads_per_core: int | None = None
     variables: tuple[str, ...] = ()
 
 
@@ -70,22 +71,27 @@ def resolve(request: Request) -> Resolution:
     findings += check_variables(request.variables, workload)
     if workload is None or preset is None or any(finding.is_error for finding in findings):
         return Resolution(None, format_, tuple(findings))
-    run = Run(
-        workload,
-        preset,
-        request.instance_type or preset.instance_type,
-        preset.nodes if request.nodes is None else request.nodes,
-        request.pool,
-        request.run_id or "",
-        request.threads_per_core,
-        read_variables(request.variables),
-    )
+    run = _run(request, workload, preset)
     findings += check_run(run)
     if format_ is not None:
         findings += check_job_name(run, format_)
     if format_ is Format.LOCAL:
         findings += check_local(run)
     return Resolution(run, format_, tuple(findings))
+
+
+def _run(request: Request, workload: Workload, preset: Preset) -> Run:
+    """Return the run of a request: on nodes of its pool, or of another type where that is asked for (at hand)."""
+    pool, environment = request.described, read_variables(request.variables)
+    nodes = (pool.nodes if pool else preset.nodes) if request.nodes is None else request.nodes
+    if pool is None:
+        type_ = request.instance_type or preset.instance_type
+        return Run.on_type(
+            workload, preset, type_, nodes, request.pool, id=request.run_id or "", environment=environment
+        )
+    if request.instance_type:
+        pool = replace(pool, instance_type=request.instance_type)
+    return Run(workload, preset, pool, nodes, request.run_id or "", environment)
 
 
 def _error(path: str, value: str, message: str, hint: str = "", rule: str = "") -> Finding:
@@ -147,7 +153,7 @@ def _listed(formats: Iterable[Format]) -> str:
 
 
 def _type(request: Request, findings: list[Finding]) -> None:
-    name = request.instance_type
+    name = request.instance_type or (request.described and request.described.instance_type)
     if name is not None and name not in INSTANCES:
         unknown = UnknownInstanceTypeError(name)
         message, _, hint = str(unknown).partition("; ")

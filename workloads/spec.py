@@ -10,6 +10,7 @@ from typing import Literal
 
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
+from catalog.pool import OnDemand, Pool
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
 from workloads.launchers import Launcher
@@ -172,22 +173,19 @@ def room_of(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A workload in one size on a number of nodes of one type. `pool` is the pool it goes to, where one is known.
+    """A workload in one size on a number of nodes of a pool, which may have more.
 
     `id` names its folder, `runs/<workload>/<id>` of the shared file system: a run with the id of one that stopped
     goes on from that one's last checkpoint. Empty: the scheduler names it, by the job. `at_hand` says that it runs on
     the machine of who launches it, which need not be of the type: it has no fabric, and its peak is not known.
-    `threads_per_core` is the pool's, None for the type's own default. `environment` are variables that whoever launches
-    it gives every rank.
+    `environment` are variables that whoever launches it gives every rank.
     """
 
     workload: Workload
     preset: Preset
-    instance_type: str
+    pool: Pool
     nodes: int
-    pool: str = ""
     id: str = ""
-    threads_per_core: int | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     at_hand: bool = False
 
@@ -195,7 +193,26 @@ class Run:
     def reference(cls, workload: Workload) -> Run:
         """Return the run of the committed manifests."""
         preset = workload.reference
-        return cls(workload, preset, preset.instance_type, preset.nodes)
+        return cls.on_type(workload, preset, preset.instance_type, preset.nodes)
+
+    @classmethod
+    def on_type(
+        cls,
+        workload: Workload,
+        preset: Preset,
+        instance_type: str,
+        nodes: int,
+        pool: str = "",
+        id: str = "",  # noqa: A002 the field's name
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> Run:
+        """Return a run on nodes of a type, of which no more is known than the name of their pool, if that."""
+        return cls(workload, preset, Pool(pool, instance_type, nodes, "", OnDemand()), nodes, id, environment)
+
+    @property
+    def instance_type(self) -> str:
+        """The instance type of its nodes."""
+        return self.pool.instance_type
 
     @property
     def facts(self) -> InstanceFacts:
@@ -216,7 +233,7 @@ class Run:
     @property
     def vcpus(self) -> int:
         """How many vCPUs a node has, with the threads per core of its pool."""
-        return slurm_topology(self.facts, self.threads_per_core).cpus
+        return slurm_topology(self.facts, self.pool.threads_per_core).cpus
 
     @property
     def progress(self) -> Progress:

@@ -29,7 +29,7 @@ def batch_submission(run: Run, site: Site, share: str = "") -> Submission:
         **({RUN_ID: run.id} if run.id else {}),
     }
     wanted: dict[str, Any] = json.loads(batch(replace(run, id="", environment=own), site))
-    pool = run.pool or next(iter(site.queues), "")
+    pool = run.pool.name or next(iter(site.queues), "")
     queue = site.queues.get(pool, "")
     obstacle = ""
     if not queue:
@@ -135,7 +135,7 @@ def _candidates(client: Any, run: Run, name: str) -> Iterator[dict[str, Any]]:
     """Yield active definitions of the stack's name for this run, and of ours; none where looking is denied."""
     from botocore.exceptions import ClientError
 
-    for each in (f"{name}-{run.nodes}x{run.pool}", name) if run.pool else (name,):
+    for each in (f"{name}-{run.nodes}x{run.pool.name}", name) if run.pool.name else (name,):
         try:
             found = client.describe_job_definitions(jobDefinitionName=each, status="ACTIVE")["jobDefinitions"]
         except ClientError as error:

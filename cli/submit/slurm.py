@@ -23,7 +23,7 @@ _ENDED = re.compile(
 
 def slurm_submission(run: Run, site: Site, text: str) -> Submission:
     """Return how a batch script is submitted, from the folder that one is in."""
-    partition = site.partitions.get(run.pool, run.pool)
+    partition = site.partitions.get(run.pool.name, run.pool.name)
     pattern = re.search(r"^#SBATCH --output=(.+)$", text, re.MULTILINE)
     assert pattern
     # sbatch resolves a relative path by the folder that it is called in.

@@ -36,8 +36,7 @@ class WorkloadSettings(Model):
             self.workload,
             cluster,
             self.preset,
-            instance_type=pool.instance_type if pool else None,
-            nodes=self.nodes or (pool.nodes if pool else None),
+            nodes=self.nodes,
             pool=self.pool,
-            threads_per_core=pool.threads_per_core if pool else None,
+            described=pool,
         )

@@ -133,7 +133,7 @@ def _settle(api: Api) -> None:
 def _job(site: Site, name: str, nodes: int) -> Document:
     workload = rooms.workload("fsdp")
     document: dict[str, Any] = yaml.safe_load(
-        trainjob(Run(workload, workload.reference, POOL.instance_type, nodes), site)
+        trainjob(Run.on_type(workload, workload.reference, POOL.instance_type, nodes), site)
     )
     document["metadata"]["name"] = name
     return document

@@ -21,7 +21,7 @@ _ROUNDS = 5
 def everything() -> Measure:
     """Render all and return the median of some rounds in one process."""
     runs = [
-        (Run(workload, workload.reference, name, workload.reference.nodes), format_)
+        (Run.on_type(workload, workload.reference, name, workload.reference.nodes), format_)
         for workload in map(rooms.workload, rooms.names())
         for name in instance_types()
         for format_ in workload.formats

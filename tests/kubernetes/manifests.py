@@ -67,7 +67,7 @@ def every_case(cluster: str, format_: Format) -> Iterator[Case]:
         few = own and workload in SAMPLES and "neuron" not in workload.resources.accelerators
         site = Site.example(cluster, [workload.name])
         for name in SAMPLE_TYPES if few else instance_types():
-            run = Run(workload, workload.reference, name, workload.reference.nodes)
+            run = Run.on_type(workload, workload.reference, name, workload.reference.nodes)
             idle = run.facts.is_accelerated and not run.accelerated
             if run.kind in run.runs_on and not (few and idle):
                 yield Case(run, format_, cluster, site)

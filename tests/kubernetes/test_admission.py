@@ -76,7 +76,7 @@ def test_each_pod_has_a_node_of_the_runs_pool_of_its_own(jobs: Admitted) -> None
     def check(case: Case) -> Iterator[str]:
         run, hyperpod = case.run, case.cluster == "hyperpod_eks"
         wanted = {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}" if hyperpod else run.instance_type}
-        wanted[INSTANCE_GROUP if hyperpod else POOL_LABEL] = run.pool
+        wanted[INSTANCE_GROUP if hyperpod else POOL_LABEL] = run.pool.name
         for labels in jobs.nodes_of(case):
             if not wanted.items() <= labels.items():
                 yield f"on {labels}"

@@ -21,7 +21,7 @@ from workloads.render.trainjob import trainjob
 from workloads.spec import Run
 
 SITE = Site.example("eks", [TORCH.name])
-RUN = Run(TORCH, TORCH.reference, "c6i.4xlarge", 2)
+RUN = Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2)
 JOBS: Mapping[str, Document] = {
     "TrainJob": read(trainjob(RUN, SITE)),
     "PyTorchJob": read(pytorchjob(RUN, SITE)),

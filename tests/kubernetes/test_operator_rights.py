@@ -181,7 +181,7 @@ def elastic(document: Document) -> Document:
 def test_the_training_operator_alone(
     control_plane: ControlPlane, synthesized: Callable[[str], Synthesis]
 ) -> None:
-    rendered = read(pytorchjob(Run(TORCH, TORCH.reference, "c6i.4xlarge", 2), SITE))
+    rendered = read(pytorchjob(Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2), SITE))
     with installed(control_plane, synthesized(COMBINATIONS["training operator, Neuron"])) as namespace:
         first = Jobs(control_plane, namespace, suspended(rendered))
         first.create()
@@ -221,7 +221,7 @@ def test_the_training_operator_alone(
 
 @pytest.mark.heavy
 def test_the_mpi_operator_alone(control_plane: ControlPlane, synthesized: Callable[[str], Synthesis]) -> None:
-    rendered = read(mpijob(Run(MPI, MPI.reference, "c6i.4xlarge", 2), SITE))
+    rendered = read(mpijob(Run.on_type(MPI, MPI.reference, "c6i.4xlarge", 2), SITE))
     combination = COMBINATIONS["MPI operator in the default namespace"]
     with installed(control_plane, synthesized(combination)) as namespace:
         job = Jobs(control_plane, namespace, suspended(rendered))
@@ -247,7 +247,7 @@ def test_the_mpi_operator_alone(control_plane: ControlPlane, synthesized: Callab
 
 @pytest.mark.heavy
 def test_trainer_alone(control_plane: ControlPlane, synthesized: Callable[[str], Synthesis]) -> None:
-    rendered = read(trainjob(Run(TORCH, TORCH.reference, "c6i.4xlarge", 2), SITE))
+    rendered = read(trainjob(Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2), SITE))
     with installed(
         control_plane, synthesized(COMBINATIONS["trainer, EFA; HyperPod with Trainer alone"])
     ) as namespace:

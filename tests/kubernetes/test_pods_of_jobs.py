@@ -46,7 +46,9 @@ def place(eks_cluster: Cluster) -> Iterator[str]:
 def job(
     workload: Workload, format_: Format, site: Site, nodes: int = 2, **chosen: Any
 ) -> tuple[Run, Document]:
-    one = Run(workload, workload.reference, **{"instance_type": "p5.48xlarge", "nodes": nodes, **chosen})
+    one = Run.on_type(
+        workload, workload.reference, **{"instance_type": "p5.48xlarge", "nodes": nodes, **chosen}
+    )
     return one, yaml.safe_load(render(one, format_, site))
 
 

@@ -51,7 +51,7 @@ def job(
     """Return a job of cpu-ddp of some nodes; its name ends in the id."""
     workload = rooms.workload("cpu-ddp")
     (where_to,) = where.pools
-    run = Run(workload, workload.presets["tiny"], CPU, nodes, where_to.name, id_)
+    run = Run(workload, workload.presets["tiny"], where_to, nodes, id_)
     document = read(RENDERERS[as_](run, where.site(workload.name)))
     labels = {QUEUE: queue, PRIORITY: priority}
     document["metadata"]["labels"] |= {name: one for name, one in labels.items() if one}
@@ -137,7 +137,9 @@ def test_a_job_without_tolerations_is_placed_on_a_tainted_pool_by_its_queue(
         taints = [one["key"] for node in where.nodes.documents for one in node["spec"]["taints"]]
         assert taints == [GPU_TAINT] * 2
         fsdp = rooms.workload("fsdp")
-        document = read(RENDERERS[format_](Run(fsdp, fsdp.reference, GPU, 2, name), where.site(fsdp.name)))
+        document = read(
+            RENDERERS[format_](Run.on_type(fsdp, fsdp.reference, GPU, 2, name), where.site(fsdp.name))
+        )
         where.submit(_without("tolerations", document))
         for pod in where.await_pods(name_of(document), 2):
             tolerated = {one["key"]: one.get("tolerationSeconds") for one in pod["spec"]["tolerations"]}

@@ -39,7 +39,7 @@ def test_a_job_takes_the_fewest_blocks(eks_cluster: Cluster, format_: Format) ->
     workload = MPI if format_ is Format.MPIJOB else rooms.workload("fsdp")
 
     def blocks(nodes: int) -> list[tuple[str, str]]:
-        run = Run(workload, workload.reference, GPU, nodes, name, f"of{nodes}")
+        run = Run(workload, workload.reference, pools[0], nodes, f"of{nodes}")
         document = read(RENDERERS[format_](run, where.site(workload.name)))
         where.submit(document)
         pods = where.await_pods(document["metadata"]["name"], nodes)

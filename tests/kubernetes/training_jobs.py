@@ -79,9 +79,7 @@ class Job:
         tiny = workload(name).presets["tiny"]
         preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, *arguments))
         site = Site.example("eks", [name])
-        run = Run(
-            workload(name), preset, POOL.instance_type, NODES, POOL.name, id=id_, environment=environment
-        )
+        run = Run(workload(name), preset, POOL, NODES, id_, environment)
         document = yaml.safe_load(_RENDERERS[format_](run, site))
         document["metadata"]["labels"][QUEUE_LABEL] = queue
         self.name = str(document["metadata"]["name"])

@@ -36,7 +36,9 @@ def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path:
     )
     preset = room.presets["tiny"]
     script = tmp_path / "job.sbatch"
-    script.write_text(render(Run(room, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
+    script.write_text(
+        render(Run.on_type(room, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
+    )
     said = cluster.run("sbatch", "--wait", "--parsable", script.name, directory=tmp_path, check=False)
     [log] = tmp_path.glob(f"*_{said.strip()}.out")
     assert "srun: unrecognized option '--container-image=registry.example#cpu-ddp:1'" in log.read_text()

@@ -46,7 +46,8 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
         launch_folder=str(folder / "launch"),
     )
     resources = Resources(accelerators=("cpu",), ranks_per_node=RANKS)
-    run = replace(run_on(CPU_TYPE, 2, launcher=launcher, resources=resources), pool="cpu")
+    run = run_on(CPU_TYPE, 2, launcher=launcher, resources=resources)
+    run = replace(run, pool=replace(run.pool, name="cpu"))
     (folder / "job.sbatch").write_text(render(run, site), encoding="utf-8")
     job = cluster.run("sbatch", "--wait", "--parsable", f"--nodes={nodes}", "job.sbatch", directory=folder)
     [log] = folder.glob(f"*_{job.strip()}.out")

@@ -56,7 +56,9 @@ def write_script(folder: Path, *arguments: str, on: str) -> Path:
     changed = replace(preset, arguments=(*preset.arguments, *arguments), nodes=2)
     (folder / "shared").mkdir(parents=True)
     script = folder / "job.sbatch"
-    script.write_text(render(Run(room, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8")
+    script.write_text(
+        render(Run.on_type(room, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
+    )
     return script
 
 

@@ -22,7 +22,7 @@ def main(folder: Path, stall_seconds: str) -> int:
     tiny = room.presets["tiny"]
     preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, SLOW))
     environment = {"TRAINFORGE_STALL_SECONDS": stall_seconds}
-    run = Run(room, preset, preset.instance_type, 2, id="t1", environment=environment)
+    run = Run.on_type(room, preset, preset.instance_type, 2, id="t1", environment=environment)
     site = local_site(folder)
     return local_submission(run, site, local(run, site)).send().wait()
 

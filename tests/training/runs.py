@@ -41,7 +41,7 @@ class LocalRun:
             virtual_environment=sys.prefix,
             launch_folder=str(checkout() / "workloads"),
         )
-        text = local(Run(room, chosen, chosen.instance_type, ranks), site)
+        text = local(Run.on_type(room, chosen, chosen.instance_type, ranks), site)
         self.script = folder / "run.sh"
         folder.mkdir(parents=True, exist_ok=True)
         self.script.write_text(text, encoding="utf-8")

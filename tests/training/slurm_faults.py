@@ -51,7 +51,7 @@ class SlurmRun:
         preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, *arguments))
         (folder / "shared").mkdir(parents=True)
         script = folder / "job.sbatch"
-        run = Run(room, preset, preset.instance_type, 2, "cpu", environment=environment)
+        run = Run.on_type(room, preset, preset.instance_type, 2, "cpu", environment=environment)
         script.write_text(slurm(run, site), encoding="utf-8")
         self.id = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
 

@@ -49,7 +49,7 @@ class BatchJob:
             mounts=(Mount(str(folder), "lustre", ""),),
             images={name: "registry.example/room:1"},
         )
-        definition = json.loads(batch(Run(room, preset, preset.instance_type, 2), site))
+        definition = json.loads(batch(Run.on_type(room, preset, preset.instance_type, 2), site))
         [nodes] = definition["nodeProperties"]["nodeRangeProperties"]
         self._shell, self._option, text = nodes["container"]["command"]
         port = f"--master-port={RENDEZVOUS_PORT}"

@@ -30,7 +30,7 @@ ONE = Ranks(0, 1, 0, torch.device("cpu"), None)  # type: ignore[arg-type]
 
 @pytest.mark.parametrize("preset", FSDP.presets.values(), ids=lambda preset: preset.name)
 def test_the_program_takes_every_preset_on_its_type(preset: Preset) -> None:
-    run = Run(FSDP, preset, preset.instance_type, preset.nodes)
+    run = Run.on_type(FSDP, preset, preset.instance_type, preset.nodes)
     chosen = options(list(run.arguments))
     assert chosen.global_batch == preset.global_batch
     assert chosen.global_batch % (run.ranks * chosen.micro_batch) == 0
@@ -46,7 +46,7 @@ def test_every_published_model_has_a_preset_and_one_on_c4() -> None:
 
 def test_the_peak_of_the_type_is_told_where_it_is_known() -> None:
     def told(instance_type: str) -> float | None:
-        run = Run(FSDP, FSDP.reference, instance_type, 4)
+        run = Run.on_type(FSDP, FSDP.reference, instance_type, 4)
         return options(list(run.arguments)).peak_tflops
 
     assert told(GPU) == INSTANCES[GPU].peak_tflops["bf16"]

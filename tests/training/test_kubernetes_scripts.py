@@ -73,7 +73,7 @@ def train(
         images={room.name: f"registry.example/{name}:1"},
         mounts=(Mount(str(folder), "lustre", "fs-0123456789abcdef0"),),
     )
-    manifest = RENDERERS[format_](Run(room, preset, preset.instance_type, NODES), where)
+    manifest = RENDERERS[format_](Run.on_type(room, preset, preset.instance_type, NODES), where)
     (folder / "manifest.yaml").write_text(manifest, encoding="utf-8")
     text = script(list(pods(read(manifest)))[-1][1])
     for inside, here in ((entry.PROGRAM_FOLDER, room.room), (entry.RUNTIME_FOLDER, "runtime")):

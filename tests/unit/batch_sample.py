@@ -43,7 +43,7 @@ def run_on(instance_type: str, nodes: int = 2, **changes: Any) -> Run:
     if instance(instance_type).has_neuron:
         changes = {"launcher": NeuronTorchrun(), **changes}
     made = workload(**changes)
-    return Run(made, made.reference, instance_type, nodes)
+    return Run.on_type(made, made.reference, instance_type, nodes)
 
 
 def site(**changes: Any) -> Site:

@@ -95,8 +95,8 @@ def site(format_: Format, **changes: Any) -> Site:
     return replace(Site.example(example_cluster(format_), [one.name for one in SAMPLES]), **changes)
 
 
-def run(workload: Workload, instance_type: str, nodes: int = 4) -> Run:
-    return Run(workload, workload.reference, instance_type, nodes)
+def run(workload: Workload, instance_type: str, nodes: int = 4, *, pool: str = "") -> Run:
+    return Run.on_type(workload, workload.reference, instance_type, nodes, pool)
 
 
 def cases(instance_types: tuple[str, ...], nodes: tuple[int, ...] = (4,)) -> list[Case]:

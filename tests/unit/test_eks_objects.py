@@ -119,7 +119,7 @@ def test_there_is_a_runtime_for_each_time_to_save() -> None:
     assert tuple(graces.values()) == GRACE_SECONDS
     assert next(iter(graces)) == "torch-distributed", "the name that Trainer's own documents use"
     for preset in FSDP.presets.values():
-        one = Run(FSDP, preset, preset.instance_type, preset.nodes)
+        one = Run.on_type(FSDP, preset, preset.instance_type, preset.nodes)
         for speed in (0, 300, 5000, 100_000):
             where = Site.example("eks", ["fsdp"])
             where = replace(where, mounts=(replace(where.mounts[0], throughput_mbps=speed),))
@@ -190,7 +190,7 @@ def test_a_claim_binds_the_one_volume_that_is_its_own() -> None:
 
 def test_manifests_claim_what_is_there() -> None:
     site = Site.example("eks", ["torch-sample"])
-    document = read(trainjob(Run(TORCH, TORCH.reference, "p5.48xlarge", 2), site))
+    document = read(trainjob(Run.on_type(TORCH, TORCH.reference, "p5.48xlarge", 2), site))
     text = json.dumps(document)
     assert f'"claimName": "{SHARED_CLAIM}"' in text
     assert document["metadata"]["namespace"] == next(iter(of_kind(place(), "Namespace")))
@@ -209,7 +209,7 @@ def test_a_pool_s_quota_is_what_its_nodes_give_to_our_manifests(name: str) -> No
     workload = NEURON if facts.has_neuron else TORCH
     for threads in {None, *facts.valid_threads_per_core}:
         mine = pool(name, 3, threads=threads)
-        run = Run(workload, workload.reference, name, 3, mine.name, threads_per_core=threads)
+        run = Run(workload, workload.reference, mine, 3)
         document = read(trainjob(run, Site.example("eks", [workload.name])))
         asked = document["spec"]["trainer"]["resourcesPerNode"]["requests"]
         given = requests(mine)
@@ -235,7 +235,8 @@ def test_a_job_fits_its_own_pool_s_flavor_and_no_other() -> None:
         workload = MPI
         document = read(
             mpijob(
-                Run(workload, workload.reference, mine.instance_type, 2), Site.example("eks", [workload.name])
+                Run.on_type(workload, workload.reference, mine.instance_type, 2),
+                Site.example("eks", [workload.name]),
             )
         )
         for _, template in pods(document):
@@ -317,7 +318,7 @@ def test_kueue_manages_what_the_cluster_has() -> None:
 def test_flavors_leave_a_job_the_tolerations_of_its_own() -> None:
     """A TrainJob gets the flavor's by a patch of Kueue's, which may replace the list of the job's own."""
     for mine in POOLS:
-        run = Run(TORCH, TORCH.reference, mine.instance_type, 2)
+        run = Run.on_type(TORCH, TORCH.reference, mine.instance_type, 2)
         (_, pod), *_ = pods(read(trainjob(run, SITE)))
         found = of_kind(queues(), "ResourceFlavor")[flavor(mine)]["spec"]["tolerations"]
         assert [one for one in pod["spec"]["tolerations"] if one not in found] == []
@@ -431,7 +432,9 @@ def test_whoever_has_a_policy_of_eks_sees_jobs_and_who_may_edit_submits_them(
     }
     for manifest in (trainjob, pytorchjob, mpijob):
         document = read(
-            manifest(Run(MPI if manifest is mpijob else TORCH, TORCH.reference, "p5.48xlarge", 2), SITE)
+            manifest(
+                Run.on_type(MPI if manifest is mpijob else TORCH, TORCH.reference, "p5.48xlarge", 2), SITE
+            )
         )
         kind = (document["apiVersion"].partition("/")[0], f"{document['kind'].lower()}s")
         assert {"get", "list", "watch"} <= set(verbs[kind])
@@ -451,13 +454,13 @@ SITE = Site.example("eks", [MPI.name, TORCH.name])
     [
         (
             mpi_operator(),
-            mpijob(Run(MPI, MPI.reference, "p5.48xlarge", 2), SITE),
+            mpijob(Run.on_type(MPI, MPI.reference, "p5.48xlarge", 2), SITE),
             "mpiReplicaSpecs",
             "Launcher",
         ),
         (
             training_operator(),
-            pytorchjob(Run(TORCH, TORCH.reference, "p5.48xlarge", 2), SITE),
+            pytorchjob(Run.on_type(TORCH, TORCH.reference, "p5.48xlarge", 2), SITE),
             "pytorchReplicaSpecs",
             "Master",
         ),

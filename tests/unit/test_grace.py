@@ -19,7 +19,7 @@ from workloads.spec import Format, Run, Workload
 
 def run(workload: Workload, preset: str) -> Run:
     size = workload.presets[preset]
-    return Run(workload, size, size.instance_type, size.nodes)
+    return Run.on_type(workload, size, size.instance_type, size.nodes)
 
 
 def site(mbps: int) -> Site:

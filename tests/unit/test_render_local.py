@@ -18,7 +18,7 @@ from workloads.spec import Run
 def started(folder: Path, preset: str, listed: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the script where nvidia-smi lists so many GPUs; the guard and torchrun print what they are asked for."""
     room = workload("fsdp")
-    run = Run(room, room.presets[preset], room.presets[preset].instance_type, 1)
+    run = Run.on_type(room, room.presets[preset], room.presets[preset].instance_type, 1)
     (folder / "bin").mkdir()
     lines = "\n".join(f"GPU {number}: H100" for number in range(listed))
     for name, text in (

@@ -67,7 +67,7 @@ def test_volumes_are_shared_memory_of_its_own_and_the_shared_file_system(case: C
 @pytest.mark.parametrize("format_", list(RENDERERS), ids=str)
 def test_hyperpod_runs_on_nodes_that_its_monitoring_trusts(format_: Format) -> None:
     workload = MPI if format_ is Format.MPIJOB else TORCH
-    wanted = replace(run(workload, "p5.48xlarge"), pool="gpu")
+    wanted = run(workload, "p5.48xlarge", pool="gpu")
     groups = {"gpu": "gpu-workers"}
     on_hyperpod = RENDERERS[format_](wanted, site(format_, cluster="hyperpod_eks", instance_groups=groups))
     for _, template in pods(read(on_hyperpod)):
@@ -257,7 +257,7 @@ def test_runs_tolerate_the_taints_of_their_pool_and_of_no_other(
 ) -> None:
     workload = MPI if format_ is Format.MPIJOB else TORCH
     there = site(format_, tolerations={"gpu": of_pool, "other": [VISION | {"key": "other"}]})
-    document = read(RENDERERS[format_](replace(run(workload, "p5.48xlarge"), pool="gpu"), there))
+    document = read(RENDERERS[format_](run(workload, "p5.48xlarge", pool="gpu"), there))
     found = [pod["spec"]["tolerations"] for _, pod in pods(document)]
     assert found == [[*tolerated, *LOST]] * len(found)
     assert Site.from_json(there.to_json()).tolerations["gpu"] == of_pool

@@ -39,7 +39,9 @@ def test_jobs_ask_for_the_processors_that_nodes_have(threads: int | None, vcpus:
     run = shipped(threads)
     facts = instance(TYPE)
     assert run.vcpus == vcpus
-    assert asked(definition(replace(run_on(TYPE), threads_per_core=threads)))["VCPU"] == vcpus
+    sample = run_on(TYPE)
+    sample = replace(sample, pool=replace(sample.pool, threads_per_core=threads))
+    assert asked(definition(sample))["VCPU"] == vcpus
     requests = resources(run)["requests"]
     assert requests["cpu"] == f"{pod_millicores(vcpus)}m"
     assert int(requests["cpu"].removesuffix("m")) < vcpus * 1000

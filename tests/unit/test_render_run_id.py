@@ -168,5 +168,5 @@ def test_every_room_leaves_room_for_an_id() -> None:
     for name in rooms.names():
         room = rooms.workload(name)
         for preset in room.presets.values():
-            plain = Run(room, preset, preset.instance_type, preset.nodes)
+            plain = Run.on_type(room, preset, preset.instance_type, preset.nodes)
             assert len(replace(plain, id=plain.name).name) <= LONGEST_KUBERNETES_NAME, plain.name

@@ -120,7 +120,7 @@ def test_srun_starts_a_task_a_node_or_a_rank(workload: object, tasks: int) -> No
 
 
 def test_the_partition_is_the_pools() -> None:
-    assert "#SBATCH --partition=train\n" in slurm(replace(run(TORCH, "p5.48xlarge"), pool="gpu"), SITE)
+    assert "#SBATCH --partition=train\n" in slurm(run(TORCH, "p5.48xlarge", pool="gpu"), SITE)
     assert "--partition" not in slurm(run(TORCH, "p5.48xlarge"), SITE)
 
 

@@ -19,7 +19,7 @@ NEURON = "trn1.32xlarge"
 
 def run(workload: str, preset: str, instance_type: str, nodes: int = 1) -> Run:
     found = rooms.workload(workload)
-    return Run(found, found.presets[preset], instance_type, nodes)
+    return Run.on_type(found, found.presets[preset], instance_type, nodes)
 
 
 def rules(found: Run) -> set[tuple[str, str]]:
@@ -67,16 +67,16 @@ def test_the_finding_names_what_does_run_there() -> None:
 def test_every_preset_fits_where_it_is_meant_to_run(name: str) -> None:
     workload = rooms.workload(name)
     for preset in workload.presets.values():
-        assert check_run(Run(workload, preset, preset.instance_type, preset.nodes)) == []
+        assert check_run(Run.on_type(workload, preset, preset.instance_type, preset.nodes)) == []
 
 
 @pytest.mark.parametrize("instance_type", INSTANCES)
 def test_a_node_has_as_many_vcpus_as_its_pool_gives_threads(instance_type: str) -> None:
     facts = INSTANCES[instance_type]
     workload = rooms.workload("cpu-ddp")
-    by_default = Run(workload, workload.reference, instance_type, 1)
+    by_default = Run.on_type(workload, workload.reference, instance_type, 1)
     assert by_default.vcpus == facts.vcpus
-    one = Run(workload, workload.reference, instance_type, 1, threads_per_core=1)
+    one = replace(by_default, pool=replace(by_default.pool, threads_per_core=1))
     assert one.vcpus == facts.cores
 
 

@@ -37,7 +37,7 @@ def rules(run: Run) -> set[tuple[str, str]]:
 
 def run(instance_type: str = "p5.48xlarge", nodes: int = 2, **resources: Any) -> Run:
     workload = replace(GPU, resources=replace(GPU.resources, **resources))
-    return Run(workload, workload.reference, instance_type, nodes)
+    return Run.on_type(workload, workload.reference, instance_type, nodes)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_a_workload_without_a_fitting_format_has_no_default() -> None:
 @pytest.mark.parametrize("instance_type", list(INSTANCES))
 def test_ranks_are_accelerators_or_neuron_cores_or_one(instance_type: str) -> None:
     everything = replace(GPU, resources=Resources(("gpu", "neuron", "cpu")))
-    found = Run(everything, everything.reference, instance_type, 2)
+    found = Run.on_type(everything, everything.reference, instance_type, 2)
     facts = found.facts
     if facts.has_gpus:
         assert found.ranks_per_node == facts.accelerators

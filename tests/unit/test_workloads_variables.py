@@ -117,5 +117,5 @@ def test_every_format_hands_them_on(format_: Format) -> None:
     workload = rooms.workload("fsdp")
     cluster = {"slurm": "hyperpod", "batch": "batch", "local": "local"}.get(format_, "hyperpod_eks")
     preset = workload.presets["tiny"]
-    run = Run(workload, preset, preset.instance_type, 2, environment={"SIZE": "two words"})
+    run = Run.on_type(workload, preset, preset.instance_type, 2, environment={"SIZE": "two words"})
     assert "export SIZE='two words'" in render(run, format_, Site.example(cluster, ["fsdp"]))

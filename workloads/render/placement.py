@@ -36,8 +36,11 @@ def placement(run: Run, site: Site) -> dict[str, Any]:
 def _selector(run: Run, site: Site) -> dict[str, str]:
     """Choose nodes by type and by the pool where it is known: another of the type may be Spot, or kept for others."""
     if not KINDS[site.cluster].sagemaker:
-        return {INSTANCE_TYPE_LABEL: run.instance_type, **({POOL_LABEL: run.pool} if run.pool else {})}
-    group = site.instance_groups.get(run.pool)
+        return {
+            INSTANCE_TYPE_LABEL: run.instance_type,
+            **({POOL_LABEL: run.pool.name} if run.pool.name else {}),
+        }
+    group = site.instance_groups.get(run.pool.name)
     return {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}", **({_GROUP: group} if group else {})}
 
 
@@ -80,7 +83,7 @@ def _alone(run: Run) -> dict[str, Any]:
 def _tolerations(run: Run, site: Site) -> list[dict[str, str]]:
     """Tolerate the taint of accelerated nodes, and those of the pool."""
     devices = device_tolerations([device(run.facts)])
-    pool = [dict(one) for one in site.tolerations.get(run.pool, ())]
+    pool = [dict(one) for one in site.tolerations.get(run.pool.name, ())]
     return [*devices, *(one for one in pool if (one["key"], one["effect"]) not in _covered(devices))]
 
 

@@ -50,7 +50,7 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
 
 def _directives(run: Run, site: Site) -> Iterator[str]:
     per_node = run.ranks_per_node if _starts_ranks(run) else 1
-    partition = site.partitions.get(run.pool, run.pool)
+    partition = site.partitions.get(run.pool.name, run.pool.name)
     options = {
         "job-name": run.name,
         **({"partition": partition} if partition else {}),
