@@ -1,9 +1,9 @@
-"""A node pool, and the union of ways to get its capacity."""
+"""A node pool, and the union of ways to get its capacity, which the configuration is read into."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 InterfaceType = Literal["efa", "efa-only"]
 
@@ -12,46 +12,50 @@ InterfaceType = Literal["efa", "efa-only"]
 class OnDemand:
     """Capacity that EC2 has at the moment, at the list price."""
 
-    source: ClassVar[str] = "on-demand"
+    source: Literal["on-demand"] = field(default="on-demand", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Spot:
     """Spare capacity at a lower price, which EC2 may take back with two minutes' notice."""
 
-    source: ClassVar[str] = "spot"
+    source: Literal["spot"] = field(default="spot", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
     """A targeted On-Demand Capacity Reservation (`cr-...`): only requests that name it may use it."""
 
-    source: ClassVar[str] = "reservation"
+    source: Literal["reservation"] = field(default="reservation", kw_only=True)
     reservation_id: str
+    """Id of the capacity reservation, `cr-` and 17 hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReservationGroup:
     """A resource group of capacity reservations, by ARN: EC2 picks one that has room."""
 
-    source: ClassVar[str] = "reservation-group"
+    source: Literal["reservation-group"] = field(default="reservation-group", kw_only=True)
     resource_group_arn: str
+    """ARN of the resource group, `arn:aws:resource-groups:REGION:ACCOUNT:group/NAME`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CapacityBlock:
     """An EC2 Capacity Block for ML (`cr-...`): paid ahead for a window of time, in one zone."""
 
-    source: ClassVar[str] = "capacity-block"
+    source: Literal["capacity-block"] = field(default="capacity-block", kw_only=True)
     reservation_id: str
+    """Id of the block's capacity reservation, `cr-` and 17 hexadecimal digits."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
     """A SageMaker flexible training plan, by ARN: reserved capacity that only SageMaker can use."""
 
-    source: ClassVar[str] = "training-plan"
+    source: Literal["training-plan"] = field(default="training-plan", kw_only=True)
     training_plan_arn: str
+    """ARN of the plan, `arn:aws:sagemaker:REGION:ACCOUNT:training-plan/NAME`."""
 
 
 Capacity = OnDemand | Spot | Reservation | ReservationGroup | CapacityBlock | TrainingPlan

@@ -13,7 +13,7 @@ from catalog.finding import Finding
 from settings.parser.document import Document, Keys
 from settings.parser.pruning import Copy, PathSet, as_written
 from settings.parser.stand_ins import stand_in_for
-from settings.parser.wording import Located, located, worded
+from settings.parser.wording import UNKNOWN_KEY, Located, located, worded
 
 MAX_PASSES = 16
 """A pass leaves out one level more, and a stand-in takes two: the settings are six levels deep."""
@@ -77,7 +77,7 @@ def shape(document: Document, model: type[Whole]) -> Shape[Whole]:
                 if not explained.touches(path):
                     finding = worded(detail, place, path, document.places)
                     findings.setdefault((finding.path, finding.rule), finding)
-                if detail["type"] == "extra_forbidden":
+                if detail["type"] in UNKNOWN_KEY:
                     explained.update(_meant(path, place))
                 stand_in = stand_in_for(path, place.field, data) if detail["type"] == "missing" else None
                 if stand_in is not None:
@@ -90,11 +90,11 @@ def shape(document: Document, model: type[Whole]) -> Shape[Whole]:
 
 def _unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
     """Return pydantic's details: a misspelt key is known before the one that it should be is missed."""
-    return sorted(error.errors(include_url=False), key=lambda detail: detail["type"] != "extra_forbidden")
+    return sorted(error.errors(include_url=False), key=lambda detail: detail["type"] not in UNKNOWN_KEY)
 
 
 def _left_out(kind: str, path: Keys, place: Located) -> set[Keys]:
-    if kind == "extra_forbidden":
+    if kind in UNKNOWN_KEY:
         return {path, *_meant(path, place)}
     if kind == "missing":
         return {path, path[:-1]}

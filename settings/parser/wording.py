@@ -15,7 +15,11 @@ from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding, Severity
 from settings.parser.document import Place
+from settings.parser.fields import fields_of, is_read
 from settings.parser.values import guess, listed, nearest, shown
+
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+"""Pydantic's words for a key that a model, or a dataclass, does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +31,7 @@ class Located:
     """
 
     path: tuple[str, ...]
-    model: type[BaseModel] | None
+    model: type | None
     field: FieldInfo | None
     near: tuple[str, ...] = ()
     meant: tuple[str, ...] = ()
@@ -39,7 +43,7 @@ def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Lo
     value = data
     holder: Any = None
     path: list[str] = []
-    model: type[BaseModel] | None = None
+    model: type | None = None
     field: FieldInfo | None = None
     parts = list(loc)
     while parts:
@@ -54,9 +58,9 @@ def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Lo
         part = parts.pop(0)
         path.append(str(part))
         model, field = None, None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if is_read(annotation):
             model = annotation
-            field = model.model_fields.get(str(part))
+            field = fields_of(annotation).get(str(part))
             annotation = field.annotation if field else None
         else:
             arguments = get_args(annotation)
@@ -65,7 +69,7 @@ def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Lo
     near: tuple[str, ...] = ()
     meant: tuple[str, ...] = ()
     if model is not None and field is None and path:
-        near = nearest(path[-1], model.model_fields)
+        near = nearest(path[-1], fields_of(model))
         meant = tuple(name for name in near if not (isinstance(holder, dict) and name in holder))
     return Located(tuple(path), model, field, near, meant)
 
@@ -83,7 +87,7 @@ def worded(
     match kind:
         case "missing":
             return _error("missing-key", where, "", f"the key '{path[-1]}' is required", _description(place))
-        case "extra_forbidden":
+        case _ if kind in UNKNOWN_KEY:
             return _unknown_key(place, where, path[-1])
         case "union_tag_not_found" | "union_tag_invalid":
             return _source(place, where, given)
@@ -126,7 +130,7 @@ def _error(rule: str, path: str, value: str, message: str, hint: str = "") -> Fi
 
 
 def _unknown_key(place: Located, where: str, key: str) -> Finding:
-    known = sorted(place.model.model_fields) if place.model else []
+    known = sorted(fields_of(place.model)) if place.model else []
     meant = f"; did you mean {listed(place.near)}?" if place.near else ""
     hint = f"keys here: {', '.join(known)}" if known else ""
     return _error("unknown-key", where, shown(key), f"there is no key '{shown(key)}' here{meant}", hint)
@@ -256,7 +260,7 @@ def _members(annotation: Any) -> list[Any]:
 
 
 def _tags(member: Any) -> tuple[Any, ...]:
-    field = member.model_fields.get("source") if hasattr(member, "model_fields") else None
+    field = fields_of(member).get("source") if is_read(member) else None
     return get_args(field.annotation) if field else ()
 
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
 
 from pydantic import BaseModel
 
 from catalog.cluster_kinds import CLUSTERS, KINDS, SAGEMAKER
-from catalog.pool import CapacityBlock, Pool, Reservation, TrainingPlan
+from catalog.pool import CapacityBlock, Pool, Reservation, ReservationGroup, TrainingPlan
 from catalog.regions import partition
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.deployment import REGION
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import Use, facts, uses
-from settings.sections import pools as model
 
 _RESERVATION = re.compile(r"cr-[0-9a-f]{17}")
 # botocore: resource-groups GroupArnV2.
@@ -51,7 +51,7 @@ def _plan_elsewhere(subject: Subject) -> Iterator[Problem]:
     """Only SageMaker can use the capacity of a training plan."""
     used = {use.name for use in uses(subject.settings) if use.cluster in SAGEMAKER}
     for name, pool in subject.settings.pools.items():
-        if isinstance(pool.capacity, model.TrainingPlan) and name not in used:
+        if isinstance(pool.capacity, TrainingPlan) and name not in used:
             yield Problem(
                 f"pools.{name}.capacity.source",
                 pool.capacity.source,
@@ -65,7 +65,7 @@ def _reservation_ids(subject: Subject) -> Iterator[Problem]:
     """EC2 would refuse the id when nodes start, long after the deployment began."""
     for name, pool in subject.settings.pools.items():
         match pool.capacity:
-            case model.Reservation(reservation_id=value) | model.CapacityBlock(reservation_id=value):
+            case Reservation(reservation_id=value) | CapacityBlock(reservation_id=value):
                 if not _RESERVATION.fullmatch(value):
                     yield Problem(
                         f"pools.{name}.capacity.reservation_id",
@@ -80,7 +80,7 @@ def _reservation_ids(subject: Subject) -> Iterator[Problem]:
 def _resource_groups(subject: Subject) -> Iterator[Problem]:
     """EC2 would refuse the ARN when nodes start, long after the deployment began."""
     for name, pool in subject.settings.pools.items():
-        if isinstance(pool.capacity, model.ReservationGroup):
+        if isinstance(pool.capacity, ReservationGroup):
             yield from _arn(
                 f"pools.{name}.capacity.resource_group_arn",
                 pool.capacity.resource_group_arn,
@@ -94,7 +94,7 @@ def _resource_groups(subject: Subject) -> Iterator[Problem]:
 def _training_plans(subject: Subject) -> Iterator[Problem]:
     """SageMaker refuses a malformed ARN, and a cluster update with it, as a whole."""
     for name, pool in subject.settings.pools.items():
-        if isinstance(pool.capacity, model.TrainingPlan):
+        if isinstance(pool.capacity, TrainingPlan):
             yield from _arn(
                 f"pools.{name}.capacity.training_plan_arn",
                 pool.capacity.training_plan_arn,
@@ -159,6 +159,9 @@ def _arns_in(value: object, path: str) -> Iterator[tuple[str, str]]:
         case BaseModel():
             for name in type(value).model_fields:
                 yield from _arns_in(getattr(value, name), f"{path}.{name}")
+        case _ if is_dataclass(value):
+            for field in fields(value):
+                yield from _arns_in(getattr(value, field.name), f"{path}.{field.name}")
         case Mapping():
             for key, member in value.items():
                 yield from _arns_in(member, f"{path}.{key}")

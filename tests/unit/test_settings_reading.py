@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import textwrap
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
+from catalog.pool import Capacity
+from settings.deployment import Settings
 from settings.reading import read
 from settings.report import LocatedFinding, report
 from tests.unit.configuration import GONE, changed, places, read_changed, read_text
@@ -168,3 +171,15 @@ def test_a_private_key_is_shown_nowhere(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_configurations_that_we_ship_have_no_findings(path: Path) -> None:
     assert report(read(path).findings, path).endswith("no findings")
+
+
+@pytest.mark.parametrize("kind", get_args(Capacity), ids=lambda kind: kind.__name__)
+def test_capacity_is_read_into_the_catalog_s_own_type(tmp_path: Path, kind: type[Any]) -> None:
+    ids = {field.name: "x" for field in fields(kind) if field.name != "source"}
+    made = kind(**ids)
+    reading = read_changed(tmp_path, {"pools.gpu.capacity": {"source": made.source, **ids}})
+    assert reading.settings
+    assert reading.settings.pools["gpu"].capacity == made
+    definition = Settings.model_json_schema()["$defs"][kind.__name__]
+    assert definition["required"] == ["source", *ids], "no source, no capacity"
+    assert all(definition["properties"][name]["description"] for name in ids)
