@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from catalog.kubernetes import NEURON
@@ -77,3 +78,19 @@ DEFAULT_METRIC_DAYS: Final = 150
 
 CERT_MANAGER: Final = "cert-manager"
 """EKS add-on of certificates for what Kubernetes asks back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What HyperPod's own chart installs, beside health monitoring and restart of jobs, which HyperPod needs."""
+
+    training_operator: bool = True
+    """Kubeflow's training operator v1, which runs PyTorchJobs."""
+    mpi_operator: bool = True
+    """The MPI operator, which runs MPIJobs."""
+    nvidia_device_plugin: bool = True
+    """NVIDIA's device plugin, which counts GPUs; off where the GPU Operator brings it."""
+    efa_device_plugin: bool = True
+    """The EFA device plugin, which counts EFA interfaces."""
+    neuron_device_plugin: bool = True
+    """The Neuron device plugin, which counts Trainium's and Inferentia's chips."""

@@ -23,7 +23,7 @@ from trainforge.parallelcluster.configuration import (
 )
 from trainforge.parallelcluster.names import iam_path
 from trainforge.parallelcluster.node_actions import NodeActions
-from trainforge.parallelcluster.queues import ComputeResource, Queue, QueueDefaults, kept_by_default
+from trainforge.parallelcluster.queues import ComputeResource, Queue, QueueDefaults
 from trainforge.parallelcluster.services import AccountingDatabase, Directory
 
 
@@ -140,10 +140,7 @@ def _queues(wanted: ParallelClusterSettings, pools: list[Pool], ground: Ground) 
     return tuple(
         Queue(
             name,
-            tuple(
-                ComputeResource(pool, wanted.kept_nodes.get(pool.name, kept_by_default(pool)))
-                for pool in members
-            ),
+            tuple(ComputeResource(pool, wanted.running_nodes(pool)) for pool in members),
             ground.subnet_ids[members[0].availability_zone],
             (ground.security_group_id,),
         )

@@ -13,7 +13,6 @@ from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.site import Site
 from stacks.cluster_stack import Estate
 from stacks.hyperpod_eks_plan import (
-    components,
     measures,
     quota,
     software_settings,
@@ -51,7 +50,7 @@ class HyperPodEksStack(KubernetesStack):
             self.kubernetes, self._wanted, role=NodeRole(self, "SystemRole"), repair=Repair()
         )
         self.chart = HyperPodChart(
-            self, "Chart", cluster=self.kubernetes, components=components(self._wanted)
+            self, "Chart", cluster=self.kubernetes, dependencies=self._wanted.dependencies
         )
         self.role = self._role()
         self.cluster = self._cluster()

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
+from catalog.devices import NO_DEVICES
 from settings.deployment import Settings
-from settings.sections.eks import DeviceSettings, SoftwareSettings
+from settings.sections.eks import SoftwareSettings
 from settings.sections.hyperpod_eks import (
     HyperPodEksSettings,
     ObservabilitySettings,
     TaintSettings,
     TeamSettings,
 )
-from trainforge.hyperpod.chart import Components
 from trainforge.hyperpod.governance.quota import Quota
 from trainforge.hyperpod.measures import Measures
 
@@ -24,18 +24,6 @@ _EFFECTS = {
 }
 
 
-def components(wanted: HyperPodEksSettings) -> Components:
-    """Return what of HyperPod's chart is installed."""
-    given = wanted.dependencies
-    return Components(
-        training_operator=given.training_operator,
-        mpi_operator=given.mpi_operator,
-        nvidia_device_plugin=given.nvidia_device_plugin,
-        efa_device_plugin=given.efa_device_plugin,
-        neuron_device_plugin=given.neuron_device_plugin,
-    )
-
-
 def software_settings(wanted: HyperPodEksSettings) -> SoftwareSettings:
     """Return what is installed beside HyperPod's own, as the section `eks` would say it.
 
@@ -43,7 +31,7 @@ def software_settings(wanted: HyperPodEksSettings) -> SoftwareSettings:
     """
     return SoftwareSettings(
         add_ons=dict(wanted.add_ons),
-        devices=DeviceSettings(gpu="none", efa="none", neuron="none"),
+        devices=NO_DEVICES,
         jobs=["trainer"] if wanted.trainer else [],
         bucket_claim=wanted.bucket_claim,
         cert_manager=wanted.training_operator,

@@ -6,10 +6,9 @@ import json
 
 from catalog.kubernetes import BUCKET_CLAIM, SHARED_CLAIM
 from settings.deployment import Settings
-from settings.sections.eks import AddOnSettings, DeviceSettings, SoftwareSettings
+from settings.sections.eks import AddOnSettings, SoftwareSettings
 from stacks.storage import StorageStack
 from trainforge.eks.add_ons import EBS, FSX, S3, AddOn
-from trainforge.eks.devices import Devices
 from trainforge.eks.queues import Queue
 from trainforge.eks.software import Place, Software
 from trainforge.eks.volumes import BucketVolume, LustreVolume
@@ -30,7 +29,7 @@ def software(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -
             ).items()
             if settings is not None
         },
-        devices=devices(wanted.devices),
+        devices=wanted.devices,
         jobs=tuple(wanted.jobs),
         queues=tuple(Queue(name, queue.nodes, queue.borrow) for name, queue in wanted.queues.items()),
     )
@@ -55,16 +54,6 @@ def add_on(settings: AddOnSettings) -> AddOn:
     """Return an add-on as the construct takes it."""
     configuration = json.dumps(settings.configuration, sort_keys=True) if settings.configuration else None
     return AddOn(settings.version, configuration)
-
-
-def devices(wanted: DeviceSettings) -> Devices:
-    """Return the choice of device software; `none` leaves a kind to somebody else."""
-    return Devices(
-        gpu=None if wanted.gpu == "none" else wanted.gpu,
-        efa=None if wanted.efa == "none" else wanted.efa,
-        neuron=wanted.neuron != "none",
-        neuron_scheduler=wanted.neuron_scheduler,
-    )
 
 
 def place(settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *, namespace: str) -> Place:

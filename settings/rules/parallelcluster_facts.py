@@ -337,8 +337,7 @@ def _count(then: Settings, cluster: ParallelClusterSettings, name: str) -> objec
     if cluster.slurm.update_strategy == "terminate":
         return UNKNOWN
     pool = then.pool(name)
-    by_default = 0 if pool.capacity.source in ("on-demand", "spot") else pool.nodes
-    return Count(pool.nodes, cluster.kept_nodes.get(name, by_default))
+    return Count(pool.nodes, cluster.running_nodes(pool))
 
 
 def _count_of(section: object) -> object:

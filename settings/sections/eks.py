@@ -7,8 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from catalog.devices import Devices
 from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES
 from catalog.pool import Pool
+from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
 from settings.sections.model import Model
 from settings.sections.network import Cidr, LogDays
@@ -113,19 +115,6 @@ class AddOnSettings(Model):
     """Its own configuration; `aws eks describe-addon-configuration` shows what it takes."""
 
 
-class DeviceSettings(Model):
-    """Which software tells Kubernetes of GPUs, Neuron chips and EFA interfaces."""
-
-    gpu: Literal["device-plugin", "gpu-operator", "none"] = "device-plugin"
-    """NVIDIA's device plugin; or its GPU Operator, which brings metrics and MIG too."""
-    efa: Literal["device-plugin", "dra", "none"] = "device-plugin"
-    """AWS's EFA device plugin; or its driver of dynamic resource allocation, by which pods claim interfaces."""
-    neuron: Literal["device-plugin", "none"] = "device-plugin"
-    """AWS's Neuron device plugin."""
-    neuron_scheduler: bool = False
-    """Whether Neuron's scheduler comes too, for pods that take a part of a node's chips."""
-
-
 class QueueSettings(Model):
     """A queue of jobs and its share of the cluster."""
 
@@ -143,7 +132,7 @@ class SoftwareSettings(Model):
 
     add_ons: dict[str, AddOnSettings | None] = {}
     """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""
-    devices: DeviceSettings = DeviceSettings()
+    devices: Annotated[Devices, FROM_MAPPING] = Devices()
     """What tells Kubernetes of devices."""
     jobs: list[JobOperator] = ["trainer"]
     """Operators of jobs: Kubeflow Trainer (TrainJob), its training operator v1 (PyTorchJob), the MPI operator."""

@@ -13,8 +13,10 @@ from catalog.hyperpod_eks import (
     MOST_METRIC_DAYS,
     MOST_PRIORITIES,
     NAMESPACE,
+    Dependencies,
 )
 from catalog.pool import Pool
+from settings.parser.fields import FROM_MAPPING
 from settings.sections.eks import AddOnSettings, ControlPlaneSettings
 from settings.sections.model import Model
 
@@ -28,21 +30,6 @@ class TaintSettings(Model):
     """Value of the taint; absent: none."""
     effect: Literal["no-schedule", "prefer-no-schedule", "no-execute"] = "no-schedule"
     """What happens to pods that do not tolerate it."""
-
-
-class DependenciesSettings(Model):
-    """What HyperPod's own chart installs, beside health monitoring and restart of jobs, which HyperPod needs."""
-
-    training_operator: bool = True
-    """Kubeflow's training operator v1, which runs PyTorchJobs."""
-    mpi_operator: bool = True
-    """The MPI operator, which runs MPIJobs."""
-    nvidia_device_plugin: bool = True
-    """NVIDIA's device plugin, which counts GPUs; off where the GPU Operator brings it."""
-    efa_device_plugin: bool = True
-    """The EFA device plugin, which counts EFA interfaces."""
-    neuron_device_plugin: bool = True
-    """The Neuron device plugin, which counts Trainium's and Inferentia's chips."""
 
 
 class TeamSettings(Model):
@@ -114,7 +101,7 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """Taints of nodes by pool; the runs of a pool tolerate them."""
     tiered_storage_percent: int | None = Field(default=None, ge=1, le=100)
     """Share of the nodes' memory that keeps checkpoints (managed tiered checkpointing); absent: none."""
-    dependencies: DependenciesSettings = DependenciesSettings()
+    dependencies: Annotated[Dependencies, FROM_MAPPING] = Dependencies()
     """What HyperPod's own chart installs."""
     training_operator: bool = True
     """HyperPod's training operator (an EKS add-on), which runs HyperPodPyTorchJobs; it brings cert-manager."""

@@ -158,6 +158,7 @@ class ParallelClusterSettings(ClusterSettings):
 
     def running_nodes(self, pool: Pool) -> int:
         """Return how many nodes of a pool run whether there are jobs or not: by default those that are reserved."""
+        # What is reserved is paid for anyway, and of a Capacity Block ParallelCluster demands it.
         return self.kept_nodes.get(pool.name, pool.nodes if pool.reserved_by else 0)
 
     def key_of_no_nodes(self, pool: Pool) -> str:

@@ -13,6 +13,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Template
 
 from catalog.charts import CHARTS, EFA_DEVICE_PLUGIN_CHART, EFA_DRA_CHART, GPU_OPERATOR_CHART
+from catalog.devices import NO_DEVICES, Devices
 from catalog.eks import KUBERNETES_VERSIONS
 from catalog.eks_registries import eks_registry
 from catalog.instances import INSTANCES
@@ -21,7 +22,7 @@ from catalog.pool import OnDemand, Pool
 from catalog.regions import partition, regions
 from tests.synthesis import Synthesis, context
 from trainforge.eks.cluster import ControlPlane, KubernetesCluster
-from trainforge.eks.devices import NO_DEVICES, Devices, device_charts
+from trainforge.eks.devices import device_charts
 from trainforge.eks.job import Job
 
 STACK = "EksStack"
@@ -299,7 +300,7 @@ def test_neuron_s_scheduler_is_at_most_one_version_older_than_the_cluster(versio
     for wanted in (True, False):
         (neuron,) = device_charts(
             [pool("trn2.48xlarge")],
-            Devices(efa=None, neuron_scheduler=wanted),
+            Devices(efa="none", neuron_scheduler=wanted),
             region="us-west-2",
             kubernetes_version=version,
         )

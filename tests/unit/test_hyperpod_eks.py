@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from catalog.hyperpod_eks import OBSERVABILITY
+from catalog.hyperpod_eks import OBSERVABILITY, Dependencies
 from catalog.instances import INSTANCES
 from catalog.kubernetes import POOL_LABEL
 from catalog.pool import OnDemand, Pool, TrainingPlan
 from tests.api_model import api_problems
 from tests.synthesis import Synthesis
-from trainforge.hyperpod.chart import Components
+from trainforge.hyperpod.chart import chart_values
 from trainforge.hyperpod.groups import GroupDefaults, GroupNetwork, LifecycleHook, kubernetes_group
 from trainforge.hyperpod.measures import Measures
 
@@ -183,7 +183,7 @@ def test_quotas_fit_the_api(stack: Synthesis) -> None:
 
 
 def test_the_chart_brings_what_is_wanted_and_nothing_twice() -> None:
-    values = Components(mpi_operator=False, nvidia_device_plugin=False).values("us-west-2")
+    values = chart_values(Dependencies(mpi_operator=False, nvidia_device_plugin=False), "us-west-2")
     assert values["trainingOperators"] == {"enabled": True}
     assert values["mpi-operator"] == {"enabled": False}
     assert values["nvidia-device-plugin"]["devicePlugin"] == {"enabled": False}
@@ -193,7 +193,7 @@ def test_the_chart_brings_what_is_wanted_and_nothing_twice() -> None:
 
 def test_device_plugins_run_on_every_type_that_has_the_device_and_past_every_taint() -> None:
     """The chart's own lists lack types, and tolerate their own taints only: pods would wait for devices for ever."""
-    values = Components().values("us-west-2")
+    values = chart_values(Dependencies(), "us-west-2")
     nvidia, efa = values["nvidia-device-plugin"], values["aws-efa-k8s-device-plugin"]
     required = nvidia["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
     ((gpus,),) = [term["matchExpressions"] for term in required["nodeSelectorTerms"]]
@@ -215,7 +215,7 @@ def test_device_plugins_run_on_every_type_that_has_the_device_and_past_every_tai
     ],
 )
 def test_the_efa_plugin_comes_from_the_region_s_own_registry(region: str, registry: str) -> None:
-    efa = Components().values(region)["aws-efa-k8s-device-plugin"]
+    efa = chart_values(Dependencies(), region)["aws-efa-k8s-device-plugin"]
     assert efa["image"] == {"repository": f"{registry}/eks/aws-efa-k8s-device-plugin"}
 
 

@@ -21,7 +21,6 @@ from trainforge.parallelcluster.queues import (
     ComputeResource,
     Queue,
     QueueDefaults,
-    kept_by_default,
     queue_section,
 )
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH, AccountingDatabase, Directory
@@ -62,7 +61,7 @@ def pool(**changes: Any) -> Pool:
 
 
 def queue(*pools: Pool, defaults: QueueDefaults | None = None) -> dict[str, Any]:
-    resources = tuple(ComputeResource(item, kept_by_default(item)) for item in pools)
+    resources = tuple(ComputeResource(item, item.nodes if item.reserved_by else 0) for item in pools)
     return queue_section(Queue("gpu", resources, "subnet-1", ("sg-1",)), defaults or QueueDefaults())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from catalog.charts import (
     EFA_DEVICE_PLUGIN_CHART,
@@ -14,6 +14,7 @@ from catalog.charts import (
     NVIDIA_DEVICE_PLUGIN_CHART,
     Chart,
 )
+from catalog.devices import Devices
 from catalog.eks import NEURON_KUBE_SCHEDULERS
 from catalog.eks_registries import eks_registry
 from catalog.instance_facts import InstanceFacts
@@ -37,20 +38,6 @@ def eks_image(repository: str, region: str) -> dict[str, Any]:
     """
     registry = eks_registry(region)
     return {"image": {"repository": f"{registry}/{repository}"}} if registry else {}
-
-
-@dataclass(frozen=True, slots=True)
-class Devices:
-    """Which software counts devices; None leaves a kind to somebody else, such as HyperPod's own chart."""
-
-    gpu: Literal["device-plugin", "gpu-operator"] | None = "device-plugin"
-    efa: Literal["device-plugin", "dra"] | None = "device-plugin"
-    neuron: bool = True
-    neuron_scheduler: bool = False
-
-
-NO_DEVICES = Devices(gpu=None, efa=None, neuron=False)
-"""Nothing of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +68,7 @@ def device_charts(
         found.append(Installation(NVIDIA_DEVICE_PLUGIN_CHART, _nvidia(with_gpus)))
     if with_gpus and devices.gpu == "gpu-operator":
         found.append(Installation(GPU_OPERATOR_CHART, _gpu_operator()))
-    if with_neuron and devices.neuron:
+    if with_neuron and devices.neuron == "device-plugin":
         found.append(
             Installation(
                 NEURON_CHART_OF_AWS, _neuron(with_neuron, devices.neuron_scheduler, kubernetes_version)

@@ -11,11 +11,12 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from catalog.charts import KUEUE_CHART, TRAINER_CHART, Chart
+from catalog.devices import NO_DEVICES, Devices
 from catalog.pool import Pool
 from trainforge.construct_ids import pascal
 from trainforge.eks.add_ons import AddOn, add_ons
 from trainforge.eks.cluster import KubernetesCluster
-from trainforge.eks.devices import NO_DEVICES, Devices, device_charts
+from trainforge.eks.devices import device_charts
 from trainforge.eks.job_rights import job_rights
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import Document, Objects

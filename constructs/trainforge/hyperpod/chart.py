@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import aws_cdk as cdk
 from constructs import Construct
 
-from catalog.hyperpod_eks import CHART_PATH, CHART_RELEASE, CHART_REPOSITORY
+from catalog.hyperpod_eks import CHART_PATH, CHART_RELEASE, CHART_REPOSITORY, Dependencies
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import INSTANCES
 from catalog.kubernetes import INSTANCE_TYPE_LABEL
@@ -33,47 +32,34 @@ _ANY_TAINT = [{"operator": "Exists"}]
 """Device plugins serve every node of their types, whatever taints its pool has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Components:
-    """Parts of the chart that are installed beside health monitoring, deep checks, job restart and patching."""
+def chart_values(dependencies: Dependencies, region: str) -> dict[str, Any]:
+    """Return the chart's values, those that decide what is installed each written out.
 
-    training_operator: bool = True
-    mpi_operator: bool = True
-    nvidia_device_plugin: bool = True
-    efa_device_plugin: bool = True
-    neuron_device_plugin: bool = True
-
-    def values(self, region: str) -> dict[str, Any]:
-        """Return the chart's values, those that decide what is installed each written out.
-
-        The chart's own lists of instance types lack some that HyperPod offers, where a pod would wait for a device for
-        ever; they are the catalog's, and do not depend on the pools, so that a new pool changes nothing here.
-        """
-        return {
-            "global": {"region": region},
-            "health-monitoring-agent": {"enabled": True, "region": region},
-            "deep-health-check": {"enabled": True},
-            "job-auto-restart": {"enabled": True},
-            "hyperpod-patching": {"enabled": True},
-            "trainingOperators": {"enabled": self.training_operator},
-            "mpi-operator": {"enabled": self.mpi_operator},
-            "nvidia-device-plugin": {
-                "devicePlugin": {"enabled": self.nvidia_device_plugin},
-                "affinity": _on(_types(lambda facts: facts.has_gpus)),
-                "tolerations": _ANY_TAINT,
-            },
-            "aws-efa-k8s-device-plugin": {
-                **eks_image(EFA_PLUGIN_IMAGE, region),
-                "devicePlugin": {"enabled": self.efa_device_plugin},
-                "supportedInstanceLabels": {"values": _types(lambda facts: facts.supports_efa)},
-                "tolerations": _ANY_TAINT,
-            },
-            "neuron-device-plugin": {"devicePlugin": {"enabled": self.neuron_device_plugin}},
-            **{
-                name: {"enabled": False}
-                for name in ("mlflow", "inferenceOperators", "storage", "gpu-operator")
-            },
-        }
+    The chart's own lists of instance types lack some that HyperPod offers, where a pod would wait for a device for
+    ever; they are the catalog's, and do not depend on the pools, so that a new pool changes nothing here.
+    """
+    return {
+        "global": {"region": region},
+        "health-monitoring-agent": {"enabled": True, "region": region},
+        "deep-health-check": {"enabled": True},
+        "job-auto-restart": {"enabled": True},
+        "hyperpod-patching": {"enabled": True},
+        "trainingOperators": {"enabled": dependencies.training_operator},
+        "mpi-operator": {"enabled": dependencies.mpi_operator},
+        "nvidia-device-plugin": {
+            "devicePlugin": {"enabled": dependencies.nvidia_device_plugin},
+            "affinity": _on(_types(lambda facts: facts.has_gpus)),
+            "tolerations": _ANY_TAINT,
+        },
+        "aws-efa-k8s-device-plugin": {
+            **eks_image(EFA_PLUGIN_IMAGE, region),
+            "devicePlugin": {"enabled": dependencies.efa_device_plugin},
+            "supportedInstanceLabels": {"values": _types(lambda facts: facts.supports_efa)},
+            "tolerations": _ANY_TAINT,
+        },
+        "neuron-device-plugin": {"devicePlugin": {"enabled": dependencies.neuron_device_plugin}},
+        **{name: {"enabled": False} for name in ("mlflow", "inferenceOperators", "storage", "gpu-operator")},
+    }
 
 
 def _types(having: Callable[[InstanceFacts], bool]) -> list[str]:
@@ -97,7 +83,7 @@ class HyperPodChart(Construct):
     """
 
     def __init__(
-        self, scope: Construct, construct_id: str, *, cluster: KubernetesCluster, components: Components
+        self, scope: Construct, construct_id: str, *, cluster: KubernetesCluster, dependencies: Dependencies
     ) -> None:
         super().__init__(scope, construct_id)
         chart = SourceChart(
@@ -115,6 +101,6 @@ class HyperPodChart(Construct):
             chart,
             release=CHART_RELEASE,
             namespace=_RELEASE_NAMESPACE,
-            values=components.values(cdk.Stack.of(self).region),
+            values=chart_values(dependencies, cdk.Stack.of(self).region),
             wait=True,
         )

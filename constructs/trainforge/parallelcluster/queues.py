@@ -33,15 +33,6 @@ def capacity_type(pool: Pool) -> str:
     return _CAPACITY_TYPES[type(pool.capacity)]
 
 
-def kept_by_default(pool: Pool) -> int:
-    """Return how many nodes of a pool stand whether jobs wait or not, where nobody chose a number.
-
-    All of what is reserved, which is paid for anyway and of which a block demands it; none of what EC2 sells by the
-    second.
-    """
-    return 0 if isinstance(pool.capacity, OnDemand | Spot) else pool.nodes
-
-
 @dataclass(frozen=True, slots=True)
 class ComputeResource:
     """A pool in a queue: `kept` of its nodes stand always, the others come with jobs and go when idle."""

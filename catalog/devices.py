@@ -1,0 +1,24 @@
+"""Which software tells Kubernetes of a node's devices."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """Which software tells Kubernetes of GPUs, Neuron chips and EFA interfaces."""
+
+    gpu: Literal["device-plugin", "gpu-operator", "none"] = "device-plugin"
+    """NVIDIA's device plugin; or its GPU Operator, which brings metrics and MIG too."""
+    efa: Literal["device-plugin", "dra", "none"] = "device-plugin"
+    """AWS's EFA device plugin; or its driver of dynamic resource allocation, by which pods claim interfaces."""
+    neuron: Literal["device-plugin", "none"] = "device-plugin"
+    """AWS's Neuron device plugin."""
+    neuron_scheduler: bool = False
+    """Whether Neuron's scheduler comes too, for pods that take a part of a node's chips."""
+
+
+NO_DEVICES = Devices(gpu="none", efa="none", neuron="none")
+"""All devices are left to somebody else, such as HyperPod's own chart."""
