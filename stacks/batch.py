@@ -18,7 +18,7 @@ from catalog.site import Site
 from stacks.cluster_stack import ClusterStack, Estate
 from stacks.shipping import shipments
 from trainforge.batch.dashboard import JobDashboard
-from trainforge.batch.host import HostRole, SharedFileSystem, user_data
+from trainforge.batch.host import HostRole, user_data
 from trainforge.batch.job_definition import JobDefinition
 from trainforge.batch.job_roles import ExecutionRole, JobRole
 from trainforge.batch.job_traffic import JobTraffic
@@ -133,11 +133,8 @@ class BatchStack(ClusterStack):
     def _host_defaults(self) -> HostDefaults:
         profile = iam.CfnInstanceProfile(self, "HostProfile", roles=[self.host_role.role_name])
         storage = self._storage
-        assert storage.lustre_mount
-        assert storage.lustre_mount_name, "settings were checked"
-        shared = SharedFileSystem(
-            storage.dns_name(storage.lustre_mount), storage.lustre_mount_name, storage.lustre_mount.path
-        )
+        shared = storage.lustre_client_mount
+        assert shared, "settings were checked"
         found = (host_image(instance(pool.instance_type)) for pool in self._pools)
         parameters = sorted({image.parameter for image in found if image and image.parameter})
         return HostDefaults(

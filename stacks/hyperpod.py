@@ -20,8 +20,6 @@ from trainforge.hyperpod.groups import (
     Group,
     GroupDefaults,
     GroupNetwork,
-    LustreMount,
-    OpenZfsMount,
     controller_group,
     login_group,
     worker_group,
@@ -30,6 +28,7 @@ from trainforge.hyperpod.health_log import HealthLog
 from trainforge.hyperpod.role import NodeRole
 from trainforge.hyperpod.scripts import NodeScripts
 from trainforge.hyperpod.slurm import Accounting, HyperPodSlurmCluster, SlurmOptions
+from trainforge.mounts import LustreMount, OpenZfsMount
 from trainforge.session import NodeSession
 
 
@@ -240,9 +239,8 @@ class HyperPodStack(ClusterStack):
     def _mounts(self) -> tuple[LustreMount | OpenZfsMount, ...]:
         mounts: list[LustreMount | OpenZfsMount] = []
         storage = self._storage
-        if storage.lustre_mount and storage.lustre_mount_name:
-            dns_name = storage.dns_name(storage.lustre_mount)
-            mounts.append(LustreMount(dns_name, storage.lustre_mount_name, storage.lustre_mount.path))
+        if storage.lustre_client_mount:
+            mounts.append(storage.lustre_client_mount)
         if storage.openzfs_mount:
             mounts.append(OpenZfsMount(storage.dns_name(storage.openzfs_mount), storage.openzfs_mount.path))
         return tuple(mounts)

@@ -15,6 +15,7 @@ from stacks.network import NetworkStack
 from trainforge.backup_cleanup import BackupCleanup
 from trainforge.buckets import AccessLogBucket, NodeAccess, TrainingBucket
 from trainforge.file_systems import HomeOpenZfs, SharedLustre
+from trainforge.mounts import LustreMount
 
 
 class StorageStack(cdk.Stack):
@@ -68,6 +69,12 @@ class StorageStack(cdk.Stack):
     def mounts(self) -> tuple[Mount, ...]:
         """The shared file systems as nodes see them."""
         return tuple(mount for mount in (self.lustre_mount, self.openzfs_mount) if mount)
+
+    @property
+    def lustre_client_mount(self) -> LustreMount | None:
+        """The Lustre file system as a client mounts it."""
+        mount, name = self.lustre_mount, self.lustre_mount_name
+        return LustreMount(self.dns_name(mount), name, mount.path) if mount and name else None
 
     def dns_name(self, mount: Mount) -> str:
         """Return the DNS name of a file system, which follows from its id."""

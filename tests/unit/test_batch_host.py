@@ -8,9 +8,10 @@ import subprocess
 from pathlib import Path
 
 from tests.programs import require_program
-from trainforge.batch.host import USER_DATA_LIMIT, SharedFileSystem, user_data
+from trainforge.batch.host import USER_DATA_LIMIT, user_data
+from trainforge.mounts import LustreMount
 
-SHARED = SharedFileSystem("fs-0123456789abcdef0.fsx.us-west-2.amazonaws.com", "abcdefgh", "/fsx")
+SHARED = LustreMount("fs-0123456789abcdef0.fsx.us-west-2.amazonaws.com", "abcdefgh", "/fsx")
 TWO_DISKS = "/dev/nvme1n1 Amazon EC2 NVMe Instance Storage\n/dev/nvme2n1 Amazon EC2 NVMe Instance Storage\n"
 ROOT_DISK = "/dev/nvme0n1 Amazon Elastic Block Store\n"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
 from functools import cache
 
 import aws_cdk as cdk
@@ -12,6 +11,7 @@ from constructs import Construct
 
 from catalog.batch import SCRATCH
 from trainforge.acknowledgement import acknowledge_wildcards
+from trainforge.mounts import LustreMount
 from trainforge.programs import NODES
 from trainforge.session import session_statement
 
@@ -22,21 +22,12 @@ _SCRIPT = NODES / "batch" / "prepare_host.sh"
 _BOUNDARY = "trainforge"
 
 
-@dataclass(frozen=True, slots=True)
-class SharedFileSystem:
-    """A Lustre file system that hosts mount: its DNS name, its mount name, and the `path` where jobs find it."""
-
-    dns_name: str
-    mount_name: str
-    path: str
-
-
 @cache
 def _program() -> str:
     return _SCRIPT.read_text(encoding="utf-8")
 
 
-def user_data(shared: SharedFileSystem) -> str:
+def user_data(shared: LustreMount) -> str:
     """Return the launch template's user data, a MIME message of several parts, which Batch adds its own to.
 
     Plain text: `cdk.Fn.base64` makes of it what a template holds. Source: Batch User Guide, "Amazon EC2 user data in

@@ -13,6 +13,7 @@ from typing import Any
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
 from catalog.pool import OnDemand, Pool, Spot, TrainingPlan
+from trainforge.mounts import LustreMount, OpenZfsMount
 
 CONTROLLER_GROUP = "controller"
 LOGIN_GROUP = "login"
@@ -21,23 +22,6 @@ _BETWEEN_NODES, _CONNECTIVITY_NODES = "InstanceConnectivity", 2
 """The check that runs between nodes, and how many it needs (SageMaker guide, "Deep health checks")."""
 
 Group = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class LustreMount:
-    """A Lustre file system by DNS name and mount name, and where nodes mount it."""
-
-    dns_name: str
-    mount_name: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class OpenZfsMount:
-    """An OpenZFS file system by DNS name, and where nodes mount it."""
-
-    dns_name: str
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
