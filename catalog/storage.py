@@ -37,7 +37,7 @@ OPENZFS_LARGEST_GIB = 524288
 """Bounds of an OpenZFS file system's SSD storage in GiB. Source: FSx API, StorageCapacity (botocore)."""
 
 LAUNCH_PREFIX = "launch"
-"""Where in the data bucket the launch bundles of all clusters are, each in a folder with the cluster's name."""
+"""Where in the data bucket the launch bundles of all clusters are."""
 
 _OLDER = (64, 128, 256, 512, 1024, 2048, 3072, 4096)
 _NEWER = (160, 320, 640, 1280, 2560, 3840, 5120, 7680, 10240)
@@ -52,6 +52,11 @@ OPENZFS_THROUGHPUTS: MappingProxyType[OpenZfsDeployment, tuple[int, ...]] = Mapp
 )
 """Throughput in MB/s by deployment type. Source: FSx API, ThroughputCapacity (botocore), which names
 SINGLE_AZ_1, SINGLE_AZ_2 and MULTI_AZ_1; the HA types go with them in the predecessor's templates."""
+
+
+def launch_prefix(cluster: str) -> str:
+    """Return where in the data bucket the launch bundle of a cluster is."""
+    return f"{LAUNCH_PREFIX}/{cluster}"
 
 
 def is_lustre_capacity(capacity_gib: int) -> bool:

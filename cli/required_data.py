@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from catalog.finding import Finding, Severity
 from catalog.site import Site
-from catalog.storage import LAUNCH_PREFIX
+from catalog.storage import launch_prefix
 from workloads.spec import Data, Run
 
 RULE = "run-data"
@@ -51,7 +51,7 @@ def _key(folder: Path, site: Site) -> str:
     The launch bundle lies in the bucket at `launch/CLUSTER`, so where nodes see it is where they see the bucket.
     """
     launch = PurePosixPath(site.launch_folder)
-    if not site.data_bucket or launch.parts[-2:] != (LAUNCH_PREFIX, site.cluster):
+    if not site.data_bucket or not launch.match(launch_prefix(site.cluster)):
         return ""
     root = launch.parent.parent
     return folder.relative_to(root).as_posix() if folder.is_relative_to(root) else ""

@@ -120,7 +120,7 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         asked,
         pool=name,
         described=pool,
-        nodes=(shipped and shipped.nodes) if asked.nodes is None else asked.nodes,
+        nodes=shipped.nodes if shipped and asked.nodes is None else asked.nodes,
     )
     if local:
         return filled, []

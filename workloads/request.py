@@ -153,7 +153,7 @@ def _listed(formats: Iterable[Format]) -> str:
 
 
 def _type(request: Request, findings: list[Finding]) -> None:
-    name = request.instance_type or (request.described and request.described.instance_type)
+    name = request.instance_type or (request.described.instance_type if request.described else None)
     if name is not None and name not in INSTANCES:
         unknown = UnknownInstanceTypeError(name)
         message, _, hint = str(unknown).partition("; ")

@@ -11,7 +11,7 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct
 
-from catalog.storage import LAUNCH_PREFIX
+from catalog.storage import launch_prefix
 from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
 
 
@@ -38,7 +38,7 @@ class LaunchBundle(Construct):
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
     ) -> None:
         super().__init__(scope, construct_id)
-        self.prefix = f"{LAUNCH_PREFIX}/{cluster}"
+        self.prefix = launch_prefix(cluster)
         leavings = [f"**/{pattern}" for pattern in PYTHON_LEAVINGS]
         rendered = [s3_deployment.Source.data(path, text) for path, text in sorted(manifests.items())]
         # One asset for all folders; the upload copies it into the cloud assembly at once.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from catalog.storage import LAUNCH_PREFIX, lustre_mbps
+from catalog.storage import launch_prefix, lustre_mbps
 from settings.sections.model import Model
 
 
@@ -109,4 +109,4 @@ class StorageSettings(Model):
         if lustre is None or lustre.existing or not lustre.repository:
             return ""
         bucket = PurePosixPath(lustre.mount_path) / lustre.repository_path.strip("/")
-        return str(bucket / LAUNCH_PREFIX / cluster)
+        return str(bucket / launch_prefix(cluster))
