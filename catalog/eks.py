@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from catalog.instance_facts import Architecture, InstanceFacts
@@ -62,6 +63,17 @@ GROUP_NODES_QUOTA: Final = 450
 POD_ADDRESSES: Final = 16
 """Addresses that a node holds for its pods when nothing else is said: one training pod, and what runs on every
 node (network, devices, storage drivers) where it does not share the node's own address."""
+
+
+@dataclass(frozen=True, slots=True)
+class AddOn:
+    """An EKS add-on, where it is not as EKS makes it by default."""
+
+    version: str | None = None
+    """Its version, such as v1.2.3-eksbuild.1; absent: EKS's default for the Kubernetes version."""
+    configuration: dict[str, object] = field(default_factory=dict)
+    """Its own configuration; `aws eks describe-addon-configuration` shows what it takes."""
+
 
 _IMAGES: Mapping[tuple[str, Architecture], str] = {
     ("none", "x86_64"): "AL2023_x86_64_STANDARD",

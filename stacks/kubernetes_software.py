@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
+from catalog.eks import AddOn
 from catalog.kubernetes import BUCKET_CLAIM, SHARED_CLAIM
 from settings.deployment import Settings
-from settings.sections.eks import AddOnSettings, SoftwareSettings
+from settings.sections.eks import SoftwareSettings
 from stacks.storage import StorageStack
-from trainforge.eks.add_ons import EBS, FSX, S3, AddOn
+from trainforge.eks.add_ons import EBS, FSX, S3
 from trainforge.eks.queues import Queue
 from trainforge.eks.software import Place, Software
 from trainforge.eks.volumes import BucketVolume, LustreVolume
@@ -23,11 +22,9 @@ def software(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -
     """
     return Software(
         add_ons={
-            name: add_on(settings)
-            for name, settings in add_on_settings(
-                wanted, lustre=lustre, node_monitoring=node_monitoring
-            ).items()
-            if settings is not None
+            name: add_on
+            for name, add_on in add_ons(wanted, lustre=lustre, node_monitoring=node_monitoring).items()
+            if add_on is not None
         },
         devices=wanted.devices,
         jobs=tuple(wanted.jobs),
@@ -35,9 +32,7 @@ def software(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -
     )
 
 
-def add_on_settings(
-    wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool
-) -> dict[str, AddOnSettings | None]:
+def add_ons(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> dict[str, AddOn | None]:
     """Return the add-ons by name: those that every cluster gets, with what the section says of them, and its own."""
     usual = {
         EBS: True,
@@ -47,13 +42,7 @@ def add_on_settings(
         "metrics-server": True,
         "cert-manager": wanted.cert_manager,
     }
-    return {name: AddOnSettings() for name, there in usual.items() if there} | wanted.add_ons
-
-
-def add_on(settings: AddOnSettings) -> AddOn:
-    """Return an add-on as the construct takes it."""
-    configuration = json.dumps(settings.configuration, sort_keys=True) if settings.configuration else None
-    return AddOn(settings.version, configuration)
+    return {name: AddOn() for name, there in usual.items() if there} | wanted.add_ons
 
 
 def place(settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *, namespace: str) -> Place:
@@ -69,4 +58,4 @@ def place(settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *
 
 
 def _has(wanted: SoftwareSettings, add_on_name: str) -> bool:
-    return wanted.add_ons.get(add_on_name, AddOnSettings()) is not None
+    return wanted.add_ons.get(add_on_name, AddOn()) is not None

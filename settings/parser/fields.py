@@ -32,10 +32,18 @@ class _FromMapping:
     ) -> JsonSchemaValue:
         found = handler(schema)
         body = handler.resolve_ref_schema(found)
-        if source := body["properties"].pop("source", None):
-            del source["default"]
-            body["properties"] = {"source": source, **body["properties"]}
-            body["required"] = ["source", *body.get("required", [])]
+        properties, required = body["properties"], body.get("required", [])
+        if "source" in properties:
+            properties["source"].pop("default", None)
+            properties = {"source": properties["source"], **properties}
+            required = list(dict.fromkeys(("source", *required)))
+        for name, value in properties.items():
+            # A mapping made anew for each instance; pydantic leaves it out.
+            if value.get("type") == "object" and name not in required:
+                value.setdefault("default", {})
+        body["properties"] = properties
+        if required:
+            body["required"] = required
         return found
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from catalog.devices import Devices
-from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES
+from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES, AddOn
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
@@ -106,15 +106,6 @@ class ControlPlaneSettings(ClusterSettings):
         return self.pod_addresses_per_node
 
 
-class AddOnSettings(Model):
-    """An EKS add-on, where it is not as EKS makes it by default."""
-
-    version: str | None = None
-    """Its version, such as v1.2.3-eksbuild.1; absent: EKS's default for the Kubernetes version."""
-    configuration: dict[str, object] = {}
-    """Its own configuration; `aws eks describe-addon-configuration` shows what it takes."""
-
-
 class QueueSettings(Model):
     """A queue of jobs and its share of the cluster."""
 
@@ -130,7 +121,7 @@ JobOperator = Literal["trainer", "training-operator", "mpi-operator"]
 class SoftwareSettings(Model):
     """What runs on the cluster beside the jobs."""
 
-    add_ons: dict[str, AddOnSettings | None] = {}
+    add_ons: dict[str, Annotated[AddOn, FROM_MAPPING] | None] = {}
     """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""
     devices: Annotated[Devices, FROM_MAPPING] = Devices()
     """What tells Kubernetes of devices."""

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from catalog.eks import AddOn
 from catalog.hyperpod_eks import (
     DEFAULT_KUBERNETES_VERSION,
     DEFAULT_METRIC_DAYS,
@@ -17,7 +18,7 @@ from catalog.hyperpod_eks import (
 )
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
-from settings.sections.eks import AddOnSettings, ControlPlaneSettings
+from settings.sections.eks import ControlPlaneSettings
 from settings.sections.model import Model
 
 
@@ -107,7 +108,7 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """HyperPod's training operator (an EKS add-on), which runs HyperPodPyTorchJobs; it brings cert-manager."""
     trainer: bool = True
     """Kubeflow Trainer, which runs TrainJobs."""
-    add_ons: dict[str, AddOnSettings | None] = {}
+    add_ons: dict[str, Annotated[AddOn, FROM_MAPPING] | None] = {}
     """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""
     bucket_claim: bool = True
     """Whether pods can claim the data bucket as files, by Mountpoint for Amazon S3."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 
+from catalog.eks import AddOn
 from catalog.storage import LAUNCH_PREFIX
 from trainforge.acknowledgement import acknowledge, acknowledge_wildcards, spelled_arn
 from trainforge.eks.cluster import KubernetesCluster
@@ -19,14 +20,6 @@ FSX: Final = "aws-fsx-csi-driver"
 S3: Final = "aws-mountpoint-s3-csi-driver"
 
 _EBS_POLICY = "AmazonEBSCSIDriverPolicy"
-
-
-@dataclass(frozen=True, slots=True)
-class AddOn:
-    """An add-on as it is wanted: a version (None: EKS's default) and its own configuration, as JSON."""
-
-    version: str | None = None
-    configuration: str | None = None
 
 
 def add_ons(
@@ -53,7 +46,7 @@ def add_ons(
         made[name] = cluster.add_on(
             name,
             version=add_on.version,
-            configuration=add_on.configuration,
+            configuration=json.dumps(add_on.configuration, sort_keys=True) if add_on.configuration else None,
             service_account=account,
             role=role,
         )

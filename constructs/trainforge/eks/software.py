@@ -12,9 +12,10 @@ from constructs import Construct
 
 from catalog.charts import KUEUE_CHART, TRAINER_CHART, Chart
 from catalog.devices import NO_DEVICES, Devices
+from catalog.eks import AddOn
 from catalog.pool import Pool
 from trainforge.construct_ids import pascal
-from trainforge.eks.add_ons import AddOn, add_ons
+from trainforge.eks.add_ons import add_ons
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.devices import device_charts
 from trainforge.eks.job_rights import job_rights
