@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from catalog.hyperpod_eks import NAMESPACE
-from catalog.instances import instance
-from catalog.interfaces import DEFAULT_LAYOUT, Interface, has_spare, network_interfaces, private_addresses
-from catalog.pool import InterfaceType, Pool
+from catalog.pool import DEFAULT_LAYOUT, InterfaceType, Pool
+
+if TYPE_CHECKING:
+    from catalog.interfaces import Interface
 
 Scheduler = Literal["slurm", "kubernetes", "batch", "local"]
 
@@ -67,6 +68,10 @@ class ClusterKind:
         Raises:
             UnknownInstanceTypeError: the catalog does not have the pool's instance type.
         """
+        # Not at the top, nor below: commands take the names of kinds, and start sooner without the instance types.
+        from catalog.instances import instance
+        from catalog.interfaces import network_interfaces
+
         return network_interfaces(
             instance(pool.instance_type), self.layout(pool), spare=self.container_interface
         )
@@ -77,6 +82,8 @@ class ClusterKind:
         Raises:
             UnknownInstanceTypeError: the catalog does not have the pool's instance type.
         """
+        from catalog.interfaces import private_addresses
+
         return private_addresses(self.interfaces(pool)) + self.container_interface
 
     def has_room(self, pool: Pool) -> bool:
@@ -85,6 +92,9 @@ class ClusterKind:
         Raises:
             UnknownInstanceTypeError: the catalog does not have the pool's instance type.
         """
+        from catalog.instances import instance
+        from catalog.interfaces import has_spare
+
         return not self.container_interface or has_spare(instance(pool.instance_type), self.layout(pool))
 
 

@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from catalog.instance_facts import InstanceFacts, NetworkCard
-from catalog.pool import InterfaceType
-
-DEFAULT_LAYOUT: InterfaceType = "efa-only"
-"""The layout where neither the pool nor the kind of cluster has another."""
+from catalog.pool import DEFAULT_LAYOUT, InterfaceType
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from catalog.instance_facts import InstanceFacts
+if TYPE_CHECKING:
+    from catalog.instance_facts import InstanceFacts
 
 GPU = "nvidia.com/gpu"
 """A GPU, as NVIDIA's device plugin counts them; also the key of the taint that keeps other pods away."""

@@ -7,6 +7,9 @@ from typing import Literal
 
 InterfaceType = Literal["efa", "efa-only"]
 
+DEFAULT_LAYOUT: InterfaceType = "efa-only"
+"""How EFA interfaces are attached where neither the pool nor the kind of cluster says it."""
+
 
 @dataclass(frozen=True, slots=True)
 class OnDemand:
