@@ -60,11 +60,8 @@ def fields_of(kind: type) -> Mapping[str, FieldInfo]:
     """Return the fields of a type that mappings are read into, with their descriptions."""
     if issubclass(kind, BaseModel):
         return kind.model_fields
-    holder = create_model(
-        "Holder",
-        __config__=ConfigDict(use_attribute_docstrings=True),
-        held=(Annotated[kind, FROM_MAPPING], ...),
-    )
+    held: Any = Annotated[kind, FROM_MAPPING]
+    holder = create_model("Holder", __config__=ConfigDict(use_attribute_docstrings=True), held=(held, ...))
     properties = holder.model_json_schema()["$defs"][kind.__name__]["properties"]
     found = {}
     for name, annotation in get_type_hints(kind).items():
