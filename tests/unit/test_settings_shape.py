@@ -127,3 +127,28 @@ def test_messages_keep_the_form_of_errors(tmp_path: Path) -> None:
             assert not finding.message[0].isupper(), finding
             assert not finding.hint.endswith("."), finding
     assert seen >= len(SHAPES)
+
+
+@pytest.mark.parametrize(
+    ("software", "expected", "message"),
+    [
+        ({"devices": 3}, ("wrong-type", "devices"), "a mapping, not a whole number"),
+        ({"devices": {"gpus": "none"}}, ("unknown-key", "devices.gpus"), "did you mean 'gpu'?"),
+        ({"devices": {"gpu": "operator"}}, ("not-allowed", "devices.gpu"), "did you mean 'gpu-operator'?"),
+        ({"devices": {"neuron_scheduler": "yes"}}, ("wrong-type", "devices.neuron_scheduler"), "not text"),
+        (
+            {"add_ons": {"amazon-cloudwatch-observability": {"version": 1}}},
+            ("wrong-type", "add_ons.amazon-cloudwatch-observability.version"),
+            "text, not a whole number",
+        ),
+    ],
+)
+def test_mistakes_in_what_is_read_into_the_catalog_s_types(
+    tmp_path: Path, software: dict[str, Any], expected: tuple[str, str], message: str
+) -> None:
+    access = [{"principal_arn": "arn:aws:iam::111122223333:role/someone"}]
+    section = {"pools": ["gpu"], "access": access, "software": software}
+    [finding] = read_changed(tmp_path, {"hyperpod": GONE, "eks": section}).findings
+    rule, path = expected
+    assert (finding.rule, finding.path) == (rule, f"eks.software.{path}")
+    assert message in finding.message
