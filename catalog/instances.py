@@ -8,6 +8,7 @@ from functools import cache
 from catalog.instance_facts import InstanceFacts
 from catalog.records import load
 from catalog.spelling import nearest as nearest_names
+from catalog.spelling import suggestion
 
 DEFAULT_CONTROLLER_TYPE = "m6i.2xlarge"
 """Instance type of a controller when none is given: 8 vCPUs and 32 GiB carry slurmctld and its database."""
@@ -36,7 +37,7 @@ def _unknown(name: str, near: tuple[str, ...]) -> str:
             f"instance type '{name}' is SageMaker's name; write '{name.removeprefix('ml.')}', "
             "the prefix 'ml.' is added where SageMaker wants it"
         )
-    guess = f" (did you mean {' or '.join(repr(known) for known in near)}?)" if near else ""
+    guess = suggestion(near)
     # Many know the accelerator and not the type, whose name has a dot.
     having = [facts.name for facts in matching([name]) if facts.accelerator] if "." not in name else []
     if len(name) > 1 and having:

@@ -18,4 +18,10 @@ def nearest(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return what to add to a message about an unknown name: the nearest that is known, or nothing."""
-    return "".join(f" (did you mean '{near}'?)" for near in nearest(name, known, 1))
+    return suggestion(nearest(name, known, 1))
+
+
+def suggestion(near: Iterable[str]) -> str:
+    """Return what to add to a message: these names are probably meant; nothing without any."""
+    names = " or ".join(f"'{name}'" for name in near)
+    return f" (did you mean {names}?)" if names else ""

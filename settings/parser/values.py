@@ -74,5 +74,10 @@ def nearest(name: str, candidates: Iterable[str], count: int = 3) -> tuple[str, 
 
 def guess(name: str, candidates: Iterable[str], count: int = 3) -> str:
     """Return what to add to a message about an unknown name: the names that were probably meant, if any."""
-    near = nearest(name, candidates, count)
-    return f"; did you mean {listed(near)}?" if near else ""
+    return suggestion(nearest(name, candidates, count))
+
+
+def suggestion(near: Iterable[str]) -> str:
+    """Return what to add to a message about an unknown name of which these were probably meant; nothing without any."""
+    names = listed(near)
+    return f"; did you mean {names}?" if names else ""

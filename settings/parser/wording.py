@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 from catalog.finding import Finding, Severity
 from settings.parser.document import Place
 from settings.parser.fields import fields_of, is_read
-from settings.parser.values import guess, listed, nearest, shown
+from settings.parser.values import guess, listed, nearest, shown, suggestion
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's words for a key that a model, or a dataclass, does not have."""
@@ -132,9 +132,10 @@ def _error(rule: str, path: str, value: str, message: str, hint: str = "") -> Fi
 
 def _unknown_key(place: Located, where: str, key: str) -> Finding:
     known = sorted(fields_of(place.model)) if place.model else []
-    meant = f"; did you mean {listed(place.near)}?" if place.near else ""
     hint = f"keys here: {', '.join(known)}" if known else ""
-    return _error("unknown-key", where, shown(key), f"there is no key '{shown(key)}' here{meant}", hint)
+    return _error(
+        "unknown-key", where, shown(key), f"there is no key '{shown(key)}' here{suggestion(place.near)}", hint
+    )
 
 
 def _source(place: Located, where: str, given: Any) -> Finding:
