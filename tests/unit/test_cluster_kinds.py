@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, get_args
 
@@ -32,7 +33,9 @@ PARTS = ("catalog", "workloads", "settings", "constructs", "stacks", "cli", "pro
 SOURCES = [path for part in PARTS if part != "programs" for path in sorted((ROOT / part).rglob("*.py"))] + [
     ROOT / "app.py"
 ]
-SOURCES_OF_CAPACITY = {kind.source for kind in get_args(Capacity)}
+SOURCES_OF_CAPACITY = {
+    field.default for kind in get_args(Capacity) for field in fields(kind) if field.name == "source"
+}
 
 
 @pytest.mark.parametrize("name", CLUSTERS)
