@@ -120,7 +120,7 @@ bench: setup-dev ## measure speed here; BENCH_ARGS="--write docs/performance.md"
 bench-gpu: setup-train torchtitan ## the room fsdp beside torchtitan on the GPUs here; BENCH_ARGS="--device cpu" tries it out
 	$(BIN)/python -m tests.bench.gpus $(BENCH_ARGS)
 
-manifests: setup-dev ## write the committed manifests of all workloads anew
+manifests: setup-dev ## write the committed manifests of all workloads, and the table of their proofs, anew
 	$(BIN)/trainforge render --write
 
 pictures: setup-dev ## draw docs/pictures anew

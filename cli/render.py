@@ -109,7 +109,7 @@ def _committed(write: bool) -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if found and not write:
-        typer.echo("error: these manifests are stale; 'make manifests' writes them anew", err=True)
+        typer.echo("error: these files are stale; 'make manifests' writes them anew", err=True)
         raise typer.Exit(1)
 
 

@@ -35,9 +35,9 @@ class Format(StrEnum):
 class Proof(StrEnum):
     """How an artefact was proven. `ACCEPTED` is completed by the tool's name where it is shown."""
 
-    RUN = "run here"
-    PATCHED = "run here, patched"
+    EXECUTED = "executed"
     CONTROLLERS = "executed (real controllers)"
+    SIMULATED = "executed (operator simulated)"
     ACCEPTED = "accepted by"
     SCHEMA = "schema only"
     NONE = "not verified"

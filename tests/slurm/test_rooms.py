@@ -142,7 +142,7 @@ def uninterrupted(cluster: SlurmCluster, artifacts: Callable[[str], Path]) -> Jo
     return job
 
 
-@pytest.mark.proof("cpu-ddp", "slurm", "run here")
+@pytest.mark.proof("cpu-ddp", "slurm", "executed")
 def test_two_nodes_train_a_rank_each(uninterrupted: Job) -> None:
     losses = [float.fromhex(loss) for _, loss in sorted(uninterrupted.losses().items())]
     assert len(losses) >= STEPS

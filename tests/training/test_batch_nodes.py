@@ -127,8 +127,8 @@ def steps(name: str, log: str) -> list[str]:
     return [line for line in log.splitlines() if re.match(pattern, line)]
 
 
-@pytest.mark.proof("cpu-ddp", "batch", "run here, patched")
-@pytest.mark.proof("fsdp", "batch", "run here, patched")
+@pytest.mark.proof("cpu-ddp", "batch", "executed (operator simulated)")
+@pytest.mark.proof("fsdp", "batch", "executed (operator simulated)")
 @pytest.mark.parametrize("name", ["cpu-ddp", pytest.param("fsdp", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("order", [[0], [0, 1], [1, 0]], ids=["one node", "main first", "main late"])
 def test_nodes_train_together(name: str, order: list[int], job_of: Callable[..., BatchJob]) -> None:

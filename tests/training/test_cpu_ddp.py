@@ -35,7 +35,7 @@ def whole(artifacts: Callable[[str], Path]) -> LocalRun:
     return run
 
 
-@pytest.mark.proof("cpu-ddp", "local", "run here")
+@pytest.mark.proof("cpu-ddp", "local", "executed")
 def test_the_loss_falls_and_every_step_is_reported(whole: LocalRun) -> None:
     records = whole.records()
     assert [record["step"] for record in records] == list(range(1, STEPS + 1))

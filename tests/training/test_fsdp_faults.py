@@ -54,7 +54,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(
 
 
 @pytest.mark.heavy
-@pytest.mark.proof("fsdp", "slurm", "run here")
+@pytest.mark.proof("fsdp", "slurm", "executed")
 @pytest.mark.parametrize("fault", slurm_faults.FAULTS, ids=lambda fault: fault.__name__)
 def test_slurm_starts_a_job_again_and_it_goes_on(
     cluster: SlurmCluster,

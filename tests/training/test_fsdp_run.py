@@ -25,7 +25,7 @@ def whole(whole_fsdp: FsdpRun) -> FsdpRun:
     return whole_fsdp
 
 
-@pytest.mark.proof("fsdp", "local", "run here")
+@pytest.mark.proof("fsdp", "local", "executed")
 def test_the_loss_falls_and_every_step_is_reported(whole: FsdpRun) -> None:
     records = whole.records()
     assert [record["step"] for record in records] == list(range(1, STEPS + 1))

@@ -100,10 +100,10 @@ def train(
     return read(manifest), logs
 
 
-@pytest.mark.proof("cpu-ddp", "pytorchjob", "run here, patched")
-@pytest.mark.proof("cpu-ddp", "trainjob", "run here, patched")
-@pytest.mark.proof("fsdp", "pytorchjob", "run here, patched")
-@pytest.mark.proof("fsdp", "trainjob", "run here, patched")
+@pytest.mark.proof("cpu-ddp", "pytorchjob", "executed (operator simulated)")
+@pytest.mark.proof("cpu-ddp", "trainjob", "executed (operator simulated)")
+@pytest.mark.proof("fsdp", "pytorchjob", "executed (operator simulated)")
+@pytest.mark.proof("fsdp", "trainjob", "executed (operator simulated)")
 @pytest.mark.parametrize("name", ["cpu-ddp", pytest.param("fsdp", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("format_", [Format.PYTORCHJOB, Format.TRAINJOB], ids=str)
 def test_two_pods_train_together(name: str, format_: Format, artifacts: Callable[[str], Path]) -> None:

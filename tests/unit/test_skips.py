@@ -23,7 +23,7 @@ def test_listed():
 def test_unlisted():
     pass
 
-@pytest.mark.proof("workload", "slurm", "run here")
+@pytest.mark.proof("workload", "slurm", "executed")
 def test_proof():
     pytest.skip("{PYTHON}")
 

@@ -111,14 +111,16 @@ WORKLOAD = Workload(
     presets=MappingProxyType({preset.name: preset for preset in _presets()}),
     proofs=MappingProxyType(
         {
-            Format.SLURM: Proven(Proof.RUN, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU"),
+            Format.SLURM: Proven(
+                Proof.EXECUTED, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU"
+            ),
             Format.PYTORCHJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
             Format.TRAINJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
             Format.BATCH: Proven(
-                Proof.PATCHED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"
+                Proof.SIMULATED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"
             ),
-            Format.LOCAL: Proven(Proof.RUN, preset="tiny", hardware="2 ranks on one machine, no GPU"),
+            Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
         }
     ),
     progress=Progress(

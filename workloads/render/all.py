@@ -1,4 +1,4 @@
-"""Every renderer by its format, and the manifests that are committed beside each room."""
+"""Every renderer by its format, and the files that are rendered and committed: manifests and the table of proofs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from catalog.site import Site
 from workloads import rooms
 from workloads.formats import example_cluster
+from workloads.render import proof_table
 from workloads.render.batch import batch
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
 from workloads.render.local import local
@@ -61,7 +62,11 @@ def committed(workload: Workload) -> Iterator[tuple[Path, str]]:
 
 
 def stale() -> Iterator[tuple[Path, str | None]]:
-    """Yield each committed manifest that is not as it would be rendered, with the right text; None: it is to go."""
+    """Yield each committed file that is not as it would be rendered, with the right text; None: it is to go."""
+    if proof_table.PAGE.exists():
+        written = proof_table.PAGE.read_text(encoding="utf-8")
+        if (text := proof_table.page(written)) != written:
+            yield proof_table.PAGE, text
     for name in rooms.names():
         workload = rooms.workload(name)
         wanted = dict(committed(workload))
