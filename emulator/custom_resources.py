@@ -1,6 +1,7 @@
-"""Custom resources: functions of ours are really run; those of others are answered by what they would do.
+"""Custom resources: those of the CDK and Helm releases are answered, every other one runs its own function.
 
-A custom resource that is neither fails its stack with a reason. In AWS the stack would wait for an hour.
+A custom resource without a function fails its stack with a reason. In AWS the stack would wait for an
+hour.
 """
 
 from __future__ import annotations
@@ -44,11 +45,19 @@ class CustomResource(Resource):
 
 
 class FunctionResource(CustomResource):
-    """A custom resource of ours: its function runs in this process, with the code that was deployed."""
+    """A custom resource whose function runs in this process, with the code that was deployed."""
 
     def __init__(self, *given: Any) -> None:
         super().__init__(*given)
         self._unused: dict[str, Properties] = {}
+
+    def require_function(self) -> None:
+        """Check that the function of the ServiceToken is there.
+
+        Raises:
+            ResourceFailure: there is no such function.
+        """
+        configuration(self.aws("lambda"), str(self.properties["ServiceToken"]))
 
     def create(self) -> None:
         """Send Create to the function."""
@@ -226,8 +235,8 @@ class BucketDeployment(CustomResource):
                     s3.delete_object(Bucket=bucket, Key=item["Key"])
 
 
-class HyperPodChart(CustomResource):
-    """HyperPod's chart on an EKS cluster: its function needs GitHub and helm, so that a control plane may lack it."""
+class SourceChart(CustomResource):
+    """A Helm release of a chart in a Git repository: its function needs that repository and helm."""
 
     def create(self) -> None:
         """Note the release; the cluster must be there."""
@@ -264,15 +273,14 @@ ANSWERED: dict[str, type[Resource]] = {
     "Custom::PclusterCluster": PclusterCluster,
     "Custom::S3AutoDeleteObjects": AutoDeleteObjects,
     "Custom::CDKBucketDeployment": BucketDeployment,
-    "Custom::TrainforgeHyperPodChart": HyperPodChart,
-    "Custom::TrainforgeRepositoryChart": HelmChart,
     "Custom::VpcRestrictDefaultSG": RestrictDefaultSecurityGroup,
 }
-"""Custom resources of the CDK, its labs and ParallelCluster, whose functions need Node, a builder or real AWS;
-and those of ours that need a Kubernetes."""
+"""Custom resources of the CDK, its labs and ParallelCluster, whose functions need Node, a builder or real AWS."""
 
-OURS = ("Custom::Trainforge",)
-"""How the types of our own custom resources begin: their functions are run."""
+_RELEASE = frozenset({"ClusterName", "Release", "Namespace", "Chart"})
+"""Properties by which a custom resource describes a Helm release, whatever its type."""
+_COMMIT = "Commit"
+"""The property of a release whose chart is in a Git repository."""
 
 
 def handler_of_custom_resource(
@@ -287,16 +295,25 @@ def handler_of_custom_resource(
         return None
     if "ServiceToken" not in properties:
         raise ResourceFailure(f"'{logical_id}' of type '{resource_type}' has no ServiceToken")
-    maker: Callable[..., Resource] | None = ANSWERED.get(resource_type)
-    if maker is None and resource_type.startswith(OURS):
-        maker = FunctionResource
-    if maker is None:
-        known = ", ".join((*sorted(ANSWERED), *(f"{prefix}*" for prefix in OURS)))
+    maker: Callable[..., Resource] | None = ANSWERED.get(resource_type) or _release(properties)
+    if maker is not None:
+        return maker(context, resource_type, logical_id, properties)
+    made = FunctionResource(context, resource_type, logical_id, properties)
+    try:
+        made.require_function()
+    except ResourceFailure as error:
         raise ResourceFailure(
-            f"nobody answers the custom resource '{logical_id}' of type '{resource_type}' in the emulator "
-            f"(known: {known}); in AWS its function would"
-        )
-    return maker(context, resource_type, logical_id, properties)
+            f"nobody answers the custom resource '{logical_id}' of type '{resource_type}' in the emulator: {error} "
+            f"(answered without their functions: {', '.join(sorted(ANSWERED))} and Helm releases)"
+        ) from error
+    return made
+
+
+def _release(properties: Properties) -> type[Resource] | None:
+    """Return the handler of a Helm release, whose function needs helm and a Kubernetes API; None for anything else."""
+    if not properties.keys() >= _RELEASE:
+        return None
+    return SourceChart if _COMMIT in properties else HelmChart
 
 
 def _as_text(value: Any) -> Any:

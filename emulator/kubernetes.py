@@ -161,13 +161,13 @@ class Applied(Resource):
 
 
 class HelmChart(Applied):
-    """A release: Custom::AWSCDK-EKS-HelmChart of the project's own chart, Custom::TrainforgeRepositoryChart of others'.
+    """A Helm release: of a chart that is an asset (Custom::AWSCDK-EKS-HelmChart), or of one in a chart repository.
 
-    A chart of others brings the definitions that `load_definitions` took for its release.
+    A chart in a repository brings the definitions that `load_definitions` took for its release.
     """
 
     def release(self, properties: Properties) -> Release:
-        """Return the release: our own charts carry their objects as a value."""
+        """Return the release: a chart that is an asset has its objects as a value."""
         values = json.loads(properties.get("Values") or "{}")
         own = "ChartAssetURL" in properties
         return Release(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def load() -> None:
-    """Put every extension in place."""
+    """Patch moto with every service of this package."""
     from emulator.services import (
         batch,
         cloudtrail,

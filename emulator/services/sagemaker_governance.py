@@ -20,7 +20,7 @@ from emulator.moto_patches import put
 _KINDS = {"ComputeQuota": "compute-quota", "ClusterSchedulerConfig": "cluster-scheduler-config"}
 
 
-class Governed:
+class GovernanceResource:
     """One thing: what it was made with, its version, its tags."""
 
     def __init__(self, kind: str, request: dict[str, Any], arn: str) -> None:
@@ -44,12 +44,12 @@ class Governed:
         }
 
 
-def _kept(backend: Any) -> dict[str, Governed]:
-    kept: dict[str, Governed] = vars(backend).setdefault("governed", {})
+def _kept(backend: Any) -> dict[str, GovernanceResource]:
+    kept: dict[str, GovernanceResource] = vars(backend).setdefault("governed", {})
     return kept
 
 
-def _found(backend: Any, kind: str, identifier: str) -> Governed:
+def _found(backend: Any, kind: str, identifier: str) -> GovernanceResource:
     """Return one by its id.
 
     Raises:
@@ -74,7 +74,7 @@ def _create(kind: str) -> Any:
             raise ConflictException(f"{kind} with name {request['Name']} already exists.")
         identifier = "".join(secrets.choice(string.ascii_lowercase + string.digits) for _ in range(12))
         arn = f"arn:aws:sagemaker:{self.region}:{self.current_account}:{_KINDS[kind]}/{identifier}"
-        _kept(backend)[arn] = Governed(kind, request, arn)
+        _kept(backend)[arn] = GovernanceResource(kind, request, arn)
         return ActionResult({f"{kind}Arn": arn, f"{kind}Id": identifier})
 
     return create

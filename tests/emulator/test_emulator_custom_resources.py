@@ -15,7 +15,7 @@ from tests.emulator.formation import Formation, att, ref, resources
 from tests.emulator.test_emulator_services import trust
 
 ANYBODY = "arn:aws:lambda:us-west-2:123456789012:function:anybody"
-OURS = "Custom::TrainforgeTest"
+OURS = "Custom::Example"
 
 
 def archive(files: dict[str, str]) -> bytes:

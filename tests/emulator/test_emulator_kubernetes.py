@@ -14,7 +14,7 @@ from emulator.server import Emulator
 from tests.emulator.formation import Formation, resources
 
 ANYBODY = "arn:aws:lambda:us-west-2:123456789012:function:anybody"
-CHART = "Custom::TrainforgeRepositoryChart"
+CHART = "Custom::HelmRelease"
 MPIJOBS = "mpijobs.kubeflow.org"
 MANIFEST = "Custom::AWSCDK-EKS-KubernetesResource"
 
