@@ -14,11 +14,11 @@ from settings.reading import read
 from settings.report import report
 from settings.summary import summary
 from stacks.assembly import StagedAssembly
-from stacks.cluster_stack import Estate
-from stacks.clusters import clusters
+from stacks.cluster_stack import DeploymentContext
+from stacks.clusters import add_clusters
 from stacks.context import CONFIG, cdk_context, context_mistakes
 from stacks.network import NetworkStack
-from stacks.services import services
+from stacks.shared_services import add_shared_services
 from stacks.storage import StorageStack
 
 ROOT = Path(__file__).parent
@@ -47,8 +47,8 @@ def build(app: cdk.App, path: Path, origin: str = "") -> bool:
     env = cdk.Environment(region=settings.region)
     network = NetworkStack(app, "NetworkStack", settings=settings, env=env)
     storage = StorageStack(app, "StorageStack", settings=settings, network=network, env=env)
-    leaned_on = services(app, settings=settings, network=network, storage=storage, env=env)
-    clusters(app, Estate(settings, path.parent, network, storage, leaned_on, env))
+    services = add_shared_services(app, settings=settings, network=network, storage=storage, env=env)
+    add_clusters(app, DeploymentContext(settings, path.parent, network, storage, services, env))
     for key, value in settings.resource_tags.items():
         cdk.Tags.of(app).add(key, value)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app))

@@ -104,7 +104,8 @@ _PLAN = "only SageMaker can use a training plan: list the pool under 'hyperpod.p
 _SPOT = "Batch runs jobs of several nodes on no Spot capacity; choose on-demand, or a cluster that takes Spot"
 _HYPERPOD_HINTS = {"reservation": _RESERVE, "reservation-group": _RESERVE, "capacity-block": _BLOCK}
 _KUBECTL = (
-    "'aws eks update-kubeconfig --name CLUSTER' shows kubectl the way, then 'kubectl exec -it POD -- bash'"
+    "'aws eks update-kubeconfig --name CLUSTER' adds the cluster to kubeconfig, "
+    "then 'kubectl exec -it POD -- bash'"
 )
 
 _HYPERPOD = ClusterKind(

@@ -213,7 +213,7 @@ def _list(nodes: Sequence[Node]) -> None:
 def _configure_ssh(
     site: Site, nodes: Sequence[Node], user: str, output: Path | None, *, dry_run: bool
 ) -> None:
-    from cli.nodes import meant
+    from cli.nodes import select_node
     from cli.ssh_configuration import (
         INCLUDE,
         FileError,
@@ -224,7 +224,7 @@ def _configure_ssh(
         write,
     )
 
-    entrance = meant(nodes, "", site)
+    entrance = select_node(nodes, "", site)
     if not hasattr(entrance, "target"):
         _stop([entrance], site.cluster)
     path = output or default_file(site)
@@ -254,10 +254,10 @@ def _configure_ssh(
 def _start(
     site: Site, nodes: Sequence[Node], asked: str, user: str, port: str, to: str, *, dry_run: bool
 ) -> None:
-    from cli.nodes import Node, meant
+    from cli.nodes import Node, select_node
     from cli.sessions import Forwarding, forwarding, missing_programs, port_forwarding, shell
 
-    node = meant(nodes, asked, site)
+    node = select_node(nodes, asked, site)
     wanted = forwarding(port, to) if port else None
     problems: list[Finding] = [
         item for item in (node, wanted) if item and not isinstance(item, Node | Forwarding)

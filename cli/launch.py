@@ -140,7 +140,7 @@ def launch(
         typer.echo("nothing was submitted", err=True)
         raise typer.Exit(1)
     sys.stdout.flush()
-    _see_off(sending, wait=wait or sending.here)
+    _submit_and_wait(sending, wait=wait or sending.here)
 
 
 def _fail(message: str) -> NoReturn:
@@ -178,7 +178,7 @@ def _show(run: Run, format_: Format, sending: Submission, text: str, file: Confi
     typer.echo("")
 
 
-def _see_off(sending: Submission, *, wait: bool) -> None:
+def _submit_and_wait(sending: Submission, *, wait: bool) -> None:
     """Submit it, tell how to follow it and to go on with it, and end with its exit code where it is waited for."""
     from cli.submit.submission import SubmissionError
 
@@ -193,7 +193,7 @@ def _see_off(sending: Submission, *, wait: bool) -> None:
         _fail(str(error))
     except KeyboardInterrupt:
         cancel = f"; end it with\n  {sent.cancel}" if sent and sent.cancel else ""
-        typer.echo(f"not waited for any longer; the job goes on{cancel}", err=True)
+        typer.echo(f"stopped waiting; the job is still running{cancel}", err=True)
         raise typer.Exit(130) from None
     if not sending.here:
         typer.echo(f"the job ended with exit code {code}")

@@ -130,7 +130,7 @@ LISTED_BY: dict[Login, Callable[[Site], list[Node]]] = {
 """How nodes are listed, by the login method of their kind of cluster."""
 
 
-def meant(nodes: Sequence[Node], asked: str, site: Site) -> Node | Finding:
+def select_node(nodes: Sequence[Node], asked: str, site: Site) -> Node | Finding:
     """Return the node that is asked for, or a finding that says why there is none.
 
     `asked` is a kind, a group or pool, or an instance's id; empty: a login node, or else the controller or head node.

@@ -60,7 +60,7 @@ Variables = Annotated[
     typer.Option(
         "--env",
         metavar="NAME=VALUE",
-        help="A variable for every rank, taken to the letter; may be repeated. For secrets there is another way.",
+        help="A variable for every rank, taken to the letter; may be repeated. Not for secrets; see docs/runs.md.",
     ),
 ]
 Config = Annotated[

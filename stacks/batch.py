@@ -15,8 +15,8 @@ from catalog.batch import host_image
 from catalog.instances import instance
 from catalog.interfaces import groups_on_interfaces
 from catalog.site import Site
-from stacks.cluster_stack import ClusterStack, Estate
-from stacks.shipping import shipments
+from stacks.cluster_stack import ClusterStack, DeploymentContext
+from stacks.launch_artifacts import shipped_runs
 from trainforge.batch.dashboard import JobDashboard
 from trainforge.batch.host import HostRole, user_data
 from trainforge.batch.job_definition import JobDefinition
@@ -49,11 +49,11 @@ class BatchStack(ClusterStack):
 
     section = "batch"
 
-    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
-        settings = estate.settings
+    def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
+        settings = context.settings
         assert settings.batch
         self._wanted = settings.batch
-        super().__init__(scope, construct_id, estate=estate)
+        super().__init__(scope, construct_id, context=context)
         self.log_group = self._log_group()
         self.job_role = JobRole(self, "JobRole")
         self.job_role.add_managed_policy(self._storage.node_access)
@@ -63,7 +63,7 @@ class BatchStack(ClusterStack):
             log_group=self.log_group,
             secret_arns=list(self._wanted.secrets.values()),
         )
-        self.shipping.grant_pull(self.execution_role)
+        self.launch_artifacts.grant_pull(self.execution_role)
         self.host_role = HostRole(self, "HostRole")
         self.log_group.grant_write(self.host_role)
         self._let_ranks_meet()
@@ -162,14 +162,14 @@ class BatchStack(ClusterStack):
     def _definitions(self, site: Site) -> dict[str, JobDefinition]:
         """Register a job definition for each run that is shipped, under the name of its manifest in the bundle."""
         found = {}
-        for shipment in shipments(self._settings, self.section):
-            run = shipment.run
+        for shipped in shipped_runs(self._settings, self.section):
+            run = shipped.run
             name = f"{site.deployment}-{run.name}-{run.nodes}x{run.pool.name}"
             definition = JobDefinition(
                 self,
                 f"Job{pascal(f'{run.name}-{run.nodes}x{run.pool.name}')}",
                 name=name,
-                text=render(run, shipment.format, site),
+                text=render(run, shipped.format, site),
             )
             # Whoever submits as soon as it stands finds the role complete.
             definition.definition.node.add_dependency(self.execution_role, self.job_role)

@@ -1,4 +1,4 @@
-"""What the stack of every cluster begins and ends with."""
+"""The base class of cluster stacks, and the context that they share."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from constructs import Construct
 from catalog.cluster_kinds import KINDS
 from catalog.site import Site
 from settings.deployment import Settings
+from stacks.launch_artifacts import LaunchArtifacts
 from stacks.network import NetworkStack
-from stacks.services import Services
-from stacks.shipping import Shipping
+from stacks.shared_services import SharedServices
 from stacks.storage import StorageStack
 from trainforge.notifications import Notifications
 
 
 @dataclass(frozen=True, slots=True)
-class Estate:
-    """What every cluster of a deployment stands on: the configuration, its network, storage and services.
+class DeploymentContext:
+    """What the stack of every cluster needs: the configuration, and the network, storage and shared services.
 
     `base` is the folder that relative paths in the configuration start from.
     """
@@ -33,7 +33,7 @@ class Estate:
     base: Path
     network: NetworkStack
     storage: StorageStack
-    services: Services
+    services: SharedServices
     env: cdk.Environment
 
 
@@ -41,24 +41,24 @@ class ClusterStack(cdk.Stack):
     """A stack with a cluster that runs a configuration's pools, and tells of itself in a site.
 
     A subclass has a `section`, the cluster's key in the configuration: name and description of the stack follow from
-    it. `shipping` has the images of the workloads that are shipped with the cluster, `notifications` the topic of
-    what happens to it. The constructor of a subclass makes the cluster and ends with `_publish`.
+    it. `launch_artifacts` has the images of the workloads that are shipped with the cluster, `notifications` the
+    topic of the cluster's events. The constructor of a subclass makes the cluster and ends with `_publish`.
     """
 
     section: ClassVar[str]
 
-    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
-        settings = estate.settings
+    def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
+        settings = context.settings
         super().__init__(
             scope,
             construct_id,
-            env=estate.env,
+            env=context.env,
             stack_name=f"{settings.name}-{self.section.replace('_', '-')}",
             description=f"trainforge {settings.name}: {KINDS[self.section].title}",
         )
-        self._settings, self._network, self._storage = settings, estate.network, estate.storage
+        self._settings, self._network, self._storage = settings, context.network, context.storage
         self._pools = [settings.pool(name) for name in settings.clusters[self.section].pools]
-        self.shipping = Shipping(self, "Workloads", settings=settings, cluster=self.section)
+        self.launch_artifacts = LaunchArtifacts(self, "Workloads", settings=settings, cluster=self.section)
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
 
     def _node_subnets(self) -> list[ec2.ISubnet]:
@@ -96,8 +96,8 @@ class ClusterStack(cdk.Stack):
         Outputs are (id, value, description); `topic` describes that of the notifications. Returns the site with what
         is shipped to it.
         """
-        site = self.shipping.completed(site)
-        self.shipping.ship(site, self._storage.data_bucket)
+        site = self.launch_artifacts.completed(site)
+        self.launch_artifacts.ship(site, self._storage.data_bucket)
         parameter = ssm.StringParameter(
             self,
             "Site",

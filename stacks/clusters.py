@@ -7,7 +7,7 @@ from importlib import import_module
 import aws_cdk as cdk
 
 from catalog.cluster_kinds import KINDS
-from stacks.cluster_stack import ClusterStack, Estate
+from stacks.cluster_stack import ClusterStack, DeploymentContext
 
 
 def cluster_stack(name: str) -> type[ClusterStack]:
@@ -16,10 +16,10 @@ def cluster_stack(name: str) -> type[ClusterStack]:
     return found
 
 
-def clusters(app: cdk.App, estate: Estate) -> None:
+def add_clusters(app: cdk.App, context: DeploymentContext) -> None:
     """Add the stacks of the clusters that the configuration asks for.
 
     A cluster's modules are imported only when it is there: each costs every synthesis that does not need it.
     """
-    for name in estate.settings.clusters:
-        cluster_stack(name)(app, KINDS[name].stack_id, estate=estate)
+    for name in context.settings.clusters:
+        cluster_stack(name)(app, KINDS[name].stack_id, context=context)

@@ -78,7 +78,7 @@ class DirectoryStack(cdk.Stack):
             cdk.CfnOutput(self, output_id, value=value, description=description)
 
     def for_nodes(self) -> dict[str, str]:
-        """Return what the extension of HyperPod's nodes is told."""
+        """Return what the set-up of HyperPod's nodes is told."""
         server = self.server
         return {
             "uri": server.uri,

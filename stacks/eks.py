@@ -10,8 +10,8 @@ from catalog.kubernetes import SHARED_CLAIM
 from catalog.pool import Pool
 from catalog.site import Site
 from settings.sections.eks import EksSettings
-from stacks.cluster_stack import Estate
-from stacks.kubernetes_software import place, software
+from stacks.cluster_stack import DeploymentContext
+from stacks.kubernetes_software import job_namespace, software
 from stacks.kubernetes_stack import KubernetesStack
 from trainforge.construct_ids import pascal
 from trainforge.eks.node_group import (
@@ -26,17 +26,17 @@ from trainforge.eks.software import ClusterSoftware
 
 
 class EksStack(KubernetesStack):
-    """An EKS cluster whose nodes train over EFA: a control plane, nodes that carry it, a node group for each pool."""
+    """An EKS cluster whose nodes train over EFA: a control plane, system nodes, a node group for each pool."""
 
     section = "eks"
 
-    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
-        settings = estate.settings
+    def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
+        settings = context.settings
         assert settings.eks
         self._wanted = settings.eks
-        super().__init__(scope, construct_id, estate=estate)
+        super().__init__(scope, construct_id, context=context)
         self.role = NodeRole(self, "NodeRole")
-        self.shipping.grant_pull(self.role)
+        self.launch_artifacts.grant_pull(self.role)
         self.cluster = self._kubernetes(self._wanted)
         self.system = self._system_nodes(
             self.cluster, self._wanted, role=self.role, repair=repair(self._wanted)
@@ -71,7 +71,7 @@ class EksStack(KubernetesStack):
             tags=self._node_tags(),
         )
         # An image that does not build fails the deployment before nodes are paid for.
-        nodes.group.node.add_dependency(*self.shipping.images.values())
+        nodes.group.node.add_dependency(*self.launch_artifacts.images.values())
         return nodes
 
     def _software(self) -> ClusterSoftware:
@@ -86,7 +86,9 @@ class EksStack(KubernetesStack):
                 node_monitoring=self._wanted.node_repair is not None,
             ),
             pools=self._pools,
-            place=place(self._settings, wanted, self._storage, namespace=self._wanted.namespace),
+            job_namespace=job_namespace(
+                self._settings, wanted, self._storage, namespace=self._wanted.namespace
+            ),
             data_bucket=self._storage.data_bucket,
         )
 

@@ -11,8 +11,8 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from catalog.site import Site
-from settings.sections.hyperpod import ExtensionSettings
-from stacks.cluster_stack import ClusterStack, Estate
+from settings.sections.hyperpod import NodeSetupSettings
+from stacks.cluster_stack import ClusterStack, DeploymentContext
 from trainforge.accounting.parameters import PORT
 from trainforge.hyperpod.groups import (
     CONTROLLER_GROUP,
@@ -37,16 +37,16 @@ class HyperPodStack(ClusterStack):
 
     section = "hyperpod"
 
-    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
-        settings = estate.settings
+    def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
+        settings = context.settings
         assert settings.hyperpod
         self._wanted = settings.hyperpod
-        super().__init__(scope, construct_id, estate=estate)
-        self._services = estate.services
+        super().__init__(scope, construct_id, context=context)
+        self._services = context.services
         self.role = self._role("NodeRole")
         self._controller = self._controller_role()
-        self.shipping.grant_pull(self.role)
-        scripts = self._scripts(estate.base)
+        self.launch_artifacts.grant_pull(self.role)
+        scripts = self._scripts(context.base)
         self.cluster = self._cluster(scripts)
         self.session = NodeSession(
             self, "Session", document_name=f"trainforge-{settings.name}-hyperpod-ubuntu"
@@ -137,9 +137,9 @@ class HyperPodStack(ClusterStack):
                 entry=self._wanted.lifecycle_scripts.entry,
             )
         directory, accounting = self._services.directory, self._services.accounting
-        if self._wanted.extension or directory or accounting:
+        if self._wanted.node_setup or directory or accounting:
             openzfs = self._settings.storage.openzfs
-            wanted = self._wanted.extension or ExtensionSettings()
+            wanted = self._wanted.node_setup or NodeSetupSettings()
             configuration = wanted.model_dump(mode="json")
             if directory:
                 configuration["directory"] = directory.for_nodes()
@@ -155,7 +155,7 @@ class HyperPodStack(ClusterStack):
                 **({LOGIN_GROUP: "login"} if self._wanted.login else {}),
                 **{pool.name: "compute" for pool in self._pools},
             }
-            return NodeScripts.extension(self, "Scripts", bucket=bucket, configuration=configuration)
+            return NodeScripts.node_setup(self, "Scripts", bucket=bucket, configuration=configuration)
         return None
 
     def _cluster(self, scripts: NodeScripts | None) -> HyperPodSlurmCluster:
@@ -173,7 +173,7 @@ class HyperPodStack(ClusterStack):
             # Nodes fetch them at start: they must be there before the first one.
             cluster.node.add_dependency(scripts.upload)
         # An image that does not build fails the deployment before nodes are paid for.
-        cluster.node.add_dependency(*self.shipping.images.values())
+        cluster.node.add_dependency(*self.launch_artifacts.images.values())
         return cluster
 
     def _options(self) -> SlurmOptions:

@@ -11,15 +11,15 @@ from constructs import Construct
 from catalog.hyperpod_eks import CERT_MANAGER
 from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
 from catalog.site import Site
-from stacks.cluster_stack import Estate
+from stacks.cluster_stack import DeploymentContext
 from stacks.hyperpod_eks_plan import (
-    measures,
+    observability_config,
     quota,
     software_settings,
     taint,
     toleration,
 )
-from stacks.kubernetes_software import place, software
+from stacks.kubernetes_software import job_namespace, software
 from stacks.kubernetes_stack import KubernetesStack
 from trainforge.eks.node_group import Repair
 from trainforge.eks.node_role import NodeRole
@@ -32,19 +32,19 @@ from trainforge.hyperpod.scripts import NodeScripts
 
 
 class HyperPodEksStack(KubernetesStack):
-    """A HyperPod cluster that Kubernetes schedules: an EKS cluster, nodes of its own that carry it, HyperPod's on it.
+    """A HyperPod cluster that Kubernetes schedules: an EKS cluster with system nodes, and HyperPod nodes.
 
-    The order is HyperPod's: control plane, nodes that carry it, HyperPod's chart, and then the cluster whose groups are
+    The order is HyperPod's: control plane, system nodes, HyperPod's chart, and then the cluster whose groups are
     the pools. It goes in the opposite order, so that HyperPod's nodes leave before what they need.
     """
 
     section = "hyperpod_eks"
 
-    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
-        settings = estate.settings
+    def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
+        settings = context.settings
         assert settings.hyperpod_eks
         self._wanted = settings.hyperpod_eks
-        super().__init__(scope, construct_id, estate=estate)
+        super().__init__(scope, construct_id, context=context)
         self.kubernetes = self._kubernetes(self._wanted)
         self.system = self._system_nodes(
             self.kubernetes, self._wanted, role=NodeRole(self, "SystemRole"), repair=Repair()
@@ -55,9 +55,9 @@ class HyperPodEksStack(KubernetesStack):
         self.role = self._role()
         self.cluster = self._cluster()
         self.software = self._software()
-        self._operate()
-        self._govern()
-        self._observe()
+        self._install_training_operator()
+        self._configure_task_governance()
+        self._install_observability()
         self.cluster.notify(self.notifications)
         site = self._publish(
             self._site(),
@@ -88,7 +88,7 @@ class HyperPodEksStack(KubernetesStack):
             subnet_owner=self._network.subnet_owner,
         )
         role.add_managed_policy(self._storage.node_access)
-        self.shipping.grant_pull(role)
+        self.launch_artifacts.grant_pull(role)
         return role
 
     def _cluster(self) -> HyperPodEksCluster:
@@ -116,7 +116,7 @@ class HyperPodEksStack(KubernetesStack):
                 tiered_storage_percent=wanted.tiered_storage_percent,
             ),
             # Nodes fetch scripts at start; an image that does not build fails the deployment before they are paid for.
-            after=[self.chart, scripts.upload, *self.shipping.images.values()],
+            after=[self.chart, scripts.upload, *self.launch_artifacts.images.values()],
         )
 
     def _software(self) -> ClusterSoftware:
@@ -132,12 +132,12 @@ class HyperPodEksStack(KubernetesStack):
             cluster=self.kubernetes,
             software=software(section, lustre=self._storage.lustre_mount is not None, node_monitoring=False),
             pools=self._pools,
-            place=place(self._settings, section, self._storage, namespace=wanted.namespace),
+            job_namespace=job_namespace(self._settings, section, self._storage, namespace=wanted.namespace),
             data_bucket=self._storage.data_bucket,
             hyperpod_cluster_arn=self.cluster.cluster_arn,
         )
 
-    def _operate(self) -> None:
+    def _install_training_operator(self) -> None:
         if not self._wanted.training_operator:
             return
         from trainforge.hyperpod.training_operator import TrainingOperator
@@ -150,7 +150,7 @@ class HyperPodEksStack(KubernetesStack):
         )
         self.software.ready.append(operator)
 
-    def _govern(self) -> None:
+    def _configure_task_governance(self) -> None:
         wanted = self._wanted.task_governance
         if wanted is None:
             return
@@ -166,7 +166,7 @@ class HyperPodEksStack(KubernetesStack):
             quotas={name: quota(team, self._settings) for name, team in wanted.teams.items()},
         )
 
-    def _observe(self) -> None:
+    def _install_observability(self) -> None:
         wanted = self._wanted.observability
         if wanted is None:
             return
@@ -177,7 +177,7 @@ class HyperPodEksStack(KubernetesStack):
             "Observability",
             kubernetes=self.kubernetes,
             cluster=self.cluster,
-            measures=measures(wanted, governed=self._wanted.task_governance is not None),
+            config=observability_config(wanted, governed=self._wanted.task_governance is not None),
             removal_policy=self._removal_policy(),
         )
         for output_id, value, description in (

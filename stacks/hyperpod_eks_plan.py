@@ -15,7 +15,7 @@ from settings.sections.hyperpod_eks import (
     TeamSettings,
 )
 from trainforge.hyperpod.governance.quota import Quota
-from trainforge.hyperpod.measures import Measures
+from trainforge.hyperpod.observability_config import ObservabilityConfig
 
 _EFFECTS = {
     "no-schedule": "NoSchedule",
@@ -62,9 +62,9 @@ def quota(team: TeamSettings, settings: Settings) -> Quota:
     )
 
 
-def measures(wanted: ObservabilitySettings, *, governed: bool) -> Measures:
+def observability_config(wanted: ObservabilitySettings, *, governed: bool) -> ObservabilityConfig:
     """Return what is measured; queues of teams are where there are some (`governed`)."""
-    return Measures(
+    return ObservabilityConfig(
         advanced=wanted.detail == "advanced",
         efa=wanted.efa,
         governance=governed,

@@ -9,7 +9,7 @@ from settings.sections.eks import SoftwareSettings
 from stacks.storage import StorageStack
 from trainforge.eks.add_ons import EBS, FSX, S3
 from trainforge.eks.queues import Queue
-from trainforge.eks.software import Place, Software
+from trainforge.eks.software import JobNamespace, Software
 from trainforge.eks.volumes import BucketVolume, LustreVolume
 
 NODE_MONITORING = "eks-node-monitoring-agent"
@@ -45,7 +45,9 @@ def add_ons(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) ->
     return {name: AddOn() for name, there in usual.items() if there} | wanted.add_ons
 
 
-def place(settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *, namespace: str) -> Place:
+def job_namespace(
+    settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *, namespace: str
+) -> JobNamespace:
     """Return where jobs run, with the claims of what the storage stack has and the cluster has drivers for."""
     mount, mount_name = storage.lustre_mount, storage.lustre_mount_name
     lustre = None
@@ -54,7 +56,7 @@ def place(settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *
     bucket = None
     if wanted.bucket_claim and _has(wanted, S3):
         bucket = BucketVolume(storage.data_bucket.bucket_name, settings.region, BUCKET_CLAIM)
-    return Place(settings.name, namespace, lustre, bucket)
+    return JobNamespace(settings.name, namespace, lustre, bucket)
 
 
 def _has(wanted: SoftwareSettings, add_on_name: str) -> bool:

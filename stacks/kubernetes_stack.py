@@ -1,4 +1,4 @@
-"""What the stacks of both clusters on Amazon EKS share: the control plane, what carries it, and jobs that it starts."""
+"""The base class of cluster stacks with an Amazon EKS cluster: control plane, system nodes, jobs that it starts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from settings.sections.eks import EksSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
 from stacks.cluster_stack import ClusterStack
 from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster
-from trainforge.eks.job_rights import job_groups
+from trainforge.eks.job_rbac import job_groups
 from trainforge.eks.network_add_ons import network_add_ons
 from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair
 from trainforge.eks.node_role import NodeRole
@@ -43,7 +43,7 @@ class KubernetesStack(ClusterStack):
         role: NodeRole,
         repair: Repair | None,
     ) -> NodeGroup:
-        """Make the small nodes, over all zones, that carry DNS and operators."""
+        """Make the system nodes: small ones, over all zones, that run DNS and operators."""
         system, zones = wanted.system, self._settings.availability_zones
         nodes = NodeGroup(
             self,
@@ -62,20 +62,20 @@ class KubernetesStack(ClusterStack):
             repair=repair,
             tags=self._node_tags(),
         )
-        cluster.carried_by(nodes)
+        cluster.add_system_nodes(nodes)
         return nodes
 
     def _start_jobs(self, cluster: KubernetesCluster, site: Site, *, after: Sequence[Construct]) -> None:
         """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
-        for name, manifest in self.shipping.started(site).items():
+        for name, manifest in self.launch_artifacts.started(site).items():
             from trainforge.eks.job import Job
 
             Job(self, name, cluster=cluster, manifest=manifest, after=after)
 
     def _kubeconfig(self, cluster: KubernetesCluster) -> tuple[str, str, str]:
-        """Return the output that shows kubectl the way."""
+        """Return the output with the command that adds the cluster to kubeconfig."""
         command = f"aws eks update-kubeconfig --name {cluster.cluster_name} --region {self.region}"
-        return "KubeconfigCommand", command, "Shows kubectl the way"
+        return "KubeconfigCommand", command, "Adds the cluster to kubeconfig"
 
 
 def _control_plane(wanted: EksSettings | HyperPodEksSettings) -> ControlPlane:

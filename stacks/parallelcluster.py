@@ -11,9 +11,9 @@ from constructs import Construct
 from catalog.login_users import login_user
 from catalog.site import Site
 from catalog.storage import LAUNCH_PREFIX
-from stacks.cluster_plan import Ground, cluster_name, cluster_plan, node_configuration
-from stacks.cluster_stack import ClusterStack, Estate
-from stacks.services import Services
+from stacks.cluster_stack import ClusterStack, DeploymentContext
+from stacks.parallelcluster_plan import ExistingResources, cluster_name, cluster_plan, node_configuration
+from stacks.shared_services import SharedServices
 from trainforge.accounting.parameters import USER
 from trainforge.buckets import NodeAccess
 from trainforge.parallelcluster.actions.construct import NodeSetup
@@ -31,14 +31,14 @@ class ParallelClusterStack(ClusterStack):
 
     section = "parallelcluster"
 
-    def __init__(self, scope: Construct, construct_id: str, *, estate: Estate) -> None:
-        settings = estate.settings
+    def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
+        settings = context.settings
         assert settings.parallelcluster
         self._wanted = settings.parallelcluster
-        super().__init__(scope, construct_id, estate=estate)
-        self._accounting = _accounting(estate.services)
+        super().__init__(scope, construct_id, context=context)
+        self._accounting = _accounting(context.services)
         self._directory = (
-            estate.services.directory.for_parallelcluster() if estate.services.directory else None
+            context.services.directory.for_parallelcluster() if context.services.directory else None
         )
         self._setup = self._node_setup()
         self.cluster_name = cluster_name(settings)
@@ -62,15 +62,19 @@ class ParallelClusterStack(ClusterStack):
         )
 
     def _node_setup(self) -> NodeSetup | None:
-        extension, directory = self._wanted.extension, self._directory
+        node_setup, directory = self._wanted.node_setup, self._directory
         # The head node follows the password of an accounting database.
-        if extension is None and not self._accounting and not (directory and directory.ca_certificate_source):
+        if (
+            node_setup is None
+            and not self._accounting
+            and not (directory and directory.ca_certificate_source)
+        ):
             return None
         return NodeSetup(
             self,
             "NodeSetup",
             bucket=self._storage.scripts_bucket,
-            configuration=node_configuration(self._settings, extension),
+            configuration=node_configuration(self._settings, node_setup),
             certificate=directory.ca_certificate_source if directory else "",
         )
 
@@ -90,12 +94,12 @@ class ParallelClusterStack(ClusterStack):
             path=path,
             site_parameter=self._site_parameter_name(),
         )
-        self.shipping.grant_pull(nodes)
+        self.launch_artifacts.grant_pull(nodes)
         return [access, nodes]
 
     def _cluster(self) -> ParallelCluster:
         settings, network = self._settings, self._network
-        ground = Ground(
+        existing = ExistingResources(
             subnet_ids={zone: network.private_subnet(zone).subnet_id for zone in settings.availability_zones},
             security_group_id=network.efa_security_group.security_group_id,
             login_security_group_ids=self._ssh_groups(),
@@ -110,12 +114,12 @@ class ParallelClusterStack(ClusterStack):
             self,
             "Slurm",
             cluster_name=self.cluster_name,
-            configuration=cluster_configuration(cluster_plan(settings, ground)),
+            configuration=cluster_configuration(cluster_plan(settings, existing)),
             attachable=self.policies,
             suppressed=[entry.validator for entry in self._wanted.suppress_validators],
         )
         # An image that does not build fails the deployment before nodes are paid for.
-        cluster.node.add_dependency(*self.policies, *self.shipping.images.values())
+        cluster.node.add_dependency(*self.policies, *self.launch_artifacts.images.values())
         if self._setup:
             # Nodes fetch it at start: it must be there before the first one.
             cluster.node.add_dependency(self._setup.upload)
@@ -146,7 +150,7 @@ class ParallelClusterStack(ClusterStack):
         )
 
 
-def _accounting(services: Services) -> AccountingDatabase | None:
+def _accounting(services: SharedServices) -> AccountingDatabase | None:
     """Return the deployment's accounting database as the head node reaches it."""
     if services.accounting is None:
         return None

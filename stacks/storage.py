@@ -156,7 +156,7 @@ class StorageStack(cdk.Stack):
         )
         self.openzfs_volume_id = home.volume_id
         if not self._durable:
-            BackupCleanup(self, "BackupCleanup").own(home.file_system)
+            BackupCleanup(self, "BackupCleanup").track(home.file_system)
         cdk.CfnOutput(self, "HomeId", value=home.file_system_id, description="Home file system")
         return Mount(wanted.mount_path, "openzfs", home.file_system_id, wanted.whole_mbps)
 

@@ -59,7 +59,7 @@ class BackupCleanup(Construct):
             backups,
         )
 
-    def own(self, file_system: IConstruct) -> None:
+    def track(self, file_system: IConstruct) -> None:
         """Take charge of the backups of a file system that copies its tags to backups."""
         cdk.Tags.of(file_system).add(TAG_KEY, self._tag_value)
         file_system.node.add_dependency(self._resource)

@@ -29,7 +29,7 @@ POOL_TAG = "trainforge:pool"
 
 
 @dataclass(frozen=True, slots=True)
-class NodeLaunch:
+class LaunchOptions:
     """What a service wants in its nodes' launch template beyond the pool.
 
     `kind` is the kind of cluster, which decides about the interfaces; `security_group_ids` go to each of them.
@@ -48,7 +48,7 @@ class NodeLaunch:
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
-def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str = "") -> dict[str, Any]:
+def launch_template_data(pool: Pool, launch: LaunchOptions, *, placement_group: str = "") -> dict[str, Any]:
     """Return a pool's LaunchTemplateData in CloudFormation's spelling; `placement_group` is a group's name.
 
     Raises:
@@ -87,7 +87,7 @@ def launch_template_data(pool: Pool, launch: NodeLaunch, *, placement_group: str
     return data
 
 
-def _network(pool: Pool, facts: InstanceFacts, launch: NodeLaunch) -> dict[str, Any]:
+def _network(pool: Pool, facts: InstanceFacts, launch: LaunchOptions) -> dict[str, Any]:
     """Name the groups on every interface; a node with one plain interface leaves the interface to the service."""
     groups = launch.security_group_ids
     if not groups_on_interfaces(facts):
@@ -137,7 +137,7 @@ class PoolLaunchTemplate(Construct):
     resources, `version` is the template's newest version, so that a change of it rolls out.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, pool: Pool, launch: NodeLaunch) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, pool: Pool, launch: LaunchOptions) -> None:
         super().__init__(scope, construct_id)
         self.placement_group: ec2.CfnPlacementGroup | None = None
         if placement(pool).cluster_group:

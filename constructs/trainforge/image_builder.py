@@ -34,7 +34,7 @@ fi"""
 """The build's own commands, run only for a tag that is not there: its second push would be refused."""
 
 
-def attend(build: ContainerImageBuild, architecture: Architecture) -> None:
+def harden_build(build: ContainerImageBuild, architecture: Architecture) -> None:
     """Bring what `build` shares with other builds of its stack to the rules of this project.
 
     The library makes one function a stack and one project an architecture, and leaves open what matters here: how

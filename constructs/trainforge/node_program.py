@@ -35,7 +35,7 @@ class NodeProgram:
         return entries | packages
 
 
-HYPERPOD = NodeProgram("hyperpod", ("on_init_complete.sh", "extension.py"))
+HYPERPOD = NodeProgram("hyperpod", ("on_init_complete.sh", "node_setup.py"))
 PARALLELCLUSTER = NodeProgram("parallelcluster", ("set_up.py",))
 
 

@@ -19,7 +19,7 @@ from constructs import Construct
 from catalog.instance_facts import Architecture
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.bucket_upload import PYTHON_LEAVINGS
-from trainforge.image_builder import attend
+from trainforge.image_builder import harden_build
 
 KEPT_IMAGES = 10
 """Images that a repository keeps: enough to go back a few versions, and large ones cost by the month."""
@@ -111,7 +111,7 @@ class WorkloadImage(Construct):
             repository=self.repository,
             tag=self.tag,
         )
-        attend(self._build, architecture)
+        harden_build(self._build, architecture)
         self.image_uri: str = self._build.image_uri
 
     def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:

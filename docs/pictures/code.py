@@ -88,10 +88,10 @@ def layers() -> Picture:
 
 
 def data() -> Picture:
-    """Return the picture of the data's way, from a YAML file to the commands that use a cluster."""
+    """Return the picture of the data flow, from a YAML file to the commands that use a cluster."""
     picture = Picture(
         name="data",
-        title="The data's way through trainforge",
+        title="Data flow through trainforge",
         description=(
             "A YAML file is read into frozen settings and checked. Mistakes come out as findings, all at once. "
             "Settings give nouns, which stacks pass to constructs. Constructs make templates, "

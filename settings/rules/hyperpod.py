@@ -129,14 +129,14 @@ def _database(subject: Subject) -> Iterator[Problem]:
 
 @error("scripts-exclusive")
 def _scripts(subject: Subject) -> Iterator[Problem]:
-    """The extension runs after initialisation (OnInitComplete), scripts of your own instead (OnCreate)."""
+    """The node set-up runs after initialisation (OnInitComplete), scripts of your own instead (OnCreate)."""
     hyperpod = subject.settings.hyperpod
-    if hyperpod and hyperpod.lifecycle_scripts and hyperpod.extension:
+    if hyperpod and hyperpod.lifecycle_scripts and hyperpod.node_setup:
         yield Problem(
             "hyperpod.lifecycle_scripts",
             hyperpod.lifecycle_scripts.directory,
-            "lifecycle scripts of your own take the place of the extension, and both are given",
-            "remove one of 'lifecycle_scripts' and 'extension'",
+            "lifecycle scripts of your own take the place of the node set-up, and both are given",
+            "remove one of 'lifecycle_scripts' and 'node_setup'",
         )
 
 

@@ -12,7 +12,7 @@ from catalog.cluster_kinds import CLUSTERS, KINDS
 from settings.deployment import Settings
 from settings.parser.values import shown
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import extensions, facts, uses
+from settings.rules.selection import facts, node_setups, uses
 
 # VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
 LARGEST_PREFIX, SMALLEST_PREFIX = 16, 28
@@ -222,12 +222,12 @@ def _closed(subject: Subject) -> Iterator[Problem]:
     """Nodes of a closed network reach AWS's services by endpoints and nothing else."""
     if not _is_closed(subject):
         return
-    for cluster, extension in extensions(subject.settings):
-        if extension.packages:
+    for cluster, node_setup in node_setups(subject.settings):
+        if node_setup.packages:
             yield Problem(
-                f"{cluster}.extension.packages",
-                extension.packages,
-                f"packages ({shown(', '.join(extension.packages))}) come from Ubuntu's mirrors, and a closed "
+                f"{cluster}.node_setup.packages",
+                node_setup.packages,
+                f"packages ({shown(', '.join(node_setup.packages))}) come from Ubuntu's mirrors, and a closed "
                 "network has no way there",
                 "put them into an image, or remove 'network.closed'",
             )
@@ -237,9 +237,9 @@ def _closed(subject: Subject) -> Iterator[Problem]:
 def _exporter(subject: Subject) -> Iterator[Problem]:
     """Nodes download Prometheus' node exporter when they start; those of a closed network wait for it in vain."""
     cluster = subject.settings.parallelcluster
-    if _is_closed(subject) and cluster and cluster.extension and cluster.extension.node_exporter:
+    if _is_closed(subject) and cluster and cluster.node_setup and cluster.node_setup.node_exporter:
         yield Problem(
-            "parallelcluster.extension.node_exporter",
+            "parallelcluster.node_setup.node_exporter",
             True,
             "the node exporter comes from GitHub, and a closed network has no way there: every node tries in vain "
             "for more than a minute, and goes without",

@@ -169,10 +169,10 @@ HEAD_NODE: tuple[Fact, ...] = (
         lambda _, c: c.ssh.key_name,
     ),
     Fact(
-        "parallelcluster.extension",
+        "parallelcluster.node_setup",
         "whether it runs our set-up",
         ("HeadNode", "CustomActions", "OnNodeConfigured"),
-        lambda s, c: c.extension or s.directory or s.accounting,
+        lambda s, c: c.node_setup or s.directory or s.accounting,
         presence=True,
     ),
     Fact(

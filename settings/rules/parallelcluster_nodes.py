@@ -205,10 +205,15 @@ def _ssh(subject: Subject) -> Iterator[Problem]:
 def _packages(subject: Subject) -> Iterator[Problem]:
     """Packages are Ubuntu's, by apt."""
     wanted = subject.settings.parallelcluster
-    if wanted and wanted.extension and wanted.extension.packages and not wanted.image.os.startswith("ubuntu"):
+    if (
+        wanted
+        and wanted.node_setup
+        and wanted.node_setup.packages
+        and not wanted.image.os.startswith("ubuntu")
+    ):
         yield Problem(
-            "parallelcluster.extension.packages",
-            wanted.extension.packages[0],
+            "parallelcluster.node_setup.packages",
+            wanted.node_setup.packages[0],
             f"packages are installed by apt, which '{wanted.image.os}' lacks",
             "choose an Ubuntu under 'image.os', or bake packages into an image of your own",
         )

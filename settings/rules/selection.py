@@ -11,7 +11,7 @@ from catalog.instances import INSTANCES
 from catalog.pool import Pool
 from settings.deployment import Settings
 from settings.sections.eks import EksSettings
-from settings.sections.hyperpod import ExtensionSettings
+from settings.sections.hyperpod import NodeSetupSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
 from settings.sections.parallelcluster import NodeSettings
 from settings.sections.workloads import WorkloadSettings
@@ -47,12 +47,12 @@ def facts(instance_type: str) -> InstanceFacts | None:
     return INSTANCES.get(instance_type)
 
 
-def extensions(settings: Settings) -> Iterator[tuple[str, ExtensionSettings | NodeSettings]]:
+def node_setups(settings: Settings) -> Iterator[tuple[str, NodeSetupSettings | NodeSettings]]:
     """Yield each cluster whose nodes are given something beside its service's set-up, and what it is."""
     for cluster, section in settings.clusters.items():
-        extension = getattr(section, "extension", None)
-        if extension:
-            yield cluster, extension
+        node_setup = getattr(section, "node_setup", None)
+        if node_setup:
+            yield cluster, node_setup
 
 
 def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:

@@ -12,7 +12,7 @@ from catalog.login_users import LOGIN_USERS
 from settings.parser.values import guess, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.secret_arn import secret_problem
-from settings.rules.selection import extensions, facts
+from settings.rules.selection import facts, node_setups
 from settings.sections.directory import DirectoryUser
 from settings.sections.hyperpod import UserSettings
 
@@ -82,13 +82,13 @@ def _accounting_unused(subject: Subject) -> Iterator[Problem]:
 
 @warning("accounting-lifecycle")
 def _accounting_lifecycle(subject: Subject) -> Iterator[Problem]:
-    """The extension lets the controller follow the password; lifecycle scripts of your own take its place."""
+    """The node set-up lets the controller follow the password; lifecycle scripts of your own take its place."""
     hyperpod = subject.settings.hyperpod
     if subject.settings.accounting and hyperpod and hyperpod.lifecycle_scripts:
         yield Problem(
             "hyperpod.lifecycle_scripts",
             hyperpod.lifecycle_scripts.directory,
-            "scripts of your own take the place of the extension, which would give slurmdbd each new password",
+            "scripts of your own take the place of the node set-up, which would give slurmdbd each new password",
             "follow the secret in them, or remove 'lifecycle_scripts'",
         )
 
@@ -117,7 +117,7 @@ Person = tuple[str, UserSettings | DirectoryUser]
 def _users(subject: Subject) -> Iterator[Person]:
     """Yield the people of the directory and of the nodes of every cluster."""
     yield from _directory_users(subject)
-    for cluster, _ in extensions(subject.settings):
+    for cluster, _ in node_setups(subject.settings):
         yield from _node_users(subject, cluster)
 
 
@@ -128,15 +128,15 @@ def _directory_users(subject: Subject) -> Iterator[Person]:
 
 
 def _node_users(subject: Subject, cluster: str) -> Iterator[Person]:
-    extension = dict(extensions(subject.settings)).get(cluster)
-    for index, user in enumerate(extension.users if extension else ()):
-        yield f"{cluster}.extension.users.{index}", user
+    node_setup = dict(node_setups(subject.settings)).get(cluster)
+    for index, user in enumerate(node_setup.users if node_setup else ()):
+        yield f"{cluster}.node_setup.users.{index}", user
 
 
 def _meeting(subject: Subject) -> Iterator[list[Person]]:
     """Yield the people who meet on the nodes of a cluster: its own, and the directory's everywhere."""
     everywhere = list(_directory_users(subject))
-    clusters = [cluster for cluster, _ in extensions(subject.settings)]
+    clusters = [cluster for cluster, _ in node_setups(subject.settings)]
     for cluster in clusters:
         yield [*everywhere, *_node_users(subject, cluster)]
     if not clusters:
@@ -165,7 +165,7 @@ def _names(subject: Subject) -> Iterator[Problem]:
 
 @error(
     "user-duplicate",
-    leans_on=("hyperpod.extension.users", "parallelcluster.extension.users", "directory.users"),
+    leans_on=("hyperpod.node_setup.users", "parallelcluster.node_setup.users", "directory.users"),
 )
 def _duplicates(subject: Subject) -> Iterator[Problem]:
     """Names and ids are unique on a node; on shared file systems a shared id is a shared owner."""
@@ -248,11 +248,11 @@ def _emails(subject: Subject) -> Iterator[Problem]:
 @error("package-name")
 def _packages(subject: Subject) -> Iterator[Problem]:
     """A name that apt cannot read stops the script on every node."""
-    for cluster, extension in extensions(subject.settings):
-        for index, package in enumerate(extension.packages):
+    for cluster, node_setup in node_setups(subject.settings):
+        for index, package in enumerate(node_setup.packages):
             if not _PACKAGE.fullmatch(package):
                 yield Problem(
-                    f"{cluster}.extension.packages.{index}",
+                    f"{cluster}.node_setup.packages.{index}",
                     package,
                     f"'{shown(package)}' is not the name of an Ubuntu package, with '=VERSION' at most",
                 )
@@ -361,7 +361,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
             "directory",
             "",
             "the directory server needs Ubuntu's mirrors and Route 53, and a closed network has no way there",
-            "remove 'network.closed', or name people under 'hyperpod.extension.users'",
+            "remove 'network.closed', or name people under 'hyperpod.node_setup.users'",
         )
 
 
@@ -377,12 +377,12 @@ def _directory_unused(subject: Subject) -> Iterator[Problem]:
 
 @warning("directory-lifecycle")
 def _directory_lifecycle(subject: Subject) -> Iterator[Problem]:
-    """The extension joins nodes to the directory; lifecycle scripts of your own take its place."""
+    """The node set-up joins nodes to the directory; lifecycle scripts of your own take its place."""
     hyperpod = subject.settings.hyperpod
     if subject.settings.directory and hyperpod and hyperpod.lifecycle_scripts:
         yield Problem(
             "hyperpod.lifecycle_scripts",
             hyperpod.lifecycle_scripts.directory,
-            "scripts of your own take the place of the extension, which would make the nodes ask the directory",
+            "scripts of your own take the place of the node set-up, which would make the nodes ask the directory",
             "set SSSD up in them, or remove 'lifecycle_scripts'",
         )

@@ -24,7 +24,7 @@ from catalog.storage import (
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import Use, extensions, facts, uses
+from settings.rules.selection import Use, facts, node_setups, uses
 from settings.sections.storage import LustreSettings, OpenZfsSettings
 
 
@@ -441,7 +441,7 @@ def _cache(subject: Subject) -> Iterator[Problem]:
 
 
 def _container_paths(settings: Settings) -> Iterator[tuple[str, str]]:
-    for cluster, extension in extensions(settings):
-        if extension.containers:
-            yield f"{cluster}.extension.containers.cache_path", extension.containers.cache_path
-            yield f"{cluster}.extension.containers.runtime_path", extension.containers.runtime_path
+    for cluster, node_setup in node_setups(settings):
+        if node_setup.containers:
+            yield f"{cluster}.node_setup.containers.cache_path", node_setup.containers.cache_path
+            yield f"{cluster}.node_setup.containers.runtime_path", node_setup.containers.runtime_path

@@ -54,7 +54,7 @@ class ContainerSettings(Model):
     """Local folder where running containers are unpacked; the root volume's is used where it is absent."""
 
 
-class ExtensionSettings(Model):
+class NodeSetupSettings(Model):
     """What the HyperPod API does not configure; done by a small script after a node's initialisation."""
 
     users: list[UserSettings] = []
@@ -66,7 +66,7 @@ class ExtensionSettings(Model):
 
 
 class LifecycleScripts(Model):
-    """A folder of lifecycle scripts of your own, in place of the extension."""
+    """A folder of lifecycle scripts of your own, in place of the node set-up."""
 
     directory: str
     """Path of the folder, relative to the configuration file."""
@@ -108,7 +108,7 @@ class HyperPodSettings(ClusterSettings):
     """Who owns slurm.conf's partitions: HyperPod alone, HyperPod over manual edits, or both merged."""
     accounting: AccountingDatabase | None = None
     """External accounting database; absent: one on the controller."""
-    extension: ExtensionSettings | None = None
+    node_setup: NodeSetupSettings | None = None
     """Extra configuration of nodes; absent: no script runs."""
     lifecycle_scripts: LifecycleScripts | None = None
     """Lifecycle scripts of your own."""

@@ -136,7 +136,7 @@ class ParallelClusterSettings(ClusterSettings):
     """When idle nodes go, what updates do to nodes at work, lines of slurm.conf."""
     monitoring: MonitoringSettings = MonitoringSettings()
     """Metrics, logs, dashboard and alarms in CloudWatch."""
-    extension: NodeSettings | None = NodeSettings()
+    node_setup: NodeSettings | None = NodeSettings()
     """What nodes get beside ParallelCluster's own set-up; null: no script of ours runs."""
     suppress_validators: list[SuppressedValidator] = []
     """Validators of ParallelCluster that do not run at a deployment, each with a reason."""

@@ -128,7 +128,7 @@ def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> Non
         "training-operator",
         "mpi-operator",
         "kueue",
-        "training-place",
+        "training-namespace",
     }
     eks = deployed.client("eks")
     found = set(eks.list_addons(clusterName="k8s-eks")["addons"])

@@ -113,7 +113,7 @@ def test_nodes_are_told_of_the_directory(services: Deployment) -> None:
     s3 = services.client("s3")
     bucket = services.stack("directory").outputs["AuthoritySource"].split("/")[2]
     keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="hyperpod/")["Contents"]]
-    [key] = [key for key in keys if key.endswith("/extension.json")]
+    [key] = [key for key in keys if key.endswith("/node_setup.json")]
     told = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())["directory"]
     outputs = services.stack("directory").outputs
     assert told["uri"] == outputs["DirectoryUri"] == "ldaps://ldap.svc.internal"

@@ -14,7 +14,7 @@ from catalog.site import Site
 from tests.kubernetes import capacity
 from tests.kubernetes.bare_nodes import BareNodes
 from tests.kubernetes.plane.api import Api, Document
-from trainforge.eks.job_rights import job_groups, job_rights
+from trainforge.eks.job_rbac import job_groups, job_rbac
 from trainforge.eks.queues import API as KUEUE
 from trainforge.eks.queues import Queue, kueue_objects
 from trainforge.eks.volumes import LustreVolume, lustre, namespace
@@ -139,7 +139,7 @@ def job_namespace(
     volume = LustreVolume("fs-0123456789abcdef0", "fs.example", "mount", SHARED_CLAIM)
     documents = [
         *namespace(name),
-        *job_rights(name),
+        *job_rbac(name),
         *lustre(volume, deployment=name, namespace_=name),
         *(_queues(pools, queues, name, hyperpod=hyperpod) if queues else ()),
     ]

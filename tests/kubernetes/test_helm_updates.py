@@ -55,7 +55,7 @@ def helm(control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) 
 
 def place(synthesis: Synthesis) -> Release:
     """Return the release of the jobs' namespace."""
-    (found,) = [one for one in releases(synthesis.templates[EKS]) if one.name.endswith("-place")]
+    (found,) = [one for one in releases(synthesis.templates[EKS]) if one.name.endswith("-namespace")]
     return found
 
 

@@ -22,7 +22,7 @@ from tests.kubernetes.plane.operators import Operators
 from tests.kubernetes.releases import ASSET_CHARTS, install, releases
 from tests.synthesis import Synthesis
 from tests.unit.rendering import MPI, TORCH, read
-from trainforge.eks.job_rights import job_groups
+from trainforge.eks.job_rbac import job_groups
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
@@ -48,7 +48,7 @@ def installed(plane: ControlPlane, synthesis: Synthesis) -> Iterator[str]:
     try:
         for release in ordered:
             install(release, operators)
-        yield ordered[-1].name.removesuffix("-place")
+        yield ordered[-1].name.removesuffix("-namespace")
     finally:
         for release in reversed(ordered):
             operators.uninstall(release.documents, namespace=release.namespace)

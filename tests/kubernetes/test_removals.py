@@ -58,7 +58,7 @@ def queued(control_plane: ControlPlane, synthesized: Callable[[str], Synthesis])
     assets = control_plane.assets
     kueue = [*assets.documents("kueue", "definitions"), *assets.documents("kueue", "release")]
     *others, place = ordered
-    assert place.name.endswith("-place")
+    assert place.name.endswith("-namespace")
     yield Queued(control_plane, operators, place, tuple(others), tuple(kueue))
     operators.uninstall(place.documents)
     operators.uninstall(kueue)

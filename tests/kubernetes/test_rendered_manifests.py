@@ -14,7 +14,7 @@ from tests.kubernetes.manifests import PUBLIC, Case, every_case
 from tests.kubernetes.plane.api import Api, Document, Refused
 from tests.kubernetes.releases import releases
 from tests.synthesis import Synthesis
-from trainforge.eks.job_rights import job_groups
+from trainforge.eks.job_rbac import job_groups
 from workloads.spec import Format
 
 THREADS = 3
@@ -25,7 +25,7 @@ QUEUE = "kueue.x-k8s.io/queue-name"
 def hyperpod_namespace(eks_cluster: Cluster, synthesis: Callable[[str], Synthesis]) -> Iterator[None]:
     """Make the namespace of HyperPod's stack on the cluster, with its rights and volumes."""
     template = synthesis("config/hyperpod-eks.yaml").templates["HyperPodEksStack"]
-    (place,) = (one for one in releases(template) if one.name.endswith("-place"))
+    (place,) = (one for one in releases(template) if one.name.endswith("-namespace"))
     eks_cluster.api.apply_all(place.documents)
     yield
     for one in reversed(place.documents):

@@ -10,7 +10,7 @@ import pytest
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.plane.api import Api, Refused
 from tests.kubernetes.test_definitions import job
-from trainforge.eks.job_rights import job_groups
+from trainforge.eks.job_rbac import job_groups
 
 JOBS_NAMESPACE = "training"
 EDITORS, VIEWERS = (next(iter(job_groups(policy))) for policy in ("edit", "view"))

@@ -17,7 +17,7 @@ from emulator.server import Emulator
 from settings.reading import Reading, read
 from tests.conftest import CONFIGURATIONS
 from tests.peers.dry_run import Verdict, dry_run
-from tests.peers.estate import Configuration, reserved, standing
+from tests.peers.existing_resources import Configuration, reserved, standing
 from tests.programs import ROOT
 
 WITH_CLUSTER = [

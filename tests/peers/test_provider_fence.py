@@ -10,8 +10,8 @@ import pytest
 
 from emulator.server import Emulator
 from settings.reading import read
-from stacks.cluster_plan import cluster_name
-from tests.peers.estate import standing
+from stacks.parallelcluster_plan import cluster_name
+from tests.peers.existing_resources import standing
 from tests.peers.templates import templates
 from tests.programs import ROOT
 from trainforge.parallelcluster.names import iam_path
@@ -50,7 +50,7 @@ def test_policies_that_are_attached_are_ours_and_the_agents(rendered: list[dict[
     attached = {arn for role in _of(rendered, "AWS::IAM::Role") for arn in role.get("ManagedPolicyArns", [])}
     ours = {arn for arn in attached if arn != AGENT}
     assert AGENT in attached
-    # The estate of these tests gives nodes one policy.
+    # The configuration of these tests gives nodes one policy.
     assert len(ours) == 1
     # No policy of its own making: the fence would refuse to attach it.
     assert list(_of(rendered, "AWS::IAM::ManagedPolicy")) == []

@@ -39,20 +39,20 @@ UPDATES: dict[str, tuple[Changes, Changes]] = {
     "system": ({}, {"parallelcluster.image": {"os": "ubuntu2404"}}),
     "image": ({}, {"parallelcluster.image": {"ami_id": "ami-0123456789abcdef0"}}),
     "another key": ({"parallelcluster.ssh": {"key_name": "a"}}, {"parallelcluster.ssh": {"key_name": "b"}}),
-    "extension off": ({}, {"parallelcluster.extension": None}),
-    "extension off beside a directory": (
+    "node_setup off": ({}, {"parallelcluster.node_setup": None}),
+    "node_setup off beside a directory": (
         {"directory": DIRECTORY},
-        {"directory": DIRECTORY, "parallelcluster.extension": None},
+        {"directory": DIRECTORY, "parallelcluster.node_setup": None},
     ),
-    "extension off beside accounting": (
+    "node_setup off beside accounting": (
         {"accounting": {}},
-        {"accounting": {}, "parallelcluster.extension": None},
+        {"accounting": {}, "parallelcluster.node_setup": None},
     ),
     "accounting": ({}, {"accounting": {}}),
     "no more accounting": ({"accounting": {}}, {}),
-    "accounting without an extension": (
-        {"parallelcluster.extension": None},
-        {"parallelcluster.extension": None, "accounting": {}},
+    "accounting without node_setup": (
+        {"parallelcluster.node_setup": None},
+        {"parallelcluster.node_setup": None, "accounting": {}},
     ),
     "directory": ({}, {"directory": DIRECTORY}),
     "other people": ({"directory": DIRECTORY}, {"directory": {"users": [{"name": "bo", "uid": 2002}]}}),

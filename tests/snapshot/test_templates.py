@@ -94,7 +94,7 @@ def _with_values(value: Any) -> Any:
             if "Role" in text:
                 return "arn:aws:iam::111122223333:role/nodes"
             if "scripts" in text.lower() or "sagemaker-" in text:
-                return "s3://sagemaker-demo/hyperpod/extension"
+                return "s3://sagemaker-demo/hyperpod/node-setup"
             return "subnet-0123456789abcdef0"
         return {key: _with_values(member) for key, member in value.items()}
     if isinstance(value, list):

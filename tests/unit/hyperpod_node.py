@@ -14,7 +14,7 @@ from trainforge.node_program import HYPERPOD, staged
 PROGRAM = staged(HYPERPOD)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGxhYmVsZWQgZm9yIHRlc3RzIG9ubHkgISEh"
 ADDRESS = "10.1.0.7"
-# Multiplies every wait of the extension: the first for what never comes, the second for what comes late and
+# Multiplies every wait of the node set-up: the first for what never comes, the second for what comes late and
 # must not be missed on a busy machine (120 s become 6).
 GIVES_UP_AT_ONCE = 0.0005
 PATIENT = 0.05
@@ -52,11 +52,11 @@ STAND_INS = {
 
 
 class HyperPodNode:
-    """One node; `run` runs the whole extension on it, as HyperPod would."""
+    """One node; `run` runs the whole node set-up on it, as HyperPod would."""
 
     def __init__(self, folder: Path, python: str = sys.executable) -> None:
         self.root, self.state, self.bin = folder / "root", folder / "state", folder / "bin"
-        self.log = folder / "log" / "extension.log"
+        self.log = folder / "log" / "node-setup.log"
         for path in (self.root, self.state, self.bin):
             path.mkdir(parents=True)
         (self.bin / "python3").symlink_to(python)
@@ -112,7 +112,7 @@ class HyperPodNode:
         return [line for line in lines if line.split()[0] == program]
 
     def configure(self, configuration: Any) -> Path:
-        path = self.state / "extension.json"
+        path = self.state / "node_setup.json"
         text = configuration if isinstance(configuration, str) else json.dumps(configuration)
         path.write_text(text)
         return path
@@ -122,7 +122,7 @@ class HyperPodNode:
             "PATH": f"{self.bin}:/usr/sbin:/usr/bin:/sbin:/bin",
             "ROOT": str(self.root),
             "STATE": str(self.state),
-            "TRAINFORGE_EXTENSION_LOG": str(self.log),
+            "TRAINFORGE_NODE_SETUP_LOG": str(self.log),
         }
 
     def start(self, configuration: Any, time_scale: float = GIVES_UP_AT_ONCE) -> subprocess.Popen[str]:

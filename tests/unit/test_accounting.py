@@ -78,7 +78,7 @@ def test_retention_decides_what_stays(
         for resource in synthesis.templates[STACK]["Resources"].values()
         if resource.get("DeletionPolicy") == "Retain"
     }
-    leaned_on = {
+    depended_on = {
         "AWS::EC2::SecurityGroup",
         "AWS::RDS::DBCluster",
         "AWS::RDS::DBClusterParameterGroup",
@@ -86,7 +86,7 @@ def test_retention_decides_what_stays(
         "AWS::RDS::DBSubnetGroup",
         "AWS::SecretsManager::Secret",
     }
-    assert kept & leaned_on == (leaned_on if policy == "Retain" else set())
+    assert kept & depended_on == (depended_on if policy == "Retain" else set())
     # A rotation whose function is gone would fail for ever.
     assert kept & {"AWS::SecretsManager::RotationSchedule", "AWS::Lambda::Function"} == set()
 

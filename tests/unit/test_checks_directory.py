@@ -62,8 +62,8 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("ssh-public-key", "directory.users.0.ssh_public_key")},
     ),
     (
-        directory() | {"hyperpod.extension.users": [{"name": "ana", "uid": 2009}]},
-        {("user-duplicate", "hyperpod.extension.users.0.name")},
+        directory() | {"hyperpod.node_setup.users": [{"name": "ana", "uid": 2009}]},
+        {("user-duplicate", "hyperpod.node_setup.users.0.name")},
     ),
     # its groups
     (group(), set()),

@@ -12,7 +12,7 @@ from settings.rules import check
 from tests.unit.configuration import KEY, SECRET, changed, found
 
 CPU = {"instance_type": "m5.large", "nodes": 1}
-USERS = "hyperpod.extension.users"
+USERS = "hyperpod.node_setup.users"
 DATABASE = {"endpoint": "db.example.com", "secret_arn": SECRET}
 PEM = (
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAABG5vbmU\n-----END OPENSSH PRIVATE KEY-----"
@@ -105,14 +105,14 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"notifications.emails": ["ana@example.com", "Ana@example.com"]},
         {("email-form", "notifications.emails.1")},
     ),
-    ({"hyperpod.extension.packages": ["htop", "libfoo2.0-dev", "jq=1.6-2.1ubuntu3"]}, set()),
+    ({"hyperpod.node_setup.packages": ["htop", "libfoo2.0-dev", "jq=1.6-2.1ubuntu3"]}, set()),
     *(
-        ({"hyperpod.extension.packages": [name]}, {("package-name", "hyperpod.extension.packages.0")})
+        ({"hyperpod.node_setup.packages": [name]}, {("package-name", "hyperpod.node_setup.packages.0")})
         for name in ("", "Htop", "htop; reboot", "-y", "x")
     ),
     # scripts
     (
-        {"hyperpod.extension": {}, "hyperpod.lifecycle_scripts": {"directory": "scripts"}},
+        {"hyperpod.node_setup": {}, "hyperpod.lifecycle_scripts": {"directory": "scripts"}},
         {("scripts-exclusive", "hyperpod.lifecycle_scripts")},
     ),
     *(

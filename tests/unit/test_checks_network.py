@@ -327,7 +327,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     # a closed network
     ({"network.closed": True}, set()),
-    ({"network.closed": True, "hyperpod.extension": {}}, set()),
+    ({"network.closed": True, "hyperpod.node_setup": {}}, set()),
     ({"network.nat": "per-zone"}, set()),
     ({"network.closed": False, "network.nat": "per-zone"}, set()),
     *(
@@ -335,10 +335,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         for nat in ("per-zone", "single")
     ),
     (
-        {"network.closed": True, "hyperpod.extension": {"packages": ["htop"]}},
-        {("closed-network-internet", "hyperpod.extension.packages")},
+        {"network.closed": True, "hyperpod.node_setup": {"packages": ["htop"]}},
+        {("closed-network-internet", "hyperpod.node_setup.packages")},
     ),
-    ({"hyperpod.extension": {"packages": ["htop"]}}, set()),
+    ({"hyperpod.node_setup": {"packages": ["htop"]}}, set()),
 ]
 
 

@@ -19,7 +19,7 @@ BOTH: dict[str, Any] = {
 }
 EXISTING = {"storage.openzfs": {"existing": {"file_system_id": "fs-0123456789abcdef0"}}}
 ACCESS = ("existing-storage-access", "storage.openzfs.existing")
-USERS = f"{SECTION}.extension.users"
+USERS = f"{SECTION}.node_setup.users"
 
 
 def _many(count: int) -> dict[str, Any]:
@@ -134,7 +134,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         CLUSTER | {"storage.lustre.mount_path": "/scratch/fsx"},
         {
             ("mount-scratch", "storage.lustre.mount_path"),
-            ("container-cache-local", f"{SECTION}.extension.containers.cache_path"),
+            ("container-cache-local", f"{SECTION}.node_setup.containers.cache_path"),
         },
     ),
     # login nodes
@@ -205,20 +205,20 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (CLUSTER | {"tags": {"parallelclusters": "y", "Name": "x"}}, set()),
     ({"tags/parallelcluster:x": "y"}, set()),
     (CLUSTER | {f"{SECTION}.image": {"os": "rocky9"}}, {("image-id", f"{SECTION}.image.os")}),
-    (CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}}, set()),
+    (CLUSTER | {f"{SECTION}.node_setup": {"packages": ["htop"]}}, set()),
     (
-        CLUSTER | {f"{SECTION}.extension": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "alinux2023"}},
-        {("packages-os", f"{SECTION}.extension.packages")},
+        CLUSTER | {f"{SECTION}.node_setup": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "alinux2023"}},
+        {("packages-os", f"{SECTION}.node_setup.packages")},
     ),
     # a closed network
     (
         CLUSTER | {"network.closed": True},
-        {("closed-network-exporter", f"{SECTION}.extension.node_exporter")},
+        {("closed-network-exporter", f"{SECTION}.node_setup.node_exporter")},
     ),
     (
         CLUSTER
-        | {"network.closed": True, f"{SECTION}.extension": {"node_exporter": False, "packages": ["htop"]}},
-        {("closed-network-internet", f"{SECTION}.extension.packages")},
+        | {"network.closed": True, f"{SECTION}.node_setup": {"node_exporter": False, "packages": ["htop"]}},
+        {("closed-network-internet", f"{SECTION}.node_setup.packages")},
     ),
     # SSH
     (CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["192.0.2.0/24"], "key_name": "mine"}}, set()),
@@ -299,19 +299,19 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     (
         {
-            SECTION: {"pools": ["gpu"], "extension": {"users": [{"name": "ana", "uid": 2001}]}},
-            "hyperpod.extension.users": [{"name": "ana", "uid": 2001}],
+            SECTION: {"pools": ["gpu"], "node_setup": {"users": [{"name": "ana", "uid": 2001}]}},
+            "hyperpod.node_setup.users": [{"name": "ana", "uid": 2001}],
         },
         set(),
     ),
     (
-        CLUSTER | {f"{SECTION}.extension": {"containers": {"cache_path": "x"}}},
+        CLUSTER | {f"{SECTION}.node_setup": {"containers": {"cache_path": "x"}}},
         {
-            ("container-path", f"{SECTION}.extension.containers.cache_path"),
-            ("container-cache-local", f"{SECTION}.extension.containers.cache_path"),
+            ("container-path", f"{SECTION}.node_setup.containers.cache_path"),
+            ("container-cache-local", f"{SECTION}.node_setup.containers.cache_path"),
         },
     ),
-    (CLUSTER | {f"{SECTION}.extension": None}, set()),
+    (CLUSTER | {f"{SECTION}.node_setup": None}, set()),
     # addresses: a closed network has endpoints too, and EFA beside ENA takes no more of them
     (
         CLUSTER

@@ -238,14 +238,14 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"storage.lustre.mount_path": "/homes"}, set()),
     ({"storage.lustre.repository_path": "data"}, {("repository-path", "storage.lustre.repository_path")}),
     ({"storage.lustre.repository_path": "/a/../b"}, {("repository-path", "storage.lustre.repository_path")}),
-    ({"hyperpod.extension.containers": {}}, set()),
+    ({"hyperpod.node_setup.containers": {}}, set()),
     (
-        {"hyperpod.extension.containers": {"cache_path": "/mnt/enroot"}},
-        {("container-cache-local", "hyperpod.extension.containers.cache_path")},
+        {"hyperpod.node_setup.containers": {"cache_path": "/mnt/enroot"}},
+        {("container-cache-local", "hyperpod.node_setup.containers.cache_path")},
     ),
     (
-        {"hyperpod.extension.containers": {"runtime_path": "enroot"}},
-        {("container-path", "hyperpod.extension.containers.runtime_path")},
+        {"hyperpod.node_setup.containers": {"runtime_path": "enroot"}},
+        {("container-path", "hyperpod.node_setup.containers.runtime_path")},
     ),
 ]
 

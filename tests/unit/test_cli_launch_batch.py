@@ -270,7 +270,7 @@ def test_who_no_longer_waits_is_told_how_to_end_the_job(
     result = launch("batch", *ASKED, "--wait", site=site)
     assert result.exit_code == 130
     assert result.stderr == (
-        "not waited for any longer; the job goes on; end it with\n"
+        "stopped waiting; the job is still running; end it with\n"
         "  aws batch terminate-job --region us-west-2 --job-id 0a1b --reason REASON\n"
     )
 

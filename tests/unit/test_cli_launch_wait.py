@@ -134,7 +134,7 @@ def test_who_no_longer_waits_is_told_how_to_end_the_job(
     monkeypatch.setattr("cli.submit.slurm.time.sleep", interrupted)
     result = launch("hyperpod", "--wait", site=cluster_site("hyperpod"))
     assert result.exit_code == 130
-    assert result.stderr == "not waited for any longer; the job goes on; end it with\n  scancel 4711\n"
+    assert result.stderr == "stopped waiting; the job is still running; end it with\n  scancel 4711\n"
 
 
 def test_without_it_nothing_is_waited_for(launch: Launching) -> None:

@@ -353,7 +353,7 @@ def node_group(stack: cdk.Stack, cluster: KubernetesCluster) -> None:
         subnets=cluster.subnets,
         role=NodeRole(stack, "NodeRole"),
     )
-    cluster.carried_by(nodes)
+    cluster.add_system_nodes(nodes)
 
 
 def depends(template: Template, kind: str) -> dict[str, list[str]]:
@@ -429,7 +429,7 @@ def test_charts_and_manifests_wait_for_nodes_and_access_and_leave_no_logs(
     stack, cluster = bare
     node_group(stack, cluster)
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "training"}}
-    made = cluster.reach.manifest("Namespace", [namespace])
+    made = cluster.manifest_applier.manifest("Namespace", [namespace])
     cluster.releases.release(
         stack,
         "Kueue",

@@ -23,7 +23,7 @@ from catalog.site import Site
 from tests.kubectl import require_helm
 from tests.manifest_checks import KUBERNETES, check_schema
 from tests.unit.rendering import MPI, NEURON, TORCH, pods, read
-from trainforge.eks.job_rights import job_groups, job_rights
+from trainforge.eks.job_rbac import job_groups, job_rbac
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import CHART
 from trainforge.eks.queues import (
@@ -65,7 +65,7 @@ QUEUES = [
 def place() -> list[dict[str, Any]]:
     return [
         *namespace("training"),
-        *job_rights("training"),
+        *job_rbac("training"),
         *lustre(FSX, deployment="demo", namespace_="training"),
         *bucket(S3, deployment="demo", namespace_="training"),
     ]
@@ -415,7 +415,7 @@ def test_whoever_has_a_policy_of_eks_sees_jobs_and_who_may_edit_submits_them(
     policy: str, submits: bool
 ) -> None:
     """EKS's own policies know none of these kinds (Review access policy permissions)."""
-    documents = job_rights("training")
+    documents = job_rbac("training")
     assert {one["metadata"]["namespace"] for one in documents} == {"training"}
     (group,) = job_groups(policy)
     (bound,) = [

@@ -94,7 +94,7 @@ def test_by_default_devices_storage_and_trainer(synthesized: Callable[[str], Syn
         "aws-efa-k8s-device-plugin",
         "kubeflow-trainer",
         "torch-runtime",
-        "training-place",
+        "training-namespace",
     }
     assert set(add_ons(synthesis)) == {
         "aws-ebs-csi-driver",
@@ -192,7 +192,7 @@ def test_things_come_before_what_needs_them(synthesized: Callable[[str], Synthes
         return set(found[name][1]["DependsOn"])
 
     assert ids["kubeflow-trainer"] in waits("torch-runtime")
-    for name in ("kubeflow-trainer", "kueue", "torch-runtime", "training-place"):
+    for name in ("kubeflow-trainer", "kueue", "torch-runtime", "training-namespace"):
         assert found[name][1]["Properties"]["Wait"] is True
     assert {ids["kubeflow-trainer"], ids["training-operator"], ids["mpi-operator"]} <= waits("kueue")
     drivers = {
@@ -200,18 +200,18 @@ def test_things_come_before_what_needs_them(synthesized: Callable[[str], Synthes
         for logical_id, resource in synthesis.templates[STACK]["Resources"].items()
         if resource["Type"] == "AWS::EKS::Addon" and "csi" in resource["Properties"]["AddonName"]
     }
-    before = {ids[name] for name in set(ids) - {"training-place"}}
-    assert drivers | before <= waits("training-place"), "at the end they outlive what they must let go of"
+    before = {ids[name] for name in set(ids) - {"training-namespace"}}
+    assert drivers | before <= waits("training-namespace"), "at the end they outlive what they must let go of"
     (job,) = synthesis.resources(STACK, MANIFEST)
     groups = [name for name in synthesis.templates[STACK]["Resources"] if name.startswith("Pool")]
-    assert ids["training-place"] in job["DependsOn"]
+    assert ids["training-namespace"] in job["DependsOn"]
     assert any(name in job["DependsOn"] for name in groups)
 
 
 def test_the_place_of_jobs_has_their_namespace_claims_and_queues(
     synthesized: Callable[[str], Synthesis],
 ) -> None:
-    _, release = releases(synthesized(ALL))["training-place"]
+    _, release = releases(synthesized(ALL))["training-namespace"]
     objects = values(release)["objects"]
     named = {(one["kind"], one["metadata"]["name"]) for one in objects}
     assert ("Namespace", "training") in named
@@ -223,8 +223,8 @@ def test_the_place_of_jobs_has_their_namespace_claims_and_queues(
 
 def test_another_namespace_of_jobs_is_another_resource(synthesized: Callable[[str], Synthesis]) -> None:
     """The function of the CDK never uninstalls a release because its name changed."""
-    before, _ = releases(synthesized(ALL))["training-place"]
-    after, _ = releases(synthesized(ALL.replace("eks:\n", "eks:\n  namespace: other\n")))["other-place"]
+    before, _ = releases(synthesized(ALL))["training-namespace"]
+    after, _ = releases(synthesized(ALL.replace("eks:\n", "eks:\n  namespace: other\n")))["other-namespace"]
     assert before != after
 
 

@@ -24,7 +24,7 @@ from catalog.pool import (
     TrainingPlan,
 )
 from tests.api_model import api_problems
-from trainforge.fabric import NodeLaunch, PoolLaunchTemplate, launch_template_data
+from trainforge.fabric import LaunchOptions, PoolLaunchTemplate, launch_template_data
 
 GROUPS = ("sg-0123456789abcdef0",)
 RESERVATION = "cr-0123456789abcdef0"
@@ -52,7 +52,7 @@ def pool(
 
 def data(of: Pool, **options: Any) -> dict[str, Any]:
     """Return the launch template data of a pool."""
-    return launch_template_data(of, NodeLaunch(KINDS["eks"], GROUPS, **options))
+    return launch_template_data(of, LaunchOptions(KINDS["eks"], GROUPS, **options))
 
 
 @pytest.mark.parametrize("layout", ["efa", "efa-only"])
@@ -139,7 +139,7 @@ def test_threads_are_asked_for_only_where_they_differ(
 )
 def test_a_placement_group_stands_only_where_it_helps(of: Pool, groups: int) -> None:
     stack = cdk.Stack()
-    made = PoolLaunchTemplate(stack, "Nodes", pool=of, launch=NodeLaunch(KINDS["eks"], GROUPS))
+    made = PoolLaunchTemplate(stack, "Nodes", pool=of, launch=LaunchOptions(KINDS["eks"], GROUPS))
     template = Template.from_stack(stack)
     template.resource_count_is("AWS::EC2::PlacementGroup", groups)
     (found,) = template.find_resources("AWS::EC2::LaunchTemplate").values()
@@ -161,7 +161,7 @@ def test_a_placement_group_stands_only_where_it_helps(of: Pool, groups: int) -> 
 )
 def test_a_spare_interface_keeps_a_place_on_the_primary_card(instance_type: str, layout: list[str]) -> None:
     """A service that attaches an interface of its own needs a place on card 0 that is free."""
-    data = launch_template_data(pool(instance_type), NodeLaunch(KINDS["batch"], GROUPS))
+    data = launch_template_data(pool(instance_type), LaunchOptions(KINDS["batch"], GROUPS))
     ports = [port for port in data["NetworkInterfaces"] if port["NetworkCardIndex"] == 0]
     assert [port["InterfaceType"] for port in ports] == layout
     assert len(ports) < (INSTANCES[instance_type].network_cards[0].max_interfaces or 0)

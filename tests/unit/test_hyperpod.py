@@ -143,12 +143,12 @@ def test_an_extension_is_shipped_and_hooked_after_initialisation(
         assert group["LifeCycleConfig"]["OnInitComplete"] == "on_init_complete.sh"
         assert "OnCreate" not in group["LifeCycleConfig"]
     upload = extended.only("HyperPodStack", "Custom::CDKBucketDeployment")
-    assert re.fullmatch(r"hyperpod/extension/[0-9a-f]{12}", upload["DestinationBucketKeyPrefix"])
+    assert re.fullmatch(r"hyperpod/node-setup/[0-9a-f]{12}", upload["DestinationBucketKeyPrefix"])
     [resource] = extended.resources("HyperPodStack", "AWS::SageMaker::Cluster")
     assert any("CustomResource" in dependency for dependency in resource["DependsOn"])
     shipped = [
         json.loads(path.read_text(encoding="utf-8"))
-        for path in extended.folder.glob("asset.*/extension.json")
+        for path in extended.folder.glob("asset.*/node_setup.json")
     ]
     assert [user["name"] for user in shipped[0]["users"]] == ["ana", "bo"]
     assert shipped[0]["home_path"] == "/home"

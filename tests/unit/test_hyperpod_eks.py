@@ -17,7 +17,7 @@ from tests.api_model import api_problems
 from tests.synthesis import Synthesis
 from trainforge.hyperpod.chart import chart_values
 from trainforge.hyperpod.groups import GroupDefaults, GroupNetwork, LifecycleHook, kubernetes_group
-from trainforge.hyperpod.measures import Measures
+from trainforge.hyperpod.observability_config import ObservabilityConfig
 
 STACK = "HyperPodEksStack"
 CONFIGURATION = "config/hyperpod-eks.yaml"
@@ -318,11 +318,14 @@ def test_the_workspace_stays_where_retention_is_durable(
 
 
 def test_what_is_measured_follows_the_section() -> None:
-    def levels(measures: Measures) -> dict[str, str]:
-        said = measures.configuration(workspace_arn="arn", endpoint="https://workspace")
+    def levels(config: ObservabilityConfig) -> dict[str, str]:
+        said = config.configuration(workspace_arn="arn", endpoint="https://workspace")
         return {name: one["level"] for name, one in said["metricsProvider"].items()}
 
-    plain, much = levels(Measures(efa=False)), levels(Measures(advanced=True, governance=True))
+    plain, much = (
+        levels(ObservabilityConfig(efa=False)),
+        levels(ObservabilityConfig(advanced=True, governance=True)),
+    )
     assert {name for name, level in plain.items() if level == "DISABLED"} == {
         "networkMetrics",
         "taskGovernanceMetrics",
@@ -332,7 +335,7 @@ def test_what_is_measured_follows_the_section() -> None:
         "inferenceMetrics",
         "scalingMetrics",
     }
-    assert Measures().configuration(workspace_arn="", endpoint="")["logging"] == {"enabled": False}
+    assert ObservabilityConfig().configuration(workspace_arn="", endpoint="")["logging"] == {"enabled": False}
 
 
 def test_the_ebs_driver_attaches_volumes_to_this_clusters_nodes_only(stack: Synthesis) -> None:

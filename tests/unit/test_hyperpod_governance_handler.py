@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from programs.functions.hyperpod_governance import governed, index
+from programs.functions.hyperpod_governance import governance_resource, index
 
 CLUSTER = "arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl"
 STACK = "arn:aws:cloudformation:us-west-2:111122223333:stack/hp/1"
@@ -148,12 +148,12 @@ def send(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         time["now"] += seconds
 
     monkeypatch.setattr(urllib.request, "urlopen", answer)
-    made = governed.Governed
+    made = governance_resource.GovernanceResource
 
     def governed_by_this_clock(client: Any, kind: Any, deadline: float) -> Any:
         return made(client, kind, time["now"] + 560, clock=lambda: time["now"], sleep=sleep)
 
-    monkeypatch.setattr(governed, "Governed", governed_by_this_clock)
+    monkeypatch.setattr(governance_resource, "GovernanceResource", governed_by_this_clock)
 
     def call(
         client: SageMaker, request: str, physical_id: str = "", count: int = 1, name: str = "a"

@@ -11,7 +11,7 @@ import pytest
 
 from catalog.versions import Pin
 from settings.reading import read
-from stacks import shipping
+from stacks import launch_artifacts
 from tests.synthesis import ROOT, context
 from workloads.images import image
 
@@ -35,7 +35,7 @@ def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a copy of the rooms, from which images are built here."""
     folder = tmp_path / "workloads"
     shutil.copytree(ROOT / "workloads", folder, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(shipping, "_WORKLOADS", folder)
+    monkeypatch.setattr(launch_artifacts, "_WORKLOADS", folder)
     return folder
 
 
@@ -44,7 +44,9 @@ def tag() -> str:
     settings = read(CONFIGURATION).settings
     assert settings
     stack = cdk.Stack(cdk.App(context=context()), "Stack", env=cdk.Environment(region="us-east-1"))
-    shipped = shipping.Shipping(stack, "Shipping", settings=settings, cluster="hyperpod")
+    shipped = launch_artifacts.LaunchArtifacts(
+        stack, "LaunchArtifacts", settings=settings, cluster="hyperpod"
+    )
     found: str = shipped.images["cpu-ddp"].tag
     return found
 

@@ -55,7 +55,7 @@ def test_no_imports_go_in_a_circle() -> None:
         ("app.py", "stacks/assembly.py"),
         ("catalog/instances.py", "catalog/records.py"),
         ("cli/submit/backends.py", "cli/submit/slurm.py"),
-        ("stacks/shipping.py", "constructs/trainforge/workload_image.py"),
+        ("stacks/launch_artifacts.py", "constructs/trainforge/workload_image.py"),
         ("workloads/fsdp/train.py", "workloads/runtime/training/start.py"),
         ("workloads/fsdp/fsdp_trainer/pretraining.py", "workloads/fsdp/fsdp_trainer/sharding.py"),
         ("programs/functions/helm/index.py", "programs/functions/helm/release.py"),

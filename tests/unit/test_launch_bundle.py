@@ -136,7 +136,7 @@ def test_uploads_of_one_stack_share_a_role_that_may_write_all_of_them(tmp_path: 
     def make(stack: cdk.Stack) -> None:
         scripts = s3.Bucket.from_bucket_name(stack, "Scripts", "sagemaker-scripts")
         source = s3_deployment.Source.data("setup.sh", "true\n")
-        BucketUpload(stack, "First", bucket=scripts, prefix="hyperpod/extension", sources=[source])
+        BucketUpload(stack, "First", bucket=scripts, prefix="hyperpod/node-setup", sources=[source])
         bundle(programs)(stack)
 
     template = synthesized(tmp_path, make)
@@ -147,7 +147,7 @@ def test_uploads_of_one_stack_share_a_role_that_may_write_all_of_them(tmp_path: 
     [written] = [item for item in statements(template) if "s3:PutObject" in item["Action"]]
     assert sorted(written["Resource"]) == [
         "arn:aws:s3:::existing-data/launch/hyperpod/*",
-        "arn:aws:s3:::sagemaker-scripts/hyperpod/extension/*",
+        "arn:aws:s3:::sagemaker-scripts/hyperpod/node-setup/*",
     ]
     [policy] = template.find_resources("AWS::IAM::Policy")
     for resource in template.find_resources("Custom::CDKBucketDeployment").values():

@@ -13,7 +13,7 @@ import pytest
 from tests.unit.cluster_node import ClusterNode
 from tests.unit.cluster_node import counts as cluster_counts
 from tests.unit.hyperpod_node import HyperPodNode
-from tests.unit.test_hyperpod_extension_directory import AWS, DIRECTORY
+from tests.unit.test_hyperpod_node_setup_directory import AWS, DIRECTORY
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 
 SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:db-AbCdEf"

@@ -13,7 +13,7 @@ from catalog.instances import INSTANCES
 from catalog.login_users import login_user
 from catalog.pool import CapacityBlock, OnDemand, Pool, Reservation, ReservationGroup, Spot
 from settings.deployment import Settings
-from stacks.cluster_plan import Ground, cluster_plan, node_configuration
+from stacks.parallelcluster_plan import ExistingResources, cluster_plan, node_configuration
 from tests.unit.configuration import GROUP, changed
 from trainforge.parallelcluster.configuration import cluster_configuration
 from trainforge.parallelcluster.node_actions import CustomAction, NodeActions
@@ -44,9 +44,11 @@ def settings(changes: Mapping[str, Any] | None = None) -> Settings:
     return Settings.model_validate(changed(CLUSTER | dict(changes or {})))
 
 
-def configuration(changes: Mapping[str, Any] | None = None, ground: Ground | None = None) -> dict[str, Any]:
+def configuration(
+    changes: Mapping[str, Any] | None = None, existing: ExistingResources | None = None
+) -> dict[str, Any]:
     chosen = settings(changes)
-    return cluster_configuration(cluster_plan(chosen, ground or Ground.example(chosen)))
+    return cluster_configuration(cluster_plan(chosen, existing or ExistingResources.example(chosen)))
 
 
 def pool(**changes: Any) -> Pool:
@@ -245,8 +247,8 @@ def test_a_closed_network_does_without_route_53() -> None:
 
 
 def test_accounting_is_the_head_nodes_and_counts_gpus() -> None:
-    ground = replace(Ground.example(settings()), accounting=DATABASE)
-    found = configuration(ground=ground)
+    existing = replace(ExistingResources.example(settings()), accounting=DATABASE)
+    found = configuration(existing=existing)
     slurm = found["Scheduling"]["SlurmSettings"]
     assert slurm["Database"] == {
         "Uri": DATABASE.uri,
@@ -257,13 +259,13 @@ def test_accounting_is_the_head_nodes_and_counts_gpus() -> None:
     assert "sg-db" in found["HeadNode"]["Networking"]["SecurityGroups"]
     assert "sg-db" not in found["LoginNodes"]["Pools"][0]["Networking"]["SecurityGroups"]
     mine = {"parallelcluster.slurm": {"settings": [{"accountingStorageTRES": "gres/gpu,license/x"}]}}
-    assert configuration(mine, ground)["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"] == [
+    assert configuration(mine, existing)["Scheduling"]["SlurmSettings"]["CustomSlurmSettings"] == [
         {"accountingStorageTRES": "gres/gpu,license/x"}
     ]
 
 
 def test_the_directory_is_every_nodes_and_its_certificate_is_demanded() -> None:
-    found = configuration(ground=replace(Ground.example(settings()), directory=DIRECTORY))
+    found = configuration(existing=replace(ExistingResources.example(settings()), directory=DIRECTORY))
     assert found["DirectoryService"] == {
         "DomainName": "dc=demo,dc=internal",
         "DomainAddr": "ldaps://one,ldaps://two",
@@ -281,8 +283,8 @@ def test_the_directory_is_every_nodes_and_its_certificate_is_demanded() -> None:
 
 def test_nodes_keep_their_own_groups_beside_those_of_the_directory_and_the_database() -> None:
     """EFA works among members of one group: a node that loses it for the directory's loses the fabric."""
-    ground = replace(Ground.example(settings()), directory=DIRECTORY, accounting=DATABASE)
-    found = configuration(ground=ground)
+    existing = replace(ExistingResources.example(settings()), directory=DIRECTORY, accounting=DATABASE)
+    found = configuration(existing=existing)
     fabric, ssh = f"sg-{1:017x}", f"sg-{2:017x}"
     [queue] = found["Scheduling"]["SlurmQueues"]
     assert queue["Networking"]["SecurityGroups"] == [fabric, "sg-ldap"]
@@ -303,7 +305,7 @@ def test_an_image_of_ones_own() -> None:
     assert configuration()["Image"] == {"Os": "ubuntu2204"}
     own = {"parallelcluster.image": {"os": "ubuntu2404", "ami_id": "ami-0123456789abcdef0"}}
     assert configuration(own)["Image"] == {"Os": "ubuntu2404", "CustomAmi": "ami-0123456789abcdef0"}
-    built = replace(Ground.example(settings()), custom_ami="ami-built")
+    built = replace(ExistingResources.example(settings()), custom_ami="ami-built")
     assert configuration(own, built)["Image"]["CustomAmi"] == "ami-built"
 
 
@@ -324,7 +326,7 @@ def test_a_change_of_a_script_reaches_standing_nodes_by_an_update_and_replaces_t
     actions = NodeActions(
         start=(CustomAction("s3://b/set-up", ("start",)),), configured=(script,), revision="r1"
     )
-    found = configuration(ground=replace(Ground.example(settings()), actions=actions))
+    found = configuration(existing=replace(ExistingResources.example(settings()), actions=actions))
     head = found["HeadNode"]["CustomActions"]
     assert head["OnNodeConfigured"] == {"Sequence": [{"Script": "s3://b/set-up", "Args": ["configured"]}]}
     assert head["OnNodeUpdated"] == {"Sequence": [{"Script": "s3://b/set-up", "Args": ["configured", "r1"]}]}
@@ -337,9 +339,9 @@ def test_a_change_of_a_script_reaches_standing_nodes_by_an_update_and_replaces_t
 
 
 def test_what_the_program_on_the_nodes_reads() -> None:
-    chosen = settings({"parallelcluster.extension": {"users": [{"name": "ana", "uid": 2001}]}})
+    chosen = settings({"parallelcluster.node_setup": {"users": [{"name": "ana", "uid": 2001}]}})
     assert chosen.parallelcluster
-    found = node_configuration(chosen, chosen.parallelcluster.extension)
+    found = node_configuration(chosen, chosen.parallelcluster.node_setup)
     assert found["users"][0]["name"] == "ana"
     assert found["mounts"] == ["/fsx", "/home"]
     assert set(found["node_exporter"]) == {"version", "url", "sha256"}

@@ -20,7 +20,7 @@ from tests.unit.deployed_cluster import CLUSTER, built, settings
 
 RULES = {"head-node-replaced", "fleet-stop-needed", "login-stop-needed"}
 DEPENDENT = {
-    "parallelcluster.extension": {"parallelcluster.extension": None},
+    "parallelcluster.node_setup": {"parallelcluster.node_setup": None},
     "network.closed": {"network.closed": True},
 }
 
@@ -28,7 +28,7 @@ DEPENDENT = {
 STATES: list[dict[str, Any]] = [
     {},
     {"accounting": {}, "directory": {}, "parallelcluster.ssh": {"key_name": "mine"}},
-    {"parallelcluster.extension": None, "network.closed": True},
+    {"parallelcluster.node_setup": None, "network.closed": True},
     {"parallelcluster.image": {"ami_id": "ami-0123456789abcdef0"}, "network.existing": NETWORK},
     {"storage.openzfs": None, "storage.lustre": None},
 ]
@@ -67,7 +67,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
     ),
     ({"parallelcluster.ssh": {"key_name": "mine"}}, {("head-node-replaced", "parallelcluster.ssh.key_name")}),
-    ({"parallelcluster.extension": None}, {("head-node-replaced", "parallelcluster.extension")}),
+    ({"parallelcluster.node_setup": None}, {("head-node-replaced", "parallelcluster.node_setup")}),
     ({"network.closed": True}, {("head-node-replaced", "network.closed")}),
     (
         {"directory": {}},

@@ -40,7 +40,7 @@ FULL: dict[str, Any] = changed(
         "hyperpod.pools": ["gpu", "plan"],
         "hyperpod.partitions": {"gpu": "train"},
         "hyperpod.accounting": {"endpoint": "db.example.com", "secret_arn": SECRET},
-        "hyperpod.extension": {
+        "hyperpod.node_setup": {
             "users": [{"name": "ana", "uid": 2001, "ssh_public_key": KEY}],
             "containers": {"cache_path": "/fsx/enroot"},
             "packages": ["htop"],

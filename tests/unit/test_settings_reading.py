@@ -103,11 +103,11 @@ def test_a_default_is_at_the_line_of_what_holds_it(tmp_path: Path) -> None:
             {("wrong-type", "name"), ("lustre-capacity", "storage.lustre.capacity_gib")},
         ),
         (
-            {"hyperpod.extension.users": [{"name": "A", "uid": 2001}, 5, {"name": "B", "uid": 2002}]},
+            {"hyperpod.node_setup.users": [{"name": "A", "uid": 2001}, 5, {"name": "B", "uid": 2002}]},
             {
-                ("user-name", "hyperpod.extension.users.0.name"),
-                ("wrong-type", "hyperpod.extension.users.1"),
-                ("user-name", "hyperpod.extension.users.2.name"),
+                ("user-name", "hyperpod.node_setup.users.0.name"),
+                ("wrong-type", "hyperpod.node_setup.users.1"),
+                ("user-name", "hyperpod.node_setup.users.2.name"),
             },
         ),
     ],
@@ -161,7 +161,7 @@ def test_nothing_of_a_configuration_drives_the_terminal(tmp_path: Path) -> None:
 
 def test_a_private_key_is_shown_nowhere(tmp_path: Path) -> None:
     pem = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\n-----END RSA PRIVATE KEY-----"
-    for path in ("hyperpod.extension.users", "name", "pools.gpu.nodes", "retention", "network.primary_cidr"):
+    for path in ("hyperpod.node_setup.users", "name", "pools.gpu.nodes", "retention", "network.primary_cidr"):
         value: Any = [{"name": "ana", "uid": 2001, "ssh_public_key": pem}] if path.endswith("users") else pem
         findings = read_changed(tmp_path, {path: value}).findings
         assert findings

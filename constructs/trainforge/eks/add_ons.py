@@ -29,7 +29,7 @@ def add_ons(
     bucket: s3.IBucket,
     hyperpod_cluster_arn: str | None = None,
 ) -> dict[str, eks.CfnAddon]:
-    """Install add-ons on the nodes that carry the cluster; `bucket` is the one that pods see as files.
+    """Install add-ons on the system nodes; `bucket` is the one that pods see as files.
 
     Rights come by EKS Pod Identity, to the accounts that the drivers run under. The FSx driver gets none: it mounts a
     file system that stands, and asks AWS for nothing. The EBS driver gets what EKS's own policy says, which is bound

@@ -10,7 +10,7 @@ from constructs import IDependable
 
 
 class ChartTarget(Protocol):
-    """A cluster, where it is in the network, and the nodes that carry what runs on it (`KubernetesCluster`)."""
+    """A cluster, where it is in the network, and its system nodes (`KubernetesCluster`)."""
 
     cluster: eks.Cluster
     vpc: ec2.IVpc
@@ -21,5 +21,5 @@ class ChartTarget(Protocol):
         """The private subnets that the control plane is reached in."""
 
     @property
-    def carriers(self) -> IDependable:
-        """The nodes that carry the cluster, those that are still to come among them."""
+    def system_nodes(self) -> IDependable:
+        """The system nodes, including those that are added later."""

@@ -19,7 +19,7 @@ from trainforge.acknowledgement import acknowledge
 from trainforge.construct_ids import pascal
 
 if TYPE_CHECKING:
-    from trainforge.eks.reach import ClusterReach
+    from trainforge.eks.manifest_applier import ManifestApplier
     from trainforge.helm.releases import HelmReleases
 
 _POLICIES = {
@@ -60,12 +60,12 @@ class ControlPlane:
 class KubernetesCluster(Construct):
     """An EKS cluster without nodes: private subnets, API access entries, secrets under a key, logs of every kind.
 
-    The name is given, because EKS writes its logs to a group of that name, which must be ours to be deleted. Whoever
-    made the cluster has no access by that: access is what `ControlPlane.access` says. What runs on it comes in three
-    steps, and goes in the opposite order: add-ons that a node needs before it is ready (`add_on(before_nodes=True)`),
-    nodes (`node_group.NodeGroup`, the ones that carry the cluster entered by `carried_by`), and everything else
-    (`add_on`, charts of others by `releases`, own charts and manifests by `reach`), which waits for the nodes that
-    carry it. `vpc` and `security_group`, the nodes' own, are where all of it lives.
+    The name is given, because EKS writes its logs to a group of that name, which must be ours to be deleted. The
+    creator of the cluster gets no access by creating it: access is what `ControlPlane.access` says. What runs on the
+    cluster is installed in three steps and removed in the opposite order: add-ons that a node needs before it is ready
+    (`add_on(before_nodes=True)`), the system nodes (`node_group.NodeGroup`, `add_system_nodes`), and everything else
+    (`add_on`, charts of others by `releases`, own charts and manifests by `manifest_applier`), which waits for the
+    system nodes. `vpc` is the cluster's VPC and `security_group` the nodes' group.
     """
 
     def __init__(
@@ -83,10 +83,10 @@ class KubernetesCluster(Construct):
         self.cluster_name = cluster_name
         self.vpc, self.security_group = vpc, security_group
         self._subnets = list(subnets)
-        self._reach: ClusterReach | None = None
+        self._manifest_applier: ManifestApplier | None = None
         self._releases: HelmReleases | None = None
         self._before_nodes = DependencyGroup()
-        self._carriers = DependencyGroup()
+        self._system_nodes = DependencyGroup()
         self.kubernetes_version = control_plane.kubernetes_version
         self.log_group = self._log_group(control_plane.log_days)
         self.cluster = self._cluster(control_plane)
@@ -208,7 +208,7 @@ class KubernetesCluster(Construct):
         """Add an EKS add-on by its name; without a version, EKS's default for the Kubernetes version.
 
         `before_nodes` marks what a node needs to become ready (network, credentials of pods): it comes first and goes
-        last. All others wait for the nodes that carry them. `configuration` is the add-on's own, as JSON. Its
+        last. All others wait for the system nodes. `configuration` is the add-on's own, as JSON. Its
         `service_account` works under `role`, by EKS Pod Identity.
         """
         add_on = eks.CfnAddon(
@@ -230,7 +230,7 @@ class KubernetesCluster(Construct):
         if before_nodes:
             self._before_nodes.add(add_on)
         else:
-            add_on.node.add_dependency(self._carriers)
+            add_on.node.add_dependency(self._system_nodes)
         return add_on
 
     def pod_role(self, construct_id: str, *, description: str) -> iam.Role:
@@ -250,35 +250,35 @@ class KubernetesCluster(Construct):
             assumed_by=iam.SessionTagsPrincipal(principal),
         )
 
-    def carried_by(self, nodes: IDependable) -> None:
-        """Enter a node group that carries what runs the cluster: everything else on it waits for these nodes."""
-        self._carriers.add(nodes)
+    def add_system_nodes(self, nodes: IDependable) -> None:
+        """Add a node group of system nodes, which run DNS and operators: everything else waits for these nodes."""
+        self._system_nodes.add(nodes)
 
     @property
     def before_nodes(self) -> IDependable:
-        """The add-ons that nodes wait for, those that are still to come among them."""
+        """The add-ons that nodes wait for, including those that are added later."""
         return self._before_nodes
 
     @property
-    def carriers(self) -> IDependable:
-        """The nodes that carry the cluster, those that are still to come among them."""
-        return self._carriers
+    def system_nodes(self) -> IDependable:
+        """The system nodes, including those that are added later."""
+        return self._system_nodes
 
     @property
-    def reach(self) -> ClusterReach:
+    def manifest_applier(self) -> ManifestApplier:
         """The function that applies the project's own charts and manifests, with kubectl and helm.
 
         It is made, and its 57 MB of layer shipped, at the first use: a cluster without a chart has none.
         """
-        if self._reach is None:
-            from trainforge.eks.reach import ClusterReach
+        if self._manifest_applier is None:
+            from trainforge.eks.manifest_applier import ManifestApplier
 
-            self._reach = ClusterReach(self, "Reach", cluster=self)
-        return self._reach
+            self._manifest_applier = ManifestApplier(self, "Reach", cluster=self)
+        return self._manifest_applier
 
     @property
     def releases(self) -> HelmReleases:
-        """The function that installs charts of others; it is made at the first use, as `reach` is."""
+        """The function that installs charts of others; it is made at the first use, as `manifest_applier` is."""
         if self._releases is None:
             from trainforge.helm.releases import HelmReleases
 

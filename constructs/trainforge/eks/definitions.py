@@ -17,7 +17,7 @@ _MEMORY_LIMIT = "1Gi"
 delay jobs."""
 
 
-def definition(
+def custom_resource_definition(
     plural: str, kind: str, version: str, spec: Mapping[str, Any], *, subresources: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the definition of a job: types of its spec's own fields, and of its pods the defaults alone.

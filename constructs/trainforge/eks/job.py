@@ -43,4 +43,6 @@ class Job(Construct):
         metadata = document["metadata"]
         self.name = f"{metadata['name'][: _NAME - _DIGITS - 1].rstrip('-')}-{mark}"
         metadata["name"] = self.name
-        self.manifest = cluster.reach.manifest(f"Manifest{mark}", [document], scope=self, after=after)
+        self.manifest = cluster.manifest_applier.manifest(
+            f"Manifest{mark}", [document], scope=self, after=after
+        )

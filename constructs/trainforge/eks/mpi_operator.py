@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.versions import MPI_OPERATOR
-from trainforge.eks.definitions import GROUP, RUN_POLICY, definition, operator, replicas, rule
+from trainforge.eks.definitions import GROUP, RUN_POLICY, custom_resource_definition, operator, replicas, rule
 
 NAME = "mpi-operator"
 NAMESPACE = "mpi-operator"
@@ -44,7 +44,7 @@ def _definition() -> dict[str, Any]:
             "sshAuthMountPath": {"type": "string", "default": "/root/.ssh"},
         },
     }
-    return definition("mpijobs", "MPIJob", "v2beta1", spec, subresources={})
+    return custom_resource_definition("mpijobs", "MPIJob", "v2beta1", spec, subresources={})
 
 
 def _operator() -> list[dict[str, Any]]:

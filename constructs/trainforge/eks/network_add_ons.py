@@ -13,7 +13,7 @@ _CNI_POLICY = "AmazonEKS_CNI_Policy"
 
 
 def network_add_ons(cluster: KubernetesCluster, *, pod_addresses: int) -> None:
-    """Add pod credentials, pod network and service proxy before nodes, and DNS when the nodes that carry it stand.
+    """Add pod credentials, pod network and service proxy before nodes, and DNS when the system nodes are ready.
 
     Each node holds `pod_addresses` IPv4 addresses for its pods, and one more each time that they are used up. The
     network add-on's own way is to hold a whole interface's addresses in reserve, and large types have many: a subnet

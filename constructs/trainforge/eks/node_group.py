@@ -1,4 +1,4 @@
-"""A managed node group of an EKS cluster: one for each pool, and one for the nodes that carry the cluster."""
+"""A managed node group of an EKS cluster: one for each pool, and one for the system nodes."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from catalog.kubernetes import POOL_LABEL, device
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.user_data import user_data
-from trainforge.fabric import POOL_TAG, NodeLaunch, PoolLaunchTemplate
+from trainforge.fabric import POOL_TAG, LaunchOptions, PoolLaunchTemplate
 from trainforge.notifications import Notifications
 
 SYSTEM_POOL = "system"
-"""What the nodes that carry the cluster are called, in the label where others have their pool's name."""
+"""Name of the system nodes, in the label where other nodes have their pool's name."""
 
 EVENT_SOURCE = "aws.autoscaling"
 _GROUPS_A_RULE = 10
@@ -134,9 +134,9 @@ def node_group_properties(
 
 def node_launch(
     pool: Pool, security_group_ids: Sequence[str], *, tags: Mapping[str, str] | None = None
-) -> NodeLaunch:
+) -> LaunchOptions:
     """Return what EKS wants in a pool's launch template; nodes have its `tags`, and none of their node group's."""
-    return NodeLaunch(
+    return LaunchOptions(
         KINDS["eks"],
         security_group_ids,
         names_instance_type=isinstance(pool.capacity, CapacityBlock),

@@ -18,7 +18,7 @@ from trainforge.construct_ids import pascal
 from trainforge.eks.add_ons import add_ons
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.devices import device_charts
-from trainforge.eks.job_rights import job_rights
+from trainforge.eks.job_rbac import job_rbac
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import Document, Objects
 from trainforge.eks.queues import Queue, kueue_objects, kueue_values
@@ -51,7 +51,7 @@ class Software:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class JobNamespace:
     """Where jobs run: their namespace and the volumes that they claim there."""
 
     deployment: str
@@ -77,7 +77,7 @@ class ClusterSoftware(Construct):
         cluster: KubernetesCluster,
         software: Software,
         pools: Sequence[Pool],
-        place: Place,
+        job_namespace: JobNamespace,
         data_bucket: s3.IBucket,
         hyperpod_cluster_arn: str | None = None,
     ) -> None:
@@ -99,7 +99,7 @@ class ClusterSoftware(Construct):
         self.operators = self._operators()
         self.kueue = self._kueue()
         self.ready: list[Construct] = [*drivers, *self.devices, *self.operators, *self.kueue]
-        self.place = self._place(place)
+        self.job_namespace = self._job_namespace(job_namespace)
 
     def _chart(
         self,
@@ -152,21 +152,21 @@ class ClusterSoftware(Construct):
         values = kueue_values(frameworks)
         return [self._chart(KUEUE_CHART, values=values, wait=True, after=self.operators)]
 
-    def _place(self, place: Place) -> Objects | None:
+    def _job_namespace(self, wanted: JobNamespace) -> Objects | None:
         """Make the namespace, its rights, volumes and queues, after all that lets go of them."""
-        name = place.namespace
-        documents = namespace(name) + job_rights(name)
-        if place.lustre:
-            documents += lustre(place.lustre, deployment=place.deployment, namespace_=name)
-        if place.bucket:
-            documents += bucket(place.bucket, deployment=place.deployment, namespace_=name)
+        name = wanted.namespace
+        documents = namespace(name) + job_rbac(name)
+        if wanted.lustre:
+            documents += lustre(wanted.lustre, deployment=wanted.deployment, namespace_=name)
+        if wanted.bucket:
+            documents += bucket(wanted.bucket, deployment=wanted.deployment, namespace_=name)
         if self._software.queues:
             documents += kueue_objects(
-                self._pools, self._software.queues, namespace=name, cohort=place.deployment
+                self._pools, self._software.queues, namespace=name, cohort=wanted.deployment
             )
-        if not (self._software.jobs or place.lustre or place.bucket):
+        if not (self._software.jobs or wanted.lustre or wanted.bucket):
             return None
-        release = f"{name}-place"
+        release = f"{name}-namespace"
         # Another name is another resource: the function of the CDK would install the new release and leave the old one.
         made = self._objects(pascal(release), release, documents, self.ready)
         self.ready.append(made)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.versions import TRAINING_OPERATOR
-from trainforge.eks.definitions import GROUP, RUN_POLICY, definition, operator, replicas, rule
+from trainforge.eks.definitions import GROUP, RUN_POLICY, custom_resource_definition, operator, replicas, rule
 
 NAME = "training-operator"
 NAMESPACE = "kubeflow"
@@ -48,7 +48,7 @@ def _definition() -> dict[str, Any]:
         "statusReplicasPath": ".status.replicaStatuses.Worker.active",
         "labelSelectorPath": ".status.replicaStatuses.Worker.selector",
     }
-    return definition("pytorchjobs", "PyTorchJob", "v1", spec, subresources={"scale": scale})
+    return custom_resource_definition("pytorchjobs", "PyTorchJob", "v1", spec, subresources={"scale": scale})
 
 
 def _operator() -> list[dict[str, Any]]:

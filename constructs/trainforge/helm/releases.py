@@ -51,7 +51,7 @@ class HelmReleases(Construct):
         wait: bool = False,
         after: Sequence[Construct] = (),
     ) -> cdk.CustomResource:
-        """Install a release when the nodes that carry the cluster are ready, and uninstall it with the stack.
+        """Install a release when the system nodes are ready, and uninstall it with the stack.
 
         With `wait` the deployment goes on when its pods are ready, and a failed update is rolled back by helm too.
         """
@@ -74,7 +74,7 @@ class HelmReleases(Construct):
             },
         )
         # What the function needs outlives what it installed.
-        made.node.add_dependency(self._role, self._entry, self._owner.carriers, *after)
+        made.node.add_dependency(self._role, self._entry, self._owner.system_nodes, *after)
         return made
 
     def _make_role(self) -> iam.Role:

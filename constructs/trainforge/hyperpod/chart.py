@@ -94,7 +94,7 @@ class HyperPodChart(Construct):
             archives={pin.name: str(pin) for pin in (NVIDIA_PLUGIN_ARCHIVE, EFA_PLUGIN_ARCHIVE)},
             left_out=_LEFT_OUT,
         )
-        # The operators run on the nodes that carry the cluster.
+        # The operators run on the system nodes.
         self.resource = cluster.releases.release(
             self,
             "Resource",

@@ -11,7 +11,7 @@ from catalog.hyperpod_eks import OBSERVABILITY
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster
-from trainforge.hyperpod.measures import Measures
+from trainforge.hyperpod.observability_config import ObservabilityConfig
 
 _ACCOUNT = "hyperpod-observability-operator-otel-collector"
 
@@ -32,13 +32,13 @@ class Observability(Construct):
         *,
         kubernetes: KubernetesCluster,
         cluster: HyperPodEksCluster,
-        measures: Measures,
+        config: ObservabilityConfig,
         removal_policy: cdk.RemovalPolicy,
     ) -> None:
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
         workspace = aps.CfnWorkspace(self, "Workspace", alias=cluster.cluster_name)
-        workspace.add_property_override("WorkspaceConfiguration", {"RetentionPeriodInDays": measures.days})
+        workspace.add_property_override("WorkspaceConfiguration", {"RetentionPeriodInDays": config.days})
         workspace.apply_removal_policy(removal_policy)
         self.workspace_id = workspace.attr_workspace_id
         # The attribute ends with a slash, which the add-on would double.
@@ -47,9 +47,9 @@ class Observability(Construct):
             "ObservabilityRole", description="Collector of HyperPod's observability add-on"
         )
         role.add_to_policy(iam.PolicyStatement(actions=["aps:RemoteWrite"], resources=[workspace.attr_arn]))
-        if measures.pod_logs:
+        if config.pod_logs:
             self._allow_logs(role, cluster.cluster_name)
-        configuration = measures.configuration(workspace_arn=workspace.attr_arn, endpoint=self.url)
+        configuration = config.configuration(workspace_arn=workspace.attr_arn, endpoint=self.url)
         add_on = kubernetes.add_on(
             OBSERVABILITY,
             configuration=stack.to_json_string(configuration),

@@ -18,8 +18,8 @@ from trainforge.hyperpod.groups import LifecycleHook
 from trainforge.node_program import HYPERPOD, staged
 from trainforge.programs import NODES
 
-_EXTENSION_ENTRY = "on_init_complete.sh"
-_CONFIGURATION = "extension.json"
+_NODE_SETUP_ENTRY = "on_init_complete.sh"
+_CONFIGURATION = "node_setup.json"
 _DISK = NODES / "hyperpod" / "disk"
 _DISK_ENTRY = "on_create.sh"
 _LUSTRE_OVER_EFA = "lustre-over-efa"
@@ -50,7 +50,7 @@ class NodeScripts(Construct):
         self.hook = LifecycleHook(event=event, source=f"s3://{bucket.bucket_name}/{prefix}", script=entry)
 
     @classmethod
-    def extension(
+    def node_setup(
         cls,
         scope: Construct,
         construct_id: str,
@@ -58,20 +58,20 @@ class NodeScripts(Construct):
         bucket: s3.IBucket,
         configuration: Mapping[str, Any],
     ) -> NodeScripts:
-        """Ship the extension of this project, which runs after HyperPod's own initialisation of a node."""
+        """Upload the node set-up of this project, which runs after HyperPod's own initialisation of a node."""
         text = json.dumps(configuration, indent=2, sort_keys=True)
         program = staged(HYPERPOD)
         return cls(
             scope,
             construct_id,
             bucket=bucket,
-            prefix=f"hyperpod/extension/{_fingerprint(program, _settled(scope, text))}",
+            prefix=f"hyperpod/node-setup/{_fingerprint(program, _settled(scope, text))}",
             sources=[
                 s3_deployment.Source.asset(str(program), exclude=_EXCLUDED),
                 s3_deployment.Source.data(_CONFIGURATION, text),
             ],
             event="OnInitComplete",
-            entry=_EXTENSION_ENTRY,
+            entry=_NODE_SETUP_ENTRY,
         )
 
     @classmethod

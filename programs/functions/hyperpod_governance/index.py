@@ -16,7 +16,7 @@ import boto3
 from botocore.config import Config
 
 from ..cloudformation_response import answer
-from . import governed
+from . import governance_resource
 
 # Throttling and lost answers are retried by the SDK; what remains is given up while Lambda has time to answer.
 _RETRIES = Config(retries={"max_attempts": 8, "mode": "adaptive"}, connect_timeout=10, read_timeout=30)
@@ -28,8 +28,10 @@ def handler(event: dict[str, Any], context: Any) -> None:
     physical_id = event.get("PhysicalResourceId") or f"none-{event['LogicalResourceId']}"
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _ANSWER_MARGIN_SECONDS
     try:
-        kind = governed.KINDS[event["ResourceProperties"]["Kind"]]
-        things = governed.Governed(boto3.client("sagemaker", config=_RETRIES), kind, deadline)
+        kind = governance_resource.KINDS[event["ResourceProperties"]["Kind"]]
+        things = governance_resource.GovernanceResource(
+            boto3.client("sagemaker", config=_RETRIES), kind, deadline
+        )
         if event["RequestType"] == "Delete":
             things.delete(physical_id)
         elif event["RequestType"] == "Create":
@@ -37,7 +39,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
         else:
             physical_id = things.update(physical_id, _wanted(event))
         answer(event, physical_id, "SUCCESS", "")
-    except governed.GovernedError as error:
+    except governance_resource.GovernanceError as error:
         # A failed update keeps the id that CloudFormation knows, or it would delete what stands.
         left = error.left if event["RequestType"] == "Create" else ""
         answer(event, left or physical_id, "FAILED", str(error))
@@ -45,9 +47,9 @@ def handler(event: dict[str, Any], context: Any) -> None:
         answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 
-def _wanted(event: dict[str, Any]) -> governed.Wanted:
+def _wanted(event: dict[str, Any]) -> governance_resource.Wanted:
     given = event["ResourceProperties"]
-    return governed.Wanted(
+    return governance_resource.Wanted(
         cluster_arn=given["ClusterArn"],
         name=given["Name"],
         owner=f"{event['StackId']}/{event['LogicalResourceId']}",

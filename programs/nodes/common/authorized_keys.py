@@ -86,12 +86,12 @@ def _settle(node: Node, user: User, descriptor: int, mode: int, shown: str) -> N
     if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
         raise StepError(
             f"'{shown}' has {status.st_nlink} names and is left alone",
-            "remove the hard link, then run the extension again",
+            "remove the hard link, then run the node set-up again",
         )
     if status.st_uid not in (0, user.uid):
         raise StepError(
             f"'{shown}' belongs to user id {status.st_uid}, not to '{user.name}'",
-            "give it to the user with chown, then run the extension again",
+            "give it to the user with chown, then run the node set-up again",
         )
     if status.st_uid != user.uid:
         os.fchown(descriptor, user.uid, user.uid)

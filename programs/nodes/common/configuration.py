@@ -1,4 +1,4 @@
-"""Reads `extension.json`, reporting every mistake in it at once."""
+"""Reads `node_setup.json`, reporting every mistake in it at once."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UIDS = range(1000, 60001)
 
 
 class ConfigurationError(Exception):
-    """`extension.json` cannot be used; `problems` lists every reason, one line each."""
+    """`node_setup.json` cannot be used; `problems` lists every reason, one line each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -77,7 +77,7 @@ class Accounting:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that the extension is asked for.
+    """All that the node set-up is asked for.
 
     `mounts` are the folders on which the service mounts file systems, so that nothing is written beneath
     one before it is there (None: not told); `node_types` maps an instance group to controller, login or

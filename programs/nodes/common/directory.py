@@ -49,7 +49,7 @@ def configuration(directory: Directory, password: str, home_path: str) -> str:
     """Return sssd.conf."""
     return "\n".join(
         (
-            "# Written by the trainforge extension.",
+            "# Written by trainforge's node set-up.",
             "[sssd]",
             "services = nss, pam, ssh",
             "domains = directory",
@@ -119,7 +119,7 @@ def _ensure_keys(node: Node) -> None:
     """Let sshd take a person's keys from the directory, beside those in the home."""
     before = node.changes
     text = (
-        "# Written by the trainforge extension.\n"
+        "# Written by trainforge's node set-up.\n"
         "AuthorizedKeysCommand /usr/bin/sss_ssh_authorizedkeys\n"
         "AuthorizedKeysCommandUser nobody\n"
     )

@@ -29,7 +29,7 @@ def ensure_home(node: Node, user: User, home: str) -> None:
         _create(node, user, home, path)
         return
     if not path.is_dir() or path.is_symlink():
-        raise StepError(f"home '{home}' is not a folder", "move it away, then run the extension again")
+        raise StepError(f"home '{home}' is not a folder", "move it away, then run the node set-up again")
     if status.st_uid == 0:
         os.chown(path, user.uid, user.uid)
         node.changed(f"home '{home}' given to '{user.name}'")

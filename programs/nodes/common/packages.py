@@ -14,7 +14,7 @@ _ENVIRONMENT = {
     # needrestart would restart services under running jobs; suspended, it does nothing at all.
     "NEEDRESTART_SUSPEND": "1",
 }
-_NEXT = "check the package's name and the node's way to the Ubuntu mirrors, then run the extension again"
+_NEXT = "check the package's name and the node's way to the Ubuntu mirrors, then run the node set-up again"
 
 
 def ensure_packages(node: Node, names: Sequence[str]) -> None:

@@ -116,7 +116,7 @@ def _ensure_sudo(node: Node, user: User) -> None:
         return
     node.require("visudo", "install the package sudo, or set sudo to false")
     # Without a password, for the account has none: people come in by key or by Session Manager.
-    text = f"# Written by the trainforge extension.\n{user.name} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    text = f"# Written by trainforge's node set-up.\n{user.name} ALL=(ALL:ALL) NOPASSWD: ALL\n"
     node.write_file(absolute, text, 0o440, check=lambda path: _check_sudoers(node, path))
 
 
@@ -126,5 +126,5 @@ def _check_sudoers(node: Node, path: Path) -> None:
     if result.returncode != 0:
         raise StepError(
             f"command 'visudo -cf' exited {result.returncode}, rule not put in place: {last_lines(result)}",
-            "check that this node's sudo reads the rule in the log, then run the extension again",
+            "check that this node's sudo reads the rule in the log, then run the node set-up again",
         )

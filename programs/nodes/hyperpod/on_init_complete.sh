@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Entry of the OnInitComplete extension. The log is opened before anything that can fail: a lifecycle
-# script that dies without a word leaves no way to learn why the node did not come up.
+# Entry of the node set-up, which HyperPod runs as OnInitComplete. The log is opened before anything that can fail:
+# a lifecycle script that dies without a word leaves no way to learn why the node did not come up.
 set -u
 umask 022
 
-log="${TRAINFORGE_EXTENSION_LOG:-/var/log/trainforge/extension.log}"
-export TRAINFORGE_EXTENSION_LOG="${log}"
+log="${TRAINFORGE_NODE_SETUP_LOG:-/var/log/trainforge/node-setup.log}"
+export TRAINFORGE_NODE_SETUP_LOG="${log}"
 if mkdir -p "$(dirname "${log}")" && : >>"${log}"; then
     # --output-error=warn: the file goes on growing when whoever read our output has gone.
     exec > >(tee -a --output-error=warn "${log}") 2>&1
@@ -27,4 +27,4 @@ if ! command -v python3 >/dev/null; then
     exit 1
 fi
 cd "${directory}" || exit 1
-exec python3 -u extension.py "$@"
+exec python3 -u node_setup.py "$@"

@@ -26,14 +26,14 @@ from .node_type import node_type
 _LINGER_SECONDS = 60
 # Whom the session document lands people as where they have no account of their own (trainforge/session.py).
 _SESSION_USER = "ubuntu"
-_BESIDE = Path(__file__).resolve().parents[2] / "extension.json"
+_BESIDE = Path(__file__).resolve().parents[2] / "node_setup.json"
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run and return the exit code: 0 all done, 1 a step failed, 2 a mistake in what it was given."""
     options = _parser().parse_args(arguments)
     node = Node(root=options.root, time_scale=options.time_scale)
-    log = os.environ.get("TRAINFORGE_EXTENSION_LOG", "the output above")
+    log = os.environ.get("TRAINFORGE_NODE_SETUP_LOG", "the output above")
     code = _run(node, options.configuration, log)
     if code != 0:
         node.log(f"waiting {options.linger_seconds:.0f} s, for the log to be carried away before the node is")
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="extension.py", description="configure this HyperPod node")
-    parser.add_argument("--configuration", type=Path, default=_BESIDE, help="default: extension.json beside")
+    parser = argparse.ArgumentParser(prog="node_setup.py", description="configure this HyperPod node")
+    parser.add_argument("--configuration", type=Path, default=_BESIDE, help="default: node_setup.json beside")
     parser.add_argument("--root", type=Path, default=Path("/"), help="a folder in place of /, for tests")
     parser.add_argument("--time-scale", type=float, default=1.0, help="multiplies every wait, for tests")
     parser.add_argument("--linger-seconds", type=float, default=_LINGER_SECONDS, help="wait after a failure")

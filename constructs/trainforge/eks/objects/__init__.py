@@ -44,7 +44,7 @@ class Objects(Construct):
         super().__init__(scope, construct_id)
         assert documents, "a release without objects installs nothing"
         self.documents = tuple(documents)
-        self.release: eks.HelmChart = cluster.reach.chart(
+        self.release: eks.HelmChart = cluster.manifest_applier.chart(
             "Release",
             release=release,
             namespace=namespace,

@@ -32,7 +32,7 @@ _NOT_RUN = ("**/README.md", "*/manifests", "*/workload.py", "*/__init__.py")
 
 
 @dataclass(frozen=True, slots=True)
-class Shipment:
+class ShippedRun:
     """A run of a workload on a cluster in the cluster's own format, in a virtual environment or in its image.
 
     `apply` says whether a stack that can starts it.
@@ -51,7 +51,7 @@ class Shipment:
         return f"{run.workload.room}/manifests/{name}"
 
 
-def shipments(settings: Settings, cluster: str) -> list[Shipment]:
+def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
     """Return the runs that a configuration ships with a cluster."""
     found = []
     for wanted in settings.workloads:
@@ -59,11 +59,11 @@ def shipments(settings: Settings, cluster: str) -> list[Shipment]:
             meant = resolve(wanted.request(cluster, settings.pool(wanted.pool)))
             assert meant.run
             assert meant.format, "settings were checked"
-            found.append(Shipment(meant.run, meant.format, wanted.virtual_environment or "", wanted.apply))
+            found.append(ShippedRun(meant.run, meant.format, wanted.virtual_environment or "", wanted.apply))
     return found
 
 
-class Shipping(Construct):
+class LaunchArtifacts(Construct):
     """The images of a cluster's workloads, each built once, and the bundle that its jobs are launched from.
 
     The images come first: a site that `completed` returns names them, and what `ship` renders waits for them.
@@ -75,12 +75,12 @@ class Shipping(Construct):
         self._settings, self._cluster = settings, cluster
         durable = settings.retention == "durable"
         self._removal = cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY
-        self._shipments = shipments(settings, cluster)
+        self._shipped_runs = shipped_runs(settings, cluster)
         self._bases: dict[str, WorkloadImage] = {}
         self.images: dict[str, WorkloadImage] = {}
-        for shipment in self._shipments:
-            run = shipment.run
-            if run.workload.name not in self.images and not shipment.virtual_environment:
+        for shipped in self._shipped_runs:
+            run = shipped.run
+            if run.workload.name not in self.images and not shipped.virtual_environment:
                 self.images[run.workload.name] = self._image(run.workload, run.facts.architecture)
 
     def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
@@ -93,28 +93,28 @@ class Shipping(Construct):
 
         These are image URIs or virtual environments, and the folder where its nodes see the bundle.
         """
-        if not self._shipments:
+        if not self._shipped_runs:
             return site
         return replace(
             site,
             images={name: image.image_uri for name, image in self.images.items()},
             virtual_environments={
-                shipment.run.workload.name: shipment.virtual_environment
-                for shipment in self._shipments
-                if shipment.virtual_environment
+                shipped.run.workload.name: shipped.virtual_environment
+                for shipped in self._shipped_runs
+                if shipped.virtual_environment
             },
             launch_folder=self._settings.storage.launch_folder(self._cluster),
         )
 
     def ship(self, site: Site, bucket: s3.IBucket) -> None:
         """Put programs and the manifests of all runs, rendered for the site, into the data bucket."""
-        if not self._shipments:
+        if not self._shipped_runs:
             return
         header = (
             f"Rendered for the cluster '{self._cluster}' of '{self._settings.name}' when it was deployed; "
             "the next deployment replaces it."
         )
-        used = sorted({shipment.run.workload.room for shipment in self._shipments})
+        used = sorted({shipped.run.workload.room for shipped in self._shipped_runs})
         LaunchBundle(
             self,
             "Bundle",
@@ -126,8 +126,8 @@ class Shipping(Construct):
             },
             excludes=[*_NOT_RUN, "*/Dockerfile"],
             manifests={
-                shipment.path: render(shipment.run, shipment.format, site, header=header)
-                for shipment in self._shipments
+                shipped.path: render(shipped.run, shipped.format, site, header=header)
+                for shipped in self._shipped_runs
             },
             removal_policy=self._removal,
         )
@@ -135,11 +135,11 @@ class Shipping(Construct):
     def started(self, site: Site) -> dict[str, str]:
         """Return the manifests of the runs that the stack itself starts, by a name for each."""
         return {
-            "Job" + pascal(f"{shipment.run.name}-{shipment.run.pool.name}-{shipment.run.nodes}"): render(
-                shipment.run, shipment.format, site
+            "Job" + pascal(f"{shipped.run.name}-{shipped.run.pool.name}-{shipped.run.nodes}"): render(
+                shipped.run, shipped.format, site
             )
-            for shipment in self._shipments
-            if shipment.apply
+            for shipped in self._shipped_runs
+            if shipped.apply
         }
 
     def _image(self, workload: Workload, architecture: Architecture) -> WorkloadImage:

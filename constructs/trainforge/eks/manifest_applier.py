@@ -20,11 +20,11 @@ _LOG_DAYS = 30
 _PUBLIC_REGISTRY = "AmazonElasticContainerRegistryPublicReadOnly"
 
 
-class ClusterReach(Construct):
+class ManifestApplier(Construct):
     """A function in the cluster's subnets that applies own charts and manifests, and takes them away with the stack.
 
     It is the CDK's own, with the CDK's kubectl layer (kubectl of one minor version serves clusters of one older and
-    one newer). Reached through `KubernetesCluster.reach` only: importing this module loads the layer. It is
+    one newer). Reached through `KubernetesCluster.manifest_applier` only: importing this module loads the layer. It is
     cluster-admin, because charts bring roles and definitions of their own; nobody but CloudFormation calls it. It does
     not recover an update that was cut off, and waits for ever for an aggregated ClusterRole that Kubernetes creates
     again while it deletes: own charts have none.
@@ -140,7 +140,7 @@ class ClusterReach(Construct):
         scope: Construct | None = None,
         after: Sequence[Construct] = (),
     ) -> eks.KubernetesManifest:
-        """Apply documents when the nodes that carry the cluster stand, and delete them with the stack."""
+        """Apply documents when the system nodes are ready, and delete them with the stack."""
         made = eks.KubernetesManifest(
             scope or self, construct_id, cluster=self._cluster, manifest=list(documents), prune=True
         )
@@ -179,5 +179,5 @@ class ClusterReach(Construct):
         return made
 
     def _order(self, made: Construct, after: Sequence[Construct]) -> None:
-        # The entry and the carriers outlive it: without them nothing could be taken away.
-        made.node.add_dependency(self._entry, self._owner.carriers, *after)
+        # The entry and the system_nodes outlive it: without them nothing could be taken away.
+        made.node.add_dependency(self._entry, self._owner.system_nodes, *after)

@@ -13,7 +13,7 @@ from aws_cdk.aws_ec2 import Port
 from catalog.pool import CapacityBlock, Pool, Reservation
 from emulator.server import Emulator
 from settings.deployment import Settings
-from stacks.cluster_plan import Ground, cluster_plan
+from stacks.parallelcluster_plan import ExistingResources, cluster_plan
 from trainforge.parallelcluster.actions.archive import packed
 from trainforge.parallelcluster.configuration import cluster_configuration
 from trainforge.parallelcluster.node_actions import CustomAction, NodeActions
@@ -25,13 +25,13 @@ Configuration = dict[str, Any]
 
 def standing(emulator: Emulator, settings: Settings) -> Configuration:
     """Make what the cluster of a configuration needs, and return the cluster configuration that names it."""
-    ground, reservations = _ground(emulator, settings)
-    configuration = cluster_configuration(cluster_plan(settings, ground))
+    existing, reservations = _existing_resources(emulator, settings)
+    configuration = cluster_configuration(cluster_plan(settings, existing))
     renamed: Configuration = _renamed(configuration, reservations)
     return renamed
 
 
-def _ground(emulator: Emulator, settings: Settings) -> tuple[Ground, dict[str, str]]:
+def _existing_resources(emulator: Emulator, settings: Settings) -> tuple[ExistingResources, dict[str, str]]:
     ec2 = emulator.client("ec2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     for attribute in ("EnableDnsSupport", "EnableDnsHostnames"):
@@ -49,7 +49,7 @@ def _ground(emulator: Emulator, settings: Settings) -> tuple[Ground, dict[str, s
     file_systems = _file_system_group(emulator, vpc, clients=group)
     first = subnets[settings.availability_zones[0]]
     storage = settings.storage
-    ground = Ground(
+    existing = ExistingResources(
         subnet_ids=subnets,
         security_group_id=group,
         lustre_id=_lustre(emulator, first, file_systems) if storage.lustre else "",
@@ -59,7 +59,7 @@ def _ground(emulator: Emulator, settings: Settings) -> tuple[Ground, dict[str, s
         accounting=_accounting(emulator, group) if settings.accounting else None,
         directory=_directory(emulator, group) if settings.directory else None,
     )
-    return ground, _reservations(emulator, settings)
+    return existing, _reservations(emulator, settings)
 
 
 def _file_system_group(emulator: Emulator, vpc: str, *, clients: str) -> str:

@@ -1,4 +1,4 @@
-"""What a configuration asks of ParallelCluster, as the plan that its configuration is built from."""
+"""The plan of a ParallelCluster: the settings as the constructs take them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from trainforge.parallelcluster.services import AccountingDatabase, Directory
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
-    """What stands before the cluster, by id: CDK tokens in a stack, plain text in a test.
+class ExistingResources:
+    """Resources that exist before the cluster, by id: CDK tokens in a stack, plain text in a test.
 
     `subnet_ids` are the private subnets by zone. `login_security_group_ids` are further groups of the head node and
     of login nodes. `policy_arns` are policies of all nodes. `custom_ami` comes before the one in the settings.
@@ -47,7 +47,7 @@ class Ground:
     directory: Directory | None = None
 
     @classmethod
-    def example(cls, settings: Settings) -> Ground:
+    def example(cls, settings: Settings) -> ExistingResources:
         """Return ids that nobody has, of the form that AWS gives: for tests and for reading a configuration."""
         storage = settings.storage
         return cls(
@@ -83,36 +83,36 @@ def node_configuration(settings: Settings, wanted: NodeSettings | None) -> dict[
     return configuration
 
 
-def cluster_plan(settings: Settings, ground: Ground) -> ClusterPlan:
+def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan:
     """Return the plan of the section `parallelcluster` on what stands already."""
     wanted = settings.parallelcluster
     assert wanted
     pools = [settings.pool(name) for name in wanted.pools]
     storage = settings.storage
-    login_groups = (ground.security_group_id, *ground.login_security_group_ids)
+    login_groups = (existing.security_group_id, *existing.login_security_group_ids)
 
     def nodes(zone: str | None) -> Nodes:
-        subnet_id = ground.subnet_ids[zone or settings.availability_zones[0]]
-        return Nodes(subnet_id, login_groups, ground.policy_arns, ground.actions)
+        subnet_id = existing.subnet_ids[zone or settings.availability_zones[0]]
+        return Nodes(subnet_id, login_groups, existing.policy_arns, existing.actions)
 
     return ClusterPlan(
         region=settings.region,
         iam_path=iam_path(cluster_name(settings)),
-        image=Image(wanted.image.os, ground.custom_ami or wanted.image.ami_id or ""),
+        image=Image(wanted.image.os, existing.custom_ami or wanted.image.ami_id or ""),
         head=HeadNode(
             wanted.head_node.instance_type,
             wanted.head_node.volume_gib,
             nodes(wanted.head_node.availability_zone),
             wanted.ssh.key_name or "",
         ),
-        queues=_queues(wanted, pools, ground),
-        queue_defaults=QueueDefaults(ground.policy_arns, ground.actions, wanted.slurm.gpu_health_checks),
+        queues=_queues(wanted, pools, existing),
+        queue_defaults=QueueDefaults(existing.policy_arns, existing.actions, wanted.slurm.gpu_health_checks),
         login_pools=tuple(
             LoginPool(name, pool.instance_type, pool.nodes, nodes(pool.availability_zone))
             for name, pool in wanted.login.items()
         ),
-        lustre=LustreStorage(ground.lustre_id, storage.lustre.mount_path) if storage.lustre else None,
-        home=HomeStorage(ground.home_volume_id, storage.openzfs.mount_path) if storage.openzfs else None,
+        lustre=LustreStorage(existing.lustre_id, storage.lustre.mount_path) if storage.lustre else None,
+        home=HomeStorage(existing.home_volume_id, storage.openzfs.mount_path) if storage.openzfs else None,
         slurm=SlurmOptions(
             wanted.slurm.idle_minutes,
             wanted.slurm.update_strategy.upper().replace("-", "_"),
@@ -125,15 +125,17 @@ def cluster_plan(settings: Settings, ground: Ground) -> ClusterPlan:
             wanted.monitoring.dashboard,
             wanted.monitoring.alarms,
         ),
-        accounting=ground.accounting,
-        directory=ground.directory,
+        accounting=existing.accounting,
+        directory=existing.directory,
         closed=settings.network.closed,
         legacy_efa=any(pool.interface_type == "efa" for pool in pools),
         tags=settings.resource_tags,
     )
 
 
-def _queues(wanted: ParallelClusterSettings, pools: list[Pool], ground: Ground) -> tuple[Queue, ...]:
+def _queues(
+    wanted: ParallelClusterSettings, pools: list[Pool], existing: ExistingResources
+) -> tuple[Queue, ...]:
     by_queue: dict[str, list[Pool]] = {}
     for pool in pools:
         by_queue.setdefault(wanted.partitions.get(pool.name, pool.name), []).append(pool)
@@ -141,8 +143,8 @@ def _queues(wanted: ParallelClusterSettings, pools: list[Pool], ground: Ground) 
         Queue(
             name,
             tuple(ComputeResource(pool, wanted.running_nodes(pool)) for pool in members),
-            ground.subnet_ids[members[0].availability_zone],
-            (ground.security_group_id,),
+            existing.subnet_ids[members[0].availability_zone],
+            (existing.security_group_id,),
         )
         for name, members in by_queue.items()
     )

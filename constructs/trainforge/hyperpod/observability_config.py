@@ -1,4 +1,4 @@
-"""What HyperPod's observability add-on measures, as it wants to be told."""
+"""The configuration of HyperPod's observability add-on: kinds of metrics, logs of pods, retention."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _OFF, _BASIC, _ADVANCED = "DISABLED", "BASIC", "ADVANCED"
 
 
 @dataclass(frozen=True, slots=True)
-class Measures:
-    """Kinds of metrics, logs of pods, and for how many days metrics are kept.
+class ObservabilityConfig:
+    """The metrics that the observability add-on collects, logs of pods, and how many days metrics are kept.
 
     `advanced` is many more series of nodes, accelerators, Kubernetes and jobs; `governance` the queues of teams.
     """

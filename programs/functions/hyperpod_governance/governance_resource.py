@@ -67,7 +67,7 @@ class Wanted:
     said: dict[str, Any]
 
 
-class GovernedError(Exception):
+class GovernanceError(Exception):
     """It cannot be brought to what is wanted. `left` is the id of one that could not be removed either."""
 
     def __init__(self, message: str, left: str = "") -> None:
@@ -75,7 +75,7 @@ class GovernedError(Exception):
         self.left = left
 
 
-class Governed:
+class GovernanceResource:
     """Things of one kind through a SageMaker client; every call ends before `deadline` (time.monotonic, seconds)."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Governed:
         """Create it and return its id; one that an earlier, unanswered call made is taken up.
 
         Raises:
-            GovernedError: somebody else's has the name, or it could not be made; then nothing of it is left.
+            GovernanceError: somebody else's has the name, or it could not be made; then nothing of it is left.
         """
         found = self._find(wanted)
         if found:
@@ -120,14 +120,14 @@ class Governed:
         try:
             self._settled(identifier)
         except Exception as error:
-            raise GovernedError(str(error), self._removed_after_failure(identifier)) from error
+            raise GovernanceError(str(error), self._removed_after_failure(identifier)) from error
         return identifier
 
     def update(self, identifier: str, wanted: Wanted) -> str:
         """Bring it to what is wanted and return its id: another one where the place changed, or the old one is gone.
 
         Raises:
-            GovernedError: it cannot be brought there.
+            GovernanceError: it cannot be brought there.
         """
         there = self._described(identifier)
         if there is None or (there.get("ClusterArn"), there["Name"]) != (wanted.cluster_arn, wanted.name):
@@ -138,12 +138,12 @@ class Governed:
         """Delete it and wait until it is gone; what never existed is gone already.
 
         Raises:
-            GovernedError: it cannot be deleted.
+            GovernanceError: it cannot be deleted.
         """
         while (there := self._described(identifier)) is not None:
             if there["Status"] not in _PASSING:
                 if there["Status"] in {"DeleteFailed", "DeleteRollbackFailed"} and self._late():
-                    raise GovernedError(self._why(there))
+                    raise GovernanceError(self._why(there))
                 try:
                     self._call("delete", **{self._kind.identifier: identifier})
                 except self._client.exceptions.ResourceNotFound:
@@ -166,13 +166,13 @@ class Governed:
                 continue
             self._settled(identifier)
             return identifier
-        raise GovernedError(f"{self._kind.spoken} '{wanted.name}' is changed by somebody else all the time")
+        raise GovernanceError(f"{self._kind.spoken} '{wanted.name}' is changed by somebody else all the time")
 
     def _find(self, wanted: Wanted) -> str:
         """Return the id of this resource's own where there is one; empty otherwise.
 
         Raises:
-            GovernedError: one of that name is somebody else's.
+            GovernanceError: one of that name is somebody else's.
         """
         pages = self._client.get_paginator(f"list_{self._kind.operations}").paginate(
             ClusterArn=wanted.cluster_arn, NameContains=wanted.name
@@ -184,7 +184,7 @@ class Governed:
                 tags = self._client.list_tags(ResourceArn=summary[f"{self._kind.field}Arn"])["Tags"]
                 if {"Key": OWNER_KEY, "Value": wanted.owner} in tags:
                     return str(summary[self._kind.identifier])
-                raise GovernedError(
+                raise GovernanceError(
                     f"the cluster has a {self._kind.spoken} '{wanted.name}' already, and it is not this stack's; "
                     "delete it, or choose another name"
                 )
@@ -194,15 +194,15 @@ class Governed:
         """Return what is there when nothing is under way any more; with `whole` a failed one is an error.
 
         Raises:
-            GovernedError: it failed, is gone, or is not ready in time.
+            GovernanceError: it failed, is gone, or is not ready in time.
         """
         while True:
             there = self._described(identifier)
             if there is None:
-                raise GovernedError(f"{self._kind.spoken} '{identifier}' is gone")
+                raise GovernanceError(f"{self._kind.spoken} '{identifier}' is gone")
             if there["Status"] not in _PASSING:
                 if whole and there["Status"].endswith("Failed"):
-                    raise GovernedError(self._why(there))
+                    raise GovernanceError(self._why(there))
                 return there
             self._wait(there)
 
@@ -229,7 +229,7 @@ class Governed:
 
     def _wait(self, there: dict[str, Any]) -> None:
         if self._late():
-            raise GovernedError(f"{self._why(there)}; it did not come to an end in time")
+            raise GovernanceError(f"{self._why(there)}; it did not come to an end in time")
         self._sleep(_PAUSE_SECONDS)
 
     def _call(self, verb: str, **arguments: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What clusters lean on beside network and storage: the accounting database and the directory."""
+"""Services that several clusters use: the accounting database and the directory."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Services:
-    """The stacks of a deployment's services; one that the configuration does not ask for is None."""
+class SharedServices:
+    """The stacks of a deployment's shared services; one that the configuration does not ask for is None."""
 
     accounting: AccountingStack | None = None
     directory: DirectoryStack | None = None
 
 
-def services(
+def add_shared_services(
     app: cdk.App,
     *,
     settings: Settings,
     network: NetworkStack,
     storage: StorageStack,
     env: cdk.Environment,
-) -> Services:
-    """Add the stacks of the services that the configuration asks for.
+) -> SharedServices:
+    """Add the stacks of the shared services that the configuration asks for.
 
     Their modules are imported only then: each costs every synthesis that does not need it.
     """
@@ -48,4 +48,4 @@ def services(
         directory = DirectoryStack(
             app, "DirectoryStack", settings=settings, network=network, storage=storage, env=env
         )
-    return Services(accounting, directory)
+    return SharedServices(accounting, directory)

@@ -1,4 +1,4 @@
-"""The OnInitComplete extension, run whole on a folder that looks like a HyperPod node."""
+"""HyperPod's node set-up (OnInitComplete), run whole on a folder that looks like a HyperPod node."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from settings.sections.hyperpod import ExtensionSettings
+from settings.sections.hyperpod import NodeSetupSettings
 from tests.programs import require_program, require_python
 from tests.unit.hyperpod_node import KEY, PROGRAM, HyperPodNode
 
@@ -100,7 +100,7 @@ def test_a_package_that_apt_did_not_install_is_a_failure(node: HyperPodNode) -> 
 
 def test_what_the_settings_accept_is_accepted_here(node: HyperPodNode) -> None:
     key = f"  ssh-ed25519   {KEY.split()[1]} ana@laptop "
-    settings = ExtensionSettings.model_validate(
+    settings = NodeSetupSettings.model_validate(
         {
             "users": [{"name": "ana", "uid": 60000, "ssh_public_key": key}],
             "packages": ["htop=3.2.1-1~x"],
@@ -195,7 +195,7 @@ def test_a_node_without_python_still_leaves_a_log(node: HyperPodNode) -> None:
 
 
 def test_a_log_that_cannot_be_written_does_not_stop_the_node(node: HyperPodNode) -> None:
-    node.log = node.state / "installed" / "extension.log"
+    node.log = node.state / "installed" / "node-setup.log"
     outcome = node.run(PACKAGES)
     assert outcome.code == 0
     assert "cannot be written" in outcome.output

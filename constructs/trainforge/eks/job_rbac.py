@@ -30,7 +30,7 @@ def job_groups(policy: str) -> tuple[str, ...]:
     return (_group(role),) if role else ()
 
 
-def job_rights(namespace: str) -> list[dict[str, Any]]:
+def job_rbac(namespace: str) -> list[dict[str, Any]]:
     """Return the roles in the jobs' namespace, and their bindings to the groups.
 
     EKS's policies admin, edit and view list Kubernetes' own kinds and are closed (EKS User Guide, "Review access policy
