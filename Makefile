@@ -117,7 +117,7 @@ format: setup-dev ## format the code and mend what the linter can
 bench: setup-dev ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-bench-gpu: setup-train torchtitan ## the room fsdp beside torchtitan on the GPUs here; BENCH_ARGS="--device cpu" tries it out
+bench-gpu: setup-train torchtitan ## the workload fsdp beside torchtitan on the GPUs here; BENCH_ARGS="--device cpu" tries it out
 	$(BIN)/python -m tests.bench.gpus $(BENCH_ARGS)
 
 manifests: setup-dev ## write the committed manifests of all workloads, and the table of their proofs, anew

@@ -16,9 +16,9 @@ def _beginning(values: Iterable[str], incomplete: str) -> list[str]:
 
 def workloads(incomplete: str) -> list[str]:
     """Return the names of workloads."""
-    from workloads import rooms
+    from workloads import registry
 
-    return _beginning(rooms.names(), incomplete)
+    return _beginning(registry.names(), incomplete)
 
 
 def clusters(incomplete: str) -> list[str]:
@@ -33,12 +33,12 @@ def login_clusters(incomplete: str) -> list[str]:
 
 def presets(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the presets of the workload on the command line; of all workloads where there is none yet."""
-    from workloads import rooms
+    from workloads import registry
 
     # The option that waits for its value ends the reading of the line: arguments before it are left over.
-    given = [name for name in (ctx.params.get("workload"), *ctx.args) if name in rooms.names()]
+    given = [name for name in (ctx.params.get("workload"), *ctx.args) if name in registry.names()]
     found = dict.fromkeys(
-        preset for name in given[:1] or rooms.names() for preset in rooms.workload(name).presets
+        preset for name in given[:1] or registry.names() for preset in registry.workload(name).presets
     )
     return _beginning(found, incomplete)
 

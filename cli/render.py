@@ -114,9 +114,9 @@ def _committed(write: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    from workloads import rooms
+    from workloads import registry
 
-    known = [rooms.workload(name) for name in rooms.names()]
+    known = [registry.workload(name) for name in registry.names()]
     if as_json:
         import json
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _WORKLOADS = Path(workloads.__file__).parent
 _NOT_RUN = ("**/README.md", "*/manifests", "*/workload.py", "*/__init__.py")
-"""What a room holds beside its program: neither an image nor a bundle needs it, so a change there builds nothing."""
+"""Files of a workload beside its program: no image and no bundle needs them, so a change there builds nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class ShippedRun:
 
     @property
     def path(self) -> str:
-        """Where its manifest lies in the bundle: the room's folder, then format, size, nodes and pool."""
+        """Path of its manifest in the bundle: the workload's folder, then format, size, nodes and pool."""
         run, ending = self.run, SUFFIXES.get(self.format, "yaml")
         name = f"{self.format}.{run.preset.name}.{run.nodes}x{run.pool.name}.{ending}"
-        return f"{run.workload.room}/manifests/{name}"
+        return f"{run.workload.package}/manifests/{name}"
 
 
 def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
@@ -114,14 +114,14 @@ class LaunchArtifacts(Construct):
             f"Rendered for the cluster '{self._cluster}' of '{self._settings.name}' when it was deployed; "
             "the next deployment replaces it."
         )
-        used = sorted({shipped.run.workload.room for shipped in self._shipped_runs})
+        used = sorted({shipped.run.workload.package for shipped in self._shipped_runs})
         LaunchBundle(
             self,
             "Bundle",
             bucket=bucket,
             cluster=self._cluster,
             programs={
-                **{room: _WORKLOADS / room for room in used},
+                **{package: _WORKLOADS / package for package in used},
                 LAUNCH_RUNTIME: _WORKLOADS / CHECKOUT_RUNTIME,
             },
             excludes=[*_NOT_RUN, "*/Dockerfile"],
@@ -151,8 +151,8 @@ class LaunchArtifacts(Construct):
             pascal(workload.name),
             context=BuildContext(
                 _WORKLOADS,
-                f"{workload.room}/Dockerfile",
-                includes=(workload.room, CHECKOUT_RUNTIME),
+                f"{workload.package}/Dockerfile",
+                includes=(workload.package, CHECKOUT_RUNTIME),
                 excludes=_NOT_RUN,
             ),
             architecture=architecture,
@@ -161,7 +161,7 @@ class LaunchArtifacts(Construct):
         )
 
     def _base(self, base: Base, architecture: Architecture) -> WorkloadImage:
-        """Return the image that rooms of a kind build on, built at the first one that asks."""
+        """Return the image that workloads of a kind build on, built at the first one that asks."""
         from trainforge.workload_image import BuildContext, WorkloadImage
 
         name = f"Base{pascal(base)}{'Arm64' if architecture == 'arm64' else ''}"

@@ -1,4 +1,4 @@
-"""What runs: workloads described once, rendered for each scheduler.
+"""Workloads, described once and rendered for each scheduler.
 
-This folder is a package of ours and never on sys.path itself: a room named jax would shadow the real one.
+This folder is a package of ours and never on sys.path itself: a workload named jax would shadow the real one.
 """

@@ -1,4 +1,4 @@
-"""What a run asks for and its nodes lack: small named rules over a run."""
+"""Rules over a run: the requirements that its nodes do not meet, one small function each."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _idle(run: Run) -> Iterator[Finding]:
             "instance-type",
             run.instance_type,
             f"the preset '{run.preset.name}' of {run.workload.name} runs on processors, and the {has} of "
-            f"'{run.instance_type}' would stand idle",
+            f"'{run.instance_type}' would be idle",
             f"it is meant for '{run.preset.instance_type}'",
         )
 

@@ -1,4 +1,4 @@
-"""What a node does in a run: the one script that every scheduler starts, in its own names."""
+"""The script that every node of a run executes, the same for every scheduler but for its variables."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from pathlib import PurePosixPath
 
 from catalog.efa import efa_environment
 from catalog.site import Site
-from workloads.launchers import Names, Srun, Torchrun, command, quoted
+from workloads.launchers import SchedulerVariables, Srun, Torchrun, command, quoted
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
 
 PROGRAM_FOLDER = "/opt/trainforge/workload"
-"""Where a room's program lies in its image."""
+"""Folder of a workload's program in its image."""
 
 RUNTIME_FOLDER = "/opt/trainforge/runtime"
-"""Where the modules that rooms share, the launch guard among them, lie in every image."""
+"""Folder of the modules that workloads share, the launch guard among them, in every image."""
 
 LAUNCH_RUNTIME = "base/runtime"
-"""Where those modules lie in a launch folder, which holds the programs and manifests of a cluster's jobs."""
+"""Folder of those modules in a launch folder, which holds the programs and manifests of a cluster's jobs."""
 
 CHECKOUT_RUNTIME = "runtime"
-"""Where they lie in the folder `workloads` of a checkout, which serves as a launch folder too."""
+"""Folder of those modules in the folder `workloads` of a checkout, which serves as a launch folder too."""
 
 _CHECKOUT = "workloads"
 
@@ -33,11 +33,12 @@ _TORCHRUN_SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIG
 def shipped_folders(run: Run, site: Site) -> tuple[str, str]:
     """Return where nodes see the program and the shared modules of a run without a container.
 
-    A launch folder has one folder a room, and the modules that all share. One of the name `workloads` is a checkout's.
+    A launch folder has one folder per workload, and one of the modules that all share. A launch folder with the name
+    `workloads` is a checkout's.
     """
     folder = site.launch_folder
     runtime = CHECKOUT_RUNTIME if PurePosixPath(folder).name == _CHECKOUT else LAUNCH_RUNTIME
-    return f"{folder}/{run.workload.room}", f"{folder}/{runtime}"
+    return f"{folder}/{run.workload.package}", f"{folder}/{runtime}"
 
 
 def environment(run: Run) -> dict[str, str]:
@@ -50,7 +51,7 @@ def environment(run: Run) -> dict[str, str]:
 def entry(
     run: Run,
     site: Site,
-    names: Names,
+    variables: SchedulerVariables,
     *,
     program_folder: str = PROGRAM_FOLDER,
     runtime_folder: str = RUNTIME_FOLDER,
@@ -64,14 +65,14 @@ def entry(
     it and its exit code is the job's.
     """
     if line is None:
-        line = run.workload.launcher.line(run, names, program_folder)
+        line = run.workload.launcher.line(run, variables, program_folder)
     return "\n".join(
         [
             "set -euo pipefail",
-            *_folders(run, site, names, runtime_folder),
+            *_folders(run, site, variables, runtime_folder),
             *(f"export {name}={_value(run, name, value)}" for name, value in environment(run).items()),
-            *_ranks(run, names),
-            command(["exec", *(guard(run, names, runtime_folder) if guarded else ()), *line]),
+            *_ranks(run, variables),
+            command(["exec", *(guard(run, variables, runtime_folder) if guarded else ()), *line]),
         ]
     )
 
@@ -81,18 +82,18 @@ def _value(run: Run, name: str, value: str) -> str:
     return shlex.quote(value) if name in run.environment else quoted(value)
 
 
-def run_folder(run: Run, site: Site, names: Names) -> str:
+def run_folder(run: Run, site: Site, variables: SchedulerVariables) -> str:
     """Return the run's folder, which all nodes and all starts share, as a shell expression."""
-    return f"{site.shared_folder}/runs/{run.workload.name}/{names.run_id}"
+    return f"{site.shared_folder}/runs/{run.workload.name}/{variables.run_id}"
 
 
-def _folders(run: Run, site: Site, names: Names, runtime_folder: str) -> Iterator[str]:
+def _folders(run: Run, site: Site, variables: SchedulerVariables, runtime_folder: str) -> Iterator[str]:
     shared = site.shared_folder
-    yield f'export RUN_FOLDER="{run_folder(run, site, names)}"'
+    yield f'export RUN_FOLDER="{run_folder(run, site, variables)}"'
     data = run.workload.data
     if data:
         yield f'export DATA_FOLDER="{shared}/data/{data.folder}"'
-    # Others may not write there: a run takes up what lies in its folder. The folders above keep the caller's mask.
+    # Others may not write there: a run resumes from what is in its folder. The folders above keep the caller's mask.
     yield 'mkdir -p "${RUN_FOLDER%/*}"'
     yield "umask 027"
     yield 'mkdir -p "$RUN_FOLDER"'
@@ -106,15 +107,17 @@ def _folders(run: Run, site: Site, names: Names, runtime_folder: str) -> Iterato
     yield f'export PYTHONPATH="{runtime_folder}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
-def _ranks(run: Run, names: Names) -> Iterator[str]:
+def _ranks(run: Run, variables: SchedulerVariables) -> Iterator[str]:
     """Tell a program that finds its rank itself where rank 0 is."""
     if isinstance(run.workload.launcher, Srun):
-        yield f'export MASTER_ADDR="{names.rank0_host}"'
-        yield f'export MASTER_PORT="{names.port}"'
-        yield f'export WORLD_SIZE="{names.ranks(run)}"'
+        yield f'export MASTER_ADDR="{variables.rank0_host}"'
+        yield f'export MASTER_PORT="{variables.port}"'
+        yield f'export WORLD_SIZE="{variables.ranks(run)}"'
 
 
-def guard(run: Run, names: Names, runtime_folder: str = RUNTIME_FOLDER, *, watch: bool = True) -> list[str]:
+def guard(
+    run: Run, variables: SchedulerVariables, runtime_folder: str = RUNTIME_FOLDER, *, watch: bool = True
+) -> list[str]:
     """Return the launch guard's words; it starts the line that follows and watches it.
 
     Without `watch` it only looks at the node, which processors need not be.
@@ -123,14 +126,14 @@ def guard(run: Run, names: Names, runtime_folder: str = RUNTIME_FOLDER, *, watch
         return []
     # On one node nothing leaves the machine: there is no provider to expect. How many there are is known here, or
     # only when the job runs.
-    expected = watch and run.efa_per_node and names.nodes != "1"
+    expected = watch and run.efa_per_node and variables.nodes != "1"
     progress = run.progress
     # In a word without a $: those with one are expanded by the shell.
     pattern = progress.pattern.replace("$", r"\Z")
     watched = [
         *(["--fabric=efa"] if expected else []),
-        f"--nodes={names.nodes}",
-        *([f"--guards={names.guards}"] if names.guards else []),
+        f"--nodes={variables.nodes}",
+        *([f"--guards={variables.guards}"] if variables.guards else []),
         f"--progress={pattern}",
         f"--start-seconds={progress.start_seconds}",
         f"--stall-seconds={progress.stall_seconds}",
@@ -139,10 +142,10 @@ def guard(run: Run, names: Names, runtime_folder: str = RUNTIME_FOLDER, *, watch
         "python3",
         f"{runtime_folder}/launch_guard.py",
         f"--kind={run.kind}",
-        f"--accelerators={names.gpus or run.accelerators_per_node}",
+        f"--accelerators={variables.gpus or run.accelerators_per_node}",
         f"--efa={run.efa_per_node}",
         *(watched if watch else []),
-        f"--node-rank={names.node_rank}",
+        f"--node-rank={variables.node_rank}",
         "--logs=$RUN_FOLDER/nccl",
         "--",
     ]

@@ -1,4 +1,4 @@
-"""Which formats a cluster runs, and which it gets by default."""
+"""The formats that each kind of cluster runs, and the default of each."""
 
 from __future__ import annotations
 

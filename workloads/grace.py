@@ -1,4 +1,4 @@
-"""How long a run takes to save and stop after it is told to, and the time that a scheduler gives it for that."""
+"""The grace period of a run: the time that it takes to save and stop after a signal, and the one that it is given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ WRITES = 2
 step, which waits for it (`training.distributed_checkpoint`)."""
 
 LEAST_MBPS = lustre_mbps(LUSTRE_SMALLEST_GIB, min(LUSTRE_THROUGHPUTS["PERSISTENT_2"]))
-"""What the slowest Lustre file system that we make writes in MB/s: taken where nobody knows the real one's."""
+"""The write speed in MB/s of the slowest Lustre file system that we make: used where the real one is unknown."""
 
 _MEGABYTE = 1_000_000
 

@@ -1,7 +1,7 @@
 """Launchers: how the ranks of a run are started, written once for every scheduler.
 
-A scheduler only supplies how it names rank 0's host, the run and the node (`Names`); the line is ours. Words are
-shell words: those with a `$` are expanded on the node, all others are quoted.
+A scheduler only supplies its names of rank 0's host, the run and the node (`SchedulerVariables`); the line is ours.
+Words are shell words: those with a `$` are expanded on the node, all others are quoted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 RUN_ID = "TRAINFORGE_RUN_ID"
-"""The variable with which whoever starts a manifest as it lies names the run: that of one that stopped goes on."""
+"""The variable that names the run of a manifest that a person submits unchanged: the id of a stopped run resumes it."""
 
 RENDEZVOUS_PORT = 29500
 """The port that rank 0 listens on: torch's own default."""
@@ -23,8 +23,8 @@ NEURON_PORT = RENDEZVOUS_PORT + 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Names:
-    """How a scheduler names things on a node, as shell expressions.
+class SchedulerVariables:
+    """The values that a scheduler knows on a node, as shell expressions.
 
     `rank0_host` resolves on every node to the host of rank 0, `node_rank` is 0 on that host, `run_id` is equal
     on all nodes and after a requeue, `nodes` is the number of nodes. `ranks_per_node` is given only where a
@@ -78,15 +78,15 @@ class Torchrun:
 
     program: str = "train.py"
 
-    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, variables: SchedulerVariables, folder: str) -> list[str]:
         """Return the words that start a node's ranks of the program in `folder`."""
         return [
             "torchrun",
-            f"--nnodes={names.nodes}",
-            f"--nproc-per-node={names.gpus or names.ranks_on_node(run)}",
-            f"--node-rank={names.node_rank}",
-            f"--master-addr={names.rank0_host}",
-            f"--master-port={names.port}",
+            f"--nnodes={variables.nodes}",
+            f"--nproc-per-node={variables.gpus or variables.ranks_on_node(run)}",
+            f"--node-rank={variables.node_rank}",
+            f"--master-addr={variables.rank0_host}",
+            f"--master-port={variables.port}",
             "--max-restarts=0",
             f"{folder}/{self.program}",
             *run.arguments,
@@ -97,14 +97,14 @@ class Torchrun:
 class NeuronTorchrun(Torchrun):
     """torchrun on Neuron cores: the same line, with the Neuron runtime told where rank 0 is.
 
-    NEURON_RT_ROOT_COMM_ID is the address by which the Neuron runtime's own collectives meet, on a port that no
+    NEURON_RT_ROOT_COMM_ID is the address at which the Neuron runtime's collectives connect, on a port that no
     scheduler of ours gives to torchrun.
     """
 
-    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, variables: SchedulerVariables, folder: str) -> list[str]:
         """Return the words, with the runtime's rendezvous before them."""
-        root = f"NEURON_RT_ROOT_COMM_ID={names.rank0_host}:{NEURON_PORT}"
-        return ["env", root, *Torchrun.line(self, run, names, folder)]
+        root = f"NEURON_RT_ROOT_COMM_ID={variables.rank0_host}:{NEURON_PORT}"
+        return ["env", root, *Torchrun.line(self, run, variables, folder)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +118,7 @@ class Srun:
     program: str = "train.py"
     interpreter: str = "python3"
 
-    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, variables: SchedulerVariables, folder: str) -> list[str]:
         """Return the words of one rank; RANK, LOCAL_RANK and WORLD_SIZE are in its environment."""
         return [self.interpreter, f"{folder}/{self.program}", *run.arguments]
 
@@ -133,7 +133,7 @@ class Mpi:
     program: str
     options: tuple[str, ...] = ("--bind-to", "none")
 
-    def line(self, run: Ranked, names: Names, folder: str) -> list[str]:
+    def line(self, run: Ranked, variables: SchedulerVariables, folder: str) -> list[str]:
         """Return mpirun's words; `folder` is not used, the program is the image's.
 
         It is told the ranks of a node only, and counts the nodes itself.
@@ -141,7 +141,7 @@ class Mpi:
         return [
             "mpirun",
             "-N",
-            str(names.ranks_on_node(run)),
+            str(variables.ranks_on_node(run)),
             *self.options,
             *forwarded(["LD_LIBRARY_PATH", "PATH"]),
             self.program,

@@ -12,7 +12,7 @@ PROGRESS_VARIABLES = (START_SECONDS, STALL_SECONDS)
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The lines of a program that is well: a regular expression that every step's line matches.
+    """The progress lines of a program: a regular expression that every step's line matches.
 
     `start_seconds` is how long the first may take (imports, compilation), or a checkpoint, `stall_seconds` how long the
     run may make no progress before the launch guard ends it: longer than every pause between two lines, for a program

@@ -1,4 +1,4 @@
-"""What a person asks for, and the run that follows from it: every mistake at once, before anything is submitted."""
+"""Requests for a run, and the run that follows from each: every mistake at once, before anything is submitted."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from catalog.pool import Pool
 from catalog.spelling import did_you_mean
-from workloads import rooms
+from workloads import registry
 from workloads.checks import check_local, check_run
 from workloads.formats import FORMATS, default_format
 from workloads.run_id import check_job_name, check_run_id
@@ -100,8 +100,8 @@ def _error(path: str, value: str, message: str, hint: str = "", rule: str = "") 
 
 def _workload(request: Request, findings: list[Finding]) -> Workload | None:
     try:
-        return rooms.workload(request.workload)
-    except rooms.UnknownWorkloadError as error:
+        return registry.workload(request.workload)
+    except registry.UnknownWorkloadError as error:
         findings.append(
             _error("workload", request.workload, str(error), "'trainforge render --list' shows all")
         )

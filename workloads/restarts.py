@@ -1,4 +1,4 @@
-"""How often a run that failed is started again, and where it says that another start would fail in the same way."""
+"""Restarts of a run that failed: how often, and the file that says that another start would fail in the same way."""
 
 from __future__ import annotations
 

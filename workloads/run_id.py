@@ -1,4 +1,4 @@
-"""The id of a run: what may name its folder, its job, and a new job that goes on with it."""
+"""The id of a run: it names its folder and its job, and a new job resumes the run by it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _ON_KUBERNETES = formats_of(KUBERNETES)
 
 
 def check_run_id(run_id: str) -> Iterator[Finding]:
-    """Yield what is wrong with an id wherever it goes: it is a folder's name and a part of the job's."""
+    """Yield what is wrong with an id on any cluster: it is a folder's name and a part of the job's."""
     if len(run_id) > LONGEST or not _ID.fullmatch(run_id):
         yield _error(run_id, f"'{run_id}' cannot be the id of a run", _ALLOWED)
 

@@ -1,4 +1,4 @@
-"""The nouns of a workload: what runs, in which sizes, on what, and what it promises."""
+"""The workload model: workloads, their presets and requirements, and runs of them on nodes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Base = Literal["cpu", "cuda", "ngc", "neuron"]
 
 
 class Format(StrEnum):
-    """What a renderer writes."""
+    """The format of a manifest."""
 
     SLURM = "slurm"
     PYTORCHJOB = "pytorchjob"
@@ -70,7 +70,7 @@ class Proven:
 class Secret:
     """A secret that a run may use: `name` is its purpose in Site.secrets, `variable` where the program reads it.
 
-    Its value never stands in a manifest: it comes from a Kubernetes Secret, a file on Slurm's shared file
+    Its value is never in a manifest: it comes from a Kubernetes Secret, a file on Slurm's shared file
     system that only its owner reads, or Secrets Manager in Batch.
     """
 
@@ -89,7 +89,7 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a node must have, and how many ranks it runs.
+    """The requirements of a node, and the number of ranks that it runs.
 
     `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an
     accelerator. `memory_gib_per_rank` is what a rank needs of the host's memory. `efa` says that several nodes are
@@ -123,9 +123,9 @@ class Preset:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """What runs: the program and its container, its sizes, and its contract with whoever launches it.
+    """A program with its container, its sizes, and its contract with the launch.
 
-    The program is `train.py` of the workload's room. It may read RUN_FOLDER (a shared folder of this run, equal
+    The program is `train.py` of the workload's folder. It may read RUN_FOLDER (a shared folder of this run, equal
     after a requeue) and DATA_FOLDER (the shared data sets). `resumes` says that it continues from RUN_FOLDER
     by itself. `proofs` tells for each supported format how it was proven; a format without one is not
     supported. `peak_precision` names the arithmetic (bf16, fp8) whose peak the program is told as
@@ -151,9 +151,9 @@ class Workload:
     footprint: Callable[[Sequence[str], int], Footprint] | None = None
 
     @property
-    def room(self) -> str:
-        """The folder of the workload: its public name with the dashes of a Python package."""
-        return room_of(self.name)
+    def package(self) -> str:
+        """The name of its Python package, which is its folder: the public name with underscores."""
+        return package_of(self.name)
 
     @property
     def formats(self) -> tuple[Format, ...]:
@@ -166,8 +166,8 @@ class Workload:
         return next(iter(self.presets.values()))
 
 
-def room_of(name: str) -> str:
-    """Return the folder of a workload by its public name: `cpu-ddp` lives in `cpu_ddp`."""
+def package_of(name: str) -> str:
+    """Return the package of a workload by its public name: `cpu_ddp` for `cpu-ddp`."""
     return name.replace("-", "_")
 
 
@@ -176,7 +176,7 @@ class Run:
     """A workload in one size on a number of nodes of a pool, which may have more.
 
     `id` names its folder, `runs/<workload>/<id>` of the shared file system: a run with the id of one that stopped
-    goes on from that one's last checkpoint. Empty: the scheduler names it, by the job. `at_hand` says that it runs on
+    resumes from that one's last checkpoint. Empty: the scheduler names it, by the job. `at_hand` says that it runs on
     the machine of who launches it, which need not be of the type: it has no fabric, and its peak is not known.
     `environment` are variables that whoever launches it gives every rank.
     """

@@ -18,7 +18,7 @@ _OURS = frozenset(
         *("ADDRESSES", "MEETING", "NODE", "SHARED_FATE", "START"),
     )
 )
-"""What scripts and launchers set by themselves: another value would be lost, or keep ranks from meeting."""
+"""What scripts and launchers set by themselves: another value would be lost, or keep ranks from connecting."""
 
 _SCHEDULERS = ("AWS_BATCH_", "ECS_", "KUBERNETES_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "SLURM_")
 """How names begin that schedulers set; Batch takes none that begin with AWS_BATCH (botocore: batch, KeyValuePair)."""
@@ -50,7 +50,7 @@ def check_variables(words: Sequence[str], workload: Workload | None) -> Iterator
         elif _is_secret(name, workload):
             yield _error(
                 name,
-                f"'{name}' looks like a secret, and a variable's value stands in the job for all who may look at it",
+                f"'{name}' looks like a secret, and a variable's value is in the job for all who may read it",
                 _way_of_secrets(name, workload),
             )
         elif name == RUN_ID:

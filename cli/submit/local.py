@@ -45,7 +45,7 @@ def local_submission(run: Run, site: Site, text: str) -> Submission:
     obstacle = ""
     if not shutil.which(program, path=environment["PATH"]):
         obstacle = (
-            f"'{program}' is not on this machine; 'make setup-train' brings what rooms need to run here"
+            f"'{program}' is not on this machine; 'make setup-train' brings what workloads need to run here"
         )
     return Submission(
         "this machine",

@@ -19,10 +19,10 @@ class LaunchBundle(Construct):
     """Programs and rendered manifests of one cluster, in the data bucket under `launch/<cluster>/`.
 
     From the bucket they appear in a Lustre file system that shows it, at the same path below the repository's; without
-    one they are still there to fetch. `programs` are folders by their path in the bundle: one a room, and the modules
-    that all share; `excludes` are taken out of them, in the form of a .dockerignore. `manifests` are texts by their
-    path in the bundle; they may hold tokens, which are filled in when the stack is deployed, after what they name
-    stands. With RemovalPolicy.DESTROY the bundle goes with the stack, from a bucket that stays too.
+    one they are still there to fetch. `programs` are folders by their path in the bundle: one per workload, and the
+    modules that all share; `excludes` are taken out of them, in the form of a .dockerignore. `manifests` are texts by
+    their path in the bundle; they may hold tokens, which are filled in at deployment, when the named resources exist.
+    With RemovalPolicy.DESTROY the bundle goes with the stack, from a bucket that stays too.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class WorkloadImage(Construct):
     """A container image in a repository of its own, built by CodeBuild while the stack is deployed.
 
     The tag is a hash of what goes in: the files, the arguments, the architecture and the base's own tag. So an
-    unchanged room is never built again, an image that runs is never replaced under its tag (tags are immutable),
+    unchanged workload is never built again, an image that runs is never replaced under its tag (tags are immutable),
     and going back to an earlier version finds it built. `base` is an image of the same stack that is built before
     and handed to the Dockerfile as the argument BASE. `image_uri` is known only after the build: whatever uses it
     waits for it.

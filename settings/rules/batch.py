@@ -17,7 +17,7 @@ from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.secret_arn import secret_problem
 from settings.rules.selection import facts, uses
-from workloads import rooms
+from workloads import registry
 
 SECTION = "batch"
 
@@ -169,7 +169,7 @@ def _shares(subject: Subject) -> Iterator[Problem]:
 def _priorities(subject: Subject) -> Iterator[Problem]:
     """A priority belongs to the jobs of a workload that there is."""
     fair = subject.settings.batch.fair_share if subject.settings.batch else None
-    known = rooms.names()
+    known = registry.names()
     for name in fair.priorities if fair else ():
         if name not in known:
             yield Problem(
@@ -194,9 +194,9 @@ def _secrets_missing(subject: Subject) -> Iterator[Problem]:
     """A job whose program needs a secret that nobody names would end at its start."""
     batch = subject.settings.batch
     for index, wanted in enumerate(subject.settings.workloads if batch else ()):
-        if SECTION not in wanted.clusters or wanted.workload not in rooms.names():
+        if SECTION not in wanted.clusters or wanted.workload not in registry.names():
             continue
-        for secret in rooms.workload(wanted.workload).secrets:
+        for secret in registry.workload(wanted.workload).secrets:
             if batch and secret.required and secret.name not in batch.secrets:
                 yield Problem(
                     f"workloads.{index}.workload",

@@ -1,4 +1,4 @@
-"""The fsdp room on the GPUs at hand, beside torchtitan and a bare loop on the same ones, in the same run.
+"""The fsdp workload on the GPUs at hand, beside torchtitan and a bare loop on the same ones, in the same run.
 
 `make bench-gpu` runs it and prints a table of tokens a second, TFLOPS, MFU and memory; `--write FILE` puts it between
 the file's markers. `--device cpu` does the same with tiny models on processors, to see that it works. Each row has its

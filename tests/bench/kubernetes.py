@@ -24,7 +24,7 @@ from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.operators import Operators
 from tests.kubernetes.releases import install, releases
 from tests.synthesis import synthesize
-from workloads import rooms
+from workloads import registry
 from workloads.render.trainjob import trainjob
 from workloads.spec import Run
 
@@ -80,7 +80,7 @@ def _measured(assets: Assets, folder: Path) -> Iterator[Measure]:
             install(release, operators)
         _make_nodes(plane.kubeconfig)
         _settle(plane.api)
-        site = replace(Site.example("eks", rooms.names()), namespace="training")
+        site = replace(Site.example("eks", registry.names()), namespace="training")
         small = _placed(plane.api, _job(site, "small", SMALL), SMALL)
         large = _placed(plane.api, _job(site, "large", LARGE), LARGE)
         queue = _admitted(plane.api, [_job(site, f"queued-{index}", QUEUED_NODES) for index in range(QUEUED)])
@@ -131,7 +131,7 @@ def _settle(api: Api) -> None:
 
 
 def _job(site: Site, name: str, nodes: int) -> Document:
-    workload = rooms.workload("fsdp")
+    workload = registry.workload("fsdp")
     document: dict[str, Any] = yaml.safe_load(
         trainjob(Run.on_type(workload, workload.reference, POOL.instance_type, nodes), site)
     )

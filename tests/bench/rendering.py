@@ -1,4 +1,4 @@
-"""How long it takes to render every room in every format for every instance type that it runs on."""
+"""How long it takes to render every workload in every format for every instance type that it runs on."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import time
 from catalog.instances import instance_types
 from catalog.site import Site
 from tests.bench.measure import Measure
-from workloads import rooms
+from workloads import registry
 from workloads.checks import check_run
 from workloads.formats import example_cluster
 from workloads.render.all import render
@@ -22,12 +22,12 @@ def everything() -> Measure:
     """Render all and return the median of some rounds in one process."""
     runs = [
         (Run.on_type(workload, workload.reference, name, workload.reference.nodes), format_)
-        for workload in map(rooms.workload, rooms.names())
+        for workload in map(registry.workload, registry.names())
         for name in instance_types()
         for format_ in workload.formats
     ]
     runs = [(run, format_) for run, format_ in runs if not any(f.is_error for f in check_run(run))]
-    sites = {format_: Site.example(example_cluster(format_), rooms.names()) for format_ in Format}
+    sites = {format_: Site.example(example_cluster(format_), registry.names()) for format_ in Format}
 
     def once() -> float:
         start = time.perf_counter()
@@ -41,5 +41,5 @@ def everything() -> Measure:
         statistics.median(once() for _ in range(_ROUNDS)),
         _BOUND,
         "s",
-        f"{len(runs)} manifests of {len(rooms.names())} workloads",
+        f"{len(runs)} manifests of {len(registry.names())} workloads",
     )

@@ -1,4 +1,4 @@
-"""How fast the fsdp room trains: its trainer against a bare loop, and what a save costs, on processors."""
+"""How fast the fsdp workload trains: its trainer against a bare loop, and what a save costs, on processors."""
 
 from __future__ import annotations
 

@@ -16,12 +16,12 @@ from emulator.inventory import left_over
 from emulator.resources.resource import Kind
 from tests.deploy.deployment import STACK, Deployment, deploy
 from tests.programs import require_program
-from workloads import entry, rooms
+from workloads import entry, registry
 
 CONFIGURATION = "config/cpu.yaml"
 PREFIX = "launch/hyperpod/"
-ROOM = "cpu_ddp"
-MANIFESTS = {f"{ROOM}/manifests/slurm.{name}.sbatch" for name in ("reference.2xcpu", "tiny.2xspare")}
+WORKLOAD = "cpu_ddp"
+MANIFESTS = {f"{WORKLOAD}/manifests/slurm.{name}.sbatch" for name in ("reference.2xcpu", "tiny.2xspare")}
 
 
 @pytest.fixture(scope="module")
@@ -58,15 +58,15 @@ def repositories(shipped: Deployment) -> dict[str, dict[str, Any]]:
 
 
 def test_the_bundle_holds_programs_and_manifests_and_nothing_else(bundle: dict[str, str]) -> None:
-    here = Path(rooms.__file__).parent
+    here = Path(registry.__file__).parent
     programs = {path: text for path, text in bundle.items() if path not in MANIFESTS}
     assert set(bundle) >= MANIFESTS
-    assert set(programs) >= {f"{ROOM}/train.py", "base/runtime/launch_guard.py"}
-    assert {path.split("/")[0] for path in programs} == {ROOM, "base"}
+    assert set(programs) >= {f"{WORKLOAD}/train.py", "base/runtime/launch_guard.py"}
+    assert {path.split("/")[0] for path in programs} == {WORKLOAD, "base"}
     for path, text in programs.items():
         source = path.replace(entry.LAUNCH_RUNTIME, entry.CHECKOUT_RUNTIME)
         assert text == (here / source).read_text(encoding="utf-8"), path
-        assert path.startswith((f"{ROOM}/", "base/runtime/"))
+        assert path.startswith((f"{WORKLOAD}/", "base/runtime/"))
     left_out = ("workload.py", "README.md", "Dockerfile", ".pyc")
     assert not [path for path in bundle if path.endswith(left_out)]
 
@@ -80,7 +80,7 @@ def test_manifests_are_complete(bundle: dict[str, str], site: Site) -> None:
         # A here-document begins with a quote, a here-string is no marker of CloudFormation's.
         assert not re.search(r"Token|marker|(?<!<)<<[^'<]|AWS::|Fn::", text), path
         assert "of 'cpu'" in text.splitlines()[1]
-    tiny = bundle[f"{ROOM}/manifests/slurm.tiny.2xspare.sbatch"]
+    tiny = bundle[f"{WORKLOAD}/manifests/slurm.tiny.2xspare.sbatch"]
     assert "#SBATCH --partition=spare\n#SBATCH --nodes=2\n" in tiny
 
 

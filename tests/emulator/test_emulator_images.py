@@ -15,9 +15,9 @@ TRUST = {
         {"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "codebuild.amazonaws.com"}}
     ]
 }
-DOCKERFILE = "ARG BASE\nFROM ${BASE}\nARG VERSION\nARG TARGETARCH\nCOPY room/train.py lib /opt/\n"
-FILES = {"room/Dockerfile": DOCKERFILE, "room/train.py": "1", "lib/a.py": "2"}
-COMMAND = "docker buildx build --build-arg BASE=ubuntu --build-arg VERSION='1' --file room/Dockerfile ."
+DOCKERFILE = "ARG BASE\nFROM ${BASE}\nARG VERSION\nARG TARGETARCH\nCOPY workload/train.py lib /opt/\n"
+FILES = {"workload/Dockerfile": DOCKERFILE, "workload/train.py": "1", "lib/a.py": "2"}
+COMMAND = "docker buildx build --build-arg BASE=ubuntu --build-arg VERSION='1' --file workload/Dockerfile ."
 TAG = "0123456789abcdef"
 
 
@@ -91,12 +91,16 @@ def test_a_build_is_answered_with_its_tag_and_says_that_nothing_was_built(
 @pytest.mark.parametrize(
     ("files", "changes", "reason"),
     [
-        ({"room/train.py": "1"}, {}, "the build context has no 'room/Dockerfile' (it has room/train.py)"),
-        ({**FILES, "lib/a.py": None}, {}, "room/Dockerfile: the context has no 'lib' to copy"),
+        (
+            {"workload/train.py": "1"},
+            {},
+            "the build context has no 'workload/Dockerfile' (it has workload/train.py)",
+        ),
+        ({**FILES, "lib/a.py": None}, {}, "workload/Dockerfile: the context has no 'lib' to copy"),
         (
             FILES,
             {"buildCommand": COMMAND.replace(" --build-arg VERSION='1'", "")},
-            "room/Dockerfile: nobody gives the argument 'VERSION'",
+            "workload/Dockerfile: nobody gives the argument 'VERSION'",
         ),
         (FILES, {"codeBuildProjectName": "nobody"}, "there is no project 'nobody' to build in"),
     ],

@@ -14,7 +14,7 @@ from catalog.instances import instance_types
 from catalog.reference_types import REFERENCE_TYPES
 from catalog.site import Site
 from tests.unit.rendering import RENDERERS, SAMPLES, only_container, pods, read
-from workloads import rooms
+from workloads import registry
 from workloads.formats import FORMATS
 from workloads.spec import Format, Run, Workload
 
@@ -52,7 +52,7 @@ class Case:
 
 
 def _own_workloads() -> list[Workload]:
-    return [rooms.workload(name) for name in rooms.names()]
+    return [registry.workload(name) for name in registry.names()]
 
 
 def every_case(cluster: str, format_: Format) -> Iterator[Case]:

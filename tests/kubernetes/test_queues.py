@@ -18,7 +18,7 @@ from tests.kubernetes.plane.api import Document
 from tests.unit.rendering import RENDERERS, read
 from trainforge.eks.queues import API as KUEUE
 from trainforge.eks.queues import Queue
-from workloads import rooms
+from workloads import registry
 from workloads.spec import Format, Run
 
 QUEUE = "kueue.x-k8s.io/queue-name"
@@ -49,7 +49,7 @@ def job(
     as_: Format = Format.TRAINJOB,
 ) -> Document:
     """Return a job of cpu-ddp of some nodes; its name ends in the id."""
-    workload = rooms.workload("cpu-ddp")
+    workload = registry.workload("cpu-ddp")
     (where_to,) = where.pools
     run = Run(workload, workload.presets["tiny"], where_to, nodes, id_)
     document = read(RENDERERS[as_](run, where.site(workload.name)))
@@ -136,7 +136,7 @@ def test_a_job_without_tolerations_is_placed_on_a_tainted_pool_by_its_queue(
     with job_namespace(eks_cluster.api, name, [pool(name, GPU, 2)], queues=queues) as where:
         taints = [one["key"] for node in where.nodes.documents for one in node["spec"]["taints"]]
         assert taints == [GPU_TAINT] * 2
-        fsdp = rooms.workload("fsdp")
+        fsdp = registry.workload("fsdp")
         document = read(
             RENDERERS[format_](Run.on_type(fsdp, fsdp.reference, GPU, 2, name), where.site(fsdp.name))
         )

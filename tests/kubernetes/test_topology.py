@@ -11,7 +11,7 @@ from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.job_namespace import job_namespace, pool
 from tests.unit.rendering import MPI, RENDERERS, read
 from trainforge.eks.queues import Queue
-from workloads import rooms
+from workloads import registry
 from workloads.spec import Format, Run
 
 # The nearest block that holds a job is neither the first nor the emptiest; nodes of blocks take turns.
@@ -36,7 +36,7 @@ ABOVE = "topology.k8s.aws/network-node-layer-2"
 def test_a_job_takes_the_fewest_blocks(eks_cluster: Cluster, format_: Format) -> None:
     name = f"blocks-{format_}"
     pools = [pool(name, GPU, len(PLACES))]
-    workload = MPI if format_ is Format.MPIJOB else rooms.workload("fsdp")
+    workload = MPI if format_ is Format.MPIJOB else registry.workload("fsdp")
 
     def blocks(nodes: int) -> list[tuple[str, str]]:
         run = Run(workload, workload.reference, pools[0], nodes, f"of{nodes}")

@@ -20,9 +20,9 @@ from tests.programs import ROOT
 from tests.training.faults import printed
 from tests.training.runs import rank_processes
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
+from workloads.registry import workload
 from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
-from workloads.rooms import workload
 from workloads.spec import Format, Run
 
 NAMESPACE = "training"
@@ -52,7 +52,7 @@ def lay_images(folder: Path, *names: str) -> dict[str, Path]:
         content = folder / name
         source = ROOT / "workloads"
         ignored = shutil.ignore_patterns("__pycache__", "manifests")
-        shutil.copytree(source / workload(name).room, content / PROGRAM_FOLDER[1:], ignore=ignored)
+        shutil.copytree(source / workload(name).package, content / PROGRAM_FOLDER[1:], ignore=ignored)
         shutil.copytree(source / "runtime", content / RUNTIME_FOLDER[1:], ignore=ignored)
         found[site.images[name]] = content
     return found

@@ -10,8 +10,8 @@ import pytest
 from catalog.cluster_kinds import SLURM
 from catalog.site import Mount, Site
 from tests.slurm.cluster import SlurmCluster
+from workloads import registry
 from workloads.render.slurm import slurm as render
-from workloads.rooms import workload
 from workloads.spec import Run
 
 
@@ -23,7 +23,7 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
 
 @pytest.mark.parametrize("section", SLURM)
 def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path: Path, section: str) -> None:
-    room = workload("cpu-ddp")
+    workload = registry.workload("cpu-ddp")
     shared = tmp_path / "shared"
     shared.mkdir()
     site = Site(
@@ -34,10 +34,10 @@ def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path:
         mounts=(Mount(str(shared), "lustre", ""),),
         images={"cpu-ddp": "registry.example/cpu-ddp:1"},
     )
-    preset = room.presets["tiny"]
+    preset = workload.presets["tiny"]
     script = tmp_path / "job.sbatch"
     script.write_text(
-        render(Run.on_type(room, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
+        render(Run.on_type(workload, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
     )
     said = cluster.run("sbatch", "--wait", "--parsable", script.name, directory=tmp_path, check=False)
     [log] = tmp_path.glob(f"*_{said.strip()}.out")

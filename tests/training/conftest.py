@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def whole_fsdp(artifacts: Callable[[str], Path]) -> FsdpRun:
-    """A run of the fsdp room's tiny preset that nobody interrupted; it validates, which changes no loss."""
+    """A run of the fsdp workload's tiny preset that nobody interrupted; it validates, which changes no loss."""
     run = FsdpRun(artifacts("fsdp-whole"), "--validate-every=20", "--peak-tflops=0.1")
     assert run.run() == 0, run.log
     return run
@@ -25,7 +25,7 @@ def whole_fsdp(artifacts: Callable[[str], Path]) -> FsdpRun:
 
 @pytest.fixture(scope="module")
 def ranks() -> Iterator[Ranks]:
-    """This process as the only rank of a run, on its processor; for modules that import `room_fsdp`."""
+    """This process as the only rank of a run, on its processor; for modules that import `fsdp_modules`."""
     from training.process_group import joined
 
     places = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1"}

@@ -1,4 +1,4 @@
-"""What may happen to a run of the fsdp room, done to it for real, and what becomes of it.
+"""What may happen to a run of the fsdp workload, done to it for real, and what becomes of it.
 
 `python -m tests.training.faults` does all of it, here and on a real Slurm, and prints the table that
 docs/reliability.md keeps; `--write docs/reliability.md` puts it there. The tests hold each row to its promise.
@@ -61,7 +61,7 @@ class Outcome:
 
 
 class FsdpRun(LocalRun):
-    """A run of the fsdp room's tiny preset on this machine."""
+    """A run of the fsdp workload's tiny preset on this machine."""
 
     def __init__(self, folder: Path, *arguments: str, ranks: int = 2) -> None:
         super().__init__("fsdp", "tiny", folder, *arguments, ranks=ranks)

@@ -11,18 +11,18 @@ from pathlib import Path
 from cli.sites import local_site
 from cli.submit.local import local_submission
 from tests.training.faults import SLOW
+from workloads import registry
 from workloads.render.local import local
-from workloads.rooms import workload
 from workloads.spec import Run
 
 
 def main(folder: Path, stall_seconds: str) -> int:
     """Run it and return its exit code."""
-    room = workload("fsdp")
-    tiny = room.presets["tiny"]
+    workload = registry.workload("fsdp")
+    tiny = workload.presets["tiny"]
     preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, SLOW))
     environment = {"TRAINFORGE_STALL_SECONDS": stall_seconds}
-    run = Run.on_type(room, preset, preset.instance_type, 2, id="t1", environment=environment)
+    run = Run.on_type(workload, preset, preset.instance_type, 2, id="t1", environment=environment)
     site = local_site(folder)
     return local_submission(run, site, local(run, site)).send().wait()
 

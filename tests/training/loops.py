@@ -1,4 +1,4 @@
-"""A program for torchrun: the fsdp room's trainer beside a bare loop, and a save that waits beside one that does not.
+"""A program for torchrun: the fsdp trainer beside a bare loop, and a save that waits beside one that does not.
 
 Run by tests/bench, which reads the JSON that it writes. `loops` trains by both in the same processes, block by block in
 turn, so that a busy machine slows both: the ratio of two neighbours is what counts. `trainer` and `bare` each have the
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import train as room
+import train as program
 from fsdp_trainer import sharding
 from fsdp_trainer.arithmetic import mfu, per_token
 from fsdp_trainer.decoder import Decoder
@@ -67,7 +67,7 @@ def timed(advance: Callable[[], None], steps: int, ranks: Ranks) -> float:
 
 def loops(chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) -> dict[str, Any]:
     """Return the seconds a step of both loops, and the median of neighbours' ratios."""
-    trainer = room.Training(chosen, ranks, folder, StopSignal())
+    trainer = program.Training(chosen, ranks, folder, StopSignal())
     bare = BareLoop(chosen, ranks)
     timed(trainer.advance, steps, ranks)
     timed(bare.advance, steps, ranks)
@@ -83,7 +83,7 @@ def loops(chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) 
 
 def alone(what: str, chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) -> dict[str, Any]:
     """Return how fast one of the loops trains with nothing beside it, and what memory it takes."""
-    trainer = room.Training(chosen, ranks, folder, StopSignal()) if what == "trainer" else None
+    trainer = program.Training(chosen, ranks, folder, StopSignal()) if what == "trainer" else None
     advance = BareLoop(chosen, ranks).advance if trainer is None else trainer.advance
     timed(advance, steps, ranks)
     if ranks.device.type == "cuda":

@@ -43,7 +43,7 @@ WAYS: dict[str, Options] = {
 
 
 def losses(chosen: Options, ranks: Ranks) -> list[str]:
-    """Train as the room does and return each step's loss."""
+    """Train as the workload does and return each step's loss."""
     with tempfile.TemporaryDirectory() as folder:
         run = Pretraining(chosen, ranks, Path(folder))
         found = []

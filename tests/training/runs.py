@@ -15,8 +15,8 @@ from typing import Any
 
 from catalog.site import Mount, Site
 from tests.programs import checkout
+from workloads import registry
 from workloads.render.local import local
-from workloads.rooms import workload
 from workloads.spec import Run
 
 DEADLINE_SECONDS = 300
@@ -29,8 +29,8 @@ class LocalRun:
 
     def __init__(self, name: str, preset: str, folder: Path, *arguments: str, ranks: int = 2) -> None:
         self.folder = folder
-        room = workload(name)
-        chosen = room.presets[preset]
+        workload = registry.workload(name)
+        chosen = workload.presets[preset]
         chosen = dataclasses.replace(chosen, arguments=(*chosen.arguments, *arguments), nodes=ranks)
         site = Site(
             deployment="test",
@@ -41,7 +41,7 @@ class LocalRun:
             virtual_environment=sys.prefix,
             launch_folder=str(checkout() / "workloads"),
         )
-        text = local(Run.on_type(room, chosen, chosen.instance_type, ranks), site)
+        text = local(Run.on_type(workload, chosen, chosen.instance_type, ranks), site)
         self.script = folder / "run.sh"
         folder.mkdir(parents=True, exist_ok=True)
         self.script.write_text(text, encoding="utf-8")

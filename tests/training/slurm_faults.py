@@ -1,4 +1,4 @@
-"""What a real Slurm does to a run of the fsdp room: a requeue, and a node that goes down under it."""
+"""What a real Slurm does to a run of the fsdp workload: a requeue, and a node that goes down under it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from catalog.site import Mount, Site
 from tests.programs import checkout
 from tests.slurm.cluster import SlurmCluster
 from tests.training.faults import SLOW, STALL_SECONDS, Losses, Outcome, assert_reported, outcome, printed
+from workloads import registry
 from workloads.render.slurm import slurm
-from workloads.rooms import workload
 from workloads.spec import Run
 
 NODES = {"cpu": ["n1", "n2", "n3"]}
@@ -46,12 +46,12 @@ class SlurmRun:
             virtual_environment=sys.prefix,
             launch_folder=str(checkout() / "workloads"),
         )
-        room = workload("fsdp")
-        tiny = room.presets["tiny"]
+        workload = registry.workload("fsdp")
+        tiny = workload.presets["tiny"]
         preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, *arguments))
         (folder / "shared").mkdir(parents=True)
         script = folder / "job.sbatch"
-        run = Run.on_type(room, preset, preset.instance_type, 2, "cpu", environment=environment)
+        run = Run.on_type(workload, preset, preset.instance_type, 2, "cpu", environment=environment)
         script.write_text(slurm(run, site), encoding="utf-8")
         self.id = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
 

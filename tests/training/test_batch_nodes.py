@@ -1,4 +1,4 @@
-"""A room by the script of its AWS Batch job definition, for real: N nodes' processes on this machine, over gloo.
+"""A workload by the script of its AWS Batch job definition, for real: N nodes' processes on this machine, over gloo.
 
 Patched for it: the image's folders and the shared file system are folders here, and so is the port.
 """
@@ -22,11 +22,10 @@ from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
 from tests.training.runs import DEADLINE_SECONDS
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
-from workloads import entry
+from workloads import entry, registry
 from workloads.launchers import RENDEZVOUS_PORT
 from workloads.render.batch import batch
 from workloads.render.meeting import LOST_NODE
-from workloads.rooms import workload
 from workloads.spec import Run
 
 require_module("torch", "make setup-train installs it")
@@ -35,26 +34,26 @@ STEPS = 60
 
 
 class BatchJob:
-    """The tiny preset of a room, by the definition that is rendered for two nodes, on as many as a test likes."""
+    """The tiny preset of a workload, by the definition that is rendered for two nodes, on as many as a test likes."""
 
     def __init__(self, name: str, folder: Path, *arguments: str) -> None:
         self._folder = folder
-        room = workload(name)
-        preset = room.presets["tiny"]
+        workload = registry.workload(name)
+        preset = workload.presets["tiny"]
         site = Site(
             deployment="test",
             cluster="batch",
             region="us-west-2",
             cluster_name="test",
             mounts=(Mount(str(folder), "lustre", ""),),
-            images={name: "registry.example/room:1"},
+            images={name: "registry.example/workload:1"},
         )
-        definition = json.loads(batch(Run.on_type(room, preset, preset.instance_type, 2), site))
+        definition = json.loads(batch(Run.on_type(workload, preset, preset.instance_type, 2), site))
         [nodes] = definition["nodeProperties"]["nodeRangeProperties"]
         self._shell, self._option, text = nodes["container"]["command"]
         port = f"--master-port={RENDEZVOUS_PORT}"
         patches = {
-            entry.PROGRAM_FOLDER: str(checkout() / "workloads" / room.room),
+            entry.PROGRAM_FOLDER: str(checkout() / "workloads" / workload.package),
             entry.RUNTIME_FOLDER: str(checkout() / "workloads" / "runtime"),
             port: f"--master-port={free_ports(1)[0]}",
         }
@@ -123,7 +122,7 @@ def job_of(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., BatchJob]
 
 
 def steps(name: str, log: str) -> list[str]:
-    pattern = workload(name).progress.pattern
+    pattern = registry.workload(name).progress.pattern
     return [line for line in log.splitlines() if re.match(pattern, line)]
 
 

@@ -1,4 +1,4 @@
-"""The bench of the fsdp room on GPUs, tried out without one: what it trains, and what its table says."""
+"""The bench of the fsdp workload on GPUs, tried out without one: what it trains, and what its table says."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from catalog.reference_types import GPU
 from tests.bench import document, gpus
 from tests.bench.gpus import Place, Row, peak_tflops, rows
 from tests.programs import ROOT
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 CARD = Place("cuda", "NVIDIA H100 80GB HBM3", 8, 100.0)
 OURS = {"tokens_per_second": 1000.0, "tflops": 40.0, "mfu": 0.4, "memory_gib": 60.0, "parameters": 7}

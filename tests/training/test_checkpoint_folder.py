@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from training import checkpoint_folder  # noqa: E402
 from training.checkpoint_folder import MARKER, CheckpointFolder  # noqa: E402

@@ -1,4 +1,4 @@
-"""The room cpu-ddp for real: two ranks over gloo by the local script, killed, stopped, damaged, and resumed."""
+"""The workload cpu-ddp for real: two ranks over gloo by the local script, killed, stopped, damaged, and resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import pytest
 from tests.ports import free_ports
 from tests.programs import ROOT, require_module
 from tests.training.runs import DEADLINE_SECONDS, LocalRun
-from workloads.rooms import workload
+from workloads.registry import workload
 
 require_module("torch", "make setup-train installs it")
 

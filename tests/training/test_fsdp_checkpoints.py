@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from fsdp_trainer.initialisation import local  # noqa: E402
 from fsdp_trainer.options import options  # noqa: E402

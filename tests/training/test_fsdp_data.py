@@ -1,4 +1,4 @@
-"""What the fsdp room trains on: packed documents, synthetic ones, and a data set that is streamed."""
+"""What the fsdp workload trains on: packed documents, synthetic ones, and a data set that is streamed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.programs import require_module
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from fsdp_trainer import loading, stream  # noqa: E402
 from fsdp_trainer.batches import Batch, Packing, batch, part  # noqa: E402

@@ -1,4 +1,4 @@
-"""Faults done to the fsdp room for real: after each, the losses are the uninterrupted run's, bit for bit."""
+"""Faults done to the fsdp workload for real: after each, the losses are the uninterrupted run's, bit for bit."""
 
 from __future__ import annotations
 

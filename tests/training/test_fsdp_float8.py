@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from tests.programs import require_module
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 float8 = require_module("torchao.float8", "make setup-train installs it")
 
 from fsdp_trainer import sharding  # noqa: E402

@@ -1,4 +1,4 @@
-"""The arithmetic of the fsdp room's memory against the trainer itself: its model, its options, what autograd keeps."""
+"""The arithmetic of fsdp's memory against the trainer itself: its model, its options, what autograd keeps."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from functools import partial
 
 import pytest
 
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 import torch.distributed as dist  # noqa: E402
 from fsdp_trainer import decoder, optimisation, options, sharding  # noqa: E402

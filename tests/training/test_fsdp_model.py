@@ -1,4 +1,4 @@
-"""The fsdp room's decoder: sizes, arithmetic, first loss, and each part against a plainer way to compute it."""
+"""The fsdp workload's decoder: sizes, arithmetic, first loss, and each part against a plainer way to compute it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from fsdp_trainer import arithmetic, attention, rotary, sharding  # noqa: E402
 from fsdp_trainer import decoder as decoder_module  # noqa: E402

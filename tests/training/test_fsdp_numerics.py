@@ -1,4 +1,4 @@
-"""The fsdp room on one, two and four ranks: the same losses, in whatever way it saves memory or shares out work."""
+"""The fsdp workload on one, two and four ranks: the same losses, in whatever way it saves memory or shares out work."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import pytest
 
 from tests.ports import free_ports
 from tests.programs import ROOT
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-assert room_fsdp.torch  # without it this module is skipped
+assert fsdp_modules.torch  # without it this module is skipped
 
 from fsdp_trainer.pretraining import Pretraining  # noqa: E402
 from training.process_group import Ranks  # noqa: E402

@@ -1,4 +1,4 @@
-"""What the fsdp room is told: options that go together, presets that its program takes, rates and captures."""
+"""What the fsdp workload is told: options that go together, presets that its program takes, rates and captures."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import pytest
 
 from catalog.instances import INSTANCES
 from catalog.reference_types import CPU, GPU
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 from workloads.checks import check_run
-from workloads.rooms import workload
+from workloads.registry import workload
 from workloads.spec import Preset, Run
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from fsdp_trainer import optimisation, sharding  # noqa: E402
 from fsdp_trainer.options import options  # noqa: E402

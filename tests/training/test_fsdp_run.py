@@ -1,4 +1,4 @@
-"""The fsdp room for real: two ranks over gloo by the local renderer's very script."""
+"""The fsdp workload for real: two ranks over gloo by the local renderer's very script."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from tests.programs import ROOT, checkout, require_module
 from tests.training.faults import SLOW, STEPS, FsdpRun
-from workloads.rooms import workload
+from workloads.registry import workload
 
 require_module("torch", "make setup-train installs it")
 require_module("numpy", "make setup-train installs it")

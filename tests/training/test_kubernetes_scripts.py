@@ -1,4 +1,4 @@
-"""Rooms by the scripts of their Kubernetes manifests, for real: two pods' processes on this machine, over gloo.
+"""Workloads by the scripts of their Kubernetes manifests, for real: two pods' processes on this machine, over gloo.
 
 Patched for it: the image's folders and the shared file system are folders here, and what the operator would set
 in a pod is set by the test, at loopback.
@@ -21,15 +21,14 @@ from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
 from tests.training.runs import DEADLINE_SECONDS
 from tests.unit.rendering import RENDERERS, pods, read, script, site
-from workloads import entry
-from workloads.rooms import workload
+from workloads import entry, registry
 from workloads.spec import Format, Run
 
 require_module("torch", "make setup-train installs it")
 
 NODES = 2
 STEPS = 60
-PATTERN = workload("cpu-ddp").progress.pattern
+PATTERN = registry.workload("cpu-ddp").progress.pattern
 
 
 def operators(format_: Format, node: int, port: int) -> dict[str, str]:
@@ -65,22 +64,22 @@ exec torchrun --node-rank="$NODE" --master-addr=127.0.0.1 --master-port="$PORT" 
 def train(
     name: str, format_: Format, folder: Path, operators: Callable[[int, int], dict[str, str]]
 ) -> tuple[dict[str, Any], list[str]]:
-    """Run a room's tiny preset as two pods; return the manifest and what each pod printed."""
-    room = workload(name)
-    preset = room.presets["tiny"]
+    """Run a workload's tiny preset as two pods; return the manifest and what each pod printed."""
+    workload = registry.workload(name)
+    preset = workload.presets["tiny"]
     where = site(
         format_,
-        images={room.name: f"registry.example/{name}:1"},
+        images={workload.name: f"registry.example/{name}:1"},
         mounts=(Mount(str(folder), "lustre", "fs-0123456789abcdef0"),),
     )
-    manifest = RENDERERS[format_](Run.on_type(room, preset, preset.instance_type, NODES), where)
+    manifest = RENDERERS[format_](Run.on_type(workload, preset, preset.instance_type, NODES), where)
     (folder / "manifest.yaml").write_text(manifest, encoding="utf-8")
     text = script(list(pods(read(manifest)))[-1][1])
-    for inside, here in ((entry.PROGRAM_FOLDER, room.room), (entry.RUNTIME_FOLDER, "runtime")):
+    for inside, here in ((entry.PROGRAM_FOLDER, workload.package), (entry.RUNTIME_FOLDER, "runtime")):
         assert inside in text
         text = text.replace(inside, str(checkout() / "workloads" / here))
     port = free_ports(1)[0]
-    environment = {**os.environ, "PATH": search_path(), "RUN_ID": room.name}
+    environment = {**os.environ, "PATH": search_path(), "RUN_ID": workload.name}
     processes = [
         subprocess.Popen(
             ["/bin/bash", "-c", text],

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from tests.programs import ROOT
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 import train as fsdp  # noqa: E402
 from fsdp_trainer.initialisation import local  # noqa: E402

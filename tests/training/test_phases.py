@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from tests.programs import ROOT
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from fsdp_trainer.pretraining import Pretraining  # noqa: E402
 from training import heartbeat  # noqa: E402

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 import train as fsdp  # noqa: E402
 from training import process_settings, start  # noqa: E402

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from tests.ports import free_ports
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from torch.distributed.checkpoint.staging import DefaultStager  # noqa: E402
 from training.distributed_checkpoint import DistributedCheckpoints  # noqa: E402

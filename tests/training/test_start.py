@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.training import room_fsdp
+from tests.training import fsdp_modules
 
-torch = room_fsdp.torch
+torch = fsdp_modules.torch
 
 from training import metrics, start  # noqa: E402
 from training.errors import NO_INPUT, USAGE, WRITE, TrainingError  # noqa: E402

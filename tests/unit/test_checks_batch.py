@@ -10,7 +10,7 @@ import pytest
 from settings.deployment import Settings
 from settings.rules import check
 from tests.unit.configuration import GONE, GROUP, NETWORK, PLAN, changed, found
-from workloads import rooms
+from workloads import registry
 from workloads.spec import Secret
 
 SECTION = "batch"
@@ -123,9 +123,9 @@ def test_a_secret_in_place_of_its_arn_is_not_shown() -> None:
 
 
 def test_a_secret_that_a_workload_needs_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = rooms.workload("cpu-ddp")
+    plain = registry.workload("cpu-ddp")
     needing = replace(plain, secrets=(Secret("huggingface", "HF_TOKEN", required=True),))
-    monkeypatch.setattr(rooms, "workload", lambda _name: needing)
+    monkeypatch.setattr(registry, "workload", lambda _name: needing)
     wanted = {"workload": "cpu-ddp", "preset": plain.reference.name, "pool": "gpu", "clusters": [SECTION]}
 
     def rules(secrets: dict[str, str]) -> set[str]:

@@ -34,7 +34,7 @@ MODULES = (
     test_checks_workloads,
 )
 # Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update, test_deployed_update;
-# needs a workload that no room has: test_checks_batch.
+# needs a workload that the registry lacks: test_checks_batch.
 ELSEWHERE = {
     "lifecycle-directory",
     "head-node-replaced",

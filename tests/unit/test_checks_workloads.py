@@ -10,7 +10,7 @@ import pytest
 from settings.deployment import Settings
 from settings.rules import check
 from tests.unit.configuration import GONE, PLAN, changed, found
-from workloads import rooms
+from workloads import registry
 from workloads.footprint import GIB, Footprint
 from workloads.launchers import Torchrun
 from workloads.progress import Progress
@@ -29,7 +29,7 @@ SAMPLE = Workload(
     proofs={Format.SLURM: Proven(Proof.NONE)},
     progress=Progress("step", 60, 60),
 )
-ROOMS = {
+WORKLOADS = {
     "sample": SAMPLE,
     "batch-only": replace(SAMPLE, name="batch-only", proofs={Format.BATCH: Proven(Proof.NONE)}),
     # Four checkpoints of 300 GiB are 1,200 GiB to the byte, those of the other one more.
@@ -206,16 +206,16 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
 
 
 @pytest.fixture(autouse=True)
-def _sample_rooms(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put workloads of these tests in place of the rooms."""
+def _sample_workloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put workloads of these tests in place of the registry's."""
 
     def workload(name: str) -> Workload:
-        if name not in ROOMS:
-            raise rooms.UnknownWorkloadError(name)
-        return ROOMS[name]
+        if name not in WORKLOADS:
+            raise registry.UnknownWorkloadError(name)
+        return WORKLOADS[name]
 
-    monkeypatch.setattr(rooms, "workload", workload)
-    monkeypatch.setattr(rooms, "names", lambda: tuple(ROOMS))
+    monkeypatch.setattr(registry, "workload", workload)
+    monkeypatch.setattr(registry, "names", lambda: tuple(WORKLOADS))
 
 
 @pytest.mark.parametrize(("changes", "expected"), CASES)

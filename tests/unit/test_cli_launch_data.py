@@ -13,15 +13,15 @@ import pytest
 from catalog.cluster_kinds import CLUSTERS
 from catalog.site import Mount, Site
 from tests.unit.launching import Launching, batch_with_queue, cluster_site, emulated_aws, jobs
-from workloads.rooms import workload
+from workloads.registry import workload
 from workloads.spec import Data
 
 
 @pytest.fixture
 def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    """The command, where cpu-ddp says that it needs data: no room here does."""
+    """The command, where cpu-ddp says that it needs data: no workload of ours does."""
     needy = replace(workload("cpu-ddp"), data=Data("corpus", required=True))
-    monkeypatch.setattr("workloads.rooms.workload", lambda _: needy)
+    monkeypatch.setattr("workloads.registry.workload", lambda _: needy)
     launching = Launching(tmp_path, monkeypatch)
     launching.fake_kubectl()
     launching.fake_sbatch()

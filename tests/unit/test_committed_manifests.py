@@ -12,15 +12,17 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.manifest_checks import CHECKS
-from workloads import rooms
+from workloads import registry
 from workloads.render import proof_table
 from workloads.render.all import committed, stale
 from workloads.spec import Format, Proof
 
 COMMITTED = [
     pytest.param(format_, path, id=f"{name}-{format_}")
-    for name in rooms.names()
-    for format_, (path, _) in zip(rooms.workload(name).formats, committed(rooms.workload(name)), strict=True)
+    for name in registry.names()
+    for format_, (path, _) in zip(
+        registry.workload(name).formats, committed(registry.workload(name)), strict=True
+    )
 ]
 
 # What a check above means for a format: the words by which a proof of it is claimed.
@@ -54,15 +56,15 @@ def test_each_is_accepted_by_who_reads_it(format_: Format, path: Path) -> None:
     CHECKS[format_](path.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", rooms.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_a_proof_is_what_tests_claim(name: str) -> None:
     """Executed: a test with the marker ran it. Accepted, or schema only: the checks above are all there is."""
     claimed = claims()
-    for format_, proven in rooms.workload(name).proofs.items():
+    for format_, proven in registry.workload(name).proofs.items():
         ran = claimed.get((name, format_), set())
         if proven.proof in {Proof.EXECUTED, Proof.SIMULATED, Proof.CONTROLLERS}:
             assert str(proven.proof) in ran, f"no test claims that {name} as {format_} was {proven}"
-            assert proven.preset in rooms.workload(name).presets, f"{name} as {format_}: which preset ran?"
+            assert proven.preset in registry.workload(name).presets, f"{name} as {format_}: which preset ran?"
             assert proven.hardware, f"{name} as {format_}: on what did it run?"
             continue
         assert proven.size == "", f"{name} as {format_}: nothing ran"
@@ -84,8 +86,8 @@ def test_the_table_of_formats_and_the_page_of_proofs_tell_the_same() -> None:
         timeout=60,
     )
     page = proof_table.PAGE.read_text(encoding="utf-8")
-    for name in rooms.names():
-        for format_, proven in rooms.workload(name).proofs.items():
+    for name in registry.names():
+        for format_, proven in registry.workload(name).proofs.items():
             assert f"| `{name}` | {format_} | {proven} | {proven.size or 'nothing'} |" in page
             [row] = [
                 line for line in done.stdout.splitlines() if f" {format_} " in line and str(proven) in line

@@ -22,15 +22,15 @@ from catalog.versions import (
     TORCH,
 )
 from tests.programs import require_program
-from workloads import rooms
+from workloads import registry
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
 from workloads.images.image import DOCKERFILE, NONE, build_arguments
 from workloads.spec import Base
 
 WORKLOADS = Path(__file__).resolve().parents[2] / "workloads"
 BASE = WORKLOADS / DOCKERFILE
-ROOMS = [rooms.folder(rooms.workload(name)) / "Dockerfile" for name in rooms.names()]
-DOCKERFILES = [BASE, *ROOMS]
+OWN_DOCKERFILES = [registry.folder(registry.workload(name)) / "Dockerfile" for name in registry.names()]
+DOCKERFILES = [BASE, *OWN_DOCKERFILES]
 BASES: tuple[Base, ...] = get_args(Base)
 # Three numbers, or a number pinned to a name, as nobody writes an address or a size.
 VERSION = re.compile(r"\b\d+\.\d+\.\d+\b|==\d|:\d[\w.-]*\d\b|@sha256:")
@@ -87,8 +87,8 @@ def test_every_argument_of_the_base_is_fed_and_no_other(base: Base) -> None:
     assert all(fed.values())
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=identity)
-def test_a_room_asks_for_its_base_alone(path: Path) -> None:
+@pytest.mark.parametrize("path", OWN_DOCKERFILES, ids=identity)
+def test_a_workload_asks_for_its_base_alone(path: Path) -> None:
     assert arguments(path) == [("BASE", None)]
     assert "FROM ${BASE}" in instructions(path)
 
@@ -105,9 +105,9 @@ def test_what_the_catalog_says_of_the_layer_is_told_to_the_build() -> None:
     assert {EFA_INSTALLER, LIBFABRIC, AWS_OFI_NCCL, NCCL, GDRCOPY, GDRCOPY_COMMIT, CUDA, TORCH} <= told
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=identity)
-def test_requirements_of_a_room_are_those_of_the_catalog(path: Path) -> None:
-    """A version that a room pins exactly is the catalog's, and the image installs the file."""
+@pytest.mark.parametrize("path", OWN_DOCKERFILES, ids=identity)
+def test_requirements_of_a_workload_are_those_of_the_catalog(path: Path) -> None:
+    """A version that a workload pins exactly is the catalog's, and the image installs the file."""
     requirements = path.parent / "requirements.txt"
     lines = requirements.read_text(encoding="utf-8").splitlines()
     exact = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
@@ -118,8 +118,8 @@ def test_requirements_of_a_room_are_those_of_the_catalog(path: Path) -> None:
     assert "--requirement /opt/trainforge/requirements.txt && python3 -m pip check" in text
 
 
-def test_the_room_that_offers_mlflow_has_its_client() -> None:
-    for path in ROOMS:
+def test_the_workload_that_offers_mlflow_has_its_client() -> None:
+    for path in OWN_DOCKERFILES:
         offers = "--mlflow" in (path.parent / "train.py").read_text(encoding="utf-8")
         text = (path.parent / "requirements.txt").read_text(encoding="utf-8")
         assert (f"{MLFLOW.name}=={MLFLOW}" in text) is offers
@@ -150,12 +150,12 @@ def test_arguments_are_used_and_variables_come_from_somewhere(path: Path) -> Non
     assert used - names <= {"PATH", "LD_LIBRARY_PATH"}
 
 
-@pytest.mark.parametrize("path", ROOMS, ids=identity)
-def test_a_room_puts_its_program_where_launch_lines_look(path: Path) -> None:
+@pytest.mark.parametrize("path", OWN_DOCKERFILES, ids=identity)
+def test_a_workload_puts_its_program_where_launch_lines_look(path: Path) -> None:
     copies = [line.split()[1:] for line in instructions(path) if line.startswith("COPY ")]
-    room = path.parent.name
+    workload = path.parent.name
     assert ["runtime", RUNTIME_FOLDER] in copies
-    assert any(target.startswith(PROGRAM_FOLDER) and source.startswith(room) for source, target in copies)
+    assert any(target.startswith(PROGRAM_FOLDER) and source.startswith(workload) for source, target in copies)
     for source, _ in copies:
         assert (WORKLOADS / source).exists()
 

@@ -228,10 +228,10 @@ def pod_of(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
 def test_runs_go_to_the_pool_s_nodes_and_ask_for_what_is_there(name: str, format_: Format) -> None:
     """The renderers' selector, tolerations and devices, against labels, taints and devices of the node group."""
     facts = INSTANCES[name]
-    room, preset = ("fsdp", "llama3-1-8b") if facts.has_gpus else ("cpu-ddp", "tiny")
-    run = resolve(Request(room, "eks", preset, instance_type=name, nodes=2, pool="gpu")).run
-    assert run is not None, f"'{room}' does not run on '{name}'"
-    pod, asked = pod_of(yaml.safe_load(render(run, format_, Site.example("eks", [room]))))
+    workload, preset = ("fsdp", "llama3-1-8b") if facts.has_gpus else ("cpu-ddp", "tiny")
+    run = resolve(Request(workload, "eks", preset, instance_type=name, nodes=2, pool="gpu")).run
+    assert run is not None, f"'{workload}' does not run on '{name}'"
+    pod, asked = pod_of(yaml.safe_load(render(run, format_, Site.example("eks", [workload]))))
     group = node_group_properties(pool(name))
     # EKS itself sets the label of the type, to the one that the group or its template names. Pools may share one.
     labels = {INSTANCE_TYPE_LABEL: group["InstanceTypes"][0], **group["Labels"]}

@@ -1,4 +1,4 @@
-"""The room fsdp shipped by HyperPodStack: a configuration that names it builds its image and lays its programs down."""
+"""The workload fsdp in HyperPodStack: a configuration that names it builds its image and ships its programs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_image_is_built_of_what_its_dockerfile_copies(shipped: Synthesis) ->
     assert {path.name for path in (folder / "fsdp/fsdp_trainer").iterdir()} == here
     assert (folder / "runtime/training/distributed_checkpoint.py").is_file()
     assert not [path for path in programs(folder) if "manifests" in path or path.startswith("cpu_ddp")]
-    # The base, and the room upon it.
+    # The base, and the workload upon it.
     assert len(shipped.resources(STACK, "Custom::CDKContainerImageBuild")) == 2
 
 
@@ -80,7 +80,7 @@ def test_the_bundle_holds_program_and_manifest(shipped: Synthesis) -> None:
         "--efa=16",
     ):
         assert word in text
-    # The URI is a deployment's to know: it stands for a marker until then, and for the room's own image.
+    # The URI is a deployment's to know: it stands for a marker until then, and for the workload's own image.
     assert re.search(r"--container-image=<<marker:0x\w+:\d+>>", text)
 
 

@@ -1,4 +1,4 @@
-"""What launch lines start is in the image: every room and format against the one table of the images' programs."""
+"""What launch lines start is in the image: every workload and format against the one table of the images' programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import yaml
 
 from catalog.site import Site
 from tests.unit.rendering import MPI, SRUN
-from workloads import rooms
+from workloads import registry
 from workloads.formats import FORMATS
 from workloads.images.image import PROGRAMS, programs
 from workloads.render.all import render
@@ -21,12 +21,12 @@ from workloads.spec import Format, Run, Workload
 
 ASSIGNMENT = re.compile(r"[A-Za-z_]\w*=")
 LAUNCHES = [
-    (rooms.workload(name), format_, cluster)
-    for name in rooms.names()
+    (registry.workload(name), format_, cluster)
+    for name in registry.names()
     for cluster, formats in FORMATS.items()
     for format_ in formats
     # This machine's own virtual environment serves it, and no image.
-    if format_ in rooms.workload(name).formats and format_ is not Format.LOCAL
+    if format_ in registry.workload(name).formats and format_ is not Format.LOCAL
 ]
 
 
@@ -84,13 +84,13 @@ def test_what_a_launch_line_starts_is_in_the_image(workload: Workload, format_: 
 
 
 def test_launch_lines_are_read_as_they_are() -> None:
-    fsdp, cpu_ddp = rooms.workload("fsdp"), rooms.workload("cpu-ddp")
+    fsdp, cpu_ddp = registry.workload("fsdp"), registry.workload("cpu-ddp")
     assert launched(cpu_ddp, Format.HYPERPODPYTORCHJOB, "hyperpod_eks") == {"python3", "hyperpodrun"}
     assert launched(cpu_ddp, Format.SLURM, "hyperpod") == {"python3", "torchrun"}
     # The guard first, then what it starts.
     assert launched(fsdp, Format.TRAINJOB, "eks") == {"python3", "torchrun"}
     assert launched(fsdp, Format.BATCH, "batch") == {"bash", "python3", "torchrun"}
     assert launched(SRUN, Format.PYTORCHJOB, "eks") == {"python3", "bash"}
-    # A room of this kind needs more than images have: sshd. Its test would say so.
+    # A workload of this kind needs more than images have: sshd. Its test would say so.
     assert launched(MPI, Format.MPIJOB, "eks") == {"python3", "bash", "mpirun", "sshd"}
     assert "sshd" not in PROGRAMS

@@ -1,4 +1,4 @@
-"""Tags of the rooms' own images follow everything that goes into them."""
+"""Tags of the workloads' own images follow everything that goes into them."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ FOR_GPUS = {
 
 
 @pytest.fixture
-def rooms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a copy of the rooms, from which images are built here."""
+def workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a copy of the workloads, from which images are built here."""
     folder = tmp_path / "workloads"
     shutil.copytree(ROOT / "workloads", folder, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(launch_artifacts, "_WORKLOADS", folder)
@@ -51,21 +51,21 @@ def tag() -> str:
     return found
 
 
-def changes(rooms: Path, *paths: str) -> Iterator[bool]:
+def changes(workloads: Path, *paths: str) -> Iterator[bool]:
     """Yield for each file whether a change of it is another tag."""
     before = tag()
     for path in paths:
-        text = (rooms / path).read_text(encoding="utf-8")
-        (rooms / path).write_text(f"{text}\n# changed\n", encoding="utf-8")
+        text = (workloads / path).read_text(encoding="utf-8")
+        (workloads / path).write_text(f"{text}\n# changed\n", encoding="utf-8")
         yield tag() != before
-        (rooms / path).write_text(text, encoding="utf-8")
+        (workloads / path).write_text(text, encoding="utf-8")
     assert tag() == before
 
 
-def test_a_change_of_what_an_image_is_made_of_is_another_tag(rooms: Path) -> None:
+def test_a_change_of_what_an_image_is_made_of_is_another_tag(workloads: Path) -> None:
     assert all(
         changes(
-            rooms,
+            workloads,
             "images/Dockerfile.efa",
             "runtime/launch_guard.py",
             "runtime/training/tracking.py",
@@ -76,7 +76,7 @@ def test_a_change_of_what_an_image_is_made_of_is_another_tag(rooms: Path) -> Non
     )
 
 
-def test_a_change_of_what_no_image_has_builds_nothing(rooms: Path) -> None:
+def test_a_change_of_what_no_image_has_builds_nothing(workloads: Path) -> None:
     others = (
         "cpu_ddp/README.md",
         "cpu_ddp/workload.py",
@@ -84,7 +84,7 @@ def test_a_change_of_what_no_image_has_builds_nothing(rooms: Path) -> None:
         "images/image.py",
         "fsdp/requirements.txt",
     )
-    assert not any(changes(rooms, *others))
+    assert not any(changes(workloads, *others))
 
 
 @pytest.mark.parametrize("name", PINS)

@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from cli.sites import local_site
+from workloads import registry
 from workloads.render.local import local
-from workloads.rooms import workload
 from workloads.spec import Run
 
 
 def started(folder: Path, preset: str, listed: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the script where nvidia-smi lists so many GPUs; the guard and torchrun print what they are asked for."""
-    room = workload("fsdp")
-    run = Run.on_type(room, room.presets[preset], room.presets[preset].instance_type, 1)
+    workload = registry.workload("fsdp")
+    run = Run.on_type(workload, workload.presets[preset], workload.presets[preset].instance_type, 1)
     (folder / "bin").mkdir()
     lines = "\n".join(f"GPU {number}: H100" for number in range(listed))
     for name, text in (

@@ -45,7 +45,7 @@ int main(int argc, char **argv) {
 
 
 def image_variables() -> dict[str, str]:
-    """Return Open MPI's variables of the image that rooms build on."""
+    """Return Open MPI's variables of the image that workloads build on."""
     text = (ROOT / "workloads" / "images" / "Dockerfile.efa").read_text(encoding="utf-8")
     found = dict(re.findall(r"^(?:ENV)? +((?:OMPI|PMIX)_MCA_\w+)=(\S+)", text, re.MULTILINE))
     assert "OMPI_MCA_btl" in found

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.rendering import SRUN, TORCH, nested, run
-from workloads.launchers import Names, Srun
+from workloads.launchers import SchedulerVariables, Srun
 from workloads.render.ranks import each_rank
 from workloads.spec import Workload
 
-NAMES = Names(rank0_host="first", node_rank="$NODE", run_id="$RUN_ID", nodes="2")
+VARIABLES = SchedulerVariables(rank0_host="first", node_rank="$NODE", run_id="$RUN_ID", nodes="2")
 PROGRAM = """\
 rank="$RANK"
 echo "rank $rank, local rank $LOCAL_RANK"
@@ -41,7 +41,7 @@ def workload(ranks: int) -> Workload:
 def started(tmp_path: Path, ranks: int = 4, **variables: str) -> subprocess.Popen[str]:
     """Start the ranks of node 1."""
     (tmp_path / "program.sh").write_text(PROGRAM, encoding="utf-8")
-    before, line = each_rank(run(workload(ranks), "m5.2xlarge", 2), NAMES, str(tmp_path))
+    before, line = each_rank(run(workload(ranks), "m5.2xlarge", 2), VARIABLES, str(tmp_path))
     assert line == ["bash", "-c", "$EVERY_RANK"]
     (script,) = nested(before)
     return subprocess.Popen(
@@ -107,4 +107,4 @@ def test_a_pod_that_is_stopped_stops_its_ranks(tmp_path: Path) -> None:
 
 def test_a_launcher_that_starts_its_own_ranks_is_refused() -> None:
     with pytest.raises(ValueError, match="'Torchrun' of 'torch-sample' starts its ranks itself"):
-        each_rank(run(TORCH, "m5.2xlarge"), NAMES)
+        each_rank(run(TORCH, "m5.2xlarge"), VARIABLES)

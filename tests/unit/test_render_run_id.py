@@ -12,14 +12,14 @@ import yaml
 
 from catalog.site import Site
 from tests.unit.rendering import pods
-from workloads import rooms
+from workloads import registry
 from workloads.formats import example_cluster
 from workloads.render.all import render
 from workloads.request import Request, resolve
 from workloads.run_id import LONGEST_KUBERNETES_NAME
 from workloads.spec import Format, Run
 
-NAMED = replace(Run.reference(rooms.workload("cpu-ddp")), id="monday-2")
+NAMED = replace(Run.reference(registry.workload("cpu-ddp")), id="monday-2")
 PLAIN = replace(NAMED, id="")
 KUBERNETES = (Format.PYTORCHJOB, Format.TRAINJOB, Format.HYPERPODPYTORCHJOB)
 
@@ -163,10 +163,10 @@ def test_names_that_operators_make_longer() -> None:
     assert findings("x" * (longest + 1), "hyperpod") == []
 
 
-def test_every_room_leaves_room_for_an_id() -> None:
+def test_every_workload_leaves_room_for_an_id() -> None:
     """The run of a job without an id is called as the job: a new job can go on with it."""
-    for name in rooms.names():
-        room = rooms.workload(name)
-        for preset in room.presets.values():
-            plain = Run.on_type(room, preset, preset.instance_type, preset.nodes)
+    for name in registry.names():
+        workload = registry.workload(name)
+        for preset in workload.presets.values():
+            plain = Run.on_type(workload, preset, preset.instance_type, preset.nodes)
             assert len(replace(plain, id=plain.name).name) <= LONGEST_KUBERNETES_NAME, plain.name

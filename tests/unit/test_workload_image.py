@@ -24,10 +24,10 @@ BUILD = "Custom::CDKContainerImageBuild"
 FILES = {
     "images/Dockerfile.efa": "ARG BASE\nFROM ${BASE}\n",
     "runtime/guard.py": "1\n",
-    "room/Dockerfile": "ARG BASE\nFROM ${BASE}\nCOPY room /room\n",
-    "room/train.py": "2\n",
-    "room/README.md": "3\n",
-    "room/__pycache__/train.pyc": "4\n",
+    "workload/Dockerfile": "ARG BASE\nFROM ${BASE}\nCOPY workload /workload\n",
+    "workload/train.py": "2\n",
+    "workload/README.md": "3\n",
+    "workload/__pycache__/train.pyc": "4\n",
     "other/train.py": "5\n",
 }
 
@@ -35,10 +35,10 @@ FILES = {
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     for name, text in FILES.items():
-        path = tmp_path / "rooms" / name
+        path = tmp_path / "workloads" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    return tmp_path / "rooms"
+    return tmp_path / "workloads"
 
 
 @pytest.fixture
@@ -52,8 +52,10 @@ def base_context(folder: Path) -> BuildContext:
 
 
 @pytest.fixture
-def room(folder: Path) -> BuildContext:
-    return BuildContext(folder, "room/Dockerfile", includes=("room", "runtime"), excludes=("**/README.md",))
+def workload(folder: Path) -> BuildContext:
+    return BuildContext(
+        folder, "workload/Dockerfile", includes=("workload", "runtime"), excludes=("**/README.md",)
+    )
 
 
 Make = Callable[[cdk.Stack], Any]
@@ -70,14 +72,14 @@ def synthesized(tmp_path: Path, make: Make, *, nag: bool = False) -> tuple[Templ
     return Template.from_stack(stack), made
 
 
-def one(room: BuildContext, **more: Any) -> Make:
+def one(workload: BuildContext, **more: Any) -> Make:
     arguments: dict[str, Any] = {"architecture": "x86_64"} | more
-    return lambda stack: WorkloadImage(stack, "Room", context=room, **arguments)
+    return lambda stack: WorkloadImage(stack, "Workload", context=workload, **arguments)
 
 
-def tag(tmp_path: Path, room: BuildContext, **more: Any) -> str:
+def tag(tmp_path: Path, workload: BuildContext, **more: Any) -> str:
     stack = cdk.Stack(cdk.App(outdir=str(tmp_path / "out"), context=context()), "Stack")
-    found: str = one(room, **more)(stack).tag
+    found: str = one(workload, **more)(stack).tag
     return found
 
 
@@ -85,8 +87,8 @@ def properties(template: Template, kind: str) -> list[dict[str, Any]]:
     return [resource["Properties"] for resource in template.find_resources(kind).values()]
 
 
-def test_the_repository_keeps_what_runs_and_no_more(tmp_path: Path, room: BuildContext) -> None:
-    template, _ = synthesized(tmp_path, one(room))
+def test_the_repository_keeps_what_runs_and_no_more(tmp_path: Path, workload: BuildContext) -> None:
+    template, _ = synthesized(tmp_path, one(workload))
     template.has_resource(
         "AWS::ECR::Repository",
         {
@@ -106,47 +108,49 @@ def test_the_repository_keeps_what_runs_and_no_more(tmp_path: Path, room: BuildC
     ]
 
 
-def test_durable_images_outlive_the_stack(tmp_path: Path, room: BuildContext) -> None:
-    template, _ = synthesized(tmp_path, one(room, removal_policy=cdk.RemovalPolicy.RETAIN))
+def test_durable_images_outlive_the_stack(tmp_path: Path, workload: BuildContext) -> None:
+    template, _ = synthesized(tmp_path, one(workload, removal_policy=cdk.RemovalPolicy.RETAIN))
     [repository] = template.find_resources("AWS::ECR::Repository").values()
     assert repository["DeletionPolicy"] == "Retain"
     assert "EmptyOnDelete" not in repository["Properties"]
 
 
 def test_the_tag_follows_what_goes_in_and_nothing_else(
-    tmp_path: Path, folder: Path, room: BuildContext
+    tmp_path: Path, folder: Path, workload: BuildContext
 ) -> None:
-    before = tag(tmp_path, room)
+    before = tag(tmp_path, workload)
     for outside in (
         "other/train.py",
-        "room/README.md",
-        "room/__pycache__/train.pyc",
+        "workload/README.md",
+        "workload/__pycache__/train.pyc",
         "images/Dockerfile.efa",
     ):
         (folder / outside).write_text("changed\n", encoding="utf-8")
-        assert tag(tmp_path, room) == before, outside
-    for inside in ("room/train.py", "room/Dockerfile", "runtime/guard.py"):
+        assert tag(tmp_path, workload) == before, outside
+    for inside in ("workload/train.py", "workload/Dockerfile", "runtime/guard.py"):
         text = (folder / inside).read_text(encoding="utf-8")
         (folder / inside).write_text(f"{text}# changed\n", encoding="utf-8")
-        assert tag(tmp_path, room) != before, inside
+        assert tag(tmp_path, workload) != before, inside
         (folder / inside).write_text(text, encoding="utf-8")
-    assert tag(tmp_path, room) == before
-    assert tag(tmp_path, replace(room, arguments={"EFA": "1"})) != before
-    assert tag(tmp_path, room, architecture="arm64") != before
+    assert tag(tmp_path, workload) == before
+    assert tag(tmp_path, replace(workload, arguments={"EFA": "1"})) != before
+    assert tag(tmp_path, workload, architecture="arm64") != before
 
 
-def test_the_tag_is_the_same_elsewhere(tmp_path: Path, folder: Path, room: BuildContext) -> None:
+def test_the_tag_is_the_same_elsewhere(tmp_path: Path, folder: Path, workload: BuildContext) -> None:
     shutil.copytree(folder, tmp_path / "elsewhere")
-    assert tag(tmp_path, replace(room, folder=tmp_path / "elsewhere")) == tag(tmp_path, room)
+    assert tag(tmp_path, replace(workload, folder=tmp_path / "elsewhere")) == tag(tmp_path, workload)
 
 
-def test_another_base_is_another_tag(tmp_path: Path, base_context: BuildContext, room: BuildContext) -> None:
+def test_another_base_is_another_tag(
+    tmp_path: Path, base_context: BuildContext, workload: BuildContext
+) -> None:
     def both(arguments: dict[str, str]) -> Make:
         def make(stack: cdk.Stack) -> WorkloadImage:
             base = WorkloadImage(
                 stack, "Base", context=replace(base_context, arguments=arguments), architecture="x86_64"
             )
-            return WorkloadImage(stack, "Room", context=room, architecture="x86_64", base=base)
+            return WorkloadImage(stack, "Workload", context=workload, architecture="x86_64", base=base)
 
         return make
 
@@ -154,46 +158,46 @@ def test_another_base_is_another_tag(tmp_path: Path, base_context: BuildContext,
     assert len(tags) == 2
 
 
-def test_the_room_is_built_on_the_base_and_after_it(
-    tmp_path: Path, base_context: BuildContext, room: BuildContext
+def test_the_workload_is_built_on_the_base_and_after_it(
+    tmp_path: Path, base_context: BuildContext, workload: BuildContext
 ) -> None:
     def make(stack: cdk.Stack) -> WorkloadImage:
         base = WorkloadImage(stack, "Base", context=base_context, architecture="x86_64")
-        return WorkloadImage(stack, "Room", context=room, architecture="x86_64", base=base)
+        return WorkloadImage(stack, "Workload", context=workload, architecture="x86_64", base=base)
 
     template, _ = synthesized(tmp_path, make, nag=True)
     first, second = template.find_resources(BUILD).items()
     assert "--build-arg BASE=public.ecr.aws/docker/library/python:3 --build-arg EFA=1.2.3" in str(first)
     assert "--file images/Dockerfile.efa" in str(first)
     command = json.dumps(second[1]["Properties"]["buildCommand"])
-    assert "--file room/Dockerfile --platform linux/amd64" in command
+    assert "--file workload/Dockerfile --platform linux/amd64" in command
     assert {"Fn::GetAtt": [first[0], "ImageTag"]} in second[1]["Properties"]["buildCommand"]["Fn::Join"][1]
     # One project and one function build all of them.
     template.resource_count_is("AWS::CodeBuild::Project", 1)
     template.resource_count_is("AWS::Lambda::Function", 1)
 
 
-def test_arguments_reach_the_shell_as_they_are(tmp_path: Path, room: BuildContext) -> None:
-    template, _ = synthesized(tmp_path, one(replace(room, arguments={"NAME": "a b; rm -rf $HOME"})))
+def test_arguments_reach_the_shell_as_they_are(tmp_path: Path, workload: BuildContext) -> None:
+    template, _ = synthesized(tmp_path, one(replace(workload, arguments={"NAME": "a b; rm -rf $HOME"})))
     [build] = properties(template, BUILD)
     assert "--build-arg NAME='a b; rm -rf $HOME' " in build["buildCommand"]
 
 
-def test_only_what_takes_part_is_shipped_to_the_build(tmp_path: Path, room: BuildContext) -> None:
-    synthesized(tmp_path, one(room), nag=True)
+def test_only_what_takes_part_is_shipped_to_the_build(tmp_path: Path, workload: BuildContext) -> None:
+    synthesized(tmp_path, one(workload), nag=True)
     shipped = {
         path.relative_to(asset).as_posix()
         for asset in (tmp_path / "out").glob("asset.*")
         for path in asset.rglob("*")
         if path.is_file()
     } - {"index.js"}
-    assert shipped == {"room/Dockerfile", "room/train.py", "runtime/guard.py"}
+    assert shipped == {"workload/Dockerfile", "workload/train.py", "runtime/guard.py"}
 
 
-def test_each_architecture_is_built_on_its_own_machines(tmp_path: Path, room: BuildContext) -> None:
+def test_each_architecture_is_built_on_its_own_machines(tmp_path: Path, workload: BuildContext) -> None:
     def make(stack: cdk.Stack) -> None:
         for name, architecture in {"Amd": "x86_64", "Arm": "arm64", "Again": "arm64"}.items():
-            WorkloadImage(stack, name, context=room, architecture=architecture)
+            WorkloadImage(stack, name, context=workload, architecture=architecture)
 
     template, _ = synthesized(tmp_path, make, nag=True)
     projects = properties(template, "AWS::CodeBuild::Project")
@@ -206,8 +210,10 @@ def test_each_architecture_is_built_on_its_own_machines(tmp_path: Path, room: Bu
     assert platforms == ["amd64", "arm64", "arm64"]
 
 
-def test_no_log_stays_behind_and_the_function_writes_to_its_own(tmp_path: Path, room: BuildContext) -> None:
-    template, _ = synthesized(tmp_path, one(room))
+def test_no_log_stays_behind_and_the_function_writes_to_its_own(
+    tmp_path: Path, workload: BuildContext
+) -> None:
+    template, _ = synthesized(tmp_path, one(workload))
     groups = template.find_resources("AWS::Logs::LogGroup")
     assert len(groups) == 2
     for group in groups.values():
@@ -219,14 +225,16 @@ def test_no_log_stays_behind_and_the_function_writes_to_its_own(tmp_path: Path, 
     assert "Logs" in waits
 
 
-def test_a_role_may_pull_one_image_and_no_other(tmp_path: Path, room: BuildContext) -> None:
+def test_a_role_may_pull_one_image_and_no_other(tmp_path: Path, workload: BuildContext) -> None:
     def make(stack: cdk.Stack) -> None:
         role = iam.Role(stack, "Nodes", assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"))
-        WorkloadImage(stack, "Room", context=room, architecture="x86_64").grant_pull(role)
-        WorkloadImage(stack, "Other", context=room, architecture="x86_64")
+        WorkloadImage(stack, "Workload", context=workload, architecture="x86_64").grant_pull(role)
+        WorkloadImage(stack, "Other", context=workload, architecture="x86_64")
 
     template, _ = synthesized(tmp_path, make, nag=True)
-    [room_id] = [name for name in template.find_resources("AWS::ECR::Repository") if name.startswith("Room")]
+    [workload_id] = [
+        name for name in template.find_resources("AWS::ECR::Repository") if name.startswith("Workload")
+    ]
     template.has_resource_properties(
         "AWS::IAM::Policy",
         {
@@ -240,7 +248,7 @@ def test_a_role_may_pull_one_image_and_no_other(tmp_path: Path, room: BuildConte
                             "ecr:GetDownloadUrlForLayer",
                         ],
                         "Effect": "Allow",
-                        "Resource": {"Fn::GetAtt": [room_id, "Arn"]},
+                        "Resource": {"Fn::GetAtt": [workload_id, "Arn"]},
                     },
                     {"Action": "ecr:GetAuthorizationToken", "Effect": "Allow", "Resource": "*"},
                 ]
@@ -259,10 +267,10 @@ def test_a_role_may_pull_one_image_and_no_other(tmp_path: Path, room: BuildConte
     ],
 )
 def test_a_tag_that_is_there_is_not_built_again(
-    tmp_path: Path, room: BuildContext, there: bool, fails: str, code: int, ran: list[str]
+    tmp_path: Path, workload: BuildContext, there: bool, fails: str, code: int, ran: list[str]
 ) -> None:
     """The project's own commands, run by a shell with stand-ins for the programs that they call."""
-    template, _ = synthesized(tmp_path, one(room))
+    template, _ = synthesized(tmp_path, one(workload))
     [project] = properties(template, "AWS::CodeBuild::Project")
     [command] = json.loads(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]
     programs = tmp_path / "bin"

@@ -1,4 +1,4 @@
-"""What a run asks for and its nodes lack: the rules over a run, and the rooms by their presets."""
+"""What a run asks for and its nodes lack: the rules over a run, and the workloads by their presets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from catalog.instances import INSTANCES
-from workloads import rooms
+from workloads import registry
 from workloads.checks import check_run
 from workloads.spec import Run
 
@@ -18,7 +18,7 @@ NEURON = "trn1.32xlarge"
 
 
 def run(workload: str, preset: str, instance_type: str, nodes: int = 1) -> Run:
-    found = rooms.workload(workload)
+    found = registry.workload(workload)
     return Run.on_type(found, found.presets[preset], instance_type, nodes)
 
 
@@ -48,7 +48,7 @@ def test_accelerators_belong_to_the_preset(
 
 
 def test_only_the_tiny_preset_of_fsdp_runs_on_processors() -> None:
-    fsdp = rooms.workload("fsdp")
+    fsdp = registry.workload("fsdp")
     on_processors = [
         name for name in fsdp.presets if run("fsdp", name, CPU).kind in run("fsdp", name, CPU).runs_on
     ]
@@ -63,9 +63,9 @@ def test_the_finding_names_what_does_run_there() -> None:
     assert finding.hint == "of its presets tiny can run there"
 
 
-@pytest.mark.parametrize("name", rooms.names())
+@pytest.mark.parametrize("name", registry.names())
 def test_every_preset_fits_where_it_is_meant_to_run(name: str) -> None:
-    workload = rooms.workload(name)
+    workload = registry.workload(name)
     for preset in workload.presets.values():
         assert check_run(Run.on_type(workload, preset, preset.instance_type, preset.nodes)) == []
 
@@ -73,7 +73,7 @@ def test_every_preset_fits_where_it_is_meant_to_run(name: str) -> None:
 @pytest.mark.parametrize("instance_type", INSTANCES)
 def test_a_node_has_as_many_vcpus_as_its_pool_gives_threads(instance_type: str) -> None:
     facts = INSTANCES[instance_type]
-    workload = rooms.workload("cpu-ddp")
+    workload = registry.workload("cpu-ddp")
     by_default = Run.on_type(workload, workload.reference, instance_type, 1)
     assert by_default.vcpus == facts.vcpus
     one = replace(by_default, pool=replace(by_default.pool, threads_per_core=1))

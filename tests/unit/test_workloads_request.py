@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.instances import INSTANCES
-from workloads import rooms
+from workloads import registry
 from workloads.checks import check_run
 from workloads.formats import FORMATS, default_format, example_cluster
 from workloads.launchers import Torchrun, command, quoted
@@ -103,7 +103,7 @@ def test_all_mistakes_are_told_at_once() -> None:
 def test_gaps_follow_from_preset_and_cluster() -> None:
     resolution = resolve(Request("cpu-ddp", "hyperpod"))
     assert resolution.ok
-    assert resolution.run == Run.reference(rooms.workload("cpu-ddp"))
+    assert resolution.run == Run.reference(registry.workload("cpu-ddp"))
     assert resolution.format is Format.SLURM
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from catalog.site import Site
 from tests.unit.batch_sample import CPU_TYPE, run_on
-from workloads import rooms
+from workloads import registry
 from workloads.entry import entry
-from workloads.launchers import Names
+from workloads.launchers import SchedulerVariables
 from workloads.render.all import render
 from workloads.request import Request, resolve
 from workloads.spec import Format, Run, Secret
@@ -21,7 +21,7 @@ from workloads.variables import check_variables, read_variables
 
 def test_a_runs_own_seconds_take_the_place_of_its_workloads() -> None:
     given = MappingProxyType({"TRAINFORGE_STALL_SECONDS": "77"})
-    run = replace(Run.reference(rooms.workload("cpu-ddp")), environment=given)
+    run = replace(Run.reference(registry.workload("cpu-ddp")), environment=given)
     own = run.workload.progress
     assert (run.progress.stall_seconds, run.progress.start_seconds) == (77, own.start_seconds)
     for format_ in run.workload.formats:
@@ -69,7 +69,7 @@ def test_a_runs_own_seconds_take_the_place_of_its_workloads() -> None:
     ],
 )
 def test_what_may_be_a_variable(word: str, told: str) -> None:
-    workload = replace(rooms.workload("cpu-ddp"), secrets=(Secret("tracking", "TRACKING"),))
+    workload = replace(registry.workload("cpu-ddp"), secrets=(Secret("tracking", "TRACKING"),))
     findings = list(check_variables([word], workload))
     assert len(findings) == bool(told)
     for finding in findings:
@@ -80,7 +80,7 @@ def test_what_may_be_a_variable(word: str, told: str) -> None:
 
 
 def test_a_secret_of_the_workload_is_told_by_its_purpose() -> None:
-    workload = replace(rooms.workload("cpu-ddp"), secrets=(Secret("tracking", "TRACKING"),))
+    workload = replace(registry.workload("cpu-ddp"), secrets=(Secret("tracking", "TRACKING"),))
     (finding,) = check_variables(["TRACKING=x"], workload)
     assert "'secrets: {tracking: ARN}'" in finding.hint
 
@@ -103,18 +103,18 @@ def test_a_node_has_them_to_the_letter_and_in_place_of_the_workloads_own() -> No
         environment=given,
     )
     site = Site("d", "local", "us-west-2", "d")
-    names = Names(rank0_host="localhost", node_rank="0", run_id="r", nodes="1")
+    variables = SchedulerVariables(rank0_host="localhost", node_rank="0", run_id="r", nodes="1")
     shown = ["printf", "%s\\n", "$SIZE", "$OWN", "$FOLDER", "$RUN_FOLDER"]
-    text = entry(run, site, names, line=shown, guarded=False).replace("mkdir -p", ":")
+    text = entry(run, site, variables, line=shown, guarded=False).replace("mkdir -p", ":")
     done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
     size, own, folder, run_folder = done.stdout.splitlines()
     assert (size, own) == (given["SIZE"], "mine")
     assert folder == f"{run_folder}/x"
 
 
-@pytest.mark.parametrize("format_", rooms.workload("fsdp").formats)
+@pytest.mark.parametrize("format_", registry.workload("fsdp").formats)
 def test_every_format_hands_them_on(format_: Format) -> None:
-    workload = rooms.workload("fsdp")
+    workload = registry.workload("fsdp")
     cluster = {"slurm": "hyperpod", "batch": "batch", "local": "local"}.get(format_, "hyperpod_eks")
     preset = workload.presets["tiny"]
     run = Run.on_type(workload, preset, preset.instance_type, 2, environment={"SIZE": "two words"})

@@ -1,1 +1,1 @@
-"""The room cpu-ddp: data-parallel training on processors, the cheapest way to see everything work."""
+"""The workload cpu-ddp: data-parallel training on processors, the cheapest way to see everything work."""

@@ -1,1 +1,1 @@
-"""The room fsdp: pre-training of causal language models, sharded over all ranks."""
+"""The workload fsdp: pre-training of causal language models, sharded over all ranks."""

@@ -1,4 +1,4 @@
-"""The image that rooms of a kind build on: its Dockerfile, what it has, and what a build of it must be told.
+"""The base images of workloads: their Dockerfile, the programs that they have, and the arguments of a build.
 
 Nothing is written down in the Dockerfile: base images, versions and the key that signs the EFA installer come
 from the catalog.
@@ -57,9 +57,9 @@ PROGRAMS: Mapping[str, Mapping[Base, str]] = MappingProxyType(
 )
 """What launch lines may start in an image: by program, the bases that have it, and what brings it there.
 
-A build ends with looking for each of them, and fails. A room offers a format only where its base has what that
-format's launch lines start; the tests hold every room to it. hyperpodrun beside the torch of an NGC or Neuron image,
-and mpirun there, were not looked into: nothing needs them yet.
+A build looks for each of them at its end, and fails where one is missing. A workload offers a format only where its
+base has the programs that the format's launch lines start, which tests check. hyperpodrun beside the torch of an NGC or
+Neuron image, and mpirun there, are not verified: nothing needs them yet.
 """
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catalog.site import Site
-from workloads import rooms
+from workloads import registry
 from workloads.formats import example_cluster
 from workloads.render import proof_table
 from workloads.render.batch import batch
@@ -54,10 +54,8 @@ def committed(workload: Workload) -> Iterator[tuple[Path, str]]:
         alone = format_ is Format.LOCAL and reference.accelerated
         run = replace(reference, nodes=1) if alone else reference
         site = Site.example(example_cluster(format_), [workload.name])
-        header = (
-            f"Rendered from workloads/{workload.room}/workload.py by 'make manifests': change that, not this."
-        )
-        path = rooms.folder(workload) / "manifests" / file_name(run, format_)
+        header = f"Rendered from workloads/{workload.package}/workload.py by 'make manifests': change that, not this."
+        path = registry.folder(workload) / "manifests" / file_name(run, format_)
         yield path, render(run, format_, site, header=header)
 
 
@@ -67,12 +65,12 @@ def stale() -> Iterator[tuple[Path, str | None]]:
         written = proof_table.PAGE.read_text(encoding="utf-8")
         if (text := proof_table.page(written)) != written:
             yield proof_table.PAGE, text
-    for name in rooms.names():
-        workload = rooms.workload(name)
+    for name in registry.names():
+        workload = registry.workload(name)
         wanted = dict(committed(workload))
         for path, text in wanted.items():
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 yield path, text
-        for path in sorted((rooms.folder(workload) / "manifests").glob("*")):
+        for path in sorted((registry.folder(workload) / "manifests").glob("*")):
             if path not in wanted:
                 yield path, None

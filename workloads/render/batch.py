@@ -9,7 +9,7 @@ from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
 from catalog.instance_facts import InstanceFacts
 from catalog.site import Site
 from workloads.entry import PROGRAM_FOLDER, entry, guard
-from workloads.launchers import RUN_ID, Mpi, Names, Srun
+from workloads.launchers import RUN_ID, Mpi, SchedulerVariables, Srun
 from workloads.render.meeting import LOST_NODE, meeting
 from workloads.render.ranks import each_rank
 from workloads.render.shared_fate import shared_fate
@@ -172,7 +172,7 @@ def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
 
 def _script(run: Run, site: Site, header: str) -> str:
     """Return what every node runs. The number of nodes is Batch's, so that whoever submits may choose it."""
-    names = Names(
+    variables = SchedulerVariables(
         rank0_host="$RANK0_HOST",
         node_rank="$AWS_BATCH_JOB_NODE_INDEX",
         # The id of a child node may end in # and its index; what is before is the job's, in every attempt.
@@ -183,16 +183,16 @@ def _script(run: Run, site: Site, header: str) -> str:
     match launcher:
         case Mpi():
             # Its nodes meet once more within, and the guard looks at each before mpirun starts.
-            before, ranks = meeting(run, names, _START)
+            before, ranks = meeting(run, variables, _START)
         case Srun():
-            before, words = each_rank(run, names)
-            ranks = [*guard(run, names), *words]
+            before, words = each_rank(run, variables)
+            ranks = [*guard(run, variables), *words]
         case _:
-            ranks = [*guard(run, names), *launcher.line(run, names, PROGRAM_FOLDER)]
-    fate, line = shared_fate(names, _START, ranks)
+            ranks = [*guard(run, variables), *launcher.line(run, variables, PROGRAM_FOLDER)]
+    fate, line = shared_fate(variables, _START, ranks)
     before += fate
     top = f"# {header}\n" if header else ""
-    return f"{top}{_MAIN_NODE}{before}{entry(run, site, names, line=line, guarded=False)}"
+    return f"{top}{_MAIN_NODE}{before}{entry(run, site, variables, line=line, guarded=False)}"
 
 
 def _image(run: Run, site: Site) -> str:

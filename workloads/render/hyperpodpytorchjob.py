@@ -6,7 +6,7 @@ from typing import Any
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import RENDEZVOUS_PORT, Names, NeuronTorchrun, Torchrun
+from workloads.launchers import RENDEZVOUS_PORT, NeuronTorchrun, SchedulerVariables, Torchrun
 from workloads.progress import Progress
 from workloads.render.manifest import INSTANCE, manifest, metadata
 from workloads.render.pods import container, port, restarts, template
@@ -113,7 +113,7 @@ def _script(run: Run, site: Site) -> str:
             f"'{run.workload.name}' is started by '{type(launcher).__name__}', and a HyperPodPyTorchJob is started by "
             "hyperpodrun, which stands for torchrun; take 'pytorchjob', 'trainjob' or 'mpijob'"
         )
-    names = Names(
+    variables = SchedulerVariables(
         # Only the agent knows it, and tells its ranks.
         rank0_host="$MASTER_ADDR",
         # The operator assigns ranks later; the guard only wants to be first on one of the nodes.
@@ -126,7 +126,7 @@ def _script(run: Run, site: Site) -> str:
     if isinstance(launcher, NeuronTorchrun):
         before = _NEURON_RANK
         program = ["--no-python", "bash", "-c", "$NEURON_RANK", "bash", *program]
-    return before + entry.entry(run, site, names, line=[*_agent(run), *program])
+    return before + entry.entry(run, site, variables, line=[*_agent(run), *program])
 
 
 _NEURON_RANK = f"""\

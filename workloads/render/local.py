@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import RUN_ID, Names, Srun, Torchrun
+from workloads.launchers import RUN_ID, SchedulerVariables, Srun, Torchrun
 from workloads.render.ranks import each_rank
 from workloads.spec import Run
 
@@ -30,7 +30,7 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
     """
     run = replace(run, at_hand=True)
     counted = run.kind == "gpu" and isinstance(run.workload.launcher, Torchrun)
-    names = Names(
+    variables = SchedulerVariables(
         rank0_host=LOOPBACK,
         node_rank="0",
         run_id=run.id or f"${{{RUN_ID}:-{run.name}}}",
@@ -42,8 +42,10 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
     program, runtime = entry.shipped_folders(run, site)
     before, line = "", None
     if isinstance(run.workload.launcher, Srun):
-        before, line = each_rank(run, names, program)
-    script = before + entry.entry(run, site, names, program_folder=program, runtime_folder=runtime, line=line)
+        before, line = each_rank(run, variables, program)
+    script = before + entry.entry(
+        run, site, variables, program_folder=program, runtime_folder=runtime, line=line
+    )
     environment = site.environment_of(run.workload.name)
     path = [f'export PATH="{environment}/bin:$PATH"'] if environment else []
     return "\n".join(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from workloads import entry
-from workloads.launchers import Mpi, Names, command, forwarded
+from workloads.launchers import Mpi, SchedulerVariables, command, forwarded
 from workloads.spec import Run
 
 MEETING_SECONDS = 1800
@@ -22,7 +22,7 @@ _NOT_USED = "lo,docker0"
 """Interfaces that have the same address on every node."""
 
 
-def meeting(run: Run, names: Names, job: str) -> tuple[str, list[str]]:
+def meeting(run: Run, variables: SchedulerVariables, job: str) -> tuple[str, list[str]]:
     """Return a script in a variable, to stand before an entry script without a guard, and the line that runs it.
 
     `job` is a shell expression that is equal on the nodes of one start of the job, and on no other's. Every node is
@@ -45,13 +45,13 @@ def meeting(run: Run, names: Names, job: str) -> tuple[str, list[str]]:
     script = f"""\
 read -r -d '' MEETING <<'END_OF_MEETING' || true
 set -euo pipefail
-node="{names.node_rank}"
-nodes="{names.nodes}"
+node="{variables.node_rank}"
+nodes="{variables.nodes}"
 meeting="$RUN_FOLDER/mpi/{job}"
 deadline=$((SECONDS + ${{TRAINFORGE_MEETING_SECONDS:-{MEETING_SECONDS}}}))
 (umask 077; mkdir -p "$meeting")
 if [ "$node" -ne 0 ]; then
-  {_looked_at(run, names)}
+  {_looked_at(run, variables)}
   touch "$meeting/node-$node.here"
   until [ -f "$meeting/node-$node.command" ]; do
     if ((SECONDS > deadline)); then
@@ -63,7 +63,7 @@ if [ "$node" -ne 0 ]; then
   exec bash -c "$(<"$meeting/node-$node.command")"
 fi
 own="$(mktemp -d)"
-echo "localhost slots={names.ranks_on_node(run)}" >"$own/hosts"
+echo "localhost slots={variables.ranks_on_node(run)}" >"$own/hosts"
 for ((other = 1; other < nodes; other++)); do
   until [ -f "$meeting/node-$other.here" ]; do
     if [ -f "$meeting/node-$other.failed" ]; then
@@ -77,7 +77,7 @@ for ((other = 1; other < nodes; other++)); do
     sleep 0.5
   done
   # A name for the agent alone: Open MPI's daemons are told addresses.
-  echo "node-$other slots={names.ranks_on_node(run)}" >>"$own/hosts"
+  echo "node-$other slots={variables.ranks_on_node(run)}" >>"$own/hosts"
 done
 cat >"$own/agent" <<'END_OF_AGENT'
 #!/bin/bash
@@ -92,23 +92,23 @@ END_OF_AGENT
 chmod 700 "$own/agent"
 # Open MPI refuses root elsewhere; in a container there may be no other user.
 export MEETING_FOLDER="$meeting" OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-{command(["exec", *entry.guard(run, replace(names, guards="1")), *_mpirun(run, names, launcher)])}
+{command(["exec", *entry.guard(run, replace(variables, guards="1")), *_mpirun(run, variables, launcher)])}
 END_OF_MEETING
 export MEETING
 """
     return script, ["bash", "-c", "$MEETING"]
 
 
-def _looked_at(run: Run, names: Names) -> str:
+def _looked_at(run: Run, variables: SchedulerVariables) -> str:
     """Return the guard's look at a node, which says in the folder that it found something missing."""
-    words = entry.guard(run, names, watch=False)
+    words = entry.guard(run, variables, watch=False)
     if not words:
         return ":"
     look = command([*words, "true"]).replace("\n", "\n  ")
     return f'{look} \\\n    || {{ touch "$meeting/node-$node.failed"; exit 69; }}'
 
 
-def _mpirun(run: Run, names: Names, launcher: Mpi) -> list[str]:
+def _mpirun(run: Run, variables: SchedulerVariables, launcher: Mpi) -> list[str]:
     """Return mpirun's words. Nodes have the run's variables of their own, but those that rank 0's guard sets."""
     nccl = ["NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE"] if run.kind == "gpu" else []
     return [
@@ -122,5 +122,5 @@ def _mpirun(run: Run, names: Names, launcher: Mpi) -> list[str]:
         *("--mca", "orte_leave_session_attached", "1"),
         *("--mca", "oob_tcp_if_exclude", _NOT_USED),
         *forwarded(nccl),
-        *launcher.line(run, names, entry.PROGRAM_FOLDER)[1:],
+        *launcher.line(run, variables, entry.PROGRAM_FOLDER)[1:],
     ]

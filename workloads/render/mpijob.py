@@ -7,7 +7,7 @@ from typing import Any
 
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import Mpi, Names, command, forwarded
+from workloads.launchers import Mpi, SchedulerVariables, command, forwarded
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, port, restarts, template
 from workloads.spec import Run
@@ -94,7 +94,9 @@ def _workers(run: Run, site: Site) -> dict[str, Any]:
 
 def _script(run: Run, site: Site, launcher: Mpi) -> str:
     # mpirun starts all ranks from here, so there is one guard, which goes by the lines of progress.
-    names = Names(rank0_host="$HOSTNAME", node_rank="0", run_id="$RUN_ID", nodes=str(run.nodes), guards="1")
+    variables = SchedulerVariables(
+        rank0_host="$HOSTNAME", node_rank="0", run_id="$RUN_ID", nodes=str(run.nodes), guards="1"
+    )
     # An absolute name: then Open MPI looks for its own parts in the same place on every node.
     mpirun = [
         "$(command -v mpirun)",
@@ -105,9 +107,9 @@ def _script(run: Run, site: Site, launcher: Mpi) -> str:
         _SSH_OPTIONS,
         *forwarded(_forwarded(run)),
     ]
-    line = [*mpirun, *launcher.line(run, names, entry.PROGRAM_FOLDER)[1:]]
+    line = [*mpirun, *launcher.line(run, variables, entry.PROGRAM_FOLDER)[1:]]
     if not run.accelerated or run.nodes == 1:
-        return entry.entry(run, site, names, line=line)
+        return entry.entry(run, site, variables, line=line)
     steps = [
         "read -r -d '' START <<'END_OF_START' || true",
         "set -euo pipefail",
@@ -117,7 +119,7 @@ def _script(run: Run, site: Site, launcher: Mpi) -> str:
                 *mpirun,
                 *forwarded(["LD_LIBRARY_PATH", "PATH"]),
                 *("-N", "1"),
-                *entry.guard(run, replace(names, node_rank="1"), watch=False),
+                *entry.guard(run, replace(variables, node_rank="1"), watch=False),
                 "true",
             ]
         ),
@@ -125,7 +127,7 @@ def _script(run: Run, site: Site, launcher: Mpi) -> str:
         "END_OF_START",
         "export START",
     ]
-    return "\n".join([*steps, entry.entry(run, site, names, line=["bash", "-c", "$START"])])
+    return "\n".join([*steps, entry.entry(run, site, variables, line=["bash", "-c", "$START"])])
 
 
 def _forwarded(run: Run) -> list[str]:

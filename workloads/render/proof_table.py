@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from workloads import rooms
+from workloads import registry
 
 PAGE = Path(__file__).parents[2] / "docs" / "verification.md"
 """The page. A checkout has it; a copy of the package alone may not."""
@@ -16,8 +16,8 @@ _BEGIN, _END = "<!-- proofs: begin -->\n", "<!-- proofs: end -->\n"
 def table() -> str:
     """Return the rows of all workloads as a Markdown table, one per format."""
     rows = ["| workload | format | proof | what ran |", "| --- | --- | --- | --- |"]
-    for name in rooms.names():
-        for format_, proven in rooms.workload(name).proofs.items():
+    for name in registry.names():
+        for format_, proven in registry.workload(name).proofs.items():
             rows.append(f"| `{name}` | {format_} | {proven} | {proven.size or 'nothing'} |")
     return "".join(f"{row}\n" for row in rows)
 

@@ -8,7 +8,7 @@ from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import auto_resumed
 from catalog.site import Site
 from workloads import entry
-from workloads.launchers import RENDEZVOUS_PORT, Mpi, Names, Srun
+from workloads.launchers import RENDEZVOUS_PORT, Mpi, SchedulerVariables, Srun
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, port, restarts, template
 from workloads.render.ranks import each_rank
@@ -78,7 +78,7 @@ def _replicas(run: Run, site: Site, script: str, number: int) -> dict[str, Any]:
 
 
 def _script(run: Run, site: Site) -> str:
-    names = Names(
+    variables = SchedulerVariables(
         rank0_host="$MASTER_ADDR",
         node_rank="$RANK",
         run_id="$RUN_ID",
@@ -92,7 +92,7 @@ def _script(run: Run, site: Site) -> str:
                 f"'{run.workload.name}' is started by mpirun, and a PyTorchJob has no hostfile for it; take 'mpijob'"
             )
         case Srun():
-            before, line = each_rank(run, names)
-            return before + entry.entry(run, site, names, line=line)
+            before, line = each_rank(run, variables)
+            return before + entry.entry(run, site, variables, line=line)
         case _:
-            return entry.entry(run, site, names)
+            return entry.entry(run, site, variables)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from workloads.entry import PROGRAM_FOLDER
-from workloads.launchers import Names, Srun, command
+from workloads.launchers import SchedulerVariables, Srun, command
 from workloads.spec import Run
 
 _KILL_SECONDS = 30
 """How long the other ranks have to end after one has failed."""
 
 
-def each_rank(run: Run, names: Names, folder: str = PROGRAM_FOLDER) -> tuple[str, list[str]]:
+def each_rank(run: Run, variables: SchedulerVariables, folder: str = PROGRAM_FOLDER) -> tuple[str, list[str]]:
     """Return a script in a variable, to stand before the entry script, and the line that runs it.
 
     The script starts every rank of the node with RANK and LOCAL_RANK set, passes signals on to them, and ends
@@ -25,19 +25,19 @@ def each_rank(run: Run, names: Names, folder: str = PROGRAM_FOLDER) -> tuple[str
             f"launcher '{type(launcher).__name__}' of '{run.workload.name}' starts its ranks itself; "
             "only a Srun one needs them started"
         )
-    line = command(launcher.line(run, names, folder)).replace("\n", "\n  ")
+    line = command(launcher.line(run, variables, folder)).replace("\n", "\n  ")
     script = f"""\
 read -r -d '' EVERY_RANK <<'END_OF_EVERY_RANK' || true
 set -euo pipefail
-node_rank="{names.node_rank}"
+node_rank="{variables.node_rank}"
 declare -A ranks=()
 pass_on() {{ kill -s "$1" "${{!ranks[@]}}" 2>/dev/null || true; }}
 trap 'pass_on TERM' TERM
 trap 'pass_on INT' INT
 trap 'pass_on USR1' USR1
 trap 'pass_on USR2' USR2
-for ((local_rank = 0; local_rank < {names.ranks_on_node(run)}; local_rank++)); do
-  RANK=$((node_rank * {names.ranks_on_node(run)} + local_rank)) LOCAL_RANK="$local_rank" \\
+for ((local_rank = 0; local_rank < {variables.ranks_on_node(run)}; local_rank++)); do
+  RANK=$((node_rank * {variables.ranks_on_node(run)} + local_rank)) LOCAL_RANK="$local_rank" \\
   {line} &
   ranks[$!]="$local_rank"
 done

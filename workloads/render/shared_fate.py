@@ -6,7 +6,7 @@ rank 0 of such a job would hold its nodes until torch or NCCL gives up, or for e
 
 from __future__ import annotations
 
-from workloads.launchers import Names, command
+from workloads.launchers import SchedulerVariables, command
 from workloads.render.meeting import LOST_NODE, MEETING_SECONDS
 
 BEAT_SECONDS = 5
@@ -23,7 +23,7 @@ _KILL_SECONDS = 90
 """How long a launcher has to end after it was told to, in seconds: the launch guard gives its command 60."""
 
 
-def shared_fate(names: Names, job: str, words: list[str]) -> tuple[str, list[str]]:
+def shared_fate(variables: SchedulerVariables, job: str, words: list[str]) -> tuple[str, list[str]]:
     """Return a script in a variable, to stand before an entry script without a guard, and the line that runs it.
 
     `words` start a node's ranks, the launch guard among them; `job` is a shell expression that is equal on the nodes
@@ -37,8 +37,8 @@ def shared_fate(names: Names, job: str, words: list[str]) -> tuple[str, list[str
     script = f"""\
 read -r -d '' SHARED_FATE <<'END_OF_SHARED_FATE' || true
 set -euo pipefail
-node="{names.node_rank}"
-nodes="{names.nodes}"
+node="{variables.node_rank}"
+nodes="{variables.nodes}"
 launch() {{
   {line}
 }}

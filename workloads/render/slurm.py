@@ -8,7 +8,7 @@ from catalog.cluster_kinds import KINDS
 from catalog.site import Site
 from workloads import entry
 from workloads.grace import grace_seconds
-from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, Names, Srun, command
+from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, SchedulerVariables, Srun, command
 from workloads.restarts import FINAL_FILE, MAX_RESTARTS
 from workloads.spec import Run
 
@@ -79,8 +79,8 @@ def _requeue(run: Run, site: Site) -> dict[str, None]:
     return {"requeue": None} if KINDS[site.cluster].resumes == "requeue" else {}
 
 
-def _names(run: Run) -> Names:
-    return Names(
+def _variables(run: Run) -> SchedulerVariables:
+    return SchedulerVariables(
         rank0_host="$RANK0_HOST",
         # Where srun starts each rank there is a guard a rank, and the one of rank 0 watches.
         node_rank="$SLURM_PROCID" if _starts_ranks(run) else "$SLURM_NODEID",
@@ -165,7 +165,7 @@ def _node(run: Run, site: Site) -> str:
     line = [launcher.program, *run.arguments] if isinstance(launcher, Mpi) else None
     meeting = "" if isinstance(launcher, Mpi) else _MEETING
     if site.images.get(run.workload.name):
-        return meeting + entry.entry(run, site, _names(run), line=line)
+        return meeting + entry.entry(run, site, _variables(run), line=line)
     environment = site.environment_of(run.workload.name)
     if not (environment and site.launch_folder):
         raise ValueError(
@@ -173,7 +173,9 @@ def _node(run: Run, site: Site) -> str:
             "and its programs; name the workload under 'workloads:' in the configuration and deploy the cluster again"
         )
     program, runtime = entry.shipped_folders(run, site)
-    script = entry.entry(run, site, _names(run), program_folder=program, runtime_folder=runtime, line=line)
+    script = entry.entry(
+        run, site, _variables(run), program_folder=program, runtime_folder=runtime, line=line
+    )
     return f'{meeting}export PATH="{environment}/bin:$PATH"\n{script}'
 
 
@@ -205,7 +207,7 @@ def _restarted(run: Run, site: Site, step: list[str]) -> Iterator[str]:
     if not run.workload.resumes:
         yield from step
         return
-    yield f'FINAL="{entry.run_folder(run, site, _names(run))}/{FINAL_FILE}"'
+    yield f'FINAL="{entry.run_folder(run, site, _variables(run))}/{FINAL_FILE}"'
     yield 'rm -f "$FINAL"'
     yield "code=0"
     yield from step[:-1]

@@ -8,7 +8,7 @@ from catalog.kubernetes import torch_runtime_name
 from catalog.site import Site
 from workloads import entry
 from workloads.grace import grace_seconds
-from workloads.launchers import Mpi, Names, Srun
+from workloads.launchers import Mpi, SchedulerVariables, Srun
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, template
 from workloads.render.ranks import each_rank
@@ -77,7 +77,7 @@ def _patch(run: Run, site: Site, node: dict[str, Any]) -> dict[str, Any]:
 
 
 def _script(run: Run, site: Site) -> str:
-    names = Names(
+    variables = SchedulerVariables(
         rank0_host="$PET_MASTER_ADDR",
         node_rank="$PET_NODE_RANK",
         run_id="$RUN_ID",
@@ -91,7 +91,7 @@ def _script(run: Run, site: Site) -> str:
                 "take 'mpijob'"
             )
         case Srun():
-            before, line = each_rank(run, names)
-            return before + entry.entry(run, site, names, line=line)
+            before, line = each_rank(run, variables)
+            return before + entry.entry(run, site, variables, line=line)
         case _:
-            return entry.entry(run, site, names)
+            return entry.entry(run, site, variables)

@@ -1,4 +1,4 @@
-"""The models that this room trains, each complete; a variant is a few lines over another."""
+"""The models that this workload trains, each complete; a variant is a few lines over another."""
 
 from __future__ import annotations
 

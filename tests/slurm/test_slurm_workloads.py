@@ -1,4 +1,4 @@
-"""Rooms on a real Slurm: the very script that the renderer writes, and what happens when things break."""
+"""Workloads on a real Slurm: the very script that the renderer writes, and what happens when things break."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ import pytest
 from catalog.site import Mount, Site
 from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
+from workloads import registry
 from workloads.render.slurm import slurm as render
-from workloads.rooms import workload
 from workloads.spec import Run
 
 require_module("torch", "make setup-train installs it")
@@ -35,7 +35,7 @@ DEADLINE_SECONDS = 600
 def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
     """A cluster of three nodes, of which a job takes two: the third is the spare."""
     # A node that was set down stays down, as a broken one would, until it is resumed.
-    with SlurmCluster(artifacts("slurm-rooms"), NODES, settings={"ReturnToService": "1"}) as running:
+    with SlurmCluster(artifacts("slurm-workloads"), NODES, settings={"ReturnToService": "1"}) as running:
         yield running
 
 
@@ -51,13 +51,13 @@ def write_script(folder: Path, *arguments: str, on: str) -> Path:
         virtual_environment=sys.prefix,
         launch_folder=str(Path(__file__).parent.parent.parent / "workloads"),
     )
-    room = workload("cpu-ddp")
-    preset = room.presets["tiny"]
+    workload = registry.workload("cpu-ddp")
+    preset = workload.presets["tiny"]
     changed = replace(preset, arguments=(*preset.arguments, *arguments), nodes=2)
     (folder / "shared").mkdir(parents=True)
     script = folder / "job.sbatch"
     script.write_text(
-        render(Run.on_type(room, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
+        render(Run.on_type(workload, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
     )
     return script
 

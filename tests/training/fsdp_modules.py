@@ -1,6 +1,6 @@
-"""The fsdp room's own modules for tests in this process: on a node they lie beside its program.
+"""The fsdp workload's own modules for tests in this process: on a node they lie beside its program.
 
-A test module imports this before anything of the room. Without torch it is skipped, and fails in CI.
+A test module imports this before anything of the workload. Without torch it is skipped, and fails in CI.
 """
 
 from __future__ import annotations
@@ -14,5 +14,5 @@ require_module("numpy", "make setup-train installs it")
 
 for _folder in (ROOT / "workloads" / "fsdp", ROOT / "workloads" / "runtime"):
     if str(_folder) not in sys.path:
-        # At the end: nothing of a room may come before a library of the same name.
+        # At the end: nothing of a workload may come before a library of the same name.
         sys.path.append(str(_folder))

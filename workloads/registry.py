@@ -1,4 +1,4 @@
-"""Finding workloads: one room each, found by the file that describes it."""
+"""The registry of workloads: each is a package here with a module `workload`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from functools import cache
 from pathlib import Path
 
 from catalog.spelling import did_you_mean
-from workloads.spec import Workload, room_of
+from workloads.spec import Workload, package_of
 
 _HERE = Path(__file__).parent
 
 
 class UnknownWorkloadError(ValueError):
-    """A workload that is not there; the message names the nearest and all there are."""
+    """There is no workload of a name; the message names the nearest and all there are."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -26,8 +26,8 @@ class UnknownWorkloadError(ValueError):
 @cache
 def names() -> tuple[str, ...]:
     """Return the public names of all workloads, sorted. Reads folder names only."""
-    rooms = (path.parent.name for path in _HERE.glob("*/workload.py"))
-    return tuple(sorted(room.replace("_", "-") for room in rooms))
+    packages = (path.parent.name for path in _HERE.glob("*/workload.py"))
+    return tuple(sorted(package.replace("_", "-") for package in packages))
 
 
 @cache
@@ -39,10 +39,10 @@ def workload(name: str) -> Workload:
     """
     if name not in names():
         raise UnknownWorkloadError(name)
-    found: Workload = importlib.import_module(f"workloads.{room_of(name)}.workload").WORKLOAD
+    found: Workload = importlib.import_module(f"workloads.{package_of(name)}.workload").WORKLOAD
     return found
 
 
 def folder(found: Workload) -> Path:
-    """Return the folder of a workload's room."""
-    return _HERE / found.room
+    """Return the folder of a workload."""
+    return _HERE / found.package
