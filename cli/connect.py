@@ -17,8 +17,8 @@ from catalog.spelling import did_you_mean
 from cli import completion
 
 if TYPE_CHECKING:
+    from catalog.cluster_info import ClusterInfo
     from catalog.finding import Finding
-    from catalog.site import Site
     from cli.nodes import Node
 
 
@@ -80,9 +80,9 @@ def connect(
             help="Configuration of the deployment; by default TRAINFORGE_CONFIG's, or config/default.yaml.",
         ),
     ] = None,
-    site_file: Annotated[
+    info_file: Annotated[
         Path | None,
-        typer.Option("--site", metavar="FILE", help="The cluster's site as JSON, in place of SSM's."),
+        typer.Option("--cluster-info", metavar="FILE", help="The cluster's info as JSON, in place of SSM's."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")
@@ -102,9 +102,9 @@ def connect(
     short = {NOTEBOOK_PORT: notebook, GRAFANA_PORT: grafana}
     ports = [text for text in (forward, *(str(port) for port, given in short.items() if given)) if text]
     _check_options(ports, to, user, ssh_config=ssh_config, output=output)
-    site = _site(cluster, config, site_file)
+    info = _info(cluster, config, info_file)
     try:
-        nodes = nodes_of(site)
+        nodes = nodes_of(info)
     except NodesError as error:
         _stop(
             [_error("connect-cluster", "cluster", cluster, str(error), "check credentials and region")],
@@ -113,9 +113,9 @@ def connect(
     if show_list:
         _list(nodes)
     elif ssh_config:
-        _configure_ssh(site, nodes, user, output, dry_run=dry_run)
+        _configure_ssh(info, nodes, user, output, dry_run=dry_run)
     else:
-        _start(site, nodes, node, user, ports[0] if ports else "", to, dry_run=dry_run)
+        _start(info, nodes, node, user, ports[0] if ports else "", to, dry_run=dry_run)
 
 
 def _error(rule: str, path: str, value: str, message: str, hint: str) -> Finding:
@@ -179,12 +179,12 @@ def _check_options(
         _stop([_error("connect-options", *words) for words in found], "options")
 
 
-def _site(cluster: str, config: Path | None, site_file: Path | None) -> Site:
-    from cli.sites import NoSiteError, published_site, site_of_file
+def _info(cluster: str, config: Path | None, info_file: Path | None) -> ClusterInfo:
+    from cli.cluster_info import NoClusterInfoError, info_from_file, published_info
 
     try:
-        if site_file is not None:
-            return site_of_file(site_file, cluster)
+        if info_file is not None:
+            return info_from_file(info_file, cluster)
         from settings.configuration_file import configuration_file
         from settings.reading import read_file
         from settings.report import report
@@ -198,9 +198,9 @@ def _site(cluster: str, config: Path | None, site_file: Path | None) -> Site:
         if not config:
             # Standard error: programs read what '--list' prints.
             typer.echo(f"configuration {file}", err=True)
-        return published_site(settings.name, settings.region, cluster)
-    except NoSiteError as error:
-        _stop([_error("connect-site", "site", cluster, str(error), "")], cluster)
+        return published_info(settings.name, settings.region, cluster)
+    except NoClusterInfoError as error:
+        _stop([_error("connect-cluster-info", "cluster-info", cluster, str(error), "")], cluster)
 
 
 def _list(nodes: Sequence[Node]) -> None:
@@ -211,7 +211,7 @@ def _list(nodes: Sequence[Node]) -> None:
 
 
 def _configure_ssh(
-    site: Site, nodes: Sequence[Node], user: str, output: Path | None, *, dry_run: bool
+    info: ClusterInfo, nodes: Sequence[Node], user: str, output: Path | None, *, dry_run: bool
 ) -> None:
     from cli.nodes import select_node
     from cli.ssh_configuration import (
@@ -224,11 +224,11 @@ def _configure_ssh(
         write,
     )
 
-    entrance = select_node(nodes, "", site)
+    entrance = select_node(nodes, "", info)
     if not hasattr(entrance, "target"):
-        _stop([entrance], site.cluster)
-    path = output or default_file(site)
-    text = configuration(site, nodes, user)
+        _stop([entrance], info.cluster)
+    path = output or default_file(info)
+    text = configuration(info, nodes, user)
     typer.echo(f"{'would write' if dry_run else 'writing'} {path}:")
     typer.echo("")
     for line in text.splitlines():
@@ -240,9 +240,9 @@ def _configure_ssh(
     try:
         changed = write(path, text)
     except FileError as error:
-        _stop([_error("connect-file", "output", str(path), str(error), "")], site.cluster)
+        _stop([_error("connect-file", "output", str(path), str(error), "")], info.cluster)
     typer.echo("written" if changed else "it was there already, and is the same")
-    name = next(iter(host_names(site, nodes)))
+    name = next(iter(host_names(info, nodes)))
     if output:
         typer.echo(f"log in with\n  ssh -F {shlex.quote(str(output))} {name}")
         return
@@ -252,12 +252,12 @@ def _configure_ssh(
 
 
 def _start(
-    site: Site, nodes: Sequence[Node], asked: str, user: str, port: str, to: str, *, dry_run: bool
+    info: ClusterInfo, nodes: Sequence[Node], asked: str, user: str, port: str, to: str, *, dry_run: bool
 ) -> None:
     from cli.nodes import Node, select_node
     from cli.sessions import Forwarding, forwarding, missing_programs, port_forwarding, shell
 
-    node = select_node(nodes, asked, site)
+    node = select_node(nodes, asked, info)
     wanted = forwarding(port, to) if port else None
     problems: list[Finding] = [
         item for item in (node, wanted) if item and not isinstance(item, Node | Forwarding)
@@ -265,13 +265,13 @@ def _start(
     if not dry_run:
         problems += missing_programs()
     if problems:
-        _stop(problems, site.cluster)
+        _stop(problems, info.cluster)
     assert isinstance(node, Node)
     command = (
-        port_forwarding(site, node, wanted) if isinstance(wanted, Forwarding) else shell(site, node, user)
+        port_forwarding(info, node, wanted) if isinstance(wanted, Forwarding) else shell(info, node, user)
     )
     typer.echo(
-        f"{node.kind} node {node.instance_id} of {site.cluster} '{site.cluster_name}' in {site.region}"
+        f"{node.kind} node {node.instance_id} of {info.cluster} '{info.cluster_name}' in {info.region}"
     )
     typer.echo(f"  {shlex.join(command)}")
     if isinstance(wanted, Forwarding):

@@ -14,7 +14,7 @@ from cli import completion
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 if TYPE_CHECKING:
-    from catalog.site import Site
+    from catalog.cluster_info import ClusterInfo
     from cli.submit.submission import Sent, Submission
     from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
@@ -56,9 +56,9 @@ def launch(
     ] = "",
     env: Variables = None,
     config: Config = None,
-    site_file: Annotated[
+    info_file: Annotated[
         Path | None,
-        typer.Option("--site", metavar="FILE", help="The cluster's site as JSON, in place of SSM's."),
+        typer.Option("--cluster-info", metavar="FILE", help="The cluster's info as JSON, in place of SSM's."),
     ] = None,
     shared: Annotated[
         Path | None,
@@ -101,34 +101,34 @@ def launch(
         variables=tuple(env or ()),
     )
     local = on == LOCAL
-    # A local run, or one at a site in a file, needs no configuration.
-    file = None if (local or site_file) and not config else configuration_file(config, "-c FILE")
+    # A local run, or one with the cluster info in a file, needs no configuration.
+    file = None if (local or info_file) and not config else configuration_file(config, "-c FILE")
     meant = resolved(
         asked,
         file,
-        pools_of_site=bool(site_file) and not local,
+        pools_of_info=bool(info_file) and not local,
         found=misplaced(
             asked,
             {
                 "shared": (shared, [LOCAL]),
-                "site": (site_file, CLUSTERS),
+                "cluster-info": (info_file, CLUSTERS),
             },
         ),
     )
     run, format_ = meant.run, meant.format
     if local:
-        from cli.sites import local_site
+        from cli.cluster_info import local_info
         from cli.submit.local import named
 
-        run, site = named(run), local_site(shared)
+        run, info = named(run), local_info(shared)
     else:
-        site = _site(on, meant.settings, site_file)
+        info = _info(on, meant.settings, info_file)
     try:
-        text = render(run, format_, site)
+        text = render(run, format_, info)
     except ValueError as error:
         _fail(str(error))
-    stop_at_errors(list(check_data(run, site)), asked)
-    sending = submission(run, format_, site, text, share=share)
+    stop_at_errors(list(check_data(run, info)), asked)
+    sending = submission(run, format_, info, text, share=share)
     _show(run, format_, sending, sending.text or text, file)
     if dry_run:
         note = f"; {sending.obstacle}" if sending.obstacle else ""
@@ -148,15 +148,15 @@ def _fail(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
-def _site(cluster: str, settings: Settings | None, site_file: Path | None) -> Site:
-    from cli.sites import NoSiteError, published_site, site_of_file
+def _info(cluster: str, settings: Settings | None, info_file: Path | None) -> ClusterInfo:
+    from cli.cluster_info import NoClusterInfoError, info_from_file, published_info
 
     try:
-        if site_file is not None:
-            return site_of_file(site_file, cluster)
+        if info_file is not None:
+            return info_from_file(info_file, cluster)
         assert settings
-        return published_site(settings.name, settings.region, cluster)
-    except NoSiteError as error:
+        return published_info(settings.name, settings.region, cluster)
+    except NoClusterInfoError as error:
         _fail(str(error))
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS, Login
 from catalog.finding import Finding, Severity
 from catalog.login_users import UBUNTU, login_user
-from catalog.site import Site
 from catalog.spelling import did_you_mean
 
 ENTRANCES = ("login", "controller", "head")
@@ -45,7 +45,7 @@ class Node:
         return self.status in _RUNNING
 
 
-def nodes_of(site: Site) -> list[Node]:
+def nodes_of(info: ClusterInfo) -> list[Node]:
     """Return the nodes of a cluster, entrances first.
 
     Raises:
@@ -54,34 +54,34 @@ def nodes_of(site: Site) -> list[Node]:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        found = LISTED_BY[KINDS[site.cluster].login](site)
+        found = LISTED_BY[KINDS[info.cluster].login](info)
     except (BotoCoreError, ClientError) as error:
         raise NodesError(
-            f"the nodes of {site.cluster} '{site.cluster_name}' in {site.region} cannot be listed: {error}"
+            f"the nodes of {info.cluster} '{info.cluster_name}' in {info.region} cannot be listed: {error}"
         ) from error
     order = {kind: number for number, kind in enumerate(ENTRANCES)}
     return sorted(found, key=lambda node: (order.get(node.kind, len(order)), node.group, node.instance_id))
 
 
-def _hyperpod(site: Site) -> list[Node]:
+def _hyperpod(info: ClusterInfo) -> list[Node]:
     import boto3
 
-    client = boto3.client("sagemaker", region_name=site.region)
-    groups = client.describe_cluster(ClusterName=site.cluster_name)["InstanceGroups"]
+    client = boto3.client("sagemaker", region_name=info.region)
+    groups = client.describe_cluster(ClusterName=info.cluster_name)["InstanceGroups"]
     kinds = {
         group["InstanceGroupName"]: _HYPERPOD_KINDS.get(
             group.get("SlurmConfig", {}).get("NodeType", ""), "compute"
         )
         for group in groups
     }
-    pages = client.get_paginator("list_cluster_nodes").paginate(ClusterName=site.cluster_name)
+    pages = client.get_paginator("list_cluster_nodes").paginate(ClusterName=info.cluster_name)
     return [
         Node(
             instance_id=node["InstanceId"],
             kind=kinds.get(node["InstanceGroupName"], "compute"),
             group=node["InstanceGroupName"],
             # Source: SageMaker AI Developer Guide, "Access your SageMaker HyperPod cluster nodes".
-            target=f"sagemaker-cluster:{site.cluster_id}_{node['InstanceGroupName']}-{node['InstanceId']}",
+            target=f"sagemaker-cluster:{info.cluster_id}_{node['InstanceGroupName']}-{node['InstanceId']}",
             status=node["InstanceStatus"]["Status"],
         )
         for page in pages
@@ -91,13 +91,13 @@ def _hyperpod(site: Site) -> list[Node]:
     ]
 
 
-def _parallelcluster(site: Site) -> list[Node]:
+def _parallelcluster(info: ClusterInfo) -> list[Node]:
     import boto3
 
-    client = boto3.client("ec2", region_name=site.region)
+    client = boto3.client("ec2", region_name=info.region)
     # Source: ParallelCluster's documentation, "Tags"; tags that it gives every instance.
     filters = [
-        {"Name": "tag:parallelcluster:cluster-name", "Values": [site.cluster_name]},
+        {"Name": "tag:parallelcluster:cluster-name", "Values": [info.cluster_name]},
         {"Name": "instance-state-name", "Values": ["pending", "running", "stopping", "stopped"]},
     ]
     pages = client.get_paginator("describe_instances").paginate(Filters=filters)
@@ -123,14 +123,14 @@ def _of_instance(instance: dict[str, Any]) -> Node:
     )
 
 
-LISTED_BY: dict[Login, Callable[[Site], list[Node]]] = {
+LISTED_BY: dict[Login, Callable[[ClusterInfo], list[Node]]] = {
     "sagemaker": _hyperpod,
     "parallelcluster": _parallelcluster,
 }
 """How nodes are listed, by the login method of their kind of cluster."""
 
 
-def select_node(nodes: Sequence[Node], asked: str, site: Site) -> Node | Finding:
+def select_node(nodes: Sequence[Node], asked: str, info: ClusterInfo) -> Node | Finding:
     """Return the node that is asked for, or a finding that says why there is none.
 
     `asked` is a kind, a group or pool, or an instance's id; empty: a login node, or else the controller or head node.
@@ -146,7 +146,7 @@ def select_node(nodes: Sequence[Node], asked: str, site: Site) -> Node | Finding
     running = [node for node in candidates if node.running]
     if running:
         return running[0]
-    where = f"{site.cluster} '{site.cluster_name}' in {site.region}"
+    where = f"{info.cluster} '{info.cluster_name}' in {info.region}"
     if candidates:
         states = ", ".join(f"{node.instance_id} is {node.status}" for node in candidates[:5])
         message = f"no {what} of {where} is running: {states}"

@@ -61,8 +61,8 @@ def render(
         typer.echo("error: name a workload; 'trainforge render --list' shows all", err=True)
         raise typer.Exit(2)
     else:
+        from cli.cluster_info import example_info
         from cli.resolution import resolved
-        from cli.sites import example_site
         from workloads.render.all import render as rendered
         from workloads.request import Request
 
@@ -79,7 +79,7 @@ def render(
         )
         meant = resolved(asked, _configuration(config) if config else None)
         try:
-            text = rendered(meant.run, meant.format, example_site(on, meant.run, meant.settings))
+            text = rendered(meant.run, meant.format, example_info(on, meant.run, meant.settings))
         except ValueError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error

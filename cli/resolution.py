@@ -35,19 +35,19 @@ def resolved(
     asked: Request,
     file: ConfigurationFile | None,
     *,
-    pools_of_site: bool = False,
+    pools_of_info: bool = False,
     found: Sequence[Finding] = (),
 ) -> Resolved:
     """Return the run that is meant; findings are printed, and an error ends the command with exit code 2.
 
     With a configuration the pool's type and node count are the defaults and its bounds. Without one a pool
-    means nothing, unless it is one of a given site (`pools_of_site`). What a verb has `found` itself is told too.
+    means nothing, unless the given cluster info has it (`pools_of_info`). What a verb `found` itself is told too.
     """
     settings = None if file is None else read_settings(file)
     findings: list[Finding] = []
     if settings is not None and asked.cluster in KINDS:
         asked, findings = _of_configuration(asked, settings)
-    elif settings is None and asked.pool and not pools_of_site:
+    elif settings is None and asked.pool and not pools_of_info:
         message = f"pool '{asked.pool}' is not known: pools are those of a configuration, and none is given"
         findings.append(_error("pool", asked.pool, message, "give one with '-c FILE', or leave --pool out"))
     resolution = resolve(asked)

@@ -6,8 +6,8 @@ import re
 import shutil
 from dataclasses import dataclass
 
+from catalog.cluster_info import ClusterInfo
 from catalog.finding import Finding, Severity
-from catalog.site import Site
 from cli.nodes import Node
 
 PROGRAMS = {
@@ -65,30 +65,30 @@ def missing_programs() -> list[Finding]:
     ]
 
 
-def shell(site: Site, node: Node, user: str) -> list[str]:
-    """Return the command that opens a login shell on a node, as `user` or as the site's document says."""
-    command = _session(site, node)
-    if site.session_document and not user:
-        return [*command, "--document-name", site.session_document]
+def shell(info: ClusterInfo, node: Node, user: str) -> list[str]:
+    """Return the command that opens a login shell on a node, as `user` or as the cluster's document says."""
+    command = _session(info, node)
+    if info.session_document and not user:
+        return [*command, "--document-name", info.session_document]
     # AWS's own document: it needs no further one, and Session Manager's account may become any other.
     become = f"sudo --login --user {user or node.user}"
     return [*command, "--document-name", "AWS-StartInteractiveCommand", "--parameters", f"command={become}"]
 
 
-def port_forwarding(site: Site, node: Node, wanted: Forwarding) -> list[str]:
+def port_forwarding(info: ClusterInfo, node: Node, wanted: Forwarding) -> list[str]:
     """Return the command that forwards a port for as long as it runs."""
     ports = f"portNumber={wanted.remote},localPortNumber={wanted.local}"
     document, parameters = "AWS-StartPortForwardingSession", ports
     if wanted.host:
         document, parameters = f"{document}ToRemoteHost", f"host={wanted.host},{ports}"
-    return [*_session(site, node), "--document-name", document, "--parameters", parameters]
+    return [*_session(info, node), "--document-name", document, "--parameters", parameters]
 
 
-def ssh_proxy(site: Site, node: Node) -> list[str]:
+def ssh_proxy(info: ClusterInfo, node: Node) -> list[str]:
     """Return the command through which SSH reaches a node; `%p` is SSH's own word for the port."""
     document = ["--document-name", "AWS-StartSSHSession", "--parameters", "portNumber=%p"]
-    return [*_session(site, node), *document]
+    return [*_session(info, node), *document]
 
 
-def _session(site: Site, node: Node) -> list[str]:
-    return ["aws", "ssm", "start-session", "--region", site.region, "--target", node.target]
+def _session(info: ClusterInfo, node: Node) -> list[str]:
+    return ["aws", "ssm", "start-session", "--region", info.region, "--target", node.target]

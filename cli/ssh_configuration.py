@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.nodes import ENTRANCES, Node
 from cli.sessions import ssh_proxy
 
@@ -24,14 +24,14 @@ class FileError(Exception):
     """The file cannot be written; the message says why and what to do."""
 
 
-def default_file(site: Site) -> Path:
+def default_file(info: ClusterInfo) -> Path:
     """Return where the configuration of a cluster is written."""
-    return Path.home() / ".ssh" / FOLDER / f"{site.deployment}-{site.cluster}.conf"
+    return Path.home() / ".ssh" / FOLDER / f"{info.deployment}-{info.cluster}.conf"
 
 
-def host_names(site: Site, nodes: Sequence[Node]) -> dict[str, Node]:
+def host_names(info: ClusterInfo, nodes: Sequence[Node]) -> dict[str, Node]:
     """Return the names by which SSH knows the entrances that run: one a node, and the cluster's own for the first."""
-    base = f"{site.deployment}-{site.cluster}"
+    base = f"{info.deployment}-{info.cluster}"
     named: dict[str, Node] = {}
     for kind in ENTRANCES:
         running = [node for node in nodes if node.kind == kind and node.running]
@@ -41,15 +41,15 @@ def host_names(site: Site, nodes: Sequence[Node]) -> dict[str, Node]:
     return {base: first, **named} if first else {}
 
 
-def configuration(site: Site, nodes: Sequence[Node], user: str = "") -> str:
+def configuration(info: ClusterInfo, nodes: Sequence[Node], user: str = "") -> str:
     """Return the text of the file.
 
     Instances come and go, and so do their keys: each is known by its own id and not by the name it has here, and a
     new one is taken without asking. What lies between is encrypted and authenticated by AWS.
     """
-    lines = [f"{_MARK} {site.cluster} --ssh-config', which writes it anew: changes here are lost."]
+    lines = [f"{_MARK} {info.cluster} --ssh-config', which writes it anew: changes here are lost."]
     by_node: dict[str, list[str]] = {}
-    named = host_names(site, nodes)
+    named = host_names(info, nodes)
     for name, node in named.items():
         by_node.setdefault(node.instance_id, []).append(name)
     for names in by_node.values():
@@ -59,7 +59,7 @@ def configuration(site: Site, nodes: Sequence[Node], user: str = "") -> str:
             f"Host {' '.join(names)}",
             f"    HostName {node.instance_id}",
             f"    User {user or node.user}",
-            f"    ProxyCommand {shlex.join(ssh_proxy(site, node))}",
+            f"    ProxyCommand {shlex.join(ssh_proxy(info, node))}",
             f"    HostKeyAlias {node.instance_id}",
             f"    UserKnownHostsFile ~/.ssh/{FOLDER}/known_hosts",
             "    StrictHostKeyChecking accept-new",

@@ -12,9 +12,9 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from catalog.batch import host_image
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from catalog.interfaces import groups_on_interfaces
-from catalog.site import Site
 from stacks.cluster_stack import ClusterStack, DeploymentContext
 from stacks.launch_artifacts import shipped_runs
 from trainforge.batch.dashboard import JobDashboard
@@ -70,8 +70,8 @@ class BatchStack(ClusterStack):
         self.queues = self._queues()
         rules = self._notify()
         self.dashboard = self._dashboard(rules) if self._wanted.dashboard else None
-        site = self._publish(self._site(), "Topic of failed jobs and blocked queues", self._outputs())
-        self.definitions = self._definitions(site)
+        info = self._publish(self._info(), "Topic of failed jobs and blocked queues", self._outputs())
+        self.definitions = self._definitions(info)
 
     def _log_group(self) -> logs.LogGroup:
         group = logs.LogGroup(self, "Logs", removal_policy=self._removal_policy())
@@ -159,17 +159,17 @@ class BatchStack(ClusterStack):
             description="Image of hosts [cdk:skip]",
         ).value_as_string
 
-    def _definitions(self, site: Site) -> dict[str, JobDefinition]:
+    def _definitions(self, info: ClusterInfo) -> dict[str, JobDefinition]:
         """Register a job definition for each run that is shipped, under the name of its manifest in the bundle."""
         found = {}
         for shipped in shipped_runs(self._settings, self.section):
             run = shipped.run
-            name = f"{site.deployment}-{run.name}-{run.nodes}x{run.pool.name}"
+            name = f"{info.deployment}-{run.name}-{run.nodes}x{run.pool.name}"
             definition = JobDefinition(
                 self,
                 f"Job{pascal(f'{run.name}-{run.nodes}x{run.pool.name}')}",
                 name=name,
-                text=render(run, shipped.format, site),
+                text=render(run, shipped.format, info),
             )
             # Whoever submits as soon as it stands finds the role complete.
             definition.definition.node.add_dependency(self.execution_role, self.job_role)
@@ -206,10 +206,10 @@ class BatchStack(ClusterStack):
             file_system_id=mount.file_system_id if mount else "",
         )
 
-    def _site(self) -> Site:
+    def _info(self) -> ClusterInfo:
         fair = self._wanted.fair_share
         return replace(
-            self._site_of(self.stack_name),
+            self._info_of(self.stack_name),
             queues={name: queue.queue_arn for name, queue in self.queues.items()},
             shares=tuple(fair.weights) if fair else (),
             priorities=fair.priorities if fair else {},

@@ -12,8 +12,8 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
-from catalog.site import Site
 from settings.deployment import Settings
 from stacks.launch_artifacts import LaunchArtifacts
 from stacks.network import NetworkStack
@@ -38,7 +38,7 @@ class DeploymentContext:
 
 
 class ClusterStack(cdk.Stack):
-    """A stack with a cluster that runs a configuration's pools, and tells of itself in a site.
+    """A stack with a cluster that runs a configuration's pools, and tells of itself in cluster info.
 
     A subclass has a `section`, the cluster's key in the configuration: name and description of the stack follow from
     it. `launch_artifacts` has the images of the workloads that are shipped with the cluster, `notifications` the
@@ -75,13 +75,13 @@ class ClusterStack(cdk.Stack):
         durable = self._settings.retention == "durable"
         return cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY
 
-    def _site_parameter_name(self) -> str:
-        """Return the name of the SSM parameter that holds the site."""
-        return Site.parameter_name(self._settings.name, self.section)
+    def _info_parameter_name(self) -> str:
+        """Return the name of the SSM parameter that holds the cluster info."""
+        return ClusterInfo.parameter_name(self._settings.name, self.section)
 
-    def _site_of(self, cluster_name: str) -> Site:
-        """Return what every site has; a subclass adds what its kind of cluster has."""
-        return Site(
+    def _info_of(self, cluster_name: str) -> ClusterInfo:
+        """Return the info that every kind of cluster has; a subclass adds what its kind of cluster has."""
+        return ClusterInfo(
             deployment=self._settings.name,
             cluster=self.section,
             region=self.region,
@@ -90,27 +90,27 @@ class ClusterStack(cdk.Stack):
             mounts=self._storage.mounts,
         )
 
-    def _publish(self, site: Site, topic: str, outputs: Iterable[tuple[str, str, str]]) -> Site:
-        """Ship workloads to a site, and publish it where trainforge's commands look for it.
+    def _publish(self, info: ClusterInfo, topic: str, outputs: Iterable[tuple[str, str, str]]) -> ClusterInfo:
+        """Ship the workloads, and publish the cluster info where trainforge's commands look for it.
 
-        Outputs are (id, value, description); `topic` describes that of the notifications. Returns the site with what
-        is shipped to it.
+        Outputs are (id, value, description); `topic` describes that of the notifications. Returns the info with what is
+        shipped.
         """
-        site = self.launch_artifacts.completed(site)
-        self.launch_artifacts.ship(site, self._storage.data_bucket)
+        info = self.launch_artifacts.completed(info)
+        self.launch_artifacts.ship(info, self._storage.data_bucket)
         parameter = ssm.StringParameter(
             self,
-            "Site",
-            parameter_name=self._site_parameter_name(),
-            string_value=site.to_json(),
+            "ClusterInfo",
+            parameter_name=self._info_parameter_name(),
+            string_value=info.to_json(),
             description="What trainforge's commands know of this cluster",
             # A parameter holds 4 KiB, and 8 in the advanced tier.
             tier=ssm.ParameterTier.INTELLIGENT_TIERING,
         )
         of_all = (
             ("NotificationTopic", self.notifications.topic.topic_arn, topic),
-            ("SiteParameter", parameter.parameter_name, "SSM parameter with the cluster's site"),
+            ("ClusterInfoParameter", parameter.parameter_name, "SSM parameter with the cluster's info"),
         )
         for output_id, value, description in (*outputs, *of_all):
             cdk.CfnOutput(self, output_id, value=value, description=description)
-        return site
+        return info

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from constructs import Construct
 
+from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import SHARED_CLAIM
 from catalog.pool import Pool
-from catalog.site import Site
 from settings.sections.eks import EksSettings
 from stacks.cluster_stack import DeploymentContext
 from stacks.kubernetes_software import job_namespace, software
@@ -44,8 +44,8 @@ class EksStack(KubernetesStack):
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
         self.software = self._software()
-        site = self._publish(
-            self._site(),
+        info = self._publish(
+            self._info(),
             "Topic of nodes that could not be started",
             [
                 ("ClusterName", self.cluster.cluster_name, "EKS cluster"),
@@ -54,7 +54,7 @@ class EksStack(KubernetesStack):
             ],
         )
         self._start_jobs(
-            self.cluster, site, after=[*self.software.ready, *(pool.group for pool in self.pools.values())]
+            self.cluster, info, after=[*self.software.ready, *(pool.group for pool in self.pools.values())]
         )
 
     def _node_group(self, pool: Pool) -> NodeGroup:
@@ -92,9 +92,9 @@ class EksStack(KubernetesStack):
             data_bucket=self._storage.data_bucket,
         )
 
-    def _site(self) -> Site:
+    def _info(self) -> ClusterInfo:
         return replace(
-            self._site_of(self.cluster.cluster_name),
+            self._info_of(self.cluster.cluster_name),
             kubernetes_cluster=self.cluster.cluster_arn,
             namespace=self._wanted.namespace,
             claim=SHARED_CLAIM if self._storage.lustre_mount else "",

@@ -10,7 +10,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from settings.sections.hyperpod import NodeSetupSettings
 from stacks.cluster_stack import ClusterStack, DeploymentContext
 from trainforge.accounting.parameters import PORT
@@ -60,7 +60,7 @@ class HyperPodStack(ClusterStack):
             topic=self.notifications.topic,
         )
         self._publish(
-            self._site(),
+            self._info(),
             "Topic of state and health events",
             [
                 ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
@@ -80,11 +80,11 @@ class HyperPodStack(ClusterStack):
         )
         role.add_managed_policy(self._storage.node_access)
         # By name: the parameter tells of the cluster, which waits for this role. `trainforge launch` reads it.
-        site = self._site_parameter_name().removeprefix("/")
+        info = self._info_parameter_name().removeprefix("/")
         role.add_to_policy(
             iam.PolicyStatement(
                 actions=["ssm:GetParameter"],
-                resources=[self.format_arn(service="ssm", resource="parameter", resource_name=site)],
+                resources=[self.format_arn(service="ssm", resource="parameter", resource_name=info)],
             )
         )
         if self._services.directory:
@@ -245,9 +245,9 @@ class HyperPodStack(ClusterStack):
             mounts.append(OpenZfsMount(storage.dns_name(storage.openzfs_mount), storage.openzfs_mount.path))
         return tuple(mounts)
 
-    def _site(self) -> Site:
+    def _info(self) -> ClusterInfo:
         return replace(
-            self._site_of(self.cluster.cluster_name),
+            self._info_of(self.cluster.cluster_name),
             cluster_id=self.cluster.cluster_id,
             # Only what differs from the pool's own name: a parameter holds 4 KiB, 8 in the advanced tier.
             partitions=self._wanted.partitions,

@@ -8,9 +8,9 @@ import aws_cdk as cdk
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from catalog.cluster_info import ClusterInfo
 from catalog.hyperpod_eks import CERT_MANAGER
 from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
-from catalog.site import Site
 from stacks.cluster_stack import DeploymentContext
 from stacks.hyperpod_eks_plan import (
     observability_config,
@@ -59,8 +59,8 @@ class HyperPodEksStack(KubernetesStack):
         self._configure_task_governance()
         self._install_observability()
         self.cluster.notify(self.notifications)
-        site = self._publish(
-            self._site(),
+        info = self._publish(
+            self._info(),
             "Topic of state and health events",
             [
                 ("ClusterName", self.cluster.cluster_name, "HyperPod cluster"),
@@ -73,7 +73,7 @@ class HyperPodEksStack(KubernetesStack):
                 self._kubeconfig(self.kubernetes),
             ],
         )
-        self._start_jobs(self.kubernetes, site, after=[*self.software.ready, self.cluster])
+        self._start_jobs(self.kubernetes, info, after=[*self.software.ready, self.cluster])
 
     def _role(self) -> KubernetesNodeRole:
         role = KubernetesNodeRole(
@@ -205,9 +205,9 @@ class HyperPodEksStack(KubernetesStack):
             for pool in self._pools
         ]
 
-    def _site(self) -> Site:
+    def _info(self) -> ClusterInfo:
         return replace(
-            self._site_of(self.cluster.cluster_name),
+            self._info_of(self.cluster.cluster_name),
             cluster_id=self.cluster.cluster_id,
             kubernetes_cluster=self.kubernetes.cluster_arn,
             # Runs go to their pool's group, which bears its name.

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from constructs import Construct
 
+from catalog.cluster_info import ClusterInfo
 from catalog.pool import OnDemand, Pool
-from catalog.site import Site
 from settings.sections.eks import EksSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
 from stacks.cluster_stack import ClusterStack
@@ -65,9 +65,11 @@ class KubernetesStack(ClusterStack):
         cluster.add_system_nodes(nodes)
         return nodes
 
-    def _start_jobs(self, cluster: KubernetesCluster, site: Site, *, after: Sequence[Construct]) -> None:
+    def _start_jobs(
+        self, cluster: KubernetesCluster, info: ClusterInfo, *, after: Sequence[Construct]
+    ) -> None:
         """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
-        for name, manifest in self.launch_artifacts.started(site).items():
+        for name, manifest in self.launch_artifacts.started(info).items():
             from trainforge.eks.job import Job
 
             Job(self, name, cluster=cluster, manifest=manifest, after=after)

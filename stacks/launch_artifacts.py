@@ -12,8 +12,8 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 import workloads
+from catalog.cluster_info import ClusterInfo
 from catalog.instance_facts import Architecture
-from catalog.site import Site
 from settings.deployment import Settings
 from trainforge.construct_ids import pascal
 from trainforge.launch_bundle import LaunchBundle
@@ -66,7 +66,7 @@ def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
 class LaunchArtifacts(Construct):
     """The images of a cluster's workloads, each built once, and the bundle that its jobs are launched from.
 
-    The images come first: a site that `completed` returns names them, and what `ship` renders waits for them.
+    The images come first: the info that `completed` returns names them, and what `ship` renders waits for them.
     Where a configuration ships nothing with the cluster, this makes nothing.
     """
 
@@ -88,15 +88,15 @@ class LaunchArtifacts(Construct):
         for image in self.images.values():
             image.grant_pull(nodes)
 
-    def completed(self, site: Site) -> Site:
-        """Return the site with what is shipped to it.
+    def completed(self, info: ClusterInfo) -> ClusterInfo:
+        """Return the cluster info with what is shipped to it.
 
         These are image URIs or virtual environments, and the folder where its nodes see the bundle.
         """
         if not self._shipped_runs:
-            return site
+            return info
         return replace(
-            site,
+            info,
             images={name: image.image_uri for name, image in self.images.items()},
             virtual_environments={
                 shipped.run.workload.name: shipped.virtual_environment
@@ -106,8 +106,8 @@ class LaunchArtifacts(Construct):
             launch_folder=self._settings.storage.launch_folder(self._cluster),
         )
 
-    def ship(self, site: Site, bucket: s3.IBucket) -> None:
-        """Put programs and the manifests of all runs, rendered for the site, into the data bucket."""
+    def ship(self, info: ClusterInfo, bucket: s3.IBucket) -> None:
+        """Put programs and the manifests of all runs, rendered for the cluster info, into the data bucket."""
         if not self._shipped_runs:
             return
         header = (
@@ -126,17 +126,17 @@ class LaunchArtifacts(Construct):
             },
             excludes=[*_NOT_RUN, "*/Dockerfile"],
             manifests={
-                shipped.path: render(shipped.run, shipped.format, site, header=header)
+                shipped.path: render(shipped.run, shipped.format, info, header=header)
                 for shipped in self._shipped_runs
             },
             removal_policy=self._removal,
         )
 
-    def started(self, site: Site) -> dict[str, str]:
+    def started(self, info: ClusterInfo) -> dict[str, str]:
         """Return the manifests of the runs that the stack itself starts, by a name for each."""
         return {
             "Job" + pascal(f"{shipped.run.name}-{shipped.run.pool.name}-{shipped.run.nodes}"): render(
-                shipped.run, shipped.format, site
+                shipped.run, shipped.format, info
             )
             for shipped in self._shipped_runs
             if shipped.apply

@@ -8,8 +8,8 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from catalog.cluster_info import ClusterInfo
 from catalog.login_users import login_user
-from catalog.site import Site
 from catalog.storage import LAUNCH_PREFIX
 from stacks.cluster_stack import ClusterStack, DeploymentContext
 from stacks.parallelcluster_plan import ExistingResources, cluster_name, cluster_plan, node_configuration
@@ -52,7 +52,7 @@ class ParallelClusterStack(ClusterStack):
         )
         self.cluster.notify(self.notifications)
         self._publish(
-            self._site(),
+            self._info(),
             "Topic of alarms and state changes",
             [
                 ("ClusterName", self.cluster_name, "Cluster, as pcluster and its stack are named"),
@@ -92,7 +92,7 @@ class ParallelClusterStack(ClusterStack):
             self,
             "NodePolicy",
             path=path,
-            site_parameter=self._site_parameter_name(),
+            info_parameter=self._info_parameter_name(),
         )
         self.launch_artifacts.grant_pull(nodes)
         return [access, nodes]
@@ -141,9 +141,9 @@ class ParallelClusterStack(ClusterStack):
             group.add_ingress_rule(ec2.Peer.ipv4(str(address)), ec2.Port.tcp(22), "SSH")
         return (group.security_group_id,)
 
-    def _site(self) -> Site:
+    def _info(self) -> ClusterInfo:
         return replace(
-            self._site_of(self.cluster_name),
+            self._info_of(self.cluster_name),
             cluster_id=self.cluster.head_node_id,
             partitions=self._wanted.partitions,
             session_document=self.session.document_name,

@@ -7,7 +7,7 @@ from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from catalog.site import Mount
+from catalog.cluster_info import Mount
 from catalog.storage import LAUNCH_PREFIX
 from settings.deployment import Settings
 from settings.sections.storage import LustreSettings, OpenZfsSettings

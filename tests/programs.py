@@ -103,8 +103,8 @@ def require_python(version: str) -> str:
 def checkout() -> Path:
     """Return a path of this checkout that a shell takes as one word.
 
-    What runs in containers and on clusters names folders there without quotes, and `Site` refuses other paths; where
-    the checkout's own path has a space, this is a link to it.
+    What runs in containers and on clusters names folders there without quotes, and `ClusterInfo` refuses other paths;
+    where the checkout's own path has a space, this is a link to it.
     """
     if re.fullmatch(r"[\w./-]+", str(ROOT), re.ASCII):
         return ROOT

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from catalog.cluster_info import ClusterInfo
 from catalog.efa import efa_environment
-from catalog.site import Site
 from workloads.launchers import SchedulerVariables, Srun, Torchrun, command, quoted
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
@@ -30,13 +30,13 @@ _CHECKOUT = "workloads"
 _TORCHRUN_SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
 
 
-def shipped_folders(run: Run, site: Site) -> tuple[str, str]:
+def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:
     """Return where nodes see the program and the shared modules of a run without a container.
 
     A launch folder has one folder per workload, and one of the modules that all share. A launch folder with the name
     `workloads` is a checkout's.
     """
-    folder = site.launch_folder
+    folder = info.launch_folder
     runtime = CHECKOUT_RUNTIME if PurePosixPath(folder).name == _CHECKOUT else LAUNCH_RUNTIME
     return f"{folder}/{run.workload.package}", f"{folder}/{runtime}"
 
@@ -50,7 +50,7 @@ def environment(run: Run) -> dict[str, str]:
 
 def entry(
     run: Run,
-    site: Site,
+    info: ClusterInfo,
     variables: SchedulerVariables,
     *,
     program_folder: str = PROGRAM_FOLDER,
@@ -69,7 +69,7 @@ def entry(
     return "\n".join(
         [
             "set -euo pipefail",
-            *_folders(run, site, variables, runtime_folder),
+            *_folders(run, info, variables, runtime_folder),
             *(f"export {name}={_value(run, name, value)}" for name, value in environment(run).items()),
             *_ranks(run, variables),
             command(["exec", *(guard(run, variables, runtime_folder) if guarded else ()), *line]),
@@ -82,14 +82,16 @@ def _value(run: Run, name: str, value: str) -> str:
     return shlex.quote(value) if name in run.environment else quoted(value)
 
 
-def run_folder(run: Run, site: Site, variables: SchedulerVariables) -> str:
+def run_folder(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> str:
     """Return the run's folder, which all nodes and all starts share, as a shell expression."""
-    return f"{site.shared_folder}/runs/{run.workload.name}/{variables.run_id}"
+    return f"{info.shared_folder}/runs/{run.workload.name}/{variables.run_id}"
 
 
-def _folders(run: Run, site: Site, variables: SchedulerVariables, runtime_folder: str) -> Iterator[str]:
-    shared = site.shared_folder
-    yield f'export RUN_FOLDER="{run_folder(run, site, variables)}"'
+def _folders(
+    run: Run, info: ClusterInfo, variables: SchedulerVariables, runtime_folder: str
+) -> Iterator[str]:
+    shared = info.shared_folder
+    yield f'export RUN_FOLDER="{run_folder(run, info, variables)}"'
     data = run.workload.data
     if data:
         yield f'export DATA_FOLDER="{shared}/data/{data.folder}"'

@@ -20,7 +20,7 @@ def formats_of(clusters: Iterable[str]) -> frozenset[Format]:
 
 
 def example_cluster(format_: Format) -> str:
-    """Return the cluster whose example site a format's committed manifest is rendered for."""
+    """Return the cluster whose example info a format's committed manifest is rendered for."""
     return next(cluster for cluster, formats in FORMATS.items() if format_ in formats)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import GRACE_SECONDS
-from catalog.site import Site
 from catalog.storage import LUSTRE_SMALLEST_GIB, LUSTRE_THROUGHPUTS, lustre_mbps
 from workloads.spec import Run
 
@@ -20,7 +20,7 @@ LEAST_MBPS = lustre_mbps(LUSTRE_SMALLEST_GIB, min(LUSTRE_THROUGHPUTS["PERSISTENT
 _MEGABYTE = 1_000_000
 
 
-def save_seconds(run: Run, site: Site) -> int:
+def save_seconds(run: Run, info: ClusterInfo) -> int:
     """Return how long a run takes from the signal until its last checkpoint is written.
 
     The bytes are those of the workload's footprint (weights and optimizer, all ranks together), the speed is that of
@@ -29,15 +29,15 @@ def save_seconds(run: Run, site: Site) -> int:
     """
     needed = run.footprint
     size = needed.checkpoint if needed else 0
-    speed = site.throughput_mbps or LEAST_MBPS
+    speed = info.throughput_mbps or LEAST_MBPS
     return SETTLE_SECONDS + -(-WRITES * size // (speed * _MEGABYTE))
 
 
-def grace_seconds(run: Run, site: Site) -> int:
+def grace_seconds(run: Run, info: ClusterInfo) -> int:
     """Return the time from SIGTERM to SIGKILL that a run is given: the first of GRACE_SECONDS that a save fits in.
 
     A run whose save takes longer than the last of them gets that one, and may have to resume from the checkpoint
     before.
     """
-    needed = save_seconds(run, site)
+    needed = save_seconds(run, info)
     return next((seconds for seconds in GRACE_SECONDS if seconds >= needed), GRACE_SECONDS[-1])

@@ -68,7 +68,7 @@ class Proven:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A secret that a run may use: `name` is its purpose in Site.secrets, `variable` where the program reads it.
+    """A secret that a run may use: `name` is its purpose in ClusterInfo.secrets, `variable` where the program reads it.
 
     Its value is never in a manifest: it comes from a Kubernetes Secret, a file on Slurm's shared file
     system that only its owner reads, or Secrets Manager in Batch.

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.submit.submission import Submission
 from workloads.spec import Format, Run
 
 
-def submission(run: Run, format_: Format, site: Site, text: str, *, share: str = "") -> Submission:
-    """Return how the manifest of a run is submitted at a site. Nothing is sent yet."""
+def submission(run: Run, format_: Format, info: ClusterInfo, text: str, *, share: str = "") -> Submission:
+    """Return how the manifest of a run is submitted to a cluster. Nothing is sent yet."""
     if share and format_ is not Format.BATCH:
         obstacle = f"share '{share}' cannot be named: only queues of AWS Batch have shares; leave --share out"
-        return replace(submission(run, format_, site, text), obstacle=obstacle)
+        return replace(submission(run, format_, info, text), obstacle=obstacle)
     match format_:
         case Format.SLURM:
             from cli.submit.slurm import slurm_submission
 
-            return slurm_submission(run, site, text)
+            return slurm_submission(run, info, text)
         case Format.BATCH:
             from cli.submit.batch import batch_submission
 
-            return batch_submission(run, site, share)
+            return batch_submission(run, info, share)
         case Format.LOCAL:
             from cli.submit.local import local_submission
 
-            return local_submission(run, site, text)
+            return local_submission(run, info, text)
         case _:
             from cli.submit.kubernetes import kubernetes_submission
 
-            return kubernetes_submission(run, site, text)
+            return kubernetes_submission(run, info, text)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.submit.submission import Sent, Submission, SubmissionError, place, run_in_words
 from workloads import entry
 from workloads.launchers import RUN_ID
@@ -16,7 +16,7 @@ from workloads.render.batch import batch, log_group
 from workloads.spec import Run
 
 
-def batch_submission(run: Run, site: Site, share: str = "") -> Submission:
+def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission:
     """Return how a job is submitted to the queue of the run's pool.
 
     The id is the job's and not the definition's: whoever submits to that by hand is not to go on with somebody's run.
@@ -28,75 +28,73 @@ def batch_submission(run: Run, site: Site, share: str = "") -> Submission:
         **{name: value for name, value in run.environment.items() if name not in fixed},
         **({RUN_ID: run.id} if run.id else {}),
     }
-    wanted: dict[str, Any] = json.loads(batch(replace(run, id="", environment=own), site))
-    pool = run.pool.name or next(iter(site.queues), "")
-    queue = site.queues.get(pool, "")
+    wanted: dict[str, Any] = json.loads(batch(replace(run, id="", environment=own), info))
+    pool = run.pool.name or next(iter(info.queues), "")
+    queue = info.queues.get(pool, "")
     obstacle = ""
     if not queue:
-        known = ", ".join(site.queues) or "none"
+        known = ", ".join(info.queues) or "none"
+        obstacle = f"cluster '{info.cluster_name}' has no queue of pool '{pool}' (it has {known}); name one with --pool"
+    elif share and share not in info.shares:
+        known = ", ".join(info.shares) or "none"
         obstacle = (
-            f"site '{site.cluster_name}' has no queue of pool '{pool}' (it has {known}); name one with --pool"
-        )
-    elif share and share not in site.shares:
-        known = ", ".join(site.shares) or "none"
-        obstacle = (
-            f"site '{site.cluster_name}' has no share '{share}' (it has {known}); name one with --share"
+            f"cluster '{info.cluster_name}' has no share '{share}' (it has {known}); name one with --share"
         )
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     with_variables = f", with {given}" if given else ""
     return Submission(
-        f"{place(site)}, queue '{queue.rpartition('/')[2]}'" if queue else place(site),
+        f"{place(info)}, queue '{queue.rpartition('/')[2]}'" if queue else place(info),
         f"batch SubmitJob{with_variables}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
         "where none is as below",
-        run_in_words(run, site, "a new one, called as the job's id"),
-        lambda: _send(run, site, wanted, queue, share, variables),
+        run_in_words(run, info, "a new one, called as the job's id"),
+        lambda: _send(run, info, wanted, queue, share, variables),
         obstacle,
         text=json.dumps(wanted, indent=2),
     )
 
 
 def _send(
-    run: Run, site: Site, wanted: dict[str, Any], queue: str, share: str, variables: Mapping[str, str]
+    run: Run, info: ClusterInfo, wanted: dict[str, Any], queue: str, share: str, variables: Mapping[str, str]
 ) -> Sent:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
     try:
-        client = boto3.client("batch", region_name=site.region)
+        client = boto3.client("batch", region_name=info.region)
         if run.id and (other := _unfinished(client, queue, run.name)):
             raise SubmissionError(
                 f"job {other} of run '{run.id}' has not ended, and two at once would write into one folder; wait, or "
-                f"'{_terminate(site, other)}', then launch again"
+                f"'{_terminate(info, other)}', then launch again"
             )
         definition = _definition(client, run, wanted)
-        request = _request(run, site, queue, share, definition["jobDefinitionArn"], variables)
+        request = _request(run, info, queue, share, definition["jobDefinitionArn"], variables)
         job = client.submit_job(**request)["jobId"]
     except NoCredentialsError as error:
         raise SubmissionError(
             "no AWS credentials to submit the job with; set AWS_PROFILE or sign in"
         ) from error
     except (BotoCoreError, ClientError) as error:
-        raise SubmissionError(f"AWS Batch in {site.region} did not take the job: {error}") from error
-    describe = f"aws batch describe-jobs --region {site.region} --jobs"
+        raise SubmissionError(f"AWS Batch in {info.region} did not take the job: {error}") from error
+    describe = f"aws batch describe-jobs --region {info.region} --jobs"
     (nodes,) = wanted["nodeProperties"]["nodeRangeProperties"]
     prefix = nodes["container"]["logConfiguration"]["options"]["awslogs-stream-prefix"]
     return Sent(
-        lambda: _wait(run, site, job),
+        lambda: _wait(run, info, job),
         f"submitted job {job} ({definition['jobDefinitionName']}:{definition['revision']})",
         (
             f"{describe} {job} --query 'jobs[0].[status,statusReason]'",
-            f"aws logs tail {log_group(site)} --region {site.region} --follow "
+            f"aws logs tail {log_group(info)} --region {info.region} --follow "
             f"--log-stream-name-prefix {prefix}/",
             # The log of one node, here rank 0's.
             f"{describe} '{job}#0' --query 'jobs[0].container.logStreamName'",
         ),
         run.id or job,
-        _terminate(site, job),
+        _terminate(info, job),
     )
 
 
 def _request(
-    run: Run, site: Site, queue: str, share: str, definition: str, variables: Mapping[str, str]
+    run: Run, info: ClusterInfo, queue: str, share: str, definition: str, variables: Mapping[str, str]
 ) -> dict[str, Any]:
     """Return the input of SubmitJob: the definition is any run's, on any number of nodes, and this says which."""
     overrides: dict[str, Any] = {"numNodes": run.nodes}
@@ -112,10 +110,10 @@ def _request(
         "nodeOverrides": overrides,
         "propagateTags": True,
     }
-    if site.shares:
+    if info.shares:
         # A queue with shares takes no job without one, and a queue without takes none with.
-        request["shareIdentifier"] = share or site.shares[0]
-        request["schedulingPriorityOverride"] = site.priorities.get(run.workload.name, 0)
+        request["shareIdentifier"] = share or info.shares[0]
+        request["schedulingPriorityOverride"] = info.priorities.get(run.workload.name, 0)
     return request
 
 
@@ -161,8 +159,8 @@ def _covers(found: Any, wanted: Any) -> bool:
     return bool(found == wanted)
 
 
-def _terminate(site: Site, job: str) -> str:
-    return f"aws batch terminate-job --region {site.region} --job-id {job} --reason REASON"
+def _terminate(info: ClusterInfo, job: str) -> str:
+    return f"aws batch terminate-job --region {info.region} --job-id {job} --reason REASON"
 
 
 def _unfinished(client: Any, queue: str, name: str) -> str:
@@ -180,7 +178,7 @@ def _unfinished(client: Any, queue: str, name: str) -> str:
     return next(jobs, "")
 
 
-def _wait(run: Run, site: Site, job: str) -> int:
+def _wait(run: Run, info: ClusterInfo, job: str) -> int:
     """Follow a job and return its exit code when it has ended.
 
     Raises:
@@ -195,10 +193,10 @@ def _wait(run: Run, site: Site, job: str) -> int:
         typer.echo(line, err=True)
 
     followed = BatchJob(
-        boto3.client("batch", region_name=site.region),
-        boto3.client("logs", region_name=site.region),
+        boto3.client("batch", region_name=info.region),
+        boto3.client("logs", region_name=info.region),
         job,
-        log_group=log_group(site),
+        log_group=log_group(info),
         vcpus=run.nodes * run.vcpus,
         log=typer.echo,
         tell=tell,

@@ -1,4 +1,4 @@
-"""A Kubernetes object on its way to its cluster: kubectl create, in the context of the site's own EKS cluster."""
+"""Submission of a Kubernetes object: kubectl create, in the context of the EKS cluster that the info names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import subprocess
 import time
 from typing import Any
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.submit.kubernetes_contexts import EksCluster, NoContextError, context_of
 from cli.submit.submission import Sent, Submission, SubmissionError, failure, output_of, place, run_in_words
 from workloads.render.manifest import INSTANCE
@@ -28,18 +28,18 @@ _FAILED = "Failed"
 Complete (its API's TrainJobComplete), both Failed. What SageMaker's operator says is not documented: any of them."""
 
 
-def kubernetes_submission(run: Run, site: Site, text: str) -> Submission:
+def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     """Return how an object is created. A job of its name that is there already is an obstacle, never overwritten."""
-    where = f"{place(site)}, namespace '{site.namespace}'"
-    said = run_in_words(run, site, f"'{run.name}', as the job is called")
+    where = f"{place(info)}, namespace '{info.namespace}'"
+    said = run_in_words(run, info, f"'{run.name}', as the job is called")
     if not shutil.which("kubectl"):
-        obstacle = f"'kubectl' is not on this machine; install it, then '{EksCluster.of(site).way_in}'"
+        obstacle = f"'kubectl' is not on this machine; install it, then '{EksCluster.of(info).way_in}'"
         return Submission(where, "kubectl create -f -", said, _never, obstacle)
     try:
-        context = context_of(site)
+        context = context_of(info)
     except NoContextError as error:
         return Submission(where, "kubectl create -f -", said, _never, str(error))
-    job = _Job(run, site, text, context)
+    job = _Job(run, info, text, context)
     call = f"{shlex.join([*job.kubectl, 'create'])} -f -"
     return Submission(where, call, said, job.send, job.obstacle())
 
@@ -51,16 +51,16 @@ def _never() -> Sent:
 class _Job:
     """An object that is to be created, and its cluster by kubectl's context."""
 
-    def __init__(self, run: Run, site: Site, text: str, context: str) -> None:
+    def __init__(self, run: Run, info: ClusterInfo, text: str, context: str) -> None:
         kind = re.search(r"^kind: (\w+)$", text, re.MULTILINE)
         group = re.search(r"^apiVersion: ([\w.-]+)/", text, re.MULTILINE)
         assert kind
         assert group
-        self.run, self.site, self.text = run, site, text
+        self.run, self.info, self.text = run, info, text
         self.kind, self.group = kind[1], group[1]
         self.kubectl = ["kubectl", "--context", context]
-        self.name = [f"{kind[1].lower()}.{group[1]}", run.name, "--namespace", site.namespace]
-        self.pods = ["--namespace", site.namespace, "--selector", f"{INSTANCE}={run.name}"]
+        self.name = [f"{kind[1].lower()}.{group[1]}", run.name, "--namespace", info.namespace]
+        self.pods = ["--namespace", info.namespace, "--selector", f"{INSTANCE}={run.name}"]
 
     def obstacle(self) -> str:
         """Return what keeps the cluster from taking the job: one of its name, no operator for it, no answer."""
@@ -100,7 +100,7 @@ class _Job:
     def _exists(self) -> str:
         delete = shlex.join([*self.kubectl, "delete", *self.name])
         return (
-            f"there is a job '{self.run.name}' already in namespace '{self.site.namespace}', and it is left as it is. "
+            f"there is a job '{self.run.name}' already in namespace '{self.info.namespace}', and it is left as it is. "
             f"To go on with its run when it has ended: '{delete}', then launch again. To start another beside it: "
             "another --run-id"
         )

@@ -1,4 +1,4 @@
-"""kubectl's contexts: which of them leads to the EKS cluster of a site."""
+"""kubectl's contexts: which of them is that of a cluster's EKS cluster."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 
 _ARN = re.compile(
     r"arn:aws[a-z-]*:eks:(?P<region>[a-z0-9-]+):(?P<account>\d{12}):cluster/(?P<name>[0-9A-Za-z_-]+)"
@@ -30,13 +30,13 @@ class EksCluster:
     account: str = ""
 
     @classmethod
-    def of(cls, site: Site) -> EksCluster:
-        """Return the cluster that takes a site's Kubernetes jobs."""
-        given = site.kubernetes_cluster or site.cluster_name
+    def of(cls, info: ClusterInfo) -> EksCluster:
+        """Return the EKS cluster that takes a cluster's Kubernetes jobs."""
+        given = info.kubernetes_cluster or info.cluster_name
         parts = _ARN.fullmatch(given)
         if parts:
             return cls(parts["name"], parts["region"], parts["account"])
-        return cls(given, site.region)
+        return cls(given, info.region)
 
     @property
     def way_in(self) -> str:
@@ -60,13 +60,13 @@ class EksCluster:
         return self.name in names and options.get("--region") == self.region
 
 
-def context_of(site: Site) -> str:
-    """Return the name of kubectl's context for a site's cluster: of several the current one.
+def context_of(info: ClusterInfo) -> str:
+    """Return the name of kubectl's context for an EKS cluster: of several the current one.
 
     Raises:
         NoContextError: none leads there, several do and none of them is current, or kubectl cannot tell.
     """
-    cluster = EksCluster.of(site)
+    cluster = EksCluster.of(info)
     done = subprocess.run(
         ["kubectl", "config", "view", "--output", "json"],  # noqa: S607 - the user's own kubectl
         capture_output=True,

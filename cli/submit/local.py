@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.submit.local_process import run_here
 from cli.submit.submission import Sent, Submission, SubmissionError, run_in_words
 from workloads.launchers import Mpi, Srun
@@ -24,10 +24,10 @@ def named(run: Run) -> Run:
     return replace(run, id=f"{run.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{os.getpid()}")
 
 
-def local_submission(run: Run, site: Site, text: str) -> Submission:
+def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     """Return how a script is run here. The command ends with it, and with its exit code."""
     environment = _own_environment()
-    folder = Path(site.shared_folder) / "runs" / run.workload.name / run.id
+    folder = Path(info.shared_folder) / "runs" / run.workload.name / run.id
     log = folder / "launch.log"
 
     def wait() -> int:
@@ -50,16 +50,16 @@ def local_submission(run: Run, site: Site, text: str) -> Submission:
     return Submission(
         "this machine",
         f"bash; it logs here and to {log}",
-        _words(run, site, folder),
+        _words(run, info, folder),
         lambda: Sent(wait, again=run.id),
         obstacle,
         here=True,
     )
 
 
-def _words(run: Run, site: Site, folder: Path) -> str:
+def _words(run: Run, info: ClusterInfo, folder: Path) -> str:
     if folder.exists():
-        return run_in_words(run, site, "")
+        return run_in_words(run, info, "")
     return f"'{run.id}', a new one; if it stops, the same command with this --run-id goes on with it"
 
 

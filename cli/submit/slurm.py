@@ -8,7 +8,7 @@ import shutil
 import time
 from pathlib import Path
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.submit.submission import Sent, Submission, SubmissionError, output_of, place, run_in_words
 from workloads.spec import Run
 
@@ -21,9 +21,9 @@ _ENDED = re.compile(
 """States in which a job stays (squeue's manual, "Job state codes"); PREEMPTED may be requeued."""
 
 
-def slurm_submission(run: Run, site: Site, text: str) -> Submission:
+def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     """Return how a batch script is submitted, from the folder that one is in."""
-    partition = site.partitions.get(run.pool.name, run.pool.name)
+    partition = info.partitions.get(run.pool.name, run.pool.name)
     pattern = re.search(r"^#SBATCH --output=(.+)$", text, re.MULTILINE)
     assert pattern
     # sbatch resolves a relative path by the folder that it is called in.
@@ -43,11 +43,11 @@ def slurm_submission(run: Run, site: Site, text: str) -> Submission:
 
     queue = f", partition '{partition}'" if partition else ""
     return Submission(
-        place(site) + queue,
+        place(info) + queue,
         f"sbatch, in this folder; it logs to {log.replace('%x', run.name).replace('%j', 'JOB')}",
-        run_in_words(run, site, "a new one, called as the job's number"),
+        run_in_words(run, info, "a new one, called as the job's number"),
         send,
-        "" if shutil.which("sbatch") else _no_sbatch(site),
+        "" if shutil.which("sbatch") else _no_sbatch(info),
     )
 
 
@@ -69,10 +69,10 @@ def _wait(job: str) -> int:
         time.sleep(POLL_SECONDS)
 
 
-def _no_sbatch(site: Site) -> str:
+def _no_sbatch(info: ClusterInfo) -> str:
     """Say where sbatch is and how to get there."""
     return (
         "'sbatch' is not on this machine; a job is submitted on the cluster's login node. "
-        f"Log in: trainforge connect {site.cluster} (of '{site.cluster_name}' in {site.region}; as here with '-c' or "
-        "'--site'). There, sbatch the file that 'trainforge launch --dry-run' shows"
+        f"Log in: trainforge connect {info.cluster} (of '{info.cluster_name}' in {info.region}; as here with '-c' or "
+        "'--cluster-info'). There, sbatch the file that 'trainforge launch --dry-run' shows"
     )

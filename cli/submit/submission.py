@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from workloads.spec import Run
 
 
@@ -48,14 +48,14 @@ class Submission:
     text: str = ""
 
 
-def place(site: Site) -> str:
+def place(info: ClusterInfo) -> str:
     """Return a cluster in words."""
-    return f"{site.cluster} '{site.cluster_name}' in {site.region}"
+    return f"{info.cluster} '{info.cluster_name}' in {info.region}"
 
 
-def run_in_words(run: Run, site: Site, default: str) -> str:
+def run_in_words(run: Run, info: ClusterInfo, default: str) -> str:
     """Return which run it is and where its folder lies; `default` is what the scheduler calls one without an id."""
-    folder = f"{site.shared_folder}/runs/{run.workload.name}"
+    folder = f"{info.shared_folder}/runs/{run.workload.name}"
     if run.id:
         begins = "goes on from its last checkpoint, if it has one" if run.workload.resumes else "starts anew"
         return f"'{run.id}', in {folder}/{run.id}; {begins}"

@@ -53,7 +53,7 @@ def layers() -> Picture:
         62,
         "catalog/",
         [
-            "facts (instances, versions, EFA, storage, regions) and nouns (Pool, Site, Finding); "
+            "facts (instances, versions, EFA, storage, regions), Pool, ClusterInfo, Finding; "
             "imported by all above but app.py",
         ],
         "data",
@@ -95,7 +95,7 @@ def data() -> Picture:
         description=(
             "A YAML file is read into frozen settings and checked. Mistakes come out as findings, all at once. "
             "Settings give nouns, which stacks pass to constructs. Constructs make templates, "
-            "CloudFormation makes resources. A cluster stack publishes a site, which commands and people read."
+            "CloudFormation makes resources. A cluster stack publishes cluster info, which commands and people read."
         ),
         width=900,
         height=406,
@@ -174,12 +174,12 @@ def data() -> Picture:
         ["cdk deploy: resources", "in an AWS account"],
         "aws",
     )
-    site = picture.box(
+    info = picture.box(
         columns[1],
         last,
         width,
         height,
-        "site",
+        "cluster info",
         ["JSON in an SSM", "parameter: the only", "deploy-time values"],
         "data",
     )
@@ -189,7 +189,7 @@ def data() -> Picture:
         width,
         height,
         "commands",
-        ["trainforge verbs read", "the site, never stacks"],
+        ["trainforge verbs read", "this, never stacks"],
         "ours",
     )
     people = picture.box(
@@ -205,8 +205,8 @@ def data() -> Picture:
         (yaml, read),
         (read, check),
         (check, findings),
-        (cloud, site),
-        (site, commands),
+        (cloud, info),
+        (info, commands),
         (commands, people),
     ):
         picture.arrow(one.at("right"), other.at("left"))

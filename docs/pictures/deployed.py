@@ -104,7 +104,7 @@ def _services(picture: Picture, lustre: Box, nodes: Box) -> None:
     session = picture.box(
         x, 92, width, 79, "Session Manager", ["document: log in as ubuntu", "no open port"], "aws"
     )
-    picture.box(x, 185, width, 62, "Parameter Store", ["the site: what commands read"], "aws")
+    picture.box(x, 185, width, 62, "Parameter Store", ["the cluster info: what commands read"], "aws")
     picture.box(
         x,
         261,

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
+from catalog.cluster_info import ClusterInfo
 from catalog.pool import OnDemand, Pool
-from catalog.site import Site
 from tests.bench.measure import Measure
 from tests.kubernetes import capacity
 from tests.kubernetes.plane.api import Api, Document
@@ -80,10 +80,10 @@ def _measured(assets: Assets, folder: Path) -> Iterator[Measure]:
             install(release, operators)
         _make_nodes(plane.kubeconfig)
         _settle(plane.api)
-        site = replace(Site.example("eks", registry.names()), namespace="training")
-        small = _placed(plane.api, _job(site, "small", SMALL), SMALL)
-        large = _placed(plane.api, _job(site, "large", LARGE), LARGE)
-        queue = _admitted(plane.api, [_job(site, f"queued-{index}", QUEUED_NODES) for index in range(QUEUED)])
+        info = replace(ClusterInfo.example("eks", registry.names()), namespace="training")
+        small = _placed(plane.api, _job(info, "small", SMALL), SMALL)
+        large = _placed(plane.api, _job(info, "large", LARGE), LARGE)
+        queue = _admitted(plane.api, [_job(info, f"queued-{index}", QUEUED_NODES) for index in range(QUEUED)])
         sizes = _sizes(plane.api)
     where = f"{NODES} nodes of 8 GPUs, with queues"
     yield Measure(f"a TrainJob of {LARGE} nodes placed", large, _SECONDS_BOUND, "s", where)
@@ -130,10 +130,10 @@ def _settle(api: Api) -> None:
     api.await_("nobody changes the nodes", unchanged, seconds=_SECONDS_BOUND)
 
 
-def _job(site: Site, name: str, nodes: int) -> Document:
+def _job(info: ClusterInfo, name: str, nodes: int) -> Document:
     workload = registry.workload("fsdp")
     document: dict[str, Any] = yaml.safe_load(
-        trainjob(Run.on_type(workload, workload.reference, POOL.instance_type, nodes), site)
+        trainjob(Run.on_type(workload, workload.reference, POOL.instance_type, nodes), info)
     )
     document["metadata"]["name"] = name
     return document

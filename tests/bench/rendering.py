@@ -5,8 +5,8 @@ from __future__ import annotations
 import statistics
 import time
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance_types
-from catalog.site import Site
 from tests.bench.measure import Measure
 from workloads import registry
 from workloads.checks import check_run
@@ -27,12 +27,12 @@ def everything() -> Measure:
         for format_ in workload.formats
     ]
     runs = [(run, format_) for run, format_ in runs if not any(f.is_error for f in check_run(run))]
-    sites = {format_: Site.example(example_cluster(format_), registry.names()) for format_ in Format}
+    infos = {format_: ClusterInfo.example(example_cluster(format_), registry.names()) for format_ in Format}
 
     def once() -> float:
         start = time.perf_counter()
         for run, format_ in runs:
-            render(run, format_, sites[format_])
+            render(run, format_, infos[format_])
         return time.perf_counter() - start
 
     once()

@@ -29,7 +29,7 @@ def definitions(names: list[str]) -> dict[str, Any]:
     """Return a template with a definition for each instance type."""
     resources = {}
     for index, name in enumerate(names):
-        request = json.loads(rendered(batch_sample.run_on(name), batch_sample.site()))
+        request = json.loads(rendered(batch_sample.run_on(name), batch_sample.info()))
         made = in_cloudformation({**request, "jobDefinitionName": f"d{index}"})
         resources[f"D{index}"] = {"Type": "AWS::Batch::JobDefinition", "Properties": made}
     return {"Resources": resources}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from emulator.server import Emulator
 from tests.programs import ROOT, require_program, search_path
 from tests.shebang import shebang
@@ -71,8 +71,8 @@ def connect(aws: Emulator, tmp_path: Path) -> Callable[..., subprocess.Completed
     """Return a function that runs the command as a person does, in a process of its own."""
     require_program("aws", "'make setup-dev' installs it from PyPI")
     arn = aws.client("sagemaker").describe_cluster(ClusterName=NAME)["ClusterArn"]
-    site = Site("demo", "hyperpod", aws.region, NAME, arn.split("/")[1], session_document=DOCUMENT)
-    (tmp_path / "site.json").write_text(site.to_json(), encoding="utf-8")
+    info = ClusterInfo("demo", "hyperpod", aws.region, NAME, arn.split("/")[1], session_document=DOCUMENT)
+    (tmp_path / "cluster-info.json").write_text(info.to_json(), encoding="utf-8")
     plugin = tmp_path / "session-manager-plugin"
     plugin.write_text(PLUGIN.format(shebang=shebang(), noted=str(tmp_path / "noted")), encoding="utf-8")
     plugin.chmod(0o755)
@@ -85,8 +85,8 @@ def connect(aws: Emulator, tmp_path: Path) -> Callable[..., subprocess.Completed
                 "from cli.main import main; main()",
                 "connect",
                 "hyperpod",
-                "--site",
-                "site.json",
+                "--cluster-info",
+                "cluster-info.json",
                 *arguments,
             ],
             cwd=tmp_path,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
-from catalog.site import Site
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
 from tests.deploy.deployment import Deployment, deploy
@@ -55,16 +55,16 @@ def deployed(file: Path) -> Iterator[Deployment]:
     yield from deploy(file.parent, str(file), stack=STACK)
 
 
-def site(deployed: Deployment) -> Site:
-    name = Site.parameter_name("mnp", "batch")
-    return Site.from_json(deployed.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+def info(deployed: Deployment) -> ClusterInfo:
+    name = ClusterInfo.parameter_name("mnp", "batch")
+    return ClusterInfo.from_json(deployed.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
 
 
 def environments(deployed: Deployment) -> dict[str, dict[str, Any]]:
     """Return what stands by pool."""
     client = deployed.client("batch")
     found = {}
-    for pool, arn in site(deployed).queues.items():
+    for pool, arn in info(deployed).queues.items():
         [queue] = client.describe_job_queues(jobQueues=[arn])["jobQueues"]
         [order] = queue["computeEnvironmentOrder"]
         asked = client.describe_compute_environments(computeEnvironments=[order["computeEnvironment"]])
@@ -118,7 +118,7 @@ def test_hosts_are_told_what_to_mount(deployed: Deployment) -> None:
 
 def test_a_queue_has_shares_and_cancels_what_cannot_start(deployed: Deployment) -> None:
     client = deployed.client("batch")
-    [queue] = client.describe_job_queues(jobQueues=[site(deployed).queues["gpu"]])["jobQueues"]
+    [queue] = client.describe_job_queues(jobQueues=[info(deployed).queues["gpu"]])["jobQueues"]
     limits = {limit["reason"]: limit["maxTimeSeconds"] for limit in queue["jobStateTimeLimitActions"]}
     assert limits == {
         "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": 3600,
@@ -138,7 +138,7 @@ def test_the_definition_runs_the_image_in_the_roles_of_jobs(deployed: Deployment
         jobDefinitionName="mnp-cpu-ddp-tiny-2xcpu", status="ACTIVE"
     )["jobDefinitions"]
     assert definition["type"] == "multinode"
-    where = site(deployed)
+    where = info(deployed)
     [image] = where.images.values()
     assert image.partition("/")[2].partition(":")[0] in deployed.ids("batch", "AWS::ECR::Repository")
     roles = deployed.ids("batch", "AWS::IAM::Role")
@@ -156,7 +156,7 @@ def test_the_dashboard_shows_what_stands(deployed: Deployment) -> None:
     name = deployed.stack("batch").outputs["DashboardName"]
     body = json.loads(deployed.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
     text = json.dumps(body)
-    assert site(deployed).log_group in text
+    assert info(deployed).log_group in text
     for rule in deployed.ids("batch", "AWS::Events::Rule"):
         assert rule in text
 
@@ -172,7 +172,7 @@ def test_failed_jobs_and_blocked_queues_are_told(deployed: Deployment) -> None:
         ("Batch Job Queue Blocked", "RUNNABLE"),
     }
     for pattern in patterns:
-        assert set(pattern["detail"]["jobQueue"]) == set(site(deployed).queues.values())
+        assert set(pattern["detail"]["jobQueue"]) == set(info(deployed).queues.values())
 
 
 def test_a_second_deployment_changes_nothing(deployed: Deployment) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES
 from catalog.kubernetes import GPU, POOL_LABEL
-from catalog.site import Site
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
 from tests.deploy.deployment import Deployment, deploy
@@ -105,12 +105,14 @@ def test_node_groups_stand_with_templates_as_the_catalog_lays_them_out(deployed:
     assert template["LaunchTemplateData"]["Placement"]["GroupName"] == placement["GroupName"]
 
 
-def test_the_site_names_the_cluster_as_kubectl_does(deployed: Deployment) -> None:
-    parameter = deployed.client("ssm").get_parameter(Name=Site.parameter_name("k8s", "eks"))["Parameter"]
-    site = Site.from_json(parameter["Value"])
+def test_the_cluster_info_names_the_cluster_as_kubectl_does(deployed: Deployment) -> None:
+    parameter = deployed.client("ssm").get_parameter(Name=ClusterInfo.parameter_name("k8s", "eks"))[
+        "Parameter"
+    ]
+    info = ClusterInfo.from_json(parameter["Value"])
     cluster = deployed.client("eks").describe_cluster(name="k8s-eks")["cluster"]
-    assert site.kubernetes_cluster == cluster["arn"]
-    assert (site.cluster_name, site.claim, site.namespace) == ("k8s-eks", "fsx-claim", "training")
+    assert info.kubernetes_cluster == cluster["arn"]
+    assert (info.cluster_name, info.claim, info.namespace) == ("k8s-eks", "fsx-claim", "training")
 
 
 def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> None:

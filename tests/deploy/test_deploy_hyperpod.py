@@ -1,4 +1,4 @@
-"""The deployed cluster with its role, topic and site, and the deployment as a whole."""
+"""The deployed cluster with its role, topic and cluster info, and the deployment as a whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from emulator.resources.resource import Kind
 from tests.deploy.deployment import STACK, Deployment
 
@@ -27,7 +27,7 @@ def test_what_a_person_needs_is_in_the_outputs(deployment: Deployment) -> None:
         "ClusterName",
         "ClusterArn",
         "SessionDocument",
-        "SiteParameter",
+        "ClusterInfoParameter",
         "NotificationTopic",
     }
     assert outputs["ClusterArn"].startswith(f"arn:aws:sagemaker:{deployment.settings.region}:")
@@ -139,15 +139,15 @@ def test_events_of_the_cluster_reach_an_encrypted_topic(
         assert ":role/" in target["RoleArn"]
 
 
-def test_the_site_says_where_runs_go(deployment: Deployment, cluster: dict[str, Any]) -> None:
-    name = Site.parameter_name(deployment.settings.name, "hyperpod")
-    site = Site.from_json(deployment.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
-    assert site.cluster_name == cluster["ClusterName"]
-    assert cluster["ClusterArn"].endswith(f":cluster/{site.cluster_id}")
-    assert site.data_bucket == deployment.stack("storage").outputs["DataBucketName"]
-    assert {mount.kind: mount.file_system_id for mount in site.mounts} == {
+def test_the_cluster_info_says_where_runs_go(deployment: Deployment, cluster: dict[str, Any]) -> None:
+    name = ClusterInfo.parameter_name(deployment.settings.name, "hyperpod")
+    info = ClusterInfo.from_json(deployment.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+    assert info.cluster_name == cluster["ClusterName"]
+    assert cluster["ClusterArn"].endswith(f":cluster/{info.cluster_id}")
+    assert info.data_bucket == deployment.stack("storage").outputs["DataBucketName"]
+    assert {mount.kind: mount.file_system_id for mount in info.mounts} == {
         "lustre": deployment.file_system("LUSTRE")["FileSystemId"],
         "openzfs": deployment.file_system("OPENZFS")["FileSystemId"],
     }
-    assert {site.roles["node"]} == roles(cluster, "Compute")
-    assert site.session_document in deployment.ids("hyperpod", "AWS::SSM::Document")
+    assert {info.roles["node"]} == roles(cluster, "Compute")
+    assert info.session_document in deployment.ids("hyperpod", "AWS::SSM::Document")

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
 from catalog.hyperpod_eks import OBSERVABILITY
 from catalog.kubernetes import POOL_LABEL
-from catalog.site import Site
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
 from tests.deploy.deployment import Deployment, deploy
@@ -128,13 +128,13 @@ def test_the_add_on_writes_to_the_stack_s_own_workspace(deployed: Deployment) ->
     assert len(add_on["podIdentityAssociations"]) == 1
 
 
-def test_the_site_names_both_clusters(deployed: Deployment) -> None:
-    parameter = deployed.client("ssm").get_parameter(Name=Site.parameter_name("hp", "hyperpod_eks"))
-    site = Site.from_json(parameter["Parameter"]["Value"])
+def test_the_cluster_info_names_both_clusters(deployed: Deployment) -> None:
+    parameter = deployed.client("ssm").get_parameter(Name=ClusterInfo.parameter_name("hp", "hyperpod_eks"))
+    info = ClusterInfo.from_json(parameter["Parameter"]["Value"])
     kubernetes = deployed.client("eks").describe_cluster(name=NAME)["cluster"]
-    assert (site.cluster_name, site.kubernetes_cluster) == (NAME, kubernetes["arn"])
-    assert site.instance_groups == {"gpu": "gpu", "small": "small"}
-    assert site.namespace == "hyperpod-training"
+    assert (info.cluster_name, info.kubernetes_cluster) == (NAME, kubernetes["arn"])
+    assert info.instance_groups == {"gpu": "gpu", "small": "small"}
+    assert info.namespace == "hyperpod-training"
 
 
 def test_an_update_changes_one_quota_adds_one_and_takes_one_away(file: Path, deployed: Deployment) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from emulator.cdk import CdkError
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
@@ -98,13 +98,13 @@ def test_port_22_is_open_to_the_given_addresses_and_to_nobody_else(deployed: Dep
     assert group == own
 
 
-def test_the_site_says_where_runs_go(deployed: Deployment) -> None:
-    name = Site.parameter_name("pc", "parallelcluster")
-    site = Site.from_json(deployed.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+def test_the_cluster_info_says_where_runs_go(deployed: Deployment) -> None:
+    name = ClusterInfo.parameter_name("pc", "parallelcluster")
+    info = ClusterInfo.from_json(deployed.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
     [head] = nodes(deployed)["HeadNode"]
-    assert site.cluster_id == head["InstanceId"]
-    assert site.cluster_name == "pc-slurm"
-    assert {mount.path for mount in site.mounts} == {"/fsx", "/home"}
+    assert info.cluster_id == head["InstanceId"]
+    assert info.cluster_name == "pc-slurm"
+    assert {mount.path for mount in info.mounts} == {"/fsx", "/home"}
     outputs = deployed.stack("parallelcluster").outputs
     assert outputs["HeadNodeId"] == head["InstanceId"]
 

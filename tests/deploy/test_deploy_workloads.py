@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from emulator.cdk import ROOT
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
@@ -45,10 +45,10 @@ def bundle(shipped: Deployment) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def site(shipped: Deployment) -> Site:
-    """Return the cluster's published site."""
-    name = Site.parameter_name(shipped.settings.name, "hyperpod")
-    return Site.from_json(shipped.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
+def info(shipped: Deployment) -> ClusterInfo:
+    """Return the cluster's published cluster info."""
+    name = ClusterInfo.parameter_name(shipped.settings.name, "hyperpod")
+    return ClusterInfo.from_json(shipped.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
 
 
 def repositories(shipped: Deployment) -> dict[str, dict[str, Any]]:
@@ -71,9 +71,9 @@ def test_the_bundle_holds_programs_and_manifests_and_nothing_else(bundle: dict[s
     assert not [path for path in bundle if path.endswith(left_out)]
 
 
-def test_manifests_are_complete(bundle: dict[str, str], site: Site) -> None:
+def test_manifests_are_complete(bundle: dict[str, str], info: ClusterInfo) -> None:
     """What only the deployment knows stands in them, and no trace of how it got there."""
-    image = site.images["cpu-ddp"].replace("/", "#", 1)
+    image = info.images["cpu-ddp"].replace("/", "#", 1)
     for path in MANIFESTS:
         text = bundle[path]
         assert f"--container-image={image}" in re.split(r"[\s\"']+", text)
@@ -84,18 +84,22 @@ def test_manifests_are_complete(bundle: dict[str, str], site: Site) -> None:
     assert "#SBATCH --partition=spare\n#SBATCH --nodes=2\n" in tiny
 
 
-def test_the_site_names_images_and_where_nodes_see_the_bundle(shipped: Deployment, site: Site) -> None:
+def test_the_cluster_info_names_images_and_where_nodes_see_the_bundle(
+    shipped: Deployment, info: ClusterInfo
+) -> None:
     assert (
-        site.launch_folder
+        info.launch_folder
         == "/fsx/data/launch/hyperpod"
         == shipped.settings.storage.launch_folder("hyperpod")
     )
-    repository, _, tag = site.images["cpu-ddp"].rpartition(":")
+    repository, _, tag = info.images["cpu-ddp"].rpartition(":")
     assert repository in repositories(shipped)
     assert re.fullmatch("[0-9a-f]{64}", tag)
 
 
-def test_each_image_is_answered_once_in_a_repository_of_its_own(shipped: Deployment, site: Site) -> None:
+def test_each_image_is_answered_once_in_a_repository_of_its_own(
+    shipped: Deployment, info: ClusterInfo
+) -> None:
     """Two runs of one workload share its image; the emulator builds nothing and says so."""
     held = repositories(shipped)
     assert len(held) == 2
@@ -117,18 +121,18 @@ def test_each_image_is_answered_once_in_a_repository_of_its_own(shipped: Deploym
         if entry.type == "Custom::CDKContainerImageBuild"
     ]
     assert [entry.kind for entry in builds] == [Kind.ANSWERED, Kind.ANSWERED]
-    assert site.images["cpu-ddp"].rpartition(":")[2] in [entry.physical_id for entry in builds]
+    assert info.images["cpu-ddp"].rpartition(":")[2] in [entry.physical_id for entry in builds]
 
 
-def test_nodes_may_pull_the_image(shipped: Deployment, site: Site) -> None:
-    iam, role = shipped.client("iam"), site.roles["node"].split("/")[-1]
+def test_nodes_may_pull_the_image(shipped: Deployment, info: ClusterInfo) -> None:
+    iam, role = shipped.client("iam"), info.roles["node"].split("/")[-1]
     statements = [
         statement
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
         for statement in iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]["Statement"]
     ]
     [pull] = [item for item in statements if "ecr:BatchGetImage" in item["Action"]]
-    repository = repositories(shipped)[site.images["cpu-ddp"].rpartition(":")[0]]
+    repository = repositories(shipped)[info.images["cpu-ddp"].rpartition(":")[0]]
     assert pull["Resource"] == repository["repositoryArn"]
 
 

@@ -86,7 +86,9 @@ def test_files_of_assets_arrive_with_their_markers_filled(
 ) -> None:
     source, s3 = bucket(), formation.emulator.client("s3")
     s3.put_object(
-        Bucket=source, Key="one.zip", Body=archive({"run.sh": "echo", "sub/site.json": "<<marker:0>>"})
+        Bucket=source,
+        Key="one.zip",
+        Body=archive({"run.sh": "echo", "sub/cluster-info.json": "<<marker:0>>"}),
     )
     properties = {
         "ServiceToken": ANYBODY,
@@ -106,7 +108,7 @@ def test_files_of_assets_arrive_with_their_markers_filled(
 
     with formation.standing(template) as name:
         target = formation.physical_id(name, "Target")
-        assert listed(name) == {"scripts/run.sh": "echo", "scripts/sub/site.json": target}
+        assert listed(name) == {"scripts/run.sh": "echo", "scripts/sub/cluster-info.json": target}
         s3.put_object(Bucket=source, Key="two.zip", Body=archive({"run.sh": "newer"}))
         template["Resources"]["Copy"]["Properties"] |= {
             "SourceObjectKeys": ["two.zip"],

@@ -105,7 +105,7 @@ def _pools(name: str, cases: Sequence[Case]) -> list[Pool]:
 def _in(where: JobNamespace, case: Case) -> Case:
     """Return a case as it is rendered for the namespace and the pool of its type."""
     run = replace(case.run, pool=where.pool(case.run.instance_type))
-    return replace(case, run=run, site=where.site(run.workload.name))
+    return replace(case, run=run, info=where.info(run.workload.name))
 
 
 def _with_names(cases: Sequence[Case]) -> list[Case]:

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from catalog.kubernetes import INSTANCE_TYPE_LABEL, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
-from catalog.site import Site
 from tests.kubernetes import capacity
 from tests.kubernetes.bare_nodes import BareNodes
 from tests.kubernetes.plane.api import Api, Document
@@ -44,11 +44,11 @@ class JobNamespace:
     api: Api
     editor: Api
 
-    def site(self, *workloads: str) -> Site:
+    def info(self, *workloads: str) -> ClusterInfo:
         """Return what renderers know of the cluster."""
         groups = {pool.name: pool.name for pool in self.pools}
         return replace(
-            Site.example(self.cluster, workloads, deployment=self.name),
+            ClusterInfo.example(self.cluster, workloads, deployment=self.name),
             namespace=self.name,
             claim=SHARED_CLAIM,
             instance_groups=groups if self.cluster == "hyperpod_eks" else {},

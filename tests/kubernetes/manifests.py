@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance_types
 from catalog.reference_types import REFERENCE_TYPES
-from catalog.site import Site
 from tests.unit.rendering import RENDERERS, SAMPLES, only_container, pods, read
 from workloads import registry
 from workloads.formats import FORMATS
@@ -34,7 +34,7 @@ class Case:
     run: Run
     format_: Format
     cluster: str
-    site: Site
+    info: ClusterInfo
 
     def __str__(self) -> str:
         run = self.run
@@ -43,7 +43,7 @@ class Case:
     @property
     def text(self) -> str:
         """The manifest."""
-        return RENDERERS[self.format_](self.run, self.site)
+        return RENDERERS[self.format_](self.run, self.info)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -65,12 +65,12 @@ def every_case(cluster: str, format_: Format) -> Iterator[Case]:
     own = [one for one in _own_workloads() if format_ in one.formats]
     for workload in (*own, *(one for one in SAMPLES if format_ in one.formats)):
         few = own and workload in SAMPLES and "neuron" not in workload.resources.accelerators
-        site = Site.example(cluster, [workload.name])
+        info = ClusterInfo.example(cluster, [workload.name])
         for name in SAMPLE_TYPES if few else instance_types():
             run = Run.on_type(workload, workload.reference, name, workload.reference.nodes)
             idle = run.facts.is_accelerated and not run.accelerated
             if run.kind in run.runs_on and not (few and idle):
-                yield Case(run, format_, cluster, site)
+                yield Case(run, format_, cluster, info)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""One job of each shape: Kueue admits it, nothing of it is lost, and it is placed as its run and the site say."""
+"""One job of each shape: Kueue admits it, nothing of it is lost, and it is placed as its run and the info say."""
 
 from __future__ import annotations
 
@@ -102,15 +102,15 @@ def test_pods_ask_for_the_devices_of_the_type_and_fit_the_quota(jobs: Admitted) 
     assert _problems(jobs, check) == {}
 
 
-def test_pods_have_the_sites_file_system_and_shared_memory(jobs: Admitted) -> None:
+def test_pods_have_the_cluster_infos_file_system_and_shared_memory(jobs: Admitted) -> None:
     def check(case: Case) -> Iterator[str]:
-        site = case.site
+        info = case.info
         for pod in jobs.pods[case]:
             volumes = {one["name"]: one for one in pod["spec"]["volumes"]}
             mounted = {one["mountPath"]: volumes[one["name"]] for one in _container(pod)["volumeMounts"]}
-            shared = mounted.get(site.shared_folder, {}).get("persistentVolumeClaim", {})
-            if shared.get("claimName") != site.claim:
-                yield f"{site.shared_folder} is {mounted.get(site.shared_folder)}"
+            shared = mounted.get(info.shared_folder, {}).get("persistentVolumeClaim", {})
+            if shared.get("claimName") != info.claim:
+                yield f"{info.shared_folder} is {mounted.get(info.shared_folder)}"
             memory = mounted.get("/dev/shm", {}).get("emptyDir", {})
             size = parse_quantity(f"{shared_memory_mib(case.run.facts)}Mi")
             if memory.get("medium") != "Memory" or parse_quantity(memory["sizeLimit"]) != size:
@@ -131,7 +131,7 @@ def test_pods_have_the_variables_of_the_run_and_its_secrets(jobs: Admitted) -> N
                 yield f"RUN_ID is {named}"
             for secret in run.workload.secrets:
                 reference = env[secret.variable]["valueFrom"]["secretKeyRef"]
-                wanted = (case.site.secrets.get(secret.name, secret.name), not secret.required)
+                wanted = (case.info.secrets.get(secret.name, secret.name), not secret.required)
                 if (reference["name"], reference.get("optional", False)) != wanted:
                     yield f"{secret.variable} is {reference}"
             unknown = used(" ".join(_container(pod)["command"])) - set(env) - _SET_BY_THE_SHELL

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from tests.admission import refusals
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.plane.api import Document, Refused
@@ -20,11 +20,11 @@ from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
 from workloads.spec import Run
 
-SITE = Site.example("eks", [TORCH.name])
+INFO = ClusterInfo.example("eks", [TORCH.name])
 RUN = Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2)
 JOBS: Mapping[str, Document] = {
-    "TrainJob": read(trainjob(RUN, SITE)),
-    "PyTorchJob": read(pytorchjob(RUN, SITE)),
+    "TrainJob": read(trainjob(RUN, INFO)),
+    "PyTorchJob": read(pytorchjob(RUN, INFO)),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from tests.kubernetes.combinations import COMBINATIONS
 from tests.kubernetes.object_sets import delete_all
 from tests.kubernetes.plane.api import Document, Refused
@@ -28,7 +28,7 @@ from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
 from workloads.spec import Run
 
-SITE = Site.example("eks", [TORCH.name, MPI.name])
+INFO = ClusterInfo.example("eks", [TORCH.name, MPI.name])
 SECONDS = 120.0
 
 
@@ -181,7 +181,7 @@ def elastic(document: Document) -> Document:
 def test_the_training_operator_alone(
     control_plane: ControlPlane, synthesized: Callable[[str], Synthesis]
 ) -> None:
-    rendered = read(pytorchjob(Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2), SITE))
+    rendered = read(pytorchjob(Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2), INFO))
     with installed(control_plane, synthesized(COMBINATIONS["training operator, Neuron"])) as namespace:
         first = Jobs(control_plane, namespace, suspended(rendered))
         first.create()
@@ -221,7 +221,7 @@ def test_the_training_operator_alone(
 
 @pytest.mark.heavy
 def test_the_mpi_operator_alone(control_plane: ControlPlane, synthesized: Callable[[str], Synthesis]) -> None:
-    rendered = read(mpijob(Run.on_type(MPI, MPI.reference, "c6i.4xlarge", 2), SITE))
+    rendered = read(mpijob(Run.on_type(MPI, MPI.reference, "c6i.4xlarge", 2), INFO))
     combination = COMBINATIONS["MPI operator in the default namespace"]
     with installed(control_plane, synthesized(combination)) as namespace:
         job = Jobs(control_plane, namespace, suspended(rendered))
@@ -247,7 +247,7 @@ def test_the_mpi_operator_alone(control_plane: ControlPlane, synthesized: Callab
 
 @pytest.mark.heavy
 def test_trainer_alone(control_plane: ControlPlane, synthesized: Callable[[str], Synthesis]) -> None:
-    rendered = read(trainjob(Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2), SITE))
+    rendered = read(trainjob(Run.on_type(TORCH, TORCH.reference, "c6i.4xlarge", 2), INFO))
     with installed(
         control_plane, synthesized(COMBINATIONS["trainer, EFA; HyperPod with Trainer alone"])
     ) as namespace:

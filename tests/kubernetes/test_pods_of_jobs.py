@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
+from catalog.cluster_info import ClusterInfo
 from catalog.pool import OnDemand, Pool
-from catalog.site import Site
 from tests.kubernetes import capacity
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.plane.api import Document
@@ -23,7 +23,7 @@ from workloads.grace import grace_seconds
 from workloads.render.all import render
 from workloads.spec import Format, Run, Workload
 
-SITE = Site.example("eks", [TORCH.name, MPI.name, FSDP.name])
+INFO = ClusterInfo.example("eks", [TORCH.name, MPI.name, FSDP.name])
 LEFT_AFTER = {"node.kubernetes.io/not-ready": 30, "node.kubernetes.io/unreachable": 30}
 VERSIONS = {
     Format.TRAINJOB: "trainer.kubeflow.org/v1alpha1",
@@ -31,7 +31,7 @@ VERSIONS = {
     Format.MPIJOB: "kubeflow.org/v2beta1",
 }
 # Two checkpoints of fsdp take more than a minute on this file system.
-SIZED = replace(SITE, mounts=(replace(SITE.mounts[0], throughput_mbps=3000),))
+SIZED = replace(INFO, mounts=(replace(INFO.mounts[0], throughput_mbps=3000),))
 
 
 @pytest.fixture
@@ -44,12 +44,12 @@ def place(eks_cluster: Cluster) -> Iterator[str]:
 
 
 def job(
-    workload: Workload, format_: Format, site: Site, nodes: int = 2, **chosen: Any
+    workload: Workload, format_: Format, info: ClusterInfo, nodes: int = 2, **chosen: Any
 ) -> tuple[Run, Document]:
     one = Run.on_type(
         workload, workload.reference, **{"instance_type": "p5.48xlarge", "nodes": nodes, **chosen}
     )
-    return one, yaml.safe_load(render(one, format_, site))
+    return one, yaml.safe_load(render(one, format_, info))
 
 
 def pods_of(cluster: Cluster, namespace: str, count: int) -> list[Document]:
@@ -71,24 +71,24 @@ def left_after(pod: Document) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(
-    ("workload", "format_", "site", "made"),
+    ("workload", "format_", "info", "made"),
     [
-        (TORCH, Format.TRAINJOB, SITE, 2),
+        (TORCH, Format.TRAINJOB, INFO, 2),
         (FSDP, Format.TRAINJOB, SIZED, 2),
-        (TORCH, Format.PYTORCHJOB, SITE, 2),
+        (TORCH, Format.PYTORCHJOB, INFO, 2),
         (FSDP, Format.PYTORCHJOB, SIZED, 2),
         # The launcher waits for its workers, of which there is one.
-        (MPI, Format.MPIJOB, SITE, 1),
+        (MPI, Format.MPIJOB, INFO, 1),
     ],
     ids=lambda value: getattr(value, "name", "") or (str(value) if isinstance(value, Format) else ""),
 )
 def test_pods_have_the_time_of_their_run_and_leave_a_lost_node(
-    eks_cluster: Cluster, place: str, workload: Workload, format_: Format, site: Site, made: int
+    eks_cluster: Cluster, place: str, workload: Workload, format_: Format, info: ClusterInfo, made: int
 ) -> None:
-    run, document = job(workload, format_, site)
+    run, document = job(workload, format_, info)
     document["metadata"]["namespace"] = place
     eks_cluster.api.create(document, namespace=place)
-    grace = grace_seconds(run, site)
+    grace = grace_seconds(run, info)
     assert grace == (120 if workload is FSDP else 60)
     for pod in pods_of(eks_cluster, place, made):
         assert pod["spec"]["terminationGracePeriodSeconds"] == grace

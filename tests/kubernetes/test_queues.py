@@ -52,7 +52,7 @@ def job(
     workload = registry.workload("cpu-ddp")
     (where_to,) = where.pools
     run = Run(workload, workload.presets["tiny"], where_to, nodes, id_)
-    document = read(RENDERERS[as_](run, where.site(workload.name)))
+    document = read(RENDERERS[as_](run, where.info(workload.name)))
     labels = {QUEUE: queue, PRIORITY: priority}
     document["metadata"]["labels"] |= {name: one for name, one in labels.items() if one}
     return document
@@ -138,7 +138,7 @@ def test_a_job_without_tolerations_is_placed_on_a_tainted_pool_by_its_queue(
         assert taints == [GPU_TAINT] * 2
         fsdp = registry.workload("fsdp")
         document = read(
-            RENDERERS[format_](Run.on_type(fsdp, fsdp.reference, GPU, 2, name), where.site(fsdp.name))
+            RENDERERS[format_](Run.on_type(fsdp, fsdp.reference, GPU, 2, name), where.info(fsdp.name))
         )
         where.submit(_without("tolerations", document))
         for pod in where.await_pods(name_of(document), 2):

@@ -40,7 +40,7 @@ def test_a_job_takes_the_fewest_blocks(eks_cluster: Cluster, format_: Format) ->
 
     def blocks(nodes: int) -> list[tuple[str, str]]:
         run = Run(workload, workload.reference, pools[0], nodes, f"of{nodes}")
-        document = read(RENDERERS[format_](run, where.site(workload.name)))
+        document = read(RENDERERS[format_](run, where.info(workload.name)))
         where.submit(document)
         pods = where.await_pods(document["metadata"]["name"], nodes)
         where.delete(document)

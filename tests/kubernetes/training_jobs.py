@@ -12,8 +12,8 @@ from typing import Any
 
 import yaml
 
+from catalog.cluster_info import ClusterInfo
 from catalog.pool import Pool, Spot
-from catalog.site import Site
 from tests.kubernetes.plane.api import Api, Document
 from tests.kubernetes.process_nodes import ProcessNodes
 from tests.programs import ROOT
@@ -46,7 +46,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 def lay_images(folder: Path, *names: str) -> dict[str, Path]:
     """Lay the content of workloads' images into folders, as their Dockerfiles do, and return them by image."""
-    site = Site.example("eks", names)
+    info = ClusterInfo.example("eks", names)
     found = {}
     for name in names:
         content = folder / name
@@ -54,7 +54,7 @@ def lay_images(folder: Path, *names: str) -> dict[str, Path]:
         ignored = shutil.ignore_patterns("__pycache__", "manifests")
         shutil.copytree(source / workload(name).package, content / PROGRAM_FOLDER[1:], ignore=ignored)
         shutil.copytree(source / "runtime", content / RUNTIME_FOLDER[1:], ignore=ignored)
-        found[site.images[name]] = content
+        found[info.images[name]] = content
     return found
 
 
@@ -78,13 +78,13 @@ class Job:
         self._version, self._kind, self._done = _KINDS[format_]
         tiny = workload(name).presets["tiny"]
         preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, *arguments))
-        site = Site.example("eks", [name])
+        info = ClusterInfo.example("eks", [name])
         run = Run(workload(name), preset, POOL, NODES, id_, environment)
-        document = yaml.safe_load(_RENDERERS[format_](run, site))
+        document = yaml.safe_load(_RENDERERS[format_](run, info))
         document["metadata"]["labels"][QUEUE_LABEL] = queue
         self.name = str(document["metadata"]["name"])
-        self.run_folder = f"{site.shared_folder}/runs/{name}/{id_}"
-        self._folder = nodes.claims / NAMESPACE / site.claim / "runs" / name / id_
+        self.run_folder = f"{info.shared_folder}/runs/{name}/{id_}"
+        self._folder = nodes.claims / NAMESPACE / info.claim / "runs" / name / id_
         self.begun = time.monotonic()
         api.create(document, namespace=NAMESPACE)
 

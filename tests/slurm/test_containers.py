@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo, Mount
 from catalog.cluster_kinds import SLURM
-from catalog.site import Mount, Site
 from tests.slurm.cluster import SlurmCluster
 from workloads import registry
 from workloads.render.slurm import slurm as render
@@ -26,7 +26,7 @@ def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path:
     workload = registry.workload("cpu-ddp")
     shared = tmp_path / "shared"
     shared.mkdir()
-    site = Site(
+    info = ClusterInfo(
         deployment="test",
         cluster=section,
         region="us-west-2",
@@ -37,7 +37,7 @@ def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path:
     preset = workload.presets["tiny"]
     script = tmp_path / "job.sbatch"
     script.write_text(
-        render(Run.on_type(workload, preset, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
+        render(Run.on_type(workload, preset, preset.instance_type, 2, "cpu"), info), encoding="utf-8"
     )
     said = cluster.run("sbatch", "--wait", "--parsable", script.name, directory=tmp_path, check=False)
     [log] = tmp_path.glob(f"*_{said.strip()}.out")

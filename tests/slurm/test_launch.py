@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.conftest import ROOT
 from tests.programs import checkout, require_module
 from tests.slurm.cluster import SlurmCluster
@@ -36,8 +36,8 @@ class LoginNode:
     folder: Path
 
     def __post_init__(self) -> None:
-        """Write the site."""
-        site = Site(
+        """Write the cluster info."""
+        info = ClusterInfo(
             deployment="test",
             cluster="parallelcluster",
             region="us-west-2",
@@ -47,11 +47,11 @@ class LoginNode:
             virtual_environment=sys.prefix.replace(str(ROOT), str(checkout())),
             launch_folder=str(checkout() / "workloads"),
         )
-        (self.folder / "site.json").write_text(site.to_json(), encoding="utf-8")
+        (self.folder / "cluster-info.json").write_text(info.to_json(), encoding="utf-8")
 
     def launch(self, *options: str) -> subprocess.CompletedProcess[str]:
         code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from cli.main import main; main()"
-        where = ("--on", "parallelcluster", "--site", "site.json", "--pool", "cpu")
+        where = ("--on", "parallelcluster", "--cluster-info", "cluster-info.json", "--pool", "cpu")
         return subprocess.run(
             [sys.executable, "-c", code, "launch", "cpu-ddp", *where, "--preset", "tiny", *options],
             cwd=self.folder,

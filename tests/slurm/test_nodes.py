@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.programs import ROOT
 from tests.slurm.cluster import SlurmCluster
 from tests.unit.batch_sample import CPU_TYPE, run_on
@@ -36,7 +36,7 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
     # The launch guard is the real one.
     (folder / "launch" / "base").mkdir(parents=True)
     (folder / "launch" / "base" / "runtime").symlink_to(ROOT / "workloads" / "runtime")
-    site = Site(
+    info = ClusterInfo(
         deployment="test",
         cluster="parallelcluster",
         region="us-west-2",
@@ -48,7 +48,7 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
     resources = Resources(accelerators=("cpu",), ranks_per_node=RANKS)
     run = run_on(CPU_TYPE, 2, launcher=launcher, resources=resources)
     run = replace(run, pool=replace(run.pool, name="cpu"))
-    (folder / "job.sbatch").write_text(render(run, site), encoding="utf-8")
+    (folder / "job.sbatch").write_text(render(run, info), encoding="utf-8")
     job = cluster.run("sbatch", "--wait", "--parsable", f"--nodes={nodes}", "job.sbatch", directory=folder)
     [log] = folder.glob(f"*_{job.strip()}.out")
     return sorted(re.findall(r"told: (.*)", log.read_text(encoding="utf-8")))

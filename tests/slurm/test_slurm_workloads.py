@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
 from workloads import registry
@@ -41,7 +41,7 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
 
 def write_script(folder: Path, *arguments: str, on: str) -> Path:
     """Write the script of a run on two nodes of a cluster of this kind."""
-    site = Site(
+    info = ClusterInfo(
         deployment="test",
         cluster=on,
         region="us-west-2",
@@ -57,7 +57,7 @@ def write_script(folder: Path, *arguments: str, on: str) -> Path:
     (folder / "shared").mkdir(parents=True)
     script = folder / "job.sbatch"
     script.write_text(
-        render(Run.on_type(workload, changed, preset.instance_type, 2, "cpu"), site), encoding="utf-8"
+        render(Run.on_type(workload, changed, preset.instance_type, 2, "cpu"), info), encoding="utf-8"
     )
     return script
 

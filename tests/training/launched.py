@@ -8,7 +8,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from cli.sites import local_site
+from cli.cluster_info import local_info
 from cli.submit.local import local_submission
 from tests.training.faults import SLOW
 from workloads import registry
@@ -23,8 +23,8 @@ def main(folder: Path, stall_seconds: str) -> int:
     preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, SLOW))
     environment = {"TRAINFORGE_STALL_SECONDS": stall_seconds}
     run = Run.on_type(workload, preset, preset.instance_type, 2, id="t1", environment=environment)
-    site = local_site(folder)
-    return local_submission(run, site, local(run, site)).send().wait()
+    info = local_info(folder)
+    return local_submission(run, info, local(run, info)).send().wait()
 
 
 if __name__ == "__main__":

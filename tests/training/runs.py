@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.programs import checkout
 from workloads import registry
 from workloads.render.local import local
@@ -32,7 +32,7 @@ class LocalRun:
         workload = registry.workload(name)
         chosen = workload.presets[preset]
         chosen = dataclasses.replace(chosen, arguments=(*chosen.arguments, *arguments), nodes=ranks)
-        site = Site(
+        info = ClusterInfo(
             deployment="test",
             cluster="local",
             region="us-west-2",
@@ -41,7 +41,7 @@ class LocalRun:
             virtual_environment=sys.prefix,
             launch_folder=str(checkout() / "workloads"),
         )
-        text = local(Run.on_type(workload, chosen, chosen.instance_type, ranks), site)
+        text = local(Run.on_type(workload, chosen, chosen.instance_type, ranks), info)
         self.script = folder / "run.sh"
         folder.mkdir(parents=True, exist_ok=True)
         self.script.write_text(text, encoding="utf-8")

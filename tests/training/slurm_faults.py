@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.programs import checkout
 from tests.slurm.cluster import SlurmCluster
 from tests.training.faults import SLOW, STALL_SECONDS, Losses, Outcome, assert_reported, outcome, printed
@@ -36,7 +36,7 @@ class SlurmRun:
     ) -> None:
         self.cluster = cluster
         self._folder = folder
-        site = Site(
+        info = ClusterInfo(
             deployment="test",
             cluster="parallelcluster",
             region="us-west-2",
@@ -52,7 +52,7 @@ class SlurmRun:
         (folder / "shared").mkdir(parents=True)
         script = folder / "job.sbatch"
         run = Run.on_type(workload, preset, preset.instance_type, 2, "cpu", environment=environment)
-        script.write_text(slurm(run, site), encoding="utf-8")
+        script.write_text(slurm(run, info), encoding="utf-8")
         self.id = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
 
     @property

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
 from tests.training.runs import DEADLINE_SECONDS
@@ -40,7 +40,7 @@ class BatchJob:
         self._folder = folder
         workload = registry.workload(name)
         preset = workload.presets["tiny"]
-        site = Site(
+        info = ClusterInfo(
             deployment="test",
             cluster="batch",
             region="us-west-2",
@@ -48,7 +48,7 @@ class BatchJob:
             mounts=(Mount(str(folder), "lustre", ""),),
             images={name: "registry.example/workload:1"},
         )
-        definition = json.loads(batch(Run.on_type(workload, preset, preset.instance_type, 2), site))
+        definition = json.loads(batch(Run.on_type(workload, preset, preset.instance_type, 2), info))
         [nodes] = definition["nodeProperties"]["nodeRangeProperties"]
         self._shell, self._option, text = nodes["container"]["command"]
         port = f"--master-port={RENDEZVOUS_PORT}"

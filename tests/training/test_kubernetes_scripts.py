@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Mount
+from catalog.cluster_info import Mount
 from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
 from tests.training.runs import DEADLINE_SECONDS
-from tests.unit.rendering import RENDERERS, pods, read, script, site
+from tests.unit.rendering import RENDERERS, info, pods, read, script
 from workloads import entry, registry
 from workloads.spec import Format, Run
 
@@ -67,7 +67,7 @@ def train(
     """Run a workload's tiny preset as two pods; return the manifest and what each pod printed."""
     workload = registry.workload(name)
     preset = workload.presets["tiny"]
-    where = site(
+    where = info(
         format_,
         images={workload.name: f"registry.example/{name}:1"},
         mounts=(Mount(str(folder), "lustre", "fs-0123456789abcdef0"),),

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
-from catalog.site import Site
 from tests.programs import checkout
 from workloads.entry import RUNTIME_FOLDER
 from workloads.launchers import NeuronTorchrun, Torchrun
@@ -46,12 +46,12 @@ def run_on(instance_type: str, nodes: int = 2, **changes: Any) -> Run:
     return Run.on_type(made, made.reference, instance_type, nodes)
 
 
-def site(**changes: Any) -> Site:
-    return replace(Site.example("batch", ["sample-run"]), **changes)
+def info(**changes: Any) -> ClusterInfo:
+    return replace(ClusterInfo.example("batch", ["sample-run"]), **changes)
 
 
 def definition(run: Run, **changes: Any) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(batch(run, site(**changes)))
+    found: dict[str, Any] = json.loads(batch(run, info(**changes)))
     return found
 
 

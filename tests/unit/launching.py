@@ -14,7 +14,7 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.main import app
 
 SBATCH = "cat >{folder}/submitted.sbatch; echo '4711;demo'"
@@ -31,10 +31,10 @@ esac
 """
 
 
-def cluster_site(cluster: str) -> Site:
-    """Return a site with a queue and a partition of the pool `cpu`."""
-    site = Site.example(cluster, ["cpu-ddp"])
-    return replace(site, queues={"cpu": "demo-cpu"}, partitions={"cpu": "long"})
+def cluster_info(cluster: str) -> ClusterInfo:
+    """Return cluster info with a queue and a partition of the pool `cpu`."""
+    info = ClusterInfo.example(cluster, ["cpu-ddp"])
+    return replace(info, queues={"cpu": "demo-cpu"}, partitions={"cpu": "long"})
 
 
 class Launching:
@@ -53,13 +53,13 @@ class Launching:
         for name in ("AWS_PROFILE", "TRAINFORGE_RUN_ID", "TRAINFORGE_SHARED"):
             monkeypatch.delenv(name, raising=False)
 
-    def __call__(self, cluster: str, *arguments: str, site: Site | None = None) -> Result:
-        """Launch cpu-ddp on a cluster, without a terminal, at a site in a file if one is given."""
+    def __call__(self, cluster: str, *arguments: str, info: ClusterInfo | None = None) -> Result:
+        """Launch cpu-ddp on a cluster, without a terminal, with cluster info in a file if one is given."""
         words = ["launch", "cpu-ddp", "--on", cluster, *arguments]
-        if site is not None:
-            file = self.folder / "site.json"
-            file.write_text(site.to_json(), encoding="utf-8")
-            words += ["--site", str(file)]
+        if info is not None:
+            file = self.folder / "cluster-info.json"
+            file.write_text(info.to_json(), encoding="utf-8")
+            words += ["--cluster-info", str(file)]
         return CliRunner().invoke(app, words)
 
     def fake(self, name: str, script: str) -> Path:
@@ -104,7 +104,7 @@ def emulated_aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def batch_with_queue() -> Any:
-    """Return a client of the emulated Batch, with the queue of the site."""
+    """Return a client of the emulated Batch, with the queue of the cluster info."""
     iam = boto3.client("iam", region_name="us-west-2")
     role = iam.create_role(RoleName="service", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
     client = boto3.client("batch", region_name="us-west-2")

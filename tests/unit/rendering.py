@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from workloads.formats import example_cluster
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
@@ -79,20 +79,20 @@ class Case:
         return f"{self.run.workload.name}-{self.format_}-{self.run.nodes}x{self.run.instance_type}"
 
     @property
-    def site(self) -> Site:
-        return site(self.format_)
+    def info(self) -> ClusterInfo:
+        return info(self.format_)
 
     @property
     def text(self) -> str:
-        return RENDERERS[self.format_](self.run, self.site)
+        return RENDERERS[self.format_](self.run, self.info)
 
     @property
     def document(self) -> dict[str, Any]:
         return read(self.text)
 
 
-def site(format_: Format, **changes: Any) -> Site:
-    return replace(Site.example(example_cluster(format_), [one.name for one in SAMPLES]), **changes)
+def info(format_: Format, **changes: Any) -> ClusterInfo:
+    return replace(ClusterInfo.example(example_cluster(format_), [one.name for one in SAMPLES]), **changes)
 
 
 def run(workload: Workload, instance_type: str, nodes: int = 4, *, pool: str = "") -> Run:

@@ -297,7 +297,7 @@ def test_a_definition_is_the_renderers_in_cloudformations_spelling(stack: Synthe
 
 def test_spelling_leaves_the_users_own_keys_alone() -> None:
     run = batch_sample.run_on(batch_sample.GPU_TYPE)
-    request = json.loads(rendered(run, batch_sample.site()))
+    request = json.loads(rendered(run, batch_sample.info()))
     made = in_cloudformation(request)
     assert made["Tags"] == request["tags"]
     [nodes] = made["NodeProperties"]["NodeRangeProperties"]

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from typer.testing import CliRunner, Result
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from cli.main import app
 from cli.nodes import Node
 from cli.ssh_configuration import INCLUDE, configuration, host_names
@@ -26,9 +26,11 @@ REGION = "us-west-2"
 IMAGE = "ami-03cf127a"
 """One of moto's own."""
 HYPERPOD = replace(
-    Site.example("hyperpod"), cluster_id="a1b2c3d4e5f6", session_document="trainforge-demo-hyperpod-ubuntu"
+    ClusterInfo.example("hyperpod"),
+    cluster_id="a1b2c3d4e5f6",
+    session_document="trainforge-demo-hyperpod-ubuntu",
 )
-PARALLELCLUSTER = Site.example("parallelcluster")
+PARALLELCLUSTER = ClusterInfo.example("parallelcluster")
 LOGIN = Node(
     "i-0123456789abcdef1",
     "login",
@@ -105,7 +107,7 @@ def start(kind: str, tags: Mapping[str, str] | None = None, system: str = "ubunt
 @pytest.fixture(scope="module")
 def cluster(aws: None) -> dict[str, str]:
     """Return the instances of a ParallelCluster that stands: head, login, gpu, and one of another cluster."""
-    name = Site.parameter_name(PARALLELCLUSTER.deployment, PARALLELCLUSTER.cluster)
+    name = ClusterInfo.parameter_name(PARALLELCLUSTER.deployment, PARALLELCLUSTER.cluster)
     client = boto3.client("ssm", region_name=REGION)
     client.put_parameter(Name=name, Value=PARALLELCLUSTER.to_json(), Type="String")
     start("HeadNode", {"parallelcluster:cluster-name": "other"})
@@ -116,8 +118,8 @@ def cluster(aws: None) -> dict[str, str]:
     }
 
 
-def site_file(folder: Path, name: str) -> str:
-    """Return a file with the site of another cluster."""
+def info_file(folder: Path, name: str) -> str:
+    """Return a file with the cluster info of another cluster."""
     file = folder / f"{name}.json"
     file.write_text(replace(PARALLELCLUSTER, cluster_name=name).to_json())
     return str(file)
@@ -160,7 +162,7 @@ def test_an_instance_by_its_id_and_another_account(connect: Connecting, cluster:
 
 def test_the_account_of_the_image(connect: Connecting, tmp_path: Path) -> None:
     start("HeadNode", {"parallelcluster:cluster-name": "amazon"}, system="alinux2023")
-    assert connect("parallelcluster", "--site", site_file(tmp_path, "amazon")).exit_code == 0
+    assert connect("parallelcluster", "--cluster-info", info_file(tmp_path, "amazon")).exit_code == 0
     assert connect.ran[-1] == "command=sudo --login --user ec2-user"
 
 
@@ -168,10 +170,10 @@ def test_stopped_nodes_are_no_way_in(connect: Connecting, tmp_path: Path) -> Non
     tags = {"parallelcluster:cluster-name": "stopping"}
     head, login = start("HeadNode", tags), start("LoginNode", tags)
     boto3.client("ec2", region_name=REGION).stop_instances(InstanceIds=[login])
-    site = site_file(tmp_path, "stopping")
-    assert connect("parallelcluster", "--site", site).exit_code == 0
+    info = info_file(tmp_path, "stopping")
+    assert connect("parallelcluster", "--cluster-info", info).exit_code == 0
     assert head in connect.ran
-    refused = connect("parallelcluster", "--site", site, "--node", "login")
+    refused = connect("parallelcluster", "--cluster-info", info, "--node", "login")
     assert refused.exit_code == 2
     said = " ".join(refused.stderr.split())
     assert (
@@ -280,18 +282,18 @@ def test_clusters_that_nobody_logs_in_to(connect: Connecting, name: str, says: s
     assert says in " ".join(result.stderr.split())
 
 
-def test_no_site_is_a_finding(connect: Connecting) -> None:
+def test_no_cluster_info_is_a_finding(connect: Connecting) -> None:
     result = connect("hyperpod")
     assert result.exit_code == 2
-    assert "[connect-site]" in result.stderr
-    assert "'cdk deploy HyperPodStack' brings it" in " ".join(result.stderr.split())
+    assert "[connect-cluster-info]" in result.stderr
+    assert "'cdk deploy HyperPodStack' writes it" in " ".join(result.stderr.split())
 
 
-def test_a_site_of_a_file(connect: Connecting, cluster: dict[str, str], tmp_path: Path) -> None:
-    file = tmp_path / "site.json"
+def test_cluster_info_of_a_file(connect: Connecting, cluster: dict[str, str], tmp_path: Path) -> None:
+    file = tmp_path / "cluster-info.json"
     file.write_text(PARALLELCLUSTER.to_json())
     (tmp_path / "config" / "default.yaml").unlink()
-    assert connect("parallelcluster", "--site", str(file)).exit_code == 0
+    assert connect("parallelcluster", "--cluster-info", str(file)).exit_code == 0
     assert cluster["login"] in connect.ran
 
 

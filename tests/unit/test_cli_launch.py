@@ -12,8 +12,8 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from catalog.site import Site
-from tests.unit.launching import Launching, batch_with_queue, cluster_site, emulated_aws, jobs
+from catalog.cluster_info import ClusterInfo
+from tests.unit.launching import Launching, batch_with_queue, cluster_info, emulated_aws, jobs
 
 TYPE = "c6i.4xlarge"
 
@@ -36,7 +36,7 @@ def batch_client(aws: None) -> Any:
 
 def test_slurm(launch: Launching, tmp_path: Path) -> None:
     noted = launch.fake_sbatch()
-    result = launch("hyperpod", "--preset", "tiny", "--pool", "cpu", site=cluster_site("hyperpod"))
+    result = launch("hyperpod", "--preset", "tiny", "--pool", "cpu", info=cluster_info("hyperpod"))
     assert result.exit_code == 0, result.output
     assert noted.read_text() == "--parsable\n"
     submitted = launch.submitted("sbatch")
@@ -64,16 +64,16 @@ def test_slurm(launch: Launching, tmp_path: Path) -> None:
         ("hyperpod", ("--shared", "here"), "'--shared' means nothing on hyperpod it is for local"),
         (
             "local",
-            ("--site", "site.json"),
-            "'--site' means nothing on local it is for hyperpod, hyperpod_eks, parallelcluster, eks, batch",
+            ("--cluster-info", "cluster-info.json"),
+            "'--cluster-info' means nothing on local it is for hyperpod, hyperpod_eks, parallelcluster, eks, batch",
         ),
     ],
 )
 def test_an_option_that_would_be_ignored_is_refused_with_the_rest(
     launch: Launching, cluster: str, options: tuple[str, str], said: str
 ) -> None:
-    site = None if cluster == "local" else cluster_site(cluster)
-    result = launch(cluster, "--preset", "tny", "--dry-run", *options, site=site)
+    info = None if cluster == "local" else cluster_info(cluster)
+    result = launch(cluster, "--preset", "tny", "--dry-run", *options, info=info)
     assert result.exit_code == 2
     told = " ".join(result.stderr.split())
     assert said in told
@@ -83,7 +83,7 @@ def test_an_option_that_would_be_ignored_is_refused_with_the_rest(
 
 def test_slurm_that_refuses(launch: Launching) -> None:
     launch.fake("sbatch", "echo 'sbatch: error: invalid partition specified: long' >&2; exit 1")
-    result = launch("hyperpod", site=cluster_site("hyperpod"))
+    result = launch("hyperpod", info=cluster_info("hyperpod"))
     assert result.exit_code == 2
     assert result.stderr == (
         "error: 'sbatch --parsable' ended with exit code 1: "
@@ -92,7 +92,7 @@ def test_slurm_that_refuses(launch: Launching) -> None:
 
 
 def test_batch(launch: Launching, batch_client: Any) -> None:
-    result = launch("batch", "--preset", "tiny", "--nodes", "4", "--pool", "cpu", site=cluster_site("batch"))
+    result = launch("batch", "--preset", "tiny", "--nodes", "4", "--pool", "cpu", info=cluster_info("batch"))
     assert result.exit_code == 0, result.output
     (job_id,) = jobs(batch_client)
     (job,) = batch_client.describe_jobs(jobs=[job_id])["jobs"]
@@ -100,7 +100,7 @@ def test_batch(launch: Launching, batch_client: Any) -> None:
     assert job["jobDefinition"].endswith(":job-definition/demo-cpu-ddp-tiny:1")
     assert job["nodeProperties"]["numNodes"] == 4
     (nodes,) = job["nodeProperties"]["nodeRangeProperties"]
-    assert nodes["container"]["image"] == cluster_site("batch").images["cpu-ddp"]
+    assert nodes["container"]["image"] == cluster_info("batch").images["cpu-ddp"]
     assert "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS" in nodes["container"]["command"][2]
     for part in (
         "batch 'demo-batch' in us-west-2, queue 'demo-cpu'",
@@ -115,8 +115,8 @@ def test_batch(launch: Launching, batch_client: Any) -> None:
 
 
 def test_batch_that_refuses(launch: Launching, batch_client: Any) -> None:
-    site = replace(cluster_site("batch"), queues={"cpu": "another"})
-    result = launch("batch", "--pool", "cpu", site=site)
+    info = replace(cluster_info("batch"), queues={"cpu": "another"})
+    result = launch("batch", "--pool", "cpu", info=info)
     assert result.exit_code == 2
     assert "error: AWS Batch in us-west-2 did not take the job: " in result.stderr
     assert "Job queue another does not exist" in result.stderr
@@ -127,7 +127,7 @@ def test_two_batch_jobs_of_one_run(
     launch: Launching, batch_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two at once would write into one folder; one after the other is how a run goes on."""
-    site = cluster_site("batch")
+    info = cluster_info("batch")
     asked = ("--preset", "tiny", "--pool", "cpu", "--run-id", "tuesday")
     states = iter(["RUNNING", "FAILED"])
 
@@ -136,12 +136,12 @@ def test_two_batch_jobs_of_one_run(
         return {"jobSummaryList": [{"jobId": "j-1", "status": next(states)}]}
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", _answering("ListJobs", listed))
-    refused = launch("batch", *asked, site=site)
+    refused = launch("batch", *asked, info=info)
     assert refused.exit_code == 2
     assert "error: job j-1 of run 'tuesday' has not ended" in refused.stderr
     assert "'aws batch terminate-job --region us-west-2 --job-id j-1 --reason REASON'" in refused.stderr
     assert batch_client.describe_job_definitions()["jobDefinitions"] == []
-    taken = launch("batch", *asked, site=site)
+    taken = launch("batch", *asked, info=info)
     assert taken.exit_code == 0, taken.output
     (definition,) = batch_client.describe_job_definitions()["jobDefinitions"]
     assert definition["jobDefinitionName"] == "demo-cpu-ddp-tiny"
@@ -155,7 +155,7 @@ def test_who_may_submit_to_batch_but_not_look(
         raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "ListJobs")
 
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", _answering("ListJobs", denied))
-    result = launch("batch", "--pool", "cpu", "--run-id", "tuesday", site=cluster_site("batch"))
+    result = launch("batch", "--pool", "cpu", "--run-id", "tuesday", info=cluster_info("batch"))
     assert result.exit_code == 0, result.output
 
 
@@ -170,17 +170,19 @@ def _answering(operation: str, answer: Callable[..., dict[str, Any]]) -> Callabl
 
 
 @pytest.mark.parametrize(
-    ("site", "message"),
+    ("info", "message"),
     [
-        (replace(cluster_site("batch"), queues={}), "has no queue of pool 'cpu' (it has none); name one"),
+        (replace(cluster_info("batch"), queues={}), "has no queue of pool 'cpu' (it has none); name one"),
         (
-            replace(cluster_site("batch"), images={}),
+            replace(cluster_info("batch"), images={}),
             "has no image of 'cpu-ddp', and AWS Batch runs containers",
         ),
     ],
 )
-def test_batch_that_is_not_ready(launch: Launching, batch_client: Any, site: Site, message: str) -> None:
-    result = launch("batch", "--pool", "cpu", site=site)
+def test_batch_that_is_not_ready(
+    launch: Launching, batch_client: Any, info: ClusterInfo, message: str
+) -> None:
+    result = launch("batch", "--pool", "cpu", info=info)
     assert result.exit_code == 2
     assert message in result.stderr
     assert batch_client.describe_job_definitions()["jobDefinitions"] == []
@@ -190,7 +192,7 @@ def test_batch_that_is_not_ready(launch: Launching, batch_client: Any, site: Sit
 def test_a_dry_run_shows_and_submits_nothing(cluster: str, launch: Launching, batch_client: Any) -> None:
     sbatch = launch.fake_sbatch()
     kubectl = launch.fake_kubectl()
-    result = launch(cluster, "--pool", "cpu", "--dry-run", site=cluster_site(cluster))
+    result = launch(cluster, "--pool", "cpu", "--dry-run", info=cluster_info(cluster))
     assert result.exit_code == 0, result.output
     assert "cpu-ddp" in result.output
     assert result.output.endswith("dry run: nothing was submitted\n")
@@ -212,16 +214,16 @@ def test_a_dry_run_shows_and_submits_nothing(cluster: str, launch: Launching, ba
     ],
 )
 def test_absent_programs(cluster: str, message: str, launch: Launching) -> None:
-    result = launch(cluster, site=cluster_site(cluster))
+    result = launch(cluster, info=cluster_info(cluster))
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.endswith("Nothing was submitted\n")
-    dry = launch(cluster, "--dry-run", site=cluster_site(cluster))
+    dry = launch(cluster, "--dry-run", info=cluster_info(cluster))
     assert dry.exit_code == 0
     assert message in dry.output
 
 
 def test_the_plan_is_json_for_batch(launch: Launching) -> None:
-    result = launch("batch", "--pool", "cpu", "--dry-run", site=cluster_site("batch"))
+    result = launch("batch", "--pool", "cpu", "--dry-run", info=cluster_info("batch"))
     shown = "\n".join(line[4:] for line in result.output.splitlines() if line.startswith("    "))
     assert json.loads(shown)["type"] == "multinode"

@@ -14,11 +14,11 @@ import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from tests.api_model import answer_problems, api_problems
 from tests.programs import ROOT
 from tests.synthesis import Synthesis
-from tests.unit.launching import Launching, cluster_site
+from tests.unit.launching import Launching, cluster_info
 
 ASKED = ("--preset", "tiny", "--pool", "cpu")
 ARN = "arn:aws:batch:us-west-2:111122223333:job-definition"
@@ -103,15 +103,15 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
 
 
 @pytest.fixture
-def site() -> Site:
-    return cluster_site("batch")
+def info() -> ClusterInfo:
+    return cluster_info("batch")
 
 
 def test_one_definition_serves_any_number_of_nodes_and_any_run(
-    launch: Launching, service: Service, site: Site
+    launch: Launching, service: Service, info: ClusterInfo
 ) -> None:
     for more in (("--nodes", "4"), ("--nodes", "2"), ("--nodes", "2", "--run-id", "tuesday")):
-        result = launch("batch", *ASKED, *more, site=site)
+        result = launch("batch", *ASKED, *more, info=info)
         assert result.exit_code == 0, result.output
     assert len(service.definitions) == 1
     plain, smaller, named = service.asked("SubmitJob")
@@ -126,12 +126,12 @@ def test_one_definition_serves_any_number_of_nodes_and_any_run(
 
 
 def test_variables_are_the_jobs_and_those_that_the_script_sets_the_definitions(
-    launch: Launching, service: Service, site: Site
+    launch: Launching, service: Service, info: ClusterInfo
 ) -> None:
     """A container's variable is lost where the script of the definition exports one of that name."""
     signals = "PET_SIGNALS_TO_HANDLE=SIGTERM"
     for more in ((), ("--env", "SIZE=$5 it's"), ("--env", "SIZE=2", "--env", signals, "--run-id", "tuesday")):
-        result = launch("batch", *ASKED, *(str(word) for word in more), site=site)
+        result = launch("batch", *ASKED, *(str(word) for word in more), info=info)
         assert result.exit_code == 0, result.output
         assert "SIZE" not in result.stdout.partition("  what ")[2]
     plain, sized, signalled = service.asked("SubmitJob")
@@ -151,13 +151,15 @@ def overridden(submitted: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("change", ["preset", "image"])
-def test_what_differs_is_registered(launch: Launching, service: Service, site: Site, change: str) -> None:
-    assert launch("batch", *ASKED, site=site).exit_code == 0
+def test_what_differs_is_registered(
+    launch: Launching, service: Service, info: ClusterInfo, change: str
+) -> None:
+    assert launch("batch", *ASKED, info=info).exit_code == 0
     if change == "image":
-        site = replace(site, images={"cpu-ddp": "registry.example/cpu-ddp:2"})
-        assert launch("batch", *ASKED, site=site).exit_code == 0
+        info = replace(info, images={"cpu-ddp": "registry.example/cpu-ddp:2"})
+        assert launch("batch", *ASKED, info=info).exit_code == 0
     else:
-        assert launch("batch", "--preset", "reference", "--pool", "cpu", site=site).exit_code == 0
+        assert launch("batch", "--preset", "reference", "--pool", "cpu", info=info).exit_code == 0
     assert len(service.definitions) == 2
     first, second = (request["jobDefinition"] for request in service.asked("SubmitJob"))
     assert (first, second) == (
@@ -166,28 +168,30 @@ def test_what_differs_is_registered(launch: Launching, service: Service, site: S
     )
 
 
-def test_the_definition_that_the_stack_made_is_taken(launch: Launching, service: Service, site: Site) -> None:
-    assert launch("batch", *ASKED, "--nodes", "2", site=site).exit_code == 0
+def test_the_definition_that_the_stack_made_is_taken(
+    launch: Launching, service: Service, info: ClusterInfo
+) -> None:
+    assert launch("batch", *ASKED, "--nodes", "2", info=info).exit_code == 0
     (made,) = service.definitions
     name = "demo-cpu-ddp-tiny-2xcpu"
     made.update(jobDefinitionName=name, jobDefinitionArn=f"{ARN}/{name}:1")
     # CloudFormation's, too.
     made["tags"]["aws:cloudformation:stack-name"] = "demo-batch"
-    assert launch("batch", *ASKED, "--nodes", "2", site=site).exit_code == 0
+    assert launch("batch", *ASKED, "--nodes", "2", info=info).exit_code == 0
     assert service.asked("SubmitJob")[-1]["jobDefinition"] == f"{ARN}/{name}:1"
     made["nodeProperties"]["nodeRangeProperties"][0]["container"]["environment"].append(
         {"name": "MORE", "value": "1"}
     )
-    assert launch("batch", *ASKED, "--nodes", "2", site=site).exit_code == 0
+    assert launch("batch", *ASKED, "--nodes", "2", info=info).exit_code == 0
     assert service.asked("SubmitJob")[-1]["jobDefinition"] == f"{ARN}/demo-cpu-ddp-tiny:1"
 
 
 @pytest.mark.parametrize("stale", ["secrets", "devices"])
 def test_a_definition_with_more_secrets_or_devices_than_the_run_has_is_not_taken(
-    launch: Launching, service: Service, site: Site, stale: str
+    launch: Launching, service: Service, info: ClusterInfo, stale: str
 ) -> None:
     """A list that the run leaves empty is compared as one that has members: what it lost must not come back."""
-    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert launch("batch", *ASKED, info=info).exit_code == 0
     (made,) = service.definitions
     (nodes,) = made["nodeProperties"]["nodeRangeProperties"]
     container = nodes["container"]
@@ -198,27 +202,27 @@ def test_a_definition_with_more_secrets_or_devices_than_the_run_has_is_not_taken
     else:
         device = {"hostPath": "/dev/infiniband", "containerPath": "/dev/infiniband", "permissions": ["READ"]}
         container["linuxParameters"]["devices"] = [device]
-    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert launch("batch", *ASKED, info=info).exit_code == 0
     assert service.asked("SubmitJob")[-1]["jobDefinition"] == f"{ARN}/demo-cpu-ddp-tiny:2"
 
 
 def test_a_definition_without_the_lists_that_a_run_leaves_empty_is_taken(
-    launch: Launching, service: Service, site: Site
+    launch: Launching, service: Service, info: ClusterInfo
 ) -> None:
     """The service may leave an empty list out of its answer."""
-    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert launch("batch", *ASKED, info=info).exit_code == 0
     (made,) = service.definitions
     (nodes,) = made["nodeProperties"]["nodeRangeProperties"]
     del nodes["container"]["secrets"], nodes["container"]["linuxParameters"]["devices"]
-    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert launch("batch", *ASKED, info=info).exit_code == 0
     assert len(service.definitions) == 1
 
 
 def test_who_may_not_look_at_definitions_registers_one(
-    launch: Launching, service: Service, site: Site
+    launch: Launching, service: Service, info: ClusterInfo
 ) -> None:
     service.denied = {"DescribeJobDefinitions"}
-    assert launch("batch", *ASKED, site=site).exit_code == 0
+    assert launch("batch", *ASKED, info=info).exit_code == 0
     assert len(service.definitions) == 1
 
 
@@ -226,10 +230,10 @@ def test_who_may_not_look_at_definitions_registers_one(
     ("more", "share"), [((), "research"), (("--share", "production"), "production")], ids=["default", "named"]
 )
 def test_a_queue_with_shares_is_given_one_and_the_workloads_priority(
-    launch: Launching, service: Service, site: Site, more: tuple[str, ...], share: str
+    launch: Launching, service: Service, info: ClusterInfo, more: tuple[str, ...], share: str
 ) -> None:
-    shared = replace(site, shares=("research", "production"), priorities={"cpu-ddp": 7})
-    assert launch("batch", *ASKED, *more, site=shared).exit_code == 0
+    shared = replace(info, shares=("research", "production"), priorities={"cpu-ddp": 7})
+    assert launch("batch", *ASKED, *more, info=shared).exit_code == 0
     (submitted,) = service.asked("SubmitJob")
     assert (submitted["shareIdentifier"], submitted["schedulingPriorityOverride"]) == (share, 7)
 
@@ -243,7 +247,7 @@ def test_a_queue_with_shares_is_given_one_and_the_workloads_priority(
 )
 def test_a_share_that_is_not_there(launch: Launching, service: Service, cluster: str, told: str) -> None:
     sbatch = launch.fake_sbatch()
-    result = launch(cluster, *ASKED, "--share", "theirs", site=cluster_site(cluster))
+    result = launch(cluster, *ASKED, "--share", "theirs", info=cluster_info(cluster))
     assert result.exit_code == 2
     assert told in result.stderr
     assert service.calls == []
@@ -251,23 +255,23 @@ def test_a_share_that_is_not_there(launch: Launching, service: Service, cluster:
 
 
 def test_waiting_prints_the_log_and_ends_with_the_exit_code(
-    launch: Launching, service: Service, site: Site
+    launch: Launching, service: Service, info: ClusterInfo
 ) -> None:
     service.statuses = iter(["RUNNABLE", "RUNNING", "FAILED"])
-    result = launch("batch", *ASKED, "--wait", site=site)
+    result = launch("batch", *ASKED, "--wait", info=info)
     assert result.exit_code == 66
     assert "\nstep=1\nthe job ended with exit code 66\n" in result.stdout
     assert "job 0a1b failed: no reason given; the main node's exit code is 66\n" in result.stderr
 
 
 def test_who_no_longer_waits_is_told_how_to_end_the_job(
-    launch: Launching, service: Service, site: Site, monkeypatch: pytest.MonkeyPatch
+    launch: Launching, service: Service, info: ClusterInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cli.submit.batch_job.BatchJob._look", interrupted)
-    result = launch("batch", *ASKED, "--wait", site=site)
+    result = launch("batch", *ASKED, "--wait", info=info)
     assert result.exit_code == 130
     assert result.stderr == (
         "stopped waiting; the job is still running; end it with\n"
@@ -278,7 +282,7 @@ def test_who_no_longer_waits_is_told_how_to_end_the_job(
 def test_a_run_of_the_configuration_goes_to_the_stacks_own_definition(
     launch: Launching, service: Service, synthesis: Callable[[str], Synthesis]
 ) -> None:
-    """What the stack registers, with the values that its site publishes, is to the letter what launch wants."""
+    """What the stack registers, with the values that its cluster info publishes, is to the letter what launch wants."""
     stack = synthesis("config/batch.yaml")
     for resource in stack.resources("BatchStack", "AWS::Batch::JobDefinition"):
         definition = in_the_api(deployed(resource["Properties"]))
@@ -286,13 +290,13 @@ def test_a_run_of_the_configuration_goes_to_the_stacks_own_definition(
         service.definitions.append(
             {**definition, "revision": 1, "jobDefinitionArn": f"{ARN}/{name}:1", "status": "ACTIVE"}
         )
-    (site,) = (
+    (info,) = (
         deployed(resource["Properties"]["Value"])
         for resource in stack.resources("BatchStack", "AWS::SSM::Parameter")
-        if resource["Properties"]["Name"] == Site.parameter_name("batch", "batch")
+        if resource["Properties"]["Name"] == ClusterInfo.parameter_name("batch", "batch")
     )
     asked = ("-c", str(ROOT / "config" / "batch.yaml"), "--pool", "cpu", "--nodes", "2")
-    result = launch("batch", *asked, site=Site.from_json(site))
+    result = launch("batch", *asked, info=ClusterInfo.from_json(info))
     assert result.exit_code == 0, result.output
     assert service.asked("RegisterJobDefinition") == []
     (submitted,) = service.asked("SubmitJob")

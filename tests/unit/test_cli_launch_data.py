@@ -10,9 +10,9 @@ from typing import Any
 import boto3
 import pytest
 
+from catalog.cluster_info import ClusterInfo, Mount
 from catalog.cluster_kinds import CLUSTERS
-from catalog.site import Mount, Site
-from tests.unit.launching import Launching, batch_with_queue, cluster_site, emulated_aws, jobs
+from tests.unit.launching import Launching, batch_with_queue, cluster_info, emulated_aws, jobs
 from workloads.registry import workload
 from workloads.spec import Data
 
@@ -38,10 +38,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def site_of(cluster: str, mount: str = "/no-such-folder") -> Site:
-    """Return a site whose shared folder this machine does not have, and which shows the bucket at `data`."""
+def info_of(cluster: str, mount: str = "/no-such-folder") -> ClusterInfo:
+    """Return cluster info whose shared folder this machine does not have, and which shows the bucket at `data`."""
     return replace(
-        cluster_site(cluster),
+        cluster_info(cluster),
         mounts=(Mount(mount, "lustre", ""),),
         launch_folder=f"{mount}/data/launch/{cluster}",
     )
@@ -66,7 +66,7 @@ def test_on_a_machine_that_has_the_shared_folder(
 ) -> None:
     shared = tmp_path / "shared"
     (shared / "data" / ("corpus" if there else "other")).mkdir(parents=True)
-    result = launch(cluster, "--pool", "cpu", "--dry-run", site=site_of(cluster, str(shared)))
+    result = launch(cluster, "--pool", "cpu", "--dry-run", info=info_of(cluster, str(shared)))
     assert result.exit_code == (0 if there else 2), result.output
     assert ("which is not there" in " ".join(result.stderr.split())) is not there
 
@@ -77,7 +77,7 @@ def test_from_elsewhere_it_is_looked_for_in_the_bucket(
     launch: Launching, bucket: None, cluster: str, key: str
 ) -> None:
     boto3.client("s3", region_name="us-west-2").put_object(Bucket="demo-data", Key=key, Body=b"x")
-    result = launch(cluster, "--pool", "cpu", "--dry-run", site=site_of(cluster))
+    result = launch(cluster, "--pool", "cpu", "--dry-run", info=info_of(cluster))
     there = key.startswith("corpus/")
     assert result.exit_code == (0 if there else 2), result.output
     assert result.stderr == "" if there else "'aws s3 sync FOLDER s3://demo-data/corpus/'" in result.stderr
@@ -85,18 +85,18 @@ def test_from_elsewhere_it_is_looked_for_in_the_bucket(
 
 def test_nothing_is_submitted(launch: Launching, bucket: None) -> None:
     client = batch_with_queue()
-    assert launch("batch", "--pool", "cpu", "--yes", site=site_of("batch")).exit_code == 2
-    assert launch("eks", "--yes", site=site_of("eks")).exit_code == 2
+    assert launch("batch", "--pool", "cpu", "--yes", info=info_of("batch")).exit_code == 2
+    assert launch("eks", "--yes", info=info_of("eks")).exit_code == 2
     assert jobs(client) == []
     assert client.describe_job_definitions()["jobDefinitions"] == []
     assert not (launch.programs / "submitted.yaml").exists()
 
 
 @pytest.mark.parametrize("cluster", ["eks", "batch"])
-def test_a_site_without_a_shared_file_system(launch: Launching, cluster: str) -> None:
-    result = launch(cluster, "--pool", "cpu", site=replace(site_of(cluster), mounts=()))
+def test_cluster_info_without_a_shared_file_system(launch: Launching, cluster: str) -> None:
+    result = launch(cluster, "--pool", "cpu", info=replace(info_of(cluster), mounts=()))
     assert result.exit_code == 2
-    assert f"the site of '{cluster}' has no shared file system" in " ".join(result.stderr.split())
+    assert f"the cluster info of '{cluster}' has no shared file system" in " ".join(result.stderr.split())
 
 
 @pytest.mark.parametrize("cluster", ["eks", "batch"])
@@ -104,15 +104,15 @@ def test_a_site_without_a_shared_file_system(launch: Launching, cluster: str) ->
 def test_where_nothing_can_be_seen_it_is_said(
     launch: Launching, cluster: str, change: dict[str, Any]
 ) -> None:
-    result = launch(cluster, "--pool", "cpu", "--dry-run", site=replace(site_of(cluster), **change))
+    result = launch(cluster, "--pool", "cpu", "--dry-run", info=replace(info_of(cluster), **change))
     assert result.exit_code == 0, result.output
     assert "warning: data [run-data]" in result.stderr
     assert "whether it is there cannot be seen from here" in result.stderr
 
 
 def test_a_bucket_that_does_not_answer(launch: Launching, bucket: None) -> None:
-    site = replace(site_of("eks"), data_bucket="another")
-    result = launch("eks", "--dry-run", site=site)
+    info = replace(info_of("eks"), data_bucket="another")
+    result = launch("eks", "--dry-run", info=info)
     assert result.exit_code == 0, result.output
     assert "warning: data [run-data]" in result.stderr
     said = " ".join(result.stderr.split())

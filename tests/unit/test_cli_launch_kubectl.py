@@ -14,7 +14,7 @@ import yaml
 
 from tests.kubectl import require_kubectl
 from tests.unit.kubernetes_api import KubernetesApi, kubernetes_api
-from tests.unit.launching import EKS, Launching, cluster_site
+from tests.unit.launching import EKS, Launching, cluster_info
 
 OTHER = EKS.replace("demo-eks", "other")
 
@@ -56,7 +56,7 @@ def kubeconfig(launch: Launching, servers: dict[str, str], current: str = "") ->
 def test_it_is_created_in_the_clusters_own_context(launch: Launching, api: KubernetesApi) -> None:
     """The current context is another cluster's: nothing is asked of it (its server does not answer)."""
     kubeconfig(launch, {OTHER: "http://127.0.0.1:1", EKS: api.url}, current=OTHER)
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 0, result.output
     assert f"  how    kubectl --context {EKS} create -f -\n" in result.output
     assert "submitted trainjob.trainer.kubeflow.org/cpu-ddp-tiny created\n" in result.output
@@ -67,14 +67,14 @@ def test_it_is_created_in_the_clusters_own_context(launch: Launching, api: Kuber
 
 def test_what_is_there_is_left_and_its_way_out_works(launch: Launching, api: KubernetesApi) -> None:
     kubeconfig(launch, {EKS: api.url})
-    assert launch("eks", "--preset", "tiny", site=cluster_site("eks")).exit_code == 0
+    assert launch("eks", "--preset", "tiny", info=cluster_info("eks")).exit_code == 0
     before = dict(api.objects)
-    again = launch("eks", "--preset", "tiny", "--nodes", "4", site=cluster_site("eks"))
+    again = launch("eks", "--preset", "tiny", "--nodes", "4", info=cluster_info("eks"))
     assert again.exit_code == 2
     assert "there is a job 'cpu-ddp-tiny' already in namespace 'training'" in again.stderr
     assert api.objects == before
     # Another run beside it, as the message says.
-    beside = launch("eks", "--preset", "tiny", "--run-id", "two", site=cluster_site("eks"))
+    beside = launch("eks", "--preset", "tiny", "--run-id", "two", info=cluster_info("eks"))
     assert beside.exit_code == 0, beside.output
     assert len(api.objects) == 2
     # Or the same one once more, after the command that it tells.
@@ -82,7 +82,7 @@ def test_what_is_there_is_left_and_its_way_out_works(launch: Launching, api: Kub
     assert command
     words = [str(launch.programs / "kubectl"), *shlex.split(command[1])[1:], "--wait=false"]
     subprocess.run(words, check=True, capture_output=True)
-    assert launch("eks", "--preset", "tiny", "--nodes", "4", site=cluster_site("eks")).exit_code == 0
+    assert launch("eks", "--preset", "tiny", "--nodes", "4", info=cluster_info("eks")).exit_code == 0
     assert len(api.objects) == 2
 
 
@@ -91,9 +91,9 @@ def test_a_race_is_told_the_same_way(
 ) -> None:
     """The job was not there when it was looked for: the server's own refusal is understood."""
     kubeconfig(launch, {EKS: api.url})
-    assert launch("eks", "--preset", "tiny", site=cluster_site("eks")).exit_code == 0
+    assert launch("eks", "--preset", "tiny", info=cluster_info("eks")).exit_code == 0
     monkeypatch.setattr("cli.submit.kubernetes._Job.obstacle", lambda _: "")
-    again = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    again = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert again.exit_code == 2
     assert again.stderr.startswith("error: there is a job 'cpu-ddp-tiny' already in namespace 'training'")
 
@@ -101,7 +101,7 @@ def test_a_race_is_told_the_same_way(
 def test_an_operator_that_is_not_there(launch: Launching, api: KubernetesApi) -> None:
     kubeconfig(launch, {EKS: api.url})
     api.knows_kind = False
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert (
         "the cluster does not know TrainJob (trainer.kubeflow.org): its operator is not installed"
@@ -114,14 +114,14 @@ def test_a_cluster_that_does_not_answer(launch: Launching) -> None:
         # Bound and not listening: whoever connects is refused, and nobody else takes the port.
         unused.bind(("127.0.0.1", 0))
         kubeconfig(launch, {EKS: f"http://127.0.0.1:{unused.getsockname()[1]}"})
-        result = launch("eks", "--preset", "tiny", "--dry-run", site=cluster_site("eks"))
+        result = launch("eks", "--preset", "tiny", "--dry-run", info=cluster_info("eks"))
     assert result.exit_code == 0
     assert "dry run: nothing was submitted; 'kubectl --context " in result.output
     assert "refused" in result.output
 
 
 def test_no_kubeconfig(launch: Launching) -> None:
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert (
         "none of kubectl's contexts is the EKS cluster 'demo-eks' in us-west-2 (none is current)"
@@ -132,7 +132,7 @@ def test_no_kubeconfig(launch: Launching) -> None:
 
 def test_a_broken_kubeconfig(launch: Launching) -> None:
     (launch.folder / "kubeconfig").write_text("contexts: 7\n", encoding="utf-8")
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert (
         "'kubectl config view' does not show its contexts: error: error loading config file" in result.stderr

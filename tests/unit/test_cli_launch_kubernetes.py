@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.unit.launching import EKS, Launching, cluster_site
+from tests.unit.launching import EKS, Launching, cluster_info
 
 CONTEXT = "--context context-0"
 JOB = "trainjob.trainer.kubeflow.org cpu-ddp-tiny --namespace training"
@@ -22,7 +22,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
 
 def test_kubernetes(launch: Launching) -> None:
     noted = launch.fake_kubectl()
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 0, result.output
     assert noted.read_text().splitlines() == [
         "config view --output json",
@@ -52,7 +52,7 @@ def test_kubernetes(launch: Launching) -> None:
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 def test_a_job_of_the_same_name_is_left_as_it_is(launch: Launching, dry: tuple[str, ...]) -> None:
     noted = launch.fake_kubectl(existing="trainjob.trainer.kubeflow.org/cpu-ddp-tiny\n")
-    result = launch("eks", "--preset", "tiny", *dry, site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", *dry, info=cluster_info("eks"))
     assert result.exit_code == (0 if dry else 2)
     assert (
         "there is a job 'cpu-ddp-tiny' already in namespace 'training', and it is left as it is"
@@ -69,7 +69,7 @@ def test_a_job_that_came_in_between(launch: Launching) -> None:
     launch.fake_kubectl()
     view = launch.programs / "view.json"
     launch.fake("kubectl", f"case $* in *view*) cat {view} ;; *create*) echo '{refusal}' >&2; exit 1 ;; esac")
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert "error: there is a job 'cpu-ddp-tiny' already" in result.stderr
     assert f"kubectl {CONTEXT} delete {JOB}" in result.stderr
@@ -91,7 +91,7 @@ def test_a_cluster_that_does_not_take_it(launch: Launching, error: str, message:
     view = launch.programs / "view.json"
     noted = launch.fake("kubectl", f'case $* in *view*) cat {view} ;; *) echo "$SAID" >&2; exit 1 ;; esac')
     launch.setenv("SAID", error)
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert message in result.stderr
     assert result.stderr.endswith("Nothing was submitted\n")
@@ -103,7 +103,7 @@ def test_who_may_create_but_not_look(launch: Launching) -> None:
     script = (launch.programs / "kubectl").read_text(encoding="utf-8")
     refused = '*" get "*) echo "Error from server (Forbidden): no" >&2; exit 1 ;;'
     (launch.programs / "kubectl").write_text(script.replace('case "$*" in', f'case "$*" in\n{refused}'))
-    result = launch("eks", "--preset", "tiny", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 0, result.output
     assert noted.read_text().splitlines()[-1] == f"{CONTEXT} create -f -"
 
@@ -120,9 +120,9 @@ ANOTHER_ACCOUNT = EKS.replace("111122223333", "444455556666")
         ((OTHER, EKS), "context-0", "", "context-1"),
         ((ELSEWHERE, EKS), "context-0", "demo-eks", "context-1"),
         ((OTHER, "demo-eks.us-west-2.eksctl.io"), "", "", "context-1"),
-        # Another name than the site's own: HyperPod's cluster is not its EKS cluster.
+        # Another name than the cluster info's own: HyperPod's cluster is not its EKS cluster.
         ((EKS, OTHER), "", "other", "context-1"),
-        # The account too, where the site knows it.
+        # The account too, where the cluster info knows it.
         ((ANOTHER_ACCOUNT, EKS), "context-0", EKS, "context-1"),
         # Several that may be meant: the current one.
         ((ANOTHER_ACCOUNT, EKS), "context-1", "", "context-1"),
@@ -133,8 +133,8 @@ def test_the_context_is_the_clusters_own(
     launch: Launching, clusters: tuple[str, ...], current: str, given: str, context: str
 ) -> None:
     noted = launch.fake_kubectl(*clusters, current=current)
-    site = replace(cluster_site("eks"), kubernetes_cluster=given)
-    result = launch("eks", "--preset", "tiny", site=site)
+    info = replace(cluster_info("eks"), kubernetes_cluster=given)
+    result = launch("eks", "--preset", "tiny", info=info)
     assert result.exit_code == 0, result.output
     assert noted.read_text().splitlines()[-1] == f"--context {context} create -f -"
 
@@ -153,8 +153,8 @@ def test_no_context_of_the_cluster(
     launch: Launching, clusters: tuple[str, ...], current: str, given: str, message: str
 ) -> None:
     noted = launch.fake_kubectl(*clusters, current=current)
-    site = replace(cluster_site("eks"), kubernetes_cluster=given)
-    result = launch("eks", "--preset", "tiny", site=site)
+    info = replace(cluster_info("eks"), kubernetes_cluster=given)
+    result = launch("eks", "--preset", "tiny", info=info)
     assert result.exit_code == 2
     assert message in result.stderr
     way_out = (
@@ -185,7 +185,7 @@ def test_a_cluster_under_a_name_of_ones_own(launch: Launching, words: list[str],
     view = json.loads(file.read_text(encoding="utf-8"))
     view["users"] = [{"name": "me", "user": {"exec": {"command": "aws", "args": words}}}]
     file.write_text(json.dumps(view), encoding="utf-8")
-    result = launch("eks", "--preset", "tiny", "--dry-run", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", "--dry-run", info=cluster_info("eks"))
     assert result.exit_code == 0
     assert ("none of kubectl's contexts" in result.output) is not found
 
@@ -193,7 +193,7 @@ def test_a_cluster_under_a_name_of_ones_own(launch: Launching, words: list[str],
 def test_an_empty_kubeconfig(launch: Launching) -> None:
     launch.fake_kubectl()
     (launch.programs / "view.json").write_text('{"contexts": null, "users": null, "current-context": ""}')
-    result = launch("eks", site=cluster_site("eks"))
+    result = launch("eks", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert (
         "none of kubectl's contexts is the EKS cluster 'demo-eks' in us-west-2 (none is current)"
@@ -203,7 +203,7 @@ def test_an_empty_kubeconfig(launch: Launching) -> None:
 
 def test_a_broken_kubeconfig(launch: Launching) -> None:
     launch.fake("kubectl", "echo 'error: error loading config file' >&2; exit 1")
-    result = launch("eks", site=cluster_site("eks"))
+    result = launch("eks", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert (
         "'kubectl config view' does not show its contexts: error: error loading config file" in result.stderr
@@ -212,7 +212,7 @@ def test_a_broken_kubeconfig(launch: Launching) -> None:
 
 def test_the_namespace_and_name_of_a_named_run(launch: Launching) -> None:
     launch.fake_kubectl()
-    result = launch("eks", "--preset", "tiny", "--run-id", "b2", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", "--run-id", "b2", info=cluster_info("eks"))
     assert result.exit_code == 0, result.output
     submitted = yaml.safe_load(launch.submitted("yaml"))
     assert submitted["metadata"]["name"] == "cpu-ddp-tiny-b2"

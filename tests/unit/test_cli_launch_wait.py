@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.launching import Launching, cluster_site
+from tests.unit.launching import Launching, cluster_info
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def fake_scontrol(launch: Launching, *shown: str) -> Path:
 def test_slurm(launch: Launching, shown: tuple[str, ...], code: int) -> None:
     launch.fake_sbatch()
     asked = fake_scontrol(launch, *shown)
-    result = launch("hyperpod", "--wait", site=cluster_site("hyperpod"))
+    result = launch("hyperpod", "--wait", info=cluster_info("hyperpod"))
     assert result.exit_code == code, result.output
     assert result.output.endswith(f"the job ended with exit code {code}\n")
     assert asked.read_text().splitlines() == ["show job 4711"] * len(shown)
@@ -58,7 +58,7 @@ def test_slurm(launch: Launching, shown: tuple[str, ...], code: int) -> None:
 def test_slurm_that_does_not_tell(launch: Launching) -> None:
     launch.fake_sbatch()
     launch.fake("scontrol", "echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1")
-    result = launch("hyperpod", "--wait", site=cluster_site("hyperpod"))
+    result = launch("hyperpod", "--wait", info=cluster_info("hyperpod"))
     assert result.exit_code == 2
     assert "submitted job 4711" in result.stdout
     assert "Invalid job id specified" in result.stderr
@@ -102,7 +102,7 @@ def test_kubernetes(launch: Launching, condition: str, ended: dict[str, Any], co
     conditions = [{"type": "Created", "status": "True"}, {"type": condition, "status": "True"}]
     (launch.programs / "status.json").write_text(json.dumps({"status": {"conditions": conditions}}))
     (launch.programs / "pods.json").write_text(json.dumps(ended))
-    result = launch("eks", "--preset", "tiny", "--wait", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", "--wait", info=cluster_info("eks"))
     assert result.exit_code == code, result.output
     assert f"the job ended with exit code {code}\n" in result.output
 
@@ -117,7 +117,7 @@ def test_a_kubernetes_job_that_has_not_ended(launch: Launching) -> None:
     folder = launch.programs
     more = f"cat {folder}/status.json; echo '{then}' >{folder}/status.json ;;"
     (launch.programs / "kubectl").write_text(script.replace(f"cat {folder}/status.json ;;", more))
-    result = launch("eks", "--preset", "tiny", "--wait", site=cluster_site("eks"))
+    result = launch("eks", "--preset", "tiny", "--wait", info=cluster_info("eks"))
     assert result.exit_code == 0, result.output
     assert (launch.programs / "kubectl.noted").read_text().count("--output json") == 3
 
@@ -132,7 +132,7 @@ def test_who_no_longer_waits_is_told_how_to_end_the_job(
         raise KeyboardInterrupt
 
     monkeypatch.setattr("cli.submit.slurm.time.sleep", interrupted)
-    result = launch("hyperpod", "--wait", site=cluster_site("hyperpod"))
+    result = launch("hyperpod", "--wait", info=cluster_info("hyperpod"))
     assert result.exit_code == 130
     assert result.stderr == "stopped waiting; the job is still running; end it with\n  scancel 4711\n"
 
@@ -140,5 +140,5 @@ def test_who_no_longer_waits_is_told_how_to_end_the_job(
 def test_without_it_nothing_is_waited_for(launch: Launching) -> None:
     launch.fake_sbatch()
     asked = launch.fake("scontrol", "exit 1")
-    assert launch("hyperpod", site=cluster_site("hyperpod")).exit_code == 0
+    assert launch("hyperpod", info=cluster_info("hyperpod")).exit_code == 0
     assert not asked.exists()

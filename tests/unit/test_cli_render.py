@@ -14,7 +14,7 @@ from cli.main import app
 from settings.reading import read
 from tests.conftest import ROOT
 from tests.unit.configuration import changed
-from tests.unit.launching import Launching, cluster_site
+from tests.unit.launching import Launching, cluster_info
 
 TYPE = "c6i.4xlarge"
 
@@ -91,7 +91,7 @@ def test_render_and_launch_find_the_same(
     launch = Launching(tmp_path, monkeypatch)
     on = "batch" if "batch" in arguments else "hyperpod"
     more = () if "batch" in arguments else arguments
-    launched = launch(on, "-c", configuration, *more, site=cluster_site(on))
+    launched = launch(on, "-c", configuration, *more, info=cluster_info(on))
     assert launched.exit_code == 2
     assert launched.stderr == rendered.stderr
 

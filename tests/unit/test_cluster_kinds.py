@@ -195,9 +195,9 @@ def test_a_new_kind_is_synthesized(sources: Path, tmp_path: Path) -> None:
     assert template["Description"] == "trainforge lab: Slurm on nodes of a laboratory"
     kinds = [resource["Type"] for resource in template["Resources"].values()]
     assert kinds.count("AWS::EC2::PlacementGroup") == 1
-    [site] = [one for one in template["Resources"].values() if one["Type"] == "AWS::SSM::Parameter"]
-    assert site["Properties"]["Name"] == "/trainforge/lab/lab/site"
-    assert {"NotificationTopic", "SiteParameter"} <= set(template["Outputs"])
+    [info] = [one for one in template["Resources"].values() if one["Type"] == "AWS::SSM::Parameter"]
+    assert info["Properties"]["Name"] == "/trainforge/lab/lab/info"
+    assert {"NotificationTopic", "ClusterInfoParameter"} <= set(template["Outputs"])
 
 
 def test_a_new_kind_is_rendered(sources: Path) -> None:
@@ -208,12 +208,14 @@ def test_a_new_kind_is_rendered(sources: Path) -> None:
 
 
 def test_a_new_kind_is_launched_on(sources: Path) -> None:
-    site = python(
-        sources, "-c", "from catalog.site import Site; print(Site.example('lab', ['cpu-ddp']).to_json())"
+    info = python(
+        sources,
+        "-c",
+        "from catalog.cluster_info import ClusterInfo; print(ClusterInfo.example('lab', ['cpu-ddp']).to_json())",
     )
-    (sources / "site.json").write_text(site.stdout, encoding="utf-8")
+    (sources / "cluster-info.json").write_text(info.stdout, encoding="utf-8")
     words = ("launch", "cpu-ddp", "--on", "lab", "--pool", "cpu", "--dry-run")
-    done = trainforge(sources, *words, "-c", "config/lab.yaml", "--site", "site.json")
+    done = trainforge(sources, *words, "-c", "config/lab.yaml", "--cluster-info", "cluster-info.json")
     assert done.returncode == 0, done.stderr
     assert "dry run: nothing was submitted" in done.stdout
     assert "sbatch" in done.stdout

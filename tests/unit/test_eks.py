@@ -12,8 +12,8 @@ import pytest
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Match, Template
 
+from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import GPU, NEURON, POOL_LABEL, SHARED_CLAIM
-from catalog.site import Site
 from tests.synthesis import Synthesis, context
 from trainforge.eks.cluster import ControlPlane, KubernetesCluster
 from trainforge.helm import RepositoryChart
@@ -262,19 +262,19 @@ def test_nodes_come_after_the_rights_of_their_role(synthesis: Callable[[str], Sy
         assert policies | {role} <= set(group["DependsOn"])
 
 
-def test_the_site_is_published_and_reads_back(synthesis: Callable[[str], Synthesis]) -> None:
+def test_the_cluster_info_is_published_and_reads_back(synthesis: Callable[[str], Synthesis]) -> None:
     [parameter] = [
         one["Properties"]
         for one in synthesis(EXAMPLE).resources(STACK, "AWS::SSM::Parameter")
         if one["Properties"].get("Name")
     ]
-    assert parameter["Name"] == Site.parameter_name("eks", "eks")
+    assert parameter["Name"] == ClusterInfo.parameter_name("eks", "eks")
     parts = parameter["Value"]["Fn::Join"][1]
-    site = Site.from_json("".join(part if isinstance(part, str) else "TOKEN" for part in parts))
-    assert (site.cluster, site.cluster_name, site.namespace) == ("eks", "eks-eks", "training")
-    assert site.claim == SHARED_CLAIM
-    assert site.kubernetes_cluster == "TOKEN"
-    assert list(site.images) == ["cpu-ddp"]
+    info = ClusterInfo.from_json("".join(part if isinstance(part, str) else "TOKEN" for part in parts))
+    assert (info.cluster, info.cluster_name, info.namespace) == ("eks", "eks-eks", "training")
+    assert info.claim == SHARED_CLAIM
+    assert info.kubernetes_cluster == "TOKEN"
+    assert list(info.images) == ["cpu-ddp"]
 
 
 def test_nodes_that_cannot_be_started_are_heard_of(synthesis: Callable[[str], Synthesis]) -> None:

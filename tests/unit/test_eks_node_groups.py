@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from catalog.cluster_info import ClusterInfo
 from catalog.eks import ami_type, capacity_type
 from catalog.instances import INSTANCES, instance_types
 from catalog.interfaces import network_interfaces
@@ -24,7 +25,6 @@ from catalog.pool import (
     Spot,
     TrainingPlan,
 )
-from catalog.site import Site
 from tests.api_model import api_problems
 from trainforge.eks.node_group import (
     Repair,
@@ -231,7 +231,7 @@ def test_runs_go_to_the_pool_s_nodes_and_ask_for_what_is_there(name: str, format
     workload, preset = ("fsdp", "llama3-1-8b") if facts.has_gpus else ("cpu-ddp", "tiny")
     run = resolve(Request(workload, "eks", preset, instance_type=name, nodes=2, pool="gpu")).run
     assert run is not None, f"'{workload}' does not run on '{name}'"
-    pod, asked = pod_of(yaml.safe_load(render(run, format_, Site.example("eks", [workload]))))
+    pod, asked = pod_of(yaml.safe_load(render(run, format_, ClusterInfo.example("eks", [workload]))))
     group = node_group_properties(pool(name))
     # EKS itself sets the label of the type, to the one that the group or its template names. Pools may share one.
     labels = {INSTANCE_TYPE_LABEL: group["InstanceTypes"][0], **group["Labels"]}

@@ -15,11 +15,11 @@ import pytest
 import yaml
 from kubeflow_trainer_api.models import TrainerV1alpha1ClusterTrainingRuntime
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES
 from catalog.kubernetes import BUCKET_CLAIM, GRACE_SECONDS, HUGE_PAGES, NETWORK_LAYER, SHARED_CLAIM
 from catalog.operators import MPIJOBS, PYTORCHJOBS
 from catalog.pool import OnDemand, Pool
-from catalog.site import Site
 from tests.kubectl import require_helm
 from tests.manifest_checks import KUBERNETES, check_schema
 from tests.unit.rendering import MPI, NEURON, TORCH, pods, read
@@ -121,7 +121,7 @@ def test_there_is_a_runtime_for_each_time_to_save() -> None:
     for preset in FSDP.presets.values():
         one = Run.on_type(FSDP, preset, preset.instance_type, preset.nodes)
         for speed in (0, 300, 5000, 100_000):
-            where = Site.example("eks", ["fsdp"])
+            where = ClusterInfo.example("eks", ["fsdp"])
             where = replace(where, mounts=(replace(where.mounts[0], throughput_mbps=speed),))
             wanted = read(trainjob(one, where))["spec"]["runtimeRef"]["name"]
             assert graces[wanted] == grace_seconds(one, where)
@@ -189,8 +189,8 @@ def test_a_claim_binds_the_one_volume_that_is_its_own() -> None:
 
 
 def test_manifests_claim_what_is_there() -> None:
-    site = Site.example("eks", ["torch-sample"])
-    document = read(trainjob(Run.on_type(TORCH, TORCH.reference, "p5.48xlarge", 2), site))
+    info = ClusterInfo.example("eks", ["torch-sample"])
+    document = read(trainjob(Run.on_type(TORCH, TORCH.reference, "p5.48xlarge", 2), info))
     text = json.dumps(document)
     assert f'"claimName": "{SHARED_CLAIM}"' in text
     assert document["metadata"]["namespace"] == next(iter(of_kind(place(), "Namespace")))
@@ -210,7 +210,7 @@ def test_a_pool_s_quota_is_what_its_nodes_give_to_our_manifests(name: str) -> No
     for threads in {None, *facts.valid_threads_per_core}:
         mine = pool(name, 3, threads=threads)
         run = Run(workload, workload.reference, mine, 3)
-        document = read(trainjob(run, Site.example("eks", [workload.name])))
+        document = read(trainjob(run, ClusterInfo.example("eks", [workload.name])))
         asked = document["spec"]["trainer"]["resourcesPerNode"]["requests"]
         given = requests(mine)
         assert {key: f"{value}m" for key, value in given.items() if key == "cpu"} == {"cpu": asked["cpu"]}
@@ -236,7 +236,7 @@ def test_a_job_fits_its_own_pool_s_flavor_and_no_other() -> None:
         document = read(
             mpijob(
                 Run.on_type(workload, workload.reference, mine.instance_type, 2),
-                Site.example("eks", [workload.name]),
+                ClusterInfo.example("eks", [workload.name]),
             )
         )
         for _, template in pods(document):
@@ -319,7 +319,7 @@ def test_flavors_leave_a_job_the_tolerations_of_its_own() -> None:
     """A TrainJob gets the flavor's by a patch of Kueue's, which may replace the list of the job's own."""
     for mine in POOLS:
         run = Run.on_type(TORCH, TORCH.reference, mine.instance_type, 2)
-        (_, pod), *_ = pods(read(trainjob(run, SITE)))
+        (_, pod), *_ = pods(read(trainjob(run, INFO)))
         found = of_kind(queues(), "ResourceFlavor")[flavor(mine)]["spec"]["tolerations"]
         assert [one for one in pod["spec"]["tolerations"] if one not in found] == []
 
@@ -433,7 +433,7 @@ def test_whoever_has_a_policy_of_eks_sees_jobs_and_who_may_edit_submits_them(
     for manifest in (trainjob, pytorchjob, mpijob):
         document = read(
             manifest(
-                Run.on_type(MPI if manifest is mpijob else TORCH, TORCH.reference, "p5.48xlarge", 2), SITE
+                Run.on_type(MPI if manifest is mpijob else TORCH, TORCH.reference, "p5.48xlarge", 2), INFO
             )
         )
         kind = (document["apiVersion"].partition("/")[0], f"{document['kind'].lower()}s")
@@ -446,7 +446,7 @@ def test_cluster_admins_need_no_group() -> None:
     assert job_groups("cluster-admin") == ()
 
 
-SITE = Site.example("eks", [MPI.name, TORCH.name])
+INFO = ClusterInfo.example("eks", [MPI.name, TORCH.name])
 
 
 @pytest.mark.parametrize(
@@ -454,13 +454,13 @@ SITE = Site.example("eks", [MPI.name, TORCH.name])
     [
         (
             mpi_operator(),
-            mpijob(Run.on_type(MPI, MPI.reference, "p5.48xlarge", 2), SITE),
+            mpijob(Run.on_type(MPI, MPI.reference, "p5.48xlarge", 2), INFO),
             "mpiReplicaSpecs",
             "Launcher",
         ),
         (
             training_operator(),
-            pytorchjob(Run.on_type(TORCH, TORCH.reference, "p5.48xlarge", 2), SITE),
+            pytorchjob(Run.on_type(TORCH, TORCH.reference, "p5.48xlarge", 2), INFO),
             "pytorchReplicaSpecs",
             "Master",
         ),

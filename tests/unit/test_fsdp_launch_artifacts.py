@@ -84,11 +84,11 @@ def test_the_bundle_holds_program_and_manifest(shipped: Synthesis) -> None:
     assert re.search(r"--container-image=<<marker:0x\w+:\d+>>", text)
 
 
-def test_the_site_names_the_image_and_nodes_may_pull_it(shipped: Synthesis) -> None:
+def test_the_cluster_info_names_the_image_and_nodes_may_pull_it(shipped: Synthesis) -> None:
     [parameter] = [
         found["Properties"]
         for found in shipped.resources(STACK, "AWS::SSM::Parameter")
-        if found["Properties"]["Name"].endswith("/hyperpod/site")
+        if found["Properties"]["Name"].endswith("/hyperpod/info")
     ]
     value = json.dumps(parameter["Value"])
     assert r"\"images\":{\"fsdp\":" in value.replace(" ", "").replace(r"\\", "\\")

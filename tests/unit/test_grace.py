@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo, Mount
 from catalog.kubernetes import GRACE_SECONDS
-from catalog.site import Mount, Site
 from catalog.storage import lustre_mbps
 from tests.unit.rendering import RENDERERS, pods, read
 from workloads.cpu_ddp.workload import WORKLOAD as CPU_DDP
@@ -22,8 +22,8 @@ def run(workload: Workload, preset: str) -> Run:
     return Run.on_type(workload, size, size.instance_type, size.nodes)
 
 
-def site(mbps: int) -> Site:
-    where = Site.example("eks", ["fsdp", "cpu-ddp"])
+def info(mbps: int) -> ClusterInfo:
+    where = ClusterInfo.example("eks", ["fsdp", "cpu-ddp"])
     return replace(where, mounts=(Mount("/fsx", "lustre", "fs-0123456789abcdef0", mbps),))
 
 
@@ -43,7 +43,7 @@ def site(mbps: int) -> Site:
 )
 def test_a_save_takes_what_its_bytes_take(workload: Workload, preset: str, mbps: int, seconds: int) -> None:
     assert SETTLE_SECONDS == 30
-    assert save_seconds(run(workload, preset), site(mbps)) == seconds
+    assert save_seconds(run(workload, preset), info(mbps)) == seconds
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_every_format_gives_a_run_the_time_that_its_save_takes(
     format_: Format, preset: str, mbps: int, grace: int
 ) -> None:
     """A TrainJob has it from its runtime: test_eks_objects.py."""
-    one, where = run(FSDP, preset), site(mbps)
+    one, where = run(FSDP, preset), info(mbps)
     assert grace == grace_seconds(one, where)
     if format_ is Format.SLURM:
         assert f"#SBATCH --signal=USR1@{grace}\n" in slurm(one, where)
@@ -67,17 +67,17 @@ def test_every_format_gives_a_run_the_time_that_its_save_takes(
 
 def test_the_longest_time_is_a_bound() -> None:
     """A lost node stops its job for that long, whatever a save would need."""
-    assert save_seconds(run(FSDP, "llama3-1-8b"), site(0)) > GRACE_SECONDS[-1]
-    assert grace_seconds(run(FSDP, "llama3-1-8b"), site(0)) == GRACE_SECONDS[-1]
+    assert save_seconds(run(FSDP, "llama3-1-8b"), info(0)) > GRACE_SECONDS[-1]
+    assert grace_seconds(run(FSDP, "llama3-1-8b"), info(0)) == GRACE_SECONDS[-1]
 
 
 def test_throughput_is_that_of_the_file_system_that_runs_write_to() -> None:
     assert lustre_mbps(4800, 1000) == 4687
     where = replace(
-        site(0),
+        info(0),
         mounts=(Mount("/home", "openzfs", "fs-1", 160), Mount("/fsx", "lustre", "fs-2", 300)),
     )
     assert where.throughput_mbps == 300
-    assert Site.from_json(where.to_json()) == where
+    assert ClusterInfo.from_json(where.to_json()) == where
     without = where.to_json().replace(', "throughput_mbps": 300', "").replace(', "throughput_mbps": 160', "")
-    assert Site.from_json(without).throughput_mbps == 0, "a cluster that told nothing of it yet"
+    assert ClusterInfo.from_json(without).throughput_mbps == 0, "a cluster that told nothing of it yet"

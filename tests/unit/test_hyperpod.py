@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo, Mount
 from catalog.instances import instance_types
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot, TrainingPlan
-from catalog.site import Mount, Site
 from tests.synthesis import Synthesis
 from trainforge.hyperpod.groups import GroupDefaults, GroupNetwork, LifecycleHook, worker_group
 
@@ -290,27 +290,29 @@ def test_nodes_of_another_zone_and_of_shared_subnets_get_interfaces(
         assert all(end in arn for arn, end in zip(subnets, expected, strict=True))
 
 
-def test_the_site_is_published_and_reads_back(default_synthesis: Synthesis) -> None:
+def test_the_cluster_info_is_published_and_reads_back(default_synthesis: Synthesis) -> None:
     parameter = default_synthesis.only("HyperPodStack", "AWS::SSM::Parameter")
-    assert parameter["Name"] == Site.parameter_name("demo", "hyperpod")
+    assert parameter["Name"] == ClusterInfo.parameter_name("demo", "hyperpod")
     text = "".join(part if isinstance(part, str) else "TOKEN" for part in parameter["Value"]["Fn::Join"][1])
-    site = Site.from_json(text)
-    assert (site.deployment, site.cluster, site.cluster_name) == ("demo", "hyperpod", "demo-hyperpod")
-    assert site.partitions == {}, "only what differs from the pool's name"
+    info = ClusterInfo.from_json(text)
+    assert (info.deployment, info.cluster, info.cluster_name) == ("demo", "hyperpod", "demo-hyperpod")
+    assert info.partitions == {}, "only what differs from the pool's name"
     assert parameter["Tier"] == "Intelligent-Tiering"
-    assert [(mount.path, mount.kind) for mount in site.mounts] == [("/fsx", "lustre"), ("/home", "openzfs")]
-    assert Site.from_json(site.to_json()) == site
+    assert [(mount.path, mount.kind) for mount in info.mounts] == [("/fsx", "lustre"), ("/home", "openzfs")]
+    assert ClusterInfo.from_json(info.to_json()) == info
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"unknown": 1}', '{"mounts": 3}'])
-def test_what_is_not_a_site_is_refused_in_words(text: str) -> None:
-    with pytest.raises(ValueError, match="not a trainforge site"):
-        Site.from_json(text)
+def test_what_is_not_cluster_info_is_refused_in_words(text: str) -> None:
+    with pytest.raises(ValueError, match="not trainforge cluster info"):
+        ClusterInfo.from_json(text)
 
 
-def test_a_site_survives_the_parameter() -> None:
-    site = Site("demo", "hyperpod", "us-west-2", "demo-hyperpod", mounts=(Mount("/fsx", "lustre", "fs-1"),))
-    assert Site.from_json(site.to_json()) == site
+def test_cluster_info_survives_the_parameter() -> None:
+    info = ClusterInfo(
+        "demo", "hyperpod", "us-west-2", "demo-hyperpod", mounts=(Mount("/fsx", "lustre", "fs-1"),)
+    )
+    assert ClusterInfo.from_json(info.to_json()) == info
 
 
 def test_events_of_this_cluster_reach_an_encrypted_topic(synthesis: Callable[[str], Synthesis]) -> None:

@@ -239,7 +239,7 @@ def test_runs_tolerate_the_taints_of_their_pool(synthesized: Callable[[str], Syn
         {"Key": "aws.amazon.com/neuron", "Effect": "NoExecute"},
     ]
     (parameter,) = [
-        one for one in named(found, "AWS::SSM::Parameter").values() if "site" in str(one.get("Name"))
+        one for one in named(found, "AWS::SSM::Parameter").values() if str(one.get("Name")).endswith("/info")
     ]
     assert json.loads(_text(parameter["Value"]))["tolerations"] == {
         "cpu": [

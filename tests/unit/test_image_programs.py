@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from tests.unit.rendering import MPI, SRUN
 from workloads import registry
 from workloads.formats import FORMATS
@@ -68,7 +68,7 @@ def started(script: str) -> Iterator[str]:
 
 def launched(workload: Workload, format_: Format, cluster: str) -> set[str]:
     """Return the programs of an image that the reference run's manifest starts."""
-    text = render(Run.reference(workload), format_, Site.example(cluster, [workload.name]))
+    text = render(Run.reference(workload), format_, ClusterInfo.example(cluster, [workload.name]))
     return {program for script in scripts(text, format_) for program in started(script)}
 
 

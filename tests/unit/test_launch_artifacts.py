@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from tests.conftest import ROOT
 from tests.synthesis import Synthesis, synthesize
 
@@ -41,13 +41,13 @@ def test_no_image_is_built_for_an_environment(in_environment: Synthesis) -> None
     assert not {kind for kind in kinds if "ECR" in kind or "CodeBuild" in kind}
 
 
-def test_the_site_names_the_environment(in_environment: Synthesis) -> None:
+def test_the_cluster_info_names_the_environment(in_environment: Synthesis) -> None:
     parameter = in_environment.only("HyperPodStack", "AWS::SSM::Parameter")
-    site = Site.from_json(joined(parameter["Value"]))
-    assert site.images == {}
-    assert site.virtual_environments == {"cpu-ddp": ENVIRONMENT}
-    assert site.environment_of("cpu-ddp") == ENVIRONMENT
-    assert site.environment_of("fsdp") == ""
+    info = ClusterInfo.from_json(joined(parameter["Value"]))
+    assert info.images == {}
+    assert info.virtual_environments == {"cpu-ddp": ENVIRONMENT}
+    assert info.environment_of("cpu-ddp") == ENVIRONMENT
+    assert info.environment_of("fsdp") == ""
 
 
 def test_shipped_manifests_run_in_the_environment(in_environment: Synthesis) -> None:

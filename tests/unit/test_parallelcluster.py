@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from catalog.versions import PARALLELCLUSTER
 from tests.synthesis import Synthesis, synthesize
 
@@ -93,11 +93,13 @@ def test_policies_of_nodes_lie_where_the_provider_may_attach_them_from(synthesiz
         assert listed == [{"Ref": name} for name in of_nodes]
 
 
-def test_nodes_open_sessions_pull_images_and_read_their_site_and_scripts(synthesized: Synthesis) -> None:
+def test_nodes_open_sessions_pull_images_and_read_their_cluster_info_and_scripts(
+    synthesized: Synthesis,
+) -> None:
     text = json.dumps(policies(synthesized))
     for action in ("ssmmessages:OpenDataChannel", "ecr:BatchGetImage", "s3:PutObject", "ssm:GetParameter"):
         assert f'"{action}"' in text
-    assert f"parameter{Site.parameter_name('pc', 'parallelcluster')}" in text
+    assert f"parameter{ClusterInfo.parameter_name('pc', 'parallelcluster')}" in text
 
 
 def _effects(policy: dict[str, Any]) -> set[str]:
@@ -187,7 +189,7 @@ def test_what_people_and_tools_get(synthesized: Synthesis) -> None:
         "HeadNodeId",
         "SessionDocument",
         "NotificationTopic",
-        "SiteParameter",
+        "ClusterInfoParameter",
     } <= outputs.keys()
     value = json.dumps(synthesized.template(STACK).find_resources("AWS::SSM::Parameter"))
     for part in ("parallelcluster", "pc-slurm", "/fsx/data/launch/parallelcluster", "headNode.instanceId"):

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES, instance_types
 from catalog.kubernetes import EFA, GPU, HUGE_PAGES, INSTANCE_TYPE_LABEL, NEURON
-from catalog.site import Site
 from tests.unit.rendering import MPI, RENDERERS, SAMPLES, Case, cases, only_container, pods, read, run, script
 from workloads.entry import environment
 from workloads.launchers import Mpi
@@ -83,7 +83,7 @@ def _check_guards(wanted: Run, scripts: list[str]) -> None:
     # Where the number of nodes is known when the job runs, the guard is told it then.
     told = "--nodes=$" in scripts[-1]
     assert fabric == ("efa" if spans or (told and wanted.efa_per_node) else None)
-    [on_slurm] = guards(slurm(wanted, Site.example("parallelcluster", [wanted.workload.name])))
+    [on_slurm] = guards(slurm(wanted, ClusterInfo.example("parallelcluster", [wanted.workload.name])))
     assert on_slurm.pop("fabric", None) == ("efa" if wanted.efa_per_node else None)
     assert on_slurm == found[-1]
 

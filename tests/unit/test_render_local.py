@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.sites import local_site
+from cli.cluster_info import local_info
 from workloads import registry
 from workloads.render.local import local
 from workloads.spec import Run
@@ -29,9 +29,9 @@ def started(folder: Path, preset: str, listed: int, **environment: str) -> subpr
         (folder / "bin" / name).write_text(f"#!/bin/bash\n{text}\n", encoding="utf-8")
         (folder / "bin" / name).chmod(0o755)
     path = {"PATH": f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}", "MASTER_PORT": "29500"}
-    site = replace(local_site(folder), virtual_environment="")
+    info = replace(local_info(folder), virtual_environment="")
     return subprocess.run(
-        ["bash", "-c", local(run, site)],
+        ["bash", "-c", local(run, info)],
         env={**os.environ, **path, **environment},
         capture_output=True,
         text=True,

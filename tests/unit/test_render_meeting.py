@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.site import Mount
+from catalog.cluster_info import Mount
 from tests.programs import ROOT, checkout, require_program, search_path
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition, end_tree, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from catalog.batch import shared_memory_mib
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from catalog.kubernetes import GPU
-from catalog.site import Site
 from tests.unit.rendering import (
     MPI,
     RENDERERS,
@@ -19,11 +19,11 @@ from tests.unit.rendering import (
     TORCH_FORMATS,
     Case,
     cases,
+    info,
     only_container,
     pods,
     read,
     run,
-    site,
 )
 from workloads.progress import Progress
 from workloads.render.pytorchjob import pytorchjob
@@ -69,7 +69,7 @@ def test_hyperpod_runs_on_nodes_that_its_monitoring_trusts(format_: Format) -> N
     workload = MPI if format_ is Format.MPIJOB else TORCH
     wanted = run(workload, "p5.48xlarge", pool="gpu")
     groups = {"gpu": "gpu-workers"}
-    on_hyperpod = RENDERERS[format_](wanted, site(format_, cluster="hyperpod_eks", instance_groups=groups))
+    on_hyperpod = RENDERERS[format_](wanted, info(format_, cluster="hyperpod_eks", instance_groups=groups))
     for _, template in pods(read(on_hyperpod)):
         health = template["spec"]["affinity"]["nodeAffinity"][
             "requiredDuringSchedulingIgnoredDuringExecution"
@@ -81,28 +81,28 @@ def test_hyperpod_runs_on_nodes_that_its_monitoring_trusts(format_: Format) -> N
             "node.kubernetes.io/instance-type": "ml.p5.48xlarge",
             "sagemaker.amazonaws.com/instance-group-name": "gpu-workers",
         }
-    elsewhere = RENDERERS[format_](wanted, site(format_, cluster="eks", instance_groups=groups))
+    elsewhere = RENDERERS[format_](wanted, info(format_, cluster="eks", instance_groups=groups))
     assert "sagemaker.amazonaws.com/node-health-status" not in elsewhere
     assert "ml.p5" not in elsewhere
 
 
 def test_hyperpod_resumes_a_pytorchjob_by_itself_only_where_the_program_does() -> None:
     wanted = run(TORCH, "p5.48xlarge")
-    on_hyperpod = read(pytorchjob(wanted, site(Format.PYTORCHJOB, cluster="hyperpod_eks")))
+    on_hyperpod = read(pytorchjob(wanted, info(Format.PYTORCHJOB, cluster="hyperpod_eks")))
     assert on_hyperpod["metadata"]["annotations"] == {
         "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
         "sagemaker.amazonaws.com/job-max-retry-count": "10",
     }
     for namespace, resumed in (("kubeflow", True), ("hyperpod-ml", True), ("training", False), ("ml", False)):
-        where = site(Format.PYTORCHJOB, cluster="hyperpod_eks", namespace=namespace)
+        where = info(Format.PYTORCHJOB, cluster="hyperpod_eks", namespace=namespace)
         text = pytorchjob(wanted, where, header="a header")
         assert ("annotations" in read(text)["metadata"]) == resumed, namespace
         assert text.startswith("# a header\n")
         assert (f"not in '{namespace}'" in text.splitlines()[1]) != resumed
-    elsewhere = read(pytorchjob(wanted, site(Format.PYTORCHJOB, cluster="eks")))
+    elsewhere = read(pytorchjob(wanted, info(Format.PYTORCHJOB, cluster="eks")))
     assert "annotations" not in elsewhere["metadata"]
     no_resume = replace(wanted, workload=replace(TORCH, resumes=False))
-    never = read(pytorchjob(no_resume, site(Format.PYTORCHJOB, cluster="hyperpod_eks")))
+    never = read(pytorchjob(no_resume, info(Format.PYTORCHJOB, cluster="hyperpod_eks")))
     assert "annotations" not in never["metadata"]
 
 
@@ -256,8 +256,8 @@ def test_runs_tolerate_the_taints_of_their_pool_and_of_no_other(
     format_: Format, of_pool: list[dict[str, str]], tolerated: list[dict[str, str]]
 ) -> None:
     workload = MPI if format_ is Format.MPIJOB else TORCH
-    there = site(format_, tolerations={"gpu": of_pool, "other": [VISION | {"key": "other"}]})
+    there = info(format_, tolerations={"gpu": of_pool, "other": [VISION | {"key": "other"}]})
     document = read(RENDERERS[format_](run(workload, "p5.48xlarge", pool="gpu"), there))
     found = [pod["spec"]["tolerations"] for _, pod in pods(document)]
     assert found == [[*tolerated, *LOST]] * len(found)
-    assert Site.from_json(there.to_json()).tolerations["gpu"] == of_pool
+    assert ClusterInfo.from_json(there.to_json()).tolerations["gpu"] == of_pool

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from catalog.kubernetes import huge_pages_mib, pod_memory_mib, pod_millicores
-from catalog.site import Site
 from settings.deployment import Settings
 from tests.unit.batch_sample import asked, definition, run_on
 from tests.unit.configuration import changed
@@ -55,8 +55,8 @@ def test_fewer_processors_set_fewer_huge_pages_aside() -> None:
 
 def test_slurm_gives_a_job_whole_nodes_whatever_their_threads() -> None:
     """No number of processors stands in the script: a node with others than it says would never get the job."""
-    site = Site.example("hyperpod", ["cpu-ddp"])
-    text = slurm(shipped(1), site)
+    info = ClusterInfo.example("hyperpod", ["cpu-ddp"])
+    text = slurm(shipped(1), info)
     assert "#SBATCH --exclusive\n" in text
     assert "--cpus" not in text
-    assert text == slurm(shipped(None), site)
+    assert text == slurm(shipped(None), info)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from tests.unit.rendering import pods
 from workloads import registry
 from workloads.formats import example_cluster
@@ -25,7 +25,7 @@ KUBERNETES = (Format.PYTORCHJOB, Format.TRAINJOB, Format.HYPERPODPYTORCHJOB)
 
 
 def rendered(run: Run, format_: Format) -> str:
-    return render(run, format_, Site.example(example_cluster(format_), [run.workload.name]))
+    return render(run, format_, ClusterInfo.example(example_cluster(format_), [run.workload.name]))
 
 
 def folder_of(script: str, **environment: str) -> str:

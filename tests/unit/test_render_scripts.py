@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from catalog.site import Mount
+from catalog.cluster_info import Mount
 from tests.programs import require_program
 from tests.unit.rendering import (
     MPI,
@@ -24,12 +24,12 @@ from tests.unit.rendering import (
     Case,
     cases,
     expanded,
+    info,
     nested,
     pods,
     read,
     run,
     script,
-    site,
 )
 from workloads.render.manifest import manifest, verbatim
 from workloads.spec import Data, Format, Workload
@@ -96,7 +96,7 @@ def start(case: Case, tmp_path: Path, **variables: str) -> tuple[subprocess.Comp
         )
         program.chmod(0o755)
     shared = tmp_path / "shared"
-    where = site(case.format_, mounts=(Mount(str(shared), "lustre", "fs-0123456789abcdef0"),))
+    where = info(case.format_, mounts=(Mount(str(shared), "lustre", "fs-0123456789abcdef0"),))
     found = [script(template) for _, template in pods(read(RENDERERS[case.format_](case.run, where)))]
     text = found[0] if case.format_ is Format.MPIJOB else found[-1]
     done = subprocess.run(
@@ -260,12 +260,12 @@ def test_a_launcher_that_a_format_cannot_express_is_refused_in_words(
     [({"images": {}}, "has no image of"), ({"claim": ""}, "has no claim of a shared file system")],
     ids=["image", "claim"],
 )
-def test_a_site_that_lacks_something_is_refused_in_words(
+def test_cluster_info_that_lacks_something_is_refused_in_words(
     format_: Format, change: dict[str, Any], words: str
 ) -> None:
     workload = MPI if format_ is Format.MPIJOB else TORCH
     with pytest.raises(ValueError, match=words):
-        RENDERERS[format_](run(workload, "p5.48xlarge"), site(format_, **change))
+        RENDERERS[format_](run(workload, "p5.48xlarge"), info(format_, **change))
 
 
 @given(st.text(alphabet="$()aA_ {}\"'", max_size=30))

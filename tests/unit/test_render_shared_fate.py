@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.site import Mount
+from catalog.cluster_info import Mount
 from tests.programs import ROOT, require_program
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, end_tree, run_on, script_of
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables

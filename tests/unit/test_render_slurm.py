@@ -10,35 +10,37 @@ from pathlib import Path
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import SLURM
-from catalog.site import Site
 from tests.manifest_checks import check_script
 from tests.unit.rendering import MPI, SAMPLES, SRUN, TORCH, run
 from workloads.render.slurm import slurm
 from workloads.spec import Secret
 
-SITE = replace(Site.example("hyperpod", [sample.name for sample in SAMPLES]), partitions={"gpu": "train"})
+INFO = replace(
+    ClusterInfo.example("hyperpod", [sample.name for sample in SAMPLES]), partitions={"gpu": "train"}
+)
 
 
 @pytest.mark.parametrize("workload", [TORCH, SRUN, MPI], ids=lambda sample: sample.name)
 @pytest.mark.parametrize("cluster", SLURM)
 def test_shellcheck_has_nothing_to_say(workload: object, cluster: str) -> None:
-    for site in (replace(SITE, cluster=cluster), replace(SITE, images={}, virtual_environment="/fsx/venv")):
-        check_script(slurm(run(workload, "p5.48xlarge"), site))  # type: ignore[arg-type]
+    for info in (replace(INFO, cluster=cluster), replace(INFO, images={}, virtual_environment="/fsx/venv")):
+        check_script(slurm(run(workload, "p5.48xlarge"), info))  # type: ignore[arg-type]
 
 
 def test_a_lost_node_is_handled_by_who_can() -> None:
-    hyperpod = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    hyperpod = slurm(run(TORCH, "p5.48xlarge"), INFO)
     assert "--auto-resume=1" in hyperpod
     assert "--requeue" not in hyperpod
-    elsewhere = slurm(run(TORCH, "p5.48xlarge"), replace(SITE, cluster="parallelcluster"))
+    elsewhere = slurm(run(TORCH, "p5.48xlarge"), replace(INFO, cluster="parallelcluster"))
     assert "--auto-resume" not in elsewhere
     assert "#SBATCH --requeue" in elsewhere
 
 
 @pytest.mark.parametrize("cluster", SLURM)
 def test_what_does_not_resume_is_not_started_again(cluster: str) -> None:
-    once = slurm(run(replace(TORCH, resumes=False), "p5.48xlarge"), replace(SITE, cluster=cluster))
+    once = slurm(run(replace(TORCH, resumes=False), "p5.48xlarge"), replace(INFO, cluster=cluster))
     assert "#SBATCH --no-requeue\n" in once
     assert "--requeue" not in once
     assert "--auto-resume" not in once
@@ -88,14 +90,14 @@ def test_a_job_whose_ranks_failed_is_requeued_by_its_script(
     for name, text in programs.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
         (tmp_path / name).chmod(0o755)
-    site = replace(
-        SITE,
+    info = replace(
+        INFO,
         cluster=cluster,
         images={},
         virtual_environment="/fsx/venv",
-        mounts=(replace(SITE.mounts[0], path=str(tmp_path / "shared")),),
+        mounts=(replace(INFO.mounts[0], path=str(tmp_path / "shared")),),
     )
-    text = slurm(run(replace(TORCH, secrets=()), "p5.48xlarge"), site)
+    text = slurm(run(replace(TORCH, secrets=()), "p5.48xlarge"), info)
     path = f"{tmp_path}:/usr/bin:/bin"
     known = {"PATH": path, "SLURM_JOB_ID": "17", "SRUN_CODE": str(code), "HOME": str(tmp_path), **variables}
     exporting = text.replace("srun \\\n", "export FINAL\nsrun \\\n", 1)
@@ -112,7 +114,7 @@ def test_a_job_whose_ranks_failed_is_requeued_by_its_script(
 
 @pytest.mark.parametrize(("workload", "tasks"), [(TORCH, 1), (SRUN, 8), (MPI, 8)])
 def test_srun_starts_a_task_a_node_or_a_rank(workload: object, tasks: int) -> None:
-    text = slurm(run(workload, "p5.48xlarge"), SITE)  # type: ignore[arg-type]
+    text = slurm(run(workload, "p5.48xlarge"), INFO)  # type: ignore[arg-type]
     assert f"#SBATCH --ntasks-per-node={tasks}\n" in text
     assert ("--mpi=pmix" in text) == (workload is MPI)
     # The guard of rank 0 watches: one a node, or one a rank.
@@ -120,8 +122,8 @@ def test_srun_starts_a_task_a_node_or_a_rank(workload: object, tasks: int) -> No
 
 
 def test_the_partition_is_the_pools() -> None:
-    assert "#SBATCH --partition=train\n" in slurm(run(TORCH, "p5.48xlarge", pool="gpu"), SITE)
-    assert "--partition" not in slurm(run(TORCH, "p5.48xlarge"), SITE)
+    assert "#SBATCH --partition=train\n" in slurm(run(TORCH, "p5.48xlarge", pool="gpu"), INFO)
+    assert "--partition" not in slurm(run(TORCH, "p5.48xlarge"), INFO)
 
 
 def meeting(text: str, path: Path, **variables: str) -> str:
@@ -161,7 +163,7 @@ def tools(tmp_path: Path) -> Path:
     ],
 )
 def test_rank_0_is_on_the_steps_first_node(tools: Path, nodes: str, first: str) -> None:
-    text = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    text = slurm(run(TORCH, "p5.48xlarge"), INFO)
     # Of a node that the job did not begin with there is no more than the name.
     assert meeting(text, tools, SLURM_STEP_NODELIST=nodes, ADDRESSES="m9: 10.0.0.9:6818") == first
     known = f"{first}0: 10.0.0.1:6818\n{first}: 10.0.0.7:6818\nm9: 10.0.0.9:6818"
@@ -175,10 +177,10 @@ def test_rank_0_is_on_the_steps_first_node(tools: Path, nodes: str, first: str) 
 
 
 def test_only_a_container_is_told_addresses() -> None:
-    assert "export ADDRESSES" in slurm(run(TORCH, "p5.48xlarge"), SITE)
-    bare = replace(SITE, images={}, virtual_environment="/fsx/venv")
+    assert "export ADDRESSES" in slurm(run(TORCH, "p5.48xlarge"), INFO)
+    bare = replace(INFO, images={}, virtual_environment="/fsx/venv")
     assert "export ADDRESSES" not in slurm(run(TORCH, "p5.48xlarge"), bare)
-    assert "ADDRESSES" not in slurm(run(MPI, "p5.48xlarge"), SITE)
+    assert "ADDRESSES" not in slurm(run(MPI, "p5.48xlarge"), INFO)
 
 
 def login(text: str, home: Path, **variables: str) -> str:
@@ -200,7 +202,7 @@ def login(text: str, home: Path, **variables: str) -> str:
 
 
 def test_enroot_gets_a_command_and_never_a_password(tmp_path: Path) -> None:
-    text = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    text = slurm(run(TORCH, "p5.48xlarge"), INFO)
     first = login(text, tmp_path)
     assert first == (
         "machine 111122223333.dkr.ecr.us-west-2.amazonaws.com login AWS "
@@ -210,7 +212,7 @@ def test_enroot_gets_a_command_and_never_a_password(tmp_path: Path) -> None:
 
 
 def test_credentials_go_to_the_folder_that_a_person_chose(tmp_path: Path) -> None:
-    text = slurm(run(TORCH, "p5.48xlarge"), SITE)
+    text = slurm(run(TORCH, "p5.48xlarge"), INFO)
     chosen = tmp_path / "mine"
     assert login(text, tmp_path, ENROOT_CONFIG_PATH=str(chosen)).startswith("machine ")
     assert (chosen / ".credentials").exists()
@@ -220,13 +222,13 @@ def test_other_lines_of_the_credentials_stay(tmp_path: Path) -> None:
     folder = tmp_path / ".config" / "enroot"
     folder.mkdir(parents=True)
     (folder / ".credentials").write_text("machine nvcr.io login token password x\n", encoding="utf-8")
-    lines = login(slurm(run(TORCH, "p5.48xlarge"), SITE), tmp_path).splitlines()
+    lines = login(slurm(run(TORCH, "p5.48xlarge"), INFO), tmp_path).splitlines()
     assert lines[0] == "machine nvcr.io login token password x"
     assert len(lines) == 2
 
 
 def test_a_required_secret_that_is_not_there_ends_the_job() -> None:
     needy = replace(TORCH, secrets=(Secret("huggingface", "HF_TOKEN", required=True),))
-    text = slurm(run(needy, "p5.48xlarge"), SITE)
+    text = slurm(run(needy, "p5.48xlarge"), INFO)
     assert "HF_TOKEN is needed" in text
     assert "exit 66" in text

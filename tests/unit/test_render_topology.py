@@ -13,7 +13,7 @@ from workloads.render.topology import topology
 from workloads.render.trainjob import trainjob
 from workloads.spec import Format
 
-SITE = replace(Case(run(TORCH, "p5.48xlarge"), Format.TRAINJOB).site, cluster="eks")
+INFO = replace(Case(run(TORCH, "p5.48xlarge"), Format.TRAINJOB).info, cluster="eks")
 NEAR = {"kueue.x-k8s.io/podset-preferred-topology": "topology.k8s.aws/network-node-layer-3"}
 GROUP = {"kueue.x-k8s.io/podset-group-name": "job"}
 
@@ -27,13 +27,13 @@ def test_the_nearest_layer_is_preferred() -> None:
         return {name: one for name, one in found.items() if name in NEAR | GROUP}
 
     large, mpi = run(TORCH, "p5.48xlarge"), run(MPI, "p5.48xlarge")
-    assert [near(one) for one in annotations(trainjob(large, SITE))] == [NEAR]
-    assert [near(one) for one in annotations(pytorchjob(large, SITE))] == [NEAR | GROUP] * 2
-    assert [near(one) for one in annotations(mpijob(mpi, SITE))] == [NEAR | GROUP] * 2
+    assert [near(one) for one in annotations(trainjob(large, INFO))] == [NEAR]
+    assert [near(one) for one in annotations(pytorchjob(large, INFO))] == [NEAR | GROUP] * 2
+    assert [near(one) for one in annotations(mpijob(mpi, INFO))] == [NEAR | GROUP] * 2
 
 
 def test_layers_are_the_types_own() -> None:
-    assert topology(run(TORCH, "p6-b300.48xlarge"), SITE) == {
+    assert topology(run(TORCH, "p6-b300.48xlarge"), INFO) == {
         "kueue.x-k8s.io/podset-preferred-topology": "topology.k8s.aws/network-node-layer-4"
     }
 
@@ -45,4 +45,4 @@ def test_layers_are_the_types_own() -> None:
 def test_no_annotation_where_it_says_nothing_or_would_keep_a_job_waiting(
     instance_type: str, nodes: int, cluster: str
 ) -> None:
-    assert topology(run(TORCH, instance_type, nodes), replace(SITE, cluster=cluster), pod_sets=2) == {}
+    assert topology(run(TORCH, instance_type, nodes), replace(INFO, cluster=cluster), pod_sets=2) == {}

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import pytest
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from tests.unit.batch_sample import CPU_TYPE, run_on
 from workloads import registry
 from workloads.entry import entry
@@ -25,7 +25,7 @@ def test_a_runs_own_seconds_take_the_place_of_its_workloads() -> None:
     own = run.workload.progress
     assert (run.progress.stall_seconds, run.progress.start_seconds) == (77, own.start_seconds)
     for format_ in run.workload.formats:
-        text = render(run, format_, Site.example("hyperpod", ["cpu-ddp"]))
+        text = render(run, format_, ClusterInfo.example("hyperpod", ["cpu-ddp"]))
         assert "--stall-seconds=77" in text, format_
         assert f"--stall-seconds={own.stall_seconds}" not in text, format_
 
@@ -102,10 +102,10 @@ def test_a_node_has_them_to_the_letter_and_in_place_of_the_workloads_own() -> No
         run_on(CPU_TYPE, environment=MappingProxyType({"OWN": "theirs", "FOLDER": "$RUN_FOLDER/x"})),
         environment=given,
     )
-    site = Site("d", "local", "us-west-2", "d")
+    info = ClusterInfo("d", "local", "us-west-2", "d")
     variables = SchedulerVariables(rank0_host="localhost", node_rank="0", run_id="r", nodes="1")
     shown = ["printf", "%s\\n", "$SIZE", "$OWN", "$FOLDER", "$RUN_FOLDER"]
-    text = entry(run, site, variables, line=shown, guarded=False).replace("mkdir -p", ":")
+    text = entry(run, info, variables, line=shown, guarded=False).replace("mkdir -p", ":")
     done = subprocess.run(["bash", "-c", text], capture_output=True, text=True, check=True)
     size, own, folder, run_folder = done.stdout.splitlines()
     assert (size, own) == (given["SIZE"], "mine")
@@ -118,4 +118,4 @@ def test_every_format_hands_them_on(format_: Format) -> None:
     cluster = {"slurm": "hyperpod", "batch": "batch", "local": "local"}.get(format_, "hyperpod_eks")
     preset = workload.presets["tiny"]
     run = Run.on_type(workload, preset, preset.instance_type, 2, environment={"SIZE": "two words"})
-    assert "export SIZE='two words'" in render(run, format_, Site.example(cluster, ["fsdp"]))
+    assert "export SIZE='two words'" in render(run, format_, ClusterInfo.example(cluster, ["fsdp"]))

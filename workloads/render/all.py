@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from workloads import registry
 from workloads.formats import example_cluster
 from workloads.render import proof_table
@@ -33,9 +33,9 @@ SUFFIXES = {Format.SLURM: "sbatch", Format.BATCH: "json", Format.LOCAL: "sh"}
 """Ending of a manifest's file; YAML for the rest."""
 
 
-def render(run: Run, format_: Format, site: Site, *, header: str = "") -> str:
-    """Return the manifest of a run in a format for a site."""
-    return RENDERERS[format_](run, site, header=header)
+def render(run: Run, format_: Format, info: ClusterInfo, *, header: str = "") -> str:
+    """Return the manifest of a run in a format for cluster info."""
+    return RENDERERS[format_](run, info, header=header)
 
 
 def file_name(run: Run, format_: Format) -> str:
@@ -53,10 +53,10 @@ def committed(workload: Workload) -> Iterator[tuple[Path, str]]:
     for format_ in workload.formats:
         alone = format_ is Format.LOCAL and reference.accelerated
         run = replace(reference, nodes=1) if alone else reference
-        site = Site.example(example_cluster(format_), [workload.name])
+        info = ClusterInfo.example(example_cluster(format_), [workload.name])
         header = f"Rendered from workloads/{workload.package}/workload.py by 'make manifests': change that, not this."
         path = registry.folder(workload) / "manifests" / file_name(run, format_)
-        yield path, render(run, format_, site, header=header)
+        yield path, render(run, format_, info, header=header)
 
 
 def stale() -> Iterator[tuple[Path, str | None]]:

@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
+from catalog.cluster_info import ClusterInfo
 from catalog.instance_facts import InstanceFacts
-from catalog.site import Site
 from workloads.entry import PROGRAM_FOLDER, entry, guard
 from workloads.launchers import RUN_ID, Mpi, SchedulerVariables, Srun
 from workloads.render.meeting import LOST_NODE, meeting
@@ -33,7 +33,7 @@ LEAST_RESERVE_MIB = 512
 with the machine: the Batch User Guide, "Compute resource memory management", shows 7985 MiB left of 8192."""
 
 DEFAULT_LOG_GROUP = "/aws/batch/job"
-"""Where Batch logs by itself, when a site names no group."""
+"""Where Batch logs by itself, when cluster info names no group."""
 
 _START = "${AWS_BATCH_JOB_ID%%#*}.$AWS_BATCH_JOB_ATTEMPT"
 """Equal on the nodes of one attempt of a job: the id of a child node may end in # and its index."""
@@ -57,23 +57,23 @@ export RANK0_HOST
 """.lstrip()
 
 
-def batch(run: Run, site: Site, *, header: str = "") -> str:
+def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return the job definition of a run as JSON, the input of RegisterJobDefinition.
 
     One range `0:` of nodes, so that whoever submits may ask for another number. JSON has no comments: the
     header is the first line of the script that every node runs.
 
     Raises:
-        ValueError: the site has no image of the workload, or lacks a secret that it needs.
+        ValueError: the cluster info has no image of the workload, or lacks a secret that it needs.
     """
-    priority = site.priorities.get(run.workload.name)
+    priority = info.priorities.get(run.workload.name)
     definition = {
-        "jobDefinitionName": f"{site.deployment}-{run.name}",
+        "jobDefinitionName": f"{info.deployment}-{run.name}",
         "type": "multinode",
         "nodeProperties": {
             "numNodes": run.nodes,
             "mainNode": 0,
-            "nodeRangeProperties": [{"targetNodes": "0:", "container": _container(run, site, header)}],
+            "nodeRangeProperties": [{"targetNodes": "0:", "container": _container(run, info, header)}],
         },
         "retryStrategy": {
             "attempts": ATTEMPTS if run.workload.resumes else 1,
@@ -96,7 +96,7 @@ def batch(run: Run, site: Site, *, header: str = "") -> str:
         "propagateTags": True,
         "platformCapabilities": ["EC2"],
         "tags": {
-            "trainforge:deployment": site.deployment,
+            "trainforge:deployment": info.deployment,
             "trainforge:workload": run.workload.name,
             "trainforge:preset": run.preset.name,
         },
@@ -110,23 +110,23 @@ def memory_mib(instance: InstanceFacts) -> int:
     return max(whole // 2, min(int(whole * MEMORY_SHARE), whole - LEAST_RESERVE_MIB))
 
 
-def log_group(site: Site) -> str:
-    """Return the CloudWatch log group of a site's jobs."""
-    return site.log_group or DEFAULT_LOG_GROUP
+def log_group(info: ClusterInfo) -> str:
+    """Return the CloudWatch log group of a cluster's jobs."""
+    return info.log_group or DEFAULT_LOG_GROUP
 
 
-def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
+def _container(run: Run, info: ClusterInfo, header: str) -> dict[str, Any]:
     """Return the container of every node; it has the node for itself."""
     facts = run.facts
     resources = {"VCPU": run.vcpus, "MEMORY": memory_mib(facts)}
     if run.kind == "gpu":
         resources["GPU"] = run.accelerators_per_node
     devices = batch_devices(facts) if run.accelerated else ()
-    folders = {"shared": site.shared_folder, "scratch": SCRATCH}
+    folders = {"shared": info.shared_folder, "scratch": SCRATCH}
     container: dict[str, Any] = {
-        "image": _image(run, site),
+        "image": _image(run, info),
         "instanceType": run.instance_type,
-        "command": ["/bin/bash", "-c", _script(run, site, header)],
+        "command": ["/bin/bash", "-c", _script(run, info, header)],
         # A line that waits in a buffer is a run that looks hung.
         "environment": [
             {"name": "PYTHONUNBUFFERED", "value": "1"},
@@ -157,20 +157,20 @@ def _container(run: Run, site: Site, header: str) -> dict[str, Any]:
         "logConfiguration": {
             "logDriver": "awslogs",
             "options": {
-                "awslogs-group": log_group(site),
-                "awslogs-region": site.region,
+                "awslogs-group": log_group(info),
+                "awslogs-region": info.region,
                 "awslogs-stream-prefix": run.name,
             },
         },
-        "secrets": _secrets(run, site),
+        "secrets": _secrets(run, info),
     }
     for purpose, property_ in (("job", "jobRoleArn"), ("execution", "executionRoleArn")):
-        if purpose in site.roles:
-            container[property_] = site.roles[purpose]
+        if purpose in info.roles:
+            container[property_] = info.roles[purpose]
     return container
 
 
-def _script(run: Run, site: Site, header: str) -> str:
+def _script(run: Run, info: ClusterInfo, header: str) -> str:
     """Return what every node runs. The number of nodes is Batch's, so that whoever submits may choose it."""
     variables = SchedulerVariables(
         rank0_host="$RANK0_HOST",
@@ -192,35 +192,35 @@ def _script(run: Run, site: Site, header: str) -> str:
     fate, line = shared_fate(variables, _START, ranks)
     before += fate
     top = f"# {header}\n" if header else ""
-    return f"{top}{_MAIN_NODE}{before}{entry(run, site, variables, line=line, guarded=False)}"
+    return f"{top}{_MAIN_NODE}{before}{entry(run, info, variables, line=line, guarded=False)}"
 
 
-def _image(run: Run, site: Site) -> str:
+def _image(run: Run, info: ClusterInfo) -> str:
     """Return the image: a job in Batch is a container."""
-    image = site.images.get(run.workload.name)
+    image = info.images.get(run.workload.name)
     if not image:
-        known = ", ".join(sorted(site.images)) or "none"
+        known = ", ".join(sorted(info.images)) or "none"
         raise ValueError(
-            f"site '{site.cluster_name}' has no image of '{run.workload.name}', and AWS Batch runs containers "
+            f"cluster '{info.cluster_name}' has no image of '{run.workload.name}', and AWS Batch runs containers "
             f"only (images: {known}); name the workload in the configuration and deploy the stack again"
         )
     return image
 
 
-def _secrets(run: Run, site: Site) -> list[dict[str, str]]:
+def _secrets(run: Run, info: ClusterInfo) -> list[dict[str, str]]:
     """Return where Batch takes each secret from: the ARN of one in Secrets Manager, or the name of an SSM parameter.
 
-    A secret that is named but not there keeps a job from starting, so one that the site lacks and the
+    A secret that is named but not there keeps a job from starting, so one that the cluster info lacks and the
     program can do without is left out.
     """
     found = []
     for secret in run.workload.secrets:
-        source = site.secrets.get(secret.name)
+        source = info.secrets.get(secret.name)
         if source:
             found.append({"name": secret.variable, "valueFrom": source})
         elif secret.required:
             raise ValueError(
-                f"site '{site.cluster_name}' does not say where the secret '{secret.name}' of "
+                f"the info of '{info.cluster_name}' does not say where the secret '{secret.name}' of "
                 f"'{run.workload.name}' is; give its ARN in the configuration and deploy the stack again"
             )
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, NeuronTorchrun, SchedulerVariables, Torchrun
 from workloads.progress import Progress
@@ -27,7 +27,7 @@ KEPT_SECONDS = 7 * 24 * 3600
 """How long a job that has ended stays to be looked at: our choice, a week."""
 
 
-def hyperpodpytorchjob(run: Run, site: Site, *, header: str = "") -> str:
+def hyperpodpytorchjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return the manifest.
 
     `hyperpodrun` of hyperpod-elastic-agent takes the place of torchrun; the image must have it. It takes
@@ -36,19 +36,19 @@ def hyperpodpytorchjob(run: Run, site: Site, *, header: str = "") -> str:
     rank 0 and calls the job hung where progress lines stay out; see `_watched`.
 
     Raises:
-        ValueError: the launcher is not torchrun, or the site lacks an image or a claim.
+        ValueError: the launcher is not torchrun, or the cluster info lacks an image or a claim.
     """
     ports = [port("agent", AGENT_PORT)]
-    node = container(run, site, "pytorch", _script(run, site), job_label=INSTANCE, ports=ports)
+    node = container(run, info, "pytorch", _script(run, info), job_label=INSTANCE, ports=ports)
     document = {
         "apiVersion": "sagemaker.amazonaws.com/v1",
         "kind": "HyperPodPyTorchJob",
-        "metadata": metadata(run, site),
+        "metadata": metadata(run, info),
         "spec": {
             "nprocPerNode": str(run.ranks_per_node),
             "runPolicy": _policy(run),
             "replicaSpecs": [
-                {"name": REPLICAS, "replicas": run.nodes, "template": template(run, site, node)}
+                {"name": REPLICAS, "replicas": run.nodes, "template": template(run, info, node)}
             ],
         },
     }
@@ -106,7 +106,7 @@ def _watched(progress: Progress) -> list[dict[str, Any]]:
     ]
 
 
-def _script(run: Run, site: Site) -> str:
+def _script(run: Run, info: ClusterInfo) -> str:
     launcher = run.workload.launcher
     if not isinstance(launcher, Torchrun):
         raise ValueError(
@@ -126,7 +126,7 @@ def _script(run: Run, site: Site) -> str:
     if isinstance(launcher, NeuronTorchrun):
         before = _NEURON_RANK
         program = ["--no-python", "bash", "-c", "$NEURON_RANK", "bash", *program]
-    return before + entry.entry(run, site, variables, line=[*_agent(run), *program])
+    return before + entry.entry(run, info, variables, line=[*_agent(run), *program])
 
 
 _NEURON_RANK = f"""\

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from workloads import entry
 from workloads.launchers import RUN_ID, SchedulerVariables, Srun, Torchrun
 from workloads.render.ranks import each_rank
@@ -21,11 +21,11 @@ _COUNT_GPUS = (
 )
 
 
-def local(run: Run, site: Site, *, header: str = "") -> str:
+def local(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return a bash script that runs all ranks of a run here, on this one machine.
 
     TRAINFORGE_RUN_ID names the run; a second start with the same one resumes. The shared folder, the programs
-    and the virtual environment are the site's. A preset for GPUs takes all that nvidia-smi lists, or as many as the
+    and the virtual environment are the info's. A preset for GPUs takes all that nvidia-smi lists, or as many as the
     variable TRAINFORGE_GPUS says, and no EFA.
     """
     run = replace(run, at_hand=True)
@@ -39,14 +39,14 @@ def local(run: Run, site: Site, *, header: str = "") -> str:
         gpus="$GPUS" if counted else "",
         ranks_per_node=run.ranks,
     )
-    program, runtime = entry.shipped_folders(run, site)
+    program, runtime = entry.shipped_folders(run, info)
     before, line = "", None
     if isinstance(run.workload.launcher, Srun):
         before, line = each_rank(run, variables, program)
     script = before + entry.entry(
-        run, site, variables, program_folder=program, runtime_folder=runtime, line=line
+        run, info, variables, program_folder=program, runtime_folder=runtime, line=line
     )
-    environment = site.environment_of(run.workload.name)
+    environment = info.environment_of(run.workload.name)
     path = [f'export PATH="{environment}/bin:$PATH"'] if environment else []
     return "\n".join(
         [

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from workloads.spec import Run
 
 MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -47,19 +47,19 @@ def manifest(document: Mapping[str, Any], header: str = "") -> str:
     return comment + yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=1000)
 
 
-def labels(run: Run, site: Site) -> dict[str, str]:
+def labels(run: Run, info: ClusterInfo) -> dict[str, str]:
     """Return the labels of a job and its pods, by the names that Kubernetes recommends."""
     return {
         "app.kubernetes.io/name": run.workload.name,
         INSTANCE: run.name,
-        "app.kubernetes.io/part-of": site.deployment,
+        "app.kubernetes.io/part-of": info.deployment,
         MANAGED_BY: "trainforge",
     }
 
 
-def metadata(run: Run, site: Site) -> dict[str, Any]:
+def metadata(run: Run, info: ClusterInfo) -> dict[str, Any]:
     """Return the metadata of a job."""
-    return {"name": run.name, "namespace": site.namespace, "labels": labels(run, site)}
+    return {"name": run.name, "namespace": info.namespace, "labels": labels(run, info)}
 
 
 def verbatim(script: str) -> str:

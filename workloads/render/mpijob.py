@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from catalog.site import Site
+from catalog.cluster_info import ClusterInfo
 from workloads import entry
 from workloads.launchers import Mpi, SchedulerVariables, command, forwarded
 from workloads.render.manifest import manifest, metadata
@@ -28,7 +28,7 @@ _SSH_OPTIONS = (
 )
 
 
-def mpijob(run: Run, site: Site, *, header: str = "") -> str:
+def mpijob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return the manifest.
 
     The launcher is a node of the run itself, rank 0's, so that a run of n nodes takes n (`runLauncherAsWorker`,
@@ -36,7 +36,7 @@ def mpijob(run: Run, site: Site, *, header: str = "") -> str:
     guard, and then starts mpirun over the operator's hostfile. The image needs Open MPI, sshd and ssh.
 
     Raises:
-        ValueError: the launcher is not Mpi, or the site lacks an image or a claim.
+        ValueError: the launcher is not Mpi, or the cluster info lacks an image or a claim.
     """
     launcher = run.workload.launcher
     if not isinstance(launcher, Mpi):
@@ -44,13 +44,13 @@ def mpijob(run: Run, site: Site, *, header: str = "") -> str:
             f"'{run.workload.name}' is started by '{type(launcher).__name__}', and an MPIJob starts mpirun; "
             "take 'trainjob' or 'pytorchjob'"
         )
-    replicas = {"Launcher": _launcher(run, site, launcher)}
+    replicas = {"Launcher": _launcher(run, info, launcher)}
     if run.nodes > 1:
-        replicas["Worker"] = _workers(run, site)
+        replicas["Worker"] = _workers(run, info)
     document = {
         "apiVersion": "kubeflow.org/v2beta1",
         "kind": "MPIJob",
-        "metadata": metadata(run, site),
+        "metadata": metadata(run, info),
         "spec": {
             "slotsPerWorker": run.ranks_per_node,
             "runLauncherAsWorker": True,
@@ -65,9 +65,9 @@ def mpijob(run: Run, site: Site, *, header: str = "") -> str:
     return manifest(document, header)
 
 
-def _launcher(run: Run, site: Site, launcher: Mpi) -> dict[str, Any]:
+def _launcher(run: Run, info: ClusterInfo, launcher: Mpi) -> dict[str, Any]:
     node = container(
-        run, site, "launcher", _script(run, site, launcher), job_label=JOB_LABEL, serves_ssh=True
+        run, info, "launcher", _script(run, info, launcher), job_label=JOB_LABEL, serves_ssh=True
     )
     # Open MPI refuses root elsewhere; here there is no other user.
     node["env"] += [
@@ -76,23 +76,23 @@ def _launcher(run: Run, site: Site, launcher: Mpi) -> dict[str, Any]:
     return {
         "replicas": 1,
         "restartPolicy": "Never",
-        "template": template(run, site, node, pod_sets=min(run.nodes, 2)),
+        "template": template(run, info, node, pod_sets=min(run.nodes, 2)),
     }
 
 
-def _workers(run: Run, site: Site) -> dict[str, Any]:
+def _workers(run: Run, info: ClusterInfo) -> dict[str, Any]:
     script = f"set -euo pipefail\nmkdir -p /run/sshd\nexec {_SSHD}"
     ports = [port("ssh", _SSH_PORT)]
-    node = container(run, site, "worker", script, job_label=JOB_LABEL, ports=ports, serves_ssh=True)
+    node = container(run, info, "worker", script, job_label=JOB_LABEL, ports=ports, serves_ssh=True)
     node["readinessProbe"] = {"tcpSocket": {"port": _SSH_PORT}, "periodSeconds": 2}
     return {
         "replicas": run.nodes - 1,
         "restartPolicy": "OnFailure",
-        "template": template(run, site, node, pod_sets=min(run.nodes, 2)),
+        "template": template(run, info, node, pod_sets=min(run.nodes, 2)),
     }
 
 
-def _script(run: Run, site: Site, launcher: Mpi) -> str:
+def _script(run: Run, info: ClusterInfo, launcher: Mpi) -> str:
     # mpirun starts all ranks from here, so there is one guard, which goes by the lines of progress.
     variables = SchedulerVariables(
         rank0_host="$HOSTNAME", node_rank="0", run_id="$RUN_ID", nodes=str(run.nodes), guards="1"
@@ -109,7 +109,7 @@ def _script(run: Run, site: Site, launcher: Mpi) -> str:
     ]
     line = [*mpirun, *launcher.line(run, variables, entry.PROGRAM_FOLDER)[1:]]
     if not run.accelerated or run.nodes == 1:
-        return entry.entry(run, site, variables, line=line)
+        return entry.entry(run, info, variables, line=line)
     steps = [
         "read -r -d '' START <<'END_OF_START' || true",
         "set -euo pipefail",
@@ -127,7 +127,7 @@ def _script(run: Run, site: Site, launcher: Mpi) -> str:
         "END_OF_START",
         "export START",
     ]
-    return "\n".join([*steps, entry.entry(run, site, variables, line=["bash", "-c", "$START"])])
+    return "\n".join([*steps, entry.entry(run, info, variables, line=["bash", "-c", "$START"])])
 
 
 def _forwarded(run: Run) -> list[str]:

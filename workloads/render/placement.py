@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import (
     INSTANCE_TYPE_LABEL,
@@ -12,7 +13,6 @@ from catalog.kubernetes import (
     device_tolerations,
     lost_node_tolerations,
 )
-from catalog.site import Site
 from workloads.render.manifest import MANAGED_BY
 from workloads.spec import Run
 
@@ -23,30 +23,30 @@ _DEEP_HEALTH = "sagemaker.amazonaws.com/deep-health-check-status"
 _GROUP = "sagemaker.amazonaws.com/instance-group-name"
 
 
-def placement(run: Run, site: Site) -> dict[str, Any]:
+def placement(run: Run, info: ClusterInfo) -> dict[str, Any]:
     """Return the parts of a pod that choose its node: selector, affinity and tolerations."""
-    affinity = {**_healthy(site), **_alone(run)}
+    affinity = {**_healthy(info), **_alone(run)}
     return {
-        "nodeSelector": _selector(run, site),
+        "nodeSelector": _selector(run, info),
         **({"affinity": affinity} if affinity else {}),
-        "tolerations": [*_tolerations(run, site), *lost_node_tolerations()],
+        "tolerations": [*_tolerations(run, info), *lost_node_tolerations()],
     }
 
 
-def _selector(run: Run, site: Site) -> dict[str, str]:
+def _selector(run: Run, info: ClusterInfo) -> dict[str, str]:
     """Choose nodes by type and by the pool where it is known: another of the type may be Spot, or kept for others."""
-    if not KINDS[site.cluster].sagemaker:
+    if not KINDS[info.cluster].sagemaker:
         return {
             INSTANCE_TYPE_LABEL: run.instance_type,
             **({POOL_LABEL: run.pool.name} if run.pool.name else {}),
         }
-    group = site.instance_groups.get(run.pool.name)
+    group = info.instance_groups.get(run.pool.name)
     return {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}", **({_GROUP: group} if group else {})}
 
 
-def _healthy(site: Site) -> dict[str, Any]:
+def _healthy(info: ClusterInfo) -> dict[str, Any]:
     """Take only nodes that HyperPod's monitoring calls schedulable, and rather those that passed the deep checks."""
-    if not KINDS[site.cluster].sagemaker:
+    if not KINDS[info.cluster].sagemaker:
         return {}
     return {
         "nodeAffinity": {
@@ -80,10 +80,10 @@ def _alone(run: Run) -> dict[str, Any]:
     }
 
 
-def _tolerations(run: Run, site: Site) -> list[dict[str, str]]:
+def _tolerations(run: Run, info: ClusterInfo) -> list[dict[str, str]]:
     """Tolerate the taint of accelerated nodes, and those of the pool."""
     devices = device_tolerations([device(run.facts)])
-    pool = [dict(one) for one in site.tolerations.get(run.pool.name, ())]
+    pool = [dict(one) for one in info.tolerations.get(run.pool.name, ())]
     return [*devices, *(one for one in pool if (one["key"], one["effect"]) not in _covered(devices))]
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog.batch import shared_memory_mib
+from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import (
     EFA,
     HUGE_PAGES,
@@ -15,7 +16,6 @@ from catalog.kubernetes import (
     pod_memory_mib,
     pod_millicores,
 )
-from catalog.site import Site
 from workloads.entry import environment
 from workloads.grace import grace_seconds
 from workloads.render.manifest import RUN_ID, labels, verbatim
@@ -28,29 +28,29 @@ _SHARED_MEMORY = "shared-memory"
 _SHARED_FOLDER = "shared-folder"
 
 
-def template(run: Run, site: Site, container_: dict[str, Any], *, pod_sets: int = 1) -> dict[str, Any]:
+def template(run: Run, info: ClusterInfo, container_: dict[str, Any], *, pod_sets: int = 1) -> dict[str, Any]:
     """Return the pod template of a node around its container, one of the `pod_sets` of its job.
 
     A pod on a lost node ends by nobody's word: its kubelet would have to say so. Kueue deletes it by force where it is
     told that nothing is lost by that, which holds for a run: what counts is in the shared file system.
     """
-    annotations = {SAFE_TO_DELETE: "true", **topology(run, site, pod_sets=pod_sets)}
+    annotations = {SAFE_TO_DELETE: "true", **topology(run, info, pod_sets=pod_sets)}
     return {
-        "metadata": {"labels": labels(run, site), "annotations": annotations},
+        "metadata": {"labels": labels(run, info), "annotations": annotations},
         "spec": {
             # A run needs no access to Kubernetes itself; AWS credentials come by another token.
             "automountServiceAccountToken": False,
-            "terminationGracePeriodSeconds": grace_seconds(run, site),
-            **placement(run, site),
+            "terminationGracePeriodSeconds": grace_seconds(run, info),
+            **placement(run, info),
             "containers": [container_],
-            "volumes": volumes(run, site),
+            "volumes": volumes(run, info),
         },
     }
 
 
 def container(
     run: Run,
-    site: Site,
+    info: ClusterInfo,
     name: str,
     script: str,
     *,
@@ -64,16 +64,16 @@ def container(
     sshd needs to take a login.
 
     Raises:
-        ValueError: the site has no image of the workload.
+        ValueError: the cluster info has no image of the workload.
     """
     return {
         "name": name,
-        "image": image(run, site),
+        "image": image(run, info),
         "command": ["/bin/bash", "-c", verbatim(script)],
-        "env": variables(run, site, job_label),
+        "env": variables(run, info, job_label),
         **({"ports": list(ports)} if ports else {}),
         "resources": resources(run),
-        "volumeMounts": mounts(site),
+        "volumeMounts": mounts(info),
         "securityContext": security(run, serves_ssh=serves_ssh),
     }
 
@@ -87,18 +87,18 @@ def port(name: str, number: int) -> dict[str, Any]:
     return {"name": name, "containerPort": number, "protocol": "TCP"}
 
 
-def image(run: Run, site: Site) -> str:
+def image(run: Run, info: ClusterInfo) -> str:
     """Return the image of the workload.
 
     Raises:
-        ValueError: the site has none; on Kubernetes nothing runs without.
+        ValueError: the cluster info has none; on Kubernetes nothing runs without.
     """
     try:
-        return site.images[run.workload.name]
+        return info.images[run.workload.name]
     except KeyError:
         raise ValueError(
-            f"site of '{site.cluster}' has no image of '{run.workload.name}' (it has "
-            f"{', '.join(sorted(site.images)) or 'none'}); name the workload under 'workloads' in the configuration "
+            f"cluster info of '{info.cluster}' has no image of '{run.workload.name}' (it has "
+            f"{', '.join(sorted(info.images)) or 'none'}); name the workload under 'workloads' in the configuration "
             "and deploy the cluster stack again"
         ) from None
 
@@ -124,7 +124,7 @@ def resources(run: Run) -> dict[str, dict[str, str]]:
     return {"requests": {**host, **devices}, **({"limits": devices} if devices else {})}
 
 
-def variables(run: Run, site: Site, job_label: str) -> list[dict[str, Any]]:
+def variables(run: Run, info: ClusterInfo, job_label: str) -> list[dict[str, Any]]:
     """Return the container's own variables: the run's id, or the job's name by the pod's label, and secrets.
 
     Secrets are there by reference only.
@@ -139,7 +139,7 @@ def variables(run: Run, site: Site, job_label: str) -> list[dict[str, Any]]:
                 "name": secret.variable,
                 "valueFrom": {
                     "secretKeyRef": {
-                        "name": site.secrets.get(secret.name, secret.name),
+                        "name": info.secrets.get(secret.name, secret.name),
                         "key": secret.variable,
                         **({} if secret.required else {"optional": True}),
                     }
@@ -150,29 +150,29 @@ def variables(run: Run, site: Site, job_label: str) -> list[dict[str, Any]]:
     ]
 
 
-def mounts(site: Site) -> list[dict[str, Any]]:
+def mounts(info: ClusterInfo) -> list[dict[str, Any]]:
     """Return where the container sees the pod's volumes."""
     return [
         {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 - POSIX shared memory, no temporary file
-        {"name": _SHARED_FOLDER, "mountPath": site.shared_folder},
+        {"name": _SHARED_FOLDER, "mountPath": info.shared_folder},
     ]
 
 
-def volumes(run: Run, site: Site) -> list[dict[str, Any]]:
+def volumes(run: Run, info: ClusterInfo) -> list[dict[str, Any]]:
     """Return the pod's volumes: shared memory of its own, and the claim of the shared file system.
 
     Raises:
-        ValueError: the site has no claim.
+        ValueError: the cluster info has no claim.
     """
-    if not site.claim:
+    if not info.claim:
         raise ValueError(
-            f"site of '{site.cluster}' has no claim of a shared file system, where '{run.workload.name}' keeps its "
-            "runs; deploy the cluster stack again"
+            f"cluster info of '{info.cluster}' has no claim of a shared file system, where '{run.workload.name}' keeps "
+            "its runs; deploy the cluster stack again"
         )
     size = f"{shared_memory_mib(run.facts)}Mi"
     return [
         {"name": _SHARED_MEMORY, "emptyDir": {"medium": "Memory", "sizeLimit": size}},
-        {"name": _SHARED_FOLDER, "persistentVolumeClaim": {"claimName": site.claim}},
+        {"name": _SHARED_FOLDER, "persistentVolumeClaim": {"claimName": info.claim}},
     ]
 
 

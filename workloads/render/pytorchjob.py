@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import auto_resumed
-from catalog.site import Site
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Mpi, SchedulerVariables, Srun
 from workloads.render.manifest import manifest, metadata
@@ -27,7 +27,7 @@ _NOT_RESUMED = (
 )
 
 
-def pytorchjob(run: Run, site: Site, *, header: str = "") -> str:
+def pytorchjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return the manifest.
 
     The operator names rank 0's host and port, the node and their number: MASTER_ADDR, MASTER_PORT, PET_NNODES and
@@ -39,13 +39,13 @@ def pytorchjob(run: Run, site: Site, *, header: str = "") -> str:
     their place.
 
     Raises:
-        ValueError: the launcher is Mpi, or the site lacks an image or a claim.
+        ValueError: the launcher is Mpi, or the cluster info lacks an image or a claim.
     """
-    script = _script(run, site)
-    job = metadata(run, site)
-    if KINDS[site.cluster].sagemaker and run.workload.resumes and not auto_resumed(site.namespace):
-        header = f"{header}\n{_NOT_RESUMED.format(site.namespace)}".strip()
-    elif KINDS[site.cluster].sagemaker and run.workload.resumes:
+    script = _script(run, info)
+    job = metadata(run, info)
+    if KINDS[info.cluster].sagemaker and run.workload.resumes and not auto_resumed(info.namespace):
+        header = f"{header}\n{_NOT_RESUMED.format(info.namespace)}".strip()
+    elif KINDS[info.cluster].sagemaker and run.workload.resumes:
         job["annotations"] = {
             "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
             "sagemaker.amazonaws.com/job-max-retry-count": str(restarts(run)),
@@ -60,24 +60,24 @@ def pytorchjob(run: Run, site: Site, *, header: str = "") -> str:
             # Pods that have ended stay, and their logs with them.
             "runPolicy": {"cleanPodPolicy": "Running", "backoffLimit": restarts(run)},
             "pytorchReplicaSpecs": {
-                kind: _replicas(run, site, script, number) for kind, number in replicas.items() if number
+                kind: _replicas(run, info, script, number) for kind, number in replicas.items() if number
             },
         },
     }
     return manifest(document, header)
 
 
-def _replicas(run: Run, site: Site, script: str, number: int) -> dict[str, Any]:
+def _replicas(run: Run, info: ClusterInfo, script: str, number: int) -> dict[str, Any]:
     ports = [port(_PORT, RENDEZVOUS_PORT)]
-    node = container(run, site, _CONTAINER, script, job_label=JOB_LABEL, ports=ports)
+    node = container(run, info, _CONTAINER, script, job_label=JOB_LABEL, ports=ports)
     return {
         "replicas": number,
         "restartPolicy": "OnFailure" if restarts(run) else "Never",
-        "template": template(run, site, node, pod_sets=min(run.nodes, 2)),
+        "template": template(run, info, node, pod_sets=min(run.nodes, 2)),
     }
 
 
-def _script(run: Run, site: Site) -> str:
+def _script(run: Run, info: ClusterInfo) -> str:
     variables = SchedulerVariables(
         rank0_host="$MASTER_ADDR",
         node_rank="$RANK",
@@ -93,6 +93,6 @@ def _script(run: Run, site: Site) -> str:
             )
         case Srun():
             before, line = each_rank(run, variables)
-            return before + entry.entry(run, site, variables, line=line)
+            return before + entry.entry(run, info, variables, line=line)
         case _:
-            return entry.entry(run, site, variables)
+            return entry.entry(run, info, variables)

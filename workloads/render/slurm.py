@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
-from catalog.site import Site
 from workloads import entry
 from workloads.grace import grace_seconds
 from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, SchedulerVariables, Srun, command
@@ -16,7 +16,7 @@ LOG_FILE = "%x_%j.out"
 """Where a job logs, in sbatch's pattern: its name and number, in the folder it is submitted from."""
 
 
-def slurm(run: Run, site: Site, *, header: str = "") -> str:
+def slurm(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return the batch script. `header` is a comment for the second line.
 
     A node lost is handled by who can: HyperPod replaces it and resumes the step (`--auto-resume=1`), elsewhere
@@ -29,28 +29,28 @@ def slurm(run: Run, site: Site, *, header: str = "") -> str:
         [
             "#!/bin/bash",
             *([f"# {header}"] if header else []),
-            *_directives(run, site),
+            *_directives(run, info),
             "",
             "set -euo pipefail",
-            *_addresses(run, site),
-            *_registry(run, site),
-            *_secrets(run, site),
+            *_addresses(run, info),
+            *_registry(run, info),
+            *_secrets(run, info),
             "",
             "# What each node does.",
             "read -r -d '' NODE <<'END_OF_NODE' || true",
-            _node(run, site),
+            _node(run, info),
             "END_OF_NODE",
             "export NODE",
             "",
-            *_restarted(run, site, list(_step(run, site))),
+            *_restarted(run, info, list(_step(run, info))),
             "",
         ]
     )
 
 
-def _directives(run: Run, site: Site) -> Iterator[str]:
+def _directives(run: Run, info: ClusterInfo) -> Iterator[str]:
     per_node = run.ranks_per_node if _starts_ranks(run) else 1
-    partition = site.partitions.get(run.pool.name, run.pool.name)
+    partition = info.partitions.get(run.pool.name, run.pool.name)
     options = {
         "job-name": run.name,
         **({"partition": partition} if partition else {}),
@@ -63,8 +63,8 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         "output": LOG_FILE,
         "open-mode": "append",
         # Before the time limit, with the time that a save takes.
-        "signal": f"USR1@{grace_seconds(run, site)}",
-        **_requeue(run, site),
+        "signal": f"USR1@{grace_seconds(run, info)}",
+        **_requeue(run, info),
         # Jobs of one name and user one after the other: two at once would write into one folder.
         **({"dependency": "singleton"} if run.id else {}),
     }
@@ -72,11 +72,11 @@ def _directives(run: Run, site: Site) -> Iterator[str]:
         yield f"#SBATCH --{name}" + ("" if value is None else f"={value}")
 
 
-def _requeue(run: Run, site: Site) -> dict[str, None]:
+def _requeue(run: Run, info: ClusterInfo) -> dict[str, None]:
     """Say whether Slurm may requeue the job; by default it may (JobRequeue in slurm.conf's manual)."""
     if not run.workload.resumes:
         return {"no-requeue": None}
-    return {"requeue": None} if KINDS[site.cluster].resumes == "requeue" else {}
+    return {"requeue": None} if KINDS[info.cluster].resumes == "requeue" else {}
 
 
 def _variables(run: Run) -> SchedulerVariables:
@@ -98,9 +98,9 @@ def _starts_ranks(run: Run) -> bool:
     return isinstance(run.workload.launcher, Srun | Mpi)
 
 
-def _addresses(run: Run, site: Site) -> Iterator[str]:
+def _addresses(run: Run, info: ClusterInfo) -> Iterator[str]:
     """Take the nodes' addresses along into a container, which has no scontrol; names need not resolve there."""
-    if site.images.get(run.workload.name) and not isinstance(run.workload.launcher, Mpi):
+    if info.images.get(run.workload.name) and not isinstance(run.workload.launcher, Mpi):
         yield ""
         yield "# Where the job's nodes are, for containers: they cannot ask Slurm."
         yield 'ADDRESSES="$(scontrol getaddrs "$SLURM_JOB_NODELIST")"'
@@ -122,12 +122,12 @@ export RANK0_HOST="${RANK0_HOST:-$FIRST}"
 """
 
 
-def _registry(run: Run, site: Site) -> Iterator[str]:
+def _registry(run: Run, info: ClusterInfo) -> Iterator[str]:
     """Let enroot log in to ECR: its credentials file may hold a command, so no password is written down.
 
     The form is that of enroot's documentation of `enroot import`. The home folder is shared by the nodes.
     """
-    registry = site.images.get(run.workload.name, "").partition("/")[0]
+    registry = info.images.get(run.workload.name, "").partition("/")[0]
     if ".dkr.ecr." not in registry:
         return
     yield ""
@@ -138,15 +138,15 @@ def _registry(run: Run, site: Site) -> Iterator[str]:
     yield 'mkdir -p "$(dirname "$CREDENTIALS")"'
     yield f"if ! grep -qs '^machine {registry} ' \"$CREDENTIALS\"; then"
     yield "  cat >> \"$CREDENTIALS\" <<'END_OF_CREDENTIALS'"
-    yield f"machine {registry} login AWS password $(aws ecr get-login-password --region {site.region})"
+    yield f"machine {registry} login AWS password $(aws ecr get-login-password --region {info.region})"
     yield "END_OF_CREDENTIALS"
     yield "fi"
 
 
-def _secrets(run: Run, site: Site) -> Iterator[str]:
+def _secrets(run: Run, info: ClusterInfo) -> Iterator[str]:
     """Read secrets from files that only their owner can read; the values never stand in a script."""
     for secret in run.workload.secrets:
-        source = f"$HOME/.trainforge/{site.secrets.get(secret.name, secret.name)}.env"
+        source = f"$HOME/.trainforge/{info.secrets.get(secret.name, secret.name)}.env"
         yield ""
         yield f"# {secret.variable}=... in a file that only you can read (mode 600)."
         if secret.required:
@@ -158,31 +158,32 @@ def _secrets(run: Run, site: Site) -> Iterator[str]:
         yield f'if [ -f "{source}" ]; then set -a; . "{source}"; set +a; fi'
 
 
-def _node(run: Run, site: Site) -> str:
+def _node(run: Run, info: ClusterInfo) -> str:
     """Return what a task does: a node's ranks, or one rank where srun starts each."""
     launcher = run.workload.launcher
     # Slurm starts the ranks of an MPI program itself, by PMIx: mpirun and ssh between nodes are not needed.
     line = [launcher.program, *run.arguments] if isinstance(launcher, Mpi) else None
     meeting = "" if isinstance(launcher, Mpi) else _MEETING
-    if site.images.get(run.workload.name):
-        return meeting + entry.entry(run, site, _variables(run), line=line)
-    environment = site.environment_of(run.workload.name)
-    if not (environment and site.launch_folder):
+    if info.images.get(run.workload.name):
+        return meeting + entry.entry(run, info, _variables(run), line=line)
+    environment = info.environment_of(run.workload.name)
+    if not (environment and info.launch_folder):
         raise ValueError(
-            f"the site of '{site.cluster}' has neither an image of {run.workload.name} nor a virtual environment "
-            "and its programs; name the workload under 'workloads:' in the configuration and deploy the cluster again"
+            f"cluster info of '{info.cluster}' has neither an image of {run.workload.name} nor a virtual "
+            "environment and its programs; name the workload under 'workloads:' in the configuration and deploy the "
+            "cluster again"
         )
-    program, runtime = entry.shipped_folders(run, site)
+    program, runtime = entry.shipped_folders(run, info)
     script = entry.entry(
-        run, site, _variables(run), program_folder=program, runtime_folder=runtime, line=line
+        run, info, _variables(run), program_folder=program, runtime_folder=runtime, line=line
     )
     return f'{meeting}export PATH="{environment}/bin:$PATH"\n{script}'
 
 
-def _step(run: Run, site: Site) -> Iterator[str]:
+def _step(run: Run, info: ClusterInfo) -> Iterator[str]:
     launcher = run.workload.launcher
-    srun = ["srun", "--label", "--kill-on-bad-exit=1", *_container(run, site)]
-    if KINDS[site.cluster].resumes == "hyperpod" and run.workload.resumes:
+    srun = ["srun", "--label", "--kill-on-bad-exit=1", *_container(run, info)]
+    if KINDS[info.cluster].resumes == "hyperpod" and run.workload.resumes:
         srun.append("--auto-resume=1")
     if isinstance(launcher, Mpi):
         srun.append("--mpi=pmix")
@@ -195,7 +196,7 @@ def _step(run: Run, site: Site) -> Iterator[str]:
         yield f'{command(srun)} \\\n  bash -c "$NODE"'
 
 
-def _restarted(run: Run, site: Site, step: list[str]) -> Iterator[str]:
+def _restarted(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
     """Return the step, and what requeues the job after it failed, where the run resumes.
 
     A job that is being cancelled, requeued or has run out of time is not RUNNING any more. SLURM_RESTART_COUNT counts
@@ -207,7 +208,7 @@ def _restarted(run: Run, site: Site, step: list[str]) -> Iterator[str]:
     if not run.workload.resumes:
         yield from step
         return
-    yield f'FINAL="{entry.run_folder(run, site, _variables(run))}/{FINAL_FILE}"'
+    yield f'FINAL="{entry.run_folder(run, info, _variables(run))}/{FINAL_FILE}"'
     yield 'rm -f "$FINAL"'
     yield "code=0"
     yield from step[:-1]
@@ -227,10 +228,10 @@ def _restarted(run: Run, site: Site, step: list[str]) -> Iterator[str]:
     yield 'exit "$code"'
 
 
-def _container(run: Run, site: Site) -> list[str]:
-    image = site.images.get(run.workload.name)
+def _container(run: Run, info: ClusterInfo) -> list[str]:
+    image = info.images.get(run.workload.name)
     if not image:
         return []
     # enroot separates the registry from the path by a #.
-    shared = site.shared_folder
+    shared = info.shared_folder
     return [f"--container-image={image.replace('/', '#', 1)}", f"--container-mounts={shared}:{shared}"]

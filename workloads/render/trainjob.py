@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import torch_runtime_name
-from catalog.site import Site
 from workloads import entry
 from workloads.grace import grace_seconds
 from workloads.launchers import Mpi, SchedulerVariables, Srun
@@ -25,7 +25,7 @@ jobset.go: IsDomainPrefixedPath)."""
 _NODE = "node"
 
 
-def trainjob(run: Run, site: Site, *, header: str = "") -> str:
+def trainjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return the manifest.
 
     Trainer names rank 0's host and port, the node and their number in torchrun's own variables: PET_MASTER_ADDR,
@@ -36,18 +36,18 @@ def trainjob(run: Run, site: Site, *, header: str = "") -> str:
     there is a runtime for each period.
 
     Raises:
-        ValueError: the launcher is Mpi, or the site lacks an image or a claim.
+        ValueError: the launcher is Mpi, or the cluster info lacks an image or a claim.
     """
-    node = container(run, site, _NODE, _script(run, site), job_label=JOB_LABEL)
+    node = container(run, info, _NODE, _script(run, info), job_label=JOB_LABEL)
     document = {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
         "kind": "TrainJob",
-        "metadata": metadata(run, site),
+        "metadata": metadata(run, info),
         "spec": {
             "runtimeRef": {
                 "apiGroup": "trainer.kubeflow.org",
                 "kind": "ClusterTrainingRuntime",
-                "name": torch_runtime_name(grace_seconds(run, site)),
+                "name": torch_runtime_name(grace_seconds(run, info)),
             },
             "trainer": {
                 "image": node["image"],
@@ -58,15 +58,15 @@ def trainjob(run: Run, site: Site, *, header: str = "") -> str:
                 # These take the place of the runtime's and are not merged with them: EFA belongs here too.
                 "resourcesPerNode": node["resources"],
             },
-            "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(run, site, node)}],
+            "runtimePatches": [{"manager": MANAGER, "trainingRuntimeSpec": _patch(run, info, node)}],
         },
     }
     return manifest(document, header)
 
 
-def _patch(run: Run, site: Site, node: dict[str, Any]) -> dict[str, Any]:
+def _patch(run: Run, info: ClusterInfo, node: dict[str, Any]) -> dict[str, Any]:
     """Return the patch of the runtime: the pod template, with what may be patched of it."""
-    pod = template(run, site, node)
+    pod = template(run, info, node)
     patched = ("nodeSelector", "affinity", "tolerations", "volumes")
     spec = {
         **{part: pod["spec"][part] for part in patched if part in pod["spec"]},
@@ -76,7 +76,7 @@ def _patch(run: Run, site: Site, node: dict[str, Any]) -> dict[str, Any]:
     return {"template": {"spec": {"replicatedJobs": [job]}}}
 
 
-def _script(run: Run, site: Site) -> str:
+def _script(run: Run, info: ClusterInfo) -> str:
     variables = SchedulerVariables(
         rank0_host="$PET_MASTER_ADDR",
         node_rank="$PET_NODE_RANK",
@@ -92,6 +92,6 @@ def _script(run: Run, site: Site) -> str:
             )
         case Srun():
             before, line = each_rank(run, variables)
-            return before + entry.entry(run, site, variables, line=line)
+            return before + entry.entry(run, info, variables, line=line)
         case _:
-            return entry.entry(run, site, variables)
+            return entry.entry(run, info, variables)

@@ -10,15 +10,18 @@ from trainforge.acknowledgement import acknowledge_wildcards
 
 
 class NodePolicy(iam.ManagedPolicy):
-    """Sessions by Session Manager, and the parameter with the cluster's site.
+    """Sessions by Session Manager, and the parameter with the cluster's info.
 
     The actions are those that Session Manager documents as the least; AmazonSSMManagedInstanceCore would let nodes
     read every parameter of the account.
     """
 
-    def __init__(self, scope: Construct, construct_id: str, *, path: str, site_parameter: str) -> None:
+    def __init__(self, scope: Construct, construct_id: str, *, path: str, info_parameter: str) -> None:
         super().__init__(
-            scope, construct_id, path=path, description="Nodes of a ParallelCluster: sessions, and the site"
+            scope,
+            construct_id,
+            path=path,
+            description="Nodes of a ParallelCluster: sessions, and the cluster info",
         )
         self.add_statements(
             iam.PolicyStatement(
@@ -35,7 +38,7 @@ class NodePolicy(iam.ManagedPolicy):
                 actions=["ssm:GetParameter"],
                 resources=[
                     cdk.Stack.of(self).format_arn(
-                        service="ssm", resource="parameter", resource_name=site_parameter.removeprefix("/")
+                        service="ssm", resource="parameter", resource_name=info_parameter.removeprefix("/")
                     )
                 ],
             ),

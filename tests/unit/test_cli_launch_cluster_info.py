@@ -1,4 +1,4 @@
-"""`trainforge launch`: where it reads the site from, and what keeps it from submitting anything."""
+"""`trainforge launch`: where it reads the cluster info from, and what keeps it from submitting anything."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import boto3
 import pytest
 import yaml
 
-from catalog.site import Mount, Site
+from catalog.cluster_info import ClusterInfo, Mount
 from tests.unit.configuration import changed
-from tests.unit.launching import Launching, cluster_site, emulated_aws
+from tests.unit.launching import Launching, cluster_info, emulated_aws
 
 TYPE = "c6i.4xlarge"
 
@@ -39,17 +39,17 @@ def configuration(tmp_path: Path) -> str:
     return str(file)
 
 
-def publish(site: Site) -> None:
+def publish(info: ClusterInfo) -> None:
     client = boto3.client("ssm", region_name="us-west-2")
-    name = Site.parameter_name("demo", site.cluster)
-    client.put_parameter(Name=name, Value=site.to_json(), Type="String")
+    name = ClusterInfo.parameter_name("demo", info.cluster)
+    client.put_parameter(Name=name, Value=info.to_json(), Type="String")
 
 
-def test_the_published_site_and_the_pool_of_the_configuration(
+def test_the_published_cluster_info_and_the_pool_of_the_configuration(
     launch: Launching, aws: None, configuration: str
 ) -> None:
     launch.fake_sbatch()
-    publish(cluster_site("hyperpod"))
+    publish(cluster_info("hyperpod"))
     result = launch("hyperpod", "--preset", "tiny", "--nodes", "2", "-c", configuration)
     assert result.exit_code == 0, result.output
     assert f"\n  config {configuration} (by -c FILE)\n" in result.stdout
@@ -58,25 +58,26 @@ def test_the_published_site_and_the_pool_of_the_configuration(
     assert "#SBATCH --nodes=2\n" in submitted
 
 
-def test_no_published_site(launch: Launching, aws: None, configuration: str) -> None:
+def test_no_published_cluster_info(launch: Launching, aws: None, configuration: str) -> None:
     noted = launch.fake_sbatch()
     result = launch("hyperpod", "--preset", "tiny", "--nodes", "2", "-c", configuration)
     assert result.exit_code == 2
     assert result.stderr.endswith(
         "error: deployment 'demo' has no 'hyperpod' in us-west-2: there is no SSM parameter "
-        "'/trainforge/demo/hyperpod/site'; 'cdk deploy HyperPodStack' brings it, '--site FILE' takes a site "
+        "'/trainforge/demo/hyperpod/info'; 'cdk deploy HyperPodStack' writes it, '--cluster-info FILE' reads it "
         "from a file\n"
     )
     assert not noted.exists()
 
 
-def test_a_site_of_another_version(launch: Launching, aws: None, configuration: str) -> None:
+def test_cluster_info_of_another_version(launch: Launching, aws: None, configuration: str) -> None:
     client = boto3.client("ssm", region_name="us-west-2")
-    client.put_parameter(Name="/trainforge/demo/hyperpod/site", Value='{"colour": 1}', Type="String")
+    client.put_parameter(Name="/trainforge/demo/hyperpod/info", Value='{"colour": 1}', Type="String")
     result = launch("hyperpod", "--nodes", "2", "-c", configuration)
     assert result.exit_code == 2
     assert (
-        "SSM parameter '/trainforge/demo/hyperpod/site' in us-west-2: not a trainforge site" in result.stderr
+        "SSM parameter '/trainforge/demo/hyperpod/info' in us-west-2: not trainforge cluster info"
+        in result.stderr
     )
 
 
@@ -90,7 +91,7 @@ def test_no_credentials(launch: Launching, configuration: str, monkeypatch: pyte
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     result = launch("hyperpod", "--nodes", "2", "-c", configuration)
     assert result.exit_code == 2
-    assert result.stderr.startswith("error: no AWS credentials to read the site of 'hyperpod' with")
+    assert result.stderr.startswith("error: no AWS credentials to read the cluster info of 'hyperpod' with")
 
 
 @pytest.mark.parametrize(
@@ -98,17 +99,17 @@ def test_no_credentials(launch: Launching, configuration: str, monkeypatch: pyte
     [
         (None, "cannot be read: No such file or directory"),
         (b"\xff", "cannot be read: it is not UTF-8"),
-        (b"[]", "not a trainforge site"),
-        (cluster_site("eks").to_json().encode(), "is that of 'eks'; '--on eks' goes there"),
+        (b"[]", "not trainforge cluster info"),
+        (cluster_info("eks").to_json().encode(), "is that of 'eks'; use '--on eks'"),
     ],
 )
-def test_a_site_file_that_is_none(
+def test_a_cluster_info_file_that_is_none(
     launch: Launching, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     file = tmp_path / "mine.json"
     if content is not None:
         file.write_bytes(content)
-    result = launch("batch", "--site", str(file))
+    result = launch("batch", "--cluster-info", str(file))
     assert result.exit_code == 2
     assert message in result.stderr
     assert "Traceback" not in result.output
@@ -133,7 +134,7 @@ def test_findings_stop_it(
     aws: None,
     configuration: str,
 ) -> None:
-    publish(cluster_site("hyperpod"))
+    publish(cluster_info("hyperpod"))
     noted = launch.fake_sbatch()
     result = launch(cluster, *arguments, "--yes", "-c", configuration)
     assert result.exit_code == 2
@@ -165,10 +166,12 @@ def test_findings_stop_it(
         ({"secrets": {"huggingface": 1.5}}, "secrets.huggingface is float, not text"),
     ],
 )
-def test_a_site_whose_values_a_script_would_run(launch: Launching, change: dict[str, Any], told: str) -> None:
+def test_cluster_info_whose_values_a_script_would_run(
+    launch: Launching, change: dict[str, Any], told: str
+) -> None:
     """Whoever can write the file or the parameter must not run commands as the person who launches."""
     noted = launch.fake_sbatch()
-    result = launch("hyperpod", "--preset", "tiny", site=replace(cluster_site("hyperpod"), **change))
+    result = launch("hyperpod", "--preset", "tiny", info=replace(cluster_info("hyperpod"), **change))
     if not told:
         assert result.exit_code == 0, result.output
         return

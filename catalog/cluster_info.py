@@ -1,4 +1,4 @@
-"""A site: what is known only after a cluster stands, and the one way it travels."""
+"""Cluster info: the values that are known once a cluster is deployed, and their JSON form."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ClusterInfo:
     """Where runs go: the only carrier of deploy-time values.
 
     Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands
@@ -98,8 +98,8 @@ class Site:
         *,
         deployment: str = "demo",
         region: str = "us-west-2",
-    ) -> Site:
-        """Return a site with the values that committed manifests show: an account and ids that nobody has."""
+    ) -> ClusterInfo:
+        """Return the info with the values that committed manifests show: an account and ids that nobody has."""
         account = "111122223333"
         registry = f"{account}.dkr.ecr.{region}.amazonaws.com"
         return cls(
@@ -123,38 +123,40 @@ class Site:
 
     @staticmethod
     def parameter_name(deployment: str, cluster: str) -> str:
-        """Return the SSM parameter that holds the site of a deployment's cluster."""
-        return f"/trainforge/{deployment}/{cluster}/site"
+        """Return the SSM parameter that holds the info of a deployment's cluster."""
+        return f"/trainforge/{deployment}/{cluster}/info"
 
     def to_json(self) -> str:
         """Return the JSON that the SSM parameter holds."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
-    def from_json(cls, text: str) -> Site:
+    def from_json(cls, text: str) -> ClusterInfo:
         """Read what `to_json` wrote.
 
         Raises:
-            ValueError: the text is not JSON, not a site of this version, or has a value that a script would run.
+            ValueError: the text is not JSON, not info of this version, or has a value that a script would run.
         """
         try:
             data = json.loads(text)
             mounts = tuple(Mount(**mount) for mount in data.pop("mounts", ()))
             shares = tuple(data.pop("shares", ()))
-            site = cls(**data, mounts=mounts, shares=shares)
+            info = cls(**data, mounts=mounts, shares=shares)
         except (TypeError, AttributeError, json.JSONDecodeError) as error:
-            raise ValueError(f"not a trainforge site: {error}; deploy the cluster stack again") from error
-        refused = list(_refused(asdict(site), ""))
+            raise ValueError(
+                f"not trainforge cluster info: {error}; deploy the cluster stack again"
+            ) from error
+        refused = list(_refused(asdict(info), ""))
         if refused:
             raise ValueError(
-                f"not a trainforge site: {'; '.join(refused)}. A value is letters, digits and the characters "
+                f"not trainforge cluster info: {'; '.join(refused)}. A value is letters, digits and the characters "
                 "_./:@#+=,~*-, because it becomes part of scripts; deploy the cluster stack again"
             )
-        return site
+        return info
 
 
 def _refused(value: object, path: str) -> Iterator[str]:
-    """Yield what is wrong with the values of a site and with the keys of its mappings, each with its path."""
+    """Yield what is wrong with the values of cluster info and with the keys of its mappings, each with its path."""
     match value:
         case dict():
             for key, member in value.items():

@@ -1,4 +1,4 @@
-"""The site of a run: of a cluster that stands, from the parameter that its stack published or a file, or an example."""
+"""The cluster info of a run: as the stack of a deployed cluster published it, from a file, or as in examples."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from catalog.cluster_info import ClusterInfo, Mount
 from catalog.cluster_kinds import KINDS
-from catalog.site import Mount, Site
 
 if TYPE_CHECKING:
     from settings.deployment import Settings
@@ -18,64 +18,66 @@ SHARED = "TRAINFORGE_SHARED"
 """Variable that says below which folder local runs (`runs/`) and their data (`data/`) are; else the current one."""
 
 
-class NoSiteError(Exception):
-    """There is no site to be had; the message says why and what to do."""
+class NoClusterInfoError(Exception):
+    """No cluster info can be read; the message says why and what to do."""
 
 
-def site_of_file(path: Path, cluster: str) -> Site:
-    """Read a site from a JSON file, as the SSM parameter holds it.
+def info_from_file(path: Path, cluster: str) -> ClusterInfo:
+    """Read cluster info from a JSON file, as the SSM parameter holds it.
 
     Raises:
-        NoSiteError: the file cannot be read, is not a site, or is that of another cluster.
+        NoClusterInfoError: the file cannot be read, is not cluster info, or is that of another cluster.
     """
     try:
-        site = Site.from_json(path.read_text(encoding="utf-8"))
+        info = ClusterInfo.from_json(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise NoSiteError(f"site file '{path}' cannot be read: {reason}") from error
+        raise NoClusterInfoError(f"cluster info file '{path}' cannot be read: {reason}") from error
     except ValueError as error:
-        raise NoSiteError(f"site file '{path}': {error}") from error
-    if site.cluster != cluster:
-        raise NoSiteError(f"site file '{path}' is that of '{site.cluster}'; '--on {site.cluster}' goes there")
-    return site
+        raise NoClusterInfoError(f"cluster info file '{path}': {error}") from error
+    if info.cluster != cluster:
+        raise NoClusterInfoError(
+            f"cluster info file '{path}' is that of '{info.cluster}'; use '--on {info.cluster}'"
+        )
+    return info
 
 
-def published_site(deployment: str, region: str, cluster: str) -> Site:
-    """Read the site that a cluster's stack published.
+def published_info(deployment: str, region: str, cluster: str) -> ClusterInfo:
+    """Read the cluster info that a cluster's stack published.
 
     Raises:
-        NoSiteError: SSM has none, cannot be asked, or holds one of another version.
+        NoClusterInfoError: SSM has none, cannot be asked, or holds one of another version.
     """
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
-    name = Site.parameter_name(deployment, cluster)
+    name = ClusterInfo.parameter_name(deployment, cluster)
     try:
         answer = boto3.client("ssm", region_name=region).get_parameter(Name=name)
     except NoCredentialsError as error:
-        raise NoSiteError(
-            f"no AWS credentials to read the site of '{cluster}' with; set AWS_PROFILE or sign in, "
-            "or give the site with '--site FILE'"
+        raise NoClusterInfoError(
+            f"no AWS credentials to read the cluster info of '{cluster}' with; set AWS_PROFILE or sign in, "
+            "or give the cluster info with '--cluster-info FILE'"
         ) from error
     except ClientError as error:
         if error.response["Error"]["Code"] == "ParameterNotFound":
-            raise NoSiteError(
+            raise NoClusterInfoError(
                 f"deployment '{deployment}' has no '{cluster}' in {region}: there is no SSM parameter '{name}'; "
-                f"'cdk deploy {KINDS[cluster].stack_id}' brings it, '--site FILE' takes a site from a file"
+                f"'cdk deploy {KINDS[cluster].stack_id}' writes it, '--cluster-info FILE' reads it from a file"
             ) from error
-        raise NoSiteError(f"SSM parameter '{name}' in {region} cannot be read: {error}") from error
+        raise NoClusterInfoError(f"SSM parameter '{name}' in {region} cannot be read: {error}") from error
     except BotoCoreError as error:
-        raise NoSiteError(f"SSM parameter '{name}' in {region} cannot be read: {error}") from error
+        raise NoClusterInfoError(f"SSM parameter '{name}' in {region} cannot be read: {error}") from error
     try:
-        return Site.from_json(answer["Parameter"]["Value"])
+        return ClusterInfo.from_json(answer["Parameter"]["Value"])
     except ValueError as error:
-        raise NoSiteError(f"SSM parameter '{name}' in {region}: {error}") from error
+        raise NoClusterInfoError(f"SSM parameter '{name}' in {region}: {error}") from error
 
 
-def local_site(shared: Path | None = None) -> Site:
-    """Return this machine as a site. `shared` holds runs and data; else TRAINFORGE_SHARED or the current folder."""
+def local_info(shared: Path | None = None) -> ClusterInfo:
+    """Return the cluster info of this machine. `shared` holds runs and data; else TRAINFORGE_SHARED or this folder."""
     folder = shared or Path(os.environ.get(SHARED) or ".")
-    return Site(
+    return ClusterInfo(
         deployment="local",
         cluster="local",
         region="",
@@ -86,26 +88,26 @@ def local_site(shared: Path | None = None) -> Site:
     )
 
 
-def example_site(cluster: str, run: Run, settings: Settings | None) -> Site:
-    """Return the site of a run when no cluster is asked: what a configuration says, the rest as in examples.
+def example_info(cluster: str, run: Run, settings: Settings | None) -> ClusterInfo:
+    """Return the cluster info of a run when no cluster is asked: what a configuration says, the rest as in examples.
 
     Only a deployed cluster knows its images, roles and ids.
     """
     if cluster == "local":
-        return local_site()
+        return local_info()
     if settings is None:
-        return Site.example(cluster, [run.workload.name])
+        return ClusterInfo.example(cluster, [run.workload.name])
     environments = _virtual_environments(cluster, run, settings)
     images = [] if environments else [run.workload.name]
-    site = Site.example(cluster, images, deployment=settings.name, region=settings.region)
+    info = ClusterInfo.example(cluster, images, deployment=settings.name, region=settings.region)
     lustre, openzfs = settings.storage.lustre, settings.storage.openzfs
-    example_id = site.mounts[0].file_system_id
+    example_id = info.mounts[0].file_system_id
     mounts = (
         *([Mount(lustre.mount_path, "lustre", example_id, lustre.whole_mbps)] if lustre else []),
         *([Mount(openzfs.mount_path, "openzfs", example_id, openzfs.whole_mbps)] if openzfs else []),
     )
     return replace(
-        site,
+        info,
         mounts=mounts,
         partitions=getattr(getattr(settings, cluster), "partitions", {}),
         queues={run.pool.name: run.pool.name},
