@@ -1,4 +1,4 @@
-"""The composition root: settings in, stacks out. It holds no resources."""
+"""The CDK app: it reads the settings and makes the stacks. It holds no resources."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The `trainforge` command: one file a verb."""
+"""The `trainforge` command: one file per verb."""

@@ -22,7 +22,7 @@ def workloads(incomplete: str) -> list[str]:
 
 
 def clusters(incomplete: str) -> list[str]:
-    """Return the places that a run can go to."""
+    """Return the clusters that a run can be launched on."""
     return _beginning(KINDS, incomplete)
 
 

@@ -22,7 +22,7 @@ _EC2 = "EC2 DescribeInstanceTypes"
 
 
 def as_plain(facts: InstanceFacts) -> dict[str, Any]:
-    """Return the sheet as values that JSON knows; what no source tells is null."""
+    """Return the sheet as JSON values; unknown facts are null."""
     return {
         "facts": _plain(facts),
         "interfaces": {layout: _plain(network_interfaces(facts, layout)) for layout in _LAYOUTS},
@@ -117,7 +117,7 @@ def _rows(facts: InstanceFacts) -> Iterator[tuple[str, str, str]]:
 
 
 def _known(value: int | None) -> str:
-    """Word a number that may be unknown."""
+    """Return the text of a number that may be unknown."""
     return "unknown" if value is None else str(value)
 
 
@@ -141,7 +141,7 @@ def _derived(facts: InstanceFacts) -> Iterator[tuple[str, str]]:
 
 
 def _ports(ports: tuple[Interface, ...]) -> str:
-    """Word interfaces, runs of alike ones together: `card 0 device 0 interface, card 1-31 device 0 efa`."""
+    """Return the text of interfaces, equal ones together: `card 0 device 0 interface, card 1-31 device 0 efa`."""
     runs: list[list[Interface]] = []
     for port in ports:
         last = runs[-1][-1] if runs else None

@@ -15,7 +15,7 @@ from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, Po
 
 if TYPE_CHECKING:
     from catalog.cluster_info import ClusterInfo
-    from cli.submit.submission import Sent, Submission
+    from cli.submit.submission import Submission, SubmittedJob
     from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
     from workloads.spec import Format, Run
@@ -43,7 +43,7 @@ def launch(
             metavar="ID",
             # Slurm's jobs and local runs would take it from the environment anyway, without a word.
             envvar="TRAINFORGE_RUN_ID",
-            help="The run's id: that of one that stopped goes on from its last checkpoint.",
+            help="The run's id; a run that stopped resumes from its last checkpoint.",
         ),
     ] = None,
     share: Annotated[
@@ -62,7 +62,7 @@ def launch(
     ] = None,
     shared: Annotated[
         Path | None,
-        typer.Option("--shared", metavar="FOLDER", help="With '--on local': where runs and data lie."),
+        typer.Option("--shared", metavar="FOLDER", help="With '--on local': folder of runs and data."),
     ] = None,
     wait: Annotated[
         bool, typer.Option("--wait", help="Wait for the job's end and exit with its exit code.")
@@ -83,7 +83,7 @@ def launch(
     1 when you say no. With --wait, and on this machine (local), the job's own.
     """
     from cli.required_data import check_data
-    from cli.resolution import LOCAL, misplaced, resolved, stop_at_errors
+    from cli.resolution import LOCAL, resolved, stop_at_errors, unsupported_options
     from cli.submit.backends import submission
     from settings.configuration_file import configuration_file
     from workloads.render.all import render
@@ -103,11 +103,11 @@ def launch(
     local = on == LOCAL
     # A local run, or one with the cluster info in a file, needs no configuration.
     file = None if (local or info_file) and not config else configuration_file(config, "-c FILE")
-    meant = resolved(
+    resolution = resolved(
         asked,
         file,
         pools_of_info=bool(info_file) and not local,
-        found=misplaced(
+        found=unsupported_options(
             asked,
             {
                 "shared": (shared, [LOCAL]),
@@ -115,14 +115,14 @@ def launch(
             },
         ),
     )
-    run, format_ = meant.run, meant.format
+    run, format_ = resolution.run, resolution.format
     if local:
         from cli.cluster_info import local_info
         from cli.submit.local import named
 
         run, info = named(run), local_info(shared)
     else:
-        info = _info(on, meant.settings, info_file)
+        info = _info(on, resolution.settings, info_file)
     try:
         text = render(run, format_, info)
     except ValueError as error:
@@ -179,10 +179,10 @@ def _show(run: Run, format_: Format, sending: Submission, text: str, file: Confi
 
 
 def _submit_and_wait(sending: Submission, *, wait: bool) -> None:
-    """Submit it, tell how to follow it and to go on with it, and end with its exit code where it is waited for."""
+    """Submit it, print how to follow and resume it, and end with its exit code if the command waits for it."""
     from cli.submit.submission import SubmissionError
 
-    sent: Sent | None = None
+    sent: SubmittedJob | None = None
     try:
         sent = sending.send()
         _tell(sent)
@@ -201,7 +201,7 @@ def _submit_and_wait(sending: Submission, *, wait: bool) -> None:
         raise typer.Exit(code)
 
 
-def _tell(sent: Sent) -> None:
+def _tell(sent: SubmittedJob) -> None:
     if sent.said:
         typer.echo(sent.said)
     if sent.follow:
@@ -209,6 +209,6 @@ def _tell(sent: Sent) -> None:
         for line in sent.follow:
             typer.echo(f"  {line}")
     if sent.said and sent.again:
-        typer.echo("if it stops, a new job goes on with it: the same command with")
+        typer.echo("if it stops, a new job resumes it: the same command with")
         typer.echo(f"  --run-id {shlex.quote(sent.again)}")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""The nodes of a Slurm cluster that stands, as its service tells of them, and which of them is meant."""
+"""The nodes of a deployed Slurm cluster, as its service lists them, and the selection of one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _RUNNING = ("Running", "running")
 
 
 class NodesError(Exception):
-    """The nodes cannot be told; the message says why and what to do."""
+    """The nodes cannot be listed; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Node:
 
     @property
     def running(self) -> bool:
-        """Whether it can be logged in to."""
+        """True if a person can log in to it."""
         return self.status in _RUNNING
 
 
@@ -131,7 +131,7 @@ LISTED_BY: dict[Login, Callable[[ClusterInfo], list[Node]]] = {
 
 
 def select_node(nodes: Sequence[Node], asked: str, info: ClusterInfo) -> Node | Finding:
-    """Return the node that is asked for, or a finding that says why there is none.
+    """Return the requested node, or a finding that says why there is none.
 
     `asked` is a kind, a group or pool, or an instance's id; empty: a login node, or else the controller or head node.
     """

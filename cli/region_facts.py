@@ -1,4 +1,4 @@
-"""Reads facts of regions from the libraries that carry them: botocore and cfn-lint."""
+"""Reads facts of regions from the libraries that contain them: botocore and cfn-lint."""
 
 from __future__ import annotations
 

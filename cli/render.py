@@ -77,14 +77,16 @@ def render(
             run_id=run_id,
             variables=tuple(env or ()),
         )
-        meant = resolved(asked, _configuration(config) if config else None)
+        resolution = resolved(asked, _configuration(config) if config else None)
         try:
-            text = rendered(meant.run, meant.format, example_info(on, meant.run, meant.settings))
+            text = rendered(
+                resolution.run, resolution.format, example_info(on, resolution.run, resolution.settings)
+            )
         except ValueError as error:
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         typer.echo(text, nl=False)
-        if meant.settings is not None and on != "local":
+        if resolution.settings is not None and on != "local":
             note = "images, roles and ids are examples; 'trainforge launch --dry-run' takes the deployed cluster's"
             typer.echo(f"note: {note}", err=True)
 

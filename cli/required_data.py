@@ -48,7 +48,7 @@ def _finding(data: Data, message: str, hint: str, severity: Severity = Severity.
 def _key(folder: Path, info: ClusterInfo) -> str:
     """Return the folder's name in the data bucket, or nothing where the file system is not known to show it there.
 
-    The launch bundle lies in the bucket at `launch/CLUSTER`, so where nodes see it is where they see the bucket.
+    The launch bundle is in the bucket at `launch/CLUSTER`, so nodes see it where they see the bucket.
     """
     launch = PurePosixPath(info.launch_folder)
     if not info.data_bucket or not launch.match(launch_prefix(info.cluster)):

@@ -1,4 +1,4 @@
-"""From what a person asks for and a configuration to a run: one reading for every verb, all mistakes at once."""
+"""The resolution of a request and a configuration to a run, for every verb; all mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resolved(
     pools_of_info: bool = False,
     found: Sequence[Finding] = (),
 ) -> Resolved:
-    """Return the run that is meant; findings are printed, and an error ends the command with exit code 2.
+    """Return the run of a request; findings are printed, and an error ends the command with exit code 2.
 
     With a configuration the pool's type and node count are the defaults and its bounds. Without one a pool
     means nothing, unless the given cluster info has it (`pools_of_info`). What a verb `found` itself is told too.
@@ -68,7 +68,7 @@ def stop_at_errors(findings: Sequence[Finding], asked: Request) -> None:
         raise typer.Exit(2)
 
 
-def misplaced(asked: Request, given: Mapping[str, tuple[object, Sequence[str]]]) -> list[Finding]:
+def unsupported_options(asked: Request, given: Mapping[str, tuple[object, Sequence[str]]]) -> list[Finding]:
     """Return an error for each option that says nothing where the run goes: `given` are values and their clusters."""
     return [
         _error(

@@ -15,7 +15,7 @@ from cli.sessions import ssh_proxy
 
 _MARK = "# Written by 'trainforge connect"
 FOLDER = "trainforge"
-"""Folder below ~/.ssh that these files lie in."""
+"""Folder of these files below ~/.ssh."""
 INCLUDE = f"Include {FOLDER}/*.conf"
 """The line that a person puts at the head of ~/.ssh/config; relative paths start at ~/.ssh (ssh_config manual)."""
 
@@ -45,7 +45,7 @@ def configuration(info: ClusterInfo, nodes: Sequence[Node], user: str = "") -> s
     """Return the text of the file.
 
     Instances come and go, and so do their keys: each is known by its own id and not by the name it has here, and a
-    new one is taken without asking. What lies between is encrypted and authenticated by AWS.
+    new one is taken without asking. The connection is encrypted and authenticated by AWS.
     """
     lines = [f"{_MARK} {info.cluster} --ssh-config', which writes it anew: changes here are lost."]
     by_node: dict[str, list[str]] = {}
@@ -99,7 +99,7 @@ def write(path: Path, text: str) -> bool:
 
 
 def is_included(path: Path) -> bool:
-    """Return whether ~/.ssh/config reads our folder, as far as its own lines tell."""
+    """Return whether a line of ~/.ssh/config itself includes our folder."""
     try:
         text = (Path.home() / ".ssh" / "config").read_text(encoding="utf-8", errors="replace")
     except OSError:

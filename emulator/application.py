@@ -1,4 +1,4 @@
-"""The server's side: moto's application with the engine in it, and the emulator's own paths beside it."""
+"""The server's application: moto's with the CloudFormation engine, and the emulator's own paths."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def make_server(host: str, port: int) -> Any:
 
 
 class _Application:
-    """Answers the emulator's own paths, and hands all others to moto."""
+    """The WSGI application: it answers the emulator's own paths, and passes all others to moto."""
 
     def __init__(self, moto: Any) -> None:
         self._moto = moto
@@ -83,7 +83,7 @@ class _Application:
             answered = token_review.review(path.removeprefix(token_review.PATH), json.loads(body))
             return _json(start_response, answered)
         if path == NOTES_PATH:
-            planes = control_planes.given()
+            planes = control_planes.configured()
             return _json(start_response, planes.notes() if planes else [])
         if path == RESET_PATH:
             end_all_clusters()
@@ -93,7 +93,7 @@ class _Application:
 
 def end_all_clusters() -> None:
     """End the control planes of all EKS clusters: a reset forgets the clusters."""
-    planes = control_planes.given()
+    planes = control_planes.configured()
     if planes is None:
         return
     from moto.eks.models import eks_backends

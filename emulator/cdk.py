@@ -31,7 +31,7 @@ class CdkError(Exception):
 
 @dataclass
 class Outcome:
-    """What a run of the CLI gave: its lines (standard output and error together) and how long it took."""
+    """The result of a run of the CLI: its lines (standard output and error together) and its duration."""
 
     command: str
     lines: list[str] = field(default_factory=list)

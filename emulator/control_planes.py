@@ -1,4 +1,4 @@
-"""Control planes for the emulated EKS clusters: what the emulator asks of whoever runs them.
+"""The interface of control planes for the emulated EKS clusters.
 
 The emulator has none itself. Whoever starts it may name a class that runs some, with options of its own
 (`python -m emulator --control-planes FILE`); without, clusters are entries in a list, as their nodes are.
@@ -22,7 +22,7 @@ class ControlPlaneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a cluster's API server is, and the certificate of its authority (PEM, in base64)."""
+    """The address of a cluster's API server, and the certificate of its authority (PEM, in base64)."""
 
     endpoint: str
     authority: str
@@ -91,8 +91,8 @@ class ControlPlanes(Protocol):
 _given: list[ControlPlanes] = []
 
 
-def given() -> ControlPlanes | None:
-    """Return who runs control planes, if anybody does."""
+def configured() -> ControlPlanes | None:
+    """Return the control planes, or None if none are configured."""
     return _given[0] if _given else None
 
 

@@ -243,7 +243,7 @@ class SourceChart(CustomResource):
         wanted = self.properties
         cluster = self.aws("eks").describe_cluster(name=wanted["ClusterName"])["cluster"]
         self.physical_id = "/".join((wanted["ClusterName"], wanted["Namespace"], wanted["Release"]))
-        planes = control_planes.given()
+        planes = control_planes.configured()
         if planes is not None:
             chart = posixpath.basename(str(wanted["Chart"]))
             planes.install(
@@ -252,7 +252,7 @@ class SourceChart(CustomResource):
 
 
 class RestrictDefaultSecurityGroup(CustomResource):
-    """CDK's Custom::VpcRestrictDefaultSG: takes the rules that a VPC's default group is born with."""
+    """CDK's Custom::VpcRestrictDefaultSG: removes the initial rules of a VPC's default group."""
 
     def create(self) -> None:
         """Revoke what the group allows within itself and outwards."""
@@ -289,7 +289,7 @@ def handler_of_custom_resource(
     """Return the handler of a custom resource, or None where the type is not one.
 
     Raises:
-        ResourceFailure: nobody answers this type, or it has no ServiceToken.
+        ResourceFailure: no handler for this type, or it has no ServiceToken.
     """
     if not resource_type.startswith("Custom::") and resource_type != "AWS::CloudFormation::CustomResource":
         return None
@@ -303,7 +303,7 @@ def handler_of_custom_resource(
         made.require_function()
     except ResourceFailure as error:
         raise ResourceFailure(
-            f"nobody answers the custom resource '{logical_id}' of type '{resource_type}' in the emulator: {error} "
+            f"no handler for the custom resource '{logical_id}' of type '{resource_type}' in the emulator: {error} "
             f"(answered without their functions: {', '.join(sorted(ANSWERED))} and Helm releases)"
         ) from error
     return made

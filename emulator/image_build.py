@@ -1,4 +1,4 @@
-"""Images built at deployment: the build is not run, but everything that it would stand on is looked at."""
+"""Image builds at deployment: the build is not run, but all its inputs are checked."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class _Command:
 
 
 def _problems(dockerfile: str, arguments: dict[str, Any], files: set[str]) -> Iterator[str]:
-    """Yield what a build would stop at: an argument that nobody gives, a file that is not in the context."""
+    """Yield the errors of a build: an argument without a value, a file that is not in the context."""
     for line in re.sub(r"\\\n", " ", dockerfile).splitlines():
         instruction, _, rest = line.strip().partition(" ")
         words = [word for word in rest.split() if not word.startswith("--")]
@@ -109,7 +109,7 @@ def _problems(dockerfile: str, arguments: dict[str, Any], files: set[str]) -> It
                 # An argument declared again for a stage has its default at the first place.
                 default = re.search(rf"^\s*ARG\s+{re.escape(word)}=", dockerfile, re.MULTILINE)
                 if not ("=" in word or word in arguments or default or _PREDEFINED.match(word)):
-                    yield f"nobody gives the argument '{word}'"
+                    yield f"the argument '{word}' has no value"
         if instruction.upper() in ("COPY", "ADD") and "--from=" not in rest:
             for source in words[:-1]:
                 path = source.removeprefix("./").rstrip("/")

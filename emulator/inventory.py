@@ -1,4 +1,4 @@
-"""What stands in the emulated account, so that a destroyed deployment can be shown to have left nothing."""
+"""The inventory of the emulated account, which shows that a destroyed deployment has left nothing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Item = tuple[str, str]
 EXCUSED: dict[str, str] = {
     "KMS key pending deletion": "AWS keeps a key for its window of 7 to 30 days, and so does the emulator",
 }
-"""What may stand after a deployment was destroyed, by kind, with the reason."""
+"""Resources that may be left after a deployment was destroyed, by kind, with the reason."""
 
 EXCUSED_NAMES: dict[Item, str] = {
     (
@@ -27,12 +27,12 @@ RETAINED = "its deletion policy is to retain it (retention: durable)"
 
 
 def inventory(emulator: Emulator) -> set[Item]:
-    """Return everything that stands in the account and region, of the services that the stacks use."""
+    """Return all resources in the account and region, of the services that the stacks use."""
     return {(kind, identifier) for kind, read in _READERS.items() for identifier in read(emulator.client)}
 
 
 def left_over(emulator: Emulator, before: set[Item]) -> tuple[list[Item], list[tuple[Item, str]]]:
-    """Return what stands now and did not `before`: what must not be there, and what may, with the reason.
+    """Return the resources that did not exist `before`: those that must not be left, and those that may, with reasons.
 
     What a stack was told to retain may stay, and so may the kinds of EXCUSED and the names of EXCUSED_NAMES.
     """
@@ -53,7 +53,7 @@ def left_over(emulator: Emulator, before: set[Item]) -> tuple[list[Item], list[t
 
 
 def _excuse(item: Item) -> str:
-    """Return why an item may stand, by its name; nothing where it may not."""
+    """Return why an item may be left, by its name; None if it may not."""
     kind, identifier = item
     return next(
         (

@@ -48,14 +48,14 @@ def load_definitions(file: Path) -> None:
     _definitions = {owner: tuple(names) for owner, names in given.items()}
 
 
-def _brought(owner: str) -> tuple[str, ...]:
+def _definitions_of(owner: str) -> tuple[str, ...]:
     """Return the definitions that a release of others or an add-on brings."""
     return (_definitions or {}).get(owner, ())
 
 
 @dataclass
 class Cluster:
-    """What stands on one cluster: owners of releases, definitions and namespaces."""
+    """The objects on one cluster: owners of releases, custom resource definitions and namespaces."""
 
     releases: dict[str, str] = field(default_factory=dict)
     definitions: dict[str, str] = field(default_factory=dict)
@@ -67,7 +67,7 @@ class Cluster:
 CLUSTERS: dict[tuple[str, str, str], Cluster] = {}
 
 
-class Applied(Resource):
+class AppliedObjects(Resource):
     """A resource that the CDK's kubectl provider applies; subclasses say which."""
 
     kind = Kind.ANSWERED
@@ -87,13 +87,13 @@ class Applied(Resource):
 
     @property
     def cluster(self) -> Cluster:
-        """What stands on the cluster, which must be there."""
+        """The objects on the cluster, which must exist."""
         name = str(self.properties["ClusterName"])
         self.aws("eks").describe_cluster(name=name)
         return CLUSTERS.setdefault((self.context.account, self.context.region, name), Cluster())
 
     def update(self, previous: Properties) -> None:
-        """Apply what is wanted now in the place of what was."""
+        """Replace the previous objects by the present ones."""
         identifier = self.physical_id
         self._forget()
         self.check()
@@ -103,12 +103,12 @@ class Applied(Resource):
     def delete(self) -> None:
         """Take it away."""
         self._forget()
-        planes = control_planes.given()
+        planes = control_planes.configured()
         if planes is not None:
             self._ask(planes.uninstall, self.release(self.properties))
 
     def _install(self, previous: Release | None) -> None:
-        planes = control_planes.given()
+        planes = control_planes.configured()
         if planes is not None:
             self._ask(planes.install, self.release(self.properties), previous)
 
@@ -143,10 +143,10 @@ class Applied(Resource):
             self.fail(f"CustomResourceDefinition '{name}' exists and cannot be imported: '{owner}' owns it")
 
     def _defined(self, cluster: Cluster) -> set[str]:
-        """Return the definitions that stand: of releases, and of the cluster's EKS add-ons."""
+        """Return the custom resource definitions of releases and of the cluster's EKS add-ons."""
         name = str(self.properties["ClusterName"])
         add_ons = self.aws("eks").list_addons(clusterName=name)["addons"]
-        return {*cluster.definitions, *(one for add_on in add_ons for one in _brought(add_on))}
+        return {*cluster.definitions, *(one for add_on in add_ons for one in _definitions_of(add_on))}
 
     def _check(self, cluster: Cluster, document: dict[str, Any]) -> None:
         api, kind, metadata = document["apiVersion"], document["kind"], document["metadata"]
@@ -160,7 +160,7 @@ class Applied(Resource):
             self.fail(f'namespaces "{metadata["namespace"]}" not found')
 
 
-class HelmChart(Applied):
+class HelmChart(AppliedObjects):
     """A Helm release: of a chart that is an asset (Custom::AWSCDK-EKS-HelmChart), or of one in a chart repository.
 
     A chart in a repository brings the definitions that `load_definitions` took for its release.
@@ -195,7 +195,7 @@ class HelmChart(Applied):
         elif not given.get("Version"):
             self.fail(f"chart '{given['Chart']}' has no version: every deployment could bring another")
         else:
-            for definition in _brought(release):
+            for definition in _definitions_of(release):
                 self.define(cluster, definition)
         self.physical_id = release
 
@@ -207,7 +207,7 @@ class HelmChart(Applied):
             self.fail(f"Chart.yaml file is missing in '{url}'")
 
 
-class KubernetesManifest(Applied):
+class KubernetesManifest(AppliedObjects):
     """Custom::AWSCDK-EKS-KubernetesResource."""
 
     def release(self, properties: Properties) -> Release:

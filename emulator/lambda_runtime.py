@@ -22,7 +22,7 @@ _environment = threading.RLock()
 
 
 class LambdaContext:
-    """What a function may ask about its invocation."""
+    """The context object that a function gets with an invocation."""
 
     def __init__(self, name: str, arn: str, timeout_seconds: int, request_id: str) -> None:
         self.function_name = name

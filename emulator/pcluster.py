@@ -1,4 +1,4 @@
-"""ParallelCluster's custom resource, answered: what the configuration names must stand, and nodes are started.
+"""ParallelCluster's custom resource: everything that the configuration names must exist, and nodes are started.
 
 A cluster is a stack of its own in AWS; here it is its instances, tagged as ParallelCluster tags them.
 """
@@ -34,7 +34,7 @@ class PclusterCluster(Resource):
     kind = Kind.ANSWERED
 
     def create(self) -> None:
-        """Check what the configuration refers to, and start its standing nodes."""
+        """Check what the configuration refers to, and start the nodes that always run."""
         name = self.properties["ClusterName"]
         if name == self.context.stack_name:
             self.fail(f"the cluster's stack '{name}' exists already")
@@ -169,7 +169,7 @@ _Standing = tuple[int, str, dict[str, Any], dict[str, Any], dict[str, str]]
 
 
 def _nodes(configuration: dict[str, Any]) -> Iterator[_Standing]:
-    """Yield the nodes that stand always."""
+    """Yield the nodes that always run."""
     head = configuration["HeadNode"]
     yield 1, "HeadNode", head, head["Networking"], {}
     for pool in configuration.get("LoginNodes", {}).get("Pools", []):

@@ -1,4 +1,4 @@
-"""Who a token of `aws eks get-token` is: the review that the API server of an EKS cluster asks for.
+"""The token review of EKS: it returns the user of a token of `aws eks get-token`.
 
 Such a token is a request to STS for the caller's identity, signed in advance, with the cluster's name among what is
 signed (kubernetes-sigs/aws-iam-authenticator, "API Authorization from Outside a Cluster"). The access entries of the
@@ -51,7 +51,7 @@ def review(cluster_arn: str, document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def user(cluster_arn: str, token: str) -> dict[str, Any]:
-    """Return the user of Kubernetes whom a token stands for.
+    """Return the Kubernetes user of a token.
 
     Raises:
         Refused: the token is not good here, or its caller has no access entry.
@@ -131,7 +131,7 @@ def _held(key: str, region: str) -> tuple[str, str]:
     """Return the secret of an access key, and whose it is.
 
     Raises:
-        Refused: nobody holds the key.
+        Refused: the key does not exist.
     """
     from moto.iam.models import iam_backends
     from moto.sts.models import sts_backends
@@ -152,4 +152,4 @@ def _held(key: str, region: str) -> tuple[str, str]:
         return os.environ["AWS_SECRET_ACCESS_KEY"], sts_backends[ACCOUNT]["aws"].get_caller_identity(
             key, region
         )[1]
-    raise Refused(f"nobody has the access key '{key}'")
+    raise Refused(f"the access key '{key}' does not exist")

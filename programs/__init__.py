@@ -1,1 +1,1 @@
-"""Programs that run in AWS and outside jobs: shipped as assets, with nothing else of this repository beside them."""
+"""Programs that run in AWS and outside jobs: deployed as assets, without the rest of this repository."""

@@ -1,1 +1,1 @@
-"""Stacks: one deployable a file. They compose constructs from settings and hold no resources of their own."""
+"""Stacks: one deployable per file. They compose constructs from settings and hold no resources of their own."""

@@ -39,7 +39,7 @@ class StagedAssembly:
         return self
 
     def synthesize(self, app: cdk.App) -> list[str]:
-        """Synthesize into the staging folder; return what validation and cdk-nag hold against it, in words.
+        """Synthesize into the staging folder; return the errors of validation and cdk-nag.
 
         By itself `app.synth()` raises when a validation fails, but under the CDK CLI it returns and leaves it
         to the CLI to read the report, which is too late for the last assembly.

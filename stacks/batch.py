@@ -66,7 +66,7 @@ class BatchStack(ClusterStack):
         self.launch_artifacts.grant_pull(self.execution_role)
         self.host_role = HostRole(self, "HostRole")
         self.log_group.grant_write(self.host_role)
-        self._let_ranks_meet()
+        self._allow_job_traffic()
         self.queues = self._queues()
         rules = self._notify()
         self.dashboard = self._dashboard(rules) if self._wanted.dashboard else None
@@ -81,7 +81,7 @@ class BatchStack(ClusterStack):
         resource.retention_in_days = self._wanted.log_days
         return group
 
-    def _let_ranks_meet(self) -> None:
+    def _allow_job_traffic(self) -> None:
         """Open the default group of our own VPC to jobs of pools with EFA; the check `batch-default-group` warns of
         another's."""
         vpc = self._network.vpc
@@ -126,7 +126,7 @@ class BatchStack(ClusterStack):
                 fair_share=fair_share,
             )
             if kept:
-                # Such hosts start at once: what they may do must stand before them.
+                # Such hosts start at once: their rights must exist before them.
                 queue.environment.node.add_dependency(self.host_role)
         return queues
 
@@ -171,7 +171,7 @@ class BatchStack(ClusterStack):
                 name=name,
                 text=render(run, shipped.format, info),
             )
-            # Whoever submits as soon as it stands finds the role complete.
+            # A job that is submitted as soon as it exists finds the role complete.
             definition.definition.node.add_dependency(self.execution_role, self.job_role)
             found[name] = definition
         return found

@@ -67,11 +67,11 @@ class ClusterStack(cdk.Stack):
         return [self._network.private_subnet(zone) for zone in sorted(zones)]
 
     def _node_tags(self) -> dict[str, str]:
-        """Return the tags of nodes: by these a person finds them in EC2, and their cost."""
+        """Return the tags of nodes, by which people find nodes and their cost in EC2."""
         return {"Name": self.stack_name, **self._settings.resource_tags}
 
     def _removal_policy(self) -> cdk.RemovalPolicy:
-        """Return what becomes of logs and measurements when the stack goes."""
+        """Return the removal policy of logs and metrics."""
         durable = self._settings.retention == "durable"
         return cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY
 

@@ -1,4 +1,4 @@
-"""The clusters of a deployment."""
+"""The stacks of a deployment's clusters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The context of the CDK: what of it is ours, what is the CDK's own, and what is a mistake."""
+"""The CDK context: keys of trainforge, keys of the CDK, and unknown keys, which are errors."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def cdk_context() -> dict[str, Any]:
 
 
 def context_mistakes(context: Mapping[str, Any]) -> list[str]:
-    """Return what is wrong with the context: a misspelt 'config' would deploy, or destroy, the default."""
+    """Return the errors of the context: a misspelt 'config' would deploy, or destroy, the default."""
     mistakes = [
         f"error: context key '{shown(key)}' is not known"
         + did_you_mean(key.lower(), [CONFIG])

@@ -14,7 +14,7 @@ from trainforge.parallelcluster.services import Directory
 
 
 class DirectoryStack(cdk.Stack):
-    """The server that tells the nodes of every cluster who people are."""
+    """The directory server with the users of every cluster."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class DirectoryStack(cdk.Stack):
             cdk.CfnOutput(self, output_id, value=value, description=description)
 
     def for_nodes(self) -> dict[str, str]:
-        """Return what the set-up of HyperPod's nodes is told."""
+        """Return the directory's section of HyperPod's node set-up."""
         server = self.server
         return {
             "uri": server.uri,
@@ -90,7 +90,7 @@ class DirectoryStack(cdk.Stack):
         }
 
     def for_parallelcluster(self) -> Directory:
-        """Return what ParallelCluster is told."""
+        """Return the directory's section of a ParallelCluster."""
         server = self.server
         return Directory(
             domain_name=server.suffix,

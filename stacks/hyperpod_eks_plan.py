@@ -1,4 +1,4 @@
-"""What the section `hyperpod_eks` asks for, as the constructs take it."""
+"""The settings of the section `hyperpod_eks` as the constructs take them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _EFFECTS = {
 
 
 def software_settings(wanted: HyperPodEksSettings) -> SoftwareSettings:
-    """Return what is installed beside HyperPod's own, as the section `eks` would say it.
+    """Return the software to install beside HyperPod's own, as settings of the section `eks`.
 
     Devices are the chart's, and queues those of task governance.
     """
@@ -63,7 +63,7 @@ def quota(team: TeamSettings, settings: Settings) -> Quota:
 
 
 def observability_config(wanted: ObservabilitySettings, *, governed: bool) -> ObservabilityConfig:
-    """Return what is measured; queues of teams are where there are some (`governed`)."""
+    """Return the observability add-on's configuration; `governed` includes the metrics of task governance."""
     return ObservabilityConfig(
         advanced=wanted.detail == "advanced",
         efa=wanted.efa,

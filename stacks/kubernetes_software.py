@@ -1,4 +1,4 @@
-"""What a configuration wants on a Kubernetes cluster, as the constructs take it."""
+"""The software settings of a Kubernetes cluster as the constructs take them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NODE_MONITORING = "eks-node-monitoring-agent"
 
 
 def software(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> Software:
-    """Return what the section asks for.
+    """Return the software that the section asks for.
 
     `lustre` says whether there is a file system to mount, `node_monitoring` whether nodes are watched by EKS.
     """
@@ -48,7 +48,7 @@ def add_ons(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) ->
 def job_namespace(
     settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *, namespace: str
 ) -> JobNamespace:
-    """Return where jobs run, with the claims of what the storage stack has and the cluster has drivers for."""
+    """Return the namespace of jobs, with claims of the storage for which the cluster has drivers."""
     mount, mount_name = storage.lustre_mount, storage.lustre_mount_name
     lustre = None
     if mount and mount_name and _has(wanted, FSX):

@@ -19,7 +19,7 @@ from trainforge.eks.node_role import NodeRole
 
 
 class KubernetesStack(ClusterStack):
-    """A cluster's stack that has an EKS cluster, which bears the stack's name."""
+    """A cluster's stack with an EKS cluster of the same name."""
 
     def _kubernetes(self, wanted: EksSettings | HyperPodEksSettings) -> KubernetesCluster:
         """Make the EKS cluster, with what its nodes need of the network."""
@@ -68,7 +68,7 @@ class KubernetesStack(ClusterStack):
     def _start_jobs(
         self, cluster: KubernetesCluster, info: ClusterInfo, *, after: Sequence[Construct]
     ) -> None:
-        """Submit the runs that the configuration wants started, when their nodes, images and volumes stand."""
+        """Submit the runs with `apply: true` after their nodes, images and volumes are ready."""
         for name, manifest in self.launch_artifacts.started(info).items():
             from trainforge.eks.job import Job
 

@@ -1,4 +1,4 @@
-"""What a cluster's stack ships with it: images of its workloads, programs, and launch manifests."""
+"""Launch artifacts of a cluster: the images of its workloads, their programs, and launch manifests."""
 
 from __future__ import annotations
 
@@ -56,10 +56,12 @@ def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
     found = []
     for wanted in settings.workloads:
         if cluster in wanted.clusters:
-            meant = resolve(wanted.request(cluster, settings.pool(wanted.pool)))
-            assert meant.run
-            assert meant.format, "settings were checked"
-            found.append(ShippedRun(meant.run, meant.format, wanted.virtual_environment or "", wanted.apply))
+            resolution = resolve(wanted.request(cluster, settings.pool(wanted.pool)))
+            assert resolution.run
+            assert resolution.format, "settings were checked"
+            found.append(
+                ShippedRun(resolution.run, resolution.format, wanted.virtual_environment or "", wanted.apply)
+            )
     return found
 
 

@@ -20,7 +20,7 @@ from trainforge.security_groups import EfaSecurityGroup, FileSystemSecurityGroup
 
 
 class NetworkStack(cdk.Stack):
-    """The VPC with its subnets and security groups; or security groups in a VPC that stands already."""
+    """The VPC with its subnets and security groups, or security groups in an existing VPC."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, settings: Settings, env: cdk.Environment
@@ -80,7 +80,7 @@ class NetworkStack(cdk.Stack):
         return [self.efa_security_group, default]
 
     def _publish(self, settings: Settings) -> None:
-        """Write down the network's ids for people and tools, wherever the parts come from."""
+        """Publish the network's ids in an SSM parameter and outputs."""
         description = {
             "vpc_id": self.vpc.vpc_id,
             "private_subnets": {

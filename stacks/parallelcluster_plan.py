@@ -48,7 +48,7 @@ class ExistingResources:
 
     @classmethod
     def example(cls, settings: Settings) -> ExistingResources:
-        """Return ids that nobody has, of the form that AWS gives: for tests and for reading a configuration."""
+        """Return ids of the right form that belong to no resource, for tests and for reading a configuration."""
         storage = settings.storage
         return cls(
             subnet_ids={
@@ -63,12 +63,12 @@ class ExistingResources:
 
 
 def cluster_name(settings: Settings) -> str:
-    """Return the cluster's name, which is its stack's too: another one than that of our stack around it."""
+    """Return the name of the cluster and of its own stack, which differs from the name of our stack around it."""
     return f"{settings.name}-slurm"
 
 
 def node_configuration(settings: Settings, wanted: NodeSettings | None) -> dict[str, Any]:
-    """Return what the program on the nodes reads: people, packages, containers, mounts, the exporter."""
+    """Return the configuration of the node set-up: users, packages, containers, mounts, the exporter."""
     storage = settings.storage
     configuration = (wanted or NodeSettings(containers=None, node_exporter=False)).model_dump(mode="json")
     exporter = configuration.pop("node_exporter")
@@ -84,7 +84,7 @@ def node_configuration(settings: Settings, wanted: NodeSettings | None) -> dict[
 
 
 def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan:
-    """Return the plan of the section `parallelcluster` on what stands already."""
+    """Return the plan of the section `parallelcluster` on existing resources."""
     wanted = settings.parallelcluster
     assert wanted
     pools = [settings.pool(name) for name in wanted.pools]

@@ -1,1 +1,1 @@
-"""Submission: how a rendered manifest reaches its scheduler, one backend a file."""
+"""Submission of a rendered manifest to its scheduler: one backend per file."""

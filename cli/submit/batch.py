@@ -1,4 +1,4 @@
-"""A job on its way to AWS Batch: submitted to a definition that stands, or to one that is registered for it."""
+"""Submission to AWS Batch: to a job definition that exists, or to one that is registered for the job."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.cluster_info import ClusterInfo
-from cli.submit.submission import Sent, Submission, SubmissionError, place, run_in_words
+from cli.submit.submission import Submission, SubmissionError, SubmittedJob, run_text
 from workloads import entry
 from workloads.launchers import RUN_ID
 from workloads.render.batch import batch, log_group
@@ -46,7 +46,7 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
         f"{place(info)}, queue '{queue.rpartition('/')[2]}'" if queue else place(info),
         f"batch SubmitJob{with_variables}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
         "where none is as below",
-        run_in_words(run, info, "a new one, called as the job's id"),
+        run_text(run, info, "a new one, called as the job's id"),
         lambda: _send(run, info, wanted, queue, share, variables),
         obstacle,
         text=json.dumps(wanted, indent=2),
@@ -55,7 +55,7 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
 
 def _send(
     run: Run, info: ClusterInfo, wanted: dict[str, Any], queue: str, share: str, variables: Mapping[str, str]
-) -> Sent:
+) -> SubmittedJob:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
@@ -78,7 +78,7 @@ def _send(
     describe = f"aws batch describe-jobs --region {info.region} --jobs"
     (nodes,) = wanted["nodeProperties"]["nodeRangeProperties"]
     prefix = nodes["container"]["logConfiguration"]["options"]["awslogs-stream-prefix"]
-    return Sent(
+    return SubmittedJob(
         lambda: _wait(run, info, job),
         f"submitted job {job} ({definition['jobDefinitionName']}:{definition['revision']})",
         (
@@ -118,7 +118,7 @@ def _request(
 
 
 def _definition(client: Any, run: Run, wanted: dict[str, Any]) -> dict[str, Any]:
-    """Return an active definition that is as wanted but for the number of nodes, registered if there is none."""
+    """Return an active definition equal to the rendered one but for the number of nodes; register one if needed."""
     for found in _candidates(client, run, wanted["jobDefinitionName"]):
         nodes = found.get("nodeProperties", {})
         same = {**found, "jobDefinitionName": wanted["jobDefinitionName"]}
@@ -144,7 +144,7 @@ def _candidates(client: Any, run: Run, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _covers(found: Any, wanted: Any) -> bool:
-    """Return whether what the service has is what is wanted; it adds keys of its own, but no members of a list."""
+    """Return whether the service's value equals ours; the service adds keys of its own, but no members of a list."""
     if isinstance(wanted, Mapping):
         return isinstance(found, Mapping) and all(
             _covers(found.get(key), value) if value not in ([], {}) else not found.get(key)

@@ -1,4 +1,4 @@
-"""A job in AWS Batch that is waited for: its states, why it does not start, rank 0's log, and how it ended."""
+"""The wait for an AWS Batch job: its states, why it does not start, rank 0's log, and its exit code."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class BatchJob:
                 failures += 1
                 if failures > _TOLERATED or not _passes(error):
                     raise SubmissionError(
-                        f"AWS Batch does not tell what became of job {self.id}, which goes on: {error}"
+                        f"the state of job {self.id} cannot be read; the job is still running: {error}"
                     ) from error
                 code = None
             if code is not None:
@@ -74,7 +74,7 @@ class BatchJob:
             self._pause(POLL_SECONDS)
 
     def _look(self) -> int | None:
-        """Tell what is new, and return the exit code of a job that has ended."""
+        """Print what changed, and return the exit code of a job that has ended."""
         job = self._described(self.id)
         if not job:
             raise SubmissionError(f"AWS Batch does not know job {self.id} any more")
@@ -102,7 +102,7 @@ class BatchJob:
         self._state = state
 
     def _tell_waiting(self, job: Mapping[str, Any]) -> None:
-        """Tell why the job waits, each reason once."""
+        """Print why the job waits, each reason once."""
         reason = job.get("statusReason", "")
         try:
             queue = batch_queue.described_queue(self._batch, job["jobQueue"])
@@ -167,7 +167,7 @@ class BatchJob:
         return code or 1
 
     def _tell_nodes(self) -> None:
-        """Tell which other nodes failed with an exit code of their own; Batch stops the rest with the main node."""
+        """Print which other nodes failed with an exit code of their own; Batch stops the rest with the main node."""
         try:
             nodes = self._batch.list_jobs(multiNodeJobId=self.id, jobStatus="FAILED")["jobSummaryList"]
         except ClientError as error:

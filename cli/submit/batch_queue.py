@@ -1,4 +1,4 @@
-"""Why a job in AWS Batch does not start: what Batch says, and what is wrong with its queue and compute environments."""
+"""Reasons why an AWS Batch job does not start: Batch's own, and faults of its queue and compute environments."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ MEANINGS = {
 
 
 def meaning(reason: str) -> str:
-    """Return what to make of a job's status reason; empty where Batch's own words are all there is."""
+    """Return the explanation of a job's status reason; empty if only Batch's own text is known."""
     return next((told for begin, told in MEANINGS.items() if reason.startswith(begin)), "")
 
 
 def time_limit(queue: Mapping[str, Any], reason: str) -> str:
-    """Return when the queue cancels a job that waits for this reason, in words; empty: never."""
+    """Return the text that says when the queue cancels a job that waits for this reason; empty: never."""
     for action in queue.get("jobStateTimeLimitActions", ()):
         if action["state"] == "RUNNABLE" and reason.startswith(action["reason"]):
             return f"the queue cancels a job that has waited for {action['maxTimeSeconds'] // 60} minutes for this"

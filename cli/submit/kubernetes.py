@@ -12,7 +12,14 @@ from typing import Any
 
 from catalog.cluster_info import ClusterInfo
 from cli.submit.kubernetes_contexts import EksCluster, NoContextError, context_of
-from cli.submit.submission import Sent, Submission, SubmissionError, failure, output_of, place, run_in_words
+from cli.submit.submission import (
+    Submission,
+    SubmissionError,
+    SubmittedJob,
+    failure,
+    output_of,
+    run_text,
+)
 from workloads.render.manifest import INSTANCE
 from workloads.spec import Run
 
@@ -31,9 +38,11 @@ Complete (its API's TrainJobComplete), both Failed. What SageMaker's operator sa
 def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     """Return how an object is created. A job of its name that is there already is an obstacle, never overwritten."""
     where = f"{place(info)}, namespace '{info.namespace}'"
-    said = run_in_words(run, info, f"'{run.name}', as the job is called")
+    said = run_text(run, info, f"'{run.name}', as the job is called")
     if not shutil.which("kubectl"):
-        obstacle = f"'kubectl' is not on this machine; install it, then '{EksCluster.of(info).way_in}'"
+        obstacle = (
+            f"'kubectl' is not on this machine; install it, then '{EksCluster.of(info).kubeconfig_command}'"
+        )
         return Submission(where, "kubectl create -f -", said, _never, obstacle)
     try:
         context = context_of(info)
@@ -44,7 +53,7 @@ def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     return Submission(where, call, said, job.send, job.obstacle())
 
 
-def _never() -> Sent:
+def _never() -> SubmittedJob:
     raise AssertionError("an obstacle was not heeded")
 
 
@@ -63,7 +72,7 @@ class _Job:
         self.pods = ["--namespace", info.namespace, "--selector", f"{INSTANCE}={run.name}"]
 
     def obstacle(self) -> str:
-        """Return what keeps the cluster from taking the job: one of its name, no operator for it, no answer."""
+        """Return what prevents the cluster from taking the job: a job of its name, no operator for it, no answer."""
         program = [*self.kubectl, _TIMEOUT, "get", *self.name, "--ignore-not-found", "--output", "name"]
         done = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         if done.returncode == 0:
@@ -76,7 +85,7 @@ class _Job:
         # Who may create but not look learns the rest from the creation.
         return "" if "(Forbidden)" in done.stderr else failure(program, done)
 
-    def send(self) -> Sent:
+    def send(self) -> SubmittedJob:
         """Create the object.
 
         Raises:
@@ -89,7 +98,7 @@ class _Job:
                 self._exists() if "(AlreadyExists)" in str(error) else str(error)
             ) from error
         logs = ["logs", *self.pods, "--follow", "--prefix", "--max-log-requests", str(self.run.nodes)]
-        return Sent(
+        return SubmittedJob(
             self._wait,
             f"submitted {said}",
             (shlex.join([*self.kubectl, "get", "pods", *self.pods]), shlex.join([*self.kubectl, *logs])),
@@ -101,7 +110,7 @@ class _Job:
         delete = shlex.join([*self.kubectl, "delete", *self.name])
         return (
             f"there is a job '{self.run.name}' already in namespace '{self.info.namespace}', and it is left as it is. "
-            f"To go on with its run when it has ended: '{delete}', then launch again. To start another beside it: "
+            f"To resume its run when it has ended: '{delete}', then launch again. To start another beside it: "
             "another --run-id"
         )
 
@@ -124,7 +133,7 @@ class _Job:
 
 
 def _exit_code(pods: dict[str, Any]) -> int:
-    """Return the exit code of the container that failed first, or 1 where none is left that tells."""
+    """Return the exit code of the container that failed first, or 1 if no container is left."""
     states = [
         container.get("state", {}).get("terminated") or {}
         for pod in pods.get("items") or []

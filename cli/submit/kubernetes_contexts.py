@@ -18,7 +18,7 @@ _ARN = re.compile(
 
 
 class NoContextError(Exception):
-    """No context leads to the cluster, or it cannot be told which; the message says what to do."""
+    """No kubectl context points to the cluster, or the context is ambiguous; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +39,12 @@ class EksCluster:
         return cls(given, info.region)
 
     @property
-    def way_in(self) -> str:
+    def kubeconfig_command(self) -> str:
         """The command that makes a context of it."""
         return f"aws eks update-kubeconfig --name {self.name} --region {self.region}"
 
-    def is_meant(self, cluster: str, words: list[str]) -> bool:
-        """Return whether a kubeconfig's cluster is this one, by its name there or the words that get its token.
+    def is_same_cluster(self, cluster: str, words: list[str]) -> bool:
+        """Return whether a kubeconfig's cluster is this one, by its name there or the command that gets its token.
 
         `aws eks update-kubeconfig` names it by its ARN, eksctl NAME.REGION.eksctl.io; under any other name the
         token's command names it.
@@ -94,7 +94,7 @@ def context_of(info: ClusterInfo) -> str:
     now = f"the current one is '{current}'" if current else "none is current"
     raise NoContextError(
         f"none of kubectl's contexts is the EKS cluster '{cluster.name}' in {cluster.region} ({now}); "
-        f"'{cluster.way_in}' makes one"
+        f"'{cluster.kubeconfig_command}' makes one"
     )
 
 
@@ -106,5 +106,5 @@ def _matching(view: dict[str, Any], cluster: EksCluster) -> Iterator[str]:
     }
     for entry in view.get("contexts") or []:
         context = entry.get("context") or {}
-        if cluster.is_meant(context.get("cluster", ""), words.get(context.get("user"), [])):
+        if cluster.is_same_cluster(context.get("cluster", ""), words.get(context.get("user"), [])):
             yield entry["name"]

@@ -1,4 +1,4 @@
-"""A script on its way to this machine: bash, until it has ended."""
+"""Submission to this machine: the script runs in bash until it ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
 from cli.submit.local_process import run_here
-from cli.submit.submission import Sent, Submission, SubmissionError, run_in_words
+from cli.submit.submission import Submission, SubmissionError, SubmittedJob, run_text
 from workloads.launchers import Mpi, Srun
 from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
 from workloads.spec import Run
@@ -51,7 +51,7 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
         "this machine",
         f"bash; it logs here and to {log}",
         _words(run, info, folder),
-        lambda: Sent(wait, again=run.id),
+        lambda: SubmittedJob(wait, again=run.id),
         obstacle,
         here=True,
     )
@@ -59,8 +59,8 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
 
 def _words(run: Run, info: ClusterInfo, folder: Path) -> str:
     if folder.exists():
-        return run_in_words(run, info, "")
-    return f"'{run.id}', a new one; if it stops, the same command with this --run-id goes on with it"
+        return run_text(run, info, "")
+    return f"'{run.id}', a new one; if it stops, the same command with this --run-id resumes it"
 
 
 def _program(run: Run) -> str:

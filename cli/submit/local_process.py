@@ -101,7 +101,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _show(line: bytes) -> None:
-    """Print a line; whoever stops reading us (`| head`) does not stop the run, whose log goes on."""
+    """Print a line; a reader that closes the pipe (`| head`) does not stop the run, whose log continues."""
     try:
         sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()

@@ -1,4 +1,4 @@
-"""A batch script on its way to Slurm: sbatch, on a machine of the cluster."""
+"""Submission to Slurm: sbatch, on a machine of the cluster."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
-from cli.submit.submission import Sent, Submission, SubmissionError, output_of, place, run_in_words
+from cli.submit.submission import Submission, SubmissionError, SubmittedJob, output_of, run_text
 from workloads.spec import Run
 
 POLL_SECONDS = 5
@@ -29,11 +29,11 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     # sbatch resolves a relative path by the folder that it is called in.
     log = str(Path.cwd() / pattern[1])
 
-    def send() -> Sent:
+    def send() -> SubmittedJob:
         # "job" or "job;cluster".
         job = output_of(["sbatch", "--parsable"], text).partition(";")[0]
         file = log.replace("%x", run.name).replace("%j", job)
-        return Sent(
+        return SubmittedJob(
             lambda: _wait(job),
             f"submitted job {job}",
             (f"squeue --jobs {job}", f"tail -F {shlex.quote(file)}"),
@@ -45,7 +45,7 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     return Submission(
         place(info) + queue,
         f"sbatch, in this folder; it logs to {log.replace('%x', run.name).replace('%j', 'JOB')}",
-        run_in_words(run, info, "a new one, called as the job's number"),
+        run_text(run, info, "a new one, called as the job's number"),
         send,
         "" if shutil.which("sbatch") else _no_sbatch(info),
     )

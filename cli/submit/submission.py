@@ -1,4 +1,4 @@
-"""How a manifest reaches its scheduler, in nouns: where it goes, by which call, and what came of it."""
+"""The types of a submission: its target, the call that makes it, and the job that it started."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from workloads.spec import Run
 
 
 class SubmissionError(Exception):
-    """Nothing was started, or what became of it cannot be told; the message says why and what to do."""
+    """The submission failed, or its result is unknown; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Sent:
-    """What came of a submission: what was started, how to follow it and to go on with it, and its end.
+class SubmittedJob:
+    """The result of a submission: the job, how to follow and resume it, and how to wait for its end.
 
     `wait` returns the job's exit code when it has ended. `again` is the command line's `--run-id` for a new job
     that goes on with the run. `cancel` is the command that ends the job.
@@ -34,7 +34,7 @@ class Sent:
 class Submission:
     """A manifest on its way: where it goes, by which call, its run, and what keeps it from being sent from here.
 
-    `run` says in words which run it is and where its folder lies. `send` raises SubmissionError where nothing was
+    `run` is the text with the run's id and folder. `send` raises SubmissionError where nothing was
     started. `here` says that the run is ours: it ends with the command. `text` is what is sent where that is not the
     manifest as it was rendered.
     """
@@ -42,22 +42,22 @@ class Submission:
     where: str
     call: str
     run: str
-    send: Callable[[], Sent]
+    send: Callable[[], SubmittedJob]
     obstacle: str = ""
     here: bool = False
     text: str = ""
 
 
 def place(info: ClusterInfo) -> str:
-    """Return a cluster in words."""
+    """Return the text that names a cluster."""
     return f"{info.cluster} '{info.cluster_name}' in {info.region}"
 
 
-def run_in_words(run: Run, info: ClusterInfo, default: str) -> str:
-    """Return which run it is and where its folder lies; `default` is what the scheduler calls one without an id."""
+def run_text(run: Run, info: ClusterInfo, default: str) -> str:
+    """Return the text with the run's id and folder; `default` is what the scheduler calls one without an id."""
     folder = f"{info.shared_folder}/runs/{run.workload.name}"
     if run.id:
-        begins = "goes on from its last checkpoint, if it has one" if run.workload.resumes else "starts anew"
+        begins = "resumes from its last checkpoint, if it has one" if run.workload.resumes else "starts anew"
         return f"'{run.id}', in {folder}/{run.id}; {begins}"
     return f"{default}, in {folder}"
 
@@ -75,6 +75,6 @@ def output_of(program: list[str], text: str) -> str:
 
 
 def failure(program: list[str], done: subprocess.CompletedProcess[str]) -> str:
-    """Return in words that a program failed, and what it said."""
+    """Return the message that a program failed, with its output."""
     said = (done.stderr or done.stdout).strip()
     return f"'{shlex.join(program)}' ended with exit code {done.returncode}: {said}"

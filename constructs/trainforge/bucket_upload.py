@@ -17,11 +17,11 @@ _FUNCTION = "Custom::CDKBucketDeployment"
 _UPLOADER = "BucketUploads"
 
 PYTHON_LEAVINGS = ("__pycache__", "*.pyc")
-"""What Python writes beside sources and nobody wants shipped."""
+"""Files that Python writes beside sources, which are not uploaded."""
 
 
 class BucketUpload(s3_deployment.BucketDeployment):
-    """Sources copied to a prefix of a bucket; what else lies under that prefix is removed.
+    """Sources copied to a prefix of a bucket; everything else under that prefix is removed.
 
     The CDK uploads by one function a stack, which keeps the role and the log group of whichever deployment was
     there first. So both belong to the stack, and each upload adds its own prefix to what the role may do: the

@@ -58,7 +58,7 @@ class TrainingBucket(s3.Bucket):
 
 
 class AccessLogBucket(TrainingBucket):
-    """Where the other buckets write who read and wrote what; entries go after a year."""
+    """The bucket of the other buckets' access logs; entries expire after a year."""
 
     def __init__(self, scope: Construct, construct_id: str, *, removal_policy: cdk.RemovalPolicy) -> None:
         super().__init__(scope, construct_id, removal_policy=removal_policy, expire_days=365)
@@ -68,7 +68,7 @@ class AccessLogBucket(TrainingBucket):
 
 
 class NodeAccess(iam.ManagedPolicy):
-    """What nodes and jobs of any cluster may do with buckets: read and write data, read scripts.
+    """The policy of nodes and jobs of every cluster for buckets: read and write data, read scripts.
 
     One policy beside the buckets, attached to the role of each cluster; a cluster that takes policies of one IAM
     `path` only has its own. Versions of objects and the buckets'

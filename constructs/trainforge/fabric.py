@@ -1,4 +1,4 @@
-"""What an EC2 node of a pool is launched with: its network interfaces, its placement, its capacity.
+"""Launch templates of EC2 nodes: network interfaces, placement and capacity of a pool.
 
 The launch template of every cluster whose nodes are plain EC2 instances (EKS, Batch). One raw property: the
 CDK's own launch template cannot list several interfaces, and the L1's typed structs cost four times the
@@ -30,7 +30,7 @@ POOL_TAG = "trainforge:pool"
 
 @dataclass(frozen=True, slots=True)
 class LaunchOptions:
-    """What a service wants in its nodes' launch template beyond the pool.
+    """Options of a launch template that the service of the nodes requires beyond the pool.
 
     `kind` is the kind of cluster, which decides about the interfaces; `security_group_ids` go to each of them.
     `hop_limit` is how many network hops a response of the instance metadata service survives: 1 keeps pods and bridged
@@ -131,7 +131,7 @@ def _target(target: dict[str, str]) -> dict[str, Any]:
 
 
 class PoolLaunchTemplate(Construct):
-    """The launch template of a pool, and its cluster placement group where `catalog.placement` wants one.
+    """The launch template of a pool, and its cluster placement group if `catalog.placement` requires one.
 
     Both are unnamed: what has a name cannot be replaced. `template` and `placement_group` (or None) are the
     resources, `version` is the template's newest version, so that a change of it rolls out.

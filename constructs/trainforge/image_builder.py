@@ -1,4 +1,4 @@
-"""What builds images in a stack: the project and the function that cdklabs.deploy-time-build shares among them."""
+"""Hardening of image builds: the project and the function that a stack's images share (cdklabs.deploy-time-build)."""
 
 from __future__ import annotations
 

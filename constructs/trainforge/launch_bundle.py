@@ -1,4 +1,4 @@
-"""What a cluster's jobs are launched from: programs and manifests in the data bucket."""
+"""The launch bundle of a cluster: programs and manifests of its jobs in the data bucket."""
 
 from __future__ import annotations
 

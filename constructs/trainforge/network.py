@@ -40,7 +40,7 @@ class FlowLogs:
 
 @jsii.implements(ec2.IIpAddresses)
 class _PlannedAddresses:
-    """Gives each subnet of an `ec2.Vpc` its range from the plan: private subnets lie in secondary ranges.
+    """Gives each subnet of an `ec2.Vpc` its range from the plan: private subnets are in secondary ranges.
 
     The CDK's own allocators divide the primary range only.
     """
@@ -62,9 +62,9 @@ class _PlannedAddresses:
 
 
 class TrainingNetwork(Construct):
-    """A VPC with one private subnet a zone for nodes and file systems, and a public side for the way out.
+    """A VPC with one private subnet per zone for nodes and file systems, and public subnets for NAT gateways.
 
-    Private subnets lie in secondary ranges (a /16 for two zones): accelerated nodes take up to 32 addresses
+    Private subnets are in secondary ranges (a /16 for two zones): accelerated nodes take up to 32 addresses
     each, and the primary range stays free for what controls them. EFA traffic does not leave a zone, so a
     run never spans two of these subnets. With `closed` there is no public side at all; what a cluster needs
     of AWS is reached by `add_interface_endpoints`. Without `flow_logs` no traffic is recorded.
@@ -116,7 +116,7 @@ class TrainingNetwork(Construct):
         )
 
     def _add_secondary_ranges(self, zones: Sequence[addresses.ZoneSubnets]) -> None:
-        """Attach the secondary ranges, each before the subnets that lie in it (no L2 property does)."""
+        """Attach the secondary ranges, each before the subnets that are in it (no L2 property does)."""
         ranges: dict[str, ec2.CfnVPCCidrBlock] = {}
         for zone, subnet in zip(zones, self.private_subnets, strict=True):
             block = str(zone.private.supernet(prefixlen_diff=1))
@@ -128,7 +128,7 @@ class TrainingNetwork(Construct):
             acknowledge(
                 subnet,
                 "CloudFormation-Validate::E3059",
-                "the subnet lies in a secondary range of the VPC, which the rule does not read",
+                "the subnet is in a secondary range of the VPC, which the rule does not read",
             )
 
     @property

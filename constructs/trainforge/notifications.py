@@ -1,4 +1,4 @@
-"""Who hears of a cluster's state changes and sick nodes."""
+"""Notifications of a cluster's state changes and unhealthy nodes."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ NFS_PORTS = (
 
 
 class EfaSecurityGroup(ec2.SecurityGroup):
-    """The group of every training node: all traffic to and from itself, and a way out.
+    """The security group of every training node: all traffic to and from itself, and all egress.
 
     EFA's OS-bypass traffic is dropped unless the group names itself in both directions: a rule that allows
     0.0.0.0/0 does not cover it. With the CDK's default egress the rule to itself would be left out as

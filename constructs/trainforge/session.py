@@ -35,7 +35,7 @@ _SHELL = (
 
 
 class NodeSession(Construct):
-    """A Session Manager document that lands people on a node as the image's own `user` in a login shell.
+    """A Session Manager document that opens a login shell on a node as the image's own `user`.
 
     The account-wide default would be `ssm-user` without the cluster's environment. The document is named for
     the deployment, so that two deployments never fight over one, and updated in place.

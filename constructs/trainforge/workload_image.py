@@ -35,7 +35,7 @@ _PLATFORMS = {
 
 @dataclass(frozen=True, slots=True)
 class BuildContext:
-    """What an image is built from: a folder, the Dockerfile in it, and which of its parts take part.
+    """The build context of an image: a folder, the Dockerfile in it, and the files that are included.
 
     `includes` are folders or files relative to `folder`, all of them when empty; `excludes` are patterns taken
     out of those, in the form of a .dockerignore. Only what takes part is shipped to the build and counts for the

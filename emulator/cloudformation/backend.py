@@ -20,7 +20,7 @@ from moto.core.utils import utcnow
 from emulator.cloudformation import change_set_requests, operations
 from emulator.cloudformation.change_sets import ChangeSet, ChangeSetNotFound, InvalidChangeSetStatus
 from emulator.cloudformation.intrinsics import TemplateError
-from emulator.cloudformation.stack import Stack, StackResource, Surroundings
+from emulator.cloudformation.stack import Stack, StackEnvironment, StackResource
 from emulator.cloudformation.template import Template
 from emulator.cloudformation.template_url import template_of_url
 from emulator.moto_patches import put
@@ -204,7 +204,7 @@ class Engine(CloudFormationBackend):
             change_set.execution_status = "EXECUTE_COMPLETE" if complete else "EXECUTE_FAILED"
 
     def describe_stacks(self, name_or_stack_id: str) -> list[Stack]:  # type: ignore[override]
-        """Return one stack, or all that live."""
+        """Return one stack, or all that are not deleted."""
         return [self.get_stack(name_or_stack_id)] if name_or_stack_id else list(self._live.values())
 
     def list_stacks(self, status_filter: list[str] | None = None) -> list[Stack]:  # type: ignore[override]
@@ -278,7 +278,7 @@ class Engine(CloudFormationBackend):
             name=name,
             region=self.region_name,
             account=self.account_id,
-            surroundings=Surroundings(
+            surroundings=StackEnvironment(
                 lambda service: _client(service, self.region_name), self.live_exports, self._importers
             ),
             role_arn=role_arn,
@@ -323,7 +323,7 @@ def _given(stack: Stack, parameters: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def _check_updatable(stack: Stack) -> None:
-    """Refuse to update a stack whose last operation left it where AWS wants another one first.
+    """Refuse to update a stack in a state in which AWS requires another operation first.
 
     Raises:
         ValidationError: in CloudFormation's words.

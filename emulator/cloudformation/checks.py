@@ -1,4 +1,4 @@
-"""What CloudFormation checks of a template before it begins."""
+"""Checks of a template that CloudFormation makes before an operation begins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operation survives, and the words in which its events give the reason."""
+"""Failures that an operation handles, and the reasons that its events give."""
 
 from __future__ import annotations
 

@@ -189,7 +189,7 @@ def _text(value: Any) -> str:
     """Return a scalar as CloudFormation writes it into a string.
 
     Raises:
-        TemplateError: a list or an object stands where text is wanted.
+        TemplateError: a list or an object is where text is required.
     """
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -1,4 +1,4 @@
-"""CloudFormation's own resource schemas, as cfn-lint carries them: the source of truth for names and forms."""
+"""CloudFormation's own resource schemas, from cfn-lint: the source of names and forms of properties."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def _pointers(schema: dict[str, Any], key: str) -> list[tuple[str, ...]]:
 
 
 def _values(value: Any, path: tuple[str, ...]) -> Any:
-    """Return what stands at `path`, `*` standing for every item of a list."""
+    """Return the values at `path`, in which `*` is every item of a list."""
     if not path:
         return value
     head, *rest = path

@@ -17,7 +17,7 @@ from emulator.resources.resource import Context, Resource
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class StackEnvironment:
     """Clients of the emulator, the exports of all stacks by name, and the names of the stacks that import one."""
 
     client: Callable[[str], Any]
@@ -47,13 +47,13 @@ class StackResource:
 
 
 class Stack:
-    """A stack's state. The operations on it stand in `operations`.
+    """A stack's state. The operations on it are in `operations`.
 
     Attribute names follow moto's Stack, whose responses are used unchanged.
     """
 
     class Meta:
-        """How moto's serializer finds members whose names differ."""
+        """Names of members for moto's serializer, where they differ."""
 
         serialization_aliases = {"Parameters": "parameter_list"}
 
@@ -64,7 +64,7 @@ class Stack:
         name: str,
         region: str,
         account: str,
-        surroundings: Surroundings,
+        surroundings: StackEnvironment,
         role_arn: str | None = None,
         notification_arns: list[str] | None = None,
     ) -> None:
@@ -152,7 +152,7 @@ class Stack:
         )
 
     def context(self) -> Context:
-        """Return what handlers of this stack may know."""
+        """Return the context for handlers of this stack."""
         return Context(
             stack_name=self.name,
             stack_id=self.stack_id,

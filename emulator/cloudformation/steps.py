@@ -186,7 +186,7 @@ def _handler(
     """Return the handler of a type, ours before moto's; `physical_id` is what it is to update.
 
     Raises:
-        ResourceFailure: nobody knows the type, the properties are not those of the type, or AWS refuses them.
+        ResourceFailure: the type is unknown, the properties are not those of the type, or AWS refuses them.
     """
     context = stack.context()
     custom = handler_of_custom_resource(context, definition.type, definition.logical_id, properties)

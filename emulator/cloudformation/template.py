@@ -49,7 +49,7 @@ class Template:
 
     @cached_property
     def order(self) -> list[str]:
-        """Logical ids such that each stands after all it depends on; otherwise as in the template.
+        """Logical ids in the order of dependencies; otherwise as in the template.
 
         Raises:
             TemplateError: the dependencies are circular.

@@ -84,7 +84,7 @@ def _policy(resource: Resource) -> Iterator[str]:
 
 @refuses("AWS::KMS::Key")
 def _lock_out(resource: Resource) -> Iterator[str]:
-    """The policy must let somebody of the account change it (KMS API reference, CreateKey)."""
+    """The policy must allow a principal of the account to change it (KMS API reference, CreateKey)."""
     properties = resource.properties
     policy = properties.get("KeyPolicy")
     if not policy or properties.get("BypassPolicyLockoutSafetyCheck") in (True, "true"):

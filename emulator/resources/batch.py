@@ -86,7 +86,7 @@ class ComputeEnvironment(BatchResource):
         return [f"ComputeResources/{name}" for name in names if before.get(name) != wanted.get(name)]
 
     def update(self, previous: Properties) -> None:
-        """Set state and compute resources, as CloudFormation hands them to UpdateComputeEnvironment."""
+        """Set state and compute resources, as CloudFormation passes them to UpdateComputeEnvironment."""
         given = in_api(self.only("State", "ServiceRole", "ComputeResources"))
         call(self.batch, "update_compute_environment", {"computeEnvironment": self.physical_id, **given})
 

@@ -1,4 +1,4 @@
-"""Stacks in stacks, whose template somebody else publishes."""
+"""Nested stacks with a template that another publisher provides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_POLICIES = 4
 
 @resource("AWS::CloudFormation::Stack")
 class NestedStack(Resource):
-    """ParallelCluster's provider, which lies in a bucket of AWS: its parameters are checked, its outputs made up.
+    """ParallelCluster's provider, with a template in a bucket of AWS: parameters are checked, outputs are invented.
 
     Another template is refused: nothing here nests stacks of its own.
     """

@@ -92,7 +92,7 @@ class Volume(Ec2Resource):
 
 @resource("AWS::AutoScaling::AutoScalingGroup")
 class AutoScalingGroup(Resource):
-    """A group that starts its instances. They run nothing, so nobody waits for their signals here."""
+    """A group that starts its instances. They run nothing, so their signals are not waited for."""
 
     _GIVEN = ("MinSize", "MaxSize", "DesiredCapacity", "HealthCheckType", "HealthCheckGracePeriod")
 

@@ -34,10 +34,10 @@ def permission(rule: Properties, *, peer: str) -> dict[str, Any]:
 
 @resource("AWS::EC2::SecurityGroup")
 class SecurityGroup(Ec2Resource):
-    """A security group with the rules that stand inside it."""
+    """A security group with its inline rules."""
 
     def create(self) -> None:
-        """Create it; rules of the template's own take the place of the default way out."""
+        """Create it; egress rules of the template replace the default one."""
         name = self.properties.get("GroupName") or self.generated_name(255)
         given = self.only("VpcId")
         answer = self.ec2.create_security_group(
@@ -89,7 +89,7 @@ class SecurityGroup(Ec2Resource):
 
 
 class SecurityGroupRule(Ec2Resource):
-    """A rule that stands as a resource of its own."""
+    """A rule that is a resource of its own."""
 
     direction = ""
     peer = ""

@@ -148,7 +148,7 @@ class Policy(IamResource):
                         raise
 
     def update(self, previous: Properties) -> None:
-        """Put the new document, and take it from whom it no longer names."""
+        """Put the new document, and remove it from roles that it no longer names."""
         self._put(self.properties)
         self._take(previous, self.properties)
 

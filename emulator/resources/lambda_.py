@@ -100,7 +100,7 @@ class LayerVersion(Resource):
 
 @resource("AWS::Lambda::Permission")
 class Permission(Resource):
-    """Who else may call a function."""
+    """A permission to call a function."""
 
     def create(self) -> None:
         """Add it."""

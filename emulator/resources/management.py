@@ -1,4 +1,4 @@
-"""What operating needs: log groups, SSM documents and parameters, keys."""
+"""Log groups, SSM documents and parameters, and keys."""
 
 from __future__ import annotations
 

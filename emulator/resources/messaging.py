@@ -21,7 +21,7 @@ class Topic(Resource):
     """A topic. Ref is its ARN."""
 
     def create(self) -> None:
-        """Create it with its attributes and the subscriptions that stand inside it."""
+        """Create it with its attributes and its inline subscriptions."""
         name = self.properties.get("TopicName") or self.generated_name(256)
         self.physical_id = self.aws("sns").create_topic(
             Name=name, Attributes=self._wanted(), **self.tag_argument()

@@ -1,4 +1,4 @@
-"""What every resource type of the emulator is: a handler that turns CloudFormation properties into API calls."""
+"""The base class of resource types: a handler that turns CloudFormation properties into API calls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Properties = dict[str, Any]
 
 
 class Kind(StrEnum):
-    """How far the emulator went with a resource.
+    """The depth to which the emulator emulates a resource.
 
     CREATED: an emulated service holds it and answers for it. ANSWERED: a custom resource whose handler was
     run or answered. RECORDED: checked against the schema and written down; nothing behind it.
@@ -35,7 +35,7 @@ class NotUpdatable(ResourceFailure):
 
 @dataclass(frozen=True)
 class Context:
-    """What a handler may know about its stack: names, region, account, tags, and a way to call services.
+    """The stack of a handler: names, region, account, tags, and clients of services.
 
     `client` returns a boto3 client for a service of the emulator in the stack's region.
     """
@@ -203,7 +203,7 @@ class RecordedResource(Resource):
         self.attributes.update(self.generated())
 
     def delete(self) -> None:
-        """Forget it: nothing stands behind the record."""
+        """Forget it: the record is all there is."""
 
 
 REGISTRY: dict[str, type[Resource]] = {}

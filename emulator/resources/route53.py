@@ -42,7 +42,7 @@ class HostedZone(Resource):
             )
 
     def delete(self) -> None:
-        """Delete it, unless somebody's records are in it."""
+        """Delete it, unless it has records of others."""
         records = self.aws("route53").list_resource_record_sets(HostedZoneId=self.physical_id)
         others = [one["Name"] for one in records["ResourceRecordSets"] if one["Type"] not in ("NS", "SOA")]
         if others:

@@ -1,4 +1,4 @@
-"""What moto's own services lack for these stacks: added operations and fields, one module a service."""
+"""Patches of moto's services for these stacks: added operations and fields, one module per service."""
 
 from __future__ import annotations
 

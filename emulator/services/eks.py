@@ -1,4 +1,4 @@
-"""What moto's EKS lacks: the cluster's own security group, access entries, add-ons, details of node groups."""
+"""Patches of moto's EKS: the cluster's own security group, access entries, add-ons, details of node groups."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Backend(models.EKSBackend):
         )
         network.update({"clusterSecurityGroupId": group.id, "vpcId": vpc})
         vars(cluster).update(access_entries={}, addons={})
-        planes = control_planes.given()
+        planes = control_planes.configured()
         if planes is not None:
             cluster.status = "CREATING"
             threading.Thread(target=_start, args=(cluster, planes), daemon=True).start()
@@ -67,7 +67,7 @@ class Backend(models.EKSBackend):
     def delete_cluster(self, name: str) -> Any:
         """Delete it and its group; a cluster with node groups stays."""
         cluster = _delete_cluster(self, name)
-        planes = control_planes.given()
+        planes = control_planes.configured()
         if planes is not None:
             planes.delete(cluster.arn)
         self._ec2().delete_security_group(group_id=cluster.resources_vpc_config["clusterSecurityGroupId"])
@@ -89,7 +89,7 @@ def _start(cluster: Any, planes: control_planes.ControlPlanes) -> None:
 
 def _grant(cluster: Any) -> None:
     """Give the cluster's control plane the rights that its access entries have."""
-    planes = control_planes.given()
+    planes = control_planes.configured()
     if planes is None:
         return
     grants = tuple(
@@ -109,7 +109,7 @@ def _grant(cluster: Any) -> None:
 
 def _set_nodes(cluster: Any, group: Any, *, none: bool = False) -> None:
     """Make the nodes of a group in the cluster's control plane those that it says, or none."""
-    planes = control_planes.given()
+    planes = control_planes.configured()
     if planes is None:
         return
     count = 0 if none else group.scaling_config.get("desiredSize", 0)

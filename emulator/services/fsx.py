@@ -72,7 +72,7 @@ class FileSystem(models.FileSystem):
         return described
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as moto's responses want it."""
+        """Return it as moto's responses require it."""
         return self.describe_fully()
 
     account_id: str
@@ -87,7 +87,7 @@ class Backup(models.Backup):
     """A backup that is there at once."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as DescribeBackups does, with the file system it is of, which the API always tells."""
+        """Return it as DescribeBackups does, with its file system, which the API always returns."""
         return {
             **super().to_dict(),
             "Lifecycle": "AVAILABLE",

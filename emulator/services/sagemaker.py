@@ -85,7 +85,7 @@ class Cluster(models.Cluster):
         Raises:
             ValidationError: the control plane does not take them.
         """
-        planes = control_planes.given()
+        planes = control_planes.configured()
         eks = self.request.get("Orchestrator", {}).get("Eks", {}).get("ClusterArn")
         if planes is None or not eks:
             return

@@ -1,6 +1,6 @@
 """Compute quotas and scheduler configurations of HyperPod clusters, which moto does not have.
 
-They are ready at once; names are one of a kind on a cluster, an update wants the version that stands.
+They are ready at once; names are one of a kind on a cluster, an update requires the present version.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the directory server does in AWS: takes its volume, fetches what it is to be, tells where it is.
+"""The directory server's calls of AWS: attach its volume, fetch its configuration, publish its address.
 
 `machine.py attach|fetch|publish|signal STATUS`, as `server.json` says. Needs boto3 (Ubuntu's python3-boto3).
 """

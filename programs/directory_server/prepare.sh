@@ -2,7 +2,7 @@
 # Makes what slapd needs before it starts: its certificate, and its configuration. May be run at any time: what is
 # as it should be stays. Prints 'restart' when slapd has to be started anew, else nothing.
 #
-# All lies below DIRECTORY, the volume that outlives this machine. The configuration holds nothing of people and is
+# All is below DIRECTORY, the volume that outlives this machine. The configuration holds nothing of people and is
 # written anew whenever it would differ, so a newer version of this program finds its way onto an old volume.
 set -euo pipefail
 umask 077
@@ -105,7 +105,7 @@ ensure_configuration() {
         -e "s|@MODULES@|${modules}|g" "${here}/configuration.ldif" >"${wanted}"
     # Beside the data: Ubuntu's AppArmor profile of slapd, whose other name slapadd is, lets it read there and not here.
     install_file "${here}/public-key-schema.ldif" "${directory}/public-key-schema.ldif"
-    # Its digest stands in what is compared: another schema is another configuration.
+    # Its digest is in what is compared: another schema is another configuration.
     printf '\n# %s\n' "$(sha256sum <"${here}/public-key-schema.ldif")" >>"${wanted}"
     if [ -d "${directory}/config" ] && cmp -s "${wanted}" "${directory}/configuration.ldif"; then
         return

@@ -1,1 +1,1 @@
-"""Lambda functions: a folder each, shipped under this package's name with the modules beside this one."""
+"""Lambda functions: one folder each, deployed under this package's name with the modules beside this one."""

@@ -16,7 +16,7 @@ def answer(event: dict[str, Any], physical_id: str, status: str, reason: str) ->
 
     Raises:
         ValueError: the event's address is neither of https nor below the endpoint that the SDK talks to.
-        OSError: nobody takes the answer there.
+        OSError: the address does not take the answer.
     """
     body = json.dumps(
         {

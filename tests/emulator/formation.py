@@ -86,7 +86,7 @@ class Formation:
         )
 
     @contextlib.contextmanager
-    def standing(self, template: Template, **more: Any) -> Iterator[str]:
+    def deployed(self, template: Template, **more: Any) -> Iterator[str]:
         """Create a stack for the body, and delete it after; both must succeed."""
         name = self.created(template, **more)
         yield name

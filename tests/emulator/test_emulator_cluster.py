@@ -55,7 +55,7 @@ def test_a_cluster_is_described_as_it_was_asked_for(formation: Formation) -> Non
         "Ref": {"Value": ref("Cluster")},
     }
     sagemaker = formation.emulator.client("sagemaker")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         found = sagemaker.describe_cluster(ClusterName="emulator-cluster")
         assert formation.outputs(name) == {"Status": "InService", "Ref": found["ClusterArn"]}
         assert found["Orchestrator"] == {"Slurm": {"SlurmConfigStrategy": "Managed"}}

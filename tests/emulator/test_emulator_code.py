@@ -40,7 +40,7 @@ def test_functions_and_layers_take_their_code_from_a_bucket(formation: Formation
         ),
         Layer=("AWS::Lambda::LayerVersion", {"Content": code, "CompatibleRuntimes": ["python3.13"]}),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         function = formation.physical_id(name, "Function")
         facts = formation.emulator.client("lambda").get_function(FunctionName=function)["Configuration"]
         assert (facts["Timeout"], facts["MemorySize"], facts["Runtime"]) == (60, 256, "python3.13")
@@ -81,7 +81,7 @@ def test_a_repository_with_its_policies(formation: Formation) -> None:
         )
     )
     template["Outputs"] = {"Uri": {"Value": att("Images", "RepositoryUri")}}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         ecr, held = formation.emulator.client("ecr"), formation.physical_id(name, "Images")
         (found,) = ecr.describe_repositories(repositoryNames=[held])["repositories"]
         assert found["imageTagMutability"] == "IMMUTABLE"
@@ -101,7 +101,7 @@ def test_a_type_that_only_moto_models_is_created_and_not_updated(formation: Form
     }
     template = resources(Table=("AWS::DynamoDB::Table", table))
     dynamodb = formation.emulator.client("dynamodb")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         assert dynamodb.list_tables()["TableNames"] == ["emulator-table"]
         template["Resources"]["Table"]["Properties"]["DeletionProtectionEnabled"] = True
         assert formation.update(name, template) == "UPDATE_ROLLBACK_COMPLETE"

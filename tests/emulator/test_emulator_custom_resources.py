@@ -42,7 +42,7 @@ def bucket(formation: Formation) -> Callable[[], str]:
 def test_one_that_nobody_answers_fails_with_its_type(formation: Formation) -> None:
     name = formation.create(resources(Odd=("Custom::SomebodyElses", {"ServiceToken": ANYBODY})))
     assert formation.status(name) == "ROLLBACK_COMPLETE"
-    assert "nobody answers the custom resource 'Odd' of type 'Custom::SomebodyElses'" in formation.reasons(
+    assert "no handler for the custom resource 'Odd' of type 'Custom::SomebodyElses'" in formation.reasons(
         name
     )
 
@@ -61,7 +61,7 @@ def test_a_bucket_is_emptied_versions_too(formation: Formation) -> None:
         Data=("AWS::S3::Bucket", versioned),
         Empty=("Custom::S3AutoDeleteObjects", {"ServiceToken": ANYBODY, "BucketName": ref("Data")}),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         s3, held = formation.emulator.client("s3"), formation.physical_id(name, "Data")
         for _ in range(2):
             s3.put_object(Bucket=held, Key="x", Body=b"x")
@@ -73,7 +73,7 @@ def test_a_bucket_is_emptied_versions_too(formation: Formation) -> None:
 def test_a_bucket_that_lost_its_tag_stays_full(formation: Formation) -> None:
     emptying = ("Custom::S3AutoDeleteObjects", {"ServiceToken": ANYBODY, "BucketName": ref("Data")})
     template = resources(Data=("AWS::S3::Bucket", {"Tags": DELETABLE}), Empty=emptying)
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         s3, held = formation.emulator.client("s3"), formation.physical_id(name, "Data")
         s3.put_object(Bucket=held, Key="x", Body=b"x")
         formation.update(name, resources(Data=("AWS::S3::Bucket", {})))
@@ -106,7 +106,7 @@ def test_files_of_assets_arrive_with_their_markers_filled(
         keys = [item["Key"] for item in s3.list_objects_v2(Bucket=held).get("Contents", [])]
         return {key: s3.get_object(Bucket=held, Key=key)["Body"].read().decode() for key in keys}
 
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         target = formation.physical_id(name, "Target")
         assert listed(name) == {"scripts/run.sh": "echo", "scripts/sub/cluster-info.json": target}
         s3.put_object(Bucket=source, Key="two.zip", Body=archive({"run.sh": "newer"}))
@@ -190,7 +190,7 @@ def calls(formation: Formation) -> Callable[[str], str | None]:
 def test_our_function_really_runs(formation: Formation, calls: Callable[[str], str | None]) -> None:
     template = with_function(ANSWERING, Name="first", Number=1, Flag=True)
     template["Outputs"] = {name: {"Value": att("Ours", name)} for name in ("Double", "Stage")}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         assert formation.outputs(name) == {"Double": "abab", "Stage": "test"}
         assert formation.physical_id(name, "Ours") == "first"
         # CloudFormation sends every scalar as text.
@@ -271,7 +271,7 @@ def test_the_cdks_provider_framework_is_stood_in_for(formation: Formation) -> No
     }
     template["Resources"]["Framework"] = {"Type": "AWS::Lambda::Function", "Properties": framework}
     template["Resources"]["Ours"]["Properties"]["ServiceToken"] = att("Framework", "Arn")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         assert formation.outputs(name) == {"Got": "Create"}
         assert formation.physical_id(name, "Ours") == "made"
 
@@ -291,7 +291,7 @@ def test_the_default_group_loses_its_rules(formation: Formation) -> None:
             {"ServiceToken": ANYBODY, "DefaultSecurityGroupId": att("Vpc", "DefaultSecurityGroup")},
         ),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         held = formation.physical_id(name, "Restrict")
         group = formation.emulator.client("ec2").describe_security_groups(GroupIds=[held])["SecurityGroups"][
             0

@@ -110,7 +110,7 @@ def test_a_database_has_the_secret_s_password_and_an_endpoint(formation: Formati
 
 def test_every_part_of_a_database_takes_the_stack_s_tags(formation: Formation) -> None:
     rds = formation.emulator.client("rds")
-    with formation.standing(database(), Tags=[{"Key": "team", "Value": "a"}]) as name:
+    with formation.deployed(database(), Tags=[{"Key": "team", "Value": "a"}]) as name:
         renamed = [{"Key": "owner", "Value": "b"}]
         assert formation.update(name, database(), Tags=renamed) == "UPDATE_COMPLETE", formation.reasons(name)
         for part, kind in (
@@ -175,7 +175,7 @@ def test_a_function_s_permission(formation: Formation) -> None:
             },
         ),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         function = formation.physical_id(name, "Function")
         policy = formation.emulator.client("lambda").get_policy(FunctionName=function)["Policy"]
         assert "secretsmanager.amazonaws.com" in policy
@@ -232,7 +232,7 @@ def test_a_group_runs_instances_of_its_template(formation: Formation, instance_t
             ),
         )
 
-    with formation.standing(template("t3.nano")) as name:
+    with formation.deployed(template("t3.nano")) as name:
         assert formation.update(name, template(instance_type)) == "UPDATE_COMPLETE"
         group = formation.physical_id(name, "Group")
         found = formation.emulator.client("autoscaling").describe_auto_scaling_groups(

@@ -74,7 +74,7 @@ def standing() -> dict[str, Any]:
 def test_a_cluster_stands_with_what_hangs_on_it_and_changes(formation: Formation) -> None:
     template = standing()
     template["Outputs"] = {"Group": {"Value": att("Cluster", "ClusterSecurityGroupId")}}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         eks = formation.emulator.client("eks")
         found = eks.describe_cluster(name=CLUSTER)["cluster"]
         assert formation.outputs(name)["Group"] == found["resourcesVpcConfig"]["clusterSecurityGroupId"]
@@ -112,7 +112,7 @@ def test_a_cluster_in_one_zone_is_refused_and_nothing_is_left(formation: Formati
 
 def test_a_placement_group_is_there_until_its_stack_goes(formation: Formation) -> None:
     template = resources(Near=("AWS::EC2::PlacementGroup", {"Strategy": "cluster"}))
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         group = formation.physical_id(name, "Near")
         ec2 = formation.emulator.client("ec2")
         [found] = ec2.describe_placement_groups(GroupNames=[group])["PlacementGroups"]
@@ -124,7 +124,7 @@ def test_a_placement_group_is_there_until_its_stack_goes(formation: Formation) -
 def test_a_workspace_keeps_its_endpoint_when_its_alias_changes(formation: Formation) -> None:
     template = resources(Metrics=("AWS::APS::Workspace", {"Alias": "before"}))
     template["Outputs"] = {"Url": {"Value": att("Metrics", "PrometheusEndpoint")}}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         before, amp = formation.outputs(name)["Url"], formation.emulator.client("amp")
         template["Resources"]["Metrics"]["Properties"]["Alias"] = "after"
         assert formation.update(name, template) == "UPDATE_COMPLETE", formation.reasons(name)

@@ -32,7 +32,7 @@ def test_resources_are_created_after_what_they_refer_to(formation: Formation) ->
         Middle=parameter(ref("First")),
         First=(GROUP, {}),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         order = [who for who, status in events(formation, name) if status == "CREATE_COMPLETE"]
     assert order == ["First", "Middle", "Last"]
     deleted = [who for who, status in events(formation, name) if status == "DELETE_COMPLETE"]
@@ -246,7 +246,7 @@ def test_what_fails_to_delete_holds_what_it_depends_on(formation: Formation) -> 
 
 
 def test_the_ledger_says_how_far_the_emulator_went(formation: Formation) -> None:
-    with formation.standing(resources(A=parameter("x"))) as name:
+    with formation.deployed(resources(A=parameter("x"))) as name:
         (entry,) = formation.ledger(name).resources
         assert (entry.type, entry.kind, entry.properties) == (
             PARAMETER,

@@ -71,7 +71,7 @@ def test_a_build_is_answered_with_its_tag_and_says_that_nothing_was_built(
     formation: Formation, source: str
 ) -> None:
     ecr = formation.emulator.client("ecr")
-    with formation.standing(stack(formation, source, files=FILES)) as name:
+    with formation.deployed(stack(formation, source, files=FILES)) as name:
         repository = formation.physical_id(name, "Repository")
         assert formation.physical_id(name, "Image") == TAG
         [image] = ecr.batch_get_image(repositoryName=repository, imageIds=[{"imageTag": TAG}])["images"]
@@ -100,7 +100,7 @@ def test_a_build_is_answered_with_its_tag_and_says_that_nothing_was_built(
         (
             FILES,
             {"buildCommand": COMMAND.replace(" --build-arg VERSION='1'", "")},
-            "workload/Dockerfile: nobody gives the argument 'VERSION'",
+            "workload/Dockerfile: the argument 'VERSION' has no value",
         ),
         (FILES, {"codeBuildProjectName": "nobody"}, "there is no project 'nobody' to build in"),
     ],

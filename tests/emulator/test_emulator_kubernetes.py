@@ -64,7 +64,7 @@ def test_a_job_needs_its_operator_s_definition(formation: Formation, cluster: st
     assert 'no matches for kind "MPIJob"' in formation.reasons(alone)
     with_operator = resources(Operator=release(cluster, "mpi-operator"), Job=manifest(cluster, JOB))
     with_operator["Resources"]["Job"]["DependsOn"] = "Operator"
-    with formation.standing(with_operator):
+    with formation.deployed(with_operator):
         pass
 
 
@@ -77,21 +77,21 @@ def test_a_namespace_comes_first(formation: Formation, cluster: str) -> None:
     claim = thing("v1", "PersistentVolumeClaim", "claim", "training")
     name = formation.create(resources(Claim=manifest(cluster, claim)))
     assert 'namespaces "training" not found' in formation.reasons(name)
-    with formation.standing(resources(Claim=manifest(cluster, thing("v1", "Namespace", "training"), claim))):
+    with formation.deployed(resources(Claim=manifest(cluster, thing("v1", "Namespace", "training"), claim))):
         pass
 
 
 def test_a_definition_has_one_owner(formation: Formation, cluster: str) -> None:
     definition = thing("apiextensions.k8s.io/v1", "CustomResourceDefinition", MPIJOBS)
-    with formation.standing(resources(Operator=release(cluster, "mpi-operator"))):
+    with formation.deployed(resources(Operator=release(cluster, "mpi-operator"))):
         name = formation.create(resources(Another=manifest(cluster, definition)))
         assert f"'{MPIJOBS}' exists and cannot be imported" in formation.reasons(name)
-    with formation.standing(resources(Another=manifest(cluster, definition))):
+    with formation.deployed(resources(Another=manifest(cluster, definition))):
         pass
 
 
 def test_a_release_has_one_owner_and_a_chart_a_version(formation: Formation, cluster: str) -> None:
-    with formation.standing(resources(First=release(cluster, "kueue"))):
+    with formation.deployed(resources(First=release(cluster, "kueue"))):
         name = formation.create(resources(Second=release(cluster, "kueue")))
         assert "release 'kueue' is that of 'First'" in formation.reasons(name)
     loose = release(cluster, "kueue", Version="")

@@ -36,7 +36,7 @@ def test_a_vpc_has_attributes_and_changes_its_dns(formation: Formation) -> None:
         Group=att("Vpc", "DefaultSecurityGroup"),
         Acl=att("Vpc", "DefaultNetworkAcl"),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         found = formation.outputs(name)
         assert found["Cidr"] == "10.0.0.0/16"
         group = ec2(formation).describe_security_groups(GroupIds=[found["Group"]])["SecurityGroups"][0]
@@ -50,7 +50,7 @@ def test_a_vpc_has_attributes_and_changes_its_dns(formation: Formation) -> None:
 
 def test_tags_of_stack_and_template_are_set_and_taken(formation: Formation) -> None:
     template = resources(Vpc=VPC["Vpc"])
-    with formation.standing(template, Tags=[{"Key": "team", "Value": "a"}]) as name:
+    with formation.deployed(template, Tags=[{"Key": "team", "Value": "a"}]) as name:
         held = formation.physical_id(name, "Vpc")
 
         def tags() -> dict[str, str]:
@@ -73,7 +73,7 @@ def test_a_subnet_lies_in_a_secondary_range_only_once_that_is_there(formation: F
     template = resources(Vpc=VPC["Vpc"], Range=block, Far=("AWS::EC2::Subnet", subnet))
     template["Resources"]["Far"]["DependsOn"] = "Range"
     template |= outputs(Range=ref("Range"), Zone=att("Far", "AvailabilityZone"), Id=att("Range", "Id"))
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         found = formation.outputs(name)
         assert found["Range"] == found["Id"]
         assert found["Range"].startswith("vpc-cidr-assoc-")
@@ -122,7 +122,7 @@ def test_routes_gateways_and_addresses(formation: Formation) -> None:
         Address=ref("Address"), Public=att("Address", "PublicIp"), Allocation=att("Address", "AllocationId")
     )
     template["Resources"]["Route"]["DependsOn"] = ["Attachment"]
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         found = formation.outputs(name)
         assert found["Address"] == found["Public"]
         table = formation.physical_id(name, "Table")
@@ -171,7 +171,7 @@ def test_endpoints_of_both_kinds(formation: Formation) -> None:
             },
         ),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         found = {
             item["VpcEndpointId"]: item
             for item in ec2(formation).describe_vpc_endpoints()["VpcEndpoints"]
@@ -208,7 +208,7 @@ def test_a_flow_log_needs_its_log_group(formation: Formation) -> None:
     template = resources(
         Vpc=VPC["Vpc"], Role=role, Log=("AWS::Logs::LogGroup", {}), Flow=("AWS::EC2::FlowLog", flow)
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         (log,) = ec2(formation).describe_flow_logs(FlowLogIds=[formation.physical_id(name, "Flow")])[
             "FlowLogs"
         ]
@@ -218,7 +218,7 @@ def test_a_flow_log_needs_its_log_group(formation: Formation) -> None:
 
 def test_what_is_in_use_cannot_be_deleted(formation: Formation) -> None:
     template = resources(**VPC, Group=GROUP)
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         client = ec2(formation)
         subnet, group = formation.physical_id(name, "Subnet"), formation.physical_id(name, "Group")
         interface = client.create_network_interface(SubnetId=subnet, Groups=[group])["NetworkInterface"]

@@ -33,7 +33,7 @@ def provider(region: str, **parameters: Any) -> Template:
 def test_the_provider_answers_with_its_outputs(formation: Formation) -> None:
     template = provider(formation.emulator.region)
     template["Outputs"] = {"Token": {"Value": att("Provider", "Outputs.ServiceToken")}}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         token = formation.outputs(name)["Token"]
         assert ":function:pcluster-cfn-" in token
         template["Resources"]["Provider"]["Properties"]["Tags"] = [{"Key": "a", "Value": "b"}]
@@ -105,7 +105,7 @@ def test_a_cluster_is_its_tagged_instances_and_goes_with_its_stack(formation: Fo
         {"Name": "instance-state-name", "Values": ["running"]},
     ]
     ec2 = formation.emulator.client("ec2")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         found = [
             item for r in ec2.describe_instances(Filters=filters)["Reservations"] for item in r["Instances"]
         ]
@@ -149,7 +149,7 @@ def test_a_cluster_cannot_have_the_name_of_the_stack_around_it(formation: Format
 
 def test_what_parallelcluster_never_updates_fails_the_update(formation: Formation) -> None:
     template = cluster("standing")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         configuration = template["Resources"]["Cluster"]["Properties"]["ClusterConfiguration"]
         configuration["HeadNode"]["InstanceType"] = "m6i.2xlarge"
         assert formation.update(name, template) == "UPDATE_ROLLBACK_COMPLETE"

@@ -22,7 +22,7 @@ def test_a_group_allows_itself_in_both_directions_and_out(formation: Formation) 
         # The default way out is there already: CloudFormation takes it for this one.
         Anywhere=("AWS::EC2::SecurityGroupEgress", everywhere),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         held = formation.physical_id(name, "Group")
         group = ec2(formation).describe_security_groups(GroupIds=[held])["SecurityGroups"][0]
 
@@ -59,7 +59,7 @@ def test_rules_inside_a_group_replace_the_default_way_out(formation: Formation) 
         "SecurityGroupEgress": [{"IpProtocol": "tcp", "FromPort": 443, "ToPort": 443, "CidrIp": ANYWHERE}],
     }
     template = resources(Vpc=VPC["Vpc"], Group=("AWS::EC2::SecurityGroup", inside))
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         held = formation.physical_id(name, "Group")
 
         def ports(direction: str) -> list[int]:
@@ -83,7 +83,7 @@ def test_a_rule_description_changes_in_place(formation: Formation) -> None:
         "CidrIp": "10.0.0.0/8",
     }
     template = resources(Vpc=VPC["Vpc"], Group=GROUP, In=("AWS::EC2::SecurityGroupIngress", given))
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         held = formation.physical_id(name, "In")
         template["Resources"]["In"]["Properties"]["Description"] = "new words"
         assert formation.update(name, template) == "UPDATE_COMPLETE", formation.reasons(name)

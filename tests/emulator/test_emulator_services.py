@@ -38,7 +38,7 @@ def test_roles_and_policies(formation: Formation) -> None:
         Profile=("AWS::IAM::InstanceProfile", {"Roles": [ref("Role")]}),
     )
     template["Outputs"] = {"Arn": {"Value": att("Role", "Arn")}, "Profile": {"Value": att("Profile", "Arn")}}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         iam, role = formation.emulator.client("iam"), formation.physical_id(name, "Role")
 
         def attached() -> list[str]:
@@ -82,7 +82,7 @@ def test_a_log_group_keeps_its_days(formation: Formation) -> None:
     template = resources(Log=("AWS::Logs::LogGroup", {"RetentionInDays": 30}))
     template["Outputs"] = {"Arn": {"Value": att("Log", "Arn")}}
     logs = formation.emulator.client("logs")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         held = formation.physical_id(name, "Log")
 
         def days() -> int:
@@ -123,7 +123,7 @@ def test_a_document_gets_a_new_version(formation: Formation) -> None:
         )
     )
     ssm = formation.emulator.client("ssm")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         template["Resources"]["Document"]["Properties"]["Content"] = content("40")
         assert formation.update(name, template) == "UPDATE_COMPLETE", formation.reasons(name)
         found = ssm.get_document(Name="emulator-document")
@@ -136,7 +136,7 @@ def test_a_parameter_keeps_its_tags_and_is_never_taken_from_another(formation: F
         Parameter=("AWS::SSM::Parameter", {"Name": "/emulator/one", "Type": "String", "Value": "x"})
     )
     ssm = formation.emulator.client("ssm")
-    with formation.standing(template, Tags=[{"Key": "team", "Value": "a"}]):
+    with formation.deployed(template, Tags=[{"Key": "team", "Value": "a"}]):
         tags = ssm.list_tags_for_resource(ResourceType="Parameter", ResourceId="/emulator/one")["TagList"]
         assert tags == [{"Key": "team", "Value": "a"}]
         other = formation.create(template)
@@ -178,7 +178,7 @@ def test_an_encrypted_topic_with_policy_subscription_and_rule(formation: Formati
         ),
     )
     sns, events, kms = (formation.emulator.client(name) for name in ("sns", "events", "kms"))
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         topic, key = formation.physical_id(name, "Topic"), formation.physical_id(name, "Key")
         facts = sns.get_topic_attributes(TopicArn=topic)["Attributes"]
         assert facts["KmsMasterKeyId"].endswith(key)

@@ -78,7 +78,7 @@ def test_a_bucket_is_configured_as_asked(formation: Formation) -> None:
             },
         ),
     )
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         s3, bucket = formation.emulator.client("s3"), formation.physical_id(name, "Data")
         rules = s3.get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]["Rules"]
         assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
@@ -172,7 +172,7 @@ def test_lustre_with_a_repository(formation: Formation) -> None:
         name: {"Value": att("Files", name)} for name in ("LustreMountName", "DNSName", "ResourceARN", "Id")
     }
     template["Outputs"]["Link"] = {"Value": att("Link", "AssociationId")}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         found, fsx = formation.outputs(name), formation.emulator.client("fsx")
         held = formation.physical_id(name, "Files")
         (system,) = fsx.describe_file_systems(FileSystemIds=[held])["FileSystems"]
@@ -216,7 +216,7 @@ def test_a_file_system_needs_what_it_names(formation: Formation, change: dict[st
 
 def test_a_change_that_fsx_does_not_take_fails(formation: Formation) -> None:
     template = resources(**NETWORK, Files=lustre(EfaEnabled=False))
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         template["Resources"]["Files"]["Properties"]["LustreConfiguration"]["EfaEnabled"] = True
         assert formation.update(name, template) == "UPDATE_ROLLBACK_COMPLETE"
         assert "EfaEnabled" in formation.reasons(name)
@@ -226,7 +226,7 @@ def test_openzfs_leaves_a_final_backup_with_its_tags(formation: Formation) -> No
     template = resources(**NETWORK, Home=openzfs())
     template["Outputs"] = {"Root": {"Value": att("Home", "RootVolumeId")}}
     fsx = formation.emulator.client("fsx")
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         held = formation.physical_id(name, "Home")
         (system,) = fsx.describe_file_systems(FileSystemIds=[held])["FileSystems"]
         assert system["OpenZFSConfiguration"]["RootVolumeId"] == formation.outputs(name)["Root"]

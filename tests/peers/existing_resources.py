@@ -23,7 +23,7 @@ from trainforge.security_groups import LUSTRE_PORTS, NFS_PORTS
 Configuration = dict[str, Any]
 
 
-def standing(emulator: Emulator, settings: Settings) -> Configuration:
+def cluster_on_existing_resources(emulator: Emulator, settings: Settings) -> Configuration:
     """Make what the cluster of a configuration needs, and return the cluster configuration that names it."""
     existing, reservations = _existing_resources(emulator, settings)
     configuration = cluster_configuration(cluster_plan(settings, existing))

@@ -17,7 +17,7 @@ from emulator.server import Emulator
 from settings.reading import Reading, read
 from tests.conftest import CONFIGURATIONS
 from tests.peers.dry_run import Verdict, dry_run
-from tests.peers.existing_resources import Configuration, reserved, standing
+from tests.peers.existing_resources import Configuration, cluster_on_existing_resources, reserved
 from tests.programs import ROOT
 
 WITH_CLUSTER = [
@@ -57,7 +57,7 @@ def test_every_configuration_is_accepted(
     settings = read(ROOT / name).settings
     assert settings
     folder = artifacts(f"pcluster-{Path(name).stem}")
-    verdict = dry_run(emulator, folder, standing(emulator, settings))
+    verdict = dry_run(emulator, folder, cluster_on_existing_resources(emulator, settings))
     assert verdict.accepted, verdict.said
     remarks = {finding.validator for finding in verdict.findings}
     assert settings.parallelcluster
@@ -102,7 +102,7 @@ def test_everything_that_the_builder_writes_is_accepted(
     settings = read(folder / "config.yaml").settings
     assert settings
     emulator.client("ec2").create_key_pair(KeyName="team", KeyType="ed25519")
-    configuration = standing(emulator, settings)
+    configuration = cluster_on_existing_resources(emulator, settings)
     verdict = dry_run(emulator, folder, configuration)
     assert verdict.accepted, verdict.said
     assert verdict.at("WARNING").keys() == {"DetailedMonitoringValidator", PLACEMENT}
@@ -126,7 +126,7 @@ def refused(
     """Return a function that changes the base configuration's cluster and asks what ParallelCluster says."""
     settings = read(ROOT / BASE).settings
     assert settings
-    text = yaml.safe_dump(standing(emulator, settings))
+    text = yaml.safe_dump(cluster_on_existing_resources(emulator, settings))
 
     def ask(name: str, change: Callable[[Configuration], None]) -> Verdict:
         configuration = yaml.safe_load(text)

@@ -11,7 +11,7 @@ import pytest
 from emulator.server import Emulator
 from settings.reading import read
 from stacks.parallelcluster_plan import cluster_name
-from tests.peers.existing_resources import standing
+from tests.peers.existing_resources import cluster_on_existing_resources
 from tests.peers.templates import templates
 from tests.programs import ROOT
 from trainforge.parallelcluster.names import iam_path
@@ -26,7 +26,9 @@ def rendered(emulator: Emulator, artifacts: Callable[[str], Path]) -> list[dict[
     settings = read(ROOT / CONFIGURATION).settings
     assert settings
     folder = artifacts("pcluster-templates")
-    return templates(emulator, folder, standing(emulator, settings), cluster_name(settings))
+    return templates(
+        emulator, folder, cluster_on_existing_resources(emulator, settings), cluster_name(settings)
+    )
 
 
 def _of(rendered: list[dict[str, Any]], *types: str) -> Iterator[dict[str, Any]]:

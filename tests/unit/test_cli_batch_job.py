@@ -276,7 +276,9 @@ def test_a_service_that_is_away_for_a_while_is_waited_for() -> None:
 @pytest.mark.parametrize("lost", [error("ExpiredTokenException"), NoCredentialsError()], ids=str)
 def test_credentials_that_run_out_end_the_waiting(lost: Exception) -> None:
     followed = Followed(Batch("RUNNING", lost))
-    with pytest.raises(SubmissionError, match="does not tell what became of job j, which goes on: "):
+    with pytest.raises(
+        SubmissionError, match="the state of job j cannot be read; the job is still running: "
+    ):
         followed.code()
 
 

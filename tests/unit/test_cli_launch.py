@@ -50,7 +50,7 @@ def test_slurm(launch: Launching, tmp_path: Path) -> None:
         f"tail -F {tmp_path}/cpu-ddp-tiny_4711.out\n",
         f"sbatch, in this folder; it logs to {tmp_path}/cpu-ddp-tiny_JOB.out\n",
         "run    a new one, called as the job's number, in /fsx/runs/cpu-ddp\n",
-        "a new job goes on with it: the same command with\n  --run-id 4711\n",
+        "a new job resumes it: the same command with\n  --run-id 4711\n",
     ):
         assert part in result.output
     # What was shown is what was submitted.
@@ -109,7 +109,7 @@ def test_batch(launch: Launching, batch_client: Any) -> None:
         f"aws batch describe-jobs --region us-west-2 --jobs {job_id} ",
         "aws logs tail /trainforge/demo/batch --region us-west-2 --follow "
         "--log-stream-name-prefix cpu-ddp-tiny/\n",
-        f"goes on with it: the same command with\n  --run-id {job_id}\n",
+        f"resumes it: the same command with\n  --run-id {job_id}\n",
     ):
         assert part in result.output
 

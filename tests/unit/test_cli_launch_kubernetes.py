@@ -217,7 +217,7 @@ def test_the_namespace_and_name_of_a_named_run(launch: Launching) -> None:
     submitted = yaml.safe_load(launch.submitted("yaml"))
     assert submitted["metadata"]["name"] == "cpu-ddp-tiny-b2"
     assert (
-        "run    'b2', in /fsx/runs/cpu-ddp/b2; goes on from its last checkpoint, if it has one"
+        "run    'b2', in /fsx/runs/cpu-ddp/b2; resumes from its last checkpoint, if it has one"
         in result.output
     )
     assert "--selector app.kubernetes.io/instance=cpu-ddp-tiny-b2" in result.output

@@ -161,7 +161,7 @@ def test_a_stopped_local_run_goes_on(launch: Launching, tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
         assert f"run    {said}" in result.output
     assert (folder / "launch.log").read_text() == f"{folder}\n" * 2
-    assert "goes on from its last checkpoint, if it has one" in result.output
+    assert "resumes from its last checkpoint, if it has one" in result.output
 
 
 def test_a_local_run_that_runs_already(launch: Launching, tmp_path: Path) -> None:

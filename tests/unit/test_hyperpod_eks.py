@@ -170,14 +170,14 @@ def test_quotas_fit_the_api(stack: Synthesis) -> None:
         request = {
             "Name": quota["Name"],
             "ClusterArn": "arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl",
-            **json.loads(quota["Said"]),
+            **json.loads(quota["Fields"]),
         }
         assert api_problems("sagemaker", "CreateComputeQuota", request) == ""
     (policy,) = named(stack, "Custom::TrainforgeClusterSchedulerConfig").values()
     request = {
         "Name": policy["Name"],
         "ClusterArn": "arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl",
-        **json.loads(policy["Said"]),
+        **json.loads(policy["Fields"]),
     }
     assert api_problems("sagemaker", "CreateClusterSchedulerConfig", request) == ""
 

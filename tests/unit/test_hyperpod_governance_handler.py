@@ -159,7 +159,7 @@ def send(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
         client: SageMaker, request: str, physical_id: str = "", count: int = 1, name: str = "a"
     ) -> dict[str, Any]:
         monkeypatch.setattr(index.boto3, "client", lambda service, config: client)
-        said = {
+        fields = {
             "ComputeQuotaConfig": {"ComputeQuotaResources": [{"InstanceType": "ml.x", "Count": count}]},
             "ComputeQuotaTarget": {"TeamName": name, "FairShareWeight": 1},
         }
@@ -173,7 +173,7 @@ def send(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
                 "Kind": "ComputeQuota",
                 "ClusterArn": CLUSTER,
                 "Name": f"{name}-quota",
-                "Said": json.dumps(said),
+                "Fields": json.dumps(fields),
             },
         }
         if physical_id:

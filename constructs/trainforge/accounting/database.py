@@ -41,7 +41,7 @@ class SlurmAccountingDatabase(Construct):
     Storage is encrypted, connections are refused without TLS, and only members of `client_security_group` reach
     it: attach that to the node that runs slurmdbd. `secret` holds user name and password as JSON, the form that
     HyperPod wants; `password_secret` the password alone, as ParallelCluster wants it. Both follow the rotation.
-    With `removal_policy` RETAIN the database is protected against deletion and stays, with all that it leans on.
+    With `removal_policy` RETAIN the database is protected against deletion and stays, with all that it depends on.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class SlurmAccountingDatabase(Construct):
 
     @property
     def uri(self) -> str:
-        """`host:port`, as ParallelCluster wants it."""
+        """The address `host:port`, as ParallelCluster takes it."""
         return f"{self.endpoint}:{PORT}"
 
     def _security_groups(self, vpc: ec2.IVpc) -> tuple[ec2.SecurityGroup, ec2.SecurityGroup]:

@@ -1,4 +1,4 @@
-"""Parameters of the database, where Slurm or security wants another value than MySQL's default."""
+"""Parameters of the database for which Slurm or security requires another value than MySQL's default."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a host of a compute environment is told at its first start, and the role that it works under."""
+"""The user data and the instance role of hosts in a compute environment."""
 
 from __future__ import annotations
 

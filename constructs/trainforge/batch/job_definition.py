@@ -31,7 +31,7 @@ def in_cloudformation(value: Any) -> Any:
 class JobDefinition(Construct):
     """A job definition under a name of its own, from the text that a renderer wrote.
 
-    The name is what people submit by. It stands in no resource's way: whatever changes makes another revision of it.
+    People submit by the name. A fixed name blocks no update: every change makes another revision of it.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, name: str, text: str) -> None:

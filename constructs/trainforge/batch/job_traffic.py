@@ -1,4 +1,4 @@
-"""What the interfaces of jobs may do in the VPC's default security group."""
+"""Rules of the VPC's default security group for the interfaces of jobs."""
 
 from __future__ import annotations
 

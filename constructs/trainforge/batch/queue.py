@@ -26,7 +26,7 @@ UNFIT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 
 @dataclass(frozen=True, slots=True)
 class HostDefaults:
-    """What hosts of all pools share.
+    """The settings that the hosts of all pools share.
 
     `user_data` is plain text, and `images` the ids of images by the SSM parameter that they are read from. `tags` are
     for the instances themselves, which take none of their compute environment's.

@@ -1,1 +1,1 @@
-"""The directory: an OpenLDAP server that tells every node who people are."""
+"""The directory: an OpenLDAP server with the users of every node."""

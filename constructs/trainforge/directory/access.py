@@ -1,4 +1,4 @@
-"""What the directory server may do in AWS."""
+"""The role of the directory server."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TAG_KEY = "trainforge:directory"
 class DirectoryServerRole(iam.Role):
     """Role of the directory server: its volume, its name, its secrets, its files, and sessions of its keepers.
 
-    Session Manager's part stands in place of AmazonSSMManagedInstanceCore, which also lets a machine read every
+    Session Manager's part replaces AmazonSSMManagedInstanceCore, which also lets a machine read every
     parameter of the account.
     """
 
@@ -109,7 +109,7 @@ class DirectoryServerRole(iam.Role):
         )
 
     def allow_signal(self) -> None:
-        """Let it tell its stack how its set-up ended."""
+        """Allow it to signal its stack that its set-up ended."""
         self.add_to_policy(
             iam.PolicyStatement(
                 actions=["cloudformation:SignalResource"], resources=[cdk.Stack.of(self).stack_id]

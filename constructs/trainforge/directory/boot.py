@@ -1,4 +1,4 @@
-"""What a new directory server runs first: it fetches its program, which does the rest."""
+"""The user data of a directory server: it fetches its program, which does the rest."""
 
 from __future__ import annotations
 

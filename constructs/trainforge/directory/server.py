@@ -105,7 +105,7 @@ class DirectoryServer(Construct):
 
     @property
     def uri(self) -> str:
-        """Where nodes ask: the stable name, and TLS from the first byte."""
+        """The LDAP address for nodes: the stable DNS name, with TLS from the first byte."""
         return f"ldaps://{self.host}"
 
     @property

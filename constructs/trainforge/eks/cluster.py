@@ -46,7 +46,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class ControlPlane:
-    """What a control plane is made with: version, who reaches it from the internet, how long logs are kept.
+    """The settings of a control plane: version, access from the internet, access entries, log retention.
 
     Without `public_ranges` the API is reached from inside the VPC only.
     """
@@ -92,7 +92,7 @@ class KubernetesCluster(Construct):
         self.cluster = self._cluster(control_plane)
         self.cluster.node.add_dependency(self.log_group)
         for number, access in enumerate(control_plane.access, start=1):
-            self._admit(f"Access{number}", access)
+            self._add_access_entry(f"Access{number}", access)
 
     def _log_group(self, days: int) -> logs.LogGroup:
         group = logs.LogGroup(
@@ -149,7 +149,7 @@ class KubernetesCluster(Construct):
         acknowledge(
             cluster,
             "AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/AmazonEKSClusterPolicy]",
-            "EKS asks for this policy by name; the role is the control plane's and nobody else's",
+            "EKS asks for this policy by name; the role is the control plane's alone",
         )
         if ranges:
             acknowledge(
@@ -177,7 +177,7 @@ class KubernetesCluster(Construct):
         """
         return (self.cluster.cluster_security_group_id, self.security_group.security_group_id)
 
-    def _admit(self, construct_id: str, access: Access) -> eks.CfnAccessEntry:
+    def _add_access_entry(self, construct_id: str, access: Access) -> eks.CfnAccessEntry:
         scope: dict[str, Any] = (
             {"Type": "namespace", "Namespaces": list(access.namespaces)}
             if access.namespaces

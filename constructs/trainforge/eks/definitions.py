@@ -1,4 +1,4 @@
-"""Custom resource definitions of job operators that no chart brings, and what their operators run as."""
+"""Custom resource definitions and deployments of job operators that no chart installs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ delay jobs."""
 def custom_resource_definition(
     plural: str, kind: str, version: str, spec: Mapping[str, Any], *, subresources: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Return the definition of a job: types of its spec's own fields, and of its pods the defaults alone.
+    """Return the custom resource definition of a job: types of its spec's own fields, and only defaults of its pods.
 
     The operators' own definitions repeat all of a pod's schema, which is a megabyte of text that no custom resource
     carries; what a pod may be is checked when the operator makes it. Fields that are not listed are kept.

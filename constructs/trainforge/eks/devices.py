@@ -1,4 +1,4 @@
-"""What tells Kubernetes of a pool's devices: the charts that count GPUs, Neuron chips and EFA interfaces."""
+"""The device plugins of a pool: charts that announce GPUs, Neuron chips and EFA interfaces to Kubernetes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may submit jobs: rights on custom resources, which no access policy of EKS has but that of cluster-admins."""
+"""Roles for submitting jobs: rights on custom resources, which EKS's access policies lack but for cluster-admins."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _OF_POLICY: Final[Mapping[str, str]] = {"admin": "editor", "edit": "editor", "vi
 
 
 def job_groups(policy: str) -> tuple[str, ...]:
-    """Return the group of Kubernetes of whom EKS's access policy names; cluster-admins need none."""
+    """Return the Kubernetes groups for an access entry with an EKS access policy; cluster-admins need none."""
     role = _OF_POLICY.get(policy)
     return (_group(role),) if role else ()
 

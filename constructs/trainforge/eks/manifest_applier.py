@@ -43,14 +43,14 @@ class ManifestApplier(Construct):
             security_groups=[cluster.cluster.cluster_security_group, cluster.security_group],
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
-        self._entry = self._admit(provider)
+        self._entry = self._add_access_entry(provider)
         self._cluster = eks.Cluster.from_cluster_attributes(
             self, "Cluster", cluster_name=cluster.cluster.cluster_name, kubectl_provider=provider
         )
-        self._forget_logs()
+        self._expire_logs()
         self._acknowledge(provider)
 
-    def _admit(self, provider: eks.KubectlProvider) -> eks.CfnAccessEntry:
+    def _add_access_entry(self, provider: eks.KubectlProvider) -> eks.CfnAccessEntry:
         assert provider.role
         policy = f"arn:{cdk.Aws.PARTITION}:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy"
         entry = eks.CfnAccessEntry(
@@ -64,7 +64,7 @@ class ManifestApplier(Construct):
         entry.add_property_override("AccessPolicies", [scope])
         return entry
 
-    def _forget_logs(self) -> None:
+    def _expire_logs(self) -> None:
         """Let the functions' log groups go with the stack: the provider keeps them for two years, after it too."""
         for child in self.node.find_all():
             if isinstance(child, logs.CfnLogGroup):

@@ -34,7 +34,7 @@ _ACTIONS = {"replace": "Replace", "reboot": "Reboot", "none": "NoAction"}
 
 @dataclass(frozen=True, slots=True)
 class RepairAction:
-    """What is done about one finding of the node monitoring agent: replace, reboot or none, after some minutes."""
+    """The action for one finding of the node monitoring agent: replace, reboot or none, after some minutes."""
 
     condition: str
     reason: str
@@ -44,7 +44,7 @@ class RepairAction:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """How EKS repairs unhealthy nodes of a group; None leaves a number to EKS.
+    """The repair of a group's unhealthy nodes by EKS; None leaves a number to EKS.
 
     `stop_above_percent` is the share of unhealthy nodes above which nothing is repaired, `parallel_nodes` how many
     are repaired at a time.
@@ -57,7 +57,7 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Scaling:
-    """How many nodes of a pool stand: `desired` after a deployment (None: all), `minimum` for an autoscaler."""
+    """The number of running nodes of a pool: `desired` after a deployment (None: all), `minimum` for an autoscaler."""
 
     minimum: int = 0
     desired: int | None = None
@@ -101,7 +101,7 @@ def node_group_properties(
 ) -> dict[str, Any]:
     """Return what a pool makes of a managed node group, in CloudFormation's spelling.
 
-    A capacity block wants its instance type in the launch template; everybody else's stands here, where a change of
+    A capacity block requires its instance type in the launch template; that of others is here, where a change of
     it replaces the group. Nodes that nobody can have twice (accelerated ones, reserved ones) are ended before their
     successors start when a group is updated.
 
@@ -135,7 +135,7 @@ def node_group_properties(
 def node_launch(
     pool: Pool, security_group_ids: Sequence[str], *, tags: Mapping[str, str] | None = None
 ) -> LaunchOptions:
-    """Return what EKS wants in a pool's launch template; nodes have its `tags`, and none of their node group's."""
+    """Return the launch template options for EKS; nodes have its `tags`, and none of their node group's."""
     return LaunchOptions(
         KINDS["eks"],
         security_group_ids,
@@ -149,7 +149,7 @@ class NodeGroup(Construct):
     """A managed node group of a pool: EFA interfaces, capacity source, image, labels and taints by the catalog.
 
     The group and its template are unnamed, because what has a name cannot be replaced; nodes carry the pool's name as
-    a label. It lies in the subnets given: the pool's one, several for nodes that carry the cluster. `tags` are for the
+    a label. It is in the subnets given: the pool's one, several for system nodes. `tags` are for the
     nodes and their volumes, beside the pool's name.
     """
 

@@ -1,4 +1,4 @@
-"""What runs on an EKS cluster beside the jobs: add-ons, device plugins, job operators and queues, as wanted."""
+"""The software of an EKS cluster: add-ons, device plugins, job operators and queues."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ _FRAMEWORKS = {
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """What a cluster gets; nothing is installed that does not stand here.
+    """The list of software to install on a cluster; nothing else is installed.
 
     `jobs` are operators: trainer, training-operator, mpi-operator. With `queues` Kueue is installed, and holds jobs of
     these operators back until their share of the pools is free. What another installs already (HyperPod's chart, an
-    add-on) is left out here: `catalog.operators.clashes` tells what may not stand together.
+    add-on) is left out here: `catalog.operators.clashes` returns what may not be installed together.
     """
 
     add_ons: Mapping[str, AddOn] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Software:
 
 @dataclass(frozen=True, slots=True)
 class JobNamespace:
-    """Where jobs run: their namespace and the volumes that they claim there."""
+    """The namespace of jobs, and the volumes that they claim there."""
 
     deployment: str
     namespace: str

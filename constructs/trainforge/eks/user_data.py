@@ -1,4 +1,4 @@
-"""What a node of Amazon Linux 2023 is told at its first start, for nodeadm, which joins it to the cluster."""
+"""User data of Amazon Linux 2023 nodes, for nodeadm, which joins a node to the cluster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def node_config(instance: InstanceFacts) -> dict[str, Any] | None:
     """Return the NodeConfig of an instance type, None where nodeadm's own defaults are right.
 
     Local disks become one RAID 0, on which nodeadm puts images, containers' layers and the kubelet's volumes; without
-    it they lie idle beside a root volume that is slower (nodeadm, NodeConfig `localStorage`). What joins the node to
+    it they are idle beside a root volume that is slower (nodeadm, NodeConfig `localStorage`). What joins the node to
     the cluster is added by EKS, which merges both.
     """
     if instance.instance_store is None:

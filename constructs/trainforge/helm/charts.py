@@ -1,4 +1,4 @@
-"""Where a chart comes from."""
+"""Sources of Helm charts: a chart repository, or a Git repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class RepositoryChart:
     resource_type = "Custom::TrainforgeRepositoryChart"
 
     def properties(self) -> dict[str, Any]:
-        """Return what the function is told of it."""
+        """Return the chart's properties of the custom resource."""
         return {"Repository": self.repository, "Chart": self.name, "Version": self.version}
 
 
@@ -40,7 +40,7 @@ class SourceChart:
     resource_type = "Custom::TrainforgeHyperPodChart"
 
     def properties(self) -> dict[str, Any]:
-        """Return what the function is told of it."""
+        """Return the chart's properties of the custom resource."""
         return {
             "Repository": self.repository,
             "Commit": self.commit,

@@ -36,7 +36,7 @@ class HelmReleases(Construct):
         super().__init__(scope, construct_id)
         self._owner = cluster
         self._role = self._make_role()
-        self._entry = self._admit()
+        self._entry = self._add_access_entry()
         self._function = self._make_function()
 
     def release(
@@ -96,7 +96,7 @@ class HelmReleases(Construct):
         acknowledge_wildcards(role, "Lambda demands the actions on its interfaces without a resource", "*")
         return role
 
-    def _admit(self) -> eks.CfnAccessEntry:
+    def _add_access_entry(self) -> eks.CfnAccessEntry:
         entry = eks.CfnAccessEntry(
             self,
             "Access",

@@ -20,7 +20,7 @@ from trainforge.notifications import Notifications
 
 @dataclass(frozen=True, slots=True)
 class KubernetesOptions:
-    """How the cluster behaves: provisioning, repair, autoscaling, and the nodes' memory for checkpoints in percent.
+    """Options of the cluster: provisioning, repair, autoscaling, and the nodes' memory for checkpoints in percent.
 
     Autoscaling is HyperPod's managed Karpenter, which needs continuous provisioning and repair.
     """

@@ -1,4 +1,4 @@
-"""What a HyperPod cluster tells of itself, on the deployment's topic."""
+"""Event rules of a HyperPod cluster that notify the deployment's topic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instance groups of a HyperPod cluster, as AWS::SageMaker::Cluster wants them.
+"""Instance groups of a HyperPod cluster, as properties of AWS::SageMaker::Cluster.
 
 Pure functions from nouns to dictionaries in CloudFormation's spelling. The L1's typed structs say the same
 but cross into Node one by one: with them a pool costs several times the synthesis time.
@@ -35,7 +35,7 @@ class LifecycleHook:
 
 @dataclass(frozen=True, slots=True)
 class GroupDefaults:
-    """What all instance groups of a cluster share."""
+    """The settings that all instance groups of a cluster share."""
 
     execution_role_arn: str
     mounts: tuple[LustreMount | OpenZfsMount, ...] = ()

@@ -28,7 +28,7 @@ class Accounting:
 
 @dataclass(frozen=True, slots=True)
 class SlurmOptions:
-    """How the cluster behaves: provisioning, repair, who owns slurm.conf's partitions, accounting.
+    """Options of the cluster: provisioning, repair, the owner of slurm.conf's partitions, accounting.
 
     `config_strategy` is Managed, Overwrite or Merge, as the API has it.
     """

@@ -18,7 +18,7 @@ class ParallelCluster(Construct):
 
     `configuration` is what `cluster_configuration` returns. ParallelCluster runs its own validators over it at the
     deployment; those in `suppressed` are left out. The name is given, because it is the cluster's stack's: it must
-    differ from that of the stack this stands in.
+    differ from that of the stack around it.
     """
 
     def __init__(

@@ -32,7 +32,7 @@ class HomeStorage:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """What head node and login nodes have alike: network, security groups, policies and actions."""
+    """The settings of head node and login nodes: network, security groups, policies and actions."""
 
     subnet_id: str
     security_group_ids: tuple[str, ...]
@@ -70,7 +70,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class SlurmOptions:
-    """How Slurm behaves: minutes after which an idle node goes, what an update does to nodes at work, more settings.
+    """Options of Slurm: minutes until an idle node is terminated, the update strategy of busy nodes, more settings.
 
     `update_strategy` is DRAIN, TERMINATE or COMPUTE_FLEET_STOP. `settings` are lines of slurm.conf.
     """
@@ -93,7 +93,7 @@ class Monitoring:
 
 @dataclass(frozen=True, slots=True)
 class ClusterPlan:
-    """Everything that makes a cluster, ids of what stands already among it; they may be CDK tokens.
+    """The plan of a cluster, with the ids of existing resources; they may be CDK tokens.
 
     `iam_path` is the path of all roles and profiles that ParallelCluster makes, so that its provider can be held to
     it. `tags` are on every resource of the cluster: CDK's own reach the stack around it and not the cluster's.
@@ -174,7 +174,7 @@ def _head(plan: ClusterPlan) -> Section:
         # Only root and the cluster's own account reach the credentials of the node that may end all others.
         "Imds": {"Secured": True},
         **iam_section(head.nodes.policy_arns),
-        **head.nodes.actions.of_standing(),
+        **head.nodes.actions.of_permanent_nodes(),
     }
 
 
@@ -188,7 +188,7 @@ def _login_pool(pool: LoginPool, plan: ClusterPlan) -> Section:
             "SecurityGroups": _groups(pool.nodes, plan),
         },
         **iam_section(pool.nodes.policy_arns),
-        **pool.nodes.actions.of_standing(),
+        **pool.nodes.actions.of_permanent_nodes(),
     }
 
 

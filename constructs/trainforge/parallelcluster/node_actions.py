@@ -45,7 +45,7 @@ class NodeActions:
             OnNodeConfigured=[action.configuration(*revision) for action in self.configured],
         )
 
-    def of_standing(self) -> dict[str, Any]:
+    def of_permanent_nodes(self) -> dict[str, Any]:
         """Return the section `CustomActions` of the head node or of a login pool, which an update does not replace."""
         revision = (self.revision,) if self.revision else ()
         return _section(

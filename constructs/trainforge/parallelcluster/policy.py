@@ -1,4 +1,4 @@
-"""What nodes of a ParallelCluster may do beside what ParallelCluster gives them."""
+"""The policy of ParallelCluster nodes, in addition to ParallelCluster's own."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ class ClusterProvider(Construct):
 
     @property
     def service_token(self) -> str:
-        """What the custom resource names as its provider."""
+        """The ServiceToken of the custom resource."""
         return self.stack.get_att("Outputs.ServiceToken").to_string()
 
 

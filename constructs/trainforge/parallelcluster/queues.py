@@ -35,7 +35,7 @@ def capacity_type(pool: Pool) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ComputeResource:
-    """A pool in a queue: `kept` of its nodes stand always, the others come with jobs and go when idle."""
+    """A pool in a queue: `kept` of its nodes always run, the others start for jobs and are terminated when idle."""
 
     pool: Pool
     kept: int
@@ -53,7 +53,7 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class QueueDefaults:
-    """What all queues share: policies of their nodes by ARN, actions, and whether GPUs are checked before jobs."""
+    """The settings that all queues share: policies of their nodes by ARN, actions, and GPU checks before jobs."""
 
     policy_arns: tuple[str, ...] = ()
     actions: NodeActions = field(default_factory=NodeActions)

@@ -1,4 +1,4 @@
-"""What a ParallelCluster leans on and does not build: an accounting database and a directory of users."""
+"""Shared services of a ParallelCluster: an accounting database and a directory of users."""
 
 from __future__ import annotations
 

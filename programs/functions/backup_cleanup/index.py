@@ -60,9 +60,9 @@ def _delete_backups(client: Any, key: str, value: str, deadline: float) -> None:
 def _tagged_backups(client: Any, key: str, value: str) -> list[dict[str, Any]]:
     """Return the backups with the tag whose file system is gone.
 
-    A file system that still stands was kept on purpose (its stack became durable), and so are its backups.
+    A file system that still exists was kept on purpose (its stack became durable), and so are its backups.
     """
-    standing = {
+    existing = {
         system["FileSystemId"]
         for page in client.get_paginator("describe_file_systems").paginate()
         for system in page["FileSystems"]
@@ -72,7 +72,7 @@ def _tagged_backups(client: Any, key: str, value: str) -> list[dict[str, Any]]:
         backup
         for page in client.get_paginator("describe_backups").paginate()
         for backup in page["Backups"]
-        if wanted in backup.get("Tags", []) and backup["FileSystem"]["FileSystemId"] not in standing
+        if wanted in backup.get("Tags", []) and backup["FileSystem"]["FileSystemId"] not in existing
     ]
 
 

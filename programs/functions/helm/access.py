@@ -26,7 +26,7 @@ def token(session: Any, cluster: str, region: str) -> str:
 def kubeconfig(
     path: Path, *, cluster: str, endpoint: str, authority: str, bearer: str, namespace: str
 ) -> Path:
-    """Write a kubeconfig that nobody else may read; `authority` is the cluster's certificate in base64.
+    """Write a kubeconfig that only this user may read; `authority` is the cluster's certificate in base64.
 
     `namespace` is that of objects which name none.
     """

@@ -38,7 +38,7 @@ class Release:
         """Check that no other resource has installed the release.
 
         Raises:
-            ToolError: another one has, or somebody by hand.
+            ToolError: another owner has the release.
         """
         history = self._history()
         if any(one.status == "deployed" for one in history) and not self._is_own():
@@ -87,7 +87,7 @@ class Release:
             self._uninstall(history)
 
     def _recover(self) -> bool:
-        """Undo what an earlier call left half-done, and tell whether there is a release then.
+        """Undo what an earlier call left unfinished, and return whether there is a release then.
 
         helm refuses to touch a release that is in the middle of something, and its rollback fails where the revision
         lacks an object of the one before that nothing has deleted yet ("original object ... not found"). An upgrade

@@ -58,7 +58,7 @@ class Tools:
         self._left("a further call")
 
     def helm(self, *arguments: str, timed: bool = False, again: bool = False) -> str:
-        """Run helm and return what it printed; `timed` tells it how long it may take, `again` allows more tries.
+        """Run helm and return its output; `timed` passes it the time limit, `again` allows more attempts.
 
         Raises:
             ToolError: it fails, or no time is left.
@@ -76,7 +76,7 @@ class Tools:
         raise ToolError(f"'helm {arguments[0]}' failed: {message[-700:]}")
 
     def kubectl(self, *arguments: str, given: str = "", passed_over: str = "") -> str:
-        """Run kubectl and return what it printed; `given` is its standard input.
+        """Run kubectl and return its output; `given` is its standard input.
 
         Lines of its message that contain `passed_over` are no failure.
 

@@ -1,4 +1,4 @@
-"""One thing that governs a HyperPod cluster's tasks, a team's quota or the cluster's policy: made, changed, removed.
+"""A resource of HyperPod task governance, a team's quota or the cluster's policy: created, updated, deleted.
 
 Both are alike to the API: an id of twelve, versions, a status that passes through stages, and a failure with a reason.
 """
@@ -21,12 +21,12 @@ _MOST_CONFLICTS = 5
 
 @dataclass(frozen=True)
 class Kind:
-    """What the API calls one kind of thing: in its operations (`operation`), in its fields (`field`).
+    """A kind of resource: its name in the API's operations (`operation`) and fields (`field`).
 
-    `spoken` is its name to people, `initial` what only creation takes.
+    `title` is its name to people, `initial` what only creation takes.
     """
 
-    spoken: str
+    title: str
     operation: str
     operations: str
     field: str
@@ -58,17 +58,17 @@ KINDS = {
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What it is to be: its place (cluster, name), who owns it, and what it says, the kind's fields by their names."""
+class DesiredState:
+    """The desired state of a resource: its cluster, its name, its owner, and the kind's fields by their names."""
 
     cluster_arn: str
     name: str
     owner: str
-    said: dict[str, Any]
+    fields: dict[str, Any]
 
 
 class GovernanceError(Exception):
-    """It cannot be brought to what is wanted. `left` is the id of one that could not be removed either."""
+    """The resource cannot be created or updated. `left` is the id of one that could not be removed either."""
 
     def __init__(self, message: str, left: str = "") -> None:
         super().__init__(message)
@@ -76,7 +76,7 @@ class GovernanceError(Exception):
 
 
 class GovernanceResource:
-    """Things of one kind through a SageMaker client; every call ends before `deadline` (time.monotonic, seconds)."""
+    """Resources of one kind through a SageMaker client; every call ends before `deadline` (time.monotonic, seconds)."""
 
     def __init__(
         self,
@@ -92,15 +92,15 @@ class GovernanceResource:
         self._deadline = deadline
         self._clock, self._sleep = clock, sleep
 
-    def create(self, wanted: Wanted) -> str:
-        """Create it and return its id; one that an earlier, unanswered call made is taken up.
+    def create(self, wanted: DesiredState) -> str:
+        """Create it and return its id; one that an earlier, unanswered call made is updated.
 
         Raises:
-            GovernanceError: somebody else's has the name, or it could not be made; then nothing of it is left.
+            GovernanceError: the name is taken by another owner, or it could not be made; then nothing of it is left.
         """
         found = self._find(wanted)
         if found:
-            return self._bring(found, wanted)
+            return self._apply(found, wanted)
         try:
             made = self._call(
                 "create",
@@ -108,14 +108,14 @@ class GovernanceResource:
                 ClusterArn=wanted.cluster_arn,
                 Tags=[{"Key": OWNER_KEY, "Value": wanted.owner}],
                 **self._kind.initial,
-                **wanted.said,
+                **wanted.fields,
             )
         except self._client.exceptions.ConflictException:
             # The SDK tried twice because the first answer was lost: it is there, and ours.
             found = self._find(wanted)
             if not found:
                 raise
-            return self._bring(found, wanted)
+            return self._apply(found, wanted)
         identifier: str = made[self._kind.identifier]
         try:
             self._settled(identifier)
@@ -123,8 +123,8 @@ class GovernanceResource:
             raise GovernanceError(str(error), self._removed_after_failure(identifier)) from error
         return identifier
 
-    def update(self, identifier: str, wanted: Wanted) -> str:
-        """Bring it to what is wanted and return its id: another one where the place changed, or the old one is gone.
+    def update(self, identifier: str, wanted: DesiredState) -> str:
+        """Update it and return its id: another one if cluster or name changed, or the old one is gone.
 
         Raises:
             GovernanceError: it cannot be brought there.
@@ -132,7 +132,7 @@ class GovernanceResource:
         there = self._described(identifier)
         if there is None or (there.get("ClusterArn"), there["Name"]) != (wanted.cluster_arn, wanted.name):
             return self.create(wanted)
-        return self._bring(identifier, wanted)
+        return self._apply(identifier, wanted)
 
     def delete(self, identifier: str) -> None:
         """Delete it and wait until it is gone; what never existed is gone already.
@@ -150,29 +150,31 @@ class GovernanceResource:
                     return
             self._wait(there)
 
-    def _bring(self, identifier: str, wanted: Wanted) -> str:
+    def _apply(self, identifier: str, wanted: DesiredState) -> str:
         for _ in range(_MOST_CONFLICTS):
             there = self._settled(identifier, whole=False)
-            same = all(there.get(name) == value for name, value in wanted.said.items())
+            same = all(there.get(name) == value for name, value in wanted.fields.items())
             if same and not there["Status"].endswith("Failed"):
                 return identifier
             try:
                 version = there[f"{self._kind.field}Version"]
                 place = {self._kind.identifier: identifier, "TargetVersion": version}
-                self._call("update", **place, **wanted.said)
+                self._call("update", **place, **wanted.fields)
             except self._client.exceptions.ConflictException:
                 # Somebody else changed it in between: look again.
                 self._wait(there)
                 continue
             self._settled(identifier)
             return identifier
-        raise GovernanceError(f"{self._kind.spoken} '{wanted.name}' is changed by somebody else all the time")
+        raise GovernanceError(
+            f"{self._kind.title} '{wanted.name}' is changed by another client again and again"
+        )
 
-    def _find(self, wanted: Wanted) -> str:
+    def _find(self, wanted: DesiredState) -> str:
         """Return the id of this resource's own where there is one; empty otherwise.
 
         Raises:
-            GovernanceError: one of that name is somebody else's.
+            GovernanceError: one of that name has another owner.
         """
         pages = self._client.get_paginator(f"list_{self._kind.operations}").paginate(
             ClusterArn=wanted.cluster_arn, NameContains=wanted.name
@@ -185,7 +187,7 @@ class GovernanceResource:
                 if {"Key": OWNER_KEY, "Value": wanted.owner} in tags:
                     return str(summary[self._kind.identifier])
                 raise GovernanceError(
-                    f"the cluster has a {self._kind.spoken} '{wanted.name}' already, and it is not this stack's; "
+                    f"the cluster has a {self._kind.title} '{wanted.name}' already, and it is not this stack's; "
                     "delete it, or choose another name"
                 )
         return ""
@@ -199,7 +201,7 @@ class GovernanceResource:
         while True:
             there = self._described(identifier)
             if there is None:
-                raise GovernanceError(f"{self._kind.spoken} '{identifier}' is gone")
+                raise GovernanceError(f"{self._kind.title} '{identifier}' is gone")
             if there["Status"] not in _PASSING:
                 if whole and there["Status"].endswith("Failed"):
                     raise GovernanceError(self._why(there))
@@ -239,6 +241,6 @@ class GovernanceResource:
 
     def _why(self, there: dict[str, Any]) -> str:
         reason = there.get("FailureReason", "")
-        return f"{self._kind.spoken} '{there['Name']}' is {there['Status']}" + (
+        return f"{self._kind.title} '{there['Name']}' is {there['Status']}" + (
             f": {reason}" if reason else ""
         )

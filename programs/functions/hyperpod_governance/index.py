@@ -1,4 +1,4 @@
-"""Keeps what governs a HyperPod cluster's tasks: a team's compute quota, or the cluster's scheduler configuration.
+"""The custom resource of HyperPod task governance: a team's compute quota, or the cluster's scheduler configuration.
 
 CloudFormation has no resource for the first, and has one for the second in one region only.
 
@@ -35,24 +35,24 @@ def handler(event: dict[str, Any], context: Any) -> None:
         if event["RequestType"] == "Delete":
             things.delete(physical_id)
         elif event["RequestType"] == "Create":
-            physical_id = things.create(_wanted(event))
+            physical_id = things.create(_desired(event))
         else:
-            physical_id = things.update(physical_id, _wanted(event))
+            physical_id = things.update(physical_id, _desired(event))
         answer(event, physical_id, "SUCCESS", "")
     except governance_resource.GovernanceError as error:
-        # A failed update keeps the id that CloudFormation knows, or it would delete what stands.
+        # A failed update keeps the id that CloudFormation knows, or it would delete what exists.
         left = error.left if event["RequestType"] == "Create" else ""
         answer(event, left or physical_id, "FAILED", str(error))
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
         answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 
-def _wanted(event: dict[str, Any]) -> governance_resource.Wanted:
+def _desired(event: dict[str, Any]) -> governance_resource.DesiredState:
     given = event["ResourceProperties"]
-    return governance_resource.Wanted(
+    return governance_resource.DesiredState(
         cluster_arn=given["ClusterArn"],
         name=given["Name"],
         owner=f"{event['StackId']}/{event['LogicalResourceId']}",
         # As JSON, because CloudFormation turns every number of a property into text.
-        said=json.loads(given["Said"]),
+        fields=json.loads(given["Fields"]),
     )

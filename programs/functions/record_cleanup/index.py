@@ -1,4 +1,4 @@
-"""Deletes what stands in a hosted zone beside its own records, so that CloudFormation can delete the zone.
+"""Deletes a hosted zone's records but for its own, so that CloudFormation can delete the zone.
 
 Servers write their addresses by themselves, and Route 53 deletes no zone that has records. This runs when the stack
 deletes the resource, after the servers and before the zone. CloudFormation always hears an answer.

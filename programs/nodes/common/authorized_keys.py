@@ -56,7 +56,7 @@ def _ensure_line(node: Node, user: User, folder: int, key: str, shown: str) -> N
                 present = stream.read()
     except FileNotFoundError:
         present = ""
-    # Kind and comment may differ, options may stand before it; the key itself is its base64 word.
+    # Kind and comment may differ, options may precede it; the key itself is its base64 word.
     word = key.split()[1]
     if any(word in line.split() for line in present.splitlines() if not line.lstrip().startswith("#")):
         return

@@ -18,7 +18,7 @@ _SSH_KEY = re.compile(
     r"(ssh-(ed25519|rsa)|ecdsa-sha2-nistp(256|384|521)"
     r"|sk-(ssh-ed25519|ecdsa-sha2-nistp256)@openssh\.com) +[A-Za-z0-9+/]+={0,3}( [^\r\n]*)?"
 )
-# enroot passes what stands in its settings through the shell's eval, so nothing else may get there.
+# enroot passes its settings through the shell's eval, so nothing else may get there.
 _PATH = re.compile(r"(?!.*/\.\.(/|$))/[A-Za-z0-9._/-]+")
 # Lines of sssd.conf: a line's end or a blank in a value could begin another setting.
 _TEXT = re.compile(r"[A-Za-z0-9._:/=,+-]+")
@@ -46,7 +46,7 @@ class User:
 
 @dataclass(frozen=True)
 class Containers:
-    """Where enroot keeps imported layers (shared) and unpacked containers (local)."""
+    """The folders of enroot: imported layers (shared) and unpacked containers (local)."""
 
     cache_path: str
     runtime_path: str
@@ -54,7 +54,7 @@ class Containers:
 
 @dataclass(frozen=True)
 class Directory:
-    """The directory of people: where it is, by whose name and secret nodes ask it, who signed for it.
+    """The user directory: its address, the account and secret that nodes bind with, and its certificate authority.
 
     `password_secret` is a secret's ARN, `authority` the s3:// address of a certificate.
     """
@@ -77,7 +77,7 @@ class Accounting:
 
 @dataclass(frozen=True)
 class Configuration:
-    """All that the node set-up is asked for.
+    """The configuration of the node set-up.
 
     `mounts` are the folders on which the service mounts file systems, so that nothing is written beneath
     one before it is there (None: not told); `node_types` maps an instance group to controller, login or
@@ -145,7 +145,7 @@ class _Reader:
             ("uid", [str(u.uid) for u in configuration.users]),
         ):
             for value in sorted({v for v in values if values.count(v) > 1}):
-                self.problems.append(f"users: {label} '{value}' stands more than once")
+                self.problems.append(f"users: {label} '{value}' is given more than once")
         if self.problems:
             raise ConfigurationError(self.problems)
         return configuration

@@ -1,4 +1,4 @@
-"""People and groups from the directory: SSSD asks it over TLS, sshd asks SSSD for their keys."""
+"""Users and groups from the directory: SSSD queries it over TLS, sshd queries SSSD for their keys."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ensure_directory(node: Node, directory: Directory, home_path: str) -> None:
         node.run("systemctl", "enable", "sssd.service", next_step=_NEXT)
         node.run("systemctl", "restart", "sssd.service", next_step="see 'journalctl -u sssd' on the node")
     _ensure_keys(node)
-    see_that_it_answers(node, "directory")
+    wait_for_sssd(node, "directory")
 
 
 def configuration(directory: Directory, password: str, home_path: str) -> str:
@@ -128,8 +128,8 @@ def _ensure_keys(node: Node) -> None:
         node.run("systemctl", "reload", "ssh.service", next_step="see 'sshd -t' on the node")
 
 
-def see_that_it_answers(node: Node, domain: str) -> None:
-    """Wait until SSSD tells of the directory's people; `domain` is the name of its section in sssd.conf.
+def wait_for_sssd(node: Node, domain: str) -> None:
+    """Wait until SSSD returns the directory's users; `domain` is the name of its section in sssd.conf.
 
     Raises:
         StepError: it does not after 300 seconds.

@@ -10,7 +10,7 @@ from .mounts import MOUNT_WAIT_SECONDS, expected_mount, mount_point
 from .node import Node, StepError
 
 _SETTINGS = "/etc/enroot/enroot.conf"
-_BEGIN = "# trainforge begin: of settings given twice enroot keeps the first, so this stands first"
+_BEGIN = "# trainforge begin: of settings given twice enroot keeps the first, so this comes first"
 _END = "# trainforge end"
 _ROOT_DISK = "/var/lib/enroot"
 NVME_WAIT_SECONDS = 120
@@ -19,7 +19,7 @@ _OPEN_TO_ALL = 0o1777
 
 @dataclass(frozen=True)
 class LocalDisks:
-    """Where a service mounts a node's own disks: the instance store, by which unit, and a further volume if any.
+    """The mount points of a node's own disks: the instance store with its unit, and a further volume if any.
 
     An empty `unit` says that they are mounted before this program runs.
     """
@@ -43,7 +43,7 @@ def ensure_enroot(
 
     A block at the head of enroot.conf and not a file in enroot.conf.d: enroot reads the drop-ins
     last and keeps a value that is set already (`config::export` in its source), so a drop-in cannot change
-    what the image's own enroot.conf sets. Layers lie in one folder a user, because enroot makes them
+    what the image's own enroot.conf sets. Layers are in one folder per user, because enroot makes them
     readable to their owner's group only, and a layer that is there but unreadable fails the import. The folder
     with credentials is enroot's own default, where jobs write them: the examples of ParallelCluster
     (aws-parallelcluster-cookbook, pull request 2893: `/var/enroot/user-$(id -u)/config`) and of HyperPod's
@@ -120,7 +120,7 @@ def _local_path(node: Node, wanted: str, disks: LocalDisks) -> str:
 
 
 def _wait_for_instance_store(node: Node, disks: LocalDisks) -> None:
-    # The service mounts the instance store late; what is written before lies hidden beneath it.
+    # The service mounts the instance store late; what is written before is hidden beneath it.
     def settled() -> bool:
         if mount_point(node, disks.instance_store) == disks.instance_store:
             return True

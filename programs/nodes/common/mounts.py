@@ -1,4 +1,4 @@
-"""Which file system a folder lies on, and waiting for the ones that the service mounts."""
+"""Mount points of folders, and the wait for file systems that the service mounts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mount_point(node: Node, absolute: str) -> str:
 
 
 def expected_mount(absolute: str, mounts: tuple[str, ...] | None) -> str | None:
-    """Return the innermost of `mounts` on which `absolute` lies, or None where it lies on none."""
+    """Return the innermost of `mounts` that contains `absolute`, or None."""
     above = [mount for mount in mounts or () if os.path.commonpath([mount, absolute]) == mount]
     return max(above, key=len, default=None)
 

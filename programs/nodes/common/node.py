@@ -1,4 +1,4 @@
-"""The node: its files below a root, its commands, its log, and the count of what was changed."""
+"""The node: its files below a root, its commands, its log, and the number of changes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Node:
     changes: int = 0
 
     def path(self, absolute: str) -> Path:
-        """Return where an absolute path of the node lies below `root`."""
+        """Return the path below `root` of an absolute path of the node."""
         return self.root / absolute.lstrip("/")
 
     @property

@@ -1,4 +1,4 @@
-"""People whom a directory names: their homes, and their place in Slurm's accounts where Slurm demands one.
+"""Users of the directory: their homes, and their entries in Slurm's accounts if Slurm requires them.
 
 Run by a timer too (`python3 -m common.people --home-path PATH ...`), so that people who join the directory later
 are served within minutes. A home cannot wait for the first login: Session Manager starts its shell without PAM
@@ -61,7 +61,7 @@ def ensure_people(
 
 
 def serve(node: Node, home_path: str, *, local: Sequence[str], slurm: bool) -> None:
-    """Make homes of the directory's people that lack one, and register people whom Slurm would refuse.
+    """Make missing homes of the directory's users, and register users whom Slurm would refuse.
 
     Raises:
         StepError: a home cannot be made, or Slurm refuses a person; the others were served.
@@ -97,7 +97,7 @@ def ensure_session_home(node: Node, name: str, home_path: str, mounts: tuple[str
 
 
 def _people(node: Node) -> Iterator[User]:
-    """Yield whom the directory's group of all people names; nobody where there is no directory."""
+    """Yield the members of the directory's group of all users; none if there is no directory."""
     group = _fields(node, "getent", "-s", "sss", "group", EVERYONE)
     for name in sorted(filter(None, group[3].split(","))) if group else ():
         entry = _fields(node, "getent", "-s", "sss", "passwd", name)
@@ -112,7 +112,7 @@ def _people(node: Node) -> Iterator[User]:
 
 
 def _register(node: Node, names: Sequence[str]) -> None:
-    """Give people a place in Slurm's accounts where Slurm refuses jobs of those without, and leave it alone elsewhere.
+    """Add users to Slurm's accounts if Slurm refuses jobs of users without one.
 
     Whoever has an association keeps it and gets no other: accounts are the administrators' own.
     """
@@ -152,7 +152,7 @@ def _fields(node: Node, *command: str) -> list[str] | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Serve once; return 1 and say why when somebody could not be served."""
+    """Run once; return 1 and print the reason if a user could not be served."""
     parser = argparse.ArgumentParser(
         prog="people", description="homes and Slurm accounts of a directory's people"
     )

@@ -1,4 +1,4 @@
-"""Steps of setting a node up, done one after the other; what one lacks keeps none of the others from being done."""
+"""Steps of setting a node up, run one after the other; a step that fails stops none of the others."""
 
 from __future__ import annotations
 

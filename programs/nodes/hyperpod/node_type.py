@@ -1,4 +1,4 @@
-"""Whether this node is the controller, a login node or a compute node.
+"""Detection of the node's type: controller, login node or compute node.
 
 Read from the files that HyperPod writes before any script of ours runs, never from Slurm: its services may
 start at the same time as this. Their form as the AWS sample of node detection reads it

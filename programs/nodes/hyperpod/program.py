@@ -1,4 +1,4 @@
-"""The program: reads its configuration, does every step, and says at the end what changed and what failed."""
+"""The set-up program of a HyperPod node: it reads its configuration, runs every step, and logs changes and failures."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .node_type import node_type
 _LINGER_SECONDS = 60
 # Whom the session document lands people as where they have no account of their own (trainforge/session.py).
 _SESSION_USER = "ubuntu"
-_BESIDE = Path(__file__).resolve().parents[2] / "node_setup.json"
+_CONFIGURATION_FILE = Path(__file__).resolve().parents[2] / "node_setup.json"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +43,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="node_setup.py", description="configure this HyperPod node")
-    parser.add_argument("--configuration", type=Path, default=_BESIDE, help="default: node_setup.json beside")
+    parser.add_argument(
+        "--configuration", type=Path, default=_CONFIGURATION_FILE, help="default: node_setup.json beside"
+    )
     parser.add_argument("--root", type=Path, default=Path("/"), help="a folder in place of /, for tests")
     parser.add_argument("--time-scale", type=float, default=1.0, help="multiplies every wait, for tests")
     parser.add_argument("--linger-seconds", type=float, default=_LINGER_SECONDS, help="wait after a failure")

@@ -1,4 +1,4 @@
-"""Which secret holds the accounting database's password, as ParallelCluster left it on the head node."""
+"""The secret of the accounting database's password, from ParallelCluster's files on the head node."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def accounting_of(node: Node) -> Accounting | None:
     """Return the secret that slurmdbd's password comes from; None where the cluster has no database.
 
     Read from ParallelCluster's own script and not given as an argument: ParallelCluster refuses to change the
-    arguments of a head node that stands, and so no database could be added to it.
+    arguments of a head node that exists, and so no database could be added to it.
     """
     try:
         text = node.path(_SCRIPT).read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import tempfile
 
-from ..common.directory import see_that_it_answers
+from ..common.directory import wait_for_sssd
 from ..common.node import Node, StepError
 
 PATH = "/opt/trainforge/directory-ca.pem"
@@ -47,4 +47,4 @@ def ensure_certificate(node: Node, url: str) -> None:
         return
     if node.changes != before:
         node.run("systemctl", "restart", "sssd.service", next_step="see 'journalctl -u sssd' on the node")
-    see_that_it_answers(node, DOMAIN)
+    wait_for_sssd(node, DOMAIN)

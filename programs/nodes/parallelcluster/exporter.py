@@ -27,7 +27,7 @@ _MOST_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Exporter:
-    """A release: its version, where its archive lies (`{version}`, `{architecture}`), digests by machine."""
+    """A release: its version, the URL of its archive (`{version}`, `{architecture}`), digests by machine."""
 
     version: str
     url: str

@@ -1,4 +1,4 @@
-"""What kind of node this is, from the file that ParallelCluster writes before any action of ours runs."""
+"""Detection of the kind of node, from the file that ParallelCluster writes before our actions run."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _KINDS = {"HeadNode": "head", "ComputeFleet": "compute", "LoginNode": "login"}
 
 
 def cluster_user(node: Node) -> str | None:
-    """Return the image's own account, or None where the file does not tell."""
+    """Return the image's own account, or None if the file lacks it."""
     return _values(node).get("cfn_cluster_user")
 
 

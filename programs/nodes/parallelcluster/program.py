@@ -1,4 +1,4 @@
-"""The program: one event of a node's life, its steps, and what failed, on standard error too."""
+"""The set-up program of a ParallelCluster node: it runs the steps of one event, and prints failures on stderr too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..common.accounting import ensure_password_followed
 from ..common.configuration import Configuration, ConfigurationError, Containers
-from ..common.directory import see_that_it_answers
+from ..common.directory import wait_for_sssd
 from ..common.enroot import ensure_enroot
 from ..common.node import Node
 from ..common.packages import ensure_packages
@@ -19,13 +19,13 @@ from ..common.steps import Step, perform
 from ..common.users import user_steps
 from . import certificate
 from .accounting import accounting_of
+from .configuration import read
 from .containers import DISKS, ensure_runtime_folder, prepare_enroot
 from .exporter import Exporter, ensure_exporter
 from .kind import cluster_user, node_kind
 from .plugin import ensure_plugin, ensure_plugin_loaded
-from .wanted import read
 
-_BESIDE = Path(__file__).resolve().parents[2] / "node.json"
+_CONFIGURATION_FILE = Path(__file__).resolve().parents[2] / "node.json"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -43,7 +43,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="set_up.py", description="set up this node of a ParallelCluster")
     parser.add_argument("event", choices=("start", "configured"), help="which custom action this is")
     parser.add_argument("more", nargs="*", help="URL of a certificate, a revision")
-    parser.add_argument("--configuration", type=Path, default=_BESIDE, help="default: node.json beside")
+    parser.add_argument(
+        "--configuration", type=Path, default=_CONFIGURATION_FILE, help="default: node.json beside"
+    )
     parser.add_argument("--root", type=Path, default=Path("/"), help="a folder in place of /, for tests")
     parser.add_argument(
         "--time-scale",
@@ -101,7 +103,7 @@ def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) 
     accounting = accounting_of(node) if kind == "head" else None
     directory = node.path(certificate.PATH).exists()
     if directory:
-        steps.append(("directory", lambda: see_that_it_answers(node, certificate.DOMAIN)))
+        steps.append(("directory", lambda: wait_for_sssd(node, certificate.DOMAIN)))
     if kind == "head" and (directory or accounting is not None):
         # The head node speaks for the cluster to Slurm, and /home is one for all nodes.
         user = cluster_user(node)

@@ -19,7 +19,7 @@ from trainforge.hyperpod.governance.quota import Quota
 
 
 class TaskGovernance(Construct):
-    """Who may use how much of a cluster, and who goes first.
+    """Task governance of a cluster: the quotas of teams, and the priorities of tasks.
 
     The add-on first, then the cluster's scheduler configuration (priority classes by weight, and how idle compute is
     shared out), then a quota a team. CloudFormation has no resource for quotas, and for the configuration only in some
@@ -72,7 +72,7 @@ class TaskGovernance(Construct):
             self._governed(f"Team{suffix}", "ComputeQuota", f"{team}-quota", quota.properties(team), policy)
 
     def _governed(
-        self, construct_id: str, kind: str, name: str, said: Mapping[str, Any], after: IDependable
+        self, construct_id: str, kind: str, name: str, fields: Mapping[str, Any], after: IDependable
     ) -> cdk.CustomResource:
         resource = cdk.CustomResource(
             self,
@@ -84,7 +84,7 @@ class TaskGovernance(Construct):
                 "Kind": kind,
                 "ClusterArn": self._cluster.cluster_arn,
                 "Name": name,
-                "Said": json.dumps(said, sort_keys=True),
+                "Fields": json.dumps(fields, sort_keys=True),
             },
         )
         # The role's policy must outlive the resource, or its last call is refused.

@@ -12,7 +12,7 @@ _PREEMPTION = {"lower-priority": "LowerPriority", "never": "Never"}
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """What is a team's: whole nodes and single accelerators by EC2 instance type, and how it shares what is idle.
+    """A team's quota: whole nodes and single accelerators by EC2 instance type, and the sharing of idle capacity.
 
     `sharing` is none, lend or lend-and-borrow; `borrow_percent` bounds what is borrowed, in percent of the team's own;
     `preempt` is lower-priority or never.

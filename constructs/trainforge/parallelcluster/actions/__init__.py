@@ -1,1 +1,1 @@
-"""What nodes of a ParallelCluster run beside ParallelCluster's own set-up, packed into one file."""
+"""Custom actions of ParallelCluster nodes, packed into one file."""

@@ -22,7 +22,7 @@ FILE = "set-up-node"
 class NodeSetup(Construct):
     """The set-up of nodes, shipped as a file of this project: nothing that runs on them comes from elsewhere.
 
-    The file keeps its place: ParallelCluster takes no other script for a head node that stands, while `revision`, an
+    The file keeps its place: ParallelCluster takes no other script for a head node that exists, while `revision`, an
     argument, makes a change of the content reach it. The nodes' role must be allowed to read the bucket. It goes
     with the stack, whose nodes alone run it. `certificate` is the URL of the certificate of a directory's authority,
     which nodes fetch before anything else; known at deployment only, it is an argument.

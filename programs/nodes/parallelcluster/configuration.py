@@ -1,4 +1,4 @@
-"""Reads `node.json`: what every service's nodes are asked for, and ParallelCluster's own."""
+"""Reads `node.json`: the common configuration of nodes, and ParallelCluster's own."""
 
 from __future__ import annotations
 
