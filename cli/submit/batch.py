@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from catalog.cluster_info import ClusterInfo
-from cli.submit.submission import Submission, SubmissionError, SubmittedJob, run_text
+from cli.submit.submission import Submission, SubmissionError, SubmittedJob, cluster_text, run_text
 from workloads import entry
 from workloads.launchers import RUN_ID
 from workloads.render.batch import batch, log_group
@@ -43,7 +43,7 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
     given = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
     with_variables = f", with {given}" if given else ""
     return Submission(
-        f"{place(info)}, queue '{queue.rpartition('/')[2]}'" if queue else place(info),
+        f"{cluster_text(info)}, queue '{queue.rpartition('/')[2]}'" if queue else cluster_text(info),
         f"batch SubmitJob{with_variables}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
         "where none is as below",
         run_text(run, info, "a new one, called as the job's id"),

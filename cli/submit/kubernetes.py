@@ -1,4 +1,4 @@
-"""Submission of a Kubernetes object: kubectl create, in the context of the EKS cluster that the info names."""
+"""Submission to Kubernetes: kubectl create, in the context of the EKS cluster that the ClusterInfo names."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from cli.submit.submission import (
     Submission,
     SubmissionError,
     SubmittedJob,
+    cluster_text,
     failure,
     output_of,
     run_text,
@@ -37,7 +38,7 @@ Complete (its API's TrainJobComplete), both Failed. What SageMaker's operator sa
 
 def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     """Return how an object is created. A job of its name that is there already is an obstacle, never overwritten."""
-    where = f"{place(info)}, namespace '{info.namespace}'"
+    where = f"{cluster_text(info)}, namespace '{info.namespace}'"
     said = run_text(run, info, f"'{run.name}', as the job is called")
     if not shutil.which("kubectl"):
         obstacle = (

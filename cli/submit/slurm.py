@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
-from cli.submit.submission import Submission, SubmissionError, SubmittedJob, output_of, run_text
+from cli.submit.submission import Submission, SubmissionError, SubmittedJob, cluster_text, output_of, run_text
 from workloads.spec import Run
 
 POLL_SECONDS = 5
@@ -43,7 +43,7 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
 
     queue = f", partition '{partition}'" if partition else ""
     return Submission(
-        place(info) + queue,
+        cluster_text(info) + queue,
         f"sbatch, in this folder; it logs to {log.replace('%x', run.name).replace('%j', 'JOB')}",
         run_text(run, info, "a new one, called as the job's number"),
         send,

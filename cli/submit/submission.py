@@ -48,7 +48,7 @@ class Submission:
     text: str = ""
 
 
-def place(info: ClusterInfo) -> str:
+def cluster_text(info: ClusterInfo) -> str:
     """Return the text that names a cluster."""
     return f"{info.cluster} '{info.cluster_name}' in {info.region}"
 

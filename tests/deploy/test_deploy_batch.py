@@ -99,7 +99,7 @@ def test_hosts_boot_from_the_image_of_their_accelerators(deployed: Deployment) -
     }
 
 
-def test_hosts_are_told_what_to_mount(deployed: Deployment) -> None:
+def test_user_data_of_hosts_names_the_mounts(deployed: Deployment) -> None:
     resources = environments(deployed)["gpu"]["computeResources"]
     template = resources["launchTemplate"]
     [version] = deployed.client("ec2").describe_launch_template_versions(
@@ -152,7 +152,7 @@ def test_the_definition_runs_the_image_in_the_roles_of_jobs(deployed: Deployment
     assert where.priorities == {"cpu-ddp": 7}
 
 
-def test_the_dashboard_shows_what_stands(deployed: Deployment) -> None:
+def test_the_dashboard_shows_existing_resources(deployed: Deployment) -> None:
     name = deployed.stack("batch").outputs["DashboardName"]
     body = json.loads(deployed.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
     text = json.dumps(body)
@@ -161,7 +161,7 @@ def test_the_dashboard_shows_what_stands(deployed: Deployment) -> None:
         assert rule in text
 
 
-def test_failed_jobs_and_blocked_queues_are_told(deployed: Deployment) -> None:
+def test_failed_jobs_and_blocked_queues_are_notified(deployed: Deployment) -> None:
     events = deployed.client("events")
     patterns = [
         json.loads(events.describe_rule(Name=name)["EventPattern"])

@@ -79,7 +79,7 @@ def test_the_cluster_and_who_may_use_it(deployed: Deployment) -> None:
     assert policy["accessScope"] == {"type": "namespace", "namespaces": ["training"]}
 
 
-def test_node_groups_stand_with_templates_as_the_catalog_lays_them_out(deployed: Deployment) -> None:
+def test_node_groups_have_templates_with_the_catalogs_interfaces(deployed: Deployment) -> None:
     found = groups(deployed)
     assert set(found) == {"system", "gpu", "cpu"}
     gpu = found["gpu"]

@@ -69,7 +69,7 @@ def test_the_stacks_are_complete_and_nothing_is_only_recorded(deployed: Deployme
         assert stack.count(Kind.RECORDED) == 0
 
 
-def test_the_nodes_that_stand_are_head_login_and_what_is_reserved_or_kept(deployed: Deployment) -> None:
+def test_running_nodes_are_head_login_and_reserved_or_minimum(deployed: Deployment) -> None:
     assert {kind: len(found) for kind, found in nodes(deployed).items()} == {
         "HeadNode": 1,
         "LoginNode": 1,
@@ -84,7 +84,7 @@ def test_the_nodes_that_stand_are_head_login_and_what_is_reserved_or_kept(deploy
         assert zones[pool.instance_type] == pool.availability_zone
 
 
-def test_port_22_is_open_to_the_given_addresses_and_to_nobody_else(deployed: Deployment) -> None:
+def test_port_22_is_open_to_the_given_addresses_only(deployed: Deployment) -> None:
     groups = deployed.client("ec2").describe_security_groups()["SecurityGroups"]
     ranges = [
         (group["GroupId"], range_["CidrIp"])

@@ -92,7 +92,7 @@ def test_the_directory_s_program_and_people_are_where_its_server_looks(services:
     assert [user["name"] for user in content["users"]] == ["ana"]
 
 
-def test_one_server_stands_with_what_it_is_told(services: Deployment) -> None:
+def test_one_server_runs_with_its_configuration(services: Deployment) -> None:
     group = services.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"][0]
     assert len(group["Instances"]) == 1
     template = group["LaunchTemplate"]["LaunchTemplateId"]
@@ -109,7 +109,7 @@ def test_one_server_stands_with_what_it_is_told(services: Deployment) -> None:
     assert password not in text
 
 
-def test_nodes_are_told_of_the_directory(services: Deployment) -> None:
+def test_nodes_get_the_directory(services: Deployment) -> None:
     s3 = services.client("s3")
     bucket = services.stack("directory").outputs["AuthoritySource"].split("/")[2]
     keys = [item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix="hyperpod/")["Contents"]]

@@ -59,7 +59,7 @@ def test_data_and_scripts_are_access_logged_and_scripts_are_named_for_hyperpod(
     assert [bucket for bucket in buckets if bucket.startswith("sagemaker-")]
 
 
-def test_lustre_stands_as_configured_and_is_linked_to_the_bucket(deployment: Deployment) -> None:
+def test_lustre_is_created_as_configured_and_linked_to_the_bucket(deployment: Deployment) -> None:
     wanted = deployment.settings.storage.lustre
     assert wanted is not None
     system = deployment.file_system("LUSTRE")

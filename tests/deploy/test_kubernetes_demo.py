@@ -60,7 +60,7 @@ def test_without_root_it_says_what_takes_it(programs: Path, monkeypatch: pytest.
     ("configuration", "lines"),
     [(CONFIGURATION, 1), ("config/hyperpod-eks.yaml", 1), ("config/default.yaml", 0)],
 )
-def test_without_programs_the_demo_says_so_in_a_line_and_does_the_rest(
+def test_without_programs_the_demo_reports_it_in_a_line_and_does_the_rest(
     configuration: str,
     lines: int,
     tmp_path: Path,

@@ -130,7 +130,9 @@ def test_what_it_fetches_is_for_root_alone(machine: Any) -> None:
     assert json.loads((machine.given / "certificate.json").read_text()) == {"ca": "c"}
 
 
-def test_its_name_and_its_authority_are_told_once(machine: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_name_and_its_authority_are_published_once(
+    machine: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
     machine.publish()
     told = capsys.readouterr().out
     assert told.count("changed: ") == 2
@@ -156,7 +158,7 @@ def test_its_name_and_its_authority_are_told_once(machine: Any, capsys: pytest.C
     assert addresses() == ["10.1.0.10"]
 
 
-def test_a_signal_that_nobody_waits_for_is_no_error(
+def test_a_signal_without_a_waiting_stack_is_no_error(
     machine: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sent: list[dict[str, str]] = []
@@ -175,7 +177,7 @@ def test_a_signal_that_nobody_waits_for_is_no_error(
     assert "takes no signal" in capsys.readouterr().out
 
 
-def test_an_unknown_argument_is_told_in_words(
+def test_an_unknown_argument_is_reported(
     module: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "server.json").write_text("{}")

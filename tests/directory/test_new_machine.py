@@ -125,7 +125,7 @@ def test_a_second_run_changes_nothing(machine: NewMachine) -> None:
     assert not [call for call in machine.calls if call.split()[0] in ("apt-get", "mkfs.ext4", "mount")]
 
 
-def test_no_way_to_the_mirrors_is_told_to_the_deployment(machine: NewMachine) -> None:
+def test_unreachable_mirrors_fail_the_deployment(machine: NewMachine) -> None:
     (machine.state / "no-mirror").touch()
     done = machine.set_up()
     assert done.returncode != 0

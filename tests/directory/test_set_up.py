@@ -136,7 +136,7 @@ def test_a_bind_over_tls_works_and_a_plain_one_is_refused(server: DirectoryServe
     assert server.client("ldapwhoami", "-ZZ", *plain).returncode == 0
 
 
-def test_nobody_reads_without_a_name_and_no_password_is_ever_read(server: DirectoryServer) -> None:
+def test_anonymous_reads_are_refused_and_no_password_is_readable(server: DirectoryServer) -> None:
     server.refresh()
     assert server.ldap("ldapsearch", "-b", SUFFIX, name="").returncode == 48
     assert server.ldap("ldapwhoami", password="wrong").returncode == 49

@@ -97,7 +97,7 @@ def test_exports_are_registered_and_kept(formation: Formation) -> None:
     assert value(formation, user) == "/change-set/old"
 
 
-def test_no_changes_fail_the_change_set_in_words_that_the_cli_knows(formation: Formation) -> None:
+def test_no_changes_fail_the_change_set_with_the_message_that_the_cli_knows(formation: Formation) -> None:
     stack = formation.name()
     applied(formation, stack, parameter("x"), Tags=[{"Key": "team", "Value": "a"}])
     again = made(formation, stack, parameter("x"), "UPDATE")

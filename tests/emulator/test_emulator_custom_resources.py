@@ -39,7 +39,7 @@ def bucket(formation: Formation) -> Callable[[], str]:
     return make
 
 
-def test_one_that_nobody_answers_fails_with_its_type(formation: Formation) -> None:
+def test_one_without_a_handler_fails_with_its_type(formation: Formation) -> None:
     name = formation.create(resources(Odd=("Custom::SomebodyElses", {"ServiceToken": ANYBODY})))
     assert formation.status(name) == "ROLLBACK_COMPLETE"
     assert "no handler for the custom resource 'Odd' of type 'Custom::SomebodyElses'" in formation.reasons(
@@ -260,7 +260,7 @@ def test_a_deletion_that_fails_keeps_the_stack(formation: Formation) -> None:
     assert "Ours: Received response status [FAILED]" in formation.reasons(name)
 
 
-def test_the_cdks_provider_framework_is_stood_in_for(formation: Formation) -> None:
+def test_the_cdks_provider_framework_is_emulated(formation: Formation) -> None:
     template = with_function(RETURNING)
     template["Outputs"] = {"Got": {"Value": att("Ours", "Got")}}
     framework = {

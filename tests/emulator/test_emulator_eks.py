@@ -71,7 +71,7 @@ def standing() -> dict[str, Any]:
     )
 
 
-def test_a_cluster_stands_with_what_hangs_on_it_and_changes(formation: Formation) -> None:
+def test_a_cluster_is_created_with_its_dependent_resources_and_updated(formation: Formation) -> None:
     template = standing()
     template["Outputs"] = {"Group": {"Value": att("Cluster", "ClusterSecurityGroupId")}}
     with formation.deployed(template) as name:

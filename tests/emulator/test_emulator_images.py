@@ -67,7 +67,7 @@ def stack(formation: Formation, bucket: str, *, files: dict[str, str], **changes
     )
 
 
-def test_a_build_is_answered_with_its_tag_and_says_that_nothing_was_built(
+def test_a_build_is_answered_with_its_tag_and_a_note_that_nothing_was_built(
     formation: Formation, source: str
 ) -> None:
     ecr = formation.emulator.client("ecr")

@@ -63,7 +63,7 @@ def test_tags_of_stack_and_template_are_set_and_taken(formation: Formation) -> N
         assert tags() == {"Other": "b", "team": "c"}
 
 
-def test_a_subnet_lies_in_a_secondary_range_only_once_that_is_there(formation: Formation) -> None:
+def test_a_subnet_waits_for_its_secondary_range(formation: Formation) -> None:
     subnet = {"VpcId": ref("Vpc"), "CidrBlock": "10.1.0.0/17", "AvailabilityZone": ZONE}
     alone = resources(Vpc=VPC["Vpc"], Far=("AWS::EC2::Subnet", subnet))
     name = formation.create(alone)

@@ -133,7 +133,7 @@ def test_a_cluster_is_its_tagged_instances_and_goes_with_its_stack(formation: Fo
         ({"CustomActions": {"OnNodeConfigured": {"Script": "s3://nowhere/script"}}}, "HeadObject"),
     ],
 )
-def test_what_a_cluster_leans_on_must_stand(
+def test_what_a_cluster_depends_on_must_exist(
     formation: Formation, configuration: dict[str, Any], reason: str
 ) -> None:
     name = formation.create(cluster("refused", **configuration))

@@ -140,7 +140,7 @@ app.synth()
 """
 
 
-def test_deployments_stand_side_by_side_update_after_update(tmp_path: Path) -> None:
+def test_two_deployments_coexist_update_after_update(tmp_path: Path) -> None:
     """Run the CDK CLI as a person does: with what the program says to export, and the CLI's default method."""
     cdk = require_program("cdk", "make setup installs it")
     (tmp_path / "app.py").write_text(SIDE_BY_SIDE)

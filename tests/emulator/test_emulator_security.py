@@ -43,7 +43,7 @@ def test_any_other_rule_given_twice_fails(formation: Formation) -> None:
     assert "InvalidPermission.Duplicate" in formation.reasons(name)
 
 
-def test_rules_inside_a_group_replace_the_default_way_out(formation: Formation) -> None:
+def test_inline_rules_of_a_group_replace_the_default_egress(formation: Formation) -> None:
     inside = {
         "GroupDescription": "files",
         "VpcId": ref("Vpc"),

@@ -106,7 +106,7 @@ def test_a_bucket_is_configured_as_asked(formation: Formation) -> None:
             s3.get_bucket_lifecycle_configuration(Bucket=bucket)
 
 
-def test_a_bucket_property_that_nobody_sets_fails(formation: Formation) -> None:
+def test_an_unknown_bucket_property_fails(formation: Formation) -> None:
     name = formation.create(resources(Data=("AWS::S3::Bucket", {"ObjectLockEnabled": True})))
     assert formation.status(name) == "ROLLBACK_COMPLETE"
     assert "does not configure ['ObjectLockEnabled']" in formation.reasons(name)

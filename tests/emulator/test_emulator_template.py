@@ -93,7 +93,7 @@ def test_what_cannot_be_resolved_is_an_error(resolver: Resolver, value: Any, mes
         resolver.resolve(value)
 
 
-def test_no_value_alone_is_told_apart(resolver: Resolver) -> None:
+def test_no_value_is_distinguished(resolver: Resolver) -> None:
     assert resolver.resolve({"Ref": "AWS::NoValue"}) is NO_VALUE
 
 

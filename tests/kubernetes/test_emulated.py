@@ -148,7 +148,7 @@ def test_folders_outside_that_were_not_there_before_go_with_the_last_user(
 
 
 @pytest.mark.usefixtures("machine_folders")
-def test_who_runs_no_control_plane_of_a_cluster_says_so(tmp_path: Path) -> None:
+def test_a_missing_control_plane_is_reported(tmp_path: Path) -> None:
     clusters = emulated.Clusters(str(tmp_path / "assets"), str(tmp_path / "clusters"))
     arn = "arn:aws:eks:us-west-2:123456789012:cluster/one"
     with pytest.raises(ControlPlaneError, match=r"there is no control plane of '.*cluster/one'"):

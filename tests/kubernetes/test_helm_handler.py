@@ -463,7 +463,7 @@ def test_another_resource_neither_takes_a_release_over_nor_uninstalls_it(functio
 
 
 @pytest.mark.heavy
-def test_a_deletion_that_fails_is_told_and_installed_over(function: Function) -> None:
+def test_a_failed_deletion_is_reported_and_the_next_installation_replaces_it(function: Function) -> None:
     function.succeeds("Create")
     with held_back(function, "part") as let_go:
         told, reason = function.send("Delete", seconds=55)

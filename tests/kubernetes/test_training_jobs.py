@@ -155,7 +155,7 @@ class TestBesideOneAnother:
 
 @pytest.mark.heavy
 @pytest.mark.parametrize("format_", FORMATS, ids=str)
-def test_a_job_gives_its_nodes_to_another_queue_and_goes_on(
+def test_a_job_gives_its_nodes_to_another_queue_and_resumes(
     scene: Callable[[str], Scene], format_: Format
 ) -> None:
     found = job_faults.preempted(scene("cpu-ddp"), format_)

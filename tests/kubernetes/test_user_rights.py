@@ -167,7 +167,7 @@ def test_a_group_has_the_rights_of_the_table_and_no_other(name: str, eks_cluster
 
 
 @pytest.mark.parametrize("operator", ["training-operator", "mpi-operator"])
-def test_an_editor_submits_a_job_a_viewer_sees_it_and_nobody_does_neither(
+def test_an_editor_submits_a_job_a_viewer_reads_it_and_others_do_neither(
     operator: str, eks_cluster: Cluster
 ) -> None:
     document: dict[str, Any] = job(operator)

@@ -88,7 +88,7 @@ def login(cluster: SlurmCluster, tmp_path: Path) -> LoginNode:
     return LoginNode(cluster, tmp_path)
 
 
-def test_a_run_goes_on_in_the_next_job(login: LoginNode) -> None:
+def test_a_run_resumes_in_the_next_job(login: LoginNode) -> None:
     """Each job takes one of the two nodes, so only their name keeps the second one back until the first has ended."""
     first, log = login.submit("--nodes", "1", "--run-id", "chain")
     second, then = login.submit("--nodes", "1", "--run-id", "chain")

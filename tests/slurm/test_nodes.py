@@ -63,6 +63,6 @@ def test_ranks_that_srun_starts_know_how_many_they_are(
 
 
 @pytest.mark.parametrize("nodes", [1, 3])
-def test_torchrun_is_told_the_nodes_of_the_job(cluster: SlurmCluster, tmp_path: Path, nodes: int) -> None:
+def test_torchrun_gets_the_nodes_of_the_job(cluster: SlurmCluster, tmp_path: Path, nodes: int) -> None:
     found = told(cluster, tmp_path, Torchrun(), "$1 $2 $3", nodes)
     assert found == [f"--nnodes={nodes} --nproc-per-node={RANKS} --node-rank={rank}" for rank in range(nodes)]

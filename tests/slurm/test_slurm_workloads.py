@@ -298,7 +298,7 @@ class HyperPodJob(Job):
             self._process.kill()
 
 
-def test_a_step_that_lost_the_first_node_meets_at_another(
+def test_a_step_that_lost_the_first_node_uses_another_coordinator(
     cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
 ) -> None:
     job = HyperPodJob(cluster, tmp_path, "--step-seconds=0.15")

@@ -142,7 +142,7 @@ def test_nodes_train_together(name: str, order: list[int], job_of: Callable[...,
     assert re.search(rf"^starting: .*\branks={len(order)}\b", job.log(), re.MULTILINE)
 
 
-def test_a_node_that_is_lost_ends_the_job_and_its_next_attempt_goes_on(
+def test_a_lost_node_ends_the_job_and_its_next_attempt_resumes(
     job_of: Callable[..., BatchJob],
 ) -> None:
     job = job_of("cpu-ddp", "--step-seconds=0.2")

@@ -138,7 +138,7 @@ def test_a_table_goes_between_its_markers_and_nowhere_else(tmp_path: Path) -> No
 
 
 @pytest.mark.heavy
-def test_it_stands_ready() -> None:
+def test_it_becomes_ready() -> None:
     """The whole command on processors, with the tiny model; torchtitan too where `make torchtitan` has installed it."""
     found = table("--device=cpu", "--blocks=1")
     rate = r"\d+ \| \S+ \| unknown \| unknown \|"

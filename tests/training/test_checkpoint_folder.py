@@ -17,7 +17,7 @@ from training.errors import TrainingError  # noqa: E402
 from training.process_group import Ranks  # noqa: E402
 
 
-def test_a_file_that_no_rank_tells_of_is_no_part_of_a_checkpoint(tmp_path: Path) -> None:
+def test_a_file_that_no_rank_lists_is_no_part_of_a_checkpoint(tmp_path: Path) -> None:
     (tmp_path / "step-000000005").mkdir()
     for file in ("__0_0.distcp", "__1_0.distcp"):
         (tmp_path / "step-000000005" / file).write_bytes(b"x")

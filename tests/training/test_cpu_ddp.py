@@ -201,7 +201,7 @@ def test_other_options_on_resume_are_refused_by_name(whole: LocalRun, tmp_path: 
         ((), {"RUN_FOLDER": ""}, 2, "variable RUN_FOLDER is not set"),
     ],
 )
-def test_mistakes_are_told_in_a_line(
+def test_mistakes_are_reported_in_a_line(
     tmp_path: Path, words: tuple[str, ...], environment: dict[str, str], code: int, told: str
 ) -> None:
     rank = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "CUDA_VISIBLE_DEVICES": ""}

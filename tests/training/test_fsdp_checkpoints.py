@@ -121,13 +121,13 @@ def test_a_step_waits_with_its_change_until_the_save_before_has_copied(
     assert not torch.equal(local(run.model.embedding.weight), before["embedding.weight"])
 
 
-def test_a_save_tells_of_the_one_before(kept: DistributedCheckpoints) -> None:
+def test_a_save_reports_the_previous_one(kept: DistributedCheckpoints) -> None:
     assert kept.save(1, state(1), {}) is None
     assert kept.save(2, state(2), {}) == 1
     assert kept.wait() == 2
 
 
-def test_training_goes_on_while_it_is_written(
+def test_training_continues_while_it_is_written(
     kept: DistributedCheckpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go = threading.Event()
@@ -393,7 +393,7 @@ def test_a_past_that_did_not_happen_is_removed(kept: DistributedCheckpoints) -> 
     assert names(kept) == ["step-000000005", "step-000000008"]
 
 
-def test_the_marker_tells_each_file(kept: DistributedCheckpoints) -> None:
+def test_the_marker_lists_each_file(kept: DistributedCheckpoints) -> None:
     write(kept, 5)
     folder = kept.folder / "step-000000005"
     marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))

@@ -120,7 +120,7 @@ def test_passes_are_the_batch_in_order() -> None:
     assert torch.equal(torch.cat([each.tokens for each in parts]), whole.tokens)
 
 
-def test_a_loader_is_one_ahead_and_tells_the_position_of_what_it_gave() -> None:
+def test_a_loader_is_one_ahead_and_returns_the_position_of_what_it_gave() -> None:
     class Counting:
         kind = "counting"
         taken = 0
@@ -206,7 +206,7 @@ class TestStreamed:
         assert len({tuple(row) for row in whole.tokens.tolist()}) == 4
 
     @pytest.mark.parametrize("after", [1, 3, 40])
-    def test_a_position_goes_on_bit_for_bit_on_other_ranks_too(self, after: int) -> None:
+    def test_a_position_resumes_bit_for_bit_on_other_ranks_too(self, after: int) -> None:
         """After 40 steps every stream has been read to its end and has begun again."""
         whole = self.source()
         for step in range(after):
@@ -253,11 +253,11 @@ class TestStreamed:
             ({"global_batch": 3}, "3 do not divide by 2 ranks"),
         ],
     )
-    def test_mistakes_are_told(self, change: dict[str, Any], told: str) -> None:
+    def test_mistakes_are_reported(self, change: dict[str, Any], told: str) -> None:
         with pytest.raises(TrainingError, match=told):
             stream.Streamed(replace(options(self.words), **change), ranks(0, 2))
 
-    def test_a_validation_that_cannot_be_had_is_told_before_the_first_step(
+    def test_an_impossible_validation_is_reported_before_the_first_step(
         self, tmp_path: Path, request: pytest.FixtureRequest
     ) -> None:
         """And a run that does not validate needs none."""

@@ -41,7 +41,7 @@ def slow(fault: Callable[..., Outcome]) -> object:
 
 
 @pytest.mark.parametrize("fault", [slow(fault) for fault in faults.LOCAL])
-def test_a_run_goes_on_as_if_nothing_had_happened(
+def test_a_run_resumes_with_equal_results(
     whole: Losses, artifacts: Callable[[str], Path], fault: Callable[[Path, Losses], Outcome]
 ) -> None:
     if fault is faults.folder_full and not can_mount():
@@ -56,7 +56,7 @@ def test_a_run_goes_on_as_if_nothing_had_happened(
 @pytest.mark.heavy
 @pytest.mark.proof("fsdp", "slurm", "executed")
 @pytest.mark.parametrize("fault", slurm_faults.FAULTS, ids=lambda fault: fault.__name__)
-def test_slurm_starts_a_job_again_and_it_goes_on(
+def test_slurm_requeues_a_job_and_it_resumes(
     cluster: SlurmCluster,
     whole: Losses,
     artifacts: Callable[[str], Path],

@@ -291,7 +291,7 @@ def test_attention_is_the_sum_it_says() -> None:
     torch.testing.assert_close(layer(hidden, cosines, sines, attention.Visible())[0], expected)
 
 
-def test_turning_keeps_lengths_and_tells_distances_only() -> None:
+def test_rotation_keeps_lengths_and_depends_on_distances_only() -> None:
     cosines, sines = rotary.tables(TINY, 32)
     generator = torch.Generator().manual_seed(3)
     drawn = (torch.randn(TINY.head, generator=generator).repeat(1, 32, 1, 1) for _ in range(2))

@@ -44,7 +44,7 @@ def test_every_published_model_has_a_preset_and_one_on_c4() -> None:
     assert set(FSDP.presets) == {*sizes, *(f"{name}-c4" for name in sizes), "tiny"}
 
 
-def test_the_peak_of_the_type_is_told_where_it_is_known() -> None:
+def test_the_peak_of_the_type_is_reported_where_it_is_known() -> None:
     def told(instance_type: str) -> float | None:
         run = Run.on_type(FSDP, FSDP.reference, instance_type, 4)
         return options(list(run.arguments)).peak_tflops
@@ -85,7 +85,7 @@ def test_mistakes_are_refused_in_words(
     assert told in capsys.readouterr().err
 
 
-def test_all_that_does_not_go_together_is_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_contradicting_options_are_reported_at_once(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         options(["--data=stream", "--sequence-length=9999", "--steps=3", "--warmup-steps=3"])
     told = capsys.readouterr().err

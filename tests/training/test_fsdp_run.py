@@ -60,7 +60,7 @@ def test_validation_is_held_out_and_reported(whole: FsdpRun) -> None:
     assert found[60] == pytest.approx(whole.records()[-1]["loss"], abs=0.6)
 
 
-def test_prometheus_text_tells_all(whole: FsdpRun) -> None:
+def test_prometheus_text_has_all_metrics(whole: FsdpRun) -> None:
     text = (whole.run_folder / "trainforge.prom").read_text(encoding="utf-8")
     values = dict(re.findall(r'^trainforge_(\w+)\{run="t1"\} (\S+)$', text, re.MULTILINE))
     assert values["step"] == values["checkpoint_step"] == str(STEPS)

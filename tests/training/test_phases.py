@@ -38,7 +38,7 @@ def beats(monkeypatch: pytest.MonkeyPatch) -> Beats:
     return found
 
 
-def test_loading_a_checkpoint_is_told_before_and_after(beats: Beats) -> None:
+def test_loading_a_checkpoint_is_reported_before_and_after(beats: Beats) -> None:
     """Each is a movement for the guard: loading and compiling the first step have an allowance each."""
     loaded_in: list[str] = []
 
@@ -50,7 +50,7 @@ def test_loading_a_checkpoint_is_told_before_and_after(beats: Beats) -> None:
     assert beats.told == ["resume", "start"]
 
 
-def test_the_data_parallel_workload_tells_it_too(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_data_parallel_workload_reports_it_too(beats: Beats, monkeypatch: pytest.MonkeyPatch) -> None:
     path = ROOT / "workloads" / "cpu_ddp" / "train.py"
     spec = importlib.util.spec_from_file_location("cpu_ddp_train", path)
     assert spec is not None

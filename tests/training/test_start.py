@@ -21,7 +21,7 @@ def never(*_: object) -> tuple[int, int]:
     raise AssertionError("nothing is trained")
 
 
-def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_made_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("in the way", encoding="utf-8")
     monkeypatch.setenv(start.FOLDER, str(tmp_path / "file" / "run"))
     with pytest.raises(
@@ -31,7 +31,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, monkeypatch: pytes
     assert caught.value.code == WRITE
 
 
-def test_a_folder_that_is_not_named_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_named_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(start.FOLDER, "")
     with pytest.raises(TrainingError, match="variable RUN_FOLDER is not set") as caught:
         start.carry_out(never, "cpu", 1)

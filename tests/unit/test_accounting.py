@@ -54,7 +54,7 @@ def test_it_is_encrypted_and_refuses_connections_without_tls(durable: Synthesis)
         assert instance["Properties"]["PubliclyAccessible"] is False
 
 
-def test_no_password_stands_in_a_template(durable: Synthesis) -> None:
+def test_no_password_is_in_a_template(durable: Synthesis) -> None:
     cluster = durable.only(STACK, "AWS::RDS::DBCluster")
     [parts] = cluster["MasterUserPassword"].values()
     assert parts[1][0] == "{{resolve:secretsmanager:"
@@ -240,7 +240,7 @@ def test_a_database_that_does_not_take_it_fails_the_rotation(
         rotate(function, TOKEN, "testSecret")
 
 
-def test_steps_out_of_order_are_told_in_words(function: ModuleType) -> None:
+def test_steps_out_of_order_are_reported(function: ModuleType) -> None:
     for step in ("setSecret", "finishSecret"):
         with pytest.raises(RuntimeError, match="has no version"):
             rotate(function, TOKEN, step)

@@ -72,7 +72,7 @@ def outdir(tmp_path: Path) -> Path:
     return folder
 
 
-def test_five_mistakes_are_told_at_once_and_leave_the_last_assembly(tmp_path: Path, outdir: Path) -> None:
+def test_five_mistakes_are_reported_at_once_and_leave_the_last_assembly(tmp_path: Path, outdir: Path) -> None:
     configuration = tmp_path / "five.yaml"
     configuration.write_text(FIVE_MISTAKES, encoding="utf-8")
     done = run_app(configuration, outdir)
@@ -86,7 +86,7 @@ def test_five_mistakes_are_told_at_once_and_leave_the_last_assembly(tmp_path: Pa
 
 
 @pytest.mark.parametrize("cli", [False, True], ids=["alone", "under the CDK CLI"])
-def test_a_failed_validation_is_told_and_leaves_the_last_assembly(
+def test_a_failed_validation_is_reported_and_leaves_the_last_assembly(
     tmp_path: Path, outdir: Path, monkeypatch: pytest.MonkeyPatch, cli: bool
 ) -> None:
     """Under the CLI `app.synth()` returns although a validation failed."""
@@ -167,7 +167,7 @@ def test_without_the_cdk_cli_the_default_is_checked_and_nothing_is_written() -> 
 
 
 @pytest.mark.parametrize("name", ["absent.yaml", "."])
-def test_a_file_that_cannot_be_read_is_told_in_words(name: str, tmp_path: Path, outdir: Path) -> None:
+def test_an_unreadable_file_is_reported(name: str, tmp_path: Path, outdir: Path) -> None:
     done = run_app(tmp_path / name, outdir)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr

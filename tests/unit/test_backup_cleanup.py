@@ -125,7 +125,7 @@ def test_its_own_backups_go_and_others_stay(run: Callable[..., dict[str, Any]]) 
     assert client.deleted == ["mine", "mine-too"]
 
 
-def test_backups_of_a_file_system_that_still_stands_stay(run: Callable[..., dict[str, Any]]) -> None:
+def test_backups_of_an_existing_file_system_stay(run: Callable[..., dict[str, Any]]) -> None:
     """An ephemeral deployment that becomes durable deletes this resource, and keeps its file systems."""
     client = Fsx(backup("mine"), backup("kept"), standing=("fs-of-kept",))
     assert run(client)["Status"] == "SUCCESS"

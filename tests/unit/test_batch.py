@@ -135,7 +135,7 @@ def test_an_environment_is_replaced_and_neither_it_nor_its_queue_has_a_name(stac
             assert not {"LaunchTemplateName", "GroupName"} & set(properties)
 
 
-def test_a_group_is_named_where_no_interfaces_are_and_nodes_stand_in_their_pools_zone(
+def test_without_interfaces_the_group_is_named_and_nodes_are_in_their_pools_zone(
     stack: Synthesis,
 ) -> None:
     """Batch takes one of the two only (aws/aws-cdk#21577)."""
@@ -161,7 +161,7 @@ def test_hosts_keep_a_place_on_the_first_card_for_the_interface_of_a_job(stack: 
     assert [port["InterfaceType"] for port in first] == ["efa"]
 
 
-def test_ranks_of_efa_jobs_meet_in_the_vpcs_default_group(stack: Synthesis, tmp_path: Path) -> None:
+def test_ranks_of_efa_jobs_communicate_in_the_vpcs_default_group(stack: Synthesis, tmp_path: Path) -> None:
     """Which has no rules otherwise; by TCP alone, so that it is never what the network takes out."""
     among = stack.only(STACK, "AWS::EC2::SecurityGroupIngress")
     out = stack.only(STACK, "AWS::EC2::SecurityGroupEgress")
@@ -273,7 +273,7 @@ def test_a_queue_without_shares_has_no_policy(
     )
 
 
-def test_limits_that_nobody_set_are_none() -> None:
+def test_limits_that_are_not_set_are_none() -> None:
     assert time_limits({"A": None, "B": 10}) == [
         {"Action": "CANCEL", "State": "RUNNABLE", "Reason": "B", "MaxTimeSeconds": 600}
     ]

@@ -80,7 +80,7 @@ def test_unknown_type_names_the_nearest_and_the_next_step(name: str, message: st
         ("g5.9xlarge", "g5.8xlarge"),
     ],
 )
-def test_nearest_finds_what_was_meant(name: str, best: str) -> None:
+def test_nearest_finds_the_probable_name(name: str, best: str) -> None:
     assert nearest(name)[0] == best
     assert len(nearest(name, 2)) == 2
 

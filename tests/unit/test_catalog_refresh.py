@@ -52,7 +52,7 @@ def test_hyperpod_list_equals_botocore() -> None:
     assert [f"ml.{name}" for name in listed] == sorted(shape.metadata["enum"])
 
 
-def test_check_tells_what_is_stale_and_writes_nothing(
+def test_check_reports_what_is_stale_and_writes_nothing(
     refresh: Refresh, kept: dict[str, Any], tmp_path: Path
 ) -> None:
     types = kept["instances.json"]["instances"]

@@ -66,7 +66,7 @@ def test_the_last_zone_of_every_region_is_known() -> None:
     assert regions.last_zone("us-west-9") == ""
 
 
-def test_command_tells_what_is_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_command_reports_what_is_stale(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(command, "_DATA", tmp_path)
     current = CliRunner().invoke(command.app, ["regions", "--check"])
     assert current.exit_code == 0, current.output

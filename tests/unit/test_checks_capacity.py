@@ -212,7 +212,7 @@ def test_capacity_rules(changes: dict[str, Any], expected: set[tuple[str, str]])
     assert found(changes) == expected
 
 
-def test_a_message_names_the_way_out() -> None:
+def test_a_message_names_the_next_step() -> None:
     from settings.deployment import Settings
     from settings.rules import check
     from tests.unit.configuration import changed

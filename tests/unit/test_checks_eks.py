@@ -163,7 +163,7 @@ def test_the_quota_of_node_groups(count: int, expected: bool) -> None:
     assert (("eks-quota", "eks.pools") in found(EKS | _many(count))) is expected
 
 
-def test_a_message_names_the_way_out() -> None:
+def test_a_message_names_the_next_step() -> None:
     settings = Settings.model_validate(changed(EKS | {"eks.kubernetes_version": "1.27"}))
     (finding,) = check(settings)
     assert finding.is_error

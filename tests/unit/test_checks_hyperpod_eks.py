@@ -216,7 +216,7 @@ def test_a_quota_has_fifteen_types_at_most(count: int, expected: bool) -> None:
     assert (("hyperpod-eks-quota-form", f"{TEAMS}.alpha") in found(EKS | _many(count))) is expected
 
 
-def test_a_message_names_the_way_out() -> None:
+def test_a_message_names_the_next_step() -> None:
     settings = Settings.model_validate(changed(EKS | {"hyperpod_eks.kubernetes_version": "1.35"}))
     (finding,) = check(settings)
     assert finding.is_error

@@ -131,7 +131,7 @@ class Followed:
         return self.job.wait()
 
 
-def test_states_are_told_once_and_success_is_0() -> None:
+def test_states_are_printed_once_and_success_is_0() -> None:
     followed = Followed(Batch("SUBMITTED", "RUNNABLE", "STARTING", "RUNNING", "RUNNING", "SUCCEEDED"))
     assert followed.code() == 0
     states = ("SUBMITTED", "RUNNABLE", "STARTING", "RUNNING", "SUCCEEDED")
@@ -160,7 +160,7 @@ def test_a_failed_job(main: dict[str, Any], code: int, end: str) -> None:
     assert followed.told[-1] == f"job j failed: Essential container in task exited; {end}"
 
 
-def test_nodes_that_failed_by_themselves_are_told() -> None:
+def test_nodes_that_failed_by_themselves_are_reported() -> None:
     def node(index: int, **container: Any) -> dict[str, Any]:
         summary = {"jobId": f"j#{index}", "jobName": "n", "nodeProperties": {"nodeIndex": index}}
         return {
@@ -179,7 +179,7 @@ def test_nodes_that_failed_by_themselves_are_told() -> None:
     assert Followed(batch).code() == 1
 
 
-def test_why_a_job_waits_is_told_once_a_reason() -> None:
+def test_each_reason_of_a_waiting_job_is_printed_once() -> None:
     waiting = {"status": "RUNNABLE", "statusReason": f"{CAPACITY} - Service cannot fulfill the capacity"}
     batch = Batch("RUNNABLE", "RUNNABLE", waiting, waiting, "STARTING", "SUCCEEDED")
     limit = {"reason": CAPACITY, "state": "RUNNABLE", "maxTimeSeconds": 14400, "action": "CANCEL"}
@@ -211,7 +211,7 @@ def test_why_a_job_waits_is_told_once_a_reason() -> None:
         ),
     ],
 )
-def test_what_is_wrong_with_the_queue_is_told(
+def test_faults_of_the_queue_are_reported(
     queue: dict[str, Any], environment: dict[str, Any], told: str
 ) -> None:
     batch = Batch("RUNNABLE", "RUNNABLE", "RUNNABLE", "STARTING", "SUCCEEDED")

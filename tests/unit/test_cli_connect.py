@@ -136,9 +136,7 @@ def info_file(folder: Path, name: str) -> str:
         ("people", "login"),
     ],
 )
-def test_the_node_that_is_meant(
-    connect: Connecting, cluster: dict[str, str], asked: str, instance: str
-) -> None:
+def test_the_selected_node(connect: Connecting, cluster: dict[str, str], asked: str, instance: str) -> None:
     result = connect("parallelcluster", *(("--node", asked) if asked else ()))
     assert result.exit_code == 0, result.output
     target = ["aws", "ssm", "start-session", "--region", REGION, "--target", cluster[instance]]
@@ -166,7 +164,7 @@ def test_the_account_of_the_image(connect: Connecting, tmp_path: Path) -> None:
     assert connect.ran[-1] == "command=sudo --login --user ec2-user"
 
 
-def test_stopped_nodes_are_no_way_in(connect: Connecting, tmp_path: Path) -> None:
+def test_stopped_nodes_take_no_login(connect: Connecting, tmp_path: Path) -> None:
     tags = {"parallelcluster:cluster-name": "stopping"}
     head, login = start("HeadNode", tags), start("LoginNode", tags)
     boto3.client("ec2", region_name=REGION).stop_instances(InstanceIds=[login])
@@ -275,7 +273,7 @@ def test_absent_programs_are_named_and_a_dry_run_needs_none(
         ("hyprpod", "did you mean 'hyperpod'?"),
     ],
 )
-def test_clusters_that_nobody_logs_in_to(connect: Connecting, name: str, says: str) -> None:
+def test_clusters_without_login(connect: Connecting, name: str, says: str) -> None:
     result = connect(name)
     assert result.exit_code == 2
     assert "[connect-cluster]" in result.stderr

@@ -264,7 +264,7 @@ def test_waiting_prints_the_log_and_ends_with_the_exit_code(
     assert "job 0a1b failed: no reason given; the main node's exit code is 66\n" in result.stderr
 
 
-def test_who_no_longer_waits_is_told_how_to_end_the_job(
+def test_a_stopped_wait_prints_how_to_end_the_job(
     launch: Launching, service: Service, info: ClusterInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(*_: object) -> None:

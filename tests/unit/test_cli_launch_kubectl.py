@@ -65,7 +65,7 @@ def test_it_is_created_in_the_clusters_own_context(launch: Launching, api: Kuber
     assert sent["spec"]["trainer"]["numNodes"] == 2
 
 
-def test_what_is_there_is_left_and_its_way_out_works(launch: Launching, api: KubernetesApi) -> None:
+def test_existing_resources_are_left_and_can_be_removed(launch: Launching, api: KubernetesApi) -> None:
     kubeconfig(launch, {EKS: api.url})
     assert launch("eks", "--preset", "tiny", info=cluster_info("eks")).exit_code == 0
     before = dict(api.objects)
@@ -86,7 +86,7 @@ def test_what_is_there_is_left_and_its_way_out_works(launch: Launching, api: Kub
     assert len(api.objects) == 2
 
 
-def test_a_race_is_told_the_same_way(
+def test_a_race_is_reported_the_same_way(
     launch: Launching, api: KubernetesApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The job was not there when it was looked for: the server's own refusal is understood."""

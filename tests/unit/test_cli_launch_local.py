@@ -98,7 +98,7 @@ def test_a_run_that_does_not_resume_is_started_once(tmp_path: Path) -> None:
     assert log.read_text().count("started\n") == 3
 
 
-def test_nobody_else_may_write_to_a_local_runs_folder(tmp_path: Path) -> None:
+def test_only_the_owner_may_write_to_a_local_runs_folder(tmp_path: Path) -> None:
     """Whatever the mask of the user is: a run takes up what lies there."""
     before = os.umask(0)
     try:
@@ -153,7 +153,7 @@ def test_a_new_local_run_each_time(launch: Launching) -> None:
     assert f"it logs here and to {launch.folder}/runs/cpu-ddp/{named[1]}/launch.log\n" in result.output
 
 
-def test_a_stopped_local_run_goes_on(launch: Launching, tmp_path: Path) -> None:
+def test_a_stopped_local_run_resumes(launch: Launching, tmp_path: Path) -> None:
     launch.fake("torchrun", "echo $RUN_FOLDER")
     folder = tmp_path / "shared" / "runs" / "cpu-ddp" / "tuesday"
     for said in ("'tuesday', a new one;", "'tuesday', in"):

@@ -122,9 +122,7 @@ def test_a_kubernetes_job_that_has_not_ended(launch: Launching) -> None:
     assert (launch.programs / "kubectl.noted").read_text().count("--output json") == 3
 
 
-def test_who_no_longer_waits_is_told_how_to_end_the_job(
-    launch: Launching, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_wait_prints_how_to_end_the_job(launch: Launching, monkeypatch: pytest.MonkeyPatch) -> None:
     launch.fake_sbatch()
     fake_scontrol(launch, "JobState=RUNNING ExitCode=0:0")
 

@@ -100,7 +100,7 @@ def test_a_second_run_changes_nothing(
     assert len(node.calls("scontrol")) == (1 if kind == "HeadNode" else 0)
 
 
-def test_slurm_is_told_of_the_plugin_on_the_head_node_only(tmp_path: Path) -> None:
+def test_the_plugin_is_registered_on_the_head_node_only(tmp_path: Path) -> None:
     head, compute = ClusterNode(tmp_path / "a"), ClusterNode(tmp_path / "b", "ComputeFleet")
     assert head.run(WANTED).returncode == 0
     assert head.read(OWN) == "required /usr/local/lib/slurm/spank_pyxis.so runtime_path=/run/pyxis\n"
@@ -132,7 +132,7 @@ def test_other_plugins_stay(node: ClusterNode) -> None:
     assert node.read(PLUGSTACK).splitlines()[1:] == ["optional /other.so", f"include {OWN}"]
 
 
-def test_an_image_without_pyxis_is_told_before_slurm_is_broken(node: ClusterNode) -> None:
+def test_an_image_without_pyxis_is_reported_before_slurm_is_changed(node: ClusterNode) -> None:
     (node.root / "usr/local/lib/slurm/spank_pyxis.so").unlink()
     outcome = node.run(WANTED)
     assert outcome.returncode == 1
@@ -227,7 +227,7 @@ def test_no_disks_of_its_own_is_the_root_disk(node: ClusterNode) -> None:
     assert "ENROOT_DATA_PATH /var/lib/enroot/data" in node.read("/etc/enroot/enroot.conf")
 
 
-def test_failures_are_told_on_standard_error_which_becomes_the_event(node: ClusterNode) -> None:
+def test_failures_are_on_standard_error_which_becomes_the_event(node: ClusterNode) -> None:
     node.program("apt-get", "exit 100")
     outcome = node.run(WANTED)
     assert outcome.returncode == 1

@@ -150,7 +150,7 @@ def test_a_given_certificate_volume_and_domain(given: Synthesis) -> None:
     assert outputs["DirectoryReader"]["Value"] == "cn=reader,dc=people,dc=example,dc=com"
 
 
-def test_hyperpod_s_nodes_are_told_and_may_read_the_password(durable: Synthesis) -> None:
+def test_hyperpod_s_nodes_get_the_database_and_may_read_the_password(durable: Synthesis) -> None:
     cluster = durable.only("HyperPodStack", "AWS::SageMaker::Cluster")
     for group in cluster["InstanceGroups"]:
         assert group["LifeCycleConfig"]["OnInitComplete"] == "on_init_complete.sh"

@@ -94,13 +94,13 @@ def test_a_workload_asks_for_its_base_alone(path: Path) -> None:
 
 
 @pytest.mark.parametrize("base", BASES)
-def test_what_is_fed_stands_in_the_catalog(base: Base) -> None:
+def test_all_inputs_are_in_the_catalog(base: Base) -> None:
     fed = build_arguments(base)
     pinned = {value for name, value in fed.items() if name == "BASE" or name.startswith("PIN_")}
     assert pinned - {NONE} <= set(PINS)
 
 
-def test_what_the_catalog_says_of_the_layer_is_told_to_the_build() -> None:
+def test_the_build_gets_the_catalogs_layer() -> None:
     told = set(build_arguments("cuda").values())
     assert {EFA_INSTALLER, LIBFABRIC, AWS_OFI_NCCL, NCCL, GDRCOPY, GDRCOPY_COMMIT, CUDA, TORCH} <= told
 

@@ -126,7 +126,7 @@ def test_nodes_follow_the_control_plane_s_version(synthesized: Callable[[str], S
     assert {group["Properties"]["Version"] for group in groups(old).values()} == {"1.34"}
 
 
-def test_in_a_closed_network_our_objects_find_their_way(synthesized: Callable[[str], Synthesis]) -> None:
+def test_in_a_closed_network_our_objects_are_installed(synthesized: Callable[[str], Synthesis]) -> None:
     """The CDK's framework calls the function that applies them from inside the network, and would wait for ever."""
     closed = synthesized(
         PRIVATE.replace("{pools: [cpu]}", "{pools: [cpu], software: {jobs: [], devices: {efa: none}}}")
@@ -277,7 +277,7 @@ def test_the_cluster_info_is_published_and_reads_back(synthesis: Callable[[str],
     assert list(info.images) == ["cpu-ddp"]
 
 
-def test_nodes_that_cannot_be_started_are_heard_of(synthesis: Callable[[str], Synthesis]) -> None:
+def test_nodes_that_cannot_be_started_are_notified(synthesis: Callable[[str], Synthesis]) -> None:
     example = synthesis(EXAMPLE)
     [rule] = example.resources(STACK, "AWS::Events::Rule")
     pattern = rule["Properties"]["EventPattern"]

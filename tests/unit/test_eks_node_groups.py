@@ -157,7 +157,7 @@ def test_every_type_of_the_catalog_has_an_image() -> None:
         (Scaling(minimum=2), {"MinSize": 2, "MaxSize": 4, "DesiredSize": 4}),
     ],
 )
-def test_how_many_nodes_stand(scaling: Scaling | None, expected: dict[str, int]) -> None:
+def test_number_of_running_nodes(scaling: Scaling | None, expected: dict[str, int]) -> None:
     assert node_group_properties(pool(), scaling=scaling)["ScalingConfig"] == expected
 
 

@@ -338,7 +338,7 @@ def test_the_training_operator_s_other_schemes_are_off() -> None:
     assert container["args"][0] == "--enable-scheme=pytorchjob"
 
 
-def test_workers_wait_in_no_image_of_somebody_else_s() -> None:
+def test_workers_wait_in_no_third_party_image() -> None:
     """The operator's default is alpine:3.10 of Docker Hub; an empty list of init containers is nothing to pull."""
     (deployment,) = of_kind(training_operator(), "Deployment").values()
     pod = deployment["spec"]["template"]["spec"]
@@ -411,9 +411,7 @@ def test_operators_have_no_right_to_everything_and_are_who_they_are_bound_to(
 
 
 @pytest.mark.parametrize(("policy", "submits"), [("admin", True), ("edit", True), ("view", False)])
-def test_whoever_has_a_policy_of_eks_sees_jobs_and_who_may_edit_submits_them(
-    policy: str, submits: bool
-) -> None:
+def test_principals_with_an_eks_policy_see_jobs_and_editors_submit_them(policy: str, submits: bool) -> None:
     """EKS's own policies know none of these kinds (Review access policy permissions)."""
     documents = job_rbac("training")
     assert {one["metadata"]["namespace"] for one in documents} == {"training"}

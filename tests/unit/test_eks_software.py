@@ -208,7 +208,7 @@ def test_things_come_before_what_needs_them(synthesized: Callable[[str], Synthes
     assert any(name in job["DependsOn"] for name in groups)
 
 
-def test_the_place_of_jobs_has_their_namespace_claims_and_queues(
+def test_the_namespace_of_jobs_has_claims_and_queues(
     synthesized: Callable[[str], Synthesis],
 ) -> None:
     _, release = releases(synthesized(ALL))["training-namespace"]

@@ -137,7 +137,7 @@ def test_threads_are_asked_for_only_where_they_differ(
         (pool("m6i.2xlarge"), 0),
     ],
 )
-def test_a_placement_group_stands_only_where_it_helps(of: Pool, groups: int) -> None:
+def test_a_placement_group_exists_only_where_it_helps(of: Pool, groups: int) -> None:
     stack = cdk.Stack()
     made = PoolLaunchTemplate(stack, "Nodes", pool=of, launch=LaunchOptions(KINDS["eks"], GROUPS))
     template = Template.from_stack(stack)

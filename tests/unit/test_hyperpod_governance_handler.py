@@ -217,7 +217,7 @@ def test_a_lost_answer_leaves_one_quota(send: Callable[..., dict[str, Any]]) -> 
     assert list(client.things) == [told["PhysicalResourceId"]]
 
 
-def test_a_quota_of_somebody_else_is_not_touched(send: Callable[..., dict[str, Any]]) -> None:
+def test_a_quota_of_another_owner_is_not_touched(send: Callable[..., dict[str, Any]]) -> None:
     client = SageMaker()
     send(client, "Create")
     client.tags = {identifier: [] for identifier in client.things}
@@ -251,7 +251,7 @@ def test_what_cannot_be_removed_either_is_named_for_the_next_delete(
 @pytest.mark.parametrize(
     "fault", [Throttled("slow down"), TimeoutError("no answer")], ids=["throttle", "timeout"]
 )
-def test_a_fault_is_told_and_the_next_event_goes_on(
+def test_a_fault_is_reported_and_the_next_event_continues(
     send: Callable[..., dict[str, Any]], call: str, fault: Exception
 ) -> None:
     """Whatever call fails: CloudFormation hears, and the Delete that it sends then leaves nothing."""
@@ -275,7 +275,7 @@ def test_what_never_existed_is_deleted(send: Callable[..., dict[str, Any]]) -> N
     assert "delete" not in client.calls
 
 
-def test_an_update_races_with_somebody_else(send: Callable[..., dict[str, Any]]) -> None:
+def test_an_update_races_with_another_client(send: Callable[..., dict[str, Any]]) -> None:
     client = SageMaker({"update": [ConflictException("not the latest version")]})
     made = send(client, "Create")
     assert send(client, "Update", made["PhysicalResourceId"], count=4)["Status"] == "SUCCESS"

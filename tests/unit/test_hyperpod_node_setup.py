@@ -58,7 +58,7 @@ def test_only_missing_packages_are_installed_and_no_service_is_restarted(node: H
     assert {"NEEDRESTART_SUSPEND=1", "DEBIAN_FRONTEND=noninteractive"} <= set(environment)
 
 
-def test_a_pinned_version_is_installed_where_another_stands(node: HyperPodNode) -> None:
+def test_a_pinned_version_replaces_another(node: HyperPodNode) -> None:
     wanted = {"packages": ["bash=5.3", "htop"]}
     assert node.run(wanted).counts["changed"] == 2
     assert node.calls("apt-get")[-1].split()[-2:] == ["bash=5.3", "htop"]
@@ -73,7 +73,7 @@ def test_apt_that_fails_twice_is_tried_a_third_time(node: HyperPodNode) -> None:
     assert "htop" in (node.state / "installed").read_text()
 
 
-def test_apt_that_goes_on_failing_ends_with_one_complete_line(node: HyperPodNode) -> None:
+def test_apt_that_keeps_failing_ends_with_one_complete_line(node: HyperPodNode) -> None:
     (node.state / "failures").write_text("99\n")
     outcome = node.run(PACKAGES)
     assert outcome.code == 1

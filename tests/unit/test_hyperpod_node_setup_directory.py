@@ -123,7 +123,7 @@ def test_one_that_answers_late_is_waited_for(node: HyperPodNode) -> None:
     assert "waiting for the directory to tell of 'everyone'" in outcome.output
 
 
-def test_an_image_without_the_aws_cli_is_told(node: HyperPodNode) -> None:
+def test_an_image_without_the_aws_cli_is_reported(node: HyperPodNode) -> None:
     (node.bin / "aws").unlink()
     outcome = node.run(wanted())
     assert "program 'aws' is not installed" in outcome.failures[0]

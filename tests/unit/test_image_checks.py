@@ -104,9 +104,7 @@ def test_an_ngc_image_may_bring_a_newer_nccl(image: Path) -> None:
 
 
 @pytest.mark.parametrize("program", ["hyperpodrun", "mpirun", "torchrun"])
-def test_a_program_that_launch_lines_start_and_nobody_installed_ends_the_build(
-    image: Path, program: str
-) -> None:
+def test_a_missing_program_of_launch_lines_ends_the_build(image: Path, program: str) -> None:
     (image / program).unlink()
     done = checked(image, "cpu")
     assert (done.returncode, done.stderr) == (1, f"this image lacks {program}, which launch lines start\n")

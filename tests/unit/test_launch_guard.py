@@ -121,13 +121,11 @@ def test_a_whole_node_runs_the_command_and_gives_its_exit_code(node: Node) -> No
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGKILL, 137), (signal.SIGSEGV, 139)])
-def test_a_command_that_a_signal_ended_is_told_as_a_shell_tells_it(
-    node: Node, number: int, code: int
-) -> None:
+def test_a_command_ended_by_a_signal_is_reported_as_a_shell_does(node: Node, number: int, code: int) -> None:
     assert node.guard("sh", "-c", f"kill -{number} $$").returncode == code
 
 
-def test_everything_that_is_missing_is_told_at_once_and_nothing_runs(tmp_path: Path) -> None:
+def test_everything_missing_is_reported_at_once_and_nothing_runs(tmp_path: Path) -> None:
     bare = Node(tmp_path)
     done = bare.guard("touch", str(tmp_path / "ran"), accelerators=8, efa=32)
     assert done.returncode == 69
@@ -144,7 +142,7 @@ def test_everything_that_is_missing_is_told_at_once_and_nothing_runs(tmp_path: P
     assert "Traceback" not in done.stderr
 
 
-def test_interfaces_that_the_container_was_not_given_are_told_apart(tmp_path: Path) -> None:
+def test_interfaces_missing_from_the_container_are_reported_separately(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.efa(4, given=1)
     [told] = node_checks.missing(
@@ -234,7 +232,7 @@ def test_checks_are_left_out_by_name_and_unknown_names_are_refused(tmp_path: Pat
     assert "names 'network'; the checks are accelerators, efa, plugin, fabric, stall" in done.stderr
 
 
-def test_a_wrong_command_line_is_told_without_a_traceback(node: Node) -> None:
+def test_a_wrong_command_line_is_reported_without_a_traceback(node: Node) -> None:
     done = node.guard("true", node_rank="one")
     assert done.returncode == 2
     assert "'one' is not a whole number from 0" in done.stderr
@@ -246,7 +244,7 @@ def test_a_wrong_command_line_is_told_without_a_traceback(node: Node) -> None:
 SHOWN = 'echo "$NCCL_DEBUG $NCCL_DEBUG_SUBSYS $NCCL_DEBUG_FILE"'
 
 
-def test_nccl_logs_to_a_file_a_process_unless_told_otherwise(node: Node) -> None:
+def test_nccl_logs_to_a_file_per_process_unless_set_otherwise(node: Node) -> None:
     assert node.guard("sh", "-c", SHOWN).stdout == f"INFO INIT,NET {node.logs}/%h.%p.log\n"
     node.environment |= {"NCCL_DEBUG": "WARN", "NCCL_DEBUG_FILE": "/dev/stderr"}
     done = node.guard("sh", "-c", SHOWN)
@@ -351,7 +349,7 @@ def test_a_rank_has_the_time_to_save_that_its_launcher_would_not_give(
         assert process.wait(timeout=TIMEOUT_SECONDS) == 75
 
 
-def test_a_launcher_is_told_when_the_run_is_told_twice(node: Node) -> None:
+def test_a_launcher_gets_an_option_when_the_run_gets_it_twice(node: Node) -> None:
     with subprocess.Popen(
         node.words(sys.executable, "-c", HASTY_LAUNCHER, SAVING_RANK.replace("sleep(1)", "sleep(3600)")),
         env=node.environment,
@@ -411,7 +409,7 @@ def test_tcp_is_accepted_where_it_is_not_watched(node: Node) -> None:
     assert node.guard("sh", "-c", program, fabric="efa").returncode == 3
 
 
-def test_a_short_run_over_tcp_is_told_too(node: Node) -> None:
+def test_a_short_run_over_tcp_is_reported_too(node: Node) -> None:
     assert node.guard("sh", "-c", script_of(SOCKET_LINES, then="exit 0"), fabric="efa").returncode == 76
 
 
@@ -449,7 +447,7 @@ def test_a_first_step_without_a_word_of_efa_ends_the_run(
     assert "(TRAINFORGE_GUARD_SKIP=fabric runs all the same)" in done.stderr
 
 
-def test_a_first_step_over_efa_goes_on(node: Node) -> None:
+def test_a_run_whose_first_step_uses_efa_continues(node: Node) -> None:
     program = script_of(EFA_LINES, then=f"{FIRST_STEP}; sleep {fabric_watch.SETTLE_SECONDS + 3}; exit 9")
     done = node.guard("sh", "-c", program, fabric="efa", progress="step=[0-9]+ loss=")
     assert (done.returncode, done.stdout) == (9, "step=1 loss=2.5\n")
@@ -465,7 +463,7 @@ def test_silence_counts_when_the_first_step_is_overdue(node: Node) -> None:
     assert "no network in what " in done.stderr
 
 
-def test_a_run_that_ends_well_without_a_word_is_told_and_one_that_fails_keeps_its_reason(node: Node) -> None:
+def test_a_silent_success_is_reported_and_a_failure_keeps_its_reason(node: Node) -> None:
     assert node.guard("sh", "-c", "exit 0", fabric="efa").returncode == 76
     assert node.guard("sh", "-c", "exit 5", fabric="efa").returncode == 5
 
@@ -505,7 +503,7 @@ def test_a_pattern_that_is_none_is_refused(node: Node) -> None:
     assert "'step=(' is not a regular expression" in done.stderr
 
 
-def test_efa_is_told_once_with_nccls_own_line(node: Node) -> None:
+def test_efa_is_reported_once_with_nccls_own_line(node: Node) -> None:
     done = node.guard("sh", "-c", script_of(EFA_LINES, then="sleep 3"), fabric="efa")
     assert done.returncode == 0
     assert done.stderr.count("NCCL runs over efa") == 1

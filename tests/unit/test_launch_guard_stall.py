@@ -147,7 +147,7 @@ def test_the_guards_of_all_nodes_end_their_ranks_and_name_the_node(guarded: Guar
 
 
 @pytest.mark.parametrize("frozen", [0, 1])
-def test_a_node_of_which_nothing_is_heard_is_named(guarded: Guarded, frozen: int) -> None:
+def test_a_silent_node_is_named(guarded: Guarded, frozen: int) -> None:
     """As when a machine hangs: its guard is stopped too. Node 0's own silence is found by the others."""
     still = guarded.folder / "still"
     program = f"until [ -e {still} ]; do echo step=1; sleep 0.1; done; exec sleep 3600"
@@ -200,7 +200,7 @@ SHOWN = (
 )
 
 
-def test_what_ranks_are_told(guarded: Guarded) -> None:
+def test_variables_of_ranks(guarded: Guarded) -> None:
     """A collective waits longer than the guard, so that it is the guard that ends a stalled run."""
     assert guarded.run("sh", "-c", SHOWN).stdout == "watched 1800 2000 1\n"
     told = guarded.run("sh", "-c", SHOWN, TRAINFORGE_STALL_SECONDS="7200", TORCH_FR_BUFFER_SIZE="5")
@@ -234,7 +234,7 @@ def test_what_another_start_would_repeat_is_the_exit_code_and_is_written_down(
     assert (path.read_text(encoding="ascii") if path.exists() else None) == final
 
 
-def test_an_earlier_stop_says_nothing_of_a_step_that_is_resumed(guarded: Guarded) -> None:
+def test_an_earlier_stop_does_not_affect_a_resumed_step(guarded: Guarded) -> None:
     """HyperPod resumes a step within the same job, whose script has removed the file before the first one only."""
     path = guarded.folder / "final_exit_code"
     path.write_text("75\n", encoding="ascii")
@@ -245,7 +245,7 @@ def test_an_earlier_stop_says_nothing_of_a_step_that_is_resumed(guarded: Guarded
     assert path.exists(), "the guard of another node may have written it in this very start"
 
 
-def test_a_node_without_a_temporary_folder_is_told(guarded: Guarded) -> None:
+def test_a_node_without_a_temporary_folder_is_reported(guarded: Guarded) -> None:
     """A full or read-only file system; Python looks into the folder of the variable and into its own."""
     asked = (
         "import sys, tempfile, launch_guard\n"
@@ -281,7 +281,7 @@ def test_a_killed_guard_leaves_no_program_behind(guarded: Guarded) -> None:
     assert path.read_text(encoding="utf-8") == "stopped\n"
 
 
-def test_a_run_folder_that_cannot_be_written_is_told(guarded: Guarded) -> None:
+def test_an_unwritable_run_folder_is_reported(guarded: Guarded) -> None:
     (guarded.folder / "watch").write_text("in the way", encoding="utf-8")
     done = guarded.run("true")
     assert done.returncode == 69

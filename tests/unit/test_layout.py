@@ -110,7 +110,7 @@ WITHOUT_FACTS = [path for path in SOURCES if part_of(path) not in ("catalog", "e
 
 
 @pytest.mark.parametrize("path", WITHOUT_FACTS, ids=identity)
-def test_instance_types_and_versions_stand_in_the_catalog(path: Path) -> None:
+def test_instance_types_and_versions_are_in_the_catalog(path: Path) -> None:
     found = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Constant) and isinstance(node.value, str):

@@ -168,7 +168,9 @@ def test_every_network_reaches_s3_and_dynamodb_by_gateway(template: Template) ->
         )
 
 
-def test_a_closed_network_has_endpoints_in_place_of_a_way_out(synthesis: Callable[[str], Synthesis]) -> None:
+def test_a_closed_network_has_endpoints_and_no_egress_to_the_internet(
+    synthesis: Callable[[str], Synthesis],
+) -> None:
     closed = synthesis("config/closed-network.yaml")
     template = closed.template("NetworkStack")
     for absent in ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::EIP", "AWS::EC2::Route"):

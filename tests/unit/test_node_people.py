@@ -95,7 +95,7 @@ def test_homes_are_there_before_their_people_come(node: HyperPodNode) -> None:
     assert node.run(WANTED).counts["changed"] == 0
 
 
-def test_who_joins_the_directory_later_gets_a_home_by_the_timer(node: HyperPodNode) -> None:
+def test_a_later_user_of_the_directory_gets_a_home_by_the_timer(node: HyperPodNode) -> None:
     assert node.run(WANTED).code == 0
     tell(node, "ana", "bo", "cy")
     done = timer(node)
@@ -122,7 +122,7 @@ def test_a_system_account_in_the_directory_is_left_alone(node: HyperPodNode) -> 
     assert homes(node) == {}
 
 
-def test_a_home_of_somebody_else_costs_one_person_and_not_the_node(node: HyperPodNode) -> None:
+def test_a_home_of_another_owner_fails_one_user_and_not_the_node(node: HyperPodNode) -> None:
     stranger = node.root / "home/ana"
     stranger.mkdir(parents=True)
     os.chown(stranger, 4711, 4711)
@@ -229,7 +229,7 @@ def test_sssd_is_started_again_with_the_certificate_and_waited_for(head: Cluster
 
 
 @pytest.mark.parametrize("event", ["start", "configured"])
-def test_a_node_that_knows_nobody_says_so_and_fails(head: ClusterNode, event: str) -> None:
+def test_a_node_without_users_of_the_directory_reports_it_and_fails(head: ClusterNode, event: str) -> None:
     head.file("/etc/sssd/sssd.conf", "[domain/default]\n")
     (head.state / "sss-group").unlink()
     head.program("systemctl", "exit 0")

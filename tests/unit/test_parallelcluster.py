@@ -163,7 +163,7 @@ def test_no_port_is_open_by_a_group_that_can_take_addresses_later(synthesized: S
     assert "Ssh" not in json.dumps([q["Networking"] for q in configuration["Scheduling"]["SlurmQueues"]])
 
 
-def test_a_database_changes_nothing_that_a_standing_head_node_refuses(
+def test_a_database_changes_nothing_that_an_existing_head_node_refuses(
     synthesis: Callable[[str], Synthesis],
 ) -> None:
     """ParallelCluster refuses other arguments of OnNodeConfigured on head and login nodes."""

@@ -185,7 +185,7 @@ def test_a_key_pair_and_addresses_are_for_head_and_login_nodes() -> None:
     assert group not in found["Scheduling"]["SlurmQueues"][0]["Networking"]["SecurityGroups"]
 
 
-def test_each_kind_of_node_lies_in_its_zone() -> None:
+def test_each_kind_of_node_is_in_its_zone() -> None:
     found = configuration(
         {
             "pools.gpu.availability_zone": "us-west-2b",
@@ -226,7 +226,7 @@ def test_logs_stay_where_data_stays(retention: str, policy: str) -> None:
     assert found["Monitoring"]["DetailedMonitoring"] is True
 
 
-def test_slurm_is_told_what_was_chosen() -> None:
+def test_slurm_settings_are_those_chosen() -> None:
     slurm = {
         "idle_minutes": 7,
         "update_strategy": "compute-fleet-stop",
@@ -320,7 +320,7 @@ def test_a_pool_that_wants_combined_interfaces_gets_them_for_all() -> None:
         assert configuration(changes)["DevSettings"] == {"EfaInterfaceType": "efa"}
 
 
-def test_a_change_of_a_script_reaches_standing_nodes_by_an_update_and_replaces_the_others() -> None:
+def test_a_change_of_a_script_updates_permanent_nodes_and_replaces_the_others() -> None:
     """OnNodeConfigured of head and login nodes may never change; OnNodeUpdated may, and runs then."""
     script = CustomAction("s3://b/set-up", ("configured",))
     actions = NodeActions(

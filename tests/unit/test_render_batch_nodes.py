@@ -157,7 +157,7 @@ def test_the_exit_code_of_the_main_node_is_the_programs(nodes: Nodes) -> None:
     assert ended(child)[0] == 0
 
 
-def test_a_child_that_is_told_no_address_says_so(nodes: Nodes) -> None:
+def test_a_child_without_an_address_reports_it(nodes: Nodes) -> None:
     lost = variables(1, 2, "")
     code, out, err = ended(nodes.start(lost))
     assert code == 69

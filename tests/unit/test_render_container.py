@@ -51,7 +51,7 @@ def test_srun_is_asked_as_pyxis_documents(workload: Workload, path: str) -> None
     assert found["container-mounts"] == f"{path}:{path}"
 
 
-def test_the_registry_stands_apart_from_the_image() -> None:
+def test_the_registry_is_separate_from_the_image() -> None:
     """enroot reads what precedes a # as the registry, and anything else as a path in Docker's."""
     image = options(srun(slurm(run(TORCH, "p5.48xlarge"), INFO)))["container-image"]
     registry, _, path = image.partition("#")
@@ -61,7 +61,7 @@ def test_the_registry_stands_apart_from_the_image() -> None:
     assert "#" not in path
 
 
-def test_what_a_container_is_told_is_exported() -> None:
+def test_variables_of_a_container_are_exported() -> None:
     """pyxis hands on what srun's environment has, but not over a variable of the image's own."""
     text = slurm(run(TORCH, "p5.48xlarge"), INFO)
     assert "\nexport NODE\n" in text

@@ -153,7 +153,7 @@ def test_hyperpods_agents_watch_only_what_every_pod_prints() -> None:
         assert ("TRAINFORGE_PROGRESS=each-node" in only_container(template)["command"][2]) == asked
 
 
-def test_hyperpods_agent_is_told_to_keep_the_logs_that_it_watches() -> None:
+def test_hyperpods_agent_keeps_the_logs_that_it_watches() -> None:
     ((_, template),) = pods(document(Format.HYPERPODPYTORCHJOB))
     assert "--tee=3" in only_container(template)["command"][2]
     assert only_container(template)["ports"] == [{"name": "agent", "containerPort": 8080, "protocol": "TCP"}]

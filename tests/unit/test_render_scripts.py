@@ -133,7 +133,7 @@ def guarded(words: list[str]) -> list[str]:
     [(Format.PYTORCHJOB, "job-master-0", "29500"), (Format.TRAINJOB, "job-node-0-0.job", "29500")],
     ids=str,
 )
-def test_torchrun_meets_where_the_operator_says(
+def test_torchrun_uses_the_operators_coordinator(
     format_: Format, host: str, port: str, tmp_path: Path
 ) -> None:
     done, folder = start(Case(run(TORCH, "m5.2xlarge"), format_), tmp_path)

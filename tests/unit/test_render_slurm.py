@@ -176,7 +176,7 @@ def test_rank_0_is_on_the_steps_first_node(tools: Path, nodes: str, first: str) 
     assert meeting(text, tools, SLURM_STEP_NODELIST=nodes, ADDRESSES=known) == "10.0.0.8"
 
 
-def test_only_a_container_is_told_addresses() -> None:
+def test_only_a_container_gets_addresses() -> None:
     assert "export ADDRESSES" in slurm(run(TORCH, "p5.48xlarge"), INFO)
     bare = replace(INFO, images={}, virtual_environment="/fsx/venv")
     assert "export ADDRESSES" not in slurm(run(TORCH, "p5.48xlarge"), bare)

@@ -110,7 +110,7 @@ def test_nodes_that_have_not_come_are_waited_for_and_then_named() -> None:
     assert stall_report.behind(run.progress, [2]) == ["node 2: nothing is heard of it"]
 
 
-def test_a_record_that_an_earlier_start_left_is_nobody() -> None:
+def test_a_record_of_an_earlier_start_is_ignored() -> None:
     run = Run(2)
     run.node(0, rank(0, 5))
     run.node(1, rank(1, 5), start="earlier")

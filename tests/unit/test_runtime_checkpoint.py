@@ -121,7 +121,7 @@ def test_the_name_appears_last_and_durably(tmp_path: Path, monkeypatch: pytest.M
     assert order == ["sync", "replace", "sync"]
 
 
-def test_a_full_file_system_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_file_system_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = checkpoint.Checkpoints(tmp_path)
     kept.save(5, state(5))
 
@@ -139,7 +139,7 @@ def test_a_full_file_system_is_told_in_words(tmp_path: Path, monkeypatch: pytest
     assert found[0] == 5
 
 
-def test_random_state_goes_on_where_it_was() -> None:
+def test_random_state_resumes_where_it_was() -> None:
     random_state.seed(3, 0)
     first = torch.rand(3)
     kept = random_state.capture()
@@ -222,7 +222,7 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ranks]:
         yield ranks
 
 
-def test_signals_are_heard_agreed_and_marked(alone: Ranks, tmp_path: Path) -> None:
+def test_signals_are_received_agreed_and_marked(alone: Ranks, tmp_path: Path) -> None:
     before = {number: signal.getsignal(number) for number in signals.SIGNALS}
     stop = signals.StopSignal()
     try:

@@ -133,7 +133,7 @@ def test_what_needs_no_torch_is_imported_without_it() -> None:
     assert (done.stdout, done.stderr) == ("fine\n", "")
 
 
-def test_training_goes_on_where_metrics_cannot_be_written(
+def test_training_continues_where_metrics_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A line that finds room for its first half leaves no half behind; said once, and written again when it can be."""

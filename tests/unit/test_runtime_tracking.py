@@ -44,7 +44,7 @@ class FakeMlflow(types.ModuleType):
         self.tell("end", status)
 
 
-def test_mlflow_goes_on_in_one_run_and_its_loss_does_not_end_training(
+def test_mlflow_continues_one_run_and_its_loss_does_not_end_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake = FakeMlflow()

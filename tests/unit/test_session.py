@@ -57,5 +57,5 @@ def test_a_session_without_a_home_is_a_shell_all_the_same(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("answer", ["", f"{NAME}:x:2001:2001:::/bin/bash"])
-def test_a_home_that_nobody_knows_is_the_one_that_the_agent_says(tmp_path: Path, answer: str) -> None:
+def test_an_unknown_home_is_the_one_that_the_agent_names(tmp_path: Path, answer: str) -> None:
     assert session(tmp_path, tmp_path, answer) == f"{tmp_path} {tmp_path}"

@@ -96,7 +96,7 @@ def test_dates_and_keys_stay_text() -> None:
     assert parse("when: 2026-11-24\n1: a\nyes: b\n").data == {"when": "2026-11-24", "1": "a", "yes": "b"}
 
 
-def test_merged_mappings_give_way_to_a_mappings_own_keys() -> None:
+def test_a_mappings_own_keys_override_merged_ones() -> None:
     document = parse("a: &a {x: 1, y: 2}\nb: &b {y: 3, z: 4}\nc: {x: 0, <<: [*b, *a]}\n")
     assert document.data is not None
     assert document.data["c"] == {"x": 0, "y": 3, "z": 4}

@@ -129,7 +129,7 @@ def test_lifecycle_scripts_are_looked_for_beside_the_file(tmp_path: Path) -> Non
     assert read_text(tmp_path, text).ok
 
 
-def test_warnings_leave_settings_to_go_on_with(tmp_path: Path) -> None:
+def test_warnings_leave_usable_settings(tmp_path: Path) -> None:
     reading = read_changed(tmp_path, {"hyperpod": None})
     assert reading.ok
     assert reading.settings is not None

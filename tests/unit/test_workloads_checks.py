@@ -64,7 +64,7 @@ def test_the_finding_names_what_does_run_there() -> None:
 
 
 @pytest.mark.parametrize("name", registry.names())
-def test_every_preset_fits_where_it_is_meant_to_run(name: str) -> None:
+def test_every_preset_fits_its_instance_type(name: str) -> None:
     workload = registry.workload(name)
     for preset in workload.presets.values():
         assert check_run(Run.on_type(workload, preset, preset.instance_type, preset.nodes)) == []

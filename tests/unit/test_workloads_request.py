@@ -82,14 +82,14 @@ def test_a_batch_that_does_not_divide_names_counts_that_do() -> None:
         ({"nodes": 0}, "0 nodes cannot run anything"),
     ],
 )
-def test_a_mistake_is_told_with_what_was_meant(changes: dict[str, Any], message: str) -> None:
+def test_a_mistake_is_reported_with_the_probable_name(changes: dict[str, Any], message: str) -> None:
     resolution = resolve(replace(Request("cpu-ddp", "hyperpod"), **changes))
     assert not resolution.ok
     assert [finding for finding in resolution.findings if finding.message.startswith(message)]
     assert all(finding.hint or "there are" in finding.message for finding in resolution.findings)
 
 
-def test_all_mistakes_are_told_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     resolution = resolve(Request("cpu-dpp", "nowhere", format="nothing", instance_type="x", nodes=-1))
     # The format is judged by the cluster, which is not there.
     assert {finding.path for finding in resolution.findings} == {

@@ -79,7 +79,7 @@ def test_what_may_be_a_variable(word: str, told: str) -> None:
         assert word.partition("=")[2] not in (finding.value, finding.message, finding.hint)
 
 
-def test_a_secret_of_the_workload_is_told_by_its_purpose() -> None:
+def test_a_secret_of_the_workload_is_named_by_its_purpose() -> None:
     workload = replace(registry.workload("cpu-ddp"), secrets=(Secret("tracking", "TRACKING"),))
     (finding,) = check_variables(["TRACKING=x"], workload)
     assert "'secrets: {tracking: ARN}'" in finding.hint
