@@ -11,6 +11,7 @@ import typer
 
 from catalog.cluster_kinds import CLUSTERS
 from cli import completion
+from cli.program_arguments import program_arguments
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 def launch(
+    ctx: typer.Context,
     workload: Annotated[
         str,
         typer.Argument(
@@ -74,6 +76,8 @@ def launch(
 ) -> None:
     """Submit a workload to a cluster, or run it on this machine.
 
+    Words after '--' are appended to the program's arguments: 'trainforge launch fsdp --on eks -- --steps 10'.
+
     With '--on local' it runs here. Shows first where it goes, how, and the manifest, and asks on a terminal. What
     the cluster is called and where it keeps things is read from the SSM parameter that its stack published,
     for the deployment of the configuration ('-c FILE', TRAINFORGE_CONFIG, else
@@ -99,6 +103,7 @@ def launch(
         pool=pool,
         run_id=run_id,
         variables=tuple(env or ()),
+        arguments=program_arguments(ctx),
     )
     local = on == LOCAL
     # A local run, or one with the cluster info in a file, needs no configuration.
@@ -162,6 +167,7 @@ def _info(cluster: str, settings: Settings | None, info_file: Path | None) -> Cl
 
 def _show(run: Run, format_: Format, sending: Submission, text: str, file: ConfigurationFile | None) -> None:
     from workloads.render.all import file_name
+    from workloads.words import literal
 
     machines = "1, this one" if sending.here else f"{run.nodes} x {run.instance_type}"
     typer.echo(f"launch {run.workload.name}, preset {run.preset.name}")
@@ -169,6 +175,8 @@ def _show(run: Run, format_: Format, sending: Submission, text: str, file: Confi
         typer.echo(f"  config {file}")
     typer.echo(f"  where  {sending.where}")
     typer.echo(f"  nodes  {machines}; {run.ranks} rank{'s' if run.ranks > 1 else ''}")
+    if run.extra_arguments:
+        typer.echo(f"  args   {' '.join(map(literal, run.extra_arguments))}")
     typer.echo(f"  run    {sending.run}")
     typer.echo(f"  how    {sending.call}")
     typer.echo(f"  what   {file_name(run, format_)}, a manifest for {format_}:")

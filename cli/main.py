@@ -9,6 +9,7 @@ import typer
 from cli import catalog, help_format
 from cli.connect import connect
 from cli.launch import launch
+from cli.program_arguments import ProgramCommand
 from cli.render import render
 from cli.validate import validate
 
@@ -24,8 +25,8 @@ app = typer.Typer(
 )
 help_format.use()
 app.command()(validate)
-app.command()(render)
-app.command()(launch)
+app.command(cls=ProgramCommand)(render)
+app.command(cls=ProgramCommand)(launch)
 app.command()(connect)
 app.add_typer(catalog.app, name="catalog")
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli import completion
+from cli.program_arguments import program_arguments
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ WorkloadName = Annotated[
 
 
 def render(
+    ctx: typer.Context,
     workload: WorkloadName = None,
     on: Cluster = "local",
     preset: PresetName = None,
@@ -46,6 +48,8 @@ def render(
     write: Annotated[bool, typer.Option("--write", help="Write the committed manifests anew.")] = False,
 ) -> None:
     """Print the manifest of a workload; nothing is submitted.
+
+    Words after '--' are appended to the program's arguments.
 
     With a configuration it is that of its pool, names and mounts. What only a deployed cluster knows (images,
     roles, ids) is as in the committed examples; 'trainforge launch --dry-run' shows it as the cluster has it.
@@ -76,6 +80,7 @@ def render(
             pool=pool,
             run_id=run_id,
             variables=tuple(env or ()),
+            arguments=program_arguments(ctx),
         )
         resolution = resolved(asked, _configuration(config) if config else None)
         try:

@@ -11,6 +11,7 @@ import typer
 from catalog.cluster_kinds import KINDS
 from catalog.finding import Finding, Severity
 from catalog.spelling import did_you_mean
+from workloads import registry
 from workloads.request import Request, resolve
 from workloads.spec import Format, Run
 
@@ -121,6 +122,7 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         pool=name,
         described=pool,
         nodes=shipped.nodes if shipped and asked.nodes is None else asked.nodes,
+        arguments=(*_own_arguments(shipped, asked), *asked.arguments),
     )
     if local:
         return filled, []
@@ -134,6 +136,14 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         message = f"{asked.nodes} nodes are more than pool '{name}' has"
         findings.append(_error("nodes", str(asked.nodes), message, f"it has {pool.nodes}"))
     return filled, findings
+
+
+def _own_arguments(shipped: WorkloadSettings | None, asked: Request) -> Sequence[str]:
+    """Return the arguments that the configuration gives a workload in the size that is asked for."""
+    if shipped is None or asked.workload not in registry.names():
+        return ()
+    preset = asked.preset or registry.workload(asked.workload).reference.name
+    return shipped.arguments if shipped.preset == preset else ()
 
 
 def _shipped(asked: Request, settings: Settings, pools: Sequence[str]) -> WorkloadSettings | None:

@@ -116,7 +116,7 @@ def _ranks(run: Run) -> Iterator[Finding]:
 
 def _global_batch(run: Run) -> Iterator[Finding]:
     """A step's samples are shared out evenly; a remainder would change the batch without a word."""
-    batch = run.preset.global_batch
+    batch = run.global_batch
     if batch is not None and batch % run.ranks:
         fitting = [
             nodes for nodes in range(1, 2 * run.nodes + 1) if batch % (nodes * run.ranks_per_node) == 0
@@ -129,12 +129,18 @@ def _global_batch(run: Run) -> Iterator[Finding]:
             Severity.ERROR,
             "nodes",
             str(run.nodes),
-            f"the global batch {batch} of preset '{run.preset.name}' does not divide by {run.ranks} ranks "
+            f"the global batch {batch} of {_whose_batch(run)} does not divide by {run.ranks} ranks "
             f"({run.nodes} nodes of {run.ranks_per_node})",
             f"it divides by the ranks of {' or '.join(nearest)} nodes"
             if nearest
             else "take a type with another number of accelerators",
         )
+
+
+def _whose_batch(run: Run) -> str:
+    if run.global_batch == run.preset.global_batch:
+        return f"preset '{run.preset.name}'"
+    return f"the argument {run.workload.global_batch_argument}"
 
 
 def _memory(run: Run) -> Iterator[Finding]:
@@ -192,7 +198,7 @@ _MAX_NODES = 1024
 
 def _more_nodes(run: Run) -> str:
     """Name the least number of nodes of the type that the preset fits on, or say that there is none."""
-    batch = run.preset.global_batch
+    batch = run.global_batch
     for nodes in range(run.nodes + 1, _MAX_NODES + 1):
         more = replace(run, nodes=nodes)
         memory, needed = _memory_per_rank(more), more.footprint

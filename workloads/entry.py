@@ -42,10 +42,10 @@ def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:
 
 
 def environment(run: Run) -> dict[str, str]:
-    """Return the variables of every rank: the fabric's by the catalog where ranks use it, the workload's, the run's."""
+    """Return the variables of every rank: the fabric's by the catalog where ranks use it, the preset's, the run's."""
     fabric = efa_environment(run.facts) if run.accelerated else {}
     signals = _TORCHRUN_SIGNALS if isinstance(run.workload.launcher, Torchrun) else {}
-    return {**fabric, **signals, **run.workload.environment, **run.environment}
+    return {**fabric, **signals, **run.preset_environment, **run.environment}
 
 
 def entry(

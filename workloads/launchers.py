@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from workloads.words import LiteralWord, literal
+
 RUN_ID = "TRAINFORGE_RUN_ID"
 """The variable that names the run of a manifest that a person submits unchanged: the id of a stopped run resumes it."""
 
@@ -158,7 +160,12 @@ def forwarded(variables: Sequence[str]) -> list[str]:
 
 
 def quoted(part: str) -> str:
-    """Return a shell word: one with a `$` in double quotes, where it expands, any other quoted where needed."""
+    """Return a shell word: one with a `$` in double quotes, where it expands, any other quoted where needed.
+
+    Nothing expands in a `LiteralWord`.
+    """
+    if isinstance(part, LiteralWord):
+        return literal(part)
     return f'"{part}"' if "$" in part else shlex.quote(part)
 
 

@@ -22,7 +22,7 @@ class Request:
     """A workload on a cluster, as asked for. What is None follows from the pool, the preset and the cluster.
 
     `pool` is the name of the pool, and `described` the pool where a configuration describes it. `run_id` is None where
-    the scheduler names the run. `variables` are words NAME=VALUE.
+    the scheduler names the run. `variables` are words NAME=VALUE, `arguments` are appended to the program's.
     """
 
     workload: str
@@ -35,6 +35,7 @@ class Request:
     described: Pool | None = None
     run_id: str | None = None
     variables: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,15 @@ def resolve(request: Request) -> Resolution:
 def _run(request: Request, workload: Workload, preset: Preset) -> Run:
     """Return the run of a request: on nodes of its pool, or of another type where that is asked for (at hand)."""
     pool, environment = request.described, read_variables(request.variables)
-    nodes = (pool.nodes if pool else preset.nodes) if request.nodes is None else request.nodes
+    id_, arguments = request.run_id or "", request.arguments
     if pool is None:
         type_ = request.instance_type or preset.instance_type
-        return Run.on_type(
-            workload, preset, type_, nodes, request.pool, id=request.run_id or "", environment=environment
-        )
+        nodes = preset.nodes_on(type_) if request.nodes is None else request.nodes
+        return Run.on_type(workload, preset, type_, nodes, request.pool, id_, environment, arguments)
     if request.instance_type:
         pool = replace(pool, instance_type=request.instance_type)
-    return Run(workload, preset, pool, nodes, request.run_id or "", environment)
+    nodes = pool.nodes if request.nodes is None else request.nodes
+    return Run(workload, preset, pool, nodes, id_, environment, extra_arguments=arguments)
 
 
 def _error(path: str, value: str, message: str, hint: str = "", rule: str = "") -> Finding:

@@ -15,6 +15,7 @@ from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
 from workloads.launchers import Launcher
 from workloads.progress import Progress, with_variables
+from workloads.words import LiteralWord, option_values
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
 Base = Literal["cpu", "cuda", "ngc", "neuron"]
@@ -103,13 +104,23 @@ class Resources:
 
 
 @dataclass(frozen=True, slots=True)
+class Override:
+    """What a preset has otherwise on an instance type: arguments and variables that are added, another node count."""
+
+    arguments: tuple[str, ...] = ()
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    nodes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Preset:
     """A complete size of a workload: its arguments, and where it is meant to run.
 
     `instance_type` and `nodes` are the reference of the committed manifests. `global_batch` is the number of
     samples of one step over all ranks; it must divide by the ranks. None where the program has no such idea.
     `accelerators` is what this size runs on where that differs from the workload's others: a model of billions of
-    weights starts on processors too, and never ends.
+    weights starts on processors too, and never ends. `environment` adds to the workload's variables and replaces them.
+    `on` has by instance type, or by family (`p5`), what differs there; a type's adds to its family's.
     """
 
     name: str
@@ -119,6 +130,19 @@ class Preset:
     nodes: int
     global_batch: int | None = None
     accelerators: tuple[Accelerators, ...] | None = None
+    environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    on: Mapping[str, Override] = field(default_factory=lambda: MappingProxyType({}))
+
+    def overrides(self, instance_type: str) -> tuple[Override, ...]:
+        """Return what differs on an instance type: its family's first, then its own."""
+        family = instance_type.partition(".")[0]
+        return tuple(self.on[key] for key in (family, instance_type) if key in self.on)
+
+    def nodes_on(self, instance_type: str) -> int:
+        """Return the number of nodes of an instance type that it is meant for."""
+        return next(
+            (each.nodes for each in reversed(self.overrides(instance_type)) if each.nodes), self.nodes
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +173,7 @@ class Workload:
     resumes: bool = True
     peak_precision: str = ""
     footprint: Callable[[Sequence[str], int], Footprint] | None = None
+    global_batch_argument: str = ""
 
     @property
     def package(self) -> str:
@@ -178,7 +203,8 @@ class Run:
     `id` names its folder, `runs/<workload>/<id>` of the shared file system: a run with the id of one that stopped
     resumes from that one's last checkpoint. Empty: the scheduler names it, by the job. `at_hand` says that it runs on
     the machine of who launches it, which need not be of the type: it has no fabric, and its peak is not known.
-    `environment` are variables that whoever launches it gives every rank.
+    `environment` are variables that whoever launches it gives every rank, `extra_arguments` arguments that they append
+    to the program's, both taken to the letter.
     """
 
     workload: Workload
@@ -188,6 +214,7 @@ class Run:
     id: str = ""
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     at_hand: bool = False
+    extra_arguments: tuple[str, ...] = ()
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:
@@ -205,9 +232,11 @@ class Run:
         pool: str = "",
         id: str = "",  # noqa: A002 the field's name
         environment: Mapping[str, str] = MappingProxyType({}),
+        extra_arguments: tuple[str, ...] = (),
     ) -> Run:
         """Return a run on nodes of a type, of which no more is known than the name of their pool, if that."""
-        return cls(workload, preset, Pool(pool, instance_type, nodes, "", OnDemand()), nodes, id, environment)
+        nodes_of_type = Pool(pool, instance_type, nodes, "", OnDemand())
+        return cls(workload, preset, nodes_of_type, nodes, id, environment, extra_arguments=extra_arguments)
 
     @property
     def instance_type(self) -> str:
@@ -292,9 +321,29 @@ class Run:
 
     @property
     def arguments(self) -> tuple[str, ...]:
-        """The program's arguments: the workload's, the preset's, and what the instance type's facts say."""
+        """The program's arguments: the workload's, the preset's, what the instance type's facts say, and the run's."""
         peak = () if self.peak_tflops is None else (f"--peak-tflops={self.peak_tflops:g}",)
-        return (*self.workload.arguments, *self.preset.arguments, *peak)
+        of_type = (word for each in self._overrides for word in each.arguments)
+        own = map(LiteralWord, self.extra_arguments)
+        return (*self.workload.arguments, *self.preset.arguments, *of_type, *peak, *own)
+
+    @property
+    def preset_environment(self) -> dict[str, str]:
+        """The variables that the workload and its size set on nodes of the type, without the fabric's and the run's."""
+        variables = {**self.workload.environment, **self.preset.environment}
+        for each in self._overrides:
+            variables |= each.environment
+        return variables
+
+    @property
+    def _overrides(self) -> tuple[Override, ...]:
+        return self.preset.overrides(self.instance_type)
+
+    @property
+    def global_batch(self) -> int | None:
+        """The samples of one step over all ranks: what the program's argument says, else the preset."""
+        named = option_values(self.arguments).get(self.workload.global_batch_argument.lstrip("-"), "")
+        return int(named) if named.isascii() and named.isdecimal() else self.preset.global_batch
 
     @property
     def footprint(self) -> Footprint | None:

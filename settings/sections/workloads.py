@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Annotated
+
+from pydantic import Field, StringConstraints
 
 from catalog.pool import Pool
 from settings.sections.model import Model
 from workloads.request import Request
+
+Argument = Annotated[str, StringConstraints(strip_whitespace=False)]
+"""An argument of a program, to the letter."""
 
 
 class WorkloadSettings(Model):
@@ -23,6 +28,8 @@ class WorkloadSettings(Model):
     """The pool whose nodes it runs on."""
     nodes: int | None = Field(default=None, ge=1, le=6758)
     """Number of nodes; by default all of the pool."""
+    arguments: list[Argument] = []
+    """Arguments that are appended to the preset's; the program takes the last of two that name one option."""
     clusters: list[str] = Field(min_length=1)
     """The clusters that it is shipped with: names of their sections, such as hyperpod."""
     apply: bool = False
@@ -39,4 +46,5 @@ class WorkloadSettings(Model):
             nodes=self.nodes,
             pool=self.pool,
             described=pool,
+            arguments=tuple(self.arguments),
         )

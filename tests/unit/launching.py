@@ -55,12 +55,13 @@ class Launching:
 
     def __call__(self, cluster: str, *arguments: str, info: ClusterInfo | None = None) -> Result:
         """Launch cpu-ddp on a cluster, without a terminal, with cluster info in a file if one is given."""
-        words = ["launch", "cpu-ddp", "--on", cluster, *arguments]
+        words = ["launch", "cpu-ddp", "--on", cluster]
         if info is not None:
             file = self.folder / "cluster-info.json"
             file.write_text(info.to_json(), encoding="utf-8")
             words += ["--cluster-info", str(file)]
-        return CliRunner().invoke(app, words)
+        # The program's arguments follow a `--`, so they come last.
+        return CliRunner().invoke(app, [*words, *arguments])
 
     def fake(self, name: str, script: str) -> Path:
         """Make a program that notes its arguments, and return the file where it notes them."""

@@ -58,4 +58,5 @@ WORKLOAD = Workload(
         each_node=True,
     ),
     data=Data("mnist"),
+    global_batch_argument="--global-batch",
 )

@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from workloads.footprint import Footprint, Share
 from workloads.fsdp.fsdp_trainer.configuration import ModelConfiguration
 from workloads.fsdp.fsdp_trainer.presets import MODELS
+from workloads.words import option_values
 
 DEFAULTS: Mapping[str, str] = {
     "micro-batch": "1",
@@ -55,10 +56,7 @@ def footprint(arguments: Sequence[str], ranks: int) -> Footprint:
     Raises:
         KeyError: the arguments name no model, no sequence length or no global batch, as every preset does.
     """
-    words = dict(DEFAULTS)
-    for argument in arguments:
-        name, _, value = argument.removeprefix("--").partition("=")
-        words[name] = value
+    words = {**DEFAULTS, **option_values(arguments)}
     model = MODELS[words["model"]]
     count = parameters(model)
     shards = max(1, ranks // int(words["replicas"]))

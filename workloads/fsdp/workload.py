@@ -140,4 +140,5 @@ WORKLOAD = Workload(
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
     footprint=footprint,
+    global_batch_argument="--global-batch",
 )

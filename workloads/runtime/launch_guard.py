@@ -239,7 +239,12 @@ def _progress_watch(
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    """Read the command line; argparse ends the program with 2 where it is wrong.
+
+    The command is what follows the first `--`, as it is: argparse would read a later one, which is the command's own.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    own = words[: words.index("--")] if "--" in words else words
     parser = argparse.ArgumentParser(description="check a node, then run a command on it", allow_abbrev=False)
     parser.add_argument(
         "--kind", choices=["gpu", "neuron", "cpu"], required=True, help="what the ranks run on"
@@ -266,8 +271,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
         "--logs", type=Path, required=True, help="folder for NCCL's logs, in the run's, which the nodes share"
     )
     parser.add_argument("--root", type=Path, default=Path("/"), help="where sys and dev lie, for tests")
-    parser.add_argument("command", nargs="+", metavar="COMMAND", help="what to run, after --")
-    return parser.parse_args(words)
+    parser.add_argument("command", nargs="*", metavar="-- COMMAND", help="what to run")
+    options = parser.parse_args(own)
+    options.command = words[len(own) + 1 :]
+    if not options.command:
+        parser.error("give the command to run after '--'")
+    return options
 
 
 def _count(text: str) -> int:

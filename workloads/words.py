@@ -1,0 +1,57 @@
+"""Words of a command line: arguments that bash hands on to the letter, and the values that options have in them."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+PARAMETER = "Ref::"
+"""How a placeholder begins that AWS Batch replaces in a command (Batch User Guide, "Parameters" of job definitions)."""
+
+
+class LiteralWord(str):
+    """A word in which nothing expands: what a person gave a program is data, a `$` in it too."""
+
+    __slots__ = ()
+
+
+def literal(word: str) -> str:
+    """Return a word of one line that bash reads as exactly this word, wherever in a script of ours it stands.
+
+    Line breaks and other control characters are written as escapes: scripts are carried in here-documents, whose last
+    line a word could otherwise be, and are indented. So are bytes that are no text, and a placeholder of AWS Batch.
+    """
+    if word.isprintable() and PARAMETER not in word:
+        return shlex.quote(word)
+    escaped = "".join(map(_escaped, word)).replace(PARAMETER, PARAMETER.replace(":", r"\072"))
+    return f"$'{escaped}'"
+
+
+def _escaped(character: str) -> str:
+    if character in "\\'":
+        return f"\\{character}"
+    if character.isprintable():
+        return character
+    # Three digits always: a digit that follows is not taken for one of the escape's.
+    return "".join(f"\\{byte:03o}" for byte in character.encode("utf-8", "surrogateescape"))
+
+
+def option_values(arguments: Sequence[str]) -> dict[str, str]:
+    """Return the values of options in arguments by name, without dashes; the last one counts, as argparse has it.
+
+    Both `--name=value` and `--name value` are read. An option without a value has an empty one, and `--no-name` takes
+    back a `--name` before it. Words that belong to no option are left out.
+    """
+    found: dict[str, str] = {}
+    name = ""
+    for word in arguments:
+        if word.startswith("--") and word != "--":
+            name, equals, value = word[2:].partition("=")
+            if name.startswith("no-"):
+                found.pop(name.removeprefix("no-"), None)
+            found[name] = value
+            name = "" if equals else name
+        elif name:
+            found[name] = word
+            name = ""
+    return found
