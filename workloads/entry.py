@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from catalog.cluster_info import ClusterInfo
 from catalog.efa import efa_environment
 from workloads.launchers import SchedulerVariables, Srun, Torchrun, command, quoted
+from workloads.progress import PrintedBy
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
 
@@ -139,6 +140,8 @@ def guard(
         f"--progress={pattern}",
         f"--start-seconds={progress.start_seconds}",
         f"--stall-seconds={progress.stall_seconds}",
+        *(["--last-rank"] if progress.printed_by is PrintedBy.LAST_RANK else []),
+        *(option for criterion in progress.criteria for option in criterion.options),
     ]
     return [
         "python3",

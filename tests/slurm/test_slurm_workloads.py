@@ -19,6 +19,7 @@ import pytest
 
 from catalog.cluster_info import ClusterInfo, Mount
 from tests.programs import require_module
+from tests.progress_log import series
 from tests.slurm.cluster import SlurmCluster
 from workloads import registry
 from workloads.render.slurm import slurm as render
@@ -183,9 +184,10 @@ def ranks_of(job: Job) -> dict[int, str]:
 
 def assert_resumed(job: Job) -> None:
     """The run went on from a checkpoint. Equal losses alone would also come of a start from the beginning."""
-    found = re.search(r"resuming after step (\d+) of.*?step=(\d+) ", job.log, re.DOTALL)
+    found = re.search(r"resuming after step (\d+) of", job.log)
     assert found, job.log
-    resumed, first = int(found[1]), int(found[2])
+    resumed = int(found[1])
+    first = series(job.log[found.end() :], registry.workload("cpu-ddp").progress.pattern)["step"][0]
     assert resumed >= 10
     assert first == resumed + 1, "no step before the checkpoint was done again"
 

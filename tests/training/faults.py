@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
-import re
 import signal
 import subprocess
 import sys
@@ -24,8 +23,10 @@ from pathlib import Path
 from tests.bench import document
 from tests.bench.measure import machine
 from tests.programs import ROOT
+from tests.progress_log import matching
 from tests.training.runs import LocalRun
 from tests.training.small_file_system import can_mount, fill, small_file_system
+from workloads.registry import workload
 
 STEPS = 60
 INTERVAL = 10
@@ -102,10 +103,8 @@ class LaunchedRun(FsdpRun):
 
 def printed(log: str) -> list[tuple[int, str]]:
     """Return every step that a log reports and the bits of its loss, in order, repeated ones too."""
-    return [
-        (int(step), float(loss).hex())
-        for step, loss in re.findall(r"\bstep=(\d+) loss=(\S+) samples_per_second=", log)
-    ]
+    found = matching(log, workload("fsdp").progress.pattern)
+    return [(int(metrics["step"]), metrics["loss"].hex()) for metrics in found]
 
 
 def outcome(where: str, fault: str, done: str, log: str, whole: Losses, seconds: float) -> Outcome:

@@ -20,6 +20,7 @@ import pytest
 from catalog.cluster_info import ClusterInfo, Mount
 from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
+from tests.progress_log import series
 from tests.training.runs import DEADLINE_SECONDS
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads import entry, registry
@@ -121,9 +122,8 @@ def job_of(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., BatchJob]
             each.lose(node)
 
 
-def steps(name: str, log: str) -> list[str]:
-    pattern = registry.workload(name).progress.pattern
-    return [line for line in log.splitlines() if re.match(pattern, line)]
+def metrics(name: str, log: str) -> dict[str, list[float]]:
+    return series(log, registry.workload(name).progress.pattern)
 
 
 @pytest.mark.proof("cpu-ddp", "batch", "executed (operator simulated)")
@@ -135,9 +135,8 @@ def test_nodes_train_together(name: str, order: list[int], job_of: Callable[...,
     for node in order:
         job.start(node, len(order))
     assert {node: job.code(node) for node in order} == dict.fromkeys(order, 0), job.log()
-    lines = steps(name, job.log())
-    assert len(lines) == STEPS
-    losses = [float(re.search(r"loss=(\S+)", line)[1]) for line in lines]  # type: ignore[index]
+    losses = metrics(name, job.log())["loss"]
+    assert len(losses) == STEPS
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     assert re.search(rf"^starting: .*\branks={len(order)}\b", job.log(), re.MULTILINE)
 
@@ -171,7 +170,7 @@ def test_a_program_that_fails_on_every_node_is_not_tried_again(job_of: Callable[
 def wait_for_step(job: BatchJob, step: int) -> None:
     """Wait until a step was reported."""
     deadline = time.monotonic() + DEADLINE_SECONDS
-    while not any(int(found[1]) >= step for found in re.finditer(r"^step=(\d+)", job.log(), re.MULTILINE)):
+    while not any(done >= step for done in metrics("cpu-ddp", job.log())["step"]):
         assert job.nodes[0].poll() is None, job.log()
         assert time.monotonic() < deadline, job.log()
         time.sleep(0.05)

@@ -18,6 +18,7 @@ import pytest
 
 from tests.ports import free_ports
 from tests.programs import ROOT, require_module
+from tests.progress_log import series
 from tests.training.runs import DEADLINE_SECONDS, LocalRun
 from workloads.registry import workload
 
@@ -51,8 +52,8 @@ def test_the_lines_match_the_workloads_pattern_and_hold_the_very_loss(whole: Loc
     lines = [line for line in whole.log.splitlines() if line.startswith("step=")]
     assert len(lines) == STEPS
     assert all(pattern.fullmatch(line) for line in lines)
-    printed = [float(re.search(r"loss=(\S+)", line)[1]).hex() for line in lines]  # type: ignore[index]
-    assert printed == list(whole.losses().values())
+    printed = series(lines, pattern.pattern)["loss"]
+    assert [loss.hex() for loss in printed] == list(whole.losses().values())
 
 
 def test_prometheus_text_is_whole(whole: LocalRun) -> None:

@@ -19,6 +19,7 @@ import pytest
 from catalog.cluster_info import Mount
 from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
+from tests.progress_log import series
 from tests.training.runs import DEADLINE_SECONDS
 from tests.unit.rendering import RENDERERS, info, pods, read, script
 from workloads import entry, registry
@@ -108,13 +109,12 @@ def train(
 def test_two_pods_train_together(name: str, format_: Format, artifacts: Callable[[str], Path]) -> None:
     folder = artifacts(f"{name}-{format_}")
     _, logs = train(name, format_, folder, partial(operators, format_))
-    lines = [line for line in logs[0].splitlines() if re.match(PATTERN, line)]
-    assert len(lines) == STEPS
-    losses = [float(re.search(r"loss=(\S+)", line)[1]) for line in lines]  # type: ignore[index]
+    losses = series(logs[0], PATTERN)["loss"]
+    assert len(losses) == STEPS
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
     assert re.search(r"^starting: .*\branks=2\b", logs[0], re.MULTILINE)
     assert (folder / "runs" / name / name).is_dir()
-    assert not re.search(PATTERN, logs[1]), "one pod tells of a step, unless each is watched"
+    assert not series(logs[1], PATTERN)["step"], "one pod tells of a step, unless each is watched"
 
 
 @pytest.mark.parametrize("name", ["cpu-ddp", pytest.param("fsdp", marks=pytest.mark.heavy)])

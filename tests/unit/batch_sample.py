@@ -34,7 +34,7 @@ def workload(**changes: Any) -> Workload:
         resources=Resources(accelerators=("gpu", "neuron", "cpu")),
         presets=MappingProxyType({preset.name: preset}),
         proofs=MappingProxyType({Format.BATCH: Proven(Proof.NONE)}),
-        progress=Progress("step=", 60, 60),
+        progress=Progress("step=(?P<step>[0-9]+)", 60, 60),
     )
     return replace(base, **changes)
 

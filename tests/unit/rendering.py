@@ -54,7 +54,7 @@ def sample(
         resources=Resources(accelerators),
         presets=MappingProxyType({"small": preset}),
         proofs=MappingProxyType({format_: Proven(Proof.NONE) for format_ in formats}),
-        progress=Progress(r"step=\d+ loss=", start_seconds=120, stall_seconds=300),
+        progress=Progress(r"step=(?P<step>\d+) loss=", start_seconds=120, stall_seconds=300),
         environment=MappingProxyType({"SAMPLE": "a b"}),
         data=Data("c4"),
         secrets=(Secret("huggingface", "HF_TOKEN"), Secret("tracker", "TRACKER_KEY", required=True)),

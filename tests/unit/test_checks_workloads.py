@@ -27,7 +27,7 @@ SAMPLE = Workload(
         "batch-3": Preset("batch-3", "", (), "g5.8xlarge", 3, global_batch=3),
     },
     proofs={Format.SLURM: Proven(Proof.NONE)},
-    progress=Progress("step", 60, 60),
+    progress=Progress("step (?P<step>[0-9]+)", 60, 60),
 )
 WORKLOADS = {
     "sample": SAMPLE,

@@ -25,7 +25,7 @@ from tests.unit.rendering import (
     read,
     run,
 )
-from workloads.progress import Progress
+from workloads.progress import PrintedBy, Progress
 from workloads.render.pytorchjob import pytorchjob
 from workloads.restarts import WATCHER_MARGIN_SECONDS
 from workloads.spec import Format
@@ -120,15 +120,15 @@ def test_what_does_not_resume_is_not_started_again() -> None:
 @pytest.mark.parametrize(
     ("pattern", "line"),
     [
-        (r"step=\d+ loss=", "step=10 loss=2.3012 samples_per_second=9"),
-        (r"step=\d+ loss=", "2026-11-24 10:00:00 INFO step=10 loss=2.3012"),
-        (r"^step=\d+", "step=10 loss=2.3012"),
-        (r"Batch \d+|Step \d+", "INFO Step 3"),
+        (r"step=(?P<step>\d+) loss=", "step=10 loss=2.3012 samples_per_second=9"),
+        (r"step=(?P<step>\d+) loss=", "2026-11-24 10:00:00 INFO step=10 loss=2.3012"),
+        (r"^step=(?P<step>\d+)", "step=10 loss=2.3012"),
+        (r"Batch \d+|Step (?P<step>\d+)", "INFO Step 3"),
     ],
 )
 def test_hyperpods_agent_recognises_a_line_of_progress(pattern: str, line: str) -> None:
     """As the agent does it: re.match, from the beginning of the line (hyperpod-elastic-agent 1.1.3, log_agent.py)."""
-    progress = Progress(pattern, start_seconds=120, stall_seconds=300, each_node=True)
+    progress = Progress(pattern, start_seconds=120, stall_seconds=300, printed_by=PrintedBy.EVERY_NODE)
     rules = document(Format.HYPERPODPYTORCHJOB, progress=progress)["spec"]["runPolicy"][
         "logMonitoringConfiguration"
     ]
@@ -143,11 +143,11 @@ def test_hyperpods_agent_recognises_a_line_of_progress(pattern: str, line: str) 
 
 def test_hyperpods_agents_watch_only_what_every_pod_prints() -> None:
     """Where rank 0 alone tells of its steps, the agents of all other pods would call the job hung."""
-    quiet = replace(TORCH, progress=Progress("step=", start_seconds=120, stall_seconds=300))
+    quiet = replace(TORCH, progress=Progress("step=(?P<step>[0-9]+)", start_seconds=120, stall_seconds=300))
     several, alone = (Case(run(quiet, "p5.48xlarge", nodes), Format.HYPERPODPYTORCHJOB) for nodes in (2, 1))
     assert "logMonitoringConfiguration" not in several.document["spec"]["runPolicy"]
     assert len(alone.document["spec"]["runPolicy"]["logMonitoringConfiguration"]) == 2
-    told = replace(quiet, progress=replace(quiet.progress, each_node=True))
+    told = replace(quiet, progress=replace(quiet.progress, printed_by=PrintedBy.EVERY_NODE))
     for workload, asked in ((quiet, False), (told, True)):
         ((_, template),) = pods(Case(run(workload, "p5.48xlarge", 2), Format.HYPERPODPYTORCHJOB).document)
         assert ("TRAINFORGE_PROGRESS=each-node" in only_container(template)["command"][2]) == asked

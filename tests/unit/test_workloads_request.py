@@ -27,7 +27,7 @@ GPU = Workload(
         {"small": Preset("small", "a size", ("--steps=10",), "p5.48xlarge", 2, global_batch=64)}
     ),
     proofs=MappingProxyType({Format.SLURM: Proven(Proof.NONE)}),
-    progress=Progress(r"step=\d+", 60, 60),
+    progress=Progress(r"step=(?P<step>\d+)", 60, 60),
 )
 
 

@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from catalog.reference_types import CPU
 from workloads.launchers import Torchrun
-from workloads.progress import Progress
+from workloads.progress import PrintedBy, Progress
 from workloads.spec import Data, Format, Preset, Proof, Proven, Resources, Workload
 
 _REFERENCE = Preset(
@@ -52,10 +52,13 @@ WORKLOAD = Workload(
     ),
     progress=Progress(
         # A loss that is not finite has no digits: it does not match, and the program ends.
-        pattern=r"step=[0-9]+ loss=[0-9][0-9.e+-]* samples_per_second=[0-9][0-9.e+-]*",
+        pattern=(
+            r"step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) "
+            r"samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*)"
+        ),
         start_seconds=300,
         stall_seconds=300,
-        each_node=True,
+        printed_by=PrintedBy.EVERY_NODE,
     ),
     data=Data("mnist"),
     global_batch_argument="--global-batch",

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from catalog.reference_types import CPU, GPU
 from workloads.fsdp.memory import footprint
 from workloads.launchers import Torchrun
-from workloads.progress import Progress
+from workloads.progress import PrintedBy, Progress
 from workloads.spec import Format, Preset, Proof, Proven, Resources, Secret, Workload
 
 # Synthetic sequences are one after the other without borders: the fastest attention kernels take no mask.
@@ -125,11 +125,14 @@ WORKLOAD = Workload(
     ),
     progress=Progress(
         # A loss that is not finite has no digits: it does not match, and the program ends.
-        pattern=r"step=[0-9]+ loss=[0-9][0-9.e+-]* samples_per_second=[0-9][0-9.e+-]*",
+        pattern=(
+            r"step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) "
+            r"samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*)"
+        ),
         # The first steps fill caches, compile where it was asked for, and open a streamed data set.
         start_seconds=1200,
         stall_seconds=900,
-        each_node=True,
+        printed_by=PrintedBy.EVERY_NODE,
     ),
     environment=MappingProxyType(
         {

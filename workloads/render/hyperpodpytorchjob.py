@@ -7,7 +7,7 @@ from typing import Any
 from catalog.cluster_info import ClusterInfo
 from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, NeuronTorchrun, SchedulerVariables, Torchrun
-from workloads.progress import Progress
+from workloads.progress import PrintedBy, Progress
 from workloads.render.manifest import INSTANCE, manifest, metadata
 from workloads.render.pods import container, port, restarts, template
 from workloads.restarts import WATCHER_MARGIN_SECONDS
@@ -81,7 +81,12 @@ def _is_watched(run: Run) -> bool:
     The rules are the job's, and every pod's agent holds its own local rank 0 to them (hyperpod-elastic-agent,
     `start_log_monitoring`): where rank 0 alone tells of its steps, all pods but one would be called hung.
     """
-    return run.nodes == 1 or run.workload.progress.each_node
+    return run.nodes == 1 or _each_node(run)
+
+
+def _each_node(run: Run) -> bool:
+    """Return whether the program can print its progress on every node."""
+    return run.workload.progress.printed_by is PrintedBy.EVERY_NODE
 
 
 def _watched(progress: Progress) -> list[dict[str, Any]]:
@@ -146,7 +151,7 @@ def _agent(run: Run) -> list[str]:
         "env",
         f"NNODES={run.nodes}",
         # What every agent watches, every node has to print.
-        *(["TRAINFORGE_PROGRESS=each-node"] if run.workload.progress.each_node else []),
+        *(["TRAINFORGE_PROGRESS=each-node"] if _each_node(run) else []),
         "hyperpodrun",
         f"--nnodes={run.nodes}",
         f"--nproc-per-node={run.ranks_per_node}",

@@ -15,9 +15,14 @@ WRONG_FABRIC = 76
 STALLED = 80
 """The run made no progress and was ended: start it again. No code of sysexits.h, which end at 78."""
 
-FINAL = frozenset({2, 65, 66, UNAVAILABLE, 74, WRONG_FABRIC, 126, 127})
+MISSED = 81
+"""The program ended well and missed a criterion of its workload, a slow benchmark for example. No code of sysexits.h.
+"""
+
+FINAL = frozenset({2, 65, 66, UNAVAILABLE, 74, WRONG_FABRIC, MISSED, 126, 127})
 """Codes that the same start would end with again: a wrong command line, a loss that is not finite, missing input, what
-the guard refuses, a checkpoint that cannot be written (training/errors.py), a program that cannot be started."""
+the guard refuses, a checkpoint that cannot be written (training/errors.py), a criterion that is missed, a program that
+cannot be started."""
 
 STOPPED = 75
 """What ranks end with that were told to stop and have saved (training/errors.py): no failure."""

@@ -11,14 +11,16 @@ commas, leaves checks out.
 Exit codes: the command's own (128 and the number when a signal ended it), except where a rank has told that the same
 start would fail again: then the rank's, since torchrun ends with 1 whatever its ranks end with. Further: 2 for a wrong
 command line, 69 when the node lacks something, 76 when NCCL chose another network or does not say which, 80 when the
-run made no progress, 127 when the command cannot be started. A code that another start would only repeat is written to
-`final_exit_code` of the run's folder, for whoever starts the run again. The standard library alone: this runs in every
-image, and health checks import `fabric_log` and `node_checks` beside it.
+run made no progress, 81 when the command ended well and a metric of its lines missed a bound (--at-least, --at-most),
+127 when the command cannot be started. A code that another start would only repeat is written to `final_exit_code` of
+the run's folder, for whoever starts the run again. The standard library alone: this runs in every image, and health
+checks import `fabric_log` and `node_checks` beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import os
 import re
 import sys
@@ -29,9 +31,10 @@ from pathlib import Path
 import fabric_log
 import node_checks
 import stall_report
-from exit_codes import STALLED, UNAVAILABLE, WRONG_FABRIC, forget_stop, keep, of_ranks
+from exit_codes import MISSED, STALLED, UNAVAILABLE, WRONG_FABRIC, forget_stop, keep, of_ranks
 from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
 from program import Command
+from progress_metrics import Bound, Metrics
 from progress_watch import Place, ProgressWatch
 from run_progress import Allowed
 
@@ -80,6 +83,21 @@ def promised(options: argparse.Namespace, skip: frozenset[str]) -> bool:
 def first(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
     """Return whether rank 0 is behind this guard: there is one a node, or one a rank."""
     return bool(options.node_rank == 0) and environment.get("LOCAL_RANK", "0") == "0"
+
+
+def prints(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
+    """Return whether the lines of progress come by this guard, or the first of those that every node prints.
+
+    Those of the last rank come by the last guard.
+    """
+    if not options.last_rank:
+        return first(options, environment)
+    return bool(options.node_rank == _guards(options) - 1)
+
+
+def _guards(options: argparse.Namespace) -> int:
+    """Return how many guards watch the run."""
+    return int(options.nodes if options.guards is None else options.guards)
 
 
 def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -141,12 +159,14 @@ def _run(
 ) -> int:
     command = Command()
     fabric = FabricWatch(command, logs, options.start_seconds, say) if logs else None
-    progress = _progress_watch(options, environment, command, heartbeats) if heartbeats else None
+    metrics = Metrics(options.bounds or () if prints(options, environment) else ())
+    progress = _progress_watch(options, environment, command, heartbeats, metrics) if heartbeats else None
     watches = [watch for watch in (fabric, progress) if watch is not None]
 
-    def progressed() -> None:
-        for watch in watches:
-            watch.progressed()
+    def progressed(found: Mapping[str, float]) -> None:
+        metrics.take(found)
+        if fabric:
+            fabric.progressed()
 
     try:
         if progress:
@@ -157,7 +177,7 @@ def _run(
         )
         return UNAVAILABLE
     try:
-        pattern = options.progress if watches else None
+        pattern = options.progress if watches or options.bounds else None
         command.start(options.command, environment, progress=pattern, progressed=progressed)
     except OSError as error:
         say(f"'{options.command[0]}' cannot be started: {error}")
@@ -177,6 +197,8 @@ def _run(
     if failure:
         say(f"{failure}\n  ({SKIP}=fabric runs all the same)")
         return WRONG_FABRIC
+    if code == 0 and not metrics.passed(say):
+        return MISSED
     if not (code and heartbeats):
         return code
     return of_ranks(code, [rank["exit_code"] for rank in stall_report.heartbeats(heartbeats)])
@@ -228,14 +250,18 @@ def _told(options: argparse.Namespace, heartbeats: Path, environment: Mapping[st
 
 
 def _progress_watch(
-    options: argparse.Namespace, environment: Mapping[str, str], command: Command, heartbeats: Path
+    options: argparse.Namespace,
+    environment: Mapping[str, str],
+    command: Command,
+    heartbeats: Path,
+    metrics: Metrics,
 ) -> ProgressWatch:
     # Several nodes of Slurm may share a machine.
     host = environment.get("SLURMD_NODENAME") or os.uname().nodename
-    guards = options.nodes if options.guards is None else options.guards
-    place = Place(options.node_rank, guards, host, options.logs.parent, heartbeats)
+    place = Place(options.node_rank, _guards(options), host, options.logs.parent, heartbeats)
     allowed = Allowed(options.start_seconds, options.stall_seconds, MEETING_SECONDS)
-    return ProgressWatch(command, place, allowed, environment.get("PATH", os.defpath), say)
+    path = environment.get("PATH", os.defpath)
+    return ProgressWatch(command, place, allowed, path, say, metrics, writes=prints(options, environment))
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -259,6 +285,18 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--progress", type=_pattern, help="what a line of each of the program's steps matches"
     )
+    parser.add_argument(
+        "--last-rank", action="store_true", help="the last rank prints these lines, and not rank 0"
+    )
+    for name, least in (("--at-least", True), ("--at-most", False)):
+        parser.add_argument(
+            name,
+            dest="bounds",
+            action="append",
+            type=functools.partial(_bound, least=least),
+            metavar="METRIC:OF:NUMBER",
+            help="a bound of a metric of these lines, of its last value, its median or every value",
+        )
     parser.add_argument("--start-seconds", type=_count, default=900, help="how long the first may take")
     parser.add_argument(
         "--stall-seconds",
@@ -283,6 +321,13 @@ def _count(text: str) -> int:
     if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0")
     return int(text)
+
+
+def _bound(text: str, *, least: bool) -> Bound:
+    try:
+        return Bound.parse(text, least=least)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _pattern(text: str) -> re.Pattern[str]:

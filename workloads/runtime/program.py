@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
+import progress_lines
 import rank_processes
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -28,6 +29,7 @@ _LAST_WORDS_SECONDS = 5
 """How long a launcher may take to end after its ranks were killed."""
 
 _PIECE_BYTES = 1 << 16
+_LINE_END = re.compile(rb"[\r\n]")
 
 _LIBC = ctypes.CDLL(None)
 _SET_PDEATHSIG = 1
@@ -35,10 +37,16 @@ _SET_PDEATHSIG = 1
 
 
 class Relay(threading.Thread):
-    """Passes on what a program writes, unchanged and at once, and calls `found` when lines that match have come."""
+    """Passes on what a program writes, unchanged and at once, and calls `found` with the metrics of each line that
+    matches. A carriage return ends a line too: progress bars are redrawn so.
+    """
 
     def __init__(
-        self, source: int, target: int, pattern: re.Pattern[str] | None, found: Callable[[], None]
+        self,
+        source: int,
+        target: int,
+        pattern: re.Pattern[str] | None,
+        found: Callable[[Mapping[str, float]], None],
     ) -> None:
         super().__init__(name="relay", daemon=True)
         self._source = source
@@ -66,10 +74,12 @@ class Relay(threading.Thread):
                 select.select([], [self._target], [])
 
     def _search(self, pattern: re.Pattern[str], piece: bytes) -> None:
-        *lines, unfinished = (self._unfinished + piece).split(b"\n")
+        *lines, unfinished = _LINE_END.split(self._unfinished + piece)
         self._unfinished = unfinished[-_PIECE_BYTES:]
-        if any(pattern.search(line.decode("utf-8", "replace")) for line in lines):
-            self._found()
+        for line in lines:
+            metrics = progress_lines.values(line.decode("utf-8", "replace"), pattern)
+            if metrics is not None:
+                self._found(metrics)
 
 
 def _end_with_us() -> None:
@@ -98,9 +108,9 @@ class Command:
         environment: Mapping[str, str],
         *,
         progress: re.Pattern[str] | None = None,
-        progressed: Callable[[], None] = lambda: None,
+        progressed: Callable[[Mapping[str, float]], None] = lambda _metrics: None,
     ) -> None:
-        """Start the program; `progressed` is called whenever lines of its output match `progress`.
+        """Start the program; `progressed` is called with the metrics of each line that matches `progress`.
 
         Raises:
             OSError: there is no such program, or it cannot be run.

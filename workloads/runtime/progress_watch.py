@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import threading
@@ -22,6 +23,7 @@ from typing import Any
 
 import stall_report
 from program import Command
+from progress_metrics import Metrics
 from run_progress import Allowed, Record, RunProgress
 
 LOST_SECONDS = 60.0
@@ -53,16 +55,29 @@ class Place:
 
 
 class ProgressWatch(threading.Thread):
-    """Watches the run's progress while the program runs; `stalled` says that it ended the run."""
+    """Watches the run's progress while the program runs; `stalled` says that it ended the run.
+
+    One guard `writes` the last metrics of the program's lines to the run's folder.
+    """
 
     def __init__(
-        self, command: Command, place: Place, allowed: Allowed, path: str, say: Callable[[str], None]
+        self,
+        command: Command,
+        place: Place,
+        allowed: Allowed,
+        path: str,
+        say: Callable[[str], None],
+        metrics: Metrics,
+        *,
+        writes: bool,
     ) -> None:
         super().__init__(name="progress-watch", daemon=True)
         self._command = command
         self._place = place
         self._path = path
         self._say = say
+        self._metrics = metrics
+        self._writes = writes
         self._folder = place.run_folder / FOLDER
         self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, allowed.stall / 4))
         watched = range(place.guards) if place.node == 0 else sorted({0, place.node})
@@ -70,16 +85,11 @@ class ProgressWatch(threading.Thread):
         self._patience = min(LOST_SECONDS, 4 * allowed.stall) + _SILENT_BEATS * self._pause
         self._start = secrets.token_hex(8)
         self._beat = 0
-        self._lines = 0
         self._ranks: list[dict[str, Any]] = []
         self._dumped = ""
         self._earlier = ""
         self._leads = False
         self.stalled = False
-
-    def progressed(self) -> None:
-        """Take note of a line of progress."""
-        self._lines += 1
 
     def prepare(self) -> None:
         """Make the folder, and take note of what an earlier start has left there.
@@ -216,7 +226,8 @@ class ProgressWatch(threading.Thread):
             "host": self._place.host,
             "start": self._start,
             "beat": self._beat,
-            "lines": self._lines,
+            "lines": self._metrics.lines,
+            "metrics": {name: value for name, value in self._metrics.last.items() if math.isfinite(value)},
             "ranks": self._ranks,
             "ended": ended,
             "dumped": self._dumped,
@@ -225,6 +236,8 @@ class ProgressWatch(threading.Thread):
     def _publish(self, *, ended: bool = False) -> None:
         self._beat += 1
         self._write(f"node-{self._place.node}.json", self._record(ended=ended))
+        if self._writes:
+            self._metrics.write(self._place.run_folder, self._place.run_folder.name)
 
     def _decision(self) -> dict[str, Any]:
         return self._read("stall.json")

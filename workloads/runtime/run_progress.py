@@ -5,8 +5,9 @@ reader's: it takes note when a record changed, so that clocks of nodes need not 
 all of them makes no node look lost.
 
 A node's record: `host`, `start` (equal while its guard runs), `beat` (counts the writes), `lines` (of progress that
-the program has printed there), `ranks` (the heartbeat records of its ranks, see training/heartbeat.py), `ended`
-(whether its program has ended), `dumped` (the stall that it has written reports of).
+the program has printed there), `metrics` (the last values of these lines), `ranks` (the heartbeat records of its ranks,
+see training/heartbeat.py), `ended` (whether its program has ended), `dumped` (the stall that it has written reports
+of).
 """
 
 from __future__ import annotations

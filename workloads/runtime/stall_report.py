@@ -17,6 +17,7 @@ from pathlib import Path
 from signal import SIGUSR2
 from typing import Any
 
+import progress_metrics
 import rank_processes
 from run_progress import RunProgress
 
@@ -159,9 +160,14 @@ def message(progress: RunProgress, silence: float, limit: float, late: Sequence[
     )
     doing = f" (phase: {', '.join(phases)})" if phases else ""
     who = "".join(f"\n  {one}" for one in late) or "\n  no rank is behind the others"
+    told = [
+        f"\n  last line of progress, of {_host(progress, node)}: {progress_metrics.words(record['metrics'])}"
+        for node, record in sorted(progress.records.items())
+        if record.get("metrics")
+    ][:1]
     return (
         f"no progress for {silence:.0f} s, and {limit:.0f} s are allowed{doing}: the run is ended. "
-        f"What keeps it:{who}\n  stacks and flight recorders of the ranks: '{folder}'"
+        f"What keeps it:{who}{''.join(told)}\n  stacks and flight recorders of the ranks: '{folder}'"
     )
 
 
