@@ -1,0 +1,1 @@
+"""The workload nccl-tests: bandwidth and correctness of NCCL's collectives, started by MPI."""
