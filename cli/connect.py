@@ -258,9 +258,9 @@ def _start(
     from cli.sessions import Forwarding, forwarding, missing_programs, port_forwarding, shell
 
     node = select_node(nodes, asked, info)
-    wanted = forwarding(port, to) if port else None
+    forward = forwarding(port, to) if port else None
     problems: list[Finding] = [
-        item for item in (node, wanted) if item and not isinstance(item, Node | Forwarding)
+        item for item in (node, forward) if item and not isinstance(item, Node | Forwarding)
     ]
     if not dry_run:
         problems += missing_programs()
@@ -268,15 +268,15 @@ def _start(
         _stop(problems, info.cluster)
     assert isinstance(node, Node)
     command = (
-        port_forwarding(info, node, wanted) if isinstance(wanted, Forwarding) else shell(info, node, user)
+        port_forwarding(info, node, forward) if isinstance(forward, Forwarding) else shell(info, node, user)
     )
     typer.echo(
         f"{node.kind} node {node.instance_id} of {info.cluster} '{info.cluster_name}' in {info.region}"
     )
     typer.echo(f"  {shlex.join(command)}")
-    if isinstance(wanted, Forwarding):
-        leads = f"port {wanted.remote} of {wanted.host or 'the node'}"
-        typer.echo(f"http://localhost:{wanted.local} leads to {leads}, until Ctrl-C")
+    if isinstance(forward, Forwarding):
+        leads = f"port {forward.remote} of {forward.host or 'the node'}"
+        typer.echo(f"http://localhost:{forward.local} leads to {leads}, until Ctrl-C")
     if dry_run:
         typer.echo("dry run: nothing was started")
         return

@@ -31,8 +31,8 @@ app.command()(connect)
 app.add_typer(catalog.app, name="catalog")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"trainforge {version('trainforge')}")

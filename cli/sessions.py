@@ -75,12 +75,12 @@ def shell(info: ClusterInfo, node: Node, user: str) -> list[str]:
     return [*command, "--document-name", "AWS-StartInteractiveCommand", "--parameters", f"command={become}"]
 
 
-def port_forwarding(info: ClusterInfo, node: Node, wanted: Forwarding) -> list[str]:
+def port_forwarding(info: ClusterInfo, node: Node, forward: Forwarding) -> list[str]:
     """Return the command that forwards a port for as long as it runs."""
-    ports = f"portNumber={wanted.remote},localPortNumber={wanted.local}"
+    ports = f"portNumber={forward.remote},localPortNumber={forward.local}"
     document, parameters = "AWS-StartPortForwardingSession", ports
-    if wanted.host:
-        document, parameters = f"{document}ToRemoteHost", f"host={wanted.host},{ports}"
+    if forward.host:
+        document, parameters = f"{document}ToRemoteHost", f"host={forward.host},{ports}"
     return [*_session(info, node), "--document-name", document, "--parameters", parameters]
 
 

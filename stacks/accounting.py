@@ -34,7 +34,7 @@ class AccountingStack(cdk.Stack):
             description=f"trainforge {settings.name}: Slurm accounting database",
         )
         assert settings.accounting
-        wanted = settings.accounting
+        section = settings.accounting
         durable = settings.retention == "durable"
         self.database = SlurmAccountingDatabase(
             self,
@@ -42,11 +42,11 @@ class AccountingStack(cdk.Stack):
             vpc=network.vpc,
             subnets=[network.private_subnet(zone) for zone in settings.availability_zones],
             size=DatabaseSize(
-                min_capacity_acu=wanted.min_capacity_acu,
-                max_capacity_acu=wanted.max_capacity_acu,
-                instances=wanted.instances,
-                backup_days=wanted.backup_days if durable else EPHEMERAL_BACKUP_DAYS,
-                rotation_days=wanted.rotation_days,
+                min_capacity_acu=section.min_capacity_acu,
+                max_capacity_acu=section.max_capacity_acu,
+                instances=section.instances,
+                backup_days=section.backup_days if durable else EPHEMERAL_BACKUP_DAYS,
+                rotation_days=section.rotation_days,
             ),
             removal_policy=cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY,
         )

@@ -52,7 +52,7 @@ class BatchStack(ClusterStack):
     def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
         settings = context.settings
         assert settings.batch
-        self._wanted = settings.batch
+        self._cluster_settings = settings.batch
         super().__init__(scope, construct_id, context=context)
         self.log_group = self._log_group()
         self.job_role = JobRole(self, "JobRole")
@@ -61,7 +61,7 @@ class BatchStack(ClusterStack):
             self,
             "ExecutionRole",
             log_group=self.log_group,
-            secret_arns=list(self._wanted.secrets.values()),
+            secret_arns=list(self._cluster_settings.secrets.values()),
         )
         self.launch_artifacts.grant_pull(self.execution_role)
         self.host_role = HostRole(self, "HostRole")
@@ -69,7 +69,7 @@ class BatchStack(ClusterStack):
         self._allow_job_traffic()
         self.queues = self._queues()
         rules = self._notify()
-        self.dashboard = self._dashboard(rules) if self._wanted.dashboard else None
+        self.dashboard = self._dashboard(rules) if self._cluster_settings.dashboard else None
         info = self._publish(self._info(), "Topic of failed jobs and blocked queues", self._outputs())
         self.definitions = self._definitions(info)
 
@@ -78,7 +78,7 @@ class BatchStack(ClusterStack):
         resource = group.node.default_child
         assert isinstance(resource, logs.CfnLogGroup)
         # The L2 takes names of periods, the service and our settings days.
-        resource.retention_in_days = self._wanted.log_days
+        resource.retention_in_days = self._cluster_settings.log_days
         return group
 
     def _allow_job_traffic(self) -> None:
@@ -91,9 +91,9 @@ class BatchStack(ClusterStack):
             JobTraffic(self, "JobTraffic", group_id=vpc.vpc_default_security_group)
 
     def _queues(self) -> dict[str, PoolQueue]:
-        wanted = self._wanted
+        section = self._cluster_settings
         defaults = self._host_defaults()
-        fair = wanted.fair_share
+        fair = section.fair_share
         fair_share = (
             FairShare(
                 self,
@@ -107,14 +107,14 @@ class BatchStack(ClusterStack):
         )
         limits = time_limits(
             {
-                CAPACITY: wanted.runnable_limits.capacity_minutes,
-                TOO_LARGE: wanted.runnable_limits.too_large_minutes,
-                UNFIT: wanted.runnable_limits.unfit_minutes,
+                CAPACITY: section.runnable_limits.capacity_minutes,
+                TOO_LARGE: section.runnable_limits.too_large_minutes,
+                UNFIT: section.runnable_limits.unfit_minutes,
             }
         )
         queues = {}
         for pool in self._pools:
-            kept = wanted.kept_nodes.get(pool.name, 0)
+            kept = section.kept_nodes.get(pool.name, 0)
             queues[pool.name] = queue = PoolQueue(
                 self,
                 f"Pool{pascal(pool.name)}",
@@ -207,7 +207,7 @@ class BatchStack(ClusterStack):
         )
 
     def _info(self) -> ClusterInfo:
-        fair = self._wanted.fair_share
+        fair = self._cluster_settings.fair_share
         return replace(
             self._info_of(self.stack_name),
             queues={name: queue.queue_arn for name, queue in self.queues.items()},
@@ -219,7 +219,7 @@ class BatchStack(ClusterStack):
                 "execution": self.execution_role.role_arn,
                 "node": self.host_role.role_arn,
             },
-            secrets=self._wanted.secrets,
+            secrets=self._cluster_settings.secrets,
         )
 
     def _outputs(self) -> Iterator[tuple[str, str, str]]:

@@ -34,7 +34,7 @@ class DirectoryStack(cdk.Stack):
             description=f"trainforge {settings.name}: directory of people and groups",
         )
         assert settings.directory
-        wanted = settings.directory
+        section = settings.directory
         openzfs = settings.storage.openzfs
         self._homes = openzfs.mount_path.rstrip("/") if openzfs else "/home"
         durable = settings.retention == "durable"
@@ -44,20 +44,20 @@ class DirectoryStack(cdk.Stack):
             self,
             "Server",
             vpc=network.vpc,
-            subnet=network.private_subnet(wanted.availability_zone or settings.availability_zones[0]),
+            subnet=network.private_subnet(section.availability_zone or settings.availability_zones[0]),
             clients=network.efa_security_group,
             bucket=bucket,
             domain=settings.directory_domain,
             content={
                 "organization": settings.name,
-                **wanted.model_dump(mode="json", include={"users", "groups"}),
+                **section.model_dump(mode="json", include={"users", "groups"}),
             },
             machine=DirectoryMachine(
-                instance_type=wanted.instance_type,
-                volume_gib=wanted.volume_gib,
-                existing_volume_id=wanted.existing_volume_id,
+                instance_type=section.instance_type,
+                volume_gib=section.volume_gib,
+                existing_volume_id=section.existing_volume_id,
             ),
-            certificate_secret_arn=wanted.certificate_secret_arn,
+            certificate_secret_arn=section.certificate_secret_arn,
             removal_policy=cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY,
         )
         self.add_stack_dependency(storage)

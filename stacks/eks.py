@@ -33,13 +33,13 @@ class EksStack(KubernetesStack):
     def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
         settings = context.settings
         assert settings.eks
-        self._wanted = settings.eks
+        self._cluster_settings = settings.eks
         super().__init__(scope, construct_id, context=context)
         self.role = NodeRole(self, "NodeRole")
         self.launch_artifacts.grant_pull(self.role)
-        self.cluster = self._kubernetes(self._wanted)
+        self.cluster = self._kubernetes(self._cluster_settings)
         self.system = self._system_nodes(
-            self.cluster, self._wanted, role=self.role, repair=repair(self._wanted)
+            self.cluster, self._cluster_settings, role=self.role, repair=repair(self._cluster_settings)
         )
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
@@ -58,7 +58,7 @@ class EksStack(KubernetesStack):
         )
 
     def _node_group(self, pool: Pool) -> NodeGroup:
-        wanted = self._wanted.scaling.get(pool.name)
+        section = self._cluster_settings.scaling.get(pool.name)
         nodes = NodeGroup(
             self,
             f"Pool{pascal(pool.name)}",
@@ -66,8 +66,8 @@ class EksStack(KubernetesStack):
             pool=pool,
             subnets=[self._network.private_subnet(pool.availability_zone)],
             role=self.role,
-            scaling=Scaling(wanted.minimum, wanted.desired) if wanted else None,
-            repair=repair(self._wanted),
+            scaling=Scaling(section.minimum, section.desired) if section else None,
+            repair=repair(self._cluster_settings),
             tags=self._node_tags(),
         )
         # An image that does not build fails the deployment before nodes are paid for.
@@ -75,19 +75,19 @@ class EksStack(KubernetesStack):
         return nodes
 
     def _software(self) -> ClusterSoftware:
-        wanted = self._wanted.software
+        section = self._cluster_settings.software
         return ClusterSoftware(
             self,
             "Software",
             cluster=self.cluster,
             software=software(
-                wanted,
+                section,
                 lustre=self._storage.lustre_mount is not None,
-                node_monitoring=self._wanted.node_repair is not None,
+                node_monitoring=self._cluster_settings.node_repair is not None,
             ),
             pools=self._pools,
             job_namespace=job_namespace(
-                self._settings, wanted, self._storage, namespace=self._wanted.namespace
+                self._settings, section, self._storage, namespace=self._cluster_settings.namespace
             ),
             data_bucket=self._storage.data_bucket,
         )
@@ -96,15 +96,15 @@ class EksStack(KubernetesStack):
         return replace(
             self._info_of(self.cluster.cluster_name),
             kubernetes_cluster=self.cluster.cluster_arn,
-            namespace=self._wanted.namespace,
+            namespace=self._cluster_settings.namespace,
             claim=SHARED_CLAIM if self._storage.lustre_mount else "",
             roles={"node": self.role.role_arn},
         )
 
 
-def repair(wanted: EksSettings) -> Repair | None:
+def repair(section: EksSettings) -> Repair | None:
     """Return the repair of nodes that the section asks for."""
-    given = wanted.node_repair
+    given = section.node_repair
     if given is None:
         return None
     return Repair(

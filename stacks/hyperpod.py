@@ -40,7 +40,7 @@ class HyperPodStack(ClusterStack):
     def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
         settings = context.settings
         assert settings.hyperpod
-        self._wanted = settings.hyperpod
+        self._cluster_settings = settings.hyperpod
         super().__init__(scope, construct_id, context=context)
         self._services = context.services
         self.role = self._role("NodeRole")
@@ -114,7 +114,7 @@ class HyperPodStack(ClusterStack):
         if self._services.accounting:
             made = self._services.accounting.database
             return Accounting(endpoint=made.endpoint, port=PORT, secret_arn=made.secret.secret_arn)
-        named = self._wanted.accounting
+        named = self._cluster_settings.accounting
         if named is None:
             return None
         return Accounting(
@@ -128,19 +128,19 @@ class HyperPodStack(ClusterStack):
 
     def _scripts(self, base: Path) -> NodeScripts | None:
         bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
-        if self._wanted.lifecycle_scripts:
+        if self._cluster_settings.lifecycle_scripts:
             return NodeScripts.lifecycle(
                 self,
                 "Scripts",
                 bucket=bucket,
-                directory=base / self._wanted.lifecycle_scripts.directory,
-                entry=self._wanted.lifecycle_scripts.entry,
+                directory=base / self._cluster_settings.lifecycle_scripts.directory,
+                entry=self._cluster_settings.lifecycle_scripts.entry,
             )
         directory, accounting = self._services.directory, self._services.accounting
-        if self._wanted.node_setup or directory or accounting:
+        if self._cluster_settings.node_setup or directory or accounting:
             openzfs = self._settings.storage.openzfs
-            wanted = self._wanted.node_setup or NodeSetupSettings()
-            configuration = wanted.model_dump(mode="json")
+            section = self._cluster_settings.node_setup or NodeSetupSettings()
+            configuration = section.model_dump(mode="json")
             if directory:
                 configuration["directory"] = directory.for_nodes()
             if accounting:
@@ -152,7 +152,7 @@ class HyperPodStack(ClusterStack):
             configuration["mounts"] = [mount.path for mount in self._storage.mounts]
             configuration["node_types"] = {
                 CONTROLLER_GROUP: "controller",
-                **({LOGIN_GROUP: "login"} if self._wanted.login else {}),
+                **({LOGIN_GROUP: "login"} if self._cluster_settings.login else {}),
                 **{pool.name: "compute" for pool in self._pools},
             }
             return NodeScripts.node_setup(self, "Scripts", bucket=bucket, configuration=configuration)
@@ -177,16 +177,16 @@ class HyperPodStack(ClusterStack):
         return cluster
 
     def _options(self) -> SlurmOptions:
-        wanted = self._wanted
+        section = self._cluster_settings
         return SlurmOptions(
-            continuous_provisioning=wanted.continuous_provisioning,
-            node_recovery=wanted.node_recovery == "automatic",
-            config_strategy=wanted.slurm_config_strategy.capitalize(),
+            continuous_provisioning=section.continuous_provisioning,
+            node_recovery=section.node_recovery == "automatic",
+            config_strategy=section.slurm_config_strategy.capitalize(),
             accounting=self._accounting(),
         )
 
     def _groups(self, scripts: NodeScripts | None) -> list[Group]:
-        wanted = self._wanted
+        section = self._cluster_settings
         defaults = GroupDefaults(
             execution_role_arn=self.role.role_arn,
             mounts=self._mounts(),
@@ -195,19 +195,19 @@ class HyperPodStack(ClusterStack):
         groups = [
             controller_group(
                 defaults,
-                instance_type=wanted.controller.instance_type,
-                volume_gib=wanted.controller.volume_gib,
+                instance_type=section.controller.instance_type,
+                volume_gib=section.controller.volume_gib,
                 network=self._controller_network(),
                 execution_role_arn=self._controller.role_arn,
             )
         ]
-        if wanted.login:
+        if section.login:
             groups.append(
                 login_group(
                     defaults,
-                    instance_type=wanted.login.instance_type,
-                    nodes=wanted.login.nodes,
-                    volume_gib=wanted.login.volume_gib,
+                    instance_type=section.login.instance_type,
+                    nodes=section.login.nodes,
+                    volume_gib=section.login.volume_gib,
                 )
             )
         security_group_ids = (self._network.efa_security_group.security_group_id,)
@@ -216,11 +216,11 @@ class HyperPodStack(ClusterStack):
                 worker_group(
                     defaults,
                     pool,
-                    partition=wanted.partitions.get(pool.name, pool.name),
+                    partition=section.partitions.get(pool.name, pool.name),
                     network=GroupNetwork(
                         self._network.private_subnet(pool.availability_zone).subnet_id, security_group_ids
                     ),
-                    deep_health_checks=wanted.deep_health_checks,
+                    deep_health_checks=section.deep_health_checks,
                 )
             )
         return groups
@@ -250,7 +250,7 @@ class HyperPodStack(ClusterStack):
             self._info_of(self.cluster.cluster_name),
             cluster_id=self.cluster.cluster_id,
             # Only what differs from the pool's own name: a parameter holds 4 KiB, 8 in the advanced tier.
-            partitions=self._wanted.partitions,
+            partitions=self._cluster_settings.partitions,
             session_document=self.session.document_name,
             roles={"node": self.role.role_arn},
         )

@@ -43,14 +43,14 @@ class HyperPodEksStack(KubernetesStack):
     def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
         settings = context.settings
         assert settings.hyperpod_eks
-        self._wanted = settings.hyperpod_eks
+        self._cluster_settings = settings.hyperpod_eks
         super().__init__(scope, construct_id, context=context)
-        self.kubernetes = self._kubernetes(self._wanted)
+        self.kubernetes = self._kubernetes(self._cluster_settings)
         self.system = self._system_nodes(
-            self.kubernetes, self._wanted, role=NodeRole(self, "SystemRole"), repair=Repair()
+            self.kubernetes, self._cluster_settings, role=NodeRole(self, "SystemRole"), repair=Repair()
         )
         self.chart = HyperPodChart(
-            self, "Chart", cluster=self.kubernetes, dependencies=self._wanted.dependencies
+            self, "Chart", cluster=self.kubernetes, dependencies=self._cluster_settings.dependencies
         )
         self.role = self._role()
         self.cluster = self._cluster()
@@ -92,7 +92,7 @@ class HyperPodEksStack(KubernetesStack):
         return role
 
     def _cluster(self) -> HyperPodEksCluster:
-        wanted = self._wanted
+        section = self._cluster_settings
         bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
         lustre = self._settings.storage.lustre
         scripts = NodeScripts.disk(
@@ -110,10 +110,10 @@ class HyperPodEksStack(KubernetesStack):
             groups=self._groups(scripts),
             role=self.role,
             options=KubernetesOptions(
-                continuous_provisioning=wanted.continuous_provisioning,
-                node_recovery=wanted.node_recovery == "automatic",
-                autoscaling=wanted.autoscaling,
-                tiered_storage_percent=wanted.tiered_storage_percent,
+                continuous_provisioning=section.continuous_provisioning,
+                node_recovery=section.node_recovery == "automatic",
+                autoscaling=section.autoscaling,
+                tiered_storage_percent=section.tiered_storage_percent,
             ),
             # Nodes fetch scripts at start; an image that does not build fails the deployment before they are paid for.
             after=[self.chart, scripts.upload, *self.launch_artifacts.images.values()],
@@ -124,21 +124,21 @@ class HyperPodEksStack(KubernetesStack):
 
         Devices are HyperPod's chart's, and queues those of task governance.
         """
-        wanted = self._wanted
-        section = software_settings(wanted)
+        section = self._cluster_settings
+        beside = software_settings(section)
         return ClusterSoftware(
             self,
             "Software",
             cluster=self.kubernetes,
-            software=software(section, lustre=self._storage.lustre_mount is not None, node_monitoring=False),
+            software=software(beside, lustre=self._storage.lustre_mount is not None, node_monitoring=False),
             pools=self._pools,
-            job_namespace=job_namespace(self._settings, section, self._storage, namespace=wanted.namespace),
+            job_namespace=job_namespace(self._settings, beside, self._storage, namespace=section.namespace),
             data_bucket=self._storage.data_bucket,
             hyperpod_cluster_arn=self.cluster.cluster_arn,
         )
 
     def _install_training_operator(self) -> None:
-        if not self._wanted.training_operator:
+        if not self._cluster_settings.training_operator:
             return
         from trainforge.hyperpod.training_operator import TrainingOperator
 
@@ -151,8 +151,8 @@ class HyperPodEksStack(KubernetesStack):
         self.software.ready.append(operator)
 
     def _configure_task_governance(self) -> None:
-        wanted = self._wanted.task_governance
-        if wanted is None:
+        section = self._cluster_settings.task_governance
+        if section is None:
             return
         from trainforge.hyperpod.governance import TaskGovernance
 
@@ -161,14 +161,14 @@ class HyperPodEksStack(KubernetesStack):
             "TaskGovernance",
             kubernetes=self.kubernetes,
             cluster=self.cluster,
-            priorities=wanted.priorities,
-            fair_share=wanted.fair_share,
-            quotas={name: quota(team, self._settings) for name, team in wanted.teams.items()},
+            priorities=section.priorities,
+            fair_share=section.fair_share,
+            quotas={name: quota(team, self._settings) for name, team in section.teams.items()},
         )
 
     def _install_observability(self) -> None:
-        wanted = self._wanted.observability
-        if wanted is None:
+        section = self._cluster_settings.observability
+        if section is None:
             return
         from trainforge.hyperpod.observability import Observability
 
@@ -177,7 +177,7 @@ class HyperPodEksStack(KubernetesStack):
             "Observability",
             kubernetes=self.kubernetes,
             cluster=self.cluster,
-            config=observability_config(wanted, governed=self._wanted.task_governance is not None),
+            config=observability_config(section, governed=self._cluster_settings.task_governance is not None),
             removal_policy=self._removal_policy(),
         )
         for output_id, value, description in (
@@ -187,20 +187,20 @@ class HyperPodEksStack(KubernetesStack):
             cdk.CfnOutput(self, output_id, value=value, description=description)
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
-        wanted = self._wanted
+        section = self._cluster_settings
         defaults = GroupDefaults(execution_role_arn=self.role.role_arn, hook=scripts.hook)
         return [
             kubernetes_group(
                 defaults,
                 pool,
-                labels={POOL_LABEL: pool.name, **wanted.labels.get(pool.name, {})},
-                taints=[taint(one) for one in wanted.taints.get(pool.name, [])],
+                labels={POOL_LABEL: pool.name, **section.labels.get(pool.name, {})},
+                taints=[taint(one) for one in section.taints.get(pool.name, [])],
                 network=GroupNetwork(
                     self._network.private_subnet(pool.availability_zone).subnet_id,
                     self.kubernetes.node_security_group_ids,
                 ),
-                deep_health_checks=wanted.deep_health_checks,
-                empty=pool.name in wanted.autoscaled_pools,
+                deep_health_checks=section.deep_health_checks,
+                empty=pool.name in section.autoscaled_pools,
             )
             for pool in self._pools
         ]
@@ -212,12 +212,12 @@ class HyperPodEksStack(KubernetesStack):
             kubernetes_cluster=self.kubernetes.cluster_arn,
             # Runs go to their pool's group, which bears its name.
             instance_groups={pool.name: pool.name for pool in self._pools},
-            namespace=self._wanted.namespace,
+            namespace=self._cluster_settings.namespace,
             claim=SHARED_CLAIM if self._storage.lustre_mount else "",
             tolerations={
-                pool.name: [toleration(one) for one in self._wanted.taints[pool.name]]
+                pool.name: [toleration(one) for one in self._cluster_settings.taints[pool.name]]
                 for pool in self._pools
-                if self._wanted.taints.get(pool.name)
+                if self._cluster_settings.taints.get(pool.name)
             },
             roles={"node": self.role.role_arn},
         )

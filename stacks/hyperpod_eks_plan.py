@@ -24,17 +24,17 @@ _EFFECTS = {
 }
 
 
-def software_settings(wanted: HyperPodEksSettings) -> SoftwareSettings:
+def software_settings(section: HyperPodEksSettings) -> SoftwareSettings:
     """Return the software to install beside HyperPod's own, as settings of the section `eks`.
 
     Devices are the chart's, and queues those of task governance.
     """
     return SoftwareSettings(
-        add_ons=dict(wanted.add_ons),
+        add_ons=dict(section.add_ons),
         devices=NO_DEVICES,
-        jobs=["trainer"] if wanted.trainer else [],
-        bucket_claim=wanted.bucket_claim,
-        cert_manager=wanted.training_operator,
+        jobs=["trainer"] if section.trainer else [],
+        bucket_claim=section.bucket_claim,
+        cert_manager=section.training_operator,
     )
 
 
@@ -62,14 +62,14 @@ def quota(team: TeamSettings, settings: Settings) -> Quota:
     )
 
 
-def observability_config(wanted: ObservabilitySettings, *, governed: bool) -> ObservabilityConfig:
+def observability_config(section: ObservabilitySettings, *, governed: bool) -> ObservabilityConfig:
     """Return the observability add-on's configuration; `governed` includes the metrics of task governance."""
     return ObservabilityConfig(
-        advanced=wanted.detail == "advanced",
-        efa=wanted.efa,
+        advanced=section.detail == "advanced",
+        efa=section.efa,
         governance=governed,
-        pod_logs=wanted.pod_logs,
-        days=wanted.metric_days,
+        pod_logs=section.pod_logs,
+        days=section.metric_days,
     )
 
 

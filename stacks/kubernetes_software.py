@@ -15,7 +15,7 @@ from trainforge.eks.volumes import BucketVolume, LustreVolume
 NODE_MONITORING = "eks-node-monitoring-agent"
 
 
-def software(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> Software:
+def software(section: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> Software:
     """Return the software that the section asks for.
 
     `lustre` says whether there is a file system to mount, `node_monitoring` whether nodes are watched by EKS.
@@ -23,41 +23,41 @@ def software(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -
     return Software(
         add_ons={
             name: add_on
-            for name, add_on in add_ons(wanted, lustre=lustre, node_monitoring=node_monitoring).items()
+            for name, add_on in add_ons(section, lustre=lustre, node_monitoring=node_monitoring).items()
             if add_on is not None
         },
-        devices=wanted.devices,
-        jobs=tuple(wanted.jobs),
-        queues=tuple(Queue(name, queue.nodes, queue.borrow) for name, queue in wanted.queues.items()),
+        devices=section.devices,
+        jobs=tuple(section.jobs),
+        queues=tuple(Queue(name, queue.nodes, queue.borrow) for name, queue in section.queues.items()),
     )
 
 
-def add_ons(wanted: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> dict[str, AddOn | None]:
+def add_ons(section: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> dict[str, AddOn | None]:
     """Return the add-ons by name: those that every cluster gets, with what the section says of them, and its own."""
     usual = {
         EBS: True,
         FSX: lustre,
-        S3: wanted.bucket_claim,
+        S3: section.bucket_claim,
         NODE_MONITORING: node_monitoring,
         "metrics-server": True,
-        "cert-manager": wanted.cert_manager,
+        "cert-manager": section.cert_manager,
     }
-    return {name: AddOn() for name, there in usual.items() if there} | wanted.add_ons
+    return {name: AddOn() for name, there in usual.items() if there} | section.add_ons
 
 
 def job_namespace(
-    settings: Settings, wanted: SoftwareSettings, storage: StorageStack, *, namespace: str
+    settings: Settings, section: SoftwareSettings, storage: StorageStack, *, namespace: str
 ) -> JobNamespace:
     """Return the namespace of jobs, with claims of the storage for which the cluster has drivers."""
     mount, mount_name = storage.lustre_mount, storage.lustre_mount_name
     lustre = None
-    if mount and mount_name and _has(wanted, FSX):
+    if mount and mount_name and _has(section, FSX):
         lustre = LustreVolume(mount.file_system_id, storage.dns_name(mount), mount_name, SHARED_CLAIM)
     bucket = None
-    if wanted.bucket_claim and _has(wanted, S3):
+    if section.bucket_claim and _has(section, S3):
         bucket = BucketVolume(storage.data_bucket.bucket_name, settings.region, BUCKET_CLAIM)
     return JobNamespace(settings.name, namespace, lustre, bucket)
 
 
-def _has(wanted: SoftwareSettings, add_on_name: str) -> bool:
-    return wanted.add_ons.get(add_on_name, AddOn()) is not None
+def _has(section: SoftwareSettings, add_on_name: str) -> bool:
+    return section.add_ons.get(add_on_name, AddOn()) is not None

@@ -21,7 +21,7 @@ from trainforge.eks.node_role import NodeRole
 class KubernetesStack(ClusterStack):
     """A cluster's stack with an EKS cluster of the same name."""
 
-    def _kubernetes(self, wanted: EksSettings | HyperPodEksSettings) -> KubernetesCluster:
+    def _kubernetes(self, section: EksSettings | HyperPodEksSettings) -> KubernetesCluster:
         """Make the EKS cluster, with what its nodes need of the network."""
         cluster = KubernetesCluster(
             self,
@@ -30,21 +30,21 @@ class KubernetesStack(ClusterStack):
             vpc=self._network.vpc,
             subnets=[self._network.private_subnet(zone) for zone in self._settings.availability_zones],
             security_group=self._network.efa_security_group,
-            control_plane=_control_plane(wanted),
+            control_plane=_control_plane(section),
         )
-        network_add_ons(cluster, pod_addresses=wanted.pod_addresses_per_node)
+        network_add_ons(cluster, pod_addresses=section.pod_addresses_per_node)
         return cluster
 
     def _system_nodes(
         self,
         cluster: KubernetesCluster,
-        wanted: EksSettings | HyperPodEksSettings,
+        section: EksSettings | HyperPodEksSettings,
         *,
         role: NodeRole,
         repair: Repair | None,
     ) -> NodeGroup:
         """Make the system nodes: small ones, over all zones, that run DNS and operators."""
-        system, zones = wanted.system, self._settings.availability_zones
+        system, zones = section.system, self._settings.availability_zones
         nodes = NodeGroup(
             self,
             "System",
@@ -80,20 +80,20 @@ class KubernetesStack(ClusterStack):
         return "KubeconfigCommand", command, "Adds the cluster to kubeconfig"
 
 
-def _control_plane(wanted: EksSettings | HyperPodEksSettings) -> ControlPlane:
+def _control_plane(section: EksSettings | HyperPodEksSettings) -> ControlPlane:
     return ControlPlane(
-        kubernetes_version=wanted.kubernetes_version,
-        public_ranges=tuple(wanted.endpoint.allowed_addresses) if wanted.endpoint.public else (),
-        log_days=wanted.log_days,
+        kubernetes_version=section.kubernetes_version,
+        public_ranges=tuple(section.endpoint.allowed_addresses) if section.endpoint.public else (),
+        log_days=section.log_days,
         access=tuple(
             Access(
                 access.principal_arn,
                 access.policy,
                 tuple(access.namespaces),
                 job_groups(access.policy)
-                if wanted.namespace in (access.namespaces or [wanted.namespace])
+                if section.namespace in (access.namespaces or [section.namespace])
                 else (),
             )
-            for access in wanted.access
+            for access in section.access
         ),
     )

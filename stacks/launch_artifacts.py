@@ -54,13 +54,15 @@ class ShippedRun:
 def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
     """Return the runs that a configuration ships with a cluster."""
     found = []
-    for wanted in settings.workloads:
-        if cluster in wanted.clusters:
-            resolution = resolve(wanted.request(cluster, settings.pool(wanted.pool)))
+    for shipment in settings.workloads:
+        if cluster in shipment.clusters:
+            resolution = resolve(shipment.request(cluster, settings.pool(shipment.pool)))
             assert resolution.run
             assert resolution.format, "settings were checked"
             found.append(
-                ShippedRun(resolution.run, resolution.format, wanted.virtual_environment or "", wanted.apply)
+                ShippedRun(
+                    resolution.run, resolution.format, shipment.virtual_environment or "", shipment.apply
+                )
             )
     return found
 

@@ -105,19 +105,19 @@ class NetworkStack(cdk.Stack):
         )
 
     def _network(self, settings: Settings) -> TrainingNetwork:
-        wanted = settings.network
+        section = settings.network
         return TrainingNetwork(
             self,
             "Network",
             availability_zones=settings.availability_zones,
-            primary_cidr=wanted.primary_cidr,
-            secondary_cidrs=wanted.secondary_cidrs,
-            nat_per_zone=wanted.nat == "per-zone",
-            closed=wanted.closed,
+            primary_cidr=section.primary_cidr,
+            secondary_cidrs=section.secondary_cidrs,
+            nat_per_zone=section.nat == "per-zone",
+            closed=section.closed,
             flow_logs=(
                 None
-                if wanted.flow_logs == "none"
-                else FlowLogs(wanted.flow_logs, wanted.flow_log_destination, wanted.flow_log_days)
+                if section.flow_logs == "none"
+                else FlowLogs(section.flow_logs, section.flow_log_destination, section.flow_log_days)
             ),
         )
 

@@ -34,7 +34,7 @@ class ParallelClusterStack(ClusterStack):
     def __init__(self, scope: Construct, construct_id: str, *, context: DeploymentContext) -> None:
         settings = context.settings
         assert settings.parallelcluster
-        self._wanted = settings.parallelcluster
+        self._cluster_settings = settings.parallelcluster
         super().__init__(scope, construct_id, context=context)
         self._accounting = _accounting(context.services)
         self._directory = (
@@ -48,7 +48,7 @@ class ParallelClusterStack(ClusterStack):
             self,
             "Session",
             document_name=f"trainforge-{settings.name}-parallelcluster",
-            user=login_user(self._wanted.image.os),
+            user=login_user(self._cluster_settings.image.os),
         )
         self.cluster.notify(self.notifications)
         self._publish(
@@ -62,7 +62,7 @@ class ParallelClusterStack(ClusterStack):
         )
 
     def _node_setup(self) -> NodeSetup | None:
-        node_setup, directory = self._wanted.node_setup, self._directory
+        node_setup, directory = self._cluster_settings.node_setup, self._directory
         # The head node follows the password of an accounting database.
         if (
             node_setup is None
@@ -116,7 +116,7 @@ class ParallelClusterStack(ClusterStack):
             cluster_name=self.cluster_name,
             configuration=cluster_configuration(cluster_plan(settings, existing)),
             attachable=self.policies,
-            suppressed=[entry.validator for entry in self._wanted.suppress_validators],
+            suppressed=[entry.validator for entry in self._cluster_settings.suppress_validators],
         )
         # An image that does not build fails the deployment before nodes are paid for.
         cluster.node.add_dependency(*self.policies, *self.launch_artifacts.images.values())
@@ -137,7 +137,7 @@ class ParallelClusterStack(ClusterStack):
             description="SSH to the head node and login nodes from given addresses",
             allow_all_outbound=False,
         )
-        for address in self._wanted.ssh.allowed_addresses:
+        for address in self._cluster_settings.ssh.allowed_addresses:
             group.add_ingress_rule(ec2.Peer.ipv4(str(address)), ec2.Port.tcp(22), "SSH")
         return (group.security_group_id,)
 
@@ -145,7 +145,7 @@ class ParallelClusterStack(ClusterStack):
         return replace(
             self._info_of(self.cluster_name),
             cluster_id=self.cluster.head_node_id,
-            partitions=self._wanted.partitions,
+            partitions=self._cluster_settings.partitions,
             session_document=self.session.document_name,
         )
 

@@ -67,10 +67,10 @@ def cluster_name(settings: Settings) -> str:
     return f"{settings.name}-slurm"
 
 
-def node_configuration(settings: Settings, wanted: NodeSettings | None) -> dict[str, Any]:
+def node_configuration(settings: Settings, section: NodeSettings | None) -> dict[str, Any]:
     """Return the configuration of the node set-up: users, packages, containers, mounts, the exporter."""
     storage = settings.storage
-    configuration = (wanted or NodeSettings(containers=None, node_exporter=False)).model_dump(mode="json")
+    configuration = (section or NodeSettings(containers=None, node_exporter=False)).model_dump(mode="json")
     exporter = configuration.pop("node_exporter")
     configuration["home_path"] = storage.openzfs.mount_path if storage.openzfs else "/home"
     configuration["mounts"] = [mounted.mount_path for mounted in (storage.lustre, storage.openzfs) if mounted]
@@ -85,9 +85,9 @@ def node_configuration(settings: Settings, wanted: NodeSettings | None) -> dict[
 
 def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan:
     """Return the plan of the section `parallelcluster` on existing resources."""
-    wanted = settings.parallelcluster
-    assert wanted
-    pools = [settings.pool(name) for name in wanted.pools]
+    section = settings.parallelcluster
+    assert section
+    pools = [settings.pool(name) for name in section.pools]
     storage = settings.storage
     login_groups = (existing.security_group_id, *existing.login_security_group_ids)
 
@@ -98,32 +98,32 @@ def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan
     return ClusterPlan(
         region=settings.region,
         iam_path=iam_path(cluster_name(settings)),
-        image=Image(wanted.image.os, existing.custom_ami or wanted.image.ami_id or ""),
+        image=Image(section.image.os, existing.custom_ami or section.image.ami_id or ""),
         head=HeadNode(
-            wanted.head_node.instance_type,
-            wanted.head_node.volume_gib,
-            nodes(wanted.head_node.availability_zone),
-            wanted.ssh.key_name or "",
+            section.head_node.instance_type,
+            section.head_node.volume_gib,
+            nodes(section.head_node.availability_zone),
+            section.ssh.key_name or "",
         ),
-        queues=_queues(wanted, pools, existing),
-        queue_defaults=QueueDefaults(existing.policy_arns, existing.actions, wanted.slurm.gpu_health_checks),
+        queues=_queues(section, pools, existing),
+        queue_defaults=QueueDefaults(existing.policy_arns, existing.actions, section.slurm.gpu_health_checks),
         login_pools=tuple(
             LoginPool(name, pool.instance_type, pool.nodes, nodes(pool.availability_zone))
-            for name, pool in wanted.login.items()
+            for name, pool in section.login.items()
         ),
         lustre=LustreStorage(existing.lustre_id, storage.lustre.mount_path) if storage.lustre else None,
         home=HomeStorage(existing.home_volume_id, storage.openzfs.mount_path) if storage.openzfs else None,
         slurm=SlurmOptions(
-            wanted.slurm.idle_minutes,
-            wanted.slurm.update_strategy.upper().replace("-", "_"),
-            tuple(wanted.slurm.settings),
+            section.slurm.idle_minutes,
+            section.slurm.update_strategy.upper().replace("-", "_"),
+            tuple(section.slurm.settings),
         ),
         monitoring=Monitoring(
-            wanted.monitoring.detailed,
-            wanted.monitoring.log_days,
+            section.monitoring.detailed,
+            section.monitoring.log_days,
             settings.retention == "durable",
-            wanted.monitoring.dashboard,
-            wanted.monitoring.alarms,
+            section.monitoring.dashboard,
+            section.monitoring.alarms,
         ),
         accounting=existing.accounting,
         directory=existing.directory,
@@ -134,15 +134,15 @@ def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan
 
 
 def _queues(
-    wanted: ParallelClusterSettings, pools: list[Pool], existing: ExistingResources
+    section: ParallelClusterSettings, pools: list[Pool], existing: ExistingResources
 ) -> tuple[Queue, ...]:
     by_queue: dict[str, list[Pool]] = {}
     for pool in pools:
-        by_queue.setdefault(wanted.partitions.get(pool.name, pool.name), []).append(pool)
+        by_queue.setdefault(section.partitions.get(pool.name, pool.name), []).append(pool)
     return tuple(
         Queue(
             name,
-            tuple(ComputeResource(pool, wanted.running_nodes(pool)) for pool in members),
+            tuple(ComputeResource(pool, section.running_nodes(pool)) for pool in members),
             existing.subnet_ids[members[0].availability_zone],
             (existing.security_group_id,),
         )

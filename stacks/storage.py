@@ -88,15 +88,15 @@ class StorageStack(cdk.Stack):
 
     def _buckets(self) -> tuple[s3.IBucket, s3.IBucket]:
         logs = AccessLogBucket(self, "AccessLogs", removal_policy=self._removal)
-        wanted = self._settings.storage.bucket
+        section = self._settings.storage.bucket
         data: s3.IBucket = (
-            s3.Bucket.from_bucket_name(self, "Data", wanted.existing)
-            if wanted.existing
+            s3.Bucket.from_bucket_name(self, "Data", section.existing)
+            if section.existing
             else TrainingBucket(
                 self,
                 "Data",
                 removal_policy=self._removal,
-                noncurrent_days=wanted.noncurrent_days,
+                noncurrent_days=section.noncurrent_days,
                 access_logs=logs,
             )
         )
@@ -109,37 +109,37 @@ class StorageStack(cdk.Stack):
         )
         return data, scripts
 
-    def _lustre(self, wanted: LustreSettings) -> tuple[Mount, str]:
-        if wanted.existing:
-            mount = Mount(wanted.mount_path, "lustre", wanted.existing.file_system_id)
-            return mount, wanted.existing.mount_name
+    def _lustre(self, section: LustreSettings) -> tuple[Mount, str]:
+        if section.existing:
+            mount = Mount(section.mount_path, "lustre", section.existing.file_system_id)
+            return mount, section.existing.mount_name
         groups: list[ec2.ISecurityGroup] = [self._network.file_system_security_group]
-        if wanted.efa:
+        if section.efa:
             # Over EFA the servers are peers of the nodes: the group that allows itself everything.
             groups.append(self._network.efa_security_group)
         lustre = SharedLustre(
             self,
             "Lustre",
-            subnet=self._subnet(wanted.availability_zone),
+            subnet=self._subnet(section.availability_zone),
             security_groups=groups,
-            capacity_gib=wanted.capacity_gib,
-            throughput_mbps_per_tib=wanted.throughput_mbps_per_tib,
-            efa=wanted.efa,
-            backup_days=0 if wanted.repository or not self._durable else wanted.backup_days,
+            capacity_gib=section.capacity_gib,
+            throughput_mbps_per_tib=section.throughput_mbps_per_tib,
+            efa=section.efa,
+            backup_days=0 if section.repository or not self._durable else section.backup_days,
             removal_policy=self._removal,
         )
-        if wanted.repository:
-            lustre.link(self.data_bucket, path=wanted.repository_path)
+        if section.repository:
+            lustre.link(self.data_bucket, path=section.repository_path)
         cdk.CfnOutput(self, "LustreId", value=lustre.file_system_id, description="Shared Lustre file system")
-        mount = Mount(wanted.mount_path, "lustre", lustre.file_system_id, wanted.whole_mbps)
+        mount = Mount(section.mount_path, "lustre", lustre.file_system_id, section.whole_mbps)
         return mount, lustre.mount_name
 
-    def _openzfs(self, wanted: OpenZfsSettings) -> Mount:
-        if wanted.existing:
-            self.openzfs_volume_id = wanted.existing.volume_id or ""
-            return Mount(wanted.mount_path, "openzfs", wanted.existing.file_system_id)
-        multi_zone = wanted.deployment == "multi-zone"
-        first = wanted.availability_zone or self._settings.availability_zones[0]
+    def _openzfs(self, section: OpenZfsSettings) -> Mount:
+        if section.existing:
+            self.openzfs_volume_id = section.existing.volume_id or ""
+            return Mount(section.mount_path, "openzfs", section.existing.file_system_id)
+        multi_zone = section.deployment == "multi-zone"
+        first = section.availability_zone or self._settings.availability_zones[0]
         others = [zone for zone in self._settings.availability_zones if zone != first]
         zones = [first, others[0]] if multi_zone else [first]
         home = HomeOpenZfs(
@@ -148,17 +148,17 @@ class StorageStack(cdk.Stack):
             subnets=[self._network.private_subnet(zone) for zone in zones],
             security_groups=[self._network.file_system_security_group],
             deployment="MULTI_AZ_1" if multi_zone else "SINGLE_AZ_HA_2",
-            capacity_gib=wanted.capacity_gib,
-            throughput_mbps=wanted.throughput_mbps,
+            capacity_gib=section.capacity_gib,
+            throughput_mbps=section.throughput_mbps,
             route_table_ids=self._network.route_table_ids,
-            backup_days=wanted.backup_days if self._durable else 0,
+            backup_days=section.backup_days if self._durable else 0,
             removal_policy=self._removal,
         )
         self.openzfs_volume_id = home.volume_id
         if not self._durable:
             BackupCleanup(self, "BackupCleanup").track(home.file_system)
         cdk.CfnOutput(self, "HomeId", value=home.file_system_id, description="Home file system")
-        return Mount(wanted.mount_path, "openzfs", home.file_system_id, wanted.whole_mbps)
+        return Mount(section.mount_path, "openzfs", home.file_system_id, section.whole_mbps)
 
     def _subnet(self, zone: str | None) -> ec2.ISubnet:
         return self._network.private_subnet(zone or self._settings.availability_zones[0])

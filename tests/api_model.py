@@ -1,4 +1,4 @@
-"""What botocore's model of an AWS API says of an input: names, types, ranges, and enums too."""
+"""Validation of inputs by botocore's model of an AWS API: names, types, ranges, and enums too."""
 
 from __future__ import annotations
 

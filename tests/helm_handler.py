@@ -1,4 +1,4 @@
-"""What the function that installs Helm charts has around it: credentials, an invocation, CloudFormation's events."""
+"""The environment of the function that installs Helm charts: credentials, an invocation, CloudFormation's events."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which tests the workers of pytest-xdist run one after another, and in which order groups of them begin.
+"""Scheduling of tests: groups that one worker of pytest-xdist runs, and the order in which groups begin.
 
 Tests of a module share what it deploys or starts, so a module is one group, and modules that use the same deployment
 or run are one. A worker takes a group as a whole. (`--dist loadgroup` would do the same by marks, but xdist 3.8.0

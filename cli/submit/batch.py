@@ -28,7 +28,7 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
         **{name: value for name, value in run.environment.items() if name not in fixed},
         **({RUN_ID: run.id} if run.id else {}),
     }
-    wanted: dict[str, Any] = json.loads(batch(replace(run, id="", environment=own), info))
+    rendered: dict[str, Any] = json.loads(batch(replace(run, id="", environment=own), info))
     pool = run.pool.name or next(iter(info.queues), "")
     queue = info.queues.get(pool, "")
     obstacle = ""
@@ -44,17 +44,22 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
     with_variables = f", with {given}" if given else ""
     return Submission(
         f"{cluster_text(info)}, queue '{queue.rpartition('/')[2]}'" if queue else cluster_text(info),
-        f"batch SubmitJob{with_variables}, of definition '{wanted['jobDefinitionName']}'; RegisterJobDefinition first, "
-        "where none is as below",
+        f"batch SubmitJob{with_variables}, of definition '{rendered['jobDefinitionName']}'; "
+        "RegisterJobDefinition first, where none is as below",
         run_text(run, info, "a new one, called as the job's id"),
-        lambda: _send(run, info, wanted, queue, share, variables),
+        lambda: _send(run, info, rendered, queue, share, variables),
         obstacle,
-        text=json.dumps(wanted, indent=2),
+        text=json.dumps(rendered, indent=2),
     )
 
 
 def _send(
-    run: Run, info: ClusterInfo, wanted: dict[str, Any], queue: str, share: str, variables: Mapping[str, str]
+    run: Run,
+    info: ClusterInfo,
+    rendered: dict[str, Any],
+    queue: str,
+    share: str,
+    variables: Mapping[str, str],
 ) -> SubmittedJob:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -66,7 +71,7 @@ def _send(
                 f"job {other} of run '{run.id}' has not ended, and two at once would write into one folder; wait, or "
                 f"'{_terminate(info, other)}', then launch again"
             )
-        definition = _definition(client, run, wanted)
+        definition = _definition(client, run, rendered)
         request = _request(run, info, queue, share, definition["jobDefinitionArn"], variables)
         job = client.submit_job(**request)["jobId"]
     except NoCredentialsError as error:
@@ -76,7 +81,7 @@ def _send(
     except (BotoCoreError, ClientError) as error:
         raise SubmissionError(f"AWS Batch in {info.region} did not take the job: {error}") from error
     describe = f"aws batch describe-jobs --region {info.region} --jobs"
-    (nodes,) = wanted["nodeProperties"]["nodeRangeProperties"]
+    (nodes,) = rendered["nodeProperties"]["nodeRangeProperties"]
     prefix = nodes["container"]["logConfiguration"]["options"]["awslogs-stream-prefix"]
     return SubmittedJob(
         lambda: _wait(run, info, job),
@@ -117,15 +122,15 @@ def _request(
     return request
 
 
-def _definition(client: Any, run: Run, wanted: dict[str, Any]) -> dict[str, Any]:
+def _definition(client: Any, run: Run, rendered: dict[str, Any]) -> dict[str, Any]:
     """Return an active definition equal to the rendered one but for the number of nodes; register one if needed."""
-    for found in _candidates(client, run, wanted["jobDefinitionName"]):
+    for found in _candidates(client, run, rendered["jobDefinitionName"]):
         nodes = found.get("nodeProperties", {})
-        same = {**found, "jobDefinitionName": wanted["jobDefinitionName"]}
+        same = {**found, "jobDefinitionName": rendered["jobDefinitionName"]}
         same["nodeProperties"] = {**nodes, "numNodes": run.nodes}
-        if _covers(same, wanted):
+        if _covers(same, rendered):
             return found
-    made: dict[str, Any] = client.register_job_definition(**wanted)
+    made: dict[str, Any] = client.register_job_definition(**rendered)
     return made
 
 
@@ -143,20 +148,20 @@ def _candidates(client: Any, run: Run, name: str) -> Iterator[dict[str, Any]]:
         yield from sorted(found, key=lambda definition: -definition["revision"])
 
 
-def _covers(found: Any, wanted: Any) -> bool:
+def _covers(found: Any, rendered: Any) -> bool:
     """Return whether the service's value equals ours; the service adds keys of its own, but no members of a list."""
-    if isinstance(wanted, Mapping):
+    if isinstance(rendered, Mapping):
         return isinstance(found, Mapping) and all(
             _covers(found.get(key), value) if value not in ([], {}) else not found.get(key)
-            for key, value in wanted.items()
+            for key, value in rendered.items()
         )
-    if isinstance(wanted, list):
+    if isinstance(rendered, list):
         return (
             isinstance(found, list)
-            and len(found) == len(wanted)
-            and all(_covers(one, other) for one, other in zip(found, wanted, strict=True))
+            and len(found) == len(rendered)
+            and all(_covers(one, other) for one, other in zip(found, rendered, strict=True))
         )
-    return bool(found == wanted)
+    return bool(found == rendered)
 
 
 def _terminate(info: ClusterInfo, job: str) -> str:

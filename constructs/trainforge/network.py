@@ -136,15 +136,15 @@ class TrainingNetwork(Construct):
         """The private subnet of each zone, in the order of the zones."""
         return self.vpc.isolated_subnets if self.closed else self.vpc.private_subnets
 
-    def _log_flows(self, wanted: FlowLogs) -> None:
+    def _log_flows(self, flow_logs: FlowLogs) -> None:
         self.vpc.add_flow_log(
             "FlowLog",
             destination=(
-                self._flow_log_bucket(wanted.days)
-                if wanted.destination == "s3"
-                else self._flow_log_group(wanted.days)
+                self._flow_log_bucket(flow_logs.days)
+                if flow_logs.destination == "s3"
+                else self._flow_log_group(flow_logs.days)
             ),
-            traffic_type=_TRAFFIC[wanted.traffic],
+            traffic_type=_TRAFFIC[flow_logs.traffic],
         )
 
     def _flow_log_group(self, days: int) -> ec2.FlowLogDestination:

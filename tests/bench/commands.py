@@ -1,4 +1,4 @@
-"""How long the command takes to start."""
+"""Benchmark of the command's start."""
 
 from __future__ import annotations
 

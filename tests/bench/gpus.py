@@ -1,4 +1,4 @@
-"""The fsdp workload on the GPUs at hand, beside torchtitan and a bare loop on the same ones, in the same run.
+"""Benchmark of the fsdp workload on this machine's GPUs, against torchtitan and a bare loop on the same ones.
 
 `make bench-gpu` runs it and prints a table of tokens a second, TFLOPS, MFU and memory; `--write FILE` puts it between
 the file's markers. `--device cpu` does the same with tiny models on processors, to see that it works. Each row has its
@@ -37,8 +37,8 @@ _DEADLINE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
-class Place:
-    """What is trained on: `ranks` of `card`, whose dense bf16 peak is `peak` TFLOPS, None where it is not known."""
+class Hardware:
+    """The hardware of a benchmark: `ranks` of `card`, whose dense bf16 peak is `peak` TFLOPS, None if unknown."""
 
     device: str
     card: str
@@ -67,7 +67,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Row:
-    """How fast a model was trained; `failed` says why it was not."""
+    """The result of one benchmark: a model's training speed, or in `failed` the reason why there is none."""
 
     model: str
     trainer: str
@@ -106,24 +106,26 @@ def peak_tflops(card: str) -> float | None:
     return next((peak for name, peak in peaks.items() if name in words), None)
 
 
-def rows(place: Place, models: tuple[str, ...], blocks: int, python: Path = TORCHTITAN) -> Iterator[Row]:
+def rows(
+    hardware: Hardware, models: tuple[str, ...], blocks: int, python: Path = TORCHTITAN
+) -> Iterator[Row]:
     """Yield each model by our trainer, by torchtitan and by a bare loop, one after the other."""
     for model in models:
         ours: dict[str, Any] = {}
 
         def trained(what: str, model: str = model) -> dict[str, Any]:
-            peak = [f"--peak-tflops={place.peak:g}"] if place.peak else []
+            peak = [f"--peak-tflops={hardware.peak:g}"] if hardware.peak else []
             # What torchtitan recomputes by default, and sequences of one document, which its batches are too.
             like = ["--recompute=selective", "--no-document-mask"]
-            return measured(what, [f"--model={model}", *like, *peak, *place.words(blocks)], place.ranks)
+            return measured(what, [f"--model={model}", *like, *peak, *hardware.words(blocks)], hardware.ranks)
 
         yield (row := _row(model, "our trainer", lambda: trained("trainer")))
         ours = row.found
-        yield _beside(place, model, blocks, python, ours)
+        yield _beside(hardware, model, blocks, python, ours)
         yield _row(model, "a bare loop", lambda: trained("bare"))
 
 
-def _beside(place: Place, model: str, blocks: int, python: Path, ours: dict[str, Any]) -> Row:
+def _beside(hardware: Hardware, model: str, blocks: int, python: Path, ours: dict[str, Any]) -> Row:
     """Return torchtitan's row. Arithmetic is counted as ours is, and only where its model is as large as ours."""
     if model not in _FLAVORS:
         return Row(model, "torchtitan", {}, "has no such model")
@@ -131,7 +133,7 @@ def _beside(place: Place, model: str, blocks: int, python: Path, ours: dict[str,
         return Row(model, "torchtitan", {}, "not installed: `make torchtitan`")
 
     def titan() -> dict[str, Any]:
-        found = _torchtitan(place, _FLAVORS[model], blocks, python)
+        found = _torchtitan(hardware, _FLAVORS[model], blocks, python)
         same = bool(ours) and found["parameters"] == ours["parameters"]
         faster = found["tokens_per_second"] / ours["tokens_per_second"] if same else None
         known = faster is not None and ours["mfu"] is not None
@@ -145,18 +147,18 @@ def _beside(place: Place, model: str, blocks: int, python: Path, ours: dict[str,
     return Row(row.model, f"torchtitan {row.found.get('version', '')}".strip(), row.found, row.failed)
 
 
-def _torchtitan(place: Place, flavor: str, blocks: int, python: Path) -> dict[str, Any]:
+def _torchtitan(hardware: Hardware, flavor: str, blocks: int, python: Path) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "found.json"
         launch = [
             "-m",
             "torch.distributed.run",
-            f"--nproc-per-node={place.ranks}",
+            f"--nproc-per-node={hardware.ranks}",
             f"--master-port={free_ports(1)[0]}",
         ]
         program = [str(ROOT / "tests" / "training" / "titan.py"), str(file), f"--flavor={flavor}"]
         subprocess.run(
-            [str(python), *launch, *program, *place.words(blocks)],
+            [str(python), *launch, *program, *hardware.words(blocks)],
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             check=True,
             stdout=subprocess.DEVNULL,
@@ -209,17 +211,17 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
-    place = Place(arguments.device, card, ranks, None if cpu else peak_tflops(card))
+    hardware = Hardware(arguments.device, card, ranks, None if cpu else peak_tflops(card))
     models = tuple(arguments.models or (("tiny",) if cpu else _MODELS))
     print(HEADER)
     found = []
-    for row in rows(place, models, arguments.blocks, arguments.torchtitan):
+    for row in rows(hardware, models, arguments.blocks, arguments.torchtitan):
         print(row, flush=True)
         found.append(row)
-    sizes = ", ".join(f"{name.replace('-', ' ')} {size}" for name, size in place.sizes.items())
+    sizes = ", ".join(f"{name.replace('-', ' ')} {size}" for name, size in hardware.sizes.items())
     when = (
         f"Measured {datetime.now(UTC):%Y-%m-%d} on {ranks} x {card} (dense bf16 peak "
-        f"{f'{place.peak:g} TFLOPS by the catalog' if place.peak else 'unknown'}), torch "
+        f"{f'{hardware.peak:g} TFLOPS by the catalog' if hardware.peak else 'unknown'}), torch "
         f"{importlib.metadata.version('torch')}; bfloat16, {'not compiled' if cpu else 'compiled'}, {sizes}."
     )
     print(f"\n{when}")

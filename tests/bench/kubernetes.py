@@ -1,4 +1,4 @@
-"""How a real control plane with the stack's operators and queues places jobs among 1,000 nodes."""
+"""Benchmark of scheduling: a real control plane with the stack's operators and queues places jobs on 1,000 nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long it takes to render every workload in every format for every instance type that it runs on."""
+"""Benchmark of rendering: every workload in every format for every instance type that it runs on."""
 
 from __future__ import annotations
 

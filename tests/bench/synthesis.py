@@ -1,4 +1,4 @@
-"""How long synthesis takes: the whole against an empty app, and each added pool."""
+"""Benchmark of synthesis: the whole against an empty app, and each added pool."""
 
 from __future__ import annotations
 

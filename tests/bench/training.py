@@ -1,4 +1,4 @@
-"""How fast the fsdp workload trains: its trainer against a bare loop, and what a save costs, on processors."""
+"""Benchmark of the fsdp workload on processors: its trainer against a bare loop, and the cost of a save."""
 
 from __future__ import annotations
 

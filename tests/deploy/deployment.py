@@ -21,7 +21,7 @@ STACK = "HyperPodStack"
 
 @dataclass
 class Deployment:
-    """A configuration, deployed once: the emulator that holds it, and what stood there before."""
+    """A configuration, deployed once: its emulator, and the resources that existed before."""
 
     emulator: Emulator
     cdk: Cdk

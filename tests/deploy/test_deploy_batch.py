@@ -1,4 +1,4 @@
-"""AWS Batch, deployed by the real CDK CLI: what stands, jobs, updates in place and by replacement, the end."""
+"""AWS Batch, deployed by the real CDK CLI: resources, jobs, updates in place and by replacement, deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An EKS cluster deployed by the real CDK CLI: what stands, an update of its nodes, what is refused, the end."""
+"""An EKS cluster, deployed by the real CDK CLI: resources, an update of its nodes, refused changes, deletion."""
 
 from __future__ import annotations
 

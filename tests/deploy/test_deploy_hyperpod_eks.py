@@ -1,4 +1,4 @@
-"""HyperPod on EKS deployed by the real CDK CLI: what stands, quotas created, changed, rolled back, and the end."""
+"""HyperPod on EKS, deployed by the real CDK CLI: resources, quotas created, changed, rolled back, deletion."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cluster by ParallelCluster, deployed by the real CDK CLI: what stands, an update, what is refused, the end."""
+"""A cluster by ParallelCluster, deployed by the real CDK CLI: resources, an update, refused changes, deletion."""
 
 from __future__ import annotations
 

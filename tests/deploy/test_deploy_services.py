@@ -1,4 +1,4 @@
-"""The accounting database and the directory, deployed by the real CDK CLI with the cluster that leans on them."""
+"""The accounting database and the directory, deployed by the real CDK CLI with the cluster that depends on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The deployment again, changed, and destroyed: after the test_deploy_* files, which look at what stands."""
+"""A second deployment, a change, and destruction: after the test_deploy_* files, which check the resources."""
 
 from __future__ import annotations
 

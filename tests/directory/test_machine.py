@@ -1,4 +1,4 @@
-"""What the directory server does in AWS, against moto: its volume, what it fetches, its name, its signal."""
+"""The directory server's calls of AWS, against moto: its volume, its downloads, its name, its signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Custom resources: the CDK's are answered, ours run, and one that nobody knows fails its stack at once."""
+"""Custom resources: the CDK's are answered, others run their function, and one without a function fails its stack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The hand in a Kubernetes cluster: what Helm and Kubernetes would refuse is refused, and what goes makes room."""
+"""Kubernetes objects in the emulator: what Helm and Kubernetes would refuse is refused, and removed names are free."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The emulator as a program, and the CDK CLI run against it: both end when they should and leave nobody behind."""
+"""The emulator as a program, and the CDK CLI run against it: both end when they should and leave no process."""
 
 from __future__ import annotations
 

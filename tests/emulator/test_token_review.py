@@ -1,4 +1,4 @@
-"""Whom an EKS cluster's API server takes a token for: access entries, and what is wrong with tokens of others."""
+"""The token review of an EKS cluster: access entries, and tokens that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a command printed what its guide shows, whatever ids, times and names of machines were drawn."""
+"""Comparison of a command's output with its guide, whatever ids, times and names of machines were drawn."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ _ANY_DIRECTIVE = re.compile(r"<!--\s*guide\b")
 _PROMPT = re.compile(r"^(?P<host>[a-z0-9-]+@[a-z0-9-]+:~)?\$ (?P<command>.+)$")
 
 
-class Place(StrEnum):
-    """Where a command is run."""
+class Machine(StrEnum):
+    """The machine that a command runs on."""
 
     HERE = "here"
     NODE = "node"
@@ -38,7 +38,7 @@ class Command:
     """A command of a guide, its line number, and the lines of output that are shown below it."""
 
     line: int
-    place: Place
+    machine: Machine
     text: str
     output: list[str] = field(default_factory=list)
     not_run: str = ""
@@ -46,10 +46,10 @@ class Command:
 
 @dataclass(frozen=True)
 class GuideFile:
-    """A file that a guide shows: where it lies, relative to the project or to the home on a node."""
+    """A file that a guide shows, with its path relative to the project or to the home on a node."""
 
     line: int
-    place: Place
+    machine: Machine
     path: str
     text: str
 
@@ -89,8 +89,8 @@ def read_guide(path: Path) -> list[Step]:
 def _steps(first: int, language: str, block: list[str], directive: re.Match[str] | None) -> list[Step]:
     kind = directive["kind"] if directive else ""
     if directive and kind in ("file", "node file"):
-        place = Place.NODE if kind == "node file" else Place.HERE
-        return [GuideFile(first, place, directive["text"], "\n".join(block) + "\n")]
+        machine = Machine.NODE if kind == "node file" else Machine.HERE
+        return [GuideFile(first, machine, directive["text"], "\n".join(block) + "\n")]
     if language != "console":
         if directive:
             raise GuideError(f"line {first}: '{kind}' is for console blocks, this one is '{language}'")
@@ -100,9 +100,9 @@ def _steps(first: int, language: str, block: list[str], directive: re.Match[str]
         if commands and commands[-1].text.endswith("\\") and not commands[-1].output:
             commands[-1].text += f"\n{line}"
         elif found := _PROMPT.match(line):
-            place = Place.NODE if found["host"] else Place.HERE
+            machine = Machine.NODE if found["host"] else Machine.HERE
             commands.append(
-                Command(number, place, found["command"], not_run=directive["text"] if directive else "")
+                Command(number, machine, found["command"], not_run=directive["text"] if directive else "")
             )
         elif commands:
             commands[-1].output.append(line)

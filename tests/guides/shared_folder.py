@@ -1,4 +1,4 @@
-"""The shared file system of a guide's nodes: a folder here, that stands where the guide has Lustre."""
+"""The shared file system of a guide's nodes: a local folder at the guide's path of Lustre."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ exec {sbatch} "$@" <<< "${{script//{mount}/{folder}}}"
 
 
 class SharedFolder:
-    """A folder in place of Lustre: what lies in the data bucket below `launch/` is seen in it, as Lustre shows it."""
+    """A folder in place of Lustre: it shows the data bucket's objects below `launch/`, as Lustre does."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

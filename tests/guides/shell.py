@@ -17,7 +17,7 @@ _END_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command gave: its exit code, and standard output and error together."""
+    """The result of a command: its exit code, and standard output and error together."""
 
     code: int
     output: str

@@ -1,4 +1,4 @@
-"""What the guides play on: the project's files, an emulated AWS, a real Slurm, and stand-ins for what is absent."""
+"""The environment of the guides: the project's files, an emulated AWS, a real Slurm, and fakes of absent programs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from emulator.server import Emulator
 from settings.reading import read
-from tests.guides.guide import Place
+from tests.guides.guide import Machine
 from tests.guides.shared_folder import SharedFolder
 from tests.guides.shell import Answer, Shell
 from tests.programs import ROOT, search_path
@@ -44,7 +44,7 @@ _SUDO = '#!/bin/sh\nexec "$@"\n'
 
 @dataclass(frozen=True)
 class Session:
-    """How the AWS CLI started Session Manager's plugin: the answer of StartSession, and the request."""
+    """A start of Session Manager's plugin by the AWS CLI: the answer of StartSession, and the request."""
 
     answer: dict[str, Any]
     region: str
@@ -89,21 +89,21 @@ class Stage:
         _program(node_programs / "sbatch", self._shared.sbatch(node["PATH"]))
         node["PATH"] = os.pathsep.join([str(node_programs), node["PATH"]])
         self._shells = {
-            Place.HERE: Shell(self.project, here, folder / "state-here"),
-            Place.NODE: Shell(self.home, node, folder / "state-node"),
+            Machine.HERE: Shell(self.project, here, folder / "state-here"),
+            Machine.NODE: Shell(self.home, node, folder / "state-node"),
         }
 
-    def run(self, place: Place, command: str) -> Answer:
-        """Run a command of a guide in the shell of a place; on a node with the shared file system in sight."""
-        if place is not Place.NODE:
-            return self._shells[place].run(command)
+    def run(self, machine: Machine, command: str) -> Answer:
+        """Run a command of a guide in the shell of a machine; a node sees the shared file system."""
+        if machine is not Machine.NODE:
+            return self._shells[machine].run(command)
         self._shared.follow(self._emulator.client("s3"))
-        answer = self._shells[place].run(self._shared.here(command))
+        answer = self._shells[machine].run(self._shared.here(command))
         return Answer(answer.code, self._shared.shown(answer.output))
 
-    def write(self, place: Place, path: str, text: str) -> None:
+    def write(self, machine: Machine, path: str, text: str) -> None:
         """Write a file that a guide shows."""
-        target = (self.project if place is Place.HERE else self.home) / path
+        target = (self.project if machine is Machine.HERE else self.home) / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 

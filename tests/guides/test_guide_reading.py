@@ -1,4 +1,4 @@
-"""How guides are read and what they show is compared; a guide that is wrong must not pass."""
+"""The reader of guides and the comparison of their output; a guide that is wrong must not pass."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.guides import shell as shells
 from tests.guides.expectation import missing
-from tests.guides.guide import Command, GuideError, GuideFile, Place, read_guide
+from tests.guides.guide import Command, GuideError, GuideFile, Machine, read_guide
 from tests.guides.shell import Shell
 
 GUIDE = """\
@@ -47,10 +47,10 @@ def read(folder: Path, text: str) -> list[Command | GuideFile]:
 
 def test_commands_files_and_reasons_are_read_in_order(tmp_path: Path) -> None:
     assert read(tmp_path, GUIDE) == [
-        Command(4, Place.HERE, "first --option \\\n    value", ["shown"]),
-        Command(7, Place.NODE, "sinfo"),
-        Command(12, Place.HERE, "second", not_run="no such machine"),
-        GuideFile(17, Place.NODE, "job.sbatch", "#!/bin/bash\n"),
+        Command(4, Machine.HERE, "first --option \\\n    value", ["shown"]),
+        Command(7, Machine.NODE, "sinfo"),
+        Command(12, Machine.HERE, "second", not_run="no such machine"),
+        GuideFile(17, Machine.NODE, "job.sbatch", "#!/bin/bash\n"),
     ]
 
 

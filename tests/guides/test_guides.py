@@ -72,13 +72,13 @@ def test_guide(
 def _play(stage: Stage, step: Step, guide: str, transcript: TextIO) -> None:
     where = f"{guide}:{step.line}"
     if isinstance(step, GuideFile):
-        stage.write(step.place, step.path, step.text)
+        stage.write(step.machine, step.path, step.text)
         return
     if step.not_run:
         transcript.write(f"# {where}: not run: {step.not_run}\n")
         return
-    answer = stage.run(step.place, step.text)
-    transcript.write(f"# {where} ({step.place})\n$ {step.text}\n{answer.output}\n")
+    answer = stage.run(step.machine, step.text)
+    transcript.write(f"# {where} ({step.machine})\n$ {step.text}\n{answer.output}\n")
     tail = answer.output[-_TAIL:]
     assert answer.code == 0, f"{where}: '{step.text}' ended with code {answer.code}:\n{tail}"
     absent = missing(step.output, answer.output)

@@ -32,7 +32,7 @@ TITLES = {Format.TRAINJOB: "TrainJob", Format.PYTORCHJOB: "PyTorchJob"}
 
 @dataclass(frozen=True)
 class Scene:
-    """What a fault is done on: a cluster, its process nodes, a workload, and what tells the losses of its local run."""
+    """The target of a fault: a cluster, its process nodes, a workload, and the losses of its local run."""
 
     cluster: Cluster
     nodes: ProcessNodes

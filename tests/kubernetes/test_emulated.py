@@ -1,4 +1,4 @@
-"""The emulator's EKS clusters with control planes: what is installed, changed and deleted there, and by whom."""
+"""The emulator's EKS clusters with control planes: objects installed, changed and deleted, and their authors."""
 
 from __future__ import annotations
 

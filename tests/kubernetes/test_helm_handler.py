@@ -53,7 +53,7 @@ BULK = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=
 
 @dataclass
 class Function:
-    """The function, and a release of the test's chart that it is told of."""
+    """The function, and a release of the test's chart."""
 
     api: Api
     namespace: str

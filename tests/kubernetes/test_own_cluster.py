@@ -1,4 +1,4 @@
-"""Tests against a cluster of the user's: any way of logging in, namespaces only, and never without being told to."""
+"""Tests against a cluster of the user's: any way of logging in, namespaces only, and only on request."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What other people's programs say of what we make: ParallelCluster's validators, in their own environment."""
+"""Checks of our output by other projects' programs: ParallelCluster's validators, in their own environment."""

@@ -1,4 +1,4 @@
-"""An emulator in which ParallelCluster's official images stand, one a module."""
+"""An emulator with ParallelCluster's official images, one per module."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class PeerFinding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What ParallelCluster makes of a configuration."""
+    """The result of ParallelCluster's dry run of a configuration."""
 
     accepted: bool
     findings: tuple[PeerFinding, ...]

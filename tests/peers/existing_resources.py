@@ -1,4 +1,4 @@
-"""What a configuration builds on, made in the emulator, and the cluster configuration on top of it.
+"""Existing resources for a configuration, made in the emulator, and the cluster configuration that names them.
 
 Network and file systems are those of the settings by kind and zone, without the CDK: what the stacks make of them is
 the deployment tests' business, and a validator sees ids and groups only.

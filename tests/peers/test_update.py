@@ -1,4 +1,4 @@
-"""What an update is refused, and what needs nodes stopped: ours say what ParallelCluster's own comparison says."""
+"""Refused updates, and updates that need stopped nodes: our rules against ParallelCluster's own comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ParallelCluster makes of an update: its own comparison of two configurations, run in its environment."""
+"""ParallelCluster's own comparison of two configurations, run in its environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The configuration files of a Slurm that lives in one folder and talks on loopback only."""
+"""The configuration files of a Slurm in one folder, on loopback only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.ports import LOOPBACK, free_ports
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node that a slurmd of its own stands for: its Slurm name, its address of the loopback's many, and its port."""
+    """A node with a slurmd of its own: its Slurm name, its loopback address, and its port."""
 
     name: str
     address: str

@@ -1,4 +1,4 @@
-"""`trainforge launch` on a real Slurm: the job that it submits runs, its log is where it says, and its run goes on."""
+"""`trainforge launch` on a real Slurm: the job that it submits runs, its log is where it says, and its run resumes."""
 
 from __future__ import annotations
 

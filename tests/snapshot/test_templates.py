@@ -1,4 +1,4 @@
-"""What must hold for every template of every configuration."""
+"""Properties of every template of every configuration."""
 
 from __future__ import annotations
 

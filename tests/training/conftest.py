@@ -1,4 +1,4 @@
-"""What the tests of several modules of this folder look at."""
+"""Fixtures that several modules of this folder use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What may happen to a run of the fsdp workload, done to it for real, and what becomes of it.
+"""Faults of a run of the fsdp workload, injected for real, and their outcome.
 
 `python -m tests.training.faults` does all of it, here and on a real Slurm, and prints the table that
 docs/reliability.md keeps; `--write docs/reliability.md` puts it there. The tests hold each row to its promise.

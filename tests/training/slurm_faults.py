@@ -1,4 +1,4 @@
-"""What a real Slurm does to a run of the fsdp workload: a requeue, and a node that goes down under it."""
+"""Faults of a run of the fsdp workload on a real Slurm: a requeue, and a node that goes down."""
 
 from __future__ import annotations
 

@@ -14,13 +14,13 @@ import pytest
 from catalog.instances import INSTANCES
 from catalog.reference_types import GPU
 from tests.bench import document, gpus
-from tests.bench.gpus import Place, Row, peak_tflops, rows
+from tests.bench.gpus import Hardware, Row, peak_tflops, rows
 from tests.programs import ROOT
 from tests.training import fsdp_modules
 
 torch = fsdp_modules.torch
 
-CARD = Place("cuda", "NVIDIA H100 80GB HBM3", 8, 100.0)
+CARD = Hardware("cuda", "NVIDIA H100 80GB HBM3", 8, 100.0)
 OURS = {"tokens_per_second": 1000.0, "tflops": 40.0, "mfu": 0.4, "memory_gib": 60.0, "parameters": 7}
 TITAN = {"tokens_per_second": 500.0, "memory_gib": 50.0, "parameters": 7, "version": "1.2.3"}
 

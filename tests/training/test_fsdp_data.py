@@ -1,4 +1,4 @@
-"""What the fsdp workload trains on: packed documents, synthetic ones, and a data set that is streamed."""
+"""Data of the fsdp workload: packed documents, synthetic ones, and a data set that is streamed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the fsdp workload is told: options that go together, presets that its program takes, rates and captures."""
+"""Options of the fsdp workload: combinations, presets that its program takes, rates and captures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a rank leaves: after an error with its code and nothing else, whatever its process group would do at the end."""
+"""The exit of a rank: after an error with its code alone, whatever its process group would do at the end."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from training import heartbeat  # noqa: E402
 
 
 class Beats:
-    """A heartbeat that keeps the phases it was told of."""
+    """A heartbeat that records phases."""
 
     def __init__(self) -> None:
         self.record = {"phase": heartbeat.START}

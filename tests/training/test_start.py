@@ -1,4 +1,4 @@
-"""A start of a run before it trains: where its folder cannot be had, it ends in words."""
+"""The start of a run before it trains: it ends with a message if it cannot have its folder."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ class HyperPodNode:
 
 
 class Outcome:
-    """What a run printed and how it ended."""
+    """The result of a run: its output and exit code."""
 
     def __init__(self, code: int, output: str) -> None:
         self.code, self.output = code, output

@@ -1,4 +1,4 @@
-"""As much of a Kubernetes API as kubectl asks for to look for, create and delete objects of one kind."""
+"""A fake Kubernetes API, with the paths that kubectl needs to read, create and delete objects of one kind."""
 
 from __future__ import annotations
 

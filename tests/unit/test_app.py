@@ -1,4 +1,4 @@
-"""`python3 app.py` and `cdk synth` as a user runs them: mistakes in words, and nothing lost."""
+"""`python3 app.py` and `cdk synth` as a user runs them: messages for mistakes, and nothing lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Batch stack: environments and queues, roles, job definitions, what people are told, fifty pools."""
+"""The Batch stack: environments and queues, roles, job definitions, notifications, fifty pools."""
 
 from __future__ import annotations
 

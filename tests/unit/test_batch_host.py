@@ -1,4 +1,4 @@
-"""What a host of AWS Batch does at its first start, run on a folder like one, with stand-ins for its tools."""
+"""The set-up of an AWS Batch host, run on a folder like a host's root, with fakes of its tools."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a Batch job's container needs of its host."""
+"""Requirements of a Batch job's container for its host."""
 
 from __future__ import annotations
 

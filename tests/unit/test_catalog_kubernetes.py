@@ -1,4 +1,4 @@
-"""What a pod asks of a node fits on the node."""
+"""Resource requests of pods, which must fit on a node."""
 
 from __future__ import annotations
 

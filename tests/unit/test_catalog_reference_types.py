@@ -1,4 +1,4 @@
-"""The types that examples stand on are real, and what their names here promise."""
+"""The instance types of examples: they are real, and as their names here say."""
 
 from __future__ import annotations
 

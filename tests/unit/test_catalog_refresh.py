@@ -1,4 +1,4 @@
-"""`trainforge catalog refresh`: the data equals EC2's as the emulator has it, and every change is told."""
+"""`trainforge catalog refresh`: the data equals EC2's as the emulator has it, and every change is printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules on AWS Batch: images, interfaces, storage, nodes that stand, shares, priorities, secrets, capacity."""
+"""Rules on AWS Batch: images, interfaces, storage, running nodes, shares, priorities, secrets, capacity."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules on file systems, buckets, mounts and ids of what stands already."""
+"""Rules on file systems, buckets, mounts and ids of existing resources."""
 
 from __future__ import annotations
 

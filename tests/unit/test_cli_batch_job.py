@@ -1,4 +1,4 @@
-"""A job in AWS Batch that is waited for: what is told of it and when, and the exit code; the service is played here."""
+"""The wait for an AWS Batch job: its output and the exit code, against a fake service."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def error(code: str, status: int = 400) -> ClientError:
 
 
 class Batch:
-    """Batch, which tells one look at the job after the other: a state, a whole answer, or an error."""
+    """A fake Batch service with a list of answers: a state, a whole answer, or an error."""
 
     def __init__(self, *looks: str | dict[str, Any] | Exception) -> None:
         self._looks: Iterator[str | dict[str, Any] | Exception] = iter(looks)
@@ -106,7 +106,7 @@ class Logs:
 
 
 class Followed:
-    """A job that is followed: what was logged, what was told, and how often there was a pause."""
+    """A followed job: the printed log and messages, and the number of pauses."""
 
     def __init__(self, batch: Batch, logs: Logs | None = None, *, vcpus: int = 768) -> None:
         self.logged: list[str] = []

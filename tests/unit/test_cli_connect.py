@@ -48,7 +48,7 @@ CONTROLLER = Node(
 
 
 class Connecting:
-    """The command with a home of its own, an emulated AWS, and nothing but stand-ins on the PATH."""
+    """The command with a home of its own, an emulated AWS, and only fake programs on the PATH."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.home, self.programs = folder / "home", folder / "programs"

@@ -1,4 +1,4 @@
-"""`trainforge launch`: what it shows, what it submits and to whom, and that a dry run submits nothing."""
+"""`trainforge launch`: its output, its submissions, and a dry run, which submits nothing."""
 
 from __future__ import annotations
 

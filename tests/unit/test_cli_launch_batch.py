@@ -1,4 +1,4 @@
-"""What `trainforge launch --on batch` asks of AWS Batch: which definition, with which overrides, and who waits."""
+"""Requests of `trainforge launch --on batch`: job definitions, overrides, and waiting."""
 
 from __future__ import annotations
 

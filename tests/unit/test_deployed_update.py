@@ -1,4 +1,4 @@
-"""An update against what is deployed: what it replaces, deletes, leaves, cannot do, and what nobody compares."""
+"""The comparison of an update with what is deployed: what it replaces, deletes, leaves and cannot do."""
 
 from __future__ import annotations
 

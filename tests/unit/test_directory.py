@@ -1,4 +1,4 @@
-"""The directory's stack: what the server may do, what survives it, and what clusters are told."""
+"""The directory's stack: rights of the server, retained resources, and the settings of clusters."""
 
 from __future__ import annotations
 

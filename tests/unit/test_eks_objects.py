@@ -1,4 +1,4 @@
-"""What we put on an EKS cluster as objects: valid by Kubernetes' and the operators' own schemas, installed by Helm."""
+"""Our Kubernetes objects on an EKS cluster: valid by Kubernetes' and the operators' own schemas, installed by Helm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on an EKS cluster, as its stack installs it: choices, rights, order, and nothing without a need."""
+"""The software of an EKS cluster as its stack installs it: choices, rights, order, and nothing unneeded."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The assets of functions: each holds all that it imports of ours, and starts by the entry that Lambda is told."""
+"""The assets of functions: each has all that it imports of ours, and starts by its Lambda handler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Health records of HyperPod's agent: subscribed to, and on the topic in words that help."""
+"""Health records of HyperPod's agent: the subscription, and readable messages on the topic."""
 
 from __future__ import annotations
 

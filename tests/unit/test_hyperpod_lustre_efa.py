@@ -1,4 +1,4 @@
-"""The script that lets a node's Lustre client use EFA, run for real with programs that record what they are told."""
+"""The script that lets a node's Lustre client use EFA, run for real with programs that record their arguments."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFERENCE = "udsp add --src efa --priority 0"
 
 
 class Client:
-    """A folder with EFA devices, and lnetctl, modprobe, modinfo and ip that answer as told."""
+    """A folder with EFA devices, and fakes of lnetctl, modprobe, modinfo and ip."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root"

@@ -16,7 +16,7 @@ SCRIPT = NODES / "hyperpod" / "disk" / "on_create.sh"
 
 
 class Node:
-    """A folder that looks like a node's root, with a systemctl and a mountpoint that answer as told."""
+    """A folder that looks like a node's root, with fakes of systemctl and mountpoint."""
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "root"

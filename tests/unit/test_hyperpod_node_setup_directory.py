@@ -1,4 +1,4 @@
-"""HyperPod's nodes and the directory: SSSD's settings as the real SSSD checks them, and what is told when it fails."""
+"""HyperPod's nodes and the directory: SSSD's settings as the real SSSD checks them, and messages of failures."""
 
 from __future__ import annotations
 

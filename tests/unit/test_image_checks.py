@@ -1,4 +1,4 @@
-"""What a build of the base image looks at: its own commands, run by bash with stand-ins for the image's programs."""
+"""The checks of a base image's build: its own commands, run by bash with fakes of the image's programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What launch lines start is in the image: every workload and format against the one table of the images' programs."""
+"""Programs of launch lines, which must be in the image: every workload and format against the images' programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cluster's stack ships: images where containers run, and nothing to build where an environment is named."""
+"""Launch artifacts of a cluster's stack: images for containers, and none for a virtual environment."""
 
 from __future__ import annotations
 

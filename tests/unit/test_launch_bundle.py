@@ -1,4 +1,4 @@
-"""LaunchBundle, and uploads that share a stack's one function: what lies where, and who may write it."""
+"""LaunchBundle, and uploads that share a stack's one function: paths of objects, and write access."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The launch guard on runs that make no progress: found, reported, ended, and told from those that only take long."""
+"""The launch guard on runs that make no progress: found, reported, ended, and distinguished from slow ones."""
 
 from __future__ import annotations
 

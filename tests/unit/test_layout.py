@@ -1,4 +1,4 @@
-"""The house rules that a machine can hold: who imports whom, and one home for each fact."""
+"""Rules of the code's layout: directions of imports, and one place for each fact."""
 
 from __future__ import annotations
 

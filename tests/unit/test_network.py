@@ -1,4 +1,4 @@
-"""The network: where subnets lie, how traffic gets in, out and around."""
+"""The network: subnets, routes, and rules of traffic."""
 
 from __future__ import annotations
 

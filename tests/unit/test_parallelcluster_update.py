@@ -1,4 +1,4 @@
-"""What an update would do to a cluster that stands: found in older settings, a configuration or a template."""
+"""Effects of an update on an existing cluster, against older settings, a configuration or a template."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a manifest promises beside its devices: health, restarts, hang detection, privileges, shared memory."""
+"""Policies of a manifest: health, restarts, hang detection, privileges, shared memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The id of a run in every format: where it stands, what runs without one are called, and what an id may be."""
+"""The id of a run in every format: its place, the names of runs without one, and valid ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a run counts as stalled, and who keeps it: by made-up records of nodes and a made-up clock."""
+"""The detection of stalled runs, with made-up records of nodes and a made-up clock."""
 
 from __future__ import annotations
 

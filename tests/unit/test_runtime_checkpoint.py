@@ -1,4 +1,4 @@
-"""Checkpoints, random state, samples and signals: what a run stands on, piece by piece."""
+"""Checkpoints, random state, samples and signals, each by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells of itself: lines, JSON and Prometheus text, without torch."""
+"""Metrics of a run: lines, JSON and Prometheus text, without torch."""
 
 from __future__ import annotations
 

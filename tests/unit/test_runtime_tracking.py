@@ -1,4 +1,4 @@
-"""MLflow by a stand-in for its package: one run across starts, and a lost server ends no training."""
+"""MLflow by a fake of its package: one run across starts, and a lost server ends no training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from training import errors, tracking
 
 
 class FakeMlflow(types.ModuleType):
-    """A stand-in for the package: it writes down what it is told."""
+    """A fake of the package, which records its calls."""
 
     def __init__(self) -> None:
         super().__init__("mlflow")

@@ -1,4 +1,4 @@
-"""How tests are spread over processes: those of a module, and of a shared deployment, stay together."""
+"""The scheduling of tests over processes: those of a module, and of a shared deployment, stay together."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading YAML: what is refused, with which words and how quickly, and where values stand."""
+"""The reader of YAML: refused documents, messages, speed, and the positions of values."""
 
 from __future__ import annotations
 

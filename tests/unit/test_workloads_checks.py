@@ -1,4 +1,4 @@
-"""What a run asks for and its nodes lack: the rules over a run, and the workloads by their presets."""
+"""Rules over a run, whose nodes may lack what it asks for, and the workloads by their presets."""
 
 from __future__ import annotations
 

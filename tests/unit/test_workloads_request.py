@@ -1,4 +1,4 @@
-"""From what is asked for to a run: mistakes in words, all at once."""
+"""The resolution of a request to a run: all mistakes at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Variables that a person gives a run: what may be one, and that every format hands them to the program."""
+"""Variables that a person gives a run: valid names, and every format passes them to the program."""
 
 from __future__ import annotations
 

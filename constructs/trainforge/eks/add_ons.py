@@ -24,7 +24,7 @@ _EBS_POLICY = "AmazonEBSCSIDriverPolicy"
 
 def add_ons(
     cluster: KubernetesCluster,
-    wanted: Mapping[str, AddOn],
+    selected: Mapping[str, AddOn],
     *,
     bucket: s3.IBucket,
     hyperpod_cluster_arn: str | None = None,
@@ -37,7 +37,7 @@ def add_ons(
     attach volumes to them.
     """
     made = {}
-    for name, add_on in wanted.items():
+    for name, add_on in selected.items():
         account, role = None, None
         if name == EBS:
             account, role = "ebs-csi-controller-sa", _ebs_role(cluster, hyperpod_cluster_arn)

@@ -108,7 +108,7 @@ class KubernetesCluster(Construct):
         resource.retention_in_days = days
         return group
 
-    def _cluster(self, wanted: ControlPlane) -> eks.Cluster:
+    def _cluster(self, control_plane: ControlPlane) -> eks.Cluster:
         key = kms.Key(
             self,
             "SecretsKey",
@@ -117,12 +117,12 @@ class KubernetesCluster(Construct):
             # It opens the secrets of a cluster that is gone with the stack, and nothing else.
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
-        ranges = [str(block) for block in wanted.public_ranges]
+        ranges = [str(block) for block in control_plane.public_ranges]
         cluster = eks.Cluster(
             self,
             "Cluster",
             cluster_name=self.cluster_name,
-            version=eks.KubernetesVersion.of(wanted.kubernetes_version),
+            version=eks.KubernetesVersion.of(control_plane.kubernetes_version),
             vpc=self.vpc,
             vpc_subnets=[ec2.SubnetSelection(subnets=self._subnets)],
             security_group=self.security_group,

@@ -82,7 +82,7 @@ def device_charts(
 
 
 def _names(facts: Sequence[InstanceFacts], chosen: Sequence[bool]) -> list[str]:
-    return sorted({one.name for one, wanted in zip(facts, chosen, strict=True) if wanted})
+    return sorted({one.name for one, selected in zip(facts, chosen, strict=True) if selected})
 
 
 def _nvidia(types: Sequence[str]) -> dict[str, Any]:

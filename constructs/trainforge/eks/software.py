@@ -152,19 +152,19 @@ class ClusterSoftware(Construct):
         values = kueue_values(frameworks)
         return [self._chart(KUEUE_CHART, values=values, wait=True, after=self.operators)]
 
-    def _job_namespace(self, wanted: JobNamespace) -> Objects | None:
+    def _job_namespace(self, jobs: JobNamespace) -> Objects | None:
         """Make the namespace, its rights, volumes and queues, after all that lets go of them."""
-        name = wanted.namespace
+        name = jobs.namespace
         documents = namespace(name) + job_rbac(name)
-        if wanted.lustre:
-            documents += lustre(wanted.lustre, deployment=wanted.deployment, namespace_=name)
-        if wanted.bucket:
-            documents += bucket(wanted.bucket, deployment=wanted.deployment, namespace_=name)
+        if jobs.lustre:
+            documents += lustre(jobs.lustre, deployment=jobs.deployment, namespace_=name)
+        if jobs.bucket:
+            documents += bucket(jobs.bucket, deployment=jobs.deployment, namespace_=name)
         if self._software.queues:
             documents += kueue_objects(
-                self._pools, self._software.queues, namespace=name, cohort=wanted.deployment
+                self._pools, self._software.queues, namespace=name, cohort=jobs.deployment
             )
-        if not (self._software.jobs or wanted.lustre or wanted.bucket):
+        if not (self._software.jobs or jobs.lustre or jobs.bucket):
             return None
         release = f"{name}-namespace"
         # Another name is another resource: the function of the CDK would install the new release and leave the old one.

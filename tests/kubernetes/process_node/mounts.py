@@ -15,7 +15,7 @@ TEMPORARY = ("/tmp", "/run")
 
 
 class Root:
-    """What the containers of a node share of this machine.
+    """The files of this machine that the containers of a node share.
 
     `images` maps an image, or `*`, to the folder of its content: what is at `opt/program` in it is at `/opt/program`
     in the container. `path` are folders of programs, which containers find first, and `tools` is one of programs that

@@ -28,7 +28,7 @@ _NETWORKS = Path("/run/netns")
 
 @dataclass(frozen=True)
 class Host:
-    """What the pods of a node share: its API, name, folder, images, networks, and the folders of claims.
+    """The resources that the pods of a node share: its API, name, folder, images, networks, and the folders of claims.
 
     `claims` maps a claim to its folder; that of another is in `claims_folder`, by namespace and name. `ending` says
     that the node ends.
