@@ -78,7 +78,7 @@ EFA_SIGNING_KEY = Pin(
     "4E9091BCBB97A96B26B15E59A05480B1DD2D3CCC",
     "EC2 User Guide, 'Get started with EFA', the fingerprint to compare; read 2026-11-24",
 )
-# hyperpod-elastic-agent takes torchrun's place and leans on torch's inner modules: its bound decides, not the newest.
+# hyperpod-elastic-agent replaces torchrun and depends on torch's inner modules: its bound decides, not the newest.
 TORCH = Pin(
     "torch",
     "2.11.0",

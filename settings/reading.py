@@ -69,13 +69,13 @@ def read_file(file: ConfigurationFile, deployed: Deployed | None = None) -> Read
 
 
 def _genuine(findings: Iterable[Finding], built: Shape[Settings]) -> list[Finding]:
-    """Return the findings that stand on what the file says, not on what was left out of it."""
+    """Return the findings that follow from the file, not from values that were left out of it."""
     result = []
     for finding in findings:
         where = built.written(finding.path)
         rule = RULES.get(finding.rule)
-        leans = (leaning.format(value=finding.value) for leaning in (rule.leans_on if rule else ()))
-        if not built.covers(where) and not any(built.touches(leaning) for leaning in leans):
+        paths = (path.format(value=finding.value) for path in (rule.depends_on if rule else ()))
+        if not built.covers(where) and not any(built.touches(path) for path in paths):
             result.append(replace(finding, path=where))
     return result
 

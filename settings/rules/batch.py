@@ -68,7 +68,7 @@ def _interface(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("batch-default-group", leans_on=("network", "pools"))
+@warning("batch-default-group", depends_on=("network", "pools"))
 def _default_group(subject: Subject) -> Iterator[Problem]:
     """Ranks of jobs on nodes with EFA meet in the VPC's default security group, which Batch gives their containers.
 
@@ -87,7 +87,7 @@ def _default_group(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("batch-storage", leans_on=("storage",))
+@error("batch-storage", depends_on=("storage",))
 def _storage(subject: Subject) -> Iterator[Problem]:
     """Runs, checkpoints and logs of a job lie in the Lustre file system that every host mounts."""
     if subject.settings.batch is None:
@@ -109,7 +109,7 @@ def _storage(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("batch-kept-nodes", leans_on=("pools", "batch.pools"))
+@error("batch-kept-nodes", depends_on=("pools", "batch.pools"))
 def _kept(subject: Subject) -> Iterator[Problem]:
     """Nodes that stand always are some of the pool's."""
     wanted = subject.settings.batch
@@ -189,7 +189,7 @@ def _secrets(subject: Subject) -> Iterator[Problem]:
             yield problem
 
 
-@error("batch-secret-missing", leans_on=("batch.secrets",))
+@error("batch-secret-missing", depends_on=("batch.secrets",))
 def _secrets_missing(subject: Subject) -> Iterator[Problem]:
     """A job whose program needs a secret that nobody names would end at its start."""
     batch = subject.settings.batch

@@ -46,7 +46,7 @@ def _unsupported(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("training-plan-cluster", leans_on=SAGEMAKER)
+@error("training-plan-cluster", depends_on=SAGEMAKER)
 def _plan_elsewhere(subject: Subject) -> Iterator[Problem]:
     """Only SageMaker can use the capacity of a training plan."""
     used = {use.name for use in uses(subject.settings) if use.cluster in SAGEMAKER}
@@ -109,7 +109,7 @@ def _arn(path: str, value: str, form: re.Pattern[str], what: str, wanted: str) -
         yield Problem(path, value, f"{what}: '{shown(value)}' is not the ARN of {wanted}")
 
 
-@error("arn-region", leans_on=("region",))
+@error("arn-region", depends_on=("region",))
 def _arn_regions(subject: Subject) -> Iterator[Problem]:
     """Capacity and secrets belong to one region and serve no other."""
     region = subject.settings.region
@@ -126,7 +126,7 @@ def _arn_regions(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("arn-partition", leans_on=("region",))
+@error("arn-partition", depends_on=("region",))
 def _arn_partitions(subject: Subject) -> Iterator[Problem]:
     """Partitions share nothing: what an ARN of another one names, roles of people too, does not exist here."""
     here = partition(subject.settings.region)
@@ -222,7 +222,7 @@ def _claims(settings: Settings, *, running: bool) -> Iterator[tuple[Use, str, in
             yield found[-1][0], name, has, sum(claims.values()), ", ".join(claims)
 
 
-@error("reservation-exceeded", too_strict=True, leans_on=("pools", *CLUSTERS))
+@error("reservation-exceeded", too_strict=True, depends_on=("pools", *CLUSTERS))
 def _exceeded(subject: Subject) -> Iterator[Problem]:
     """Reserved nodes that one cluster runs are not there for another, whose creation waits for them and fails.
 
@@ -249,7 +249,7 @@ def _run_none(settings: Settings, name: str) -> str:
     return f"let one of them run none by {listed(keys)}, " if keys else ""
 
 
-@warning("reservation-contended", leans_on=("pools", *CLUSTERS))
+@warning("reservation-contended", depends_on=("pools", *CLUSTERS))
 def _contended(subject: Subject) -> Iterator[Problem]:
     """Clusters that start nodes of one reservation for jobs take them from each other: a job waits for another's."""
     exceeded = {name for _, name, *_ in _claims(subject.settings, running=True)}
@@ -263,7 +263,7 @@ def _contended(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("reservation-type", leans_on=("pools",))
+@error("reservation-type", depends_on=("pools",))
 def _types(subject: Subject) -> Iterator[Problem]:
     """A capacity reservation or block is of one instance type (EC2 API, CapacityReservation)."""
     first: dict[str, Pool] = {}
@@ -284,7 +284,7 @@ def _types(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("creation-waits-for-nodes", leans_on=("pools", "parallelcluster"))
+@warning("creation-waits-for-nodes", depends_on=("pools", "parallelcluster"))
 def _waits(subject: Subject) -> Iterator[Problem]:
     """The creation of a ParallelCluster waits for all nodes that always run, and fails as a whole without one.
 
@@ -309,7 +309,7 @@ def _waits(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("reservation-platform", leans_on=("pools", "parallelcluster"))
+@warning("reservation-platform", depends_on=("pools", "parallelcluster"))
 def _platform(subject: Subject) -> Iterator[Problem]:
     """A reservation is of one platform, and ParallelCluster refuses one of another than its operating system's.
 

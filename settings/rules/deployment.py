@@ -88,7 +88,7 @@ def _tag_count(subject: Subject) -> Iterator[Problem]:
 _NEAR = 3
 
 
-@error("region-unknown", too_strict=True, leans_on=("region",))
+@error("region-unknown", too_strict=True, depends_on=("region",))
 def _unknown(subject: Subject) -> Iterator[Problem]:
     """A region that AWS does not have shows only when something is deployed, as a name without a server.
 
@@ -104,7 +104,7 @@ def _unknown(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("hyperpod-region", too_strict=True, leans_on=("region",))
+@error("hyperpod-region", too_strict=True, depends_on=("region",))
 def _without_clusters(subject: Subject) -> Iterator[Problem]:
     """CloudFormation makes a HyperPod cluster only where it has the type AWS::SageMaker::Cluster.
 
@@ -122,7 +122,7 @@ def _without_clusters(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("hyperpod-region-type", too_strict=True, leans_on=("region",))
+@error("hyperpod-region-type", too_strict=True, depends_on=("region",))
 def _without_type(subject: Subject) -> Iterator[Problem]:
     """HyperPod has fewer instance types in some regions than in others.
 
@@ -254,7 +254,7 @@ def _is_address(name: str) -> bool:
 _ZONE_ID = re.compile(r"[a-z]{3,5}\d-az\d+")
 
 
-@error("zone-region", leans_on=("region",))
+@error("zone-region", depends_on=("region",))
 def _zone_of_region(subject: Subject) -> Iterator[Problem]:
     """Everything of a deployment lies in one region; a zone of another one is a slip of the pen."""
     region = subject.settings.region
@@ -276,7 +276,7 @@ def _zone_of_region(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("zone-letter", too_strict=True, leans_on=("region",))
+@error("zone-letter", too_strict=True, depends_on=("region",))
 def _zone_of_account(subject: Subject) -> Iterator[Problem]:
     """A zone that the region does not have shows only when subnets are made in it.
 
@@ -309,7 +309,7 @@ def _zone_twice(subject: Subject) -> Iterator[Problem]:
         seen.setdefault(zone, index)
 
 
-@error("zone-unknown", leans_on=("availability_zones",))
+@error("zone-unknown", depends_on=("availability_zones",))
 def _zone_listed(subject: Subject) -> Iterator[Problem]:
     """Subnets are made for the listed zones only, so nothing can lie in another one."""
     listed_zones = subject.settings.availability_zones
@@ -323,7 +323,7 @@ def _zone_listed(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("efa-across-zones", too_strict=True, leans_on=("availability_zones", "pools", "hyperpod.partitions"))
+@error("efa-across-zones", too_strict=True, depends_on=("availability_zones", "pools", "hyperpod.partitions"))
 def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
     """EFA traffic does not leave a zone, and a job may get any nodes of its partition.
 
@@ -355,7 +355,7 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
                 )
 
 
-@warning("lustre-zone", leans_on=("availability_zones", "storage.lustre", "pools"))
+@warning("lustre-zone", depends_on=("availability_zones", "storage.lustre", "pools"))
 def _lustre_elsewhere(subject: Subject) -> Iterator[Problem]:
     """Lustre has its servers in one zone: what pools of another read and write crosses zones, slower and charged for.
 

@@ -72,7 +72,7 @@ def _version_ending(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("eks-zones", leans_on=("availability_zones",))
+@error("eks-zones", depends_on=("availability_zones",))
 def _zones(subject: Subject) -> Iterator[Problem]:
     """A control plane has subnets in two zones at least (EKS User Guide, "VPC and subnet requirements").
 
@@ -216,7 +216,7 @@ SYSTEM = "system"
 """The name that the nodes which carry the cluster bear where others bear their pool's."""
 
 
-@error("eks-scaling", leans_on=("eks.pools", "pools"))
+@error("eks-scaling", depends_on=("eks.pools", "pools"))
 def _scaling(subject: Subject) -> Iterator[Problem]:
     """A node group stands between its least and its most nodes, and its most is the pool's number."""
     eks = subject.settings.eks
@@ -259,7 +259,7 @@ def _pool_name(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("eks-type-shared", leans_on=("eks.pools", "pools"))
+@warning("eks-type-shared", depends_on=("eks.pools", "pools"))
 def _type_shared(subject: Subject) -> Iterator[Problem]:
     """A run asks for nodes by their instance type, so it may land on another pool's of the same type."""
     eks = subject.settings.eks
@@ -281,7 +281,7 @@ def _type_shared(subject: Subject) -> Iterator[Problem]:
         holders.setdefault(kind, f"pool '{use.name}'")
 
 
-@warning("eks-quota", leans_on=("eks.pools", "pools"))
+@warning("eks-quota", depends_on=("eks.pools", "pools"))
 def _quotas(subject: Subject) -> Iterator[Problem]:
     """Quotas of EKS (User Guide, "Service quotas"): 30 node groups a cluster, 450 nodes a group; AWS raises both."""
     eks = subject.settings.eks
@@ -304,7 +304,7 @@ def _quotas(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("eks-shared-folder", leans_on=("storage",))
+@error("eks-shared-folder", depends_on=("storage",))
 def _shared_folder(subject: Subject) -> Iterator[Problem]:
     """A run keeps checkpoints and records in a shared file system, which pods claim: the Lustre one."""
     if subject.settings.storage.lustre:
@@ -319,7 +319,7 @@ def _shared_folder(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("reservation-zone", leans_on=("availability_zones",))
+@error("reservation-zone", depends_on=("availability_zones",))
 def _reservation_zone(subject: Subject) -> Iterator[Problem]:
     """A capacity reservation, and a capacity block with it, lies in one zone (EC2 User Guide, "capacity blocks")."""
     settings = subject.settings
@@ -359,7 +359,7 @@ def _queue_name(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("eks-queue-pool", leans_on=("eks.pools",))
+@error("eks-queue-pool", depends_on=("eks.pools",))
 def _queue_pool(subject: Subject) -> Iterator[Problem]:
     """A queue has shares of the cluster's own pools."""
     eks = subject.settings.eks
@@ -375,7 +375,7 @@ def _queue_pool(subject: Subject) -> Iterator[Problem]:
                 )
 
 
-@error("eks-queue-share", leans_on=("eks.pools", "pools"))
+@error("eks-queue-share", depends_on=("eks.pools", "pools"))
 def _queue_share(subject: Subject) -> Iterator[Problem]:
     """Shares of a pool are its nodes divided; more would be promised than there is."""
     eks = subject.settings.eks
@@ -404,7 +404,7 @@ def _queue_share(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("eks-queue-missing", leans_on=("eks.pools", "pools"))
+@warning("eks-queue-missing", depends_on=("eks.pools", "pools"))
 def _queue_missing(subject: Subject) -> Iterator[Problem]:
     """With Kueue every job is queued, so that a pool that no queue has a share of is never used."""
     eks = subject.settings.eks

@@ -86,7 +86,7 @@ def _network_add_on(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("eks-add-on-lustre", leans_on=("storage",))
+@error("eks-add-on-lustre", depends_on=("storage",))
 def _lustre_add_on(subject: Subject) -> Iterator[Problem]:
     """Pods mount the shared file system by the FSx CSI driver, and our runs keep everything there."""
     software = _software(subject)
@@ -105,7 +105,7 @@ def _lustre_add_on(subject: Subject) -> Iterator[Problem]:
                 return
 
 
-@error("eks-gpu-operator", leans_on=("eks.pools", "pools"))
+@error("eks-gpu-operator", depends_on=("eks.pools", "pools"))
 def _gpu_operator(subject: Subject) -> Iterator[Problem]:
     """The GPU Operator looks for NVIDIA GPUs, and Neuron devices are none."""
     software = _software(subject)
@@ -122,7 +122,7 @@ def _gpu_operator(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("eks-neuron-scheduler", leans_on=("eks.pools", "pools"))
+@error("eks-neuron-scheduler", depends_on=("eks.pools", "pools"))
 def _neuron_scheduler(subject: Subject) -> Iterator[Problem]:
     """Neuron's scheduler is an extension of its device plugin's chart, which comes with Neuron pools."""
     software = _software(subject)
@@ -138,7 +138,7 @@ def _neuron_scheduler(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("eks-dra-version", leans_on=("eks.kubernetes_version",))
+@error("eks-dra-version", depends_on=("eks.kubernetes_version",))
 def _dra_version(subject: Subject) -> Iterator[Problem]:
     """Dynamic resource allocation of EFA needs Kubernetes 1.34 (EKS User Guide, "Manage EFA devices")."""
     eks = subject.settings.eks
@@ -154,7 +154,7 @@ def _dra_version(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("eks-dra-manifests", leans_on=("eks.pools", "pools"))
+@error("eks-dra-manifests", depends_on=("eks.pools", "pools"))
 def _dra_manifests(subject: Subject) -> Iterator[Problem]:
     """Our manifests ask for EFA interfaces as the device plugin counts them; with DRA nobody does."""
     software = _software(subject)
@@ -172,7 +172,7 @@ def _dra_manifests(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("eks-closed-network", leans_on=("network.closed", "eks.pools", "pools"))
+@error("eks-closed-network", depends_on=("network.closed", "eks.pools", "pools"))
 def _closed(subject: Subject) -> Iterator[Problem]:
     """Charts, and images of operators, come from public repositories, and a closed network has no way there."""
     software, network = _software(subject), subject.settings.network

@@ -37,7 +37,7 @@ def _group_names(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("hyperpod-group-count", leans_on=("hyperpod.pools", "hyperpod_eks.pools"))
+@error("hyperpod-group-count", depends_on=("hyperpod.pools", "hyperpod_eks.pools"))
 def _group_count(subject: Subject) -> Iterator[Problem]:
     """A cluster has at most 100 instance groups (botocore: ClusterInstanceGroupSpecifications)."""
     slurm, eks = subject.settings.hyperpod, subject.settings.hyperpod_eks
@@ -192,7 +192,7 @@ def _entry(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("lifecycle-directory", leans_on=("hyperpod.lifecycle_scripts",))
+@error("lifecycle-directory", depends_on=("hyperpod.lifecycle_scripts",))
 def _directory(subject: Subject) -> Iterator[Problem]:
     """Nodes that find no script to run fail to start, one after the other."""
     scripts = subject.settings.hyperpod.lifecycle_scripts if subject.settings.hyperpod else None

@@ -88,7 +88,7 @@ def _autoscaling(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("hyperpod-eks-operator", leans_on=("workloads", "pools"))
+@error("hyperpod-eks-operator", depends_on=("workloads", "pools"))
 def _operators(subject: Subject) -> Iterator[Problem]:
     """A job of a kind that no operator watches is accepted by the cluster, and never starts."""
     eks = subject.settings.hyperpod_eks
@@ -163,7 +163,7 @@ def _certificates(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("hyperpod-eks-observability", too_strict=True, leans_on=("hyperpod_eks.pools", "pools"))
+@error("hyperpod-eks-observability", too_strict=True, depends_on=("hyperpod_eks.pools", "pools"))
 def _observability(subject: Subject) -> Iterator[Problem]:
     """The add-on's pods need a node of HyperPod's with room for all of them, or the deployment waits in vain.
 
@@ -185,7 +185,7 @@ def _observability(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("hyperpod-eks-closed", too_strict=True, leans_on=("network",))
+@error("hyperpod-eks-closed", too_strict=True, depends_on=("network",))
 def _closed(subject: Subject) -> Iterator[Problem]:
     """The chart that HyperPod demands comes from GitHub, and its images from registries on the internet.
 
@@ -221,7 +221,7 @@ _VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _LONGEST_KEY, _LONGEST_VALUE = 317, 63
 
 
-@error("hyperpod-eks-neuron-plugin", leans_on=("hyperpod_eks.pools", "pools"))
+@error("hyperpod-eks-neuron-plugin", depends_on=("hyperpod_eks.pools", "pools"))
 def _neuron_plugin(subject: Subject) -> Iterator[Problem]:
     """HyperPod's chart runs its Neuron device plugin on types and past taints of a fixed list.
 
@@ -256,7 +256,7 @@ def _neuron_plugin(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("hyperpod-eks-health-agent", leans_on=("hyperpod_eks.pools", "pools"))
+@warning("hyperpod-eks-health-agent", depends_on=("hyperpod_eks.pools", "pools"))
 def _health_agent(subject: Subject) -> Iterator[Problem]:
     """The health monitoring agent of HyperPod's chart runs on the types of a fixed list.
 
@@ -274,7 +274,7 @@ def _health_agent(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("hyperpod-eks-node-pool", leans_on=("hyperpod_eks.pools",))
+@error("hyperpod-eks-node-pool", depends_on=("hyperpod_eks.pools",))
 def _node_pools(subject: Subject) -> Iterator[Problem]:
     """Settings of nodes by pool name this cluster's pools; for others they do nothing."""
     eks = subject.settings.hyperpod_eks
@@ -365,7 +365,7 @@ def _names(subject: Subject) -> Iterator[Problem]:
                 )
 
 
-@error("hyperpod-eks-quota-pool", leans_on=("hyperpod_eks.pools",))
+@error("hyperpod-eks-quota-pool", depends_on=("hyperpod_eks.pools",))
 def _pools(subject: Subject) -> Iterator[Problem]:
     """A quota is a share of this cluster's own nodes."""
     eks = subject.settings.hyperpod_eks
@@ -380,7 +380,7 @@ def _pools(subject: Subject) -> Iterator[Problem]:
                 )
 
 
-@error("hyperpod-eks-quota-form", leans_on=("pools",))
+@error("hyperpod-eks-quota-form", depends_on=("pools",))
 def _form(subject: Subject) -> Iterator[Problem]:
     """A quota counts whole nodes, or accelerators of an instance type that has some; never both, and not nothing."""
     pools = subject.settings.pools
@@ -433,7 +433,7 @@ def _borrowing(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("hyperpod-eks-quota-size", leans_on=("pools",))
+@warning("hyperpod-eks-quota-size", depends_on=("pools",))
 def _size(subject: Subject) -> Iterator[Problem]:
     """Quotas of more than there is promise what cannot be kept: tasks wait, or take what another team was promised."""
     promised: Counter[str] = Counter()

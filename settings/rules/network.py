@@ -56,7 +56,7 @@ def _overlap(subject: Subject) -> Iterator[Problem]:
             yield Problem(path, other, f"the range '{other}' overlaps '{one}'", "choose ranges side by side")
 
 
-@error("network-secondary-count", leans_on=("availability_zones", "network.secondary_cidrs"))
+@error("network-secondary-count", depends_on=("availability_zones", "network.secondary_cidrs"))
 def _count(subject: Subject) -> Iterator[Problem]:
     """Two zones share a secondary range, half of it each."""
     network = subject.settings.network
@@ -72,7 +72,7 @@ def _count(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("network-secondary-unused", leans_on=("availability_zones",))
+@warning("network-secondary-unused", depends_on=("availability_zones",))
 def _unused(subject: Subject) -> Iterator[Problem]:
     """Ranges beyond those that the zones take are never attached to the VPC."""
     network = subject.settings.network
@@ -117,7 +117,7 @@ def _docker(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("network-existing-zones", leans_on=("availability_zones",))
+@error("network-existing-zones", depends_on=("availability_zones",))
 def _existing_zones(subject: Subject) -> Iterator[Problem]:
     """Every zone of the deployment needs a subnet for its nodes."""
     existing = subject.settings.network.existing
@@ -131,7 +131,7 @@ def _existing_zones(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("network-existing-zones-unused", leans_on=("availability_zones",))
+@warning("network-existing-zones-unused", depends_on=("availability_zones",))
 def _existing_unused(subject: Subject) -> Iterator[Problem]:
     """A subnet of a zone that is not among the deployment's is never used."""
     existing = subject.settings.network.existing
@@ -162,7 +162,7 @@ def _existing_subnet(subject: Subject) -> Iterator[Problem]:
         owners.setdefault(subnet, zone)
 
 
-@warning("network-existing-lustre", leans_on=("storage.lustre",))
+@warning("network-existing-lustre", depends_on=("storage.lustre",))
 def _existing_lustre(subject: Subject) -> Iterator[Problem]:
     """Lustre's servers call their clients (FSx for Lustre user guide, "File system access control with Amazon VPC").
 
@@ -217,7 +217,7 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("closed-network-internet", leans_on=("network.closed",))
+@error("closed-network-internet", depends_on=("network.closed",))
 def _closed(subject: Subject) -> Iterator[Problem]:
     """Nodes of a closed network reach AWS's services by endpoints and nothing else."""
     if not _is_closed(subject):
@@ -233,7 +233,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("closed-network-exporter", leans_on=("network.closed",))
+@warning("closed-network-exporter", depends_on=("network.closed",))
 def _exporter(subject: Subject) -> Iterator[Problem]:
     """Nodes download Prometheus' node exporter when they start; those of a closed network wait for it in vain."""
     cluster = subject.settings.parallelcluster
@@ -278,7 +278,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
 
 @error(
     "subnet-too-small",
-    leans_on=("availability_zones", "network", "pools", *CLUSTERS),
+    depends_on=("availability_zones", "network", "pools", *CLUSTERS),
 )
 def _too_small(subject: Subject) -> Iterator[Problem]:
     """A node takes an address for every interface that carries IP, and waits for ever where none is left.

@@ -57,7 +57,7 @@ def _names(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("queue-mixed", leans_on=("pools", "parallelcluster.partitions"))
+@error("queue-mixed", depends_on=("pools", "parallelcluster.partitions"))
 def _mixed(subject: Subject) -> Iterator[Problem]:
     """A queue has one subnet for EFA's sake, and one way of buying capacity."""
     first: dict[str, Pool] = {}
@@ -83,7 +83,7 @@ def _bought(pool: Pool) -> str:
     return "on-demand" if source in ("reservation", "reservation-group") else source
 
 
-@error("queue-count", leans_on=("parallelcluster.pools",))
+@error("queue-count", depends_on=("parallelcluster.pools",))
 def _counts(subject: Subject) -> Iterator[Problem]:
     """A cluster has at most 50 compute resources, one a pool, and no more queues than that."""
     wanted = subject.settings.parallelcluster
@@ -97,7 +97,7 @@ def _counts(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("kept-nodes", leans_on=("pools", "parallelcluster.pools"))
+@error("kept-nodes", depends_on=("pools", "parallelcluster.pools"))
 def _kept(subject: Subject) -> Iterator[Problem]:
     """Nodes that stand always are some of the pool's, and all of a block's, which is paid for as a whole."""
     wanted = subject.settings.parallelcluster
@@ -123,7 +123,7 @@ def _kept(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("cluster-architecture", leans_on=("pools",))
+@error("cluster-architecture", depends_on=("pools",))
 def _architecture(subject: Subject) -> Iterator[Problem]:
     """All nodes of a ParallelCluster boot images of one architecture, the head node's."""
     wanted = subject.settings.parallelcluster
@@ -149,7 +149,7 @@ def _types(settings: Settings, wanted: ParallelClusterSettings) -> Iterator[tupl
         yield f"{_SECTION}.login.{name}.instance_type", login.instance_type, f"login pool '{name}'"
 
 
-@warning("interface-type-mixed", leans_on=("pools", "parallelcluster.pools"))
+@warning("interface-type-mixed", depends_on=("pools", "parallelcluster.pools"))
 def _interfaces(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster attaches EFA in one way in the whole cluster (DevSettings.EfaInterfaceType)."""
     pools = [
@@ -203,7 +203,7 @@ _NODES_PER_GIB, _SYSTEM_GIB, _ENOUGH_GIB = 25, 0.6, 16
 """Memory that slurmctld takes. Source: cluster_validators.py, HeadNodeMemorySizeValidator."""
 
 
-@error("slurm-setting", leans_on=("accounting",))
+@error("slurm-setting", depends_on=("accounting",))
 def _slurm_settings(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster writes some lines of slurm.conf itself, and a second one would undo its work.
 
@@ -241,7 +241,7 @@ def _node_names(subject: Subject) -> Iterator[Problem]:
                 )
 
 
-@error("head-node-memory", leans_on=("parallelcluster.pools", "pools"))
+@error("head-node-memory", depends_on=("parallelcluster.pools", "pools"))
 def _memory(subject: Subject) -> Iterator[Problem]:
     """A head node needs memory for the nodes that it manages: ParallelCluster refuses one with too little."""
     wanted = subject.settings.parallelcluster

@@ -16,7 +16,7 @@ _WITHOUT_AGENT = ("rhel8", "rhel9")
 user guide, "AMIs with SSM Agent preinstalled"; aws-parallelcluster-cookbook, which does not mention the agent."""
 
 
-@error("image-session", leans_on=("parallelcluster.image",))
+@error("image-session", depends_on=("parallelcluster.image",))
 def _session(subject: Subject) -> Iterator[Problem]:
     """Session Manager reaches a node by its agent. Without agent, key or open port nobody can log in anywhere."""
     wanted = subject.settings.parallelcluster
@@ -33,7 +33,7 @@ def _session(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("image-neuron", leans_on=("parallelcluster.pools", "pools", "parallelcluster.image"))
+@error("image-neuron", depends_on=("parallelcluster.pools", "pools", "parallelcluster.image"))
 def _neuron(subject: Subject) -> Iterator[Problem]:
     """Official images have NVIDIA's driver and none for Trainium and Inferentia: no device appears, and no job runs.
 
@@ -69,7 +69,7 @@ _BEFORE_TURING = frozenset({"V100", "K80", "M60"})
 _EVERYWHERE = IPv4Network("0.0.0.0/0")
 
 
-@error("root-volume", too_strict=True, leans_on=("parallelcluster.pools", "pools"))
+@error("root-volume", too_strict=True, depends_on=("parallelcluster.pools", "pools"))
 def _volumes(subject: Subject) -> Iterator[Problem]:
     """A root volume is no smaller than the image that it is made from. Too strict with a small image of your own."""
     wanted = subject.settings.parallelcluster
@@ -90,7 +90,7 @@ def _volumes(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("home-volume", leans_on=("storage.openzfs",))
+@error("home-volume", depends_on=("storage.openzfs",))
 def _home(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster mounts a volume of an OpenZFS file system, which the file system's id does not tell."""
     openzfs = subject.settings.storage.openzfs
@@ -108,7 +108,7 @@ def _home(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("mount-scratch", leans_on=("storage",))
+@error("mount-scratch", depends_on=("storage",))
 def _scratch(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster mounts a type's own disks at /scratch, over whatever is there."""
     if subject.settings.parallelcluster is None:
@@ -162,7 +162,7 @@ def _image(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("image-driver", leans_on=("parallelcluster.pools", "pools"))
+@error("image-driver", depends_on=("parallelcluster.pools", "pools"))
 def _driver(subject: Subject) -> Iterator[Problem]:
     """Official images bring NVIDIA's open driver, which knows no GPU older than Turing."""
     wanted = subject.settings.parallelcluster
@@ -201,7 +201,7 @@ def _ssh(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("packages-os", leans_on=("parallelcluster.image.os",))
+@error("packages-os", depends_on=("parallelcluster.image.os",))
 def _packages(subject: Subject) -> Iterator[Problem]:
     """Packages are Ubuntu's, by apt."""
     wanted = subject.settings.parallelcluster

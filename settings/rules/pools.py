@@ -48,7 +48,7 @@ def _pool_names_alike(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("pool-unknown", leans_on=("pools.{value}",))
+@error("pool-unknown", depends_on=("pools.{value}",))
 def _pool_unknown(subject: Subject) -> Iterator[Problem]:
     """A cluster's pools are those of the section 'pools'."""
     pools = subject.settings.pools
@@ -74,7 +74,7 @@ def _pool_repeated(subject: Subject) -> Iterator[Problem]:
         seen.add((use.cluster, use.name))
 
 
-@warning("pool-unused", leans_on=CLUSTERS)
+@warning("pool-unused", depends_on=CLUSTERS)
 def _pool_unused(subject: Subject) -> Iterator[Problem]:
     """A pool that no cluster lists starts no node; a reservation behind it is paid for all the same."""
     used = {use.name for use in uses(subject.settings)}
@@ -88,7 +88,7 @@ def _pool_unused(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("partition-pool", leans_on=tuple(f"{cluster}.pools" for cluster in CLUSTERS))
+@error("partition-pool", depends_on=tuple(f"{cluster}.pools" for cluster in CLUSTERS))
 def _partition_pools(subject: Subject) -> Iterator[Problem]:
     """A partition is given to a pool of this cluster; for another one it does nothing."""
     settings = subject.settings

@@ -1,4 +1,4 @@
-"""A rule: a small named function over settings, with its severity, its reason and what it leans on."""
+"""A rule: a small named function over settings, with its severity, its reason and the settings that it depends on."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Rule:
     """A registered rule.
 
     `acknowledgeable` says whether a configuration may accept its findings with a reason: always for a
-    warning, and for an error only where the rule is known to be too strict. `leans_on` are paths without
+    warning, and for an error only where the rule is known to be too strict. `depends_on` are paths without
     which the rule says nothing true (`{value}` stands for the finding's value). `reason` says why the
     rule is there. `compares` marks a rule that is silent without something deployed to compare with.
     """
@@ -49,7 +49,7 @@ class Rule:
     severity: Severity
     acknowledgeable: bool
     reason: str
-    leans_on: tuple[str, ...]
+    depends_on: tuple[str, ...]
     examine: Examine
     compares: bool = False
 
@@ -66,28 +66,28 @@ RULES: dict[str, Rule] = {}
 
 
 def error(
-    name: str, *, too_strict: bool = False, leans_on: tuple[str, ...] = (), compares: bool = False
+    name: str, *, too_strict: bool = False, depends_on: tuple[str, ...] = (), compares: bool = False
 ) -> Callable[[Examine], Examine]:
     """Register a function as a rule whose findings stop synthesis."""
-    return _registered(name, Severity.ERROR, too_strict, leans_on, compares)
+    return _registered(name, Severity.ERROR, too_strict, depends_on, compares)
 
 
 def warning(
-    name: str, *, leans_on: tuple[str, ...] = (), compares: bool = False
+    name: str, *, depends_on: tuple[str, ...] = (), compares: bool = False
 ) -> Callable[[Examine], Examine]:
     """Register a function as a rule whose findings are shown and can be acknowledged."""
-    return _registered(name, Severity.WARNING, True, leans_on, compares)
+    return _registered(name, Severity.WARNING, True, depends_on, compares)
 
 
 def _registered(
-    name: str, severity: Severity, acknowledgeable: bool, leans_on: tuple[str, ...], compares: bool
+    name: str, severity: Severity, acknowledgeable: bool, depends_on: tuple[str, ...], compares: bool
 ) -> Callable[[Examine], Examine]:
     def register(examine: Examine) -> Examine:
         reason = inspect.cleandoc(examine.__doc__ or "")
         if not reason or name in RULES:
             raise ValueError(f"rule '{name}' gives no reason, or its name is taken")
         text = " ".join(reason.split())
-        RULES[name] = Rule(name, severity, acknowledgeable, text, leans_on, examine, compares)
+        RULES[name] = Rule(name, severity, acknowledgeable, text, depends_on, examine, compares)
         return examine
 
     return register

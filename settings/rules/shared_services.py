@@ -17,7 +17,7 @@ from settings.sections.directory import DirectoryUser
 from settings.sections.hyperpod import UserSettings
 
 
-@error("accounting-zones", leans_on=("availability_zones",))
+@error("accounting-zones", depends_on=("availability_zones",))
 def _zones(subject: Subject) -> Iterator[Problem]:
     """An Aurora cluster's subnets lie in two zones at least (Aurora user guide, "DB subnet groups")."""
     zones = subject.settings.availability_zones
@@ -67,7 +67,7 @@ def _twice(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("accounting-unused", leans_on=SLURM)
+@warning("accounting-unused", depends_on=SLURM)
 def _accounting_unused(subject: Subject) -> Iterator[Problem]:
     """Slurm keeps accounts; without a Slurm cluster the database is paid for and stays empty."""
     settings = subject.settings
@@ -165,7 +165,7 @@ def _names(subject: Subject) -> Iterator[Problem]:
 
 @error(
     "user-duplicate",
-    leans_on=("hyperpod.node_setup.users", "parallelcluster.node_setup.users", "directory.users"),
+    depends_on=("hyperpod.node_setup.users", "parallelcluster.node_setup.users", "directory.users"),
 )
 def _duplicates(subject: Subject) -> Iterator[Problem]:
     """Names and ids are unique on a node; on shared file systems a shared id is a shared owner."""
@@ -312,7 +312,7 @@ def _groups(subject: Subject) -> Iterator[Problem]:
         ids.setdefault(group.gid, label)
 
 
-@error("directory-member", leans_on=("directory.users",))
+@error("directory-member", depends_on=("directory.users",))
 def _members(subject: Subject) -> Iterator[Problem]:
     """A member that no entry describes has no id, and nodes leave the name out in silence."""
     directory = subject.settings.directory
@@ -338,7 +338,7 @@ def _certificate(subject: Subject) -> Iterator[Problem]:
         yield problem
 
 
-@error("directory-architecture", leans_on=("directory.instance_type",))
+@error("directory-architecture", depends_on=("directory.instance_type",))
 def _architecture(subject: Subject) -> Iterator[Problem]:
     """The server starts from an image of the x86_64 architecture."""
     directory = subject.settings.directory
@@ -352,7 +352,7 @@ def _architecture(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("directory-closed-network", leans_on=("network.closed",))
+@error("directory-closed-network", depends_on=("network.closed",))
 def _closed(subject: Subject) -> Iterator[Problem]:
     """The server installs packages from Ubuntu's mirrors and writes its address into Route 53."""
     network = subject.settings.network
@@ -365,7 +365,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("directory-unused", leans_on=DIRECTORY)
+@warning("directory-unused", depends_on=DIRECTORY)
 def _directory_unused(subject: Subject) -> Iterator[Problem]:
     """A directory that no cluster asks is paid for and tells nobody anything."""
     settings = subject.settings

@@ -86,7 +86,7 @@ def _openzfs_capacity(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("openzfs-throughput", leans_on=("storage.openzfs.deployment",))
+@error("openzfs-throughput", depends_on=("storage.openzfs.deployment",))
 def _openzfs_throughput(subject: Subject) -> Iterator[Problem]:
     """Each deployment type has steps of its own (botocore: fsx CreateFileSystem, ThroughputCapacity)."""
     openzfs = made_openzfs(subject.settings)
@@ -104,7 +104,7 @@ def _openzfs_throughput(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("openzfs-zones", leans_on=("availability_zones",))
+@error("openzfs-zones", depends_on=("availability_zones",))
 def _openzfs_zones(subject: Subject) -> Iterator[Problem]:
     """A multi-zone file system keeps its second server in another zone."""
     openzfs = made_openzfs(subject.settings)
@@ -118,7 +118,7 @@ def _openzfs_zones(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("openzfs-route-tables", leans_on=("network",))
+@error("openzfs-route-tables", depends_on=("network",))
 def _openzfs_routes(subject: Subject) -> Iterator[Problem]:
     """The address of a multi-zone file system is a route; without the clients' tables it is unreachable.
 
@@ -135,7 +135,7 @@ def _openzfs_routes(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("lustre-backups", leans_on=("storage.lustre.repository",))
+@error("lustre-backups", depends_on=("storage.lustre.repository",))
 def _lustre_backups(subject: Subject) -> Iterator[Problem]:
     """FSx backs up no file system that is linked to a data repository (botocore: fsx CreateBackup)."""
     lustre = made_lustre(subject.settings)
@@ -148,7 +148,7 @@ def _lustre_backups(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("durable-without-backup", leans_on=("retention", "storage.lustre"))
+@warning("durable-without-backup", depends_on=("retention", "storage.lustre"))
 def _durable(subject: Subject) -> Iterator[Problem]:
     """A durable deployment promises that data outlives a mishap, and this file system has no second copy."""
     lustre = made_lustre(subject.settings)
@@ -186,7 +186,7 @@ _PORTS = {"lustre": "988 and 1018-1023 (TCP)", "openzfs": "111, 2049 and 20001-2
 """Ports that clients reach (FSx user guides, "File system access control with Amazon VPC")."""
 
 
-@warning("existing-storage-access", leans_on=("network",))
+@warning("existing-storage-access", depends_on=("network",))
 def _access(subject: Subject) -> Iterator[Problem]:
     """The security groups of a file system that stands do not know a group that is made for the nodes.
 
@@ -225,19 +225,19 @@ def _too_small(settings: Settings, *, verified: bool) -> Iterator[Problem]:
         )
 
 
-@error("lustre-efa-capacity", leans_on=("storage.lustre.throughput_mbps_per_tib",))
+@error("lustre-efa-capacity", depends_on=("storage.lustre.throughput_mbps_per_tib",))
 def _capacity(subject: Subject) -> Iterator[Problem]:
     """FSx makes EFA-enabled file systems from a size on, the smaller the faster each TiB is."""
     yield from _too_small(subject.settings, verified=True)
 
 
-@warning("lustre-efa-capacity-unverified", leans_on=("storage.lustre.throughput_mbps_per_tib",))
+@warning("lustre-efa-capacity-unverified", depends_on=("storage.lustre.throughput_mbps_per_tib",))
 def _capacity_unverified(subject: Subject) -> Iterator[Problem]:
     """As `lustre-efa-capacity`, for throughputs whose minimum is known at second hand only."""
     yield from _too_small(subject.settings, verified=False)
 
 
-@error("lustre-efa-zone", leans_on=("availability_zones", "storage.lustre", "pools"))
+@error("lustre-efa-zone", depends_on=("availability_zones", "storage.lustre", "pools"))
 def _zone(subject: Subject) -> Iterator[Problem]:
     """EFA does not leave a zone: clients in another one fall back to TCP without a word.
 
@@ -256,7 +256,7 @@ def _zone(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("lustre-efa-client-zone", leans_on=("availability_zones", "storage.lustre", "pools"))
+@warning("lustre-efa-client-zone", depends_on=("availability_zones", "storage.lustre", "pools"))
 def _client_zone(subject: Subject) -> Iterator[Problem]:
     """A pool in another zone than the EFA-enabled file system uses TCP across zones, slower and paid for."""
     zone, clients = _zone_and_clients(subject.settings)
@@ -272,7 +272,7 @@ def _client_zone(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("lustre-efa-clients", leans_on=("pools",))
+@warning("lustre-efa-clients", depends_on=("pools",))
 def _clients(subject: Subject) -> Iterator[Problem]:
     """Lustre over EFA needs clients on Nitro v4 or later with EFA, and not Trainium2.
 
@@ -288,7 +288,7 @@ def _clients(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("lustre-efa-client", leans_on=("pools", "parallelcluster", "hyperpod.lifecycle_scripts"))
+@warning("lustre-efa-client", depends_on=("pools", "parallelcluster", "hyperpod.lifecycle_scripts"))
 def _client_setup(subject: Subject) -> Iterator[Problem]:
     """A node reaches Lustre over EFA only after its client (LNet) is configured for it; TCP is the default.
 
@@ -425,7 +425,7 @@ def _containers(subject: Subject) -> Iterator[Problem]:
             yield Problem(path, value, message)
 
 
-@warning("container-cache-local", leans_on=("storage",))
+@warning("container-cache-local", depends_on=("storage",))
 def _cache(subject: Subject) -> Iterator[Problem]:
     """A cache that is not shared is filled by every node anew, from the network."""
     shared = [PurePosixPath(mount) for _, mount in _mounts(subject.settings)]

@@ -28,7 +28,7 @@ from workloads.request import resolve
 from workloads.spec import Format
 
 
-@error("workload-shared-folder", too_strict=True, leans_on=("storage",))
+@error("workload-shared-folder", too_strict=True, depends_on=("storage",))
 def _not_shared(subject: Subject) -> Iterator[Problem]:
     """A run's folder holds its checkpoints, which every node must see: Slurm jobs have it in Lustre, else in OpenZFS.
 
@@ -60,7 +60,7 @@ def _file_system(settings: Settings, cluster: str) -> tuple[str, str, int] | Non
     return "openzfs", "OpenZFS", openzfs.capacity_gib
 
 
-@error("workload-checkpoints", too_strict=True, leans_on=("pools", "storage"))
+@error("workload-checkpoints", too_strict=True, depends_on=("pools", "storage"))
 def _too_large(subject: Subject) -> Iterator[Problem]:
     """A run whose file system is full cannot save, and what it has computed since is lost.
 
@@ -148,7 +148,7 @@ def _mixed(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("workload-environment-programs", leans_on=("storage",))
+@error("workload-environment-programs", depends_on=("storage",))
 def _programs(subject: Subject) -> Iterator[Problem]:
     """Without an image a program lies in the data bucket alone, and nodes see that through Lustre."""
     why = why_unseen(subject.settings)
@@ -164,7 +164,7 @@ def _programs(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("workload-environment-local", leans_on=("storage",))
+@warning("workload-environment-local", depends_on=("storage",))
 def _local(subject: Subject) -> Iterator[Problem]:
     """An environment that is not shared must be made on every node, and on each that replaces one."""
     storage = subject.settings.storage
@@ -221,7 +221,7 @@ def _preset(subject: Subject) -> Iterator[Problem]:
     yield from _named(subject, "preset")
 
 
-@error("workload-pool", leans_on=("pools.{value}",))
+@error("workload-pool", depends_on=("pools.{value}",))
 def _pool(subject: Subject) -> Iterator[Problem]:
     """A workload runs on the nodes of one pool."""
     pools = subject.settings.pools
@@ -236,7 +236,7 @@ def _pool(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("workload-cluster", leans_on=("{value}",))
+@error("workload-cluster", depends_on=("{value}",))
 def _workload_cluster(subject: Subject) -> Iterator[Problem]:
     """A workload is shipped by a cluster's stack, and a section that is absent makes none."""
     settings = subject.settings
@@ -253,7 +253,7 @@ def _workload_cluster(subject: Subject) -> Iterator[Problem]:
         yield Problem(shipping.cluster_path, shipping.cluster, message, hint)
 
 
-@error("workload-cluster-pool", leans_on=("{value}.pools",))
+@error("workload-cluster-pool", depends_on=("{value}.pools",))
 def _cluster_pool(subject: Subject) -> Iterator[Problem]:
     """A cluster has the nodes of the pools that it lists, and no others."""
     for shipping in shippings(subject.settings):
@@ -287,7 +287,7 @@ def _cluster_repeated(subject: Subject) -> Iterator[Problem]:
         seen.setdefault(key, shipping.cluster_path)
 
 
-@error("workload-nodes", leans_on=("pools",))
+@error("workload-nodes", depends_on=("pools",))
 def _nodes(subject: Subject) -> Iterator[Problem]:
     """A job that asks for more nodes than its pool has waits for ever."""
     for shipping in _first(subject.settings):
@@ -325,19 +325,19 @@ def _of_runs(subject: Subject, *, errors: bool) -> Iterator[Problem]:
             yield problem
 
 
-@error("workload-run", leans_on=("pools",))
+@error("workload-run", depends_on=("pools",))
 def _run(subject: Subject) -> Iterator[Problem]:
     """What a run asks for and its nodes lack would be known only when the job has waited for them."""
     yield from _of_runs(subject, errors=True)
 
 
-@warning("workload-run-slow", leans_on=("pools",))
+@warning("workload-run-slow", depends_on=("pools",))
 def _run_slow(subject: Subject) -> Iterator[Problem]:
     """Such a run works, at a fraction of what is paid for."""
     yield from _of_runs(subject, errors=False)
 
 
-@error("workload-architecture", leans_on=("pools",))
+@error("workload-architecture", depends_on=("pools",))
 def _architecture(subject: Subject) -> Iterator[Problem]:
     """An image is built for one kind of processor, and a cluster has one image of a workload."""
     first: dict[tuple[str, str], tuple[str, str]] = {}
@@ -357,7 +357,7 @@ def _architecture(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("workload-bundle-unseen", leans_on=("storage",))
+@warning("workload-bundle-unseen", depends_on=("storage",))
 def _unseen(subject: Subject) -> Iterator[Problem]:
     """Nodes see the data bucket through the Lustre file system that shows it, and jobs are submitted on nodes."""
     why = why_unseen(subject.settings)
@@ -373,7 +373,7 @@ def _unseen(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@warning("workload-image-internet", leans_on=("network",))
+@warning("workload-image-internet", depends_on=("network",))
 def _internet(subject: Subject) -> Iterator[Problem]:
     """Images are built from public bases and packages, in CodeBuild outside the VPC, whatever the network is."""
     if not subject.settings.network.closed:
