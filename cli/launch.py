@@ -123,9 +123,9 @@ def launch(
     run, format_ = resolution.run, resolution.format
     if local:
         from cli.cluster_info import local_info
-        from cli.submit.local import named
+        from cli.submit.local import with_run_id
 
-        run, info = named(run), local_info(shared)
+        run, info = with_run_id(run), local_info(shared)
     else:
         info = _info(on, resolution.settings, info_file)
     try:

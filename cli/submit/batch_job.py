@@ -113,7 +113,7 @@ class BatchJob:
                 raise
             queue, found = {}, []
         if reason:
-            parts = (reason, batch_queue.meaning(reason), batch_queue.time_limit(queue, reason))
+            parts = (reason, batch_queue.explanation(reason), batch_queue.time_limit(queue, reason))
             found.insert(0, "; ".join(part for part in parts if part))
         for line in found:
             if line not in self._told:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-MEANINGS = {
+EXPLANATIONS = {
     "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": (
         "EC2 has no such instances to give now, or the account's quota of them is used up; the compute environment's "
         "Auto Scaling activities tell which"
@@ -26,9 +26,9 @@ MEANINGS = {
 """What the reasons of a RUNNABLE job mean, by how they begin (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
 
 
-def meaning(reason: str) -> str:
+def explanation(reason: str) -> str:
     """Return the explanation of a job's status reason; empty if only Batch's own text is known."""
-    return next((told for begin, told in MEANINGS.items() if reason.startswith(begin)), "")
+    return next((told for begin, told in EXPLANATIONS.items() if reason.startswith(begin)), "")
 
 
 def time_limit(queue: Mapping[str, Any], reason: str) -> str:

@@ -17,7 +17,7 @@ from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
 from workloads.spec import Run
 
 
-def named(run: Run) -> Run:
+def with_run_id(run: Run) -> Run:
     """Return a run with an id: no scheduler gives one here. Two that start in the same second differ too."""
     if run.id:
         return run

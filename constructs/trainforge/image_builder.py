@@ -44,8 +44,8 @@ def harden_build(build: ContainerImageBuild, architecture: Architecture) -> None
     """
     stack = cdk.Stack.of(build)
     build.node.find_child("Resource").node.add_dependency(
-        _attend_function(_shared(stack, _FUNCTION)),
-        _attend_project(_shared(stack, _PROJECTS[architecture])),
+        _harden_function(_shared(stack, _FUNCTION)),
+        _harden_project(_shared(stack, _PROJECTS[architecture])),
     )
 
 
@@ -65,7 +65,7 @@ def _shared(stack: cdk.Stack, prefix: str) -> Any:
     return next(child for child in stack.node.children if child.node.id.startswith(prefix))
 
 
-def _attend_function(function: lambda_.Function) -> IConstruct:
+def _harden_function(function: lambda_.Function) -> IConstruct:
     """Keep the logs of the function that starts builds for a month, and let it write to those alone.
 
     Escape hatch: the library's construct takes neither a log group nor a role. The group is the one that the CDK
@@ -91,7 +91,7 @@ def _attend_function(function: lambda_.Function) -> IConstruct:
     return writing
 
 
-def _attend_project(project: codebuild.Project) -> IConstruct:
+def _harden_project(project: codebuild.Project) -> IConstruct:
     """Make the project large enough, and let it build a tag once.
 
     Escape hatch: the library's construct fixes the machine, which is too small to unpack a CUDA base, and the

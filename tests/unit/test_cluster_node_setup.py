@@ -332,9 +332,12 @@ def test_the_same_sources_make_the_same_file() -> None:
     assert revision(one) != revision(packed({}))
     with zipfile.ZipFile(io.BytesIO(one)) as archive:
         names = archive.namelist()
-    assert {"set_up.py", "node.json", "nodes/common/users.py", "nodes/parallelcluster/plugin.py"} <= set(
-        names
-    )
+    assert {
+        "set_up.py",
+        "node.json",
+        "nodes/common/users.py",
+        "nodes/parallelcluster/pyxis_plugin.py",
+    } <= set(names)
     assert [name for name in names if "pycache" in name] == []
 
 

@@ -36,7 +36,7 @@ from trainforge.eks.node_group import (
     taints,
 )
 from trainforge.eks.user_data import node_config, user_data
-from trainforge.fabric import launch_template_data
+from trainforge.launch_template import launch_template_data
 from workloads.render.all import render
 from workloads.request import Request, resolve
 from workloads.spec import Format

@@ -16,7 +16,7 @@ from catalog.cluster_kinds import KINDS
 from catalog.instances import instance
 from catalog.interfaces import groups_on_interfaces
 from catalog.pool import Pool
-from trainforge.fabric import POOL_TAG, LaunchOptions, PoolLaunchTemplate
+from trainforge.launch_template import POOL_TAG, LaunchOptions, PoolLaunchTemplate
 
 CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 TOO_LARGE = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from catalog.versions import MPI_OPERATOR
-from trainforge.eks.definitions import GROUP, RUN_POLICY, custom_resource_definition, operator, replicas, rule
+from trainforge.eks.operator_objects import (
+    GROUP,
+    RUN_POLICY,
+    custom_resource_definition,
+    operator,
+    replicas,
+    rule,
+)
 
 NAME = "mpi-operator"
 NAMESPACE = "mpi-operator"

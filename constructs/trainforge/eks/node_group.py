@@ -19,7 +19,7 @@ from catalog.kubernetes import POOL_LABEL, device
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.user_data import user_data
-from trainforge.fabric import POOL_TAG, LaunchOptions, PoolLaunchTemplate
+from trainforge.launch_template import POOL_TAG, LaunchOptions, PoolLaunchTemplate
 from trainforge.notifications import Notifications
 
 SYSTEM_POOL = "system"

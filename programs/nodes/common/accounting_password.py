@@ -28,7 +28,7 @@ class FollowError(Exception):
     """The password cannot be followed; the text says why and holds no secret."""
 
 
-def wanted_password(secret: str, region: str) -> str:
+def secret_password(secret: str, region: str) -> str:
     """Return the password of the secret, which holds it alone or as JSON with a user name."""
     command = ["aws", "secretsmanager", "get-secret-value", "--output", "json"]
     try:
@@ -85,7 +85,7 @@ def main(arguments: list[str]) -> int:
         if not any(path.exists() for path in files):
             sys.stdout.write("no configuration of slurmdbd is here yet\n")
             return 0
-        password = wanted_password(secret, region)
+        password = secret_password(secret, region)
         written = [str(path) for path in files if follow(path, password)]
     except (FollowError, OSError, ValueError, KeyError) as error:
         sys.stderr.write(f"failed: {error}\n")

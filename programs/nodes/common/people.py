@@ -55,12 +55,12 @@ def ensure_people(
         command=" ".join([*command, "-m", f"{_PACKAGE.name}.{Path(__file__).stem}", *options]),
     )
     try:
-        serve(node, home_path, local=local, slurm=slurm)
+        refresh_users(node, home_path, local=local, slurm=slurm)
     except StepError as error:
         node.log(f"WARNING: {error.reason}; next: {error.next_step}; the timer '{_UNIT}' tries again")
 
 
-def serve(node: Node, home_path: str, *, local: Sequence[str], slurm: bool) -> None:
+def refresh_users(node: Node, home_path: str, *, local: Sequence[str], slurm: bool) -> None:
     """Make missing homes of the directory's users, and register users whom Slurm would refuse.
 
     Raises:
@@ -166,7 +166,7 @@ def main(arguments: Sequence[str]) -> int:
     os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin:/opt/slurm/bin"
     node = Node(root=options.root, step="people")
     try:
-        serve(node, options.home_path, local=options.slurm or (), slurm=options.slurm is not None)
+        refresh_users(node, options.home_path, local=options.slurm or (), slurm=options.slurm is not None)
     except StepError as error:
         sys.stderr.write(f"failed: {error.reason}; next: {error.next_step}\n")
         return 1

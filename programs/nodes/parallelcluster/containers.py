@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..common.enroot import LocalDisks
 from ..common.node import Node
-from .plugin import RUNTIME
+from .pyxis_plugin import RUNTIME
 
 # ParallelCluster mounts a type's own disks at /scratch before any action of ours runs, so none is waited for.
 DISKS = LocalDisks("/scratch", "")

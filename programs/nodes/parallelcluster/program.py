@@ -22,8 +22,8 @@ from .accounting import accounting_of
 from .configuration import read
 from .containers import DISKS, ensure_runtime_folder, prepare_enroot
 from .exporter import Exporter, ensure_exporter
-from .kind import cluster_user, node_kind
-from .plugin import ensure_plugin, ensure_plugin_loaded
+from .node_kind import cluster_user, node_kind
+from .pyxis_plugin import ensure_plugin, ensure_plugin_loaded
 
 _CONFIGURATION_FILE = Path(__file__).resolve().parents[2] / "node.json"
 

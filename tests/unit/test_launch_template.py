@@ -24,7 +24,7 @@ from catalog.pool import (
     TrainingPlan,
 )
 from tests.api_model import api_problems
-from trainforge.fabric import LaunchOptions, PoolLaunchTemplate, launch_template_data
+from trainforge.launch_template import LaunchOptions, PoolLaunchTemplate, launch_template_data
 
 GROUPS = ("sg-0123456789abcdef0",)
 RESERVATION = "cr-0123456789abcdef0"
