@@ -53,9 +53,12 @@ class Session:
 
 
 class Stage:
-    """A reader's machine and a node, each with a shell, both in temporary folders below `folder`."""
+    """A reader's machine and a node, each with a shell, both in temporary folders below `folder`.
 
-    def __init__(self, folder: Path, emulator: Emulator, slurm: SlurmCluster) -> None:
+    `cdk_app` is the program that the CDK CLI synthesizes with.
+    """
+
+    def __init__(self, folder: Path, emulator: Emulator, slurm: SlurmCluster, cdk_app: str) -> None:
         self.project = folder / "project"
         self.home = folder / "home"
         self._record = folder / "sessions.jsonl"
@@ -72,6 +75,7 @@ class Stage:
         here = {
             **emulator.environment(),
             "PATH": os.pathsep.join([str(programs), search_path()]),
+            "CDK_APP": cdk_app,
             # Nobody answers the CLI's questions, and its change sets do not register exports in the emulator.
             "CDK_REQUIRE_APPROVAL": "never",
             "CDK_FORCE": "false",

@@ -12,6 +12,7 @@ from emulator.server import Emulator
 from tests.deploy.chart_definitions import CHART_DEFINITIONS
 from tests.guides.expectation import missing
 from tests.guides.guide import Command, GuideFile, Step, read_guide
+from tests.guides.reused_synthesis import app_command
 from tests.guides.stage import Stage, node_names
 from tests.programs import ROOT, require_module, require_program
 from tests.slurm.cluster import SlurmCluster
@@ -42,7 +43,10 @@ that hangs is ended by its shell."""
     "name", [name if name == ALWAYS else pytest.param(name, marks=pytest.mark.heavy) for name in GUIDES]
 )
 def test_guide(
-    name: str, artifacts: Callable[[str], Path], record_property: Callable[[str, object], None]
+    name: str,
+    artifacts: Callable[[str], Path],
+    run_folder: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     for program, hint in PROGRAMS.items():
         require_program(program, hint)
@@ -56,7 +60,7 @@ def test_guide(
         Emulator(log=folder / "emulator.log", definitions=CHART_DEFINITIONS) as emulator,
         SlurmCluster(folder / "slurm", node_names()) as slurm,
     ):
-        stage = Stage(folder, emulator, slurm)
+        stage = Stage(folder, emulator, slurm, app_command(run_folder / "synthesized-for-guides"))
         with (folder / "transcript.log").open("w", encoding="utf-8", buffering=1) as transcript:
             for step in steps:
                 _play(stage, step, name, transcript)
