@@ -213,18 +213,25 @@ def test_packed_documents_are_learnt_as_with_a_mask(
         torch.testing.assert_close(cut, masked, rtol=1e-5, atol=1e-6)
 
 
-def test_torch_takes_the_call_for_packed_documents() -> None:
-    """By torch's own description of the operation, for there is no GPU here: the options and the shapes are its own."""
+@pytest.fixture
+def installed_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel of the installed torch, which one that is built without GPUs has too."""
     if attention.KERNEL is None:
         assert attention.packed_operation() is None
+        monkeypatch.setattr(attention, "KERNEL", attention.installed())
+
+
+def test_torch_takes_the_call_for_packed_documents(installed_kernel: None) -> None:
+    """By torch's own description of the operation, for there is no GPU here: the options and the shapes are its own."""
+    if attention.KERNEL is None:
         return
     shapes = [torch.empty(96, heads, 64, dtype=torch.bfloat16, device="meta") for heads in (8, 2, 2)]
     borders = torch.empty(5, dtype=torch.int32, device="meta")
     assert attention._packed(*shapes, borders, 48).shape == (96, 8, 64)
-    assert attention.packed_operation() in sharding._KEPT
+    assert attention.packed_operation() in sharding.kept()
 
 
-def test_compiled_blocks_take_the_call_for_packed_documents() -> None:
+def test_compiled_blocks_take_the_call_for_packed_documents(installed_kernel: None) -> None:
     """In one graph, forward and backward: what torch cannot trace would cut each block in two."""
     if attention.KERNEL is None:
         return

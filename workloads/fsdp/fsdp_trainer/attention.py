@@ -36,15 +36,17 @@ def kernel_of(call: Callable[..., torch.Tensor]) -> Kernel:
     return Kernel(call, causal, "enable_gqa" in options)
 
 
-def _installed() -> Kernel | None:
+def installed() -> Kernel | None:
+    """Return the kernel of the installed torch, or None. Its module takes a third of a second to import."""
     try:
         return kernel_of(importlib.import_module("torch.nn.attention.varlen").varlen_attn)
     except (ImportError, AttributeError):
         return None
 
 
-KERNEL = _installed()
-"""The kernel of the installed torch, or None. Looked up once: compiled blocks cannot do so."""
+KERNEL = installed() if torch.version.cuda else None
+"""The kernel of the installed torch, or None; also None where torch is built without GPUs. Looked up once: compiled
+blocks cannot do so."""
 
 
 class Visible(NamedTuple):

@@ -26,18 +26,24 @@ from training.errors import TrainingError
 from training.process_group import Ranks
 
 _aten = torch.ops.aten
-_KEPT = frozenset(
-    {
-        _aten.mm.default,
-        _aten.addmm.default,
-        _aten._scaled_dot_product_flash_attention.default,
-        _aten._scaled_dot_product_efficient_attention.default,
-        _aten._scaled_dot_product_cudnn_attention.default,
-        _aten._scaled_dot_product_flash_attention_for_cpu.default,
-        *filter(None, [packed_operation()]),
-    }
-)
-"""What selective recomputation keeps: the dear operations. The rest is cheap to do again."""
+
+
+def kept() -> frozenset[Any]:
+    """Return what selective recomputation keeps: the dear operations. The rest is cheap to do again."""
+    return frozenset(
+        {
+            _aten.mm.default,
+            _aten.addmm.default,
+            _aten._scaled_dot_product_flash_attention.default,
+            _aten._scaled_dot_product_efficient_attention.default,
+            _aten._scaled_dot_product_cudnn_attention.default,
+            _aten._scaled_dot_product_flash_attention_for_cpu.default,
+            *filter(None, [packed_operation()]),
+        }
+    )
+
+
+_KEPT = kept()
 
 _FLOAT8_MULTIPLE = 16
 """Sizes of float8 products must divide by this (torchao's float8 training)."""
