@@ -127,7 +127,7 @@ LISTED_BY: dict[Login, Callable[[ClusterInfo], list[Node]]] = {
     "sagemaker": _hyperpod,
     "parallelcluster": _parallelcluster,
 }
-"""How nodes are listed, by the login method of their kind of cluster."""
+"""Functions that list nodes, by the login method of their kind of cluster."""
 
 
 def select_node(nodes: Sequence[Node], asked: str, info: ClusterInfo) -> Node | Finding:

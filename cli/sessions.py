@@ -14,7 +14,7 @@ PROGRAMS = {
     "aws": "it is the AWS CLI; version 2 is the one that AWS develops on",
     "session-manager-plugin": "it is the Session Manager plugin for the AWS CLI, which AWS offers beside it",
 }
-"""What a session needs on this machine, and what each program is."""
+"""Programs that a session needs on this machine, with a description of each."""
 
 NOTEBOOK_PORT = 8888
 """Jupyter's own default."""

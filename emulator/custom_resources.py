@@ -240,14 +240,16 @@ class SourceChart(CustomResource):
 
     def create(self) -> None:
         """Note the release; the cluster must be there."""
-        wanted = self.properties
-        cluster = self.aws("eks").describe_cluster(name=wanted["ClusterName"])["cluster"]
-        self.physical_id = "/".join((wanted["ClusterName"], wanted["Namespace"], wanted["Release"]))
+        properties = self.properties
+        cluster = self.aws("eks").describe_cluster(name=properties["ClusterName"])["cluster"]
+        self.physical_id = "/".join(
+            (properties["ClusterName"], properties["Namespace"], properties["Release"])
+        )
         planes = control_planes.configured()
         if planes is not None:
-            chart = posixpath.basename(str(wanted["Chart"]))
+            chart = posixpath.basename(str(properties["Chart"]))
             planes.install(
-                cluster["arn"], control_planes.Release(wanted["Release"], wanted["Namespace"], chart)
+                cluster["arn"], control_planes.Release(properties["Release"], properties["Namespace"], chart)
             )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from emulator.server import Emulator
 
 Item = tuple[str, str]
-"""What it is, and its id."""
+"""A resource: its kind and its id."""
 
 EXCUSED: dict[str, str] = {
     "KMS key pending deletion": "AWS keeps a key for its window of 7 to 30 days, and so does the emulator",

@@ -25,7 +25,7 @@ _FIXED = (
     ("HeadNode", "CustomActions", "OnNodeConfigured"),
     ("Scheduling", "SlurmSettings", "Dns"),
 )
-"""What an update may not change. Source: aws-parallelcluster 3.16.1, schemas/cluster_schema.py, UNSUPPORTED."""
+"""Settings that no update changes. Source: aws-parallelcluster 3.16.1, schemas/cluster_schema.py, UNSUPPORTED."""
 
 
 class PclusterCluster(Resource):
@@ -76,10 +76,10 @@ class PclusterCluster(Resource):
             ec2.describe_security_groups(GroupIds=networking.get("SecurityGroups", []))
         for storage in configuration.get("SharedStorage", []):
             if "FsxLustreSettings" in storage:
-                wanted = storage["FsxLustreSettings"]["FileSystemId"]
+                identifier = storage["FsxLustreSettings"]["FileSystemId"]
                 # moto says nothing of an id that it does not have.
-                if not fsx.describe_file_systems(FileSystemIds=[wanted])["FileSystems"]:
-                    self.fail(f"File system '{wanted}' does not exist.")
+                if not fsx.describe_file_systems(FileSystemIds=[identifier])["FileSystems"]:
+                    self.fail(f"File system '{identifier}' does not exist.")
             else:
                 fsx.describe_volumes(VolumeIds=[storage["FsxOpenZfsSettings"]["VolumeId"]])
         for policies in _all(configuration, "AdditionalIamPolicies"):
@@ -165,7 +165,7 @@ class PclusterCluster(Resource):
 
 
 _Standing = tuple[int, str, dict[str, Any], dict[str, Any], dict[str, str]]
-"""How many nodes, of which kind, their description, their network, their further tags."""
+"""Nodes of one group: number, kind, description, network and further tags."""
 
 
 def _nodes(configuration: dict[str, Any]) -> Iterator[_Standing]:

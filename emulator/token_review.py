@@ -29,7 +29,7 @@ PATH = "/_emulator/token-review/"
 _PREFIX = "k8s-aws-v1."
 _HEADER = "x-k8s-aws-id"
 _LIFETIME = dt.timedelta(minutes=15)
-"""How long a token is good, whatever time its request states (aws-iam-authenticator, pkg/token)."""
+"""Lifetime of a token, whatever time its request states (aws-iam-authenticator, pkg/token)."""
 
 _ASSUMED_ROLE = re.compile(r"arn:(?P<partition>[\w-]+):sts::(?P<account>\d+):assumed-role/(?P<role>[^/]+)/.+")
 

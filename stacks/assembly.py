@@ -12,7 +12,7 @@ from types import TracebackType
 import aws_cdk as cdk
 
 _OUTDIR_VARIABLE = "CDK_OUTDIR"
-"""Where the CDK CLI tells an app to put its assembly (cx-api, OUTDIR_ENV)."""
+"""Variable by which the CDK CLI passes the output folder to an app (cx-api, OUTDIR_ENV)."""
 
 
 _REPORT = "validation-report.json"

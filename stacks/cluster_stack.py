@@ -24,7 +24,7 @@ from trainforge.notifications import Notifications
 
 @dataclass(frozen=True, slots=True)
 class DeploymentContext:
-    """What the stack of every cluster needs: the configuration, and the network, storage and shared services.
+    """The input of every cluster stack: the configuration, and the network, storage and shared services.
 
     `base` is the folder that relative paths in the configuration start from.
     """
@@ -38,7 +38,7 @@ class DeploymentContext:
 
 
 class ClusterStack(cdk.Stack):
-    """A stack with a cluster that runs a configuration's pools, and tells of itself in cluster info.
+    """A stack with a cluster that runs a configuration's pools, and publishes its ClusterInfo.
 
     A subclass has a `section`, the cluster's key in the configuration: name and description of the stack follow from
     it. `launch_artifacts` has the images of the workloads that are shipped with the cluster, `notifications` the

@@ -18,7 +18,7 @@ CONFIG = "config"
 _CLI_CONTEXT = frozenset({"acknowledged-issue-numbers", "cli-telemetry"})
 """Keys that the CDK CLI keeps for itself (`cdk acknowledge`, `cdk cli-telemetry`)."""
 _CDK_CONTEXT = ("@aws-cdk", "aws:", "aws-cdk:", "cdk-")
-"""How keys begin that are the CDK's: feature flags, and what the CLI tells the app."""
+"""Prefixes of the CDK's own keys: feature flags, and values that the CLI passes to the app."""
 _LOOKUP = ":account="
 """A part of each key under which the CDK CLI keeps what it looked up (`availability-zones:account=...`)."""
 

@@ -114,4 +114,4 @@ CHECKS: dict[Format, Callable[[str], None]] = {
         text, lambda job: check_schema(job, "hyperpodpytorchjob.v1.json")
     ),
 }
-"""What every manifest of a format must pass."""
+"""Checks that every manifest of a format must pass."""

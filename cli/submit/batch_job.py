@@ -12,14 +12,14 @@ from cli.submit import batch_queue
 from cli.submit.submission import SubmissionError
 
 POLL_SECONDS = 15
-"""How often a job is looked at."""
+"""Seconds between two looks at a job."""
 
 _ENDED = frozenset({"SUCCEEDED", "FAILED"})
 _TOLERATED = 20
-"""How many looks in a row may fail of a network or a service that is away: about five minutes."""
+"""Looks in a row that may fail because of the network or the service: about five minutes."""
 
 _NODES_TOLD = 5
-"""How many nodes that failed are told of: after the first, most fail of it."""
+"""Failed nodes that are printed: after the first, most fail because of it."""
 
 
 class BatchJob:

@@ -23,7 +23,7 @@ EXPLANATIONS = {
         "Batch's service role may not start instances: deploy the stack again"
     ),
 }
-"""What the reasons of a RUNNABLE job mean, by how they begin (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
+"""Explanations of a RUNNABLE job's reasons by first words (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
 
 
 def explanation(reason: str) -> str:

@@ -25,10 +25,10 @@ from workloads.render.manifest import INSTANCE
 from workloads.spec import Run
 
 POLL_SECONDS = 10
-"""How often a job is looked at that is waited for."""
+"""Seconds between two looks at a job."""
 
 _TIMEOUT = "--request-timeout=20s"
-"""For what is only asked: a cluster that does not answer (a private endpoint, from outside) is told at once."""
+"""Timeout of queries: a cluster that does not answer (a private endpoint, from outside) is reported at once."""
 
 _SUCCEEDED = ("Succeeded", "Complete", "Completed")
 _FAILED = "Failed"

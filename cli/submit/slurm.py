@@ -13,7 +13,7 @@ from cli.submit.submission import Submission, SubmissionError, SubmittedJob, clu
 from workloads.spec import Run
 
 POLL_SECONDS = 5
-"""How often a job is looked at that is waited for."""
+"""Seconds between two looks at a job."""
 
 _ENDED = re.compile(
     r"^(BOOT_FAIL|CANCELLED|COMPLETED|DEADLINE|FAILED|NODE_FAIL|OUT_OF_MEMORY|REVOKED|TIMEOUT)\b"

@@ -240,12 +240,12 @@ class Engine(CloudFormationBackend):
     ) -> tuple[Stack, list[StackResource]]:
         """Return the resources of a stack."""
         stack = self.get_stack(stack_name)
-        wanted = [
+        selected = [
             entry
             for entry in stack.stack_resources
             if logical_resource_id in (None, entry.logical_resource_id)
         ]
-        return stack, wanted
+        return stack, selected
 
     def list_exports(self, tokenstr: str | None) -> tuple[list[Export], str | None]:
         """Return all exports in one page."""

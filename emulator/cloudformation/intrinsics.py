@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 NO_VALUE = object()
-"""What `AWS::NoValue` resolves to: the property that holds it is left out."""
+"""The value of `AWS::NoValue`: the property that holds it is left out."""
 
 _PLACEHOLDER = re.compile(r"\$\{(!?)([^}]*)\}")
 _DYNAMIC = re.compile(r"\{\{resolve:(ssm|secretsmanager):([^}]+)\}\}")
@@ -195,4 +195,4 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, str | int | float):
         return str(value)
-    raise TemplateError(f"text is wanted where the template gives {type(value).__name__}")
+    raise TemplateError(f"text is required where the template gives {type(value).__name__}")

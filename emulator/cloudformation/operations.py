@@ -54,16 +54,16 @@ def plan(stack: Stack, template: Template, given: Mapping[str, str], tags: Mappi
     return Plan(template, values, raw, tags)
 
 
-def create(stack: Stack, wanted: Plan) -> None:
+def create(stack: Stack, target: Plan) -> None:
     """Create the stack's resources in order; roll back on the first failure. It raises nothing."""
-    template, values = wanted.template, wanted.values
-    stack.definition, stack.values, stack.raw_parameters = template, values, wanted.raw
-    stack.tags = dict(wanted.tags or {})
+    template, values = target.template, target.values
+    stack.definition, stack.values, stack.raw_parameters = template, values, target.raw
+    stack.tags = dict(target.tags or {})
     stack.set_status("CREATE_IN_PROGRESS", "User Initiated")
     with _ended(stack, "ROLLBACK_FAILED"):
         undo: list[Undo] = []
         try:
-            for name in _wanted(stack, template, values):
+            for name in _active_resources(stack, template, values):
                 create_resource(stack, template, values, name, undo)
             stack.evaluate_outputs(template, values)
         except EXPECTED as error:
@@ -76,18 +76,18 @@ def create(stack: Stack, wanted: Plan) -> None:
         stack.set_status("CREATE_COMPLETE")
 
 
-def update(stack: Stack, wanted: Plan) -> None:
+def update(stack: Stack, target: Plan) -> None:
     """Bring the stack to a new template, parameters and tags; go back on the first failure. It raises nothing."""
-    template, values = wanted.template, wanted.values
+    template, values = target.template, target.values
     before = (stack.definition, stack.values, stack.raw_parameters, stack.tags)
-    if wanted.tags is not None:
-        stack.tags = dict(wanted.tags)
+    if target.tags is not None:
+        stack.tags = dict(target.tags)
     stack.set_status("UPDATE_IN_PROGRESS", "User Initiated")
     with _ended(stack, "UPDATE_ROLLBACK_FAILED"):
         undo: list[Undo] = []
         cleanup: list[StackResource] = []
         try:
-            chosen = _wanted(stack, template, values)
+            chosen = _active_resources(stack, template, values)
             for name in chosen:
                 if name in stack.resources:
                     update_resource(stack, template, values, name, undo, cleanup)
@@ -101,7 +101,7 @@ def update(stack: Stack, wanted: Plan) -> None:
             _clean_up(stack)
             stack.set_status("UPDATE_ROLLBACK_COMPLETE" if undone else "UPDATE_ROLLBACK_FAILED")
             return
-        stack.definition, stack.values, stack.raw_parameters = template, values, wanted.raw
+        stack.definition, stack.values, stack.raw_parameters = template, values, target.raw
         stack.set_status("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS")
         _clean_up(stack)
         order = before[0].order if before[0] else []
@@ -168,7 +168,7 @@ def _ended(stack: Stack, status: str) -> Iterator[None]:
         stack.set_status(status, reason(error))
 
 
-def _wanted(stack: Stack, template: Template, values: Mapping[str, Any]) -> list[str]:
+def _active_resources(stack: Stack, template: Template, values: Mapping[str, Any]) -> list[str]:
     resolver = stack.resolver(template, values)
     chosen = []
     for name in template.order:
@@ -183,8 +183,8 @@ def _clean_up(stack: Stack) -> None:
         clean_up_resource(stack, entry)
 
 
-def _dropped(stack: Stack, name: str, wanted: list[str]) -> bool:
-    return name in stack.resources and name not in wanted
+def _dropped(stack: Stack, name: str, active: list[str]) -> bool:
+    return name in stack.resources and name not in active
 
 
 def _undo(steps: list[Undo]) -> bool:

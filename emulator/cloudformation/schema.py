@@ -146,7 +146,7 @@ def _is_boolean(_checker: Any, value: Any) -> bool:
 
 
 def _is_string(_checker: Any, value: Any) -> bool:
-    # CloudFormation turns scalars into text where text is wanted.
+    # CloudFormation turns scalars into text where text is required.
     return isinstance(value, str | int | float | bool)
 
 

@@ -36,11 +36,11 @@ def _hyperpod(resource: Resource) -> Iterator[str]:
 def _auto_scaling(resource: Resource) -> Iterator[str]:
     """The sizes of a group are in order."""
     least, most = (number(resource.properties.get(name)) for name in ("MinSize", "MaxSize"))
-    wanted = number(resource.properties.get("DesiredCapacity"))
+    desired = number(resource.properties.get("DesiredCapacity"))
     if least is not None and most is not None and least > most:
         yield f"Max bound, {most}, must be greater than or equal to min bound, {least}"
-    if wanted is not None and not (least or 0) <= wanted <= (wanted if most is None else most):
-        yield f"Desired capacity:{wanted} must be between the specified min size:{least} and max size:{most}"
+    if desired is not None and not (least or 0) <= desired <= (desired if most is None else most):
+        yield f"Desired capacity:{desired} must be between the specified min size:{least} and max size:{most}"
 
 
 @refuses("AWS::Batch::ComputeEnvironment")

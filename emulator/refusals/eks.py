@@ -59,13 +59,13 @@ def _add_on(resource: Resource) -> Iterator[str]:
 def _sizes(resource: Resource) -> Iterator[str]:
     """The sizes of a group are in order."""
     scaling = resource.properties.get("ScalingConfig", {})
-    least, wanted, most = (number(scaling.get(name)) for name in ("MinSize", "DesiredSize", "MaxSize"))
+    least, desired, most = (number(scaling.get(name)) for name in ("MinSize", "DesiredSize", "MaxSize"))
     if least is not None and most is not None and least > most:
         yield f"Minimum capacity {least} can't be greater than maximum size {most}"
-    if wanted is not None and least is not None and wanted < least:
-        yield f"Minimum capacity {least} can't be greater than desired size {wanted}"
-    if wanted is not None and most is not None and wanted > most:
-        yield f"Desired capacity {wanted} can't be greater than max size {most}"
+    if desired is not None and least is not None and desired < least:
+        yield f"Minimum capacity {least} can't be greater than desired size {desired}"
+    if desired is not None and most is not None and desired > most:
+        yield f"Desired capacity {desired} can't be greater than max size {most}"
 
 
 @refuses("AWS::EKS::Nodegroup")

@@ -34,8 +34,8 @@ def _secondary(resource: Resource) -> Iterator[str]:
     if not block:
         return
     # EC2 itself leaves out the bits behind the prefix (API reference, AssociateVpcCidrBlock).
-    wanted = IPv4Network(block, strict=False)
-    family = _family(wanted)
+    requested = IPv4Network(block, strict=False)
+    family = _family(requested)
     [vpc] = resource.aws("ec2").describe_vpcs(VpcIds=[resource.properties["VpcId"]])["Vpcs"]
     held = {
         IPv4Network(item["CidrBlock"])
@@ -43,7 +43,7 @@ def _secondary(resource: Resource) -> Iterator[str]:
         if item["CidrBlockState"]["State"].startswith("associat")
     }
     for other in sorted(held):
-        if wanted.overlaps(other) and not resource.physical_id:
+        if requested.overlaps(other) and not resource.physical_id:
             yield f"The CIDR '{block}' conflicts with '{other}' of the VPC."
     primary = _family(IPv4Network(vpc["CidrBlock"]))
     if family and primary and family != primary:

@@ -28,7 +28,7 @@ _ASSUMED: dict[str, tuple[tuple[str, str], ...]] = {
         ("ContainerProperties.[JobRoleArn, ExecutionRoleArn][]", "ecs-tasks"),
     ),
 }
-"""Where a type names a role (a JMESPath), and the service that assumes it, without its domain."""
+"""The property of a type that names a role (a JMESPath), and the service that assumes it, without its domain."""
 
 
 @refuses(*_ASSUMED)

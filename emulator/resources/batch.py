@@ -81,9 +81,9 @@ class ComputeEnvironment(BatchResource):
         """Return what makes another environment: all but the bounds, unless the template asks for none."""
         if str(after.get("ReplaceComputeEnvironment", True)).lower() == "false":
             return []
-        before, wanted = (item.get("ComputeResources", {}) for item in (self.properties, after))
-        names = sorted((set(before) | set(wanted)) - self._IN_PLACE)
-        return [f"ComputeResources/{name}" for name in names if before.get(name) != wanted.get(name)]
+        before, updated = (item.get("ComputeResources", {}) for item in (self.properties, after))
+        names = sorted((set(before) | set(updated)) - self._IN_PLACE)
+        return [f"ComputeResources/{name}" for name in names if before.get(name) != updated.get(name)]
 
     def update(self, previous: Properties) -> None:
         """Set state and compute resources, as CloudFormation passes them to UpdateComputeEnvironment."""
@@ -111,8 +111,8 @@ class JobQueue(BatchResource):
     def create(self) -> None:
         """Create it."""
         name = self.properties.get("JobQueueName") or self.generated_name(128)
-        wanted = {"State": "ENABLED", **self.only(*self._GIVEN)}
-        given = {"jobQueueName": name, "tags": self.tag_map(), **in_api(wanted)}
+        request = {"State": "ENABLED", **self.only(*self._GIVEN)}
+        given = {"jobQueueName": name, "tags": self.tag_map(), **in_api(request)}
         self.physical_id = call(self.batch, "create_job_queue", given)["jobQueueArn"]
         self.attributes = {"JobQueueArn": self.physical_id}
 

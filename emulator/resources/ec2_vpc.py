@@ -22,13 +22,13 @@ class Ec2Resource(Resource):
 
     def apply_tags(self) -> None:
         """Make the tags those of the template and the stack, and no others."""
-        wanted = self.tags()
+        new_tags = self.tags()
         held = self.ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [self.tagged_id]}])["Tags"]
-        stale = [{"Key": tag["Key"]} for tag in held if tag["Key"] not in {item["Key"] for item in wanted}]
+        stale = [{"Key": tag["Key"]} for tag in held if tag["Key"] not in {item["Key"] for item in new_tags}]
         if stale:
             self.ec2.delete_tags(Resources=[self.tagged_id], Tags=stale)
-        if wanted:
-            self.ec2.create_tags(Resources=[self.tagged_id], Tags=wanted)
+        if new_tags:
+            self.ec2.create_tags(Resources=[self.tagged_id], Tags=new_tags)
 
 
 @resource("AWS::EC2::VPC")

@@ -42,14 +42,14 @@ class Cluster(EksResource):
     def create(self) -> None:
         """Create it."""
         given = {name: value for name, value in self.properties.items() if name != "Tags"}
-        wanted = _small(given)
-        wanted["name"] = wanted.get("name") or self.generated_name(100)
-        logging = wanted.get("logging", {}).get("clusterLogging", {})
+        request = _small(given)
+        request["name"] = request.get("name") or self.generated_name(100)
+        logging = request.get("logging", {}).get("clusterLogging", {})
         if logging:
             types = [entry["type"] for entry in logging["enabledTypes"]]
-            wanted["logging"] = {"clusterLogging": [{"types": types, "enabled": True}]}
-        call(self.eks, "create_cluster", {**wanted, **self.tag_map()})
-        self.physical_id = wanted["name"]
+            request["logging"] = {"clusterLogging": [{"types": types, "enabled": True}]}
+        call(self.eks, "create_cluster", {**request, **self.tag_map()})
+        self.physical_id = request["name"]
         self._read(self._awaited())
 
     def _awaited(self) -> Properties:
@@ -87,10 +87,10 @@ class Nodegroup(EksResource):
 
     def create(self) -> None:
         """Create it."""
-        wanted = _small({name: value for name, value in self.properties.items() if name != "Tags"})
-        wanted["nodegroupName"] = wanted.get("nodegroupName") or self.generated_name(63)
-        self._names = (wanted["clusterName"], wanted["nodegroupName"])
-        answer = call(self.eks, "create_nodegroup", {**wanted, **self.tag_map()})["nodegroup"]
+        request = _small({name: value for name, value in self.properties.items() if name != "Tags"})
+        request["nodegroupName"] = request.get("nodegroupName") or self.generated_name(63)
+        self._names = (request["clusterName"], request["nodegroupName"])
+        answer = call(self.eks, "create_nodegroup", {**request, **self.tag_map()})["nodegroup"]
         self.physical_id = "/".join(self._names)
         self.attributes = {
             "Arn": answer["nodegroupArn"],
@@ -164,9 +164,9 @@ class Addon(EksResource):
     def create(self) -> None:
         """Create it."""
         dropped = ("Tags", "PreserveOnDelete")
-        wanted = _small({name: value for name, value in self.properties.items() if name not in dropped})
-        answer = call(self.eks, "create_addon", {**wanted, **self.tag_map()})["addon"]
-        self.physical_id = f"{wanted['clusterName']}|{wanted['addonName']}"
+        request = _small({name: value for name, value in self.properties.items() if name not in dropped})
+        answer = call(self.eks, "create_addon", {**request, **self.tag_map()})["addon"]
+        self.physical_id = f"{request['clusterName']}|{request['addonName']}"
         self.attributes = {"Arn": answer["addonArn"]}
 
     def update(self, previous: Properties) -> None:
@@ -194,8 +194,8 @@ class PodIdentityAssociation(EksResource):
 
     def create(self) -> None:
         """Create it."""
-        wanted = _small({name: value for name, value in self.properties.items() if name != "Tags"})
-        made = call(self.eks, "create_pod_identity_association", {**wanted, **self.tag_map()})["association"]
+        request = _small({name: value for name, value in self.properties.items() if name != "Tags"})
+        made = call(self.eks, "create_pod_identity_association", {**request, **self.tag_map()})["association"]
         self.physical_id = made["associationArn"]
         self.attributes = {"AssociationArn": made["associationArn"], "AssociationId": made["associationId"]}
 

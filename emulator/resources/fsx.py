@@ -23,13 +23,13 @@ class FsxResource(Resource):
         """Make the tags those of the template and the stack, and no others."""
         arn = self.attributes["ResourceARN"]
         fsx = self.aws("fsx")
-        wanted = self.tags()
+        new_tags = self.tags()
         held = {tag["Key"] for tag in fsx.list_tags_for_resource(ResourceARN=arn)["Tags"]}
-        stale = sorted(held - {tag["Key"] for tag in wanted})
+        stale = sorted(held - {tag["Key"] for tag in new_tags})
         if stale:
             fsx.untag_resource(ResourceARN=arn, TagKeys=stale)
-        if wanted:
-            fsx.tag_resource(ResourceARN=arn, Tags=wanted)
+        if new_tags:
+            fsx.tag_resource(ResourceARN=arn, Tags=new_tags)
 
 
 @resource("AWS::FSx::FileSystem")

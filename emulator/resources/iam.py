@@ -83,12 +83,12 @@ class Role(IamResource):
     def apply_tags(self) -> None:
         """Make the tags those of the template and the stack, and no others."""
         held = {tag["Key"] for tag in self.iam.list_role_tags(RoleName=self.physical_id)["Tags"]}
-        wanted = self.tags()
-        stale = sorted(held - {tag["Key"] for tag in wanted})
+        new_tags = self.tags()
+        stale = sorted(held - {tag["Key"] for tag in new_tags})
         if stale:
             self.iam.untag_role(RoleName=self.physical_id, TagKeys=stale)
-        if wanted:
-            self.iam.tag_role(RoleName=self.physical_id, Tags=wanted)
+        if new_tags:
+            self.iam.tag_role(RoleName=self.physical_id, Tags=new_tags)
 
     def delete(self) -> None:
         """Detach this resource's own policies and delete it; IAM refuses while others' are attached."""

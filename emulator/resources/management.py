@@ -118,13 +118,13 @@ class Parameter(Resource):
         """Make the tags those of the template and the stack, and no others."""
         ssm = self.aws("ssm")
         target = {"ResourceType": "Parameter", "ResourceId": self.physical_id}
-        wanted = self.tags()
+        new_tags = self.tags()
         held = {tag["Key"] for tag in ssm.list_tags_for_resource(**target)["TagList"]}
-        stale = sorted(held - {tag["Key"] for tag in wanted})
+        stale = sorted(held - {tag["Key"] for tag in new_tags})
         if stale:
             ssm.remove_tags_from_resource(**target, TagKeys=stale)
-        if wanted:
-            ssm.add_tags_to_resource(**target, Tags=wanted)
+        if new_tags:
+            ssm.add_tags_to_resource(**target, Tags=new_tags)
 
     def delete(self) -> None:
         """Delete it."""

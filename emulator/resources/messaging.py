@@ -24,7 +24,7 @@ class Topic(Resource):
         """Create it with its attributes and its inline subscriptions."""
         name = self.properties.get("TopicName") or self.generated_name(256)
         self.physical_id = self.aws("sns").create_topic(
-            Name=name, Attributes=self._wanted(), **self.tag_argument()
+            Name=name, Attributes=self._attributes(), **self.tag_argument()
         )["TopicArn"]
         self.attributes = {"TopicArn": self.physical_id, "TopicName": name}
         for item in self.properties.get("Subscription", []):
@@ -32,7 +32,7 @@ class Topic(Resource):
                 TopicArn=self.physical_id, Protocol=item["Protocol"], Endpoint=item["Endpoint"]
             )
 
-    def _wanted(self) -> dict[str, str]:
+    def _attributes(self) -> dict[str, str]:
         return {
             key: str(self.properties[name]) for name, key in _ATTRIBUTES.items() if name in self.properties
         }
@@ -41,7 +41,7 @@ class Topic(Resource):
         """Set attributes and tags."""
         if set(self.changed(previous)) - {*_ATTRIBUTES, "Tags"}:
             super().update(previous)
-        for key, value in self._wanted().items():
+        for key, value in self._attributes().items():
             self.aws("sns").set_topic_attributes(
                 TopicArn=self.physical_id, AttributeName=key, AttributeValue=value
             )
@@ -50,13 +50,13 @@ class Topic(Resource):
     def apply_tags(self) -> None:
         """Make the tags those of the template and the stack, and no others."""
         sns = self.aws("sns")
-        wanted = self.tags()
+        new_tags = self.tags()
         held = {tag["Key"] for tag in sns.list_tags_for_resource(ResourceArn=self.physical_id)["Tags"]}
-        stale = sorted(held - {tag["Key"] for tag in wanted})
+        stale = sorted(held - {tag["Key"] for tag in new_tags})
         if stale:
             sns.untag_resource(ResourceArn=self.physical_id, TagKeys=stale)
-        if wanted:
-            sns.tag_resource(ResourceArn=self.physical_id, Tags=wanted)
+        if new_tags:
+            sns.tag_resource(ResourceArn=self.physical_id, Tags=new_tags)
 
     def delete(self) -> None:
         """Delete it with its subscriptions."""

@@ -18,13 +18,13 @@ class RdsResource(Resource):
     def apply_tags(self) -> None:
         """Make the tags those of the template and the stack, and no others."""
         rds, arn = self.aws("rds"), self._arn
-        wanted = self.tags()
+        new_tags = self.tags()
         held = {tag["Key"] for tag in rds.list_tags_for_resource(ResourceName=arn)["TagList"]}
-        stale = sorted(held - {tag["Key"] for tag in wanted})
+        stale = sorted(held - {tag["Key"] for tag in new_tags})
         if stale:
             rds.remove_tags_from_resource(ResourceName=arn, TagKeys=stale)
-        if wanted:
-            rds.add_tags_to_resource(ResourceName=arn, Tags=wanted)
+        if new_tags:
+            rds.add_tags_to_resource(ResourceName=arn, Tags=new_tags)
 
     @property
     @abstractmethod

@@ -36,9 +36,9 @@ class HostedZone(Resource):
 
     def apply_tags(self) -> None:
         """Set the tags."""
-        if wanted := self.tags():
+        if new_tags := self.tags():
             self.aws("route53").change_tags_for_resource(
-                ResourceType="hostedzone", ResourceId=self.physical_id, AddTags=wanted
+                ResourceType="hostedzone", ResourceId=self.physical_id, AddTags=new_tags
             )
 
     def delete(self) -> None:

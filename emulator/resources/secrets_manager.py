@@ -47,8 +47,8 @@ class Secret(Resource):
 
     def apply_tags(self) -> None:
         """Set the tags."""
-        if wanted := self.tags():
-            self.aws("secretsmanager").tag_resource(SecretId=self.physical_id, Tags=wanted)
+        if new_tags := self.tags():
+            self.aws("secretsmanager").tag_resource(SecretId=self.physical_id, Tags=new_tags)
 
     def delete(self) -> None:
         """Delete it, as CloudFormation does, without a window for second thoughts."""

@@ -101,11 +101,11 @@ def _offerings(ec2: Any) -> dict[str, dict[str, Any]]:
 
 def _describe_capacity_reservations(self: Any) -> ActionResult:
     held = reservations(self.ec2_backend)
-    wanted = self._get_param("CapacityReservationIds", []) or list(held)
-    for identifier in wanted:
+    requested = self._get_param("CapacityReservationIds", []) or list(held)
+    for identifier in requested:
         if identifier not in held:
             raise ReservationNotFound(identifier)
-    return ActionResult({"CapacityReservations": [held[identifier] for identifier in wanted]})
+    return ActionResult({"CapacityReservations": [held[identifier] for identifier in requested]})
 
 
 def _check_device(original: Any) -> Any:

@@ -35,10 +35,10 @@ def _create_placement_group(self: Any) -> ActionResult:
 
 def _describe_placement_groups(self: Any) -> ActionResult:
     held = _held(self.ec2_backend)
-    wanted = self._get_param("GroupNames", []) or list(held)
-    for name in wanted:
+    requested = self._get_param("GroupNames", []) or list(held)
+    for name in requested:
         _known(held, name)
-    return ActionResult({"PlacementGroups": [held[name] for name in wanted]})
+    return ActionResult({"PlacementGroups": [held[name] for name in requested]})
 
 
 def _delete_placement_group(self: Any) -> ActionResult:

@@ -237,11 +237,11 @@ class Responses(responses.FSxResponse):
         """List associations, by ids or by the filter file-system-id."""
         request = json.loads(self.body)
         found = list(associations(self.fsx_backend).values())
-        wanted = request.get("AssociationIds")
-        for association_id in wanted or []:
+        requested = request.get("AssociationIds")
+        for association_id in requested or []:
             self._association(association_id)
-        if wanted:
-            found = [item for item in found if item["AssociationId"] in wanted]
+        if requested:
+            found = [item for item in found if item["AssociationId"] in requested]
         for condition in request.get("Filters", []):
             if condition["Name"] == "file-system-id":
                 found = [item for item in found if item["FileSystemId"] in condition["Values"]]

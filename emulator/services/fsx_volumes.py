@@ -36,11 +36,11 @@ def _describe_volumes(self: Any) -> str:
         for item in self.fsx_backend.file_systems.values()
         if item.file_system_type == "OPENZFS"
     }
-    wanted = request.get("VolumeIds") or list(volumes)
-    for identifier in wanted:
+    requested = request.get("VolumeIds") or list(volumes)
+    for identifier in requested:
         if identifier not in volumes:
             raise VolumeNotFound(identifier)
-    return json.dumps({"Volumes": [volumes[identifier] for identifier in wanted]})
+    return json.dumps({"Volumes": [volumes[identifier] for identifier in requested]})
 
 
 def install() -> None:

@@ -23,11 +23,11 @@ class Responses(responses.SageMakerResponse):
         """Put a new node in place of each; a Slurm controller cannot be replaced."""
         request = json.loads(self.body)
         cluster = sagemaker._cluster(self.sagemaker_backend, request["ClusterName"])
-        wanted: list[str] = request.get("NodeIds", [])
-        if not 1 <= len(wanted) <= _MOST_NODES:
-            raise ValidationError(message=f"NodeIds takes 1 to {_MOST_NODES} ids, {len(wanted)} given.")
+        requested: list[str] = request.get("NodeIds", [])
+        if not 1 <= len(requested) <= _MOST_NODES:
+            raise ValidationError(message=f"NodeIds takes 1 to {_MOST_NODES} ids, {len(requested)} given.")
         controllers = _controller_groups(cluster.request)
-        found = [node_id for node_id in wanted if node_id in cluster.nodes]
+        found = [node_id for node_id in requested if node_id in cluster.nodes]
         for node_id in found:
             if cluster.nodes[node_id].instance_group_name in controllers:
                 raise ValidationError(message=f"'{node_id}' is a Slurm controller, which cannot be replaced.")
@@ -40,7 +40,7 @@ class Responses(responses.SageMakerResponse):
                 "ErrorCode": "InstanceIdNotFound",
                 "Message": f"'{node_id}' is not in the cluster.",
             }
-            for node_id in wanted
+            for node_id in requested
             if node_id not in found
         ]
         return ActionResult({"Successful": found, "Failed": failed})

@@ -54,15 +54,15 @@ class Cluster(models.Cluster):
 
     def make_nodes(self) -> None:
         """Bring the nodes to the counts of the instance groups."""
-        wanted = {group["InstanceGroupName"]: group for group in self.request.get("InstanceGroups", [])}
+        requested = {group["InstanceGroupName"]: group for group in self.request.get("InstanceGroups", [])}
         kept: dict[str, models.ClusterNode] = {}
-        counts = dict.fromkeys(wanted, 0)
+        counts = dict.fromkeys(requested, 0)
         for node_id, node in self.nodes.items():
             name = node.instance_group_name
-            if name in wanted and counts[name] < int(wanted[name]["InstanceCount"]):
+            if name in requested and counts[name] < int(requested[name]["InstanceCount"]):
                 kept[node_id] = node
                 counts[name] += 1
-        for name, group in wanted.items():
+        for name, group in requested.items():
             for _ in range(int(group["InstanceCount"]) - counts[name]):
                 node_id = f"i-{secrets.token_hex(9)[:17]}"
                 kept[node_id] = models.ClusterNode(
@@ -77,7 +77,7 @@ class Cluster(models.Cluster):
                     threads_per_core=group.get("ThreadsPerCore"),
                 )
         self.nodes = kept
-        self.join({name: (int(group["InstanceCount"]), _labels(group)) for name, group in wanted.items()})
+        self.join({name: (int(group["InstanceCount"]), _labels(group)) for name, group in requested.items()})
 
     def join(self, groups: Mapping[str, tuple[int, dict[str, str]]]) -> None:
         """Make the nodes of the EKS cluster's control plane, where it has one, those of groups: counts and labels.

@@ -24,7 +24,7 @@ EVERYONE, EVERYONE_ID = "everyone", "1999"
 """A group of all people, which is always there: nodes ask for it to see whether they are answered."""
 _WAIT_SECONDS = 60.0
 _KEPT = frozenset({"userPassword", "dn"})
-"""What an entry may have that the configuration does not speak of."""
+"""Attributes that an entry may have beside those of the configuration."""
 
 
 class DirectoryError(Exception):
@@ -84,7 +84,7 @@ class Directory:
             raise DirectoryError(f"{what}: code {result.returncode}: {answer}")
 
 
-def wanted(settings: Mapping[str, Any]) -> Entries:
+def desired_entries(settings: Mapping[str, Any]) -> Entries:
     """Return the entries that the configuration describes, parents first."""
     suffix: str = settings["suffix"]
     people, groups = f"{PEOPLE},{suffix}", f"{GROUPS},{suffix}"
@@ -126,7 +126,7 @@ def _group(name: str, number: str, members: list[str]) -> Entry:
 def apply(directory: Directory, settings: Mapping[str, Any], password_file: Path) -> int:
     """Bring the entries to the configuration; return how many changes that took."""
     suffix: str = settings["suffix"]
-    present, entries = directory.entries(suffix), wanted(settings)
+    present, entries = directory.entries(suffix), desired_entries(settings)
     reader = f"cn=reader,{suffix}"
     changes = 0
     # What goes first: an id or a name may be given to somebody else in the same change.
@@ -208,7 +208,7 @@ def main() -> int:
     except DirectoryError as error:
         _say(f"failed: {error}")
         return 1
-    _say(f"entries={len(wanted(settings))} changed={changes}")
+    _say(f"entries={len(desired_entries(settings))} changed={changes}")
     return 0
 
 

@@ -19,7 +19,7 @@ import boto3
 
 _METADATA = "http://169.254.169.254/latest"
 _VOLUME_SECONDS = 900.0
-"""How long a volume may take to come free: the server before this one is shut down first."""
+"""Seconds until a volume must be free: the server before this one is shut down first."""
 _DEVICE = "/dev/sdf"
 _TTL_SECONDS = 60
 

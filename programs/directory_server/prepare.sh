@@ -100,18 +100,18 @@ install_file() {
 }
 
 ensure_configuration() {
-    local wanted="${staging}/configuration.ldif"
+    local rendered="${staging}/configuration.ldif"
     sed -e "s|@SUFFIX@|${suffix}|g" -e "s|@DIRECTORY@|${directory}|g" -e "s|@SCHEMAS@|${schemas}|g" \
-        -e "s|@MODULES@|${modules}|g" "${here}/configuration.ldif" >"${wanted}"
+        -e "s|@MODULES@|${modules}|g" "${here}/configuration.ldif" >"${rendered}"
     # Beside the data: Ubuntu's AppArmor profile of slapd, whose other name slapadd is, lets it read there and not here.
     install_file "${here}/public-key-schema.ldif" "${directory}/public-key-schema.ldif"
     # Its digest is in what is compared: another schema is another configuration.
-    printf '\n# %s\n' "$(sha256sum <"${here}/public-key-schema.ldif")" >>"${wanted}"
-    if [ -d "${directory}/config" ] && cmp -s "${wanted}" "${directory}/configuration.ldif"; then
+    printf '\n# %s\n' "$(sha256sum <"${here}/public-key-schema.ldif")" >>"${rendered}"
+    if [ -d "${directory}/config" ] && cmp -s "${rendered}" "${directory}/configuration.ldif"; then
         return
     fi
     mkdir "${staging}/config"
-    slapadd -n 0 -F "${staging}/config" -l "${wanted}" 2>"${staging}/slapadd.log" ||
+    slapadd -n 0 -F "${staging}/config" -l "${rendered}" 2>"${staging}/slapadd.log" ||
         fail "slapd refuses its configuration: $(tail -n 3 "${staging}/slapadd.log" | tr '\n' ' ')"
     rm -rf "${directory}/config.old"
     if [ -d "${directory}/config" ]; then
@@ -119,7 +119,7 @@ ensure_configuration() {
     fi
     mv "${staging}/config" "${directory}/config"
     # Last: a run that was cut off before is done again.
-    cp "${wanted}" "${directory}/configuration.ldif"
+    cp "${rendered}" "${directory}/configuration.ldif"
     changed "configuration of slapd written"
 }
 

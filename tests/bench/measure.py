@@ -26,7 +26,7 @@ class Measure:
 
     @property
     def met(self) -> bool:
-        """Whether the bound is met."""
+        """True if the bound is met."""
         return self.value <= self.bound
 
     def row(self) -> str:

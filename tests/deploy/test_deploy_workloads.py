@@ -72,7 +72,7 @@ def test_the_bundle_holds_programs_and_manifests_and_nothing_else(bundle: dict[s
 
 
 def test_manifests_are_complete(bundle: dict[str, str], info: ClusterInfo) -> None:
-    """What only the deployment knows stands in them, and no trace of how it got there."""
+    """They hold values that only the deployment knows, and no CDK token."""
     image = info.images["cpu-ddp"].replace("/", "#", 1)
     for path in MANIFESTS:
         text = bundle[path]

@@ -128,7 +128,7 @@ class DirectoryServer:
 
     @property
     def url(self) -> str:
-        """Where nodes ask, but for the port."""
+        """The LDAP address of nodes without the port."""
         return f"ldaps://{HOST}:{self.tls_port}"
 
     def client(self, program: str, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -84,7 +84,7 @@ def test_it_takes_its_volume_once(
     assert held["InstanceId"] == machine.facts["instance-id"]
 
 
-def test_it_waits_for_the_server_that_has_the_volume_and_gives_up_in_words(
+def test_it_waits_for_the_server_that_has_the_volume_and_gives_up_with_a_message(
     machine: Any, module: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ec2 = boto3.client("ec2", REGION)

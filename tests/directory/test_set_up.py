@@ -252,7 +252,7 @@ def test_a_given_certificate_takes_the_authority_s_place(server: DirectoryServer
 @pytest.mark.parametrize(
     ("name", "words"), [("ldap.other.internal", "is not one of"), (HOST, "private key given")]
 )
-def test_a_given_certificate_that_does_not_fit_is_refused_in_words(
+def test_a_given_certificate_that_does_not_fit_is_refused_with_a_message(
     server: DirectoryServer, tmp_path: Path, name: str, words: str
 ) -> None:
     given = json.loads(certificate(tmp_path, name))

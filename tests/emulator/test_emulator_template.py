@@ -85,7 +85,7 @@ def test_functions(resolver: Resolver, value: Any, expected: Any) -> None:
         ({"Fn::Select": [5, ["a"]]}, "cannot select item 5 of 1"),
         ({"Fn::FindInMap": ["Sizes", "huge", "gib"]}, "no entry 'huge', 'gib'"),
         ({"Fn::If": ["Maybe", 1, 2]}, "condition 'Maybe' is not in the template"),
-        ({"Fn::Join": ["", [{"Ref": "Zones"}]]}, "text is wanted where the template gives list"),
+        ({"Fn::Join": ["", [{"Ref": "Zones"}]]}, "text is required where the template gives list"),
     ],
 )
 def test_what_cannot_be_resolved_is_an_error(resolver: Resolver, value: Any, message: str) -> None:

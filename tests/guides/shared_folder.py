@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 MOUNT = "/fsx"
-"""Where the guide's nodes have it. This machine may not, so paths that begin with it are replaced."""
+"""The path on the guide's nodes. This machine may not, so paths that begin with it are replaced."""
 
 ENVIRONMENT = f"{MOUNT}/environments/torch"
 """The virtual environment that the guide makes with packages from the internet: here it is the tests' own."""

@@ -22,10 +22,10 @@ LOST_SECONDS = {
     Format.TRAINJOB: GRACE_SECONDS[0] + FORCED_AFTER_SECONDS,
     Format.PYTORCHJOB: SILENT_SECONDS + UNREACHABLE_SECONDS + GRACE_SECONDS[0] + FORCED_AFTER_SECONDS,
 }
-"""How long a lost node keeps a job of the tiny presets from another, as docs/reliability.md has it."""
+"""Seconds until a job of the tiny presets leaves a lost node, as docs/reliability.md has it."""
 
 LATE_SECONDS = 60
-"""How much later a busy machine may be."""
+"""Further seconds for a busy machine."""
 
 TITLES = {Format.TRAINJOB: "TrainJob", Format.PYTORCHJOB: "PyTorchJob"}
 

@@ -80,7 +80,7 @@ NEVER = (
     ("", "persistentvolumeclaims", "delete"),
     ("", "resourcequotas", "delete"),
 )
-"""What none of the groups gives, in the jobs' namespace or anywhere."""
+"""Rights that none of the groups gives, in the jobs' namespace or anywhere."""
 
 
 def user(cluster: Cluster, name: str) -> Api:

@@ -32,7 +32,7 @@ POOL = Pool("cpu", "c6i.4xlarge", 2, "us-west-2a", Spot(), volume_gib=100)
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 NODES = 2
 WAIT_SECONDS = 600.0
-"""When a wait is given up. It is no promise of speed: other programs may keep the machine busy."""
+"""Timeout of a wait. It is no promise of speed: other programs may keep the machine busy."""
 
 _RENDERERS = {Format.TRAINJOB: trainjob, Format.PYTORCHJOB: pytorchjob}
 _KINDS = {
@@ -99,7 +99,7 @@ class Job:
 
     @property
     def log(self) -> str:
-        """What all starts printed."""
+        """Output of all starts."""
         return "\n".join(self.logs())
 
     def starts(self) -> int:

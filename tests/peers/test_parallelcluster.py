@@ -29,7 +29,7 @@ EXPLAINED = {
     "KeyPairValidator": "people come in by Session Manager, which needs no key pair",
     "DetailedMonitoringValidator": "metrics by the minute are a choice, and cost what the message says",
 }
-"""What ParallelCluster remarks on configurations that are as we want them. None of it is the emulator's doing."""
+"""Remarks of ParallelCluster on intended configurations. The emulator causes none of them."""
 
 PLACEMENT = "EfaPlacementGroupValidator"
 """Warns of EFA without a placement group, which the catalog gives neither reservations nor spot, to get capacity."""
@@ -38,7 +38,7 @@ ACROSS_ZONES = {"UnmanagedFsxMultiAzValidator", "MultiAzRootVolumeValidator"}
 """Tell that nodes of another zone reach storage across zones, which is slower and paid for."""
 
 EMULATED: dict[str, str] = {}
-"""What the emulator alone causes, by validator, with the reason: nothing, since it knows reservations and volumes."""
+"""Remarks that the emulator causes, by validator, with the reason: nothing, since it knows reservations and volumes."""
 
 
 def test_the_pins_agree() -> None:

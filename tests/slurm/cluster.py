@@ -32,7 +32,7 @@ _COMMAND_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _TAIL_CHARACTERS = 2000
 _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
-"""Where Debian keeps daemons: not on every user's PATH."""
+"""Debian's folder of daemons: not on every user's PATH."""
 
 
 class SlurmError(Exception):

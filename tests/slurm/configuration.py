@@ -54,7 +54,7 @@ class Layout:
 
     @property
     def token_socket(self) -> Path:
-        """Where this cluster's munged listens."""
+        """The socket of this cluster's munged."""
         return self.sockets / "munge"
 
     def spool(self, node: str) -> Path:

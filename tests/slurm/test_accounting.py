@@ -65,7 +65,7 @@ def test_slurmdbd_finds_the_parameters_that_it_asks_for(slurm: AccountedCluster)
 
 
 def test_a_change_of_password_is_followed(slurm: AccountedCluster, tmp_path: Path) -> None:
-    """What the guide says of rotation; the last test, for it leaves another password behind.
+    """Rotation as in the guide; the last test, for it leaves another password behind.
 
     slurmdbd makes a connection for each client: jobs go on being recorded over slurmctld's, and sacct is refused
     until the node has followed.

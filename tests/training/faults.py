@@ -42,7 +42,7 @@ Losses = Mapping[int, str]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run: `repeated` steps were reported twice; `equal` says that every loss ever reported is
+    """The outcome of a run: `repeated` steps were reported twice; `equal` says that every loss ever reported is
     the uninterrupted run's, bit for bit; `seconds` is all of it, starts included."""
 
     where: str
@@ -69,7 +69,7 @@ class FsdpRun(LocalRun):
 
     @property
     def checkpoint_folder(self) -> Path:
-        """Where checkpoints lie."""
+        """The folder of checkpoints."""
         return self.run_folder / "checkpoints"
 
     def checkpoints(self) -> list[Path]:

@@ -20,7 +20,7 @@ from workloads.render.local import local
 from workloads.spec import Run
 
 DEADLINE_SECONDS = 300
-"""When a wait is given up. It is no promise of speed: a machine that others use may be slow. A run that ended before
+"""Timeout of a wait. It is no promise of speed: a machine that others use may be slow. A run that ended before
 what it was waited for is told of at once."""
 
 
@@ -52,7 +52,7 @@ class LocalRun:
 
     @property
     def log(self) -> str:
-        """What all starts printed."""
+        """Output of all starts."""
         return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:

@@ -57,7 +57,7 @@ class SlurmRun:
 
     @property
     def log(self) -> str:
-        """What the job printed, over all its starts."""
+        """Output of the job, over all its starts."""
         return "".join(path.read_text(encoding="utf-8") for path in self._folder.glob(f"*_{self.id}.out"))
 
     @property

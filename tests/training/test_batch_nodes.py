@@ -82,7 +82,7 @@ class BatchJob:
             )
 
     def log(self, node: int = 0) -> str:
-        """What a node printed."""
+        """Output of a node."""
         return self._output(node).read_text(encoding="utf-8")
 
     def code(self, node: int) -> int:

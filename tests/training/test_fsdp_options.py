@@ -76,7 +76,7 @@ def test_the_peak_of_the_type_is_reported_where_it_is_known() -> None:
         (["--steps=5", "--profile=4:6"], "--profile ends at step 6, the run at 5"),
     ],
 )
-def test_mistakes_are_refused_in_words(
+def test_mistakes_are_refused_with_a_message(
     words: list[str], told: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:

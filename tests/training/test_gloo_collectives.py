@@ -227,7 +227,7 @@ def test_mpirun_starts_the_ranks(tmp_path: Path) -> None:
     ],
     ids=["no rank", "no folder"],
 )
-def test_a_start_that_lacks_a_variable_ends_in_words(
+def test_a_start_that_lacks_a_variable_ends_with_a_message(
     variables: dict[str, str],
     message: str,
     monkeypatch: pytest.MonkeyPatch,

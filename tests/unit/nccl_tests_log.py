@@ -96,4 +96,4 @@ PREFIXES: dict[str, Callable[[str], str]] = {
     "aws logs tail": lambda line: f"2026-11-28T07:00:00.123000+00:00 nccl-tests/default/4f1c {line}",
     "Windows line ends": lambda line: f"{line}\r",
 }
-"""What stands before each line of a log, by who wrote it."""
+"""Prefixes of a log's lines, by the program that wrote them."""

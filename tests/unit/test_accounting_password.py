@@ -94,7 +94,7 @@ def test_a_node_without_slurmdbd_yet_is_no_error_and_asks_for_nothing(node: Hype
         ("{", 0, "failed: "),
     ],
 )
-def test_what_is_no_password_is_refused_in_words(
+def test_what_is_no_password_is_refused_with_a_message(
     node: HyperPodNode, secret: str, code: int, words: str
 ) -> None:
     answer(node, secret, code)

@@ -303,7 +303,7 @@ def test_the_cluster_info_is_published_and_reads_back(default_synthesis: Synthes
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"unknown": 1}', '{"mounts": 3}'])
-def test_what_is_not_cluster_info_is_refused_in_words(text: str) -> None:
+def test_what_is_not_cluster_info_is_refused_with_a_message(text: str) -> None:
     with pytest.raises(ValueError, match="not trainforge cluster info"):
         ClusterInfo.from_json(text)
 

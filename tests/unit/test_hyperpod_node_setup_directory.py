@@ -109,7 +109,7 @@ def test_an_authority_that_is_not_there_yet_is_waited_for(node: HyperPodNode) ->
     assert "stack of the directory is deployed" in failure
 
 
-def test_a_directory_that_does_not_answer_fails_the_node_in_words(node: HyperPodNode) -> None:
+def test_a_directory_that_does_not_answer_fails_the_node_with_a_message(node: HyperPodNode) -> None:
     (node.state / "unknown").touch()
     outcome = node.run(wanted())
     assert outcome.code == 1

@@ -46,6 +46,9 @@ INSTANCE_TYPE = re.compile(
     r"\b(?:ml\.)?[a-z][a-z0-9-]*\d[a-z0-9-]*\.(?:\d*x?large|metal(?:-\d+xl)?|medium)\b"
 )
 VERSION_PIN = re.compile(r"\b\d+\.\d+\.\d+(?:\.\d+)?\b")
+# First words of a docstring that names a question in place of the thing.
+QUESTION = re.compile(r"(?:What|Where|Which|Why|How|Whether|Who|When)\b")
+NAMED_PLAINLY = ("constructs", "stacks", "cli", "programs", "emulator", "app.py")
 # Lines that a file may have; data and tables may be longer elsewhere, code may not.
 LONGEST = 500
 
@@ -125,8 +128,22 @@ def _is_address(text: str) -> bool:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=identity)
-def test_no_file_is_a_hall(path: Path) -> None:
+def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in SOURCES if path.relative_to(ROOT).parts[0] in NAMED_PLAINLY],
+    ids=identity,
+)
+def test_docstrings_begin_with_the_thing(path: Path) -> None:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [
+        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, documented)
+    ]
+    questions = [text for text in map(ast.get_docstring, nodes) if text and QUESTION.match(text)]
+    assert not questions, "a first sentence says what the thing is"
 
 
 def test_constructs_is_a_source_root() -> None:
@@ -135,7 +152,7 @@ def test_constructs_is_a_source_root() -> None:
     assert "/constructs/__init__.py" in ignored
 
 
-def test_a_package_named_constructs_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_package_named_constructs_is_refused_with_a_message(tmp_path: Path) -> None:
     """The guard in conftest must speak before aws_cdk dies with an error about jsii."""
     (tmp_path / "constructs").mkdir()
     (tmp_path / "constructs" / "__init__.py").touch()

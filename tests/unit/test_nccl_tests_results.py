@@ -209,7 +209,7 @@ def test_in_place_alltoall_is_not_checked_and_passes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "lines", [[], ["", ""], list(NOISE), head()[4:]], ids=["empty", "blank", "other", "devices"]
 )
-def test_a_log_without_a_table_fails_in_words(
+def test_a_log_without_a_table_fails_with_a_message(
     lines: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     name = written(tmp_path, lines)

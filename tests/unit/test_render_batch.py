@@ -202,7 +202,7 @@ def test_secrets_are_named_and_never_written() -> None:
         ({}, {}, "has no image of 'sample-run', and AWS Batch runs containers only"),
     ],
 )
-def test_what_batch_cannot_do_is_said_in_words(
+def test_what_batch_cannot_do_is_said_with_a_message(
     changes: dict[str, Any], images: dict[str, str] | None, message: str
 ) -> None:
     where = info() if images is None else info(images=images)

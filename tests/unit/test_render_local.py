@@ -57,7 +57,7 @@ def test_a_gpu_preset_takes_the_gpus_of_this_machine_and_no_efa(
     assert not any(word.startswith("--peak-tflops") for word in words)
 
 
-def test_without_a_gpu_a_gpu_preset_ends_in_words(tmp_path: Path) -> None:
+def test_without_a_gpu_a_gpu_preset_ends_with_a_message(tmp_path: Path) -> None:
     done = started(tmp_path, "llama3-1-8b", 0)
     assert done.returncode == 69
     assert done.stderr == "error: nvidia-smi lists no GPU here, and this preset needs one\n"

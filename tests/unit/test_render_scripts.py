@@ -247,7 +247,7 @@ def test_data_that_is_needed_and_not_there_ends_the_pod(tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_a_launcher_that_a_format_cannot_express_is_refused_in_words(
+def test_a_launcher_that_a_format_cannot_express_is_refused_with_a_message(
     workload: Workload, format_: Format, words: str
 ) -> None:
     with pytest.raises(ValueError, match=words):
@@ -260,7 +260,7 @@ def test_a_launcher_that_a_format_cannot_express_is_refused_in_words(
     [({"images": {}}, "has no image of"), ({"claim": ""}, "has no claim of a shared file system")],
     ids=["image", "claim"],
 )
-def test_cluster_info_that_lacks_something_is_refused_in_words(
+def test_cluster_info_that_lacks_something_is_refused_with_a_message(
     format_: Format, change: dict[str, Any], words: str
 ) -> None:
     workload = MPI if format_ is Format.MPIJOB else TORCH

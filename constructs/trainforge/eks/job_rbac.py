@@ -15,10 +15,10 @@ _JOBS = (
     (GROUP, ("mpijobs", "pytorchjobs")),
     ("sagemaker.amazonaws.com", ("hyperpodpytorchjobs",)),
 )
-"""What people submit, and what a job of theirs runs on."""
+"""Objects that people submit, with those that a job needs."""
 
 _MADE = (("jobset.x-k8s.io", ("jobsets",)), ("kueue.x-k8s.io", ("localqueues", "workloads")))
-"""What operators make of jobs, for people to look at."""
+"""Objects that operators make of jobs, for people to read."""
 
 _ROLES: Final[Mapping[str, str]] = {"editor": _WRITE, "viewer": _READ}
 _OF_POLICY: Final[Mapping[str, str]] = {"admin": "editor", "edit": "editor", "view": "viewer"}

@@ -92,7 +92,7 @@ RUN_POLICY: dict[str, Any] = {
         "ttlSecondsAfterFinished": {"type": "integer", "format": "int32"},
     },
 }
-"""What both operators take about a run as a whole; Kueue holds a job back by `suspend`."""
+"""The schema of a run policy, which both operators take; Kueue holds a job back by `suspend`."""
 
 
 def operator(

@@ -7,7 +7,7 @@ from typing import Any
 from catalog.kubernetes import GRACE_SECONDS, torch_runtime_name
 
 RESTARTS = 10
-"""How often all pods of a job are started again before it has failed, as the other operators' jobs have it."""
+"""Restarts of all pods of a job before it has failed, as the other operators' jobs have it."""
 
 
 def torch_runtimes() -> list[dict[str, Any]]:

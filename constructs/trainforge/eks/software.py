@@ -32,7 +32,7 @@ _FRAMEWORKS = {
     "training-operator": ("kubeflow.org/pytorchjob",),
     "mpi-operator": ("kubeflow.org/mpijob",),
 }
-"""What Kueue calls each operator's jobs (kueue 0.19, integrations)."""
+"""Kueue's names of each operator's jobs (kueue 0.19, integrations)."""
 
 
 @dataclass(frozen=True, slots=True)

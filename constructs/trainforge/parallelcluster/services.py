@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 CA_CERTIFICATE_PATH = "/opt/trainforge/directory-ca.pem"
-"""Where nodes keep the certificate of the directory's authority; a custom action puts it there at start."""
+"""Path on nodes of the directory's CA certificate; a custom action puts it there at start."""
 
 
 @dataclass(frozen=True, slots=True)

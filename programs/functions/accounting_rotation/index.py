@@ -11,7 +11,7 @@ LENGTH = 32
 PENDING = "AWSPENDING"
 CURRENT = "AWSCURRENT"
 WAIT_SECONDS = 780
-"""How long RDS may take to apply a password; the function itself ends after 15 minutes."""
+"""Seconds that RDS may take to apply a password; the function itself ends after 15 minutes."""
 POLL_SECONDS = 10
 
 

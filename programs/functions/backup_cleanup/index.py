@@ -67,12 +67,12 @@ def _tagged_backups(client: Any, key: str, value: str) -> list[dict[str, Any]]:
         for page in client.get_paginator("describe_file_systems").paginate()
         for system in page["FileSystems"]
     }
-    wanted = {"Key": key, "Value": value}
+    tag = {"Key": key, "Value": value}
     return [
         backup
         for page in client.get_paginator("describe_backups").paginate()
         for backup in page["Backups"]
-        if wanted in backup.get("Tags", []) and backup["FileSystem"]["FileSystemId"] not in existing
+        if tag in backup.get("Tags", []) and backup["FileSystem"]["FileSystemId"] not in existing
     ]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 _EXPIRY_SECONDS = 60
-"""How long the request itself may be presented; EKS takes the token for 15 minutes from its date."""
+"""Lifetime of the request itself; EKS takes the token for 15 minutes from its date."""
 
 
 def token(session: Any, cluster: str, region: str) -> str:

@@ -24,38 +24,38 @@ _ANSWER_MARGIN_SECONDS = 30
 
 def handler(event: dict[str, Any], context: Any) -> None:
     """Answer one CloudFormation event."""
-    wanted = event["ResourceProperties"]
+    properties = event["ResourceProperties"]
     # Another cluster, namespace or name is another resource: CloudFormation deletes the old one when all is updated.
-    made = "/".join((wanted["ClusterName"], wanted["Namespace"], wanted["Release"]))
+    made = "/".join((properties["ClusterName"], properties["Namespace"], properties["Release"]))
     known = event.get("PhysicalResourceId", made)
     deadline = time.monotonic() + context.get_remaining_time_in_millis() / 1000 - _ANSWER_MARGIN_SECONDS
     try:
         with tempfile.TemporaryDirectory() as folder:
-            _serve(event, wanted, Path(folder), deadline)
+            _serve(event, properties, Path(folder), deadline)
         answer(event, known if event["RequestType"] == "Delete" else made, "SUCCESS", "")
     except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
         answer(event, known, "FAILED", f"{type(error).__name__}: {error}")
 
 
-def _serve(event: dict[str, Any], wanted: dict[str, Any], folder: Path, deadline: float) -> None:
-    cluster = wanted["ClusterName"]
+def _serve(event: dict[str, Any], properties: dict[str, Any], folder: Path, deadline: float) -> None:
+    cluster = properties["ClusterName"]
     config = access.kubeconfig(
         folder / "kubeconfig",
         cluster=cluster,
-        endpoint=wanted["Endpoint"],
-        authority=wanted["CertificateAuthority"],
+        endpoint=properties["Endpoint"],
+        authority=properties["CertificateAuthority"],
         bearer=access.token(boto3.Session(), cluster, os.environ["AWS_REGION"]),
-        namespace=wanted["Namespace"],
+        namespace=properties["Namespace"],
     )
     programs = tools.Tools(config, deadline)
-    one = release.Release(wanted["Release"], wanted["Namespace"], programs, _owner(event))
+    one = release.Release(properties["Release"], properties["Namespace"], programs, _owner(event))
     if event["RequestType"] == "Delete":
         one.remove()
         return
     if event["RequestType"] == "Create":
         one.check_owner()
-    chart = _chart(wanted, folder, programs)
-    one.apply(chart, json.loads(wanted["Values"]), wait=wanted["Wait"] == "true")
+    chart = _chart(properties, folder, programs)
+    one.apply(chart, json.loads(properties["Values"]), wait=properties["Wait"] == "true")
 
 
 def _owner(event: dict[str, Any]) -> str:
@@ -64,15 +64,18 @@ def _owner(event: dict[str, Any]) -> str:
     return hashlib.sha256(named.encode()).hexdigest()[:40]
 
 
-def _chart(wanted: dict[str, Any], folder: Path, programs: tools.Tools) -> Path:
+def _chart(properties: dict[str, Any], folder: Path, programs: tools.Tools) -> Path:
     """Return the folder of the chart that the properties name, with all its parts."""
-    if "Commit" not in wanted:
-        return source.pull(programs, wanted["Repository"], wanted["Chart"], wanted["Version"], folder)
+    if "Commit" not in properties:
+        return source.pull(
+            programs, properties["Repository"], properties["Chart"], properties["Version"], folder
+        )
     chart: Path = (
-        source.fetch(wanted["Repository"], wanted["Commit"], folder, programs.deadline) / wanted["Chart"]
+        source.fetch(properties["Repository"], properties["Commit"], folder, programs.deadline)
+        / properties["Chart"]
     )
-    source.verify(chart, wanted["Digest"])
-    for dependency in wanted["LeftOut"]:
+    source.verify(chart, properties["Digest"])
+    for dependency in properties["LeftOut"]:
         source.leave_out(chart, dependency)
-    source.resolve(programs, chart, wanted["Archives"])
+    source.resolve(programs, chart, properties["Archives"])
     return chart

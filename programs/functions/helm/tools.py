@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 _PROGRAMS = {"helm": "/opt/helm/helm", "kubectl": "/opt/kubectl/kubectl"}
-"""Where the CDK's kubectl layer puts them; the variables HELM and KUBECTL name others."""
+"""Paths of the programs in the CDK's kubectl layer; the variables HELM and KUBECTL name others."""
 _MARGIN_SECONDS = 30
 """Seconds that a helm which is told to stop may take until it does."""
 _LEAST_SECONDS = 15

@@ -92,30 +92,30 @@ class GovernanceResource:
         self._deadline = deadline
         self._clock, self._sleep = clock, sleep
 
-    def create(self, wanted: DesiredState) -> str:
+    def create(self, desired: DesiredState) -> str:
         """Create it and return its id; one that an earlier, unanswered call made is updated.
 
         Raises:
             GovernanceError: the name is taken by another owner, or it could not be made; then nothing of it is left.
         """
-        found = self._find(wanted)
+        found = self._find(desired)
         if found:
-            return self._apply(found, wanted)
+            return self._apply(found, desired)
         try:
             made = self._call(
                 "create",
-                Name=wanted.name,
-                ClusterArn=wanted.cluster_arn,
-                Tags=[{"Key": OWNER_KEY, "Value": wanted.owner}],
+                Name=desired.name,
+                ClusterArn=desired.cluster_arn,
+                Tags=[{"Key": OWNER_KEY, "Value": desired.owner}],
                 **self._kind.initial,
-                **wanted.fields,
+                **desired.fields,
             )
         except self._client.exceptions.ConflictException:
             # The SDK tried twice because the first answer was lost: it is there, and ours.
-            found = self._find(wanted)
+            found = self._find(desired)
             if not found:
                 raise
-            return self._apply(found, wanted)
+            return self._apply(found, desired)
         identifier: str = made[self._kind.identifier]
         try:
             self._settled(identifier)
@@ -123,16 +123,16 @@ class GovernanceResource:
             raise GovernanceError(str(error), self._removed_after_failure(identifier)) from error
         return identifier
 
-    def update(self, identifier: str, wanted: DesiredState) -> str:
+    def update(self, identifier: str, desired: DesiredState) -> str:
         """Update it and return its id: another one if cluster or name changed, or the old one is gone.
 
         Raises:
             GovernanceError: it cannot be brought there.
         """
         there = self._described(identifier)
-        if there is None or (there.get("ClusterArn"), there["Name"]) != (wanted.cluster_arn, wanted.name):
-            return self.create(wanted)
-        return self._apply(identifier, wanted)
+        if there is None or (there.get("ClusterArn"), there["Name"]) != (desired.cluster_arn, desired.name):
+            return self.create(desired)
+        return self._apply(identifier, desired)
 
     def delete(self, identifier: str) -> None:
         """Delete it and wait until it is gone; what never existed is gone already.
@@ -150,16 +150,16 @@ class GovernanceResource:
                     return
             self._wait(there)
 
-    def _apply(self, identifier: str, wanted: DesiredState) -> str:
+    def _apply(self, identifier: str, desired: DesiredState) -> str:
         for _ in range(_MOST_CONFLICTS):
             there = self._settled(identifier, whole=False)
-            same = all(there.get(name) == value for name, value in wanted.fields.items())
+            same = all(there.get(name) == value for name, value in desired.fields.items())
             if same and not there["Status"].endswith("Failed"):
                 return identifier
             try:
                 version = there[f"{self._kind.field}Version"]
                 place = {self._kind.identifier: identifier, "TargetVersion": version}
-                self._call("update", **place, **wanted.fields)
+                self._call("update", **place, **desired.fields)
             except self._client.exceptions.ConflictException:
                 # Somebody else changed it in between: look again.
                 self._wait(there)
@@ -167,27 +167,27 @@ class GovernanceResource:
             self._settled(identifier)
             return identifier
         raise GovernanceError(
-            f"{self._kind.title} '{wanted.name}' is changed by another client again and again"
+            f"{self._kind.title} '{desired.name}' is changed by another client again and again"
         )
 
-    def _find(self, wanted: DesiredState) -> str:
+    def _find(self, desired: DesiredState) -> str:
         """Return the id of this resource's own where there is one; empty otherwise.
 
         Raises:
             GovernanceError: one of that name has another owner.
         """
         pages = self._client.get_paginator(f"list_{self._kind.operations}").paginate(
-            ClusterArn=wanted.cluster_arn, NameContains=wanted.name
+            ClusterArn=desired.cluster_arn, NameContains=desired.name
         )
         for page in pages:
             for summary in page.get(f"{self._kind.field}Summaries", []):
-                if summary["Name"] != wanted.name or summary["Status"] in _GONE:
+                if summary["Name"] != desired.name or summary["Status"] in _GONE:
                     continue
                 tags = self._client.list_tags(ResourceArn=summary[f"{self._kind.field}Arn"])["Tags"]
-                if {"Key": OWNER_KEY, "Value": wanted.owner} in tags:
+                if {"Key": OWNER_KEY, "Value": desired.owner} in tags:
                     return str(summary[self._kind.identifier])
                 raise GovernanceError(
-                    f"the cluster has a {self._kind.title} '{wanted.name}' already, and it is not this stack's; "
+                    f"the cluster has a {self._kind.title} '{desired.name}' already, and it is not this stack's; "
                     "delete it, or choose another name"
                 )
         return ""

@@ -104,14 +104,14 @@ def _require_shared(node: Node, cache_path: str, mounts: tuple[str, ...] | None)
         )
 
 
-def _local_path(node: Node, wanted: str, disks: LocalDisks) -> str:
+def _local_path(node: Node, requested: str, disks: LocalDisks) -> str:
     store = disks.instance_store
-    if os.path.commonpath([wanted, store]) != store:
-        return wanted
+    if os.path.commonpath([requested, store]) != store:
+        return requested
     if disks.unit:
         _wait_for_instance_store(node, disks)
-    if mount_point(node, wanted) != "/":
-        return wanted
+    if mount_point(node, requested) != "/":
+        return requested
     fallback = _ROOT_DISK
     if disks.volume and mount_point(node, disks.volume) == disks.volume:
         fallback = f"{disks.volume}/enroot"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from .node import Node, StepError
 
 Step = tuple[str, Callable[[], object]]
-"""A step's name, and what it does: it returns when all is as wanted, and raises StepError when it cannot be."""
+"""A step's name, and what it does: it returns when the node is as configured, and raises StepError otherwise."""
 
 
 def perform(node: Node, steps: Sequence[Step], log: str) -> list[str]:

@@ -28,8 +28,8 @@ def ensure_runtime_folder(node: Node, local: str) -> None:
     node.ensure_directory(target, 0o1777)
     node.ensure_directory("/etc/tmpfiles.d", 0o755)
     node.write_file(_TEMPORARY, f"L+ {RUNTIME} - - - - {target}\n", 0o644)
-    link, wanted = node.path(RUNTIME), node.path(target)
-    if link.is_symlink() and link.readlink() == wanted:
+    link, destination = node.path(RUNTIME), node.path(target)
+    if link.is_symlink() and link.readlink() == destination:
         return
     if link.is_dir() and not link.is_symlink():
         try:
@@ -40,7 +40,7 @@ def ensure_runtime_folder(node: Node, local: str) -> None:
     # Under another name first: no job may find nothing there.
     staged = link.with_name(f".{link.name}.new")
     staged.unlink(missing_ok=True)
-    staged.symlink_to(wanted)
+    staged.symlink_to(destination)
     staged.replace(link)
     node.changed(f"link '{RUNTIME}' leads to '{target}'")
 

@@ -26,7 +26,7 @@ _APPLY = "application/apply-patch+yaml"
 _NOT_FOUND = 404
 _CHANGES = ("ADDED", "MODIFIED", "DELETED")
 _WATCH_SECONDS = 2
-"""How long one request of a watch lasts: after so long at most it sees that it is to end."""
+"""Seconds of one request of a watch: after so long at most it sees that it is to end."""
 
 
 class Refused(Exception):

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 CERTIFICATES = Path("/tmp/k8s-webhook-server/serving-certs")
-"""Where controllers look for their webhooks' certificate; the training operator takes no other folder."""
+"""Folder of the controllers' webhook certificates; the training operator takes no other folder."""
 
 LOCK = CERTIFICATES.parent.with_suffix(".lock")
 """Locked (`SharedUse`) by all who use the folder."""

@@ -86,7 +86,7 @@ class Operators:
     gates: Mapping[str, bool] = field(default_factory=dict)
     """Feature gates for Kueue, besides those of its release."""
     pods: bool = True
-    """Whether the Deployments of programs that run beside the control plane have pods too, which nodes would run."""
+    """True if Deployments of programs that run beside the control plane have pods too, which nodes would run."""
     _ports: dict[str, Ports] = field(default_factory=dict)
     _deployments: dict[str, Document] = field(default_factory=dict)
 

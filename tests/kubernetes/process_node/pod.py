@@ -92,7 +92,7 @@ class Pod:
 
     @property
     def alive(self) -> bool:
-        """Whether something of it runs, or is about to."""
+        """True if a container of it runs, or is about to."""
         return self._thread.is_alive()
 
     def end(self, document: Document) -> None:
