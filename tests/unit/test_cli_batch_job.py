@@ -284,7 +284,7 @@ def test_credentials_that_run_out_end_the_waiting(lost: Exception) -> None:
 
 def test_a_service_that_stays_away_ends_the_waiting() -> None:
     followed = Followed(Batch("RUNNING", *[error("Any", 500)] * 100))
-    with pytest.raises(SubmissionError, match="which goes on"):
+    with pytest.raises(SubmissionError, match="the job is still running"):
         followed.code()
     assert followed.pauses == 21
 
