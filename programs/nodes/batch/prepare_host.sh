@@ -1,5 +1,5 @@
 # Prepares a host of AWS Batch before its ECS agent starts: its own disks, the shared file system, the agent itself.
-# Before it are SCRATCH, SHARED_PATH, LUSTRE_DNS and LUSTRE_NAME. HOST_ROOT is empty but in tests.
+# SCRATCH, SHARED_PATH, LUSTRE_DNS and LUSTRE_NAME are set before it. HOST_ROOT is empty but in tests.
 set -euo pipefail
 etc="${HOST_ROOT:-}/etc"
 
