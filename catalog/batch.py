@@ -24,14 +24,6 @@ DEFAULT_SHARED_MEMORY_MIB = 8192
 
 
 @dataclass(frozen=True, slots=True)
-class BatchDevice:
-    """A device file of the host that the container sees under the same path, for reading and writing."""
-
-    host_path: str
-    permissions: tuple[str, ...] = ("READ", "WRITE", "MKNOD")
-
-
-@dataclass(frozen=True, slots=True)
 class Ulimit:
     """A resource limit of a container, in Batch's terms; -1 means unlimited."""
 
@@ -49,15 +41,15 @@ ULIMITS: tuple[Ulimit, ...] = (
 """Limits of every job's container. Source: predecessor's Batch templates."""
 
 
-def batch_devices(instance: InstanceFacts) -> tuple[BatchDevice, ...]:
-    """Return the device files that a job's container needs: one for each EFA and each Neuron device.
+def batch_devices(instance: InstanceFacts) -> tuple[str, ...]:
+    """Return the paths of the device files that a job's container needs: one for each EFA and each Neuron device.
 
     GPUs are no devices here: Batch asks for them by number (resource requirement GPU).
     """
     paths = [f"/dev/infiniband/uverbs{index}" for index in range(instance.efa_interfaces)]
     if instance.has_neuron:
         paths += [f"/dev/neuron{index}" for index in range(instance.accelerators)]
-    return tuple(BatchDevice(path) for path in paths)
+    return tuple(paths)
 
 
 def shared_memory_mib(instance: InstanceFacts) -> int:

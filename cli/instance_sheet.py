@@ -31,7 +31,7 @@ def as_plain(facts: InstanceFacts) -> dict[str, Any]:
         },
         "slurm": slurm_topology(facts).parameters(),
         "batch": {
-            "devices": [device.host_path for device in batch_devices(facts)],
+            "devices": list(batch_devices(facts)),
             "shared_memory_mib": shared_memory_mib(facts),
         },
         "environment": efa_environment(facts),
@@ -134,7 +134,7 @@ def _derived(facts: InstanceFacts) -> Iterator[tuple[str, str]]:
         " ".join(f"{key}={value}" for key, value in slurm_topology(facts).parameters().items()),
     )
     devices = batch_devices(facts)
-    spread = f"{devices[0].host_path} to {devices[-1].host_path} ({len(devices)})" if devices else "none"
+    spread = f"{devices[0]} to {devices[-1]} ({len(devices)})" if devices else "none"
     yield "Batch", f"devices {spread}, /dev/shm {shared_memory_mib(facts)} MiB"
     yield "environment", " ".join(f"{key}={value}" for key, value in efa_environment(facts).items()) or "none"
     yield "Lustre over EFA", "yes" if reaches_lustre_by_efa(facts) else "no, TCP"

@@ -12,6 +12,9 @@ MAX_LOCAL_RESTARTS = 3
 FINAL_FILE = "final_exit_code"
 """File in the run's folder that the launch guard writes when another start would end as this one did."""
 
+LOST_NODE = 79
+"""Exit code of a job that lost a node, or that one never came to: the supervisor's, no program's."""
+
 STALLED = 80
 """Exit code of a run that the launch guard ended because it made no progress."""
 

@@ -15,7 +15,7 @@ _OURS = frozenset(
     (
         *("DATA_FOLDER", "MASTER_ADDR", "MASTER_PORT", "PATH", "PYTHONPATH", "RANK0_HOST", "RUN_FOLDER"),
         *("GROUP_RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "RANK", "WORLD_SIZE"),
-        *("ADDRESSES", "MEETING", "NODE", "SHARED_FATE", "START"),
+        *("ADDRESSES", "NODE", "START", "TRAINFORGE_NODES_FOLDER"),
     )
 )
 """What scripts and launchers set by themselves: another value would be lost, or keep ranks from connecting."""

@@ -26,7 +26,7 @@ from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads import entry, registry
 from workloads.launchers import RENDEZVOUS_PORT
 from workloads.render.batch import batch
-from workloads.render.meeting import LOST_NODE
+from workloads.restarts import LOST_NODE
 from workloads.spec import Run
 
 require_module("torch", "make setup-train installs it")
@@ -71,7 +71,13 @@ class BatchJob:
     def start(self, node: int, count: int, *, attempt: str = "1", **extra: str) -> None:
         """Start a node, in a session of its own."""
         batch = variables(node, count, self._address) | {"AWS_BATCH_JOB_ATTEMPT": attempt}
-        environment = {**os.environ, "PATH": search_path(), "TRAINFORGE_BEAT_SECONDS": "1", **extra, **batch}
+        environment = {
+            **os.environ,
+            "PATH": search_path(),
+            "TRAINFORGE_HEARTBEAT_SECONDS": "1",
+            **extra,
+            **batch,
+        }
         with self._output(node).open("ab") as output:
             self.nodes[node] = subprocess.Popen(
                 [self._shell, self._option, self._text],

@@ -101,7 +101,7 @@ def test_batch(launch: Launching, batch_client: Any) -> None:
     assert job["nodeProperties"]["numNodes"] == 4
     (nodes,) = job["nodeProperties"]["nodeRangeProperties"]
     assert nodes["container"]["image"] == cluster_info("batch").images["cpu-ddp"]
-    assert "AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS" in nodes["container"]["command"][2]
+    assert "/opt/trainforge/runtime/supervisor.py" in nodes["container"]["command"][2]
     for part in (
         "batch 'demo-batch' in us-west-2, queue 'demo-cpu'",
         "batch SubmitJob, of definition 'demo-cpu-ddp-tiny'; RegisterJobDefinition first, where none is as below\n",

@@ -56,6 +56,12 @@ def test_each_is_accepted_by_who_reads_it(format_: Format, path: Path) -> None:
     CHECKS[format_](path.read_text(encoding="utf-8"))
 
 
+def test_a_job_definition_is_short_enough_to_read() -> None:
+    """That of a large run: it has no program in it, and its 32 EFA devices take 16 lines."""
+    [(_, text)] = [one for one in committed(registry.workload("fsdp")) if one[0].name.startswith("batch.")]
+    assert len(text.encode()) < 6 * 1024
+
+
 @pytest.mark.parametrize("name", registry.names())
 def test_a_proof_is_what_tests_claim(name: str) -> None:
     """Executed: a test with the marker ran it. Accepted, or schema only: the checks above are all there is."""

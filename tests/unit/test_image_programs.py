@@ -89,8 +89,8 @@ def test_launch_lines_are_read_as_they_are() -> None:
     assert launched(cpu_ddp, Format.SLURM, "hyperpod") == {"python3", "torchrun"}
     # The guard first, then what it starts.
     assert launched(fsdp, Format.TRAINJOB, "eks") == {"python3", "torchrun"}
-    assert launched(fsdp, Format.BATCH, "batch") == {"bash", "python3", "torchrun"}
-    assert launched(SRUN, Format.PYTORCHJOB, "eks") == {"python3", "bash"}
+    assert launched(fsdp, Format.BATCH, "batch") == {"python3", "torchrun"}
+    assert launched(SRUN, Format.PYTORCHJOB, "eks") == {"python3"}
     # A workload of this kind needs more than images have: sshd. Its test would say so.
     assert launched(MPI, Format.MPIJOB, "eks") == {"python3", "bash", "mpirun", "sshd"}
     assert "sshd" not in PROGRAMS

@@ -104,8 +104,8 @@ def _check_ranks(wanted: Run, document: dict[str, Any], scripts: list[str]) -> N
         # mpirun counts the nodes of the hostfile itself.
         assert f" -N {per_node} " in joined
         assert "-np" not in joined
-    elif "EVERY_RANK" in joined:
-        assert f"local_rank < {per_node};" in joined
+    elif "rank_starter.py" in joined:
+        assert f"--ranks-per-node={per_node} " in joined
         [world] = re.findall(r'WORLD_SIZE="\$\(\((.+) \* (\d+)\)\)"', joined)
         nodes = {"PyTorchJob": f"${{PET_NNODES:-{wanted.nodes}}}", "TrainJob": "PET_NNODES"}[document["kind"]]
         assert world == (nodes, str(per_node))

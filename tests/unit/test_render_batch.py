@@ -21,9 +21,8 @@ from tests.programs import require_program
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, asked, container, definition, info, run_on, script_of
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.render.batch import batch, memory_mib
-from workloads.render.meeting import LOST_NODE
 from workloads.render.slurm import slurm
-from workloads.restarts import STALLED
+from workloads.restarts import LOST_NODE, STALLED
 from workloads.spec import Resources, Secret
 
 ACCELERATED = [name for name, facts in INSTANCES.items() if facts.is_accelerated]
@@ -146,15 +145,12 @@ def test_what_a_p5_node_is_given() -> None:
     assert found["nodeProperties"]["mainNode"] == 0
     given = container(found)
     assert given["instanceType"] == GPU_TYPE
-    assert given["linuxParameters"]["devices"][31] == {
-        "hostPath": "/dev/infiniband/uverbs31",
-        "containerPath": "/dev/infiniband/uverbs31",
-        "permissions": ["READ", "WRITE", "MKNOD"],
-    }
+    # By default the container sees a device under its host's path, and may read, write and mknod it.
+    assert given["linuxParameters"]["devices"][31] == {"hostPath": "/dev/infiniband/uverbs31"}
     assert {"name": "memlock", "softLimit": -1, "hardLimit": -1} in given["ulimits"]
     assert given["mountPoints"] == [
-        {"sourceVolume": "shared", "containerPath": "/fsx", "readOnly": False},
-        {"sourceVolume": "scratch", "containerPath": "/scratch", "readOnly": False},
+        {"sourceVolume": "shared", "containerPath": "/fsx"},
+        {"sourceVolume": "scratch", "containerPath": "/scratch"},
     ]
     assert given["volumes"] == [
         {"name": "shared", "host": {"sourcePath": "/fsx"}},

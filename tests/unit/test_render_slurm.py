@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -126,54 +125,15 @@ def test_the_partition_is_the_pools() -> None:
     assert "--partition" not in slurm(run(TORCH, "p5.48xlarge"), INFO)
 
 
-def meeting(text: str, path: Path, **variables: str) -> str:
-    """Run the part of a node's script that finds rank 0's host, and return the host."""
-    part = text[text.index("# The ranks meet") : text.index("export RUN_FOLDER")]
-    done = subprocess.run(
-        ["/bin/bash", "-c", f'{part}\necho "$RANK0_HOST"'],
-        env={"PATH": str(path), **variables},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
-@pytest.fixture
-def tools(tmp_path: Path) -> Path:
-    """A folder with sed alone, as an image has it; a container has no scontrol."""
-    sed = shutil.which("sed")
-    assert sed
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    (folder / "sed").symlink_to(sed)
-    return folder
-
-
-@pytest.mark.parametrize(
-    ("nodes", "first"),
-    [
-        ("n1", "n1"),
-        ("n[1-3,5]", "n1"),
-        ("n[12,40]", "n12"),
-        ("gpu-st-p5-[007-064]", "gpu-st-p5-007"),
-        ("n[08-09]x,m1", "n08x"),
-        ("ip-10-1-2-3,ip-10-1-9-[4-5]", "ip-10-1-2-3"),
-    ],
-)
-def test_rank_0_is_on_the_steps_first_node(tools: Path, nodes: str, first: str) -> None:
-    text = slurm(run(TORCH, "p5.48xlarge"), INFO)
-    # Of a node that the job did not begin with there is no more than the name.
-    assert meeting(text, tools, SLURM_STEP_NODELIST=nodes, ADDRESSES="m9: 10.0.0.9:6818") == first
-    known = f"{first}0: 10.0.0.1:6818\n{first}: 10.0.0.7:6818\nm9: 10.0.0.9:6818"
-    assert meeting(text, tools, SLURM_STEP_NODELIST=nodes, ADDRESSES=known) == "10.0.0.7"
-    scontrol = tools / "scontrol"
-    scontrol.write_text(
-        f"#!/bin/bash\n[ \"$*\" = 'getaddrs {first}' ] && echo '{first}: 10.0.0.8:6818'\n", encoding="utf-8"
-    )
-    scontrol.chmod(0o755)
-    assert meeting(text, tools, SLURM_STEP_NODELIST=nodes, ADDRESSES=known) == "10.0.0.8"
+def test_a_node_finds_rank_0_with_the_python_that_runs_there() -> None:
+    """In a container the image's, else the virtual environment's: its folder is on the PATH before."""
+    found = 'RANK0_HOST="$(python3 {}/rank0_address.py slurm)" || exit\n'
+    assert found.format("/opt/trainforge/runtime") in slurm(run(TORCH, "p5.48xlarge"), INFO)
+    bare = replace(INFO, images={}, virtual_environment="/fsx/venv", launch_folder="/fsx/data/launch")
+    within = 'export PATH="/fsx/venv/bin:$PATH"\n' + found.format("/fsx/data/launch/base/runtime")
+    assert within in slurm(run(TORCH, "p5.48xlarge"), bare)
+    # Slurm itself connects the ranks of an MPI program.
+    assert "RANK0_HOST" not in slurm(run(MPI, "p5.48xlarge"), INFO)
 
 
 def test_only_a_container_gets_addresses() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
@@ -10,10 +11,8 @@ from catalog.cluster_info import ClusterInfo
 from catalog.instance_facts import InstanceFacts
 from workloads.entry import PROGRAM_FOLDER, entry, guard
 from workloads.launchers import RUN_ID, Mpi, SchedulerVariables, Srun
-from workloads.render.meeting import LOST_NODE, meeting
-from workloads.render.ranks import each_rank
-from workloads.render.shared_fate import shared_fate
-from workloads.restarts import STALLED
+from workloads.render.runtime_programs import each_rank, mpi_rendezvous, rank0_host, supervised
+from workloads.restarts import LOST_NODE, STALLED
 from workloads.spec import Run
 
 ATTEMPTS = 10
@@ -35,26 +34,11 @@ with the machine: the Batch User Guide, "Compute resource memory management", sh
 DEFAULT_LOG_GROUP = "/aws/batch/job"
 """Where Batch logs by itself, when cluster info names no group."""
 
-_START = "${AWS_BATCH_JOB_ID%%#*}.$AWS_BATCH_JOB_ATTEMPT"
+_NODES_FOLDER = "$RUN_FOLDER/nodes/${AWS_BATCH_JOB_ID%%#*}.$AWS_BATCH_JOB_ATTEMPT"
 """Equal on the nodes of one attempt of a job: the id of a child node may end in # and its index."""
 
-_MAIN_NODE = r"""
-set -euo pipefail
-# Batch tells the address of the main node to the other nodes only; the main node finds its own.
-RANK0_HOST="${AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS:-}"
-if [ -z "$RANK0_HOST" ] && [ "$AWS_BATCH_JOB_NODE_INDEX" != "$AWS_BATCH_JOB_MAIN_NODE_INDEX" ]; then
-  echo "node $AWS_BATCH_JOB_NODE_INDEX: AWS Batch did not say where the main node is" >&2
-  exit 69
-fi
-if [ -z "$RANK0_HOST" ]; then
-  # The address that the way out has; connecting a datagram socket sends nothing.
-  RANK0_HOST="$(python3 -c 'import socket
-s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-s.connect(("192.0.2.1", 9))
-print(s.getsockname()[0])')"
-fi
-export RANK0_HOST
-""".lstrip()
+_LINE_WIDTH = 110
+"""A value that fits in a line of so many characters stands in one."""
 
 
 def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
@@ -101,7 +85,24 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             "trainforge:preset": run.preset.name,
         },
     }
-    return json.dumps(definition, indent=2) + "\n"
+    return f"{_json(definition)}\n"
+
+
+def _json(value: Any, indent: str = "") -> str:
+    """Return JSON to be read: what fits in a line stands in one, devices two in a line, and only the rest is spread."""
+    line = json.dumps(value)
+    if not value or not isinstance(value, dict | list) or len(indent) + len(line) <= _LINE_WIDTH:
+        return line
+    inner = f"{indent}  "
+    if isinstance(value, list) and all(isinstance(part, dict) and len(part) == 1 for part in value):
+        pairs = [value[first : first + 2] for first in range(0, len(value), 2)]
+        parts = [json.dumps(pair)[1:-1] for pair in pairs]
+    elif isinstance(value, dict):
+        parts = [f"{json.dumps(name)}: {_json(part, inner)}" for name, part in value.items()]
+    else:
+        parts = [_json(part, inner) for part in value]
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{opening}\n" + ",\n".join(f"{inner}{part}" for part in parts) + f"\n{indent}{closing}"
 
 
 def memory_mib(instance: InstanceFacts) -> int:
@@ -137,23 +138,15 @@ def _container(run: Run, info: ClusterInfo, header: str) -> dict[str, Any]:
             # The launcher would be process 1, which inherits orphans and ignores signals by default.
             "initProcessEnabled": True,
             "sharedMemorySize": shared_memory_mib(facts),
-            "devices": [
-                {
-                    "hostPath": device.host_path,
-                    "containerPath": device.host_path,
-                    "permissions": list(device.permissions),
-                }
-                for device in devices
-            ],
+            # Under the same path, with permission to read, write and mknod: Batch's defaults (botocore, batch Device).
+            "devices": [{"hostPath": path} for path in devices],
         },
         "ulimits": [
             {"name": limit.name, "softLimit": limit.soft_limit, "hardLimit": limit.hard_limit}
             for limit in ULIMITS
         ],
         "volumes": [{"name": name, "host": {"sourcePath": path}} for name, path in folders.items()],
-        "mountPoints": [
-            {"sourceVolume": name, "containerPath": path, "readOnly": False} for name, path in folders.items()
-        ],
+        "mountPoints": [{"sourceVolume": name, "containerPath": path} for name, path in folders.items()],
         "logConfiguration": {
             "logDriver": "awslogs",
             "options": {
@@ -179,20 +172,20 @@ def _script(run: Run, info: ClusterInfo, header: str) -> str:
         run_id=f"${{{RUN_ID}:-${{AWS_BATCH_JOB_ID%%#*}}}}",
         nodes="$AWS_BATCH_JOB_NUM_NODES",
     )
-    launcher, before = run.workload.launcher, ""
+    launcher, address = run.workload.launcher, rank0_host("batch")
     match launcher:
         case Mpi():
-            # Its nodes meet once more within, and the guard looks at each before mpirun starts.
-            before, ranks = meeting(run, variables, _START)
+            address = ""
+            # mpirun starts all ranks from node 0, whose guard alone sees their progress.
+            variables = replace(variables, guards="1")
+            words = mpi_rendezvous(run, variables, _NODES_FOLDER)
         case Srun():
-            before, words = each_rank(run, variables)
-            ranks = [*guard(run, variables), *words]
+            words = each_rank(run, variables)
         case _:
-            ranks = [*guard(run, variables), *launcher.line(run, variables, PROGRAM_FOLDER)]
-    fate, line = shared_fate(variables, _START, ranks)
-    before += fate
+            words = launcher.line(run, variables, PROGRAM_FOLDER)
+    line = supervised(variables, _NODES_FOLDER, [*guard(run, variables), *words])
     top = f"# {header}\n" if header else ""
-    return f"{top}{_MAIN_NODE}{before}{entry(run, info, variables, line=line, guarded=False)}"
+    return f"{top}{address}{entry(run, info, variables, line=line, guarded=False)}"
 
 
 def _image(run: Run, info: ClusterInfo) -> str:

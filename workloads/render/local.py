@@ -7,7 +7,7 @@ from dataclasses import replace
 from catalog.cluster_info import ClusterInfo
 from workloads import entry
 from workloads.launchers import RUN_ID, SchedulerVariables, Srun, Torchrun
-from workloads.render.ranks import each_rank
+from workloads.render.runtime_programs import each_rank
 from workloads.spec import Run
 
 LOOPBACK = "127.0.0.1"
@@ -40,12 +40,10 @@ def local(run: Run, info: ClusterInfo, *, header: str = "") -> str:
         ranks_per_node=run.ranks,
     )
     program, runtime = entry.shipped_folders(run, info)
-    before, line = "", None
+    line = None
     if isinstance(run.workload.launcher, Srun):
-        before, line = each_rank(run, variables, program)
-    script = before + entry.entry(
-        run, info, variables, program_folder=program, runtime_folder=runtime, line=line
-    )
+        line = each_rank(run, variables, program, runtime)
+    script = entry.entry(run, info, variables, program_folder=program, runtime_folder=runtime, line=line)
     environment = info.environment_of(run.workload.name)
     path = [f'export PATH="{environment}/bin:$PATH"'] if environment else []
     return "\n".join(

@@ -11,7 +11,7 @@ from workloads import entry
 from workloads.launchers import RENDEZVOUS_PORT, Mpi, SchedulerVariables, Srun
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, port, restarts, template
-from workloads.render.ranks import each_rank
+from workloads.render.runtime_programs import each_rank
 from workloads.spec import Run
 
 JOB_LABEL = "training.kubeflow.org/job-name"
@@ -92,7 +92,6 @@ def _script(run: Run, info: ClusterInfo) -> str:
                 f"'{run.workload.name}' is started by mpirun, and a PyTorchJob has no hostfile for it; take 'mpijob'"
             )
         case Srun():
-            before, line = each_rank(run, variables)
-            return before + entry.entry(run, info, variables, line=line)
+            return entry.entry(run, info, variables, line=each_rank(run, variables))
         case _:
             return entry.entry(run, info, variables)

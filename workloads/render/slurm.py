@@ -9,6 +9,7 @@ from catalog.cluster_kinds import KINDS
 from workloads import entry
 from workloads.grace import grace_seconds
 from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, SchedulerVariables, Srun, command
+from workloads.render.runtime_programs import rank0_host
 from workloads.restarts import FINAL_FILE, MAX_RESTARTS
 from workloads.spec import Run
 
@@ -107,21 +108,6 @@ def _addresses(run: Run, info: ClusterInfo) -> Iterator[str]:
         yield "export ADDRESSES"
 
 
-# In the step and not before it: one that HyperPod resumes has other nodes than the job began with. A list of nodes
-# is written as p[3-5,7],q: the first name is what precedes the bracket and the bracket's first number.
-_MEETING = r"""# The ranks meet at the address of the step's first node.
-set -euo pipefail
-[[ "$SLURM_STEP_NODELIST" =~ ^([^],[]*)(\[([0-9]+)[^]]*\])?([^],[]*) ]]
-FIRST="${BASH_REMATCH[1]}${BASH_REMATCH[3]}${BASH_REMATCH[4]}"
-if command -v scontrol > /dev/null; then
-  ADDRESSES="$(scontrol getaddrs "$FIRST")"
-fi
-RANK0_HOST="$(sed -n "s/^$FIRST: *\(.*\):[0-9]*\$/\1/p" <<< "${ADDRESSES-}")"
-# A node that is new since the job began is known to a container by its name only.
-export RANK0_HOST="${RANK0_HOST:-$FIRST}"
-"""
-
-
 def _registry(run: Run, info: ClusterInfo) -> Iterator[str]:
     """Let enroot log in to ECR: its credentials file may hold a command, so no password is written down.
 
@@ -163,9 +149,8 @@ def _node(run: Run, info: ClusterInfo) -> str:
     launcher = run.workload.launcher
     # Slurm starts the ranks of an MPI program itself, by PMIx: mpirun and ssh between nodes are not needed.
     line = [launcher.program, *run.arguments] if isinstance(launcher, Mpi) else None
-    meeting = "" if isinstance(launcher, Mpi) else _MEETING
     if info.images.get(run.workload.name):
-        return meeting + entry.entry(run, info, _variables(run), line=line)
+        return _rank0(run, entry.RUNTIME_FOLDER) + entry.entry(run, info, _variables(run), line=line)
     environment = info.environment_of(run.workload.name)
     if not (environment and info.launch_folder):
         raise ValueError(
@@ -177,7 +162,15 @@ def _node(run: Run, info: ClusterInfo) -> str:
     script = entry.entry(
         run, info, _variables(run), program_folder=program, runtime_folder=runtime, line=line
     )
-    return f'{meeting}export PATH="{environment}/bin:$PATH"\n{script}'
+    return f'export PATH="{environment}/bin:$PATH"\n{_rank0(run, runtime)}{script}'
+
+
+def _rank0(run: Run, runtime_folder: str) -> str:
+    """Return the line that finds rank 0's node; the ranks of an MPI program find each other by PMIx.
+
+    In the step and not before it: one that HyperPod resumes has other nodes than the job began with.
+    """
+    return "" if isinstance(run.workload.launcher, Mpi) else rank0_host("slurm", runtime_folder)
 
 
 def _step(run: Run, info: ClusterInfo) -> Iterator[str]:

@@ -11,7 +11,7 @@ from workloads.grace import grace_seconds
 from workloads.launchers import Mpi, SchedulerVariables, Srun
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, template
-from workloads.render.ranks import each_rank
+from workloads.render.runtime_programs import each_rank
 from workloads.spec import Run
 
 JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
@@ -91,7 +91,6 @@ def _script(run: Run, info: ClusterInfo) -> str:
                 "take 'mpijob'"
             )
         case Srun():
-            before, line = each_rank(run, variables)
-            return before + entry.entry(run, info, variables, line=line)
+            return entry.entry(run, info, variables, line=each_rank(run, variables))
         case _:
             return entry.entry(run, info, variables)

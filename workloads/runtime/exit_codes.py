@@ -12,6 +12,9 @@ UNAVAILABLE = 69
 WRONG_FABRIC = 76
 """NCCL speaks another protocol than promised, or does not say which (EX_PROTOCOL of sysexits.h)."""
 
+LOST_NODE = 79
+"""The job lost a node, or one never came: start it again. No program of ours ends with it by itself."""
+
 STALLED = 80
 """The run made no progress and was ended: start it again. No code of sysexits.h, which end at 78."""
 
@@ -41,6 +44,11 @@ def of_ranks(code: int, told: Iterable[int | None]) -> int:
     if final:
         return final[0]
     return STOPPED if told and set(told) == {STOPPED} else code
+
+
+def of_process(code: int) -> int:
+    """Return a process's exit code as a shell tells it: 128 and the number where a signal ended it."""
+    return code if code >= 0 else 128 - code
 
 
 def keep(code: int, logs: Path) -> None:

@@ -31,6 +31,7 @@ from pathlib import Path
 import fabric_log
 import node_checks
 import stall_report
+from durations import seconds
 from exit_codes import MISSED, STALLED, UNAVAILABLE, WRONG_FABRIC, forget_stop, keep, of_ranks
 from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
 from program import Command
@@ -100,12 +101,18 @@ def _guards(options: argparse.Namespace) -> int:
     return int(options.nodes if options.guards is None else options.guards)
 
 
+def _has_guard_of_run(options: argparse.Namespace) -> bool:
+    """Return whether the run's progress is watched from here: of an MPI program by node 0's guard alone."""
+    return options.guards is None or bool(options.node_rank < options.guards)
+
+
 def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Check this node, run the command, and return the exit code."""
     skip = skipped(environment)
     if first(options, environment):
         forget_stop(options.logs)
-    if options.stall_seconds:
+    watched = options.stall_seconds and _has_guard_of_run(options)
+    if watched:
         _take_given(options, environment)
     missing = node_checks.missing(
         options.kind, options.accelerators, options.efa, skip=skip, root=options.root, environment=environment
@@ -137,7 +144,7 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     elif options.fabric and options.nodes != 1 and first(options, environment):
         say("the fabric is not watched: Neuron's collectives write no NCCL log; FI_PROVIDER decides there")
     variables |= _unbuffered(variables)
-    if not options.stall_seconds or "stall" in skip:
+    if not watched or "stall" in skip:
         return _run(options, variables, logs, None)
     try:
         temporary = tempfile.TemporaryDirectory(prefix="trainforge-", ignore_cleanup_errors=True)
@@ -211,11 +218,7 @@ def _take_given(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         ValueError: one is no whole number from 1.
     """
     for name, option in GIVEN_SECONDS.items():
-        value = environment.get(name, "")
-        if value and not (value.isascii() and value.isdecimal() and int(value)):
-            raise ValueError(f"{name} is '{value}'; it must be a whole number of seconds from 1")
-        if value:
-            setattr(options, option, int(value))
+        setattr(options, option, seconds(environment, name, getattr(options, option)))
 
 
 def _unbuffered(environment: Mapping[str, str]) -> dict[str, str]:

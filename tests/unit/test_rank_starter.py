@@ -1,19 +1,19 @@
-"""A node's ranks, started by the loop where the scheduler starts one process a node: it is run here, for real."""
+"""The starter of a node's ranks, with ranks that are processes here."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
-import pytest
-
-from tests.unit.rendering import SRUN, TORCH, nested, run
-from workloads.launchers import SchedulerVariables, Srun
-from workloads.render.ranks import each_rank
+from tests.programs import checkout
+from tests.unit.rendering import SRUN, run
+from workloads.launchers import SchedulerVariables, Srun, command
+from workloads.render.runtime_programs import each_rank
 from workloads.spec import Workload
 
 VARIABLES = SchedulerVariables(rank0_host="first", node_rank="$NODE", run_id="$RUN_ID", nodes="2")
@@ -41,11 +41,10 @@ def workload(ranks: int) -> Workload:
 def started(tmp_path: Path, ranks: int = 4, **variables: str) -> subprocess.Popen[str]:
     """Start the ranks of node 1."""
     (tmp_path / "program.sh").write_text(PROGRAM, encoding="utf-8")
-    before, line = each_rank(run(workload(ranks), "m5.2xlarge", 2), VARIABLES, str(tmp_path))
-    assert line == ["bash", "-c", "$EVERY_RANK"]
-    (script,) = nested(before)
+    runtime = str(checkout() / "workloads" / "runtime")
+    words = each_rank(run(workload(ranks), "m5.2xlarge", 2), VARIABLES, str(tmp_path), runtime)
     return subprocess.Popen(
-        ["bash", "-c", script],
+        ["bash", "-c", f"exec {command(words)}"],
         env={"PATH": os.environ["PATH"], "NODE": "1", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -105,6 +104,14 @@ def test_a_pod_that_is_stopped_stops_its_ranks(tmp_path: Path) -> None:
     assert {f"rank {rank} was told TERM" for rank in range(4, 8)} <= set(out.splitlines())
 
 
-def test_a_launcher_that_starts_its_own_ranks_is_refused() -> None:
-    with pytest.raises(ValueError, match="'Torchrun' of 'torch-sample' starts its ranks itself"):
-        each_rank(run(TORCH, "m5.2xlarge"), VARIABLES)
+def test_a_program_that_cannot_be_started_ends_the_node() -> None:
+    starter = checkout() / "workloads" / "runtime" / "rank_starter.py"
+    done = subprocess.run(
+        [sys.executable, str(starter), "--node=0", "--ranks-per-node=2", "--", "no-such-program"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 127
+    assert done.stderr.startswith("rank starter: 'no-such-program' cannot be started: ")

