@@ -145,7 +145,7 @@ def test_every_word_arrives_as_it_was_given(workload: Workload, format_: Format,
     assert before[-2:] == ["--steps=10", "--name=it's here"], "the preset's come first: the last one counts"
 
 
-@given(st.text(st.characters(exclude_characters="\0"), max_size=12))
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=12))
 def test_a_word_is_one_line_of_printable_characters(word: str) -> None:
     shown = literal(word)
     assert shown.isprintable()
@@ -201,12 +201,8 @@ def test_options_of_the_command_after_the_dashes_are_the_programs(launch: Launch
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (
-            ("--steps", "10"),
-            "No such option: --steps (Possible options: --help, --info, --yes); arguments of the program go after "
-            "'--', as in 'trainforge launch WORKLOAD --on CLUSTER -- --steps'",
-        ),
-        (("tiny",), "Got unexpected extra argument(s) (tiny); arguments of the program go after '--'"),
+        (("--steps", "10"), "No such option: --steps"),
+        (("tiny",), "Got unexpected extra argument(s) (tiny)"),
     ],
 )
 def test_a_word_before_the_dashes_is_told_where_it_goes(
@@ -214,10 +210,17 @@ def test_a_word_before_the_dashes_is_told_where_it_goes(
 ) -> None:
     result = launch("local", *words)
     assert result.exit_code == 2
-    assert f"Error: {told}\n" in result.stderr
-    assert "--" not in launch("local", "--nodes", "many").stderr.partition("Error: ")[2].replace(
-        "--nodes", ""
-    )
+    message = result.stderr.partition("Error: ")[2]
+    assert message.startswith(told)
+    assert "; arguments of the program go after '--'" in message
+    as_in = "as in 'trainforge launch WORKLOAD --on CLUSTER -- --steps'"
+    assert (as_in in message) is ("--steps" in words)
+
+
+def test_another_mistake_of_the_command_line_is_told_as_ever(launch: Launching) -> None:
+    message = launch("local", "--nodes", "many").stderr.partition("Error: ")[2]
+    assert message.startswith("Invalid value for '--nodes'")
+    assert "the program" not in message
 
 
 def test_render_appends_them_too() -> None:
