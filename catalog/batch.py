@@ -19,6 +19,10 @@ SHARED_MEMORY_MIB: dict[str, int] = {
 SCRATCH = "/scratch"
 """Where hosts mount their own disks, or keep the folder on the root volume where they have none."""
 
+MAX_DEFINITION_BYTES = 24 * 1024
+"""Size of a job definition as RegisterJobDefinition takes it. Source: Batch User Guide, "AWS Batch service quotas"
+(24 KiB; it cannot be raised)."""
+
 DEFAULT_SHARED_MEMORY_MIB = 8192
 """Size of /dev/shm in MiB for all other families: our choice (the P4's size), no source names one."""
 

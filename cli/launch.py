@@ -11,7 +11,7 @@ import typer
 
 from catalog.cluster_kinds import CLUSTERS
 from cli import completion
-from cli.program_arguments import program_arguments
+from cli.program_arguments import help_of_program, program_arguments
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ def launch(
 ) -> None:
     """Submit a workload to a cluster, or run it on this machine.
 
-    Words after '--' are appended to the program's arguments: 'trainforge launch fsdp --on eks -- --steps 10'.
+    Words after '--' are appended to the program's arguments: 'trainforge launch fsdp --on eks -- --steps 10'. Of two
+    that name one option the last one counts. '-- --help' shows the program's options.
 
     With '--on local' it runs here. Shows first where it goes, how, and the manifest, and asks on a terminal. What
     the cluster is called and where it keeps things is read from the SSM parameter that its stack published,
@@ -91,8 +92,13 @@ def launch(
     from cli.submit.backends import submission
     from settings.configuration_file import configuration_file
     from workloads.render.all import render
+    from workloads.render.size import check_size
     from workloads.request import Request
 
+    arguments = program_arguments(ctx)
+    if text := help_of_program(workload, arguments):
+        typer.echo(text, nl=False)
+        return
     asked = Request(
         workload,
         on,
@@ -103,7 +109,7 @@ def launch(
         pool=pool,
         run_id=run_id,
         variables=tuple(env or ()),
-        arguments=program_arguments(ctx),
+        arguments=arguments,
     )
     local = on == LOCAL
     # A local run, or one with the cluster info in a file, needs no configuration.
@@ -132,7 +138,7 @@ def launch(
         text = render(run, format_, info)
     except ValueError as error:
         _fail(str(error))
-    stop_at_errors(list(check_data(run, info)), asked)
+    stop_at_errors([*check_size(format_, text), *check_data(run, info)], asked)
     sending = submission(run, format_, info, text, share=share)
     _show(run, format_, sending, sending.text or text, file)
     if dry_run:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -17,6 +18,16 @@ def program_arguments(ctx: typer.Context) -> tuple[str, ...]:
     """Return the words after `--`, as they were given."""
     found: tuple[str, ...] = ctx.meta.get(_META, ())
     return found
+
+
+def help_of_program(workload: str, arguments: Sequence[str]) -> str:
+    """Return the help of a workload's program where its arguments ask for it and it is known here."""
+    if not arguments:
+        return ""
+    from workloads import registry
+    from workloads.program_arguments import program_help
+
+    return program_help(registry.workload(workload), arguments) if workload in registry.names() else ""
 
 
 class ProgramCommand(TyperCommand):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli import completion
-from cli.program_arguments import program_arguments
+from cli.program_arguments import help_of_program, program_arguments
 from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
 
 if TYPE_CHECKING:
     from settings.configuration_file import ConfigurationFile
+    from workloads.spec import Override, Preset
 
 WorkloadName = Annotated[
     str | None,
@@ -70,6 +72,10 @@ def render(
         from workloads.render.all import render as rendered
         from workloads.request import Request
 
+        arguments = program_arguments(ctx)
+        if text := help_of_program(workload, arguments):
+            typer.echo(text, nl=False)
+            return
         asked = Request(
             workload,
             on,
@@ -80,7 +86,7 @@ def render(
             pool=pool,
             run_id=run_id,
             variables=tuple(env or ()),
-            arguments=program_arguments(ctx),
+            arguments=arguments,
         )
         resolution = resolved(asked, _configuration(config) if config else None)
         try:
@@ -131,7 +137,14 @@ def _list(as_json: bool) -> None:
             {
                 "workload": workload.name,
                 "presets": [
-                    {"name": preset.name, "nodes": preset.nodes, "instance_type": preset.instance_type}
+                    {
+                        "name": preset.name,
+                        "nodes": preset.nodes,
+                        "instance_type": preset.instance_type,
+                        "arguments": [*workload.arguments, *preset.arguments],
+                        "environment": {**workload.environment, **preset.environment},
+                        "on": {key: _override(override) for key, override in preset.on.items()},
+                    }
                     for preset in workload.presets.values()
                 ],
                 "formats": [
@@ -152,12 +165,28 @@ def _list(as_json: bool) -> None:
 
     table = Table("workload", "presets", "format", "proof", "what ran")
     for workload in known:
-        presets = "\n".join(
-            f"{preset.name} ({preset.nodes} x {preset.instance_type})" for preset in workload.presets.values()
-        )
+        presets = "\n".join(line for preset in workload.presets.values() for line in _size(preset))
         formats = "\n".join(workload.formats)
         proofs = "\n".join(str(workload.proofs[format_]) for format_ in workload.formats)
         sizes = "\n".join(workload.proofs[format_].size or "nothing" for format_ in workload.formats)
         table.add_row(workload.name, presets, formats, proofs, sizes)
         table.add_section()
     Console().print(table)
+
+
+def _override(override: Override) -> dict[str, object]:
+    """Return what a preset has otherwise on an instance type, as JSON has it."""
+    return {
+        "nodes": override.nodes,
+        "arguments": list(override.arguments),
+        "environment": dict(override.environment),
+    }
+
+
+def _size(preset: Preset) -> Iterator[str]:
+    """Yield the lines of a preset in the table: its reference, and what it has otherwise on instance types."""
+    yield f"{preset.name} ({preset.nodes} x {preset.instance_type})"
+    for key, override in preset.on.items():
+        nodes = [f"{override.nodes} nodes"] if override.nodes else []
+        variables = [f"{name}={value}" for name, value in override.environment.items()]
+        yield f"  on {key}: {', '.join([*nodes, *override.arguments, *variables])}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
 from catalog.finding import Finding, Severity
+from catalog.instances import INSTANCES
+from catalog.spelling import did_you_mean
 from workloads.footprint import GIB, gib
 from workloads.spec import Accelerators, Preset, Run
 
@@ -14,6 +16,22 @@ from workloads.spec import Accelerators, Preset, Run
 def check_run(run: Run) -> list[Finding]:
     """Return everything that is wrong or doubtful with a run, errors and warnings."""
     return list(chain.from_iterable(rule(run) for rule in _RULES))
+
+
+def check_preset(preset: Preset) -> Iterator[Finding]:
+    """Yield what is wrong with a preset itself: what differs on an instance type that there is not never applies."""
+    families = {name.partition(".")[0] for name in INSTANCES}
+    for key in preset.on:
+        if key not in INSTANCES and key not in families:
+            yield Finding(
+                "preset-override",
+                Severity.ERROR,
+                "preset",
+                preset.name,
+                f"the preset '{preset.name}' has an override for '{key}', which is neither an instance type nor a "
+                f"family of the catalog{did_you_mean(key, [*INSTANCES, *families])}",
+                "correct 'on' in the workload's workload.py; 'trainforge catalog refresh' reads new types from EC2",
+            )
 
 
 def check_local(run: Run) -> list[Finding]:
@@ -131,10 +149,16 @@ def _global_batch(run: Run) -> Iterator[Finding]:
             str(run.nodes),
             f"the global batch {batch} of {_whose_batch(run)} does not divide by {run.ranks} ranks "
             f"({run.nodes} nodes of {run.ranks_per_node})",
-            f"it divides by the ranks of {' or '.join(nearest)} nodes"
-            if nearest
-            else "take a type with another number of accelerators",
+            _nearest_batch(run, nearest),
         )
+
+
+def _nearest_batch(run: Run, nodes: Sequence[str]) -> str:
+    """Return what to do about a batch that does not divide."""
+    ways = [f"it divides by the ranks of {' or '.join(nodes)} nodes"] if nodes else []
+    if run.global_batch != run.preset.global_batch:
+        ways.append(f"give a multiple of {run.ranks}")
+    return "; ".join(ways) or "take a type with another number of accelerators"
 
 
 def _whose_batch(run: Run) -> str:

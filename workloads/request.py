@@ -10,8 +10,9 @@ from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from catalog.pool import Pool
 from catalog.spelling import did_you_mean
 from workloads import registry
-from workloads.checks import check_local, check_run
+from workloads.checks import check_local, check_preset, check_run
 from workloads.formats import FORMATS, default_format
+from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
 from workloads.variables import check_variables, read_variables
@@ -73,11 +74,21 @@ def resolve(request: Request) -> Resolution:
     if workload is None or preset is None or any(finding.is_error for finding in findings):
         return Resolution(None, format_, tuple(findings))
     run = _run(request, workload, preset)
+    findings += check_preset(preset)
+    findings += check_arguments(run)
+    if any(finding.is_error for finding in findings):
+        # What else is judged follows from the arguments.
+        return Resolution(run, format_, tuple(findings))
     findings += check_run(run)
     if format_ is not None:
         findings += check_job_name(run, format_)
     if format_ is Format.LOCAL:
         findings += check_local(run)
+    if request.arguments and format_ is not None:
+        # Here: most requests have none, and need no renderer.
+        from workloads.render.size import check_example_size
+
+        findings += check_example_size(run, format_, request.cluster)
     return Resolution(run, format_, tuple(findings))
 
 

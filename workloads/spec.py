@@ -174,6 +174,7 @@ class Workload:
     peak_precision: str = ""
     footprint: Callable[[Sequence[str], int], Footprint] | None = None
     global_batch_argument: str = ""
+    options: str = ""
 
     @property
     def package(self) -> str:

@@ -199,6 +199,10 @@ def _run_findings(settings: Settings) -> Iterator[tuple[Shipping, Finding]]:
                 yield shipping, finding
 
 
+_NAMED = ("workload", "preset", "format", "arguments")
+"""Paths of findings that have a rule of their own."""
+
+
 def _named(subject: Subject, key: str) -> Iterator[Problem]:
     """Yield what is wrong with the name under a key, once a workload."""
     seen = set()
@@ -219,6 +223,12 @@ def _unknown(subject: Subject) -> Iterator[Problem]:
 def _preset(subject: Subject) -> Iterator[Problem]:
     """A preset is one of the sizes that the workload describes."""
     yield from _named(subject, "preset")
+
+
+@error("workload-arguments")
+def _arguments(subject: Subject) -> Iterator[Problem]:
+    """A program that refuses its arguments does so on every node, once all have started and are paid for."""
+    yield from _named(subject, "arguments")
 
 
 @error("workload-pool", depends_on=("pools.{value}",))
@@ -313,7 +323,7 @@ def _of_runs(subject: Subject, *, errors: bool) -> Iterator[Problem]:
     """Yield what is wrong, or doubtful, with runs of known workloads on known types."""
     seen = set()
     for shipping, finding in _run_findings(subject.settings):
-        if finding.path in ("workload", "preset", "format") or finding.is_error is not errors:
+        if finding.path in _NAMED or finding.is_error is not errors:
             continue
         counted = finding.path == "nodes" and shipping.wanted.nodes is not None
         key = "nodes" if counted else "pool"

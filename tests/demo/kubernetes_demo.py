@@ -120,7 +120,8 @@ def image(folder: Path) -> Path:
     skipped = shutil.ignore_patterns("__pycache__")
     shutil.copytree(ROOT / "workloads" / "runtime", place / "runtime", ignore=skipped)
     (place / "workload").mkdir()
-    shutil.copy(ROOT / "workloads" / "cpu_ddp" / "train.py", place / "workload")
+    for module in ("train.py", "cpu_ddp_options.py"):
+        shutil.copy(ROOT / "workloads" / "cpu_ddp" / module, place / "workload")
     return folder
 
 

@@ -176,13 +176,14 @@ def test_weights_that_are_not_finite_are_not_saved(ranks: Ranks, tmp_path: Path)
 
 
 @pytest.fixture
-def cpu_ddp() -> Iterator[ModuleType]:
+def cpu_ddp(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The program of cpu-ddp, under a name of its own: both workloads call theirs `train`."""
     path = ROOT / "workloads" / "cpu_ddp" / "train.py"
     spec = importlib.util.spec_from_file_location("cpu_ddp_train", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(path.parent)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     yield module

@@ -56,6 +56,7 @@ def test_the_data_parallel_workload_reports_it_too(beats: Beats, monkeypatch: py
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.syspath_prepend(path.parent)
     # A dataclass looks for its module there.
     monkeypatch.setitem(sys.modules, spec.name, module)
     spec.loader.exec_module(module)

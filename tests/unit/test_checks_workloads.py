@@ -101,6 +101,9 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # names
     (_runs({"workload": "sampel"}), {("workload-unknown", "workloads.0.workload")}),
     (_runs({}, {"preset": "smal"}), {("workload-preset", "workloads.1.preset")}),
+    # The program of these tests has options of its own; only what no program can be told is an error.
+    (_runs({"arguments": ["--any", ""]}), set()),
+    (_runs({"arguments": ["a\0b"]}), {("workload-arguments", "workloads.0.arguments")}),
     (_runs({"pool": "gpo"}), {("workload-pool", "workloads.0.pool")}),
     (
         _runs({"workload": "none", "pool": "none"}),

@@ -72,6 +72,7 @@ def test_a_change_of_what_an_image_is_made_of_is_another_tag(workloads: Path) ->
             "cpu_ddp/Dockerfile",
             "cpu_ddp/requirements.txt",
             "cpu_ddp/train.py",
+            "cpu_ddp/cpu_ddp_options.py",
         )
     )
 

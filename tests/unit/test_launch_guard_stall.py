@@ -232,6 +232,22 @@ def test_what_another_start_would_repeat_is_the_exit_code_and_is_written_down(
     assert done.returncode == code, done.stderr
     path = guarded.folder / "final_exit_code"
     assert (path.read_text(encoding="ascii") if path.exists() else None) == final
+    assert done.stderr.count("launch guard: the program refused its arguments") == (code == 2)
+
+
+def test_arguments_that_the_program_refuses_are_told_once(guarded: Guarded) -> None:
+    """On rank 0's node alone: each rank has said it itself already."""
+    refuses = "import argparse; argparse.ArgumentParser(prog='train.py').parse_args(['--step=3'])"
+    both = [guarded.start(sys.executable, "-c", refuses, node=node, nodes=2) for node in (0, 1)]
+    said = [process.communicate(timeout=60)[1] for process in both]
+    assert [process.returncode for process in both] == [2, 2]
+    first, other = (error.partition("unrecognized arguments: --step=3\n")[2] for error in said)
+    assert first == (
+        "launch guard: the program refused its arguments or its environment (exit code 2); its own message is above. "
+        "The same start would fail again: nothing is retried\n"
+    )
+    assert other == ""
+    assert (guarded.folder / "final_exit_code").read_text(encoding="ascii") == "2\n"
 
 
 def test_an_earlier_stop_does_not_affect_a_resumed_step(guarded: Guarded) -> None:

@@ -224,9 +224,9 @@ def test_another_mistake_of_the_command_line_is_told_as_ever(launch: Launching) 
 
 
 def test_render_appends_them_too() -> None:
-    result = CliRunner().invoke(app, ["render", "cpu-ddp", "--preset", "tiny", "--", "--steps=3", "it's"])
+    result = CliRunner().invoke(app, ["render", "cpu-ddp", "--preset", "tiny", "--", "--mlflow", "it's"])
     assert result.exit_code == 0, result.output
-    assert result.stdout.endswith("""  --steps=3 \\\n  'it'"'"'s'\n""")
+    assert result.stdout.endswith("""  --mlflow 'it'"'"'s'\n""")
 
 
 CONFIGURED = """
@@ -244,13 +244,13 @@ workloads:
     preset: tiny
     pool: cpu
     clusters: [hyperpod]
-    arguments: [--steps=20, --mlflow=, " a "]
+    arguments: [--steps=20, --mlflow, " a "]
 """
 
 
 @pytest.mark.parametrize(
     ("preset", "own"),
-    [("tiny", "--steps=20 \\\n  --mlflow= \\\n  ' a '"), ("reference", "")],
+    [("tiny", "--steps=20 \\\n  --mlflow ' a '"), ("reference", "")],
     ids=["its own", "another"],
 )
 def test_arguments_of_the_configuration_come_before_those_of_the_command(

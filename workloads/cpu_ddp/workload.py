@@ -62,4 +62,5 @@ WORKLOAD = Workload(
     ),
     data=Data("mnist"),
     global_batch_argument="--global-batch",
+    options="cpu_ddp_options",
 )

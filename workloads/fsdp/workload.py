@@ -144,4 +144,5 @@ WORKLOAD = Workload(
     peak_precision="bf16",
     footprint=footprint,
     global_batch_argument="--global-batch",
+    options="fsdp_trainer.options",
 )

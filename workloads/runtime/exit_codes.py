@@ -6,6 +6,9 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
+USAGE = 2
+"""The command line or the environment is wrong (argparse's, and training/errors.py)."""
+
 UNAVAILABLE = 69
 """The node lacks something (EX_UNAVAILABLE of sysexits.h)."""
 
@@ -22,7 +25,7 @@ MISSED = 81
 """The program ended well and missed a criterion of its workload, a slow benchmark for example. No code of sysexits.h.
 """
 
-FINAL = frozenset({2, 65, 66, UNAVAILABLE, 74, WRONG_FABRIC, MISSED, 126, 127})
+FINAL = frozenset({USAGE, 65, 66, UNAVAILABLE, 74, WRONG_FABRIC, MISSED, 126, 127})
 """Codes that the same start would end with again: a wrong command line, a loss that is not finite, missing input, what
 the guard refuses, a checkpoint that cannot be written (training/errors.py), a criterion that is missed, a program that
 cannot be started."""

@@ -32,7 +32,7 @@ import fabric_log
 import node_checks
 import stall_report
 from durations import seconds
-from exit_codes import MISSED, STALLED, UNAVAILABLE, WRONG_FABRIC, forget_stop, keep, of_ranks
+from exit_codes import MISSED, STALLED, UNAVAILABLE, USAGE, WRONG_FABRIC, forget_stop, keep, of_ranks
 from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
 from program import Command
 from progress_metrics import Bound, Metrics
@@ -206,9 +206,14 @@ def _run(
         return WRONG_FABRIC
     if code == 0 and not metrics.passed(say):
         return MISSED
-    if not (code and heartbeats):
-        return code
-    return of_ranks(code, [rank["exit_code"] for rank in stall_report.heartbeats(heartbeats)])
+    if code and heartbeats:
+        code = of_ranks(code, [rank["exit_code"] for rank in stall_report.heartbeats(heartbeats)])
+    if code == USAGE and first(options, environment):
+        say(
+            f"the program refused its arguments or its environment (exit code {USAGE}); its own message is above. "
+            "The same start would fail again: nothing is retried"
+        )
+    return code
 
 
 def _take_given(options: argparse.Namespace, environment: Mapping[str, str]) -> None:

@@ -1,0 +1,120 @@
+"""The arguments that a run gives its program: what the program itself would refuse, told before anything starts."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from catalog.finding import Finding, Severity
+from catalog.spelling import did_you_mean
+from workloads import registry
+from workloads.spec import Run, Workload
+
+_RUNTIME = Path(__file__).parent / "runtime"
+_OPTION = re.compile(r"(?<![\w-])--[A-Za-z0-9][\w-]*")
+_HELP = frozenset(("-h", "--help"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a program's own reading of its command line ended with: an exit code, and what it printed."""
+
+    code: int
+    output: str
+
+
+def check_arguments(run: Run) -> Iterator[Finding]:
+    """Yield what is wrong with the arguments that are appended to a run's program.
+
+    A program whose options are not known here (`Workload.options`) judges them when it starts.
+    """
+    for word in run.extra_arguments:
+        if "\0" in word or not _is_text(word):
+            yield _error(word, f"{word!r} cannot be an argument of a program", "leave the character out")
+            return
+    if not (run.extra_arguments and run.workload.options):
+        return
+    answer = _answer(run.workload, run.arguments)
+    if answer.code:
+        usage, _, message = answer.output.strip().rpartition(": error: ")
+        yield _error(
+            shlex.join(run.extra_arguments),
+            f"{run.workload.name} refuses its arguments: {_suggested(message, _OPTION.findall(usage))}",
+            f"'trainforge launch {run.workload.name} --on local -- --help' explains its options",
+        )
+
+
+def program_help(workload: Workload, arguments: Sequence[str]) -> str:
+    """Return the help of a workload's program where the arguments ask for it and its options are known here."""
+    if not workload.options or _HELP.isdisjoint(arguments):
+        return ""
+    return _answer(workload, ["--help"]).output
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _error(value: str, message: str, hint: str) -> Finding:
+    return Finding("run-arguments", Severity.ERROR, "arguments", value, message, hint)
+
+
+def _suggested(message: str, options: Sequence[str]) -> str:
+    """Return a message of argparse with the option that an unknown one probably stands for."""
+    if not message.startswith("unrecognized arguments: "):
+        return message
+    unknown = _OPTION.match(message.removeprefix("unrecognized arguments: "))
+    return message + (did_you_mean(unknown[0], dict.fromkeys(options)) if unknown else "")
+
+
+def _answer(workload: Workload, arguments: Sequence[str]) -> _Answer:
+    """Return what the program's own function makes of arguments."""
+    printed = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            _reader(registry.folder(workload), workload.options)(list(arguments))
+    except SystemExit as end:
+        return _Answer(end.code if isinstance(end.code, int) else int(bool(end.code)), printed.getvalue())
+    return _Answer(0, printed.getvalue())
+
+
+@cache
+def _reader(folder: Path, module: str) -> Callable[[list[str]], object]:
+    """Return the function `options` of a module in a workload's folder, which its program calls too."""
+    with _imports_of(folder):
+        found: Callable[[list[str]], object] = importlib.import_module(module).options
+    return found
+
+
+@contextlib.contextmanager
+def _imports_of(folder: Path) -> Iterator[None]:
+    """Import as on a node: the program's folder comes first, then the runtime; nothing of it stays importable.
+
+    Programs may have modules of the same names: what one brought must not be what the next one gets.
+    """
+    places = [folder, _RUNTIME]
+    ours = {path.stem for place in places for path in place.iterdir()}
+
+    def take() -> dict[str, object]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in ours}
+
+    before, path = take(), list(sys.path)
+    sys.path[:0] = map(str, places)
+    try:
+        yield
+    finally:
+        sys.path[:] = path
+        take()
+        sys.modules.update(before)  # type: ignore[arg-type]
