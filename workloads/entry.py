@@ -8,7 +8,8 @@ from pathlib import PurePosixPath
 
 from catalog.cluster_info import ClusterInfo
 from catalog.efa import efa_environment
-from workloads.launchers import SchedulerVariables, Srun, Torchrun, command, quoted
+from workloads.launchers import SchedulerVariables, command, quoted
+from workloads.program import FOLDER_VARIABLE
 from workloads.progress import PrintedBy
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
@@ -27,16 +28,22 @@ CHECKOUT_RUNTIME = "runtime"
 
 _CHECKOUT = "workloads"
 
-# torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
-_TORCHRUN_SIGNALS = {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
-
 
 def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:
     """Return where nodes see the program and the shared modules of a run without a container.
 
     A launch folder has one folder per workload, and one of the modules that all share. A launch folder with the name
     `workloads` is a checkout's.
+
+    Raises:
+        ValueError: the program needs its image.
     """
+    program = run.workload.program
+    if program.needs_image:
+        raise ValueError(
+            f"the program '{program}' of '{run.workload.name}' is in its image, and '{info.cluster}' runs it without a "
+            "container here; take a cluster or a format that runs its image"
+        )
     folder = info.launch_folder
     runtime = CHECKOUT_RUNTIME if PurePosixPath(folder).name == _CHECKOUT else LAUNCH_RUNTIME
     return f"{folder}/{run.workload.package}", f"{folder}/{runtime}"
@@ -45,8 +52,17 @@ def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:
 def environment(run: Run) -> dict[str, str]:
     """Return the variables of every rank: the fabric's by the catalog where ranks use it, the preset's, the run's."""
     fabric = efa_environment(run.facts) if run.accelerated else {}
-    signals = _TORCHRUN_SIGNALS if isinstance(run.workload.launcher, Torchrun) else {}
-    return {**fabric, **signals, **run.preset_environment, **run.environment}
+    return {**fabric, **run.workload.launcher.environment, **run.preset_environment, **run.environment}
+
+
+def knows_folder(run: Run) -> bool:
+    """Return whether PROGRAM_FOLDER is in the environment of a run's ranks."""
+    return run.workload.program.knows_folder((*run.arguments, *environment(run).values()))
+
+
+def program(run: Run, folder: str = PROGRAM_FOLDER) -> list[str]:
+    """Return the words that start one process of a run's program, with its arguments."""
+    return [*run.workload.program.words(folder), *run.arguments]
 
 
 def entry(
@@ -66,13 +82,19 @@ def entry(
     it and its exit code is the job's.
     """
     if line is None:
-        line = run.workload.launcher.line(run, variables, program_folder)
+        line = run.workload.launcher.line(run, variables, program(run, program_folder))
+    directory = run.workload.program.directory(program_folder)
     return "\n".join(
         [
             "set -euo pipefail",
-            *_folders(run, info, variables, runtime_folder),
+            *_folders(run, info, variables),
+            *_search_path(run, program_folder, runtime_folder),
             *(f"export {name}={_value(run, name, value)}" for name, value in environment(run).items()),
-            *_ranks(run, variables),
+            *(
+                f'export {name}="{value}"'
+                for name, value in run.workload.launcher.variables(run, variables).items()
+            ),
+            *([f"cd {quoted(directory)}"] if directory else []),
             command(["exec", *(guard(run, variables, runtime_folder) if guarded else ()), *line]),
         ]
     )
@@ -88,9 +110,7 @@ def run_folder(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> st
     return f"{info.shared_folder}/runs/{run.workload.name}/{variables.run_id}"
 
 
-def _folders(
-    run: Run, info: ClusterInfo, variables: SchedulerVariables, runtime_folder: str
-) -> Iterator[str]:
+def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iterator[str]:
     shared = info.shared_folder
     yield f'export RUN_FOLDER="{run_folder(run, info, variables)}"'
     data = run.workload.data
@@ -107,15 +127,14 @@ def _folders(
         yield f'  echo 66 > "$RUN_FOLDER/{FINAL_FILE}"'
         yield "  exit 66"
         yield "fi"
-    yield f'export PYTHONPATH="{runtime_folder}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
-def _ranks(run: Run, variables: SchedulerVariables) -> Iterator[str]:
-    """Tell a program that finds its rank itself where rank 0 is."""
-    if isinstance(run.workload.launcher, Srun):
-        yield f'export MASTER_ADDR="{variables.rank0_host}"'
-        yield f'export MASTER_PORT="{variables.port}"'
-        yield f'export WORLD_SIZE="{variables.ranks(run)}"'
+def _search_path(run: Run, program_folder: str, runtime_folder: str) -> Iterator[str]:
+    """Let Python find the shared modules, and those of the workload's folder where the program is one of them."""
+    if knows_folder(run):
+        yield f'export {FOLDER_VARIABLE}="{program_folder}"'
+    own = f"${FOLDER_VARIABLE}:" if run.workload.program.in_folder else ""
+    yield f'export PYTHONPATH="{own}{runtime_folder}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
 def guard(

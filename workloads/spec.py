@@ -14,6 +14,7 @@ from catalog.pool import OnDemand, Pool
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
 from workloads.launchers import Launcher
+from workloads.program import Program
 from workloads.progress import Progress, with_variables
 from workloads.words import LiteralWord, option_values
 
@@ -149,13 +150,12 @@ class Preset:
 class Workload:
     """A program with its container, its sizes, and its contract with the launch.
 
-    The program is `train.py` of the workload's folder. It may read RUN_FOLDER (a shared folder of this run, equal
-    after a requeue) and DATA_FOLDER (the shared data sets). `resumes` says that it continues from RUN_FOLDER
-    by itself. `proofs` tells for each supported format how it was proven; a format without one is not
-    supported. `peak_precision` names the arithmetic (bf16, fp8) whose peak the program is told as
-    `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask. `footprint` computes
-    from the program's arguments and the number of ranks what a run takes of accelerators' memory and of the file
-    system; None where it is too little to matter.
+    Its program may read RUN_FOLDER (a shared folder of this run, equal after a requeue) and DATA_FOLDER (the shared
+    data sets). `resumes` says that it continues from RUN_FOLDER by itself. `proofs` tells for each supported format how
+    it was proven; a format without one is not supported. `peak_precision` names the arithmetic (bf16, fp8) whose peak
+    the program is told as `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask.
+    `footprint` computes from the program's arguments and the number of ranks what a run takes of accelerators' memory
+    and of the file system; None where it is too little to matter.
     """
 
     name: str
@@ -166,6 +166,7 @@ class Workload:
     presets: Mapping[str, Preset]
     proofs: Mapping[Format, Proven]
     progress: Progress
+    program: Program = field(default_factory=lambda: Program(path="train.py"))
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     data: Data | None = None
@@ -306,6 +307,11 @@ class Run:
     def accelerators_per_node(self) -> int:
         """How many accelerators a node gives to the run; 0 when it runs on processors."""
         return self.facts.accelerators if self.accelerated else 0
+
+    @property
+    def gpus_per_node(self) -> int:
+        """How many GPUs a node gives to the run; 0 when it runs on something else."""
+        return self.accelerators_per_node if self.kind == "gpu" else 0
 
     @property
     def efa_per_node(self) -> int:

@@ -12,7 +12,6 @@ from pathlib import Path
 from catalog.cluster_info import ClusterInfo
 from cli.submit.local_process import run_here
 from cli.submit.submission import Submission, SubmissionError, SubmittedJob, run_text
-from workloads.launchers import Mpi, Srun
 from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
 from workloads.spec import Run
 
@@ -64,10 +63,8 @@ def _words(run: Run, info: ClusterInfo, folder: Path) -> str:
 
 
 def _program(run: Run) -> str:
-    launcher = run.workload.launcher
-    if isinstance(launcher, Mpi):
-        return "mpirun"
-    return launcher.interpreter if isinstance(launcher, Srun) else "torchrun"
+    """Return the program that the launch line begins with."""
+    return run.workload.launcher.executable or run.workload.program.words("")[0]
 
 
 def _own_environment() -> dict[str, str]:

@@ -14,6 +14,7 @@ from tests.programs import ROOT
 from tests.slurm.cluster import SlurmCluster
 from tests.unit.batch_sample import CPU_TYPE, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.program import Program
 from workloads.render.slurm import slurm as render
 from workloads.spec import Resources
 
@@ -46,7 +47,7 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
         launch_folder=str(folder / "launch"),
     )
     resources = Resources(accelerators=("cpu",), ranks_per_node=RANKS)
-    run = run_on(CPU_TYPE, 2, launcher=launcher, resources=resources)
+    run = run_on(CPU_TYPE, 2, launcher=launcher, program=Program(command=("tell",)), resources=resources)
     run = replace(run, pool=replace(run.pool, name="cpu"))
     (folder / "job.sbatch").write_text(render(run, info), encoding="utf-8")
     job = cluster.run("sbatch", "--wait", "--parsable", f"--nodes={nodes}", "job.sbatch", directory=folder)
@@ -58,7 +59,7 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
 def test_ranks_that_srun_starts_know_how_many_they_are(
     cluster: SlurmCluster, tmp_path: Path, nodes: int
 ) -> None:
-    found = told(cluster, tmp_path, Srun(interpreter="tell"), "$RANK $LOCAL_RANK $WORLD_SIZE", nodes)
+    found = told(cluster, tmp_path, Srun(), "$RANK $LOCAL_RANK $WORLD_SIZE", nodes)
     assert found == [f"{rank} {rank % RANKS} {RANKS * nodes}" for rank in range(RANKS * nodes)]
 
 

@@ -13,6 +13,7 @@ import yaml
 from catalog.cluster_info import ClusterInfo
 from workloads.formats import example_cluster
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
+from workloads.program import Program
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
@@ -64,7 +65,10 @@ def sample(
 TORCH = sample("torch-sample", Torchrun(), ("gpu", "cpu"), "cuda", *TORCH_FORMATS)
 NEURON = sample("neuron-sample", NeuronTorchrun(), ("neuron",), "neuron", *TORCH_FORMATS)
 SRUN = sample("srun-sample", Srun(), ("gpu", "cpu"), "cuda", Format.PYTORCHJOB, Format.TRAINJOB)
-MPI = sample("mpi-sample", Mpi("/opt/sample/run"), ("gpu", "neuron", "cpu"), "cuda", Format.MPIJOB)
+MPI = replace(
+    sample("mpi-sample", Mpi(), ("gpu", "neuron", "cpu"), "cuda", Format.MPIJOB),
+    program=Program(command=("/opt/sample/run",), in_image=True),
+)
 SAMPLES = (TORCH, NEURON, SRUN, MPI)
 
 

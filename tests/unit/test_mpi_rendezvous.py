@@ -15,6 +15,7 @@ from tests.programs import ROOT, checkout, require_program, search_path
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition, end_tree, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Mpi
+from workloads.program import Program
 from workloads.restarts import LOST_NODE
 from workloads.spec import Resources
 
@@ -106,7 +107,9 @@ def start(program: Path, tmp_path: Path) -> Iterator[Start]:
     ) -> dict[int, Node]:
         mounts = (Mount(str(tmp_path / "shared"), "lustre", "fs-0"),)
         resources = Resources(accelerators=("gpu", "cpu"), ranks_per_node=RANKS)
-        run = run_on(instance_type, launcher=Mpi(str(program)), resources=resources)
+        run = run_on(
+            instance_type, launcher=Mpi(), program=Program(command=(str(program),)), resources=resources
+        )
         command = command_here(definition(run, mounts=mounts))
         given = {**image_variables(), "PATH": search_path(), "HOME": str(tmp_path), **extra}
         address = own_address()

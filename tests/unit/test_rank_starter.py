@@ -12,7 +12,8 @@ from pathlib import Path
 
 from tests.programs import checkout
 from tests.unit.rendering import SRUN, run
-from workloads.launchers import SchedulerVariables, Srun, command
+from workloads.launchers import SchedulerVariables, command
+from workloads.program import Program
 from workloads.render.runtime_programs import each_rank
 from workloads.spec import Workload
 
@@ -33,7 +34,7 @@ fi
 def workload(ranks: int) -> Workload:
     return replace(
         SRUN,
-        launcher=Srun(program="program.sh", interpreter="bash"),
+        program=Program(command=("bash", "program.sh")),
         resources=replace(SRUN.resources, ranks_per_node=ranks),
     )
 
@@ -45,6 +46,7 @@ def started(tmp_path: Path, ranks: int = 4, **variables: str) -> subprocess.Pope
     words = each_rank(run(workload(ranks), "m5.2xlarge", 2), VARIABLES, str(tmp_path), runtime)
     return subprocess.Popen(
         ["bash", "-c", f"exec {command(words)}"],
+        cwd=tmp_path,
         env={"PATH": os.environ["PATH"], "NODE": "1", **variables},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

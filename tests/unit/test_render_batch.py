@@ -97,7 +97,7 @@ def test_memory_of_a_large_and_a_small_machine() -> None:
     assert memory_mib(instance("t3.nano")) == 256
 
 
-@pytest.mark.parametrize("launcher", [Torchrun(), Mpi("/opt/program")], ids=["torchrun", "mpirun"])
+@pytest.mark.parametrize("launcher", [Torchrun(), Mpi()], ids=["torchrun", "mpirun"])
 def test_the_size_stays_below_the_service_limit(launcher: Launcher) -> None:
     """24 KiB a definition: Batch User Guide, "Service quotas"; the most devices are the longest definition."""
     header = "Rendered from workloads/sample_run/workload.py by 'make manifests': change that, not this."
@@ -213,8 +213,8 @@ def test_what_batch_cannot_do_is_said_with_a_message(
         (GPU_TYPE, Torchrun()),
         ("trn1.32xlarge", NeuronTorchrun()),
         (GPU_TYPE, Srun()),
-        (CPU_TYPE, Mpi("/opt/program")),
-        (GPU_TYPE, Mpi("/opt/program")),
+        (CPU_TYPE, Mpi()),
+        (GPU_TYPE, Mpi()),
     ],
     ids=str,
 )

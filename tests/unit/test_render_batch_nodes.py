@@ -18,6 +18,7 @@ from tests.programs import not_available
 from tests.shebang import shebang
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.program import Program
 from workloads.spec import Resources
 
 STAND_IN = f"""{shebang()}
@@ -171,7 +172,7 @@ def test_ranks_that_no_launcher_starts_know_who_they_are(nodes: Nodes, tmp_path:
     program.write_text('#!/bin/bash\necho "$RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR"\n', encoding="utf-8")
     program.chmod(0o755)
     resources = Resources(accelerators=("cpu",), ranks_per_node=2)
-    nodes.command = nodes.command_of(Srun(interpreter="tell"), resources=resources)
+    nodes.command = nodes.command_of(Srun(), program=Program(command=("tell",)), resources=resources)
     address = own_address()
     processes = [nodes.start(variables(index, 3, address)) for index in range(3)]
     told = []

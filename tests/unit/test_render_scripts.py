@@ -238,12 +238,24 @@ def test_data_that_is_needed_and_not_there_ends_the_pod(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("workload", "format_", "words"),
     [
-        (MPI, Format.PYTORCHJOB, "'mpi-sample' is started by mpirun"),
-        (MPI, Format.TRAINJOB, "'mpi-sample' is started by mpirun"),
-        (MPI, Format.HYPERPODPYTORCHJOB, "'mpi-sample' is started by 'Mpi'"),
-        (SRUN, Format.HYPERPODPYTORCHJOB, "'srun-sample' is started by 'Srun'"),
-        (TORCH, Format.MPIJOB, "'torch-sample' is started by 'Torchrun'"),
-        (SRUN, Format.MPIJOB, "'srun-sample' is started by 'Srun'"),
+        (
+            MPI,
+            Format.PYTORCHJOB,
+            "'mpi-sample' is started by mpirun, once per job, .* no hostfile; take 'slurm' or 'mpijob' or 'batch'",
+        ),
+        (
+            MPI,
+            Format.TRAINJOB,
+            "'mpi-sample' is started by mpirun, once per job, .* no hostfile; take 'slurm' or 'mpijob' or 'batch'",
+        ),
+        (
+            MPI,
+            Format.HYPERPODPYTORCHJOB,
+            "'mpi-sample' is started by mpirun, .* which takes the place of torchrun alone",
+        ),
+        (SRUN, Format.HYPERPODPYTORCHJOB, "'srun-sample' is started by srun"),
+        (TORCH, Format.MPIJOB, "'torch-sample' is started by torchrun"),
+        (SRUN, Format.MPIJOB, "'srun-sample' is started by srun"),
     ],
     ids=str,
 )

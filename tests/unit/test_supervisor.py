@@ -18,6 +18,7 @@ from tests.programs import ROOT
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, end_tree, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.program import Program
 from workloads.restarts import LOST_NODE, STALLED
 
 END_SECONDS = 180
@@ -66,7 +67,9 @@ class Job:
             (self._programs / name).write_text(LAUNCHER, encoding="utf-8")
             (self._programs / name).chmod(0o755)
         mounts = (Mount(str(folder / "shared"), "lustre", "fs-0"),)
-        self._command = command_here(definition(run_on(CPU_TYPE, launcher=launcher), mounts=mounts))
+        self._command = command_here(
+            definition(run_on(CPU_TYPE, launcher=launcher, program=Program(command=("rank",))), mounts=mounts)
+        )
         self._address = own_address()
         self.started: list[Node] = []
 
@@ -112,7 +115,7 @@ def test_no_node_begins_before_all_are_there(job: Job) -> None:
     assert [node.code() for node in nodes] == [0, 0, 0], [node.said for node in nodes]
 
 
-@pytest.mark.parametrize("launcher", [Torchrun(), Srun(interpreter="rank")], ids=str)
+@pytest.mark.parametrize("launcher", [Torchrun(), Srun()], ids=str)
 def test_a_child_that_is_refused_ends_the_job_with_its_exit_code(
     job_of: Callable[[Launcher], Job], launcher: Launcher
 ) -> None:

@@ -9,8 +9,8 @@ from typing import Any
 from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
 from catalog.cluster_info import ClusterInfo
 from catalog.instance_facts import InstanceFacts
-from workloads.entry import PROGRAM_FOLDER, entry, guard
-from workloads.launchers import RUN_ID, Mpi, SchedulerVariables, Srun
+from workloads.entry import entry, guard, program
+from workloads.launchers import RUN_ID, Needs, SchedulerVariables, Starts
 from workloads.render.runtime_programs import each_rank, mpi_rendezvous, rank0_host, supervised
 from workloads.restarts import LOST_NODE, STALLED
 from workloads.spec import Run
@@ -172,17 +172,17 @@ def _script(run: Run, info: ClusterInfo, header: str) -> str:
         run_id=f"${{{RUN_ID}:-${{AWS_BATCH_JOB_ID%%#*}}}}",
         nodes="$AWS_BATCH_JOB_NUM_NODES",
     )
-    launcher, address = run.workload.launcher, rank0_host("batch")
-    match launcher:
-        case Mpi():
-            address = ""
-            # mpirun starts all ranks from node 0, whose guard alone sees their progress.
+    launcher = run.workload.launcher
+    match launcher.starts:
+        case Starts.PER_JOB:
+            # It starts all ranks from node 0, whose guard alone sees their progress.
             variables = replace(variables, guards="1")
             words = mpi_rendezvous(run, variables, _NODES_FOLDER)
-        case Srun():
+        case Starts.PER_RANK:
             words = each_rank(run, variables)
-        case _:
-            words = launcher.line(run, variables, PROGRAM_FOLDER)
+        case Starts.PER_NODE:
+            words = launcher.line(run, variables, program(run))
+    address = rank0_host("batch") if Needs.COORDINATOR in launcher.needs else ""
     line = supervised(variables, _NODES_FOLDER, [*guard(run, variables), *words])
     top = f"# {header}\n" if header else ""
     return f"{top}{address}{entry(run, info, variables, line=line, guarded=False)}"

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from catalog.cluster_info import ClusterInfo
 from workloads import entry
-from workloads.launchers import RENDEZVOUS_PORT, NeuronTorchrun, SchedulerVariables, Torchrun
+from workloads.launchers import SchedulerVariables, torch_words
 from workloads.progress import PrintedBy, Progress
+from workloads.render.launcher_support import check_launcher
 from workloads.render.manifest import INSTANCE, manifest, metadata
 from workloads.render.pods import container, port, restarts, template
 from workloads.restarts import WATCHER_MARGIN_SECONDS
-from workloads.spec import Run
+from workloads.spec import Format, Run
 
 REPLICAS = "pods"
 """The name of the job's pods: the operator calls them JOB-pods-0 and so on."""
@@ -36,8 +38,9 @@ def hyperpodpytorchjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     rank 0 and calls the job hung where progress lines stay out; see `_watched`.
 
     Raises:
-        ValueError: the launcher is not torchrun, or the cluster info lacks an image or a claim.
+        ValueError: no other agent can take the launcher's place, or the cluster info lacks an image or a claim.
     """
+    check_launcher(run, Format.HYPERPODPYTORCHJOB)
     ports = [port("agent", AGENT_PORT)]
     node = container(run, info, "pytorch", _script(run, info), job_label=INSTANCE, ports=ports)
     document = {
@@ -112,12 +115,6 @@ def _watched(progress: Progress) -> list[dict[str, Any]]:
 
 
 def _script(run: Run, info: ClusterInfo) -> str:
-    launcher = run.workload.launcher
-    if not isinstance(launcher, Torchrun):
-        raise ValueError(
-            f"'{run.workload.name}' is started by '{type(launcher).__name__}', and a HyperPodPyTorchJob is started by "
-            "hyperpodrun, which stands for torchrun; take 'pytorchjob', 'trainjob' or 'mpijob'"
-        )
     variables = SchedulerVariables(
         # Only the agent knows it, and tells its ranks.
         rank0_host="$MASTER_ADDR",
@@ -126,22 +123,25 @@ def _script(run: Run, info: ClusterInfo) -> str:
         run_id="$RUN_ID",
         nodes=str(run.nodes),
     )
-    program = [f"{entry.PROGRAM_FOLDER}/{launcher.program}", *run.arguments]
-    before = ""
-    if isinstance(launcher, NeuronTorchrun):
-        before = _NEURON_RANK
-        program = ["--no-python", "bash", "-c", "$NEURON_RANK", "bash", *program]
-    return before + entry.entry(run, info, variables, line=[*_agent(run), *program])
+    before, program = "", entry.program(run)
+    needed = run.workload.launcher.agent_environment
+    if needed:
+        before = _rank(needed)
+        program = ["bash", "-c", "$RANK_START", "bash", *program]
+    return before + entry.entry(run, info, variables, line=[*_agent(run), *torch_words(program)])
 
 
-_NEURON_RANK = f"""\
+def _rank(variables: Mapping[str, str]) -> str:
+    """Return a script in a variable that sets what a rank learns from the agent alone, and starts it."""
+    exports = "\n".join(f'export {name}="{value}"' for name, value in variables.items())
+    return f"""\
 # A rank learns from the agent where rank 0 is.
-read -r -d '' NEURON_RANK <<'END_OF_RANK' || true
+read -r -d '' RANK_START <<'END_OF_RANK' || true
 set -euo pipefail
-export NEURON_RT_ROOT_COMM_ID="$MASTER_ADDR:{RENDEZVOUS_PORT + 1}"
-exec python3 "$@"
+{exports}
+exec "$@"
 END_OF_RANK
-export NEURON_RANK
+export RANK_START
 """
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from catalog.cluster_info import ClusterInfo
 from workloads import entry
-from workloads.launchers import RUN_ID, SchedulerVariables, Srun, Torchrun
+from workloads.launchers import RUN_ID, SchedulerVariables, Starts
 from workloads.render.runtime_programs import each_rank
 from workloads.spec import Run
 
@@ -29,7 +29,7 @@ def local(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     variable TRAINFORGE_GPUS says, and no EFA.
     """
     run = replace(run, at_hand=True)
-    counted = run.kind == "gpu" and isinstance(run.workload.launcher, Torchrun)
+    counted = run.kind == "gpu"
     variables = SchedulerVariables(
         rank0_host=LOOPBACK,
         node_rank="0",
@@ -41,7 +41,7 @@ def local(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     )
     program, runtime = entry.shipped_folders(run, info)
     line = None
-    if isinstance(run.workload.launcher, Srun):
+    if run.workload.launcher.starts is Starts.PER_RANK:
         line = each_rank(run, variables, program, runtime)
     script = entry.entry(run, info, variables, program_folder=program, runtime_folder=runtime, line=line)
     environment = info.environment_of(run.workload.name)

@@ -7,10 +7,12 @@ from typing import Any
 
 from catalog.cluster_info import ClusterInfo
 from workloads import entry
-from workloads.launchers import Mpi, SchedulerVariables, command, forwarded
+from workloads.launchers import SchedulerVariables, command, forwarded
+from workloads.program import FOLDER_VARIABLE
+from workloads.render.launcher_support import check_launcher
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, port, restarts, template
-from workloads.spec import Run
+from workloads.spec import Format, Run
 
 JOB_LABEL = "training.kubeflow.org/job-name"
 """The label that the operator gives a pod: its job's name."""
@@ -36,15 +38,10 @@ def mpijob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     guard, and then starts mpirun over the operator's hostfile. The image needs Open MPI, sshd and ssh.
 
     Raises:
-        ValueError: the launcher is not Mpi, or the cluster info lacks an image or a claim.
+        ValueError: the launcher is not started once per job, or the cluster info lacks an image or a claim.
     """
-    launcher = run.workload.launcher
-    if not isinstance(launcher, Mpi):
-        raise ValueError(
-            f"'{run.workload.name}' is started by '{type(launcher).__name__}', and an MPIJob starts mpirun; "
-            "take 'trainjob' or 'pytorchjob'"
-        )
-    replicas = {"Launcher": _launcher(run, info, launcher)}
+    check_launcher(run, Format.MPIJOB)
+    replicas = {"Launcher": _launcher(run, info)}
     if run.nodes > 1:
         replicas["Worker"] = _workers(run, info)
     document = {
@@ -65,10 +62,8 @@ def mpijob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     return manifest(document, header)
 
 
-def _launcher(run: Run, info: ClusterInfo, launcher: Mpi) -> dict[str, Any]:
-    node = container(
-        run, info, "launcher", _script(run, info, launcher), job_label=JOB_LABEL, serves_ssh=True
-    )
+def _launcher(run: Run, info: ClusterInfo) -> dict[str, Any]:
+    node = container(run, info, "launcher", _script(run, info), job_label=JOB_LABEL, serves_ssh=True)
     # Open MPI refuses root elsewhere; here there is no other user.
     node["env"] += [
         {"name": name, "value": "1"} for name in ("OMPI_ALLOW_RUN_AS_ROOT", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM")
@@ -92,37 +87,26 @@ def _workers(run: Run, info: ClusterInfo) -> dict[str, Any]:
     }
 
 
-def _script(run: Run, info: ClusterInfo, launcher: Mpi) -> str:
-    # mpirun starts all ranks from here, so there is one guard, which goes by the lines of progress.
+def _script(run: Run, info: ClusterInfo) -> str:
     variables = SchedulerVariables(
-        rank0_host="$HOSTNAME", node_rank="0", run_id="$RUN_ID", nodes=str(run.nodes), guards="1"
+        rank0_host="$HOSTNAME",
+        node_rank="0",
+        run_id="$RUN_ID",
+        nodes=str(run.nodes),
+        # mpirun starts all ranks from here, so there is one guard, which goes by the lines of progress.
+        guards="1",
+        hosts=("--hostfile", HOSTFILE, "--mca", "plm_rsh_args", _SSH_OPTIONS, *forwarded(_forwarded(run))),
     )
-    # An absolute name: then Open MPI looks for its own parts in the same place on every node.
-    mpirun = [
-        "$(command -v mpirun)",
-        "--hostfile",
-        HOSTFILE,
-        "--mca",
-        "plm_rsh_args",
-        _SSH_OPTIONS,
-        *forwarded(_forwarded(run)),
-    ]
-    line = [*mpirun, *launcher.line(run, variables, entry.PROGRAM_FOLDER)[1:]]
+    launcher = run.workload.launcher
+    line = launcher.line(run, variables, entry.program(run))
     if not run.accelerated or run.nodes == 1:
         return entry.entry(run, info, variables, line=line)
+    guard = entry.guard(run, replace(variables, node_rank="1"), watch=False)
     steps = [
         "read -r -d '' START <<'END_OF_START' || true",
         "set -euo pipefail",
         "# Every node is looked at before any rank starts.",
-        command(
-            [
-                *mpirun,
-                *forwarded(["LD_LIBRARY_PATH", "PATH"]),
-                *("-N", "1"),
-                *entry.guard(run, replace(variables, node_rank="1"), watch=False),
-                "true",
-            ]
-        ),
+        command(launcher.on_each_node(variables, [*guard, "true"])),
         command(["exec", *line]),
         "END_OF_START",
         "export START",
@@ -135,6 +119,7 @@ def _forwarded(run: Run) -> list[str]:
     return [
         "RUN_FOLDER",
         *(["DATA_FOLDER"] if run.workload.data else []),
+        *([FOLDER_VARIABLE] if entry.knows_folder(run) else []),
         "PYTHONPATH",
         "PYTHONUNBUFFERED",
         *entry.environment(run),

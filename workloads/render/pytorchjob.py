@@ -8,11 +8,12 @@ from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
 from catalog.kubernetes import auto_resumed
 from workloads import entry
-from workloads.launchers import RENDEZVOUS_PORT, Mpi, SchedulerVariables, Srun
+from workloads.launchers import RENDEZVOUS_PORT, SchedulerVariables, Starts
+from workloads.render.launcher_support import check_launcher
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, port, restarts, template
 from workloads.render.runtime_programs import each_rank
-from workloads.spec import Run
+from workloads.spec import Format, Run
 
 JOB_LABEL = "training.kubeflow.org/job-name"
 """The label that the operator gives a pod: its job's name."""
@@ -39,8 +40,9 @@ def pytorchjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     their place.
 
     Raises:
-        ValueError: the launcher is Mpi, or the cluster info lacks an image or a claim.
+        ValueError: the launcher is started once per job, or the cluster info lacks an image or a claim.
     """
+    check_launcher(run, Format.PYTORCHJOB)
     script = _script(run, info)
     job = metadata(run, info)
     if KINDS[info.cluster].sagemaker and run.workload.resumes and not auto_resumed(info.namespace):
@@ -86,12 +88,6 @@ def _script(run: Run, info: ClusterInfo) -> str:
         nodes=f"${{PET_NNODES:-{run.nodes}}}",
         port="$MASTER_PORT",
     )
-    match run.workload.launcher:
-        case Mpi():
-            raise ValueError(
-                f"'{run.workload.name}' is started by mpirun, and a PyTorchJob has no hostfile for it; take 'mpijob'"
-            )
-        case Srun():
-            return entry.entry(run, info, variables, line=each_rank(run, variables))
-        case _:
-            return entry.entry(run, info, variables)
+    if run.workload.launcher.starts is Starts.PER_RANK:
+        return entry.entry(run, info, variables, line=each_rank(run, variables))
+    return entry.entry(run, info, variables)

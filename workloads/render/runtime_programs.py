@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
+from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER, program
 from workloads.launchers import SchedulerVariables, forwarded
 from workloads.spec import Run
 
@@ -33,15 +33,19 @@ def each_rank(
 ) -> list[str]:
     """Return the words that run every rank of a node, where the scheduler starts one process per node.
 
-    The launcher's own words are those of one rank, which finds its number in RANK and LOCAL_RANK.
+    The launcher's own words are those of one rank, which finds its number in RANK and LOCAL_RANK, and in variables of
+    the launcher's own.
     """
+    launcher = run.workload.launcher
+    numbers = {"rank": launcher.rank_variables, "local-rank": launcher.local_rank_variables}
     return [
         "python3",
         f"{runtime_folder}/rank_starter.py",
         f"--node={variables.node_rank}",
         f"--ranks-per-node={variables.ranks_on_node(run)}",
+        *(f"--{number}-variables={','.join(names)}" for number, names in numbers.items() if names),
         "--",
-        *run.workload.launcher.line(run, variables, program_folder),
+        *launcher.line(run, variables, program(run, program_folder)),
     ]
 
 
@@ -51,7 +55,7 @@ def mpi_rendezvous(run: Run, variables: SchedulerVariables, folder: str) -> list
     The nodes have the run's variables of their own, but those that node 0's guard sets.
     """
     nccl = ["NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE"] if run.kind == "gpu" else []
-    mpirun, *words = run.workload.launcher.line(run, variables, PROGRAM_FOLDER)
+    mpirun, *words = run.workload.launcher.line(run, variables, program(run))
     return [
         "python3",
         f"{RUNTIME_FOLDER}/mpi_rendezvous.py",

@@ -8,10 +8,11 @@ from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
 from workloads import entry
 from workloads.grace import grace_seconds
-from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Mpi, SchedulerVariables, Srun, command
+from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Needs, SchedulerVariables, Starts, command
+from workloads.render.launcher_support import check_launcher
 from workloads.render.runtime_programs import rank0_host
 from workloads.restarts import FINAL_FILE, MAX_RESTARTS
-from workloads.spec import Run
+from workloads.spec import Format, Run
 
 LOG_FILE = "%x_%j.out"
 """Where a job logs, in sbatch's pattern: its name and number, in the folder it is submitted from."""
@@ -25,7 +26,11 @@ def slurm(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     the script requeues such a job itself. Either way the job keeps its id, so it finds its folder again. A workload
     that does not resume is not started a second time: it would begin anew, in a folder that has the first start's
     results.
+
+    Raises:
+        ValueError: Slurm cannot start the launcher, or the cluster has neither the image nor the programs.
     """
+    check_launcher(run, Format.SLURM)
     return "\n".join(
         [
             "#!/bin/bash",
@@ -64,7 +69,7 @@ def _directives(run: Run, info: ClusterInfo) -> Iterator[str]:
         "output": LOG_FILE,
         "open-mode": "append",
         # Before the time limit, with the time that a save takes.
-        "signal": f"USR1@{grace_seconds(run, info)}",
+        "signal": f"{_warning(run)}@{grace_seconds(run, info)}",
         **_requeue(run, info),
         # Jobs of one name and user one after the other: two at once would write into one folder.
         **({"dependency": "singleton"} if run.id else {}),
@@ -95,13 +100,24 @@ def _variables(run: Run) -> SchedulerVariables:
 
 
 def _starts_ranks(run: Run) -> bool:
-    """Whether srun starts every rank, not one task a node."""
-    return isinstance(run.workload.launcher, Srun | Mpi)
+    """Whether srun starts every rank, not one task per node."""
+    return run.workload.launcher.starts is Starts.PER_RANK or _by_pmix(run)
+
+
+def _by_pmix(run: Run) -> bool:
+    """Whether srun starts the ranks in the launcher's place, and PMIx tells them of each other."""
+    launcher = run.workload.launcher
+    return launcher.starts is Starts.PER_JOB and launcher.by_pmix
+
+
+def _warning(run: Run) -> str:
+    """Return the signal before the time limit: USR1, or TERM for a launcher that would not forward USR1."""
+    return "USR1" if "SIGUSR1" in run.workload.launcher.signals else "TERM"
 
 
 def _addresses(run: Run, info: ClusterInfo) -> Iterator[str]:
     """Take the nodes' addresses along into a container, which has no scontrol; names need not resolve there."""
-    if info.images.get(run.workload.name) and not isinstance(run.workload.launcher, Mpi):
+    if info.images.get(run.workload.name) and _needs_address(run):
         yield ""
         yield "# Where the job's nodes are, for containers: they cannot ask Slurm."
         yield 'ADDRESSES="$(scontrol getaddrs "$SLURM_JOB_NODELIST")"'
@@ -146,10 +162,8 @@ def _secrets(run: Run, info: ClusterInfo) -> Iterator[str]:
 
 def _node(run: Run, info: ClusterInfo) -> str:
     """Return what a task does: a node's ranks, or one rank where srun starts each."""
-    launcher = run.workload.launcher
-    # Slurm starts the ranks of an MPI program itself, by PMIx: mpirun and ssh between nodes are not needed.
-    line = [launcher.program, *run.arguments] if isinstance(launcher, Mpi) else None
     if info.images.get(run.workload.name):
+        line = _line(run, entry.PROGRAM_FOLDER)
         return _rank0(run, entry.RUNTIME_FOLDER) + entry.entry(run, info, _variables(run), line=line)
     environment = info.environment_of(run.workload.name)
     if not (environment and info.launch_folder):
@@ -160,31 +174,49 @@ def _node(run: Run, info: ClusterInfo) -> str:
         )
     program, runtime = entry.shipped_folders(run, info)
     script = entry.entry(
-        run, info, _variables(run), program_folder=program, runtime_folder=runtime, line=line
+        run, info, _variables(run), program_folder=program, runtime_folder=runtime, line=_line(run, program)
     )
     return f'export PATH="{environment}/bin:$PATH"\n{_rank0(run, runtime)}{script}'
 
 
 def _rank0(run: Run, runtime_folder: str) -> str:
-    """Return the line that finds rank 0's node; the ranks of an MPI program find each other by PMIx.
+    """Return the line that finds rank 0's node, for launchers that need it.
 
     In the step and not before it: one that HyperPod resumes has other nodes than the job began with.
     """
-    return "" if isinstance(run.workload.launcher, Mpi) else rank0_host("slurm", runtime_folder)
+    return rank0_host("slurm", runtime_folder) if _needs_address(run) else ""
+
+
+def _needs_address(run: Run) -> bool:
+    """Whether the launcher needs the address of rank 0's node."""
+    return Needs.COORDINATOR in run.workload.launcher.needs
+
+
+def _line(run: Run, folder: str) -> list[str] | None:
+    """Return the words of a rank that srun starts by PMIx in the launcher's place; mpirun and ssh are not needed."""
+    return entry.program(run, folder) if _by_pmix(run) else None
+
+
+def _rank(run: Run) -> str:
+    """Return the variables of a rank of its own, as srun numbers it."""
+    launcher = run.workload.launcher
+    numbers = {
+        **dict.fromkeys(("RANK", *launcher.rank_variables), "$SLURM_PROCID"),
+        **dict.fromkeys(("LOCAL_RANK", *launcher.local_rank_variables), "$SLURM_LOCALID"),
+    }
+    return " ".join(f'{name}="{value}"' for name, value in numbers.items())
 
 
 def _step(run: Run, info: ClusterInfo) -> Iterator[str]:
-    launcher = run.workload.launcher
     srun = ["srun", "--label", "--kill-on-bad-exit=1", *_container(run, info)]
     if KINDS[info.cluster].resumes == "hyperpod" and run.workload.resumes:
         srun.append("--auto-resume=1")
-    if isinstance(launcher, Mpi):
+    if _by_pmix(run):
         srun.append("--mpi=pmix")
-    if isinstance(launcher, Srun):
+    if run.workload.launcher.starts is Starts.PER_RANK:
         yield "# srun starts each rank and tells it who it is, in variables of the rank's own."
         yield "# shellcheck disable=SC2016"
-        script = 'RANK="$SLURM_PROCID" LOCAL_RANK="$SLURM_LOCALID" exec bash -c "$NODE"'
-        yield f"{command(srun)} \\\n  bash -c '{script}'"
+        yield f"{command(srun)} \\\n  bash -c '{_rank(run)} exec bash -c \"$NODE\"'"
     else:
         yield f'{command(srun)} \\\n  bash -c "$NODE"'
 

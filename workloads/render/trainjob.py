@@ -8,11 +8,12 @@ from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import torch_runtime_name
 from workloads import entry
 from workloads.grace import grace_seconds
-from workloads.launchers import Mpi, SchedulerVariables, Srun
+from workloads.launchers import SchedulerVariables, Starts
+from workloads.render.launcher_support import check_launcher
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, template
 from workloads.render.runtime_programs import each_rank
-from workloads.spec import Run
+from workloads.spec import Format, Run
 
 JOB_LABEL = "jobset.sigs.k8s.io/jobset-name"
 """The label that JobSet gives a pod: its set's name, which is the TrainJob's."""
@@ -36,8 +37,9 @@ def trainjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     there is a runtime for each period.
 
     Raises:
-        ValueError: the launcher is Mpi, or the cluster info lacks an image or a claim.
+        ValueError: the launcher is started once per job, or the cluster info lacks an image or a claim.
     """
+    check_launcher(run, Format.TRAINJOB)
     node = container(run, info, _NODE, _script(run, info), job_label=JOB_LABEL)
     document = {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",
@@ -84,13 +86,6 @@ def _script(run: Run, info: ClusterInfo) -> str:
         nodes="$PET_NNODES",
         port="$PET_MASTER_PORT",
     )
-    match run.workload.launcher:
-        case Mpi():
-            raise ValueError(
-                f"'{run.workload.name}' is started by mpirun, and a runtime for torch has no hostfile for it; "
-                "take 'mpijob'"
-            )
-        case Srun():
-            return entry.entry(run, info, variables, line=each_rank(run, variables))
-        case _:
-            return entry.entry(run, info, variables)
+    if run.workload.launcher.starts is Starts.PER_RANK:
+        return entry.entry(run, info, variables, line=each_rank(run, variables))
+    return entry.entry(run, info, variables)

@@ -3,7 +3,7 @@
 It starts the command once per rank of this node and forwards signals to all of them. When a rank fails, it ends the
 others.
 
-    python3 rank_starter.py --node=1 --ranks-per-node=8 -- COMMAND
+    python3 rank_starter.py --node=1 --ranks-per-node=8 [--rank-variables=NAME,...] -- COMMAND
 
 Exit codes: 0 when all ranks have succeeded, else that of the first rank that failed (128 and the number when a signal
 ended it); 2 for a wrong command line, 127 when the command cannot be started.
@@ -37,7 +37,11 @@ def run_ranks(options: argparse.Namespace, environment: Mapping[str, str]) -> in
     local_ranks = {}
     for local_rank in range(options.ranks_per_node):
         rank = options.node * options.ranks_per_node + local_rank
-        own = {**environment, "RANK": str(rank), "LOCAL_RANK": str(local_rank)}
+        own = {
+            **environment,
+            **dict.fromkeys(("RANK", *options.rank_variables), str(rank)),
+            **dict.fromkeys(("LOCAL_RANK", *options.local_rank_variables), str(local_rank)),
+        }
         try:
             local_ranks[children.start(options.command, own)] = local_rank
         except OSError as error:
@@ -71,6 +75,13 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="run every rank of a node", allow_abbrev=False)
     parser.add_argument("--node", type=int, required=True, help="the number of this node, from 0")
     parser.add_argument("--ranks-per-node", type=int, required=True, help="how many ranks every node has")
+    for number in ("rank", "local-rank"):
+        parser.add_argument(
+            f"--{number}-variables",
+            type=lambda names: tuple(names.split(",")),
+            default=(),
+            help=f"more variables with the {number.replace('-', ' ')}, separated by commas",
+        )
     parser.add_argument("command", nargs="+", metavar="COMMAND", help="what each rank runs, after --")
     return parser.parse_args(words)
 
