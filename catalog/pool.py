@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
+
+from catalog.fields import COMPLETED, KEY, Bounds
 
 InterfaceType = Literal["efa", "efa-only"]
 
@@ -69,20 +71,25 @@ Capacity = OnDemand | Spot | Reservation | ReservationGroup | CapacityBlock | Tr
 class Pool:
     """Nodes of one instance type in one zone, from one capacity source: written once, used by any cluster.
 
-    One zone, because EFA traffic does not leave an Availability Zone and collectives suffer from the
-    distance. `volume_gib` is the size of the data volume of a node (GiB); `threads_per_core` is 1 where
-    hyper-threads are to be off, and None for the instance type's own default; `interface_type` overrides
-    how EFA interfaces are attached, None leaving it to the catalog and the cluster.
+    One zone, because EFA traffic does not leave an Availability Zone and collectives suffer from the distance.
     """
 
-    name: str
+    name: Annotated[str, KEY]
+    """Name of the pool."""
     instance_type: str
-    nodes: int
-    availability_zone: str
-    capacity: Capacity
-    volume_gib: int = 500
-    threads_per_core: int | None = None
+    """EC2 instance type of every node, as in the catalog (without SageMaker's `ml.`)."""
+    nodes: Annotated[int, Bounds(1, 6758)]
+    """Number of nodes. The limit is that of a SageMaker HyperPod instance group."""
+    availability_zone: Annotated[str, COMPLETED]
+    """The one zone of the nodes; by default the first of `availability_zones`."""
+    capacity: Capacity = OnDemand()
+    """Where the nodes come from."""
+    volume_gib: Annotated[int, Bounds(1, 16384)] = 500
+    """Size of each node's data volume in GiB."""
+    threads_per_core: Literal[1, 2] | None = None
+    """1 switches hyper-threads off; by default as the instance type has it."""
     interface_type: InterfaceType | None = None
+    """How EFA interfaces are attached; by default as the cluster and the catalog say."""
 
     @property
     def reserved_by(self) -> str:

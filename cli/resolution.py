@@ -116,7 +116,7 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
             f"{whose} has no pool '{name}'{did_you_mean(name, pools)}" if name else f"{whose} has no pool"
         )
         return asked, [_error("pool", name, message, f"it has {', '.join(pools) or 'none'}")]
-    pool = settings.pool(name)
+    pool = settings.pools[name]
     filled = replace(
         asked,
         pool=name,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from catalog.cluster_kinds import CLUSTERS
 from catalog.pool import Pool
+from settings.parser.fields import FROM_MAPPING
 from settings.sections.accounting import AccountingSettings
 from settings.sections.batch import BatchSettings
 from settings.sections.cluster import ClusterSettings
@@ -18,7 +20,6 @@ from settings.sections.hyperpod_eks import HyperPodEksSettings
 from settings.sections.model import Model
 from settings.sections.network import NetworkSettings
 from settings.sections.parallelcluster import ParallelClusterSettings
-from settings.sections.pools import PoolSettings
 from settings.sections.storage import StorageSettings
 from settings.sections.workloads import WorkloadSettings
 
@@ -56,7 +57,7 @@ class Settings(Model):
     """ephemeral: everything goes with the stacks; durable: data outlives them and is backed up."""
     tags: dict[str, str] = {}
     """Tags on every resource, beside `trainforge:deployment`."""
-    pools: dict[str, PoolSettings] = {}
+    pools: dict[str, Annotated[Pool, FROM_MAPPING]] = {}
     """Node pools by name."""
     network: NetworkSettings = NetworkSettings()
     """The network."""
@@ -83,6 +84,8 @@ class Settings(Model):
     acknowledge: list[Acknowledgement] = Field(default=[], max_length=500)
     """Findings that are accepted, with reasons."""
 
+    _written: dict[str, frozenset[str]] = PrivateAttr(default_factory=dict)
+
     @property
     def directory_domain(self) -> str:
         """The directory's domain, whether there is a directory or not."""
@@ -100,10 +103,26 @@ class Settings(Model):
         found = {name: getattr(self, name) for name in CLUSTERS}
         return {name: section for name, section in found.items() if section is not None}
 
-    def pool(self, name: str) -> Pool:
-        """Return a pool by name as the noun that stacks pass on.
+    def writes(self, pool: str, key: str) -> bool:
+        """Return whether the configuration itself gives a pool a value that has a default."""
+        return key in self._written.get(pool, ())
 
-        Raises:
-            KeyError: no pool has that name; the check `pool-unknown` reports it before.
-        """
-        return self.pools[name].noun(name, self.availability_zones[0])
+    def zone_path(self, pool: str) -> str:
+        """Return the path that says in which zone a pool is: the pool's own where it takes the default zone."""
+        return f"pools.{pool}" + (".availability_zone" if self.writes(pool, "availability_zone") else "")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _complete_pools(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Give each pool its name, and the default zone where it names none."""
+        settings = handler(data)
+        if isinstance(data, dict):
+            settings._written = {
+                name: frozenset(key for key, value in pool.items() if value is not None)
+                for name, pool in data.get("pools", {}).items()
+            }
+        for name, pool in settings.pools.items():
+            written = settings.writes(name, "availability_zone")
+            zone = pool.availability_zone if written else settings.availability_zones[0]
+            settings.pools[name] = replace(pool, name=name, availability_zone=zone)
+        return settings

@@ -57,7 +57,7 @@ class ClusterStack(cdk.Stack):
             description=f"trainforge {settings.name}: {KINDS[self.section].title}",
         )
         self._settings, self._network, self._storage = settings, context.network, context.storage
-        self._pools = [settings.pool(name) for name in settings.clusters[self.section].pools]
+        self._pools = [settings.pools[name] for name in settings.clusters[self.section].pools]
         self.launch_artifacts = LaunchArtifacts(self, "Workloads", settings=settings, cluster=self.section)
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
 

@@ -56,7 +56,7 @@ def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
     found = []
     for shipment in settings.workloads:
         if cluster in shipment.clusters:
-            resolution = resolve(shipment.request(cluster, settings.pool(shipment.pool)))
+            resolution = resolve(shipment.request(cluster, settings.pools[shipment.pool]))
             assert resolution.run
             assert resolution.format, "settings were checked"
             found.append(

@@ -72,7 +72,7 @@ class NetworkStack(cdk.Stack):
             if KINDS[cluster].container_interface
             for name in section.pools
         }
-        if not any(groups_on_interfaces(instance(settings.pool(name).instance_type)) for name in pools):
+        if not any(groups_on_interfaces(instance(settings.pools[name].instance_type)) for name in pools):
             return [self.efa_security_group]
         default = ec2.SecurityGroup.from_security_group_id(
             self, "DefaultSecurityGroup", vpc.vpc_default_security_group

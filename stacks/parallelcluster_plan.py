@@ -87,7 +87,7 @@ def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan
     """Return the plan of the section `parallelcluster` on existing resources."""
     section = settings.parallelcluster
     assert section
-    pools = [settings.pool(name) for name in section.pools]
+    pools = [settings.pools[name] for name in section.pools]
     storage = settings.storage
     login_groups = (existing.security_group_id, *existing.login_security_group_ids)
 

@@ -59,7 +59,7 @@ def _cluster(picture: Picture, settings: Settings, private: Box) -> Box:
     picture.box(x + 12, y + 34, 116, 45, "controller", kind="aws")
     if wanted.login:
         picture.box(x + 12, y + 91, 116, 45, f"login x {wanted.login.nodes}", kind="aws")
-    pool = settings.pool(wanted.pools[0])
+    pool = settings.pools[wanted.pools[0]]
     efa = "EFA among themselves" if instance(pool.instance_type).supports_efa else "no EFA"
     lines = [
         f"{pool.nodes} x {pool.instance_type}",

@@ -181,7 +181,7 @@ def _usage_class(subject: Subject) -> Iterator[Problem]:
         source = pool.capacity.source
         sold = ("on-demand", "spot", "capacity-block")
         if found and source in sold and source not in found.usage_classes:
-            explicit = "capacity" in pool.model_fields_set
+            explicit = subject.settings.writes(name, "capacity")
             yield Problem(
                 f"pools.{name}.capacity.source" if explicit else f"pools.{name}.instance_type",
                 source,
@@ -268,7 +268,7 @@ def _types(subject: Subject) -> Iterator[Problem]:
     """A capacity reservation or block is of one instance type (EC2 API, CapacityReservation)."""
     first: dict[str, Pool] = {}
     for key in subject.settings.pools:
-        pool = subject.settings.pool(key)
+        pool = subject.settings.pools[key]
         if not isinstance(pool.capacity, Reservation | CapacityBlock):
             continue
         name = pool.capacity.reservation_id

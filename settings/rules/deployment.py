@@ -345,9 +345,8 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
         home = places.most_common(1)[0][0]
         for pool in pools:
             if pool.availability_zone != home:
-                explicit = subject.settings.pools[pool.name].availability_zone is not None
                 yield Problem(
-                    f"pools.{pool.name}" + (".availability_zone" if explicit else ""),
+                    subject.settings.zone_path(pool.name),
                     pool.availability_zone,
                     f"partition '{shown(partition)}' spans the zones {listed(places, 'and')}, and EFA does "
                     f"not leave a zone: pool '{pool.name}' lies apart",
@@ -386,9 +385,8 @@ def _lustre_elsewhere(subject: Subject) -> Iterator[Problem]:
         )
         return
     for pool in others:
-        explicit = settings.pools[pool.name].availability_zone is not None
         yield Problem(
-            f"pools.{pool.name}" + (".availability_zone" if explicit else ""),
+            settings.zone_path(pool.name),
             pool.availability_zone,
             f"pool '{pool.name}' is in zone '{shown(pool.availability_zone)}' and the Lustre file system in "
             f"'{shown(zone)}': what it reads and writes crosses zones, slower and charged for",

@@ -103,7 +103,7 @@ def _kept(subject: Subject) -> Iterator[Problem]:
     wanted = subject.settings.parallelcluster
     for name, kept in (wanted.kept_nodes if wanted else {}).items():
         path = f"{_SECTION}.kept_nodes.{name}"
-        pool = subject.settings.pool(name) if name in subject.settings.pools else None
+        pool = subject.settings.pools.get(name)
         if wanted and name not in wanted.pools:
             yield Problem(
                 path,

@@ -291,12 +291,12 @@ def resource_facts(queue: str, name: str) -> Iterator[Fact]:
     keys = ("Scheduling", "SlurmQueues", queue, "ComputeResources", name)
 
     def threads(then: Settings, _: ParallelClusterSettings) -> object:
-        pool = then.pool(name)
+        pool = then.pools[name]
         found = facts(pool.instance_type)
         return True if pool.threads_per_core == 1 and found and found.threads_per_core > 1 else None
 
     def group(then: Settings, _: ParallelClusterSettings) -> object:
-        pool = then.pool(name)
+        pool = then.pools[name]
         found = facts(pool.instance_type)
         if not found or not found.supports_efa or pool.capacity.source == "capacity-block":
             return None
@@ -336,7 +336,7 @@ def resource_facts(queue: str, name: str) -> Iterator[Fact]:
 def _count(then: Settings, cluster: ParallelClusterSettings, name: str) -> object:
     if cluster.slurm.update_strategy == "terminate":
         return UNKNOWN
-    pool = then.pool(name)
+    pool = then.pools[name]
     return Count(pool.nodes, cluster.running_nodes(pool))
 
 

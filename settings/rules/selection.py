@@ -31,7 +31,7 @@ def uses(settings: Settings) -> Iterator[Use]:
     """Yield every pool name that a cluster lists, in order."""
     for cluster, section in settings.clusters.items():
         for index, name in enumerate(section.pools):
-            pool = settings.pool(name) if name in settings.pools else None
+            pool = settings.pools.get(name)
             yield Use(cluster, f"{cluster}.pools.{index}", name, pool)
 
 
@@ -106,7 +106,7 @@ class Shipping:
 def shippings(settings: Settings) -> Iterator[Shipping]:
     """Yield each workload on each of its clusters, in order."""
     for index, wanted in enumerate(settings.workloads):
-        pool = settings.pool(wanted.pool) if wanted.pool in settings.pools else None
+        pool = settings.pools.get(wanted.pool)
         for number, cluster in enumerate(wanted.clusters):
             path = f"workloads.{index}"
             yield Shipping(path, wanted, f"{path}.clusters.{number}", cluster, pool)

@@ -17,16 +17,6 @@ class Model(BaseModel):
     )
 
 
-def _refuse_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise PydanticCustomError("int_type", "Input should be a valid integer")
-    return value
-
-
-NotBool = BeforeValidator(_refuse_bool)
-"""For literal numbers: Python holds True for equal to 1, and YAML writes it `yes`."""
-
-
 def _refuse_number(value: object) -> object:
     if isinstance(value, bool | int | float):
         raise PydanticCustomError("string_type", "Input should be a valid string")

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from settings.sections.model import Model, NotBool, TextOnly
+from settings.parser.fields import NotBool
+from settings.sections.model import Model, TextOnly
 
 LogDays = Annotated[
     Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], NotBool

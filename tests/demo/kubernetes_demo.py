@@ -88,7 +88,7 @@ def control_planes(settings: Settings, folder: Path) -> tuple[str, dict[str, Any
     assert found is not None
     assert assets is not None
     hyperpod = settings.hyperpod_eks is found
-    pools = [settings.pool(name) for name in getattr(found, "pools", ())]
+    pools = [settings.pools[name] for name in getattr(found, "pools", ())]
     system = Pool(
         SYSTEM_POOL,
         found.system.instance_type,
@@ -206,7 +206,7 @@ class KubernetesDemo:
         """Return why no job is launched; empty where one is."""
         if not self._settings.eks:
             return "the demo launches one on Amazon EKS ('eks' in the configuration) alone"
-        pools = [self._settings.pool(name) for name in getattr(found, "pools", ())]
+        pools = [self._settings.pools[name] for name in getattr(found, "pools", ())]
         if not any(_runs_here(pool) for pool in pools):
             return "no pool of this configuration has nodes without accelerators, as processes of this machine are"
         if not any(one.workload == WORKLOAD and "eks" in one.clusters for one in self._settings.workloads):

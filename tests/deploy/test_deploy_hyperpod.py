@@ -69,7 +69,7 @@ def test_the_cluster_has_a_controller_and_a_group_a_pool(
         for item in deployment.client("ec2").describe_subnets()["Subnets"]
     }
     for name in hyperpod.pools:
-        pool, found = deployment.settings.pool(name), groups[name]
+        pool, found = deployment.settings.pools[name], groups[name]
         assert found["InstanceType"] == f"ml.{pool.instance_type}"
         assert found["TargetCount"] == pool.nodes
         assert found["SlurmConfig"]["NodeType"] == "Compute"

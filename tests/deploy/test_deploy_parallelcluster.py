@@ -80,7 +80,7 @@ def test_running_nodes_are_head_login_and_reserved_or_minimum(deployed: Deployme
         for instance in nodes(deployed)["Compute"]
     }
     for name in ("gpu", "cpu"):
-        pool = deployed.settings.pool(name)
+        pool = deployed.settings.pools[name]
         assert zones[pool.instance_type] == pool.availability_zone
 
 

@@ -149,7 +149,7 @@ def _reservations(emulator: Emulator, settings: Settings) -> dict[str, str]:
     assert settings.parallelcluster
     made = {}
     for name in settings.parallelcluster.pools:
-        pool = settings.pool(name)
+        pool = settings.pools[name]
         match pool.capacity:
             case Reservation(reservation_id=named):
                 made[named] = reserved(emulator, pool)

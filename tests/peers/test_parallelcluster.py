@@ -61,7 +61,7 @@ def test_every_configuration_is_accepted(
     assert verdict.accepted, verdict.said
     remarks = {finding.validator for finding in verdict.findings}
     assert settings.parallelcluster
-    pools = [settings.pool(pool) for pool in settings.parallelcluster.pools]
+    pools = [settings.pools[pool] for pool in settings.parallelcluster.pools]
     expected = {PLACEMENT} if any(isinstance(pool.capacity, Reservation) for pool in pools) else set()
     assert remarks - EXPLAINED.keys() - EMULATED.keys() == expected, verdict.said
 
@@ -329,7 +329,7 @@ def test_a_reservation_of_another_zone_is_found_by_parallelcluster_which_can_loo
     assert (ours.path, ours.value) == ("pools.cpu.availability_zone", "us-west-2c")
     settings = read(ROOT / BASE).settings
     assert settings
-    elsewhere = reserved(emulator, replace(settings.pool("cpu"), availability_zone="us-west-2b"))
+    elsewhere = reserved(emulator, replace(settings.pools["cpu"], availability_zone="us-west-2b"))
 
     def change(configuration: Configuration) -> None:
         target = {"CapacityReservationId": elsewhere}

@@ -120,7 +120,7 @@ def _examined(path: Path) -> Reading:
     else:
         summary(reading.settings)
         for name in reading.settings.pools:
-            assert reading.settings.pool(name).name == name
+            assert reading.settings.pools[name].name == name
     assert len(set(reading.findings)) == len(reading.findings)
     return reading
 

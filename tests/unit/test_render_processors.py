@@ -29,7 +29,7 @@ def shipped(threads_per_core: int | None) -> Run:
         changed({"pools.cpu": pool, "hyperpod.pools": ["gpu", "cpu"], "workloads": [wanted]})
     )
     [entry] = settings.workloads
-    run = resolve(entry.request("hyperpod", settings.pool("cpu"))).run
+    run = resolve(entry.request("hyperpod", settings.pools["cpu"])).run
     assert run
     return run
 

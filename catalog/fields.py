@@ -1,0 +1,25 @@
+"""Notes on fields of the catalog's types: the bounds of a number, and what a configuration does not write there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The bounds of a whole number, both allowed."""
+
+    ge: int
+    le: int
+
+
+class Given(Enum):
+    """How a field gets its value where a configuration does not write it among the others."""
+
+    BY_KEY = "it is the key of the whole"
+    BY_DEFAULT = "it may be absent, and another part of the configuration has the default"
+
+
+KEY = Given.BY_KEY
+COMPLETED = Given.BY_DEFAULT
