@@ -1,1 +1,1 @@
-"""Facts and nouns of trainforge. Standard library only: it imports nothing of ours and no AWS SDK."""
+"""Facts and shared data types of trainforge. Standard library only: it imports nothing of ours and no AWS SDK."""

@@ -14,7 +14,7 @@ RESERVED_ADDRESSES = 5
 """Addresses of every subnet that AWS keeps for itself (VPC user guide, "Subnet sizing for IPv4")."""
 
 _PUBLIC_PREFIX = 24
-_SMALLEST_PREFIX = 28
+_MIN_PREFIX = 28
 
 # A VPC may add ranges only of its primary range's own family, or of the shared range of RFC 6598
 # (VPC user guide, "IPv4 CIDR block association restrictions").
@@ -68,7 +68,7 @@ def plan(
             f"secondary ranges, {len(secondaries)} given"
         )
     # Three bits hold the six zones that a VPC of ours may have.
-    public_prefix = min(max(_PUBLIC_PREFIX, primary.prefixlen + 3), _SMALLEST_PREFIX)
+    public_prefix = min(max(_PUBLIC_PREFIX, primary.prefixlen + 3), _MIN_PREFIX)
     public = primary.subnets(new_prefix=public_prefix)
     private = [half for block in secondaries for half in block.subnets(prefixlen_diff=1)]
     return tuple(

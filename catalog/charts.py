@@ -25,7 +25,7 @@ class Chart:
     """A Helm chart: its name, its repository, its version, and the release and namespace that it becomes here.
 
     A repository in a container registry begins with `oci://` and ends in the chart's name, as the CDK's function
-    wants it. Versions stand without a leading `v`, which Helm overlooks in repositories of the older kind.
+    wants it. Versions have no leading `v`, which Helm overlooks in repositories of the older kind.
     `image_hosts` are the registries that its pods pull from with the values that it is installed with here; EKS's own
     is meant by `EKS_HOST`.
     """

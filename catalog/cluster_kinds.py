@@ -121,7 +121,7 @@ _HYPERPOD = ClusterKind(
     # EFA that carries IP (botocore: ClusterInterfaceType).
     interface_type="efa",
     resumes="hyperpod",
-    # Sessions, metrics and logs of nodes, image pulls, interfaces: those of the closed-network mode of the reference
+    # Sessions, metrics and logs of nodes, image pulls, interfaces: those of the isolated-network mode of the reference
     # HyperPod module. And what nodes ask by our own role: fsx for mounting.
     endpoints=(
         "ec2",
@@ -152,7 +152,7 @@ _HYPERPOD_EKS = ClusterKind(
     interface_type="efa",
     resumes="operator",
     # Those of EKS, for nodes that HyperPod brings. Its chart comes from the internet all the same
-    # (`hyperpod-eks-closed`).
+    # (`hyperpod-eks-isolated`).
     endpoints=(
         "ec2",
         "ec2messages",

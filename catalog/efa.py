@@ -58,7 +58,7 @@ def _older_stack(instance: InstanceFacts, libfabric: str, aws_ofi_nccl: str) -> 
     if version(libfabric) >= version("1.18.0") and plugin >= version("1.7.0"):
         return {}
     variables = {"FI_EFA_USE_DEVICE_RDMA": "1"}
-    # The cheat sheet says "1.5.0 and older" and then "from 1.6.0": what lies between is counted as older.
+    # The cheat sheet says "1.5.0 and older" and then "from 1.6.0": versions in between count as older.
     if plugin < version("1.6.0"):
         variables |= {"FI_PROVIDER": "efa", "NCCL_PROTO": "simple"}
     return variables

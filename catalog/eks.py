@@ -19,7 +19,7 @@ STANDARD_SUPPORT_ENDS: Mapping[str, str] = {
 }
 """Kubernetes versions that a cluster can be made with, and the day on which their standard support ends.
 
-From that day a version costs extra, for a year; then EKS takes no new cluster of it and moves those that stand.
+From that day a version costs extra, for a year; then EKS takes no new cluster of it and upgrades existing ones.
 Sources, read 2026-11-24: the versions are those of `KubernetesVersion` in aws-cdk-lib 2.275.0, less those whose
 extended support has ended or ends in the week of reading (1.31: 2026-11-26); the days are those of the EKS User
 Guide's release calendar, that of 1.35 of endoflife.date's copy. `aws eks describe-cluster-versions` knows better.
@@ -48,7 +48,7 @@ Guide, "Manage EFA devices on Amazon EKS", read 2026-11-24)."""
 DEFAULT_SYSTEM_TYPE: Final = "m6i.xlarge"
 """Instance type of the nodes that carry what runs the cluster, when none is given: 4 vCPUs and 16 GiB."""
 
-FEWEST_ZONES: Final = 2
+MIN_ZONES: Final = 2
 """Zones that a control plane needs subnets in (EKS User Guide, "VPC and subnet requirements")."""
 
 ENDING: Final = "2026-12-31"

@@ -17,8 +17,8 @@ class Severity(StrEnum):
 class Finding:
     """One mistake or doubt, complete enough to be acted on without reading any code.
 
-    `rule` is the stable name by which it can be acknowledged, `path` where the value stands in the
-    configuration (`pools.gpu.instance_type`), `value` what stands there as the user wrote it, `message`
+    `rule` is the stable name by which it can be acknowledged, `path` where the value is in the
+    configuration (`pools.gpu.instance_type`), `value` the value there as the user wrote it, `message`
     what is wrong and what is allowed, `hint` the next step. Messages are lower case without a final
     period.
     """

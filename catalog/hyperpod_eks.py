@@ -20,10 +20,10 @@ NAMESPACE: Final = "hyperpod-training"
 CHART_NAMESPACE: Final = "aws-hyperpod"
 """Namespace of what HyperPod's chart installs; the guide says that its name cannot be changed."""
 
-MOST_PRIORITIES: Final = 10
+MAX_PRIORITIES: Final = 10
 """Priority classes of a scheduler configuration (botocore: sagemaker PriorityClassList)."""
 
-MOST_QUOTA_TYPES: Final = 15
+MAX_QUOTA_TYPES: Final = 15
 """Instance types of a compute quota (botocore: sagemaker ComputeQuotaResourceConfigList)."""
 
 MAX_BORROWED_PERCENT: Final = 500
@@ -31,7 +31,7 @@ MAX_BORROWED_PERCENT: Final = 500
 ResourceSharingConfig, BorrowLimit). Its shape takes 0 to 10,000, and no source says what happens above 500."""
 
 CHART_REPOSITORY: Final = "aws/sagemaker-hyperpod-cli"
-"""Where on GitHub the chart lies that HyperPod demands; the commit is `catalog.versions.HYPERPOD_CHART`."""
+"""Where on GitHub the chart is that HyperPod requires; the commit is `catalog.versions.HYPERPOD_CHART`."""
 
 CHART_PATH: Final = "helm_chart/HyperPodHelmChart"
 """The chart in that repository."""
@@ -70,7 +70,7 @@ OBSERVABILITY_VCPUS: Final = 16
 """Virtual CPUs of the smallest node that holds the add-on's pods beside others: the guide says `4xlarge` (SageMaker
 guide, "Setting up the SageMaker HyperPod observability add-on", read 2026-11-24), which is 16 in most families."""
 
-MOST_METRIC_DAYS: Final = 1095
+MAX_METRIC_DAYS: Final = 1095
 """Days that a workspace of Amazon Managed Prometheus keeps metrics at most (CloudFormation: AWS::APS::Workspace)."""
 
 DEFAULT_METRIC_DAYS: Final = 150

@@ -1,4 +1,4 @@
-"""The instance types that examples stand on: one of each kind, so that no other source file names one.
+"""The instance types of examples: one of each kind, so that no other source file names one.
 
 A workload's reference preset takes its type from here, and so do the committed manifests. Each is a type that the
 catalog knows and HyperPod takes; a test holds that.

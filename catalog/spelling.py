@@ -1,4 +1,4 @@
-"""The names that a misspelt one probably stands for."""
+"""The names that a misspelt one probably means."""
 
 from __future__ import annotations
 

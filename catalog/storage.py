@@ -15,7 +15,7 @@ LUSTRE_THROUGHPUTS: MappingProxyType[LustreDeployment, tuple[int, ...]] = Mappin
 )
 """MB/s for each TiB of SSD storage, by deployment type. Source: FSx API, PerUnitStorageThroughput."""
 
-LUSTRE_SMALLEST_GIB = 1200
+LUSTRE_MIN_GIB = 1200
 LUSTRE_STEP_GIB = 2400
 """A Lustre file system on SSD holds 1200 GiB or a multiple of 2400 GiB. Source: FSx API, StorageCapacity
 (botocore's model of CreateFileSystem)."""
@@ -30,7 +30,7 @@ that quote AWS; all four are 4800 GiB at 1000 MB/s/TiB scaled, and the FSx user 
 4800 GiB with EFA. The guide's text has no table, so treat a finding on 125, 500 or 1000 as advice."""
 
 LUSTRE_EFA_VERIFIED: frozenset[int] = frozenset({250})
-"""Throughputs whose EFA minimum stands in code that was run against AWS."""
+"""Throughputs whose EFA minimum is in code that was run against AWS."""
 
 OPENZFS_SMALLEST_GIB = 64
 OPENZFS_LARGEST_GIB = 524288
@@ -61,13 +61,13 @@ def launch_prefix(cluster: str) -> str:
 
 def is_lustre_capacity(capacity_gib: int) -> bool:
     """Tell whether FSx offers a Lustre file system of this size (SSD)."""
-    return capacity_gib == LUSTRE_SMALLEST_GIB or (capacity_gib > 0 and capacity_gib % LUSTRE_STEP_GIB == 0)
+    return capacity_gib == LUSTRE_MIN_GIB or (capacity_gib > 0 and capacity_gib % LUSTRE_STEP_GIB == 0)
 
 
 def nearest_lustre_capacity(capacity_gib: int) -> int:
     """Return the smallest size on offer that holds `capacity_gib`, in GiB."""
-    if capacity_gib <= LUSTRE_SMALLEST_GIB:
-        return LUSTRE_SMALLEST_GIB
+    if capacity_gib <= LUSTRE_MIN_GIB:
+        return LUSTRE_MIN_GIB
     return -(-capacity_gib // LUSTRE_STEP_GIB) * LUSTRE_STEP_GIB
 
 

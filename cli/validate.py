@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from catalog.finding import Finding
     from settings.deployed import Deployed
-    from settings.reading import Reading
+    from settings.reading import LoadedConfig
 
 
 NOT_COMPARED_CODE = 3
@@ -102,7 +102,7 @@ def _check(given: Path | None, as_json: bool, against: Path | None) -> None:
         raise typer.Exit(NOT_COMPARED_CODE)
 
 
-def _not_compared(reading: Reading) -> list[str]:
+def _not_compared(reading: LoadedConfig) -> list[str]:
     """Return the sections that differ from what is deployed and that no rule judged."""
     from settings.rules.update import NOT_COMPARED
 

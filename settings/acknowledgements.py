@@ -61,5 +61,5 @@ def _refused(rule: str, reason: str, path: str) -> Finding:
 
 def _unused(acknowledgement: Acknowledgement, path: str) -> Finding:
     rule, where = acknowledgement.rule, shown(acknowledgement.path)
-    message = f"no finding of '{rule}' stands at '{where}'"
+    message = f"there is no finding of '{rule}' at '{where}'"
     return Finding("acknowledgement-unused", Severity.WARNING, path, rule, message, "remove it")

@@ -12,7 +12,7 @@ from typing import Any
 from catalog.finding import Finding, Severity
 from settings.deployment import Settings
 from settings.parser.document import load
-from settings.parser.shape import shape
+from settings.parser.shape import parse
 
 # In the URL of the provider's template.
 _VERSION = re.compile(r"/parallelcluster/(\d+\.\d+\.\d+)/templates/")
@@ -30,7 +30,7 @@ UNKNOWN = Unknown()
 class Deployed:
     """What is deployed: the settings of that time, or the configuration that ParallelCluster has.
 
-    `version` is that of the ParallelCluster that made the cluster, empty where it is not told.
+    `version` is that of the ParallelCluster that made the cluster, empty where it is not known.
     """
 
     settings: Settings | None = None
@@ -79,7 +79,7 @@ def read_deployed(path: str | Path) -> tuple[Deployed | None, tuple[Finding, ...
             return None, (_fault(f"the template has no resource of type '{_RESOURCE}'"),)
         versions = _VERSION.findall(json.dumps(data))
         return Deployed(cluster=found, version=versions[0] if versions else ""), ()
-    built = shape(document, Settings)
+    built = parse(document, Settings)
     if built.settings is None or built.pruned or built.findings:
         return None, built.findings or (_fault("it is no configuration"),)
     return Deployed(settings=built.settings), ()

@@ -41,7 +41,7 @@ class Acknowledgement(Model):
     path: str = "*"
     """Where it is accepted, a shell pattern over paths such as `pools.gpu.*`."""
     reason: str = Field(min_length=10)
-    """Why it is right to go on."""
+    """Why the finding can be accepted."""
 
 
 class Settings(Model):
@@ -64,7 +64,7 @@ class Settings(Model):
     storage: StorageSettings = StorageSettings()
     """Storage."""
     notifications: NotificationSettings = NotificationSettings()
-    """Who is told of events."""
+    """Who is notified of events."""
     hyperpod: HyperPodSettings | None = None
     """A SageMaker HyperPod cluster with Slurm."""
     hyperpod_eks: HyperPodEksSettings | None = None

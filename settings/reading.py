@@ -12,17 +12,17 @@ from settings.configuration_file import ConfigurationFile, missing_default
 from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.parser.document import Document, load
-from settings.parser.shape import Shape, shape
+from settings.parser.shape import ParsedSettings, parse
 from settings.report import LocatedFinding
 from settings.rules import RULES, check
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class LoadedConfig:
     """A configuration file as it was understood.
 
-    `settings` is None where the file's shape is broken, so that nobody goes on with half a
-    configuration; it may be there beside findings of rules, of which errors forbid to go on. `findings`
+    `settings` is None where the file's shape is broken, so that nobody uses half a
+    configuration; it may be there beside findings of rules, and must not be used if one is an error. `findings`
     are sorted by their place in the file and have no duplicates.
     """
 
@@ -31,11 +31,11 @@ class Reading:
 
     @property
     def ok(self) -> bool:
-        """Whether there is a configuration that one can go on with: warnings at most."""
+        """Whether there is a configuration that can be used: warnings at most."""
         return self.settings is not None and not any(finding.is_error for finding in self.findings)
 
 
-def read(path: str | Path, deployed: Deployed | None = None) -> Reading:
+def read(path: str | Path, deployed: Deployed | None = None) -> LoadedConfig:
     """Read a configuration file. Never raises: whatever is wrong, with the file too, is a finding.
 
     Mistakes of shape and of rules are found in one go: broken parts are left out, the rest is checked,
@@ -44,8 +44,8 @@ def read(path: str | Path, deployed: Deployed | None = None) -> Reading:
     """
     document = load(path)
     if document.data is None:
-        return Reading(None, _sorted(document.findings, document))
-    built = shape(document, Settings)
+        return LoadedConfig(None, _sorted(document.findings, document))
+    built = parse(document, Settings)
     findings = [*document.findings, *built.findings]
     if built.settings is not None:
         folder = Path(path).parent
@@ -58,17 +58,17 @@ def read(path: str | Path, deployed: Deployed | None = None) -> Reading:
         )
         findings += [*left, *_genuine(faults, built)]
     whole = built.settings is not None and not document.findings and not built.pruned
-    return Reading(built.settings if whole else None, _sorted(findings, document))
+    return LoadedConfig(built.settings if whole else None, _sorted(findings, document))
 
 
-def read_file(file: ConfigurationFile, deployed: Deployed | None = None) -> Reading:
-    """Read the configuration file of a command, as `read` does; a folder without the default file is told as such."""
+def read_file(file: ConfigurationFile, deployed: Deployed | None = None) -> LoadedConfig:
+    """Read the configuration file of a command, as `read` does; a folder without the default file is a finding."""
     if file.is_default and not file.path.exists():
-        return Reading(None, (missing_default(),))
+        return LoadedConfig(None, (missing_default(),))
     return read(file.path, deployed)
 
 
-def _genuine(findings: Iterable[Finding], built: Shape[Settings]) -> list[Finding]:
+def _genuine(findings: Iterable[Finding], built: ParsedSettings[Settings]) -> list[Finding]:
     """Return the findings that follow from the file, not from values that were left out of it."""
     result = []
     for finding in findings:

@@ -13,7 +13,7 @@ from settings.parser.values import printable
 
 @dataclass(frozen=True, slots=True)
 class LocatedFinding(Finding):
-    """A finding with the line of the file on which its value, or the nearest part above it, stands."""
+    """A finding with the line of the file on which its value is, or the nearest part above it."""
 
     line: int | None = None
 
@@ -50,7 +50,7 @@ def counted(findings: Sequence[Finding]) -> str:
 
 
 def place(finding: Finding) -> str:
-    """Return where a finding stands: its path, and its line where it is known."""
+    """Return where a finding is: its path, and its line where it is known."""
     line = getattr(finding, "line", None)
     where = printable(finding.path) or "configuration"
     return f"{where} (line {line})" if line else where

@@ -114,14 +114,14 @@ class BatchStack(ClusterStack):
         )
         queues = {}
         for pool in self._pools:
-            kept = section.kept_nodes.get(pool.name, 0)
+            kept = section.min_nodes.get(pool.name, 0)
             queues[pool.name] = queue = PoolQueue(
                 self,
                 f"Pool{pascal(pool.name)}",
                 pool=pool,
                 subnet=self._network.private_subnet(pool.availability_zone),
                 defaults=defaults,
-                kept_nodes=kept,
+                min_nodes=kept,
                 limits=limits,
                 fair_share=fair_share,
             )

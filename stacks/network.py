@@ -43,7 +43,7 @@ class NetworkStack(cdk.Stack):
         )
         self.efa_security_group = self._efa_group(existing)
         self.file_system_security_group = self._file_system_group(existing)
-        if network and network.closed:
+        if network and network.isolated:
             network.add_interface_endpoints(
                 _endpoints(settings), clients=self._clients(settings, network.vpc)
             )
@@ -113,7 +113,7 @@ class NetworkStack(cdk.Stack):
             primary_cidr=section.primary_cidr,
             secondary_cidrs=section.secondary_cidrs,
             nat_per_zone=section.nat == "per-zone",
-            closed=section.closed,
+            isolated=section.isolated,
             flow_logs=(
                 None
                 if section.flow_logs == "none"

@@ -127,7 +127,7 @@ def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan
         ),
         accounting=existing.accounting,
         directory=existing.directory,
-        closed=settings.network.closed,
+        isolated=settings.network.isolated,
         legacy_efa=any(pool.interface_type == "efa" for pool in pools),
         tags=settings.resource_tags,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import GRACE_SECONDS
-from catalog.storage import LUSTRE_SMALLEST_GIB, LUSTRE_THROUGHPUTS, lustre_mbps
+from catalog.storage import LUSTRE_MIN_GIB, LUSTRE_THROUGHPUTS, lustre_mbps
 from workloads.spec import Run
 
 SETTLE_SECONDS = 30
@@ -14,7 +14,7 @@ WRITES = 2
 """Checkpoints that are written between the signal and the end: the one that may be under way, and that of the last
 step, which waits for it (`training.distributed_checkpoint`)."""
 
-LEAST_MBPS = lustre_mbps(LUSTRE_SMALLEST_GIB, min(LUSTRE_THROUGHPUTS["PERSISTENT_2"]))
+LEAST_MBPS = lustre_mbps(LUSTRE_MIN_GIB, min(LUSTRE_THROUGHPUTS["PERSISTENT_2"]))
 """The write speed in MB/s of the slowest Lustre file system that we make: used where the real one is unknown."""
 
 _MEGABYTE = 1_000_000

@@ -66,7 +66,7 @@ class TrainingNetwork(Construct):
 
     Private subnets are in secondary ranges (a /16 for two zones): accelerated nodes take up to 32 addresses
     each, and the primary range stays free for what controls them. EFA traffic does not leave a zone, so a
-    run never spans two of these subnets. With `closed` there is no public side at all; what a cluster needs
+    run never spans two of these subnets. With `isolated` there is no public side at all; what a cluster needs
     of AWS is reached by `add_interface_endpoints`. Without `flow_logs` no traffic is recorded.
     """
 
@@ -79,12 +79,12 @@ class TrainingNetwork(Construct):
         primary_cidr: IPv4Network,
         secondary_cidrs: Sequence[IPv4Network] = (),
         nat_per_zone: bool = False,
-        closed: bool = False,
+        isolated: bool = False,
         flow_logs: FlowLogs | None = FlowLogs(),
     ) -> None:
         super().__init__(scope, construct_id)
         zones = addresses.plan(primary_cidr, secondary_cidrs, availability_zones)
-        self.closed = closed
+        self.isolated = isolated
         self.vpc = self._vpc(primary_cidr, zones, nat_per_zone)
         self._add_secondary_ranges(zones)
         for service, endpoint_id in (
@@ -103,7 +103,9 @@ class TrainingNetwork(Construct):
         public = ec2.SubnetConfiguration(
             name="Public", subnet_type=ec2.SubnetType.PUBLIC, map_public_ip_on_launch=False
         )
-        private_type = ec2.SubnetType.PRIVATE_ISOLATED if self.closed else ec2.SubnetType.PRIVATE_WITH_EGRESS
+        private_type = (
+            ec2.SubnetType.PRIVATE_ISOLATED if self.isolated else ec2.SubnetType.PRIVATE_WITH_EGRESS
+        )
         private = ec2.SubnetConfiguration(name="Private", subnet_type=private_type)
         return ec2.Vpc(
             self,
@@ -111,8 +113,8 @@ class TrainingNetwork(Construct):
             # The stub asks for flattened keywords; at run time jsii passes the struct.
             ip_addresses=_PlannedAddresses(primary, zones),  # type: ignore[arg-type]
             availability_zones=[zone.availability_zone for zone in zones],
-            subnet_configuration=[private] if self.closed else [public, private],
-            nat_gateways=0 if self.closed else len(zones) if nat_per_zone else 1,
+            subnet_configuration=[private] if self.isolated else [public, private],
+            nat_gateways=0 if self.isolated else len(zones) if nat_per_zone else 1,
         )
 
     def _add_secondary_ranges(self, zones: Sequence[addresses.ZoneSubnets]) -> None:
@@ -134,7 +136,7 @@ class TrainingNetwork(Construct):
     @property
     def private_subnets(self) -> list[ec2.ISubnet]:
         """The private subnet of each zone, in the order of the zones."""
-        return self.vpc.isolated_subnets if self.closed else self.vpc.private_subnets
+        return self.vpc.isolated_subnets if self.isolated else self.vpc.private_subnets
 
     def _log_flows(self, flow_logs: FlowLogs) -> None:
         self.vpc.add_flow_log(

@@ -94,7 +94,7 @@ def data() -> Picture:
         title="Data flow through trainforge",
         description=(
             "A YAML file is read into frozen settings and checked. Mistakes come out as findings, all at once. "
-            "Settings give nouns, which stacks pass to constructs. Constructs make templates, "
+            "Settings hold data types of the catalog, which stacks pass to constructs. Constructs make templates, "
             "CloudFormation makes resources. A cluster stack publishes cluster info, which commands and people read."
         ),
         width=900,

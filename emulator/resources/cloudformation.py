@@ -12,7 +12,7 @@ _PROVIDER = re.compile(
     r"https://(?P<region>[a-z0-9-]+)-aws-parallelcluster\.s3\.(?P=region)\.amazonaws\.com(?:\.cn)?/"
     r"parallelcluster/\d+\.\d+\.\d+/templates/custom_resource/cluster\.yaml"
 )
-_MOST_POLICIES = 4
+_MAX_POLICIES = 4
 """IAM lets a role have ten managed policies, and the template attaches six of its own."""
 
 
@@ -38,7 +38,7 @@ class NestedStack(Resource):
         if unknown:
             self.fail(f"Parameters: [{', '.join(unknown)}] do not exist in the template")
         policies = [arn for arn in given.get("AdditionalIamPolicies", "").split(",") if arn]
-        if len(policies) > _MOST_POLICIES:
+        if len(policies) > _MAX_POLICIES:
             self.fail(f"a role has at most ten managed policies, and {len(policies)} are added to six")
         for arn in policies:
             self.aws("iam").get_policy(PolicyArn=arn)

@@ -12,7 +12,7 @@ from moto.sagemaker.exceptions import ValidationError
 from emulator.moto_patches import put_all
 from emulator.services import sagemaker
 
-_MOST_NODES = 25
+_MAX_NODES = 25
 """Nodes in one request (botocore: SageMaker BatchReplaceClusterNodes)."""
 
 
@@ -24,8 +24,8 @@ class Responses(responses.SageMakerResponse):
         request = json.loads(self.body)
         cluster = sagemaker._cluster(self.sagemaker_backend, request["ClusterName"])
         requested: list[str] = request.get("NodeIds", [])
-        if not 1 <= len(requested) <= _MOST_NODES:
-            raise ValidationError(message=f"NodeIds takes 1 to {_MOST_NODES} ids, {len(requested)} given.")
+        if not 1 <= len(requested) <= _MAX_NODES:
+            raise ValidationError(message=f"NodeIds takes 1 to {_MAX_NODES} ids, {len(requested)} given.")
         controllers = _controller_groups(cluster.request)
         found = [node_id for node_id in requested if node_id in cluster.nodes]
         for node_id in found:

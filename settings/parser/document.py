@@ -1,4 +1,4 @@
-"""A configuration file as plain values: YAML read with limits, every value with the line it stands on."""
+"""A configuration file as plain values: YAML read with limits, every value with its line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TIMESTAMP = _STANDARD + "timestamp"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value stands: its line, counted from 1, and its text as written where it is a scalar."""
+    """Where a value is: its line, counted from 1, and its text as written where it is a scalar."""
 
     line: int
     text: str | None = None
@@ -40,10 +40,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds: `data` is None where there is no mapping to go on with.
+    """What a file holds: `data` is None where there is no mapping.
 
     `places` has every value by its path (`pools.gpu.nodes`), `refused` the paths whose value could not be
-    taken and stands as null in `data`; a finding says so already.
+    taken and is null in `data`; a finding says so already.
     """
 
     data: dict[str, Any] | None
@@ -163,7 +163,7 @@ class _Walk:
         inner = (*above, id(node))
         values: dict[str, Any] = {}
         lines: dict[str, int] = {}
-        # What is merged comes first: keys of the mapping itself win wherever they stand.
+        # What is merged comes first: keys of the mapping itself win wherever they are.
         for key_node, value_node in node.value:
             if key_node.tag == _MERGE:
                 values = {**self._merged(value_node, path, inner), **values}
@@ -178,7 +178,7 @@ class _Walk:
             key = str(key_node.value)
             where = (*path, key)
             if key in lines:
-                message = f"the key '{shown(key)}' stands on line {lines[key]} and again on line {line}"
+                message = f"the key '{shown(key)}' is on line {lines[key]} and again on line {line}"
                 self._report("duplicate-key", where, shown(key), line, message, "keep one of them")
                 continue
             lines[key] = line
@@ -191,7 +191,7 @@ class _Walk:
         if self._count > MAX_VALUES:
             raise _too_many(_line(node))
         if id(node) in above:
-            raise RejectedError("alias-loop", f"line {_line(node)}: an alias stands inside its own anchor")
+            raise RejectedError("alias-loop", f"line {_line(node)}: an alias is inside its own anchor")
 
     def _merged(self, node: yaml.Node, path: Keys, above: tuple[int, ...]) -> dict[str, Any]:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]

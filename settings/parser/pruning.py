@@ -10,7 +10,7 @@ from settings.parser.document import Keys
 
 
 class PathSet:
-    """Paths of a configuration that are left out or stood in for, asked by what lies above and below them."""
+    """Paths of a configuration that are left out or have a placeholder, asked by what is above and below them."""
 
     def __init__(self, paths: Iterable[Keys] = ()) -> None:
         self._paths: set[Keys] = set()
@@ -33,7 +33,7 @@ class PathSet:
                 self._above.update(path[:length] for length in range(len(path)))
 
     def covers(self, path: Keys) -> bool:
-        """Whether what stands at the path is left out, itself or with something above it."""
+        """Whether the value at the path is left out, itself or with something above it."""
         return any(path[:length] in self._paths for length in range(len(path) + 1))
 
     def touches(self, path: Keys) -> bool:
@@ -47,24 +47,24 @@ class PathSet:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """Copies values without what is left out, with the stand-ins, and notes what lists keep.
+    """Copies values without what is left out, with the placeholders, and notes what lists keep.
 
     `kept` gets, for each list that became shorter, the indices that its items have in the file.
     """
 
     pruned: PathSet
-    stand_ins: Mapping[Keys, Mapping[str, Any]]
+    placeholders: Mapping[Keys, Mapping[str, Any]]
     kept: dict[Keys, tuple[int, ...]]
 
     def of(self, value: Any, path: Keys = (), here: Keys = ()) -> Any:
-        """Copy a value that stands at `path` in the file and will stand at `here` in the copy."""
+        """Copy a value that is at `path` in the file and will be at `here` in the copy."""
         if isinstance(value, dict):
             copy = {
                 key: self.of(inner, (*path, key), (*here, key))
                 for key, inner in value.items()
                 if (*path, key) not in self.pruned
             }
-            return {**copy, **self.stand_ins.get(path, {})}
+            return {**copy, **self.placeholders.get(path, {})}
         if isinstance(value, list):
             indices = tuple(index for index in range(len(value)) if (*path, str(index)) not in self.pruned)
             if len(indices) < len(value):

@@ -11,12 +11,12 @@ from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding
 from settings.parser.document import Document, Keys
+from settings.parser.placeholders import placeholder_for
 from settings.parser.pruning import Copy, PathSet, as_written
-from settings.parser.stand_ins import stand_in_for
 from settings.parser.wording import UNKNOWN_KEY, Located, located, worded
 
 MAX_PASSES = 16
-"""A pass leaves out one level more, and a stand-in takes two: the settings are six levels deep."""
+"""A pass leaves out one level more, and a placeholder takes two: the settings are six levels deep."""
 
 
 Whole = TypeVar("Whole", bound=BaseModel)
@@ -24,11 +24,11 @@ Whole = TypeVar("Whole", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
-class Shape(Generic[Whole]):
+class ParsedSettings(Generic[Whole]):
     """What could be built.
 
-    `settings` is None where nothing could; `pruned` are the paths of the file that were left out or stand
-    for something that is missing, so that findings which only follow from that can be dropped, and `kept`
+    `settings` is None where nothing could; `pruned` are the paths of the file that were left out or have
+    a placeholder, so that findings which only follow from that can be dropped, and `kept`
     the indices that the items of a shortened list have in the file.
     """
 
@@ -46,25 +46,25 @@ class Shape(Generic[Whole]):
         return self.pruned.touches(tuple(path.split(".")))
 
     def covers(self, path: str) -> bool:
-        """Whether what stands at this path of the file was left out."""
+        """Whether the value at this path of the file was left out."""
         return self.pruned.covers(tuple(path.split(".")))
 
 
-def shape(document: Document, model: type[Whole]) -> Shape[Whole]:
-    """Build a model from a document, leaving out what is broken until the rest stands.
+def parse(document: Document, model: type[Whole]) -> ParsedSettings[Whole]:
+    """Build a model from a document, leaving out what is invalid until the rest is valid.
 
-    A broken value that has a default gives way to it. Where it has none, text and numbers get a stand-in,
-    so that what stands beside them is checked; anything else takes the smallest enclosing part that can
+    A broken value that has a default gives way to it. Where it has none, text and numbers get a placeholder,
+    so that what is beside them is checked; anything else takes the smallest enclosing part that can
     be left out with it. Bounded passes, never raises.
     """
     pruned = PathSet(document.refused)
-    stand_ins: dict[Keys, dict[str, Any]] = {}
+    placeholders: dict[Keys, dict[str, Any]] = {}
     findings: dict[tuple[str, str], Finding] = {}
     kept: dict[Keys, tuple[int, ...]] = {}
     settings: Whole | None = None
     for _ in range(MAX_PASSES if document.data is not None else 0):
         kept.clear()
-        data = Copy(pruned, stand_ins, kept).of(document.data)
+        data = Copy(pruned, placeholders, kept).of(document.data)
         try:
             settings = model.model_validate(data)
             break
@@ -79,13 +79,15 @@ def shape(document: Document, model: type[Whole]) -> Shape[Whole]:
                     findings.setdefault((finding.path, finding.rule), finding)
                 if detail["type"] in UNKNOWN_KEY:
                     explained.update(_meant(path, place))
-                stand_in = stand_in_for(path, place.field, data) if detail["type"] == "missing" else None
-                if stand_in is not None:
-                    stand_ins.setdefault(path[:-1], {})[path[-1]] = stand_in
+                placeholder = (
+                    placeholder_for(path, place.field, data) if detail["type"] == "missing" else None
+                )
+                if placeholder is not None:
+                    placeholders.setdefault(path[:-1], {})[path[-1]] = placeholder
                     pruned.update({path})
                 else:
                     pruned.update(_left_out(detail["type"], path, place))
-    return Shape(settings, tuple(findings.values()), pruned, kept)
+    return ParsedSettings(settings, tuple(findings.values()), pruned, kept)
 
 
 def _unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
@@ -102,5 +104,5 @@ def _left_out(kind: str, path: Keys, place: Located) -> set[Keys]:
 
 
 def _meant(path: Keys, place: Located) -> set[Keys]:
-    """Return where the keys would stand that an unknown key was meant to be: their defaults mean nothing."""
+    """Return the paths of the keys that an unknown key was meant to be: their defaults mean nothing."""
     return {(*path[:-1], name) for name in place.meant}

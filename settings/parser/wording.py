@@ -24,7 +24,7 @@ UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where an error stands in the values, the model and the field that it is about.
+    """Where an error is in the values, the model and the field that it is about.
 
     `model` is the one that should hold the last key of `path`; `near` are its keys most like an unknown one,
     `meant` those of them that are not given.
@@ -105,7 +105,7 @@ def worded(
         return _bare_source(where, value, sources)
     expected = _EXPECTED.get(kind)
     if expected is None:
-        return _error("bad-value", where, value, f"'{value}' cannot stand here", _description(place))
+        return _error("bad-value", where, value, f"'{value}' is not valid here", _description(place))
     return _wrong_type(kind, expected, where, value, given, place)
 
 
@@ -192,7 +192,7 @@ def _wrong_type(kind: str, expected: str, where: str, value: str, given: Any, pl
     hint = _description(place)
     message = f"expected {expected}, not {actual}"
     if given is None:
-        message = f"expected {expected}, but nothing stands here"
+        message = f"expected {expected}, but there is no value"
     elif isinstance(given, bool) and value not in ("true", "false"):
         message = f"expected {expected}, not '{value}', which YAML reads as {shown(given)}"
     if kind == "string_type" and isinstance(given, bool | int | float):
@@ -247,8 +247,8 @@ def _length(kind: str, context: Mapping[str, Any]) -> str:
     unit = "characters" if kind.startswith("string") else "entries"
     if kind.endswith("short"):
         least = context.get("min_length")
-        return f"at least {least} {unit if least != 1 else unit.replace('entries', 'entry')} must stand here"
-    return f"at most {context.get('max_length')} {unit} may stand here"
+        return f"at least {least} {unit if least != 1 else unit.replace('entries', 'entry')} are required"
+    return f"at most {context.get('max_length')} {unit} are allowed"
 
 
 def _members(annotation: Any) -> list[Any]:

@@ -36,7 +36,7 @@ def check(settings: Settings, folder: Path | None = None, deployed: Deployed | N
     """Return what every rule finds, acknowledged or not.
 
     `folder` is where relative paths in the settings start from, that of the configuration file; without
-    it the rules that look at files are silent. `deployed` is what stands, for rules on what a deployment
+    it the rules that look at files are silent. `deployed` is what is deployed, for rules on what a deployment
     would do to it; without it they are silent. `settings.acknowledgements.accepted` takes out what the
     configuration acknowledges.
     """

@@ -23,7 +23,7 @@ SECTION = "batch"
 
 # botocore: batch ShareAttributes.
 _SHARE = re.compile(r"[A-Za-z0-9]{1,255}\*?")
-_LEAST_WEIGHT, _MOST_WEIGHT = 0.0001, 999.9999
+_MIN_WEIGHT, _MAX_WEIGHT = 0.0001, 999.9999
 
 
 def _pools(settings: Settings) -> Iterator[tuple[Pool, InstanceFacts]]:
@@ -89,7 +89,7 @@ def _default_group(subject: Subject) -> Iterator[Problem]:
 
 @error("batch-storage", depends_on=("storage",))
 def _storage(subject: Subject) -> Iterator[Problem]:
-    """Runs, checkpoints and logs of a job lie in the Lustre file system that every host mounts."""
+    """Runs, checkpoints and logs of a job are in the Lustre file system that every host mounts."""
     if subject.settings.batch is None:
         return
     lustre = subject.settings.storage.lustre
@@ -109,12 +109,12 @@ def _storage(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("batch-kept-nodes", depends_on=("pools", "batch.pools"))
+@error("batch-min-nodes", depends_on=("pools", "batch.pools"))
 def _kept(subject: Subject) -> Iterator[Problem]:
-    """Nodes that stand always are some of the pool's."""
+    """Nodes that always run are some of the pool's."""
     wanted = subject.settings.batch
-    for name, kept in (wanted.kept_nodes if wanted else {}).items():
-        path = f"{SECTION}.kept_nodes.{name}"
+    for name, kept in (wanted.min_nodes if wanted else {}).items():
+        path = f"{SECTION}.min_nodes.{name}"
         pool = subject.settings.pools.get(name)
         if wanted and name not in wanted.pools:
             yield Problem(
@@ -142,9 +142,9 @@ def _shares(subject: Subject) -> Iterator[Problem]:
                 f"'{shown(name)}' is not the name of a share: letters and digits, 255 at most, then perhaps '*'",
                 "rename it",
             )
-        if not _LEAST_WEIGHT <= weight <= _MOST_WEIGHT:
+        if not _MIN_WEIGHT <= weight <= _MAX_WEIGHT:
             yield Problem(
-                f"{base}.{name}", weight, f"the weight {weight:g} is not {_LEAST_WEIGHT} to {_MOST_WEIGHT}"
+                f"{base}.{name}", weight, f"the weight {weight:g} is not {_MIN_WEIGHT} to {_MAX_WEIGHT}"
             )
     default = next(iter(fair.weights))
     if default.endswith("*"):
@@ -182,7 +182,7 @@ def _priorities(subject: Subject) -> Iterator[Problem]:
 
 @error("batch-secret")
 def _secrets(subject: Subject) -> Iterator[Problem]:
-    """Batch reads a secret by its ARN when a job starts; its value stands nowhere, not in a message either."""
+    """Batch reads a secret by its ARN when a job starts; its value is written nowhere, not in a message either."""
     for purpose, arn in subject.settings.batch.secrets.items() if subject.settings.batch else ():
         problem = secret_problem(f"{SECTION}.secrets.{purpose}", arn, keys=True)
         if problem:

@@ -298,13 +298,13 @@ def _waits(subject: Subject) -> Iterator[Problem]:
         count = cluster.running_nodes(use.pool)
         if not 0 < count <= use.pool.nodes or isinstance(use.pool.capacity, CapacityBlock | TrainingPlan):
             continue
-        chosen = use.name in cluster.kept_nodes
+        chosen = use.name in cluster.min_nodes
         yield Problem(
-            f"parallelcluster.kept_nodes.{use.name}" if chosen else use.path,
+            f"parallelcluster.min_nodes.{use.name}" if chosen else use.path,
             count if chosen else use.name,
             f"pool '{use.name}': {count} nodes always run ({use.pool.capacity.source}), and the creation of the "
             "cluster fails as a whole where EC2 cannot start one of them",
-            f"deploy a first time with 'kept_nodes: {{{use.name}: 0}}' under 'parallelcluster', and raise it when a "
+            f"deploy a first time with 'min_nodes: {{{use.name}: 0}}' under 'parallelcluster', and raise it when a "
             "job has run; or acknowledge this where the capacity is known to be there",
         )
 

@@ -11,14 +11,14 @@ from settings.rules.parallelcluster_facts import (
     HEAD_NODE,
     STOPPED,
     Change,
+    DeployedPools,
     Fact,
-    Standing,
     changed,
+    deployed_pools,
     login_facts,
     login_nodes_before,
+    pools_of,
     resource_facts,
-    standing,
-    standing_of,
 )
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.sections.eks import EksSettings
@@ -210,7 +210,7 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "parallelcluster",
             PARALLELCLUSTER,
-            f"the cluster that stands was made by ParallelCluster {made_by}, and {PARALLELCLUSTER} updates none of "
+            f"the deployed cluster was made by ParallelCluster {made_by}, and {PARALLELCLUSTER} updates none of "
             "another version",
             _WAY_OUT,
         )
@@ -218,7 +218,7 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             change.fact.path,
             change.after,
-            f"the head node of the cluster that stands would have to be replaced: {change.fact.what} changes "
+            f"the head node of the deployed cluster would have to be replaced: {change.fact.what} changes "
             f"{_step(change)}, and ParallelCluster refuses that",
             f"take it back; or {_WAY_OUT}",
         )
@@ -227,7 +227,7 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
 @warning("fleet-stop-needed", compares=True)
 def _stopped(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster makes some changes only while no compute node runs, and some while no login node does."""
-    before, after = _standings(subject)
+    before, after = _pools_before_and_after(subject)
     hint = "stop them before the deployment ('pcluster update-compute-fleet --status STOP_REQUESTED')"
     facts = [
         *STOPPED,
@@ -256,7 +256,7 @@ def _stopped(subject: Subject) -> Iterator[Problem]:
 @warning("login-stop-needed", compares=True)
 def _logins(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster replaces no login node that people may be on: it changes a pool whose nodes are stopped."""
-    before, after = _standings(subject)
+    before, after = _pools_before_and_after(subject)
     running = {name for name in before.logins if login_nodes_before(subject.deployed, name)}
     for name in sorted(running - after.logins):
         yield Problem(
@@ -280,11 +280,11 @@ def _empty(name: str) -> str:
     return f"deploy 'parallelcluster.login.{name}.nodes: 0' first, with nothing else changed"
 
 
-def _standings(subject: Subject) -> tuple[Standing, Standing]:
-    """Return what stands before and after; nothing of either where there is nothing to compare."""
+def _pools_before_and_after(subject: Subject) -> tuple[DeployedPools, DeployedPools]:
+    """Return the pools before and after; none of either where there is nothing to compare."""
     if subject.deployed is None or subject.settings.parallelcluster is None:
-        return Standing(), Standing()
-    return standing(subject.deployed), standing_of(subject.settings)
+        return DeployedPools(), DeployedPools()
+    return deployed_pools(subject.deployed), pools_of(subject.settings)
 
 
 def _changes(subject: Subject, facts: Iterable[Fact]) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""Rules on the deployment: its name and tags, its region and zones, ids of resources that stand already."""
+"""Rules on the deployment: its name and tags, its region and zones, ids of existing resources."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REGION = re.compile(r"[a-z]{2,3}(-[a-z]+)+-\d{1,2}")
 """Form of a region's name, as in us-west-2 or us-gov-east-1."""
 
 _DEPLOYMENT = re.compile(r"[a-z]([a-z0-9-]{0,18}[a-z0-9])?")
-# botocore: sagemaker TagKey and TagValue; \w stands for the letters and digits of any script.
+# botocore: sagemaker TagKey and TagValue; \w is the letters and digits of any script.
 _TAG_TEXT = re.compile(r"[\w\s.:/=+\-@]*")
 
 
@@ -256,7 +256,7 @@ _ZONE_ID = re.compile(r"[a-z]{3,5}\d-az\d+")
 
 @error("zone-region", depends_on=("region",))
 def _zone_of_region(subject: Subject) -> Iterator[Problem]:
-    """Everything of a deployment lies in one region; a zone of another one is a slip of the pen."""
+    """Everything of a deployment is in one region; a zone of another one is a mistake."""
     region = subject.settings.region
     for index, zone in enumerate(subject.settings.availability_zones):
         path = f"availability_zones.{index}"
@@ -264,7 +264,7 @@ def _zone_of_region(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 path,
                 zone,
-                f"'{zone}' is the id of a zone; its name is wanted, which each account maps for itself",
+                f"'{zone}' is the id of a zone; give its name, which each account maps for itself",
                 "'aws ec2 describe-availability-zones' lists both",
             )
         elif REGION.fullmatch(region) and not re.fullmatch(re.escape(region) + r"[a-z]", zone):
@@ -311,7 +311,7 @@ def _zone_twice(subject: Subject) -> Iterator[Problem]:
 
 @error("zone-unknown", depends_on=("availability_zones",))
 def _zone_listed(subject: Subject) -> Iterator[Problem]:
-    """Subnets are made for the listed zones only, so nothing can lie in another one."""
+    """Subnets are made for the listed zones only, so nothing can be in another one."""
     listed_zones = subject.settings.availability_zones
     for path, zone, what in zones(subject.settings):
         if zone not in listed_zones:
@@ -349,7 +349,7 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
                     subject.settings.zone_path(pool.name),
                     pool.availability_zone,
                     f"partition '{shown(partition)}' spans the zones {listed(places, 'and')}, and EFA does "
-                    f"not leave a zone: pool '{pool.name}' lies apart",
+                    f"not leave a zone: pool '{pool.name}' is in another zone",
                     "give each zone a partition of its own under 'hyperpod.partitions'",
                 )
 

@@ -10,10 +10,10 @@ from ipaddress import IPv4Network
 from catalog.cluster_kinds import KUBERNETES
 from catalog.eks import (
     ENDING,
-    FEWEST_ZONES,
     GROUP_NODES_QUOTA,
     GROUPS_QUOTA,
     KUBERNETES_VERSIONS,
+    MIN_ZONES,
     STANDARD_SUPPORT_ENDS,
 )
 from catalog.hyperpod_eks import KUBERNETES_VERSIONS as HYPERPOD_VERSIONS
@@ -79,11 +79,11 @@ def _zones(subject: Subject) -> Iterator[Problem]:
     Pools stay in one each.
     """
     zones = subject.settings.availability_zones
-    if any(kubernetes(subject.settings)) and len(set(zones)) < FEWEST_ZONES:
+    if any(kubernetes(subject.settings)) and len(set(zones)) < MIN_ZONES:
         yield Problem(
             "availability_zones",
             len(zones),
-            f"an EKS control plane needs subnets in {FEWEST_ZONES} zones, and the deployment has {len(zones)}",
+            f"an EKS control plane needs subnets in {MIN_ZONES} zones, and the deployment has {len(zones)}",
             "add a zone; pools stay where they are",
         )
 
@@ -181,7 +181,7 @@ def _access_none(subject: Subject) -> Iterator[Problem]:
                 f"{cluster}.access",
                 0,
                 "nobody may use the Kubernetes API",
-                f"name roles under '{cluster}.access', or add access entries by hand when the cluster stands",
+                f"name roles under '{cluster}.access', or add access entries by hand once the cluster exists",
             )
 
 
@@ -218,7 +218,7 @@ SYSTEM = "system"
 
 @error("eks-scaling", depends_on=("eks.pools", "pools"))
 def _scaling(subject: Subject) -> Iterator[Problem]:
-    """A node group stands between its least and its most nodes, and its most is the pool's number."""
+    """A node group has between its minimum and its maximum of nodes, and the maximum is the pool's number."""
     eks = subject.settings.eks
     for name, scaling in eks.scaling.items() if eks else ():
         path = f"eks.scaling.{name}"
@@ -321,7 +321,7 @@ def _shared_folder(subject: Subject) -> Iterator[Problem]:
 
 @error("reservation-zone", depends_on=("availability_zones",))
 def _reservation_zone(subject: Subject) -> Iterator[Problem]:
-    """A capacity reservation, and a capacity block with it, lies in one zone (EC2 User Guide, "capacity blocks")."""
+    """A capacity reservation, and a capacity block with it, is in one zone (EC2 User Guide, "capacity blocks")."""
     settings = subject.settings
     places: dict[str, dict[str, str]] = defaultdict(dict)
     for name, pool in settings.pools.items():
@@ -335,7 +335,7 @@ def _reservation_zone(subject: Subject) -> Iterator[Problem]:
                     f"pools.{name}" + (".availability_zone" if pool.availability_zone else ""),
                     zone,
                     f"pool '{name}' takes '{shown(reservation)}' in the zone '{zone}', and pool "
-                    f"'{places[reservation][others[0]]}' in '{others[0]}': it lies in one of them",
+                    f"'{places[reservation][others[0]]}' in '{others[0]}': it is in one of them",
                     "put the pools into the reservation's zone",
                 )
 

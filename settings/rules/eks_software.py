@@ -172,11 +172,11 @@ def _dra_manifests(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("eks-closed-network", depends_on=("network.closed", "eks.pools", "pools"))
+@error("eks-isolated-network", depends_on=("network.isolated", "eks.pools", "pools"))
 def _closed(subject: Subject) -> Iterator[Problem]:
-    """Charts, and images of operators, come from public repositories, and a closed network has no way there."""
+    """Charts, and images of operators, come from public repositories, and an isolated network has no way there."""
     software, network = _software(subject), subject.settings.network
-    if software is None or not network.closed or network.existing:
+    if software is None or not network.isolated or network.existing:
         return
     known, devices = list(_facts(subject)), software.devices
     fetched = {
@@ -191,7 +191,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             _SOFTWARE,
             ", ".join(names),
-            f"{listed(names, 'and')} come from public repositories, and a closed network has no way there",
+            f"{listed(names, 'and')} come from public repositories, and an isolated network has no way there",
             "set devices to 'none' and 'jobs: []', and install them from a registry of yours; or open the network",
         )
 

@@ -14,7 +14,7 @@ from settings.rules.selection import facts, uses
 
 # The limits below are botocore's: sagemaker CreateCluster, ClusterInstanceGroupSpecifications,
 # ClusterPartitionName, ClusterAccountingDatabase*.
-MOST_GROUPS = 100
+MAX_GROUPS = 100
 """Instance groups of one cluster, the controller's and the login nodes' among them."""
 _RESERVED_GROUPS = ("controller", "login")
 _PARTITION = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
@@ -47,11 +47,11 @@ def _group_count(subject: Subject) -> Iterator[Problem]:
     if eks:
         counted.append(("hyperpod_eks", len(eks.pools), 0, ""))
     for cluster, pools, more, what in counted:
-        if pools + more > MOST_GROUPS:
+        if pools + more > MAX_GROUPS:
             yield Problem(
                 f"{cluster}.pools",
                 pools,
-                f"{pools + more} instance groups{what} are more than the {MOST_GROUPS} that a HyperPod cluster takes",
+                f"{pools + more} instance groups{what} are more than the {MAX_GROUPS} that a HyperPod cluster takes",
                 "use fewer, larger pools",
             )
 
@@ -171,8 +171,8 @@ def _idle(path: str, name: str, what: str) -> Iterator[Problem]:
         )
 
 
-MOST_FILES = 1000
-MOST_MIB = 50
+MAX_FILES = 1000
+MAX_MIB = 50
 """Scripts are copied to every node at each start; data and programs belong elsewhere."""
 
 
@@ -226,11 +226,11 @@ def _directory(subject: Subject) -> Iterator[Problem]:
             path, scripts.directory, f"the folder '{where}' cannot be read", "check its permissions"
         )
         return
-    if files > MOST_FILES or size > MOST_MIB << 20:
+    if files > MAX_FILES or size > MAX_MIB << 20:
         yield Problem(
             path,
             scripts.directory,
-            f"the folder '{where}' holds more than {MOST_FILES} files or {MOST_MIB} MiB, "
+            f"the folder '{where}' holds more than {MAX_FILES} files or {MAX_MIB} MiB, "
             "which is no folder of scripts",
             "keep data and programs on a shared file system",
         )
@@ -243,6 +243,6 @@ def _extent(directory: Path) -> tuple[int, int]:
         for name in names:
             files += 1
             size += (Path(root) / name).lstat().st_size
-            if files > MOST_FILES or size > MOST_MIB << 20:
+            if files > MAX_FILES or size > MAX_MIB << 20:
                 return files, size
     return files, size

@@ -12,7 +12,7 @@ from catalog.hyperpod_eks import (
     CHART_NEURON_TYPES,
     HEALTH_AGENT_FAMILIES,
     KUBERNETES_VERSIONS,
-    MOST_QUOTA_TYPES,
+    MAX_QUOTA_TYPES,
     OBSERVABILITY,
     OBSERVABILITY_VCPUS,
     TASK_GOVERNANCE,
@@ -165,7 +165,7 @@ def _certificates(subject: Subject) -> Iterator[Problem]:
 
 @error("hyperpod-eks-observability", too_strict=True, depends_on=("hyperpod_eks.pools", "pools"))
 def _observability(subject: Subject) -> Iterator[Problem]:
-    """The add-on's pods need a node of HyperPod's with room for all of them, or the deployment waits in vain.
+    """The add-on's pods need a node of HyperPod's with room for all of them, or the deployment times out.
 
     Source: catalog.hyperpod_eks. Too strict where a smaller node has little else to do.
     """
@@ -185,18 +185,18 @@ def _observability(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("hyperpod-eks-closed", too_strict=True, depends_on=("network",))
+@error("hyperpod-eks-isolated", too_strict=True, depends_on=("network",))
 def _closed(subject: Subject) -> Iterator[Problem]:
     """The chart that HyperPod demands comes from GitHub, and its images from registries on the internet.
 
     Too strict where the network has a way there of its own, such as a proxy.
     """
-    if subject.settings.hyperpod_eks and subject.settings.network.closed:
+    if subject.settings.hyperpod_eks and subject.settings.network.isolated:
         yield Problem(
-            "network.closed",
+            "network.isolated",
             True,
-            "HyperPod on EKS installs a chart from GitHub, and a closed network has no way there",
-            "set 'network.closed: false', or take HyperPod with Slurm ('hyperpod')",
+            "HyperPod on EKS installs a chart from GitHub, and an isolated network has no way there",
+            "set 'network.isolated: false', or take HyperPod with Slurm ('hyperpod')",
         )
 
 
@@ -411,11 +411,11 @@ def _form(subject: Subject) -> Iterator[Problem]:
                     f"write it under 'teams.{name}.nodes'",
                 )
         types = counted["nodes"] | counted["accelerators"]
-        if len(types) > MOST_QUOTA_TYPES:
+        if len(types) > MAX_QUOTA_TYPES:
             yield Problem(
                 path,
                 len(types),
-                f"the quota of team '{name}' has {len(types)} instance types, and HyperPod takes {MOST_QUOTA_TYPES}",
+                f"the quota of team '{name}' has {len(types)} instance types, and HyperPod takes {MAX_QUOTA_TYPES}",
                 "name fewer pools",
             )
 

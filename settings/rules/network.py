@@ -15,7 +15,7 @@ from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import facts, node_setups, uses
 
 # VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
-LARGEST_PREFIX, SMALLEST_PREFIX = 16, 28
+MAX_PREFIX, MIN_PREFIX = 16, 28
 _DOCKER = IPv4Network("172.17.0.0/16")
 # VPC user guide, "IPv4 CIDR block association restrictions".
 _PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
@@ -38,12 +38,12 @@ def _size(subject: Subject) -> Iterator[Problem]:
     """A VPC's range and a subnet hold between /16 and /28 addresses, and ranges are divided into subnets."""
     for path, block in _ranges(subject.settings):
         # The primary range is divided into eight public subnets, a secondary one into two private subnets.
-        smallest = SMALLEST_PREFIX - (3 if path == "network.primary_cidr" else 1)
-        if not LARGEST_PREFIX <= block.prefixlen <= smallest:
+        smallest = MIN_PREFIX - (3 if path == "network.primary_cidr" else 1)
+        if not MAX_PREFIX <= block.prefixlen <= smallest:
             yield Problem(
                 path,
                 block,
-                f"the range '{block}' is a /{block.prefixlen}, and only a /{LARGEST_PREFIX} to a /{smallest} "
+                f"the range '{block}' is a /{block.prefixlen}, and only a /{MAX_PREFIX} to a /{smallest} "
                 "can be divided into subnets that AWS takes",
             )
 
@@ -97,7 +97,7 @@ def _family(subject: Subject) -> Iterator[Problem]:
     for path, block in blocks[1:]:
         family = next((family for family in _PRIVATE if block.overlaps(family)), None)
         if block.overlaps(_RESERVED):
-            yield Problem(path, block, f"AWS keeps '{_RESERVED}' for itself, and '{block}' lies in it")
+            yield Problem(path, block, f"AWS keeps '{_RESERVED}' for itself, and '{block}' is in it")
         elif own and family and family != own:
             yield Problem(
                 path,
@@ -147,7 +147,7 @@ def _existing_unused(subject: Subject) -> Iterator[Problem]:
 
 @error("network-existing-subnet")
 def _existing_subnet(subject: Subject) -> Iterator[Problem]:
-    """A subnet lies in one zone, so two zones cannot share one."""
+    """A subnet is in one zone, so two zones cannot share one."""
     existing = subject.settings.network.existing
     owners: dict[str, str] = {}
     for zone, subnet in existing.private_subnets.items() if existing else ():
@@ -156,7 +156,7 @@ def _existing_subnet(subject: Subject) -> Iterator[Problem]:
                 f"network.existing.private_subnets.{zone}",
                 subnet,
                 f"the subnet '{shown(subnet)}' is given for the zones '{shown(owners[subnet])}' and "
-                f"'{shown(zone)}', and a subnet lies in one",
+                f"'{shown(zone)}', and a subnet is in one",
                 "'aws ec2 describe-subnets' prints the zone of each",
             )
         owners.setdefault(subnet, zone)
@@ -192,12 +192,12 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
     recorded is kept nowhere.
     """
     network = subject.settings.network
-    if network.closed and not network.existing and "nat" in network.model_fields_set:
+    if network.isolated and not network.existing and "nat" in network.model_fields_set:
         yield Problem(
             "network.nat",
             network.nat,
-            "'nat' has no effect on a closed network, which has no NAT gateway",
-            "remove 'nat', or 'closed'",
+            "'nat' has no effect on an isolated network, which has no NAT gateway",
+            "remove 'nat', or 'isolated'",
         )
     if network.flow_logs == "none":
         for name in sorted(network.model_fields_set & {"flow_log_days", "flow_log_destination"}):
@@ -217,9 +217,9 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
             )
 
 
-@error("closed-network-internet", depends_on=("network.closed",))
+@error("isolated-network-internet", depends_on=("network.isolated",))
 def _closed(subject: Subject) -> Iterator[Problem]:
-    """Nodes of a closed network reach AWS's services by endpoints and nothing else."""
+    """Nodes of an isolated network reach AWS's services by endpoints and nothing else."""
     if not _is_closed(subject):
         return
     for cluster, node_setup in node_setups(subject.settings):
@@ -227,28 +227,28 @@ def _closed(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{cluster}.node_setup.packages",
                 node_setup.packages,
-                f"packages ({shown(', '.join(node_setup.packages))}) come from Ubuntu's mirrors, and a closed "
+                f"packages ({shown(', '.join(node_setup.packages))}) come from Ubuntu's mirrors, and an isolated "
                 "network has no way there",
-                "put them into an image, or remove 'network.closed'",
+                "put them into an image, or remove 'network.isolated'",
             )
 
 
-@warning("closed-network-exporter", depends_on=("network.closed",))
+@warning("isolated-network-exporter", depends_on=("network.isolated",))
 def _exporter(subject: Subject) -> Iterator[Problem]:
-    """Nodes download Prometheus' node exporter when they start; those of a closed network wait for it in vain."""
+    """Nodes download Prometheus' node exporter when they start; in an isolated network the download fails."""
     cluster = subject.settings.parallelcluster
     if _is_closed(subject) and cluster and cluster.node_setup and cluster.node_setup.node_exporter:
         yield Problem(
             "parallelcluster.node_setup.node_exporter",
             True,
-            "the node exporter comes from GitHub, and a closed network has no way there: every node tries in vain "
+            "the node exporter comes from GitHub, and an isolated network has no way there: every node tries in vain "
             "for more than a minute, and goes without",
             "set it to false, or bake the exporter into an image of your own",
         )
 
 
 def _is_closed(subject: Subject) -> bool:
-    return subject.settings.network.closed and not subject.settings.network.existing
+    return subject.settings.network.isolated and not subject.settings.network.existing
 
 
 def _demand(settings: Settings) -> dict[str, Counter[str]]:
@@ -269,7 +269,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
                     wanted[nodes.what] += each_zone * nodes.addresses
             elif (zone := nodes.availability_zone or settings.availability_zones[0]) in demand:
                 demand[zone][nodes.what] += nodes.nodes * nodes.addresses
-    if settings.network.closed:
+    if settings.network.isolated:
         services = {service for cluster in settings.clusters for service in KINDS[cluster].endpoints}
         for wanted in demand.values():
             wanted["interface endpoints"] += len(services)
@@ -298,7 +298,7 @@ def _too_small(subject: Subject) -> Iterator[Problem]:
     demand = _demand(settings)
     for index, zone in enumerate(zones):
         wanted = demand[zone.availability_zone]
-        if zone.private.prefixlen <= SMALLEST_PREFIX and wanted.total() > zone.private_addresses:
+        if zone.private.prefixlen <= MIN_PREFIX and wanted.total() > zone.private_addresses:
             parts = ", ".join(f"{what} {count}" for what, count in wanted.most_common(4) if count)
             given = bool(network.secondary_cidrs)
             yield Problem(

@@ -15,8 +15,8 @@ from settings.sections.parallelcluster import ParallelClusterSettings
 
 # The limits below are ParallelCluster's: aws-parallelcluster, constants.py and validators/cluster_validators.py
 # (NameValidator, MaxCountValidator, ComputeResourceSizeValidator, InstanceArchitectureCompatibilityValidator).
-MOST_QUEUES = 50
-MOST_RESOURCES = 50
+MAX_QUEUES = 50
+MAX_RESOURCES = 50
 LONGEST_NAME = 25
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SECTION = "parallelcluster"
@@ -87,22 +87,22 @@ def _bought(pool: Pool) -> str:
 def _counts(subject: Subject) -> Iterator[Problem]:
     """A cluster has at most 50 compute resources, one a pool, and no more queues than that."""
     wanted = subject.settings.parallelcluster
-    if wanted and len(wanted.pools) > MOST_RESOURCES:
+    if wanted and len(wanted.pools) > MAX_RESOURCES:
         yield Problem(
             f"{_SECTION}.pools",
             len(wanted.pools),
-            f"{len(wanted.pools)} pools are more than the {MOST_RESOURCES} compute resources that a ParallelCluster "
+            f"{len(wanted.pools)} pools are more than the {MAX_RESOURCES} compute resources that a ParallelCluster "
             "takes",
             "use fewer, larger pools",
         )
 
 
-@error("kept-nodes", depends_on=("pools", "parallelcluster.pools"))
+@error("min-nodes", depends_on=("pools", "parallelcluster.pools"))
 def _kept(subject: Subject) -> Iterator[Problem]:
-    """Nodes that stand always are some of the pool's, and all of a block's, which is paid for as a whole."""
+    """Nodes that always run are some of the pool's, and all of a block's, which is paid for as a whole."""
     wanted = subject.settings.parallelcluster
-    for name, kept in (wanted.kept_nodes if wanted else {}).items():
-        path = f"{_SECTION}.kept_nodes.{name}"
+    for name, kept in (wanted.min_nodes if wanted else {}).items():
+        path = f"{_SECTION}.min_nodes.{name}"
         pool = subject.settings.pools.get(name)
         if wanted and name not in wanted.pools:
             yield Problem(

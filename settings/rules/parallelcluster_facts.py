@@ -22,10 +22,10 @@ OWN = "one of this deployment"
 class Fact:
     """One value that both the settings and the cluster's configuration have.
 
-    `path` is where it stands in the settings, `keys` where in the cluster's configuration, `read` takes it from
+    `path` is where it is in the settings, `keys` where in the cluster's configuration, `read` takes it from
     settings in the form of the cluster's configuration (None: absent there). With `presence` only matters whether
     there is any. `known` is False where settings do not tell the value that the cluster would have; `chosen` is then
-    what settings of two times are compared by. `part` makes the value out of what stands at `keys`. `matters` says of
+    what settings of two times are compared by. `part` makes the value out of the value at `keys`. `matters` says of
     the values before and after whether ParallelCluster minds the step.
     """
 
@@ -50,7 +50,7 @@ class Change:
 
 
 def changed(fact: Fact, settings: Settings, deployed: Deployed) -> Change | None:
-    """Return what an update would change about a fact; None where nothing, or where it cannot be told."""
+    """Return what an update would change about a fact; None where nothing, or where it is not known."""
     cluster = settings.parallelcluster
     assert cluster
     read = fact.chosen if deployed.settings and fact.chosen else fact.read
@@ -183,10 +183,10 @@ HEAD_NODE: tuple[Fact, ...] = (
         presence=True,
     ),
     Fact(
-        "network.closed",
+        "network.isolated",
         "how nodes are named",
         ("Scheduling", "SlurmSettings", "Dns"),
-        lambda s, _: s.network.closed or None,
+        lambda s, _: s.network.isolated or None,
         presence=True,
     ),
     _mount("lustre", _home_comes_or_goes),
@@ -232,7 +232,7 @@ STOPPED: tuple[Fact, ...] = (
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class DeployedPools:
     """The parts of a cluster: pools with the partition that each is in, and pools of login nodes by name."""
 
     resources: frozenset[tuple[str, str]] = field(default_factory=frozenset)
@@ -241,7 +241,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Nodes of a pool: all, and those that stand whether jobs wait or not."""
+    """Nodes of a pool: all, and those that always run."""
 
     nodes: int
     kept: int
@@ -250,21 +250,21 @@ class Count:
         return f"{self.nodes} nodes, {self.kept} of them kept"
 
 
-def standing_of(settings: Settings) -> Standing:
+def pools_of(settings: Settings) -> DeployedPools:
     """Return what settings ask for."""
     cluster = settings.parallelcluster
     if cluster is None:
-        return Standing()
+        return DeployedPools()
     queues = ((cluster.partitions.get(name, name), name) for name in cluster.pools if name in settings.pools)
-    return Standing(frozenset(queues), frozenset(cluster.login))
+    return DeployedPools(frozenset(queues), frozenset(cluster.login))
 
 
-def standing(deployed: Deployed) -> Standing:
+def deployed_pools(deployed: Deployed) -> DeployedPools:
     """Return what is deployed."""
     if deployed.settings:
-        return standing_of(deployed.settings)
+        return pools_of(deployed.settings)
     queues = _items(deployed.at(("Scheduling", "SlurmQueues")))
-    return Standing(
+    return DeployedPools(
         frozenset(
             (str(queue.get("Name")), str(resource.get("Name")))
             for queue in queues
@@ -279,7 +279,7 @@ def _items(value: object) -> list[Mapping[str, Any]]:
 
 
 def login_nodes_before(deployed: Deployed | None, name: str) -> int:
-    """Return how many login nodes a pool has that is deployed; one where that cannot be told."""
+    """Return how many login nodes a pool has that is deployed; one where that is not known."""
     if deployed and deployed.settings and deployed.settings.parallelcluster:
         return deployed.settings.parallelcluster.login[name].nodes
     count = deployed.at(("LoginNodes", "Pools", name, "Count")) if deployed else None

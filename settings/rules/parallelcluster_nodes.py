@@ -56,9 +56,9 @@ def _neuron(subject: Subject) -> Iterator[Problem]:
             )
 
 
-MOST_LOGIN_POOLS = 10
+MAX_LOGIN_POOLS = 10
 """Source: aws-parallelcluster, constants.MAX_NUMBER_OF_LOGIN_NODE_POOLS."""
-SMALLEST_ROOT_GIB = 45
+MIN_ROOT_GIB = 45
 """Root volume of official images. Source: aws-parallelcluster, constants.EBS_ROOT_VOLUME_SIZE_DEFAULT."""
 _WITHOUT_OFFICIAL = ("rocky8", "rocky9")
 """Source: aws-parallelcluster, constants.PRIVATE_OSES."""
@@ -81,12 +81,12 @@ def _volumes(subject: Subject) -> Iterator[Problem]:
             size = subject.settings.pools[name].volume_gib
             sizes.append((f"pools.{name}.volume_gib", size, f"pool '{name}'"))
     for path, size, what in sizes:
-        if size < SMALLEST_ROOT_GIB:
+        if size < MIN_ROOT_GIB:
             yield Problem(
                 path,
                 size,
-                f"{what}: a root volume of {size} GiB is smaller than ParallelCluster's image, {SMALLEST_ROOT_GIB} GiB",
-                f"set 'volume_gib: {SMALLEST_ROOT_GIB}' or more",
+                f"{what}: a root volume of {size} GiB is smaller than ParallelCluster's image, {MIN_ROOT_GIB} GiB",
+                f"set 'volume_gib: {MIN_ROOT_GIB}' or more",
             )
 
 
@@ -132,11 +132,11 @@ def _scratch(subject: Subject) -> Iterator[Problem]:
 def _login_pools(subject: Subject) -> Iterator[Problem]:
     """A cluster has at most ten pools of login nodes."""
     login = subject.settings.parallelcluster.login if subject.settings.parallelcluster else {}
-    if len(login) > MOST_LOGIN_POOLS:
+    if len(login) > MAX_LOGIN_POOLS:
         yield Problem(
             "parallelcluster.login",
             len(login),
-            f"{len(login)} pools of login nodes are more than the {MOST_LOGIN_POOLS} that a ParallelCluster takes",
+            f"{len(login)} pools of login nodes are more than the {MAX_LOGIN_POOLS} that a ParallelCluster takes",
         )
 
 
@@ -183,7 +183,7 @@ def _driver(subject: Subject) -> Iterator[Problem]:
 
 @error("ssh-open", too_strict=True)
 def _ssh(subject: Subject) -> Iterator[Problem]:
-    """A port that is open to the internet is tried by everybody in it. Too strict where a firewall stands before."""
+    """A port that is open to the internet is tried by everybody in it. Too strict where a firewall is in front."""
     addresses = (
         subject.settings.parallelcluster.ssh.allowed_addresses if subject.settings.parallelcluster else []
     )

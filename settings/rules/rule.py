@@ -41,7 +41,7 @@ class Rule:
 
     `acknowledgeable` says whether a configuration may accept its findings with a reason: always for a
     warning, and for an error only where the rule is known to be too strict. `depends_on` are paths without
-    which the rule says nothing true (`{value}` stands for the finding's value). `reason` says why the
+    which the rule says nothing true (`{value}` is the finding's value). `reason` says why the
     rule is there. `compares` marks a rule that is silent without something deployed to compare with.
     """
 

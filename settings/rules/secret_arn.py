@@ -1,4 +1,4 @@
-"""The ARN of a Secrets Manager secret: its form, and how a wrong one is told without telling a secret."""
+"""The ARN of a Secrets Manager secret: its form, and the finding on a wrong one, which shows no secret."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FORM = "arn:aws:secretsmanager:REGION:ACCOUNT:secret:NAME-XXXXXX"
 
 
 def secret_problem(path: str, arn: str, *, keys: bool = False) -> Problem | None:
-    """Return what is wrong with the ARN of a secret at `path`, or None; `keys`: a JSON key may stand behind it.
+    """Return what is wrong with the ARN of a secret at `path`, or None; `keys`: a JSON key may follow it.
 
     What does not begin as an ARN may be the secret itself, and is not shown.
     """
@@ -26,7 +26,7 @@ def secret_problem(path: str, arn: str, *, keys: bool = False) -> Problem | None
     return Problem(
         path,
         arn if is_arn else None,
-        f"{_quoted(arn) if is_arn else 'what stands here'} is not the whole ARN of a secret, '{_FORM}'",
+        f"{_quoted(arn) if is_arn else 'the value'} is not the whole ARN of a secret, '{_FORM}'",
         "'aws secretsmanager describe-secret --secret-id NAME' tells it; the value itself belongs into that "
         "secret and never into a configuration",
     )

@@ -19,7 +19,7 @@ from settings.sections.workloads import WorkloadSettings
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """One pool named by a cluster: where its name stands, and the pool, None where there is none."""
+    """One pool named by a cluster: where its name is, and the pool, None where there is none."""
 
     cluster: str
     path: str
@@ -77,7 +77,7 @@ def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]
 
 
 def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield each zone that is chosen somewhere, with its path and what lies in it."""
+    """Yield each zone that is chosen somewhere, with its path and what is in it."""
     for name, pool in settings.pools.items():
         if pool.availability_zone is not None:
             yield f"pools.{name}.availability_zone", pool.availability_zone, f"pool '{name}'"
@@ -94,7 +94,7 @@ def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Shipping:
-    """One workload on one cluster: where both stand, and the pool, None where there is none."""
+    """One workload on one cluster: where both are, and the pool, None where there is none."""
 
     path: str
     wanted: WorkloadSettings

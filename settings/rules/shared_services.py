@@ -19,7 +19,7 @@ from settings.sections.hyperpod import UserSettings
 
 @error("accounting-zones", depends_on=("availability_zones",))
 def _zones(subject: Subject) -> Iterator[Problem]:
-    """An Aurora cluster's subnets lie in two zones at least (Aurora user guide, "DB subnet groups")."""
+    """An Aurora cluster's subnets are in two zones at least (Aurora user guide, "DB subnet groups")."""
     zones = subject.settings.availability_zones
     if subject.settings.accounting and len(set(zones)) < 2:
         yield Problem(
@@ -352,16 +352,16 @@ def _architecture(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@error("directory-closed-network", depends_on=("network.closed",))
+@error("directory-isolated-network", depends_on=("network.isolated",))
 def _closed(subject: Subject) -> Iterator[Problem]:
     """The server installs packages from Ubuntu's mirrors and writes its address into Route 53."""
     network = subject.settings.network
-    if subject.settings.directory and network.closed and not network.existing:
+    if subject.settings.directory and network.isolated and not network.existing:
         yield Problem(
             "directory",
             "",
-            "the directory server needs Ubuntu's mirrors and Route 53, and a closed network has no way there",
-            "remove 'network.closed', or name people under 'hyperpod.node_setup.users'",
+            "the directory server needs Ubuntu's mirrors and Route 53, and an isolated network has no way there",
+            "remove 'network.isolated', or name people under 'hyperpod.node_setup.users'",
         )
 
 

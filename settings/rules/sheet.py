@@ -20,7 +20,7 @@ FILE_RULES: Mapping[str, str] = MappingProxyType(
         "empty-file": "A deployment needs a name, a region and zones at least.",
         "not-a-mapping": "A configuration is keys with values.",
         "too-deep": "Settings nest six levels deep; a parser can be driven out of memory by nesting.",
-        "too-many-values": "A few lines of aliases can stand for billions of values.",
+        "too-many-values": "A few lines of aliases can expand to billions of values.",
         "alias-loop": "A value cannot contain itself.",
         "bad-key": "Keys are words.",
         "bad-merge": "What is merged into a mapping is a mapping.",

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from catalog.storage import (
     LUSTRE_EFA_VERIFIED,
-    LUSTRE_SMALLEST_GIB,
+    LUSTRE_MIN_GIB,
     LUSTRE_STEP_GIB,
     LUSTRE_THROUGHPUTS,
     OPENZFS_LARGEST_GIB,
@@ -46,12 +46,12 @@ def _lustre_capacity(subject: Subject) -> Iterator[Problem]:
     lustre = made_lustre(subject.settings)
     if lustre and not is_lustre_capacity(lustre.capacity_gib):
         above = nearest_lustre_capacity(lustre.capacity_gib)
-        below = above - LUSTRE_STEP_GIB if above > LUSTRE_STEP_GIB else LUSTRE_SMALLEST_GIB
+        below = above - LUSTRE_STEP_GIB if above > LUSTRE_STEP_GIB else LUSTRE_MIN_GIB
         near = sorted({below, above})
         yield Problem(
             "storage.lustre.capacity_gib",
             lustre.capacity_gib,
-            f"FSx makes no Lustre file system of {lustre.capacity_gib} GiB, only of {LUSTRE_SMALLEST_GIB} or "
+            f"FSx makes no Lustre file system of {lustre.capacity_gib} GiB, only of {LUSTRE_MIN_GIB} or "
             f"a multiple of {LUSTRE_STEP_GIB}",
             f"nearest: {listed(near)}",
         )
@@ -188,7 +188,7 @@ _PORTS = {"lustre": "988 and 1018-1023 (TCP)", "openzfs": "111, 2049 and 20001-2
 
 @warning("existing-storage-access", depends_on=("network",))
 def _access(subject: Subject) -> Iterator[Problem]:
-    """The security groups of a file system that stands do not know a group that is made for the nodes.
+    """The security groups of an existing file system do not know a group that is made for the nodes.
 
     Nodes that cannot mount their file systems fail to start.
     """
@@ -203,7 +203,7 @@ def _access(subject: Subject) -> Iterator[Problem]:
                 f"storage.{kind}.existing",
                 section.existing.file_system_id,
                 f"the security groups of the existing {kind} do not admit the nodes, whose group is made anew",
-                "after the network stack stands, let its output EfaSecurityGroupId reach ports "
+                "after the network stack is deployed, let its output EfaSecurityGroupId reach ports "
                 f"{ports} of the file system, then deploy the cluster; or name the nodes' group in "
                 "'network.existing.efa_security_group_id'",
             )
@@ -241,7 +241,7 @@ def _capacity_unverified(subject: Subject) -> Iterator[Problem]:
 def _zone(subject: Subject) -> Iterator[Problem]:
     """EFA does not leave a zone: clients in another one fall back to TCP without a word.
 
-    It stops synthesis where no pool at all lies in the file system's zone.
+    It stops synthesis where no pool at all is in the file system's zone.
     """
     settings = subject.settings
     zone, clients = _zone_and_clients(settings)
@@ -250,7 +250,7 @@ def _zone(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "storage.lustre.availability_zone" if explicit else "storage.lustre",
             zone,
-            f"the Lustre file system lies in zone '{shown(zone)}', and none of its clients does: EFA does "
+            f"the Lustre file system is in zone '{shown(zone)}', and none of its clients is: EFA does "
             "not leave a zone",
             f"set 'storage.lustre.availability_zone: {clients[0][1]}'",
         )
@@ -267,7 +267,7 @@ def _client_zone(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"pools.{name}.availability_zone",
                 other,
-                f"pool '{name}' lies in zone '{shown(other)}' and reaches the Lustre file system in "
+                f"pool '{name}' is in zone '{shown(other)}' and reaches the Lustre file system in "
                 f"'{shown(zone)}' over TCP only",
             )
 
@@ -376,7 +376,7 @@ def _form(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 path,
                 mount,
-                f"a file system at '{shown(mount)}' would hide or lie in a folder that the system needs",
+                f"a file system at '{shown(mount)}' would hide or be in a folder that the system needs",
                 "choose a folder of its own, such as '/fsx'",
             )
 
@@ -394,7 +394,7 @@ def _conflict(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             path,
             str(other),
-            f"the mount paths '{one}' and '{other}' lie in one another",
+            f"the mount paths '{one}' and '{other}' contain one another",
             "put them side by side",
         )
 
@@ -435,7 +435,7 @@ def _cache(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 path,
                 value,
-                f"'{shown(value)}' lies on no shared file system, so each node keeps a cache of its own",
+                f"'{shown(value)}' is on no shared file system, so each node keeps a cache of its own",
                 "choose a folder below a mount path, or add 'storage.lustre'",
             )
 

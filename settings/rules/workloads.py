@@ -102,7 +102,7 @@ _FOLDER = re.compile(r"(/[a-zA-Z0-9._-]+)+/?")
 
 @error("workload-environment-path")
 def _path(subject: Subject) -> Iterator[Problem]:
-    """The folder stands in scripts of nodes, where nothing says what a relative one begins at."""
+    """The folder is written into scripts of nodes, which have no folder that a relative one could begin at."""
     seen = set()
     for shipping, folder in in_environments(subject.settings):
         if shipping.path in seen or (_FOLDER.fullmatch(folder) and ".." not in PurePosixPath(folder).parts):
@@ -150,7 +150,7 @@ def _mixed(subject: Subject) -> Iterator[Problem]:
 
 @error("workload-environment-programs", depends_on=("storage",))
 def _programs(subject: Subject) -> Iterator[Problem]:
-    """Without an image a program lies in the data bucket alone, and nodes see that through Lustre."""
+    """Without an image a program is in the data bucket alone, and nodes see that through Lustre."""
     why = why_unseen(subject.settings)
     if not why:
         return
@@ -178,7 +178,7 @@ def _local(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             f"{shipping.path}.virtual_environment",
             folder,
-            f"'{shown(folder)}' lies on no shared file system, so every node needs one of its own",
+            f"'{shown(folder)}' is on no shared file system, so every node needs one of its own",
             "choose a folder below a mount path, or acknowledge this where the nodes' image has it",
         )
 
@@ -386,7 +386,7 @@ def _unseen(subject: Subject) -> Iterator[Problem]:
 @warning("workload-image-internet", depends_on=("network",))
 def _internet(subject: Subject) -> Iterator[Problem]:
     """Images are built from public bases and packages, in CodeBuild outside the VPC, whatever the network is."""
-    if not subject.settings.network.closed:
+    if not subject.settings.network.isolated:
         return
     for shipping in _first(subject.settings):
         if shipping.wanted.virtual_environment is not None:
@@ -394,7 +394,7 @@ def _internet(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             f"{shipping.path}.workload",
             shipping.wanted.workload,
-            f"the network is closed, and the image of '{shown(shipping.wanted.workload)}' is built outside it, "
+            f"the network is isolated, and the image of '{shown(shipping.wanted.workload)}' is built outside it, "
             "from the internet",
             "nodes pull it inside; acknowledge this where that is allowed",
         )

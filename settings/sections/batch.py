@@ -12,7 +12,7 @@ from settings.sections.model import Model
 from settings.sections.network import LogDays
 
 Minutes = Annotated[int, Field(ge=10, le=1440)]
-"""How long Batch can be told to wait (botocore: batch JobStateTimeLimitAction, 600 to 86400 seconds)."""
+"""How long Batch can wait (botocore: batch JobStateTimeLimitAction, 600 to 86400 seconds)."""
 
 
 class FairShareSettings(Model):
@@ -44,8 +44,8 @@ class BatchSettings(ClusterSettings):
 
     pools: list[str] = Field(min_length=1)
     """Names of the pools that jobs run on; each has a queue."""
-    kept_nodes: dict[str, int] = {}
-    """Nodes of a pool that stand whether jobs wait or not; by default none."""
+    min_nodes: dict[str, int] = {}
+    """Nodes of a pool that always run, whether jobs wait or not; by default none."""
     fair_share: FairShareSettings | None = None
     """Shares of the queues; absent: the first job that comes is the first that runs."""
     runnable_limits: RunnableLimits = RunnableLimits()
@@ -59,9 +59,9 @@ class BatchSettings(ClusterSettings):
 
     def running_nodes(self, pool: Pool) -> int:
         """Return how many nodes of a pool run whether there are jobs or not."""
-        return self.kept_nodes.get(pool.name, 0)
+        return self.min_nodes.get(pool.name, 0)
 
     def key_of_no_nodes(self, pool: Pool) -> str:
         """Return the key by which no node of a pool runs without jobs."""
         del pool
-        return "kept_nodes"
+        return "min_nodes"

@@ -72,12 +72,12 @@ class RepairSettings(Model):
 
 
 class ScalingSettings(Model):
-    """How many nodes of a pool stand, where that is not all of them all the time."""
+    """How many nodes of a pool run, where that is not all of them all the time."""
 
     minimum: int = Field(default=0, ge=0, le=6758)
     """Nodes that an autoscaler leaves."""
     desired: int | None = Field(default=None, ge=0, le=6758)
-    """Nodes that stand after a deployment; by default the pool's `nodes`. 0 until a capacity block has begun."""
+    """Nodes that run after a deployment; by default the pool's `nodes`. 0 until a capacity block has begun."""
 
 
 class ControlPlaneSettings(ClusterSettings):

@@ -101,7 +101,7 @@ class HyperPodSettings(ClusterSettings):
     node_recovery: Literal["automatic", "none"] = "automatic"
     """Whether HyperPod reboots or replaces faulty nodes by itself."""
     continuous_provisioning: bool = True
-    """Start with the nodes that there are and go on trying for the rest."""
+    """Start with the nodes that there are and keep trying to get the rest."""
     deep_health_checks: bool = True
     """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
     slurm_config_strategy: Literal["managed", "overwrite", "merge"] = "managed"

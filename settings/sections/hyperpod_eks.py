@@ -11,8 +11,8 @@ from catalog.hyperpod_eks import (
     DEFAULT_KUBERNETES_VERSION,
     DEFAULT_METRIC_DAYS,
     MAX_BORROWED_PERCENT,
-    MOST_METRIC_DAYS,
-    MOST_PRIORITIES,
+    MAX_METRIC_DAYS,
+    MAX_PRIORITIES,
     NAMESPACE,
     Dependencies,
 )
@@ -53,7 +53,7 @@ class TeamSettings(Model):
 class TaskGovernanceSettings(Model):
     """Who may use how much, and who goes first: HyperPod's task governance, which queues by Kueue."""
 
-    priorities: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(default={}, max_length=MOST_PRIORITIES)
+    priorities: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(default={}, max_length=MAX_PRIORITIES)
     """Priority classes of tasks, each with a weight of 0 to 100; absent: first come, first served."""
     fair_share: bool = True
     """Whether idle compute is shared out by the teams' weights; otherwise first come, first served."""
@@ -73,7 +73,7 @@ class ObservabilitySettings(Model):
     """Whether the EFA interfaces are measured, which HyperPod itself leaves off."""
     pod_logs: bool = False
     """Whether logs of pods go to CloudWatch, under the cluster's own log group."""
-    metric_days: int = Field(default=DEFAULT_METRIC_DAYS, ge=1, le=MOST_METRIC_DAYS)
+    metric_days: int = Field(default=DEFAULT_METRIC_DAYS, ge=1, le=MAX_METRIC_DAYS)
     """Days that metrics are kept."""
 
 
@@ -89,7 +89,7 @@ class HyperPodEksSettings(ControlPlaneSettings):
     node_recovery: Literal["automatic", "none"] = "automatic"
     """Whether HyperPod reboots or replaces faulty nodes by itself."""
     continuous_provisioning: bool = True
-    """Start with the nodes that there are and go on trying for the rest."""
+    """Start with the nodes that there are and keep trying to get the rest."""
     deep_health_checks: bool = True
     """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
     autoscaling: bool = False

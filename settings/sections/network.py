@@ -20,7 +20,7 @@ Cidr = Annotated[IPv4Network, Field(strict=False), TextOnly]
 
 
 class ExistingNetwork(Model):
-    """A VPC that stands already, described by ids so that synthesis looks nothing up."""
+    """An existing VPC, described by ids so that synthesis looks nothing up."""
 
     vpc_id: str
     """Id of the VPC, `vpc-...`."""
@@ -45,7 +45,7 @@ class NetworkSettings(Model):
     """Ranges of the private subnets, each shared by two zones; by default 10.1.0.0/16, 10.2.0.0/16, ..."""
     nat: Literal["single", "per-zone"] = "single"
     """One NAT gateway for all zones (cheaper), or one a zone (a zone's failure stays its own)."""
-    closed: bool = False
+    isolated: bool = False
     """No way to the internet at all: no NAT, no public subnets; interface endpoints instead."""
     flow_logs: Literal["all", "accept", "reject", "none"] = "all"
     """Which traffic of the VPC flow logs record; `none` makes no flow log."""

@@ -122,8 +122,8 @@ class ParallelClusterSettings(ClusterSettings):
     """Names of the pools whose nodes are its compute nodes; each becomes a compute resource."""
     partitions: dict[str, str] = {}
     """Slurm partition (queue) of a pool; by default the pool's own name. Pools may share one."""
-    kept_nodes: dict[str, int] = {}
-    """Nodes of a pool that stand whether jobs wait or not; by default all that are reserved, and none else."""
+    min_nodes: dict[str, int] = {}
+    """Nodes of a pool that always run, whether jobs wait or not; by default all that are reserved, and none else."""
     head_node: HeadNodeSettings = HeadNodeSettings()
     """The head node."""
     login: dict[str, LoginPoolSettings] = {"login": LoginPoolSettings()}
@@ -159,11 +159,11 @@ class ParallelClusterSettings(ClusterSettings):
     def running_nodes(self, pool: Pool) -> int:
         """Return how many nodes of a pool run whether there are jobs or not: by default those that are reserved."""
         # What is reserved is paid for anyway, and of a Capacity Block ParallelCluster demands it.
-        return self.kept_nodes.get(pool.name, pool.nodes if pool.reserved_by else 0)
+        return self.min_nodes.get(pool.name, pool.nodes if pool.reserved_by else 0)
 
     def key_of_no_nodes(self, pool: Pool) -> str:
         """Return the key by which no node of a pool runs without jobs; those of a Capacity Block always run."""
-        return "" if isinstance(pool.capacity, CapacityBlock) else "kept_nodes"
+        return "" if isinstance(pool.capacity, CapacityBlock) else "min_nodes"
 
     def leaves_lustre_on_tcp(self) -> bool:
         """Return whether nothing sets up the Lustre client of the nodes for EFA; an image of one's own can."""

@@ -21,7 +21,7 @@ class BucketSettings(Model):
 
 
 class ExistingLustre(Model):
-    """A Lustre file system that stands already."""
+    """An existing Lustre file system."""
 
     file_system_id: str
     """Its id, `fs-...`."""
@@ -58,7 +58,7 @@ class LustreSettings(Model):
 
 
 class ExistingOpenZfs(Model):
-    """An OpenZFS file system that stands already."""
+    """An existing OpenZFS file system."""
 
     file_system_id: str
     """Its id, `fs-...`."""

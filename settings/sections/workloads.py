@@ -15,7 +15,7 @@ Argument = Annotated[str, StringConstraints(strip_whitespace=False)]
 
 
 class WorkloadSettings(Model):
-    """A workload shipped with clusters: its image is built, its programs and manifests lie where nodes see them.
+    """A workload shipped with clusters: its image is built, its programs and manifests are where nodes see them.
 
     In a virtual environment it needs no image; whoever uses it makes the environment.
     """

@@ -30,7 +30,7 @@ storage:
   lustre: {capacity_gib: 1200}
 batch:
   pools: [gpu, neuron, cpu]
-  kept_nodes: {cpu: 1}
+  min_nodes: {cpu: 1}
   fair_share:
     weights: {production: 0.5, research: 1}
     priorities: {cpu-ddp: 7}
@@ -183,9 +183,7 @@ def test_bounds_change_in_place_and_a_type_makes_another_environment(
     deployed: Deployment, file: Path
 ) -> None:
     before = environments(deployed)
-    text = CONFIGURATION.replace("nodes: 8", "nodes: 4").replace(
-        "kept_nodes: {cpu: 1}", "kept_nodes: {cpu: 0}"
-    )
+    text = CONFIGURATION.replace("nodes: 8", "nodes: 4").replace("min_nodes: {cpu: 1}", "min_nodes: {cpu: 0}")
     file.write_text(text.replace("trn1.32xlarge", "trn1n.32xlarge"), encoding="utf-8")
     deployed.cdk.deploy(STACK)
     after = environments(deployed)

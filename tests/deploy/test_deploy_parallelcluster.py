@@ -32,7 +32,7 @@ storage:
   openzfs: {capacity_gib: 128}
 parallelcluster:
   pools: [gpu, cpu]
-  kept_nodes: {cpu: 1}
+  min_nodes: {cpu: 1}
   ssh: {allowed_addresses: [192.0.2.0/24]}
 """
 
@@ -115,7 +115,7 @@ def test_a_second_deployment_changes_nothing(deployed: Deployment) -> None:
 
 def test_an_update_keeps_the_head_node(deployed: Deployment, file: Path) -> None:
     [before] = nodes(deployed)["HeadNode"]
-    file.write_text(CONFIGURATION.replace("kept_nodes: {cpu: 1}", "kept_nodes: {cpu: 3}"), encoding="utf-8")
+    file.write_text(CONFIGURATION.replace("min_nodes: {cpu: 1}", "min_nodes: {cpu: 3}"), encoding="utf-8")
     deployed.cdk.deploy(STACK)
     [after] = nodes(deployed)["HeadNode"]
     assert after["InstanceId"] == before["InstanceId"]

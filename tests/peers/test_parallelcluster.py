@@ -14,7 +14,7 @@ from catalog.finding import Finding
 from catalog.pool import Reservation
 from catalog.versions import PARALLELCLUSTER
 from emulator.server import Emulator
-from settings.reading import Reading, read
+from settings.reading import LoadedConfig, read
 from tests.conftest import CONFIGURATIONS
 from tests.peers.dry_run import Verdict, dry_run
 from tests.peers.existing_resources import Configuration, cluster_on_existing_resources, reserved
@@ -227,8 +227,8 @@ MISTAKES = {
         "DuplicateMountDirValidator",
     ),
     "a-part-of-a-block": Mistake(
-        {"parallelcluster.kept_nodes.gpu": 1},
-        "kept-nodes",
+        {"parallelcluster.min_nodes.gpu": 1},
+        "min-nodes",
         "block",
         _fewer_than_the_block,
         "ComputeResourceSizeValidator",
@@ -279,7 +279,7 @@ MISTAKES = {
 }
 
 
-def _read_with(folder: Path, changes: dict[str, Any]) -> Reading:
+def _read_with(folder: Path, changes: dict[str, Any]) -> LoadedConfig:
     data = yaml.safe_load((ROOT / BASE).read_text(encoding="utf-8"))
     for path, value in changes.items():
         *above, last = path.split(".")
@@ -292,7 +292,7 @@ def _read_with(folder: Path, changes: dict[str, Any]) -> Reading:
     return read(file)
 
 
-def _found(reading: Reading, rule: str) -> Finding:
+def _found(reading: LoadedConfig, rule: str) -> Finding:
     return next(finding for finding in reading.findings if finding.rule == rule)
 
 

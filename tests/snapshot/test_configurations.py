@@ -46,7 +46,7 @@ REVIEWED = {
     ),
     "batch": ("BatchStack",),
     "batch-p5-capacity-block": ("BatchStack",),
-    "closed-network": ("NetworkStack",),
+    "isolated-network": ("NetworkStack",),
     "cpu": ("HyperPodStack", "StorageStack"),
     "default": ("HyperPodStack", "NetworkStack", "StorageStack"),
     "eks": ("EksStack",),

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from settings.deployment import Settings
-from settings.reading import Reading, read
+from settings.reading import LoadedConfig, read
 from settings.rules import check
 
 VALID: dict[str, Any] = {
@@ -79,18 +79,18 @@ def found(changes: Mapping[str, Any], folder: Path | None = None) -> set[tuple[s
     return {(finding.rule, finding.path) for finding in check(settings, folder)}
 
 
-def read_text(folder: Path, text: str) -> Reading:
+def read_text(folder: Path, text: str) -> LoadedConfig:
     """Write text to a configuration file in a folder and read it."""
     path = folder / "config.yaml"
     path.write_text(text, encoding="utf-8")
     return read(path)
 
 
-def read_changed(folder: Path, changes: Mapping[str, Any]) -> Reading:
+def read_changed(folder: Path, changes: Mapping[str, Any]) -> LoadedConfig:
     """Read the valid configuration with changes from a file in a folder."""
     return read_text(folder, yaml.safe_dump(changed(changes), sort_keys=False))
 
 
-def places(reading: Reading) -> set[tuple[str, str]]:
+def places(reading: LoadedConfig) -> set[tuple[str, str]]:
     """Return rule and path of every finding of a reading."""
     return {(finding.rule, finding.path) for finding in reading.findings}

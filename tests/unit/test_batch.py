@@ -70,7 +70,7 @@ def test_every_type_makes_an_environment_that_batch_takes(name: str) -> None:
     facts = instance(name)
     pool = Pool("p", name, 3, "us-west-2a", OnDemand())
     made = compute_resources(
-        pool, HOSTS, kept_nodes=1, subnet_id="subnet-0123456789abcdef0", launch_template=TEMPLATE
+        pool, HOSTS, min_nodes=1, subnet_id="subnet-0123456789abcdef0", launch_template=TEMPLATE
     )
     request = {
         "computeEnvironmentName": "p",
@@ -181,9 +181,9 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
     """The example in a network without internet access, with a node of each pool that always runs."""
     folder = tmp_path_factory.mktemp("isolated")
     text = (ROOT / CONFIGURATION).read_text(encoding="utf-8")
-    kept = text.replace("  pools: [gpu, cpu]\n", "  pools: [gpu, cpu]\n  kept_nodes: {gpu: 1, cpu: 1}\n")
+    kept = text.replace("  pools: [gpu, cpu]\n", "  pools: [gpu, cpu]\n  min_nodes: {gpu: 1, cpu: 1}\n")
     assert kept != text
-    (folder / "isolated.yaml").write_text(f"network: {{closed: true}}\n{kept}", encoding="utf-8")
+    (folder / "isolated.yaml").write_text(f"network: {{isolated: true}}\n{kept}", encoding="utf-8")
     return synthesize(folder / "isolated.yaml", folder / "out")
 
 
@@ -397,6 +397,6 @@ def test_fifty_pools_stay_below_the_limits(tmp_path: Path) -> None:
 
 def test_a_block_asks_for_no_more_than_its_pool() -> None:
     pool = Pool("p", "p5.48xlarge", 4, "us-west-2a", CapacityBlock("cr-0123456789abcdef0"))
-    made = compute_resources(pool, HOSTS, kept_nodes=0, subnet_id="subnet-1", launch_template=TEMPLATE)
+    made = compute_resources(pool, HOSTS, min_nodes=0, subnet_id="subnet-1", launch_template=TEMPLATE)
     assert made["MaxvCpus"] == 4 * 192
     assert made["MinvCpus"] == 0

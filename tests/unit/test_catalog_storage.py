@@ -48,10 +48,7 @@ def test_lustre_capacity_is_what_the_api_says() -> None:
         "PERSISTENT_2 , and PERSISTENT_1 deployment types using SSD storage type, the valid values are"
         in words
     )
-    assert (
-        f"{storage.LUSTRE_SMALLEST_GIB} GiB, 2400 GiB, and increments of {storage.LUSTRE_STEP_GIB} GiB"
-        in words
-    )
+    assert f"{storage.LUSTRE_MIN_GIB} GiB, 2400 GiB, and increments of {storage.LUSTRE_STEP_GIB} GiB" in words
 
 
 @pytest.mark.parametrize("deployment", storage.LUSTRE_THROUGHPUTS)

@@ -70,10 +70,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (BATCH | {"storage.lustre.mount_path": "/scratch/fsx"}, {("batch-storage", "storage.lustre.mount_path")}),
     (BATCH | {"storage.lustre.mount_path": "/scratchy"}, set()),
     # nodes that stand always
-    (BATCH | {f"{SECTION}.kept_nodes": {"gpu": 2}}, set()),
-    (BATCH | {f"{SECTION}.kept_nodes": {"gpu": 3}}, {("batch-kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
-    (BATCH | {f"{SECTION}.kept_nodes": {"gpu": -1}}, {("batch-kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
-    (BATCH | {f"{SECTION}.kept_nodes": {"cpu": 1}}, {("batch-kept-nodes", f"{SECTION}.kept_nodes.cpu")}),
+    (BATCH | {f"{SECTION}.min_nodes": {"gpu": 2}}, set()),
+    (BATCH | {f"{SECTION}.min_nodes": {"gpu": 3}}, {("batch-min-nodes", f"{SECTION}.min_nodes.gpu")}),
+    (BATCH | {f"{SECTION}.min_nodes": {"gpu": -1}}, {("batch-min-nodes", f"{SECTION}.min_nodes.gpu")}),
+    (BATCH | {f"{SECTION}.min_nodes": {"cpu": 1}}, {("batch-min-nodes", f"{SECTION}.min_nodes.cpu")}),
     # shares
     (_shares(a=0.0001, b=999.9999), set()),
     (_shares(a=0.00001, b=1000), {_share("a"), _share("b")}),

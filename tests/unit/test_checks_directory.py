@@ -97,7 +97,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("directory-architecture", "directory.instance_type")},
     ),
     (directory(availability_zone="us-west-2c"), {("zone-unknown", "directory.availability_zone")}),
-    (directory() | {"network.closed": True}, {("directory-closed-network", "directory")}),
+    (directory() | {"network.isolated": True}, {("directory-isolated-network", "directory")}),
     (directory() | {"hyperpod": GONE, "pools": {}}, {("directory-unused", "directory")}),
     (
         directory() | {"hyperpod.lifecycle_scripts": {"directory": "scripts"}},

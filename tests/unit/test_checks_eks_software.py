@@ -94,9 +94,9 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     (SHIPPED | software(devices={"efa": "dra"}), set()),
     # a network without a way out
-    ({"network.closed": True}, {("eks-closed-network", "eks.software")}),
+    ({"network.isolated": True}, {("eks-isolated-network", "eks.software")}),
     (
-        {"network.closed": True}
+        {"network.isolated": True}
         | software(devices={"gpu": "none", "efa": "none"}, jobs=[], add_ons={"metrics-server": None}),
         set(),
     ),

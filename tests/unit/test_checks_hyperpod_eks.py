@@ -107,7 +107,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     ({"hyperpod_eks.add_ons": {CERT_MANAGER: None}, "hyperpod_eks.training_operator": False}, set()),
     # the network
-    ({"network.closed": True}, {("hyperpod-eks-closed", "network.closed")}),
+    ({"network.isolated": True}, {("hyperpod-eks-isolated", "network.isolated")}),
     # names
     ({"hyperpod_eks.namespace": "training"}, {("hyperpod-eks-resume", "hyperpod_eks.namespace")}),
     ({"hyperpod_eks.namespace": "training", "hyperpod_eks.node_recovery": "none"}, set()),

@@ -301,7 +301,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("subnet-too-small", "network.secondary_cidrs.0")},
     ),
     (
-        {"network.secondary_cidrs": ["10.1.0.0/27"], "pools.gpu.nodes": 9, "network.closed": True},
+        {"network.secondary_cidrs": ["10.1.0.0/27"], "pools.gpu.nodes": 9, "network.isolated": True},
         {
             ("subnet-too-small", "network.secondary_cidrs.0"),
             ("subnet-too-small", "network.secondary_cidrs.0"),
@@ -318,25 +318,25 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("network-existing-zones-unused", "network.existing.private_subnets.us-west-2b")},
     ),
     (
-        {"network.existing": NETWORK, "network.nat": "single", "network.closed": True},
-        {("network-existing-ignored", "network.nat"), ("network-existing-ignored", "network.closed")},
+        {"network.existing": NETWORK, "network.nat": "single", "network.isolated": True},
+        {("network-existing-ignored", "network.nat"), ("network-existing-ignored", "network.isolated")},
     ),
     (
         {"network.existing": NETWORK | {"private_subnets": dict.fromkeys(SIX[:2], "subnet-01234567")}},
         {("network-existing-subnet", "network.existing.private_subnets.us-west-2b")},
     ),
-    # a closed network
-    ({"network.closed": True}, set()),
-    ({"network.closed": True, "hyperpod.node_setup": {}}, set()),
+    # an isolated network
+    ({"network.isolated": True}, set()),
+    ({"network.isolated": True, "hyperpod.node_setup": {}}, set()),
     ({"network.nat": "per-zone"}, set()),
-    ({"network.closed": False, "network.nat": "per-zone"}, set()),
+    ({"network.isolated": False, "network.nat": "per-zone"}, set()),
     *(
-        ({"network.closed": True, "network.nat": nat}, {("network-existing-ignored", "network.nat")})
+        ({"network.isolated": True, "network.nat": nat}, {("network-existing-ignored", "network.nat")})
         for nat in ("per-zone", "single")
     ),
     (
-        {"network.closed": True, "hyperpod.node_setup": {"packages": ["htop"]}},
-        {("closed-network-internet", "hyperpod.node_setup.packages")},
+        {"network.isolated": True, "hyperpod.node_setup": {"packages": ["htop"]}},
+        {("isolated-network-internet", "hyperpod.node_setup.packages")},
     ),
     ({"hyperpod.node_setup": {"packages": ["htop"]}}, set()),
 ]

@@ -55,25 +55,25 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (_many(50), set()),
     (_many(51), {("queue-count", f"{SECTION}.pools")}),
     # nodes that stand always
-    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 0}}, set()),
+    (CLUSTER | {f"{SECTION}.min_nodes": {"gpu": 0}}, set()),
     (
-        CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 2}},
-        {("creation-waits-for-nodes", f"{SECTION}.kept_nodes.gpu")},
+        CLUSTER | {f"{SECTION}.min_nodes": {"gpu": 2}},
+        {("creation-waits-for-nodes", f"{SECTION}.min_nodes.gpu")},
     ),
-    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": 3}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
-    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpu": -1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpu")}),
-    (CLUSTER | {f"{SECTION}.kept_nodes": {"gpo": 1}}, {("kept-nodes", f"{SECTION}.kept_nodes.gpo")}),
+    (CLUSTER | {f"{SECTION}.min_nodes": {"gpu": 3}}, {("min-nodes", f"{SECTION}.min_nodes.gpu")}),
+    (CLUSTER | {f"{SECTION}.min_nodes": {"gpu": -1}}, {("min-nodes", f"{SECTION}.min_nodes.gpu")}),
+    (CLUSTER | {f"{SECTION}.min_nodes": {"gpo": 1}}, {("min-nodes", f"{SECTION}.min_nodes.gpo")}),
     (
         CLUSTER
         | {
             "pools.gpu": {"instance_type": "p5.48xlarge", "nodes": 2, "capacity": BLOCK},
-            f"{SECTION}.kept_nodes": {"gpu": 1},
+            f"{SECTION}.min_nodes": {"gpu": 1},
         },
-        {("kept-nodes", f"{SECTION}.kept_nodes.gpu")},
+        {("min-nodes", f"{SECTION}.min_nodes.gpu")},
     ),
     # capacity
     *(
-        (CLUSTER | {"pools.gpu.capacity": capacity, f"{SECTION}.kept_nodes": {"gpu": 0}}, set())
+        (CLUSTER | {"pools.gpu.capacity": capacity, f"{SECTION}.min_nodes": {"gpu": 0}}, set())
         for capacity in (
             {"source": "spot"},
             {"source": "reservation", "reservation_id": "cr-0123456789abcdef0"},
@@ -210,15 +210,15 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         CLUSTER | {f"{SECTION}.node_setup": {"packages": ["htop"]}, f"{SECTION}.image": {"os": "alinux2023"}},
         {("packages-os", f"{SECTION}.node_setup.packages")},
     ),
-    # a closed network
+    # an isolated network
     (
-        CLUSTER | {"network.closed": True},
-        {("closed-network-exporter", f"{SECTION}.node_setup.node_exporter")},
+        CLUSTER | {"network.isolated": True},
+        {("isolated-network-exporter", f"{SECTION}.node_setup.node_exporter")},
     ),
     (
         CLUSTER
-        | {"network.closed": True, f"{SECTION}.node_setup": {"node_exporter": False, "packages": ["htop"]}},
-        {("closed-network-internet", f"{SECTION}.node_setup.packages")},
+        | {"network.isolated": True, f"{SECTION}.node_setup": {"node_exporter": False, "packages": ["htop"]}},
+        {("isolated-network-internet", f"{SECTION}.node_setup.packages")},
     ),
     # SSH
     (CLUSTER | {f"{SECTION}.ssh": {"allowed_addresses": ["192.0.2.0/24"], "key_name": "mine"}}, set()),
@@ -312,7 +312,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
     ),
     (CLUSTER | {f"{SECTION}.node_setup": None}, set()),
-    # addresses: a closed network has endpoints too, and EFA beside ENA takes no more of them
+    # addresses: an isolated network has endpoints too, and EFA beside ENA takes no more of them
     (
         CLUSTER
         | {

@@ -27,13 +27,13 @@ ON_RESERVATIONS = {
 
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (BASE | {"eks.pools": ["gpu"]}, set()),
-    (BASE | {"batch.pools": ["gpu"], "batch.kept_nodes": {"gpu": 16}}, set()),
+    (BASE | {"batch.pools": ["gpu"], "batch.min_nodes": {"gpu": 16}}, set()),
     # The EKS cluster runs all 16 nodes of the block.
-    (BOTH | {"batch.kept_nodes": {"gpu": 16}}, EXCEEDED),
-    (BOTH | {"batch.kept_nodes": {"gpu": 1}}, EXCEEDED),
+    (BOTH | {"batch.min_nodes": {"gpu": 16}}, EXCEEDED),
+    (BOTH | {"batch.min_nodes": {"gpu": 1}}, EXCEEDED),
     (BOTH, CONTENDED),
-    (BOTH | {"eks.scaling": {"gpu": {"desired": 8}}, "batch.kept_nodes": {"gpu": 8}}, CONTENDED),
-    (BOTH | {"eks.scaling": {"gpu": {"desired": 8}}, "batch.kept_nodes": {"gpu": 9}}, EXCEEDED),
+    (BOTH | {"eks.scaling": {"gpu": {"desired": 8}}, "batch.min_nodes": {"gpu": 8}}, CONTENDED),
+    (BOTH | {"eks.scaling": {"gpu": {"desired": 8}}, "batch.min_nodes": {"gpu": 9}}, EXCEEDED),
     (BOTH | {"eks.scaling": {"gpu": {"desired": 0}}}, CONTENDED),
     # Pools of one reservation have a part of it each.
     (
@@ -46,21 +46,20 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             "pools": {"gpu": P5, "more": P5 | {"nodes": 2}},
             "eks.pools": ["gpu", "more"],
             "batch.pools": ["gpu"],
-            "batch.kept_nodes": {"gpu": 1},
+            "batch.min_nodes": {"gpu": 1},
         },
         EXCEEDED,
     ),
     # What is not reserved comes from EC2 for each cluster.
     (
-        BOTH
-        | {"pools": {"gpu": P5 | {"capacity": {"source": "on-demand"}}}, "batch.kept_nodes": {"gpu": 16}},
+        BOTH | {"pools": {"gpu": P5 | {"capacity": {"source": "on-demand"}}}, "batch.min_nodes": {"gpu": 16}},
         set(),
     ),
     (
         BOTH
         | {
             "pools": {"gpu": P5 | {"capacity": {"source": "reservation-group", "resource_group_arn": GROUP}}},
-            "batch.kept_nodes": {"gpu": 1},
+            "batch.min_nodes": {"gpu": 1},
         },
         EXCEEDED,
     ),
@@ -112,7 +111,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         BASE
         | {
             "pools": {"gpu": P5 | {"capacity": RESERVATION}},
-            "parallelcluster": {"pools": ["gpu"], "kept_nodes": {"gpu": 0}},
+            "parallelcluster": {"pools": ["gpu"], "min_nodes": {"gpu": 0}},
         },
         set(),
     ),
@@ -120,9 +119,9 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         BASE
         | {
             "pools": {"gpu": {"instance_type": "g5.8xlarge", "nodes": 2}},
-            "parallelcluster": {"pools": ["gpu"], "kept_nodes": {"gpu": 1}},
+            "parallelcluster": {"pools": ["gpu"], "min_nodes": {"gpu": 1}},
         },
-        {("creation-waits-for-nodes", "parallelcluster.kept_nodes.gpu")},
+        {("creation-waits-for-nodes", "parallelcluster.min_nodes.gpu")},
     ),
     (
         BASE
@@ -161,7 +160,7 @@ def test_reservation_rules(changes: dict[str, Any], expected: set[tuple[str, str
 
 
 def test_the_finding_counts_what_each_cluster_runs() -> None:
-    changes = BOTH | {"batch.kept_nodes": {"gpu": 16}}
+    changes = BOTH | {"batch.min_nodes": {"gpu": 16}}
     [finding] = [
         finding
         for finding in check(Settings.model_validate(changed(changes)))
@@ -177,7 +176,7 @@ def test_the_finding_counts_what_each_cluster_runs() -> None:
     [
         # ParallelCluster refuses a Capacity Block of which it keeps fewer nodes than all.
         (P5["capacity"], "'eks.scaling'"),
-        (RESERVATION, "'parallelcluster.kept_nodes' or 'eks.scaling'"),
+        (RESERVATION, "'parallelcluster.min_nodes' or 'eks.scaling'"),
     ],
 )
 def test_the_advice_names_keys_by_which_a_cluster_runs_no_nodes(capacity: dict[str, Any], keys: str) -> None:
@@ -195,4 +194,4 @@ def test_the_finding_on_waiting_advises_a_first_deployment_without_nodes() -> No
     changes = BASE | {"pools": {"gpu": P5 | {"capacity": RESERVATION}}, "parallelcluster.pools": ["gpu"]}
     [finding] = check(Settings.model_validate(changed(changes)))
     assert not finding.is_error
-    assert "'kept_nodes: {gpu: 0}'" in finding.hint
+    assert "'min_nodes: {gpu: 0}'" in finding.hint

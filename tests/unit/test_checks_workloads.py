@@ -160,7 +160,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         },
     ),
     (_runs({}, network__closed=True), {("workload-image-internet", "workloads.0.workload")}),
-    ({"network.closed": True, "storage.lustre": GONE}, set()),
+    ({"network.isolated": True, "storage.lustre": GONE}, set()),
     # virtual environments in place of images
     (_runs({"virtual_environment": "/fsx/venv"}, network__closed=True), set()),
     (_runs({"virtual_environment": "/fsx/venv"}, {"virtual_environment": "/fsx/venv", "nodes": 1}), set()),

@@ -102,7 +102,7 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], set[tuple[str, str]]]] = [
     ({}, {"pools.gpu.nodes": 3}, {("update-not-compared", "pools.gpu")}),
     ({}, {"hyperpod.login": {"nodes": 2}}, {("update-not-compared", "hyperpod")}),
     ({}, {"retention": "durable"}, {("update-not-compared", "retention")}),
-    ({}, {"network.closed": True}, {("update-not-compared", "network.closed")}),
+    ({}, {"network.isolated": True}, {("update-not-compared", "network.isolated")}),
     ({"storage.lustre": GONE}, {}, {("update-not-compared", "storage.lustre")}),
     ({}, {"tags": {"team": "a"}}, {("update-not-compared", "tags")}),
     # what ParallelCluster's own rules compare

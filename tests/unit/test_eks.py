@@ -128,20 +128,20 @@ def test_nodes_follow_the_control_plane_s_version(synthesized: Callable[[str], S
 
 def test_in_a_closed_network_our_objects_are_installed(synthesized: Callable[[str], Synthesis]) -> None:
     """The CDK's framework calls the function that applies them from inside the network, and would wait for ever."""
-    closed = synthesized(
+    isolated = synthesized(
         PRIVATE.replace("{pools: [cpu]}", "{pools: [cpu], software: {jobs: [], devices: {efa: none}}}")
-        + "network: {closed: true}\n"
+        + "network: {isolated: true}\n"
     )
     framework = [
         function["Properties"]
-        for function in closed.resources(STACK, "AWS::Lambda::Function")
+        for function in isolated.resources(STACK, "AWS::Lambda::Function")
         if function["Properties"].get("Handler") == "framework.onEvent"
     ]
     assert framework
     assert all("VpcConfig" in function for function in framework)
     services = {
         str(endpoint["Properties"]["ServiceName"]).rpartition(".")[2]
-        for endpoint in closed.resources("NetworkStack", "AWS::EC2::VPCEndpoint")
+        for endpoint in isolated.resources("NetworkStack", "AWS::EC2::VPCEndpoint")
     }
     assert {"lambda", "eks"} <= services
 

@@ -342,7 +342,7 @@ def test_a_chart_of_a_registry_is_named_by_its_address(
 def test_helm_is_stopped_when_the_time_is_over(
     helm: Helm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tools, "_LEAST_SECONDS", 0)
+    monkeypatch.setattr(tools, "_MIN_SECONDS", 0)
     helm.fails(upgrade=["hang"])
     with pytest.raises(tools.ToolError, match="did not end in"):
         made_tools(tmp_path, seconds=3).helm("upgrade", "r")

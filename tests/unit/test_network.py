@@ -171,19 +171,19 @@ def test_every_network_reaches_s3_and_dynamodb_by_gateway(template: Template) ->
 def test_a_closed_network_has_endpoints_and_no_egress_to_the_internet(
     synthesis: Callable[[str], Synthesis],
 ) -> None:
-    closed = synthesis("config/closed-network.yaml")
-    template = closed.template("NetworkStack")
+    isolated = synthesis("config/isolated-network.yaml")
+    template = isolated.template("NetworkStack")
     for absent in ("AWS::EC2::InternetGateway", "AWS::EC2::NatGateway", "AWS::EC2::EIP", "AWS::EC2::Route"):
         template.resource_count_is(absent, 0)
     endpoints = [
         resource["Properties"]
-        for resource in closed.resources("NetworkStack", "AWS::EC2::VPCEndpoint")
+        for resource in isolated.resources("NetworkStack", "AWS::EC2::VPCEndpoint")
         if resource["Properties"]["VpcEndpointType"] == "Interface"
     ]
     assert {endpoint["ServiceName"].split(".", 3)[3] for endpoint in endpoints} == set(
         KINDS["hyperpod"].endpoints
     )
-    nodes = group_id(closed, "Training nodes")
+    nodes = group_id(isolated, "Training nodes")
     for endpoint in endpoints:
         assert len(endpoint["SubnetIds"]) == 2
         assert endpoint["PrivateDnsEnabled"] is True
@@ -198,7 +198,7 @@ def test_an_isolated_network_reaches_the_secret_of_a_database_of_ones_own(
     synthesized: Callable[[str], Synthesis],
 ) -> None:
     text = (
-        network_of(1, "{closed: true}")
+        network_of(1, "{isolated: true}")
         + "pools: {gpu: {instance_type: g5.8xlarge, nodes: 1}}\n"
         + "hyperpod: {pools: [gpu], accounting: {endpoint: db.example.com, secret_arn: "
         + "'arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf'}}\n"

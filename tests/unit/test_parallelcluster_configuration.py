@@ -241,7 +241,7 @@ def test_slurm_settings_are_those_chosen() -> None:
 
 
 def test_a_closed_network_does_without_route_53() -> None:
-    found = configuration({"network.closed": True})["Scheduling"]["SlurmSettings"]
+    found = configuration({"network.isolated": True})["Scheduling"]["SlurmSettings"]
     assert found["Dns"] == {"DisableManagedDns": True, "UseEc2Hostnames": True}
     assert "Dns" not in configuration()["Scheduling"]["SlurmSettings"]
 

@@ -21,14 +21,14 @@ from tests.unit.deployed_cluster import CLUSTER, built, settings
 RULES = {"head-node-replaced", "fleet-stop-needed", "login-stop-needed"}
 DEPENDENT = {
     "parallelcluster.node_setup": {"parallelcluster.node_setup": None},
-    "network.closed": {"network.closed": True},
+    "network.isolated": {"network.isolated": True},
 }
 
 
 STATES: list[dict[str, Any]] = [
     {},
     {"accounting": {}, "directory": {}, "parallelcluster.ssh": {"key_name": "mine"}},
-    {"parallelcluster.node_setup": None, "network.closed": True},
+    {"parallelcluster.node_setup": None, "network.isolated": True},
     {"parallelcluster.image": {"ami_id": "ami-0123456789abcdef0"}, "network.existing": NETWORK},
     {"storage.openzfs": None, "storage.lustre": None},
 ]
@@ -68,7 +68,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     ({"parallelcluster.ssh": {"key_name": "mine"}}, {("head-node-replaced", "parallelcluster.ssh.key_name")}),
     ({"parallelcluster.node_setup": None}, {("head-node-replaced", "parallelcluster.node_setup")}),
-    ({"network.closed": True}, {("head-node-replaced", "network.closed")}),
+    ({"network.isolated": True}, {("head-node-replaced", "network.isolated")}),
     (
         {"directory": {}},
         {("head-node-replaced", "directory"), ("fleet-stop-needed", "directory")},
@@ -81,7 +81,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"storage.lustre.mount_path": "/data"}, {("fleet-stop-needed", "storage.lustre")}),
     ({"pools.gpu.instance_type": "g5.12xlarge"}, {("fleet-stop-needed", "pools.gpu.instance_type")}),
     # What ParallelCluster takes of a cluster at work.
-    ({"pools.gpu.nodes": 9, "parallelcluster.kept_nodes": {"gpu": 1}}, set()),
+    ({"pools.gpu.nodes": 9, "parallelcluster.min_nodes": {"gpu": 1}}, set()),
     (
         {
             "parallelcluster.login": {"login": {}, "more": {"nodes": 3}},

@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from settings.reading import Reading, read
+from settings.reading import LoadedConfig, read
 from settings.report import report
 from settings.rules.sheet import rule_sheet
 from settings.summary import summary
@@ -107,7 +107,7 @@ def mutations(draw: st.DrawFn) -> dict[str, Any]:
     return data
 
 
-def _examined(path: Path) -> Reading:
+def _examined(path: Path) -> LoadedConfig:
     reading = read(path)
     text = report(reading.findings, path)
     assert all(line.isprintable() for line in text.split("\n"))

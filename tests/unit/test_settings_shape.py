@@ -37,7 +37,7 @@ SHAPES: list[tuple[dict[str, Any], set[tuple[str, str]], str]] = [
     ({"pools.gpu.threads_per_core": 3}, {("not-allowed", "pools.gpu.threads_per_core")}, "'3'"),
     ({"pools.gpu.threads_per_core": True}, {("wrong-type", "pools.gpu.threads_per_core")}, "whole number"),
     ({"retention": "durabel"}, {("not-allowed", "retention")}, "did you mean 'durable'"),
-    ({"network.closed": "true"}, {("wrong-type", "network.closed")}, "true or false, not text"),
+    ({"network.isolated": "true"}, {("wrong-type", "network.isolated")}, "true or false, not text"),
     ({"network.primary_cidr": "10.0.0.1/16"}, {("bad-cidr", "network.primary_cidr")}, "is an address"),
     ({"network.primary_cidr": "ten"}, {("bad-cidr", "network.primary_cidr")}, "not an IPv4 address range"),
     (
@@ -98,7 +98,7 @@ def test_mistakes_of_shape(
     [
         ({"name": 5}, "put it in quotes: '\"5\"'"),
         ({"pools.gpu.nodes": "5"}, "remove the quotes"),
-        ({"network.closed": "true"}, "remove the quotes"),
+        ({"network.isolated": "true"}, "remove the quotes"),
         ({"availability_zones": "us-west-2a"}, "a list of one is written '[us-west-2a]'"),
         ({"network.primary_cidr": "10.0.0.1/16"}, "the range that holds it is '10.0.0.0/16'"),
         ({"storage.lustre.efaa": True}, "keys here: "),

@@ -43,7 +43,7 @@ def compute_resources(
     pool: Pool,
     defaults: HostDefaults,
     *,
-    kept_nodes: int,
+    min_nodes: int,
     subnet_id: str,
     launch_template: Mapping[str, str],
     placement_group: str = "",
@@ -65,7 +65,7 @@ def compute_resources(
         # An environment has one type: there is no second to progress to, and for jobs of several nodes Batch starts the
         # best type only (Batch User Guide, "Instance type allocation strategies"). BEST_FIT allows no updates in place.
         "AllocationStrategy": "BEST_FIT_PROGRESSIVE",
-        "MinvCpus": kept_nodes * facts.vcpus,
+        "MinvCpus": min_nodes * facts.vcpus,
         "MaxvCpus": pool.nodes * facts.vcpus,
         "InstanceTypes": [pool.instance_type],
         "Subnets": [subnet_id],
@@ -140,7 +140,7 @@ class PoolQueue(Construct):
         pool: Pool,
         subnet: ec2.ISubnet,
         defaults: HostDefaults,
-        kept_nodes: int = 0,
+        min_nodes: int = 0,
         limits: Sequence[Mapping[str, Any]] = (),
         fair_share: FairShare | None = None,
     ) -> None:
@@ -164,7 +164,7 @@ class PoolQueue(Construct):
             compute_resources(
                 pool,
                 defaults,
-                kept_nodes=kept_nodes,
+                min_nodes=min_nodes,
                 subnet_id=subnet.subnet_id,
                 launch_template={"LaunchTemplateId": launch.template_id, "Version": launch.version},
                 placement_group=launch.placement_group.ref if launch.placement_group else "",

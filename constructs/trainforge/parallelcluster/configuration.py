@@ -97,7 +97,7 @@ class ClusterPlan:
 
     `iam_path` is the path of all roles and profiles that ParallelCluster makes, so that its provider can be held to
     it. `tags` are on every resource of the cluster: CDK's own reach the stack around it and not the cluster's.
-    `closed` is a network without a way to the internet, where Route 53 cannot be reached. `legacy_efa` asks for
+    `isolated` is a network without a way to the internet, where Route 53 cannot be reached. `legacy_efa` asks for
     combined EFA interfaces, which take an address each, in place of `efa-only` ones.
     """
 
@@ -114,7 +114,7 @@ class ClusterPlan:
     monitoring: Monitoring = field(default_factory=Monitoring)
     accounting: AccountingDatabase | None = None
     directory: Directory | None = None
-    closed: bool = False
+    isolated: bool = False
     legacy_efa: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -207,7 +207,7 @@ def _slurm(plan: ClusterPlan) -> Section:
         "ScaledownIdletime": plan.slurm.idle_minutes,
         "QueueUpdateStrategy": plan.slurm.update_strategy,
     }
-    if plan.closed:
+    if plan.isolated:
         # Route 53 has no endpoint in a VPC, so nodes go by the names that EC2 gives them.
         section["Dns"] = {"DisableManagedDns": True, "UseEc2Hostnames": True}
     if plan.accounting:

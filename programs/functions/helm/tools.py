@@ -11,7 +11,7 @@ _PROGRAMS = {"helm": "/opt/helm/helm", "kubectl": "/opt/kubectl/kubectl"}
 """Paths of the programs in the CDK's kubectl layer; the variables HELM and KUBECTL name others."""
 _MARGIN_SECONDS = 30
 """Seconds that a helm which is told to stop may take until it does."""
-_LEAST_SECONDS = 15
+_MIN_SECONDS = 15
 _TRIES = 3
 _PAUSE_SECONDS = 5
 _PASSING = (
@@ -65,7 +65,7 @@ class Tools:
         """
         if timed:
             left = self._left(f"'helm {arguments[0]}'")
-            arguments = (*arguments, "--timeout", f"{max(left - _MARGIN_SECONDS, _LEAST_SECONDS)}s")
+            arguments = (*arguments, "--timeout", f"{max(left - _MARGIN_SECONDS, _MIN_SECONDS)}s")
         for attempt in range(1, _TRIES + 1):
             code, printed, message = self._run("helm", *arguments)
             if code == 0:
@@ -116,7 +116,7 @@ class Tools:
 
     def _left(self, call: str) -> int:
         left = int(self.deadline - time.monotonic())
-        if left < _LEAST_SECONDS:
+        if left < _MIN_SECONDS:
             raise ToolError(f"no time is left for {call}")
         return left
 

@@ -16,7 +16,7 @@ _ID = re.compile(r"[a-z0-9]{12}")
 _PASSING = {"Creating", "Updating", "Deleting"}
 _GONE = {"Deleting", "Deleted"}
 _PAUSE_SECONDS = 5.0
-_MOST_CONFLICTS = 5
+_MAX_CONFLICTS = 5
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ class GovernanceResource:
             self._wait(there)
 
     def _apply(self, identifier: str, desired: DesiredState) -> str:
-        for _ in range(_MOST_CONFLICTS):
+        for _ in range(_MAX_CONFLICTS):
             there = self._settled(identifier, whole=False)
             same = all(there.get(name) == value for name, value in desired.fields.items())
             if same and not there["Status"].endswith("Failed"):

@@ -22,7 +22,7 @@ _TEXT_FILES = "/var/lib/node_exporter/textfile"
 # Every node waits for this before it takes jobs, and one without a way to the internet waits in vain.
 _SECONDS = 20
 _ATTEMPTS = 3
-_MOST_BYTES = 64 << 20
+_MAX_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _download(node: Node, url: str) -> bytes:
     node.log(f"downloading '{url}'")
     try:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310 the deployment's own URL
-            content: bytes = answer.read(_MOST_BYTES)
+            content: bytes = answer.read(_MAX_BYTES)
     except OSError as error:
         raise StepError(f"'{url}' cannot be read: {error}", "see the way to it", passing=True) from error
     return content

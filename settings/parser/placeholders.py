@@ -1,4 +1,4 @@
-"""Values that stand in for broken ones, so that everything beside them can still be checked."""
+"""Placeholders: values put in place of missing ones, so that everything beside them can still be checked."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 UNSPECIFIED = "unspecified"
-"""Stands in for text. No name, id or instance type of ours: rules that know the value's form say so at its
-own path, where they are not heard."""
+"""The placeholder of text. It is no valid name, id or instance type; findings at its own path are dropped."""
 
 
-def stand_in_for(path: tuple[str, ...], field: FieldInfo | None, data: dict[str, Any]) -> Any:
-    """Return what can stand in for a required value, None where only leaving out what holds it helps."""
+def placeholder_for(path: tuple[str, ...], field: FieldInfo | None, data: dict[str, Any]) -> Any:
+    """Return the placeholder of a required value; None where what holds the value must be left out."""
     match path:
         case ("region",):
             return _region(data)
