@@ -138,12 +138,12 @@ def data() -> Picture:
         ["all at once, with the", "way out; errors end", "with exit code 2"],
         "outside",
     )
-    nouns = picture.box(
+    types = picture.box(
         columns[2],
         below,
         width,
         height,
-        "nouns",
+        "data types",
         ["Pool, Capacity, Mount:", "frozen dataclasses of", "catalog/"],
         "data",
     )
@@ -210,8 +210,8 @@ def data() -> Picture:
         (commands, people),
     ):
         picture.arrow(one.at("right"), other.at("left"))
-    picture.arrow(check.at("bottom"), nouns.at("top"))
-    picture.arrow(nouns.at("left"), constructs.at("right"))
+    picture.arrow(check.at("bottom"), types.at("top"))
+    picture.arrow(types.at("left"), constructs.at("right"))
     picture.arrow(constructs.at("left"), templates.at("right"))
     picture.arrow(templates.at("bottom"), cloud.at("top"))
     return picture

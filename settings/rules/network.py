@@ -252,7 +252,7 @@ def _is_closed(subject: Subject) -> bool:
 
 
 def _demand(settings: Settings) -> dict[str, Counter[str]]:
-    """Return how many addresses are wanted in each zone, by what wants them."""
+    """Return how many addresses are needed in each zone, by what needs them."""
     demand: dict[str, Counter[str]] = {zone: Counter() for zone in settings.availability_zones}
     for use in uses(settings):
         found = facts(use.pool.instance_type) if use.pool else None

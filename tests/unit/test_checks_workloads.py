@@ -159,10 +159,10 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             ("workload-bundle-unseen", "workloads.0.clusters.0"),
         },
     ),
-    (_runs({}, network__closed=True), {("workload-image-internet", "workloads.0.workload")}),
+    (_runs({}, network__isolated=True), {("workload-image-internet", "workloads.0.workload")}),
     ({"network.isolated": True, "storage.lustre": GONE}, set()),
     # virtual environments in place of images
-    (_runs({"virtual_environment": "/fsx/venv"}, network__closed=True), set()),
+    (_runs({"virtual_environment": "/fsx/venv"}, network__isolated=True), set()),
     (_runs({"virtual_environment": "/fsx/venv"}, {"virtual_environment": "/fsx/venv", "nodes": 1}), set()),
     *(
         (_runs({"virtual_environment": folder}), {("workload-environment-path", ENVIRONMENT)} | more)

@@ -30,7 +30,7 @@ SHAPES: list[tuple[dict[str, Any], set[tuple[str, str]], str]] = [
     ({"pools.gpu.nodes": True}, {("wrong-type", "pools.gpu.nodes")}, "a whole number"),
     ({"pools.gpu.nodes": 1.5}, {("wrong-type", "pools.gpu.nodes")}, "with a fraction"),
     ({"pools.gpu.nodes": float("nan")}, {("wrong-type", "pools.gpu.nodes")}, "no number at all"),
-    ({"pools.gpu.nodes": None}, {("wrong-type", "pools.gpu.nodes")}, "nothing stands here"),
+    ({"pools.gpu.nodes": None}, {("wrong-type", "pools.gpu.nodes")}, "there is no value"),
     ({"pools.gpu": None}, {("wrong-type", "pools.gpu")}, "a mapping"),
     ({"pools": [1]}, {("wrong-type", "pools")}, "a mapping, not a list"),
     ({"name": 5}, {("wrong-type", "name")}, "text, not a whole number"),

@@ -1,6 +1,6 @@
 """Instance groups of a HyperPod cluster, as properties of AWS::SageMaker::Cluster.
 
-Pure functions from nouns to dictionaries in CloudFormation's spelling. The L1's typed structs say the same
+Pure functions from data types to dictionaries in CloudFormation's spelling. The L1's typed structs say the same
 but cross into Node one by one: with them a pool costs several times the synthesis time.
 """
 

@@ -1,1 +1,1 @@
-"""AWS ParallelCluster: its configuration from nouns, and the custom resource that builds the cluster."""
+"""AWS ParallelCluster: its configuration from data types, and the custom resource that builds the cluster."""

@@ -1,4 +1,4 @@
-"""The configuration of a ParallelCluster, built from nouns. Pure: it needs neither AWS nor the CDK."""
+"""The configuration of a ParallelCluster, built from data types. Pure: it needs neither AWS nor the CDK."""
 
 from __future__ import annotations
 
