@@ -8,6 +8,7 @@ from itertools import chain
 
 from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES
+from catalog.neuron import supported_lnc
 from catalog.spelling import did_you_mean
 from workloads.footprint import GIB, gib
 from workloads.spec import Accelerators, Preset, Run
@@ -135,13 +136,8 @@ def _ranks(run: Run) -> Iterator[Finding]:
 def _global_batch(run: Run) -> Iterator[Finding]:
     """A step's samples are shared out evenly; a remainder would change the batch without a word."""
     batch = run.global_batch
-    if batch is not None and batch % run.ranks:
-        fitting = [
-            nodes for nodes in range(1, 2 * run.nodes + 1) if batch % (nodes * run.ranks_per_node) == 0
-        ]
-        # A pool may have no more nodes, or these be too few for the model: the nearest on either side.
-        nearest = [str(nodes) for nodes in fitting if nodes < run.nodes][-1:]
-        nearest += [str(nodes) for nodes in fitting if nodes > run.nodes][:1]
+    if batch is not None and run.preset.layout is None and batch % run.ranks:
+        nearest = _nearest(run, range(1, 2 * run.nodes + 1), lambda ranks: batch % ranks == 0)
         yield Finding(
             "run-global-batch",
             Severity.ERROR,
@@ -165,6 +161,102 @@ def _whose_batch(run: Run) -> str:
     if run.global_batch == run.preset.global_batch:
         return f"preset '{run.preset.name}'"
     return f"the argument {run.workload.global_batch_argument}"
+
+
+def _nearest(run: Run, nodes: range, works: Callable[[int], bool]) -> list[str]:
+    """Return the nearest numbers of nodes, below and above the run's, whose ranks work; empty where none does.
+
+    A pool may have no more nodes, or fewer may be too few for the model: so there are two.
+    """
+    fitting = [count for count in nodes if works(count * run.ranks_per_node)]
+    below = [str(count) for count in fitting if count < run.nodes][-1:]
+    above = [str(count) for count in fitting if count > run.nodes][:1]
+    return [*below, *above]
+
+
+def _layout(run: Run) -> Iterator[Finding]:
+    """A layout that the ranks do not fill is refused by the framework, after all nodes have started.
+
+    The rules are those of `workloads.layout`.
+    """
+    layout, batch = run.preset.layout, run.global_batch
+    if layout is None:
+        return
+    size = f"{run.nodes} nodes of {run.ranks_per_node} are {run.ranks} ranks"
+    copies = layout.data_parallel(run.ranks)
+    if copies is None:
+        yield _layout_finding(
+            run,
+            "run-layout-ranks",
+            f"splits the model over {layout.model_parallel} ranks ({layout}), and {size}: no multiple",
+        )
+        return
+    if not layout.splits_experts(run.ranks):
+        yield _layout_finding(
+            run,
+            "run-layout-experts",
+            f"spreads experts over {layout.ep} ranks, which does not divide the "
+            f"{copies * layout.cp} ranks that share a part of the model (dp {copies} x cp {layout.cp})",
+        )
+    if batch is not None and not layout.splits_batch(run.ranks, batch):
+        yield _layout_finding(
+            run,
+            "run-layout-batch",
+            f"has {copies} copies ({size}, {layout.model_parallel} each), and the global batch {batch} "
+            f"of {_whose_batch(run)} does not divide by micro batch {layout.micro_batch} x data-parallel size {copies}",
+        )
+
+
+def _layout_finding(run: Run, rule: str, message: str) -> Finding:
+    """Return an error on a number of nodes that a layout does not fit, with the numbers that it does fit."""
+    layout = run.preset.layout
+    assert layout, "it is the layout that was checked"
+    nearest = _nearest(run, range(1, _MAX_NODES + 1), lambda ranks: layout.works(ranks, run.global_batch))
+    return Finding(
+        rule,
+        Severity.ERROR,
+        "nodes",
+        str(run.nodes),
+        f"the preset '{run.preset.name}' of {run.workload.name} {message}",
+        f"{' or '.join(nearest)} nodes work"
+        if nearest
+        else "take a type with another number of accelerators",
+    )
+
+
+def _layout_tensor(run: Run) -> Iterator[Finding]:
+    """Tensor parallel ranks exchange activations in every layer: between nodes that is many times slower.
+
+    A warning: the NVLink of some types spans nodes.
+    """
+    layout = run.preset.layout
+    if layout is not None and run.accelerated and run.ranks_per_node % layout.tp:
+        fitting = [size for size in range(1, run.ranks_per_node + 1) if run.ranks_per_node % size == 0]
+        yield Finding(
+            "run-layout-tensor",
+            Severity.WARNING,
+            "instance-type",
+            run.instance_type,
+            f"the preset '{run.preset.name}' of {run.workload.name} splits tensors over {layout.tp} ranks, and "
+            f"'{run.instance_type}' has {run.ranks_per_node} per node, so they would talk between nodes",
+            f"tensor parallel sizes that stay on a node: {', '.join(map(str, fitting))}",
+        )
+
+
+def _lnc(run: Run) -> Iterator[Finding]:
+    """A Neuron device joins only certain numbers of cores; the compiler refuses any other."""
+    accelerator = run.facts.accelerator
+    if run.lnc is None or accelerator is None or run.lnc in supported_lnc(accelerator):
+        return
+    yield Finding(
+        "run-lnc",
+        Severity.ERROR,
+        "instance-type",
+        run.instance_type,
+        f"the preset '{run.preset.name}' of {run.workload.name} takes {run.lnc} physical cores as a logical one "
+        f"(LNC), and {accelerator.name} has LNC {' or '.join(map(str, sorted(supported_lnc(accelerator))))}",
+        f"it is meant for '{run.preset.instance_type}'",
+    )
 
 
 def _memory(run: Run) -> Iterator[Finding]:
@@ -226,7 +318,7 @@ def _more_nodes(run: Run) -> str:
     for nodes in range(run.nodes + 1, _MAX_NODES + 1):
         more = replace(run, nodes=nodes)
         memory, needed = _memory_per_rank(more), more.footprint
-        if batch is not None and (more.ranks > batch or batch % more.ranks):
+        if not _divides(more, batch):
             continue
         if memory and needed and needed.estimate <= memory:
             return f"it fits on {nodes} nodes of the type, or take a type with more memory"
@@ -237,12 +329,23 @@ def _more_nodes(run: Run) -> str:
     )
 
 
+def _divides(run: Run, batch: int | None) -> bool:
+    """Return whether the ranks share the model and the global batch out evenly."""
+    layout = run.preset.layout
+    if layout is not None:
+        return layout.works(run.ranks, batch)
+    return batch is None or (run.ranks <= batch and batch % run.ranks == 0)
+
+
 _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
     _accelerators,
     _idle,
     _efa,
     _ranks,
     _global_batch,
+    _layout,
+    _layout_tensor,
+    _lnc,
     _memory,
     _accelerator_memory,
 )

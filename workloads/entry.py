@@ -8,6 +8,7 @@ from pathlib import PurePosixPath
 
 from catalog.cluster_info import ClusterInfo
 from catalog.efa import efa_environment
+from catalog.neuron import COMPILE_CACHE_VARIABLE, lnc_environment
 from workloads.launchers import SchedulerVariables, command, quoted
 from workloads.program import FOLDER_VARIABLE
 from workloads.progress import PrintedBy
@@ -50,9 +51,17 @@ def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:
 
 
 def environment(run: Run) -> dict[str, str]:
-    """Return the variables of every rank: the fabric's by the catalog where ranks use it, the preset's, the run's."""
+    """Return the variables of every rank: the devices' by the catalog where ranks use them, the preset's, the run's."""
     fabric = efa_environment(run.facts) if run.accelerated else {}
-    return {**fabric, **run.workload.launcher.environment, **run.preset_environment, **run.environment}
+    accelerator = run.facts.accelerator
+    cores = lnc_environment(accelerator, run.lnc) if accelerator and run.lnc else {}
+    return {
+        **fabric,
+        **cores,
+        **run.workload.launcher.environment,
+        **run.preset_environment,
+        **run.environment,
+    }
 
 
 def knows_folder(run: Run) -> bool:
@@ -100,6 +109,13 @@ def entry(
     )
 
 
+def neuron_cache(run: Run, shared: str) -> dict[str, str]:
+    """Return the variable of the folder that all nodes compile graphs into, unless the run or its preset names one."""
+    if run.kind != "neuron" or COMPILE_CACHE_VARIABLE in environment(run):
+        return {}
+    return {COMPILE_CACHE_VARIABLE: f"{shared}/neuron-compile-cache/{run.workload.name}"}
+
+
 def _value(run: Run, name: str, value: str) -> str:
     """Return a variable's value as a shell word; what a person gave a run is taken to the letter, with its $."""
     return shlex.quote(value) if name in run.environment else quoted(value)
@@ -116,6 +132,10 @@ def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iter
     data = run.workload.data
     if data:
         yield f'export DATA_FOLDER="{shared}/data/{data.folder}"'
+    for name, folder in neuron_cache(run, shared).items():
+        # Nodes compile a graph once, and later runs do not compile it again.
+        yield f'export {name}="{folder}"'
+        yield f'mkdir -p "${name}"'
     # Others may not write there: a run resumes from what is in its folder. The folders above keep the caller's mask.
     yield 'mkdir -p "${RUN_FOLDER%/*}"'
     yield "umask 027"

@@ -10,10 +10,12 @@ from typing import Literal
 
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
+from catalog.neuron import logical_cores, supported_lnc
 from catalog.pool import OnDemand, Pool
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
 from workloads.launchers import Launcher
+from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress, with_variables
 from workloads.words import LiteralWord, option_values
@@ -94,14 +96,16 @@ class Resources:
     """The requirements of a node, and the number of ranks that it runs.
 
     `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an
-    accelerator. `memory_gib_per_rank` is what a rank needs of the host's memory. `efa` says that several nodes are
-    of no use without it.
+    accelerator, or a logical core on Neuron devices. `memory_gib_per_rank` is what a rank needs of the host's memory.
+    `efa` says that several nodes are of no use without it. `lnc` is how many physical Neuron cores make a logical one
+    (Logical NeuronCore configuration, 1 or 2); None for the device's default.
     """
 
     accelerators: tuple[Accelerators, ...]
     ranks_per_node: int | None = None
     memory_gib_per_rank: float = 1
     efa: bool = False
+    lnc: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,8 @@ class Preset:
     samples of one step over all ranks; it must divide by the ranks. None where the program has no such idea.
     `accelerators` is what this size runs on where that differs from the workload's others: a model of billions of
     weights starts on processors too, and never ends. `environment` adds to the workload's variables and replaces them.
+    `layout` is how the model is split over ranks; None where every rank has a copy, or the program decides. `lnc` goes
+    before the workload's.
     `on` has by instance type, or by family (`p5`), what differs there; a type's adds to its family's.
     """
 
@@ -133,6 +139,8 @@ class Preset:
     accelerators: tuple[Accelerators, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     on: Mapping[str, Override] = field(default_factory=lambda: MappingProxyType({}))
+    layout: Layout | None = None
+    lnc: int | None = None
 
     def overrides(self, instance_type: str) -> tuple[Override, ...]:
         """Return what differs on an instance type: its family's first, then its own."""
@@ -154,8 +162,8 @@ class Workload:
     data sets). `resumes` says that it continues from RUN_FOLDER by itself. `proofs` tells for each supported format how
     it was proven; a format without one is not supported. `peak_precision` names the arithmetic (bf16, fp8) whose peak
     the program is told as `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask.
-    `footprint` computes from the program's arguments and the number of ranks what a run takes of accelerators' memory
-    and of the file system; None where it is too little to matter.
+    `footprint` computes from the program's arguments, the number of ranks and the preset's layout what a run takes of
+    accelerators' memory and of the file system; None where it is too little to matter.
     """
 
     name: str
@@ -173,7 +181,7 @@ class Workload:
     secrets: tuple[Secret, ...] = ()
     resumes: bool = True
     peak_precision: str = ""
-    footprint: Callable[[Sequence[str], int], Footprint] | None = None
+    footprint: Callable[[Sequence[str], int, Layout | None], Footprint] | None = None
     global_batch_argument: str = ""
     options: str = ""
 
@@ -289,19 +297,33 @@ class Run:
 
     @property
     def ranks_per_node(self) -> int:
-        """How many ranks a node runs; a Neuron rank is a core, not a chip."""
+        """How many ranks a node runs; a Neuron rank is a logical core, not a device."""
         fixed = self.workload.resources.ranks_per_node
         if fixed is not None:
             return fixed
         accelerator = self.facts.accelerator
         if not self.accelerated or accelerator is None:
             return 1
-        return (accelerator.total_cores or accelerator.count) if self.kind == "neuron" else accelerator.count
+        return accelerator.count if self.lnc is None else logical_cores(accelerator, self.lnc)
+
+    @property
+    def lnc(self) -> int | None:
+        """How many physical Neuron cores a rank's logical core has; None where the ranks run on no Neuron devices."""
+        accelerator = self.facts.accelerator
+        if self.kind != "neuron" or accelerator is None:
+            return None
+        return self.preset.lnc or self.workload.resources.lnc or supported_lnc(accelerator)[0]
 
     @property
     def ranks(self) -> int:
         """How many ranks the run has."""
         return self.nodes * self.ranks_per_node
+
+    @property
+    def data_parallel(self) -> int | None:
+        """How many copies of the model train; None without a layout, or where the ranks do not fit it."""
+        layout = self.preset.layout
+        return None if layout is None else layout.data_parallel(self.ranks)
 
     @property
     def accelerators_per_node(self) -> int:
@@ -356,4 +378,4 @@ class Run:
     def footprint(self) -> Footprint | None:
         """The memory and storage that the run takes; None where the workload does not say."""
         compute = self.workload.footprint
-        return None if compute is None else compute(self.arguments, self.ranks)
+        return None if compute is None else compute(self.arguments, self.ranks, self.preset.layout)

@@ -22,7 +22,8 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
     The id is the job's and not the definition's: whoever submits to that by hand is not to go on with somebody's run.
     Variables are the job's too, but for those that the definition's own script sets, which would undo the job's.
     """
-    fixed = entry.environment(replace(run, environment={}))
+    plain = replace(run, environment={})
+    fixed = {**entry.environment(plain), **entry.neuron_cache(plain, info.shared_folder)}
     own = {name: value for name, value in run.environment.items() if name in fixed}
     variables = {
         **{name: value for name, value in run.environment.items() if name not in fixed},

@@ -33,10 +33,8 @@ WORKLOADS = {
     "sample": SAMPLE,
     "batch-only": replace(SAMPLE, name="batch-only", proofs={Format.BATCH: Proven(Proof.NONE)}),
     # Four checkpoints of 300 GiB are 1,200 GiB to the byte, those of the other one more.
-    "fits": replace(SAMPLE, name="fits", footprint=lambda _words, _ranks: Footprint((), (), 300 * GIB, 4)),
-    "large": replace(
-        SAMPLE, name="large", footprint=lambda _words, _ranks: Footprint((), (), 300 * GIB + 1, 4)
-    ),
+    "fits": replace(SAMPLE, name="fits", footprint=lambda *_: Footprint((), (), 300 * GIB, 4)),
+    "large": replace(SAMPLE, name="large", footprint=lambda *_: Footprint((), (), 300 * GIB + 1, 4)),
     "gpu-only": replace(SAMPLE, name="gpu-only", resources=Resources(accelerators=("gpu",))),
 }
 RUN = {"workload": "sample", "preset": "small", "pool": "gpu", "clusters": ["hyperpod"]}

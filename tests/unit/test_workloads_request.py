@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from catalog.instances import INSTANCES
+from catalog.neuron import supported_lnc
 from workloads import registry
 from workloads.checks import check_run
 from workloads.formats import FORMATS, default_format, example_cluster
@@ -124,7 +125,8 @@ def test_ranks_are_accelerators_or_neuron_cores_or_one(instance_type: str) -> No
     if facts.has_gpus:
         assert found.ranks_per_node == facts.accelerators
     elif facts.has_neuron and facts.accelerator and facts.accelerator.cores:
-        assert found.ranks_per_node == facts.accelerators * facts.accelerator.cores
+        cores = facts.accelerators * facts.accelerator.cores
+        assert found.ranks_per_node == cores // supported_lnc(facts.accelerator)[0]
     else:
         assert found.ranks_per_node == 1
         assert found.efa_per_node == 0

@@ -31,6 +31,7 @@ from collections.abc import Mapping, Sequence
 from workloads.footprint import Footprint, Share
 from workloads.fsdp.fsdp_trainer.configuration import ModelConfiguration
 from workloads.fsdp.fsdp_trainer.presets import MODELS
+from workloads.layout import Layout
 from workloads.words import option_values
 
 DEFAULTS: Mapping[str, str] = {
@@ -50,8 +51,8 @@ WEIGHT, MOMENTS, GRADIENT = 4, 8, 4
 _LOGIT = 12
 
 
-def footprint(arguments: Sequence[str], ranks: int) -> Footprint:
-    """Return what a run with these arguments takes on each of `ranks` ranks.
+def footprint(arguments: Sequence[str], ranks: int, _layout: Layout | None = None) -> Footprint:
+    """Return what a run with these arguments takes on each of `ranks` ranks; the trainer has no other layouts.
 
     Raises:
         KeyError: the arguments name no model, no sequence length or no global batch, as every preset does.
