@@ -106,26 +106,28 @@ def test_a_failed_validation_is_reported_and_leaves_the_last_assembly(
     assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
 
 
+def test_context_that_is_not_known_is_refused(outdir: Path) -> None:
+    """`cdk destroy --all -c confg=FILE` must not take the default configuration for the one that was meant."""
+    done = run_app(ROOT / "config" / "cpu.yaml", outdir, {"confg": "config/cpu.yaml", "config": None})
+    assert done.returncode == 2
+    assert "context key 'confg' is not known (did you mean 'config'?)" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
+
+
 @pytest.mark.parametrize(
     ("more", "told"),
     [
-        (
-            {"confg": "config/cpu.yaml", "config": None},
-            "context key 'confg' is not known (did you mean 'config'?)",
-        ),
         ({"Config": "config/cpu.yaml"}, "'Config' is not known (did you mean 'config'?)"),
         ({"stage": "prod"}, "context key 'stage' is not known; '-c config=FILE' is the only one"),
         ({"config": ""}, "context key 'config' is '', not a file"),
         ({"config": ["a"]}, "context key 'config' is 'a list of 1', not a file"),
     ],
 )
-def test_context_that_is_not_known_is_refused(outdir: Path, more: dict[str, Any], told: str) -> None:
-    """`cdk destroy --all -c confg=FILE` must not take the default configuration for the one that was meant."""
-    done = run_app(ROOT / "config" / "cpu.yaml", outdir, more)
-    assert done.returncode == 2
-    assert told in done.stderr
-    assert "Traceback" not in done.stderr
-    assert (outdir / "manifest.json").read_text(encoding="utf-8") == "the last one"
+def test_mistakes_of_context_are_named(more: dict[str, Any], told: str) -> None:
+    """As the app does: with all the context that there is."""
+    [mistake] = context_mistakes(context() | {"config": "config/cpu.yaml"} | more)
+    assert told in mistake
 
 
 def test_context_of_the_cdk_itself_is_taken() -> None:
