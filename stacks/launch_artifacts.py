@@ -18,10 +18,10 @@ from settings.deployment import Settings
 from trainforge.construct_ids import pascal
 from trainforge.launch_bundle import LaunchBundle
 from workloads.entry import CHECKOUT_RUNTIME, LAUNCH_RUNTIME
-from workloads.images.image import DOCKERFILE, build_arguments
+from workloads.images.image import DOCKERFILE
 from workloads.render.all import SUFFIXES, render
 from workloads.request import resolve
-from workloads.spec import Base, Format, Run, Workload
+from workloads.spec import Format, Run, Workload
 
 if TYPE_CHECKING:
     from trainforge.workload_image import WorkloadImage
@@ -160,21 +160,24 @@ class LaunchArtifacts(Construct):
                 excludes=_NOT_RUN,
             ),
             architecture=architecture,
-            base=self._base(workload.base, architecture),
+            base=self._base(workload, architecture),
             removal_policy=self._removal,
         )
 
-    def _base(self, base: Base, architecture: Architecture) -> WorkloadImage:
-        """Return the image that workloads of a kind build on, built at the first one that asks."""
+    def _base(self, workload: Workload, architecture: Architecture) -> WorkloadImage:
+        """Return the image that a workload is built on: that of our base is shared, another is the workload's own."""
         from trainforge.workload_image import BuildContext, WorkloadImage
 
-        name = f"Base{pascal(base)}{'Arm64' if architecture == 'arm64' else ''}"
+        image = workload.image
+        shared = image.base is not None and not image.pins
+        name = f"Base{pascal(image.base)}" if image.base and shared else f"{pascal(workload.name)}Base"
+        name += f"{'Arm64' if architecture == 'arm64' else ''}"
         if name not in self._bases:
             self._bases[name] = WorkloadImage(
                 self,
                 name,
                 context=BuildContext(
-                    _WORKLOADS, DOCKERFILE, includes=(DOCKERFILE,), arguments=build_arguments(base)
+                    _WORKLOADS, DOCKERFILE, includes=(DOCKERFILE,), arguments=image.build_arguments
                 ),
                 architecture=architecture,
                 removal_policy=self._removal,

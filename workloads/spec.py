@@ -14,6 +14,7 @@ from catalog.neuron import logical_cores, supported_lnc
 from catalog.pool import OnDemand, Pool
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
+from workloads.images.image import Image
 from workloads.launchers import Launcher
 from workloads.layout import Layout
 from workloads.program import Program
@@ -21,7 +22,6 @@ from workloads.progress import Progress, with_variables
 from workloads.words import LiteralWord, option_values
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
-Base = Literal["cpu", "cuda", "ngc", "neuron"]
 
 
 class Format(StrEnum):
@@ -169,7 +169,7 @@ class Workload:
     name: str
     title: str
     launcher: Launcher
-    base: Base
+    image: Image
     resources: Resources
     presets: Mapping[str, Preset]
     proofs: Mapping[Format, Proven]

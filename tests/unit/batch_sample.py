@@ -15,6 +15,7 @@ from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from tests.programs import checkout
 from workloads.entry import RUNTIME_FOLDER
+from workloads.images.image import Image
 from workloads.launchers import NeuronTorchrun, Torchrun
 from workloads.render.batch import batch
 from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Run, Workload
@@ -30,7 +31,7 @@ def workload(**changes: Any) -> Workload:
         name="sample-run",
         title="a sample",
         launcher=Torchrun(),
-        base="cpu",
+        image=Image("cpu"),
         resources=Resources(accelerators=("gpu", "neuron", "cpu")),
         presets=MappingProxyType({preset.name: preset}),
         proofs=MappingProxyType({Format.BATCH: Proven(Proof.NONE)}),

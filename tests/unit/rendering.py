@@ -12,6 +12,7 @@ import yaml
 
 from catalog.cluster_info import ClusterInfo
 from workloads.formats import example_cluster
+from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.program import Program
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
@@ -20,7 +21,6 @@ from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
 from workloads.spec import (
     Accelerators,
-    Base,
     Data,
     Format,
     Preset,
@@ -51,7 +51,7 @@ def sample(
         name=name,
         title="a sample",
         launcher=launcher,
-        base=base,
+        image=Image(base),
         resources=Resources(accelerators),
         presets=MappingProxyType({"small": preset}),
         proofs=MappingProxyType({format_: Proven(Proof.NONE) for format_ in formats}),

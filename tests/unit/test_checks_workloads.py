@@ -12,6 +12,7 @@ from settings.rules import check
 from tests.unit.configuration import GONE, PLAN, changed, found
 from workloads import registry
 from workloads.footprint import GIB, Footprint
+from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import Progress
 from workloads.spec import Format, Preset, Proof, Proven, Resources, Workload
@@ -20,7 +21,7 @@ SAMPLE = Workload(
     name="sample",
     title="a workload of these tests",
     launcher=Torchrun(),
-    base="cuda",
+    image=Image("cuda"),
     resources=Resources(accelerators=("gpu", "cpu")),
     presets={
         "small": Preset("small", "", (), "g5.8xlarge", 2),

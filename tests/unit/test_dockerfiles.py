@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -24,8 +24,7 @@ from catalog.versions import (
 from tests.programs import require_program
 from workloads import registry
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
-from workloads.images.image import DOCKERFILE, NONE, build_arguments
-from workloads.spec import Base
+from workloads.images.image import DOCKERFILE, NONE, Base, Image
 
 WORKLOADS = Path(__file__).resolve().parents[2] / "workloads"
 BASE = WORKLOADS / DOCKERFILE
@@ -82,7 +81,7 @@ def test_no_argument_can_be_overruled_by_a_base() -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_every_argument_of_the_base_is_fed_and_no_other(base: Base) -> None:
-    fed = build_arguments(base)
+    fed = Image(base).build_arguments
     assert set(fed) == {name for name, _ in arguments(BASE)}
     assert all(fed.values())
 
@@ -95,13 +94,13 @@ def test_a_workload_asks_for_its_base_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("base", BASES)
 def test_all_inputs_are_in_the_catalog(base: Base) -> None:
-    fed = build_arguments(base)
+    fed = Image(base).build_arguments
     pinned = {value for name, value in fed.items() if name == "BASE" or name.startswith("PIN_")}
     assert pinned - {NONE} <= set(PINS)
 
 
 def test_the_build_gets_the_catalogs_layer() -> None:
-    told = set(build_arguments("cuda").values())
+    told = set(Image("cuda").build_arguments.values())
     assert {EFA_INSTALLER, LIBFABRIC, AWS_OFI_NCCL, NCCL, GDRCOPY, GDRCOPY_COMMIT, CUDA, TORCH} <= told
 
 
@@ -120,14 +119,16 @@ def test_requirements_of_a_workload_are_those_of_the_catalog(path: Path) -> None
 
 def test_the_workload_that_offers_mlflow_has_its_client() -> None:
     for path in OWN_DOCKERFILES:
-        offers = "--mlflow" in (path.parent / "train.py").read_text(encoding="utf-8")
+        offers = any("--mlflow" in each.read_text(encoding="utf-8") for each in path.parent.glob("*.py"))
         text = (path.parent / "requirements.txt").read_text(encoding="utf-8")
         assert (f"{MLFLOW.name}=={MLFLOW}" in text) is offers
 
 
 def test_each_base_has_what_it_needs() -> None:
     left_out = {
-        base: {name.removeprefix("PIN_") for name, value in build_arguments(base).items() if value == NONE}
+        base: {
+            name.removeprefix("PIN_") for name, value in Image(base).build_arguments.items() if value == NONE
+        }
         for base in BASES
     }
     gpus = {"GDRCOPY", "GDRCOPY_COMMIT", "NCCL", "AWS_OFI_NCCL", "CUDA"}
@@ -155,9 +156,12 @@ def test_a_workload_puts_its_program_where_launch_lines_look(path: Path) -> None
     copies = [line.split()[1:] for line in instructions(path) if line.startswith("COPY ")]
     workload = path.parent.name
     assert ["runtime", RUNTIME_FOLDER] in copies
-    assert any(target.startswith(PROGRAM_FOLDER) and source.startswith(workload) for source, target in copies)
-    for source, _ in copies:
-        assert (WORKLOADS / source).exists()
+    assert any(
+        target.startswith(PROGRAM_FOLDER) and all(source.startswith(workload) for source in sources)
+        for *sources, target in copies
+    )
+    for *sources, _ in copies:
+        assert all((WORKLOADS / source).exists() for source in sources)
 
 
 def test_every_command_of_the_base_is_bash_and_shellcheck_agrees(tmp_path: Path) -> None:
@@ -168,3 +172,57 @@ def test_every_command_of_the_base_is_bash_and_shellcheck_agrees(tmp_path: Path)
         script.write_text(f"#!/bin/bash\n{names}\n{line.removeprefix('RUN ')}\n", encoding="utf-8")
         done = subprocess.run([shellcheck, script], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+VENDOR = "registry.example/framework:25.09"
+
+
+def test_a_vendors_image_gets_what_the_launch_needs_and_its_pins() -> None:
+    plain = Image(reference=VENDOR, programs=("torchrun",)).build_arguments
+    assert set(plain) == {name for name, _ in arguments(BASE)}
+    assert (plain["BASE"], plain["KIND"]) == (VENDOR, "vendor")
+    assert plain["PROGRAMS"] == "bash python3 torchrun"
+    assert {name for name, value in plain.items() if value != NONE} - {"BASE", "KIND", "PROGRAMS"} == {
+        "PIN_PY_SPY"
+    }
+    layer = {"EFA_INSTALLER": str(EFA_INSTALLER), "LIBFABRIC": str(LIBFABRIC), "AWS_OFI_NCCL": NONE}
+    added = Image(reference=VENDOR, pins=layer).build_arguments
+    # The installer treats it as it treats NVIDIA's images, and is checked by the catalog's key.
+    assert added["KIND"] == "ngc"
+    assert added["PIN_EFA_KEY"] != NONE
+    assert added["PIN_AWS_OFI_NCCL"] == NONE
+
+
+def test_a_pin_of_a_workload_takes_the_place_of_the_catalogs() -> None:
+    own = Image("cuda", pins={"TORCH": "2.8.0", "NCCL": "2.27.3"}).build_arguments
+    assert own == {**Image("cuda").build_arguments, "PIN_TORCH": "2.8.0", "PIN_NCCL": "2.27.3"}
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "an image is built on a base or on a reference"),
+        (
+            {"base": "cuda", "reference": VENDOR},
+            "base 'cuda' and reference 'registry.example/framework:25.09'",
+        ),
+        ({"base": "rocm"}, "there is no base 'rocm'; bases are cpu, cuda, ngc, neuron"),
+        ({"base": "cpu", "programs": ("a",)}, "the programs of the base 'cpu' are known"),
+        ({"reference": "registry.example/framework"}, "has no digest, and no tag other than 'latest'"),
+        ({"reference": "registry.example/framework:latest"}, "has no digest, and no tag other than 'latest'"),
+        ({"reference": "registry.example/framework@sha256:12"}, "has no digest"),
+        ({"base": "cuda", "pins": {"PYTORCH": "2"}}, "image pins PYTORCH, and the parts are GDRCOPY, "),
+        (
+            {"base": "cuda", "pins": {"TORCH": "2.8.0"}},
+            "image pins TORCH, and the version of NCCL depends on it",
+        ),
+    ],
+)
+def test_an_image_that_cannot_be_built_is_refused_in_words(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Image(**given)
+
+
+def test_a_digest_of_a_registry_with_a_port_is_a_reference() -> None:
+    reference = f"registry.example:5000/a/b@sha256:{'0' * 64}"
+    assert str(Image(reference=reference)) == reference

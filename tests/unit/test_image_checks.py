@@ -11,8 +11,7 @@ import pytest
 
 from catalog.versions import AWS_OFI_NCCL, EFA_SIGNING_KEY, GDRCOPY, GDRCOPY_COMMIT, LIBFABRIC, NCCL
 from tests.unit.test_dockerfiles import BASE, BASES, instructions
-from workloads.images.image import build_arguments, programs
-from workloads.spec import Base
+from workloads.images.image import Base, Image
 
 FI_INFO = 'printf "%s\\n" "fi_info: ${LIBFABRIC}" "libfabric: ${LIBFABRIC}" "libfabric api: 2.4"'
 DPKG = 'for version in ${PLUGIN}; do echo "${version}"; done; echo'
@@ -38,7 +37,7 @@ def image(tmp_path: Path) -> Path:
         (folder / name).symlink_to(real)
     bodies = {"fi_info": FI_INFO, "dpkg-query": DPKG, "python3": PYTHON}
     for base in BASES:
-        for name in programs(base):
+        for name in Image(base).launch_programs:
             bodies.setdefault(name, ":")
     for name, body in bodies.items():
         (folder / name).write_text(f"#!/bin/sh\n{body}\n", encoding="utf-8")
@@ -46,15 +45,16 @@ def image(tmp_path: Path) -> Path:
     return folder
 
 
-def run(script: str, image: Path, base: Base, **variables: str) -> subprocess.CompletedProcess[str]:
+def run(script: str, image: Path, base: Base | Image, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run a command of the build in the shell that the Dockerfile names, with the base's arguments."""
     bash = shutil.which("bash")
     assert bash
     found = {"LIBFABRIC": f"{LIBFABRIC}amzn3.0", "PLUGIN": f"{AWS_OFI_NCCL}-1", "TORCH_NCCL": str(NCCL)}
-    cuda = build_arguments(base)["PIN_CUDA"].rpartition(".")[0] or "none"
+    told = (base if isinstance(base, Image) else Image(base)).build_arguments
+    cuda = told["PIN_CUDA"].rpartition(".")[0] or "none"
     return subprocess.run(
         [bash, "-euo", "pipefail", "-c", script],
-        env={**build_arguments(base), **found, "TORCH_CUDA": cuda, **variables, "PATH": os.fspath(image)},
+        env={**told, **found, "TORCH_CUDA": cuda, **variables, "PATH": os.fspath(image)},
         cwd=image.parent,
         capture_output=True,
         text=True,
@@ -62,7 +62,7 @@ def run(script: str, image: Path, base: Base, **variables: str) -> subprocess.Co
     )
 
 
-def checked(image: Path, base: Base, **variables: str) -> subprocess.CompletedProcess[str]:
+def checked(image: Path, base: Base | Image, **variables: str) -> subprocess.CompletedProcess[str]:
     return run(command("for program in"), image, base, **variables)
 
 
@@ -103,6 +103,29 @@ def test_an_ngc_image_may_bring_a_newer_nccl(image: Path) -> None:
     assert checked(image, "ngc", TORCH_NCCL="2.100.1").returncode == 0
 
 
+def test_a_vendors_image_keeps_its_parts_and_has_the_programs_that_it_says(image: Path) -> None:
+    """Neither its packages nor its fabric are touched: the first step and every other that is left out end at once."""
+    vendors = Image(reference="registry.example/framework:1.2", programs=("torchrun",))
+    assert checked(image, vendors, LIBFABRIC="1.0", TORCH_NCCL="2.1.1", PLUGIN="").returncode == 0
+    for part in (
+        "apt-get remove",
+        "git clone",
+        "efa_installer.sh",
+        "--torch-backend",
+        "hyperpod-elastic-agent",
+    ):
+        done = run(command(part), image, vendors)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), part
+    (image / "torchrun").unlink()
+    assert "this image lacks torchrun" in checked(image, vendors).stderr
+
+
+def test_a_pin_of_a_workload_takes_the_place_of_the_catalogs(image: Path) -> None:
+    own = Image("cuda", pins={"TORCH": "2.8.0", "NCCL": "2.27.3"})
+    assert checked(image, own, TORCH_NCCL="2.27.3").returncode == 0
+    assert "NCCL of this image is" in checked(image, own).stderr
+
+
 @pytest.mark.parametrize("program", ["hyperpodrun", "mpirun", "torchrun"])
 def test_a_missing_program_of_launch_lines_ends_the_build(image: Path, program: str) -> None:
     (image / program).unlink()
@@ -140,7 +163,7 @@ def test_torch_is_the_build_for_what_the_base_has(image: Path, base: Base, backe
     done = run(script, image, base)
     assert done.returncode == 0, done.stderr
     pip, uv = log.read_text(encoding="utf-8").splitlines()
-    told = build_arguments(base)
+    told = Image(base).build_arguments
     assert pip.endswith(f"uv=={told['PIN_UV']}")
     assert uv.endswith(f"--torch-backend {backend} torch=={told['PIN_TORCH']}")
 

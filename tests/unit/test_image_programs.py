@@ -15,7 +15,7 @@ from catalog.cluster_info import ClusterInfo
 from tests.unit.rendering import MPI, SRUN
 from workloads import registry
 from workloads.formats import FORMATS
-from workloads.images.image import PROGRAMS, programs
+from workloads.images.image import PROGRAMS
 from workloads.render.all import render
 from workloads.spec import Format, Run, Workload
 
@@ -80,7 +80,7 @@ def launched(workload: Workload, format_: Format, cluster: str) -> set[str]:
 def test_what_a_launch_line_starts_is_in_the_image(workload: Workload, format_: Format, cluster: str) -> None:
     found = launched(workload, format_, cluster)
     assert found
-    assert found <= set(programs(workload.base)), f"the base '{workload.base}' lacks {found}"
+    assert found <= set(workload.image.launch_programs), f"'{workload.image}' lacks {found}"
 
 
 def test_launch_lines_are_read_as_they_are() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -13,7 +14,9 @@ from catalog.versions import Pin
 from settings.reading import read
 from stacks import launch_artifacts
 from tests.synthesis import ROOT, context
+from workloads import registry
 from workloads.images import image
+from workloads.images.image import Image
 
 CONFIGURATION = ROOT / "config" / "cpu.yaml"
 PINS = [name for name, value in vars(image).items() if isinstance(value, Pin)]
@@ -39,15 +42,17 @@ def workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def tag() -> str:
-    """Return the tag of the image of cpu-ddp, as a deployment of its configuration has it."""
+def shipped() -> launch_artifacts.LaunchArtifacts:
+    """Return what a deployment of the configuration of cpu-ddp ships."""
     settings = read(CONFIGURATION).settings
     assert settings
     stack = cdk.Stack(cdk.App(context=context()), "Stack", env=cdk.Environment(region="us-east-1"))
-    shipped = launch_artifacts.LaunchArtifacts(
-        stack, "LaunchArtifacts", settings=settings, cluster="hyperpod"
-    )
-    found: str = shipped.images["cpu-ddp"].tag
+    return launch_artifacts.LaunchArtifacts(stack, "LaunchArtifacts", settings=settings, cluster="hyperpod")
+
+
+def tag() -> str:
+    """Return the tag of the image of cpu-ddp."""
+    found: str = shipped().images["cpu-ddp"].tag
     return found
 
 
@@ -99,6 +104,8 @@ def test_another_version_is_another_tag_where_it_takes_part(
     if name.endswith("_BASE"):
         kind = name.removesuffix("_BASE").lower()
         monkeypatch.setattr(image, "_IMAGES", {**image._IMAGES, kind: changed})
+    parts = {part: changed if pin is old else pin for part, pin in image._PARTS.items()}
+    monkeypatch.setattr(image, "_PARTS", parts)
     assert (tag() != before) is (name not in FOR_GPUS)
 
 
@@ -106,3 +113,22 @@ def test_another_program_to_look_for_is_another_tag(monkeypatch: pytest.MonkeyPa
     before = tag()
     monkeypatch.setattr(image, "PROGRAMS", {**image.PROGRAMS, "sshd": {"cpu": "the distribution"}})
     assert tag() != before
+
+
+@pytest.mark.parametrize(
+    ("built_on", "base"),
+    [
+        (Image("cpu"), "BaseCpu"),
+        (Image("cpu", pins={"PY_SPY": "0.1.0"}), "CpuDdpBase"),
+        (Image(reference="registry.example/framework:25.09"), "CpuDdpBase"),
+    ],
+    ids=["our base", "own pins", "a vendor's image"],
+)
+def test_a_workload_is_built_on_a_shared_base_or_on_its_own(
+    built_on: Image, base: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tag()
+    changed = replace(registry.workload("cpu-ddp"), image=built_on)
+    monkeypatch.setattr(registry, "workload", lambda _: changed)
+    assert {child.node.id for child in shipped().node.children} == {"CpuDdp", base}
+    assert (tag() != before) is (base != "BaseCpu")

@@ -118,7 +118,7 @@ def test_a_secret_is_named_and_never_said(sample: Any, monkeypatch: pytest.Monke
     monkeypatch.setenv("HF_TOKEN", "hf_this-is-secret")
     monkeypatch.setenv("TRACKER_KEY", "this-is-secret-too")
     for format_ in sample.formats:
-        case = Case(run(sample, "trn1.32xlarge" if sample.base == "neuron" else "p5.48xlarge"), format_)
+        case = Case(run(sample, "trn1.32xlarge" if sample.image.base == "neuron" else "p5.48xlarge"), format_)
         assert "this-is-secret" not in case.text
         for _, template in pods(case.document):
             references = {

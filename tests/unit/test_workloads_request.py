@@ -13,6 +13,7 @@ from catalog.neuron import supported_lnc
 from workloads import registry
 from workloads.checks import check_run
 from workloads.formats import FORMATS, default_format, example_cluster
+from workloads.images.image import Image
 from workloads.launchers import Torchrun, command, quoted
 from workloads.progress import Progress
 from workloads.request import Request, resolve
@@ -22,7 +23,7 @@ GPU = Workload(
     name="sample-gpu",
     title="a sample",
     launcher=Torchrun(),
-    base="cuda",
+    image=Image("cuda"),
     resources=Resources(("gpu",), memory_gib_per_rank=16),
     presets=MappingProxyType(
         {"small": Preset("small", "a size", ("--steps=10",), "p5.48xlarge", 2, global_batch=64)}

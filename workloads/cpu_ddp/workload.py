@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from catalog.reference_types import CPU
+from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
 from workloads.spec import Data, Format, Preset, Proof, Proven, Resources, Workload
@@ -33,7 +34,7 @@ WORKLOAD = Workload(
     name="cpu-ddp",
     title="Data-parallel training of a small perceptron on processors (DistributedDataParallel, gloo)",
     launcher=Torchrun(),
-    base="cpu",
+    image=Image("cpu"),
     resources=Resources(accelerators=("cpu",), ranks_per_node=1, memory_gib_per_rank=2),
     presets=MappingProxyType({preset.name: preset for preset in (_REFERENCE, _TINY)}),
     proofs=MappingProxyType(

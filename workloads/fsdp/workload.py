@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from catalog.reference_types import CPU, GPU
 from workloads.fsdp.memory import footprint
+from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
 from workloads.spec import Format, Preset, Proof, Proven, Resources, Secret, Workload
@@ -106,7 +107,7 @@ WORKLOAD = Workload(
     name="fsdp",
     title="Pre-training of causal language models, sharded over all ranks (PyTorch FSDP2)",
     launcher=Torchrun(),
-    base="cuda",
+    image=Image("cuda"),
     resources=Resources(accelerators=("gpu",), memory_gib_per_rank=16),
     presets=MappingProxyType({preset.name: preset for preset in _presets()}),
     proofs=MappingProxyType(

@@ -1,4 +1,4 @@
-"""The base images of workloads: their Dockerfile, the programs that they have, and the arguments of a build.
+"""Images of workloads: what each is built on, the programs that it has, and the arguments of a build.
 
 Nothing is written down in the Dockerfile: base images, versions and the key that signs the EFA installer come
 from the catalog.
@@ -6,8 +6,11 @@ from the catalog.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal, get_args
 
 from catalog.versions import (
     AWS_OFI_NCCL,
@@ -28,13 +31,18 @@ from catalog.versions import (
     UV,
     Pin,
 )
-from workloads.spec import Base
+
+Base = Literal["cpu", "cuda", "ngc", "neuron"]
+"""The images that we build on: what each brings is in workloads/images/README.md."""
 
 DOCKERFILE = "images/Dockerfile.efa"
-"""The Dockerfile of every base, relative to the build context, the folder `workloads`."""
+"""The Dockerfile of everything that workloads are built on, relative to the build context, the folder `workloads`."""
 
 NONE = "none"
 """The value of an argument whose part a base does without."""
+
+VENDOR = "vendor"
+"""The kind of a vendor's image that keeps its own fabric."""
 
 _IMAGES: Mapping[Base, Pin] = MappingProxyType(
     {"cpu": CPU_BASE, "cuda": CUDA_BASE, "ngc": NGC_BASE, "neuron": NEURON_BASE}
@@ -63,39 +71,137 @@ Neuron image, and mpirun there, are not verified: nothing needs them yet.
 """
 
 
-def programs(base: Base) -> tuple[str, ...]:
-    """Return the programs for launch lines that an image on this base has."""
-    return tuple(program for program, bases in PROGRAMS.items() if base in bases)
+_PARTS: Mapping[str, Pin] = MappingProxyType(
+    {
+        "GDRCOPY": GDRCOPY,
+        "GDRCOPY_COMMIT": GDRCOPY_COMMIT,
+        "EFA_INSTALLER": EFA_INSTALLER,
+        "EFA_KEY": EFA_SIGNING_KEY,
+        "LIBFABRIC": LIBFABRIC,
+        "AWS_OFI_NCCL": AWS_OFI_NCCL,
+        "NCCL": NCCL,
+        "UV": UV,
+        "TORCH": TORCH,
+        "CUDA": CUDA,
+        "HYPERPOD_AGENT": HYPERPOD_AGENT,
+        "PY_SPY": PY_SPY,
+    }
+)
+"""The parts that a build installs or compares, by their names in the Dockerfile."""
+
+_TOGETHER: tuple[tuple[str, ...], ...] = (
+    ("GDRCOPY", "GDRCOPY_COMMIT"),
+    # torch brings an NCCL of its own, which the build compares with the pin.
+    ("TORCH", "NCCL"),
+    ("EFA_INSTALLER", "LIBFABRIC", "AWS_OFI_NCCL"),
+)
+"""Parts whose versions follow from the first's: who pins that one pins the others."""
+
+_REFERENCE = re.compile(r"[a-z0-9][\w./:-]*(:(?P<tag>\w[\w.-]{0,127})|@sha256:[0-9a-f]{64})", re.ASCII)
 
 
-def build_arguments(base: Base) -> dict[str, str]:
-    """Return the value of every ARG of the Dockerfile for a base.
+@dataclass(frozen=True, slots=True)
+class Image:
+    """The image that a workload is built on: one of our bases, or a vendor's image by reference.
 
-    NGC and Neuron images bring torch, built for their other parts. Neuron images bring the EFA layer that AWS tested
-    with their collectives, so it is left alone; whether the catalog's works there as well is unverified. GDRCopy,
-    NCCL and its plugin are for GPUs. What the build does not install itself it compares with the pin: the parts of
-    the EFA installer, and the NCCL of torch.
+    On a base the build installs the catalog's versions; `pins` are versions by a part's name in the Dockerfile that
+    take their place, where a framework needs another torch.
+
+    `reference` is an image with its tag or digest, as `docker pull` takes it. Its framework and its fabric are the
+    vendor's: the build adds py-spy for the launch guard, and parts that `pins` names. With EFA_INSTALLER among them the
+    EFA layer takes the place of the vendor's, as on NVIDIA's images. `programs` are those of the launch lines that the
+    vendor's image has; the build looks for them.
     """
-    has_gpus = base in ("cuda", "ngc")
-    has_layer = base != "neuron"
-    installs_torch = base in _WITHOUT_TORCH
-    pins = {
-        "GDRCOPY": (GDRCOPY, has_gpus),
-        "GDRCOPY_COMMIT": (GDRCOPY_COMMIT, has_gpus),
-        "EFA_INSTALLER": (EFA_INSTALLER, has_layer),
-        "EFA_KEY": (EFA_SIGNING_KEY, has_layer),
-        "LIBFABRIC": (LIBFABRIC, has_layer),
-        "AWS_OFI_NCCL": (AWS_OFI_NCCL, has_gpus),
-        "NCCL": (NCCL, has_gpus),
-        "UV": (UV, installs_torch),
-        "TORCH": (TORCH, installs_torch),
-        "CUDA": (CUDA, base == "cuda"),
-        "HYPERPOD_AGENT": (HYPERPOD_AGENT, "hyperpodrun" in programs(base)),
-        "PY_SPY": (PY_SPY, True),
-    }
-    return {
-        "BASE": str(_IMAGES[base]),
-        "KIND": base,
-        "PROGRAMS": " ".join(programs(base)),
-        **{f"PIN_{name}": str(pin) if wanted else NONE for name, (pin, wanted) in pins.items()},
-    }
+
+    base: Base | None = None
+    reference: str = ""
+    pins: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    programs: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check that the image is one, that its reference does not move, and that its pins are of known parts.
+
+        Raises:
+            ValueError: it is not so.
+        """
+        if bool(self.base) == bool(self.reference):
+            raise ValueError(
+                f"an image is built on a base or on a reference: base '{self.base or ''}' and reference "
+                f"'{self.reference}' are given"
+            )
+        if self.base and self.base not in get_args(Base):
+            raise ValueError(f"there is no base '{self.base}'; bases are {', '.join(get_args(Base))}")
+        if self.base and self.programs:
+            raise ValueError(
+                f"the programs of the base '{self.base}' are known; 'programs' are a vendor's image's"
+            )
+        found = _REFERENCE.fullmatch(self.reference)
+        if self.reference and (found is None or found["tag"] == "latest"):
+            raise ValueError(f"image '{self.reference}' has no digest, and no tag other than 'latest'")
+        unknown = sorted(set(self.pins) - set(_PARTS))
+        if unknown:
+            raise ValueError(f"image pins {', '.join(unknown)}, and the parts are {', '.join(_PARTS)}")
+        for first, *others in _TOGETHER:
+            if first in self.pins and (missing := [part for part in others if part not in self.pins]):
+                raise ValueError(
+                    f"image pins {first}, and the version of {', '.join(missing)} depends on it: pin both, with "
+                    f"'{NONE}' for what the image does not have"
+                )
+
+    def __str__(self) -> str:
+        """Return the base or the reference, as messages show it."""
+        return self.base or self.reference
+
+    @property
+    def kind(self) -> str:
+        """The kind that the Dockerfile treats it as."""
+        if self.base:
+            return self.base
+        return "ngc" if self._pin("EFA_INSTALLER") != NONE else VENDOR
+
+    @property
+    def source(self) -> str:
+        """The reference of the image that the build begins with."""
+        return str(_IMAGES[self.base]) if self.base else self.reference
+
+    @property
+    def launch_programs(self) -> tuple[str, ...]:
+        """The programs for launch lines that it has."""
+        if self.base is None:
+            return ("bash", "python3", *self.programs)
+        return tuple(program for program, bases in PROGRAMS.items() if self.base in bases)
+
+    @property
+    def build_arguments(self) -> dict[str, str]:
+        """The value of every ARG of the Dockerfile."""
+        return {
+            "BASE": self.source,
+            "KIND": self.kind,
+            "PROGRAMS": " ".join(self.launch_programs),
+            **{f"PIN_{part}": self._pin(part) for part in _PARTS},
+        }
+
+    def _pin(self, part: str) -> str:
+        """Return the version of a part, or NONE where the image does without.
+
+        NGC and Neuron images bring torch, built for their other parts. Neuron images bring the EFA layer that AWS
+        tested with their collectives, so it is left alone; whether the catalog's works there as well is unverified.
+        GDRCopy, NCCL and its plugin are for GPUs. What the build does not install itself it compares with the pin: the
+        parts of the EFA installer, and the NCCL of torch. A vendor's image has its own parts.
+        """
+        if part in self.pins:
+            return self.pins[part]
+        if self.base is None:
+            added = {"PY_SPY": True, "EFA_KEY": self.pins.get("EFA_INSTALLER", NONE) != NONE}
+            return str(_PARTS[part]) if added.get(part, False) else NONE
+        has_gpus = self.base in ("cuda", "ngc")
+        installs_torch = self.base in _WITHOUT_TORCH
+        wanted = {
+            **dict.fromkeys(("GDRCOPY", "GDRCOPY_COMMIT", "AWS_OFI_NCCL", "NCCL"), has_gpus),
+            **dict.fromkeys(("EFA_INSTALLER", "EFA_KEY", "LIBFABRIC"), self.base != "neuron"),
+            **dict.fromkeys(("UV", "TORCH"), installs_torch),
+            "CUDA": self.base == "cuda",
+            "HYPERPOD_AGENT": "hyperpodrun" in self.launch_programs,
+            "PY_SPY": True,
+        }
+        return str(_PARTS[part]) if wanted[part] else NONE
