@@ -13,7 +13,7 @@ from catalog.cluster_info import ClusterInfo, Mount
 from tests.programs import ROOT
 from tests.slurm.cluster import SlurmCluster
 from tests.unit.batch_sample import CPU_TYPE, run_on
-from workloads.launchers import Launcher, Srun, Torchrun
+from workloads.launchers import Command, Jax, Launcher, Srun, Torchrun
 from workloads.program import Program
 from workloads.render.slurm import slurm as render
 from workloads.spec import Resources
@@ -67,3 +67,19 @@ def test_ranks_that_srun_starts_know_how_many_they_are(
 def test_torchrun_gets_the_nodes_of_the_job(cluster: SlurmCluster, tmp_path: Path, nodes: int) -> None:
     found = told(cluster, tmp_path, Torchrun(), "$1 $2 $3", nodes)
     assert found == [f"--nnodes={nodes} --nproc-per-node={RANKS} --node-rank={rank}" for rank in range(nodes)]
+
+
+def test_processes_of_jax_and_of_a_frameworks_launcher_know_their_place(
+    cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    words = "$JAX_PROCESS_ID $JAX_NUM_PROCESSES ${JAX_COORDINATOR_ADDRESS##*:} $JAX_LOCAL_DEVICE_IDS"
+    found = [line.split() for line in told(cluster, tmp_path / "nodes", Jax(), words, 3)]
+    [port] = {line[2] for line in found}
+    assert found == [[str(node), "3", port] for node in range(3)]
+    found = [line.split() for line in told(cluster, tmp_path / "ranks", Jax(per_accelerator=True), words, 2)]
+    assert [line[:2] + line[3:] for line in found] == [
+        [str(rank), str(2 * RANKS), str(rank % RANKS)] for rank in range(2 * RANKS)
+    ]
+    words = "$NODE_RANK $NNODES $RANKS_PER_NODE $WORLD_SIZE"
+    found = [line.split() for line in told(cluster, tmp_path / "own", Command(), words, 2)]
+    assert found == [[str(node), "2", str(RANKS), str(2 * RANKS)] for node in range(2)]
