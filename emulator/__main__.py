@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -40,6 +41,8 @@ def main() -> int:
     )
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(levelname)s: %(message)s")
+    # Modules and their data stay, and looking for garbage among them takes a quarter of the start.
+    gc.disable()
     try:
         server = make_server("127.0.0.1", options.port)
     except (OSError, SystemExit) as error:
@@ -49,6 +52,8 @@ def main() -> int:
         return 2
     endpoint = f"http://localhost:{server.server_address[1]}"
     prepare(endpoint, options.region)
+    gc.freeze()
+    gc.enable()
     if options.definitions:
         kubernetes.load_definitions(options.definitions)
     if options.control_planes:
