@@ -33,6 +33,9 @@ from tests.kubernetes.plane.assets import VARIABLE, Assets, AssetsError
 
 CLUSTERS = "tests.kubernetes.emulated:Clusters"
 WORKLOAD, PRESET = "cpu-ddp", "reference"
+ARGUMENTS = ("--steps=600", "--threads=1")
+"""Steps for a rank to be killed in, and no more; both nodes share the processors of this machine."""
+
 SYSTEM_POOL = "system"
 
 _GUIDE = "docs/kubernetes-tests.md"
@@ -230,8 +233,9 @@ class KubernetesDemo:
 
     def _job(self, namespace: str) -> None:
         words = [WORKLOAD, "--on", "eks", "--preset", PRESET, "--run-id", self._run_id, "--wait", "--yes"]
-        command = ["trainforge", "launch", *words, "-c", str(self._configuration)]
-        self._say("launch", " ".join([*command[:-1], os.path.relpath(command[-1], ROOT)]))
+        launch = ["trainforge", "launch", *words, "-c"]
+        command = [*launch, str(self._configuration), "--", *ARGUMENTS]
+        self._say("launch", " ".join([*launch, os.path.relpath(self._configuration, ROOT), "--", *ARGUMENTS]))
         began = time.monotonic()
         log = self._folder / "launch.log"
         with log.open("w") as output:
