@@ -21,7 +21,8 @@ from tests.programs import ROOT
 from tests.unit.launching import Launching, cluster_info
 from tests.unit.rendering import MPI, SRUN, TORCH, pods, read, script
 from workloads.formats import example_cluster
-from workloads.launchers import Mpi
+from workloads.launchers import Command, Mpi
+from workloads.program import Program
 from workloads.render.all import render
 from workloads.spec import Format, Run, Workload
 from workloads.words import literal, option_values
@@ -124,6 +125,9 @@ def _arrived(workload: Workload, format_: Format, words: tuple[str, ...], folder
     return [os.fsdecode(word) for word in noted.read_bytes().split(b"\0")[:-1]]
 
 
+COMMAND = replace(
+    TORCH, name="command-sample", launcher=Command(), program=Program(command=("run",), in_image=True)
+)
 _CASES = [
     *((TORCH, format_) for format_ in Format if format_ is not Format.MPIJOB),
     *(
@@ -131,6 +135,7 @@ _CASES = [
         for format_ in (Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.BATCH, Format.LOCAL)
     ),
     *((MPI, format_) for format_ in (Format.MPIJOB, Format.BATCH, Format.SLURM)),
+    *((COMMAND, format_) for format_ in (Format.SLURM, Format.TRAINJOB, Format.BATCH, Format.LOCAL)),
 ]
 
 
@@ -138,7 +143,7 @@ _CASES = [
 def test_every_word_arrives_as_it_was_given(workload: Workload, format_: Format, tmp_path: Path) -> None:
     workload = replace(workload, secrets=())
     if isinstance(workload.launcher, Mpi):
-        workload = replace(workload, launcher=replace(workload.launcher, program="run"))
+        workload = replace(workload, program=Program(command=("run",), in_image=True))
     arrived = _arrived(workload, format_, WORDS, tmp_path)
     assert arrived[-len(WORDS) :] == list(WORDS)
     before = arrived[: -len(WORDS)]
