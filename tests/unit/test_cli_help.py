@@ -129,7 +129,9 @@ def test_workloads_are_listed_as_json() -> None:
     entries = {entry["workload"]: entry for entry in json.loads(run("render", "--list", "--json")[1])}
     assert {"cpu-ddp", "fsdp"} <= entries.keys()
     assert {"format", "proof", "what_ran"} == entries["cpu-ddp"]["formats"][0].keys()
-    assert {"name", "nodes", "instance_type"} == entries["cpu-ddp"]["presets"][0].keys()
+    assert {"name", "nodes", "instance_type", "arguments", "environment", "on"} == (
+        entries["cpu-ddp"]["presets"][0].keys()
+    )
     assert run("render", "cpu-ddp", "--json")[0] == 2
 
 
