@@ -164,6 +164,12 @@ class Workload:
     the program is told as `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask.
     `footprint` computes from the program's arguments, the number of ranks and the preset's layout what a run takes of
     accelerators' memory and of the file system; None where it is too little to matter.
+
+    `global_batch_argument` is the option that carries the global batch (`--global-batch`), where the program has one.
+    `options` is the module of the workload's folder with whose function `options(words)` the program reads its command
+    line; argparse ends it with 2 where it refuses the words. The command calls it too, before anything starts: so it
+    imports nothing but the standard library, modules of its folder and of the runtime, and no torch. Empty: only the
+    program knows its options.
     """
 
     name: str
@@ -230,7 +236,7 @@ class Run:
     def reference(cls, workload: Workload) -> Run:
         """Return the run of the committed manifests."""
         preset = workload.reference
-        return cls.on_type(workload, preset, preset.instance_type, preset.nodes)
+        return cls.on_type(workload, preset, preset.instance_type, preset.nodes_on(preset.instance_type))
 
     @classmethod
     def on_type(
