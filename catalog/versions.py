@@ -45,7 +45,15 @@ NCCL = Pin(
     "2.28.9",
     f"torch 2.11.0 for CUDA 13.0 requires nvidia-nccl-cu13==2.28.9 ({_WHEELS}) and says so itself",
 )
-NCCL_TESTS = Pin("nccl-tests", "2.18.3", f"{_PREDECESSOR}, nccl-tests image")
+_NCCL_TESTS = "of NVIDIA/nccl-tests on GitHub, read with git in a copy of the repository on 2026-11-28"
+NCCL_TESTS = Pin(
+    "nccl-tests",
+    "2.19.6",
+    f"newest tag {_NCCL_TESTS}; compiled and linked with MPI, CUDA 13.0 and NCCL 2.28.9 for sm_90, not run on a GPU",
+)
+NCCL_TESTS_COMMIT = Pin(
+    "nccl-tests' commit", "a0b82b2260cf5152b9f8c061bbf7eaf0ba096432", f"tag v2.19.6 {_NCCL_TESTS}"
+)
 GDRCOPY = Pin("GDRCopy", "2.5.2", f"{_PREDECESSOR}, nccl-tests image")
 GDRCOPY_COMMIT = Pin(
     "GDRCopy's commit",

@@ -40,12 +40,18 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
         except OSError as error:
             raise SubmissionError(f"'{log}' cannot be written: {error.strerror or error}") from error
 
+    program = _program(run)
+    obstacle = ""
+    if not shutil.which(program, path=environment["PATH"]):
+        obstacle = (
+            f"'{program}' is not on this machine; 'make setup-train' brings what workloads need to run here"
+        )
     return Submission(
         "this machine",
         f"bash; it logs here and to {log}",
         _words(run, info, folder),
         lambda: SubmittedJob(wait, again=run.id),
-        missing_program(run, environment["PATH"]),
+        obstacle,
         here=True,
     )
 
@@ -56,15 +62,9 @@ def _words(run: Run, info: ClusterInfo, folder: Path) -> str:
     return f"'{run.id}', a new one; if it stops, the same command with this --run-id resumes it"
 
 
-def missing_program(run: Run, path: str) -> str:
-    """Return in words that the program that the launch line begins with is not on this machine; empty where it is.
-
-    A program that is given by its place is known on the node only.
-    """
-    program = run.workload.launcher.executable or run.workload.program.words("")[0]
-    if "/" in program or "$" in program or shutil.which(program, path=path):
-        return ""
-    return f"'{program}' is not on this machine; 'make setup-train' brings what workloads need to run here"
+def _program(run: Run) -> str:
+    """Return the program that the launch line begins with."""
+    return run.workload.launcher.executable or run.workload.program.words("")[0]
 
 
 def _own_environment() -> dict[str, str]:

@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from catalog.cluster_info import ClusterInfo, Mount
-from cli.submit.local import missing_program
 from tests.programs import checkout, require_program
 from tests.unit.batch_sample import workload
 from tests.unit.rendering import expanded, nested
@@ -303,24 +302,6 @@ def test_a_frameworks_own_launcher_starts_ranks_here(
     assert sorted(each["MY_RANK"] for each in told) == ["0", "1"]
     for each in told:
         assert [each[name] for name in names.split(",")[1:]] == ["0", "1", "2", "127.0.0.1", "31234", "2"]
-
-
-@pytest.mark.parametrize(
-    ("launcher", "program", "missing"),
-    [
-        (Torchrun(), Program(path="train.py"), "'torchrun' is not on this machine"),
-        (Mpi(), Program(path="train.py"), "'mpirun' is not on this machine"),
-        (Srun(), Program(path="train.py"), "'python3' is not on this machine"),
-        (Command(), Program(command=("accelerate", "launch")), "'accelerate' is not on this machine"),
-        (Command(), Program(command=("$PROGRAM_FOLDER/start.sh",)), ""),
-    ],
-)
-def test_a_launch_here_says_which_program_is_missing(
-    launcher: Launcher, program: Program, missing: str, tmp_path: Path
-) -> None:
-    made = workload(launcher=launcher, program=program)
-    found = missing_program(Run.on_type(made, made.reference, CPU, 2), str(tmp_path))
-    assert found.partition(";")[0] == missing
 
 
 def test_starts_are_read_in_messages() -> None:

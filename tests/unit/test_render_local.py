@@ -11,17 +11,13 @@ import pytest
 
 from cli.cluster_info import local_info
 from workloads import registry
-from workloads.launchers import Launcher, Srun
 from workloads.render.local import local
 from workloads.spec import Run
 
 
-def started(
-    folder: Path, preset: str, listed: int, launcher: Launcher | None = None, **environment: str
-) -> subprocess.CompletedProcess[str]:
+def started(folder: Path, preset: str, listed: int, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the script where nvidia-smi lists so many GPUs; the guard and torchrun print what they are asked for."""
     workload = registry.workload("fsdp")
-    workload = replace(workload, launcher=launcher or workload.launcher)
     run = Run.on_type(workload, workload.presets[preset], workload.presets[preset].instance_type, 1)
     (folder / "bin").mkdir()
     lines = "\n".join(f"GPU {number}: H100" for number in range(listed))
@@ -59,12 +55,6 @@ def test_a_gpu_preset_takes_the_gpus_of_this_machine_and_no_efa(
     assert "--model=llama3-1-8b" in words
     # The peak of another GPU than the preset's would make a wrong MFU.
     assert not any(word.startswith("--peak-tflops") for word in words)
-
-
-def test_ranks_that_no_launcher_starts_are_as_many_as_the_gpus(tmp_path: Path) -> None:
-    done = started(tmp_path, "llama3-1-8b", 4, Srun())
-    assert done.returncode == 0, done.stderr
-    assert "--ranks-per-node=4" in done.stdout.split()
 
 
 def test_without_a_gpu_a_gpu_preset_ends_with_a_message(tmp_path: Path) -> None:
