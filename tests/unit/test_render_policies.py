@@ -25,7 +25,7 @@ from tests.unit.rendering import (
     read,
     run,
 )
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import Criterion, PrintedBy, Progress
 from workloads.render.pytorchjob import pytorchjob
 from workloads.restarts import WATCHER_MARGIN_SECONDS
 from workloads.spec import Format
@@ -261,3 +261,22 @@ def test_runs_tolerate_the_taints_of_their_pool_and_of_no_other(
     found = [pod["spec"]["tolerations"] for _, pod in pods(document)]
     assert found == [[*tolerated, *LOST]] * len(found)
     assert ClusterInfo.from_json(there.to_json()).tolerations["gpu"] == of_pool
+
+
+def test_the_guard_is_told_the_criteria_and_who_prints() -> None:
+    def words(progress: Progress) -> str:
+        ((_, template),) = pods(
+            Case(run(replace(TORCH, progress=progress), "p5.48xlarge", 2), Format.HYPERPODPYTORCHJOB).document
+        )
+        return str(only_container(template)["command"][2])
+
+    plain = Progress(r"step=(?P<step>\d+) busbw=(?P<busbw>\S+)", start_seconds=120, stall_seconds=300)
+    assert "--last-rank" not in words(plain)
+    assert "--at-least" not in words(plain)
+    judged = replace(
+        plain,
+        printed_by=PrintedBy.LAST_RANK,
+        criteria=(Criterion("busbw", at_least=300, of="median"), Criterion("step", at_most=1e9)),
+    )
+    for word in ("--last-rank", "--at-least=busbw:median:300", "--at-most=step:last:1000000000.0"):
+        assert f" {word} " in words(judged)
