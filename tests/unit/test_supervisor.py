@@ -185,15 +185,16 @@ def test_a_node_that_never_comes_ends_the_job_for_another_try(job: Job) -> None:
     assert child.said == "supervisor: node 2: not all of 3 nodes, or not rank 0's, are there in time\n"
 
 
-def test_signals_reach_the_launcher(job: Job) -> None:
-    listening = 'trap "exit 75" TERM; touch "$RUN_FOLDER/ready"; while :; do sleep 0.1; done'
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2], ids=str)
+def test_signals_reach_the_launcher(job: Job, number: signal.Signals) -> None:
+    listening = f'trap "exit 75" {number.name[3:]}; touch "$RUN_FOLDER/ready"; while :; do sleep 0.1; done'
     job.start(1, FOR_EVER)
     main = job.start(0, listening)
     job.wait_for("ready")
-    main.process.send_signal(signal.SIGTERM)
+    main.process.send_signal(number)
     assert main.code() == 75
-    # The program's own sleep hears the signal too, and its bash says so.
-    assert main.said.replace("Terminated\n", "") == ""
+    # The program's own sleep may get the signal too, and its bash reports that.
+    assert "supervisor" not in main.said
 
 
 def test_one_node_is_the_launcher_itself(job: Job) -> None:
