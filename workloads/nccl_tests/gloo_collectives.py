@@ -154,7 +154,7 @@ class Benchmark:
         self._options = options
         self._rank, self._ranks = rank, ranks
         self._type = _TYPES[options.datatype]
-        self._width = self._type.itemsize
+        self._width: int = self._type.itemsize
         # Of the largest size, for all sizes: what the system does for fresh memory is not measured.
         count = self._collective.count(options.maxbytes, self._width, ranks)
         whole = count * ranks if self._collective.sends or self._collective.receives else count
@@ -274,9 +274,9 @@ def run(options: argparse.Namespace, rank: int, ranks: int) -> int:
         "graph: 0 unalign: 0"
     )
     say("#\n# Using devices")
-    hosts: list[object] = [None] * ranks
-    dist.all_gather_object(hosts, (os.getpid(), socket.gethostname()))
-    for each, (process, host) in enumerate(hosts):  # type: ignore[misc]
+    places: list[tuple[int, str]] = [(0, "")] * ranks
+    dist.all_gather_object(places, (os.getpid(), socket.gethostname()))
+    for each, (process, host) in enumerate(places):
         say(f"#  Rank {each:2d} Group  0 Pid {process:6d} on {host:>10} device  0 [none] processors")
     say("#")
     say(
