@@ -17,7 +17,7 @@ _OURS = frozenset(
         *("GROUP_RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "RANK", "WORLD_SIZE"),
         *("NNODES", "PROGRAM_FOLDER", "RANKS_PER_NODE"),
         *("JAX_COORDINATOR_ADDRESS", "JAX_LOCAL_DEVICE_IDS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
-        *("ADDRESSES", "NODE", "START", "TRAINFORGE_NODES_FOLDER"),
+        *("ADDRESSES", "NODE", "TRAINFORGE_NODES_FOLDER"),
     )
 )
 """What scripts and launchers set by themselves: another value would be lost, or keep ranks from connecting."""

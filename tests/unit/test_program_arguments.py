@@ -30,7 +30,7 @@ from workloads.words import literal, option_values
 WORDS = (
     *("--steps", "10", "--name=a b", "-x", "--", "", " ", "tab\there", "a\r\nb", "\n", "\\n", "\\"),
     *("$HOME", "${HOME}", "$(id)", "`id`", "$(RUN_ID)", "$$", "$", "'", "it's", 'say "hi"', "!x", "*", "~"),
-    *("a\nEND_OF_NODE\nb", "a\nEND_OF_SHARED_FATE\nb", "a\nEND_OF_EVERY_RANK\nb", "a\nEND_OF_START\nb"),
+    *("--then", "a\nEND_OF_NODE\nb", "a\nEND_OF_CREDENTIALS\nb"),
     *("a\n#SBATCH --nodes=9", "#", "a;b|c&d", "{1..3}", "%s", "Ref::codec", "\\Ref::codec'", "Ref:::x"),
     *("é", "\u2028", "\x85", "\x1b[31m", "\x7f1", "\udcff1", "\U0001f600"),
 )

@@ -207,23 +207,17 @@ def test_mpirun_has_the_operators_hosts_and_hands_the_environment_on(tmp_path: P
 
 
 def test_mpirun_looks_at_every_node_before_it_starts(tmp_path: Path) -> None:
-    case = Case(run(MPI, "p5.48xlarge"), Format.MPIJOB)
-    (start_script,) = [inner for text in scripts(case) for inner in nested(text)]
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    mpirun = programs / "mpirun"
-    told = tmp_path / "told"
-    mpirun.write_text(f'#!/bin/bash\necho "$@" >> {told}\nexit 69\n', encoding="utf-8")
-    mpirun.chmod(0o755)
-    done = subprocess.run(
-        ["bash", "-c", start_script],
-        env={"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "RUN_FOLDER": str(tmp_path)},
-        check=False,
-        timeout=60,
+    done, _ = start(Case(run(MPI, "p5.48xlarge"), Format.MPIJOB), tmp_path)
+    python, program, first, *words = guarded(said(done))
+    assert [python, program, first] == ["python3", "/opt/trainforge/runtime/check_first.py", "--"]
+    check, command = words[: words.index("--then")], words[words.index("--then") + 1 :]
+    assert (
+        check[:3] == command[:3] == [str(tmp_path / "programs" / "mpirun"), "--hostfile", "/etc/mpi/hostfile"]
     )
-    assert done.returncode == 69
-    (only,) = told.read_text(encoding="utf-8").splitlines()
-    assert "-N 1 python3 /opt/trainforge/runtime/launch_guard.py" in only
+    guard = check.index("-N") + 2
+    assert check[guard - 1 : guard + 2] == ["1", "python3", "/opt/trainforge/runtime/launch_guard.py"]
+    assert check[-2:] == ["--", "true"]
+    assert command[command.index("-N") + 1] == "8"
 
 
 def test_data_that_is_needed_and_not_there_ends_the_pod(tmp_path: Path) -> None:

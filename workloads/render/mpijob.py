@@ -7,11 +7,12 @@ from typing import Any
 
 from catalog.cluster_info import ClusterInfo
 from workloads import entry
-from workloads.launchers import SchedulerVariables, command, forwarded
+from workloads.launchers import SchedulerVariables, forwarded
 from workloads.program import FOLDER_VARIABLE
 from workloads.render.launcher_support import check_launcher
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, port, restarts, template
+from workloads.render.runtime_programs import check_first
 from workloads.spec import Format, Run
 
 JOB_LABEL = "training.kubeflow.org/job-name"
@@ -101,17 +102,10 @@ def _script(run: Run, info: ClusterInfo) -> str:
     line = launcher.line(run, variables, entry.program(run))
     if not run.accelerated or run.nodes == 1:
         return entry.entry(run, info, variables, line=line)
+    # Every node is looked at before any rank starts.
     guard = entry.guard(run, replace(variables, node_rank="1"), watch=False)
-    steps = [
-        "read -r -d '' START <<'END_OF_START' || true",
-        "set -euo pipefail",
-        "# Every node is looked at before any rank starts.",
-        command(launcher.on_each_node(variables, [*guard, "true"])),
-        command(["exec", *line]),
-        "END_OF_START",
-        "export START",
-    ]
-    return "\n".join([*steps, entry.entry(run, info, variables, line=["bash", "-c", "$START"])])
+    check = launcher.on_each_node(variables, [*guard, "true"])
+    return entry.entry(run, info, variables, line=check_first(check, line))
 
 
 def _forwarded(run: Run) -> list[str]:

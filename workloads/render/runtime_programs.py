@@ -70,6 +70,11 @@ def mpi_rendezvous(run: Run, variables: SchedulerVariables, folder: str) -> list
     ]
 
 
+def check_first(check: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return the words that run a check and, where it succeeds, others."""
+    return ["python3", f"{RUNTIME_FOLDER}/check_first.py", "--", *check, "--then", *words]
+
+
 def rank0_host(scheduler: str, runtime_folder: str = RUNTIME_FOLDER) -> str:
     """Return the line of a script that sets RANK0_HOST, before an entry script."""
     return f'RANK0_HOST="$(python3 {runtime_folder}/rank0_address.py {scheduler})" || exit\n'
