@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -67,7 +68,7 @@ PROGRAMS = {
     ),
     "python3": (
         '#!/bin/bash\ncase "$1" in */train.py) printf "%s\\0" "$@" >"$NOTED" ;; '
-        f'*) exec {sys.executable} "$@" ;; esac\n'
+        f'*) exec {shlex.quote(sys.executable)} "$@" ;; esac\n'
     ),
     "srun": '#!/bin/bash\nwhile [ "$1" != bash ]; do shift; done\nexec "$@"\n',
     "scontrol": '#!/bin/bash\necho "n1: 127.0.0.1:6818"\n',
