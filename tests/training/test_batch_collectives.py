@@ -13,7 +13,7 @@ import pytest
 
 from catalog.cluster_info import ClusterInfo, Mount
 from tests.collective_runs import NODES, check, collective_run
-from tests.programs import ROOT, checkout, require_module, require_program, search_path
+from tests.programs import checkout, require_module, require_program, search_path
 from tests.unit.test_mpi_rendezvous import HINT, Node, image_variables
 from tests.unit.test_render_batch_nodes import own_address, variables
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
@@ -27,8 +27,6 @@ SECONDS = 300
 @pytest.fixture
 def start(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., dict[int, Node]]]:
     """Return a function that starts the nodes of a collective's definition; all are ended with the test."""
-    if checkout() != ROOT:
-        pytest.skip("Open MPI of PyPI starts no nodes from a path that has a space")
     require_program("mpirun", HINT)
     started: list[Node] = []
 

