@@ -21,6 +21,10 @@ JobSet, which Trainer makes of a TrainJob, refuses a name whose longest pod NAME
 operators add less.
 """
 
+LONGEST_MPIJOB_NAME = 40
+"""Most characters of an MPIJob's name: its launcher's host is called NAME-launcher, and Open MPI 4.1 has 49 characters
+for a host's name up to its first digit (runtime/mpi_hosts.py)."""
+
 _ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 _ALLOWED = f"1 to {LONGEST} lower-case letters, digits and dashes, with a letter or digit first and last"
 _ON_KUBERNETES = formats_of(KUBERNETES)
@@ -34,13 +38,14 @@ def check_run_id(run_id: str) -> Iterator[Finding]:
 
 def check_job_name(run: Run, format_: Format) -> Iterator[Finding]:
     """Yield what is wrong with the name of a run's job where an operator makes longer ones of it."""
-    excess = len(run.name) - LONGEST_KUBERNETES_NAME
+    longest = LONGEST_MPIJOB_NAME if format_ is Format.MPIJOB else LONGEST_KUBERNETES_NAME
+    excess = len(run.name) - longest
     if run.id and format_ in _ON_KUBERNETES and excess > 0:
         most = len(run.id) - excess
         yield _error(
             run.id,
             f"the job would be called '{run.name}', {len(run.name)} characters, and operators make longer names "
-            f"of it: on Kubernetes it may have {LONGEST_KUBERNETES_NAME}",
+            f"of it: as {format_} it may have {longest}",
             f"with this preset an id may have {most}",
         )
 

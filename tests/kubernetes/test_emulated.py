@@ -87,7 +87,7 @@ def test_a_cluster_has_a_control_plane_with_objects_and_users_of_its_stack(
     documents = [SPACE, config_map("kept", "one"), config_map("dropped", "one")]
     given = {"ServiceToken": ANYBODY, "ClusterName": ref("Cluster"), "Manifest": json.dumps(documents)}
     parts["Objects"] = {"Type": "Custom::AWSCDK-EKS-KubernetesResource", "Properties": given}
-    with formation.standing(template) as name:
+    with formation.deployed(template) as name:
         person = User(formation.emulator, folder, assets, PERSON)
         assert json.loads(person.kubectl("get", "configmap", "kept", "-n", "training", "-o", "json"))[
             "data"

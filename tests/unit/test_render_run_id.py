@@ -16,7 +16,7 @@ from workloads import registry
 from workloads.formats import example_cluster
 from workloads.render.all import render
 from workloads.request import Request, resolve
-from workloads.run_id import LONGEST_KUBERNETES_NAME
+from workloads.run_id import LONGEST_KUBERNETES_NAME, LONGEST_MPIJOB_NAME, check_job_name
 from workloads.spec import Format, Run
 
 NAMED = replace(Run.reference(registry.workload("cpu-ddp")), id="monday-2")
@@ -161,6 +161,18 @@ def test_names_that_operators_make_longer() -> None:
     assert len(f"{'n' * LONGEST_KUBERNETES_NAME}-node-0-6757-abcde") <= 63
     # A Slurm job and a folder have room.
     assert findings("x" * (longest + 1), "hyperpod") == []
+
+
+def test_the_host_of_an_mpijob_s_launcher_fits_into_open_mpi() -> None:
+    """Its buffer has 50 bytes, the last of them zero."""
+    assert len(f"{'n' * LONGEST_MPIJOB_NAME}-launcher") <= 49
+    for preset in registry.workload("nccl-tests").presets.values():
+        run = Run.on_type(registry.workload("nccl-tests"), preset, preset.instance_type, preset.nodes)
+        assert len(run.name) < LONGEST_MPIJOB_NAME
+        longest = replace(run, id="x" * (LONGEST_MPIJOB_NAME - len(run.name) - 1))
+        assert list(check_job_name(longest, Format.MPIJOB)) == []
+        (said,) = check_job_name(replace(longest, id=f"{longest.id}x"), Format.MPIJOB)
+        assert said.hint == f"with this preset an id may have {len(longest.id)}"
 
 
 def test_every_workload_that_resumes_leaves_room_for_an_id() -> None:

@@ -12,14 +12,17 @@ from workloads.program import FOLDER_VARIABLE
 from workloads.render.launcher_support import check_launcher
 from workloads.render.manifest import manifest, metadata
 from workloads.render.pods import container, port, restarts, template
-from workloads.render.runtime_programs import check_first
+from workloads.render.runtime_programs import check_first, hosts_by_address
 from workloads.spec import Format, Run
 
 JOB_LABEL = "training.kubeflow.org/job-name"
 """The label that the operator gives a pod: its job's name."""
 
 HOSTFILE = "/etc/mpi/hostfile"
-"""Where the operator mounts the nodes' names, the launcher's first."""
+"""Where the operator mounts the nodes' names."""
+
+_HOSTS = "/tmp/trainforge-hosts"  # noqa: S108 -- of a pod's own
+"""The same nodes by address."""
 
 _SSH_FOLDER = "/root/.ssh"
 _SSH_PORT = 22
@@ -36,7 +39,7 @@ def mpijob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
 
     The launcher is a node of the run itself, rank 0's, so that a run of n nodes takes n (`runLauncherAsWorker`,
     MPI operator 0.5 and newer). It starts when sshd of all others answers, looks at every node with the launch
-    guard, and then starts mpirun over the operator's hostfile. The image needs Open MPI, sshd and ssh.
+    guard, and then starts mpirun over the operator's hosts, by their addresses. The image needs Open MPI, sshd and ssh.
 
     Raises:
         ValueError: the launcher is not started once per job, or the cluster info lacks an image or a claim.
@@ -96,16 +99,15 @@ def _script(run: Run, info: ClusterInfo) -> str:
         nodes=str(run.nodes),
         # mpirun starts all ranks from here, so there is one guard, which goes by the lines of progress.
         guards="1",
-        hosts=("--hostfile", HOSTFILE, "--mca", "plm_rsh_args", _SSH_OPTIONS, *forwarded(_forwarded(run))),
+        hosts=("--hostfile", _HOSTS, "--mca", "plm_rsh_args", _SSH_OPTIONS, *forwarded(_forwarded(run))),
     )
     launcher = run.workload.launcher
     line = launcher.line(run, variables, entry.program(run))
-    if not run.accelerated or run.nodes == 1:
-        return entry.entry(run, info, variables, line=line)
-    # Every node is looked at before any rank starts.
-    guard = entry.guard(run, replace(variables, node_rank="1"), watch=False)
-    check = launcher.on_each_node(variables, [*guard, "true"])
-    return entry.entry(run, info, variables, line=check_first(check, line))
+    if run.accelerated and run.nodes > 1:
+        # Every node is looked at before any rank starts.
+        guard = entry.guard(run, replace(variables, node_rank="1"), watch=False)
+        line = check_first(launcher.on_each_node(variables, [*guard, "true"]), line)
+    return entry.entry(run, info, variables, line=hosts_by_address(HOSTFILE, _HOSTS, line))
 
 
 def _forwarded(run: Run) -> list[str]:

@@ -75,6 +75,11 @@ def check_first(check: Sequence[str], words: Sequence[str]) -> list[str]:
     return ["python3", f"{RUNTIME_FOLDER}/check_first.py", "--", *check, "--then", *words]
 
 
+def hosts_by_address(names: str, hosts: str, words: Sequence[str]) -> list[str]:
+    """Return the words that write a hostfile with addresses in place of the names of another, and run others."""
+    return ["python3", f"{RUNTIME_FOLDER}/mpi_hosts.py", f"--names={names}", f"--hosts={hosts}", "--", *words]
+
+
 def rank0_host(scheduler: str, runtime_folder: str = RUNTIME_FOLDER) -> str:
     """Return the line of a script that sets RANK0_HOST, before an entry script."""
     return f'RANK0_HOST="$(python3 {runtime_folder}/rank0_address.py {scheduler})" || exit\n'
