@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -104,26 +102,19 @@ class Cluster:
         return self.plane.api
 
 
-@contextlib.contextmanager
-def running_eks_cluster(folder: Path, assets: Assets, template: dict[str, Any]) -> Iterator[Cluster]:
-    """Run a cluster with the releases of a template of EksStack: all operators, and queues."""
+@pytest.fixture(scope="session")
+def eks_cluster(
+    assets: Assets, artifacts: Callable[[str], Path], synthesis: Callable[[str], Synthesis]
+) -> Iterator[Cluster]:
+    """Return a cluster with the releases of config/eks.yaml, one for the session: all operators, and queues."""
     require_root("Kueue's certificate")
-    with ControlPlane(folder, assets) as plane:
+    template = synthesis("config/eks.yaml").templates["EksStack"]
+    with ControlPlane(artifacts("eks-cluster"), assets) as plane:
         # Pods of the operators would take part of a node that a job needs as a whole.
         operators = Operators(plane, pods=False)
         programs = [name for release in releases(template) for name in install(release, operators)]
         plane.api.await_("Kueue knows the default queue", lambda: _queue_of_a_job(plane.api))
         yield Cluster(plane, operators, tuple(programs))
-
-
-@pytest.fixture(scope="session")
-def eks_cluster(
-    assets: Assets, artifacts: Callable[[str], Path], synthesis: Callable[[str], Synthesis]
-) -> Iterator[Cluster]:
-    """Return a cluster with the releases of config/eks.yaml, one for the session."""
-    template = synthesis("config/eks.yaml").templates["EksStack"]
-    with running_eks_cluster(artifacts("eks-cluster"), assets, template) as cluster:
-        yield cluster
 
 
 def _queue_of_a_job(api: Api) -> str | None:

@@ -16,13 +16,11 @@ import yaml
 from catalog.cluster_info import ClusterInfo
 from tests.collective_runs import NODES, check, collective_run
 from tests.kubernetes import capacity
-from tests.kubernetes.conftest import Cluster, running_eks_cluster
+from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.plane.api import Api
-from tests.kubernetes.plane.assets import Assets
 from tests.kubernetes.process_nodes import ProcessNodes, why_not
 from tests.kubernetes.training_jobs import NAMESPACE, POOL, QUEUE_LABEL, WAIT_SECONDS, lay_images
 from tests.programs import not_available, require_module, require_program
-from tests.synthesis import Synthesis
 from workloads.render.mpijob import mpijob
 
 require_module("torch", "make setup-train installs it")
@@ -31,17 +29,7 @@ VERSION, KIND = "kubeflow.org/v2beta1", "MPIJob"
 
 
 @pytest.fixture(scope="module")
-def cluster(
-    assets: Assets, artifacts: Callable[[str], Path], synthesis: Callable[[str], Synthesis]
-) -> Iterator[Cluster]:
-    """A cluster of its own: mpirun 4.1.8 crashed at its start in one that test_admission.py had used before."""
-    template = synthesis("config/eks.yaml").templates["EksStack"]
-    with running_eks_cluster(artifacts("mpi-cluster"), assets, template) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def nodes(cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[ProcessNodes]:
+def nodes(eks_cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[ProcessNodes]:
     """Process nodes of the stack's pool of processors."""
     if reason := why_not():
         not_available(reason)
@@ -49,7 +37,7 @@ def nodes(cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[Proces
     require_program("sshd", "Debian and Ubuntu have it: apt-get install openssh-server")
     folder = artifacts("mpi-job-nodes")
     images = lay_images(folder / "images", "nccl-tests")
-    with ProcessNodes(cluster.plane, folder / "nodes", images=images) as running:
+    with ProcessNodes(eks_cluster.plane, folder / "nodes", images=images) as running:
         running.start(*(capacity.node(POOL, f"mpi-{number}") for number in range(NODES)))
         yield running
 
@@ -82,8 +70,8 @@ def ended(api: Api, nodes: ProcessNodes, name: str) -> tuple[str, str]:
 
 @pytest.mark.heavy
 @pytest.mark.proof("nccl-tests", "mpijob", "executed (real controllers)")
-def test_the_ranks_of_two_pods_measure_a_collective(cluster: Cluster, nodes: ProcessNodes) -> None:
-    name = submitted(cluster.api, "whole")
-    condition, log = ended(cluster.api, nodes, name)
+def test_the_ranks_of_two_pods_measure_a_collective(eks_cluster: Cluster, nodes: ProcessNodes) -> None:
+    name = submitted(eks_cluster.api, "whole")
+    condition, log = ended(eks_cluster.api, nodes, name)
     assert condition == "Succeeded", log
     check(log, hosts=NODES)
