@@ -34,20 +34,20 @@ class Mount:
 class ClusterInfo:
     """Where runs go: the only carrier of deploy-time values.
 
-    Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands
-    that talk to a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a
-    stack fills it. `cluster` is the section name of the configuration (`hyperpod`), `cluster_name` the
-    service's own name, `cluster_id` the id in its ARN. `partitions` maps a pool to its Slurm partition where
-    that has another name, and `queues` one to its Batch queue; `shares` are the names that share queues out, the
-    default first, and `priorities` maps a workload to that of its jobs within a share. `images` maps a workload to
-    its image URI; one without an image runs in its folder of `virtual_environments`, and without that in
-    `virtual_environment`.
-    `launch_folder` is where nodes see the shipped programs and manifests. `kubernetes_cluster` is the EKS
-    cluster that takes Kubernetes jobs, by its ARN, which tells equal names in two accounts apart, or by its
-    name; empty where it is called `cluster_name`. `namespace` and `claim` are the Kubernetes namespace of jobs
-    and the claim of the shared file system; `tolerations` maps a pool to what its runs tolerate beside the taints
-    of accelerated nodes, as a pod's specification has it. `roles` maps a purpose to a role's ARN, `log_group` is where
-    Batch jobs log, and `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
+    Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands that talk to
+    a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a stack fills it. `cluster`
+    is the section name of the configuration (`hyperpod`), `cluster_name` the service's own name, `cluster_id` the id
+    in its ARN. `partitions` maps a pool to its Slurm partition where that has another name, and `queues` one to its
+    Batch queue; `shares` are the names that share queues out, the default first, and `priorities` maps a workload to
+    that of its jobs within a share. `images` maps a workload to its image URI; one without an image runs in its folder
+    of `virtual_environments`, and without that in `virtual_environment`. `launch_folder` is where nodes see the
+    shipped programs and manifests. `kubernetes_cluster` is the EKS cluster that takes Kubernetes jobs, by its ARN,
+    which tells equal names in two accounts apart, or by its name; empty where it is called `cluster_name`. `namespace`
+    and `claim` are the Kubernetes namespace of jobs and the claim of the shared file system; `tolerations` maps a pool
+    to what its runs tolerate beside the taints of accelerated nodes, as a pod's specification has it. `roles` maps a
+    purpose to a role's ARN, `log_group` is where Batch jobs log, and `base_images` maps a base, as `base_image_key`
+    writes it, to the URI of its image, which code runs in that is shipped by itself. `isolated` says that nodes reach
+    no internet. `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
     """
 
     deployment: str
@@ -74,6 +74,8 @@ class ClusterInfo:
     log_group: str = ""
     roles: Mapping[str, str] = field(default_factory=dict)
     secrets: Mapping[str, str] = field(default_factory=dict)
+    base_images: Mapping[str, str] = field(default_factory=dict)
+    isolated: bool = False
 
     @property
     def shared_folder(self) -> str:
@@ -155,6 +157,11 @@ class ClusterInfo:
         return info
 
 
+def base_image_key(base: str, architecture: str) -> str:
+    """Return the key of a base's image in cluster info: `cuda`, and `cuda-arm64` where processors are of that kind."""
+    return base if architecture == "x86_64" else f"{base}-{architecture}"
+
+
 def _refused(value: object, path: str) -> Iterator[str]:
     """Yield what is wrong with the values of cluster info and with the keys of its mappings, each with its path."""
     match value:
@@ -169,6 +176,8 @@ def _refused(value: object, path: str) -> Iterator[str]:
             if not _TEXT.fullmatch(value):
                 shown = value if len(value) <= _MAX_SHOWN else f"{value[:_MAX_SHOWN]}..."
                 yield f"{path} is {shown!a}"
+        case bool() if path == "isolated":
+            pass
         case int() if not isinstance(value, bool):
             pass
         case _:

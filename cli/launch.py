@@ -16,6 +16,7 @@ from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, Po
 
 if TYPE_CHECKING:
     from catalog.cluster_info import ClusterInfo
+    from cli.own_code import Shipment
     from cli.submit.submission import Submission, SubmittedJob
     from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
@@ -28,7 +29,7 @@ def launch(
         str,
         typer.Argument(
             metavar="WORKLOAD",
-            help="The workload; 'trainforge render --list' shows all.",
+            help="The workload ('trainforge render --list' shows all), or a folder of your own, with a slash.",
             autocompletion=completion.workloads,
         ),
     ],
@@ -84,9 +85,13 @@ def launch(
     for the deployment of the configuration ('-c FILE', TRAINFORGE_CONFIG, else
     config/default.yaml).
 
+    A folder with a workload.py or a train.py runs where it is with '--on local'. Elsewhere it is shipped by itself,
+    unless the configuration names it under 'workloads:': then the image runs that was deployed.
+
     Exit code: 0 when it was submitted, or shown; 2 when it cannot run as asked, and then nothing was submitted;
     1 when you say no. With --wait, and on this machine (local), the job's own.
     """
+    from cli.own_code import shipped
     from cli.required_data import check_data
     from cli.resolution import LOCAL, resolved, stop_at_errors, unsupported_options
     from cli.submit.backends import submission
@@ -134,13 +139,16 @@ def launch(
         run, info = with_run_id(run), local_info(shared)
     else:
         info = _info(on, resolution.settings, info_file)
+    code = shipped(run, format_, info)
+    stop_at_errors(code.findings, asked)
+    run, info, shipment = code.run, code.info, code.shipment
     try:
         text = render(run, format_, info)
     except ValueError as error:
         _fail(str(error))
     stop_at_errors([*check_size(format_, text), *check_data(run, info)], asked)
     sending = submission(run, format_, info, text, share=share)
-    _show(run, format_, sending, sending.text or text, file)
+    _show(run, format_, sending, sending.text or text, file, shipment)
     if dry_run:
         note = f"; {sending.obstacle}" if sending.obstacle else ""
         typer.echo(f"dry run: nothing was submitted{note}")
@@ -151,7 +159,7 @@ def launch(
         typer.echo("nothing was submitted", err=True)
         raise typer.Exit(1)
     sys.stdout.flush()
-    _submit_and_wait(sending, wait=wait or sending.here)
+    _submit_and_wait(sending, shipment, wait=wait or sending.here)
 
 
 def _fail(message: str) -> NoReturn:
@@ -171,7 +179,14 @@ def _info(cluster: str, settings: Settings | None, info_file: Path | None) -> Cl
         _fail(str(error))
 
 
-def _show(run: Run, format_: Format, sending: Submission, text: str, file: ConfigurationFile | None) -> None:
+def _show(
+    run: Run,
+    format_: Format,
+    sending: Submission,
+    text: str,
+    file: ConfigurationFile | None,
+    shipment: Shipment | None,
+) -> None:
     from workloads.render.all import file_name
     from workloads.words import literal
 
@@ -183,6 +198,8 @@ def _show(run: Run, format_: Format, sending: Submission, text: str, file: Confi
     typer.echo(f"  nodes  {machines}; {run.ranks} rank{'s' if run.ranks > 1 else ''}")
     if run.extra_arguments:
         typer.echo(f"  args   {' '.join(map(literal, run.extra_arguments))}")
+    if shipment:
+        typer.echo(f"  code   {shipment}")
     typer.echo(f"  run    {sending.run}")
     typer.echo(f"  how    {sending.call}")
     typer.echo(f"  what   {file_name(run, format_)}, a manifest for {format_}:")
@@ -192,12 +209,14 @@ def _show(run: Run, format_: Format, sending: Submission, text: str, file: Confi
     typer.echo("")
 
 
-def _submit_and_wait(sending: Submission, *, wait: bool) -> None:
-    """Submit it, print how to follow and resume it, and end with its exit code if the command waits for it."""
+def _submit_and_wait(sending: Submission, shipment: Shipment | None, *, wait: bool) -> None:
+    """Ship code and submit a run, print how to follow and resume it, and end with its exit code if waiting for it."""
     from cli.submit.submission import SubmissionError
 
     sent: SubmittedJob | None = None
     try:
+        if shipment:
+            shipment.send()
         sent = sending.send()
         _tell(sent)
         if not wait:

@@ -27,7 +27,11 @@ def help_of_program(workload: str, arguments: Sequence[str]) -> str:
     from workloads import registry
     from workloads.program_arguments import program_help
 
-    return program_help(registry.workload(workload), arguments) if workload in registry.names() else ""
+    try:
+        return program_help(registry.find(workload), arguments)
+    except ValueError:
+        # That there is no such workload is told with the other mistakes.
+        return ""
 
 
 class ProgramCommand(TyperCommand):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,6 +13,7 @@ from catalog.cluster_kinds import KINDS
 from catalog.finding import Finding, Severity
 from catalog.spelling import did_you_mean
 from workloads import registry
+from workloads.own_code import is_folder, own_name
 from workloads.request import Request, resolve
 from workloads.spec import Format, Run
 
@@ -45,6 +47,7 @@ def resolved(
     means nothing, unless the given cluster info has it (`pools_of_info`). What a verb `found` itself is told too.
     """
     settings = None if file is None else read_settings(file)
+    asked = _placed(asked, settings)
     findings: list[Finding] = []
     if settings is not None and asked.cluster in KINDS:
         asked, findings = _of_configuration(asked, settings)
@@ -57,6 +60,16 @@ def resolved(
     assert resolution.run
     assert resolution.format
     return Resolved(resolution.run, resolution.format, settings)
+
+
+def _placed(asked: Request, settings: Settings | None) -> Request:
+    """Return a request that has a folder's whole path, as settings have it; a name may be that of one of theirs."""
+    if is_folder(asked.workload):
+        return replace(asked, workload=str(Path(asked.workload).expanduser().resolve()))
+    if settings is None or asked.workload in registry.names():
+        return asked
+    own = {own_name(entry.path): entry.path for entry in settings.workloads if entry.path}
+    return replace(asked, workload=own.get(asked.workload, asked.workload))
 
 
 def stop_at_errors(findings: Sequence[Finding], asked: Request) -> None:
@@ -140,10 +153,13 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
 
 def _own_arguments(shipped: WorkloadSettings | None, asked: Request) -> Sequence[str]:
     """Return the arguments that the configuration gives a workload in the size that is asked for."""
-    if shipped is None or asked.workload not in registry.names():
+    if shipped is None:
         return ()
-    preset = asked.preset or registry.workload(asked.workload).reference.name
-    return shipped.arguments if shipped.preset == preset else ()
+    try:
+        first = registry.find(asked.workload).reference.name
+    except ValueError:
+        return ()
+    return shipped.arguments if (shipped.preset or first) == (asked.preset or first) else ()
 
 
 def _shipped(asked: Request, settings: Settings, pools: Sequence[str]) -> WorkloadSettings | None:
@@ -155,7 +171,7 @@ def _shipped(asked: Request, settings: Settings, pools: Sequence[str]) -> Worklo
     entries = [
         entry
         for entry in settings.workloads
-        if entry.workload == asked.workload
+        if entry.reference == asked.workload
         and asked.cluster in entry.clusters
         and entry.pool in pools
         and asked.pool in ("", entry.pool)

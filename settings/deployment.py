@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
@@ -81,6 +82,8 @@ class Settings(Model):
     """A directory of people and groups for the nodes of the clusters."""
     workloads: list[WorkloadSettings] = []
     """Workloads that are shipped with clusters: images, programs and launch manifests."""
+    base_images: list[str] = []
+    """Clusters whose base images are built though no workload needs them, for `trainforge launch FOLDER`."""
     acknowledge: list[Acknowledgement] = Field(default=[], max_length=500)
     """Findings that are accepted, with reasons."""
 
@@ -102,6 +105,12 @@ class Settings(Model):
         """The clusters that the configuration has, by their kind."""
         found = {name: getattr(self, name) for name in CLUSTERS}
         return {name: section for name, section in found.items() if section is not None}
+
+    def placed(self, base: Path) -> Self:
+        """Return these settings with absolute paths of workloads' folders, which are relative to `base`."""
+        if not any(wanted.path for wanted in self.workloads):
+            return self
+        return self.model_copy(update={"workloads": [wanted.placed(base) for wanted in self.workloads]})
 
     def writes(self, pool: str, key: str) -> bool:
         """Return whether the configuration itself gives a pool a value that has a default."""

@@ -45,10 +45,12 @@ def read(path: str | Path, deployed: Deployed | None = None) -> LoadedConfig:
     document = load(path)
     if document.data is None:
         return LoadedConfig(None, _sorted(document.findings, document))
+    folder = Path(path).parent
     built = parse(document, Settings)
+    if built.settings is not None:
+        built = replace(built, settings=built.settings.placed(folder))
     findings = [*document.findings, *built.findings]
     if built.settings is not None:
-        folder = Path(path).parent
         genuine = _genuine(check(built.settings, folder, deployed), built)
         left, faults = accepted(
             genuine,

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +16,15 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 import workloads
-from catalog.cluster_info import ClusterInfo
+from catalog.cluster_info import ClusterInfo, base_image_key
 from catalog.instance_facts import Architecture
 from settings.deployment import Settings
 from trainforge.construct_ids import pascal
 from trainforge.launch_bundle import LaunchBundle
 from workloads.entry import CHECKOUT_RUNTIME, LAUNCH_RUNTIME
-from workloads.images.image import DOCKERFILE
+from workloads.images.image import DOCKERFILE, OWN_DOCKERFILE, Image
+from workloads.own_code import DOCKERFILE as FOLDERS_DOCKERFILE
+from workloads.own_files import own_files
 from workloads.render.all import SUFFIXES, render
 from workloads.request import resolve
 from workloads.spec import Format, Run, Workload
@@ -29,6 +35,10 @@ if TYPE_CHECKING:
 _WORKLOADS = Path(workloads.__file__).parent
 _NOT_RUN = ("**/README.md", "*/manifests", "*/workload.py", "*/__init__.py")
 """Files of a workload beside its program: no image and no bundle needs them, so a change there builds nothing."""
+
+
+_ANY = Workload(name="any")
+"""A workload that runs on any node, and on our base image for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +81,8 @@ class LaunchArtifacts(Construct):
     """The images of a cluster's workloads, each built once, and the bundle that its jobs are launched from.
 
     The images come first: the info that `completed` returns names them, and what `ship` renders waits for them.
-    Where a configuration ships nothing with the cluster, this makes nothing.
+    `base_images` are those that the configuration has built for code that is launched from a folder. Where a
+    configuration ships nothing with the cluster, this makes nothing.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: Settings, cluster: str) -> None:
@@ -85,11 +96,12 @@ class LaunchArtifacts(Construct):
         for shipped in self._shipped_runs:
             run = shipped.run
             if run.workload.name not in self.images and not shipped.virtual_environment:
-                self.images[run.workload.name] = self._image(run.workload, run.facts.architecture)
+                self.images[run.workload.name] = self._image(run)
+        self.base_images = dict(self._base_images()) if cluster in settings.base_images else {}
 
     def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
         """Let nodes pull the images, by their role or by a policy of theirs."""
-        for image in self.images.values():
+        for image in (*self.images.values(), *self.base_images.values()):
             image.grant_pull(nodes)
 
     def completed(self, info: ClusterInfo) -> ClusterInfo:
@@ -97,10 +109,12 @@ class LaunchArtifacts(Construct):
 
         These are image URIs or virtual environments, and the folder where its nodes see the bundle.
         """
-        if not self._shipped_runs:
+        info = replace(info, isolated=self._settings.network.isolated)
+        if not self._shipped_runs and not self.base_images:
             return info
         return replace(
             info,
+            base_images={key: image.image_uri for key, image in self.base_images.items()},
             images={name: image.image_uri for name, image in self.images.items()},
             virtual_environments={
                 shipped.run.workload.name: shipped.virtual_environment
@@ -118,23 +132,31 @@ class LaunchArtifacts(Construct):
             f"Rendered for the cluster '{self._cluster}' of '{self._settings.name}' when it was deployed; "
             "the next deployment replaces it."
         )
-        used = sorted({shipped.run.workload.package for shipped in self._shipped_runs})
-        LaunchBundle(
-            self,
-            "Bundle",
-            bucket=bucket,
-            cluster=self._cluster,
-            programs={
-                **{package: _WORKLOADS / package for package in used},
-                LAUNCH_RUNTIME: _WORKLOADS / CHECKOUT_RUNTIME,
-            },
-            excludes=[*_NOT_RUN, "*/Dockerfile"],
-            manifests={
-                shipped.path: render(shipped.run, shipped.format, info, header=header)
-                for shipped in self._shipped_runs
-            },
-            removal_policy=self._removal,
-        )
+        used = {shipped.run.workload.package: shipped.run.workload for shipped in self._shipped_runs}
+        own = {package: workload for package, workload in used.items() if workload.folder}
+        with tempfile.TemporaryDirectory() as copies:
+            for package, workload in own.items():
+                _copy(workload, Path(copies) / package)
+            LaunchBundle(
+                self,
+                "Bundle",
+                bucket=bucket,
+                cluster=self._cluster,
+                programs={
+                    **{
+                        package: (Path(copies) if package in own else _WORKLOADS) / package
+                        for package in sorted(used)
+                    },
+                    LAUNCH_RUNTIME: _WORKLOADS / CHECKOUT_RUNTIME,
+                },
+                # All that is in the copy of a folder belongs to it.
+                excludes=[*_NOT_RUN, "*/Dockerfile", *(f"!{package}/**" for package in sorted(own))],
+                manifests={
+                    shipped.path: render(shipped.run, shipped.format, info, header=header)
+                    for shipped in self._shipped_runs
+                },
+                removal_policy=self._removal,
+            )
 
     def started(self, info: ClusterInfo) -> dict[str, str]:
         """Return the manifests of the runs that the stack itself starts, by a name for each."""
@@ -146,10 +168,50 @@ class LaunchArtifacts(Construct):
             if shipped.apply
         }
 
-    def _image(self, workload: Workload, architecture: Architecture) -> WorkloadImage:
+    def _base_images(self) -> Iterator[tuple[str, WorkloadImage]]:
+        """Yield the base of each kind of node that the cluster has, by its key in cluster info."""
+        for name in self._settings.clusters[self._cluster].pools:
+            pool = self._settings.pools[name]
+            run = Run(_ANY, _ANY.reference, pool, pool.nodes)
+            assert run.image.base
+            architecture = run.facts.architecture
+            yield base_image_key(run.image.base, architecture), self._base(_ANY, run.image, architecture)
+
+    def _own_image(self, run: Run) -> WorkloadImage:
+        """Return the image of a workload in a folder of one's own, on that of the folder's Dockerfile if it has one."""
+        from trainforge.workload_image import BuildContext, WorkloadImage
+
+        workload, architecture = run.workload, run.facts.architecture
+        assert workload.folder
+        base = self._base(workload, run.image, architecture)
+        # A scope of its own: nobody knows the names of other people's folders.
+        own = Construct(self, f"Own{pascal(workload.name)}")
+        with _build_context(workload) as context:
+            if (workload.folder / FOLDERS_DOCKERFILE).is_file():
+                base = WorkloadImage(
+                    own,
+                    "Environment",
+                    context=BuildContext(context / "workload", FOLDERS_DOCKERFILE),
+                    architecture=architecture,
+                    base=base,
+                    removal_policy=self._removal,
+                )
+            return WorkloadImage(
+                own,
+                "Image",
+                context=BuildContext(context, OWN_DOCKERFILE),
+                architecture=architecture,
+                base=base,
+                removal_policy=self._removal,
+            )
+
+    def _image(self, run: Run) -> WorkloadImage:
         # Not at the top: the library of builds takes time to load, and most syntheses build nothing.
         from trainforge.workload_image import BuildContext, WorkloadImage
 
+        workload, architecture = run.workload, run.facts.architecture
+        if workload.folder:
+            return self._own_image(run)
         return WorkloadImage(
             self,
             pascal(workload.name),
@@ -160,15 +222,14 @@ class LaunchArtifacts(Construct):
                 excludes=_NOT_RUN,
             ),
             architecture=architecture,
-            base=self._base(workload, architecture),
+            base=self._base(workload, run.image, architecture),
             removal_policy=self._removal,
         )
 
-    def _base(self, workload: Workload, architecture: Architecture) -> WorkloadImage:
+    def _base(self, workload: Workload, image: Image, architecture: Architecture) -> WorkloadImage:
         """Return the image that a workload is built on: that of our base is shared, another is the workload's own."""
         from trainforge.workload_image import BuildContext, WorkloadImage
 
-        image = workload.image
         shared = image.base is not None and not image.pins
         name = f"Base{pascal(image.base)}" if image.base and shared else f"{pascal(workload.name)}Base"
         name += f"{'Arm64' if architecture == 'arm64' else ''}"
@@ -183,3 +244,26 @@ class LaunchArtifacts(Construct):
                 removal_policy=self._removal,
             )
         return self._bases[name]
+
+
+def _copy(workload: Workload, target: Path) -> None:
+    """Copy what is shipped of a folder of one's own: CDK's patterns cannot tell what that is."""
+    assert workload.folder
+    for file in own_files(workload.folder, workload.name).files:
+        path = target / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file.source, path)
+        path.chmod(file.mode)
+
+
+@contextmanager
+def _build_context(workload: Workload) -> Iterator[Path]:
+    """Make the context of an image's build in a temporary folder; the CDK copies it into the cloud assembly at once."""
+    with tempfile.TemporaryDirectory() as folder:
+        context = Path(folder)
+        _copy(workload, context / "workload")
+        shutil.copytree(
+            _WORKLOADS / CHECKOUT_RUNTIME, context / "runtime", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        shutil.copyfile(_WORKLOADS / "images" / OWN_DOCKERFILE, context / OWN_DOCKERFILE)
+        yield context

@@ -11,7 +11,7 @@ from catalog.efa import efa_environment
 from catalog.neuron import COMPILE_CACHE_VARIABLE, lnc_environment
 from workloads.launchers import SchedulerVariables, command, quoted
 from workloads.program import FOLDER_VARIABLE
-from workloads.progress import PrintedBy
+from workloads.progress import PrintedBy, Progress
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
 
@@ -40,14 +40,29 @@ def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:
         ValueError: the program needs its image.
     """
     program = run.workload.program
+    if run.code:
+        return folders(run)
     if program.needs_image:
         raise ValueError(
             f"the program '{program}' of '{run.workload.name}' is in its image, and '{info.cluster}' runs it without a "
             "container here; take a cluster or a format that runs its image"
         )
     folder = info.launch_folder
-    runtime = CHECKOUT_RUNTIME if PurePosixPath(folder).name == _CHECKOUT else LAUNCH_RUNTIME
-    return f"{folder}/{run.workload.package}", f"{folder}/{runtime}"
+    if PurePosixPath(folder).name == _CHECKOUT:
+        own = run.workload.folder
+        return str(own or f"{folder}/{run.workload.package}"), f"{folder}/{CHECKOUT_RUNTIME}"
+    return f"{folder}/{run.workload.package}", f"{folder}/{LAUNCH_RUNTIME}"
+
+
+def folders(run: Run) -> tuple[str, str]:
+    """Return where the nodes of a run in an image see its program and the shared modules, as shell expressions."""
+    code = run.code
+    return (code.program_folder, code.runtime_folder) if code else (PROGRAM_FOLDER, RUNTIME_FOLDER)
+
+
+def unpacking(run: Run) -> str:
+    """Return the lines that unpack a run's code, which come first in every script; nothing where it is in its image."""
+    return run.code.unpacking if run.code else ""
 
 
 def environment(run: Run) -> dict[str, str]:
@@ -69,9 +84,9 @@ def knows_folder(run: Run) -> bool:
     return run.workload.program.knows_folder((*run.arguments, *environment(run).values()))
 
 
-def program(run: Run, folder: str = PROGRAM_FOLDER) -> list[str]:
+def program(run: Run, folder: str = "") -> list[str]:
     """Return the words that start one process of a run's program, with its arguments."""
-    return [*run.workload.program.words(folder), *run.arguments]
+    return [*run.workload.program.words(folder or folders(run)[0]), *run.arguments]
 
 
 def entry(
@@ -79,8 +94,8 @@ def entry(
     info: ClusterInfo,
     variables: SchedulerVariables,
     *,
-    program_folder: str = PROGRAM_FOLDER,
-    runtime_folder: str = RUNTIME_FOLDER,
+    program_folder: str = "",
+    runtime_folder: str = "",
     line: Sequence[str] | None = None,
     guarded: bool = True,
 ) -> str:
@@ -90,6 +105,8 @@ def entry(
     guard itself is not `guarded`. The launch line is the last command and replaces the shell, so that signals reach
     it and its exit code is the job's.
     """
+    in_image = folders(run)
+    program_folder, runtime_folder = program_folder or in_image[0], runtime_folder or in_image[1]
     if line is None:
         line = run.workload.launcher.line(run, variables, program(run, program_folder))
     directory = run.workload.program.directory(program_folder)
@@ -97,6 +114,7 @@ def entry(
         [
             "set -euo pipefail",
             *_folders(run, info, variables),
+            *(run.code.environment(info.shared_folder) if run.code else ()),
             *_search_path(run, program_folder, runtime_folder),
             *(f"export {name}={_value(run, name, value)}" for name, value in environment(run).items()),
             *(
@@ -154,11 +172,12 @@ def _search_path(run: Run, program_folder: str, runtime_folder: str) -> Iterator
     if knows_folder(run):
         yield f'export {FOLDER_VARIABLE}="{program_folder}"'
     own = f"${FOLDER_VARIABLE}:" if run.workload.program.in_folder else ""
-    yield f'export PYTHONPATH="{own}{runtime_folder}${{PYTHONPATH:+:$PYTHONPATH}}"'
+    packages = run.code.search_path if run.code else ""
+    yield f'export PYTHONPATH="{own}{runtime_folder}{packages}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
 def guard(
-    run: Run, variables: SchedulerVariables, runtime_folder: str = RUNTIME_FOLDER, *, watch: bool = True
+    run: Run, variables: SchedulerVariables, runtime_folder: str = "", *, watch: bool = True
 ) -> list[str]:
     """Return the launch guard's words; it starts the line that follows and watches it.
 
@@ -170,21 +189,17 @@ def guard(
     # only when the job runs.
     expected = watch and run.efa_per_node and variables.nodes != "1"
     progress = run.progress
-    # In a word without a $: those with one are expanded by the shell.
-    pattern = progress.pattern.replace("$", r"\Z")
     watched = [
         *(["--fabric=efa"] if expected else []),
         f"--nodes={variables.nodes}",
         *([f"--guards={variables.guards}"] if variables.guards else []),
-        f"--progress={pattern}",
-        f"--start-seconds={progress.start_seconds}",
-        f"--stall-seconds={progress.stall_seconds}",
+        *(_told(progress) if progress.pattern else ()),
         *(["--last-rank"] if progress.printed_by is PrintedBy.LAST_RANK else []),
         *(option for criterion in progress.criteria for option in criterion.options),
     ]
     return [
         "python3",
-        f"{runtime_folder}/launch_guard.py",
+        f"{runtime_folder or folders(run)[1]}/launch_guard.py",
         f"--kind={run.kind}",
         f"--accelerators={variables.gpus or run.accelerators_per_node}",
         f"--efa={run.efa_per_node}",
@@ -192,4 +207,15 @@ def guard(
         f"--node-rank={variables.node_rank}",
         "--logs=$RUN_FOLDER/nccl",
         "--",
+    ]
+
+
+def _told(progress: Progress) -> list[str]:
+    """Return the guard's options for the lines of progress, and for a stall, which is when they stay away."""
+    # In a word without a $: those with one are expanded by the shell.
+    pattern = progress.pattern.replace("$", r"\Z")
+    return [
+        f"--progress={pattern}",
+        f"--start-seconds={progress.start_seconds}",
+        f"--stall-seconds={progress.stall_seconds}",
     ]

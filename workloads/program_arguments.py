@@ -16,6 +16,7 @@ from pathlib import Path
 from catalog.finding import Finding, Severity
 from catalog.spelling import did_you_mean
 from workloads import registry
+from workloads.own_code import told
 from workloads.spec import Run, Workload
 
 _RUNTIME = Path(__file__).parent / "runtime"
@@ -42,7 +43,14 @@ def check_arguments(run: Run) -> Iterator[Finding]:
             return
     if not (run.extra_arguments and run.workload.options):
         return
-    answer = _answer(run.workload, run.arguments)
+    try:
+        answer = _answer(run.workload, run.arguments)
+    except Exception as error:
+        if run.workload.folder is None:
+            raise
+        message, hint = told(error, run.workload.folder)
+        yield _error(shlex.join(run.extra_arguments), message, hint)
+        return
     if answer.code:
         usage, _, message = answer.output.strip().rpartition(": error: ")
         yield _error(
@@ -110,11 +118,14 @@ def _imports_of(folder: Path) -> Iterator[None]:
     def take() -> dict[str, object]:
         return {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] in ours}
 
-    before, path = take(), list(sys.path)
+    before, path, writes = take(), list(sys.path), sys.dont_write_bytecode
     sys.path[:0] = map(str, places)
+    # Nothing is written into a folder of the user's own.
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
         sys.path[:] = path
+        sys.dont_write_bytecode = writes
         take()
         sys.modules.update(before)  # type: ignore[arg-type]

@@ -118,20 +118,24 @@ class Progress:
     make no progress before the launch guard ends it: longer than every pause between two lines, for a program without
     `training/heartbeat.py`. `criteria` are what a benchmark must reach; without any a run passes that ends with 0.
 
+    `Progress()`, without a pattern, is that of a program whose output nobody knows: a stall is not detected.
+
     Raises:
         ValueError: the pattern is no regular expression, it has no named group, a group or a criterion names a metric
-            that nothing describes, or a number of seconds is not positive.
+            that nothing describes, a number of seconds is not positive, or there is no pattern for criteria to judge.
     """
 
-    pattern: str
-    start_seconds: int
-    stall_seconds: int
+    pattern: str = ""
+    start_seconds: int = 900
+    stall_seconds: int = 900
     printed_by: PrintedBy = PrintedBy.RANK_0
     criteria: tuple[Criterion, ...] = ()
     metrics: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         """Check the pattern, its groups and the criteria."""
+        if not self.pattern and not self.criteria:
+            return
         try:
             groups = tuple(re.compile(self.pattern).groupindex)
         except re.error as error:

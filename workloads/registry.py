@@ -1,4 +1,4 @@
-"""The registry of workloads: each is a package here with a module `workload`."""
+"""The registry of workloads: each is a package here with a module `workload`, or a folder of one's own."""
 
 from __future__ import annotations
 
@@ -43,6 +43,18 @@ def workload(name: str) -> Workload:
     return found
 
 
+def find(reference: str) -> Workload:
+    """Return a workload by its public name, or by the path of its folder, which has a slash.
+
+    Raises:
+        UnknownWorkloadError: there is none of that name.
+        OwnCodeError: the folder has no workload.
+    """
+    from workloads.own_code import is_folder, own_workload
+
+    return own_workload(Path(reference), names()) if is_folder(reference) else workload(reference)
+
+
 def folder(found: Workload) -> Path:
     """Return the folder of a workload."""
-    return _HERE / found.package
+    return found.folder or _HERE / found.package

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from catalog.cluster_kinds import KINDS
 from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from catalog.pool import Pool
@@ -12,6 +14,8 @@ from catalog.spelling import did_you_mean
 from workloads import registry
 from workloads.checks import check_local, check_preset, check_run
 from workloads.formats import FORMATS, default_format
+from workloads.own_code import OwnCodeError, fitted, is_folder
+from workloads.own_files import own_files, path_problem
 from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
@@ -22,8 +26,9 @@ from workloads.variables import check_variables, read_variables
 class Request:
     """A workload on a cluster, as asked for. What is None follows from the pool, the preset and the cluster.
 
-    `pool` is the name of the pool, and `described` the pool where a configuration describes it. `run_id` is None where
-    the scheduler names the run. `variables` are words NAME=VALUE, `arguments` are appended to the program's.
+    `workload` is a name, or the path of a folder, which has a slash. `pool` is the name of the pool, and `described`
+    the pool where a configuration describes it. `run_id` is None where the scheduler names the run. `variables` are
+    words NAME=VALUE, `arguments` are appended to the program's.
     """
 
     workload: str
@@ -112,12 +117,36 @@ def _error(path: str, value: str, message: str, hint: str = "", rule: str = "") 
 
 def _workload(request: Request, findings: list[Finding]) -> Workload | None:
     try:
-        return registry.workload(request.workload)
+        found = registry.find(request.workload)
     except registry.UnknownWorkloadError as error:
-        findings.append(
-            _error("workload", request.workload, str(error), "'trainforge render --list' shows all")
-        )
+        hint = "'trainforge render --list' shows all"
+        if Path(request.workload).is_dir():
+            hint += f"; './{request.workload}' is the folder of that name"
+        findings.append(_error("workload", request.workload, str(error), hint))
         return None
+    except OwnCodeError as error:
+        findings += [_error("workload", request.workload, message, hint) for message, hint in error.problems]
+        return None
+    if is_folder(request.workload):
+        findings += _own_folder(request, found)
+    facts = INSTANCES.get(_type_name(request) or found.reference.instance_type)
+    return fitted(found, facts) if facts else found
+
+
+def _own_folder(request: Request, workload: Workload) -> Iterator[Finding]:
+    """Yield what is wrong with the files of a folder: it runs where it is on this machine, else it is shipped."""
+    assert workload.folder
+    if request.cluster == KINDS["local"].name:
+        problems = [*path_problem(workload.folder)]
+    else:
+        problems = own_files(workload.folder, workload.name).problems
+    for message, hint in problems:
+        yield _error("workload", request.workload, message, hint)
+
+
+def _type_name(request: Request) -> str | None:
+    """Return the instance type that a request names, or its pool."""
+    return request.instance_type or (request.described.instance_type if request.described else None)
 
 
 def _preset(request: Request, workload: Workload | None, findings: list[Finding]) -> Preset | None:
@@ -165,7 +194,7 @@ def _listed(formats: Iterable[Format]) -> str:
 
 
 def _type(request: Request, findings: list[Finding]) -> None:
-    name = request.instance_type or (request.described.instance_type if request.described else None)
+    name = _type_name(request)
     if name is not None and name not in INSTANCES:
         unknown = UnknownInstanceTypeError(name)
         message, _, hint = str(unknown).partition("; ")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import MappingProxyType
 from typing import Literal
 
@@ -12,13 +13,15 @@ from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
 from catalog.neuron import logical_cores, supported_lnc
 from catalog.pool import OnDemand, Pool
+from catalog.reference_types import CPU
 from catalog.slurm import slurm_topology
 from workloads.footprint import Footprint
-from workloads.images.image import Image
-from workloads.launchers import Launcher
+from workloads.images.image import Base, Image
+from workloads.launchers import Launcher, Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress, with_variables
+from workloads.shipped_code import ShippedCode
 from workloads.words import LiteralWord, option_values
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
@@ -121,20 +124,20 @@ class Override:
 class Preset:
     """A complete size of a workload: its arguments, and where it is meant to run.
 
-    `instance_type` and `nodes` are the reference of the committed manifests. `global_batch` is the number of
-    samples of one step over all ranks; it must divide by the ranks. None where the program has no such idea.
-    `accelerators` is what this size runs on where that differs from the workload's others: a model of billions of
-    weights starts on processors too, and never ends. `environment` adds to the workload's variables and replaces them.
-    `layout` is how the model is split over ranks; None where every rank has a copy, or the program decides. `lnc` goes
-    before the workload's.
-    `on` has by instance type, or by family (`p5`), what differs there; a type's adds to its family's.
+    `instance_type` and `nodes` are the reference of the committed manifests, and of a run whose pool is not known.
+    `global_batch` is the number of samples of one step over all ranks; it must divide by the ranks. None where the
+    program has no such idea. `accelerators` is what this size runs on where that differs from the workload's others: a
+    model of billions of weights starts on processors too, and never ends. `environment` adds to the workload's
+    variables and replaces them. `layout` is how the model is split over ranks; None where every rank has a copy, or
+    the program decides. `lnc` goes before the workload's. `on` has by instance type, or by family (`p5`), what differs
+    there; a type's adds to its family's.
     """
 
     name: str
-    description: str
-    arguments: tuple[str, ...]
-    instance_type: str
-    nodes: int
+    description: str = ""
+    arguments: tuple[str, ...] = ()
+    instance_type: str = CPU
+    nodes: int = 1
     global_batch: int | None = None
     accelerators: tuple[Accelerators, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -154,7 +157,17 @@ class Preset:
         )
 
 
-@dataclass(frozen=True, slots=True)
+ALL_KINDS: tuple[Accelerators, ...] = ("gpu", "neuron", "cpu")
+"""What a program runs on that uses whatever there is, the best first."""
+
+_BASES: Mapping[Accelerators, Base] = MappingProxyType({"gpu": "cuda", "neuron": "neuron", "cpu": "cpu"})
+
+
+def _default_presets() -> Mapping[str, Preset]:
+    return MappingProxyType({"default": Preset("default", "the program without arguments")})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Workload:
     """A program with its container, its sizes, and its contract with the launch.
 
@@ -170,16 +183,19 @@ class Workload:
     line; argparse ends it with 2 where it refuses the words. The command calls it too, before anything starts: so it
     imports nothing but the standard library, modules of its folder and of the runtime, and no torch. Empty: only the
     program knows its options.
+
+    `image` is None for our base image of the kind that the nodes need. `folder` is set by whoever loads a workload from
+    outside the repository.
     """
 
     name: str
-    title: str
-    launcher: Launcher
-    image: Image
-    resources: Resources
-    presets: Mapping[str, Preset]
-    proofs: Mapping[Format, Proven]
-    progress: Progress
+    title: str = ""
+    launcher: Launcher = field(default_factory=Torchrun)
+    image: Image | None = None
+    resources: Resources = field(default_factory=lambda: Resources(ALL_KINDS))
+    presets: Mapping[str, Preset] = field(default_factory=_default_presets)
+    proofs: Mapping[Format, Proven] = field(default_factory=lambda: MappingProxyType({}))
+    progress: Progress = field(default_factory=Progress)
     program: Program = field(default_factory=lambda: Program(path="train.py"))
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
@@ -190,6 +206,7 @@ class Workload:
     footprint: Callable[[Sequence[str], int, Layout | None], Footprint] | None = None
     global_batch_argument: str = ""
     options: str = ""
+    folder: Path | None = None
 
     @property
     def package(self) -> str:
@@ -220,7 +237,8 @@ class Run:
     resumes from that one's last checkpoint. Empty: the scheduler names it, by the job. `at_hand` says that it runs on
     the machine of who launches it, which need not be of the type: it has no fabric, and its peak is not known.
     `environment` are variables that whoever launches it gives every rank, `extra_arguments` arguments that they append
-    to the program's, both taken to the letter.
+    to the program's, both taken to the letter. `code` is the workload's folder where it is shipped by itself, neither
+    in an image nor in a cluster's launch folder.
     """
 
     workload: Workload
@@ -231,6 +249,7 @@ class Run:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     at_hand: bool = False
     extra_arguments: tuple[str, ...] = ()
+    code: ShippedCode | None = None
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:
@@ -300,6 +319,11 @@ class Run:
         if facts.has_neuron and "neuron" in wanted:
             return "neuron"
         return "cpu"
+
+    @property
+    def image(self) -> Image:
+        """The image that it is built on: the workload's, or our base for what the ranks run on."""
+        return self.workload.image or Image(_BASES[self.kind])
 
     @property
     def ranks_per_node(self) -> int:

@@ -18,6 +18,7 @@ _OURS = frozenset(
         *("NNODES", "PROGRAM_FOLDER", "RANKS_PER_NODE"),
         *("JAX_COORDINATOR_ADDRESS", "JAX_LOCAL_DEVICE_IDS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
         *("ADDRESSES", "NODE", "TRAINFORGE_NODES_FOLDER"),
+        *("CODE", "CODE_FOLDER", "PACKAGES_FOLDER"),
     )
 )
 """What scripts and launchers set by themselves: another value would be lost, or keep ranks from connecting."""

@@ -59,7 +59,8 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
 def _words(run: Run, info: ClusterInfo, folder: Path) -> str:
     if folder.exists():
         return run_text(run, info, "")
-    return f"'{run.id}', a new one; if it stops, the same command with this --run-id resumes it"
+    again = "resumes" if run.workload.resumes else "starts"
+    return f"'{run.id}', a new one; if it stops, the same command with this --run-id {again} it"
 
 
 def _program(run: Run) -> str:

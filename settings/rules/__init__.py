@@ -19,6 +19,7 @@ from settings.rules import (  # noqa: F401
     hyperpod,
     hyperpod_eks,
     network,
+    own_code,
     parallelcluster,
     parallelcluster_nodes,
     pools,

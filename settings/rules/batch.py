@@ -16,7 +16,7 @@ from settings.deployment import Settings
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.secret_arn import secret_problem
-from settings.rules.selection import facts, uses
+from settings.rules.selection import facts, own_name, uses
 from workloads import registry
 
 SECTION = "batch"
@@ -169,7 +169,8 @@ def _shares(subject: Subject) -> Iterator[Problem]:
 def _priorities(subject: Subject) -> Iterator[Problem]:
     """A priority belongs to the jobs of a workload that there is."""
     fair = subject.settings.batch.fair_share if subject.settings.batch else None
-    known = registry.names()
+    own = [own_name(wanted) for wanted in subject.settings.workloads if wanted.path]
+    known = [*registry.names(), *filter(None, own)]
     for name in fair.priorities if fair else ():
         if name not in known:
             yield Problem(
@@ -194,13 +195,13 @@ def _secrets_missing(subject: Subject) -> Iterator[Problem]:
     """A job whose program needs a secret that nobody names would end at its start."""
     batch = subject.settings.batch
     for index, wanted in enumerate(subject.settings.workloads if batch else ()):
-        if SECTION not in wanted.clusters or wanted.workload not in registry.names():
+        if SECTION not in wanted.clusters or not (own_name(wanted) or wanted.workload in registry.names()):
             continue
-        for secret in registry.workload(wanted.workload).secrets:
+        for secret in registry.find(wanted.reference).secrets:
             if batch and secret.required and secret.name not in batch.secrets:
                 yield Problem(
-                    f"workloads.{index}.workload",
-                    wanted.workload,
-                    f"'{wanted.workload}' needs the secret '{secret.name}', and '{SECTION}.secrets' does not name it",
+                    f"workloads.{index}.{'path' if wanted.path else 'workload'}",
+                    wanted.reference,
+                    f"'{wanted.label}' needs the secret '{secret.name}', and '{SECTION}.secrets' does not name it",
                     f"put its ARN under '{SECTION}.secrets.{secret.name}'",
                 )

@@ -314,7 +314,7 @@ def _shared_folder(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"'{shown(shipping.wanted.workload)}' keeps its runs in a shared file system, and there is none",
+                f"'{shown(shipping.wanted.label)}' keeps its runs in a shared file system, and there is none",
                 "add 'storage.lustre'",
             )
 

@@ -98,7 +98,7 @@ def _lustre_add_on(subject: Subject) -> Iterator[Problem]:
                 yield Problem(
                     f"{_SOFTWARE}.add_ons.aws-fsx-csi-driver",
                     None,
-                    f"'{shown(shipping.wanted.workload)}' keeps its runs in the shared file system, and its driver is "
+                    f"'{shown(shipping.wanted.label)}' keeps its runs in the shared file system, and its driver is "
                     "left out",
                     "remove this line",
                 )
@@ -166,7 +166,7 @@ def _dra_manifests(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"'{shown(shipping.wanted.workload)}' would ask pool '{shown(shipping.wanted.pool)}' for EFA "
+                f"'{shown(shipping.wanted.label)}' would ask pool '{shown(shipping.wanted.pool)}' for EFA "
                 "interfaces that no device plugin offers",
                 f"set '{_SOFTWARE}.devices.efa: device-plugin', or ship it elsewhere",
             )
@@ -211,7 +211,7 @@ def _job_operator(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"'{shown(shipping.wanted.workload)}' is a job of the format '{format_}', and the cluster has not its "
+                f"'{shown(shipping.wanted.label)}' is a job of the format '{format_}', and the cluster has not its "
                 f"operator, '{operator}'",
                 f"add it to '{_SOFTWARE}.jobs'",
             )
@@ -225,6 +225,6 @@ def _apply(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"workloads.{index}.apply",
                 True,
-                f"none of the clusters of '{shown(wanted.workload)}' is started by its stack",
+                f"none of the clusters of '{shown(wanted.label)}' is started by its stack",
                 f"stacks start jobs on {listed(KUBERNETES)}; elsewhere 'trainforge launch' does",
             )

@@ -103,7 +103,7 @@ def _operators(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"'{shown(shipping.wanted.workload)}' is shipped as {meant.format}, and the operator that runs it is "
+                f"'{shown(shipping.wanted.label)}' is shipped as {meant.format}, and the operator that runs it is "
                 "switched off",
                 f"set 'hyperpod_eks.{switch}: true'",
             )

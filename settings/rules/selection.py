@@ -15,6 +15,7 @@ from settings.sections.hyperpod import NodeSetupSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
 from settings.sections.parallelcluster import NodeSettings
 from settings.sections.workloads import WorkloadSettings
+from workloads.own_code import own_name as workload_of_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,11 @@ def shippings(settings: Settings) -> Iterator[Shipping]:
         for number, cluster in enumerate(wanted.clusters):
             path = f"workloads.{index}"
             yield Shipping(path, wanted, f"{path}.clusters.{number}", cluster, pool)
+
+
+def own_name(wanted: WorkloadSettings) -> str:
+    """Return the name of the workload in a folder of one's own; empty where it has none, or is a workload of ours."""
+    return workload_of_folder(wanted.path) if wanted.path else ""
 
 
 def in_images(settings: Settings) -> Iterator[Shipping]:

@@ -42,7 +42,7 @@ def _not_shared(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"'{shown(shipping.wanted.workload)}' writes runs and checkpoints below '/fsx', and there no shared "
+                f"'{shown(shipping.wanted.label)}' writes runs and checkpoints below '/fsx', and there no shared "
                 "file system is mounted",
                 "add 'lustre: {}' under 'storage'",
             )
@@ -124,7 +124,7 @@ def _workload_environment_cluster(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"'{shown(shipping.wanted.workload)}' cannot run in a virtual environment on "
+                f"'{shown(shipping.wanted.label)}' cannot run in a virtual environment on "
                 f"'{shipping.cluster}', which runs containers only",
                 f"ship it with {listed(SLURM)}, or leave 'virtual_environment' out",
             )
@@ -136,14 +136,14 @@ def _mixed(subject: Subject) -> Iterator[Problem]:
     first: dict[tuple[str, str], tuple[str, str | None]] = {}
     for shipping in shippings(subject.settings):
         wanted = shipping.wanted
-        key = (wanted.workload, shipping.cluster)
+        key = (wanted.reference, shipping.cluster)
         path, folder = first.setdefault(key, (shipping.path, wanted.virtual_environment))
         if folder != wanted.virtual_environment:
             one = f"in '{shown(folder)}'" if folder else "in its image"
             yield Problem(
                 f"{shipping.path}.virtual_environment",
                 wanted.virtual_environment or "",
-                f"'{shown(wanted.workload)}' runs {one} on '{shown(shipping.cluster)}' already, at '{path}'",
+                f"'{shown(wanted.label)}' runs {one} on '{shown(shipping.cluster)}' already, at '{path}'",
                 "give both the same 'virtual_environment', or neither one",
             )
 
@@ -159,7 +159,7 @@ def _programs(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{shipping.path}.virtual_environment",
                 folder,
-                f"nodes would not see the program of '{shown(shipping.wanted.workload)}': {why}",
+                f"nodes would not see the program of '{shown(shipping.wanted.label)}': {why}",
                 "add 'storage.lustre' with its repository, or leave 'virtual_environment' out",
             )
 
@@ -188,7 +188,7 @@ def _first(settings: Settings) -> Iterator[Shipping]:
     return (shipping for shipping in shippings(settings) if shipping.cluster_path.endswith(".clusters.0"))
 
 
-def _run_findings(settings: Settings) -> Iterator[tuple[Shipping, Finding]]:
+def run_findings(settings: Settings) -> Iterator[tuple[Shipping, Finding]]:
     """Yield what is said of each run; of a pool that is not there, or of an unknown type, only the names' part."""
     for shipping in shippings(settings):
         if shipping.cluster not in CLUSTERS:
@@ -206,9 +206,10 @@ _NAMED = ("workload", "preset", "format", "arguments")
 def _named(subject: Subject, key: str) -> Iterator[Problem]:
     """Yield what is wrong with the name under a key, once a workload."""
     seen = set()
-    for shipping, finding in _run_findings(subject.settings):
+    for shipping, finding in run_findings(subject.settings):
         path = f"{shipping.path}.{key}"
-        if finding.path == key and path not in seen:
+        # What is wrong with a folder of one's own is another rule's.
+        if finding.path == key and path not in seen and not (key == "workload" and shipping.wanted.path):
             seen.add(path)
             yield Problem(path, finding.value, finding.message, finding.hint)
 
@@ -216,7 +217,9 @@ def _named(subject: Subject, key: str) -> Iterator[Problem]:
 @error("workload-unknown")
 def _unknown(subject: Subject) -> Iterator[Problem]:
     """A workload is a folder of `workloads/` with a description."""
-    yield from _named(subject, "workload")
+    for problem in _named(subject, "workload"):
+        if problem.value:
+            yield problem
 
 
 @error("workload-preset")
@@ -273,7 +276,7 @@ def _cluster_pool(subject: Subject) -> Iterator[Problem]:
                 shipping.cluster_path,
                 shipping.cluster,
                 f"'{shipping.cluster}.pools' does not list the pool '{shown(shipping.pool.name)}' that "
-                f"'{shown(shipping.wanted.workload)}' runs on",
+                f"'{shown(shipping.wanted.label)}' runs on",
                 f"it lists {listed(section.pools, 'and')}",
             )
 
@@ -285,12 +288,12 @@ def _cluster_repeated(subject: Subject) -> Iterator[Problem]:
     for shipping in shippings(subject.settings):
         wanted = shipping.wanted
         nodes = wanted.nodes or (shipping.pool.nodes if shipping.pool else None)
-        key = (wanted.workload, wanted.preset, wanted.pool, nodes, shipping.cluster)
+        key = (wanted.reference, wanted.preset, wanted.pool, nodes, shipping.cluster)
         if key in seen:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"'{shown(wanted.workload)}' in this size is shipped with '{shown(shipping.cluster)}' already, "
+                f"'{shown(wanted.label)}' in this size is shipped with '{shown(shipping.cluster)}' already, "
                 f"at '{seen[key]}'",
                 "remove one of them",
             )
@@ -314,7 +317,7 @@ def _nodes(subject: Subject) -> Iterator[Problem]:
 @error("workload-format")
 def _format(subject: Subject) -> Iterator[Problem]:
     """A cluster runs some formats, and a workload is proven in some."""
-    for shipping, finding in _run_findings(subject.settings):
+    for shipping, finding in run_findings(subject.settings):
         if finding.path == "format":
             yield Problem(shipping.cluster_path, shipping.cluster, finding.message, finding.hint)
 
@@ -322,7 +325,7 @@ def _format(subject: Subject) -> Iterator[Problem]:
 def _of_runs(subject: Subject, *, errors: bool) -> Iterator[Problem]:
     """Yield what is wrong, or doubtful, with runs of known workloads on known types."""
     seen = set()
-    for shipping, finding in _run_findings(subject.settings):
+    for shipping, finding in run_findings(subject.settings):
         if finding.path in _NAMED or finding.is_error is not errors:
             continue
         counted = finding.path == "nodes" and shipping.wanted.nodes is not None
@@ -355,13 +358,13 @@ def _architecture(subject: Subject) -> Iterator[Problem]:
         known = facts(shipping.pool.instance_type) if shipping.pool else None
         if known is None:
             continue
-        key = (shipping.wanted.workload, shipping.cluster)
+        key = (shipping.wanted.reference, shipping.cluster)
         pool, architecture = first.setdefault(key, (shipping.wanted.pool, known.architecture))
         if known.architecture != architecture:
             yield Problem(
                 f"{shipping.path}.pool",
                 shipping.wanted.pool,
-                f"the image of '{shown(shipping.wanted.workload)}' on '{shown(shipping.cluster)}' is for "
+                f"the image of '{shown(shipping.wanted.label)}' on '{shown(shipping.cluster)}' is for "
                 f"{architecture}, as the pool '{shown(pool)}' is, and these nodes are {known.architecture}",
                 "choose pools of one architecture",
             )
@@ -378,7 +381,7 @@ def _unseen(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 shipping.cluster_path,
                 shipping.cluster,
-                f"nodes may not see the launch manifests of '{shown(shipping.wanted.workload)}': {why}",
+                f"nodes may not see the launch manifests of '{shown(shipping.wanted.label)}': {why}",
                 f"fetch them on the cluster by 'aws s3 sync s3://BUCKET/launch/{shipping.cluster}'",
             )
 
@@ -392,9 +395,9 @@ def _internet(subject: Subject) -> Iterator[Problem]:
         if shipping.wanted.virtual_environment is not None:
             continue
         yield Problem(
-            f"{shipping.path}.workload",
-            shipping.wanted.workload,
-            f"the network is isolated, and the image of '{shown(shipping.wanted.workload)}' is built outside it, "
+            f"{shipping.path}.{'path' if shipping.wanted.path else 'workload'}",
+            shipping.wanted.reference,
+            f"the network is isolated, and the image of '{shown(shipping.wanted.label)}' is built outside it, "
             "from the internet",
             "nodes pull it inside; acknowledge this where that is allowed",
         )

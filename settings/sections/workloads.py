@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path, PurePath
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
@@ -20,10 +21,12 @@ class WorkloadSettings(Model):
     In a virtual environment it needs no image; whoever uses it makes the environment.
     """
 
-    workload: str
+    workload: str = ""
     """Name of the workload, as `trainforge render --list` shows it."""
-    preset: str
-    """Its size: one of the workload's presets."""
+    path: str = ""
+    """In place of `workload`: a folder of your own with a workload.py or a train.py, relative to this file."""
+    preset: str | None = None
+    """Its size: one of the workload's presets; by default the first."""
     pool: str
     """The pool whose nodes it runs on."""
     nodes: int | None = Field(default=None, ge=1, le=6758)
@@ -37,10 +40,26 @@ class WorkloadSettings(Model):
     virtual_environment: str | None = None
     """Folder of a Python environment that nodes see, which it runs in: then no image is built. Slurm clusters only."""
 
+    @property
+    def reference(self) -> str:
+        """The name of the workload, or the path of its folder, as requests for a run have it."""
+        return self.path or self.workload
+
+    @property
+    def label(self) -> str:
+        """The name of the workload, or of its folder, for messages."""
+        return self.workload or PurePath(self.path).name
+
+    def placed(self, base: Path) -> WorkloadSettings:
+        """Return this with an absolute path, with a slash, of a folder that is given relative to another."""
+        if not self.path:
+            return self
+        return self.model_copy(update={"path": str((base / Path(self.path).expanduser()).resolve())})
+
     def request(self, cluster: str, pool: Pool | None) -> Request:
         """Return what this asks for on a cluster; without a pool, which is another finding, the preset's nodes."""
         return Request(
-            self.workload,
+            self.reference,
             cluster,
             self.preset,
             nodes=self.nodes,

@@ -24,12 +24,13 @@ from catalog.versions import (
 from tests.programs import require_program
 from workloads import registry
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
-from workloads.images.image import DOCKERFILE, NONE, Base, Image
+from workloads.images.image import DOCKERFILE, NONE, OWN_DOCKERFILE, Base, Image
 
 WORKLOADS = Path(__file__).resolve().parents[2] / "workloads"
 BASE = WORKLOADS / DOCKERFILE
 OWN_DOCKERFILES = [registry.folder(registry.workload(name)) / "Dockerfile" for name in registry.names()]
-DOCKERFILES = [BASE, *OWN_DOCKERFILES]
+OF_FOLDERS = WORKLOADS / "images" / OWN_DOCKERFILE
+DOCKERFILES = [BASE, OF_FOLDERS, *OWN_DOCKERFILES]
 BASES: tuple[Base, ...] = get_args(Base)
 # Three numbers, or a number pinned to a name, as nobody writes an address or a size.
 VERSION = re.compile(r"\b\d+\.\d+\.\d+\b|==\d|:\d[\w.-]*\d\b|@sha256:")
@@ -86,7 +87,7 @@ def test_every_argument_of_the_base_is_fed_and_no_other(base: Base) -> None:
     assert all(fed.values())
 
 
-@pytest.mark.parametrize("path", OWN_DOCKERFILES, ids=identity)
+@pytest.mark.parametrize("path", [OF_FOLDERS, *OWN_DOCKERFILES], ids=identity)
 def test_a_workload_asks_for_its_base_alone(path: Path) -> None:
     assert arguments(path) == [("BASE", None)]
     assert "FROM ${BASE}" in instructions(path)

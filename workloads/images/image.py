@@ -38,6 +38,9 @@ Base = Literal["cpu", "cuda", "ngc", "neuron"]
 DOCKERFILE = "images/Dockerfile.efa"
 """The Dockerfile of everything that workloads are built on, relative to the build context, the folder `workloads`."""
 
+OWN_DOCKERFILE = "Dockerfile.own"
+"""The Dockerfile of workloads in folders of one's own, beside this file; its build context is made for each."""
+
 NONE = "none"
 """The value of an argument whose part a base does without."""
 

@@ -9,7 +9,7 @@ from typing import Any
 from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
 from catalog.cluster_info import ClusterInfo
 from catalog.instance_facts import InstanceFacts
-from workloads.entry import entry, guard, program
+from workloads.entry import entry, folders, guard, program, unpacking
 from workloads.launchers import RUN_ID, Needs, SchedulerVariables, Starts
 from workloads.render.runtime_programs import each_rank, mpi_rendezvous, rank0_host, supervised
 from workloads.restarts import LOST_NODE, STALLED
@@ -182,10 +182,10 @@ def _script(run: Run, info: ClusterInfo, header: str) -> str:
             words = each_rank(run, variables)
         case Starts.PER_NODE:
             words = launcher.line(run, variables, program(run))
-    address = rank0_host("batch") if Needs.COORDINATOR in launcher.needs else ""
-    line = supervised(variables, _NODES_FOLDER, [*guard(run, variables), *words])
+    address = rank0_host("batch", folders(run)[1]) if Needs.COORDINATOR in launcher.needs else ""
+    line = supervised(run, variables, _NODES_FOLDER, [*guard(run, variables), *words])
     top = f"# {header}\n" if header else ""
-    return f"{top}{address}{entry(run, info, variables, line=line, guarded=False)}"
+    return f"{top}{unpacking(run)}{address}{entry(run, info, variables, line=line, guarded=False)}"
 
 
 def _image(run: Run, info: ClusterInfo) -> str:

@@ -79,12 +79,12 @@ def _policy(run: Run) -> dict[str, Any]:
 
 
 def _is_watched(run: Run) -> bool:
-    """Return whether every pod prints what the rules wait for.
+    """Return whether the program's progress is known, and every pod prints what the rules wait for.
 
     The rules are the job's, and every pod's agent holds its own local rank 0 to them (hyperpod-elastic-agent,
     `start_log_monitoring`): where rank 0 alone tells of its steps, all pods but one would be called hung.
     """
-    return run.nodes == 1 or _each_node(run)
+    return bool(run.progress.pattern) and (run.nodes == 1 or _each_node(run))
 
 
 def _each_node(run: Run) -> bool:
@@ -128,7 +128,11 @@ def _script(run: Run, info: ClusterInfo) -> str:
     if needed:
         before = _rank(needed)
         program = ["bash", "-c", "$RANK_START", "bash", *program]
-    return before + entry.entry(run, info, variables, line=[*_agent(run), *torch_words(program)])
+    return (
+        entry.unpacking(run)
+        + before
+        + entry.entry(run, info, variables, line=[*_agent(run), *torch_words(program)])
+    )
 
 
 def _rank(variables: Mapping[str, str]) -> str:

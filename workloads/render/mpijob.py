@@ -80,7 +80,8 @@ def _launcher(run: Run, info: ClusterInfo) -> dict[str, Any]:
 
 
 def _workers(run: Run, info: ClusterInfo) -> dict[str, Any]:
-    script = f"set -euo pipefail\nmkdir -p /run/sshd\nexec {_SSHD}"
+    # Ranks of this node start here, and from a login by ssh nothing would unpack their code.
+    script = f"set -euo pipefail\n{entry.unpacking(run)}mkdir -p /run/sshd\nexec {_SSHD}"
     ports = [port("ssh", _SSH_PORT)]
     node = container(run, info, "worker", script, job_label=JOB_LABEL, ports=ports, serves_ssh=True)
     node["readinessProbe"] = {"tcpSocket": {"port": _SSH_PORT}, "periodSeconds": 2}
@@ -106,8 +107,9 @@ def _script(run: Run, info: ClusterInfo) -> str:
     if run.accelerated and run.nodes > 1:
         # Every node is looked at before any rank starts.
         guard = entry.guard(run, replace(variables, node_rank="1"), watch=False)
-        line = check_first(launcher.on_each_node(variables, [*guard, "true"]), line)
-    return entry.entry(run, info, variables, line=hosts_by_address(HOSTFILE, _HOSTS, line))
+        line = check_first(run, launcher.on_each_node(variables, [*guard, "true"]), line)
+    line = hosts_by_address(run, HOSTFILE, _HOSTS, line)
+    return entry.unpacking(run) + entry.entry(run, info, variables, line=line)
 
 
 def _forwarded(run: Run) -> list[str]:

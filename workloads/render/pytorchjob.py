@@ -88,6 +88,5 @@ def _script(run: Run, info: ClusterInfo) -> str:
         nodes=f"${{PET_NNODES:-{run.nodes}}}",
         port="$MASTER_PORT",
     )
-    if run.workload.launcher.starts is Starts.PER_RANK:
-        return entry.entry(run, info, variables, line=each_rank(run, variables))
-    return entry.entry(run, info, variables)
+    line = each_rank(run, variables) if run.workload.launcher.starts is Starts.PER_RANK else None
+    return entry.unpacking(run) + entry.entry(run, info, variables, line=line)

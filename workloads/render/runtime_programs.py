@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER, program
+from workloads.entry import RUNTIME_FOLDER, folders, program
 from workloads.launchers import SchedulerVariables, forwarded
 from workloads.spec import Run
 
 
-def supervised(variables: SchedulerVariables, folder: str, words: Sequence[str]) -> list[str]:
+def supervised(run: Run, variables: SchedulerVariables, folder: str, words: Sequence[str]) -> list[str]:
     """Return the words of the supervisor, which runs others on every node of a job from when all are there.
 
     `folder` is a shell expression that is equal on the nodes of one start of the job, and on no other's.
     """
     return [
         "python3",
-        f"{RUNTIME_FOLDER}/supervisor.py",
+        f"{folders(run)[1]}/supervisor.py",
         f"--node={variables.node_rank}",
         f"--nodes={variables.nodes}",
         f"--folder={folder}",
@@ -28,8 +28,8 @@ def supervised(variables: SchedulerVariables, folder: str, words: Sequence[str])
 def each_rank(
     run: Run,
     variables: SchedulerVariables,
-    program_folder: str = PROGRAM_FOLDER,
-    runtime_folder: str = RUNTIME_FOLDER,
+    program_folder: str = "",
+    runtime_folder: str = "",
 ) -> list[str]:
     """Return the words that run every rank of a node, where the scheduler starts one process per node.
 
@@ -40,7 +40,7 @@ def each_rank(
     numbers = {"rank": launcher.rank_variables, "local-rank": launcher.local_rank_variables}
     return [
         "python3",
-        f"{runtime_folder}/rank_starter.py",
+        f"{runtime_folder or folders(run)[1]}/rank_starter.py",
         f"--node={variables.node_rank}",
         f"--ranks-per-node={variables.ranks_on_node(run)}",
         *(f"--{number}-variables={','.join(names)}" for number, names in numbers.items() if names),
@@ -58,7 +58,7 @@ def mpi_rendezvous(run: Run, variables: SchedulerVariables, folder: str) -> list
     mpirun, *words = run.workload.launcher.line(run, variables, program(run))
     return [
         "python3",
-        f"{RUNTIME_FOLDER}/mpi_rendezvous.py",
+        f"{folders(run)[1]}/mpi_rendezvous.py",
         f"--node={variables.node_rank}",
         f"--nodes={variables.nodes}",
         f"--ranks-per-node={variables.ranks_on_node(run)}",
@@ -70,14 +70,21 @@ def mpi_rendezvous(run: Run, variables: SchedulerVariables, folder: str) -> list
     ]
 
 
-def check_first(check: Sequence[str], words: Sequence[str]) -> list[str]:
+def check_first(run: Run, check: Sequence[str], words: Sequence[str]) -> list[str]:
     """Return the words that run a check and, where it succeeds, others."""
-    return ["python3", f"{RUNTIME_FOLDER}/check_first.py", "--", *check, "--then", *words]
+    return ["python3", f"{folders(run)[1]}/check_first.py", "--", *check, "--then", *words]
 
 
-def hosts_by_address(names: str, hosts: str, words: Sequence[str]) -> list[str]:
+def hosts_by_address(run: Run, names: str, hosts: str, words: Sequence[str]) -> list[str]:
     """Return the words that write a hostfile with addresses in place of the names of another, and run others."""
-    return ["python3", f"{RUNTIME_FOLDER}/mpi_hosts.py", f"--names={names}", f"--hosts={hosts}", "--", *words]
+    return [
+        "python3",
+        f"{folders(run)[1]}/mpi_hosts.py",
+        f"--names={names}",
+        f"--hosts={hosts}",
+        "--",
+        *words,
+    ]
 
 
 def rank0_host(scheduler: str, runtime_folder: str = RUNTIME_FOLDER) -> str:

@@ -163,10 +163,11 @@ def _secrets(run: Run, info: ClusterInfo) -> Iterator[str]:
 def _node(run: Run, info: ClusterInfo) -> str:
     """Return what a task does: a node's ranks, or one rank where srun starts each."""
     if info.images.get(run.workload.name):
-        line = _line(run, entry.PROGRAM_FOLDER)
-        return _rank0(run, entry.RUNTIME_FOLDER) + entry.entry(run, info, _variables(run), line=line)
+        program, runtime = entry.folders(run)
+        script = entry.entry(run, info, _variables(run), line=_line(run, program))
+        return entry.unpacking(run) + _rank0(run, runtime) + script
     environment = info.environment_of(run.workload.name)
-    if not (environment and info.launch_folder):
+    if not (environment and (info.launch_folder or run.code)):
         raise ValueError(
             f"cluster info of '{info.cluster}' has neither an image of {run.workload.name} nor a virtual "
             "environment and its programs; name the workload under 'workloads:' in the configuration and deploy the "
@@ -176,7 +177,7 @@ def _node(run: Run, info: ClusterInfo) -> str:
     script = entry.entry(
         run, info, _variables(run), program_folder=program, runtime_folder=runtime, line=_line(run, program)
     )
-    return f'export PATH="{environment}/bin:$PATH"\n{_rank0(run, runtime)}{script}'
+    return f'export PATH="{environment}/bin:$PATH"\n{entry.unpacking(run)}{_rank0(run, runtime)}{script}'
 
 
 def _rank0(run: Run, runtime_folder: str) -> str:

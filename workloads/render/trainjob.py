@@ -86,6 +86,5 @@ def _script(run: Run, info: ClusterInfo) -> str:
         nodes="$PET_NNODES",
         port="$PET_MASTER_PORT",
     )
-    if run.workload.launcher.starts is Starts.PER_RANK:
-        return entry.entry(run, info, variables, line=each_rank(run, variables))
-    return entry.entry(run, info, variables)
+    line = each_rank(run, variables) if run.workload.launcher.starts is Starts.PER_RANK else None
+    return entry.unpacking(run) + entry.entry(run, info, variables, line=line)

@@ -1,0 +1,1 @@
+"""Another program, in a folder of the same name."""
