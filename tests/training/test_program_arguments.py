@@ -63,6 +63,32 @@ def test_an_argument_that_the_program_lacks_starts_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_program_without_our_helpers_that_refuses_its_arguments_is_told_of_by_torchrun(
+    tmp_path: Path,
+) -> None:
+    program = tmp_path / "plain.py"
+    program.write_text(
+        "import argparse\nargparse.ArgumentParser(prog='plain.py').parse_args()\n", encoding="utf-8"
+    )
+    guard = [
+        *(sys.executable, str(ROOT / "workloads" / "runtime" / "launch_guard.py")),
+        *("--kind=cpu", "--accelerators=0", "--efa=0", "--nodes=1", "--node-rank=0"),
+        *("--progress=step=(?P<step>[0-9]+)", "--start-seconds=60", "--stall-seconds=60"),
+        *(f"--logs={tmp_path / 'run' / 'nccl'}", "--"),
+    ]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    done = subprocess.run(
+        [*guard, *launcher, str(program), "--lr=1"],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("launch guard: the program refused its arguments") == 1
+    assert (tmp_path / "run" / "final_exit_code").read_text(encoding="ascii") == "2\n"
+
+
 def test_a_program_that_refuses_its_arguments_on_the_nodes_is_not_started_again(tmp_path: Path) -> None:
     """As a program whose options the command does not know: all ranks end with 2 under torchrun, which ends with 1."""
     run = LocalRun("cpu-ddp", "tiny", tmp_path, "--step=3")

@@ -208,6 +208,8 @@ def _run(
         return MISSED
     if code and heartbeats:
         code = of_ranks(code, [rank["exit_code"] for rank in stall_report.heartbeats(heartbeats)])
+        # A program without our helpers tells nothing; of its codes only argparse's has a meaning.
+        code = USAGE if USAGE in command.rank_codes else code
     if code == USAGE and first(options, environment):
         say(
             f"the program refused its arguments or its environment (exit code {USAGE}); its own message is above. "

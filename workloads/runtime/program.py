@@ -31,6 +31,8 @@ _LAST_WORDS_SECONDS = 5
 
 _PIECE_BYTES = 1 << 16
 _LINE_END = re.compile(rb"[\r\n]")
+_RANK_ENDED = re.compile(rb"^ +exitcode +: (-?[0-9]+) \(pid: [0-9]+\)")
+"""A line of torchrun's last words, one for each rank that failed (torch/distributed/elastic/multiprocessing/errors)."""
 
 _LIBC = ctypes.CDLL(None)
 _SET_PDEATHSIG = 1
@@ -39,7 +41,8 @@ _SET_PDEATHSIG = 1
 
 class Relay(threading.Thread):
     """Passes on what a program writes, unchanged and at once, and calls `found` with the metrics of each line that
-    matches. A carriage return ends a line too: progress bars are redrawn so.
+    matches. A carriage return ends a line too: progress bars are redrawn so. `codes` are the exit codes of ranks that
+    torchrun tells of.
     """
 
     def __init__(
@@ -55,6 +58,7 @@ class Relay(threading.Thread):
         self._pattern = pattern
         self._found = found
         self._unfinished = b""
+        self.codes: list[int] = []
 
     def run(self) -> None:
         """Pass on until nobody can write any more, or nobody reads: then the program learns of it when it writes."""
@@ -78,6 +82,8 @@ class Relay(threading.Thread):
         *lines, unfinished = _LINE_END.split(self._unfinished + piece)
         self._unfinished = unfinished[-_PIECE_BYTES:]
         for line in lines:
+            if ended := _RANK_ENDED.match(line):
+                self.codes.append(int(ended[1]))
             metrics = progress_lines.values(line.decode("utf-8", "replace"), pattern)
             if metrics is not None:
                 self._found(metrics)
@@ -192,6 +198,11 @@ class Command:
                 continue
         if not self.ended.wait(_LAST_WORDS_SECONDS):
             self.send(signal.SIGKILL)
+
+    @property
+    def rank_codes(self) -> list[int]:
+        """The exit codes of ranks that torchrun told of; it ends with 1 itself."""
+        return [code for relay in self._relays for code in relay.codes]
 
     def wait(self) -> int:
         """Wait for the program and its output, and return its exit code, as a shell would tell it."""
