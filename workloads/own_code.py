@@ -160,7 +160,9 @@ def _imports_of(folder: Path) -> Iterator[None]:
     sys.path.insert(0, str(folder))
     sys.dont_write_bytecode = True
     try:
-        yield
+        # Standard output is the command's own: a manifest, or JSON.
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
     finally:
         sys.path[:] = path
         sys.dont_write_bytecode = writes

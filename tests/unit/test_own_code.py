@@ -104,6 +104,16 @@ def test_a_described_workload(folder: Path) -> None:
     assert sys.dont_write_bytecode is before
 
 
+def test_a_description_does_not_print_into_manifests(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = "from workloads import Workload\nprint('imported')\nWORKLOAD = Workload(name='mine')\n"
+    (folder / "workload.py").write_text(text, encoding="utf-8")
+    (folder / "train.py").touch()
+    find(folder)
+    assert capsys.readouterr() == ("", "imported\n")
+
+
 def test_no_folder(tmp_path: Path) -> None:
     assert mistakes(tmp_path / "none") == [f"the folder '{tmp_path}/none' does not exist"]
     (tmp_path / "file").touch()
