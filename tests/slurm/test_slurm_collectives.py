@@ -12,7 +12,7 @@ import pytest
 
 from catalog.cluster_info import ClusterInfo, Mount
 from tests.collective_runs import check, collective_run
-from tests.programs import ROOT, not_available, require_module
+from tests.programs import checkout, not_available, require_module
 from tests.slurm.cluster import SlurmCluster
 from workloads.nccl_tests.results import read
 from workloads.render.slurm import slurm as render
@@ -47,7 +47,7 @@ def submit(cluster: SlurmCluster, artifacts: Callable[[str], Path]) -> Callable[
             mounts=(Mount(str(folder / "shared"), "lustre", ""),),
             partitions={"": "cpu"},
             virtual_environment=sys.prefix,
-            launch_folder=str(ROOT / "workloads"),
+            launch_folder=str(checkout() / "workloads"),
         )
         (folder / "shared").mkdir()
         script = folder / "job.sbatch"

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from catalog.cluster_info import ClusterInfo, Mount
-from tests.programs import require_module
+from tests.programs import checkout, require_module
 from tests.progress_log import series
 from tests.slurm.cluster import SlurmCluster
 from workloads import registry
@@ -50,7 +50,7 @@ def write_script(folder: Path, *arguments: str, on: str) -> Path:
         mounts=(Mount(str(folder / "shared"), "lustre", ""),),
         partitions={"cpu": "cpu"},
         virtual_environment=sys.prefix,
-        launch_folder=str(Path(__file__).parent.parent.parent / "workloads"),
+        launch_folder=str(checkout() / "workloads"),
     )
     workload = registry.workload("cpu-ddp")
     preset = workload.presets["tiny"]
