@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import workloads
+from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from catalog.reference_types import CPU, GPU, NEURON
 from tests.conftest import ROOT
 from workloads import registry
 from workloads.own_code import OwnCodeError, fitted, is_folder, label
 from workloads.own_files import MAX_MIB, own_files
+from workloads.render.all import render
 from workloads.render.launcher_support import formats_for
 from workloads.request import Request, resolve
 from workloads.spec import Format, Run, Workload
@@ -164,6 +167,20 @@ def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
     (tmp_path / name / "train.py").touch()
     [message] = mistakes(tmp_path / name)
     assert "the name" in message
+
+
+def test_a_folder_without_an_image_runs_from_the_launch_folder(folder: Path) -> None:
+    """What `path` with a `virtual_environment` ships: the bundle has the folder under the workload's name."""
+    (folder / "train.py").touch()
+    run = resolve(Request(str(folder), "hyperpod", nodes=2)).run
+    assert run
+    where = replace(
+        ClusterInfo.example("hyperpod"), virtual_environments={"my-training-2": "/fsx/environments/torch"}
+    )
+    script = render(run, Format.SLURM, where)
+    assert "/fsx/data/launch/my_training_2/train.py" in script
+    assert "/fsx/data/launch/base/runtime/launch_guard.py" in script
+    assert "CODE_FOLDER" not in script
 
 
 def test_options_that_cannot_be_imported(folder: Path) -> None:
