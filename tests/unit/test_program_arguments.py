@@ -108,6 +108,11 @@ def _arrived(workload: Workload, format_: Format, words: tuple[str, ...], folder
         info = replace(info, launch_folder=str(ROOT / "workloads"))
     run = Run.on_type(workload, workload.reference, "m5.2xlarge", 1, id="job", extra_arguments=words)
     text = _text(format_, render(run, format_, info)).replace("/opt/trainforge", str(image))
+    names = folder / "hostfile"
+    names.write_text("localhost slots=1\n", encoding="utf-8")
+    text = text.replace("/etc/mpi/hostfile", str(names)).replace(
+        "/tmp/trainforge-hosts", str(folder / "hosts")
+    )
     noted = folder / "noted"
     done = subprocess.run(
         ["bash", "-c", text],

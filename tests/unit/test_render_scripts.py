@@ -196,10 +196,21 @@ def test_a_neuron_rank_learns_from_hyperpods_agent_where_rank_0_is(tmp_path: Pat
     )
 
 
+def with_hosts(words: list[str]) -> list[str]:
+    """Return the words of a command that gets the operator's hosts by address."""
+    program, names, hosts = (
+        "/opt/trainforge/runtime/mpi_hosts.py",
+        "/etc/mpi/hostfile",
+        "/tmp/trainforge-hosts",
+    )
+    assert words[:5] == ["python3", program, f"--names={names}", f"--hosts={hosts}", "--"]
+    return words[5:]
+
+
 def test_mpirun_has_the_operators_hosts_and_hands_the_environment_on(tmp_path: Path) -> None:
     done, _ = start(Case(run(MPI, "m5.2xlarge"), Format.MPIJOB), tmp_path)
-    words = guarded(said(done))
-    assert words[1:3] == ["--hostfile", "/etc/mpi/hostfile"]
+    words = with_hosts(guarded(said(done)))
+    assert words[1:3] == ["--hostfile", "/tmp/trainforge-hosts"]
     handed_on = {after for word, after in pairwise(words) if word == "-x"}
     assert {"RUN_FOLDER", "DATA_FOLDER", "SAMPLE", "HF_TOKEN", "TRACKER_KEY", "PATH"} <= handed_on
     assert words[words.index("-N") + 1] == "1"
@@ -208,12 +219,11 @@ def test_mpirun_has_the_operators_hosts_and_hands_the_environment_on(tmp_path: P
 
 def test_mpirun_looks_at_every_node_before_it_starts(tmp_path: Path) -> None:
     done, _ = start(Case(run(MPI, "p5.48xlarge"), Format.MPIJOB), tmp_path)
-    python, program, first, *words = guarded(said(done))
+    python, program, first, *words = with_hosts(guarded(said(done)))
     assert [python, program, first] == ["python3", "/opt/trainforge/runtime/check_first.py", "--"]
     check, command = words[: words.index("--then")], words[words.index("--then") + 1 :]
-    assert (
-        check[:3] == command[:3] == [str(tmp_path / "programs" / "mpirun"), "--hostfile", "/etc/mpi/hostfile"]
-    )
+    mpirun = [str(tmp_path / "programs" / "mpirun"), "--hostfile", "/tmp/trainforge-hosts"]
+    assert check[:3] == command[:3] == mpirun
     guard = check.index("-N") + 2
     assert check[guard - 1 : guard + 2] == ["1", "python3", "/opt/trainforge/runtime/launch_guard.py"]
     assert check[-2:] == ["--", "true"]
