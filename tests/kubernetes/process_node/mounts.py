@@ -73,9 +73,9 @@ class Root:
         return "\n".join(lines) + "\n"
 
     def _environments(self) -> list[Path]:
-        """Return the folders of programs, and their Python environments, that folders of the container hide."""
+        """Return the folders of programs that folders of the container hide, with the libraries beside them."""
         hidden = [one for one in self._path if any(one.is_relative_to(path) for path in TEMPORARY)]
-        return [one.parent if (one.parent / "pyvenv.cfg").exists() else one for one in hidden]
+        return [one.parent if one.name == "bin" and (one.parent / "lib").exists() else one for one in hidden]
 
     def _image(self, name: str) -> list[str]:
         root = self._images.get(name) or self._images.get("*")
