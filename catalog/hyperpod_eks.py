@@ -82,7 +82,7 @@ CERT_MANAGER: Final = "cert-manager"
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What HyperPod's own chart installs, beside health monitoring and restart of jobs, which HyperPod needs."""
+    """The parts of HyperPod's own chart beside health monitoring and restart of jobs, which HyperPod needs."""
 
     training_operator: bool = True
     """Kubeflow's training operator v1, which runs PyTorchJobs."""

@@ -26,7 +26,7 @@ _OTHER_WAY = (
 
 @dataclass(frozen=True, slots=True)
 class Shipment:
-    """An archive on its way to the nodes: a file of the shared file system, or an object of the data bucket."""
+    """A shipped archive: a file of the shared file system, or an object of the data bucket."""
 
     archive: CodeArchive
     file: Path

@@ -40,7 +40,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """What a file holds: `data` is None where there is no mapping.
+    """The content of a file: `data` is None where there is no mapping.
 
     `places` has every value by its path (`pools.gpu.nodes`), `refused` the paths whose value could not be
     taken and is null in `data`; a finding says so already.

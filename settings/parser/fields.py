@@ -1,4 +1,4 @@
-"""What mappings of a configuration are read into, models and dataclasses of the catalog, and their fields."""
+"""Types that mappings of a configuration are read into (models, dataclasses of the catalog), and their fields."""
 
 from __future__ import annotations
 

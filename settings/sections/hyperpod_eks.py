@@ -103,7 +103,7 @@ class HyperPodEksSettings(ControlPlaneSettings):
     tiered_storage_percent: int | None = Field(default=None, ge=1, le=100)
     """Share of the nodes' memory that keeps checkpoints (managed tiered checkpointing); absent: none."""
     dependencies: Annotated[Dependencies, FROM_MAPPING] = Dependencies()
-    """What HyperPod's own chart installs."""
+    """The parts of HyperPod's own chart that are installed."""
     training_operator: bool = True
     """HyperPod's training operator (an EKS add-on), which runs HyperPodPyTorchJobs; it brings cert-manager."""
     trainer: bool = True

@@ -22,7 +22,7 @@ from typing import Any
 import yaml
 
 PROGRAM = ("app.py", "cdk.json", "catalog", "settings", "constructs", "stacks", "workloads", "programs")
-"""What synthesis reads of a project beside its configuration."""
+"""The files of a project that synthesis reads beside its configuration."""
 
 _CONTEXT = "CDK_CONTEXT_JSON"
 _OUTDIR = "CDK_OUTDIR"
