@@ -32,7 +32,7 @@ class ZoneSubnets:
 
     @property
     def private_addresses(self) -> int:
-        """How many addresses nodes and file systems can take in the private subnet."""
+        """The number of addresses in the private subnet that nodes and file systems can take."""
         return self.private.num_addresses - RESERVED_ADDRESSES
 
 

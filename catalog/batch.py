@@ -1,4 +1,4 @@
-"""What a container of an AWS Batch job needs of its host: devices, shared memory, limits.
+"""Requirements of an AWS Batch job's container on its host: devices, shared memory, limits, image.
 
 Source: the AWS Batch templates for P4, P5 and P6 of the predecessor repository
 (awslabs/awsome-distributed-ai); for the paths of Neuron devices, the AWS Neuron documentation.
@@ -72,7 +72,7 @@ _NO_IMAGE = frozenset({"p3", "g3"})
 
 @dataclass(frozen=True, slots=True)
 class HostImage:
-    """What hosts of a compute environment boot from: Batch's `image_type`, and an SSM `parameter` that overrides it."""
+    """The machine image of a compute environment: Batch's `image_type`, or the SSM `parameter` that overrides it."""
 
     image_type: str
     parameter: str = ""

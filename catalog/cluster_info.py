@@ -32,7 +32,7 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class ClusterInfo:
-    """Where runs go: the only carrier of deploy-time values.
+    """The values of a deployed cluster that runs need; nothing else carries deploy-time values.
 
     Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands that talk to
     a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a stack fills it. `cluster`

@@ -1,4 +1,4 @@
-"""Which software tells Kubernetes of a node's devices."""
+"""The software that registers a node's devices with Kubernetes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Devices:
-    """Which software tells Kubernetes of GPUs, Neuron chips and EFA interfaces."""
+    """The software that registers GPUs, Neuron chips and EFA interfaces with Kubernetes."""
 
     gpu: Literal["device-plugin", "gpu-operator", "none"] = "device-plugin"
     """NVIDIA's device plugin; or its GPU Operator, which brings metrics and MIG too."""

@@ -1,4 +1,4 @@
-"""What the catalog keeps of an EC2 DescribeInstanceTypes answer, and for which instance families."""
+"""Records of EC2's DescribeInstanceTypes: the fields that the catalog keeps, and the instance families."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _accelerator(name: str, description: Mapping[str, Any]) -> dict[str, Any] | 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How a new answer of EC2 differs from the records that are kept, each part sorted by instance type.
+    """The differences between a new answer of EC2 and the stored records, each part sorted by instance type.
 
     `absent` are types that the answer does not describe. `changed` maps a type to its changed keys, each
     with the old and the new value (None for a key that is new or gone).

@@ -1,4 +1,4 @@
-"""What Amazon EKS takes: Kubernetes versions, the image of a node, and how a node group asks for capacity."""
+"""Limits of Amazon EKS: Kubernetes versions, node images, and the capacity types of a node group."""
 
 from __future__ import annotations
 

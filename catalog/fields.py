@@ -15,7 +15,7 @@ class Bounds:
 
 
 class Given(Enum):
-    """How a field gets its value where a configuration does not write it among the others."""
+    """The source of a field's value where the configuration does not write it among the others."""
 
     BY_KEY = "it is the key of the whole"
     BY_DEFAULT = "it may be absent, and another part of the configuration has the default"

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Severity(StrEnum):
-    """How much a finding weighs: an error stops synthesis, a warning is shown."""
+    """The severity of a finding: an error stops synthesis, a warning is shown."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -32,7 +32,7 @@ class Finding:
 
     @property
     def is_error(self) -> bool:
-        """Whether it stops synthesis."""
+        """True if it stops synthesis."""
         return self.severity is Severity.ERROR
 
     def __str__(self) -> str:

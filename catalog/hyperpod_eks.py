@@ -1,4 +1,4 @@
-"""What SageMaker HyperPod takes of an EKS cluster that orchestrates it, and what its chart brings."""
+"""Facts of SageMaker HyperPod on Amazon EKS: requirements on the EKS cluster, and the contents of HyperPod's chart."""
 
 from __future__ import annotations
 

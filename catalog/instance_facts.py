@@ -129,17 +129,17 @@ class InstanceFacts:
 
     @property
     def is_accelerated(self) -> bool:
-        """Whether it has GPUs or Neuron devices."""
+        """True if it has GPUs or Neuron devices."""
         return self.accelerator is not None
 
     @property
     def has_gpus(self) -> bool:
-        """Whether its accelerators are GPUs."""
+        """True if its accelerators are GPUs."""
         return self.accelerator is not None and self.accelerator.kind == "gpu"
 
     @property
     def has_neuron(self) -> bool:
-        """Whether its accelerators are Neuron devices (Trainium, Inferentia)."""
+        """True if its accelerators are Neuron devices (Trainium, Inferentia)."""
         return self.accelerator is not None and self.accelerator.kind == "neuron"
 
     @property
@@ -149,5 +149,5 @@ class InstanceFacts:
 
     @property
     def supports_efa(self) -> bool:
-        """Whether at least one EFA can be attached."""
+        """True if at least one EFA can be attached."""
         return self.efa_interfaces > 0

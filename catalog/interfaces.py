@@ -1,4 +1,4 @@
-"""Which network interfaces a node gets: the card and device index and the type of each."""
+"""Network interfaces of a node: the card index, the device index and the type of each."""
 
 from __future__ import annotations
 

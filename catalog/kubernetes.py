@@ -1,4 +1,4 @@
-"""What a pod may ask of a node: the names of its devices, and how much of the machine is left for it."""
+"""Resources of a node for pods: the names of its devices, and the processors and memory that are left for pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on a Kubernetes cluster brings definitions of its own; each may have one owner only."""
+"""Custom resource definitions of the operators on a Kubernetes cluster; each definition has one owner only."""
 
 from __future__ import annotations
 

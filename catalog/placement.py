@@ -1,4 +1,4 @@
-"""When nodes belong into a cluster placement group."""
+"""Cluster placement groups: the pools whose nodes belong into one."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REASONS: dict[type, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Whether a pool's nodes go into a cluster placement group, and why."""
+    """The decision whether a pool's nodes go into a cluster placement group, with its reason."""
 
     cluster_group: bool
     reason: str

@@ -1,4 +1,4 @@
-"""How slurm.conf describes a node of an instance type: CPUs, sockets, cores and threads."""
+"""The line of slurm.conf for a node of an instance type: CPUs, sockets, cores and threads."""
 
 from __future__ import annotations
 

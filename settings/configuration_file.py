@@ -1,4 +1,4 @@
-"""Which configuration file is used: the one that is named, that of an environment variable, or the default."""
+"""The configuration file: named on the command line, by an environment variable, or the default."""
 
 from __future__ import annotations
 

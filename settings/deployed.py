@@ -28,7 +28,7 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """What is deployed: the settings of that time, or the configuration that ParallelCluster has.
+    """The deployed state: the settings at the time of deployment, or the configuration that ParallelCluster has.
 
     `version` is that of the ParallelCluster that made the cluster, empty where it is not known.
     """

@@ -28,7 +28,7 @@ Retention = Literal["ephemeral", "durable"]
 
 
 class NotificationSettings(Model):
-    """Who hears of cluster state changes and node health events."""
+    """The recipients of notifications: cluster state changes and node health events."""
 
     emails: list[str] = []
     """Addresses that are subscribed to the deployment's topic; each confirms by mail."""

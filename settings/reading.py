@@ -31,7 +31,7 @@ class LoadedConfig:
 
     @property
     def ok(self) -> bool:
-        """Whether there is a configuration that can be used: warnings at most."""
+        """True if the configuration can be used: it has warnings at most."""
         return self.settings is not None and not any(finding.is_error for finding in self.findings)
 
 

@@ -1,4 +1,4 @@
-"""What a configuration deploys, in one sentence."""
+"""A summary of a configuration: the stacks and clusters that it deploys, in one sentence."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Layout:
 
     @property
     def model_parallel(self) -> int:
-        """How many ranks hold one copy of the model and one batch of sequences: tp x pp x cp."""
+        """The number of ranks that hold one copy of the model and one batch of sequences: tp x pp x cp."""
         return self.tp * self.pp * self.cp
 
     def data_parallel(self, ranks: int) -> int | None:

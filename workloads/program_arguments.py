@@ -26,7 +26,7 @@ _HELP = frozenset(("-h", "--help"))
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What a program's own reading of its command line ended with: an exit code, and what it printed."""
+    """The result of a program's own command line parser: an exit code, and the printed text."""
 
     code: int
     output: str

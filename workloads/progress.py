@@ -58,7 +58,7 @@ Of = Literal["last", "median", "every"]
 
 
 class PrintedBy(StrEnum):
-    """Who prints the lines of progress.
+    """The rank that prints the lines of progress.
 
     `EVERY_NODE`: with the variable TRAINFORGE_PROGRESS=each-node the first rank of every node does, else rank 0 alone.
     `LAST_RANK`: a rank of the last node, as where the last stage of a pipeline knows the loss.

@@ -46,7 +46,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What a request means: the run and its format, or None, and what is wrong or doubtful with it."""
+    """The result of a request: the run and its format, or None, and the findings."""
 
     run: Run | None
     format: Format | None
@@ -54,7 +54,7 @@ class Resolution:
 
     @property
     def ok(self) -> bool:
-        """Whether it can be rendered: nothing that is found is an error."""
+        """True if it can be rendered: no finding is an error."""
         return (
             self.run is not None
             and self.format is not None

@@ -32,7 +32,7 @@ _TIMESTAMP = _STANDARD + "timestamp"
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value is: its line, counted from 1, and its text as written where it is a scalar."""
+    """The place of a value: its line, counted from 1, and its text as written if it is a scalar."""
 
     line: int
     text: str | None = None

@@ -1,4 +1,4 @@
-"""What is left out of a configuration, and the copy without it."""
+"""The parts that are left out of a configuration, and the copy without them."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class PathSet:
         self.update(paths)
 
     def __bool__(self) -> bool:
-        """Whether anything is left out."""
+        """Return whether anything is left out."""
         return bool(self._paths)
 
     def __contains__(self, path: object) -> bool:
-        """Whether this very path is left out."""
+        """Return whether exactly this path is left out."""
         return path in self._paths
 
     def update(self, paths: Iterable[Keys]) -> None:
@@ -33,11 +33,11 @@ class PathSet:
                 self._above.update(path[:length] for length in range(len(path)))
 
     def covers(self, path: Keys) -> bool:
-        """Whether the value at the path is left out, itself or with something above it."""
+        """Return whether the value at the path is left out, itself or with something above it."""
         return any(path[:length] in self._paths for length in range(len(path) + 1))
 
     def touches(self, path: Keys) -> bool:
-        """Whether something at, above or below the path is left out."""
+        """Return whether something at, above or below the path is left out."""
         return self.covers(path) or path in self._above
 
     def copy(self) -> PathSet:

@@ -25,9 +25,9 @@ Whole = TypeVar("Whole", bound=BaseModel)
 
 @dataclass(frozen=True, slots=True)
 class ParsedSettings(Generic[Whole]):
-    """What could be built.
+    """The settings that could be built from a document.
 
-    `settings` is None where nothing could; `pruned` are the paths of the file that were left out or have
+    `settings` is None if none could; `pruned` are the paths of the file that were left out or have
     a placeholder, so that findings which only follow from that can be dropped, and `kept`
     the indices that the items of a shortened list have in the file.
     """
@@ -42,11 +42,11 @@ class ParsedSettings(Generic[Whole]):
         return ".".join(as_written(tuple(path.split(".")), self.kept)) if self.kept else path
 
     def touches(self, path: str) -> bool:
-        """Whether something at, above or below this path of the file was left out."""
+        """Return whether something at, above or below this path of the file was left out."""
         return self.pruned.touches(tuple(path.split(".")))
 
     def covers(self, path: str) -> bool:
-        """Whether the value at this path of the file was left out."""
+        """Return whether the value at this path of the file was left out."""
         return self.pruned.covers(tuple(path.split(".")))
 
 

@@ -1,4 +1,4 @@
-"""How a user's value is shown in a finding: short, printable, and never a secret."""
+"""A user's value as a finding shows it: short, printable, and never a secret."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """Where an error is in the values, the model and the field that it is about.
+    """The place of an error: its path in the values, the model and the field.
 
     `model` is the one that should hold the last key of `path`; `near` are its keys most like an unknown one,
     `meant` those of them that are not given.

@@ -15,7 +15,7 @@ from settings.parser.values import shown
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What a rule found: where, which value, what is wrong with it and the next step."""
+    """A mistake that a rule found: its path, the value, the message and the next step."""
 
     path: str
     value: object
@@ -25,7 +25,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What rules look at: the settings, the folder that relative paths in them start from, what is deployed, if any."""
+    """The input of rules: the settings, the folder of their relative paths, and the deployed state, if any."""
 
     settings: Settings
     folder: Path | None = None

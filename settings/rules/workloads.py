@@ -340,7 +340,7 @@ def _of_runs(subject: Subject, *, errors: bool) -> Iterator[Problem]:
 
 @error("workload-run", depends_on=("pools",))
 def _run(subject: Subject) -> Iterator[Problem]:
-    """What a run asks for and its nodes lack would be known only when the job has waited for them."""
+    """Resources that a run needs and its nodes lack would show only after the job has waited for the nodes."""
     yield from _of_runs(subject, errors=True)
 
 

@@ -29,7 +29,7 @@ class FairShareSettings(Model):
 
 
 class RunnableLimits(Model):
-    """How long the job at the head of a queue may wait for what does not come, before Batch cancels it."""
+    """Limits of the time that the job at the head of a queue may wait before Batch cancels it."""
 
     capacity_minutes: Minutes | None = None
     """EC2 has no such capacity; by default it waits until there is some."""

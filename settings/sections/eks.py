@@ -17,7 +17,7 @@ from settings.sections.network import Cidr, LogDays
 
 
 class EndpointSettings(Model):
-    """Where the Kubernetes API is reached; from inside the VPC always."""
+    """The endpoint of the Kubernetes API; it is always reachable from inside the VPC."""
 
     public: bool = False
     """Whether it has an address on the internet too, for `allowed_addresses` alone."""
@@ -48,7 +48,7 @@ class SystemSettings(Model):
 
 
 class RepairOverride(Model):
-    """What is done about one finding of the node monitoring agent, in place of EKS's own choice."""
+    """The action for one finding of the node monitoring agent, in place of EKS's own choice."""
 
     condition: str = Field(min_length=1)
     """The node's condition, as the agent names it."""
@@ -61,7 +61,7 @@ class RepairOverride(Model):
 
 
 class RepairSettings(Model):
-    """How EKS replaces or reboots nodes that the node monitoring agent calls unhealthy."""
+    """Automatic repair: EKS replaces or reboots nodes that the node monitoring agent reports as unhealthy."""
 
     stop_above_percent: int | None = Field(default=None, ge=1, le=100)
     """Share of a node group's nodes that are unhealthy at once, above which nothing is repaired; absent: EKS's own."""
@@ -72,7 +72,7 @@ class RepairSettings(Model):
 
 
 class ScalingSettings(Model):
-    """How many nodes of a pool run, where that is not all of them all the time."""
+    """The number of running nodes of a pool that does not run all of them all the time."""
 
     minimum: int = Field(default=0, ge=0, le=6758)
     """Nodes that an autoscaler leaves."""
@@ -81,7 +81,7 @@ class ScalingSettings(Model):
 
 
 class ControlPlaneSettings(ClusterSettings):
-    """What every EKS cluster has, whoever brings the nodes that train."""
+    """Settings of the control plane, equal for every EKS cluster, whether EKS or HyperPod provides its nodes."""
 
     endpoint: EndpointSettings = EndpointSettings()
     """Where the Kubernetes API is reached."""
@@ -119,7 +119,7 @@ JobOperator = Literal["trainer", "training-operator", "mpi-operator"]
 
 
 class SoftwareSettings(Model):
-    """What runs on the cluster beside the jobs."""
+    """Software that runs on the cluster beside the jobs."""
 
     add_ons: dict[str, Annotated[AddOn, FROM_MAPPING] | None] = {}
     """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""

@@ -55,7 +55,7 @@ class ContainerSettings(Model):
 
 
 class NodeSetupSettings(Model):
-    """What the HyperPod API does not configure; done by a small script after a node's initialisation."""
+    """Node set-up that the HyperPod API does not offer; a small script does it after a node's initialisation."""
 
     users: list[UserSettings] = []
     """People on every node."""

@@ -23,7 +23,7 @@ from settings.sections.model import Model
 
 
 class TaintSettings(Model):
-    """What keeps pods off a pool's nodes, unless they tolerate it."""
+    """A taint of a pool's nodes: only pods that tolerate it run there."""
 
     key: str
     """Key of the taint."""
@@ -34,7 +34,7 @@ class TaintSettings(Model):
 
 
 class TeamSettings(Model):
-    """What a team may use, in a namespace of its own: `hyperpod-ns-` and the team's name."""
+    """A team's quota, in a namespace of its own: `hyperpod-ns-` and the team's name."""
 
     nodes: dict[str, Annotated[int, Field(ge=1, le=6758)]] = {}
     """Whole nodes that are the team's, by pool."""
@@ -51,7 +51,7 @@ class TeamSettings(Model):
 
 
 class TaskGovernanceSettings(Model):
-    """Who may use how much, and who goes first: HyperPod's task governance, which queues by Kueue."""
+    """HyperPod's task governance: quotas and priorities of teams; jobs wait in queues of Kueue."""
 
     priorities: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(default={}, max_length=MAX_PRIORITIES)
     """Priority classes of tasks, each with a weight of 0 to 100; absent: first come, first served."""

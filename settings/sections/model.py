@@ -1,4 +1,4 @@
-"""What every settings model shares: frozen, strict about unknown keys, described field by field."""
+"""The base class of all settings: frozen, strict about unknown keys, with a description of every field."""
 
 from __future__ import annotations
 

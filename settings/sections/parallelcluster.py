@@ -41,7 +41,7 @@ class LoginPoolSettings(Model):
 
 
 class ImageSettings(Model):
-    """What nodes boot from."""
+    """The operating system and the machine image of nodes."""
 
     os: OperatingSystem = "ubuntu2204"
     """Operating system."""
@@ -59,7 +59,7 @@ class SshSettings(Model):
 
 
 class SlurmSettings(Model):
-    """How Slurm behaves."""
+    """Behaviour of Slurm: idle nodes, updates, health checks, further lines of slurm.conf."""
 
     idle_minutes: int = Field(default=10, ge=1, le=10080)
     """Minutes without a job after which a node beyond those kept is ended."""
@@ -72,7 +72,7 @@ class SlurmSettings(Model):
 
 
 class MonitoringSettings(Model):
-    """What CloudWatch gets."""
+    """Metrics, logs, dashboard and alarms in CloudWatch."""
 
     detailed: bool = True
     """Metrics of instances by the minute, not every five."""
@@ -94,7 +94,7 @@ class ContainerSettings(Model):
 
 
 class NodeSettings(Model):
-    """What nodes get beside ParallelCluster's own set-up, by a small program that each runs."""
+    """Node set-up beyond ParallelCluster's own, by a small program that each node runs."""
 
     users: list[UserSettings] = []
     """People on every node; 'directory' has people too, and tells them to all clusters."""

@@ -91,7 +91,7 @@ class OpenZfsSettings(Model):
 
 
 class StorageSettings(Model):
-    """Where data and homes live."""
+    """Storage of data and home directories."""
 
     bucket: BucketSettings = BucketSettings()
     """The data bucket."""

@@ -1,4 +1,4 @@
-"""What the guides' CDK CLI gets in place of another synthesis: the same, and only where nothing has changed."""
+"""Reuse of a synthesis for the guides' CDK CLI: it gets the stored result, and only if nothing has changed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Project:
 
     @property
     def count(self) -> int:
-        """How often app.py ran."""
+        """The number of runs of app.py."""
         return len(self.runs.read_text())
 
 

@@ -340,7 +340,7 @@ def test_killed_in_an_update(function: Function, hook: str, operator: bool) -> N
 
 @pytest.mark.heavy
 def test_killed_in_an_update_and_deleted(function: Function) -> None:
-    """What only the revision before or only the one that died had goes too."""
+    """Objects that only the revision before had, or only the one that was killed, are deleted too."""
     function.succeeds("Create", operator=False)
     function.killed("Update", PENDING_UPGRADE, "after", part={"enabled": False})
     function.succeeds("Delete")

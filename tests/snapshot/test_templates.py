@@ -29,7 +29,7 @@ WITH_HYPERPOD = [
 
 @every_configuration
 def test_cfn_lint_finds_nothing(configuration: str, synthesis: Callable[[str], Synthesis]) -> None:
-    """What is ignored, and why, stands in .cfnlintrc, which cfn-lint reads here too."""
+    """cfn-lint reads .cfnlintrc here too, which lists the ignored rules with their reasons."""
     found = []
     region = _region(synthesis(configuration))
     for stack, template in synthesis(configuration).templates.items():

@@ -162,7 +162,7 @@ def test_hosts_keep_a_place_on_the_first_card_for_the_interface_of_a_job(stack: 
 
 
 def test_ranks_of_efa_jobs_communicate_in_the_vpcs_default_group(stack: Synthesis, tmp_path: Path) -> None:
-    """Which has no rules otherwise; by TCP alone, so that it is never what the network takes out."""
+    """The group has only these rules; they allow TCP only, unlike the default rules, which the network removes."""
     among = stack.only(STACK, "AWS::EC2::SecurityGroupIngress")
     out = stack.only(STACK, "AWS::EC2::SecurityGroupEgress")
     assert "DefaultSecurityGroup" in among["GroupId"]["Fn::ImportValue"]

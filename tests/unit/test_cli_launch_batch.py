@@ -282,7 +282,7 @@ def test_a_stopped_wait_prints_how_to_end_the_job(
 def test_a_run_of_the_configuration_goes_to_the_stacks_own_definition(
     launch: Launching, service: Service, synthesis: Callable[[str], Synthesis]
 ) -> None:
-    """What the stack registers, with the values that its cluster info publishes, is to the letter what launch wants."""
+    """The stack's definition, with the values that its cluster info publishes, is exactly what launch expects."""
     stack = synthesis("config/batch.yaml")
     for resource in stack.resources("BatchStack", "AWS::Batch::JobDefinition"):
         definition = in_the_api(deployed(resource["Properties"]))

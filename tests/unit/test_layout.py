@@ -48,7 +48,17 @@ INSTANCE_TYPE = re.compile(
 VERSION_PIN = re.compile(r"\b\d+\.\d+\.\d+(?:\.\d+)?\b")
 # First words of a docstring that names a question in place of the thing.
 QUESTION = re.compile(r"(?:What|Where|Which|Why|How|Whether|Who|When)\b")
-NAMED_PLAINLY = ("constructs", "stacks", "cli", "programs", "emulator", "app.py")
+NAMED_PLAINLY = (
+    "catalog",
+    "settings",
+    "constructs",
+    "stacks",
+    "cli",
+    "programs",
+    "emulator",
+    "tests",
+    "app.py",
+)
 # Lines that a file may have; data and tables may be longer elsewhere, code may not.
 LONGEST = 500
 
@@ -132,18 +142,16 @@ def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= LONGEST
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in SOURCES if path.relative_to(ROOT).parts[0] in NAMED_PLAINLY],
-    ids=identity,
-)
-def test_docstrings_begin_with_the_thing(path: Path) -> None:
+def test_docstrings_begin_with_the_thing() -> None:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    nodes = [
-        node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, documented)
+    questions = [
+        f"{identity(path)}:{getattr(node, 'lineno', 1)}: {text.splitlines()[0]}"
+        for path in [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]
+        if path.relative_to(ROOT).parts[0] in NAMED_PLAINLY
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, documented) and (text := ast.get_docstring(node)) and QUESTION.match(text)
     ]
-    questions = [text for text in map(ast.get_docstring, nodes) if text and QUESTION.match(text)]
-    assert not questions, "a first sentence says what the thing is"
+    assert questions == [], "a first sentence says what the thing is"
 
 
 def test_constructs_is_a_source_root() -> None:

@@ -170,7 +170,7 @@ def test_names_that_cannot_be(tmp_path: Path, name: str) -> None:
 
 
 def test_a_folder_without_an_image_runs_from_the_launch_folder(folder: Path) -> None:
-    """What `path` with a `virtual_environment` ships: the bundle has the folder under the workload's name."""
+    """With `path` and `virtual_environment` the bundle has the folder under the workload's name."""
     (folder / "train.py").touch()
     run = resolve(Request(str(folder), "hyperpod", nodes=2)).run
     assert run

@@ -142,7 +142,7 @@ def test_hyperpods_agent_recognises_a_line_of_progress(pattern: str, line: str) 
 
 
 def test_hyperpods_agents_watch_only_what_every_pod_prints() -> None:
-    """Where rank 0 alone tells of its steps, the agents of all other pods would call the job hung."""
+    """If only rank 0 prints its steps, the agents of all other pods would report the job as hung."""
     quiet = replace(TORCH, progress=Progress("step=(?P<step>[0-9]+)", start_seconds=120, stall_seconds=300))
     several, alone = (Case(run(quiet, "p5.48xlarge", nodes), Format.HYPERPODPYTORCHJOB) for nodes in (2, 1))
     assert "logMonitoringConfiguration" not in several.document["spec"]["runPolicy"]

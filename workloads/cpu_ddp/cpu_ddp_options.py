@@ -19,7 +19,7 @@ _DESCRIPTION = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line says. Those of `fixed` make the run what it is and may not change on resume."""
+    """Options of the command line. Those of `fixed` define the run and may not change on resume."""
 
     steps: int
     global_batch: int

@@ -159,7 +159,7 @@ def _squares(tensors: list[torch.Tensor]) -> torch.Tensor:
 
 
 class Report:
-    """Where this rank reports to: metrics, and MLflow on rank 0 where it was asked for; most ranks report nothing."""
+    """Reports of this rank: metrics, and MLflow on rank 0 if it was asked for; most ranks report nothing."""
 
     def __init__(self, run: Run, folder: Path, resumed: int) -> None:
         self._batch = run.chosen.global_batch

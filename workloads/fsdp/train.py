@@ -25,7 +25,7 @@ SAVE_FAILED = 1 << 10
 
 
 class Report:
-    """Where this rank reports to; most report nothing."""
+    """Reports of this rank; most ranks report nothing."""
 
     def __init__(self, run: Pretraining, folder: Path) -> None:
         chosen, ranks = run.chosen, run.ranks
@@ -81,7 +81,7 @@ class Training:
 
     @property
     def over(self) -> bool:
-        """Whether the last step is done, or a signal has asked to stop and no checkpoint is due."""
+        """True if the last step is done, or a signal has asked to stop and no checkpoint is due."""
         return self.run.done >= self.run.chosen.steps or (bool(self.asked) and not self._due)
 
     def advance(self) -> None:

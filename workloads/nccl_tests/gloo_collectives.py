@@ -130,7 +130,7 @@ COLLECTIVES = {
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured of a size: seconds, bytes per second, and the wrong values, None where they do not count."""
+    """Measurements of one size: seconds, bytes per second, and the number of wrong values, None if not counted."""
 
     seconds: float
     algbw: float

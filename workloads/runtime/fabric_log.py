@@ -1,4 +1,4 @@
-"""Which network NCCL chose, from its own log.
+"""The network that NCCL chose, read from NCCL's log.
 
 The lines are those of NCCL 2.30 (src/plugin/net.cc "Assigned NET plugin %s to comm", src/init.cc "Using network %s",
 src/transport/net_socket.cc "NET/Socket : Using") and of aws-ofi-nccl (src/nccl_ofi_net.cpp "Selected provider is %s,
@@ -17,7 +17,7 @@ from glob import escape, glob
 from pathlib import Path
 
 LONGEST_BYTES = 4 << 20
-"""How much of one log is read: networks are told at the start, and a log of INIT and NET is far shorter."""
+"""The part of one log that is read: NCCL logs its networks at the start, and a log of INIT and NET is far shorter."""
 
 _PROVIDER = re.compile(r"NET/OFI Selected [Pp]rovider is ([^\s,]+)")
 _NETWORK = re.compile(r"(?:Using network|Assigned NET plugin) (.+?)(?: to comm)?$")
@@ -27,7 +27,7 @@ _PREVIOUS = "previous"
 
 
 class Word(Enum):
-    """What a line says of the network."""
+    """The meaning of a line of NCCL's log for the choice of the network."""
 
     NOTHING = "nothing"
     EFA_PROVIDER = "the plugin took efa"
@@ -47,7 +47,7 @@ def word(line: str) -> Word:
 
 @dataclass(slots=True)
 class _Read:
-    """How far a log was read, and what it said: `provider` is the line in which the plugin took efa."""
+    """The state of a log: the offset up to which it was read, and the line in which the plugin took efa."""
 
     offset: int = 0
     provider: str = ""
@@ -72,7 +72,7 @@ class Logs:
 
     @property
     def files(self) -> int:
-        """How many logs of this start have been read."""
+        """The number of logs of this start that have been read."""
         return len(self._read)
 
     @staticmethod

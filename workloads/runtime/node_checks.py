@@ -1,4 +1,4 @@
-"""What a node has for a run, as a process on it sees it: accelerators, EFA interfaces, NCCL's OFI plugin.
+"""Checks of a node before a run, from a process on it: accelerators, EFA interfaces, NCCL's OFI plugin.
 
 Used by the launch guard before a run and by health checks; the standard library alone.
 """

@@ -45,7 +45,7 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Place:
-    """Where a guard is: its number of `guards`, its host's name, the run's folder, its node's folder of heartbeats."""
+    """The place of a guard: its number of `guards`, its host, the run's folder, the folder of its node's heartbeats."""
 
     node: int
     guards: int

@@ -1,4 +1,4 @@
-"""What the nodes of a run have told of themselves, and since when nothing has moved.
+"""The progress of a run: the records of its nodes, and the time since which none has changed.
 
 Every guard writes a record of its node every few seconds; node 0's guard reads them all. Times are of one clock, the
 reader's: it takes note when a record changed, so that clocks of nodes need not agree, and a file system that hangs for
@@ -24,7 +24,7 @@ TRAIN = "train"
 
 @dataclass(frozen=True)
 class Allowed:
-    """How long nothing may move, in seconds.
+    """The time without progress that is allowed, in seconds.
 
     `start` before the first step and in phases other than training, `stall` between steps, `rendezvous` while not
     all nodes have been heard: they may still be starting or pulling their image.
@@ -37,7 +37,7 @@ class Allowed:
 
 @dataclass
 class RunProgress:
-    """What was heard of the nodes `nodes` since `begun`, a time of a monotonic clock."""
+    """The progress of the nodes `nodes` since `begun`, a time of a monotonic clock."""
 
     nodes: Collection[int]
     allowed: Allowed

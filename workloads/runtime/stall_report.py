@@ -1,4 +1,4 @@
-"""What is written of a run without progress before it is ended: stacks, flight recorders, and who is behind.
+"""The report of a stalled run, written before it is ended: stacks, flight recorders, and the ranks that are behind.
 
 Each rank's Python stacks come by SIGUSR2 (training/heartbeat.py registers faulthandler for it), those of a frozen rank
 by py-spy, which reads its memory. The flight recorder of torch's process groups comes from the rank's heartbeat thread;

@@ -94,7 +94,7 @@ class OtherNodes:
 
     @property
     def lost(self) -> bool:
-        """Whether a node is lost."""
+        """True if a node is lost."""
         return self.code == LOST_NODE
 
     def look(self) -> None:

@@ -1,4 +1,4 @@
-"""How much arithmetic a token costs: the figures behind TFLOPS and MFU.
+"""Floating-point operations per token, from which TFLOPS and MFU are computed.
 
 Model FLOPs as Chowdhery et al. count them (PaLM, 2022, appendix B): products of matrices only, the backward pass
 twice the forward one, attention over the whole square though half of it is masked, and nothing for what is computed

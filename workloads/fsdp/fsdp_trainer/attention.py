@@ -50,10 +50,10 @@ blocks cannot do so."""
 
 
 class Visible(NamedTuple):
-    """Who sees whom; neither: each token sees all before it in its sequence.
+    """The attention mask of a batch; with neither field each token attends to all before it in its sequence.
 
-    `mask` is (batch, 1, sequence, sequence) and true where a token sees another. `borders` holds where documents begin
-    in the tokens of all sequences one after the other, and their number at the end: int32.
+    `mask` is (batch, 1, sequence, sequence), true where a token attends to another. `borders` are the positions where
+    documents begin in the tokens of all sequences one after the other, and the number of tokens: int32.
     """
 
     mask: torch.Tensor | None = None
@@ -61,7 +61,7 @@ class Visible(NamedTuple):
 
 
 CAUSAL = Visible()
-"""Each token sees all before it."""
+"""Each token attends to all before it."""
 
 
 def packs(hidden: torch.Tensor, head: int) -> bool:
@@ -76,7 +76,7 @@ def packs(hidden: torch.Tensor, head: int) -> bool:
 
 
 def visible(documents: torch.Tensor, *, packed: bool) -> Visible:
-    """Return who sees whom of tokens whose documents are numbered, (batch, sequence), from 0 in each sequence."""
+    """Return the mask of tokens whose documents are numbered, (batch, sequence), from 0 in each sequence."""
     if packed:
         begins = documents[:, 1:] != documents[:, :-1]
         begins = functional.pad(begins, (1, 0), value=True).flatten()

@@ -1,4 +1,4 @@
-"""What a step trains on: sequences of one length, cut from documents that are packed one after the other."""
+"""Batches of a step: sequences of one length, cut from documents that are packed one after the other."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Batch:
 
 
 class Source(Protocol):
-    """Where batches come from; a step's batch is the same for any number of ranks, each of which takes its part."""
+    """A source of batches; a step's batch is the same for any number of ranks, each of which takes its part."""
 
     kind: str
 
@@ -84,7 +84,7 @@ class Packing:
 
     @property
     def ready(self) -> bool:
-        """Whether a window can be cut."""
+        """True if a window can be cut."""
         return self._count > self.length
 
     def add(self, document: list[int]) -> None:

@@ -1,4 +1,4 @@
-"""What a decoder is built from: every size and constant of a causal language model, without torch."""
+"""The configuration of a decoder: every size and constant of a causal language model, without torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RopeScaling:
-    """How Llama 3.1 stretches its rotary positions beyond the context it was first trained with.
+    """Llama 3.1's scaling of rotary positions beyond the context that it was first trained with.
 
     Waves longer than `original_context / low_frequency_factor` are slowed by `factor`, those shorter than
     `original_context / high_frequency_factor` stay, and between the two it is interpolated. Source of the rule
@@ -36,7 +36,7 @@ class Experts:
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """How many parameters the makers' weights have, and where that number was read; None: not read anywhere."""
+    """The number of parameters of the published weights, and its source; None if no source was read."""
 
     parameters: int | None
     source: str

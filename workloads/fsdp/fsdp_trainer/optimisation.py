@@ -1,4 +1,4 @@
-"""How weights change: AdamW, the learning rate's way, and the clipping of gradients."""
+"""The optimizer: AdamW, the schedule of the learning rate, and the clipping of gradients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the command line says; argparse ends the program with 2 where it is wrong."""
+"""Options of the command line; argparse ends the program with exit code 2 if one is wrong."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Step:
 
 
 class Pretraining:
-    """What is trained and how; every method is called by all ranks."""
+    """The model, its optimizer, its data and its checkpoints; all ranks call every method."""
 
     def __init__(self, chosen: Options, ranks: Ranks, folder: Path) -> None:
         """Build the model and take up the newest checkpoint; `done` is how many steps it has done.

@@ -1,4 +1,4 @@
-"""What a checkpoint holds: weights, the optimizer's moments, each rank's random state, each stream's position."""
+"""The contents of a checkpoint: weights, optimizer moments, each rank's random state, each stream's position."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every workload's program needs beside its model: ranks, signals, checkpoints, random state, metrics.
+"""Shared modules of training programs: ranks, signals, checkpoints, random state, metrics.
 
 These modules run on nodes, beside `train.py`: the standard library and torch are all they need, and
 `signals`, `metrics` and `errors` do without torch where they are only imported. PYTHONPATH points to the

@@ -66,13 +66,13 @@ class DistributedCheckpoints:
 
     @property
     def written(self) -> bool:
-        """Whether the save under way has ended well; `wait` returns its step at once. This rank alone knows."""
+        """True if the current save has succeeded on this rank; `wait` then returns its step at once."""
         writing = self._writing
         return writing is not None and writing.done() and writing.exception() is None
 
     @property
     def failed(self) -> bool:
-        """Whether the save under way has ended without a checkpoint; `wait` raises why. This rank alone knows."""
+        """True if the current save has failed on this rank; `wait` then raises the reason."""
         writing = self._writing
         return writing is not None and writing.done() and writing.exception() is not None
 

@@ -1,4 +1,4 @@
-"""How a program on a node ends: one exit code for each reason, and mistakes told without a traceback."""
+"""The exit codes of a program on a node, one for each reason, and error messages without a traceback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run tells of itself: a line a step, a JSON line a step, and a file for Prometheus."""
+"""Metrics of a run: a printed line per step, a JSON line per step, and a file for Prometheus."""
 
 from __future__ import annotations
 

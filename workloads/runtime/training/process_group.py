@@ -41,7 +41,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this is rank 0, which prints and writes."""
+        """True if this is rank 0, which prints and writes."""
         return self.rank == 0
 
 

@@ -23,7 +23,7 @@ whatever its ranks end with, so the exit code alone does not say it."""
 
 
 class StopSignal:
-    """Whether this run was asked to stop.
+    """The request to stop this run.
 
     A signal may reach one rank only, or each at another step; leaving the loop alone would hang the others.
     So every step all ranks take the maximum of what they heard: begun before the step computes and read after
