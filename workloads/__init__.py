@@ -27,15 +27,16 @@ if TYPE_CHECKING:
     from workloads.progress import Criterion as Criterion
     from workloads.progress import PrintedBy as PrintedBy
     from workloads.progress import Progress as Progress
+    from workloads.resources import Resources as Resources
     from workloads.spec import Data as Data
     from workloads.spec import Format as Format
     from workloads.spec import Override as Override
     from workloads.spec import Preset as Preset
     from workloads.spec import Proof as Proof
     from workloads.spec import Proven as Proven
-    from workloads.spec import Resources as Resources
     from workloads.spec import Secret as Secret
     from workloads.spec import Workload as Workload
+    from workloads.stage import Stage as Stage
 
 _MODULES = {
     "footprint": ("Footprint", "Share"),
@@ -44,7 +45,9 @@ _MODULES = {
     "layout": ("Layout",),
     "program": ("Program",),
     "progress": ("Criterion", "PrintedBy", "Progress"),
-    "spec": ("Data", "Format", "Override", "Preset", "Proof", "Proven", "Resources", "Secret", "Workload"),
+    "resources": ("Resources",),
+    "spec": ("Data", "Format", "Override", "Preset", "Proof", "Proven", "Secret", "Workload"),
+    "stage": ("Stage",),
 }
 _PLACES = {name: module for module, found in _MODULES.items() for name in found}
 
@@ -70,6 +73,7 @@ __all__ = [
     "Secret",
     "Share",
     "Srun",
+    "Stage",
     "Torchrun",
     "Workload",
 ]

@@ -11,7 +11,8 @@ from catalog.instances import INSTANCES
 from catalog.neuron import supported_lnc
 from catalog.spelling import did_you_mean
 from workloads.footprint import GIB, gib
-from workloads.spec import Accelerators, Preset, Run
+from workloads.resources import Accelerators
+from workloads.spec import Preset, Run
 
 
 def check_run(run: Run) -> list[Finding]:

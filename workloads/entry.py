@@ -141,7 +141,7 @@ def _value(run: Run, name: str, value: str) -> str:
 
 def run_folder(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> str:
     """Return the run's folder, which all nodes and all starts share, as a shell expression."""
-    return f"{info.shared_folder}/runs/{run.workload.name}/{variables.run_id}"
+    return f"{info.shared_folder}/{run.folder}/{variables.run_id}"
 
 
 def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iterator[str]:

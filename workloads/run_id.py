@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from catalog.cluster_kinds import KUBERNETES
 from catalog.finding import Finding, Severity
 from workloads.formats import formats_of
+from workloads.id_form import ALLOWED, has_id_form
 from workloads.spec import Format, Run
-
-LONGEST = 63
-"""Most characters of an id: those of a Kubernetes label (RFC 1035), and of a Batch job's own id (36) with room."""
 
 LONGEST_KUBERNETES_NAME = 45
 """Most characters of a job's name on Kubernetes.
@@ -25,15 +22,13 @@ LONGEST_MPIJOB_NAME = 40
 """Most characters of an MPIJob's name: its launcher's host is called NAME-launcher, and Open MPI 4.1 has 49 characters
 for a host's name up to its first digit (runtime/mpi_hosts.py)."""
 
-_ID = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
-_ALLOWED = f"1 to {LONGEST} lower-case letters, digits and dashes, with a letter or digit first and last"
 _ON_KUBERNETES = formats_of(KUBERNETES)
 
 
 def check_run_id(run_id: str) -> Iterator[Finding]:
     """Yield what is wrong with an id on any cluster: it is a folder's name and a part of the job's."""
-    if len(run_id) > LONGEST or not _ID.fullmatch(run_id):
-        yield _error(run_id, f"'{run_id}' cannot be the id of a run", _ALLOWED)
+    if not has_id_form(run_id):
+        yield _error(run_id, f"'{run_id}' cannot be the id of a run", ALLOWED)
 
 
 def check_job_name(run: Run, format_: Format) -> Iterator[Finding]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Literal
 
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
@@ -21,10 +20,10 @@ from workloads.launchers import Launcher, Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress, with_variables
+from workloads.resources import ALL_KINDS, Accelerators, Resources
 from workloads.shipped_code import ShippedCode
+from workloads.stage import TRAIN, Stage, check_stages, dependencies, find_stage
 from workloads.words import LiteralWord, option_values
-
-Accelerators = Literal["cpu", "gpu", "neuron"]
 
 
 class Format(StrEnum):
@@ -95,29 +94,16 @@ class Data:
 
 
 @dataclass(frozen=True, slots=True)
-class Resources:
-    """The requirements of a node, and the number of ranks that it runs.
-
-    `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an
-    accelerator, or a logical core on Neuron devices. `memory_gib_per_rank` is what a rank needs of the host's memory.
-    `efa` says that several nodes are of no use without it. `lnc` is how many physical Neuron cores make a logical one
-    (Logical NeuronCore configuration, 1 or 2); None for the device's default.
-    """
-
-    accelerators: tuple[Accelerators, ...]
-    ranks_per_node: int | None = None
-    memory_gib_per_rank: float = 1
-    efa: bool = False
-    lnc: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Override:
-    """What a preset has otherwise on an instance type: arguments and variables that are added, another node count."""
+    """What a preset has otherwise on an instance type: arguments and variables that are added, another node count.
+
+    `stages` are arguments that are added to stages, by their names.
+    """
 
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     nodes: int | None = None
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +116,7 @@ class Preset:
     model of billions of weights starts on processors too, and never ends. `environment` adds to the workload's
     variables and replaces them. `layout` is how the model is split over ranks; None where every rank has a copy, or
     the program decides. `lnc` goes before the workload's. `on` has by instance type, or by family (`p5`), what differs
-    there; a type's adds to its family's.
+    there; a type's adds to its family's. `stages` are arguments that are added to stages, by their names.
     """
 
     name: str
@@ -144,6 +130,7 @@ class Preset:
     on: Mapping[str, Override] = field(default_factory=lambda: MappingProxyType({}))
     layout: Layout | None = None
     lnc: int | None = None
+    stages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
 
     def overrides(self, instance_type: str) -> tuple[Override, ...]:
         """Return what differs on an instance type: its family's first, then its own."""
@@ -156,9 +143,23 @@ class Preset:
             (each.nodes for each in reversed(self.overrides(instance_type)) if each.nodes), self.nodes
         )
 
+    @property
+    def named_stages(self) -> tuple[str, ...]:
+        """The names of the stages that it adds to, on any instance type."""
+        return (*self.stages, *(name for each in self.on.values() for name in each.stages))
 
-ALL_KINDS: tuple[Accelerators, ...] = ("gpu", "neuron", "cpu")
-"""What a program runs on that uses whatever there is, the best first."""
+    def of_stage(self, stage: Stage) -> Preset:
+        """Return the preset as a stage has it: with what it adds to the stage, and nothing that is the training's."""
+        added = {key: Override(each.stages.get(stage.name, ())) for key, each in self.on.items()}
+        return Preset(
+            self.name,
+            stage.title,
+            arguments=self.stages.get(stage.name, ()),
+            instance_type=self.instance_type,
+            nodes=self.nodes if stage.nodes is None else stage.nodes,
+            on=MappingProxyType({key: each for key, each in added.items() if each.arguments}),
+        )
+
 
 _BASES: Mapping[Accelerators, Base] = MappingProxyType({"gpu": "cuda", "neuron": "neuron", "cpu": "cpu"})
 
@@ -186,6 +187,9 @@ class Workload:
 
     `image` is None for our base image of the kind that the nodes need. `folder` is set by whoever loads a workload from
     outside the repository.
+
+    `stages` run before the program, each once for all runs that need the same; the program itself is the last stage,
+    `train`, and waits for all that no other stage waits for.
     """
 
     name: str
@@ -207,6 +211,17 @@ class Workload:
     global_batch_argument: str = ""
     options: str = ""
     folder: Path | None = None
+    stages: tuple[Stage, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check the stages, and that presets name them right.
+
+        Raises:
+            ValueError: something is wrong with them; the message has everything.
+        """
+        found = [*check_stages(self.stages, {name: each.named_stages for name, each in self.presets.items()})]
+        if found:
+            raise ValueError("; ".join(found))
 
     @property
     def package(self) -> str:
@@ -223,6 +238,32 @@ class Workload:
         """The preset of the committed manifests: the first."""
         return next(iter(self.presets.values()))
 
+    def of_stage(self, stage: Stage, preset: Preset, image: Image) -> Workload:
+        """Return the workload that runs a stage in a preset; `image` is that of a run in which the stage has none.
+
+        Its name and folder stay: a stage is a part of it.
+        """
+        return replace(
+            self,
+            title=stage.title,
+            launcher=stage.launcher,
+            image=stage.image or image,
+            resources=stage.resources,
+            presets=MappingProxyType({preset.name: preset}),
+            progress=stage.progress,
+            program=stage.program,
+            arguments=stage.arguments,
+            environment=MappingProxyType({**self.environment, **stage.environment}),
+            # A stage may be what makes it.
+            data=replace(self.data, required=False) if self.data else None,
+            resumes=True,
+            peak_precision="",
+            footprint=None,
+            global_batch_argument="",
+            options=stage.options,
+            stages=(),
+        )
+
 
 def package_of(name: str) -> str:
     """Return the package of a workload by its public name: `cpu_ddp` for `cpu-ddp`."""
@@ -238,7 +279,7 @@ class Run:
     the machine of who launches it, which need not be of the type: it has no fabric, and its peak is not known.
     `environment` are variables that whoever launches it gives every rank, `extra_arguments` arguments that they append
     to the program's, both taken to the letter. `code` is the workload's folder where it is shipped by itself, neither
-    in an image nor in a cluster's launch folder.
+    in an image nor in a cluster's launch folder. `stage_name` is the stage's where it is the run of one (`stage()`).
     """
 
     workload: Workload
@@ -250,6 +291,7 @@ class Run:
     at_hand: bool = False
     extra_arguments: tuple[str, ...] = ()
     code: ShippedCode | None = None
+    stage_name: str = ""
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:
@@ -274,6 +316,48 @@ class Run:
         return cls(workload, preset, nodes_of_type, nodes, id, environment, extra_arguments=extra_arguments)
 
     @property
+    def dependencies(self) -> dict[str, tuple[str, ...]]:
+        """What each stage waits for, in an order in which they can run; the last one is `train`, the run itself."""
+        return dependencies(self.workload.stages, self.preset.name)
+
+    def stage(self, name: str, prepare_on: Pool | None = None) -> Run:
+        """Return the run of a stage; `train` is the run itself.
+
+        It has the stage's program, launcher, image, resources, arguments and node count, the run's variables and id,
+        and none of the arguments that are appended to the run's program. `prepare_on` is the pool of stages that need
+        no accelerator, where it is another than the run's.
+
+        Raises:
+            ValueError: no stage of the run's preset has the name.
+        """
+        if name == TRAIN:
+            return self
+        stage = find_stage(self.workload.stages, self.preset.name, name)
+        preset = self.preset.of_stage(stage)
+        elsewhere = prepare_on if "cpu" in stage.resources.accelerators else None
+        return replace(
+            self,
+            workload=self.workload.of_stage(stage, preset, self.image),
+            preset=preset,
+            pool=elsewhere or self.pool,
+            nodes=self.nodes if stage.nodes is None else stage.nodes,
+            extra_arguments=(),
+            stage_name=name,
+        )
+
+    @property
+    def folder(self) -> str:
+        """The folder of the runs, relative to the shared file system: a stage's has its marker beside it."""
+        if self.stage_name:
+            return f"{self.stage_folder}/runs"
+        return f"runs/{self.workload.name}"
+
+    @property
+    def stage_folder(self) -> str:
+        """The folder of the stage that it runs, relative to the shared file system: all of its runs share it."""
+        return f"stages/{self.workload.name}/{self.stage_name}"
+
+    @property
     def instance_type(self) -> str:
         """The instance type of its nodes."""
         return self.pool.instance_type
@@ -285,8 +369,9 @@ class Run:
 
     @property
     def name(self) -> str:
-        """A name for the job: workload, preset and, where it is given, the id, as Kubernetes and Slurm take it."""
-        size = f"{self.workload.name}-{self.preset.name}".replace(".", "-").replace("_", "-").lower()
+        """A name for the job: workload, preset, stage and id, where it has them, as Kubernetes and Slurm take it."""
+        parts = filter(None, (self.workload.name, self.preset.name, self.stage_name))
+        size = "-".join(parts).replace(".", "-").replace("_", "-").lower()
         return f"{size}-{self.id}" if self.id else size
 
     @property

@@ -26,7 +26,7 @@ def with_run_id(run: Run) -> Run:
 def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     """Return how a script is run here. The command ends with it, and with its exit code."""
     environment = _own_environment()
-    folder = Path(info.shared_folder) / "runs" / run.workload.name / run.id
+    folder = Path(info.shared_folder) / run.folder / run.id
     log = folder / "launch.log"
 
     def wait() -> int:

@@ -55,7 +55,7 @@ def cluster_text(info: ClusterInfo) -> str:
 
 def run_text(run: Run, info: ClusterInfo, default: str) -> str:
     """Return the text with the run's id and folder; `default` is what the scheduler calls one without an id."""
-    folder = f"{info.shared_folder}/runs/{run.workload.name}"
+    folder = f"{info.shared_folder}/{run.folder}"
     if run.id:
         begins = "resumes from its last checkpoint, if it has one" if run.workload.resumes else "starts anew"
         return f"'{run.id}', in {folder}/{run.id}; {begins}"

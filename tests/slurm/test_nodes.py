@@ -16,7 +16,7 @@ from tests.unit.batch_sample import CPU_TYPE, run_on
 from workloads.launchers import Command, Jax, Launcher, Srun, Torchrun
 from workloads.program import Program
 from workloads.render.slurm import slurm as render
-from workloads.spec import Resources
+from workloads.resources import Resources
 
 RANKS = 2
 

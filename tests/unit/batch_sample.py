@@ -18,7 +18,8 @@ from workloads.entry import RUNTIME_FOLDER
 from workloads.images.image import Image
 from workloads.launchers import NeuronTorchrun, Torchrun
 from workloads.render.batch import batch
-from workloads.spec import Format, Preset, Progress, Proof, Proven, Resources, Run, Workload
+from workloads.resources import Resources
+from workloads.spec import Format, Preset, Progress, Proof, Proven, Run, Workload
 
 CPU_TYPE = "c5.4xlarge"
 GPU_TYPE = "p5.48xlarge"

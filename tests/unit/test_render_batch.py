@@ -22,8 +22,9 @@ from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, asked, container, defini
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.render.batch import batch, memory_mib
 from workloads.render.slurm import slurm
+from workloads.resources import Resources
 from workloads.restarts import LOST_NODE, STALLED
-from workloads.spec import Resources, Secret
+from workloads.spec import Secret
 
 ACCELERATED = [name for name, facts in INSTANCES.items() if facts.is_accelerated]
 

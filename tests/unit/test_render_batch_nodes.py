@@ -19,7 +19,7 @@ from tests.shebang import shebang
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.program import Program
-from workloads.spec import Resources
+from workloads.resources import Resources
 
 STAND_IN = f"""{shebang()}
 # In place of torchrun: the nodes meet at the given address, tell each other who they are, and rank 0 decides.

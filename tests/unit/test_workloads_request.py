@@ -17,7 +17,8 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun, command, quoted
 from workloads.progress import Progress
 from workloads.request import Request, resolve
-from workloads.spec import Format, Preset, Proof, Proven, Resources, Run, Workload
+from workloads.resources import Resources
+from workloads.spec import Format, Preset, Proof, Proven, Run, Workload
 
 GPU = Workload(
     name="sample-gpu",

@@ -8,7 +8,8 @@ from catalog.reference_types import CPU
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
-from workloads.spec import Data, Format, Preset, Proof, Proven, Resources, Workload
+from workloads.resources import Resources
+from workloads.spec import Data, Format, Preset, Proof, Proven, Workload
 
 _REFERENCE = Preset(
     name="reference",

@@ -11,7 +11,8 @@ from workloads.fsdp.memory import footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
-from workloads.spec import Format, Preset, Proof, Proven, Resources, Secret, Workload
+from workloads.resources import Resources
+from workloads.spec import Format, Preset, Proof, Proven, Secret, Workload
 
 # Synthetic sequences are one after the other without borders: the fastest attention kernels take no mask.
 _SPEED = ("--steps=1000", "--warmup-steps=100", "--checkpoint-every=200", "--no-document-mask")

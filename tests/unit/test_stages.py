@@ -1,0 +1,201 @@
+"""Stages of a workload: their order, the run of each, and what is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+
+from catalog.pool import OnDemand, Pool
+from workloads.images.image import Image
+from workloads.launchers import Command, Torchrun
+from workloads.program import Program
+from workloads.resources import Resources
+from workloads.spec import Data, Format, Override, Preset, Proof, Proven, Run, Workload
+from workloads.stage import Stage, UnknownStageError
+
+DOWNLOAD = Stage(
+    name="download",
+    title="fetches the data",
+    program=Program(path="download.py"),
+    arguments=("--split=train",),
+    environment=MappingProxyType({"HF_HOME": "/tmp/hub"}),
+)
+CONVERT = Stage(
+    name="convert",
+    program=Program(module="convert"),
+    launcher=Torchrun(),
+    image=Image("cpu"),
+    resources=Resources(("gpu", "cpu"), memory_gib_per_rank=4),
+    nodes=None,
+)
+COMPILE = Stage(name="compile", program=Program(command=("make",)), resources=Resources(("gpu",)))
+
+SMALL = Preset(
+    "small",
+    arguments=("--steps=10",),
+    instance_type="p5.48xlarge",
+    nodes=2,
+    global_batch=64,
+    environment=MappingProxyType({"OF_TRAINING": "1"}),
+    stages=MappingProxyType({"download": ("--shards=8",)}),
+    on=MappingProxyType({"g5": Override(stages=MappingProxyType({"download": ("--shards=2",)}))}),
+)
+LARGE = replace(SMALL, name="large", stages=MappingProxyType({}), on=MappingProxyType({}))
+
+SAMPLE = Workload(
+    name="sample",
+    resources=Resources(("gpu",)),
+    presets=MappingProxyType({"small": SMALL, "large": LARGE}),
+    proofs=MappingProxyType({Format.SLURM: Proven(Proof.NONE)}),
+    arguments=("--of-training",),
+    environment=MappingProxyType({"EVERYWHERE": "1"}),
+    data=Data("sample", required=True),
+    stages=(DOWNLOAD, CONVERT, COMPILE),
+)
+RUN = Run.on_type(
+    SAMPLE,
+    SMALL,
+    "p5.48xlarge",
+    3,
+    "gpu",
+    "abc",
+    MappingProxyType({"GIVEN": "1"}),
+    ("--lr=1",),
+)
+
+
+def test_a_stage_is_a_run_of_its_own_program() -> None:
+    stage = RUN.stage("download")
+    assert stage.name == "sample-small-download-abc"
+    assert stage.workload.name == "sample"
+    assert stage.workload.title == "fetches the data"
+    assert stage.workload.program == Program(path="download.py")
+    assert stage.workload.launcher == Command()
+    assert stage.arguments == ("--split=train", "--shards=8")
+    assert stage.preset_environment == {"EVERYWHERE": "1", "HF_HOME": "/tmp/hub"}
+    assert stage.environment == {"GIVEN": "1"}
+    assert (stage.nodes, stage.kind, stage.ranks, stage.efa_per_node) == (1, "cpu", 1, 0)
+    # What makes the data does not need them.
+    assert stage.workload.data == Data("sample")
+    assert stage.workload.resumes
+    assert not stage.progress.pattern
+    assert stage.global_batch is None
+    assert stage.folder == "stages/sample/download/runs"
+    assert stage.dependencies == {"train": ()}
+
+
+def test_a_stage_has_the_image_of_the_run_unless_it_names_another() -> None:
+    # Ours for GPUs: the stage is in it, whatever it runs on itself.
+    assert RUN.image == Image("cuda")
+    assert RUN.stage("download").image == Image("cuda")
+    assert RUN.stage("convert").image == Image("cpu")
+
+
+def test_a_stage_may_have_the_nodes_and_accelerators_of_the_run() -> None:
+    stage = RUN.stage("convert")
+    assert (stage.nodes, stage.kind, stage.ranks) == (3, "gpu", 24)
+
+
+def test_a_preset_adds_to_a_stage_by_instance_type() -> None:
+    on_g5 = Run.on_type(SAMPLE, SMALL, "g5.xlarge", 1)
+    assert on_g5.stage("download").arguments == ("--split=train", "--shards=8", "--shards=2")
+    assert replace(RUN, preset=LARGE).stage("download").arguments == ("--split=train",)
+    assert RUN.arguments == ("--of-training", "--steps=10", "--lr=1")
+
+
+def test_the_last_stage_is_the_run_itself() -> None:
+    assert RUN.stage("train") is RUN
+    assert RUN.name == "sample-small-abc"
+    assert RUN.folder == "runs/sample"
+
+
+def test_stages_that_need_no_accelerator_may_run_elsewhere() -> None:
+    cpu = Pool("cpu", "c6i.4xlarge", 4, "", OnDemand())
+    assert RUN.stage("download", cpu).pool == cpu
+    assert RUN.stage("convert", cpu).kind == "cpu"
+    assert RUN.stage("compile", cpu).pool == RUN.pool
+
+
+def test_a_stage_waits_for_the_one_before_it_unless_it_says_otherwise() -> None:
+    assert RUN.dependencies == {
+        "download": (),
+        "convert": ("download",),
+        "compile": ("convert",),
+        "train": ("compile",),
+    }
+    stages = (replace(DOWNLOAD, after=("compile",)), replace(CONVERT, after=()), replace(COMPILE, after=()))
+    found = replace(RUN, workload=replace(SAMPLE, stages=stages)).dependencies
+    assert found == {
+        "convert": (),
+        "compile": (),
+        "download": ("compile",),
+        "train": ("convert", "download"),
+    }
+    assert list(found).index("compile") < list(found).index("download")
+
+
+def test_a_stage_of_other_presets_is_passed_over() -> None:
+    stages = (DOWNLOAD, replace(CONVERT, presets=("large",)), COMPILE)
+    found = replace(RUN, workload=replace(SAMPLE, stages=stages))
+    assert found.dependencies == {"download": (), "compile": ("download",), "train": ("compile",)}
+    with pytest.raises(UnknownStageError, match="the preset 'small' has no stage 'convert'; it has download"):
+        found.stage("convert")
+
+
+def test_a_run_without_stages_waits_for_nothing() -> None:
+    assert replace(RUN, workload=replace(SAMPLE, stages=(), presets={"large": LARGE})).dependencies == {
+        "train": ()
+    }
+
+
+def test_an_unknown_stage_is_told_with_the_nearest() -> None:
+    with pytest.raises(UnknownStageError) as told:
+        RUN.stage("downlaod")
+    assert str(told.value) == (
+        "the preset 'small' has no stage 'downlaod' (did you mean 'download'?); "
+        "it has download, convert, compile, train"
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": "Down_load"}, "'Down_load' cannot be the name of a stage: 1 to 63 lower-case letters"),
+        ({"name": "train"}, "a stage cannot be called 'train'"),
+        ({"nodes": 0}, "the stage 'download' has 0 nodes"),
+        ({"name": "x" * 64, "nodes": -1}, "cannot be the name of a stage.*; the stage 'x{64}' has -1 nodes"),
+    ],
+)
+def test_a_stage_that_cannot_be_is_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(DOWNLOAD, **changes)  # type: ignore[arg-type]
+
+
+def test_everything_wrong_with_stages_is_told_at_once() -> None:
+    stages = (
+        replace(DOWNLOAD, after=("compile",)),
+        replace(CONVERT, after=("downlod",), presets=("smal",)),
+        replace(CONVERT, after=()),
+        COMPILE,
+        replace(COMPILE, name="first", after=("second",)),
+        replace(COMPILE, name="second", after=("first",)),
+    )
+    small = replace(SMALL, on={"g5": Override(stages={"dowload": ()})})
+    with pytest.raises(ValueError, match="stages are called 'convert'") as told:
+        replace(SAMPLE, stages=stages, presets={"small": small})
+    assert str(told.value).split("; ") == [
+        "2 stages are called 'convert'",
+        "the stage 'convert' is after 'downlod', and there is no stage of that name (did you mean 'download'?)",
+        "stages are download, convert, convert, compile, first, second",
+        "the stage 'convert' is for 'smal', and there is no preset of that name (did you mean 'small'?)",
+        "the preset 'small' adds to 'dowload', and there is no stage of that name (did you mean 'download'?)",
+        "stages are download, convert, convert, compile, first, second",
+        "stages wait for each other: 'second' is after 'first', 'first' is after 'second'",
+    ]
+
+
+def test_a_stage_after_itself_is_a_circle() -> None:
+    with pytest.raises(ValueError, match="'download' is after 'download'"):
+        replace(SAMPLE, stages=(replace(DOWNLOAD, after=("download",)), CONVERT, COMPILE))

@@ -1,0 +1,28 @@
+"""The requirements of a node that runs ranks of a workload, or of a stage of one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Accelerators = Literal["cpu", "gpu", "neuron"]
+
+ALL_KINDS: tuple[Accelerators, ...] = ("gpu", "neuron", "cpu")
+"""What a program runs on that uses whatever there is, the best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """The requirements of a node, and the number of ranks that it runs.
+
+    `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an
+    accelerator, or a logical core on Neuron devices. `memory_gib_per_rank` is what a rank needs of the host's memory.
+    `efa` says that several nodes are of no use without it. `lnc` is how many physical Neuron cores make a logical one
+    (Logical NeuronCore configuration, 1 or 2); None for the device's default.
+    """
+
+    accelerators: tuple[Accelerators, ...]
+    ranks_per_node: int | None = None
+    memory_gib_per_rank: float = 1
+    efa: bool = False
+    lnc: int | None = None
