@@ -1,4 +1,4 @@
-# Everything starts here. A fresh machine needs Python 3.11 or newer, make and git; Node comes from PyPI.
+# Targets for users and developers. A fresh machine needs Python 3.11 or newer, make and git; Node comes from PyPI.
 SHELL := /bin/bash
 .SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
@@ -10,15 +10,15 @@ BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# Set-up takes minutes: pip says what it is at.
+# Set-up takes minutes, so pip shows what it installs.
 PIP_SHOWN := $(BIN)/python -m pip install --disable-pip-version-check
 NEWS := { grep --line-buffered --invert-match '^Requirement already satisfied' || true; }
 # TRAINFORGE_CONFIG names a configuration for cdk and trainforge, and so for these targets.
 CONFIG ?= $(or $(TRAINFORGE_CONFIG),config/default.yaml)
-# Processes in which tests run beside each other: one more than there are cores, for many tests wait, and 8 at most.
-# WORKERS=0 runs them in pytest's own, as -s does.
+# Number of parallel test processes: one more than there are cores, because many tests wait, and 8 at most.
+# WORKERS=0 runs all tests in pytest's own process, as -s does.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
-# A thread for each operation of torch: several would wait for each other where tests share the cores.
+# One thread per operation of torch: more would wait for each other where tests share the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
 .PHONY: help setup setup-dev setup-train peers torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
@@ -26,10 +26,10 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
 
-# What a person needs to check, deploy and run, and no test tool.
-setup: $(VENV)/.complete node_modules/.complete ## what deploying needs: virtual environment, requirements, Node, the pinned CDK CLI
+# What users need to check, deploy and run; no test tools.
+setup: $(VENV)/.complete node_modules/.complete ## install what users need: virtual environment, requirements, Node, the pinned CDK CLI
 
-setup-dev: setup $(VENV)/.complete-dev ## what tests and checks need, beside it
+setup-dev: setup $(VENV)/.complete-dev ## install what tests and checks need too
 
 # Everything that the application needs comes from the lock, by hash.
 $(VENV)/.complete: requirements.lock requirements.txt pyproject.toml
@@ -59,14 +59,14 @@ $(VENV)/.complete-dev: requirements-dev.txt requirements-emulator.txt $(VENV)/.c
 	@$(BIN)/python tests/shebang.py $(VENV)
 	@touch $@ $(VENV)/.complete-emulator
 
-setup-train: setup $(VENV)/.complete-train ## torch beside it, for runs on this machine and the training tests
+setup-train: setup $(VENV)/.complete-train ## install torch too, for runs on this machine and for training tests
 
 $(VENV)/.complete-train: requirements-train.txt workloads/fsdp/requirements.txt $(VENV)/.complete
 	@echo "set-up for training here: torch (requirements-train.txt), into $(VENV)"
 	@$(PIP_SHOWN) --requirement requirements-train.txt | $(NEWS)
 	touch $@
 
-peers: $(PEERS)/.complete $(SCANNER)/.complete ## ParallelCluster's own CLI and a security scanner, each in an environment of its own, for tests/peers
+peers: $(PEERS)/.complete $(SCANNER)/.complete ## install ParallelCluster's CLI and a security scanner for tests/peers, each in its own environment
 
 $(PEERS)/.complete: requirements-peers.txt
 	test -x $(PEERS)/bin/python || $(PYTHON) -m venv $(PEERS)
@@ -79,55 +79,55 @@ $(SCANNER)/.complete: requirements-scanner.txt
 	$(SCANNER)/bin/python tests/shebang.py $(SCANNER)
 	touch $@
 
-torchtitan: $(TORCHTITAN)/.complete ## torchtitan in an environment of its own, for bench-gpu
+torchtitan: $(TORCHTITAN)/.complete ## install torchtitan in its own environment, for bench-gpu
 
 $(TORCHTITAN)/.complete: requirements-torchtitan.txt
 	test -x $(TORCHTITAN)/bin/python || $(PYTHON) -m venv $(TORCHTITAN)
 	$(TORCHTITAN)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-torchtitan.txt
 	touch $@
 
-# With programs of Kubernetes a job runs on the emulated EKS cluster: it takes the AWS CLI and torch.
-demo: setup $(VENV)/.complete-emulator $(if $(KUBEBUILDER_ASSETS),setup-dev setup-train) ## deploy the default configuration to the embedded AWS emulator with the real CDK CLI, and destroy it
+# With the programs of a Kubernetes control plane, a job runs on the emulated EKS cluster: it needs the AWS CLI and torch.
+demo: setup $(VENV)/.complete-emulator $(if $(KUBEBUILDER_ASSETS),setup-dev setup-train) ## deploy CONFIG to the AWS emulator with the real CDK CLI, update it, destroy it
 	$(BIN)/python -m tests.demo --config $(CONFIG)
 
-test: setup-dev ## all tests but the heavy ones (pytest .); PYTEST_ARGS=--all runs everything
+test: setup-dev ## run all tests but the heavy ones; PYTEST_ARGS=--all runs everything
 	$(PYTEST) . $(PYTEST_ARGS)
 
-lock: setup-dev ## write requirements.lock anew from requirements.txt; review the diff
+lock: setup-dev ## update requirements.lock from requirements.txt; review the diff
 	grep -v '^-e' requirements.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock -
 
-synth: setup ## synthesize all stacks of CONFIG (config/default.yaml) into cdk.out
+synth: setup ## synthesize all stacks of CONFIG (default: config/default.yaml) into cdk.out
 	cdk synth --quiet --context config=$(CONFIG)
 
-check: lint ## format, lint, types and the fast tests
+check: lint ## check format, lint and types, and run the fast tests
 	$(PYTEST) tests/unit $(PYTEST_ARGS)
 
-lint: setup-dev ## format, lint and types
+lint: setup-dev ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	for trainer in workloads/*/train.py; do MYPYPATH=$$(dirname $$trainer) $(BIN)/mypy $$trainer || exit 1; done
 	$(BIN)/trainforge render --check
 
-format: setup-dev ## format the code and mend what the linter can
+format: setup-dev ## format the code and fix what the linter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup-dev ## measure speed here; BENCH_ARGS="--write docs/performance.md" keeps the table
+bench: setup-dev ## measure speed on this machine; BENCH_ARGS="--write docs/performance.md" updates the table
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-bench-gpu: setup-train torchtitan ## the workload fsdp beside torchtitan on the GPUs here; BENCH_ARGS="--device cpu" tries it out
+bench-gpu: setup-train torchtitan ## compare fsdp with torchtitan on this machine's GPUs; BENCH_ARGS="--device cpu" tries it on CPUs
 	$(BIN)/python -m tests.bench.gpus $(BENCH_ARGS)
 
-manifests: setup-dev ## write the committed manifests of all workloads, and the table of their proofs, anew
+manifests: setup-dev ## update the committed manifests of all workloads and the table of their proofs
 	$(BIN)/trainforge render --write
 
-pictures: setup-dev ## draw docs/pictures anew
+pictures: setup-dev ## update docs/pictures
 	$(BIN)/python -m docs.pictures
 
-snapshots: setup-dev ## write the snapshots of the synthesized templates anew; review the diff
+snapshots: setup-dev ## update the snapshots of the synthesized templates; review the diff
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update
 
-clean: ## remove what was made here: environment, Node modules, caches, assemblies
+clean: ## remove virtual environments, Node modules, caches and assemblies
 	rm -rf $(VENV) $(PEERS) $(SCANNER) $(TORCHTITAN) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
