@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from tests.programs import ROOT, require_module, require_program, search_path
+from tests import nccl_tests_modules
+from tests.programs import require_module, require_program, search_path
 from tests.unit.nccl_tests_log import head, row
 from workloads.nccl_tests.results import Run, read
 
@@ -21,7 +22,7 @@ require_module("torch", "make setup-train installs it")
 
 from workloads.nccl_tests import gloo_collectives  # noqa: E402 needs torch
 
-PROGRAM = ROOT / "workloads" / "nccl_tests" / "gloo_collectives.py"
+PROGRAM = nccl_tests_modules.FOLDER / "gloo_collectives.py"
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall")
 SECONDS = 120
 WRONG = 7

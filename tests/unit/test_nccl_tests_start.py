@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 
 from catalog.versions import NCCL_TESTS, NCCL_TESTS_COMMIT
-from tests.programs import ROOT
+from tests.nccl_tests_modules import FOLDER
 from tests.unit.nccl_tests_log import ROWS, log, row
 from workloads import registry
-from workloads.nccl_tests.collective import ABSENT, COLLECTIVES, USAGE, main
+from workloads.nccl_tests.collective import ABSENT, main
+from workloads.nccl_tests.nccl_tests_options import COLLECTIVES, options
+from workloads.program_arguments import check_arguments, program_help
+from workloads.spec import Run
 
-FOLDER = ROOT / "workloads" / "nccl_tests"
 PRESETS = registry.workload("nccl-tests").presets
 PATTERN = re.compile(registry.workload("nccl-tests").progress.pattern)
 
@@ -37,8 +39,8 @@ def test_each_preset_becomes_its_program(name: str, tmp_path: Path) -> None:
         check=False,
     )
     if name == "gloo":
-        # Without torch the program cannot start, and that is another matter.
-        assert "gloo_collectives.py" in done.stdout or "No module named 'torch'" in done.stderr
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "over gloo, with the options and columns of nccl-tests" in " ".join(done.stdout.split())
         return
     assert (done.returncode, done.stderr) == (0, "")
     collective = name.replace("-", "_")
@@ -46,27 +48,65 @@ def test_each_preset_becomes_its_program(name: str, tmp_path: Path) -> None:
     assert done.stdout.split()[3:] == list(preset.arguments[2:])
 
 
+# The letters of `getopt_long` in src/common.cu of nccl-tests, at the commit of nccl-tests.txt.
+LETTERS = "tgbeifnmwNpIKcodrzyTGCaRxDVJSMu"
+VALUES = {"o": "avg", "d": "bfloat16", "J": "out.json", "b": "0.5K", "D": "0"}
+
+
+def test_every_option_of_nccl_tests_is_known() -> None:
+    words = [word for letter in LETTERS for word in (f"-{letter}", VALUES.get(letter, "1"))]
+    chosen = options(["nccl", "all_reduce", *words, "-e", "16G", "-r", "-1"])
+    assert len(vars(chosen)) == len(LETTERS) + len(("backend", "collective"))
+    assert (chosen.minbytes, chosen.maxbytes, chosen.root) == (512, 16 << 30, -1)
+
+
+def test_the_command_knows_the_options_of_both_backends() -> None:
+    workload = registry.workload("nccl-tests")
+
+    def told(preset: str, *words: str) -> list[str]:
+        run = Run.on_type(workload, PRESETS[preset], PRESETS[preset].instance_type, 2, extra_arguments=words)
+        return [finding.message.partition("its arguments: ")[2] for finding in check_arguments(run)]
+
+    assert told("alltoall", "-e", "1G", "--iters=100", "-c0") == []
+    assert told("alltoall", "--itres=100") == [
+        "unrecognized arguments: --itres=100 (did you mean '--iters'?)"
+    ]
+    assert told("gloo", "--memory=1") == ["unrecognized arguments: --memory=1"]
+    assert "--device_implementation" in program_help(workload, ["--help"])
+
+
 @pytest.mark.parametrize(
-    ("words", "code", "message"),
+    ("words", "message"),
     [
-        ([], USAGE, "'' is no backend; write nccl or gloo first"),
-        (["mpi", "all_reduce"], USAGE, "'mpi' is no backend"),
-        (["nccl"], USAGE, "'' is no collective; write one of all_reduce, all_gather"),
-        (["gloo", "all-reduce"], USAGE, "'all-reduce' is no collective"),
-        (["nccl", "all_reduce"], ABSENT, "'all_reduce_perf' of nccl-tests is not on PATH"),
+        ([], "'' is no backend; write nccl or gloo first"),
+        (["mpi", "all_reduce"], "'mpi' is no backend"),
+        (["nccl"], "'' is no collective; write one of all_reduce, all_gather"),
+        (["gloo", "all-reduce"], "'all-reduce' is no collective"),
+        (["nccl", "all_reduce", "-n", "many"], "argument --iters/-n: 'many' is no whole number from 1"),
+        (["nccl", "all_reduce", "-z", "4"], "argument --blocking/-z: '4' is no whole number from 0 to 3"),
+        (["nccl", "all_reduce", "-d", "float16"], "argument --datatype/-d: invalid choice: 'float16'"),
+        (["nccl", "all_reduce", "-g", "8"], "argument --ngpus/-g: invalid choice: 8"),
+        (["nccl", "all_reduce", "-e", "1T"], "argument --maxbytes/-e: '1T' is no size"),
+        (["nccl", "all_reduce", "-e", "1K"], "--minbytes 33554432 is more than --maxbytes 1024"),
+        (["nccl", "all_reduce", "-b", "0"], "--minbytes and --stepbytes must be more than 0"),
+        (["nccl", "all_reduce", "-D", "1"], "--device_implementation needs --local_register 2"),
     ],
 )
-def test_a_start_that_is_wrong_ends_in_words(
-    words: list[str],
-    code: int,
-    message: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    tmp_path: Path,
+def test_a_start_with_wrong_arguments_ends_in_words(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_machine_without_nccl_tests_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert main(words) == code
-    assert message in capsys.readouterr().err
+    assert main(["nccl", "all_reduce"]) == ABSENT
+    assert "'all_reduce_perf' of nccl-tests is not on PATH" in capsys.readouterr().err
 
 
 def test_the_image_builds_the_version_of_the_catalog() -> None:

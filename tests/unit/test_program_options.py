@@ -44,11 +44,11 @@ def run(workload: str, *words: str, preset: str = "tiny") -> Run:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_program_takes_all_presets_of_its_workload(name: str) -> None:
-    """An argument that every program with options takes is none at all: the preset's own are read then."""
+    """Arguments are read where a run adds some, so it adds the preset's last two words once more."""
     workload = registry.workload(name)
     for preset in workload.presets.values():
-        [*_, last] = preset.arguments
-        again = Run.on_type(workload, preset, preset.instance_type, preset.nodes, extra_arguments=(last,))
+        last = preset.arguments[-2:]
+        again = Run.on_type(workload, preset, preset.instance_type, preset.nodes, extra_arguments=last)
         assert list(check_arguments(again)) == []
 
 
@@ -60,7 +60,7 @@ def test_options_are_read_without_torch_and_leave_nothing_behind(name: str) -> N
         "from workloads.program_arguments import program_help\n"
         f"workload = registry.workload({name!r})\n"
         "modules, path = set(sys.modules), list(sys.path)\n"
-        "assert '--steps' in program_help(workload, ['--help'])\n"
+        "assert program_help(workload, ['--help']).startswith('usage: ')\n"
         "assert sys.path == path\n"
         "more = {name.partition('.')[0] for name in set(sys.modules) - modules}\n"
         "ours = {'torch', 'training', workload.options.partition('.')[0]}\n"

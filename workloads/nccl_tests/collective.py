@@ -15,27 +15,23 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall")
-USAGE, ABSENT = 2, 69
-"""Exit codes: wrong arguments, and a machine without nccl-tests (EX_UNAVAILABLE)."""
+from nccl_tests_options import options
+
+ABSENT = 69
+"""Exit code on a machine without nccl-tests (EX_UNAVAILABLE). argparse ends with 2 where the arguments are wrong."""
 
 
 def command(words: Sequence[str]) -> list[str]:
     """Return the command that the words name.
 
     Raises:
-        ValueError: the words name no collective of a backend.
         FileNotFoundError: nccl-tests is not installed.
     """
-    backend, collective = (*words[:2], "", "")[:2]
-    if backend not in ("nccl", "gloo"):
-        raise ValueError(f"'{backend}' is no backend; write nccl or gloo first")
-    if collective not in COLLECTIVES:
-        raise ValueError(f"'{collective}' is no collective; write one of {', '.join(COLLECTIVES)} second")
-    if backend == "gloo":
+    chosen = options(words)
+    if chosen.backend == "gloo":
         program = Path(__file__).with_name("gloo_collectives.py")
-        return [sys.executable, str(program), collective, *words[2:]]
-    name = f"{collective}_perf"
+        return [sys.executable, str(program), *words[1:]]
+    name = f"{chosen.collective}_perf"
     found = shutil.which(name)
     if found is None:
         raise FileNotFoundError(
@@ -49,9 +45,9 @@ def main(words: Sequence[str]) -> int:
     """Become the program, and return an exit code only where that is not possible."""
     try:
         line = command(words)
-    except (ValueError, FileNotFoundError) as error:
+    except FileNotFoundError as error:
         sys.stderr.write(f"{error}\n")
-        return USAGE if isinstance(error, ValueError) else ABSENT
+        return ABSENT
     # The program takes this process, with its signals and its exit code.
     return os.execv(line[0], line)  # noqa: S606
 

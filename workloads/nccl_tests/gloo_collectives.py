@@ -26,6 +26,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
+from nccl_tests_options import GLOO_OPERATIONS, GLOO_TYPES, gloo_options
 
 PASSED, USAGE, WRONG = 0, 2, 7
 """Exit codes. WRONG is that of nccl-tests for wrong values, and for a bandwidth below NCCL_TESTS_MIN_BW."""
@@ -34,7 +35,6 @@ MIN_BW = "NCCL_TESTS_MIN_BW"
 """The least average bus bandwidth in GB/s, with a tolerance of a tenth, as nccl-tests has it."""
 
 _TOLERANCE = 0.9
-_JOIN_SECONDS = 300
 _CONNECT_SECONDS = 5
 # Sums of numbers below this are exact in every type, over as many ranks as run here.
 _VALUES = 11
@@ -47,18 +47,8 @@ _STARTERS = (
     ("PMI_RANK", "PMI_SIZE"),
 )
 
-_TYPES = {
-    "int32": torch.int32,
-    "int64": torch.int64,
-    "half": torch.half,
-    "float": torch.float,
-    "double": torch.double,
-}
-_OPERATIONS = {
-    "sum": dist.ReduceOp.SUM,
-    "min": dist.ReduceOp.MIN,
-    "max": dist.ReduceOp.MAX,
-}
+_TYPES = {name: getattr(torch, name) for name in GLOO_TYPES}
+_OPERATIONS = {name: getattr(dist.ReduceOp, name.upper()) for name in GLOO_OPERATIONS}
 _REDUCTIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sum": lambda parts: parts.sum(dim=0),
     "min": lambda parts: parts.amin(dim=0),
@@ -425,52 +415,9 @@ def _short(value: float, width: int) -> str:
     return f"{value:{width}.{1 if width >= 7 else 0}e}"
 
 
-def _size(text: str) -> int:
-    """Return a size in bytes of a number with K, M or G."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([kmgKMG]?)", text, re.ASCII)
-    if not found:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size; write bytes, or a number with K, M or G")
-    return int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " "))
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number from 1")
-    return int(text)
-
-
-def _options(words: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description="Measure and check a collective over gloo, with the options and columns of nccl-tests.",
-        epilog=f"The variable {MIN_BW} is the least average bus bandwidth in GB/s. Exit code {WRONG}: wrong values, "
-        "or less than that.",
-    )
-    parser.add_argument("collective", choices=COLLECTIVES)
-    parser.add_argument("-t", "--nthreads", type=int, default=1, choices=[1])
-    parser.add_argument("-g", "--ngpus", type=int, default=1, choices=[1], help="1: a rank is a process")
-    parser.add_argument("-b", "--minbytes", type=_size, default=32 << 20, help="default: 32M")
-    parser.add_argument("-e", "--maxbytes", type=_size, default=32 << 20, help="default: 32M")
-    parser.add_argument("-i", "--stepbytes", type=_size, default=1 << 20, help="default: 1M")
-    parser.add_argument("-f", "--stepfactor", type=_positive, default=1)
-    parser.add_argument("-n", "--iters", type=_positive, default=20)
-    parser.add_argument("-w", "--warmup_iters", type=int, default=1)
-    parser.add_argument("-c", "--check", type=int, default=1, help="checks of each size; 0: none")
-    parser.add_argument("-o", "--op", choices=_OPERATIONS, default="sum")
-    parser.add_argument("-d", "--datatype", choices=_TYPES, default="float")
-    parser.add_argument(
-        "-T", "--timeout", type=_positive, default=_JOIN_SECONDS, help="of a collective, in s"
-    )
-    options = parser.parse_args(words)
-    if options.minbytes > options.maxbytes:
-        parser.error(f"--minbytes {options.minbytes} is more than --maxbytes {options.maxbytes}")
-    if not options.minbytes or (options.stepfactor == 1 and not options.stepbytes):
-        parser.error("--minbytes and --stepbytes must be more than 0")
-    return options
-
-
 def main(words: Sequence[str] | None = None) -> int:
     """Run what the command line says and return the exit code."""
-    options = _options(words)
+    options = gloo_options(words)
     # torch 2.13 has new names for these collectives, and the images' torch only the old ones.
     warnings.simplefilter("ignore", FutureWarning)
     torch.set_num_threads(1)

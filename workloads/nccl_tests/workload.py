@@ -84,4 +84,5 @@ WORKLOAD = Workload(
         criteria=(Criterion("wrong", at_most=0, of="every"),),
     ),
     resumes=False,
+    options="nccl_tests_options",
 )
