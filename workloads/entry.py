@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -14,6 +15,7 @@ from workloads.program import FOLDER_VARIABLE
 from workloads.progress import PrintedBy, Progress
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
+from workloads.words import LiteralWord
 
 PROGRAM_FOLDER = "/opt/trainforge/workload"
 """Folder of a workload's program in its image."""
@@ -28,6 +30,9 @@ CHECKOUT_RUNTIME = "runtime"
 """Folder of those modules in the folder `workloads` of a checkout, which serves as a launch folder too."""
 
 _CHECKOUT = "workloads"
+
+_OURS = "TRAINFORGE_"
+"""How the names of variables begin that programs of workloads/runtime read."""
 
 
 def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:
@@ -147,6 +152,8 @@ def run_folder(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> st
 def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iterator[str]:
     shared = info.shared_folder
     yield f'export RUN_FOLDER="{run_folder(run, info, variables)}"'
+    if run.stage_name:
+        yield f'export STAGE_FOLDER="{shared}/{run.stage_folder}"'
     data = run.workload.data
     if data:
         yield f'export DATA_FOLDER="{shared}/data/{data.folder}"'
@@ -156,8 +163,12 @@ def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iter
         yield f'mkdir -p "${name}"'
     # Others may not write there: a run resumes from what is in its folder. The folders above keep the caller's mask.
     yield 'mkdir -p "${RUN_FOLDER%/*}"'
-    yield "umask 027"
-    yield 'mkdir -p "$RUN_FOLDER"'
+    if run.stage_name:
+        # What a stage makes is for all who may read the shared folder.
+        yield '(umask 027 && mkdir -p "$RUN_FOLDER")'
+    else:
+        yield "umask 027"
+        yield 'mkdir -p "$RUN_FOLDER"'
     if data and data.required:
         yield 'if [ ! -d "$DATA_FOLDER" ]; then'
         yield f'  echo "data folder $DATA_FOLDER of {run.workload.name} is not there" >&2'
@@ -176,12 +187,46 @@ def _search_path(run: Run, program_folder: str, runtime_folder: str) -> Iterator
     yield f'export PYTHONPATH="{own}{runtime_folder}{packages}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
+def stage_description(run: Run) -> dict[str, object]:
+    """Return what makes two runs of a stage the same: the words of its program, its variables and its image.
+
+    Variables of our own programs (TRAINFORGE_...) say how it is run, not what it does.
+    """
+    given = {name: value for name, value in run.environment.items() if not name.startswith(_OURS)}
+    return {
+        "program": [*run.workload.program.words(""), *run.arguments],
+        "environment": {**run.preset_environment, **given},
+        "image": str(run.image),
+    }
+
+
+def _stage(run: Run, variables: SchedulerVariables, runtime_folder: str, started: str) -> list[str]:
+    """Return the words that run a stage once: what follows is not started where its marker is there."""
+    if not run.stage_name:
+        return []
+    return [
+        "python3",
+        f"{runtime_folder}/stage.py",
+        "--marker=$STAGE_FOLDER",
+        LiteralWord(f"--describe={json.dumps(stage_description(run))}"),
+        f"--node={variables.node_rank}",
+        f"--nodes={started}",
+        "--",
+    ]
+
+
 def guard(
-    run: Run, variables: SchedulerVariables, runtime_folder: str = "", *, watch: bool = True
+    run: Run,
+    variables: SchedulerVariables,
+    runtime_folder: str = "",
+    *,
+    watch: bool = True,
+    started: str = "",
 ) -> list[str]:
     """Return the launch guard's words; it starts the line that follows and watches it.
 
-    Without `watch` it only looks at the node, which processors need not be.
+    Without `watch` it only looks at the node, which processors need not be. Before it are the words that run a stage
+    once; `started` is how often the line is started where that is not the number of guards.
     """
     if not (run.accelerated or watch):
         return []
@@ -197,9 +242,12 @@ def guard(
         *(["--last-rank"] if progress.printed_by is PrintedBy.LAST_RANK else []),
         *(option for criterion in progress.criteria for option in criterion.options),
     ]
+    runtime_folder = runtime_folder or folders(run)[1]
+    processes = started or variables.guards or variables.nodes
     return [
+        *(_stage(run, variables, runtime_folder, processes) if watch else ()),
         "python3",
-        f"{runtime_folder or folders(run)[1]}/launch_guard.py",
+        f"{runtime_folder}/launch_guard.py",
         f"--kind={run.kind}",
         f"--accelerators={variables.gpus or run.accelerators_per_node}",
         f"--efa={run.efa_per_node}",

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
 from catalog.pool import OnDemand, Pool
+from workloads import entry
+from workloads.formats import example_cluster
 from workloads.images.image import Image
-from workloads.launchers import Command, Torchrun
+from workloads.launchers import Command, Mpi, Srun, Torchrun
 from workloads.program import Program
+from workloads.render.all import render
 from workloads.resources import Resources
 from workloads.spec import Data, Format, Override, Preset, Proof, Proven, Run, Workload
 from workloads.stage import Stage, UnknownStageError
@@ -199,3 +204,63 @@ def test_everything_wrong_with_stages_is_told_at_once() -> None:
 def test_a_stage_after_itself_is_a_circle() -> None:
     with pytest.raises(ValueError, match="'download' is after 'download'"):
         replace(SAMPLE, stages=(replace(DOWNLOAD, after=("download",)), CONVERT, COMPILE))
+
+
+def described(run: Run) -> dict[str, object]:
+    return entry.stage_description(run)
+
+
+def test_what_is_done_is_described_by_words_variables_and_image() -> None:
+    stage = RUN.stage("download")
+    assert described(stage) == {
+        "program": ["python3", "download.py", "--split=train", "--shards=8"],
+        "environment": {"EVERYWHERE": "1", "HF_HOME": "/tmp/hub", "GIVEN": "1"},
+        "image": "cuda",
+    }
+    watched = replace(stage, environment=MappingProxyType({"GIVEN": "1", "TRAINFORGE_LOST_SECONDS": "9"}))
+    assert described(watched) == described(stage), "how it is run is not what it does"
+
+
+def test_presets_whose_stage_has_the_same_words_share_its_marker() -> None:
+    same = replace(LARGE, stages=SMALL.stages, arguments=("--steps=99",), environment=MappingProxyType({}))
+    assert described(replace(RUN, preset=same).stage("download")) == described(RUN.stage("download"))
+    assert described(replace(RUN, preset=LARGE).stage("download")) != described(RUN.stage("download"))
+
+
+@pytest.mark.parametrize(
+    "format_", [format_ for format_ in Format if format_ is not Format.HYPERPODPYTORCHJOB]
+)
+def test_every_format_renders_a_stage_as_a_run_that_marks_itself(format_: Format) -> None:
+    stage = RUN.stage("download")
+    if format_ is Format.MPIJOB:
+        stage = replace(stage, workload=replace(stage.workload, launcher=Mpi()))
+    info = replace(ClusterInfo.example(example_cluster(format_), ["sample"]), launch_folder="/work/workloads")
+    text = render(stage, format_, info)
+    shared = info.shared_folder
+    assert f"{shared}/stages/sample/download/runs/" in text
+    if format_ is Format.BATCH:
+        text = json.loads(text)["nodeProperties"]["nodeRangeProperties"][0]["container"]["command"][2]
+    assert f'export STAGE_FOLDER="{shared}/stages/sample/download"' in text
+    words = " ".join(text.replace("\\\n", "").split())
+    assert 'stage.py "--marker=$STAGE_FOLDER" \'--describe={"program": ["python3", "download.py"' in words
+    # The guard is what the stage starts, and the program what the guard starts.
+    places = [words.index(part) for part in ("stage.py", "launch_guard.py", "/download.py")]
+    assert places == sorted(places)
+    assert words.count("stage.py ") == 1
+    # What it makes is for all who may read the shared folder; its own folder is not.
+    assert '(umask 027 && mkdir -p "$RUN_FOLDER")' in text
+
+
+def test_every_process_that_is_started_counts() -> None:
+    """The processes of a stage: srun starts one per rank, Batch one per node, of an MPI program too."""
+    info = ClusterInfo.example("hyperpod", ["sample"])
+    ranks = replace(SAMPLE, stages=(replace(CONVERT, launcher=Srun()), DOWNLOAD))
+    text = render(replace(RUN, workload=ranks).stage("convert"), Format.SLURM, info)
+    assert '"--node=$SLURM_PROCID"' in text
+    assert '"--nodes=$SLURM_STEP_NUM_TASKS"' in text
+    mpi = replace(SAMPLE, stages=(replace(CONVERT, launcher=Mpi()), DOWNLOAD))
+    text = render(
+        replace(RUN, workload=mpi).stage("convert"), Format.BATCH, ClusterInfo.example("batch", ["sample"])
+    )
+    assert text.count('--nodes=$AWS_BATCH_JOB_NUM_NODES\\"') == 4
+    assert text.count("--guards=1") == 1

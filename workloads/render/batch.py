@@ -183,7 +183,9 @@ def _script(run: Run, info: ClusterInfo, header: str) -> str:
         case Starts.PER_NODE:
             words = launcher.line(run, variables, program(run))
     address = rank0_host("batch", folders(run)[1]) if Needs.COORDINATOR in launcher.needs else ""
-    line = supervised(run, variables, _NODES_FOLDER, [*guard(run, variables), *words])
+    line = supervised(
+        run, variables, _NODES_FOLDER, [*guard(run, variables, started=variables.nodes), *words]
+    )
     top = f"# {header}\n" if header else ""
     return f"{top}{unpacking(run)}{address}{entry(run, info, variables, line=line, guarded=False)}"
 

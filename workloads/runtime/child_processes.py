@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -13,6 +14,10 @@ FORWARDED = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIG
 """Signals that the children get too."""
 
 _AWAITED = FORWARDED | {signal.SIGCHLD}
+
+_LIBC = ctypes.CDLL(None)
+_SET_PDEATHSIG = 1
+"""PR_SET_PDEATHSIG of linux/prctl.h; the parent is the thread that started the program, here the main one."""
 
 _IGNORED_BY_PYTHON = (signal.SIGPIPE, signal.SIGXFSZ)
 """Signals that Python ignores, and that another program must not ignore because of that."""
@@ -30,15 +35,21 @@ class Children:
         signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
 
     def start(
-        self, words: Sequence[str], environment: Mapping[str, str] | None = None
+        self,
+        words: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        *,
+        ends_with_us: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Start a child, in this process's environment where none is given.
+
+        One that `ends_with_us` is told to stop when this process is killed.
 
         Raises:
             OSError: there is no such program, or it cannot be run.
         """
         child = subprocess.Popen(  # noqa: S603 -- running the given command is what this is for
-            list(words), env=environment, preexec_fn=_take_signals
+            list(words), env=environment, preexec_fn=_take_signals_and_end if ends_with_us else _take_signals
         )
         self.running.append(child)
         return child
@@ -83,3 +94,16 @@ def become(words: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
 
 def _take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
+
+
+def end_with_parent() -> None:
+    """Let this process be told to stop when the one that started it dies.
+
+    Outside of a container or a job nobody else would end it, and the next start would have it beside itself.
+    """
+    _LIBC.prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def _take_signals_and_end() -> None:
+    end_with_parent()
+    _take_signals()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import re
 import select
@@ -14,6 +13,7 @@ from types import FrameType
 
 import progress_lines
 import rank_processes
+from child_processes import end_with_parent
 from exit_codes import of_process
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
@@ -33,10 +33,6 @@ _PIECE_BYTES = 1 << 16
 _LINE_END = re.compile(rb"[\r\n]")
 _RANK_ENDED = re.compile(rb"^ +exitcode +: (-?[0-9]+) \(pid: [0-9]+\)")
 """A line of torchrun's last words, one for each rank that failed (torch/distributed/elastic/multiprocessing/errors)."""
-
-_LIBC = ctypes.CDLL(None)
-_SET_PDEATHSIG = 1
-"""PR_SET_PDEATHSIG of linux/prctl.h; the parent is the thread that started the program, here the main one."""
 
 
 class Relay(threading.Thread):
@@ -89,14 +85,6 @@ class Relay(threading.Thread):
                 self._found(metrics)
 
 
-def _end_with_us() -> None:
-    """Let this process be told to stop when the one that started it dies.
-
-    Outside of a container or a job nobody else would end it, and the run's next start would have it beside itself.
-    """
-    _LIBC.prctl(_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-
-
 class Command:
     """The program in a session of its own: signals go on to it, and its exit code is ours."""
 
@@ -130,7 +118,7 @@ class Command:
             stdout=pipe,
             stderr=pipe,
             bufsize=0,
-            preexec_fn=_end_with_us,
+            preexec_fn=end_with_parent,
         )
         for stream, target in ((self._process.stdout, 1), (self._process.stderr, 2)):
             if stream is not None:

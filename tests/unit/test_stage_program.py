@@ -1,0 +1,274 @@
+"""The program that runs a stage once: its marker, its lock, and several nodes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.programs import ROOT
+from workloads.restarts import FINAL_FILE, LOST_NODE
+
+PROGRAM = ROOT / "workloads" / "runtime" / "stage.py"
+END_SECONDS = 60
+DESCRIPTION = {"program": ["download.py", "--shards=2"], "environment": {}, "image": "cpu"}
+COUNT = 'echo ran >> "$RUN_FOLDER/../count"'
+"""What a stage does here: a line for each time that it ran."""
+
+
+class Jobs:
+    """Jobs that need one stage, on a shared file system below a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stage = folder / "stages" / "sample" / "download"
+        self.started: list[subprocess.Popen[str]] = []
+
+    def start(
+        self,
+        script: str,
+        *,
+        run: str = "a",
+        node: int = 0,
+        nodes: int = 1,
+        description: object = DESCRIPTION,
+        stage: Path | None = None,
+        words: Sequence[str] = (),
+        umask: int = -1,
+        **variables: str,
+    ) -> subprocess.Popen[str]:
+        run_folder = self.folder / run
+        run_folder.mkdir(exist_ok=True)
+        process = subprocess.Popen(
+            [
+                *(sys.executable, str(PROGRAM), f"--marker={stage or self.stage}"),
+                *(f"--describe={json.dumps(description)}", f"--node={node}", f"--nodes={nodes}"),
+                *("--", *(words or ("bash", "-c", script))),
+            ],
+            env={
+                **os.environ,
+                "RUN_FOLDER": str(run_folder),
+                "TRAINFORGE_HEARTBEAT_SECONDS": "1",
+                "TRAINFORGE_LOST_SECONDS": "600",
+                **variables,
+            },
+            stderr=subprocess.PIPE,
+            text=True,
+            umask=umask,
+        )
+        self.started.append(process)
+        return process
+
+    def run(self, script: str = COUNT, **how: object) -> tuple[int, str]:
+        return ended(self.start(script, **how))  # type: ignore[arg-type]
+
+    @property
+    def ran(self) -> int:
+        path = self.folder / "count"
+        return len(path.read_text(encoding="ascii").splitlines()) if path.exists() else 0
+
+    @property
+    def marker(self) -> Path:
+        (found,) = self.stage.glob("*.done")
+        return found
+
+    @property
+    def left(self) -> set[str]:
+        """The kinds of files in the stage's folder."""
+        return {path.suffix for path in self.stage.iterdir()}
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=END_SECONDS)
+    return process.returncode, said
+
+
+def until(condition: Callable[[], object], seconds: float = END_SECONDS) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def jobs(tmp_path: Path) -> Jobs:
+    return Jobs(tmp_path)
+
+
+def test_a_stage_runs_once_and_says_so(jobs: Jobs) -> None:
+    code, said = jobs.run()
+    assert (code, jobs.ran, jobs.left) == (0, 1, {".done"})
+    assert f"'download' is done: '{jobs.marker}'" in said
+    written = json.loads(jobs.marker.read_text(encoding="utf-8"))
+    assert written.pop("done").endswith("+00:00")
+    assert written == {
+        "stage": "download",
+        "job": "run a",
+        "exit_code": 0,
+        "description": DESCRIPTION,
+        "words": ["bash", "-c", COUNT],
+    }
+    before = jobs.stage.stat().st_mtime_ns
+    code, said = jobs.run(run="b")
+    assert (code, jobs.ran) == (0, 1)
+    assert "by run a" in said
+    assert "nothing is run" in said
+    # Nothing is written either: it works where the file system is read-only by now.
+    assert jobs.stage.stat().st_mtime_ns == before
+
+
+def test_a_marker_can_be_read_by_all(jobs: Jobs) -> None:
+    jobs.run(umask=0o077)
+    assert jobs.marker.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"program": ["download.py", "--shards=3"]},
+        {"environment": {"HF_ENDPOINT": "elsewhere"}},
+        {"image": "cuda"},
+    ],
+)
+def test_another_description_is_another_stage(jobs: Jobs, change: dict[str, object]) -> None:
+    jobs.run()
+    assert jobs.run(description={**DESCRIPTION, **change})[0] == 0
+    assert jobs.ran == 2
+
+
+def test_a_stage_that_fails_is_not_done(jobs: Jobs) -> None:
+    code, _ = jobs.run(f"{COUNT}; exit 66")
+    assert (code, jobs.left) == (66, set())
+    assert jobs.run()[0] == 0
+    assert jobs.ran == 2
+
+
+def test_a_stage_that_is_done_is_run_again_on_request(jobs: Jobs) -> None:
+    jobs.run()
+    assert jobs.run(TRAINFORGE_STAGE_AGAIN="1")[0] == 0
+    assert jobs.ran == 2
+    # The marker went first: what failed is not done any more.
+    assert jobs.run("exit 3", TRAINFORGE_STAGE_AGAIN="1")[0] == 3
+    assert jobs.left == set()
+
+
+def test_of_two_jobs_at_once_one_waits_for_the_other(jobs: Jobs) -> None:
+    first = jobs.start(f"{COUNT}; sleep 1.5")
+    until(lambda: jobs.ran)
+    code, said = jobs.run(run="b")
+    assert (code, ended(first)[0], jobs.ran) == (0, 0, 1)
+    assert "'download' is run by run a on" in said
+    assert "nothing is run" in said
+
+
+def test_who_waited_runs_what_the_other_failed_at(jobs: Jobs) -> None:
+    first = jobs.start(f"{COUNT}; sleep 0.5; exit 1")
+    until(lambda: jobs.ran)
+    assert jobs.run(run="b")[0] == 0
+    assert (ended(first)[0], jobs.ran, jobs.left) == (1, 2, {".done"})
+
+
+def test_a_job_that_was_killed_is_taken_over(jobs: Jobs) -> None:
+    first = jobs.start(f'{COUNT}; echo "$$" > "$RUN_FOLDER/command"; exec sleep 60')
+    command = jobs.folder / "a" / "command"
+    until(lambda: command.exists() and command.read_text(encoding="ascii"))
+    first.kill()
+    ended(first)
+    # What it started ends with it.
+    until(lambda: not Path(f"/proc/{command.read_text(encoding='ascii').strip()}").exists())
+    assert jobs.left == {".lock"}
+    code, said = jobs.run(run="b", TRAINFORGE_LOST_SECONDS="1")
+    assert (code, jobs.ran, jobs.left) == (0, 2, {".done"})
+    assert "of run a on" in said
+    assert "is taken over" in said
+
+
+def test_a_run_takes_over_its_own_earlier_start_at_once(jobs: Jobs) -> None:
+    first = jobs.start(f"{COUNT}; exec sleep 60")
+    until(lambda: jobs.ran)
+    first.kill()
+    ended(first)
+    assert jobs.run()[0] == 0
+    assert (jobs.ran, jobs.left) == (2, {".done"})
+
+
+def test_a_job_that_lost_the_stage_to_another_stops(jobs: Jobs) -> None:
+    """One that hung for so long that another has taken over: two must not write the same files."""
+    first = jobs.start(f"{COUNT}; exec sleep 60")
+    until(lambda: jobs.ran)
+    (lock,) = jobs.stage.glob("*.lock")
+    other = lock.with_name("other")
+    other.write_text(json.dumps({"token": "other", "job": "run b", "host": "n2", "run": "b"}))
+    other.replace(lock)
+    code, said = ended(first)
+    assert code == LOST_NODE
+    assert "was taken over by run b on 'n2'" in said
+    assert jobs.left == {".lock"}, "the other's lock stays"
+
+
+def test_a_signal_goes_to_the_command(jobs: Jobs) -> None:
+    process = jobs.start(f"trap 'exit 75' TERM; {COUNT}; while :; do sleep 0.05; done")
+    until(lambda: jobs.ran)
+    process.send_signal(signal.SIGTERM)
+    assert ended(process)[0] == 75
+    assert jobs.left == set()
+
+
+def test_a_folder_that_cannot_be_written_is_told(jobs: Jobs) -> None:
+    code, said = jobs.run(stage=Path("/proc/stages/download"))
+    assert code == 69
+    assert "stage: 'download' cannot say in '/proc/stages/download' that it runs or is done: " in said
+    assert "must be writable" in said
+    # Another start would end as this one.
+    assert (jobs.folder / "a" / FINAL_FILE).read_text(encoding="ascii") == "69\n"
+
+
+def test_a_command_that_is_not_there_is_told(jobs: Jobs) -> None:
+    code, said = jobs.run(words=("no-such-program",))
+    assert code == 127
+    assert "'no-such-program' cannot be started" in said
+    assert jobs.left == set()
+
+
+def test_a_wrong_variable_is_told(jobs: Jobs) -> None:
+    code, said = jobs.run(TRAINFORGE_LOST_SECONDS="soon")
+    assert code == 2
+    assert "TRAINFORGE_LOST_SECONDS is 'soon'" in said
+
+
+def test_a_stage_of_several_nodes_is_done_when_all_are(jobs: Jobs) -> None:
+    # The others come first: they wait for node 0's word.
+    other = jobs.start(f"sleep 1; {COUNT}", node=1, nodes=2)
+    assert jobs.run(nodes=2)[0] == 0
+    assert jobs.ran == 2, "node 0 has waited for the other node"
+    assert ended(other)[0] == 0
+    assert jobs.marker.exists()
+    assert [jobs.run(run="b", node=node, nodes=2)[0] for node in (1, 0)] == [0, 0]
+    assert jobs.ran == 2
+
+
+def test_a_node_that_fails_fails_the_stage(jobs: Jobs) -> None:
+    other = jobs.start("exit 7", node=1, nodes=2, SLURM_JOB_ID="5")
+    code, said = jobs.run(nodes=2, SLURM_JOB_ID="5")
+    assert (code, ended(other)[0], jobs.left) == (7, 7, set())
+    assert "node 1 ended with exit code 7" in said
+    # A restart of the job does not go by what its first start has left.
+    again = jobs.start(COUNT, node=1, nodes=2, SLURM_JOB_ID="5", SLURM_RESTART_COUNT="1")
+    assert jobs.run(nodes=2, SLURM_JOB_ID="5", SLURM_RESTART_COUNT="1")[0] == 0
+    assert ended(again)[0] == 0
+    assert jobs.left == {".done"}
+
+
+def test_nodes_wait_for_the_job_that_runs_the_stage(jobs: Jobs) -> None:
+    first = jobs.start(f"{COUNT}; sleep 1")
+    until(lambda: jobs.ran)
+    others = [jobs.start(COUNT, run="b", node=node, nodes=2) for node in (0, 1)]
+    assert [ended(each)[0] for each in (first, *others)] == [0, 0, 0]
+    assert jobs.ran == 1
