@@ -15,7 +15,7 @@ def summary(settings: Settings) -> str:
     if settings.accounting:
         parts.append("an accounting database")
     if settings.directory:
-        parts.append(f"a directory of {len(settings.directory.users)} people")
+        parts.append(f"a directory ({len(settings.directory.users)} users)")
     parts += [f"{KINDS[name].summary} ({', '.join(_pools(settings, name))})" for name in settings.clusters]
     shipped = dict.fromkeys(wanted.label for wanted in settings.workloads)
     if shipped:
