@@ -92,7 +92,7 @@ def launch(
     1 when you say no. With --wait, and on this machine (local), the job's own.
     """
     from cli.own_code import shipped
-    from cli.required_data import check_data
+    from cli.required_assets import check_assets
     from cli.resolution import LOCAL, resolved, stop_at_errors, unsupported_options
     from cli.submit.backends import submission
     from settings.configuration_file import configuration_file
@@ -146,7 +146,7 @@ def launch(
         text = render(run, format_, info)
     except ValueError as error:
         _fail(str(error))
-    stop_at_errors([*check_size(format_, text), *check_data(run, info)], asked)
+    stop_at_errors([*check_size(format_, text), *check_assets(run, info)], asked)
     sending = submission(run, format_, info, text, share=share)
     _show(run, format_, sending, sending.text or text, file, shipment)
     if dry_run:

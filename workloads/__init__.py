@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from workloads.asset import Asset as Asset
     from workloads.footprint import Footprint as Footprint
     from workloads.footprint import Share as Share
     from workloads.images.image import Image as Image
@@ -28,17 +29,17 @@ if TYPE_CHECKING:
     from workloads.progress import PrintedBy as PrintedBy
     from workloads.progress import Progress as Progress
     from workloads.resources import Resources as Resources
-    from workloads.spec import Data as Data
+    from workloads.secret import Secret as Secret
     from workloads.spec import Format as Format
     from workloads.spec import Override as Override
     from workloads.spec import Preset as Preset
     from workloads.spec import Proof as Proof
     from workloads.spec import Proven as Proven
-    from workloads.spec import Secret as Secret
     from workloads.spec import Workload as Workload
     from workloads.stage import Stage as Stage
 
 _MODULES = {
+    "asset": ("Asset",),
     "footprint": ("Footprint", "Share"),
     "images.image": ("Image",),
     "launchers": ("Command", "Jax", "Mpi", "NeuronTorchrun", "Srun", "Torchrun"),
@@ -46,15 +47,16 @@ _MODULES = {
     "program": ("Program",),
     "progress": ("Criterion", "PrintedBy", "Progress"),
     "resources": ("Resources",),
-    "spec": ("Data", "Format", "Override", "Preset", "Proof", "Proven", "Secret", "Workload"),
+    "secret": ("Secret",),
+    "spec": ("Format", "Override", "Preset", "Proof", "Proven", "Workload"),
     "stage": ("Stage",),
 }
 _PLACES = {name: module for module, found in _MODULES.items() for name in found}
 
 __all__ = [
+    "Asset",
     "Command",
     "Criterion",
-    "Data",
     "Footprint",
     "Format",
     "Image",

@@ -154,9 +154,8 @@ def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iter
     yield f'export RUN_FOLDER="{run_folder(run, info, variables)}"'
     if run.stage_name:
         yield f'export STAGE_FOLDER="{shared}/{run.stage_folder}"'
-    data = run.workload.data
-    if data:
-        yield f'export DATA_FOLDER="{shared}/data/{data.folder}"'
+    for asset in run.workload.assets:
+        yield f'export {asset.variable}="{asset.path(shared)}"'
     for name, folder in neuron_cache(run, shared).items():
         # Nodes compile a graph once, and later runs do not compile it again.
         yield f'export {name}="{folder}"'
@@ -169,13 +168,27 @@ def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iter
     else:
         yield "umask 027"
         yield 'mkdir -p "$RUN_FOLDER"'
-    if data and data.required:
-        yield 'if [ ! -d "$DATA_FOLDER" ]; then'
-        yield f'  echo "data folder $DATA_FOLDER of {run.workload.name} is not there" >&2'
-        # As the launch guard does: another start would end as this one.
-        yield f'  echo 66 > "$RUN_FOLDER/{FINAL_FILE}"'
-        yield "  exit 66"
-        yield "fi"
+    yield from _required_assets(run, info)
+
+
+def _required_assets(run: Run, info: ClusterInfo) -> Iterator[str]:
+    """Yield the lines that end the job where an asset is not there that it cannot do without: with 66, all named."""
+    required = run.required_assets
+    if not required:
+        return
+    yield "absent="
+    for asset in required:
+        makes = asset.command(run.workload.name, run.preset.name, info.cluster)
+        how = f"; make it by '{makes}'" if makes else ""
+        told = quoted(
+            f"{asset.kind} '{asset.name}' of {run.workload.name} is not there: ${asset.variable}{how}"
+        )
+        yield f'[ -d "${asset.variable}" ] || {{ echo {told} >&2; absent=yes; }}'
+    yield 'if [ -n "$absent" ]; then'
+    # As the launch guard does: another start would end as this one.
+    yield f'  echo 66 > "$RUN_FOLDER/{FINAL_FILE}"'
+    yield "  exit 66"
+    yield "fi"
 
 
 def _search_path(run: Run, program_folder: str, runtime_folder: str) -> Iterator[str]:

@@ -14,6 +14,7 @@ from catalog.neuron import logical_cores, supported_lnc
 from catalog.pool import OnDemand, Pool
 from catalog.reference_types import CPU
 from catalog.slurm import slurm_topology
+from workloads.asset import Asset, check_assets
 from workloads.footprint import Footprint
 from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Torchrun
@@ -21,6 +22,7 @@ from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress, with_variables
 from workloads.resources import ALL_KINDS, Accelerators, Resources
+from workloads.secret import Secret
 from workloads.shipped_code import ShippedCode
 from workloads.stage import TRAIN, Stage, check_stages, dependencies, find_stage
 from workloads.words import LiteralWord, option_values
@@ -70,27 +72,6 @@ class Proven:
     def size(self) -> str:
         """What ran and on what, in words; empty where nothing ran."""
         return f"{self.preset}, {self.hardware}" if self.preset else ""
-
-
-@dataclass(frozen=True, slots=True)
-class Secret:
-    """A secret that a run may use: `name` is its purpose in ClusterInfo.secrets, `variable` where the program reads it.
-
-    Its value is never in a manifest: it comes from a Kubernetes Secret, a file on Slurm's shared file
-    system that only its owner reads, or Secrets Manager in Batch.
-    """
-
-    name: str
-    variable: str
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Data:
-    """A data set below the shared file system: `folder` relative to it; the program does without unless required."""
-
-    folder: str
-    required: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +153,11 @@ def _default_presets() -> Mapping[str, Preset]:
 class Workload:
     """A program with its container, its sizes, and its contract with the launch.
 
-    Its program may read RUN_FOLDER (a shared folder of this run, equal after a requeue) and DATA_FOLDER (the shared
-    data sets). `resumes` says that it continues from RUN_FOLDER by itself. `proofs` tells for each supported format how
-    it was proven; a format without one is not supported. `peak_precision` names the arithmetic (bf16, fp8) whose peak
-    the program is told as `--peak-tflops=`, so that it can say how much of it a run uses; empty: it does not ask.
+    Its program may read RUN_FOLDER (a shared folder of this run, equal after a requeue) and the variables of its
+    `assets`, folders on the shared file system. `resumes` says that it continues from RUN_FOLDER by itself. `proofs`
+    tells for each supported format how it was proven; a format without one is not supported. `peak_precision` names the
+    arithmetic (bf16, fp8) whose peak the program is told as `--peak-tflops=`, so that it can say how much of it a run
+    uses; empty: it does not ask.
     `footprint` computes from the program's arguments, the number of ranks and the preset's layout what a run takes of
     accelerators' memory and of the file system; None where it is too little to matter.
 
@@ -203,7 +185,7 @@ class Workload:
     program: Program = field(default_factory=lambda: Program(path="train.py"))
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    data: Data | None = None
+    assets: tuple[Asset, ...] = ()
     secrets: tuple[Secret, ...] = ()
     resumes: bool = True
     peak_precision: str = ""
@@ -214,12 +196,15 @@ class Workload:
     stages: tuple[Stage, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the stages, and that presets name them right.
+        """Check the stages and assets, and that presets and assets name stages right.
 
         Raises:
             ValueError: something is wrong with them; the message has everything.
         """
-        found = [*check_stages(self.stages, {name: each.named_stages for name, each in self.presets.items()})]
+        found = [
+            *check_stages(self.stages, {name: each.named_stages for name, each in self.presets.items()}),
+            *check_assets(self.assets, self.stages, [secret.variable for secret in self.secrets]),
+        ]
         if found:
             raise ValueError("; ".join(found))
 
@@ -254,8 +239,10 @@ class Workload:
             program=stage.program,
             arguments=stage.arguments,
             environment=MappingProxyType({**self.environment, **stage.environment}),
-            # A stage may be what makes it.
-            data=replace(self.data, required=False) if self.data else None,
+            # The stages before it have made theirs.
+            assets=tuple(
+                replace(each, stage="", required=each.required and not each.stage) for each in self.assets
+            ),
             resumes=True,
             peak_precision="",
             footprint=None,
@@ -361,6 +348,16 @@ class Run:
     def instance_type(self) -> str:
         """The instance type of its nodes."""
         return self.pool.instance_type
+
+    @property
+    def required_assets(self) -> tuple[Asset, ...]:
+        """The assets that it cannot do without; of those that stages make, the ones whose stage it waits for."""
+        waited_for = self.dependencies
+        return tuple(
+            asset
+            for asset in self.workload.assets
+            if asset.required and (not asset.stage or asset.stage in waited_for)
+        )
 
     @property
     def facts(self) -> InstanceFacts:

@@ -24,11 +24,11 @@ TRAIN = "train"
 class Stage:
     """A program that runs before a workload's own, and is not run again once it is done.
 
-    It has RUN_FOLDER and DATA_FOLDER like the workload's program, its secrets and its variables, to which `environment`
-    adds. A preset adds `arguments` to it (`Preset.stages`). `image` is None for the workload's. `nodes` is None for as
-    many as the run has. `after` are the names of the stages that must be done before: None for the stage before it,
-    empty for none. `presets` are the names of those that need it; None: all do. `options` is the module of its options,
-    as the workload has one.
+    It has RUN_FOLDER and the folders of assets like the workload's program, its secrets and its variables, to which
+    `environment` adds. A preset adds `arguments` to it (`Preset.stages`). `image` is None for the workload's. `nodes`
+    is None for as many as the run has. `after` are the names of the stages that must be done before: None for the stage
+    before it, empty for none. `presets` are the names of those that need it; None: all do. `options` is the module of
+    its options, as the workload has one.
 
     A stage may be started again after it failed or lost its node, so its program must be able to.
     """

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 
 from catalog.finding import Finding, Severity
 from workloads.launchers import RUN_ID
 from workloads.progress import PROGRESS_VARIABLES
+from workloads.reserved_variables import VARIABLE, is_reserved
 from workloads.spec import Workload
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_OURS = frozenset(
-    (
-        *("DATA_FOLDER", "MASTER_ADDR", "MASTER_PORT", "PATH", "PYTHONPATH", "RANK0_HOST", "RUN_FOLDER"),
-        *("STAGE_FOLDER", "TRAINFORGE_STAGE_AGAIN"),
-        *("GROUP_RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "RANK", "WORLD_SIZE"),
-        *("NNODES", "PROGRAM_FOLDER", "RANKS_PER_NODE"),
-        *("JAX_COORDINATOR_ADDRESS", "JAX_LOCAL_DEVICE_IDS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
-        *("ADDRESSES", "NODE", "TRAINFORGE_NODES_FOLDER"),
-        *("CODE", "CODE_FOLDER", "PACKAGES_FOLDER"),
-    )
-)
-"""What scripts and launchers set by themselves: another value would be lost, or keep ranks from connecting."""
-
-_SCHEDULERS = ("AWS_BATCH_", "ECS_", "KUBERNETES_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "SLURM_")
-"""How names begin that schedulers set; Batch takes none that begin with AWS_BATCH (botocore: batch, KeyValuePair)."""
 
 _SECRET_LAST = frozenset({"KEY", "PASS", "PAT", "PWD", "TOKEN"})
 _SECRET_WORDS = frozenset(
@@ -43,7 +26,7 @@ def check_variables(words: Sequence[str], workload: Workload | None) -> Iterator
     seen: set[str] = set()
     for word in words:
         name, equals, value = word.partition("=")
-        if not equals or not _NAME.fullmatch(name):
+        if not equals or not VARIABLE.fullmatch(name):
             yield _error(
                 name,
                 f"'{name}' is no variable with a value",
@@ -59,7 +42,7 @@ def check_variables(words: Sequence[str], workload: Workload | None) -> Iterator
             )
         elif name == RUN_ID:
             yield _error(name, f"'{name}' names the run", "give --run-id")
-        elif name in _OURS or name.startswith(_SCHEDULERS):
+        elif is_reserved(name) or _is_asset(name, workload):
             yield _error(name, f"'{name}' is set by the launch itself", "leave it out")
         elif name in PROGRESS_VARIABLES and not (value.isascii() and value.isdecimal() and int(value)):
             yield _error(name, f"the value of '{name}' is '{value}'", "a whole number of seconds from 1")
@@ -74,6 +57,10 @@ def _is_secret(name: str, workload: Workload | None) -> bool:
     words = name.upper().split("_")
     named = workload is not None and name in {secret.variable for secret in workload.secrets}
     return named or words[-1] in _SECRET_LAST or not _SECRET_WORDS.isdisjoint(words)
+
+
+def _is_asset(name: str, workload: Workload | None) -> bool:
+    return workload is not None and name in {asset.variable for asset in workload.assets}
 
 
 def _way_of_secrets(name: str, workload: Workload | None) -> str:

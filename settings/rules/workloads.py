@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -90,10 +91,47 @@ def _too_large(subject: Subject) -> Iterator[Problem]:
                 f"'{shown(run.workload.name)}' with the preset '{run.preset.name}' has up to {needed.checkpoints} "
                 f"checkpoints of {gib(needed.checkpoint)} at a time, {gib(most)}, and the {title} file system has "
                 f"{capacity:,} GiB",
-                f"set 'capacity_gib: {nearest_lustre_capacity(enough)}' or more under 'storage.lustre'"
-                if key == "lustre"
-                else "add 'lustre: {}' under 'storage', which runs then use, with a 'capacity_gib' of "
-                f"{nearest_lustre_capacity(enough)} or more",
+                _enough(key, enough),
+            )
+
+
+def _enough(key: str, gibibytes: int) -> str:
+    """Return what to change where a file system is too small."""
+    capacity = nearest_lustre_capacity(gibibytes)
+    if key == "lustre":
+        return f"set 'capacity_gib: {capacity}' or more under 'storage.lustre'"
+    return f"add 'lustre: {{}}' under 'storage', which runs then use, with a 'capacity_gib' of {capacity} or more"
+
+
+@error("workload-assets", too_strict=True, depends_on=("storage",))
+def _too_large_assets(subject: Subject) -> Iterator[Problem]:
+    """A download that fills the file system fails after hours, and so does every run that saves meanwhile.
+
+    Workloads share the folders of assets: each counts once, at the largest size that a workload gives it, and those of
+    unknown size are left out. Too strict where the file system compresses them, or shows files of the data bucket that
+    it need not hold all at once.
+    """
+    files: dict[tuple[str, str, int], dict[str, float]] = {}
+    for shipping in shippings(subject.settings):
+        target = _file_system(subject.settings, shipping.cluster)
+        pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
+        run = resolve(shipping.wanted.request(shipping.cluster, pool)).run if target else None
+        if target is None or run is None:
+            continue
+        sizes = files.setdefault(target, {})
+        for asset in run.workload.assets:
+            if asset.size_gib is not None:
+                sizes[asset.folder] = max(sizes.get(asset.folder, 0), asset.size_gib)
+    for (key, title, capacity), sizes in files.items():
+        total = sum(sizes.values())
+        if total > capacity:
+            enough = math.ceil(total)
+            yield Problem(
+                f"storage.{key}.capacity_gib",
+                capacity,
+                f"the assets {', '.join(f'{folder!r} ({size:,g} GiB)' for folder, size in sizes.items())} of the "
+                f"workloads take {total:,g} GiB, and the {title} file system has {capacity:,} GiB",
+                _enough(key, enough),
             )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from catalog.cluster_info import ClusterInfo
+from workloads.asset import Asset
 from workloads.formats import example_cluster
 from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
@@ -21,7 +22,6 @@ from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
 from workloads.spec import (
     Accelerators,
-    Data,
     Format,
     Preset,
     Progress,
@@ -57,7 +57,7 @@ def sample(
         proofs=MappingProxyType({format_: Proven(Proof.NONE) for format_ in formats}),
         progress=Progress(r"step=(?P<step>\d+) loss=", start_seconds=120, stall_seconds=300),
         environment=MappingProxyType({"SAMPLE": "a b"}),
-        data=Data("c4"),
+        assets=(Asset("c4", "c4", "DATA_FOLDER"),),
         secrets=(Secret("huggingface", "HF_TOKEN"), Secret("tracker", "TRACKER_KEY", required=True)),
     )
 

@@ -11,7 +11,7 @@ from settings.deployment import Settings
 from settings.rules import check
 from tests.unit.configuration import GONE, GROUP, NETWORK, PLAN, changed, found
 from workloads import registry
-from workloads.spec import Secret
+from workloads.secret import Secret
 
 SECTION = "batch"
 BATCH: dict[str, Any] = {"hyperpod": None, SECTION: {"pools": ["gpu"]}}

@@ -11,6 +11,7 @@ from settings.deployment import Settings
 from settings.rules import check
 from tests.unit.configuration import GONE, PLAN, changed, found
 from workloads import registry
+from workloads.asset import Asset
 from workloads.footprint import GIB, Footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
@@ -37,6 +38,10 @@ WORKLOADS = {
     # Four checkpoints of 300 GiB are 1,200 GiB to the byte, those of the other one more.
     "fits": replace(SAMPLE, name="fits", footprint=lambda *_: Footprint((), (), 300 * GIB, 4)),
     "large": replace(SAMPLE, name="large", footprint=lambda *_: Footprint((), (), 300 * GIB + 1, 4)),
+    "filled": replace(SAMPLE, name="filled", assets=(Asset("a", "a", "A", size_gib=1200),)),
+    "filled-again": replace(SAMPLE, name="filled-again", assets=(Asset("x", "a", "X", size_gib=600),)),
+    "small-asset": replace(SAMPLE, name="small-asset", assets=(Asset("b", "b", "B", size_gib=0.5),)),
+    "unknown-size": replace(SAMPLE, name="unknown-size", assets=(Asset("a", "a", "A"),)),
     "gpu-only": replace(SAMPLE, name="gpu-only", resources=Resources(accelerators=("gpu",))),
 }
 RUN = {"workload": "sample", "preset": "small", "pool": "gpu", "clusters": ["hyperpod"]}
@@ -98,6 +103,15 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
             ("existing-storage-access", "storage.lustre.existing"),
         },
     ),
+    # assets; Lustre has 1,200 GiB
+    (_runs({"workload": "filled"}), set()),
+    (_runs({"workload": "filled"}, {"workload": "filled-again"}), set()),
+    (
+        _runs({"workload": "filled"}, {"workload": "small-asset"}),
+        {("workload-assets", "storage.lustre.capacity_gib")},
+    ),
+    (_runs({"workload": "filled"}, {"workload": "small-asset"}, storage__lustre__capacity_gib=2400), set()),
+    (_runs({"workload": "unknown-size"}), set()),
     # names
     (_runs({"workload": "sampel"}), {("workload-unknown", "workloads.0.workload")}),
     (_runs({}, {"preset": "smal"}), {("workload-preset", "workloads.1.preset")}),

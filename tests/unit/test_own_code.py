@@ -282,9 +282,9 @@ def test_a_folder_without_a_slash_is_hinted_at(tmp_path: Path, monkeypatch: pyte
 def test_the_api_is_what_its_page_documents() -> None:
     """A name that goes breaks somebody's workload.py: CHANGELOG must say so, and this list with it."""
     assert workloads.__all__ == [
+        "Asset",
         "Command",
         "Criterion",
-        "Data",
         "Footprint",
         "Format",
         "Image",

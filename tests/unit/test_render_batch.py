@@ -24,7 +24,7 @@ from workloads.render.batch import batch, memory_mib
 from workloads.render.slurm import slurm
 from workloads.resources import Resources
 from workloads.restarts import LOST_NODE, STALLED
-from workloads.spec import Secret
+from workloads.secret import Secret
 
 ACCELERATED = [name for name, facts in INSTANCES.items() if facts.is_accelerated]
 

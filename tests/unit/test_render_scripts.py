@@ -31,8 +31,11 @@ from tests.unit.rendering import (
     run,
     script,
 )
+from workloads.asset import Asset
+from workloads.program import Program
 from workloads.render.manifest import manifest, verbatim
-from workloads.spec import Data, Format, Workload
+from workloads.spec import Format, Workload
+from workloads.stage import Stage
 
 TYPES = ("p5.48xlarge", "g4dn.xlarge", "trn1.32xlarge", "m5.2xlarge")
 # What each operator sets in the pod of node 1 of 4, from its sources: training-operator 1.9 (envvar.go, master.go),
@@ -230,11 +233,30 @@ def test_mpirun_looks_at_every_node_before_it_starts(tmp_path: Path) -> None:
     assert command[command.index("-N") + 1] == "8"
 
 
-def test_data_that_is_needed_and_not_there_ends_the_pod(tmp_path: Path) -> None:
-    needs = replace(TORCH, data=Data("c4", required=True))
+def test_required_assets_that_are_not_there_end_the_pod(tmp_path: Path) -> None:
+    needs = replace(
+        TORCH,
+        assets=(
+            Asset("c4", "c4", "DATA_FOLDER", required=True),
+            Asset("words", "llama3", "WORDS", "tokenizer", "download", required=True),
+            Asset("there", "there", "THERE", required=True),
+            Asset("more", "more", "MORE"),
+            Asset("other", "other", "OTHER", stage="elsewhere", required=True),
+        ),
+        stages=(
+            Stage(name="download", program=Program(path="download.py")),
+            Stage(name="elsewhere", program=Program(path="download.py"), presets=()),
+        ),
+    )
+    (tmp_path / "shared" / "data" / "there").mkdir(parents=True)
     done, _ = start(Case(run(needs, "m5.2xlarge"), Format.TRAINJOB), tmp_path)
     assert done.returncode == 66
-    assert "of torch-sample is not there" in done.stderr
+    data = f"{tmp_path}/shared/data"
+    assert done.stderr.splitlines()[-2:] == [
+        f"data 'c4' of torch-sample is not there: {data}/c4",
+        f"tokenizer 'words' of torch-sample is not there: {data}/llama3; make it by "
+        "'trainforge launch torch-sample --preset small --on hyperpod_eks --stage download'",
+    ]
     [final] = tmp_path.rglob("final_exit_code")
     assert final.read_text(encoding="ascii") == "66\n", "another start would end as this one"
 

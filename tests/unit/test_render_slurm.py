@@ -14,7 +14,7 @@ from catalog.cluster_kinds import SLURM
 from tests.manifest_checks import check_script
 from tests.unit.rendering import MPI, SAMPLES, SRUN, TORCH, run
 from workloads.render.slurm import slurm
-from workloads.spec import Secret
+from workloads.secret import Secret
 
 INFO = replace(
     ClusterInfo.example("hyperpod", [sample.name for sample in SAMPLES]), partitions={"gpu": "train"}

@@ -11,13 +11,14 @@ import pytest
 from catalog.cluster_info import ClusterInfo
 from catalog.pool import OnDemand, Pool
 from workloads import entry
+from workloads.asset import Asset
 from workloads.formats import example_cluster
 from workloads.images.image import Image
 from workloads.launchers import Command, Mpi, Srun, Torchrun
 from workloads.program import Program
 from workloads.render.all import render
 from workloads.resources import Resources
-from workloads.spec import Data, Format, Override, Preset, Proof, Proven, Run, Workload
+from workloads.spec import Format, Override, Preset, Proof, Proven, Run, Workload
 from workloads.stage import Stage, UnknownStageError
 
 DOWNLOAD = Stage(
@@ -56,7 +57,7 @@ SAMPLE = Workload(
     proofs=MappingProxyType({Format.SLURM: Proven(Proof.NONE)}),
     arguments=("--of-training",),
     environment=MappingProxyType({"EVERYWHERE": "1"}),
-    data=Data("sample", required=True),
+    assets=(Asset("sample", "sample", "DATA_FOLDER", stage="download", required=True),),
     stages=(DOWNLOAD, CONVERT, COMPILE),
 )
 RUN = Run.on_type(
@@ -83,7 +84,7 @@ def test_a_stage_is_a_run_of_its_own_program() -> None:
     assert stage.environment == {"GIVEN": "1"}
     assert (stage.nodes, stage.kind, stage.ranks, stage.efa_per_node) == (1, "cpu", 1, 0)
     # What makes the data does not need them.
-    assert stage.workload.data == Data("sample")
+    assert stage.required_assets == ()
     assert stage.workload.resumes
     assert not stage.progress.pattern
     assert stage.global_batch is None
@@ -150,9 +151,9 @@ def test_a_stage_of_other_presets_is_passed_over() -> None:
 
 
 def test_a_run_without_stages_waits_for_nothing() -> None:
-    assert replace(RUN, workload=replace(SAMPLE, stages=(), presets={"large": LARGE})).dependencies == {
-        "train": ()
-    }
+    assert replace(
+        RUN, workload=replace(SAMPLE, assets=(), stages=(), presets={"large": LARGE})
+    ).dependencies == {"train": ()}
 
 
 def test_an_unknown_stage_is_told_with_the_nearest() -> None:

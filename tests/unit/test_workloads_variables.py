@@ -15,7 +15,8 @@ from workloads.entry import entry
 from workloads.launchers import SchedulerVariables
 from workloads.render.all import render
 from workloads.request import Request, resolve
-from workloads.spec import Format, Run, Secret
+from workloads.secret import Secret
+from workloads.spec import Format, Run
 from workloads.variables import check_variables, read_variables
 
 
@@ -58,6 +59,7 @@ def test_a_runs_own_seconds_take_the_place_of_its_workloads() -> None:
         ("AWS_SECRET_ACCESS_KEY=x", "looks like a secret"),
         ("DB_PASSWORD_2=x", "looks like a secret"),
         ("TRACKING=x", "'TRACKING' looks like a secret"),
+        ("DATA_FOLDER=/x", "'DATA_FOLDER' is set by the launch itself"),
         ("RANK=3", "'RANK' is set by the launch itself"),
         ("AWS_BATCH_JOB_NUM_NODES=3", "is set by the launch itself"),
         ("SLURM_JOB_ID=3", "is set by the launch itself"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 from types import MappingProxyType
 
 from catalog.reference_types import CPU
+from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
 from workloads.resources import Resources
-from workloads.spec import Data, Format, Preset, Proof, Proven, Workload
+from workloads.spec import Format, Preset, Proof, Proven, Workload
 
 _REFERENCE = Preset(
     name="reference",
@@ -62,7 +63,7 @@ WORKLOAD = Workload(
         stall_seconds=300,
         printed_by=PrintedBy.EVERY_NODE,
     ),
-    data=Data("mnist"),
+    assets=(Asset("mnist", "mnist", "DATA_FOLDER"),),
     global_batch_argument="--global-batch",
     options="cpu_ddp_options",
 )

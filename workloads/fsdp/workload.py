@@ -12,7 +12,8 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Proof, Proven, Secret, Workload
+from workloads.secret import Secret
+from workloads.spec import Format, Preset, Proof, Proven, Workload
 
 # Synthetic sequences are one after the other without borders: the fastest attention kernels take no mask.
 _SPEED = ("--steps=1000", "--warmup-steps=100", "--checkpoint-every=200", "--no-document-mask")

@@ -116,7 +116,7 @@ def _forwarded(run: Run) -> list[str]:
     """Return the variables that ranks of other nodes get from mpirun: a login by ssh has none of the pod's."""
     return [
         "RUN_FOLDER",
-        *(["DATA_FOLDER"] if run.workload.data else []),
+        *(asset.variable for asset in run.workload.assets),
         *([FOLDER_VARIABLE] if entry.knows_folder(run) else []),
         "PYTHONPATH",
         "PYTHONUNBUFFERED",

@@ -1,4 +1,4 @@
-"""Data that a run cannot do without: looked for before anything is submitted, as far as it can be seen."""
+"""Assets that a run cannot do without: looked for before anything is submitted, as far as it can be seen."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import pytest
 from catalog.cluster_info import ClusterInfo, Mount
 from catalog.cluster_kinds import CLUSTERS
 from tests.unit.launching import Launching, batch_with_queue, cluster_info, emulated_aws, jobs
+from workloads.asset import Asset
 from workloads.registry import workload
-from workloads.spec import Data
 
 
 @pytest.fixture
 def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    """The command, where cpu-ddp says that it needs data: no workload of ours does."""
-    needy = replace(workload("cpu-ddp"), data=Data("corpus", required=True))
+    """The command, where cpu-ddp needs an asset: no workload of ours does."""
+    needy = replace(workload("cpu-ddp"), assets=(Asset("corpus", "corpus", "DATA_FOLDER", required=True),))
     monkeypatch.setattr("workloads.registry.workload", lambda _: needy)
     launching = Launching(tmp_path, monkeypatch)
     launching.fake_kubectl()
@@ -54,8 +54,10 @@ def test_on_this_machine(launch: Launching, tmp_path: Path, there: bool, dry: tu
     (shared / "data" / ("corpus" if there else "other")).mkdir(parents=True)
     result = launch("local", "--preset", "tiny", "--shared", str(shared), *dry)
     assert result.exit_code == (0 if there else 2), result.output
-    assert (f"needs the data folder '{shared}/data/corpus'" in " ".join(result.stderr.split())) is not there
-    assert ("[run-data]" in result.stderr) is not there
+    assert (
+        f"needs the data 'corpus' in '{shared}/data/corpus'" in " ".join(result.stderr.split())
+    ) is not there
+    assert ("[run-assets]" in result.stderr) is not there
     assert there or result.stdout == ""
 
 
@@ -106,15 +108,15 @@ def test_where_nothing_can_be_seen_it_is_said(
 ) -> None:
     result = launch(cluster, "--pool", "cpu", "--dry-run", info=replace(info_of(cluster), **change))
     assert result.exit_code == 0, result.output
-    assert "warning: data [run-data]" in result.stderr
-    assert "whether it is there cannot be seen from here" in result.stderr
+    assert "warning: assets [run-assets]" in result.stderr
+    assert "whether it is there cannot be seen from here" in " ".join(result.stderr.split())
 
 
 def test_a_bucket_that_does_not_answer(launch: Launching, bucket: None) -> None:
     info = replace(info_of("eks"), data_bucket="another")
     result = launch("eks", "--dry-run", info=info)
     assert result.exit_code == 0, result.output
-    assert "warning: data [run-data]" in result.stderr
+    assert "warning: assets [run-assets]" in result.stderr
     said = " ".join(result.stderr.split())
     assert "'s3://another/corpus/', which shows it, cannot be looked at" in said
     assert "NoSuchBucket" in said

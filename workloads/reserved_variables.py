@@ -1,0 +1,29 @@
+"""The variables that launch scripts, launchers and schedulers set: nobody else may give them a value."""
+
+from __future__ import annotations
+
+import re
+
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""The form of a variable's name."""
+
+_RESERVED = frozenset(
+    (
+        *("MASTER_ADDR", "MASTER_PORT", "PATH", "PYTHONPATH", "RANK0_HOST", "RUN_FOLDER"),
+        *("STAGE_FOLDER", "TRAINFORGE_STAGE_AGAIN"),
+        *("GROUP_RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "RANK", "WORLD_SIZE"),
+        *("NNODES", "PROGRAM_FOLDER", "RANKS_PER_NODE"),
+        *("JAX_COORDINATOR_ADDRESS", "JAX_LOCAL_DEVICE_IDS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
+        *("ADDRESSES", "NODE", "TRAINFORGE_NODES_FOLDER"),
+        *("CODE", "CODE_FOLDER", "PACKAGES_FOLDER"),
+    )
+)
+"""What scripts and launchers set by themselves: another value would be lost, or keep ranks from connecting."""
+
+_SCHEDULERS = ("AWS_BATCH_", "ECS_", "KUBERNETES_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "SLURM_")
+"""How names begin that schedulers set; Batch takes none that begin with AWS_BATCH (botocore: batch, KeyValuePair)."""
+
+
+def is_reserved(name: str) -> bool:
+    """Return whether the launch itself sets a variable of this name."""
+    return name in _RESERVED or name.startswith(_SCHEDULERS)
