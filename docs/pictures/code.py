@@ -1,4 +1,4 @@
-"""The pictures of the code: which layer may import which, and the way of data through them."""
+"""The pictures of the code: imports between layers, and the data flow."""
 
 from __future__ import annotations
 
@@ -13,17 +13,15 @@ def layers() -> Picture:
         description=(
             "app.py imports stacks and settings. stacks import the construct library trainforge, settings and "
             "workloads. cli imports settings and workloads. settings import workloads. All but app.py import catalog. "
-            "programs, workloads/runtime and emulator import nothing of the others."
+            "programs, workloads/runtime and emulator import no other layer."
         ),
         width=900,
         height=592,
     )
-    app = picture.box(
-        16, 16, 590, 62, "app.py", ["composition root: settings in, stacks out; no resources"], "ours"
-    )
+    app = picture.box(16, 16, 590, 62, "app.py", ["reads settings and creates stacks; no resources"], "ours")
     cli = picture.box(640, 16, 244, 62, "cli/", ["commands; boto3, never aws_cdk"], "ours")
     stacks = picture.box(
-        16, 116, 440, 62, "stacks/", ["one deployable a file; compose constructs, no resources"], "ours"
+        16, 116, 440, 62, "stacks/", ["one stack per file; composes constructs, no resources"], "ours"
     )
     settings = picture.box(
         500,
@@ -31,7 +29,7 @@ def layers() -> Picture:
         330,
         79,
         "settings/",
-        ["YAML into frozen models, then checks:", "every rule answers with findings"],
+        ["reads YAML into frozen models;", "rules return findings"],
         "ours",
     )
     library = picture.box(
@@ -44,7 +42,7 @@ def layers() -> Picture:
         "ours",
     )
     workloads = picture.box(
-        400, 330, 430, 62, "workloads/", ["what runs, and pure renderers of manifests"], "ours"
+        400, 330, 430, 62, "workloads/", ["workloads, and pure renderers of manifests"], "ours"
     )
     picture.box(
         16,
@@ -64,7 +62,7 @@ def layers() -> Picture:
         426,
         79,
         "programs/, workloads/runtime/",
-        ["what runs in AWS and in jobs;", "imports nothing of ours"],
+        ["programs in AWS and in jobs;", "import no other layer"],
         "ours",
     )
     picture.box(
@@ -73,7 +71,7 @@ def layers() -> Picture:
         426,
         79,
         "emulator/",
-        ["AWS on this machine, for the demo and tests;", "imports nothing of ours"],
+        ["AWS on this machine, for the demo and tests;", "imports no other layer"],
         "outside",
     )
     picture.arrow(app.at("bottom", 0.3), (app.at("bottom", 0.3)[0], stacks.y))
@@ -93,9 +91,9 @@ def data() -> Picture:
         name="data",
         title="Data flow through trainforge",
         description=(
-            "A YAML file is read into frozen settings and checked. Mistakes come out as findings, all at once. "
-            "Settings hold data types of the catalog, which stacks pass to constructs. Constructs make templates, "
-            "CloudFormation makes resources. A cluster stack publishes cluster info, which commands and people read."
+            "A YAML file is read into frozen settings and checked. All mistakes are reported as findings at once. "
+            "Settings have data types of the catalog, which stacks pass to constructs. Constructs create templates, "
+            "CloudFormation creates resources. A cluster stack publishes cluster info, which commands and users read."
         ),
         width=900,
         height=406,
@@ -108,7 +106,7 @@ def data() -> Picture:
         width,
         height,
         "config/team.yaml",
-        ["what a person chooses:", "pools, storage, clusters"],
+        ["what a user chooses:", "pools, storage, clusters"],
         "data",
     )
     read = picture.box(
@@ -117,7 +115,7 @@ def data() -> Picture:
         width,
         height,
         "settings",
-        ["read, bounded, frozen;", "unknown keys refused,", "every key described"],
+        ["frozen models with limits;", "unknown keys refused,", "every key described"],
         "ours",
     )
     check = picture.box(
@@ -126,7 +124,7 @@ def data() -> Picture:
         width,
         height,
         "checks",
-        ["one small function a", "rule, the same for", "validate, synth, tests"],
+        ["one function per rule,", "the same in validate,", "synth and tests"],
         "ours",
     )
     findings = picture.box(
@@ -135,7 +133,7 @@ def data() -> Picture:
         width,
         height,
         "findings",
-        ["all at once, with the", "way out; errors end", "with exit code 2"],
+        ["all at once, with the", "next step; errors end", "with exit code 2"],
         "outside",
     )
     types = picture.box(
@@ -153,7 +151,7 @@ def data() -> Picture:
         width,
         height,
         "constructs",
-        ["stacks compose them;", "facts of the catalog", "fill in the rest"],
+        ["stacks compose them;", "they read facts from", "the catalog"],
         "ours",
     )
     templates = picture.box(
@@ -189,15 +187,15 @@ def data() -> Picture:
         width,
         height,
         "commands",
-        ["trainforge verbs read", "this, never stacks"],
+        ["trainforge reads this,", "never stacks"],
         "ours",
     )
-    people = picture.box(
+    users = picture.box(
         columns[3],
         last,
         width,
         height,
-        "people and jobs",
+        "users and jobs",
         ["log in, launch, watch;", "data in and out"],
         "outside",
     )
@@ -207,7 +205,7 @@ def data() -> Picture:
         (check, findings),
         (cloud, info),
         (info, commands),
-        (commands, people),
+        (commands, users),
     ):
         picture.arrow(one.at("right"), other.at("left"))
     picture.arrow(check.at("bottom"), types.at("top"))

@@ -90,9 +90,7 @@ def rank_frozen(scene: Scene, format_: Format) -> Outcome:
     again = _resumed(job, begun, starts)
     assert "T (stopped)" in job.log, job.log
     job.finish()
-    what = (
-        f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, named, ended by the launch guard; {again}"
-    )
+    what = f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, reported, ended by the launch guard; {again}"
     found = scene.outcome(job, "SIGSTOP of one rank", what)
     job.delete()
     return found
@@ -110,7 +108,7 @@ def pod_deleted(scene: Scene, format_: Format) -> Outcome:
     again = _resumed(job, begun, starts)
     assert "stopped by signal 15 after step" in job.log, job.log
     job.finish()
-    found = scene.outcome(job, "pod deleted", f"the pod of rank 1 deleted: saved and left; {again}")
+    found = scene.outcome(job, "pod deleted", f"the pod of rank 1 deleted: saved and exited; {again}")
     assert found.repeated == 0, job.log
     job.delete()
     return found
@@ -135,7 +133,7 @@ def node_lost(scene: Scene, format_: Format) -> Outcome:
     assert placed < LOST_SECONDS[format_] + LATE_SECONDS, f"{placed:.0f} s"
     again = _resumed(job, begun, starts)
     job.finish()
-    what = f"the node of rank 1 killed, its object stays; a pod on a spare node after {placed:.0f} s; {again}"
+    what = f"the node of rank 1 killed, its Node object remains; a pod on a spare node after {placed:.0f} s; {again}"
     found = scene.outcome(job, "node lost", what)
     job.delete()
     return found
@@ -157,7 +155,7 @@ def preempted(scene: Scene, format_: Format) -> Outcome:
     again = _resumed(job, begun, starts)
     assert "stopped by signal 15 after step" in job.log, job.log
     job.finish()
-    what = f"its nodes reclaimed by another queue's job, which trains after {waited:.0f} s and ends; {again}"
+    what = f"preempted by another queue's job, which trains after {waited:.0f} s and ends; {again}"
     found = scene.outcome(job, "pre-empted", what)
     job.delete()
     return found
@@ -170,8 +168,6 @@ def api_server_restarted(scene: Scene, format_: Format, restart: Callable[[], No
     restart()
     job.finish()
     assert job.starts() == 1, job.log
-    found = scene.outcome(
-        job, "API server restarted", "ended and started again on its port; the job continues"
-    )
+    found = scene.outcome(job, "API server restarted", "restarted; the job continues")
     job.delete()
     return found

@@ -123,7 +123,7 @@ def rank_killed(folder: Path, whole: Losses) -> Outcome:
     os.kill(run.ranks()[1], signal.SIGKILL)
     assert run.wait(process) != 0
     assert run.run() == 0, run.log
-    what = "rank 1 of 2 killed after step 27; started again"
+    what = "rank 1 of 2 killed after step 27; restarted"
     return outcome("local", "SIGKILL of one rank", what, run.log, whole, time.monotonic() - begun)
 
 
@@ -138,7 +138,7 @@ def killed_while_writing(folder: Path, whole: Losses) -> Outcome:
     assert not (unfinished / _MARKER).exists()
     assert run.run() == 0, run.log
     assert f"checkpoint '{unfinished.name}' was never finished; it is removed" in run.log
-    what = f"all ranks killed while `{unfinished.name}` was written; started again"
+    what = f"all ranks killed while `{unfinished.name}` was written; restarted"
     return outcome("local", "SIGKILL in a write", what, run.log, whole, time.monotonic() - begun)
 
 
@@ -151,7 +151,7 @@ def terminated(folder: Path, whole: Losses) -> Outcome:
     assert run.wait(process) != 0
     assert "which is saved; start again to go on" in run.log
     assert run.run() == 0, run.log
-    what = "SIGTERM to the launcher after step 27; saved and left; started again"
+    what = "SIGTERM to the launcher after step 27; saved and exited; restarted"
     return outcome("local", "SIGTERM with grace", what, run.log, whole, time.monotonic() - begun)
 
 
@@ -169,7 +169,7 @@ def folder_full(folder: Path, whole: Losses) -> Outcome:
         assert [path.name for path in run.checkpoints()] == [f"step-{INTERVAL:09d}"]
         ballast.unlink()
         assert run.run() == 0, run.log
-    what = f"no space from step {INTERVAL + 3} on; the run ends with a message; space freed; started again"
+    what = f"no space from step {INTERVAL + 3} on; the run ends with a message; space freed; restarted"
     return outcome("local", "checkpoint folder full", what, run.log, whole, time.monotonic() - begun)
 
 
@@ -204,7 +204,7 @@ def _damaged(folder: Path, whole: Losses, fault: str, how: str, damage: Callable
     damage(newest / "__1_0.distcp")
     assert run.run() == 0, run.log
     assert f"checkpoint '{newest.name}' is damaged; falling back to '{before.name}'" in run.log
-    what = f"killed; a shard of `{newest.name}` {how}; started again: falls back to `{before.name}`"
+    what = f"killed; a shard of `{newest.name}` {how}; restarted from `{before.name}`"
     return outcome("local", fault, what, run.log, whole, time.monotonic() - begun)
 
 
@@ -240,7 +240,7 @@ def rank_frozen(folder: Path, whole: Losses) -> Outcome:
     assert "exit code 80: started again, restart 1 of" in run.log, run.log
     [reports] = (run.run_folder / "stalls").iterdir()
     assert_reported(reports, frozen=1, waiting=0)
-    what = f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, named, ended and started again by the launch"
+    what = f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, reported, ended and restarted by the command"
     return outcome("local", "SIGSTOP of one rank", what, run.log, whole, time.monotonic() - begun)
 
 

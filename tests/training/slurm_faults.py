@@ -130,7 +130,7 @@ def requeued(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
     cluster.run("scontrol", "requeue", run.id)
     run.start_again()
     run.finish()
-    what = f"requeued after step {_FAULT_STEP}; the same job starts again"
+    what = f"requeued after step {_FAULT_STEP}; the same job restarts"
     return outcome("Slurm", "`scontrol requeue`", what, run.log, whole, time.monotonic() - begun)
 
 
@@ -164,7 +164,7 @@ def rank_frozen(cluster: SlurmCluster, folder: Path, whole: Losses) -> Outcome:
     assert "exit code 80: requeued, restart 1 of" in run.log, run.log
     [reports] = folder.glob(f"shared/runs/fsdp/{run.id}/stalls/*")
     assert_reported(reports, frozen=1, waiting=0)
-    what = f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, named, ended, requeued by its batch script"
+    what = f"rank 1 stopped by SIGSTOP; found after {STALL_SECONDS} s, reported, ended, requeued by its batch script"
     return outcome("Slurm", "SIGSTOP of one rank", what, run.log, whole, time.monotonic() - begun)
 
 
