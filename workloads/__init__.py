@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from workloads.asset import Asset as Asset
+    from workloads.containers import Container as Container
     from workloads.footprint import Footprint as Footprint
     from workloads.footprint import Share as Share
     from workloads.images.image import Image as Image
@@ -28,27 +29,29 @@ if TYPE_CHECKING:
     from workloads.progress import Criterion as Criterion
     from workloads.progress import PrintedBy as PrintedBy
     from workloads.progress import Progress as Progress
+    from workloads.proof import Proof as Proof
+    from workloads.proof import Proven as Proven
     from workloads.resources import Resources as Resources
     from workloads.secret import Secret as Secret
     from workloads.spec import Format as Format
     from workloads.spec import Override as Override
     from workloads.spec import Preset as Preset
-    from workloads.spec import Proof as Proof
-    from workloads.spec import Proven as Proven
     from workloads.spec import Workload as Workload
     from workloads.stage import Stage as Stage
 
 _MODULES = {
     "asset": ("Asset",),
+    "containers": ("Container",),
     "footprint": ("Footprint", "Share"),
     "images.image": ("Image",),
     "launchers": ("Command", "Jax", "Mpi", "NeuronTorchrun", "Srun", "Torchrun"),
     "layout": ("Layout",),
     "program": ("Program",),
+    "proof": ("Proof", "Proven"),
     "progress": ("Criterion", "PrintedBy", "Progress"),
     "resources": ("Resources",),
     "secret": ("Secret",),
-    "spec": ("Format", "Override", "Preset", "Proof", "Proven", "Workload"),
+    "spec": ("Format", "Override", "Preset", "Workload"),
     "stage": ("Stage",),
 }
 _PLACES = {name: module for module, found in _MODULES.items() for name in found}
@@ -56,6 +59,7 @@ _PLACES = {name: module for module, found in _MODULES.items() for name in found}
 __all__ = [
     "Asset",
     "Command",
+    "Container",
     "Criterion",
     "Footprint",
     "Format",

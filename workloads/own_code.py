@@ -15,8 +15,9 @@ from types import MappingProxyType
 
 from catalog.instance_facts import InstanceFacts
 from workloads.launchers import NeuronTorchrun
+from workloads.proof import Proof, Proven
 from workloads.render.launcher_support import formats_for
-from workloads.spec import Format, Preset, Proof, Proven, Workload
+from workloads.spec import Format, Preset, Workload
 
 DESCRIPTION, PROGRAM = "workload.py", "train.py"
 REQUIREMENTS, DOCKERFILE = "requirements.txt", "Dockerfile"

@@ -1,4 +1,4 @@
-"""The variables that launch scripts, launchers and schedulers set: nobody else may give them a value."""
+"""Names of variables that nobody may give a value: what launches and schedulers set, and what may be a secret."""
 
 from __future__ import annotations
 
@@ -23,7 +23,18 @@ _RESERVED = frozenset(
 _SCHEDULERS = ("AWS_BATCH_", "ECS_", "KUBERNETES_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "SLURM_")
 """How names begin that schedulers set; Batch takes none that begin with AWS_BATCH (botocore: batch, KeyValuePair)."""
 
+_SECRET_LAST = frozenset({"KEY", "PASS", "PAT", "PWD", "TOKEN"})
+_SECRET_WORDS = frozenset(
+    {"APIKEY", "CREDENTIAL", "CREDENTIALS", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "SECRETS"}
+)
+
 
 def is_reserved(name: str) -> bool:
     """Return whether the launch itself sets a variable of this name."""
     return name in _RESERVED or name.startswith(_SCHEDULERS)
+
+
+def looks_secret(name: str) -> bool:
+    """Return whether the value of a variable of this name may be a secret."""
+    words = name.upper().split("_")
+    return words[-1] in _SECRET_LAST or not _SECRET_WORDS.isdisjoint(words)

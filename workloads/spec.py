@@ -15,12 +15,14 @@ from catalog.pool import OnDemand, Pool
 from catalog.reference_types import CPU
 from catalog.slurm import slurm_topology
 from workloads.asset import Asset, check_assets
+from workloads.containers import Container, check_containers
 from workloads.footprint import Footprint
 from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress, with_variables
+from workloads.proof import Proven
 from workloads.resources import ALL_KINDS, Accelerators, Resources
 from workloads.secret import Secret
 from workloads.shipped_code import ShippedCode
@@ -38,40 +40,6 @@ class Format(StrEnum):
     MPIJOB = "mpijob"
     BATCH = "batch"
     LOCAL = "local"
-
-
-class Proof(StrEnum):
-    """How an artefact was proven. `ACCEPTED` is completed by the tool's name where it is shown."""
-
-    EXECUTED = "executed"
-    CONTROLLERS = "executed (real controllers)"
-    SIMULATED = "executed (operator simulated)"
-    ACCEPTED = "accepted by"
-    SCHEMA = "schema only"
-    NONE = "not verified"
-
-
-@dataclass(frozen=True, slots=True)
-class Proven:
-    """A proof of a workload in a format: how, and by which tool where a tool accepted it.
-
-    What ran, where something ran: `preset`, one of the workload's, and `hardware`, nodes and processors in words. The
-    manifest beside it may be another size's: nothing else of it was run.
-    """
-
-    proof: Proof
-    tool: str = ""
-    preset: str = ""
-    hardware: str = ""
-
-    def __str__(self) -> str:
-        """Return the words that tables show."""
-        return f"{self.proof} {self.tool}".strip()
-
-    @property
-    def size(self) -> str:
-        """What ran and on what, in words; empty where nothing ran."""
-        return f"{self.preset}, {self.hardware}" if self.preset else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +139,8 @@ class Workload:
     outside the repository.
 
     `stages` run before the program, each once for all runs that need the same; the program itself is the last stage,
-    `train`, and waits for all that no other stage waits for.
+    `train`, and waits for all that no other stage waits for. `containers` are on every node of the program, and on none
+    of a stage.
     """
 
     name: str
@@ -194,9 +163,10 @@ class Workload:
     options: str = ""
     folder: Path | None = None
     stages: tuple[Stage, ...] = ()
+    containers: tuple[Container, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the stages and assets, and that presets and assets name stages right.
+        """Check the stages, assets and containers, and the names by which they and presets refer to each other.
 
         Raises:
             ValueError: something is wrong with them; the message has everything.
@@ -204,6 +174,11 @@ class Workload:
         found = [
             *check_stages(self.stages, {name: each.named_stages for name, each in self.presets.items()}),
             *check_assets(self.assets, self.stages, [secret.variable for secret in self.secrets]),
+            *check_containers(
+                self.containers,
+                [secret.name for secret in self.secrets],
+                [asset.variable for asset in self.assets],
+            ),
         ]
         if found:
             raise ValueError("; ".join(found))
@@ -249,6 +224,7 @@ class Workload:
             global_batch_argument="",
             options=stage.options,
             stages=(),
+            containers=(),
         )
 
 

@@ -7,13 +7,8 @@ from collections.abc import Iterator, Sequence
 from catalog.finding import Finding, Severity
 from workloads.launchers import RUN_ID
 from workloads.progress import PROGRESS_VARIABLES
-from workloads.reserved_variables import VARIABLE, is_reserved
+from workloads.reserved_variables import VARIABLE, is_reserved, looks_secret
 from workloads.spec import Workload
-
-_SECRET_LAST = frozenset({"KEY", "PASS", "PAT", "PWD", "TOKEN"})
-_SECRET_WORDS = frozenset(
-    {"APIKEY", "CREDENTIAL", "CREDENTIALS", "PASSPHRASE", "PASSWD", "PASSWORD", "SECRET", "SECRETS"}
-)
 
 
 def read_variables(words: Sequence[str]) -> dict[str, str]:
@@ -54,9 +49,8 @@ def check_variables(words: Sequence[str], workload: Workload | None) -> Iterator
 
 
 def _is_secret(name: str, workload: Workload | None) -> bool:
-    words = name.upper().split("_")
     named = workload is not None and name in {secret.variable for secret in workload.secrets}
-    return named or words[-1] in _SECRET_LAST or not _SECRET_WORDS.isdisjoint(words)
+    return named or looks_secret(name)
 
 
 def _is_asset(name: str, workload: Workload | None) -> bool:

@@ -16,22 +16,12 @@ from workloads.formats import example_cluster
 from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.program import Program
+from workloads.proof import Proof, Proven
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
-from workloads.spec import (
-    Accelerators,
-    Format,
-    Preset,
-    Progress,
-    Proof,
-    Proven,
-    Resources,
-    Run,
-    Secret,
-    Workload,
-)
+from workloads.spec import Accelerators, Format, Preset, Progress, Resources, Run, Secret, Workload
 
 RENDERERS: dict[Format, Callable[..., str]] = {
     Format.PYTORCHJOB: pytorchjob,

@@ -16,8 +16,9 @@ from workloads.footprint import GIB, Footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import Progress
+from workloads.proof import Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Proof, Proven, Workload
+from workloads.spec import Format, Preset, Workload
 
 SAMPLE = Workload(
     name="sample",

@@ -13,9 +13,10 @@ import pytest
 from tests.conftest import ROOT
 from tests.manifest_checks import CHECKS
 from workloads import registry
+from workloads.proof import Proof
 from workloads.render import proof_table
 from workloads.render.all import committed, stale
-from workloads.spec import Format, Proof
+from workloads.spec import Format
 
 COMMITTED = [
     pytest.param(format_, path, id=f"{name}-{format_}")

@@ -284,6 +284,7 @@ def test_the_api_is_what_its_page_documents() -> None:
     assert workloads.__all__ == [
         "Asset",
         "Command",
+        "Container",
         "Criterion",
         "Footprint",
         "Format",

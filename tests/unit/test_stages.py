@@ -16,9 +16,10 @@ from workloads.formats import example_cluster
 from workloads.images.image import Image
 from workloads.launchers import Command, Mpi, Srun, Torchrun
 from workloads.program import Program
+from workloads.proof import Proof, Proven
 from workloads.render.all import render
 from workloads.resources import Resources
-from workloads.spec import Format, Override, Preset, Proof, Proven, Run, Workload
+from workloads.spec import Format, Override, Preset, Run, Workload
 from workloads.stage import Stage, UnknownStageError
 
 DOWNLOAD = Stage(

@@ -9,8 +9,9 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
+from workloads.proof import Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Proof, Proven, Workload
+from workloads.spec import Format, Preset, Workload
 
 _REFERENCE = Preset(
     name="reference",

@@ -11,9 +11,10 @@ from workloads.fsdp.memory import footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
+from workloads.proof import Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
-from workloads.spec import Format, Preset, Proof, Proven, Workload
+from workloads.spec import Format, Preset, Workload
 
 # Synthetic sequences are one after the other without borders: the fastest attention kernels take no mask.
 _SPEED = ("--steps=1000", "--warmup-steps=100", "--checkpoint-every=200", "--no-document-mask")

@@ -16,12 +16,15 @@ from catalog.kubernetes import (
     pod_memory_mib,
     pod_millicores,
 )
+from workloads.containers import Container
 from workloads.entry import environment
 from workloads.grace import grace_seconds
+from workloads.render.container_variables import variables_of
 from workloads.render.manifest import RUN_ID, labels, verbatim
 from workloads.render.placement import placement
 from workloads.render.topology import topology
 from workloads.restarts import MAX_RESTARTS
+from workloads.secret import Secret
 from workloads.spec import Run
 
 _SHARED_MEMORY = "shared-memory"
@@ -42,6 +45,7 @@ def template(run: Run, info: ClusterInfo, container_: dict[str, Any], *, pod_set
             "automountServiceAccountToken": False,
             "terminationGracePeriodSeconds": grace_seconds(run, info),
             **placement(run, info),
+            **({"initContainers": _init_containers(run, info)} if run.workload.containers else {}),
             "containers": [container_],
             "volumes": volumes(run, info),
         },
@@ -78,6 +82,37 @@ def container(
     }
 
 
+def _init_containers(run: Run, info: ClusterInfo) -> list[dict[str, Any]]:
+    """Return the workload's containers, in their order: those beside the program too.
+
+    An init container whose restart policy is Always is a sidecar: what is after it starts when it has started, and it
+    ends with the pod's containers, so that the job completes (Kubernetes documentation, "Sidecar Containers").
+    """
+    return [_init_container(each, run, info) for each in run.workload.containers]
+
+
+def _init_container(each: Container, run: Run, info: ClusterInfo) -> dict[str, Any]:
+    known = {secret.name: secret for secret in run.workload.secrets}
+    assigned = variables_of(each, run, info.shared_folder)
+    return {
+        "name": each.name,
+        "image": each.image or image(run, info),
+        **({"restartPolicy": "Always"} if each.when == "beside" else {}),
+        "command": [verbatim(word) for word in each.command],
+        "env": [
+            *({"name": name, "value": verbatim(value)} for name, value in assigned.items()),
+            *(_secret(known[name], info) for name in each.secrets),
+        ],
+        "resources": {"requests": {"cpu": str(each.vcpus), "memory": f"{each.memory_mib}Mi"}},
+        "volumeMounts": [_shared_mount(info)],
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+    }
+
+
 def port(name: str, number: int) -> dict[str, Any]:
     """Return a port of a container.
 
@@ -104,12 +139,15 @@ def image(run: Run, info: ClusterInfo) -> str:
 
 
 def resources(run: Run) -> dict[str, dict[str, str]]:
-    """Return what a pod asks for: all accelerators and EFA interfaces, and nearly all of the machine.
+    """Return what the program's container asks for: all accelerators and EFA interfaces, and nearly all of the machine.
+
+    What containers beside it ask for is the pod's too; what runs before it needs no more than is free then.
 
     Devices are equal in requests and limits, as Kubernetes wants them. There is no limit on processors or
     memory: the node is the run's own, and a limit would only throttle it.
     """
     facts = run.facts
+    beside = [each for each in run.workload.containers if each.when == "beside"]
     devices: dict[str, str] = {}
     if run.accelerators_per_node:
         devices[device(run.facts)] = str(run.accelerators_per_node)
@@ -118,8 +156,8 @@ def resources(run: Run) -> dict[str, dict[str, str]]:
         if environment(run).get("FI_EFA_USE_HUGE_PAGE") != "0":
             devices[HUGE_PAGES] = f"{huge_pages_mib(facts, run.vcpus)}Mi"
     host = {
-        "cpu": f"{pod_millicores(run.vcpus)}m",
-        "memory": f"{pod_memory_mib(facts, run.vcpus)}Mi",
+        "cpu": f"{pod_millicores(run.vcpus) - 1000 * sum(each.vcpus for each in beside)}m",
+        "memory": f"{pod_memory_mib(facts, run.vcpus) - sum(each.memory_mib for each in beside)}Mi",
     }
     return {"requests": {**host, **devices}, **({"limits": devices} if devices else {})}
 
@@ -134,28 +172,30 @@ def variables(run: Run, info: ClusterInfo, job_label: str) -> list[dict[str, Any
         {"name": RUN_ID, **({"value": run.id} if run.id else job)},
         # A line that waits in a buffer is a run that looks hung.
         {"name": "PYTHONUNBUFFERED", "value": "1"},
-        *(
-            {
-                "name": secret.variable,
-                "valueFrom": {
-                    "secretKeyRef": {
-                        "name": info.secrets.get(secret.name, secret.name),
-                        "key": secret.variable,
-                        **({} if secret.required else {"optional": True}),
-                    }
-                },
-            }
-            for secret in run.workload.secrets
-        ),
+        *(_secret(secret, info) for secret in run.workload.secrets),
     ]
+
+
+def _secret(secret: Secret, info: ClusterInfo) -> dict[str, Any]:
+    """Return the variable of a secret, by reference."""
+    reference = {
+        "name": info.secrets.get(secret.name, secret.name),
+        "key": secret.variable,
+        **({} if secret.required else {"optional": True}),
+    }
+    return {"name": secret.variable, "valueFrom": {"secretKeyRef": reference}}
 
 
 def mounts(info: ClusterInfo) -> list[dict[str, Any]]:
     """Return where the container sees the pod's volumes."""
     return [
         {"name": _SHARED_MEMORY, "mountPath": "/dev/shm"},  # noqa: S108 - POSIX shared memory, no temporary file
-        {"name": _SHARED_FOLDER, "mountPath": info.shared_folder},
+        _shared_mount(info),
     ]
+
+
+def _shared_mount(info: ClusterInfo) -> dict[str, Any]:
+    return {"name": _SHARED_FOLDER, "mountPath": info.shared_folder}
 
 
 def volumes(run: Run, info: ClusterInfo) -> list[dict[str, Any]]:

@@ -37,9 +37,15 @@ def trainjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     there is a runtime for each period.
 
     Raises:
-        ValueError: the launcher is started once per job, or the cluster info lacks an image or a claim.
+        ValueError: the launcher is started once per job, the workload has other containers (a patch of Trainer 2.3
+            changes the runtime's by name, and has no image), or the cluster info lacks an image or a claim.
     """
     check_launcher(run, Format.TRAINJOB)
+    if run.workload.containers:
+        raise ValueError(
+            f"'{run.workload.name}' has containers besides its program, and a TrainJob cannot add one to its runtime; "
+            "take 'pytorchjob'"
+        )
     node = container(run, info, _NODE, _script(run, info), job_label=JOB_LABEL)
     document = {
         "apiVersion": "trainer.kubeflow.org/v1alpha1",

@@ -1,0 +1,40 @@
+"""How an artefact of a workload was proven, and what ran."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Proof(StrEnum):
+    """How an artefact was proven. `ACCEPTED` is completed by the tool's name where it is shown."""
+
+    EXECUTED = "executed"
+    CONTROLLERS = "executed (real controllers)"
+    SIMULATED = "executed (operator simulated)"
+    ACCEPTED = "accepted by"
+    SCHEMA = "schema only"
+    NONE = "not verified"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """A proof of a workload in a format: how, and by which tool where a tool accepted it.
+
+    What ran, where something ran: `preset`, one of the workload's, and `hardware`, nodes and processors in words. The
+    manifest beside it may be another size's: nothing else of it was run.
+    """
+
+    proof: Proof
+    tool: str = ""
+    preset: str = ""
+    hardware: str = ""
+
+    def __str__(self) -> str:
+        """Return the words that tables show."""
+        return f"{self.proof} {self.tool}".strip()
+
+    @property
+    def size(self) -> str:
+        """What ran and on what, in words; empty where nothing ran."""
+        return f"{self.preset}, {self.hardware}" if self.preset else ""
