@@ -23,6 +23,7 @@ if (ROOT / "constructs" / "__init__.py").exists():
 
 from tests.kubernetes.own_cluster import MARK, OPTION, PERMISSION
 from tests.programs import in_ci
+from tests.reused_synthesis import app_command
 from tests.scheduling import check_groups, scheduler, sort_longest_first
 from tests.skips import objection
 
@@ -217,6 +218,12 @@ def synthesized(tmp_path: Path, synthesis_cache: SynthesisCache) -> Callable[[st
         return synthesis_cache.get(path)
 
     return get
+
+
+@pytest.fixture(scope="session")
+def cdk_app(run_folder: Path) -> str:
+    """Return the program that the CDK CLI synthesizes with: each configuration once a run of tests."""
+    return app_command(run_folder / "synthesized-by-cli")
 
 
 @pytest.fixture(scope="session")

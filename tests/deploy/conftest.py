@@ -1,4 +1,4 @@
-"""The default configuration, deployed to an emulator."""
+"""Deployments to an emulator: the default configuration, and the one that a module declares."""
 
 from __future__ import annotations
 
@@ -8,12 +8,23 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.deployment import Deployment, deploy
-from tests.programs import require_program
 
 
 @pytest.fixture(scope="session")
-def deployment(artifacts: Callable[[str], Path]) -> Iterator[Deployment]:
+def deployment(artifacts: Callable[[str], Path], cdk_app: str) -> Iterator[Deployment]:
     """Return the default configuration, deployed by the CDK CLI once a session; test_destroy destroys it."""
-    require_program("node", "'make setup' installs it from PyPI")
-    require_program("cdk", "'make setup' installs it")
-    yield from deploy(artifacts("deployment"))
+    yield from deploy(artifacts("deployment"), app=cdk_app)
+
+
+@pytest.fixture(scope="module")
+def file(request: pytest.FixtureRequest, artifacts: Callable[[str], Path]) -> Path:
+    """Return a file with the module's CONFIGURATION, which a test may write again for an update."""
+    path = artifacts(request.module.__name__.rpartition(".")[2]) / "configuration.yaml"
+    path.write_text(request.module.CONFIGURATION, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def deployed(request: pytest.FixtureRequest, file: Path, cdk_app: str) -> Iterator[Deployment]:
+    """Return the module's CONFIGURATION with its STACK deployed by the CDK CLI; its last test destroys it."""
+    yield from deploy(file.parent, str(file), app=cdk_app, stack=request.module.STACK)

@@ -14,6 +14,7 @@ from emulator.server import Emulator, LedgerStack
 from settings.deployment import Settings
 from settings.reading import read
 from tests.deploy.chart_definitions import CHART_DEFINITIONS
+from tests.programs import require_program
 
 CONFIGURATION = "config/default.yaml"
 STACK = "HyperPodStack"
@@ -77,18 +78,20 @@ def deploy(
     configuration: str = CONFIGURATION,
     prepared: Callable[[Emulator], None] = lambda _emulator: None,
     *,
+    app: str,
     stack: str = STACK,
 ) -> Iterator[Deployment]:
     """Deploy a stack of a configuration with those it needs, yield it, and stop the emulator.
 
-    `folder` takes logs and templates.
-
-    `prepared` makes what the configuration says stands already.
+    `folder` takes logs and templates, and `app` is the program that synthesizes. `prepared` makes what the
+    configuration says exists already.
     """
+    require_program("node", "'make setup' installs it from PyPI")
+    require_program("cdk", "'make setup' installs it")
     settings = read(ROOT / configuration).settings
     assert settings is not None
     with Emulator(settings.region, log=folder / "emulator.log", definitions=CHART_DEFINITIONS) as emulator:
-        cdk = Cdk(emulator, folder, directory=ROOT, context=[f"config={configuration}"])
+        cdk = Cdk(emulator, folder, directory=ROOT, app=app, context=[f"config={configuration}"])
         cdk.bootstrap()
         prepared(emulator)
         before = inventory(emulator)

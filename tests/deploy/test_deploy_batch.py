@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
-from tests.deploy.deployment import Deployment, deploy
-from tests.programs import require_program
+from tests.deploy.deployment import Deployment
 
 STACK = "BatchStack"
 CONFIGURATION = """
@@ -39,20 +35,6 @@ workloads:
   - {workload: cpu-ddp, preset: tiny, pool: cpu, nodes: 2, clusters: [batch]}
 """
 NEURON_IMAGE = "ami-1e749f67"
-
-
-@pytest.fixture(scope="module")
-def file(artifacts: Callable[[str], Path]) -> Path:
-    path = artifacts("batch") / "batch.yaml"
-    path.write_text(CONFIGURATION, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def deployed(file: Path) -> Iterator[Deployment]:
-    require_program("node", "'make setup' installs it from PyPI")
-    require_program("cdk", "'make setup' installs it")
-    yield from deploy(file.parent, str(file), stack=STACK)
 
 
 def info(deployed: Deployment) -> ClusterInfo:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES
 from catalog.kubernetes import GPU, POOL_LABEL
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
-from tests.deploy.deployment import Deployment, deploy
-from tests.programs import require_program
+from tests.deploy.deployment import Deployment
 
 STACK = "EksStack"
 CONFIGURATION = """
@@ -33,20 +29,6 @@ eks:
     queues: {all: {nodes: {gpu: 4, cpu: 2}}}
   access: [{principal_arn: "arn:aws:iam::111122223333:role/platform", policy: admin, namespaces: [training]}]
 """
-
-
-@pytest.fixture(scope="module")
-def file(artifacts: Callable[[str], Path]) -> Path:
-    path = artifacts("eks") / "cluster.yaml"
-    path.write_text(CONFIGURATION, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def deployed(file: Path) -> Iterator[Deployment]:
-    require_program("node", "'make setup' installs it from PyPI")
-    require_program("cdk", "'make setup' installs it")
-    yield from deploy(file.parent, str(file), stack=STACK)
 
 
 def groups(deployed: Deployment) -> dict[str, dict[str, Any]]:

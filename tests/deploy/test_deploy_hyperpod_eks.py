@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from catalog.cluster_info import ClusterInfo
 from catalog.hyperpod_eks import OBSERVABILITY
 from catalog.kubernetes import POOL_LABEL
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
-from tests.deploy.deployment import Deployment, deploy
-from tests.programs import require_program
+from tests.deploy.deployment import Deployment
 
 STACK = "HyperPodEksStack"
 NAME = "hp-hyperpod-eks"
@@ -41,20 +37,6 @@ hyperpod_eks:
       alpha: {nodes: {gpu: 1}, fair_share_weight: 10}
       beta: {accelerators: {small: 1}, sharing: lend}
 """
-
-
-@pytest.fixture(scope="module")
-def file(artifacts: Callable[[str], Path]) -> Path:
-    path = artifacts("hyperpod-eks") / "cluster.yaml"
-    path.write_text(CONFIGURATION, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def deployed(file: Path) -> Iterator[Deployment]:
-    require_program("node", "'make setup' installs it from PyPI")
-    require_program("cdk", "'make setup' installs it")
-    yield from deploy(file.parent, str(file), stack=STACK)
 
 
 def quotas(deployed: Deployment) -> dict[str, dict[str, Any]]:

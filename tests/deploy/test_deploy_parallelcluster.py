@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,7 @@ from catalog.cluster_info import ClusterInfo
 from emulator.cdk import CdkError
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
-from tests.deploy.deployment import Deployment, deploy
-from tests.programs import require_program
+from tests.deploy.deployment import Deployment
 
 STACK = "ParallelClusterStack"
 CONFIGURATION = """
@@ -35,20 +33,6 @@ parallelcluster:
   min_nodes: {cpu: 1}
   ssh: {allowed_addresses: [192.0.2.0/24]}
 """
-
-
-@pytest.fixture(scope="module")
-def file(artifacts: Callable[[str], Path]) -> Path:
-    path = artifacts("parallelcluster") / "cluster.yaml"
-    path.write_text(CONFIGURATION, encoding="utf-8")
-    return path
-
-
-@pytest.fixture(scope="module")
-def deployed(file: Path) -> Iterator[Deployment]:
-    require_program("node", "'make setup' installs it from PyPI")
-    require_program("cdk", "'make setup' installs it")
-    yield from deploy(file.parent, str(file), stack=STACK)
 
 
 def nodes(deployed: Deployment) -> dict[str, list[dict[str, Any]]]:

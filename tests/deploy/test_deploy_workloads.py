@@ -15,7 +15,6 @@ from emulator.cdk import ROOT
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
 from tests.deploy.deployment import STACK, Deployment, deploy
-from tests.programs import require_program
 from workloads import entry, registry
 
 CONFIGURATION = "config/cpu.yaml"
@@ -25,11 +24,9 @@ MANIFESTS = {f"{WORKLOAD}/manifests/slurm.{name}.sbatch" for name in ("reference
 
 
 @pytest.fixture(scope="module")
-def shipped(artifacts: Callable[[str], Path]) -> Iterator[Deployment]:
+def shipped(artifacts: Callable[[str], Path], cdk_app: str) -> Iterator[Deployment]:
     """Return a deployed configuration that ships a workload."""
-    require_program("node", "'make setup' installs it from PyPI")
-    require_program("cdk", "'make setup' installs it")
-    yield from deploy(artifacts("deployment-workloads"), CONFIGURATION)
+    yield from deploy(artifacts("deployment-workloads"), CONFIGURATION, app=cdk_app)
 
 
 @pytest.fixture(scope="module")
@@ -152,15 +149,16 @@ def test_nothing_is_left_after_destruction(shipped: Deployment) -> None:
 
 
 @pytest.mark.heavy
-def test_an_existing_bucket_loses_the_bundle_and_nothing_else(artifacts: Callable[[str], Path]) -> None:
-    require_program("cdk", "'make setup' installs it")
+def test_an_existing_bucket_loses_the_bundle_and_nothing_else(
+    artifacts: Callable[[str], Path], cdk_app: str
+) -> None:
     folder = artifacts("deployment-existing-bucket")
     changed = folder / "configuration.yaml"
     text = (ROOT / CONFIGURATION).read_text(encoding="utf-8")
     changed.write_text(
         text.replace("storage:\n", "storage:\n  bucket: {existing: team-data}\n"), encoding="utf-8"
     )
-    stages = deploy(folder, str(changed), prepared=_with_bucket)
+    stages = deploy(folder, str(changed), app=cdk_app, prepared=_with_bucket)
     shipped = next(stages)
     s3 = shipped.client("s3")
 

@@ -22,9 +22,11 @@ def changed(deployment: Deployment, folder: Path, **lustre: Any) -> Cdk:
     return Cdk(deployment.emulator, folder, directory=ROOT, context=[f"config={path}"])
 
 
-def test_a_second_deployment_changes_nothing(deployment: Deployment) -> None:
+def test_a_second_deployment_changes_nothing(deployment: Deployment, tmp_path: Path) -> None:
+    """It synthesizes anew: the second deployments of other modules get a copy of the first synthesis."""
     held, events = inventory(deployment.emulator), len(deployment.emulator.events())
-    outcome = deployment.cdk.deploy(STACK)
+    anew = Cdk(deployment.emulator, tmp_path, directory=ROOT, context=[f"config={CONFIGURATION}"])
+    outcome = anew.deploy(STACK)
     assert outcome.text.count("(no changes)") == 3
     assert inventory(deployment.emulator) == held
     assert len(deployment.emulator.events()) == events

@@ -12,7 +12,6 @@ from emulator.server import Emulator
 from tests.deploy.chart_definitions import CHART_DEFINITIONS
 from tests.guides.expectation import missing
 from tests.guides.guide import Command, GuideFile, Step, read_guide
-from tests.guides.reused_synthesis import app_command
 from tests.guides.stage import Stage, node_names
 from tests.programs import ROOT, require_module, require_program
 from tests.slurm.cluster import SlurmCluster
@@ -45,7 +44,7 @@ that hangs is ended by its shell."""
 def test_guide(
     name: str,
     artifacts: Callable[[str], Path],
-    run_folder: Path,
+    cdk_app: str,
     record_property: Callable[[str, object], None],
 ) -> None:
     for program, hint in PROGRAMS.items():
@@ -60,7 +59,7 @@ def test_guide(
         Emulator(log=folder / "emulator.log", definitions=CHART_DEFINITIONS) as emulator,
         SlurmCluster(folder / "slurm", node_names()) as slurm,
     ):
-        stage = Stage(folder, emulator, slurm, app_command(run_folder / "synthesized-for-guides"))
+        stage = Stage(folder, emulator, slurm, cdk_app)
         with (folder / "transcript.log").open("w", encoding="utf-8", buffering=1) as transcript:
             for step in steps:
                 _play(stage, step, name, transcript)

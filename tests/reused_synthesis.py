@@ -1,8 +1,8 @@
-"""The app of the CDK CLI in guides: it synthesizes a configuration once a run of tests, and later commands get a copy.
+"""The app of the CDK CLI in tests: it synthesizes a configuration once a run of tests, and later commands get a copy.
 
-`cdk bootstrap`, `deploy`, `diff` and `destroy` each synthesize first, which takes most of their time, and a guide has
-many of them for the same configuration. The CLI is given `app_command()` in place of `python3 app.py`: it runs app.py
-for what has not been synthesized before, and else repeats what app.py wrote and printed.
+`cdk deploy`, `diff` and `destroy` each synthesize first, which takes most of their time, and guides and deploy tests
+have many of them for the same configuration. The CLI is given `app_command()` in place of `python3 app.py`: it runs
+app.py for what has not been synthesized before, and else repeats what app.py wrote and printed.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ PROGRAM = ("app.py", "cdk.json", "catalog", "settings", "constructs", "stacks", 
 
 _CONTEXT = "CDK_CONTEXT_JSON"
 _OUTDIR = "CDK_OUTDIR"
-_OF_THE_COMMAND = "aws:cdk:bundling-stacks"
-"""Context that differs between commands of the CLI: the stacks whose assets are bundled, and no asset of ours is."""
+_NOT_IN_THE_KEY = ("aws:cdk:bundling-stacks", "config")
+"""Context that is no part of the key: the stacks whose assets are bundled, which differ between commands of the CLI,
+and no asset of ours is; and the configuration's name, for the file itself and its path are part of it."""
 
 
 def app_command(folder: Path) -> str:
@@ -72,10 +73,12 @@ def _publish(assembly: Path, target: Path) -> None:
 
 def _key(project: Path, environment: Any) -> str:
     context = json.loads(environment.get(_CONTEXT, "{}"))
-    context.pop(_OF_THE_COMMAND, None)
+    configured = context.get("config")
+    for name in _NOT_IN_THE_KEY:
+        context.pop(name, None)
     chosen = {name: value for name, value in sorted(environment.items()) if name.startswith("TRAINFORGE_")}
     digest = hashlib.sha256(json.dumps([context, chosen], sort_keys=True).encode())
-    named = context.get("config") or chosen.get("TRAINFORGE_CONFIG") or "config/default.yaml"
+    named = configured or chosen.get("TRAINFORGE_CONFIG") or "config/default.yaml"
     configuration = project / named
     for path in (*(project / name for name in PROGRAM), configuration, *_named_in(configuration)):
         for file in _files(path):

@@ -1,4 +1,4 @@
-"""Reuse of a synthesis for the guides' CDK CLI: it gets the stored result, and only if nothing has changed."""
+"""Reuse of a synthesis by the CDK CLI of tests: it gets the stored result, and only if nothing has changed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guides.reused_synthesis import app_command
+from tests.reused_synthesis import app_command
 
 APP = """\
 import os, pathlib, sys
@@ -91,6 +91,12 @@ def test_a_changed_file_is_synthesized(project: Project, changed: str) -> None:
     project.synthesize()
     assert project.count == 2
     assert (project.out / "manifest.json").read_text() == "assembly 2"
+
+
+def test_the_default_configuration_by_its_name_is_the_same(project: Project) -> None:
+    project.synthesize()
+    project.synthesize({"config": "config/default.yaml"})
+    assert project.count == 1
 
 
 def test_another_configuration_is_synthesized(project: Project) -> None:
