@@ -121,6 +121,9 @@ class Launcher(ABC):
     name: ClassVar[str]
     executable: ClassVar[str] = ""
     environment: ClassVar[Mapping[str, str]] = _NO_VARIABLES
+    needs: ClassVar[frozenset[Needs]] = frozenset({Needs.RANK, Needs.COORDINATOR})
+    """The values that it needs from the scheduler."""
+
     by_pmix: ClassVar[bool] = False
     """Whether a scheduler that offers PMIx may start the ranks itself, without the launcher."""
 
@@ -140,11 +143,6 @@ class Launcher(ABC):
     @abstractmethod
     def starts(self) -> Starts:
         """How often a scheduler starts the line."""
-
-    @property
-    @abstractmethod
-    def needs(self) -> frozenset[Needs]:
-        """The values that it needs from the scheduler."""
 
     @property
     @abstractmethod
@@ -180,26 +178,11 @@ class Torchrun(Launcher):
 
     name: ClassVar[str] = "torchrun"
     executable: ClassVar[str] = "torchrun"
+    starts: ClassVar[Starts] = Starts.PER_NODE
+    signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")
     # torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
-    environment: ClassVar[Mapping[str, str]] = MappingProxyType(
-        {"PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1"}
-    )
+    environment: ClassVar[Mapping[str, str]] = MappingProxyType({"PET_SIGNALS_TO_HANDLE": ",".join(signals)})
     torch_agent: ClassVar[bool] = True
-
-    @property
-    def starts(self) -> Starts:
-        """Once per node."""
-        return Starts.PER_NODE
-
-    @property
-    def needs(self) -> frozenset[Needs]:
-        """The node's number and rank 0's address."""
-        return frozenset({Needs.RANK, Needs.COORDINATOR})
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """Those that its environment names."""
-        return tuple(self.environment["PET_SIGNALS_TO_HANDLE"].split(","))
 
     def line(self, run: Ranked, scheduler: SchedulerVariables, words: Sequence[str]) -> list[str]:
         """Return the words that start a node's ranks."""
@@ -243,21 +226,9 @@ class Srun(Launcher):
     """
 
     name: ClassVar[str] = "srun"
-
-    @property
-    def starts(self) -> Starts:
-        """Once per rank."""
-        return Starts.PER_RANK
-
-    @property
-    def needs(self) -> frozenset[Needs]:
-        """The rank's number and rank 0's address."""
-        return frozenset({Needs.RANK, Needs.COORDINATOR})
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """Those that both starters forward: the program's own handlers get them."""
-        return _FORWARDED
+    starts: ClassVar[Starts] = Starts.PER_RANK
+    # Both starters forward them: the program's own handlers get them.
+    signals: ClassVar[tuple[str, ...]] = _FORWARDED
 
     def variables(self, run: Ranked, scheduler: SchedulerVariables) -> dict[str, str]:
         """Return rank 0's address and the number of ranks, by the names that torch.distributed reads."""
@@ -284,21 +255,11 @@ class Mpi(Launcher):
     name: ClassVar[str] = "mpirun"
     executable: ClassVar[str] = "mpirun"
     by_pmix: ClassVar[bool] = True
-
-    @property
-    def starts(self) -> Starts:
-        """Once per job."""
-        return Starts.PER_JOB
-
-    @property
-    def needs(self) -> frozenset[Needs]:
-        """The hosts alone: mpirun tells its ranks the rest."""
-        return frozenset({Needs.HOSTS})
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """SIGUSR1 and SIGUSR2 are forwarded; at SIGTERM and SIGINT mpirun ends the ranks (manual of Open MPI 4.1)."""
-        return ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
+    starts: ClassVar[Starts] = Starts.PER_JOB
+    # mpirun tells its ranks the rest.
+    needs: ClassVar[frozenset[Needs]] = frozenset({Needs.HOSTS})
+    # SIGUSR1 and SIGUSR2 are forwarded; at SIGTERM and SIGINT mpirun ends the ranks (manual of Open MPI 4.1).
+    signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
 
     def line(self, run: Ranked, scheduler: SchedulerVariables, words: Sequence[str]) -> list[str]:
         """Return mpirun's words. It is told the ranks of a node only, and counts the nodes itself."""
@@ -331,21 +292,13 @@ class Jax(Launcher):
     name: ClassVar[str] = "JAX"
     rank_variables: ClassVar[tuple[str, ...]] = ("JAX_PROCESS_ID",)
     local_rank_variables: ClassVar[tuple[str, ...]] = ("JAX_LOCAL_DEVICE_IDS",)
+    # Starters forward them; on a node with one process the program itself gets every signal.
+    signals: ClassVar[tuple[str, ...]] = _FORWARDED
 
     @property
     def starts(self) -> Starts:
         """Once per rank where a process has one accelerator, else once per node."""
         return Starts.PER_RANK if self.per_accelerator else Starts.PER_NODE
-
-    @property
-    def needs(self) -> frozenset[Needs]:
-        """The process's number and the coordinator's address."""
-        return frozenset({Needs.RANK, Needs.COORDINATOR})
-
-    @property
-    def signals(self) -> tuple[str, ...]:
-        """Those that starters forward; on a node with one process the program itself gets every signal."""
-        return _FORWARDED
 
     def variables(self, run: Ranked, scheduler: SchedulerVariables) -> dict[str, str]:
         """Return the coordinator and the number of processes; of a node's only process its number and devices too."""
@@ -378,16 +331,7 @@ class Command(Launcher):
     forwards: tuple[str, ...] = ("SIGTERM", "SIGINT")
 
     name: ClassVar[str] = "its own command"
-
-    @property
-    def starts(self) -> Starts:
-        """Once per node."""
-        return Starts.PER_NODE
-
-    @property
-    def needs(self) -> frozenset[Needs]:
-        """The node's number and rank 0's address."""
-        return frozenset({Needs.RANK, Needs.COORDINATOR})
+    starts: ClassVar[Starts] = Starts.PER_NODE
 
     @property
     def signals(self) -> tuple[str, ...]:
