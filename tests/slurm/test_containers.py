@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
 from catalog.cluster_kinds import SLURM
+from tests.cluster_infos import with_images
 from tests.slurm.cluster import SlurmCluster
 from workloads import registry
 from workloads.render.slurm import slurm as render
@@ -26,14 +26,7 @@ def test_without_pyxis_nothing_runs_on_the_host(cluster: SlurmCluster, tmp_path:
     workload = registry.workload("cpu-ddp")
     shared = tmp_path / "shared"
     shared.mkdir()
-    info = ClusterInfo(
-        deployment="test",
-        cluster=section,
-        region="us-west-2",
-        cluster_name="test",
-        mounts=(Mount(str(shared), "lustre", ""),),
-        images={"cpu-ddp": "registry.example/cpu-ddp:1"},
-    )
+    info = with_images(section, shared, {"cpu-ddp": "registry.example/cpu-ddp:1"})
     preset = workload.presets["tiny"]
     script = tmp_path / "job.sbatch"
     script.write_text(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
+from tests.cluster_infos import with_environment
 from tests.conftest import ROOT
 from tests.programs import checkout, require_module
 from tests.slurm.cluster import SlurmCluster
@@ -37,15 +37,10 @@ class LoginNode:
 
     def __post_init__(self) -> None:
         """Write the cluster info."""
-        info = ClusterInfo(
-            deployment="test",
-            cluster="parallelcluster",
-            region="us-west-2",
-            cluster_name="test",
-            mounts=(Mount(str(self.folder / "shared"), "lustre", ""),),
-            partitions={"cpu": "cpu"},
-            virtual_environment=sys.prefix.replace(str(ROOT), str(checkout())),
-            launch_folder=str(checkout() / "workloads"),
+        info = with_environment(
+            "parallelcluster",
+            self.folder / "shared",
+            environment=sys.prefix.replace(str(ROOT), str(checkout())),
         )
         (self.folder / "cluster-info.json").write_text(info.to_json(), encoding="utf-8")
 

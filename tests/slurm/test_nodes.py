@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
+from tests.cluster_infos import with_environment
 from tests.programs import ROOT
 from tests.slurm.cluster import SlurmCluster
 from tests.unit.batch_sample import CPU_TYPE, run_on
@@ -37,13 +37,11 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
     # The launch guard is the real one.
     (folder / "launch" / "base").mkdir(parents=True)
     (folder / "launch" / "base" / "runtime").symlink_to(ROOT / "workloads" / "runtime")
-    info = ClusterInfo(
-        deployment="test",
-        cluster="parallelcluster",
-        region="us-west-2",
-        cluster_name="test",
-        mounts=(Mount(str(folder / "shared"), "lustre", ""),),
-        virtual_environment=str(folder / "environment"),
+    info = with_environment(
+        "parallelcluster",
+        folder / "shared",
+        partitions={},
+        environment=str(folder / "environment"),
         launch_folder=str(folder / "launch"),
     )
     resources = Resources(accelerators=("cpu",), ranks_per_node=RANKS)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
+from tests.cluster_infos import with_environment
 from tests.collective_runs import check, collective_run
-from tests.programs import checkout, not_available, require_module
+from tests.programs import not_available, require_module
 from tests.slurm.cluster import SlurmCluster
 from workloads.nccl_tests.results import read
 from workloads.render.slurm import slurm as render
@@ -39,16 +38,7 @@ def submit(cluster: SlurmCluster, artifacts: Callable[[str], Path]) -> Callable[
 
     def submitted(name: str, collective: str, change: Callable[[str], str] = str) -> tuple[str, str]:
         folder = artifacts(f"collective-{name}")
-        info = ClusterInfo(
-            deployment="test",
-            cluster="parallelcluster",
-            region="us-west-2",
-            cluster_name="test",
-            mounts=(Mount(str(folder / "shared"), "lustre", ""),),
-            partitions={"": "cpu"},
-            virtual_environment=sys.prefix,
-            launch_folder=str(checkout() / "workloads"),
-        )
+        info = with_environment("parallelcluster", folder / "shared", partitions={"": "cpu"})
         (folder / "shared").mkdir()
         script = folder / "job.sbatch"
         script.write_text(change(render(collective_run(collective), info)), encoding="utf-8")

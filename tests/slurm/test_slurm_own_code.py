@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
+from tests.cluster_infos import with_environment
 from tests.conftest import ROOT
 from tests.own_wheel import write_wheel
 from tests.programs import checkout, require_module
@@ -39,14 +39,11 @@ def folder(tmp_path: Path) -> Path:
 def launch(cluster: SlurmCluster, folder: Path, *words: str) -> tuple[int, str]:
     """Launch a folder's code on both nodes, wait for the job, and return its exit code and log."""
     here = folder.parent
-    info = ClusterInfo(
-        deployment="test",
-        cluster="parallelcluster",
-        region="us-west-2",
-        cluster_name="test",
-        mounts=(Mount(str(here / "shared"), "lustre", ""),),
-        partitions={"cpu": "cpu"},
-        virtual_environment=sys.prefix.replace(str(ROOT), str(checkout())),
+    info = with_environment(
+        "parallelcluster",
+        here / "shared",
+        environment=sys.prefix.replace(str(ROOT), str(checkout())),
+        launch_folder="",
     )
     (here / "shared").mkdir(exist_ok=True)
     (here / "cluster-info.json").write_text(info.to_json(), encoding="utf-8")

@@ -9,7 +9,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -17,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
-from tests.programs import checkout, require_module
+from tests.cluster_infos import with_environment
+from tests.programs import require_module
 from tests.progress_log import series
 from tests.slurm.cluster import SlurmCluster
 from workloads import registry
@@ -42,16 +41,7 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
 
 def write_script(folder: Path, *arguments: str, on: str) -> Path:
     """Write the script of a run on two nodes of a cluster of this kind."""
-    info = ClusterInfo(
-        deployment="test",
-        cluster=on,
-        region="us-west-2",
-        cluster_name="test",
-        mounts=(Mount(str(folder / "shared"), "lustre", ""),),
-        partitions={"cpu": "cpu"},
-        virtual_environment=sys.prefix,
-        launch_folder=str(checkout() / "workloads"),
-    )
+    info = with_environment(on, folder / "shared")
     workload = registry.workload("cpu-ddp")
     preset = workload.presets["tiny"]
     changed = replace(preset, arguments=(*preset.arguments, *arguments), nodes=2)

@@ -7,14 +7,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from catalog.cluster_info import ClusterInfo, Mount
-from tests.programs import checkout
+from tests.cluster_infos import with_environment
 from workloads import registry
 from workloads.render.local import local
 from workloads.spec import Run
@@ -32,15 +30,7 @@ class LocalRun:
         workload = registry.workload(name)
         chosen = workload.presets[preset]
         chosen = dataclasses.replace(chosen, arguments=(*chosen.arguments, *arguments), nodes=ranks)
-        info = ClusterInfo(
-            deployment="test",
-            cluster="local",
-            region="us-west-2",
-            cluster_name="test",
-            mounts=(Mount(str(folder), "lustre", ""),),
-            virtual_environment=sys.prefix,
-            launch_folder=str(checkout() / "workloads"),
-        )
+        info = with_environment("local", folder, partitions={})
         text = local(Run.on_type(workload, chosen, chosen.instance_type, ranks), info)
         self.script = folder / "run.sh"
         folder.mkdir(parents=True, exist_ok=True)

@@ -6,14 +6,12 @@ import dataclasses
 import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-from catalog.cluster_info import ClusterInfo, Mount
-from tests.programs import checkout
+from tests.cluster_infos import with_environment
 from tests.slurm.cluster import SlurmCluster
 from tests.training.faults import SLOW, STALL_SECONDS, Losses, Outcome, assert_reported, outcome, printed
 from workloads import registry
@@ -36,16 +34,7 @@ class SlurmRun:
     ) -> None:
         self.cluster = cluster
         self._folder = folder
-        info = ClusterInfo(
-            deployment="test",
-            cluster="parallelcluster",
-            region="us-west-2",
-            cluster_name="test",
-            mounts=(Mount(str(folder / "shared"), "lustre", ""),),
-            partitions={"cpu": "cpu"},
-            virtual_environment=sys.prefix,
-            launch_folder=str(checkout() / "workloads"),
-        )
+        info = with_environment("parallelcluster", folder / "shared")
         workload = registry.workload("fsdp")
         tiny = workload.presets["tiny"]
         preset = dataclasses.replace(tiny, arguments=(*tiny.arguments, *arguments))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
+from tests.cluster_infos import with_images
 from tests.collective_runs import NODES, check, collective_run
 from tests.programs import checkout, require_module, require_program, search_path
 from tests.unit.test_mpi_rendezvous import HINT, Node, image_variables
@@ -32,14 +32,7 @@ def start(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., dict[int, 
 
     def nodes(collective: str, **extra: str) -> dict[int, Node]:
         folder = artifacts(f"batch-{collective}-{len(started)}")
-        info = ClusterInfo(
-            deployment="test",
-            cluster="batch",
-            region="us-west-2",
-            cluster_name="test",
-            mounts=(Mount(str(folder / "shared"), "lustre", ""),),
-            images={"nccl-tests": "registry.example/nccl-tests:1"},
-        )
+        info = with_images("batch", folder / "shared", {"nccl-tests": "registry.example/nccl-tests:1"})
         definition = json.loads(batch(collective_run(collective), info))
         [only] = definition["nodeProperties"]["nodeRangeProperties"]
         *shell, text = only["container"]["command"]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from catalog.cluster_info import ClusterInfo, Mount
+from tests.cluster_infos import with_images
 from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
 from tests.progress_log import series
@@ -41,14 +41,7 @@ class BatchJob:
         self._folder = folder
         workload = registry.workload(name)
         preset = workload.presets["tiny"]
-        info = ClusterInfo(
-            deployment="test",
-            cluster="batch",
-            region="us-west-2",
-            cluster_name="test",
-            mounts=(Mount(str(folder), "lustre", ""),),
-            images={name: "registry.example/workload:1"},
-        )
+        info = with_images("batch", folder, {name: "registry.example/workload:1"})
         definition = json.loads(batch(Run.on_type(workload, preset, preset.instance_type, 2), info))
         [nodes] = definition["nodeProperties"]["nodeRangeProperties"]
         self._shell, self._option, text = nodes["container"]["command"]
