@@ -95,7 +95,11 @@ def _measured(assets: Assets, folder: Path) -> Iterator[Measure]:
         f"{large:.1f} s / {small:.1f} s, {where}",
     )
     yield Measure(
-        f"{QUEUED} queued TrainJobs of {QUEUED_NODES} nodes admitted", queue, _SECONDS_BOUND, "s", "beside it"
+        f"{QUEUED} queued TrainJobs of {QUEUED_NODES} nodes admitted",
+        queue,
+        _SECONDS_BOUND,
+        "s",
+        "in the same run",
     )
     kind, size = max(sizes.items(), key=lambda item: item[1])
     detail = ", ".join(f"{name} {bytes_ / 1000:.0f} kB" for name, bytes_ in sizes.items())
