@@ -55,7 +55,10 @@ def unlinked(pages: list[Path]) -> list[str]:
 @pytest.fixture(scope="module")
 def pages() -> list[Path]:
     """The pages that users and developers read."""
-    folders = (ROOT.glob("*.md"), *((ROOT / name).rglob("*.md") for name in ("docs", "workloads")))
+    folders = (
+        ROOT.glob("*.md"),
+        *((ROOT / name).rglob("*.md") for name in ("constructs", "docs", "emulator", "workloads")),
+    )
     return sorted(page.resolve() for page in chain(*folders))
 
 
