@@ -43,6 +43,18 @@ def presets(ctx: typer.Context, incomplete: str) -> list[str]:
     return _beginning(found, incomplete)
 
 
+def stages(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Return the stages of the workload on the command line, the last one `train`; of all where there is none yet."""
+    from workloads import registry
+    from workloads.stage import TRAIN
+
+    given = [name for name in (ctx.params.get("workload"), *ctx.args) if name in registry.names()]
+    found = dict.fromkeys(
+        stage.name for name in given[:1] or registry.names() for stage in registry.workload(name).stages
+    )
+    return _beginning([*found, TRAIN], incomplete)
+
+
 def formats(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the formats of the cluster on the command line; all where there is none yet."""
     given = KINDS.get(str(ctx.params.get("on")))

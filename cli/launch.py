@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from catalog.cluster_kinds import CLUSTERS
 from cli import completion
 from cli.program_arguments import help_of_program, program_arguments
-from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
+from cli.run_options import (
+    Cluster,
+    Config,
+    FormatName,
+    InstanceType,
+    Nodes,
+    PoolName,
+    PreparePool,
+    PresetName,
+    StageName,
+    Variables,
+)
 
 if TYPE_CHECKING:
     from catalog.cluster_info import ClusterInfo
-    from cli.own_code import Shipment
-    from cli.submit.submission import Submission, SubmittedJob
-    from settings.configuration_file import ConfigurationFile
+    from catalog.finding import Finding
     from settings.deployment import Settings
-    from workloads.spec import Format, Run
 
 
 def launch(
@@ -49,6 +57,12 @@ def launch(
             help="The run's id; a run that stopped resumes from its last checkpoint.",
         ),
     ] = None,
+    stage: StageName = "",
+    skip_stages: Annotated[
+        bool, typer.Option("--skip-stages", help="Launch the workload's own program without its stages.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Run stages that are done already too.")] = False,
+    prepare_on: PreparePool = "",
     share: Annotated[
         str,
         typer.Option(
@@ -80,6 +94,9 @@ def launch(
     Words after '--' are appended to the program's arguments: 'trainforge launch fsdp --on eks -- --steps 10'. Of two
     that name one option the last one counts. '-- --help' shows the program's options.
 
+    The stages that the preset needs are submitted before, each to start when those before it have ended well; a stage
+    that is done already ends at once. '--stage NAME' launches one alone.
+
     With '--on local' it runs here. Shows first where it goes, how, and the manifest, and asks on a terminal. What
     the cluster is called and where it keeps things is read from the SSM parameter that its stack published,
     for the deployment of the configuration ('-c FILE', TRAINFORGE_CONFIG, else
@@ -91,14 +108,17 @@ def launch(
     Exit code: 0 when it was submitted, or shown; 2 when it cannot run as asked, and then nothing was submitted;
     1 when you say no. With --wait, and on this machine (local), the job's own.
     """
+    from cli.launch_jobs import LaunchJob, fail, submit
     from cli.own_code import shipped
     from cli.required_assets import check_assets
-    from cli.resolution import LOCAL, resolved, stop_at_errors, unsupported_options
+    from cli.resolution import LOCAL, check_stage_options, resolved, stop_at_errors, unsupported_options
     from cli.submit.backends import submission
     from settings.configuration_file import configuration_file
     from workloads.render.all import render
     from workloads.render.size import check_size
     from workloads.request import Request
+    from workloads.stage import AGAIN, TRAIN
+    from workloads.stage_runs import check_left_out
 
     arguments = program_arguments(ctx)
     if text := help_of_program(workload, arguments):
@@ -115,6 +135,7 @@ def launch(
         run_id=run_id,
         variables=tuple(env or ()),
         arguments=arguments,
+        stage=stage or (TRAIN if skip_stages else ""),
     )
     local = on == LOCAL
     # A local run, or one with the cluster info in a file, needs no configuration.
@@ -123,52 +144,71 @@ def launch(
         asked,
         file,
         pools_of_info=bool(info_file) and not local,
-        found=unsupported_options(
-            asked,
-            {
-                "shared": (shared, [LOCAL]),
-                "cluster-info": (info_file, CLUSTERS),
-            },
-        ),
+        prepare_on=prepare_on,
+        found=[
+            *unsupported_options(
+                asked,
+                {
+                    "shared": (shared, [LOCAL]),
+                    "cluster-info": (info_file, CLUSTERS),
+                },
+            ),
+            *check_stage_options(asked, again=again, skipped=skip_stages),
+        ],
     )
-    run, format_ = resolution.run, resolution.format
+    if not asked.stage:
+        stop_at_errors([*check_left_out(resolution.run, resolution.format)], asked)
+    runs = [*resolution.stages.values(), resolution.run]
+    if again:
+        variables = {AGAIN: "1"}
+        runs = [
+            replace(one, environment={**one.environment, **variables}) if one.stage_name else one
+            for one in runs
+        ]
     if local:
         from cli.cluster_info import local_info
         from cli.submit.local import with_run_id
 
-        run, info = with_run_id(run), local_info(shared)
+        runs, info = [with_run_id(one) for one in runs], local_info(shared)
     else:
         info = _info(on, resolution.settings, info_file)
-    code = shipped(run, format_, info)
-    stop_at_errors(code.findings, asked)
-    run, info, shipment = code.run, code.info, code.shipment
-    try:
-        text = render(run, format_, info)
-    except ValueError as error:
-        _fail(str(error))
-    stop_at_errors([*check_size(format_, text), *check_assets(run, info)], asked)
-    sending = submission(run, format_, info, text, share=share)
-    _show(run, format_, sending, sending.text or text, file, shipment)
+    format_, shipment = resolution.format, None
+    codes = [shipped(run, format_, info) for run in runs]
+    stop_at_errors(list(dict.fromkeys(finding for code in codes for finding in code.findings)), asked)
+    findings: list[Finding] = []
+    texts: list[str] = []
+    for code in codes:
+        try:
+            texts.append(render(code.run, format_, code.info))
+        except ValueError as error:
+            fail(str(error))
+        findings += [*check_size(format_, texts[-1]), *check_assets(code.run, code.info, resolution.stages)]
+    stop_at_errors(findings, asked)
+    jobs: list[LaunchJob] = []
+    for code, text in zip(codes, texts, strict=True):
+        run, shipment = code.run, code.shipment
+        sending = submission(run, format_, code.info, text, share=share)
+        after = resolution.run.dependencies[run.stage_name or TRAIN] if len(runs) > 1 else ()
+        jobs.append(LaunchJob(run, format_, text, sending, after))
+    for job in jobs:
+        job.show(file, shipment)
+    obstacle = next((job.sending.obstacle for job in jobs if job.sending.obstacle), "")
     if dry_run:
-        note = f"; {sending.obstacle}" if sending.obstacle else ""
+        note = f"; {obstacle}" if obstacle else ""
         typer.echo(f"dry run: nothing was submitted{note}")
         return
-    if sending.obstacle:
-        _fail(f"{sending.obstacle}. Nothing was submitted")
+    if obstacle:
+        fail(f"{obstacle}. Nothing was submitted")
     if not yes and sys.stdin.isatty() and not typer.confirm("launch it?"):
         typer.echo("nothing was submitted", err=True)
         raise typer.Exit(1)
     sys.stdout.flush()
-    _submit_and_wait(sending, shipment, wait=wait or sending.here)
-
-
-def _fail(message: str) -> NoReturn:
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(2)
+    submit(jobs, shipment, wait=wait)
 
 
 def _info(cluster: str, settings: Settings | None, info_file: Path | None) -> ClusterInfo:
     from cli.cluster_info import NoClusterInfoError, info_from_file, published_info
+    from cli.launch_jobs import fail
 
     try:
         if info_file is not None:
@@ -176,72 +216,4 @@ def _info(cluster: str, settings: Settings | None, info_file: Path | None) -> Cl
         assert settings
         return published_info(settings.name, settings.region, cluster)
     except NoClusterInfoError as error:
-        _fail(str(error))
-
-
-def _show(
-    run: Run,
-    format_: Format,
-    sending: Submission,
-    text: str,
-    file: ConfigurationFile | None,
-    shipment: Shipment | None,
-) -> None:
-    from workloads.render.all import file_name
-    from workloads.words import literal
-
-    machines = "1, this one" if sending.here else f"{run.nodes} x {run.instance_type}"
-    typer.echo(f"launch {run.workload.name}, preset {run.preset.name}")
-    if file:
-        typer.echo(f"  config {file}")
-    typer.echo(f"  where  {sending.where}")
-    typer.echo(f"  nodes  {machines}; {run.ranks} rank{'s' if run.ranks > 1 else ''}")
-    if run.extra_arguments:
-        typer.echo(f"  args   {' '.join(map(literal, run.extra_arguments))}")
-    if shipment:
-        typer.echo(f"  code   {shipment}")
-    typer.echo(f"  run    {sending.run}")
-    typer.echo(f"  how    {sending.call}")
-    typer.echo(f"  what   {file_name(run, format_)}, a manifest for {format_}:")
-    typer.echo("")
-    for line in text.rstrip("\n").split("\n"):
-        typer.echo(f"    {line}" if line else "")
-    typer.echo("")
-
-
-def _submit_and_wait(sending: Submission, shipment: Shipment | None, *, wait: bool) -> None:
-    """Ship code and submit a run, print how to follow and resume it, and end with its exit code if waiting for it."""
-    from cli.submit.submission import SubmissionError
-
-    sent: SubmittedJob | None = None
-    try:
-        if shipment:
-            shipment.send()
-        sent = sending.send()
-        _tell(sent)
-        if not wait:
-            return
-        code = sent.wait()
-    except SubmissionError as error:
-        _fail(str(error))
-    except KeyboardInterrupt:
-        cancel = f"; end it with\n  {sent.cancel}" if sent and sent.cancel else ""
-        typer.echo(f"stopped waiting; the job is still running{cancel}", err=True)
-        raise typer.Exit(130) from None
-    if not sending.here:
-        typer.echo(f"the job ended with exit code {code}")
-    if code:
-        raise typer.Exit(code)
-
-
-def _tell(sent: SubmittedJob) -> None:
-    if sent.said:
-        typer.echo(sent.said)
-    if sent.follow:
-        typer.echo("follow it with")
-        for line in sent.follow:
-            typer.echo(f"  {line}")
-    if sent.said and sent.again:
-        typer.echo("if it stops, a new job resumes it: the same command with")
-        typer.echo(f"  --run-id {shlex.quote(sent.again)}")
-    sys.stdout.flush()
+        fail(str(error))

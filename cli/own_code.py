@@ -104,7 +104,7 @@ def shipped(run: Run, format_: Format, info: ClusterInfo) -> Shipped:
     folder is shipped by itself and runs on the base image that is deployed, or in the nodes' virtual environment.
     """
     workload = run.workload
-    if workload.folder is None or info.cluster == "local" or _is_deployed(workload.name, info):
+    if workload.folder is None or info.cluster == "local" or _is_deployed(run.image_name, info):
         return Shipped(run, info, None, ())
     findings = [*_refused(run, info)]
     images, environments, problem = _base(run, format_, info)
@@ -150,7 +150,7 @@ def _base(
     run: Run, format_: Format, info: ClusterInfo
 ) -> tuple[Mapping[str, str], Mapping[str, str], Finding | None]:
     """Return the image or the virtual environment that the run gets, by its workload's name, or what is missing."""
-    name, image = run.workload.name, run.image
+    name, image = run.image_name, run.image
     if image.base is None or image.pins:
         return {}, {}, _finding(name, f"'{name}' needs an image of its own, built on '{image}'", _OTHER_WAY)
     key = base_image_key(image.base, run.facts.architecture)

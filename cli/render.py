@@ -10,11 +10,23 @@ import typer
 
 from cli import completion
 from cli.program_arguments import help_of_program, program_arguments
-from cli.run_options import Cluster, Config, FormatName, InstanceType, Nodes, PoolName, PresetName, Variables
+from cli.run_options import (
+    Cluster,
+    Config,
+    FormatName,
+    InstanceType,
+    Nodes,
+    PoolName,
+    PreparePool,
+    PresetName,
+    StageName,
+    Variables,
+)
 
 if TYPE_CHECKING:
     from settings.configuration_file import ConfigurationFile
     from workloads.spec import Override, Preset
+    from workloads.stage import Stage
 
 WorkloadName = Annotated[
     str | None,
@@ -40,16 +52,20 @@ def render(
         str | None,
         typer.Option("--run-id", metavar="ID", help="The run's id; by default the scheduler gives one."),
     ] = None,
+    stage: StageName = "",
+    prepare_on: PreparePool = "",
     env: Variables = None,
     config: Config = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Print workloads, formats and how each was proven.")
+        bool, typer.Option("--list", help="Print workloads, their stages, formats and how each was proven.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With '--list': print JSON for programs.")] = False,
     check: Annotated[bool, typer.Option("--check", help="List committed manifests that are stale.")] = False,
     write: Annotated[bool, typer.Option("--write", help="Write the committed manifests anew.")] = False,
 ) -> None:
     """Print the manifest of a workload; nothing is submitted.
+
+    With '--stage NAME' it is that of one of its stages.
 
     Words after '--' are appended to the program's arguments.
 
@@ -71,6 +87,7 @@ def render(
         from cli.resolution import resolved
         from workloads.render.all import render as rendered
         from workloads.request import Request
+        from workloads.stage import TRAIN
 
         arguments = program_arguments(ctx)
         if text := help_of_program(workload, arguments):
@@ -87,8 +104,9 @@ def render(
             run_id=run_id,
             variables=tuple(env or ()),
             arguments=arguments,
+            stage=stage or TRAIN,
         )
-        resolution = resolved(asked, _configuration(config) if config else None)
+        resolution = resolved(asked, _configuration(config) if config else None, prepare_on=prepare_on)
         try:
             text = rendered(
                 resolution.run, resolution.format, example_info(on, resolution.run, resolution.settings)
@@ -128,6 +146,7 @@ def _committed(write: bool) -> None:
 
 def _list(as_json: bool) -> None:
     from workloads import registry
+    from workloads.stage import dependencies
 
     known = [registry.workload(name) for name in registry.names()]
     if as_json:
@@ -147,6 +166,17 @@ def _list(as_json: bool) -> None:
                     }
                     for preset in workload.presets.values()
                 ],
+                "stages": [
+                    {
+                        "name": one.name,
+                        "title": one.title,
+                        "after": list(dependencies(workload.stages, None)[one.name]),
+                        "presets": list(one.presets or workload.presets),
+                        "nodes": one.nodes,
+                        "arguments": list(one.arguments),
+                    }
+                    for one in workload.stages
+                ],
                 "formats": [
                     {
                         "format": str(format_),
@@ -163,15 +193,25 @@ def _list(as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("workload", "presets", "format", "proof", "what ran")
+    table = Table("workload", "presets and stages", "format", "proof", "what ran")
     for workload in known:
         presets = "\n".join(line for preset in workload.presets.values() for line in _size(preset))
+        presets += "".join(f"\nstage {line}" for stage in workload.stages for line in _stage(stage))
         formats = "\n".join(workload.formats)
         proofs = "\n".join(str(workload.proofs[format_]) for format_ in workload.formats)
         sizes = "\n".join(workload.proofs[format_].size or "nothing" for format_ in workload.formats)
         table.add_row(workload.name, presets, formats, proofs, sizes)
         table.add_section()
     Console().print(table)
+
+
+def _stage(stage: Stage) -> Iterator[str]:
+    """Yield the lines of a stage in the table: what it does, its nodes, and the presets that need it."""
+    nodes = (
+        "the run's nodes" if stage.nodes is None else f"{stage.nodes} node{'s' if stage.nodes > 1 else ''}"
+    )
+    of = "" if stage.presets is None else f", of {', '.join(stage.presets)}"
+    yield f"{stage.name} ({nodes}{of}){f': {stage.title}' if stage.title else ''}"
 
 
 def _override(override: Override) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from catalog.cluster_info import ClusterInfo
@@ -14,14 +14,16 @@ from workloads.spec import Run
 RULE = "run-assets"
 
 
-def check_assets(run: Run, info: ClusterInfo) -> Iterator[Finding]:
-    """Yield what is wrong with the required assets of a run on a cluster.
+def check_assets(run: Run, info: ClusterInfo, made: Collection[str] = ()) -> Iterator[Finding]:
+    """Yield what is wrong with the required assets of a run on a cluster, but for those that the stages `made` make.
 
     Each is looked for in the shared folder where this machine has it (a node of the cluster, or a local run),
     else in the data bucket where the shared file system shows it. Where neither can be seen, that is a warning:
     the job itself looks when it starts.
     """
     for asset in run.required_assets:
+        if asset.stage in made:
+            continue
         yield from _check(asset, run, info)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from workloads import registry
 from workloads.own_code import is_folder, own_name
 from workloads.request import Request, resolve
 from workloads.spec import Format, Run
+from workloads.stage import TRAIN
 
 if TYPE_CHECKING:
     from settings.configuration_file import ConfigurationFile
@@ -27,11 +28,15 @@ LOCAL = "local"
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """A run that may be rendered: its format, and the configuration that it was read with, where there is one."""
+    """A run that may be rendered: its format, and the configuration that it was read with, where there is one.
+
+    `stages` are the runs that come before it, by the names of their stages.
+    """
 
     run: Run
     format: Format
     settings: Settings | None
+    stages: Mapping[str, Run]
 
 
 def resolved(
@@ -39,6 +44,7 @@ def resolved(
     file: ConfigurationFile | None,
     *,
     pools_of_info: bool = False,
+    prepare_on: str = "",
     found: Sequence[Finding] = (),
 ) -> Resolved:
     """Return the run of a request; findings are printed, and an error ends the command with exit code 2.
@@ -50,7 +56,12 @@ def resolved(
     asked = _placed(asked, settings)
     findings: list[Finding] = []
     if settings is not None and asked.cluster in KINDS:
-        asked, findings = _of_configuration(asked, settings)
+        asked, findings = _of_configuration(asked, settings, prepare_on)
+    elif settings is None and prepare_on:
+        message = f"pool '{prepare_on}' is not known: pools are those of a configuration, and none is given"
+        findings.append(
+            _error("prepare-on", prepare_on, message, "give one with '-c FILE', or leave --prepare-on out")
+        )
     elif settings is None and asked.pool and not pools_of_info:
         message = f"pool '{asked.pool}' is not known: pools are those of a configuration, and none is given"
         findings.append(_error("pool", asked.pool, message, "give one with '-c FILE', or leave --pool out"))
@@ -59,7 +70,7 @@ def resolved(
     stop_at_errors(findings, asked)
     assert resolution.run
     assert resolution.format
-    return Resolved(resolution.run, resolution.format, settings)
+    return Resolved(resolution.run, resolution.format, settings, resolution.stages)
 
 
 def _placed(asked: Request, settings: Settings | None) -> Request:
@@ -112,7 +123,24 @@ def _error(path: str, value: str, message: str, hint: str) -> Finding:
     return Finding(f"run-{path}", Severity.ERROR, path, value, message, hint)
 
 
-def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list[Finding]]:
+def check_stage_options(asked: Request, *, again: bool, skipped: bool) -> Iterator[Finding]:
+    """Yield what is wrong with options about stages; a name that no stage has is told with the run's mistakes."""
+    if skipped and asked.stage not in ("", TRAIN):
+        message = f"'--skip-stages' leaves stages out, and '--stage' asks for '{asked.stage}'"
+        yield _error("stage", asked.stage, message, "give one of the two")
+    try:
+        stages = registry.find(asked.workload).stages
+    except ValueError:
+        return
+    if again and not stages:
+        yield _error("again", "", f"{asked.workload} has no stages to run again", "leave --again out")
+    elif again and asked.stage == TRAIN:
+        yield _error("again", "", "'--again' is for stages, and none is launched", "leave --again out")
+
+
+def _of_configuration(
+    asked: Request, settings: Settings, prepare_on: str = ""
+) -> tuple[Request, list[Finding]]:
     """Fill a request's gaps from its pool, and find what the configuration does not have."""
     local = asked.cluster == LOCAL
     section = settings.clusters.get(asked.cluster)
@@ -130,16 +158,21 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
         )
         return asked, [_error("pool", name, message, f"it has {', '.join(pools) or 'none'}")]
     pool = settings.pools[name]
+    findings = []
+    preparing = prepare_on or (shipped.prepare_on if shipped else "") or ""
+    if preparing and preparing not in pools:
+        message = f"there is no pool '{preparing}' for stages{did_you_mean(preparing, pools)}"
+        findings.append(_error("prepare-on", preparing, message, f"pools are {', '.join(pools)}"))
     filled = replace(
         asked,
         pool=name,
         described=pool,
         nodes=shipped.nodes if shipped and asked.nodes is None else asked.nodes,
         arguments=(*_own_arguments(shipped, asked), *asked.arguments),
+        prepare_on=settings.pools[preparing] if preparing in pools else None,
     )
     if local:
-        return filled, []
-    findings = []
+        return filled, findings
     if asked.instance_type not in (None, pool.instance_type):
         message = f"pool '{name}' has nodes of '{pool.instance_type}', not '{asked.instance_type}'"
         findings.append(
@@ -152,8 +185,8 @@ def _of_configuration(asked: Request, settings: Settings) -> tuple[Request, list
 
 
 def _own_arguments(shipped: WorkloadSettings | None, asked: Request) -> Sequence[str]:
-    """Return the arguments that the configuration gives a workload in the size that is asked for."""
-    if shipped is None:
+    """Return the arguments that the configuration gives a workload in the size that is asked for, but no stage."""
+    if shipped is None or asked.stage not in ("", TRAIN):
         return ()
     try:
         first = registry.find(asked.workload).reference.name

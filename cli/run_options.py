@@ -55,6 +55,24 @@ PoolName = Annotated[
         help="Pool of the configuration that it goes to; by default the one that 'workloads:' names, or the first.",
     ),
 ]
+StageName = Annotated[
+    str,
+    typer.Option(
+        "--stage",
+        metavar="NAME",
+        help="One stage of the workload alone ('trainforge render --list' shows them); 'train' is its own program.",
+        autocompletion=completion.stages,
+    ),
+]
+PreparePool = Annotated[
+    str,
+    typer.Option(
+        "--prepare-on",
+        metavar="POOL",
+        autocompletion=completion.pools,
+        help="Pool of the stages that need no accelerator; by default as the configuration has it, or the run's.",
+    ),
+]
 Variables = Annotated[
     list[str] | None,
     typer.Option(

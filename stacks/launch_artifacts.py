@@ -25,9 +25,10 @@ from workloads.entry import CHECKOUT_RUNTIME, LAUNCH_RUNTIME
 from workloads.images.image import DOCKERFILE, OWN_DOCKERFILE, Image
 from workloads.own_code import DOCKERFILE as FOLDERS_DOCKERFILE
 from workloads.own_files import own_files
-from workloads.render.all import SUFFIXES, render
+from workloads.render.all import SUFFIXES, named_size, render
 from workloads.request import resolve
 from workloads.spec import Format, Run, Workload
+from workloads.stage_runs import stage_format, stage_runs
 
 if TYPE_CHECKING:
     from trainforge.workload_image import WorkloadImage
@@ -57,24 +58,29 @@ class ShippedRun:
     def path(self) -> str:
         """Path of its manifest in the bundle: the workload's folder, then format, size, nodes and pool."""
         run, ending = self.run, SUFFIXES.get(self.format, "yaml")
-        name = f"{self.format}.{run.preset.name}.{run.nodes}x{run.pool.name}.{ending}"
+        name = f"{self.format}.{named_size(run)}.{run.nodes}x{run.pool.name}.{ending}"
         return f"{run.workload.package}/manifests/{name}"
 
 
 def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
-    """Return the runs that a configuration ships with a cluster."""
-    found = []
+    """Return the runs that a configuration ships with a cluster, and those of their stages, each once."""
+    found: dict[str, ShippedRun] = {}
     for shipment in settings.workloads:
         if cluster in shipment.clusters:
-            resolution = resolve(shipment.request(cluster, settings.pools[shipment.pool]))
-            assert resolution.run
-            assert resolution.format, "settings were checked"
-            found.append(
-                ShippedRun(
-                    resolution.run, resolution.format, shipment.virtual_environment or "", shipment.apply
-                )
-            )
-    return found
+            prepare_on = settings.pools[shipment.prepare_on] if shipment.prepare_on else None
+            resolution = resolve(shipment.request(cluster, settings.pools[shipment.pool], prepare_on))
+            run, format_ = resolution.run, resolution.format
+            assert run
+            assert format_, "settings were checked"
+            environment = shipment.virtual_environment or ""
+            runs = [ShippedRun(run, format_, environment, shipment.apply)]
+            for stage in stage_runs(run, prepare_on).values():
+                stages_format = stage_format(stage, format_, cluster)
+                if stages_format:
+                    runs.append(ShippedRun(stage, stages_format, environment))
+            # Runs of other sizes may need the same stage.
+            found.update({each.path: each for each in runs if each.path not in found})
+    return list(found.values())
 
 
 class LaunchArtifacts(Construct):
@@ -95,8 +101,8 @@ class LaunchArtifacts(Construct):
         self.images: dict[str, WorkloadImage] = {}
         for shipped in self._shipped_runs:
             run = shipped.run
-            if run.workload.name not in self.images and not shipped.virtual_environment:
-                self.images[run.workload.name] = self._image(run)
+            if run.image_name not in self.images and not shipped.virtual_environment:
+                self.images[run.image_name] = self._image(run)
         self.base_images = dict(self._base_images()) if cluster in settings.base_images else {}
 
     def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
@@ -150,7 +156,12 @@ class LaunchArtifacts(Construct):
                     LAUNCH_RUNTIME: _WORKLOADS / CHECKOUT_RUNTIME,
                 },
                 # All that is in the copy of a folder belongs to it.
-                excludes=[*_NOT_RUN, "*/Dockerfile", *(f"!{package}/**" for package in sorted(own))],
+                excludes=[
+                    *_NOT_RUN,
+                    "*/Dockerfile",
+                    "*/Dockerfile.*",
+                    *(f"!{package}/**" for package in sorted(own)),
+                ],
                 manifests={
                     shipped.path: render(shipped.run, shipped.format, info, header=header)
                     for shipped in self._shipped_runs
@@ -175,7 +186,7 @@ class LaunchArtifacts(Construct):
             run = Run(_ANY, _ANY.reference, pool, pool.nodes)
             assert run.image.base
             architecture = run.facts.architecture
-            yield base_image_key(run.image.base, architecture), self._base(_ANY, run.image, architecture)
+            yield base_image_key(run.image.base, architecture), self._base(_ANY.name, run.image, architecture)
 
     def _own_image(self, run: Run) -> WorkloadImage:
         """Return the image of a workload in a folder of one's own, on that of the folder's Dockerfile if it has one."""
@@ -183,15 +194,16 @@ class LaunchArtifacts(Construct):
 
         workload, architecture = run.workload, run.facts.architecture
         assert workload.folder
-        base = self._base(workload, run.image, architecture)
+        base = self._base(run.image_name, run.image, architecture)
         # A scope of its own: nobody knows the names of other people's folders.
-        own = Construct(self, f"Own{pascal(workload.name)}")
+        own = Construct(self, f"Own{pascal(run.image_name)}")
+        dockerfile = _dockerfile(run)
         with _build_context(workload) as context:
-            if (workload.folder / FOLDERS_DOCKERFILE).is_file():
+            if (workload.folder / dockerfile).is_file():
                 base = WorkloadImage(
                     own,
                     "Environment",
-                    context=BuildContext(context / "workload", FOLDERS_DOCKERFILE),
+                    context=BuildContext(context / "workload", dockerfile),
                     architecture=architecture,
                     base=base,
                     removal_policy=self._removal,
@@ -214,24 +226,24 @@ class LaunchArtifacts(Construct):
             return self._own_image(run)
         return WorkloadImage(
             self,
-            pascal(workload.name),
+            pascal(run.image_name),
             context=BuildContext(
                 _WORKLOADS,
-                f"{workload.package}/Dockerfile",
+                f"{workload.package}/{_dockerfile(run)}",
                 includes=(workload.package, CHECKOUT_RUNTIME),
                 excludes=_NOT_RUN,
             ),
             architecture=architecture,
-            base=self._base(workload, run.image, architecture),
+            base=self._base(run.image_name, run.image, architecture),
             removal_policy=self._removal,
         )
 
-    def _base(self, workload: Workload, image: Image, architecture: Architecture) -> WorkloadImage:
-        """Return the image that a workload is built on: that of our base is shared, another is the workload's own."""
+    def _base(self, name: str, image: Image, architecture: Architecture) -> WorkloadImage:
+        """Return what an image called `name` is built on: that of our base is shared, another is the image's own."""
         from trainforge.workload_image import BuildContext, WorkloadImage
 
         shared = image.base is not None and not image.pins
-        name = f"Base{pascal(image.base)}" if image.base and shared else f"{pascal(workload.name)}Base"
+        name = f"Base{pascal(image.base)}" if image.base and shared else f"{pascal(name)}Base"
         name += f"{'Arm64' if architecture == 'arm64' else ''}"
         if name not in self._bases:
             self._bases[name] = WorkloadImage(
@@ -244,6 +256,11 @@ class LaunchArtifacts(Construct):
                 removal_policy=self._removal,
             )
         return self._bases[name]
+
+
+def _dockerfile(run: Run) -> str:
+    """Return the name of the Dockerfile of a run's image in the workload's folder; a stage's own has its name."""
+    return f"{FOLDERS_DOCKERFILE}.{run.stage_name}" if run.own_image else FOLDERS_DOCKERFILE
 
 
 def _copy(workload: Workload, target: Path) -> None:

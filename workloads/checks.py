@@ -100,7 +100,9 @@ def _idle(run: Run) -> Iterator[Finding]:
             run.instance_type,
             f"the preset '{run.preset.name}' of {run.workload.name} runs on processors, and the {has} of "
             f"'{run.instance_type}' would be idle",
-            f"it is meant for '{run.preset.instance_type}'",
+            "give a pool without accelerators: '--prepare-on' at launch, 'prepare_on' in the configuration"
+            if run.stage_name
+            else f"it is meant for '{run.preset.instance_type}'",
         )
 
 

@@ -200,15 +200,19 @@ def _search_path(run: Run, program_folder: str, runtime_folder: str) -> Iterator
     yield f'export PYTHONPATH="{own}{runtime_folder}{packages}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 
+def given_variables(run: Run) -> dict[str, str]:
+    """Return the variables of a run that say what it does: all that it was given but those of our own programs."""
+    return {name: value for name, value in run.environment.items() if not name.startswith(_OURS)}
+
+
 def stage_description(run: Run) -> dict[str, object]:
     """Return what makes two runs of a stage the same: the words of its program, its variables and its image.
 
     Variables of our own programs (TRAINFORGE_...) say how it is run, not what it does.
     """
-    given = {name: value for name, value in run.environment.items() if not name.startswith(_OURS)}
     return {
         "program": [*run.workload.program.words(""), *run.arguments],
-        "environment": {**run.preset_environment, **given},
+        "environment": {**run.preset_environment, **given_variables(run)},
         "image": str(run.image),
     }
 

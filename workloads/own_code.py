@@ -208,6 +208,16 @@ def _problems(workload: Workload, folder: Path, taken: tuple[str, ...]) -> Itera
         yield f"'{folder}' has no file '{program.path}', which is the program", "correct Program(path=...)"
     if workload.options and not _has_module(folder, workload.options):
         yield f"'{folder}' has no module '{workload.options}' with the program's options", "correct 'options'"
+    for stage in workload.stages:
+        whose, program = f"stage '{stage.name}'", stage.program
+        if program.path and not program.in_image and not (folder / program.path).is_file():
+            message = f"'{folder}' has no file '{program.path}', which is the program of the {whose}"
+            yield message, "correct Program(path=...)"
+        if stage.options and not _has_module(folder, stage.options):
+            yield (
+                f"'{folder}' has no module '{stage.options}' with the options of the {whose}",
+                "correct 'options'",
+            )
 
 
 def _has_module(folder: Path, name: str) -> bool:

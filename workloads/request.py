@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from catalog.cluster_kinds import KINDS
 from catalog.finding import Finding, Severity
@@ -19,6 +20,8 @@ from workloads.own_files import own_files, path_problem
 from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
+from workloads.stage import TRAIN, UnknownStageError
+from workloads.stage_runs import CHAINED, check_stage, stage_formats, stage_runs
 from workloads.variables import check_variables, read_variables
 
 
@@ -29,6 +32,10 @@ class Request:
     `workload` is a name, or the path of a folder, which has a slash. `pool` is the name of the pool, and `described`
     the pool where a configuration describes it. `run_id` is None where the scheduler names the run. `variables` are
     words NAME=VALUE, `arguments` are appended to the program's.
+
+    `stage` is the name of a stage that is asked for alone, with these arguments; `train` is the run without its stages.
+    Where none is named, the stages that the run needs come before it. `prepare_on` is the pool of stages that need no
+    accelerator; None for the run's.
     """
 
     workload: str
@@ -42,15 +49,21 @@ class Request:
     run_id: str | None = None
     variables: tuple[str, ...] = ()
     arguments: tuple[str, ...] = ()
+    stage: str = ""
+    prepare_on: Pool | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """The result of a request: the run and its format, or None, and the findings."""
+    """The result of a request: the run and its format, or None, and the findings.
+
+    `stages` are the runs that come before it, by their stage's name, where the format lets jobs wait for others.
+    """
 
     run: Run | None
     format: Format | None
     findings: tuple[Finding, ...]
+    stages: Mapping[str, Run] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
     def ok(self) -> bool:
@@ -80,13 +93,26 @@ def resolve(request: Request) -> Resolution:
         return Resolution(None, format_, tuple(findings))
     run = _run(request, workload, preset)
     findings += check_preset(preset)
+    if request.stage:
+        try:
+            run = _stage(request, run)
+        except UnknownStageError as error:
+            findings.append(_error("stage", request.stage, *_split(str(error))))
+            return Resolution(None, format_, tuple(findings))
     findings += check_arguments(run)
     if any(finding.is_error for finding in findings):
         # What else is judged follows from the arguments.
         return Resolution(run, format_, tuple(findings))
-    findings += check_run(run)
-    if format_ is not None:
-        findings += check_job_name(run, format_)
+    stages: Mapping[str, Run] = {}
+    if not request.stage and format_ in CHAINED:
+        stages = stage_runs(run, request.prepare_on)
+        for stage in stages.values():
+            findings += check_stage(stage, format_)
+    if run.stage_name and format_ is not None:
+        findings += check_stage(run, format_)
+    else:
+        findings += check_run(run)
+        findings += check_job_name(run, format_) if format_ is not None else ()
     if format_ is Format.LOCAL:
         findings += check_local(run)
     if request.arguments and format_ is not None:
@@ -94,7 +120,20 @@ def resolve(request: Request) -> Resolution:
         from workloads.render.size import check_example_size
 
         findings += check_example_size(run, format_, request.cluster)
-    return Resolution(run, format_, tuple(findings))
+    return Resolution(run, format_, tuple(findings), stages)
+
+
+def _stage(request: Request, run: Run) -> Run:
+    """Return the run of the stage that is asked for, which gets the arguments."""
+    if request.stage == TRAIN:
+        return run
+    return replace(run.stage(request.stage, request.prepare_on), extra_arguments=request.arguments)
+
+
+def _split(message: str) -> tuple[str, str]:
+    """Return a message and the hint that follows it after a semicolon."""
+    told, _, hint = message.partition("; ")
+    return told, hint
 
 
 def _run(request: Request, workload: Workload, preset: Preset) -> Run:
@@ -170,7 +209,7 @@ def _format(request: Request, workload: Workload | None, findings: list[Finding]
         return None
     runs = FORMATS[request.cluster]
     if request.format is None:
-        found = default_format(request.cluster, workload.formats) if workload else None
+        found = default_format(request.cluster, stage_formats(workload, request.stage)) if workload else None
         if workload and found is None:
             message = f"{workload.name} has no format that {request.cluster} runs ({_listed(runs)})"
             findings.append(_error("format", "", message, f"it has {_listed(workload.formats)}"))
@@ -197,5 +236,4 @@ def _type(request: Request, findings: list[Finding]) -> None:
     name = _type_name(request)
     if name is not None and name not in INSTANCES:
         unknown = UnknownInstanceTypeError(name)
-        message, _, hint = str(unknown).partition("; ")
-        findings.append(_error("instance-type", name, message, hint))
+        findings.append(_error("instance-type", name, *_split(str(unknown))))

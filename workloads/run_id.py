@@ -35,13 +35,17 @@ def check_job_name(run: Run, format_: Format) -> Iterator[Finding]:
     """Yield what is wrong with the name of a run's job where an operator makes longer ones of it."""
     longest = LONGEST_MPIJOB_NAME if format_ is Format.MPIJOB else LONGEST_KUBERNETES_NAME
     excess = len(run.name) - longest
-    if run.id and format_ in _ON_KUBERNETES and excess > 0:
-        most = len(run.id) - excess
+    if excess <= 0 or format_ not in _ON_KUBERNETES:
+        return
+    most = len(run.id) - excess
+    if run.id or run.stage_name:
         yield _error(
-            run.id,
+            run.id or run.stage_name,
             f"the job would be called '{run.name}', {len(run.name)} characters, and operators make longer names "
             f"of it: as {format_} it may have {longest}",
-            f"with this preset an id may have {most}",
+            f"with this preset an id may have {most}"
+            if most > 0
+            else "call the stage or the preset by a shorter name",
         )
 
 

@@ -199,10 +199,7 @@ class Workload:
         return next(iter(self.presets.values()))
 
     def of_stage(self, stage: Stage, preset: Preset, image: Image) -> Workload:
-        """Return the workload that runs a stage in a preset; `image` is that of a run in which the stage has none.
-
-        Its name and folder stay: a stage is a part of it.
-        """
+        """Return the workload that runs a stage in a preset; `image` is that of a run in which the stage has none."""
         return replace(
             self,
             title=stage.title,
@@ -242,7 +239,8 @@ class Run:
     the machine of who launches it, which need not be of the type: it has no fabric, and its peak is not known.
     `environment` are variables that whoever launches it gives every rank, `extra_arguments` arguments that they append
     to the program's, both taken to the letter. `code` is the workload's folder where it is shipped by itself, neither
-    in an image nor in a cluster's launch folder. `stage_name` is the stage's where it is the run of one (`stage()`).
+    in an image nor in a cluster's launch folder. `stage_name` is the stage's where it is the run of one (`stage()`),
+    and `own_image` says that the stage has another image than the workload.
     """
 
     workload: Workload
@@ -255,6 +253,7 @@ class Run:
     extra_arguments: tuple[str, ...] = ()
     code: ShippedCode | None = None
     stage_name: str = ""
+    own_image: bool = False
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:
@@ -306,14 +305,13 @@ class Run:
             nodes=self.nodes if stage.nodes is None else stage.nodes,
             extra_arguments=(),
             stage_name=name,
+            own_image=stage.image is not None,
         )
 
     @property
     def folder(self) -> str:
         """The folder of the runs, relative to the shared file system: a stage's has its marker beside it."""
-        if self.stage_name:
-            return f"{self.stage_folder}/runs"
-        return f"runs/{self.workload.name}"
+        return f"{self.stage_folder}/runs" if self.stage_name else f"runs/{self.workload.name}"
 
     @property
     def stage_folder(self) -> str:
@@ -382,6 +380,11 @@ class Run:
     def image(self) -> Image:
         """The image that it is built on: the workload's, or our base for what the ranks run on."""
         return self.workload.image or Image(_BASES[self.kind])
+
+    @property
+    def image_name(self) -> str:
+        """The name of its image in cluster info: the workload's, but for a stage that has an image of its own."""
+        return f"{self.workload.name}-{self.stage_name}" if self.own_image else self.workload.name
 
     @property
     def ranks_per_node(self) -> int:

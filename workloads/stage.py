@@ -19,6 +19,9 @@ from workloads.resources import Resources
 TRAIN = "train"
 """The name of the last stage: the workload's own program."""
 
+AGAIN = "TRAINFORGE_STAGE_AGAIN"
+"""The variable that lets a stage run that is done already (runtime/stage.py)."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
@@ -129,14 +132,16 @@ def find_stage(stages: Sequence[Stage], preset: str, name: str) -> Stage:
     return known[name]
 
 
-def dependencies(stages: Sequence[Stage], preset: str) -> dict[str, tuple[str, ...]]:
+def dependencies(stages: Sequence[Stage], preset: str | None) -> dict[str, tuple[str, ...]]:
     """Return what each stage of a preset waits for, in an order in which they can run, and last the training.
+
+    Without a preset these are all stages.
 
     A stage that another preset needs is passed over: what is after it waits for what it is after itself. The training
     waits for every stage that no other stage waits for.
     """
     graph = _graph(stages)
-    needed = {stage.name for stage in stages if stage.is_of(preset)}
+    needed = {stage.name for stage in stages if preset is None or stage.is_of(preset)}
 
     def present(names: Sequence[str]) -> Iterator[str]:
         for name in names:

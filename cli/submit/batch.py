@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -24,9 +24,9 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
     """
     plain = replace(run, environment={})
     fixed = {**entry.environment(plain), **entry.neuron_cache(plain, info.shared_folder)}
-    own = {name: value for name, value in run.environment.items() if name in fixed}
+    own = {name: value for name, value in run.environment.items() if name in fixed or _described(run, name)}
     variables = {
-        **{name: value for name, value in run.environment.items() if name not in fixed},
+        **{name: value for name, value in run.environment.items() if name not in own},
         **({RUN_ID: run.id} if run.id else {}),
     }
     rendered: dict[str, Any] = json.loads(batch(replace(run, id="", environment=own), info))
@@ -48,10 +48,15 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
         f"batch SubmitJob{with_variables}, of definition '{rendered['jobDefinitionName']}'; "
         "RegisterJobDefinition first, where none is as below",
         run_text(run, info, "a new one, called as the job's id"),
-        lambda: _send(run, info, rendered, queue, share, variables),
+        lambda after=(): _send(run, info, rendered, queue, share, variables, after),
         obstacle,
         text=json.dumps(rendered, indent=2),
     )
+
+
+def _described(run: Run, name: str) -> bool:
+    """Return whether a variable belongs to what a stage does: its definition says that, and the marker goes by it."""
+    return bool(run.stage_name) and name in entry.given_variables(run)
 
 
 def _send(
@@ -61,6 +66,7 @@ def _send(
     queue: str,
     share: str,
     variables: Mapping[str, str],
+    after: Sequence[str],
 ) -> SubmittedJob:
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
@@ -74,6 +80,10 @@ def _send(
             )
         definition = _definition(client, run, rendered)
         request = _request(run, info, queue, share, definition["jobDefinitionArn"], variables)
+        if after:
+            # Of any kind of job, without a type: types are for array jobs. Where one fails the job does too, and does
+            # not start (Batch User Guide, "Job dependencies").
+            request["dependsOn"] = [{"jobId": job} for job in after]
         job = client.submit_job(**request)["jobId"]
     except NoCredentialsError as error:
         raise SubmissionError(
@@ -96,6 +106,7 @@ def _send(
         ),
         run.id or job,
         _terminate(info, job),
+        job,
     )
 
 

@@ -8,6 +8,7 @@ import shlex
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from catalog.cluster_info import ClusterInfo
@@ -54,7 +55,8 @@ def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     return Submission(where, call, said, job.send, job.obstacle())
 
 
-def _never() -> SubmittedJob:
+def _never(after: Sequence[str] = ()) -> SubmittedJob:
+    assert not after
     raise AssertionError("an obstacle was not heeded")
 
 
@@ -86,12 +88,13 @@ class _Job:
         # Who may create but not look learns the rest from the creation.
         return "" if "(Forbidden)" in done.stderr else failure(program, done)
 
-    def send(self) -> SubmittedJob:
-        """Create the object.
+    def send(self, after: Sequence[str] = ()) -> SubmittedJob:
+        """Create the object; it waits for no other.
 
         Raises:
             SubmissionError: the cluster did not take it.
         """
+        assert not after, "its format chains no jobs"
         try:
             said = output_of([*self.kubectl, "create", "-f", "-"], self.text)
         except SubmissionError as error:

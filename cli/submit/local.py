@@ -50,7 +50,8 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
         "this machine",
         f"bash; it logs here and to {log}",
         _words(run, info, folder),
-        lambda: SubmittedJob(wait, again=run.id),
+        # What it waits for has ended here before.
+        lambda after=(): SubmittedJob(wait, again=run.id),  # noqa: ARG005
         obstacle,
         here=True,
     )

@@ -6,6 +6,7 @@ import re
 import shlex
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
@@ -29,9 +30,9 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     # sbatch resolves a relative path by the folder that it is called in.
     log = str(Path.cwd() / pattern[1])
 
-    def send() -> SubmittedJob:
+    def send(after: Sequence[str] = ()) -> SubmittedJob:
         # "job" or "job;cluster".
-        job = output_of(["sbatch", "--parsable"], text).partition(";")[0]
+        job = output_of(["sbatch", "--parsable", *_waiting(run, after)], text).partition(";")[0]
         file = log.replace("%x", run.name).replace("%j", job)
         return SubmittedJob(
             lambda: _wait(job),
@@ -39,6 +40,7 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
             (f"squeue --jobs {job}", f"tail -F {shlex.quote(file)}"),
             run.id or job,
             f"scancel {job}",
+            job,
         )
 
     queue = f", partition '{partition}'" if partition else ""
@@ -49,6 +51,18 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
         send,
         "" if shutil.which("sbatch") else _no_sbatch(info),
     )
+
+
+def _waiting(run: Run, after: Sequence[str]) -> list[str]:
+    """Return the options of a job that waits for others; where one fails it is cancelled, and does not wait for ever.
+
+    An option takes the place of the script's own, which keeps jobs of one run apart (sbatch's manual).
+    """
+    if not after:
+        return []
+    dependency = ":".join(["afterok", *after])
+    alone = ",singleton" if run.id else ""
+    return [f"--dependency={dependency}{alone}", "--kill-on-invalid-dep=yes"]
 
 
 def _wait(job: str) -> int:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from catalog.cluster_info import ClusterInfo
 from workloads.spec import Run
@@ -20,7 +21,8 @@ class SubmittedJob:
     """The result of a submission: the job, how to follow and resume it, and how to wait for its end.
 
     `wait` returns the job's exit code when it has ended. `again` is the command line's `--run-id` for a new job
-    that goes on with the run. `cancel` is the command that ends the job.
+    that goes on with the run. `cancel` is the command that ends the job. `job` is the scheduler's name of it, which
+    other jobs may wait for.
     """
 
     wait: Callable[[], int]
@@ -28,6 +30,14 @@ class SubmittedJob:
     follow: tuple[str, ...] = ()
     again: str = ""
     cancel: str = ""
+    job: str = ""
+
+
+class Send(Protocol):
+    """The call that submits a job."""
+
+    def __call__(self, after: Sequence[str] = ()) -> SubmittedJob:
+        """Submit the job; it starts when the jobs `after` have ended well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +52,7 @@ class Submission:
     where: str
     call: str
     run: str
-    send: Callable[[], SubmittedJob]
+    send: Send
     obstacle: str = ""
     here: bool = False
     text: str = ""

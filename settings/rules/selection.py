@@ -95,13 +95,14 @@ def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Shipping:
-    """One workload on one cluster: where both are, and the pool, None where there is none."""
+    """One workload on one cluster: where both are, and the pools of it and of its stages, None where there is none."""
 
     path: str
     wanted: WorkloadSettings
     cluster_path: str
     cluster: str
     pool: Pool | None
+    prepare_on: Pool | None
 
 
 def shippings(settings: Settings) -> Iterator[Shipping]:
@@ -110,7 +111,8 @@ def shippings(settings: Settings) -> Iterator[Shipping]:
         pool = settings.pools.get(wanted.pool)
         for number, cluster in enumerate(wanted.clusters):
             path = f"workloads.{index}"
-            yield Shipping(path, wanted, f"{path}.clusters.{number}", cluster, pool)
+            prepare_on = settings.pools.get(wanted.prepare_on or "")
+            yield Shipping(path, wanted, f"{path}.clusters.{number}", cluster, pool, prepare_on)
 
 
 def own_name(wanted: WorkloadSettings) -> str:

@@ -232,7 +232,9 @@ def run_findings(settings: Settings) -> Iterator[tuple[Shipping, Finding]]:
         if shipping.cluster not in CLUSTERS:
             continue
         pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
-        for finding in resolve(shipping.wanted.request(shipping.cluster, pool)).findings:
+        preparing = shipping.prepare_on
+        prepare_on = preparing if preparing and facts(preparing.instance_type) else None
+        for finding in resolve(shipping.wanted.request(shipping.cluster, pool, prepare_on)).findings:
             if pool or finding.path in ("workload", "preset", "format"):
                 yield shipping, finding
 
@@ -285,6 +287,45 @@ def _pool(subject: Subject) -> Iterator[Problem]:
                 f"there is no pool '{shown(name)}'{guess(name, pools)}",
                 f"pools: {listed(pools, 'and')}" if pools else "describe it under 'pools'",
             )
+
+
+@error("workload-prepare-on", depends_on=("pools.{value}",))
+def _prepare_on(subject: Subject) -> Iterator[Problem]:
+    """Stages run on the nodes of a pool of the cluster, in the workload's image, which is for one architecture."""
+    settings = subject.settings
+    for shipping in shippings(settings):
+        name, path = shipping.wanted.prepare_on, f"{shipping.path}.prepare_on"
+        if name is None:
+            continue
+        section = settings.clusters.get(shipping.cluster)
+        if shipping.prepare_on is None:
+            if shipping.cluster_path.endswith(".clusters.0"):
+                yield Problem(
+                    path,
+                    name,
+                    f"there is no pool '{shown(name)}'{guess(name, settings.pools)}",
+                    f"pools: {listed(settings.pools, 'and')}"
+                    if settings.pools
+                    else "describe it under 'pools'",
+                )
+        elif section and name not in section.pools:
+            yield Problem(
+                path,
+                name,
+                f"'{shipping.cluster}.pools' does not list the pool '{shown(name)}' that the stages of "
+                f"'{shown(shipping.wanted.label)}' run on",
+                f"it lists {listed(section.pools, 'and')}",
+            )
+        elif shipping.pool and shipping.wanted.virtual_environment is None:
+            known, other = facts(shipping.pool.instance_type), facts(shipping.prepare_on.instance_type)
+            if known and other and known.architecture != other.architecture:
+                yield Problem(
+                    path,
+                    name,
+                    f"the image of '{shown(shipping.wanted.label)}' is for {known.architecture}, as the pool "
+                    f"'{shown(shipping.wanted.pool)}' is, and these nodes are {other.architecture}",
+                    "choose a pool of the same architecture",
+                )
 
 
 @error("workload-cluster", depends_on=("{value}",))

@@ -29,6 +29,8 @@ class WorkloadSettings(Model):
     """Its size: one of the workload's presets; by default the first."""
     pool: str
     """The pool whose nodes it runs on."""
+    prepare_on: str | None = None
+    """The pool of its stages that need no accelerator; by default `pool`."""
     nodes: int | None = Field(default=None, ge=1, le=6758)
     """Number of nodes; by default all of the pool."""
     arguments: list[Argument] = []
@@ -56,7 +58,7 @@ class WorkloadSettings(Model):
             return self
         return self.model_copy(update={"path": str((base / Path(self.path).expanduser()).resolve())})
 
-    def request(self, cluster: str, pool: Pool | None) -> Request:
+    def request(self, cluster: str, pool: Pool | None, prepare_on: Pool | None = None) -> Request:
         """Return what this asks for on a cluster; without a pool, which is another finding, the preset's nodes."""
         return Request(
             self.reference,
@@ -66,4 +68,5 @@ class WorkloadSettings(Model):
             pool=self.pool,
             described=pool,
             arguments=tuple(self.arguments),
+            prepare_on=prepare_on,
         )

@@ -1,4 +1,7 @@
-"""`trainforge launch FOLDER` on a real Slurm: code and requirements reach the nodes, and the program trains there."""
+"""`trainforge launch FOLDER` on a real Slurm: code and requirements reach the nodes, and the program trains there.
+
+Stages come before it, each once, and one that fails stops what waits for it.
+"""
 
 from __future__ import annotations
 
@@ -36,8 +39,8 @@ def folder(tmp_path: Path) -> Path:
     return made
 
 
-def launch(cluster: SlurmCluster, folder: Path, *words: str) -> tuple[int, str]:
-    """Launch a folder's code on both nodes, wait for the job, and return its exit code and log."""
+def launched(cluster: SlurmCluster, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Launch a folder's code on both nodes and wait for its jobs."""
     here = folder.parent
     info = with_environment(
         "parallelcluster",
@@ -58,8 +61,8 @@ def launch(cluster: SlurmCluster, folder: Path, *words: str) -> tuple[int, str]:
         "--nodes",
         "2",
     ]
-    done = subprocess.run(
-        [sys.executable, "-c", code, "launch", "./my-training", *where, "--wait", *words],
+    return subprocess.run(
+        [sys.executable, "-c", code, "launch", f"./{folder.name}", *where, "--wait", *words],
         cwd=here,
         env={**cluster.environment(), "PIP_NO_INDEX": "1"},
         stdin=subprocess.DEVNULL,
@@ -68,6 +71,11 @@ def launch(cluster: SlurmCluster, folder: Path, *words: str) -> tuple[int, str]:
         check=False,
         timeout=DEADLINE_SECONDS,
     )
+
+
+def launch(cluster: SlurmCluster, folder: Path, *words: str) -> tuple[int, str]:
+    """Launch a folder's code and return its job's exit code and log."""
+    done = launched(cluster, folder, *words)
     log = re.search(r"^  tail -F (.+)$", done.stdout, re.MULTILINE)
     assert log, done.stdout + done.stderr
     path = Path(log[1])
@@ -104,3 +112,39 @@ def test_requirements_that_fail_end_the_job_with_pips_words(cluster: SlurmCluste
     assert (run_folder / "final_exit_code").read_text(encoding="ascii") == "65\n"
     assert "No matching distribution found for no-such-package" in log
     assert "trained on" not in log
+
+
+def test_stages_run_once_and_in_order_and_one_that_fails_stops_the_rest(
+    cluster: SlurmCluster, tmp_path: Path
+) -> None:
+    folder = tmp_path / "staged-training"
+    shutil.copytree(ROOT / "tests" / "own_code" / "staged-training", folder)
+    order = tmp_path / "order"
+    words = ("--env", f"ORDER={order}")
+    done = launched(cluster, folder, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    ran = order.read_text(encoding="ascii").split()
+    assert (ran[0], sorted(ran[1:3]), sorted(ran[3:])) == (
+        "download.0",
+        ["convert.0", "convert.1"],
+        ["train.0", "train.1"],
+    )
+    stages = tmp_path / "shared" / "stages" / "staged-training"
+    assert {path.parent.name for path in stages.glob("*/*.done")} == {"download", "convert"}
+    # A second launch finds them done.
+    done = launched(cluster, folder, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(order.read_text(encoding="ascii").split()[5:]) == ["train.0", "train.1"]
+    # A stage that fails: Slurm cancels what waits for it, and nothing waits for ever.
+    (tmp_path / "download.fails").touch()
+    done = launched(cluster, folder, "--again", *words)
+    assert done.returncode == 65, done.stdout + done.stderr
+    assert "the job of 'download' ended with exit code 65" in done.stdout
+    deadline = time.monotonic() + 30
+    while cluster.run("squeue", "--noheader").strip() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    jobs = re.findall(r"^submitted job (\d+)$", done.stdout, re.MULTILINE)
+    states = [re.search(r"JobState=(\w+)", cluster.run("scontrol", "show", "job", job)) for job in jobs]
+    assert [state and state[1] for state in states] == ["FAILED", "CANCELLED", "CANCELLED"]
+    assert order.read_text(encoding="ascii").split()[7:] == ["download.0"]
+    assert not list((stages / "download").glob("*.done"))

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from catalog.reference_types import CPU
 from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
+from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
+from workloads.stage import Stage
 
 _REFERENCE = Preset(
     name="reference",
@@ -31,6 +34,21 @@ _TINY = Preset(
     global_batch=32,
 )
 
+_MNIST = replace(
+    _REFERENCE,
+    name="mnist",
+    description="the reference on MNIST, which the stage 'download' fetches",
+    arguments=(*_REFERENCE.arguments, "--data=mnist"),
+)
+
+_DOWNLOAD = Stage(
+    name="download",
+    title="fetches MNIST's training files",
+    program=Program(path="download.py"),
+    presets=("mnist",),
+    options="download",
+)
+
 _TWO_NODES = "2 process nodes on two cores, no GPU"
 
 WORKLOAD = Workload(
@@ -39,7 +57,7 @@ WORKLOAD = Workload(
     launcher=Torchrun(),
     image=Image("cpu"),
     resources=Resources(accelerators=("cpu",), ranks_per_node=1, memory_gib_per_rank=2),
-    presets=MappingProxyType({preset.name: preset for preset in (_REFERENCE, _TINY)}),
+    presets=MappingProxyType({preset.name: preset for preset in (_REFERENCE, _TINY, _MNIST)}),
     proofs=MappingProxyType(
         {
             Format.SLURM: Proven(
@@ -64,7 +82,8 @@ WORKLOAD = Workload(
         stall_seconds=300,
         printed_by=PrintedBy.EVERY_NODE,
     ),
-    assets=(Asset("mnist", "mnist", "DATA_FOLDER"),),
+    assets=(Asset("mnist", "mnist", "DATA_FOLDER", stage="download", required=True),),
     global_batch_argument="--global-batch",
     options="cpu_ddp_options",
+    stages=(_DOWNLOAD,),
 )

@@ -12,6 +12,7 @@ from workloads.formats import example_cluster
 from workloads.render import proof_table
 from workloads.render.batch import batch
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
+from workloads.render.launcher_support import formats_for
 from workloads.render.local import local
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
@@ -41,22 +42,40 @@ def render(run: Run, format_: Format, info: ClusterInfo, *, header: str = "") ->
 def file_name(run: Run, format_: Format) -> str:
     """Return the name of a manifest's file: format, size, type and count, so that nobody has to open it."""
     ending = SUFFIXES.get(format_, "yaml")
-    return f"{format_}.{run.preset.name}.{run.nodes}x{run.instance_type}.{ending}"
+    return f"{format_}.{named_size(run)}.{run.nodes}x{run.instance_type}.{ending}"
+
+
+def named_size(run: Run) -> str:
+    """Return the part of a manifest's name for the preset, and for the stage where it is the run of one."""
+    return f"{run.preset.name}.{run.stage_name}" if run.stage_name else run.preset.name
 
 
 def committed(workload: Workload) -> Iterator[tuple[Path, str]]:
-    """Yield the path and text of each manifest that is committed: the reference run in every format.
+    """Yield the path and text of each manifest that is committed: the reference run in every format, and each stage.
 
-    Locally it is one node of it where it needs accelerators: one machine has no more.
+    Locally it is one node of it where it needs accelerators: one machine has no more. A stage is that of the first
+    preset that needs it.
     """
-    reference = Run.reference(workload)
-    for format_ in workload.formats:
-        alone = format_ is Format.LOCAL and reference.accelerated
-        run = replace(reference, nodes=1) if alone else reference
-        info = ClusterInfo.example(example_cluster(format_), [workload.name])
-        header = f"Rendered from workloads/{workload.package}/workload.py by 'make manifests': change that, not this."
-        path = registry.folder(workload) / "manifests" / file_name(run, format_)
-        yield path, render(run, format_, info, header=header)
+    header = (
+        f"Rendered from workloads/{workload.package}/workload.py by 'make manifests': change that, not this."
+    )
+    for run in (Run.reference(workload), *_stages(workload)):
+        for format_ in workload.formats:
+            if run.stage_name and format_ not in formats_for(run.workload.launcher):
+                continue
+            alone = format_ is Format.LOCAL and run.accelerated
+            shown = replace(run, nodes=1) if alone else run
+            info = ClusterInfo.example(example_cluster(format_), [run.image_name])
+            path = registry.folder(workload) / "manifests" / file_name(shown, format_)
+            yield path, render(shown, format_, info, header=header)
+
+
+def _stages(workload: Workload) -> Iterator[Run]:
+    """Yield the run of each stage, in the first preset that needs it."""
+    for stage in workload.stages:
+        preset = next(one for one in workload.presets.values() if stage.is_of(one.name))
+        nodes = preset.nodes_on(preset.instance_type)
+        yield Run.on_type(workload, preset, preset.instance_type, nodes).stage(stage.name)
 
 
 def stale() -> Iterator[tuple[Path, str | None]]:

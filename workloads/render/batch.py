@@ -192,11 +192,11 @@ def _script(run: Run, info: ClusterInfo, header: str) -> str:
 
 def _image(run: Run, info: ClusterInfo) -> str:
     """Return the image: a job in Batch is a container."""
-    image = info.images.get(run.workload.name)
+    image = info.images.get(run.image_name)
     if not image:
         known = ", ".join(sorted(info.images)) or "none"
         raise ValueError(
-            f"cluster '{info.cluster_name}' has no image of '{run.workload.name}', and AWS Batch runs containers "
+            f"cluster '{info.cluster_name}' has no image of '{run.image_name}', and AWS Batch runs containers "
             f"only (images: {known}); name the workload in the configuration and deploy the stack again"
         )
     return image

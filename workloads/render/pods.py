@@ -129,10 +129,10 @@ def image(run: Run, info: ClusterInfo) -> str:
         ValueError: the cluster info has none; on Kubernetes nothing runs without.
     """
     try:
-        return info.images[run.workload.name]
+        return info.images[run.image_name]
     except KeyError:
         raise ValueError(
-            f"cluster info of '{info.cluster}' has no image of '{run.workload.name}' (it has "
+            f"cluster info of '{info.cluster}' has no image of '{run.image_name}' (it has "
             f"{', '.join(sorted(info.images)) or 'none'}); name the workload under 'workloads' in the configuration "
             "and deploy the cluster stack again"
         ) from None

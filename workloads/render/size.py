@@ -41,7 +41,7 @@ def check_size(format_: Format, text: str) -> Iterator[Finding]:
 def check_example_size(run: Run, format_: Format, cluster: str) -> Iterator[Finding]:
     """Yield what `check_size` does for a cluster that is not deployed yet; its names are those of examples."""
     try:
-        text = render(run, format_, ClusterInfo.example(cluster, [run.workload.name]))
+        text = render(run, format_, ClusterInfo.example(cluster, [run.image_name]))
     except ValueError:
         # Said where it is rendered.
         return

@@ -117,7 +117,7 @@ def _warning(run: Run) -> str:
 
 def _addresses(run: Run, info: ClusterInfo) -> Iterator[str]:
     """Take the nodes' addresses along into a container, which has no scontrol; names need not resolve there."""
-    if info.images.get(run.workload.name) and _needs_address(run):
+    if info.images.get(run.image_name) and _needs_address(run):
         yield ""
         yield "# Where the job's nodes are, for containers: they cannot ask Slurm."
         yield 'ADDRESSES="$(scontrol getaddrs "$SLURM_JOB_NODELIST")"'
@@ -129,7 +129,7 @@ def _registry(run: Run, info: ClusterInfo) -> Iterator[str]:
 
     The form is that of enroot's documentation of `enroot import`. The home folder is shared by the nodes.
     """
-    registry = info.images.get(run.workload.name, "").partition("/")[0]
+    registry = info.images.get(run.image_name, "").partition("/")[0]
     if ".dkr.ecr." not in registry:
         return
     yield ""
@@ -162,14 +162,14 @@ def _secrets(run: Run, info: ClusterInfo) -> Iterator[str]:
 
 def _node(run: Run, info: ClusterInfo) -> str:
     """Return what a task does: a node's ranks, or one rank where srun starts each."""
-    if info.images.get(run.workload.name):
+    if info.images.get(run.image_name):
         program, runtime = entry.folders(run)
         script = entry.entry(run, info, _variables(run), line=_line(run, program))
         return entry.unpacking(run) + _rank0(run, runtime) + script
-    environment = info.environment_of(run.workload.name)
+    environment = "" if run.own_image else info.environment_of(run.workload.name)
     if not (environment and (info.launch_folder or run.code)):
         raise ValueError(
-            f"cluster info of '{info.cluster}' has neither an image of {run.workload.name} nor a virtual "
+            f"cluster info of '{info.cluster}' has neither an image of {run.image_name} nor a virtual "
             "environment and its programs; name the workload under 'workloads:' in the configuration and deploy the "
             "cluster again"
         )
@@ -255,7 +255,7 @@ def _restarted(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
 
 
 def _container(run: Run, info: ClusterInfo) -> list[str]:
-    image = info.images.get(run.workload.name)
+    image = info.images.get(run.image_name)
     if not image:
         return []
     # enroot separates the registry from the path by a #.
