@@ -15,10 +15,12 @@ from workloads.asset import Asset
 from workloads.footprint import GIB, Footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
+from workloads.program import Program
 from workloads.progress import Progress
 from workloads.proof import Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
+from workloads.stage import Stage
 
 SAMPLE = Workload(
     name="sample",
@@ -33,6 +35,7 @@ SAMPLE = Workload(
     proofs={Format.SLURM: Proven(Proof.NONE)},
     progress=Progress("step (?P<step>[0-9]+)", 60, 60),
 )
+DOWNLOAD = Stage(name="download", program=Program(path="download.py"))
 WORKLOADS = {
     "sample": SAMPLE,
     "batch-only": replace(SAMPLE, name="batch-only", proofs={Format.BATCH: Proven(Proof.NONE)}),
@@ -43,6 +46,8 @@ WORKLOADS = {
     "filled-again": replace(SAMPLE, name="filled-again", assets=(Asset("x", "a", "X", size_gib=600),)),
     "small-asset": replace(SAMPLE, name="small-asset", assets=(Asset("b", "b", "B", size_gib=0.5),)),
     "unknown-size": replace(SAMPLE, name="unknown-size", assets=(Asset("a", "a", "A"),)),
+    "staged": replace(SAMPLE, name="staged", stages=(DOWNLOAD,)),
+    "staged-wide": replace(SAMPLE, name="staged-wide", stages=(replace(DOWNLOAD, nodes=3),)),
     "gpu-only": replace(SAMPLE, name="gpu-only", resources=Resources(accelerators=("gpu",))),
 }
 RUN = {"workload": "sample", "preset": "small", "pool": "gpu", "clusters": ["hyperpod"]}
@@ -123,6 +128,28 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     (
         _runs({"workload": "none", "pool": "none"}),
         {("workload-unknown", "workloads.0.workload"), ("workload-pool", "workloads.0.pool")},
+    ),
+    # stages
+    (_runs({"prepare_on": "gpu"}), set()),
+    (_runs({"prepare_on": "gpo"}), {("workload-prepare-on", "workloads.0.prepare_on")}),
+    (
+        _runs({"prepare_on": "other"}, pools__other=CPU),
+        {("workload-prepare-on", "workloads.0.prepare_on"), ("pool-unused", "pools.other")},
+    ),
+    (
+        _runs({"prepare_on": "arm"}, pools__arm=ARM, hyperpod__pools=["gpu", "arm"]),
+        {("workload-prepare-on", "workloads.0.prepare_on")},
+    ),
+    (
+        _runs({"workload": "staged", "prepare_on": "cpu"}, pools__cpu=CPU, hyperpod__pools=["gpu", "cpu"]),
+        set(),
+    ),
+    (_runs({"workload": "staged"}), {("workload-run-slow", "workloads.0.pool")}),
+    (
+        _runs(
+            {"workload": "staged-wide", "prepare_on": "cpu"}, pools__cpu=CPU, hyperpod__pools=["gpu", "cpu"]
+        ),
+        {("workload-run", "workloads.0.pool")},
     ),
     # clusters
     (_runs({"clusters": ["hyperpood"]}), {("workload-cluster", "workloads.0.clusters.0")}),

@@ -27,19 +27,35 @@ base_images: [batch]
 workloads:
   - {path: ../my-training, pool: cpu, clusters: [batch], arguments: [--lr=0.2]}
   - {path: ../built, pool: cpu, nodes: 1, clusters: [batch]}
+  - {path: ../staged, pool: gpu, prepare_on: cpu, clusters: [batch]}
+  - {path: ../staged, pool: gpu, nodes: 1, prepare_on: cpu, clusters: [batch]}
+"""
+
+STAGED = """
+from workloads import Image, Program, Stage, Workload
+
+WORKLOAD = Workload(
+    name="staged",
+    stages=(
+        Stage(name="download", program=Program(path="train.py")),
+        Stage(name="convert", program=Program(path="train.py"), image=Image("cpu"), nodes=None),
+    ),
+)
 """
 
 
 @pytest.fixture(scope="module")
 def made(artifacts: Callable[[str], Path]) -> Synthesis:
     folder = artifacts("own-code")
-    for name in ("my-training", "built"):
+    for name in ("my-training", "built", "staged"):
         (folder / name / "manifests").mkdir(parents=True)
         (folder / name / "train.py").write_text("import manifests.part\n", encoding="utf-8")
         (folder / name / "manifests" / "part.py").touch()
         (folder / name / ".env").write_text("SECRET=1\n", encoding="utf-8")
     (folder / "my-training" / "requirements.txt").write_text("einops\n", encoding="utf-8")
     (folder / "built" / "Dockerfile").write_text("ARG BASE\nFROM ${BASE}\nCOPY . /own\n", encoding="utf-8")
+    (folder / "staged" / "workload.py").write_text(STAGED, encoding="utf-8")
+    (folder / "staged" / "Dockerfile.convert").write_text("ARG BASE\nFROM ${BASE}\n", encoding="utf-8")
     (folder / "config").mkdir()
     (folder / "config" / "own.yaml").write_text(CONFIGURATION, encoding="utf-8")
     before = sorted(folder.rglob("*"))
@@ -56,7 +72,7 @@ def assets(made: Synthesis, marker: str) -> list[Path]:
 
 def test_the_build_context_has_the_folder_and_the_runtime(made: Synthesis) -> None:
     contexts = assets(made, "Dockerfile.own")
-    assert len(contexts) == 2
+    assert len(contexts) == 3, "a stage with an image of its own has the same"
     for context in contexts:
         assert (context / "runtime" / "launch_guard.py").is_file()
         assert (context / "workload" / "train.py").is_file()
@@ -93,7 +109,7 @@ def test_an_own_dockerfile_is_built_between_the_base_and_the_folder(made: Synthe
 
 def test_the_cluster_info_names_images_and_bases(made: Synthesis) -> None:
     info = ClusterInfo.from_json(joined(made.only("BatchStack", "AWS::SSM::Parameter")["Value"]))
-    assert set(info.images) == {"my-training", "built"}
+    assert set(info.images) == {"my-training", "built", "staged", "staged-convert"}
     assert set(info.base_images) == {"cpu", "cuda"}
     assert info.isolated is False
     assert info.launch_folder == "/fsx/data/launch/batch"
@@ -116,3 +132,32 @@ def test_the_bundle_has_programs_and_manifests(made: Synthesis) -> None:
     script = range_["container"]["command"][2]
     assert "/opt/trainforge/workload/train.py" in script
     assert "--lr=0.2" in script
+
+
+def test_a_stage_is_shipped_with_its_workload(made: Synthesis) -> None:
+    """A manifest and a job definition of each, once for runs of several sizes; an image where it has its own."""
+    manifests = {path.name for path in made.folder.rglob("staged/manifests/*.json")}
+    assert manifests == {
+        "batch.default.2xgpu.json",
+        "batch.default.1xgpu.json",
+        "batch.default.download.1xcpu.json",
+        # On as many nodes as the run has.
+        "batch.default.convert.2xcpu.json",
+        "batch.default.convert.1xcpu.json",
+    }
+    definitions = [
+        resource["Properties"]["JobDefinitionName"]
+        for resource in made.resources("BatchStack", "AWS::Batch::JobDefinition")
+        if "staged" in resource["Properties"]["JobDefinitionName"]
+    ]
+    assert sorted(definitions) == [
+        "own-staged-default-1xgpu",
+        "own-staged-default-2xgpu",
+        "own-staged-default-convert-1xcpu",
+        "own-staged-default-convert-2xcpu",
+        "own-staged-default-download-1xcpu",
+    ]
+    found = builds(made)
+    assert "WorkloadsBaseCpuBuild" in json.dumps(found["WorkloadsOwnStagedConvertEnvironment"])
+    assert "WorkloadsOwnStagedConvertEnvironmentBuild" in json.dumps(found["WorkloadsOwnStagedConvertImage"])
+    assert "WorkloadsBaseCudaBuild" in json.dumps(found["WorkloadsOwnStagedImage"])

@@ -21,6 +21,7 @@ from workloads.render.all import render
 from workloads.resources import Resources
 from workloads.spec import Format, Override, Preset, Run, Workload
 from workloads.stage import Stage, UnknownStageError
+from workloads.stage_runs import check_stage
 
 DOWNLOAD = Stage(
     name="download",
@@ -255,14 +256,57 @@ def test_every_format_renders_a_stage_as_a_run_that_marks_itself(format_: Format
 
 def test_every_process_that_is_started_counts() -> None:
     """The processes of a stage: srun starts one per rank, Batch one per node, of an MPI program too."""
-    info = ClusterInfo.example("hyperpod", ["sample"])
+    info = ClusterInfo.example("hyperpod", ["sample-convert"])
     ranks = replace(SAMPLE, stages=(replace(CONVERT, launcher=Srun()), DOWNLOAD))
     text = render(replace(RUN, workload=ranks).stage("convert"), Format.SLURM, info)
     assert '"--node=$SLURM_PROCID"' in text
     assert '"--nodes=$SLURM_STEP_NUM_TASKS"' in text
     mpi = replace(SAMPLE, stages=(replace(CONVERT, launcher=Mpi()), DOWNLOAD))
     text = render(
-        replace(RUN, workload=mpi).stage("convert"), Format.BATCH, ClusterInfo.example("batch", ["sample"])
+        replace(RUN, workload=mpi).stage("convert"),
+        Format.BATCH,
+        ClusterInfo.example("batch", ["sample-convert"]),
     )
     assert text.count('--nodes=$AWS_BATCH_JOB_NUM_NODES\\"') == 4
     assert text.count("--guards=1") == 1
+
+
+def test_a_stage_with_an_image_of_its_own_needs_that() -> None:
+    """The workload's image and its virtual environment are for other programs."""
+    stage = RUN.stage("convert")
+    assert (stage.image_name, RUN.stage("download").image_name) == ("sample-convert", "sample")
+    info = ClusterInfo.example("hyperpod", ["sample"])
+    with pytest.raises(ValueError, match="has neither an image of sample-convert nor"):
+        render(stage, Format.SLURM, replace(info, virtual_environments={"sample": "/fsx/environment"}))
+    with pytest.raises(ValueError, match="has no image of 'sample-convert'"):
+        render(stage, Format.TRAINJOB, ClusterInfo.example("eks", ["sample"]))
+    text = render(stage, Format.TRAINJOB, ClusterInfo.example("eks", ["sample", "sample-convert"]))
+    assert "/demo/sample-convert:example" in text
+
+
+@pytest.mark.parametrize(
+    ("stage", "format_", "told"),
+    [
+        (DOWNLOAD, Format.SLURM, set()),
+        (replace(DOWNLOAD, nodes=9), Format.SLURM, {"run-nodes"}),
+        (replace(DOWNLOAD, launcher=Mpi()), Format.TRAINJOB, {"run-format"}),
+        (replace(DOWNLOAD, name="x" * 60), Format.TRAINJOB, {"run-id"}),
+        (replace(DOWNLOAD, name="x" * 60), Format.SLURM, set()),
+        (replace(DOWNLOAD, resources=Resources(("neuron",))), Format.SLURM, {"run-accelerators"}),
+    ],
+)
+def test_mistakes_of_a_stage_name_it(stage: Stage, format_: Format, told: set[str]) -> None:
+    workload = replace(SAMPLE, stages=(stage,), presets={"large": LARGE}, assets=())
+    found = [*check_stage(replace(RUN, id="", preset=LARGE, workload=workload).stage(stage.name), format_)]
+    assert {each.rule for each in found if each.is_error} == told
+    assert all(each.message.startswith(f"stage '{stage.name}': ") for each in found)
+
+
+def test_a_stage_on_a_pool_of_accelerators_says_where_else_it_could_run() -> None:
+    [found] = check_stage(RUN.stage("download"), Format.SLURM)
+    assert (found.rule, str(found.severity)) == ("run-idle-accelerators", "warning")
+    assert found.hint == (
+        "give a pool without accelerators: '--prepare-on' at launch, 'prepare_on' in the configuration"
+    )
+    cpu = Pool("cpu", "c6i.4xlarge", 4, "", OnDemand())
+    assert [*check_stage(RUN.stage("download", cpu), Format.SLURM)] == []
