@@ -98,7 +98,7 @@ def _file_systems(picture: Picture, settings: Settings, private: Box) -> tuple[B
 
 
 def _services(picture: Picture, lustre: Box, nodes: Box) -> None:
-    """Add what stands outside the VPC, from top to bottom on the right."""
+    """Add the services outside the VPC, from top to bottom on the right."""
     x, width = 774, 270
     picture.box(x, 16, width, 62, "EventBridge, SNS", ["state, health and cluster events"], "aws")
     session = picture.box(
@@ -119,7 +119,7 @@ def _services(picture: Picture, lustre: Box, nodes: Box) -> None:
     bucket = picture.box(x, 506, width, 62, "S3: data", ["versioned; appears in Lustre"], "data")
     picture.box(x, 582, width, 42, "Lambda: backup cleanup", kind="aws")
     endpoint = 726
-    # The way of data goes below the file systems, that of sessions beside the zones.
+    # The arrow of data is below the file systems, that of sessions between the zones and the services.
     bottom = picture.height - 24
     picture.arrow(
         (lustre.x + 60, lustre.y + lustre.height),

@@ -1,7 +1,7 @@
 """Pictures of boxes, frames and arrows as SVG, laid out by hand in pixels, legible on light and on dark pages.
 
-A viewer's colour scheme decides which colours are used. `problems` finds what would be illegible: text that does
-not fit into its box, and texts that lie over one another.
+The viewer's colour scheme selects the colours. `problems` finds text that does not fit into its box, and texts that
+overlap.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TITLE_SIZE = 14
 TEXT_SIZE = 12
 LINE_HEIGHT = 17
 PADDING = 10
-# Wider than DejaVu Sans Bold, the widest face that a viewer is likely to put in.
+# Wider than DejaVu Sans Bold, the widest font that a viewer is likely to use.
 _EM_WIDTH = {True: 0.66, False: 0.6}
 
 # Background, text, and for each kind fill and stroke; contrast of text on every fill is above 7 to 1.
@@ -68,7 +68,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle with a title and lines below it; a frame is one that others lie in."""
+    """A rectangle with a title and lines below it; a frame contains others."""
 
     x: float
     y: float
@@ -79,7 +79,7 @@ class Box:
     kind: Kind = "plain"
 
     def texts(self) -> list[Text]:
-        """Return its title and lines where they stand."""
+        """Return its title and lines with their positions."""
         first = self.y + PADDING + TITLE_SIZE
         return [
             Text(self.x + PADDING, first, self.title, bold=True),
@@ -155,7 +155,7 @@ class Picture:
         texts = self.texts()
         found += [f"'{text.text}' leaves the picture" for text in texts if not _inside(text.bounds, page)]
         found += [
-            f"'{one.text}' lies over '{other.text}'"
+            f"'{one.text}' overlaps '{other.text}'"
             for index, one in enumerate(texts)
             for other in texts[index + 1 :]
             if _overlap(one.bounds, other.bounds)
