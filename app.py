@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
+
+if __name__ == "__main__":
+    # Loading the CDK and making templates leaves little garbage, and looking for it takes a tenth of the time.
+    gc.disable()
 
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
@@ -76,4 +81,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    # Python collects once more when it exits: frozen objects are passed over.
+    gc.freeze()
+    sys.exit(code)
