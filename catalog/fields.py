@@ -8,10 +8,17 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """The bounds of a whole number, both allowed."""
+    """The bounds of a number, both allowed."""
 
-    ge: int
-    le: int
+    ge: float
+    le: float
+
+
+@dataclass(frozen=True, slots=True)
+class MinLength:
+    """The least number of characters of a text, or of entries."""
+
+    min_length: int
 
 
 class Given(Enum):

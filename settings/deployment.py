@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
+from catalog.accounting import DatabaseSize
 from catalog.cluster_kinds import CLUSTERS
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
-from settings.sections.accounting import AccountingSettings
 from settings.sections.batch import BatchSettings
 from settings.sections.cluster import ClusterSettings
 from settings.sections.directory import DirectorySettings
@@ -76,7 +76,7 @@ class Settings(Model):
     """An Amazon EKS cluster."""
     batch: BatchSettings | None = None
     """AWS Batch for multi-node training."""
-    accounting: AccountingSettings | None = None
+    accounting: Annotated[DatabaseSize, FROM_MAPPING] | None = None
     """A database for the accounts of the Slurm clusters."""
     directory: DirectorySettings | None = None
     """A directory of people and groups for the nodes of the clusters."""

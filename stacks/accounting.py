@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import aws_cdk as cdk
 from constructs import Construct
 
 from settings.deployment import Settings
 from stacks.network import NetworkStack
-from trainforge.accounting.database import DatabaseSize, SlurmAccountingDatabase
+from trainforge.accounting.database import SlurmAccountingDatabase
 from trainforge.accounting.parameters import USER
 
 EPHEMERAL_BACKUP_DAYS = 1
@@ -41,13 +43,7 @@ class AccountingStack(cdk.Stack):
             "Database",
             vpc=network.vpc,
             subnets=[network.private_subnet(zone) for zone in settings.availability_zones],
-            size=DatabaseSize(
-                min_capacity_acu=section.min_capacity_acu,
-                max_capacity_acu=section.max_capacity_acu,
-                instances=section.instances,
-                backup_days=section.backup_days if durable else EPHEMERAL_BACKUP_DAYS,
-                rotation_days=section.rotation_days,
-            ),
+            size=section if durable else replace(section, backup_days=EPHEMERAL_BACKUP_DAYS),
             removal_policy=cdk.RemovalPolicy.RETAIN if durable else cdk.RemovalPolicy.DESTROY,
         )
         for output_id, value, description in (

@@ -9,16 +9,12 @@ from constructs import Construct
 from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import SHARED_CLAIM
 from catalog.pool import Pool
-from settings.sections.eks import EksSettings
 from stacks.cluster_stack import DeploymentContext
 from stacks.kubernetes_software import job_namespace, software
 from stacks.kubernetes_stack import KubernetesStack
 from trainforge.construct_ids import pascal
 from trainforge.eks.node_group import (
     NodeGroup,
-    Repair,
-    RepairAction,
-    Scaling,
     notify_of_launches,
 )
 from trainforge.eks.node_role import NodeRole
@@ -39,7 +35,7 @@ class EksStack(KubernetesStack):
         self.launch_artifacts.grant_pull(self.role)
         self.cluster = self._kubernetes(self._cluster_settings)
         self.system = self._system_nodes(
-            self.cluster, self._cluster_settings, role=self.role, repair=repair(self._cluster_settings)
+            self.cluster, self._cluster_settings, role=self.role, repair=self._cluster_settings.node_repair
         )
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
@@ -58,7 +54,6 @@ class EksStack(KubernetesStack):
         )
 
     def _node_group(self, pool: Pool) -> NodeGroup:
-        section = self._cluster_settings.scaling.get(pool.name)
         nodes = NodeGroup(
             self,
             f"Pool{pascal(pool.name)}",
@@ -66,8 +61,8 @@ class EksStack(KubernetesStack):
             pool=pool,
             subnets=[self._network.private_subnet(pool.availability_zone)],
             role=self.role,
-            scaling=Scaling(section.minimum, section.desired) if section else None,
-            repair=repair(self._cluster_settings),
+            scaling=self._cluster_settings.scaling.get(pool.name),
+            repair=self._cluster_settings.node_repair,
             tags=self._node_tags(),
         )
         # An image that does not build fails the deployment before nodes are paid for.
@@ -100,17 +95,3 @@ class EksStack(KubernetesStack):
             claim=SHARED_CLAIM if self._storage.lustre_mount else "",
             roles={"node": self.role.role_arn},
         )
-
-
-def repair(section: EksSettings) -> Repair | None:
-    """Return the repair of nodes that the section asks for."""
-    given = section.node_repair
-    if given is None:
-        return None
-    return Repair(
-        given.stop_above_percent,
-        given.parallel_nodes,
-        tuple(
-            RepairAction(one.condition, one.reason, one.wait_minutes, one.action) for one in given.overrides
-        ),
-    )

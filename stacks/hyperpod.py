@@ -10,10 +10,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
+from catalog.accounting import ExternalDatabase
 from catalog.cluster_info import ClusterInfo
 from settings.sections.hyperpod import NodeSetupSettings
 from stacks.cluster_stack import ClusterStack, DeploymentContext
-from trainforge.accounting.parameters import PORT
 from trainforge.hyperpod.groups import (
     CONTROLLER_GROUP,
     LOGIN_GROUP,
@@ -27,7 +27,7 @@ from trainforge.hyperpod.groups import (
 from trainforge.hyperpod.health_log import HealthLog
 from trainforge.hyperpod.role import NodeRole
 from trainforge.hyperpod.scripts import NodeScripts
-from trainforge.hyperpod.slurm import Accounting, HyperPodSlurmCluster, SlurmOptions
+from trainforge.hyperpod.slurm import HyperPodSlurmCluster, SlurmOptions
 from trainforge.mounts import LustreMount, OpenZfsMount
 from trainforge.session import NodeSession
 
@@ -109,17 +109,12 @@ class HyperPodStack(ClusterStack):
             iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[secret_arn])
         )
 
-    def _accounting(self) -> Accounting | None:
+    def _accounting(self) -> ExternalDatabase | None:
         """Return the external database: that of the deployment, or the one that the section names."""
         if self._services.accounting:
             made = self._services.accounting.database
-            return Accounting(endpoint=made.endpoint, port=PORT, secret_arn=made.secret.secret_arn)
-        named = self._cluster_settings.accounting
-        if named is None:
-            return None
-        return Accounting(
-            endpoint=named.endpoint, port=named.port, secret_arn=named.secret_arn, database=named.name
-        )
+            return ExternalDatabase(made.endpoint, made.secret.secret_arn)
+        return self._cluster_settings.accounting
 
     def _controller_groups(self) -> list[ec2.ISecurityGroup]:
         """Return the groups that the controller is in beside the nodes' own: slurmdbd runs there."""

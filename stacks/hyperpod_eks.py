@@ -11,6 +11,7 @@ from constructs import Construct
 from catalog.cluster_info import ClusterInfo
 from catalog.hyperpod_eks import CERT_MANAGER
 from catalog.kubernetes import POOL_LABEL, SHARED_CLAIM
+from catalog.node_groups import Repair
 from stacks.cluster_stack import DeploymentContext
 from stacks.hyperpod_eks_plan import (
     observability_config,
@@ -21,7 +22,6 @@ from stacks.hyperpod_eks_plan import (
 )
 from stacks.kubernetes_software import job_namespace, software
 from stacks.kubernetes_stack import KubernetesStack
-from trainforge.eks.node_group import Repair
 from trainforge.eks.node_role import NodeRole
 from trainforge.eks.software import ClusterSoftware
 from trainforge.hyperpod.chart import HyperPodChart

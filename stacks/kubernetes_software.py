@@ -8,7 +8,6 @@ from settings.deployment import Settings
 from settings.sections.eks import SoftwareSettings
 from stacks.storage import StorageStack
 from trainforge.eks.add_ons import EBS, FSX, S3
-from trainforge.eks.queues import Queue
 from trainforge.eks.software import JobNamespace, Software
 from trainforge.eks.volumes import BucketVolume, LustreVolume
 
@@ -28,7 +27,7 @@ def software(section: SoftwareSettings, *, lustre: bool, node_monitoring: bool) 
         },
         devices=section.devices,
         jobs=tuple(section.jobs),
-        queues=tuple(Queue(name, queue.nodes, queue.borrow) for name, queue in section.queues.items()),
+        queues=tuple(section.queues.values()),
     )
 
 

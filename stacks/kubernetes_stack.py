@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from constructs import Construct
 
 from catalog.cluster_info import ClusterInfo
+from catalog.node_groups import Repair
 from catalog.pool import OnDemand, Pool
 from settings.sections.eks import EksSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
@@ -14,7 +15,7 @@ from stacks.cluster_stack import ClusterStack
 from trainforge.eks.cluster import Access, ControlPlane, KubernetesCluster
 from trainforge.eks.job_rbac import job_groups
 from trainforge.eks.network_add_ons import network_add_ons
-from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup, Repair
+from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup
 from trainforge.eks.node_role import NodeRole
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import is_dataclass
+from dataclasses import asdict, is_dataclass
 from functools import cache, reduce
 from operator import or_
 from types import UnionType
@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from catalog.fields import Bounds, Given
+from catalog.fields import Bounds, Given, MinLength
 
 
 def _refuse_bool(value: object) -> object:
@@ -84,12 +84,21 @@ def _field(
 
 
 def readable(annotation: Any) -> Any:
-    """Return an annotation of the catalog as pydantic reads it: dataclasses from mappings, unions by their source."""
+    """Return an annotation of the catalog as pydantic reads it.
+
+    Dataclasses are read from mappings, tuples from lists, and unions by their source.
+    """
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *notes = get_args(annotation)
-        bounds = [Field(ge=note.ge, le=note.le) for note in notes if isinstance(note, Bounds)]
-        return reduce(lambda read, note: Annotated[read, note], bounds, readable(inner))
+        limits = [Field(**asdict(note)) for note in notes if isinstance(note, Bounds | MinLength)]
+        return reduce(lambda read, limit: Annotated[read, limit], limits, readable(inner))
+    if origin is dict:
+        key, value = get_args(annotation)
+        return dict[key, readable(value)]  # type: ignore[misc,valid-type]
+    if origin is tuple:
+        # A strict tuple takes no list.
+        return Annotated[tuple[readable(get_args(annotation)[0]), ...], Field(strict=False)]  # type: ignore[misc]
     if origin is Literal and any(isinstance(choice, int) for choice in get_args(annotation)):
         return Annotated[annotation, NotBool]
     if origin in (Union, UnionType):

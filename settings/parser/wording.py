@@ -63,7 +63,7 @@ def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Lo
             field = fields_of(annotation).get(str(part))
             annotation = field.annotation if field else None
         else:
-            arguments = get_args(annotation)
+            arguments = [argument for argument in get_args(annotation) if argument is not ...]
             annotation = arguments[-1] if arguments else None
         holder, value = value, _child(value, part)
     near: tuple[str, ...] = ()
@@ -92,7 +92,7 @@ def worded(
         case "union_tag_not_found" | "union_tag_invalid":
             return _source(place, where, given)
         case "greater_than_equal" | "less_than_equal" | "greater_than" | "less_than":
-            message = f"{value} is not {_bounds(place)}"
+            message = f"{value} is not {_bounds(place, context)}"
             return _error("out-of-range", where, value, message, _description(place))
         case "too_short" | "too_long" | "string_too_short" | "string_too_long":
             return _error("out-of-range", where, value, _length(kind, context), _description(place))
@@ -119,6 +119,7 @@ _EXPECTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
+    "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
@@ -199,7 +200,7 @@ def _wrong_type(kind: str, expected: str, where: str, value: str, given: Any, pl
         hint = f"put it in quotes: '\"{value}\"'"
     elif isinstance(given, str) and _reads_as(kind, given):
         hint = "remove the quotes"
-    elif kind == "list_type" and given is not None and not isinstance(given, dict | list):
+    elif kind in ("list_type", "tuple_type") and given is not None and not isinstance(given, dict | list):
         hint = f"a list of one is written '[{value}]'"
     return _error("wrong-type", where, value, message, hint)
 
@@ -232,9 +233,9 @@ def _description(place: Located) -> str:
     return " ".join(text.split()).rstrip(".").replace("`", "'")
 
 
-def _bounds(place: Located) -> str:
-    low: Any = None
-    high: Any = None
+def _bounds(place: Located, context: Mapping[str, Any]) -> str:
+    # A value of a mapping has no field: pydantic names the bound that it breaks.
+    low, high = context.get("ge"), context.get("le")
     for constraint in place.field.metadata if place.field else ():
         low = getattr(constraint, "ge", low)
         high = getattr(constraint, "le", high)

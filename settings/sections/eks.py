@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from catalog.devices import Devices
 from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES, AddOn
+from catalog.job_queues import Queue
+from catalog.node_groups import Repair, Scaling
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
@@ -47,39 +50,6 @@ class SystemSettings(Model):
     """Size of each node's root volume in GiB."""
 
 
-class RepairOverride(Model):
-    """The action for one finding of the node monitoring agent, in place of EKS's own choice."""
-
-    condition: str = Field(min_length=1)
-    """The node's condition, as the agent names it."""
-    reason: str = Field(min_length=1)
-    """The reason that the agent gives for it."""
-    wait_minutes: int = Field(ge=1, le=1440)
-    """Minutes for which it must hold."""
-    action: Literal["replace", "reboot", "none"]
-    """What happens then."""
-
-
-class RepairSettings(Model):
-    """Automatic repair: EKS replaces or reboots nodes that the node monitoring agent reports as unhealthy."""
-
-    stop_above_percent: int | None = Field(default=None, ge=1, le=100)
-    """Share of a node group's nodes that are unhealthy at once, above which nothing is repaired; absent: EKS's own."""
-    parallel_nodes: int | None = Field(default=None, ge=1, le=450)
-    """Nodes that are repaired at a time; absent: EKS's own."""
-    overrides: list[RepairOverride] = []
-    """Actions of your own for single findings."""
-
-
-class ScalingSettings(Model):
-    """The number of running nodes of a pool that does not run all of them all the time."""
-
-    minimum: int = Field(default=0, ge=0, le=6758)
-    """Nodes that an autoscaler leaves."""
-    desired: int | None = Field(default=None, ge=0, le=6758)
-    """Nodes that run after a deployment; by default the pool's `nodes`. 0 until a capacity block has begun."""
-
-
 class ControlPlaneSettings(ClusterSettings):
     """Settings of the control plane, equal for every EKS cluster, whether EKS or HyperPod provides its nodes."""
 
@@ -106,15 +76,6 @@ class ControlPlaneSettings(ClusterSettings):
         return self.pod_addresses_per_node
 
 
-class QueueSettings(Model):
-    """A queue of jobs and its share of the cluster."""
-
-    nodes: dict[str, Annotated[int, Field(ge=0, le=6758)]] = Field(min_length=1)
-    """Whole nodes that are the queue's, by pool."""
-    borrow: bool = True
-    """Whether it also takes what other queues leave idle, and lends them what it leaves idle itself."""
-
-
 JobOperator = Literal["trainer", "training-operator", "mpi-operator"]
 
 
@@ -127,12 +88,18 @@ class SoftwareSettings(Model):
     """What tells Kubernetes of devices."""
     jobs: list[JobOperator] = ["trainer"]
     """Operators of jobs: Kubeflow Trainer (TrainJob), its training operator v1 (PyTorchJob), the MPI operator."""
-    queues: dict[str, QueueSettings] = {}
+    queues: dict[str, Annotated[Queue, FROM_MAPPING]] = {}
     """Queues by name, the first for jobs that name none; absent: no Kueue, and first come, first served."""
     bucket_claim: bool = True
     """Whether pods can claim the data bucket as files, by Mountpoint for Amazon S3."""
     cert_manager: bool = False
     """Whether cert-manager is installed; nothing else here needs it."""
+
+    @field_validator("queues")
+    @classmethod
+    def _name_queues(cls, queues: dict[str, Queue]) -> dict[str, Queue]:
+        """Give each queue its name."""
+        return {name: replace(queue, name=name) for name, queue in queues.items()}
 
 
 class EksSettings(ControlPlaneSettings):
@@ -142,9 +109,9 @@ class EksSettings(ControlPlaneSettings):
     """Names of the pools whose nodes run training; each becomes a managed node group."""
     kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
     """Kubernetes version of the control plane and of the nodes."""
-    scaling: dict[str, ScalingSettings] = {}
+    scaling: dict[str, Annotated[Scaling, FROM_MAPPING]] = {}
     """Number of standing nodes by pool."""
-    node_repair: RepairSettings | None = RepairSettings()
+    node_repair: Annotated[Repair, FROM_MAPPING] | None = Repair()
     """Repair of unhealthy nodes; null: none."""
     namespace: str = "training"
     """Namespace of the jobs."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from catalog.accounting import ExternalDatabase
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
 from settings.sections.model import Model
 
@@ -74,19 +76,6 @@ class LifecycleScripts(Model):
     """Script in it that every node runs at creation."""
 
 
-class AccountingDatabase(Model):
-    """An external MySQL-compatible database for Slurm accounting; absent: one on the controller."""
-
-    endpoint: str
-    """Host name of the database."""
-    port: int = Field(default=3306, ge=1, le=65535)
-    """Port of the database."""
-    name: str | None = None
-    """Schema that holds the data; by default HyperPod derives one from the cluster's id."""
-    secret_arn: str
-    """ARN of the Secrets Manager secret with its user name and password."""
-
-
 class HyperPodSettings(ClusterSettings):
     """A HyperPod cluster with the Slurm orchestrator, configured through the API."""
 
@@ -106,7 +95,7 @@ class HyperPodSettings(ClusterSettings):
     """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
     slurm_config_strategy: Literal["managed", "overwrite", "merge"] = "managed"
     """Who owns slurm.conf's partitions: HyperPod alone, HyperPod over manual edits, or both merged."""
-    accounting: AccountingDatabase | None = None
+    accounting: Annotated[ExternalDatabase, FROM_MAPPING] | None = None
     """External accounting database; absent: one on the controller."""
     node_setup: NodeSetupSettings | None = None
     """Extra configuration of nodes; absent: no script runs."""

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+from catalog.job_queues import Queue
 from catalog.pool import Pool
 from tests.kubernetes.job_namespace import KINDS, JobNamespace, job_namespace, job_of, pool
 from tests.kubernetes.manifests import Case
 from tests.kubernetes.plane.api import Api, Document
 from trainforge.eks.queues import API as KUEUE
-from trainforge.eks.queues import Queue
 from workloads.spec import Format
 
 _SECONDS = 300.0

@@ -9,6 +9,7 @@ from typing import Any
 
 from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
+from catalog.job_queues import Queue
 from catalog.kubernetes import INSTANCE_TYPE_LABEL, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
 from tests.kubernetes import capacity
@@ -16,7 +17,7 @@ from tests.kubernetes.bare_nodes import BareNodes
 from tests.kubernetes.plane.api import Api, Document
 from trainforge.eks.job_rbac import job_groups, job_rbac
 from trainforge.eks.queues import API as KUEUE
-from trainforge.eks.queues import Queue, kueue_objects
+from trainforge.eks.queues import kueue_objects
 from trainforge.eks.volumes import LustreVolume, lustre, namespace
 
 INSTANCE_GROUP = "sagemaker.amazonaws.com/instance-group-name"

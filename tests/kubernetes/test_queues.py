@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from catalog.job_queues import Queue
 from catalog.kubernetes import GPU as GPU_TAINT
 from catalog.kubernetes import UNREACHABLE_SECONDS
 from catalog.reference_types import CPU, GPU
@@ -17,7 +18,6 @@ from tests.kubernetes.job_namespace import JobNamespace, job_namespace, pool
 from tests.kubernetes.plane.api import Document
 from tests.unit.rendering import RENDERERS, read
 from trainforge.eks.queues import API as KUEUE
-from trainforge.eks.queues import Queue
 from workloads import registry
 from workloads.spec import Format, Run
 
@@ -64,7 +64,7 @@ def name_of(document: Document) -> str:
 
 @pytest.mark.parametrize("format_", [Format.TRAINJOB, Format.PYTORCHJOB], ids=str)
 def test_a_job_that_does_not_fit_its_share_gets_no_pod(made: Made, format_: Format) -> None:
-    where = made(f"whole-{format_}", Queue("whole", {f"whole-{format_}": 2}, borrows=False), nodes=3)
+    where = made(f"whole-{format_}", Queue("whole", {f"whole-{format_}": 2}, borrow=False), nodes=3)
     large = job(where, "large", 3, as_=format_)
     where.submit(large)
     where.await_waiting(name_of(large), "insufficient quota")
@@ -99,7 +99,7 @@ def test_a_job_takes_what_another_queue_leaves_idle_and_gives_it_back(made: Made
 
 
 def test_a_queue_that_does_not_borrow_neither_takes_nor_lends(made: Made) -> None:
-    where = made("kept", Queue("kept", {"kept": 1}, borrows=False), Queue("guest", {"kept": 1}), nodes=2)
+    where = made("kept", Queue("kept", {"kept": 1}, borrow=False), Queue("guest", {"kept": 1}), nodes=2)
     taking = job(where, "taking", 2)
     where.submit(taking)
     where.await_waiting(name_of(taking), "insufficient quota")

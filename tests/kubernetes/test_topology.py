@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
+from catalog.job_queues import Queue
 from catalog.reference_types import GPU
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.job_namespace import job_namespace, pool
 from tests.unit.rendering import MPI, RENDERERS, read
-from trainforge.eks.queues import Queue
 from workloads import registry
 from workloads.spec import Format, Run
 

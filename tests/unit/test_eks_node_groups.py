@@ -15,6 +15,7 @@ from catalog.eks import ami_type, capacity_type
 from catalog.instances import INSTANCES, instance_types
 from catalog.interfaces import network_interfaces
 from catalog.kubernetes import EFA, GPU, INSTANCE_TYPE_LABEL, NEURON, POOL_LABEL
+from catalog.node_groups import Repair, RepairAction, Scaling
 from catalog.pool import (
     Capacity,
     CapacityBlock,
@@ -27,9 +28,6 @@ from catalog.pool import (
 )
 from tests.api_model import api_problems
 from trainforge.eks.node_group import (
-    Repair,
-    RepairAction,
-    Scaling,
     node_group_properties,
     node_launch,
     repair_config,

@@ -17,6 +17,7 @@ from kubeflow_trainer_api.models import TrainerV1alpha1ClusterTrainingRuntime
 
 from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES
+from catalog.job_queues import Queue
 from catalog.kubernetes import BUCKET_CLAIM, GRACE_SECONDS, HUGE_PAGES, NETWORK_LAYER, SHARED_CLAIM
 from catalog.operators import MPIJOBS, PYTORCHJOBS
 from catalog.pool import OnDemand, Pool
@@ -28,7 +29,6 @@ from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import CHART
 from trainforge.eks.queues import (
     DEFAULT_QUEUE,
-    Queue,
     flavor,
     kueue_objects,
     kueue_values,
@@ -58,7 +58,7 @@ def pool(instance_type: str, nodes: int = 3, name: str = "gpu", threads: int | N
 POOLS = [pool("p5.48xlarge", 4), pool("trn2.48xlarge", 2, "trainium"), pool("c6i.4xlarge", 2, "cpu")]
 QUEUES = [
     Queue("research", {"gpu": 3, "cpu": 2}),
-    Queue("production", {"gpu": 1, "trainium": 2}, borrows=False),
+    Queue("production", {"gpu": 1, "trainium": 2}, borrow=False),
 ]
 
 

@@ -133,6 +133,12 @@ def test_messages_keep_the_form_of_errors(tmp_path: Path) -> None:
     ("software", "expected", "message"),
     [
         ({"devices": 3}, ("wrong-type", "devices"), "a mapping, not a whole number"),
+        ({"queues": {"a": {"nodes": {}}}}, ("out-of-range", "queues.a.nodes"), "at least 1 entry"),
+        (
+            {"queues": {"a": {"nodes": {"gpu": -1}}}},
+            ("out-of-range", "queues.a.nodes.gpu"),
+            "-1 is not 0 or more",
+        ),
         ({"devices": {"gpus": "none"}}, ("unknown-key", "devices.gpus"), "did you mean 'gpu'?"),
         ({"devices": {"gpu": "operator"}}, ("not-allowed", "devices.gpu"), "did you mean 'gpu-operator'?"),
         ({"devices": {"neuron_scheduler": "yes"}}, ("wrong-type", "devices.neuron_scheduler"), "not text"),
@@ -151,4 +157,27 @@ def test_mistakes_in_what_is_read_into_the_catalog_s_types(
     [finding] = read_changed(tmp_path, {"hyperpod": GONE, "eks": section}).findings
     rule, path = expected
     assert (finding.rule, finding.path) == (rule, f"eks.software.{path}")
+    assert message in finding.message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected", "message"),
+    [
+        ("none", ("wrong-type", ""), "a list, not text"),
+        ([3], ("wrong-type", ".0"), "a mapping, not a whole number"),
+        ([{"action": "rebot"}], ("not-allowed", ".0.action"), "did you mean 'reboot'?"),
+        ([{"condition": ""}], ("out-of-range", ".0.condition"), "at least 1 characters"),
+    ],
+)
+def test_mistakes_in_a_list_that_is_read_into_a_tuple(
+    tmp_path: Path, overrides: Any, expected: tuple[str, str], message: str
+) -> None:
+    access = [{"principal_arn": "arn:aws:iam::111122223333:role/someone"}]
+    full = {"condition": "c", "reason": "r", "wait_minutes": 1, "action": "none"}
+    if isinstance(overrides, list):
+        overrides = [full | one if isinstance(one, dict) else one for one in overrides]
+    section = {"pools": ["gpu"], "access": access, "node_repair": {"overrides": overrides}}
+    [finding] = read_changed(tmp_path, {"hyperpod": GONE, "eks": section}).findings
+    rule, path = expected
+    assert (finding.rule, finding.path) == (rule, f"eks.node_repair.overrides{path}")
     assert message in finding.message

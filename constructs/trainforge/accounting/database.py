@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -12,8 +11,9 @@ from aws_cdk import aws_rds as rds
 from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
+from catalog.accounting import PORT, DatabaseSize
 from catalog.versions import AURORA_MYSQL
-from trainforge.accounting.parameters import PARAMETERS, PORT, USER
+from trainforge.accounting.parameters import PARAMETERS, USER
 from trainforge.accounting.rotation import PasswordRotation
 from trainforge.acknowledgement import acknowledge
 
@@ -22,17 +22,6 @@ _FAMILY = "aurora-mysql8.0"
 _PASSWORD_LENGTH = 32
 """Characters. MySQL takes 32 in a replication password and Aurora 41 in this one; letters and digits only, since
 slurmdbd.conf and the clusters' own scripts put it between quotes and slashes."""
-
-
-@dataclass(frozen=True, slots=True)
-class DatabaseSize:
-    """Capacity in Aurora capacity units, number of instances, days of backups and between changes of password."""
-
-    min_capacity_acu: float
-    max_capacity_acu: float
-    instances: int
-    backup_days: int
-    rotation_days: int
 
 
 class SlurmAccountingDatabase(Construct):

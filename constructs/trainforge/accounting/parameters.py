@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-PORT = 3306
 USER = "slurm"
 """The user that slurmdbd logs in as. It owns the server: slurmdbd makes its own schema."""
 

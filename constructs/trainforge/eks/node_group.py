@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from aws_cdk import aws_ec2 as ec2
@@ -16,6 +15,7 @@ from catalog.eks import ami_type, capacity_type
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
 from catalog.kubernetes import POOL_LABEL, device
+from catalog.node_groups import Repair, Scaling
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.user_data import user_data
@@ -30,37 +30,6 @@ _GROUPS_A_RULE = 10
 """An event pattern holds 2,048 characters (EventBridge, "Quotas"); a group takes about a hundred."""
 
 _ACTIONS = {"replace": "Replace", "reboot": "Reboot", "none": "NoAction"}
-
-
-@dataclass(frozen=True, slots=True)
-class RepairAction:
-    """The action for one finding of the node monitoring agent: replace, reboot or none, after some minutes."""
-
-    condition: str
-    reason: str
-    wait_minutes: int
-    action: str
-
-
-@dataclass(frozen=True, slots=True)
-class Repair:
-    """The repair of a group's unhealthy nodes by EKS; None leaves a number to EKS.
-
-    `stop_above_percent` is the share of unhealthy nodes above which nothing is repaired, `parallel_nodes` how many
-    are repaired at a time.
-    """
-
-    stop_above_percent: int | None = None
-    parallel_nodes: int | None = None
-    overrides: tuple[RepairAction, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Scaling:
-    """The number of running nodes of a pool: `desired` after a deployment (None: all), `minimum` for an autoscaler."""
-
-    minimum: int = 0
-    desired: int | None = None
 
 
 def taints(facts: InstanceFacts) -> list[dict[str, str]]:

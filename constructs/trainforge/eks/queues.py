@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 from catalog.efa import efa_environment
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
+from catalog.job_queues import Queue
 from catalog.kubernetes import (
     EFA,
     HUGE_PAGES,
@@ -35,15 +35,6 @@ FAILURE_RECOVERY = "FailureRecoveryPolicy"
 
 _HOST = "kubernetes.io/hostname"
 _MIB = ("memory", HUGE_PAGES)
-
-
-@dataclass(frozen=True, slots=True)
-class Queue:
-    """A queue and its share of the pools: whole nodes by pool's name. With `borrows`, also what others leave idle."""
-
-    name: str
-    nodes: Mapping[str, int] = field(default_factory=dict)
-    borrows: bool = True
 
 
 def requests(pool: Pool) -> dict[str, int]:
@@ -161,7 +152,7 @@ def _flavor(pool: Pool) -> dict[str, Any]:
 
 def _cluster_queue(queue: Queue, pools: Sequence[Pool], *, namespace: str, cohort: str) -> dict[str, Any]:
     """Return a queue over all pools that any queue has: of a pool that is not its own it has nothing to lend."""
-    own = pools if queue.borrows else [pool for pool in pools if queue.nodes.get(pool.name)]
+    own = pools if queue.borrow else [pool for pool in pools if queue.nodes.get(pool.name)]
     # Every flavor of a group must state every resource of it, in one order.
     covered = list(dict.fromkeys(name for pool in own for name in requests(pool)))
     flavors = [
@@ -185,7 +176,7 @@ def _cluster_queue(queue: Queue, pools: Sequence[Pool], *, namespace: str, cohor
         "resourceGroups": [{"coveredResources": covered, "flavors": flavors}],
         "preemption": {"withinClusterQueue": "LowerPriority"},
     }
-    if queue.borrows:
+    if queue.borrow:
         spec |= {
             "cohortName": cohort,
             "preemption": {"withinClusterQueue": "LowerPriority", "reclaimWithinCohort": "Any"},

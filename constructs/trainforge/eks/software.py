@@ -13,6 +13,7 @@ from constructs import Construct
 from catalog.charts import KUEUE_CHART, TRAINER_CHART, Chart
 from catalog.devices import NO_DEVICES, Devices
 from catalog.eks import AddOn
+from catalog.job_queues import Queue
 from catalog.pool import Pool
 from trainforge.construct_ids import pascal
 from trainforge.eks.add_ons import add_ons
@@ -21,7 +22,7 @@ from trainforge.eks.devices import device_charts
 from trainforge.eks.job_rbac import job_rbac
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import Document, Objects
-from trainforge.eks.queues import Queue, kueue_objects, kueue_values
+from trainforge.eks.queues import kueue_objects, kueue_values
 from trainforge.eks.runtimes import torch_runtimes
 from trainforge.eks.training_operator import training_operator
 from trainforge.eks.volumes import BucketVolume, LustreVolume, bucket, lustre, namespace

@@ -11,19 +11,10 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
+from catalog.accounting import ExternalDatabase
 from trainforge.hyperpod.events import notify
 from trainforge.hyperpod.groups import Group
 from trainforge.notifications import Notifications
-
-
-@dataclass(frozen=True, slots=True)
-class Accounting:
-    """An external database for Slurm accounting; its secret holds the user name and password."""
-
-    endpoint: str
-    port: int
-    secret_arn: str
-    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +27,7 @@ class SlurmOptions:
     continuous_provisioning: bool = True
     node_recovery: bool = True
     config_strategy: str = "Managed"
-    accounting: Accounting | None = None
+    accounting: ExternalDatabase | None = None
 
 
 class HyperPodSlurmCluster(Construct):
@@ -86,7 +77,7 @@ class HyperPodSlurmCluster(Construct):
                 "Endpoint": database.endpoint,
                 "Port": database.port,
                 "SecretArn": database.secret_arn,
-                **({"Name": database.database} if database.database else {}),
+                **({"Name": database.name} if database.name else {}),
             }
         self._cluster.add_property_override("Orchestrator", {"Slurm": slurm})
         self._cluster.add_property_override("InstanceGroups", list(groups))
