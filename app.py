@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # Loading the CDK and making templates leaves little garbage, and looking for it takes a tenth of the time.
-    gc.disable()
+    gc.disable()  # Loading the CDK leaves little garbage, and looking for it takes a tenth of the time.
 
 import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
@@ -16,7 +15,7 @@ from cdk_nag import AwsSolutionsChecks
 from settings.configuration_file import configuration_file
 from settings.parser.values import printable
 from settings.reading import read
-from settings.report import report
+from settings.report import report, say
 from settings.summary import summary
 from stacks.assembly import StagedAssembly
 from stacks.cluster_stack import DeploymentContext
@@ -28,11 +27,6 @@ from stacks.storage import StorageStack
 
 ROOT = Path(__file__).parent
 USER_MISTAKE = 2
-
-
-def say(text: str) -> None:
-    """Print to standard error: the CDK CLI keeps standard output for templates."""
-    print(text, file=sys.stderr)  # noqa: T201
 
 
 def build(app: cdk.App, path: Path, origin: str = "") -> bool:
@@ -82,6 +76,5 @@ def main() -> int:
 
 if __name__ == "__main__":
     code = main()
-    # Python collects once more when it exits: frozen objects are passed over.
-    gc.freeze()
+    gc.freeze()  # Python collects once more when it exits, and passes over what is frozen.
     sys.exit(code)

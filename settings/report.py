@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,11 @@ class LocatedFinding(Finding):
         return cls(
             finding.rule, finding.severity, finding.path, finding.value, finding.message, finding.hint, line
         )
+
+
+def say(text: str) -> None:
+    """Print to standard error: the CDK CLI keeps standard output for templates."""
+    print(text, file=sys.stderr)  # noqa: T201
 
 
 def report(findings: Sequence[Finding], path: str | Path, width: int = 110) -> str:
