@@ -5,11 +5,7 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -25,6 +21,7 @@ from settings.sections.cluster import ClusterSettings
 from stacks.cluster_stack import ClusterStack
 from stacks.clusters import cluster_stack
 from tests.conftest import ROOT
+from tests.unit.page_sources import changed_copy, changes, new_files, python, trainforge
 from workloads.spec import Format
 
 PAGE = ROOT / "docs" / "add-a-cluster.md"
@@ -100,72 +97,23 @@ def existing_files() -> list[str]:
     return re.findall(r"^- `([^`]+)`", section, re.MULTILINE)
 
 
-def new_files() -> dict[str, str]:
-    """Return the files that the page shows as a whole, by their paths, which their first lines give."""
-    blocks = re.findall(
-        r"^```(?:python|yaml)\n# (\S+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S
-    )
-    return dict(blocks)
-
-
-def changes() -> list[tuple[str, str, str]]:
-    """Return the changes of existing files that the page shows: path, old lines, new lines."""
-    found = []
-    for path, body in re.findall(
-        r"^```diff\n--- (\S+)\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S
-    ):
-        lines = body.splitlines(keepends=True)
-        old, new = ("".join(line[1:] if line[0] in f" {sign}" else "" for line in lines) for sign in "-+")
-        found.append((path, old, new))
-    return found
-
-
 def test_the_page_changes_few_existing_files_and_lists_them() -> None:
     listed = existing_files()
     assert 0 < len(listed) <= MAX_EXISTING_FILES
     assert [path for path in listed if not (ROOT / path).exists()] == []
-    assert {path for path, _, _ in changes()} <= set(listed)
-    assert [path for path in new_files() if (ROOT / path).exists()] == []
+    assert {path for path, _, _ in changes(PAGE)} <= set(listed)
+    assert [path for path in new_files(PAGE) if (ROOT / path).exists()] == []
 
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the sources with the kind of cluster of the page, made by what the page shows and nothing else."""
-    folder = tmp_path_factory.mktemp("sources")
-    for part in PARTS:
-        shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("app.py", "cdk.json", "pyproject.toml"):
-        shutil.copy(ROOT / name, folder / name)
-    for path, old, new in changes():
-        text = (folder / path).read_text(encoding="utf-8")
-        assert text.count(old) == 1, f"{path} has not the lines that docs/add-a-cluster.md shows"
-        (folder / path).write_text(text.replace(old, new), encoding="utf-8")
-    for path, text in new_files().items():
-        (folder / path).write_text(text, encoding="utf-8")
-    return folder
-
-
-def python(folder: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run Python on the sources of a folder, whatever is installed."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{folder}:{folder / 'constructs'}",
-        "TRAINFORGE_CONFIG": "config/lab.yaml",
-        "NO_COLOR": "1",
-        "COLUMNS": "200",
-        **variables,
-    }
-    return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
-
-
-def trainforge(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return python(folder, "-c", "from cli.main import main; main()", *words)
+    parts = (*PARTS, "app.py", "cdk.json", "pyproject.toml")
+    return changed_copy(PAGE, tmp_path_factory.mktemp("sources"), parts)
 
 
 def test_a_new_kind_is_validated(sources: Path) -> None:
-    done = trainforge(sources, "validate")
+    done = trainforge(sources, "validate", "config/lab.yaml")
     assert done.returncode == 0, done.stderr
     assert "a laboratory's cluster (cpu: 2 x c6i.4xlarge on-demand)" in done.stdout + done.stderr
 
@@ -189,7 +137,9 @@ def test_rules_know_a_new_kind(sources: Path) -> None:
 
 
 def test_a_new_kind_is_synthesized(sources: Path, tmp_path: Path) -> None:
-    done = python(sources, "app.py", CDK_OUTDIR=str(tmp_path / "cdk.out"))
+    done = python(
+        sources, "app.py", CDK_OUTDIR=str(tmp_path / "cdk.out"), TRAINFORGE_CONFIG="config/lab.yaml"
+    )
     assert done.returncode == 0, done.stderr
     template: dict[str, Any] = json.loads((tmp_path / "cdk.out" / "LabStack.template.json").read_text())
     assert template["Description"] == "trainforge lab: Slurm on nodes of a laboratory"
