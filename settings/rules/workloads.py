@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 
@@ -23,6 +24,7 @@ from settings.rules.selection import (
     why_unseen,
 )
 from settings.rules.storage import made_lustre, made_openzfs
+from settings.sections.workloads import WorkloadSettings
 from workloads.footprint import GIB, gib
 from workloads.formats import FORMATS
 from workloads.request import resolve
@@ -362,21 +364,35 @@ def _cluster_pool(subject: Subject) -> Iterator[Problem]:
 
 @error("workload-cluster-repeated")
 def _cluster_repeated(subject: Subject) -> Iterator[Problem]:
-    """Each run is one manifest of its cluster, and two of one name would take each other's place."""
-    seen: dict[tuple[object, ...], str] = {}
+    """Each run is one manifest of its cluster, named by preset, nodes and pool; two of one name replace each other."""
+    seen: dict[tuple[object, ...], Shipping] = {}
     for shipping in shippings(subject.settings):
         wanted = shipping.wanted
         nodes = wanted.nodes or (shipping.pool.nodes if shipping.pool else None)
-        key = (wanted.reference, wanted.preset, wanted.pool, nodes, shipping.cluster)
-        if key in seen:
-            yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(wanted.label)}' in this size is shipped with '{shown(shipping.cluster)}' already, "
-                f"at '{seen[key]}'",
-                "remove one of them",
-            )
-        seen.setdefault(key, shipping.cluster_path)
+        run = resolve(wanted.request(shipping.cluster, shipping.pool)).run
+        preset = run.preset.name if run else wanted.preset
+        key = (wanted.reference, preset, wanted.pool, nodes, shipping.cluster)
+        first = seen.setdefault(key, shipping)
+        if first is shipping:
+            continue
+        differs = wanted.arguments != first.wanted.arguments
+        yield Problem(
+            shipping.cluster_path,
+            shipping.cluster,
+            f"'{shown(wanted.label)}' in this size is shipped with '{shown(shipping.cluster)}' already, "
+            f"at '{first.cluster_path}'{', and arguments alone do not tell two manifests apart' if differs else ''}",
+            _other_arguments(first.wanted, wanted, shipping.cluster) if differs else "remove one of them",
+        )
+
+
+def _other_arguments(first: WorkloadSettings, second: WorkloadSettings, cluster: str) -> str:
+    """Return how a size that is shipped once runs with the arguments of two entries."""
+    preset = ["--preset", second.preset] if second.preset else []
+    words = [second.label, "--on", cluster, *preset, "--", *(second.arguments or first.arguments)]
+    return (
+        "keep one entry and give the other's arguments at launch: "
+        f"trainforge launch {shown(shlex.join(words))}; or choose another preset, pool or number of nodes for one"
+    )
 
 
 @error("workload-nodes", depends_on=("pools",))

@@ -167,6 +167,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("workload-cluster-repeated", "workloads.0.clusters.1")},
     ),
     (_runs({}, {"nodes": 2}), {("workload-cluster-repeated", "workloads.1.clusters.0")}),
+    (_runs({}, {"preset": None}), {("workload-cluster-repeated", "workloads.1.clusters.0")}),
     # nodes, formats, runs
     (_runs({"nodes": 3}), {("workload-nodes", "workloads.0.nodes")}),
     (_runs({"workload": "batch-only"}), {("workload-format", "workloads.0.clusters.0")}),
@@ -278,6 +279,14 @@ def test_workloads(changes: dict[str, Any], expected: set[tuple[str, str]]) -> N
         (_runs({"workload": "batch-only"}), "batch-only has no format that hyperpod runs (slurm)"),
         (_runs({"nodes": 3}), "3 nodes are more than the 2 of the pool 'gpu'"),
         (_runs({}, {"nodes": 2}), "at 'workloads.0.clusters.0'"),
+        (
+            _runs({"arguments": ["--lr=1"]}, {"arguments": ["--lr", "2 x"]}),
+            "at 'workloads.0.clusters.0', and arguments alone do not tell two manifests apart",
+        ),
+        (
+            _runs({}, {"arguments": ["--lr", "2 x"]}),
+            "at launch: trainforge launch sample --on hyperpod --preset small -- --lr '2 x'; or choose another preset",
+        ),
     ],
 )
 def test_findings_name_what_is_near(changes: dict[str, Any], words: str) -> None:

@@ -84,7 +84,8 @@ def test_what_a_launch_line_starts_is_in_the_image(workload: Workload, format_: 
     assert found
     own = registry.folder(workload) / "Dockerfile"
     added = {"sshd"} if "openssh-server" in own.read_text(encoding="utf-8") else set()
-    assert found <= set(workload.image.launch_programs) | added, f"'{workload.image}' lacks {found}"
+    image = Run.reference(workload).image
+    assert found <= set(image.launch_programs) | added, f"'{image}' lacks {found}"
 
 
 def test_launch_lines_are_read_as_they_are() -> None:
