@@ -146,7 +146,7 @@ _HYPERPOD_EKS = ClusterKind(
     title="SageMaker HyperPod with Amazon EKS",
     summary="a HyperPod cluster on EKS",
     scheduler="kubernetes",
-    formats=("hyperpodpytorchjob", "pytorchjob", "trainjob", "mpijob"),
+    formats=("hyperpodpytorchjob", "pytorchjob", "trainjob", "mpijob", "jobset"),
     capacity=("on-demand", "spot", "training-plan"),
     capacity_hints=_HYPERPOD_HINTS,
     interface_type="efa",
@@ -211,7 +211,7 @@ _EKS = ClusterKind(
     title="Amazon EKS",
     summary="an EKS cluster",
     scheduler="kubernetes",
-    formats=("trainjob", "pytorchjob", "mpijob"),
+    formats=("trainjob", "pytorchjob", "mpijob", "jobset"),
     # botocore: eks CapacityTypes (ON_DEMAND, SPOT, CAPACITY_BLOCK); the launch template targets reservations.
     capacity=("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
     capacity_hints={"training-plan": _PLAN},

@@ -27,8 +27,8 @@ from cli.run_options import (
 
 if TYPE_CHECKING:
     from catalog.cluster_info import ClusterInfo
-    from catalog.finding import Finding
     from settings.deployment import Settings
+    from workloads.spec import Run
 
 
 def launch(
@@ -109,7 +109,7 @@ def launch(
     1 when you say no. With --wait, and on this machine (local), the job's own.
     """
     from cli.launch_jobs import LaunchJob, fail, submit
-    from cli.own_code import shipped
+    from cli.own_code import shipped, with_images
     from cli.required_assets import check_assets
     from cli.resolution import LOCAL, check_stage_options, resolved, stop_at_errors, unsupported_options
     from cli.submit.backends import submission
@@ -118,7 +118,7 @@ def launch(
     from workloads.render.size import check_size
     from workloads.request import Request
     from workloads.stage import AGAIN, TRAIN
-    from workloads.stage_runs import check_left_out
+    from workloads.stage_runs import TOGETHER, check_left_out
 
     arguments = program_arguments(ctx)
     if text := help_of_program(workload, arguments):
@@ -175,21 +175,25 @@ def launch(
     format_, shipment = resolution.format, None
     codes = [shipped(run, format_, info) for run in runs]
     stop_at_errors(list(dict.fromkeys(finding for code in codes for finding in code.findings)), asked)
-    findings: list[Finding] = []
+    findings = [found for code in codes for found in check_assets(code.run, code.info, resolution.stages)]
+    together: dict[str, Run] = {}
+    if format_ in TOGETHER:
+        together = {code.run.stage_name: code.run for code in codes[:-1]}
+        codes = [with_images(codes)]
     texts: list[str] = []
     for code in codes:
         try:
-            texts.append(render(code.run, format_, code.info))
+            texts.append(render(code.run, format_, code.info, stages=together))
         except ValueError as error:
             fail(str(error))
-        findings += [*check_size(format_, texts[-1]), *check_assets(code.run, code.info, resolution.stages)]
+        findings += check_size(format_, texts[-1])
     stop_at_errors(findings, asked)
     jobs: list[LaunchJob] = []
     for code, text in zip(codes, texts, strict=True):
         run, shipment = code.run, code.shipment
         sending = submission(run, format_, code.info, text, share=share)
-        after = resolution.run.dependencies[run.stage_name or TRAIN] if len(runs) > 1 else ()
-        jobs.append(LaunchJob(run, format_, text, sending, after))
+        after = resolution.run.dependencies[run.stage_name or TRAIN] if len(codes) > 1 else ()
+        jobs.append(LaunchJob(run, format_, text, sending, after, tuple(together.values())))
     for job in jobs:
         job.show(file, shipment)
     obstacle = next((job.sending.obstacle for job in jobs if job.sending.obstacle), "")

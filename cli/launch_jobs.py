@@ -21,13 +21,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LaunchJob:
-    """A job that is about to be submitted: a run, its manifest, how it goes, and the stages that it waits for."""
+    """A job that is about to be submitted: a run, its manifest, how it goes, and the stages that it waits for.
+
+    `within` are the runs of stages that come first in the same job.
+    """
 
     run: Run
     format: Format
     text: str
     sending: Submission
     after: Sequence[str] = ()
+    within: Sequence[Run] = ()
 
     @property
     def name(self) -> str:
@@ -52,6 +56,10 @@ class LaunchJob:
         if shipment:
             typer.echo(f"  code   {shipment}")
         typer.echo(f"  run    {sending.run}")
+        for each in self.within:
+            typer.echo(
+                f"  stage  {each.stage_name}, {each.nodes} x {each.instance_type}, before it in the same job"
+            )
         if self.after:
             typer.echo(f"  after  {', '.join(self.after)}, each ended well")
         typer.echo(f"  how    {sending.call}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -122,6 +122,13 @@ def shipped(run: Run, format_: Format, info: ClusterInfo) -> Shipped:
         virtual_environments={**info.virtual_environments, **environments},
     )
     return Shipped(replace(run, code=code), info, shipment, tuple(findings))
+
+
+def with_images(parts: Sequence[Shipped]) -> Shipped:
+    """Return the last of the parts of one job, in a cluster that has the images of all."""
+    last = parts[-1]
+    images = {name: image for each in parts for name, image in each.info.images.items()}
+    return replace(last, info=replace(last.info, images=images))
 
 
 def _is_deployed(name: str, info: ClusterInfo) -> bool:

@@ -65,7 +65,8 @@ def render(
 ) -> None:
     """Print the manifest of a workload; nothing is submitted.
 
-    With '--stage NAME' it is that of one of its stages.
+    With '--stage NAME' it is that of one of its stages. With '--as jobset' it has all of them, and the workload's own
+    program after them.
 
     Words after '--' are appended to the program's arguments.
 
@@ -88,6 +89,7 @@ def render(
         from workloads.render.all import render as rendered
         from workloads.request import Request
         from workloads.stage import TRAIN
+        from workloads.stage_runs import TOGETHER
 
         arguments = program_arguments(ctx)
         if text := help_of_program(workload, arguments):
@@ -104,12 +106,15 @@ def render(
             run_id=run_id,
             variables=tuple(env or ()),
             arguments=arguments,
-            stage=stage or TRAIN,
+            stage=stage or ("" if as_ in TOGETHER else TRAIN),
         )
         resolution = resolved(asked, _configuration(config) if config else None, prepare_on=prepare_on)
         try:
             text = rendered(
-                resolution.run, resolution.format, example_info(on, resolution.run, resolution.settings)
+                resolution.run,
+                resolution.format,
+                example_info(on, resolution.run, resolution.settings),
+                stages=resolution.stages,
             )
         except ValueError as error:
             typer.echo(f"error: {error}", err=True)

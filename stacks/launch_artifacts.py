@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,13 +46,15 @@ _ANY = Workload(name="any")
 class ShippedRun:
     """A run of a workload on a cluster in the cluster's own format, in a virtual environment or in its image.
 
-    `apply` says whether a stack that can starts it.
+    `apply` says whether a stack that can starts it. `stages` are the runs that its manifest has before it where the
+    format has both in one.
     """
 
     run: Run
     format: Format
     virtual_environment: str = ""
     apply: bool = False
+    stages: Mapping[str, Run] = field(default_factory=dict)
 
     @property
     def path(self) -> str:
@@ -73,7 +75,7 @@ def shipped_runs(settings: Settings, cluster: str) -> list[ShippedRun]:
             assert run
             assert format_, "settings were checked"
             environment = shipment.virtual_environment or ""
-            runs = [ShippedRun(run, format_, environment, shipment.apply)]
+            runs = [ShippedRun(run, format_, environment, shipment.apply, resolution.stages)]
             for stage in stage_runs(run, prepare_on).values():
                 stages_format = stage_format(stage, format_, cluster)
                 if stages_format:
@@ -163,7 +165,9 @@ class LaunchArtifacts(Construct):
                     *(f"!{package}/**" for package in sorted(own)),
                 ],
                 manifests={
-                    shipped.path: render(shipped.run, shipped.format, info, header=header)
+                    shipped.path: render(
+                        shipped.run, shipped.format, info, header=header, stages=shipped.stages
+                    )
                     for shipped in self._shipped_runs
                 },
                 removal_policy=self._removal,
@@ -173,7 +177,7 @@ class LaunchArtifacts(Construct):
         """Return the manifests of the runs that the stack itself starts, by a name for each."""
         return {
             "Job" + pascal(f"{shipped.run.name}-{shipped.run.pool.name}-{shipped.run.nodes}"): render(
-                shipped.run, shipped.format, info
+                shipped.run, shipped.format, info, stages=shipped.stages
             )
             for shipped in self._shipped_runs
             if shipped.apply

@@ -103,10 +103,35 @@ def _mpijob(document: dict[str, Any]) -> Iterator[str]:
             yield f"{kind}: restartPolicy is not supported"
 
 
+def _jobset(document: dict[str, Any]) -> Iterator[str]:
+    """Webhook of JobSet 0.12 (jobset_webhook.go), and Kubernetes' own of a Job with a policy for failed pods."""
+    name, seen = document["metadata"]["name"], []
+    for index, one in enumerate(document["spec"]["replicatedJobs"]):
+        job = one["template"]["spec"]
+        last = f"{name}-{one['name']}-{one['replicas'] - 1}-{job['completions'] - 1}-abcde"
+        yield from _name(document, last)
+        if index == 0 and "dependsOn" in one:
+            yield "the first replicated job depends on another"
+        for needed in one.get("dependsOn", []):
+            if needed["name"] not in seen:
+                yield f"'{one['name']}' cannot depend on '{needed['name']}'"
+        seen.append(one["name"])
+        if job["template"]["spec"].get("restartPolicy") != "Never":
+            yield f"'{one['name']}': a policy for failed pods needs restartPolicy Never"
+        for rule in job["podFailurePolicy"]["rules"]:
+            values = rule["onExitCodes"]["values"]
+            if values != sorted(set(values)) or 0 in values:
+                yield f"'{one['name']}': {values} are not in order"
+    for rule in document["spec"]["failurePolicy"]["rules"]:
+        if not set(rule.get("targetReplicatedJobs", [])) <= set(seen):
+            yield f"rule '{rule['name']}' is for a job that is not there"
+
+
 _RULES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "TrainJob": _trainjob,
     "PyTorchJob": _pytorchjob,
     "MPIJob": _mpijob,
+    "JobSet": _jobset,
 }
 """By kind; HyperPodPyTorchJob is missing, because its operator's rules are not public."""
 

@@ -12,7 +12,7 @@ import jsonschema
 import kubernetes.client.models
 import kubernetes_validate
 from kubeflow.training import models as training_models
-from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
+from kubeflow_trainer_api.models import JobsetV1alpha2JobSet, TrainerV1alpha1TrainJob
 from kubernetes.client import ApiClient
 
 from tests.api_model import api_problems
@@ -69,6 +69,13 @@ def check_trainjob(document: dict[str, Any]) -> None:
     assert job.to_dict() == document
 
 
+def check_jobset(document: dict[str, Any]) -> None:
+    """Hold a JobSet to the models of it that Trainer's client has."""
+    job = JobsetV1alpha2JobSet.from_dict(document)
+    assert job is not None
+    assert job.to_dict() == document
+
+
 def schema(name: str) -> Any:
     """Return a JSON schema of ours by its file's name."""
     found = json.loads((SCHEMAS / name).read_text(encoding="utf-8"))
@@ -109,6 +116,7 @@ CHECKS: dict[Format, Callable[[str], None]] = {
     Format.BATCH: check_batch,
     Format.PYTORCHJOB: lambda text: _check_job(text, check_pytorchjob),
     Format.TRAINJOB: lambda text: _check_job(text, check_trainjob),
+    Format.JOBSET: lambda text: _check_job(text, check_jobset),
     Format.MPIJOB: lambda text: _check_job(text, lambda job: check_schema(job, "mpijob.v2beta1.json")),
     Format.HYPERPODPYTORCHJOB: lambda text: _check_job(
         text, lambda job: check_schema(job, "hyperpodpytorchjob.v1.json")

@@ -111,9 +111,10 @@ def _default(folder: Path) -> Workload:
 def _formats(workload: Workload) -> MappingProxyType[Format, Proven]:
     """Return the formats that can start a workload's launcher, in its image; none is proven.
 
-    An MPIJob needs sshd, which our bases lack: a workload whose image has it names the format itself.
+    An MPIJob needs sshd, which our bases lack: a workload whose image has it names the format itself. A JobSet is for
+    workloads with stages.
     """
-    absent = {Format.MPIJOB}
+    absent = {Format.MPIJOB} if workload.stages else {Format.MPIJOB, Format.JOBSET}
     if workload.image and "hyperpodrun" not in workload.image.launch_programs:
         absent.add(Format.HYPERPODPYTORCHJOB)
     known = [one for one in formats_for(workload.launcher) if one not in absent]

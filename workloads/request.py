@@ -21,7 +21,7 @@ from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
 from workloads.stage import TRAIN, UnknownStageError
-from workloads.stage_runs import CHAINED, check_stage, stage_formats, stage_runs
+from workloads.stage_runs import CHAINED, check_stage, format_with_stages, stage_formats, stage_runs
 from workloads.variables import check_variables, read_variables
 
 
@@ -104,10 +104,12 @@ def resolve(request: Request) -> Resolution:
         # What else is judged follows from the arguments.
         return Resolution(run, format_, tuple(findings))
     stages: Mapping[str, Run] = {}
+    if not request.stage and request.format is None:
+        format_ = format_with_stages(run, format_)
     if not request.stage and format_ in CHAINED:
         stages = stage_runs(run, request.prepare_on)
         for stage in stages.values():
-            findings += check_stage(stage, format_)
+            findings += check_stage(stage, format_, alone=False)
     if run.stage_name and format_ is not None:
         findings += check_stage(run, format_)
     else:

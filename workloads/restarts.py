@@ -12,6 +12,9 @@ MAX_LOCAL_RESTARTS = 3
 FINAL_FILE = "final_exit_code"
 """File in the run's folder that the launch guard writes when another start would end as this one did."""
 
+FINAL_CODES = (2, 65, 66, 69, 74, 76, 81, 126, 127)
+"""Exit codes that another start would only repeat (runtime/exit_codes.py)."""
+
 LOST_NODE = 79
 """Exit code of a job that lost a node, or that one never came to: the supervisor's, no program's."""
 

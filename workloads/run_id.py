@@ -18,6 +18,10 @@ JobSet, which Trainer makes of a TrainJob, refuses a name whose longest pod NAME
 operators add less.
 """
 
+_LONGEST_LABEL = 63
+_AFTER_A_STAGE = len("--0-9999-abcde")
+"""The characters of a pod's name in a JobSet besides the names of the set and of the stage, as above."""
+
 LONGEST_MPIJOB_NAME = 40
 """Most characters of an MPIJob's name: its launcher's host is called NAME-launcher, and Open MPI 4.1 has 49 characters
 for a host's name up to its first digit (runtime/mpi_hosts.py)."""
@@ -33,20 +37,30 @@ def check_run_id(run_id: str) -> Iterator[Finding]:
 
 def check_job_name(run: Run, format_: Format) -> Iterator[Finding]:
     """Yield what is wrong with the name of a run's job where an operator makes longer ones of it."""
-    longest = LONGEST_MPIJOB_NAME if format_ is Format.MPIJOB else LONGEST_KUBERNETES_NAME
+    longest = _longest(run, format_)
     excess = len(run.name) - longest
     if excess <= 0 or format_ not in _ON_KUBERNETES:
         return
     most = len(run.id) - excess
-    if run.id or run.stage_name:
+    if run.id or run.stage_name or format_ is Format.JOBSET:
         yield _error(
-            run.id or run.stage_name,
+            run.id or run.stage_name or run.preset.name,
             f"the job would be called '{run.name}', {len(run.name)} characters, and operators make longer names "
             f"of it: as {format_} it may have {longest}",
             f"with this preset an id may have {most}"
             if most > 0
             else "call the stage or the preset by a shorter name",
         )
+
+
+def _longest(run: Run, format_: Format) -> int:
+    """Return the most characters of a run's name in a format of Kubernetes."""
+    if format_ is Format.MPIJOB:
+        return LONGEST_MPIJOB_NAME
+    if format_ is Format.JOBSET:
+        names = [run.stage_name] if run.stage_name else run.dependencies
+        return _LONGEST_LABEL - _AFTER_A_STAGE - max(map(len, names))
+    return LONGEST_KUBERNETES_NAME
 
 
 def _error(value: str, message: str, hint: str) -> Finding:

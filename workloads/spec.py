@@ -38,6 +38,7 @@ class Format(StrEnum):
     TRAINJOB = "trainjob"
     HYPERPODPYTORCHJOB = "hyperpodpytorchjob"
     MPIJOB = "mpijob"
+    JOBSET = "jobset"
     BATCH = "batch"
     LOCAL = "local"
 

@@ -14,8 +14,11 @@ from workloads.run_id import check_job_name
 from workloads.spec import Format, Run, Workload
 from workloads.stage import TRAIN
 
-CHAINED = (Format.SLURM, Format.BATCH, Format.LOCAL)
+CHAINED = (Format.SLURM, Format.BATCH, Format.JOBSET, Format.LOCAL)
 """The formats whose jobs can wait for the end of others. In any other a stage is launched by itself."""
+
+TOGETHER = (Format.JOBSET,)
+"""Those of them in which a run and its stages are one object."""
 
 
 def stage_runs(run: Run, prepare_on: Pool | None = None) -> dict[str, Run]:
@@ -40,10 +43,22 @@ def stage_format(run: Run, format_: Format, cluster: str) -> Format | None:
     return next((one for one in FORMATS[cluster] if one in able and one in run.workload.formats), None)
 
 
+def format_with_stages(run: Run, format_: Format | None) -> Format | None:
+    """Return the format for a run and its stages where only the run's is known: a JobSet in place of a TrainJob.
+
+    One operator brings both. Other jobs are resumed in ways that a JobSet is not.
+    """
+    needs = len(run.dependencies) > 1
+    if format_ is Format.TRAINJOB and needs and Format.JOBSET in run.workload.formats:
+        return Format.JOBSET
+    return format_
+
+
 def check_left_out(run: Run, format_: Format) -> Iterator[Finding]:
     """Yield a warning where a run needs stages that its format cannot have it wait for."""
     stages = [name for name in run.dependencies if name != TRAIN]
     if stages and format_ not in CHAINED:
+        together = [f"all at once by --as {one}" for one in TOGETHER if one in run.workload.formats]
         yield Finding(
             "run-stages",
             Severity.WARNING,
@@ -51,13 +66,18 @@ def check_left_out(run: Run, format_: Format) -> Iterator[Finding]:
             format_,
             f"{run.workload.name} needs the stages {', '.join(stages)} first, and jobs of the format '{format_}' do "
             "not wait for others: they are not launched",
-            f"launch each by itself before: --stage {stages[0]}",
+            "; or ".join([f"launch each by itself before: --stage {stages[0]}", *together]),
         )
 
 
-def check_stage(run: Run, format_: Format) -> Iterator[Finding]:
-    """Yield what is wrong or doubtful with the run of a stage in a format, each with the stage's name."""
-    found = [*check_run(run), *_nodes(run), *_launcher(run, format_), *check_job_name(run, format_)]
+def check_stage(run: Run, format_: Format, *, alone: bool = True) -> Iterator[Finding]:
+    """Yield what is wrong or doubtful with the run of a stage in a format, each with the stage's name.
+
+    One that is not `alone` comes before a run, whose name the object has that holds both.
+    """
+    found = [*check_run(run), *_nodes(run), *_launcher(run, format_)]
+    if alone or format_ not in TOGETHER:
+        found += check_job_name(run, format_)
     for finding in found:
         yield replace(finding, message=f"stage '{run.stage_name}': {finding.message}")
 

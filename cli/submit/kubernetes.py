@@ -101,7 +101,7 @@ class _Job:
             raise SubmissionError(
                 self._exists() if "(AlreadyExists)" in str(error) else str(error)
             ) from error
-        logs = ["logs", *self.pods, "--follow", "--prefix", "--max-log-requests", str(self.run.nodes)]
+        logs = ["logs", *self.pods, "--follow", "--prefix", "--max-log-requests", str(self._most_pods())]
         return SubmittedJob(
             self._wait,
             f"submitted {said}",
@@ -109,6 +109,11 @@ class _Job:
             self.run.id or self.run.name,
             shlex.join([*self.kubectl, "delete", *self.name]),
         )
+
+    def _most_pods(self) -> int:
+        """Return how many pods the job has at most: those of a JobSet's stages stay beside the run's."""
+        counts = re.findall(r"^ +completions: (\d+)$", self.text, re.MULTILINE)
+        return sum(map(int, counts)) or self.run.nodes
 
     def _exists(self) -> str:
         delete = shlex.join([*self.kubectl, "delete", *self.name])

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 
 from catalog.cluster_kinds import KUBERNETES
 from catalog.eks import DRA_FROM, KUBERNETES_VERSIONS
 from catalog.instance_facts import InstanceFacts
+from catalog.job_queues import Queue
 from catalog.operators import clashes
 from settings.parser.values import listed, shown
-from settings.rules.rule import Problem, Subject, error
+from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import Shipping, facts, in_images, shippings, uses
 from settings.sections.eks import SoftwareSettings
 from workloads.request import resolve
 from workloads.spec import Format
+from workloads.stage_runs import TOGETHER
 
 NETWORK_ADD_ONS = ("coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
 """Add-ons without which a cluster is none; they are not `software`."""
@@ -21,6 +24,8 @@ NETWORK_ADD_ONS = ("coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
 _SOFTWARE = "eks.software"
 _OPERATORS = {
     Format.TRAINJOB: "trainer",
+    # Trainer's chart brings JobSet.
+    Format.JOBSET: "trainer",
     Format.PYTORCHJOB: "training-operator",
     Format.MPIJOB: "mpi-operator",
 }
@@ -215,6 +220,43 @@ def _job_operator(subject: Subject) -> Iterator[Problem]:
                 f"operator, '{operator}'",
                 f"add it to '{_SOFTWARE}.jobs'",
             )
+
+
+@warning("eks-queue-stages", depends_on=("eks.pools", "pools", "workloads"))
+def _queue_stages(subject: Subject) -> Iterator[Problem]:
+    """Kueue admits a JobSet as a whole: a run and its stages together, although the run waits for them."""
+    software = _software(subject)
+    queues = software.queues if software else {}
+    for shipping in _on_eks(subject) if queues else ():
+        if shipping.pool is None:
+            continue
+        resolution = resolve(shipping.wanted.request("eks", shipping.pool, shipping.prepare_on))
+        run = resolution.run
+        if run is None or not resolution.stages or resolution.format not in TOGETHER:
+            continue
+        needed: Counter[str] = Counter()
+        for one in (run, *resolution.stages.values()):
+            needed[one.pool.name] += one.nodes
+        if not any(
+            all(_share(queues, queue, pool) >= count for pool, count in needed.items())
+            for queue in queues.values()
+        ):
+            counts = listed([f"{count} of pool '{shown(pool)}'" for pool, count in needed.items()], "and")
+            yield Problem(
+                shipping.cluster_path,
+                shipping.cluster,
+                f"'{shown(shipping.wanted.label)}' needs the nodes of its stages and its own at once, {counts}, and no "
+                "queue has as many: it would wait for ever",
+                "give 'prepare_on' a pool for the stages, or launch them by themselves first: --stage NAME, then "
+                "--skip-stages",
+            )
+
+
+def _share(queues: Mapping[str, Queue], queue: Queue, pool: str) -> int:
+    """Return the most nodes of a pool that a queue can have: its own, and what others lend that borrow too."""
+    if not queue.borrow:
+        return queue.nodes.get(pool, 0)
+    return sum(one.nodes.get(pool, 0) for one in queues.values() if one.borrow)
 
 
 @error("workload-apply")

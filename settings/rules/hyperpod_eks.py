@@ -32,6 +32,7 @@ _OPERATORS = {
     Format.PYTORCHJOB: "dependencies.training_operator",
     Format.MPIJOB: "dependencies.mpi_operator",
     Format.TRAINJOB: "trainer",
+    Format.JOBSET: "trainer",
 }
 """By format, the switch of the operator that runs it."""
 

@@ -109,8 +109,11 @@ def _in(where: JobNamespace, case: Case) -> Case:
 
 
 def _with_names(cases: Sequence[Case]) -> list[Case]:
-    """Give all jobs of a kind and a workload but the first an id: names of theirs, and the other way to name a run."""
-    seen: set[tuple[Format, str]] = set()
+    """Give all jobs of a kind and a workload but the first an id: names of theirs, and the other way to name a run.
+
+    Every JobSet has one: a TrainJob makes a JobSet of its own name.
+    """
+    seen = {(Format.JOBSET, case.run.workload.name) for case in cases}
     named = []
     for number, case in enumerate(cases):
         key = (case.format_, case.run.workload.name)
@@ -157,7 +160,7 @@ def _look(where: JobNamespace, manifests: Mapping[Case, Document], log: Workload
 def _is_of(pod: Document, kind: str, name: str) -> bool:
     """Tell whether a pod is of a job: a TrainJob's is a JobSet's, which is named alike."""
     labels = pod["metadata"]["labels"]
-    if kind == "TrainJob":
+    if kind in ("TrainJob", "JobSet"):
         return bool(labels.get("jobset.sigs.k8s.io/jobset-name") == name)
     return bool(
         labels.get("training.kubeflow.org/job-name") == name

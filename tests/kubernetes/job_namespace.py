@@ -27,6 +27,7 @@ KINDS = {
     "TrainJob": "trainer.kubeflow.org/v1alpha1",
     "PyTorchJob": "kubeflow.org/v1",
     "MPIJob": "kubeflow.org/v2beta1",
+    "JobSet": "jobset.x-k8s.io/v1alpha2",
 }
 """Versions of the jobs by kind."""
 

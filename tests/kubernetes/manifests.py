@@ -18,7 +18,7 @@ from workloads import registry
 from workloads.formats import FORMATS
 from workloads.spec import Format, Run, Workload
 
-PUBLIC = (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB)
+PUBLIC = (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB, Format.JOBSET)
 """Formats whose definition is public. That of HyperPodPyTorchJob comes with an add-on of AWS only."""
 
 SAMPLE_TYPES = (*REFERENCE_TYPES, "g4dn.xlarge", "inf2.xlarge")

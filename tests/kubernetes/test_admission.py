@@ -30,10 +30,11 @@ from tests.kubernetes.plane.api import Document
 from trainforge.eks.queues import requests
 from workloads.launchers import RENDEZVOUS_PORT
 from workloads.spec import Format, Run
+from workloads.stage import TRAIN
 
 ARRANGEMENTS = [(kind, queues) for queues in (True, False) for kind in KUBERNETES]
 _SET_BY_THE_SHELL = {"HOSTNAME", "PATH", "TMPDIR"}
-_RANK = {Format.TRAINJOB: "PET_NODE_RANK", Format.PYTORCHJOB: "RANK"}
+_RANK = {Format.TRAINJOB: "PET_NODE_RANK", Format.PYTORCHJOB: "RANK", Format.JOBSET: "JOB_COMPLETION_INDEX"}
 _HOST = {Format.TRAINJOB: "PET_MASTER_ADDR", Format.PYTORCHJOB: "MASTER_ADDR"}
 _PORT = {Format.TRAINJOB: "PET_MASTER_PORT", Format.PYTORCHJOB: "MASTER_PORT"}
 
@@ -152,12 +153,12 @@ def test_every_node_knows_its_rank_and_where_rank_0_is(jobs: Admitted) -> None:
             yield f"ranks {sorted(ranks)}"
             return
         for pod in jobs.pods[case]:
-            if value(pod, "PET_NNODES") != str(case.run.nodes):
-                yield f"PET_NNODES is {value(pod, 'PET_NNODES')}"
-            first = resolved(jobs, value(pod, _HOST[case.format_]), pod)
+            nodes, host, number = rendezvous(case, pod)
+            if nodes != case.run.nodes:
+                yield f"it takes the job for one of {nodes} nodes"
+            first = resolved(jobs, host, pod)
             if first != [ranks["0"]["metadata"]["name"]]:
-                yield f"{value(pod, _HOST[case.format_])} is {first}"
-            number = int(value(pod, _PORT[case.format_]))
+                yield f"{host} is {first}"
             declared = _ports(ranks["0"])
             if declared.get(number) != "TCP":
                 yield f"port {number} is not among {declared}"
@@ -250,6 +251,19 @@ def _equal(written: Any, found: Any) -> bool:
         return bool(parse_quantity(written) == parse_quantity(found))
     except ValueError:
         return False
+
+
+def rendezvous(case: Case, pod: Document) -> tuple[int, str, int]:
+    """Return the number of nodes, and the host and port of rank 0, as a pod learns them."""
+    if case.format_ is not Format.JOBSET:
+        host, port = _HOST[case.format_], _PORT[case.format_]
+        return int(value(pod, "PET_NNODES")), value(pod, host), int(value(pod, port))
+    # JobSet tells none of them: they are in the script.
+    name = value(pod, "JOBSET_NAME")
+    script = " ".join(_container(pod)["command"])
+    assert f"$JOBSET_NAME-{TRAIN}-0-0.$JOBSET_NAME" in script
+    [nodes] = set(re.findall(r"--nodes=(\d+)", script))
+    return int(nodes), f"{name}-{TRAIN}-0-0.{name}", RENDEZVOUS_PORT
 
 
 def value(pod: Document, name: str) -> str:

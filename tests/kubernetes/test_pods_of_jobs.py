@@ -29,6 +29,7 @@ VERSIONS = {
     Format.TRAINJOB: "trainer.kubeflow.org/v1alpha1",
     Format.PYTORCHJOB: "kubeflow.org/v1",
     Format.MPIJOB: "kubeflow.org/v2beta1",
+    Format.JOBSET: "jobset.x-k8s.io/v1alpha2",
 }
 # Two checkpoints of fsdp take more than a minute on this file system.
 SIZED = replace(INFO, mounts=(replace(INFO.mounts[0], throughput_mbps=3000),))
@@ -77,6 +78,7 @@ def left_after(pod: Document) -> dict[str, int]:
         (FSDP, Format.TRAINJOB, SIZED, 2),
         (TORCH, Format.PYTORCHJOB, INFO, 2),
         (FSDP, Format.PYTORCHJOB, SIZED, 2),
+        (FSDP, Format.JOBSET, SIZED, 2),
         # The launcher waits for its workers, of which there is one.
         (MPI, Format.MPIJOB, INFO, 1),
     ],

@@ -32,7 +32,9 @@ NEAREST = "topology.k8s.aws/network-node-layer-3"
 ABOVE = "topology.k8s.aws/network-node-layer-2"
 
 
-@pytest.mark.parametrize("format_", [Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB], ids=str)
+@pytest.mark.parametrize(
+    "format_", [Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB, Format.JOBSET], ids=str
+)
 def test_a_job_takes_the_fewest_blocks(eks_cluster: Cluster, format_: Format) -> None:
     name = f"blocks-{format_}"
     pools = [pool(name, GPU, len(PLACES))]

@@ -6,10 +6,7 @@ fault takes is waiting.
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import functools
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +18,7 @@ from tests.kubernetes import capacity, job_faults
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.job_faults import Scene
 from tests.kubernetes.process_nodes import ProcessNodes, why_not
-from tests.kubernetes.training_jobs import NODES, POOL, lay_images
+from tests.kubernetes.training_jobs import NODES, POOL, lay_images, share
 from tests.programs import not_available, require_module
 from tests.training.faults import INTERVAL, Losses, Outcome
 from tests.training.runs import LocalRun
@@ -95,23 +92,6 @@ def scene(
     return lambda name: Scene(eks_cluster, nodes, name, functools.partial(whole, name))
 
 
-@contextlib.contextmanager
-def share(cluster: Cluster, factor: int) -> Iterator[None]:
-    """Let the queue of research have a multiple of its nodes of processors, so that jobs run beside one another."""
-    version, kind, name = "kueue.x-k8s.io/v1beta2", "ClusterQueue", "research"
-    before = cluster.api.get(version, kind, name)["spec"]["resourceGroups"]
-    larger = copy.deepcopy(before)
-    for flavor in (one for group in larger for one in group["flavors"] if one["name"].startswith("cpu-")):
-        for resource in flavor["resources"]:
-            number, unit = re.fullmatch(r"(\d+)(\D*)", resource["nominalQuota"]).groups()  # type: ignore[union-attr]
-            resource["nominalQuota"] = f"{int(number) * factor}{unit}"
-    cluster.api.patch(version, kind, name, {"spec": {"resourceGroups": larger}})
-    try:
-        yield
-    finally:
-        cluster.api.patch(version, kind, name, {"spec": {"resourceGroups": before}})
-
-
 @pytest.fixture(scope="class")
 def outcomes(
     eks_cluster: Cluster,
@@ -126,7 +106,7 @@ def outcomes(
         and hasattr(item, "callspec")
         and "case" in item.callspec.params
     ]
-    with share(eks_cluster, AT_ONCE), ThreadPoolExecutor(AT_ONCE) as executor:
+    with share(eks_cluster.api, AT_ONCE), ThreadPoolExecutor(AT_ONCE) as executor:
         running: dict[Case, Future[Outcome]] = {
             case: executor.submit(case[1], scene(case[0]), case[2]) for case in wanted
         }
@@ -175,7 +155,7 @@ def test_jobs_run_on_while_the_api_server_restarts(
         both.wait()
         restarted.wait()
 
-    with share(eks_cluster, 2), ThreadPoolExecutor(2) as executor:
+    with share(eks_cluster.api, 2), ThreadPoolExecutor(2) as executor:
         running = [
             executor.submit(job_faults.api_server_restarted, scene("cpu-ddp"), format_, restart)
             for format_ in FORMATS

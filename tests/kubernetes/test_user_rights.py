@@ -19,6 +19,7 @@ GROUPS = {"editors": EDITORS, "viewers": VIEWERS, "nobody": ""}
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete", "deletecollection")
 JOBS = (
+    ("jobset.x-k8s.io", "jobsets"),
     ("kubeflow.org", "mpijobs"),
     ("kubeflow.org", "pytorchjobs"),
     ("sagemaker.amazonaws.com", "hyperpodpytorchjobs"),
@@ -26,7 +27,6 @@ JOBS = (
     ("trainer.kubeflow.org", "trainjobs"),
 )
 MADE_OF_JOBS = (
-    ("jobset.x-k8s.io", "jobsets"),
     ("kueue.x-k8s.io", "localqueues"),
     ("kueue.x-k8s.io", "workloads"),
 )
@@ -69,7 +69,7 @@ NEVER = (
     ("kueue.x-k8s.io", "workloads/status", "patch"),
     ("scheduling.k8s.io", "priorityclasses", "create"),
     ("kubeflow.org", "pytorchjobs/status", "patch"),
-    ("jobset.x-k8s.io", "jobsets", "create"),
+    ("jobset.x-k8s.io", "jobsets/status", "patch"),
     # what all share
     ("trainer.kubeflow.org", "clustertrainingruntimes", "patch"),
     ("", "namespaces", "delete"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import dataclasses
+import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -56,6 +59,23 @@ def lay_images(folder: Path, *names: str) -> dict[str, Path]:
         shutil.copytree(source / "runtime", content / RUNTIME_FOLDER[1:], ignore=ignored)
         found[info.images[name]] = content
     return found
+
+
+@contextlib.contextmanager
+def share(api: Api, factor: int) -> Iterator[None]:
+    """Let the queue of research have a multiple of its nodes of processors, so that jobs run beside one another."""
+    version, kind, name = "kueue.x-k8s.io/v1beta2", "ClusterQueue", "research"
+    before = api.get(version, kind, name)["spec"]["resourceGroups"]
+    larger = copy.deepcopy(before)
+    for flavor in (one for group in larger for one in group["flavors"] if one["name"].startswith("cpu-")):
+        for resource in flavor["resources"]:
+            number, unit = re.fullmatch(r"(\d+)(\D*)", resource["nominalQuota"]).groups()  # type: ignore[union-attr]
+            resource["nominalQuota"] = f"{int(number) * factor}{unit}"
+    api.patch(version, kind, name, {"spec": {"resourceGroups": larger}})
+    try:
+        yield
+    finally:
+        api.patch(version, kind, name, {"spec": {"resourceGroups": before}})
 
 
 class Job:

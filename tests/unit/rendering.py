@@ -18,18 +18,21 @@ from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.program import Program
 from workloads.proof import Proof, Proven
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
+from workloads.render.jobset import jobset
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
 from workloads.spec import Accelerators, Format, Preset, Progress, Resources, Run, Secret, Workload
+from workloads.stage import Stage
 
 RENDERERS: dict[Format, Callable[..., str]] = {
     Format.PYTORCHJOB: pytorchjob,
     Format.TRAINJOB: trainjob,
     Format.HYPERPODPYTORCHJOB: hyperpodpytorchjob,
     Format.MPIJOB: mpijob,
+    Format.JOBSET: jobset,
 }
-TORCH_FORMATS = (Format.PYTORCHJOB, Format.TRAINJOB, Format.HYPERPODPYTORCHJOB)
+TORCH_FORMATS = (Format.PYTORCHJOB, Format.TRAINJOB, Format.HYPERPODPYTORCHJOB, Format.JOBSET)
 
 
 def sample(
@@ -54,11 +57,29 @@ def sample(
 
 TORCH = sample("torch-sample", Torchrun(), ("gpu", "cpu"), "cuda", *TORCH_FORMATS)
 NEURON = sample("neuron-sample", NeuronTorchrun(), ("neuron",), "neuron", *TORCH_FORMATS)
-SRUN = sample("srun-sample", Srun(), ("gpu", "cpu"), "cuda", Format.PYTORCHJOB, Format.TRAINJOB)
+SRUN = sample(
+    "srun-sample", Srun(), ("gpu", "cpu"), "cuda", Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET
+)
 MPI = replace(
     sample("mpi-sample", Mpi(), ("gpu", "neuron", "cpu"), "cuda", Format.MPIJOB),
     program=Program(command=("/opt/sample/run",), in_image=True),
 )
+STAGED = replace(
+    sample("staged-sample", Torchrun(), ("gpu", "cpu"), "cuda", Format.JOBSET),
+    stages=(
+        Stage(name="download", program=Program(path="download.py")),
+        Stage(name="tokenize", program=Program(module="a.tokenize"), nodes=None),
+        Stage(
+            name="convert",
+            program=Program(path="convert.py"),
+            launcher=Torchrun(),
+            resources=Resources(("gpu",)),
+            after=(),
+        ),
+    ),
+)
+"""A workload of stages on one node and on all, two in a row and one beside them."""
+
 SAMPLES = (TORCH, NEURON, SRUN, MPI)
 
 
@@ -86,7 +107,9 @@ class Case:
 
 
 def info(format_: Format, **changes: Any) -> ClusterInfo:
-    return replace(ClusterInfo.example(example_cluster(format_), [one.name for one in SAMPLES]), **changes)
+    return replace(
+        ClusterInfo.example(example_cluster(format_), [one.name for one in (*SAMPLES, STAGED)]), **changes
+    )
 
 
 def run(workload: Workload, instance_type: str, nodes: int = 4, *, pool: str = "") -> Run:
@@ -127,6 +150,10 @@ def pods(document: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
                 yield replicas["replicas"], replicas["template"]
         case "TrainJob":
             yield spec["trainer"]["numNodes"], _patched(spec)
+        case "JobSet":
+            for one in spec["replicatedJobs"]:
+                job = one["template"]["spec"]
+                yield job["parallelism"], job["template"]
         case kind:
             raise AssertionError(f"unknown kind {kind}")
 

@@ -16,6 +16,7 @@ NEURON = {"instance_type": "trn1.32xlarge", "nodes": 2}
 GPU = {"instance_type": "p5.48xlarge", "nodes": 4}
 SHIPPED = {"pools.cpu": CPU, "eks.pools": ["gpu", "cpu"], "workloads": [WORKLOAD]}
 FSDP = {"workload": "fsdp", "preset": "llama3-1-8b", "pool": "gpu", "clusters": ["eks"]}
+STAGED = SHIPPED | {"workloads": [WORKLOAD | {"preset": "mnist", "nodes": 2}]}
 
 
 def software(**choice: Any) -> dict[str, Any]:
@@ -129,6 +130,22 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("eks-queue-share", "eks.software.queues.b.nodes")},
     ),
     (queues(Team_A={"nodes": {"gpu": 2}}), {("eks-queue-name", "eks.software.queues.Team_A")}),
+    # Kueue admits a run of two nodes and its stage together.
+    (
+        STAGED | queues(all={"nodes": {"gpu": 2, "cpu": 2}}),
+        {("eks-queue-stages", "workloads.0.clusters.0")},
+    ),
+    (STAGED | {"pools.cpu.nodes": 3} | queues(all={"nodes": {"gpu": 2, "cpu": 3}}), set()),
+    (
+        STAGED | {"pools.cpu.nodes": 3} | queues(a={"nodes": {"gpu": 2, "cpu": 2}}, b={"nodes": {"cpu": 1}}),
+        set(),
+    ),
+    (
+        STAGED
+        | {"pools.cpu.nodes": 3}
+        | queues(a={"nodes": {"gpu": 2, "cpu": 2}}, b={"nodes": {"cpu": 1}, "borrow": False}),
+        {("eks-queue-stages", "workloads.0.clusters.0")},
+    ),
     (
         {"pools.cpu": CPU, "eks.pools": ["gpu", "cpu"]} | queues(all={"nodes": {"gpu": 2}}),
         {("eks-queue-missing", "eks.pools.1")},

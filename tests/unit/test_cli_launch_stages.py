@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from botocore.client import BaseClient
 from typer.testing import CliRunner
 
@@ -144,14 +145,62 @@ def test_what_was_submitted_before_a_failure_is_told(launch: Launching) -> None:
 
 def test_a_format_without_an_order_says_what_it_leaves_out(launch: Launching) -> None:
     launch.fake_kubectl()
-    result = launch("eks", *MNIST, "--dry-run", info=cluster_info("eks"))
+    result = launch("eks", *MNIST, "--as", "trainjob", "--dry-run", info=cluster_info("eks"))
     assert result.exit_code == 0, result.output
     said = " ".join(result.stderr.split())
     assert "cpu-ddp needs the stages download first, and jobs of the format 'trainjob' do not wait" in said
-    assert "--stage download" in said
+    assert "--stage download; or all at once by --as jobset" in said
     result = launch("eks", *MNIST, "--stage", "download", "--dry-run", info=cluster_info("eks"))
     assert result.stderr == ""
     assert "name: cpu-ddp-mnist-download\n" in result.output
+
+
+def test_kubernetes_has_the_stages_and_the_training_in_one_job(launch: Launching) -> None:
+    """On EKS the operator of TrainJobs brings JobSet; HyperPod's own jobs are resumed in ways that a JobSet is not."""
+    noted = launch.fake_kubectl()
+    result = launch("eks", *MNIST, "--again", info=cluster_info("eks"))
+    assert result.exit_code == 0, result.output
+    for part in (
+        "launch cpu-ddp, preset mnist\n",
+        "stage  download, 1 x c6i.4xlarge, before it in the same job\n",
+        "jobset.mnist.2xc6i.4xlarge.yaml, a manifest for jobset",
+        "--max-log-requests 3\n",
+    ):
+        assert part in result.output
+    assert noted.read_text().count(" create ") == 1
+    document = yaml.safe_load((launch.programs / "submitted.yaml").read_text(encoding="utf-8"))
+    jobs = {one["name"]: one for one in document["spec"]["replicatedJobs"]}
+    assert list(jobs) == ["download", "train"]
+    scripts = {
+        name: one["template"]["spec"]["template"]["spec"]["containers"][0]["command"][2]
+        for name, one in jobs.items()
+    }
+    again = "TRAINFORGE_STAGE_AGAIN=1"
+    assert [again in scripts[name] for name in jobs] == [True, False]
+    for words, kind in (
+        (("--as", "jobset", "--skip-stages"), "JobSet"),
+        (("--skip-stages",), "TrainJob"),
+        (("--preset", "tiny"), "TrainJob"),
+    ):
+        result = launch("eks", *MNIST, *words, "--dry-run", info=cluster_info("eks"))
+        assert result.exit_code == 0, result.output
+        assert f"kind: {kind}\n" in result.output
+        assert "name: download" not in result.output
+    result = launch("hyperpod_eks", *MNIST, "--dry-run", info=cluster_info("hyperpod_eks"))
+    assert "kind: HyperPodPyTorchJob\n" in result.output
+    result = launch("hyperpod_eks", *MNIST, "--as", "jobset", "--dry-run", info=cluster_info("hyperpod_eks"))
+    assert "- name: download\n" in result.output
+
+
+def test_the_name_of_a_jobset_leaves_room_for_its_stages(launch: Launching) -> None:
+    """JobSet refuses a set whose longest pod NAME-STAGE-0-INDEX-abcde has over 63 characters."""
+    launch.fake_kubectl()
+    longest = 63 - len("-download-0-9999-abcde") - len("cpu-ddp-mnist-")
+    words = (*MNIST, "--dry-run", "--run-id")
+    assert launch("eks", *words, "x" * longest, info=cluster_info("eks")).exit_code == 0
+    result = launch("eks", *words, "x" * (longest + 1), info=cluster_info("eks"))
+    assert result.exit_code == 2
+    assert f"with this preset an id may have {longest}" in " ".join(result.stderr.split())
 
 
 def test_a_stage_goes_in_a_format_that_can_start_it(launch: Launching) -> None:
@@ -320,6 +369,10 @@ def test_render_of_a_stage_is_the_committed_manifest() -> None:
     committed = ROOT / "workloads/cpu_ddp/manifests/slurm.mnist.download.1xc6i.4xlarge.sbatch"
     lines = committed.read_text(encoding="utf-8").splitlines()
     assert result.stdout.splitlines() == [lines[0], *lines[2:]]
+    committed = ROOT / "workloads/cpu_ddp/manifests/jobset.mnist.2xc6i.4xlarge.yaml"
+    words = ["render", "cpu-ddp", "--preset", "mnist", "--on", "hyperpod_eks", "--as", "jobset"]
+    result = CliRunner().invoke(app, words)
+    assert result.stdout.splitlines() == committed.read_text(encoding="utf-8").splitlines()[1:]
     # The training is as it was, without its stages.
     result = CliRunner().invoke(app, ["render", "cpu-ddp", "--preset", "mnist", "--on", "hyperpod"])
     assert "stage" not in result.stdout

@@ -31,6 +31,7 @@ ACCEPTED_BY = {
     Format.BATCH: "botocore and moto",
     Format.PYTORCHJOB: "kubeflow-training",
     Format.TRAINJOB: "kubeflow-trainer-api",
+    Format.JOBSET: "kubeflow-trainer-api",
 }
 
 

@@ -40,7 +40,7 @@ from workloads.resources import Resources
 from workloads.spec import Format, Run
 
 CPU, GPU, NEURON = "c5.4xlarge", "p5.48xlarge", "trn1.32xlarge"
-PER_NODE = {Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.BATCH, Format.LOCAL}
+PER_NODE = {Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH, Format.LOCAL}
 PER_JOB = {Format.SLURM, Format.MPIJOB, Format.BATCH, Format.LOCAL}
 OWN = Program(command=("accelerate", "launch", "--num_machines=$NNODES", "$PROGRAM_FOLDER/train.py"))
 # The launcher, its program, a type of node, and the formats that start it.

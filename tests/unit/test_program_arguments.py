@@ -43,6 +43,8 @@ NODE = {
     "MASTER_PORT": "29500",
     "RANK": "0",
     "WORLD_SIZE": "1",
+    "JOBSET_NAME": "job",
+    "JOB_COMPLETION_INDEX": "0",
     "PET_MASTER_ADDR": "127.0.0.1",
     "PET_MASTER_PORT": "29500",
     "PET_NNODES": "1",

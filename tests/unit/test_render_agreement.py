@@ -94,6 +94,8 @@ def _check_ranks(wanted: Run, document: dict[str, Any], scripts: list[str]) -> N
         "PyTorchJob": lambda: int(spec["nprocPerNode"]),
         "HyperPodPyTorchJob": lambda: int(spec["nprocPerNode"]),
         "TrainJob": lambda: spec["trainer"]["numProcPerNode"],
+        # It says nothing of ranks.
+        "JobSet": lambda: wanted.ranks_per_node,
         "MPIJob": lambda: spec["slotsPerWorker"],
     }
     per_node = readers[document["kind"]]()
@@ -106,6 +108,9 @@ def _check_ranks(wanted: Run, document: dict[str, Any], scripts: list[str]) -> N
         assert "-np" not in joined
     elif "rank_starter.py" in joined:
         assert f"--ranks-per-node={per_node} " in joined
+        if document["kind"] == "JobSet":
+            assert f'WORLD_SIZE="{wanted.ranks}"' in joined
+            return
         [world] = re.findall(r'WORLD_SIZE="\$\(\((.+) \* (\d+)\)\)"', joined)
         nodes = {"PyTorchJob": f"${{PET_NNODES:-{wanted.nodes}}}", "TrainJob": "PET_NNODES"}[document["kind"]]
         assert world == (nodes, str(per_node))

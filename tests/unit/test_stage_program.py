@@ -254,14 +254,23 @@ def test_a_stage_of_several_nodes_is_done_when_all_are(jobs: Jobs) -> None:
     assert jobs.ran == 2
 
 
-def test_a_node_that_fails_fails_the_stage(jobs: Jobs) -> None:
-    other = jobs.start("exit 7", node=1, nodes=2, SLURM_JOB_ID="5")
-    code, said = jobs.run(nodes=2, SLURM_JOB_ID="5")
+@pytest.mark.parametrize(
+    ("start", "restart"),
+    [
+        ({"SLURM_JOB_ID": "5"}, {"SLURM_JOB_ID": "5", "SLURM_RESTART_COUNT": "1"}),
+        ({"JOB_UID": "a"}, {"JOB_UID": "b"}),
+    ],
+)
+def test_a_node_that_fails_fails_the_stage(
+    jobs: Jobs, start: dict[str, str], restart: dict[str, str]
+) -> None:
+    other = jobs.start("exit 7", node=1, nodes=2, **start)
+    code, said = jobs.run(nodes=2, **start)
     assert (code, ended(other)[0], jobs.left) == (7, 7, set())
     assert "node 1 ended with exit code 7" in said
     # A restart of the job does not go by what its first start has left.
-    again = jobs.start(COUNT, node=1, nodes=2, SLURM_JOB_ID="5", SLURM_RESTART_COUNT="1")
-    assert jobs.run(nodes=2, SLURM_JOB_ID="5", SLURM_RESTART_COUNT="1")[0] == 0
+    again = jobs.start(COUNT, node=1, nodes=2, **restart)
+    assert jobs.run(nodes=2, **restart)[0] == 0
     assert ended(again)[0] == 0
     assert jobs.left == {".done"}
 

@@ -66,6 +66,11 @@ WORKLOAD = Workload(
             Format.PYTORCHJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
             Format.TRAINJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
+            Format.JOBSET: Proven(
+                Proof.CONTROLLERS,
+                preset="mnist",
+                hardware="the stage and 60 steps of training on 2 process nodes on two cores, no GPU",
+            ),
             Format.BATCH: Proven(
                 Proof.SIMULATED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"
             ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from workloads.formats import example_cluster
 from workloads.render import proof_table
 from workloads.render.batch import batch
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
+from workloads.render.jobset import jobset
 from workloads.render.launcher_support import formats_for
 from workloads.render.local import local
 from workloads.render.mpijob import mpijob
@@ -19,6 +20,7 @@ from workloads.render.pytorchjob import pytorchjob
 from workloads.render.slurm import slurm
 from workloads.render.trainjob import trainjob
 from workloads.spec import Format, Run, Workload
+from workloads.stage_runs import TOGETHER
 
 RENDERERS: dict[Format, Callable[..., str]] = {
     Format.SLURM: slurm,
@@ -26,6 +28,7 @@ RENDERERS: dict[Format, Callable[..., str]] = {
     Format.TRAINJOB: trainjob,
     Format.HYPERPODPYTORCHJOB: hyperpodpytorchjob,
     Format.MPIJOB: mpijob,
+    Format.JOBSET: jobset,
     Format.BATCH: batch,
     Format.LOCAL: local,
 }
@@ -34,8 +37,20 @@ SUFFIXES = {Format.SLURM: "sbatch", Format.BATCH: "json", Format.LOCAL: "sh"}
 """Ending of a manifest's file; YAML for the rest."""
 
 
-def render(run: Run, format_: Format, info: ClusterInfo, *, header: str = "") -> str:
-    """Return the manifest of a run in a format for cluster info."""
+def render(
+    run: Run,
+    format_: Format,
+    info: ClusterInfo,
+    *,
+    header: str = "",
+    stages: Mapping[str, Run] | None = None,
+) -> str:
+    """Return the manifest of a run in a format for cluster info.
+
+    A JobSet has the run's stages, too: `stages`, or all that it needs.
+    """
+    if format_ is Format.JOBSET:
+        return jobset(run, info, header=header, stages=stages)
     return RENDERERS[format_](run, info, header=header)
 
 
@@ -54,20 +69,36 @@ def committed(workload: Workload) -> Iterator[tuple[Path, str]]:
     """Yield the path and text of each manifest that is committed: the reference run in every format, and each stage.
 
     Locally it is one node of it where it needs accelerators: one machine has no more. A stage is that of the first
-    preset that needs it.
+    preset that needs it, and a format that has stages and run in one shows the first preset that needs some.
     """
     header = (
         f"Rendered from workloads/{workload.package}/workload.py by 'make manifests': change that, not this."
     )
     for run in (Run.reference(workload), *_stages(workload)):
         for format_ in workload.formats:
-            if run.stage_name and format_ not in formats_for(run.workload.launcher):
+            if format_ in TOGETHER or (run.stage_name and format_ not in formats_for(run.workload.launcher)):
                 continue
             alone = format_ is Format.LOCAL and run.accelerated
             shown = replace(run, nodes=1) if alone else run
             info = ClusterInfo.example(example_cluster(format_), [run.image_name])
             path = registry.folder(workload) / "manifests" / file_name(shown, format_)
             yield path, render(shown, format_, info, header=header)
+    for format_ in workload.formats:
+        if format_ in TOGETHER:
+            run = _with_stages(workload)
+            names = [run.image_name, *(run.stage(name).image_name for name in run.dependencies)]
+            info = ClusterInfo.example(example_cluster(format_), names)
+            path = registry.folder(workload) / "manifests" / file_name(run, format_)
+            yield path, render(run, format_, info, header=header)
+
+
+def _with_stages(workload: Workload) -> Run:
+    """Return the run of the first preset that needs a stage."""
+    needed = [
+        one for one in workload.presets.values() if any(each.is_of(one.name) for each in workload.stages)
+    ]
+    preset = next(iter(needed), workload.reference)
+    return Run.on_type(workload, preset, preset.instance_type, preset.nodes_on(preset.instance_type))
 
 
 def _stages(workload: Workload) -> Iterator[Run]:

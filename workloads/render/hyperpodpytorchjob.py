@@ -11,7 +11,7 @@ from workloads.launchers import SchedulerVariables, torch_words
 from workloads.progress import PrintedBy, Progress
 from workloads.render.launcher_support import check_launcher
 from workloads.render.manifest import INSTANCE, manifest, metadata
-from workloads.render.pods import container, port, restarts, template
+from workloads.render.pods import KEPT_SECONDS, container, port, restarts, template
 from workloads.restarts import WATCHER_MARGIN_SECONDS
 from workloads.spec import Format, Run
 
@@ -24,9 +24,6 @@ AGENT_PORT = 8080
 SHUTDOWN_SECONDS = 60
 """How long ranks have to write a checkpoint before the agent kills them: our choice. It also holds up every restart
 after a fault, when the other ranks wait for one that is gone."""
-
-KEPT_SECONDS = 7 * 24 * 3600
-"""How long a job that has ended stays to be looked at: our choice, a week."""
 
 
 def hyperpodpytorchjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:

@@ -40,6 +40,10 @@ _SUPPORT: Mapping[Format, _Support] = MappingProxyType(
             lambda launcher: launcher.starts is Starts.PER_JOB,
             "an MPIJob starts a launcher once, on rank 0's node",
         ),
+        Format.JOBSET: _Support(
+            lambda launcher: launcher.starts is not Starts.PER_JOB,
+            "a JobSet starts launchers once per node and has no hostfile",
+        ),
         # Any: the nodes of a launcher that is started once per job find each other in the run's folder.
         Format.BATCH: _Support(lambda _: True, ""),
         Format.LOCAL: _Support(lambda _: True, ""),

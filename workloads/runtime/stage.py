@@ -274,7 +274,10 @@ def _start_of(environment: Mapping[str, str]) -> str:
     if job:
         return f"{job}.{environment.get('SLURM_RESTART_COUNT') or '0'}"
     job = environment.get("AWS_BATCH_JOB_ID", "").partition("#")[0]
-    return f"{job}.{environment.get('AWS_BATCH_JOB_ATTEMPT', '1')}" if job else "messages"
+    if job:
+        return f"{job}.{environment.get('AWS_BATCH_JOB_ATTEMPT', '1')}"
+    # A Job of Kubernetes, which a JobSet makes for each start.
+    return environment.get("JOB_UID") or "messages"
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:

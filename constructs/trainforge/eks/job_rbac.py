@@ -11,13 +11,14 @@ _NAME = "trainforge-job"
 _READ = "get list watch"
 _WRITE = f"create delete deletecollection {_READ} patch update"
 _JOBS = (
+    ("jobset.x-k8s.io", ("jobsets",)),
     ("trainer.kubeflow.org", ("trainingruntimes", "trainjobs")),
     (GROUP, ("mpijobs", "pytorchjobs")),
     ("sagemaker.amazonaws.com", ("hyperpodpytorchjobs",)),
 )
 """Objects that people submit, with those that a job needs."""
 
-_MADE = (("jobset.x-k8s.io", ("jobsets",)), ("kueue.x-k8s.io", ("localqueues", "workloads")))
+_MADE = (("kueue.x-k8s.io", ("localqueues", "workloads")),)
 """Objects that operators make of jobs, for people to read."""
 
 _ROLES: Final[Mapping[str, str]] = {"editor": _WRITE, "viewer": _READ}
