@@ -12,7 +12,7 @@ from catalog.neuron import supported_lnc
 from catalog.spelling import did_you_mean
 from workloads.footprint import GIB, gib
 from workloads.resources import Accelerators
-from workloads.spec import Preset, Run
+from workloads.spec import Format, Preset, Run
 
 
 def check_run(run: Run) -> list[Finding]:
@@ -55,6 +55,32 @@ def check_local(run: Run) -> list[Finding]:
             f"give --nodes 1 on a '{run.instance_type}'{elsewhere}",
         )
     ]
+
+
+def check_containers(run: Run, format_: Format) -> Iterator[Finding]:
+    """Yield which containers of a run a format does not start."""
+    if format_ is Format.TRAINJOB and run.workload.containers:
+        yield Finding(
+            "run-containers",
+            Severity.ERROR,
+            "format",
+            format_,
+            f"{run.workload.name} has containers besides its program, and a TrainJob cannot add one to its runtime",
+            "take another format, 'pytorchjob' for one",
+        )
+    if format_ is Format.LOCAL:
+        for container in run.workload.containers:
+            if container.image:
+                before = container.when == "before"
+                yield Finding(
+                    "run-containers",
+                    Severity.ERROR if before else Severity.WARNING,
+                    "containers",
+                    container.name,
+                    f"the container '{container.name}' of {run.workload.name} has an image of its own, and nothing "
+                    "runs containers here",
+                    "run it on a cluster" if before else "the run goes without it",
+                )
 
 
 def _runs_on(run: Run, preset: Preset) -> tuple[Accelerators, ...]:
@@ -277,6 +303,24 @@ def _memory(run: Run) -> Iterator[Finding]:
         )
 
 
+def _containers(run: Run) -> Iterator[Finding]:
+    """Containers besides the program share its node with it."""
+    others = run.workload.containers
+    vcpus, memory = sum(each.vcpus for each in others), sum(each.memory_mib for each in others) / 1024
+    needed = run.workload.resources.memory_gib_per_rank * run.ranks_per_node
+    if others and (vcpus >= run.vcpus or memory + needed > run.facts.memory_gib):
+        yield Finding(
+            "run-containers",
+            Severity.ERROR,
+            "instance-type",
+            run.instance_type,
+            f"containers of {run.workload.name} take {vcpus} vCPUs and {memory:g} GiB of memory, which with the "
+            f"{needed:g} GiB of its ranks is more than the {run.vcpus} vCPUs and {run.facts.memory_gib:g} GiB of "
+            f"'{run.instance_type}'",
+            "take a larger size",
+        )
+
+
 def _accelerator_memory(run: Run) -> Iterator[Finding]:
     """A rank that does not fit its accelerator ends at its first step, with all nodes started and paid for.
 
@@ -350,5 +394,6 @@ _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
     _layout_tensor,
     _lnc,
     _memory,
+    _containers,
     _accelerator_memory,
 )

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from catalog.spelling import did_you_mean
 from workloads.id_form import ALLOWED, has_id_form
 from workloads.reserved_variables import VARIABLE, is_reserved, looks_secret
+from workloads.words import PARAMETER
 
 When = Literal["before", "beside"]
 
@@ -64,6 +65,8 @@ def _problems(container: Container) -> Iterator[str]:
         yield "it has no command"
     if not all(word.isprintable() for word in container.command):
         yield "its command has line breaks or other control characters"
+    if any(PARAMETER in word for word in container.command):
+        yield f"its command has '{PARAMETER}', which AWS Batch replaces"
     if container.image != "".join(container.image.split()):
         yield f"the image '{container.image}' has spaces"
     if container.vcpus < 1 or container.memory_mib < 1:

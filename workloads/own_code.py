@@ -115,6 +115,9 @@ def _formats(workload: Workload) -> MappingProxyType[Format, Proven]:
     workloads with stages.
     """
     absent = {Format.MPIJOB} if workload.stages else {Format.MPIJOB, Format.JOBSET}
+    if workload.containers:
+        # A TrainJob cannot add one to its runtime.
+        absent.add(Format.TRAINJOB)
     if workload.image and "hyperpodrun" not in workload.image.launch_programs:
         absent.add(Format.HYPERPODPYTORCHJOB)
     known = [one for one in formats_for(workload.launcher) if one not in absent]

@@ -13,7 +13,7 @@ from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from catalog.pool import Pool
 from catalog.spelling import did_you_mean
 from workloads import registry
-from workloads.checks import check_local, check_preset, check_run
+from workloads.checks import check_containers, check_local, check_preset, check_run
 from workloads.formats import FORMATS, default_format
 from workloads.own_code import OwnCodeError, fitted, is_folder
 from workloads.own_files import own_files, path_problem
@@ -115,6 +115,8 @@ def resolve(request: Request) -> Resolution:
     else:
         findings += check_run(run)
         findings += check_job_name(run, format_) if format_ is not None else ()
+    if format_ is not None:
+        findings += check_containers(run, format_)
     if format_ is Format.LOCAL:
         findings += check_local(run)
     if request.arguments and format_ is not None:

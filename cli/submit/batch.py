@@ -12,7 +12,7 @@ from catalog.cluster_info import ClusterInfo
 from cli.submit.submission import Submission, SubmissionError, SubmittedJob, cluster_text, run_text
 from workloads import entry
 from workloads.launchers import RUN_ID
-from workloads.render.batch import batch, log_group
+from workloads.render.batch import MAIN_CONTAINER, batch, log_group, program_container
 from workloads.spec import Run
 
 
@@ -93,7 +93,10 @@ def _send(
         raise SubmissionError(f"AWS Batch in {info.region} did not take the job: {error}") from error
     describe = f"aws batch describe-jobs --region {info.region} --jobs"
     (nodes,) = rendered["nodeProperties"]["nodeRangeProperties"]
-    prefix = nodes["container"]["logConfiguration"]["options"]["awslogs-stream-prefix"]
+    program = "container"
+    if run.workload.containers:
+        program = f"ecsProperties.taskProperties[0].containers[?name==`{MAIN_CONTAINER}`] | [0]"
+    prefix = program_container(nodes)["logConfiguration"]["options"]["awslogs-stream-prefix"]
     return SubmittedJob(
         lambda: _wait(run, info, job),
         f"submitted job {job} ({definition['jobDefinitionName']}:{definition['revision']})",
@@ -102,7 +105,7 @@ def _send(
             f"aws logs tail {log_group(info)} --region {info.region} --follow "
             f"--log-stream-name-prefix {prefix}/",
             # The log of one node, here rank 0's.
-            f"{describe} '{job}#0' --query 'jobs[0].container.logStreamName'",
+            f"{describe} '{job}#0' --query 'jobs[0].{program}.logStreamName'",
         ),
         run.id or job,
         _terminate(info, job),
@@ -117,9 +120,11 @@ def _request(
     overrides: dict[str, Any] = {"numNodes": run.nodes}
     if variables:
         environment = [{"name": name, "value": value} for name, value in variables.items()]
-        overrides["nodePropertyOverrides"] = [
-            {"targetNodes": "0:", "containerOverrides": {"environment": environment}}
-        ]
+        changed: dict[str, Any] = {"containerOverrides": {"environment": environment}}
+        if run.workload.containers:
+            program = {"name": MAIN_CONTAINER, "environment": environment}
+            changed = {"ecsPropertiesOverride": {"taskProperties": [{"containers": [program]}]}}
+        overrides["nodePropertyOverrides"] = [{"targetNodes": "0:", **changed}]
     request = {
         "jobName": run.name,
         "jobQueue": queue,

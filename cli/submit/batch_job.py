@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from cli.submit import batch_queue
 from cli.submit.submission import SubmissionError
+from workloads.render.batch import program_container
 
 POLL_SECONDS = 15
 """Seconds between two looks at a job."""
@@ -122,7 +123,7 @@ class BatchJob:
 
     def _follow_log(self) -> None:
         """Print what the main node has logged since the last time; each attempt has a stream of its own."""
-        stream = self._described(f"{self.id}#0").get("container", {}).get("logStreamName", "")
+        stream = program_container(self._described(f"{self.id}#0")).get("logStreamName", "")
         if stream and stream != self._stream:
             self._print_log()
             self._stream, self._next = stream, {}
@@ -157,7 +158,7 @@ class BatchJob:
     def _end(self, job: Mapping[str, Any]) -> int:
         if job["status"] == "SUCCEEDED":
             return 0
-        main = self._described(f"{self.id}#0").get("container", {})
+        main = program_container(self._described(f"{self.id}#0"))
         code = main.get("exitCode")
         reasons = [job.get("statusReason", ""), main.get("reason", "")]
         said = "; ".join(dict.fromkeys(reason for reason in reasons if reason)) or "no reason given"

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
 from catalog.cluster_info import ClusterInfo
 from catalog.instance_facts import InstanceFacts
+from workloads.containers import Container
 from workloads.entry import entry, folders, guard, program, unpacking
 from workloads.launchers import RUN_ID, Needs, SchedulerVariables, Starts
+from workloads.render.container_variables import variables_of
 from workloads.render.runtime_programs import each_rank, mpi_rendezvous, rank0_host, supervised
 from workloads.restarts import LOST_NODE, STALLED
+from workloads.secret import Secret
 from workloads.spec import Run
 
 ATTEMPTS = 10
@@ -30,6 +34,12 @@ agent registers is never placed, and says nothing of why."""
 LEAST_RESERVE_MIB = 512
 """What is left to the system at least, in MiB, up to a half: our choice. The kernel's own part does not shrink
 with the machine: the Batch User Guide, "Compute resource memory management", shows 7985 MiB left of 8192."""
+
+MAIN_CONTAINER = "node"
+"""The name of the program's container, where it has one: a node with several containers has names for them."""
+
+_SHARED = "shared"
+"""The name of the volume of the shared file system."""
 
 DEFAULT_LOG_GROUP = "/aws/batch/job"
 """Where Batch logs by itself, when cluster info names no group."""
@@ -57,7 +67,7 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
         "nodeProperties": {
             "numNodes": run.nodes,
             "mainNode": 0,
-            "nodeRangeProperties": [{"targetNodes": "0:", "container": _container(run, info, header)}],
+            "nodeRangeProperties": [{"targetNodes": "0:", **_node(run, info, header)}],
         },
         "retryStrategy": {
             "attempts": ATTEMPTS if run.workload.resumes else 1,
@@ -116,14 +126,75 @@ def log_group(info: ClusterInfo) -> str:
     return info.log_group or DEFAULT_LOG_GROUP
 
 
+def _node(run: Run, info: ClusterInfo, header: str) -> dict[str, Any]:
+    """Return what every node runs: the program's container, with the workload's other containers where it has some."""
+    main = _container(run, info, header)
+    if not run.workload.containers:
+        return {"container": main}
+    roles = {"jobRoleArn": "taskRoleArn", "executionRoleArn": "executionRoleArn"}
+    task = {name: main.pop(key) for key, name in roles.items() if key in main}
+    instance_type, volumes = main.pop("instanceType"), main.pop("volumes")
+    containers: list[dict[str, Any]] = []
+    for each in run.workload.containers:
+        containers.append({**_other(each, run, info, main), "dependsOn": _after(containers, run)})
+    main = {"name": MAIN_CONTAINER, "essential": True, "dependsOn": _after(containers, run), **main}
+    return {
+        "instanceTypes": [instance_type],
+        "ecsProperties": {
+            "taskProperties": [{**task, "containers": [*containers, main], "volumes": volumes}]
+        },
+    }
+
+
+def program_container(node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the program's container of a range of nodes, or of a node's job; empty where there is none yet."""
+    found: Mapping[str, Any] = node.get("container", {})
+    for task in node.get("ecsProperties", {}).get("taskProperties", ()):
+        found = next((each for each in task["containers"] if each.get("name") == MAIN_CONTAINER), found)
+    return found
+
+
+def _other(container: Container, run: Run, info: ClusterInfo, main: dict[str, Any]) -> dict[str, Any]:
+    """Return a container besides the program's. The program's ends it: it alone is essential."""
+    known = {secret.name: secret for secret in run.workload.secrets}
+    assigned = variables_of(container, run, info.shared_folder)
+    sizes = {"VCPU": container.vcpus, "MEMORY": container.memory_mib}
+    return {
+        "name": container.name,
+        "image": container.image or main["image"],
+        "essential": False,
+        "command": list(container.command),
+        "environment": [{"name": name, "value": value} for name, value in assigned.items()],
+        "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in sizes.items()],
+        "mountPoints": [each for each in main["mountPoints"] if each["sourceVolume"] == _SHARED],
+        "logConfiguration": main["logConfiguration"],
+        "secrets": _secrets([known[name] for name in container.secrets], run, info),
+    }
+
+
+def _after(before: Sequence[dict[str, Any]], run: Run) -> list[dict[str, str]]:
+    """Return what a container waits for: those before it, until they have ended well, or started."""
+    when = {each.name: each.when for each in run.workload.containers}
+    return [
+        {
+            "containerName": each["name"],
+            "condition": "SUCCESS" if when[each["name"]] == "before" else "START",
+        }
+        for each in before
+    ]
+
+
 def _container(run: Run, info: ClusterInfo, header: str) -> dict[str, Any]:
-    """Return the container of every node; it has the node for itself."""
-    facts = run.facts
-    resources = {"VCPU": run.vcpus, "MEMORY": memory_mib(facts)}
+    """Return the program's container; it has the node for itself, but for what other containers take."""
+    facts, others = run.facts, run.workload.containers
+    resources = {
+        "VCPU": run.vcpus - sum(each.vcpus for each in others),
+        "MEMORY": memory_mib(facts) - sum(each.memory_mib for each in others),
+    }
     if run.kind == "gpu":
         resources["GPU"] = run.accelerators_per_node
     devices = batch_devices(facts) if run.accelerated else ()
-    folders = {"shared": info.shared_folder, "scratch": SCRATCH}
+    folders = {_SHARED: info.shared_folder, "scratch": SCRATCH}
     container: dict[str, Any] = {
         "image": _image(run, info),
         "instanceType": run.instance_type,
@@ -155,7 +226,7 @@ def _container(run: Run, info: ClusterInfo, header: str) -> dict[str, Any]:
                 "awslogs-stream-prefix": run.name,
             },
         },
-        "secrets": _secrets(run, info),
+        "secrets": _secrets(run.workload.secrets, run, info),
     }
     for purpose, property_ in (("job", "jobRoleArn"), ("execution", "executionRoleArn")):
         if purpose in info.roles:
@@ -202,14 +273,14 @@ def _image(run: Run, info: ClusterInfo) -> str:
     return image
 
 
-def _secrets(run: Run, info: ClusterInfo) -> list[dict[str, str]]:
+def _secrets(secrets: Sequence[Secret], run: Run, info: ClusterInfo) -> list[dict[str, str]]:
     """Return where Batch takes each secret from: the ARN of one in Secrets Manager, or the name of an SSM parameter.
 
     A secret that is named but not there keeps a job from starting, so one that the cluster info lacks and the
     program can do without is left out.
     """
     found = []
-    for secret in run.workload.secrets:
+    for secret in secrets:
         source = info.secrets.get(secret.name)
         if source:
             found.append({"name": secret.variable, "valueFrom": source})

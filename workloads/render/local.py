@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from catalog.cluster_info import ClusterInfo
 from workloads import entry
 from workloads.launchers import RUN_ID, SchedulerVariables, Starts
+from workloads.render.container_steps import step
 from workloads.render.runtime_programs import each_rank
 from workloads.spec import Run
 
@@ -29,6 +31,12 @@ def local(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     variable TRAINFORGE_GPUS says, and no EFA.
     """
     run = replace(run, at_hand=True)
+    for each in run.workload.containers:
+        if each.image and each.when == "before":
+            raise ValueError(
+                f"the container '{each.name}' of '{run.workload.name}' has an image of its own, and nothing runs "
+                "containers here; run it on a cluster"
+            )
     counted = run.kind == "gpu"
     variables = SchedulerVariables(
         rank0_host=LOOPBACK,
@@ -54,7 +62,21 @@ def local(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             *(_COUNT_GPUS if counted else ()),
             # Several runs may share this machine: take a port that nobody has.
             f': "${{MASTER_PORT:=$(python3 -c "{_FREE_PORT}")}}"',
+            *_containers(run, info),
             script,
             "",
         ]
     )
+
+
+def _containers(run: Run, info: ClusterInfo) -> Iterator[str]:
+    """Yield the lines of the containers besides the program that need no image.
+
+    The program takes this shell's place, and the kernel ends what runs beside it when that process has ended.
+    """
+    own = [each for each in run.workload.containers if not each.image]
+    if own:
+        yield "set -euo pipefail"
+    for each in own:
+        yield f"# {each.when.capitalize()} the program: {each.name}."
+        yield from step(each, run, info, ("setpriv", "--pdeathsig", "TERM") if each.when == "beside" else ())

@@ -9,6 +9,7 @@ from catalog.cluster_kinds import KINDS
 from workloads import entry
 from workloads.grace import grace_seconds
 from workloads.launchers import RENDEZVOUS_PORT, RUN_ID, Needs, SchedulerVariables, Starts, command
+from workloads.render.container_steps import step
 from workloads.render.launcher_support import check_launcher
 from workloads.render.runtime_programs import rank0_host
 from workloads.restarts import FINAL_FILE, MAX_RESTARTS
@@ -47,6 +48,7 @@ def slurm(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             _node(run, info),
             "END_OF_NODE",
             "export NODE",
+            *_containers(run, info),
             "",
             *_restarted(run, info, list(_step(run, info))),
             "",
@@ -254,8 +256,36 @@ def _restarted(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
     yield 'exit "$code"'
 
 
-def _container(run: Run, info: ClusterInfo) -> list[str]:
-    image = info.images.get(run.image_name)
+def _containers(run: Run, info: ClusterInfo) -> Iterator[str]:
+    """Yield a step on every node for each container besides the program, in their order.
+
+    A step beside the program shares its resources (--overlap, srun's manual), and ends with the job's script.
+    """
+    others = run.workload.containers
+    if any(each.when == "beside" for each in others):
+        yield ""
+        yield "BESIDE=()"
+        yield "trap 'kill \"${BESIDE[@]}\" 2>/dev/null || true' EXIT"
+    for each in others:
+        if each.image and run.workload.name not in info.images:
+            raise ValueError(
+                f"the container '{each.name}' of '{run.workload.name}' has an image of its own, and "
+                f"'{info.cluster}' runs the workload without containers here; take a cluster that runs its image"
+            )
+        srun = [
+            *("srun", "--label", "--nodes=$SLURM_JOB_NUM_NODES", "--ntasks=$SLURM_JOB_NUM_NODES"),
+            *("--ntasks-per-node=1", *(["--overlap"] if each.when == "beside" else [])),
+            *_container(run, info, each.image),
+        ]
+        yield ""
+        yield f"# On every node, {each.when} the program: {each.name}."
+        yield from step(each, run, info, srun)
+        if each.when == "beside":
+            yield "BESIDE+=($!)"
+
+
+def _container(run: Run, info: ClusterInfo, own: str = "") -> list[str]:
+    image = own or info.images.get(run.image_name)
     if not image:
         return []
     # enroot separates the registry from the path by a #.

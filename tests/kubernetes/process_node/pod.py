@@ -1,4 +1,7 @@
-"""A pod on a process node: init containers one after another, then the containers side by side, and their status."""
+"""A pod on a process node: init containers one after another, then the containers side by side, and their status.
+
+An init container whose restart policy is Always is a sidecar: it runs on, and ends after the containers.
+"""
 
 from __future__ import annotations
 
@@ -82,6 +85,8 @@ class Pod:
         self._started = timestamp()
         self._conditions: dict[str, Document] = {}
         self._lock = threading.Lock()
+        self._sidecars: dict[str, threading.Thread] = {}
+        self._done = threading.Event()
         self._ending = threading.Event()
         self._ending_since = 0.0
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
@@ -101,7 +106,10 @@ class Pod:
         if not self._ending.is_set():
             self._ending_since = time.monotonic()
             self._ending.set()
-            self._each(Container.terminate)
+            # A sidecar ends after the containers.
+            for name, container in list(self._running.items()):
+                if name not in self._sidecars:
+                    container.terminate()
         elif time.monotonic() > self._ending_since + grace:
             self._each(Container.kill)
 
@@ -144,7 +152,10 @@ class Pod:
                 self._host.networks.join(self._network, self._address)
             self._report()
             for container in self._spec.get("initContainers", ()):
-                if self._until_success(container, init=True) != 0:
+                if _is_sidecar(container):
+                    self._start_sidecar(container)
+                elif self._until_success(container, init=True) != 0:
+                    self._end_sidecars()
                     self._report("Failed")
                     return
             threads = [
@@ -155,6 +166,7 @@ class Pod:
                 thread.start()
             for thread in threads:
                 thread.join()
+            self._end_sidecars()
             states = [
                 self._statuses.get(each["name"], {}).get("state", {}) for each in self._spec["containers"]
             ]
@@ -164,8 +176,37 @@ class Pod:
             self._fail(error)
             raise
         finally:
+            self._end_sidecars()
             if self._network:
                 self._host.networks.leave(self._network)
+
+    def _start_sidecar(self, container: Document) -> None:
+        """Start a sidecar and return when it has run; it is started again whenever it ends."""
+        thread = threading.Thread(target=self._until_done, args=(container,), daemon=True)
+        self._sidecars[container["name"]] = thread
+        thread.start()
+        while thread.is_alive() and not self._statuses.get(container["name"], {}).get("started"):
+            self._done.wait(0.05)
+
+    def _until_done(self, container: Document) -> None:
+        restarts = 0
+        while not self._done.is_set() and not self._ending.is_set():
+            self._once(container, restarts, init=True)
+            restarts += 1
+            self._done.wait(min(_BACK_OFF_SECONDS * (restarts - 1), _LONGEST_BACK_OFF_SECONDS))
+
+    def _end_sidecars(self) -> None:
+        """End the sidecars, and wait until they have ended: SIGTERM, and SIGKILL after the pod's grace period."""
+        self._done.set()
+        for name, thread in self._sidecars.items():
+            if thread.is_alive() and name in self._running:
+                self._running[name].terminate()
+        deadline = time.monotonic() + self._spec.get("terminationGracePeriodSeconds", _GRACE_SECONDS)
+        for name, thread in self._sidecars.items():
+            thread.join(max(0.0, deadline - time.monotonic()))
+            if thread.is_alive() and name in self._running:
+                self._running[name].kill()
+                thread.join()
 
     def _until_success(self, container: Document, *, init: bool = False) -> int:
         """Run a container, again as the pod's restart policy says, and return its last exit code."""
@@ -298,6 +339,10 @@ class Pod:
         except Refused as refusal:
             if refusal.code not in _GONE:
                 raise
+
+
+def _is_sidecar(container: Document) -> bool:
+    return container.get("restartPolicy") == "Always"
 
 
 def _status(container: Document, state: Document) -> Document:
