@@ -13,8 +13,8 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 
 from settings.configuration_file import configuration_file
+from settings.loaded_config import read
 from settings.parser.values import printable
-from settings.reading import read
 from settings.report import report, say
 from settings.summary import summary
 from stacks.assembly import StagedAssembly
@@ -30,17 +30,17 @@ USER_MISTAKE = 2
 
 
 def build(app: cdk.App, path: Path, origin: str = "") -> bool:
-    """Add the stacks that the configuration at `path` asks for; say what is wrong with it, if anything.
+    """Add the stacks of the configuration at `path`, and print its findings.
 
-    With an `origin`, who chose the file, it also says which configuration is used and what that deploys.
+    With an `origin`, the option or variable that named the file, it also prints the file and what it deploys.
     """
-    reading = read(path)
-    if reading.findings:
-        say(report(reading.findings, path))
-    settings = reading.settings
+    loaded = read(path)
+    if loaded.findings:
+        say(report(loaded.findings, path))
+    settings = loaded.settings
     if origin:
         say(f"configuration {printable(str(path))} ({origin}){f': {summary(settings)}' if settings else ''}")
-    if settings is None or not reading.ok:
+    if settings is None or not loaded.ok:
         return False
     # The region and never an account: nothing is looked up, and one template serves every account.
     env = cdk.Environment(region=settings.region)
@@ -57,7 +57,7 @@ def build(app: cdk.App, path: Path, origin: str = "") -> bool:
 def main() -> int:
     """Synthesize; return the exit code."""
     with StagedAssembly() as assembly:
-        # What the CDK CLI gives takes precedence.
+        # Values from the CDK CLI take precedence.
         app = cdk.App(outdir=assembly.staging, context=cdk_context())
         context = app.node.get_all_context()
         if mistakes := context_mistakes(context):

@@ -1,4 +1,4 @@
-"""The address plan of a network: which range each zone's subnets get."""
+"""The address plan of a network: the ranges of each zone's subnets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SHARED = IPv4Network("100.64.0.0/10")
 
 @dataclass(frozen=True, slots=True)
 class ZoneSubnets:
-    """The subnets of one zone: `public` for gateways, `private` where every node lives."""
+    """The subnets of one zone: `public` for gateways, `private` for every node."""
 
     availability_zone: str
     public: IPv4Network

@@ -17,7 +17,7 @@ SHARED_MEMORY_MIB: dict[str, int] = {
 """Size of /dev/shm in MiB by family. Source: predecessor's Batch templates (P4 8192, P5 and P6 49152)."""
 
 SCRATCH = "/scratch"
-"""Where hosts mount their own disks, or keep the folder on the root volume where they have none."""
+"""The mount path of hosts' own disks; a folder of the root volume on hosts without disks."""
 
 MAX_DEFINITION_BYTES = 24 * 1024
 """Size of a job definition as RegisterJobDefinition takes it. Source: Batch User Guide, "AWS Batch service quotas"
@@ -57,9 +57,9 @@ def batch_devices(instance: InstanceFacts) -> tuple[str, ...]:
 
 
 def shared_memory_mib(instance: InstanceFacts) -> int:
-    """Return the size of /dev/shm for a job's container in MiB, at most a half of the machine's memory."""
-    wanted = SHARED_MEMORY_MIB.get(instance.family, DEFAULT_SHARED_MEMORY_MIB)
-    return min(wanted, instance.memory_mib // 2)
+    """Return the size of /dev/shm for a job's container in MiB, at most half of the machine's memory."""
+    size = SHARED_MEMORY_MIB.get(instance.family, DEFAULT_SHARED_MEMORY_MIB)
+    return min(size, instance.memory_mib // 2)
 
 
 NEURON_IMAGE_PARAMETER = "/aws/service/ecs/optimized-ami/amazon-linux-2023/neuron/recommended/image_id"
@@ -85,8 +85,8 @@ def host_image(instance: InstanceFacts) -> HostImage | None:
     Batch's own for Neuron devices.
     """
     if instance.has_gpus:
-        amiss = instance.architecture != "x86_64" or instance.family in _NO_IMAGE
-        return None if amiss else HostImage("ECS_AL2023_NVIDIA")
+        unsupported = instance.architecture != "x86_64" or instance.family in _NO_IMAGE
+        return None if unsupported else HostImage("ECS_AL2023_NVIDIA")
     if instance.has_neuron:
         return HostImage("ECS_AL2023", NEURON_IMAGE_PARAMETER)
     return HostImage("ECS_AL2023")

@@ -1,4 +1,4 @@
-"""Helm charts of others that a Kubernetes cluster of ours may hold: where each comes from and at which version."""
+"""Third-party Helm charts that stacks may install on a Kubernetes cluster: the repository and version of each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from catalog.versions import (
 )
 
 EKS_HOST: Final = "EKS's registry of the region"
-"""The registry that `catalog.eks_registries` knows."""
+"""A placeholder for the registry that `catalog.eks_registries` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Chart:
 
     A repository in a container registry begins with `oci://` and ends in the chart's name, as the CDK's function
     wants it. Versions have no leading `v`, which Helm overlooks in repositories of the older kind.
-    `image_hosts` are the registries that its pods pull from with the values that it is installed with here; EKS's own
-    is meant by `EKS_HOST`.
+    `image_hosts` are the registries that its pods pull from with the values that it is installed with here;
+    `EKS_HOST` is EKS's own.
     """
 
     name: str

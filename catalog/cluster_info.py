@@ -32,22 +32,22 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class ClusterInfo:
-    """The values of a deployed cluster that runs need; nothing else carries deploy-time values.
+    """The values of a deployed cluster that runs need; nothing else has deploy-time values.
 
     Every cluster stack publishes its own as JSON at the SSM parameter `parameter_name(...)`; the commands that talk to
     a cluster read it, and renderers take it beside the run. Values may be CDK tokens when a stack fills it. `cluster`
     is the section name of the configuration (`hyperpod`), `cluster_name` the service's own name, `cluster_id` the id
     in its ARN. `partitions` maps a pool to its Slurm partition where that has another name, and `queues` one to its
-    Batch queue; `shares` are the names that share queues out, the default first, and `priorities` maps a workload to
+    Batch queue; `shares` are the names of the queues' shares, the default first, and `priorities` maps a workload to
     that of its jobs within a share. `images` maps a workload to its image URI; one without an image runs in its folder
     of `virtual_environments`, and without that in `virtual_environment`. `launch_folder` is where nodes see the
     shipped programs and manifests. `kubernetes_cluster` is the EKS cluster that takes Kubernetes jobs, by its ARN,
-    which tells equal names in two accounts apart, or by its name; empty where it is called `cluster_name`. `namespace`
-    and `claim` are the Kubernetes namespace of jobs and the claim of the shared file system; `tolerations` maps a pool
-    to what its runs tolerate beside the taints of accelerated nodes, as a pod's specification has it. `roles` maps a
-    purpose to a role's ARN, `log_group` is where Batch jobs log, and `base_images` maps a base, as `base_image_key`
-    writes it, to the URI of its image, which code runs in that is shipped by itself. `isolated` says that nodes reach
-    no internet. `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
+    which distinguishes equal names in two accounts, or by its name; empty where it is called `cluster_name`.
+    `namespace` and `claim` are the Kubernetes namespace of jobs and the claim of the shared file system; `tolerations`
+    maps a pool to what its runs tolerate beside the taints of accelerated nodes, as a pod's specification has it.
+    `roles` maps a purpose to a role's ARN, `log_group` is where Batch jobs log, and `base_images` maps a base, as
+    `base_image_key` writes it, to the URI of its image, for code that is shipped without an image. `isolated` is true
+    if nodes reach no internet. `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
     """
 
     deployment: str
@@ -101,7 +101,7 @@ class ClusterInfo:
         deployment: str = "demo",
         region: str = "us-west-2",
     ) -> ClusterInfo:
-        """Return the info with the values that committed manifests show: an account and ids that nobody has."""
+        """Return the info with the values that committed manifests show: an account and ids that do not exist."""
         account = "111122223333"
         registry = f"{account}.dkr.ecr.{region}.amazonaws.com"
         return cls(

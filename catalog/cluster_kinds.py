@@ -20,7 +20,7 @@ Resumption = Literal["hyperpod", "requeue", "operator", "retry", ""]
 operator makes its pods again; `retry`: AWS Batch starts another attempt; empty: nothing."""
 
 Login = Literal["sagemaker", "parallelcluster", ""]
-"""The service that lists the nodes that people log in to by Session Manager; empty where nobody logs in."""
+"""The service that lists the nodes that people log in to by Session Manager; empty if people cannot log in."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +35,8 @@ class ClusterKind:
     the AWS services that its nodes call, each the last part of `com.amazonaws.REGION.SERVICE`; S3 and DynamoDB have
     gateway endpoints, which every network gets. `stack_id` is the id of its stack and the name of its class, in
     the module `stacks.NAME`; empty where nothing is deployed. `login` is how people log in to its nodes, and
-    `instead_of_login` what to do where nobody does. `sagemaker` says that SageMaker HyperPod manages its nodes, and
-    `directory` that they can ask the deployment's directory. `namespace` is the Kubernetes namespace of jobs in
+    `instead_of_login` is the advice if they cannot. `sagemaker` is true if SageMaker HyperPod manages its nodes, and
+    `directory` if they can use the deployment's directory. `namespace` is the Kubernetes namespace of jobs in
     examples.
     """
 
@@ -59,7 +59,7 @@ class ClusterKind:
     namespace: str = "training"
 
     def layout(self, pool: Pool) -> InterfaceType:
-        """Return how a pool's nodes attach EFA: as the pool says, else as the kind of cluster does."""
+        """Return the layout of EFA interfaces of a pool's nodes: the pool's, else that of the kind of cluster."""
         return pool.interface_type or self.interface_type
 
     def interfaces(self, pool: Pool) -> tuple[Interface, ...]:
@@ -98,10 +98,12 @@ class ClusterKind:
         return not self.container_interface or has_spare(instance(pool.instance_type), self.layout(pool))
 
 
-_RESERVE = "HyperPod cannot be pointed at EC2 reservations: reserve by a training plan"
+_RESERVE = "HyperPod cannot use EC2 reservations: reserve by a training plan"
 _BLOCK = "for HyperPod buy a SageMaker training plan; a Capacity Block is for clusters on EC2"
 _PLAN = "only SageMaker can use a training plan: list the pool under 'hyperpod.pools', or reserve by a Capacity Block"
-_SPOT = "Batch runs jobs of several nodes on no Spot capacity; choose on-demand, or a cluster that takes Spot"
+_SPOT = (
+    "Batch does not run multi-node jobs on Spot capacity; choose on-demand, or a cluster that supports Spot"
+)
 _HYPERPOD_HINTS = {"reservation": _RESERVE, "reservation-group": _RESERVE, "capacity-block": _BLOCK}
 _KUBECTL = (
     "'aws eks update-kubeconfig --name CLUSTER' adds the cluster to kubeconfig, "
@@ -151,7 +153,7 @@ _HYPERPOD_EKS = ClusterKind(
     capacity_hints=_HYPERPOD_HINTS,
     interface_type="efa",
     resumes="operator",
-    # Those of EKS, for nodes that HyperPod brings. Its chart comes from the internet all the same
+    # Those of EKS, for nodes that HyperPod brings. Its chart comes from the internet nevertheless
     # (`hyperpod-eks-isolated`).
     endpoints=(
         "ec2",
@@ -298,4 +300,4 @@ LOGIN = tuple(kind.name for kind in KINDS.values() if kind.login)
 """The kinds with nodes that people log in to."""
 
 DIRECTORY = tuple(kind.name for kind in KINDS.values() if kind.directory)
-"""The kinds whose nodes can ask the deployment's directory."""
+"""The kinds whose nodes can use the deployment's directory."""

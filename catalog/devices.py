@@ -17,8 +17,8 @@ class Devices:
     neuron: Literal["device-plugin", "none"] = "device-plugin"
     """AWS's Neuron device plugin."""
     neuron_scheduler: bool = False
-    """Whether Neuron's scheduler comes too, for pods that take a part of a node's chips."""
+    """Whether Neuron's scheduler is installed too, for pods that use a part of a node's chips."""
 
 
 NO_DEVICES = Devices(gpu="none", efa="none", neuron="none")
-"""All devices are left to somebody else, such as HyperPod's own chart."""
+"""No device software: another installation has it, such as HyperPod's own chart."""

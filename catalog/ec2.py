@@ -21,7 +21,7 @@ FAMILIES: tuple[str, ...] = (
     # that was read states the Nitro generation.
     *("m6g", "c6g", "t4g"),
 )
-"""Instance families whose every size the catalog carries."""
+"""Instance families of which the catalog has every size."""
 
 FILTERS: tuple[str, ...] = tuple(f"{family}.*" for family in FAMILIES)
 """Values of the `instance-type` filter of DescribeInstanceTypes that select those families."""

@@ -1,4 +1,4 @@
-"""The environment in which NCCL and Neuron's collectives use EFA well, for given versions of the stack.
+"""The environment variables with which NCCL and Neuron's collectives use EFA, for given versions of the stack.
 
 Source of the rules: the EFA cheat sheet of the predecessor repository (awslabs/awsome-distributed-ai), read
 July 2026, except where a constant names another.
@@ -51,7 +51,7 @@ def efa_environment(
 
 
 def _older_stack(instance: InstanceFacts, libfabric: str, aws_ofi_nccl: str) -> dict[str, str]:
-    """Return what P4 and P5 need with an old libfabric or plugin, which does not choose RDMA by itself."""
+    """Return the variables that P4 and P5 need with an old libfabric or plugin, which does not choose RDMA itself."""
     plugin = version(aws_ofi_nccl)
     if instance.family not in _P4_P5:
         return {}
@@ -73,7 +73,7 @@ def _neuron(instance: InstanceFacts) -> dict[str, str]:
     return {"FI_EFA_USE_DEVICE_RDMA": "1", "FI_PROVIDER": "efa"}
 
 
-MINIMUM_VERSIONS: dict[str, dict[str, str]] = {
+MIN_VERSIONS: dict[str, dict[str, str]] = {
     "p5": {"NCCL": "2.18.0", "aws-ofi-nccl": "1.7.2"},
     "p6-b200": {"EFA installer": "1.41.0", "aws-ofi-nccl": "1.15.0"},
 }
@@ -93,7 +93,7 @@ def outdated_versions(
         ValueError: a version does not begin with a number.
     """
     given = {AWS_OFI_NCCL.name: aws_ofi_nccl, NCCL.name: nccl, EFA_INSTALLER.name: efa_installer}
-    oldest = MINIMUM_VERSIONS.get(instance.family, {})
+    oldest = MIN_VERSIONS.get(instance.family, {})
     return {
         name: (given[name], least) for name, least in oldest.items() if version(given[name]) < version(least)
     }

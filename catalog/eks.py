@@ -22,7 +22,8 @@ STANDARD_SUPPORT_ENDS: Mapping[str, str] = {
 From that day a version costs extra, for a year; then EKS takes no new cluster of it and upgrades existing ones.
 Sources, read 2026-11-24: the versions are those of `KubernetesVersion` in aws-cdk-lib 2.275.0, less those whose
 extended support has ended or ends in the week of reading (1.31: 2026-11-26); the days are those of the EKS User
-Guide's release calendar, that of 1.35 of endoflife.date's copy. `aws eks describe-cluster-versions` knows better.
+Guide's release calendar, that of 1.35 of endoflife.date's copy. `aws eks describe-cluster-versions` prints the current
+ones.
 """
 
 KUBERNETES_VERSIONS: Final = tuple(STANDARD_SUPPORT_ENDS)
@@ -46,7 +47,7 @@ DRA_FROM: Final = "1.34"
 Guide, "Manage EFA devices on Amazon EKS", read 2026-11-24)."""
 
 DEFAULT_SYSTEM_TYPE: Final = "m6i.xlarge"
-"""Instance type of the nodes that carry what runs the cluster, when none is given: 4 vCPUs and 16 GiB."""
+"""Default instance type of the system nodes: 4 vCPUs and 16 GiB."""
 
 MIN_ZONES: Final = 2
 """Zones that a control plane needs subnets in (EKS User Guide, "VPC and subnet requirements")."""
@@ -67,7 +68,7 @@ node (network, devices, storage drivers) where it does not share the node's own 
 
 @dataclass(frozen=True, slots=True)
 class AddOn:
-    """An EKS add-on, where it is not as EKS makes it by default."""
+    """An EKS add-on with a version or configuration other than EKS's default."""
 
     version: str | None = None
     """Its version, such as v1.2.3-eksbuild.1; absent: EKS's default for the Kubernetes version."""

@@ -24,7 +24,7 @@ class MinLength:
 class Given(Enum):
     """The source of a field's value where the configuration does not write it among the others."""
 
-    BY_KEY = "it is the key of the whole"
+    BY_KEY = "it is the key of the mapping around it"
     BY_DEFAULT = "it may be absent, and another part of the configuration has the default"
 
 

@@ -1,4 +1,4 @@
-"""A finding: one thing that is wrong, or doubtful, with a configuration or a request."""
+"""A finding: a mistake, or a possible one, in a configuration or a request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One mistake or doubt, complete enough to be acted on without reading any code.
+    """One mistake or doubt, with everything that a user needs to correct it.
 
     `rule` is the stable name by which it can be acknowledged, `path` where the value is in the
     configuration (`pools.gpu.instance_type`), `value` the value there as the user wrote it, `message`

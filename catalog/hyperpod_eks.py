@@ -31,7 +31,7 @@ MAX_BORROWED_PERCENT: Final = 500
 ResourceSharingConfig, BorrowLimit). Its shape takes 0 to 10,000, and no source says what happens above 500."""
 
 CHART_REPOSITORY: Final = "aws/sagemaker-hyperpod-cli"
-"""Where on GitHub the chart is that HyperPod requires; the commit is `catalog.versions.HYPERPOD_CHART`."""
+"""The GitHub repository of the chart that HyperPod requires; the commit is `catalog.versions.HYPERPOD_CHART`."""
 
 CHART_PATH: Final = "helm_chart/HyperPodHelmChart"
 """The chart in that repository."""
@@ -39,7 +39,7 @@ CHART_PATH: Final = "helm_chart/HyperPodHelmChart"
 CHART_NEURON_TYPES: Final = ("trn1.32xlarge", "trn1n.32xlarge", "trn2.48xlarge")
 """HyperPod's Neuron types where the chart's Neuron device plugin runs; the list is in its template and no value
 (charts/neuron-device-plugin/templates/k8s-neuron-device-plugin.yaml at the pinned commit, which lists inf1, inf2 and
-trn1.2xlarge too). Pods on nodes of other types wait for their devices for ever."""
+trn1.2xlarge too). Pods on nodes of other types never start, because their devices are missing."""
 
 CHART_NEURON_TAINTS: Final = (("CriticalAddonsOnly", ""), (NEURON, "no-schedule"))
 """Taints that the plugin tolerates, key and effect (empty: every one), in the same template. It also tolerates the
@@ -61,7 +61,7 @@ TRAINING_OPERATOR: Final = "amazon-sagemaker-hyperpod-training-operator"
 """EKS add-on of the operator that runs HyperPodPyTorchJobs; it needs cert-manager."""
 
 TASK_GOVERNANCE: Final = "amazon-sagemaker-hyperpod-taskgovernance"
-"""EKS add-on of quotas and priorities; it brings Kueue, so nobody else may."""
+"""EKS add-on of quotas and priorities; it installs Kueue, so nothing else may."""
 
 OBSERVABILITY: Final = "amazon-sagemaker-hyperpod-observability"
 """EKS add-on that sends metrics of nodes, accelerators and jobs to Prometheus, and logs of pods to CloudWatch."""
@@ -74,10 +74,10 @@ MAX_METRIC_DAYS: Final = 1095
 """Days that a workspace of Amazon Managed Prometheus keeps metrics at most (CloudFormation: AWS::APS::Workspace)."""
 
 DEFAULT_METRIC_DAYS: Final = 150
-"""Days that it keeps them where nothing is said (Amazon Managed Prometheus guide, "Service quotas")."""
+"""Days that it keeps them by default (Amazon Managed Prometheus guide, "Service quotas")."""
 
 CERT_MANAGER: Final = "cert-manager"
-"""EKS add-on of certificates for what Kubernetes asks back."""
+"""EKS add-on that issues certificates for webhooks."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Facts about an EC2 instance type: what EC2 says of it, what vendors say, and where each fact is from."""
+"""Facts about an EC2 instance type, from EC2 and from vendors, with the source of each."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RdmaOperation = Literal["read", "write"]
 class Accelerator:
     """The accelerators of one instance type: `count` alike devices of `memory_mib` each.
 
-    `cores` is the number of Neuron cores of a device; None for GPUs, whose cores nobody schedules.
+    `cores` is the number of Neuron cores of a device; None for GPUs, whose cores are not scheduled.
     """
 
     kind: Literal["gpu", "neuron"]
@@ -44,8 +44,8 @@ class Accelerator:
 class NetworkCard:
     """One network card: how many interfaces it takes, and whether an EFA (with or without IP) may be one.
 
-    `max_interfaces` is None where no source says it. `bandwidth_gbps` is the baseline that EC2 states for the
-    card, in Gbit/s. It is no addend: on several types EC2 states the instance's total on every card.
+    `max_interfaces` is None if no source states it. `bandwidth_gbps` is the baseline that EC2 states for the
+    card, in Gbit/s. Do not add it up: on several types EC2 states the instance's total on every card.
     """
 
     index: int
@@ -72,7 +72,7 @@ class InstanceStore:
 class InstanceFacts:
     """Facts of one EC2 instance type.
 
-    None means that no source says it, never zero. `threads_per_core` is EC2's default, and
+    None means that no source states it, never zero. `threads_per_core` is EC2's default, and
     `valid_threads_per_core` what a CPU option may choose (empty where EC2 names none). `efa_cards` are the
     indexes of the network cards that carry an EFA in the layouts of `catalog.interfaces`, and
     `efa_interfaces` how many there are. `usage_classes` is how EC2 sells the type: on-demand, spot,
@@ -83,7 +83,7 @@ class InstanceFacts:
     topology labels. `deep_health_checks` are HyperPod's checks that AWS documents for this type under Slurm, and
     `deep_health_checks_eks` those under EKS.
     `sources` names, by field, where a fact is from that EC2's DescribeInstanceTypes does not state; one that
-    begins with "unknown" says that nothing was found.
+    begins with "unknown" means that nothing was found.
     """
 
     name: str

@@ -11,11 +11,11 @@ from catalog.spelling import nearest as nearest_names
 from catalog.spelling import suggestion
 
 DEFAULT_CONTROLLER_TYPE = "m6i.2xlarge"
-"""Instance type of a controller when none is given: 8 vCPUs and 32 GiB carry slurmctld and its database."""
+"""Default instance type of a controller: 8 vCPUs and 32 GiB, for slurmctld and its database."""
 DEFAULT_LOGIN_TYPE = "m6i.xlarge"
-"""Instance type of a login node when none is given: people edit, submit and copy there, nothing more."""
+"""Default instance type of a login node, where people only edit, submit and copy."""
 DEFAULT_DIRECTORY_TYPE = "t3.small"
-"""Instance type of a directory server when none is given: thousands of entries fit into its 2 GiB."""
+"""Default instance type of a directory server: thousands of entries fit into its 2 GiB."""
 
 _MAX_LISTED = 6
 """Types that a message lists."""
@@ -38,7 +38,7 @@ def _unknown(name: str, near: tuple[str, ...]) -> str:
             "the prefix 'ml.' is added where SageMaker wants it"
         )
     guess = suggestion(near)
-    # Many know the accelerator and not the type, whose name has a dot.
+    # Users often give the accelerator and not the type, whose name has a dot.
     having = [facts.name for facts in matching([name]) if facts.accelerator] if "." not in name else []
     if len(name) > 1 and having:
         guess = f" (types with '{name}': {', '.join(having[:_MAX_LISTED])})"
@@ -90,13 +90,13 @@ def instance(name: str) -> InstanceFacts:
 
 def matching(words: Iterable[str]) -> tuple[InstanceFacts, ...]:
     """Return the types whose name, or whose accelerator's name, has each of the words; all where there are none."""
-    wanted = [word.lower() for word in words]
+    lowered = [word.lower() for word in words]
     return tuple(
         facts
         for facts in INSTANCES.values()
         if all(
             word in f"{facts.name} {facts.accelerator.name if facts.accelerator else ''}".lower()
-            for word in wanted
+            for word in lowered
         )
     )
 

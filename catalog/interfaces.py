@@ -72,7 +72,7 @@ def private_addresses(ports: Iterable[Interface]) -> int:
 
 
 def has_spare(instance: InstanceFacts, layout: InterfaceType = DEFAULT_LAYOUT) -> bool:
-    """Return whether the primary card has room for one more interface; true where nobody says how many it takes."""
+    """Return whether the primary card has room for one more interface; true if no source states its maximum."""
     card = instance.network_cards[0]
     taken = sum(
         port.network_card_index == card.index for port in network_interfaces(instance, layout, spare=True)

@@ -52,11 +52,12 @@ SAFE_TO_DELETE = "kueue.x-k8s.io/safe-to-forcefully-delete"
 FailureRecoveryPolicy)."""
 
 FORCED_AFTER_SECONDS = 60
-"""How long after a pod's grace Kueue deletes it by force (kueue 0.19, pod_termination_controller.go)."""
+"""Seconds after a pod's grace period until Kueue deletes it by force (kueue 0.19, pod_termination_controller.go)."""
 
 UNREACHABLE_SECONDS = 30
-"""How long a pod stays on a node that is unreachable or not ready before it is deleted: our choice; 300 is Kubernetes'
-default. A node counts as unreachable after 40 to 50 seconds of silence, so short interruptions end no job."""
+"""Seconds that a pod stays on a node that is unreachable or not ready before it is deleted: our choice; 300 is
+Kubernetes' default. A node counts as unreachable after 40 to 50 seconds of silence, so short interruptions end no
+job."""
 
 _LOST_NODE_TAINTS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 

@@ -17,6 +17,6 @@ LOGIN_USERS: Mapping[str, str] = MappingProxyType(
 def login_user(system: str) -> str:
     """Return the account of an operating system by ParallelCluster's name of it, such as `ubuntu2204`.
 
-    Where the name is not known, Ubuntu's: it is the system of images when nothing is said.
+    Where the name is not known, Ubuntu's, which is the default operating system of images.
     """
     return next((user for name, user in LOGIN_USERS.items() if system.startswith(name)), UBUNTU)

@@ -16,7 +16,7 @@ from typing import Final
 from catalog.instance_facts import Accelerator
 
 LNC_VARIABLE: Final = "NEURON_LOGICAL_NC_CONFIG"
-"""The variable by which runtime and frameworks learn the LNC. An older name is NEURON_RT_VIRTUAL_CORE_SIZE."""
+"""The variable from which the runtime and frameworks read the LNC. An older name is NEURON_RT_VIRTUAL_CORE_SIZE."""
 
 COMPILE_CACHE_VARIABLE: Final = "NEURON_COMPILE_CACHE_URL"
 """The variable that names the folder of compiled graphs; without it each node compiles into its own /var/tmp."""

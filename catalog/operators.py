@@ -60,7 +60,7 @@ DEFINITIONS: Final[Mapping[str, tuple[str, ...]]] = {
     "amazon-sagemaker-hyperpod-training-operator": ("hyperpodpytorchjobs.sagemaker.amazonaws.com",),
     "hyperpod-dependencies": (MPIJOBS, PYTORCHJOBS),
 }
-"""Custom resource definitions by what brings them: operators of ours, add-ons of EKS, and installations of others.
+"""Custom resource definitions by the software that installs them: our operators, EKS add-ons, and other installations.
 
 `training-operator` is ours, with one scheme; `kubeflow-training-operator` is Kubeflow's own installation, which brings
 the definition of MPIJob too, of an older version than the MPI operator's. `hyperpod-dependencies` is HyperPod's chart.
@@ -71,10 +71,10 @@ aws/sagemaker-hyperpod-cli (June 2026); for task governance, its documentation, 
 
 @dataclass(frozen=True, slots=True)
 class Combination:
-    """Versions that ran on one cluster together, and `source`, which says what ran.
+    """Versions that ran on one cluster together, and `source`, the test that ran them.
 
     A controller that writes an object back drops the fields that its own types lack. `trainer_types_of_kueue` is the
-    version of Trainer whose types Kueue was built with: a TrainJob may use only fields that it knows.
+    version of Trainer whose types Kueue was built with: a TrainJob may use only fields of that version.
     """
 
     kubernetes: str
@@ -102,7 +102,7 @@ RAN_TOGETHER: Final = Combination(
 
 
 def clashes(owners: Iterable[str]) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return the pairs that bring the same definitions, in order, with these; an unknown name brings none."""
+    """Return the pairs that install the same definitions, in order, with these; an unknown name installs none."""
     names = list(dict.fromkeys(owners))
     found = []
     for index, second in enumerate(names):

@@ -37,8 +37,8 @@ def placement(pool: Pool) -> Placement:
 
     Source: predecessor repository (awslabs/awsome-distributed-ai), ParallelCluster README and PCS templates:
     a group for on-demand EFA nodes, none with a reservation given by AWS or a capacity block, where the two
-    conflict and the launch ends in "insufficient capacity". Whoever reserved capacity inside a group of his
-    own has to name that group; a pool does not carry one.
+    conflict and the launch ends in "insufficient capacity". A reservation inside a group of one's own needs that
+    group at launch, which a pool cannot name.
 
     Raises:
         UnknownInstanceTypeError: the catalog does not have the pool's instance type.
@@ -47,7 +47,7 @@ def placement(pool: Pool) -> Placement:
     if not isinstance(pool.capacity, OnDemand):
         return Placement(False, _REASONS[type(pool.capacity)])
     if not facts.supports_efa:
-        return Placement(False, f"'{facts.name}' has no EFA, distance matters little")
+        return Placement(False, f"'{facts.name}' has no EFA, so the distance between nodes matters little")
     if pool.nodes < 2:
-        return Placement(False, "a single node has no neighbours")
+        return Placement(False, "a single node needs no placement group")
     return Placement(True, "on-demand nodes with EFA run collectives best side by side")

@@ -10,7 +10,7 @@ from catalog.fields import COMPLETED, KEY, Bounds
 InterfaceType = Literal["efa", "efa-only"]
 
 DEFAULT_LAYOUT: InterfaceType = "efa-only"
-"""How EFA interfaces are attached where neither the pool nor the kind of cluster says it."""
+"""The default layout of EFA interfaces, if neither the pool nor the kind of cluster sets one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class TrainingPlan:
 
 
 Capacity = OnDemand | Spot | Reservation | ReservationGroup | CapacityBlock | TrainingPlan
-"""Where nodes come from. Never a bare id: a block and a reservation look alike and are asked for differently."""
+"""The capacity source of nodes. Never an id alone: ids of blocks and reservations look alike."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,7 @@ class Pool:
 
     @property
     def reserved_by(self) -> str:
-        """The id or ARN of what its capacity is reserved by; empty where nothing is reserved."""
+        """The id or ARN of its reservation; empty without one."""
         match self.capacity:
             case Reservation(reservation_id=name) | CapacityBlock(reservation_id=name):
                 return name

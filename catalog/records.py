@@ -28,7 +28,7 @@ def read(name: str) -> dict[str, Any]:
 def load() -> Mapping[str, InstanceFacts]:
     """Return every instance type by name, sorted.
 
-    A type that EC2's file lacks comes from the overrides; as soon as EC2 describes it, EC2 wins.
+    The overrides have types that EC2's file lacks; a type in both is taken from EC2's file.
     """
     overrides = read("overrides.json")
     offers = read("hyperpod.json")

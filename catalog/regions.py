@@ -46,7 +46,7 @@ def cluster_regions() -> tuple[str, ...]:
 
 
 def cluster_types(region: str) -> frozenset[str] | None:
-    """Return the instance types that a cluster takes in a region, as EC2 names; None where nobody says.
+    """Return the instance types that a cluster takes in a region, as EC2 names; None if no source lists them.
 
     Source: cfn-lint's rule E3644, which gathers them from AWS's price lists. A type without a price there,
     one that is sold by training plans only, is in no region's list: see `priced_types`.
@@ -56,7 +56,7 @@ def cluster_types(region: str) -> frozenset[str] | None:
 
 
 def priced_types() -> frozenset[str]:
-    """Return the types that the list of some region has: of others the lists say nothing."""
+    """Return the types in at least one region's list; about others the lists have no information."""
     return frozenset(name for names in _data()["cluster_types"].values() for name in names)
 
 

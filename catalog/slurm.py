@@ -9,10 +9,10 @@ from catalog.instance_facts import InstanceFacts
 
 @dataclass(frozen=True, slots=True)
 class SlurmTopology:
-    """The processors of a node in Slurm's words.
+    """The processors of a node in Slurm's terms.
 
-    `sockets` and `cores_per_socket` are None where no source tells the number of sockets; then only `cpus`
-    is sure.
+    `sockets` and `cores_per_socket` are None if no source states the number of sockets; then only `cpus`
+    is known.
     """
 
     cpus: int
@@ -23,7 +23,7 @@ class SlurmTopology:
     def parameters(self) -> dict[str, str]:
         """Return the node parameters of slurm.conf, in its spelling.
 
-        Without sockets it is `CPUs` alone: slurmd compares what slurm.conf says with the hardware, so a
+        Without sockets it is `CPUs` alone: slurmd compares slurm.conf with the hardware, so a
         guess would be worse than nothing.
         """
         if self.sockets is None:

@@ -1,4 +1,4 @@
-"""Sizes and speeds that FSx offers: Lustre and OpenZFS, and what an EFA-enabled Lustre asks for."""
+"""Sizes and throughputs that FSx offers for Lustre and OpenZFS, and requirements of an EFA-enabled Lustre."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LUSTRE_STEP_GIB = 2400
 """A Lustre file system on SSD holds 1200 GiB or a multiple of 2400 GiB. Source: FSx API, StorageCapacity
 (botocore's model of CreateFileSystem)."""
 
-LUSTRE_EFA_SMALLEST_GIB: MappingProxyType[int, int] = MappingProxyType(
+LUSTRE_EFA_MIN_GIB: MappingProxyType[int, int] = MappingProxyType(
     {125: 38400, 250: 19200, 500: 9600, 1000: 4800}
 )
 """Smallest capacity of an EFA-enabled file system by throughput (MB/s/TiB).
@@ -32,12 +32,12 @@ that quote AWS; all four are 4800 GiB at 1000 MB/s/TiB scaled, and the FSx user 
 LUSTRE_EFA_VERIFIED: frozenset[int] = frozenset({250})
 """Throughputs whose EFA minimum is in code that was run against AWS."""
 
-OPENZFS_SMALLEST_GIB = 64
-OPENZFS_LARGEST_GIB = 524288
+OPENZFS_MIN_GIB = 64
+OPENZFS_MAX_GIB = 524288
 """Bounds of an OpenZFS file system's SSD storage in GiB. Source: FSx API, StorageCapacity (botocore)."""
 
 LAUNCH_PREFIX = "launch"
-"""Where in the data bucket the launch bundles of all clusters are."""
+"""The prefix of all clusters' launch bundles in the data bucket."""
 
 _OLDER = (64, 128, 256, 512, 1024, 2048, 3072, 4096)
 _NEWER = (160, 320, 640, 1280, 2560, 3840, 5120, 7680, 10240)
@@ -55,7 +55,7 @@ SINGLE_AZ_1, SINGLE_AZ_2 and MULTI_AZ_1; the HA types go with them in the predec
 
 
 def launch_prefix(cluster: str) -> str:
-    """Return where in the data bucket the launch bundle of a cluster is."""
+    """Return the prefix of a cluster's launch bundle in the data bucket."""
     return f"{LAUNCH_PREFIX}/{cluster}"
 
 
@@ -71,13 +71,13 @@ def nearest_lustre_capacity(capacity_gib: int) -> int:
     return -(-capacity_gib // LUSTRE_STEP_GIB) * LUSTRE_STEP_GIB
 
 
-def lustre_efa_smallest_gib(throughput_mbps_per_tib: int) -> int | None:
+def lustre_efa_min_gib(throughput_mbps_per_tib: int) -> int | None:
     """Return the smallest EFA-enabled file system in GiB; None for a throughput that has none."""
-    return LUSTRE_EFA_SMALLEST_GIB.get(throughput_mbps_per_tib)
+    return LUSTRE_EFA_MIN_GIB.get(throughput_mbps_per_tib)
 
 
 def lustre_mbps(capacity_gib: int, throughput_mbps_per_tib: int) -> int:
-    """Return what a whole file system reads and writes in MB/s, without what it bursts to for a while."""
+    """Return what a whole file system reads and writes in MB/s, without short bursts."""
     return capacity_gib * throughput_mbps_per_tib // 1024
 
 

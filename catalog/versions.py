@@ -1,4 +1,4 @@
-"""Every version that we pin, with where it was read, and how versions compare."""
+"""Every pinned version with its source, and the comparison of versions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 
 
 class Pin(str):
-    """One pinned version: the text of the version itself, fit for wherever one is asked for.
+    """A pinned version: the text of the version, with its source.
 
-    `name` is what is pinned, as its makers write it, and `source` where the version was read. A leading `v`
+    `name` is the software, as its makers write it, and `source` where the version was read. A leading `v`
     of a tag is left out.
     """
 

@@ -1,4 +1,4 @@
-"""`trainforge catalog`: show what is known of an instance type, and read new facts from EC2."""
+"""`trainforge catalog`: show the facts of instance types, and read new ones from EC2."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 
 from cli import completion
 
-app = typer.Typer(help="Show what is known of instance types, or read it anew.", no_args_is_help=True)
+app = typer.Typer(help="Show the facts of instance types, or update them.", no_args_is_help=True)
 
 _DATA = Path(__file__).resolve().parent.parent / "catalog" / "data"
 
@@ -24,17 +24,17 @@ def _fail(message: str) -> NoReturn:
 
 @app.command()
 def refresh(
-    region: Annotated[str, typer.Option(help="Region whose EC2 is asked.")] = "us-east-1",
+    region: Annotated[str, typer.Option(help="Region of the EC2 API that is called.")] = "us-east-1",
     endpoint_url: Annotated[str | None, typer.Option(help="Another endpoint, an emulator's.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if stale.")] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Drop types that EC2 no longer describes.")] = False,
-    source: Annotated[str | None, typer.Option(help="What the file says that it was read from.")] = None,
+    source: Annotated[str | None, typer.Option(help="The source that the file names.")] = None,
 ) -> None:
-    """Read instance types from EC2 and HyperPod's list anew.
+    """Update instance types from EC2 and HyperPod's list.
 
     Asks EC2's DescribeInstanceTypes, and botocore for HyperPod's list. Prints what changed and writes it to
     catalog/data/. A type that the answer lacks is kept, because EC2 describes types that a region does not
-    have only to those who may see them. Needs credentials with ec2:DescribeInstanceTypes; the usual AWS
+    have only to some accounts. Needs credentials with ec2:DescribeInstanceTypes; the usual AWS
     environment variables apply.
     """
     from catalog import ec2
@@ -120,10 +120,9 @@ def _hyperpod_text(offered: list[str]) -> str:
 def regions(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if stale.")] = False,
 ) -> None:
-    """Read regions, zones and HyperPod's regions from libraries anew.
+    """Update regions, zones and HyperPod's regions from libraries.
 
-    The libraries are botocore and cfn-lint. Asks no service: both libraries carry the facts with them. cfn-lint
-    is among the requirements for development.
+    The libraries are botocore and cfn-lint, which is among the requirements for development. It calls no service.
     """
     from catalog.records import read
     from catalog.regions import FILE
@@ -177,9 +176,10 @@ def show(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show what is known of an instance type, with sources.
+    """Show the facts of an instance type, with sources.
 
-    Also what follows from it: network interfaces, Slurm's view of the node, Batch's devices, EFA's environment.
+    Also the values that are derived from them: network interfaces, Slurm's view of the node, Batch's devices, EFA's
+    environment.
     """
     from catalog.instances import UnknownInstanceTypeError, instance
 

@@ -1,4 +1,4 @@
-"""The cluster info of a run: as the stack of a deployed cluster published it, from a file, or as in examples."""
+"""The cluster info of a run: published by a deployed cluster's stack, read from a file, or an example."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from workloads.spec import Run
 
 SHARED = "TRAINFORGE_SHARED"
-"""Variable that says below which folder local runs (`runs/`) and their data (`data/`) are; else the current one."""
+"""Variable with the folder of local runs (`runs/`) and their data (`data/`); by default the current folder."""
 
 
 class NoClusterInfoError(Exception):
-    """No cluster info can be read; the message says why and what to do."""
+    """No cluster info can be read; the message has the reason and the next step."""
 
 
 def info_from_file(path: Path, cluster: str) -> ClusterInfo:
@@ -89,9 +89,9 @@ def local_info(shared: Path | None = None) -> ClusterInfo:
 
 
 def example_info(cluster: str, run: Run, settings: Settings | None) -> ClusterInfo:
-    """Return the cluster info of a run when no cluster is asked: what a configuration says, the rest as in examples.
+    """Return the cluster info of a run without a deployed cluster: values of the configuration, and example values.
 
-    Only a deployed cluster knows its images, roles and ids.
+    Images, roles and ids are known only once the cluster is deployed.
     """
     if cluster == "local":
         return local_info()

@@ -1,4 +1,4 @@
-"""The values that a shell completes for options and arguments; nothing here asks AWS, and nothing here fails."""
+"""The values that a shell completes for options and arguments; completion never calls AWS and never fails."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def instance_types(incomplete: str) -> list[str]:
 def pools(ctx: typer.Context, incomplete: str) -> list[str]:
     """Return the pools of the configuration that the command would use; none where it cannot be read."""
     from settings.configuration_file import configuration_file
-    from settings.reading import read_file
+    from settings.loaded_config import read_file
 
     given = ctx.params.get("config")
     settings = read_file(configuration_file(given if isinstance(given, str | Path) else None, "-c")).settings

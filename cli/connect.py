@@ -47,7 +47,7 @@ def connect(
     forward: Annotated[
         str,
         typer.Option(
-            "--forward", metavar="[LOCAL:]PORT", help="Lead a port of this machine to one of the node."
+            "--forward", metavar="[LOCAL:]PORT", help="Forward a port of this machine to one of the node."
         ),
     ] = "",
     notebook: Annotated[
@@ -90,8 +90,8 @@ def connect(
 ) -> None:
     """Open a shell or a port on a Slurm cluster, or set up SSH.
 
-    Shows the command before it runs. Everything goes through Session Manager: no port is open, and who may log in is
-    a question of IAM. What the cluster is called is read from the SSM parameter that its stack published.
+    Shows the command before it runs. Everything goes through Session Manager: no port is open, and IAM decides who
+    may log in. The cluster's name comes from the SSM parameter that its stack published.
 
     Exit code: that of the session; 2 when there is nothing to connect to, with the reason.
     """
@@ -163,7 +163,7 @@ def _check_options(
         message = "a session forwards one port; --forward, --notebook and --grafana exclude each other"
         found.append(("forward", ", ".join(ports), message, "run the command once for each port"))
     if to and not ports:
-        found.append(("to", to, "--to says where a port leads, and none is given", "add --forward PORT"))
+        found.append(("to", to, "--to needs a port to forward, and none is given", "add --forward PORT"))
     if ssh_config and ports:
         message = "--ssh-config writes a file and forwards nothing"
         found.append(
@@ -186,14 +186,14 @@ def _info(cluster: str, config: Path | None, info_file: Path | None) -> ClusterI
         if info_file is not None:
             return info_from_file(info_file, cluster)
         from settings.configuration_file import configuration_file
-        from settings.reading import read_file
+        from settings.loaded_config import read_file
         from settings.report import report
 
         file = configuration_file(config, "-c FILE")
-        reading = read_file(file)
-        settings = reading.settings
+        loaded = read_file(file)
+        settings = loaded.settings
         if settings is None:
-            typer.echo(report(reading.findings, file.path), err=True)
+            typer.echo(report(loaded.findings, file.path), err=True)
             raise typer.Exit(2)
         if not config:
             # Standard error: programs read what '--list' prints.
@@ -207,7 +207,7 @@ def _list(nodes: Sequence[Node]) -> None:
     from cli.table import print_table
 
     rows = [(node.kind, node.group, node.instance_id, node.status, node.target) for node in nodes]
-    print_table(("Kind", "Group", "Instance", "State", "Target"), rows, empty="the cluster has no node")
+    print_table(("Kind", "Group", "Instance", "State", "Target"), rows, empty="the cluster has no nodes")
 
 
 def _configure_ssh(
@@ -241,7 +241,7 @@ def _configure_ssh(
         changed = write(path, text)
     except FileError as error:
         _stop([_error("connect-file", "output", str(path), str(error), "")], info.cluster)
-    typer.echo("written" if changed else "it was there already, and is the same")
+    typer.echo("written" if changed else "the file exists already with the same content")
     name = next(iter(host_names(info, nodes)))
     if output:
         typer.echo(f"log in with\n  ssh -F {shlex.quote(str(output))} {name}")
@@ -276,7 +276,7 @@ def _start(
     typer.echo(f"  {shlex.join(command)}")
     if isinstance(forward, Forwarding):
         leads = f"port {forward.remote} of {forward.host or 'the node'}"
-        typer.echo(f"http://localhost:{forward.local} leads to {leads}, until Ctrl-C")
+        typer.echo(f"http://localhost:{forward.local} is forwarded to {leads}, until Ctrl-C")
     if dry_run:
         typer.echo("dry run: nothing was started")
         return

@@ -13,7 +13,7 @@ from catalog.finding import Finding
 from cli.table import print_table
 from settings.parser.values import printable
 from settings.report import counted, place, report
-from settings.rules.sheet import RuleEntry
+from settings.rules.rule_table import RuleEntry
 
 _STYLES = {"error": "bold red", "warning": "bold yellow"}
 
@@ -47,10 +47,10 @@ def print_findings(findings: Sequence[Finding], path: Path) -> None:
     console.print()
 
 
-def print_rules(sheet: Sequence[RuleEntry]) -> None:
+def print_rules(entries: Sequence[RuleEntry]) -> None:
     """Print the rules as a table."""
     rows = [
         (entry.name, entry.severity, "acknowledgeable" if entry.acknowledgeable else "-", entry.reason)
-        for entry in sheet
+        for entry in entries
     ]
     print_table(("Rule", "Severity", "Acknowledgeable", "Reason"), rows, _STYLES)

@@ -52,7 +52,7 @@ def launch(
         typer.Option(
             "--run-id",
             metavar="ID",
-            # Slurm's jobs and local runs would take it from the environment anyway, without a word.
+            # Slurm's jobs and local runs would take it from the environment anyway, without a message.
             envvar="TRAINFORGE_RUN_ID",
             help="The run's id; a run that stopped resumes from its last checkpoint.",
         ),
@@ -85,7 +85,7 @@ def launch(
         bool, typer.Option("--wait", help="Wait for the job's end and exit with its exit code.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show what would happen and do nothing.")
+        bool, typer.Option("--dry-run", help="Show the submission without submitting.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -94,13 +94,12 @@ def launch(
     Words after '--' are appended to the program's arguments: 'trainforge launch fsdp --on eks -- --steps 10'. Of two
     that name one option the last one counts. '-- --help' shows the program's options.
 
-    The stages that the preset needs are submitted before, each to start when those before it have ended well; a stage
+    The stages that the preset needs are submitted before, each to start when those before it have succeeded; a stage
     that is done already ends at once. '--stage NAME' launches one alone.
 
-    With '--on local' it runs here. Shows first where it goes, how, and the manifest, and asks on a terminal. What
-    the cluster is called and where it keeps things is read from the SSM parameter that its stack published,
-    for the deployment of the configuration ('-c FILE', TRAINFORGE_CONFIG, else
-    config/default.yaml).
+    With '--on local' it runs on this machine. Shows first the target, the call and the manifest, and asks on a
+    terminal. The cluster's name and folders are read from the SSM parameter that its stack published, for the
+    deployment of the configuration ('-c FILE', TRAINFORGE_CONFIG, else config/default.yaml).
 
     A folder with a workload.py or a train.py runs where it is with '--on local'. Elsewhere it is shipped by itself,
     unless the configuration names it under 'workloads:': then the image runs that was deployed.

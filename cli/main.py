@@ -20,7 +20,7 @@ app = typer.Typer(
     context_settings=help_format.SETTINGS,
     # Rich draws prettier help and costs a third of the time that a start may take: the colour is ours.
     rich_markup_mode=None,
-    # A crash is our mistake: a plain traceback says where, and holds no values of a configuration.
+    # A crash is our mistake: a plain traceback shows the place, without values of a configuration.
     pretty_exceptions_enable=False,
 )
 help_format.use()

@@ -13,7 +13,7 @@ from catalog.login_users import UBUNTU, login_user
 from catalog.spelling import did_you_mean
 
 ENTRANCES = ("login", "controller", "head")
-"""Kinds of nodes that people log in to, the first that there is before the others."""
+"""Kinds of nodes that people log in to, in order of preference."""
 
 _HYPERPOD_KINDS = {"Login": "login", "Controller": "controller", "Compute": "compute"}
 _PARALLELCLUSTER_KINDS = {"LoginNode": "login", "HeadNode": "head", "Compute": "compute"}
@@ -21,12 +21,12 @@ _RUNNING = ("Running", "running")
 
 
 class NodesError(Exception):
-    """The nodes cannot be listed; the message says why and what to do."""
+    """The nodes cannot be listed; the message has the reason and the next step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A node: its instance, its kind (login, controller, head, compute), its group, and how it is doing.
+    """A node: its instance, its kind (login, controller, head, compute), its group, and its state.
 
     `group` is the instance group of HyperPod, or the login pool or queue of ParallelCluster. `target` is what Session
     Manager calls it, `user` the image's own account.
@@ -131,7 +131,7 @@ LISTED_BY: dict[Login, Callable[[ClusterInfo], list[Node]]] = {
 
 
 def select_node(nodes: Sequence[Node], asked: str, info: ClusterInfo) -> Node | Finding:
-    """Return the requested node, or a finding that says why there is none.
+    """Return the requested node, or a finding with the reason.
 
     `asked` is a kind, a group or pool, or an instance's id; empty: a login node, or else the controller or head node.
     """
@@ -150,10 +150,10 @@ def select_node(nodes: Sequence[Node], asked: str, info: ClusterInfo) -> Node | 
     if candidates:
         states = ", ".join(f"{node.instance_id} is {node.status}" for node in candidates[:5])
         message = f"no {what} of {where} is running: {states}"
-        hint = "wait until it runs; '--list' shows how nodes are doing"
+        hint = "wait until it runs; '--list' shows the state of nodes"
         return _finding(asked, message, hint)
     words = sorted({word for node in nodes for word in (node.kind, node.group) if word})
-    hint = f"it has {', '.join(words)}, and instances by id" if words else "no node of it is there"
+    hint = f"it has {', '.join(words)}, and instances by id" if words else "it has no nodes"
     return _finding(asked, f"{where} has no {what}{did_you_mean(asked, words)}", hint)
 
 

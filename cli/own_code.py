@@ -1,4 +1,4 @@
-"""Code of one's own at launch: whether it runs in an image that is deployed, or is shipped by itself, and where to."""
+"""A user's own code at launch: it runs in a deployed image, or is shipped as an archive."""
 
 from __future__ import annotations
 

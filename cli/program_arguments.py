@@ -21,7 +21,7 @@ def program_arguments(ctx: typer.Context) -> tuple[str, ...]:
 
 
 def help_of_program(workload: str, arguments: Sequence[str]) -> str:
-    """Return the help of a workload's program where its arguments ask for it and it is known here."""
+    """Return the help of a workload's program if its arguments ask for it and its options are known."""
     if not arguments:
         return ""
     from workloads import registry
@@ -30,7 +30,7 @@ def help_of_program(workload: str, arguments: Sequence[str]) -> str:
     try:
         return program_help(registry.find(workload), arguments)
     except ValueError:
-        # That there is no such workload is told with the other mistakes.
+        # An unknown workload is reported with the other mistakes.
         return ""
 
 

@@ -48,7 +48,7 @@ def text(found: dict[str, Any]) -> str:
 def _cluster_regions(known: list[str]) -> list[str]:
     """Return the regions whose own list of resource types has the cluster.
 
-    Where cfn-lint knows nothing, in isolated partitions, its file is a copy of the list of us-east-1.
+    Where cfn-lint has no data, in isolated partitions, its file is a copy of the list of us-east-1.
     """
     folder = files(_SCHEMAS) / "providers"
     model = json.loads((folder / f"{_MODEL}.json").read_text(encoding="utf-8"))
@@ -64,7 +64,7 @@ def _cluster_regions(known: list[str]) -> list[str]:
 
 
 def _last_zones(regions: list[str]) -> dict[str, str]:
-    """Return the last letter of a zone's name in each region that cfn-lint knows.
+    """Return the last letter of a zone's name in each region that cfn-lint has.
 
     Only the last: which letters before it an account has differs between accounts in the oldest regions.
     """
@@ -78,7 +78,7 @@ def _last_zones(regions: list[str]) -> dict[str, str]:
 
 
 def _cluster_types(regions: list[str]) -> dict[str, list[str]]:
-    """Return the EC2 names of the types that a cluster takes in each region of which cfn-lint says it."""
+    """Return the EC2 names of the types that a cluster takes in each region that cfn-lint lists."""
     file = files(_SCHEMAS) / "extensions" / "aws_sagemaker_cluster" / "instancetype_enum.json"
     lists = json.loads(file.read_text(encoding="utf-8"))
     return {

@@ -57,11 +57,11 @@ def render(
     env: Variables = None,
     config: Config = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Print workloads, their stages, formats and how each was proven.")
+        bool, typer.Option("--list", help="Print workloads, their stages, formats and verification.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With '--list': print JSON for programs.")] = False,
     check: Annotated[bool, typer.Option("--check", help="List committed manifests that are stale.")] = False,
-    write: Annotated[bool, typer.Option("--write", help="Write the committed manifests anew.")] = False,
+    write: Annotated[bool, typer.Option("--write", help="Update the committed manifests.")] = False,
 ) -> None:
     """Print the manifest of a workload; nothing is submitted.
 
@@ -70,8 +70,8 @@ def render(
 
     Words after '--' are appended to the program's arguments.
 
-    With a configuration it is that of its pool, names and mounts. What only a deployed cluster knows (images,
-    roles, ids) is as in the committed examples; 'trainforge launch --dry-run' shows it as the cluster has it.
+    With a configuration the manifest has its pool, names and mounts. Images, roles and ids, which only a
+    deployed cluster has, are examples; 'trainforge launch --dry-run' shows the real ones.
     """
     if as_json and not listed:
         typer.echo("error: '--json' is for '--list'; a manifest has the format of its cluster", err=True)
@@ -145,7 +145,7 @@ def _committed(write: bool) -> None:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     if found and not write:
-        typer.echo("error: these files are stale; 'make manifests' writes them anew", err=True)
+        typer.echo("error: these files are stale; 'make manifests' updates them", err=True)
         raise typer.Exit(1)
 
 

@@ -1,4 +1,4 @@
-"""The assets that a run cannot do without: looked for where they can be seen from here, before it is submitted."""
+"""The assets that a run requires: checked before it is submitted, if this machine can see them."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _check(asset: Asset, run: Run, info: ClusterInfo) -> Iterator[Finding]:
     how = f"'{makes}' makes it" if makes else ""
     if info.cluster == "local" or shared.is_dir():
         if not folder.is_dir():
-            yield _finding(asset, f"{needed}, which is not there", how or "put it there first")
+            yield _finding(asset, f"{needed}, which does not exist", how or "put the data there first")
     elif not info.mounts:
         message = f"{needed}, and the cluster info of '{info.cluster}' has no shared file system"
         hint = "give the configuration a 'storage' section and deploy the cluster again"
@@ -42,8 +42,8 @@ def _check(asset: Asset, run: Run, info: ClusterInfo) -> Iterator[Finding]:
     elif key := _key(folder, info):
         yield from _in_bucket(asset, key, info, needed, how)
     else:
-        message = f"{needed}; whether it is there cannot be seen from here"
-        yield _finding(asset, message, "the job ends at once (66) where it is not", Severity.WARNING)
+        message = f"{needed}; whether it exists cannot be checked from this machine"
+        yield _finding(asset, message, "the job ends at once (exit code 66) if it does not", Severity.WARNING)
 
 
 def _finding(asset: Asset, message: str, hint: str, severity: Severity = Severity.ERROR) -> Finding:
@@ -73,10 +73,12 @@ def _in_bucket(asset: Asset, key: str, info: ClusterInfo, needed: str, how: str)
             Bucket=info.data_bucket, Prefix=f"{key}/", MaxKeys=1
         )
     except (BotoCoreError, ClientError) as error:
-        message = f"{needed}; '{place}', which shows it, cannot be looked at: {error}"
-        yield _finding(asset, message, "the job ends at once (66) where it is not there", Severity.WARNING)
+        message = f"{needed}; '{place}', its content in S3, cannot be listed: {error}"
+        yield _finding(
+            asset, message, "the job ends at once (exit code 66) if it does not exist", Severity.WARNING
+        )
         return
     if not found.get("KeyCount"):
         hint = how or f"'aws s3 sync FOLDER {place}' puts it there"
-        message = f"{needed}, which shows '{place}', and there is nothing"
+        message = f"{needed}, which shows '{place}', and that is empty"
         yield _finding(asset, message, f"{hint}; what nodes write is exported within minutes")

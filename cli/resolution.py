@@ -50,7 +50,7 @@ def resolved(
     """Return the run of a request; findings are printed, and an error ends the command with exit code 2.
 
     With a configuration the pool's type and node count are the defaults and its bounds. Without one a pool
-    means nothing, unless the given cluster info has it (`pools_of_info`). What a verb `found` itself is told too.
+    means nothing, unless the given cluster info has it (`pools_of_info`). `found` are findings of the verb itself.
     """
     settings = None if file is None else read_settings(file)
     asked = _placed(asked, settings)
@@ -94,12 +94,12 @@ def stop_at_errors(findings: Sequence[Finding], asked: Request) -> None:
 
 
 def unsupported_options(asked: Request, given: Mapping[str, tuple[object, Sequence[str]]]) -> list[Finding]:
-    """Return an error for each option that says nothing where the run goes: `given` are values and their clusters."""
+    """Return an error for each option without a meaning on the run's cluster: `given` are values and their clusters."""
     return [
         _error(
             option,
             str(value),
-            f"'--{option}' means nothing on {asked.cluster}",
+            f"'--{option}' has no effect on {asked.cluster}",
             f"it is for {', '.join(clusters)}",
         )
         for option, (value, clusters) in given.items()
@@ -109,14 +109,14 @@ def unsupported_options(asked: Request, given: Mapping[str, tuple[object, Sequen
 
 def read_settings(file: ConfigurationFile) -> Settings:
     """Return the settings of a configuration; an error in it ends the command with exit code 2."""
-    from settings.reading import read_file
+    from settings.loaded_config import read_file
     from settings.report import report
 
-    reading = read_file(file)
-    if reading.settings is None or not reading.ok:
-        typer.echo(report(reading.findings, file.path), err=True)
+    loaded = read_file(file)
+    if loaded.settings is None or not loaded.ok:
+        typer.echo(report(loaded.findings, file.path), err=True)
         raise typer.Exit(2)
-    return reading.settings
+    return loaded.settings
 
 
 def _error(path: str, value: str, message: str, hint: str) -> Finding:
@@ -146,7 +146,7 @@ def _of_configuration(
     section = settings.clusters.get(asked.cluster)
     if section is None and not local:
         message = f"deployment '{settings.name}' has no cluster '{asked.cluster}'"
-        hint = f"a section '{asked.cluster}:' makes one"
+        hint = f"add a section '{asked.cluster}:' to the configuration"
         return asked, [_error("cluster", asked.cluster, message, hint)]
     pools = list(section.pools if section else settings.pools)
     shipped = _shipped(asked, settings, pools)
@@ -198,8 +198,8 @@ def _own_arguments(shipped: WorkloadSettings | None, asked: Request) -> Sequence
 def _shipped(asked: Request, settings: Settings, pools: Sequence[str]) -> WorkloadSettings | None:
     """Return what the configuration ships of a workload to the cluster, and to the pool where one is asked for.
 
-    Of several that with the asked preset, else the first. Who wrote it down chose its nodes: the cluster's first pool
-    may have others, whose accelerators the workload leaves idle.
+    Of several the one with the requested preset, else the first. The configuration chooses suitable nodes: the
+    cluster's first pool may have accelerators that the workload does not use.
     """
     entries = [
         entry

@@ -1,4 +1,4 @@
-"""The options by which a run is named: the same words for every verb that takes one."""
+"""The options that describe a run, equal for every verb that takes one."""
 
 from __future__ import annotations
 
@@ -78,10 +78,10 @@ Variables = Annotated[
     typer.Option(
         "--env",
         metavar="NAME=VALUE",
-        help="A variable for every rank, taken to the letter; may be repeated. Not for secrets; see docs/runs.md.",
+        help="A variable for every rank, passed unchanged; may be repeated. Not for secrets; see docs/runs.md.",
     ),
 ]
 Config = Annotated[
     Path | None,
-    typer.Option("--config", "-c", metavar="FILE", help="Configuration whose pools and names are meant."),
+    typer.Option("--config", "-c", metavar="FILE", help="Configuration with the pools and names."),
 ]

@@ -11,8 +11,8 @@ from catalog.finding import Finding, Severity
 from cli.nodes import Node
 
 PROGRAMS = {
-    "aws": "it is the AWS CLI; version 2 is the one that AWS develops on",
-    "session-manager-plugin": "it is the Session Manager plugin for the AWS CLI, which AWS offers beside it",
+    "aws": "it is the AWS CLI; use version 2",
+    "session-manager-plugin": "it is the Session Manager plugin for the AWS CLI, a separate download of AWS",
 }
 """Programs that a session needs on this machine, with a description of each."""
 
@@ -58,7 +58,7 @@ def missing_programs() -> list[Finding]:
             "PATH",
             program,
             f"program '{program}' is not on this machine",
-            f"{what}; install it, or see with '--dry-run' what would run",
+            f"{what}; install it, or show the command with '--dry-run'",
         )
         for program, what in PROGRAMS.items()
         if shutil.which(program) is None
@@ -66,7 +66,7 @@ def missing_programs() -> list[Finding]:
 
 
 def shell(info: ClusterInfo, node: Node, user: str) -> list[str]:
-    """Return the command that opens a login shell on a node, as `user` or as the cluster's document says."""
+    """Return the command that opens a login shell on a node, as `user` or as the user of the cluster's document."""
     command = _session(info, node)
     if info.session_document and not user:
         return [*command, "--document-name", info.session_document]

@@ -21,7 +21,7 @@ INCLUDE = f"Include {FOLDER}/*.conf"
 
 
 class FileError(Exception):
-    """The file cannot be written; the message says why and what to do."""
+    """The file cannot be written; the message has the reason and the next step."""
 
 
 def default_file(info: ClusterInfo) -> Path:
@@ -30,7 +30,7 @@ def default_file(info: ClusterInfo) -> Path:
 
 
 def host_names(info: ClusterInfo, nodes: Sequence[Node]) -> dict[str, Node]:
-    """Return the names by which SSH knows the entrances that run: one a node, and the cluster's own for the first."""
+    """Return the SSH host names of the running login nodes: one per node, and the cluster's own for the first."""
     base = f"{info.deployment}-{info.cluster}"
     named: dict[str, Node] = {}
     for kind in ENTRANCES:
@@ -47,7 +47,7 @@ def configuration(info: ClusterInfo, nodes: Sequence[Node], user: str = "") -> s
     Instances come and go, and so do their keys: each is known by its own id and not by the name it has here, and a
     new one is taken without asking. The connection is encrypted and authenticated by AWS.
     """
-    lines = [f"{_MARK} {info.cluster} --ssh-config', which writes it anew: changes here are lost."]
+    lines = [f"{_MARK} {info.cluster} --ssh-config', which overwrites it: changes here are lost."]
     by_node: dict[str, list[str]] = {}
     named = host_names(info, nodes)
     for name, node in named.items():

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from catalog.finding import Finding
     from settings.deployed import Deployed
-    from settings.reading import LoadedConfig
+    from settings.loaded_config import LoadedConfig
 
 
 NOT_COMPARED_CODE = 3
@@ -31,16 +31,18 @@ def validate(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", metavar="FILE", help="The same, as other commands take it."),
+        typer.Option(
+            "--config", "-c", metavar="FILE", help="The same, under the name that other commands use."
+        ),
     ] = None,
     against: Annotated[
         Path | None,
         typer.Option(
             "--against",
             metavar="FILE",
-            help="What is deployed: the configuration of that time, or what 'aws cloudformation get-template' prints "
-            "of a ParallelCluster's stack. Findings then say what an update would do to it, and what they do not "
-            "compare.",
+            help="The deployed state: the configuration of that time, or the output of "
+            "'aws cloudformation get-template' for a ParallelCluster's stack. Findings then show the effects of an "
+            "update, and the changes that no rule covers.",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs.")] = False,
@@ -52,7 +54,7 @@ def validate(
     """Check a configuration and print every finding at once.
 
     Nothing is looked up in AWS. The exit code is 0 where there are warnings at most, and 2 where there are
-    errors. With '--against' it is 3 where something differs and no rule knows what an update does to it.
+    errors. With '--against' it is 3 if something differs and no rule covers the effect of the update.
     """
     if schema and rules:
         typer.echo("error: '--schema' and '--rules' exclude each other; give one of them", err=True)
@@ -72,41 +74,41 @@ def validate(
 
 def _check(given: Path | None, as_json: bool, against: Path | None) -> None:
     from settings.configuration_file import configuration_file
-    from settings.reading import read_file
+    from settings.loaded_config import read_file
 
     file = configuration_file(given, "FILE")
     config = file.path
     deployed = _deployed(against, as_json) if against else None
-    reading = read_file(file, deployed)
-    not_compared = _not_compared(reading)
+    loaded = read_file(file, deployed)
+    not_compared = _not_compared(loaded)
     if as_json:
-        typer.echo(_as_json(reading.findings, reading.ok, not_compared if against else None))
+        typer.echo(_as_json(loaded.findings, loaded.ok, not_compared if against else None))
     else:
         from cli.findings import print_findings
         from settings.summary import summary
 
-        print_findings(reading.findings, config)
-        if reading.ok and reading.settings:
-            # Who named no file is told which one was taken, and by whom.
+        print_findings(loaded.findings, config)
+        if loaded.ok and loaded.settings:
+            # A user who named no file sees which one was used, and why.
             named = config if given else file
-            typer.echo(f"{named}: valid; {summary(reading.settings)}")
+            typer.echo(f"{named}: valid; {summary(loaded.settings)}")
             if not_compared:
                 typer.echo(
                     f"NOT COMPARED with {against}: {', '.join(not_compared)}; exit code {NOT_COMPARED_CODE}"
                 )
             elif deployed and deployed.settings is None:
-                typer.echo(f"compared with the ParallelCluster of {against} alone: the file has nothing else")
-    if not reading.ok:
+                typer.echo(f"compared only with the ParallelCluster of {against}: the file has nothing else")
+    if not loaded.ok:
         raise typer.Exit(2)
     if not_compared:
         raise typer.Exit(NOT_COMPARED_CODE)
 
 
-def _not_compared(reading: LoadedConfig) -> list[str]:
+def _not_compared(loaded: LoadedConfig) -> list[str]:
     """Return the sections that differ from what is deployed and that no rule judged."""
     from settings.rules.update import NOT_COMPARED
 
-    return [finding.path for finding in reading.findings if finding.rule == NOT_COMPARED]
+    return [finding.path for finding in loaded.findings if finding.rule == NOT_COMPARED]
 
 
 def _deployed(path: Path, as_json: bool) -> Deployed:
@@ -138,14 +140,14 @@ def _print_schema() -> None:
 
 
 def _print_rules(as_json: bool) -> None:
-    from settings.rules.sheet import rule_sheet
+    from settings.rules.rule_table import rule_table
 
-    sheet = rule_sheet()
+    entries = rule_table()
     if as_json:
         from dataclasses import asdict
 
-        typer.echo(json.dumps([asdict(entry) for entry in sheet], indent=2))
+        typer.echo(json.dumps([asdict(entry) for entry in entries], indent=2))
         return
     from cli.findings import print_rules
 
-    print_rules(sheet)
+    print_rules(entries)

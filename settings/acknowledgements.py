@@ -9,7 +9,7 @@ from catalog.finding import Finding, Severity
 from settings.deployment import Acknowledgement
 from settings.parser.values import guess, shown
 from settings.rules import RULES
-from settings.rules.sheet import FILE_RULES
+from settings.rules.rule_table import FILE_RULES
 
 
 def accepted(
@@ -23,7 +23,7 @@ def accepted(
 
     Only warnings, and errors of rules known to be too strict, can be acknowledged. `complete` is False
     where parts of the configuration could not be checked: an acknowledgement may match there, so that
-    nothing is said about unused ones. `compared` is True where rules had something deployed to compare with.
+    unused ones are not reported. `compared` is True if rules compared with a deployed state.
     """
     left = list(findings)
     faults: list[Finding] = []
@@ -55,7 +55,7 @@ def _unknown(name: str, path: str) -> Finding:
 
 
 def _refused(rule: str, reason: str, path: str) -> Finding:
-    message = f"the rule '{rule}' cannot be acknowledged: what it finds does not work"
+    message = f"the rule '{rule}' cannot be acknowledged: its findings cannot work"
     return Finding("acknowledgement-refused", Severity.ERROR, path, rule, message, reason.rstrip("."))
 
 

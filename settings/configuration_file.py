@@ -17,14 +17,14 @@ DEFAULT = Path("config/default.yaml")
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationFile:
-    """A configuration file and who chose it: `origin` is in words, for messages."""
+    """A configuration file and the option or variable that named it: `origin`, as text for messages."""
 
     path: Path
     origin: str
     is_default: bool = False
 
     def __str__(self) -> str:
-        """Return the file and who chose it, in words."""
+        """Return the file and its origin, as text."""
         return f"{printable(str(self.path))} ({self.origin})"
 
 
@@ -35,13 +35,13 @@ def configuration_file(given: str | Path | None, option: str) -> ConfigurationFi
     named = os.environ.get(VARIABLE)
     if named:
         return ConfigurationFile(Path(named), f"by {VARIABLE}")
-    # Mostly a script whose own variable was not set: it must not look as if the default had been chosen.
+    # Usually a script whose own variable was not set: the message must not look as if the user chose the default.
     why = "the default" if named is None else f"the default, since {VARIABLE} is empty"
     return ConfigurationFile(DEFAULT, f"{why}; {option} or {VARIABLE} names another", is_default=True)
 
 
 def missing_default() -> Finding:
-    """Return the finding for a folder that has no default configuration: mostly not the folder of the repository."""
+    """Return the finding for a folder that has no default configuration: usually not the folder of the repository."""
     return Finding(
         "file-missing",
         Severity.ERROR,

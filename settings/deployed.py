@@ -1,4 +1,4 @@
-"""The deployed state to compare a configuration with, and reading it from a file."""
+"""The deployed state to compare a configuration with, and the reader of its file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from catalog.finding import Finding, Severity
 from settings.deployment import Settings
 from settings.parser.document import load
-from settings.parser.shape import parse
+from settings.parser.parsed_settings import parse
 
 # In the URL of the provider's template.
 _VERSION = re.compile(r"/parallelcluster/(\d+\.\d+\.\d+)/templates/")
@@ -20,7 +20,7 @@ _RESOURCE = "Custom::PclusterCluster"
 
 
 class Unknown:
-    """A value that only the deployment knew: a reference in a template."""
+    """A value that is known at deployment only: a reference in a template."""
 
 
 UNKNOWN = Unknown()
@@ -61,7 +61,7 @@ def _is_reference(value: object) -> bool:
 
 
 def read_deployed(path: str | Path) -> tuple[Deployed | None, tuple[Finding, ...]]:
-    """Read what is deployed. Never raises: what is wrong with the file is among the findings, and nothing is returned.
+    """Read the deployed state. Never raises: mistakes in the file are findings, and then no state is returned.
 
     The file is a configuration of this project as it was deployed, the configuration of a cluster as
     `pcluster describe-cluster` links to it, or the template of its stack as `aws cloudformation get-template` prints
@@ -81,7 +81,7 @@ def read_deployed(path: str | Path) -> tuple[Deployed | None, tuple[Finding, ...
         return Deployed(cluster=found, version=versions[0] if versions else ""), ()
     built = parse(document, Settings)
     if built.settings is None or built.pruned or built.findings:
-        return None, built.findings or (_fault("it is no configuration"),)
+        return None, built.findings or (_fault("it is not a configuration"),)
     return Deployed(settings=built.settings), ()
 
 
@@ -99,5 +99,5 @@ def _clusters(template: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 
 def _fault(message: str) -> Finding:
-    hint = "give the configuration as it was deployed, or what 'aws cloudformation get-template' prints"
+    hint = "give the configuration as it was deployed, or the output of 'aws cloudformation get-template'"
     return Finding("deployed-unreadable", Severity.ERROR, "", "", message, hint)

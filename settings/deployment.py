@@ -108,16 +108,16 @@ class Settings(Model):
 
     def placed(self, base: Path) -> Self:
         """Return these settings with absolute paths of workloads' folders, which are relative to `base`."""
-        if not any(wanted.path for wanted in self.workloads):
+        if not any(entry.path for entry in self.workloads):
             return self
-        return self.model_copy(update={"workloads": [wanted.placed(base) for wanted in self.workloads]})
+        return self.model_copy(update={"workloads": [entry.placed(base) for entry in self.workloads]})
 
     def writes(self, pool: str, key: str) -> bool:
         """Return whether the configuration itself gives a pool a value that has a default."""
         return key in self._written.get(pool, ())
 
     def zone_path(self, pool: str) -> str:
-        """Return the path that says in which zone a pool is: the pool's own where it takes the default zone."""
+        """Return the path of a pool's zone: the pool's own path if it takes the default zone."""
         return f"pools.{pool}" + (".availability_zone" if self.writes(pool, "availability_zone") else "")
 
     @model_validator(mode="wrap")

@@ -17,7 +17,7 @@ def summary(settings: Settings) -> str:
     if settings.directory:
         parts.append(f"a directory ({len(settings.directory.users)} users)")
     parts += [f"{KINDS[name].summary} ({', '.join(_pools(settings, name))})" for name in settings.clusters]
-    shipped = dict.fromkeys(wanted.label for wanted in settings.workloads)
+    shipped = dict.fromkeys(entry.label for entry in settings.workloads)
     if shipped:
         parts.append(f"the workloads {', '.join(shipped)}")
     return f"deploys '{settings.name}' in {settings.region} ({zones}): {', '.join(parts)}"

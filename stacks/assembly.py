@@ -25,7 +25,7 @@ class StagedAssembly:
     """A temporary folder beside the CLI's output folder, moved into it when synthesis has passed.
 
     The CLI holds lock files in its output folder while the app runs, so the folder itself stays and its
-    content is replaced. Without the CLI the assembly stays where the app was told, or nowhere.
+    content is replaced. Without the CLI the assembly is in the folder that the app names, if any.
     """
 
     def __init__(self) -> None:

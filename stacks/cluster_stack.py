@@ -91,7 +91,7 @@ class ClusterStack(cdk.Stack):
         )
 
     def _publish(self, info: ClusterInfo, topic: str, outputs: Iterable[tuple[str, str, str]]) -> ClusterInfo:
-        """Ship the workloads, and publish the cluster info where trainforge's commands look for it.
+        """Ship the workloads, and publish the cluster info for trainforge's commands.
 
         Outputs are (id, value, description); `topic` describes that of the notifications. Returns the info with what is
         shipped.

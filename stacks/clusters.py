@@ -11,7 +11,7 @@ from stacks.cluster_stack import ClusterStack, DeploymentContext
 
 
 def cluster_stack(name: str) -> type[ClusterStack]:
-    """Return the class of the stack of a kind of cluster: the one called as its stack, in the module called as it."""
+    """Return the stack class of a kind of cluster: it has the name of the stack, and its module that of the kind."""
     found: type[ClusterStack] = getattr(import_module(f"stacks.{name}"), KINDS[name].stack_id)
     return found
 
@@ -19,7 +19,7 @@ def cluster_stack(name: str) -> type[ClusterStack]:
 def add_clusters(app: cdk.App, context: DeploymentContext) -> None:
     """Add the stacks of the clusters that the configuration asks for.
 
-    A cluster's modules are imported only when it is there: each costs every synthesis that does not need it.
+    A cluster's modules are imported only if it is configured, because each import slows down every synthesis.
     """
     for name in context.settings.clusters:
         cluster_stack(name)(app, KINDS[name].stack_id, context=context)

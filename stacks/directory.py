@@ -100,7 +100,7 @@ class DirectoryStack(cdk.Stack):
             ca_certificate_source=server.authority_source,
             additional_sssd={
                 "ldap_schema": "rfc2307",
-                # ParallelCluster's own choice makes ids out of Active Directory's, and finds nobody here
+                # ParallelCluster's own choice makes ids out of Active Directory's, and finds no user here
                 # (aws-parallelcluster-cookbook, recipes/config/directory_service.rb).
                 "ldap_id_mapping": "false",
                 "ldap_user_ssh_public_key": "sshPublicKey",

@@ -79,7 +79,7 @@ class HyperPodStack(ClusterStack):
             subnet_owner=self._network.subnet_owner,
         )
         role.add_managed_policy(self._storage.node_access)
-        # By name: the parameter tells of the cluster, which waits for this role. `trainforge launch` reads it.
+        # By name: the parameter depends on the cluster, which depends on this role. `trainforge launch` reads it.
         info = self._info_parameter_name().removeprefix("/")
         role.add_to_policy(
             iam.PolicyStatement(

@@ -17,7 +17,7 @@ NODE_MONITORING = "eks-node-monitoring-agent"
 def software(section: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> Software:
     """Return the software that the section asks for.
 
-    `lustre` says whether there is a file system to mount, `node_monitoring` whether nodes are watched by EKS.
+    `lustre` is true if there is a file system to mount, `node_monitoring` if EKS monitors the nodes.
     """
     return Software(
         add_ons={
@@ -32,7 +32,7 @@ def software(section: SoftwareSettings, *, lustre: bool, node_monitoring: bool) 
 
 
 def add_ons(section: SoftwareSettings, *, lustre: bool, node_monitoring: bool) -> dict[str, AddOn | None]:
-    """Return the add-ons by name: those that every cluster gets, with what the section says of them, and its own."""
+    """Return the add-ons by name: those that every cluster gets, with the section's options, and its own."""
     usual = {
         EBS: True,
         FSX: lustre,

@@ -46,7 +46,7 @@ _ANY = Workload(name="any")
 class ShippedRun:
     """A run of a workload on a cluster in the cluster's own format, in a virtual environment or in its image.
 
-    `apply` says whether a stack that can starts it. `stages` are the runs that its manifest has before it where the
+    `apply` is true if a stack that can start it does so. `stages` are the runs before it in its manifest, if the
     format has both in one.
     """
 
@@ -199,7 +199,7 @@ class LaunchArtifacts(Construct):
         workload, architecture = run.workload, run.facts.architecture
         assert workload.folder
         base = self._base(run.image_name, run.image, architecture)
-        # A scope of its own: nobody knows the names of other people's folders.
+        # A scope of its own, because names of users' folders could be those of other constructs.
         own = Construct(self, f"Own{pascal(run.image_name)}")
         dockerfile = _dockerfile(run)
         with _build_context(workload) as context:

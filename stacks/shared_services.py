@@ -34,7 +34,7 @@ def add_shared_services(
 ) -> SharedServices:
     """Add the stacks of the shared services that the configuration asks for.
 
-    Their modules are imported only then: each costs every synthesis that does not need it.
+    Their modules are imported only then, because each import slows down every synthesis.
     """
     accounting: AccountingStack | None = None
     directory: DirectoryStack | None = None

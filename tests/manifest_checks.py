@@ -63,7 +63,7 @@ def check_pytorchjob(document: dict[str, Any]) -> None:
 
 
 def check_trainjob(document: dict[str, Any]) -> None:
-    """Hold a TrainJob to Trainer's own models, which drop in silence what they do not know."""
+    """Check a TrainJob against Trainer's own models, which drop unknown fields without a message."""
     job = TrainerV1alpha1TrainJob.from_dict(document)
     assert job is not None
     assert job.to_dict() == document
@@ -84,7 +84,7 @@ def schema(name: str) -> Any:
 
 
 def check_schema(document: dict[str, Any], name: str) -> None:
-    """Hold a job to a schema of ours, whose source stands in it."""
+    """Check a job against a schema of ours, which names its source."""
     jsonschema.Draft202012Validator(schema(name), format_checker=jsonschema.FormatChecker()).validate(
         document
     )

@@ -40,7 +40,7 @@ def find_program(name: str) -> str | None:
 
 
 def not_available(reason: str, *, module: bool = False) -> NoReturn:
-    """End a test that cannot run here: skipped with the reason, and failed in CI, where nothing is missed in silence.
+    """End a test that cannot run here: skipped with the reason, and failed in CI, where no test is skipped unnoticed.
 
     `module`: called while a module is read, whose tests are all meant.
     """
@@ -50,7 +50,7 @@ def not_available(reason: str, *, module: bool = False) -> NoReturn:
 
 
 def require_program(name: str, hint: str) -> str:
-    """Return the path of a program that a test needs; `hint` says how to get it.
+    """Return the path of a program that a test needs; `hint` is the way to get it.
 
     An absent program skips the test, and fails it in CI.
     """
@@ -68,7 +68,7 @@ def require_file(path: Path, name: str, hint: str) -> Path:
 
 
 def require_module(name: str, hint: str) -> ModuleType:
-    """Return a module that a test needs and the application does not; `hint` says how to get it.
+    """Return a module that a test needs and the application does not; `hint` is the way to get it.
 
     An absent one skips the test, and fails it in CI. Its name is asked for first: an installed module that breaks
     while it is imported is an error everywhere.
@@ -79,7 +79,7 @@ def require_module(name: str, hint: str) -> ModuleType:
 
 
 def require_root(purpose: str) -> None:
-    """Skip a test that only root may run, and fail it in CI; `purpose` says for what."""
+    """Skip a test that only root may run, and fail it in CI; `purpose` is the reason."""
     if os.geteuid() != 0:
         not_available(f"{purpose} takes root")
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_LONGEST = 127
+_MAX_LINE = 127
 """Characters that every Linux reads of a `#!` line: 128 with the end of the line until Linux 5.1, 256 since."""
 
 
@@ -33,7 +33,7 @@ def correct(programs: Path) -> list[str]:
             python = file.readline().rstrip(b"\r\n").decode(errors="replace")
             rest = file.read()
         # A path of this folder is all that the line has: without options, which pip never writes.
-        if Path(python).parent != programs or not (" " in python or len(python) + 2 > _LONGEST):
+        if Path(python).parent != programs or not (" " in python or len(python) + 2 > _MAX_LINE):
             continue
         # Written in place, which keeps the mode.
         script.write_bytes(f"{shebang(python)}\n".encode() + rest)

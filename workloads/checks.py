@@ -16,12 +16,12 @@ from workloads.spec import Format, Preset, Run
 
 
 def check_run(run: Run) -> list[Finding]:
-    """Return everything that is wrong or doubtful with a run, errors and warnings."""
+    """Return every finding on a run, errors and warnings."""
     return list(chain.from_iterable(rule(run) for rule in _RULES))
 
 
 def check_preset(preset: Preset) -> Iterator[Finding]:
-    """Yield what is wrong with a preset itself: what differs on an instance type that there is not never applies."""
+    """Yield mistakes of a preset itself: an override for an unknown instance type never applies."""
     families = {name.partition(".")[0] for name in INSTANCES}
     for key in preset.on:
         if key not in INSTANCES and key not in families:
@@ -37,7 +37,7 @@ def check_preset(preset: Preset) -> Iterator[Finding]:
 
 
 def check_local(run: Run) -> list[Finding]:
-    """Return what is wrong with a run on the machine at hand: ranks on accelerators do not share one.
+    """Return the findings on a run on the local machine: ranks on accelerators do not share one.
 
     Ranks on processors do: the same run, only slower.
     """
@@ -51,7 +51,7 @@ def check_local(run: Run) -> list[Finding]:
             Severity.ERROR,
             "nodes",
             str(run.nodes),
-            f"{run.nodes} nodes with {run.accelerators_per_node} accelerators each are not this one machine",
+            f"{run.nodes} nodes with {run.accelerators_per_node} accelerators each do not fit on this one machine",
             f"give --nodes 1 on a '{run.instance_type}'{elsewhere}",
         )
     ]
@@ -88,9 +88,9 @@ def _runs_on(run: Run, preset: Preset) -> tuple[Accelerators, ...]:
 
 
 def _accelerators(run: Run) -> Iterator[Finding]:
-    """A program for accelerators does not start on processors, and a large model never ends there."""
-    wanted = run.runs_on
-    if run.kind not in wanted:
+    """A program for accelerators does not start on processors, and a large model would never finish there."""
+    kinds = run.runs_on
+    if run.kind not in kinds:
         has = (
             "Neuron devices" if run.facts.has_neuron else "GPUs" if run.facts.has_gpus else "no accelerators"
         )
@@ -99,7 +99,7 @@ def _accelerators(run: Run) -> Iterator[Finding]:
             Severity.ERROR,
             "instance-type",
             run.instance_type,
-            f"the preset '{run.preset.name}' of {run.workload.name} runs on {' or '.join(wanted)}, and "
+            f"the preset '{run.preset.name}' of {run.workload.name} runs on {' or '.join(kinds)}, and "
             f"'{run.instance_type}' has {has}",
             _other_presets(run) or f"it is meant for '{run.preset.instance_type}'",
         )
@@ -116,7 +116,7 @@ def _other_presets(run: Run) -> str:
 
 
 def _idle(run: Run) -> Iterator[Finding]:
-    """Accelerators that nothing uses cost what they cost otherwise."""
+    """Unused accelerators cost as much as used ones."""
     if run.facts.is_accelerated and run.kind == "cpu" and "cpu" in run.runs_on:
         has = "Neuron devices" if run.facts.has_neuron else "GPUs"
         yield Finding(
@@ -142,7 +142,7 @@ def _efa(run: Run) -> Iterator[Finding]:
         Severity.ERROR if needed else Severity.WARNING,
         "instance-type",
         run.instance_type,
-        f"'{run.instance_type}' has no EFA, and {run.nodes} nodes of {run.workload.name} would talk over TCP",
+        f"'{run.instance_type}' has no EFA, and {run.nodes} nodes of {run.workload.name} would communicate over TCP",
         "take a larger size of the family, or one node",
     )
 
@@ -163,7 +163,7 @@ def _ranks(run: Run) -> Iterator[Finding]:
 
 
 def _global_batch(run: Run) -> Iterator[Finding]:
-    """A step's samples are shared out evenly; a remainder would change the batch without a word."""
+    """A step's samples are shared out evenly; a remainder would change the batch without a message."""
     batch = run.global_batch
     if batch is not None and run.preset.layout is None and batch % run.ranks:
         nearest = _nearest(run, range(1, 2 * run.nodes + 1), lambda ranks: batch % ranks == 0)
@@ -267,7 +267,7 @@ def _layout_tensor(run: Run) -> Iterator[Finding]:
             "instance-type",
             run.instance_type,
             f"the preset '{run.preset.name}' of {run.workload.name} splits tensors over {layout.tp} ranks, and "
-            f"'{run.instance_type}' has {run.ranks_per_node} per node, so they would talk between nodes",
+            f"'{run.instance_type}' has {run.ranks_per_node} per node, so they would communicate between nodes",
             f"tensor parallel sizes that stay on a node: {', '.join(map(str, fitting))}",
         )
 
@@ -324,23 +324,23 @@ def _containers(run: Run) -> Iterator[Finding]:
 def _accelerator_memory(run: Run) -> Iterator[Finding]:
     """A rank that does not fit its accelerator ends at its first step, with all nodes started and paid for.
 
-    An error where what is held for certain exceeds the memory, a warning where the estimate does; the arithmetic is in
+    An error if the persistent part alone exceeds the memory, a warning if the estimate does; the arithmetic is in
     the message, and its source with the workload.
     """
     memory, needed = _memory_per_rank(run), run.footprint
     if memory is None or needed is None or needed.estimate <= memory:
         return
-    certain = needed.least > memory
-    amount = needed.least if certain else needed.estimate
-    shares = needed.held if certain else (*needed.held, *needed.passing)
+    impossible = needed.minimum > memory
+    amount = needed.minimum if impossible else needed.estimate
+    shares = needed.persistent if impossible else (*needed.persistent, *needed.transient)
     accelerator = run.facts.accelerator
     assert accelerator, "it has memory"
     yield Finding(
         "run-accelerator-memory",
-        Severity.ERROR if certain else Severity.WARNING,
+        Severity.ERROR if impossible else Severity.WARNING,
         "instance-type",
         run.instance_type,
-        f"the preset '{run.preset.name}' of {run.workload.name} {'needs at least' if certain else 'needs about'} "
+        f"the preset '{run.preset.name}' of {run.workload.name} {'needs at least' if impossible else 'needs about'} "
         f"{gib(amount)} on each of {run.ranks} accelerators, and '{run.instance_type}' has {gib(memory)} on each "
         f"({accelerator.name}): {'; '.join(map(str, shares))}",
         _more_nodes(run),
@@ -360,7 +360,7 @@ _MAX_NODES = 1024
 
 
 def _more_nodes(run: Run) -> str:
-    """Name the least number of nodes of the type that the preset fits on, or say that there is none."""
+    """Return the hint with the minimum number of nodes of the type that the preset fits on, if there is one."""
     batch = run.global_batch
     for nodes in range(run.nodes + 1, _MAX_NODES + 1):
         more = replace(run, nodes=nodes)

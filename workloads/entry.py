@@ -1,4 +1,4 @@
-"""The script that every node of a run executes, the same for every scheduler but for its variables."""
+"""The script that every node of a run executes; between schedulers only its variables differ."""
 
 from __future__ import annotations
 

@@ -24,27 +24,28 @@ class Share:
 class Footprint:
     """The bytes that a run takes with its number of ranks.
 
-    `held` is on each rank's accelerator at one moment of each step whatever the kernels do: less memory cannot be
-    enough. `passing` is an estimate of what comes on top for moments: gathered layers, their gradients, logits. Not
-    counted, for no source gives figures: the CUDA context, NCCL's buffers, fragments of the allocator.
-    `checkpoint` is the size of one checkpoint of the whole run, `checkpoints` how many of them are in the run's folder
-    at most: those that stay, and the one that is being written.
+    `persistent` is on each rank's accelerator at one moment of each step, independent of the kernels: a rank cannot
+    run with less memory. `transient` is an estimate of what is added for a short time: gathered layers, their
+    gradients, logits. The CUDA context, NCCL's buffers and the allocator's fragments are not counted, because no
+    source gives figures.
+    `checkpoint` is the size of one checkpoint of the whole run, `checkpoints` the maximum number of them in the
+    run's folder: those that are kept, and the one that is being written.
     """
 
-    held: tuple[Share, ...]
-    passing: tuple[Share, ...]
+    persistent: tuple[Share, ...]
+    transient: tuple[Share, ...]
     checkpoint: int
     checkpoints: int
 
     @property
-    def least(self) -> int:
-        """Bytes of memory that a rank needs in any case."""
-        return sum(share.size for share in self.held)
+    def minimum(self) -> int:
+        """The minimum number of bytes that a rank needs."""
+        return sum(share.size for share in self.persistent)
 
     @property
     def estimate(self) -> int:
-        """Bytes of memory that a rank is expected to need."""
-        return self.least + sum(share.size for share in self.passing)
+        """The estimated number of bytes that a rank needs."""
+        return self.minimum + sum(share.size for share in self.transient)
 
 
 def gib(size: float) -> str:

@@ -1,4 +1,4 @@
-"""The grace period of a run: the time that it takes to save and stop after a signal, and the one that it is given."""
+"""The grace period of a run: the time that it needs to save and stop after a signal, and the time that it gets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ WRITES = 2
 """Checkpoints that are written between the signal and the end: the one that may be under way, and that of the last
 step, which waits for it (`training.distributed_checkpoint`)."""
 
-LEAST_MBPS = lustre_mbps(LUSTRE_MIN_GIB, min(LUSTRE_THROUGHPUTS["PERSISTENT_2"]))
+MIN_MBPS = lustre_mbps(LUSTRE_MIN_GIB, min(LUSTRE_THROUGHPUTS["PERSISTENT_2"]))
 """The write speed in MB/s of the slowest Lustre file system that we make: used where the real one is unknown."""
 
 _MEGABYTE = 1_000_000
@@ -24,12 +24,12 @@ def save_seconds(run: Run, info: ClusterInfo) -> int:
     """Return how long a run takes from the signal until its last checkpoint is written.
 
     The bytes are those of the workload's footprint (weights and optimizer, all ranks together), the speed is that of
-    the whole file system, without what it bursts to: all ranks write at once, and together they are as fast as it is.
+    the whole file system, without bursts: all ranks write at once, and together they are as fast as it is.
     Not counted, for no figures are known: the digests of the files, and other runs that write at the same time.
     """
     needed = run.footprint
     size = needed.checkpoint if needed else 0
-    speed = info.throughput_mbps or LEAST_MBPS
+    speed = info.throughput_mbps or MIN_MBPS
     return SETTLE_SECONDS + -(-WRITES * size // (speed * _MEGABYTE))
 
 

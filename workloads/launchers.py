@@ -35,7 +35,7 @@ _NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 class Starts(StrEnum):
-    """How often a scheduler starts a launcher's line."""
+    """The number of times that a scheduler starts a launcher's line: per job, per node or per rank."""
 
     PER_JOB = "once per job"
     PER_NODE = "once per node"
@@ -57,11 +57,11 @@ class Needs(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SchedulerVariables:
-    """The values that a scheduler knows on a node, as shell expressions.
+    """The values that a scheduler gives on a node, as shell expressions.
 
     `rank0_host` resolves on every node to the host of rank 0, `node_rank` is 0 on that host, `run_id` is equal
     on all nodes and after a requeue, `nodes` is the number of nodes. `ranks_per_node` is given only where a
-    node runs another number of ranks than its type says: all of them, on the machine at hand. `guards` is the number
+    node runs another number of ranks than its type has accelerators: on the local machine. `guards` is the number
     of launch guards where there is not one per node. `hosts` are the options of a launcher that a scheduler starts once
     per job, by which it reaches the other nodes.
     """
@@ -71,7 +71,7 @@ class SchedulerVariables:
     run_id: str
     nodes: str
     port: str = str(RENDEZVOUS_PORT)
-    # The number of GPUs, and so of ranks, where it is known only when the run starts: on the machine at hand.
+    # The number of GPUs, and so of ranks, where it is known only when the run starts: on the local machine.
     gpus: str = ""
     ranks_per_node: int | None = None
     guards: str = ""
@@ -101,11 +101,11 @@ class Ranked(Protocol):
 
     @property
     def ranks_per_node(self) -> int:
-        """How many ranks a node runs."""
+        """The number of ranks of a node."""
 
     @property
     def gpus_per_node(self) -> int:
-        """How many GPUs a node gives to the run; 0 when it runs on something else."""
+        """The number of GPUs that a node gives to the run; 0 if it runs on something else."""
 
 
 class Launcher(ABC):
@@ -142,7 +142,7 @@ class Launcher(ABC):
     @property
     @abstractmethod
     def starts(self) -> Starts:
-        """How often a scheduler starts the line."""
+        """The number of times that a scheduler starts the line."""
 
     @property
     @abstractmethod
@@ -180,7 +180,7 @@ class Torchrun(Launcher):
     executable: ClassVar[str] = "torchrun"
     starts: ClassVar[Starts] = Starts.PER_NODE
     signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT", "SIGUSR1")
-    # torchrun dies of SIGUSR1, Slurm's warning before the time limit, unless it is told to pass it on.
+    # SIGUSR1, Slurm's warning before the time limit, ends torchrun unless its environment makes it forward the signal.
     environment: ClassVar[Mapping[str, str]] = MappingProxyType({"PET_SIGNALS_TO_HANDLE": ",".join(signals)})
     torch_agent: ClassVar[bool] = True
 
@@ -200,7 +200,7 @@ class Torchrun(Launcher):
 
 @dataclass(frozen=True, slots=True)
 class NeuronTorchrun(Torchrun):
-    """torchrun on Neuron cores: the same line, with the Neuron runtime told where rank 0 is.
+    """torchrun on Neuron cores: the same line, with the address of rank 0 for the Neuron runtime.
 
     NEURON_RT_ROOT_COMM_ID is the address at which the Neuron runtime's collectives connect, on a port that no
     scheduler of ours gives to torchrun.
@@ -245,7 +245,7 @@ class Srun(Launcher):
 
 @dataclass(frozen=True, slots=True)
 class Mpi(Launcher):
-    """mpirun over the nodes' hosts: started once, on rank 0's node, for all that it is told of.
+    """mpirun over the nodes' hosts: started once, on rank 0's node, for all hosts in its options.
 
     Slurm starts the ranks of such a program itself, by PMIx. `options` are mpirun's.
     """
@@ -262,7 +262,7 @@ class Mpi(Launcher):
     signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2")
 
     def line(self, run: Ranked, scheduler: SchedulerVariables, words: Sequence[str]) -> list[str]:
-        """Return mpirun's words. It is told the ranks of a node only, and counts the nodes itself."""
+        """Return mpirun's words. They have the ranks of a node only, because mpirun counts the nodes itself."""
         return [
             *_mpirun(scheduler),
             *("-N", str(scheduler.ranks_on_node(run))),
@@ -305,7 +305,7 @@ class Jax(Launcher):
         address = {"JAX_COORDINATOR_ADDRESS": f"{scheduler.rank0_host}:{scheduler.port}"}
         if self.per_accelerator:
             return {**address, "JAX_NUM_PROCESSES": scheduler.ranks(run)}
-        # At hand their number is not known before, and JAX takes all by itself.
+        # On the local machine their number is not known before, and JAX takes all by itself.
         devices = () if scheduler.gpus else range(run.gpus_per_node)
         return {
             **address,
@@ -335,7 +335,7 @@ class Command(Launcher):
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """Those that the workload says."""
+        """Those that the workload names."""
         return self.forwards
 
     def variables(self, run: Ranked, scheduler: SchedulerVariables) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The layout of a model over ranks: how many ranks split its tensors, layers, sequences and experts.
+"""The layout of a model over ranks: the numbers of ranks that split its tensors, layers, sequences and experts.
 
 The rules are those of Megatron-LM (NVIDIA/Megatron-LM, `initialize_model_parallel` of megatron/core/parallel_state.py
 and the microbatch calculator of megatron/core, read 2026-11-28; its documentation: "Parallelism Strategies Guide"):
@@ -7,7 +7,7 @@ and the microbatch calculator of megatron/core, read 2026-11-28; its documentati
 - Experts are spread over ranks that share a stage of the pipeline and a part of the tensors: ep divides dp x cp. The
   tensors of experts are split as the others are (Megatron-LM's default).
 - The global batch is a multiple of the micro batch x dp.
-- Tensor parallel ranks talk in every layer, so they belong on one node: tp divides the ranks of a node.
+- Tensor parallel ranks communicate in every layer, so they belong on one node: tp divides the ranks of a node.
 """
 
 from __future__ import annotations

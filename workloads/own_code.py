@@ -1,4 +1,4 @@
-"""Workloads of one's own: a folder outside the repository, with a `workload.py` or just a `train.py`."""
+"""Workloads in a user's own folder, outside the repository, with a `workload.py` or just a `train.py`."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def _described(folder: Path) -> Workload:
             raise
         except BaseException as error:
             # Whatever it does, sys.exit too, is a mistake of the file's and not ours.
-            raise OwnCodeError([told(error, folder)]) from error
+            raise OwnCodeError([error_text(error, folder)]) from error
     if not hasattr(module, _VARIABLE):
         hint = f"write {_VARIABLE} = Workload(name='my-training', ...), with 'from workloads import Workload'"
         raise OwnCodeError([(f"'{path}' has no {_VARIABLE}", hint)])
@@ -177,7 +177,7 @@ def _imports_of(folder: Path) -> Iterator[None]:
                 del sys.modules[name]
 
 
-def told(error: BaseException, folder: Path) -> tuple[str, str]:
+def error_text(error: BaseException, folder: Path) -> tuple[str, str]:
     """Return an error of a folder's code in words, with the line of the user's that it comes from."""
     if isinstance(error, SyntaxError) and error.filename:
         place, number, line = Path(error.filename), error.lineno, (error.text or "").strip()

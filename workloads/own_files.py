@@ -1,4 +1,4 @@
-"""The files of a workload's own folder that are shipped: which they are, and what cannot be shipped."""
+"""The files of a workload's own folder: those that are shipped, and findings on those that cannot be."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 MAX_MIB = 64
-"""Most that a folder may have, in MiB: our choice. Data belongs on the shared file system, not beside the code."""
+"""The maximum size of a folder in MiB: our choice. Data belongs on the shared file system, not beside the code."""
 
 MAX_FILES = 5000
-"""Most files that a folder may have: our choice."""
+"""The maximum number of files in a folder: our choice."""
 
 _LISTED = 3
-"""Files that a message names of many."""
+"""The maximum number of files in a message."""
 
 _LEFT_OUT = frozenset({"__pycache__", "node_modules"})
 _SPECIAL = '"$`\\'

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 FOLDER_VARIABLE = "PROGRAM_FOLDER"
-"""The variable with the workload's folder on the node, for programs and arguments that need to know it."""
+"""The variable with the workload's folder on the node, for programs and arguments that need it."""
 
 _MODULE = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*")
 
@@ -19,7 +19,7 @@ class Program:
 
     `path` is a Python file: relative to the workload's folder, or absolute in the image. `module` is a Python module of
     the workload's folder, or one that is installed. `command` is a command with its first arguments; a word with a `$`
-    is expanded on the node. `in_image` says that the program is installed: a file of the image, or a module or a
+    is expanded on the node. `in_image` is true if the program is installed: a file of the image, or a module or a
     command of the image or of the virtual environment that takes the image's place.
 
     `working_directory` is relative to the workload's folder, or absolute in the image. Empty: the program starts in the
@@ -64,12 +64,12 @@ class Program:
 
     @property
     def needs_image(self) -> bool:
-        """Whether it cannot run without the image: a file or a working directory of it."""
+        """True if it cannot run without the image: a file or a working directory of it."""
         return bool(self.path and self.in_image) or self.working_directory.startswith("/")
 
     @property
     def in_folder(self) -> bool:
-        """Whether the program is a module of the workload's folder, which Python finds by its search path."""
+        """True if the program is a module of the workload's folder, which Python finds by its search path."""
         return bool(self.module) and not self.in_image
 
     def words(self, folder: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The arguments that a run gives its program: what the program itself would refuse, told before anything starts."""
+"""The arguments of a run's program, checked with the program's own parser before anything starts."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from catalog.finding import Finding, Severity
 from catalog.spelling import did_you_mean
 from workloads import registry
-from workloads.own_code import told
+from workloads.own_code import error_text
 from workloads.spec import Run, Workload
 
 _RUNTIME = Path(__file__).parent / "runtime"
@@ -48,7 +48,7 @@ def check_arguments(run: Run) -> Iterator[Finding]:
     except Exception as error:
         if run.workload.folder is None:
             raise
-        message, hint = told(error, run.workload.folder)
+        message, hint = error_text(error, run.workload.folder)
         yield _error(shlex.join(run.extra_arguments), message, hint)
         return
     if answer.code:

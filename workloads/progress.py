@@ -1,4 +1,4 @@
-"""The progress of a workload's program: the lines that tell of it, their metrics, and the criteria of a benchmark.
+"""The progress of a workload's program: the lines that report it, their metrics, and the criteria of a benchmark.
 
 A line of progress matches a regular expression with named groups, and each group is a metric:
 
@@ -11,7 +11,7 @@ A line of progress matches a regular expression with named groups, and each grou
     )
 
 From it come the detection of stalls, the values in the launch guard's messages and in `progress.prom` of the run's
-folder, and the verdict on a benchmark. It needs nothing of the program but its output, so it serves programs of others
+folder, and the verdict on a benchmark. It needs only the program's output, so it works for third-party programs
 too. `progress_lines.series` in `workloads/runtime` reads the metrics of a log.
 """
 
@@ -118,7 +118,7 @@ class Progress:
     make no progress before the launch guard ends it: longer than every pause between two lines, for a program without
     `training/heartbeat.py`. `criteria` are what a benchmark must reach; without any a run passes that ends with 0.
 
-    `Progress()`, without a pattern, is that of a program whose output nobody knows: a stall is not detected.
+    `Progress()`, without a pattern, is that of a program with unknown output: a stall is not detected.
 
     Raises:
         ValueError: the pattern is no regular expression, it has no named group, a group or a criterion names a metric

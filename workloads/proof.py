@@ -1,4 +1,4 @@
-"""How an artefact of a workload was proven, and what ran."""
+"""Proofs of a workload's artefacts: the kind of each, and the run and hardware behind it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Proof(StrEnum):
-    """How an artefact was proven. `ACCEPTED` is completed by the tool's name where it is shown."""
+    """The proof of an artefact. Where it is shown, the tool's name completes `ACCEPTED`."""
 
     EXECUTED = "executed"
     CONTROLLERS = "executed (real controllers)"
@@ -36,5 +36,5 @@ class Proven:
 
     @property
     def size(self) -> str:
-        """What ran and on what, in words; empty where nothing ran."""
+        """The run of the proof and its hardware, as text; empty where nothing ran."""
         return f"{self.preset}, {self.hardware}" if self.preset else ""

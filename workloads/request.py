@@ -141,7 +141,7 @@ def _split(message: str) -> tuple[str, str]:
 
 
 def _run(request: Request, workload: Workload, preset: Preset) -> Run:
-    """Return the run of a request: on nodes of its pool, or of another type where that is asked for (at hand)."""
+    """Return the run of a request: on nodes of its pool, or of another requested type (on the local machine)."""
     pool, environment = request.described, read_variables(request.variables)
     id_, arguments = request.run_id or "", request.arguments
     if pool is None:
@@ -222,14 +222,14 @@ def _format(request: Request, workload: Workload | None, findings: list[Finding]
         message = f"there is no format '{request.format}'{did_you_mean(request.format, Format)}"
         findings.append(_error("format", request.format, message, f"formats are {_listed(Format)}"))
         return None
-    wanted = Format(request.format)
-    if wanted not in runs:
-        message = f"{request.cluster} does not run the format '{wanted}'"
-        findings.append(_error("format", wanted, message, f"it runs {_listed(runs)}"))
-    if workload and wanted not in workload.formats:
-        message = f"{workload.name} has no format '{wanted}'"
-        findings.append(_error("format", wanted, message, f"it has {_listed(workload.formats)}"))
-    return wanted
+    format_ = Format(request.format)
+    if format_ not in runs:
+        message = f"{request.cluster} does not run the format '{format_}'"
+        findings.append(_error("format", format_, message, f"it runs {_listed(runs)}"))
+    if workload and format_ not in workload.formats:
+        message = f"{workload.name} has no format '{format_}'"
+        findings.append(_error("format", format_, message, f"it has {_listed(workload.formats)}"))
+    return format_
 
 
 def _listed(formats: Iterable[Format]) -> str:

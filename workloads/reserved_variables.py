@@ -1,4 +1,4 @@
-"""Names of variables that nobody may give a value: what launches and schedulers set, and what may be a secret."""
+"""Variables that users cannot set: those of launches and schedulers, and those that may hold a secret."""
 
 from __future__ import annotations
 

@@ -15,9 +15,9 @@ ALL_KINDS: tuple[Accelerators, ...] = ("gpu", "neuron", "cpu")
 class Resources:
     """The requirements of a node, and the number of ranks that it runs.
 
-    `accelerators` is what its presets run on, unless one says otherwise. `ranks_per_node` is None for one rank an
+    `accelerators` is what its presets run on, unless one names another. `ranks_per_node` is None for one rank an
     accelerator, or a logical core on Neuron devices. `memory_gib_per_rank` is what a rank needs of the host's memory.
-    `efa` says that several nodes are of no use without it. `lnc` is how many physical Neuron cores make a logical one
+    `efa` is true if several nodes are useless without it. `lnc` is how many physical Neuron cores make a logical one
     (Logical NeuronCore configuration, 1 or 2); None for the device's default.
     """
 

@@ -1,4 +1,4 @@
-"""Restarts of a run that failed: how often, and the file that says that another start would fail in the same way."""
+"""Restarts of a failed run: their maximum number, and the file that marks a final failure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FINAL_CODES = (2, 65, 66, 69, 74, 76, 81, 126, 127)
 """Exit codes that another start would only repeat (runtime/exit_codes.py)."""
 
 LOST_NODE = 79
-"""Exit code of a job that lost a node, or that one never came to: the supervisor's, no program's."""
+"""Exit code of a job that lost a node, or in which a node never started: the supervisor's, no program's."""
 
 STALLED = 80
 """Exit code of a run that the launch guard ended because it made no progress."""

@@ -10,8 +10,8 @@ from workloads.formats import formats_of
 from workloads.id_form import ALLOWED, has_id_form
 from workloads.spec import Format, Run
 
-LONGEST_KUBERNETES_NAME = 45
-"""Most characters of a job's name on Kubernetes.
+MAX_KUBERNETES_NAME = 45
+"""The maximum length of a job's name on Kubernetes.
 
 JobSet, which Trainer makes of a TrainJob, refuses a name whose longest pod NAME-node-0-INDEX-abcde has over 63
 (jobset_webhook.go since 0.4); 18 are left to what follows the name, for an index of four digits. The other
@@ -22,9 +22,9 @@ _LONGEST_LABEL = 63
 _AFTER_A_STAGE = len("--0-9999-abcde")
 """The characters of a pod's name in a JobSet besides the names of the set and of the stage, as above."""
 
-LONGEST_MPIJOB_NAME = 40
-"""Most characters of an MPIJob's name: its launcher's host is called NAME-launcher, and Open MPI 4.1 has 49 characters
-for a host's name up to its first digit (runtime/mpi_hosts.py)."""
+MAX_MPIJOB_NAME = 40
+"""The maximum length of an MPIJob's name: its launcher's host is called NAME-launcher, and Open MPI 4.1 has 49
+characters for a host's name up to its first digit (runtime/mpi_hosts.py)."""
 
 _ON_KUBERNETES = formats_of(KUBERNETES)
 
@@ -56,11 +56,11 @@ def check_job_name(run: Run, format_: Format) -> Iterator[Finding]:
 def _longest(run: Run, format_: Format) -> int:
     """Return the most characters of a run's name in a format of Kubernetes."""
     if format_ is Format.MPIJOB:
-        return LONGEST_MPIJOB_NAME
+        return MAX_MPIJOB_NAME
     if format_ is Format.JOBSET:
         names = [run.stage_name] if run.stage_name else run.dependencies
         return _LONGEST_LABEL - _AFTER_A_STAGE - max(map(len, names))
-    return LONGEST_KUBERNETES_NAME
+    return MAX_KUBERNETES_NAME
 
 
 def _error(value: str, message: str, hint: str) -> Finding:

@@ -1,4 +1,4 @@
-"""Code that is shipped by itself: where nodes find a workload's folder that is in no image."""
+"""Code that is shipped without an image: the archive of a workload's folder on nodes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_INPUT = 66
 class ShippedCode:
     """An archive with a workload's folder and our runtime, by its absolute path on nodes.
 
-    The file is a Python program that unpacks itself on the node (`runtime/code_archive.py`). `requirements` says that
+    The file is a Python program that unpacks itself on the node (`runtime/code_archive.py`). `requirements` is true if
     the folder has a requirements.txt, which is installed once into an environment on the shared file system.
     """
 

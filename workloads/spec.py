@@ -45,7 +45,7 @@ class Format(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """What a preset has otherwise on an instance type: arguments and variables that are added, another node count.
+    """The changes of a preset on an instance type: arguments and variables that are added, another node count.
 
     `stages` are arguments that are added to stages, by their names.
     """
@@ -123,7 +123,7 @@ class Workload:
     """A program with its container, its sizes, and its contract with the launch.
 
     Its program may read RUN_FOLDER (a shared folder of this run, equal after a requeue) and the variables of its
-    `assets`, folders on the shared file system. `resumes` says that it continues from RUN_FOLDER by itself. `proofs`
+    `assets`, folders on the shared file system. `resumes` is true if it continues from RUN_FOLDER by itself. `proofs`
     tells for each supported format how it was proven; a format without one is not supported. `peak_precision` names the
     arithmetic (bf16, fp8) whose peak the program is told as `--peak-tflops=`, so that it can say how much of it a run
     uses; empty: it does not ask.
@@ -280,7 +280,7 @@ class Run:
 
     @property
     def dependencies(self) -> dict[str, tuple[str, ...]]:
-        """What each stage waits for, in an order in which they can run; the last one is `train`, the run itself."""
+        """The dependencies of each stage, in an order in which stages can run; the last is `train`, the run itself."""
         return dependencies(self.workload.stages, self.preset.name)
 
     def stage(self, name: str, prepare_on: Pool | None = None) -> Run:
@@ -348,12 +348,12 @@ class Run:
 
     @property
     def runs_on(self) -> tuple[Accelerators, ...]:
-        """What this size of the workload runs on, the best first."""
+        """The kinds of accelerator that this size of the workload runs on, the best first."""
         return self.preset.accelerators or self.workload.resources.accelerators
 
     @property
     def vcpus(self) -> int:
-        """How many vCPUs a node has, with the threads per core of its pool."""
+        """The number of vCPUs of a node, with the threads per core of its pool."""
         return slurm_topology(self.facts, self.pool.threads_per_core).cpus
 
     @property
@@ -363,17 +363,17 @@ class Run:
 
     @property
     def accelerated(self) -> bool:
-        """Whether ranks run on accelerators of the node, not on its processors."""
+        """True if ranks run on accelerators of the node, not on its processors."""
         return self.facts.is_accelerated and self.kind != "cpu"
 
     @property
     def kind(self) -> Accelerators:
-        """What the ranks run on."""
+        """The kind of accelerator that the ranks run on."""
         facts = self.facts
-        wanted = self.runs_on
-        if facts.has_gpus and "gpu" in wanted:
+        kinds = self.runs_on
+        if facts.has_gpus and "gpu" in kinds:
             return "gpu"
-        if facts.has_neuron and "neuron" in wanted:
+        if facts.has_neuron and "neuron" in kinds:
             return "neuron"
         return "cpu"
 
@@ -389,7 +389,7 @@ class Run:
 
     @property
     def ranks_per_node(self) -> int:
-        """How many ranks a node runs; a Neuron rank is a logical core, not a device."""
+        """The number of ranks of a node; a Neuron rank is a logical core, not a device."""
         fixed = self.workload.resources.ranks_per_node
         if fixed is not None:
             return fixed
@@ -400,7 +400,7 @@ class Run:
 
     @property
     def lnc(self) -> int | None:
-        """How many physical Neuron cores a rank's logical core has; None where the ranks run on no Neuron devices."""
+        """The number of physical Neuron cores of a rank's logical core; None if the ranks run on no Neuron devices."""
         accelerator = self.facts.accelerator
         if self.kind != "neuron" or accelerator is None:
             return None
@@ -408,28 +408,28 @@ class Run:
 
     @property
     def ranks(self) -> int:
-        """How many ranks the run has."""
+        """The number of ranks of the run."""
         return self.nodes * self.ranks_per_node
 
     @property
     def data_parallel(self) -> int | None:
-        """How many copies of the model train; None without a layout, or where the ranks do not fit it."""
+        """The number of copies of the model; None without a layout, or if the ranks do not fit it."""
         layout = self.preset.layout
         return None if layout is None else layout.data_parallel(self.ranks)
 
     @property
     def accelerators_per_node(self) -> int:
-        """How many accelerators a node gives to the run; 0 when it runs on processors."""
+        """The number of accelerators that a node gives to the run; 0 if it runs on processors."""
         return self.facts.accelerators if self.accelerated else 0
 
     @property
     def gpus_per_node(self) -> int:
-        """How many GPUs a node gives to the run; 0 when it runs on something else."""
+        """The number of GPUs that a node gives to the run; 0 if it runs on something else."""
         return self.accelerators_per_node if self.kind == "gpu" else 0
 
     @property
     def efa_per_node(self) -> int:
-        """How many EFA interfaces a node gives to the run: all where ranks on accelerators span nodes."""
+        """The number of EFA interfaces that a node gives to the run: all if ranks on accelerators span nodes."""
         return self.facts.efa_interfaces if self.accelerated and not self.at_hand else 0
 
     @property
@@ -462,7 +462,7 @@ class Run:
 
     @property
     def global_batch(self) -> int | None:
-        """The samples of one step over all ranks: what the program's argument says, else the preset."""
+        """The samples of one step over all ranks: the value of the program's argument, else the preset's."""
         named = option_values(self.arguments).get(self.workload.global_batch_argument.lstrip("-"), "")
         return int(named) if named.isascii() and named.isdecimal() else self.preset.global_batch
 

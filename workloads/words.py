@@ -16,7 +16,7 @@ class LiteralWord(str):
 
 
 def literal(word: str) -> str:
-    """Return a word of one line that bash reads as exactly this word, wherever in a script of ours it stands.
+    """Return a word of one line that bash reads as exactly this word, anywhere in a script of ours.
 
     Line breaks and other control characters are written as escapes: scripts are carried in here-documents, whose last
     line a word could otherwise be, and are indented. So are bytes that are no text, and a placeholder of AWS Batch.

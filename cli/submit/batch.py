@@ -19,7 +19,7 @@ from workloads.spec import Run
 def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission:
     """Return how a job is submitted to the queue of the run's pool.
 
-    The id is the job's and not the definition's: whoever submits to that by hand is not to go on with somebody's run.
+    The job has the id, not the definition: a job that is submitted by hand must not resume somebody's run.
     Variables are the job's too, but for those that the definition's own script sets, which would undo the job's.
     """
     plain = replace(run, environment={})
@@ -47,7 +47,7 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
         f"{cluster_text(info)}, queue '{queue.rpartition('/')[2]}'" if queue else cluster_text(info),
         f"batch SubmitJob{with_variables}, of definition '{rendered['jobDefinitionName']}'; "
         "RegisterJobDefinition first, where none is as below",
-        run_text(run, info, "a new one, called as the job's id"),
+        run_text(run, info, "a new one, named after the job's id"),
         lambda after=(): _send(run, info, rendered, queue, share, variables, after),
         obstacle,
         text=json.dumps(rendered, indent=2),
@@ -75,7 +75,7 @@ def _send(
         client = boto3.client("batch", region_name=info.region)
         if run.id and (other := _unfinished(client, queue, run.name)):
             raise SubmissionError(
-                f"job {other} of run '{run.id}' has not ended, and two at once would write into one folder; wait, or "
+                f"job {other} of run '{run.id}' has not ended, and two jobs would write into one folder; wait, or "
                 f"'{_terminate(info, other)}', then launch again"
             )
         definition = _definition(client, run, rendered)
@@ -90,7 +90,7 @@ def _send(
             "no AWS credentials to submit the job with; set AWS_PROFILE or sign in"
         ) from error
     except (BotoCoreError, ClientError) as error:
-        raise SubmissionError(f"AWS Batch in {info.region} did not take the job: {error}") from error
+        raise SubmissionError(f"AWS Batch in {info.region} refused the job: {error}") from error
     describe = f"aws batch describe-jobs --region {info.region} --jobs"
     (nodes,) = rendered["nodeProperties"]["nodeRangeProperties"]
     program = "container"
@@ -116,7 +116,7 @@ def _send(
 def _request(
     run: Run, info: ClusterInfo, queue: str, share: str, definition: str, variables: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return the input of SubmitJob: the definition is any run's, on any number of nodes, and this says which."""
+    """Return the input of SubmitJob; the definition serves any run, and this has the run and its number of nodes."""
     overrides: dict[str, Any] = {"numNodes": run.nodes}
     if variables:
         environment = [{"name": name, "value": value} for name, value in variables.items()]

@@ -78,7 +78,7 @@ class BatchJob:
         """Print what changed, and return the exit code of a job that has ended."""
         job = self._described(self.id)
         if not job:
-            raise SubmissionError(f"AWS Batch does not know job {self.id} any more")
+            raise SubmissionError(f"AWS Batch has no record of job {self.id} any more")
         self._tell_state(job)
         if job["status"] not in ("SUBMITTED", "PENDING", "RUNNABLE"):
             self._follow_log()
@@ -95,7 +95,7 @@ class BatchJob:
             again = f", attempt {earlier + 1}" if earlier and state not in _ENDED else ""
             self._tell(f"job {self.id}: {state}{again}")
             if state == "RUNNABLE":
-                # One that was preempted or is tried again may wait for the same thing anew.
+                # One that was preempted or is tried again may wait for the same reason again.
                 self._told.clear()
         elif state == "RUNNABLE":
             # Not at its first sight: a job that starts at once has no need of reasons.
@@ -109,7 +109,7 @@ class BatchJob:
             queue = batch_queue.described_queue(self._batch, job["jobQueue"])
             found = [*batch_queue.obstacles(self._batch, queue, self._vcpus)] if queue else []
         except ClientError as error:
-            # Who may follow a job may not look at queues everywhere; Batch's own words are there all the same.
+            # Who may follow a job may not look at queues everywhere; Batch's own reason is available nevertheless.
             if not _denied(error):
                 raise
             queue, found = {}, []

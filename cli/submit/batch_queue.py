@@ -7,17 +7,17 @@ from typing import Any
 
 EXPLANATIONS = {
     "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY": (
-        "EC2 has no such instances to give now, or the account's quota of them is used up; the compute environment's "
-        "Auto Scaling activities tell which"
+        "EC2 has no capacity of this instance type now, or the account's quota is used up; the compute environment's "
+        "Auto Scaling activities show which"
     ),
     "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE": (
-        "the pool is smaller than the job: raise its nodes in the configuration and deploy, or take fewer --nodes"
+        "the pool is smaller than the job: raise its nodes in the configuration and deploy, or use fewer --nodes"
     ),
     "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT": (
-        "no node of the queue's pool has what the job asks for: name the right one with --pool"
+        "no node of the queue's pool has the resources that the job asks for: choose another pool with --pool"
     ),
     "MISCONFIGURATION:EC2_INSTANCE_CONFIGURATION_UNSUPPORTED": (
-        "EC2 takes no instances of this configuration: look at the pool's type, zone and capacity"
+        "EC2 refuses instances of this configuration: check the pool's type, zone and capacity"
     ),
     "MISCONFIGURATION:SERVICE_ROLE_PERMISSIONS": (
         "Batch's service role may not start instances: deploy the stack again"
@@ -28,11 +28,11 @@ EXPLANATIONS = {
 
 def explanation(reason: str) -> str:
     """Return the explanation of a job's status reason; empty if only Batch's own text is known."""
-    return next((told for begin, told in EXPLANATIONS.items() if reason.startswith(begin)), "")
+    return next((text for begin, text in EXPLANATIONS.items() if reason.startswith(begin)), "")
 
 
 def time_limit(queue: Mapping[str, Any], reason: str) -> str:
-    """Return the text that says when the queue cancels a job that waits for this reason; empty: never."""
+    """Return the text on when the queue cancels a job that waits for this reason; empty: never."""
     for action in queue.get("jobStateTimeLimitActions", ()):
         if action["state"] == "RUNNABLE" and reason.startswith(action["reason"]):
             return f"the queue cancels a job that has waited for {action['maxTimeSeconds'] // 60} minutes for this"

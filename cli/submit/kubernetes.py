@@ -40,7 +40,7 @@ Complete (its API's TrainJobComplete), both Failed. What SageMaker's operator sa
 def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     """Return how an object is created. A job of its name that is there already is an obstacle, never overwritten."""
     where = f"{cluster_text(info)}, namespace '{info.namespace}'"
-    said = run_text(run, info, f"'{run.name}', as the job is called")
+    said = run_text(run, info, f"'{run.name}', the name of the job")
     if not shutil.which("kubectl"):
         obstacle = (
             f"'kubectl' is not on this machine; install it, then '{EksCluster.of(info).kubeconfig_command}'"
@@ -57,7 +57,7 @@ def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
 
 def _never(after: Sequence[str] = ()) -> SubmittedJob:
     assert not after
-    raise AssertionError("an obstacle was not heeded")
+    raise AssertionError("a reported obstacle was ignored")
 
 
 class _Job:
@@ -82,10 +82,10 @@ class _Job:
             return self._exists() if done.stdout.strip() else ""
         if "doesn't have a resource type" in done.stderr:
             return (
-                f"the cluster does not know {self.kind} ({self.group}): its operator is not installed; "
-                "another format may be, see --as"
+                f"the cluster has no kind {self.kind} ({self.group}): its operator is not installed; "
+                "try another format with --as"
             )
-        # Who may create but not look learns the rest from the creation.
+        # A user who may create but not read objects sees the rest at the creation.
         return "" if "(Forbidden)" in done.stderr else failure(program, done)
 
     def send(self, after: Sequence[str] = ()) -> SubmittedJob:

@@ -1,4 +1,4 @@
-"""kubectl's contexts: which of them is that of a cluster's EKS cluster."""
+"""kubectl's contexts, and the one of a cluster's EKS cluster."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ARN = re.compile(
 
 
 class NoContextError(Exception):
-    """No kubectl context points to the cluster, or the context is ambiguous; the message says what to do."""
+    """No kubectl context points to the cluster, or the context is ambiguous; the message has the next step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def context_of(info: ClusterInfo) -> str:
     if found:
         raise NoContextError(
             f"several of kubectl's contexts may be the EKS cluster '{cluster.name}' in {cluster.region} "
-            f"({', '.join(found)}); 'kubectl config use-context NAME' says which is meant"
+            f"({', '.join(found)}); choose one with 'kubectl config use-context NAME'"
         )
     now = f"the current one is '{current}'" if current else "none is current"
     raise NoContextError(

@@ -26,10 +26,10 @@ def run_here(
 
     A script that fails is started again, `restarts` times at most, unless a signal asked it to stop or it left the
     file `final`, which holds the exit code that another start would only repeat. Ctrl-C reaches the script from the
-    terminal by itself; we wait for what it makes of it.
+    terminal directly; we wait until it ends.
 
     Raises:
-        BlockingIOError: another process is at it, with the same log.
+        BlockingIOError: another process runs it, with the same log.
         OSError: the log cannot be written, or there is no bash.
     """
     log.parent.parent.mkdir(parents=True, exist_ok=True)
@@ -62,10 +62,10 @@ def _once(script: str, environment: Mapping[str, str], log: IO[bytes]) -> tuple[
         stderr=subprocess.STDOUT,
     )
     assert process.stdout is not None
-    heard: list[int] = []
+    received: list[int] = []
 
     def pass_on(number: int, _frame: FrameType | None) -> None:
-        heard.append(number)
+        received.append(number)
         if number != signal.SIGINT:
             process.send_signal(number)
 
@@ -79,7 +79,7 @@ def _once(script: str, environment: Mapping[str, str], log: IO[bytes]) -> tuple[
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return code if code >= 0 else 128 - code, any(number in _STOPPING for number in heard)
+    return code if code >= 0 else 128 - code, any(number in _STOPPING for number in received)
 
 
 def _code_of(final: Path) -> int:

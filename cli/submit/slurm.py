@@ -47,7 +47,7 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     return Submission(
         cluster_text(info) + queue,
         f"sbatch, in this folder; it logs to {log.replace('%x', run.name).replace('%j', 'JOB')}",
-        run_text(run, info, "a new one, called as the job's number"),
+        run_text(run, info, "a new one, named after the job's number"),
         send,
         "" if shutil.which("sbatch") else _no_sbatch(info),
     )
@@ -75,7 +75,7 @@ def _wait(job: str) -> int:
         shown = output_of(["scontrol", "show", "job", job], "")
         state, code = re.search(r"\bJobState=(\S+)", shown), re.search(r"\bExitCode=(\d+):(\d+)", shown)
         if not state or not code:
-            raise SubmissionError(f"'scontrol show job {job}' does not tell its state; it said: {shown}")
+            raise SubmissionError(f"'scontrol show job {job}' does not print its state; it printed: {shown}")
         if _ENDED.match(state[1]):
             status, signal = int(code[1]), int(code[2])
             ended = status or (128 + signal if signal else 0)

@@ -13,7 +13,7 @@ from workloads.spec import Run
 
 
 class SubmissionError(Exception):
-    """The submission failed, or its result is unknown; the message says why and what to do."""
+    """The submission failed, or its result is unknown; the message has the reason and the next step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class SubmittedJob:
     """The result of a submission: the job, how to follow and resume it, and how to wait for its end.
 
     `wait` returns the job's exit code when it has ended. `again` is the command line's `--run-id` for a new job
-    that goes on with the run. `cancel` is the command that ends the job. `job` is the scheduler's name of it, which
+    that resumes the run. `cancel` is the command that ends the job. `job` is the scheduler's name of it, which
     other jobs may wait for.
     """
 
@@ -42,10 +42,10 @@ class Send(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A manifest on its way: where it goes, by which call, its run, and what keeps it from being sent from here.
+    """A prepared submission: its target, its call, its run, and the obstacle that prevents it from this machine.
 
     `run` is the text with the run's id and folder. `send` raises SubmissionError where nothing was
-    started. `here` says that the run is ours: it ends with the command. `text` is what is sent where that is not the
+    started. `here` is true if the run ends with the command. `text` is what is sent where that is not the
     manifest as it was rendered.
     """
 
@@ -67,7 +67,11 @@ def run_text(run: Run, info: ClusterInfo, default: str) -> str:
     """Return the text with the run's id and folder; `default` is what the scheduler calls one without an id."""
     folder = f"{info.shared_folder}/{run.folder}"
     if run.id:
-        begins = "resumes from its last checkpoint, if it has one" if run.workload.resumes else "starts anew"
+        begins = (
+            "resumes from its last checkpoint, if it has one"
+            if run.workload.resumes
+            else "starts from the beginning"
+        )
         return f"'{run.id}', in {folder}/{run.id}; {begins}"
     return f"{default}, in {folder}"
 

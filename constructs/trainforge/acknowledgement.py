@@ -1,4 +1,4 @@
-"""Accepting findings of cdk-nag and of the built-in validation, one by one and with a reason."""
+"""Acknowledgement of findings of cdk-nag and of the built-in validation, one by one and with a reason."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def spelled_arn(bucket: s3.IBucket, user: IConstruct) -> str:
     """Return a bucket's ARN as cdk-nag spells it in a policy of `user`.
 
     Within a stack that is the logical id, between stacks the name of the export, and the ARN itself of a bucket that
-    stands already.
+    exists already.
     """
     resource = bucket.node.default_child
     if not isinstance(resource, s3.CfnBucket):

@@ -21,9 +21,9 @@ OpenZfsDeployment = Literal["SINGLE_AZ_HA_2", "MULTI_AZ_1"]
 class SharedLustre(Construct):
     """An FSx for Lustre file system: PERSISTENT_2 on SSD, LZ4 compression, metadata scaled automatically.
 
-    It lives in one zone, and its clients should: traffic between zones is slow and paid for, and EFA does
+    It is in one zone, as its clients should be: traffic between zones is slow and costs money, and EFA does
     not leave a zone. `capacity_gib` is in GiB, `throughput_mbps_per_tib` in MB/s per TiB. The L2 construct
-    knows neither EFA nor metadata configuration, hence the L1.
+    has neither EFA nor metadata configuration, hence the L1.
     """
 
     def __init__(

@@ -35,7 +35,7 @@ fi"""
 
 
 def harden_build(build: ContainerImageBuild, architecture: Architecture) -> None:
-    """Bring what `build` shares with other builds of its stack to the rules of this project.
+    """Configure what `build` shares with other builds of its stack by the rules of this project.
 
     The library makes one function a stack and one project an architecture, and leaves open what matters here: how
     large the machine is, how long logs stay, what happens to a tag that is there. Both are found by the library's
@@ -69,7 +69,7 @@ def _harden_function(function: lambda_.Function) -> IConstruct:
     """Keep the logs of the function that starts builds for a month, and let it write to those alone.
 
     Escape hatch: the library's construct takes neither a log group nor a role. The group is the one that the CDK
-    makes for every function (feature flag useCdkManagedLogGroup), which would stay for ever. It is named after the
+    makes for every function (feature flag useCdkManagedLogGroup), which would never be deleted. It is named after the
     function, so the permission cannot be in the policy that the function waits for.
     """
     existing = function.node.try_find_child(_LOGS)

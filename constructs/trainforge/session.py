@@ -38,7 +38,7 @@ class NodeSession(Construct):
     """A Session Manager document that opens a login shell on a node as the image's own `user`.
 
     The account-wide default would be `ssm-user` without the cluster's environment. The document is named for
-    the deployment, so that two deployments never fight over one, and updated in place.
+    the deployment, so that two deployments never share one, and updated in place.
     """
 
     def __init__(

@@ -8,7 +8,7 @@ from pathlib import Path
 from docs.pictures.code import data, layers
 from docs.pictures.deployed import deployed
 from docs.pictures.drawing import Picture
-from settings.reading import read
+from settings.loaded_config import read
 
 FOLDER = Path(__file__).parent
 CONFIGURATION = FOLDER.parent.parent / "config" / "default.yaml"

@@ -14,9 +14,9 @@ def deployed(settings: Settings) -> Picture:
     """Return the picture of NetworkStack, StorageStack and HyperPodStack of a configuration of two zones."""
     assert len(settings.availability_zones) == 2, "the picture has room for two zones"
     assert settings.hyperpod
-    wanted = settings.network
-    ranges = wanted.secondary_cidrs or addresses.default_secondary_ranges(wanted.primary_cidr, 2)
-    first, second = addresses.plan(wanted.primary_cidr, ranges, settings.availability_zones)
+    network = settings.network
+    ranges = network.secondary_cidrs or addresses.default_secondary_ranges(network.primary_cidr, 2)
+    first, second = addresses.plan(network.primary_cidr, ranges, settings.availability_zones)
     picture = Picture(
         name="deployed",
         title="What config/default.yaml deploys",
@@ -29,7 +29,7 @@ def deployed(settings: Settings) -> Picture:
         width=1060,
         height=640,
     )
-    picture.box(16, 66, 690, 558, f"VPC {wanted.primary_cidr}, {', '.join(map(str, ranges))}", kind="plain")
+    picture.box(16, 66, 690, 558, f"VPC {network.primary_cidr}, {', '.join(map(str, ranges))}", kind="plain")
     internet = picture.box(290, 16, 188, 34, "internet", kind="outside")
     gateway = picture.box(290, _TOP + 4, 188, 34, "internet gateway", kind="aws")
     picture.box(502, 76, 188, 54, "gateway endpoints", ["S3, DynamoDB"], "aws")
@@ -52,18 +52,18 @@ def deployed(settings: Settings) -> Picture:
 
 
 def _cluster(picture: Picture, settings: Settings, private: Box) -> Box:
-    wanted = settings.hyperpod
-    assert wanted
+    hyperpod = settings.hyperpod
+    assert hyperpod
     x, y = private.x + 12, private.y + 34
     frame = picture.box(x, y, 398, 150, "HyperPod cluster, Slurm", kind="ours")
     picture.box(x + 12, y + 34, 116, 45, "controller", kind="aws")
-    if wanted.login:
-        picture.box(x + 12, y + 91, 116, 45, f"login x {wanted.login.nodes}", kind="aws")
-    pool = settings.pools[wanted.pools[0]]
+    if hyperpod.login:
+        picture.box(x + 12, y + 91, 116, 45, f"login x {hyperpod.login.nodes}", kind="aws")
+    pool = settings.pools[hyperpod.pools[0]]
     efa = "EFA among themselves" if instance(pool.instance_type).supports_efa else "no EFA"
     lines = [
         f"{pool.nodes} x {pool.instance_type}",
-        f"partition {wanted.partitions.get(pool.name, pool.name)}",
+        f"partition {hyperpod.partitions.get(pool.name, pool.name)}",
         efa,
     ]
     picture.box(x + 146, y + 34, 238, 102, f"pool {pool.name}", lines, "aws")

@@ -1,4 +1,4 @@
-"""Brings the directory's entries to what `directory.json` says, over the socket that only root may use.
+"""Updates the directory's entries to those of `directory.json`, over the socket that only root may use.
 
 The entries below ou=people and ou=groups are those of the configuration and no others; passwords are left alone,
 except the reader's, which follows its secret. Prints every change, and their number at the end.
@@ -28,11 +28,11 @@ _KEPT = frozenset({"userPassword", "dn"})
 
 
 class DirectoryError(Exception):
-    """The directory did not do what it was asked; the text says what it answered."""
+    """A request that the directory refused; the text is its answer."""
 
 
 class Directory:
-    """The running slapd, spoken to as root of this machine."""
+    """The running slapd, reached over its socket as root of this machine."""
 
     def __init__(self, socket: str) -> None:
         self._url = "ldapi://" + socket.replace("/", "%2F")
@@ -124,7 +124,7 @@ def _group(name: str, number: str, members: list[str]) -> Entry:
 
 
 def apply(directory: Directory, settings: Mapping[str, Any], password_file: Path) -> int:
-    """Bring the entries to the configuration; return how many changes that took."""
+    """Update the entries to the configuration; return the number of changes."""
     suffix: str = settings["suffix"]
     present, entries = directory.entries(suffix), desired_entries(settings)
     reader = f"cn=reader,{suffix}"
@@ -198,7 +198,7 @@ def _say(line: str) -> None:
 
 
 def main() -> int:
-    """Apply the configuration; return 1 and say why when the directory refuses something."""
+    """Apply the configuration; return 1 and print the reason if the directory refuses something."""
     given = Path(os.environ.get("INPUT", "/run/trainforge-directory"))
     settings = json.loads((given / "directory.json").read_text(encoding="utf-8"))
     directory = Directory(os.environ.get("SOCKET", "/run/slapd/ldapi"))

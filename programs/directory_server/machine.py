@@ -1,7 +1,7 @@
 """The directory server's calls of AWS: attach its volume, fetch its configuration, publish its address.
 
-`machine.py attach|fetch|publish|signal STATUS`, as `server.json` says. Needs boto3 (Ubuntu's python3-boto3).
-"""
+`machine.py attach|fetch|publish|signal STATUS`, with the settings in `server.json`. Needs boto3 (Ubuntu's
+python3-boto3)."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _TTL_SECONDS = 60
 
 
 class MachineError(Exception):
-    """Something is not as it must be; the text says what."""
+    """A step of the server's set-up failed; the text is the reason."""
 
 
 @dataclass
 class Machine:
-    """This machine: its settings, the folder that its input goes to, and how it learns about itself."""
+    """This machine: its settings, the folder that its input goes to, and the address of its metadata."""
 
     settings: dict[str, str]
     given: Path
@@ -45,7 +45,7 @@ class Machine:
         """Attach the volume, waiting for the server that has it, and return its device.
 
         Raises:
-            MachineError: it does not come free, or does not appear.
+            MachineError: it is not released, or does not appear.
         """
         ec2, volume = self.client("ec2"), self.settings["volume_id"]
         instance = self.metadata("instance-id")
@@ -60,7 +60,7 @@ class Machine:
                 ec2.attach_volume(VolumeId=volume, InstanceId=instance, Device=_DEVICE)
             elif time.monotonic() > deadline:
                 raise MachineError(
-                    f"volume '{volume}' is held by {', '.join(attachments)} and does not come free"
+                    f"volume '{volume}' is attached to {', '.join(attachments)}, which does not release it"
                 )
             time.sleep(poll_seconds)
 
@@ -133,7 +133,7 @@ class Machine:
         _say(f"changed: authority's certificate put to 's3://{where['Bucket']}/{where['Key']}'")
 
     def signal(self, status: str) -> None:
-        """Tell CloudFormation how the set-up ended. Later, when it waits for nothing, that is no error."""
+        """Signal the result of the set-up to CloudFormation. When CloudFormation does not wait, that is no error."""
         cloudformation = self.client("cloudformation")
         try:
             cloudformation.signal_resource(
@@ -167,7 +167,7 @@ def _say(line: str) -> None:
 
 
 def main(arguments: list[str]) -> int:
-    """Do one thing; return 1 and say why when it cannot be done."""
+    """Run one command; return 1 and print the reason if it fails."""
     path = Path(os.environ.get("SERVER", "/etc/trainforge/directory-server.json"))
     machine = Machine(
         json.loads(path.read_text(encoding="utf-8")),

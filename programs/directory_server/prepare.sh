@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Makes what slapd needs before it starts: its certificate, and its configuration. May be run at any time: what is
-# as it should be stays. Prints 'restart' when slapd has to be started anew, else nothing.
+# Creates slapd's certificate and configuration before it starts. It may run at any time: parts that are valid stay.
+# Prints 'restart' when slapd has to be restarted, else nothing.
 #
-# All is below DIRECTORY, the volume that outlives this machine. The configuration holds nothing of people and is
-# written anew whenever it would differ, so a newer version of this program finds its way onto an old volume.
+# All files are below DIRECTORY, the volume that outlives this machine. The configuration has no data of people and is
+# written again whenever it would differ, so that an old volume gets the configuration of a newer version.
 set -euo pipefail
 umask 077
 
@@ -38,7 +38,7 @@ ensure_authority() {
     if [ -s "${tls}/authority.pem" ] && [ -s "${tls}/authority.key" ]; then
         return
     fi
-    # It may sign for this host alone: whoever steals the key cannot pass for anything else to the nodes.
+    # It may sign for this host alone: a stolen key cannot impersonate other hosts.
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -sha384 -days "${authority_days}" \
         -subj "/CN=${host} authority" -keyout "${staging}/authority.key" -out "${staging}/authority.pem" \
         -addext 'basicConstraints=critical,CA:TRUE,pathlen:0' -addext 'keyUsage=critical,keyCertSign,cRLSign' \
@@ -83,7 +83,7 @@ ensure_given_certificate() {
     install_file "${staging}/certificate.pem" "${tls}/server.pem"
 }
 
-# Whether a certificate is of the host, signed by the authority, and good for some time.
+# Succeeds if a certificate is of the host, signed by the authority, and valid for some time.
 fits() {
     [ -s "$1" ] &&
         openssl x509 -in "$1" -noout -checkend "${renew_seconds}" >/dev/null &&

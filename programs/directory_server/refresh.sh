@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Brings the directory to its configuration: run at the end of the set-up, and by a timer every five minutes. A run
-# that finds all as it should be changes nothing and says so.
+# Updates the directory to its configuration: at the end of the set-up, and by a timer every five minutes. A run
+# without differences changes nothing and logs that.
 set -euo pipefail
 
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"

@@ -16,7 +16,7 @@ mkdir -p "$(dirname "${log}")"
 exec > >(tee -a "${log}") 2>&1
 say() { printf '%s [set-up] %s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ)" "$1"; }
 
-# However it ends, the deployment hears of it.
+# Every end is signalled to the deployment.
 finished=no
 tell() {
     if [ "${finished}" = yes ]; then
@@ -37,7 +37,7 @@ ensure_packages() {
     if [ "${#missing[@]}" = 0 ]; then
         return
     fi
-    # The package's own service would make a directory of its own; ours takes its place.
+    # The package's own service would make a directory of its own; ours replaces it.
     systemctl mask --quiet slapd.service
     echo 'slapd slapd/no_configuration boolean true' | debconf-set-selections
     for attempt in 1 2 3 4 5; do
@@ -60,7 +60,7 @@ ensure_volume() {
         return
     fi
     device="$(python3 "${machine}" attach)"
-    # Code 2 is blkid's word for nothing found; any other doubt must not end in a new file system.
+    # blkid's code 2 means that nothing was found; any other failure must not end in a new file system.
     blkid --probe "${device}" >/dev/null || code=$?
     if [ "${code}" = 2 ]; then
         mkfs.ext4 -q -L directory "${device}"

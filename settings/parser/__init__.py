@@ -1,1 +1,1 @@
-"""The YAML reader: limits, messages for what is wrong, and a model of the parts that are right."""
+"""The YAML reader: limits, messages for mistakes, and a model of the valid parts."""

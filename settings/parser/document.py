@@ -18,7 +18,7 @@ MAX_DEPTH = 20
 MAX_VALUES = 50_000
 """Most values after aliases are expanded."""
 MAX_INTEGER = 1 << 63
-"""Beyond it no setting and no AWS API goes, and Python refuses to print very long ones."""
+"""The maximum number of digits; no setting and no AWS API needs more, and Python refuses to print very long ones."""
 
 Keys = tuple[str, ...]
 """A path by its parts, indices as text."""
@@ -43,7 +43,7 @@ class Document:
     """The content of a file: `data` is None where there is no mapping.
 
     `places` has every value by its path (`pools.gpu.nodes`), `refused` the paths whose value could not be
-    taken and is null in `data`; a finding says so already.
+    read and is null in `data`; each has a finding.
     """
 
     data: dict[str, Any] | None
@@ -53,7 +53,7 @@ class Document:
 
 
 def load(path: str | Path) -> Document:
-    """Read a file into plain values. Never raises: what is wrong with it is among the findings."""
+    """Read a file into plain values. Never raises: mistakes in it are findings."""
     try:
         return parse(text_of(path))
     except RejectedError as rejected:
@@ -61,13 +61,13 @@ def load(path: str | Path) -> Document:
 
 
 def parse(text: str) -> Document:
-    """Read YAML text into plain values. Never raises: what is wrong with it is among the findings."""
+    """Read YAML text into plain values. Never raises: mistakes in it are findings."""
     try:
         _bounded(text)
         root = yaml.compose(text, Loader=_LOADER)
         if root is None or _is_null(root):
             hint = "begin with 'name', 'region' and 'availability_zones'"
-            raise RejectedError("empty-file", "the file holds nothing", hint)
+            raise RejectedError("empty-file", "the file is empty", hint)
         if not isinstance(root, yaml.MappingNode):
             message = f"line {_line(root)}: a configuration is a mapping of keys to values"
             hint = "begin with a line such as 'name: demo'"
@@ -82,7 +82,7 @@ def parse(text: str) -> Document:
 
 
 def _bounded(text: str) -> None:
-    """Refuse what nests too deep or holds too much, before anything recursive sees it."""
+    """Refuse documents with too many levels or values, before recursive code reads them."""
     depth = 0
     for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
         if isinstance(event, yaml.CollectionStartEvent):

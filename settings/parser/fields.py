@@ -30,7 +30,7 @@ def _refuse_bool(value: object) -> object:
 
 
 NotBool = BeforeValidator(_refuse_bool)
-"""For literal numbers: Python holds True for equal to 1, and YAML writes it `yes`."""
+"""For literal numbers: Python treats True as equal to 1, and YAML writes it `yes`."""
 
 
 class _FromMapping:

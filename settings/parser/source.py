@@ -1,4 +1,4 @@
-"""The text of a configuration file, read within limits; and what is thrown when there is nothing to read."""
+"""The text of a configuration file, read within limits, and the error for a file that cannot be used."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ def _content(path: str | Path) -> bytes:
         message = f"'{name}' cannot be read: {reason.lower()}"
         raise RejectedError("file-unreadable", message, "check its permissions", name) from None
     if len(content) > MAX_BYTES:
-        message = f"'{name}' is larger than {MAX_BYTES >> 10} KiB, more than any configuration needs"
+        message = f"'{name}' is larger than {MAX_BYTES >> 10} KiB, larger than any valid configuration"
         raise RejectedError("file-too-large", message, "check that this is the right file", name)
     return content

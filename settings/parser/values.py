@@ -7,7 +7,7 @@ from itertools import islice
 
 from catalog import spelling
 
-LONGEST = 60
+MAX_LENGTH = 60
 """Characters of a value that a finding shows."""
 LISTED = 20
 """Names that a finding lists."""
@@ -16,10 +16,10 @@ COMPARED = 300
 
 
 def shown(value: object) -> str:
-    """Return a value as a finding prints it: one line, at most `LONGEST` characters, nothing secret.
+    """Return a value as a finding prints it: one line, at most `MAX_LENGTH` characters, nothing secret.
 
     Control characters are escaped, so that a configuration cannot drive the terminal of whoever reads
-    the finding, and what looks like a private key is withheld.
+    the finding, and texts that look like a private key are not shown.
     """
     match value:
         case str():
@@ -49,11 +49,11 @@ def printable(text: str) -> str:
     )
 
 
-def shortened(text: str, longest: int = LONGEST) -> str:
+def shortened(text: str, max_length: int = MAX_LENGTH) -> str:
     """Return the text, cut after `longest` characters with the number of those left out."""
-    if len(text) <= longest:
+    if len(text) <= max_length:
         return text
-    return f"{text[:longest]}... ({len(text)} characters)"
+    return f"{text[:max_length]}... ({len(text)} characters)"
 
 
 def listed(names: Iterable[object], conjunction: str = "or") -> str:

@@ -34,7 +34,7 @@ __all__ = ["RULES", "Rule", "check"]
 
 
 def check(settings: Settings, folder: Path | None = None, deployed: Deployed | None = None) -> list[Finding]:
-    """Return what every rule finds, acknowledged or not.
+    """Return the findings of every rule, acknowledged or not.
 
     `folder` is where relative paths in the settings start from, that of the configuration file; without
     it the rules that look at files are silent. `deployed` is what is deployed, for rules on what a deployment

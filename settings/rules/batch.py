@@ -70,20 +70,20 @@ def _interface(subject: Subject) -> Iterator[Problem]:
 
 @warning("batch-default-group", depends_on=("network", "pools"))
 def _default_group(subject: Subject) -> Iterator[Problem]:
-    """Ranks of jobs on nodes with EFA meet in the VPC's default security group, which Batch gives their containers.
+    """Ranks of jobs on nodes with EFA use the VPC's default security group, which Batch gives their containers.
 
     Batch takes no group beside interfaces in a launch template (aws/aws-cdk#21577), and the default one where there is
     none (Batch User Guide, "Compute environment considerations for MNP"). In a VPC of ours it has the rules.
     """
     existing = subject.settings.network.existing
-    meeting = [pool.name for pool, found in _pools(subject.settings) if groups_on_interfaces(found)]
-    if existing and meeting:
+    pools = [pool.name for pool, found in _pools(subject.settings) if groups_on_interfaces(found)]
+    if existing and pools:
         yield Problem(
             "network.existing.vpc_id",
             existing.vpc_id,
-            f"jobs on {listed(meeting, 'and')} meet in the default security group of '{shown(existing.vpc_id)}', whose "
-            "rules are not known here",
-            "let the group reach itself by TCP, and the way out",
+            f"jobs on {listed(pools, 'and')} communicate through the default security group of "
+            f"'{shown(existing.vpc_id)}', whose rules are unknown here",
+            "allow TCP from the group to itself, and outbound traffic",
         )
 
 
@@ -97,7 +97,7 @@ def _storage(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "storage.lustre",
             None,
-            "jobs of Batch need a shared file system: without Lustre a run's folder would go with its host",
+            "jobs of Batch need a shared file system: without Lustre a run's folder would be deleted with its host",
             "add 'lustre: {}' under 'storage'",
         )
     elif PurePosixPath(SCRATCH) in (folder := PurePosixPath(lustre.mount_path), *folder.parents):
@@ -112,19 +112,21 @@ def _storage(subject: Subject) -> Iterator[Problem]:
 @error("batch-min-nodes", depends_on=("pools", "batch.pools"))
 def _kept(subject: Subject) -> Iterator[Problem]:
     """Nodes that always run are some of the pool's."""
-    wanted = subject.settings.batch
-    for name, kept in (wanted.min_nodes if wanted else {}).items():
+    batch = subject.settings.batch
+    for name, count in (batch.min_nodes if batch else {}).items():
         path = f"{SECTION}.min_nodes.{name}"
         pool = subject.settings.pools.get(name)
-        if wanted and name not in wanted.pools:
+        if batch and name not in batch.pools:
             yield Problem(
                 path,
-                kept,
-                f"'{SECTION}.pools' does not list the pool '{shown(name)}'{guess(name, wanted.pools)}",
-                f"it lists {listed(wanted.pools, 'and')}",
+                count,
+                f"'{SECTION}.pools' does not list the pool '{shown(name)}'{guess(name, batch.pools)}",
+                f"it lists {listed(batch.pools, 'and')}",
             )
-        elif pool and not 0 <= kept <= pool.nodes:
-            yield Problem(path, kept, f"{kept} nodes are not 0 to {pool.nodes}, which the pool '{name}' has")
+        elif pool and not 0 <= count <= pool.nodes:
+            yield Problem(
+                path, count, f"{count} nodes are not 0 to {pool.nodes}, which the pool '{name}' has"
+            )
 
 
 @error("batch-share")
@@ -139,7 +141,7 @@ def _shares(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{base}.{name}",
                 name,
-                f"'{shown(name)}' is not the name of a share: letters and digits, 255 at most, then perhaps '*'",
+                f"'{shown(name)}' is not the name of a share: 1 to 255 letters and digits, optionally followed by '*'",
                 "rename it",
             )
         if not _MIN_WEIGHT <= weight <= _MAX_WEIGHT:
@@ -151,8 +153,8 @@ def _shares(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             f"{base}.{default}",
             default,
-            f"the first share '{shown(default)}' is the default, which jobs name as a whole",
-            "put one without '*' before it",
+            f"the first share '{shown(default)}' is the default of jobs, whose name cannot end with '*'",
+            "list a share without '*' first",
         )
     for one, other in combinations(fair.weights, 2):
         wide, narrow = (one, other) if one.endswith("*") else (other, one)
@@ -167,9 +169,9 @@ def _shares(subject: Subject) -> Iterator[Problem]:
 
 @error("batch-priority")
 def _priorities(subject: Subject) -> Iterator[Problem]:
-    """A priority belongs to the jobs of a workload that there is."""
+    """A priority belongs to the jobs of an existing workload."""
     fair = subject.settings.batch.fair_share if subject.settings.batch else None
-    own = [own_name(wanted) for wanted in subject.settings.workloads if wanted.path]
+    own = [own_name(entry) for entry in subject.settings.workloads if entry.path]
     known = [*registry.names(), *filter(None, own)]
     for name in fair.priorities if fair else ():
         if name not in known:
@@ -183,7 +185,7 @@ def _priorities(subject: Subject) -> Iterator[Problem]:
 
 @error("batch-secret")
 def _secrets(subject: Subject) -> Iterator[Problem]:
-    """Batch reads a secret by its ARN when a job starts; its value is written nowhere, not in a message either."""
+    """Batch reads a secret by its ARN when a job starts; no file and no message contains its value."""
     for purpose, arn in subject.settings.batch.secrets.items() if subject.settings.batch else ():
         problem = secret_problem(f"{SECTION}.secrets.{purpose}", arn, keys=True)
         if problem:
@@ -192,16 +194,16 @@ def _secrets(subject: Subject) -> Iterator[Problem]:
 
 @error("batch-secret-missing", depends_on=("batch.secrets",))
 def _secrets_missing(subject: Subject) -> Iterator[Problem]:
-    """A job whose program needs a secret that nobody names would end at its start."""
+    """A job whose program needs a secret that the configuration does not name ends when it starts."""
     batch = subject.settings.batch
-    for index, wanted in enumerate(subject.settings.workloads if batch else ()):
-        if SECTION not in wanted.clusters or not (own_name(wanted) or wanted.workload in registry.names()):
+    for index, entry in enumerate(subject.settings.workloads if batch else ()):
+        if SECTION not in entry.clusters or not (own_name(entry) or entry.workload in registry.names()):
             continue
-        for secret in registry.find(wanted.reference).secrets:
+        for secret in registry.find(entry.reference).secrets:
             if batch and secret.required and secret.name not in batch.secrets:
                 yield Problem(
-                    f"workloads.{index}.{'path' if wanted.path else 'workload'}",
-                    wanted.reference,
-                    f"'{wanted.label}' needs the secret '{secret.name}', and '{SECTION}.secrets' does not name it",
+                    f"workloads.{index}.{'path' if entry.path else 'workload'}",
+                    entry.reference,
+                    f"'{entry.label}' needs the secret '{secret.name}', and '{SECTION}.secrets' does not name it",
                     f"put its ARN under '{SECTION}.secrets.{secret.name}'",
                 )

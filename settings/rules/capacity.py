@@ -1,4 +1,4 @@
-"""Rules on capacity: sources that a cluster can honour, their ids, and what clusters take of a reservation together."""
+"""Rules on capacity: sources that a cluster supports, their ids, and reservations that several clusters use."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _unsupported(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"pools.{use.name}.capacity.source",
                 source,
-                f"pool '{use.name}': {use.cluster} cannot honour the capacity source '{source}', it takes "
+                f"pool '{use.name}': {use.cluster} does not support the capacity source '{source}'; it supports "
                 f"{listed(kind.capacity)}",
                 kind.capacity_hints.get(source, ""),
             )
@@ -104,9 +104,9 @@ def _training_plans(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _arn(path: str, value: str, form: re.Pattern[str], what: str, wanted: str) -> Iterator[Problem]:
+def _arn(path: str, value: str, form: re.Pattern[str], what: str, kind: str) -> Iterator[Problem]:
     if not form.fullmatch(value):
-        yield Problem(path, value, f"{what}: '{shown(value)}' is not the ARN of {wanted}")
+        yield Problem(path, value, f"{what}: '{shown(value)}' is not the ARN of {kind}")
 
 
 @error("arn-region", depends_on=("region",))
@@ -128,7 +128,7 @@ def _arn_regions(subject: Subject) -> Iterator[Problem]:
 
 @error("arn-partition", depends_on=("region",))
 def _arn_partitions(subject: Subject) -> Iterator[Problem]:
-    """Partitions share nothing: what an ARN of another one names, roles of people too, does not exist here."""
+    """Partitions share nothing: a resource or role in an ARN of another partition does not exist here."""
     here = partition(subject.settings.region)
     for path, arn in _arns(subject):
         there = arn.split(":")[1]
@@ -142,7 +142,7 @@ def _arn_partitions(subject: Subject) -> Iterator[Problem]:
 
 
 _FREE_TEXT = ("tags", "acknowledge")
-"""Sections whose values are people's own words."""
+"""Sections with free text."""
 
 
 def _arns(subject: Subject) -> Iterator[tuple[str, str]]:
@@ -187,7 +187,7 @@ def _usage_class(subject: Subject) -> Iterator[Problem]:
                 source,
                 f"pool '{name}': EC2 does not list '{pool.instance_type}' as sold by '{source}', only by "
                 f"{listed(found.usage_classes)}",
-                "check that this capacity exists before it is waited for",
+                "check that EC2 offers this capacity before you deploy",
             )
 
 
@@ -224,7 +224,7 @@ def _claims(settings: Settings, *, running: bool) -> Iterator[tuple[Use, str, in
 
 @error("reservation-exceeded", too_strict=True, depends_on=("pools", *CLUSTERS))
 def _exceeded(subject: Subject) -> Iterator[Problem]:
-    """Reserved nodes that one cluster runs are not there for another, whose creation waits for them and fails.
+    """Reserved nodes that one cluster runs are unavailable to another, whose creation waits for them and fails.
 
     A reservation has the nodes of the pools that name it: a pool of two clusters is there once. Too strict where the
     reservation has more instances than its pools say.
@@ -235,7 +235,7 @@ def _exceeded(subject: Subject) -> Iterator[Problem]:
             use.name,
             f"clusters run {claimed} nodes of '{shown(name)}', whose pools have {has}: {claims}",
             f"list the pool in one cluster, {_run_none(subject.settings, name)}"
-            "or make a pool for each with its part of the nodes",
+            "or give each cluster a pool with its share of the nodes",
         )
 
 
@@ -259,7 +259,8 @@ def _contended(subject: Subject) -> Iterator[Problem]:
                 use.path,
                 use.name,
                 f"clusters may start {claimed} nodes of '{shown(name)}', whose pools have {has}: {claims}",
-                "acknowledge it where jobs take turns, or make a pool for each cluster with its part of the nodes",
+                "acknowledge it if their jobs never run at the same time, or give each cluster a pool with its "
+                "share of the nodes",
             )
 
 
@@ -279,7 +280,8 @@ def _types(subject: Subject) -> Iterator[Problem]:
                 f"pools.{key}.capacity.reservation_id",
                 name,
                 f"pool '{key}' ({', '.join(map(shown, mine))}) and pool '{other.name}' "
-                f"({', '.join(map(shown, theirs))}) name one reservation, which is of one type and kind",
+                f"({', '.join(map(shown, theirs))}) name the same reservation, which has one instance type and "
+                "one source",
                 "give one of them another reservation",
             )
 
@@ -303,9 +305,9 @@ def _waits(subject: Subject) -> Iterator[Problem]:
             f"parallelcluster.min_nodes.{use.name}" if chosen else use.path,
             count if chosen else use.name,
             f"pool '{use.name}': {count} nodes always run ({use.pool.capacity.source}), and the creation of the "
-            "cluster fails as a whole where EC2 cannot start one of them",
-            f"deploy a first time with 'min_nodes: {{{use.name}: 0}}' under 'parallelcluster', and raise it when a "
-            "job has run; or acknowledge this where the capacity is known to be there",
+            "cluster fails if EC2 cannot start one of them",
+            f"deploy first with 'min_nodes: {{{use.name}: 0}}' under 'parallelcluster', and raise it when a "
+            "job has run; or acknowledge this if the capacity is certain",
         )
 
 
@@ -328,6 +330,6 @@ def _platform(subject: Subject) -> Iterator[Problem]:
                 use.path,
                 use.name,
                 f"pool '{use.name}': with '{cluster.image.os}' the reservation '{shown(use.pool.reserved_by)}' must "
-                "be of the platform 'Red Hat Enterprise Linux', which is not known here",
-                "'aws ec2 describe-capacity-reservations' prints InstancePlatform; acknowledge this where it agrees",
+                "have the platform 'Red Hat Enterprise Linux', which cannot be checked here",
+                "'aws ec2 describe-capacity-reservations' prints InstancePlatform; acknowledge this if it is that one",
             )

@@ -1,4 +1,4 @@
-"""Rules on an update of a cluster: what Kubernetes, Helm or ParallelCluster refuses, and what jobs do not outlive."""
+"""Rules on an update of a cluster: changes that Kubernetes, Helm or ParallelCluster refuses, or that end jobs."""
 
 from __future__ import annotations
 
@@ -144,8 +144,8 @@ def _ended(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 _QUEUES,
                 "",
-                "the queues are gone: with a job in one of them Kueue would be removed, but neither its queues nor "
-                "their definitions, because only Kueue releases them, and queues could not come back",
+                "the queues are removed: while a job is in one of them, Kueue would be deleted before its queues and "
+                "their definitions, which only Kueue can release, so that queues could not be installed again",
                 _acknowledge("workloads.kueue.x-k8s.io"),
             )
     if hyperpod:
@@ -158,14 +158,12 @@ def _ended(subject: Subject) -> Iterator[Problem]:
 
 def _namespace_left(section: str, old: str, new: str) -> Iterator[Problem]:
     if old != new:
-        fate = (
-            "its jobs and claims would be left behind" if old == "default" else "all in it would be deleted"
-        )
+        fate = "its jobs and claims would remain" if old == "default" else "everything in it would be deleted"
         yield Problem(
             f"{section}.namespace",
             new,
-            f"the namespace of the jobs changes from '{shown(old)}' to '{shown(new)}': the old one is no longer the "
-            f"stack's, and {fate}, running jobs too",
+            f"the namespace of the jobs changes from '{shown(old)}' to '{shown(new)}': the stack gives up the old "
+            f"one, and {fate}, running jobs included",
             f"let the jobs end, and acknowledge 'update-ends-jobs' when 'kubectl get pods --namespace {shown(old)}' "
             "shows none",
         )
@@ -193,7 +191,7 @@ def _enabled(section: HyperPodEksSettings, key: str) -> bool:
     return bool(getattr(getattr(section, first) if first else section, last))
 
 
-_WAY_OUT = (
+_REPLACE_HINT = (
     "destroy ParallelClusterStack first, which keeps homes and shared data, and acknowledge 'head-node-replaced' with "
     "the reason"
 )
@@ -212,7 +210,7 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
             PARALLELCLUSTER,
             f"the deployed cluster was made by ParallelCluster {made_by}, and {PARALLELCLUSTER} updates none of "
             "another version",
-            _WAY_OUT,
+            _REPLACE_HINT,
         )
     for change in _changes(subject, HEAD_NODE):
         yield Problem(
@@ -220,7 +218,7 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
             change.after,
             f"the head node of the deployed cluster would have to be replaced: {change.fact.what} changes "
             f"{_step(change)}, and ParallelCluster refuses that",
-            f"take it back; or {_WAY_OUT}",
+            f"undo the change; or {_REPLACE_HINT}",
         )
 
 
@@ -237,7 +235,8 @@ def _stopped(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             change.fact.path,
             change.after,
-            f"{change.fact.what} changes {_step(change)}, which ParallelCluster does while all compute nodes are "
+            f"{change.fact.what} changes {_step(change)}, which ParallelCluster allows only while all compute "
+            "nodes are "
             "stopped, and login nodes where they share it",
             hint,
         )
@@ -247,7 +246,8 @@ def _stopped(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 "parallelcluster.pools",
                 pool,
-                f"the pool '{shown(pool)}' goes from the partition '{shown(queue)}', which ParallelCluster does while "
+                f"the pool '{shown(pool)}' leaves the partition '{shown(queue)}', which ParallelCluster allows "
+                "only while "
                 "all compute nodes are stopped",
                 f"{hint}, or set 'slurm.update_strategy: terminate', which ends its jobs",
             )
@@ -262,7 +262,8 @@ def _logins(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "parallelcluster.login",
             name,
-            f"the pool of login nodes '{shown(name)}' goes, which ParallelCluster does while its nodes are stopped",
+            f"the pool of login nodes '{shown(name)}' is removed, which ParallelCluster allows only while its "
+            "nodes are stopped",
             _empty(name),
         )
     for name in sorted(running & after.logins):
@@ -270,7 +271,8 @@ def _logins(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 change.fact.path,
                 change.after,
-                f"{change.fact.what} changes {_step(change)}, which ParallelCluster does while the pool's nodes are "
+                f"{change.fact.what} changes {_step(change)}, which ParallelCluster allows only while the pool's "
+                "nodes are "
                 "stopped",
                 _empty(name),
             )

@@ -38,7 +38,7 @@ def _deployment_name(subject: Subject) -> Iterator[Problem]:
 
 @error("region-form")
 def _region(subject: Subject) -> Iterator[Problem]:
-    """A misspelt region shows only when something is deployed, as an endpoint that does not resolve."""
+    """A misspelt region is noticed only at a deployment, when an endpoint does not resolve."""
     region = subject.settings.region
     if not REGION.fullmatch(region):
         yield Problem(
@@ -82,7 +82,11 @@ def _tag_count(subject: Subject) -> Iterator[Problem]:
     """A resource takes 50 tags (botocore: sagemaker and fsx TagList), and we and CDK add a few."""
     count = len(subject.settings.tags)
     if count > 40:
-        yield Problem("tags", count, f"{count} tags are more than the 40 that leave room for our own")
+        yield Problem(
+            "tags",
+            count,
+            f"{count} tags are more than 40: AWS allows 50, and trainforge and CDK add their own",
+        )
 
 
 _NEAR = 3
@@ -90,7 +94,7 @@ _NEAR = 3
 
 @error("region-unknown", too_strict=True, depends_on=("region",))
 def _unknown(subject: Subject) -> Iterator[Problem]:
-    """A region that AWS does not have shows only when something is deployed, as a name without a server.
+    """A region that AWS does not have is noticed only at a deployment, when an endpoint does not resolve.
 
     Source: botocore's endpoint data. Too strict where AWS has opened a region since the catalog was refreshed.
     """
@@ -237,7 +241,9 @@ def _bucket_name(subject: Subject) -> Iterator[Problem]:
         return
     path = "storage.bucket.existing"
     if name.startswith(("s3://", "arn:")):
-        yield Problem(path, name, f"'{shown(name)}' is not a bucket's bare name", "write the name alone")
+        yield Problem(
+            path, name, f"'{shown(name)}' is not the name of a bucket alone", "write the name alone"
+        )
     elif not re.fullmatch(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", name) or ".." in name or _is_address(name):
         yield Problem(
             path,
@@ -278,7 +284,7 @@ def _zone_of_region(subject: Subject) -> Iterator[Problem]:
 
 @error("zone-letter", too_strict=True, depends_on=("region",))
 def _zone_of_account(subject: Subject) -> Iterator[Problem]:
-    """A zone that the region does not have shows only when subnets are made in it.
+    """A zone that the region does not have is noticed only when subnets are created in it.
 
     Too strict where AWS has added a zone since the catalog was read. Which of the other letters an account has only
     AWS can tell.
@@ -335,7 +341,7 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
     members: dict[str, list[Pool]] = defaultdict(list)
     for use in uses(subject.settings):
         type_facts = facts(use.pool.instance_type) if use.pool else None
-        # A ParallelCluster's queue never spans zones: 'queue-mixed' says so.
+        # A ParallelCluster's queue never spans zones: 'queue-mixed' reports it.
         if use.cluster == "hyperpod" and use.pool and type_facts and type_facts.supports_efa:
             members[hyperpod.partitions.get(use.name, use.name)].append(use.pool)
     for partition, pools in members.items():
@@ -356,10 +362,10 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
 
 @warning("lustre-zone", depends_on=("availability_zones", "storage.lustre", "pools"))
 def _lustre_elsewhere(subject: Subject) -> Iterator[Problem]:
-    """Lustre has its servers in one zone: what pools of another read and write crosses zones, slower and charged for.
+    """Lustre has its servers in one zone: reads and writes of pools in another zone are slower and cost money.
 
-    Source: Amazon FSx for Lustre pricing, data transfer between Availability Zones. Of a file system with EFA the rules
-    `lustre-efa-zone` and `lustre-efa-client-zone` speak.
+    Source: Amazon FSx for Lustre pricing, data transfer between Availability Zones. The rules `lustre-efa-zone`
+    and `lustre-efa-client-zone` cover file systems with EFA.
     """
     settings = subject.settings
     lustre = made_lustre(settings)
@@ -367,7 +373,7 @@ def _lustre_elsewhere(subject: Subject) -> Iterator[Problem]:
         return
     known = settings.availability_zones
     zone = lustre.availability_zone or known[0]
-    # Of zones that are not listed 'zone-unknown' speaks.
+    # 'zone-unknown' reports zones that are not listed.
     clients = {
         use.name: use.pool for use in uses(settings) if use.pool and use.pool.availability_zone in known
     }
@@ -380,7 +386,7 @@ def _lustre_elsewhere(subject: Subject) -> Iterator[Problem]:
             "storage.lustre.availability_zone" if lustre.availability_zone else "storage.lustre",
             zone,
             f"the Lustre file system is in zone '{shown(zone)}' and all pools of the clusters in "
-            f"{listed(places, 'and')}: all that they read and write crosses zones, slower and charged for",
+            f"{listed(places, 'and')}: all their reads and writes cross zones, which is slower and costs money",
             f"set 'availability_zone: {places[0]}' under 'storage.lustre'",
         )
         return
@@ -389,6 +395,6 @@ def _lustre_elsewhere(subject: Subject) -> Iterator[Problem]:
             settings.zone_path(pool.name),
             pool.availability_zone,
             f"pool '{pool.name}' is in zone '{shown(pool.availability_zone)}' and the Lustre file system in "
-            f"'{shown(zone)}': what it reads and writes crosses zones, slower and charged for",
-            "put them in one zone, or acknowledge this where the pool uses the file system little",
+            f"'{shown(zone)}': its reads and writes cross zones, which is slower and costs money",
+            "put them in one zone, or acknowledge this if the pool uses the file system little",
         )

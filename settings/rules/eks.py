@@ -27,7 +27,7 @@ _ASSUMED = re.compile(r"arn:aws[a-z-]*:sts::[0-9]{12}:assumed-role/.*", re.ASCII
 # Kubernetes, "Object names and IDs": a label as RFC 1123 has it.
 _NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 _ANYWHERE = IPv4Network("0.0.0.0/0")
-# Addresses that nobody on the internet has: RFC 1918, and RFC 6598's shared ones.
+# Addresses that the internet does not route: RFC 1918, and RFC 6598's shared ones.
 _UNROUTED = tuple(
     IPv4Network(block) for block in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")
 )
@@ -53,20 +53,20 @@ def _version(subject: Subject) -> Iterator[Problem]:
 
 @warning("eks-version-ending")
 def _version_ending(subject: Subject) -> Iterator[Problem]:
-    """After standard support a version costs extra for a year, and then the control plane is moved on."""
+    """After standard support a version costs extra for a year, and then EKS upgrades the control plane."""
     for cluster, section in kubernetes(subject.settings):
-        wanted = section.kubernetes_version
-        ends = STANDARD_SUPPORT_ENDS.get(wanted, "")
-        later = [version for version, end in STANDARD_SUPPORT_ENDS.items() if end > ENDING]
+        version = section.kubernetes_version
+        ends = STANDARD_SUPPORT_ENDS.get(version, "")
+        later = [one for one, end in STANDARD_SUPPORT_ENDS.items() if end > ENDING]
         if cluster == "hyperpod_eks":
-            # What HyperPod does not support is no way out, and its newest version no mistake.
-            later = [version for version in later if version in HYPERPOD_VERSIONS]
+            # A version that HyperPod does not support is no alternative, and its newest version no mistake.
+            later = [one for one in later if one in HYPERPOD_VERSIONS]
         # Dates of ISO 8601 sort as text; 'unknown' comes after every one of them.
-        if ends and ends <= ENDING and (later or wanted != HYPERPOD_VERSIONS[-1]):
+        if ends and ends <= ENDING and (later or version != HYPERPOD_VERSIONS[-1]):
             yield Problem(
                 f"{cluster}.kubernetes_version",
-                wanted,
-                f"standard support of Kubernetes '{wanted}' ends on {ends}; from then on EKS charges "
+                version,
+                f"standard support of Kubernetes '{version}' ends on {ends}; from then on EKS charges "
                 "for extended support",
                 f"take {listed(later or HYPERPOD_VERSIONS[-1:])}",
             )
@@ -123,8 +123,8 @@ def _endpoint_private(subject: Subject) -> Iterator[Problem]:
                 yield Problem(
                     f"{cluster}.endpoint.allowed_addresses.{index}",
                     block,
-                    f"the range '{block}' is private, and nobody comes to the public endpoint from it",
-                    "name the public addresses of your way out; from the VPC the API is reached anyway",
+                    f"the range '{block}' is private, and the public endpoint receives no request from it",
+                    "name the public addresses of your network; inside the VPC the API is always reachable",
                 )
 
 
@@ -136,7 +136,7 @@ def _endpoint_unused(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{cluster}.endpoint.allowed_addresses",
                 len(section.endpoint.allowed_addresses),
-                "there is no public endpoint, so these ranges reach nothing",
+                "there is no public endpoint, so these ranges have no effect",
                 "set 'public: true', or remove them",
             )
 
@@ -180,7 +180,7 @@ def _access_none(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{cluster}.access",
                 0,
-                "nobody may use the Kubernetes API",
+                "nobody has access to the Kubernetes API",
                 f"name roles under '{cluster}.access', or add access entries by hand once the cluster exists",
             )
 
@@ -213,7 +213,7 @@ def _namespace(subject: Subject) -> Iterator[Problem]:
 
 
 SYSTEM = "system"
-"""The name that the nodes which carry the cluster bear where others bear their pool's."""
+"""The name of the group of system nodes, which other groups have from their pool."""
 
 
 @error("eks-scaling", depends_on=("eks.pools", "pools"))
@@ -243,15 +243,15 @@ def _scaling(subject: Subject) -> Iterator[Problem]:
                 yield Problem(
                     f"{path}.minimum",
                     scaling.minimum,
-                    f"pool '{name}': the least number of nodes, {scaling.minimum}, is more than the {desired} "
-                    "that stand",
+                    f"pool '{name}': the minimum of {scaling.minimum} nodes is above the {desired} desired "
+                    "nodes",
                     "lower 'minimum'",
                 )
 
 
 @error("eks-pool-name")
 def _pool_name(subject: Subject) -> Iterator[Problem]:
-    """The nodes that carry the cluster are called 'system' where others have their pool's name."""
+    """The group of system nodes is called 'system', and the other groups have their pool's name."""
     for use in uses(subject.settings):
         if use.cluster in KUBERNETES and use.name == SYSTEM:
             yield Problem(
@@ -261,7 +261,7 @@ def _pool_name(subject: Subject) -> Iterator[Problem]:
 
 @warning("eks-type-shared", depends_on=("eks.pools", "pools"))
 def _type_shared(subject: Subject) -> Iterator[Problem]:
-    """A run asks for nodes by their instance type, so it may land on another pool's of the same type."""
+    """A run selects nodes by instance type, so it may be scheduled on another pool's nodes of the same type."""
     eks = subject.settings.eks
     if eks is None:
         return
@@ -275,7 +275,7 @@ def _type_shared(subject: Subject) -> Iterator[Problem]:
                 use.path,
                 use.name,
                 f"pool '{use.name}' and {holders[kind]} are of one instance type, '{kind}': runs of the pool may "
-                "land on either",
+                "be scheduled on either",
                 "choose different types, or keep pools of one type on clusters of their own",
             )
         holders.setdefault(kind, f"pool '{use.name}'")
@@ -309,12 +309,12 @@ def _shared_folder(subject: Subject) -> Iterator[Problem]:
     """A run keeps checkpoints and records in a shared file system, which pods claim: the Lustre one."""
     if subject.settings.storage.lustre:
         return
-    for shipping in in_images(subject.settings):
-        if shipping.cluster in KUBERNETES:
+    for shipped in in_images(subject.settings):
+        if shipped.cluster in KUBERNETES:
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(shipping.wanted.label)}' keeps its runs in a shared file system, and there is none",
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shown(shipped.entry.label)}' keeps its runs in a shared file system, and there is none",
                 "add 'storage.lustre'",
             )
 
@@ -377,7 +377,7 @@ def _queue_pool(subject: Subject) -> Iterator[Problem]:
 
 @error("eks-queue-share", depends_on=("eks.pools", "pools"))
 def _queue_share(subject: Subject) -> Iterator[Problem]:
-    """Shares of a pool are its nodes divided; more would be promised than there is."""
+    """The shares of a pool together are at most its nodes."""
     eks = subject.settings.eks
     if eks is None:
         return
@@ -399,7 +399,7 @@ def _queue_share(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{_SOFTWARE}.queues.{name}.nodes",
                 0,
-                f"queue '{shown(name)}' has no nodes and nobody to borrow from: its jobs would wait for ever",
+                f"queue '{shown(name)}' has no nodes and no queue to borrow from: its jobs would never start",
                 "give it a share, or let it borrow from a queue that has one",
             )
 
@@ -416,6 +416,6 @@ def _queue_missing(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"eks.pools.{index}",
                 name,
-                f"no queue has a share of pool '{shown(name)}', and jobs for it would wait for ever",
+                f"no queue has a share of pool '{shown(name)}', and jobs for it would never start",
                 f"give a queue nodes of it under '{_SOFTWARE}.queues'",
             )

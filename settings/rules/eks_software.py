@@ -12,14 +12,14 @@ from catalog.job_queues import Queue
 from catalog.operators import clashes
 from settings.parser.values import listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import Shipping, facts, in_images, shippings, uses
+from settings.rules.selection import ShippedWorkload, facts, in_images, shipped_workloads, uses
 from settings.sections.eks import SoftwareSettings
 from workloads.request import resolve
 from workloads.spec import Format
 from workloads.stage_runs import TOGETHER
 
 NETWORK_ADD_ONS = ("coredns", "eks-pod-identity-agent", "kube-proxy", "vpc-cni")
-"""Add-ons without which a cluster is none; they are not `software`."""
+"""Add-ons that every cluster needs; they are not part of `software`."""
 
 _SOFTWARE = "eks.software"
 _OPERATORS = {
@@ -44,7 +44,7 @@ def _facts(subject: Subject) -> Iterator[InstanceFacts]:
 
 @error("eks-definitions")
 def _definitions(subject: Subject) -> Iterator[Problem]:
-    """A custom resource definition has one owner: two that bring it undo each other's at every change.
+    """A custom resource definition has one owner: two owners overwrite each other's at every change.
 
     Kubeflow's own installation of the training operator and the MPI operator both bring that of MPIJob, and HyperPod's
     task governance brings Kueue.
@@ -62,9 +62,9 @@ def _definitions(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             owners[second],
             second,
-            f"'{first}' and '{second}' both bring the definition {listed(both[:1])}"
+            f"'{first}' and '{second}' both install the custom resource definition {listed(both[:1])}"
             + (f" and {len(both) - 1} more" if len(both) > 1 else ""),
-            f"leave one of them out: '{owners[first]}' or '{owners[second]}'",
+            f"remove one of them: '{owners[first]}' or '{owners[second]}'",
         )
 
 
@@ -86,7 +86,7 @@ def _network_add_on(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{_SOFTWARE}.add_ons.{name}",
                 name,
-                f"'{name}' comes with every cluster and is not a choice",
+                f"'{name}' is part of every cluster and cannot be configured",
                 "remove it here",
             )
 
@@ -98,12 +98,12 @@ def _lustre_add_on(subject: Subject) -> Iterator[Problem]:
     if software is None or not subject.settings.storage.lustre:
         return
     if software.add_ons.get("aws-fsx-csi-driver", software) is None:
-        for shipping in in_images(subject.settings):
-            if shipping.cluster == "eks":
+        for shipped in in_images(subject.settings):
+            if shipped.cluster == "eks":
                 yield Problem(
                     f"{_SOFTWARE}.add_ons.aws-fsx-csi-driver",
                     None,
-                    f"'{shown(shipping.wanted.label)}' keeps its runs in the shared file system, and its driver is "
+                    f"'{shown(shipped.entry.label)}' keeps its runs in the shared file system, and its driver is "
                     "left out",
                     "remove this line",
                 )
@@ -122,7 +122,7 @@ def _gpu_operator(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             f"{_SOFTWARE}.devices.gpu",
             "gpu-operator",
-            f"the GPU Operator has nothing to do: the cluster has {what}",
+            f"the GPU Operator has no effect: the cluster has {what}",
             "remove it, or list a pool with GPUs",
         )
 
@@ -161,17 +161,17 @@ def _dra_version(subject: Subject) -> Iterator[Problem]:
 
 @error("eks-dra-manifests", depends_on=("eks.pools", "pools"))
 def _dra_manifests(subject: Subject) -> Iterator[Problem]:
-    """Our manifests ask for EFA interfaces as the device plugin counts them; with DRA nobody does."""
+    """Our manifests ask for EFA interfaces as the device plugin counts them; with DRA nothing does."""
     software = _software(subject)
     if software is None or software.devices.efa != "dra":
         return
-    for shipping in _on_eks(subject):
-        known = facts(shipping.pool.instance_type) if shipping.pool else None
+    for shipped in _on_eks(subject):
+        known = facts(shipped.pool.instance_type) if shipped.pool else None
         if known and known.is_accelerated and known.efa_interfaces:
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(shipping.wanted.label)}' would ask pool '{shown(shipping.wanted.pool)}' for EFA "
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shown(shipped.entry.label)}' would ask pool '{shown(shipped.entry.pool)}' for EFA "
                 "interfaces that no device plugin offers",
                 f"set '{_SOFTWARE}.devices.efa: device-plugin', or ship it elsewhere",
             )
@@ -179,7 +179,7 @@ def _dra_manifests(subject: Subject) -> Iterator[Problem]:
 
 @error("eks-isolated-network", depends_on=("network.isolated", "eks.pools", "pools"))
 def _closed(subject: Subject) -> Iterator[Problem]:
-    """Charts, and images of operators, come from public repositories, and an isolated network has no way there."""
+    """Charts and images of operators come from public repositories, which an isolated network cannot reach."""
     software, network = _software(subject), subject.settings.network
     if software is None or not network.isolated or network.existing:
         return
@@ -196,27 +196,27 @@ def _closed(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             _SOFTWARE,
             ", ".join(names),
-            f"{listed(names, 'and')} come from public repositories, and an isolated network has no way there",
+            f"{listed(names, 'and')} come from public repositories, which an isolated network cannot reach",
             "set devices to 'none' and 'jobs: []', and install them from a registry of yours; or open the network",
         )
 
 
-def _on_eks(subject: Subject) -> Iterator[Shipping]:
-    return (shipping for shipping in shippings(subject.settings) if shipping.cluster == "eks")
+def _on_eks(subject: Subject) -> Iterator[ShippedWorkload]:
+    return (shipped for shipped in shipped_workloads(subject.settings) if shipped.cluster == "eks")
 
 
 @error("eks-job-operator")
 def _job_operator(subject: Subject) -> Iterator[Problem]:
     """A job is an object of its operator's kind, and nothing takes it where the operator is not."""
     software = _software(subject)
-    for shipping in _on_eks(subject) if software else ():
-        format_ = resolve(shipping.wanted.request("eks", None)).format
+    for shipped in _on_eks(subject) if software else ():
+        format_ = resolve(shipped.entry.request("eks", None)).format
         operator = _OPERATORS.get(format_) if format_ else None
         if software and operator and operator not in software.jobs:
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(shipping.wanted.label)}' is a job of the format '{format_}', and the cluster has not its "
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shown(shipped.entry.label)}' is a job of the format '{format_}', and the cluster has not its "
                 f"operator, '{operator}'",
                 f"add it to '{_SOFTWARE}.jobs'",
             )
@@ -227,10 +227,10 @@ def _queue_stages(subject: Subject) -> Iterator[Problem]:
     """Kueue admits a JobSet as a whole: a run and its stages together, although the run waits for them."""
     software = _software(subject)
     queues = software.queues if software else {}
-    for shipping in _on_eks(subject) if queues else ():
-        if shipping.pool is None:
+    for shipped in _on_eks(subject) if queues else ():
+        if shipped.pool is None:
             continue
-        resolution = resolve(shipping.wanted.request("eks", shipping.pool, shipping.prepare_on))
+        resolution = resolve(shipped.entry.request("eks", shipped.pool, shipped.prepare_on))
         run = resolution.run
         if run is None or not resolution.stages or resolution.format not in TOGETHER:
             continue
@@ -243,9 +243,9 @@ def _queue_stages(subject: Subject) -> Iterator[Problem]:
         ):
             counts = listed([f"{count} of pool '{shown(pool)}'" for pool, count in needed.items()], "and")
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(shipping.wanted.label)}' needs the nodes of its stages and its own at once, {counts}, and no "
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shown(shipped.entry.label)}' needs the nodes of its stages and its own at once, {counts}, and no "
                 "queue has as many: it would wait for ever",
                 "give 'prepare_on' a pool for the stages, or launch them by themselves first: --stage NAME, then "
                 "--skip-stages",
@@ -262,11 +262,11 @@ def _share(queues: Mapping[str, Queue], queue: Queue, pool: str) -> int:
 @error("workload-apply")
 def _apply(subject: Subject) -> Iterator[Problem]:
     """Only a stack of an EKS cluster starts jobs; elsewhere people submit them."""
-    for index, wanted in enumerate(subject.settings.workloads):
-        if wanted.apply and not any(cluster in KUBERNETES for cluster in wanted.clusters):
+    for index, entry in enumerate(subject.settings.workloads):
+        if entry.apply and not any(cluster in KUBERNETES for cluster in entry.clusters):
             yield Problem(
                 f"workloads.{index}.apply",
                 True,
-                f"none of the clusters of '{shown(wanted.label)}' is started by its stack",
+                f"none of the clusters of '{shown(entry.label)}' is started by its stack",
                 f"stacks start jobs on {listed(KUBERNETES)}; elsewhere 'trainforge launch' does",
             )

@@ -135,7 +135,7 @@ def _scripts(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "hyperpod.lifecycle_scripts",
             hyperpod.lifecycle_scripts.directory,
-            "lifecycle scripts of your own take the place of the node set-up, and both are given",
+            "lifecycle scripts of your own replace the node set-up, and both are given",
             "remove one of 'lifecycle_scripts' and 'node_setup'",
         )
 
@@ -231,7 +231,7 @@ def _directory(subject: Subject) -> Iterator[Problem]:
             path,
             scripts.directory,
             f"the folder '{where}' holds more than {MAX_FILES} files or {MAX_MIB} MiB, "
-            "which is no folder of scripts",
+            "too much for a folder of scripts",
             "keep data and programs on a shared file system",
         )
 

@@ -22,7 +22,7 @@ from catalog.kubernetes import POOL_LABEL, auto_resumed
 from catalog.operators import MPIJOBS, PYTORCHJOBS, clashes
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
-from settings.rules.selection import facts, shippings, uses
+from settings.rules.selection import facts, shipped_workloads, uses
 from settings.sections.hyperpod_eks import HyperPodEksSettings, TeamSettings
 from workloads.request import resolve
 from workloads.spec import Format
@@ -34,7 +34,7 @@ _OPERATORS = {
     Format.TRAINJOB: "trainer",
     Format.JOBSET: "trainer",
 }
-"""By format, the switch of the operator that runs it."""
+"""The key that enables the operator of a format, by format."""
 
 
 @error("hyperpod-eks-version", too_strict=True)
@@ -69,7 +69,7 @@ def _autoscaling(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 "hyperpod_eks.autoscaled_pools",
                 ", ".join(eks.autoscaled_pools),
-                "nobody would fill pools that start without a node: autoscaling is off",
+                "autoscaling is off, so no node would ever start in the autoscaled pools",
                 "set 'autoscaling: true', or remove 'autoscaled_pools'",
             )
         return
@@ -95,16 +95,16 @@ def _operators(subject: Subject) -> Iterator[Problem]:
     eks = subject.settings.hyperpod_eks
     if eks is None:
         return
-    for shipping in shippings(subject.settings):
-        if shipping.cluster != "hyperpod_eks" or shipping.pool is None:
+    for shipped in shipped_workloads(subject.settings):
+        if shipped.cluster != "hyperpod_eks" or shipped.pool is None:
             continue
-        meant = resolve(shipping.wanted.request(shipping.cluster, shipping.pool))
+        meant = resolve(shipped.entry.request(shipped.cluster, shipped.pool))
         switch = _OPERATORS.get(meant.format) if meant.format else None
         if switch and not _on(eks, switch):
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(shipping.wanted.label)}' is shipped as {meant.format}, and the operator that runs it is "
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shown(shipped.entry.label)}' is shipped as {meant.format}, and the operator that runs it is "
                 "switched off",
                 f"set 'hyperpod_eks.{switch}: true'",
             )
@@ -117,7 +117,7 @@ def _on(eks: HyperPodEksSettings, switch: str) -> bool:
 
 @error("hyperpod-eks-clash")
 def _clash(subject: Subject) -> Iterator[Problem]:
-    """A definition of Kubernetes has one owner: HyperPod's chart, an add-on of a switch here, or one that is named.
+    """A custom resource definition has one owner: HyperPod's chart, an add-on that a key here enables, or a named one.
 
     Source: catalog.operators.
     """
@@ -136,7 +136,7 @@ def _clash(subject: Subject) -> Iterator[Problem]:
                 f"hyperpod_eks.add_ons.{name}",
                 name,
                 f"'hyperpod_eks.{brought[name]}' installs the add-on '{name}' already",
-                "remove one of both",
+                "remove one of the two",
             )
     off = set() if eks.dependencies.training_operator else {PYTORCHJOBS}
     off |= set() if eks.dependencies.mpi_operator else {MPIJOBS}
@@ -146,8 +146,8 @@ def _clash(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"hyperpod_eks.add_ons.{second}",
                 second,
-                f"'{second}' and '{first}' bring the same definition, '{same[0]}', and each would undo the other's",
-                f"remove it, or what 'hyperpod_eks.{brought.get(first, 'add_ons')}' brings",
+                f"'{second}' and '{first}' install the same definition, '{same[0]}', and would overwrite each other's",
+                f"remove it, or change 'hyperpod_eks.{brought.get(first, 'add_ons')}', which installs the other",
             )
 
 
@@ -174,8 +174,8 @@ def _observability(subject: Subject) -> Iterator[Problem]:
     if eks is None or eks.observability is None:
         return
     # Karpenter brings nodes for pods that wait, and the deployment would wait for these pods.
-    standing = [name for name in eks.pools if name not in eks.autoscaled_pools]
-    sizes = [facts(pools[name].instance_type) for name in standing if name in pools]
+    always_running = [name for name in eks.pools if name not in eks.autoscaled_pools]
+    sizes = [facts(pools[name].instance_type) for name in always_running if name in pools]
     if not any(size is None or size.vcpus >= OBSERVABILITY_VCPUS for size in sizes):
         yield Problem(
             "hyperpod_eks.observability",
@@ -196,7 +196,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "network.isolated",
             True,
-            "HyperPod on EKS installs a chart from GitHub, and an isolated network has no way there",
+            "HyperPod on EKS installs a chart from GitHub, which an isolated network cannot reach",
             "set 'network.isolated: false', or take HyperPod with Slurm ('hyperpod')",
         )
 
@@ -219,7 +219,7 @@ _KEY = re.compile(
     r"([a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
 )
 _VALUE = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
-_LONGEST_KEY, _LONGEST_VALUE = 317, 63
+_MAX_KEY_LENGTH, _MAX_VALUE_LENGTH = 317, 63
 
 
 @error("hyperpod-eks-neuron-plugin", depends_on=("hyperpod_eks.pools", "pools"))
@@ -261,7 +261,7 @@ def _neuron_plugin(subject: Subject) -> Iterator[Problem]:
 def _health_agent(subject: Subject) -> Iterator[Problem]:
     """The health monitoring agent of HyperPod's chart runs on the types of a fixed list.
 
-    Elsewhere nobody looks for faults of accelerators, so no node is replaced for one. Source: catalog.hyperpod_eks.
+    On other nodes nothing detects faulty accelerators, so no such node is replaced. Source: catalog.hyperpod_eks.
     """
     for use in uses(subject.settings):
         known = facts(use.pool.instance_type) if use.cluster == "hyperpod_eks" and use.pool else None
@@ -310,18 +310,18 @@ def _node_labels(subject: Subject) -> Iterator[Problem]:
                 f"the label '{POOL_LABEL}' is the pool's name, by which jobs find its nodes",
                 "choose another key",
             )
-        if not _KEY.fullmatch(key) or len(key) > _LONGEST_KEY:
+        if not _KEY.fullmatch(key) or len(key) > _MAX_KEY_LENGTH:
             yield Problem(
                 path,
                 key,
                 f"'{shown(key)}' is not a key that Kubernetes takes",
                 "write 'name' or 'example.com/name'",
             )
-        if not _VALUE.fullmatch(value) or len(value) > _LONGEST_VALUE:
+        if not _VALUE.fullmatch(value) or len(value) > _MAX_VALUE_LENGTH:
             yield Problem(
                 path,
                 value,
-                f"'{shown(value)}' is not at most {_LONGEST_VALUE} letters, digits, '-', '_' and '.' that begin and "
+                f"'{shown(value)}' is not at most {_MAX_VALUE_LENGTH} letters, digits, '-', '_' and '.' that begin and "
                 "end with a letter or digit",
             )
 
@@ -389,7 +389,7 @@ def _form(subject: Subject) -> Iterator[Problem]:
         path = f"{_TEAMS}.{name}"
         if not team.nodes and not team.accelerators:
             yield Problem(
-                path, name, f"team '{name}' has a quota of nothing", "give it 'nodes' or 'accelerators'"
+                path, name, f"the quota of team '{name}' is empty", "give it 'nodes' or 'accelerators'"
             )
         counted = {
             unit: {pools[p].instance_type for u, p, _ in _shares(team) if u == unit and p in pools}
@@ -423,7 +423,7 @@ def _form(subject: Subject) -> Iterator[Problem]:
 
 @error("hyperpod-eks-quota-borrowing")
 def _borrowing(subject: Subject) -> Iterator[Problem]:
-    """A bound on what is borrowed says something only of a team that borrows."""
+    """A limit on borrowed compute has an effect only for a team that borrows."""
     for name, team in _teams(subject).items():
         if team.borrow_percent is not None and team.sharing != "lend-and-borrow":
             yield Problem(
@@ -436,7 +436,7 @@ def _borrowing(subject: Subject) -> Iterator[Problem]:
 
 @warning("hyperpod-eks-quota-size", depends_on=("pools",))
 def _size(subject: Subject) -> Iterator[Problem]:
-    """Quotas of more than there is promise what cannot be kept: tasks wait, or take what another team was promised."""
+    """Quotas above the number of nodes cannot be guaranteed: tasks wait, or use nodes of another team's quota."""
     promised: Counter[str] = Counter()
     there: Counter[str] = Counter()
     settings = subject.settings
@@ -455,6 +455,6 @@ def _size(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 _TEAMS,
                 count,
-                f"quotas promise {count} nodes of the instance type '{kind}', and there are {there[kind]}",
+                f"quotas guarantee {count} nodes of the instance type '{kind}', and the cluster has {there[kind]}",
                 "lower the quotas, or take more nodes",
             )

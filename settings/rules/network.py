@@ -1,4 +1,4 @@
-"""Rules on the network: ranges that AWS takes, room for every node, what an existing VPC leaves without effect."""
+"""Rules on the network: address ranges, addresses for every node, existing VPCs, settings without effect."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ def _overlap(subject: Subject) -> Iterator[Problem]:
     """Ranges of one VPC must not share an address."""
     for (_, one), (path, other) in combinations(_ranges(subject.settings), 2):
         if one.overlaps(other):
-            yield Problem(path, other, f"the range '{other}' overlaps '{one}'", "choose ranges side by side")
+            yield Problem(
+                path, other, f"the range '{other}' overlaps '{one}'", "choose ranges that do not overlap"
+            )
 
 
 @error("network-secondary-count", depends_on=("availability_zones", "network.secondary_cidrs"))
@@ -177,7 +179,7 @@ def _existing_lustre(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "network.existing.efa_security_group_id",
             group,
-            f"the group '{shown(group)}' is taken as it is, so nothing lets Lustre's servers reach the nodes in it",
+            f"the group '{shown(group)}' is taken as it is, so no rule lets Lustre's servers reach the nodes in it",
             "after NetworkStack is deployed, allow TCP 988 and 1018-1023 from the group that the parameter "
             "/trainforge/NAME/network names as file_system_security_group_id; or give "
             "'file_system_security_group_id' too",
@@ -186,10 +188,10 @@ def _existing_lustre(subject: Subject) -> Iterator[Problem]:
 
 @warning("network-existing-ignored")
 def _ignored(subject: Subject) -> Iterator[Problem]:
-    """Some settings leave others without effect, which then mislead whoever reads them.
+    """Some settings leave others without effect, which then mislead readers.
 
-    An existing VPC keeps its ranges, way out and flow logs; an isolated network has no NAT gateway; what is not
-    recorded is kept nowhere.
+    An existing VPC keeps its ranges, NAT gateways and flow logs; an isolated network has no NAT gateway; settings of
+    flow logs need flow logs.
     """
     network = subject.settings.network
     if network.isolated and not network.existing and "nat" in network.model_fields_set:
@@ -227,8 +229,8 @@ def _closed(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"{cluster}.node_setup.packages",
                 node_setup.packages,
-                f"packages ({shown(', '.join(node_setup.packages))}) come from Ubuntu's mirrors, and an isolated "
-                "network has no way there",
+                f"packages ({shown(', '.join(node_setup.packages))}) come from Ubuntu's mirrors, which an isolated "
+                "network cannot reach",
                 "put them into an image, or remove 'network.isolated'",
             )
 
@@ -241,9 +243,9 @@ def _exporter(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "parallelcluster.node_setup.node_exporter",
             True,
-            "the node exporter comes from GitHub, and an isolated network has no way there: every node tries in vain "
-            "for more than a minute, and goes without",
-            "set it to false, or bake the exporter into an image of your own",
+            "the node exporter comes from GitHub, which an isolated network cannot reach: every node retries the "
+            "download for more than a minute and then continues without the exporter",
+            "set it to false, or include the exporter in an image of your own",
         )
 
 
@@ -264,15 +266,15 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
     for section in settings.clusters.values():
         for nodes in section.fixed_nodes():
             if nodes.spread:
-                for wanted in demand.values():
+                for counts in demand.values():
                     each_zone = -(-nodes.nodes // len(settings.availability_zones))
-                    wanted[nodes.what] += each_zone * nodes.addresses
+                    counts[nodes.what] += each_zone * nodes.addresses
             elif (zone := nodes.availability_zone or settings.availability_zones[0]) in demand:
                 demand[zone][nodes.what] += nodes.nodes * nodes.addresses
     if settings.network.isolated:
         services = {service for cluster in settings.clusters for service in KINDS[cluster].endpoints}
-        for wanted in demand.values():
-            wanted["interface endpoints"] += len(services)
+        for counts in demand.values():
+            counts["interface endpoints"] += len(services)
     return demand
 
 
@@ -281,7 +283,7 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
     depends_on=("availability_zones", "network", "pools", *CLUSTERS),
 )
 def _too_small(subject: Subject) -> Iterator[Problem]:
-    """A node takes an address for every interface that carries IP, and waits for ever where none is left.
+    """A node takes an address for every interface that carries IP, and never starts if none is left.
 
     AWS keeps five addresses of each subnet. File systems take some more, which are not counted: FSx does
     not say how many.
@@ -297,16 +299,16 @@ def _too_small(subject: Subject) -> Iterator[Problem]:
         return
     demand = _demand(settings)
     for index, zone in enumerate(zones):
-        wanted = demand[zone.availability_zone]
-        if zone.private.prefixlen <= MIN_PREFIX and wanted.total() > zone.private_addresses:
-            parts = ", ".join(f"{what} {count}" for what, count in wanted.most_common(4) if count)
+        counts = demand[zone.availability_zone]
+        if zone.private.prefixlen <= MIN_PREFIX and counts.total() > zone.private_addresses:
+            parts = ", ".join(f"{what} {count}" for what, count in counts.most_common(4) if count)
             given = bool(network.secondary_cidrs)
             yield Problem(
                 f"network.secondary_cidrs.{index // 2}" if given else "network.secondary_cidrs",
                 zone.private,
                 f"the private subnet '{zone.private}' of zone '{zone.availability_zone}' has "
-                f"{zone.private_addresses} addresses (AWS keeps {RESERVED_ADDRESSES}), and {wanted.total()} "
-                f"are wanted: {parts}",
+                f"{zone.private_addresses} addresses (AWS keeps {RESERVED_ADDRESSES}), and {counts.total()} "
+                f"are needed: {parts}",
                 "give it a larger range, take fewer nodes, or set 'interface_type: efa-only', "
                 "which takes one address a node",
             )

@@ -1,4 +1,4 @@
-"""Rules on code of one's own: workloads in folders outside the repository, and the base images that they run on."""
+"""Rules on users' own code: workloads in folders outside the repository, and the base images that they run on."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from workloads.request import resolve
 
 @error("workload-path")
 def _own_folder(subject: Subject) -> Iterator[Problem]:
-    """A folder of one's own has a workload.py or a train.py, and files that nodes can have."""
+    """A user's own folder has a workload.py or a train.py, and files that can be shipped to nodes."""
     seen = set()
-    for shipping, finding in run_findings(subject.settings):
-        key = (shipping.path, finding.message)
-        if finding.path == "workload" and shipping.wanted.path and key not in seen:
+    for shipped, finding in run_findings(subject.settings):
+        key = (shipped.path, finding.message)
+        if finding.path == "workload" and shipped.entry.path and key not in seen:
             seen.add(key)
-            yield Problem(f"{shipping.path}.path", shipping.wanted.path, finding.message, finding.hint)
+            yield Problem(f"{shipped.path}.path", shipped.entry.path, finding.message, finding.hint)
 
 
 @error("workload-reference")
 def _reference(subject: Subject) -> Iterator[Problem]:
     """An entry is a workload of ours, by its name, or one in a folder of the user's own."""
-    for index, wanted in enumerate(subject.settings.workloads):
+    for index, entry in enumerate(subject.settings.workloads):
         path = f"workloads.{index}"
-        if wanted.path and wanted.workload:
+        if entry.path and entry.workload:
             yield Problem(
                 f"{path}.path",
-                wanted.path,
-                f"both 'path' and 'workload' are given, and the workload is either '{shown(wanted.workload)}' or in a "
+                entry.path,
+                f"both 'path' and 'workload' are given, and the workload is either '{shown(entry.workload)}' or in a "
                 "folder",
                 "leave one of them out",
             )
-        elif not wanted.reference:
+        elif not entry.reference:
             yield Problem(
                 path,
                 "",
-                "neither 'workload' nor 'path' says what runs",
+                "neither 'workload' nor 'path' is given",
                 "'workload' is a name of 'trainforge render --list', 'path' a folder of your own",
             )
 
 
 @error("workload-name-repeated")
 def _name_repeated(subject: Subject) -> Iterator[Problem]:
-    """Images, folders and runs are named after the workload, and two of one name would take each other's place."""
+    """Images, folders and runs are named after the workload, and two of one name would replace each other."""
     first: dict[str, str] = {}
-    for index, wanted in enumerate(subject.settings.workloads):
-        name = own_name(wanted)
-        if name and first.setdefault(name, wanted.path) != wanted.path:
+    for index, entry in enumerate(subject.settings.workloads):
+        name = own_name(entry)
+        if name and first.setdefault(name, entry.path) != entry.path:
             yield Problem(
                 f"workloads.{index}.path",
-                wanted.path,
+                entry.path,
                 f"the workload is called '{name}', as that of '{shown(first[name])}' is",
                 "give one of them another name in its workload.py, or rename its folder",
             )
@@ -81,9 +81,9 @@ def _base_images_unseen(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             f"base_images.{index}",
             cluster,
-            f"'trainforge launch FOLDER' would reach the nodes of '{shown(cluster)}' from a machine alone that has "
-            f"their file system: {why}",
-            "add 'storage.lustre' with its repository, or acknowledge this where login nodes launch",
+            f"'trainforge launch FOLDER' would work on '{shown(cluster)}' only from a machine that mounts its "
+            f"file system: {why}",
+            "add 'storage.lustre' with its repository, or acknowledge this if you launch on login nodes",
         )
 
 
@@ -91,21 +91,21 @@ def _base_images_unseen(subject: Subject) -> Iterator[Problem]:
 def _base(subject: Subject) -> Iterator[Problem]:
     """A cluster has one image of a workload, and our bases are for one kind of accelerator each."""
     first: dict[tuple[str, str], tuple[str, str]] = {}
-    for shipping in in_images(subject.settings):
-        pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
+    for shipped in in_images(subject.settings):
+        pool = shipped.pool if shipped.pool and facts(shipped.pool.instance_type) else None
         run = (
-            resolve(shipping.wanted.request(shipping.cluster, pool)).run
-            if pool and own_name(shipping.wanted)
+            resolve(shipped.entry.request(shipped.cluster, pool)).run
+            if pool and own_name(shipped.entry)
             else None
         )
         if run is None:
             continue
-        known, base = first.setdefault((run.workload.name, shipping.cluster), (run.pool.name, str(run.image)))
+        known, base = first.setdefault((run.workload.name, shipped.cluster), (run.pool.name, str(run.image)))
         if base != str(run.image):
             yield Problem(
-                f"{shipping.path}.pool",
+                f"{shipped.path}.pool",
                 run.pool.name,
-                f"the image of '{run.workload.name}' on '{shown(shipping.cluster)}' is built on '{base}', as the pool "
+                f"the image of '{run.workload.name}' on '{shown(shipped.cluster)}' is built on '{base}', as the pool "
                 f"'{shown(known)}' needs it, and these nodes need '{run.image}'",
                 "choose pools of one kind, or ship a copy of the folder under another name",
             )

@@ -17,41 +17,41 @@ from settings.sections.parallelcluster import ParallelClusterSettings
 # (NameValidator, MaxCountValidator, ComputeResourceSizeValidator, InstanceArchitectureCompatibilityValidator).
 MAX_QUEUES = 50
 MAX_RESOURCES = 50
-LONGEST_NAME = 25
+MAX_NAME_LENGTH = 25
 NAME = re.compile(r"[a-z][a-z0-9-]*")
 _SECTION = "parallelcluster"
 
 
 def _pools(settings: Settings) -> Iterator[tuple[str, str, Pool]]:
     """Yield the cluster's pools that exist: where each is named, its queue, and the pool."""
-    wanted = settings.parallelcluster
+    cluster = settings.parallelcluster
     for use in uses(settings):
-        if wanted and use.cluster == _SECTION and use.pool:
-            yield use.path, wanted.partitions.get(use.name, use.name), use.pool
+        if cluster and use.cluster == _SECTION and use.pool:
+            yield use.path, cluster.partitions.get(use.name, use.name), use.pool
 
 
 def ill_named(name: str) -> bool:
     """Return whether ParallelCluster refuses the name of a queue, a compute resource or a login pool."""
-    return not NAME.fullmatch(name) or len(name) > LONGEST_NAME or name == "default"
+    return not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH or name == "default"
 
 
 @error("queue-name")
 def _names(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster makes names of nodes out of those of the queue and the pool, and keeps them short."""
-    wanted = subject.settings.parallelcluster
-    if wanted is None:
+    cluster = subject.settings.parallelcluster
+    if cluster is None:
         return
     named = [
-        *((f"{_SECTION}.pools.{index}", name, "pool") for index, name in enumerate(wanted.pools)),
-        *((f"{_SECTION}.partitions.{pool}", name, "partition") for pool, name in wanted.partitions.items()),
-        *((f"{_SECTION}.login.{name}", name, "pool of login nodes") for name in wanted.login),
+        *((f"{_SECTION}.pools.{index}", name, "pool") for index, name in enumerate(cluster.pools)),
+        *((f"{_SECTION}.partitions.{pool}", name, "partition") for pool, name in cluster.partitions.items()),
+        *((f"{_SECTION}.login.{name}", name, "pool of login nodes") for name in cluster.login),
     ]
     for path, name, what in named:
         if ill_named(name):
             yield Problem(
                 path,
                 name,
-                f"the {what} '{shown(name)}' cannot be named so in a ParallelCluster: it takes 1 to {LONGEST_NAME} "
+                f"the {what} '{shown(name)}' is not a name that ParallelCluster accepts: 1 to {MAX_NAME_LENGTH} "
                 "lower case letters, digits and dashes that begin with a letter, and not 'default'",
                 "rename it",
             )
@@ -78,7 +78,7 @@ def _mixed(subject: Subject) -> Iterator[Problem]:
 
 
 def _bought(pool: Pool) -> str:
-    """Return how a pool's capacity is bought, as far as a queue tells: a reservation is on demand."""
+    """Return a pool's capacity type as a queue has it: a reservation is on demand."""
     source = pool.capacity.source
     return "on-demand" if source in ("reservation", "reservation-group") else source
 
@@ -86,12 +86,12 @@ def _bought(pool: Pool) -> str:
 @error("queue-count", depends_on=("parallelcluster.pools",))
 def _counts(subject: Subject) -> Iterator[Problem]:
     """A cluster has at most 50 compute resources, one a pool, and no more queues than that."""
-    wanted = subject.settings.parallelcluster
-    if wanted and len(wanted.pools) > MAX_RESOURCES:
+    cluster = subject.settings.parallelcluster
+    if cluster and len(cluster.pools) > MAX_RESOURCES:
         yield Problem(
             f"{_SECTION}.pools",
-            len(wanted.pools),
-            f"{len(wanted.pools)} pools are more than the {MAX_RESOURCES} compute resources that a ParallelCluster "
+            len(cluster.pools),
+            f"{len(cluster.pools)} pools are more than the {MAX_RESOURCES} compute resources that a ParallelCluster "
             "takes",
             "use fewer, larger pools",
         )
@@ -100,16 +100,16 @@ def _counts(subject: Subject) -> Iterator[Problem]:
 @error("min-nodes", depends_on=("pools", "parallelcluster.pools"))
 def _kept(subject: Subject) -> Iterator[Problem]:
     """Nodes that always run are some of the pool's, and all of a block's, which is paid for as a whole."""
-    wanted = subject.settings.parallelcluster
-    for name, kept in (wanted.min_nodes if wanted else {}).items():
+    cluster = subject.settings.parallelcluster
+    for name, kept in (cluster.min_nodes if cluster else {}).items():
         path = f"{_SECTION}.min_nodes.{name}"
         pool = subject.settings.pools.get(name)
-        if wanted and name not in wanted.pools:
+        if cluster and name not in cluster.pools:
             yield Problem(
                 path,
                 kept,
-                f"'{_SECTION}.pools' does not list the pool '{shown(name)}'{guess(name, wanted.pools)}",
-                f"it lists {listed(wanted.pools, 'and')}",
+                f"'{_SECTION}.pools' does not list the pool '{shown(name)}'{guess(name, cluster.pools)}",
+                f"it lists {listed(cluster.pools, 'and')}",
             )
         elif pool and not 0 <= kept <= pool.nodes:
             yield Problem(path, kept, f"{kept} nodes are not 0 to {pool.nodes}, which the pool '{name}' has")
@@ -126,11 +126,11 @@ def _kept(subject: Subject) -> Iterator[Problem]:
 @error("cluster-architecture", depends_on=("pools",))
 def _architecture(subject: Subject) -> Iterator[Problem]:
     """All nodes of a ParallelCluster boot images of one architecture, the head node's."""
-    wanted = subject.settings.parallelcluster
-    head = facts(wanted.head_node.instance_type) if wanted else None
-    if wanted is None or head is None:
+    cluster = subject.settings.parallelcluster
+    head = facts(cluster.head_node.instance_type) if cluster else None
+    if cluster is None or head is None:
         return
-    for path, name, what in _types(subject.settings, wanted):
+    for path, name, what in _types(subject.settings, cluster):
         found = facts(name)
         if found and found.architecture != head.architecture:
             yield Problem(
@@ -142,10 +142,10 @@ def _architecture(subject: Subject) -> Iterator[Problem]:
             )
 
 
-def _types(settings: Settings, wanted: ParallelClusterSettings) -> Iterator[tuple[str, str, str]]:
+def _types(settings: Settings, cluster: ParallelClusterSettings) -> Iterator[tuple[str, str, str]]:
     for path, _, pool in _pools(settings):
         yield path, pool.instance_type, f"pool '{pool.name}'"
-    for name, login in wanted.login.items():
+    for name, login in cluster.login.items():
         yield f"{_SECTION}.login.{name}.instance_type", login.instance_type, f"login pool '{name}'"
 
 
@@ -165,8 +165,8 @@ def _interfaces(subject: Subject) -> Iterator[Problem]:
                 f"pools.{pool.name}" + (".interface_type" if pool.interface_type else ""),
                 pool.interface_type,
                 f"pool '{pool.name}' gets combined EFA interfaces too, which take an address each: another pool of the "
-                "cluster asks for 'efa', and ParallelCluster has one way for all",
-                "ask for the same in every pool of the cluster",
+                "cluster asks for 'efa', and ParallelCluster uses one type for all",
+                "set the same 'interface_type' in every pool of the cluster",
             )
 
 
@@ -210,9 +210,9 @@ def _slurm_settings(subject: Subject) -> Iterator[Problem]:
     Its own validator looks at lines of one setting only; in a line of several none of them is a setting of the whole
     cluster but where the line describes nodes or a partition.
     """
-    wanted = subject.settings.parallelcluster
+    cluster = subject.settings.parallelcluster
     reserved = _OWN_LINES | (_ACCOUNTING_LINES if subject.settings.accounting else frozenset())
-    for index, line in enumerate(wanted.slurm.settings if wanted else ()):
+    for index, line in enumerate(cluster.slurm.settings if cluster else ()):
         if _DESCRIBES & {name.lower() for name in line}:
             continue
         for name in line:
@@ -220,7 +220,7 @@ def _slurm_settings(subject: Subject) -> Iterator[Problem]:
                 yield Problem(
                     f"parallelcluster.slurm.settings.{index}.{name}",
                     line[name],
-                    f"ParallelCluster writes '{shown(name)}' into slurm.conf itself and takes no other",
+                    f"ParallelCluster writes '{shown(name)}' into slurm.conf itself and accepts no second one",
                     "remove it",
                 )
 
@@ -228,8 +228,8 @@ def _slurm_settings(subject: Subject) -> Iterator[Problem]:
 @error("slurm-node-name")
 def _node_names(subject: Subject) -> Iterator[Problem]:
     """ParallelCluster takes nodes whose names contain '-st-' or '-dy-' for its own, and would end them."""
-    wanted = subject.settings.parallelcluster
-    for index, line in enumerate(wanted.slurm.settings if wanted else ()):
+    cluster = subject.settings.parallelcluster
+    for index, line in enumerate(cluster.slurm.settings if cluster else ()):
         for name, value in line.items():
             if name.lower() == "nodename" and any(part in str(value) for part in _RESERVED_NAME_PARTS):
                 yield Problem(
@@ -244,12 +244,12 @@ def _node_names(subject: Subject) -> Iterator[Problem]:
 @error("head-node-memory", depends_on=("parallelcluster.pools", "pools"))
 def _memory(subject: Subject) -> Iterator[Problem]:
     """A head node needs memory for the nodes that it manages: ParallelCluster refuses one with too little."""
-    wanted = subject.settings.parallelcluster
-    found = facts(wanted.head_node.instance_type) if wanted else None
-    if wanted is None or found is None:
+    cluster = subject.settings.parallelcluster
+    found = facts(cluster.head_node.instance_type) if cluster else None
+    if cluster is None or found is None:
         return
     pools = subject.settings.pools
-    nodes = sum(pools[name].nodes for name in wanted.pools if name in pools)
+    nodes = sum(pools[name].nodes for name in cluster.pools if name in pools)
     least = min(nodes / _NODES_PER_GIB + _SYSTEM_GIB, _ENOUGH_GIB)
     if found.memory_gib < least:
         yield Problem(
@@ -267,11 +267,11 @@ def _validators(subject: Subject) -> Iterator[Problem]:
 
     Source: the validators of the pinned aws-parallelcluster. Too strict where AWS has added one since.
     """
-    wanted = subject.settings.parallelcluster
-    if wanted is None or not wanted.suppress_validators:
+    cluster = subject.settings.parallelcluster
+    if cluster is None or not cluster.suppress_validators:
         return
     known = read("parallelcluster.json")["validators"]
-    for index, entry in enumerate(wanted.suppress_validators):
+    for index, entry in enumerate(cluster.suppress_validators):
         if entry.validator not in known:
             yield Problem(
                 f"parallelcluster.suppress_validators.{index}.validator",

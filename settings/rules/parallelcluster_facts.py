@@ -170,14 +170,14 @@ HEAD_NODE: tuple[Fact, ...] = (
     ),
     Fact(
         "parallelcluster.node_setup",
-        "whether it runs our set-up",
+        "whether it runs trainforge's set-up",
         ("HeadNode", "CustomActions", "OnNodeConfigured"),
         lambda s, c: c.node_setup or s.directory or s.accounting,
         presence=True,
     ),
     Fact(
         "directory",
-        "whether it asks a directory",
+        "whether it uses a directory",
         ("HeadNode", "CustomActions", "OnNodeStart"),
         lambda s, _: s.directory,
         presence=True,
@@ -200,7 +200,7 @@ _SLURM = ("Scheduling", "SlurmSettings")
 STOPPED: tuple[Fact, ...] = (
     Fact(
         "parallelcluster.slurm.idle_minutes",
-        "after how long idle nodes go",
+        "the idle time after which nodes are terminated",
         (*_SLURM, "ScaledownIdletime"),
         lambda _, c: c.slurm.idle_minutes,
     ),
@@ -247,7 +247,7 @@ class Count:
     kept: int
 
     def __str__(self) -> str:
-        return f"{self.nodes} nodes, {self.kept} of them kept"
+        return f"{self.nodes} nodes, {self.kept} of them always running"
 
 
 def pools_of(settings: Settings) -> DeployedPools:

@@ -19,15 +19,16 @@ user guide, "AMIs with SSM Agent preinstalled"; aws-parallelcluster-cookbook, wh
 @error("image-session", depends_on=("parallelcluster.image",))
 def _session(subject: Subject) -> Iterator[Problem]:
     """Session Manager reaches a node by its agent. Without agent, key or open port nobody can log in anywhere."""
-    wanted = subject.settings.parallelcluster
-    if wanted is None or wanted.image.ami_id is not None or wanted.image.os not in _WITHOUT_AGENT:
+    cluster = subject.settings.parallelcluster
+    if cluster is None or cluster.image.ami_id is not None or cluster.image.os not in _WITHOUT_AGENT:
         return
-    if not (wanted.ssh.key_name and wanted.ssh.allowed_addresses):
+    if not (cluster.ssh.key_name and cluster.ssh.allowed_addresses):
         yield Problem(
             "parallelcluster.image.os",
-            wanted.image.os,
-            f"ParallelCluster's image of '{wanted.image.os}' has no SSM agent, so that no session reaches a node, and "
-            "SSH lets nobody in",
+            cluster.image.os,
+            f"ParallelCluster's image of '{cluster.image.os}' has no SSM agent, so that Session Manager reaches "
+            "no node, and "
+            "SSH is not configured",
             "give 'ssh.key_name' and 'ssh.allowed_addresses', or an image of your own with the agent as "
             "'image.ami_id', or choose an Ubuntu or 'alinux2023'",
         )
@@ -40,10 +41,10 @@ def _neuron(subject: Subject) -> Iterator[Problem]:
     Source: aws-parallelcluster-cookbook, whose recipes do not mention Neuron; AWS's Neuron samples for ParallelCluster
     install the driver by a script of their own, from a package repository that is not the operating system's.
     """
-    wanted = subject.settings.parallelcluster
-    if wanted is None or wanted.image.ami_id is not None:
+    cluster = subject.settings.parallelcluster
+    if cluster is None or cluster.image.ami_id is not None:
         return
-    for index, name in enumerate(wanted.pools):
+    for index, name in enumerate(cluster.pools):
         chosen = subject.settings.pools[name].instance_type if name in subject.settings.pools else ""
         found = facts(chosen)
         if found and found.has_neuron:
@@ -72,11 +73,11 @@ _EVERYWHERE = IPv4Network("0.0.0.0/0")
 @error("root-volume", too_strict=True, depends_on=("parallelcluster.pools", "pools"))
 def _volumes(subject: Subject) -> Iterator[Problem]:
     """A root volume is no smaller than the image that it is made from. Too strict with a small image of your own."""
-    wanted = subject.settings.parallelcluster
-    if wanted is None:
+    cluster = subject.settings.parallelcluster
+    if cluster is None:
         return
-    sizes = [("parallelcluster.head_node.volume_gib", wanted.head_node.volume_gib, "the head node")]
-    for name in wanted.pools:
+    sizes = [("parallelcluster.head_node.volume_gib", cluster.head_node.volume_gib, "the head node")]
+    for name in cluster.pools:
         if name in subject.settings.pools:
             size = subject.settings.pools[name].volume_gib
             sizes.append((f"pools.{name}.volume_gib", size, f"pool '{name}'"))
@@ -143,10 +144,10 @@ def _login_pools(subject: Subject) -> Iterator[Problem]:
 @error("image-id")
 def _image(subject: Subject) -> Iterator[Problem]:
     """An image is named by its id, and some systems have no official one."""
-    wanted = subject.settings.parallelcluster
-    if wanted is None:
+    cluster = subject.settings.parallelcluster
+    if cluster is None:
         return
-    image = wanted.image
+    image = cluster.image
     if image.ami_id is not None and not _AMI.fullmatch(image.ami_id):
         yield Problem(
             "parallelcluster.image.ami_id",
@@ -164,11 +165,11 @@ def _image(subject: Subject) -> Iterator[Problem]:
 
 @error("image-driver", depends_on=("parallelcluster.pools", "pools"))
 def _driver(subject: Subject) -> Iterator[Problem]:
-    """Official images bring NVIDIA's open driver, which knows no GPU older than Turing."""
-    wanted = subject.settings.parallelcluster
-    if wanted is None or wanted.image.ami_id is not None:
+    """Official images bring NVIDIA's open driver, which supports no GPU older than Turing."""
+    cluster = subject.settings.parallelcluster
+    if cluster is None or cluster.image.ami_id is not None:
         return
-    for index, name in enumerate(wanted.pools):
+    for index, name in enumerate(cluster.pools):
         chosen = subject.settings.pools[name].instance_type if name in subject.settings.pools else ""
         found = facts(chosen)
         if found and found.accelerator and found.accelerator.name in _BEFORE_TURING:
@@ -183,7 +184,7 @@ def _driver(subject: Subject) -> Iterator[Problem]:
 
 @error("ssh-open", too_strict=True)
 def _ssh(subject: Subject) -> Iterator[Problem]:
-    """A port that is open to the internet is tried by everybody in it. Too strict where a firewall is in front."""
+    """A port that is open to the internet is attacked from there. Too strict where a firewall protects it."""
     addresses = (
         subject.settings.parallelcluster.ssh.allowed_addresses if subject.settings.parallelcluster else []
     )
@@ -204,32 +205,32 @@ def _ssh(subject: Subject) -> Iterator[Problem]:
 @error("packages-os", depends_on=("parallelcluster.image.os",))
 def _packages(subject: Subject) -> Iterator[Problem]:
     """Packages are Ubuntu's, by apt."""
-    wanted = subject.settings.parallelcluster
+    cluster = subject.settings.parallelcluster
     if (
-        wanted
-        and wanted.node_setup
-        and wanted.node_setup.packages
-        and not wanted.image.os.startswith("ubuntu")
+        cluster
+        and cluster.node_setup
+        and cluster.node_setup.packages
+        and not cluster.image.os.startswith("ubuntu")
     ):
         yield Problem(
             "parallelcluster.node_setup.packages",
-            wanted.node_setup.packages[0],
-            f"packages are installed by apt, which '{wanted.image.os}' lacks",
-            "choose an Ubuntu under 'image.os', or bake packages into an image of your own",
+            cluster.node_setup.packages[0],
+            f"packages are installed by apt, which '{cluster.image.os}' lacks",
+            "choose an Ubuntu under 'image.os', or include the packages in an image of your own",
         )
 
 
 @warning("head-node-accelerated")
 def _idle(subject: Subject) -> Iterator[Problem]:
     """Slurm gives nobody the accelerators of the head node or of login nodes; they are paid for and idle."""
-    wanted = subject.settings.parallelcluster
-    if wanted is None:
+    cluster = subject.settings.parallelcluster
+    if cluster is None:
         return
-    standing = [("head_node", wanted.head_node.instance_type, "the head node")]
-    standing += [
-        (f"login.{name}", pool.instance_type, f"login pool '{name}'") for name, pool in wanted.login.items()
+    nodes = [("head_node", cluster.head_node.instance_type, "the head node")]
+    nodes += [
+        (f"login.{name}", pool.instance_type, f"login pool '{name}'") for name, pool in cluster.login.items()
     ]
-    for key, name, what in standing:
+    for key, name, what in nodes:
         found = facts(name)
         if found and found.accelerator:
             yield Problem(

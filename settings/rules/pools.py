@@ -76,7 +76,7 @@ def _pool_repeated(subject: Subject) -> Iterator[Problem]:
 
 @warning("pool-unused", depends_on=CLUSTERS)
 def _pool_unused(subject: Subject) -> Iterator[Problem]:
-    """A pool that no cluster lists starts no node; a reservation behind it is paid for all the same."""
+    """A pool that no cluster lists starts no node; its reservation is paid for nevertheless."""
     used = {use.name for use in uses(subject.settings)}
     for name in subject.settings.pools:
         if name not in used:
@@ -105,7 +105,7 @@ def _partition_pools(subject: Subject) -> Iterator[Problem]:
 
 @error("instance-type-unknown")
 def _unknown(subject: Subject) -> Iterator[Problem]:
-    """Network interfaces, Slurm's view of a node and all that follows come from the catalog's facts."""
+    """Network interfaces, Slurm's description of a node and more are derived from the catalog's facts."""
     for path, name, what in instance_types(subject.settings):
         if facts(name) is None:
             message, _, hint = _unknown_message(name).partition("; ")
@@ -144,7 +144,7 @@ def _not_on_hyperpod(subject: Subject) -> Iterator[Problem]:
 
 @error("interface-without-efa")
 def _interface(subject: Subject) -> Iterator[Problem]:
-    """The interface type says how EFA is attached; on a type without EFA the API refuses it."""
+    """The interface type is the way in which EFA is attached; on a type without EFA the API refuses it."""
     for name, pool in subject.settings.pools.items():
         found = facts(pool.instance_type)
         if pool.interface_type and found and not found.supports_efa:

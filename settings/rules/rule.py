@@ -39,10 +39,10 @@ Examine = Callable[[Subject], Iterable[Problem]]
 class Rule:
     """A registered rule.
 
-    `acknowledgeable` says whether a configuration may accept its findings with a reason: always for a
-    warning, and for an error only where the rule is known to be too strict. `depends_on` are paths without
-    which the rule says nothing true (`{value}` is the finding's value). `reason` says why the
-    rule is there. `compares` marks a rule that is silent without something deployed to compare with.
+    `acknowledgeable` is true if a configuration may accept its findings with a reason: always for a
+    warning, and for an error only where the rule is known to be too strict. `depends_on` are paths that
+    must be valid for the findings to be true (`{value}` is the finding's value). `reason` is the
+    rule's justification. `compares` marks a rule that needs a deployed state to compare with.
     """
 
     name: str

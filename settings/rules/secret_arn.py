@@ -27,8 +27,8 @@ def secret_problem(path: str, arn: str, *, keys: bool = False) -> Problem | None
         path,
         arn if is_arn else None,
         f"{_quoted(arn) if is_arn else 'the value'} is not the whole ARN of a secret, '{_FORM}'",
-        "'aws secretsmanager describe-secret --secret-id NAME' tells it; the value itself belongs into that "
-        "secret and never into a configuration",
+        "'aws secretsmanager describe-secret --secret-id NAME' prints it; the value itself belongs in the "
+        "secret and never in a configuration",
     )
 
 

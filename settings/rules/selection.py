@@ -44,7 +44,7 @@ def kubernetes(settings: Settings) -> Iterator[tuple[str, EksSettings | HyperPod
 
 
 def facts(instance_type: str) -> InstanceFacts | None:
-    """Return the facts of an instance type, None where the catalog has none (another rule says so)."""
+    """Return the facts of an instance type, None if the catalog has none (another rule reports it)."""
     return INSTANCES.get(instance_type)
 
 
@@ -68,7 +68,7 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
-    """Yield what `instance_types` yields for the nodes of HyperPod alone; those that carry an EKS cluster are EC2's."""
+    """Yield what `instance_types` yields for the nodes of HyperPod alone; an EKS cluster's system nodes are EC2's."""
     used = {use.name for use in uses(settings) if use.cluster in SAGEMAKER}
     # With Slurm the nodes beside the pools are HyperPod's too.
     own = tuple(f"{cluster}." for cluster in SAGEMAKER if cluster in SLURM)
@@ -94,42 +94,42 @@ def zones(settings: Settings) -> Iterator[tuple[str, str, str]]:
 
 
 @dataclass(frozen=True, slots=True)
-class Shipping:
+class ShippedWorkload:
     """One workload on one cluster: where both are, and the pools of it and of its stages, None where there is none."""
 
     path: str
-    wanted: WorkloadSettings
+    entry: WorkloadSettings
     cluster_path: str
     cluster: str
     pool: Pool | None
     prepare_on: Pool | None
 
 
-def shippings(settings: Settings) -> Iterator[Shipping]:
+def shipped_workloads(settings: Settings) -> Iterator[ShippedWorkload]:
     """Yield each workload on each of its clusters, in order."""
-    for index, wanted in enumerate(settings.workloads):
-        pool = settings.pools.get(wanted.pool)
-        for number, cluster in enumerate(wanted.clusters):
+    for index, entry in enumerate(settings.workloads):
+        pool = settings.pools.get(entry.pool)
+        for number, cluster in enumerate(entry.clusters):
             path = f"workloads.{index}"
-            prepare_on = settings.pools.get(wanted.prepare_on or "")
-            yield Shipping(path, wanted, f"{path}.clusters.{number}", cluster, pool, prepare_on)
+            prepare_on = settings.pools.get(entry.prepare_on or "")
+            yield ShippedWorkload(path, entry, f"{path}.clusters.{number}", cluster, pool, prepare_on)
 
 
-def own_name(wanted: WorkloadSettings) -> str:
-    """Return the name of the workload in a folder of one's own; empty where it has none, or is a workload of ours."""
-    return workload_of_folder(wanted.path) if wanted.path else ""
+def own_name(entry: WorkloadSettings) -> str:
+    """Return the name of the workload in a folder of one's own; empty for a workload of the repository."""
+    return workload_of_folder(entry.path) if entry.path else ""
 
 
-def in_images(settings: Settings) -> Iterator[Shipping]:
+def in_images(settings: Settings) -> Iterator[ShippedWorkload]:
     """Yield what runs in an image that is built for it."""
-    return (shipping for shipping in shippings(settings) if shipping.wanted.virtual_environment is None)
+    return (shipped for shipped in shipped_workloads(settings) if shipped.entry.virtual_environment is None)
 
 
-def in_environments(settings: Settings) -> Iterator[tuple[Shipping, str]]:
+def in_environments(settings: Settings) -> Iterator[tuple[ShippedWorkload, str]]:
     """Yield what runs in a virtual environment on the nodes, and its folder."""
-    for shipping in shippings(settings):
-        if shipping.wanted.virtual_environment is not None:
-            yield shipping, shipping.wanted.virtual_environment
+    for shipped in shipped_workloads(settings):
+        if shipped.entry.virtual_environment is not None:
+            yield shipped, shipped.entry.virtual_environment
 
 
 def why_unseen(settings: Settings) -> str:

@@ -26,13 +26,13 @@ def _zones(subject: Subject) -> Iterator[Problem]:
             "availability_zones",
             zones,
             "the accounting database needs subnets in two zones, and the deployment has one",
-            "add a second zone, or remove 'accounting': the clusters then keep accounts by themselves",
+            "add a second zone, or remove 'accounting': each cluster then keeps its own records",
         )
 
 
 @error("accounting-capacity")
 def _capacity(subject: Subject) -> Iterator[Problem]:
-    """Aurora takes capacities in steps of half a unit, the least not above the most.
+    """Aurora takes capacities in steps of half a unit, the minimum not above the maximum.
 
     Source: Aurora user guide, "Aurora Serverless v2 capacity".
     """
@@ -49,7 +49,7 @@ def _capacity(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "accounting.min_capacity_acu",
             accounting.min_capacity_acu,
-            f"the least capacity {accounting.min_capacity_acu} is above the most, "
+            f"the minimum capacity {accounting.min_capacity_acu} is above the maximum, "
             f"{accounting.max_capacity_acu}",
         )
 
@@ -82,14 +82,14 @@ def _accounting_unused(subject: Subject) -> Iterator[Problem]:
 
 @warning("accounting-lifecycle")
 def _accounting_lifecycle(subject: Subject) -> Iterator[Problem]:
-    """The node set-up lets the controller follow the password; lifecycle scripts of your own take its place."""
+    """The node set-up updates the controller's password; lifecycle scripts of your own replace the node set-up."""
     hyperpod = subject.settings.hyperpod
     if subject.settings.accounting and hyperpod and hyperpod.lifecycle_scripts:
         yield Problem(
             "hyperpod.lifecycle_scripts",
             hyperpod.lifecycle_scripts.directory,
             "scripts of your own take the place of the node set-up, which would give slurmdbd each new password",
-            "follow the secret in them, or remove 'lifecycle_scripts'",
+            "update the password from the secret in them, or remove 'lifecycle_scripts'",
         )
 
 
@@ -134,7 +134,7 @@ def _node_users(subject: Subject, cluster: str) -> Iterator[Person]:
 
 
 def _meeting(subject: Subject) -> Iterator[list[Person]]:
-    """Yield the people who meet on the nodes of a cluster: its own, and the directory's everywhere."""
+    """Yield the people who have accounts on the nodes of a cluster: its own, and the directory's."""
     everywhere = list(_directory_users(subject))
     clusters = [cluster for cluster, _ in node_setups(subject.settings)]
     for cluster in clusters:
@@ -234,7 +234,7 @@ def _is_public(key: str) -> bool:
 
 @error("email-form")
 def _emails(subject: Subject) -> Iterator[Problem]:
-    """SNS mails a confirmation to what it is given and never says that nobody got it."""
+    """SNS mails a confirmation to any address and never reports that nobody received it."""
     seen: set[str] = set()
     for index, email in enumerate(subject.settings.notifications.emails):
         path = f"notifications.emails.{index}"
@@ -314,7 +314,7 @@ def _groups(subject: Subject) -> Iterator[Problem]:
 
 @error("directory-member", depends_on=("directory.users",))
 def _members(subject: Subject) -> Iterator[Problem]:
-    """A member that no entry describes has no id, and nodes leave the name out in silence."""
+    """A member that no entry describes has no id, and nodes omit the name without a message."""
     directory = subject.settings.directory
     people = [user.name for user in directory.users] if directory else []
     for index, group in enumerate(directory.groups if directory else ()):
@@ -360,18 +360,18 @@ def _closed(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "directory",
             "",
-            "the directory server needs Ubuntu's mirrors and Route 53, and an isolated network has no way there",
+            "the directory server needs Ubuntu's mirrors and Route 53, which an isolated network cannot reach",
             "remove 'network.isolated', or name people under 'hyperpod.node_setup.users'",
         )
 
 
 @warning("directory-unused", depends_on=DIRECTORY)
 def _directory_unused(subject: Subject) -> Iterator[Problem]:
-    """A directory that no cluster asks is paid for and tells nobody anything."""
+    """A directory that no cluster uses costs money and has no effect."""
     settings = subject.settings
     if settings.directory and not any(cluster in settings.clusters for cluster in DIRECTORY):
         yield Problem(
-            "directory", "", "no cluster of this configuration asks the directory", "remove 'directory'"
+            "directory", "", "no cluster of this configuration uses the directory", "remove 'directory'"
         )
 
 
@@ -383,6 +383,6 @@ def _directory_lifecycle(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             "hyperpod.lifecycle_scripts",
             hyperpod.lifecycle_scripts.directory,
-            "scripts of your own take the place of the node set-up, which would make the nodes ask the directory",
-            "set SSSD up in them, or remove 'lifecycle_scripts'",
+            "scripts of your own take the place of the node set-up, which would join the nodes to the directory",
+            "configure SSSD in them, or remove 'lifecycle_scripts'",
         )

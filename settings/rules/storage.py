@@ -11,12 +11,12 @@ from catalog.storage import (
     LUSTRE_MIN_GIB,
     LUSTRE_STEP_GIB,
     LUSTRE_THROUGHPUTS,
-    OPENZFS_LARGEST_GIB,
-    OPENZFS_SMALLEST_GIB,
+    OPENZFS_MAX_GIB,
+    OPENZFS_MIN_GIB,
     OPENZFS_THROUGHPUTS,
     OpenZfsDeployment,
     is_lustre_capacity,
-    lustre_efa_smallest_gib,
+    lustre_efa_min_gib,
     nearest_lustre_capacity,
     nearest_throughput,
     reaches_lustre_by_efa,
@@ -76,13 +76,13 @@ def _lustre_throughput(subject: Subject) -> Iterator[Problem]:
 def _openzfs_capacity(subject: Subject) -> Iterator[Problem]:
     """FSx bounds the size of OpenZFS on SSD (botocore: fsx CreateFileSystem, StorageCapacity)."""
     openzfs = made_openzfs(subject.settings)
-    if openzfs and not OPENZFS_SMALLEST_GIB <= openzfs.capacity_gib <= OPENZFS_LARGEST_GIB:
+    if openzfs and not OPENZFS_MIN_GIB <= openzfs.capacity_gib <= OPENZFS_MAX_GIB:
         yield Problem(
             "storage.openzfs.capacity_gib",
             openzfs.capacity_gib,
-            f"an OpenZFS file system holds {OPENZFS_SMALLEST_GIB} to {OPENZFS_LARGEST_GIB} GiB, "
+            f"an OpenZFS file system holds {OPENZFS_MIN_GIB} to {OPENZFS_MAX_GIB} GiB, "
             f"not {openzfs.capacity_gib}",
-            f"nearest: '{min(max(openzfs.capacity_gib, OPENZFS_SMALLEST_GIB), OPENZFS_LARGEST_GIB)}'",
+            f"nearest: '{min(max(openzfs.capacity_gib, OPENZFS_MIN_GIB), OPENZFS_MAX_GIB)}'",
         )
 
 
@@ -150,14 +150,14 @@ def _lustre_backups(subject: Subject) -> Iterator[Problem]:
 
 @warning("durable-without-backup", depends_on=("retention", "storage.lustre"))
 def _durable(subject: Subject) -> Iterator[Problem]:
-    """A durable deployment promises that data outlives a mishap, and this file system has no second copy."""
+    """A durable deployment keeps data after a failure, and this file system has no second copy."""
     lustre = made_lustre(subject.settings)
     durable = subject.settings.retention == "durable"
     if durable and lustre and not lustre.repository and not lustre.backup_days:
         yield Problem(
             "storage.lustre.backup_days",
             lustre.backup_days,
-            "the Lustre file system of a durable deployment is neither backed up nor exported to a bucket",
+            "the Lustre file system of a durable deployment has neither backups nor an export to a bucket",
             "set 'backup_days', or 'repository: true'",
         )
 
@@ -188,7 +188,7 @@ _PORTS = {"lustre": "988 and 1018-1023 (TCP)", "openzfs": "111, 2049 and 20001-2
 
 @warning("existing-storage-access", depends_on=("network",))
 def _access(subject: Subject) -> Iterator[Problem]:
-    """The security groups of an existing file system do not know a group that is made for the nodes.
+    """The security groups of an existing file system do not allow a group that is created for the nodes.
 
     Nodes that cannot mount their file systems fail to start.
     """
@@ -202,8 +202,8 @@ def _access(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"storage.{kind}.existing",
                 section.existing.file_system_id,
-                f"the security groups of the existing {kind} do not admit the nodes, whose group is made anew",
-                "after the network stack is deployed, let its output EfaSecurityGroupId reach ports "
+                f"the security groups of the existing {kind} do not allow the nodes, whose security group is new",
+                "after the network stack is deployed, allow the group in its output EfaSecurityGroupId to reach ports "
                 f"{ports} of the file system, then deploy the cluster; or name the nodes' group in "
                 "'network.existing.efa_security_group_id'",
             )
@@ -214,7 +214,7 @@ def _too_small(settings: Settings, *, verified: bool) -> Iterator[Problem]:
     if lustre is None or not lustre.efa:
         return
     throughput = lustre.throughput_mbps_per_tib
-    smallest = lustre_efa_smallest_gib(throughput)
+    smallest = lustre_efa_min_gib(throughput)
     if smallest and lustre.capacity_gib < smallest and (throughput in LUSTRE_EFA_VERIFIED) is verified:
         yield Problem(
             "storage.lustre.capacity_gib",
@@ -239,7 +239,7 @@ def _capacity_unverified(subject: Subject) -> Iterator[Problem]:
 
 @error("lustre-efa-zone", depends_on=("availability_zones", "storage.lustre", "pools"))
 def _zone(subject: Subject) -> Iterator[Problem]:
-    """EFA does not leave a zone: clients in another one fall back to TCP without a word.
+    """EFA does not leave a zone: clients in another one use TCP without a message.
 
     It stops synthesis where no pool at all is in the file system's zone.
     """
@@ -258,7 +258,7 @@ def _zone(subject: Subject) -> Iterator[Problem]:
 
 @warning("lustre-efa-client-zone", depends_on=("availability_zones", "storage.lustre", "pools"))
 def _client_zone(subject: Subject) -> Iterator[Problem]:
-    """A pool in another zone than the EFA-enabled file system uses TCP across zones, slower and paid for."""
+    """A pool in another zone than the EFA-enabled file system uses TCP across zones: slower, and it costs money."""
     zone, clients = _zone_and_clients(subject.settings)
     if not any(other == zone for _, other, _ in clients):
         return
@@ -394,8 +394,8 @@ def _conflict(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             path,
             str(other),
-            f"the mount paths '{one}' and '{other}' contain one another",
-            "put them side by side",
+            f"the mount paths '{one}' and '{other}' are inside each other",
+            "choose folders outside each other",
         )
 
 
@@ -427,7 +427,7 @@ def _containers(subject: Subject) -> Iterator[Problem]:
 
 @warning("container-cache-local", depends_on=("storage",))
 def _cache(subject: Subject) -> Iterator[Problem]:
-    """A cache that is not shared is filled by every node anew, from the network."""
+    """A cache that is not shared is filled again by every node, from the network."""
     shared = [PurePosixPath(mount) for _, mount in _mounts(subject.settings)]
     for path, value in _container_paths(subject.settings):
         cache = PurePosixPath(value)
@@ -435,7 +435,7 @@ def _cache(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 path,
                 value,
-                f"'{shown(value)}' is on no shared file system, so each node keeps a cache of its own",
+                f"'{shown(value)}' is on no shared file system, so each node has its own cache",
                 "choose a folder below a mount path, or add 'storage.lustre'",
             )
 

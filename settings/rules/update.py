@@ -1,7 +1,7 @@
-"""Rules on an update of what is deployed: what it would replace, delete or leave behind, and what no rule compares.
+"""Rules on an update of the deployed state: replaced, deleted and orphaned resources, and changes without a rule.
 
-The values that are judged are in tables: what a change of each does, with its source. Whoever learns what an update
-does to another value adds an entry. What changes and is in no table is named by `update-not-compared`.
+Tables hold the values that rules check, and the effect of a change of each, with its source. `update-not-compared`
+reports changed values that are in no table.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _shrinks(before: Any, after: Any) -> bool:
 
 
 _OPENZFS_STEP_PERCENT = 10
-"""The least growth of an OpenZFS file system. Source: botocore, FSx UpdateFileSystem, StorageCapacity."""
+"""The minimum growth of an OpenZFS file system, in percent. Source: botocore, FSx UpdateFileSystem, StorageCapacity."""
 
 
 def _shrinks_or_grows_little(before: int, after: int) -> bool:
@@ -38,10 +38,10 @@ def _shrinks_or_grows_little(before: int, after: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """A value of the settings that an update is judged by.
+    """A value of the settings whose changes a rule checks.
 
     `path` is its key, and its changes count as judged. `read` returns it, None where there is nothing that an update
-    could touch; `matters` says of the values before and after whether the step has the `outcome`.
+    could touch; `matters` is true for values before and after whose change has the `outcome`.
     """
 
     path: str
@@ -92,7 +92,7 @@ def _of(kind: str, read: Callable[[Any, Settings], object]) -> Callable[[Setting
 
 
 def _file_system(kind: str) -> Callable[[Settings], object]:
-    """Return a reader that tells which file system is used: an id, or that the deployment makes one."""
+    """Return a reader of the file system that is used: its id, or a mark that the deployment makes one."""
 
     def value(settings: Settings) -> object:
         section = getattr(settings.storage, kind)
@@ -115,9 +115,9 @@ def _provisioning(settings: Settings) -> bool | None:
     return settings.hyperpod.continuous_provisioning if settings.hyperpod else None
 
 
-_EMPTY = "it would be replaced by an empty one, and its data would not move"
-_NETWORK = "the network would be replaced, and with it everything in it"
-_SUBNETS = "private subnets would be replaced or deleted, and with them everything in them"
+_EMPTY = "it would be replaced by an empty one, without its data"
+_NETWORK = "the network and everything in it would be replaced"
+_SUBNETS = "private subnets and everything in them would be replaced or deleted"
 
 # Sources: CloudFormation's create-only properties of EC2 VPC and Subnet and of FSx FileSystem (cfn-lint's schemas);
 # botocore, FSx UpdateFileSystem, has no zone, deployment type or EFA, and takes only a larger capacity.
@@ -164,21 +164,21 @@ REFUSED: tuple[Value, ...] = (
     Value(
         "storage.lustre.capacity_gib",
         "the capacity of Lustre",
-        "FSx makes no file system smaller",
+        "FSx cannot shrink a file system",
         _of("lustre", lambda lustre, _: lustre.capacity_gib),
         _shrinks,
     ),
     Value(
         "storage.openzfs.capacity_gib",
         "the capacity of OpenZFS",
-        f"FSx makes no file system smaller, and one with OpenZFS larger by {_OPENZFS_STEP_PERCENT} % or more",
+        f"FSx cannot shrink a file system, and grows OpenZFS only by {_OPENZFS_STEP_PERCENT} % or more",
         _of("openzfs", lambda openzfs, _: openzfs.capacity_gib),
         _shrinks_or_grows_little,
     ),
     Value(
         "hyperpod.continuous_provisioning",
         "continuous provisioning of the Slurm cluster",
-        "a cluster that exists cannot be migrated: destroy HyperPodStack, deploy",
+        "an existing cluster cannot be migrated: destroy HyperPodStack, then deploy",
         _provisioning,
     ),
 )
@@ -196,10 +196,10 @@ IN_PLACE = (
 """Keys that are changed without replacing anything (botocore: FSx UpdateFileSystem)."""
 
 JUDGED_ELSEWHERE = ("name", "region", "parallelcluster")
-"""Keys with rules of their own, here and in `settings.rules.cluster_update`."""
+"""Keys that other rules cover, here and in `settings.rules.cluster_update`."""
 
 NOT_COMPARED = "update-not-compared"
-"""The rule that names what changes and is not judged."""
+"""The rule that reports changes without a rule of their own."""
 
 STACK_SECTIONS = (*CLUSTERS, "accounting", "directory")
 """Sections that make a stack each."""
@@ -241,15 +241,16 @@ def _other_deployment(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 key,
                 new,
-                f"the deployment's {key} changes {_step(old, new)}: everything would be made anew, and the stacks of "
+                f"the deployment's {key} changes {_step(old, new)}: everything would be created again, and the "
+                "stacks of "
                 f"'{shown(old)}' would stay",
-                f"take it back, or acknowledge 'deployment-moved' and destroy what '{shown(old)}' names yourself",
+                f"undo the change, or acknowledge 'deployment-moved' and destroy the stacks of '{shown(old)}' yourself",
             )
 
 
 @error("update-replaces", too_strict=True, compares=True)
 def _replaced(subject: Subject) -> Iterator[Problem]:
-    """CloudFormation changes some values by making the resource anew, and what the old one holds is lost.
+    """CloudFormation changes some values by replacing the resource, and the content of the old one is lost.
 
     Too strict for who has saved the data, or has none.
     """
@@ -258,7 +259,7 @@ def _replaced(subject: Subject) -> Iterator[Problem]:
             value.path,
             _text(new),
             f"{value.what} changes {_step(old, new)}: {value.outcome}",
-            "take it back; or save the data, destroy the stacks that use it and acknowledge 'update-replaces'",
+            "undo the change; or save the data, destroy the stacks that use it and acknowledge 'update-replaces'",
         )
 
 
@@ -267,7 +268,9 @@ def _refused(subject: Subject) -> Iterator[Problem]:
     """Some values a service changes in one direction only, or never: the deployment would be rolled back."""
     for value, old, new in _changes(subject, REFUSED):
         message = f"{value.what} changes {_step(old, new)}: {value.outcome}"
-        yield Problem(value.path, new, message, f"leave '{_text(old)}', or make a deployment of another name")
+        yield Problem(
+            value.path, new, message, f"keep '{_text(old)}', or create a deployment with another name"
+        )
 
 
 @error("update-deletes", too_strict=True, compares=True)
@@ -284,8 +287,8 @@ def _deleted(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 f"storage.{kind}",
                 "",
-                f"the section of {what} is gone: the deployment would {fate}",
-                "put it back; or save the data and acknowledge 'update-deletes'",
+                f"the section of {what} is removed: the deployment would {fate}",
+                "restore it; or save the data and acknowledge 'update-deletes'",
             )
 
 
@@ -298,14 +301,14 @@ def _left(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 section,
                 "",
-                f"the section '{section}' is gone, and 'cdk deploy' leaves its stack as it is",
-                "'cdk destroy' its stack with the configuration that has the section, then take it out",
+                f"the section '{section}' is removed, and 'cdk deploy' does not delete its stack",
+                "run 'cdk destroy' for its stack with the configuration that has the section, then remove the section",
             )
 
 
 @warning(NOT_COMPARED, compares=True)
 def _not_compared(subject: Subject) -> Iterator[Problem]:
-    """Of what changes here no rule knows whether an update replaces it: look before you deploy."""
+    """No rule covers whether an update replaces these resources: check before you deploy."""
     before = _before(subject)
     if before is None:
         return
@@ -328,9 +331,10 @@ def _not_compared(subject: Subject) -> Iterator[Problem]:
         yield Problem(
             section,
             ", ".join(keys_),
-            f"'{shown(section)}' is not as it was deployed ({listed(keys_, 'and')}), and no rule knows what an update "
-            "does to that",
-            "read 'npx cdk diff' before you deploy; then acknowledge it with what you found",
+            f"'{shown(section)}' differs from the deployed state ({listed(keys_, 'and')}), and no rule covers "
+            "the effect "
+            "of this change",
+            "check 'npx cdk diff' before you deploy, then acknowledge this with the result",
         )
 
 

@@ -16,11 +16,11 @@ from settings.deployment import Settings
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import (
-    Shipping,
+    ShippedWorkload,
     facts,
     in_environments,
     in_images,
-    shippings,
+    shipped_workloads,
     why_unseen,
 )
 from settings.rules.storage import made_lustre, made_openzfs
@@ -40,12 +40,12 @@ def _not_shared(subject: Subject) -> Iterator[Problem]:
     storage = subject.settings.storage
     if storage.lustre or storage.openzfs:
         return
-    for shipping in shippings(subject.settings):
-        if shipping.cluster in SLURM:
+    for shipped in shipped_workloads(subject.settings):
+        if shipped.cluster in SLURM:
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(shipping.wanted.label)}' writes runs and checkpoints below '/fsx', and there no shared "
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shown(shipped.entry.label)}' writes runs and checkpoints below '/fsx', where no shared "
                 "file system is mounted",
                 "add 'lustre: {}' under 'storage'",
             )
@@ -71,19 +71,19 @@ def _too_large(subject: Subject) -> Iterator[Problem]:
     file system compresses them, which LZ4 hardly does with trained weights, or where old ones are moved away.
     """
     seen = set()
-    for shipping in shippings(subject.settings):
-        target = _file_system(subject.settings, shipping.cluster)
+    for shipped in shipped_workloads(subject.settings):
+        target = _file_system(subject.settings, shipped.cluster)
         if target is None:
             continue
         key, title, capacity = target
-        pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
-        if pool is None or shipping.path in seen:
+        pool = shipped.pool if shipped.pool and facts(shipped.pool.instance_type) else None
+        if pool is None or shipped.path in seen:
             continue
-        run = resolve(shipping.wanted.request(shipping.cluster, pool)).run
+        run = resolve(shipped.entry.request(shipped.cluster, pool)).run
         needed = run.footprint if run else None
         if run is None or needed is None:
             continue
-        seen.add(shipping.path)
+        seen.add(shipped.path)
         most = needed.checkpoints * needed.checkpoint
         if most > capacity * GIB:
             enough = -(-most // GIB)
@@ -114,10 +114,10 @@ def _too_large_assets(subject: Subject) -> Iterator[Problem]:
     it need not hold all at once.
     """
     files: dict[tuple[str, str, int], dict[str, float]] = {}
-    for shipping in shippings(subject.settings):
-        target = _file_system(subject.settings, shipping.cluster)
-        pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
-        run = resolve(shipping.wanted.request(shipping.cluster, pool)).run if target else None
+    for shipped in shipped_workloads(subject.settings):
+        target = _file_system(subject.settings, shipped.cluster)
+        pool = shipped.pool if shipped.pool and facts(shipped.pool.instance_type) else None
+        run = resolve(shipped.entry.request(shipped.cluster, pool)).run if target else None
         if target is None or run is None:
             continue
         sizes = files.setdefault(target, {})
@@ -144,12 +144,12 @@ _FOLDER = re.compile(r"(/[a-zA-Z0-9._-]+)+/?")
 def _path(subject: Subject) -> Iterator[Problem]:
     """The folder is written into scripts of nodes, which have no folder that a relative one could begin at."""
     seen = set()
-    for shipping, folder in in_environments(subject.settings):
-        if shipping.path in seen or (_FOLDER.fullmatch(folder) and ".." not in PurePosixPath(folder).parts):
+    for shipped, folder in in_environments(subject.settings):
+        if shipped.path in seen or (_FOLDER.fullmatch(folder) and ".." not in PurePosixPath(folder).parts):
             continue
-        seen.add(shipping.path)
+        seen.add(shipped.path)
         yield Problem(
-            f"{shipping.path}.virtual_environment",
+            f"{shipped.path}.virtual_environment",
             folder,
             f"'{shown(folder)}' is not an absolute path of letters, digits and '._/-'",
             "write it as '/fsx/environments/torch'",
@@ -159,13 +159,13 @@ def _path(subject: Subject) -> Iterator[Problem]:
 @error("workload-environment-cluster")
 def _workload_environment_cluster(subject: Subject) -> Iterator[Problem]:
     """Only Slurm starts a program on the node itself; elsewhere a job is a container."""
-    for shipping, _ in in_environments(subject.settings):
-        if Format.SLURM not in FORMATS.get(shipping.cluster, (Format.SLURM,)):
+    for shipped, _ in in_environments(subject.settings):
+        if Format.SLURM not in FORMATS.get(shipped.cluster, (Format.SLURM,)):
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shown(shipping.wanted.label)}' cannot run in a virtual environment on "
-                f"'{shipping.cluster}', which runs containers only",
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shown(shipped.entry.label)}' cannot run in a virtual environment on "
+                f"'{shipped.cluster}', which runs containers only",
                 f"ship it with {listed(SLURM)}, or leave 'virtual_environment' out",
             )
 
@@ -174,17 +174,17 @@ def _workload_environment_cluster(subject: Subject) -> Iterator[Problem]:
 def _mixed(subject: Subject) -> Iterator[Problem]:
     """One image or one environment of a workload is shipped to a cluster, for all of its runs."""
     first: dict[tuple[str, str], tuple[str, str | None]] = {}
-    for shipping in shippings(subject.settings):
-        wanted = shipping.wanted
-        key = (wanted.reference, shipping.cluster)
-        path, folder = first.setdefault(key, (shipping.path, wanted.virtual_environment))
-        if folder != wanted.virtual_environment:
+    for shipped in shipped_workloads(subject.settings):
+        entry = shipped.entry
+        key = (entry.reference, shipped.cluster)
+        path, folder = first.setdefault(key, (shipped.path, entry.virtual_environment))
+        if folder != entry.virtual_environment:
             one = f"in '{shown(folder)}'" if folder else "in its image"
             yield Problem(
-                f"{shipping.path}.virtual_environment",
-                wanted.virtual_environment or "",
-                f"'{shown(wanted.label)}' runs {one} on '{shown(shipping.cluster)}' already, at '{path}'",
-                "give both the same 'virtual_environment', or neither one",
+                f"{shipped.path}.virtual_environment",
+                entry.virtual_environment or "",
+                f"'{shown(entry.label)}' runs {one} on '{shown(shipped.cluster)}' already, at '{path}'",
+                "give both the same 'virtual_environment', or remove it from both",
             )
 
 
@@ -194,12 +194,12 @@ def _programs(subject: Subject) -> Iterator[Problem]:
     why = why_unseen(subject.settings)
     if not why:
         return
-    for shipping, folder in in_environments(subject.settings):
-        if shipping.cluster in SLURM:
+    for shipped, folder in in_environments(subject.settings):
+        if shipped.cluster in SLURM:
             yield Problem(
-                f"{shipping.path}.virtual_environment",
+                f"{shipped.path}.virtual_environment",
                 folder,
-                f"nodes would not see the program of '{shown(shipping.wanted.label)}': {why}",
+                f"nodes would not see the program of '{shown(shipped.entry.label)}': {why}",
                 "add 'storage.lustre' with its repository, or leave 'virtual_environment' out",
             )
 
@@ -210,35 +210,37 @@ def _local(subject: Subject) -> Iterator[Problem]:
     storage = subject.settings.storage
     mounts = [PurePosixPath(section.mount_path) for section in (storage.lustre, storage.openzfs) if section]
     seen = set()
-    for shipping, folder in in_environments(subject.settings):
+    for shipped, folder in in_environments(subject.settings):
         path = PurePosixPath(folder)
-        if shipping.path in seen or any(mount in (path, *path.parents) for mount in mounts):
+        if shipped.path in seen or any(mount in (path, *path.parents) for mount in mounts):
             continue
-        seen.add(shipping.path)
+        seen.add(shipped.path)
         yield Problem(
-            f"{shipping.path}.virtual_environment",
+            f"{shipped.path}.virtual_environment",
             folder,
-            f"'{shown(folder)}' is on no shared file system, so every node needs one of its own",
-            "choose a folder below a mount path, or acknowledge this where the nodes' image has it",
+            f"'{shown(folder)}' is on no shared file system, so every node needs its own environment there",
+            "choose a folder below a mount path, or acknowledge this if the nodes' image contains it",
         )
 
 
-def _first(settings: Settings) -> Iterator[Shipping]:
+def _first(settings: Settings) -> Iterator[ShippedWorkload]:
     """Yield each workload once, for rules to which the cluster does not matter."""
-    return (shipping for shipping in shippings(settings) if shipping.cluster_path.endswith(".clusters.0"))
+    return (
+        shipped for shipped in shipped_workloads(settings) if shipped.cluster_path.endswith(".clusters.0")
+    )
 
 
-def run_findings(settings: Settings) -> Iterator[tuple[Shipping, Finding]]:
+def run_findings(settings: Settings) -> Iterator[tuple[ShippedWorkload, Finding]]:
     """Yield what is said of each run; of a pool that is not there, or of an unknown type, only the names' part."""
-    for shipping in shippings(settings):
-        if shipping.cluster not in CLUSTERS:
+    for shipped in shipped_workloads(settings):
+        if shipped.cluster not in CLUSTERS:
             continue
-        pool = shipping.pool if shipping.pool and facts(shipping.pool.instance_type) else None
-        preparing = shipping.prepare_on
+        pool = shipped.pool if shipped.pool and facts(shipped.pool.instance_type) else None
+        preparing = shipped.prepare_on
         prepare_on = preparing if preparing and facts(preparing.instance_type) else None
-        for finding in resolve(shipping.wanted.request(shipping.cluster, pool, prepare_on)).findings:
+        for finding in resolve(shipped.entry.request(shipped.cluster, pool, prepare_on)).findings:
             if pool or finding.path in ("workload", "preset", "format"):
-                yield shipping, finding
+                yield shipped, finding
 
 
 _NAMED = ("workload", "preset", "format", "arguments")
@@ -248,10 +250,10 @@ _NAMED = ("workload", "preset", "format", "arguments")
 def _named(subject: Subject, key: str) -> Iterator[Problem]:
     """Yield what is wrong with the name under a key, once a workload."""
     seen = set()
-    for shipping, finding in run_findings(subject.settings):
-        path = f"{shipping.path}.{key}"
-        # What is wrong with a folder of one's own is another rule's.
-        if finding.path == key and path not in seen and not (key == "workload" and shipping.wanted.path):
+    for shipped, finding in run_findings(subject.settings):
+        path = f"{shipped.path}.{key}"
+        # Another rule reports mistakes in a user's own folder.
+        if finding.path == key and path not in seen and not (key == "workload" and shipped.entry.path):
             seen.add(path)
             yield Problem(path, finding.value, finding.message, finding.hint)
 
@@ -280,11 +282,11 @@ def _arguments(subject: Subject) -> Iterator[Problem]:
 def _pool(subject: Subject) -> Iterator[Problem]:
     """A workload runs on the nodes of one pool."""
     pools = subject.settings.pools
-    for shipping in _first(subject.settings):
-        name = shipping.wanted.pool
-        if shipping.pool is None:
+    for shipped in _first(subject.settings):
+        name = shipped.entry.pool
+        if shipped.pool is None:
             yield Problem(
-                f"{shipping.path}.pool",
+                f"{shipped.path}.pool",
                 name,
                 f"there is no pool '{shown(name)}'{guess(name, pools)}",
                 f"pools: {listed(pools, 'and')}" if pools else "describe it under 'pools'",
@@ -295,13 +297,13 @@ def _pool(subject: Subject) -> Iterator[Problem]:
 def _prepare_on(subject: Subject) -> Iterator[Problem]:
     """Stages run on the nodes of a pool of the cluster, in the workload's image, which is for one architecture."""
     settings = subject.settings
-    for shipping in shippings(settings):
-        name, path = shipping.wanted.prepare_on, f"{shipping.path}.prepare_on"
+    for shipped in shipped_workloads(settings):
+        name, path = shipped.entry.prepare_on, f"{shipped.path}.prepare_on"
         if name is None:
             continue
-        section = settings.clusters.get(shipping.cluster)
-        if shipping.prepare_on is None:
-            if shipping.cluster_path.endswith(".clusters.0"):
+        section = settings.clusters.get(shipped.cluster)
+        if shipped.prepare_on is None:
+            if shipped.cluster_path.endswith(".clusters.0"):
                 yield Problem(
                     path,
                     name,
@@ -314,18 +316,18 @@ def _prepare_on(subject: Subject) -> Iterator[Problem]:
             yield Problem(
                 path,
                 name,
-                f"'{shipping.cluster}.pools' does not list the pool '{shown(name)}' that the stages of "
-                f"'{shown(shipping.wanted.label)}' run on",
+                f"'{shipped.cluster}.pools' does not list the pool '{shown(name)}' that the stages of "
+                f"'{shown(shipped.entry.label)}' run on",
                 f"it lists {listed(section.pools, 'and')}",
             )
-        elif shipping.pool and shipping.wanted.virtual_environment is None:
-            known, other = facts(shipping.pool.instance_type), facts(shipping.prepare_on.instance_type)
+        elif shipped.pool and shipped.entry.virtual_environment is None:
+            known, other = facts(shipped.pool.instance_type), facts(shipped.prepare_on.instance_type)
             if known and other and known.architecture != other.architecture:
                 yield Problem(
                     path,
                     name,
-                    f"the image of '{shown(shipping.wanted.label)}' is for {known.architecture}, as the pool "
-                    f"'{shown(shipping.wanted.pool)}' is, and these nodes are {other.architecture}",
+                    f"the image of '{shown(shipped.entry.label)}' is for {known.architecture}, as the pool "
+                    f"'{shown(shipped.entry.pool)}' is, and these nodes are {other.architecture}",
                     "choose a pool of the same architecture",
                 )
 
@@ -335,29 +337,29 @@ def _workload_cluster(subject: Subject) -> Iterator[Problem]:
     """A workload is shipped by a cluster's stack, and a section that is absent makes none."""
     settings = subject.settings
     there = list(settings.clusters)
-    for shipping in shippings(settings):
-        if shipping.cluster in there:
+    for shipped in shipped_workloads(settings):
+        if shipped.cluster in there:
             continue
-        if shipping.cluster in CLUSTERS:
-            message = f"the configuration has no section '{shipping.cluster}'"
+        if shipped.cluster in CLUSTERS:
+            message = f"the configuration has no section '{shipped.cluster}'"
         else:
-            meant = did_you_mean(shipping.cluster, CLUSTERS)
-            message = f"workloads cannot be shipped with '{shown(shipping.cluster)}'{meant}"
+            meant = did_you_mean(shipped.cluster, CLUSTERS)
+            message = f"workloads cannot be shipped with '{shown(shipped.cluster)}'{meant}"
         hint = f"clusters of this configuration: {listed(there, 'and')}" if there else "add the section"
-        yield Problem(shipping.cluster_path, shipping.cluster, message, hint)
+        yield Problem(shipped.cluster_path, shipped.cluster, message, hint)
 
 
 @error("workload-cluster-pool", depends_on=("{value}.pools",))
 def _cluster_pool(subject: Subject) -> Iterator[Problem]:
     """A cluster has the nodes of the pools that it lists, and no others."""
-    for shipping in shippings(subject.settings):
-        section = subject.settings.clusters.get(shipping.cluster)
-        if section and shipping.pool and shipping.pool.name not in section.pools:
+    for shipped in shipped_workloads(subject.settings):
+        section = subject.settings.clusters.get(shipped.cluster)
+        if section and shipped.pool and shipped.pool.name not in section.pools:
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"'{shipping.cluster}.pools' does not list the pool '{shown(shipping.pool.name)}' that "
-                f"'{shown(shipping.wanted.label)}' runs on",
+                shipped.cluster_path,
+                shipped.cluster,
+                f"'{shipped.cluster}.pools' does not list the pool '{shown(shipped.pool.name)}' that "
+                f"'{shown(shipped.entry.label)}' runs on",
                 f"it lists {listed(section.pools, 'and')}",
             )
 
@@ -365,23 +367,23 @@ def _cluster_pool(subject: Subject) -> Iterator[Problem]:
 @error("workload-cluster-repeated")
 def _cluster_repeated(subject: Subject) -> Iterator[Problem]:
     """Each run is one manifest of its cluster, named by preset, nodes and pool; two of one name replace each other."""
-    seen: dict[tuple[object, ...], Shipping] = {}
-    for shipping in shippings(subject.settings):
-        wanted = shipping.wanted
-        nodes = wanted.nodes or (shipping.pool.nodes if shipping.pool else None)
-        run = resolve(wanted.request(shipping.cluster, shipping.pool)).run
-        preset = run.preset.name if run else wanted.preset
-        key = (wanted.reference, preset, wanted.pool, nodes, shipping.cluster)
-        first = seen.setdefault(key, shipping)
-        if first is shipping:
+    seen: dict[tuple[object, ...], ShippedWorkload] = {}
+    for shipped in shipped_workloads(subject.settings):
+        entry = shipped.entry
+        nodes = entry.nodes or (shipped.pool.nodes if shipped.pool else None)
+        run = resolve(entry.request(shipped.cluster, shipped.pool)).run
+        preset = run.preset.name if run else entry.preset
+        key = (entry.reference, preset, entry.pool, nodes, shipped.cluster)
+        first = seen.setdefault(key, shipped)
+        if first is shipped:
             continue
-        differs = wanted.arguments != first.wanted.arguments
+        differs = entry.arguments != first.entry.arguments
         yield Problem(
-            shipping.cluster_path,
-            shipping.cluster,
-            f"'{shown(wanted.label)}' in this size is shipped with '{shown(shipping.cluster)}' already, "
+            shipped.cluster_path,
+            shipped.cluster,
+            f"'{shown(entry.label)}' in this size is shipped with '{shown(shipped.cluster)}' already, "
             f"at '{first.cluster_path}'{', and arguments alone do not tell two manifests apart' if differs else ''}",
-            _other_arguments(first.wanted, wanted, shipping.cluster) if differs else "remove one of them",
+            _other_arguments(first.entry, entry, shipped.cluster) if differs else "remove one of them",
         )
 
 
@@ -397,12 +399,12 @@ def _other_arguments(first: WorkloadSettings, second: WorkloadSettings, cluster:
 
 @error("workload-nodes", depends_on=("pools",))
 def _nodes(subject: Subject) -> Iterator[Problem]:
-    """A job that asks for more nodes than its pool has waits for ever."""
-    for shipping in _first(subject.settings):
-        nodes, pool = shipping.wanted.nodes, shipping.pool
+    """A job that asks for more nodes than its pool has never starts."""
+    for shipped in _first(subject.settings):
+        nodes, pool = shipped.entry.nodes, shipped.pool
         if nodes and pool and nodes > pool.nodes:
             yield Problem(
-                f"{shipping.path}.nodes",
+                f"{shipped.path}.nodes",
                 nodes,
                 f"{nodes} nodes are more than the {pool.nodes} of the pool '{shown(pool.name)}'",
                 "leave 'nodes' out to use all of the pool",
@@ -412,22 +414,20 @@ def _nodes(subject: Subject) -> Iterator[Problem]:
 @error("workload-format")
 def _format(subject: Subject) -> Iterator[Problem]:
     """A cluster runs some formats, and a workload is proven in some."""
-    for shipping, finding in run_findings(subject.settings):
+    for shipped, finding in run_findings(subject.settings):
         if finding.path == "format":
-            yield Problem(shipping.cluster_path, shipping.cluster, finding.message, finding.hint)
+            yield Problem(shipped.cluster_path, shipped.cluster, finding.message, finding.hint)
 
 
 def _of_runs(subject: Subject, *, errors: bool) -> Iterator[Problem]:
-    """Yield what is wrong, or doubtful, with runs of known workloads on known types."""
+    """Yield the findings on runs of known workloads on known types."""
     seen = set()
-    for shipping, finding in run_findings(subject.settings):
+    for shipped, finding in run_findings(subject.settings):
         if finding.path in _NAMED or finding.is_error is not errors:
             continue
-        counted = finding.path == "nodes" and shipping.wanted.nodes is not None
+        counted = finding.path == "nodes" and shipped.entry.nodes is not None
         key = "nodes" if counted else "pool"
-        problem = Problem(
-            f"{shipping.path}.{key}", getattr(shipping.wanted, key), finding.message, finding.hint
-        )
+        problem = Problem(f"{shipped.path}.{key}", getattr(shipped.entry, key), finding.message, finding.hint)
         if problem not in seen:
             seen.add(problem)
             yield problem
@@ -449,17 +449,17 @@ def _run_slow(subject: Subject) -> Iterator[Problem]:
 def _architecture(subject: Subject) -> Iterator[Problem]:
     """An image is built for one kind of processor, and a cluster has one image of a workload."""
     first: dict[tuple[str, str], tuple[str, str]] = {}
-    for shipping in in_images(subject.settings):
-        known = facts(shipping.pool.instance_type) if shipping.pool else None
+    for shipped in in_images(subject.settings):
+        known = facts(shipped.pool.instance_type) if shipped.pool else None
         if known is None:
             continue
-        key = (shipping.wanted.reference, shipping.cluster)
-        pool, architecture = first.setdefault(key, (shipping.wanted.pool, known.architecture))
+        key = (shipped.entry.reference, shipped.cluster)
+        pool, architecture = first.setdefault(key, (shipped.entry.pool, known.architecture))
         if known.architecture != architecture:
             yield Problem(
-                f"{shipping.path}.pool",
-                shipping.wanted.pool,
-                f"the image of '{shown(shipping.wanted.label)}' on '{shown(shipping.cluster)}' is for "
+                f"{shipped.path}.pool",
+                shipped.entry.pool,
+                f"the image of '{shown(shipped.entry.label)}' on '{shown(shipped.cluster)}' is for "
                 f"{architecture}, as the pool '{shown(pool)}' is, and these nodes are {known.architecture}",
                 "choose pools of one architecture",
             )
@@ -471,13 +471,13 @@ def _unseen(subject: Subject) -> Iterator[Problem]:
     why = why_unseen(subject.settings)
     if not why:
         return
-    for shipping in in_images(subject.settings):
-        if shipping.cluster in SLURM:
+    for shipped in in_images(subject.settings):
+        if shipped.cluster in SLURM:
             yield Problem(
-                shipping.cluster_path,
-                shipping.cluster,
-                f"nodes may not see the launch manifests of '{shown(shipping.wanted.label)}': {why}",
-                f"fetch them on the cluster by 'aws s3 sync s3://BUCKET/launch/{shipping.cluster}'",
+                shipped.cluster_path,
+                shipped.cluster,
+                f"nodes may not see the launch manifests of '{shown(shipped.entry.label)}': {why}",
+                f"fetch them on the cluster by 'aws s3 sync s3://BUCKET/launch/{shipped.cluster}'",
             )
 
 
@@ -486,13 +486,13 @@ def _internet(subject: Subject) -> Iterator[Problem]:
     """Images are built from public bases and packages, in CodeBuild outside the VPC, whatever the network is."""
     if not subject.settings.network.isolated:
         return
-    for shipping in _first(subject.settings):
-        if shipping.wanted.virtual_environment is not None:
+    for shipped in _first(subject.settings):
+        if shipped.entry.virtual_environment is not None:
             continue
         yield Problem(
-            f"{shipping.path}.{'path' if shipping.wanted.path else 'workload'}",
-            shipping.wanted.reference,
-            f"the network is isolated, and the image of '{shown(shipping.wanted.label)}' is built outside it, "
+            f"{shipped.path}.{'path' if shipped.entry.path else 'workload'}",
+            shipped.entry.reference,
+            f"the network is isolated, and the image of '{shown(shipped.entry.label)}' is built outside it, "
             "from the internet",
-            "nodes pull it inside; acknowledge this where that is allowed",
+            "nodes pull it through endpoints; acknowledge this if such a build is allowed",
         )

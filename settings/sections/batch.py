@@ -16,7 +16,7 @@ Minutes = Annotated[int, Field(ge=10, le=1440)]
 
 
 class FairShareSettings(Model):
-    """Shares of the queues, so that nobody's many jobs keep everybody else's waiting; every job names its share."""
+    """Shares of the queues, so that one group's many jobs do not block the others'; every job names its share."""
 
     weights: dict[str, float] = Field(min_length=1)
     """Weight of each share, 0.0001 to 999.9999: half the weight is twice the part. The first is the default."""

@@ -14,7 +14,7 @@ from settings.sections.model import Model
 class FixedNodes:
     """Nodes that a cluster has beside its pools: a controller, login nodes, nodes that run operators.
 
-    `key` is where they are in the section, and `what` says what they are. Those without an `availability_zone` are in
+    `key` is their place in the section, and `what` describes them. Those without an `availability_zone` are in
     the first one; with `spread` they are in all zones, so that any zone may get one more. `addresses` are those that a
     node takes of its subnet, its own among them.
     """
@@ -29,7 +29,7 @@ class FixedNodes:
 
 
 class ClusterSettings(Model):
-    """Base of the sections that make a cluster. A section has a field `pools`, and says what differs from this."""
+    """Base of the sections that make a cluster. A section has a field `pools`, and overrides what differs."""
 
     if TYPE_CHECKING:
         # A field of each section, with words of its own.

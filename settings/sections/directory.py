@@ -1,4 +1,4 @@
-"""Settings of the directory: people and groups that every cluster knows, and the server that tells."""
+"""Settings of the directory: people and groups of every cluster, and the directory server."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class AccessSettings(Model):
 
 
 class SystemSettings(Model):
-    """The nodes that carry what runs the cluster: DNS, operators, controllers."""
+    """The system nodes, which run DNS, operators and controllers."""
 
     instance_type: str = DEFAULT_SYSTEM_TYPE
     """EC2 instance type; on demand, spread over the zones."""
@@ -58,14 +58,14 @@ class ControlPlaneSettings(ClusterSettings):
     access: list[AccessSettings] = []
     """Who may use the Kubernetes API, beside those whom AWS lets change access entries."""
     system: SystemSettings = SystemSettings()
-    """The nodes that carry what runs the cluster."""
+    """The system nodes."""
     pod_addresses_per_node: int = Field(default=POD_ADDRESSES, ge=1, le=250)
     """IPv4 addresses of the subnet that each node holds for its pods; it takes more when they are used up."""
     log_days: LogDays = 30
     """Days for which the control plane's logs are kept."""
 
     def fixed_nodes(self) -> Iterator[FixedNodes]:
-        """Yield the nodes that carry what runs the cluster."""
+        """Yield the system nodes."""
         system, addresses = self.system, 1 + self.pod_addresses_per_node
         yield FixedNodes(
             "system", "the system nodes", system.instance_type, system.nodes, spread=True, addresses=addresses
@@ -85,7 +85,7 @@ class SoftwareSettings(Model):
     add_ons: dict[str, Annotated[AddOn, FROM_MAPPING] | None] = {}
     """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""
     devices: Annotated[Devices, FROM_MAPPING] = Devices()
-    """What tells Kubernetes of devices."""
+    """The software that registers devices with Kubernetes."""
     jobs: list[JobOperator] = ["trainer"]
     """Operators of jobs: Kubeflow Trainer (TrainJob), its training operator v1 (PyTorchJob), the MPI operator."""
     queues: dict[str, Annotated[Queue, FROM_MAPPING]] = {}
@@ -110,7 +110,7 @@ class EksSettings(ControlPlaneSettings):
     kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
     """Kubernetes version of the control plane and of the nodes."""
     scaling: dict[str, Annotated[Scaling, FROM_MAPPING]] = {}
-    """Number of standing nodes by pool."""
+    """Number of running nodes by pool."""
     node_repair: Annotated[Repair, FROM_MAPPING] | None = Repair()
     """Repair of unhealthy nodes; null: none."""
     namespace: str = "training"

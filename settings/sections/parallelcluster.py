@@ -72,7 +72,7 @@ class SlurmSettings(Model):
 
 
 class MonitoringSettings(Model):
-    """Metrics, logs, dashboard and alarms in CloudWatch."""
+    """Monitoring of the cluster in CloudWatch."""
 
     detailed: bool = True
     """Metrics of instances by the minute, not every five."""
@@ -97,7 +97,7 @@ class NodeSettings(Model):
     """Node set-up beyond ParallelCluster's own, by a small program that each node runs."""
 
     users: list[UserSettings] = []
-    """People on every node; 'directory' has people too, and tells them to all clusters."""
+    """People on every node; 'directory' has people too, for all clusters."""
     containers: ContainerSettings | None = ContainerSettings()
     """Settings of enroot and pyxis; null: both stay off."""
     packages: list[str] = []

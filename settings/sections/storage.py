@@ -53,7 +53,7 @@ class LustreSettings(Model):
 
     @property
     def whole_mbps(self) -> int:
-        """The rate at which the whole file system writes, in MB/s; 0 where it exists already and nobody has said."""
+        """The rate at which the whole file system writes, in MB/s; 0 if it exists already and its rate is unknown."""
         return 0 if self.existing else lustre_mbps(self.capacity_gib, self.throughput_mbps_per_tib)
 
 
@@ -86,7 +86,7 @@ class OpenZfsSettings(Model):
 
     @property
     def whole_mbps(self) -> int:
-        """The rate at which the whole file system writes, in MB/s; 0 where it exists already and nobody has said."""
+        """The rate at which the whole file system writes, in MB/s; 0 if it exists already and its rate is unknown."""
         return 0 if self.existing else self.throughput_mbps
 
 

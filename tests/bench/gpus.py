@@ -172,13 +172,13 @@ def _row(model: str, trainer: str, train: Callable[[], dict[str, Any]]) -> Row:
     try:
         return Row(model, trainer, train())
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        # Out of memory, say: the other rows are worth having all the same.
+        # Out of memory, say: the other rows are still useful.
         print(f"{trainer} failed on {model}: {error}", file=sys.stderr)
         return Row(model, trainer, {}, "failed")
 
 
 def _cards() -> tuple[str, int]:
-    """Return the name and number of the GPUs at hand; ('', 0) without any."""
+    """Return the name and number of the local GPUs; ('', 0) without any."""
     import torch
 
     count = torch.cuda.device_count()

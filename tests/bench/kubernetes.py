@@ -72,7 +72,7 @@ def _measured(assets: Assets, folder: Path) -> Iterator[Measure]:
     configuration = folder / "scale.yaml"
     configuration.write_text(_CONFIGURATION, encoding="utf-8")
     template = synthesize(configuration, folder / "cdk.out").templates["EksStack"]
-    # Nobody speaks for 1,000 nodes every ten seconds; they must not be taken for lost.
+    # Nothing sends heartbeats for 1,000 nodes every ten seconds; they must not count as lost.
     patient = ["--node-monitor-grace-period=1h"]
     with ControlPlane(folder / "plane", assets, controller_manager_arguments=patient) as plane:
         operators = Operators(plane)

@@ -1,4 +1,4 @@
-"""Runs the demo and says how long it took: `python -m tests.demo [--config FILE]`."""
+"""Runs the demo and prints its duration: `python -m tests.demo [--config FILE]`."""
 
 from __future__ import annotations
 

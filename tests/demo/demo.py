@@ -29,7 +29,7 @@ from emulator.inventory import inventory, left_over
 from emulator.resources.resource import Kind
 from emulator.server import Emulator, EmulatorError, LedgerStack
 from settings.deployment import Settings
-from settings.reading import read
+from settings.loaded_config import read
 from settings.report import report
 from tests.demo import kubernetes_demo
 from tests.demo.progress import Progress

@@ -52,7 +52,7 @@ _WRITERS = _POLICIES[1:]
 
 
 class DemoError(Exception):
-    """The job did not do what the demo shows; the text says what was seen instead."""
+    """The job did not do what the demo shows; the text is what was seen instead."""
 
 
 def section(settings: Settings) -> ControlPlaneSettings | None:
@@ -219,7 +219,7 @@ class KubernetesDemo:
         return ""
 
     def _stranger(self, namespace: str) -> str:
-        """Return what the cluster says to who has no access entry."""
+        """Return the cluster's answer to a principal without an access entry."""
         mine = self._environment["KUBECONFIG"]
         self._environment["KUBECONFIG"] = str(self._folder / "stranger")
         try:
@@ -292,11 +292,11 @@ class KubernetesDemo:
 
     def _ranks(self, rank: int) -> Iterator[int]:
         """Yield the processes of this machine that are a rank of the demo's run."""
-        wanted = {f"RANK={rank}".encode(), f"RUN_ID={self._run_id}".encode()}
+        variables = {f"RANK={rank}".encode(), f"RUN_ID={self._run_id}".encode()}
         for path in Path("/proc").glob("[0-9]*/environ"):
             # A process may have ended, and another user's is not ours.
             with contextlib.suppress(OSError):
-                if wanted <= set(path.read_bytes().split(b"\0")):
+                if variables <= set(path.read_bytes().split(b"\0")):
                     yield int(path.parent.name)
 
     def _pods(self, namespace: str) -> str:

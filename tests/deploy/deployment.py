@@ -12,7 +12,7 @@ from emulator.cdk import ROOT, Cdk, Outcome
 from emulator.inventory import Item, inventory
 from emulator.server import Emulator, LedgerStack
 from settings.deployment import Settings
-from settings.reading import read
+from settings.loaded_config import read
 from tests.deploy.chart_definitions import CHART_DEFINITIONS
 from tests.programs import require_program
 

@@ -43,7 +43,7 @@ def info(deployed: Deployment) -> ClusterInfo:
 
 
 def environments(deployed: Deployment) -> dict[str, dict[str, Any]]:
-    """Return what stands by pool."""
+    """Return the resources by pool."""
     client = deployed.client("batch")
     found = {}
     for pool, arn in info(deployed).queues.items():
@@ -175,8 +175,8 @@ def test_bounds_change_in_place_and_a_type_makes_another_environment(
     assert after["neuron"]["computeEnvironmentArn"] != before["neuron"]["computeEnvironmentArn"]
     assert after["neuron"]["computeResources"]["instanceTypes"] == ["trn1n.32xlarge"]
     assert after["gpu"] == before["gpu"]
-    standing = deployed.client("batch").describe_compute_environments()["computeEnvironments"]
-    assert {item["computeEnvironmentArn"] for item in standing} == {
+    remaining = deployed.client("batch").describe_compute_environments()["computeEnvironments"]
+    assert {item["computeEnvironmentArn"] for item in remaining} == {
         item["computeEnvironmentArn"] for item in after.values()
     }
 

@@ -47,7 +47,7 @@ def test_the_stacks_are_complete_and_nothing_is_only_recorded(deployed: Deployme
         assert [entry.type for entry in stack.resources if entry.kind is Kind.RECORDED] == []
 
 
-def test_the_cluster_and_who_may_use_it(deployed: Deployment) -> None:
+def test_the_cluster_and_its_access_entries(deployed: Deployment) -> None:
     eks = deployed.client("eks")
     cluster = eks.describe_cluster(name="k8s-eks")["cluster"]
     assert cluster["status"] == "ACTIVE"

@@ -139,7 +139,7 @@ def test_events_of_the_cluster_reach_an_encrypted_topic(
         assert ":role/" in target["RoleArn"]
 
 
-def test_the_cluster_info_says_where_runs_go(deployment: Deployment, cluster: dict[str, Any]) -> None:
+def test_the_cluster_info_has_the_targets_of_runs(deployment: Deployment, cluster: dict[str, Any]) -> None:
     name = ClusterInfo.parameter_name(deployment.settings.name, "hyperpod")
     info = ClusterInfo.from_json(deployment.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
     assert info.cluster_name == cluster["ClusterName"]

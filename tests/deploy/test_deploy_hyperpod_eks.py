@@ -40,7 +40,7 @@ hyperpod_eks:
 
 
 def quotas(deployed: Deployment) -> dict[str, dict[str, Any]]:
-    """Return what each team's quota says, by its name."""
+    """Return each team's quota, by its name."""
     client = deployed.client("sagemaker")
     return {
         summary["Name"]: client.describe_compute_quota(ComputeQuotaId=summary["ComputeQuotaId"])

@@ -82,7 +82,7 @@ def test_port_22_is_open_to_the_given_addresses_only(deployed: Deployment) -> No
     assert group == own
 
 
-def test_the_cluster_info_says_where_runs_go(deployed: Deployment) -> None:
+def test_the_cluster_info_has_the_targets_of_runs(deployed: Deployment) -> None:
     name = ClusterInfo.parameter_name("pc", "parallelcluster")
     info = ClusterInfo.from_json(deployed.client("ssm").get_parameter(Name=name)["Parameter"]["Value"])
     [head] = nodes(deployed)["HeadNode"]

@@ -60,13 +60,13 @@ def test_data_and_scripts_are_access_logged_and_scripts_are_named_for_hyperpod(
 
 
 def test_lustre_is_created_as_configured_and_linked_to_the_bucket(deployment: Deployment) -> None:
-    wanted = deployment.settings.storage.lustre
-    assert wanted is not None
+    section = deployment.settings.storage.lustre
+    assert section is not None
     system = deployment.file_system("LUSTRE")
     configuration = system["LustreConfiguration"]
-    assert system["StorageCapacity"] == wanted.capacity_gib
+    assert system["StorageCapacity"] == section.capacity_gib
     assert configuration["DeploymentType"] == "PERSISTENT_2"
-    assert configuration["PerUnitStorageThroughput"] == wanted.throughput_mbps_per_tib
+    assert configuration["PerUnitStorageThroughput"] == section.throughput_mbps_per_tib
     assert configuration["DataCompressionType"] == "LZ4"
     assert configuration["MetadataConfiguration"]["Mode"] == "AUTOMATIC"
     (link,) = deployment.client("fsx").describe_data_repository_associations()["Associations"]
@@ -77,9 +77,9 @@ def test_lustre_is_created_as_configured_and_linked_to_the_bucket(deployment: De
 
 
 def test_homes_are_on_openzfs(deployment: Deployment) -> None:
-    wanted = deployment.settings.storage.openzfs
-    assert wanted is not None
+    section = deployment.settings.storage.openzfs
+    assert section is not None
     system = deployment.file_system("OPENZFS")
-    assert system["StorageCapacity"] == wanted.capacity_gib
-    assert system["OpenZFSConfiguration"]["ThroughputCapacity"] == wanted.throughput_mbps
+    assert system["StorageCapacity"] == section.capacity_gib
+    assert system["OpenZFSConfiguration"]["ThroughputCapacity"] == section.throughput_mbps
     assert system["OpenZFSConfiguration"]["DeploymentType"] == "SINGLE_AZ_HA_2"

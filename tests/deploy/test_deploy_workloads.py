@@ -97,7 +97,7 @@ def test_the_cluster_info_names_images_and_where_nodes_see_the_bundle(
 def test_each_image_is_answered_once_in_a_repository_of_its_own(
     shipped: Deployment, info: ClusterInfo
 ) -> None:
-    """Two runs of one workload share its image; the emulator builds nothing and says so."""
+    """Two runs of one workload share its image; the emulator builds nothing and reports that."""
     held = repositories(shipped)
     assert len(held) == 2
     ecr = shipped.client("ecr")

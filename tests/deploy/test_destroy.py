@@ -23,7 +23,7 @@ def changed(deployment: Deployment, folder: Path, **lustre: Any) -> Cdk:
 
 
 def test_a_second_deployment_changes_nothing(deployment: Deployment, tmp_path: Path) -> None:
-    """It synthesizes anew: the second deployments of other modules get a copy of the first synthesis."""
+    """It synthesizes again: the second deployments of other modules get a copy of the first synthesis."""
     held, events = inventory(deployment.emulator), len(deployment.emulator.events())
     anew = Cdk(deployment.emulator, tmp_path, directory=ROOT, context=[f"config={CONFIGURATION}"])
     outcome = anew.deploy(STACK)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from emulator.cdk import ROOT
-from settings.reading import read
+from settings.loaded_config import read
 from tests.demo import demo, kubernetes_demo
 from tests.kubernetes.plane.assets import CONTROL_PLANE, CONTROLLERS, VARIABLE
 from tests.programs import require_program
@@ -49,7 +49,9 @@ def test_absent_programs_are_named(programs: Path) -> None:
     assert "has no program etcd, kueue-manager; docs/kubernetes-tests.md" in kubernetes_demo.missing()
 
 
-def test_without_root_it_says_what_takes_it(programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_root_the_message_names_the_steps_that_need_it(
+    programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert kubernetes_demo.missing() == (
         "this user is not root, which Kueue's certificate and nodes whose pods are processes take"

@@ -95,7 +95,7 @@ class DirectoryServer:
             "SOCKET": str(self.socket),
             "MACHINE": str(self.programs / "machine.py"),
             "PYTHONDONTWRITEBYTECODE": "1",
-            # A door without TLS beside that of production, to see that nobody gets in by it.
+            # A door without TLS beside that of production, to see that no login works there.
             "URLS": f"ldaps://127.0.0.1:{self.tls_port} ldap://127.0.0.1:{self.plain_port}",
         }
 
@@ -187,6 +187,6 @@ def _alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A child that nobody waits for is dead all the same.
+    # A child that no process waits for is dead nevertheless.
     state = Path(f"/proc/{pid}/stat")
     return not (state.exists() and state.read_text().rpartition(")")[2].split()[0] == "Z")

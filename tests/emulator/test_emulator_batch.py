@@ -121,9 +121,9 @@ def test_a_bound_changes_in_place_and_a_type_makes_another(formation: Formation,
     assert formation.update(stack, typed) == "UPDATE_COMPLETE"
     after = formation.physical_id(stack, "Environment")
     assert after != before
-    standing = formation.emulator.client("batch").describe_compute_environments()["computeEnvironments"]
-    assert before not in {item["computeEnvironmentArn"] for item in standing}
-    [found] = [item for item in standing if item["computeEnvironmentArn"] == after]
+    environments = formation.emulator.client("batch").describe_compute_environments()["computeEnvironments"]
+    assert before not in {item["computeEnvironmentArn"] for item in environments}
+    [found] = [item for item in environments if item["computeEnvironmentArn"] == after]
     assert found["computeResources"]["maxvCpus"] == 128
 
 

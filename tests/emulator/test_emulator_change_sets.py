@@ -160,7 +160,7 @@ def test_a_failure_of_execution_is_a_status_with_its_reason(formation: Formation
     assert described["ExecutionStatus"] == "EXECUTE_FAILED"
 
 
-def test_it_says_what_would_be_replaced_and_what_follows(formation: Formation) -> None:
+def test_the_message_has_the_replacements_and_their_consequences(formation: Formation) -> None:
     def template(group: str, days: int) -> dict[str, Any]:
         return resources(
             Log=(GROUP, {"LogGroupName": group, "RetentionInDays": days}),

@@ -24,7 +24,7 @@ def subnet(zone: str, cidr: str) -> tuple[str, dict[str, Any]]:
     return "AWS::EC2::Subnet", {"VpcId": ref("Vpc"), "CidrBlock": cidr, "AvailabilityZone": zone}
 
 
-def standing() -> dict[str, Any]:
+def example() -> dict[str, Any]:
     """Return a cluster with a node group, an access entry, an add-on and a pod's role."""
     return resources(
         Vpc=("AWS::EC2::VPC", {"CidrBlock": "10.0.0.0/16"}),
@@ -72,7 +72,7 @@ def standing() -> dict[str, Any]:
 
 
 def test_a_cluster_is_created_with_its_dependent_resources_and_updated(formation: Formation) -> None:
-    template = standing()
+    template = example()
     template["Outputs"] = {"Group": {"Value": att("Cluster", "ClusterSecurityGroupId")}}
     with formation.deployed(template) as name:
         eks = formation.emulator.client("eks")
@@ -102,7 +102,7 @@ def test_a_cluster_is_created_with_its_dependent_resources_and_updated(formation
 
 
 def test_a_cluster_in_one_zone_is_refused_and_nothing_is_left(formation: Formation) -> None:
-    template = standing()
+    template = example()
     template["Resources"]["Two"]["Properties"]["AvailabilityZone"] = "us-west-2a"
     name = formation.create(template)
     assert formation.status(name) == "ROLLBACK_COMPLETE"

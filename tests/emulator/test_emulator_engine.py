@@ -245,7 +245,7 @@ def test_what_fails_to_delete_holds_what_it_depends_on(formation: Formation) -> 
     assert formation.delete(name) == "DELETE_COMPLETE"
 
 
-def test_the_ledger_says_how_far_the_emulator_went(formation: Formation) -> None:
+def test_the_ledger_has_the_emulators_last_step(formation: Formation) -> None:
     with formation.deployed(resources(A=parameter("x"))) as name:
         (entry,) = formation.ledger(name).resources
         assert (entry.type, entry.kind, entry.properties) == (

@@ -46,14 +46,14 @@ def gone(process: int, seconds: float = 10.0) -> bool:
 
 
 def _exported(lines: Iterable[str]) -> dict[str, str]:
-    """Return what the program says to export, up to the empty line."""
+    """Return the exports that the program prints, up to the empty line."""
     said = itertools.takewhile(str.strip, lines)
     words = [shlex.split(line)[1] for line in said if line.startswith("export ")]
     return dict(word.split("=", 1) for word in words)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_in_the_foreground_it_says_what_to_export_and_ends_cleanly(number: signal.Signals) -> None:
+def test_in_the_foreground_it_prints_the_exports_and_ends_cleanly(number: signal.Signals) -> None:
     with subprocess.Popen(COMMAND, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         exported = _exported(process.stdout)
@@ -89,7 +89,7 @@ def test_it_does_not_outlive_its_parent() -> None:
     assert gone(child)
 
 
-def test_one_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_that_cannot_start_prints_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("emulator.server.sys.executable", "/bin/false")
     with pytest.raises(EmulatorError, match="ended with code 1"):
         Emulator(log=tmp_path / "log").start()
@@ -141,7 +141,7 @@ app.synth()
 
 
 def test_two_deployments_coexist_update_after_update(tmp_path: Path) -> None:
-    """Run the CDK CLI as a person does: with what the program says to export, and the CLI's default method."""
+    """Run the CDK CLI as a person does: with the exports that the program prints, and the CLI's default method."""
     cdk = require_program("cdk", "make setup installs it")
     (tmp_path / "app.py").write_text(SIDE_BY_SIDE)
     command = [cdk, "deploy", "--all", "--app", f"{shlex.quote(sys.executable)} app.py", "--ci"]

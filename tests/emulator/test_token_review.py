@@ -106,7 +106,7 @@ def test_a_caller_without_an_entry_is_refused(emulator: Emulator, cluster: dict[
     assert "user/moto' has no access entry in the cluster" in status["error"]
 
 
-def test_who_loses_the_entry_is_refused(emulator: Emulator, cluster: dict[str, Any]) -> None:
+def test_a_principal_without_its_entry_is_refused(emulator: Emulator, cluster: dict[str, Any]) -> None:
     given = token(emulator, session(emulator), cluster["name"])
     emulator.client("eks").delete_access_entry(clusterName=cluster["name"], principalArn=ROLE)
     assert "has no access entry" in review(emulator, cluster, given)["error"]

@@ -39,10 +39,10 @@ def missing(shown: list[str], printed: str) -> list[str]:
     found = Counter(normalised(line) for line in printed.splitlines())
     absent = []
     for line in shown:
-        wanted = normalised(line)
-        if wanted in ("", ELLIPSIS):
+        expected = normalised(line)
+        if expected in ("", ELLIPSIS):
             continue
-        pattern = re.compile(".*".join(re.escape(part) for part in wanted.split(ELLIPSIS)))
+        pattern = re.compile(".*".join(re.escape(part) for part in expected.split(ELLIPSIS)))
         match = next((one for one, times in found.items() if times and pattern.fullmatch(one)), None)
         if match is None:
             absent.append(line)

@@ -50,7 +50,7 @@ class SharedFolder:
         return text.replace(str(self._folder), MOUNT)
 
     def sbatch(self, path: str) -> str:
-        """Return a program that stands before sbatch and replaces paths in what it submits."""
+        """Return a program that wraps sbatch and replaces paths in its input."""
         program = shutil.which("sbatch", path=path)
         assert program
         mount = MOUNT.replace("/", "\\/")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.server import Emulator
-from settings.reading import read
+from settings.loaded_config import read
 from tests.guides.guide import Machine
 from tests.guides.shared_folder import SharedFolder
 from tests.guides.shell import Answer, Shell
@@ -87,7 +87,7 @@ class Stage:
             "NO_COLOR": "1",
             "COLUMNS": "100",
         }
-        # The reader gives region and address by hand, as the guide says.
+        # The reader gives region and address by hand, as in the guide.
         del here["AWS_REGION"], here["AWS_DEFAULT_REGION"]
         node = {**slurm.environment(), "HOME": str(self.home), "USER": "ubuntu"}
         _program(node_programs / "sbatch", self._shared.sbatch(node["PATH"]))

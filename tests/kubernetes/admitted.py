@@ -79,16 +79,16 @@ def admitted(api: Api, name: str, cases: Sequence[Case], *, cluster: str, queues
         manifests = {case: case.document for case in placed}
         for document in manifests.values():
             where.submit(document)
-        wanted = sum(case.run.nodes for case in placed)
+        total = sum(case.run.nodes for case in placed)
 
         def all_placed() -> bool:
             anew = {owner: len(uids) for owner, uids in log.uids.items() if len(uids) > 1}
             assert not anew, f"Kueue makes the Workload of a job anew, so it never starts: {anew}"
             pods = where.pods()
-            return len(pods) == wanted and all(one["spec"].get("nodeName") for one in pods)
+            return len(pods) == total and all(one["spec"].get("nodeName") for one in pods)
 
         try:
-            api.await_(f"{wanted} pods of {len(placed)} jobs are placed", all_placed, seconds=_SECONDS)
+            api.await_(f"{total} pods of {len(placed)} jobs are placed", all_placed, seconds=_SECONDS)
         except TimeoutError as error:
             raise TimeoutError(f"{error}; {_missing(where, placed)}") from None
         yield _look(where, manifests, log)

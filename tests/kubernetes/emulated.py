@@ -56,7 +56,7 @@ _OF_PROGRAMS = (
     "Secret",
     "ValidatingWebhookConfiguration",
 )
-"""Kinds whose change starts the programs of a release anew."""
+"""Kinds whose change restarts the programs of a release."""
 
 
 @dataclass
@@ -149,7 +149,7 @@ class Clusters:
         self._work.do(self._uninstall, cluster, release)
 
     def set_nodes(self, cluster: str, group: NodeGroup) -> None:
-        """Make a group's nodes as many as it says."""
+        """Set a group's number of nodes to its desired one."""
         self._work.do(self._set_nodes, cluster, group)
 
     def set_grants(self, cluster: str, grants: tuple[Grant, ...]) -> None:
@@ -307,7 +307,7 @@ class Clusters:
         """Make the bindings of a cluster those of its grants, in the namespaces that exist by now."""
         api = held.plane.api
         spaces = {one["metadata"]["name"] for one in api.list("v1", "Namespace")}
-        wanted = {
+        expected = {
             (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): one
             for number, grant in enumerate(held.grants)
             for one in _bindings(grant, number, spaces)
@@ -315,9 +315,9 @@ class Clusters:
         for kind in ("ClusterRoleBinding", "RoleBinding"):
             for one in api.list(f"{_RBAC}/v1", kind, labelSelector=_LABEL):
                 metadata = one["metadata"]
-                if (kind, metadata.get("namespace", ""), metadata["name"]) not in wanted:
+                if (kind, metadata.get("namespace", ""), metadata["name"]) not in expected:
                     api.delete(f"{_RBAC}/v1", kind, metadata["name"], namespace=metadata.get("namespace", ""))
-        for one in wanted.values():
+        for one in expected.values():
             api.apply(one)
 
 

@@ -115,7 +115,7 @@ def pod_deleted(scene: Scene, format_: Format) -> Outcome:
 
 
 def node_lost(scene: Scene, format_: Format) -> Outcome:
-    """SIGKILL of the node of rank 1: the cluster hears nothing of it, and its object stays."""
+    """SIGKILL of the node of rank 1: the cluster gets no message, and its object stays."""
     job = scene.job(format_, "lost", SLOW)
     job.await_checkpoint()
     begun, starts = time.monotonic(), job.starts()
@@ -140,7 +140,7 @@ def node_lost(scene: Scene, format_: Format) -> Outcome:
 
 
 def preempted(scene: Scene, format_: Format) -> Outcome:
-    """A job of a queue that borrows gives its nodes back to the queue that owns them, and goes on afterwards."""
+    """A job of a queue that borrows gives its nodes back to the queue that owns them, and continues afterwards."""
     job = scene.job(format_, "preempted", SLOW, queue="production")
     job.await_checkpoint()
     begun, starts = time.monotonic(), job.starts()

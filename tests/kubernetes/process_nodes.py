@@ -103,7 +103,7 @@ class ProcessNodes:
         return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
     def lose(self, name: str) -> None:
-        """Kill a node with SIGKILL: its pods are dead, and the cluster hears nothing of it."""
+        """Kill a node with SIGKILL: its pods are dead, and the cluster gets no message."""
         os.kill(self._processes.pid(name), signal.SIGKILL)
         self._processes.stop([name])
         self._remove_networks(name)

@@ -58,7 +58,7 @@ def jobs(request: pytest.FixtureRequest, eks_cluster: Cluster) -> Iterator[Admit
 
 
 def test_kueue_makes_one_workload_of_a_job_and_keeps_it(jobs: Admitted) -> None:
-    """Kueue makes a Workload anew as long as it finds it unlike its job: a default is missing in one of the two."""
+    """Kueue recreates a Workload as long as it differs from its job: a default is missing in one of the two."""
     if not jobs.workloads:
         assert jobs.made == {}
         return
@@ -76,10 +76,10 @@ def test_what_the_user_wrote_is_still_in_the_job(jobs: Admitted) -> None:
 def test_each_pod_has_a_node_of_the_runs_pool_of_its_own(jobs: Admitted) -> None:
     def check(case: Case) -> Iterator[str]:
         run, hyperpod = case.run, case.cluster == "hyperpod_eks"
-        wanted = {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}" if hyperpod else run.instance_type}
-        wanted[INSTANCE_GROUP if hyperpod else POOL_LABEL] = run.pool.name
+        expected = {INSTANCE_TYPE_LABEL: f"ml.{run.instance_type}" if hyperpod else run.instance_type}
+        expected[INSTANCE_GROUP if hyperpod else POOL_LABEL] = run.pool.name
         for labels in jobs.nodes_of(case):
-            if not wanted.items() <= labels.items():
+            if not expected.items() <= labels.items():
                 yield f"on {labels}"
         names = {one["spec"]["nodeName"] for one in jobs.pods[case]}
         if len(names) != run.nodes:
@@ -90,15 +90,15 @@ def test_each_pod_has_a_node_of_the_runs_pool_of_its_own(jobs: Admitted) -> None
 
 def test_pods_ask_for_the_devices_of_the_type_and_fit_the_quota(jobs: Admitted) -> None:
     def check(case: Case) -> Iterator[str]:
-        wanted = devices(case.run)
+        expected = devices(case.run)
         host = requests(jobs.where.pool(case.run.instance_type))
-        whole = {**wanted, "cpu": f"{host['cpu']}m", "memory": f"{host['memory']}Mi"}
+        whole = {**expected, "cpu": f"{host['cpu']}m", "memory": f"{host['memory']}Mi"}
         for pod in jobs.pods[case]:
             asked = _container(pod)["resources"]
             if _amounts(asked["requests"]) != _amounts(whole):
                 yield f"{asked['requests']}, not {whole}"
-            if _amounts(asked.get("limits", {})) != _amounts(wanted):
-                yield f"limits {asked.get('limits')}, not {wanted}"
+            if _amounts(asked.get("limits", {})) != _amounts(expected):
+                yield f"limits {asked.get('limits')}, not {expected}"
 
     assert _problems(jobs, check) == {}
 
@@ -132,8 +132,8 @@ def test_pods_have_the_variables_of_the_run_and_its_secrets(jobs: Admitted) -> N
                 yield f"RUN_ID is {named}"
             for secret in run.workload.secrets:
                 reference = env[secret.variable]["valueFrom"]["secretKeyRef"]
-                wanted = (case.info.secrets.get(secret.name, secret.name), not secret.required)
-                if (reference["name"], reference.get("optional", False)) != wanted:
+                expected = (case.info.secrets.get(secret.name, secret.name), not secret.required)
+                if (reference["name"], reference.get("optional", False)) != expected:
                     yield f"{secret.variable} is {reference}"
             unknown = used(" ".join(_container(pod)["command"])) - set(env) - _SET_BY_THE_SHELL
             if unknown:
@@ -142,7 +142,7 @@ def test_pods_have_the_variables_of_the_run_and_its_secrets(jobs: Admitted) -> N
     assert _problems(jobs, check) == {}
 
 
-def test_every_node_knows_its_rank_and_where_rank_0_is(jobs: Admitted) -> None:
+def test_every_node_has_its_rank_and_the_address_of_rank_0(jobs: Admitted) -> None:
     """By the variables that the launcher's line names in this format, resolved as cluster DNS would."""
 
     def check(case: Case) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""The control plane of the tests: it starts, refuses, restarts, says what is wrong, and leaves no process."""
+"""The control plane of the tests: it starts, refuses, restarts, reports faults, and leaves no process."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Ass
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
-def test_hyperpod_s_cluster_has_a_control_plane_and_says_what_it_lacks(
+def test_hyperpod_s_cluster_has_a_control_plane_and_reports_missing_parts(
     tmp_path: Path, assets: Assets
 ) -> None:
     done = run_demo("config/hyperpod-eks.yaml", tmp_path, assets)

@@ -65,7 +65,7 @@ class Function:
     resource: str = "Chart"
 
     def send(self, request: str, *, seconds: float = 600, **values: Any) -> tuple[str, str]:
-        """Send an event with values of the chart; return what CloudFormation is told: status and reason."""
+        """Send an event with values of the chart; return what CloudFormation receives: status and reason."""
         sent = event(
             request,
             **{

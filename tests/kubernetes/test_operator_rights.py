@@ -57,7 +57,7 @@ def installed(plane: ControlPlane, synthesis: Synthesis) -> Iterator[str]:
 
 
 class Jobs:
-    """A job's life, seen by an editor; pods are what this class says that they are, for no node runs them."""
+    """A job's life, seen by an editor; this class sets the states of pods, because no node runs them."""
 
     def __init__(self, plane: ControlPlane, namespace: str, document: Document) -> None:
         self.api = plane.api
@@ -135,7 +135,7 @@ class Jobs:
         self.await_pods(0)
 
     def said(self) -> str:
-        """Return what the operators were refused and what they said of the job, for messages of tests."""
+        """Return the operators' refused requests and their log lines on the job, for messages of tests."""
         events = self.api.list("v1", "Event", namespace=self.namespace)
         told = [
             f"{one['reason']}: {one.get('message', '')[:300]}" for one in events if one["type"] == "Warning"

@@ -43,6 +43,6 @@ def test_kueue_is_configured_as_its_own_chart_does_but_for_the_frameworks(assets
     ours = yaml.safe_load(kueue_values(["batch/job"])["managerConfig"]["controllerManagerConfigYaml"])
     assert ours.pop("integrations") == {"frameworks": ["batch/job"]}
     for part in ("integrations", "internalCertManagement"):
-        # Its certificates are made with the same names where nothing is said.
+        # Its certificates are made with the same names by default.
         theirs.pop(part)
     assert ours == theirs

@@ -99,7 +99,7 @@ def outcomes(
     request: pytest.FixtureRequest,
 ) -> Iterator[Callable[[Case], Outcome]]:
     """Start what the tests of this module look at, and return a function that waits for one of them."""
-    wanted: list[Case] = [
+    cases: list[Case] = [
         item.callspec.params["case"]
         for item in request.session.items
         if item.nodeid.startswith(f"{request.node.nodeid}::")
@@ -108,7 +108,7 @@ def outcomes(
     ]
     with share(eks_cluster.api, AT_ONCE), ThreadPoolExecutor(AT_ONCE) as executor:
         running: dict[Case, Future[Outcome]] = {
-            case: executor.submit(case[1], scene(case[0]), case[2]) for case in wanted
+            case: executor.submit(case[1], scene(case[0]), case[2]) for case in cases
         }
         yield lambda case: running[case].result()
         # The rest of what was begun would outlive the test that failed.

@@ -113,7 +113,7 @@ RULES = {
 """The rules of `validate --against` by what an update does; one of them is enough."""
 
 OF_DATA = {"update-deletes", "update-refused", "update-replaces"}
-"""Rules on what file systems and networks allow, whatever Kubernetes says."""
+"""Rules on what file systems and networks allow, independent of Kubernetes."""
 
 
 @dataclass(frozen=True)

@@ -125,7 +125,7 @@ def rules(api: Api, namespace: str) -> set[tuple[str, str, str]]:
 
 
 def granted(name: str) -> set[tuple[str, str, str]]:
-    """Return what docs/eks-software.md says of a group."""
+    """Return the rights of a group in docs/eks-software.md."""
     verbs = {"editors": READ + WRITE, "viewers": READ, "nobody": ()}[name]
     seen = () if name == "nobody" else READ
     return {(*kind, verb) for kind in JOBS for verb in verbs} | {
@@ -142,7 +142,7 @@ def table() -> Iterator[tuple[str, str, str, str, bool]]:
             yield name, group, resource, verb, False
 
 
-def test_each_group_may_do_what_the_table_says_in_the_jobs_namespace_and_nothing_elsewhere(
+def test_each_group_has_the_rights_of_the_table_in_the_jobs_namespace_only(
     eks_cluster: Cluster,
 ) -> None:
     users = {name: user(eks_cluster, name) for name in GROUPS}

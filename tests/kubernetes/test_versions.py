@@ -1,4 +1,4 @@
-"""The programs of these tests are of the versions that the catalog says ran together."""
+"""The programs of these tests have the versions that ran together, as the catalog has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def modules(program: Path) -> dict[str, str]:
 
 
 def test_programs_are_of_the_versions_that_ran_together(assets: Assets) -> None:
-    wanted = {
+    expected = {
         ("kube-apiserver", "k8s.io/kubernetes"): RAN_TOGETHER.kubernetes,
         ("jobset-manager", "sigs.k8s.io/jobset"): RAN_TOGETHER.jobset,
         ("trainer-manager", "github.com/kubeflow/trainer/v2"): RAN_TOGETHER.trainer,
@@ -25,5 +25,5 @@ def test_programs_are_of_the_versions_that_ran_together(assets: Assets) -> None:
         ("kueue-manager", "sigs.k8s.io/kueue"): RAN_TOGETHER.kueue,
         ("kueue-manager", "github.com/kubeflow/trainer/v2"): RAN_TOGETHER.trainer_types_of_kueue,
     }
-    found = {(name, module): modules(assets.program(name)).get(module, "") for name, module in wanted}
-    assert found == wanted
+    found = {(name, module): modules(assets.program(name)).get(module, "") for name, module in expected}
+    assert found == expected

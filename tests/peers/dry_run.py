@@ -21,7 +21,7 @@ _SECONDS = 180
 
 @dataclass(frozen=True)
 class PeerFinding:
-    """One message of a validator: ERROR, WARNING or INFO, the validator's name, and what it says."""
+    """One message of a validator: ERROR, WARNING or INFO, the validator's name, and its text."""
 
     level: str
     validator: str
@@ -48,7 +48,7 @@ def require_pcluster() -> Path:
 
 
 def dry_run(emulator: Emulator, folder: Path, configuration: dict[str, Any]) -> Verdict:
-    """Let ParallelCluster validate a cluster configuration against what stands in the emulator.
+    """Let ParallelCluster validate a cluster configuration against the resources in the emulator.
 
     `folder` takes the configuration, and ParallelCluster's log below `.parallelcluster`.
     """

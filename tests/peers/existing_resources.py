@@ -67,8 +67,8 @@ def _file_system_group(emulator: Emulator, vpc: str, *, clients: str) -> str:
     ec2 = emulator.client("ec2")
     group = ec2.create_security_group(GroupName="file-systems", Description="FSx", VpcId=vpc)["GroupId"]
     ports = {clients: LUSTRE_PORTS + NFS_PORTS, group: LUSTRE_PORTS}
-    for peer, wanted in ports.items():
-        rules = [_permission(port, peer) for port in wanted]
+    for peer, numbers in ports.items():
+        rules = [_permission(port, peer) for port in numbers]
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=rules)
         lustre = [_permission(port, peer) for port in LUSTRE_PORTS]
         ec2.authorize_security_group_egress(GroupId=group, IpPermissions=lustre)

@@ -14,7 +14,7 @@ from catalog.finding import Finding
 from catalog.pool import Reservation
 from catalog.versions import PARALLELCLUSTER
 from emulator.server import Emulator
-from settings.reading import LoadedConfig, read
+from settings.loaded_config import LoadedConfig, read
 from tests.conftest import CONFIGURATIONS
 from tests.peers.dry_run import Verdict, dry_run
 from tests.peers.existing_resources import Configuration, cluster_on_existing_resources, reserved
@@ -123,7 +123,7 @@ def test_everything_that_the_builder_writes_is_accepted(
 def refused(
     emulator: Emulator, artifacts: Callable[[str], Path]
 ) -> Callable[[str, Callable[[Configuration], None]], Verdict]:
-    """Return a function that changes the base configuration's cluster and asks what ParallelCluster says."""
+    """Return a function that changes the base configuration's cluster and returns ParallelCluster's messages."""
     settings = read(ROOT / BASE).settings
     assert settings
     text = yaml.safe_dump(cluster_on_existing_resources(emulator, settings))
@@ -324,7 +324,7 @@ def test_a_mount_below_another_is_found_by_our_rules_alone(
 def test_a_reservation_of_another_zone_is_found_by_parallelcluster_which_can_look(
     tmp_path: Path, emulator: Emulator, refused: Callable[[str, Callable[[Configuration], None]], Verdict]
 ) -> None:
-    """We look nothing up: ours is the zone that the configuration lacks, theirs what the reservation says."""
+    """We look nothing up: ours is the zone that the configuration lacks, theirs that of the reservation."""
     ours = _found(_read_with(tmp_path, {"pools.cpu.availability_zone": "us-west-2c"}), "zone-unknown")
     assert (ours.path, ours.value) == ("pools.cpu.availability_zone", "us-west-2c")
     settings = read(ROOT / BASE).settings

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from emulator.server import Emulator
-from settings.reading import read
+from settings.loaded_config import read
 from stacks.parallelcluster_plan import cluster_name
 from tests.peers.existing_resources import cluster_on_existing_resources
 from tests.peers.templates import templates

@@ -76,12 +76,12 @@ def test_it_scans_in_a_checkout_whose_path_has_a_space(
         (Allowance("CKV_AWS_1", "AWS::SNS::Topic.Data*", "reason"), "fails CKV_AWS_1"),
     ],
 )
-def test_what_is_not_allowed_is_said(allowed: Allowance, said: str) -> None:
+def test_findings_that_are_not_allowed_are_reported(allowed: Allowance, said: str) -> None:
     found = compare([OPEN], [allowed])
     assert found == [] if not said else said in found[0]
 
 
-def test_an_allowance_that_nothing_needs_is_said() -> None:
+def test_an_unused_allowance_is_reported() -> None:
     stale = Allowance("CKV_AWS_1", "AWS::S3::Bucket.Logs*", "reason")
     assert compare([], [stale]) == [
         "CKV_AWS_1 for AWS::S3::Bucket.Logs* is allowed and nothing fails it; delete it"

@@ -126,7 +126,9 @@ def theirs(artifacts: Callable[[str], Path]) -> dict[str, Answer]:
 
 @pytest.mark.parametrize("name", UPDATES)
 @pytest.mark.parametrize("kind", ["settings", "cluster"])
-def test_ours_say_what_parallelcluster_says(theirs: dict[str, Answer], name: str, kind: str) -> None:
+def test_our_rules_agree_with_parallelclusters_validators(
+    theirs: dict[str, Answer], name: str, kind: str
+) -> None:
     before, after = (settings(part) for part in UPDATES[name])
     deployed = Deployed(settings=before) if kind == "settings" else Deployed(cluster=built(before))
     found = {ANSWERS[finding.rule] for finding in check(after, None, deployed) if finding.rule in ANSWERS}

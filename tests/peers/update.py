@@ -53,7 +53,7 @@ json.dump({name: answer(*pair) for name, pair in pairs.items()}, sys.stdout)
 
 
 def answers(folder: Path, pairs: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Answer]:
-    """Return what ParallelCluster says to each update, a configuration before and one after."""
+    """Return ParallelCluster's answer to each update, a configuration before and one after."""
     python = require_pcluster().parent / "python"
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "updates.json"

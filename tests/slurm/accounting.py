@@ -99,10 +99,10 @@ class AccountedCluster(SlurmCluster):
         if done.returncode != 0:
             raise SlurmError(f"no database can be made: {done.stdout}{done.stderr}")
         tls = [f"--ssl-{part}={self.folder / 'tls' / part}.pem" for part in ("ca", "cert", "key")]
-        wanted = [f"--{name}={value}" for name, value in self.parameters.items()]
+        options = [f"--{name}={value}" for name, value in self.parameters.items()]
         network = [f"--bind-address={LOOPBACK}", f"--port={port}", f"--socket={self._socket}"]
         pid = f"--pid-file={self.folder / 'mariadb.pid'}"
-        self._start_daemon("mariadb", ["/usr/sbin/mariadbd", *common, *network, *tls, *wanted, pid])
+        self._start_daemon("mariadb", ["/usr/sbin/mariadbd", *common, *network, *tls, *options, pid])
         if not self._wait(self._answers, _START_SECONDS):
             raise SlurmError(f"the database does not answer; {self._logs()}")
         # slurmdbd makes the schema by itself; but Debian's libmariadb 11.8.9 fails every query after a connection was

@@ -36,7 +36,7 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
 class SlurmError(Exception):
-    """The cluster does not start or does not answer. The text says what, and holds the end of the logs."""
+    """The cluster does not start or does not answer. The text has the reason and the end of the logs."""
 
 
 @dataclass

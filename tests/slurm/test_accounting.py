@@ -25,7 +25,7 @@ def slurm(artifacts: Callable[[str], Path]) -> Iterator[AccountedCluster]:
 def accounted(slurm: AccountedCluster, name: str) -> str:
     """Run a job of that name, and return what the accounts say of it when it has ended."""
     slurm.run("srun", f"--job-name={name}", "true")
-    wanted = (
+    command = (
         "sacct",
         "--allocations",
         "--noheader",
@@ -35,7 +35,7 @@ def accounted(slurm: AccountedCluster, name: str) -> str:
     )
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
-        line = slurm.run(*wanted).strip()
+        line = slurm.run(*command).strip()
         if line.endswith("COMPLETED") or time.monotonic() > deadline:
             return line
         time.sleep(0.2)
@@ -77,8 +77,8 @@ def test_a_change_of_password_is_followed(slurm: AccountedCluster, tmp_path: Pat
     slurm.run("srun", "--job-name=meanwhile", "true")
     slurm.follow("sec0ndW0rd", tmp_path)
     assert accounted(slurm, "with-new-password").endswith("|with-new-password|COMPLETED")
-    wanted = ("sacct", "--allocations", "--noheader", "--name=meanwhile", "--format=State")
+    command = ("sacct", "--allocations", "--noheader", "--name=meanwhile", "--format=State")
     deadline = time.monotonic() + WAIT_SECONDS
-    while slurm.run(*wanted).split() != ["COMPLETED"]:
+    while slurm.run(*command).split() != ["COMPLETED"]:
         assert time.monotonic() < deadline, "the job that ran meanwhile is not in the accounts"
         time.sleep(0.2)

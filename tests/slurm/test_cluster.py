@@ -55,7 +55,7 @@ def test_a_batch_job_starts_steps_of_its_own(slurm: SlurmCluster, tmp_path: Path
     assert sorted((tmp_path / "out.txt").read_text().split()) == ["0", "1"]
 
 
-def test_a_failing_command_says_why(slurm: SlurmCluster) -> None:
+def test_a_failing_command_prints_the_reason(slurm: SlurmCluster) -> None:
     with pytest.raises(SlurmError, match="invalid partition specified"):
         slurm.run("srun", "--partition=absent", "true")
 

@@ -28,7 +28,7 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
 
 
 def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, nodes: int) -> list[str]:
-    """Submit a run of two nodes on so many, with `program` in place of what starts ranks, and return what it told."""
+    """Submit a run of two nodes on so many, with `program` in place of what starts ranks, and return its output."""
     programs = folder / "environment" / "bin"
     programs.mkdir(parents=True)
     (programs / "tell").write_text(f'#!/bin/bash\necho "told: {program}"\n', encoding="utf-8")
@@ -54,9 +54,7 @@ def told(cluster: SlurmCluster, folder: Path, launcher: Launcher, program: str, 
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])
-def test_ranks_that_srun_starts_know_how_many_they_are(
-    cluster: SlurmCluster, tmp_path: Path, nodes: int
-) -> None:
+def test_ranks_that_srun_starts_have_their_number(cluster: SlurmCluster, tmp_path: Path, nodes: int) -> None:
     found = told(cluster, tmp_path, Srun(), "$RANK $LOCAL_RANK $WORLD_SIZE", nodes)
     assert found == [f"{rank} {rank % RANKS} {RANKS * nodes}" for rank in range(RANKS * nodes)]
 
@@ -67,7 +65,7 @@ def test_torchrun_gets_the_nodes_of_the_job(cluster: SlurmCluster, tmp_path: Pat
     assert found == [f"--nnodes={nodes} --nproc-per-node={RANKS} --node-rank={rank}" for rank in range(nodes)]
 
 
-def test_processes_of_jax_and_of_a_frameworks_launcher_know_their_place(
+def test_processes_of_jax_and_of_a_frameworks_launcher_have_their_number(
     cluster: SlurmCluster, tmp_path: Path
 ) -> None:
     words = "$JAX_PROCESS_ID $JAX_NUM_PROCESSES ${JAX_COORDINATOR_ADDRESS##*:} $JAX_LOCAL_DEVICE_IDS"

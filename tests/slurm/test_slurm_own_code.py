@@ -104,7 +104,7 @@ def test_a_program_with_requirements_trains_on_two_nodes(cluster: SlurmCluster, 
     assert len(list((shared / "code" / "my-training").iterdir())) == 1
 
 
-def test_requirements_that_fail_end_the_job_with_pips_words(cluster: SlurmCluster, folder: Path) -> None:
+def test_requirements_that_fail_end_the_job_with_pips_message(cluster: SlurmCluster, folder: Path) -> None:
     (folder / "requirements.txt").write_text("no-such-package\n", encoding="utf-8")
     code, log = launch(cluster, folder)
     assert code != 0, log

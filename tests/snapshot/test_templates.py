@@ -71,7 +71,7 @@ def test_no_policy_allows_every_action(configuration: str, synthesis: Callable[[
 def test_the_cluster_fits_the_create_cluster_api(
     configuration: str, synthesis: Callable[[str], Synthesis]
 ) -> None:
-    """CloudFormation hands the cluster's properties to CreateCluster; botocore knows what that takes."""
+    """CloudFormation hands the cluster's properties to CreateCluster; botocore has its input shape."""
     synthesized = synthesis(configuration)
     stacks = [name for name in ("HyperPodStack", "HyperPodEksStack") if name in synthesized.templates]
     assert stacks

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def whole_fsdp(artifacts: Callable[[str], Path]) -> FsdpRun:
-    """A run of the fsdp workload's tiny preset that nobody interrupted; it validates, which changes no loss."""
+    """An uninterrupted run of the fsdp workload's tiny preset; it validates, which changes no loss."""
     run = FsdpRun(artifacts("fsdp-whole"), "--validate-every=20", "--peak-tflops=0.1")
     assert run.run() == 0, run.log
     return run

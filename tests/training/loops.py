@@ -157,7 +157,7 @@ def _together(ranks: Ranks) -> None:
 
 
 def main() -> None:
-    """Measure what the command line says and write it."""
+    """Measure the loops of the command line and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["loops", "saves", "trainer", "bare"])
     parser.add_argument("file", type=Path)

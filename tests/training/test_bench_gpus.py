@@ -1,4 +1,4 @@
-"""The bench of the fsdp workload on GPUs, tried out without one: what it trains, and what its table says."""
+"""The bench of the fsdp workload on GPUs, tried out without one: the runs that it trains, and its table."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_peak_is_the_catalog_s_by_the_driver_s_name(card: str, instance_type
     assert peak_tflops(card) == INSTANCES[instance_type].peak_tflops["bf16"]
 
 
-def test_a_card_that_the_catalog_does_not_know_has_no_peak() -> None:
+def test_a_card_that_is_not_in_the_catalog_has_no_peak() -> None:
     assert peak_tflops("NVIDIA H100 80GB HBM3") == INSTANCES[GPU].peak_tflops["bf16"]
     assert peak_tflops("NVIDIA GeForce RTX 4090") is None
 
@@ -110,7 +110,7 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-def test_without_a_gpu_it_says_so() -> None:
+def test_without_a_gpu_a_message_reports_it() -> None:
     found = table()
     assert found.returncode == 2
     assert "torch sees no GPU here; '--device cpu' tries the bench out" in found.stderr
@@ -156,11 +156,11 @@ def test_it_becomes_ready() -> None:
 
 
 def test_torchtitan_runs_on_the_torch_that_we_run_on() -> None:
-    def wanted(file: str) -> list[str]:
+    def requirements(file: str) -> list[str]:
         return [
             line
             for line in (ROOT / file).read_text(encoding="utf-8").splitlines()
             if line.startswith("torch>")
         ]
 
-    assert wanted("requirements-torchtitan.txt") == wanted("requirements-train.txt") != []
+    assert requirements("requirements-torchtitan.txt") == requirements("requirements-train.txt") != []

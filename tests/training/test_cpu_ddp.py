@@ -30,7 +30,7 @@ SLOW = "--step-seconds=0.1"
 
 @pytest.fixture(scope="module")
 def whole(artifacts: Callable[[str], Path]) -> LocalRun:
-    """A run that nobody interrupted."""
+    """An uninterrupted run."""
     run = LocalRun("cpu-ddp", "tiny", artifacts("cpu-ddp-whole"))
     assert run.run() == 0, run.log
     return run
@@ -116,7 +116,7 @@ def test_a_signal_saves_the_very_step_and_stops_all_ranks(
     assert run.losses() == whole.losses()
 
 
-def test_a_signal_to_one_rank_is_heard_by_all(tmp_path: Path) -> None:
+def test_a_signal_to_one_rank_stops_all(tmp_path: Path) -> None:
     run = LocalRun("cpu-ddp", "tiny", tmp_path, SLOW)
     process = run.start()
     run.wait_for_step(5)
@@ -127,7 +127,7 @@ def test_a_signal_to_one_rank_is_heard_by_all(tmp_path: Path) -> None:
 
 
 def copied(whole: LocalRun, folder: Path, newest: int, *arguments: str, ranks: int = 2) -> LocalRun:
-    """Return a run that stands where the whole one stood after step `newest`."""
+    """Return a run in the state of the whole one after step `newest`."""
     run = LocalRun("cpu-ddp", "tiny", folder, *arguments, ranks=ranks)
     shutil.copytree(whole.run_folder, run.run_folder)
     for path in run.checkpoints():

@@ -29,7 +29,7 @@ from torch.distributed.checkpoint.filesystem import FileSystemReader  # noqa: E4
 from torch.distributed.checkpoint.state_dict_loader import load  # noqa: E402
 from training import checkpoint_folder, distributed_checkpoint  # noqa: E402
 from training.checkpoint_folder import MARKER, CheckpointFolder  # noqa: E402
-from training.checkpoint_reading import IndexUnpickler  # noqa: E402
+from training.checkpoint_reader import IndexUnpickler  # noqa: E402
 from training.distributed_checkpoint import DistributedCheckpoints  # noqa: E402
 from training.errors import NO_INPUT, WRITE, TrainingError  # noqa: E402
 from training.process_group import Ranks  # noqa: E402
@@ -231,7 +231,7 @@ def prepare_part_of_index(path: Path) -> None:
 
 
 def prepare_value(path: Path) -> None:
-    """A sound index and, in place of a stream's position, a pickle that `torch.load` executes unless told not to."""
+    """A sound index and, in place of a stream's position, a pickle that `torch.load` executes by default."""
     metadata = FileSystemReader(path).read_metadata()
     [(index, place)] = [
         (index, place) for index, place in metadata.storage_data.items() if index.fqn == "data.stream"
@@ -294,7 +294,7 @@ def test_an_index_may_name_its_own_classes_alone(module: str, name: str) -> None
 
 
 def flip_a_bit(path: Path) -> None:
-    """Inside of a weight: the file has its size and is read without a word."""
+    """Inside of a weight: the file has its size and is read without a message."""
     shard = path / "__0_0.distcp"
     content = bytearray(shard.read_bytes())
     weight = content.index(state(10)["model"]["weight"].numpy().tobytes())
@@ -369,7 +369,7 @@ def test_a_write_that_fails_is_known_before_the_next(kept: DistributedCheckpoint
 def test_a_removal_that_is_cut_short_leaves_nothing_that_looks_sound(
     kept: DistributedCheckpoints, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed before the first file is gone: the folder is whole, and must count for nothing all the same."""
+    """Killed before the first file is gone: the folder is whole, and must count for nothing nevertheless."""
     write(kept, 5)
     write(kept, 10)
 

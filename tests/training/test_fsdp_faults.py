@@ -83,7 +83,7 @@ def test_a_curve_that_differs_is_called_so() -> None:
 
 @pytest.mark.heavy
 def test_all_checkpoints_damaged_is_an_error_each_time(tmp_path: Path) -> None:
-    """Beginning from step 0 without a word would hide the loss of a run."""
+    """Beginning from step 0 without a message would hide the loss of a run."""
     run = FsdpRun(tmp_path, "--steps=20")
     assert run.run() == 0, run.log
     for folder in run.checkpoints():

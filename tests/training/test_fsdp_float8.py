@@ -26,7 +26,7 @@ FEED_FORWARD = [f"feed_forward.{name}" for name in ("gate", "up", "down")]
 
 @pytest.fixture
 def emulated(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a GPU that knows float8 be there where its presence is asked for, and torchao compute as it would."""
+    """Simulate a GPU with float8 where the code checks for one, and compute as torchao would."""
     convert, replace_linear = float8.convert_to_float8_training, sharding._to_float8
     emulation = float8.Float8LinearConfig(emulate=True)
 

@@ -109,7 +109,7 @@ def tracked(model: ModelConfiguration, recompute: str, mesh: DeviceMesh) -> dict
 
 
 @pytest.mark.parametrize("recompute", ["full", "selective", "none"])
-def test_a_rank_holds_what_the_arithmetic_says(recompute: str, mesh: DeviceMesh) -> None:
+def test_a_rank_holds_the_computed_bytes(recompute: str, mesh: DeviceMesh) -> None:
     two, four = (tracked(replace(SMALL, layers=layers), recompute, mesh) for layers in (2, 4))
     per_layer = (four["ACT"] - two["ACT"]) / 2 / TOKENS
     expected = memory.kept_by_layer(SMALL, recompute, size=2)

@@ -140,7 +140,7 @@ def test_documents_that_are_packed_are_learnt_as_if_each_were_alone() -> None:
     assert abs(unmasked.item() - together.item()) > 1e-4
 
 
-def test_positions_begin_anew_with_each_document() -> None:
+def test_positions_restart_with_each_document() -> None:
     documents = torch.tensor([[0, 0, 0, 1, 2, 2]])
     assert positions(documents).tolist() == [[0, 1, 2, 0, 0, 1]]
     mask = attention.visible(documents, packed=False).mask
@@ -282,7 +282,7 @@ def test_a_token_does_not_see_what_follows() -> None:
     assert before.item() == after.item()
 
 
-def test_attention_is_the_sum_it_says() -> None:
+def test_attention_is_the_documented_sum() -> None:
     """Head by head, with each key-value head serving its group of query heads."""
     layer = built(TINY).blocks[0].attention
     hidden = torch.randn(1, LENGTH, TINY.width, generator=torch.Generator().manual_seed(2))
@@ -353,7 +353,7 @@ def test_experts_are_the_weighted_sum_of_the_chosen_few() -> None:
     assert 2 * 0.95 <= balance.item() <= 2 * 2
 
 
-def test_an_expert_without_tokens_has_gradients_all_the_same() -> None:
+def test_an_expert_without_tokens_has_gradients_too() -> None:
     """A rank whose tokens all go elsewhere takes part in the sum over ranks like any other."""
     model = replace(TINY, experts=Experts(count=4, chosen=1))
     layer = built(model).blocks[0].feed_forward

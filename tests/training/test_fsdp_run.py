@@ -178,7 +178,7 @@ def test_streamed_text_resumes_bit_for_bit(tmp_path: Path) -> None:
 def test_what_saves_memory_may_change_from_start_to_start(
     whole: FsdpRun, tmp_path: Path, words: tuple[str, ...], ranks: int, furthest: float
 ) -> None:
-    """From plain shards to another way of keeping them, and back: the run goes on as if nothing had changed."""
+    """From plain shards to another way of keeping them, and back: the run continues as if nothing had changed."""
     changed = FsdpRun(tmp_path, *words, "--synchronous-save", SLOW, ranks=ranks)
     shutil.copytree(whole.run_folder, changed.run_folder)
     shutil.rmtree(changed.checkpoints()[-1])

@@ -184,7 +184,7 @@ def test_columns_are_those_of_nccl_tests(tmp_path: Path) -> None:
     ids=["mpirun", "srun", "pmi"],
 )
 def test_ranks_find_one_another_whoever_starts_them(starter: tuple[str, str], tmp_path: Path) -> None:
-    """A file that an earlier start left, with an address that nobody answers at, does not mislead them."""
+    """A file that an earlier start left, with an address that does not answer, does not mislead them."""
     (tmp_path / "gloo-7-0.json").write_text('["127.0.0.1", 1, "old"]', encoding="utf-8")
     words = ["all_reduce", "-b", "64", "-e", "64", "-n", "1"]
     codes, said = started(words, tmp_path, 2, starter, SLURM_JOB_ID="7", SLURM_STEP_ID="0")

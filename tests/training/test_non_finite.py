@@ -125,7 +125,7 @@ def test_a_stop_waits_for_a_step_that_is_applied(ranks: Ranks, tmp_path: Path) -
     poison(training.run.model, {3: math.nan}, lambda: training.run.done)
     training.advance()
     training.advance()
-    stop.heard = 15
+    stop.received = 15
     while not training.over:
         training.advance()
     training.close()
@@ -239,6 +239,6 @@ def test_cpu_ddp_ends_after_too_many(
     ],
 )
 def test_what_is_finite_is_applied(loss: float, norm: float, applied: bool) -> None:
-    steps = non_finite.NonFiniteSteps(5, tells=False)
+    steps = non_finite.NonFiniteSteps(5, prints=False)
     assert steps.admit(1, loss, norm) is applied
     assert steps.total == steps.in_a_row == (0 if applied else 1)

@@ -65,7 +65,7 @@ def test_the_data_parallel_workload_reports_it_too(beats: Beats, monkeypatch: py
     assert beats.told == ["resume", "start"]
 
 
-def test_a_rank_whose_heartbeat_cannot_be_written_trains_all_the_same(
+def test_a_rank_whose_heartbeat_cannot_be_written_trains_nevertheless(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk, for one; the guard goes by lines of progress then."""

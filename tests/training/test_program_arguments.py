@@ -63,7 +63,7 @@ def test_an_argument_that_the_program_lacks_starts_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_program_without_our_helpers_that_refuses_its_arguments_is_told_of_by_torchrun(
+def test_torchrun_reports_a_program_without_our_helpers_that_refuses_its_arguments(
     tmp_path: Path,
 ) -> None:
     program = tmp_path / "plain.py"

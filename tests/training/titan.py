@@ -129,7 +129,7 @@ def _together(gpu: bool) -> None:
 
 
 def main() -> None:
-    """Measure what the command line says and write it."""
+    """Measure the run of the command line and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     add = parser.add_argument
     add("file", type=Path)

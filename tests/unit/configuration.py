@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from settings.deployment import Settings
-from settings.reading import LoadedConfig, read
+from settings.loaded_config import LoadedConfig, read
 from settings.rules import check
 
 VALID: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Sample workloads for the renderers' tests, and what a manifest says once it is read again."""
+"""Sample workloads for the renderers' tests, and the content of a manifest that is read again."""
 
 from __future__ import annotations
 

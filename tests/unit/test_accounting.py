@@ -87,7 +87,7 @@ def test_retention_decides_what_stays(
         "AWS::SecretsManager::Secret",
     }
     assert kept & depended_on == (depended_on if policy == "Retain" else set())
-    # A rotation whose function is gone would fail for ever.
+    # A rotation whose function is gone would fail at every attempt.
     assert kept & {"AWS::SecretsManager::RotationSchedule", "AWS::Lambda::Function"} == set()
 
 

@@ -1,4 +1,4 @@
-"""The node that runs slurmdbd follows the secret: which files, whose, and what it says when it cannot."""
+"""The node that runs slurmdbd follows the secret: its files, their owners, and its messages on failures."""
 
 from __future__ import annotations
 
@@ -107,22 +107,22 @@ def test_what_is_no_password_is_refused_with_a_message(
     assert node.calls("systemctl") == []
 
 
-def wanted() -> dict[str, Any]:
+def settings() -> dict[str, Any]:
     groups = {"head": "controller", "entry": "login", "gpu": "compute"}
     return {"accounting": {"secret": SECRET, "region": "us-west-2"}, "node_types": groups}
 
 
 def test_the_controller_alone_follows(node: HyperPodNode, tmp_path: Path) -> None:
     node.node_type("head")
-    outcome = node.run(wanted())
+    outcome = node.run(settings())
     assert outcome.code == 0, outcome.output
     assert node.read(INSTALLED) == PROGRAM.read_text()
     assert node.mode(INSTALLED) == 0o755
     assert f"ExecStart={INSTALLED} {SECRET} us-west-2" in node.read(SERVICE)
     assert "OnUnitInactiveSec=5min" in node.read(TIMER)
     assert node.calls("systemctl")[-1] == "systemctl enable --now trainforge-accounting-password.timer"
-    second = node.run(wanted())
+    second = node.run(settings())
     assert (second.code, second.counts["changed"]) == (0, 0), second.output
     login = HyperPodNode(tmp_path / "login")
     login.node_type("entry")
-    assert login.run(wanted()).counts["steps"] == 0
+    assert login.run(settings()).counts["steps"] == 0

@@ -144,8 +144,8 @@ def test_context_of_the_cdk_itself_is_taken() -> None:
     assert context_mistakes(cdk_context()) == []
 
 
-def test_which_configuration_is_used_is_said(tmp_path: Path, outdir: Path) -> None:
-    """Three ways to choose one; a broken file ends each quickly, and says which it was."""
+def test_the_configuration_in_use_is_printed(tmp_path: Path, outdir: Path) -> None:
+    """Three ways to choose one; a broken file ends each quickly, with its name."""
     broken = tmp_path / "broken.yaml"
     broken.write_text(FIVE_MISTAKES, encoding="utf-8")
     named = run_app(broken, outdir, TRAINFORGE_CONFIG="config/absent.yaml")

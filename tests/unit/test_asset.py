@@ -46,7 +46,7 @@ def test_an_asset_that_scripts_cannot_name_is_refused(change: dict[str, Any], to
     assert told in str(refused.value)
 
 
-def test_all_that_is_wrong_is_said_at_once() -> None:
+def test_all_mistakes_are_reported_at_once() -> None:
     with pytest.raises(ValueError, match="asset 'X'") as refused:
         Asset("X", "..", "A B")
     assert str(refused.value).count("; ") == 2

@@ -1,4 +1,4 @@
-"""The handler that deletes final backups: CloudFormation always hears, and only its own backups go."""
+"""The handler that deletes final backups: CloudFormation always receives an answer, and only its own backups go."""
 
 from __future__ import annotations
 
@@ -143,7 +143,7 @@ def test_a_repeated_event_finds_nothing_and_succeeds(run: Callable[..., dict[str
     assert run(Fsx(backup("mine"), gone=True))["Status"] == "SUCCESS"
 
 
-def test_cloudformation_hears_of_a_failure_with_its_reason(run: Callable[..., dict[str, Any]]) -> None:
+def test_cloudformation_receives_a_failure_with_its_reason(run: Callable[..., dict[str, Any]]) -> None:
     class Refusing(Fsx):
         def paginate(self) -> list[dict[str, Any]]:
             raise PermissionError("not authorized to perform fsx:DescribeBackups")

@@ -120,7 +120,7 @@ def test_the_agent_needs_the_file_system_and_keeps_jobs_from_the_hosts_role(tmp_
     assert agent["ECS_ENABLE_AWSLOGS_EXECUTIONROLE_OVERRIDE"] == "true"
 
 
-def test_a_host_whose_file_system_never_comes_says_so_and_fails(tmp_path: Path) -> None:
+def test_a_host_without_its_file_system_reports_it_and_fails(tmp_path: Path) -> None:
     host = Host(tmp_path, mounts=False)
     done = host.start()
     assert done.returncode == 1

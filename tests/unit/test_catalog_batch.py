@@ -42,7 +42,7 @@ def test_one_device_for_each_efa(facts: InstanceFacts) -> None:
     assert sum(path.startswith("/dev/infiniband/") for path in paths) == facts.efa_interfaces
 
 
-def test_limits_are_words_that_batch_knows() -> None:
+def test_limits_are_names_that_batch_accepts() -> None:
     structure = BATCH.shape_for("Ulimit")
     assert isinstance(structure, StructureShape)
     documentation = structure.members["name"].documentation

@@ -46,8 +46,8 @@ def test_placement(instance_type: str, nodes: int, capacity: Capacity, grouped: 
 def test_every_source_of_capacity_is_decided() -> None:
     arguments = {nouns.Reservation: "cr-1", nouns.ReservationGroup: "arn", nouns.CapacityBlock: "cr-1"}
     for kind in typing.get_args(Capacity):
-        wanted = [arguments.get(kind, "arn")] if kind not in {nouns.OnDemand, nouns.Spot} else []
-        assert placement(make("p5.48xlarge", 2, kind(*wanted))).reason
+        arguments_ = [arguments.get(kind, "arn")] if kind not in {nouns.OnDemand, nouns.Spot} else []
+        assert placement(make("p5.48xlarge", 2, kind(*arguments_))).reason
 
 
 def test_unknown_type_is_an_error() -> None:

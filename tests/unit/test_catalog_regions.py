@@ -1,4 +1,4 @@
-"""The facts of regions equal what botocore and cfn-lint have, and the command that reads them says so."""
+"""The facts of regions equal what botocore and cfn-lint have, and the command that reads them confirms it."""
 
 from __future__ import annotations
 

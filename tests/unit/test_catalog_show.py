@@ -35,7 +35,7 @@ def test_sheet_names_facts_derivations_and_sources() -> None:
         assert part in text
 
 
-def test_sheet_says_unknown_where_nothing_is_known() -> None:
+def test_the_sheet_prints_unknown_for_unknown_facts() -> None:
     code, text = show("g7e.48xlarge")
     assert code == 0
     rows = dict(

@@ -1,4 +1,4 @@
-"""The grids of FSx, checked against what botocore says of its API."""
+"""The grids of FSx, checked against botocore's model of its API."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_lustre_capacity(gib: int, offered: bool, nearest: int) -> None:
     assert storage.is_lustre_capacity(nearest)
 
 
-def test_lustre_capacity_is_what_the_api_says() -> None:
+def test_lustre_capacity_agrees_with_the_api() -> None:
     words = documented("CreateFileSystemRequest", "StorageCapacity")
     assert (
         "PERSISTENT_2 , and PERSISTENT_1 deployment types using SSD storage type, the valid values are"
@@ -52,7 +52,7 @@ def test_lustre_capacity_is_what_the_api_says() -> None:
 
 
 @pytest.mark.parametrize("deployment", storage.LUSTRE_THROUGHPUTS)
-def test_lustre_throughput_is_what_the_api_says(deployment: storage.LustreDeployment) -> None:
+def test_lustre_throughput_agrees_with_the_api(deployment: storage.LustreDeployment) -> None:
     words = documented("CreateFileSystemLustreConfiguration", "PerUnitStorageThroughput")
     (listed,) = re.findall(rf"For {deployment} SSD storage: ([\d, ]+)", words)
     assert (
@@ -64,27 +64,27 @@ def test_lustre_throughput_is_what_the_api_says(deployment: storage.LustreDeploy
     ("throughput", "gib"), [(125, 38400), (250, 19200), (500, 9600), (1000, 4800), (200, None)]
 )
 def test_smallest_lustre_with_efa(throughput: int, gib: int | None) -> None:
-    assert storage.lustre_efa_smallest_gib(throughput) == gib
+    assert storage.lustre_efa_min_gib(throughput) == gib
     assert gib is None or storage.is_lustre_capacity(gib)
 
 
 def test_verified_minimums_are_some_of_those_offered() -> None:
-    assert set(storage.LUSTRE_EFA_SMALLEST_GIB) >= storage.LUSTRE_EFA_VERIFIED
-    assert set(storage.LUSTRE_EFA_SMALLEST_GIB) == set(storage.LUSTRE_THROUGHPUTS["PERSISTENT_2"])
+    assert set(storage.LUSTRE_EFA_MIN_GIB) >= storage.LUSTRE_EFA_VERIFIED
+    assert set(storage.LUSTRE_EFA_MIN_GIB) == set(storage.LUSTRE_THROUGHPUTS["PERSISTENT_2"])
 
 
 @pytest.mark.parametrize(
-    ("wanted", "nearest"), [(1, 160), (160, 160), (161, 320), (10240, 10240), (99999, 10240)]
+    ("throughput", "nearest"), [(1, 160), (160, 160), (161, 320), (10240, 10240), (99999, 10240)]
 )
-def test_nearest_throughput(wanted: int, nearest: int) -> None:
-    assert storage.nearest_throughput(wanted, storage.OPENZFS_THROUGHPUTS["SINGLE_AZ_HA_2"]) == nearest
+def test_nearest_throughput(throughput: int, nearest: int) -> None:
+    assert storage.nearest_throughput(throughput, storage.OPENZFS_THROUGHPUTS["SINGLE_AZ_HA_2"]) == nearest
 
 
 def test_openzfs_deployments_are_those_of_the_api() -> None:
     assert set(storage.OPENZFS_THROUGHPUTS) == set(FSX.shape_for("OpenZFSDeploymentType").metadata["enum"])
 
 
-def test_openzfs_throughput_is_what_the_api_says() -> None:
+def test_openzfs_throughput_agrees_with_the_api() -> None:
     words = documented("CreateFileSystemOpenZFSConfiguration", "ThroughputCapacity")
     newer, older = re.findall(r"valid values are ([\d, or]+) MBps", words)
     assert "For MULTI_AZ_1 and SINGLE_AZ_2" in words
@@ -93,9 +93,9 @@ def test_openzfs_throughput_is_what_the_api_says() -> None:
         assert storage.OPENZFS_THROUGHPUTS[deployment] == numbers  # type: ignore[index]
 
 
-def test_openzfs_bounds_are_what_the_api_says() -> None:
+def test_openzfs_bounds_agree_with_the_api() -> None:
     words = documented("CreateFileSystemRequest", "StorageCapacity")
-    bounds = f"from {storage.OPENZFS_SMALLEST_GIB} GiB up to {storage.OPENZFS_LARGEST_GIB:,} GiB"
+    bounds = f"from {storage.OPENZFS_MIN_GIB} GiB up to {storage.OPENZFS_MAX_GIB:,} GiB"
     assert bounds in words
 
 

@@ -126,20 +126,20 @@ def test_a_secret_that_a_workload_needs_must_be_named(monkeypatch: pytest.Monkey
     plain = registry.workload("cpu-ddp")
     needing = replace(plain, secrets=(Secret("huggingface", "HF_TOKEN", required=True),))
     monkeypatch.setattr(registry, "workload", lambda _name: needing)
-    wanted = {"workload": "cpu-ddp", "preset": plain.reference.name, "pool": "gpu", "clusters": [SECTION]}
+    entry = {"workload": "cpu-ddp", "preset": plain.reference.name, "pool": "gpu", "clusters": [SECTION]}
 
     def rules(secrets: dict[str, str]) -> set[str]:
-        data = changed(BATCH | {"workloads": [wanted], f"{SECTION}.secrets": secrets})
+        data = changed(BATCH | {"workloads": [entry], f"{SECTION}.secrets": secrets})
         return {finding.rule for finding in check(Settings.model_validate(data))}
 
     assert "batch-secret-missing" in rules({})
     assert "batch-secret-missing" not in rules({"huggingface": SECRET})
 
 
-def test_spot_says_what_else_there_is() -> None:
+def test_the_finding_on_spot_names_the_alternatives() -> None:
     data = changed(_pool(capacity={"source": "spot"}))
     [finding] = check(Settings.model_validate(data))
-    assert "batch cannot honour the capacity source 'spot'" in finding.message
+    assert "batch does not support the capacity source 'spot'" in finding.message
     assert "on-demand" in finding.hint
 
 

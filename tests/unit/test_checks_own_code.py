@@ -1,4 +1,4 @@
-"""Rules on code of one's own: folders of workloads, their names and bases, and base images without a workload."""
+"""Rules on users' own code: folders of workloads, their names and bases, and base images without a workload."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from settings.deployment import Settings
-from settings.reading import read
+from settings.loaded_config import read
 from settings.rules import check
 from tests.conftest import ROOT
 from tests.unit.configuration import GONE, changed, found
@@ -71,7 +71,7 @@ def test_a_folder_is_relative_to_the_configuration(tmp_path: Path) -> None:
     assert f"the folder '{tmp_path}/other' does not exist" in str(finding)
 
 
-def test_all_mistakes_of_a_folder_are_told(tmp_path: Path) -> None:
+def test_all_mistakes_of_a_folder_are_reported(tmp_path: Path) -> None:
     folder = tmp_path / "my-training"
     folder.mkdir()
     (folder / "train.py").touch()

@@ -187,7 +187,7 @@ def test_the_advice_names_keys_by_which_a_cluster_runs_no_nodes(capacity: dict[s
     }
     settings = Settings.model_validate(changed(changes))
     [finding] = [finding for finding in check(settings) if finding.rule == "reservation-exceeded"]
-    assert f"let one of them run none by {keys}, or make a pool" in finding.hint
+    assert f"let one of them run none by {keys}, or give each cluster a pool" in finding.hint
 
 
 def test_the_finding_on_waiting_advises_a_first_deployment_without_nodes() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from settings.rules import RULES
-from settings.rules.sheet import FILE_RULES, rule_sheet
+from settings.rules.rule_table import FILE_RULES, rule_table
 from tests.unit import (
     test_checks_batch,
     test_checks_capacity,
@@ -63,7 +63,7 @@ def test_every_rule_has_a_case_that_it_finds() -> None:
 
 
 def test_every_rule_has_a_reason_and_a_severity() -> None:
-    sheet = rule_sheet()
+    sheet = rule_table()
     assert len({entry.name for entry in sheet}) == len(sheet)
     assert {entry.name for entry in sheet} == set(RULES) | set(FILE_RULES) | {"acknowledgement-unused"}
     for entry in sheet:

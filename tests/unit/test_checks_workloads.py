@@ -294,7 +294,7 @@ def test_findings_name_what_is_near(changes: dict[str, Any], words: str) -> None
     assert words in str(finding)
 
 
-def test_an_unknown_instance_type_is_said_once() -> None:
+def test_an_unknown_instance_type_is_reported_once() -> None:
     """The run cannot be judged, and the rule of pools says why."""
     assert found(_runs({}, pools__gpu__instance_type="g5.9xlarge")) == {
         ("instance-type-unknown", "pools.gpu.instance_type")

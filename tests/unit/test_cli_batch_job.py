@@ -188,9 +188,9 @@ def test_each_reason_of_a_waiting_job_is_printed_once() -> None:
     assert followed.code() == 0
     (told,) = (line for line in followed.told if "waits" in line)
     assert told == (
-        f"job j waits: {CAPACITY} - Service cannot fulfill the capacity; EC2 has no such instances to give now, or the "
-        "account's quota of them is used up; the compute environment's Auto Scaling activities tell which; the queue "
-        "cancels a job that has waited for 240 minutes for this"
+        f"job j waits: {CAPACITY} - Service cannot fulfill the capacity; EC2 has no capacity of this instance "
+        "type now, or the account's quota is used up; the compute environment's Auto Scaling activities show which; "
+        "the queue cancels a job that has waited for 240 minutes for this"
     )
 
 
@@ -221,7 +221,7 @@ def test_faults_of_the_queue_are_reported(
     assert [line for line in followed.told if "waits" in line] == [f"job j waits: {told}"]
 
 
-def test_who_may_not_look_at_queues_still_hears_batchs_own_words() -> None:
+def test_a_user_without_rights_on_queues_sees_batchs_own_reason() -> None:
     waiting = {"status": "RUNNABLE", "statusReason": "UNDETERMINED - so"}
     batch = Batch("RUNNABLE", waiting, "SUCCEEDED")
     batch.queue = error("AccessDeniedException")
@@ -290,5 +290,5 @@ def test_a_service_that_stays_away_ends_the_waiting() -> None:
 
 
 def test_a_job_that_is_gone() -> None:
-    with pytest.raises(SubmissionError, match="does not know job j any more"):
+    with pytest.raises(SubmissionError, match="has no record of job j any more"):
         Followed(Batch("RUNNING", "")).code()

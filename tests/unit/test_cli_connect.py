@@ -221,7 +221,7 @@ def test_ports(
     assert result.exit_code == 0, result.output
     assert connect.ran[7:] == ["--document-name", document, "--parameters", parameters]
     local = parameters.rpartition("=")[2]
-    assert f"http://localhost:{local} leads to port " in result.stdout
+    assert f"http://localhost:{local} is forwarded to port " in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -362,7 +362,7 @@ def test_a_second_time_changes_nothing_and_asks_for_no_line_twice(
     file = connect.home / ".ssh/trainforge/demo-parallelcluster.conf"
     before = file.stat()
     again = connect("parallelcluster", "--ssh-config")
-    assert "it was there already, and is the same" in again.stdout
+    assert "the file exists already with the same content" in again.stdout
     assert INCLUDE not in again.stdout
     assert file.stat().st_mtime_ns == before.st_mtime_ns
 

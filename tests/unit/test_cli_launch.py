@@ -49,7 +49,7 @@ def test_slurm(launch: Launching, tmp_path: Path) -> None:
         "squeue --jobs 4711\n",
         f"tail -F {tmp_path}/cpu-ddp-tiny_4711.out\n",
         f"sbatch, in this folder; it logs to {tmp_path}/cpu-ddp-tiny_JOB.out\n",
-        "run    a new one, called as the job's number, in /fsx/runs/cpu-ddp\n",
+        "run    a new one, named after the job's number, in /fsx/runs/cpu-ddp\n",
         "a new job resumes it: the same command with\n  --run-id 4711\n",
     ):
         assert part in result.output
@@ -61,11 +61,11 @@ def test_slurm(launch: Launching, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cluster", "options", "said"),
     [
-        ("hyperpod", ("--shared", "here"), "'--shared' means nothing on hyperpod it is for local"),
+        ("hyperpod", ("--shared", "here"), "'--shared' has no effect on hyperpod it is for local"),
         (
             "local",
             ("--cluster-info", "cluster-info.json"),
-            "'--cluster-info' means nothing on local it is for hyperpod, hyperpod_eks, parallelcluster, eks, batch",
+            "'--cluster-info' has no effect on local it is for hyperpod, hyperpod_eks, parallelcluster, eks, batch",
         ),
     ],
 )
@@ -118,7 +118,7 @@ def test_batch_that_refuses(launch: Launching, batch_client: Any) -> None:
     info = replace(cluster_info("batch"), queues={"cpu": "another"})
     result = launch("batch", "--pool", "cpu", info=info)
     assert result.exit_code == 2
-    assert "error: AWS Batch in us-west-2 did not take the job: " in result.stderr
+    assert "error: AWS Batch in us-west-2 refused the job: " in result.stderr
     assert "Job queue another does not exist" in result.stderr
     assert jobs(batch_client) == []
 
@@ -126,7 +126,7 @@ def test_batch_that_refuses(launch: Launching, batch_client: Any) -> None:
 def test_two_batch_jobs_of_one_run(
     launch: Launching, batch_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two at once would write into one folder; one after the other is how a run goes on."""
+    """Two jobs at once would write into one folder; one after the other resumes the run."""
     info = cluster_info("batch")
     asked = ("--preset", "tiny", "--pool", "cpu", "--run-id", "tuesday")
     states = iter(["RUNNING", "FAILED"])
@@ -148,7 +148,7 @@ def test_two_batch_jobs_of_one_run(
     assert "(demo-cpu-ddp-tiny:1)" in taken.stdout
 
 
-def test_who_may_submit_to_batch_but_not_look(
+def test_a_user_who_may_submit_to_batch_but_not_describe(
     launch: Launching, batch_client: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(_: object, **__: Any) -> dict[str, Any]:

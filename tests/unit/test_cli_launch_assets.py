@@ -70,7 +70,7 @@ def test_on_a_machine_that_has_the_shared_folder(
     (shared / "data" / ("corpus" if there else "other")).mkdir(parents=True)
     result = launch(cluster, "--pool", "cpu", "--dry-run", info=info_of(cluster, str(shared)))
     assert result.exit_code == (0 if there else 2), result.output
-    assert ("which is not there" in " ".join(result.stderr.split())) is not there
+    assert ("which does not exist" in " ".join(result.stderr.split())) is not there
 
 
 @pytest.mark.parametrize("key", ["corpus/part-0", "corpus-2/part-0", "other/corpus/part-0"])
@@ -103,13 +103,13 @@ def test_cluster_info_without_a_shared_file_system(launch: Launching, cluster: s
 
 @pytest.mark.parametrize("cluster", ["eks", "batch"])
 @pytest.mark.parametrize("change", [{"launch_folder": ""}, {"data_bucket": ""}, {"launch_folder": "/srv"}])
-def test_where_nothing_can_be_seen_it_is_said(
+def test_assets_that_cannot_be_checked_are_a_warning(
     launch: Launching, cluster: str, change: dict[str, Any]
 ) -> None:
     result = launch(cluster, "--pool", "cpu", "--dry-run", info=replace(info_of(cluster), **change))
     assert result.exit_code == 0, result.output
     assert "warning: assets [run-assets]" in result.stderr
-    assert "whether it is there cannot be seen from here" in " ".join(result.stderr.split())
+    assert "whether it exists cannot be checked from this machine" in " ".join(result.stderr.split())
 
 
 def test_a_bucket_that_does_not_answer(launch: Launching, bucket: None) -> None:
@@ -118,5 +118,5 @@ def test_a_bucket_that_does_not_answer(launch: Launching, bucket: None) -> None:
     assert result.exit_code == 0, result.output
     assert "warning: assets [run-assets]" in result.stderr
     said = " ".join(result.stderr.split())
-    assert "'s3://another/corpus/', which shows it, cannot be looked at" in said
+    assert "'s3://another/corpus/', its content in S3, cannot be listed" in said
     assert "NoSuchBucket" in said

@@ -218,7 +218,7 @@ def test_a_definition_without_the_lists_that_a_run_leaves_empty_is_taken(
     assert len(service.definitions) == 1
 
 
-def test_who_may_not_look_at_definitions_registers_one(
+def test_a_user_who_may_not_describe_definitions_registers_one(
     launch: Launching, service: Service, info: ClusterInfo
 ) -> None:
     service.denied = {"DescribeJobDefinitions"}
@@ -305,7 +305,7 @@ def test_a_run_of_the_configuration_goes_to_the_stacks_own_definition(
 
 
 def deployed(value: Any) -> Any:
-    """Return a part of a template as it stands when it is deployed: what AWS fills in is the same word everywhere."""
+    """Return a part of a template as it is when it is deployed: what AWS fills in is the same word everywhere."""
     if isinstance(value, list):
         return [deployed(member) for member in value]
     if not isinstance(value, dict):

@@ -104,7 +104,7 @@ def test_an_operator_that_is_not_there(launch: Launching, api: KubernetesApi) ->
     result = launch("eks", "--preset", "tiny", info=cluster_info("eks"))
     assert result.exit_code == 2
     assert (
-        "the cluster does not know TrainJob (trainer.kubeflow.org): its operator is not installed"
+        "the cluster has no kind TrainJob (trainer.kubeflow.org): its operator is not installed"
         in result.stderr
     )
 

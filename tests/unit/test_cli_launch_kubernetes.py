@@ -35,7 +35,7 @@ def test_kubernetes(launch: Launching) -> None:
     chosen = "--namespace training --selector app.kubernetes.io/instance=cpu-ddp-tiny"
     for part in (
         "  where  eks 'demo-eks' in us-west-2, namespace 'training'\n",
-        "  run    'cpu-ddp-tiny', as the job is called, in /fsx/runs/cpu-ddp\n",
+        "  run    'cpu-ddp-tiny', the name of the job, in /fsx/runs/cpu-ddp\n",
         f"  how    kubectl {CONTEXT} create -f -\n",
         f"  kubectl {CONTEXT} get pods {chosen}\n",
         f"  kubectl {CONTEXT} logs {chosen} --follow --prefix --max-log-requests 2\n",
@@ -80,7 +80,7 @@ def test_a_job_that_came_in_between(launch: Launching) -> None:
     [
         (
             'error: the server doesn\'t have a resource type "trainjob"',
-            "the cluster does not know TrainJob (trainer.kubeflow.org): its operator is not installed",
+            "the cluster has no kind TrainJob (trainer.kubeflow.org): its operator is not installed",
         ),
         ("The connection to the server x was refused", "The connection to the server x was refused"),
         ("error: You must be logged in to the server (Unauthorized)", "(Unauthorized)"),
@@ -98,7 +98,7 @@ def test_a_cluster_that_does_not_take_it(launch: Launching, error: str, message:
     assert "create" not in noted.read_text()
 
 
-def test_who_may_create_but_not_look(launch: Launching) -> None:
+def test_a_user_who_may_create_but_not_get(launch: Launching) -> None:
     noted = launch.fake_kubectl()
     script = (launch.programs / "kubectl").read_text(encoding="utf-8")
     refused = '*" get "*) echo "Error from server (Forbidden): no" >&2; exit 1 ;;'
@@ -178,7 +178,7 @@ def test_no_context_of_the_cluster(
         (["--region", "us-west-2", "eks", "get-token", "--cluster-name", "demo-eks-2"], False),
     ],
 )
-def test_a_cluster_under_a_name_of_ones_own(launch: Launching, words: list[str], found: bool) -> None:
+def test_a_cluster_under_a_custom_name(launch: Launching, words: list[str], found: bool) -> None:
     """The command that gets its token names it."""
     launch.fake_kubectl("ours")
     file = launch.programs / "view.json"

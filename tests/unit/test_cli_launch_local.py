@@ -99,7 +99,7 @@ def test_a_run_that_does_not_resume_is_started_once(tmp_path: Path) -> None:
 
 
 def test_only_the_owner_may_write_to_a_local_runs_folder(tmp_path: Path) -> None:
-    """Whatever the mask of the user is: a run takes up what lies there."""
+    """Independent of the user's mask, because a run loads what is in the folder."""
     before = os.umask(0)
     try:
         assert run_here("true", os.environ, tmp_path / "runs" / "mine" / "launch.log") == 0

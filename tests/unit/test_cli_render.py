@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from cli.main import app
-from settings.reading import read
+from settings.loaded_config import read
 from tests.conftest import ROOT
 from tests.unit.configuration import changed
 from tests.unit.launching import Launching, cluster_info

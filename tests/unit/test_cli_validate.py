@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from settings.rules.sheet import rule_sheet
+from settings.rules.rule_table import rule_table
 from tests.programs import processor_seconds
 from tests.unit.configuration import changed
 
@@ -178,7 +178,7 @@ def test_the_schema_describes_every_key() -> None:
 
 def test_every_rule_is_listed() -> None:
     listed = json.loads(_trainforge("validate", "--rules", "--json").stdout)
-    assert [entry["name"] for entry in listed] == [entry.name for entry in rule_sheet()]
+    assert [entry["name"] for entry in listed] == [entry.name for entry in rule_table()]
     plain = _trainforge("validate", "--rules").stdout.splitlines()
     assert len(plain) == len(listed)
     assert all(line.count("\t") == 3 for line in plain)

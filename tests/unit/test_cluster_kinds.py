@@ -118,7 +118,7 @@ def test_a_new_kind_is_validated(sources: Path) -> None:
     assert "a laboratory's cluster (cpu: 2 x c6i.4xlarge on-demand)" in done.stdout + done.stderr
 
 
-def test_rules_know_a_new_kind(sources: Path) -> None:
+def test_rules_support_a_new_kind(sources: Path) -> None:
     text = (sources / "config" / "lab.yaml").read_text(encoding="utf-8")
     wrong = text.replace("nodes: 2}", "nodes: 2, capacity: {source: spot}}")
     wrong = wrong.replace(

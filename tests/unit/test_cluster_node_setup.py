@@ -25,7 +25,7 @@ from tests.unit.hyperpod_node import KEY
 from trainforge.parallelcluster.actions.archive import ENTRY, packed, revision
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 
-WANTED: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "containers": {"cache_path": "/fsx/enroot", "runtime_path": "/scratch/enroot"},
     "home_path": "/home",
     "mounts": ["/home", "/fsx"],
@@ -44,7 +44,7 @@ def node(tmp_path: Path) -> ClusterNode:
 
 @pytest.fixture
 def release() -> Iterator[Callable[[bytes], dict[str, Any]]]:
-    """Return a function that serves a program as a release on loopback and returns what nodes are told of it."""
+    """Return a function that serves a program as a release on loopback and returns its description for nodes."""
     served: dict[str, bytes] = {}
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,12 +88,12 @@ def test_a_second_run_changes_nothing(
     if kind != "HeadNode":
         # What the head node has written into the folder that all nodes share.
         node.file(PLUGSTACK, f"include {OWN}\n")
-    wanted = WANTED | {"node_exporter": release(b"program")}
-    first = node.run(wanted)
+    settings = SETTINGS | {"node_exporter": release(b"program")}
+    first = node.run(settings)
     assert first.returncode == 0, first.stdout + first.stderr
     assert counts(first.stdout)["changed"] > 10
     before = node.snapshot()
-    second = node.run(wanted)
+    second = node.run(settings)
     assert (second.returncode, second.stderr) == (0, "")
     assert counts(second.stdout)["changed"] == 0, second.stdout
     assert node.snapshot() == before
@@ -102,11 +102,11 @@ def test_a_second_run_changes_nothing(
 
 def test_the_plugin_is_registered_on_the_head_node_only(tmp_path: Path) -> None:
     head, compute = ClusterNode(tmp_path / "a"), ClusterNode(tmp_path / "b", "ComputeFleet")
-    assert head.run(WANTED).returncode == 0
+    assert head.run(SETTINGS).returncode == 0
     assert head.read(OWN) == "required /usr/local/lib/slurm/spank_pyxis.so runtime_path=/run/pyxis\n"
     assert head.read(PLUGSTACK) == f"include {OWN}\n"
     assert head.calls("scontrol") == ["scontrol reconfigure"]
-    failed = compute.run(WANTED)
+    failed = compute.run(SETTINGS)
     assert failed.returncode == 1
     assert not (compute.root / OWN.lstrip("/")).exists()
     assert "pyxis is not loaded on this compute node" in failed.stderr
@@ -122,19 +122,19 @@ def test_the_plugin_is_registered_on_the_head_node_only(tmp_path: Path) -> None:
 )
 def test_lines_that_load_it_already_stay_as_they_are(node: ClusterNode, present: str) -> None:
     node.file(PLUGSTACK, present)
-    assert node.run(WANTED).returncode == 0
+    assert node.run(SETTINGS).returncode == 0
     assert node.read(PLUGSTACK) == present
 
 
 def test_other_plugins_stay(node: ClusterNode) -> None:
     node.file(PLUGSTACK, "# include /opt/slurm/etc/plugstack.conf.d/*\noptional /other.so")
-    assert node.run(WANTED).returncode == 0
+    assert node.run(SETTINGS).returncode == 0
     assert node.read(PLUGSTACK).splitlines()[1:] == ["optional /other.so", f"include {OWN}"]
 
 
 def test_an_image_without_pyxis_is_reported_before_slurm_is_changed(node: ClusterNode) -> None:
     (node.root / "usr/local/lib/slurm/spank_pyxis.so").unlink()
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.returncode == 1
     assert "step 'pyxis': plugin '/usr/local/lib/slurm/spank_pyxis.so' is not on this image" in outcome.stderr
     assert not (node.root / PLUGSTACK.lstrip("/")).exists()
@@ -154,7 +154,7 @@ def enroot_reads(settings: str, name: str, **environment: str) -> str:
 
 
 def test_containers_get_their_folders_and_settings(node: ClusterNode) -> None:
-    assert node.run(WANTED).returncode == 0
+    assert node.run(SETTINGS).returncode == 0
     settings = node.read("/etc/enroot/enroot.conf")
     assert enroot_reads(settings, "ENROOT_CACHE_PATH") == f"/fsx/enroot/user-{os.getuid()}"
     assert enroot_reads(settings, "ENROOT_DATA_PATH") == f"/scratch/enroot/data/user-{os.getuid()}"
@@ -164,7 +164,7 @@ def test_containers_get_their_folders_and_settings(node: ClusterNode) -> None:
 
 def test_enroot_looks_for_credentials_where_jobs_and_people_write_them(node: ClusterNode) -> None:
     """ParallelCluster's example names a folder of the node's own, and without credentials ECR gives no image."""
-    assert node.run(WANTED).returncode == 0
+    assert node.run(SETTINGS).returncode == 0
     settings = node.read("/etc/enroot/enroot.conf")
     assert "ENROOT_CONFIG_PATH         /var/enroot/user-$(id -u)/config" in settings
     assert enroot_reads(settings, "ENROOT_CONFIG_PATH", HOME="/home/ana") == "/home/ana/.config/enroot"
@@ -181,7 +181,7 @@ def test_imported_images_go_to_a_disk_and_not_into_memory(node: ClusterNode, dis
     node.file("/proc/self/mounts", shared + disks)
     # As slurmd leaves it where it started before this.
     (node.root / "run/pyxis").mkdir()
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     link = node.root / "run/pyxis"
     assert link.resolve() == node.root / target.lstrip("/") / "pyxis"
@@ -194,7 +194,7 @@ def test_imported_images_go_to_a_disk_and_not_into_memory(node: ClusterNode, dis
 
 def test_a_folder_that_a_job_uses_is_left_where_it_is(node: ClusterNode) -> None:
     image = node.file("/run/pyxis/1000/7.0.squashfs", "image")
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.returncode == 0, outcome.stderr
     assert "WARNING: '/run/pyxis' is in use" in outcome.stdout
     assert image.read_text() == "image"
@@ -206,8 +206,8 @@ def test_a_file_system_above_the_shared_one_does_not_count_as_it(node: ClusterNo
         "/proc/self/mounts",
         "/dev/root / ext4 rw 0 0\ns /data ext4 rw 0 0\ns /home nfs4 rw 0 0\ns /scratch ext4 rw 0 0\n",
     )
-    containers = WANTED["containers"] | {"cache_path": "/data/fsx/enroot"}
-    outcome = node.run(WANTED | {"containers": containers, "mounts": ["/home", "/data/fsx"]})
+    containers = SETTINGS["containers"] | {"cache_path": "/data/fsx/enroot"}
+    outcome = node.run(SETTINGS | {"containers": containers, "mounts": ["/home", "/data/fsx"]})
     assert outcome.returncode == 1
     assert "'/data/fsx/enroot' is on no mounted file system" in outcome.stderr
     assert not (node.root / "data/fsx/enroot").exists()
@@ -215,13 +215,13 @@ def test_a_file_system_above_the_shared_one_does_not_count_as_it(node: ClusterNo
 
 def test_namespaces_are_left_alone_where_they_are_free(node: ClusterNode) -> None:
     node.file("/etc/os-release", 'ID=ubuntu\nVERSION_ID="22.04"\n')
-    assert node.run(WANTED).returncode == 0
+    assert node.run(SETTINGS).returncode == 0
     assert node.calls("sysctl") == []
 
 
 def test_no_disks_of_its_own_is_the_root_disk(node: ClusterNode) -> None:
     node.file("/proc/self/mounts", "/dev/root / ext4 rw 0 0\ns /fsx lustre rw 0 0\ns /home nfs4 rw 0 0\n")
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.returncode == 0
     assert "no instance store is mounted on '/scratch'" in outcome.stdout
     assert "ENROOT_DATA_PATH /var/lib/enroot/data" in node.read("/etc/enroot/enroot.conf")
@@ -229,7 +229,7 @@ def test_no_disks_of_its_own_is_the_root_disk(node: ClusterNode) -> None:
 
 def test_failures_are_on_standard_error_which_becomes_the_event(node: ClusterNode) -> None:
     node.program("apt-get", "exit 100")
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.returncode == 1
     (line,) = outcome.stderr.splitlines()
     assert line.startswith("failed: step 'packages': command 'apt-get")
@@ -241,14 +241,14 @@ def test_failures_are_on_standard_error_which_becomes_the_event(node: ClusterNod
 
 def test_the_certificate_is_there_before_anything_else(node: ClusterNode) -> None:
     url = "s3://scripts/ca.pem"
-    first = node.run(WANTED, "start", url, "0123456789ab")
+    first = node.run(SETTINGS, "start", url, "0123456789ab")
     assert first.returncode == 0, first.stdout
     path = CA_CERTIFICATE_PATH
     assert node.read(path) == CERTIFICATE
     assert counts(first.stdout) | {"seconds": 0} == {"steps": 1, "changed": 1, "failed": 0, "seconds": 0}
-    assert counts(node.run(WANTED, "start", url).stdout)["changed"] == 0
+    assert counts(node.run(SETTINGS, "start", url).stdout)["changed"] == 0
     (node.state / "certificate").write_text("<html>")
-    refused = node.run(WANTED, "start", url)
+    refused = node.run(SETTINGS, "start", url)
     assert refused.returncode == 1
     assert "is no certificate in PEM form" in refused.stderr
     assert node.read(path) == CERTIFICATE
@@ -270,7 +270,7 @@ def test_another_archive_is_refused(node: ClusterNode, release: Callable[[bytes]
     told["sha256"] = {platform.machine(): "0" * 64}
     outcome = node.run({"node_exporter": told})
     assert outcome.returncode == 1
-    assert "it is not what was asked for" in outcome.stderr
+    assert "it is not the expected release" in outcome.stderr
     assert not (node.root / EXPORTER.lstrip("/")).exists()
 
 
@@ -315,7 +315,7 @@ def test_dos2unix_which_parallelcluster_runs_over_a_script_leaves_the_file_alone
 ) -> None:
     """Steps of aws-parallelcluster-cookbook, custom_action_executor.py: chmod, dos2unix, run, each must succeed."""
     dos2unix = require_program("dos2unix", "Debian and Ubuntu have it: apt-get install dos2unix")
-    content = packed(WANTED)
+    content = packed(SETTINGS)
     # A checksum in the archive may hold the two bytes by chance, and converted it would be another.
     with_line_end = content[:-30] + b"\r\n" + content[-30:]
     script = tmp_path / "script"
@@ -327,7 +327,7 @@ def test_dos2unix_which_parallelcluster_runs_over_a_script_leaves_the_file_alone
 
 
 def test_the_same_sources_make_the_same_file() -> None:
-    one, other = packed(WANTED), packed(WANTED)
+    one, other = packed(SETTINGS), packed(SETTINGS)
     assert one == other
     assert revision(one) != revision(packed({}))
     with zipfile.ZipFile(io.BytesIO(one)) as archive:
@@ -365,9 +365,9 @@ def test_what_the_nodes_run_needs_nothing_newer_than_python_3_9(tmp_path: Path) 
 
 def test_it_runs_on_python_3_9(tmp_path: Path) -> None:
     node = ClusterNode(tmp_path, python=require_python("3.9"))
-    first = node.run(WANTED)
+    first = node.run(SETTINGS)
     assert first.returncode == 0, first.stdout + first.stderr
-    assert counts(node.run(WANTED).stdout)["changed"] == 0
+    assert counts(node.run(SETTINGS).stdout)["changed"] == 0
 
 
 DATABASE_SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:Password-AbCdEf"
@@ -378,7 +378,7 @@ FOLLOWER = "/etc/systemd/system/trainforge-accounting-password.service"
 def test_the_head_node_follows_the_password_of_the_database_that_parallelcluster_names(
     tmp_path: Path,
 ) -> None:
-    """The secret is no argument: ParallelCluster would refuse to add a database to a head node that stands."""
+    """The secret is no argument: ParallelCluster would refuse to add a database to an existing head node."""
     for kind, followed in (("HeadNode", True), ("LoginNode", False), ("ComputeFleet", False)):
         node = ClusterNode(tmp_path / kind, kind)
         node.file(

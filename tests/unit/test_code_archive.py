@@ -87,7 +87,7 @@ def test_processes_of_a_node_may_unpack_at_once(folder: Path, tmp_path: Path) ->
     assert len(list((tmp_path / f"trainforge-{os.getuid()}").iterdir())) == 1
 
 
-def test_a_broken_archive_is_told(folder: Path, tmp_path: Path) -> None:
+def test_a_broken_archive_is_reported(folder: Path, tmp_path: Path) -> None:
     content = archive(folder).content
     # Python itself starts it by the end of the file; the members before are torn.
     middle = len(content) // 2

@@ -81,7 +81,7 @@ def test_a_proof_is_what_tests_claim(name: str) -> None:
             assert format_ not in ACCEPTED_BY, f"{name} as {format_} is accepted by {ACCEPTED_BY[format_]}"
 
 
-def test_the_table_of_formats_and_the_page_of_proofs_tell_the_same() -> None:
+def test_the_table_of_formats_and_the_page_of_proofs_agree() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from cli.main import main; main()", "render", "--list"],
         cwd=ROOT,

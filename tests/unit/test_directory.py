@@ -41,7 +41,7 @@ def durable(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> Synthesis:
-    """A certificate and a volume that are there already, and a domain of one's own."""
+    """A certificate and a volume that are there already, and a custom domain."""
     more = f"""domain: people.example.com
   certificate_secret_arn: '{SECRET}'
   existing_volume_id: vol-0123456789abcdef0"""

@@ -144,7 +144,7 @@ def test_each_base_has_what_it_needs() -> None:
 
 @pytest.mark.parametrize("path", DOCKERFILES, ids=identity)
 def test_arguments_are_used_and_variables_come_from_somewhere(path: Path) -> None:
-    """A misspelt argument is an empty string to the shell, and the build goes on with it."""
+    """A misspelt argument is an empty string to the shell, and the build continues with it."""
     names = {name for name, _ in arguments(path)}
     text = "\n".join(line for line in instructions(path) if not line.startswith("ARG "))
     used = set(re.findall(r"\$\{([A-Z_]+)[}:]", text))
@@ -219,7 +219,7 @@ def test_a_pin_of_a_workload_takes_the_place_of_the_catalogs() -> None:
         ),
     ],
 )
-def test_an_image_that_cannot_be_built_is_refused_in_words(given: dict[str, Any], message: str) -> None:
+def test_an_image_that_cannot_be_built_is_refused_with_a_message(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Image(**given)
 

@@ -127,7 +127,7 @@ def test_nodes_follow_the_control_plane_s_version(synthesized: Callable[[str], S
 
 
 def test_in_a_closed_network_our_objects_are_installed(synthesized: Callable[[str], Synthesis]) -> None:
-    """The CDK's framework calls the function that applies them from inside the network, and would wait for ever."""
+    """The CDK's framework calls the function that applies them from inside the network, and would never return."""
     isolated = synthesized(
         PRIVATE.replace("{pools: [cpu]}", "{pools: [cpu], software: {jobs: [], devices: {efa: none}}}")
         + "network: {isolated: true}\n"

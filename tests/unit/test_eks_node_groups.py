@@ -75,8 +75,8 @@ def api_input(properties: dict[str, Any]) -> dict[str, Any]:
 def test_every_accelerated_type_makes_a_group_and_a_template_that_aws_takes(
     name: str, capacity: Capacity
 ) -> None:
-    facts, wanted = INSTANCES[name], pool(name, capacity)
-    template = launch_template_data(wanted, node_launch(wanted, GROUPS))
+    facts, chosen = INSTANCES[name], pool(name, capacity)
+    template = launch_template_data(chosen, node_launch(chosen, GROUPS))
     given = [
         (port["NetworkCardIndex"], port["DeviceIndex"], port["InterfaceType"])
         for port in template.get("NetworkInterfaces", [])
@@ -89,7 +89,7 @@ def test_every_accelerated_type_makes_a_group_and_a_template_that_aws_takes(
     for port in template.get("NetworkInterfaces", []):
         assert port["Groups"] == list(GROUPS)
         assert "SubnetId" not in port, "EKS refuses a template that chooses the subnet"
-    group = node_group_properties(wanted)
+    group = node_group_properties(chosen)
     assert ("InstanceType" in template) != ("InstanceTypes" in group), "EKS takes the type in one place only"
     template.pop("InstanceType", None)
     made = {"LaunchTemplateName": "n", "LaunchTemplateData": template}
@@ -118,9 +118,9 @@ def test_every_accelerated_type_makes_a_group_and_a_template_that_aws_takes(
     ],
 )
 def test_the_capacity_source(capacity: Capacity, kind: str, market: str | None) -> None:
-    wanted = pool(capacity=capacity)
-    template = launch_template_data(wanted, node_launch(wanted, GROUPS))
-    assert capacity_type(capacity) == node_group_properties(wanted)["CapacityType"] == kind
+    chosen = pool(capacity=capacity)
+    template = launch_template_data(chosen, node_launch(chosen, GROUPS))
+    assert capacity_type(capacity) == node_group_properties(chosen)["CapacityType"] == kind
     assert template.get("InstanceMarketOptions", {}).get("MarketType") == market
     assert ("CapacityReservationSpecification" in template) == (not isinstance(capacity, OnDemand | Spot))
 
@@ -160,7 +160,7 @@ def test_number_of_running_nodes(scaling: Scaling | None, expected: dict[str, in
 
 
 @pytest.mark.parametrize(
-    ("wanted", "strategy"),
+    ("chosen", "strategy"),
     [
         (pool(), "MINIMAL"),
         (pool("c6i.4xlarge"), "DEFAULT"),
@@ -168,8 +168,8 @@ def test_number_of_running_nodes(scaling: Scaling | None, expected: dict[str, in
         (pool("c6i.4xlarge", Reservation(RESERVATION)), "MINIMAL"),
     ],
 )
-def test_scarce_nodes_are_ended_before_their_successors_start(wanted: Pool, strategy: str) -> None:
-    assert node_group_properties(wanted)["UpdateConfig"] == {"MaxUnavailable": 1, "UpdateStrategy": strategy}
+def test_scarce_nodes_are_ended_before_their_successors_start(chosen: Pool, strategy: str) -> None:
+    assert node_group_properties(chosen)["UpdateConfig"] == {"MaxUnavailable": 1, "UpdateStrategy": strategy}
 
 
 def test_repair_with_its_details() -> None:

@@ -123,8 +123,8 @@ def test_there_is_a_runtime_for_each_time_to_save() -> None:
         for speed in (0, 300, 5000, 100_000):
             where = ClusterInfo.example("eks", ["fsdp"])
             where = replace(where, mounts=(replace(where.mounts[0], throughput_mbps=speed),))
-            wanted = read(trainjob(one, where))["spec"]["runtimeRef"]["name"]
-            assert graces[wanted] == grace_seconds(one, where)
+            runtime = read(trainjob(one, where))["spec"]["runtimeRef"]["name"]
+            assert graces[runtime] == grace_seconds(one, where)
 
 
 @pytest.fixture(scope="module")

@@ -109,7 +109,7 @@ def test_by_default_devices_storage_and_trainer(synthesized: Callable[[str], Syn
     }
 
 
-def test_nothing_wanted_is_nothing_shipped(synthesized: Callable[[str], Synthesis]) -> None:
+def test_without_workloads_nothing_is_shipped(synthesized: Callable[[str], Synthesis]) -> None:
     synthesis = synthesized(BARE)
     for kind in (*HELM, MANIFEST, "AWS::Lambda::LayerVersion"):
         assert synthesis.resources(STACK, kind) == []
@@ -228,7 +228,7 @@ def test_another_namespace_of_jobs_is_another_resource(synthesized: Callable[[st
     assert before != after
 
 
-def test_a_job_that_is_applied_is_in_its_namespace_and_named_by_what_it_says(
+def test_a_job_that_is_applied_is_in_its_namespace_and_named_by_its_content(
     synthesized: Callable[[str], Synthesis],
 ) -> None:
     (job,) = synthesized(ALL).resources(STACK, MANIFEST)
@@ -297,16 +297,16 @@ def test_every_type_gets_what_counts_its_devices_and_nothing_else(name: str) -> 
 @pytest.mark.parametrize("version", KUBERNETES_VERSIONS)
 def test_neuron_s_scheduler_is_at_most_one_version_older_than_the_cluster(version: str) -> None:
     """Kubernetes supports no other (Version Skew Policy); the chart's own is 1.31."""
-    for wanted in (True, False):
+    for enabled in (True, False):
         (neuron,) = device_charts(
             [pool("trn2.48xlarge")],
-            Devices(efa="none", neuron_scheduler=wanted),
+            Devices(efa="none", neuron_scheduler=enabled),
             region="us-west-2",
             kubernetes_version=version,
         )
         custom = neuron.values["scheduler"]["customScheduler"]
-        assert neuron.values["scheduler"]["enabled"] is wanted
-        if not wanted:
+        assert neuron.values["scheduler"]["enabled"] is enabled
+        if not enabled:
             assert "image" not in custom
             continue
         minor = int(custom["image"]["tag"].split(".")[1])

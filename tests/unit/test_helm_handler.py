@@ -1,4 +1,4 @@
-"""The function that installs charts: sources are verified, helm is bounded, CloudFormation always hears.
+"""The function that installs charts: sources are verified, helm is bounded, CloudFormation always receives an answer.
 
 tests/kubernetes/test_helm_handler.py runs it against a control plane.
 """
@@ -355,7 +355,7 @@ def test_without_time_nothing_is_begun(helm: Helm, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("passed_over", "raises"), [("no matches for kind", False), ("", True)])
-def test_kubectl_may_not_know_a_kind(
+def test_a_kind_without_a_definition_on_the_cluster(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     passed_over: str,
@@ -377,7 +377,7 @@ def test_kubectl_may_not_know_a_kind(
 
 @pytest.fixture
 def send(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Return a function that sends one event to the handler and returns what CloudFormation was told."""
+    """Return a function that sends one event to the handler and returns what CloudFormation received."""
     told: list[dict[str, Any]] = []
 
     class Answer(io.BytesIO):
@@ -410,9 +410,7 @@ def send(helm: Helm, monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str,
     return call
 
 
-def test_cloudformation_hears_of_success_and_of_failure(
-    send: Callable[..., dict[str, Any]], helm: Helm
-) -> None:
+def test_cloudformation_receives_success_and_failure(send: Callable[..., dict[str, Any]], helm: Helm) -> None:
     assert send("Create")["Status"] == "SUCCESS"
     resolved = helm.log.with_name("Chart.yaml").read_text(encoding="utf-8")
     assert "name: storage" in resolved
@@ -448,7 +446,7 @@ def test_a_release_of_another_resource_is_neither_taken_over_nor_uninstalled(
 def test_another_name_is_another_resource_once_it_is_installed(
     send: Callable[..., dict[str, Any]], helm: Helm
 ) -> None:
-    """CloudFormation deletes the release of the old name when it hears of another id."""
+    """CloudFormation deletes the release of the old name when it receives another id."""
     old = {"PhysicalResourceId": "hp/kube-system/old"}
     assert send("Update", **old)["PhysicalResourceId"] == "hp/kube-system/r"
     helm.fails(upgrade=["pods are not ready"])

@@ -30,10 +30,10 @@ def pool(**changes: Any) -> Pool:
     return Pool(**values | changes)
 
 
-def group_of(wanted: Pool, *, deep: bool = True, hook: LifecycleHook | None = None) -> dict[str, Any]:
+def group_of(chosen: Pool, *, deep: bool = True, hook: LifecycleHook | None = None) -> dict[str, Any]:
     return worker_group(
         GroupDefaults(execution_role_arn=ROLE, hook=hook),
-        wanted,
+        chosen,
         partition="train",
         network=GroupNetwork("subnet-1", ("sg-1",)),
         deep_health_checks=deep,
@@ -72,7 +72,7 @@ def test_the_capacity_source(capacity: Any, expected: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("instance_type", "wanted", "expected"),
+    ("instance_type", "interface_type", "expected"),
     [
         ("p5.48xlarge", None, None),
         ("p5.48xlarge", "efa-only", {"InterfaceType": "efa-only"}),
@@ -80,8 +80,8 @@ def test_the_capacity_source(capacity: Any, expected: dict[str, Any]) -> None:
         ("g5.xlarge", "efa", None),
     ],
 )
-def test_the_interface_kind(instance_type: str, wanted: Any, expected: Any) -> None:
-    group = group_of(pool(instance_type=instance_type, interface_type=wanted))
+def test_the_interface_kind(instance_type: str, interface_type: Any, expected: Any) -> None:
+    group = group_of(pool(instance_type=instance_type, interface_type=interface_type))
     assert group.get("NetworkInterface") == expected
 
 
@@ -156,9 +156,7 @@ def test_an_extension_is_shipped_and_hooked_after_initialisation(
     assert shipped[0]["node_types"] == {"controller": "controller", "login": "login", "gpu": "compute"}
 
 
-def test_lifecycle_scripts_of_ones_own_take_its_place(
-    tmp_path: Any, synthesized: Callable[[str], Synthesis]
-) -> None:
+def test_custom_lifecycle_scripts_replace_it(tmp_path: Any, synthesized: Callable[[str], Synthesis]) -> None:
     (tmp_path / "scripts").mkdir()
     (tmp_path / "scripts" / "on_create.sh").write_text("#!/bin/bash\n", encoding="utf-8")
     synthesis = synthesized(

@@ -154,7 +154,7 @@ def test_a_pool_that_karpenter_fills_starts_without_a_node(
     assert group["InstanceCount"] == 0
 
 
-def test_what_is_not_wanted_is_not_there(synthesized: Callable[[str], Synthesis]) -> None:
+def test_parts_that_are_switched_off_are_absent(synthesized: Callable[[str], Synthesis]) -> None:
     found = synthesized(MINIMAL % ", training_operator: false")
     names = {one["AddonName"] for one in named(found, "AWS::EKS::Addon").values()}
     assert not {name for name in names if "hyperpod" in name or name == "cert-manager"}
@@ -182,7 +182,7 @@ def test_quotas_fit_the_api(stack: Synthesis) -> None:
     assert api_problems("sagemaker", "CreateClusterSchedulerConfig", request) == ""
 
 
-def test_the_chart_brings_what_is_wanted_and_nothing_twice() -> None:
+def test_the_chart_installs_the_chosen_parts_and_nothing_twice() -> None:
     values = chart_values(Dependencies(mpi_operator=False, nvidia_device_plugin=False), "us-west-2")
     assert values["trainingOperators"] == {"enabled": True}
     assert values["mpi-operator"] == {"enabled": False}
@@ -192,7 +192,7 @@ def test_the_chart_brings_what_is_wanted_and_nothing_twice() -> None:
 
 
 def test_device_plugins_run_on_every_type_that_has_the_device_and_past_every_taint() -> None:
-    """The chart's own lists lack types, and tolerate their own taints only: pods would wait for devices for ever."""
+    """The chart's own lists lack types, and tolerate their own taints only: pods would never get devices."""
     values = chart_values(Dependencies(), "us-west-2")
     nvidia, efa = values["nvidia-device-plugin"], values["aws-efa-k8s-device-plugin"]
     required = nvidia["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]

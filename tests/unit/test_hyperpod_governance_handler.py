@@ -1,4 +1,4 @@
-"""The handler of quotas and scheduler configurations: faults of every kind, nothing leaked, CloudFormation hears."""
+"""The handler of quotas and scheduler configurations: faults, leaks, and an answer to CloudFormation for each."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class Context:
 
 @pytest.fixture
 def send(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
-    """Return a function that sends one event to the handler and returns what CloudFormation was told."""
+    """Return a function that sends one event to the handler and returns what CloudFormation received."""
     told: list[dict[str, Any]] = []
     time = {"now": 0.0}
 
@@ -228,7 +228,7 @@ def test_a_quota_of_another_owner_is_not_touched(send: Callable[..., dict[str, A
     assert count_of(client) == 1
 
 
-def test_what_was_made_in_vain_is_removed(send: Callable[..., dict[str, Any]]) -> None:
+def test_the_resource_of_a_failed_creation_is_removed(send: Callable[..., dict[str, Any]]) -> None:
     client = SageMaker(ends="CreateFailed")
     told = send(client, "Create")
     assert told["Status"] == "FAILED"
@@ -254,7 +254,7 @@ def test_what_cannot_be_removed_either_is_named_for_the_next_delete(
 def test_a_fault_is_reported_and_the_next_event_continues(
     send: Callable[..., dict[str, Any]], call: str, fault: Exception
 ) -> None:
-    """Whatever call fails: CloudFormation hears, and the Delete that it sends then leaves nothing."""
+    """Whatever call fails: CloudFormation receives an answer, and the Delete that it sends then leaves nothing."""
     client = SageMaker()
     known = send(client, "Create")["PhysicalResourceId"] if call in {"update", "delete"} else ""
     client.faults = {call: [fault]}

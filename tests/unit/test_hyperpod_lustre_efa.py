@@ -52,7 +52,7 @@ class Client:
             (device / "driver").symlink_to(drivers)
 
     def run(self) -> tuple[str, list[str]]:
-        """Run the script; return what it says and what lnetctl and modprobe were told."""
+        """Run the script; return its output and the arguments of lnetctl and modprobe."""
         done = subprocess.run(
             ["bash", str(SCRIPT)],
             env={"PATH": f"{self.programs}:{os.environ['PATH']}", "NODE_ROOT": str(self.root)},

@@ -111,7 +111,7 @@ def test_an_update_to_an_image_without_the_folder_leaves_nothing_of_the_image_be
     assert node.path("kubelet").is_symlink()
 
 
-def test_lustre_is_set_up_for_efa_only_where_the_deployment_says_so(node: Node, tmp_path: Path) -> None:
+def test_lustre_is_set_up_for_efa_only_if_it_is_configured(node: Node, tmp_path: Path) -> None:
     folder = tmp_path / "scripts"
     shutil.copytree(SCRIPT.parent, folder)
     environment = {

@@ -34,7 +34,7 @@ def test_nothing_asked_for_is_nothing_done(node: HyperPodNode) -> None:
     assert outcome.counts["steps"] == outcome.counts["changed"] == 0
 
 
-def test_a_second_run_changes_nothing_and_says_so(node: HyperPodNode) -> None:
+def test_a_second_run_changes_nothing_and_logs_that(node: HyperPodNode) -> None:
     first = node.run(PACKAGES | CONTAINERS)
     assert (first.code, first.counts["failed"]) == (0, 0), first.output
     # htop, the shared folder, three local ones, the settings.
@@ -59,10 +59,10 @@ def test_only_missing_packages_are_installed_and_no_service_is_restarted(node: H
 
 
 def test_a_pinned_version_replaces_another(node: HyperPodNode) -> None:
-    wanted = {"packages": ["bash=5.3", "htop"]}
-    assert node.run(wanted).counts["changed"] == 2
+    settings = {"packages": ["bash=5.3", "htop"]}
+    assert node.run(settings).counts["changed"] == 2
     assert node.calls("apt-get")[-1].split()[-2:] == ["bash=5.3", "htop"]
-    assert node.run(wanted).counts["changed"] == 0
+    assert node.run(settings).counts["changed"] == 0
 
 
 def test_apt_that_fails_twice_is_tried_a_third_time(node: HyperPodNode) -> None:

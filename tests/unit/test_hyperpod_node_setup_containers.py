@@ -84,7 +84,7 @@ def test_a_cache_is_never_put_on_the_root_disk(node: HyperPodNode, mounts: list[
     assert not (node.root / "fsx/enroot").exists()
 
 
-def test_a_cache_that_is_known_to_be_local_is_accepted_and_said_to_be(node: HyperPodNode) -> None:
+def test_a_local_cache_is_accepted_and_logged(node: HyperPodNode) -> None:
     node.mounts("/opt/dlami/nvme ext4")
     local = {
         "containers": CONTAINERS["containers"] | {"cache_path": "/var/cache/enroot/"},
@@ -92,7 +92,7 @@ def test_a_cache_that_is_known_to_be_local_is_accepted_and_said_to_be(node: Hype
     }
     outcome = node.run(local)
     assert outcome.code == 0, outcome.output
-    assert "each node keeps a cache of its own" in outcome.output
+    assert "each node has its own cache" in outcome.output
     assert node.mode("/var/cache/enroot") == 0o1777
 
 

@@ -42,12 +42,12 @@ def node(tmp_path: Path) -> HyperPodNode:
     return made
 
 
-def wanted(**changes: Any) -> dict[str, Any]:
+def settings(**changes: Any) -> dict[str, Any]:
     return {"directory": DIRECTORY | changes, "home_path": "/home"}
 
 
 def test_a_node_is_joined_and_the_password_is_root_s_and_in_no_log(node: HyperPodNode) -> None:
-    outcome = node.run(wanted())
+    outcome = node.run(settings())
     assert outcome.code == 0, outcome.output
     text = node.read(SSSD)
     assert node.mode(SSSD) == 0o600
@@ -75,7 +75,7 @@ def test_a_node_is_joined_and_the_password_is_root_s_and_in_no_log(node: HyperPo
 def test_the_settings_are_ones_that_sssd_takes(node: HyperPodNode, tmp_path: Path) -> None:
     program = require_program("sssctl", "Debian and Ubuntu have it: apt-get install sssd-tools")
     require_root("checking settings with sssctl")
-    node.run(wanted())
+    node.run(settings())
     path = tmp_path / "sssd.conf"
     (tmp_path / "snippets").mkdir()
 
@@ -92,40 +92,40 @@ def test_the_settings_are_ones_that_sssd_takes(node: HyperPodNode, tmp_path: Pat
 
 
 def test_a_second_run_changes_and_restarts_nothing(node: HyperPodNode) -> None:
-    node.run(wanted())
+    node.run(settings())
     before = len(node.calls("systemctl"))
-    second = node.run(wanted())
+    second = node.run(settings())
     assert (second.code, second.counts["changed"]) == (0, 0), second.output
     assert len(node.calls("systemctl")) == before
 
 
 def test_an_authority_that_is_not_there_yet_is_waited_for(node: HyperPodNode) -> None:
     (node.state / "no-authority").touch()
-    outcome = node.run(wanted())
+    outcome = node.run(settings())
     assert outcome.code == 1
     [failure] = outcome.failures
-    assert "the certificate of the directory's authority cannot be had" in failure
+    assert "the certificate of the directory's authority cannot be read" in failure
     assert "attempt 5 of 5" in failure
     assert "stack of the directory is deployed" in failure
 
 
 def test_a_directory_that_does_not_answer_fails_the_node_with_a_message(node: HyperPodNode) -> None:
     (node.state / "unknown").touch()
-    outcome = node.run(wanted())
+    outcome = node.run(settings())
     assert outcome.code == 1
-    assert "the directory does not answer: nothing of its group 'everyone'" in outcome.failures[0]
+    assert "the directory does not answer: it has not returned its group 'everyone'" in outcome.failures[0]
 
 
 def test_one_that_answers_late_is_waited_for(node: HyperPodNode) -> None:
     node.program("getent", 'echo x >>"$STATE/asked"; [ "$(wc -l <"$STATE/asked")" -gt 2 ] || exit 2')
-    outcome = node.run(wanted(), PATIENT)
+    outcome = node.run(settings(), PATIENT)
     assert outcome.code == 0, outcome.output
-    assert "waiting for the directory to tell of 'everyone'" in outcome.output
+    assert "waiting for the directory to return the group 'everyone'" in outcome.output
 
 
 def test_an_image_without_the_aws_cli_is_reported(node: HyperPodNode) -> None:
     (node.bin / "aws").unlink()
-    outcome = node.run(wanted())
+    outcome = node.run(settings())
     assert "program 'aws' is not installed" in outcome.failures[0]
 
 
@@ -140,7 +140,7 @@ def test_an_image_without_the_aws_cli_is_reported(node: HyperPodNode) -> None:
 def test_settings_that_could_become_others_are_refused(
     node: HyperPodNode, changes: dict[str, Any], problem: str
 ) -> None:
-    outcome = node.run(wanted(**changes))
+    outcome = node.run(settings(**changes))
     assert outcome.code == 2
     assert problem in outcome.output
     assert not (node.root / SSSD.lstrip("/")).exists()

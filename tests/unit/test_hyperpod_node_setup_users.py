@@ -239,7 +239,7 @@ def test_homes_wait_for_the_file_system_that_belongs_there(node: HyperPodNode) -
     assert not (node.root / "home").exists()
 
 
-def test_homes_on_the_root_disk_are_said_to_be_so(node: HyperPodNode) -> None:
+def test_homes_on_the_root_disk_are_logged(node: HyperPodNode) -> None:
     node.mounts()
     outcome = node.run(users(ANA))
     assert outcome.code == 0

@@ -103,7 +103,7 @@ def test_an_ngc_image_may_bring_a_newer_nccl(image: Path) -> None:
     assert checked(image, "ngc", TORCH_NCCL="2.100.1").returncode == 0
 
 
-def test_a_vendors_image_keeps_its_parts_and_has_the_programs_that_it_says(image: Path) -> None:
+def test_a_vendors_image_keeps_its_parts_and_has_its_listed_programs(image: Path) -> None:
     """Neither its packages nor its fabric are touched: the first step and every other that is left out end at once."""
     vendors = Image(reference="registry.example/framework:1.2", programs=("torchrun",))
     assert checked(image, vendors, LIBFABRIC="1.0", TORCH_NCCL="2.1.1", PLUGIN="").returncode == 0
@@ -152,7 +152,7 @@ def test_gdrcopy_is_built_from_the_commit_that_was_read_and_no_other(
 
 @pytest.mark.parametrize(("base", "backend"), [("cpu", "cpu"), ("cuda", "cu130")])
 def test_torch_is_the_build_for_what_the_base_has(image: Path, base: Base, backend: str) -> None:
-    """Stand-ins take the environment's place: what they are told is what would be installed."""
+    """Fake programs replace the environment's: their arguments are what would be installed."""
     log = image.parent / "ran"
     script = command("--torch-backend").replace("/opt/trainforge", os.fspath(image.parent))
     venv = image.parent / "venv" / "bin"

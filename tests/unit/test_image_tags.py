@@ -11,7 +11,7 @@ import aws_cdk as cdk
 import pytest
 
 from catalog.versions import Pin
-from settings.reading import read
+from settings.loaded_config import read
 from stacks import launch_artifacts
 from tests.synthesis import ROOT, context
 from workloads import registry

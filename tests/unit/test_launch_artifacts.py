@@ -29,7 +29,7 @@ def in_environment(artifacts: Callable[[str], Path]) -> Synthesis:
 
 
 def joined(value: Any) -> str:
-    """Return a value of a template as text, with a word in place of what only a deployment knows."""
+    """Return a value of a template as text, with a word in place of values that are known at deployment."""
     if isinstance(value, str):
         return value
     assert set(value) == {"Fn::Join"}, value

@@ -252,7 +252,7 @@ def test_nccl_logs_to_a_file_per_process_unless_set_otherwise(node: Node) -> Non
 
 
 @pytest.mark.parametrize("rank", ["0", "1"])
-def test_nccl_must_tell_its_network_where_efa_was_promised(node: Node, rank: str) -> None:
+def test_nccl_must_log_its_network_where_efa_is_required(node: Node, rank: str) -> None:
     """On every node: rank 0's guard reads the logs of all."""
     node.environment |= {"NCCL_DEBUG": "warn", "NCCL_DEBUG_SUBSYS": "COLL", "NCCL_DEBUG_FILE": "/dev/stderr"}
     done = node.guard("sh", "-c", f"{SHOWN}; exit 3", fabric="efa", node_rank=rank)
@@ -386,7 +386,7 @@ FOR_EVER = "exec sleep 3600"
 
 
 def script_of(log: str, *, then: str) -> str:
-    """Return a program that writes what NCCL would to the file that NCCL would, then goes on."""
+    """Return a program that writes what NCCL would to the file that NCCL would, then continues."""
     return f"""
 cat > "$(dirname "$NCCL_DEBUG_FILE")/gpu-1.79.log" <<'END'
 {log}END
@@ -428,7 +428,7 @@ FIRST_STEP = "echo starting >&2; sleep 1; echo 'step=1 loss=2.5'"
     ],
 )
 @pytest.mark.parametrize("stream", ["1", "2"])
-def test_a_first_step_without_a_word_of_efa_ends_the_run(
+def test_a_first_step_without_a_line_on_efa_ends_the_run(
     node: Node, log: str | None, seen: str, stream: str
 ) -> None:
     step = f"{{ {FIRST_STEP}; }} >&{stream}; {FOR_EVER}"
@@ -436,15 +436,13 @@ def test_a_first_step_without_a_word_of_efa_ends_the_run(
     done = node.guard("sh", "-c", program, fabric="efa", progress="step=[0-9]+ loss=")
     assert done.returncode == 76
     assert (done.stdout, done.stderr)[int(stream) - 1].count("step=1 loss=2.5\n") == 1
-    assert (
-        "does not say that it runs over efa, which this run was promised, after its first step" in done.stderr
-    )
+    assert "does not log that it runs over efa, which this run requires, after its first step" in done.stderr
     assert (
         "Expected in its logs: 'NET/OFI Selected provider is efa' and then 'Using network Libfabric'"
         in done.stderr
     )
     assert f"Seen: {seen}" in done.stderr
-    assert "(TRAINFORGE_GUARD_SKIP=fabric runs all the same)" in done.stderr
+    assert "(TRAINFORGE_GUARD_SKIP=fabric runs it anyway)" in done.stderr
 
 
 def test_a_run_whose_first_step_uses_efa_continues(node: Node) -> None:
@@ -459,7 +457,7 @@ def test_silence_counts_when_the_first_step_is_overdue(node: Node) -> None:
     program = f"sleep 6; {script_of(bootstrap, then=FOR_EVER)}"
     done = node.guard("sh", "-c", program, fabric="efa", progress="step=", start_seconds="3")
     assert done.returncode == 76
-    assert "which this run was promised, by the time of its first step" in done.stderr
+    assert "which this run requires, by the time of its first step" in done.stderr
     assert "no network in what " in done.stderr
 
 
@@ -544,7 +542,7 @@ def test_the_logs_of_an_earlier_start_are_set_aside(node: Node) -> None:
         ("a:1:1 [0] NCCL INFO NET/IB : No device found.", fabric_log.Word.NOTHING),
     ],
 )
-def test_words_of_nccls_log(line: str, word: fabric_log.Word) -> None:
+def test_lines_of_nccls_log(line: str, word: fabric_log.Word) -> None:
     assert fabric_log.word(line) is word
 
 
@@ -558,7 +556,7 @@ def test_logs_are_read_by_pieces_and_not_without_end(tmp_path: Path, monkeypatch
     path.write_text(first + rest, encoding="utf-8")
     logs.read()
     assert "efa-direct" in logs.right
-    monkeypatch.setattr(fabric_log, "LONGEST_BYTES", path.stat().st_size)
+    monkeypatch.setattr(fabric_log, "MAX_BYTES", path.stat().st_size)
     with path.open("a", encoding="utf-8") as file:
         file.write(SOCKET_LINES)
     logs.read()

@@ -48,7 +48,7 @@ def guarded(folder: Path, script: str, *options: str, stall: int = 60) -> subpro
         ("--at-most=busbw:every:320", "every value of busbw: 320.25, at most 320 expected: missed", 81),
         (
             "--at-least=algbw:last:1",
-            "last value of algbw: at least 1 expected, and no line told it: missed",
+            "last value of algbw: at least 1 expected, and no line printed it: missed",
             81,
         ),
     ],
@@ -101,7 +101,7 @@ def test_a_progress_bar_that_is_redrawn_is_read(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_stalled_run_tells_its_last_values(tmp_path: Path) -> None:
+def test_a_stalled_run_reports_its_last_values(tmp_path: Path) -> None:
     done = guarded(tmp_path, f"{BENCHMARK}; sleep 3600", stall=1)
     assert done.returncode == 80
     assert "': size 64, busbw 320.25\n" in done.stderr

@@ -118,7 +118,7 @@ def test_a_frozen_rank_is_named_and_the_run_is_ended_with_stacks_of_all_ranks(gu
     assert not (guarded.folder / "final_exit_code").exists(), "another start may go well"
 
 
-def test_without_py_spy_the_report_says_so(guarded: Guarded, tmp_path: Path) -> None:
+def test_without_py_spy_the_report_names_it(guarded: Guarded, tmp_path: Path) -> None:
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("sh",):
@@ -141,7 +141,7 @@ def test_the_guards_of_all_nodes_end_their_ranks_and_name_the_node(guarded: Guar
     other = second.communicate(timeout=TIMEOUT_SECONDS)[1]
     assert (first.returncode, second.returncode) == (80, 80), told + other
     assert re.search(r"\n  node 1 'n2', rank 3 \(process \d+\): T \(stopped\)\n", told)
-    assert "node 0's guard ends the run and says why" in other
+    assert "node 0's guard ends the run; see its log" in other
     for rank in range(4):
         assert guarded.report(f"rank-{rank}.stack.txt")
 
@@ -159,7 +159,7 @@ def test_a_silent_node_is_named(guarded: Guarded, frozen: int) -> None:
         still.touch()
         told = both[1 - frozen].communicate(timeout=TIMEOUT_SECONDS)[1]
         assert both[1 - frozen].returncode == 80
-        assert re.search(rf"\n  node {frozen} 'n{frozen + 1}'[^\n]*: nothing is heard of it\n", told), told
+        assert re.search(rf"\n  node {frozen} 'n{frozen + 1}'[^\n]*: it does not respond\n", told), told
     finally:
         for process in both:
             process.send_signal(signal.SIGCONT)
@@ -168,7 +168,7 @@ def test_a_silent_node_is_named(guarded: Guarded, frozen: int) -> None:
 
 
 def heard(folder: Path, reached: Callable[[list[int]], bool]) -> None:
-    """Wait until both nodes' guards have told a number of beats."""
+    """Wait until both nodes' guards have written a number of beats."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
         paths = sorted((folder / "watch").glob("node-*.json"))
@@ -235,8 +235,8 @@ def test_what_another_start_would_repeat_is_the_exit_code_and_is_written_down(
     assert done.stderr.count("launch guard: the program refused its arguments") == (code == 2)
 
 
-def test_arguments_that_the_program_refuses_are_told_once(guarded: Guarded) -> None:
-    """On rank 0's node alone: each rank has said it itself already."""
+def test_arguments_that_the_program_refuses_are_reported_once(guarded: Guarded) -> None:
+    """On rank 0's node alone: each rank has printed it already."""
     refuses = "import argparse; argparse.ArgumentParser(prog='train.py').parse_args(['--step=3'])"
     both = [guarded.start(sys.executable, "-c", refuses, node=node, nodes=2) for node in (0, 1)]
     said = [process.communicate(timeout=60)[1] for process in both]
@@ -283,7 +283,7 @@ def test_a_node_without_a_temporary_folder_is_reported(guarded: Guarded) -> None
 
 
 def test_a_killed_guard_leaves_no_program_behind(guarded: Guarded) -> None:
-    """On the machine at hand nobody else ends it, and the run is started again at once."""
+    """On the local machine nothing else ends it, and the run is started again at once."""
     told = "trap 'echo stopped > \"$TOLD\"; exit' TERM; echo step=1; for i in {1..6000}; do sleep 0.1; done"
     path = guarded.folder / "told"
     process = guarded.start("bash", "-c", told, node=0, nodes=1, TOLD=str(path))

@@ -66,11 +66,11 @@ def test_every_type_has_the_interfaces_of_the_catalog_and_ec2_takes_them(
         (port["NetworkCardIndex"], port["DeviceIndex"], port["InterfaceType"])
         for port in made.get("NetworkInterfaces", [])
     ]
-    wanted = [
+    expected = [
         (port.network_card_index, port.device_index, port.interface_type)
         for port in network_interfaces(facts, layout)
     ]
-    assert given == (wanted if facts.supports_efa else [])
+    assert given == (expected if facts.supports_efa else [])
     assert Counter(kind.startswith("efa") for *_, kind in given)[True] == facts.efa_interfaces
     assert all(port["Groups"] == list(GROUPS) for port in made.get("NetworkInterfaces", []))
     assert ("SecurityGroupIds" in made) != ("NetworkInterfaces" in made)
@@ -92,13 +92,13 @@ def test_every_type_has_the_interfaces_of_the_catalog_and_ec2_takes_them(
         (CapacityBlock(RESERVATION), "capacity-block", {"CapacityReservationId": RESERVATION}),
     ],
 )
-def test_capacity_is_asked_for_as_its_source_wants(
+def test_capacity_is_requested_by_its_source(
     capacity: Capacity, market: str | None, target: dict[str, str] | None
 ) -> None:
     made = data(pool("p5.48xlarge", capacity))
     assert made.get("InstanceMarketOptions", {}).get("MarketType") == market
-    wanted = {"CapacityReservationTarget": target} if target else None
-    assert made.get("CapacityReservationSpecification") == wanted
+    expected = {"CapacityReservationTarget": target} if target else None
+    assert made.get("CapacityReservationSpecification") == expected
 
 
 def test_a_training_plan_never_becomes_on_demand_nodes() -> None:
@@ -115,7 +115,7 @@ def test_nodes_are_private_encrypted_and_keep_their_role_from_pods() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "threads", "wanted"),
+    ("name", "threads", "expected"),
     [
         ("p5.48xlarge", 1, {"CoreCount": 96, "ThreadsPerCore": 1}),
         ("p5.48xlarge", 2, None),
@@ -124,9 +124,9 @@ def test_nodes_are_private_encrypted_and_keep_their_role_from_pods() -> None:
     ],
 )
 def test_threads_are_asked_for_only_where_they_differ(
-    name: str, threads: int | None, wanted: dict[str, int] | None
+    name: str, threads: int | None, expected: dict[str, int] | None
 ) -> None:
-    assert data(pool(name, threads=threads)).get("CpuOptions") == wanted
+    assert data(pool(name, threads=threads)).get("CpuOptions") == expected
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,7 @@ def test_a_format_renders_clean_scripts_or_names_those_that_can(name: str, tmp_p
             assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
-def test_the_page_on_launchers_says_what_each_format_starts() -> None:
+def test_the_page_on_launchers_lists_what_each_format_starts() -> None:
     kinds = {type(launcher) for launcher, *_ in TABLE.values()}
     page = (checkout() / "docs" / "launchers.md").read_text(encoding="utf-8")
     for format_ in Format:
@@ -179,7 +179,7 @@ def test_torchrun_takes_a_script_a_module_or_a_command(words: list[str], taken: 
     assert torch_words(words) == taken
 
 
-def test_a_jax_process_of_a_node_is_told_all_its_gpus() -> None:
+def test_a_jax_process_of_a_node_gets_all_its_gpus() -> None:
     """Under Slurm jax would take one of them, that of the process's local number."""
     variables = SchedulerVariables("first", "$NODE", "id", "$NODES", "1234")
     assert Jax().variables(run("jax"), variables) == {
@@ -224,7 +224,7 @@ sys.exit(max(rank.wait() for rank in ranks))
 
 @pytest.fixture
 def started(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """Return a function that runs the local script of two ranks here, and returns what each process told."""
+    """Return a function that runs the local script of two ranks here, and returns what each process printed."""
     launch = tmp_path / "launch"
     folder = launch / "sample_run"
     (folder / "package").mkdir(parents=True)

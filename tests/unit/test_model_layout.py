@@ -127,7 +127,7 @@ def test_tensor_parallel_ranks_on_processors_are_no_matter_of_a_node() -> None:
     assert layout_findings(run(Layout(tp=2), 2, instance_type="c6i.4xlarge")) == []
 
 
-def test_the_run_knows_its_data_parallel_size() -> None:
+def test_the_run_has_its_data_parallel_size() -> None:
     assert run(Layout(tp=8, pp=2), 4).data_parallel == 2
     assert run(Layout(tp=8, pp=2), 3).data_parallel is None
     assert run(None, 4).data_parallel is None

@@ -164,7 +164,7 @@ def test_a_node_that_dies_ends_the_job_by_the_code_that_is_tried_again(start: St
 
 
 def test_a_node_that_dies_before_mpirun_ends_the_job(start: Start, tmp_path: Path) -> None:
-    """The second node is there, and gone before it says that it may be used."""
+    """The second node is there, and gone before it reports that it is ready."""
     folder = tmp_path / "shared" / "runs" / "sample-run" / JOB / "nodes" / f"{JOB}.1"
     nodes = start([0], 2, TRAINFORGE_HEARTBEAT_SECONDS="1", TRAINFORGE_LOST_SECONDS="3")
     wait_for(folder.is_dir, nodes[0])
@@ -187,7 +187,7 @@ def test_a_node_that_the_guard_refuses_ends_the_job(start: Start) -> None:
     assert code(child) == 69
     assert "8 GPUs expected, 0 in /dev" in child.said
     assert code(main) == 69
-    assert "MPI rendezvous: node 1 cannot run this: its log says why\n" in main.said
+    assert "MPI rendezvous: node 1 cannot run this: see its log\n" in main.said
 
 
 def test_another_attempt_is_not_answered_by_the_last_one(start: Start) -> None:

@@ -1,4 +1,4 @@
-"""The reader of nccl-tests' logs: rows whatever stands around them, and a failed run never passes."""
+"""The reader of nccl-tests' logs: rows between any other lines, and a failed run never passes."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ FAILURES = {
 
 
 @pytest.mark.parametrize(("lines", "problem"), FAILURES.values(), ids=FAILURES)
-def test_a_failed_run_says_why_and_fails(
+def test_a_failed_run_prints_the_reason_and_fails(
     lines: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([written(tmp_path, lines)]) == FAILED
@@ -188,7 +188,7 @@ def test_one_failed_run_fails_the_log(tmp_path: Path, capsys: pytest.CaptureFixt
     )
 
 
-def test_a_machine_without_gpus_fails_with_what_cuda_says(
+def test_a_machine_without_gpus_fails_with_cudas_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([written(tmp_path, WITHOUT_GPU.splitlines()), "--json"]) == FAILED

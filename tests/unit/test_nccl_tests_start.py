@@ -1,4 +1,4 @@
-"""The start of a collective: which program it becomes, and what it says where it cannot."""
+"""The start of a collective: the program that it becomes, and its message if it cannot."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_every_option_of_nccl_tests_is_known() -> None:
     assert (chosen.minbytes, chosen.maxbytes, chosen.root) == (512, 16 << 30, -1)
 
 
-def test_the_command_knows_the_options_of_both_backends() -> None:
+def test_the_command_has_the_options_of_both_backends() -> None:
     workload = registry.workload("nccl-tests")
 
     def told(preset: str, *words: str) -> list[str]:
@@ -92,7 +92,7 @@ def test_the_command_knows_the_options_of_both_backends() -> None:
         (["nccl", "all_reduce", "-D", "1"], "--device_implementation needs --local_register 2"),
     ],
 )
-def test_a_start_with_wrong_arguments_ends_in_words(
+def test_a_start_with_wrong_arguments_ends_with_a_message(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
@@ -101,7 +101,7 @@ def test_a_start_with_wrong_arguments_ends_in_words(
     assert message in capsys.readouterr().err
 
 
-def test_a_machine_without_nccl_tests_says_so(
+def test_a_machine_without_nccl_tests_reports_it(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

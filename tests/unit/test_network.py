@@ -194,7 +194,7 @@ def test_a_closed_network_has_endpoints_and_no_egress_to_the_internet(
             )
 
 
-def test_an_isolated_network_reaches_the_secret_of_a_database_of_ones_own(
+def test_an_isolated_network_reaches_the_secret_of_an_external_database(
     synthesized: Callable[[str], Synthesis],
 ) -> None:
     text = (

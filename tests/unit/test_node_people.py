@@ -17,8 +17,8 @@ from tests.unit.test_hyperpod_node_setup_directory import AWS, DIRECTORY
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 
 SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:db-AbCdEf"
-WANTED: dict[str, Any] = {"directory": DIRECTORY, "home_path": "/home", "mounts": ["/home", "/fsx"]}
-WITH_ACCOUNTS = WANTED | {"accounting": {"secret": SECRET, "region": "us-west-2"}}
+SETTINGS: dict[str, Any] = {"directory": DIRECTORY, "home_path": "/home", "mounts": ["/home", "/fsx"]}
+WITH_ACCOUNTS = SETTINGS | {"accounting": {"secret": SECRET, "region": "us-west-2"}}
 SERVICE = "/etc/systemd/system/trainforge-people.service"
 # Answers as Slurm 24.11 prints them; `sacctmgr` keeps what it was told.
 SCONTROL = (
@@ -87,16 +87,16 @@ def head(tmp_path: Path) -> ClusterNode:
 
 
 def test_homes_are_there_before_their_people_come(node: HyperPodNode) -> None:
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.code == 0, outcome.output
     assert homes(node) == {"ana": 2001, "bo": 2002}
     assert (node.root / "home/ana/.bashrc").exists()
     assert "systemctl enable --now trainforge-people.timer" in node.calls("systemctl")
-    assert node.run(WANTED).counts["changed"] == 0
+    assert node.run(SETTINGS).counts["changed"] == 0
 
 
 def test_a_later_user_of_the_directory_gets_a_home_by_the_timer(node: HyperPodNode) -> None:
-    assert node.run(WANTED).code == 0
+    assert node.run(SETTINGS).code == 0
     tell(node, "ana", "bo", "cy")
     done = timer(node)
     assert done.returncode == 0, done.stderr
@@ -108,17 +108,17 @@ def test_a_later_user_of_the_directory_gets_a_home_by_the_timer(node: HyperPodNo
 @pytest.mark.parametrize("group", ["gpu", "entry"])
 def test_one_node_makes_shared_homes_and_every_node_its_own(node: HyperPodNode, group: str) -> None:
     node.node_type(group)
-    assert node.run(WANTED).code == 0
+    assert node.run(SETTINGS).code == 0
     assert homes(node) == {}
-    assert node.run(WANTED | {"mounts": ["/fsx"]}).code == 0
+    assert node.run(SETTINGS | {"mounts": ["/fsx"]}).code == 0
     assert set(homes(node)) == {"ana", "bo"}
 
 
 def test_a_system_account_in_the_directory_is_left_alone(node: HyperPodNode) -> None:
     tell(node, "ana", uid=12)
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.code == 0
-    assert "'ana' with id 12 is no person's account" in outcome.output
+    assert "'ana' with id 12 is not a person's account" in outcome.output
     assert homes(node) == {}
 
 
@@ -126,7 +126,7 @@ def test_a_home_of_another_owner_fails_one_user_and_not_the_node(node: HyperPodN
     stranger = node.root / "home/ana"
     stranger.mkdir(parents=True)
     os.chown(stranger, 4711, 4711)
-    outcome = node.run(WANTED)
+    outcome = node.run(SETTINGS)
     assert outcome.code == 0
     assert "WARNING: home '/home/ana' belongs to user id 4711" in outcome.output
     assert homes(node) == {"ana": 4711, "bo": 2002}
@@ -148,7 +148,9 @@ def test_without_a_file_system_for_homes_the_image_s_own_is_left_alone(node: Hyp
 
 
 @pytest.mark.parametrize("enforced", ["associations", "associations,limits,qos,safe", "all"])
-def test_people_are_registered_where_slurm_refuses_who_is_not(node: HyperPodNode, enforced: str) -> None:
+def test_people_are_registered_where_slurm_refuses_unregistered_ones(
+    node: HyperPodNode, enforced: str
+) -> None:
     (node.state / "enforced").write_text(f"{enforced}\n")
     (node.state / "associations").write_text("root\nbo\n")
     users = [{"name": "cy", "uid": 2003}]
@@ -196,12 +198,12 @@ def test_the_head_node_of_a_parallelcluster_makes_homes_and_registers(head: Clus
     head.file(
         "/opt/parallelcluster/scripts/slurm/update_slurm_database_password.sh", f'SECRET_ARN="{SECRET}"\n'
     )
-    wanted = {"home_path": "/home", "mounts": ["/home"]}
-    outcome = head.run(wanted)
+    settings = {"home_path": "/home", "mounts": ["/home"]}
+    outcome = head.run(settings)
     assert outcome.returncode == 0, outcome.stdout + outcome.stderr
     assert homes(head) == {"ana": 2001, "bo": 2002}
     assert (head.state / "associations").read_text().split() == ["ubuntu", "ana", "bo"]
-    assert cluster_counts(head.run(wanted).stdout)["changed"] == 0
+    assert cluster_counts(head.run(settings).stdout)["changed"] == 0
 
 
 def test_other_nodes_of_a_parallelcluster_leave_the_shared_homes_to_it(tmp_path: Path) -> None:
@@ -235,5 +237,8 @@ def test_a_node_without_users_of_the_directory_reports_it_and_fails(head: Cluste
     head.program("systemctl", "exit 0")
     outcome = head.run({}, event, "s3://scripts/ca.pem")
     assert outcome.returncode == 1
-    assert "the directory does not answer: nothing of its group 'everyone' after 300 s" in outcome.stderr
+    assert (
+        "the directory does not answer: it has not returned its group 'everyone' within 300 s"
+        in outcome.stderr
+    )
     assert "sssctl domain-status default" in outcome.stderr

@@ -1,4 +1,4 @@
-"""Workloads of one's own: what a folder says, what is shipped of it, and every mistake in words."""
+"""Workloads in users' own folders: their description, the shipped files, and a message for every mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Code of one's own in a cluster's stack: its image, its programs and manifests, and the base images of a cluster."""
+"""Users' own code in a cluster's stack: its image, its programs and manifests, and the base images of a cluster."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_the_cluster_is_made_by_the_provider_under_another_name_than_the_stacks(
     assert "SuppressValidators" not in properties
 
 
-def test_the_providers_fence_knows_this_cluster_only(synthesized: Synthesis) -> None:
+def test_the_providers_limits_allow_this_cluster_only(synthesized: Synthesis) -> None:
     [fence] = [policy for policy in policies(synthesized).values() if _effects(policy) == {"Deny"}]
     statements = {statement["Sid"]: statement for statement in fence["PolicyDocument"]["Statement"]}
     assert "iam:PassRole" in statements["OtherRoles"]["Action"]
@@ -80,7 +80,7 @@ def test_the_providers_fence_knows_this_cluster_only(synthesized: Synthesis) -> 
 
 
 def test_policies_of_nodes_lie_where_the_provider_may_attach_them_from(synthesized: Synthesis) -> None:
-    """ParallelCluster's policy for the provider attaches only what lies below /parallelcluster/."""
+    """ParallelCluster's policy for the provider attaches only policies below /parallelcluster/."""
     of_nodes = {name: policy for name, policy in policies(synthesized).items() if "Allow" in _effects(policy)}
     assert {policy["Path"] for policy in of_nodes.values()} == {"/parallelcluster/pc-slurm/"}
     configuration = cluster(synthesized)["ClusterConfiguration"]

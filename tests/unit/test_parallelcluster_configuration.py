@@ -67,8 +67,8 @@ def queue(*pools: Pool, defaults: QueueDefaults | None = None) -> dict[str, Any]
     return queue_section(Queue("gpu", resources, "subnet-1", ("sg-1",)), defaults or QueueDefaults())
 
 
-def resource(wanted: Pool, **defaults: Any) -> dict[str, Any]:
-    [found] = queue(wanted, defaults=QueueDefaults(**defaults))["ComputeResources"]
+def resource(chosen: Pool, **defaults: Any) -> dict[str, Any]:
+    [found] = queue(chosen, defaults=QueueDefaults(**defaults))["ComputeResources"]
     assert isinstance(found, dict)
     return found
 
@@ -301,7 +301,7 @@ def test_the_tags_of_the_deployment_reach_the_cluster() -> None:
     ]
 
 
-def test_an_image_of_ones_own() -> None:
+def test_a_custom_image() -> None:
     assert configuration()["Image"] == {"Os": "ubuntu2204"}
     own = {"parallelcluster.image": {"os": "ubuntu2404", "ami_id": "ami-0123456789abcdef0"}}
     assert configuration(own)["Image"] == {"Os": "ubuntu2404", "CustomAmi": "ami-0123456789abcdef0"}
@@ -309,7 +309,7 @@ def test_an_image_of_ones_own() -> None:
     assert configuration(own, built)["Image"]["CustomAmi"] == "ami-built"
 
 
-def test_a_pool_that_wants_combined_interfaces_gets_them_for_all() -> None:
+def test_one_pool_with_combined_interfaces_sets_them_for_all() -> None:
     assert "DevSettings" not in configuration({"pools.gpu.interface_type": "efa-only"})
     one_of_two = {
         "pools.other": {"instance_type": "g5.8xlarge", "nodes": 2, "availability_zone": "us-west-2a"},

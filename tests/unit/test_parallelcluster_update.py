@@ -12,7 +12,7 @@ import yaml
 from catalog.versions import PARALLELCLUSTER
 from settings.deployed import UNKNOWN, Deployed, read_deployed
 from settings.deployment import Settings
-from settings.reading import read
+from settings.loaded_config import read
 from settings.rules import check
 from settings.rules.parallelcluster_facts import HEAD_NODE, STOPPED, Fact
 from tests.unit.configuration import NETWORK, changed
@@ -42,11 +42,11 @@ def test_what_settings_say_is_what_the_cluster_gets(fact: Fact, state: dict[str,
     assert chosen.parallelcluster
     if not fact.known(chosen):
         return
-    wanted, found = fact.read(chosen, chosen.parallelcluster), Deployed(cluster=built(chosen)).at(fact.keys)
+    expected, found = fact.read(chosen, chosen.parallelcluster), Deployed(cluster=built(chosen)).at(fact.keys)
     if fact.presence:
-        assert (wanted is not None) is (found is not None)
+        assert (expected is not None) is (found is not None)
     else:
-        assert wanted == found
+        assert expected == found
 
 
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
@@ -133,7 +133,7 @@ def test_the_zone_of_the_head_node() -> None:
         assert (path in by_cluster) is compared
 
 
-def test_nothing_is_said_without_something_to_compare_with() -> None:
+def test_without_a_deployed_state_nothing_is_reported() -> None:
     assert not RULES & {finding.rule for finding in check(settings({"name": "other"}))}
     assert not RULES & {
         finding.rule
@@ -191,7 +191,7 @@ def test_the_three_kinds_of_file(tmp_path: Path) -> None:
         (json.dumps(template("text")), "deployed-unreadable"),
     ],
 )
-def test_what_cannot_be_compared_is_said(tmp_path: Path, text: str, rule: str) -> None:
+def test_sections_that_cannot_be_compared_are_reported(tmp_path: Path, text: str, rule: str) -> None:
     path = tmp_path / "deployed"
     path.write_text(text)
     deployed, findings = read_deployed(path)

@@ -29,7 +29,7 @@ from workloads.spec import Run
         ({"path": "a.py", "working_directory": "../b"}, "working directory '../b' must be below"),
     ],
 )
-def test_a_program_that_cannot_be_is_refused_in_words(given: dict[str, Any], message: str) -> None:
+def test_an_invalid_program_is_refused_with_a_message(given: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Program(**given)
 
@@ -55,7 +55,7 @@ def script(program: Program, **changes: Any) -> str:
     return entry(run, info, SchedulerVariables("first", "0", "id", "2"))
 
 
-def test_a_program_knows_its_folder_where_it_needs_to() -> None:
+def test_a_program_has_its_folder_if_it_needs_it() -> None:
     export = 'export PROGRAM_FOLDER="/opt/trainforge/workload"\n'
     assert export not in script(Program(path="a.py"))
     assert export in script(Program(module="a"))

@@ -92,7 +92,7 @@ def _text(format_: Format, manifest: str) -> str:
 
 
 def _arrived(workload: Workload, format_: Format, words: tuple[str, ...], folder: Path) -> list[str]:
-    """Return what the program of a run is told when a node runs the manifest's script."""
+    """Return the arguments of a run's program when a node runs the manifest's script."""
     programs = folder / "programs"
     programs.mkdir()
     for name, text in PROGRAMS.items():
@@ -218,9 +218,7 @@ def test_options_of_the_command_after_the_dashes_are_the_programs(launch: Launch
         (("tiny",), "Got unexpected extra argument(s) (tiny)"),
     ],
 )
-def test_a_word_before_the_dashes_is_told_where_it_goes(
-    launch: Launching, words: tuple[str, ...], told: str
-) -> None:
+def test_a_word_before_the_dashes_gets_a_hint(launch: Launching, words: tuple[str, ...], told: str) -> None:
     result = launch("local", *words)
     assert result.exit_code == 2
     message = result.stderr.partition("Error: ")[2]
@@ -230,7 +228,7 @@ def test_a_word_before_the_dashes_is_told_where_it_goes(
     assert (as_in in message) is ("--steps" in words)
 
 
-def test_another_mistake_of_the_command_line_is_told_as_ever(launch: Launching) -> None:
+def test_another_mistake_of_the_command_line_is_reported_as_before(launch: Launching) -> None:
     message = launch("local", "--nodes", "many").stderr.partition("Error: ")[2]
     assert message.startswith("Invalid value for '--nodes'")
     assert "the program" not in message

@@ -1,4 +1,4 @@
-"""Options of programs that the command knows before anything starts, and what follows from arguments and presets."""
+"""Options of programs that the command reads before anything starts, and values from arguments and presets."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_options_are_read_without_torch_and_leave_nothing_behind(name: str) -> N
     assert done.returncode == 0, done.stderr
 
 
-def test_modules_of_one_name_in_two_workloads_are_told_apart(
+def test_modules_of_one_name_in_two_workloads_are_kept_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number, name in enumerate(("one", "two")):
@@ -105,7 +105,7 @@ def test_modules_of_one_name_in_two_workloads_are_told_apart(
         ("fsdp", ("--no-flot8",), "unrecognized arguments: --no-flot8 (did you mean '--no-float8'?)"),
     ],
 )
-def test_what_the_program_would_refuse_is_told_before_anything_starts(
+def test_arguments_that_the_program_would_refuse_are_reported_before_anything_starts(
     workload: str, words: tuple[str, ...], told: str
 ) -> None:
     result = CliRunner().invoke(
@@ -136,7 +136,7 @@ def test_the_programs_help_is_shown_and_nothing_else(verb: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["a\0b", "\ud800"])
-def test_what_no_program_can_be_told_is_an_error(word: str) -> None:
+def test_arguments_that_no_program_can_take_are_an_error(word: str) -> None:
     found = resolve(Request("cpu-ddp", "hyperpod", arguments=("--mlflow", word))).findings
     assert [finding.rule for finding in found] == ["run-arguments"]
 

@@ -158,7 +158,7 @@ def test_a_progress_that_cannot_work_is_refused(pattern: str, more: dict[str, An
         Progress(pattern, **{"start_seconds": 60, "stall_seconds": 60, **more})
 
 
-def test_a_metric_of_ones_own_needs_a_description() -> None:
+def test_a_custom_metric_needs_a_description() -> None:
     progress = Progress(r"(?P<frames>\d+) of (?P<step>\d+)", 60, 60, metrics={"frames": "frames a second"})
     assert progress.description("frames") == "frames a second"
     assert progress.description("step") == METRICS["step"]
@@ -210,10 +210,10 @@ def test_a_criterion_without_sense_is_refused(bounds: dict[str, float], message:
         ),
         (Criterion("loss", at_most=4), [3, float("nan")], False, "last value of loss: nan"),
         (Criterion("loss", at_most=4, of="every"), [float("nan"), 3], False, "every value of loss: nan"),
-        (Criterion("loss", at_most=4, of="median"), [], False, "no line told it: missed"),
+        (Criterion("loss", at_most=4, of="median"), [], False, "no line printed it: missed"),
     ],
 )
-def test_the_guard_judges_what_a_criterion_says(
+def test_the_guard_judges_each_criterion(
     criterion: Criterion, values: list[float], kept: bool, words: str
 ) -> None:
     [option] = criterion.options

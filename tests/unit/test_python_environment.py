@@ -103,7 +103,7 @@ def test_a_lock_of_a_killed_node_is_taken(node: Node, monkeypatch: pytest.Monkey
     assert list(place.parent.iterdir()) == []
 
 
-def test_another_torch_is_refused_with_pips_words_and_for_good(node: Node) -> None:
+def test_another_torch_is_refused_with_pips_message_and_for_good(node: Node) -> None:
     write_wheel(node.folder, "extra", "", requires="torch<1")
     node.require("./extra-1.0-py3-none-any.whl\n")
     code, place, errors = node.run()
@@ -115,7 +115,7 @@ def test_another_torch_is_refused_with_pips_words_and_for_good(node: Node) -> No
     assert left == [], "neither a lock nor half an environment"
 
 
-def test_who_waits_is_told_the_same(node: Node) -> None:
+def test_a_waiting_process_prints_the_same(node: Node) -> None:
     node.require("no-such-package\n")
     processes = [node.start() for _ in range(3)]
     answers = [process.communicate(timeout=SECONDS) for process in processes]
@@ -146,7 +146,7 @@ def test_what_pip_would_take_from_the_code_is_of_that_code(
     assert key_of(first.folder) != key_of(second.folder)
 
 
-def test_a_file_system_that_cannot_be_written_is_told(node: Node) -> None:
+def test_a_file_system_that_cannot_be_written_is_reported(node: Node) -> None:
     node.require("einops\n")
     (node.shared / "environments").touch()
     code, _, errors = node.run()

@@ -33,7 +33,7 @@ def address(*words: str, **environment: str) -> str:
 
 @pytest.fixture
 def scontrol(tmp_path: Path) -> Path:
-    """The folder of a scontrol that knows the address of every node."""
+    """The folder of a scontrol that has the address of every node."""
     program = tmp_path / "scontrol"
     program.write_text('#!/bin/bash\n[ "$1" = getaddrs ] && echo "$2: 10.0.0.8:6818"\n', encoding="utf-8")
     program.chmod(0o755)
@@ -52,7 +52,7 @@ def scontrol(tmp_path: Path) -> Path:
     ],
 )
 def test_slurms_rank_0_is_on_the_steps_first_node(scontrol: Path, nodes: str, first: str) -> None:
-    """A container has no scontrol: it knows the addresses of the nodes that the job began with, of others the name."""
+    """A container has no scontrol: it has the addresses of the job's first nodes, and the names of others."""
     step = {"SLURM_STEP_NODELIST": nodes, "PATH": "/nowhere"}
     assert address("slurm", ADDRESSES="m9: 10.0.0.9:6818", **step) == first
     assert address("slurm", **step) == first
@@ -62,18 +62,18 @@ def test_slurms_rank_0_is_on_the_steps_first_node(scontrol: Path, nodes: str, fi
     assert address("slurm", ADDRESSES=known, **step) == "10.0.0.8"
 
 
-def test_a_scontrol_that_fails_is_heard(scontrol: Path) -> None:
+def test_a_scontrol_that_fails_is_reported(scontrol: Path) -> None:
     (scontrol / "scontrol").write_text("#!/bin/bash\necho 'no controller' >&2\nexit 3\n", encoding="utf-8")
     done = printed("slurm", SLURM_STEP_NODELIST="n1", PATH=f"{scontrol}:/bin:/usr/bin")
     assert (done.returncode, done.stdout, done.stderr) == (3, "", "no controller\n")
 
 
-def test_batch_tells_the_address_to_other_nodes_and_the_main_node_finds_its_own() -> None:
+def test_batch_gives_the_address_to_other_nodes_and_the_main_node_finds_its_own() -> None:
     assert address("batch", **variables(1, 2, "10.0.0.7")) == "10.0.0.7"
     assert address("batch", **variables(0, 2, "10.0.0.7")) == own_address()
 
 
-def test_a_batch_node_that_is_told_no_address_says_so() -> None:
+def test_a_batch_node_without_an_address_reports_it() -> None:
     done = printed("batch", **variables(1, 2, ""))
     assert (done.returncode, done.stdout) == (69, "")
     assert done.stderr == "node 1: AWS Batch did not say where the main node is\n"

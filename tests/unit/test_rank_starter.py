@@ -61,7 +61,7 @@ def wait_for(files: list[Path]) -> None:
         time.sleep(0.05)
 
 
-def test_every_rank_knows_which_it_is(tmp_path: Path) -> None:
+def test_every_rank_has_its_number(tmp_path: Path) -> None:
     out, err = (process := started(tmp_path)).communicate(timeout=90)
     assert (process.returncode, err) == (0, "")
     assert sorted(out.splitlines()) == [f"rank {4 + local}, local rank {local}" for local in range(4)]

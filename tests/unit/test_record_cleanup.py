@@ -1,4 +1,4 @@
-"""The handler that empties a hosted zone: it goes as a whole, and CloudFormation always hears."""
+"""The handler that empties a hosted zone: it goes as a whole, and CloudFormation always receives an answer."""
 
 from __future__ import annotations
 

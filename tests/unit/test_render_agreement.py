@@ -1,4 +1,4 @@
-"""Every renderer says the same of a run: devices, nodes and ranks, for every type of the catalog."""
+"""Every renderer has the same values of a run: devices, nodes and ranks, for every type of the catalog."""
 
 from __future__ import annotations
 
@@ -36,90 +36,90 @@ def test_devices_nodes_and_ranks_agree(instance_type: str) -> None:
         document = read(text)
         assert case.text == text, "a second time it is the same"
         found = list(pods(document))
-        wanted = case.run
-        assert sum(count for count, _ in found) == wanted.nodes
+        run = case.run
+        assert sum(count for count, _ in found) == run.nodes
         for _, template in found:
-            _check_pod(wanted, template)
+            _check_pod(run, template)
         scripts = [script(template) for _, template in found]
-        _check_guards(wanted, scripts)
-        _check_ranks(wanted, document, scripts)
-        if wanted.accelerated:
-            assert wanted.accelerators_per_node == facts.accelerators
-            assert wanted.efa_per_node == facts.efa_interfaces
+        _check_guards(run, scripts)
+        _check_ranks(run, document, scripts)
+        if run.accelerated:
+            assert run.accelerators_per_node == facts.accelerators
+            assert run.efa_per_node == facts.efa_interfaces
 
 
-def _check_pod(wanted: Run, template: dict[str, Any]) -> None:
+def _check_pod(run: Run, template: dict[str, Any]) -> None:
     resources = only_container(template)["resources"]
     requests, limits = resources["requests"], resources.get("limits", {})
     amounts = {
-        NEURON if wanted.kind == "neuron" else GPU: wanted.accelerators_per_node,
-        EFA: wanted.efa_per_node,
+        NEURON if run.kind == "neuron" else GPU: run.accelerators_per_node,
+        EFA: run.efa_per_node,
     }
     devices = {name: str(amount) for name, amount in amounts.items() if amount}
     # Kubernetes asks for devices in both, and takes no more of one than of the other.
     assert {name: requests[name] for name in limits} == limits
     assert {name: amount for name, amount in limits.items() if name != HUGE_PAGES} == devices
     # Who uses huge pages without asking for them dies of a bus error; who asks without need may wait for ever.
-    uses_huge_pages = wanted.efa_per_node > 0 and environment(wanted).get("FI_EFA_USE_HUGE_PAGE") != "0"
+    uses_huge_pages = run.efa_per_node > 0 and environment(run).get("FI_EFA_USE_HUGE_PAGE") != "0"
     assert (HUGE_PAGES in limits) == uses_huge_pages
     spec = template["spec"]
-    assert spec["nodeSelector"][INSTANCE_TYPE_LABEL].removeprefix("ml.") == wanted.instance_type
+    assert spec["nodeSelector"][INSTANCE_TYPE_LABEL].removeprefix("ml.") == run.instance_type
     assert not spec.get("hostNetwork")
-    assert ("podAntiAffinity" in spec.get("affinity", {})) == (wanted.accelerators_per_node == 0)
+    assert ("podAntiAffinity" in spec.get("affinity", {})) == (run.accelerators_per_node == 0)
 
 
-def _check_guards(wanted: Run, scripts: list[str]) -> None:
+def _check_guards(run: Run, scripts: list[str]) -> None:
     """The guard expects what the pod gets, and what Slurm's guard expects."""
     found = list(chain.from_iterable(guards(text) for text in scripts))
     expected = {
-        "kind": wanted.kind,
-        "accelerators": str(wanted.accelerators_per_node),
-        "efa": str(wanted.efa_per_node),
+        "kind": run.kind,
+        "accelerators": str(run.accelerators_per_node),
+        "efa": str(run.efa_per_node),
     }
     assert found
     assert all(expected.items() <= one.items() for one in found)
-    spans = bool(wanted.efa_per_node) and wanted.nodes > 1
+    spans = bool(run.efa_per_node) and run.nodes > 1
     fabric = found[-1].pop("fabric", None)
     # Where the number of nodes is known when the job runs, the guard is told it then.
     told = "--nodes=$" in scripts[-1]
-    assert fabric == ("efa" if spans or (told and wanted.efa_per_node) else None)
-    [on_slurm] = guards(slurm(wanted, ClusterInfo.example("parallelcluster", [wanted.workload.name])))
-    assert on_slurm.pop("fabric", None) == ("efa" if wanted.efa_per_node else None)
+    assert fabric == ("efa" if spans or (told and run.efa_per_node) else None)
+    [on_slurm] = guards(slurm(run, ClusterInfo.example("parallelcluster", [run.workload.name])))
+    assert on_slurm.pop("fabric", None) == ("efa" if run.efa_per_node else None)
     assert on_slurm == found[-1]
 
 
-def _check_ranks(wanted: Run, document: dict[str, Any], scripts: list[str]) -> None:
+def _check_ranks(run: Run, document: dict[str, Any], scripts: list[str]) -> None:
     spec = document["spec"]
     readers: dict[str, Callable[[], int]] = {
         "PyTorchJob": lambda: int(spec["nprocPerNode"]),
         "HyperPodPyTorchJob": lambda: int(spec["nprocPerNode"]),
         "TrainJob": lambda: spec["trainer"]["numProcPerNode"],
         # It says nothing of ranks.
-        "JobSet": lambda: wanted.ranks_per_node,
+        "JobSet": lambda: run.ranks_per_node,
         "MPIJob": lambda: spec["slotsPerWorker"],
     }
     per_node = readers[document["kind"]]()
-    assert per_node == wanted.ranks_per_node
-    assert per_node * wanted.nodes == wanted.ranks
+    assert per_node == run.ranks_per_node
+    assert per_node * run.nodes == run.ranks
     joined = re.sub(r"\\\n\s*", "", scripts[0])
-    if isinstance(wanted.workload.launcher, Mpi):
+    if isinstance(run.workload.launcher, Mpi):
         # mpirun counts the nodes of the hostfile itself.
         assert f" -N {per_node} " in joined
         assert "-np" not in joined
     elif "rank_starter.py" in joined:
         assert f"--ranks-per-node={per_node} " in joined
         if document["kind"] == "JobSet":
-            assert f'WORLD_SIZE="{wanted.ranks}"' in joined
+            assert f'WORLD_SIZE="{run.ranks}"' in joined
             return
         [world] = re.findall(r'WORLD_SIZE="\$\(\((.+) \* (\d+)\)\)"', joined)
-        nodes = {"PyTorchJob": f"${{PET_NNODES:-{wanted.nodes}}}", "TrainJob": "PET_NNODES"}[document["kind"]]
+        nodes = {"PyTorchJob": f"${{PET_NNODES:-{run.nodes}}}", "TrainJob": "PET_NNODES"}[document["kind"]]
         assert world == (nodes, str(per_node))
     else:
         assert f"--nproc-per-node={per_node} " in joined
 
 
 @pytest.mark.parametrize("sample", SAMPLES, ids=lambda one: one.name)
-def test_a_secret_is_named_and_never_said(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_named_and_never_printed(sample: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_this-is-secret")
     monkeypatch.setenv("TRACKER_KEY", "this-is-secret-too")
     for format_ in sample.formats:

@@ -82,7 +82,7 @@ def test_every_accelerated_type_is_registered(batch_client: Any) -> None:
 
 @pytest.mark.parametrize("instance_type", INSTANCES)
 def test_a_node_has_what_the_job_asks_for(instance_type: str) -> None:
-    """A job that asks for more than its node registers waits for ever."""
+    """A job that asks for more than its node registers never starts."""
     facts = instance(instance_type)
     found = definition(run_on(instance_type))
     assert asked(found)["VCPU"] == facts.vcpus
@@ -199,7 +199,7 @@ def test_secrets_are_named_and_never_written() -> None:
         ({}, {}, "has no image of 'sample-run', and AWS Batch runs containers only"),
     ],
 )
-def test_what_batch_cannot_do_is_said_with_a_message(
+def test_what_batch_cannot_do_is_refused_with_a_message(
     changes: dict[str, Any], images: dict[str, str] | None, message: str
 ) -> None:
     where = info() if images is None else info(images=images)

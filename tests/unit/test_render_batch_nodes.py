@@ -74,7 +74,7 @@ def own_address() -> str:
 
 
 def variables(index: int, nodes: int, main_address: str) -> dict[str, str]:
-    """Return what Batch sets on a node: the main node is not told its own address."""
+    """Return what Batch sets on a node: the main node does not get its own address."""
     set_on_all = {
         "AWS_BATCH_JOB_ID": JOB if index == 0 else f"{JOB}#{index}",
         "AWS_BATCH_JOB_ATTEMPT": "1",
@@ -166,7 +166,7 @@ def test_a_child_without_an_address_reports_it(nodes: Nodes) -> None:
     assert out == ""
 
 
-def test_ranks_that_no_launcher_starts_know_who_they_are(nodes: Nodes, tmp_path: Path) -> None:
+def test_ranks_that_no_launcher_starts_have_their_number(nodes: Nodes, tmp_path: Path) -> None:
     """Three nodes of a definition for two: the number of ranks follows the job's nodes."""
     program = tmp_path / "bin" / "tell"
     program.write_text('#!/bin/bash\necho "$RANK $LOCAL_RANK $WORLD_SIZE $MASTER_ADDR"\n', encoding="utf-8")

@@ -97,7 +97,7 @@ def test_operators_refuse_what_breaks_their_rules(
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_ports_name_their_protocol(case: Case) -> None:
-    """A default that one definition sets and another does not makes Kueue take a job for a changed one for ever."""
+    """A default that one definition sets and another does not makes Kueue treat a job as changed again and again."""
     assert ports_without_protocol(case.document) == []
 
 
@@ -120,7 +120,7 @@ def test_a_trainjob_patches_only_what_trainer_2_2_knows(case: Case) -> None:
     ],
     ids=str,
 )
-def test_what_has_no_model_meets_our_schema(format_: Format, name: str) -> None:
+def test_objects_without_a_model_match_our_schema(format_: Format, name: str) -> None:
     for case in of(format_):
         check_schema(case.document, name)
 

@@ -78,7 +78,7 @@ def test_a_node_starts_a_rank_on_each_logical_core_and_asks_for_whole_devices(
 
 
 @pytest.mark.parametrize("name", TYPES)
-def test_lnc_is_told_where_the_device_has_a_choice(name: str) -> None:
+def test_lnc_is_set_if_the_device_has_a_choice(name: str) -> None:
     accelerator = INSTANCES[name].accelerator
     assert accelerator
     told = entry.environment(run(NEURON, name)).get(LNC_VARIABLE)

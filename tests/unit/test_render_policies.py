@@ -67,9 +67,9 @@ def test_volumes_are_shared_memory_of_its_own_and_the_shared_file_system(case: C
 @pytest.mark.parametrize("format_", list(RENDERERS), ids=str)
 def test_hyperpod_runs_on_nodes_that_its_monitoring_trusts(format_: Format) -> None:
     workload = MPI if format_ is Format.MPIJOB else TORCH
-    wanted = run(workload, "p5.48xlarge", pool="gpu")
+    example = run(workload, "p5.48xlarge", pool="gpu")
     groups = {"gpu": "gpu-workers"}
-    on_hyperpod = RENDERERS[format_](wanted, info(format_, cluster="hyperpod_eks", instance_groups=groups))
+    on_hyperpod = RENDERERS[format_](example, info(format_, cluster="hyperpod_eks", instance_groups=groups))
     for _, template in pods(read(on_hyperpod)):
         health = template["spec"]["affinity"]["nodeAffinity"][
             "requiredDuringSchedulingIgnoredDuringExecution"
@@ -81,27 +81,27 @@ def test_hyperpod_runs_on_nodes_that_its_monitoring_trusts(format_: Format) -> N
             "node.kubernetes.io/instance-type": "ml.p5.48xlarge",
             "sagemaker.amazonaws.com/instance-group-name": "gpu-workers",
         }
-    elsewhere = RENDERERS[format_](wanted, info(format_, cluster="eks", instance_groups=groups))
+    elsewhere = RENDERERS[format_](example, info(format_, cluster="eks", instance_groups=groups))
     assert "sagemaker.amazonaws.com/node-health-status" not in elsewhere
     assert "ml.p5" not in elsewhere
 
 
 def test_hyperpod_resumes_a_pytorchjob_by_itself_only_where_the_program_does() -> None:
-    wanted = run(TORCH, "p5.48xlarge")
-    on_hyperpod = read(pytorchjob(wanted, info(Format.PYTORCHJOB, cluster="hyperpod_eks")))
+    example = run(TORCH, "p5.48xlarge")
+    on_hyperpod = read(pytorchjob(example, info(Format.PYTORCHJOB, cluster="hyperpod_eks")))
     assert on_hyperpod["metadata"]["annotations"] == {
         "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
         "sagemaker.amazonaws.com/job-max-retry-count": "10",
     }
     for namespace, resumed in (("kubeflow", True), ("hyperpod-ml", True), ("training", False), ("ml", False)):
         where = info(Format.PYTORCHJOB, cluster="hyperpod_eks", namespace=namespace)
-        text = pytorchjob(wanted, where, header="a header")
+        text = pytorchjob(example, where, header="a header")
         assert ("annotations" in read(text)["metadata"]) == resumed, namespace
         assert text.startswith("# a header\n")
         assert (f"not in '{namespace}'" in text.splitlines()[1]) != resumed
-    elsewhere = read(pytorchjob(wanted, info(Format.PYTORCHJOB, cluster="eks")))
+    elsewhere = read(pytorchjob(example, info(Format.PYTORCHJOB, cluster="eks")))
     assert "annotations" not in elsewhere["metadata"]
-    no_resume = replace(wanted, workload=replace(TORCH, resumes=False))
+    no_resume = replace(example, workload=replace(TORCH, resumes=False))
     never = read(pytorchjob(no_resume, info(Format.PYTORCHJOB, cluster="hyperpod_eks")))
     assert "annotations" not in never["metadata"]
 
@@ -213,7 +213,7 @@ LOST = [
 
 
 def test_pods_leave_a_lost_node_in_time() -> None:
-    """Kubernetes waits 300 seconds by default before it deletes a pod there, and then for ever for its kubelet."""
+    """Kubernetes waits 300 seconds by default before it deletes a pod there, and then without end for its kubelet."""
     for case in cases(("p5.48xlarge", "trn1.32xlarge", "m5.2xlarge")):
         for _, template in pods(case.document):
             assert template["spec"]["tolerations"][-2:] == LOST
@@ -223,7 +223,7 @@ def test_pods_leave_a_lost_node_in_time() -> None:
 
 @pytest.mark.parametrize("format_", TORCH_FORMATS, ids=str)
 def test_the_runs_name_follows_the_jobs(format_: Format) -> None:
-    """By a label, so that who renames the job begins another run, and who makes it again goes on with this one."""
+    """By a label, so that a renamed job is another run, and a job that is created again resumes this one."""
     for _, template in pods(document(format_)):
         (run_id,) = (one for one in only_container(template)["env"] if one["name"] == "RUN_ID")
         path = run_id["valueFrom"]["fieldRef"]["fieldPath"]
@@ -263,7 +263,7 @@ def test_runs_tolerate_the_taints_of_their_pool_and_of_no_other(
     assert ClusterInfo.from_json(there.to_json()).tolerations["gpu"] == of_pool
 
 
-def test_the_guard_is_told_the_criteria_and_who_prints() -> None:
+def test_the_guard_gets_the_criteria_and_the_printing_rank() -> None:
     def words(progress: Progress) -> str:
         ((_, template),) = pods(
             Case(run(replace(TORCH, progress=progress), "p5.48xlarge", 2), Format.HYPERPODPYTORCHJOB).document

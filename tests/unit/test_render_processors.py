@@ -24,9 +24,9 @@ TYPE = "c6i.32xlarge"
 def shipped(threads_per_core: int | None) -> Run:
     """Return the run that a configuration ships, with so many threads per core in its pool."""
     pool = {"instance_type": TYPE, "nodes": 2, "threads_per_core": threads_per_core}
-    wanted = {"workload": "cpu-ddp", "preset": "reference", "pool": "cpu", "clusters": ["hyperpod"]}
+    entry = {"workload": "cpu-ddp", "preset": "reference", "pool": "cpu", "clusters": ["hyperpod"]}
     settings = Settings.model_validate(
-        changed({"pools.cpu": pool, "hyperpod.pools": ["gpu", "cpu"], "workloads": [wanted]})
+        changed({"pools.cpu": pool, "hyperpod.pools": ["gpu", "cpu"], "workloads": [entry]})
     )
     [entry] = settings.workloads
     run = resolve(entry.request("hyperpod", settings.pools["cpu"])).run
@@ -54,7 +54,7 @@ def test_fewer_processors_set_fewer_huge_pages_aside() -> None:
 
 
 def test_slurm_gives_a_job_whole_nodes_whatever_their_threads() -> None:
-    """No number of processors stands in the script: a node with others than it says would never get the job."""
+    """The script has no number of processors: a node with another number would never get the job."""
     info = ClusterInfo.example("hyperpod", ["cpu-ddp"])
     text = slurm(shipped(1), info)
     assert "#SBATCH --exclusive\n" in text

@@ -16,7 +16,7 @@ from workloads import registry
 from workloads.formats import example_cluster
 from workloads.render.all import render
 from workloads.request import Request, resolve
-from workloads.run_id import LONGEST_KUBERNETES_NAME, LONGEST_MPIJOB_NAME, check_job_name
+from workloads.run_id import MAX_KUBERNETES_NAME, MAX_MPIJOB_NAME, check_job_name
 from workloads.spec import Format, Run
 
 NAMED = replace(Run.reference(registry.workload("cpu-ddp")), id="monday-2")
@@ -58,7 +58,7 @@ def batch_script(run: Run) -> tuple[str, dict[str, str]]:
     ],
 )
 def test_slurm(run: Run, environment: dict[str, str], folder: str) -> None:
-    """A new job goes on with another's run when it is told that one's id."""
+    """A new job with the id of another's run resumes it."""
     text = rendered(run, Format.SLURM)
     assert folder_of(text, SLURM_JOB_ID="4711", **environment) == folder
     # Never two jobs at once in one folder.
@@ -79,7 +79,7 @@ def test_batch(run: Run, submitted: dict[str, str], folder: str) -> None:
     script, variables = batch_script(run)
     assert folder_of(script, AWS_BATCH_JOB_ID="0a1b-2c#1", **variables, **submitted) == folder
     definition = json.loads(rendered(run, Format.BATCH))
-    # Revisions of the plain definition stay plain: the next job of it does not go on with somebody's run.
+    # Revisions of the plain definition stay plain: the next job of it does not resume somebody's run.
     assert definition["jobDefinitionName"] == f"demo-{run.name}"
 
 
@@ -114,7 +114,7 @@ def run_ids(document: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("format_", KUBERNETES)
 def test_kubernetes(format_: Format) -> None:
-    """An object of its own, so that two stand side by side; the pods are told the run."""
+    """An object of its own, so that two can exist side by side; the pods get the run's id."""
     document = yaml.safe_load(rendered(NAMED, format_))
     assert document["metadata"]["name"] == "cpu-ddp-reference-monday-2"
     assert run_ids(document)
@@ -152,35 +152,35 @@ def test_what_may_not(run_id: str, cluster: str) -> None:
 
 
 def test_names_that_operators_make_longer() -> None:
-    longest = LONGEST_KUBERNETES_NAME - len("cpu-ddp-tiny-")
+    longest = MAX_KUBERNETES_NAME - len("cpu-ddp-tiny-")
     assert findings("x" * longest) == []
     (said,) = findings("x" * (longest + 1))
     assert "46 characters" in said
     assert said.endswith(f"with this preset an id may have {longest}")
     # JobSet's own rule, for the most nodes that a configuration may ask for.
-    assert len(f"{'n' * LONGEST_KUBERNETES_NAME}-node-0-6757-abcde") <= 63
+    assert len(f"{'n' * MAX_KUBERNETES_NAME}-node-0-6757-abcde") <= 63
     # A Slurm job and a folder have room.
     assert findings("x" * (longest + 1), "hyperpod") == []
 
 
 def test_the_host_of_an_mpijob_s_launcher_fits_into_open_mpi() -> None:
     """Its buffer has 50 bytes, the last of them zero."""
-    assert len(f"{'n' * LONGEST_MPIJOB_NAME}-launcher") <= 49
+    assert len(f"{'n' * MAX_MPIJOB_NAME}-launcher") <= 49
     for preset in registry.workload("nccl-tests").presets.values():
         run = Run.on_type(registry.workload("nccl-tests"), preset, preset.instance_type, preset.nodes)
-        assert len(run.name) < LONGEST_MPIJOB_NAME
-        longest = replace(run, id="x" * (LONGEST_MPIJOB_NAME - len(run.name) - 1))
+        assert len(run.name) < MAX_MPIJOB_NAME
+        longest = replace(run, id="x" * (MAX_MPIJOB_NAME - len(run.name) - 1))
         assert list(check_job_name(longest, Format.MPIJOB)) == []
         (said,) = check_job_name(replace(longest, id=f"{longest.id}x"), Format.MPIJOB)
         assert said.hint == f"with this preset an id may have {len(longest.id)}"
 
 
 def test_every_workload_that_resumes_leaves_room_for_an_id() -> None:
-    """The run of a job without an id is called as the job: a new job can go on with it."""
+    """The run of a job without an id has the job's name: a new job can resume it."""
     for name in registry.names():
         workload = registry.workload(name)
         if not workload.resumes:
             continue
         for preset in workload.presets.values():
             plain = Run.on_type(workload, preset, preset.instance_type, preset.nodes)
-            assert len(replace(plain, id=plain.name).name) <= LONGEST_KUBERNETES_NAME, plain.name
+            assert len(replace(plain, id=plain.name).name) <= MAX_KUBERNETES_NAME, plain.name

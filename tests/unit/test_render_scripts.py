@@ -89,7 +89,7 @@ def test_scripts_are_written_as_blocks(case: Case) -> None:
 
 
 def start(case: Case, tmp_path: Path, **variables: str) -> tuple[subprocess.CompletedProcess[str], Path]:
-    """Run the script of the job's last pod as Kubernetes would, with programs that only tell what they were told."""
+    """Run the script of the job's last pod as Kubernetes would, with programs that only print their arguments."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name in ("torchrun", "hyperpodrun", "mpirun", "python3"):
@@ -124,7 +124,7 @@ def said(done: subprocess.CompletedProcess[str]) -> list[str]:
 
 
 def guarded(words: list[str]) -> list[str]:
-    """Return what the launch guard is told to start, and check that it watches."""
+    """Return the command of the launch guard, and check that it watches."""
     assert words[:2] == ["python3", "/opt/trainforge/runtime/launch_guard.py"]
     end = words.index("--")
     assert any(word.startswith("--stall-seconds=") for word in words[:end])

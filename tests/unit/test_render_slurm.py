@@ -28,7 +28,7 @@ def test_shellcheck_has_nothing_to_say(workload: object, cluster: str) -> None:
         check_script(slurm(run(workload, "p5.48xlarge"), info))  # type: ignore[arg-type]
 
 
-def test_a_lost_node_is_handled_by_who_can() -> None:
+def test_a_lost_node_is_handled_by_hyperpod_or_slurm() -> None:
     hyperpod = slurm(run(TORCH, "p5.48xlarge"), INFO)
     assert "--auto-resume=1" in hyperpod
     assert "--requeue" not in hyperpod

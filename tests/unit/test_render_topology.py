@@ -42,7 +42,7 @@ def test_layers_are_the_types_own() -> None:
     ("instance_type", "nodes", "cluster"),
     [("g5.8xlarge", 4, "eks"), ("p5.48xlarge", 1, "eks"), ("p5.48xlarge", 4, "hyperpod_eks")],
 )
-def test_no_annotation_where_it_says_nothing_or_would_keep_a_job_waiting(
+def test_no_annotation_if_it_has_no_effect_or_would_block_a_job(
     instance_type: str, nodes: int, cluster: str
 ) -> None:
     assert topology(run(TORCH, instance_type, nodes), replace(INFO, cluster=cluster), pod_sets=2) == {}

@@ -67,7 +67,7 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "project", tmp_path / "memory")
 
 
-def test_the_same_is_synthesized_once_and_told_each_time(project: Project, tmp_path: Path) -> None:
+def test_an_unchanged_app_is_synthesized_once_and_printed_each_time(project: Project, tmp_path: Path) -> None:
     first = project.synthesize()
     (project.out / "old.json").touch()
     (project.out / "read.1.lock").touch()
@@ -106,7 +106,7 @@ def test_another_configuration_is_synthesized(project: Project) -> None:
     assert project.count == 2
 
 
-def test_a_failure_is_told_and_not_kept(project: Project) -> None:
+def test_a_failure_is_reported_and_not_stored(project: Project) -> None:
     failed = project.synthesize(code=2)
     assert failed.returncode == 2
     assert "configuration" in failed.stderr

@@ -88,7 +88,7 @@ def test_ranks_that_are_leaving_have_the_longer_allowance() -> None:
     assert run.wait(20) is not None
 
 
-def test_lines_count_where_ranks_tell_nothing() -> None:
+def test_lines_count_if_ranks_report_nothing() -> None:
     run = Run(2)
     run.node(0)
     run.node(1)
@@ -107,7 +107,7 @@ def test_nodes_that_have_not_come_are_waited_for_and_then_named() -> None:
     assert run.wait(900) is None
     assert run.wait(200) is not None
     assert run.progress.silent(run.now, 5) == [2]
-    assert stall_report.behind(run.progress, [2]) == ["node 2: nothing is heard of it"]
+    assert stall_report.behind(run.progress, [2]) == ["node 2: it does not respond"]
 
 
 def test_a_record_of_an_earlier_start_is_ignored() -> None:
@@ -141,9 +141,7 @@ def test_a_node_that_is_silent_is_named_with_its_ranks_and_one_that_has_ended_is
         run.progress.look(run.now, run.records)
     silent = run.progress.silent(run.now, 3)
     assert silent == [1]
-    assert stall_report.behind(run.progress, silent) == [
-        "node 1 'n1' with ranks 1, 2: nothing is heard of it"
-    ]
+    assert stall_report.behind(run.progress, silent) == ["node 1 'n1' with ranks 1, 2: it does not respond"]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +162,7 @@ def test_a_node_that_is_silent_is_named_with_its_ranks_and_one_that_has_ended_is
         ([rank(0, 5), rank(1, 5)], []),
     ],
 )
-def test_who_keeps_a_run(ranks: list[dict[str, Any]], late: list[str]) -> None:
+def test_the_nodes_or_ranks_that_block_a_run(ranks: list[dict[str, Any]], late: list[str]) -> None:
     run = Run(2)
     for number, one in enumerate(ranks):
         run.node(number, one)
@@ -172,7 +170,7 @@ def test_who_keeps_a_run(ranks: list[dict[str, Any]], late: list[str]) -> None:
     assert stall_report.behind(run.progress, []) == late
 
 
-def test_the_message_says_how_long_what_was_allowed_and_where_the_reports_are() -> None:
+def test_the_message_has_the_time_the_limit_and_the_reports() -> None:
     run = Run(1)
     run.node(0, rank(0, 5, "checkpoint"))
     run.wait(3)

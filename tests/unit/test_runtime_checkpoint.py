@@ -57,7 +57,7 @@ def test_saving_a_step_again_leaves_one_of_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, -1])
-def test_a_truncated_one_is_set_aside_and_said(
+def test_a_truncated_one_is_set_aside_and_reported(
     tmp_path: Path, cut: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kept = checkpoint.Checkpoints(tmp_path)

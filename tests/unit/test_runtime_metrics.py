@@ -136,7 +136,7 @@ def test_what_needs_no_torch_is_imported_without_it() -> None:
 def test_training_continues_where_metrics_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line that finds room for its first half leaves no half behind; said once, and written again when it can be."""
+    """A line with room for its first half only leaves no half; it is reported once and written again when possible."""
     told = metrics.Metrics(tmp_path, {"run": "a"})
     told.report(1, 0.5, 32)
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -26,7 +26,7 @@ def profile() -> str:
 
 
 def session(tmp_path: Path, home: Path, answer: str) -> str:
-    """Start `sh` with the profile, as the agent does; return what the shell of the session says of itself."""
+    """Start `sh` with the profile, as the agent does; return what the shell of the session prints about itself."""
     (tmp_path / "bin").mkdir(exist_ok=True)
     getent = tmp_path / "bin" / "getent"
     getent.write_text(f'#!/bin/sh\n[ "$*" = "passwd {NAME}" ] && echo "{answer}"\n')
@@ -44,14 +44,14 @@ def session(tmp_path: Path, home: Path, answer: str) -> str:
 
 
 def test_a_session_begins_in_the_home_that_the_directory_names(tmp_path: Path) -> None:
-    """The agent says /home/NAME, wherever the account's home is."""
+    """The agent sets /home/NAME, wherever the account's home is."""
     home = tmp_path / "shared" / NAME
     home.mkdir(parents=True)
     told = session(tmp_path, tmp_path / "home" / NAME, f"{NAME}:x:2001:2001::{home}:/bin/bash")
     assert told == f"{home} {home}"
 
 
-def test_a_session_without_a_home_is_a_shell_all_the_same(tmp_path: Path) -> None:
+def test_a_session_without_a_home_is_a_shell_too(tmp_path: Path) -> None:
     home = tmp_path / "none"
     assert session(tmp_path, home, f"{NAME}:x:2001:2001::{home}:/bin/bash") == f"{home} /"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from settings.loaded_config import read
 from settings.parser.document import Place, load, parse
-from settings.reading import read
 
 LAUGHS = "a: &a [lol, lol, lol, lol, lol, lol, lol, lol, lol]\n" + "".join(
     f"{name}: &{name} [{', '.join(['*' + chr(ord(name) - 1)] * 9)}]\n" for name in "bcdefghi"

@@ -68,7 +68,7 @@ def test_what_works_is_left_as_it_is(tmp_path: Path) -> None:
 
 def test_a_path_that_a_kernel_takes_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = _environment(tmp_path / "environment")
-    monkeypatch.setattr("tests.shebang._LONGEST", len(f"#!{programs}/python"))
+    monkeypatch.setattr("tests.shebang._MAX_LINE", len(f"#!{programs}/python"))
     text = f"#!{programs}/python\n{PRINT}"
     script = _program(programs / "aws", text)
     main([str(tmp_path / "environment")])

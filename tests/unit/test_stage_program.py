@@ -102,7 +102,7 @@ def jobs(tmp_path: Path) -> Jobs:
     return Jobs(tmp_path)
 
 
-def test_a_stage_runs_once_and_says_so(jobs: Jobs) -> None:
+def test_a_stage_runs_once_and_prints_that(jobs: Jobs) -> None:
     code, said = jobs.run()
     assert (code, jobs.ran, jobs.left) == (0, 1, {".done"})
     assert f"'download' is done: '{jobs.marker}'" in said
@@ -221,7 +221,7 @@ def test_a_signal_goes_to_the_command(jobs: Jobs) -> None:
     assert jobs.left == set()
 
 
-def test_a_folder_that_cannot_be_written_is_told(jobs: Jobs) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(jobs: Jobs) -> None:
     code, said = jobs.run(stage=Path("/proc/stages/download"))
     assert code == 69
     assert "stage: 'download' cannot say in '/proc/stages/download' that it runs or is done: " in said
@@ -230,14 +230,14 @@ def test_a_folder_that_cannot_be_written_is_told(jobs: Jobs) -> None:
     assert (jobs.folder / "a" / FINAL_FILE).read_text(encoding="ascii") == "69\n"
 
 
-def test_a_command_that_is_not_there_is_told(jobs: Jobs) -> None:
+def test_a_missing_command_is_reported(jobs: Jobs) -> None:
     code, said = jobs.run(words=("no-such-program",))
     assert code == 127
     assert "'no-such-program' cannot be started" in said
     assert jobs.left == set()
 
 
-def test_a_wrong_variable_is_told(jobs: Jobs) -> None:
+def test_a_wrong_variable_is_reported(jobs: Jobs) -> None:
     code, said = jobs.run(TRAINFORGE_LOST_SECONDS="soon")
     assert code == 2
     assert "TRAINFORGE_LOST_SECONDS is 'soon'" in said

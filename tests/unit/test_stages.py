@@ -126,7 +126,7 @@ def test_stages_that_need_no_accelerator_may_run_elsewhere() -> None:
     assert RUN.stage("compile", cpu).pool == RUN.pool
 
 
-def test_a_stage_waits_for_the_one_before_it_unless_it_says_otherwise() -> None:
+def test_a_stage_waits_for_the_one_before_it_by_default() -> None:
     assert RUN.dependencies == {
         "download": (),
         "convert": ("download",),
@@ -158,7 +158,7 @@ def test_a_run_without_stages_waits_for_nothing() -> None:
     ).dependencies == {"train": ()}
 
 
-def test_an_unknown_stage_is_told_with_the_nearest() -> None:
+def test_an_unknown_stage_is_reported_with_the_nearest() -> None:
     with pytest.raises(UnknownStageError) as told:
         RUN.stage("downlaod")
     assert str(told.value) == (
@@ -181,7 +181,7 @@ def test_a_stage_that_cannot_be_is_refused(changes: dict[str, object], message: 
         replace(DOWNLOAD, **changes)  # type: ignore[arg-type]
 
 
-def test_everything_wrong_with_stages_is_told_at_once() -> None:
+def test_all_mistakes_of_stages_are_reported_at_once() -> None:
     stages = (
         replace(DOWNLOAD, after=("compile",)),
         replace(CONVERT, after=("downlod",), presets=("smal",)),

@@ -56,7 +56,7 @@ class Node:
 
 
 class Job:
-    """A job of a definition that was rendered for two nodes; each node behaves as the test says."""
+    """A job of a definition that was rendered for two nodes; the test sets each node's behaviour."""
 
     def __init__(self, folder: Path, launcher: Launcher) -> None:
         self.folder = folder
@@ -124,15 +124,15 @@ def test_a_child_that_is_refused_ends_the_job_with_its_exit_code(
     child = job.start(1, "exit 69")
     main = job.start(0, FOR_EVER, TRAINFORGE_GRACE_SECONDS="0")
     assert main.code() == 69, main.said
-    assert "node 1 ended with exit code 69: its log says why; rank 0's node is ended too\n" in main.said
+    assert "node 1 ended with exit code 69: see its log; rank 0's node is ended too\n" in main.said
     assert child.code() == 69
 
 
-def test_rank_0_that_ends_by_itself_says_what_it_knows(job: Job) -> None:
+def test_rank_0_that_ends_by_itself_prints_its_reason(job: Job) -> None:
     job.start(1, "exit 69")
     main = job.start(0, f'until [ -f "{NODES_FOLDER}/node-1.ended" ]; do sleep 0.1; done; exit 3')
     assert main.code() == 3
-    assert main.said == "supervisor: node 1 ended with exit code 69: its log says why\n"
+    assert main.said == "supervisor: node 1 ended with exit code 69: see its log\n"
 
 
 def test_a_launcher_that_does_not_listen_is_killed(job: Job) -> None:
@@ -160,7 +160,7 @@ def test_a_child_that_is_lost_ends_the_job_for_another_try(job: Job, main_does: 
 
 
 def test_a_launcher_that_does_not_listen_is_killed_when_a_node_is_lost(job: Job) -> None:
-    """The time until it is killed counts from the loss, and not anew at every look."""
+    """The time until it is killed counts from the loss, and does not restart at every look."""
     child = job.start(1, FOR_EVER)
     main = job.start(0, DEAF, TRAINFORGE_LOST_SECONDS="10", TRAINFORGE_KILL_SECONDS="3")
     job.wait_for("launched-1-1")
@@ -169,7 +169,7 @@ def test_a_launcher_that_does_not_listen_is_killed_when_a_node_is_lost(job: Job)
 
 
 def test_rank_0s_own_failure_is_the_jobs(job: Job) -> None:
-    """The other node still says that it is there, so nothing was lost."""
+    """The other node still sends heartbeats, so nothing was lost."""
     job.start(1, FOR_EVER)
     main = job.start(0, "exit 37")
     assert main.code() == 37
@@ -213,7 +213,7 @@ def test_another_attempt_is_not_ended_by_the_last_one(job: Job) -> None:
 
 
 def test_a_command_that_cannot_be_started_ends_the_job(job: Job) -> None:
-    """The launch guard, for one, where an image lacks python3: every node says so, and none waits for the other."""
+    """The launch guard, for one, where an image lacks python3: every node reports it, and none waits for the other."""
     nodes = [start_alone(node, job.folder) for node in (0, 1)]
     for process in nodes:
         _, err = process.communicate(timeout=END_SECONDS)
@@ -240,7 +240,7 @@ def test_a_time_that_is_no_number_is_refused(tmp_path: Path) -> None:
     assert err == "supervisor: TRAINFORGE_LOST_SECONDS is '2m'; it must be a whole number of seconds from 1\n"
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     (tmp_path / "nodes").touch()
     process = start_alone(0, tmp_path)
     _, err = process.communicate(timeout=END_SECONDS)

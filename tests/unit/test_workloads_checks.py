@@ -121,7 +121,7 @@ def test_offloaded_parameters_need_no_memory_of_the_accelerator() -> None:
     offloaded = replace(whole, preset=replace(whole.preset, arguments=words))
     assert whole.footprint
     assert offloaded.footprint
-    assert offloaded.footprint.least < whole.footprint.least / 10
+    assert offloaded.footprint.minimum < whole.footprint.minimum / 10
 
 
 def test_a_checkpoint_of_70_billion_weights_has_847_gigabytes_and_three_stay() -> None:

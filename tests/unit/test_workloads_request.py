@@ -45,7 +45,7 @@ def run(instance_type: str = "p5.48xlarge", nodes: int = 2, **resources: Any) ->
 
 
 @pytest.mark.parametrize(
-    ("wanted", "expected"),
+    ("chosen", "expected"),
     [
         (run(), set()),
         (run("c6i.4xlarge"), {("run-accelerators", "error")}),
@@ -59,8 +59,8 @@ def run(instance_type: str = "p5.48xlarge", nodes: int = 2, **resources: Any) ->
         (run("g5.2xlarge", 1, memory_gib_per_rank=64), {("run-memory", "error")}),
     ],
 )
-def test_what_the_nodes_lack(wanted: Run, expected: set[tuple[str, str]]) -> None:
-    assert rules(wanted) == expected
+def test_what_the_nodes_lack(chosen: Run, expected: set[tuple[str, str]]) -> None:
+    assert rules(chosen) == expected
 
 
 def test_a_batch_that_does_not_divide_names_counts_that_do() -> None:

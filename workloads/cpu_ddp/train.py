@@ -67,12 +67,12 @@ class Run:
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=chosen.learning_rate)
         self.checkpoints = Checkpoints(folder / start.CHECKPOINTS, chosen.keep)
         self.configuration = chosen.fixed(self.samples.kind)
-        self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, tells=ranks.first)
+        self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, prints=ranks.first)
         random_state.seed(chosen.seed, ranks.rank)
 
     @heartbeat.phase("resume")
     def resume(self) -> int:
-        """Take up the newest checkpoint and return the steps done.
+        """Load the newest checkpoint and return the steps done.
 
         Raises:
             TrainingError: the checkpoint was made with other options, or none is sound.
@@ -84,11 +84,11 @@ class Run:
         before = state["configuration"]
         changed = [key for key, value in self.configuration.items() if before.get(key) != value]
         if changed:
-            told = ", ".join(
+            changes = ", ".join(
                 f"{key} is '{self.configuration[key]}' and was '{before.get(key)}'" for key in changed
             )
             raise TrainingError(
-                f"step {step} of this run was made with other options: {told}; use another run id"
+                f"step {step} of this run was made with other options: {changes}; use another run id"
             )
         self.model.module.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -136,7 +136,7 @@ class Run:
         """
         squares = _squares(list(self.model.parameters()))
         dist.all_reduce(squares)
-        non_finite.check_weights(float(squares), step, tells=self.ranks.first)
+        non_finite.check_weights(float(squares), step, prints=self.ranks.first)
         states = random_state.gather(self.ranks)
         if not self.ranks.first:
             return
@@ -177,7 +177,7 @@ class Report:
             self._tracking.report(number, {"loss": loss})
 
     def close(self, *, finished: bool) -> None:
-        """Tell that the run leaves."""
+        """Report the end of the run."""
         if self.metrics:
             self.metrics.close()
         if self._tracking:

@@ -1,6 +1,6 @@
 """Pre-training of causal language models, sharded over all ranks (FSDP2), from random weights.
 
-RUN_FOLDER is where checkpoints and metrics go, and where the run continues from: a start with the same folder goes on
+RUN_FOLDER is where checkpoints and metrics go, and where the run continues from: a start with the same folder continues
 after the newest checkpoint, on the same number of ranks bit for bit. `train.py --help` lists the options.
 """
 
@@ -48,23 +48,23 @@ class Report:
         self._metrics.report(number, loss, self._batch, rates=self._rates, values=values)
 
     def saved(self, step: int) -> None:
-        """Tell of a checkpoint that is on the disk."""
+        """Report a checkpoint that is on the disk."""
         if self._first:
             say(f"checkpoint step={step}")
         if self._metrics is not None:
             self._metrics.saved(step)
 
     def close(self) -> None:
-        """Tell that the run leaves."""
+        """Report the end of the run."""
         if self._metrics is not None:
             self._metrics.close()
 
 
 class Training:
-    """A run and all that goes on around its steps: signals, reports, checkpoints, a profile."""
+    """A run and the work around its steps: signals, reports, checkpoints, a profile."""
 
     def __init__(self, chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> None:
-        """Build the run, or take it up.
+        """Build the run, or resume it.
 
         Raises:
             TrainingError: as `Pretraining` and `Capture`.
@@ -90,7 +90,7 @@ class Training:
         if run.checkpoints.written:
             self.finish_save()
         elif run.checkpoints.failed:
-            stop.heard = SAVE_FAILED
+            stop.received = SAVE_FAILED
         stop.begin(self._ranks)
         begun = time.monotonic()
         self._capture.before(run.done + 1)

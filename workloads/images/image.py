@@ -1,4 +1,4 @@
-"""Images of workloads: what each is built on, the programs that it has, and the arguments of a build.
+"""Images of workloads: the base of each, its programs, and the arguments of its build.
 
 Nothing is written down in the Dockerfile: base images, versions and the key that signs the EFA installer come
 from the catalog.
@@ -42,7 +42,7 @@ OWN_DOCKERFILE = "Dockerfile.own"
 """The Dockerfile of workloads in folders of one's own, beside this file; its build context is made for each."""
 
 NONE = "none"
-"""The value of an argument whose part a base does without."""
+"""The value of an argument whose part a base lacks."""
 
 VENDOR = "vendor"
 """The kind of a vendor's image that keeps its own fabric."""
@@ -199,7 +199,7 @@ class Image:
             return str(_PARTS[part]) if added.get(part, False) else NONE
         has_gpus = self.base in ("cuda", "ngc")
         installs_torch = self.base in _WITHOUT_TORCH
-        wanted = {
+        installed = {
             **dict.fromkeys(("GDRCOPY", "GDRCOPY_COMMIT", "AWS_OFI_NCCL", "NCCL"), has_gpus),
             **dict.fromkeys(("EFA_INSTALLER", "EFA_KEY", "LIBFABRIC"), self.base != "neuron"),
             **dict.fromkeys(("UV", "TORCH"), installs_torch),
@@ -207,4 +207,4 @@ class Image:
             "HYPERPOD_AGENT": "hyperpodrun" in self.launch_programs,
             "PY_SPY": True,
         }
-        return str(_PARTS[part]) if wanted[part] else NONE
+        return str(_PARTS[part]) if installed[part] else NONE

@@ -320,7 +320,7 @@ def join(seconds: int) -> tuple[int, int]:
 
 
 def _store(rank: int, seconds: int) -> dist.Store:
-    """Return the store in which the ranks meet: at torchrun's address, or at the one that rank 0 writes to a file."""
+    """Return the store of the ranks' rendezvous: at torchrun's address, or at the one that rank 0 writes to a file."""
     timeout = timedelta(seconds=seconds)
     environment = os.environ
     if environment.get("MASTER_ADDR") and environment.get("MASTER_PORT"):
@@ -416,7 +416,7 @@ def _short(value: float, width: int) -> str:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run what the command line says and return the exit code."""
+    """Run the command line and return the exit code."""
     options = gloo_options(words)
     # torch 2.13 has new names for these collectives, and the images' torch only the old ones.
     warnings.simplefilter("ignore", FutureWarning)

@@ -19,7 +19,7 @@ BACKENDS = ("nccl", "gloo")
 GLOO_TYPES = ("int32", "int64", "half", "float", "double")
 GLOO_OPERATIONS = ("sum", "min", "max")
 JOIN_SECONDS = 300
-"""How long ranks over gloo wait for each other, unless `--timeout` says otherwise."""
+"""How long ranks over gloo wait for each other, unless `--timeout` is given."""
 
 _HELP = ("-h", "--help")
 _TYPES = ("int8", "uint8", "int32", "uint32", "int64", "uint64", "half", "float", "double", "bfloat16")
@@ -79,7 +79,11 @@ def _nccl_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--agg_iters", "-m", type=_whole(1), default=1, help="operations of an iteration")
     add(
-        "--run_cycles", "-N", type=_whole(0), default=1, help="times that all sizes are measured; 0: for ever"
+        "--run_cycles",
+        "-N",
+        type=_whole(0),
+        default=1,
+        help="times that all sizes are measured; 0: without end",
     )
     add("--parallel_init", "-p", type=_whole(0, 1), default=0, help="1: threads start NCCL in parallel")
     add("--op", "-o", choices=(*_OPERATIONS, "all"), default="sum")

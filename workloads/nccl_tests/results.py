@@ -1,9 +1,9 @@
-"""Reader of nccl-tests' logs: rows to CSV or JSON, and whether every run passed.
+"""Reader of nccl-tests' logs: rows to CSV or JSON, and the verdict on every run.
 
     python -m workloads.nccl_tests.results LOG [--csv | --json] [--min-busbw GB_PER_S]
 
 A line may have any prefix: srun's and mpirun's labels, the names of pods, time stamps. Lines of NCCL and of other
-programs may stand between. A log may hold several runs. The columns are those of the version that the catalog pins and
+programs may be between. A log may hold several runs. The columns are those of the version that the catalog pins and
 of its predecessors from 2.13 on; those that `-I` and `-S` add are left out.
 
 A run passes if the program wrote its last lines, a row was checked, no value was wrong and nothing else failed.
@@ -51,7 +51,7 @@ _ERRORS = (
 )
 
 GLOO = "_gloo"
-"""The ending of a program's name that says gloo; nccl-tests' own end in `_perf`."""
+"""The suffix of a program's name for gloo; nccl-tests' own end in `_perf`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class Run:
 
     @property
     def collective(self) -> str:
-        """The collective, as nccl-tests names it; empty where the log does not say (before 2.17)."""
+        """The collective, as nccl-tests names it; empty if the log does not name it (before 2.17)."""
         return re.sub(r"(_perf\w*|_gloo)$", "", self.program)
 
     @property

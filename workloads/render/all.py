@@ -117,10 +117,10 @@ def stale() -> Iterator[tuple[Path, str | None]]:
             yield proof_table.PAGE, text
     for name in registry.names():
         workload = registry.workload(name)
-        wanted = dict(committed(workload))
-        for path, text in wanted.items():
+        expected = dict(committed(workload))
+        for path, text in expected.items():
             if not path.exists() or path.read_text(encoding="utf-8") != text:
                 yield path, text
         for path in sorted((registry.folder(workload) / "manifests").glob("*")):
-            if path not in wanted:
+            if path not in expected:
                 yield path, None

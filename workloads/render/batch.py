@@ -20,18 +20,18 @@ from workloads.secret import Secret
 from workloads.spec import Run
 
 ATTEMPTS = 10
-"""How often a job of a program that resumes may start: the most that Batch takes, because only a lost host counts."""
+"""Attempts of a job whose program resumes: Batch's maximum, because only a lost host counts."""
 
 TIMEOUT_SECONDS = 7 * 24 * 3600
-"""How long an attempt may run, in seconds: our choice, against a hung job that holds its nodes for ever.
+"""How long an attempt may run, in seconds: our choice, against a hung job that never releases its nodes.
 Batch does not retry a job that ran out of it. Whoever submits may give another."""
 
 MEMORY_SHARE = 0.95
 """Share of a node's memory that a job gets. The rest is for the ECS agent and the system's processes: the
 Batch User Guide, "Reserve system memory", recommends a buffer of 5 %. A job that asks for more than the
-agent registers is never placed, and says nothing of why."""
+agent registers is never placed, and Batch gives no reason."""
 
-LEAST_RESERVE_MIB = 512
+MIN_RESERVE_MIB = 512
 """What is left to the system at least, in MiB, up to a half: our choice. The kernel's own part does not shrink
 with the machine: the Batch User Guide, "Compute resource memory management", shows 7985 MiB left of 8192."""
 
@@ -48,7 +48,7 @@ _NODES_FOLDER = "$RUN_FOLDER/nodes/${AWS_BATCH_JOB_ID%%#*}.$AWS_BATCH_JOB_ATTEMP
 """Equal on the nodes of one attempt of a job: the id of a child node may end in # and its index."""
 
 _LINE_WIDTH = 110
-"""A value that fits in a line of so many characters stands in one."""
+"""The maximum length of a value on one line."""
 
 
 def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
@@ -75,7 +75,7 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             # is the one of the AWS Compute Blog, "Introducing retry strategies for AWS Batch".
             "evaluateOnExit": [
                 {"onStatusReason": "Host EC2*", "action": "RETRY"},
-                # Of the hosts of child nodes Batch does not speak: rank 0's node does.
+                # Batch gives no reason for hosts of child nodes: rank 0's node does.
                 {"onExitCode": str(LOST_NODE), "action": "RETRY"},
                 # No progress: the next start resumes from the last checkpoint.
                 {"onExitCode": str(STALLED), "action": "RETRY"},
@@ -85,7 +85,7 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             ],
         },
         "timeout": {"attemptDurationSeconds": TIMEOUT_SECONDS},
-        # Within a share of a queue; a queue without shares takes no notice of it.
+        # Within a share of a queue; a queue without shares ignores it.
         **({"schedulingPriority": priority} if priority else {}),
         "propagateTags": True,
         "platformCapabilities": ["EC2"],
@@ -99,7 +99,7 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
 
 
 def _json(value: Any, indent: str = "") -> str:
-    """Return JSON to be read: what fits in a line stands in one, devices two in a line, and only the rest is spread."""
+    """Return readable JSON: short values on one line, two devices per line, and the rest spread over lines."""
     line = json.dumps(value)
     if not value or not isinstance(value, dict | list) or len(indent) + len(line) <= _LINE_WIDTH:
         return line
@@ -118,7 +118,7 @@ def _json(value: Any, indent: str = "") -> str:
 def memory_mib(instance: InstanceFacts) -> int:
     """Return the memory that a job's container gets on a node of this type, in MiB."""
     whole = instance.memory_mib
-    return max(whole // 2, min(int(whole * MEMORY_SHARE), whole - LEAST_RESERVE_MIB))
+    return max(whole // 2, min(int(whole * MEMORY_SHARE), whole - MIN_RESERVE_MIB))
 
 
 def log_group(info: ClusterInfo) -> str:

@@ -79,7 +79,7 @@ def _is_watched(run: Run) -> bool:
     """Return whether the program's progress is known, and every pod prints what the rules wait for.
 
     The rules are the job's, and every pod's agent holds its own local rank 0 to them (hyperpod-elastic-agent,
-    `start_log_monitoring`): where rank 0 alone tells of its steps, all pods but one would be called hung.
+    `start_log_monitoring`): if rank 0 alone prints its steps, all other pods would count as hung.
     """
     return bool(run.progress.pattern) and (run.nodes == 1 or _each_node(run))
 

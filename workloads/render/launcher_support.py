@@ -12,7 +12,7 @@ from workloads.spec import Format, Run
 
 @dataclass(frozen=True, slots=True)
 class _Support:
-    """A condition on a launcher, and in words how the format starts one."""
+    """A condition on a launcher, and the text that describes how the format starts one."""
 
     carries: Callable[[Launcher], bool]
     words: str

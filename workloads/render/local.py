@@ -1,4 +1,4 @@
-"""Local: the same launch line on the machine at hand, on its processors or all of its GPUs."""
+"""Local: the same launch line on the local machine, on its processors or all of its GPUs."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def local(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             *([f"# {header}"] if header else []),
             *path,
             *(_COUNT_GPUS if counted else ()),
-            # Several runs may share this machine: take a port that nobody has.
+            # Several runs may share this machine: take a free port.
             f': "${{MASTER_PORT:=$(python3 -c "{_FREE_PORT}")}}"',
             *_containers(run, info),
             script,

@@ -20,7 +20,7 @@ INSTANCE = "app.kubernetes.io/instance"
 RUN_ID = "RUN_ID"
 """The variable that names the run in its pods: its id, or the job's name where it has none.
 
-So a job that is made again under its name goes on where it stopped."""
+So a job that is created again under its name resumes where it stopped."""
 
 
 _EXPANDED = re.compile(r"\$\$|\$\([A-Za-z_.-][A-Za-z0-9_.-]*\)")

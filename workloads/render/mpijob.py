@@ -58,7 +58,7 @@ def mpijob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             "launcherCreationPolicy": "WaitForWorkersReady",
             "mpiImplementation": "OpenMPI",
             "sshAuthMountPath": _SSH_FOLDER,
-            # Workers wait for ever: they are ended with the job. The launcher stays, and its log with it.
+            # Workers wait without end: they are ended with the job. The launcher stays, and its log with it.
             "runPolicy": {"cleanPodPolicy": "Running", "backoffLimit": restarts(run)},
             "mpiReplicaSpecs": replicas,
         },

@@ -1,4 +1,4 @@
-"""Where pods go: nodes of the run's type, healthy ones on HyperPod, one pod a node."""
+"""The placement of pods: nodes of the run's type, healthy ones on HyperPod, one pod per node."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ _SHARED_FOLDER = "shared-folder"
 def template(run: Run, info: ClusterInfo, container_: dict[str, Any], *, pod_sets: int = 1) -> dict[str, Any]:
     """Return the pod template of a node around its container, one of the `pod_sets` of its job.
 
-    A pod on a lost node ends by nobody's word: its kubelet would have to say so. Kueue deletes it by force where it is
-    told that nothing is lost by that, which holds for a run: what counts is in the shared file system.
+    Nothing ends a pod on a lost node, because its kubelet would have to. Kueue deletes it by force if an annotation
+    allows that, which is safe for a run: its state is in the shared file system.
     """
     annotations = {SAFE_TO_DELETE: "true", **topology(run, info, pod_sets=pod_sets)}
     return {
@@ -120,7 +120,7 @@ def port(name: str, number: int) -> dict[str, Any]:
     """Return a port of a container.
 
     The protocol is written out although Kubernetes has it as the default: a definition that keeps pod templates as
-    unknown fields sets no default, Kueue's copy of the template gets one, and Kueue makes its copy anew for ever.
+    unknown fields sets no default, Kueue's copy of the template gets one, and Kueue recreates its copy again and again.
     """
     return {"name": name, "containerPort": number, "protocol": "TCP"}
 
@@ -237,5 +237,5 @@ def security(run: Run, *, serves_ssh: bool = False) -> dict[str, Any]:
 
 
 def restarts(run: Run) -> int:
-    """Return how often a run is started again: one that does not resume would only begin anew."""
+    """Return how often a run is started again: one that does not resume would only start from the beginning."""
     return MAX_RESTARTS if run.workload.resumes else 0

@@ -1,4 +1,4 @@
-"""The table of docs/verification.md that says how each workload was proven in each format."""
+"""The table of docs/verification.md with the proof of each workload in each format."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def table() -> str:
 
 
 def page(text: str) -> str:
-    """Return the page with the table of today.
+    """Return the page with the current table.
 
     Raises:
         ValueError: the page has no place for it.

@@ -33,11 +33,11 @@ def pytorchjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
 
     The operator names rank 0's host and port, the node and their number: MASTER_ADDR, MASTER_PORT, PET_NNODES and
     RANK, which here is the node's and not the process's (training-operator 1.7 to 1.9, envvar.go). A pod that
-    fails is started again in place, or made anew when its node is lost.
+    fails is started again in place, or created again when its node is lost.
 
     On HyperPod the annotations let its resilience replace a faulty node and start the job again. SageMaker does not
-    do so in every namespace: in another the annotations would promise what nobody does, and a comment stands in
-    their place.
+    do so in every namespace: elsewhere the annotations would have no effect, and a comment
+    replaces them.
 
     Raises:
         ValueError: the launcher is started once per job, or the cluster info lacks an image or a claim.

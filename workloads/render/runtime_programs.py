@@ -10,7 +10,7 @@ from workloads.spec import Run
 
 
 def supervised(run: Run, variables: SchedulerVariables, folder: str, words: Sequence[str]) -> list[str]:
-    """Return the words of the supervisor, which runs others on every node of a job from when all are there.
+    """Return the words of the supervisor, which runs others on every node of a job when all nodes are there.
 
     `folder` is a shell expression that is equal on the nodes of one start of the job, and on no other's.
     """

@@ -25,8 +25,8 @@ def slurm(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     A node lost is handled by who can: HyperPod replaces it and resumes the step (`--auto-resume=1`), elsewhere
     Slurm requeues the whole job. Neither starts a job again whose rank crashed, or whose run the launch guard ended:
     the script requeues such a job itself. Either way the job keeps its id, so it finds its folder again. A workload
-    that does not resume is not started a second time: it would begin anew, in a folder that has the first start's
-    results.
+    that does not resume is not started a second time: it would start from the beginning, in a folder that has the first
+    start's results.
 
     Raises:
         ValueError: Slurm cannot start the launcher, or the cluster has neither the image nor the programs.
@@ -92,7 +92,7 @@ def _variables(run: Run) -> SchedulerVariables:
         rank0_host="$RANK0_HOST",
         # Where srun starts each rank there is a guard a rank, and the one of rank 0 watches.
         node_rank="$SLURM_PROCID" if _starts_ranks(run) else "$SLURM_NODEID",
-        # A requeued job keeps its number. A new one goes on with another's run when it is told that one's.
+        # A requeued job keeps its number. A new one resumes another's run with that one's number as its id.
         run_id=run.id or f"${{{RUN_ID}:-$SLURM_JOB_ID}}",
         nodes="$SLURM_STEP_NUM_NODES",
         guards="$SLURM_STEP_NUM_TASKS" if _starts_ranks(run) else "",
@@ -102,12 +102,12 @@ def _variables(run: Run) -> SchedulerVariables:
 
 
 def _starts_ranks(run: Run) -> bool:
-    """Whether srun starts every rank, not one task per node."""
+    """Return whether srun starts every rank, not one task per node."""
     return run.workload.launcher.starts is Starts.PER_RANK or _by_pmix(run)
 
 
 def _by_pmix(run: Run) -> bool:
-    """Whether srun starts the ranks in the launcher's place, and PMIx tells them of each other."""
+    """Return whether srun starts the ranks in the launcher's place, with PMIx for their rendezvous."""
     launcher = run.workload.launcher
     return launcher.starts is Starts.PER_JOB and launcher.by_pmix
 
@@ -191,7 +191,7 @@ def _rank0(run: Run, runtime_folder: str) -> str:
 
 
 def _needs_address(run: Run) -> bool:
-    """Whether the launcher needs the address of rank 0's node."""
+    """Return whether the launcher needs the address of rank 0's node."""
     return Needs.COORDINATOR in run.workload.launcher.needs
 
 
@@ -231,7 +231,7 @@ def _restarted(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
     what Slurm requeued, too. What the launch guard knows to be final, a wrong argument for one, is not tried again:
     srun's own exit code is the highest of all nodes', and most of them only lost a rank. A step that succeeded has the
     last word: HyperPod may have resumed it after the guard of a faulty node wrote the file. Where srun itself refused,
-    an option that it does not know for one, there is no run folder, and the next start would fail like this one.
+    an unknown option for example, there is no run folder, and the next start would fail like this one.
     """
     if not run.workload.resumes:
         yield from step

@@ -1,4 +1,4 @@
-"""How close to each other the pods of a job are to be, as Kueue reads it from annotations."""
+"""Annotations for Kueue that keep the pods of a job close to each other in the network."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def topology(run: Run, info: ClusterInfo, *, pod_sets: int = 1) -> dict[str, str
 
     The nearest layer is preferred; Kueue takes the next one where no block of it holds the job. Without the annotation
     it fills what is left of blocks. A job of two `pod_sets` names them a group, else each has a block of its own.
-    Queues of the EKS stack know the layers of every type that has some. Whether those of HyperPod's governance do is
-    the cluster's affair, and where they do not, a job with the annotation is never admitted.
+    Queues of the EKS stack have the layers of every type. Those of HyperPod's governance depend on
+    the cluster, and where they do not, a job with the annotation is never admitted.
     """
     layers = run.facts.topology_layers
     if KINDS[info.cluster].sagemaker or run.nodes == 1 or not layers:

@@ -1,4 +1,4 @@
-"""Child processes of a node's program: they get its signals, and it learns which of them has ended."""
+"""Child processes of a node's program: it forwards signals to them and waits for those that end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Children:
     ) -> subprocess.Popen[bytes]:
         """Start a child, in this process's environment where none is given.
 
-        One that `ends_with_us` is told to stop when this process is killed.
+        One that `ends_with_us` gets a signal when this process is killed.
 
         Raises:
             OSError: there is no such program, or it cannot be run.
@@ -97,7 +97,7 @@ def _take_signals() -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process be told to stop when the one that started it dies.
+    """Have the kernel signal this process when its parent dies.
 
     Outside of a container or a job nobody else would end it, and the next start would have it beside itself.
     """

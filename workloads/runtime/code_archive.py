@@ -45,7 +45,7 @@ def unpacked(archive: Path, temporary: Path) -> Path:
             _unpack(archive, home, folder)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise CodeError(
-            f"'{archive}' is broken: {error}; launch again, which writes it anew", NO_INPUT
+            f"'{archive}' is broken: {error}; launch again, which writes a new one", NO_INPUT
         ) from error
     except OSError as error:
         raise CodeError(

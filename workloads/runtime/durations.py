@@ -1,4 +1,4 @@
-"""Durations that a variable of the run changes."""
+"""Durations in seconds that a variable of the run can change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exit codes of a node, and which of them another start would only repeat."""
+"""The exit codes of a node, and those of them that are final."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ UNAVAILABLE = 69
 """The node lacks something (EX_UNAVAILABLE of sysexits.h)."""
 
 WRONG_FABRIC = 76
-"""NCCL speaks another protocol than promised, or does not say which (EX_PROTOCOL of sysexits.h)."""
+"""NCCL uses another network than expected, or does not log which (EX_PROTOCOL of sysexits.h)."""
 
 LOST_NODE = 79
-"""The job lost a node, or one never came: start it again. No program of ours ends with it by itself."""
+"""The job lost a node, or one never started: start it again. No program of ours ends with it by itself."""
 
 STALLED = 80
 """The run made no progress and was ended: start it again. No code of sysexits.h, which end at 78."""
@@ -31,38 +31,38 @@ the guard refuses, a checkpoint that cannot be written (training/errors.py), a c
 cannot be started."""
 
 STOPPED = 75
-"""What ranks end with that were told to stop and have saved (training/errors.py): no failure."""
+"""The exit code of ranks that have saved and stopped after a signal (training/errors.py): no failure."""
 
 FINAL_FILE = "final_exit_code"
-"""File in the run's folder that says that another start would end as this one did, and with which code."""
+"""File in the run's folder with the exit code of a final failure, which another start would only repeat."""
 
 
-def of_ranks(code: int, told: Iterable[int | None]) -> int:
-    """Return the exit code of a program that failed with `code`: what its ranks have told where that is final.
+def of_ranks(code: int, codes: Iterable[int | None]) -> int:
+    """Return the exit code of a program that failed with `code`: the code that its ranks reported if that is final.
 
-    `told` is None for a rank that told nothing, a killed one for example.
+    `codes` has None for a rank that reported nothing, a killed one for example.
     """
-    told = list(told)
-    final = [one for one in told if one is not None and one in FINAL]
+    codes = list(codes)
+    final = [one for one in codes if one is not None and one in FINAL]
     if final:
         return final[0]
-    return STOPPED if told and set(told) == {STOPPED} else code
+    return STOPPED if codes and set(codes) == {STOPPED} else code
 
 
 def of_process(code: int) -> int:
-    """Return a process's exit code as a shell tells it: 128 and the number where a signal ended it."""
+    """Return a process's exit code as a shell reports it: 128 and the number if a signal ended it."""
     return code if code >= 0 else 128 - code
 
 
 def keep(code: int, logs: Path) -> None:
-    """Write down a code that another start would only repeat; the first of the nodes that says so counts."""
+    """Write down a code that another start would only repeat; the first node's counts."""
     if code in FINAL or code == STOPPED:
         with contextlib.suppress(OSError), (logs.parent / FINAL_FILE).open("x", encoding="ascii") as file:
             file.write(f"{code}\n")
 
 
 def forget_stop(logs: Path) -> None:
-    """Remove what an earlier start has left that was told to stop: HyperPod resumes a step within the same job.
+    """Remove the file of an earlier start that stopped after a signal: HyperPod resumes a step within the same job.
 
     What another node's guard of this very start may have written meanwhile stays: no guard writes STOPPED so early.
     """

@@ -16,7 +16,7 @@ from enum import Enum
 from glob import escape, glob
 from pathlib import Path
 
-LONGEST_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 """The part of one log that is read: NCCL logs its networks at the start, and a log of INIT and NET is far shorter."""
 
 _PROVIDER = re.compile(r"NET/OFI Selected [Pp]rovider is ([^\s,]+)")
@@ -58,7 +58,7 @@ class Logs:
 
     `right` is the line by which NCCL runs over efa, `wrong` one by which it does not, `network` one that names OFI's
     network; empty until one is read.
-    What lies there already when this begins is an earlier start's, and is left out as long as it does not change.
+    A log that exists when this begins is of an earlier start, and is left out as long as it does not change.
     """
 
     def __init__(self, file: str) -> None:
@@ -101,7 +101,7 @@ class Logs:
                     # Begun anew by another process of the same number.
                     state.offset, state.provider = 0, ""
                 file.seek(state.offset)
-                content = file.read(LONGEST_BYTES - state.offset)
+                content = file.read(MAX_BYTES - state.offset)
         except OSError:
             # A network file system may lose a file between the listing and the reading; the next round sees it.
             return

@@ -1,4 +1,4 @@
-"""Holding a run to the network that it was promised: what NCCL must log, and when its silence is an answer too.
+"""The watch over a run's network: the lines that NCCL must log, and the time by which it must log them.
 
 NCCL takes its network for every communicator, before it knows whether the ranks are on one node or on many (`commAlloc`
 calls `ncclNetInit` and logs "Using network" at level INFO, subsystem INIT; src/init.cc of NCCL 2.30). So a run over
@@ -63,7 +63,7 @@ def _with_needed(text: str) -> str:
 
 
 class FabricWatch(threading.Thread):
-    """Reads NCCL's logs while the program runs, ever more rarely, and ends a run that is not on efa.
+    """Reads NCCL's logs while the program runs, at growing intervals, and ends a run that is not on efa.
 
     That is one whose log names another network, and one whose log names none: when the program has made its first
     step (`progressed`), or `start_seconds` after the first log has appeared.
@@ -84,33 +84,35 @@ class FabricWatch(threading.Thread):
         self.failure = ""
 
     def progressed(self) -> None:
-        """Take note that the program has made a step."""
+        """Record that the program has made a step."""
         self._progressed = time.monotonic()
         self._awake.set()
 
     def run(self) -> None:
         """Watch until the program ends."""
-        pause, told = _SOONEST_SECONDS, False
+        pause, reported = _SOONEST_SECONDS, False
         while not self._ended(pause):
             pause = (
-                min(pause * 1.2, _LATEST_SECONDS) if self._progressed is None or told else _SOONEST_SECONDS
+                min(pause * 1.2, _LATEST_SECONDS)
+                if self._progressed is None or reported
+                else _SOONEST_SECONDS
             )
             self._logs.read()
             if self._logs.files and self._logged is None:
                 self._logged = time.monotonic()
             if self._logs.wrong:
                 self.failure = _wrong(self._logs.wrong)
-            elif self._logs.right and not told:
+            elif self._logs.right and not reported:
                 self._say(f"NCCL runs over efa: {self._logs.right}")
-                told = True
-            elif not told and self._overdue():
+                reported = True
+            elif not reported and self._overdue():
                 self.failure = self._silent()
             if self.failure:
                 self._command.end()
                 return
 
     def close(self, code: int) -> str:
-        """Take in the program's end and return what is wrong with its network, or nothing.
+        """Record the program's end and return the fault of its network, or nothing.
 
         A run shorter than a pause, or one that failed at once, has still told its network; one that failed before it
         had any to tell keeps its own reason.
@@ -147,18 +149,18 @@ class FabricWatch(threading.Thread):
             seen = f"no network in what '{self._logs.pattern}' holds"
         when = "after its first step" if self._progressed is not None else "by the time of its first step"
         return (
-            f"NCCL does not say that it runs over efa, which this run was promised, {when}\n"
+            f"NCCL does not log that it runs over efa, which this run requires, {when}\n"
             "  Expected in its logs: 'NET/OFI Selected provider is efa' and then 'Using network Libfabric'. "
             f"Seen: {seen}.\n"
             "  Usual reasons: the program sets NCCL_DEBUG, NCCL_DEBUG_SUBSYS or NCCL_DEBUG_FILE itself, its ranks do "
-            "not talk through NCCL, or this release of NCCL or of the plugin words it otherwise."
+            "not communicate by NCCL, or this release of NCCL or of the plugin logs other lines."
         )
 
 
 def _wrong(line: str) -> str:
     return (
-        f"NCCL does not run over efa, which this run was promised: {line}\n"
-        "  Look above that line in the log for what the plugin said. Usual reasons: the security group does not "
+        f"NCCL does not run over efa, which this run requires: {line}\n"
+        "  See the plugin's lines above that one in the log. Usual reasons: the security group does not "
         "allow all traffic to and from itself, the container was not given /dev/infiniband, or another NCCL "
         "plugin comes first."
     )

@@ -1,21 +1,20 @@
-"""The launch guard: a run that lacks what it was promised, or that makes no progress, is ended, in words.
+"""The launch guard: it ends, with a message, a run whose nodes lack resources or that makes no progress.
 
 Before the program starts it counts accelerators and EFA interfaces as the program would see them, and loads NCCL's
 OFI plugin. While the program runs, rank 0's guard reads NCCL's own log and ends a run that fell to TCP, which would
-train many times slower without a word, or whose log does not say. The guards of all nodes end a run that makes no
-progress, after its stacks and flight recorders were written (progress_watch.py). TRAINFORGE_GUARD_SKIP, names with
-commas, leaves checks out.
+train many times slower without a message, or whose log does not name its network. The guards of all nodes end a run
+that makes no progress, after its stacks and flight recorders were written (progress_watch.py). TRAINFORGE_GUARD_SKIP,
+names with commas, leaves checks out.
 
     python3 launch_guard.py --kind gpu --accelerators 8 --efa 32 --fabric=efa --node-rank 0 --logs FOLDER -- COMMAND
 
-Exit codes: the command's own (128 and the number when a signal ended it), except where a rank has told that the same
-start would fail again: then the rank's, since torchrun ends with 1 whatever its ranks end with. Further: 2 for a wrong
-command line, 69 when the node lacks something, 76 when NCCL chose another network or does not say which, 80 when the
-run made no progress, 81 when the command ended well and a metric of its lines missed a bound (--at-least, --at-most),
-127 when the command cannot be started. A code that another start would only repeat is written to `final_exit_code` of
-the run's folder, for whoever starts the run again. The standard library alone: this runs in every image, and health
-checks import `fabric_log` and `node_checks` beside it.
-"""
+Exit codes: the command's own (128 and the number when a signal ended it), except where a rank has reported that the
+same start would fail again: then the rank's, since torchrun ends with 1 whatever its ranks end with. Further: 2 for a
+wrong command line, 69 when the node lacks something, 76 when NCCL chose another network or does not say which, 80 when
+the run made no progress, 81 when the command ended well and a metric of its lines missed a bound (--at-least,
+--at-most), 127 when the command cannot be started. A code that another start would only repeat is written to
+`final_exit_code` of the run's folder, for whoever starts the run again. The standard library alone: this runs in every
+image, and health checks import `fabric_log` and `node_checks` beside it."""
 
 from __future__ import annotations
 
@@ -56,7 +55,7 @@ CHECKS = ("accelerators", "efa", "plugin", "fabric", "stall")
 
 
 def say(message: str) -> None:
-    """Tell a person, on standard error and at once."""
+    """Print to standard error, without a buffer."""
     sys.stderr.write(f"launch guard: {message}\n")
     sys.stderr.flush()
 
@@ -75,7 +74,7 @@ def skipped(environment: Mapping[str, str]) -> frozenset[str]:
 
 
 def promised(options: argparse.Namespace, skip: frozenset[str]) -> bool:
-    """Return whether NCCL must run over efa: in a run of several nodes that was promised it."""
+    """Return whether NCCL must run over efa: in a run of several nodes that requires it."""
     return (
         options.fabric is not None and options.kind == "gpu" and options.nodes != 1 and "fabric" not in skip
     )
@@ -132,7 +131,7 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
             logs = fabric_log.Logs(variables["NCCL_DEBUG_FILE"])
             if changed:
                 say(
-                    f"so that NCCL tells its network, {'; '.join(changed)} ({SKIP}=fabric leaves it as it was)"
+                    f"so that NCCL logs its network, {'; '.join(changed)} ({SKIP}=fabric leaves it as it was)"
                 )
         try:
             options.logs.mkdir(parents=True, exist_ok=True)
@@ -150,7 +149,7 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         temporary = tempfile.TemporaryDirectory(prefix="trainforge-", ignore_cleanup_errors=True)
     except OSError as error:
         where = f"node '{os.uname().nodename}' has no folder for its ranks' heartbeats: {error}"
-        say(f"{where}; let TMPDIR name one that can be written ({SKIP}=stall does without)")
+        say(f"{where}; let TMPDIR name one that can be written ({SKIP}=stall runs without them)")
         return UNAVAILABLE
     with temporary as folder:
         heartbeats = Path(folder)
@@ -202,13 +201,13 @@ def _run(
             return STALLED
     failure = fabric.close(code) if fabric else ""
     if failure:
-        say(f"{failure}\n  ({SKIP}=fabric runs all the same)")
+        say(f"{failure}\n  ({SKIP}=fabric runs it anyway)")
         return WRONG_FABRIC
     if code == 0 and not metrics.passed(say):
         return MISSED
     if code and heartbeats:
         code = of_ranks(code, [rank["exit_code"] for rank in stall_report.heartbeats(heartbeats)])
-        # A program without our helpers tells nothing; of its codes only argparse's has a meaning.
+        # A program without our helpers reports nothing; of its codes only argparse's has a meaning.
         code = USAGE if USAGE in command.rank_codes else code
     if code == USAGE and first(options, environment):
         say(
@@ -289,9 +288,9 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--efa", type=_count, required=True, help="EFA interfaces that must be here")
     parser.add_argument("--fabric", choices=["efa"], help="the network that NCCL must choose")
     parser.add_argument(
-        "--nodes", type=_count, default=2, help="how many take part: of one alone nothing is expected"
+        "--nodes", type=_count, default=2, help="number of nodes; for one alone no network is expected"
     )
-    parser.add_argument("--guards", type=_count, help="how many guards watch the run: by default one a node")
+    parser.add_argument("--guards", type=_count, help="number of guards of the run; by default one per node")
     parser.add_argument(
         "--progress", type=_pattern, help="what a line of each of the program's steps matches"
     )

@@ -4,7 +4,7 @@
 
 Open MPI 4.1 keeps a host's name up to its first digit in 50 characters and does not check its length
 (`nidmap_create`, orte/mca/regx/fwd/regx_fwd.c): a longer one ends mpirun with a segmentation fault. The names of pods
-are as long with their domain, which the MPI operator tells Open MPI to keep. An address begins with a digit. The host
+are as long with their domain, which the MPI operator makes Open MPI keep. An address begins with a digit. The host
 that this runs on is written as localhost. Then this process becomes the command.
 
 Exit codes: the command's own; 2 for a wrong command line, 69 where the names cannot be read or the hosts not be
@@ -30,7 +30,7 @@ _POLL_SECONDS = 0.5
 
 
 def say(message: str) -> None:
-    """Tell a person, on standard error and at once."""
+    """Print to standard error, without a buffer."""
     sys.stderr.write(f"MPI hosts: {message}\n")
     sys.stderr.flush()
 

@@ -34,12 +34,12 @@ _SAME_ON_EVERY_NODE = "lo,docker0"
 
 
 def say(message: str) -> None:
-    """Tell a person, on standard error and at once."""
+    """Print to standard error, without a buffer."""
     sys.stderr.write(f"MPI rendezvous: {message}\n")
     sys.stderr.flush()
 
 
-def meet(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
+def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Become mpirun or its daemon; return the exit code where that cannot be.
 
     Raises:
@@ -66,7 +66,7 @@ def meet(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
         return 127
     hosts = folder.path / "hosts"
     hosts.write_text(
-        # A name for the agent alone: Open MPI's daemons are told addresses.
+        # A name for the agent alone: Open MPI's daemons get addresses.
         "".join(
             f"{host_name(node) if node else 'localhost'} slots={options.ranks_per_node}\n"
             for node in range(options.nodes)
@@ -86,12 +86,12 @@ def _not_ready(folder: NodesFolder, other: int, nodes: int, deadline: float) -> 
     """Wait until another node is ready; return the exit code when it never will be, or 0."""
 
     def ended() -> bool:
-        return folder.told(other, ENDED) is not None
+        return folder.read(other, ENDED) is not None
 
     if folder.wait(other, READY, deadline, ended) is not None:
         return 0
     if ended():
-        say(f"node {other} cannot run this: its log says why")
+        say(f"node {other} cannot run this: see its log")
         return UNAVAILABLE
     say(f"node {other} of {nodes} is not there in time")
     return LOST_NODE
@@ -132,10 +132,10 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Meet the nodes of this process's command line."""
+    """Run the rendezvous of this process's command line."""
     options = arguments()
     try:
-        return meet(options, os.environ)
+        return run(options, os.environ)
     except ValueError as error:
         say(str(error))
         return 2

@@ -123,10 +123,10 @@ def _accelerators(kind: str, expected: int, root: Path, environment: Mapping[str
     code, output = _run([program, "-L"], environment)
     listed = len(re.findall(r"^GPU \d+:", output, re.MULTILINE))
     if code != 0 or listed < expected:
-        told = output.strip().splitlines()
+        lines = output.strip().splitlines()
         yield (
             f"accelerators: {expected} GPUs expected, nvidia-smi lists {listed} and ends with {code}"
-            f"{': ' + repr(told[-1]) if code and told else ''}; the node needs a reboot or is broken: replace it"
+            f"{': ' + repr(lines[-1]) if code and lines else ''}; the node needs a reboot or is broken: replace it"
         )
 
 
@@ -158,12 +158,12 @@ def _efa(expected: int, root: Path, environment: Mapping[str, str]) -> Iterator[
 
 
 def _plugin(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
-    """Load the plugin as NCCL does (src/plugin/plugin_open.cc): a name as it stands, then libnccl-net-<name>.so."""
-    wanted = environment.get("NCCL_NET_PLUGIN", "")
-    if wanted.lower() == "none":
+    """Load the plugin as NCCL does (src/plugin/plugin_open.cc): the name unchanged, then libnccl-net-<name>.so."""
+    plugin = environment.get("NCCL_NET_PLUGIN", "")
+    if plugin.lower() == "none":
         yield "plugin: NCCL_NET_PLUGIN is 'none', so NCCL takes no plugin; unset it"
         return
-    names = [part for part in wanted.split(",") if part] or ["libnccl-net.so"]
+    names = [part for part in plugin.split(",") if part] or ["libnccl-net.so"]
     said = []
     for name in names:
         forms = [name] if "/" in name or name.endswith(".so") else [name, f"libnccl-net-{name}.so"]

@@ -57,7 +57,7 @@ class NodesFolder:
         """
         self._file(node, HEARTBEAT).write_text(str(number), encoding="utf-8")
 
-    def told(self, node: int, message: str) -> str | None:
+    def read(self, node: int, message: str) -> str | None:
         """Return a message, or None where there is none."""
         with contextlib.suppress(OSError):
             return self._file(node, message).read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ class NodesFolder:
         self, node: int, message: str, deadline: float, given_up: Callable[[], bool] = lambda: False
     ) -> str | None:
         """Wait for a message until the deadline of the monotonic clock, or until it is given up; None without one."""
-        while (text := self.told(node, message)) is None:
+        while (text := self.read(node, message)) is None:
             if given_up() or time.monotonic() > deadline:
                 return None
             time.sleep(_LOOK_SECONDS)

@@ -18,13 +18,13 @@ from exit_codes import of_process
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 GRACE_SECONDS = 60
-"""How long a run that cannot go on may take to stop before it is killed: twice what torchrun gives its ranks."""
+"""Seconds that a run that cannot continue may take to stop before it is killed: twice what torchrun gives its ranks."""
 
 _STOPS = (signal.SIGTERM, signal.SIGUSR1)
 """What a scheduler sends when a run is to save and stop (`training.signals`)."""
 
 _DRAIN_SECONDS = 5
-"""How long output may still come after the program has ended: what it leaves behind may hold the pipe for ever."""
+"""How long output may still come after the program has ended: its remaining children may keep the pipe open."""
 
 _LAST_WORDS_SECONDS = 5
 """How long a launcher may take to end after its ranks were killed."""
@@ -38,7 +38,7 @@ _RANK_ENDED = re.compile(rb"^ +exitcode +: (-?[0-9]+) \(pid: [0-9]+\)")
 class Relay(threading.Thread):
     """Passes on what a program writes, unchanged and at once, and calls `found` with the metrics of each line that
     matches. A carriage return ends a line too: progress bars are redrawn so. `codes` are the exit codes of ranks that
-    torchrun tells of.
+    torchrun prints.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Relay(threading.Thread):
         self.codes: list[int] = []
 
     def run(self) -> None:
-        """Pass on until nobody can write any more, or nobody reads: then the program learns of it when it writes."""
+        """Forward output until no process writes more, or the reader is gone: then the program's next write fails."""
         while piece := os.read(self._source, _PIECE_BYTES):
             try:
                 self._write(piece)
@@ -86,7 +86,7 @@ class Relay(threading.Thread):
 
 
 class Command:
-    """The program in a session of its own: signals go on to it, and its exit code is ours."""
+    """The program in a session of its own: it gets our signals, and we return its exit code."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
@@ -176,8 +176,8 @@ class Command:
     def kill(self) -> None:
         """Kill the program and all that it has started, at once.
 
-        For a run that cannot save any more: a rank that waits for a frozen one would wait in vain. The launcher comes
-        last, so that it may still tell how its ranks ended.
+        For a run that cannot save any more: a rank that waits for a frozen one would wait without end. The launcher
+        comes last, so that it may still tell how its ranks ended.
         """
         for started in reversed(rank_processes.descendants(self.process)):
             try:
@@ -189,11 +189,11 @@ class Command:
 
     @property
     def rank_codes(self) -> list[int]:
-        """The exit codes of ranks that torchrun told of; it ends with 1 itself."""
+        """The exit codes of ranks that torchrun printed; it ends with 1 itself."""
         return [code for relay in self._relays for code in relay.codes]
 
     def wait(self) -> int:
-        """Wait for the program and its output, and return its exit code, as a shell would tell it."""
+        """Wait for the program and its output, and return its exit code, as a shell would report it."""
         assert self._process is not None
         code = self._process.wait()
         self.ended.set()

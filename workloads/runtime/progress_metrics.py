@@ -50,7 +50,7 @@ class Bound:
         bound = f"{'at least' if self.least else 'at most'} {self.bound:g}"
         what = f"{_OF[self.of]} of {self.metric}"
         if not values:
-            return False, f"{what}: {bound} expected, and no line told it: missed"
+            return False, f"{what}: {bound} expected, and no line printed it: missed"
         value = self._value(values)
         kept = value >= self.bound if self.least else value <= self.bound
         return kept, f"{what}: {value:g}, {bound} expected: {'met' if kept else 'missed'}"
@@ -77,7 +77,7 @@ class Metrics:
         self.last: Mapping[str, float] = {}
 
     def take(self, found: Mapping[str, float]) -> None:
-        """Take in a line's metrics."""
+        """Add a line's metrics."""
         self.last = {**self.last, **found}
         for name, values in self._judged.items():
             if name in found:
@@ -85,7 +85,7 @@ class Metrics:
         self.lines += 1
 
     def passed(self, say: Callable[[str], None]) -> bool:
-        """Tell the verdict on each bound, and return whether all are kept."""
+        """Print the verdict on each bound, and return whether all are kept."""
         verdicts = [bound.judge(self._judged[bound.metric]) for bound in self._bounds]
         for _, words in verdicts:
             say(words)
@@ -105,11 +105,11 @@ class Metrics:
 def exposition(last: Mapping[str, float], lines: int, now: float, run: str) -> str:
     """Return metrics in Prometheus' text format."""
     label = run.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
-    told = {f"{name}": (value, "gauge") for name, value in last.items()}
-    told |= {"lines_total": (lines, "counter"), "timestamp_seconds": (round(now, 3), "gauge")}
+    values = {f"{name}": (value, "gauge") for name, value in last.items()}
+    values |= {"lines_total": (lines, "counter"), "timestamp_seconds": (round(now, 3), "gauge")}
     return "".join(
         f'# TYPE trainforge_progress_{name} {kind}\ntrainforge_progress_{name}{{run="{label}"}} {_number(value)}\n'
-        for name, (value, kind) in told.items()
+        for name, (value, kind) in values.items()
     )
 
 

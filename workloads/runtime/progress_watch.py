@@ -1,4 +1,4 @@
-"""Holding a run to its progress: one that makes none is told, reported and ended on all of its nodes.
+"""The watch over a run's progress: a run without progress is reported and ended on all of its nodes.
 
 Every guard writes what is known of its node to `watch/node-K.json` of the run's folder. Node 0's guard reads all of
 them and decides; the others follow its decision, in `watch/stall.json`, and end their node when node 0's guard is
@@ -38,7 +38,7 @@ LEAVE_SECONDS = 20.0
 FOLDER, STALLS = "watch", "stalls"
 """Folders of the run's folder: what the guards tell each other, and the reports of runs without progress."""
 
-_LONGEST_PAUSE, _SHORTEST_PAUSE = 5.0, 0.2
+_MAX_PAUSE, _MIN_PAUSE = 5.0, 0.2
 _SILENT_BEATS = 6
 _POLL_SECONDS = 0.2
 
@@ -55,7 +55,7 @@ class Place:
 
 
 class ProgressWatch(threading.Thread):
-    """Watches the run's progress while the program runs; `stalled` says that it ended the run.
+    """Watches the run's progress while the program runs; `stalled` is true if it ended the run.
 
     One guard `writes` the last metrics of the program's lines to the run's folder.
     """
@@ -79,7 +79,7 @@ class ProgressWatch(threading.Thread):
         self._metrics = metrics
         self._writes = writes
         self._folder = place.run_folder / FOLDER
-        self._pause = min(_LONGEST_PAUSE, max(_SHORTEST_PAUSE, allowed.stall / 4))
+        self._pause = min(_MAX_PAUSE, max(_MIN_PAUSE, allowed.stall / 4))
         watched = range(place.guards) if place.node == 0 else sorted({0, place.node})
         self._progress = RunProgress(watched, allowed, time.monotonic())
         self._patience = min(LOST_SECONDS, 4 * allowed.stall) + _SILENT_BEATS * self._pause
@@ -92,7 +92,7 @@ class ProgressWatch(threading.Thread):
         self.stalled = False
 
     def prepare(self) -> None:
-        """Make the folder, and take note of what an earlier start has left there.
+        """Make the folder, and record the files that an earlier start has left there.
 
         Raises:
             OSError: the run's folder cannot be written.
@@ -115,7 +115,7 @@ class ProgressWatch(threading.Thread):
                 return
 
     def close(self) -> None:
-        """Take in the program's end: a node that has ended is not silent. What it was ended for is told before.
+        """Record the program's end: a node that has ended is not silent. The reason of its end is reported before.
 
         The guard that ended the run leaves last. A scheduler that sees one node fail ends the others by signals, and
         those would then have another exit code.
@@ -126,15 +126,15 @@ class ProgressWatch(threading.Thread):
             deadline = time.monotonic() + LEAVE_SECONDS
             while not self._others_ended() and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
-            # They tell that they have ended just before they do.
+            # They report their end just before it.
             time.sleep(1)
 
     def _others_ended(self) -> bool:
-        """Return whether the guards of all other nodes that are heard have told their end."""
+        """Return whether the guards of all other reachable nodes have reported their end."""
         now = time.monotonic()
         self._progress.look(now, self._records())
         silent = self._progress.silent(now, _SILENT_BEATS * self._pause)
-        others = [node for node in self._progress.heard if node not in (*silent, self._place.node)]
+        others = [node for node in self._progress.last_seen if node not in (*silent, self._place.node)]
         return all(self._progress.records[node]["ended"] for node in others)
 
     def _decide(self, now: float) -> Mapping[str, Any]:
@@ -183,17 +183,17 @@ class ProgressWatch(threading.Thread):
             self._write("end.json", {"stall": decided["stall"]})
         else:
             self._await(lambda: self._read("end.json").get("stall") == decided["stall"])
-            self._say(f"no progress for {decided['silence']:.0f} s: node 0's guard ends the run and says why")
+            self._say(f"no progress for {decided['silence']:.0f} s: node 0's guard ends the run; see its log")
         self._command.kill()
 
     def _tell(self, decided: Mapping[str, Any], target: Path) -> None:
         now = time.monotonic()
         self._progress.look(now, self._records())
         late = stall_report.behind(self._progress, self._progress.silent(now, _SILENT_BEATS * self._pause))
-        told = stall_report.message(self._progress, decided["silence"], decided["limit"], late, target)
-        self._say(told)
+        summary = stall_report.message(self._progress, decided["silence"], decided["limit"], late, target)
+        self._say(summary)
         with contextlib.suppress(OSError):
-            (target / "summary.txt").write_text(f"{told}\n", encoding="utf-8")
+            (target / "summary.txt").write_text(f"{summary}\n", encoding="utf-8")
 
     def _all_dumped(self) -> bool:
         """Return whether every node that is heard has written its reports."""
@@ -203,7 +203,7 @@ class ProgressWatch(threading.Thread):
         silent = self._progress.silent(now, _SILENT_BEATS * self._pause)
         return all(
             self._progress.records[node]["dumped"] == self._dumped or self._progress.records[node]["ended"]
-            for node in self._progress.heard
+            for node in self._progress.last_seen
             if node not in silent
         )
 

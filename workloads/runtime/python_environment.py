@@ -7,7 +7,7 @@ PYTHONPATH. It is named by a hash of the requirements, of this Python and of the
 which the environment sees too. torch stays as it is: requirements that ask for another one are refused by pip. Where a
 requirement is a file or a folder, the name of FOLDER, which is a hash of the code, counts too.
 
-One process installs, the others wait. The installer touches its lock every few seconds, so a lock that rests belonged
+One process installs, the others wait. The installer touches its lock every few seconds, so an untouched lock belongs
 to a node that is gone, and the next one takes it. Two that install at the same time do no harm: each has a folder of
 its own, and the link that names the environment is made once, at the end. A failure ends the run for good, with the
 words of pip, on the nodes that wait as well.
@@ -43,8 +43,8 @@ BEAT_SECONDS = 5.0
 """How often the installer touches its lock: our choice."""
 
 GONE_SECONDS = 180.0
-"""How long a lock may rest until its owner counts as gone: our choice, counted by the clock of whoever waits. NFS shows
-the time of a file up to a minute late."""
+"""Seconds after which the owner of an untouched lock counts as gone: our choice, counted by the clock of whoever waits.
+NFS shows the time of a file up to a minute late."""
 
 _REQUIREMENTS = "requirements.txt"
 _NAMED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w.,\s-]*\])?\s*([<>=!~;].*)?", re.ASCII)
@@ -63,7 +63,7 @@ class PackagesError(Exception):
 
 
 def say(message: str) -> None:
-    """Tell a person, on standard error and at once."""
+    """Print to standard error, without a buffer."""
     sys.stderr.write(f"python environment: {message}\n")
     sys.stderr.flush()
 
@@ -113,13 +113,13 @@ class Lock:
                         say(f"another process installs the requirements into '{self._environment}'")
                     awaited, seen, since = owner, touched, time.monotonic()
                 elif time.monotonic() - since > GONE_SECONDS:
-                    say(f"whoever installed '{self._environment}' is gone; starting again")
+                    say(f"the process that installed '{self._environment}' is gone; starting again")
                     self._path.unlink()
             time.sleep(1)
         return False
 
     def failed(self, words: str) -> None:
-        """Leave the words of a failure to those who wait."""
+        """Write the message of a failure for the processes that wait."""
         with contextlib.suppress(OSError):
             self._failure(self._id).write_text(words, encoding="utf-8")
 

@@ -2,7 +2,7 @@
 
     python3 rank0_address.py batch|slurm
 
-AWS Batch tells it to all nodes but the main one, which finds its own. Slurm tells the names of the step's nodes, and
+AWS Batch gives it to all nodes but the main one, which finds its own. Slurm gives the names of the step's nodes, and
 their addresses on request: a container, which cannot ask, gets those of the job in ADDRESSES. Exit codes: 0; 69 when
 the scheduler does not say it, scontrol's own when that fails.
 """
@@ -36,7 +36,7 @@ def batch(environment: Mapping[str, str]) -> str:
         return address
     if node != environment["AWS_BATCH_JOB_MAIN_NODE_INDEX"]:
         raise LookupError(f"node {node}: AWS Batch did not say where the main node is")
-    # The address that the way out has; connecting a datagram socket sends nothing.
+    # The address of the outgoing interface; connecting a datagram socket sends nothing.
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))
         own: str = probe.getsockname()[0]
@@ -44,7 +44,7 @@ def batch(environment: Mapping[str, str]) -> str:
 
 
 def slurm(environment: Mapping[str, str]) -> str:
-    """Return the address of the first node of a step in Slurm, or its name where nobody knows the address.
+    """Return the address of the first node of a step in Slurm, or its name if the address is unknown.
 
     Of the step and not of the job: a step that HyperPod resumes has other nodes than the job began with. A node that
     is new since then is known to a container by its name only.

@@ -26,7 +26,7 @@ END_SECONDS = 30
 
 
 def say(message: str) -> None:
-    """Tell a person, on standard error and at once."""
+    """Print to standard error, without a buffer."""
     sys.stderr.write(f"rank starter: {message}\n")
     sys.stderr.flush()
 

@@ -1,8 +1,8 @@
 """The progress of a run: the records of its nodes, and the time since which none has changed.
 
 Every guard writes a record of its node every few seconds; node 0's guard reads them all. Times are of one clock, the
-reader's: it takes note when a record changed, so that clocks of nodes need not agree, and a file system that hangs for
-all of them makes no node look lost.
+reader's: it notes the time when a record changed, so that clocks of nodes need not agree, and a file system that hangs
+for all of them makes no node look lost.
 
 A node's record: `host`, `start` (equal while its guard runs), `beat` (counts the writes), `lines` (of progress that
 the program has printed there), `metrics` (the last values of these lines), `ranks` (the heartbeat records of its ranks,
@@ -43,7 +43,7 @@ class RunProgress:
     allowed: Allowed
     begun: float
     records: dict[int, Record] = field(default_factory=dict)
-    heard: dict[int, float] = field(default_factory=dict)
+    last_seen: dict[int, float] = field(default_factory=dict)
     moved: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -51,7 +51,7 @@ class RunProgress:
         self.moved = self.begun
 
     def look(self, now: float, records: Mapping[int, Record]) -> None:
-        """Take in the records as they are now. The first record of a node may be one of an earlier start."""
+        """Read the current records. The first record of a node may be one of an earlier start."""
         for node in self.nodes:
             record = records.get(node)
             before = self.records.get(node)
@@ -60,15 +60,15 @@ class RunProgress:
             self.records[node] = record
             if before is None or (before["start"], before["beat"]) == (record["start"], record["beat"]):
                 continue
-            if node not in self.heard or _position(before) != _position(record):
+            if node not in self.last_seen or _position(before) != _position(record):
                 self.moved = now
-            self.heard[node] = now
+            self.last_seen[node] = now
 
     def limit(self) -> float:
-        """Return how long nothing may move, as things are."""
-        if len(self.heard) < len(self.nodes):
+        """Return the time without progress that is allowed now."""
+        if len(self.last_seen) < len(self.nodes):
             return max(self.allowed.rendezvous, self.allowed.start)
-        live = [self.records[node] for node in self.heard if not self.records[node]["ended"]]
+        live = [self.records[node] for node in self.last_seen if not self.records[node]["ended"]]
         ranks = [rank for record in live for rank in record["ranks"]]
         if ranks:
             # A rank that has told its exit code is leaving, which closes files and connections.
@@ -78,7 +78,7 @@ class RunProgress:
         return self.allowed.stall if training else self.allowed.start
 
     def silence(self, now: float) -> float | None:
-        """Return for how many seconds nothing has moved, where that is longer than allowed."""
+        """Return the seconds without progress if they are more than allowed."""
         seconds = now - self.moved
         return seconds if seconds > self.limit() else None
 
@@ -87,12 +87,12 @@ class RunProgress:
         return [
             node
             for node in sorted(self.nodes)
-            if now - self.heard.get(node, self.begun) > seconds
-            and not (node in self.heard and self.records[node]["ended"])
+            if now - self.last_seen.get(node, self.begun) > seconds
+            and not (node in self.last_seen and self.records[node]["ended"])
         ]
 
 
 def _position(record: Record) -> tuple[object, ...]:
-    """Return what of a record moves when the run does. A rank that was started again has another process."""
+    """Return the part of a record that changes with progress. A rank that was started again has another process."""
     ranks = sorted((rank["rank"], rank["process"], rank["changes"]) for rank in record["ranks"])
     return (record["start"], record["lines"], record["ended"], *ranks)

@@ -181,7 +181,7 @@ class Stage:
     def _follow(self) -> int:
         """Do what other nodes do: run when node 0 says so, and tell it how that ended."""
         self.messages.make()
-        while self.messages.told(0, _RUN) is None:
+        while self.messages.read(0, _RUN) is None:
             if self._is_done():
                 return self._skip()
             time.sleep(min(self.times.heartbeat, 1))
@@ -223,12 +223,12 @@ class Stage:
         A node that is lost is the scheduler's affair: it ends the job, or starts the node again.
         """
         for node in self.nodes[1:]:
-            while (told := self.messages.told(node, ENDED)) is None:
+            while (told := self.messages.read(node, ENDED)) is None:
                 children.wait(min(self.times.heartbeat, 1))
                 if children.received or not self._beat():
                     return LOST_NODE
             if int(told):
-                say(f"node {node} ended with exit code {told}: its log says why")
+                say(f"node {node} ended with exit code {told}: see its log")
                 return int(told)
         return 0
 

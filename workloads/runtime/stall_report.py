@@ -127,10 +127,11 @@ def _spied(process: int, path: str) -> str:
 
 
 def behind(progress: RunProgress, silent: Sequence[int]) -> list[str]:
-    """Return who keeps the run from moving, the surest first found: nodes that are silent, ranks that are frozen or
-    gone, ranks that have put fewer collectives into their groups than others, ranks that have done fewer steps."""
+    """Return the nodes or ranks that block the run, the most certain first: nodes that are silent, ranks that are
+    frozen or gone, ranks that have put fewer collectives into their groups than others, ranks that have done fewer
+    steps."""
     if silent:
-        return [f"{_node(progress, node)}: nothing is heard of it" for node in silent]
+        return [f"{_node(progress, node)}: it does not respond" for node in silent]
     ranks = [(node, rank) for node in sorted(progress.records) for rank in progress.records[node]["ranks"]]
     frozen = [
         f"{_host(progress, node)}, rank {rank['rank']} (process {rank['process']}): {rank['state']}"
@@ -154,26 +155,26 @@ def behind(progress: RunProgress, silent: Sequence[int]) -> list[str]:
 
 
 def message(progress: RunProgress, silence: float, limit: float, late: Sequence[str], folder: Path) -> str:
-    """Return what is told of a run that is ended because nothing moved for `silence` seconds, `limit` being allowed."""
+    """Return the message on a run that is ended after `silence` seconds without progress; `limit` are allowed."""
     phases = sorted(
         {rank["phase"] for record in progress.records.values() for rank in record["ranks"] if rank["phase"]}
     )
     doing = f" (phase: {', '.join(phases)})" if phases else ""
     who = "".join(f"\n  {one}" for one in late) or "\n  no rank is behind the others"
-    told = [
+    lines = [
         f"\n  last line of progress, of {_host(progress, node)}: {progress_metrics.words(record['metrics'])}"
         for node, record in sorted(progress.records.items())
         if record.get("metrics")
     ][:1]
     return (
         f"no progress for {silence:.0f} s, and {limit:.0f} s are allowed{doing}: the run is ended. "
-        f"What keeps it:{who}{''.join(told)}\n  stacks and flight recorders of the ranks: '{folder}'"
+        f"What blocks it:{who}{''.join(lines)}\n  stacks and flight recorders of the ranks: '{folder}'"
     )
 
 
 def _node(progress: RunProgress, node: int) -> str:
     record = progress.records.get(node)
-    if record is None or node not in progress.heard:
+    if record is None or node not in progress.last_seen:
         return f"node {node}"
     ranks = [str(rank["rank"]) for rank in record["ranks"]]
     listed = f" with rank{'s' if len(ranks) > 1 else ''} {', '.join(ranks)}" if ranks else ""

@@ -1,8 +1,8 @@
-"""The supervisor of a node: all nodes of a job start together and end together, where the scheduler does not see to it.
+"""The supervisor of a node: all nodes of a job start and end together if the scheduler does not ensure that.
 
 AWS Batch monitors the main node only, and does nothing when another node of a job dies (Batch User Guide, "Job
-lifecycle for MNP jobs"). Left alone, rank 0 of such a job would hold its nodes until torch or NCCL gives up, or for
-ever. So there is a supervisor on every node. None starts its command before all nodes are there. Then every other
+lifecycle for MNP jobs"). Without it, rank 0 of such a job would hold its nodes until torch or NCCL gives up, if they
+do. So there is a supervisor on every node. None starts its command before all nodes are there. Then every other
 node writes a heartbeat, and node 0's supervisor reads them. Signals are forwarded to the command. On a single node
 this process becomes the command.
 
@@ -33,7 +33,7 @@ from exit_codes import LOST_NODE, UNAVAILABLE, of_process
 from nodes_folder import ENDED, HEARTBEAT, HERE, RENDEZVOUS_SECONDS, RENDEZVOUS_VARIABLE, START, NodesFolder
 
 HEARTBEAT_SECONDS = 5
-"""How often a node says that it is there, in seconds: our choice."""
+"""Seconds between two heartbeats of a node: our choice."""
 
 LOST_SECONDS = 120
 """For how long a node may be silent, in seconds: our choice. Node 0 counts the times that it looked itself, so a file
@@ -98,14 +98,14 @@ class OtherNodes:
         return self.code == LOST_NODE
 
     def look(self) -> None:
-        """Read what the other nodes have said since the last look."""
+        """Read the messages of the other nodes since the last look."""
         self.unheard = 0
         for node in self._nodes:
-            ended = self._folder.told(node, ENDED)
+            ended = self._folder.read(node, ENDED)
             if ended is not None:
                 self._ended(node, int(ended))
                 continue
-            heartbeat = self._folder.told(node, HEARTBEAT) or ""
+            heartbeat = self._folder.read(node, HEARTBEAT) or ""
             if heartbeat != self._heard.get(node, ""):
                 self._heard[node] = heartbeat
                 self._silent[node] = 0
@@ -115,18 +115,18 @@ class OtherNodes:
             if self._silent[node] >= self._times.lost and not self.lost:
                 self.reason = f"node {node} has been silent for {self._silent[node]} s: it is lost"
                 self.code = LOST_NODE
-                # Rank 0 has nothing to say of it: it is given no time.
+                # Rank 0 cannot explain it, so it gets no time.
                 self.since = time.monotonic() - self._times.grace
 
     def _ended(self, node: int, code: int) -> None:
         if code and not self.reason:
-            self.reason = f"node {node} ended with exit code {code}: its log says why"
+            self.reason = f"node {node} ended with exit code {code}: see its log"
             self.code = code
             self.since = time.monotonic()
 
 
 def say(message: str) -> None:
-    """Tell a person, on standard error and at once."""
+    """Print to standard error, without a buffer."""
     sys.stderr.write(f"supervisor: {message}\n")
     sys.stderr.flush()
 

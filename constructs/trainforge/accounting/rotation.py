@@ -16,9 +16,9 @@ from trainforge.handler_function import handler_function, handler_role
 class PasswordRotation(Construct):
     """A function that gives the database a new password, and the schedule on which Secrets Manager calls it.
 
-    It asks RDS to change the password and speaks no SQL, so it needs neither a driver nor a place in the VPC.
+    It changes the password by the RDS API, without SQL, so it needs neither a driver nor access to the VPC.
     The user stays the same, because ParallelCluster names it in its configuration; slurmdbd's open connection
-    lives on, and a new one needs the new password.
+    stays open, and a new one needs the new password.
     """
 
     def __init__(

@@ -15,7 +15,7 @@ _HEIGHT = 6
 
 
 class JobDashboard(Construct):
-    """A CloudWatch dashboard of jobs. Batch has no metrics of jobs: those of the rules on its events take their place.
+    """A CloudWatch dashboard of jobs. Batch has no metrics of jobs, so it shows those of the rules on Batch's events.
 
     `rules` are names of EventBridge rules by what they count. One raw body: widgets of the CDK cost a multiple.
     """

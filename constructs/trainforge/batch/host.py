@@ -58,8 +58,8 @@ class HostRole(iam.Role):
     """Role of the hosts: join the cluster that Batch makes, log for jobs, take sessions.
 
     In place of AmazonEC2ContainerServiceforEC2Role, which may pull every image and write every log group: images are
-    pulled by the execution role of a job. What jobs may do is the business of their own role, and hosts keep them from
-    this one. The actions are those that the ECS agent documents.
+    pulled by the execution role of a job. Jobs have a role of their own, and hosts deny
+    them this one. The actions are those that the ECS agent documents.
     """
 
     def __init__(self, scope: Construct, construct_id: str) -> None:

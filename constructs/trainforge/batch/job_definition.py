@@ -9,7 +9,7 @@ from typing import Any
 from aws_cdk import aws_batch as batch
 from constructs import Construct
 
-LONGEST_NAME = 128
+MAX_NAME_LENGTH = 128
 """Characters of a definition's name (botocore: batch RegisterJobDefinition)."""
 
 _MAPS = frozenset({"tags", "options", "parameters"})

@@ -1,4 +1,4 @@
-"""The roles of jobs: what their programs may do, and what it takes to start them."""
+"""The roles of jobs: one for their programs, and one that starts them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class JobRole(iam.Role):
 class ExecutionRole(iam.Role):
     """Role that ECS starts jobs with: their log streams and the secrets that they are given; images are granted.
 
-    In place of AmazonECSTaskExecutionRolePolicy, which may pull every image and write every log group. What stands
-    behind a secret's own ARN, a key of its value or a version, is ECS's and no part of the resource.
+    In place of AmazonECSTaskExecutionRolePolicy, which may pull every image and write every log group. What follows
+    a secret's own ARN, a key of its value or a version, is ECS's and no part of the resource.
     """
 
     def __init__(

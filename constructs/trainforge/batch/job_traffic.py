@@ -12,9 +12,9 @@ class JobTraffic(Construct):
     ECS gives the interface of a job's container the groups of its compute environment, and the VPC's default group
     where that names none (Batch User Guide, "Compute environment considerations for MNP"). An environment whose launch
     template lists interfaces, as EFA needs, may name none: "Either compute environment Security Groups or Network
-    Interfaces in Launch template are exclusively allowed" (aws/aws-cdk#21577). So ranks of EFA jobs meet in the default
-    group, which our network empties. Of what the network took out this is TCP alone: EFA is on the host's interfaces,
-    in the nodes' own group. Whatever else names no group is in the default one too; nothing of ours is.
+    Interfaces in Launch template are exclusively allowed" (aws/aws-cdk#21577). So ranks of EFA jobs communicate in the
+    default group, whose rules our network removes. These rules allow TCP only: EFA is on the host's interfaces, in the
+    nodes' own group. Whatever else names no group is in the default one too; nothing of ours is.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, group_id: str) -> None:

@@ -50,7 +50,7 @@ def compute_resources(
 ) -> dict[str, Any]:
     """Return a pool's ComputeResources in CloudFormation's spelling.
 
-    Nobody sets the wanted number of vCPUs: it is Batch's own, and a template that names it undoes it at every update.
+    The desired number of vCPUs is left out: Batch sets it, and a template that names it resets it at every update.
 
     Raises:
         UnknownInstanceTypeError: the catalog does not have the pool's instance type.
@@ -128,7 +128,7 @@ class PoolQueue(Construct):
     """A pool's compute environment and its queue. Both are unnamed: what has a name cannot be replaced.
 
     `ReplaceComputeEnvironment` is true. Bounds of vCPUs change in place then, and what Batch cannot change in place
-    (launch template, type, subnet) makes an environment beside the old one, to which the queue turns. With false, as
+    (launch template, type, subnet) makes an environment beside the old one, to which the queue switches. With false, as
     the CDK has it, the same update of a bound is one of the infrastructure, and fails (aws/aws-cdk#27054, #25206).
     """
 

@@ -32,7 +32,7 @@ def add_ons(
     """Install add-ons on the system nodes; `bucket` is the one that pods see as files.
 
     Rights come by EKS Pod Identity, to the accounts that the drivers run under. The FSx driver gets none: it mounts a
-    file system that exists, and asks AWS for nothing. The EBS driver gets what EKS's own policy says, which is bound
+    file system that exists, and asks AWS for nothing. The EBS driver gets EKS's own policy, which is bound
     to volumes that it has tagged itself; where nodes are a HyperPod cluster's (`hyperpod_cluster_arn`), it may also
     attach volumes to them.
     """

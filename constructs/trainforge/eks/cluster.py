@@ -61,7 +61,7 @@ class KubernetesCluster(Construct):
     """An EKS cluster without nodes: private subnets, API access entries, secrets under a key, logs of every kind.
 
     The name is given, because EKS writes its logs to a group of that name, which must be ours to be deleted. The
-    creator of the cluster gets no access by creating it: access is what `ControlPlane.access` says. What runs on the
+    creator of the cluster gets no access by creating it: access is given by `ControlPlane.access`. What runs on the
     cluster is installed in three steps and removed in the opposite order: add-ons that a node needs before it is ready
     (`add_on(before_nodes=True)`), the system nodes (`node_group.NodeGroup`, `add_system_nodes`), and everything else
     (`add_on`, charts of others by `releases`, own charts and manifests by `manifest_applier`), which waits for the
@@ -98,7 +98,7 @@ class KubernetesCluster(Construct):
         group = logs.LogGroup(
             self,
             "Logs",
-            # EKS makes this group by itself, to be kept for ever and after the cluster, unless it is there.
+            # EKS creates this group itself, without expiry and beyond the cluster's deletion, unless it exists.
             log_group_name=f"/aws/eks/{self.cluster_name}/cluster",
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )

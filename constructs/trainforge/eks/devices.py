@@ -33,7 +33,7 @@ EFA_PLUGIN_IMAGE, EFA_DRA_IMAGE = "eks/aws-efa-k8s-device-plugin", "eks/dranet"
 def eks_image(repository: str, region: str) -> dict[str, Any]:
     """Return the value that has a chart take an image of EKS from the region's own registry.
 
-    The charts name the one of us-west-2, which other partitions do not reach. Where AWS tells of no registry the chart
+    The charts name the one of us-west-2, which other partitions do not reach. Where AWS documents no registry the chart
     is left with its own.
     """
     registry = eks_registry(region)

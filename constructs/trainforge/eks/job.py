@@ -20,7 +20,7 @@ _DIGITS = 6
 
 
 class Job(Construct):
-    """A job of a rendered manifest, named by what it says: another text is another job.
+    """A job of a rendered manifest, named by its content: another text is another job.
 
     Kubernetes changes no running job, so the stack starts the new one and then ends the old one; each keeps its runs
     in a folder of its own. An unchanged job is left alone, whether it still runs or has ended.

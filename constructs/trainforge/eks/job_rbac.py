@@ -34,9 +34,9 @@ def job_groups(policy: str) -> tuple[str, ...]:
 def job_rbac(namespace: str) -> list[dict[str, Any]]:
     """Return the roles in the jobs' namespace, and their bindings to the groups.
 
-    EKS's policies admin, edit and view list Kubernetes' own kinds and are closed (EKS User Guide, "Review access policy
-    permissions"): without these, whoever has them submits and sees no job. Kinds of operators that are not there do no
-    harm.
+    EKS's policies admin, edit and view list Kubernetes' own kinds and cannot be extended (EKS User Guide, "Review
+    access policy permissions"): without these, whoever has them submits and sees no job. Kinds of operators that are
+    not there do no harm.
     """
     return [
         made

@@ -26,8 +26,8 @@ class ManifestApplier(Construct):
     It is the CDK's own, with the CDK's kubectl layer (kubectl of one minor version serves clusters of one older and
     one newer). Reached through `KubernetesCluster.manifest_applier` only: importing this module loads the layer. It is
     cluster-admin, because charts bring roles and definitions of their own; nobody but CloudFormation calls it. It does
-    not recover an update that was cut off, and waits for ever for an aggregated ClusterRole that Kubernetes creates
-    again while it deletes: own charts have none.
+    not recover an update that was cut off, and waits until its time-out for an aggregated ClusterRole that Kubernetes
+    creates again while it deletes: own charts have none.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, cluster: ChartTarget) -> None:

@@ -23,7 +23,7 @@ def mpi_operator() -> list[dict[str, Any]]:
 
     Defaults and enumerations are those of its API (mpi-operator 0.8, types.go), rights those of its own manifest
     without gang schedulers, the making of definitions, and entering pods, which it did before it used ssh; a launcher's
-    status it writes when a held job goes on, which that manifest forgets.
+    status it writes when a suspended job resumes, which that manifest forgets.
     """
     return [_definition(), *_operator()]
 

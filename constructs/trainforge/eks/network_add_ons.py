@@ -1,4 +1,4 @@
-"""The add-ons without which no node of an EKS cluster becomes ready and no pod finds another: network and DNS."""
+"""The network and DNS add-ons of an EKS cluster, which nodes need to become ready and pods to find each other."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ class NodeGroup(Construct):
             cluster_name=cluster.cluster.cluster_name,
             node_role=role.role_arn,
             subnets=[subnet.subnet_id for subnet in subnets],
-            # EKS gives nodes the cluster's version when the group is made, and never again unless it is told.
+            # EKS gives nodes the cluster's version when the group is made, and later only when the template names
+            # another.
             version=cluster.kubernetes_version,
         )
         self._configure_by_override(node_group_properties(pool, scaling=scaling, repair=repair), pool.name)
@@ -170,7 +171,7 @@ class NodeGroup(Construct):
 
 
 def notify_of_launches(notifications: Notifications, groups: Sequence[NodeGroup]) -> None:
-    """Send it to the topic when a node of one of these groups cannot be started: no capacity, a quota, an address.
+    """Notify the topic when a node of one of these groups cannot be started: no capacity, a quota, an address.
 
     EKS starts nodes by an Auto Scaling group that it calls `eks-`, the node group's name, and an id.
     """

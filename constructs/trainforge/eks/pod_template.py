@@ -45,8 +45,8 @@ DEFAULTS: Final[dict[str, str | bool]] = {
 }
 """Defaults that definitions generated from Kubernetes' types set in a pod's specification, by path; `[]` is each item
 of a list. Kueue compares a job's pods with its own Workload, whose definition sets all of these: where the job's
-definition does not, the two are never alike, and Kueue makes the Workload anew for ever. Source: the definitions of
-MPIJob of mpi-operator 0.8 and of Workload of kueue 0.19, which agree.
+definition does not, the two are never alike, and Kueue recreates the Workload again and again. Source: the definitions
+of MPIJob of mpi-operator 0.8 and of Workload of kueue 0.19, which agree.
 """
 
 

@@ -92,8 +92,8 @@ def kueue_objects(
 def kueue_values(frameworks: Sequence[str]) -> dict[str, Any]:
     """Return the values of Kueue's chart: what it manages, and nothing that this cluster has no kind of.
 
-    Nothing in Kubernetes deletes the pods of a node that fell silent for good, and their job waits for that. Kueue
-    does, where its gate is on (alpha since 0.15).
+    Nothing in Kubernetes deletes the pods of a node that stopped responding for good, and their job waits for that.
+    Kueue does, where its gate is on (alpha since 0.15).
     """
     # Kueue reads the file as it is; there is no finer value. All but the frameworks is what the chart's own file says
     # (kueue 0.19): without its rates, Kueue sends 20 requests a second, and releases the pods of a large job by them.

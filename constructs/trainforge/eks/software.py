@@ -62,12 +62,12 @@ class JobNamespace:
 
 
 class ClusterSoftware(Construct):
-    """Installs software in the order in which it needs each other, and takes it away the other way round.
+    """Installs software in the order in which it needs each other, and removes it in the opposite order.
 
     Add-ons; then operators and device plugins; then Kueue, which looks for the operators' jobs; then the namespace of
     the jobs with its volumes and queues. At the end the namespace goes first, with every job in it, while drivers and
-    operators are there to let go of what they hold. `ready` is what a job waits for. A cluster that wants nothing of
-    this but add-ons has no function and no kubectl.
+    operators are there to release their objects. `ready` is what a job waits for. A cluster with add-ons
+    only has no function and no kubectl.
     """
 
     def __init__(

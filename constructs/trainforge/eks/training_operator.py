@@ -30,8 +30,8 @@ _ALL = "create delete get list patch update watch"
 def training_operator() -> list[dict[str, Any]]:
     """Return the operator's objects: the definition of PyTorchJob, the operator, and the check of new jobs.
 
-    Kubeflow's own installation also defines MPIJob, in an older version than the MPI operator's, and the two fight
-    over it; with one scheme the operator needs one definition (trainer 1.9, main.go: `--enable-scheme`). It makes
+    Kubeflow's own installation also defines MPIJob, in an older version than the MPI operator's, and the two overwrite
+    each other's; with one scheme the operator needs one definition (trainer 1.9, main.go: `--enable-scheme`). It makes
     the certificate of its check by itself, in a secret that must be there. Names of secret, service and check are what
     it looks for; rights are what its PyTorch controller, its certificates and its jobs' events need (the rights that
     its source asks for, those of other schemes and of gang schedulers left out).

@@ -9,7 +9,7 @@ FSX_DRIVER = "fsx.csi.aws.com"
 S3_DRIVER = "s3.csi.aws.com"
 
 _IGNORED = "1200Gi"
-"""A size that Kubernetes requires and nobody reads: a static volume is what it is.
+"""A size that Kubernetes requires and does not use: a static volume has the size that it has.
 
 One for all: Kubernetes changes no claim's size but that of a volume that a storage class made, so a file system that
 grows must not change its claim.

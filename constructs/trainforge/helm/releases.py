@@ -26,10 +26,10 @@ _FUNCTION_MINUTES = 15
 class HelmReleases(Construct):
     """A function in the cluster's subnets that installs charts by helm, and uninstalls them with the stack.
 
-    It takes up an installation, update or deletion that was cut off, and tells CloudFormation of every failure. It is
-    cluster-admin, because charts bring roles and definitions of their own; nobody but CloudFormation calls it. It
-    reaches the charts' repositories by the VPC's way out. Used through `KubernetesCluster.releases` only: importing
-    this module loads the layer.
+    It continues an installation, update or deletion that was cut off, and reports every failure to CloudFormation. It
+    is cluster-admin, because charts bring roles and definitions of their own; nobody but CloudFormation calls it. It
+    reaches the charts' repositories by the VPC's internet access. Used through `KubernetesCluster.releases` only:
+    importing this module loads the layer.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, cluster: ChartTarget) -> None:
@@ -53,7 +53,7 @@ class HelmReleases(Construct):
     ) -> cdk.CustomResource:
         """Install a release when the system nodes are ready, and uninstall it with the stack.
 
-        With `wait` the deployment goes on when its pods are ready, and a failed update is rolled back by helm too.
+        With `wait` the deployment continues when its pods are ready, and a failed update is rolled back by helm too.
         """
         made = cdk.CustomResource(
             scope,

@@ -79,7 +79,7 @@ class HyperPodChart(Construct):
 
     The cluster's function for releases fetches the source at the commit that the catalog pins and compares its files
     with the catalog's digest. It reaches GitHub, where the source is, and the two chart repositories of the device
-    plugins (nvidia.github.io and aws.github.io), by the VPC's way out.
+    plugins (nvidia.github.io and aws.github.io), by the VPC's internet access.
     """
 
     def __init__(

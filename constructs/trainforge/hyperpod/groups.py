@@ -111,7 +111,7 @@ def worker_group(
 ) -> Group:
     """Return the group of a pool's nodes in a Slurm cluster: its partition, its zone's subnet, its capacity source.
 
-    Deep health checks are asked for where the type supports them, whatever the switch says elsewhere.
+    Deep health checks are asked for where the type supports them, whatever the setting is for other types.
     """
     group = _pool_group(defaults, pool, _slurm("Compute", PartitionNames=[partition]), network)
     if deep_health_checks:

@@ -12,7 +12,7 @@ from trainforge.handler_function import handler_function, handler_role
 
 
 class HealthLog(Construct):
-    """The way of a HyperPod cluster's health records from its log group to a topic.
+    """Forwarding of a HyperPod cluster's health records from its log group to a topic.
 
     With Slurm HyperPod sends no event for faults that its health monitoring agent finds; it only writes them to the
     cluster's log group `/aws/sagemaker/Clusters/<name>/<id>` (the predecessor's tools, hma_cw_bridge.py, July 2026).

@@ -21,7 +21,7 @@ class Observability(Construct):
 
     The role is what the SageMaker guide demands ("Troubleshooting the Amazon SageMaker HyperPod observability add-on",
     "Verify Pod Identity association") without what reads logs, which the collector does not: it writes to this one
-    workspace, and to log groups of this cluster where logs are wanted. The workspace is encrypted with a key of the
+    workspace, and to log groups of this cluster if it collects logs. The workspace is encrypted with a key of the
     service's own, as it always is (Amazon Managed Prometheus guide, "Encryption at rest"); `removal_policy` is its own.
     """
 

@@ -119,7 +119,7 @@ class NodeScripts(Construct):
 
 
 def _settled(scope: Construct, text: str) -> str:
-    """Return text with each token resolved: the CDK numbers tokens anew whenever it runs."""
+    """Return text with each token resolved: the CDK renumbers tokens whenever it runs."""
     resolved = cdk.Stack.of(scope).resolve(text)
     return resolved if isinstance(resolved, str) else json.dumps(resolved, sort_keys=True)
 

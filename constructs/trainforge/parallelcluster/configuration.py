@@ -62,7 +62,7 @@ class LoginPool:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """The operating system in ParallelCluster's word, and an image of one's own by id; empty for the official one."""
+    """The operating system by ParallelCluster's name, and the id of a custom image; empty for the official one."""
 
     os: str
     custom_ami: str = ""
@@ -95,9 +95,9 @@ class Monitoring:
 class ClusterPlan:
     """The plan of a cluster, with the ids of existing resources; they may be CDK tokens.
 
-    `iam_path` is the path of all roles and profiles that ParallelCluster makes, so that its provider can be held to
+    `iam_path` is the path of all roles and profiles that ParallelCluster makes, so that its provider can be limited to
     it. `tags` are on every resource of the cluster: CDK's own reach the stack around it and not the cluster's.
-    `isolated` is a network without a way to the internet, where Route 53 cannot be reached. `legacy_efa` asks for
+    `isolated` is a network without internet access, where Route 53 cannot be reached. `legacy_efa` asks for
     combined EFA interfaces, which take an address each, in place of `efa-only` ones.
     """
 

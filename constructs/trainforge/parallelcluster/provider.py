@@ -1,4 +1,4 @@
-"""ParallelCluster's own provider of the custom resource, held to one cluster."""
+"""ParallelCluster's own provider of the custom resource, limited to one cluster."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 FSx for OpenZFS takes a final backup at deletion unless DeleteFileSystem says otherwise (API reference,
 DeleteFileSystemOpenZFSConfiguration.SkipFinalBackup), and CloudFormation cannot say so. The backup is
 charged for, and nobody sees it. This runs when the stack deletes the resource, which is after the file
-systems. CloudFormation always hears an answer: FAILED with the reason on any exception.
+systems. CloudFormation always receives an answer: FAILED with the reason on any exception.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
                 deadline - _ANSWER_MARGIN_SECONDS,
             )
         answer(event, physical_id, "SUCCESS", "")
-    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+    except Exception as error:  # CloudFormation must receive any failure, or it waits for an hour.
         answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 

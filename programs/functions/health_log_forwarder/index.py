@@ -53,7 +53,7 @@ def _node(stream: str) -> str:
 
 
 def _described(message: str) -> str:
-    """Return what a record says of the fault, and the record as it is."""
+    """Return the description of the fault in a record, and the record as it is."""
     try:
         record = json.loads(message)
     except ValueError:

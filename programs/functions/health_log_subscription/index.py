@@ -2,7 +2,7 @@
 
 HyperPod makes the log group when its first node writes to it, which may be after the cluster's creation has ended; a
 subscription of CloudFormation's own would fail then. So this makes the group where it is not there yet. CloudFormation
-always hears an answer.
+always receives an answer.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
             _subscribe(client, group, properties["DestinationArn"])
             physical_id = group
         answer(event, physical_id, "SUCCESS", "")
-    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+    except Exception as error:  # CloudFormation must receive any failure, or it waits for an hour.
         # The id that exists stays: another one would have CloudFormation delete what is there.
         answer(event, event.get("PhysicalResourceId") or group, "FAILED", f"{type(error).__name__}: {error}")
 

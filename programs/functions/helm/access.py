@@ -1,4 +1,4 @@
-"""The way into an EKS cluster: a kubeconfig with a token that EKS takes for a quarter of an hour."""
+"""Access to an EKS cluster: a kubeconfig with a token that EKS accepts for 15 minutes."""
 
 from __future__ import annotations
 

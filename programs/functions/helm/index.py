@@ -1,7 +1,7 @@
 """Installs Helm charts on an EKS cluster and removes them with the stack, for CloudFormation.
 
-The CDK's own handler neither recovers from a call that was cut off, nor tells of a deletion that failed, nor installs a
-chart that is in no chart repository. CloudFormation always hears an answer: FAILED with the reason on any exception.
+The CDK's own handler neither recovers from a call that was cut off, nor reports a deletion that failed, nor installs a
+chart that is in no chart repository. CloudFormation always receives an answer: FAILED with the reason on any exception.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
         with tempfile.TemporaryDirectory() as folder:
             _serve(event, properties, Path(folder), deadline)
         answer(event, known if event["RequestType"] == "Delete" else made, "SUCCESS", "")
-    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+    except Exception as error:  # CloudFormation must receive any failure, or it waits for an hour.
         answer(event, known, "FAILED", f"{type(error).__name__}: {error}")
 
 

@@ -1,4 +1,4 @@
-"""Objects of a release on the cluster: those that exist, which of them are helm's, and their deletion."""
+"""Objects of a release on the cluster: those that exist, those that are helm's, and their deletion."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def identity(one: Found) -> str:
 
 
 def _list(found: Iterable[Found]) -> str:
-    """Return a manifest that names objects and says nothing else of them."""
+    """Return a manifest with the names of objects and nothing else."""
     items = [
         {
             "apiVersion": one["apiVersion"],

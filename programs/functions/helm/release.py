@@ -89,9 +89,9 @@ class Release:
     def _recover(self) -> bool:
         """Undo what an earlier call left unfinished, and return whether there is a release then.
 
-        helm refuses to touch a release that is in the middle of something, and its rollback fails where the revision
+        helm refuses to change a release with an operation in progress, and its rollback fails where the revision
         lacks an object of the one before that nothing has deleted yet ("original object ... not found"). An upgrade
-        finds its way from any state of the objects, provided that the newest revision is one that was completed: so
+        works from any state of the objects, provided that the newest revision is one that was completed: so
         the records of later ones go, and with them the objects that only they have.
         """
         history = self._history()

@@ -42,7 +42,7 @@ def resolve(tools: Tools, chart: Path, archives: Mapping[str, str]) -> None:
 
     Raises:
         ToolError: one cannot be fetched.
-        ValueError: one is another than `archives` says.
+        ValueError: one has another digest than `archives`.
     """
     tools.helm("dependency", "update", str(chart), again=True)
     for name, digest in archives.items():

@@ -10,7 +10,7 @@ from pathlib import Path
 _PROGRAMS = {"helm": "/opt/helm/helm", "kubectl": "/opt/kubectl/kubectl"}
 """Paths of the programs in the CDK's kubectl layer; the variables HELM and KUBECTL name others."""
 _MARGIN_SECONDS = 30
-"""Seconds that a helm which is told to stop may take until it does."""
+"""Seconds that helm may take to stop after the signal."""
 _MIN_SECONDS = 15
 _TRIES = 3
 _PAUSE_SECONDS = 5
@@ -26,7 +26,7 @@ _PASSING = (
     "502",
     "429",
 )
-"""Words in the message of a failure that a second try may not meet."""
+"""Texts in messages of transient failures, after which another attempt may succeed."""
 
 
 class ToolError(Exception):
@@ -70,7 +70,7 @@ class Tools:
             code, printed, message = self._run("helm", *arguments)
             if code == 0:
                 return printed
-            if not again or attempt == _TRIES or not _passing(message):
+            if not again or attempt == _TRIES or not _is_transient(message):
                 break
             self.pause()
         raise ToolError(f"'helm {arguments[0]}' failed: {message[-700:]}")
@@ -89,7 +89,7 @@ class Tools:
             if code == 0 or not lines:
                 return printed
             message = "\n".join(lines)
-            if attempt == _TRIES or not _passing(message):
+            if attempt == _TRIES or not _is_transient(message):
                 break
             self.pause()
         raise ToolError(f"'kubectl {arguments[0]}' failed: {message[-700:]}")
@@ -121,5 +121,5 @@ class Tools:
         return left
 
 
-def _passing(message: str) -> bool:
+def _is_transient(message: str) -> bool:
     return any(word in message for word in _PASSING)

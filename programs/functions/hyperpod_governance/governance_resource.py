@@ -166,9 +166,7 @@ class GovernanceResource:
                 continue
             self._settled(identifier)
             return identifier
-        raise GovernanceError(
-            f"{self._kind.title} '{desired.name}' is changed by another client again and again"
-        )
+        raise GovernanceError(f"{self._kind.title} '{desired.name}' is repeatedly changed by another client")
 
     def _find(self, desired: DesiredState) -> str:
         """Return the id of this resource's own where there is one; empty otherwise.
@@ -193,7 +191,7 @@ class GovernanceResource:
         return ""
 
     def _settled(self, identifier: str, *, whole: bool = True) -> dict[str, Any]:
-        """Return what is there when nothing is under way any more; with `whole` a failed one is an error.
+        """Return the resource when no change is in progress; with `whole` a failed one is an error.
 
         Raises:
             GovernanceError: it failed, is gone, or is not ready in time.
@@ -209,7 +207,7 @@ class GovernanceResource:
             self._wait(there)
 
     def _described(self, identifier: str) -> dict[str, Any] | None:
-        """Return what the service knows, None where nothing of that id is there."""
+        """Return the service's description, None if nothing has that id."""
         if not _ID.fullmatch(identifier):
             return None
         try:
@@ -219,7 +217,7 @@ class GovernanceResource:
         return None if there["Status"] == "Deleted" else there
 
     def _removed_after_failure(self, identifier: str) -> str:
-        """Remove what was made in vain; return its id where even that fails, for CloudFormation to try again."""
+        """Remove the resource of a failed creation; return its id if that fails, for CloudFormation to try again."""
         try:
             self.delete(identifier)
         except Exception:
@@ -231,7 +229,7 @@ class GovernanceResource:
 
     def _wait(self, there: dict[str, Any]) -> None:
         if self._late():
-            raise GovernanceError(f"{self._why(there)}; it did not come to an end in time")
+            raise GovernanceError(f"{self._why(there)}; it did not finish in time")
         self._sleep(_PAUSE_SECONDS)
 
     def _call(self, verb: str, **arguments: Any) -> dict[str, Any]:

@@ -2,8 +2,8 @@
 
 CloudFormation has no resource for the first, and has one for the second in one region only.
 
-CloudFormation always hears an answer: FAILED with the reason on any exception. What a failed creation made is removed
-before the answer; where even that fails, the answer carries its id, and CloudFormation's Delete tries again.
+CloudFormation always receives an answer: FAILED with the reason on any exception. What a failed creation made is
+removed before the answer; where even that fails, the answer carries its id, and CloudFormation's Delete tries again.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
         # A failed update keeps the id that CloudFormation knows, or it would delete what exists.
         left = error.left if event["RequestType"] == "Create" else ""
         answer(event, left or physical_id, "FAILED", str(error))
-    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+    except Exception as error:  # CloudFormation must receive any failure, or it waits for an hour.
         answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 

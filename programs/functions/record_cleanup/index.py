@@ -1,7 +1,7 @@
 """Deletes a hosted zone's records but for its own, so that CloudFormation can delete the zone.
 
 Servers write their addresses by themselves, and Route 53 deletes no zone that has records. This runs when the stack
-deletes the resource, after the servers and before the zone. CloudFormation always hears an answer.
+deletes the resource, after the servers and before the zone. CloudFormation always receives an answer.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def handler(event: dict[str, Any], context: Any) -> None:
         if event["RequestType"] == "Delete":
             _empty(boto3.client("route53"), event["ResourceProperties"]["HostedZoneId"])
         answer(event, physical_id, "SUCCESS", "")
-    except Exception as error:  # CloudFormation must hear of any failure, or it waits for an hour.
+    except Exception as error:  # CloudFormation must receive any failure, or it waits for an hour.
         answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
 
 

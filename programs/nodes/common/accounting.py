@@ -14,8 +14,8 @@ _UNIT = "trainforge-accounting-password"
 
 
 def ensure_password_followed(node: Node, accounting: Accounting) -> None:
-    """Install the program and its timer. slurmdbd makes a connection for each that asks it for accounts: with the
-    former password none comes about.
+    """Install the program and its timer. slurmdbd opens a connection for each request: with the
+    former password all of them fail.
 
     Raises:
         StepError: the node has no AWS CLI, or the timer cannot be started.
@@ -23,7 +23,7 @@ def ensure_password_followed(node: Node, accounting: Accounting) -> None:
     node.require("aws", "use an image that has the AWS CLI, as the images of HyperPod and ParallelCluster do")
     source = pkgutil.get_data(__package__ or "common", _PROGRAM)
     if source is None:
-        raise StepError(f"'{_PROGRAM}' is not among what was shipped", "report this: it is a bug")
+        raise StepError(f"the shipped files lack '{_PROGRAM}'", "report this: it is a bug")
     node.path(INSTALLED.rpartition("/")[0]).mkdir(parents=True, exist_ok=True)
     node.write_file(INSTALLED, source.decode(), 0o755)
     ensure_timer(

@@ -14,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-# ParallelCluster writes the first and includes it in the second; the others are where Slurm is told to look.
+# ParallelCluster writes the first and includes it in the second; the others are where Slurm looks for it.
 FILES = (
     "/opt/slurm/etc/slurm_parallelcluster_slurmdbd.conf",
     "/opt/slurm/etc/slurmdbd.conf",
@@ -25,7 +25,7 @@ SERVICE = "slurmdbd.service"
 
 
 class FollowError(Exception):
-    """The password cannot be followed; the text says why and holds no secret."""
+    """The password cannot be updated; the text is the reason, without a secret."""
 
 
 def secret_password(secret: str, region: str) -> str:
@@ -77,7 +77,7 @@ def follow(path: Path, password: str) -> bool:
 
 
 def main(arguments: list[str]) -> int:
-    """Follow the secret; return 1 and say why when that fails."""
+    """Update the password from the secret; return 1 and print the reason if that fails."""
     secret, region = arguments
     root = Path(os.environ.get("ROOT", "/"))
     files = [root / name.lstrip("/") for name in FILES]

@@ -103,7 +103,7 @@ def _settle(node: Node, user: User, descriptor: int, mode: int, shown: str) -> N
 
 @contextmanager
 def _opened(path: str, flags: int, folder: int | None = None) -> Iterator[int]:
-    # Non-blocking, or a named pipe in the file's place would hold this for ever.
+    # Non-blocking, or a named pipe in the file's place would block this without end.
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | flags | _NO_LINK, dir_fd=folder)
     try:
         yield descriptor

@@ -80,7 +80,7 @@ class Configuration:
     """The configuration of the node set-up.
 
     `mounts` are the folders on which the service mounts file systems, so that nothing is written beneath
-    one before it is there (None: not told); `node_types` maps an instance group to controller, login or
+    one before it is there (None: unknown); `node_types` maps an instance group to controller, login or
     compute; a package may be pinned as `name=version`.
     """
 

@@ -28,7 +28,7 @@ def ensure_directory(node: Node, directory: Directory, home_path: str) -> None:
     """Join the node to the directory, and see that it answers.
 
     Raises:
-        StepError: packages, the certificate or the password cannot be had, or the directory does not answer.
+        StepError: packages, the certificate or the password are unavailable, or the directory does not answer.
     """
     node.require("aws", "use an image that has the AWS CLI, as HyperPod's own images do")
     ensure_packages(node, PACKAGES)
@@ -93,7 +93,7 @@ def _password(node: Node, directory: Directory) -> str:
     except (ValueError, KeyError) as error:
         raise StepError("the answer of Secrets Manager holds no password", _NEXT) from error
     if not password or not password.isalnum():
-        raise StepError("the password for the directory is not of letters and digits alone", _NEXT)
+        raise StepError("the password for the directory has characters other than letters and digits", _NEXT)
     return str(password)
 
 
@@ -103,8 +103,8 @@ def _fetched(node: Node, directory: Directory, what: str, *command: str) -> str:
     def attempt() -> str:
         result = node.query("aws", *command, "--region", directory.region, timeout_seconds=60)
         if result.returncode != 0:
-            reason = f"{what} cannot be had: 'aws {command[0]} {command[1]}' exited {result.returncode}: "
-            raise StepError(reason + last_lines(result), _NEXT, passing=True)
+            reason = f"{what} cannot be read: 'aws {command[0]} {command[1]}' exited {result.returncode}: "
+            raise StepError(reason + last_lines(result), _NEXT, retryable=True)
         return result.stdout
 
     return node.retry(attempt)
@@ -138,9 +138,11 @@ def wait_for_sssd(node: Node, domain: str) -> None:
     def answered() -> bool:
         return node.query("getent", "-s", "sss", "group", EVERYONE).returncode == 0
 
-    if not node.wait_until(answered, what=f"the directory to tell of '{EVERYONE}'", seconds=WAIT_SECONDS):
+    if not node.wait_until(
+        answered, what=f"the directory to return the group '{EVERYONE}'", seconds=WAIT_SECONDS
+    ):
         raise StepError(
-            f"the directory does not answer: nothing of its group '{EVERYONE}' after {WAIT_SECONDS} s",
+            f"the directory does not answer: it has not returned its group '{EVERYONE}' within {WAIT_SECONDS} s",
             f"see 'sssctl domain-status {domain}' and 'journalctl -u sssd' on the node; " + _NEXT,
         )
-    node.log(f"the directory answers: it tells of '{EVERYONE}'")
+    node.log(f"the directory answers: it has the group '{EVERYONE}'")

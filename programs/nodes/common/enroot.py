@@ -21,7 +21,7 @@ _OPEN_TO_ALL = 0o1777
 class LocalDisks:
     """The mount points of a node's own disks: the instance store with its unit, and a further volume if any.
 
-    An empty `unit` says that they are mounted before this program runs.
+    With an empty `unit` they are mounted before this program runs.
     """
 
     instance_store: str
@@ -87,7 +87,7 @@ def ensure_enroot(
 def _require_shared(node: Node, cache_path: str, mounts: tuple[str, ...] | None) -> None:
     expected = expected_mount(cache_path, mounts)
     if mounts is not None and expected is None:
-        node.log(f"'{cache_path}' is on no shared file system: each node keeps a cache of its own")
+        node.log(f"'{cache_path}' is on no shared file system: each node has its own cache")
         return
 
     def mounted() -> bool:
@@ -129,7 +129,7 @@ def _wait_for_instance_store(node: Node, disks: LocalDisks) -> None:
         return state.get("LoadState") == "not-found" or state.get("ActiveState") in ("active", "failed")
 
     if not node.wait_until(settled, what=disks.unit, seconds=NVME_WAIT_SECONDS):
-        node.log(f"{disks.unit} is not done after {NVME_WAIT_SECONDS} s; going on without")
+        node.log(f"{disks.unit} is not done after {NVME_WAIT_SECONDS} s; continuing without it")
 
 
 def _without_block(text: str) -> str:

@@ -16,21 +16,21 @@ from typing import TypeVar
 Result = TypeVar("Result")
 
 _FIRST_WAIT_SECONDS = 5.0
-_LONGEST_WAIT_SECONDS = 60.0
+_MAX_WAIT_SECONDS = 60.0
 _TAIL_LINES = 5
 
 
 class StepError(Exception):
-    """A step cannot be done: `reason` says what and why, `next_step` what a person can do about it.
+    """A failed step: `reason` is the cause, `next_step` the advice to a person.
 
-    `passing` tells that trying again may help (a lock, a network).
+    With `retryable` another attempt may succeed (a lock, a network).
     """
 
-    def __init__(self, reason: str, next_step: str, *, passing: bool = False) -> None:
+    def __init__(self, reason: str, next_step: str, *, retryable: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.next_step = next_step
-        self.passing = passing
+        self.retryable = retryable
 
 
 @dataclass
@@ -75,7 +75,7 @@ class Node:
         """Run a command that changes nothing, and return its result whatever its exit code is.
 
         Raises:
-            StepError: it is not installed, or did not end in time (which may pass).
+            StepError: it is not installed, or did not end in time (which is retryable).
         """
         return self._start(command, timeout_seconds, {})
 
@@ -85,11 +85,11 @@ class Node:
         next_step: str,
         environment: Mapping[str, str] | None = None,
         timeout_seconds: float = 120,
-        passing_codes: frozenset[int] | None = frozenset(),
+        retryable_codes: frozenset[int] | None = frozenset(),
     ) -> None:
         """Log and run a command that changes something.
 
-        `passing_codes` are exit codes that a later attempt may cure; None means all of them.
+        `retryable_codes` are exit codes after which another attempt may succeed; None means all of them.
 
         Raises:
             StepError: it is not installed, did not end in time, or exited non-zero.
@@ -102,29 +102,29 @@ class Node:
         for text in (result.stdout, result.stderr):
             for output in text.splitlines():
                 self.log(f"  {output}")
-        passing = passing_codes is None or result.returncode in passing_codes
+        retryable = retryable_codes is None or result.returncode in retryable_codes
         reason = f"command '{line}' exited {result.returncode}: {last_lines(result)}"
-        raise StepError(reason, next_step, passing=passing)
+        raise StepError(reason, next_step, retryable=retryable)
 
     def retry(self, attempt: Callable[[], Result], *, attempts: int = 5) -> Result:
         """Call `attempt` until it succeeds, waiting 5, 10, 20, 40, 60, 60, ... seconds in between.
 
         Raises:
-            StepError: the last attempt failed, or one failed in a way that does not pass.
+            StepError: the last attempt failed, or one failed that is not retryable.
         """
         wait = _FIRST_WAIT_SECONDS
         for number in range(1, attempts + 1):
             try:
                 return attempt()
             except StepError as error:
-                if not error.passing:
+                if not error.retryable:
                     raise
                 if number == attempts:
                     reason = f"{error.reason} (attempt {number} of {attempts})"
                     raise StepError(reason, error.next_step) from error
                 self.log(f"attempt {number} of {attempts} failed, next in {wait:.0f} s: {error.reason}")
             time.sleep(wait * self.time_scale)
-            wait = min(2 * wait, _LONGEST_WAIT_SECONDS)
+            wait = min(2 * wait, _MAX_WAIT_SECONDS)
         raise AssertionError("attempts is at least 1")
 
     def wait_until(self, condition: Callable[[], bool], *, what: str, seconds: float) -> bool:
@@ -201,7 +201,7 @@ class Node:
             raise StepError(reason, "use an image that has it") from error
         except subprocess.TimeoutExpired as error:
             reason = f"command '{' '.join(command)}' did not end within {timeout_seconds:.0f} s"
-            raise StepError(reason, "see what it waits for on the node", passing=True) from error
+            raise StepError(reason, "see what it waits for on the node", retryable=True) from error
 
 
 def last_lines(result: subprocess.CompletedProcess[str]) -> str:

@@ -14,7 +14,9 @@ _ENVIRONMENT = {
     # needrestart would restart services under running jobs; suspended, it does nothing at all.
     "NEEDRESTART_SUSPEND": "1",
 }
-_NEXT = "check the package's name and the node's way to the Ubuntu mirrors, then run the node set-up again"
+_NEXT = (
+    "check the package's name and that the node reaches the Ubuntu mirrors, then run the node set-up again"
+)
 
 
 def ensure_packages(node: Node, names: Sequence[str]) -> None:
@@ -49,7 +51,7 @@ def _install(node: Node, names: Sequence[str]) -> None:
             next_step=_NEXT,
             environment=_ENVIRONMENT,
             timeout_seconds=_INSTALL_SECONDS,
-            passing_codes=None,
+            retryable_codes=None,
         )
 
 

@@ -31,8 +31,8 @@ def ensure_people(
 ) -> None:
     """Serve the people of today, and install the timer for those of tomorrow.
 
-    `local` are accounts of the node itself that submit jobs, `slurm` says whether this node speaks for the cluster to
-    Slurm's accounts.
+    `local` are accounts of the node itself that submit jobs, `slurm` is true on the node that registers
+    users in Slurm's accounts.
 
     Who cannot be served now is a warning: a node must not fail for one person's home, and the timer tries again.
 
@@ -40,7 +40,7 @@ def ensure_people(
         StepError: the file system of the homes is not there, or the timer cannot be started.
     """
     wait_for(node, home_path, mounts)
-    # A copy of its own: what downloaded this program may take it away again, or be writing it anew.
+    # A copy of its own: what downloaded this program may remove it or overwrite it.
     package = f"{_INSTALLED}/{_PACKAGE.name}"
     node.ensure_directory(_INSTALLED, 0o755)
     node.ensure_directory(package, 0o755)
@@ -103,10 +103,10 @@ def _people(node: Node) -> Iterator[User]:
         entry = _fields(node, "getent", "-s", "sss", "passwd", name)
         if entry is None:
             node.log(
-                f"WARNING: '{name}' is in the group '{EVERYONE}' and the directory tells no account of that name"
+                f"WARNING: '{name}' is in the group '{EVERYONE}' and the directory has no account of that name"
             )
         elif not LOGIN_NAME.fullmatch(name) or int(entry[2]) not in UIDS:
-            node.log(f"WARNING: '{name}' with id {entry[2]} is no person's account; left alone")
+            node.log(f"WARNING: '{name}' with id {entry[2]} is not a person's account and was left alone")
         else:
             yield User(name, int(entry[2]), None, False)
 
@@ -119,7 +119,7 @@ def _register(node: Node, names: Sequence[str]) -> None:
     shown = node.query("scontrol", "show", "config")
     enforced = [line for line in shown.stdout.splitlines() if line.startswith("AccountingStorageEnforce")]
     if shown.returncode != 0 or not enforced:
-        node.log(f"Slurm does not answer yet ({last_lines(shown)}): accounts are looked at by the timer")
+        node.log(f"Slurm does not answer yet ({last_lines(shown)}): the timer checks accounts later")
         return
     words = enforced[0].partition("=")[2].lower().replace(",", " ").split()
     if not set(words) & {"associations", "limits", "qos", "safe", "wckeys", "all"}:
@@ -133,7 +133,7 @@ def _register(node: Node, names: Sequence[str]) -> None:
     missing = [name for name in dict.fromkeys(names) if name not in present]
     if not missing:
         return
-    next_step = "run it on the controller by hand to see what Slurm says"
+    next_step = "run it on the controller to see Slurm's message"
     account = ("account", EVERYONE, "Description=everyone", "Organization=everyone")
     known = node.query("sacctmgr", "--noheader", "--parsable2", "show", "account", EVERYONE, "format=account")
     if EVERYONE not in known.stdout.split():
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--root", type=Path, default=Path("/"), help="a folder in place of /, for tests")
     options = parser.parse_args(arguments)
-    # systemd knows nothing of where Slurm's programs are.
+    # systemd's PATH lacks the folder of Slurm's programs.
     os.environ["PATH"] = f"{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin:/opt/slurm/bin"
     node = Node(root=options.root, step="people")
     try:

@@ -10,7 +10,7 @@ _OPTION = "--container-image"
 
 
 def check_pyxis(node: Node, node_type: str) -> None:
-    """Ask srun for its options, and refuse a node on which containers would be ignored in silence.
+    """Ask srun for its options, and refuse a node that would ignore container options without a message.
 
     Without the plugin a batch job's container option has no effect and its steps run on the host. The
     controller is left out: no job starts or runs there. A node of unknown type is checked.

@@ -20,7 +20,7 @@ ExecStart={command}
 _TIMER = """\
 # Written by trainforge.
 [Unit]
-Description={description}, again and again
+Description={description}, every five minutes
 
 [Timer]
 OnBootSec=5min

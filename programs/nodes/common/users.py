@@ -33,7 +33,7 @@ def user_steps(node: Node, configuration: Configuration) -> list[Step]:
 
 
 def ensure_user(node: Node, user: User, home_path: str) -> None:
-    """Make the account, its home, its key and its sudo rule what the configuration says.
+    """Set the account, its home, its key and its sudo rule to the configuration.
 
     Raises:
         StepError: the id or the name belongs to another account, or one of the parts failed.
@@ -76,7 +76,7 @@ def _account_command(node: Node, user: User, program: str, *options: str) -> Non
         lambda: node.run(
             *(program, *node.prefix_options, *options, user.name),
             next_step=f"run '{program}' on the node by hand to see what is wrong, then run this again",
-            passing_codes=_LOCKED,
+            retryable_codes=_LOCKED,
         )
     )
     node.changed(f"{program} '{user.name}' ({' '.join(options)})")

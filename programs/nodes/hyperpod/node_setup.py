@@ -1,4 +1,4 @@
-"""Configures a HyperPod node as `node_setup.json` beside this file says; `on_init_complete.sh` starts it.
+"""Configures a HyperPod node from `node_setup.json` beside this file; `on_init_complete.sh` starts it.
 
 Standard library only, Python 3.10 or later: it runs on the node's own Python. What it does is in
 `nodes/`, found through this file's folder wherever HyperPod downloads it to.

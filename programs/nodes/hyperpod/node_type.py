@@ -19,8 +19,8 @@ _FOLDER = "/opt/ml/config"
 def node_type(node: Node, by_group: Mapping[str, str]) -> str:
     """Return controller, login, compute, or unknown; never raises, and logs the reason of unknown.
 
-    `by_group` is what the deployment knows of its own groups; provisioning_parameters.json is asked for a
-    group that it lacks.
+    `by_group` has the types of the deployment's own groups; provisioning_parameters.json has those of
+    other groups.
     """
     group = _instance_group(node)
     if group is None:

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Entry of the node set-up, which HyperPod runs as OnInitComplete. The log is opened before anything that can fail:
-# a lifecycle script that dies without a word leaves no way to learn why the node did not come up.
+# a lifecycle script that dies without a message leaves no reason why the node did not start.
 set -u
 umask 022
 
 log="${TRAINFORGE_NODE_SETUP_LOG:-/var/log/trainforge/node-setup.log}"
 export TRAINFORGE_NODE_SETUP_LOG="${log}"
 if mkdir -p "$(dirname "${log}")" && : >>"${log}"; then
-    # --output-error=warn: the file goes on growing when whoever read our output has gone.
+    # --output-error=warn: the file is still written when the reader of our output has ended.
     exec > >(tee -a --output-error=warn "${log}") 2>&1
 else
     printf "log file '%s' cannot be written; this output is the only log\n" "${log}"

@@ -21,10 +21,10 @@ from ..common.steps import Step, perform
 from ..common.users import user_steps
 from .node_type import node_type
 
-# The agent that carries logs away needs a moment before a failed node is taken down; the AWS sample's
+# The log agent needs a moment to deliver logs before a failed node is terminated; the AWS sample's
 # extensions (awsome-distributed-ai, Extensions/run_extensions.sh, July 2026) wait as long.
 _LINGER_SECONDS = 60
-# Whom the session document lands people as where they have no account of their own (trainforge/session.py).
+# The account of sessions for people without an account of their own (trainforge/session.py).
 _SESSION_USER = "ubuntu"
 _CONFIGURATION_FILE = Path(__file__).resolve().parents[2] / "node_setup.json"
 
@@ -36,7 +36,9 @@ def main(arguments: Sequence[str]) -> int:
     log = os.environ.get("TRAINFORGE_NODE_SETUP_LOG", "the output above")
     code = _run(node, options.configuration, log)
     if code != 0:
-        node.log(f"waiting {options.linger_seconds:.0f} s, for the log to be carried away before the node is")
+        node.log(
+            f"waiting {options.linger_seconds:.0f} s, so that the log is delivered before the node is terminated"
+        )
         time.sleep(options.linger_seconds)
     return code
 
@@ -80,7 +82,7 @@ def _steps(node: Node, configuration: Configuration) -> list[Step]:
         steps.append(
             ("session's home", lambda: ensure_session_home(node, _SESSION_USER, home_path, mounts)),
         )
-    # One node speaks for the cluster to Slurm; it makes the homes too, unless each node has its own.
+    # One node registers users with Slurm; it makes the homes too, unless each node has its own.
     slurm = accounting is not None and kind == "controller"
     everywhere = kind == "unknown" or expected_mount(home_path, mounts) is None
     if slurm or (directory is not None and (kind == "controller" or everywhere)):

@@ -3,7 +3,7 @@
 ParallelCluster writes sssd.conf and starts SSSD while a node initialises, before any action of ours: the user data of
 its nodes runs chef's `init` before OnNodeStart (aws-parallelcluster, resources/*_node/user_data.sh), and `init`
 includes `directory_service` (aws-parallelcluster-cookbook, environment/recipes/init.rb). SSSD has no certificate then
-and tells of nobody, so it is started again.
+and returns no user, so it is started again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def ensure_certificate(node: Node, url: str) -> None:
     """Copy the certificate from the bucket, unless it is here as it is there, and have SSSD use it.
 
     Raises:
-        StepError: it cannot be read five times in a row, or is no certificate; or SSSD tells of nobody with it.
+        StepError: it cannot be read five times in a row, or is no certificate; or SSSD returns no user with it.
     """
     node.ensure_directory(os.path.dirname(PATH), 0o755)
     with tempfile.TemporaryDirectory() as folder:
@@ -33,7 +33,7 @@ def ensure_certificate(node: Node, url: str) -> None:
             lambda: node.run(
                 *("aws", "s3", "cp", "--only-show-errors", url, fetched),
                 next_step="see that the object is there and that the nodes' role may read it",
-                passing_codes=None,
+                retryable_codes=None,
             )
         )
         with open(fetched, encoding="utf-8", errors="replace") as stream:

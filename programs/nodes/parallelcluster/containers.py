@@ -64,7 +64,7 @@ def prepare_enroot(node: Node) -> None:
             "sysctl",
             "--load",
             str(node.path(_NAMESPACES)),
-            next_step="run it by hand to see what the kernel says",
+            next_step="run it on the node to see the kernel's message",
         )
 
 

@@ -4,7 +4,7 @@
 # version. `unzip -l FILE` shows what is in it.
 #   custom_action start [S3-URL-OF-CERTIFICATE]
 #   custom_action configured
-# Further arguments (the revision, which makes an update run it again) are shown in the log and mean nothing.
+# Further arguments (the revision, which makes an update run it again) are logged and have no effect.
 set -u
 umask 022
 

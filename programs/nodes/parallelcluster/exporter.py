@@ -19,7 +19,7 @@ _UNIT = "trainforge-node-exporter.service"
 _UNIT_FILE = f"/etc/systemd/system/{_UNIT}"
 _FOLDER = "/opt/trainforge/bin"
 _TEXT_FILES = "/var/lib/node_exporter/textfile"
-# Every node waits for this before it takes jobs, and one without a way to the internet waits in vain.
+# Every node waits for this before it takes jobs, and one without internet access waits until the timeout.
 _SECONDS = 20
 _ATTEMPTS = 3
 _MAX_BYTES = 64 << 20
@@ -66,7 +66,7 @@ def ensure_exporter(node: Node, exporter: Exporter) -> None:
     before = node.changes
     node.write_file(_UNIT_FILE, _unit(program), 0o644)
     if node.changes > before:
-        node.run("systemctl", "daemon-reload", next_step="see what systemd says of its units")
+        node.run("systemctl", "daemon-reload", next_step="see 'systemctl --failed' on the node")
         node.run("systemctl", "restart", _UNIT, next_step=f"read 'journalctl --unit {_UNIT}'")
     state = node.query("systemctl", "is-enabled", _UNIT)
     if state.stdout.strip() != "enabled":
@@ -84,7 +84,9 @@ def _download(node: Node, url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=_SECONDS) as answer:  # noqa: S310 the deployment's own URL
             content: bytes = answer.read(_MAX_BYTES)
     except OSError as error:
-        raise StepError(f"'{url}' cannot be read: {error}", "see the way to it", passing=True) from error
+        raise StepError(
+            f"'{url}' cannot be read: {error}", "check that the node reaches this URL", retryable=True
+        ) from error
     return content
 
 
@@ -92,7 +94,7 @@ def _install(node: Node, archive: bytes, digest: str, url: str, program: str) ->
     found = hashlib.sha256(archive).hexdigest()
     if found != digest:
         raise StepError(
-            f"'{url}' has the digest {found}, not {digest}: it is not what was asked for",
+            f"'{url}' has the digest {found}, not {digest}: it is not the expected release",
             "nothing of it was installed; find out who changed it",
         )
     with tarfile.open(fileobj=BytesIO(archive), mode="r:gz") as members:

@@ -105,7 +105,7 @@ def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) 
     if directory:
         steps.append(("directory", lambda: wait_for_sssd(node, certificate.DOMAIN)))
     if kind == "head" and (directory or accounting is not None):
-        # The head node speaks for the cluster to Slurm, and /home is one for all nodes.
+        # The head node registers users with Slurm, and all nodes share /home.
         user = cluster_user(node)
         local = (*([user] if user else []), *(person.name for person in configuration.users))
         slurm = accounting is not None

@@ -1,4 +1,4 @@
-"""pyxis, which official images bring but do not load: named to Slurm on the head node, whose folder all nodes share.
+"""pyxis, which official images bring but do not load: the head node adds it to the folder that all nodes share.
 
 The files that load it are examples only (ParallelCluster's documentation, "Running containerized jobs with Pyxis";
 aws-parallelcluster-cookbook, pull request 2820).
@@ -43,8 +43,8 @@ def ensure_plugin(node: Node) -> None:
             lambda: node.run(
                 "scontrol",
                 "reconfigure",
-                next_step="see that slurmctld runs ('systemctl status slurmctld') and what its log says",
-                passing_codes=None,
+                next_step="see that slurmctld runs ('systemctl status slurmctld'), and its log",
+                retryable_codes=None,
             )
         )
 

@@ -1,4 +1,4 @@
-"""Sets a node of a ParallelCluster up as `node.json` beside this file says; `custom_action.sh` starts it.
+"""Sets up a node of a ParallelCluster from `node.json` beside this file; `custom_action.sh` starts it.
 
 Standard library only, Python 3.9 or later: it runs on the node's own Python.
 """

@@ -24,7 +24,7 @@ _CHUNK = 1 << 16
 
 
 def commands(socket: Path, port: int) -> tuple[list[str], list[str]]:
-    """Return the command outside, and what stands before the program's own command."""
+    """Return the command outside, and the prefix of the program's own command."""
     # Programs of a control plane run in a folder of their own.
     module = ["env", f"PYTHONPATH={_ROOT}", sys.executable, "-m", "tests.kubernetes.plane.enclosed"]
     inside = ["unshare", "--net", *module, "inside", str(socket), str(port)]
@@ -72,7 +72,7 @@ async def _inside(socket: str, port: int, program: list[str]) -> int:
 
 
 def main() -> int:
-    """Do what the command line says; the exit code is the program's."""
+    """Run the command line; the exit code is the program's."""
     side, socket, port, *program = sys.argv[1:]
     return asyncio.run(
         _outside(socket, int(port)) if side == "outside" else _inside(socket, int(port), program)

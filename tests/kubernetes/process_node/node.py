@@ -16,7 +16,7 @@ from tests.kubernetes.process_node.pod import Host, Pod
 
 POLL_SECONDS = 0.5
 BEAT_SECONDS = 10.0
-"""As often as a kubelet says that it lives; after 50 s of silence the node is lost (Kubernetes 1.35)."""
+"""The interval of a kubelet's heartbeats; after 50 s of silence the node is lost (Kubernetes 1.35)."""
 
 _CAPACITY = {"cpu": "64", "memory": "256Gi", "ephemeral-storage": "1000Gi", "pods": "110"}
 _ENDED = ("Succeeded", "Failed")
@@ -39,7 +39,7 @@ class Node:
         self._port = serve_logs(self._log)
 
     def run(self) -> None:
-        """Join the cluster, run what is placed here until the node is told to end, and leave the cluster.
+        """Join the cluster, run the pods that are placed here until the node is stopped, and leave the cluster.
 
         Raises:
             Refused: the server does not take the node.

@@ -19,7 +19,7 @@ _SERVER_ERROR, _TOO_MANY = 500, 429
 
 
 class PatientApi(Api):
-    """The API of a node, which asks again for as long as `patience` says."""
+    """The API of a node, which retries for `patience` seconds."""
 
     def __init__(self, kubeconfig: Path) -> None:
         super().__init__(kubeconfig)

@@ -25,7 +25,7 @@ _STRATEGIC = "application/strategic-merge-patch+json"
 
 _GONE = (404, 409)
 _GRACE_SECONDS = 30
-_BACK_OFF_SECONDS, _LONGEST_BACK_OFF_SECONDS = 10, 300
+_BACK_OFF_SECONDS, _MAX_BACK_OFF_SECONDS = 10, 300
 _NETWORKS = Path("/run/netns")
 
 
@@ -101,7 +101,7 @@ class Pod:
         return self._thread.is_alive()
 
     def end(self, document: Document) -> None:
-        """End it as its deletion says: SIGTERM once, and SIGKILL after the time that it has; called again and again."""
+        """End it by its deletion: SIGTERM once, and SIGKILL after the time that it has; called again and again."""
         grace = document["metadata"].get("deletionGracePeriodSeconds", _GRACE_SECONDS)
         if not self._ending.is_set():
             self._ending_since = time.monotonic()
@@ -193,7 +193,7 @@ class Pod:
         while not self._done.is_set() and not self._ending.is_set():
             self._once(container, restarts, init=True)
             restarts += 1
-            self._done.wait(min(_BACK_OFF_SECONDS * (restarts - 1), _LONGEST_BACK_OFF_SECONDS))
+            self._done.wait(min(_BACK_OFF_SECONDS * (restarts - 1), _MAX_BACK_OFF_SECONDS))
 
     def _end_sidecars(self) -> None:
         """End the sidecars, and wait until they have ended: SIGTERM, and SIGKILL after the pod's grace period."""
@@ -209,7 +209,7 @@ class Pod:
                 thread.join()
 
     def _until_success(self, container: Document, *, init: bool = False) -> int:
-        """Run a container, again as the pod's restart policy says, and return its last exit code."""
+        """Run a container, again by the pod's restart policy, and return its last exit code."""
         policy, restarts = self._spec.get("restartPolicy", "Always"), 0
         while True:
             code = self._once(container, restarts, init=init)
@@ -218,7 +218,7 @@ class Pod:
                 return code
             # As the kubelet has it: at once for the first time, then after 10 s, 20 s, and so on.
             if restarts:
-                self._ending.wait(min(_BACK_OFF_SECONDS * 2 ** (restarts - 1), _LONGEST_BACK_OFF_SECONDS))
+                self._ending.wait(min(_BACK_OFF_SECONDS * 2 ** (restarts - 1), _MAX_BACK_OFF_SECONDS))
             if self._ending.is_set():
                 return code
             restarts += 1

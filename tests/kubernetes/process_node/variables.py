@@ -13,7 +13,7 @@ _NOT_FOUND = 404
 
 
 class Variables:
-    """The source of the variables of a pod's containers. `fields` are those of the pod that only its node knows."""
+    """The source of the variables of a pod's containers. `fields` are those of the pod that only its node has."""
 
     def __init__(self, api: Api, pod: Document, fields: Mapping[str, str]) -> None:
         self._api = api
@@ -81,7 +81,7 @@ class Variables:
         raise ValueError(f"a process node does not know variables from {', '.join(source)}")
 
     def _value(self, source: Document) -> str | None:
-        """Return what a variable's source says; None where an optional one is absent."""
+        """Return the value of a variable's source; None where an optional one is absent."""
         if reference := source.get("fieldRef"):
             return self.field(reference["fieldPath"])
         for key, kind in (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret")):

@@ -1,4 +1,4 @@
-"""A linear regression on the processors of all ranks: the program of somebody who knows no trainforge."""
+"""A linear regression on the processors of all ranks: a program without any knowledge of trainforge."""
 
 import argparse
 

@@ -2,8 +2,8 @@
 
 Flash attention takes no mask, and grouped-query attention works with flash attention and the plain products alone
 (torch's documentation of scaled_dot_product_attention). With both, what is left computes all scores of all heads in
-memory, gigabytes a layer at 8192 tokens. torch's `varlen_attn` is flash attention that is told where documents begin.
-It exists from torch 2.10 on, its options differ by version (2.10 has `is_causal`, later ones `window_size`, 2.13
+memory, gigabytes a layer at 8192 tokens. torch's `varlen_attn` is flash attention with the positions where documents
+begin. It exists from torch 2.10 on, its options differ by version (2.10 has `is_causal`, later ones `window_size`, 2.13
 `enable_gqa` too), and it needs a GPU of compute capability 8.0 and numbers of 16 bits.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 
-_WIDEST_HEAD = 256
+_MAX_HEAD_WIDTH = 256
 """Numbers of a head that flash attention takes at most (its README, "Features")."""
 
 
@@ -70,7 +70,7 @@ def packs(hidden: torch.Tensor, head: int) -> bool:
         hidden.is_cuda
         and hidden.dtype in (torch.bfloat16, torch.float16)
         and torch.cuda.get_device_capability(hidden.device) >= (8, 0)
-        and head <= _WIDEST_HEAD
+        and head <= _MAX_HEAD_WIDTH
         and KERNEL is not None
     )
 

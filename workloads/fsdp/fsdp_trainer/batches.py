@@ -17,7 +17,7 @@ Position = Mapping[str, str]
 class Batch:
     """Sequences: tokens, the token that follows each, and the number of each token's document, from 0.
 
-    All are (sequences, length) and int64. `documents` is None where documents are not told apart.
+    All are (sequences, length) and int64. `documents` is None where documents are not separated.
     """
 
     tokens: torch.Tensor
@@ -50,7 +50,7 @@ class Source(Protocol):
         """Return the names of this rank's streams."""
 
     def restore(self, position: Position) -> None:
-        """Go on from a position; it names every stream of this rank."""
+        """Continue from a position; it names every stream of this rank."""
 
 
 def part(global_batch: int, rank: int, count: int) -> range:
@@ -62,7 +62,7 @@ def part(global_batch: int, rank: int, count: int) -> range:
 def batch(windows: torch.Tensor, numbers: torch.Tensor, *, masked: bool) -> Batch:
     """Make a batch of windows of length + 1 tokens, and the numbers of their documents.
 
-    With `masked`, documents are told apart: nothing is learnt across the border of two.
+    With `masked`, documents are separated: no token attends across the border of two.
     """
     targets = windows[:, 1:].clone()
     if not masked:

@@ -48,7 +48,7 @@ class ModelConfiguration:
 
     `context` is the longest sequence that the rotary tables are meant for, in tokens. `tied` uses the embedding
     as the output matrix too. `deviation` is the standard deviation of the initial weights. `learning_rate` is
-    the peak that a run takes unless it says otherwise.
+    the default peak of a run.
     """
 
     name: str
@@ -70,7 +70,7 @@ class ModelConfiguration:
     deviation: float = 0.02
 
     def __post_init__(self) -> None:
-        """Hold our own invariants: these are no user's input."""
+        """Check invariants of our own configurations."""
         assert self.head_width or self.width % self.heads == 0, f"{self.name}: heads do not divide the width"
         assert self.heads % self.key_value_heads == 0, f"{self.name}: key-value heads do not divide the heads"
         assert self.head % 2 == 0, f"{self.name}: rotary positions turn pairs"

@@ -38,7 +38,7 @@ class Attention(nn.Module):
     def forward(
         self, hidden: torch.Tensor, cosines: torch.Tensor, sines: torch.Tensor, seen: Visible
     ) -> torch.Tensor:
-        """Return the attention's output, (batch, sequence, width) as `hidden`; `seen` says who sees whom."""
+        """Return the attention's output, (batch, sequence, width) as `hidden`; `seen` is the mask."""
         batch, length, _ = hidden.shape
         query = self.query(hidden).view(batch, length, -1, self.head)
         key = self.key(hidden).view(batch, length, -1, self.head)
@@ -52,7 +52,7 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """Attention and feed-forward, each on the normed stream and added to it.
 
-    `recompute` says what the backward pass computes again instead of keeping: nothing when False; `contexts`
+    `recompute` is what the backward pass computes again instead of keeping: nothing when False; `contexts`
     narrows it to some operations. Doing it in here keeps parameters' names what they are, and inside of what
     gathers a sharded block's parameters.
     """
@@ -141,10 +141,10 @@ class Decoder(nn.Module):
 
     def _loss(self, hidden: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return the summed loss, a chunk of tokens after the other: logits are larger than all the rest."""
-        rows, wanted = hidden.flatten(0, 1), targets.flatten()
+        rows, labels = hidden.flatten(0, 1), targets.flatten()
         chunks = [
-            (rows[first : first + LOSS_TOKENS], wanted[first : first + LOSS_TOKENS])
-            for first in range(0, len(wanted), LOSS_TOKENS)
+            (rows[first : first + LOSS_TOKENS], labels[first : first + LOSS_TOKENS])
+            for first in range(0, len(labels), LOSS_TOKENS)
         ]
         if len(chunks) == 1 or not torch.is_grad_enabled():
             return torch.stack([self._chunk_loss(*chunk) for chunk in chunks]).sum()

@@ -1,4 +1,4 @@
-"""Making the next step's batch while this one computes."""
+"""The loader of batches: it makes the next step's while this one computes."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _FIXED = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Every option of a run; the help of `options` tells what each is."""
+    """Every option of a run; the help of `options` describes each."""
 
     model: str
     steps: int
@@ -68,7 +68,7 @@ class Options:
         return self.configuration.learning_rate if self.learning_rate is None else self.learning_rate
 
     def fixed(self) -> dict[str, Any]:
-        """Return what makes the run what it is: what a checkpoint must agree with to go on from it."""
+        """Return the options that define the run: a checkpoint must have the same to be resumed."""
         given = asdict(self)
         return {**{name: given[name] for name in _FIXED}, "learning_rate": self.peak_rate}
 

@@ -1,4 +1,4 @@
-"""The models that this workload trains, each complete; a variant is a few lines over another."""
+"""The models that this workload trains; a variant overrides a few values of another."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Pretraining:
     """The model, its optimizer, its data and its checkpoints; all ranks call every method."""
 
     def __init__(self, chosen: Options, ranks: Ranks, folder: Path) -> None:
-        """Build the model and take up the newest checkpoint; `done` is how many steps it has done.
+        """Build the model and load the newest checkpoint; `done` is how many steps it has done.
 
         Raises:
             TrainingError: the options do not fit the ranks, the data or the checkpoint, or no checkpoint is sound.
@@ -53,7 +53,7 @@ class Pretraining:
         self.model = sharding.build(chosen, ranks)
         self.optimizer = optimisation.optimizer(self.model, chosen)
         self.checkpoints = DistributedCheckpoints(folder / start.CHECKPOINTS, ranks, chosen.keep)
-        self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, tells=ranks.first)
+        self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, prints=ranks.first)
         random_state.seed(chosen.seed, ranks.rank)
         data = source(chosen, ranks)
         self._validation = self._held_out() if chosen.validate_every else []
@@ -121,8 +121,8 @@ class Pretraining:
         dist.all_reduce(sums)
         mean = _mean(sums)
         if not math.isfinite(mean):
-            told = f"the loss of the validation after step {self.done} is {mean}"
-            raise TrainingError(told if self.ranks.first else "", errors.DATA)
+            message = f"the loss of the validation after step {self.done} is {mean}"
+            raise TrainingError(message if self.ranks.first else "", errors.DATA)
         return mean
 
     @heartbeat.phase("checkpoint")
@@ -135,7 +135,7 @@ class Pretraining:
         """
         squares = optimisation.weight_squares(self.model).to(self.ranks.device)
         dist.all_reduce(squares)
-        non_finite.check_weights(float(squares), self.done, tells=self.ranks.first)
+        non_finite.check_weights(float(squares), self.done, prints=self.ranks.first)
         taken = state.capture(self.model, self.optimizer, self.loader.position, self.ranks)
         before = self.checkpoints.save(self.done, taken, state.about(self.chosen, self.ranks))
         if before is not None:
@@ -166,9 +166,9 @@ class Pretraining:
 
     @heartbeat.phase("resume")
     def _resume(self, data: Source) -> int:
-        def template(told: state.About) -> state.State:
-            state.agree(self.chosen, told, self.ranks)
-            return state.template(self.model, self.optimizer, data, self.ranks, told)
+        def template(saved: state.About) -> state.State:
+            state.agree(self.chosen, saved, self.ranks)
+            return state.template(self.model, self.optimizer, data, self.ranks, saved)
 
         found = self.checkpoints.load(template)
         if found is None:

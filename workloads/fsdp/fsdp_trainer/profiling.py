@@ -1,4 +1,4 @@
-"""Marks for nsys: `nsys profile --capture-range=cudaProfilerApi` captures what lies between them."""
+"""Marks for nsys: `nsys profile --capture-range=cudaProfilerApi` captures what is between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Putting a decoder over ranks: the mesh, the shards, and what saves memory or time on the way."""
+"""The distribution of a decoder over ranks: the mesh, the shards, and options that save memory or time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _aten = torch.ops.aten
 
 
 def kept() -> frozenset[Any]:
-    """Return what selective recomputation keeps: the dear operations. The rest is cheap to do again."""
+    """Return what selective recomputation keeps: the expensive operations. The rest is cheap to do again."""
     return frozenset(
         {
             _aten.mm.default,

@@ -18,7 +18,7 @@ About = dict[str, Any]
 
 
 def about(chosen: Options, ranks: Ranks) -> About:
-    """Return what rank 0 tells of the run beside the state: what must agree to go on from it, and where it ran."""
+    """Return rank 0's description of the run beside the state: values that must agree on resume, and the device."""
     return {"options": chosen.fixed(), "ranks": ranks.count, "device": ranks.device.type}
 
 
@@ -33,13 +33,13 @@ def capture(model: nn.Module, optimizer: Optimizer, position: Position, ranks: R
     }
 
 
-def template(model: nn.Module, optimizer: Optimizer, source: Source, ranks: Ranks, told: About) -> State:
+def template(model: nn.Module, optimizer: Optimizer, source: Source, ranks: Ranks, saved: About) -> State:
     """Return the state to read a checkpoint into: what this rank takes from it, whoever wrote it.
 
     A rank that was not there, or ran on another kind of device, finds no random state.
     """
     state = capture(model, optimizer, dict.fromkeys(source.names(), ""), ranks)
-    if ranks.rank >= told["ranks"] or told["device"] != ranks.device.type:
+    if ranks.rank >= saved["ranks"] or saved["device"] != ranks.device.type:
         del state["random"]
     return state
 
@@ -52,20 +52,20 @@ def apply(state: State, model: nn.Module, optimizer: Optimizer, source: Source, 
     source.restore(state.get("data", {}))
 
 
-def agree(chosen: Options, told: About, ranks: Ranks) -> None:
-    """Hold a run's options against those of its checkpoint.
+def agree(chosen: Options, saved: About, ranks: Ranks) -> None:
+    """Compare a run's options with those of its checkpoint.
 
     Raises:
-        TrainingError: one that makes the run what it is has changed; all that have are named.
+        TrainingError: options that define the run have changed; all of them are named.
     """
-    before, now = told["options"], chosen.fixed()
+    before, now = saved["options"], chosen.fixed()
     changed = [name for name, value in now.items() if before.get(name) != value]
     if changed:
         words = ", ".join(f"{name} is '{now[name]}' and was '{before.get(name)}'" for name in changed)
         raise TrainingError(f"this run was begun with other options: {words}; use another run id, or those")
-    if ranks.first and told["ranks"] != ranks.count:
+    if ranks.first and saved["ranks"] != ranks.count:
         # Sequences and weights stay the same; the order of sums changes, and the ranks' own generators.
-        say(f"resuming on {ranks.count} ranks what ran on {told['ranks']}: equal but for rounding")
+        say(f"resuming on {ranks.count} ranks what ran on {saved['ranks']}: equal but for rounding")
 
 
 def _own(rank: int) -> str:

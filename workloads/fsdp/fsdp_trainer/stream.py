@@ -1,7 +1,7 @@
 """A data set of the Hugging Face hub, tokenised while it is read: nothing is downloaded before, nothing is kept.
 
 The files of a data set are shared out to streams; each sequence of a global batch always comes from the same stream,
-whatever the number of ranks, so a run goes on in its data on another number of ranks too. A validation may have fewer
+whatever the number of ranks, so a run continues in its data on another number of ranks too. A validation may have fewer
 files than there are ranks: then ranks share a stream, and each takes windows of its own. A stream's position is its
 reader's own state and the tokens that wait. `datasets` and `tokenizers` are imported only when asked for.
 """
@@ -56,7 +56,7 @@ class Streamed:
         }
 
     def take(self, step: int) -> Batch:  # noqa: ARG002
-        """Return this rank's next sequences; the step is not looked at, streams know where they are.
+        """Return this rank's next sequences; the step is not used, because streams have positions.
 
         A stream that several ranks share, as the few files of a validation are, is read by each of them, and each
         takes its own windows.
@@ -79,7 +79,7 @@ class Streamed:
         return [stream.name for stream in self._streams.values()]
 
     def restore(self, position: Position) -> None:
-        """Go on from a position."""
+        """Continue from a position."""
         for stream in self._streams.values():
             stream.restore(position[stream.name])
 
@@ -112,7 +112,7 @@ class Stream:
         )
 
     def restore(self, position: str) -> None:
-        """Go on from a position."""
+        """Continue from a position."""
         state = json.loads(position)
         self._epoch = state["epoch"]
         self._packing = Packing(self._packing.length, state["waiting"])

@@ -1,4 +1,4 @@
-"""Synthetic text without end: documents in which each token follows from the one before, by a step to find out.
+"""Endless synthetic text: documents in which each token is the one before plus a stride that the model must learn.
 
 A sequence is a function of the seed and its index alone; the indices of a step are a function of the step. So the
 position in the data is the step itself, and any rank can make any sequence.
@@ -14,7 +14,7 @@ from fsdp_trainer.options import Options
 from training.process_group import Ranks
 
 _STRIDES = 4
-_SHORTEST = 8
+_MIN_LENGTH = 8
 _VALIDATION = 1 << 39
 """Where the indices of validation begin: beyond what training reaches."""
 
@@ -37,7 +37,7 @@ class Synthetic:
         return batch(windows, numbers, masked=self._chosen.document_mask)
 
     def position(self) -> Position:
-        """Return nothing: the step says it all."""
+        """Return nothing: the step determines the batch."""
         return {}
 
     def names(self) -> list[str]:
@@ -45,7 +45,7 @@ class Synthetic:
         return []
 
     def restore(self, position: Position) -> None:
-        """Do nothing: the step says it all."""
+        """Do nothing: the step determines the batch."""
 
     def _sequence(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return tokens and document numbers: documents with a start, a stride and a length of their own."""
@@ -53,12 +53,12 @@ class Synthetic:
         vocabulary = self._chosen.configuration.vocabulary
         # Python's generator takes the whole number; torch's on a processor looks at its last 32 bits alone.
         drawn = random.Random((self._chosen.seed << 40) + self._first + index)  # noqa: S311
-        longest = max(_SHORTEST + 1, length // 2)
+        longest = max(_MIN_LENGTH + 1, length // 2)
         pieces: list[torch.Tensor] = []
         lengths: list[int] = []
         while sum(lengths) < length:
             start, stride = drawn.randrange(vocabulary), drawn.randint(1, _STRIDES)
-            lengths.append(min(drawn.randint(_SHORTEST, longest), length - sum(lengths)))
+            lengths.append(min(drawn.randint(_MIN_LENGTH, longest), length - sum(lengths)))
             pieces.append((start + stride * torch.arange(lengths[-1])) % vocabulary)
         numbers = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
         return torch.cat(pieces), numbers

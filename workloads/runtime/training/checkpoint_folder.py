@@ -1,4 +1,4 @@
-"""The folder of a run's distributed checkpoints, as rank 0 keeps it: what is finished, sound, and old.
+"""The folder of a run's distributed checkpoints, which rank 0 manages: finished, damaged and old ones.
 
 Only rank 0 looks and tidies: a folder shared over a network shows one machine's changes to itself in order. Contents
 are more than one rank can read: each computes the digests of its share.
@@ -33,7 +33,7 @@ def name(step: int) -> str:
 
 
 def share(names: Iterable[str], rank: int, count: int) -> list[str]:
-    """Return which of a checkpoint's files are a rank's to look at: its own, where it was one of those that wrote.
+    """Return the files of a checkpoint that a rank checks: its own, where it was one of those that wrote.
 
     torch.distributed.checkpoint names a rank's files `__<rank>_<number>.distcp`; the index is rank 0's.
     """
@@ -90,7 +90,7 @@ class CheckpointFolder:
         path = self.folder / name(step)
         there = {entry.name for entry in path.iterdir()}
         if there != set(files):
-            raise OSError(f"'{path}' holds {sorted(there)}, and its writers tell of {sorted(files)}")
+            raise OSError(f"'{path}' holds {sorted(there)}, and its ranks wrote {sorted(files)}")
         text = json.dumps({"step": step, "files": files, "about": about}, indent=1)
         temporary = path / f".{MARKER}"
         with temporary.open("w", encoding="utf-8") as file:
@@ -149,7 +149,7 @@ def _marker(path: Path) -> dict[str, Any] | None:
     try:
         marker = json.loads((path / MARKER).read_text(encoding="utf-8"))
         sizes = {entry.name: entry.stat().st_size for entry in path.iterdir()}
-        files = {each: (told["size"], told["sha256"]) for each, told in marker["files"].items()}
+        files = {each: (file["size"], file["sha256"]) for each, file in marker["files"].items()}
         whole = bool(files) and all(sizes.get(each) == size for each, (size, _) in files.items())
         found = {"about": marker["about"], "files": marker["files"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -1,8 +1,8 @@
 """Checkpoints of models that are spread over ranks: each rank writes its shards while training goes on.
 
 A checkpoint is a folder `step-<step>` as torch.distributed.checkpoint writes it, and `finished.json` in it, which
-appears last of all: the size and the digest of every file, and what its program tells of the run. A folder without it
-was never finished and counts for nothing; a file that is not what was written is damaged.
+appears last of all: the size and the digest of every file, and its program's description of the run. A folder without
+it was never finished and counts for nothing; a file that is not what was written is damaged.
 
 torch.distributed.checkpoint hands objects between ranks, for which it needs numpy.
 """
@@ -27,7 +27,7 @@ from torch.distributed.checkpoint.state_dict_saver import save
 
 from training import checkpoint_folder, objects
 from training.checkpoint_folder import CheckpointFolder
-from training.checkpoint_reading import Planner, Reader
+from training.checkpoint_reader import Planner, Reader
 from training.errors import NO_INPUT, WRITE, TrainingError, say
 from training.process_group import TIMEOUT_SECONDS, Ranks
 
@@ -39,7 +39,7 @@ class DistributedCheckpoints:
     """The checkpoints of one run below `folder`, of which the newest `keep` stay; all ranks call every method.
 
     One save is under way at a time, in a thread and a process group of its own: in a group that others use,
-    collectives of the two threads would meet each other's.
+    collectives of the two threads would be confused.
     """
 
     def __init__(self, folder: Path, ranks: Ranks, keep: int = 3) -> None:
@@ -96,7 +96,7 @@ class DistributedCheckpoints:
         return before
 
     def staged(self) -> None:
-        """Wait until the state is copied. A copy that failed is told of by `wait`."""
+        """Wait until the state is copied. `wait` reports a copy that failed."""
         if self._staging is not None:
             futures.wait([self._staging])
             self._staging = None
@@ -122,9 +122,9 @@ class DistributedCheckpoints:
     def load(self, template: Callable[[About], State]) -> tuple[int, State, About] | None:
         """Read the newest sound checkpoint and return (step, state, about), or None where there is none.
 
-        Nothing that a checkpoint holds is executed, whoever wrote it: `checkpoint_reading`.
+        Nothing that a checkpoint holds is executed, whoever wrote it: `checkpoint_reader`.
 
-        `template` makes the state to read into, from what the checkpoint tells of its run; tensors are filled in
+        `template` makes the state to read into, from the checkpoint's description of its run; tensors are filled in
         place. A damaged checkpoint is named, set aside under another name, and the one before is taken.
 
         Raises:
@@ -176,8 +176,8 @@ class DistributedCheckpoints:
         try:
             writer = FileSystemWriter(self.folder / name, sync_files=True)
             save(staging.result(), storage_writer=writer, process_group=self._ranks.saving)
-            told = objects.gather(self._written(name), self._ranks)
-            failure = self._finish(step, about, told) if self._ranks.first else ""
+            parts = objects.gather(self._written(name), self._ranks)
+            failure = self._finish(step, about, parts) if self._ranks.first else ""
             failure = objects.broadcast(failure, self._ranks)
         except CheckpointException as error:
             failure = _reasons(error)
@@ -203,11 +203,11 @@ class DistributedCheckpoints:
         except OSError as error:
             return {"error": f"rank {self._ranks.rank}: {error}"}
 
-    def _finish(self, step: int, about: About, told: list[dict[str, Any]]) -> str:
-        errors = [each["error"] for each in told if "error" in each]
+    def _finish(self, step: int, about: About, parts: list[dict[str, Any]]) -> str:
+        errors = [each["error"] for each in parts if "error" in each]
         if errors:
             return "; ".join(errors)
-        files = {each: content for part in told for each, content in part["files"].items()}
+        files = {each: content for part in parts for each, content in part["files"].items()}
         try:
             self._files.finish(step, about, files)
             self._files.prune(step, self.keep)
@@ -225,13 +225,13 @@ class DistributedCheckpoints:
                     wrong.append(f"'{each}' has another digest")
             except OSError as error:
                 wrong.append(str(error))
-        told = objects.gather(wrong, self._ranks)
-        found: str = objects.broadcast("; ".join(word for part in told for word in part), self._ranks)
+        parts = objects.gather(wrong, self._ranks)
+        found: str = objects.broadcast("; ".join(word for part in parts for word in part), self._ranks)
         return found
 
 
 def _stager_lasts() -> bool:
-    """Return whether torch's stager stands a second use, with the memory of the first.
+    """Return whether torch's stager can be used a second time, with the memory of the first.
 
     That of torch 2.11 fails with a KeyError (pytorch issue 183413); of it every save needs a new one.
     """

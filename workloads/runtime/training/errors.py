@@ -10,7 +10,7 @@ from typing import NoReturn
 from training import heartbeat
 
 FAULT = 1
-"""A fault of ours, told with its traceback."""
+"""A fault of ours, printed with its traceback."""
 
 USAGE = 2
 """A mistake in the arguments or the environment: the same command fails again."""
@@ -29,7 +29,7 @@ STOPPED = 75
 
 
 class TrainingError(Exception):
-    """A mistake that its reader can mend; `code` is the exit code of the program."""
+    """A mistake that the user can correct; `code` is the exit code of the program."""
 
     def __init__(self, message: str, code: int = USAGE) -> None:
         super().__init__(message)
@@ -51,9 +51,9 @@ def say(message: str, *, error: bool = False) -> None:
 
 
 def run(program: Callable[[], None]) -> NoReturn:
-    """Run a program and exit: 0, or the code of what it could not do, told in one line on standard error.
+    """Run a program and exit: 0, or the code of its failure, with one line on standard error.
 
-    An empty message tells nothing: one rank speaks where all end alike. Anything else is our own fault and keeps its
+    An empty message prints nothing: one rank prints where all end alike. Anything else is our own fault and keeps its
     traceback.
     """
     try:
@@ -88,7 +88,7 @@ def _joined() -> bool:
 def _drop(code: int) -> NoReturn:
     """End this process at once, with what it has printed.
 
-    The destructors of a group whose other ranks leave too abort now and then, and the launcher would be told SIGABRT
+    The destructors of a group whose other ranks leave too abort now and then, and the launcher would see SIGABRT
     in place of the code.
     """
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""The heartbeat of a rank: a file that tells the node's launch guard which step and phase the rank is in.
+"""The heartbeat of a rank: a file with the rank's step and phase for the node's launch guard.
 
 The guard names the folder in a variable; without it nothing here does anything. A thread writes the file every second,
-so that a process that is frozen, or that holds Python's lock in a call, is told from one that waits for other ranks.
+so that a process that is frozen, or that holds Python's lock in a call, differs from one that waits for other ranks.
 On request it dumps the flight recorder of torch's process groups, and SIGUSR2 writes the Python stacks of all threads,
 even where the main thread is in a collective. The standard library alone: torch is used where it was imported already.
 """
@@ -79,7 +79,7 @@ class Heartbeat(threading.Thread):
             pause.wait(BEAT_SECONDS)
 
     def enter(self, phase: str) -> None:
-        """Tell of another phase at once, and not with the next beat: a rank may freeze a moment later."""
+        """Write another phase at once, and not with the next beat: a rank may freeze a moment later."""
         self.record["phase"] = phase
         self.record["changes"] += 1
         self.write()
@@ -107,7 +107,7 @@ def begin() -> None:
     try:
         stacks = (Path(folder) / f"rank-{rank}.stack.txt").open("w", encoding="utf-8")
     except OSError:
-        # A full disk: lines of progress tell that the run goes on.
+        # A full disk: lines of progress still show that the run continues.
         return
     _heartbeat = Heartbeat(Path(folder), int(rank))
     faulthandler.register(signal.SIGUSR2, file=stacks, all_threads=True)
@@ -116,7 +116,7 @@ def begin() -> None:
 
 
 def step() -> None:
-    """Tell that a step is done."""
+    """Record that a step is done."""
     if _heartbeat is not None:
         _heartbeat.record["steps"] += 1
         if _heartbeat.record["phase"] == TRAIN:
@@ -127,7 +127,7 @@ def step() -> None:
 
 @contextmanager
 def phase(name: str) -> Iterator[None]:
-    """Tell that something other than a step is done inside, which may take longer: a checkpoint, a validation."""
+    """Mark work other than a step, which may take longer: a checkpoint, a validation."""
     if _heartbeat is None:
         yield
         return
@@ -140,7 +140,7 @@ def phase(name: str) -> Iterator[None]:
 
 
 def ended(code: int) -> None:
-    """Tell the exit code that this rank ends with: torchrun ends with 1 whatever its ranks end with."""
+    """Write the exit code that this rank ends with: torchrun ends with 1 whatever its ranks end with."""
     begin()
     if _heartbeat is not None:
         _heartbeat.record["exit_code"] = code

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 FILE = "metrics.jsonl"
 TEXTFILE = "trainforge.prom"
 TEXTFILE_FOLDER = "TEXTFILE_FOLDER"
-"""Variable that names the folder of node_exporter's textfile collector; without it the file lies in the run's."""
+"""Variable that names the folder of node_exporter's textfile collector; without it the file is in the run's."""
 
 PROGRESS = "TRAINFORGE_PROGRESS"
-"""Variable that says who prints the lines of steps: rank 0, or with the value each-node the first rank of every node,
-for a scheduler that watches each node's output."""
+"""Variable with the rank that prints the lines of steps: rank 0, or with the value each-node the first rank of every
+node, for a scheduler that watches each node's output."""
 
 _NOTHING: Mapping[str, float] = MappingProxyType({})
 
@@ -77,10 +77,10 @@ class Lines:
         self._keep(step, loss, {"samples_per_second": rate, **more})
 
     def saved(self, step: int) -> None:
-        """Tell of a checkpoint after `step` steps."""
+        """Report a checkpoint after `step` steps."""
 
     def close(self) -> None:
-        """Tell that the run left."""
+        """Report the end of the run."""
 
     def _keep(self, step: int, loss: float, values: Mapping[str, float]) -> None:
         """Keep what was printed of a step."""
@@ -90,8 +90,8 @@ class Metrics(Lines):
     """A run's lines, and its metrics below `folder`, written by rank 0 alone; `labels` name it to Prometheus.
 
     Later lines of the JSON file than `resumed` belong to steps that are done again, and a last line may be torn by a
-    kill, so both are dropped. Where a file cannot be written, a full file system say, that is told once and training
-    goes on: checkpoints decide whether a run can.
+    kill, so both are dropped. Where a file cannot be written, a full file system say, that is reported once and
+    training continues: only checkpoints can end a run.
     """
 
     def __init__(self, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> None:
@@ -107,12 +107,12 @@ class Metrics(Lines):
         self._publish()
 
     def saved(self, step: int) -> None:
-        """Tell of a checkpoint after `step` steps."""
+        """Report a checkpoint after `step` steps."""
         self._values["checkpoint_step"] = step
         self._publish()
 
     def close(self) -> None:
-        """Tell that the run left."""
+        """Report the end of the run."""
         self._values["running"] = 0
         self._publish()
 
@@ -138,7 +138,7 @@ class Metrics(Lines):
 
     @contextmanager
     def _losing(self, file: Path) -> Iterator[None]:
-        """Tell of a file that cannot be written, the first time."""
+        """Report a file that cannot be written, the first time."""
         try:
             yield
         except OSError as error:
@@ -150,7 +150,7 @@ class Metrics(Lines):
 
 
 def of(ranks: Ranks, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> Lines | None:
-    """Return what this rank tells of the run: all of it on rank 0, lines where PROGRESS asks for them, or nothing."""
+    """Return the reports of this rank: all on rank 0, lines where PROGRESS asks for them, or none."""
     if ranks.first:
         return Metrics(folder, labels, resumed)
     return Lines(resumed) if ranks.local == 0 and os.environ.get(PROGRESS) == "each-node" else None

@@ -11,7 +11,7 @@ import math
 from training.errors import DATA, TrainingError, say
 
 MAX_SKIPPED = 10
-"""How many steps in a row may be skipped before the run ends, unless it says otherwise."""
+"""How many steps in a row may be skipped before the run ends, by default."""
 
 
 class NonFiniteSteps:
@@ -20,12 +20,12 @@ class NonFiniteSteps:
     The ranks need no further exchange: each gives numbers that were summed over all ranks, so all decide alike.
     """
 
-    def __init__(self, limit: int, *, tells: bool) -> None:
-        """Allow `limit` skipped steps in a row, 0 or more; one rank, the one that `tells`, says what is wrong."""
+    def __init__(self, limit: int, *, prints: bool) -> None:
+        """Allow `limit` skipped steps in a row, 0 or more; one rank, the one that `tells`, prints the messages."""
         self.in_a_row = 0
         self.total = 0
         self._limit = limit
-        self._tells = tells
+        self._prints = prints
 
     def admit(self, step: int, loss: float, norm: float) -> bool:
         """Return whether the update of a step may be applied: its loss and its gradients' norm are finite.
@@ -38,26 +38,26 @@ class NonFiniteSteps:
             return True
         self.in_a_row += 1
         self.total += 1
-        told = f"the loss is {loss} and the norm of the gradients {norm} at step {step}"
+        numbers = f"the loss is {loss} and the norm of the gradients {norm} at step {step}"
         if self.in_a_row > self._limit:
             ends = (
-                f"{told}; {self.in_a_row} steps in a row were not finite, --max-skipped-steps allows {self._limit}; "
+                f"{numbers}; {self.in_a_row} steps in a row were not finite, --max-skipped-steps allows {self._limit}; "
                 "no checkpoint was written since; try a lower --learning-rate, or look at the data of these steps"
             )
             # All ranks end alike, and one of them says why.
-            raise TrainingError(ends if self._tells else "", DATA)
-        if self._tells:
+            raise TrainingError(ends if self._prints else "", DATA)
+        if self._prints:
             say(
-                f"step {step} is skipped: {told} ({self.in_a_row} in a row, at most {self._limit})",
+                f"step {step} is skipped: {numbers} ({self.in_a_row} in a row, at most {self._limit})",
                 error=True,
             )
         return False
 
 
-def check_weights(squares: float, step: int, *, tells: bool) -> None:
+def check_weights(squares: float, step: int, *, prints: bool) -> None:
     """Check the summed squares of all weights before a checkpoint is written; all ranks give the same number.
 
-    One rank, the one that `tells`, says what is wrong.
+    One rank, the one that `tells`, prints the message.
 
     Raises:
         TrainingError: they are not finite. Exit code 65.
@@ -67,4 +67,4 @@ def check_weights(squares: float, step: int, *, tells: bool) -> None:
             f"weights are not finite after step {step}, so no checkpoint of it is written; the one before stays; try a "
             "lower --learning-rate"
         )
-        raise TrainingError(wrong if tells else "", DATA)
+        raise TrainingError(wrong if prints else "", DATA)

@@ -1,4 +1,4 @@
-"""Handing small objects between ranks: plain values and tensors, as a checkpoint holds them.
+"""Exchange of small objects between ranks: plain values and tensors, as a checkpoint holds them.
 
 torch's own collectives for objects unpickle whatever arrives and need numpy, which torch does not bring along.
 These send what `torch.save` writes and read it with `weights_only`, on the processor, in the group for saving.

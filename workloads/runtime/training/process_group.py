@@ -110,8 +110,8 @@ def _timeout() -> int:
     return int(value)
 
 
-def _device(wanted: str, local: int) -> torch.device:
-    if wanted == "cpu" or (wanted == "auto" and not torch.cuda.is_available()):
+def _device(kind: str, local: int) -> torch.device:
+    if kind == "cpu" or (kind == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     count = torch.cuda.device_count()
     if local >= count:

@@ -1,4 +1,4 @@
-"""Signals that ask a run to save and stop, and all ranks agreeing that they heard one."""
+"""Signals that ask a run to save and stop, and the agreement of all ranks on them."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 """SIGTERM is what every scheduler sends before it kills; SIGUSR1 is what Slurm sends before the time limit."""
 
 MARKER = "stopped.json"
-"""File in the run's folder that tells a scheduler's script that the run wants to go on: torchrun ends with 1
-whatever its ranks end with, so the exit code alone does not say it."""
+"""File in the run's folder that shows a scheduler's script that the run must be resumed: torchrun ends with 1
+whatever its ranks end with, so the exit code alone does not show it."""
 
 
 class StopSignal:
     """The request to stop this run.
 
     A signal may reach one rank only, or each at another step; leaving the loop alone would hang the others.
-    So every step all ranks take the maximum of what they heard: begun before the step computes and read after
-    it, so that the exchange hides behind the computation.
+    So every step all ranks take the maximum of the signals that they received: begun before the step computes and read
+    after it, so that the exchange hides behind the computation.
     """
 
     def __init__(self) -> None:
-        self.heard: int = 0
+        self.received: int = 0
         self._exchange: tuple[Any, Any] | None = None
 
     def listen(self) -> None:
@@ -40,7 +40,7 @@ class StopSignal:
             signal.signal(number, self._hear)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        self.heard = number
+        self.received = number
 
     def begin(self, ranks: Ranks) -> None:
         """Begin a step's exchange; each must be followed by `agreed`."""
@@ -48,12 +48,12 @@ class StopSignal:
         import torch.distributed as dist
 
         assert self._exchange is None
-        number = torch.tensor([self.heard])
+        number = torch.tensor([self.received])
         work = dist.all_reduce(number, op=dist.ReduceOp.MAX, group=ranks.saving, async_op=True)
         self._exchange = (work, number)
 
     def agreed(self) -> int:
-        """Return the signal that any rank had heard when the step began, or 0; equal on all ranks.
+        """Return the signal that any rank had received when the step began, or 0; equal on all ranks.
 
         All ranks have done the step then, which the heartbeat tells.
         """
@@ -74,5 +74,5 @@ def mark(folder: Path, step: int, number: int) -> None:
 
 
 def unmark(folder: Path) -> None:
-    """Remove the marker of the start before: this one speaks for itself."""
+    """Remove the marker of the start before; this start writes its own."""
     (folder / MARKER).unlink(missing_ok=True)

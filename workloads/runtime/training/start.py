@@ -1,4 +1,4 @@
-"""One start of a run: its folder, the signals that end it, its ranks, and the word that it leaves."""
+"""One start of a run: its folder, the signals that end it, its ranks, and its last message."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from training.process_group import Ranks, joined
 from training.signals import StopSignal, mark, unmark
 
 FOLDER = "RUN_FOLDER"
-"""Variable that names the folder of a run's checkpoints and metrics; the next start with it goes on."""
+"""Variable that names the folder of a run's checkpoints and metrics; the next start with it resumes the run."""
 
 CHECKPOINTS = "checkpoints"
 """Folder of a run's checkpoints in the run's."""
@@ -31,7 +31,7 @@ def carry_out(train: Train, device: str, threads: int) -> None:
 
     Raises:
         TrainingError: the folder is not named, cannot be made, or is another user's; what `joined` and `train` raise.
-        StoppedError: a signal asked to stop; `stopped.json` lies in the folder.
+        StoppedError: a signal asked to stop; `stopped.json` is in the folder.
     """
     heartbeat.begin()
     folder = _folder()
@@ -45,8 +45,8 @@ def carry_out(train: Train, device: str, threads: int) -> None:
         if asked and ranks.first:
             mark(folder, done, asked)
     if asked:
-        told = f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
-        raise StoppedError(told if ranks.first else "")
+        message = f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
+        raise StoppedError(message if ranks.first else "")
     if ranks.first:
         say(f"done after step {done}")
 
@@ -54,7 +54,7 @@ def carry_out(train: Train, device: str, threads: int) -> None:
 def _folder() -> Path:
     """Return the run's folder, made if need be, after a look at whose it is.
 
-    Other users of a shared file system may not write into it: a run takes up what lies there. The group may read, which
+    Other users of a shared file system may not write into it: a run loads what is in it. The group may read, which
     on most systems is the user alone and in a team's directory the team. So the mask of this process is 027, and
     whatever a run writes has 0640 or 0750.
     """
@@ -64,7 +64,7 @@ def _folder() -> Path:
         )
     folder = Path(os.environ[FOLDER])
     try:
-        # Folders above are for everybody, as the mask of the one who starts the run says.
+        # Folders above are for everybody, by the mask of the user who starts the run.
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o750, exist_ok=True)
         os.umask(_MASK)
@@ -95,13 +95,13 @@ def check_owner(folder: Path) -> None:
             continue
         if found.st_uid != own:
             raise TrainingError(
-                f"'{path}' belongs to user {found.st_uid}, and this run is user {own}'s: whoever owns it decides what "
-                "is taken up; use another run id, or copy that run's folder to one of your own and use its name",
+                f"'{path}' belongs to user {found.st_uid}, and this run is user {own}'s: its owner decides what "
+                "the run loads; use another run id, or copy that run's folder to one of your own and use its name",
                 NO_INPUT,
             )
         if found.st_mode & stat.S_IWOTH:
             raise TrainingError(
-                f"every user may write to '{path}' (mode {stat.S_IMODE(found.st_mode):04o}), and what lies "
-                f"there is taken up; 'chmod o-w {path}' if nobody else has written to it, or use another run id",
+                f"every user may write to '{path}' (mode {stat.S_IMODE(found.st_mode):04o}), and the run loads "
+                f"what is in it; 'chmod o-w {path}' if nobody else has written to it, or use another run id",
                 NO_INPUT,
             )

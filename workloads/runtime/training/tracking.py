@@ -21,12 +21,12 @@ that refuses after 252 s (tried on 2026-11-24), and all ranks wait for rank 0. W
 class Tracking:
     """A run at an MLflow tracking server, written by rank 0.
 
-    Its id is kept in the run's folder, so that a resumed run goes on in the same one. A server that does not
-    answer at the start is an error; one that is lost later is told once and training goes on without it.
+    Its id is kept in the run's folder, so that a resumed run continues in the same one. A server that does not
+    answer at the start is an error; one that is lost later is reported once, and training continues without it.
     """
 
     def __init__(self, uri: str, folder: Path, name: str, parameters: Mapping[str, Any]) -> None:
-        """Begin or take up the run.
+        """Begin or resume the run.
 
         Raises:
             TrainingError: mlflow is not installed, or the server cannot be reached.
@@ -65,7 +65,7 @@ class Tracking:
             say(f"MLflow is lost at step {step}, training goes on without it: {error}", error=True)
 
     def close(self, *, finished: bool) -> None:
-        """End the run: FINISHED, or KILLED when it was stopped and will go on."""
+        """End the run: FINISHED, or KILLED if it was stopped and will be resumed."""
         if not self._alive:
             return
         try:

@@ -22,8 +22,8 @@ class TaskGovernance(Construct):
     """Task governance of a cluster: the quotas of teams, and the priorities of tasks.
 
     The add-on first, then the cluster's scheduler configuration (priority classes by weight, and how idle compute is
-    shared out), then a quota a team. CloudFormation has no resource for quotas, and for the configuration only in some
-    regions; a function of ours makes them, and each is a resource of the stack all the same: created, updated in
+    shared out), then a quota per team. CloudFormation has no resource for quotas, and for the configuration only in
+    some regions; a function of ours makes them, and each is nevertheless a resource of the stack: created, updated in
     place, deleted, and rolled back with it. A team's jobs run in its namespace, `hyperpod-ns-` and its name, which the
     service makes.
     """

@@ -3,10 +3,10 @@
 #
 # The steps are those of the FSx for Lustre user guide, "Configuring EFA clients": the modules lnet, kefalnd and ksocklnd,
 # a TCP network on the primary interface, EFA networks on some of the node's devices, and a policy that prefers EFA.
-# Whatever is missing or fails leaves the client on TCP, says so, and never keeps the node from joining its cluster.
+# If something is missing or fails, the client stays on TCP with a message, and the node joins its cluster in any case.
 set -uo pipefail
 
-# Another root than / is for trying it out.
+# A root other than / is for tests.
 root=${NODE_ROOT:-}
 # The guide's value for a client that does not use GPUDirect Storage.
 peer_credits=32

@@ -2,12 +2,12 @@
 # Points containerd and the kubelet of a HyperPod node at its data volume, and has Lustre's client use EFA where asked.
 #
 # HyperPod runs this as root before the node joins its EKS cluster, and once more after an update of its software, which
-# writes the root volume anew and keeps the data volume. Where the links are there, running it again changes nothing.
+# replaces the root volume and keeps the data volume. Where the links are there, running it again changes nothing.
 # Images and pods' volumes would fill the root volume otherwise. The folders are moved and linked, whatever release of
 # containerd reads them. A failure ends with a code other than 0, and HyperPod reports it with the log.
 set -euo pipefail
 
-# Another root than / is for trying it out.
+# A root other than / is for tests.
 root=${NODE_ROOT:-}
 # HyperPod mounts the group's data volume here. Without one the folder is missing, and the node stays as it is.
 volume=$root/opt/sagemaker

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from settings.rules.sheet import rule_sheet
+from settings.rules.rule_table import rule_table
 from tests.unit.configuration import GONE, places, read_changed
 
 SHAPES: list[tuple[dict[str, Any], set[tuple[str, str]], str]] = [
@@ -116,7 +116,7 @@ def test_hints_say_what_to_write(tmp_path: Path, changes: dict[str, Any], hint: 
 
 
 def test_messages_keep_the_form_of_errors(tmp_path: Path) -> None:
-    names = {entry.name for entry in rule_sheet()}
+    names = {entry.name for entry in rule_table()}
     seen = 0
     for changes, _, _ in SHAPES:
         for finding in read_changed(tmp_path, changes).findings:

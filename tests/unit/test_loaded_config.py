@@ -12,7 +12,7 @@ import yaml
 
 from catalog.pool import Capacity
 from settings.deployment import Settings
-from settings.reading import read
+from settings.loaded_config import read
 from settings.report import LocatedFinding, report
 from tests.unit.configuration import GONE, changed, places, read_changed, read_text
 

@@ -1,4 +1,4 @@
-"""Reading distributed checkpoints without executing what they hold.
+"""A reader of distributed checkpoints that executes nothing from them.
 
 torch.distributed.checkpoint unpickles the index of a checkpoint and each value that is no tensor without restriction
 (`FileSystemReader.read_metadata` and `DefaultLoadPlanner.load_bytes` of torch 2.11 and 2.13). A pickle may name any
@@ -35,7 +35,7 @@ _CLASSES = frozenset(
 
 
 class IndexUnpickler(pickle.Unpickler):
-    """An unpickler that knows the classes of a checkpoint's index and torch's data types, and nothing else."""
+    """An unpickler that accepts only the classes of a checkpoint's index and torch's data types."""
 
     def find_class(self, module: str, name: str) -> Any:
         """Return a class of an index.

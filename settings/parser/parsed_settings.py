@@ -1,4 +1,4 @@
-"""The shape of a configuration: plain values into settings, and what is broken left out."""
+"""Settings parsed from plain values: broken parts are left out, with a finding for each."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding
 from settings.parser.document import Document, Keys
+from settings.parser.error_messages import UNKNOWN_KEY, Located, located, worded
 from settings.parser.placeholders import placeholder_for
 from settings.parser.pruning import Copy, PathSet, as_written
-from settings.parser.wording import UNKNOWN_KEY, Located, located, worded
 
 MAX_PASSES = 16
 """A pass leaves out one level more, and a placeholder takes two: the settings are six levels deep."""
@@ -53,9 +53,9 @@ class ParsedSettings(Generic[Whole]):
 def parse(document: Document, model: type[Whole]) -> ParsedSettings[Whole]:
     """Build a model from a document, leaving out what is invalid until the rest is valid.
 
-    A broken value that has a default gives way to it. Where it has none, text and numbers get a placeholder,
-    so that what is beside them is checked; anything else takes the smallest enclosing part that can
-    be left out with it. Bounded passes, never raises.
+    A broken value with a default is replaced by it. Without a default, text and numbers get a placeholder,
+    so that the values beside them are checked; other values are left out with the smallest enclosing part that
+    can be left out. Bounded passes, never raises.
     """
     pruned = PathSet(document.refused)
     placeholders: dict[Keys, dict[str, Any]] = {}
@@ -69,7 +69,7 @@ def parse(document: Document, model: type[Whole]) -> ParsedSettings[Whole]:
             settings = model.model_validate(data)
             break
         except ValidationError as error:
-            # What this pass leaves out explains nothing that the same pass found, but for misspelt keys.
+            # Errors of one pass are independent of the parts that it leaves out, except for misspelt keys.
             explained = pruned.copy()
             for detail in _unknown_keys_first(error):
                 place = located(detail["loc"], data, model)
@@ -91,7 +91,7 @@ def parse(document: Document, model: type[Whole]) -> ParsedSettings[Whole]:
 
 
 def _unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
-    """Return pydantic's details: a misspelt key is known before the one that it should be is missed."""
+    """Return pydantic's details: an unknown key comes before the missing key that it misspells."""
     return sorted(error.errors(include_url=False), key=lambda detail: detail["type"] not in UNKNOWN_KEY)
 
 

@@ -1,4 +1,4 @@
-"""Reading a configuration file: shape and rules together, every mistake at once, never a traceback."""
+"""A loaded configuration file: its settings, and every mistake of form and rules at once."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from settings.configuration_file import ConfigurationFile, missing_default
 from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.parser.document import Document, load
-from settings.parser.shape import ParsedSettings, parse
+from settings.parser.parsed_settings import ParsedSettings, parse
 from settings.report import LocatedFinding
 from settings.rules import RULES, check
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedConfig:
-    """A configuration file as it was understood.
+    """The result of reading a configuration file.
 
-    `settings` is None where the file's shape is broken, so that nobody uses half a
-    configuration; it may be there beside findings of rules, and must not be used if one is an error. `findings`
+    `settings` is None if the file's form is broken, so that nobody uses half a
+    configuration; with findings of rules it is given, and must not be used if one is an error. `findings`
     are sorted by their place in the file and have no duplicates.
     """
 
@@ -36,11 +36,11 @@ class LoadedConfig:
 
 
 def read(path: str | Path, deployed: Deployed | None = None) -> LoadedConfig:
-    """Read a configuration file. Never raises: whatever is wrong, with the file too, is a finding.
+    """Read a configuration file. Never raises: every mistake, also of the file itself, is a finding.
 
-    Mistakes of shape and of rules are found in one go: broken parts are left out, the rest is checked,
-    and what only follows from something left out is not reported. What the configuration would do to what is
-    `deployed` is among the findings where that is given.
+    Mistakes of form and of rules are reported together: broken parts are left out, the rest is checked,
+    and findings that follow only from a part left out are not reported. With a `deployed` state the effects of an
+    update are findings too.
     """
     document = load(path)
     if document.data is None:

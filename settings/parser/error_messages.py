@@ -1,4 +1,4 @@
-"""Findings for what pydantic found, in our words: rule, place, value as written, what is allowed, next step."""
+"""Findings for pydantic's errors: rule, place, value as written, allowed values, next step."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from settings.parser.fields import fields_of, is_read
 from settings.parser.values import guess, listed, nearest, shown, suggestion
 
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
-"""Pydantic's words for a key that a model, or a dataclass, does not have."""
+"""Pydantic's error types for a key that a model, or a dataclass, does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,7 @@ def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Lo
 def worded(
     detail: ErrorDetails, place: Located, path: tuple[str, ...], places: Mapping[str, Place]
 ) -> Finding:
-    """Return the finding that says what one pydantic error means for the person who wrote the file."""
+    """Return the finding for one pydantic error, in terms of the configuration file."""
     kind = detail["type"]
     where = ".".join(path)
     written = places.get(where)
@@ -147,7 +147,7 @@ def _source(place: Located, where: str, given: Any) -> Finding:
         return _error("capacity-source", where, "", "a capacity needs a 'source'", hint)
     value = shown(source)
     meant = guess(value, allowed, 1)
-    message = f"'{value}' is no source of capacity{meant}"
+    message = f"'{value}' is not a capacity source{meant}"
     return _error("capacity-source", f"{where}.source", value, message, hint)
 
 

@@ -1,4 +1,4 @@
-"""Broken configurations without end: reading never raises, and always says something or yields settings."""
+"""Broken configurations without end: reading never raises, and always yields findings or settings."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from settings.reading import LoadedConfig, read
+from settings.loaded_config import LoadedConfig, read
 from settings.report import report
-from settings.rules.sheet import rule_sheet
+from settings.rules.rule_table import rule_table
 from settings.summary import summary
 from tests.unit.configuration import GROUP, KEY, NETWORK, PLAN, SECRET, VALID, changed
 
-RULES = {entry.name for entry in rule_sheet()}
+RULES = {entry.name for entry in rule_table()}
 FULL: dict[str, Any] = changed(
     {
         "tags": {"team": "ml"},
