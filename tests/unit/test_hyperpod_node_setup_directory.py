@@ -67,7 +67,7 @@ def test_a_node_is_joined_and_the_password_is_root_s_and_in_no_log(node: HyperPo
     assert "sss_ssh_authorizedkeys" in node.read(SSHD)
     assert node.calls("pam-auth-update") == ["pam-auth-update --enable mkhomedir sss"]
     assert "systemctl restart sssd.service" in node.calls("systemctl")
-    assert "it tells of 'everyone'" in outcome.output
+    assert "it has the group 'everyone'" in outcome.output
     installed = " ".join(node.calls("apt-get"))
     assert all(package in installed for package in ("sssd-ldap", "libnss-sss", "libpam-sss"))
 
