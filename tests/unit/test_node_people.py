@@ -212,7 +212,7 @@ def test_other_nodes_of_a_parallelcluster_leave_the_shared_homes_to_it(tmp_path:
     tell(node, "ana")
     outcome = node.run({"home_path": "/home", "mounts": ["/home"]})
     assert outcome.returncode == 0, outcome.stderr
-    assert "it tells of 'everyone'" in outcome.stdout
+    assert "it has the group 'everyone'" in outcome.stdout
     assert homes(node) == {}
 
 
