@@ -30,10 +30,7 @@ USER_MISTAKE = 2
 
 
 def build(app: cdk.App, path: Path, origin: str = "") -> bool:
-    """Add the stacks of the configuration at `path`, and print its findings.
-
-    With an `origin`, the option or variable that named the file, it also prints the file and what it deploys.
-    """
+    """Add the stacks of the configuration at `path`; print its findings and, with an `origin`, what it deploys."""
     loaded = read(path)
     if loaded.findings:
         say(report(loaded.findings, path))
