@@ -18,7 +18,7 @@ JobSet, which Trainer makes of a TrainJob, refuses a name whose longest pod NAME
 operators add less.
 """
 
-_LONGEST_LABEL = 63
+_MAX_LABEL = 63
 _AFTER_A_STAGE = len("--0-9999-abcde")
 """The characters of a pod's name in a JobSet besides the names of the set and of the stage, as above."""
 
@@ -59,7 +59,7 @@ def _longest(run: Run, format_: Format) -> int:
         return MAX_MPIJOB_NAME
     if format_ is Format.JOBSET:
         names = [run.stage_name] if run.stage_name else run.dependencies
-        return _LONGEST_LABEL - _AFTER_A_STAGE - max(map(len, names))
+        return _MAX_LABEL - _AFTER_A_STAGE - max(map(len, names))
     return MAX_KUBERNETES_NAME
 
 
