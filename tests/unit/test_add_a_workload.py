@@ -8,18 +8,24 @@ import re
 import subprocess
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
 
+import workloads
+from catalog.reference_types import GPU
 from tests.conftest import ROOT
 from tests.programs import require_module, require_program
 from tests.progress_log import series
 from tests.unit.page_sources import changed_copy, changes, new_files, python, trainforge
+from workloads.asset import Asset
+from workloads.containers import Container
 from workloads.formats import FORMATS
 from workloads.progress import Progress
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
+from workloads.stage import Stage
 
 PAGE = ROOT / "docs" / "add-a-workload.md"
 NAME, PACKAGE, CONFIGURATION = "linear-regression", "linear_regression", "config/regression.yaml"
@@ -217,9 +223,27 @@ def test_the_page_lists_all_tests_that_check_every_workload() -> None:
     assert set(page_tests()) == found
 
 
-@pytest.mark.parametrize("model", [Workload, Preset, Resources, Progress])
+@pytest.mark.parametrize("model", [Workload, Preset, Resources, Progress, Stage, Asset, Container])
 def test_the_page_says_what_each_field_is_for(model: Any) -> None:
     text = PAGE.read_text(encoding="utf-8")
     named = set(re.findall(r"\b[a-z_]+\b", text))
     # Set by whoever loads a workload from outside the repository.
     assert [one.name for one in fields(model) if one.name not in {*named, "folder"}] == []
+
+
+def test_the_examples_of_the_page_are_taken() -> None:
+    """Each is Python that makes what it shows, with the names of the API."""
+    names = {name: getattr(workloads, name) for name in workloads.__all__}
+    names |= {
+        "MappingProxyType": MappingProxyType,
+        "GPU": GPU,
+        "pytest": pytest,
+        "Path": Path,
+    }
+    blocks = re.findall(r"^```python\n(?!# \S+/)(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    assert len(blocks) > 5
+    made: dict[str, Any] = {}
+    for block in blocks:
+        exec(compile(block, PAGE.name, "exec"), names, made)
+    parts = {key: made[key] for key in ("progress", "stages", "assets", "containers", "secrets")}
+    assert Workload(name="example", presets=MappingProxyType({"large": Preset("large")}), **parts).stages
