@@ -60,7 +60,7 @@ def _cluster(picture: Picture, settings: Settings, private: Box) -> Box:
     if hyperpod.login:
         picture.box(x + 12, y + 91, 116, 45, f"login x {hyperpod.login.nodes}", kind="aws")
     pool = settings.pools[hyperpod.pools[0]]
-    efa = "EFA among themselves" if instance(pool.instance_type).supports_efa else "no EFA"
+    efa = "EFA between nodes" if instance(pool.instance_type).supports_efa else "no EFA"
     lines = [
         f"{pool.nodes} x {pool.instance_type}",
         f"partition {hyperpod.partitions.get(pool.name, pool.name)}",
