@@ -25,7 +25,6 @@ from stacks.network import NetworkStack
 from stacks.shared_services import add_shared_services
 from stacks.storage import StorageStack
 
-ROOT = Path(__file__).parent
 USER_MISTAKE = 2
 
 
@@ -61,7 +60,7 @@ def main() -> int:
             say("\n".join(mistakes))
             return USER_MISTAKE
         chosen = configuration_file(context.get(CONFIG), f"-c {CONFIG}=FILE")
-        if not build(app, ROOT / chosen.path, chosen.origin):
+        if not build(app, Path(__file__).parent / chosen.path, chosen.origin):
             return USER_MISTAKE
         if errors := assembly.synthesize(app):
             say("\n".join(errors))
