@@ -110,7 +110,7 @@ _KUBECTL = (
     "then 'kubectl exec -it POD -- bash'"
 )
 
-_HYPERPOD = ClusterKind(
+HYPERPOD = ClusterKind(
     name="hyperpod",
     title="SageMaker HyperPod with Slurm",
     summary="a HyperPod cluster",
@@ -143,7 +143,7 @@ _HYPERPOD = ClusterKind(
     directory=True,
 )
 
-_HYPERPOD_EKS = ClusterKind(
+HYPERPOD_EKS = ClusterKind(
     name="hyperpod_eks",
     title="SageMaker HyperPod with Amazon EKS",
     summary="a HyperPod cluster on EKS",
@@ -174,7 +174,7 @@ _HYPERPOD_EKS = ClusterKind(
     namespace=NAMESPACE,
 )
 
-_PARALLELCLUSTER = ClusterKind(
+PARALLELCLUSTER = ClusterKind(
     name="parallelcluster",
     title="Slurm by AWS ParallelCluster",
     summary="a ParallelCluster",
@@ -208,7 +208,7 @@ _PARALLELCLUSTER = ClusterKind(
     directory=True,
 )
 
-_EKS = ClusterKind(
+EKS = ClusterKind(
     name="eks",
     title="Amazon EKS",
     summary="an EKS cluster",
@@ -238,7 +238,7 @@ _EKS = ClusterKind(
     instead_of_login=_KUBECTL,
 )
 
-_BATCH = ClusterKind(
+BATCH = ClusterKind(
     name="batch",
     title="AWS Batch for jobs of many nodes",
     summary="AWS Batch",
@@ -269,7 +269,7 @@ _BATCH = ClusterKind(
     ),
 )
 
-_LOCAL = ClusterKind(
+LOCAL = ClusterKind(
     name="local",
     title="This machine",
     summary="this machine",
@@ -280,7 +280,7 @@ _LOCAL = ClusterKind(
 )
 
 KINDS: Mapping[str, ClusterKind] = MappingProxyType(
-    {kind.name: kind for kind in (_HYPERPOD, _HYPERPOD_EKS, _PARALLELCLUSTER, _EKS, _BATCH, _LOCAL)}
+    {kind.name: kind for kind in (HYPERPOD, HYPERPOD_EKS, PARALLELCLUSTER, EKS, BATCH, LOCAL)}
 )
 """Every kind by its name, in the order in which lists show them."""
 

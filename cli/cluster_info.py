@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catalog.cluster_info import ClusterInfo, Mount
-from catalog.cluster_kinds import KINDS
+from catalog.cluster_kinds import KINDS, LOCAL
 
 if TYPE_CHECKING:
     from settings.deployment import Settings
@@ -78,10 +78,10 @@ def local_info(shared: Path | None = None) -> ClusterInfo:
     """Return the cluster info of this machine. `shared` holds runs and data; else TRAINFORGE_SHARED or this folder."""
     folder = shared or Path(os.environ.get(SHARED) or ".")
     return ClusterInfo(
-        deployment="local",
-        cluster="local",
+        deployment=LOCAL.name,
+        cluster=LOCAL.name,
         region="",
-        cluster_name="local",
+        cluster_name=LOCAL.name,
         mounts=(Mount(str(folder.absolute()), "lustre", ""),),
         launch_folder=str(Path(__file__).parent.parent / "workloads"),
         virtual_environment=os.environ.get("VIRTUAL_ENV", ""),
@@ -93,7 +93,7 @@ def example_info(cluster: str, run: Run, settings: Settings | None) -> ClusterIn
 
     Images, roles and ids are known only once the cluster is deployed.
     """
-    if cluster == "local":
+    if cluster == LOCAL.name:
         return local_info()
     if settings is None:
         return ClusterInfo.example(cluster, [run.workload.name])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catalog.cluster_kinds import CLUSTERS
+from catalog.cluster_kinds import CLUSTERS, LOCAL
 from cli import completion
 from cli.program_arguments import help_of_program, program_arguments
 from cli.run_options import (
@@ -110,7 +110,7 @@ def launch(
     from cli.launch_jobs import LaunchJob, fail, submit
     from cli.own_code import shipped, with_images
     from cli.required_assets import check_assets
-    from cli.resolution import LOCAL, check_stage_options, resolved, stop_at_errors, unsupported_options
+    from cli.resolution import check_stage_options, resolved, stop_at_errors, unsupported_options
     from cli.submit.backends import submission
     from settings.configuration_file import configuration_file
     from workloads.render.all import render
@@ -136,7 +136,7 @@ def launch(
         arguments=arguments,
         stage=stage or (TRAIN if skip_stages else ""),
     )
-    local = on == LOCAL
+    local = on == LOCAL.name
     # A local run, or one with the cluster info in a file, needs no configuration.
     file = None if (local or info_file) and not config else configuration_file(config, "-c FILE")
     resolution = resolved(
@@ -148,7 +148,7 @@ def launch(
             *unsupported_options(
                 asked,
                 {
-                    "shared": (shared, [LOCAL]),
+                    "shared": (shared, [LOCAL.name]),
                     "cluster-info": (info_file, CLUSTERS),
                 },
             ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from catalog.cluster_info import ClusterInfo, base_image_key
+from catalog.cluster_kinds import LOCAL
 from catalog.finding import Finding, Severity
 from catalog.storage import launch_prefix
 from cli.submit.submission import SubmissionError
@@ -104,7 +105,7 @@ def shipped(run: Run, format_: Format, info: ClusterInfo) -> Shipped:
     folder is shipped by itself and runs on the base image that is deployed, or in the nodes' virtual environment.
     """
     workload = run.workload
-    if workload.folder is None or info.cluster == "local" or _is_deployed(run.image_name, info):
+    if workload.folder is None or info.cluster == LOCAL.name or _is_deployed(run.image_name, info):
         return Shipped(run, info, None, ())
     findings = [*_refused(run, info)]
     images, environments, problem = _base(run, format_, info)

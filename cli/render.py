@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from catalog.cluster_kinds import LOCAL
 from cli import completion
 from cli.program_arguments import help_of_program, program_arguments
 from cli.run_options import (
@@ -120,7 +121,7 @@ def render(
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(2) from error
         typer.echo(text, nl=False)
-        if resolution.settings is not None and on != "local":
+        if resolution.settings is not None and on != LOCAL.name:
             note = "images, roles and ids are examples; 'trainforge launch --dry-run' takes the deployed cluster's"
             typer.echo(f"note: {note}", err=True)
 

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path, PurePosixPath
 
 from catalog.cluster_info import ClusterInfo
+from catalog.cluster_kinds import LOCAL
 from catalog.finding import Finding, Severity
 from catalog.storage import launch_prefix
 from workloads.asset import Asset
@@ -32,7 +33,7 @@ def _check(asset: Asset, run: Run, info: ClusterInfo) -> Iterator[Finding]:
     needed = f"{run.workload.name} needs the {asset.kind} '{asset.name}' in '{folder}'"
     makes = asset.command(run.workload.name, run.preset.name, info.cluster)
     how = f"'{makes}' makes it" if makes else ""
-    if info.cluster == "local" or shared.is_dir():
+    if info.cluster == LOCAL.name or shared.is_dir():
         if not folder.is_dir():
             yield _finding(asset, f"{needed}, which does not exist", how or "put the data there first")
     elif not info.mounts:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from catalog.cluster_kinds import KINDS
+from catalog.cluster_kinds import KINDS, LOCAL
 from catalog.finding import Finding, Severity
 from catalog.spelling import did_you_mean
 from workloads import registry
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from settings.configuration_file import ConfigurationFile
     from settings.deployment import Settings
     from settings.sections.workloads import WorkloadSettings
-
-LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +140,7 @@ def _of_configuration(
     asked: Request, settings: Settings, prepare_on: str = ""
 ) -> tuple[Request, list[Finding]]:
     """Fill a request's gaps from its pool, and find what the configuration does not have."""
-    local = asked.cluster == LOCAL
+    local = asked.cluster == LOCAL.name
     section = settings.clusters.get(asked.cluster)
     if section is None and not local:
         message = f"deployment '{settings.name}' has no cluster '{asked.cluster}'"

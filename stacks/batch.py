@@ -56,14 +56,13 @@ class BatchStack(ClusterStack):
         super().__init__(scope, construct_id, context=context)
         self.log_group = self._log_group()
         self.job_role = JobRole(self, "JobRole")
-        self.job_role.add_managed_policy(self._storage.node_access)
         self.execution_role = ExecutionRole(
             self,
             "ExecutionRole",
             log_group=self.log_group,
             secret_arns=list(self._cluster_settings.secrets.values()),
         )
-        self.launch_artifacts.grant_pull(self.execution_role)
+        self._grant(images=self.execution_role, data=[self.job_role])
         self.host_role = HostRole(self, "HostRole")
         self.log_group.grant_write(self.host_role)
         self._allow_job_traffic()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_ssm as ssm
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
@@ -65,6 +67,23 @@ class ClusterStack(cdk.Stack):
         """Return the subnets that a service may put nodes into: those of the pools' zones, and of the first zone."""
         zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
         return [self._network.private_subnet(zone) for zone in sorted(zones)]
+
+    def _grant(self, *, images: iam.Role | iam.ManagedPolicy, data: Sequence[iam.Role] = ()) -> None:
+        """Let roles pull the images of the workloads, and read and write the deployment's data by its own policy."""
+        self.launch_artifacts.grant_pull(images)
+        for role in data:
+            role.add_managed_policy(self._storage.node_access)
+
+    def _start_after(self, nodes: Construct, *more: IDependable) -> None:
+        """Start nodes after the images of the workloads are built, and after `more`.
+
+        An image that does not build fails the deployment before nodes are paid for.
+        """
+        nodes.node.add_dependency(*more, *self.launch_artifacts.images.values())
+
+    def _scripts_bucket(self) -> s3.IBucket:
+        """Return the scripts bucket by its name, as a service that reads it later knows it."""
+        return s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
 
     def _node_tags(self) -> dict[str, str]:
         """Return the tags of nodes, by which people find nodes and their cost in EC2."""

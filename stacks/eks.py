@@ -32,7 +32,7 @@ class EksStack(KubernetesStack):
         self._cluster_settings = settings.eks
         super().__init__(scope, construct_id, context=context)
         self.role = NodeRole(self, "NodeRole")
-        self.launch_artifacts.grant_pull(self.role)
+        self._grant(images=self.role)
         self.cluster = self._kubernetes(self._cluster_settings)
         self.system = self._system_nodes(
             self.cluster, self._cluster_settings, role=self.role, repair=self._cluster_settings.node_repair
@@ -65,8 +65,7 @@ class EksStack(KubernetesStack):
             repair=self._cluster_settings.node_repair,
             tags=self._node_tags(),
         )
-        # An image that does not build fails the deployment before nodes are paid for.
-        nodes.group.node.add_dependency(*self.launch_artifacts.images.values())
+        self._start_after(nodes.group)
         return nodes
 
     def _software(self) -> ClusterSoftware:

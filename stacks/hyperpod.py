@@ -7,7 +7,6 @@ from pathlib import Path
 
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from catalog.accounting import ExternalDatabase
@@ -45,7 +44,7 @@ class HyperPodStack(ClusterStack):
         self._services = context.services
         self.role = self._role("NodeRole")
         self._controller = self._controller_role()
-        self.launch_artifacts.grant_pull(self.role)
+        self._grant(images=self.role, data=[self.role, self._controller])
         scripts = self._scripts(context.base)
         self.cluster = self._cluster(scripts)
         self.session = NodeSession(
@@ -78,7 +77,6 @@ class HyperPodStack(ClusterStack):
             security_groups=[self._network.efa_security_group, *more_groups],
             subnet_owner=self._network.subnet_owner,
         )
-        role.add_managed_policy(self._storage.node_access)
         # By name: the parameter depends on the cluster, which depends on this role. `trainforge launch` reads it.
         info = self._info_parameter_name().removeprefix("/")
         role.add_to_policy(
@@ -122,7 +120,7 @@ class HyperPodStack(ClusterStack):
         return [accounting.database.client_security_group] if accounting else []
 
     def _scripts(self, base: Path) -> NodeScripts | None:
-        bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
+        bucket = self._scripts_bucket()
         if self._cluster_settings.lifecycle_scripts:
             return NodeScripts.lifecycle(
                 self,
@@ -164,11 +162,8 @@ class HyperPodStack(ClusterStack):
             roles=[self.role, self._controller],
             options=self._options(),
         )
-        if scripts:
-            # Nodes fetch them at start: they must be there before the first one.
-            cluster.node.add_dependency(scripts.upload)
-        # An image that does not build fails the deployment before nodes are paid for.
-        cluster.node.add_dependency(*self.launch_artifacts.images.values())
+        # Nodes fetch scripts at start: they must be there before the first one.
+        self._start_after(cluster, *([scripts.upload] if scripts else []))
         return cluster
 
     def _options(self) -> SlurmOptions:

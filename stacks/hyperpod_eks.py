@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import aws_cdk as cdk
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from catalog.cluster_info import ClusterInfo
@@ -53,6 +52,7 @@ class HyperPodEksStack(KubernetesStack):
             self, "Chart", cluster=self.kubernetes, dependencies=self._cluster_settings.dependencies
         )
         self.role = self._role()
+        self._grant(images=self.role, data=[self.role])
         self.cluster = self._cluster()
         self.software = self._software()
         self._install_training_operator()
@@ -76,7 +76,7 @@ class HyperPodEksStack(KubernetesStack):
         self._start_jobs(self.kubernetes, info, after=[*self.software.ready, self.cluster])
 
     def _role(self) -> KubernetesNodeRole:
-        role = KubernetesNodeRole(
+        return KubernetesNodeRole(
             self,
             "NodeRole",
             subnets=self._node_subnets(),
@@ -87,13 +87,10 @@ class HyperPodEksStack(KubernetesStack):
             cluster_arn=self.kubernetes.cluster_arn,
             subnet_owner=self._network.subnet_owner,
         )
-        role.add_managed_policy(self._storage.node_access)
-        self.launch_artifacts.grant_pull(role)
-        return role
 
     def _cluster(self) -> HyperPodEksCluster:
         section = self._cluster_settings
-        bucket = s3.Bucket.from_bucket_name(self, "ScriptsBucket", self._storage.scripts_bucket_name)
+        bucket = self._scripts_bucket()
         lustre = self._settings.storage.lustre
         scripts = NodeScripts.disk(
             self,

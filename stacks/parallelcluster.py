@@ -10,12 +10,10 @@ from constructs import Construct
 
 from catalog.cluster_info import ClusterInfo
 from catalog.login_users import login_user
-from catalog.storage import LAUNCH_PREFIX
 from stacks.cluster_stack import ClusterStack, DeploymentContext
 from stacks.parallelcluster_plan import ExistingResources, cluster_name, cluster_plan, node_configuration
 from stacks.shared_services import SharedServices
 from trainforge.accounting.parameters import USER
-from trainforge.buckets import NodeAccess
 from trainforge.parallelcluster.actions.construct import NodeSetup
 from trainforge.parallelcluster.cluster import ParallelCluster
 from trainforge.parallelcluster.configuration import cluster_configuration
@@ -80,21 +78,14 @@ class ParallelClusterStack(ClusterStack):
 
     def _policies(self) -> list[iam.ManagedPolicy]:
         path = iam_path(self.cluster_name)
-        access = NodeAccess(
-            self,
-            "NodeAccess",
-            read_write=[self._storage.data_bucket],
-            read=[self._storage.scripts_bucket],
-            read_only_prefix=LAUNCH_PREFIX,
-            path=path,
-        )
+        access = self._storage.access(self, "NodeAccess", path=path)
         nodes = NodePolicy(
             self,
             "NodePolicy",
             path=path,
             info_parameter=self._info_parameter_name(),
         )
-        self.launch_artifacts.grant_pull(nodes)
+        self._grant(images=nodes)
         return [access, nodes]
 
     def _cluster(self) -> ParallelCluster:
@@ -118,11 +109,8 @@ class ParallelClusterStack(ClusterStack):
             attachable=self.policies,
             suppressed=[entry.validator for entry in self._cluster_settings.suppress_validators],
         )
-        # An image that does not build fails the deployment before nodes are paid for.
-        cluster.node.add_dependency(*self.policies, *self.launch_artifacts.images.values())
-        if self._setup:
-            # Nodes fetch it at start: it must be there before the first one.
-            cluster.node.add_dependency(self._setup.upload)
+        # Nodes fetch their set-up at start: it must be there before the first one.
+        self._start_after(cluster, *self.policies, *([self._setup.upload] if self._setup else []))
         return cluster
 
     def _ssh_groups(self) -> tuple[str, ...]:

@@ -47,13 +47,7 @@ class StorageStack(cdk.Stack):
         self._durable = settings.retention == "durable"
         self._removal = cdk.RemovalPolicy.RETAIN if self._durable else cdk.RemovalPolicy.DESTROY
         self.data_bucket, self.scripts_bucket = self._buckets()
-        self.node_access = NodeAccess(
-            self,
-            "NodeAccess",
-            read_write=[self.data_bucket],
-            read=[self.scripts_bucket],
-            read_only_prefix=LAUNCH_PREFIX,
-        )
+        self.node_access = self.access(self, "NodeAccess")
         lustre, openzfs = settings.storage.lustre, settings.storage.openzfs
         self.lustre_mount: Mount | None = None
         self.lustre_mount_name: str | None = None
@@ -63,6 +57,17 @@ class StorageStack(cdk.Stack):
         self.openzfs_mount = self._openzfs(openzfs) if openzfs else None
         cdk.CfnOutput(
             self, "DataBucketName", value=self.data_bucket.bucket_name, description="Data and checkpoints"
+        )
+
+    def access(self, scope: Construct, construct_id: str, *, path: str | None = None) -> NodeAccess:
+        """Return a policy for the buckets, for nodes and jobs: `node_access`, or one of an IAM path of its own."""
+        return NodeAccess(
+            scope,
+            construct_id,
+            read_write=[self.data_bucket],
+            read=[self.scripts_bucket],
+            read_only_prefix=LAUNCH_PREFIX,
+            path=path,
         )
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from catalog.cluster_kinds import KINDS
+from catalog.cluster_kinds import LOCAL
 from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from catalog.pool import Pool
@@ -179,7 +179,7 @@ def _workload(request: Request, findings: list[Finding]) -> Workload | None:
 def _own_folder(request: Request, workload: Workload) -> Iterator[Finding]:
     """Yield what is wrong with the files of a folder: it runs where it is on this machine, else it is shipped."""
     assert workload.folder
-    if request.cluster == KINDS["local"].name:
+    if request.cluster == LOCAL.name:
         problems = [*path_problem(workload.folder)]
     else:
         problems = own_files(workload.folder, workload.name).problems

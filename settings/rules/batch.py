@@ -8,7 +8,7 @@ from itertools import combinations
 from pathlib import PurePosixPath
 
 from catalog.batch import SCRATCH, host_image
-from catalog.cluster_kinds import KINDS
+from catalog.cluster_kinds import BATCH, KINDS
 from catalog.instance_facts import InstanceFacts
 from catalog.interfaces import groups_on_interfaces
 from catalog.pool import Pool
@@ -19,7 +19,7 @@ from settings.rules.secret_arn import secret_problem
 from settings.rules.selection import facts, own_name, uses
 from workloads import registry
 
-SECTION = "batch"
+SECTION = BATCH.name
 
 # botocore: batch ShareAttributes.
 _SHARE = re.compile(r"[A-Za-z0-9]{1,255}\*?")

@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 
 from pydantic import BaseModel
 
-from catalog.cluster_kinds import CLUSTERS, KINDS, SAGEMAKER
+from catalog.cluster_kinds import CLUSTERS, KINDS, PARALLELCLUSTER, SAGEMAKER
 from catalog.pool import CapacityBlock, Pool, Reservation, ReservationGroup, TrainingPlan
 from catalog.regions import partition
 from settings.deployment import Settings
@@ -295,7 +295,7 @@ def _waits(subject: Subject) -> Iterator[Problem]:
     """
     cluster = subject.settings.parallelcluster
     for use in uses(subject.settings):
-        if cluster is None or use.cluster != "parallelcluster" or use.pool is None:
+        if cluster is None or use.cluster != PARALLELCLUSTER.name or use.pool is None:
             continue
         count = cluster.running_nodes(use.pool)
         if not 0 < count <= use.pool.nodes or isinstance(use.pool.capacity, CapacityBlock | TrainingPlan):
@@ -322,7 +322,7 @@ def _platform(subject: Subject) -> Iterator[Problem]:
         return
     for use in uses(subject.settings):
         if (
-            use.cluster == "parallelcluster"
+            use.cluster == PARALLELCLUSTER.name
             and use.pool
             and isinstance(use.pool.capacity, Reservation | CapacityBlock)
         ):

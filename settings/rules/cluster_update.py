@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from catalog.cluster_kinds import EKS, HYPERPOD_EKS
 from catalog.versions import PARALLELCLUSTER
 from settings.deployment import Settings
 from settings.parser.values import shown
@@ -136,7 +137,7 @@ def _ended(subject: Subject) -> Iterator[Problem]:
     eks, hyperpod = _eks(subject), _hyperpod(subject)
     if eks:
         old, new = eks
-        yield from _namespace_left("eks", old.namespace, new.namespace)
+        yield from _namespace_left(EKS.name, old.namespace, new.namespace)
         for name in old.software.jobs:
             if name not in new.software.jobs:
                 yield _operator_gone("eks.software.jobs", name, _JOBS[name])
@@ -149,7 +150,7 @@ def _ended(subject: Subject) -> Iterator[Problem]:
                 _acknowledge("workloads.kueue.x-k8s.io"),
             )
     if hyperpod:
-        yield from _namespace_left("hyperpod_eks", hyperpod[0].namespace, hyperpod[1].namespace)
+        yield from _namespace_left(HYPERPOD_EKS.name, hyperpod[0].namespace, hyperpod[1].namespace)
         for key, kind in _DEPENDENCIES.items():
             before, after = (_enabled(section, key) for section in hyperpod)
             if before and not after:

@@ -6,6 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 
+from catalog.cluster_kinds import HYPERPOD
 from catalog.pool import Pool
 from catalog.regions import cluster_regions, cluster_types, last_zone, priced_types, regions, regions_of_type
 from catalog.spelling import nearest
@@ -342,7 +343,7 @@ def _partition_across_zones(subject: Subject) -> Iterator[Problem]:
     for use in uses(subject.settings):
         type_facts = facts(use.pool.instance_type) if use.pool else None
         # A ParallelCluster's queue never spans zones: 'queue-mixed' reports it.
-        if use.cluster == "hyperpod" and use.pool and type_facts and type_facts.supports_efa:
+        if use.cluster == HYPERPOD.name and use.pool and type_facts and type_facts.supports_efa:
             members[hyperpod.partitions.get(use.name, use.name)].append(use.pool)
     for partition, pools in members.items():
         places = Counter(pool.availability_zone for pool in pools)

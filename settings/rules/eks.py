@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 
-from catalog.cluster_kinds import KUBERNETES
+from catalog.cluster_kinds import EKS, HYPERPOD_EKS, KUBERNETES
 from catalog.eks import (
     ENDING,
     GROUP_NODES_QUOTA,
@@ -58,7 +58,7 @@ def _version_ending(subject: Subject) -> Iterator[Problem]:
         version = section.kubernetes_version
         ends = STANDARD_SUPPORT_ENDS.get(version, "")
         later = [one for one, end in STANDARD_SUPPORT_ENDS.items() if end > ENDING]
-        if cluster == "hyperpod_eks":
+        if cluster == HYPERPOD_EKS.name:
             # A version that HyperPod does not support is no alternative, and its newest version no mistake.
             later = [one for one in later if one in HYPERPOD_VERSIONS]
         # Dates of ISO 8601 sort as text; 'unknown' comes after every one of them.
@@ -267,7 +267,7 @@ def _type_shared(subject: Subject) -> Iterator[Problem]:
         return
     holders: dict[str, str] = {eks.system.instance_type: "the system nodes"}
     for use in uses(subject.settings):
-        if use.cluster != "eks" or use.pool is None:
+        if use.cluster != EKS.name or use.pool is None:
             continue
         kind = use.pool.instance_type
         if holders.get(kind, f"pool '{use.name}'") != f"pool '{use.name}'":
@@ -294,7 +294,7 @@ def _quotas(subject: Subject) -> Iterator[Problem]:
             "ask for a higher quota before deploying, or use fewer, larger pools",
         )
     for use in uses(subject.settings):
-        if use.cluster == "eks" and use.pool and use.pool.nodes > GROUP_NODES_QUOTA:
+        if use.cluster == EKS.name and use.pool and use.pool.nodes > GROUP_NODES_QUOTA:
             yield Problem(
                 f"pools.{use.name}.nodes",
                 use.pool.nodes,

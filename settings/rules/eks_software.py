@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from catalog.cluster_kinds import KUBERNETES
+from catalog.cluster_kinds import EKS, KUBERNETES
 from catalog.eks import DRA_FROM, KUBERNETES_VERSIONS
 from catalog.instance_facts import InstanceFacts
 from catalog.job_queues import Queue
@@ -37,7 +37,7 @@ def _software(subject: Subject) -> SoftwareSettings | None:
 
 def _facts(subject: Subject) -> Iterator[InstanceFacts]:
     for use in uses(subject.settings):
-        known = facts(use.pool.instance_type) if use.cluster == "eks" and use.pool else None
+        known = facts(use.pool.instance_type) if use.cluster == EKS.name and use.pool else None
         if known:
             yield known
 
@@ -99,7 +99,7 @@ def _lustre_add_on(subject: Subject) -> Iterator[Problem]:
         return
     if software.add_ons.get("aws-fsx-csi-driver", software) is None:
         for shipped in in_images(subject.settings):
-            if shipped.cluster == "eks":
+            if shipped.cluster == EKS.name:
                 yield Problem(
                     f"{_SOFTWARE}.add_ons.aws-fsx-csi-driver",
                     None,
@@ -202,7 +202,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
 
 
 def _on_eks(subject: Subject) -> Iterator[ShippedWorkload]:
-    return (shipped for shipped in shipped_workloads(subject.settings) if shipped.cluster == "eks")
+    return (shipped for shipped in shipped_workloads(subject.settings) if shipped.cluster == EKS.name)
 
 
 @error("eks-job-operator")
@@ -210,7 +210,7 @@ def _job_operator(subject: Subject) -> Iterator[Problem]:
     """A job is an object of its operator's kind, and nothing takes it where the operator is not."""
     software = _software(subject)
     for shipped in _on_eks(subject) if software else ():
-        format_ = resolve(shipped.entry.request("eks", None)).format
+        format_ = resolve(shipped.entry.request(EKS.name, None)).format
         operator = _OPERATORS.get(format_) if format_ else None
         if software and operator and operator not in software.jobs:
             yield Problem(

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from catalog.cluster_kinds import HYPERPOD, HYPERPOD_EKS
 from settings.parser.values import shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.secret_arn import secret_problem
@@ -28,7 +29,7 @@ _SCHEMA = re.compile(r"[a-zA-Z0-9$_]{1,64}")
 def _group_names(subject: Subject) -> Iterator[Problem]:
     """Groups are named 'controller', 'login' and after the pools, and names of groups are unique."""
     for use in uses(subject.settings):
-        if use.cluster == "hyperpod" and use.name in _RESERVED_GROUPS:
+        if use.cluster == HYPERPOD.name and use.name in _RESERVED_GROUPS:
             yield Problem(
                 use.path,
                 use.name,
@@ -43,9 +44,11 @@ def _group_count(subject: Subject) -> Iterator[Problem]:
     slurm, eks = subject.settings.hyperpod, subject.settings.hyperpod_eks
     counted = []
     if slurm:
-        counted.append(("hyperpod", len(slurm.pools), 2 if slurm.login else 1, " (pools, controller, login)"))
+        counted.append(
+            (HYPERPOD.name, len(slurm.pools), 2 if slurm.login else 1, " (pools, controller, login)")
+        )
     if eks:
-        counted.append(("hyperpod_eks", len(eks.pools), 0, ""))
+        counted.append((HYPERPOD_EKS.name, len(eks.pools), 0, ""))
     for cluster, pools, more, what in counted:
         if pools + more > MAX_GROUPS:
             yield Problem(

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from catalog.cluster_kinds import HYPERPOD_EKS
 from catalog.hyperpod_eks import (
     CERT_MANAGER,
     CHART_NEURON_TAINTS,
@@ -96,7 +97,7 @@ def _operators(subject: Subject) -> Iterator[Problem]:
     if eks is None:
         return
     for shipped in shipped_workloads(subject.settings):
-        if shipped.cluster != "hyperpod_eks" or shipped.pool is None:
+        if shipped.cluster != HYPERPOD_EKS.name or shipped.pool is None:
             continue
         meant = resolve(shipped.entry.request(shipped.cluster, shipped.pool))
         switch = _OPERATORS.get(meant.format) if meant.format else None
@@ -233,7 +234,7 @@ def _neuron_plugin(subject: Subject) -> Iterator[Problem]:
         return
     hint = "install a plugin of your own and set 'hyperpod_eks.dependencies.neuron_device_plugin: false'"
     for use in uses(subject.settings):
-        known = facts(use.pool.instance_type) if use.cluster == "hyperpod_eks" and use.pool else None
+        known = facts(use.pool.instance_type) if use.cluster == HYPERPOD_EKS.name and use.pool else None
         if known is None or not known.has_neuron:
             continue
         if known.name not in CHART_NEURON_TYPES:
@@ -264,7 +265,7 @@ def _health_agent(subject: Subject) -> Iterator[Problem]:
     On other nodes nothing detects faulty accelerators, so no such node is replaced. Source: catalog.hyperpod_eks.
     """
     for use in uses(subject.settings):
-        known = facts(use.pool.instance_type) if use.cluster == "hyperpod_eks" and use.pool else None
+        known = facts(use.pool.instance_type) if use.cluster == HYPERPOD_EKS.name and use.pool else None
         if known and known.is_accelerated and known.family not in HEALTH_AGENT_FAMILIES:
             yield Problem(
                 use.path,

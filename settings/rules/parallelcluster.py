@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from catalog.cluster_kinds import PARALLELCLUSTER
 from catalog.pool import Pool
 from catalog.records import read
 from settings.deployment import Settings
@@ -19,7 +20,7 @@ MAX_QUEUES = 50
 MAX_RESOURCES = 50
 MAX_NAME_LENGTH = 25
 NAME = re.compile(r"[a-z][a-z0-9-]*")
-_SECTION = "parallelcluster"
+_SECTION = PARALLELCLUSTER.name
 
 
 def _pools(settings: Settings) -> Iterator[tuple[str, str, Pool]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from catalog.addresses import default_secondary_ranges
-from catalog.cluster_kinds import CLUSTERS
+from catalog.cluster_kinds import CLUSTERS, PARALLELCLUSTER
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.cluster_update import JUDGED as JUDGED_OF_KUBERNETES
@@ -368,7 +368,7 @@ def _parallelcluster_pools(before: Settings, after: Settings) -> list[str]:
     for settings in (before, after):
         for use in uses(settings):
             users[use.name].add(use.cluster)
-    return [f"pools.{name}" for name, clusters in users.items() if clusters == {"parallelcluster"}]
+    return [f"pools.{name}" for name, clusters in users.items() if clusters == {PARALLELCLUSTER.name}]
 
 
 def _different(before: Any, after: Any, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:

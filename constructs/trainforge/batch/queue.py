@@ -12,7 +12,7 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from catalog.batch import HostImage, host_image
-from catalog.cluster_kinds import KINDS
+from catalog.cluster_kinds import BATCH
 from catalog.instances import instance
 from catalog.interfaces import groups_on_interfaces
 from catalog.pool import Pool
@@ -150,7 +150,7 @@ class PoolQueue(Construct):
             "Hosts",
             pool=pool,
             launch=LaunchOptions(
-                KINDS["batch"],
+                BATCH,
                 (defaults.security_group_id,),
                 user_data=cdk.Fn.base64(defaults.user_data),
             ),

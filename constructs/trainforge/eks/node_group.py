@@ -10,7 +10,7 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from catalog.cluster_kinds import KINDS
+from catalog.cluster_kinds import EKS
 from catalog.eks import ami_type, capacity_type
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
@@ -106,7 +106,7 @@ def node_launch(
 ) -> LaunchOptions:
     """Return the launch template options for EKS; nodes have its `tags`, and none of their node group's."""
     return LaunchOptions(
-        KINDS["eks"],
+        EKS,
         security_group_ids,
         names_instance_type=isinstance(pool.capacity, CapacityBlock),
         user_data=user_data(instance(pool.instance_type)),
