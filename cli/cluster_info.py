@@ -78,10 +78,10 @@ def local_info(shared: Path | None = None) -> ClusterInfo:
     """Return the cluster info of this machine. `shared` holds runs and data; else TRAINFORGE_SHARED or this folder."""
     folder = shared or Path(os.environ.get(SHARED) or ".")
     return ClusterInfo(
-        deployment=LOCAL.name,
+        deployment="local",
         cluster=LOCAL.name,
         region="",
-        cluster_name=LOCAL.name,
+        cluster_name="local",
         mounts=(Mount(str(folder.absolute()), "lustre", ""),),
         launch_folder=str(Path(__file__).parent.parent / "workloads"),
         virtual_environment=os.environ.get("VIRTUAL_ENV", ""),

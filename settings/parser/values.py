@@ -79,5 +79,4 @@ def guess(name: str, candidates: Iterable[str], count: int = 3) -> str:
 
 def suggestion(near: Iterable[str]) -> str:
     """Return what to add to a message about an unknown name of which these were probably meant; nothing without any."""
-    names = listed(near)
-    return f"; did you mean {names}?" if names else ""
+    return spelling.suggestion(shown(name) for name in near)

@@ -19,7 +19,7 @@ from catalog.hyperpod_eks import (
     TASK_GOVERNANCE,
     TRAINING_OPERATOR,
 )
-from catalog.kubernetes import POOL_LABEL, auto_resumed
+from catalog.kubernetes import NEURON, POOL_LABEL, auto_resumed
 from catalog.operators import MPIJOBS, PYTORCHJOBS, clashes
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
@@ -254,7 +254,7 @@ def _neuron_plugin(subject: Subject) -> Iterator[Problem]:
                 taint.key,
                 f"pool '{use.name}': the Neuron device plugin of HyperPod's chart does not tolerate the taint "
                 f"'{shown(taint.key)}' ({taint.effect})",
-                f"write 'aws.amazon.com/neuron' with the effect 'no-schedule', or {hint}",
+                f"write '{NEURON}' with the effect 'no-schedule', or {hint}",
             )
 
 

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from catalog.cluster_kinds import CLUSTERS, SLURM
 from catalog.finding import Finding
 from catalog.spelling import did_you_mean
-from catalog.storage import nearest_lustre_capacity
+from catalog.storage import launch_prefix, nearest_lustre_capacity
 from settings.deployment import Settings
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
@@ -477,7 +477,7 @@ def _unseen(subject: Subject) -> Iterator[Problem]:
                 shipped.cluster_path,
                 shipped.cluster,
                 f"nodes may not see the launch manifests of '{shown(shipped.entry.label)}': {why}",
-                f"fetch them on the cluster by 'aws s3 sync s3://BUCKET/launch/{shipped.cluster}'",
+                f"fetch them on the cluster by 'aws s3 sync s3://BUCKET/{launch_prefix(shipped.cluster)}'",
             )
 
 

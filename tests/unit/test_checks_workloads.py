@@ -274,7 +274,7 @@ def test_workloads(changes: dict[str, Any], expected: set[tuple[str, str]]) -> N
     [
         (_runs({"workload": "sampel"}), "there is no workload 'sampel' (did you mean 'sample'?)"),
         (_runs({"preset": "smal"}), "sample has no preset 'smal' (did you mean 'small'?)"),
-        (_runs({"pool": "gpo"}), "there is no pool 'gpo'; did you mean 'gpu'?"),
+        (_runs({"pool": "gpo"}), "there is no pool 'gpo' (did you mean 'gpu'?)"),
         (_runs({"clusters": ["hyperpood"]}), "(did you mean 'hyperpod'?)"),
         (_runs({"workload": "batch-only"}), "batch-only has no format that hyperpod runs (slurm)"),
         (_runs({"nodes": 3}), "3 nodes are more than the 2 of the pool 'gpu'"),
