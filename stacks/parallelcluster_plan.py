@@ -17,9 +17,7 @@ from trainforge.parallelcluster.configuration import (
     Image,
     LoginPool,
     LustreStorage,
-    Monitoring,
     Nodes,
-    SlurmOptions,
 )
 from trainforge.parallelcluster.names import iam_path
 from trainforge.parallelcluster.node_actions import NodeActions
@@ -113,18 +111,9 @@ def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan
         ),
         lustre=LustreStorage(existing.lustre_id, storage.lustre.mount_path) if storage.lustre else None,
         home=HomeStorage(existing.home_volume_id, storage.openzfs.mount_path) if storage.openzfs else None,
-        slurm=SlurmOptions(
-            section.slurm.idle_minutes,
-            section.slurm.update_strategy.upper().replace("-", "_"),
-            tuple(section.slurm.settings),
-        ),
-        monitoring=Monitoring(
-            section.monitoring.detailed,
-            section.monitoring.log_days,
-            settings.retention == "durable",
-            section.monitoring.dashboard,
-            section.monitoring.alarms,
-        ),
+        slurm=section.slurm,
+        monitoring=section.monitoring,
+        keep_logs=settings.retention == "durable",
         accounting=existing.accounting,
         directory=existing.directory,
         isolated=settings.network.isolated,

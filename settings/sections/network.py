@@ -7,13 +7,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from catalog import log_retention
 from settings.parser.fields import NotBool
 from settings.sections.model import Model, TextOnly
 
-LogDays = Annotated[
-    Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653], NotBool
-]
-"""Retention that CloudWatch Logs accepts, in days (botocore: logs PutRetentionPolicy)."""
+LogDays = Annotated[log_retention.LogDays, NotBool]
+"""Days that logs are kept; `yes` is none of them."""
 
 Cidr = Annotated[IPv4Network, Field(strict=False), TextOnly]
 """An IPv4 address range, written as text in the configuration."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from catalog.parallelcluster import Monitoring, SlurmOptions
 from catalog.pool import CapacityBlock, Pool
+from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
 from settings.sections.hyperpod import UserSettings
 from settings.sections.model import Model
-from settings.sections.network import Cidr, LogDays
+from settings.sections.network import Cidr
 
 OperatingSystem = Literal["alinux2023", "ubuntu2204", "ubuntu2404", "rhel8", "rhel9", "rocky8", "rocky9"]
 """Source: aws-parallelcluster, constants.SUPPORTED_OSES."""
@@ -56,32 +58,6 @@ class SshSettings(Model):
     """Name of an EC2 key pair for the image's own user; by default none."""
     allowed_addresses: list[Cidr] = []
     """Address ranges that may connect to port 22 of the head node and of login nodes; by default none."""
-
-
-class SlurmSettings(Model):
-    """Behaviour of Slurm: idle nodes, updates, health checks, further lines of slurm.conf."""
-
-    idle_minutes: int = Field(default=10, ge=1, le=10080)
-    """Minutes without a job after which a node beyond those kept is ended."""
-    update_strategy: Literal["drain", "terminate", "compute-fleet-stop"] = "drain"
-    """What an update does to nodes that it changes: wait for their jobs, end them, or refuse while nodes run."""
-    gpu_health_checks: bool = True
-    """Whether GPUs are checked (dcgmi diag) before each job; a node that fails is replaced."""
-    settings: list[dict[str, str | int]] = []
-    """Further lines of slurm.conf, such as {TopologyParam: SwitchAsNodeRank}."""
-
-
-class MonitoringSettings(Model):
-    """Monitoring of the cluster in CloudWatch."""
-
-    detailed: bool = True
-    """Metrics of instances by the minute, not every five."""
-    log_days: LogDays = 180
-    """How long logs of the cluster's nodes are kept, in days."""
-    dashboard: bool = True
-    """A CloudWatch dashboard of the cluster."""
-    alarms: bool = True
-    """CloudWatch alarms on the head node: health, processor, memory and disk."""
 
 
 class ContainerSettings(Model):
@@ -132,9 +108,9 @@ class ParallelClusterSettings(ClusterSettings):
     """Operating system and image of all nodes."""
     ssh: SshSettings = SshSettings()
     """SSH; people log in by Session Manager without any of it."""
-    slurm: SlurmSettings = SlurmSettings()
+    slurm: Annotated[SlurmOptions, FROM_MAPPING] = SlurmOptions()
     """When idle nodes go, what updates do to nodes at work, lines of slurm.conf."""
-    monitoring: MonitoringSettings = MonitoringSettings()
+    monitoring: Annotated[Monitoring, FROM_MAPPING] = Monitoring()
     """Metrics, logs, dashboard and alarms in CloudWatch."""
     node_setup: NodeSettings | None = NodeSettings()
     """What nodes get beside ParallelCluster's own set-up; null: no script of ours runs."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from catalog.parallelcluster import Monitoring, SlurmOptions
 from trainforge.parallelcluster.node_actions import NodeActions
 from trainforge.parallelcluster.queues import Queue, QueueDefaults, Section, iam_section, queue_section
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH, AccountingDatabase, Directory
@@ -69,36 +70,14 @@ class Image:
 
 
 @dataclass(frozen=True, slots=True)
-class SlurmOptions:
-    """Options of Slurm: minutes until an idle node is terminated, the update strategy of busy nodes, more settings.
-
-    `update_strategy` is DRAIN, TERMINATE or COMPUTE_FLEET_STOP. `settings` are lines of slurm.conf.
-    """
-
-    idle_minutes: int = 10
-    update_strategy: str = "DRAIN"
-    settings: tuple[Mapping[str, str | int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Monitoring:
-    """Metrics by the minute, days that logs are kept (in a group that may outlive the cluster), dashboard, alarms."""
-
-    detailed: bool = True
-    log_days: int = 180
-    keep_logs: bool = False
-    dashboard: bool = True
-    alarms: bool = True
-
-
-@dataclass(frozen=True, slots=True)
 class ClusterPlan:
     """The plan of a cluster, with the ids of existing resources; they may be CDK tokens.
 
     `iam_path` is the path of all roles and profiles that ParallelCluster makes, so that its provider can be limited to
     it. `tags` are on every resource of the cluster: CDK's own reach the stack around it and not the cluster's.
     `isolated` is a network without internet access, where Route 53 cannot be reached. `legacy_efa` asks for
-    combined EFA interfaces, which take an address each, in place of `efa-only` ones.
+    combined EFA interfaces, which take an address each, in place of `efa-only` ones. With `keep_logs` the log group
+    outlives the cluster.
     """
 
     region: str
@@ -112,6 +91,7 @@ class ClusterPlan:
     home: HomeStorage | None = None
     slurm: SlurmOptions = field(default_factory=SlurmOptions)
     monitoring: Monitoring = field(default_factory=Monitoring)
+    keep_logs: bool = False
     accounting: AccountingDatabase | None = None
     directory: Directory | None = None
     isolated: bool = False
@@ -131,7 +111,7 @@ def cluster_configuration(plan: ClusterPlan) -> dict[str, Any]:
         "Iam": {"ResourcePrefix": plan.iam_path},
         "HeadNode": _head(plan),
         "Scheduling": _scheduling(plan),
-        "Monitoring": _monitoring(plan.monitoring),
+        "Monitoring": _monitoring(plan),
     }
     if tags := _tags(plan.tags):
         configuration["Tags"] = tags
@@ -205,7 +185,7 @@ def _slurm(plan: ClusterPlan) -> Section:
     settings = [dict(line) for line in plan.slurm.settings]
     section: Section = {
         "ScaledownIdletime": plan.slurm.idle_minutes,
-        "QueueUpdateStrategy": plan.slurm.update_strategy,
+        "QueueUpdateStrategy": plan.slurm.update_strategy.upper().replace("-", "_"),
     }
     if plan.isolated:
         # Route 53 has no endpoint in a VPC, so nodes go by the names that EC2 gives them.
@@ -227,14 +207,15 @@ def _slurm(plan: ClusterPlan) -> Section:
     return section
 
 
-def _monitoring(monitoring: Monitoring) -> Section:
+def _monitoring(plan: ClusterPlan) -> Section:
+    monitoring = plan.monitoring
     return {
         "DetailedMonitoring": monitoring.detailed,
         "Logs": {
             "CloudWatch": {
                 "Enabled": True,
                 "RetentionInDays": monitoring.log_days,
-                "DeletionPolicy": "Retain" if monitoring.keep_logs else "Delete",
+                "DeletionPolicy": "Retain" if plan.keep_logs else "Delete",
             }
         },
         "Dashboards": {"CloudWatch": {"Enabled": monitoring.dashboard}},
