@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,9 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 
 from catalog.cluster_info import ClusterInfo
-from tests.unit.launching import Launching, batch_with_queue, cluster_info, emulated_aws, jobs
+from tests.unit.launching import Launching, batch_with_queue, cluster_info, jobs
 
 TYPE = "c6i.4xlarge"
-
-
-@pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with emulated_aws(monkeypatch):
-        yield
 
 
 @pytest.fixture

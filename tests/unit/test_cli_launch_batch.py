@@ -7,7 +7,6 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,11 +94,6 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     )
     monkeypatch.setattr("cli.submit.batch_job.POLL_SECONDS", 0)
     return made
-
-
-@pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
 
 
 @pytest.fixture

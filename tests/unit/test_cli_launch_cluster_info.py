@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,20 +13,9 @@ import yaml
 
 from catalog.cluster_info import ClusterInfo, Mount
 from tests.unit.configuration import changed
-from tests.unit.launching import Launching, cluster_info, emulated_aws
+from tests.unit.launching import Launching, cluster_info
 
 TYPE = "c6i.4xlarge"
-
-
-@pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    with emulated_aws(monkeypatch):
-        yield
 
 
 @pytest.fixture

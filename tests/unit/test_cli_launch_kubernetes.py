@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,11 +12,6 @@ from tests.unit.launching import EKS, Launching, cluster_info
 
 CONTEXT = "--context context-0"
 JOB = "trainjob.trainer.kubeflow.org cpu-ddp-tiny --namespace training"
-
-
-@pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
 
 
 def test_kubernetes(launch: Launching) -> None:

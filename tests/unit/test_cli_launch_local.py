@@ -22,11 +22,6 @@ from tests.unit.launching import Launching
 ROOT = Path(__file__).parent.parent.parent
 
 
-@pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
-
-
 TORCHRUN = """
 echo "in $RUN_FOLDER"
 trap 'echo stopping; exit 143' TERM

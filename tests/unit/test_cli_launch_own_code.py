@@ -26,11 +26,6 @@ CPU_IMAGE = "111122223333.dkr.ecr.us-west-2.amazonaws.com/demo/base:1"
 
 
 @pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
-
-
-@pytest.fixture
 def folder(tmp_path: Path) -> Path:
     made = tmp_path / "my-training"
     made.mkdir()

@@ -184,11 +184,6 @@ def test_the_last_value_of_an_option_counts(words: list[str], expected: dict[str
     assert option_values(words) == expected
 
 
-@pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
-
-
 def test_launch_shows_the_arguments_and_submits_them(launch: Launching) -> None:
     launch.fake_sbatch()
     words = ("--preset", "tiny", "--pool", "cpu", "--", "--steps", "10", "--mlflow=$HOME/a b")

@@ -31,11 +31,6 @@ from workloads.spec import Override, Preset, Run
 NAMES = registry.names()
 
 
-@pytest.fixture
-def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launching:
-    return Launching(tmp_path, monkeypatch)
-
-
 def run(workload: str, *words: str, preset: str = "tiny") -> Run:
     found = registry.workload(workload)
     size = found.presets[preset]
