@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.unit.hyperpod_node import APT_GET, DPKG_QUERY, GETENT, GIVES_UP_AT_ONCE
+from tests.unit.node_folder import APT_GET, DPKG_QUERY, GETENT, GIVES_UP_AT_ONCE, NodeFolder
 from trainforge.parallelcluster.actions.archive import packed
 
 CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
@@ -41,25 +41,12 @@ esac""",
 }
 
 
-class ClusterNode:
+class ClusterNode(NodeFolder):
     """One node; `run` runs the action as ParallelCluster does: one downloaded file, its arguments, as root."""
 
     def __init__(self, folder: Path, kind: str = "HeadNode", *, python: str = sys.executable) -> None:
-        self.root, self.state, self.bin = folder / "root", folder / "state", folder / "bin"
-        for path in (self.root, self.state, self.bin):
-            path.mkdir(parents=True)
-        (self.bin / "python3").symlink_to(python)
-        for name, text in STAND_INS.items():
-            self.program(name, text)
-        (self.state / "installed").write_text("bash=5.2\n")
-        (self.state / "failures").write_text("0\n")
+        super().__init__(folder, STAND_INS, python)
         (self.state / "certificate").write_text(CERTIFICATE)
-        self.file("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\n")
-        self.file("/etc/shadow", "root:*:20000:0:99999:7:::\n")
-        self.file("/etc/group", "root:x:0:\n")
-        self.file("/etc/gshadow", "root:*::\n")
-        self.file("/etc/login.defs", "UID_MIN 1000\nUID_MAX 60000\n")
-        self.file("/etc/skel/.bashrc", "alias ll='ls -l'\n")
         self.file("/etc/os-release", 'ID=ubuntu\nVERSION_ID="24.04"\n')
         self.file("/etc/parallelcluster/cfnconfig", f"stack_name=demo\ncfn_node_type={kind}\n")
         self.file("/opt/parallelcluster/examples/enroot/enroot.conf", ENROOT_EXAMPLE)
@@ -81,25 +68,6 @@ class ClusterNode:
             "s /scratch ext4 rw 0 0",
         ]
         self.file("/proc/self/mounts", "\n".join(lines) + "\n")
-
-    def file(self, absolute: str, text: str) -> Path:
-        path = self.root / absolute.lstrip("/")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-        return path
-
-    def read(self, absolute: str) -> str:
-        return (self.root / absolute.lstrip("/")).read_text()
-
-    def program(self, name: str, text: str) -> None:
-        path = self.bin / name
-        path.write_text(f'#!/bin/sh\necho "{name} $*" >>"$STATE/calls"\n{text}\n')
-        path.chmod(0o755)
-
-    def calls(self, program: str) -> list[str]:
-        path = self.state / "calls"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [line for line in lines if line.split()[0] == program]
 
     def snapshot(self) -> dict[str, tuple[int, bytes]]:
         """Return mode and content of everything below the root but the log and our own unpacked program."""
@@ -124,9 +92,7 @@ class ClusterNode:
         return subprocess.run(
             [str(file), *(arguments or ("configured",))],
             env={
-                "PATH": f"{self.bin}:/usr/sbin:/usr/bin:/sbin:/bin",
-                "ROOT": str(self.root),
-                "STATE": str(self.state),
+                **self.environment(),
                 "TRAINFORGE_ROOT": str(self.root),
                 "TRAINFORGE_TIME_SCALE": str(GIVES_UP_AT_ONCE),
             },
@@ -142,9 +108,3 @@ class ClusterNode:
         text = self.read("/opt/trainforge/node-setup/node.json")
         found: Mapping[str, Any] = json.loads(text)
         return found
-
-
-def counts(output: str) -> dict[str, float]:
-    """Return the last line's numbers: steps, changed, failed, seconds."""
-    last = next(line for line in reversed(output.splitlines()) if "changed=" in line)
-    return {name: float(value) for name, value in (w.split("=") for w in last.split() if "=" in w)}

@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from pathlib import Path
+
 from settings.rules import RULES
 from settings.rules.rule_table import FILE_RULES, rule_table
-from tests.unit import (
-    test_checks_batch,
-    test_checks_capacity,
-    test_checks_directory,
-    test_checks_eks,
-    test_checks_eks_software,
-    test_checks_hyperpod,
-    test_checks_hyperpod_eks,
-    test_checks_network,
-    test_checks_own_code,
-    test_checks_parallelcluster,
-    test_checks_reservations,
-    test_checks_storage,
-    test_checks_workloads,
-)
 
-MODULES = (
-    test_checks_batch,
-    test_checks_capacity,
-    test_checks_directory,
-    test_checks_eks,
-    test_checks_eks_software,
-    test_checks_hyperpod,
-    test_checks_hyperpod_eks,
-    test_checks_network,
-    test_checks_own_code,
-    test_checks_parallelcluster,
-    test_checks_reservations,
-    test_checks_storage,
-    test_checks_workloads,
-)
-# Needs a folder: test_lifecycle_scripts; need something deployed: test_parallelcluster_update, test_deployed_update;
-# needs a workload that the registry lacks: test_checks_batch.
-ELSEWHERE = {
-    "lifecycle-directory",
-    "head-node-replaced",
-    "fleet-stop-needed",
-    "login-stop-needed",
-    "batch-secret-missing",
-    "deployment-moved",
-    "update-replaces",
-    "update-refused",
-    "update-deletes",
-    # Compare two configurations too: test_kubernetes_update.py.
-    "update-changes-volume",
-    "update-ends-jobs",
-    "update-moves-default-queue",
-    "update-moves-queues",
-    "stack-left",
-    "update-not-compared",
-}
+HERE = Path(__file__)
+MODULES = sorted(path for path in HERE.parent.glob("test_*.py") if path != HERE)
 
 
 def test_every_rule_has_a_case_that_it_finds() -> None:
-    found = {rule for module in MODULES for _, expected in module.CASES for rule, _ in expected}
-    assert found | ELSEWHERE == set(RULES)
+    """In a table of CASES, or in a test that names it: of what needs a folder, a deployment or another workload."""
+    tables = [
+        import_module(f"tests.unit.{path.stem}") for path in MODULES if "checks" in path.stem.split("_")
+    ]
+    found = {rule for table in tables for _, expected in getattr(table, "CASES", ()) for rule, _ in expected}
+    assert found <= set(RULES)
+    tests = [path.read_text(encoding="utf-8") for path in MODULES]
+    assert [
+        rule for rule in RULES if rule not in found and not any(f'"{rule}"' in text for text in tests)
+    ] == []
 
 
 def test_every_rule_has_a_reason_and_a_severity() -> None:

@@ -20,8 +20,9 @@ from typing import Any
 import pytest
 
 from tests.programs import require_program, require_python
-from tests.unit.cluster_node import CERTIFICATE, ClusterNode, counts
+from tests.unit.cluster_node import CERTIFICATE, ClusterNode
 from tests.unit.hyperpod_node import KEY
+from tests.unit.node_folder import counts
 from trainforge.parallelcluster.actions.archive import ENTRY, packed, revision
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.hyperpod_node import PATIENT, HyperPodNode
+from tests.unit.hyperpod_node import HyperPodNode
+from tests.unit.node_folder import PATIENT
 
 CONTAINERS: dict[str, Any] = {
     "containers": {"cache_path": "/fsx/enroot", "runtime_path": "/opt/dlami/nvme/enroot"}

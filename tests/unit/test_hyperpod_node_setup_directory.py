@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.programs import require_program, require_root
-from tests.unit.hyperpod_node import PATIENT, HyperPodNode
+from tests.unit.hyperpod_node import HyperPodNode
+from tests.unit.node_folder import PATIENT
 
 SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:reader-AbCdEf"
 DIRECTORY: dict[str, Any] = {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.unit.cluster_node import ClusterNode
-from tests.unit.cluster_node import counts as cluster_counts
 from tests.unit.hyperpod_node import HyperPodNode
+from tests.unit.node_folder import counts as cluster_counts
 from tests.unit.test_hyperpod_node_setup_directory import AWS, DIRECTORY
 from trainforge.parallelcluster.services import CA_CERTIFICATE_PATH
 
