@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from emulator.cdk import ROOT, Cdk
 from tests.demo import demo
+from tests.demo.command import DEMO
 from tests.deploy.deployment import CONFIGURATION
+from tests.processes import naming, wait_for
 from tests.programs import require_program
-
-DEMO = [sys.executable, "-m", "tests.demo"]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -62,7 +58,7 @@ def test_a_failed_deployment_shows_the_reason_and_the_log(
     assert "failed: 'cdk no-such-command" in output
     assert "ended with code 1" in output
     assert str(tmp_path / "cdk.log") in output
-    assert programs_of(tmp_path) == []
+    assert naming(tmp_path) == []
 
 
 def test_a_wrong_configuration_is_reported_before_anything_is_started(tmp_path: Path) -> None:
@@ -96,25 +92,4 @@ def test_an_interrupted_demo_leaves_nothing_running(tmp_path: Path, number: sign
     assert "nothing is left running" in output
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(endpoint[0], timeout=5)
-    assert programs_of(tmp_path) == []
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
-def programs_of(folder: Path) -> list[str]:
-    """Return the command lines, or working folders, of running programs that name a folder (Linux only)."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            text = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            place = os.readlink(process / "cwd")
-        except OSError:
-            continue
-        if str(folder) in text or place.startswith(str(folder)):
-            found.append(text)
-    return found
+    assert naming(tmp_path) == []

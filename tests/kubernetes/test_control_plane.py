@@ -15,6 +15,7 @@ from tests.kubernetes.plane.assets import CONTROL_PLANE, Assets, AssetsError
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.processes import ProgramError
 from tests.ports import LOOPBACK
+from tests.processes import naming
 
 CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "one"}, "data": {"key": "value"}}
 
@@ -75,7 +76,7 @@ def test_a_program_that_does_not_start_is_named_with_the_end_of_its_log(
         plane,
     ):
         pass
-    assert not _processes_of(plane.folder)
+    assert not naming(plane.folder)
 
 
 def test_a_port_that_is_taken_is_named_with_the_end_of_the_log(tmp_path: Path, assets: Assets) -> None:
@@ -87,7 +88,7 @@ def test_a_port_that_is_taken_is_named_with_the_end_of_the_log(tmp_path: Path, a
         plane,
     ):
         pass
-    assert not _processes_of(plane.folder)
+    assert not naming(plane.folder)
 
 
 def test_a_control_plane_that_dies_is_named_with_the_end_of_its_log(tmp_path: Path, assets: Assets) -> None:
@@ -96,17 +97,4 @@ def test_a_control_plane_that_dies_is_named_with_the_end_of_its_log(tmp_path: Pa
         plane.api.await_("etcd is gone", lambda: not plane.processes.running("etcd"))
         with pytest.raises(ProgramError, match=r"etcd ended with code -9; .*etcd\.log ends with"):
             plane.processes.check()
-    assert not _processes_of(plane.folder)
-
-
-def _processes_of(folder: Path) -> list[str]:
-    """Return the command lines of processes that name a folder."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if str(folder) in line:
-            found.append(line)
-    return found
+    assert not naming(plane.folder)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.test_demo import DEMO, programs_of, wait_for
+from tests.demo.command import DEMO
 from tests.kubernetes.plane.assets import VARIABLE, Assets
+from tests.processes import naming, wait_for
 from tests.programs import ROOT, require_module, require_program, require_root
 
 CONFIGURATION = "config/eks.yaml"
@@ -39,7 +40,7 @@ def run_demo(configuration: str, folder: Path, assets: Assets) -> subprocess.Com
 def left_on_the_machine(folder: Path) -> list[str]:
     """Return programs and mounts that name a folder, and what is in the folder of the control planes."""
     mounts = [line for line in Path("/proc/mounts").read_text().splitlines() if str(folder) in line]
-    return [*programs_of(folder), *mounts, *map(str, (folder / "clusters").glob("*"))]
+    return [*naming(folder), *mounts, *map(str, (folder / "clusters").glob("*"))]
 
 
 @pytest.mark.heavy

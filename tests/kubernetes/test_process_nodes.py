@@ -16,6 +16,7 @@ from tests.kubernetes.plane.api import Api, Document
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.process_node.network import BRIDGE, BridgeUse, Networks, network_name
 from tests.kubernetes.process_nodes import ProcessNodes, why_not
+from tests.processes import naming
 from tests.programs import not_available
 
 TAINT = {"key": "process-node", "value": "true", "effect": "NoSchedule"}
@@ -288,9 +289,9 @@ def test_the_pods_of_a_lost_node_are_dead_and_its_object_stays(nodes: ProcessNod
     # A process that left the pod's session dies too.
     made = pods.create("lost", f"setsid sleep 600.{mark[5:9]} & echo up {mark}; sleep 600", on="process-c")
     pods.await_text("lost", "up")
-    assert _processes_with(mark)
+    assert naming(mark)
     nodes.lose("process-c")
-    pods.api.await_("the pod's processes are gone", lambda: not _processes_with(mark))
+    pods.api.await_("the pod's processes are gone", lambda: not naming(mark))
     assert pods.api.find("v1", "Node", "process-c"), "the cluster was told"
     assert network_name(made["metadata"]["uid"]) not in _networks()
 
@@ -314,7 +315,7 @@ def test_nothing_is_left_when_nodes_end(
         running.lose("process-e")
     assert control_plane.api.find("v1", "Node", "process-e") is None
     assert not {network_name(uid) for uid in made} & _networks()
-    assert not _processes_with(str(folder))
+    assert not naming(str(folder))
     mounts = Path("/proc/self/mounts").read_text(encoding="utf-8")
     assert str(folder) not in mounts
 
@@ -348,16 +349,3 @@ def _networks() -> set[str]:
 
 def _links() -> str:
     return subprocess.run(["ip", "link"], text=True, capture_output=True, check=True).stdout
-
-
-def _processes_with(text: str) -> list[str]:
-    """Return the command lines that contain a text."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue
-        if text in line:
-            found.append(line)
-    return found

@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.batch_nodes import MPI_HINT, Node, image_variables, own_address, variables
 from tests.cluster_infos import with_images
 from tests.collective_runs import NODES, check, collective_run
 from tests.programs import checkout, require_module, require_program, search_path
-from tests.unit.test_mpi_rendezvous import HINT, Node, image_variables
-from tests.unit.test_render_batch_nodes import own_address, variables
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
 from workloads.render.batch import batch
 
@@ -27,7 +26,7 @@ SECONDS = 300
 @pytest.fixture
 def start(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., dict[int, Node]]]:
     """Return a function that starts the nodes of a collective's definition; all are ended with the test."""
-    require_program("mpirun", HINT)
+    require_program("mpirun", MPI_HINT)
     started: list[Node] = []
 
     def nodes(collective: str, **extra: str) -> dict[int, Node]:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.batch_nodes import JOB, own_address, variables
 from tests.cluster_infos import with_images
 from tests.ports import free_ports
 from tests.programs import checkout, require_module, search_path
 from tests.progress_log import series
 from tests.training.runs import DEADLINE_SECONDS
-from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads import entry, registry
 from workloads.launchers import RENDEZVOUS_PORT
 from workloads.render.batch import batch

