@@ -133,6 +133,17 @@ def test_what_needs_no_torch_is_imported_without_it() -> None:
     assert (done.stdout, done.stderr) == ("fine\n", "")
 
 
+def test_garbage_is_collected_again_and_not_among_what_is_loaded() -> None:
+    program = (
+        "import gc; gc.disable(); loaded = [[] for _ in range(1000)]; from training import errors; "
+        "errors.run(lambda: print(gc.isenabled(), gc.get_freeze_count() > len(loaded)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(RUNTIME)}, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
 def test_training_continues_where_metrics_cannot_be_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

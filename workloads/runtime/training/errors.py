@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -55,7 +56,11 @@ def run(program: Callable[[], None]) -> NoReturn:
 
     An empty message prints nothing: one rank prints where all end alike. Anything else is our own fault and keeps its
     traceback.
+
+    Garbage is collected from now on, but not among what the program has loaded: that lives as long as the process.
     """
+    gc.freeze()
+    gc.enable()
     try:
         program()
     except SystemExit as error:
