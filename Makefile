@@ -120,7 +120,7 @@ bench: setup-dev ## measure speed on this machine; BENCH_ARGS="--write docs/perf
 bench-gpu: setup-train torchtitan ## compare fsdp with torchtitan on this machine's GPUs; BENCH_ARGS="--device cpu" tries it on CPUs
 	$(BIN)/python -m tests.bench.gpus $(BENCH_ARGS)
 
-manifests: setup-dev ## update the committed manifests of all workloads and the table of their proofs
+manifests: setup-dev ## update the committed manifests of all workloads, and the tables of their proofs and launchers
 	$(BIN)/trainforge render --write
 
 pictures: setup-dev ## update docs/pictures

@@ -14,7 +14,6 @@ from tests.conftest import ROOT
 from tests.manifest_checks import CHECKS
 from workloads import registry
 from workloads.proof import Proof
-from workloads.render import proof_table
 from workloads.render.all import committed, stale
 from workloads.spec import Format
 
@@ -81,7 +80,7 @@ def test_a_proof_is_what_tests_claim(name: str) -> None:
             assert format_ not in ACCEPTED_BY, f"{name} as {format_} is accepted by {ACCEPTED_BY[format_]}"
 
 
-def test_the_table_of_formats_and_the_page_of_proofs_agree() -> None:
+def test_the_list_of_workloads_says_how_each_format_was_proven() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from cli.main import main; main()", "render", "--list"],
         cwd=ROOT,
@@ -91,10 +90,8 @@ def test_the_table_of_formats_and_the_page_of_proofs_agree() -> None:
         check=True,
         timeout=60,
     )
-    page = proof_table.PAGE.read_text(encoding="utf-8")
     for name in registry.names():
         for format_, proven in registry.workload(name).proofs.items():
-            assert f"| `{name}` | {format_} | {proven} | {proven.size or 'nothing'} |" in page
             rows = [
                 line for line in done.stdout.splitlines() if f" {format_} " in line and str(proven) in line
             ]

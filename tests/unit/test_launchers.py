@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -107,17 +106,6 @@ def test_a_format_renders_clean_scripts_or_names_those_that_can(name: str, tmp_p
         for part in [[file] for file in files] if command[0] == "bash" else [files]:
             done = subprocess.run([*command, *part], capture_output=True, text=True, check=False, timeout=60)
             assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
-
-
-def test_the_page_on_launchers_lists_what_each_format_starts() -> None:
-    kinds = {type(launcher) for launcher, *_ in TABLE.values()}
-    page = (checkout() / "docs" / "launchers.md").read_text(encoding="utf-8")
-    for format_ in Format:
-        started = {kind.__name__ for kind in kinds if format_ in formats_for(kind())}
-        others = {kind.__name__ for kind in kinds} - started
-        [said] = re.findall(rf"^\| `{format_}` \| (.*) \|$", page, re.MULTILINE)
-        names = set(re.findall(r"`(\w+)`", said))
-        assert names == (others if said.startswith("all") else started), format_
 
 
 @pytest.mark.parametrize("name", registry.names())

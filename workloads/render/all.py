@@ -1,4 +1,4 @@
-"""Every renderer by its format, and the files that are rendered and committed: manifests and the table of proofs."""
+"""Every renderer by its format, and the files that are rendered and committed: manifests and tables of docs/."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from catalog.cluster_info import ClusterInfo
 from workloads import registry
 from workloads.formats import example_cluster
-from workloads.render import proof_table
 from workloads.render.batch import batch
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
 from workloads.render.jobset import jobset
@@ -18,6 +17,7 @@ from workloads.render.local import local
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
 from workloads.render.slurm import slurm
+from workloads.render.tables import TABLES
 from workloads.render.trainjob import trainjob
 from workloads.spec import Format, Run, Workload
 from workloads.stage_runs import TOGETHER
@@ -111,10 +111,11 @@ def _stages(workload: Workload) -> Iterator[Run]:
 
 def stale() -> Iterator[tuple[Path, str | None]]:
     """Yield each committed file that is not as it would be rendered, with the right text; None: it is to go."""
-    if proof_table.PAGE.exists():
-        written = proof_table.PAGE.read_text(encoding="utf-8")
-        if (text := proof_table.page(written)) != written:
-            yield proof_table.PAGE, text
+    for table in TABLES:
+        if table.page.exists():
+            written = table.page.read_text(encoding="utf-8")
+            if (text := table.put_into(written)) != written:
+                yield table.page, text
     for name in registry.names():
         workload = registry.workload(name)
         expected = dict(committed(workload))

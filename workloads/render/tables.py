@@ -1,0 +1,70 @@
+"""Tables of docs/ that say what the workload model says: proofs, and the launchers of each format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from workloads import launchers, registry
+from workloads.launchers import Launcher
+from workloads.render.launcher_support import formats_for
+from workloads.spec import Format
+
+_DOCS = Path(__file__).parents[2] / "docs"
+
+
+def proofs() -> Iterator[str]:
+    """Yield a row for each workload in each format: how it was proven, and what ran."""
+    yield from ("| workload | format | proof | what ran |", "| --- | --- | --- | --- |")
+    for name in registry.names():
+        for format_, proven in registry.workload(name).proofs.items():
+            yield f"| `{name}` | {format_} | {proven} | {proven.size or 'nothing'} |"
+
+
+def launchers_of_formats() -> Iterator[str]:
+    """Yield a row for each format, with the launchers that it starts."""
+    yield from ("| format | launchers |", "| --- | --- |")
+    kinds = [
+        kind
+        for kind in vars(launchers).values()
+        if isinstance(kind, type) and issubclass(kind, Launcher) and kind is not Launcher
+    ]
+    for format_ in Format:
+        started = [kind for kind in kinds if format_ in formats_for(kind())]
+        others = ", ".join(f"`{kind.__name__}`" for kind in kinds if kind not in started)
+        few = ", ".join(f"`{kind.__name__}`" for kind in started)
+        told = "all" if not others else few if len(started) <= len(kinds) / 2 else f"all but {others}"
+        yield f"| `{format_}` | {told} |"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of a page.
+
+    A checkout has the page; a copy of the package alone may not.
+    """
+
+    page: Path
+    name: str
+    rows: Callable[[], Iterator[str]]
+
+    def put_into(self, text: str) -> str:
+        """Return the page's text with the table of today.
+
+        Raises:
+            ValueError: the page has no place for it.
+        """
+        begin, end = f"<!-- {self.name}: begin -->\n", f"<!-- {self.name}: end -->\n"
+        table = "".join(f"{row}\n" for row in self.rows())
+        found, count = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}{table}{end}", text, flags=re.DOTALL)
+        if count != 1:
+            raise ValueError(f"'{self.page.name}' needs the lines '{begin.strip()}' and '{end.strip()}' once")
+        return found
+
+
+TABLES = (
+    Table(_DOCS / "verification.md", "proofs", proofs),
+    Table(_DOCS / "launchers.md", "launchers", launchers_of_formats),
+)
