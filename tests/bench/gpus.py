@@ -185,7 +185,7 @@ def _cards() -> tuple[str, int]:
     return (torch.cuda.get_device_name(0), count) if count else ("", 0)
 
 
-def main() -> int:
+def main(words: list[str] | None = None) -> int:
     """Measure on GPUs, or try it out on processors, print a table, and return 1 when a row failed."""
     parser = argparse.ArgumentParser(prog="make bench-gpu", description=__doc__, allow_abbrev=False)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda")
@@ -197,7 +197,7 @@ def main() -> int:
     parser.add_argument(
         "--write", type=document.guide, metavar="FILE", help="put the table between the file's markers"
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     cpu = arguments.device == "cpu"
     card, ranks = ("processor", _PROCESSORS) if cpu else _cards()
     if not ranks:

@@ -1,15 +1,14 @@
-"""A program for torchrun: trains the tiny models in several ways on any number of ranks, and writes the losses.
+"""A rank that trains the tiny models in several ways, on any number of ranks, and writes the losses.
 
-One start serves all ways, for a start takes longer than any of them. `python -m torch.distributed.run ... numerics.py
-FILE FOLDER` writes {way: [loss of each step]} as JSON, every loss as `float.hex`. FOLDER is that of a run which another
-number of ranks began.
+One start serves all ways, for a start takes longer than any of them. `main` writes {way: [loss of each step]} as JSON,
+every loss as `float.hex`.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import sys
+import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -118,19 +117,19 @@ def bare(chosen: Options, ranks: Ranks) -> list[str]:
     return found
 
 
-def main() -> None:
-    """Train in every way and write the losses."""
+def main(environment: dict[str, str], file: Path, begun: Path) -> None:
+    """Train in every way and write the losses; `begun` is the folder of a run which another number of ranks began.
+
+    `environment` has the variables that torchrun sets.
+    """
+    os.environ.update(environment)
     with joined("cpu", threads=1) as ranks:
         ways = dict(WAYS)
         if ranks.count % 2 == 0:
             ways["replicas"] = replace(BASE, replicas=2)
         found = {name: losses(chosen, ranks) for name, chosen in ways.items()}
         found |= poisoned(BASE, ranks)
-        found["resumed"] = resumed(BASE, ranks, Path(sys.argv[2]))
+        found["resumed"] = resumed(BASE, ranks, begun)
         if ranks.first:
             found["bare"] = bare(BASE, ranks)
-            Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+            file.write_text(json.dumps(found), encoding="utf-8")

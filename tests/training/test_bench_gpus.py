@@ -110,19 +110,22 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     ]
 
 
-def test_without_a_gpu_a_message_reports_it() -> None:
-    found = table()
-    assert found.returncode == 2
-    assert "torch sees no GPU here; '--device cpu' tries the bench out" in found.stderr
+def test_without_a_gpu_a_message_reports_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(gpus, "_cards", lambda: ("", 0))
+    assert gpus.main([]) == 2
+    assert "torch sees no GPU here; '--device cpu' tries the bench out" in capsys.readouterr().err
 
 
-def test_what_was_not_measured_is_not_kept() -> None:
-    found = table("--device=cpu", "--write=docs/performance.md")
-    assert found.returncode == 2
-    assert "'--device cpu' measures nothing" in found.stderr
+def test_what_was_not_measured_is_not_kept(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gpus.main(["--device=cpu", f"--write={ROOT / 'docs' / 'performance.md'}"]) == 2
+    assert "'--device cpu' measures nothing" in capsys.readouterr().err
 
 
-def test_a_table_goes_between_its_markers_and_nowhere_else(tmp_path: Path) -> None:
+def test_a_table_goes_between_its_markers_and_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "guide.md"
     file.write_text("a\n<!-- x -->\nold\n<!-- /x -->\n<!-- y -->\nkept\n<!-- /y -->\n", encoding="utf-8")
     document.keep(file, "x", r"| \1 |")
@@ -134,7 +137,9 @@ def test_a_table_goes_between_its_markers_and_nowhere_else(tmp_path: Path) -> No
     for name in ("bench", "bench-gpu"):
         assert f"<!-- /{name} -->" in (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
     assert "<!-- /faults -->" in (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
-    assert "is not a file, with markers" in table("--write=/nonexistent").stderr
+    with pytest.raises(SystemExit):
+        gpus.main(["--write=/nonexistent"])
+    assert "is not a file, with markers" in capsys.readouterr().err
 
 
 @pytest.mark.heavy

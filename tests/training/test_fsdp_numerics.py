@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import subprocess
-import sys
+import multiprocessing
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.ports import free_ports
-from tests.programs import ROOT
 from tests.training import fsdp_modules
 
 assert fsdp_modules.torch  # without it this module is skipped
@@ -25,6 +22,7 @@ from tests.training import numerics  # noqa: E402
 
 # How far two ways to the same losses may be apart: their sums have other orders.
 CLOSE = 1e-5
+SECONDS = 500
 BY_THE_BIT = ("selective", "full", "offloaded-activations", "offloaded-parameters")
 
 Losses = dict[str, list[float]]
@@ -43,25 +41,29 @@ def trained(artifacts: Callable[[str], Path], ranks: Ranks) -> Callable[[int], L
         if ranks not in done:
             file = artifacts(f"fsdp-numerics-{ranks}") / "losses.json"
             begin(alone, file.parent / "begun")
-            folders = [ROOT / "workloads" / "fsdp", ROOT / "workloads" / "runtime"]
-            launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={ranks}"]
-            subprocess.run(
-                [
-                    *launch,
-                    f"--master-port={free_ports(1)[0]}",
-                    str(ROOT / "tests" / "training" / "numerics.py"),
-                    str(file),
-                    str(file.parent / "begun"),
-                ],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"},
-                check=True,
-                timeout=500,
-            )
+            run_ranks(ranks, file, file.parent / "begun")
             found = json.loads(file.read_text(encoding="utf-8"))
             done[ranks] = {way: [float.fromhex(loss) for loss in losses] for way, losses in found.items()}
         return done[ranks]
 
     return train
+
+
+def run_ranks(count: int, file: Path, begun: Path) -> None:
+    """Run `numerics.main` on so many ranks: forks of a process that has loaded torch, which takes seconds."""
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["tests.training.fsdp_modules", "tests.training.numerics"])
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_ports(1)[0]), "WORLD_SIZE": str(count)}
+    processes = []
+    for rank in range(count):
+        environment = {**place, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+        processes.append(forks.Process(target=numerics.main, args=(environment, file, begun)))
+        processes[-1].start()
+    for process in processes:
+        process.join(SECONDS)
+        process.kill()
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * count
 
 
 def begin(alone: Ranks, folder: Path) -> None:

@@ -102,11 +102,10 @@ def train(
 
 @pytest.mark.proof("cpu-ddp", "pytorchjob", "executed (operator simulated)")
 @pytest.mark.proof("cpu-ddp", "trainjob", "executed (operator simulated)")
-@pytest.mark.proof("fsdp", "pytorchjob", "executed (operator simulated)")
-@pytest.mark.proof("fsdp", "trainjob", "executed (operator simulated)")
-@pytest.mark.parametrize("name", ["cpu-ddp", pytest.param("fsdp", marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("format_", [Format.PYTORCHJOB, Format.TRAINJOB], ids=str)
-def test_two_pods_train_together(name: str, format_: Format, artifacts: Callable[[str], Path]) -> None:
+def test_two_pods_train_together(format_: Format, artifacts: Callable[[str], Path]) -> None:
+    """Of one workload: tests/kubernetes runs all under the real operators."""
+    name = "cpu-ddp"
     folder = artifacts(f"{name}-{format_}")
     _, logs = train(name, format_, folder, partial(operators, format_))
     losses = series(logs[0], PATTERN)["loss"]

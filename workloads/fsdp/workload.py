@@ -122,7 +122,7 @@ WORKLOAD = Workload(
             Format.TRAINJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
             Format.BATCH: Proven(
-                Proof.SIMULATED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"
+                Proof.SIMULATED, preset="tiny", hardware="2 nodes as processes on one machine, no GPU"
             ),
             Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
         }

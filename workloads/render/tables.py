@@ -51,7 +51,7 @@ class Table:
     rows: Callable[[], Iterator[str]]
 
     def put_into(self, text: str) -> str:
-        """Return the page's text with the table of today.
+        """Return the page's text with the current table.
 
         Raises:
             ValueError: the page has no place for it.
