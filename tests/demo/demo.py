@@ -65,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--stack", help="stack to deploy, with those it needs (default: HyperPodStack, or all)"
     )
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep logs and templates in DIR")
+    parser.add_argument(
+        "--app", metavar="COMMAND", help="program that synthesizes (default: app.py, as in cdk.json)"
+    )
     options = parser.parse_args(arguments)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     configuration = Path(options.config).resolve()
@@ -85,9 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with _interruptible():
             if options.stack is None and _on_kubernetes(console, reading.settings):
-                left = run_on_kubernetes(console, configuration, reading.settings, folder)
+                left = run_on_kubernetes(console, configuration, reading.settings, folder, options.app)
             else:
-                left = run(console, configuration, reading.settings.region, stacks, folder)
+                left = run(console, configuration, reading.settings.region, stacks, folder, options.app)
     except Interrupted:
         _discard(folder, options.keep)
         console.print("interrupted: the emulator is stopped and nothing is left running")
@@ -124,7 +127,14 @@ def _stacks(settings: Settings) -> list[str]:
     return ["HyperPodStack"] if settings.hyperpod else []
 
 
-def run(console: Console, configuration: Path, region: str, stacks: list[str], folder: Path) -> bool:
+def run(
+    console: Console,
+    configuration: Path,
+    region: str,
+    stacks: list[str],
+    folder: Path,
+    app: str | None = None,
+) -> bool:
     """Deploy `stacks` (none: all), show, update, destroy; return whether something is left that should not be.
 
     Raises:
@@ -138,7 +148,7 @@ def run(console: Console, configuration: Path, region: str, stacks: list[str], f
             f"[bold]emulator[/bold] listens at {emulator.endpoint} ({region}); no AWS account is used"
         )
         with Progress(console, emulator) as progress:
-            cdk = Cdk(emulator, folder, directory=ROOT, context=context, on_line=progress.line)
+            cdk = Cdk(emulator, folder, directory=ROOT, app=app, context=context, on_line=progress.line)
             with progress.step("bootstrap", "cdk bootstrap"):
                 cdk.bootstrap()
             before = inventory(emulator)
@@ -151,6 +161,7 @@ def run(console: Console, configuration: Path, region: str, stacks: list[str], f
                 emulator,
                 folder,
                 directory=ROOT,
+                app=app,
                 context=[_changed(configuration, folder)],
                 on_line=progress.line,
             )
@@ -176,7 +187,9 @@ def _on_kubernetes(console: Console, settings: Settings) -> bool:
     return not reason
 
 
-def run_on_kubernetes(console: Console, configuration: Path, settings: Settings, folder: Path) -> bool:
+def run_on_kubernetes(
+    console: Console, configuration: Path, settings: Settings, folder: Path, app: str | None = None
+) -> bool:
     """Deploy all, run a job on the cluster, destroy; return whether something is left that should not be.
 
     Raises:
@@ -194,7 +207,13 @@ def run_on_kubernetes(console: Console, configuration: Path, settings: Settings,
         )
         with Progress(console, emulator, brief=True) as progress:
             cdk = Cdk(
-                emulator, folder, directory=ROOT, context=context, on_line=progress.line, seconds=_CDK_SECONDS
+                emulator,
+                folder,
+                directory=ROOT,
+                app=app,
+                context=context,
+                on_line=progress.line,
+                seconds=_CDK_SECONDS,
             )
             with progress.step("bootstrap", "cdk bootstrap"):
                 cdk.bootstrap()

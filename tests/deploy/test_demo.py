@@ -24,9 +24,9 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([*DEMO, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
-def test_the_demo_prints_what_it_did_without_a_terminal(tmp_path: Path) -> None:
+def test_the_demo_prints_what_it_did_without_a_terminal(tmp_path: Path, cdk_app: str) -> None:
     require_program("cdk", "'make setup' installs it")
-    result = run("--keep", str(tmp_path))
+    result = run("--keep", str(tmp_path), "--app", cdk_app)
     assert result.returncode == 0, result.stdout + result.stderr
     for text in (
         "-network CREATE_COMPLETE",

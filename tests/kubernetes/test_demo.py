@@ -29,9 +29,9 @@ def environment(assets: Assets) -> dict[str, str]:
     return {**os.environ, VARIABLE: str(assets.folder)}
 
 
-def run_demo(configuration: str, folder: Path, assets: Assets) -> subprocess.CompletedProcess[str]:
+def run_demo(configuration: str, folder: Path, assets: Assets, app: str) -> subprocess.CompletedProcess[str]:
     """Run the demo of a configuration to its end."""
-    command = [*DEMO, "--config", configuration, "--keep", str(folder)]
+    command = [*DEMO, "--config", configuration, "--keep", str(folder), "--app", app]
     return subprocess.run(
         command, cwd=ROOT, env=environment(assets), capture_output=True, text=True, check=False
     )
@@ -45,8 +45,8 @@ def left_on_the_machine(folder: Path) -> list[str]:
 
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
-def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Assets) -> None:
-    done = run_demo(CONFIGURATION, tmp_path, assets)
+def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Assets, cdk_app: str) -> None:
+    done = run_demo(CONFIGURATION, tmp_path, assets, cdk_app)
     assert done.returncode == 0, done.stdout + done.stderr
     told = done.stdout
     for pattern in (
@@ -72,9 +72,9 @@ def test_the_demo_runs_a_job_on_a_real_control_plane(tmp_path: Path, assets: Ass
 @pytest.mark.heavy
 @pytest.mark.timeout(1800)
 def test_hyperpod_s_cluster_has_a_control_plane_and_reports_missing_parts(
-    tmp_path: Path, assets: Assets
+    tmp_path: Path, assets: Assets, cdk_app: str
 ) -> None:
-    done = run_demo("config/hyperpod-eks.yaml", tmp_path, assets)
+    done = run_demo("config/hyperpod-eks.yaml", tmp_path, assets, cdk_app)
     told = done.stdout
     assert done.returncode == 0, told + done.stderr
     for pattern in (
