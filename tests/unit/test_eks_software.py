@@ -302,7 +302,9 @@ def test_neuron_s_scheduler_is_at_most_one_version_older_than_the_cluster(versio
 
 
 def test_plugins_go_where_taints_keep_others_away() -> None:
-    for one in device_charts([pool("p5.48xlarge")], Devices(), **HERE):
+    charts = device_charts([pool("p5.48xlarge")], Devices(), **HERE)
+    assert len(charts) > 1
+    for one in charts:
         assert {toleration["key"] for toleration in one.values["tolerations"]} == {GPU, NEURON}
 
 

@@ -55,6 +55,7 @@ def luminance(colour: str) -> float:
 def test_text_stands_out_from_every_fill(scheme: Scheme) -> None:
     text = luminance(str(scheme["text"]))
     fills = [str(scheme["page"]), *(value[0] for value in scheme.values() if isinstance(value, tuple))]
+    assert len(fills) > 1
     for fill in fills:
         lighter, darker = sorted((text, luminance(fill)), reverse=True)
         assert (lighter + 0.05) / (darker + 0.05) > 7, fill
