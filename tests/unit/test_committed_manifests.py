@@ -84,7 +84,7 @@ def test_the_list_of_workloads_says_how_each_format_was_proven() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "from cli.main import main; main()", "render", "--list"],
         cwd=ROOT,
-        env={"PATH": "", "COLUMNS": "200"},
+        env={"PATH": "", "COLUMNS": "260"},
         capture_output=True,
         text=True,
         check=True,
