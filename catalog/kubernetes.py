@@ -20,6 +20,9 @@ EFA = "vpc.amazonaws.com/efa"
 DEVICES = (GPU, NEURON)
 """The devices that pods on accelerated nodes ask for."""
 
+SIDECARS_FROM = "1.29"
+"""Oldest version on which sidecar containers are active by default (kubernetes.io, "Sidecar Containers")."""
+
 HUGE_PAGES = "hugepages-2Mi"
 """Memory in pages of 2 MiB that the node set aside at start."""
 

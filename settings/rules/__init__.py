@@ -13,6 +13,7 @@ from settings.rules import (  # noqa: F401
     batch,
     capacity,
     cluster_update,
+    containers,
     deployment,
     eks,
     eks_software,

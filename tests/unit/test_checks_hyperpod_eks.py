@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from catalog.kubernetes import POOL_LABEL
 from settings.deployment import Settings
 from settings.rules import check
 from tests.unit.configuration import PLAN, changed, found
+from workloads import registry
+from workloads.containers import Container
 
 ACCESS = {"principal_arn": "arn:aws:iam::111122223333:role/platform", "policy": "cluster-admin"}
 EKS: dict[str, Any] = {"hyperpod": None, "hyperpod_eks": {"pools": ["gpu"], "access": [ACCESS]}}
@@ -222,3 +225,22 @@ def test_a_message_names_the_next_step() -> None:
     assert finding.is_error
     assert "'1.35'" in finding.message
     assert all(version in finding.hint for version in KUBERNETES_VERSIONS)
+
+
+@pytest.mark.parametrize(
+    ("version", "when", "expected"),
+    [
+        ("1.28", "beside", {("workload-container-sidecar", "workloads.0.clusters.0")}),
+        ("1.28", "before", set()),
+        ("1.29", "beside", set()),
+    ],
+)
+def test_an_old_kubernetes_has_no_sidecars(
+    monkeypatch: pytest.MonkeyPatch, version: str, when: Any, expected: set[tuple[str, str]]
+) -> None:
+    container = Container(name="watch", command=("watch",), when=when)
+    described = replace(registry.workload("cpu-ddp"), containers=(container,))
+    monkeypatch.setattr(registry, "workload", lambda _: described)
+    own = {"hyperpod_eks.kubernetes_version": version}
+    before = found({**EKS, **SHIPPED, **own, "workloads": []})
+    assert found({**EKS, **SHIPPED, **own}) - before == expected

@@ -12,6 +12,7 @@ from settings.rules import check
 from tests.unit.configuration import GONE, PLAN, changed, found
 from workloads import registry
 from workloads.asset import Asset
+from workloads.containers import Container
 from workloads.footprint import GIB, Footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
@@ -36,6 +37,12 @@ SAMPLE = Workload(
     progress=Progress("step (?P<step>[0-9]+)", 60, 60),
 )
 DOWNLOAD = Stage(name="download", program=Program(path="download.py"))
+_FETCH = Container(name="fetch", command=("fetch",), when="before", image="quay.io/fetch:1")
+CONTAINERS = (
+    _FETCH,
+    replace(_FETCH, name="again", image=""),
+    replace(_FETCH, name="own", image="111122223333.dkr.ecr.us-west-2.amazonaws.com/fetch:1"),
+)
 WORKLOADS = {
     "sample": SAMPLE,
     "batch-only": replace(SAMPLE, name="batch-only", proofs={Format.BATCH: Proven(Proof.NONE)}),
@@ -48,6 +55,7 @@ WORKLOADS = {
     "unknown-size": replace(SAMPLE, name="unknown-size", assets=(Asset("a", "a", "A"),)),
     "staged": replace(SAMPLE, name="staged", stages=(DOWNLOAD,)),
     "staged-wide": replace(SAMPLE, name="staged-wide", stages=(replace(DOWNLOAD, nodes=3),)),
+    "fetching": replace(SAMPLE, name="fetching", containers=CONTAINERS),
     "gpu-only": replace(SAMPLE, name="gpu-only", resources=Resources(accelerators=("gpu",))),
 }
 RUN = {"workload": "sample", "preset": "small", "pool": "gpu", "clusters": ["hyperpod"]}
@@ -118,6 +126,15 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ),
     (_runs({"workload": "filled"}, {"workload": "small-asset"}, storage__lustre__capacity_gib=2400), set()),
     (_runs({"workload": "unknown-size"}), set()),
+    # containers besides the program
+    (_runs({"workload": "fetching"}), set()),
+    (
+        _runs({"workload": "fetching"}, network__isolated=True),
+        {
+            ("workload-image-internet", "workloads.0.workload"),
+            ("workload-container-internet", "workloads.0.clusters.0"),
+        },
+    ),
     # names
     (_runs({"workload": "sampel"}), {("workload-unknown", "workloads.0.workload")}),
     (_runs({}, {"preset": "smal"}), {("workload-preset", "workloads.1.preset")}),

@@ -19,6 +19,10 @@ LOG_FILE = "%x_%j.out"
 """Where a job logs, in sbatch's pattern: its name and number, in the folder it is submitted from."""
 
 
+_BESIDE_SECONDS = 10
+"""How long a container beside the program has to end after it: our choice."""
+
+
 def slurm(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     """Return the batch script. `header` is a comment for the second line.
 
@@ -265,7 +269,14 @@ def _containers(run: Run, info: ClusterInfo) -> Iterator[str]:
     if any(each.when == "beside" for each in others):
         yield ""
         yield "BESIDE=()"
-        yield "trap 'kill \"${BESIDE[@]}\" 2>/dev/null || true' EXIT"
+        # Steps get SIGTERM, and the rest of their time to end: srun itself would kill them at once.
+        yield "# shellcheck disable=SC2317,SC2329"
+        yield "end_beside() {"
+        yield '  scancel --signal=TERM "$SLURM_JOB_ID" || true'
+        yield f'  {{ sleep {_BESIDE_SECONDS}; kill "${{BESIDE[@]}}"; }} 2>/dev/null &'
+        yield '  wait "${BESIDE[@]}" || true'
+        yield "}"
+        yield "trap end_beside EXIT"
     for each in others:
         if each.image and run.workload.name not in info.images:
             raise ValueError(
