@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.manifest_checks import CHECKS
+from tests.unit.manifest_checks import CHECKS
 from workloads import registry
 from workloads.proof import Proof
 from workloads.render.all import committed, stale

@@ -15,7 +15,7 @@ import pytest
 from catalog.cluster_info import ClusterInfo
 from cli.cluster_info import local_info
 from tests.container_sample import PRINTED, SAMPLE, WATCH
-from tests.manifest_checks import CHECKS, KUBERNETES, check_pods
+from tests.unit.manifest_checks import CHECKS, KUBERNETES, check_pods
 from tests.unit.rendering import pods, read
 from workloads.asset import Asset
 from workloads.checks import check_containers as check_format

@@ -22,7 +22,7 @@ from catalog.kubernetes import BUCKET_CLAIM, GRACE_SECONDS, HUGE_PAGES, NETWORK_
 from catalog.operators import MPIJOBS, PYTORCHJOBS
 from catalog.pool import OnDemand, Pool
 from tests.kubectl import require_helm
-from tests.manifest_checks import KUBERNETES, check_schema
+from tests.unit.manifest_checks import KUBERNETES, check_schema
 from tests.unit.rendering import MPI, NEURON, TORCH, pods, read
 from trainforge.eks.job_rbac import job_groups, job_rbac
 from trainforge.eks.mpi_operator import mpi_operator

@@ -10,7 +10,7 @@ from typing import Any
 
 from catalog.pool import OnDemand, Pool
 from tests.admission import refusals
-from tests.manifest_checks import check_jobset, check_pods
+from tests.unit.manifest_checks import check_jobset, check_pods
 from tests.unit.rendering import STAGED, info, only_container, read, script
 from workloads.render.jobset import jobset
 from workloads.restarts import FINAL_CODES

@@ -12,7 +12,7 @@ import pytest
 from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
 from tests.admission import ports_without_protocol, refusals
-from tests.manifest_checks import (
+from tests.unit.manifest_checks import (
     KUBERNETES,
     SCHEMAS,
     built,

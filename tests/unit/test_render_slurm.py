@@ -11,7 +11,7 @@ import pytest
 
 from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import SLURM
-from tests.manifest_checks import check_script
+from tests.unit.manifest_checks import check_script
 from tests.unit.rendering import MPI, SAMPLES, SRUN, TORCH, run
 from workloads.render.slurm import slurm
 from workloads.secret import Secret
