@@ -16,13 +16,16 @@ from workloads.formats import example_cluster
 from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
 from workloads.program import Program
+from workloads.progress import Progress
 from workloads.proof import Proof, Proven
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
 from workloads.render.jobset import jobset
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
 from workloads.render.trainjob import trainjob
-from workloads.spec import Accelerators, Format, Preset, Progress, Resources, Run, Secret, Workload
+from workloads.resources import Accelerators, Resources
+from workloads.secret import Secret
+from workloads.spec import Format, Preset, Run, Workload
 from workloads.stage import Stage
 
 RENDERERS: dict[Format, Callable[..., str]] = {
