@@ -351,7 +351,7 @@ def test_render_shows_stages() -> None:
     assert cpu_ddp["stages"] == [
         {
             "name": "download",
-            "title": "fetches MNIST's training files (11 MB)",
+            "title": "fetches MNIST's training files",
             "after": [],
             "presets": ["mnist"],
             "nodes": 1,
@@ -375,4 +375,4 @@ def test_render_of_a_stage_is_the_committed_manifest() -> None:
     assert result.stdout.splitlines() == committed.read_text(encoding="utf-8").splitlines()[1:]
     # The training is as it was, without its stages.
     result = CliRunner().invoke(app, ["render", "cpu-ddp", "--preset", "mnist", "--on", "hyperpod"])
-    assert "stage" not in result.stdout
+    assert "stage.py" not in result.stdout
