@@ -133,7 +133,7 @@ def _node_users(subject: Subject, cluster: str) -> Iterator[Person]:
         yield f"{cluster}.node_setup.users.{index}", user
 
 
-def _meeting(subject: Subject) -> Iterator[list[Person]]:
+def _people_by_cluster(subject: Subject) -> Iterator[list[Person]]:
     """Yield the people who have accounts on the nodes of a cluster: its own, and the directory's."""
     everywhere = list(_directory_users(subject))
     clusters = [cluster for cluster, _ in node_setups(subject.settings)]
@@ -170,7 +170,7 @@ def _names(subject: Subject) -> Iterator[Problem]:
 def _duplicates(subject: Subject) -> Iterator[Problem]:
     """Names and ids are unique on a node; on shared file systems a shared id is a shared owner."""
     seen: set[str] = set()
-    for people in _meeting(subject):
+    for people in _people_by_cluster(subject):
         for key in ("name", "uid"):
             owners: dict[object, str] = {}
             for path, user in people:
