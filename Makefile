@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 SCANNER := .venv-scanner
-TORCHTITAN := .venv-torchtitan
+BENCH_TORCHTITAN := .venv-bench-torchtitan
 BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
@@ -21,10 +21,10 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # One thread per operation of torch: more would wait for each other where tests share the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
-.PHONY: help setup setup-dev setup-train peers torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
+.PHONY: help setup setup-dev setup-train peers bench-torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## /\1\t/' | expand -t 12
 
 # What users need to check, deploy and run; no test tools.
 setup: $(VENV)/.complete node_modules/.complete ## install what users need: virtual environment, requirements, Node, the pinned CDK CLI
@@ -79,12 +79,15 @@ $(SCANNER)/.complete: requirements-scanner.txt
 	$(SCANNER)/bin/python tests/shebang.py $(SCANNER)
 	touch $@
 
-torchtitan: $(TORCHTITAN)/.complete ## install torchtitan in its own environment, for bench-gpu
+bench-torchtitan: $(BENCH_TORCHTITAN)/.complete ## install the torchtitan that bench-gpu compares with, in its own environment
 
-$(TORCHTITAN)/.complete: requirements-torchtitan.txt
-	test -x $(TORCHTITAN)/bin/python || $(PYTHON) -m venv $(TORCHTITAN)
-	$(TORCHTITAN)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-torchtitan.txt
+$(BENCH_TORCHTITAN)/.complete: requirements-torchtitan.txt
+	test -x $(BENCH_TORCHTITAN)/bin/python || $(PYTHON) -m venv $(BENCH_TORCHTITAN)
+	$(BENCH_TORCHTITAN)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-torchtitan.txt
 	touch $@
+
+env-%: setup-train ## install a workload's own environment, .venv-NAME, for local runs: make env-torchtitan
+	$(BIN)/python -m workloads.local_environment $*
 
 # With the programs of a Kubernetes control plane, a job runs on the emulated EKS cluster: it needs the AWS CLI and torch.
 demo: setup $(VENV)/.complete-emulator $(if $(KUBEBUILDER_ASSETS),setup-dev setup-train) ## deploy CONFIG to the AWS emulator with the real CDK CLI, update it, destroy it
@@ -117,7 +120,7 @@ format: setup-dev ## format the code and fix what the linter can
 bench: setup-dev ## measure speed on this machine; BENCH_ARGS="--write docs/performance.md" updates the table
 	$(BIN)/python -m tests.bench $(BENCH_ARGS)
 
-bench-gpu: setup-train torchtitan ## compare fsdp with torchtitan on this machine's GPUs; BENCH_ARGS="--device cpu" tries it on CPUs
+bench-gpu: setup-train bench-torchtitan ## the workload fsdp beside torchtitan on the GPUs here; BENCH_ARGS="--device cpu" tries it out
 	$(BIN)/python -m tests.bench.gpus $(BENCH_ARGS)
 
 manifests: setup-dev ## update the committed manifests of all workloads, and the tables of their proofs and launchers
@@ -129,5 +132,5 @@ pictures: setup-dev ## update docs/pictures
 snapshots: setup-dev ## update the snapshots of the synthesized templates; review the diff
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update
 
-clean: ## remove virtual environments, Node modules, caches and assemblies
-	rm -rf $(VENV) $(PEERS) $(SCANNER) $(TORCHTITAN) node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
+clean: ## remove what was made here: environment, Node modules, caches, assemblies
+	rm -rf $(VENV) .venv-* node_modules cdk.out .artifacts .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

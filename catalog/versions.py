@@ -93,6 +93,13 @@ TORCH = Pin(
     "the newest that hyperpod-elastic-agent 1.1.3 admits (torch>=2.4.0,<2.12.0); both workloads run here with it on "
     "2026-11-24 (Python 3.11, CUDA build, on processors)",
 )
+TORCHTITAN = Pin(
+    "torchtitan",
+    "0.2.2",
+    f"{_PREDECESSOR}, torchtitan case, with torch 2.10.0; its debug model trained here with torch 2.13.0 on processors "
+    "on 2026-11-28. 0.3.0 calls torch.distributed.set_timeout, which torch 2.13.0 does not have",
+)
+TORCHAO = Pin("torchao", "0.17.0", f"{_PREDECESSOR}, torchtitan case; float8 is not run here")
 HYPERPOD_AGENT = Pin(
     "hyperpod-elastic-agent",
     "1.1.3",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from catalog.cluster_info import ClusterInfo, Mount
 from catalog.cluster_kinds import KINDS, LOCAL
+from workloads import registry
+from workloads.local_environment import environment_of, requirements_of
 
 if TYPE_CHECKING:
     from settings.deployment import Settings
@@ -85,6 +87,9 @@ def local_info(shared: Path | None = None) -> ClusterInfo:
         mounts=(Mount(str(folder.absolute()), "lustre", ""),),
         launch_folder=str(Path(__file__).parent.parent / "workloads"),
         virtual_environment=os.environ.get("VIRTUAL_ENV", ""),
+        virtual_environments={
+            name: str(environment_of(name)) for name in registry.names() if requirements_of(name)
+        },
     )
 
 

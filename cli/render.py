@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,8 +25,6 @@ from cli.run_options import (
 
 if TYPE_CHECKING:
     from settings.configuration_file import ConfigurationFile
-    from workloads.spec import Override, Preset
-    from workloads.stage import Stage
 
 WorkloadName = Annotated[
     str | None,
@@ -58,7 +55,11 @@ def render(
     env: Variables = None,
     config: Config = None,
     listed: Annotated[
-        bool, typer.Option("--list", help="Print workloads, their stages, formats and verification.")
+        bool,
+        typer.Option(
+            "--list",
+            help="Print all workloads with their proofs; with WORKLOAD, its parts.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With '--list': print JSON for programs.")] = False,
     check: Annotated[bool, typer.Option("--check", help="List committed manifests that are stale.")] = False,
@@ -78,7 +79,9 @@ def render(
         typer.echo("error: '--json' is for '--list'; a manifest has the format of its cluster", err=True)
         raise typer.Exit(2)
     if listed:
-        _list(as_json)
+        from cli.workload_list import print_workloads
+
+        print_workloads(workload, as_json=as_json)
     elif check or write:
         _committed(write)
     elif workload is None:
@@ -148,91 +151,3 @@ def _committed(write: bool) -> None:
     if found and not write:
         typer.echo("error: these files are stale; 'make manifests' updates them", err=True)
         raise typer.Exit(1)
-
-
-def _list(as_json: bool) -> None:
-    from workloads import registry
-    from workloads.stage import dependencies
-
-    known = [registry.workload(name) for name in registry.names()]
-    if as_json:
-        import json
-
-        entries = [
-            {
-                "workload": workload.name,
-                "presets": [
-                    {
-                        "name": preset.name,
-                        "nodes": preset.nodes,
-                        "instance_type": preset.instance_type,
-                        "arguments": [*workload.arguments, *preset.arguments],
-                        "environment": {**workload.environment, **preset.environment},
-                        "on": {key: _override(override) for key, override in preset.on.items()},
-                    }
-                    for preset in workload.presets.values()
-                ],
-                "stages": [
-                    {
-                        "name": one.name,
-                        "title": one.title,
-                        "after": list(dependencies(workload.stages, None)[one.name]),
-                        "presets": list(one.presets or workload.presets),
-                        "nodes": one.nodes,
-                        "arguments": list(one.arguments),
-                    }
-                    for one in workload.stages
-                ],
-                "formats": [
-                    {
-                        "format": str(format_),
-                        "proof": str(workload.proofs[format_]),
-                        "what_ran": workload.proofs[format_].size,
-                    }
-                    for format_ in workload.formats
-                ],
-            }
-            for workload in known
-        ]
-        typer.echo(json.dumps(entries, indent=2))
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("workload", "presets and stages", "format", "proof", "what ran")
-    for workload in known:
-        presets = "\n".join(line for preset in workload.presets.values() for line in _size(preset))
-        presets += "".join(f"\nstage {line}" for stage in workload.stages for line in _stage(stage))
-        formats = "\n".join(workload.formats)
-        proofs = "\n".join(str(workload.proofs[format_]) for format_ in workload.formats)
-        sizes = "\n".join(workload.proofs[format_].size or "nothing" for format_ in workload.formats)
-        table.add_row(workload.name, presets, formats, proofs, sizes)
-        table.add_section()
-    Console().print(table)
-
-
-def _stage(stage: Stage) -> Iterator[str]:
-    """Yield the lines of a stage in the table: what it does, its nodes, and the presets that need it."""
-    nodes = (
-        "the run's nodes" if stage.nodes is None else f"{stage.nodes} node{'s' if stage.nodes > 1 else ''}"
-    )
-    of = "" if stage.presets is None else f", of {', '.join(stage.presets)}"
-    yield f"{stage.name} ({nodes}{of}){f': {stage.title}' if stage.title else ''}"
-
-
-def _override(override: Override) -> dict[str, object]:
-    """Return what a preset has otherwise on an instance type, as JSON has it."""
-    return {
-        "nodes": override.nodes,
-        "arguments": list(override.arguments),
-        "environment": dict(override.environment),
-    }
-
-
-def _size(preset: Preset) -> Iterator[str]:
-    """Yield the lines of a preset in the table: its reference, and what it has otherwise on instance types."""
-    yield f"{preset.name} ({preset.nodes} x {preset.instance_type})"
-    for key, override in preset.on.items():
-        nodes = [f"{override.nodes} nodes"] if override.nodes else []
-        variables = [f"{name}={value}" for name, value in override.environment.items()]
-        yield f"  on {key}: {', '.join([*nodes, *override.arguments, *variables])}"

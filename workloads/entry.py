@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
@@ -12,7 +13,7 @@ from catalog.efa import efa_environment
 from catalog.neuron import COMPILE_CACHE_VARIABLE, lnc_environment
 from workloads.launchers import SchedulerVariables, command, quoted
 from workloads.program import FOLDER_VARIABLE
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import SPEEDS, PrintedBy, Progress
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
 from workloads.words import LiteralWord
@@ -256,6 +257,7 @@ def guard(
         f"--nodes={variables.nodes}",
         *([f"--guards={variables.guards}"] if variables.guards else []),
         *(_told(progress) if progress.pattern else ()),
+        *(_step_size(run, variables) if progress.pattern else ()),
         *(["--last-rank"] if progress.printed_by is PrintedBy.LAST_RANK else []),
         *(option for criterion in progress.criteria for option in criterion.options),
     ]
@@ -273,6 +275,22 @@ def guard(
         "--logs=$RUN_FOLDER/nccl",
         "--",
     ]
+
+
+def _step_size(run: Run, variables: SchedulerVariables) -> list[str]:
+    """Return the guard's options for the size of a step: what it derives the metrics from that are not printed."""
+    printed = set(re.compile(run.progress.pattern).groupindex)
+    speed = printed & SPEEDS
+    if not speed:
+        return []
+    per_rank = "tokens_per_second_per_rank" in speed
+    sizes: dict[str, int | float | str | None] = {
+        "ranks-per-node": variables.ranks_on_node(run) if per_rank else None,
+        "step-samples": run.global_batch,
+        "sample-tokens": run.preset.tokens_per_sample,
+        "peak-tflops": run.peak_tflops if len(printed & {"tflops", "mfu", "mfu_percent"}) == 1 else None,
+    }
+    return [f"--{name}={size}" for name, size in sizes.items() if size is not None]
 
 
 def _told(progress: Progress) -> list[str]:

@@ -40,6 +40,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "milliseconds_per_step": "milliseconds of a step",
         "tflops": "model TFLOPS of each rank's accelerator",
         "mfu": "share of the accelerator's peak that the model's arithmetic uses",
+        "mfu_percent": "the same share in percent, from 0 to 100",
         "learning_rate": "learning rate",
         "gradient_norm": "norm of all gradients together, before clipping",
         "consumed_samples": "samples used since the first step",
@@ -51,6 +52,17 @@ METRICS: Mapping[str, str] = MappingProxyType(
     }
 )
 """The metrics that a group may name without a description, and what each measures."""
+
+SPEEDS = frozenset(
+    {
+        "samples_per_second",
+        "tokens_per_second",
+        "tokens_per_second_per_rank",
+        "seconds_per_step",
+        "milliseconds_per_step",
+    }
+)
+"""Metrics of how fast a program trains. With the size of a step each follows from any other."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 

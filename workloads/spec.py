@@ -62,11 +62,12 @@ class Preset:
 
     `instance_type` and `nodes` are the reference of the committed manifests, and of a run whose pool is not known.
     `global_batch` is the number of samples of one step over all ranks; it must divide by the ranks. None where the
-    program has no such idea. `accelerators` is what this size runs on where that differs from the workload's others: a
-    model of billions of weights starts on processors too, and never ends. `environment` adds to the workload's
-    variables and replaces them. `layout` is how the model is split over ranks; None where every rank has a copy, or
-    the program decides. `lnc` goes before the workload's. `on` has by instance type, or by family (`p5`), what differs
-    there; a type's adds to its family's. `stages` are arguments that are added to stages, by their names.
+    program has no such idea. `tokens_per_sample` is the length of a sample in tokens, where all have the same.
+    `accelerators` is what this size runs on where that differs from the workload's others: a model of billions of
+    weights starts on processors too, and never ends. `environment` adds to the workload's variables and replaces them.
+    `layout` is how the model is split over ranks; None where every rank has a copy, or the program decides. `lnc` goes
+    before the workload's. `on` has by instance type, or by family (`p5`), what differs there; a type's adds to its
+    family's. `stages` are arguments that are added to stages, by their names.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Preset:
     instance_type: str = CPU
     nodes: int = 1
     global_batch: int | None = None
+    tokens_per_sample: int | None = None
     accelerators: tuple[Accelerators, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     on: Mapping[str, Override] = field(default_factory=lambda: MappingProxyType({}))
@@ -125,8 +127,8 @@ class Workload:
     Its program may read RUN_FOLDER (a shared folder of this run, equal after a requeue) and the variables of its
     `assets`, folders on the shared file system. `resumes` is true if it continues from RUN_FOLDER by itself. `proofs`
     tells for each supported format how it was proven; a format without one is not supported. `peak_precision` names the
-    arithmetic (bf16, fp8) whose peak the program is told as `--peak-tflops=`, so that it can say how much of it a run
-    uses; empty: it does not ask.
+    arithmetic (bf16, fp8) to whose peak a run's speed is compared; empty: to none. `peak_argument` is the option by
+    which the program takes that peak, where it compares by itself (`--peak-tflops`).
     `footprint` computes from the program's arguments, the number of ranks and the preset's layout what a run takes of
     accelerators' memory and of the file system; None where it is too little to matter.
 
@@ -159,6 +161,7 @@ class Workload:
     secrets: tuple[Secret, ...] = ()
     resumes: bool = True
     peak_precision: str = ""
+    peak_argument: str = ""
     footprint: Callable[[Sequence[str], int, Layout | None], Footprint] | None = None
     global_batch_argument: str = ""
     options: str = ""
@@ -443,7 +446,8 @@ class Run:
     @property
     def arguments(self) -> tuple[str, ...]:
         """The program's arguments: the workload's, the preset's, what the instance type's facts say, and the run's."""
-        peak = () if self.peak_tflops is None else (f"--peak-tflops={self.peak_tflops:g}",)
+        option = self.workload.peak_argument
+        peak = (f"{option}={self.peak_tflops:g}",) if option and self.peak_tflops is not None else ()
         of_type = (word for each in self._overrides for word in each.arguments)
         own = map(LiteralWord, self.extra_arguments)
         return (*self.workload.arguments, *self.preset.arguments, *of_type, *peak, *own)

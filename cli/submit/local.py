@@ -12,6 +12,7 @@ from pathlib import Path
 from catalog.cluster_info import ClusterInfo
 from cli.submit.local_process import run_here
 from cli.submit.submission import Submission, SubmissionError, SubmittedJob, run_text
+from workloads.local_environment import is_made, requirements_of
 from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
 from workloads.spec import Run
 
@@ -42,7 +43,12 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
 
     program = _program(run)
     obstacle = ""
-    if not shutil.which(program, path=environment["PATH"]):
+    if requirements_of(run.workload.name) and not is_made(run.workload.name):
+        target = f"make env-{run.workload.name}"
+        obstacle = (
+            f"{run.workload.name} runs here in an environment of its own; '{target}' makes it, or renews it"
+        )
+    elif not shutil.which(program, path=environment["PATH"]):
         obstacle = (
             f"'{program}' is not on this machine; 'make setup-train' brings what workloads need to run here"
         )

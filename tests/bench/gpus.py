@@ -2,7 +2,7 @@
 
 `make bench-gpu` runs it and prints a table of tokens a second, TFLOPS, MFU and memory; `--write FILE` puts it between
 the file's markers. `--device cpu` does the same with tiny models on processors, to see that it works. Each row has its
-processes to itself. torchtitan has an environment of its own (`make torchtitan`): it holds back packages of ours.
+processes to itself. torchtitan has an environment of its own (`make bench-torchtitan`): it holds back packages of ours.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tests.bench.training import measured
 from tests.ports import free_ports
 from tests.synthesis import ROOT
 
-TORCHTITAN = ROOT / ".venv-torchtitan" / "bin" / "python"
+TORCHTITAN = ROOT / ".venv-bench-torchtitan" / "bin" / "python"
 HEADER = "| model | trained by | tokens/s | TFLOPS a rank | MFU | peak memory |\n| --- | --- | --- | --- | --- | --- |"
 _MODELS = ("llama3-2-1b", "llama3-2-3b")
 _FLAVORS = {"llama3-2-1b": "1B", "llama3-2-3b": "3B", "llama3-1-8b": "8B", "tiny": "debugmodel"}
@@ -130,7 +130,7 @@ def _beside(hardware: Hardware, model: str, blocks: int, python: Path, ours: dic
     if model not in _FLAVORS:
         return Row(model, "torchtitan", {}, "has no such model")
     if not python.exists():
-        return Row(model, "torchtitan", {}, "not installed: `make torchtitan`")
+        return Row(model, "torchtitan", {}, "not installed: `make bench-torchtitan`")
 
     def titan() -> dict[str, Any]:
         found = _torchtitan(hardware, _FLAVORS[model], blocks, python)

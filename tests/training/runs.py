@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,12 +26,20 @@ what it was waited for is told of at once."""
 class LocalRun:
     """A workload's preset in `folder`, started as often as a test likes; its run folder is the same each time."""
 
-    def __init__(self, name: str, preset: str, folder: Path, *arguments: str, ranks: int = 2) -> None:
+    def __init__(
+        self,
+        name: str,
+        preset: str,
+        folder: Path,
+        *arguments: str,
+        ranks: int = 2,
+        environment: Path = Path(sys.prefix),
+    ) -> None:
         self.folder = folder
         workload = registry.workload(name)
         chosen = workload.presets[preset]
         chosen = dataclasses.replace(chosen, arguments=(*chosen.arguments, *arguments), nodes=ranks)
-        info = with_environment("local", folder, partitions={})
+        info = with_environment("local", folder, partitions={}, environment=str(environment))
         text = local(Run.on_type(workload, chosen, chosen.instance_type, ranks), info)
         self.script = folder / "run.sh"
         folder.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,7 @@ def test_a_row_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> 
     assert [row.failed for row in found] == ["", "failed", ""]
     absent = list(rows(CARD, ("llama3-2-3b", "mixtral-8x7b"), 3, Path("/nonexistent/python")))
     assert [row.failed for row in absent if row.trainer == "torchtitan"] == [
-        "not installed: `make torchtitan`",
+        "not installed: `make bench-torchtitan`",
         "has no such model",
     ]
 
@@ -144,7 +144,7 @@ def test_a_table_goes_between_its_markers_and_nowhere_else(
 
 @pytest.mark.heavy
 def test_it_becomes_ready() -> None:
-    """The whole command on processors, with the tiny model; torchtitan too where `make torchtitan` has installed it."""
+    """The whole command on processors, with the tiny model; torchtitan too where `make bench-torchtitan` was run."""
     found = table("--device=cpu", "--blocks=1")
     rate = r"\d+ \| \S+ \| unknown \| unknown \|"
     assert re.search(rf"^\| tiny \| our trainer \| {rate}$", found.stdout, re.MULTILINE), found.stderr
@@ -156,7 +156,7 @@ def test_it_becomes_ready() -> None:
         )
         assert found.returncode == 0
     else:
-        assert "| tiny | torchtitan | not installed: `make torchtitan` |" in found.stdout
+        assert "| tiny | torchtitan | not installed: `make bench-torchtitan` |" in found.stdout
         assert found.returncode == 1
 
 

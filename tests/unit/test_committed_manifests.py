@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import ast
-import subprocess
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from cli.main import app
 from tests.conftest import ROOT
 from tests.unit.manifest_checks import CHECKS
 from workloads import registry
+from workloads.accepted import ACCEPTED_BY
+from workloads.formats import FORMATS, default_format
 from workloads.proof import Proof
 from workloads.render.all import committed, stale
 from workloads.spec import Format
@@ -22,16 +24,6 @@ COMMITTED = [
     for name in registry.names()
     for path, _ in committed(registry.workload(name))
 ]
-
-# What a check above means for a format: the words by which a proof of it is claimed.
-ACCEPTED_BY = {
-    Format.SLURM: "shellcheck",
-    Format.LOCAL: "shellcheck",
-    Format.BATCH: "botocore and moto",
-    Format.PYTORCHJOB: "kubeflow-training",
-    Format.TRAINJOB: "kubeflow-trainer-api",
-    Format.JOBSET: "kubeflow-trainer-api",
-}
 
 
 def claims() -> dict[tuple[str, str], set[str]]:
@@ -80,19 +72,33 @@ def test_a_proof_is_what_tests_claim(name: str) -> None:
             assert format_ not in ACCEPTED_BY, f"{name} as {format_} is accepted by {ACCEPTED_BY[format_]}"
 
 
-def test_the_list_of_workloads_says_how_each_format_was_proven() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", "from cli.main import main; main()", "render", "--list"],
-        cwd=ROOT,
-        env={"PATH": "", "COLUMNS": "260"},
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=60,
-    )
-    for name in registry.names():
-        for format_, proven in registry.workload(name).proofs.items():
-            rows = [
-                line for line in done.stdout.splitlines() if f" {format_} " in line and str(proven) in line
-            ]
-            assert any(proven.size in row for row in rows)
+def listing(*words: str) -> Result:
+    """Return what the command printed."""
+    return CliRunner().invoke(app, ["render", *words])
+
+
+def test_the_list_of_workloads_has_the_proof_on_each_cluster() -> None:
+    listed = [line.split("\t") for line in listing("--list").stdout.splitlines()]
+    assert [row[0] for row in listed] == [*registry.names()]
+    for name, *cells in listed:
+        workload = registry.workload(name)
+        for cluster, cell in zip(FORMATS, cells, strict=True):
+            format_ = default_format(cluster, workload.formats)
+            assert cell == (f"{format_}: {workload.proofs[format_]}" if format_ else "-")
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_the_list_of_a_workload_has_its_parts(name: str) -> None:
+    workload = registry.workload(name)
+    listed = [line.split("\t")[:2] for line in listing(name, "--list").stdout.splitlines()]
+    assert listed == [
+        *(["preset", preset] for preset in workload.presets),
+        *(["stage", stage.name] for stage in workload.stages),
+        *(["format", format_] for format_ in workload.formats),
+    ]
+
+
+def test_an_unknown_workload_is_not_listed() -> None:
+    done = listing("fsdpp", "--list")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: there is no workload 'fsdpp' (did you mean 'fsdp'?)")

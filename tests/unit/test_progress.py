@@ -14,6 +14,7 @@ from workloads.registry import names, workload
 RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
 sys.path.insert(0, str(RUNTIME))
 
+from derived_metrics import StepSize, derive, line  # noqa: E402
 from progress_lines import bare, series  # noqa: E402
 from progress_metrics import Bound, Metrics, exposition  # noqa: E402
 
@@ -253,3 +254,53 @@ def test_prometheus_reads_the_last_values() -> None:
         "# TYPE trainforge_progress_timestamp_seconds gauge",
         'trainforge_progress_timestamp_seconds{run="a\\"b"} 1000.5',
     ]
+
+
+@pytest.mark.parametrize(
+    ("printed", "size", "expected"),
+    [
+        # 16 ranks, 128 samples of 8,192 tokens a step, 989 TFLOPS a rank: one speed, told in each unit.
+        (
+            {"samples_per_second": 32},
+            StepSize(16, 128, 8192, 989),
+            {"seconds_per_step": 4, "tokens_per_second": 262144},
+        ),
+        (
+            {"tokens_per_second_per_rank": 16384},
+            StepSize(16, 128, 8192),
+            {"samples_per_second": 32, "seconds_per_step": 4},
+        ),
+        (
+            {"milliseconds_per_step": 4000, "tflops": 494.5},
+            StepSize(16, 128, 8192, 989),
+            {"tokens_per_second": 262144, "mfu": 0.5},
+        ),
+        ({"mfu_percent": 50}, StepSize(peak_tflops=989), {"mfu": 0.5, "tflops": 494.5}),
+        ({"seconds_per_step": 4, "tokens_per_second": 7}, StepSize(16, 128, 8192), {"tokens_per_second": 7}),
+        ({"seconds_per_step": 4, "loss": 2}, StepSize(), {"seconds_per_step": 4, "loss": 2}),
+        ({"samples_per_second": 0}, StepSize(16, 128, 8192), {"tokens_per_second": 0}),
+        ({}, StepSize(16, 128, 8192, 989), {}),
+    ],
+)
+def test_metrics_that_follow_from_those_of_a_line(
+    printed: dict[str, float], size: StepSize, expected: dict[str, float]
+) -> None:
+    found = derive(printed, size)
+    assert {name: found[name] for name in expected} == expected
+    assert {name: found[name] for name in printed} == printed
+    assert set(found) <= set(METRICS)
+    if not printed or size == StepSize():
+        assert found == printed, "nothing follows"
+
+
+def test_the_line_is_the_same_for_every_program() -> None:
+    size = StepSize(16, 128, 8192, 989)
+    told = [
+        {"step": 50, "loss": 2.5, "samples_per_second": 32, "tflops": 494.5},
+        {"step": 50, "loss": 2.5, "milliseconds_per_step": 4000, "mfu_percent": 50, "gradient_norm": 1},
+    ]
+    expected = (
+        "step 50, loss 2.5000, 4 s/step, 32 samples/s, 262,144 tokens/s, 494.5 TFLOPS per rank, MFU 0.500"
+    )
+    assert {line(derive(metrics, size)) for metrics in told} == {expected}
+    assert line({"busbw": 1}) == ""

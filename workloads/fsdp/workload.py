@@ -29,6 +29,7 @@ _LLAMA3_1_8B = Preset(
     instance_type=GPU,
     nodes=4,
     global_batch=128,
+    tokens_per_sample=8192,
 )
 
 
@@ -45,6 +46,7 @@ def _dense(name: str, title: str, sequence: int, batch: int, recompute: str, nod
         ),
         nodes=nodes,
         global_batch=batch,
+        tokens_per_sample=sequence,
     )
 
 
@@ -94,6 +96,7 @@ _TINY = Preset(
     instance_type=CPU,
     nodes=2,
     global_batch=8,
+    tokens_per_sample=64,
     accelerators=("gpu", "cpu"),
 )
 
@@ -146,6 +149,7 @@ WORKLOAD = Workload(
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
+    peak_argument="--peak-tflops",
     footprint=footprint,
     global_batch_argument="--global-batch",
     options="fsdp_trainer.options",

@@ -30,6 +30,7 @@ from pathlib import Path
 import fabric_log
 import node_checks
 import stall_report
+from derived_metrics import StepSize
 from durations import seconds
 from exit_codes import MISSED, STALLED, UNAVAILABLE, USAGE, WRONG_FABRIC, forget_stop, keep, of_ranks
 from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
@@ -165,7 +166,7 @@ def _run(
 ) -> int:
     command = Command()
     fabric = FabricWatch(command, logs, options.start_seconds, say) if logs else None
-    metrics = Metrics(options.bounds or () if prints(options, environment) else ())
+    metrics = Metrics(options.bounds or () if prints(options, environment) else (), _step_size(options))
     progress = _progress_watch(options, environment, command, heartbeats, metrics) if heartbeats else None
     watches = [watch for watch in (fabric, progress) if watch is not None]
 
@@ -215,6 +216,11 @@ def _run(
             "The same start would fail again: nothing is retried"
         )
     return code
+
+
+def _step_size(options: argparse.Namespace) -> StepSize:
+    ranks = options.ranks_per_node and options.ranks_per_node * options.nodes
+    return StepSize(ranks, options.step_samples, options.sample_tokens, options.peak_tflops)
 
 
 def _take_given(options: argparse.Namespace, environment: Mapping[str, str]) -> None:
@@ -297,6 +303,12 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--last-rank", action="store_true", help="the last rank prints these lines, and not rank 0"
     )
+    parser.add_argument(
+        "--ranks-per-node", type=_count, help="ranks of a node, for metrics of all ranks together"
+    )
+    parser.add_argument("--step-samples", type=_count, help="samples of a step over all ranks")
+    parser.add_argument("--sample-tokens", type=_count, help="tokens of a sample")
+    parser.add_argument("--peak-tflops", type=float, help="the peak of a rank's accelerator")
     for name, least in (("--at-least", True), ("--at-most", False)):
         parser.add_argument(
             name,

@@ -17,6 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from derived_metrics import StepSize, derive
+
 FILE = "progress.prom"
 
 _OF: Mapping[str, str] = {"last": "last value", "median": "median", "every": "every value"}
@@ -67,10 +69,11 @@ class Bound:
 
 
 class Metrics:
-    """The metrics of a program's lines; `bounds` are judged when it has ended."""
+    """The metrics of a program's lines, and what follows from them; `bounds` are judged when it has ended."""
 
-    def __init__(self, bounds: Sequence[Bound] = ()) -> None:
+    def __init__(self, bounds: Sequence[Bound] = (), size: StepSize | None = None) -> None:
         self._bounds = tuple(bounds)
+        self._size = size or StepSize()
         self._judged: dict[str, list[float]] = {bound.metric: [] for bound in bounds}
         self._written = 0
         self.lines = 0
@@ -78,6 +81,7 @@ class Metrics:
 
     def take(self, found: Mapping[str, float]) -> None:
         """Add a line's metrics."""
+        found = derive(found, self._size)
         self.last = {**self.last, **found}
         for name, values in self._judged.items():
             if name in found:

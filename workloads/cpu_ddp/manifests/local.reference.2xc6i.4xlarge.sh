@@ -17,6 +17,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*)' \
   --start-seconds=300 \
   --stall-seconds=300 \
+  --step-samples=256 \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
   -- torchrun \

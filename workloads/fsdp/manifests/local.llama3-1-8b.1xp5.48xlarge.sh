@@ -21,6 +21,8 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*)' \
   --start-seconds=1200 \
   --stall-seconds=900 \
+  --step-samples=128 \
+  --sample-tokens=8192 \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
   -- torchrun \

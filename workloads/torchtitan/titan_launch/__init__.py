@@ -1,0 +1,1 @@
+"""The launch of torchtitan: its Llama 3 on synthetic data, and processors in the place of GPUs."""

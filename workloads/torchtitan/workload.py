@@ -1,0 +1,149 @@
+"""The workload torchtitan: pre-training of Llama 3 by PyTorch's own trainer (FSDP2, TP, PP, CP, float8, compile)."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from catalog.reference_types import CPU, GPU
+from workloads.accepted import TORCHRUN_FORMATS, accepted
+from workloads.images.image import Image
+from workloads.launchers import Torchrun
+from workloads.layout import Layout
+from workloads.progress import PrintedBy, Progress
+from workloads.proof import Proof, Proven
+from workloads.resources import Resources
+from workloads.secret import Secret
+from workloads.spec import Format, Preset, Workload
+
+_SEQUENCE = 8192
+
+
+def _preset(
+    name: str,
+    description: str,
+    flavor: str,
+    *more: str,
+    nodes: int,
+    batch: int,
+    sequence: int = _SEQUENCE,
+    layout: Layout,
+) -> Preset:
+    """Return a preset on GPUs: a model of torchtitan on synthetic data, and what differs from the others."""
+    return Preset(
+        name=name,
+        description=description,
+        arguments=(
+            *("--model.name=llama3_synthetic", f"--model.flavor={flavor}", "--training.steps=1000"),
+            *(f"--training.seq_len={sequence}", f"--training.local_batch_size={layout.micro_batch}"),
+            f"--training.global_batch_size={batch}",
+            *("--checkpoint.interval=200", "--checkpoint.async_mode=async"),
+            *more,
+        ),
+        instance_type=GPU,
+        nodes=nodes,
+        global_batch=batch,
+        tokens_per_sample=sequence,
+        layout=layout,
+    )
+
+
+_FLOAT8 = (
+    *("--model.converters=quantize.linear.float8", "--quantize.linear.float8.filter_fqns=output"),
+    "--quantize.linear.float8.enable_fsdp_float8_all_gather",
+    *("--quantize.linear.float8.precompute_float8_dynamic_scale_for_fsdp", "--compile.enable"),
+)
+_TP = ("--parallelism.tensor_parallel_degree=8", "--activation_checkpoint.mode=full")
+
+_PRESETS = (
+    _preset("llama3-1-8b", "Llama 3.1 8B, FSDP2", "8B", nodes=4, batch=32, layout=Layout()),
+    _preset(
+        "llama3-1-8b-float8",
+        "Llama 3.1 8B, FSDP2, linear layers in float8, compiled",
+        "8B",
+        *_FLOAT8,
+        nodes=4,
+        batch=32,
+        layout=Layout(),
+    ),
+    _preset(
+        "llama3-1-8b-context",
+        "Llama 3.1 8B with sequences of 32768 tokens, each over 4 GPUs",
+        "8B",
+        "--parallelism.context_parallel_degree=4",
+        nodes=4,
+        batch=8,
+        sequence=32768,
+        layout=Layout(cp=4),
+    ),
+    _preset(
+        "llama3-1-70b", "Llama 3.1 70B, FSDP2 and TP 8", "70B", *_TP, nodes=16, batch=64, layout=Layout(tp=8)
+    ),
+    _preset(
+        "llama3-1-70b-pipeline",
+        "Llama 3.1 70B, TP 8 and a pipeline of four stages",
+        "70B",
+        *_TP,
+        *("--parallelism.pipeline_parallel_degree=4", "--parallelism.pipeline_parallel_schedule=1F1B"),
+        nodes=16,
+        batch=128,
+        layout=Layout(tp=8, pp=4, micro_batch=8),
+    ),
+    _preset(
+        "llama3-1-405b",
+        "Llama 3.1 405B, FSDP2 and TP 8, float8, compiled",
+        "405B",
+        *_TP,
+        *_FLOAT8,
+        "--parallelism.enable_async_tensor_parallel",
+        nodes=64,
+        batch=128,
+        layout=Layout(tp=8, micro_batch=2),
+    ),
+    Preset(
+        name="tiny",
+        description="torchtitan's debug model in seconds on two cores: 20 steps, a checkpoint every 5",
+        arguments=(
+            *("--model.name=llama3_synthetic", "--model.flavor=debugmodel", "--training.steps=20"),
+            *("--training.seq_len=64", "--training.local_batch_size=4", "--training.global_batch_size=8"),
+            *("--debug.seed=0", "--optimizer.lr=4e-3", "--lr_scheduler.warmup_steps=2"),
+            *("--metrics.log_freq=1", "--checkpoint.interval=5", "--training.mixed_precision_param=float32"),
+        ),
+        instance_type=CPU,
+        nodes=2,
+        global_batch=8,
+        tokens_per_sample=64,
+        accelerators=("gpu", "cpu"),
+        layout=Layout(micro_batch=4),
+    ),
+)
+
+WORKLOAD = Workload(
+    name="torchtitan",
+    title="Pre-training of Llama 3 by torchtitan (FSDP2, TP, PP, CP, float8, compile)",
+    launcher=Torchrun(),
+    image=Image("cuda"),
+    resources=Resources(accelerators=("gpu",), memory_gib_per_rank=32),
+    presets=MappingProxyType({preset.name: preset for preset in _PRESETS}),
+    proofs=MappingProxyType(
+        {
+            **accepted(*TORCHRUN_FORMATS),
+            Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
+        }
+    ),
+    progress=Progress(
+        pattern=(
+            r"step: +(?P<step>[0-9]+)  loss: +(?P<loss>[0-9][0-9.]*)  grad_norm: +(?P<gradient_norm>[0-9.]+)  memory: "
+            r".*tps: (?P<tokens_per_second_per_rank>[0-9,]+)  tflops: (?P<tflops>[0-9.,]+)  "
+            r"mfu: (?:(?P<mfu_percent>[0-9.]+)%|N/A)"
+        ),
+        # Compilation of a large model, or a checkpoint of it.
+        start_seconds=1800,
+        stall_seconds=900,
+        # Of a pipeline the last stage knows the loss.
+        printed_by=PrintedBy.LAST_RANK,
+    ),
+    environment=MappingProxyType({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}),
+    secrets=(Secret("huggingface", "HF_TOKEN"),),
+    peak_precision="bf16",
+    global_batch_argument="--training.global_batch_size",
+)
