@@ -55,9 +55,9 @@ _FLOAT8 = (
 _TP = ("--parallelism.tensor_parallel_degree=8", "--activation_checkpoint.mode=full")
 
 _PRESETS = (
-    _preset("llama3-1-8b", "Llama 3.1 8B, FSDP2", "8B", nodes=4, batch=32, layout=Layout()),
+    _preset("8b", "Llama 3.1 8B, FSDP2", "8B", nodes=4, batch=32, layout=Layout()),
     _preset(
-        "llama3-1-8b-float8",
+        "8b-float8",
         "Llama 3.1 8B, FSDP2, linear layers in float8, compiled",
         "8B",
         *_FLOAT8,
@@ -66,7 +66,7 @@ _PRESETS = (
         layout=Layout(),
     ),
     _preset(
-        "llama3-1-8b-context",
+        "8b-context",
         "Llama 3.1 8B with sequences of 32768 tokens, each over 4 GPUs",
         "8B",
         "--parallelism.context_parallel_degree=4",
@@ -75,11 +75,9 @@ _PRESETS = (
         sequence=32768,
         layout=Layout(cp=4),
     ),
+    _preset("70b", "Llama 3.1 70B, FSDP2 and TP 8", "70B", *_TP, nodes=16, batch=64, layout=Layout(tp=8)),
     _preset(
-        "llama3-1-70b", "Llama 3.1 70B, FSDP2 and TP 8", "70B", *_TP, nodes=16, batch=64, layout=Layout(tp=8)
-    ),
-    _preset(
-        "llama3-1-70b-pipeline",
+        "70b-stages",
         "Llama 3.1 70B, TP 8 and a pipeline of four stages",
         "70B",
         *_TP,
@@ -89,7 +87,7 @@ _PRESETS = (
         layout=Layout(tp=8, pp=4, micro_batch=8),
     ),
     _preset(
-        "llama3-1-405b",
+        "405b",
         "Llama 3.1 405B, FSDP2 and TP 8, float8, compiled",
         "405B",
         *_TP,

@@ -4,7 +4,7 @@ GPUS="${TRAINFORGE_GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}"
 [ "$GPUS" -gt 0 ] || { echo "error: nvidia-smi lists no GPU here, and this preset needs one" >&2; exit 69; }
 : "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
 set -euo pipefail
-export RUN_FOLDER="/fsx/runs/torchtitan/${TRAINFORGE_RUN_ID:-torchtitan-llama3-1-8b}"
+export RUN_FOLDER="/fsx/runs/torchtitan/${TRAINFORGE_RUN_ID:-torchtitan-8b}"
 mkdir -p "${RUN_FOLDER%/*}"
 umask 027
 mkdir -p "$RUN_FOLDER"
