@@ -26,14 +26,17 @@ STAGES = ("download", "tokenize")
 
 @pytest.fixture(scope="module", params=["queues", "no-queues"])
 def where(request: pytest.FixtureRequest, eks_cluster: Cluster) -> Iterator[JobNamespace]:
-    """Return a namespace with the nodes that the set takes, which are its queue's whole share, and one beside.
+    """Return a namespace with the nodes that the set takes, which are its queue's whole share, and a pool beside.
 
     With queues these are those of the run and of its stages, without only the run's.
     """
     name = f"staged-{request.param}"
     queued = request.param == "queues"
-    pools = [pool(f"{name}-gpu", GPU, 1 + 2 * NODES if queued else NODES), pool(f"{name}-cpu", CPU, 1)]
-    queues = [Queue(name, {one.name: one.nodes for one in pools}, borrows=False)]
+    pools = [
+        pool(f"{name}-gpu", GPU, 1 + 2 * NODES if queued else NODES),
+        pool(f"{name}-cpu", CPU, 1 + NODES),
+    ]
+    queues = [Queue(name, {one.name: one.nodes for one in pools}, borrow=False)]
     with job_namespace(eks_cluster.api, name, pools, queues=queues if queued else ()) as made:
         yield made
 
@@ -41,9 +44,6 @@ def where(request: pytest.FixtureRequest, eks_cluster: Cluster) -> Iterator[JobN
 def submit(where: JobNamespace, id_: str, *, prepare_on: Pool | None = None) -> Document:
     run = Run(STAGED, STAGED.reference, where.pools[0], NODES, id_)
     stages = {name: run.stage(name, prepare_on) for name in STAGES}
-    if prepare_on:
-        # It has one node.
-        del stages["tokenize"]
     return where.submit(read(jobset(run, where.info(STAGED.name), stages=stages)))
 
 
@@ -96,8 +96,14 @@ def test_stages_run_in_their_order_and_then_the_run(where: JobNamespace) -> None
 
 def test_a_stage_goes_to_the_pool_that_is_named_for_it(where: JobNamespace) -> None:
     job = submit(where, "elsewhere", prepare_on=where.pools[1])
-    for name, (place, count) in {"download": (where.pools[1], 1), "train": (where.pools[0], NODES)}.items():
+    gpus, cpus = where.pools
+    for name, (place, count) in {
+        "download": (cpus, 1),
+        "tokenize": (cpus, NODES),
+        "train": (gpus, NODES),
+    }.items():
         found = await_pods(where, job, name, count)
+        assert name == "train" or pods(where, job, "train") == []
         for one in found:
             assert where.nodes.labels(one["spec"]["nodeName"])["trainforge/pool"] == place.name
             assert one["spec"]["containers"][0]["resources"]["requests"]["cpu"]

@@ -69,7 +69,7 @@ WORKLOAD = Workload(
             Format.JOBSET: Proven(
                 Proof.CONTROLLERS,
                 preset="mnist",
-                hardware="the stage and 60 steps of training on 2 process nodes on two cores, no GPU",
+                hardware="60 steps, 2 process nodes on two cores, no GPU",
             ),
             Format.BATCH: Proven(
                 Proof.SIMULATED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"
