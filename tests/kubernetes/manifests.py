@@ -85,6 +85,9 @@ def shapes(cluster: str) -> tuple[Case, ...]:
         for case in sorted(
             every_case(cluster, format_), key=lambda case: case.run.instance_type not in SAMPLE_TYPES
         ):
+            # The pods of a JobSet are those of a TrainJob, which have every shape.
+            if format_ is Format.JOBSET and case.run.instance_type not in REFERENCE_TYPES:
+                continue
             found.setdefault(_shape(case), replace(case, run=replace(case.run, nodes=SHAPE_NODES)))
     return tuple(found.values())
 
