@@ -60,7 +60,7 @@ StageName = Annotated[
     typer.Option(
         "--stage",
         metavar="NAME",
-        help="One stage of the workload alone ('trainforge render --list' shows them); 'train' is its own program.",
+        help="One stage of the workload alone ('trainforge render W --list' shows them); 'train' is its own program.",
         autocompletion=completion.stages,
     ),
 ]

@@ -210,9 +210,13 @@ def _wait(run: Run, info: ClusterInfo, job: str) -> int:
     import typer
 
     from cli.submit.batch_job import BatchJob
+    from cli.submit.run_progress import RunProgress, echo
 
-    def tell(line: str) -> None:
-        typer.echo(line, err=True)
+    progress = RunProgress(run, echo)
+
+    def log(line: str) -> None:
+        typer.echo(line)
+        progress.read_line(line)
 
     followed = BatchJob(
         boto3.client("batch", region_name=info.region),
@@ -220,7 +224,9 @@ def _wait(run: Run, info: ClusterInfo, job: str) -> int:
         job,
         log_group=log_group(info),
         vcpus=run.nodes * run.vcpus,
-        log=typer.echo,
-        tell=tell,
+        log=log,
+        tell=echo,
     )
-    return followed.wait()
+    code = followed.wait()
+    progress.show(last=True)
+    return code

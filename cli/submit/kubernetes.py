@@ -13,6 +13,7 @@ from typing import Any
 
 from catalog.cluster_info import ClusterInfo
 from cli.submit.kubernetes_contexts import EksCluster, NoContextError, context_of
+from cli.submit.run_progress import RunProgress, echo
 from cli.submit.submission import (
     Submission,
     SubmissionError,
@@ -22,6 +23,7 @@ from cli.submit.submission import (
     output_of,
     run_text,
 )
+from workloads.progress import PrintedBy
 from workloads.render.manifest import INSTANCE
 from workloads.spec import Run
 
@@ -30,6 +32,9 @@ POLL_SECONDS = 10
 
 _TIMEOUT = "--request-timeout=20s"
 """Timeout of queries: a cluster that does not answer (a private endpoint, from outside) is reported at once."""
+
+_TAIL = "--tail=50"
+"""How much of a log is read at each look."""
 
 _SUCCEEDED = ("Succeeded", "Complete", "Completed")
 _FAILED = "Failed"
@@ -129,16 +134,47 @@ class _Job:
         Raises:
             SubmissionError: the cluster does not say.
         """
+        progress = RunProgress(self.run, echo)
         while True:
+            self._read_log(progress)
             program = [*self.kubectl, "get", *self.name, "--output", "json"]
             status = json.loads(output_of(program, "")).get("status") or {}
             ended = {one["type"] for one in status.get("conditions") or [] if one.get("status") == "True"}
             if ended.intersection(_SUCCEEDED):
+                self._read_log(progress)
+                progress.show(last=True)
                 return 0
             if _FAILED in ended:
                 program = [*self.kubectl, "get", "pods", *self.pods, "--output", "json"]
                 return _exit_code(json.loads(output_of(program, "")))
             time.sleep(POLL_SECONDS)
+
+    def _read_log(self, progress: RunProgress) -> None:
+        """Read the newest lines of the pod that prints them; nothing where a user may not read logs."""
+        if not self.run.progress.pattern:
+            return
+        program = [*self.kubectl, _TIMEOUT, "get", "pods", *self.pods, "--output", "name"]
+        found = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        pods = printing_pods(found.stdout.split(), self.run.progress.printed_by)
+        if not pods:
+            return
+        program = [*self.kubectl, _TIMEOUT, "logs", pods[0], "--namespace", self.info.namespace, _TAIL]
+        log = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+        for text in log.stdout.splitlines():
+            progress.read_line(text)
+
+
+def printing_pods(pods: Sequence[str], printed_by: PrintedBy) -> list[str]:
+    """Return a job's pods by their names, the one that prints the lines of progress first.
+
+    A launcher prints for all; else rank 0's is the first by its numbers, a master before workers.
+    """
+    ordered = sorted(
+        pods, key=lambda pod: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", pod)]
+    )
+    if printed_by is PrintedBy.LAST_RANK and not any("-launcher" in pod for pod in pods):
+        ordered.reverse()
+    return ordered
 
 
 def _exit_code(pods: dict[str, Any]) -> int:

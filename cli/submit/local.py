@@ -11,6 +11,7 @@ from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
 from cli.submit.local_process import run_here
+from cli.submit.run_progress import RunProgress, echo
 from cli.submit.submission import Submission, SubmissionError, SubmittedJob, run_text
 from workloads.local_environment import is_made, requirements_of
 from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
@@ -33,7 +34,12 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     def wait() -> int:
         try:
             restarts = MAX_LOCAL_RESTARTS if run.workload.resumes else 0
-            return run_here(text, environment, log, restarts=restarts, final=folder / FINAL_FILE)
+            progress = RunProgress(run, echo)
+            code = run_here(
+                text, environment, log, restarts=restarts, final=folder / FINAL_FILE, read=progress.read_line
+            )
+            progress.show(last=True)
+            return code
         except BlockingIOError as error:
             raise SubmissionError(
                 f"run '{run.id}' is running here already; another '--run-id' starts one beside it"

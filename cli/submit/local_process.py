@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import IO
@@ -20,13 +20,19 @@ _STOPPING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def run_here(
-    script: str, environment: Mapping[str, str], log: Path, *, restarts: int = 0, final: Path | None = None
+    script: str,
+    environment: Mapping[str, str],
+    log: Path,
+    *,
+    restarts: int = 0,
+    final: Path | None = None,
+    read: Callable[[str], None] = lambda _: None,
 ) -> int:
     """Run a bash script, append what it prints to `log`, and return its exit code (128 + n for signal n).
 
     A script that fails is started again, `restarts` times at most, unless a signal asked it to stop or it left the
     file `final`, which holds the exit code that another start would only repeat. Ctrl-C reaches the script from the
-    terminal directly; we wait until it ends.
+    terminal directly; we wait until it ends. `read` gets each line that it prints.
 
     Raises:
         BlockingIOError: another process runs it, with the same log.
@@ -41,7 +47,7 @@ def run_here(
         while True:
             if final:
                 final.unlink(missing_ok=True)
-            code, stopped = _once(script, environment, file)
+            code, stopped = _once(script, environment, file, read)
             if code and final and final.exists():
                 return _code_of(final) or code
             if code == 0 or stopped or started == restarts:
@@ -53,7 +59,9 @@ def run_here(
             _show(line)
 
 
-def _once(script: str, environment: Mapping[str, str], log: IO[bytes]) -> tuple[int, bool]:
+def _once(
+    script: str, environment: Mapping[str, str], log: IO[bytes], read: Callable[[str], None]
+) -> tuple[int, bool]:
     """Run a script once and return its exit code, and whether a signal asked it to stop."""
     process = subprocess.Popen(  # noqa: S603 - the script is the one that was shown
         ["bash", "-c", script],  # noqa: S607 - the machine's own bash, wherever it is
@@ -75,6 +83,7 @@ def _once(script: str, environment: Mapping[str, str], log: IO[bytes]) -> tuple[
             log.write(line)
             log.flush()
             _show(line)
+            read(line.decode(errors="replace").rstrip("\r\n"))
         code = process.wait()
     finally:
         for number, handler in before.items():

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
+from cli.submit.run_progress import RunProgress, echo
 from cli.submit.submission import Submission, SubmissionError, SubmittedJob, cluster_text, output_of, run_text
 from workloads.spec import Run
 
@@ -29,13 +30,14 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
     assert pattern
     # sbatch resolves a relative path by the folder that it is called in.
     log = str(Path.cwd() / pattern[1])
+    folder = f"{info.shared_folder}/runs/{run.workload.name}"
 
     def send(after: Sequence[str] = ()) -> SubmittedJob:
         # "job" or "job;cluster".
         job = output_of(["sbatch", "--parsable", *_waiting(run, after)], text).partition(";")[0]
         file = log.replace("%x", run.name).replace("%j", job)
         return SubmittedJob(
-            lambda: _wait(job),
+            lambda: _wait(job, RunProgress(run, echo), Path(folder, run.id or job)),
             f"submitted job {job}",
             (f"squeue --jobs {job}", f"tail -F {shlex.quote(file)}"),
             run.id or job,
@@ -65,18 +67,23 @@ def _waiting(run: Run, after: Sequence[str]) -> list[str]:
     return [f"--dependency={dependency}{alone}", "--kill-on-invalid-dep=yes"]
 
 
-def _wait(job: str) -> int:
+def _wait(job: str, progress: RunProgress, run_folder: Path) -> int:
     """Return the exit code of a job when it has ended: the batch script's, 128 + n for signal n, 1 for any other end.
+
+    Where the run's folder is seen from here, as on a login node, its progress is printed.
 
     Raises:
         SubmissionError: Slurm does not say.
     """
     while True:
+        progress.read_file(run_folder)
         shown = output_of(["scontrol", "show", "job", job], "")
         state, code = re.search(r"\bJobState=(\S+)", shown), re.search(r"\bExitCode=(\d+):(\d+)", shown)
         if not state or not code:
             raise SubmissionError(f"'scontrol show job {job}' does not print its state; it printed: {shown}")
         if _ENDED.match(state[1]):
+            progress.read_file(run_folder)
+            progress.show(last=True)
             status, signal = int(code[1]), int(code[2])
             ended = status or (128 + signal if signal else 0)
             return ended if ended or state[1] == "COMPLETED" else 1

@@ -358,8 +358,8 @@ def test_render_shows_stages() -> None:
             "arguments": [],
         }
     ]
-    shown = CliRunner().invoke(app, ["render", "--list"], env={"COLUMNS": "240"})
-    assert "stage download (1 node, of mnist): fetches MNIST's" in shown.stdout
+    shown = CliRunner().invoke(app, ["render", "cpu-ddp", "--list"])
+    assert "stage\tdownload\t1 node, of mnist: fetches MNIST's training files\n" in shown.stdout
 
 
 def test_render_of_a_stage_is_the_committed_manifest() -> None:
