@@ -6,12 +6,19 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
-from workloads.runtime.derived_metrics import StepSize, derive, line
-from workloads.runtime.progress_lines import values
 from workloads.spec import Run
+
+if TYPE_CHECKING:
+    # By the names that these modules have on a node, and among themselves.
+    from derived_metrics import StepSize, derive, line
+    from progress_lines import values
+else:
+    from workloads.runtime.derived_metrics import StepSize, derive, line
+    from workloads.runtime.progress_lines import values
 
 FILE = "progress.prom"
 """The file of the run's folder that the launch guard replaces."""
