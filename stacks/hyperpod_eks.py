@@ -14,7 +14,7 @@ from catalog.node_groups import Repair
 from stacks.cluster_stack import DeploymentContext
 from stacks.hyperpod_eks_plan import (
     observability_config,
-    quota,
+    quota_by_type,
     software_settings,
     taint,
     toleration,
@@ -160,7 +160,7 @@ class HyperPodEksStack(KubernetesStack):
             cluster=self.cluster,
             priorities=section.priorities,
             fair_share=section.fair_share,
-            quotas={name: quota(team, self._settings) for name, team in section.teams.items()},
+            quotas={name: quota_by_type(quota, self._settings) for name, quota in section.teams.items()},
         )
 
     def _install_observability(self) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
+from catalog.compute_quota import ComputeQuota
 from catalog.devices import NO_DEVICES
 from settings.deployment import Settings
 from settings.sections.eks import SoftwareSettings
@@ -12,9 +14,7 @@ from settings.sections.hyperpod_eks import (
     HyperPodEksSettings,
     ObservabilitySettings,
     TaintSettings,
-    TeamSettings,
 )
-from trainforge.hyperpod.governance.quota import Quota
 from trainforge.hyperpod.observability_config import ObservabilityConfig
 
 _EFFECTS = {
@@ -50,15 +50,10 @@ def toleration(given: TaintSettings) -> dict[str, str]:
     return {"key": given.key, **value, "effect": _EFFECTS[given.effect]}
 
 
-def quota(team: TeamSettings, settings: Settings) -> Quota:
-    """Return a team's quota, by instance type."""
-    return Quota(
-        nodes=_by_type(team.nodes, settings),
-        accelerators=_by_type(team.accelerators, settings),
-        fair_share_weight=team.fair_share_weight,
-        sharing=team.sharing,
-        borrow_percent=team.borrow_percent,
-        preempt=team.preempt,
+def quota_by_type(quota: ComputeQuota, settings: Settings) -> ComputeQuota:
+    """Return a team's quota, which a configuration counts by pool, by instance type."""
+    return replace(
+        quota, nodes=_by_type(quota.nodes, settings), accelerators=_by_type(quota.accelerators, settings)
     )
 
 

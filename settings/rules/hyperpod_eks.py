@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from catalog.cluster_kinds import HYPERPOD_EKS
+from catalog.compute_quota import ComputeQuota
 from catalog.hyperpod_eks import (
     CERT_MANAGER,
     CHART_NEURON_TAINTS,
@@ -24,7 +25,7 @@ from catalog.operators import MPIJOBS, PYTORCHJOBS, clashes
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import facts, shipped_workloads, uses
-from settings.sections.hyperpod_eks import HyperPodEksSettings, TeamSettings
+from settings.sections.hyperpod_eks import HyperPodEksSettings
 from workloads.request import resolve
 from workloads.spec import Format
 
@@ -333,12 +334,12 @@ _TEAMS = "hyperpod_eks.task_governance.teams"
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?")
 
 
-def _teams(subject: Subject) -> Mapping[str, TeamSettings]:
+def _teams(subject: Subject) -> Mapping[str, ComputeQuota]:
     eks = subject.settings.hyperpod_eks
     return eks.task_governance.teams if eks and eks.task_governance else {}
 
 
-def _shares(team: TeamSettings) -> Iterator[tuple[str, str, int]]:
+def _shares(team: ComputeQuota) -> Iterator[tuple[str, str, int]]:
     """Yield what a team has: what it is counted in, the pool, how many."""
     for pool, count in team.nodes.items():
         yield "nodes", pool, count

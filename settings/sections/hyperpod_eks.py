@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from catalog.compute_quota import ComputeQuota
 from catalog.eks import AddOn
 from catalog.hyperpod_eks import (
     DEFAULT_KUBERNETES_VERSION,
     DEFAULT_METRIC_DAYS,
-    MAX_BORROWED_PERCENT,
     MAX_METRIC_DAYS,
     MAX_PRIORITIES,
     NAMESPACE,
@@ -33,23 +33,6 @@ class TaintSettings(Model):
     """What happens to pods that do not tolerate it."""
 
 
-class TeamSettings(Model):
-    """A team's quota, in a namespace of its own: `hyperpod-ns-` and the team's name."""
-
-    nodes: dict[str, Annotated[int, Field(ge=1, le=6758)]] = {}
-    """Whole nodes that are the team's, by pool."""
-    accelerators: dict[str, Annotated[int, Field(ge=1)]] = {}
-    """Accelerators that are the team's, by pool, where they are not whole nodes."""
-    fair_share_weight: int = Field(default=0, ge=0, le=100)
-    """Weight of the team when idle compute is shared out; a greater one gets more."""
-    sharing: Literal["none", "lend", "lend-and-borrow"] = "lend-and-borrow"
-    """Whether what is idle is lent to other teams, and borrowed from them."""
-    borrow_percent: int | None = Field(default=None, ge=1, le=MAX_BORROWED_PERCENT)
-    """What the team may borrow at most, in percent of its own; absent: HyperPod's default."""
-    preempt: Literal["lower-priority", "never"] = "lower-priority"
-    """Whether tasks of the team with a higher priority end those with a lower one."""
-
-
 class TaskGovernanceSettings(Model):
     """HyperPod's task governance: quotas and priorities of teams; jobs wait in queues of Kueue."""
 
@@ -57,7 +40,7 @@ class TaskGovernanceSettings(Model):
     """Priority classes of tasks, each with a weight of 0 to 100; absent: first come, first served."""
     fair_share: bool = True
     """Whether idle compute is shared out by the teams' weights; otherwise first come, first served."""
-    teams: dict[str, TeamSettings] = {}
+    teams: dict[str, Annotated[ComputeQuota, FROM_MAPPING]] = {}
     """Teams by name, each with its compute quota."""
 
 

@@ -1,6 +1,5 @@
 """Task governance of a HyperPod cluster that EKS orchestrates: priorities, and quotas of teams."""
 
 from trainforge.hyperpod.governance.construct import TaskGovernance
-from trainforge.hyperpod.governance.quota import Quota
 
-__all__ = ["Quota", "TaskGovernance"]
+__all__ = ["TaskGovernance"]

@@ -10,12 +10,13 @@ import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from constructs import Construct, IDependable
 
+from catalog.compute_quota import ComputeQuota
 from catalog.hyperpod_eks import TASK_GOVERNANCE
 from trainforge.acknowledgement import acknowledge_wildcards
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.handler_function import handler_function, handler_role
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster
-from trainforge.hyperpod.governance.quota import Quota
+from trainforge.hyperpod.governance.quota import quota_properties
 
 
 class TaskGovernance(Construct):
@@ -37,7 +38,7 @@ class TaskGovernance(Construct):
         cluster: HyperPodEksCluster,
         priorities: Mapping[str, int],
         fair_share: bool,
-        quotas: Mapping[str, Quota],
+        quotas: Mapping[str, ComputeQuota],
     ) -> None:
         super().__init__(scope, construct_id)
         self._cluster = cluster
@@ -69,7 +70,9 @@ class TaskGovernance(Construct):
             suffix = "".join(
                 part.capitalize() if part[:1].isalpha() else f"-{part}" for part in team.split("-")
             )
-            self._governed(f"Team{suffix}", "ComputeQuota", f"{team}-quota", quota.properties(team), policy)
+            self._governed(
+                f"Team{suffix}", "ComputeQuota", f"{team}-quota", quota_properties(quota, team), policy
+            )
 
     def _governed(
         self, construct_id: str, kind: str, name: str, fields: Mapping[str, Any], after: IDependable
