@@ -13,7 +13,8 @@ from catalog.hyperpod_eks import MAX_BORROWED_PERCENT
 class ComputeQuota:
     """A team's quota, in a namespace of its own: `hyperpod-ns-` and the team's name.
 
-    The bound of accelerators is the API's (botocore: sagemaker AcceleratorsAmount). A configuration counts by pool, and SageMaker by EC2 instance type: `dataclasses.replace` gives one from the other.
+    A configuration counts by pool, and SageMaker by EC2 instance type: `dataclasses.replace` gives one from the other.
+    The bound of accelerators is the API's (botocore: sagemaker AcceleratorsAmount).
     """
 
     nodes: dict[str, Annotated[int, Bounds(1, 6758)]] = field(default_factory=dict)
