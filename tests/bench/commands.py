@@ -8,7 +8,7 @@ from tests.bench.measure import Measure, median_seconds
 from tests.synthesis import ROOT
 
 _TRAINFORGE = str(ROOT / ".venv" / "bin" / "trainforge")
-_HELP_BOUND = 0.3
+_HELP_BOUND = 0.2
 _VERB_BOUND = 0.5
 _VERBS = (
     ("validate",),
