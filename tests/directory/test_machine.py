@@ -90,7 +90,7 @@ def test_it_waits_for_the_server_that_has_the_volume_and_gives_up_with_a_message
     ec2 = boto3.client("ec2", REGION)
     ec2.attach_volume(VolumeId=machine.settings["volume_id"], InstanceId=machine.other, Device="/dev/sdf")
     monkeypatch.setattr(module, "_VOLUME_SECONDS", 0.0)
-    with pytest.raises(module.MachineError, match=f"held by {machine.other}"):
+    with pytest.raises(module.MachineError, match=f"attached to {machine.other}"):
         machine.attach(poll_seconds=0)
 
 
