@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catalog.cluster_kinds import CLUSTERS, LOCAL
+from catalog.cluster_kinds import CLUSTERS, KINDS, LOCAL
 from cli import completion
 from cli.program_arguments import help_of_program, program_arguments
 from cli.run_options import (
@@ -150,6 +150,7 @@ def launch(
                 {
                     "shared": (shared, [LOCAL.name]),
                     "cluster-info": (info_file, CLUSTERS),
+                    "share": (share, [name for name, kind in KINDS.items() if "batch" in kind.formats]),
                 },
             ),
             *check_stage_options(asked, again=again, skipped=skip_stages),

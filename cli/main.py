@@ -52,3 +52,7 @@ def _options(
 def main() -> None:
     """Run the command with the process's arguments."""
     app()
+
+
+if __name__ == "__main__":
+    main()

@@ -142,34 +142,39 @@ def _of_configuration(
     """Fill a request's gaps from its pool, and find what the configuration does not have."""
     local = asked.cluster == LOCAL.name
     section = settings.clusters.get(asked.cluster)
+    findings: list[Finding] = []
     if section is None and not local:
         message = f"deployment '{settings.name}' has no cluster '{asked.cluster}'"
         hint = f"add a section '{asked.cluster}:' to the configuration"
-        return asked, [_error("cluster", asked.cluster, message, hint)]
+        findings.append(_error("cluster", asked.cluster, message, hint))
     pools = list(section.pools if section else settings.pools)
     shipped = _shipped(asked, settings, pools)
     name = shipped.pool if shipped else asked.pool or next(iter(pools), "")
-    if name not in pools:
-        whose = "the configuration" if local else f"{asked.cluster} of deployment '{settings.name}'"
+    if findings and not asked.pool:
+        # Of a cluster that is not there no pool is the first.
+        pool = None
+    elif name not in pools:
+        whose = "the configuration" if section is None else f"{asked.cluster} of deployment '{settings.name}'"
         message = (
             f"{whose} has no pool '{name}'{did_you_mean(name, pools)}" if name else f"{whose} has no pool"
         )
-        return asked, [_error("pool", name, message, f"it has {', '.join(pools) or 'none'}")]
-    pool = settings.pools[name]
-    findings = []
+        findings.append(_error("pool", name, message, f"it has {', '.join(pools) or 'none'}"))
+        pool = None
+    else:
+        pool = settings.pools[name]
     preparing = prepare_on or (shipped.prepare_on if shipped else "") or ""
     if preparing and preparing not in pools:
         message = f"there is no pool '{preparing}' for stages{did_you_mean(preparing, pools)}"
         findings.append(_error("prepare-on", preparing, message, f"pools are {', '.join(pools)}"))
     filled = replace(
         asked,
-        pool=name,
+        pool=asked.pool if pool is None else name,
         described=pool,
         nodes=shipped.nodes if shipped and asked.nodes is None else asked.nodes,
         arguments=(*_own_arguments(shipped, asked), *asked.arguments),
         prepare_on=settings.pools[preparing] if preparing in pools else None,
     )
-    if local:
+    if local or pool is None:
         return filled, findings
     if asked.instance_type not in (None, pool.instance_type):
         message = f"pool '{name}' has nodes of '{pool.instance_type}', not '{asked.instance_type}'"

@@ -59,13 +59,16 @@ def own_workload(folder: Path, taken: tuple[str, ...]) -> Workload:
     """
     folder = folder.expanduser().absolute()
     if not folder.is_dir():
-        kind = "is not a folder" if folder.exists() else "does not exist"
-        raise OwnCodeError(
-            [(f"the folder '{folder}' {kind}", "name the folder of a workload.py or a train.py")]
-        )
+        message = f"the folder '{folder}' does not exist"
+        if folder.exists():
+            message = f"'{folder}' is a file, not a folder"
+        raise OwnCodeError([(message, "name the folder of a workload.py or a train.py")])
     folder = folder.resolve()
     if (folder / DESCRIPTION).is_file():
-        found = replace(_described(folder), folder=folder)
+        described = _described(folder)
+        if isinstance(described, OwnCodeError):
+            raise OwnCodeError(described.problems)
+        found = replace(described, folder=folder)
     elif (folder / PROGRAM).is_file():
         found = _default(folder)
     else:
@@ -124,11 +127,11 @@ def _formats(workload: Workload) -> MappingProxyType[Format, Proven]:
     return MappingProxyType(dict.fromkeys(known, Proven(Proof.NONE)))
 
 
-def _described(folder: Path) -> Workload:
-    """Import a folder's workload.py and return its WORKLOAD.
+@cache
+def _described(folder: Path) -> Workload | OwnCodeError:
+    """Import a folder's workload.py and return its WORKLOAD, or an error where it raises or has none.
 
-    Raises:
-        OwnCodeError: it raises, or has none.
+    It runs once in a process: it may be slow, and what it prints is told once.
     """
     path = folder / DESCRIPTION
     module = importlib.util.module_from_spec(_specification(path))
@@ -141,14 +144,14 @@ def _described(folder: Path) -> Workload:
             raise
         except BaseException as error:
             # Whatever it does, sys.exit too, is a mistake of the file's and not ours.
-            raise OwnCodeError([error_text(error, folder)]) from error
+            return OwnCodeError([error_text(error, folder)])
     if not hasattr(module, _VARIABLE):
         hint = f"write {_VARIABLE} = Workload(name='my-training', ...), with 'from workloads import Workload'"
-        raise OwnCodeError([(f"'{path}' has no {_VARIABLE}", hint)])
+        return OwnCodeError([(f"'{path}' has no {_VARIABLE}", hint)])
     found = getattr(module, _VARIABLE)
     if not isinstance(found, Workload):
         message = f"{_VARIABLE} of '{path}' is of the type '{type(found).__name__}'"
-        raise OwnCodeError([(message, "it must be a Workload: 'from workloads import Workload'")])
+        return OwnCodeError([(message, "it must be a Workload: 'from workloads import Workload'")])
     return found
 
 

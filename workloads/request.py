@@ -20,7 +20,7 @@ from workloads.own_files import own_files, path_problem
 from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Preset, Run, Workload
-from workloads.stage import TRAIN, UnknownStageError
+from workloads.stage import TRAIN, UnknownStageError, find_stage
 from workloads.stage_runs import CHAINED, check_stage, format_with_stages, stage_formats, stage_runs
 from workloads.variables import check_variables, read_variables
 
@@ -89,16 +89,14 @@ def resolve(request: Request) -> Resolution:
     if request.run_id is not None:
         findings += check_run_id(request.run_id)
     findings += check_variables(request.variables, workload)
+    findings += _stage_name(request, workload, preset)
     if workload is None or preset is None or any(finding.is_error for finding in findings):
+        findings += _refused_by_all(request, workload, preset)
         return Resolution(None, format_, tuple(findings))
     run = _run(request, workload, preset)
     findings += check_preset(preset)
     if request.stage:
-        try:
-            run = _stage(request, run)
-        except UnknownStageError as error:
-            findings.append(_error("stage", request.stage, *_split(str(error))))
-            return Resolution(None, format_, tuple(findings))
+        run = _stage(request, run)
     findings += check_arguments(run)
     if any(finding.is_error for finding in findings):
         # What else is judged follows from the arguments.
@@ -132,6 +130,41 @@ def _stage(request: Request, run: Run) -> Run:
     if request.stage == TRAIN:
         return run
     return replace(run.stage(request.stage, request.prepare_on), extra_arguments=request.arguments)
+
+
+def _stage_name(request: Request, workload: Workload | None, preset: Preset | None) -> Iterator[Finding]:
+    """Yield an error where no stage has the name that is asked for: of the preset, or of any if it is not known."""
+    if workload is None or request.stage in ("", TRAIN):
+        return
+    try:
+        if preset is not None:
+            find_stage(workload.stages, preset.name, request.stage)
+        elif request.stage not in (names := [stage.name for stage in workload.stages]):
+            every = [*names, TRAIN]
+            guess = did_you_mean(request.stage, every)
+            message = f"{workload.name} has no stage '{request.stage}'{guess}"
+            yield _error("stage", request.stage, message, f"it has {', '.join(every)}")
+    except UnknownStageError as error:
+        yield _error("stage", request.stage, *_split(str(error)))
+
+
+def _refused_by_all(request: Request, workload: Workload | None, preset: Preset | None) -> Iterator[Finding]:
+    """Yield what is wrong with the arguments of a request that has other mistakes.
+
+    Where the preset or the stage is not known, these are arguments that each of them would refuse.
+    """
+    if workload is None or not request.arguments:
+        return
+    found: list[list[Finding]] = []
+    for each in [preset] if preset else workload.presets.values():
+        type_ = _type_name(request)
+        run = Run.on_type(workload, each, type_ if type_ in INSTANCES else each.instance_type, each.nodes)
+        names = list(run.dependencies)
+        for name in [request.stage or TRAIN] if (request.stage or TRAIN) in names else names:
+            found.append([*check_arguments(replace(run.stage(name), extra_arguments=request.arguments))])
+    if all(found):
+        # The last is of the program itself, or of the stage that is asked for.
+        yield from found[-1]
 
 
 def _split(message: str) -> tuple[str, str]:
@@ -225,7 +258,10 @@ def _format(request: Request, workload: Workload | None, findings: list[Finding]
     format_ = Format(request.format)
     if format_ not in runs:
         message = f"{request.cluster} does not run the format '{format_}'"
-        findings.append(_error("format", format_, message, f"it runs {_listed(runs)}"))
+        able = [name for name, formats in FORMATS.items() if format_ in formats]
+        others = " and ".join(f"'--on {name}'" for name in able)
+        hint = f"it runs {_listed(runs)}; {others} run{'s' if len(able) == 1 else ''} {format_}"
+        findings.append(_error("format", format_, message, hint))
     if workload and format_ not in workload.formats:
         message = f"{workload.name} has no format '{format_}'"
         findings.append(_error("format", format_, message, f"it has {_listed(workload.formats)}"))

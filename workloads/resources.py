@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+from catalog.spelling import did_you_mean
 
 Accelerators = Literal["cpu", "gpu", "neuron"]
 
@@ -26,3 +29,26 @@ class Resources:
     memory_gib_per_rank: float = 1
     efa: bool = False
     lnc: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse accelerators that are not known.
+
+        Raises:
+            ValueError: everything that is wrong with them.
+        """
+        if problems := list(check_accelerators(self.accelerators)):
+            raise ValueError("; ".join(problems))
+
+
+def check_accelerators(names: Sequence[str]) -> Iterator[str]:
+    """Yield what is wrong with the accelerators of a workload or of a preset."""
+    known = get_args(Accelerators)
+    if isinstance(names, str):
+        yield f"accelerators are a tuple of names, as in ('{known[0]}',), and not the text '{names}'"
+        return
+    if not names:
+        yield f"there is no kind of accelerator; take one or more of {', '.join(known)}"
+    for name in names:
+        if name not in known:
+            guess = did_you_mean(name, known)
+            yield f"there is no kind of accelerator '{name}'{guess}; there are {', '.join(known)}"

@@ -23,7 +23,7 @@ from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress, with_variables
 from workloads.proof import Proven
-from workloads.resources import ALL_KINDS, Accelerators, Resources
+from workloads.resources import ALL_KINDS, Accelerators, Resources, check_accelerators
 from workloads.secret import Secret
 from workloads.shipped_code import ShippedCode
 from workloads.stage import TRAIN, Stage, check_stages, dependencies, find_stage
@@ -170,7 +170,7 @@ class Workload:
     containers: tuple[Container, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check the stages, assets and containers, and the names by which they and presets refer to each other.
+        """Check stages, assets, containers and accelerators, and the names by which they and presets refer to others.
 
         Raises:
             ValueError: something is wrong with them; the message has everything.
@@ -182,6 +182,12 @@ class Workload:
                 self.containers,
                 [secret.name for secret in self.secrets],
                 [asset.variable for asset in self.assets],
+            ),
+            *(
+                f"the preset '{name}': {problem}"
+                for name, each in self.presets.items()
+                if each.accelerators is not None
+                for problem in check_accelerators(each.accelerators)
             ),
         ]
         if found:

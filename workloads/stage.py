@@ -82,7 +82,8 @@ def check_stages(stages: Sequence[Stage], named: Mapping[str, Sequence[str]]) ->
     for stage in stages:
         for other in stage.after or ():
             if other not in names:
-                yield f"the stage '{stage.name}' is after '{other}', and {_no_stage(other, names)}"
+                others = [name for name in names if name != stage.name]
+                yield f"the stage '{stage.name}' is after '{other}', and {_no_stage(other, others, 'other stages')}"
         for preset in stage.presets or ():
             if preset not in named:
                 guess = did_you_mean(preset, named)
@@ -98,9 +99,9 @@ def check_stages(stages: Sequence[Stage], named: Mapping[str, Sequence[str]]) ->
         yield f"stages wait for each other: {', '.join(circle)}"
 
 
-def _no_stage(name: str, names: Sequence[str]) -> str:
+def _no_stage(name: str, names: Sequence[str], which: str = "stages") -> str:
     """Return that there is no stage of a name, and which there are."""
-    known = f"stages are {', '.join(names)}" if names else "the workload has no stages"
+    known = f"{which} are {', '.join(names)}" if names else f"the workload has no {which}"
     return f"there is no stage of that name{did_you_mean(name, names)}; {known}"
 
 

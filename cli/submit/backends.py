@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from catalog.cluster_info import ClusterInfo
 from cli.submit.submission import Submission
 from workloads.spec import Format, Run
 
 
 def submission(run: Run, format_: Format, info: ClusterInfo, text: str, *, share: str = "") -> Submission:
-    """Return how the manifest of a run is submitted to a cluster. Nothing is sent yet."""
-    if share and format_ is not Format.BATCH:
-        obstacle = f"share '{share}' cannot be named: only queues of AWS Batch have shares; leave --share out"
-        return replace(submission(run, format_, info, text), obstacle=obstacle)
+    """Return how the manifest of a run is submitted to a cluster. Nothing is sent yet. `share` is for Batch alone."""
     match format_:
         case Format.SLURM:
             from cli.submit.slurm import slurm_submission

@@ -236,7 +236,7 @@ def test_a_queue_with_shares_is_given_one_and_the_workloads_priority(
     ("cluster", "told"),
     [
         ("batch", "has no share 'theirs' (it has none); name one with --share. Nothing was submitted"),
-        ("hyperpod", "share 'theirs' cannot be named: only queues of AWS Batch have shares"),
+        ("hyperpod", "'--share' has no effect on hyperpod\n  it is for batch"),
     ],
 )
 def test_a_share_that_is_not_there(launch: Launching, service: Service, cluster: str, told: str) -> None:

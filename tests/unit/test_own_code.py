@@ -16,7 +16,7 @@ from catalog.instances import instance
 from catalog.reference_types import CPU, GPU, NEURON
 from tests.conftest import ROOT
 from workloads import registry
-from workloads.own_code import OwnCodeError, fitted, is_folder, label
+from workloads.own_code import OwnCodeError, fitted, is_folder, label, own_workload
 from workloads.own_files import MAX_MIB, own_files
 from workloads.render.all import render
 from workloads.render.launcher_support import formats_for
@@ -117,10 +117,20 @@ def test_a_description_does_not_print_into_manifests(
     assert capsys.readouterr() == ("", "imported\n")
 
 
+def test_a_description_that_fails_runs_once(folder: Path) -> None:
+    counter = folder.parent / "counter"
+    text = f"with open({str(counter)!r}, 'a') as file:\n    file.write('x')\nraise ValueError('no')\n"
+    (folder / "workload.py").write_text(text, encoding="utf-8")
+    assert mistakes(folder) == mistakes(folder)
+    with pytest.raises(OwnCodeError):
+        own_workload(folder, ())
+    assert counter.read_text(encoding="utf-8") == "x"
+
+
 def test_no_folder(tmp_path: Path) -> None:
     assert mistakes(tmp_path / "none") == [f"the folder '{tmp_path}/none' does not exist"]
     (tmp_path / "file").touch()
-    assert mistakes(tmp_path / "file") == [f"the folder '{tmp_path}/file' is not a folder"]
+    assert mistakes(tmp_path / "file") == [f"'{tmp_path}/file' is a file, not a folder"]
     assert mistakes(tmp_path) == [f"'{tmp_path}' has neither a workload.py nor a train.py"]
 
 

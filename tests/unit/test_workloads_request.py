@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
@@ -102,6 +103,53 @@ def test_all_mistakes_are_reported_at_once() -> None:
         "instance-type",
         "nodes",
     }
+
+
+@pytest.mark.parametrize(
+    ("given", "paths"),
+    [
+        (
+            Request("cpu-ddp", "nope", "mnist", stage="nope", nodes=0, arguments=("--wrong=1",)),
+            ["cluster", "nodes", "stage", "arguments"],
+        ),
+        (
+            Request("cpu-ddp", "local", "nope", stage="downlaod", arguments=("--wrong",)),
+            ["preset", "stage", "arguments"],
+        ),
+        # What the program of one preset or stage takes is no mistake while that one is not known.
+        (Request("cpu-ddp", "nope", "nope", arguments=("--steps=3",)), ["cluster", "preset"]),
+        (Request("cpu-ddp", "local", "nope", stage="download", arguments=("--mirror=a",)), ["preset"]),
+        (
+            Request("cpu-ddp", "nope", "mnist", stage="download", arguments=("--steps=3",)),
+            ["cluster", "arguments"],
+        ),
+    ],
+)
+def test_the_stage_and_the_arguments_are_judged_beside_other_mistakes(
+    given: Request, paths: list[str]
+) -> None:
+    assert [finding.path for finding in resolve(given).findings] == paths
+
+
+def test_a_format_of_other_clusters_names_them() -> None:
+    [finding] = resolve(Request("cpu-ddp", "local", format="jobset")).findings
+    assert finding.hint == "it runs local; '--on hyperpod_eks' and '--on eks' run jobset"
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("gup",), "there is no kind of accelerator 'gup' (did you mean 'gpu'?); there are cpu, gpu, neuron"),
+        ("gpu", "accelerators are a tuple of names, as in ('cpu',), and not the text 'gpu'"),
+        ((), "there is no kind of accelerator; take one or more of cpu, gpu, neuron"),
+    ],
+)
+def test_unknown_accelerators_are_refused(names: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        Resources(names)
+    presets = {"small": Preset("small", accelerators=names)}
+    with pytest.raises(ValueError, match=re.escape(f"the preset 'small': {message}")):
+        Workload(name="sample", presets=presets)
 
 
 def test_gaps_follow_from_preset_and_cluster() -> None:
