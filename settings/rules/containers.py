@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from catalog.cluster_kinds import HYPERPOD_EKS
 from catalog.hyperpod_eks import KUBERNETES_VERSIONS
 from catalog.kubernetes import SIDECARS_FROM
 from settings.parser.values import shown
@@ -31,7 +32,7 @@ def _sidecar(subject: Subject) -> Iterator[Problem]:
     if KUBERNETES_VERSIONS.index(section.kubernetes_version) >= KUBERNETES_VERSIONS.index(SIDECARS_FROM):
         return
     for shipped, container in _containers(subject):
-        if shipped.cluster == "hyperpod_eks" and container.when == "beside":
+        if shipped.cluster == HYPERPOD_EKS.name and container.when == "beside":
             yield Problem(
                 shipped.cluster_path,
                 shipped.cluster,

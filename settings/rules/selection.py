@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
-from catalog.cluster_kinds import SAGEMAKER, SLURM
+from catalog.cluster_kinds import KUBERNETES, SAGEMAKER, SLURM
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import INSTANCES
 from catalog.pool import Pool
 from settings.deployment import Settings
-from settings.sections.eks import EksSettings
+from settings.sections.eks import ControlPlaneSettings
 from settings.sections.hyperpod import NodeSetupSettings
-from settings.sections.hyperpod_eks import HyperPodEksSettings
 from settings.sections.parallelcluster import NodeSettings
 from settings.sections.workloads import WorkloadSettings
 from workloads.own_code import own_name as workload_of_folder
@@ -36,11 +36,11 @@ def uses(settings: Settings) -> Iterator[Use]:
             yield Use(cluster, f"{cluster}.pools.{index}", name, pool)
 
 
-def kubernetes(settings: Settings) -> Iterator[tuple[str, EksSettings | HyperPodEksSettings]]:
-    """Yield each cluster that is an EKS cluster, under the name of its section."""
+def kubernetes(settings: Settings) -> Iterator[tuple[str, ControlPlaneSettings]]:
+    """Yield each cluster with Kubernetes, under the name of its section."""
     for cluster, section in settings.clusters.items():
-        if isinstance(section, EksSettings | HyperPodEksSettings):
-            yield cluster, section
+        if cluster in KUBERNETES:
+            yield cluster, cast("ControlPlaneSettings", section)
 
 
 def facts(instance_type: str) -> InstanceFacts | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -23,7 +23,7 @@ class EndpointSettings(Model):
     """The endpoint of the Kubernetes API; it is always reachable from inside the VPC."""
 
     public: bool = False
-    """Whether it has an address on the internet too, for `allowed_addresses` alone."""
+    """Gives it an address on the internet too, for `allowed_addresses` alone."""
     allowed_addresses: list[Cidr] = []
     """Address ranges that may reach the public endpoint."""
 
@@ -34,9 +34,9 @@ class AccessSettings(Model):
     principal_arn: str
     """ARN of the IAM role or user."""
     policy: Literal["cluster-admin", "admin", "edit", "view"] = "edit"
-    """What they may do: one of EKS's access policies."""
+    """Their rights: one of EKS's access policies."""
     namespaces: list[str] = []
-    """Where; by default in the whole cluster."""
+    """Namespaces in which they have these rights; by default the whole cluster."""
 
 
 class SystemSettings(Model):
@@ -51,12 +51,23 @@ class SystemSettings(Model):
 
 
 class ControlPlaneSettings(ClusterSettings):
-    """Settings of the control plane, equal for every EKS cluster, whether EKS or HyperPod provides its nodes."""
+    """Settings of the control plane, equal for every EKS cluster, whether EKS or HyperPod provides its nodes.
+
+    A section of a cluster with Kubernetes derives from it, and has the fields `kubernetes_version` and `namespace`.
+    """
+
+    if TYPE_CHECKING:
+        # Fields of each section, with defaults of their own.
+        @property
+        def kubernetes_version(self) -> str: ...
+
+        @property
+        def namespace(self) -> str: ...
 
     endpoint: EndpointSettings = EndpointSettings()
-    """Where the Kubernetes API is reached."""
+    """Endpoint of the Kubernetes API."""
     access: list[AccessSettings] = []
-    """Who may use the Kubernetes API, beside those whom AWS lets change access entries."""
+    """IAM roles and users that may use the Kubernetes API, beside those whom AWS lets change access entries."""
     system: SystemSettings = SystemSettings()
     """The system nodes."""
     pod_addresses_per_node: int = Field(default=POD_ADDRESSES, ge=1, le=250)
@@ -91,9 +102,9 @@ class SoftwareSettings(Model):
     queues: dict[str, Annotated[Queue, FROM_MAPPING]] = {}
     """Queues by name, the first for jobs that name none; absent: no Kueue, and first come, first served."""
     bucket_claim: bool = True
-    """Whether pods can claim the data bucket as files, by Mountpoint for Amazon S3."""
+    """Lets pods claim the data bucket as files, by Mountpoint for Amazon S3."""
     cert_manager: bool = False
-    """Whether cert-manager is installed; nothing else here needs it."""
+    """Installs cert-manager; nothing else here needs it."""
 
     @field_validator("queues")
     @classmethod

@@ -13,11 +13,12 @@ from typing import Any, get_args
 
 import pytest
 
-from catalog.cluster_kinds import CLUSTERS, KINDS, LOGIN
+from catalog.cluster_kinds import CLUSTERS, KINDS, KUBERNETES, LOGIN
 from catalog.pool import Capacity
 from cli.nodes import LISTED_BY
 from settings.deployment import Settings
 from settings.sections.cluster import ClusterSettings
+from settings.sections.eks import ControlPlaneSettings
 from stacks.cluster_stack import ClusterStack
 from stacks.clusters import cluster_stack
 from tests.conftest import ROOT
@@ -40,6 +41,9 @@ def test_a_kind_has_its_section_and_its_stack(name: str) -> None:
     [section] = [one for one in get_args(Settings.model_fields[name].annotation) if one is not type(None)]
     assert issubclass(section, ClusterSettings)
     assert "pools" in section.model_fields
+    if name in KUBERNETES:
+        assert issubclass(section, ControlPlaneSettings)
+        assert {"kubernetes_version", "namespace"} <= set(section.model_fields)
     stack = cluster_stack(name)
     assert issubclass(stack, ClusterStack)
     assert stack.section == name
