@@ -24,8 +24,8 @@ class ComputeQuota:
     fair_share_weight: Annotated[int, Bounds(0, 100)] = 0
     """Weight of the team when idle compute is shared out; a greater one gets more."""
     sharing: Literal["none", "lend", "lend-and-borrow"] = "lend-and-borrow"
-    """Whether what is idle is lent to other teams, and borrowed from them."""
+    """Lending of idle compute to other teams, and borrowing from them."""
     borrow_percent: Annotated[int | None, Bounds(1, MAX_BORROWED_PERCENT)] = None
-    """What the team may borrow at most, in percent of its own; absent: HyperPod's default."""
+    """Most that the team may borrow, in percent of its own; absent: HyperPod's default."""
     preempt: Literal["lower-priority", "never"] = "lower-priority"
-    """Whether tasks of the team with a higher priority end those with a lower one."""
+    """Preemption within the team: tasks with a higher priority end those with a lower one, or never do."""

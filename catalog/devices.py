@@ -17,7 +17,7 @@ class Devices:
     neuron: Literal["device-plugin", "none"] = "device-plugin"
     """AWS's Neuron device plugin."""
     neuron_scheduler: bool = False
-    """Whether Neuron's scheduler is installed too, for pods that use a part of a node's chips."""
+    """Installs Neuron's scheduler too, for pods that use a part of a node's chips."""
 
 
 NO_DEVICES = Devices(gpu="none", efa="none", neuron="none")

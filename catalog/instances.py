@@ -35,7 +35,7 @@ def _unknown(name: str, near: tuple[str, ...]) -> str:
     if name.startswith("ml.") and name.removeprefix("ml.") in INSTANCES:
         return (
             f"instance type '{name}' is SageMaker's name; write '{name.removeprefix('ml.')}', "
-            "the prefix 'ml.' is added where SageMaker wants it"
+            "the prefix 'ml.' is added where SageMaker needs it"
         )
     guess = suggestion(near)
     # Users often give the accelerator and not the type, whose name has a dot.

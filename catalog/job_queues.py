@@ -16,4 +16,4 @@ class Queue:
     nodes: Annotated[dict[str, Annotated[int, Bounds(0, 6758)]], MinLength(1)]
     """Whole nodes that are the queue's, by pool."""
     borrow: bool = True
-    """Whether it also takes what other queues leave idle, and lends them what it leaves idle itself."""
+    """Takes what other queues leave idle too, and lends them what it leaves idle itself."""

@@ -29,7 +29,7 @@ class RepairAction:
     wait_minutes: Annotated[int, Bounds(1, 1440)]
     """Minutes for which it must hold."""
     action: Literal["replace", "reboot", "none"]
-    """What happens then."""
+    """Repair that EKS does then."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,9 @@ class SlurmOptions:
     idle_minutes: Annotated[int, Bounds(1, 10080)] = 10
     """Minutes without a job after which a node beyond those kept is ended."""
     update_strategy: Literal["drain", "terminate", "compute-fleet-stop"] = "drain"
-    """What an update does to nodes that it changes: wait for their jobs, end them, or refuse while nodes run."""
+    """Action of an update on the nodes that it changes: wait for their jobs, end them, or refuse while nodes run."""
     gpu_health_checks: bool = True
-    """Whether GPUs are checked (dcgmi diag) before each job; a node that fails is replaced."""
+    """Check GPUs (dcgmi diag) before each job; a node that fails is replaced."""
     settings: tuple[dict[str, str | int], ...] = ()
     """Further lines of slurm.conf, such as {TopologyParam: SwitchAsNodeRank}."""
 
@@ -30,7 +30,7 @@ class Monitoring:
     detailed: bool = True
     """Metrics of instances by the minute, not every five."""
     log_days: LogDays = 180
-    """How long logs of the cluster's nodes are kept, in days."""
+    """Days for which logs of the cluster's nodes are kept."""
     dashboard: bool = True
     """A CloudWatch dashboard of the cluster."""
     alarms: bool = True

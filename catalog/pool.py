@@ -83,13 +83,13 @@ class Pool:
     availability_zone: Annotated[str, COMPLETED]
     """The one zone of the nodes; by default the first of `availability_zones`."""
     capacity: Capacity = OnDemand()
-    """Where the nodes come from."""
+    """Source of the nodes."""
     volume_gib: Annotated[int, Bounds(1, 16384)] = 500
     """Size of each node's data volume in GiB."""
     threads_per_core: Literal[1, 2] | None = None
     """1 switches hyper-threads off; by default as the instance type has it."""
     interface_type: InterfaceType | None = None
-    """How EFA interfaces are attached; by default as the cluster and the catalog say."""
+    """Type of the EFA interfaces; by default as the cluster and the catalog say."""
 
     @property
     def reserved_by(self) -> str:

@@ -1,4 +1,4 @@
-"""Tables: drawn on a terminal, one row a line with tabs between the values in a pipe."""
+"""Tables: drawn on a terminal, one row per line with tabs between the values in a pipe."""
 
 from __future__ import annotations
 

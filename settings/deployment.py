@@ -40,9 +40,9 @@ class Acknowledgement(Model):
     rule: str
     """Name of the rule, as printed in square brackets after a finding."""
     path: str = "*"
-    """Where it is accepted, a shell pattern over paths such as `pools.gpu.*`."""
+    """Path at which it is accepted, a shell pattern over paths such as `pools.gpu.*`."""
     reason: str = Field(min_length=10)
-    """Why the finding can be accepted."""
+    """Reason for which the finding can be accepted."""
 
 
 class Settings(Model):
@@ -65,7 +65,7 @@ class Settings(Model):
     storage: StorageSettings = StorageSettings()
     """Storage."""
     notifications: NotificationSettings = NotificationSettings()
-    """Who is notified of events."""
+    """Recipients of notifications of events."""
     hyperpod: HyperPodSettings | None = None
     """A SageMaker HyperPod cluster with Slurm."""
     hyperpod_eks: HyperPodEksSettings | None = None

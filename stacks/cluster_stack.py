@@ -122,7 +122,7 @@ class ClusterStack(cdk.Stack):
             "ClusterInfo",
             parameter_name=self._info_parameter_name(),
             string_value=info.to_json(),
-            description="What trainforge's commands know of this cluster",
+            description="Information on this cluster for trainforge's commands",
             # A parameter holds 4 KiB, and 8 in the advanced tier.
             tier=ssm.ParameterTier.INTELLIGENT_TIERING,
         )

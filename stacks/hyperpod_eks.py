@@ -174,7 +174,9 @@ class HyperPodEksStack(KubernetesStack):
             "Observability",
             kubernetes=self.kubernetes,
             cluster=self.cluster,
-            config=observability_config(section, governed=self._cluster_settings.task_governance is not None),
+            config=observability_config(
+                section, task_governance=self._cluster_settings.task_governance is not None
+            ),
             removal_policy=self._removal_policy(),
         )
         for output_id, value, description in (

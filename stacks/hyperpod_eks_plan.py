@@ -57,12 +57,12 @@ def quota_by_type(quota: ComputeQuota, settings: Settings) -> ComputeQuota:
     )
 
 
-def observability_config(section: ObservabilitySettings, *, governed: bool) -> ObservabilityConfig:
-    """Return the observability add-on's configuration; `governed` includes the metrics of task governance."""
+def observability_config(section: ObservabilitySettings, *, task_governance: bool) -> ObservabilityConfig:
+    """Return the observability add-on's configuration; `task_governance` includes the metrics of task governance."""
     return ObservabilityConfig(
         advanced=section.detail == "advanced",
         efa=section.efa,
-        governance=governed,
+        governance=task_governance,
         pod_logs=section.pod_logs,
         days=section.metric_days,
     )

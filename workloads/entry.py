@@ -33,7 +33,7 @@ CHECKOUT_RUNTIME = "runtime"
 _CHECKOUT = "workloads"
 
 _OURS = "TRAINFORGE_"
-"""How the names of variables begin that programs of workloads/runtime read."""
+"""Prefix of the variables that programs of workloads/runtime read."""
 
 
 def shipped_folders(run: Run, info: ClusterInfo) -> tuple[str, str]:

@@ -125,10 +125,10 @@ class Launcher(ABC):
     """The values that it needs from the scheduler."""
 
     by_pmix: ClassVar[bool] = False
-    """Whether a scheduler that offers PMIx may start the ranks itself, without the launcher."""
+    """True if a scheduler that offers PMIx may start the ranks itself, without the launcher."""
 
     torch_agent: ClassVar[bool] = False
-    """Whether another agent of torch's elastic launch may start the ranks in its place, with torchrun's arguments."""
+    """True if another agent of torch's elastic launch may start the ranks in its place, with torchrun's arguments."""
 
     agent_environment: ClassVar[Mapping[str, str]] = _NO_VARIABLES
     """Variables that a rank needs from such an agent, as shell expressions of the agent's own variables."""
@@ -393,7 +393,7 @@ def quoted(part: str) -> str:
 
 
 def command(parts: Sequence[str]) -> str:
-    """Return a command with an option a line, as a person would write it."""
+    """Return a command with one option per line, as a person would write it."""
     lines: list[list[str]] = [[]]
     for before, part in zip(["", *parts], parts, strict=False):
         after_option = before.startswith("-") and "=" in before

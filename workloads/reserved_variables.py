@@ -18,10 +18,10 @@ _RESERVED = frozenset(
         *("CODE", "CODE_FOLDER", "PACKAGES_FOLDER"),
     )
 )
-"""What scripts and launchers set by themselves: another value would be lost, or keep ranks from connecting."""
+"""Variables that scripts and launchers set themselves: another value would be lost, or keep ranks from connecting."""
 
 _SCHEDULERS = ("AWS_BATCH_", "ECS_", "KUBERNETES_", "OMPI_COMM_WORLD_", "PMI_", "PMIX_", "SLURM_")
-"""How names begin that schedulers set; Batch takes none that begin with AWS_BATCH (botocore: batch, KeyValuePair)."""
+"""Prefixes of names that schedulers set; Batch takes none that begin with AWS_BATCH (botocore: batch, KeyValuePair)."""
 
 _SECRET_LAST = frozenset({"KEY", "PASS", "PAT", "PWD", "TOKEN"})
 _SECRET_WORDS = frozenset(

@@ -11,15 +11,15 @@ from catalog.spelling import did_you_mean
 Accelerators = Literal["cpu", "gpu", "neuron"]
 
 ALL_KINDS: tuple[Accelerators, ...] = ("gpu", "neuron", "cpu")
-"""What a program runs on that uses whatever there is, the best first."""
+"""All kinds of accelerators, for a program that uses what the node has; the best first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
     """The requirements of a node, and the number of ranks that it runs.
 
-    `accelerators` is what its presets run on, unless one names another. `ranks_per_node` is None for one rank an
-    accelerator, or a logical core on Neuron devices. `memory_gib_per_rank` is what a rank needs of the host's memory.
+    `accelerators` is what its presets run on, unless one names another. `ranks_per_node` is None for one rank per
+    accelerator, or per logical core on Neuron devices. `memory_gib_per_rank` is what a rank needs of the host's memory.
     `efa` is true if several nodes are useless without it. `lnc` is how many physical Neuron cores make a logical one
     (Logical NeuronCore configuration, 1 or 2); None for the device's default.
     """

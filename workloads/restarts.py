@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 MAX_RESTARTS = 10
-"""How often a scheduler starts a run again that resumes by itself, before the job has failed; lost nodes count too. As
+"""Restarts by a scheduler of a run that resumes by itself, before the job has failed; lost nodes count too. As
 the predecessor's HyperPod jobs have it."""
 
 MAX_LOCAL_RESTARTS = 3
-"""How often `trainforge launch --on local` starts a run again: our choice. No node is lost here."""
+"""Restarts of a run by `trainforge launch --on local`: our choice. No node is lost here."""
 
 FINAL_FILE = "final_exit_code"
 """File in the run's folder that the launch guard writes when another start would end as this one did."""
@@ -22,5 +22,5 @@ STALLED = 80
 """Exit code of a run that the launch guard ended because it made no progress."""
 
 WATCHER_MARGIN_SECONDS = 120
-"""How much longer than the launch guard a watcher outside waits, in seconds: our choice, so that it is the guard, which
+"""Seconds that a watcher outside waits longer than the launch guard: our choice, so that it is the guard, which
 writes the stacks, that ends a run without progress."""

@@ -15,7 +15,7 @@ WORKLOAD, RUNTIME = "workload", "runtime"
 """The folders of an archive: the workload's own files, and the modules that workloads share."""
 
 ARRIVAL_SECONDS = 900
-"""How long a node waits for an archive: our choice. FSx shows a new object of the bucket within seconds to minutes."""
+"""Seconds for which a node waits for an archive: our choice. FSx shows a new object within seconds to minutes."""
 
 NO_INPUT = 66
 """The exit code of a node that misses its input (EX_NOINPUT of sysexits.h)."""

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 PARAMETER = "Ref::"
-"""How a placeholder begins that AWS Batch replaces in a command (Batch User Guide, "Parameters" of job definitions)."""
+"""Prefix of a placeholder that AWS Batch replaces in a command (Batch User Guide, "Parameters" of job definitions)."""
 
 
 class LiteralWord(str):

@@ -34,7 +34,7 @@ _TIMEOUT = "--request-timeout=20s"
 """Timeout of queries: a cluster that does not answer (a private endpoint, from outside) is reported at once."""
 
 _TAIL = "--tail=50"
-"""How much of a log is read at each look."""
+"""Number of a log's lines that are read at each look."""
 
 _SUCCEEDED = ("Succeeded", "Complete", "Completed")
 _FAILED = "Failed"

@@ -17,7 +17,7 @@ RUNTIME = lambda_.Runtime(LAMBDA_PYTHON, lambda_.RuntimeFamily.PYTHON)
 """Python of the catalog's version, which the CDK's own list may not have yet."""
 
 _CACHES = ["__pycache__", ".*_cache"]
-"""What running or checking a handler here leaves beside it: it would change the asset, and ship."""
+"""Caches that running or checking a handler leaves beside it: they would change the asset, and ship."""
 
 
 def handler_role(scope: Construct) -> iam.Role:

@@ -1,4 +1,4 @@
-"""One resource of a stack: created, updated, replaced, deleted, with events, and the way back."""
+"""One resource of a stack: created, updated, replaced, deleted, with events and rollback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Undo = Callable[[], None]
 def create_resource(
     stack: Stack, template: Template, values: Mapping[str, Any], name: str, undo: list[Undo]
 ) -> StackResource:
-    """Create a resource and add the way back to `undo`; one that exists under the name is replaced by it.
+    """Create a resource and add its rollback to `undo`; one that exists under the name is replaced by it.
 
     Raises:
         Exception: whatever failed, after the event with the reason.

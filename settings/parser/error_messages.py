@@ -27,14 +27,14 @@ class Located:
     """The place of an error: its path in the values, the model and the field.
 
     `model` is the one that should hold the last key of `path`; `near` are its keys most like an unknown one,
-    `meant` those of them that are not given.
+    `absent` those of them that are not given.
     """
 
     path: tuple[str, ...]
     model: type | None
     field: FieldInfo | None
     near: tuple[str, ...] = ()
-    meant: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
 
 
 def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Located:
@@ -67,11 +67,11 @@ def located(loc: tuple[int | str, ...], data: Any, whole: type[BaseModel]) -> Lo
             annotation = arguments[-1] if arguments else None
         holder, value = value, _child(value, part)
     near: tuple[str, ...] = ()
-    meant: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
     if model is not None and field is None and path:
         near = nearest(path[-1], fields_of(model))
-        meant = tuple(name for name in near if not (isinstance(holder, dict) and name in holder))
-    return Located(tuple(path), model, field, near, meant)
+        absent = tuple(name for name in near if not (isinstance(holder, dict) and name in holder))
+    return Located(tuple(path), model, field, near, absent)
 
 
 def worded(

@@ -105,4 +105,4 @@ def _left_out(kind: str, path: Keys, place: Located) -> set[Keys]:
 
 def _meant(path: Keys, place: Located) -> set[Keys]:
     """Return the paths of the keys that an unknown key was meant to be: their defaults mean nothing."""
-    return {(*path[:-1], name) for name in place.meant}
+    return {(*path[:-1], name) for name in place.absent}

@@ -159,12 +159,14 @@ def _ended(subject: Subject) -> Iterator[Problem]:
 
 def _namespace_left(section: str, old: str, new: str) -> Iterator[Problem]:
     if old != new:
-        fate = "its jobs and claims would remain" if old == "default" else "everything in it would be deleted"
+        outcome = (
+            "its jobs and claims would remain" if old == "default" else "everything in it would be deleted"
+        )
         yield Problem(
             f"{section}.namespace",
             new,
             f"the namespace of the jobs changes from '{shown(old)}' to '{shown(new)}': the stack gives up the old "
-            f"one, and {fate}, running jobs included",
+            f"one, and {outcome}, running jobs included",
             f"let the jobs end, and acknowledge 'update-ends-jobs' when 'kubectl get pods --namespace {shown(old)}' "
             "shows none",
         )

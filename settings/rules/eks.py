@@ -283,7 +283,7 @@ def _type_shared(subject: Subject) -> Iterator[Problem]:
 
 @warning("eks-quota", depends_on=("eks.pools", "pools"))
 def _quotas(subject: Subject) -> Iterator[Problem]:
-    """Quotas of EKS (User Guide, "Service quotas"): 30 node groups a cluster, 450 nodes a group; AWS raises both."""
+    """EKS's quotas (User Guide, "Service quotas"): 30 node groups per cluster, 450 nodes per group; AWS raises both."""
     eks = subject.settings.eks
     groups = len(eks.pools) + 1 if eks else 0
     if groups > GROUPS_QUOTA:

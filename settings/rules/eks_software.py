@@ -178,7 +178,7 @@ def _dra_manifests(subject: Subject) -> Iterator[Problem]:
 
 
 @error("eks-isolated-network", depends_on=("network.isolated", "eks.pools", "pools"))
-def _closed(subject: Subject) -> Iterator[Problem]:
+def _isolated(subject: Subject) -> Iterator[Problem]:
     """Charts and images of operators come from public repositories, which an isolated network cannot reach."""
     software, network = _software(subject), subject.settings.network
     if software is None or not network.isolated or network.existing:
@@ -230,7 +230,7 @@ def _queue_stages(subject: Subject) -> Iterator[Problem]:
     for shipped in _on_eks(subject) if queues else ():
         if shipped.pool is None:
             continue
-        resolution = resolve(shipped.entry.request("eks", shipped.pool, shipped.prepare_on))
+        resolution = resolve(shipped.entry.request(EKS.name, shipped.pool, shipped.prepare_on))
         run = resolution.run
         if run is None or not resolution.stages or resolution.format not in TOGETHER:
             continue

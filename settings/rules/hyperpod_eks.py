@@ -100,13 +100,13 @@ def _operators(subject: Subject) -> Iterator[Problem]:
     for shipped in shipped_workloads(subject.settings):
         if shipped.cluster != HYPERPOD_EKS.name or shipped.pool is None:
             continue
-        meant = resolve(shipped.entry.request(shipped.cluster, shipped.pool))
-        switch = _OPERATORS.get(meant.format) if meant.format else None
+        resolution = resolve(shipped.entry.request(shipped.cluster, shipped.pool))
+        switch = _OPERATORS.get(resolution.format) if resolution.format else None
         if switch and not _on(eks, switch):
             yield Problem(
                 shipped.cluster_path,
                 shipped.cluster,
-                f"'{shown(shipped.entry.label)}' is shipped as {meant.format}, and the operator that runs it is "
+                f"'{shown(shipped.entry.label)}' is shipped as {resolution.format}, and the operator that runs it is "
                 "switched off",
                 f"set 'hyperpod_eks.{switch}: true'",
             )
@@ -126,30 +126,30 @@ def _clash(subject: Subject) -> Iterator[Problem]:
     eks = subject.settings.hyperpod_eks
     if eks is None:
         return
-    brought = {"hyperpod-dependencies": "dependencies"}
-    brought |= {"trainer": "trainer"} if eks.trainer else {}
-    brought |= {TRAINING_OPERATOR: "training_operator"} if eks.training_operator else {}
-    brought |= {TASK_GOVERNANCE: "task_governance"} if eks.task_governance else {}
-    brought |= {OBSERVABILITY: "observability"} if eks.observability else {}
+    installed_by = {"hyperpod-dependencies": "dependencies"}
+    installed_by |= {"trainer": "trainer"} if eks.trainer else {}
+    installed_by |= {TRAINING_OPERATOR: "training_operator"} if eks.training_operator else {}
+    installed_by |= {TASK_GOVERNANCE: "task_governance"} if eks.task_governance else {}
+    installed_by |= {OBSERVABILITY: "observability"} if eks.observability else {}
     named = [name for name, add_on in eks.add_ons.items() if add_on is not None]
     for name in named:
-        if name in brought:
+        if name in installed_by:
             yield Problem(
                 f"hyperpod_eks.add_ons.{name}",
                 name,
-                f"'hyperpod_eks.{brought[name]}' installs the add-on '{name}' already",
+                f"'hyperpod_eks.{installed_by[name]}' installs the add-on '{name}' already",
                 "remove one of the two",
             )
     off = set() if eks.dependencies.training_operator else {PYTORCHJOBS}
     off |= set() if eks.dependencies.mpi_operator else {MPIJOBS}
-    for first, second, both in clashes([*brought, *named]):
+    for first, second, both in clashes([*installed_by, *named]):
         same = [one for one in both if first != "hyperpod-dependencies" or one not in off]
-        if second in named and second not in brought and same:
+        if second in named and second not in installed_by and same:
             yield Problem(
                 f"hyperpod_eks.add_ons.{second}",
                 second,
                 f"'{second}' and '{first}' install the same definition, '{same[0]}', and would overwrite each other's",
-                f"remove it, or change 'hyperpod_eks.{brought.get(first, 'add_ons')}', which installs the other",
+                f"remove it, or change 'hyperpod_eks.{installed_by.get(first, 'add_ons')}', which installs the other",
             )
 
 
@@ -189,7 +189,7 @@ def _observability(subject: Subject) -> Iterator[Problem]:
 
 
 @error("hyperpod-eks-isolated", too_strict=True, depends_on=("network",))
-def _closed(subject: Subject) -> Iterator[Problem]:
+def _isolated(subject: Subject) -> Iterator[Problem]:
     """The chart that HyperPod demands comes from GitHub, and its images from registries on the internet.
 
     Too strict where the network has a way there of its own, such as a proxy.

@@ -220,9 +220,9 @@ def _ignored(subject: Subject) -> Iterator[Problem]:
 
 
 @error("isolated-network-internet", depends_on=("network.isolated",))
-def _closed(subject: Subject) -> Iterator[Problem]:
+def _isolated(subject: Subject) -> Iterator[Problem]:
     """Nodes of an isolated network reach AWS's services by endpoints and nothing else."""
-    if not _is_closed(subject):
+    if not _is_isolated(subject):
         return
     for cluster, node_setup in node_setups(subject.settings):
         if node_setup.packages:
@@ -239,7 +239,7 @@ def _closed(subject: Subject) -> Iterator[Problem]:
 def _exporter(subject: Subject) -> Iterator[Problem]:
     """Nodes download Prometheus' node exporter when they start; in an isolated network the download fails."""
     cluster = subject.settings.parallelcluster
-    if _is_closed(subject) and cluster and cluster.node_setup and cluster.node_setup.node_exporter:
+    if _is_isolated(subject) and cluster and cluster.node_setup and cluster.node_setup.node_exporter:
         yield Problem(
             "parallelcluster.node_setup.node_exporter",
             True,
@@ -249,7 +249,7 @@ def _exporter(subject: Subject) -> Iterator[Problem]:
         )
 
 
-def _is_closed(subject: Subject) -> bool:
+def _is_isolated(subject: Subject) -> bool:
     return subject.settings.network.isolated and not subject.settings.network.existing
 
 

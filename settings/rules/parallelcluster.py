@@ -86,7 +86,7 @@ def _bought(pool: Pool) -> str:
 
 @error("queue-count", depends_on=("parallelcluster.pools",))
 def _counts(subject: Subject) -> Iterator[Problem]:
-    """A cluster has at most 50 compute resources, one a pool, and no more queues than that."""
+    """A cluster has at most 50 compute resources, one per pool, and no more queues than that."""
     cluster = subject.settings.parallelcluster
     if cluster and len(cluster.pools) > MAX_RESOURCES:
         yield Problem(

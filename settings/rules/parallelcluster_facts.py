@@ -194,7 +194,7 @@ HEAD_NODE: tuple[Fact, ...] = (
     _file_system("lustre", "file_system_id", "the Lustre file system", "FsxLustreSettings", "FileSystemId"),
     _file_system("openzfs", "volume_id", "the volume of homes", "FsxOpenZfsSettings", "VolumeId"),
 )
-"""What ParallelCluster changes by no update: another head node, in another cluster, has the new value."""
+"""Facts that ParallelCluster changes by no update: another head node, in another cluster, has the new value."""
 
 _SLURM = ("Scheduling", "SlurmSettings")
 STOPPED: tuple[Fact, ...] = (
@@ -228,7 +228,7 @@ STOPPED: tuple[Fact, ...] = (
     _mount("lustre", both),
     _mount("openzfs", both),
 )
-"""What ParallelCluster changes while all compute nodes are stopped, and login nodes too for what they share."""
+"""Facts that ParallelCluster changes while all compute nodes are stopped, and login nodes too for what they share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -353,7 +353,7 @@ def _architecture(subject: Subject) -> Iterator[Problem]:
 
 
 @error("directory-isolated-network", depends_on=("network.isolated",))
-def _closed(subject: Subject) -> Iterator[Problem]:
+def _isolated(subject: Subject) -> Iterator[Problem]:
     """The server installs packages from Ubuntu's mirrors and writes its address into Route 53."""
     network = subject.settings.network
     if subject.settings.directory and network.isolated and not network.existing:

@@ -283,11 +283,11 @@ def _deleted(subject: Subject) -> Iterator[Problem]:
     for kind, what in (("lustre", "Lustre"), ("openzfs", "OpenZFS")) if before else ():
         old = getattr(before.storage, kind) if before else None
         if old and not old.existing and getattr(subject.settings.storage, kind) is None:
-            fate = "keep it without a stack" if before and before.retention == "durable" else "delete it"
+            outcome = "keep it without a stack" if before and before.retention == "durable" else "delete it"
             yield Problem(
                 f"storage.{kind}",
                 "",
-                f"the section of {what} is removed: the deployment would {fate}",
+                f"the section of {what} is removed: the deployment would {outcome}",
                 "restore it; or save the data and acknowledge 'update-deletes'",
             )
 

@@ -248,7 +248,7 @@ _NAMED = ("workload", "preset", "format", "arguments")
 
 
 def _named(subject: Subject, key: str) -> Iterator[Problem]:
-    """Yield what is wrong with the name under a key, once a workload."""
+    """Yield what is wrong with the name under a key, once per workload."""
     seen = set()
     for shipped, finding in run_findings(subject.settings):
         path = f"{shipped.path}.{key}"

@@ -12,7 +12,7 @@ from settings.sections.model import Model
 from settings.sections.network import LogDays
 
 Minutes = Annotated[int, Field(ge=10, le=1440)]
-"""How long Batch can wait (botocore: batch JobStateTimeLimitAction, 600 to 86400 seconds)."""
+"""Minutes that Batch can wait (botocore: batch JobStateTimeLimitAction, 600 to 86400 seconds)."""
 
 
 class FairShareSettings(Model):
@@ -49,11 +49,11 @@ class BatchSettings(ClusterSettings):
     fair_share: FairShareSettings | None = None
     """Shares of the queues; absent: the first job that comes is the first that runs."""
     runnable_limits: RunnableLimits = RunnableLimits()
-    """When a job that cannot start is cancelled, so that those behind it run."""
+    """Times after which a job that cannot start is cancelled, so that those behind it run."""
     secrets: dict[str, str] = {}
     """ARN of the Secrets Manager secret for a purpose that workloads name, such as huggingface."""
     log_days: LogDays = 180
-    """How long logs of jobs are kept, in days."""
+    """Days for which logs of jobs are kept."""
     dashboard: bool = True
     """A CloudWatch dashboard of jobs, queues and the file system."""
 

@@ -16,7 +16,7 @@ class DirectoryUser(Model):
     uid: int = Field(ge=2000, le=60000)
     """User id, and id of the group of the same name; below 2000 the images' own accounts live."""
     full_name: str | None = None
-    """How the person is called; by default the login name."""
+    """The person's full name; by default the login name."""
     ssh_public_key: str | None = None
     """OpenSSH public key for logging in."""
 

@@ -44,7 +44,7 @@ class UserSettings(Model):
     ssh_public_key: str | None = None
     """OpenSSH public key for logging in between nodes."""
     sudo: bool = False
-    """Whether the person may become root."""
+    """Lets the person become root."""
 
 
 class ContainerSettings(Model):
@@ -88,13 +88,13 @@ class HyperPodSettings(ClusterSettings):
     login: LoginSettings | None = LoginSettings()
     """The login nodes; null: none, people log in to the controller."""
     node_recovery: Literal["automatic", "none"] = "automatic"
-    """Whether HyperPod reboots or replaces faulty nodes by itself."""
+    """Recovery of faulty nodes: with `automatic`, HyperPod reboots or replaces them by itself."""
     continuous_provisioning: bool = True
     """Start with the nodes that there are and keep trying to get the rest."""
     deep_health_checks: bool = True
     """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
     slurm_config_strategy: Literal["managed", "overwrite", "merge"] = "managed"
-    """Who owns slurm.conf's partitions: HyperPod alone, HyperPod over manual edits, or both merged."""
+    """Owner of slurm.conf's partitions: HyperPod alone, HyperPod over manual edits, or both merged."""
     accounting: Annotated[ExternalDatabase, FROM_MAPPING] | None = None
     """External accounting database; absent: one on the controller."""
     node_setup: NodeSetupSettings | None = None

@@ -30,7 +30,7 @@ class TaintSettings(Model):
     value: str | None = None
     """Value of the taint; absent: none."""
     effect: Literal["no-schedule", "prefer-no-schedule", "no-execute"] = "no-schedule"
-    """What happens to pods that do not tolerate it."""
+    """Effect on pods that do not tolerate it."""
 
 
 class TaskGovernanceSettings(Model):
@@ -39,7 +39,7 @@ class TaskGovernanceSettings(Model):
     priorities: dict[str, Annotated[int, Field(ge=0, le=100)]] = Field(default={}, max_length=MAX_PRIORITIES)
     """Priority classes of tasks, each with a weight of 0 to 100; absent: first come, first served."""
     fair_share: bool = True
-    """Whether idle compute is shared out by the teams' weights; otherwise first come, first served."""
+    """Shares idle compute out by the teams' weights; otherwise first come, first served."""
     teams: dict[str, Annotated[ComputeQuota, FROM_MAPPING]] = {}
     """Teams by name, each with its compute quota."""
 
@@ -51,11 +51,11 @@ class ObservabilitySettings(Model):
     """
 
     detail: Literal["basic", "advanced"] = "basic"
-    """How much is measured of nodes, accelerators, Kubernetes and jobs; advanced is many more series."""
+    """Detail of the metrics of nodes, accelerators, Kubernetes and jobs; advanced is many more series."""
     efa: bool = True
-    """Whether the EFA interfaces are measured, which HyperPod itself leaves off."""
+    """Measures the EFA interfaces too, which HyperPod itself leaves off."""
     pod_logs: bool = False
-    """Whether logs of pods go to CloudWatch, under the cluster's own log group."""
+    """Sends logs of pods to CloudWatch, under the cluster's own log group."""
     metric_days: int = Field(default=DEFAULT_METRIC_DAYS, ge=1, le=MAX_METRIC_DAYS)
     """Days that metrics are kept."""
 
@@ -70,7 +70,7 @@ class HyperPodEksSettings(ControlPlaneSettings):
     namespace: str = NAMESPACE
     """Namespace of the jobs; HyperPod resumes jobs in namespaces that begin with `hyperpod`."""
     node_recovery: Literal["automatic", "none"] = "automatic"
-    """Whether HyperPod reboots or replaces faulty nodes by itself."""
+    """Recovery of faulty nodes: with `automatic`, HyperPod reboots or replaces them by itself."""
     continuous_provisioning: bool = True
     """Start with the nodes that there are and keep trying to get the rest."""
     deep_health_checks: bool = True
@@ -94,7 +94,7 @@ class HyperPodEksSettings(ControlPlaneSettings):
     add_ons: dict[str, Annotated[AddOn, FROM_MAPPING] | None] = {}
     """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""
     bucket_claim: bool = True
-    """Whether pods can claim the data bucket as files, by Mountpoint for Amazon S3."""
+    """Lets pods claim the data bucket as files, by Mountpoint for Amazon S3."""
     task_governance: TaskGovernanceSettings | None = None
     """Quotas and priorities of teams; absent: none."""
     observability: ObservabilitySettings | None = None

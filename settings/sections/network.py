@@ -43,14 +43,14 @@ class NetworkSettings(Model):
     secondary_cidrs: list[Cidr] = Field(default=[], max_length=4)
     """Ranges of the private subnets, each shared by two zones; by default 10.1.0.0/16, 10.2.0.0/16, ..."""
     nat: Literal["single", "per-zone"] = "single"
-    """One NAT gateway for all zones (cheaper), or one a zone (a zone's failure stays its own)."""
+    """One NAT gateway for all zones (cheaper), or one per zone (a zone's failure stays its own)."""
     isolated: bool = False
     """No way to the internet at all: no NAT, no public subnets; interface endpoints instead."""
     flow_logs: Literal["all", "accept", "reject", "none"] = "all"
-    """Which traffic of the VPC flow logs record; `none` makes no flow log."""
+    """Traffic of the VPC that flow logs record; `none` makes no flow log."""
     flow_log_destination: Literal["cloudwatch", "s3"] = "cloudwatch"
-    """Where flow logs go: a log group, which is quick to query, or a bucket, which is cheaper to write to."""
+    """Destination of flow logs: a log group, which is quick to query, or a bucket, which is cheaper to write to."""
     flow_log_days: LogDays = 30
-    """How long flow logs are kept, in days."""
+    """Days for which flow logs are kept."""
     existing: ExistingNetwork | None = None
     """Use this VPC instead of making one."""

@@ -88,7 +88,7 @@ class SuppressedValidator(Model):
     validator: str
     """Name of its type, such as ExistingFsxNetworkingValidator; never ALL."""
     reason: str = Field(min_length=10)
-    """Why what it would say does not matter."""
+    """Reason for which its verdict does not matter."""
 
 
 class ParallelClusterSettings(ClusterSettings):
@@ -109,11 +109,11 @@ class ParallelClusterSettings(ClusterSettings):
     ssh: SshSettings = SshSettings()
     """SSH; people log in by Session Manager without any of it."""
     slurm: Annotated[SlurmOptions, FROM_MAPPING] = SlurmOptions()
-    """When idle nodes go, what updates do to nodes at work, lines of slurm.conf."""
+    """Options of Slurm: when idle nodes end, what updates do to nodes at work, lines of slurm.conf."""
     monitoring: Annotated[Monitoring, FROM_MAPPING] = Monitoring()
     """Metrics, logs, dashboard and alarms in CloudWatch."""
     node_setup: NodeSettings | None = NodeSettings()
-    """What nodes get beside ParallelCluster's own set-up; null: no script of ours runs."""
+    """Set-up of nodes beside ParallelCluster's own; null: no script of ours runs."""
     suppress_validators: list[SuppressedValidator] = []
     """Validators of ParallelCluster that do not run at a deployment, each with a reason."""
 

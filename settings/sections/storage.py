@@ -41,11 +41,11 @@ class LustreSettings(Model):
     availability_zone: str | None = None
     """Its zone; by default the first of `availability_zones`."""
     mount_path: str = "/fsx"
-    """Where nodes mount it."""
+    """Path at which nodes mount it."""
     repository: bool = True
     """Show the data bucket in it and export changes to the bucket (data repository association)."""
     repository_path: str = "/data"
-    """Where in the file system the data bucket appears."""
+    """Path of the data bucket's objects in the file system."""
     backup_days: int = Field(default=0, ge=0, le=90)
     """Days that automatic backups are kept; FSx makes none of a file system tied to a bucket."""
     existing: ExistingLustre | None = None
@@ -78,7 +78,7 @@ class OpenZfsSettings(Model):
     availability_zone: str | None = None
     """Its preferred zone; by default the first of `availability_zones`."""
     mount_path: str = "/home"
-    """Where nodes mount it."""
+    """Path at which nodes mount it."""
     backup_days: int = Field(default=30, ge=0, le=90)
     """Days that automatic backups are kept when `retention` is durable."""
     existing: ExistingOpenZfs | None = None

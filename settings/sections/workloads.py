@@ -38,7 +38,7 @@ class WorkloadSettings(Model):
     clusters: list[str] = Field(min_length=1)
     """The clusters that it is shipped with: names of their sections, such as hyperpod."""
     apply: bool = False
-    """Whether the stack starts it on the Kubernetes clusters among them; otherwise its manifest waits in the bundle."""
+    """Starts it by the stack on the Kubernetes clusters among them; otherwise its manifest waits in the bundle."""
     virtual_environment: str | None = None
     """Folder of a Python environment that nodes see, which it runs in: then no image is built. Slurm clusters only."""
 

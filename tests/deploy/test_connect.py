@@ -1,4 +1,4 @@
-"""`trainforge connect` and the real AWS CLI, down to Session Manager's plugin, for which a stand-in notes its call."""
+"""`trainforge connect` and the real AWS CLI, down to Session Manager's plugin, for which a stub notes its call."""
 
 from __future__ import annotations
 

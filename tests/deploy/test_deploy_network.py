@@ -56,7 +56,7 @@ def test_the_vpc_has_a_primary_range_and_secondary_ones(deployment: Deployment, 
     assert held == {str(primary), *map(str, secondary)}
 
 
-def test_private_subnets_lie_in_secondary_ranges_one_a_zone(
+def test_private_subnets_are_in_secondary_ranges_one_per_zone(
     deployment: Deployment, vpc: dict[str, Any], subnets: dict[str, list[dict[str, Any]]]
 ) -> None:
     primary = IPv4Network(vpc["CidrBlock"])

@@ -1,4 +1,4 @@
-"""A directory server in a temporary folder: the program of the stack, a real slapd, and stand-ins for the machine."""
+"""A directory server in a temporary folder: the program of the stack, a real slapd, and stubs of system programs."""
 
 from __future__ import annotations
 

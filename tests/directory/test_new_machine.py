@@ -1,4 +1,4 @@
-"""A new machine becomes the server: set_up.sh with stand-ins for packages, disks and systemd."""
+"""A new machine becomes the server: set_up.sh with stubs for packages, disks and systemd."""
 
 from __future__ import annotations
 

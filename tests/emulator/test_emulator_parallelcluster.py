@@ -22,10 +22,13 @@ def url(region: str) -> str:
 
 def provider(region: str, **parameters: Any) -> Template:
     return resources(
-        Fence=("AWS::IAM::ManagedPolicy", {"PolicyDocument": POLICY}),
+        Restriction=("AWS::IAM::ManagedPolicy", {"PolicyDocument": POLICY}),
         Provider=(
             KIND,
-            {"TemplateURL": url(region), "Parameters": {"AdditionalIamPolicies": ref("Fence"), **parameters}},
+            {
+                "TemplateURL": url(region),
+                "Parameters": {"AdditionalIamPolicies": ref("Restriction"), **parameters},
+            },
         ),
     )
 

@@ -15,7 +15,7 @@ import pytest
 from emulator.control_planes import ControlPlaneError, Release
 from emulator.server import Emulator
 from tests.emulator.formation import Formation, ref
-from tests.emulator.test_emulator_eks import CLUSTER, standing
+from tests.emulator.test_emulator_eks import CLUSTER, example
 from tests.kubernetes import emulated
 from tests.kubernetes.plane.assets import Assets
 from tests.kubernetes.plane.shared_use import SharedUse
@@ -80,7 +80,7 @@ class User:
 def test_a_cluster_has_a_control_plane_with_objects_and_users_of_its_stack(
     formation: Formation, folder: Path, assets: Assets
 ) -> None:
-    template = standing()
+    template = example()
     parts = template["Resources"]
     policy = parts["Person"]["Properties"]["AccessPolicies"][0]
     policy["AccessScope"] = {"Type": "namespace", "Namespaces": ["training"]}

@@ -1,4 +1,4 @@
-"""The fence around ParallelCluster's provider, held against what ParallelCluster makes of our configuration."""
+"""The restriction of ParallelCluster's provider, held against what ParallelCluster makes of our configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from trainforge.parallelcluster.names import iam_path
 
 CONFIGURATION = "config/parallelcluster.yaml"
 AGENT = "arn:aws:iam::aws:policy/CloudWatchAgentServerPolicy"
-"""The one policy beside ours that the fence lets the provider attach."""
+"""The one policy beside ours that the restriction lets the provider attach."""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def _of(rendered: list[dict[str, Any]], *types: str) -> Iterator[dict[str, Any]]
                 yield resource["Properties"]
 
 
-def test_roles_and_profiles_lie_inside_the_fence(rendered: list[dict[str, Any]]) -> None:
+def test_roles_and_profiles_are_those_that_the_restriction_allows(rendered: list[dict[str, Any]]) -> None:
     paths = [item.get("Path", "/") for item in _of(rendered, "AWS::IAM::Role", "AWS::IAM::InstanceProfile")]
     # Head node, login nodes and two queues with a profile each, two functions.
     assert len(paths) >= 10
@@ -54,10 +54,10 @@ def test_policies_that_are_attached_are_ours_and_the_agents(rendered: list[dict[
     assert AGENT in attached
     # The configuration of these tests gives nodes one policy.
     assert len(ours) == 1
-    # No policy of its own making: the fence would refuse to attach it.
+    # No policy of its own making: the restriction would refuse to attach it.
     assert list(_of(rendered, "AWS::IAM::ManagedPolicy")) == []
 
 
 def test_stacks_in_the_cluster_are_named_by_cloudformation_after_it(rendered: list[dict[str, Any]]) -> None:
-    """CloudFormation names them STACK-LOGICALID-RANDOM, which the fence admits."""
+    """CloudFormation names them STACK-LOGICALID-RANDOM, which the restriction admits."""
     assert len(list(_of(rendered, "AWS::CloudFormation::Stack"))) == 2

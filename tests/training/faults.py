@@ -149,7 +149,7 @@ def terminated(folder: Path, whole: Losses) -> Outcome:
     run.wait_for_step(27)
     process.send_signal(signal.SIGTERM)
     assert run.wait(process) != 0
-    assert "which is saved; start again to go on" in run.log
+    assert "which is saved; start again to resume" in run.log
     assert run.run() == 0, run.log
     what = "SIGTERM to the launcher after step 27; saved and exited; restarted"
     return outcome("local", "SIGTERM with grace", what, run.log, whole, time.monotonic() - begun)

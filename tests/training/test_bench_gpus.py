@@ -59,7 +59,7 @@ def test_a_card_that_is_not_in_the_catalog_has_no_peak() -> None:
 
 
 def run(monkeypatch: pytest.MonkeyPatch, titan: dict[str, Any]) -> tuple[list[Row], list[list[str]]]:
-    """Return the rows of a model with stand-ins that train nothing, and the words that our programs were given."""
+    """Return the rows of a model with stubs that train nothing, and the words that our programs were given."""
     told: list[list[str]] = []
 
     def measured(what: str, words: list[str], ranks: int) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def test_a_signal_to_one_rank_stops_all(tmp_path: Path) -> None:
     run.wait_for_step(5)
     os.kill(run.ranks()[1], signal.SIGTERM)
     assert run.wait(process) != 0
-    assert "which is saved; start again to go on" in run.log
+    assert "which is saved; start again to resume" in run.log
     assert re.search(r"exitcode\s*:\s*75\b", run.log)
 
 
@@ -245,7 +245,7 @@ def test_mnist_is_taken_where_it_is_there(tmp_path: Path) -> None:
     assert "data=mnist" in run.log
     losses = [record["loss"] for record in run.records()]
     assert sum(losses[-5:]) < 0.5 * sum(losses[:5])
-    # Without its data the same run must not go on with other samples.
+    # Without its data the same run must not resume with other samples.
     for path in run.data_folder.iterdir():
         path.unlink()
     assert run.run() != 0

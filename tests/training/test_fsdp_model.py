@@ -237,7 +237,7 @@ def test_compiled_blocks_take_the_call_for_packed_documents(installed_kernel: No
     """In one graph, forward and backward: what torch cannot trace would cut each block in two."""
     if attention.KERNEL is None:
         return
-    compiled = torch.compile(attention.attended, backend="aot_eager", fullgraph=True)
+    compiled = torch.compile(attention.attention_output, backend="aot_eager", fullgraph=True)
     with FakeTensorMode(allow_non_fake_inputs=True):
         query, key = (
             torch.empty(2, LENGTH, heads, 16, dtype=torch.bfloat16, requires_grad=True) for heads in (4, 2)

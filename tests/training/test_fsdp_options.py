@@ -160,7 +160,7 @@ def test_a_profile_without_a_gpu_is_refused() -> None:
 def test_nsys_captures_the_steps_that_were_asked_for(
     monkeypatch: pytest.MonkeyPatch, last: int, expected: list[str]
 ) -> None:
-    """A run that ends within them stops the capture too. The profiler is a stand-in: this machine has no GPU."""
+    """A run that ends within them stops the capture too. The profiler is a stub: this machine has no GPU."""
     told: list[str] = []
     cuda = torch.cuda
     monkeypatch.setattr(cuda, "synchronize", lambda: told.append("sync"))

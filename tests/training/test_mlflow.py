@@ -86,5 +86,5 @@ def server() -> Iterator[str]:
 def test_a_server_that_is_lost_ends_no_run(server: str, tmp_path: Path) -> None:
     run = LocalRun("cpu-ddp", "tiny", tmp_path / "shared", f"--mlflow={server}", "--steps=20")
     assert run.run() == 0, run.log
-    assert run.log.count("MLflow is lost at step 1, training goes on without it") == 1
+    assert run.log.count("MLflow is lost at step 1, training continues without it") == 1
     assert sorted(run.losses()) == list(range(1, 21))

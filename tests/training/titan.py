@@ -5,8 +5,8 @@ attention, its loss and its loop are torchtitan's defaults; sequences, batch and
 beside it, activations are recomputed by each one's own selection, and tokens are random, one document a sequence:
 neither a data set nor a tokenizer is fetched. Our own modules are not imported, its environment lacks what they need.
 
-torchtitan knows no processors. With `--device cpu`, which shows that this works and measures nothing, torch is told
-of a stand-in, and attention is torch's plain one: FlexAttention has no backward pass there.
+torchtitan knows no processors. With `--device cpu`, which shows that this works and measures nothing, torch gets
+functions of processors, and attention is torch's plain one: FlexAttention has no backward pass there.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _WARM_UP_STEPS = 5
 Batch = tuple[dict[str, torch.Tensor], torch.Tensor]
 
 
-def stand_in() -> None:
+def use_processors() -> None:
     """Let torchtitan take processors for a device; before it is imported."""
     functions: dict[str, Any] = {
         "get_device_name": lambda *_: "processor",
@@ -143,7 +143,7 @@ def main() -> None:
     add("--block-steps", type=int, default=5)
     chosen = parser.parse_args()
     if chosen.device == "cpu":
-        stand_in()
+        use_processors()
     with tempfile.TemporaryDirectory() as folder:
         found = measured(chosen, folder)
         if dist.get_rank() == 0:

@@ -1,4 +1,4 @@
-"""A folder that looks like a HyperPod node: files below a root, and stand-ins for its programs on PATH."""
+"""A folder that looks like a HyperPod node: files below a root, and stubs for its programs on PATH."""
 
 from __future__ import annotations
 

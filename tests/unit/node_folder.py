@@ -1,4 +1,4 @@
-"""A folder that looks like a node: files below a root, and stand-ins for its programs on PATH."""
+"""A folder that looks like a node: files below a root, and stubs of its programs on PATH."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 GIVES_UP_AT_ONCE = 0.0005
 PATIENT = 0.05
 
-# Each stand-in notes its call; `state` is a folder of the test's own.
+# Each stub notes its call; `state` is a folder of the test's own.
 # Entries of a directory are files of the test's state.
 GETENT = """folder="$ROOT/etc/"; [ "$1" != -s ] || { folder="$STATE/sss-"; shift 2; }
 awk -F: -v k="$2" '$1==k||$3==k {print; f=1; exit} END {exit f?0:2}' "$folder$1" 2>/dev/null"""
@@ -35,12 +35,12 @@ case "$*" in *install*) for word in "$@"; do case "$word" in
 class NodeFolder:
     """One node: `root` has its files, `bin` its programs, and `state` is a folder of the test's own."""
 
-    def __init__(self, folder: Path, stand_ins: Mapping[str, str], python: str) -> None:
+    def __init__(self, folder: Path, stubs: Mapping[str, str], python: str) -> None:
         self.root, self.state, self.bin = folder / "root", folder / "state", folder / "bin"
         for path in (self.root, self.state, self.bin):
             path.mkdir(parents=True)
         (self.bin / "python3").symlink_to(python)
-        for name, text in stand_ins.items():
+        for name, text in stubs.items():
             self.program(name, text)
         (self.state / "installed").write_text("bash=5.2\n")
         (self.state / "failures").write_text("0\n")

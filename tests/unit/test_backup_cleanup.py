@@ -39,8 +39,10 @@ class Fsx:
     class exceptions:
         BackupNotFound = BackupNotFound
 
-    def __init__(self, *backups: dict[str, Any], gone: bool = False, standing: tuple[str, ...] = ()) -> None:
-        self.standing = standing
+    def __init__(
+        self, *backups: dict[str, Any], gone: bool = False, file_systems: tuple[str, ...] = ()
+    ) -> None:
+        self.file_systems = file_systems
         self.backups = list(backups)
         self.deleted: list[str] = []
         self.gone = gone
@@ -48,7 +50,7 @@ class Fsx:
 
     def get_paginator(self, operation: str) -> Any:
         if operation == "describe_file_systems":
-            return Pages([{"FileSystems": [{"FileSystemId": name} for name in self.standing]}])
+            return Pages([{"FileSystems": [{"FileSystemId": name} for name in self.file_systems]}])
         assert operation == "describe_backups"
         return self
 
@@ -127,7 +129,7 @@ def test_its_own_backups_go_and_others_stay(run: Callable[..., dict[str, Any]]) 
 
 def test_backups_of_an_existing_file_system_stay(run: Callable[..., dict[str, Any]]) -> None:
     """An ephemeral deployment that becomes durable deletes this resource, and keeps its file systems."""
-    client = Fsx(backup("mine"), backup("kept"), standing=("fs-of-kept",))
+    client = Fsx(backup("mine"), backup("kept"), file_systems=("fs-of-kept",))
     assert run(client)["Status"] == "SUCCESS"
     assert client.deleted == ["mine"]
 

@@ -50,7 +50,7 @@ def test_every_family_of_the_catalog_is_there_and_no_other() -> None:
         (
             "ml.p5.48xlarge",
             "instance type 'ml.p5.48xlarge' is SageMaker's name; write 'p5.48xlarge', "
-            "the prefix 'ml.' is added where SageMaker wants it",
+            "the prefix 'ml.' is added where SageMaker needs it",
         ),
         (
             "ml.p5.47xlarge",

@@ -6,7 +6,7 @@ import typing
 
 import pytest
 
-from catalog import pool as nouns
+from catalog import pool
 from catalog.instances import UnknownInstanceTypeError
 from catalog.placement import placement
 from catalog.pool import Capacity, Pool
@@ -20,21 +20,21 @@ def make(instance_type: str, nodes: int, capacity: Capacity) -> Pool:
 @pytest.mark.parametrize(
     ("instance_type", "nodes", "capacity", "grouped", "reason"),
     [
-        ("p5.48xlarge", 2, nouns.OnDemand(), True, "side by side"),
-        ("hpc7a.96xlarge", 16, nouns.OnDemand(), True, "side by side"),
-        ("p5.48xlarge", 1, nouns.OnDemand(), False, "single node"),
-        ("g5.xlarge", 8, nouns.OnDemand(), False, "'g5.xlarge' has no EFA"),
-        ("p5.48xlarge", 8, nouns.Spot(), False, "Spot"),
-        ("p5.48xlarge", 8, nouns.Reservation("cr-0123456789abcdef0"), False, "reservation"),
+        ("p5.48xlarge", 2, pool.OnDemand(), True, "side by side"),
+        ("hpc7a.96xlarge", 16, pool.OnDemand(), True, "side by side"),
+        ("p5.48xlarge", 1, pool.OnDemand(), False, "single node"),
+        ("g5.xlarge", 8, pool.OnDemand(), False, "'g5.xlarge' has no EFA"),
+        ("p5.48xlarge", 8, pool.Spot(), False, "Spot"),
+        ("p5.48xlarge", 8, pool.Reservation("cr-0123456789abcdef0"), False, "reservation"),
         (
             "p5.48xlarge",
             8,
-            nouns.ReservationGroup("arn:aws:resource-groups:::group/g"),
+            pool.ReservationGroup("arn:aws:resource-groups:::group/g"),
             False,
             "reservations",
         ),
-        ("p5.48xlarge", 8, nouns.CapacityBlock("cr-0123456789abcdef0"), False, "capacity block"),
-        ("p5.48xlarge", 8, nouns.TrainingPlan("arn:aws:sagemaker:::training-plan/p"), False, "training plan"),
+        ("p5.48xlarge", 8, pool.CapacityBlock("cr-0123456789abcdef0"), False, "capacity block"),
+        ("p5.48xlarge", 8, pool.TrainingPlan("arn:aws:sagemaker:::training-plan/p"), False, "training plan"),
     ],
 )
 def test_placement(instance_type: str, nodes: int, capacity: Capacity, grouped: bool, reason: str) -> None:
@@ -44,12 +44,12 @@ def test_placement(instance_type: str, nodes: int, capacity: Capacity, grouped: 
 
 
 def test_every_source_of_capacity_is_decided() -> None:
-    arguments = {nouns.Reservation: "cr-1", nouns.ReservationGroup: "arn", nouns.CapacityBlock: "cr-1"}
+    arguments = {pool.Reservation: "cr-1", pool.ReservationGroup: "arn", pool.CapacityBlock: "cr-1"}
     for kind in typing.get_args(Capacity):
-        arguments_ = [arguments.get(kind, "arn")] if kind not in {nouns.OnDemand, nouns.Spot} else []
+        arguments_ = [arguments.get(kind, "arn")] if kind not in {pool.OnDemand, pool.Spot} else []
         assert placement(make("p5.48xlarge", 2, kind(*arguments_))).reason
 
 
 def test_unknown_type_is_an_error() -> None:
     with pytest.raises(UnknownInstanceTypeError):
-        placement(make("p5.47xlarge", 2, nouns.OnDemand()))
+        placement(make("p5.47xlarge", 2, pool.OnDemand()))

@@ -126,7 +126,7 @@ def test_nodes_follow_the_control_plane_s_version(synthesized: Callable[[str], S
     assert {group["Properties"]["Version"] for group in groups(old).values()} == {"1.34"}
 
 
-def test_in_a_closed_network_our_objects_are_installed(synthesized: Callable[[str], Synthesis]) -> None:
+def test_in_an_isolated_network_our_objects_are_installed(synthesized: Callable[[str], Synthesis]) -> None:
     """The CDK's framework calls the function that applies them from inside the network, and would never return."""
     isolated = synthesized(
         PRIVATE.replace("{pools: [cpu]}", "{pools: [cpu], software: {jobs: [], devices: {efa: none}}}")

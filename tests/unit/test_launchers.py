@@ -232,7 +232,7 @@ def started(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
             resources=Resources(accelerators=("cpu",), ranks_per_node=1),
             **changes,
         )
-        site = ClusterInfo(
+        info = ClusterInfo(
             deployment="here",
             cluster="local",
             region="",
@@ -241,7 +241,7 @@ def started(tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
             launch_folder=str(launch),
         )
         preset = replace(made.reference, arguments=())
-        text = render(Run.on_type(made, preset, CPU, 2, id="one"), Format.LOCAL, site)
+        text = render(Run.on_type(made, preset, CPU, 2, id="one"), Format.LOCAL, info)
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         done = subprocess.run(
             ["bash", "-c", text],

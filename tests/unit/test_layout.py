@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,15 @@ def test_files_stay_short(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) <= MAX_LINES
 
 
+def attribute_docstrings(node: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield the docstrings of fields and constants in a node's body: strings that follow assignments."""
+    body = getattr(node, "body", [])
+    for before, after in pairwise(body if isinstance(body, list) else []):
+        match before, after:
+            case ast.Assign() | ast.AnnAssign(), ast.Expr(ast.Constant(str() as text)):
+                yield after.lineno, text
+
+
 def test_docstrings_and_names_are_clear() -> None:
     """A docstring's first sentence names the thing; a variable's name is that of its value."""
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
@@ -144,6 +154,11 @@ def test_docstrings_and_names_are_clear() -> None:
             place = f"{identity(path)}:{getattr(node, 'lineno', 1)}"
             if isinstance(node, documented) and QUESTION.match(ast.get_docstring(node) or ""):
                 unclear.append(f"{place}: a docstring that begins with a question")
+            unclear += [
+                f"{identity(path)}:{line}: a docstring that begins with a question"
+                for line, text in attribute_docstrings(node)
+                if QUESTION.match(text)
+            ]
             name = node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else ""
             if UNCLEAR_NAME.fullmatch(name):
                 unclear.append(f"{place}: the name '{name}'")

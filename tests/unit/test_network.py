@@ -168,7 +168,7 @@ def test_every_network_reaches_s3_and_dynamodb_by_gateway(template: Template) ->
         )
 
 
-def test_a_closed_network_has_endpoints_and_no_egress_to_the_internet(
+def test_an_isolated_network_has_endpoints_and_no_egress_to_the_internet(
     synthesis: Callable[[str], Synthesis],
 ) -> None:
     isolated = synthesis("config/isolated-network.yaml")

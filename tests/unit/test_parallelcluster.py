@@ -61,8 +61,8 @@ def test_the_cluster_is_made_by_the_provider_under_another_name_than_the_stacks(
 
 
 def test_the_providers_limits_allow_this_cluster_only(synthesized: Synthesis) -> None:
-    [fence] = [policy for policy in policies(synthesized).values() if _effects(policy) == {"Deny"}]
-    statements = {statement["Sid"]: statement for statement in fence["PolicyDocument"]["Statement"]}
+    [restriction] = [policy for policy in policies(synthesized).values() if _effects(policy) == {"Deny"}]
+    statements = {statement["Sid"]: statement for statement in restriction["PolicyDocument"]["Statement"]}
     assert "iam:PassRole" in statements["OtherRoles"]["Action"]
     assert "iam:CreateRole" in statements["OtherRoles"]["Action"]
     allowed = json.dumps(statements["OtherRoles"]["NotResource"])
@@ -169,8 +169,8 @@ def test_a_database_changes_nothing_that_an_existing_head_node_refuses(
     """ParallelCluster refuses other arguments of OnNodeConfigured on head and login nodes."""
     configuration = cluster(synthesis("config/accounting-and-directory.yaml"))["ClusterConfiguration"]
     assert "Database" in configuration["Scheduling"]["SlurmSettings"]
-    for standing in (configuration["HeadNode"], *configuration["LoginNodes"]["Pools"]):
-        [action] = standing["CustomActions"]["OnNodeConfigured"]["Sequence"]
+    for nodes in (configuration["HeadNode"], *configuration["LoginNodes"]["Pools"]):
+        [action] = nodes["CustomActions"]["OnNodeConfigured"]["Sequence"]
         assert action["Args"] == ["configured"]
 
 

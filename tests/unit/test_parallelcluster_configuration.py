@@ -240,7 +240,7 @@ def test_slurm_settings_are_those_chosen() -> None:
     }
 
 
-def test_a_closed_network_does_without_route_53() -> None:
+def test_an_isolated_network_does_without_route_53() -> None:
     found = configuration({"network.isolated": True})["Scheduling"]["SlurmSettings"]
     assert found["Dns"] == {"DisableManagedDns": True, "UseEc2Hostnames": True}
     assert "Dns" not in configuration()["Scheduling"]["SlurmSettings"]

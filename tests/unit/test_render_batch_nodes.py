@@ -20,7 +20,7 @@ from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.program import Program
 from workloads.resources import Resources
 
-STAND_IN = f"""{shebang()}
+STUB = f"""{shebang()}
 # In place of torchrun: the nodes meet at the given address, tell each other who they are, and rank 0 decides.
 import argparse, json, os, socket, sys, time
 parser = argparse.ArgumentParser()
@@ -66,7 +66,7 @@ class Nodes:
         self.shared = folder / "shared"
         programs = folder / "bin"
         programs.mkdir()
-        (programs / "torchrun").write_text(STAND_IN, encoding="utf-8")
+        (programs / "torchrun").write_text(STUB, encoding="utf-8")
         (programs / "torchrun").chmod(0o755)
         self.environment = {
             "PATH": f"{programs}:{Path(sys.executable).parent}:{os.environ['PATH']}",

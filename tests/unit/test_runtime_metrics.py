@@ -163,5 +163,5 @@ def test_training_continues_where_metrics_cannot_be_written(
     assert [record["step"] for record in metrics.read(tmp_path)] == [1, 4]
     captured = capsys.readouterr()
     assert [int(step) for step in re.findall(r"^step=(\d+)", captured.out, re.MULTILINE)] == [1, 2, 3, 4]
-    assert captured.err.count("metrics cannot be written, training goes on without: ") == 2
+    assert captured.err.count("metrics cannot be written, training continues without: ") == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [metrics.FILE, metrics.TEXTFILE]

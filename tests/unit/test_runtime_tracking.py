@@ -69,7 +69,7 @@ def test_mlflow_continues_one_run_and_its_loss_does_not_end_training(
         ("start", None, "r-1"),
         ("metrics", 2, {"loss": 1.0}),
     ]
-    assert "MLflow is lost at step 3, training goes on without it: refused" in capsys.readouterr().err
+    assert "MLflow is lost at step 3, training continues without it: refused" in capsys.readouterr().err
 
 
 def test_mlflow_that_is_absent_or_silent_at_the_start_is_an_error(

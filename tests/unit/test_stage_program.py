@@ -20,7 +20,7 @@ PROGRAM = ROOT / "workloads" / "runtime" / "stage.py"
 END_SECONDS = 60
 DESCRIPTION = {"program": ["download.py", "--shards=2"], "environment": {}, "image": "cpu"}
 COUNT = 'echo ran >> "$RUN_FOLDER/../count"'
-"""What a stage does here: a line for each time that it ran."""
+"""Command of a stage in these tests: it writes a line for each time that it ran."""
 
 
 class Jobs:

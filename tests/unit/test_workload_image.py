@@ -269,7 +269,7 @@ def test_a_role_may_pull_one_image_and_no_other(tmp_path: Path, workload: BuildC
 def test_a_tag_that_is_there_is_not_built_again(
     tmp_path: Path, workload: BuildContext, there: bool, fails: str, code: int, ran: list[str]
 ) -> None:
-    """The project's own commands, run by a shell with stand-ins for the programs that they call."""
+    """The project's own commands, run by a shell with stubs for the programs that they call."""
     template, _ = synthesized(tmp_path, one(workload))
     [project] = properties(template, "AWS::CodeBuild::Project")
     [command] = json.loads(project["Source"]["BuildSpec"])["phases"]["build"]["commands"]

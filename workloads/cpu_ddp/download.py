@@ -24,7 +24,7 @@ MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MD5 = ("f68b3c2dcbeaaa9fbdd348bbdeb94873", "d53e105ee54ea40749a09fcbcd1e9432")
 
 TRIES = 3
-"""How often a file is asked for: our choice."""
+"""Number of requests for a file before the download fails: our choice."""
 
 _TIMEOUT_SECONDS = 60
 _PAUSE_SECONDS = 2

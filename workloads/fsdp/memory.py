@@ -41,7 +41,7 @@ DEFAULTS: Mapping[str, str] = {
     "replicas": "1",
     "keep": "3",
 }
-"""What the trainer takes where an argument is not given (`fsdp_trainer.options`; a test compares them)."""
+"""The trainer's defaults (`fsdp_trainer.options`; a test compares them)."""
 
 LOSS_TOKENS = 4096
 """Tokens whose logits are in memory at once (`fsdp_trainer.decoder`; a test compares them)."""

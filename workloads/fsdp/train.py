@@ -27,7 +27,7 @@ from training.process_group import Ranks
 from training.signals import StopSignal
 
 SAVE_FAILED = 1 << 10
-"""What the exchange of signals carries when a checkpoint could not be written: above every signal's number."""
+"""Value in the exchange of signals for a checkpoint that could not be written: above every signal's number."""
 
 
 class Report:

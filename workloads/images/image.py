@@ -66,7 +66,7 @@ PROGRAMS: Mapping[str, Mapping[Base, str]] = MappingProxyType(
         "mpirun": {"cpu": EFA_INSTALLER.name, "cuda": EFA_INSTALLER.name},
     }
 )
-"""What launch lines may start in an image: by program, the bases that have it, and what brings it there.
+"""Programs that launch lines may start in an image: each with the bases that have it, and what installs it there.
 
 A build looks for each of them at its end, and fails where one is missing. A workload offers a format only where its
 base has the programs that the format's launch lines start, which tests check. hyperpodrun beside the torch of an NGC or

@@ -19,7 +19,7 @@ BACKENDS = ("nccl", "gloo")
 GLOO_TYPES = ("int32", "int64", "half", "float", "double")
 GLOO_OPERATIONS = ("sum", "min", "max")
 JOIN_SECONDS = 300
-"""How long ranks over gloo wait for each other, unless `--timeout` is given."""
+"""Seconds for which ranks over gloo wait for each other, unless `--timeout` is given."""
 
 _HELP = ("-h", "--help")
 _TYPES = ("int8", "uint8", "int32", "uint32", "int64", "uint64", "half", "float", "double", "bfloat16")

@@ -1,1 +1,1 @@
-"""Renderers: pure functions of a run and cluster info, one a format, that write what a scheduler takes."""
+"""Renderers: pure functions of a run and cluster info, one per format, that write what a scheduler takes."""

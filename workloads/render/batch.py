@@ -23,7 +23,7 @@ ATTEMPTS = 10
 """Attempts of a job whose program resumes: Batch's maximum, because only a lost host counts."""
 
 TIMEOUT_SECONDS = 7 * 24 * 3600
-"""How long an attempt may run, in seconds: our choice, against a hung job that never releases its nodes.
+"""Longest time of an attempt, in seconds: our choice, against a hung job that never releases its nodes.
 Batch does not retry a job that ran out of it. Whoever submits may give another."""
 
 MEMORY_SHARE = 0.95
@@ -32,7 +32,7 @@ Batch User Guide, "Reserve system memory", recommends a buffer of 5 %. A job tha
 agent registers is never placed, and Batch gives no reason."""
 
 MIN_RESERVE_MIB = 512
-"""What is left to the system at least, in MiB, up to a half: our choice. The kernel's own part does not shrink
+"""Memory left to the system at least, in MiB, up to a half: our choice. The kernel's own part does not shrink
 with the machine: the Batch User Guide, "Compute resource memory management", shows 7985 MiB left of 8192."""
 
 MAIN_CONTAINER = "node"
@@ -42,7 +42,7 @@ _SHARED = "shared"
 """The name of the volume of the shared file system."""
 
 DEFAULT_LOG_GROUP = "/aws/batch/job"
-"""Where Batch logs by itself, when cluster info names no group."""
+"""Batch's own log group, when cluster info names no group."""
 
 _NODES_FOLDER = "$RUN_FOLDER/nodes/${AWS_BATCH_JOB_ID%%#*}.$AWS_BATCH_JOB_ATTEMPT"
 """Equal on the nodes of one attempt of a job: the id of a child node may end in # and its index."""

@@ -19,10 +19,10 @@ REPLICAS = "pods"
 """The name of the job's pods: the operator calls them JOB-pods-0 and so on."""
 
 AGENT_PORT = 8080
-"""Where the agent of a pod listens to the operator: hyperpodrun's own default."""
+"""Port on which the agent of a pod listens to the operator: hyperpodrun's own default."""
 
 SHUTDOWN_SECONDS = 60
-"""How long ranks have to write a checkpoint before the agent kills them: our choice. It also holds up every restart
+"""Seconds that ranks have to write a checkpoint before the agent kills them: our choice. It also holds up every restart
 after a fault, when the other ranks wait for one that is gone."""
 
 

@@ -45,7 +45,7 @@ def jobset(run: Run, info: ClusterInfo, *, header: str = "", stages: Mapping[str
     off in JobSet 0.12.) An exit code that would only come again ends the set.
 
     Kueue admits a set as a whole, with what all of its Jobs ask for, although one waits for the other: a stage on nodes
-    of the run's pool takes a part of the share beside the run. (A pod that asks for nothing is no way out: Kueue 0.19
+    of the run's pool takes a part of the share beside the run. (A pod that asks for nothing does not help: Kueue 0.19
     gives it no flavor, and "no TAS flavor assigned" keeps the set from being admitted.)
 
     Raises:

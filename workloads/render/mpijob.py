@@ -19,7 +19,7 @@ JOB_LABEL = "training.kubeflow.org/job-name"
 """The label that the operator gives a pod: its job's name."""
 
 HOSTFILE = "/etc/mpi/hostfile"
-"""Where the operator mounts the nodes' names."""
+"""File with the nodes' names, which the operator mounts."""
 
 _HOSTS = "/tmp/trainforge-hosts"  # noqa: S108 -- of a pod's own
 """The same nodes by address."""

@@ -28,7 +28,7 @@ from workloads.secret import Secret
 from workloads.spec import Run
 
 KEPT_SECONDS = 7 * 24 * 3600
-"""How long a job that has ended stays to be looked at where its operator deletes it: our choice, a week."""
+"""Seconds that a job stays after its end where its operator deletes it: our choice, a week."""
 
 _SHARED_MEMORY = "shared-memory"
 _SHARED_FOLDER = "shared-folder"

@@ -16,11 +16,11 @@ from workloads.restarts import FINAL_FILE, MAX_RESTARTS
 from workloads.spec import Format, Run
 
 LOG_FILE = "%x_%j.out"
-"""Where a job logs, in sbatch's pattern: its name and number, in the folder it is submitted from."""
+"""Log file of a job, in sbatch's pattern: its name and number, in the folder it is submitted from."""
 
 
 _BESIDE_SECONDS = 10
-"""How long a container beside the program has to end after it: our choice."""
+"""Seconds that a container beside the program has to end after it: our choice."""
 
 
 def slurm(run: Run, info: ClusterInfo, *, header: str = "") -> str:
@@ -152,7 +152,7 @@ def _registry(run: Run, info: ClusterInfo) -> Iterator[str]:
 
 
 def _secrets(run: Run, info: ClusterInfo) -> Iterator[str]:
-    """Read secrets from files that only their owner can read; the values never stand in a script."""
+    """Read secrets from files that only their owner can read; the values are never in a script."""
     for secret in run.workload.secrets:
         source = f"$HOME/.trainforge/{info.secrets.get(secret.name, secret.name)}.env"
         yield ""
@@ -221,7 +221,7 @@ def _step(run: Run, info: ClusterInfo) -> Iterator[str]:
     if _by_pmix(run):
         srun.append("--mpi=pmix")
     if run.workload.launcher.starts is Starts.PER_RANK:
-        yield "# srun starts each rank and tells it who it is, in variables of the rank's own."
+        yield "# srun starts each rank and gives it its number and the others, in variables of its own."
         yield "# shellcheck disable=SC2016"
         yield f"{command(srun)} \\\n  bash -c '{_rank(run)} exec bash -c \"$NODE\"'"
     else:
@@ -249,8 +249,8 @@ def _restarted(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
     yield "# Slurm starts a job again that lost a node; one that failed or made no progress is started again from here."
     yield 'if [ "$code" -ne 0 ] && [ -f "$FINAL" ]; then'
     # Empty where the file system is full.
-    yield '  told="$(<"$FINAL")"'
-    yield '  code="${told:-$code}"'
+    yield '  final="$(<"$FINAL")"'
+    yield '  code="${final:-$code}"'
     yield f'elif [ "$code" -ne 0 ] && [ -d "${{FINAL%/*}}" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {MAX_RESTARTS} ] &&'
     yield '  [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then'
     again = f"exit code $code: requeued, restart $((${{SLURM_RESTART_COUNT:-0}} + 1)) of {MAX_RESTARTS}"

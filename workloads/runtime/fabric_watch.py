@@ -16,10 +16,10 @@ import fabric_log
 from program import Command
 
 SETTLE_SECONDS = 5.0
-"""How long after the first step NCCL's log may still be on its way: it is written by lines, on this very node."""
+"""Seconds after the first step until NCCL's log is complete: it is written by lines, on this very node."""
 
 MEETING_SECONDS = 1800.0
-"""How long the first log may be awaited, besides the time of a start: other nodes may still pull their image. It is
+"""Longest wait for the first log, besides the time of a start: other nodes may still pull their image. It is
 how long torch's ranks wait for each other."""
 
 _SOONEST_SECONDS, _LATEST_SECONDS = 1.0, 30.0
@@ -52,7 +52,7 @@ def nccl_environment(
 
 
 def _with_needed(text: str) -> str:
-    """Return a list of NCCL's subsystems that has INIT and NET; after a ^ stand those that are left out."""
+    """Return a list of NCCL's subsystems that has INIT and NET; a ^ comes before those that are left out."""
     names = [name.strip().upper() for name in text.removeprefix("^").split(",") if name.strip()]
     if text.startswith("^"):
         rest = [name for name in names if name not in (*_NEEDED, "ALL")]

@@ -40,13 +40,13 @@ from progress_watch import Place, ProgressWatch
 from run_progress import Allowed
 
 RECORDED_COLLECTIVES = 2000
-"""How many collectives torch's flight recorder keeps of each rank: our choice, dozens of steps of a large model."""
+"""Collectives that torch's flight recorder keeps of each rank: our choice, dozens of steps of a large model."""
 
 COLLECTIVE_SECONDS = 1800
-"""How long a collective may wait at least: longer than a checkpoint on a slow file system takes."""
+"""Least timeout of a collective, in seconds: longer than a checkpoint on a slow file system takes."""
 
 COLLECTIVE_MARGIN_SECONDS = 300
-"""How much longer than the guard's own allowance a collective may wait, so that it is the guard that ends the run."""
+"""Seconds that a collective may wait beyond the guard's own allowance, so that it is the guard that ends the run."""
 
 GIVEN_SECONDS = {"TRAINFORGE_START_SECONDS": "start_seconds", "TRAINFORGE_STALL_SECONDS": "stall_seconds"}
 """Variables that take the place of options: a job definition of Batch is rendered once for jobs with several."""
@@ -82,7 +82,7 @@ def promised(options: argparse.Namespace, skip: frozenset[str]) -> bool:
 
 
 def first(options: argparse.Namespace, environment: Mapping[str, str]) -> bool:
-    """Return whether rank 0 is behind this guard: there is one a node, or one a rank."""
+    """Return whether rank 0 is behind this guard: there is one per node, or one per rank."""
     return bool(options.node_rank == 0) and environment.get("LOCAL_RANK", "0") == "0"
 
 

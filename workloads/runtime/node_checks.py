@@ -28,7 +28,7 @@ _PLUGIN_FOLDERS = (
     "opt/amazon/aws-ofi-nccl/lib",
     "opt/aws-ofi-nccl/install/lib",
 )
-"""Where EFA installers of several ages and NGC images put the plugin, to say so when the loader does not look there."""
+"""Folders of the plugin, by EFA installers of several ages and NGC images, for a message when the loader skips them."""
 
 _OFI_MARK = b"NET/OFI"
 # In a process of its own: a library that hangs or crashes while it loads must not take the guard with it. The

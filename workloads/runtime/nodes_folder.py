@@ -15,7 +15,7 @@ READY, COMMAND = "ready", "command"
 """Messages of the MPI rendezvous: the node waits for mpirun's daemon; the command that starts the daemon."""
 
 RENDEZVOUS_SECONDS = 1800
-"""How long nodes wait for each other, in seconds: our choice. A node may still be starting or pulling its image."""
+"""Seconds for which nodes wait for each other: our choice. A node may still be starting or pulling its image."""
 
 RENDEZVOUS_VARIABLE = "TRAINFORGE_RENDEZVOUS_SECONDS"
 """The variable that changes it."""

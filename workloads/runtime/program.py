@@ -21,13 +21,13 @@ GRACE_SECONDS = 60
 """Seconds that a run that cannot continue may take to stop before it is killed: twice what torchrun gives its ranks."""
 
 _STOPS = (signal.SIGTERM, signal.SIGUSR1)
-"""What a scheduler sends when a run is to save and stop (`training.signals`)."""
+"""Signals of a scheduler that ask a run to save and stop (`training.signals`)."""
 
 _DRAIN_SECONDS = 5
-"""How long output may still come after the program has ended: its remaining children may keep the pipe open."""
+"""Seconds in which output may still come after the program's end: its remaining children may keep the pipe open."""
 
 _LAST_WORDS_SECONDS = 5
-"""How long a launcher may take to end after its ranks were killed."""
+"""Seconds that a launcher may take to end after its ranks were killed."""
 
 _PIECE_BYTES = 1 << 16
 _LINE_END = re.compile(rb"[\r\n]")

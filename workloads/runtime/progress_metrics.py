@@ -22,7 +22,7 @@ from derived_metrics import StepSize, derive
 FILE = "progress.prom"
 
 _OF: Mapping[str, str] = {"last": "last value", "median": "median", "every": "every value"}
-"""What of a metric's values a bound may be for, and its words."""
+"""Statistics of a metric's values that a bound may be for, with their words."""
 
 
 @dataclass(frozen=True)

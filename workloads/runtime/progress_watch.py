@@ -30,10 +30,10 @@ LOST_SECONDS = 60.0
 """For how long node 0's guard may be silent before the others decide themselves, at most: our choice."""
 
 REPORT_SECONDS = 90.0
-"""How long all nodes together may take to write their reports: longer than stall_report takes for a node."""
+"""Seconds that all nodes together may take to write their reports: longer than stall_report takes for a node."""
 
 LEAVE_SECONDS = 20.0
-"""How long the guard that ended the run waits for the others to leave: our choice."""
+"""Seconds that the guard that ended the run waits for the others to leave: our choice."""
 
 FOLDER, STALLS = "watch", "stalls"
 """Folders of the run's folder: what the guards tell each other, and the reports of runs without progress."""

@@ -40,7 +40,7 @@ REFUSED = 65
 """The requirements cannot be installed (EX_DATAERR of sysexits.h): another start would fail as this one."""
 
 BEAT_SECONDS = 5.0
-"""How often the installer touches its lock: our choice."""
+"""Seconds between the installer's touches of its lock: our choice."""
 
 GONE_SECONDS = 180.0
 """Seconds after which the owner of an untouched lock counts as gone: our choice, counted by the clock of whoever waits.

@@ -22,7 +22,7 @@ from child_processes import Children
 from exit_codes import of_process
 
 END_SECONDS = 30
-"""How long the other ranks have to end after one has failed, in seconds: our choice."""
+"""Seconds that the other ranks have to end after one has failed: our choice."""
 
 
 def say(message: str) -> None:

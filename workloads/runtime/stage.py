@@ -42,13 +42,13 @@ AGAIN = "TRAINFORGE_STAGE_AGAIN"
 """The variable that runs a stage whose marker is there: 1."""
 
 HEARTBEAT_SECONDS = 5
-"""How often the job that runs a stage says so, and how often the others look: our choice."""
+"""Seconds between two signs of life of the job that runs a stage, and between two looks of the others: our choice."""
 
 LOST_SECONDS = 120
 """For how long such a job may be silent, in seconds: our choice, as the supervisor's."""
 
 _REMINDER_SECONDS = 300
-"""How often a job that waits for another one says so."""
+"""Seconds between two messages of a job that waits for another one."""
 
 _RUN = "run"
 """The message of node 0 that the command is to run."""

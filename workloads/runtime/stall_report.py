@@ -22,10 +22,10 @@ import rank_processes
 from run_progress import RunProgress
 
 ANSWER_SECONDS = 10
-"""How long a rank may take to answer with its stacks and its flight recorder: our choice."""
+"""Seconds that a rank may take to answer with its stacks and its flight recorder: our choice."""
 
 SPY_SECONDS = 30
-"""How long py-spy may take for a rank: our choice."""
+"""Seconds that py-spy may take for a rank: our choice."""
 
 PIPE = "nccl_"
 """The beginning of the names of NCCL's pipes in the folder of heartbeats; then come the rank and `.pipe`."""

@@ -40,10 +40,10 @@ LOST_SECONDS = 120
 system that hangs for all of them is no lost node."""
 
 GRACE_SECONDS = 60
-"""How long rank 0 may run after another node failed, in seconds, to end by itself and say why: our choice."""
+"""Seconds that rank 0 may run after another node failed, to end by itself and say why: our choice."""
 
 KILL_SECONDS = 90
-"""How long a command has to end after SIGTERM, in seconds: the launch guard gives its own 60."""
+"""Seconds that a command has to end after SIGTERM: the launch guard gives its own 60."""
 
 _STOPS = frozenset({signal.SIGTERM, signal.SIGINT})
 

@@ -24,7 +24,7 @@ USAGE = 2
 """Exit code for arguments that torchtitan refuses: the same start would fail again."""
 
 CHECKPOINTS = 3
-"""How many checkpoints stay: the newest ones."""
+"""Number of checkpoints that stay: the newest ones."""
 
 
 def _refuse(message: str) -> NoReturn:
@@ -60,7 +60,7 @@ def main() -> None:
         from titan_launch import processors
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        processors.stand_in()
+        processors.use_processors()
     from titan_launch import synthetic
     from torchtitan.config import ConfigManager
     from torchtitan.tools.logging import init_logger, logger

@@ -149,7 +149,7 @@ class SlurmAccountingDatabase(Construct):
         return cluster
 
     def _acknowledge(self, cluster: rds.CfnDBCluster, *, retained: bool) -> None:
-        acknowledge(cluster, "AwsSolutions-RDS6", "slurmdbd knows no IAM authentication, only a password")
+        acknowledge(cluster, "AwsSolutions-RDS6", "slurmdbd supports no IAM authentication, only a password")
         acknowledge(
             cluster,
             "AwsSolutions-RDS11",

@@ -166,7 +166,7 @@ class KubernetesCluster(Construct):
 
     @property
     def subnets(self) -> list[ec2.ISubnet]:
-        """The private subnets that the control plane is reached in, one a zone."""
+        """The private subnets that the control plane is reached in, one per zone."""
         return self._subnets
 
     @property

@@ -55,17 +55,17 @@ class ClusterProvider(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
-        self.fence = iam.ManagedPolicy(
+        self.restriction = iam.ManagedPolicy(
             self,
-            "Fence",
+            "Restriction",
             description=f"What ParallelCluster's provider may not do: anything but the cluster {cluster_name}",
-            statements=_fence(stack, cluster_name, attachable),
+            statements=_denials(stack, cluster_name, attachable),
         )
         self.stack = cdk.CfnStack(
             self,
             "Stack",
             template_url=template_url(stack.region, stack.url_suffix),
-            parameters={"AdditionalIamPolicies": self.fence.managed_policy_arn},
+            parameters={"AdditionalIamPolicies": self.restriction.managed_policy_arn},
         )
 
     @property
@@ -74,7 +74,7 @@ class ClusterProvider(Construct):
         return self.stack.get_att("Outputs.ServiceToken").to_string()
 
 
-def _fence(
+def _denials(
     stack: cdk.Stack, cluster_name: str, attachable: Sequence[iam.IManagedPolicy]
 ) -> list[iam.PolicyStatement]:
     def arn(

@@ -87,7 +87,7 @@ def visible(documents: torch.Tensor, *, packed: bool) -> Visible:
     return Visible(mask=(same & (places[:, None] >= places[None, :]))[:, None])
 
 
-def attended(
+def attention_output(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: Visible = CAUSAL
 ) -> torch.Tensor:
     """Return the values that each query attends to: (batch, sequence, heads, width), as `query` is.

@@ -10,7 +10,7 @@ import torch
 from fsdp_trainer.decoder import IGNORED
 
 Position = Mapping[str, str]
-"""Where sources are in their data, by the name of a stream, as a checkpoint holds it."""
+"""Positions of sources in their data, by the name of a stream, as a checkpoint holds it."""
 
 
 @dataclass(frozen=True, slots=True)

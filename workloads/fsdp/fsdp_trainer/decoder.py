@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from fsdp_trainer import rotary
-from fsdp_trainer.attention import Visible, attended, packs, visible
+from fsdp_trainer.attention import Visible, attention_output, packs, visible
 from fsdp_trainer.configuration import ModelConfiguration
 from fsdp_trainer.feed_forward import ExpertLayer, Output, SwiGLU
 from torch import nn
@@ -19,7 +19,7 @@ IGNORED = -100
 """A target that no loss is taken of: the first token of a document, as seen from the one before."""
 
 LOSS_TOKENS = 4096
-"""How many tokens' logits are in memory at once: with a vocabulary of 128256 in float32, 2 GiB."""
+"""Tokens whose logits are in memory at once: with a vocabulary of 128256 in float32, 2 GiB."""
 
 Contexts = Callable[[], tuple[AbstractContextManager[Any], AbstractContextManager[Any]]]
 
@@ -43,7 +43,7 @@ class Attention(nn.Module):
         query = self.query(hidden).view(batch, length, -1, self.head)
         key = self.key(hidden).view(batch, length, -1, self.head)
         value = self.value(hidden).view(batch, length, -1, self.head)
-        found = attended(
+        found = attention_output(
             rotary.turned(query, cosines, sines), rotary.turned(key, cosines, sines), value, seen
         )
         return self.output(found.reshape(batch, length, -1))  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 Output = tuple[torch.Tensor, torch.Tensor]
-"""What a layer makes of its input, and the sum of its balance losses, one a sequence."""
+"""A layer's output, and the sum of its balance losses, one a sequence."""
 
 
 class SwiGLU(nn.Module):

@@ -21,7 +21,7 @@ from training.errors import NO_INPUT, TrainingError, say
 from training.process_group import Ranks
 
 _ENDS = ("</s>", "<|end_of_text|>", "<|endoftext|>", "<eos>")
-"""What tokenizers call the token at a document's end: Llama 2 and Mistral, Llama 3, GPT, Gemma."""
+"""Names of the token at a document's end: Llama 2 and Mistral, Llama 3, GPT, Gemma."""
 
 _TEXT = "text"
 

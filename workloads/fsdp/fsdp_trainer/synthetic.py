@@ -16,7 +16,7 @@ from training.process_group import Ranks
 _STRIDES = 4
 _MIN_LENGTH = 8
 _VALIDATION = 1 << 39
-"""Where the indices of validation begin: beyond what training reaches."""
+"""First index of validation: beyond what training reaches."""
 
 
 class Synthetic:

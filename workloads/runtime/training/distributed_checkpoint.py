@@ -1,4 +1,4 @@
-"""Checkpoints of models that are spread over ranks: each rank writes its shards while training goes on.
+"""Checkpoints of models that are spread over ranks: each rank writes its shards while training continues.
 
 A checkpoint is a folder `step-<step>` as torch.distributed.checkpoint writes it, and `finished.json` in it, which
 appears last of all: the size and the digest of every file, and its program's description of the run. A folder without

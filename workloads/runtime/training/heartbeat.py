@@ -28,7 +28,7 @@ GUARD = "TRAINFORGE_GUARD_PROCESS"
 """Variable with the process id of the launch guard, whose children may read this process's memory (py-spy)."""
 
 BEAT_SECONDS = 1.0
-"""How often the file is written."""
+"""Seconds between two writes of the file."""
 
 DUMP = "dump"
 """File in the folder that asks every rank of the node for its flight recorder."""

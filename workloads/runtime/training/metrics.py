@@ -143,7 +143,7 @@ class Metrics(Lines):
             yield
         except OSError as error:
             if file not in self._lost:
-                say(f"metrics cannot be written, training goes on without: {error}", error=True)
+                say(f"metrics cannot be written, training continues without: {error}", error=True)
             self._lost.add(file)
         else:
             self._lost.discard(file)

@@ -11,7 +11,7 @@ import math
 from training.errors import DATA, TrainingError, say
 
 MAX_SKIPPED = 10
-"""How many steps in a row may be skipped before the run ends, by default."""
+"""Steps in a row that may be skipped before the run ends, by default."""
 
 
 class NonFiniteSteps:

@@ -16,7 +16,7 @@ from training import heartbeat
 from training.errors import TrainingError
 
 TIMEOUT_SECONDS = 1800
-"""How long a collective may wait for a rank: longer than a checkpoint on a slow file system takes."""
+"""Seconds that a collective may wait for a rank: longer than a checkpoint on a slow file system takes."""
 
 TIMEOUT = "TRAINFORGE_COLLECTIVE_SECONDS"
 """Variable with another time-out of collectives in seconds. The launch guard sets one that is longer than the silence

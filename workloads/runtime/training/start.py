@@ -22,8 +22,8 @@ CHECKPOINTS = "checkpoints"
 _MASK = 0o027
 
 Train = Callable[[Ranks, Path, StopSignal], tuple[int, int]]
-"""What trains: given the ranks, the run's folder and the signals, it returns the last step done, and the signal that
-asked to stop, after which it has saved, or 0."""
+"""Function that trains: given the ranks, the run's folder and the signals, it returns the last step done and the signal
+that asked to stop, after which it has saved, or 0."""
 
 
 def carry_out(train: Train, device: str, threads: int) -> None:
@@ -45,7 +45,7 @@ def carry_out(train: Train, device: str, threads: int) -> None:
         if asked and ranks.first:
             mark(folder, done, asked)
     if asked:
-        message = f"stopped by signal {asked} after step {done}, which is saved; start again to go on"
+        message = f"stopped by signal {asked} after step {done}, which is saved; start again to resume"
         raise StoppedError(message if ranks.first else "")
     if ranks.first:
         say(f"done after step {done}")

@@ -13,7 +13,7 @@ from training.errors import TrainingError, say
 RUN_FILE = "mlflow-run"
 
 PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-"""How often the client asks again, and its seconds for an answer: our choice. Left to itself it gave up on a server
+"""Number of retries of the client, and its seconds for an answer: our choice. Left to itself it gave up on a server
 that refuses after 252 s (tried on 2026-11-24), and all ranks wait for rank 0. What is set already stays.
 """
 
@@ -62,7 +62,7 @@ class Tracking:
             self._mlflow.log_metrics(dict(values), step=step)
         except Exception as error:
             self._alive = False
-            say(f"MLflow is lost at step {step}, training goes on without it: {error}", error=True)
+            say(f"MLflow is lost at step {step}, training continues without it: {error}", error=True)
 
     def close(self, *, finished: bool) -> None:
         """End the run: FINISHED, or KILLED if it was stopped and will be resumed."""

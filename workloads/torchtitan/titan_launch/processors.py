@@ -1,6 +1,6 @@
 """torchtitan on processors, for tests: each change that it takes, applied before torchtitan is imported.
 
-torchtitan knows accelerators alone. On a machine without a GPU the launch file calls `stand_in`, which changes
+torchtitan knows accelerators alone. On a machine without a GPU the launch file calls `use_processors`, which changes
 torch in this process alone, and `sum_gradients` after the trainer is built:
 
 1. `torch._utils._get_available_device_type` returns "cpu", and `_get_device_module` torch.cpu, by which torchtitan
@@ -21,7 +21,7 @@ import torch
 from torch.distributed.fsdp import FSDPModule
 
 
-def stand_in() -> None:
+def use_processors() -> None:
     """Let torchtitan take processors for its device."""
     functions: dict[str, Any] = {
         "get_device_name": lambda *_: "processor",

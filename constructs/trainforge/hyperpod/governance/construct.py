@@ -58,7 +58,7 @@ class TaskGovernance(Construct):
             scheduler["PriorityClasses"] = [
                 {"Name": name, "Weight": weight} for name, weight in priorities.items()
             ]
-        policy = self._governed(
+        policy = self._governance_resource(
             "Policy",
             "ClusterSchedulerConfig",
             f"{cluster.cluster_name}-policy",
@@ -70,11 +70,11 @@ class TaskGovernance(Construct):
             suffix = "".join(
                 part.capitalize() if part[:1].isalpha() else f"-{part}" for part in team.split("-")
             )
-            self._governed(
+            self._governance_resource(
                 f"Team{suffix}", "ComputeQuota", f"{team}-quota", quota_properties(quota, team), policy
             )
 
-    def _governed(
+    def _governance_resource(
         self, construct_id: str, kind: str, name: str, fields: Mapping[str, Any], after: IDependable
     ) -> cdk.CustomResource:
         resource = cdk.CustomResource(
