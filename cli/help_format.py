@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from collections.abc import Sequence
 
 import typer
@@ -26,6 +27,24 @@ class HelpFormatter(_Plain):  # type: ignore[valid-type,misc]
     def write_heading(self, heading: str) -> None:
         """Write the heading of a section."""
         super().write_heading(_styled(heading, bold=True))
+
+    def write_text(self, text: str) -> None:
+        """Write paragraphs; a line never ends inside an option, as between ' and --stage."""
+        indent = " " * self.current_indent
+        paragraphs = [" ".join(paragraph.split()) for paragraph in text.split("\n\n")]
+        filled = [
+            textwrap.fill(
+                paragraph,
+                self.width,
+                initial_indent=indent,
+                subsequent_indent=indent,
+                break_on_hyphens=False,
+                break_long_words=False,
+            )
+            for paragraph in paragraphs
+        ]
+        self.write("\n\n".join(filled))
+        self.write("\n")
 
     def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         """Write names with their explanations."""

@@ -85,7 +85,11 @@ def launch(
         bool, typer.Option("--wait", help="Wait for the job's end and exit with its exit code.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the submission without submitting.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the submission without submitting. On a cluster it needs AWS credentials or --cluster-info.",
+        ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
@@ -175,7 +179,13 @@ def launch(
     format_, shipment = resolution.format, None
     codes = [shipped(run, format_, info) for run in runs]
     stop_at_errors(list(dict.fromkeys(finding for code in codes for finding in code.findings)), asked)
-    findings = [found for code in codes for found in check_assets(code.run, code.info, resolution.stages)]
+    places = {"--shared": shared, "-c": config, "--cluster-info": info_file}
+    options = [word for name, value in places.items() if value for word in (name, str(value))]
+    findings = [
+        found
+        for code in codes
+        for found in check_assets(code.run, code.info, resolution.stages, reference=workload, options=options)
+    ]
     together: dict[str, Run] = {}
     if format_ in TOGETHER:
         together = {code.run.stage_name: code.run for code in codes[:-1]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from catalog.cluster_info import ClusterInfo
@@ -15,23 +15,31 @@ from workloads.spec import Run
 RULE = "run-assets"
 
 
-def check_assets(run: Run, info: ClusterInfo, made: Collection[str] = ()) -> Iterator[Finding]:
+def check_assets(
+    run: Run,
+    info: ClusterInfo,
+    made: Collection[str] = (),
+    *,
+    reference: str = "",
+    options: Sequence[str] = (),
+) -> Iterator[Finding]:
     """Yield what is wrong with the required assets of a run on a cluster, but for those that the stages `made` make.
 
     Each is looked for in the shared folder where this machine has it (a node of the cluster, or a local run),
     else in the data bucket where the shared file system shows it. Where neither can be seen, that is a warning:
-    the job itself looks when it starts.
+    the job itself looks when it starts. `reference` is the workload as it was asked for, a name or a folder, and
+    `options` are those by which the command that makes an asset finds the same place.
     """
     for asset in run.required_assets:
         if asset.stage in made:
             continue
-        yield from _check(asset, run, info)
+        makes = asset.command(reference or run.workload.name, run.preset.name, info.cluster, options)
+        yield from _check(asset, run, info, makes)
 
 
-def _check(asset: Asset, run: Run, info: ClusterInfo) -> Iterator[Finding]:
+def _check(asset: Asset, run: Run, info: ClusterInfo, makes: str) -> Iterator[Finding]:
     shared, folder = Path(info.shared_folder), Path(asset.path(info.shared_folder))
     needed = f"{run.workload.name} needs the {asset.kind} '{asset.name}' in '{folder}'"
-    makes = asset.command(run.workload.name, run.preset.name, info.cluster)
     how = f"'{makes}' makes it" if makes else ""
     if info.cluster == LOCAL.name or shared.is_dir():
         if not folder.is_dir():

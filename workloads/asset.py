@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -53,11 +54,12 @@ class Asset:
         """Return its path on a cluster, by the cluster's shared folder."""
         return f"{shared_folder}/{ASSETS_FOLDER}/{self.folder}"
 
-    def command(self, workload: str, preset: str, cluster: str) -> str:
-        """Return the command that makes it on a cluster; empty where no stage does."""
+    def command(self, workload: str, preset: str, cluster: str, options: Sequence[str] = ()) -> str:
+        """Return the command that makes it on a cluster, with more options; empty where no stage does."""
         if not self.stage:
             return ""
-        return f"trainforge launch {workload} --preset {preset} --on {cluster} --stage {self.stage}"
+        words = ["trainforge", "launch", workload, "--preset", preset, "--on", cluster, "--stage", self.stage]
+        return shlex.join([*words, *options])
 
     def _problems(self) -> Iterator[str]:
         if not has_id_form(self.name):

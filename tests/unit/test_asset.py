@@ -21,6 +21,9 @@ def test_its_path_and_the_command_that_makes_it() -> None:
     command = "trainforge launch fsdp --preset small --on eks --stage download"
     assert C4.command("fsdp", "small", "eks") == command
     assert replace(C4, stage="").command("fsdp", "small", "eks") == ""
+    assert C4.command("./my code", "small", "local", ("--shared", "../x")) == (
+        f"trainforge launch './my code' --preset small --on local --stage {C4.stage} --shared ../x"
+    )
 
 
 @pytest.mark.parametrize(

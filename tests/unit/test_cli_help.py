@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from cli.help_format import HelpFormatter
 from cli.main import app
 from cli.table import print_table
 from tests.programs import ROOT
@@ -155,3 +156,19 @@ def test_a_table_is_drawn_on_a_terminal_and_plain_in_a_pipe(
     ]
     print_table(("Kind", "Id"), [], empty="the cluster has no node")
     assert "the cluster has no node" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("width", range(60, 101))
+def test_no_line_of_a_text_ends_inside_an_option(width: int) -> None:
+    formatter = HelpFormatter(width=width)
+    formatter.write_text("Words stay whole. '--stage NAME' launches one alone.\n\n" + "'--stage' " * 30)
+    lines = formatter.getvalue().split("\n")
+    assert all(len(line) < width + 1 for line in lines)
+    assert not [line for line in lines if line.endswith(("'--", "-", " '")) or line.strip() == "'"]
+
+
+def test_the_module_runs_the_command() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "cli.main", "--version"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.stdout.startswith("trainforge ")

@@ -120,3 +120,14 @@ def test_a_bucket_that_does_not_answer(launch: Launching, bucket: None) -> None:
     said = " ".join(result.stderr.split())
     assert "'s3://another/corpus/', its content in S3, cannot be listed" in said
     assert "NoSuchBucket" in said
+
+
+def test_the_command_that_makes_an_asset_names_the_same_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launching = Launching(tmp_path / "here", monkeypatch)
+    result = launching("local", "--preset", "mnist", "--skip-stages", "--shared", "../x")
+    assert result.exit_code == 2, result.output
+    told = " ".join(result.stderr.split())
+    assert f"in '{tmp_path}/x/data/" in told
+    assert "--on local --stage download --shared ../x' makes it" in told

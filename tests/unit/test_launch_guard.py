@@ -561,3 +561,14 @@ def test_logs_are_read_by_pieces_and_not_without_end(tmp_path: Path, monkeypatch
         file.write(SOCKET_LINES)
     logs.read()
     assert logs.wrong == ""
+
+
+def test_a_refused_argument_is_told_where_no_progress_is_watched(tmp_path: Path) -> None:
+    """torchrun ends with 1 whatever its ranks end with; a program of one's own has no pattern of progress."""
+    node = Node(tmp_path)
+    node.program("torchrun", "printf '  exitcode  : 2 (pid: 5925)\\n' >&2\nexit 1")
+    result = node.guard("torchrun", kind="cpu", accelerators=0, efa=0, nodes="1")
+    assert result.returncode == 2
+    assert "exitcode  : 2 (pid: 5925)\n" in result.stderr
+    assert "launch guard: the program refused its arguments or its environment (exit code 2)" in result.stderr
+    assert (node.logs.parent / "final_exit_code").read_text(encoding="ascii").split() == ["2"]

@@ -196,12 +196,19 @@ def test_all_mistakes_of_stages_are_reported_at_once() -> None:
     assert str(told.value).split("; ") == [
         "2 stages are called 'convert'",
         "the stage 'convert' is after 'downlod', and there is no stage of that name (did you mean 'download'?)",
-        "stages are download, convert, convert, compile, first, second",
+        "other stages are download, compile, first, second",
         "the stage 'convert' is for 'smal', and there is no preset of that name (did you mean 'small'?)",
         "the preset 'small' adds to 'dowload', and there is no stage of that name (did you mean 'download'?)",
         "stages are download, convert, convert, compile, first, second",
         "stages wait for each other: 'second' is after 'first', 'first' is after 'second'",
     ]
+
+
+def test_the_only_stage_is_not_offered_to_itself() -> None:
+    with pytest.raises(
+        ValueError, match="'zero', and there is no stage of that name; the workload has no other"
+    ):
+        replace(SAMPLE, stages=(replace(DOWNLOAD, name="one", after=("zero",)),), assets=(), presets={})
 
 
 def test_a_stage_after_itself_is_a_circle() -> None:

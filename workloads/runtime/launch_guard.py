@@ -208,8 +208,9 @@ def _run(
         return MISSED
     if code and heartbeats:
         code = of_ranks(code, [rank["exit_code"] for rank in stall_report.heartbeats(heartbeats)])
+    if code and USAGE in command.rank_codes:
         # A program without our helpers reports nothing; of its codes only argparse's has a meaning.
-        code = USAGE if USAGE in command.rank_codes else code
+        code = USAGE
     if code == USAGE and first(options, environment):
         say(
             f"the program refused its arguments or its environment (exit code {USAGE}); its own message is above. "

@@ -64,8 +64,7 @@ class Relay(threading.Thread):
             except OSError:
                 os.close(self._source)
                 return
-            if self._pattern is not None:
-                self._search(self._pattern, piece)
+            self._search(piece)
 
     def _write(self, piece: bytes) -> None:
         while piece:
@@ -74,13 +73,15 @@ class Relay(threading.Thread):
             except BlockingIOError:
                 select.select([], [self._target], [])
 
-    def _search(self, pattern: re.Pattern[str], piece: bytes) -> None:
+    def _search(self, piece: bytes) -> None:
         *lines, unfinished = _LINE_END.split(self._unfinished + piece)
         self._unfinished = unfinished[-_PIECE_BYTES:]
         for line in lines:
             if ended := _RANK_ENDED.match(line):
                 self.codes.append(int(ended[1]))
-            metrics = progress_lines.values(line.decode("utf-8", "replace"), pattern)
+            if self._pattern is None:
+                continue
+            metrics = progress_lines.values(line.decode("utf-8", "replace"), self._pattern)
             if metrics is not None:
                 self._found(metrics)
 
@@ -116,7 +117,8 @@ class Command:
             env=dict(environment),
             start_new_session=True,
             stdout=pipe,
-            stderr=pipe,
+            # torchrun's last words, which name the exit codes of ranks, are here.
+            stderr=subprocess.PIPE,
             bufsize=0,
             preexec_fn=end_with_parent,
         )
