@@ -90,7 +90,7 @@ EFA_SIGNING_KEY = Pin(
 TORCH = Pin(
     "torch",
     "2.11.0",
-    "the newest that hyperpod-elastic-agent 1.1.3 admits (torch>=2.4.0,<2.12.0); both workloads run here with it on "
+    "the newest that hyperpod-elastic-agent 1.1.3 admits (torch>=2.4.0,<2.12.0); fsdp and cpu-ddp run here with it on "
     "2026-11-24 (Python 3.11, CUDA build, on processors)",
 )
 TORCHTITAN = Pin(

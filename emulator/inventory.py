@@ -19,7 +19,7 @@ EXCUSED_NAMES: dict[Item, str] = {
     (
         "log group",
         "/aws/sagemaker/Clusters/",
-    ): "HyperPod's log group of the nodes; docs/hyperpod.md deletes it by hand",
+    ): "HyperPod's log group of the nodes, which the service keeps",
 }
 """Leftovers that are allowed, by kind and how its name begins, with the reason."""
 
@@ -53,7 +53,7 @@ def left_over(emulator: Emulator, before: set[Item]) -> tuple[list[Item], list[t
 
 
 def _excuse(item: Item) -> str:
-    """Return why an item may be left, by its name; None if it may not."""
+    """Return why an item may be left, by its name; empty if it may not."""
     kind, identifier = item
     return next(
         (

@@ -157,8 +157,9 @@ def _refused_by_all(request: Request, workload: Workload | None, preset: Preset 
         return
     found: list[list[Finding]] = []
     for each in [preset] if preset else workload.presets.values():
-        type_ = _type_name(request)
-        run = Run.on_type(workload, each, type_ if type_ in INSTANCES else each.instance_type, each.nodes)
+        asked = _type_name(request)
+        type_ = asked if asked is not None and asked in INSTANCES else each.instance_type
+        run = Run.on_type(workload, each, type_, each.nodes)
         names = list(run.dependencies)
         for name in [request.stage or TRAIN] if (request.stage or TRAIN) in names else names:
             found.append([*check_arguments(replace(run.stage(name), extra_arguments=request.arguments))])

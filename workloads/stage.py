@@ -82,8 +82,8 @@ def check_stages(stages: Sequence[Stage], named: Mapping[str, Sequence[str]]) ->
     for stage in stages:
         for other in stage.after or ():
             if other not in names:
-                others = [name for name in names if name != stage.name]
-                yield f"the stage '{stage.name}' is after '{other}', and {_no_stage(other, others, 'other stages')}"
+                rest = [name for name in names if name != stage.name]
+                yield f"the stage '{stage.name}' is after '{other}', and {_no_stage(other, rest, 'other stages')}"
         for preset in stage.presets or ():
             if preset not in named:
                 guess = did_you_mean(preset, named)

@@ -1,4 +1,4 @@
-"""SageMaker HyperPod as these stacks need it: the whole cluster is kept, described and updated.
+"""SageMaker HyperPod beyond moto's: the whole cluster is kept, described and updated.
 
 moto's CreateCluster keeps name, groups and VPC, demands lifecycle scripts and knows an old list of types.
 """
