@@ -22,9 +22,9 @@ MERGES = "m0: &m0 {x: 1}\n" + "".join(
 @pytest.mark.parametrize(
     ("text", "rule", "part"),
     [
-        ("", "empty-file", "holds nothing"),
-        ("# only a comment\n", "empty-file", "holds nothing"),
-        ("~", "empty-file", "holds nothing"),
+        ("", "empty-file", "the file is empty"),
+        ("# only a comment\n", "empty-file", "the file is empty"),
+        ("~", "empty-file", "the file is empty"),
         ("- a\n- b\n", "not-a-mapping", "line 1"),
         ("just words", "not-a-mapping", "a mapping of keys"),
         ("name: demo\nzones: [a,\nb: c}\n", "not-yaml", "line 3, column 5"),

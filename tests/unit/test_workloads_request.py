@@ -118,7 +118,10 @@ def test_all_mistakes_are_reported_at_once() -> None:
         ),
         # What the program of one preset or stage takes is no mistake while that one is not known.
         (Request("cpu-ddp", "nope", "nope", arguments=("--steps=3",)), ["cluster", "preset"]),
-        (Request("cpu-ddp", "local", "nope", stage="download", arguments=("--mirror=a",)), ["preset"]),
+        (
+            Request("cpu-ddp", "local", "nope", stage="download", arguments=("--mirror=https://a",)),
+            ["preset"],
+        ),
         (
             Request("cpu-ddp", "nope", "mnist", stage="download", arguments=("--steps=3",)),
             ["cluster", "arguments"],
