@@ -195,9 +195,15 @@ def _remove(api: Api, name: str, documents: Sequence[Document]) -> None:
     for kind, version in KINDS.items():
         for one in api.list(version, kind, namespace=name):
             api.delete(version, kind, one["metadata"]["name"], namespace=name)
-    api.await_(
-        f"the pods of {name} have gone", lambda: not api.list("v1", "Pod", namespace=name), seconds=_SECONDS
-    )
+
+    def gone() -> bool:
+        left = api.list("v1", "Pod", namespace=name)
+        for one in left:
+            # No kubelet of a bare node says that a pod has ended.
+            api.delete("v1", "Pod", one["metadata"]["name"], namespace=name, grace_seconds=0)
+        return not left
+
+    api.await_(f"the pods of {name} have gone", gone, seconds=_SECONDS)
     api.delete("v1", "Namespace", name)
     for one in reversed(documents):
         if one["kind"] in {"ClusterQueue", "ResourceFlavor", "PersistentVolume"}:
