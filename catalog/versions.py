@@ -100,6 +100,12 @@ TORCHTITAN = Pin(
     "on 2026-11-28. 0.3.0 calls torch.distributed.set_timeout, which torch 2.13.0 does not have",
 )
 TORCHAO = Pin("torchao", "0.17.0", f"{_PREDECESSOR}, torchtitan case; float8 is not run here")
+# bionemo and picotron.
+TRANSFORMERS = Pin(
+    "transformers",
+    "5.24.0",
+    "newest on PyPI on 2026-11-28; bionemo trained its ESM-2 here with torch 2.13.0 on processors on 2026-11-28",
+)
 HYPERPOD_AGENT = Pin(
     "hyperpod-elastic-agent",
     "1.1.3",

@@ -1,0 +1,1 @@
+"""The workload bionemo: pre-training of the protein language model ESM-2."""
