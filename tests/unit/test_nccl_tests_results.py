@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.nccl_tests_log import NCCL_CODE, PEAK, PREFIXES, RANKS, ROWS, VERSION, foot, head, log, row
-from workloads.nccl_tests.results import FAILED, PASSED, UNREADABLE, main, read
+from workloads.collective_results import FAILED, PASSED, UNREADABLE
+from workloads.nccl_tests.results import main, read
 
 NOISE = (
     "node-0:100:100 [0] NCCL INFO NET/OFI Selected provider is efa, fabric is efa-direct (found 32 nics)",
@@ -63,7 +64,7 @@ def test_rows_are_read_after_any_prefix(prefix: object) -> None:
     assert [each.out_of_place.time_us for each in run.rows] == [69.25, 250.5, 4100.2]
     assert [each.in_place.busbw_gb_per_s for each in run.rows] == [busbw for *_, busbw, _ in ROWS]
     assert run.average_busbw_gb_per_s == 166.29
-    assert run.peak_busbw_gb_per_s == PEAK
+    assert run.peak_busbw == PEAK
     assert run.problems() == []
 
 

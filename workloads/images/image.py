@@ -63,14 +63,15 @@ PROGRAMS: Mapping[str, Mapping[Base, str]] = MappingProxyType(
         "python3": {"cpu": _DISTRIBUTION, "cuda": _DISTRIBUTION, "ngc": _PULLED, "neuron": _PULLED},
         "torchrun": {"cpu": TORCH.name, "cuda": TORCH.name, "ngc": _PULLED, "neuron": _PULLED},
         "hyperpodrun": {"cpu": HYPERPOD_AGENT.name, "cuda": HYPERPOD_AGENT.name},
-        "mpirun": {"cpu": EFA_INSTALLER.name, "cuda": EFA_INSTALLER.name},
+        "mpirun": {"cpu": EFA_INSTALLER.name, "cuda": EFA_INSTALLER.name, "neuron": _PULLED},
     }
 )
 """Programs that launch lines may start in an image: each with the bases that have it, and what installs it there.
 
 A build looks for each of them at its end, and fails where one is missing. A workload offers a format only where its
 base has the programs that the format's launch lines start, which tests check. hyperpodrun beside the torch of an NGC or
-Neuron image, and mpirun there, are not verified: nothing needs them yet.
+Neuron image, and mpirun of an NGC image, are not verified: nothing needs them yet. That the Neuron image has mpirun is
+written in its Dockerfile (aws-neuron/deep-learning-containers, pytorch/training/2.9.0/Dockerfile.neuronx at 2.28.0).
 """
 
 

@@ -11,19 +11,13 @@ A run passes if the program wrote its last lines, a row was checked, no value wa
 
 from __future__ import annotations
 
-import argparse
-import csv
-import json
-import math
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import TextIO
+from typing import Any
 
-PASSED, FAILED, UNREADABLE = 0, 1, 2
-"""Exit codes: every run passed, one did not or there is none, and a log or an option that cannot be read."""
+from workloads.collective_results import Reader, highest, too_slow
 
 _NUMBER = r"-?(?:\d[\d.]*(?:e[+-]?\d+)?|nan|inf)"
 _PREAMBLE = re.compile(
@@ -111,12 +105,34 @@ class Run:
         return "gloo" if self.program.endswith(GLOO) else "nccl"
 
     @property
-    def peak_busbw_gb_per_s(self) -> float:
-        """The highest bus bandwidth of a row; 0 without rows."""
-        halves = [half for row in self.rows for half in (row.out_of_place, row.in_place)]
-        return max(
-            (half.busbw_gb_per_s for half in halves if math.isfinite(half.busbw_gb_per_s)), default=0.0
+    def title(self) -> str:
+        """What ran on what."""
+        return (
+            f"{self.backend} {self.collective or 'unknown collective'}, {self.ranks} ranks on {self.hosts} hosts, "
+            f"{len(self.rows)} sizes"
         )
+
+    @property
+    def average_busbw(self) -> float | None:
+        """The program's own mean over all rows; None: the log ends before it."""
+        return self.average_busbw_gb_per_s
+
+    @property
+    def peak_busbw(self) -> float:
+        """The highest bus bandwidth of a row; 0 without rows."""
+        return highest(half.busbw_gb_per_s for row in self.rows for half in (row.out_of_place, row.in_place))
+
+    def document(self) -> dict[str, Any]:
+        """Return the run as JSON has it."""
+        names = {"backend": self.backend, "collective": self.collective}
+        return {**names, "peak_busbw_gb_per_s": self.peak_busbw, **asdict(self)}
+
+    def lines(self) -> Iterator[list[object]]:
+        """Yield a line of CSV for each row."""
+        about = (self.backend, self.collective, self.version, self.nccl, self.ranks, self.hosts)
+        for row in self.rows:
+            values = (row.size_bytes, row.count, row.type, row.redop, row.root)
+            yield [*about, *values, *_values(row.out_of_place), *_values(row.in_place)]
 
     def problems(self, min_busbw: float | None = None) -> list[str]:
         """Return why the run did not pass; empty where it did. `min_busbw` is the least peak bus bandwidth."""
@@ -137,10 +153,8 @@ class Run:
             found.append(
                 f"the average bus bandwidth, {self.average_busbw_gb_per_s:g} GB/s, is below NCCL_TESTS_MIN_BW"
             )
-        if min_busbw is not None and self.rows and self.peak_busbw_gb_per_s < min_busbw:
-            found.append(
-                f"the peak bus bandwidth, {self.peak_busbw_gb_per_s:g} GB/s, is below {min_busbw:g} GB/s"
-            )
+        if self.rows:
+            found.extend(too_slow(self.peak_busbw, min_busbw))
         return found
 
 
@@ -222,107 +236,28 @@ def _row(found: re.Match[str]) -> Row | None:
     return Row(*numbers, found["type"], found["redop"], int(found["root"]), *measures)
 
 
-def write_csv(runs: Sequence[Run], output: TextIO) -> None:
-    """Write one line per row of each run, with a header; wrong values that were not counted are empty."""
-    writer = csv.writer(output, lineterminator="\n")
-    halves = ("time_us", "algbw_gb_per_s", "busbw_gb_per_s", "wrong")
-    writer.writerow(
-        [
-            *("run", "backend", "collective", "version", "nccl", "ranks", "hosts"),
-            *("size_bytes", "count", "type", "redop", "root"),
-            *(f"{half}_{name}" for half in ("out_of_place", "in_place") for name in halves),
-        ]
-    )
-    for number, run in enumerate(runs, 1):
-        about = (number, run.backend, run.collective, run.version, run.nccl, run.ranks, run.hosts)
-        for row in run.rows:
-            values = (row.size_bytes, row.count, row.type, row.redop, row.root)
-            measured = (*_values(row.out_of_place), *_values(row.in_place))
-            writer.writerow([*about, *values, *measured])
-
-
 def _values(measure: Measure) -> tuple[float | int | None, ...]:
     return measure.time_us, measure.algbw_gb_per_s, measure.busbw_gb_per_s, measure.wrong
 
 
-def write_json(runs: Sequence[Run], output: TextIO, min_busbw: float | None = None) -> None:
-    """Write the runs with their rows and with why they did not pass; a number that is not finite is null."""
-    documents = []
-    for run in runs:
-        problems = run.problems(min_busbw)
-        names = {"backend": run.backend, "collective": run.collective}
-        about = {"passed": not problems, "problems": problems, "peak_busbw_gb_per_s": run.peak_busbw_gb_per_s}
-        documents.append({**names, **about, **asdict(run)})
-    json.dump({"runs": _finite(documents)}, output, indent=2, allow_nan=False)
-    output.write("\n")
+_HALF = ("time_us", "algbw_gb_per_s", "busbw_gb_per_s", "wrong")
 
-
-def _finite(value: object) -> object:
-    if isinstance(value, dict):
-        return {name: _finite(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_finite(each) for each in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def summary(runs: Sequence[Run], min_busbw: float | None = None) -> Iterator[str]:
-    """Yield a line per run, and below it why it did not pass."""
-    for number, run in enumerate(runs, 1):
-        problems = run.problems(min_busbw)
-        average = run.average_busbw_gb_per_s
-        busbw = "unknown" if average is None else f"{average:g} GB/s"
-        yield (
-            f"run {number}: {run.backend} {run.collective or 'unknown collective'}, {run.ranks} ranks on "
-            f"{run.hosts} hosts, {len(run.rows)} sizes: {'failed' if problems else 'passed'}; bus bandwidth "
-            f"{busbw} on average, {run.peak_busbw_gb_per_s:g} GB/s at most"
-        )
-        yield from (f"  {problem}" for problem in problems)
+READER = Reader(
+    module="workloads.nccl_tests.results",
+    benchmark="nccl-tests",
+    description="Read a log of nccl-tests, or of the gloo program: its rows, and whether every run passed.",
+    read=read,
+    columns=(
+        *("backend", "collective", "version", "nccl", "ranks", "hosts"),
+        *("size_bytes", "count", "type", "redop", "root"),
+        *(f"{half}_{name}" for half in ("out_of_place", "in_place") for name in _HALF),
+    ),
+)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Read the log that the command line names, write what it asks for, and return the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m workloads.nccl_tests.results",
-        description="Read a log of nccl-tests, or of the gloo program: its rows, and whether every run passed.",
-        epilog="Exit code 0: every run passed. 1: a run failed, or the log has none. 2: the log cannot be read.",
-    )
-    parser.add_argument("log", help="the log; - for standard input")
-    form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", action="store_true", help="write the rows as CSV to standard output")
-    form.add_argument("--json", action="store_true", help="write runs and rows as JSON to standard output")
-    parser.add_argument(
-        "--min-busbw",
-        type=float,
-        metavar="GB_PER_S",
-        help="a run passes only if a row has this bus bandwidth at least; by default it is not judged",
-    )
-    options = parser.parse_args(words)
-    try:
-        runs = _read_log(options.log)
-    except OSError as error:
-        sys.stderr.write(f"log '{options.log}' cannot be read: {error.strerror}\n")
-        return UNREADABLE
-    if not runs:
-        sys.stderr.write(
-            f"log '{options.log}' has no table of nccl-tests; rank 0 prints it: name its log, or the job's\n"
-        )
-        return FAILED
-    if options.csv:
-        write_csv(runs, sys.stdout)
-    elif options.json:
-        write_json(runs, sys.stdout, options.min_busbw)
-    failed = any(run.problems(options.min_busbw) for run in runs)
-    if failed or not (options.csv or options.json):
-        output = sys.stderr if options.csv or options.json else sys.stdout
-        output.writelines(f"{line}\n" for line in summary(runs, options.min_busbw))
-    return FAILED if failed else PASSED
-
-
-def _read_log(name: str) -> list[Run]:
-    if name == "-":
-        return read(sys.stdin)
-    with Path(name).open(encoding="utf-8", errors="replace") as log:
-        return read(log)
+    return READER.main(words)
 
 
 if __name__ == "__main__":

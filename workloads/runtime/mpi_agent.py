@@ -17,6 +17,9 @@ from nodes_folder import COMMAND, NodesFolder
 FOLDER_VARIABLE = "TRAINFORGE_NODES_FOLDER"
 """The variable with the folder of the nodes."""
 
+ADDRESSES = "addresses"
+"""The file of the folder with the nodes' addresses, one a line by the nodes' numbers, where they are the names."""
+
 _PREFIX = "node-"
 
 
@@ -27,9 +30,16 @@ def host_name(node: int) -> str:
 
 def leave_command(words: Sequence[str], environment: Mapping[str, str]) -> None:
     """Leave a command, in a shell's words, for the node that the first word names."""
-    node, *command = words
+    host, *command = words
     folder = NodesFolder(Path(environment[FOLDER_VARIABLE]))
-    folder.tell(int(node.removeprefix(_PREFIX)), COMMAND, " ".join(command))
+    folder.tell(_number(host, folder.path), COMMAND, " ".join(command))
+
+
+def _number(host: str, folder: Path) -> int:
+    """Return the number of the node that a name or an address names."""
+    if host.startswith(_PREFIX):
+        return int(host.removeprefix(_PREFIX))
+    return (folder / ADDRESSES).read_text(encoding="utf-8").split().index(host)
 
 
 if __name__ == "__main__":
