@@ -106,6 +106,29 @@ TRANSFORMERS = Pin(
     "5.24.0",
     "newest on PyPI on 2026-11-28; bionemo trained its ESM-2 here with torch 2.13.0 on processors on 2026-11-28",
 )
+# The workload mosaicml-composer.
+LLM_FOUNDRY_IMAGE = Pin(
+    "llm-foundry's image",
+    "mosaicml/llm-foundry:2.7.0_cu128_aws-8c8dd48",
+    "the tag that .github/workflows/docker.yaml of mosaicml/llm-foundry gives the image of the commit "
+    "8c8dd48f72168c5d51e2f7b151595892a8fba43d of main (21 July 2025), the newest; not pulled here, unverified",
+)
+LLM_FOUNDRY = Pin(
+    "llm-foundry",
+    "0.22.0",
+    "newest on PyPI on 2026-11-28; it asks for torch 2.7.0 and Composer 0.32, as setup.py of the image's commit does, "
+    "and trained a small MPT here on processors on 2026-11-28",
+)
+COMPOSER = Pin(
+    "mosaicml",
+    "0.32.1",
+    "newest on PyPI on 2026-11-28, which asks for a torch below 2.8; trained here with torch 2.7.0 on processors",
+)
+DIFFUSERS = Pin(
+    "diffusers",
+    "0.34.0",
+    "the newest that admits the huggingface-hub below 0.34 of llm-foundry 0.22.0, by their metadata on 2026-11-28",
+)
 HYPERPOD_AGENT = Pin(
     "hyperpod-elastic-agent",
     "1.1.3",

@@ -1,0 +1,38 @@
+"""The folder of Composer's checkpoints after a run that was killed: what autoresume needs, and nothing half written.
+
+Composer writes a checkpoint under its last name, and moves its link `latest-...` by removing it first. A rank that is
+killed in between leaves a broken checkpoint, which Composer then refuses to overwrite, or no link, by which it would
+begin again. `repair` runs before the trainer is made.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import zipfile
+from pathlib import Path
+
+_NAME = re.compile(r"ep\d+-ba(?P<step>\d+)(?P<one_file>-rank0\.pt)?")
+
+
+def repair(folder: Path, keep: int) -> None:
+    """Remove broken checkpoints and all but the newest `keep`, and let the link name the newest; for rank 0 alone."""
+    if not folder.is_dir():
+        return
+    found = [(int(name["step"]), path) for path in folder.iterdir() if (name := _NAME.fullmatch(path.name))]
+    whole = [path for _, path in sorted(found, reverse=True) if _is_whole(path)]
+    for _, path in found:
+        if path not in whole[:keep]:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for link in folder.glob("latest-*"):
+        link.unlink()
+    if whole:
+        # Of shards of a checkpoint llm-foundry's link has another name.
+        name = "latest-sharded-rank0" if whole[0].is_dir() else "latest-rank0.pt"
+        os.symlink(whole[0].name, folder / name)
+
+
+def _is_whole(path: Path) -> bool:
+    """Return whether a checkpoint was written to its end: a zip has its table there, a folder its metadata."""
+    return (path / ".metadata").is_file() if path.is_dir() else zipfile.is_zipfile(path)

@@ -1,0 +1,166 @@
+"""Options of the workload mosaicml-composer, and the sizes of its models."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass
+
+RUN_NAME = "run"
+"""Composer's name of the run, equal at each start: autoresume asks for one, and the folder is the run's already."""
+
+SPLIT = "train"
+"""The folder of the shards of training below a data set's, as llm-foundry's converters write it."""
+
+
+@dataclass(frozen=True, slots=True)
+class MptSize:
+    """A size of MPT: its width, heads, layers, vocabulary, and the number of tokens of a sequence."""
+
+    width: int
+    heads: int
+    layers: int
+    vocabulary: int = 50368
+    sequence: int = 2048
+
+
+MPT = {
+    "mpt-tiny": MptSize(64, 4, 2, vocabulary=512, sequence=64),
+    "mpt-125m": MptSize(768, 12, 12),
+    "mpt-1b": MptSize(2048, 16, 24),
+    "mpt-7b": MptSize(4096, 32, 32),
+    "mpt-30b": MptSize(7168, 56, 48),
+}
+"""Models of mosaicml/llm-foundry at 8c8dd48, scripts/train/yamls/pretrain/; the first is ours, for tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiffusionSize:
+    """A size of Stable Diffusion 2: its U-Net's widths and heads, and what it is given.
+
+    `latent` is the height and width of an image's latents, `caption` the tokens of a caption and the width of each.
+    """
+
+    widths: tuple[int, ...]
+    heads: tuple[int, ...]
+    groups: int
+    latent: int
+    caption: tuple[int, int]
+
+
+DIFFUSION = {
+    "sd2-tiny": DiffusionSize((16, 32), (2, 4), groups=8, latent=8, caption=(7, 32)),
+    "sd2-256": DiffusionSize(
+        (320, 640, 1280, 1280), (5, 10, 20, 20), groups=32, latent=32, caption=(77, 1024)
+    ),
+    "sd2-512": DiffusionSize(
+        (320, 640, 1280, 1280), (5, 10, 20, 20), groups=32, latent=64, caption=(77, 1024)
+    ),
+}
+"""Stable Diffusion 2 base, for images of 256 or 512 pixels; the first is ours, for tests."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of the command line."""
+
+    model: str
+    trainer: str
+    data: str
+    steps: int
+    global_batch: int
+    micro_batch: int
+    learning_rate: float
+    warmup: int
+    save_every: int
+    keep: int
+    workers: int
+    seed: int
+    ema: bool
+    set: list[str]
+
+
+def options(words: list[str] | None = None) -> Options:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="train.py", description="Train MPT or Stable Diffusion 2 with Composer.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--model", choices=[*MPT, *DIFFUSION], required=True, help="the model and its size")
+    add(
+        "--trainer",
+        choices=["llm-foundry", "composer"],
+        default="llm-foundry",
+        help="who trains MPT: llm-foundry (FSDP, flash attention), or Composer alone with the MPT of transformers "
+        "(data-parallel). Stable Diffusion is always trained by Composer alone",
+    )
+    add(
+        "--data",
+        choices=["synthetic", "shards"],
+        default="synthetic",
+        help="shards that rank 0 writes, or those of C4_FOLDER (MPT) or LATENTS_FOLDER (Stable Diffusion)",
+    )
+    add("--steps", type=_positive, default=1000, metavar="N", help="steps of the whole run (default 1000)")
+    add("--global-batch", type=_positive, required=True, metavar="N", help="samples of a step over all ranks")
+    add("--micro-batch", type=_positive, default=1, metavar="N", help="samples a rank computes at once (1)")
+    add("--learning-rate", type=_rate, default=1e-4, metavar="X", help="after the warm-up (default 1e-4)")
+    add("--warmup", type=_positive, default=100, metavar="N", help="steps of the warm-up (default 100)")
+    add("--save-every", type=_positive, default=200, metavar="N", help="steps between checkpoints (200)")
+    add(
+        "--keep", type=_positive, default=3, metavar="N", help="checkpoints that stay: the newest (default 3)"
+    )
+    add(
+        "--workers",
+        type=_count,
+        default=8,
+        metavar="N",
+        help="processes of a rank that read data (default 8)",
+    )
+    add("--seed", type=_count, default=17, metavar="N", help="seed of weights, noise and order (default 17)")
+    add("--ema", action="store_true", help="keep an exponential moving average of Stable Diffusion's weights")
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of llm-foundry's configuration, as 'fsdp_config.activation_checkpointing=false'",
+    )
+    chosen = Options(**vars(parser.parse_args(words)))
+    if problem := _problem(chosen):
+        parser.error(problem)
+    return chosen
+
+
+def _problem(chosen: Options) -> str:
+    """Return what is wrong with options together; empty where nothing is."""
+    if wrong := [each for each in chosen.set if not each.partition("=")[1]]:
+        return f"--set {wrong[0]}: not KEY=VALUE"
+    if chosen.set and (chosen.trainer != "llm-foundry" or chosen.model in DIFFUSION):
+        return "--set is for models that llm-foundry trains"
+    if chosen.ema and chosen.model in MPT:
+        return "--ema is for Stable Diffusion"
+    if chosen.global_batch % chosen.micro_batch:
+        return f"--global-batch {chosen.global_batch} is no multiple of --micro-batch {chosen.micro_batch}"
+    return ""
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of 0 or more")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if (number := _count(text)) < 1:
+        raise argparse.ArgumentTypeError("it must be 1 or more")
+    return number
+
+
+def _rate(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"'{text}' is no number") from error
+    if not (math.isfinite(number) and number > 0):
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return number

@@ -1,0 +1,132 @@
+"""The stage that makes MDS shards of C4 in C4_FOLDER: documents as tokens, one after another, cut to one length.
+
+Each document ends with the tokenizer's end of text, as llm-foundry's converter does it with `--eos_text`. `--text`
+names files of JSON lines with a field `text`, which take the place of the data set on the Hugging Face hub.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from training import errors
+from training.errors import NO_INPUT, TrainingError, say
+
+_REPORT_EVERY = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of the command line."""
+
+    dataset: str
+    subset: str
+    documents: int
+    length: int
+    tokenizer: str
+    text: list[str]
+
+
+def options(words: list[str] | None = None) -> Options:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="convert.py", description="Write documents as MDS shards into C4_FOLDER.", allow_abbrev=False
+    )
+    add = parser.add_argument
+    add("--dataset", default="allenai/c4", help="the data set on the Hugging Face hub (default allenai/c4)")
+    add("--subset", default="en", help="its subset (default en)")
+    add("--documents", type=_positive, default=100_000, metavar="N", help="how many (default 100000)")
+    add("--length", type=_positive, default=2048, metavar="N", help="tokens of a sample (default 2048)")
+    add("--tokenizer", default="EleutherAI/gpt-neox-20b", help="on the hub, or a folder")
+    add(
+        "--text",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="JSON lines, gzipped or not, in place of the hub's",
+    )
+    return Options(**vars(parser.parse_args(words)))
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of 1 or more")
+    return int(text)
+
+
+def _documents(chosen: Options) -> Iterator[str]:
+    """Yield the texts of documents.
+
+    Raises:
+        TrainingError: a file is not there.
+    """
+    if not chosen.text:
+        from datasets import load_dataset
+
+        stream = load_dataset(chosen.dataset, chosen.subset, split="train", streaming=True)
+        yield from (document["text"] for document in stream)
+    for name in chosen.text:
+        try:
+            with gzip.open(name, "rt") if name.endswith(".gz") else open(name, encoding="utf-8") as lines:
+                yield from (json.loads(line)["text"] for line in lines)
+        except OSError as error:
+            raise TrainingError(f"'{name}' cannot be read: {error}", NO_INPUT) from error
+
+
+def cut(documents: Iterable[list[int]], end: int, length: int) -> Iterator[list[int]]:
+    """Yield samples of `length` tokens of documents, each followed by `end`; what is left at the end is dropped."""
+    tokens: list[int] = []
+    for document in documents:
+        tokens += [*document, end]
+        whole = len(tokens) - len(tokens) % length
+        yield from (tokens[at : at + length] for at in range(0, whole, length))
+        tokens = tokens[whole:]
+
+
+def _tokens(chosen: Options, tokenize: object) -> Iterator[list[int]]:
+    """Yield the tokens of each document."""
+    assert callable(tokenize)
+    for number, text in enumerate(_documents(chosen)):
+        if number == chosen.documents:
+            return
+        if number and number % _REPORT_EVERY == 0:
+            say(f"{number} documents")
+        yield tokenize(text, add_special_tokens=False)["input_ids"]
+
+
+def main() -> None:
+    """Write the shards: whole, or not at all."""
+    chosen = options()
+    folder = os.environ.get("C4_FOLDER", "")
+    if not folder:
+        raise TrainingError("the variable C4_FOLDER is not set")
+    import numpy as np
+    from streaming import MDSWriter
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(chosen.tokenizer)
+    if tokenizer.eos_token_id is None:
+        raise TrainingError(f"the tokenizer '{chosen.tokenizer}' has no end of text")
+    # The asset's folder may be there, made by a run that looked for it.
+    partial, done = Path(folder) / "train.partial", Path(folder) / "train"
+    for leftover in (partial, done):
+        shutil.rmtree(leftover, ignore_errors=True)
+    count = 0
+    with MDSWriter(out=str(partial), columns={"tokens": "ndarray:int32"}) as writer:
+        for sample in cut(_tokens(chosen, tokenizer), tokenizer.eos_token_id, chosen.length):
+            writer.write({"tokens": np.array(sample, np.int32)})
+            count += 1
+    if not count:
+        raise TrainingError(f"the documents do not fill one sample of {chosen.length} tokens", NO_INPUT)
+    os.replace(partial, done)
+    say(f"{count} samples of {chosen.length} tokens in {done}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,43 @@
+#!/bin/bash
+# Rendered from workloads/mosaicml_composer/workload.py by 'make manifests': change that, not this.
+GPUS="${TRAINFORGE_GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}"
+[ "$GPUS" -gt 0 ] || { echo "error: nvidia-smi lists no GPU here, and this preset needs one" >&2; exit 69; }
+: "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
+set -euo pipefail
+export RUN_FOLDER="/fsx/runs/mosaicml-composer/${TRAINFORGE_RUN_ID:-mosaicml-composer-mpt-7b}"
+export C4_FOLDER="/fsx/data/c4-gpt-neox-20b"
+export LATENTS_FOLDER="/fsx/data/latents"
+mkdir -p "${RUN_FOLDER%/*}"
+umask 027
+mkdir -p "$RUN_FOLDER"
+export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"
+export FI_EFA_USE_HUGE_PAGE=0
+export NCCL_SOCKET_IFNAME='^lo,docker,ecs,veth'
+export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
+export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
+exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
+  --kind=gpu \
+  "--accelerators=$GPUS" \
+  --efa=0 \
+  --nodes=1 \
+  '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) seconds_per_step=(?P<seconds_per_step>[0-9][0-9.]*)(?: tflops=(?P<tflops>[0-9][0-9.e+-]*))?' \
+  --start-seconds=1800 \
+  --stall-seconds=1800 \
+  --step-samples=1024 \
+  --sample-tokens=2048 \
+  --node-rank=0 \
+  "--logs=$RUN_FOLDER/nccl" \
+  -- torchrun \
+  --nnodes=1 \
+  "--nproc-per-node=$GPUS" \
+  --node-rank=0 \
+  --master-addr=127.0.0.1 \
+  "--master-port=$MASTER_PORT" \
+  --max-restarts=0 \
+  /fsx/data/launch/mosaicml_composer/train.py \
+  --model=mpt-7b \
+  --steps=1000 \
+  --global-batch=1024 \
+  --micro-batch=8 \
+  --learning-rate=1.2e-4 \
+  --save-every=200
