@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -200,3 +201,24 @@ def test_a_wrong_option_is_final(words: list[str], problem: str) -> None:
 def test_versions_are_the_catalogs(file: str, pins: dict[str, str]) -> None:
     lines = (FOLDER / file).read_text(encoding="utf-8").splitlines()
     assert {f"{name}=={version}" for name, version in pins.items()} <= {*lines}
+
+
+def test_a_folder_of_sharded_checkpoints_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With FSDP a checkpoint is a folder, whose metadata is written last."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    repair = importlib.import_module("composer_launch.checkpoints").repair
+    for step in (5, 10, 15, 20):
+        folder = tmp_path / f"ep0-ba{step}"
+        folder.mkdir()
+        (folder / "__0_0.distcp").write_bytes(b"")
+        if step != 20:
+            (folder / ".metadata").write_bytes(b"")
+    (tmp_path / "latest-sharded-rank0").symlink_to("ep0-ba20")
+    repair(tmp_path, 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "ep0-ba10",
+        "ep0-ba15",
+        "latest-sharded-rank0",
+    ]
+    assert (tmp_path / "latest-sharded-rank0").resolve() == (tmp_path / "ep0-ba15").resolve()
+    repair(tmp_path / "none", 2)

@@ -20,7 +20,7 @@ def repair(folder: Path, keep: int) -> None:
     """Remove broken checkpoints and all but the newest `keep`, and let the link name the newest; for rank 0 alone."""
     if not folder.is_dir():
         return
-    found = [(int(name["step"]), path) for path in folder.iterdir() if (name := _NAME.fullmatch(path.name))]
+    found = [(int(match["step"]), path) for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))]
     whole = [path for _, path in sorted(found, reverse=True) if _is_whole(path)]
     for _, path in found:
         if path not in whole[:keep]:
