@@ -146,6 +146,27 @@ MLFLOW = Pin(
     "newest on PyPI on 2026-11-24; cpu-ddp logged here to a server of mlflow 3.17.2",
 )
 
+# The workload nemo-run.
+_NEMO_CASE = (
+    "predecessor repository (awslabs/awsome-distributed-ai, commit 95b939c), megatron/nemo/Dockerfile"
+)
+NEMO_IMAGE = Pin("NeMo image", "nvcr.io/nvidia/nemo:26.02", f"{_NEMO_CASE}; not pulled here, unverified")
+MEGATRON_CORE_OF_NEMO = Pin(
+    "megatron-core",
+    "0.15.3",
+    f"{_NEMO_CASE}: the NeMo 2.7 of the image calls functions that the image's own megatron-core lacks",
+)
+NEMO_RUN = Pin(
+    "nemo-run",
+    "0.11.1",
+    "newest on PyPI on 2026-11-28; ran here locally and rendered for Slurm (Python 3.11)",
+)
+LEPTONAI = Pin(
+    "leptonai",
+    "0.26.9",
+    "newest before 0.27 on PyPI on 2026-11-28; nemo-run 0.11.1 fails at import with 0.47.1",
+)
+
 ENROOT = Pin("enroot", "3.5.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 

@@ -1,0 +1,148 @@
+"""A recipe in the place of NeMo's, whose parts need GPUs: a small model of our own on processors, by torch and gloo.
+
+It is configured, overridden and run by NeMo-Run as NeMo's recipes are, and its lines have the form of NeMo's
+ProgressPrinter. Nothing of NeMo is in it: it shows that the launch works, not that NeMo trains.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nemo_run
+import torch
+import torch.distributed as dist
+from nemo_launch.recipes import NAME, Place
+from torch.nn.parallel import DistributedDataParallel
+
+FILE = "last.pt"
+"""The checkpoint's file, in `checkpoints` of the run's logs."""
+
+
+@dataclass
+class Model:
+    """The sizes of a model that predicts the next token from the last one."""
+
+    vocabulary: int = 61
+    hidden_size: int = 32
+
+
+@dataclass
+class Data:
+    """The sizes of a batch."""
+
+    seq_length: int = 16
+    global_batch_size: int = 8
+    micro_batch_size: int = 4
+
+
+@dataclass
+class Checkpoints:
+    """How often the state is saved."""
+
+    every_n_train_steps: int = 5
+
+
+@dataclass
+class Log:
+    """Where the state is saved."""
+
+    log_dir: str
+    ckpt: Checkpoints
+
+
+@dataclass
+class Optimizer:
+    """The optimizer's learning rate."""
+
+    lr: float = 0.02
+
+
+@dataclass
+class Trainer:
+    """How long it trains."""
+
+    max_steps: int = 20
+
+
+def recipe(place: Place) -> Any:
+    """Return the recipe as a configuration of NeMo-Run."""
+    return nemo_run.Partial(
+        pretrain,
+        model=nemo_run.Config(Model),
+        data=nemo_run.Config(Data),
+        trainer=nemo_run.Config(Trainer),
+        optim=nemo_run.Config(Optimizer),
+        log=nemo_run.Config(Log, log_dir=place.folder, ckpt=nemo_run.Config(Checkpoints)),
+    )
+
+
+def pretrain(model: Model, data: Data, trainer: Trainer, optim: Optimizer, log: Log) -> None:
+    """Train, and continue from the run's checkpoint where there is one."""
+    dist.init_process_group("gloo")
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.manual_seed(0)
+    network = DistributedDataParallel(
+        torch.nn.Sequential(
+            torch.nn.Embedding(model.vocabulary, model.hidden_size),
+            torch.nn.Linear(model.hidden_size, model.hidden_size),
+            torch.nn.ReLU(),
+            torch.nn.Linear(model.hidden_size, model.vocabulary),
+        )
+    )
+    optimizer = torch.optim.AdamW(network.parameters(), lr=optim.lr)
+    file = Path(log.log_dir) / NAME / "checkpoints" / FILE
+    first = 0
+    if file.exists():
+        state = torch.load(file, weights_only=True)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = state["step"]
+    for step in range(first, trainer.max_steps):
+        begun = time.perf_counter()
+        tokens = _tokens(model, data, step)
+        scores = network(tokens[:, :-1])
+        loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        mean = loss.detach().clone()
+        dist.all_reduce(mean)
+        if dist.get_rank() == 0:
+            done = step + 1
+            seconds = time.perf_counter() - begun
+            sys.stdout.write(
+                f"Training epoch 0, iteration {step}/{trainer.max_steps - 1} | lr: {optim.lr:.4} | "
+                f"global_batch_size: {data.global_batch_size} | global_step: {step} | "
+                f"reduced_train_loss: {mean.item() / dist.get_world_size():.6} | "
+                f"train_step_timing in s: {seconds:.4} | consumed_samples: {done * data.global_batch_size}\n"
+            )
+            sys.stdout.flush()
+            if done % log.ckpt.every_n_train_steps == 0:
+                _save(
+                    file, {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": done}
+                )
+    dist.barrier()
+    dist.destroy_process_group()
+
+
+def _tokens(model: Model, data: Data, step: int) -> torch.Tensor:
+    """Return a rank's sequences of a step: each token follows from the one before it, the first from step and rank."""
+    ranks = dist.get_world_size()
+    generator = torch.Generator().manual_seed(step * ranks + dist.get_rank())
+    found = [torch.randint(model.vocabulary, (data.global_batch_size // ranks,), generator=generator)]
+    for _ in range(data.seq_length):
+        found.append((found[-1] * 3 + 1) % model.vocabulary)
+    return torch.stack(found, dim=1)
+
+
+def _save(file: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint that is whole or not there."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = file.with_suffix(".unfinished")
+    torch.save(state, unfinished)
+    unfinished.replace(file)

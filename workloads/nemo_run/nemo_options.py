@@ -1,0 +1,114 @@
+"""The options of train.py: a recipe of NeMo 2, and values of its configuration in NeMo-Run's own form.
+
+    train.py --recipe=llama31_8b --task=pretrain trainer.max_steps=1000 trainer.strategy.context_parallel_size=2
+
+NeMo is in its image alone, so names are compared with those of recorded_options.json, which says what it was read from.
+NeMo-Run judges the values when the program starts. On a node the program's folder is first on sys.path, so the
+module's name is one that no library has.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+STAND_IN = "stand-in"
+"""The recipe that takes the place of NeMo's on machines without a GPU."""
+
+TASKS = ("pretrain", "finetune")
+ADAPTERS = ("lora", "dora", "none")
+
+_VALUE = re.compile(r"(?P<place>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)=.*", re.ASCII | re.DOTALL)
+
+_STAND_IN_NAMES: Mapping[str, Sequence[str]] = {
+    "": ("data", "log", "model", "optim", "trainer"),
+    "data": ("global_batch_size", "micro_batch_size", "seq_length"),
+    "log": ("ckpt", "log_dir"),
+    "log.ckpt": ("every_n_train_steps",),
+    "model": ("hidden_size", "vocabulary"),
+    "optim": ("lr",),
+    "trainer": ("max_steps",),
+}
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read a command line of train.py; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="train.py",
+        description="Train by a recipe of NeMo 2.",
+        epilog="PLACE=VALUE sets a value of the recipe, as `nemo llm pretrain` takes it: trainer.max_steps=1000",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--recipe", default=STAND_IN, choices=(*_recorded()["recipes"], STAND_IN), help="the recipe's name")
+    add("--task", default="pretrain", choices=TASKS, help="pre-train, or fine-tune from the stage's weights")
+    add("--adapter", default="lora", choices=ADAPTERS, help="what a fine-tuning trains; none: all weights")
+    add("--global-batch", type=_positive, metavar="N", help="sequences of a step over all ranks")
+    add("--stragglers", type=_positive, metavar="SECONDS", help="report slow GPUs so often; default: never")
+    add(
+        "--heartbeats",
+        action="store_true",
+        help="tell nvidia-resiliency-ext's ft_launcher that the rank is alive; it must have started the program",
+    )
+    add("values", nargs="*", metavar="PLACE=VALUE", help="a value of the recipe's configuration")
+    chosen = parser.parse_intermixed_args(words)
+    if chosen.recipe != STAND_IN and chosen.task not in _recorded()["recipes"][chosen.recipe]:
+        parser.error(f"the recipe '{chosen.recipe}' does not {chosen.task}")
+    names = _names(chosen)
+    for value in chosen.values:
+        found = _VALUE.fullmatch(value)
+        if found is None:
+            parser.error(f"'{value}' is not PLACE=VALUE")
+        if problem := _problem(found["place"], names):
+            parser.error(problem)
+    return chosen
+
+
+def values(chosen: argparse.Namespace) -> list[str]:
+    """Return the values for NeMo-Run; the last of two for one place counts."""
+    batch = [] if chosen.global_batch is None else [f"data.global_batch_size={chosen.global_batch}"]
+    return [*chosen.values, *batch]
+
+
+def _problem(place: str, names: Mapping[str, Sequence[str]]) -> str:
+    """Return what is wrong with the place of a value; empty where nothing is. Deeper places are NeMo-Run's to judge."""
+    parts = place.split(".")
+    for length, name in enumerate(parts):
+        group = ".".join(parts[:length])
+        if group not in names:
+            break
+        if name not in names[group]:
+            return f"'{place}': {group or 'the recipe'} has no '{name}'"
+    return ""
+
+
+def _names(chosen: argparse.Namespace) -> Mapping[str, Sequence[str]]:
+    """Return the names of a recipe's configuration by the place that holds them."""
+    if chosen.recipe == STAND_IN:
+        return _STAND_IN_NAMES
+    recorded = _recorded()["names"]
+    of_task = {
+        group: by_task[chosen.task]
+        for group, by_task in recorded["by_task"].items()
+        if chosen.task in by_task
+    }
+    return {**recorded["common"], **of_task}
+
+
+@cache
+def _recorded() -> dict[str, Any]:
+    file = Path(__file__).with_name("recorded_options.json")
+    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return found
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is less than 1")
+    return number

@@ -1,0 +1,58 @@
+"""The stage that fine-tunings need: a base model and SQuAD in NEMO_HOME, in the form that NeMo reads.
+
+    prepare.py --recipe=llama31_8b
+
+The model comes from the Hugging Face hub (HF_TOKEN), and NeMo converts it on processors. What is there is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+MODELS: Mapping[str, str] = {
+    "llama31_8b": "meta-llama/Llama-3.1-8B",
+    "llama31_70b": "meta-llama/Llama-3.1-70B",
+    "llama32_1b": "meta-llama/Llama-3.2-1B",
+}
+"""The base model that a recipe fine-tunes, as the recipes of nemo_toolkit 2.7.3 name it."""
+
+NO_INPUT = 66
+"""Exit code where something that is needed is missing."""
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="prepare.py", description="Fetch what a fine-tuning needs.", allow_abbrev=False
+    )
+    parser.add_argument("--recipe", required=True, choices=MODELS, help="the recipe's name")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Fetch and convert."""
+    chosen = options()
+    home = os.environ.get("NEMO_HOME", "")
+    if not home:
+        sys.stderr.write("error: NEMO_HOME is not set: it names the folder of models and data\n")
+        sys.exit(NO_INPUT)
+    llm = importlib.import_module("nemo.collections.llm")
+    fdl = importlib.import_module("fiddle")
+    name = MODELS[chosen.recipe]
+    recipe = importlib.import_module(f"nemo.collections.llm.recipes.{chosen.recipe}")
+    # NeMo makes the folder before it writes; the description is the last that it writes.
+    done = (Path(home) / "models" / name / "context" / "model.yaml").exists()
+    if not done:
+        llm.import_ckpt(model=fdl.build(recipe.model()), source=f"hf://{name}", overwrite=True)
+    tokenizers = importlib.import_module("nemo.collections.common.tokenizers.huggingface.auto_tokenizer")
+    data = llm.SquadDataModule(tokenizer=tokenizers.AutoTokenizer(name))
+    data.prepare_data()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Run train.py by NeMo-Run's own executors, for who works with them; `trainforge launch` does not need this file.
+
+    submit.py local --ranks=2 --shared=FOLDER -- trainer.max_steps=20
+    submit.py slurm --nodes=4 --partition=gpu --image=/fsx/nemo-run.sqsh --shared=/fsx --dry-run -- --recipe=llama31_8b
+
+Words after `--` are those of train.py. With `--fault-tolerance` ft_launcher of nvidia-resiliency-ext starts the ranks:
+it restarts them in the job and watches their heartbeats.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import nemo_options
+
+PROGRAM = "/opt/trainforge/workload/train.py"
+"""The program in the image."""
+
+HYPERPOD = Path("/opt/ml/config/resource_config.json")
+"""A file that nodes of HyperPod have, where Slurm's option --auto-resume is known."""
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="submit.py", description="Run train.py by NeMo-Run.", allow_abbrev=False
+    )
+    kinds = parser.add_subparsers(dest="executor", required=True)
+    local = kinds.add_parser("local", help="on this machine", allow_abbrev=False)
+    slurm = kinds.add_parser("slurm", help="by sbatch, from a node of the cluster", allow_abbrev=False)
+    for kind in (local, slurm):
+        add = kind.add_argument
+        add("--ranks", type=int, default=8, help="ranks of a node")
+        add("--shared", required=True, help="a folder that all nodes see")
+        add("--run-id", default="1", help="the run's name; the same one resumes it")
+        add("--dry-run", action="store_true", help="show what would run")
+        add("program", nargs="*", metavar="-- WORD", help="words of train.py")
+    add = slurm.add_argument
+    add("--nodes", type=int, default=1, help="number of nodes")
+    add("--partition", required=True, help="Slurm's partition")
+    add("--account", default="default", help="Slurm's account")
+    add("--image", required=True, help="the workload's image, as pyxis takes it")
+    add("--time", default="01:00:00", help="Slurm's time limit")
+    add("--fault-tolerance", action="store_true", help="start the ranks by ft_launcher")
+    add("--restarts", type=int, default=3, help="with --fault-tolerance: restarts of the ranks in a job")
+    add("--retries", type=int, default=2, help="with --fault-tolerance: restarts of the job")
+    add(
+        "--auto-resume",
+        action=argparse.BooleanOptionalAction,
+        default=HYPERPOD.exists(),
+        help="HyperPod's: replace a faulty node and start the step again; default: where the machine is HyperPod's",
+    )
+    chosen = parser.parse_args(words)
+    nemo_options.options(chosen.program)
+    return chosen
+
+
+def _executor(chosen: argparse.Namespace, run: Any) -> Any:
+    """Return the executor of NeMo-Run that a command line describes."""
+    folder = f"{chosen.shared}/runs/nemo-run/{chosen.run_id}"
+    if chosen.executor == "local":
+        place = {"RUN_FOLDER": folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        return run.LocalExecutor(ntasks_per_node=chosen.ranks, launcher="torchrun", env_vars=place)
+    executor = run.SlurmExecutor(
+        account=chosen.account,
+        partition=chosen.partition,
+        nodes=chosen.nodes,
+        ntasks_per_node=chosen.ranks,
+        gpus_per_node=chosen.ranks,
+        exclusive=True,
+        mem="0",
+        time=chosen.time,
+        # NeMo's callback saves at this signal.
+        signal="TERM@120",
+        container_image=chosen.image,
+        container_mounts=[f"{chosen.shared}:{chosen.shared}"],
+        srun_args=["--auto-resume=1"] if chosen.auto_resume else None,
+        tunnel=run.LocalTunnel(job_dir=f"{chosen.shared}/nemo-run-jobs"),
+        # The program is in the image: nothing is packed, so no repository is needed.
+        packager=run.Packager(),
+        env_vars={"RUN_FOLDER": folder, "TORCH_NCCL_AVOID_RECORD_STREAMS": "1", "FI_EFA_USE_HUGE_PAGE": "0"},
+    )
+    executor.launcher = run.Torchrun()
+    if chosen.fault_tolerance:
+        executor.launcher = run.FaultTolerance(
+            max_restarts=chosen.restarts, initial_rank_heartbeat_timeout=1800, rank_heartbeat_timeout=900
+        )
+        executor.retries = chosen.retries
+    return executor
+
+
+def main() -> None:
+    """Submit, or show what would be submitted."""
+    chosen = options()
+    import nemo_run as run
+
+    words = [*chosen.program, *(["--heartbeats"] if getattr(chosen, "fault_tolerance", False) else [])]
+    path = str(Path(__file__).with_name("train.py")) if chosen.executor == "local" else PROGRAM
+    task = run.Script(path=path, args=words, entrypoint="python")
+    executor = _executor(chosen, run)
+    with run.Experiment(
+        "nemo-run", executor=executor, base_dir=f"{chosen.shared}/nemo-run-experiments"
+    ) as experiment:
+        experiment.add(task, executor=executor, name="training", tail_logs=chosen.executor == "local")
+        if chosen.dry_run:
+            experiment.dryrun()
+            return
+        experiment.run(detach=chosen.executor == "slurm")
+        ends = experiment.status(return_dict=True) if chosen.executor == "local" else {}
+    sys.exit(any(str(end["status"]) != "SUCCEEDED" for end in ends.values()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,67 @@
+"""Launch file of NeMo 2: a recipe in the run's folder, built and run by NeMo-Run on the ranks that torchrun started.
+
+    torchrun ... train.py --recipe=llama31_8b --task=pretrain trainer.max_steps=1000
+
+RUN_FOLDER is where logs and checkpoints go, and where the run continues from: NeMo's AutoResume loads the last one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import Any, NoReturn
+
+import nemo_options
+
+USAGE = 2
+"""Exit code for arguments that are wrong: the same start would fail again."""
+
+STOPPED = 75
+"""Exit code of a run that was told to stop and has saved."""
+
+MONITOR = "FT_RANK_MONITOR_IPC_SOCKET"
+"""The variable by which ft_launcher of nvidia-resiliency-ext tells a rank where its monitor listens."""
+
+
+def _refuse(message: str) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(USAGE)
+
+
+def _recipe(chosen: argparse.Namespace, folder: str) -> Any:
+    """Return the recipe with the values of the command line."""
+    from nemo_launch import recipes, stand_in
+    from nemo_run.cli.cli_parser import CLIException, parse_cli_args
+
+    ranks, of_node = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    place = recipes.Place(folder, ranks // of_node, of_node)
+    found = (
+        stand_in.recipe(place) if chosen.recipe == nemo_options.STAND_IN else recipes.recipe(chosen, place)
+    )
+    try:
+        return parse_cli_args(found, nemo_options.values(chosen))
+    except (CLIException, ValueError) as error:
+        _refuse(str(error))
+
+
+def main() -> None:
+    """Train as the command line says."""
+    chosen = nemo_options.options()
+    folder = os.environ.get("RUN_FOLDER", "")
+    if not folder:
+        _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
+    if chosen.heartbeats and MONITOR not in os.environ:
+        _refuse("--heartbeats needs ft_launcher; submit.py --fault-tolerance starts it")
+    import nemo_run
+
+    recipe = _recipe(chosen, folder)
+    try:
+        nemo_run.run(recipe, direct=True)
+    except SystemExit as end:
+        # PreemptionCallback ends the program so, after it has saved; a training that is done returns.
+        sys.exit(STOPPED if end.code in (0, None) else end.code)
+
+
+if __name__ == "__main__":
+    main()
