@@ -32,7 +32,7 @@ _STAND_IN_NAMES: Mapping[str, Sequence[str]] = {
     "log.ckpt": ("every_n_train_steps",),
     "model": ("hidden_size", "vocabulary"),
     "optim": ("lr",),
-    "trainer": ("max_steps",),
+    "trainer": ("max_steps", "pause"),
 }
 
 

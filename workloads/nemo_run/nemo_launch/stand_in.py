@@ -2,9 +2,9 @@
 
 It is configured, overridden and run by NeMo-Run as NeMo's recipes are, and its lines have the form of NeMo's
 ProgressPrinter. Nothing of NeMo is in it: it shows that the launch works, not that NeMo trains.
-"""
 
-from __future__ import annotations
+NeMo-Run reads values by the types of fields, so annotations are types here and no text (`from __future__`).
+"""
 
 import os
 import sys
@@ -64,9 +64,10 @@ class Optimizer:
 
 @dataclass
 class Trainer:
-    """How long it trains."""
+    """How long it trains, and the seconds that it waits after a step, for who stops it."""
 
     max_steps: int = 20
+    pause: float = 0.0
 
 
 def recipe(place: Place) -> Any:
@@ -126,6 +127,7 @@ def pretrain(model: Model, data: Data, trainer: Trainer, optim: Optimizer, log: 
                 _save(
                     file, {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": done}
                 )
+        time.sleep(trainer.pause)
     dist.barrier()
     dist.destroy_process_group()
 
