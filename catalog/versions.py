@@ -129,6 +129,12 @@ DIFFUSERS = Pin(
     "0.34.0",
     "the newest that admits the huggingface-hub below 0.34 of llm-foundry 0.22.0, by their metadata on 2026-11-28",
 )
+PICOTRON_COMMIT = Pin(
+    "Picotron's commit",
+    "59714b1bf25541dbeb6f5a721ed15f6d0768e786",
+    f"{_PREDECESSOR}, picotron case; the head of huggingface/picotron on GitHub, read with git in a copy of the "
+    "repository on 2026-11-28",
+)
 HYPERPOD_AGENT = Pin(
     "hyperpod-elastic-agent",
     "1.1.3",

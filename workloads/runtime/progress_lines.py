@@ -22,6 +22,9 @@ _PREFIX = re.compile(
 )
 
 
+_FACTORS = {"K": 10**3, "M": 10**6, "B": 10**9, "T": 10**12}
+
+
 def bare(line: str) -> str:
     """Return a line as the program printed it, without what schedulers and launchers have put before it."""
     while found := _PREFIX.match(line):
@@ -32,7 +35,8 @@ def bare(line: str) -> str:
 def values(line: str, pattern: re.Pattern[str]) -> dict[str, float] | None:
     """Return the metrics of a line; None where it is no line of progress.
 
-    A group that took no part, or that holds no number, is left out. Thousands may be separated by commas.
+    A group that took no part, or that holds no number, is left out. Thousands may be separated by commas, and K, M, B
+    and T after a number multiply it.
     """
     found = pattern.search(bare(line)) or pattern.search(line)
     if found is None:
@@ -40,8 +44,13 @@ def values(line: str, pattern: re.Pattern[str]) -> dict[str, float] | None:
     metrics = {}
     for name, text in found.groupdict().items():
         with contextlib.suppress(ValueError):
-            metrics[name] = float((text or "").replace(",", ""))
+            metrics[name] = _number(text or "")
     return metrics
+
+
+def _number(text: str) -> float:
+    factor = _FACTORS.get(text[-1:], 1)
+    return float((text[:-1] if factor > 1 else text).replace(",", "")) * factor
 
 
 def matching(log: str | Iterable[str], pattern: str) -> Iterator[dict[str, float]]:

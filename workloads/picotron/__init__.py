@@ -1,0 +1,1 @@
+"""The workload picotron: 4D-parallel pre-training of SmolLM by Hugging Face's Picotron."""

@@ -1,0 +1,64 @@
+"""The stage that fetches a SmolLM model and TinyStories from the Hugging Face hub to SMOLLM_FOLDER.
+
+HF_TOKEN, where a secret sets it, is the hub's; neither repository asks for one. What is there already is not fetched
+again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from picotron_launch.sizes import SIZES
+from training import errors
+from training.errors import NO_INPUT, TrainingError, say
+
+TEXTS = "roneneldan/TinyStories"
+"""The data set of Picotron's own example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of the command line."""
+
+    model: str
+
+
+def options(words: list[str] | None = None) -> Options:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="download.py", description="Fetch a model and texts to SMOLLM_FOLDER.", allow_abbrev=False
+    )
+    models = [name for name, size in SIZES.items() if size.repository]
+    parser.add_argument("--model", choices=models, default=models[0], help="the model")
+    return Options(**vars(parser.parse_args(words)))
+
+
+def main() -> None:
+    """Fetch the model and the texts."""
+    chosen = options()
+    folder = os.environ.get("SMOLLM_FOLDER", "")
+    if not folder:
+        raise TrainingError("the variable SMOLLM_FOLDER is not set")
+    from huggingface_hub import snapshot_download
+
+    repository = SIZES[chosen.model].repository
+    model = Path(folder) / "models" / repository
+    try:
+        snapshot_download(repository, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.txt"])
+        snapshot_download(
+            TEXTS,
+            repo_type="dataset",
+            local_dir=Path(folder) / "tinystories",
+            allow_patterns=["data/*.parquet"],
+        )
+    # The hub's errors are many, and most are of requests or OSError.
+    except Exception as error:
+        raise TrainingError(f"'{repository}' or '{TEXTS}' cannot be fetched: {error}", NO_INPUT) from error
+    say(f"done: {repository} and {TEXTS}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
