@@ -42,7 +42,7 @@ class Options:
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """What a checkpoint must agree with."""
+        """The options that a checkpoint must agree with."""
         names = (
             *("model", "sequence_length", "global_batch", "learning_rate", "warmup_steps", "weight_decay"),
             *("mask_share", "data", "seed", "precision"),

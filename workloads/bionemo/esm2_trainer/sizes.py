@@ -1,7 +1,7 @@
 """The sizes of ESM-2, its vocabulary, and the arithmetic of a token.
 
 Sizes are those of the published models (`facebook/esm2_t6_8M_UR50D` and others on the Hugging Face hub, `config.json`),
-the vocabulary is the default one of transformers (models/esm/configuration_esm.py, 5.24.0).
+the vocabulary is the default one of transformers (models/esm/configuration_esm.py).
 """
 
 from __future__ import annotations
