@@ -81,6 +81,12 @@ NEURON_BASE = Pin(
     "public.ecr.aws/neuron/pytorch-training-neuronx:2.9.0-neuronx-py312-sdk2.28.0-ubuntu24.04",
     f"{_ECR}; the predecessor's neuronx-distributed case pulls the same tag",
 )
+# neuronx-distributed, whose training programs are in its repository and not in its package.
+_NXD = "of aws-neuron/neuronx-distributed on GitHub, read with git in a copy of the repository on 2026-11-28"
+NXD_TAG = Pin("neuronx-distributed", "2.28.0", f"the tag {_NXD}, of the SDK of the Neuron base image")
+NXD_COMMIT = Pin(
+    "neuronx-distributed's commit", "22cadad34418fb8b5939bd8cdfc7a376eede9981", f"tag v2.28.0 {_NXD}"
+)
 EFA_SIGNING_KEY = Pin(
     "EFA installer's signing key",
     "4E9091BCBB97A96B26B15E59A05480B1DD2D3CCC",

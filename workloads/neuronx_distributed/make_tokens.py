@@ -1,0 +1,141 @@
+"""The stages that make the tokens that NxD's programs train on: synthetic ones, or those of c4.
+
+The result is a data set of the package `datasets` on disk, with rows of `input_ids`, `attention_mask` and `labels` of
+one length, as NxD's own get_dataset.py has it. It is whole or not there: a finished one is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+VOCABULARY = 128256
+"""The vocabulary of Llama 3."""
+
+NO_INPUT, WRITE = 66, 74
+"""Exit codes: what is read cannot be had, and the result cannot be written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Options of the command line."""
+
+    corpus: str
+    sequences: int
+    sequence_length: int
+    tokenizer: str
+
+
+def options(words: Sequence[str] | None = None) -> Options:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(prog="make_tokens.py", allow_abbrev=False)
+    parser.add_argument(
+        "corpus", choices=("synthetic", "c4"), help="also the variable: SYNTHETIC_TOKENS, C4_TOKENS"
+    )
+    parser.add_argument("--sequences", type=_whole, default=16384, help="rows of the result")
+    parser.add_argument("--sequence-length", type=_whole, default=8192)
+    parser.add_argument(
+        "--tokenizer",
+        default="meta-llama/Meta-Llama-3-8B",
+        help="of c4: a model of the Hugging Face hub, or a file tokenizer.json",
+    )
+    return Options(**vars(parser.parse_args(words)))
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
+    return int(text)
+
+
+def synthetic(length: int) -> Iterator[list[int]]:
+    """Yield arithmetic sequences, each a function of its number."""
+    number = 0
+    while True:
+        start, step = number * 7919 % VOCABULARY, number % 97 + 1
+        yield [(start + step * place) % VOCABULARY for place in range(length)]
+        number += 1
+
+
+def packed(documents: Iterable[Sequence[int]], length: int) -> Iterator[list[int]]:
+    """Yield sequences of one length out of documents, one after the other; the last rest is left out."""
+    rest: list[int] = []
+    for document in documents:
+        rest.extend(document)
+        while len(rest) >= length:
+            yield rest[:length]
+            rest = rest[length:]
+
+
+def c4(chosen: Options) -> Iterator[list[int]]:
+    """Yield the tokens of c4's documents, each with its begin and end."""
+    import tokenizers
+    from datasets import load_dataset
+
+    name = chosen.tokenizer
+    if Path(name).is_file():
+        tokenizer = tokenizers.Tokenizer.from_file(name)
+    else:
+        tokenizer = tokenizers.Tokenizer.from_pretrained(name, token=os.environ.get("HF_TOKEN") or None)
+    ends = [tokenizer.token_to_id(text) for text in ("<|end_of_text|>", "</s>")]
+    end = [next(one for one in ends if one is not None)] if any(one is not None for one in ends) else []
+    # Streamed: a run reads as much as it takes.
+    for document in load_dataset("allenai/c4", "en", split="train", streaming=True):
+        yield [*tokenizer.encode(document["text"]).ids, *end]
+
+
+def rows(sequences: Iterable[list[int]]) -> Iterator[dict[str, list[int]]]:
+    """Yield the rows of the data set."""
+    for tokens in sequences:
+        yield {"input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": tokens}
+
+
+def make(chosen: Options, folder: Path) -> int:
+    """Make the data set in a folder, unless it is there; return the number of its rows."""
+    from datasets import Dataset, load_from_disk
+
+    if folder.is_dir():
+        return len(load_from_disk(str(folder)))
+    found = (
+        synthetic(chosen.sequence_length)
+        if chosen.corpus == "synthetic"
+        else packed(c4(chosen), chosen.sequence_length)
+    )
+
+    def generated() -> Iterator[dict[str, Any]]:
+        yield from rows(islice(found, chosen.sequences))
+
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    cache = folder.with_name(f"{folder.name}.cache")
+    for left in (unfinished, cache):
+        shutil.rmtree(left, ignore_errors=True)
+    made = Dataset.from_generator(generated, cache_dir=str(cache))
+    made.save_to_disk(str(unfinished))
+    unfinished.rename(folder)
+    shutil.rmtree(cache, ignore_errors=True)
+    return len(made)
+
+
+def main() -> int:
+    """Make what the command line names, and return the exit code."""
+    chosen = options()
+    folder = Path(os.environ[f"{chosen.corpus.upper()}_TOKENS"])
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        number = make(chosen, folder)
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return WRITE if error.filename and str(folder) in str(error.filename) else NO_INPUT
+    sys.stdout.write(f"{number} sequences of {chosen.sequence_length} tokens in {folder}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

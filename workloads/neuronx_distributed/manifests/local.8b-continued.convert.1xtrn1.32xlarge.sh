@@ -1,0 +1,57 @@
+#!/bin/bash
+# Rendered from workloads/neuronx_distributed/workload.py by 'make manifests': change that, not this.
+: "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
+set -euo pipefail
+export RUN_FOLDER="/fsx/stages/neuronx-distributed/convert/runs/${TRAINFORGE_RUN_ID:-neuronx-distributed-8b-continued-convert}"
+export STAGE_FOLDER="/fsx/stages/neuronx-distributed/convert"
+export SYNTHETIC_TOKENS="/fsx/data/nxd-synthetic-8192"
+export C4_TOKENS="/fsx/data/nxd-c4-llama3-8192"
+export WEIGHTS_FOLDER="/fsx/data/nxd-weights"
+export NEURON_COMPILE_CACHE_URL="/fsx/neuron-compile-cache/neuronx-distributed"
+mkdir -p "$NEURON_COMPILE_CACHE_URL"
+mkdir -p "${RUN_FOLDER%/*}"
+(umask 027 && mkdir -p "$RUN_FOLDER")
+export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"
+export FI_EFA_USE_DEVICE_RDMA=1
+export FI_PROVIDER=efa
+export NEURON_FUSE_SOFTMAX=1
+export NEURON_CC_FLAGS=--model-type=transformer
+export NODE_RANK="0"
+export NNODES="1"
+export RANKS_PER_NODE="1"
+export MASTER_ADDR="127.0.0.1"
+export MASTER_PORT="$MASTER_PORT"
+export WORLD_SIZE="1"
+exec python3 /fsx/data/launch/base/runtime/stage.py \
+  "--marker=$STAGE_FOLDER" \
+  '--describe={"program": ["python3", "convert.py", "--model=llama3-8b", "--global-batch=1024", "--tensor_parallel_size=32", "--seq_len=8192", "--max_steps=10000", "--warmup_steps=100", "--lr=1.5e-4", "--checkpoint_freq=100", "--logging_interval=1", "--use_mix_precision", "--use_zero_1", "--sequence_parallel_enabled", "--selective_checkpoint_enabled", "--qkv_linear", "--kv_replicator=4", "--use_flash_attention=1", "--use_gpu_compatible_precision=1", "--print_grad_norm", "--tokens=c4", "--weights=converted"], "environment": {"NEURON_FUSE_SOFTMAX": "1", "NEURON_CC_FLAGS": "--model-type=transformer"}, "image": "neuron"}' \
+  --node=0 \
+  --nodes=1 \
+  -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
+  --kind=neuron \
+  --accelerators=16 \
+  --efa=0 \
+  --nodes=1 \
+  --node-rank=0 \
+  "--logs=$RUN_FOLDER/nccl" \
+  -- python3 /fsx/data/launch/neuronx_distributed/convert.py \
+  --model=llama3-8b \
+  --global-batch=1024 \
+  --tensor_parallel_size=32 \
+  --seq_len=8192 \
+  --max_steps=10000 \
+  --warmup_steps=100 \
+  --lr=1.5e-4 \
+  --checkpoint_freq=100 \
+  --logging_interval=1 \
+  --use_mix_precision \
+  --use_zero_1 \
+  --sequence_parallel_enabled \
+  --selective_checkpoint_enabled \
+  --qkv_linear \
+  --kv_replicator=4 \
+  --use_flash_attention=1 \
+  --use_gpu_compatible_precision=1 \
+  --print_grad_norm \
+  --tokens=c4 \
+  --weights=converted
