@@ -141,6 +141,18 @@ PICOTRON_COMMIT = Pin(
     f"{_PREDECESSOR}, picotron case; the head of huggingface/picotron on GitHub, read with git in a copy of the "
     "repository on 2026-11-28",
 )
+# The workload jax. Its image is NVIDIA's, because our CUDA base has Python 3.10 and jax 0.10 needs 3.11.
+_JAX = "newest on PyPI on 2026-11-28; ran the workload jax here on processors (Python 3.11)"
+JAX = Pin("jax", "0.10.2", _JAX)
+FLAX = Pin("flax", "0.12.8", f"{_JAX}; it needs jax 0.10.0 or newer")
+OPTAX = Pin("optax", "0.2.8", _JAX)
+ORBAX = Pin("orbax-checkpoint", "0.12.8", _JAX)
+JAX_IMAGE = Pin(
+    "JAX image",
+    "nvcr.io/nvidia/jax:26.07-py3",
+    "tag as public repositories on GitHub name it; one that ran it says Python 3.12.3, jax 0.10.2.dev20260630, CUDA "
+    "13.3, no torch; read 2026-11-28; not pulled here, unverified",
+)
 HYPERPOD_AGENT = Pin(
     "hyperpod-elastic-agent",
     "1.1.3",

@@ -98,7 +98,7 @@ def test_a_folder_of_one_s_own_is_taken(tmp_path: Path, monkeypatch: pytest.Monk
     (folder / "checkpoints").mkdir(parents=True)
     folder.chmod(mode)
     monkeypatch.setenv(start.FOLDER, str(folder))
-    assert start._folder() == folder
+    assert start.run_folder() == folder
     assert stat.S_IMODE(folder.stat().st_mode) == mode
     assert [path.name for path in folder.iterdir()] == ["checkpoints"]
 
@@ -108,7 +108,7 @@ def test_a_new_folder_is_its_user_s_and_the_group_s_to_read(
 ) -> None:
     folder = tmp_path / "runs" / "fsdp" / "one"
     monkeypatch.setenv(start.FOLDER, str(folder))
-    start._folder()
+    start.run_folder()
     written = folder / "metrics.jsonl"
     written.touch()
     (folder / "checkpoints").mkdir()

@@ -85,16 +85,18 @@ def run(program: Callable[[], None]) -> NoReturn:
 
 
 def _joined() -> bool:
-    """Return whether this process is in a process group; without torch it is in none."""
-    distributed = sys.modules.get("torch.distributed")
-    return distributed is not None and distributed.is_available() and distributed.is_initialized()
+    """Return whether this process is joined with others, by torch or by JAX: one that loaded neither is alone."""
+    torch, jax = sys.modules.get("torch.distributed"), sys.modules.get("jax.distributed")
+    if torch is not None and torch.is_available() and torch.is_initialized():
+        return True
+    return jax is not None and bool(jax.is_initialized())
 
 
 def _drop(code: int) -> NoReturn:
     """End this process at once, with what it has printed.
 
-    The destructors of a group whose other ranks leave too abort now and then, and the launcher would see SIGABRT
-    in place of the code.
+    The destructors of a group of torch whose other ranks leave too abort now and then, and the launcher would see
+    SIGABRT in place of the code. JAX would wait for the others, which may wait for this process.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -11,12 +11,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from training.errors import say
-
-if TYPE_CHECKING:
-    from training.process_group import Ranks
 
 FILE = "metrics.jsonl"
 TEXTFILE = "trainforge.prom"
@@ -45,6 +42,18 @@ _HELP = {
     "report_timestamp_seconds": "When the run last reported, in seconds since 1970.",
     "running": "1 while the run trains, 0 after it left.",
 }
+
+
+class Place(Protocol):
+    """A process among its run's."""
+
+    @property
+    def first(self) -> bool:
+        """True if this is rank 0, which prints and writes."""
+
+    @property
+    def local(self) -> int:
+        """The number of the process on its node."""
 
 
 class Lines:
@@ -149,7 +158,7 @@ class Metrics(Lines):
             self._lost.discard(file)
 
 
-def of(ranks: Ranks, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> Lines | None:
+def of(ranks: Place, folder: Path, labels: Mapping[str, str], resumed: int = 0) -> Lines | None:
     """Return the reports of this rank: all on rank 0, lines where PROGRESS asks for them, or none."""
     if ranks.first:
         return Metrics(folder, labels, resumed)

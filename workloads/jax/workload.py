@@ -1,0 +1,109 @@
+"""The workload jax: pre-training of a causal language model in JAX (Flax NNX), with data and model parallelism."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+
+from catalog.reference_types import CPU, GPU
+from catalog.versions import AWS_OFI_NCCL, EFA_INSTALLER, JAX_IMAGE, LIBFABRIC
+from workloads.accepted import accepted
+from workloads.images.image import Image
+from workloads.jax.memory import footprint
+from workloads.launchers import Jax
+from workloads.layout import Layout
+from workloads.progress import PrintedBy, Progress
+from workloads.resources import Resources
+from workloads.spec import Format, Preset, Workload
+
+
+def _preset(
+    name: str, description: str, model: str, *more: str, batch: int, sequence: int, layout: Layout
+) -> Preset:
+    """Return a preset on four nodes of GPUs."""
+    return Preset(
+        name=name,
+        description=description,
+        arguments=(
+            *(f"--model={model}", f"--sequence-length={sequence}", f"--global-batch={batch}"),
+            *(f"--model-parallel={layout.tp}", "--steps=1000", "--warmup-steps=100"),
+            *("--checkpoint-every=200", "--device=cuda"),
+            *more,
+        ),
+        instance_type=GPU,
+        nodes=4,
+        global_batch=batch,
+        tokens_per_sample=sequence,
+        layout=layout,
+    )
+
+
+_PRESETS = (
+    # The predecessor's: 32 sequences of 1024 tokens on each GPU, all devices on the axis data.
+    _preset(
+        "2b", "2.1B parameters, data parallel", "2b", batch=1024, sequence=1024, layout=Layout(micro_batch=32)
+    ),
+    _preset(
+        "7b",
+        "6.6B parameters, data parallel and each copy on two GPUs",
+        "7b",
+        batch=256,
+        sequence=2048,
+        layout=Layout(tp=2, micro_batch=16),
+    ),
+    Preset(
+        name="tiny",
+        description="the same program in seconds on two cores: 20 steps, a checkpoint every 5",
+        arguments=(
+            *("--model=tiny", "--sequence-length=64", "--global-batch=8", "--steps=20", "--warmup-steps=2"),
+            *("--precision=fp32", "--log-every=1", "--checkpoint-every=5"),
+        ),
+        instance_type=CPU,
+        nodes=2,
+        global_batch=8,
+        tokens_per_sample=64,
+        accelerators=("gpu", "cpu"),
+        layout=Layout(micro_batch=4),
+    ),
+)
+
+_FORMATS = (Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH, Format.LOCAL)
+
+WORKLOAD = Workload(
+    name="jax",
+    title="Pre-training of a causal language model in JAX (Flax NNX) on a mesh of data and model parallelism",
+    launcher=Jax(per_accelerator=True),
+    image=Image(
+        reference=JAX_IMAGE,
+        pins=MappingProxyType(
+            {"EFA_INSTALLER": EFA_INSTALLER, "LIBFABRIC": LIBFABRIC, "AWS_OFI_NCCL": AWS_OFI_NCCL}
+        ),
+    ),
+    resources=Resources(accelerators=("gpu",), memory_gib_per_rank=32),
+    presets=MappingProxyType({preset.name: preset for preset in _PRESETS}),
+    proofs=MappingProxyType(accepted(*_FORMATS)),
+    progress=Progress(
+        # A loss that is not finite has no digits: it does not match, and the program ends.
+        pattern=(
+            r"step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) "
+            r"samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*) "
+            r"tokens_per_second=(?P<tokens_per_second>[0-9][0-9.e+-]*) tflops=(?P<tflops>[0-9][0-9.e+-]*) "
+            r"gradient_norm=(?P<gradient_norm>[0-9][0-9.e+-]*)"
+        ),
+        # XLA compiles the step before the first line.
+        start_seconds=1800,
+        stall_seconds=900,
+        printed_by=PrintedBy.EVERY_NODE,
+    ),
+    environment=MappingProxyType(
+        {
+            # NVIDIA's JAX images have it (JAX Toolbox, "Environment Variables", read 2026-11-28).
+            "XLA_FLAGS": "--xla_gpu_enable_latency_hiding_scheduler=true",
+            # "We typically set it to 0.9 or 0.8" (JAX Toolbox, "Tips for High-Performance LLMs with JAX and XLA").
+            "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9",
+        }
+    ),
+    peak_precision="bf16",
+    footprint=footprint,
+    global_batch_argument="--global-batch",
+    options="jax_trainer.options",
+)
