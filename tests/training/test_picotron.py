@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -163,22 +165,25 @@ def test_a_killed_run_resumes_at_the_newest_whole_step_with_the_data_that_come_n
         return {int(found["step"]): found["loss"] for found in matching(run.log, pattern)}
 
     place = str(PLACEHOLDER)
-    whole = LocalRun("picotron", "tiny", artifacts("picotron-whole"))
-    assert whole.run(PICOTRON_FOLDER=place) == 0, whole.log
-    assert list(losses(whole)) == list(range(1, 13))
-    assert sorted(path.name for path in (whole.run_folder / "checkpoints").iterdir()) == ["12", "4", "8"]
-
-    run = LocalRun("picotron", "tiny", artifacts("picotron-killed"))
+    run = LocalRun("picotron", "tiny", artifacts("picotron"))
     process = run.start(PICOTRON_FOLDER=place)
     run.wait_for(lambda: 10 in losses(run), "step 10")
-    process.terminate()
+    os.kill(run.ranks()[1], signal.SIGKILL)
     assert run.wait(process) != 0
     assert 12 not in losses(run)
     # As a save that was ended in between leaves it.
     _save(run.run_folder / "checkpoints", 11, [])
     assert run.run(PICOTRON_FOLDER=place) == 0, run.log
     assert "resuming after step 8 of 12" in run.log
-    assert losses(run) == losses(whole)
+    assert losses(run) == {step: _mean_of_all_batches(step) for step in range(1, 13)}
+    assert (run.run_folder / "checkpoints" / "12").is_dir()
+
+
+def _mean_of_all_batches(step: int) -> float:
+    """Return what the placeholder prints after a step: its 44 numbers are squares, and each rank takes every second."""
+    taken = 4 * step
+    total = sum((2 * (at % 22) + rank) ** 2 for rank in range(2) for at in range(taken))
+    return round(total / step, 4)
 
 
 def test_the_commit_is_the_catalogs() -> None:
