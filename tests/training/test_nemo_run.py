@@ -39,7 +39,7 @@ def submit(*words: str) -> subprocess.CompletedProcess[str]:
         # The width of what NeMo-Run prints; PATH has its torchrun.
         env={
             **os.environ,
-            "COLUMNS": "400",
+            "COLUMNS": "2000",
             "PATH": f"{framework('nemo-run') / 'bin'}:{os.environ['PATH']}",
         },
         capture_output=True,
