@@ -112,7 +112,8 @@ def main() -> None:
             return
         experiment.run(detach=chosen.executor == "slurm")
         ends = experiment.status(return_dict=True) if chosen.executor == "local" else {}
-    sys.exit(any(str(end["status"]) != "SUCCEEDED" for end in ends.values()))
+    # NeMo-Run may call the end of a local task UNKNOWN.
+    sys.exit(any(str(end["status"]) in ("FAILED", "CANCELLED") for end in ends.values()))
 
 
 if __name__ == "__main__":
