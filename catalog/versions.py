@@ -153,6 +153,24 @@ JAX_IMAGE = Pin(
     "tag as public repositories on GitHub name it; one that ran it says Python 3.12.3, jax 0.10.2.dev20260630, CUDA "
     "13.3, no torch; read 2026-11-28; not pulled here, unverified",
 )
+# megatron-lm
+_MEGATRON = "of NVIDIA/Megatron-LM on GitHub, read with git in a copy of the repository on 2026-11-28"
+MEGATRON_LM = Pin(
+    "Megatron-LM",
+    "core_v0.17.0",
+    f"tag {_MEGATRON}; its docker/.ngc_version.dev names the NGC base image that we have, and {_PREDECESSOR} builds "
+    "the same pair; not run on a GPU here",
+)
+MEGATRON_LM_COMMIT = Pin(
+    "Megatron-LM's commit", "9539a12e1b04a68423f57b3eb41d6125161dca24", f"tag core_v0.17.0 {_MEGATRON}"
+)
+MEGATRON_CORE = Pin(
+    "megatron-core",
+    "0.16.1",
+    "the newest on PyPI for Python 3.11 (0.17.0 requires 3.12), for runs on processors; trained here with torch 2.13.0 "
+    "on 2026-11-28",
+)
+# end of megatron-lm
 HYPERPOD_AGENT = Pin(
     "hyperpod-elastic-agent",
     "1.1.3",

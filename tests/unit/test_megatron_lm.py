@@ -1,0 +1,248 @@
+"""The workload megatron-lm without its framework: options, sizes, versions, starts of its programs, stages."""
+
+from __future__ import annotations
+
+import functools
+import json
+import lzma
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from catalog.versions import MEGATRON_CORE, MEGATRON_LM, MEGATRON_LM_COMMIT
+from tests.conftest import ROOT
+from workloads.megatron_lm.megatron_launch.folders import ASSETS, with_folders
+from workloads.registry import workload
+from workloads.spec import Preset
+
+FOLDER = ROOT / "workloads" / "megatron_lm"
+OPTIONS = Path(__file__).parent / "megatron_lm_options.json"
+"""Options of Megatron-LM's programs, recorded from their parsers at the commit that the file names."""
+
+PRESETS = workload("megatron-lm").presets
+BILLIONS = {
+    "gpt3-1-7b": 1.7,
+    "gpt3-7-5b": 7.5,
+    "gpt3-39b": 39.1,
+    "gpt3-175b": 175,
+    "llama2-7b": 6.74,
+    "llama2-13b": 13.0,
+    "llama2-70b": 69.0,
+    "llama3-8b": 8.03,
+    "llama3-70b": 70.6,
+}
+"""Weights by preset, in billions, as the models' makers give them."""
+
+
+@functools.cache
+def recorded() -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(OPTIONS.read_text(encoding="utf-8"))
+    return found
+
+
+def problems(program: str, words: Sequence[str]) -> Iterator[str]:
+    """Yield what a program of Megatron-LM would refuse of a command line."""
+    known = recorded()["programs"][program]["options"]
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name not in known:
+            yield f"there is no option {name}"
+            continue
+        kind = known[name]
+        if isinstance(kind, dict):
+            kind = kind["several"]
+        match kind:
+            case "flag" if equals:
+                yield f"{name} takes no value"
+            case "int" if not value.lstrip("-").isdecimal():
+                yield f"{name} takes a whole number"
+            case "float" if not is_number(value):
+                yield f"{name} takes a number"
+            case list() if value not in kind:
+                yield f"{name} takes one of {kind}"
+            case "text" if not value:
+                yield f"{name} takes a value"
+
+
+def is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def option(preset: Preset, name: str) -> int:
+    """Return the number that an option of a preset has."""
+    (found,) = (word.partition("=")[2] for word in preset.arguments if word.startswith(f"--{name}="))
+    return int(found)
+
+
+def test_the_options_are_of_the_commit_in_the_image() -> None:
+    assert (recorded()["tag"], recorded()["commit"]) == (MEGATRON_LM, MEGATRON_LM_COMMIT)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_megatron_takes_the_options_of_every_preset(name: str) -> None:
+    preset = PRESETS[name]
+    assert [*problems("pretrain_gpt.py", preset.arguments)] == []
+    assert len({word.partition("=")[0] for word in preset.arguments}) == len(preset.arguments)
+    assert [*problems("tools/preprocess_data.py", preset.stages.get("preprocess", ()))] == []
+
+
+def test_a_wrong_option_would_be_found() -> None:
+    words = ("--num-layer=2", "--num-layers=two", "--lr=fast", "--swiglu=yes", "--transformer-impl=best")
+    assert [each.partition(" takes")[0] for each in problems("pretrain_gpt.py", words)] == [
+        *("there is no option --num-layer", "--num-layers", "--lr", "--swiglu", "--transformer-impl")
+    ]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_layout_repeats_the_options(name: str) -> None:
+    preset = PRESETS[name]
+    layout = preset.layout
+    assert layout is not None
+    assert option(preset, "tensor-model-parallel-size") == layout.tp
+    if name != "tiny":
+        assert option(preset, "pipeline-model-parallel-size") == layout.pp
+        assert option(preset, "context-parallel-size") == layout.cp
+        assert option(preset, "num-layers") % layout.pp == 0
+        assert layout.works(8 * preset.nodes, preset.global_batch)
+    assert option(preset, "micro-batch-size") == layout.micro_batch
+    assert option(preset, "global-batch-size") == preset.global_batch
+    assert option(preset, "seq-length") == preset.tokens_per_sample
+
+
+@pytest.mark.parametrize("name", BILLIONS)
+def test_a_model_has_the_weights_that_its_name_says(name: str) -> None:
+    """The FFN's size decides: Megatron-LM's default of four times the hidden size is not Llama's."""
+    preset = PRESETS[name]
+    hidden, heads = option(preset, "hidden-size"), option(preset, "num-attention-heads")
+    grouped = "--group-query-attention" in preset.arguments
+    groups = option(preset, "num-query-groups") if grouped else heads
+    attention = hidden * hidden * (2 + 2 * groups / heads)
+    matrices = 3 if "--swiglu" in preset.arguments else 2
+    layer = attention + matrices * hidden * option(preset, "ffn-hidden-size")
+    embeddings = 2 if "--untie-embeddings-and-output-weights" in preset.arguments else 1
+    # NullTokenizer adds a token.
+    weights = option(preset, "num-layers") * layer + embeddings * hidden * (option(preset, "vocab-size") + 1)
+    assert weights / 1e9 == pytest.approx(BILLIONS[name], rel=0.04)
+
+
+def test_the_versions_are_the_catalogs() -> None:
+    text = (FOLDER / "megatron-lm.txt").read_text(encoding="utf-8")
+    assert text == f"{MEGATRON_LM} {MEGATRON_LM_COMMIT}\n"
+    assert f"megatron-core=={MEGATRON_CORE}\n" in (FOLDER / "environment.txt").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def pretrain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The module that starts Megatron-LM's programs, and a checkout with a program that ends as it is told."""
+    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    monkeypatch.setenv("MEGATRON_LM", str(tmp_path))
+    (tmp_path / "beside.py").write_text("CODES = {'stop': 0, 'fail': 1}\n", encoding="utf-8")
+    (tmp_path / "pretrain_gpt.py").write_text(
+        "import sys\nfrom beside import CODES\nassert __name__ == '__main__'\n"
+        "if sys.argv[1:] and sys.argv[1] != 'go': sys.exit(CODES.get(sys.argv[1], 0))\n",
+        encoding="utf-8",
+    )
+    from workloads.megatron_lm.megatron_launch import pretrain as module
+
+    yield module
+    sys.modules.pop("beside", None)
+
+
+def test_a_run_ends_with_the_code_of_its_program(pretrain: ModuleType) -> None:
+    assert pretrain.run("pretrain_gpt.py", ["go"]) == 0
+    # It was told to stop, and has saved: another start continues.
+    assert pretrain.run("pretrain_gpt.py", ["stop"]) == 75
+    for words, code in ((["fail"], 1), (["--help"], 0)):
+        with pytest.raises(SystemExit) as ended:
+            pretrain.run("pretrain_gpt.py", words)
+        assert ended.value.code == code
+
+
+def test_without_megatron_a_start_is_final(
+    pretrain: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert pretrain.run("tools/preprocess_data.py", []) == 2
+    assert "has no tools/preprocess_data.py" in capsys.readouterr().err
+    monkeypatch.delenv("MEGATRON_LM")
+    assert pretrain.run("pretrain_gpt.py", []) == 2
+
+
+def test_the_stages_are_of_the_presets_on_text() -> None:
+    found = {name for name, preset in PRESETS.items() if preset.stages}
+    assert found == {name for name in PRESETS if name.endswith("-oscar")}
+    stages = workload("megatron-lm").stages
+    assert [stage.name for stage in stages] == ["download", "preprocess"]
+    assert all(set(stage.presets or ()) == found for stage in stages)
+    assert tuple(asset.variable for asset in workload("megatron-lm").assets) == ASSETS
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.endswith("-oscar")])
+def test_training_reads_what_the_stage_writes(name: str) -> None:
+    preset = PRESETS[name]
+    words = dict(word.split("=", 1) for word in preset.stages["preprocess"] if "=" in word)
+    assert f"--data-path={words['--output-prefix']}_text_document" in preset.arguments
+    tokenizer = [*takewhile(lambda word: not word.startswith("--input"), preset.stages["preprocess"])]
+    assert set(tokenizer) <= set(preset.arguments)
+    assert "--mock-data" not in preset.arguments
+
+
+def test_folders_take_their_place_in_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKENS_FOLDER", "/shared/tokens")
+    monkeypatch.setenv("CORPUS_FOLDER", "/shared/corpus")
+    words = ["--data-path={TOKENS_FOLDER}/a", "{OTHER}", "--vocab-file={CORPUS_FOLDER}/b"]
+    assert with_folders(words) == ["--data-path=/shared/tokens/a", "{OTHER}", "--vocab-file=/shared/corpus/b"]
+
+
+@pytest.fixture
+def download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
+    """The stage's module, with addresses of files here that are right."""
+    monkeypatch.setattr(sys, "path", [str(ROOT / "workloads" / "runtime"), *sys.path])
+    from workloads.megatron_lm import download as module
+
+    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0)
+    (tmp_path / "text.xz").write_bytes(lzma.compress(b'{"text": "a"}\n{"text": "b"}\n'))
+    (tmp_path / "words").write_text(json.dumps({str(n): n for n in range(module.WORDS)}), encoding="utf-8")
+    (tmp_path / "merges").write_text("#version: 0.2\n", encoding="utf-8")
+    urls = [(tmp_path / name).as_uri() for name in ("text.xz", "words", "merges")]
+    files = {name: (url, right) for (name, (_, right)), url in zip(module.FILES.items(), urls, strict=True)}
+    monkeypatch.setattr(module, "FILES", files)
+    monkeypatch.setenv("CORPUS_FOLDER", str(tmp_path / "corpus"))
+    return module
+
+
+def test_the_download_unpacks_and_keeps_what_is_there(
+    download: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    download.main()
+    corpus = tmp_path / "corpus"
+    assert (corpus / "oscar-1GB.jsonl").read_text(encoding="utf-8") == '{"text": "a"}\n{"text": "b"}\n'
+    assert {path.name for path in corpus.iterdir()} == set(download.FILES)
+    capsys.readouterr()
+    download.main()
+    said = capsys.readouterr()
+    assert (said.out + said.err).count("there already") == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("words", b"{}"), ("merges", b"<html>"), ("text.xz", b"no archive"), ("text.xz", lzma.compress(b"x\n"))],
+)
+def test_another_content_is_refused(download: ModuleType, tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(Exception, match=f"{name}'") as refused:
+        download.main()
+    assert type(refused.value).__name__ == "TrainingError"
+    left = {path.name for path in (tmp_path / "corpus").iterdir()}
+    assert {"words": "gpt2-vocab.json", "merges": "gpt2-merges.txt", "text.xz": "oscar-1GB.jsonl"}[
+        name
+    ] not in left

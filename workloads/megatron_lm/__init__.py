@@ -1,0 +1,1 @@
+"""Workload megatron-lm."""
