@@ -60,7 +60,7 @@ def test_tensor_parallel_ranks_train_the_same_model_and_a_killed_run_resumes(
     assert run.kill_at(run.start(), 11) != 0
     assert run.run() == 0, run.log
     assert "loaded the checkpoint of iteration 10" in run.log
-    assert run.printed_losses() == pytest.approx(whole.printed_losses(), rel=1e-4)
+    assert run.printed_losses() == pytest.approx(whole.printed_losses(), rel=1e-3)
     # What both starts trained is equal to the last digit.
     lines = [line for line in run.log.splitlines() if " iteration       11/      20 |" in line]
     said = {line.partition(" lm loss: ")[2] for line in lines}
