@@ -16,10 +16,10 @@ for _folder in (FOLDER, ROOT / "workloads" / "runtime"):
         # At the end: nothing of a workload may come before a library of the same name.
         sys.path.append(str(_folder))
 
-STAND_IN = """#!/bin/bash
+STUB = """#!/bin/bash
 # In the place of nccom-test where there are no Neuron devices: mpirun on its hosts, and a table of the guide.
 set -euo pipefail
-echo "stand-in for nccom-test: $*; root ${NEURON_RT_ROOT_COMM_ID:-none}"
+echo "stub for nccom-test: $*; root ${NEURON_RT_ROOT_COMM_ID:-none}"
 hosts=(); workers=; nodes=1
 while [ $# -gt 0 ]; do
   case "$1" in

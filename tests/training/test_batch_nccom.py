@@ -1,6 +1,6 @@
 """nccom-tests by the script of its AWS Batch job definition, on two nodes of two ranks that are processes here.
 
-A stand-in takes nccom-test's place: it starts a real mpirun on the hosts that it gets, as nccom-test does. Changed for
+A stub takes nccom-test's place: it starts a real mpirun on the hosts that it gets, as nccom-test does. Changed for
 it: ranks run on processors, and the image's folders and the shared file system are folders here.
 """
 
@@ -17,7 +17,7 @@ import pytest
 from catalog.reference_types import CPU
 from tests.batch_nodes import MPI_HINT, Node, image_variables, own_address, variables
 from tests.cluster_infos import with_images
-from tests.nccom_tests_modules import STAND_IN
+from tests.nccom_tests_modules import STUB
 from tests.programs import checkout, require_program, search_path
 from workloads import registry
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
@@ -38,10 +38,10 @@ def start(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., list[Node]
 
     def nodes() -> list[Node]:
         folder = artifacts(f"batch-nccom-{len(started)}")
-        stand_in = folder / "bin" / "nccom-test"
-        stand_in.parent.mkdir()
-        stand_in.write_text(STAND_IN, encoding="utf-8")
-        stand_in.chmod(0o755)
+        stub = folder / "bin" / "nccom-test"
+        stub.parent.mkdir()
+        stub.write_text(STUB, encoding="utf-8")
+        stub.chmod(0o755)
         workload = replace(
             registry.workload("nccom-tests"), resources=Resources(accelerators=("cpu",), ranks_per_node=2)
         )
@@ -52,7 +52,7 @@ def start(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., list[Node]
         for inside, here in {PROGRAM_FOLDER: "nccom_tests", RUNTIME_FOLDER: "runtime"}.items():
             assert inside in text
             text = text.replace(inside, str(checkout() / "workloads" / here))
-        path = f"{stand_in.parent}:{search_path()}"
+        path = f"{stub.parent}:{search_path()}"
         given = {**image_variables(), "PATH": path, "HOME": str(folder)}
         address = own_address()
         for index in range(NODES):

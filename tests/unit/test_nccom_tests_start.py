@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nccom_tests_modules import FOLDER, STAND_IN
+from tests.nccom_tests_modules import FOLDER, STUB
 from tests.programs import ROOT
 from workloads import registry
 from workloads.nccom_tests import collective
@@ -23,9 +23,9 @@ SRUN = {"SLURM_PROCID": "33", "SLURM_STEP_NUM_TASKS": "64", "SLURM_LOCALID": "1"
 
 
 def start(tmp_path: Path, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Start collective.py as a node does, with the stand-in on PATH."""
+    """Start collective.py as a node does, with the stub on PATH."""
     program = tmp_path / "nccom-test"
-    program.write_text(STAND_IN, encoding="utf-8")
+    program.write_text(STUB, encoding="utf-8")
     program.chmod(0o755)
     return subprocess.run(
         [sys.executable, str(FOLDER / "collective.py"), *words],
@@ -47,7 +47,7 @@ def test_each_preset_starts_nccom_test_with_its_options(name: str, tmp_path: Pat
     done = start(tmp_path, *arguments)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines()[0] == (
-        f"stand-in for nccom-test: --nworkers 1 --non-interactive {' '.join(arguments)}; root none"
+        f"stub for nccom-test: --nworkers 1 --non-interactive {' '.join(arguments)}; root none"
     )
 
 

@@ -24,7 +24,7 @@ from workloads.layout import Layout
 from workloads.words import option_values
 
 DEFAULTS: Mapping[str, str] = {"precision": "bf16", "model-parallel": "1", "keep": "3"}
-"""What the trainer takes where an argument is not given (`jax_trainer.options`; a test compares them)."""
+"""The trainer's defaults (`jax_trainer.options`; a test compares them)."""
 
 _STATE, _LOGIT = 12, 12
 """Bytes of a parameter: the float32 weight and two moments; of a logit: itself, its log-softmax, its gradient."""

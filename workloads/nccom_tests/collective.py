@@ -43,7 +43,7 @@ _ROOT_PORT = 45654
 """Its port: that of the example in nccom-test's guide."""
 
 _SCHEDULERS = ("OMPI_", "PMIX_", "PMI_", "PRTE_", "SLURM_")
-"""How the variables of the mpirun or srun begin that started this: another mpirun would take them for its own."""
+"""Prefixes of the variables of the mpirun or srun that started this: another mpirun would take them for its own."""
 
 _KEPT = re.compile(r"OMPI_MCA_(?:pml|btl\w*)|PMIX_MCA_gds|OMPI_ALLOW_RUN_AS_ROOT(?:_CONFIRM)?")
 """Those among them that an image sets."""

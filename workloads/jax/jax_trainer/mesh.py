@@ -26,7 +26,7 @@ _SPLITS = {
     **dict.fromkeys(("output", "down"), _OUT_OF_MODEL),
     "embedding": PartitionSpec(MODEL, DATA),
 }
-"""How matrices are split, by a name in their path; the first dimension of a block's is the layer."""
+"""Splits of matrices, by a name in their path; the first dimension of a block's is the layer."""
 
 
 def join(device: str) -> None:

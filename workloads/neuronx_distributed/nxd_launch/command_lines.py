@@ -14,7 +14,7 @@ PRETRAINED = "pretrained_weight"
 """The checkpoint with which NxD's programs begin where no other is there."""
 
 COMPILED_STEPS = 2
-"""How many steps the stage `compile` takes: all graphs are known then. NxD's script for 8B takes as many."""
+"""Steps that the stage `compile` takes: all graphs are known then. NxD's script for 8B takes as many."""
 
 
 class LayoutError(ValueError):

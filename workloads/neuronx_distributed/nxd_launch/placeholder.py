@@ -19,7 +19,7 @@ import torch.distributed as dist
 MESSAGE = (
     "PLACEHOLDER: a linear regression on processors in place of NxD's program; no Neuron device, no Llama"
 )
-"""What rank 0 prints first."""
+"""First line that rank 0 prints."""
 
 _FEATURES = 8
 """The features of each rank of a copy."""
