@@ -272,7 +272,7 @@ def test_the_list_shows_what_presets_have_of_their_own(monkeypatch: pytest.Monke
     monkeypatch.setattr(registry, "names", lambda: ("sized",))
     monkeypatch.setattr(registry, "workload", lambda _name: SIZED)
     monkeypatch.setenv("COLUMNS", "200")
-    table = CliRunner().invoke(app, ["render", "--list"]).stdout
+    table = CliRunner().invoke(app, ["render", "sized", "--list"]).stdout
     assert "on p4d: 8 nodes, --precision=fp16, --family, OWN=family, MORE=f" in table
     assert "on p5: 4 nodes" in table
     [entry] = json.loads(CliRunner().invoke(app, ["render", "--list", "--json"]).stdout)

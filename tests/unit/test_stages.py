@@ -244,7 +244,7 @@ def test_every_format_renders_a_stage_as_a_run_that_marks_itself(format_: Format
     stage = RUN.stage("download")
     if format_ is Format.MPIJOB:
         stage = replace(stage, workload=replace(stage.workload, launcher=Mpi()))
-    info = replace(ClusterInfo.example(example_cluster(format_), ["sample"]), launch_folder="/work/workloads")
+    info = replace(ClusterInfo.example(example_cluster(format_), ["sample"]), launch_folder="/opt/workloads")
     text = render(stage, format_, info)
     shared = info.shared_folder
     assert f"{shared}/stages/sample/download/runs/" in text
