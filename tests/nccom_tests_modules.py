@@ -36,7 +36,7 @@ fi
 echo "    size(B)    count(elems)    type    time:avg(us)    algbw(GB/s)    busbw(GB/s)"
 echo "       1024             256    fp32            6.19           0.17           0.16"
 echo "     524288          131072    fp32           23.11          22.69          21.98"
-if [ -n "${STAND_IN_FAILS:-}" ]; then echo "1 errors found - test failed"; exit 0; fi
+if [ -n "${STUB_FAILS:-}" ]; then echo "1 errors found - test failed"; exit 0; fi
 echo "Avg bus bandwidth:      7.7775GB/s"
 """
 """A program that takes nccom-test's place in tests; its figures are those of the tool's guide."""

@@ -25,7 +25,7 @@ class Result(Protocol):
 
     @property
     def title(self) -> str:
-        """What ran on what, for people."""
+        """The run's program and its size, for people."""
 
     @property
     def average_busbw(self) -> float | None:

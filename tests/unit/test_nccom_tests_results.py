@@ -11,13 +11,17 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
 
+from tests.progress_log import series
 from tests.unit.nccl_tests_log import PREFIXES
+from workloads import registry
 from workloads.collective_results import FAILED, PASSED, UNREADABLE
 from workloads.nccom_tests.results import GIB_PER_GB, main, read
+from workloads.spec import Format
 
 FOLDER = Path(__file__).parent / "nccom_logs"
 
@@ -50,6 +54,33 @@ def test_every_form_is_read_after_any_prefix(name: str, prefix: Callable[[str], 
     assert table.peak_busbw == pytest.approx(peak * factor)
     assert table.average_busbw == pytest.approx(average * factor)
     assert table.problems() == []
+
+
+# The prefix of the lines that the guard on the node reads, and that of the command that shows the log.
+LABELS = {
+    Format.SLURM: ("srun --label", "none"),
+    Format.MPIJOB: ("none", "kubectl logs --prefix"),
+    Format.BATCH: ("none", "aws logs tail"),
+}
+OTHERS = (
+    "srun: Step created for StepId=7.0",
+    "Warning: Permanently added 'nccom-tests-worker-0' (ED25519) to the list of known hosts.",
+    "guard: progress every 15 s",
+)
+
+
+@pytest.mark.parametrize("format_", registry.workload("nccom-tests").formats)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_log_of_every_format_has_its_rows_and_its_progress(format_: Format, name: str) -> None:
+    """Lines of the scheduler, the guard and ssh are before, between and after those of the tool."""
+    inner, outer = (PREFIXES[label] for label in LABELS[format_])
+    log = [inner(line) for pair in zip_longest(lines(name), OTHERS * 7, fillvalue="") for line in pair]
+    [table] = read(outer(line) for line in log)
+    assert (len(table.rows), table.problems()) == (EXPECTED[name][0], [])
+    found = series(log, registry.workload("nccom-tests").progress.pattern)
+    assert found["size"] == [row.size_bytes for row in table.rows]
+    assert found["busbw"] == [row.busbw for row in table.rows]
+    assert found["time"] == [row.time_us for row in table.rows]
 
 
 def test_the_unit_follows_from_sizes_and_times() -> None:

@@ -52,7 +52,7 @@ def test_each_preset_starts_nccom_test_with_its_options(name: str, tmp_path: Pat
 
 
 def test_a_table_with_a_failure_is_no_success(tmp_path: Path) -> None:
-    done = start(tmp_path, "all_reduce", STAND_IN_FAILS="1")
+    done = start(tmp_path, "all_reduce", STUB_FAILS="1")
     assert done.returncode == collective.INCOMPLETE
     assert "its table is not whole" in done.stderr
 

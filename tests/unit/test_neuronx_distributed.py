@@ -148,7 +148,7 @@ def test_the_stage_that_compiles_has_the_trainings_sizes_and_leaves_nothing() ->
         ([], "the following arguments are required: --model"),
     ],
 )
-def test_what_nxd_would_read_over_is_an_error(
+def test_what_nxd_would_ignore_is_an_error(
     words: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:

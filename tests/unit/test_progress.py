@@ -138,7 +138,7 @@ def test_our_workloads_describe_every_metric(name: str) -> None:
     progress = workload(name).progress
     found = set(series("", progress.pattern))
     # A training program, or a benchmark of collectives.
-    assert {"step", "loss"} <= found or {"size", "busbw", "wrong"} <= found
+    assert {"step", "loss"} <= found or {"size", "busbw"} <= found
     assert all(progress.description(metric) for metric in series("", progress.pattern))
 
 

@@ -71,7 +71,8 @@ PROGRAMS: Mapping[str, Mapping[Base, str]] = MappingProxyType(
 A build looks for each of them at its end, and fails where one is missing. A workload offers a format only where its
 base has the programs that the format's launch lines start, which tests check. hyperpodrun beside the torch of an NGC or
 Neuron image, and mpirun of an NGC image, are not verified: nothing needs them yet. That the Neuron image has mpirun is
-written in its Dockerfile (aws-neuron/deep-learning-containers, pytorch/training/2.9.0/Dockerfile.neuronx at 2.28.0).
+written in its Dockerfile (aws-neuron/deep-learning-containers, pytorch/training/*/Dockerfile.neuronx, at the tag of the
+catalog's NEURON_BASE).
 """
 
 

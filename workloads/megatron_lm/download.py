@@ -28,7 +28,7 @@ WORDS = 50257
 """The words of GPT-2's vocabulary."""
 
 TRIES = 3
-"""How often a file is asked for: our choice."""
+"""The requests for a file before it is given up: our choice."""
 
 _TIMEOUT_SECONDS = 60
 _PAUSE_SECONDS = 2

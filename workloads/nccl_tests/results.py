@@ -106,7 +106,7 @@ class Run:
 
     @property
     def title(self) -> str:
-        """What ran on what."""
+        """The run's program and its size."""
         return (
             f"{self.backend} {self.collective or 'unknown collective'}, {self.ranks} ranks on {self.hosts} hosts, "
             f"{len(self.rows)} sizes"

@@ -151,14 +151,14 @@ def command(words: Sequence[str], at: Place, hosts: Sequence[str]) -> list[str]:
 def serve(folder: NodesFolder, at: Place, deadline: float, environment: Mapping[str, str]) -> int:
     """Be a node other than the first: run the daemon of nccom-test's mpirun, and return its exit code."""
     folder.tell(at.node, READY, own_address())
-    told = folder.wait(at.node, COMMAND, deadline, lambda: folder.read(0, ENDED) is not None)
-    if told is None:
+    start = folder.wait(at.node, COMMAND, deadline, lambda: folder.read(0, ENDED) is not None)
+    if start is None:
         if (code := folder.read(0, ENDED)) is not None:
             return int(code)
         say(f"node {at.node}: rank 0's node started nothing here in time")
         return LOST_NODE
     # The words are those of mpirun on rank 0's node, from a folder that only this user may enter.
-    return of_process(subprocess.run(["bash", "-c", told], env=dict(environment), check=False).returncode)  # noqa: S603,S607
+    return of_process(subprocess.run(["bash", "-c", start], env=dict(environment), check=False).returncode)  # noqa: S603,S607
 
 
 def hosts_of(folder: NodesFolder, at: Place, deadline: float) -> list[str] | None:

@@ -56,7 +56,7 @@ class Row:
 
     @property
     def is_gib(self) -> bool | None:
-        """Whether the bandwidth is in GiB/s, by size and time; None where it is too small to tell."""
+        """True where the bandwidth is in GiB/s, by size and time; None where it is too small to tell."""
         if self.algbw < _ENOUGH or not self.time_us:
             return None
         gb = self.size_bytes / self.time_us / 1e3
@@ -75,17 +75,17 @@ class Table:
     @property
     def unit(self) -> str:
         """The unit of the printed bandwidths, `GB/s` or `GiB/s`; empty where no row is large enough to tell."""
-        told = [row.is_gib for row in self.rows if row.is_gib is not None]
-        return "" if not told else "GiB/s" if sum(told) * 2 > len(told) else "GB/s"
+        known = [row.is_gib for row in self.rows if row.is_gib is not None]
+        return "" if not known else "GiB/s" if sum(known) * 2 > len(known) else "GB/s"
 
     @property
     def factor(self) -> float:
-        """What a printed bandwidth is multiplied by to be GB/s."""
+        """The GB/s of a printed unit of bandwidth."""
         return GIB_PER_GB if self.unit == "GiB/s" else 1.0
 
     @property
     def title(self) -> str:
-        """What was measured."""
+        """The measurement: sizes, types, and the unit that is printed."""
         types = ", ".join(dict.fromkeys(row.type for row in self.rows)) or "unknown type"
         return f"nccom-test, {len(self.rows)} sizes of {types}, printed in {self.unit or 'an unknown unit'}"
 

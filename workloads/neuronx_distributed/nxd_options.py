@@ -1,6 +1,6 @@
 """The options of the launch file: its own, and those of the program of NxD that it starts.
 
-NxD's program for 70B reads over options that it does not know, so a wrong name would train something else: here it is
+NxD's program for 70B ignores options that it does not know, so a wrong name would train something else: here it is
 an error. The names are those of the sources at the commit of `nxd_launch/options.json`. Imports no torch: the command
 reads a run's options here too, before anything starts.
 """
