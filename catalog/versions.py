@@ -194,7 +194,7 @@ _NEMO_CASE = (
 )
 NEMO_IMAGE = Pin("NeMo image", "nvcr.io/nvidia/nemo:26.02", f"{_NEMO_CASE}; not pulled here, unverified")
 MEGATRON_CORE_OF_NEMO = Pin(
-    "megatron-core",
+    "megatron-core of the NeMo image",
     "0.15.3",
     f"{_NEMO_CASE}: the NeMo 2.7 of the image calls functions that the image's own megatron-core lacks",
 )

@@ -350,10 +350,15 @@ class Run:
 
     @property
     def name(self) -> str:
-        """A name for the job: workload, preset, stage and id, where it has them, as Kubernetes and Slurm take it."""
+        """A name for the job: workload, preset, stage and id, where it has them, as Kubernetes and Slurm take it.
+
+        The id of a run without one is this name: the job that resumes it has a suffix instead of the name twice.
+        """
         parts = filter(None, (self.workload.name, self.preset.name, self.stage_name))
         size = "-".join(parts).replace(".", "-").replace("_", "-").lower()
-        return f"{size}-{self.id}" if self.id else size
+        if not self.id:
+            return size
+        return f"{size}-{'resumed' if self.id == size else self.id}"
 
     @property
     def runs_on(self) -> tuple[Accelerators, ...]:

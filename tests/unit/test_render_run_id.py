@@ -183,4 +183,6 @@ def test_every_workload_that_resumes_leaves_room_for_an_id() -> None:
             continue
         for preset in workload.presets.values():
             plain = Run.on_type(workload, preset, preset.instance_type, preset.nodes)
-            assert len(replace(plain, id=plain.name).name) <= MAX_KUBERNETES_NAME, plain.name
+            resumed = replace(plain, id=plain.name).name
+            assert resumed == f"{plain.name}-resumed"
+            assert len(resumed) <= MAX_KUBERNETES_NAME
