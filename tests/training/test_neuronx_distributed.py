@@ -55,6 +55,7 @@ def test_the_placeholder_says_what_it_is_and_its_loss_falls(whole: LocalRun) -> 
 
 
 @pytest.mark.heavy
+@pytest.mark.proof("neuronx-distributed", "local", "executed")
 def test_a_killed_run_continues_from_the_newest_whole_checkpoint(
     whole: LocalRun, artifacts: Artifacts
 ) -> None:

@@ -97,26 +97,27 @@ def rows(sequences: Iterable[list[int]]) -> Iterator[dict[str, list[int]]]:
         yield {"input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": tokens}
 
 
+def generated(chosen: Options) -> Iterator[dict[str, Any]]:
+    """Yield the rows that the options ask for."""
+    found = (
+        synthetic(chosen.sequence_length)
+        if chosen.corpus == "synthetic"
+        else packed(c4(chosen), chosen.sequence_length)
+    )
+    yield from rows(islice(found, chosen.sequences))
+
+
 def make(chosen: Options, folder: Path) -> int:
     """Make the data set in a folder, unless it is there; return the number of its rows."""
     from datasets import Dataset, load_from_disk
 
     if folder.is_dir():
         return len(load_from_disk(str(folder)))
-    found = (
-        synthetic(chosen.sequence_length)
-        if chosen.corpus == "synthetic"
-        else packed(c4(chosen), chosen.sequence_length)
-    )
-
-    def generated() -> Iterator[dict[str, Any]]:
-        yield from rows(islice(found, chosen.sequences))
-
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     cache = folder.with_name(f"{folder.name}.cache")
     for left in (unfinished, cache):
         shutil.rmtree(left, ignore_errors=True)
-    made = Dataset.from_generator(generated, cache_dir=str(cache))
+    made = Dataset.from_generator(generated, gen_kwargs={"chosen": chosen}, cache_dir=str(cache))
     made.save_to_disk(str(unfinished))
     unfinished.rename(folder)
     shutil.rmtree(cache, ignore_errors=True)

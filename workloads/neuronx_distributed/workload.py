@@ -13,6 +13,7 @@ from workloads.launchers import NeuronTorchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress
+from workloads.proof import Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Override, Preset, Workload
@@ -214,9 +215,14 @@ WORKLOAD = Workload(
         {preset.name: preset for preset in (*_TRAINED, _export(_LLAMA_8B), _export(_LLAMA_70B), _TINY)}
     ),
     proofs=MappingProxyType(
-        accepted(
-            *(Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH, Format.LOCAL),
-        )
+        {
+            **accepted(Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH),
+            Format.LOCAL: Proven(
+                Proof.EXECUTED,
+                preset="tiny",
+                hardware="2 ranks on one machine, a placeholder in place of NxD",
+            ),
+        }
     ),
     progress=Progress(
         pattern=_PROGRESS,
