@@ -1,10 +1,14 @@
-"""The workload nemo-run for real: NeMo-Run's own parser and executors, with a stand-in for the recipes of NeMo."""
+"""The workload nemo-run for real: NeMo-Run's own parser and executors, with a placeholder for the recipes of NeMo."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -23,78 +27,117 @@ Artifacts = Callable[[str], Path]
 FOLDER = ROOT / "workloads" / "nemo_run"
 
 
+COMMANDS = """
+import contextlib, io, json, runpy, sys
+
+sys.path.insert(0, "")
+for command in json.loads(sys.argv[1]):
+    sys.argv = command
+    errors = io.StringIO()
+    code = 0
+    print(f"== {command[0]}", flush=True)
+    try:
+        with contextlib.redirect_stderr(errors):
+            runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        code = int(end.code or 0)
+    print(errors.getvalue(), f"== {code}", sep="\\n", flush=True)
+"""
+"""Commands of the workload's folder in one process: the import of NeMo-Run takes seconds."""
+
+
 @pytest.fixture(scope="module")
-def whole(artifacts: Artifacts) -> FrameworkRun:
-    """A run that nobody interrupted."""
-    run = FrameworkRun("nemo-run", "tiny", artifacts("nemo-run-whole"))
+def resumed(artifacts: Artifacts) -> FrameworkRun:
+    """A run that lost a rank at step 11 and was started again."""
+    run = FrameworkRun("nemo-run", "tiny", artifacts("nemo-run-killed"), "trainer.pause=0.2")
+    assert run.kill_at(run.start(), 11) != 0
+    assert 19 not in run.printed_losses()
     assert run.run() == 0, run.log
     return run
 
 
-def submit(*words: str) -> subprocess.CompletedProcess[str]:
-    """Return what submit.py makes of a command line."""
-    return subprocess.run(
-        [str(framework("nemo-run") / "bin" / "python"), "submit.py", *words],
+@dataclass(frozen=True)
+class Done:
+    """What a command printed, and how it ended."""
+
+    output: str
+    code: int
+
+
+@pytest.fixture(scope="module")
+def shared(artifacts: Artifacts) -> Path:
+    """The folder that all nodes see, to the executors of NeMo-Run."""
+    return artifacts("nemo-run-executors")
+
+
+@pytest.fixture(scope="module")
+def executors(shared: Path) -> tuple[Done, ...]:
+    """The whole training by the local executor on one rank, a dry run of Slurm's, and a value of another type."""
+    slurm = ("--nodes=4", "--partition=gpu", "--image=/fsx/nemo.sqsh", f"--shared={shared}", "--auto-resume")
+    commands = (
+        ("submit.py", "local", "--ranks=1", f"--shared={shared}"),
+        *(
+            ("submit.py", "slurm", *slurm, "--fault-tolerance", "--dry-run", "--", "--recipe=llama31_8b"),
+            ("train.py", "trainer.max_steps=many"),
+        ),
+    )
+    python = framework("nemo-run") / "bin"
+    done = subprocess.run(
+        [str(python / "python"), "-c", COMMANDS, json.dumps(commands)],
         cwd=FOLDER,
         # The width of what NeMo-Run prints; PATH has its torchrun.
         env={
             **os.environ,
             "COLUMNS": "2000",
-            "PATH": f"{framework('nemo-run') / 'bin'}:{os.environ['PATH']}",
+            "PATH": f"{python}:{os.environ['PATH']}",
+            "RUN_FOLDER": str(shared / "wrong"),
         },
         capture_output=True,
         text=True,
         check=False,
     )
+    outputs = re.findall(r"^== \S+\.py$(.*?)^== (\d+)$", done.stdout, re.MULTILINE | re.DOTALL)
+    assert len(outputs) == len(commands), done.stdout + done.stderr
+    return tuple(Done(output + done.stderr, int(code)) for output, code in outputs)
 
 
 @pytest.mark.heavy
 @pytest.mark.proof("nemo-run", "local", "executed")
-def test_the_loss_falls(whole: FrameworkRun) -> None:
-    losses = whole.printed_losses()
+def test_the_loss_falls(resumed: FrameworkRun) -> None:
+    losses = resumed.printed_losses()
     assert list(losses) == list(range(20))
     assert losses[19] < losses[0] - 2
 
 
 @pytest.mark.heavy
-def test_its_metrics_have_the_names_of_all(whole: FrameworkRun) -> None:
-    metrics = whole.metrics()
+def test_its_metrics_have_the_names_of_all(resumed: FrameworkRun) -> None:
+    metrics = resumed.metrics()
     assert metrics["step"] == 19
-    assert metrics["loss"] == whole.printed_losses()[19]
+    assert metrics["loss"] == resumed.printed_losses()[19]
     assert metrics["consumed_samples"] == 160
     # Eight samples of 16 tokens a step.
     assert metrics["tokens_per_second"] == pytest.approx(8 * 16 / metrics["seconds_per_step"])
 
 
 @pytest.mark.heavy
-def test_a_killed_run_resumes_with_the_same_losses(whole: FrameworkRun, artifacts: Artifacts) -> None:
-    run = FrameworkRun("nemo-run", "tiny", artifacts("nemo-run-killed"), "trainer.pause=0.3")
-    assert run.kill_at(run.start(), 11) != 0
-    assert 19 not in run.printed_losses()
-    assert run.run() == 0, run.log
-    assert run.printed_losses() == whole.printed_losses()
-
-
-@pytest.mark.heavy
-def test_nemo_runs_local_executor_runs_the_same_program(whole: FrameworkRun, artifacts: Artifacts) -> None:
-    shared = artifacts("nemo-run-local")
-    done = submit("local", "--ranks=2", f"--shared={shared}", "--", "trainer.max_steps=6")
-    assert done.returncode == 0, done.stdout + done.stderr
-    found = matching(done.stdout + done.stderr, workload("nemo-run").progress.pattern)
-    # To torchrun a step's line comes from rank 0, and NeMo-Run shows it once more.
-    losses = {int(line["step"]): line["loss"] for line in found}
-    assert losses == {step: loss for step, loss in whole.printed_losses().items() if step < 6}
+def test_a_killed_run_has_the_losses_of_nemo_runs_local_executor(
+    resumed: FrameworkRun, executors: tuple[Done, ...], shared: Path
+) -> None:
+    """The executor's run was not interrupted, and has one rank with the batch of both."""
+    local = executors[0]
+    assert local.code == 0, local.output
+    # NeMo-Run shows a line of rank 0 twice.
+    lines = matching(local.output, workload("nemo-run").progress.pattern)
+    losses = {int(line["step"]): line["loss"] for line in lines}
+    assert resumed.printed_losses() == pytest.approx(losses, rel=1e-3)
     assert (shared / "runs" / "nemo-run" / "1" / "nemo" / "checkpoints" / "last.pt").exists()
 
 
 @pytest.mark.heavy
-def test_nemo_runs_slurm_executor_renders_the_job(artifacts: Artifacts) -> None:
-    shared = artifacts("nemo-run-slurm")
-    words = ("--nodes=4", "--partition=gpu", "--image=/fsx/nemo.sqsh", f"--shared={shared}", "--auto-resume")
-    program = ("--", "--recipe=llama31_8b", "trainer.max_steps=3")
-    done = submit("slurm", *words, "--fault-tolerance", "--dry-run", *program)
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = [line.strip() for line in done.stdout.splitlines()]
+def test_nemo_runs_slurm_executor_renders_the_job(executors: tuple[Done, ...], shared: Path) -> None:
+    slurm = executors[1]
+    assert slurm.code == 0, slurm.output
+    lines = [line.strip() for line in slurm.output.splitlines()]
     for line in (
         *(
             "#SBATCH --nodes=4",
@@ -111,27 +154,31 @@ def test_nemo_runs_slurm_executor_renders_the_job(artifacts: Artifacts) -> None:
     assert f"--container-image /fsx/nemo.sqsh --container-mounts {shared}:{shared}," in step
     assert "--auto-resume=1 ft_launcher " in step
     assert "--nnodes 4 --nproc-per-node 8" in step
-    assert step.endswith(
-        "/opt/trainforge/workload/train.py --recipe=llama31_8b trainer.max_steps=3 --heartbeats"
-    )
+    assert step.endswith("/opt/trainforge/workload/train.py --recipe=llama31_8b --heartbeats")
 
 
 @pytest.mark.heavy
+def test_a_value_of_another_type_is_final(executors: tuple[Done, ...]) -> None:
+    """NeMo-Run's parser judges values when a rank starts; the launch guard takes exit code 2 for final."""
+    assert executors[2].code == 2
+    assert "error: " in executors[2].output
+    assert "many" in executors[2].output
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         (("trainer.max_step=3",), "'trainer.max_step': trainer has no 'max_step'"),
-        (("trainer.max_steps=many",), "many"),
         (("--heartbeats",), "--heartbeats needs ft_launcher"),
     ],
-    ids=["a name", "a value", "heartbeats that nobody hears"],
+    ids=["a name", "heartbeats without a monitor"],
 )
-def test_what_is_wrong_is_final(words: tuple[str, ...], message: str, artifacts: Artifacts) -> None:
-    """The launch guard takes the exit code 2 of a rank for final."""
+def test_options_that_are_wrong_are_final(words: tuple[str, ...], message: str, tmp_path: Path) -> None:
+    """They are read before NeMo-Run is imported."""
     done = subprocess.run(
-        [str(framework("nemo-run") / "bin" / "python"), "train.py", *words],
+        [sys.executable, "train.py", *words],
         cwd=FOLDER,
-        env={**os.environ, "RUN_FOLDER": str(artifacts("nemo-run-wrong"))},
+        env={**os.environ, "RUN_FOLDER": str(tmp_path)},
         capture_output=True,
         text=True,
         check=False,
@@ -159,7 +206,7 @@ def test_the_layout_of_a_preset_is_that_of_its_values() -> None:
                 == values["model.config.seq_length"]
                 == str(preset.tokens_per_sample)
             )
-        if option_values(preset.arguments)["recipe"] != "stand-in":
+        if option_values(preset.arguments)["recipe"] != "placeholder":
             assert option_values(preset.arguments)["global-batch"] == str(preset.global_batch)
 
 
@@ -182,9 +229,9 @@ def test_a_task_has_its_own_names() -> None:
 
 def refusal(*words: str) -> str:
     """Return what the command says of a run with arguments; empty where it takes them."""
-    found = workload("nemo-run")
-    preset = found.presets["tiny"]
-    run = Run.on_type(found, preset, preset.instance_type, preset.nodes, extra_arguments=words)
+    described = workload("nemo-run")
+    preset = described.presets["tiny"]
+    run = Run.on_type(described, preset, preset.instance_type, preset.nodes, extra_arguments=words)
     return " ".join(finding.message for finding in check_arguments(run))
 
 

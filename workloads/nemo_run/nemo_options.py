@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-STAND_IN = "stand-in"
+PLACEHOLDER = "placeholder"
 """The recipe that takes the place of NeMo's on machines without a GPU."""
 
 TASKS = ("pretrain", "finetune")
@@ -25,7 +25,7 @@ ADAPTERS = ("lora", "dora", "none")
 
 _VALUE = re.compile(r"(?P<place>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)=.*", re.ASCII | re.DOTALL)
 
-_STAND_IN_NAMES: Mapping[str, Sequence[str]] = {
+_PLACEHOLDER_NAMES: Mapping[str, Sequence[str]] = {
     "": ("data", "log", "model", "optim", "trainer"),
     "data": ("global_batch_size", "micro_batch_size", "seq_length"),
     "log": ("ckpt", "log_dir"),
@@ -45,7 +45,12 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--recipe", default=STAND_IN, choices=(*_recorded()["recipes"], STAND_IN), help="the recipe's name")
+    add(
+        "--recipe",
+        default=PLACEHOLDER,
+        choices=(*_recorded()["recipes"], PLACEHOLDER),
+        help="the recipe's name",
+    )
     add("--task", default="pretrain", choices=TASKS, help="pre-train, or fine-tune from the stage's weights")
     add("--adapter", default="lora", choices=ADAPTERS, help="what a fine-tuning trains; none: all weights")
     add("--global-batch", type=_positive, metavar="N", help="sequences of a step over all ranks")
@@ -56,23 +61,23 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="tell nvidia-resiliency-ext's ft_launcher that the rank is alive; it must have started the program",
     )
     add("values", nargs="*", metavar="PLACE=VALUE", help="a value of the recipe's configuration")
-    chosen = parser.parse_intermixed_args(words)
-    if chosen.recipe != STAND_IN and chosen.task not in _recorded()["recipes"][chosen.recipe]:
-        parser.error(f"the recipe '{chosen.recipe}' does not {chosen.task}")
-    names = _names(chosen)
-    for value in chosen.values:
-        found = _VALUE.fullmatch(value)
-        if found is None:
+    arguments = parser.parse_intermixed_args(words)
+    if arguments.recipe != PLACEHOLDER and arguments.task not in _recorded()["recipes"][arguments.recipe]:
+        parser.error(f"the recipe '{arguments.recipe}' does not {arguments.task}")
+    names = _names(arguments)
+    for value in arguments.values:
+        match = _VALUE.fullmatch(value)
+        if match is None:
             parser.error(f"'{value}' is not PLACE=VALUE")
-        if problem := _problem(found["place"], names):
+        if problem := _problem(match["place"], names):
             parser.error(problem)
-    return chosen
+    return arguments
 
 
-def values(chosen: argparse.Namespace) -> list[str]:
+def values(arguments: argparse.Namespace) -> list[str]:
     """Return the values for NeMo-Run; the last of two for one place counts."""
-    batch = [] if chosen.global_batch is None else [f"data.global_batch_size={chosen.global_batch}"]
-    return [*chosen.values, *batch]
+    batch = [] if arguments.global_batch is None else [f"data.global_batch_size={arguments.global_batch}"]
+    return [*arguments.values, *batch]
 
 
 def _problem(place: str, names: Mapping[str, Sequence[str]]) -> str:
@@ -87,15 +92,15 @@ def _problem(place: str, names: Mapping[str, Sequence[str]]) -> str:
     return ""
 
 
-def _names(chosen: argparse.Namespace) -> Mapping[str, Sequence[str]]:
+def _names(arguments: argparse.Namespace) -> Mapping[str, Sequence[str]]:
     """Return the names of a recipe's configuration by the place that holds them."""
-    if chosen.recipe == STAND_IN:
-        return _STAND_IN_NAMES
+    if arguments.recipe == PLACEHOLDER:
+        return _PLACEHOLDER_NAMES
     recorded = _recorded()["names"]
     of_task = {
-        group: by_task[chosen.task]
+        group: by_task[arguments.task]
         for group, by_task in recorded["by_task"].items()
-        if chosen.task in by_task
+        if arguments.task in by_task
     }
     return {**recorded["common"], **of_task}
 
@@ -103,8 +108,8 @@ def _names(chosen: argparse.Namespace) -> Mapping[str, Sequence[str]]:
 @cache
 def _recorded() -> dict[str, Any]:
     file = Path(__file__).with_name("recorded_options.json")
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found
+    recorded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return recorded
 
 
 def _positive(text: str) -> int:

@@ -19,7 +19,7 @@ MODELS: Mapping[str, str] = {
     "llama31_70b": "meta-llama/Llama-3.1-70B",
     "llama32_1b": "meta-llama/Llama-3.2-1B",
 }
-"""The base model that a recipe fine-tunes, as the recipes of nemo_toolkit 2.7.3 name it."""
+"""The base model that a recipe fine-tunes, as the recipe itself names it."""
 
 NO_INPUT = 66
 """Exit code where something that is needed is missing."""
@@ -36,15 +36,15 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main() -> None:
     """Fetch and convert."""
-    chosen = options()
+    arguments = options()
     home = os.environ.get("NEMO_HOME", "")
     if not home:
         sys.stderr.write("error: NEMO_HOME is not set: it names the folder of models and data\n")
         sys.exit(NO_INPUT)
     llm = importlib.import_module("nemo.collections.llm")
     fdl = importlib.import_module("fiddle")
-    name = MODELS[chosen.recipe]
-    recipe = importlib.import_module(f"nemo.collections.llm.recipes.{chosen.recipe}")
+    name = MODELS[arguments.recipe]
+    recipe = importlib.import_module(f"nemo.collections.llm.recipes.{arguments.recipe}")
     # NeMo makes the folder before it writes; the description is the last that it writes.
     done = (Path(home) / "models" / name / "context" / "model.yaml").exists()
     if not done:

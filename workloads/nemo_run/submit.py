@@ -55,63 +55,63 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         default=HYPERPOD.exists(),
         help="HyperPod's: replace a faulty node and start the step again; default: where the machine is HyperPod's",
     )
-    chosen = parser.parse_args(words)
-    nemo_options.options(chosen.program)
-    return chosen
+    arguments = parser.parse_args(words)
+    nemo_options.options(arguments.program)
+    return arguments
 
 
-def _executor(chosen: argparse.Namespace, run: Any) -> Any:
+def _executor(arguments: argparse.Namespace, run: Any) -> Any:
     """Return the executor of NeMo-Run that a command line describes."""
-    folder = f"{chosen.shared}/runs/nemo-run/{chosen.run_id}"
-    if chosen.executor == "local":
+    folder = f"{arguments.shared}/runs/nemo-run/{arguments.run_id}"
+    if arguments.executor == "local":
         place = {"RUN_FOLDER": folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-        return run.LocalExecutor(ntasks_per_node=chosen.ranks, launcher="torchrun", env_vars=place)
+        return run.LocalExecutor(ntasks_per_node=arguments.ranks, launcher="torchrun", env_vars=place)
     executor = run.SlurmExecutor(
-        account=chosen.account,
-        partition=chosen.partition,
-        nodes=chosen.nodes,
-        ntasks_per_node=chosen.ranks,
-        gpus_per_node=chosen.ranks,
+        account=arguments.account,
+        partition=arguments.partition,
+        nodes=arguments.nodes,
+        ntasks_per_node=arguments.ranks,
+        gpus_per_node=arguments.ranks,
         exclusive=True,
         mem="0",
-        time=chosen.time,
+        time=arguments.time,
         # NeMo's callback saves at this signal.
         signal="TERM@120",
-        container_image=chosen.image,
-        container_mounts=[f"{chosen.shared}:{chosen.shared}"],
-        srun_args=["--auto-resume=1"] if chosen.auto_resume else None,
-        tunnel=run.LocalTunnel(job_dir=f"{chosen.shared}/nemo-run-jobs"),
+        container_image=arguments.image,
+        container_mounts=[f"{arguments.shared}:{arguments.shared}"],
+        srun_args=["--auto-resume=1"] if arguments.auto_resume else None,
+        tunnel=run.LocalTunnel(job_dir=f"{arguments.shared}/nemo-run-jobs"),
         # The program is in the image: nothing is packed, so no repository is needed.
         packager=run.Packager(),
         env_vars={"RUN_FOLDER": folder, "TORCH_NCCL_AVOID_RECORD_STREAMS": "1", "FI_EFA_USE_HUGE_PAGE": "0"},
     )
     executor.launcher = run.Torchrun()
-    if chosen.fault_tolerance:
+    if arguments.fault_tolerance:
         executor.launcher = run.FaultTolerance(
-            max_restarts=chosen.restarts, initial_rank_heartbeat_timeout=1800, rank_heartbeat_timeout=900
+            max_restarts=arguments.restarts, initial_rank_heartbeat_timeout=1800, rank_heartbeat_timeout=900
         )
-        executor.retries = chosen.retries
+        executor.retries = arguments.retries
     return executor
 
 
 def main() -> None:
     """Submit, or show what would be submitted."""
-    chosen = options()
+    arguments = options()
     import nemo_run as run
 
-    words = [*chosen.program, *(["--heartbeats"] if getattr(chosen, "fault_tolerance", False) else [])]
-    path = str(Path(__file__).with_name("train.py")) if chosen.executor == "local" else PROGRAM
+    words = [*arguments.program, *(["--heartbeats"] if getattr(arguments, "fault_tolerance", False) else [])]
+    path = str(Path(__file__).with_name("train.py")) if arguments.executor == "local" else PROGRAM
     task = run.Script(path=path, args=words, entrypoint="python")
-    executor = _executor(chosen, run)
+    executor = _executor(arguments, run)
     with run.Experiment(
-        "nemo-run", executor=executor, base_dir=f"{chosen.shared}/nemo-run-experiments"
+        "nemo-run", executor=executor, base_dir=f"{arguments.shared}/nemo-run-experiments"
     ) as experiment:
-        experiment.add(task, executor=executor, name="training", tail_logs=chosen.executor == "local")
-        if chosen.dry_run:
+        experiment.add(task, executor=executor, name="training", tail_logs=arguments.executor == "local")
+        if arguments.dry_run:
             experiment.dryrun()
             return
-        experiment.run(detach=chosen.executor == "slurm")
-        ends = experiment.status(return_dict=True) if chosen.executor == "local" else {}
+        experiment.run(detach=arguments.executor == "slurm")
+        ends = experiment.status(return_dict=True) if arguments.executor == "local" else {}
     # NeMo-Run may call the end of a local task UNKNOWN.
     sys.exit(any(str(end["status"]) in ("FAILED", "CANCELLED") for end in ends.values()))
 

@@ -18,7 +18,7 @@ USAGE = 2
 """Exit code for arguments that are wrong: the same start would fail again."""
 
 STOPPED = 75
-"""Exit code of a run that was told to stop and has saved."""
+"""Exit code of a run that a signal stopped and that has saved."""
 
 MONITOR = "FT_RANK_MONITOR_IPC_SOCKET"
 """The variable by which ft_launcher of nvidia-resiliency-ext tells a rank where its monitor listens."""
@@ -29,33 +29,35 @@ def _refuse(message: str) -> NoReturn:
     sys.exit(USAGE)
 
 
-def _recipe(chosen: argparse.Namespace, folder: str) -> Any:
+def _recipe(arguments: argparse.Namespace, folder: str) -> Any:
     """Return the recipe with the values of the command line."""
-    from nemo_launch import recipes, stand_in
+    from nemo_launch import placeholder, recipes
     from nemo_run.cli.cli_parser import CLIException, parse_cli_args
 
     ranks, of_node = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     place = recipes.Place(folder, ranks // of_node, of_node)
-    found = (
-        stand_in.recipe(place) if chosen.recipe == nemo_options.STAND_IN else recipes.recipe(chosen, place)
+    configured = (
+        placeholder.recipe(place)
+        if arguments.recipe == nemo_options.PLACEHOLDER
+        else recipes.recipe(arguments, place)
     )
     try:
-        return parse_cli_args(found, nemo_options.values(chosen))
+        return parse_cli_args(configured, nemo_options.values(arguments))
     except (CLIException, ValueError) as error:
         _refuse(str(error))
 
 
 def main() -> None:
     """Train as the command line says."""
-    chosen = nemo_options.options()
+    arguments = nemo_options.options()
     folder = os.environ.get("RUN_FOLDER", "")
     if not folder:
         _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
-    if chosen.heartbeats and MONITOR not in os.environ:
+    if arguments.heartbeats and MONITOR not in os.environ:
         _refuse("--heartbeats needs ft_launcher; submit.py --fault-tolerance starts it")
     import nemo_run
 
-    recipe = _recipe(chosen, folder)
+    recipe = _recipe(arguments, folder)
     try:
         nemo_run.run(recipe, direct=True)
     except SystemExit as end:

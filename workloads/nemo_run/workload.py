@@ -116,8 +116,8 @@ _PRESETS = (
     ),
     Preset(
         name="tiny",
-        description="a stand-in for NeMo's recipes in seconds on two cores: 20 steps, a checkpoint every 5",
-        arguments=("--recipe=stand-in", "trainer.max_steps=20", "log.ckpt.every_n_train_steps=5"),
+        description="a placeholder for NeMo's recipes in seconds on two cores: 20 steps, a checkpoint every 5",
+        arguments=("--recipe=placeholder", "trainer.max_steps=20", "log.ckpt.every_n_train_steps=5"),
         instance_type=CPU,
         nodes=2,
         global_batch=8,

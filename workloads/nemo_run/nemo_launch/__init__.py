@@ -1,1 +1,1 @@
-"""The launch of NeMo 2 recipes: the recipe of a command line, and a stand-in for machines without a GPU."""
+"""The launch of NeMo 2 recipes: the recipe of a command line, and a placeholder for machines without a GPU."""

@@ -26,39 +26,41 @@ class Place:
     ranks_per_node: int
 
 
-def recipe(chosen: argparse.Namespace, place: Place) -> Any:
+def recipe(arguments: argparse.Namespace, place: Place) -> Any:
     """Return the recipe of a command line, without its values."""
-    module = importlib.import_module(f"nemo.collections.llm.recipes.{chosen.recipe}")
+    module = importlib.import_module(f"nemo.collections.llm.recipes.{arguments.recipe}")
     sizes = {"num_nodes": place.nodes, "num_gpus_per_node": place.ranks_per_node}
-    if chosen.task == "pretrain":
-        found = module.pretrain_recipe(dir=place.folder, name=NAME, **sizes)
+    if arguments.task == "pretrain":
+        configured = module.pretrain_recipe(dir=place.folder, name=NAME, **sizes)
         # NeMo's mock data fetches a tokenizer's files unless it gets one.
         tokenizers = importlib.import_module("nemo.collections.common.tokenizers.null_tokenizer")
-        found.data.tokenizer = nemo_run.Config(tokenizers.NullTokenizer, vocab_size=VOCABULARY)
+        configured.data.tokenizer = nemo_run.Config(tokenizers.NullTokenizer, vocab_size=VOCABULARY)
     else:
-        found = module.finetune_recipe(dir=place.folder, name=NAME, peft_scheme=chosen.adapter, **sizes)
+        configured = module.finetune_recipe(
+            dir=place.folder, name=NAME, peft_scheme=arguments.adapter, **sizes
+        )
         # The recipe's own begins with the base model each time.
-        found.resume.resume_if_exists = True
-        found.resume.resume_ignore_no_checkpoint = True
-    found.trainer.callbacks = [*(found.trainer.callbacks or []), *_callbacks(chosen, place)]
-    return found
+        configured.resume.resume_if_exists = True
+        configured.resume.resume_ignore_no_checkpoint = True
+    configured.trainer.callbacks = [*(configured.trainer.callbacks or []), *_callbacks(arguments, place)]
+    return configured
 
 
-def _callbacks(chosen: argparse.Namespace, place: Place) -> list[Any]:
+def _callbacks(arguments: argparse.Namespace, place: Place) -> list[Any]:
     """Return the callbacks for preemption, slow GPUs, and the launcher that restarts ranks."""
     callbacks = importlib.import_module("nemo.lightning.pytorch.callbacks")
     signals = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-    found = [nemo_run.Config(callbacks.PreemptionCallback, sig=number) for number in signals]
-    if chosen.stragglers:
+    configured = [nemo_run.Config(callbacks.PreemptionCallback, sig=number) for number in signals]
+    if arguments.stragglers:
         common = importlib.import_module("nemo.collections.llm.recipes.callbacks.common")
-        found.append(
+        configured.append(
             common.straggler_det_callback(
-                straggler_report_time_interval=chosen.stragglers, stop_if_detected_straggler=False
+                straggler_report_time_interval=arguments.stragglers, stop_if_detected_straggler=False
             )
         )
-    if chosen.heartbeats:
+    if arguments.heartbeats:
         resiliency = importlib.import_module("nvidia_resiliency_ext.ptl_resiliency")
-        found.append(
+        configured.append(
             nemo_run.Config(
                 resiliency.FaultToleranceCallback,
                 autoresume=True,
@@ -66,4 +68,4 @@ def _callbacks(chosen: argparse.Namespace, place: Place) -> list[Any]:
                 exp_dir=place.folder,
             )
         )
-    return found
+    return configured

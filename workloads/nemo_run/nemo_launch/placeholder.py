@@ -133,13 +133,15 @@ def pretrain(model: Model, data: Data, trainer: Trainer, optim: Optimizer, log: 
 
 
 def _tokens(model: Model, data: Data, step: int) -> torch.Tensor:
-    """Return a rank's sequences of a step: each token follows from the one before it, the first from step and rank."""
-    ranks = dist.get_world_size()
-    generator = torch.Generator().manual_seed(step * ranks + dist.get_rank())
-    found = [torch.randint(model.vocabulary, (data.global_batch_size // ranks,), generator=generator)]
+    """Return a rank's part of a step's batch, which is the same for any number of ranks.
+
+    The first token of a sequence is random, and each other follows from the one before it.
+    """
+    generator = torch.Generator().manual_seed(step)
+    tokens = [torch.randint(model.vocabulary, (data.global_batch_size,), generator=generator)]
     for _ in range(data.seq_length):
-        found.append((found[-1] * 3 + 1) % model.vocabulary)
-    return torch.stack(found, dim=1)
+        tokens.append((tokens[-1] * 3 + 1) % model.vocabulary)
+    return torch.stack(tokens, dim=1).chunk(dist.get_world_size())[dist.get_rank()]
 
 
 def _save(file: Path, state: dict[str, Any]) -> None:
