@@ -43,6 +43,9 @@ class FrameworkRun(LocalRun):
 
     def kill_at(self, process: subprocess.Popen[bytes], step: int, rank: int = 1) -> int:
         """Kill a rank as soon as a step was reported, and return the exit code of the start."""
+        # To find the ranks takes time in which short steps would pass.
+        self.wait_for(self.printed_losses, "the first step")
+        chosen = self.ranks()[rank]
         self.wait_for(lambda: step in self.printed_losses(), f"step {step}")
-        os.kill(self.ranks()[rank], signal.SIGKILL)
+        os.kill(chosen, signal.SIGKILL)
         return self.wait(process)

@@ -95,7 +95,7 @@ class LocalRun:
         """Return the checkpoint files, the oldest first."""
         return sorted((self.run_folder / "checkpoints").glob("step-*.pt"))
 
-    def wait_for(self, reached: Callable[[], bool], what: str) -> None:
+    def wait_for(self, reached: Callable[[], object], what: str) -> None:
         """Wait until something is reached, or until the run has ended without it."""
         deadline = time.monotonic() + DEADLINE_SECONDS
         while not reached():
@@ -116,14 +116,19 @@ class LocalRun:
 def rank_processes(run_folder: str) -> list[int]:
     """Return the process ids of the trainers of a run, rank 0 first, by the run's folder as they know it."""
     mark = f"RUN_FOLDER={run_folder}".encode()
-    found = {}
+    rank_of, parents = {}, {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             environment = (path / "environ").read_bytes().split(b"\0")
+            parent = (
+                (path / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1]
+            )
         except OSError:
             continue
         words = dict(word.split(b"=", 1) for word in environment if b"=" in word)
         # An operator gives the whole pod a RANK, which is the node's.
         if mark in environment and b"LOCAL_RANK" in words:
-            found[int(words[b"RANK"])] = int(path.name)
-    return [found[rank] for rank in sorted(found)]
+            rank_of[int(path.name)], parents[int(path.name)] = int(words[b"RANK"]), int(parent)
+    # What a trainer starts has its environment.
+    trainers = [process for process in rank_of if parents[process] not in rank_of]
+    return sorted(trainers, key=lambda process: rank_of[process])

@@ -87,7 +87,7 @@ _PRESETS = (
             layout=Layout(micro_batch=2),
         )
         for name, what, model, steps, tokens, more in (
-            ("tiny", "a small MPT, 20 steps, a checkpoint every 5", "mpt-tiny", 20, 64, ()),
+            ("tiny", "a small MPT, 30 steps, a checkpoint every 5", "mpt-tiny", 30, 64, ()),
             ("sd2-tiny", "a small Stable Diffusion, 5 steps", "sd2-tiny", 5, None, ("--ema",)),
         )
     ),
