@@ -16,6 +16,7 @@ import pytest
 
 from catalog.versions import MEGATRON_CORE, MEGATRON_LM, MEGATRON_LM_COMMIT
 from tests.conftest import ROOT
+from workloads.megatron_lm.megatron_launch import processor_options
 from workloads.megatron_lm.megatron_launch.folders import ASSETS, with_folders
 from workloads.registry import workload
 from workloads.spec import Preset
@@ -41,8 +42,8 @@ BILLIONS = {
 
 @functools.cache
 def recorded() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(OPTIONS.read_text(encoding="utf-8"))
-    return found
+    record: dict[str, Any] = json.loads(OPTIONS.read_text(encoding="utf-8"))
+    return record
 
 
 def problems(program: str, words: Sequence[str]) -> Iterator[str]:
@@ -79,8 +80,8 @@ def is_number(text: str) -> bool:
 
 def option(preset: Preset, name: str) -> int:
     """Return the number that an option of a preset has."""
-    (found,) = (word.partition("=")[2] for word in preset.arguments if word.startswith(f"--{name}="))
-    return int(found)
+    (value,) = (word.partition("=")[2] for word in preset.arguments if word.startswith(f"--{name}="))
+    return int(value)
 
 
 def test_the_options_are_of_the_commit_in_the_image() -> None:
@@ -142,7 +143,7 @@ def test_the_versions_are_the_catalogs() -> None:
 
 @pytest.fixture
 def pretrain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """The module that starts Megatron-LM's programs, and a checkout with a program that ends as it is told."""
+    """The module that starts Megatron-LM's programs, and a checkout whose program ends as its first argument says."""
     monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setenv("MEGATRON_LM", str(tmp_path))
@@ -160,12 +161,33 @@ def pretrain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
 
 def test_a_run_ends_with_the_code_of_its_program(pretrain: ModuleType) -> None:
     assert pretrain.run("pretrain_gpt.py", ["go"]) == 0
-    # It was told to stop, and has saved: another start continues.
+    # Something stopped it and it has saved: another start continues.
     assert pretrain.run("pretrain_gpt.py", ["stop"]) == 75
     for words, code in ((["fail"], 1), (["--help"], 0)):
         with pytest.raises(SystemExit) as ended:
             pretrain.run("pretrain_gpt.py", words)
         assert ended.value.code == code
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "--context-parallel-size=2",
+        "--pipeline-model-parallel-size=2",
+        "--bf16",
+        "--tokenizer-type=GPT2BPETokenizer",
+    ],
+)
+def test_an_option_that_needs_a_gpu_is_final_without_one(
+    option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The launch guard takes the exit code 2 of a rank for final."""
+    words = ["--save=checkpoints", "--load=checkpoints", *PRESETS["tiny"].arguments]
+    assert processor_options.options(words).tensor_model_parallel_size == 1
+    with pytest.raises(SystemExit) as ended:
+        processor_options.options([*words, option])
+    assert ended.value.code == 2
+    assert option.partition("=")[0] in capsys.readouterr().err
 
 
 def test_without_megatron_a_start_is_final(
@@ -178,11 +200,11 @@ def test_without_megatron_a_start_is_final(
 
 
 def test_the_stages_are_of_the_presets_on_text() -> None:
-    found = {name for name, preset in PRESETS.items() if preset.stages}
-    assert found == {name for name in PRESETS if name.endswith("-oscar")}
+    on_text = {name for name, preset in PRESETS.items() if preset.stages}
+    assert on_text == {name for name in PRESETS if name.endswith("-oscar")}
     stages = workload("megatron-lm").stages
     assert [stage.name for stage in stages] == ["download", "preprocess"]
-    assert all(set(stage.presets or ()) == found for stage in stages)
+    assert all(set(stage.presets or ()) == on_text for stage in stages)
     assert tuple(asset.variable for asset in workload("megatron-lm").assets) == ASSETS
 
 
@@ -194,6 +216,31 @@ def test_training_reads_what_the_stage_writes(name: str) -> None:
     tokenizer = [*takewhile(lambda word: not word.startswith("--input"), preset.stages["preprocess"])]
     assert set(tokenizer) <= set(preset.arguments)
     assert "--mock-data" not in preset.arguments
+
+
+def test_the_stage_tokenizes_by_megatrons_program(
+    pretrain: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    program = tmp_path / pretrain.PREPROCESS
+    program.parent.mkdir()
+    program.write_text(
+        "import json, os, sys\n"
+        "json.dump(sys.argv[1:], open(os.environ['TOKENS_FOLDER'] + '/words.json', 'w'))\n",
+        encoding="utf-8",
+    )
+    tokens = tmp_path / "shared" / "tokens"
+    monkeypatch.setenv("TOKENS_FOLDER", str(tokens))
+    monkeypatch.setenv("CORPUS_FOLDER", "/shared/corpus")
+    words = PRESETS["gpt3-7-5b-oscar"].stages["preprocess"]
+    monkeypatch.setattr(sys, "argv", ["preprocess.py", *words])
+    from workloads.megatron_lm import preprocess
+
+    assert preprocess.main() == 0
+    passed = json.loads((tokens / "words.json").read_text(encoding="utf-8"))
+    assert len(passed) == len(words)
+    assert {f"--output-prefix={tokens}/gpt3", "--input=/shared/corpus/oscar-1GB.jsonl"} <= {*passed}
+    monkeypatch.delenv("TOKENS_FOLDER")
+    assert preprocess.main() == 2
 
 
 def test_folders_take_their_place_in_arguments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import gc
 import os
 import sys
 
-# Imports leave no garbage, and looking for it takes a fifth of their time.
+# Imports leave no garbage, and the search for it takes a fifth of their time.
 gc.disable()
 
 import torch  # noqa: E402
@@ -42,12 +42,12 @@ def main() -> int:
         return pretrain.run(pretrain.PRETRAIN, words)
     from megatron_launch import processor_options, processors
 
-    chosen = processor_options.options(words)
+    settings = processor_options.options(words)
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    processors.stand_in()
+    processors.use_processors()
     from megatron_launch import loop
 
-    loop.train(chosen)
+    loop.train(settings)
     return 0
 
 

@@ -69,10 +69,10 @@ def load(folder: Path, model: torch.nn.Module, optimizer: torch.optim.Optimizer)
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
     optimizer.zero_grad()
-    found = dist_checkpointing.load(_state(model, optimizer, iteration), str(_iteration(folder, iteration)))
-    model.load_state_dict(found["model"])
+    loaded = dist_checkpointing.load(_state(model, optimizer, iteration), str(_iteration(folder, iteration)))
+    model.load_state_dict(loaded["model"])
     # megatron-core leaves each weight's number of steps out: it is the iteration.
-    for each in found["optimizer"]["state"].values():
+    for each in loaded["optimizer"]["state"].values():
         each["step"] = torch.tensor(float(iteration))
-    optimizer.load_state_dict(found["optimizer"])
-    return int(found["iteration"])
+    optimizer.load_state_dict(loaded["optimizer"])
+    return int(loaded["iteration"])

@@ -11,7 +11,7 @@ ASSETS = ("CORPUS_FOLDER", "TOKENS_FOLDER")
 
 def with_folders(words: Iterable[str]) -> list[str]:
     """Return words with the folders in their place."""
-    found = list(words)
+    replaced = list(words)
     for name in ASSETS:
-        found = [word.replace(f"{{{name}}}", os.environ.get(name, "")) for word in found]
-    return found
+        replaced = [word.replace(f"{{{name}}}", os.environ.get(name, "")) for word in replaced]
+    return replaced

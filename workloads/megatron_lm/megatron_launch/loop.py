@@ -22,22 +22,22 @@ from megatron_launch import checkpoints, gpt, processors
 from megatron_launch.sequences import batch
 
 
-def train(chosen: Namespace) -> None:
+def train(settings: Namespace) -> None:
     """Train from the last checkpoint to the last iteration."""
     dist.init_process_group("gloo")
-    processors.keep_random_state()
-    parallel_state.initialize_model_parallel(chosen.tensor_model_parallel_size)
-    model = gpt.build(chosen)
+    processors.replace_parts()
+    parallel_state.initialize_model_parallel(settings.tensor_model_parallel_size)
+    model = gpt.build(settings)
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=chosen.lr, weight_decay=chosen.weight_decay, betas=(0.9, 0.999)
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, betas=(0.9, 0.999)
     )
-    done = checkpoints.load(Path(chosen.load), model.module, optimizer)
+    done = checkpoints.load(Path(settings.load), model.module, optimizer)
     if done and dist.get_rank() == 0:
-        _say(f" loaded the checkpoint of iteration {done} from {chosen.load}")
-    for iteration in range(done + 1, chosen.train_iters + 1):
-        _step(chosen, model, optimizer, iteration)
-        if iteration % chosen.save_interval == 0 or iteration == chosen.train_iters:
-            checkpoints.save(Path(chosen.save), model.module, optimizer, iteration)
+        _say(f" loaded the checkpoint of iteration {done} from {settings.load}")
+    for iteration in range(done + 1, settings.train_iters + 1):
+        _step(settings, model, optimizer, iteration)
+        if iteration % settings.save_interval == 0 or iteration == settings.train_iters:
+            checkpoints.save(Path(settings.save), model.module, optimizer, iteration)
     # A gloo group that is destroyed while its work is unfinished aborts.
     dist.barrier()
     del model, optimizer
@@ -46,20 +46,20 @@ def train(chosen: Namespace) -> None:
     dist.destroy_process_group()
 
 
-def _step(chosen: Namespace, model: Any, optimizer: torch.optim.Optimizer, iteration: int) -> None:
+def _step(settings: Namespace, model: Any, optimizer: torch.optim.Optimizer, iteration: int) -> None:
     """Take one step, and report it."""
     began = time.perf_counter()
     model.zero_grad_buffer()
     copies = parallel_state.get_data_parallel_world_size()
-    parts = chosen.global_batch_size // (chosen.micro_batch_size * copies)
-    losses = [_loss(model, tokens, parts) for tokens in _batches(chosen, iteration, parts)]
+    parts = settings.global_batch_size // (settings.micro_batch_size * copies)
+    losses = [_loss(model, tokens, parts) for tokens in _batches(settings, iteration, parts)]
     finalize_model_grads([model])
     for parameter in model.parameters():
         parameter.grad = parameter.main_grad
     norm = gpt.gradient_norm(model.parameters())
     for parameter in model.parameters():
-        parameter.grad.mul_(min(1.0, chosen.clip_grad / (norm + 1e-6)))
-    rate = chosen.lr * min(1.0, iteration / max(1, chosen.lr_warmup_iters))
+        parameter.grad.mul_(min(1.0, settings.clip_grad / (norm + 1e-6)))
+    rate = settings.lr * min(1.0, iteration / max(1, settings.lr_warmup_iters))
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
@@ -67,30 +67,30 @@ def _step(chosen: Namespace, model: Any, optimizer: torch.optim.Optimizer, itera
     optimizer.zero_grad()
     loss = torch.stack(losses).sum()
     dist.all_reduce(loss, group=parallel_state.get_data_parallel_group())
-    if iteration % chosen.log_interval == 0 and dist.get_rank() == dist.get_world_size() - 1:
+    if iteration % settings.log_interval == 0 and dist.get_rank() == dist.get_world_size() - 1:
         milliseconds = (time.perf_counter() - began) * 1000
         _say(
             f" [{datetime.now().strftime('%Y-%m-%d %H:%M:%S.%f')}]"
-            f" iteration {iteration:8d}/{chosen.train_iters:8d} |"
-            f" consumed samples: {iteration * chosen.global_batch_size:12d} |"
+            f" iteration {iteration:8d}/{settings.train_iters:8d} |"
+            f" consumed samples: {iteration * settings.global_batch_size:12d} |"
             f" elapsed time per iteration (ms): {milliseconds:.1f} |"
-            f" learning rate: {rate:.6E} | global batch size: {chosen.global_batch_size:5d} |"
+            f" learning rate: {rate:.6E} | global batch size: {settings.global_batch_size:5d} |"
             f" lm loss: {loss.item() / copies:.6E} | loss scale: 1.0 | grad norm: {norm:.3f} |"
             " number of skipped iterations:   0 | number of nan iterations:   0 |"
         )
 
 
-def _batches(chosen: Namespace, iteration: int, parts: int) -> Iterator[torch.Tensor]:
+def _batches(settings: Namespace, iteration: int, parts: int) -> Iterator[torch.Tensor]:
     """Yield the micro batches of a step: each sequence of the step goes to one copy of the model."""
-    rows = chosen.micro_batch_size
+    rows = settings.micro_batch_size
     rank = parallel_state.get_data_parallel_rank()
-    first = (iteration - 1) * chosen.global_batch_size + rank * parts * rows
+    first = (iteration - 1) * settings.global_batch_size + rank * parts * rows
     for part in range(parts):
         yield batch(
             range(first + part * rows, first + (part + 1) * rows),
-            length=chosen.seq_length,
-            vocabulary=chosen.vocab_size,
-            seed=chosen.seed,
+            length=settings.seq_length,
+            vocabulary=settings.vocab_size,
+            seed=settings.seed,
         )
 
 

@@ -17,7 +17,7 @@ USAGE = 2
 """Exit code of a start that would fail again."""
 
 STOPPED = 75
-"""Exit code of a run that was told to stop and has saved: a launch with its id resumes it."""
+"""Exit code of a run that an option or a signal stopped after it saved: a launch with its id resumes it."""
 
 
 def run(program: str, words: Sequence[str]) -> int:

@@ -24,7 +24,7 @@ _WHOLE = {
     "--seed": 1234,
     "--tensor-model-parallel-size": 1,
 }
-"""Options with a whole number, and their values where none is given."""
+"""Options with a whole number, and their default values."""
 
 _REAL = {"--lr": 1e-3, "--weight-decay": 0.01, "--clip-grad": 1.0, "--init-method-std": 0.02}
 
@@ -42,7 +42,7 @@ _ARCHITECTURE: tuple[tuple[str, str | None], ...] = (
     ("--tokenizer-type", "NullTokenizer"),
     ("--eval-iters", "0"),
 )
-"""Options that must be given, with the only value that the loop has: what Llama's layers are, and synthetic data."""
+"""Required options, with the only value that the loop has: what Llama's layers are, and synthetic data."""
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
