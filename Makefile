@@ -110,7 +110,7 @@ lint: setup-dev ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	for program in workloads/*/train.py workloads/*/download.py workloads/*/preprocess.py; do MYPYPATH=$$(dirname $$program) $(BIN)/mypy $$program || exit 1; done
+	for program in workloads/*/train.py workloads/*/download.py workloads/*/preprocess.py; do MYPYPATH=$$(dirname $$program):workloads/fsdp $(BIN)/mypy $$program || exit 1; done
 	$(BIN)/trainforge render --check
 
 format: setup-dev ## format the code and fix what the linter can

@@ -239,6 +239,11 @@ UBUNTU = Pin(
     "Ubuntu of servers of our own", "24.04", "the release whose archive carries slapd 2.6; unverified"
 )
 
+# Ray: the workload ray-train, and the operator of RayJobs.
+RAY = Pin(
+    "ray", "2.60.0", "PyPI, the metadata of the wheel, read on 2026-11-28; it trained here with torch 2.13.0"
+)
+
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
 
 _CHART = "in the chart's own repository on GitHub, a copy of August 2026"

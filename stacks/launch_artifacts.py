@@ -155,6 +155,7 @@ class LaunchArtifacts(Construct):
                         package: (Path(copies) if package in own else _WORKLOADS) / package
                         for package in sorted(used)
                     },
+                    **{path: _WORKLOADS / path for path in sorted(_packages(used))},
                     LAUNCH_RUNTIME: _WORKLOADS / CHECKOUT_RUNTIME,
                 },
                 # All that is in the copy of a folder belongs to it.
@@ -234,7 +235,7 @@ class LaunchArtifacts(Construct):
             context=BuildContext(
                 _WORKLOADS,
                 f"{workload.package}/{_dockerfile(run)}",
-                includes=(workload.package, CHECKOUT_RUNTIME),
+                includes=(workload.package, CHECKOUT_RUNTIME, *workload.packages),
                 excludes=_NOT_RUN,
             ),
             architecture=architecture,
@@ -260,6 +261,12 @@ class LaunchArtifacts(Construct):
                 removal_policy=self._removal,
             )
         return self._bases[name]
+
+
+def _packages(used: Mapping[str, Workload]) -> set[str]:
+    """Return the folders that workloads import of others, unless those are shipped themselves."""
+    paths = {path for workload in used.values() for path in workload.packages}
+    return {path for path in paths if path.partition("/")[0] not in used}
 
 
 def _dockerfile(run: Run) -> str:

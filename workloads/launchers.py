@@ -130,6 +130,9 @@ class Launcher(ABC):
     torch_agent: ClassVar[bool] = False
     """True if another agent of torch's elastic launch may start the ranks in its place, with torchrun's arguments."""
 
+    by_ray_operator: ClassVar[bool] = False
+    """True if an operator of Ray may make the cluster in its place, and start the program as the driver."""
+
     agent_environment: ClassVar[Mapping[str, str]] = _NO_VARIABLES
     """Variables that a rank needs from such an agent, as shell expressions of the agent's own variables."""
 
@@ -207,6 +210,9 @@ class NeuronTorchrun(Torchrun):
     """
 
     name: ClassVar[str] = "torchrun on Neuron"
+    by_ray_operator: ClassVar[bool] = False
+    """True if an operator of Ray may make the cluster in its place, and start the program as the driver."""
+
     agent_environment: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"NEURON_RT_ROOT_COMM_ID": f"$MASTER_ADDR:{RENDEZVOUS_PORT + 1}"}
     )
@@ -352,6 +358,56 @@ class Command(Launcher):
     def line(self, run: Ranked, scheduler: SchedulerVariables, words: Sequence[str]) -> list[str]:
         """Return the framework's launcher with its arguments."""
         return list(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Ray(Launcher):
+    """The driver of Ray on a cluster of the job's nodes: node 0 has the head, and the driver starts there.
+
+    `runtime/ray_nodes.py` makes the cluster, started once per node; where an operator makes it, the words are the
+    driver's alone. The driver has RAY_ADDRESS, NNODES, RANKS_PER_NODE and WORLD_SIZE, and asks Ray for ranks: a node
+    offers as many CPUs as it runs ranks, and its GPUs. `object_store_mib` is the size of a node's object store.
+
+    Ray's processes get no signals: `ray_nodes` writes those that reach it to the file of TRAINFORGE_STOP_FILE.
+    """
+
+    object_store_mib: int = 200
+
+    name: ClassVar[str] = "Ray"
+    starts: ClassVar[Starts] = Starts.PER_NODE
+    signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGUSR1")
+    by_ray_operator: ClassVar[bool] = True
+    environment: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            # Every rank's lines are printed, equal ones too: progress is read from them.
+            "RAY_DEDUP_LOGS": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            # A node that is ended is a failure at once, by which Ray Train starts its ranks again; else Ray waits.
+            "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        }
+    )
+
+    def variables(self, run: Ranked, scheduler: SchedulerVariables) -> dict[str, str]:
+        """Return the size of the run."""
+        return {
+            "NNODES": scheduler.nodes,
+            "RANKS_PER_NODE": str(scheduler.ranks_on_node(run)),
+            "WORLD_SIZE": scheduler.ranks(run),
+        }
+
+    def line(self, run: Ranked, scheduler: SchedulerVariables, words: Sequence[str]) -> list[str]:
+        """Return the words that start a node of the cluster, and on node 0 the driver."""
+        return [
+            *("python3", "-m", "ray_nodes"),
+            f"--node={scheduler.node_rank}",
+            f"--nodes={scheduler.nodes}",
+            f"--head={scheduler.rank0_host}:{scheduler.port}",
+            f"--ranks-per-node={scheduler.ranks_on_node(run)}",
+            f"--gpus={scheduler.gpus or run.gpus_per_node}",
+            f"--object-store-mib={self.object_store_mib}",
+            "--",
+            *words,
+        ]
 
 
 def torch_words(words: Sequence[str]) -> list[str]:

@@ -92,27 +92,29 @@ def _answer(workload: Workload, arguments: Sequence[str]) -> _Answer:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-            _reader(registry.folder(workload), workload.options)(list(arguments))
+            _reader(registry.folder(workload), workload.options, workload.packages)(list(arguments))
     except SystemExit as end:
         return _Answer(end.code if isinstance(end.code, int) else int(bool(end.code)), printed.getvalue())
     return _Answer(0, printed.getvalue())
 
 
 @cache
-def _reader(folder: Path, module: str) -> Callable[[list[str]], object]:
+def _reader(folder: Path, module: str, packages: tuple[str, ...] = ()) -> Callable[[list[str]], object]:
     """Return the function `options` of a module in a workload's folder, which its program calls too."""
-    with _imports_of(folder):
+    with _imports_of(folder, packages):
         found: Callable[[list[str]], object] = importlib.import_module(module).options
     return found
 
 
 @contextlib.contextmanager
-def _imports_of(folder: Path) -> Iterator[None]:
+def _imports_of(folder: Path, packages: Sequence[str] = ()) -> Iterator[None]:
     """Import as on a node: the program's folder comes first, then the runtime; nothing of it stays importable.
+
+    `packages` are folders of other workloads that it imports.
 
     Programs may have modules of the same names: what one brought must not be what the next one gets.
     """
-    places = [folder, _RUNTIME]
+    places = [folder, _RUNTIME, *(_RUNTIME.parent / Path(path).parent for path in packages)]
     ours = {path.stem for place in places for path in place.iterdir()}
 
     def take() -> dict[str, object]:

@@ -141,6 +141,9 @@ class Workload:
     `image` is None for our base image of the kind that the nodes need. `folder` is set by whoever loads a workload from
     outside the repository.
 
+    `packages` are folders below `workloads/` of other workloads that the program imports: they are in its build, in a
+    launch folder, and on Python's search path.
+
     `stages` run before the program, each once for all runs that need the same; the program itself is the last stage,
     `train`, and waits for all that no other stage waits for. `containers` are on every node of the program, and on none
     of a stage.
@@ -168,6 +171,7 @@ class Workload:
     folder: Path | None = None
     stages: tuple[Stage, ...] = ()
     containers: tuple[Container, ...] = ()
+    packages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check stages, assets, containers and accelerators, and the names by which they and presets refer to others.

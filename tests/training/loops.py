@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import train as program
 from fsdp_trainer import sharding
 from fsdp_trainer.arithmetic import mfu, per_token
 from fsdp_trainer.decoder import Decoder
 from fsdp_trainer.loading import source
+from fsdp_trainer.loop import Training
 from fsdp_trainer.options import Options, options
 from fsdp_trainer.pretraining import Pretraining
 from training.process_group import Ranks, joined
@@ -67,7 +67,7 @@ def timed(advance: Callable[[], None], steps: int, ranks: Ranks) -> float:
 
 def loops(chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) -> dict[str, Any]:
     """Return the seconds a step of both loops, and the median of neighbours' ratios."""
-    trainer = program.Training(chosen, ranks, folder, StopSignal())
+    trainer = Training(chosen, ranks, folder, StopSignal())
     bare = BareLoop(chosen, ranks)
     timed(trainer.advance, steps, ranks)
     timed(bare.advance, steps, ranks)
@@ -83,7 +83,7 @@ def loops(chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) 
 
 def alone(what: str, chosen: Options, ranks: Ranks, folder: Path, blocks: int, steps: int) -> dict[str, Any]:
     """Return how fast one of the loops trains with nothing beside it, and what memory it takes."""
-    trainer = program.Training(chosen, ranks, folder, StopSignal()) if what == "trainer" else None
+    trainer = Training(chosen, ranks, folder, StopSignal()) if what == "trainer" else None
     advance = BareLoop(chosen, ranks).advance if trainer is None else trainer.advance
     timed(advance, steps, ranks)
     if ranks.device.type == "cuda":

@@ -110,7 +110,8 @@ def test_requirements_of_a_workload_are_those_of_the_catalog(path: Path) -> None
     """A version that a workload pins exactly is the catalog's, and the image installs the file."""
     requirements = path.parent / "requirements.txt"
     lines = requirements.read_text(encoding="utf-8").splitlines()
-    exact = dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    found = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+    exact = {name.partition("[")[0]: version for name, version in found}
     known = {pin.name: str(pin) for pin in PINS}
     assert exact == {name: known.get(name) for name in exact}
     text = path.read_text(encoding="utf-8")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -75,6 +76,12 @@ class Options:
 
 def options(words: list[str] | None = None) -> Options:
     """Read the command line."""
+    reader = parser()
+    return checked(reader, vars(reader.parse_args(words)))
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of all options; a program that has more adds them."""
     parser = argparse.ArgumentParser(
         prog="train.py",
         description="Pre-train a causal language model, sharded over all ranks (FSDP2).",
@@ -85,7 +92,12 @@ def options(words: list[str] | None = None) -> Options:
     _data(parser.add_argument_group("data"))
     _memory(parser.add_argument_group("memory and speed"))
     _watching(parser.add_argument_group("checkpoints and watching"))
-    chosen = Options(**vars(parser.parse_args(words)))
+    return parser
+
+
+def checked(parser: argparse.ArgumentParser, values: Mapping[str, Any]) -> Options:
+    """Return the options of values that the parser has read; it ends the program if some do not go together."""
+    chosen = Options(**values)
     _check(parser, chosen)
     return chosen
 

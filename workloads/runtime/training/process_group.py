@@ -51,6 +51,7 @@ def joined(
 ) -> Iterator[Ranks]:
     """Join the run's process group and leave it: nccl on GPUs, gloo on processors.
 
+    A group that a framework has made before (Ray Train does) is taken as it is.
     `device` is auto (GPUs where torch sees some), cpu or cuda; `threads` pins the threads of one operation,
     which fixes the order of its sums; `timeout_seconds` is by default TIMEOUT's or TIMEOUT_SECONDS.
     Keep the model and the optimizer in a function called inside, so that they are gone when the group is left.
@@ -61,13 +62,14 @@ def joined(
         TrainingError: a variable is missing or no number, or there is no GPU for this rank.
     """
     places = _environment()
-    timeout = timedelta(seconds=_timeout() if timeout_seconds is None else timeout_seconds)
+    timeout = timedelta(seconds=collective_seconds() if timeout_seconds is None else timeout_seconds)
     if threads is not None:
         torch.set_num_threads(threads)
     chosen = _device(device, places["LOCAL_RANK"])
     # gloo beside nccl: parameters kept in the host's memory are summed there.
     backend = "cpu:gloo,cuda:nccl" if chosen.type == "cuda" else "gloo"
-    dist.init_process_group(backend, timeout=timeout)
+    if not dist.is_initialized():
+        dist.init_process_group(backend, timeout=timeout)
     saving = dist.new_group(backend="gloo", timeout=timeout)
     assert saving is not None
     yield Ranks(places["RANK"], places["WORLD_SIZE"], places["LOCAL_RANK"], chosen, saving)
@@ -103,7 +105,12 @@ def _environment() -> dict[str, int]:
     return numbers
 
 
-def _timeout() -> int:
+def collective_seconds() -> int:
+    """Return how long a collective may wait for a rank: TIMEOUT's value, or TIMEOUT_SECONDS.
+
+    Raises:
+        TrainingError: the variable is no number of seconds.
+    """
     value = os.environ.get(TIMEOUT) or str(TIMEOUT_SECONDS)
     if not value.isdecimal() or int(value) == 0:
         raise TrainingError(f"variable {TIMEOUT} is '{value}'; it must be a number of seconds from 1")

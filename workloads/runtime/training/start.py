@@ -18,8 +18,10 @@ Train = Callable[[Ranks, Path, StopSignal], tuple[int, int]]
 that asked to stop, after which it has saved, or 0."""
 
 
-def carry_out(train: Train, device: str, threads: int) -> None:
+def carry_out(train: Train, device: str, threads: int, stop: StopSignal | None = None) -> None:
     """Train with all ranks, and tell whether the run is done.
+
+    `stop` takes the place of the signals of this process, where it is not they that ask a run to stop.
 
     Raises:
         TrainingError: the folder is not named, cannot be made, or is another user's; what `joined` and `train` raise.
@@ -28,7 +30,7 @@ def carry_out(train: Train, device: str, threads: int) -> None:
     heartbeat.begin()
     folder = run_folder()
     process_settings.raise_open_files()
-    stop = StopSignal()
+    stop = stop or StopSignal()
     stop.listen()
     with joined(device, threads=threads) as ranks:
         if ranks.first:

@@ -1,0 +1,1 @@
+"""The workload ray-train."""

@@ -1,0 +1,1 @@
+"""The parts of the workload ray-train: the driver, the function of each rank, the options."""
