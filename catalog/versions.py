@@ -112,6 +112,25 @@ TRANSFORMERS = Pin(
     "5.24.0",
     "newest on PyPI on 2026-11-28; bionemo trained its ESM-2 here with torch 2.13.0 on processors on 2026-11-28",
 )
+# The workload bionemo-esm1nv.
+_BIONEMO = "the predecessor's bionemo case (awslabs/awsome-distributed-training, commit 0edaf15)"
+BIONEMO_IMAGE = Pin(
+    "BioNeMo image",
+    "nvcr.io/nvidia/clara/bionemo-framework:1.2",
+    f"{_BIONEMO}, 0.Dockerfile; not pulled here, unverified",
+)
+BIONEMO_COMMIT = Pin(
+    "BioNeMo's commit",
+    "51fd7fe7e27621d403e85b87836c70aafcd48b00",
+    "'Bionemo FW v1.2 EA Release' of NVIDIA/bionemo-framework on GitHub (branch bionemo1), read with git in a copy of "
+    "the repository on 2026-11-28; that the image has it is unverified",
+)
+HYDRA = Pin(
+    "hydra-core",
+    "1.3.8",
+    "newest on PyPI on 2026-11-28, for runs on processors; NeMo 1.20 asks for one below 1.3, which Python 3.11 cannot "
+    "import",
+)
 # The workload mosaicml-composer.
 LLM_FOUNDRY_IMAGE = Pin(
     "llm-foundry's image",

@@ -38,6 +38,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "tokens_per_second_per_rank": "tokens a second on each rank",
         "seconds_per_step": "seconds of a step",
         "milliseconds_per_step": "milliseconds of a step",
+        "steps_per_second": "steps a second",
         "tflops": "model TFLOPS of each rank's accelerator",
         "mfu": "share of the accelerator's peak that the model's arithmetic uses",
         "mfu_percent": "the same share in percent, from 0 to 100",
@@ -60,6 +61,7 @@ SPEEDS = frozenset(
         "tokens_per_second_per_rank",
         "seconds_per_step",
         "milliseconds_per_step",
+        "steps_per_second",
     }
 )
 """Metrics of how fast a program trains. With the size of a step each follows from any other."""

@@ -275,6 +275,11 @@ def test_prometheus_reads_the_last_values() -> None:
             StepSize(16, 128, 8192, 989),
             {"tokens_per_second": 262144, "mfu": 0.5},
         ),
+        (
+            {"steps_per_second": 0.25},
+            StepSize(16, 128, 8192),
+            {"seconds_per_step": 4, "samples_per_second": 32, "tokens_per_second": 262144},
+        ),
         ({"mfu_percent": 50}, StepSize(peak_tflops=989), {"mfu": 0.5, "tflops": 494.5}),
         ({"seconds_per_step": 4, "tokens_per_second": 7}, StepSize(16, 128, 8192), {"tokens_per_second": 7}),
         ({"seconds_per_step": 4, "loss": 2}, StepSize(), {"seconds_per_step": 4, "loss": 2}),

@@ -47,6 +47,7 @@ def _following(known: Callable[[str], float], size: StepSize) -> Iterator[tuple[
         for number in (size.ranks, size.samples, size.tokens_per_sample, size.peak_tflops)
     )
     yield "seconds_per_step", known("milliseconds_per_step") / 1000
+    yield "seconds_per_step", _quotient(1.0, known("steps_per_second"))
     yield "tokens_per_second", known("tokens_per_second_per_rank") * ranks
     yield "samples_per_second", known("tokens_per_second") / tokens
     yield "samples_per_second", _quotient(samples, known("seconds_per_step"))

@@ -1,5 +1,6 @@
 #!/bin/bash
 # Rendered from workloads/neuronx_distributed/workload.py by 'make manifests': change that, not this.
+# shellcheck disable=SC2016
 : "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
 set -euo pipefail
 export RUN_FOLDER="/fsx/stages/neuronx-distributed/compile/runs/${TRAINFORGE_RUN_ID:-neuronx-distributed-8b-compile}"

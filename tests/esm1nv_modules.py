@@ -1,0 +1,16 @@
+"""The own modules of bionemo-esm1nv's programs for tests in this process: on a node they are beside the programs.
+
+A test module imports this before it imports a program of the workload.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from tests.programs import ROOT
+
+FOLDER = ROOT / "workloads" / "bionemo_esm1nv"
+
+if str(FOLDER) not in sys.path:
+    # At the end: nothing of a workload may come before a library of the same name.
+    sys.path.append(str(FOLDER))

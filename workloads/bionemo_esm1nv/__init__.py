@@ -1,0 +1,1 @@
+"""The workload bionemo-esm1nv."""

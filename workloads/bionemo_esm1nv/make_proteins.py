@@ -1,0 +1,132 @@
+"""The stages that make the proteins that BioNeMo trains on: synthetic ones, or UniRef50 by BioNeMo's own preparation.
+
+The result is a folder with `train`, `val` and `test`, each with the files x000.csv to x049.csv, whose fourth column is
+the sequence: the form of BioNeMo's UniRef50Preprocess. It is whole or not there: a finished one is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ABSENT, WRITE = 69, 74
+"""Exit codes: a machine without BioNeMo, and a result that cannot be written."""
+
+SPLITS = ("train", "val", "test")
+FILES = 50
+HEADER = "record_id,record_name,sequence_length,sequence"
+_RESIDUES = "ACDEFGHIKLMNPQRSTVWY"
+_LENGTHS = (40, 510)
+
+_NGC = {"ngc_registry_target": "uniref50_2022_05", "ngc_registry_version": "v23.06"}
+"""UniRef50 of May 2022 on NGC, as BioNeMo's configuration names it."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of the command line."""
+
+    corpus: str
+    sequences: int
+    source: str
+    ngc_org: str
+    ngc_team: str
+
+
+def options(words: Sequence[str] | None = None) -> Options:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(prog="make_proteins.py", allow_abbrev=False)
+    add = parser.add_argument
+    add(
+        "corpus",
+        choices=("synthetic", "uniref50"),
+        help="also the variable: SYNTHETIC_PROTEINS, UNIREF50_PROTEINS",
+    )
+    add("--sequences", type=_whole, default=20000, help="synthetic proteins of each split")
+    add("--source", choices=("uniprot", "ngc"), default="uniprot", help="of uniref50")
+    add("--ngc-org", default="", help="the organization whose NGC_CLI_API_KEY it is; ngc alone needs it")
+    add("--ngc-team", default="", help="a team of it")
+    chosen = Options(**vars(parser.parse_args(words)))
+    if chosen.source == "ngc" and not chosen.ngc_org:
+        parser.error("--source=ngc needs --ngc-org")
+    return chosen
+
+
+def _whole(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) >= FILES):
+        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {FILES}, one for each file")
+    return int(text)
+
+
+def synthetic(folder: Path, sequences: int) -> None:
+    """Write synthetic proteins, each a random motif repeated; all follow from the split's name."""
+    for split in SPLITS:
+        source = random.Random(split)  # noqa: S311 -- no secret
+        (folder / split).mkdir(parents=True)
+        for file in range(FILES):
+            numbers = range(sequences * file // FILES, sequences * (file + 1) // FILES)
+            lines = [HEADER, *(_record(number, source) for number in numbers)]
+            path = folder / split / f"x{file:03d}.csv"
+            path.write_text("\n".join(lines) + "\n", encoding="ascii")
+
+
+def _record(number: int, source: random.Random) -> str:
+    length = source.randint(*_LENGTHS)
+    motif = "".join(source.choices(_RESIDUES, k=source.randint(4, 12)))
+    return f"{number},synthetic_{number},{length},{(motif * length)[:length]}"
+
+
+def uniref50(folder: Path, chosen: Options) -> None:
+    """Fetch UniRef50 and write its splits by BioNeMo's preparation; a download that is there is not fetched again."""
+    from bionemo.data import UniRef50Preprocess
+
+    given = {}
+    if chosen.source == "ngc":
+        os.environ["NGC_CLI_ORG"] = chosen.ngc_org
+        if chosen.ngc_team:
+            os.environ["NGC_CLI_TEAM"] = chosen.ngc_team
+        given = _NGC
+    preparation = UniRef50Preprocess(root_directory=str(folder.with_name(f"{folder.name}.download")))
+    preparation.prepare_dataset(source=chosen.source, output_dir=str(folder), num_csv_files=FILES, **given)
+
+
+def make(chosen: Options, folder: Path) -> bool:
+    """Make the proteins in a folder; return whether there was something to make."""
+    if folder.is_dir():
+        return False
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if chosen.corpus == "synthetic":
+        synthetic(unfinished, chosen.sequences)
+    else:
+        uniref50(unfinished, chosen)
+    unfinished.rename(folder)
+    shutil.rmtree(folder.with_name(f"{unfinished.name}.download"), ignore_errors=True)
+    return True
+
+
+def main() -> int:
+    """Make what the command line names, and return the exit code."""
+    chosen = options()
+    folder = Path(os.environ[f"{chosen.corpus.upper()}_PROTEINS"])
+    try:
+        made = make(chosen, folder)
+    except ModuleNotFoundError as error:
+        sys.stderr.write(f"error: {error}; the workload's image has it\n")
+        return ABSENT
+    except OSError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return WRITE
+    sys.stdout.write(f"proteins are in {folder}{'' if made else ' already'}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

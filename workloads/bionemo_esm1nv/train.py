@@ -1,0 +1,71 @@
+"""Launch file of bionemo-esm1nv: BioNeMo's own program for ESM-1nv, in the run's folder.
+
+    torchrun ... train.py --data=uniref50 --global-batch=8192 model.micro_batch_size=256
+
+Own options are in esm1nv_options.py; all else are values of BioNeMo's configuration. RUN_FOLDER is where logs and
+checkpoints go, and where the run continues from: NeMo's exp_manager loads the last checkpoint
+(`exp_manager.resume_if_exists`). With `--program=placeholder` a program on processors takes BioNeMo's place and says
+so.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import runpy
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from esm1nv_launch import values
+from esm1nv_options import options
+
+USAGE, NO_INPUT, ABSENT = 2, 66, 69
+"""Exit codes: a wrong command line, a run without data, and a machine without BioNeMo."""
+
+
+def _refuse(message: str, code: int) -> NoReturn:
+    sys.stderr.write(f"error: {message}\n")
+    sys.exit(code)
+
+
+def _start(words: list[str]) -> None:
+    """Be BioNeMo's program, with its own configuration."""
+    if importlib.util.find_spec("bionemo") is None or values.HOME_VARIABLE not in os.environ:
+        _refuse(f"bionemo or {values.HOME_VARIABLE} is missing; the workload's image has both", ABSENT)
+    program = values.program(os.environ)
+    sys.argv = [
+        str(program),
+        f"--config-path={program.parent / 'conf'}",
+        "--config-name=pretrain_small",
+        *words,
+    ]
+    sys.path.insert(0, str(program.parent))
+    runpy.run_path(str(program), run_name="__main__")
+
+
+def main() -> None:
+    """Train as the command line says."""
+    chosen = options()
+    ranks, of_node = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
+    folder = os.environ.get("RUN_FOLDER", "")
+    if not folder:
+        _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints", USAGE)
+    proteins = os.environ.get(f"{chosen.data.upper()}_PROTEINS", "")
+    try:
+        count = values.passes(chosen.values, chosen.global_batch, ranks)
+    except ValueError as error:
+        _refuse(str(error), USAGE)
+    words = values.of_run(chosen.values, values.Place(ranks, of_node), count, Path(folder), proteins)
+    if chosen.program == "placeholder":
+        from esm1nv_launch import placeholder
+
+        placeholder.train(words)
+        return
+    if not (Path(proteins) / "train").is_dir():
+        _refuse(f"there are no proteins in '{proteins}'; a stage makes them", NO_INPUT)
+    _start(words)
+
+
+if __name__ == "__main__":
+    main()
