@@ -26,18 +26,18 @@ def test_the_defaults_are_the_trainers() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env={"PYTHONPATH": folders}, capture_output=True, text=True, check=True
     )
-    found = json.loads(done.stdout)
-    assert {name: str(found[name.replace("-", "_")]) for name in DEFAULTS} == dict(DEFAULTS)
+    result = json.loads(done.stdout)
+    assert {name: str(result[name.replace("-", "_")]) for name in DEFAULTS} == dict(DEFAULTS)
 
 
 def test_what_the_reference_takes() -> None:
-    found = footprint(_2B, 32)
-    state, larger = found.persistent
+    result = footprint(_2B, 32)
+    state, larger = result.persistent
     assert state.size == 2_136_849_408 * 12 // 32
     # 32 sequences of 1024 tokens on a device, of each of 18 layers the input in bfloat16.
     assert (larger.what, larger.size) == ("activations", 32 * 1024 * 18 * 3072 * 2)
-    assert [share.size for share in found.transient] == [32 * 1024 * 32000 * 12]
-    assert (found.checkpoint, found.checkpoints) == (2_136_849_408 * 12, 4)
+    assert [share.size for share in result.transient] == [32 * 1024 * 32000 * 12]
+    assert (result.checkpoint, result.checkpoints) == (2_136_849_408 * 12, 4)
 
 
 @pytest.mark.parametrize(
@@ -54,9 +54,9 @@ def test_options_change_it(words: tuple[str, ...], more: int) -> None:
 
 
 def test_gradients_count_where_they_are_larger() -> None:
-    found = footprint((*_2B, "--global-batch=8"), 8)
-    assert found.persistent[1].what == "gradients"
-    assert found.minimum == pytest.approx(2_136_849_408 * 16 / 8, abs=8)
+    result = footprint((*_2B, "--global-batch=8"), 8)
+    assert result.persistent[1].what == "gradients"
+    assert result.minimum == pytest.approx(2_136_849_408 * 16 / 8, abs=8)
 
 
 def test_each_preset_of_gpus_fits_80_gib() -> None:

@@ -24,6 +24,9 @@ from training.errors import DATA, StoppedError, TrainingError, say
 from training.run_folder import run_folder
 from training.signals import mark, unmark
 
+_STOPS = (signal.SIGTERM, signal.SIGUSR1)
+"""The signals that ask a run to stop: SIGUSR1 is Slurm's warning before the time limit."""
+
 COMPILED = "compiled"
 """Folder of the run's with what XLA has compiled."""
 
@@ -39,18 +42,18 @@ class Process:
 class Training:
     """A run and the work around its steps: reports, checkpoints, a request to stop."""
 
-    def __init__(self, chosen: Options, folder: Path) -> None:
+    def __init__(self, settings: Options, folder: Path) -> None:
         """Begin the run, or resume it.
 
         Raises:
             TrainingError: as `mesh`, `Checkpoints` and `Checkpoints.restore`.
         """
-        model = chosen.configuration
-        over = meshes.mesh(chosen.model_parallel, model.width, chosen.global_batch)
+        model = settings.configuration
+        over = meshes.mesh(settings.model_parallel, model.width, settings.global_batch)
         jax.set_mesh(over)
-        self.chosen, self.stopped = chosen, False
-        self.checkpoints = Checkpoints(folder, chosen.keep, chosen.fixed())
-        self.run = Pretraining(chosen, over)
+        self.settings, self.stopped = settings, False
+        self.checkpoints = Checkpoints(folder, settings.keep, settings.fixed())
+        self.run = Pretraining(settings, over)
         if self.checkpoints.newest is None:
             self.run.begin()
         else:
@@ -58,7 +61,7 @@ class Training:
         place = Process(jax.process_index() == 0, int(os.environ.get("LOCAL_RANK", "0")))
         self._report = metrics.of(place, folder, {"run": folder.name}, self.run.done)
         self._first = place.first
-        tokens = chosen.sequence_length
+        tokens = settings.sequence_length
         operations = model.operations_per_token(tokens) * tokens / jax.device_count()
         self._rates = {"tokens_per_second": float(tokens), "tflops": operations / 1e12}
         if self._first:
@@ -70,16 +73,16 @@ class Training:
         Raises:
             TrainingError: a loss is not finite; a checkpoint cannot be written.
         """
-        chosen = self.chosen
-        while self.run.done < chosen.steps and not self.stopped:
-            told = self.run.step()
+        settings = self.settings
+        while self.run.done < settings.steps and not self.stopped:
+            measured = self.run.step()
             done = self.run.done
-            # All processes agree on the step, whichever of them were told.
+            # All processes agree on the step, whichever of them got the signal.
             self.stopped = bool(multihost_utils.reached_preemption_sync_point(done))
-            last = self.stopped or done == chosen.steps
-            due = last or done % chosen.checkpoint_every == 0
-            if due or done % chosen.log_every == 0:
-                self._tell(done, float(told["loss"]), float(told["gradient_norm"]))
+            last = self.stopped or done == settings.steps
+            due = last or done % settings.checkpoint_every == 0
+            if due or done % settings.log_every == 0:
+                self._report_step(done, float(measured["loss"]), float(measured["gradient_norm"]))
             self._saved()
             if due:
                 self.checkpoints.save(done, self.run.state)
@@ -90,7 +93,7 @@ class Training:
         if self._report is not None:
             self._report.close()
 
-    def _tell(self, step: int, loss: float, norm: float) -> None:
+    def _report_step(self, step: int, loss: float, norm: float) -> None:
         if not math.isfinite(loss):
             message = (
                 f"the loss is {loss} at step {step}; no checkpoint was written since it was finite; try a lower "
@@ -99,7 +102,7 @@ class Training:
             raise TrainingError(message if self._first else "", DATA)
         if self._report is not None:
             values = {"gradient_norm": norm}
-            self._report.report(step, loss, self.chosen.global_batch, rates=self._rates, values=values)
+            self._report.report(step, loss, self.settings.global_batch, rates=self._rates, values=values)
 
     def _saved(self) -> None:
         written = self.checkpoints.written()
@@ -109,13 +112,13 @@ class Training:
                 say(f"checkpoint step={written}")
 
     def _opening(self, shape: dict[str, int]) -> str:
-        chosen, done = self.chosen, self.run.done
+        settings, done = self.settings, self.run.done
         where = (
-            f"model={chosen.model} parameters={chosen.configuration.parameters} processes={jax.process_count()} "
+            f"model={settings.model} parameters={settings.configuration.parameters} processes={jax.process_count()} "
             f"data={shape[meshes.DATA]} model-parallel={shape[meshes.MODEL]} device={jax.default_backend()} "
-            f"precision={chosen.precision}"
+            f"precision={settings.precision}"
         )
-        return f"resuming after step {done} of {chosen.steps}: {where}" if done else f"starting: {where}"
+        return f"resuming after step {done} of {settings.steps}: {where}" if done else f"starting: {where}"
 
 
 def _pass_on(_number: int, _frame: FrameType | None) -> None:
@@ -130,24 +133,29 @@ def main() -> None:
         TrainingError: as `join` and `Training`.
         StoppedError: a signal asked to stop; `stopped.json` is in the folder.
     """
-    chosen = options()
+    settings = options()
     heartbeat.begin()
     folder = run_folder()
     process_settings.raise_open_files()
     signal.signal(signal.SIGUSR1, _pass_on)
-    meshes.join(chosen.device)
+    # JAX stops a run one step after the last that it was asked about. A signal before the first question would choose
+    # step 1, which a run that resumes is past: it waits until JAX knows the step.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
+    meshes.join(settings.device)
     meshes.keep_compiled(folder / COMPILED)
     first = jax.process_index() == 0
     if first:
         unmark(folder)
-    training = Training(chosen, folder)
+    training = Training(settings, folder)
+    multihost_utils.reached_preemption_sync_point(training.run.done)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     training.carry_out()
     done = training.run.done
     if training.stopped and first:
         mark(folder, done, signal.SIGTERM)
     meshes.leave()
     if training.stopped:
-        message = f"stopped by a signal after step {done}, which is saved; start again to go on"
+        message = f"stopped by a signal after step {done}, which is saved; start again to resume"
         raise StoppedError(message if first else "")
     if first:
         say(f"done after step {done}")

@@ -12,6 +12,7 @@ from workloads.jax.memory import footprint
 from workloads.launchers import Jax
 from workloads.layout import Layout
 from workloads.progress import PrintedBy, Progress
+from workloads.proof import Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
 
@@ -66,7 +67,7 @@ _PRESETS = (
     ),
 )
 
-_FORMATS = (Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH, Format.LOCAL)
+_FORMATS = (Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH)
 
 WORKLOAD = Workload(
     name="jax",
@@ -80,7 +81,14 @@ WORKLOAD = Workload(
     ),
     resources=Resources(accelerators=("gpu",), memory_gib_per_rank=32),
     presets=MappingProxyType({preset.name: preset for preset in _PRESETS}),
-    proofs=MappingProxyType(accepted(*_FORMATS)),
+    proofs=MappingProxyType(
+        {
+            **accepted(*_FORMATS),
+            Format.LOCAL: Proven(
+                Proof.EXECUTED, preset="tiny", hardware="2 processes on one machine, no GPU"
+            ),
+        }
+    ),
     progress=Progress(
         # A loss that is not finite has no digits: it does not match, and the program ends.
         pattern=(

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax: each process writes its parts while the run goes on, and a folder is whole or not there."""
+"""Checkpoints by Orbax: each process writes its parts while the run continues, and a folder is whole or not there."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Checkpoints:
         Raises:
             TrainingError: what is there was written with other options, or cannot be read.
         """
-        chosen = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
-        self._manager = ocp.CheckpointManager((folder / CHECKPOINTS).absolute(), options=chosen)
+        kept = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True)
+        self._manager = ocp.CheckpointManager((folder / CHECKPOINTS).absolute(), options=kept)
         self._written: int | None = None
         self.newest: int | None = self._manager.latest_step()
         record = folder / _OPTIONS

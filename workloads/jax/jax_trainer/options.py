@@ -41,13 +41,13 @@ class Options:
 
     @property
     def peak_rate(self) -> float:
-        """The learning rate at the end of the warm-up: the model's own unless one was given."""
+        """The learning rate at the end of the warm-up: the model's own by default."""
         return self.configuration.learning_rate if self.learning_rate is None else self.learning_rate
 
     def fixed(self) -> dict[str, Any]:
         """Return the options that define the run: a start that resumes it must have the same."""
-        given = {**asdict(self), "learning_rate": self.peak_rate}
-        return {name: value for name, value in given.items() if name not in _FREE}
+        values = {**asdict(self), "learning_rate": self.peak_rate}
+        return {name: value for name, value in values.items() if name not in _FREE}
 
 
 def options(words: list[str] | None = None) -> Options:
@@ -61,13 +61,13 @@ def options(words: list[str] | None = None) -> Options:
     _optimisation(parser.add_argument_group("optimisation"))
     _speed(parser.add_argument_group("parallelism and speed"))
     _watching(parser.add_argument_group("checkpoints and watching"))
-    chosen = Options(**vars(parser.parse_args(words)))
-    if chosen.configuration.heads % chosen.model_parallel:
+    settings = Options(**vars(parser.parse_args(words)))
+    if settings.configuration.heads % settings.model_parallel:
         parser.error(
-            f"--model-parallel {chosen.model_parallel} does not divide the {chosen.configuration.heads} attention "
-            f"heads of --model {chosen.model}"
+            f"--model-parallel {settings.model_parallel} does not divide the {settings.configuration.heads} attention "
+            f"heads of --model {settings.model}"
         )
-    return chosen
+    return settings
 
 
 def _run(group: argparse._ArgumentGroup) -> None:
@@ -87,7 +87,7 @@ def _run(group: argparse._ArgumentGroup) -> None:
 def _optimisation(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
     add("--global-batch", type=arguments.positive, default=8, help="sequences of a step over all processes")
-    add("--learning-rate", type=arguments.rate, help="rate after the warm-up; the model's own unless given")
+    add("--learning-rate", type=arguments.rate, help="rate after the warm-up; the model's own by default")
     add("--warmup-steps", type=arguments.count, default=10, help="steps in which the rate grows from 0")
     add("--weight-decay", type=arguments.weight, default=1e-3, help="of matrices; norms have none")
     add("--clip", type=arguments.rate, default=1.0, help="highest norm of all gradients together")

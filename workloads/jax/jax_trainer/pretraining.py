@@ -27,12 +27,12 @@ _MATRICES = ("kernel", "embedding")
 class Pretraining:
     """A model in training: `state` is that after `done` steps."""
 
-    def __init__(self, chosen: Options, over: Mesh) -> None:
+    def __init__(self, settings: Options, over: Mesh) -> None:
         """Describe the state, without making it."""
-        self.chosen, self.mesh, self.done = chosen, over, 0
+        self.settings, self.mesh, self.done = settings, over, 0
         self.state: State = {}
-        self._optimizer = _optimizer(chosen)
-        self._graph, self._model = nnx.split(nnx.eval_shape(lambda: _decoder(chosen)))
+        self._optimizer = _optimizer(settings)
+        self._graph, self._model = nnx.split(nnx.eval_shape(lambda: _decoder(settings)))
         self._sharding = meshes.split(over, jax.eval_shape(self._initial))
         whole = NamedSharding(over, PartitionSpec())
         self._advance = jax.jit(self._step, donate_argnums=0, out_shardings=(self._sharding, whole))
@@ -56,22 +56,22 @@ class Pretraining:
 
     def step(self) -> dict[str, jax.Array]:
         """Do a step and return its loss and the norm of its gradients, which are computed when they are read."""
-        chosen = self.chosen
-        model = chosen.configuration
+        settings = self.settings
+        model = settings.configuration
         tokens = global_batch(
             self.done + 1,
-            chosen.global_batch,
-            chosen.sequence_length,
+            settings.global_batch,
+            settings.sequence_length,
             model.vocabulary,
-            chosen.seed,
+            settings.seed,
             meshes.batches(self.mesh),
         )
-        self.state, told = self._advance(self.state, tokens)
+        self.state, measured = self._advance(self.state, tokens)
         self.done += 1
-        return told
+        return measured
 
     def _initial(self) -> State:
-        weights = nnx.to_pure_dict(nnx.state(_decoder(self.chosen), nnx.Param))
+        weights = nnx.to_pure_dict(nnx.state(_decoder(self.settings), nnx.Param))
         return {"weights": weights, "optimizer": self._optimizer.init(weights)}
 
     def _step(self, state: State, tokens: jax.Array) -> tuple[State, dict[str, jax.Array]]:
@@ -84,25 +84,29 @@ class Pretraining:
         loss, gradients = jax.value_and_grad(loss_of)(state["weights"])
         updates, optimizer = self._optimizer.update(gradients, state["optimizer"], state["weights"])
         weights = optax.apply_updates(state["weights"], updates)
-        told = {"loss": loss, "gradient_norm": optax.global_norm(gradients)}
-        return {"weights": weights, "optimizer": optimizer}, told
+        measured = {"loss": loss, "gradient_norm": optax.global_norm(gradients)}
+        return {"weights": weights, "optimizer": optimizer}, measured
 
 
-def _decoder(chosen: Options) -> Decoder:
-    kind = jnp.bfloat16 if chosen.precision == "bf16" else jnp.float32
-    attention = chosen.attention
+def _decoder(settings: Options) -> Decoder:
+    kind = jnp.bfloat16 if settings.precision == "bf16" else jnp.float32
+    attention = settings.attention
     if attention == "auto":
         on_gpus = jax.default_backend() == "gpu"
-        attention = "cudnn" if on_gpus and chosen.precision == "bf16" else "xla"
+        attention = "cudnn" if on_gpus and settings.precision == "bf16" else "xla"
     return Decoder(
-        chosen.configuration, kind, attention, recompute=chosen.recompute, rngs=nnx.Rngs(chosen.seed)
+        settings.configuration, kind, attention, recompute=settings.recompute, rngs=nnx.Rngs(settings.seed)
     )
 
 
-def _optimizer(chosen: Options) -> optax.GradientTransformation:
-    warm = min(chosen.warmup_steps, chosen.steps - 1)
+def _optimizer(settings: Options) -> optax.GradientTransformation:
+    warm = min(settings.warmup_steps, settings.steps - 1)
     rate = optax.warmup_cosine_decay_schedule(
-        0.0 if warm else chosen.peak_rate, chosen.peak_rate, warm, chosen.steps, chosen.peak_rate * _LAST_RATE
+        0.0 if warm else settings.peak_rate,
+        settings.peak_rate,
+        warm,
+        settings.steps,
+        settings.peak_rate * _LAST_RATE,
     )
 
     def matrices(weights: Any) -> Any:
@@ -111,6 +115,6 @@ def _optimizer(chosen: Options) -> optax.GradientTransformation:
         )
 
     return optax.chain(
-        optax.clip_by_global_norm(chosen.clip),
-        optax.adamw(rate, _FIRST_MOMENT, _SECOND_MOMENT, weight_decay=chosen.weight_decay, mask=matrices),
+        optax.clip_by_global_norm(settings.clip),
+        optax.adamw(rate, _FIRST_MOMENT, _SECOND_MOMENT, weight_decay=settings.weight_decay, mask=matrices),
     )
