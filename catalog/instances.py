@@ -76,6 +76,7 @@ def instance_types() -> tuple[str, ...]:
     return tuple(INSTANCES)
 
 
+@cache
 def instance(name: str) -> InstanceFacts:
     """Return the facts of an instance type by its EC2 name.
 

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, StrEnum, auto
+from functools import lru_cache
 from types import MappingProxyType
 from typing import ClassVar, Protocol
 
@@ -438,6 +439,7 @@ def _mpirun(scheduler: SchedulerVariables) -> list[str]:
     return ["$(command -v mpirun)", *scheduler.hosts] if scheduler.hosts else ["mpirun"]
 
 
+@lru_cache(maxsize=8192, typed=True)
 def quoted(part: str) -> str:
     """Return a shell word: one with a `$` in double quotes, where it expands, any other quoted where needed.
 

@@ -14,6 +14,7 @@ _VERBS = (
     ("validate",),
     ("catalog", "show", "p5.48xlarge"),
     ("render", "cpu-ddp", "--on", "eks"),
+    ("render", "--list"),
     ("launch", "cpu-ddp", "--on", "local", "--dry-run"),
 )
 
