@@ -228,6 +228,24 @@ LEPTONAI = Pin(
     "newest before 0.27 on PyPI on 2026-11-28; nemo-run 0.11.1 fails at import with 0.47.1",
 )
 
+# The workload nemo-launcher.
+_NEMO_1_CASE = (
+    "predecessor repository (awslabs/awsome-distributed-ai, commit 95b939c), "
+    "megatron/nemo1.0/0.NemoMegatron-aws-optimized.Dockerfile"
+)
+NEMO_1_IMAGE = Pin(
+    "NeMo 1 image",
+    "nvcr.io/nvidia/nemo:24.12",
+    f"{_NEMO_1_CASE}; of the month of the launcher's last tag, 24.12 (5730fac); not pulled here, unverified",
+)
+HYDRA = Pin(
+    "hydra-core",
+    "1.3.2",
+    "the newest that NeMo v2.1.0 takes (requirements/requirements_lightning.txt of NVIDIA-NeMo/NeMo, 633cb60: <=1.3.2)",
+)
+OMEGACONF = Pin("omegaconf", "2.3.0", "the newest that hydra-core 1.3.2 and NeMo v2.1.0 take (<=2.3.0)")
+ZSTANDARD = Pin("zstandard", "0.25.0", "newest on PyPI on 2026-11-28")
+
 ENROOT = Pin("enroot", "3.5.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 PYXIS = Pin("pyxis", "0.20.0", f"{_PREDECESSOR}, PCS install-enroot-pyxis.sh")
 

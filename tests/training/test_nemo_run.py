@@ -58,7 +58,7 @@ def resumed(artifacts: Artifacts) -> FrameworkRun:
 
 @dataclass(frozen=True)
 class Done:
-    """What a command printed, and how it ended."""
+    """The output of a command, and its exit code."""
 
     output: str
     code: int

@@ -42,14 +42,14 @@ class Data:
 
 @dataclass
 class Checkpoints:
-    """How often the state is saved."""
+    """The number of steps from one save to the next."""
 
     every_n_train_steps: int = 5
 
 
 @dataclass
 class Log:
-    """Where the state is saved."""
+    """The folder of the state, and its saves."""
 
     log_dir: str
     ckpt: Checkpoints
@@ -64,7 +64,7 @@ class Optimizer:
 
 @dataclass
 class Trainer:
-    """How long it trains, and the seconds that it waits after a step, for who stops it."""
+    """The number of steps, and the seconds of a pause after each, in which a test can stop it."""
 
     max_steps: int = 20
     pause: float = 0.0

@@ -19,7 +19,7 @@ VOCABULARY = 128255
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run writes, and the ranks that it has."""
+    """The folder that a run writes to, and the ranks that it has."""
 
     folder: str
     nodes: int

@@ -1,0 +1,54 @@
+"""The stage that fetches a model's tokenizer from the Hugging Face hub to TOKENIZER_FOLDER.
+
+    fetch_tokenizer.py --model=llama2-7b
+
+GPT-3 is trained on GPT-2's tokens, which anybody may fetch. Llama 2's tokenizer is gated: HF_TOKEN, which a secret
+sets, must belong to an account that has accepted its licence. What is there already is not fetched again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import nemo1_options
+from training import errors
+from training.errors import NO_INPUT, TrainingError, say
+
+GPT2 = ("gpt2", "openai-community/gpt2", ("vocab.json", "merges.txt"))
+LLAMA2 = ("llama2", "meta-llama/Llama-2-7b-hf", ("tokenizer.model",))
+"""The folder of a tokenizer, its repository of the hub, and its files."""
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="fetch_tokenizer.py", description="Fetch the tokenizer of a model.", allow_abbrev=False
+    )
+    models = nemo1_options.recorded()["files"]
+    parser.add_argument("--model", required=True, choices=models, help="the model")
+    return parser.parse_args(words)
+
+
+def main() -> None:
+    """Fetch the files."""
+    arguments = options()
+    folder = os.environ.get("TOKENIZER_FOLDER", "")
+    if not folder:
+        raise TrainingError("the variable TOKENIZER_FOLDER is not set")
+    from huggingface_hub import hf_hub_download
+
+    name, repository, files = LLAMA2 if arguments.model.startswith("llama2") else GPT2
+    for file in files:
+        try:
+            hf_hub_download(repository, file, local_dir=Path(folder) / name)
+        # The hub's errors are many, and most are of requests or OSError.
+        except Exception as error:
+            raise TrainingError(f"'{file}' of '{repository}' cannot be fetched: {error}", NO_INPUT) from error
+    say(f"done: {', '.join(files)} of {repository}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

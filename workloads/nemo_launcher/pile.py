@@ -1,0 +1,104 @@
+"""The stage that fetches files of the Pile and tokenizes them with GPT-2's vocabulary to TOKENS_FOLDER.
+
+    pile.py --files=0-5
+
+Each node takes its part of the files (NODE_RANK of NNODES). NeMo's own script tokenizes. A file whose tokens are there
+is left alone; its text is removed as soon as it is tokenized.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import nemo1_options
+from training import errors
+from training.errors import FAULT, NO_INPUT, TrainingError, say
+
+REPOSITORY = "monology/pile-uncopyrighted"
+"""The copy of the Pile without its copyrighted parts: a data set of the Hugging Face hub, 30 files of JSON lines."""
+
+PREPROCESS = "/opt/NeMo/scripts/nlp_language_modeling/preprocess_data_for_megatron.py"
+"""NeMo's script, in its image."""
+
+
+def options(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line; argparse ends the program with 2 where it is wrong."""
+    parser = argparse.ArgumentParser(
+        prog="pile.py", description="Fetch and tokenize files of the Pile.", allow_abbrev=False
+    )
+    parser.add_argument(
+        "--files", type=nemo1_options.files, default="0-29", metavar="N-M", help="the files; default: all"
+    )
+    return parser.parse_args(words)
+
+
+def part(files: Sequence[int], node: int, nodes: int) -> Sequence[int]:
+    """Return the files of a node."""
+    return files[node::nodes]
+
+
+def command(text: Path, prefix: Path, tokenizer: Path, workers: int) -> list[str]:
+    """Return the command that tokenizes a file."""
+    return [
+        *(sys.executable, PREPROCESS, f"--input={text}", f"--output-prefix={prefix}"),
+        *("--tokenizer-library=megatron", "--tokenizer-type=GPT2BPETokenizer", "--dataset-impl=mmap"),
+        *(f"--vocab-file={tokenizer / 'vocab.json'}", f"--merge-file={tokenizer / 'merges.txt'}"),
+        *("--append-eod", f"--workers={workers}"),
+    ]
+
+
+def _fetch(number: int, folder: Path) -> Path:
+    """Fetch a file of the Pile, and return its text."""
+    import zstandard
+    from huggingface_hub import hf_hub_download
+
+    name = f"train/{number:02d}.jsonl.zst"
+    try:
+        packed = Path(hf_hub_download(REPOSITORY, name, repo_type="dataset", local_dir=folder))
+    # The hub's errors are many, and most are of requests or OSError.
+    except Exception as error:
+        raise TrainingError(f"'{name}' of '{REPOSITORY}' cannot be fetched: {error}", NO_INPUT) from error
+    text = folder / f"{number:02d}.jsonl"
+    with packed.open("rb") as source, text.open("wb") as target:
+        zstandard.ZstdDecompressor().copy_stream(source, target)
+    packed.unlink()
+    return text
+
+
+def main() -> None:
+    """Fetch and tokenize this node's files."""
+    arguments = options()
+    variables = {name: os.environ.get(name, "") for name in ("TOKENS_FOLDER", "TOKENIZER_FOLDER")}
+    for name, value in variables.items():
+        if not value:
+            raise TrainingError(f"the variable {name} is not set")
+    tokens, tokenizer = Path(variables["TOKENS_FOLDER"]), Path(variables["TOKENIZER_FOLDER"]) / "gpt2"
+    node, nodes = (
+        int(os.environ.get(name, default)) for name, default in (("NODE_RANK", "0"), ("NNODES", "1"))
+    )
+    for number in part(arguments.files, node, nodes):
+        prefix = tokens / f"pile_{number:02d}"
+        done = tokens / f"pile_{number:02d}.done"
+        if done.exists():
+            say(f"file {number}: there already")
+            continue
+        unpacked = tokens / f"unpacked-{number:02d}"
+        unpacked.mkdir(parents=True, exist_ok=True)
+        words = command(_fetch(number, unpacked), prefix, tokenizer, os.cpu_count() or 1)
+        # The words are our own.
+        code = subprocess.run(words, check=False).returncode  # noqa: S603
+        if code:
+            raise TrainingError(f"file {number}: NeMo's script ended with {code}", FAULT)
+        shutil.rmtree(unpacked)
+        done.touch()
+        say(f"file {number}: done")
+
+
+if __name__ == "__main__":
+    errors.run(main)
