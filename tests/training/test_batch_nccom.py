@@ -53,10 +53,10 @@ def start(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., list[Node]
             assert inside in text
             text = text.replace(inside, str(checkout() / "workloads" / here))
         path = f"{stub.parent}:{search_path()}"
-        given = {**image_variables(), "PATH": path, "HOME": str(folder)}
+        image = {**image_variables(), "PATH": path, "HOME": str(folder)}
         address = own_address()
         for index in range(NODES):
-            environment = given | variables(index, NODES, address) | {"AWS_BATCH_JOB_ATTEMPT": "1"}
+            environment = image | variables(index, NODES, address) | {"AWS_BATCH_JOB_ATTEMPT": "1"}
             started.append(Node([*shell, text], folder / f"node-{index}", environment))
         return started
 
@@ -66,6 +66,7 @@ def start(artifacts: Callable[[str], Path]) -> Iterator[Callable[..., list[Node]
 
 
 @pytest.mark.heavy
+@pytest.mark.proof("nccom-tests", "batch", "executed (operator simulated)")
 def test_mpirun_of_the_tool_reaches_both_nodes_without_ssh(start: Callable[..., list[Node]]) -> None:
     nodes = start()
     codes = [node.process.wait(timeout=SECONDS) for node in nodes]

@@ -60,8 +60,8 @@ def test_a_sequence_is_a_function_of_the_seed_and_its_index() -> None:
 
 def test_proteins_are_read_back_and_an_epoch_has_each_once(tmp_path: Path) -> None:
     assert proteins.write(tmp_path, proteins.read_fasta(_FASTA.splitlines(keepends=True))) == 3
-    found = proteins.Proteins(tmp_path)
-    assert [found[number] for number in range(len(found))] == _SEQUENCES
+    stored = proteins.Proteins(tmp_path)
+    assert [stored[number] for number in range(len(stored))] == _SEQUENCES
     source = FromFile(tmp_path, seed=0)
     generator = torch.Generator()
     for epoch in range(4):
@@ -152,8 +152,8 @@ def test_the_stage_writes_what_the_training_reads(mirror: str, tmp_path: Path) -
     done = _download(folder, f"--archive={mirror}/uniref50.fasta.gz", "--shortest=5")
     assert done.returncode == 0, done.stderr
     assert "done: 2 sequences" in done.stdout
-    found = proteins.Proteins(folder)
-    assert [found[number] for number in range(len(found))] == [_SEQUENCES[0], _SEQUENCES[2]]
+    stored = proteins.Proteins(folder)
+    assert [stored[number] for number in range(len(stored))] == [_SEQUENCES[0], _SEQUENCES[2]]
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,10 @@ def test_a_killed_run_resumes_with_the_same_losses(resumed: Resumed) -> None:
 @pytest.mark.proof("bionemo-esm1nv", "local", "executed")
 def test_the_placeholder_says_what_it_is_and_its_loss_falls(resumed: Resumed) -> None:
     assert "PLACEHOLDER: transformers' ESM on processors in place of BioNeMo's program" in resumed.run.log
-    found = re.search(r"ESM-1nv would have (\d+) parameters", resumed.run.log)
-    assert found is not None
+    message = re.search(r"ESM-1nv would have (\d+) parameters", resumed.run.log)
+    assert message is not None
     # 44M parameters, says NVIDIA's model card of ESM-1nv.
-    assert 43_500_000 < int(found[1]) < 44_500_000
+    assert 43_500_000 < int(message[1]) < 44_500_000
     losses = resumed.run.printed_losses()
     assert losses[20] < losses[1] - 0.5
     metrics = resumed.run.metrics()
@@ -78,9 +78,9 @@ from esm1nv_options import options
 from pathlib import Path
 from workloads.registry import workload
 for preset in workload("bionemo-esm1nv").presets.values():
-    chosen = options(preset.arguments)
-    count = values.passes(chosen.values, chosen.global_batch, 32 if preset.nodes == 4 else 2)
-    words = values.of_run(chosen.values, values.Place(32, 8), count, Path("/run"), "/proteins")
+    settings = options(preset.arguments)
+    count = values.passes(settings.values, settings.global_batch, 32 if preset.nodes == 4 else 2)
+    words = values.of_run(settings.values, values.Place(32, 8), count, Path("/run"), "/proteins")
     made = composition.composed(words)
     assert made.model.data.dataset_path == "/proteins", made
     assert made.exp_manager.exp_dir == "/run/results", made

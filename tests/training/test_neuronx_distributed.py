@@ -30,7 +30,7 @@ PATTERN = workload("neuronx-distributed").progress.pattern
 
 def losses(run: LocalRun) -> dict[int, float]:
     """Return the loss of each step as its line says it, of the last start that took the step."""
-    return {int(found["step"]): found["loss"] for found in matching(run.log, PATTERN)}
+    return {int(line["step"]): line["loss"] for line in matching(run.log, PATTERN)}
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +44,9 @@ def whole(artifacts: Artifacts) -> LocalRun:
 @pytest.mark.heavy
 def test_the_placeholder_says_what_it_is_and_its_loss_falls(whole: LocalRun) -> None:
     assert whole.log.count("PLACEHOLDER: a linear regression on processors in place of NxD's program") == 1
-    found = losses(whole)
-    assert list(found) == list(range(20))
-    assert found[19] < found[0] / 4
+    by_step = losses(whole)
+    assert list(by_step) == list(range(20))
+    assert by_step[19] < by_step[0] / 4
     # Of two checkpoints that stay, both are whole.
     kept = sorted(path.parent.name for path in (whole.run_folder / "checkpoints").glob("step_*/done"))
     assert kept == ["step_15", "step_20"]
@@ -70,7 +70,7 @@ def test_a_killed_run_continues_from_the_newest_whole_checkpoint(
     again = LocalRun("neuronx-distributed", "tiny", run.folder, f"--max_steps={max(reached + 3, 20)}")
     before = len(run.log)
     assert again.run() == 0, again.log
-    steps = [int(found["step"]) for found in matching(again.log[before:], PATTERN)]
+    steps = [int(line["step"]) for line in matching(again.log[before:], PATTERN)]
     assert steps[0] > 0
     assert steps[0] % 5 == 0
     assert {step: loss for step, loss in losses(again).items() if step < 20} == losses(whole)

@@ -35,13 +35,13 @@ class UniRef50Preprocess:
     def __init__(self, root_directory):
         self.root = pathlib.Path(root_directory)
 
-    def prepare_dataset(self, output_dir, **given):
+    def prepare_dataset(self, output_dir, **options):
         self.root.mkdir()
         (self.root / "uniref50.fasta").touch()
         train = pathlib.Path(output_dir) / "train"
         train.mkdir(parents=True)
         key = os.environ.get("NGC_CLI_API_KEY", "") and os.environ["NGC_CLI_ORG"]
-        (train / "x000.csv").write_text(json.dumps([given, key]))
+        (train / "x000.csv").write_text(json.dumps([options, key]))
 """
 
 
@@ -88,15 +88,15 @@ def test_bionemos_program_gets_the_values_of_a_preset_and_of_the_run(
         **{f"{data}_PROTEINS": str(proteins)},
     )
     assert done.returncode == 0, done.stderr
-    program, config_path, config_name, *given = json.loads(done.stdout)
+    program, config_path, config_name, *words = json.loads(done.stdout)
     assert program == str(home / "examples/protein/esm1nv/pretrain.py")
     assert (config_path, config_name) == (
         f"--config-path={home}/examples/protein/esm1nv/conf",
         "--config-name=pretrain_small",
     )
-    found = dict(word.split("=", 1) for word in given)
+    overrides = dict(word.split("=", 1) for word in words)
     # What the predecessor's script gives, but for the logging in its own project.
-    assert found == {
+    assert overrides == {
         "++cluster_type": "BCP",
         "trainer.num_nodes": "4",
         "trainer.devices": "8",
@@ -116,19 +116,19 @@ def test_bionemos_program_gets_the_values_of_a_preset_and_of_the_run(
         "model.dwnstr_task_validation.enabled": "False",
     }
     # BioNeMo's configuration has every one, but the one that is added.
-    assert {name for name in found if name not in names()} == {"++cluster_type"}
+    assert {name for name in overrides if name not in names()} == {"++cluster_type"}
 
 
 @pytest.mark.parametrize("preset", WORKLOAD.presets.values(), ids=lambda preset: preset.name)
 def test_a_presets_description_is_what_its_values_say(preset: Preset) -> None:
-    chosen = options(preset.arguments)
+    settings = options(preset.arguments)
     assert preset.layout is not None
-    assert chosen.global_batch == preset.global_batch
-    assert values.number(chosen.values, "model.micro_batch_size", 0) == preset.layout.micro_batch
-    assert values.number(chosen.values, "model.seq_length", RECORDED["names"]["model.seq_length"]) == (
+    assert settings.global_batch == preset.global_batch
+    assert values.number(settings.values, "model.micro_batch_size", 0) == preset.layout.micro_batch
+    assert values.number(settings.values, "model.seq_length", RECORDED["names"]["model.seq_length"]) == (
         preset.tokens_per_sample
     )
-    assert values.number(chosen.values, "model.tensor_model_parallel_size", 1) == preset.layout.tp
+    assert values.number(settings.values, "model.tensor_model_parallel_size", 1) == preset.layout.tp
 
 
 def test_versions_are_the_catalogs() -> None:
@@ -139,14 +139,14 @@ def test_versions_are_the_catalogs() -> None:
 
 
 def test_the_batch_is_that_of_all_copies() -> None:
-    given = ("model.micro_batch_size=64",)
-    assert values.passes(given, 8192, 32) == 4
-    assert values.passes((*given, "model.tensor_model_parallel_size=2"), 8192, 32) == 8
-    assert values.passes(given, None, 32) == 1
+    sizes = ("model.micro_batch_size=64",)
+    assert values.passes(sizes, 8192, 32) == 4
+    assert values.passes((*sizes, "model.tensor_model_parallel_size=2"), 8192, 32) == 8
+    assert values.passes(sizes, None, 32) == 1
     with pytest.raises(
         values.LayoutError, match="8192 does not divide into micro batches of 64 on 24 copies"
     ):
-        values.passes(given, 8192, 24)
+        values.passes(sizes, 8192, 24)
     with pytest.raises(values.LayoutError, match=r"9 ranks are no multiple of 2 \(tp 2 x pp 1\)"):
         values.passes(("model.tensor_model_parallel_size=2",), 8192, 9)
     with pytest.raises(ValueError, match="size=many: a number from 1"):
@@ -182,16 +182,16 @@ def test_a_name_may_be_added_and_the_command_refuses_an_unknown_one() -> None:
     run = Run.on_type(
         WORKLOAD, preset, preset.instance_type, preset.nodes, extra_arguments=("model.hidden=64",)
     )
-    [found] = check_arguments(run)
-    assert "BioNeMo's configuration has no 'model.hidden'" in found.message
+    [problem] = check_arguments(run)
+    assert "BioNeMo's configuration has no 'model.hidden'" in problem.message
 
 
 @pytest.mark.parametrize("type_", [GPU, "p4de.24xlarge"])
 def test_fewer_nodes_keep_the_batch(type_: str) -> None:
     run = Run.on_type(WORKLOAD, WORKLOAD.presets["esm1nv"], type_, 2)
-    assert [found for found in check_run(run) if found.severity.name == "ERROR"] == []
-    chosen = options(run.arguments)
-    assert values.passes(chosen.values, chosen.global_batch, run.ranks) == 2
+    assert [problem for problem in check_run(run) if problem.severity.name == "ERROR"] == []
+    settings = options(run.arguments)
+    assert values.passes(settings.values, settings.global_batch, run.ranks) == 2
 
 
 def test_a_start_without_bionemo_or_proteins_ends_with_a_message(tmp_path: Path) -> None:
@@ -218,9 +218,9 @@ def test_synthetic_proteins_have_the_form_of_bionemos_preparation(tmp_path: Path
         rows[split] = []
         for path in files:
             with path.open(encoding="ascii") as text:
-                header, *found = csv.reader(text)
+                header, *records = csv.reader(text)
             assert header == ["record_id", "record_name", "sequence_length", "sequence"]
-            rows[split] += found
+            rows[split] += records
         assert [int(row[0]) for row in rows[split]] == list(range(120))
         for _, _, length, sequence in rows[split]:
             assert 40 <= int(length) == len(sequence) <= 510
@@ -232,8 +232,8 @@ def test_synthetic_proteins_have_the_form_of_bionemos_preparation(tmp_path: Path
 
 def test_what_an_ended_stage_left_is_made_again(tmp_path: Path) -> None:
     (tmp_path / "proteins.unfinished" / "train").mkdir(parents=True)
-    chosen = make_proteins.options(["synthetic", "--sequences=50"])
-    assert make_proteins.make(chosen, tmp_path / "proteins")
+    settings = make_proteins.options(["synthetic", "--sequences=50"])
+    assert make_proteins.make(settings, tmp_path / "proteins")
     assert [path.name for path in tmp_path.iterdir()] == ["proteins"]
 
 

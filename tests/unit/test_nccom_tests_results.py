@@ -77,10 +77,10 @@ def test_the_log_of_every_format_has_its_rows_and_its_progress(format_: Format, 
     log = [inner(line) for pair in zip_longest(lines(name), OTHERS * 7, fillvalue="") for line in pair]
     [table] = read(outer(line) for line in log)
     assert (len(table.rows), table.problems()) == (EXPECTED[name][0], [])
-    found = series(log, registry.workload("nccom-tests").progress.pattern)
-    assert found["size"] == [row.size_bytes for row in table.rows]
-    assert found["busbw"] == [row.busbw for row in table.rows]
-    assert found["time"] == [row.time_us for row in table.rows]
+    metrics = series(log, registry.workload("nccom-tests").progress.pattern)
+    assert metrics["size"] == [row.size_bytes for row in table.rows]
+    assert metrics["busbw"] == [row.busbw for row in table.rows]
+    assert metrics["time"] == [row.time_us for row in table.rows]
 
 
 def test_the_unit_follows_from_sizes_and_times() -> None:

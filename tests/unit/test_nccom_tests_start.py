@@ -120,8 +120,8 @@ def test_wrong_options_end_with_a_message(
 def test_the_command_has_the_options() -> None:
     preset = WORKLOAD.presets["alltoall"]
     run = Run.on_type(WORKLOAD, preset, preset.instance_type, 2, extra_arguments=("--itres=5",))
-    [found] = check_arguments(run)
-    assert "did you mean '--iters'?" in found.message
+    [problem] = check_arguments(run)
+    assert "did you mean '--iters'?" in problem.message
 
 
 def test_sizes_have_units() -> None:

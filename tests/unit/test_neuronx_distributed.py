@@ -49,13 +49,13 @@ def parsed(words: list[str], file: str) -> argparse.Namespace:
 
 @pytest.mark.parametrize("preset", TRAINED, ids=lambda preset: preset.name)
 def test_nxds_program_knows_every_option_of_a_preset(preset: Preset) -> None:
-    chosen = options(preset.arguments)
+    settings = options(preset.arguments)
     ranks = 2 if preset.name == "tiny" else run_of(preset).ranks
-    given = parsed(command_lines.training(chosen, ranks, ENVIRONMENT), MODELS[chosen.model].program)
-    assert (given.checkpoint_dir, given.loading_step) == ("/run/checkpoints", "latest_if_exists")
+    read = parsed(command_lines.training(settings, ranks, ENVIRONMENT), MODELS[settings.model].program)
+    assert (read.checkpoint_dir, read.loading_step) == ("/run/checkpoints", "latest_if_exists")
     assert preset.layout is not None
-    assert (chosen.tensor_parallel, chosen.pipeline_parallel) == (preset.layout.tp, preset.layout.pp)
-    assert chosen.global_batch == preset.global_batch
+    assert (settings.tensor_parallel, settings.pipeline_parallel) == (preset.layout.tp, preset.layout.pp)
+    assert settings.global_batch == preset.global_batch
 
 
 def test_the_option_lists_are_those_of_the_catalogs_commit() -> None:
@@ -80,17 +80,17 @@ def test_batches_follow_from_the_ranks(size: tuple[str, str, int]) -> None:
     ranks, copies, micro_batches = SIZES[size]
     run = run_of(WORKLOAD.presets[name], type_, nodes)
     assert (run.ranks, run.data_parallel) == (ranks, copies)
-    assert [found for found in check_run(run) if found.severity.name == "ERROR"] == []
-    chosen = options(run.arguments)
-    given = parsed(command_lines.training(chosen, ranks, ENVIRONMENT), MODELS[chosen.model].program)
-    count = given.num_microbatches if chosen.model == "llama3-70b" else given.grad_accum_usteps
+    assert [problem for problem in check_run(run) if problem.severity.name == "ERROR"] == []
+    settings = options(run.arguments)
+    read = parsed(command_lines.training(settings, ranks, ENVIRONMENT), MODELS[settings.model].program)
+    count = read.num_microbatches if settings.model == "llama3-70b" else read.grad_accum_usteps
     assert int(count) == micro_batches
     assert int(count) * copies == 1024
 
 
 def test_ranks_that_do_not_fit_are_refused_before_and_on_the_node() -> None:
     run = run_of(WORKLOAD.presets["70b"], nodes=12)
-    assert [found for found in check_run(run) if found.severity.name == "ERROR"]
+    assert [problem for problem in check_run(run) if problem.severity.name == "ERROR"]
     with pytest.raises(command_lines.LayoutError, match="384 ranks are no multiple of 256"):
         command_lines.batch_per_copy(options(run.arguments), run.ranks)
     with pytest.raises(command_lines.LayoutError, match="a batch of 1024 does not divide into micro batches"):
@@ -99,13 +99,13 @@ def test_ranks_that_do_not_fit_are_refused_before_and_on_the_node() -> None:
 
 @pytest.mark.parametrize("preset", LARGE, ids=lambda preset: preset.name)
 def test_the_converter_knows_its_options_and_makes_a_shard_a_rank(preset: Preset) -> None:
-    chosen = options(preset.arguments)
-    words = command_lines.conversion(chosen, source="s", target="t", configuration="/c")
-    given = parsed(words, CONVERTER)
-    assert (given.kv_size_multiplier, given.config) == ("4", "/c/config.json")
-    assert given.convert_to_full_state is (chosen.task == "export")
-    assert given.hw_backend == "trn1"
-    assert command_lines.shards(chosen) == {"llama3-8b": 32, "llama3-70b": 256}[chosen.model]
+    settings = options(preset.arguments)
+    words = command_lines.conversion(settings, source="s", target="t", configuration="/c")
+    read = parsed(words, CONVERTER)
+    assert (read.kv_size_multiplier, read.config) == ("4", "/c/config.json")
+    assert read.convert_to_full_state is (settings.task == "export")
+    assert read.hw_backend == "trn1"
+    assert command_lines.shards(settings) == {"llama3-8b": 32, "llama3-70b": 256}[settings.model]
     stage = "convert" if preset.name.endswith("-continued") else "train"
     assert options(run_of(preset, TRN2).stage(stage).arguments).hardware == "trn2"
 
@@ -122,14 +122,14 @@ def test_the_stage_that_compiles_has_the_trainings_sizes_and_leaves_nothing() ->
     for preset in (WORKLOAD.presets["8b"], WORKLOAD.presets["70b"]):
         run = run_of(preset).stage("compile")
         assert run.nodes == preset.nodes
-        chosen = options(run.arguments)
-        program = MODELS[chosen.model].program
+        settings = options(run.arguments)
+        program = MODELS[settings.model].program
         compiled, trained = (
             vars(parsed(command_lines.training(each, run_of(preset).ranks, ENVIRONMENT), program))
-            for each in (chosen, options(preset.arguments))
+            for each in (settings, options(preset.arguments))
         )
         different = {name for name, value in compiled.items() if value != trained[name]}
-        steps = "max_steps" if chosen.model == "llama3-70b" else "steps_this_run"
+        steps = "max_steps" if settings.model == "llama3-70b" else "steps_this_run"
         assert different == {steps, "checkpoint_freq", "loading_step"}
         assert compiled["checkpoint_freq"] == compiled["loading_step"] == "-1"
 
@@ -158,8 +158,8 @@ def test_what_nxd_would_ignore_is_an_error(
 
 
 def test_the_command_refuses_it_too() -> None:
-    [found] = check_arguments(run_of(WORKLOAD.presets["70b"], "", 0, "--use_zero_1"))
-    assert "NxD's program has no option --use_zero_1" in found.message
+    [problem] = check_arguments(run_of(WORKLOAD.presets["70b"], "", 0, "--use_zero_1"))
+    assert "NxD's program has no option --use_zero_1" in problem.message
 
 
 def manifests() -> list[Path]:
@@ -187,8 +187,8 @@ def test_the_newest_whole_checkpoint_is_taken(tmp_path: Path) -> None:
 
 def test_the_last_stage_of_70b_prints_on_the_last_node_but_one() -> None:
     """The ranks of 16 nodes are [8 stages, 2 copies, 32 parts]."""
-    chosen = options(WORKLOAD.presets["70b"].arguments)
-    assert command_lines.printing_rank(chosen, 512) == 448
+    settings = options(WORKLOAD.presets["70b"].arguments)
+    assert command_lines.printing_rank(settings, 512) == 448
     assert command_lines.printing_rank(options(WORKLOAD.presets["8b"].arguments), 128) == 0
 
 
@@ -214,5 +214,5 @@ def test_every_type_of_neuron_has_room_or_is_refused() -> None:
             continue
         run = run_of(preset, name, 4)
         fits = run.ranks_per_node % 32 == 0
-        errors = [found for found in check_run(run) if found.severity.name == "ERROR"]
+        errors = [problem for problem in check_run(run) if problem.severity.name == "ERROR"]
         assert bool(errors) is not fits or not fits, name

@@ -76,9 +76,9 @@ def test_weights_become_a_shard_for_each_rank_of_a_copy_once(
     assert done.returncode == 0, done.stderr
     made = tmp_path / "weights" / folder
     assert len([*(made / "model").glob("*.pt")]) == count
-    given = json.loads((made / "words.json").read_text(encoding="utf-8"))
-    assert given["hf_model_name"].startswith("meta-llama/Meta-Llama-3-")
-    assert "convert_from_full_state" in given
+    received = json.loads((made / "words.json").read_text(encoding="utf-8"))
+    assert received["hf_model_name"].startswith("meta-llama/Meta-Llama-3-")
+    assert "convert_from_full_state" in received
     (made / "words.json").unlink()
     again = start("convert.py", sources, *words, WEIGHTS_FOLDER=str(tmp_path / "weights"))
     assert f"{count} shards are in {made} already" in again.stdout
@@ -99,10 +99,10 @@ def test_the_newest_whole_checkpoint_becomes_one_file(sources: Path, tmp_path: P
     done = start("train.py", sources, *words, RUN_FOLDER=str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
     exported = tmp_path / "run" / "exported" / "step_200"
-    given = json.loads((exported / "words.json").read_text(encoding="utf-8"))
-    assert given["input_dir"] == str(checkpoints / "step_200" / "model")
-    assert (given["tp_size"], given["pp_size"]) == ("32", "8")
-    assert "convert_to_full_state" in given
+    received = json.loads((exported / "words.json").read_text(encoding="utf-8"))
+    assert received["input_dir"] == str(checkpoints / "step_200" / "model")
+    assert (received["tp_size"], received["pp_size"]) == ("32", "8")
+    assert "convert_to_full_state" in received
 
 
 def test_training_begins_with_the_shards_and_has_the_variables_of_nxds_script(
@@ -118,9 +118,9 @@ def test_training_begins_with_the_shards_and_has_the_variables_of_nxds_script(
     shards.mkdir(parents=True)
     done = start("train.py", sources, *words, **variables, **ranks)
     assert done.returncode == 0, done.stderr
-    given, environment = json.loads(done.stdout)
-    assert "--pretrained_weight" in given
-    assert "--grad_accum_usteps=256" in given
+    received, environment = json.loads(done.stdout)
+    assert "--pretrained_weight" in received
+    assert "--grad_accum_usteps=256" in received
     assert (tmp_path / "run" / "checkpoints" / "pretrained_weight").resolve() == shards
     assert environment["NEURON_RT_ROOT_COMM_ID"] == "node-0:31500"
     assert environment["NEURON_RT_NUM_CORES"] == "32"
@@ -142,13 +142,15 @@ def test_each_document_of_c4_ends_with_the_models_end(
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     asked = SimpleNamespace(words=())
 
-    def load_dataset(*given: str, **_more: object) -> list[dict[str, str]]:
-        asked.words = given
+    def load_dataset(*names: str, **_more: object) -> list[dict[str, str]]:
+        asked.words = names
         return [{"text": "a b"}, {"text": "b c"}]
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
-    chosen = make_tokens.options(["c4", f"--tokenizer={tmp_path / 'tokenizer.json'}", "--sequence-length=3"])
-    assert [*make_tokens.generated(chosen)] == [
+    settings = make_tokens.options(
+        ["c4", f"--tokenizer={tmp_path / 'tokenizer.json'}", "--sequence-length=3"]
+    )
+    assert [*make_tokens.generated(settings)] == [
         {"input_ids": row, "attention_mask": [1, 1, 1], "labels": row} for row in ([1, 2, 0], [2, 3, 0])
     ]
     assert asked.words == ("allenai/c4", "en")

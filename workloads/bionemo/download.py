@@ -56,15 +56,15 @@ def _url(text: str) -> str:
     return text
 
 
-def _sequences(chosen: Options, lines: Iterator[bytes]) -> Iterator[bytes]:
-    long_enough = (each for each in proteins.read_fasta(lines) if len(each) >= chosen.shortest)
-    for number, sequence in enumerate(islice(long_enough, chosen.sequences or None), start=1):
+def _sequences(settings: Options, lines: Iterator[bytes]) -> Iterator[bytes]:
+    long_enough = (each for each in proteins.read_fasta(lines) if len(each) >= settings.shortest)
+    for number, sequence in enumerate(islice(long_enough, settings.sequences or None), start=1):
         if number % _REPORT_EVERY == 0:
             say(f"sequences={number}")
         yield sequence
 
 
-def fetch(chosen: Options, folder: Path) -> int:
+def fetch(settings: Options, folder: Path) -> int:
     """Fetch the archive and return the number of sequences written.
 
     Raises:
@@ -72,26 +72,26 @@ def fetch(chosen: Options, folder: Path) -> int:
     """
     try:
         # An archive is https or http.
-        answer = urllib.request.urlopen(chosen.archive, timeout=_TIMEOUT_SECONDS)  # noqa: S310
+        answer = urllib.request.urlopen(settings.archive, timeout=_TIMEOUT_SECONDS)  # noqa: S310
     except (OSError, urllib.error.URLError) as error:
-        raise TrainingError(f"'{chosen.archive}' cannot be fetched: {error}", NO_INPUT) from error
+        raise TrainingError(f"'{settings.archive}' cannot be fetched: {error}", NO_INPUT) from error
     try:
         with answer, gzip.open(answer) as lines:
-            count = proteins.write(folder, _sequences(chosen, lines))
+            count = proteins.write(folder, _sequences(settings, lines))
     except (EOFError, zlib.error, gzip.BadGzipFile, TimeoutError, ConnectionError) as error:
         raise TrainingError(
-            f"'{chosen.archive}' is not a whole gzip file, or the connection broke: {error}", NO_INPUT
+            f"'{settings.archive}' is not a whole gzip file, or the connection broke: {error}", NO_INPUT
         ) from error
     except OSError as error:
         raise TrainingError(f"'{folder}' cannot be written: {error}", WRITE) from error
     if not count:
-        raise TrainingError(f"'{chosen.archive}' has no sequence of {chosen.shortest} residues", NO_INPUT)
+        raise TrainingError(f"'{settings.archive}' has no sequence of {settings.shortest} residues", NO_INPUT)
     return count
 
 
 def main() -> None:
     """Fetch the sequences."""
-    chosen = options()
+    settings = options()
     folder = os.environ.get("PROTEINS_FOLDER", "")
     if not folder:
         raise TrainingError("the variable PROTEINS_FOLDER is not set")
@@ -99,7 +99,7 @@ def main() -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TrainingError(f"'{folder}' cannot be made: {error}", WRITE) from error
-    say(f"done: {fetch(chosen, Path(folder))} sequences")
+    say(f"done: {fetch(settings, Path(folder))} sequences")
 
 
 if __name__ == "__main__":

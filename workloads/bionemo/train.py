@@ -31,41 +31,43 @@ PROTEINS = "PROTEINS_FOLDER"
 """The variable with the folder of the sequences that the stage `download` makes."""
 
 
-def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tuple[int, int]:
+def train(settings: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tuple[int, int]:
     """Train and return the last step done and the signal that asked to stop, or 0."""
     proteins = os.environ.get(PROTEINS, "")
-    if chosen.data == "proteins" and not proteins:
+    if settings.data == "proteins" and not proteins:
         raise TrainingError(f"--data proteins needs the variable {PROTEINS}, which is not set")
-    run = Pretraining(chosen, ranks, folder, proteins)
-    length = chosen.sequence_length
-    operations = SIZES[chosen.model].operations(length) * length / ranks.count
+    run = Pretraining(settings, ranks, folder, proteins)
+    length = settings.sequence_length
+    operations = SIZES[settings.model].operations(length) * length / ranks.count
     rates = {"tokens_per_second": float(length), "tflops": operations / 1e12}
     report = metrics.of(ranks, folder, {"run": folder.name}, run.done)
     if ranks.first:
         weights = sum(each.numel() for each in run.model.parameters())
         where = (
-            f"model={chosen.model} parameters={weights} ranks={ranks.count} device={ranks.device.type} "
-            f"precision={chosen.precision} data={chosen.data}"
+            f"model={settings.model} parameters={weights} ranks={ranks.count} device={ranks.device.type} "
+            f"precision={settings.precision} data={settings.data}"
         )
         say(
-            f"resuming after step {run.done} of {chosen.steps}: {where}" if run.done else f"starting: {where}"
+            f"resuming after step {run.done} of {settings.steps}: {where}"
+            if run.done
+            else f"starting: {where}"
         )
     asked, due, logged = 0, False, False
     # After a skipped step nothing is saved or reported: both wait for the next step that is applied.
-    while run.done < chosen.steps and not (asked and not due):
+    while run.done < settings.steps and not (asked and not due):
         stop.begin(ranks)
         begun = time.monotonic()
         step = run.step()
-        time.sleep(max(0.0, begun + chosen.step_seconds - time.monotonic()))
+        time.sleep(max(0.0, begun + settings.step_seconds - time.monotonic()))
         asked = stop.agreed()
-        last = run.done == chosen.steps
-        due = due or bool(asked) or last or run.done % chosen.checkpoint_every == 0
-        logged = logged or last or run.done % chosen.log_every == 0
+        last = run.done == settings.steps
+        due = due or bool(asked) or last or run.done % settings.checkpoint_every == 0
+        logged = logged or last or run.done % settings.log_every == 0
         if logged and step.applied:
             logged = False
             values = {"learning_rate": step.rate, "gradient_norm": step.norm}
             if report:
-                report.report(run.done, step.loss, chosen.global_batch, rates=rates, values=values)
+                report.report(run.done, step.loss, settings.global_batch, rates=rates, values=values)
         if due and (step.applied or last):
             due = False
             run.save()
@@ -78,8 +80,8 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
 
 def main() -> None:
     """Train as the command line and the environment say."""
-    chosen = options()
-    start.carry_out(partial(train, chosen), chosen.device, chosen.threads)
+    settings = options()
+    start.carry_out(partial(train, settings), settings.device, settings.threads)
 
 
 if __name__ == "__main__":

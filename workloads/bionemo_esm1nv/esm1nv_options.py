@@ -43,27 +43,27 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", choices=DATA, default="synthetic", help="the proteins that a stage made")
     add("--global-batch", type=_positive, metavar="N", help="sequences of a step over all ranks")
     add("values", nargs="*", metavar="NAME=VALUE", help="a value of BioNeMo's configuration")
-    chosen = parser.parse_intermixed_args(sys.argv[1:] if words is None else words)
-    for value in chosen.values:
-        found = _VALUE.fullmatch(value)
-        if found is None:
+    settings = parser.parse_intermixed_args(sys.argv[1:] if words is None else words)
+    for value in settings.values:
+        match = _VALUE.fullmatch(value)
+        if match is None:
             parser.error(f"'{value}' is not NAME=VALUE")
-        name = found["name"]
+        name = match["name"]
         if name in _OURS:
             parser.error(f"'{name}' follows from the run")
         if name == "trainer.accumulate_grad_batches":
             parser.error(f"'{name}' follows from --global-batch and the number of ranks; give that one")
-        if not found["add"] and name not in names():
+        if not match["add"] and name not in names():
             parser.error(f"BioNeMo's configuration has no '{name}'; ++{value} would add it")
-    return chosen
+    return settings
 
 
 @cache
 def names() -> dict[str, Any]:
     """Return the names of BioNeMo's configuration with the values that were recorded, else None."""
     file = Path(__file__).parent / "esm1nv_launch" / "options.json"
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["names"]
-    return found
+    recorded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["names"]
+    return recorded
 
 
 def _positive(text: str) -> int:

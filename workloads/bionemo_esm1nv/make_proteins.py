@@ -52,10 +52,10 @@ def options(words: Sequence[str] | None = None) -> Options:
     add("--source", choices=("uniprot", "ngc"), default="uniprot", help="of uniref50")
     add("--ngc-org", default="", help="the organization whose NGC_CLI_API_KEY it is; ngc alone needs it")
     add("--ngc-team", default="", help="a team of it")
-    chosen = Options(**vars(parser.parse_args(words)))
-    if chosen.source == "ngc" and not chosen.ngc_org:
+    settings = Options(**vars(parser.parse_args(words)))
+    if settings.source == "ngc" and not settings.ngc_org:
         parser.error("--source=ngc needs --ngc-org")
-    return chosen
+    return settings
 
 
 def _whole(text: str) -> int:
@@ -82,31 +82,33 @@ def _record(number: int, source: random.Random) -> str:
     return f"{number},synthetic_{number},{length},{(motif * length)[:length]}"
 
 
-def uniref50(folder: Path, chosen: Options) -> None:
+def uniref50(folder: Path, settings: Options) -> None:
     """Fetch UniRef50 and write its splits by BioNeMo's preparation; a download that is there is not fetched again."""
     from bionemo.data import UniRef50Preprocess
 
-    given = {}
-    if chosen.source == "ngc":
-        os.environ["NGC_CLI_ORG"] = chosen.ngc_org
-        if chosen.ngc_team:
-            os.environ["NGC_CLI_TEAM"] = chosen.ngc_team
-        given = _NGC
+    registry = {}
+    if settings.source == "ngc":
+        os.environ["NGC_CLI_ORG"] = settings.ngc_org
+        if settings.ngc_team:
+            os.environ["NGC_CLI_TEAM"] = settings.ngc_team
+        registry = _NGC
     preparation = UniRef50Preprocess(root_directory=str(folder.with_name(f"{folder.name}.download")))
-    preparation.prepare_dataset(source=chosen.source, output_dir=str(folder), num_csv_files=FILES, **given)
+    preparation.prepare_dataset(
+        source=settings.source, output_dir=str(folder), num_csv_files=FILES, **registry
+    )
 
 
-def make(chosen: Options, folder: Path) -> bool:
+def make(settings: Options, folder: Path) -> bool:
     """Make the proteins in a folder; return whether there was something to make."""
     if folder.is_dir():
         return False
     unfinished = folder.with_name(f"{folder.name}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if chosen.corpus == "synthetic":
-        synthetic(unfinished, chosen.sequences)
+    if settings.corpus == "synthetic":
+        synthetic(unfinished, settings.sequences)
     else:
-        uniref50(unfinished, chosen)
+        uniref50(unfinished, settings)
     unfinished.rename(folder)
     shutil.rmtree(folder.with_name(f"{unfinished.name}.download"), ignore_errors=True)
     return True
@@ -114,10 +116,10 @@ def make(chosen: Options, folder: Path) -> bool:
 
 def main() -> int:
     """Make what the command line names, and return the exit code."""
-    chosen = options()
-    folder = Path(os.environ[f"{chosen.corpus.upper()}_PROTEINS"])
+    settings = options()
+    folder = Path(os.environ[f"{settings.corpus.upper()}_PROTEINS"])
     try:
-        made = make(chosen, folder)
+        made = make(settings, folder)
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: {error}; the workload's image has it\n")
         return ABSENT

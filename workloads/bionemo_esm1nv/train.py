@@ -46,18 +46,18 @@ def _start(words: list[str]) -> None:
 
 def main() -> None:
     """Train as the command line says."""
-    chosen = options()
+    settings = options()
     ranks, of_node = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     folder = os.environ.get("RUN_FOLDER", "")
     if not folder:
         _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints", USAGE)
-    proteins = os.environ.get(f"{chosen.data.upper()}_PROTEINS", "")
+    proteins = os.environ.get(f"{settings.data.upper()}_PROTEINS", "")
     try:
-        count = values.passes(chosen.values, chosen.global_batch, ranks)
+        count = values.passes(settings.values, settings.global_batch, ranks)
     except ValueError as error:
         _refuse(str(error), USAGE)
-    words = values.of_run(chosen.values, values.Place(ranks, of_node), count, Path(folder), proteins)
-    if chosen.program == "placeholder":
+    words = values.of_run(settings.values, values.Place(ranks, of_node), count, Path(folder), proteins)
+    if settings.program == "placeholder":
         from esm1nv_launch import placeholder
 
         placeholder.train(words)

@@ -88,10 +88,10 @@ def size(text: str) -> int:
     Raises:
         ValueError: it is no size.
     """
-    found = re.fullmatch(r"(\d+)([kmg]?b?)", text, re.ASCII | re.IGNORECASE)
-    if not found or found[2].upper() not in _UNITS:
+    match = re.fullmatch(r"(\d+)([kmg]?b?)", text, re.ASCII | re.IGNORECASE)
+    if not match or match[2].upper() not in _UNITS:
         raise ValueError(f"'{text}' is no size; write bytes, or a number with KB, MB or GB")
-    return int(found[1]) * _UNITS[found[2].upper()]
+    return int(match[1]) * _UNITS[match[2].upper()]
 
 
 def _size(text: str) -> str:

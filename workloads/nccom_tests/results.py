@@ -101,15 +101,15 @@ class Table:
 
     def problems(self, min_busbw: float | None = None) -> list[str]:
         """Return why the table did not pass; empty where it did. `min_busbw` is the least peak bus bandwidth."""
-        found = list(self.errors)
+        reasons = list(self.errors)
         if not self.rows:
-            found.append("it has no rows")
+            reasons.append("it has no rows")
         if self.average is None:
             last = f" after {self.rows[-1].size_bytes} bytes" if self.rows else ""
-            found.append(f"the log ends{last} without the average that the program writes last")
+            reasons.append(f"the log ends{last} without the average that the program writes last")
         if self.rows:
-            found.extend(too_slow(self.peak_busbw, min_busbw))
-        return found
+            reasons.extend(too_slow(self.peak_busbw, min_busbw))
+        return reasons
 
     def document(self) -> dict[str, Any]:
         """Return the table as JSON has it."""
@@ -138,12 +138,12 @@ def read(lines: Iterable[str]) -> list[Table]:
     tables: list[Table] = []
     before: list[str] = []
     for line in lines:
-        if found := _HEADER.search(line):
-            tables.append(Table(columns=tuple(found[1].split())))
+        if match := _HEADER.search(line):
+            tables.append(Table(columns=tuple(match[1].split())))
             tables[-1].errors += before
             before.clear()
             continue
-        problem = next((found[0] for pattern in _ERRORS if (found := pattern.search(line))), "")
+        problem = next((match[0] for pattern in _ERRORS if (match := pattern.search(line))), "")
         if problem:
             (tables[-1].errors if tables else before).append(problem)
         elif tables:
@@ -156,15 +156,15 @@ def read(lines: Iterable[str]) -> list[Table]:
 
 def _take(table: Table, line: str) -> None:
     """Take in a line below the table's header."""
-    if found := _AVERAGE.search(line):
-        table.average = float(found["value"])
-    elif found := _FAILED_ROW.search(line):
-        table.errors.append(f"{found['size']} bytes: {found['problem']}")
-    elif table.average is None and (found := _SIZE.search(line)):
-        row = _row(table.columns, [found["size"], *found["rest"].split()])
+    if match := _AVERAGE.search(line):
+        table.average = float(match["value"])
+    elif match := _FAILED_ROW.search(line):
+        table.errors.append(f"{match['size']} bytes: {match['problem']}")
+    elif table.average is None and (match := _SIZE.search(line)):
+        row = _row(table.columns, [match["size"], *match["rest"].split()])
         if row is not None:
             table.rows.append(row)
-        elif len(found["rest"].split()) >= len(table.columns) - 2 or line.rstrip().endswith(found["size"]):
+        elif len(match["rest"].split()) >= len(table.columns) - 2 or line.rstrip().endswith(match["size"]):
             table.errors.append(f"a row is cut or mixed with other output: '{line.strip()}'")
 
 

@@ -10,6 +10,7 @@ from workloads.images.image import Image
 from workloads.launchers import Mpi
 from workloads.program import Program
 from workloads.progress import Criterion, Progress
+from workloads.proof import Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
 
@@ -60,7 +61,16 @@ WORKLOAD = Workload(
     image=Image("neuron"),
     resources=Resources(accelerators=("neuron",), memory_gib_per_rank=2, efa=True),
     presets=MappingProxyType({preset.name: preset for preset in _PRESETS}),
-    proofs=MappingProxyType(accepted(Format.SLURM, Format.MPIJOB, Format.BATCH)),
+    proofs=MappingProxyType(
+        {
+            **accepted(Format.SLURM, Format.MPIJOB),
+            Format.BATCH: Proven(
+                Proof.SIMULATED,
+                preset="all-reduce",
+                hardware="2 nodes of 2 ranks as processes on one machine, a stub in place of nccom-test",
+            ),
+        }
+    ),
     progress=Progress(
         pattern=_ROW,
         # Each collective is compiled first; the table comes when all sizes are measured.

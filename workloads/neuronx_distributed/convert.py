@@ -20,26 +20,26 @@ ABSENT = 69
 _CONVERTER = "examples/training/llama/convert_checkpoints.py"
 
 
-def is_whole(folder: Path, chosen: Options) -> bool:
+def is_whole(folder: Path, settings: Options) -> bool:
     """Return whether all shards of a layout are in a folder."""
-    return bool(len([*folder.glob("model/*_tp_rank_*_pp_rank_*.pt")]) >= command_lines.shards(chosen))
+    return bool(len([*folder.glob("model/*_tp_rank_*_pp_rank_*.pt")]) >= command_lines.shards(settings))
 
 
 def main() -> int:
     """Convert, and return the exit code."""
-    chosen = options()
-    folder = Path(os.environ["WEIGHTS_FOLDER"]) / command_lines.shards_folder(chosen)
-    if is_whole(folder, chosen):
-        sys.stdout.write(f"{command_lines.shards(chosen)} shards are in {folder} already\n")
+    settings = options()
+    folder = Path(os.environ["WEIGHTS_FOLDER"]) / command_lines.shards_folder(settings)
+    if is_whole(folder, settings):
+        sys.stdout.write(f"{command_lines.shards(settings)} shards are in {folder} already\n")
         return 0
     sources = Path(os.environ.get(command_lines.SOURCES_VARIABLE, ""))
     if not (sources / _CONVERTER).is_file():
         sys.stderr.write(f"error: there is no '{sources / _CONVERTER}'; the workload's image has it\n")
         return ABSENT
     folder.mkdir(parents=True, exist_ok=True)
-    model = MODELS[chosen.model]
+    model = MODELS[settings.model]
     words = command_lines.conversion(
-        chosen,
+        settings,
         source=model.hub,
         target=str(folder),
         configuration=str(sources / model.configuration),

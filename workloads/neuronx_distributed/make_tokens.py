@@ -74,12 +74,12 @@ def packed(documents: Iterable[Sequence[int]], length: int) -> Iterator[list[int
             rest = rest[length:]
 
 
-def c4(chosen: Options) -> Iterator[list[int]]:
+def c4(settings: Options) -> Iterator[list[int]]:
     """Yield the tokens of c4's documents, each with its begin and end."""
     import tokenizers
     from datasets import load_dataset
 
-    name = chosen.tokenizer
+    name = settings.tokenizer
     if Path(name).is_file():
         tokenizer = tokenizers.Tokenizer.from_file(name)
     else:
@@ -97,17 +97,17 @@ def rows(sequences: Iterable[list[int]]) -> Iterator[dict[str, list[int]]]:
         yield {"input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": tokens}
 
 
-def generated(chosen: Options) -> Iterator[dict[str, Any]]:
+def generated(settings: Options) -> Iterator[dict[str, Any]]:
     """Yield the rows that the options ask for."""
-    found = (
-        synthetic(chosen.sequence_length)
-        if chosen.corpus == "synthetic"
-        else packed(c4(chosen), chosen.sequence_length)
+    sequences = (
+        synthetic(settings.sequence_length)
+        if settings.corpus == "synthetic"
+        else packed(c4(settings), settings.sequence_length)
     )
-    yield from rows(islice(found, chosen.sequences))
+    yield from rows(islice(sequences, settings.sequences))
 
 
-def make(chosen: Options, folder: Path) -> int:
+def make(settings: Options, folder: Path) -> int:
     """Make the data set in a folder, unless it is there; return the number of its rows."""
     from datasets import Dataset, load_from_disk
 
@@ -117,7 +117,7 @@ def make(chosen: Options, folder: Path) -> int:
     cache = folder.with_name(f"{folder.name}.cache")
     for left in (unfinished, cache):
         shutil.rmtree(left, ignore_errors=True)
-    made = Dataset.from_generator(generated, gen_kwargs={"chosen": chosen}, cache_dir=str(cache))
+    made = Dataset.from_generator(generated, gen_kwargs={"settings": settings}, cache_dir=str(cache))
     made.save_to_disk(str(unfinished))
     unfinished.rename(folder)
     shutil.rmtree(cache, ignore_errors=True)
@@ -126,15 +126,15 @@ def make(chosen: Options, folder: Path) -> int:
 
 def main() -> int:
     """Make what the command line names, and return the exit code."""
-    chosen = options()
-    folder = Path(os.environ[f"{chosen.corpus.upper()}_TOKENS"])
+    settings = options()
+    folder = Path(os.environ[f"{settings.corpus.upper()}_TOKENS"])
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        number = make(chosen, folder)
+        number = make(settings, folder)
     except OSError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRITE if error.filename and str(folder) in str(error.filename) else NO_INPUT
-    sys.stdout.write(f"{number} sequences of {chosen.sequence_length} tokens in {folder}\n")
+    sys.stdout.write(f"{number} sequences of {settings.sequence_length} tokens in {folder}\n")
     return 0
 
 

@@ -85,8 +85,8 @@ class Options:
 def known_options(file: str) -> dict[str, str]:
     """Return the options of a file of NxD, each with `flag` or `value`."""
     text = (Path(__file__).parent / "nxd_launch" / "options.json").read_text(encoding="utf-8")
-    found: dict[str, str] = json.loads(text)["programs"][file]
-    return found
+    recorded: dict[str, str] = json.loads(text)["programs"][file]
+    return recorded
 
 
 def options(words: Sequence[str] | None = None) -> Options:
@@ -100,18 +100,18 @@ def options(words: Sequence[str] | None = None) -> Options:
             theirs.add_argument(f"--{name}", action="store_true")
         else:
             theirs.add_argument(f"--{name}")
-    given, unknown = theirs.parse_known_args(rest)
+    program, unknown = theirs.parse_known_args(rest)
     if unknown:
         parser.error(f"{own.model}: NxD's program has no option {' '.join(unknown)}")
 
     def size(name: str) -> int:
-        text = getattr(given, name, None) or "1"
+        text = getattr(program, name, None) or "1"
         if not (text.isascii() and text.isdecimal() and int(text)):
             parser.error(f"--{name} {text}: a number from 1")
         return int(text)
 
     for name in _OURS[model.pipelined]:
-        if getattr(given, name, None) is not None:
+        if getattr(program, name, None) is not None:
             parser.error(f"--{name} follows from --global-batch and the number of ranks; give that one")
     return Options(
         model=own.model,

@@ -41,9 +41,9 @@ def _sources() -> Path:
     return Path(folder)
 
 
-def _prepare(chosen: Options, ranks_per_node: int) -> None:
+def _prepare(settings: Options, ranks_per_node: int) -> None:
     """Set the variables that NxD's scripts export, unless the run has them, and the address where runtimes meet."""
-    for name, value in MODELS[chosen.model].variables:
+    for name, value in MODELS[settings.model].variables:
         os.environ.setdefault(name, value)
     for name in ("NEURON_RT_NUM_CORES", "NUM_NEURONCORES", "TPU_NUM_DEVICES", "TPU_CHIPS_PER_HOST_BOUNDS"):
         os.environ.setdefault(name, str(ranks_per_node))
@@ -59,9 +59,9 @@ def _start(program: Path, words: list[str]) -> None:
     runpy.run_path(str(program), run_name="__main__")
 
 
-def _link_weights(chosen: Options, run: Path) -> None:
+def _link_weights(settings: Options, run: Path) -> None:
     """Put converted weights where NxD's programs look for them: without a file `done` they are no checkpoint."""
-    source = Path(os.environ["WEIGHTS_FOLDER"]) / command_lines.shards_folder(chosen)
+    source = Path(os.environ["WEIGHTS_FOLDER"]) / command_lines.shards_folder(settings)
     if not source.is_dir():
         _refuse(f"there are no weights in '{source}'; the stage 'convert' makes them", NO_INPUT)
     link = run / "checkpoints" / command_lines.PRETRAINED
@@ -70,7 +70,7 @@ def _link_weights(chosen: Options, run: Path) -> None:
         link.symlink_to(source, target_is_directory=True)
 
 
-def _export(chosen: Options, run: Path, rank: int) -> None:
+def _export(settings: Options, run: Path, rank: int) -> None:
     """Convert the run's newest checkpoint to one file, on one rank."""
     if rank:
         return
@@ -79,17 +79,17 @@ def _export(chosen: Options, run: Path, rank: int) -> None:
         _refuse(f"there is no whole checkpoint in '{run / 'checkpoints'}'", NO_INPUT)
     sources = _sources()
     words = command_lines.conversion(
-        chosen,
+        settings,
         source=str(newest / "model"),
         target=str(run / "exported" / newest.name),
-        configuration=str(sources / MODELS[chosen.model].configuration),
+        configuration=str(sources / MODELS[settings.model].configuration),
     )
     _start(sources / "examples/training/llama/convert_checkpoints.py", words)
 
 
 def main() -> None:
     """Train, compile or export as the command line says."""
-    chosen = options()
+    settings = options()
     rank, ranks = (
         int(os.environ.get(name, default)) for name, default in (("RANK", "0"), ("WORLD_SIZE", "1"))
     )
@@ -98,24 +98,24 @@ def main() -> None:
     if not folder:
         _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints", USAGE)
     run = Path(folder)
-    if chosen.task == "export":
-        _export(chosen, run, rank)
+    if settings.task == "export":
+        _export(settings, run, rank)
         return
     try:
-        words = command_lines.training(chosen, ranks, os.environ)
+        words = command_lines.training(settings, ranks, os.environ)
     except command_lines.LayoutError as error:
         _refuse(str(error), USAGE)
-    if chosen.weights == "converted" and rank == 0:
-        _link_weights(chosen, run)
-    follower = relay.relayed(rank, command_lines.printing_rank(chosen, ranks), per_node, run)
+    if settings.weights == "converted" and rank == 0:
+        _link_weights(settings, run)
+    follower = relay.relayed(rank, command_lines.printing_rank(settings, ranks), per_node, run)
     try:
-        if chosen.model == "placeholder":
+        if settings.model == "placeholder":
             from nxd_launch import placeholder
 
             placeholder.train(words)
         else:
-            _prepare(chosen, per_node)
-            _start(_sources() / MODELS[chosen.model].program, words)
+            _prepare(settings, per_node)
+            _start(_sources() / MODELS[settings.model].program, words)
     finally:
         if follower is not None:
             relay.settle()

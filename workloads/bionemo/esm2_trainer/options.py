@@ -81,13 +81,13 @@ def options(words: list[str] | None = None) -> Options:
     )
     add("--threads", type=arguments.positive, default=1, help="threads a rank; fixes the order of sums")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: GPUs if there are some")
-    chosen = Options(**vars(parser.parse_args(words)))
-    if chosen.sequence_length < 3:
-        parser.error(f"argument --sequence-length: {chosen.sequence_length} leaves no room for a residue")
-    if not chosen.mask_share:
+    settings = Options(**vars(parser.parse_args(words)))
+    if settings.sequence_length < 3:
+        parser.error(f"argument --sequence-length: {settings.sequence_length} leaves no room for a residue")
+    if not settings.mask_share:
         parser.error("argument --mask-share: 0 leaves nothing to predict")
-    if chosen.global_batch % chosen.micro_batch:
+    if settings.global_batch % settings.micro_batch:
         parser.error(
-            f"argument --global-batch: {chosen.global_batch} does not divide by --micro-batch {chosen.micro_batch}"
+            f"argument --global-batch: {settings.global_batch} does not divide by --micro-batch {settings.micro_batch}"
         )
-    return chosen
+    return settings

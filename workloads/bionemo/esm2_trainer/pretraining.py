@@ -36,9 +36,9 @@ class Step:
     applied: bool
 
 
-def configuration(chosen: Options) -> EsmConfig:
+def configuration(settings: Options) -> EsmConfig:
     """Return ESM-2's configuration, as that of the published models: rotary positions, token dropout, no dropout."""
-    size = SIZES[chosen.model]
+    size = SIZES[settings.model]
     return EsmConfig(
         vocab_size=len(VOCABULARY),
         mask_token_id=MASK,
@@ -50,72 +50,72 @@ def configuration(chosen: Options) -> EsmConfig:
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         layer_norm_eps=1e-5,
-        max_position_embeddings=max(1026, chosen.sequence_length + 2),
+        max_position_embeddings=max(1026, settings.sequence_length + 2),
         position_embedding_type="rotary",
         emb_layer_norm_before=False,
         token_dropout=True,
     )
 
 
-def rate(chosen: Options, step: int) -> float:
+def rate(settings: Options, step: int) -> float:
     """Return the learning rate of a step (from 1): up in a line, then down to a tenth at nine tenths of all steps.
 
     The highest rate and the warm-up are those of BioNeMo's ESM-2 (`train_esm2.py`), the way down is our choice.
     """
-    warm, end = chosen.warmup_steps, chosen.steps * _DECAY_UNTIL
+    warm, end = settings.warmup_steps, settings.steps * _DECAY_UNTIL
     if step <= warm:
-        return chosen.learning_rate * step / warm
+        return settings.learning_rate * step / warm
     gone = min(1.0, (step - warm) / max(1.0, end - warm))
-    return chosen.learning_rate * (1 - (1 - _LAST_RATE) * gone)
+    return settings.learning_rate * (1 - (1 - _LAST_RATE) * gone)
 
 
-def _model(chosen: Options, ranks: Ranks) -> DistributedDataParallel:
-    torch.manual_seed(chosen.seed)
-    model = EsmForMaskedLM(configuration(chosen))
+def _model(settings: Options, ranks: Ranks) -> DistributedDataParallel:
+    torch.manual_seed(settings.seed)
+    model = EsmForMaskedLM(configuration(settings))
     # It predicts contacts, and takes no part in the training.
     model.esm.contact_head.requires_grad_(requires_grad=False)
     model = model.to(ranks.device)
-    if chosen.compile:
+    if settings.compile:
         model.compile()
     return DistributedDataParallel(model, device_ids=[ranks.local] if ranks.device.type == "cuda" else None)
 
 
-def _optimizer(model: nn.Module, chosen: Options) -> torch.optim.AdamW:
+def _optimizer(model: nn.Module, settings: Options) -> torch.optim.AdamW:
     """Return AdamW, with betas and decay of BioNeMo's ESM-2; biases and norms do not decay."""
     parameters = [each for each in model.parameters() if each.requires_grad]
     groups = [
-        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": chosen.weight_decay},
+        {"params": [each for each in parameters if each.ndim > 1], "weight_decay": settings.weight_decay},
         {"params": [each for each in parameters if each.ndim <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=chosen.learning_rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98))
 
 
 class Pretraining:
     """The model, its optimizer, its data and its checkpoints; all ranks call every method."""
 
-    def __init__(self, chosen: Options, ranks: Ranks, folder: Path, proteins: str) -> None:
+    def __init__(self, settings: Options, ranks: Ranks, folder: Path, proteins: str) -> None:
         """Build the model and load the newest checkpoint; `done` is how many steps it has done.
 
         Raises:
             TrainingError: the options do not fit the ranks, the data or the checkpoint, or no checkpoint is sound.
         """
-        self.passes, rest = divmod(chosen.global_batch, ranks.count * chosen.micro_batch)
+        self.passes, rest = divmod(settings.global_batch, ranks.count * settings.micro_batch)
         if rest:
             raise TrainingError(
-                f"--global-batch {chosen.global_batch} does not divide by {ranks.count} ranks of --micro-batch "
-                f"{chosen.micro_batch}"
+                f"--global-batch {settings.global_batch} does not divide by {ranks.count} ranks of --micro-batch "
+                f"{settings.micro_batch}"
             )
-        self.chosen = chosen
+        self.settings = settings
         self.ranks = ranks
-        self.model = _model(chosen, ranks)
-        self.optimizer = _optimizer(self.model, chosen)
-        self.checkpoints = Checkpoints(folder / start.CHECKPOINTS, chosen.keep)
-        self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, prints=ranks.first)
-        source = Synthetic() if chosen.data == "synthetic" else FromFile(Path(proteins), chosen.seed)
+        self.model = _model(settings, ranks)
+        self.optimizer = _optimizer(self.model, settings)
+        self.checkpoints = Checkpoints(folder / start.CHECKPOINTS, settings.keep)
+        self.non_finite = non_finite.NonFiniteSteps(settings.max_skipped_steps, prints=ranks.first)
+        source = Synthetic() if settings.data == "synthetic" else FromFile(Path(proteins), settings.seed)
         self.sequences = Sequences(
-            source, length=chosen.sequence_length, share=chosen.mask_share, seed=chosen.seed
+            source, length=settings.sequence_length, share=settings.mask_share, seed=settings.seed
         )
-        random_state.seed(chosen.seed, ranks.rank)
+        random_state.seed(settings.seed, ranks.rank)
         # After its first backward pass the reducer lays its buckets anew, which may change the order of sums: let that
         # be over before the first step of every start, or a resumed run could differ from an uninterrupted one.
         self._pass(*self.sequences.take(range(1)), 1)
@@ -126,7 +126,7 @@ class Pretraining:
         """Compute the gradients of the summed loss of sequences, divided by `count`; return the sum."""
         device = self.ranks.device
         tokens, labels = tokens.to(device), labels.to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=self.chosen.precision == "bf16"):
+        with torch.autocast(device.type, torch.bfloat16, enabled=self.settings.precision == "bf16"):
             logits = self.model(input_ids=tokens, attention_mask=(tokens != PAD).long()).logits
         flat = logits.float().view(-1, logits.shape[-1])
         loss = nn.functional.cross_entropy(flat, labels.view(-1), ignore_index=IGNORED, reduction="sum")
@@ -140,10 +140,12 @@ class Pretraining:
             TrainingError: too many steps in a row were not finite.
         """
         number = self.done + 1
-        chosen, ranks = self.chosen, self.ranks
-        share = chosen.global_batch // ranks.count
-        first = (number - 1) * chosen.global_batch + ranks.rank * share
-        parts = [range(at, at + chosen.micro_batch) for at in range(first, first + share, chosen.micro_batch)]
+        settings, ranks = self.settings, self.ranks
+        share = settings.global_batch // ranks.count
+        first = (number - 1) * settings.global_batch + ranks.rank * share
+        parts = [
+            range(at, at + settings.micro_batch) for at in range(first, first + share, settings.micro_batch)
+        ]
         # How many residues are predicted is known before the passes, for DDP takes the mean over ranks.
         taken = [self.sequences.take(part) for part in parts]
         count = torch.tensor(sum(int((labels != IGNORED).sum()) for _, labels in taken), device=ranks.device)
@@ -157,7 +159,7 @@ class Pretraining:
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
         mean = float(total) / int(count)
         applied = self.non_finite.admit(number, mean, norm)
-        now = rate(chosen, number)
+        now = rate(settings, number)
         for group in self.optimizer.param_groups:
             group["lr"] = now
         if applied:
@@ -169,11 +171,11 @@ class Pretraining:
     @heartbeat.phase("resume")
     def _resume(self) -> int:
         """Load the newest checkpoint and return the steps done."""
-        found = self.checkpoints.load_everywhere(self.ranks)
-        if found is None:
+        newest = self.checkpoints.load_everywhere(self.ranks)
+        if newest is None:
             return 0
-        step, state = found
-        before, now = state["options"], self.chosen.fixed
+        step, state = newest
+        before, now = state["options"], self.settings.fixed
         changed = [name for name in now if before.get(name) != now[name]]
         if changed:
             changes = ", ".join(f"{name} is '{now[name]}' and was '{before.get(name)}'" for name in changed)
@@ -208,7 +210,7 @@ class Pretraining:
                 "model": self.model.module.state_dict(),
                 "optimizer": self.optimizer.state_dict(),
                 "random": states,
-                "options": self.chosen.fixed,
+                "options": self.settings.fixed,
             }
             try:
                 self.checkpoints.save(self.done, state)

@@ -58,29 +58,29 @@ def parameters(model: DictConfig) -> int:
     """Return the number of weights of a shape, without the head for contacts, which is ESM-2's."""
     with torch.device("meta"):
         made = EsmForMaskedLM(configuration(model))
-    found = {name: each.numel() for name, each in made.named_parameters() if "contact_head" not in name}
-    return sum(found.values())
+    sizes = {name: each.numel() for name, each in made.named_parameters() if "contact_head" not in name}
+    return sum(sizes.values())
 
 
-def _sequences(chosen: DictConfig, step: int, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _sequences(settings: DictConfig, step: int, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the tokens of a rank's micro batches of a step, and the labels of those that are predicted."""
     generator = torch.Generator().manual_seed(step * 1000 + rank)
-    count = chosen.model.micro_batch_size * chosen.trainer.accumulate_grad_batches
-    length = chosen.model.seq_length
+    count = settings.model.micro_batch_size * settings.trainer.accumulate_grad_batches
+    length = settings.model.seq_length
     motif = torch.randint(_SPECIAL, _SPECIAL + _RESIDUES, (count, 6), generator=generator)
     tokens = motif.repeat(1, length // 6 + 1)[:, :length]
     chance = torch.rand(tokens.shape, generator=generator)
-    predicted = chance < chosen.model.data.modify_percent
+    predicted = chance < settings.model.data.modify_percent
     labels = torch.where(predicted, tokens, _IGNORED)
-    replaced = chance < chosen.model.data.modify_percent * chosen.model.data.perturb_percent
+    replaced = chance < settings.model.data.modify_percent * settings.model.data.perturb_percent
     others = torch.randint(_SPECIAL, _SPECIAL + _RESIDUES, tokens.shape, generator=generator)
     return torch.where(replaced, others, torch.where(predicted, _MASK, tokens)), labels
 
 
-def _step(model: EsmForMaskedLM, chosen: DictConfig, step: int) -> float:
+def _step(model: EsmForMaskedLM, settings: DictConfig, step: int) -> float:
     """Compute the mean gradients of a step over all ranks, and return its mean loss."""
-    tokens, labels = _sequences(chosen, step, dist.get_rank())
-    passes = chosen.trainer.accumulate_grad_batches
+    tokens, labels = _sequences(settings, step, dist.get_rank())
+    passes = settings.trainer.accumulate_grad_batches
     total = torch.zeros(())
     for part, of_part in zip(tokens.chunk(passes), labels.chunk(passes), strict=True):
         logits = model(input_ids=part, attention_mask=torch.ones_like(part)).logits
@@ -94,7 +94,7 @@ def _step(model: EsmForMaskedLM, chosen: DictConfig, step: int) -> float:
             dist.all_reduce(each.grad)
             each.grad /= dist.get_world_size()
     dist.all_reduce(total)
-    torch.nn.utils.clip_grad_norm_(model.parameters(), chosen.trainer.gradient_clip_val)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), settings.trainer.gradient_clip_val)
     return float(total) / dist.get_world_size()
 
 
@@ -116,21 +116,21 @@ def _save(folder: Path, step: int, state: dict[str, Any]) -> None:
 
 def train(words: Sequence[str]) -> None:
     """Train as the values say."""
-    chosen = composed(words)
+    settings = composed(words)
     torch.set_num_threads(1)
     dist.init_process_group("gloo")
     first = dist.get_rank() == 0
-    torch.manual_seed(chosen.model.seed)
-    model = EsmForMaskedLM(configuration(chosen.model))
-    optim = chosen.model.optim
+    torch.manual_seed(settings.model.seed)
+    model = EsmForMaskedLM(configuration(settings.model))
+    optim = settings.model.optim
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=float(optim.lr), betas=tuple(optim.betas), weight_decay=optim.weight_decay
     )
-    folder = Path(chosen.exp_manager.exp_dir) / "checkpoints"
+    folder = Path(settings.exp_manager.exp_dir) / "checkpoints"
     done = 0
-    found = _last(folder) if chosen.exp_manager.resume_if_exists else None
-    if found is not None:
-        state = torch.load(found, weights_only=True)
+    last = _last(folder) if settings.exp_manager.resume_if_exists else None
+    if last is not None:
+        state = torch.load(last, weights_only=True)
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         done = state["step"]
@@ -139,26 +139,26 @@ def train(words: Sequence[str]) -> None:
         own = composed([])
         print(  # noqa: T201
             f"{MESSAGE}; ESM-1nv would have {parameters(own.model)} parameters, this has "
-            f"{parameters(chosen.model)}; {f'continuing after step {done}' if done else 'from random weights'}",
+            f"{parameters(settings.model)}; {f'continuing after step {done}' if done else 'from random weights'}",
             flush=True,
         )
-    batch = chosen.model.micro_batch_size * chosen.trainer.accumulate_grad_batches * dist.get_world_size()
+    batch = settings.model.micro_batch_size * settings.trainer.accumulate_grad_batches * dist.get_world_size()
     begun = time.perf_counter()
-    pause = OmegaConf.select(chosen, "placeholder.step_seconds", default=0.0)
-    for step in range(done + 1, chosen.trainer.max_steps + 1):
-        loss = _step(model, chosen, step)
+    pause = OmegaConf.select(settings, "placeholder.step_seconds", default=0.0)
+    for step in range(done + 1, settings.trainer.max_steps + 1):
+        loss = _step(model, settings, step)
         optimizer.step()
         optimizer.zero_grad()
         time.sleep(pause)
         if first:
             rate = (step - done) / (time.perf_counter() - begun)
             print(  # noqa: T201 -- as Lightning's progress bar
-                f"Epoch 0: {100 * step // chosen.trainer.max_steps:3d}%|   | {step}/{chosen.trainer.max_steps} "
+                f"Epoch 0: {100 * step // settings.trainer.max_steps:3d}%|   | {step}/{settings.trainer.max_steps} "
                 f"[00:00<00:00, {rate:5.2f}it/s, loss={loss:.3g}, v_num=, reduced_train_loss={loss!r}, "
                 f"global_step={float(step)}, consumed_samples={float(step * batch)}]",
                 flush=True,
             )
-            if step % chosen.trainer.val_check_interval == 0 or step == chosen.trainer.max_steps:
+            if step % settings.trainer.val_check_interval == 0 or step == settings.trainer.max_steps:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step}
                 _save(folder, step, state)
     dist.barrier()

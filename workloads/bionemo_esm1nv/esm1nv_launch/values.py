@@ -40,8 +40,8 @@ def number(values: Sequence[str], name: str, default: int) -> int:
     Raises:
         ValueError: it is something else.
     """
-    found = [value.partition("=")[2] for value in values if value.lstrip("+").partition("=")[0] == name]
-    text = found[-1] if found else str(default)
+    texts = [value.partition("=")[2] for value in values if value.lstrip("+").partition("=")[0] == name]
+    text = texts[-1] if texts else str(default)
     if not (text.isascii() and text.isdecimal() and int(text)):
         raise ValueError(f"{name}={text}: a number from 1")
     return int(text)
@@ -71,8 +71,8 @@ def passes(values: Sequence[str], global_batch: int | None, ranks: int) -> int:
     return count
 
 
-def of_run(given: Sequence[str], place: Place, count: int, run: Path, proteins: str) -> list[str]:
-    """Return all values for BioNeMo's program: those of the run, then those that are given.
+def of_run(extra: Sequence[str], place: Place, count: int, run: Path, proteins: str) -> list[str]:
+    """Return all values for BioNeMo's program: those of the run, then `extra`.
 
     torchrun starts the ranks, and BioNeMo reads its variables where the cluster's type is BCP; on Slurm it would else
     ask srun for them. Of two values for one name the last counts.
@@ -87,7 +87,7 @@ def of_run(given: Sequence[str], place: Place, count: int, run: Path, proteins: 
         "exp_manager.resume_if_exists=True",
         f"model.data.dataset_path={proteins}",
         f"model.data.index_mapping_dir={proteins}",
-        *given,
+        *extra,
     ]
 
 

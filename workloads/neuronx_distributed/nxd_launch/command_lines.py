@@ -115,8 +115,8 @@ def conversion(options: Options, *, source: str, target: str, configuration: str
 
 def _kv_replicator(options: Options) -> str:
     """Return how often key and value heads are repeated: the converter needs what the training has."""
-    given = [word.partition("=")[2] for word in options.words if word.startswith("--kv_replicator=")]
-    return given[-1] if given else "1"
+    values = [word.partition("=")[2] for word in options.words if word.startswith("--kv_replicator=")]
+    return values[-1] if values else "1"
 
 
 def shards_folder(options: Options) -> str:
@@ -131,12 +131,12 @@ def shards(options: Options) -> int:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """Return the newest checkpoint of a run that NxD finished; None where there is none."""
-    found = {
+    whole = {
         int(path.parent.name.removeprefix("step_")): path.parent
         for path in folder.glob("step_*/done")
         if path.parent.name.removeprefix("step_").isdecimal()
     }
-    return found[max(found)] if found else None
+    return whole[max(whole)] if whole else None
 
 
 def printing_rank(options: Options, ranks: int) -> int:

@@ -75,9 +75,9 @@ def train(words: Sequence[str]) -> None:
         print(MESSAGE, flush=True)  # noqa: T201
     weights, done = torch.zeros(_FEATURES), 0
     file = f"dp_rank_00_tp_rank_{ranks.tensor:02d}_pp_rank_{ranks.pipeline:02d}.pt"
-    found = _whole(options.checkpoint_dir)
-    if options.loading_step == "latest_if_exists" and found:
-        done = found[-1]
+    whole = _whole(options.checkpoint_dir)
+    if options.loading_step == "latest_if_exists" and whole:
+        done = whole[-1]
         weights = torch.load(options.checkpoint_dir / f"step_{done}" / "model" / file, weights_only=True)
     dist.barrier()
     for step in range(done, options.max_steps):
