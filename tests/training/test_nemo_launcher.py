@@ -126,6 +126,9 @@ def test_benchmarks_have_the_published_arguments(compositions: dict[str, dict[st
         assert values["trainer.max_steps"] == values["trainer.val_check_interval"] == steps
         assert values["model.micro_batch_size"] == micro_batch
         assert values["trainer.limit_val_batches"] == 0
+        for size in ("tensor", "pipeline", "virtual_pipeline"):
+            place = f"model.{size}_model_parallel_size"
+            assert values[place] == RECORDED["facts"][name][place]
         assert values["exp_manager.create_checkpoint_callback"] is False
         assert values["model.data.data_impl"] == "mock"
         assert values["model.data.data_prefix"] == []
