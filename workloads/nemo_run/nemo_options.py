@@ -31,7 +31,7 @@ _PLACEHOLDER_NAMES: Mapping[str, Sequence[str]] = {
     "log": ("ckpt", "log_dir"),
     "log.ckpt": ("every_n_train_steps",),
     "model": ("hidden_size", "vocabulary"),
-    "optim": ("lr",),
+    "optim": ("lr", "momentum"),
     "trainer": ("max_steps", "pause"),
 }
 

@@ -3,7 +3,8 @@
 It is configured, overridden and run by NeMo-Run as NeMo's recipes are, and its lines have the form of NeMo's
 ProgressPrinter. Nothing of NeMo is in it: it shows that the launch works, not that NeMo trains.
 
-NeMo-Run reads values by the types of fields, so annotations are types here and no text (`from __future__`).
+NeMo-Run reads values by the types of fields, so annotations are types here and no text (`from __future__`). Gradients
+and steps are written out: torch.optim and DistributedDataParallel import torch's compiler, seconds in each process.
 """
 
 import os
@@ -17,7 +18,6 @@ import nemo_run
 import torch
 import torch.distributed as dist
 from nemo_launch.recipes import NAME, Place
-from torch.nn.parallel import DistributedDataParallel
 
 FILE = "last.pt"
 """The checkpoint's file, in `checkpoints` of the run's logs."""
@@ -57,9 +57,10 @@ class Log:
 
 @dataclass
 class Optimizer:
-    """The optimizer's learning rate."""
+    """The learning rate and the momentum of gradient descent."""
 
-    lr: float = 0.02
+    lr: float = 0.2
+    momentum: float = 0.9
 
 
 @dataclass
@@ -86,31 +87,30 @@ def pretrain(model: Model, data: Data, trainer: Trainer, optim: Optimizer, log: 
     """Train, and continue from the run's checkpoint where there is one."""
     dist.init_process_group("gloo")
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    # All ranks begin with the same weights.
     torch.manual_seed(0)
-    network = DistributedDataParallel(
-        torch.nn.Sequential(
-            torch.nn.Embedding(model.vocabulary, model.hidden_size),
-            torch.nn.Linear(model.hidden_size, model.hidden_size),
-            torch.nn.ReLU(),
-            torch.nn.Linear(model.hidden_size, model.vocabulary),
-        )
+    network = torch.nn.Sequential(
+        torch.nn.Embedding(model.vocabulary, model.hidden_size),
+        torch.nn.Linear(model.hidden_size, model.hidden_size),
+        torch.nn.ReLU(),
+        torch.nn.Linear(model.hidden_size, model.vocabulary),
     )
-    optimizer = torch.optim.AdamW(network.parameters(), lr=optim.lr)
+    velocities = {name: torch.zeros_like(weight) for name, weight in network.named_parameters()}
     file = Path(log.log_dir) / NAME / "checkpoints" / FILE
     first = 0
     if file.exists():
         state = torch.load(file, weights_only=True)
         network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
+        velocities = state["velocities"]
         first = state["step"]
     for step in range(first, trainer.max_steps):
         begun = time.perf_counter()
         tokens = _tokens(model, data, step)
         scores = network(tokens[:, :-1])
         loss = torch.nn.functional.cross_entropy(scores.flatten(0, 1), tokens[:, 1:].flatten())
-        optimizer.zero_grad()
+        network.zero_grad()
         loss.backward()
-        optimizer.step()
+        _descend(network, velocities, optim)
         mean = loss.detach().clone()
         dist.all_reduce(mean)
         if dist.get_rank() == 0:
@@ -124,12 +124,19 @@ def pretrain(model: Model, data: Data, trainer: Trainer, optim: Optimizer, log: 
             )
             sys.stdout.flush()
             if done % log.ckpt.every_n_train_steps == 0:
-                _save(
-                    file, {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "step": done}
-                )
+                _save(file, {"network": network.state_dict(), "velocities": velocities, "step": done})
         time.sleep(trainer.pause)
     dist.barrier()
     dist.destroy_process_group()
+
+
+def _descend(network: torch.nn.Module, velocities: dict[str, torch.Tensor], optim: Optimizer) -> None:
+    """Take a step along the mean of all ranks' gradients."""
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            dist.all_reduce(weight.grad)
+            velocities[name].mul_(optim.momentum).add_(weight.grad, alpha=1 / dist.get_world_size())
+            weight.sub_(velocities[name], alpha=optim.lr)
 
 
 def _tokens(model: Model, data: Data, step: int) -> torch.Tensor:
