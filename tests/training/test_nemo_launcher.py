@@ -232,16 +232,6 @@ def refusal(*words: str) -> str:
     return " ".join(finding.message for finding in check_arguments(run))
 
 
-def test_each_node_has_its_part_of_the_pile(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "workloads" / "runtime"))
-    monkeypatch.syspath_prepend(str(FOLDER))
-    import pile
-
-    parts = [pile.part(range(30), node, 4) for node in range(4)]
-    assert sorted(number for part in parts for number in part) == list(range(30))
-    assert {len(part) for part in parts} == {7, 8}
-
-
 def test_versions_are_the_catalogs() -> None:
     environment = (FOLDER / "environment.txt").read_text(encoding="utf-8").splitlines()
     assert f"hydra-core=={HYDRA}" in environment
