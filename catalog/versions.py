@@ -125,12 +125,6 @@ BIONEMO_COMMIT = Pin(
     "'Bionemo FW v1.2 EA Release' of NVIDIA/bionemo-framework on GitHub (branch bionemo1), read with git in a copy of "
     "the repository on 2026-11-28; that the image has it is unverified",
 )
-HYDRA = Pin(
-    "hydra-core",
-    "1.3.8",
-    "newest on PyPI on 2026-11-28, for runs on processors; NeMo 1.20 asks for one below 1.3, which Python 3.11 cannot "
-    "import",
-)
 # The workload mosaicml-composer.
 LLM_FOUNDRY_IMAGE = Pin(
     "llm-foundry's image",
