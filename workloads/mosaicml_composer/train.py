@@ -3,7 +3,8 @@
     torchrun ... train.py --model=mpt-7b --global-batch=1024 --micro-batch=8
 
 RUN_FOLDER is where checkpoints go, and where the run continues from, by Composer's autoresume. Without a GPU nothing is
-patched: Composer and llm-foundry know processors, without FSDP and flash attention.
+patched: Composer and llm-foundry know processors, without FSDP and flash attention. On several nodes one function of
+Composer is replaced (composer_launch/checkpoints.py: name_signal_files_by_node).
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ def _train(chosen: Options, run_folder: Path) -> None:
             f"--global-batch {chosen.global_batch} is no multiple of --micro-batch {chosen.micro_batch} x {ranks} ranks"
         )
     folder = run_folder / "checkpoints"
+    checkpoints.name_signal_files_by_node()
     if dist.get_global_rank() == 0:
         checkpoints.repair(folder, chosen.keep)
     data = shards.folder_of_data(chosen, run_folder)

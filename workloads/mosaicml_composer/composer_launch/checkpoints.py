@@ -8,6 +8,7 @@ begin again. `repair` runs before the trainer is made.
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import zipfile
@@ -36,3 +37,19 @@ def repair(folder: Path, keep: int) -> None:
 def _is_whole(path: Path) -> bool:
     """Return whether a checkpoint was written to its end: a zip has its table there, a folder its metadata."""
     return (path / ".metadata").is_file() if path.is_dir() else zipfile.is_zipfile(path)
+
+
+def name_signal_files_by_node() -> None:
+    """Give each node's ranks a signal file of their own.
+
+    Composer gives all nodes one name, creates the file on each and removes it on each: in a folder that nodes share,
+    the second removal fails (trainer.py, _get_autoresume_checkpoint, version 0.32.1).
+    """
+    from composer.utils import dist
+
+    of_all_nodes = dist.get_node_signal_file_name
+
+    def of_this_node(rng: random.Random | None = None) -> str:
+        return f"{of_all_nodes(rng)}-{dist.get_node_rank()}"
+
+    dist.get_node_signal_file_name = of_this_node
