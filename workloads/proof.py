@@ -38,3 +38,10 @@ class Proven:
     def size(self) -> str:
         """The run of the proof and its hardware, as text; empty where nothing ran."""
         return f"{self.preset}, {self.hardware}" if self.preset else ""
+
+
+TINY_PODS = Proven(Proof.CONTROLLERS, preset="tiny", hardware="2 process nodes on two cores, no GPU")
+"""The proof of a job on Kubernetes whose preset for tests ran under the real controllers."""
+
+TINY_RANKS = Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU")
+"""The proof of the local format where the preset for tests ran."""

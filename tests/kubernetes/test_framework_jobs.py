@@ -36,13 +36,13 @@ def nodes(cluster: Cluster, name: str, folder: Path) -> Iterator[ProcessNodes]:
 
 
 @pytest.mark.heavy
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.proof(name, "trainjob", "executed (real controllers)"))
-        for name in NAMES
-    ],
-)
+@pytest.mark.proof("bionemo", "trainjob", "executed (real controllers)")
+@pytest.mark.proof("jax", "trainjob", "executed (real controllers)")
+@pytest.mark.proof("megatron-lm", "trainjob", "executed (real controllers)")
+@pytest.mark.proof("mosaicml-composer", "trainjob", "executed (real controllers)")
+@pytest.mark.proof("nemo-run", "trainjob", "executed (real controllers)")
+@pytest.mark.proof("torchtitan", "trainjob", "executed (real controllers)")
+@pytest.mark.parametrize("name", NAMES)
 def test_two_pods_train_to_their_end(
     eks_cluster: Cluster, artifacts: Callable[[str], Path], name: str
 ) -> None:

@@ -13,7 +13,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
-from workloads.proof import Proof, Proven
+from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
 from workloads.stage import Stage
@@ -93,7 +93,8 @@ WORKLOAD = Workload(
         {
             **accepted(*TORCHRUN_FORMATS),
             **accepted(Format.JOBSET),
-            Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
+            Format.TRAINJOB: TINY_PODS,
+            Format.LOCAL: TINY_RANKS,
         }
     ),
     progress=Progress(

@@ -11,7 +11,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
-from workloads.proof import Proof, Proven
+from workloads.proof import TINY_PODS, TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
 from workloads.stage import Stage
@@ -49,8 +49,6 @@ _DOWNLOAD = Stage(
     options="download",
 )
 
-_TWO_NODES = "2 process nodes on two cores, no GPU"
-
 WORKLOAD = Workload(
     name="cpu-ddp",
     title="Data-parallel training of a small perceptron on processors (DistributedDataParallel, gloo)",
@@ -63,8 +61,8 @@ WORKLOAD = Workload(
             Format.SLURM: Proven(
                 Proof.EXECUTED, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU"
             ),
-            Format.PYTORCHJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
-            Format.TRAINJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
+            Format.PYTORCHJOB: TINY_PODS,
+            Format.TRAINJOB: TINY_PODS,
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
             Format.JOBSET: Proven(
                 Proof.CONTROLLERS,
@@ -74,7 +72,7 @@ WORKLOAD = Workload(
             Format.BATCH: Proven(
                 Proof.SIMULATED, preset="tiny", hardware="1 and 2 nodes as processes on one machine, no GPU"
             ),
-            Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
+            Format.LOCAL: TINY_RANKS,
         }
     ),
     progress=Progress(

@@ -11,7 +11,7 @@ from workloads.fsdp.memory import footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.progress import PrintedBy, Progress
-from workloads.proof import Proof, Proven
+from workloads.proof import TINY_PODS, TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Preset, Workload
@@ -107,8 +107,6 @@ def _presets() -> Iterator[Preset]:
     yield _TINY
 
 
-_TWO_NODES = "2 process nodes on two cores, no GPU"
-
 WORKLOAD = Workload(
     name="fsdp",
     title="Pre-training of causal language models, sharded over all ranks (PyTorch FSDP2)",
@@ -121,13 +119,13 @@ WORKLOAD = Workload(
             Format.SLURM: Proven(
                 Proof.EXECUTED, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU"
             ),
-            Format.PYTORCHJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
-            Format.TRAINJOB: Proven(Proof.CONTROLLERS, preset="tiny", hardware=_TWO_NODES),
+            Format.PYTORCHJOB: TINY_PODS,
+            Format.TRAINJOB: TINY_PODS,
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),
             Format.BATCH: Proven(
                 Proof.SIMULATED, preset="tiny", hardware="2 nodes as processes on one machine, no GPU"
             ),
-            Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
+            Format.LOCAL: TINY_RANKS,
         }
     ),
     progress=Progress(

@@ -13,7 +13,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress
-from workloads.proof import Proof, Proven
+from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Preset, Workload
@@ -123,7 +123,8 @@ WORKLOAD = Workload(
         {
             # The vendor's image has no hyperpodrun.
             **accepted(Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH),
-            Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
+            Format.TRAINJOB: TINY_PODS,
+            Format.LOCAL: TINY_RANKS,
         }
     ),
     progress=Progress(

@@ -10,7 +10,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.progress import PrintedBy, Progress
-from workloads.proof import Proof, Proven
+from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Preset, Workload
@@ -125,7 +125,8 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             **accepted(*TORCHRUN_FORMATS),
-            Format.LOCAL: Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU"),
+            Format.TRAINJOB: TINY_PODS,
+            Format.LOCAL: TINY_RANKS,
         }
     ),
     progress=Progress(

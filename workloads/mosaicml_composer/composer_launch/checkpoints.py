@@ -43,7 +43,7 @@ def name_signal_files_by_node() -> None:
     """Give each node's ranks a signal file of their own.
 
     Composer gives all nodes one name, creates the file on each and removes it on each: in a folder that nodes share,
-    the second removal fails (trainer.py, _get_autoresume_checkpoint, version 0.32.1).
+    the second removal fails (trainer.py, _get_autoresume_checkpoint).
     """
     from composer.utils import dist
 
