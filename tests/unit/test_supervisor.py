@@ -28,7 +28,8 @@ touch "$RUN_FOLDER/launched-$AWS_BATCH_JOB_NODE_INDEX-$AWS_BATCH_JOB_ATTEMPT"
 eval "$BEHAVIOUR"
 """
 FOR_EVER = "exec sleep 600"
-DEAF = "trap '' TERM; while :; do sleep 1; done"
+# It outlives its guard, as in a container whose end would end it: two minutes are more than any test waits.
+DEAF = "trap '' TERM; for _ in {1..120}; do sleep 1; done"
 NODES_FOLDER = f"$RUN_FOLDER/nodes/{JOB}.$AWS_BATCH_JOB_ATTEMPT"
 
 
