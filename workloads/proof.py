@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -38,6 +38,10 @@ class Proven:
     def size(self) -> str:
         """The run of the proof and its hardware, as text; empty where nothing ran."""
         return f"{self.preset}, {self.hardware}" if self.preset else ""
+
+    def with_placeholder(self, program: str) -> Proven:
+        """Return the proof of a run whose program was a placeholder for `program`, which cannot run here."""
+        return replace(self, hardware=f"{self.hardware}, a placeholder in place of {program}")
 
 
 TINY_PODS = Proven(Proof.CONTROLLERS, preset="tiny", hardware="2 process nodes on two cores, no GPU")

@@ -155,6 +155,7 @@ def test_the_file_of_shapes_takes_no_room(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.proof("picotron", "local", "executed")
 def test_a_killed_run_resumes_at_the_newest_whole_step_with_the_data_that_come_next(
     artifacts: Artifacts,
 ) -> None:

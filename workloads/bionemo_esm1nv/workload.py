@@ -14,7 +14,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress
-from workloads.proof import Proof, Proven
+from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Preset, Workload
@@ -113,11 +113,7 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             **accepted(Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH),
-            Format.LOCAL: Proven(
-                Proof.EXECUTED,
-                preset="tiny",
-                hardware="2 ranks on one machine, a placeholder in place of BioNeMo",
-            ),
+            Format.LOCAL: TINY_RANKS.with_placeholder("BioNeMo"),
         }
     ),
     progress=Progress(

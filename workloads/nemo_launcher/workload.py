@@ -21,7 +21,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import Progress
-from workloads.proof import Proof, Proven
+from workloads.proof import TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Override, Preset, Workload
@@ -194,11 +194,7 @@ WORKLOAD = Workload(
                 hardware="2 nodes without a GPU, a placeholder in place of NeMo",
             ),
             **accepted(Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH),
-            Format.LOCAL: Proven(
-                Proof.EXECUTED,
-                preset="tiny",
-                hardware="2 ranks on one machine, a placeholder in place of NeMo",
-            ),
+            Format.LOCAL: TINY_RANKS.with_placeholder("NeMo"),
         }
     ),
     progress=Progress(

@@ -159,8 +159,8 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             **accepted(Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH),
-            Format.TRAINJOB: TINY_PODS,
-            Format.LOCAL: TINY_RANKS,
+            Format.TRAINJOB: TINY_PODS.with_placeholder("NeMo"),
+            Format.LOCAL: TINY_RANKS.with_placeholder("NeMo"),
         }
     ),
     progress=Progress(

@@ -13,6 +13,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
+from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Preset, Workload
@@ -126,7 +127,12 @@ WORKLOAD = Workload(
     image=Image("cuda"),
     resources=Resources(accelerators=("gpu",), memory_gib_per_rank=16),
     presets=MappingProxyType({preset.name: preset for preset in (*_PRESETS, _STORIES, _TINY)}),
-    proofs=MappingProxyType(accepted(*TORCHRUN_FORMATS, Format.JOBSET, Format.LOCAL)),
+    proofs=MappingProxyType(
+        {
+            **accepted(*TORCHRUN_FORMATS, Format.JOBSET),
+            Format.LOCAL: TINY_RANKS.with_placeholder("Picotron"),
+        }
+    ),
     progress=Progress(
         pattern=(
             rf"Step: (?P<step>[0-9]+) +\| Loss: +(?P<loss>[0-9][0-9.]*) \| Global batch size: .*"
