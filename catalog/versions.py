@@ -232,8 +232,8 @@ NEMO_1_IMAGE = Pin(
     "nvcr.io/nvidia/nemo:24.12",
     f"{_NEMO_1_CASE}; of the month of the launcher's last tag, 24.12 (5730fac); not pulled here, unverified",
 )
-HYDRA_OF_NEMO_1 = Pin(
-    "hydra-core of NeMo 1",
+HYDRA = Pin(
+    "hydra-core",
     "1.3.2",
     "the newest that NeMo v2.1.0 takes (requirements/requirements_lightning.txt of NVIDIA-NeMo/NeMo, 633cb60: <=1.3.2)",
 )

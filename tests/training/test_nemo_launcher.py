@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from catalog.versions import HYDRA_OF_NEMO_1, OMEGACONF, ZSTANDARD
+from catalog.versions import HYDRA, OMEGACONF, ZSTANDARD
 from tests.programs import ROOT
 from tests.training.framework_runs import FrameworkRun, framework
 from workloads.program_arguments import check_arguments
@@ -234,7 +234,7 @@ def refusal(*words: str) -> str:
 
 def test_versions_are_the_catalogs() -> None:
     environment = (FOLDER / "environment.txt").read_text(encoding="utf-8").splitlines()
-    assert f"hydra-core=={HYDRA_OF_NEMO_1}" in environment
+    assert f"hydra-core=={HYDRA}" in environment
     assert f"omegaconf=={OMEGACONF}" in environment
     requirements = (FOLDER / "requirements.txt").read_text(encoding="utf-8").splitlines()
     assert f"zstandard=={ZSTANDARD}" in requirements
