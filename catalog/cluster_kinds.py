@@ -148,7 +148,7 @@ HYPERPOD_EKS = ClusterKind(
     title="SageMaker HyperPod with Amazon EKS",
     summary="a HyperPod cluster on EKS",
     scheduler="kubernetes",
-    formats=("hyperpodpytorchjob", "pytorchjob", "trainjob", "mpijob", "jobset"),
+    formats=("hyperpodpytorchjob", "pytorchjob", "trainjob", "mpijob", "jobset", "rayjob"),
     capacity=("on-demand", "spot", "training-plan"),
     capacity_hints=_HYPERPOD_HINTS,
     interface_type="efa",
@@ -213,7 +213,7 @@ EKS = ClusterKind(
     title="Amazon EKS",
     summary="an EKS cluster",
     scheduler="kubernetes",
-    formats=("trainjob", "pytorchjob", "mpijob", "jobset"),
+    formats=("trainjob", "pytorchjob", "mpijob", "jobset", "rayjob"),
     # botocore: eks CapacityTypes (ON_DEMAND, SPOT, CAPACITY_BLOCK); the launch template targets reservations.
     capacity=("on-demand", "spot", "reservation", "reservation-group", "capacity-block"),
     capacity_hints={"training-plan": _PLAN},

@@ -41,6 +41,7 @@ DEFINITIONS: Final[Mapping[str, tuple[str, ...]]] = {
     ),
     "training-operator": (PYTORCHJOBS,),
     "mpi-operator": (MPIJOBS,),
+    "kuberay": ("rayclusters.ray.io", "rayjobs.ray.io", "rayservices.ray.io"),
     "kueue": _KUEUE,
     "gpu-operator": (
         "clusterpolicies.nvidia.com",
@@ -82,6 +83,7 @@ class Combination:
     trainer: str
     training_operator: str
     mpi_operator: str
+    kuberay: str
     kueue: str
     trainer_types_of_kueue: str
     source: str
@@ -93,6 +95,7 @@ RAN_TOGETHER: Final = Combination(
     trainer="2.3.0",
     training_operator="1.9.3",
     mpi_operator="0.8.0",
+    kuberay="1.5.0",
     kueue="0.19.2",
     trainer_types_of_kueue="2.2.1",
     source="tests/kubernetes/test_admission.py: jobs of each shape are admitted, keep their fields and get pods; the "

@@ -270,11 +270,6 @@ UBUNTU = Pin(
     "Ubuntu of servers of our own", "24.04", "the release whose archive carries slapd 2.6; unverified"
 )
 
-# Ray: the workload ray-train, and the operator of RayJobs.
-RAY = Pin(
-    "ray", "2.60.0", "PyPI, the metadata of the wheel, read on 2026-11-28; it trained here with torch 2.13.0"
-)
-
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
 
 _CHART = "in the chart's own repository on GitHub, a copy of August 2026"
@@ -321,6 +316,16 @@ MPI_OPERATOR = Pin(
     "MPI operator's image",
     "mpioperator/mpi-operator:0.8.0",
     f"kubeflow/mpi-operator, tag v0.8.0, deploy/v2beta1/mpi-operator.yaml, {_CHART}",
+)
+
+# Ray: the workload ray-train, and the operator of RayJobs.
+KUBERAY = Pin(
+    "KubeRay operator's image",
+    "quay.io/kuberay/operator:v1.5.0",
+    f"ray-project/kuberay, tag v1.5.0, helm-chart/kuberay-operator/values.yaml, {_CHART}; not pulled here",
+)
+RAY = Pin(
+    "ray", "2.60.0", "PyPI, the metadata of the wheel, read on 2026-11-28; it trained here with torch 2.13.0"
 )
 
 HYPERPOD_CHART = Pin(

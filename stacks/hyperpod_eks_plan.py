@@ -32,7 +32,7 @@ def software_settings(section: HyperPodEksSettings) -> SoftwareSettings:
     return SoftwareSettings(
         add_ons=dict(section.add_ons),
         devices=NO_DEVICES,
-        jobs=["trainer"] if section.trainer else [],
+        jobs=[*(["trainer"] if section.trainer else []), *section.jobs],
         bucket_claim=section.bucket_claim,
         cert_manager=section.training_operator,
     )

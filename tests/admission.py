@@ -13,6 +13,7 @@ _LABEL_1035 = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _PATH = re.compile(r"[A-Za-z0-9/\-._~%!$&'()*+,;=:]+")
 _LABEL_LENGTH = 63
+_RAYJOB_LENGTH = 47
 
 # trainer 2.3, constants.go: TorchRunReservedEnvNames.
 _TORCHRUN_VARIABLES = {
@@ -127,11 +128,29 @@ def _jobset(document: dict[str, Any]) -> Iterator[str]:
             yield f"rule '{rule['name']}' is for a job that is not there"
 
 
+def _rayjob(document: dict[str, Any]) -> Iterator[str]:
+    """Validation of KubeRay 1.5 (validation.go), and Kueue's webhook (rayjob_webhook.go of 0.19)."""
+    spec, name = document["spec"], document["metadata"]["name"]
+    if len(name) > _RAYJOB_LENGTH:
+        yield f"'{name}' has over {_RAYJOB_LENGTH} characters"
+    if not spec.get("shutdownAfterJobFinishes"):
+        yield "a job of a queue should delete its cluster"
+    if spec.get("ttlSecondsAfterFinished", 0) < 0 or spec.get("backoffLimit", 0) < 0:
+        yield "a number is negative"
+    groups = [spec["rayClusterSpec"]["headGroupSpec"], *spec["rayClusterSpec"]["workerGroupSpecs"]]
+    for group in groups:
+        if not group["template"]["spec"]["containers"]:
+            yield "a group has no container"
+        if any(not isinstance(value, str) for value in group["rayStartParams"].values()):
+            yield "a parameter of 'ray start' is no text"
+
+
 _RULES: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
     "TrainJob": _trainjob,
     "PyTorchJob": _pytorchjob,
     "MPIJob": _mpijob,
     "JobSet": _jobset,
+    "RayJob": _rayjob,
 }
 """By kind; HyperPodPyTorchJob is missing, because its operator's rules are not public."""
 

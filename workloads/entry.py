@@ -242,11 +242,13 @@ def guard(
     runtime_folder: str = "",
     *,
     watch: bool = True,
+    devices: bool = True,
     started: str = "",
 ) -> list[str]:
     """Return the launch guard's words; it starts the line that follows and watches it.
 
-    Without `watch` it only looks at the node, which processors need not be. Before it are the words that run a stage
+    Without `watch` it only looks at the node, which processors need not be. Without `devices` the node has none, and
+    the guard watches ranks of other nodes. Before it are the words that run a stage
     once; `started` is how often the line is started where that is not the number of guards.
     """
     if not (run.accelerated or watch):
@@ -271,8 +273,8 @@ def guard(
         "python3",
         f"{runtime_folder}/launch_guard.py",
         f"--kind={run.kind}",
-        f"--accelerators={variables.gpus or run.accelerators_per_node}",
-        f"--efa={run.efa_per_node}",
+        f"--accelerators={(variables.gpus or run.accelerators_per_node) if devices else 0}",
+        f"--efa={run.efa_per_node if devices else 0}",
         *(watched if watch else []),
         f"--node-rank={variables.node_rank}",
         "--logs=$RUN_FOLDER/nccl",

@@ -131,9 +131,6 @@ class Launcher(ABC):
     torch_agent: ClassVar[bool] = False
     """True if another agent of torch's elastic launch may start the ranks in its place, with torchrun's arguments."""
 
-    by_ray_operator: ClassVar[bool] = False
-    """True if an operator of Ray may make the cluster in its place, and start the program as the driver."""
-
     agent_environment: ClassVar[Mapping[str, str]] = _NO_VARIABLES
     """Variables that a rank needs from such an agent, as shell expressions of the agent's own variables."""
 
@@ -152,6 +149,14 @@ class Launcher(ABC):
     @abstractmethod
     def signals(self) -> tuple[str, ...]:
         """The signals that it forwards to the ranks."""
+
+    @property
+    def object_store_bytes(self) -> int:
+        """The size of a node's object store, where an operator of Ray may make the cluster in the launcher's place.
+
+        The program is the driver then. 0 for other launchers.
+        """
+        return 0
 
     def variables(self, run: Ranked, scheduler: SchedulerVariables) -> dict[str, str]:
         """Return the variables that a node exports before the line, as shell expressions."""
@@ -377,7 +382,6 @@ class Ray(Launcher):
     name: ClassVar[str] = "Ray"
     starts: ClassVar[Starts] = Starts.PER_NODE
     signals: ClassVar[tuple[str, ...]] = ("SIGTERM", "SIGINT", "SIGUSR1")
-    by_ray_operator: ClassVar[bool] = True
     environment: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
             # Every rank's lines are printed, equal ones too: progress is read from them.
@@ -387,6 +391,11 @@ class Ray(Launcher):
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         }
     )
+
+    @property
+    def object_store_bytes(self) -> int:
+        """The size of a node's object store."""
+        return self.object_store_mib * 2**20
 
     def variables(self, run: Ranked, scheduler: SchedulerVariables) -> dict[str, str]:
         """Return the size of the run."""

@@ -39,6 +39,7 @@ class Format(StrEnum):
     HYPERPODPYTORCHJOB = "hyperpodpytorchjob"
     MPIJOB = "mpijob"
     JOBSET = "jobset"
+    RAYJOB = "rayjob"
     BATCH = "batch"
     LOCAL = "local"
 

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from catalog.cluster_info import ClusterInfo
@@ -40,6 +40,15 @@ _SUCCEEDED = ("Succeeded", "Complete", "Completed")
 _FAILED = "Failed"
 """Conditions in which jobs end: kubeflow.org says Succeeded (kubeflow-training's constants), trainer.kubeflow.org
 Complete (its API's TrainJobComplete), both Failed. What SageMaker's operator says is not documented: any of them."""
+
+
+_RAY_STATE = "jobDeploymentStatus"
+"""The state of a RayJob, which has no conditions (kuberay 1.5, rayjob_types.go)."""
+
+_RAY_FAILED = ("Failed", "ValidationFailed")
+
+_RAY_EXIT_CODE = re.compile(r"exit code (\d+)")
+"""Part of the message of a driver that failed (ray 2.60, job_supervisor.py); its pods are deleted a minute later."""
 
 
 def kubernetes_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
@@ -116,9 +125,9 @@ class _Job:
         )
 
     def _most_pods(self) -> int:
-        """Return how many pods the job has at most: those of a JobSet's stages stay beside the run's."""
+        """Return how many pods the job has at most: those of a JobSet's stages stay, and a RayJob has a head."""
         counts = re.findall(r"^ +completions: (\d+)$", self.text, re.MULTILINE)
-        return sum(map(int, counts)) or self.run.nodes
+        return sum(map(int, counts)) or self.run.nodes + (self.kind == "RayJob")
 
     def _exists(self) -> str:
         delete = shlex.join([*self.kubectl, "delete", *self.name])
@@ -140,10 +149,14 @@ class _Job:
             program = [*self.kubectl, "get", *self.name, "--output", "json"]
             status = json.loads(output_of(program, "")).get("status") or {}
             ended = {one["type"] for one in status.get("conditions") or [] if one.get("status") == "True"}
+            if _RAY_STATE in status:
+                ended = {_ray_end(status)}
             if ended.intersection(_SUCCEEDED):
                 self._read_log(progress)
                 progress.show(last=True)
                 return 0
+            if _FAILED in ended and (code := _ray_exit_code(status)):
+                return code
             if _FAILED in ended:
                 program = [*self.kubectl, "get", "pods", *self.pods, "--output", "json"]
                 return _exit_code(json.loads(output_of(program, "")))
@@ -162,6 +175,23 @@ class _Job:
         log = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         for text in log.stdout.splitlines():
             progress.read_line(text)
+
+
+def _ray_end(status: Mapping[str, Any]) -> str:
+    """Return the condition of other jobs that corresponds to a RayJob's state; empty while it runs."""
+    state = status[_RAY_STATE]
+    if state in _RAY_FAILED:
+        return _FAILED
+    if state != "Complete":
+        return ""
+    # A driver that somebody stopped is complete, too.
+    return "Succeeded" if status.get("jobStatus") == "SUCCEEDED" else _FAILED
+
+
+def _ray_exit_code(status: Mapping[str, Any]) -> int:
+    """Return the exit code of a RayJob's driver, or 0 where nothing says it."""
+    found = _RAY_EXIT_CODE.search(status.get("message") or "") if _RAY_STATE in status else None
+    return int(found[1]) if found else 0
 
 
 def printing_pods(pods: Sequence[str], printed_by: PrintedBy) -> list[str]:

@@ -31,6 +31,7 @@ JUDGED = (
     "eks.software.jobs",
     "eks.software.queues",
     "hyperpod_eks.bucket_claim",
+    "hyperpod_eks.jobs",
     "hyperpod_eks.namespace",
     "hyperpod_eks.trainer",
 )
@@ -38,7 +39,12 @@ JUDGED = (
 
 _QUEUES = "eks.software.queues"
 _DEFAULT_QUEUE = "default"
-_JOBS = {"trainer": "TrainJob", "training-operator": "PyTorchJob", "mpi-operator": "MPIJob"}
+_JOBS = {
+    "trainer": "TrainJob",
+    "training-operator": "PyTorchJob",
+    "mpi-operator": "MPIJob",
+    "kuberay": "RayJob",
+}
 """The kind of each operator's jobs."""
 
 _DEPENDENCIES = {
@@ -155,6 +161,9 @@ def _ended(subject: Subject) -> Iterator[Problem]:
             before, after = (_enabled(section, key) for section in hyperpod)
             if before and not after:
                 yield _operator_gone(f"hyperpod_eks.{key}", key, kind)
+        for name in hyperpod[0].jobs:
+            if name not in hyperpod[1].jobs:
+                yield _operator_gone("hyperpod_eks.jobs", name, _JOBS[name])
 
 
 def _namespace_left(section: str, old: str, new: str) -> Iterator[Problem]:

@@ -28,6 +28,7 @@ _OPERATORS = {
     Format.JOBSET: "trainer",
     Format.PYTORCHJOB: "training-operator",
     Format.MPIJOB: "mpi-operator",
+    Format.RAYJOB: "kuberay",
 }
 
 

@@ -35,6 +35,7 @@ _OPERATORS = {
     Format.MPIJOB: "dependencies.mpi_operator",
     Format.TRAINJOB: "trainer",
     Format.JOBSET: "trainer",
+    Format.RAYJOB: "jobs",
 }
 """The key that enables the operator of a format, by format."""
 
@@ -108,7 +109,7 @@ def _operators(subject: Subject) -> Iterator[Problem]:
                 shipped.cluster,
                 f"'{shown(shipped.entry.label)}' is shipped as {resolution.format}, and the operator that runs it is "
                 "switched off",
-                f"set 'hyperpod_eks.{switch}: true'",
+                f"set 'hyperpod_eks.{switch}: {'[kuberay]' if switch == 'jobs' else 'true'}'",
             )
 
 
@@ -128,6 +129,7 @@ def _clash(subject: Subject) -> Iterator[Problem]:
         return
     installed_by = {"hyperpod-dependencies": "dependencies"}
     installed_by |= {"trainer": "trainer"} if eks.trainer else {}
+    installed_by |= dict.fromkeys(eks.jobs, "jobs")
     installed_by |= {TRAINING_OPERATOR: "training_operator"} if eks.training_operator else {}
     installed_by |= {TASK_GOVERNANCE: "task_governance"} if eks.task_governance else {}
     installed_by |= {OBSERVABILITY: "observability"} if eks.observability else {}

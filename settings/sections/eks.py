@@ -87,7 +87,7 @@ class ControlPlaneSettings(ClusterSettings):
         return self.pod_addresses_per_node
 
 
-JobOperator = Literal["trainer", "training-operator", "mpi-operator"]
+JobOperator = Literal["trainer", "training-operator", "mpi-operator", "kuberay"]
 
 
 class SoftwareSettings(Model):
@@ -98,7 +98,8 @@ class SoftwareSettings(Model):
     devices: Annotated[Devices, FROM_MAPPING] = Devices()
     """The software that registers devices with Kubernetes."""
     jobs: list[JobOperator] = ["trainer"]
-    """Operators of jobs: Kubeflow Trainer (TrainJob), its training operator v1 (PyTorchJob), the MPI operator."""
+    """Operators of jobs: Kubeflow Trainer (TrainJob), its training operator v1 (PyTorchJob), the MPI operator, KubeRay
+    (RayJob)."""
     queues: dict[str, Annotated[Queue, FROM_MAPPING]] = {}
     """Queues by name, the first for jobs that name none; absent: no Kueue, and first come, first served."""
     bucket_claim: bool = True

@@ -91,6 +91,8 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """HyperPod's training operator (an EKS add-on), which runs HyperPodPyTorchJobs; it brings cert-manager."""
     trainer: bool = True
     """Kubeflow Trainer, which runs TrainJobs."""
+    jobs: list[Literal["kuberay"]] = Field(default=[], max_length=1)
+    """Operators of jobs beside these: KubeRay (RayJob)."""
     add_ons: dict[str, Annotated[AddOn, FROM_MAPPING] | None] = {}
     """EKS add-ons by name, beside those that every cluster gets; null leaves one of these out."""
     bucket_claim: bool = True

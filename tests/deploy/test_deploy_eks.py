@@ -25,7 +25,7 @@ storage:
 eks:
   pools: [gpu, cpu]
   software:
-    jobs: [trainer, training-operator, mpi-operator]
+    jobs: [trainer, training-operator, mpi-operator, kuberay]
     queues: {all: {nodes: {gpu: 4, cpu: 2}}}
   access: [{principal_arn: "arn:aws:iam::111122223333:role/platform", policy: admin, namespaces: [training]}]
 """
@@ -111,6 +111,7 @@ def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> Non
         "torch-runtime",
         "training-operator",
         "mpi-operator",
+        "kuberay",
         "kueue",
         "training-namespace",
     }

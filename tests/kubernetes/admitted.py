@@ -14,6 +14,8 @@ from tests.kubernetes.job_namespace import KINDS, JobNamespace, job_namespace, j
 from tests.kubernetes.manifests import Case
 from tests.kubernetes.plane.api import Api, Document
 from trainforge.eks.queues import API as KUEUE
+from workloads.render.manifest import INSTANCE
+from workloads.render.rayjob import NODE_TYPE
 from workloads.spec import Format
 
 _SECONDS = 300.0
@@ -54,6 +56,7 @@ class Admitted:
     manifests: Mapping[Case, Document]
     jobs: Mapping[Case, Document]
     pods: Mapping[Case, Sequence[Document]]
+    heads: Mapping[Case, Sequence[Document]]
     services: Mapping[str, Document]
     configurations: Mapping[str, Document]
     workloads: Sequence[Document]
@@ -79,7 +82,7 @@ def admitted(api: Api, name: str, cases: Sequence[Case], *, cluster: str, queues
         manifests = {case: case.document for case in placed}
         for document in manifests.values():
             where.submit(document)
-        total = sum(case.run.nodes for case in placed)
+        total = sum(case.pods for case in placed)
 
         def all_placed() -> bool:
             anew = {owner: len(uids) for owner, uids in log.uids.items() if len(uids) > 1}
@@ -95,7 +98,7 @@ def admitted(api: Api, name: str, cases: Sequence[Case], *, cluster: str, queues
 
 
 def _pools(name: str, cases: Sequence[Case]) -> list[Pool]:
-    """Return a pool of each type with a node for each pod."""
+    """Return a pool of each type with a node for each pod but heads."""
     nodes: dict[str, int] = defaultdict(int)
     for case in cases:
         nodes[case.run.instance_type] += case.run.nodes
@@ -150,6 +153,10 @@ def _look(where: JobNamespace, manifests: Mapping[Case, Document], log: Workload
             case: [pod for pod in pods if _is_of(pod, one["kind"], one["metadata"]["name"])]
             for case, one in manifests.items()
         },
+        heads={
+            case: [pod for pod in pods if _is_head(pod, one["metadata"]["name"])]
+            for case, one in manifests.items()
+        },
         services={one["metadata"]["name"]: one for one in where.objects("v1", "Service")},
         configurations={one["metadata"]["name"]: one for one in where.objects("v1", "ConfigMap")},
         workloads=where.objects(KUEUE, "Workload"),
@@ -157,9 +164,21 @@ def _look(where: JobNamespace, manifests: Mapping[Case, Document], log: Workload
     )
 
 
+def _is_of_ray(labels: Mapping[str, str], name: str) -> bool:
+    return labels.get(INSTANCE) == name and "ray.io/cluster" in labels
+
+
+def _is_head(pod: Document, name: str) -> bool:
+    """Tell whether a pod is the head of a RayJob, which is beside a node's ranks."""
+    labels = pod["metadata"]["labels"]
+    return labels.get(NODE_TYPE) == "head" and _is_of_ray(labels, name)
+
+
 def _is_of(pod: Document, kind: str, name: str) -> bool:
     """Tell whether a pod is of a job: a TrainJob's is a JobSet's, which is named alike."""
     labels = pod["metadata"]["labels"]
+    if kind == "RayJob":
+        return labels.get(NODE_TYPE) == "worker" and _is_of_ray(labels, name)
     if kind in ("TrainJob", "JobSet"):
         return bool(labels.get("jobset.sigs.k8s.io/jobset-name") == name)
     return bool(

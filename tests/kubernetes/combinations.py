@@ -50,7 +50,7 @@ def queues(pools: Iterable[str]) -> str:
     return f"queues: {{research: {{nodes: {{{nodes}}}}}, other: {{nodes: {{{nodes}}}, borrow: false}}}}"
 
 
-_ALL = "jobs: [trainer, training-operator, mpi-operator]"
+_ALL = "jobs: [trainer, training-operator, mpi-operator, kuberay]"
 _TAINTS = "taints: {gpu: [{key: nvidia.com/gpu, value: 'true'}]}"
 _OWN_OFF = "dependencies: {training_operator: false, mpi_operator: false}, training_operator: false"
 _GOVERNED = "task_governance: {priorities: {production: 100}, teams: {alpha: {nodes: {gpu: 1}}}}"
@@ -86,6 +86,14 @@ COMBINATIONS: Mapping[str, str] = {
     ),
     "MPI operator, queues": configuration(
         eks(["cpu"], f"jobs: [mpi-operator], {queues(['cpu'])}"), pools=["cpu"]
+    ),
+    "KubeRay alone; HyperPod with KubeRay": configuration(
+        eks(["cpu"], "jobs: [kuberay]"),
+        hyperpod_eks(["gpu"], more="jobs: [kuberay]"),
+        pools=["cpu", "gpu"],
+    ),
+    "KubeRay, queues": configuration(
+        eks(["cpu"], f"jobs: [kuberay], {queues(['cpu'])}"), pools=["cpu"], storage=""
     ),
     "all operators, no queues, no storage": configuration(
         eks(["cpu", "neuron"], f"{_ALL}, bucket_claim: false"), pools=["cpu", "neuron"], storage=""

@@ -19,6 +19,7 @@ from trainforge.eks.job_rbac import job_groups, job_rbac
 from trainforge.eks.queues import API as KUEUE
 from trainforge.eks.queues import kueue_objects
 from trainforge.eks.volumes import LustreVolume, lustre, namespace
+from workloads.render.manifest import INSTANCE
 
 INSTANCE_GROUP = "sagemaker.amazonaws.com/instance-group-name"
 """The label of HyperPod's nodes with their instance group."""
@@ -28,6 +29,7 @@ KINDS = {
     "PyTorchJob": "kubeflow.org/v1",
     "MPIJob": "kubeflow.org/v2beta1",
     "JobSet": "jobset.x-k8s.io/v1alpha2",
+    "RayJob": "ray.io/v1",
 }
 """Versions of the jobs by kind."""
 
@@ -114,7 +116,10 @@ class JobNamespace:
 def job_of(pod: Document) -> str:
     """Return the name of the job that a pod is of: operators write it into a label."""
     labels = pod["metadata"]["labels"]
+    # The cluster of a RayJob has another name at each start.
     names = ("jobset.sigs.k8s.io/jobset-name", "training.kubeflow.org/job-name")
+    if "ray.io/cluster" in labels:
+        return str(labels[INSTANCE])
     return next((str(labels[name]) for name in names if name in labels), "")
 
 

@@ -18,7 +18,7 @@ from workloads import registry
 from workloads.formats import FORMATS
 from workloads.spec import Format, Run, Workload
 
-PUBLIC = (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB, Format.JOBSET)
+PUBLIC = (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB, Format.JOBSET, Format.RAYJOB)
 """Formats whose definition is public. That of HyperPodPyTorchJob comes with an add-on of AWS only."""
 
 SAMPLE_TYPES = (*REFERENCE_TYPES, "g4dn.xlarge", "inf2.xlarge")
@@ -35,6 +35,11 @@ class Case:
     format_: Format
     cluster: str
     info: ClusterInfo
+
+    @property
+    def pods(self) -> int:
+        """The number of its pods: one for each node, and the head of a RayJob."""
+        return self.run.nodes + (self.format_ is Format.RAYJOB)
 
     def __str__(self) -> str:
         run = self.run

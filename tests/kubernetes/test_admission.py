@@ -93,6 +93,12 @@ def test_pods_ask_for_the_devices_of_the_type_and_fit_the_quota(jobs: Admitted) 
         expected = devices(case.run)
         host = requests(jobs.where.pool(case.run.instance_type))
         whole = {**expected, "cpu": f"{host['cpu']}m", "memory": f"{host['memory']}Mi"}
+        for head in jobs.heads[case]:
+            # Beside the ranks of one node; every node leaves as much.
+            share = _amounts(_container(head)["resources"]["requests"])
+            left = {name: amount - share.get(name, 0) for name, amount in _amounts(whole).items()}
+            asked = {name: left[name] for name in ("cpu", "memory")}
+            whole |= {"cpu": str(asked["cpu"]), "memory": str(asked["memory"])}
         for pod in jobs.pods[case]:
             asked = _container(pod)["resources"]
             if _amounts(asked["requests"]) != _amounts(whole):
@@ -146,7 +152,7 @@ def test_every_node_has_its_rank_and_the_address_of_rank_0(jobs: Admitted) -> No
     """By the variables that the launcher's line names in this format, resolved as cluster DNS would."""
 
     def check(case: Case) -> Iterator[str]:
-        if case.format_ is Format.MPIJOB:
+        if case.format_ in (Format.MPIJOB, Format.RAYJOB):
             return
         ranks = {value(pod, _RANK[case.format_]): pod for pod in jobs.pods[case]}
         if set(ranks) != {str(number) for number in range(case.run.nodes)}:
@@ -166,6 +172,31 @@ def test_every_node_has_its_rank_and_the_address_of_rank_0(jobs: Admitted) -> No
                 yield f"the operator hands out port {number}"
 
     assert _problems(jobs, check) == {}
+
+
+def test_the_ranks_of_ray_find_its_head_which_is_beside_one_of_them(jobs: Admitted) -> None:
+    cases = [case for case in jobs.manifests if case.format_ is Format.RAYJOB]
+    assert cases
+
+    def check(case: Case) -> Iterator[str]:
+        heads = jobs.heads[case]
+        if len(heads) != 1:
+            yield f"{len(heads)} heads"
+            return
+        [head] = heads
+        nodes = {one["spec"]["nodeName"] for one in jobs.pods[case]}
+        if head["spec"]["nodeName"] not in nodes:
+            yield f"the head is on {head['spec']['nodeName']}, the ranks on {nodes}"
+        for pod in jobs.pods[case]:
+            host = value(pod, "FQ_RAY_IP")
+            found = jobs.services.get(host.partition(".")[0])
+            labels = head["metadata"]["labels"]
+            if found is None or not found["spec"]["selector"].items() <= labels.items():
+                yield f"{host} is not the head"
+            if f"--address={host}:" not in value(pod, "KUBERAY_GEN_RAY_START_CMD"):
+                yield f"it starts as {value(pod, 'KUBERAY_GEN_RAY_START_CMD')}"
+
+    assert {str(case): list(check(case)) for case in cases if list(check(case))} == {}
 
 
 def test_mpirun_finds_every_node_by_the_operators_hostfile(jobs: Admitted) -> None:

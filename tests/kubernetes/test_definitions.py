@@ -13,6 +13,7 @@ from tests.kubernetes.object_sets import delete_all
 from tests.kubernetes.plane.api import Api, Document
 from tests.kubernetes.plane.assets import Assets
 from tests.kubernetes.plane.control_plane import ControlPlane
+from trainforge.eks.kuberay_operator import kuberay_operator
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.pod_template import DEFAULTS
 from trainforge.eks.training_operator import training_operator
@@ -56,7 +57,28 @@ POD: Document = {
 """A pod that leaves out what definitions generated from Kubernetes' types set."""
 
 
+def ray_job() -> Document:
+    """Return a RayJob that leaves out what definitions set."""
+    worker = {"groupName": "a", "maxReplicas": 2, "minReplicas": 1, "rayStartParams": {}}
+    pod = {"metadata": {"labels": {"a": "b"}}, "spec": POD}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": {"name": "one"},
+        "spec": {
+            "entrypoint": "true",
+            "shutdownAfterJobFinishes": True,
+            "rayClusterSpec": {
+                "headGroupSpec": {"rayStartParams": {}, "template": copy.deepcopy(pod)},
+                "workerGroupSpecs": [{**worker, "template": copy.deepcopy(pod)}],
+            },
+        },
+    }
+
+
 def job(operator: str) -> Document:
+    if operator == "kuberay":
+        return ray_job()
     version, kind, containers = JOBS[operator]
     replicas = {}
     for name, container in containers.items():
@@ -122,10 +144,52 @@ def test_pods_have_the_defaults_of_the_maker_s_definition(operator: str, assets:
     assert all("fileKeyRef" in path for path in own.keys() - of_its_maker.keys())
 
 
-@pytest.mark.parametrize("operator", OURS)
+@pytest.mark.parametrize("operator", [*OURS, "kuberay"])
 def test_a_definition_is_small_enough_for_a_release(operator: str) -> None:
-    (ours,) = [one for one in OURS[operator]() if one["kind"] == "CustomResourceDefinition"]
-    assert len(json.dumps(ours)) < MAX_BYTES
+    every = {**OURS, "kuberay": kuberay_operator}[operator]()
+    ours = [one for one in every if one["kind"] == "CustomResourceDefinition"]
+    assert ours
+    assert all(len(json.dumps(one)) < MAX_BYTES for one in ours)
+
+
+def test_a_rayjob_is_stored_as_the_maker_s_definition_would_store_it(
+    control_plane: ControlPlane, namespace: str
+) -> None:
+    api, assets = control_plane.api, control_plane.assets
+    stored = []
+    for given in (assets.documents("kuberay", "definitions"), kuberay_operator()):
+        one = definition(given, "rayjobs")
+        try:
+            stored.append(_stored(api, one, ray_job(), namespace))
+        finally:
+            delete_all(api, [one])
+    assert stored[0] == stored[1]
+    [group] = stored[1]["rayClusterSpec"]["workerGroupSpecs"]
+    ports = group["template"]["spec"]["containers"][0]["ports"]
+    assert [one["protocol"] for one in ports] == ["TCP", "UDP"]
+    assert (group["replicas"], stored[1]["submissionMode"], stored[1]["backoffLimit"]) == (0, "K8sJobMode", 0)
+
+
+def test_clusters_have_the_defaults_of_the_maker_s_definitions(assets: Assets) -> None:
+    """But for parts that no job of ours has: autoscalers, fault tolerance by Redis, and services of one's own."""
+    left_out = ("autoscalerOptions", "gcsFaultToleranceOptions", "headService", "deletionStrategy")
+    for plural in ("rayclusters", "rayjobs"):
+        of_its_maker, own = (
+            {
+                path: value
+                for path, value in defaults(_spec(definition(given, plural)))
+                if not any(part in path for part in left_out)
+            }
+            for given in (assets.documents("kuberay", "definitions"), kuberay_operator())
+        )
+        assert of_its_maker.items() <= own.items()
+        assert all("fileKeyRef" in path for path in own.keys() - of_its_maker.keys())
+
+
+def _spec(definition_: Document) -> Mapping[str, Any]:
+    (found,) = [one for one in definition_["spec"]["versions"] if one["name"] == "v1"]
+    spec: Mapping[str, Any] = found["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return spec
 
 
 @pytest.mark.parametrize("operator", OURS)

@@ -21,14 +21,16 @@ from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.kubernetes.plane.operators import Operators
 from tests.kubernetes.releases import ASSET_CHARTS, install, releases
 from tests.synthesis import Synthesis
-from tests.unit.rendering import MPI, TORCH, read
+from tests.unit.rendering import MPI, RAY, TORCH, read
 from trainforge.eks.job_rbac import job_groups
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
+from workloads.render.rayjob import NODE_TYPE, rayjob
 from workloads.render.trainjob import trainjob
 from workloads.spec import Run
 
 INFO = ClusterInfo.example("eks", [TORCH.name, MPI.name])
+RAY_INFO = ClusterInfo.example("eks", [RAY.name])
 SECONDS = 120.0
 
 
@@ -149,7 +151,10 @@ def refusals(plane: ControlPlane) -> list[str]:
         f"{path.stem}: {line[:400]}"
         for path in sorted((plane.folder / "logs").glob("*.log"))
         if path.stem
-        in ("jobset-manager", "kueue-manager", "mpi-operator", "trainer-manager", "training-operator")
+        in (
+            *("jobset-manager", "kuberay-operator", "kueue-manager", "mpi-operator"),
+            *("trainer-manager", "training-operator"),
+        )
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
         if "forbidden" in line
     ]
@@ -241,6 +246,35 @@ def test_the_mpi_operator_alone(control_plane: ControlPlane, synthesized: Callab
         job.await_pods(2)
         job.say("Succeeded")
         job.await_condition("Succeeded")
+        job.delete()
+        assert refusals(control_plane) == []
+
+
+@pytest.mark.heavy
+def test_kuberay_alone(control_plane: ControlPlane, synthesized: Callable[[str], Synthesis]) -> None:
+    """It makes clusters, holds them back and replaces workers; no head answers, so that no driver is started."""
+    rendered = read(rayjob(Run.on_type(RAY, RAY.reference, "c6i.4xlarge", 2), RAY_INFO))
+    combination = COMBINATIONS["KubeRay alone; HyperPod with KubeRay"]
+    with installed(control_plane, synthesized(combination)) as namespace:
+        job = Jobs(control_plane, namespace, rendered)
+        job.document["spec"]["suspend"] = True
+        job.create()
+        job.patch(suspend=False)
+        job.await_pods(3)
+        job.say("Running")
+        job.patch(suspend=True)
+        job.await_pods(0)
+        job.patch(suspend=False)
+        job.await_pods(3)
+        job.say("Running")
+        first = next(one for one in job.pods() if one["metadata"]["labels"][NODE_TYPE] == "worker")
+        name = first["metadata"]["name"]
+        job.api.delete("v1", "Pod", name, namespace=namespace, grace_seconds=0)
+        job.api.await_(
+            "another worker",
+            lambda: len(job.pods()) == 3 and name not in {one["metadata"]["name"] for one in job.pods()},
+            seconds=SECONDS,
+        )
         job.delete()
         assert refusals(control_plane) == []
 

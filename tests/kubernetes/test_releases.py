@@ -14,6 +14,7 @@ CONFIGURATION = "controller_manager_config.yaml"
 def test_every_operator_of_the_stack_runs_with_the_rights_of_its_own(eks_cluster: Cluster) -> None:
     assert sorted(eks_cluster.programs) == [
         "jobset-manager",
+        "kuberay-operator",
         "kueue-manager",
         "mpi-operator",
         "trainer-manager",

@@ -51,7 +51,8 @@ def test_an_editor_may_create_every_manifest(eks_cluster: Cluster, cluster: str,
         answer["metadata"]["labels"].get(QUEUE) for answer in answers.values() if isinstance(answer, dict)
     }
     assert queues == ({"default"} if cluster == "eks" else {None})
-    assert len(answers) == len(cases) > 100
+    # One workload of the repository is a RayJob, and it runs on GPUs alone.
+    assert len(answers) == len(cases) > (40 if format_ is Format.RAYJOB else 100)
 
 
 @pytest.mark.usefixtures("hyperpod_namespace")

@@ -10,7 +10,7 @@ from catalog.job_queues import Queue
 from catalog.reference_types import GPU
 from tests.kubernetes.conftest import Cluster
 from tests.kubernetes.job_namespace import job_namespace, pool
-from tests.unit.rendering import MPI, RENDERERS, read
+from tests.unit.rendering import MPI, RAY, RENDERERS, read
 from workloads import registry
 from workloads.spec import Format, Run
 
@@ -33,18 +33,22 @@ ABOVE = "topology.k8s.aws/network-node-layer-2"
 
 
 @pytest.mark.parametrize(
-    "format_", [Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB, Format.JOBSET], ids=str
+    "format_",
+    [Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB, Format.JOBSET, Format.RAYJOB],
+    ids=str,
 )
 def test_a_job_takes_the_fewest_blocks(eks_cluster: Cluster, format_: Format) -> None:
     name = f"blocks-{format_}"
     pools = [pool(name, GPU, len(PLACES))]
-    workload = MPI if format_ is Format.MPIJOB else registry.workload("fsdp")
+    workload = {Format.MPIJOB: MPI, Format.RAYJOB: RAY}.get(format_) or registry.workload("fsdp")
+    # The head of a RayJob is beside a worker.
+    heads = int(format_ is Format.RAYJOB)
 
     def blocks(nodes: int) -> list[tuple[str, str]]:
         run = Run(workload, workload.reference, pools[0], nodes, f"of{nodes}")
         document = read(RENDERERS[format_](run, where.info(workload.name)))
         where.submit(document)
-        pods = where.await_pods(document["metadata"]["name"], nodes)
+        pods = where.await_pods(document["metadata"]["name"], nodes + heads)
         where.delete(document)
         where.await_no_pods(document["metadata"]["name"])
         labels = [where.nodes.labels(one["spec"]["nodeName"]) for one in pods]
@@ -53,7 +57,7 @@ def test_a_job_takes_the_fewest_blocks(eks_cluster: Cluster, format_: Format) ->
     with job_namespace(
         eks_cluster.api, name, pools, queues=[Queue(name, {name: len(PLACES)})], blocks={name: PLACES}
     ) as where:
-        assert Counter(blocks(4)) == {("right", "d"): 4}
+        assert Counter(blocks(4)) == {("right", "d"): 4 + heads}
         assert len(set(blocks(3))) == 1
         # No block of the nearest layer holds it, and one of the layer above does.
-        assert Counter(above for above, _ in blocks(6)) == {"right": 6}
+        assert Counter(above for above, _ in blocks(6)) == {"right": 6 + heads}

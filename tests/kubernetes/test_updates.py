@@ -28,7 +28,7 @@ HELM = "helm"
 """The name by which Helm manages fields (helm 4)."""
 
 BOTH = ["cpu", "gpu"]
-ALL = "jobs: [trainer, training-operator, mpi-operator]"
+ALL = "jobs: [trainer, training-operator, mpi-operator, kuberay]"
 FIRST_OTHER = "queues: {other: {nodes: {cpu: 1, gpu: 1}}, research: {nodes: {cpu: 1, gpu: 1}}}"
 SHARES = (
     "queues: {research: {nodes: {cpu: 2}, borrow: false}, new: {nodes: {gpu: 2}}, last: {nodes: {cpu: 0}}}"
@@ -83,7 +83,7 @@ def hyperpod_state(more: str, *, storage: str = lustre(capacity_gib=1200)) -> st
 
 
 HYPERPOD_STATES: Mapping[str, str] = {
-    "HyperPod with all operators": hyperpod_state("trainer: true"),
+    "HyperPod with all operators": hyperpod_state("trainer: true, jobs: [kuberay]"),
     "HyperPod without operators, a larger Lustre, no bucket": hyperpod_state(
         "trainer: false, bucket_claim: false, dependencies: {training_operator: false, mpi_operator: false}",
         storage=lustre(capacity_gib=4800),

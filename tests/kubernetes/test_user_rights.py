@@ -22,6 +22,7 @@ JOBS = (
     ("jobset.x-k8s.io", "jobsets"),
     ("kubeflow.org", "mpijobs"),
     ("kubeflow.org", "pytorchjobs"),
+    ("ray.io", "rayjobs"),
     ("sagemaker.amazonaws.com", "hyperpodpytorchjobs"),
     ("trainer.kubeflow.org", "trainingruntimes"),
     ("trainer.kubeflow.org", "trainjobs"),
@@ -29,6 +30,7 @@ JOBS = (
 MADE_OF_JOBS = (
     ("kueue.x-k8s.io", "localqueues"),
     ("kueue.x-k8s.io", "workloads"),
+    ("ray.io", "rayclusters"),
 )
 NEVER = (
     # what runs, and what it may read
@@ -69,6 +71,9 @@ NEVER = (
     ("kueue.x-k8s.io", "workloads/status", "patch"),
     ("scheduling.k8s.io", "priorityclasses", "create"),
     ("kubeflow.org", "pytorchjobs/status", "patch"),
+    ("ray.io", "rayclusters", "create"),
+    ("ray.io", "rayjobs/status", "patch"),
+    ("ray.io", "rayservices", "create"),
     ("jobset.x-k8s.io", "jobsets/status", "patch"),
     # what all share
     ("trainer.kubeflow.org", "clustertrainingruntimes", "patch"),
@@ -162,11 +167,11 @@ def test_a_group_has_the_rights_of_the_table_and_no_other(name: str, eks_cluster
     of_everybody = rules(eks_cluster.api.acting_as("somebody-else"), "default")
     assert {group for group, _, _ in of_everybody} == {"authentication.k8s.io", "authorization.k8s.io"}
     assert rules(api, JOBS_NAMESPACE) - of_everybody == granted(name)
-    for elsewhere in ("default", "kube-system", "kubeflow", "kueue-system"):
+    for elsewhere in ("default", "kube-system", "kubeflow", "kuberay", "kueue-system"):
         assert rules(api, elsewhere) == of_everybody
 
 
-@pytest.mark.parametrize("operator", ["training-operator", "mpi-operator"])
+@pytest.mark.parametrize("operator", ["training-operator", "mpi-operator", "kuberay"])
 def test_an_editor_submits_a_job_a_viewer_reads_it_and_others_do_neither(
     operator: str, eks_cluster: Cluster
 ) -> None:

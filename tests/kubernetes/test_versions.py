@@ -22,6 +22,7 @@ def test_programs_are_of_the_versions_that_ran_together(assets: Assets) -> None:
         ("trainer-manager", "github.com/kubeflow/trainer/v2"): RAN_TOGETHER.trainer,
         ("training-operator", "github.com/kubeflow/training-operator"): RAN_TOGETHER.training_operator,
         ("mpi-operator", "github.com/kubeflow/mpi-operator"): RAN_TOGETHER.mpi_operator,
+        ("kuberay-operator", "github.com/ray-project/kuberay/ray-operator"): RAN_TOGETHER.kuberay,
         ("kueue-manager", "sigs.k8s.io/kueue"): RAN_TOGETHER.kueue,
         ("kueue-manager", "github.com/kubeflow/trainer/v2"): RAN_TOGETHER.trainer_types_of_kueue,
     }

@@ -25,6 +25,7 @@ from tests.training.runs import rank_processes
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
 from workloads.registry import workload
 from workloads.render.pytorchjob import pytorchjob
+from workloads.render.rayjob import rayjob
 from workloads.render.trainjob import trainjob
 from workloads.spec import Format, Run
 
@@ -37,10 +38,11 @@ NODES = 2
 WAIT_SECONDS = 600.0
 """Timeout of a wait. It is no promise of speed: other programs may keep the machine busy."""
 
-_RENDERERS = {Format.TRAINJOB: trainjob, Format.PYTORCHJOB: pytorchjob}
+_RENDERERS = {Format.TRAINJOB: trainjob, Format.PYTORCHJOB: pytorchjob, Format.RAYJOB: rayjob}
 _KINDS = {
     Format.TRAINJOB: ("trainer.kubeflow.org/v1alpha1", "TrainJob", "Complete"),
     Format.PYTORCHJOB: ("kubeflow.org/v1", "PyTorchJob", "Succeeded"),
+    Format.RAYJOB: ("ray.io/v1", "RayJob", "Complete"),
 }
 """Version, kind, and the condition of a job that has done its work."""
 
@@ -57,6 +59,8 @@ def lay_images(folder: Path, *names: str) -> dict[str, Path]:
         ignored = shutil.ignore_patterns("__pycache__", "manifests")
         shutil.copytree(source / workload(name).package, content / PROGRAM_FOLDER[1:], ignore=ignored)
         shutil.copytree(source / "runtime", content / RUNTIME_FOLDER[1:], ignore=ignored)
+        for path in workload(name).packages:
+            shutil.copytree(source / path, (content / RUNTIME_FOLDER[1:]).parent / path, ignore=ignored)
         found[info.images[name]] = content
     return found
 
@@ -149,9 +153,12 @@ class Job:
         return rank_processes(self.run_folder)
 
     def conditions(self) -> dict[str, str]:
-        """Return the status of its conditions."""
+        """Return the status of its conditions; a RayJob has a state in their place."""
         found = self._api.get(self._version, self._kind, self.name, namespace=NAMESPACE)
-        return {one["type"]: one["status"] for one in found.get("status", {}).get("conditions", ())}
+        status = found.get("status", {})
+        if self.format is Format.RAYJOB:
+            return {status.get("jobDeploymentStatus", "New"): "True"}
+        return {one["type"]: one["status"] for one in status.get("conditions", ())}
 
     def await_(self, what: str, met: Callable[[], Any]) -> Any:
         """Wait until something is reached.

@@ -18,7 +18,7 @@ from tests.training import fsdp_modules
 
 torch = fsdp_modules.torch
 
-import train as fsdp  # noqa: E402
+from fsdp_trainer import loop as fsdp  # noqa: E402
 from fsdp_trainer.initialisation import local  # noqa: E402
 from fsdp_trainer.options import Options, options  # noqa: E402
 from fsdp_trainer.pretraining import Pretraining  # noqa: E402

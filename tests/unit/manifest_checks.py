@@ -118,6 +118,7 @@ CHECKS: dict[Format, Callable[[str], None]] = {
     Format.TRAINJOB: lambda text: _check_job(text, check_trainjob),
     Format.JOBSET: lambda text: _check_job(text, check_jobset),
     Format.MPIJOB: lambda text: _check_job(text, lambda job: check_schema(job, "mpijob.v2beta1.json")),
+    Format.RAYJOB: lambda text: _check_job(text, lambda job: check_schema(job, "rayjob.v1.json")),
     Format.HYPERPODPYTORCHJOB: lambda text: _check_job(
         text, lambda job: check_schema(job, "hyperpodpytorchjob.v1.json")
     ),

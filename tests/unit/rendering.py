@@ -14,7 +14,7 @@ from catalog.cluster_info import ClusterInfo
 from workloads.asset import Asset
 from workloads.formats import example_cluster
 from workloads.images.image import Base, Image
-from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Srun, Torchrun
+from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Ray, Srun, Torchrun
 from workloads.program import Program
 from workloads.progress import Progress
 from workloads.proof import Proof, Proven
@@ -22,6 +22,7 @@ from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
 from workloads.render.jobset import jobset
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
+from workloads.render.rayjob import rayjob
 from workloads.render.trainjob import trainjob
 from workloads.resources import Accelerators, Resources
 from workloads.secret import Secret
@@ -34,6 +35,7 @@ RENDERERS: dict[Format, Callable[..., str]] = {
     Format.HYPERPODPYTORCHJOB: hyperpodpytorchjob,
     Format.MPIJOB: mpijob,
     Format.JOBSET: jobset,
+    Format.RAYJOB: rayjob,
 }
 TORCH_FORMATS = (Format.PYTORCHJOB, Format.TRAINJOB, Format.HYPERPODPYTORCHJOB, Format.JOBSET)
 
@@ -67,6 +69,7 @@ MPI = replace(
     sample("mpi-sample", Mpi(), ("gpu", "neuron", "cpu"), "cuda", Format.MPIJOB),
     program=Program(command=("/opt/sample/run",), in_image=True),
 )
+RAY = sample("ray-sample", Ray(), ("gpu", "cpu"), "cuda", Format.RAYJOB)
 STAGED = replace(
     sample("staged-sample", Torchrun(), ("gpu", "cpu"), "cuda", Format.JOBSET),
     stages=(
@@ -83,7 +86,12 @@ STAGED = replace(
 )
 """A workload of stages on one node and on all, two in a row and one beside them."""
 
-SAMPLES = (TORCH, NEURON, SRUN, MPI)
+SAMPLES = (TORCH, NEURON, SRUN, MPI, RAY)
+
+
+def torch_sample(format_: Format) -> Workload:
+    """Return the sample of torchrun, or in a format that takes another launcher that one's."""
+    return {Format.MPIJOB: MPI, Format.RAYJOB: RAY}.get(format_, TORCH)
 
 
 @dataclass(frozen=True)
@@ -157,6 +165,11 @@ def pods(document: dict[str, Any]) -> Iterator[tuple[int, dict[str, Any]]]:
             for one in spec["replicatedJobs"]:
                 job = one["template"]["spec"]
                 yield job["parallelism"], job["template"]
+        case "RayJob":
+            cluster = spec["rayClusterSpec"]
+            yield 1, cluster["headGroupSpec"]["template"]
+            for group in cluster["workerGroupSpecs"]:
+                yield group["replicas"], group["template"]
         case kind:
             raise AssertionError(f"unknown kind {kind}")
 

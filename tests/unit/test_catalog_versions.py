@@ -9,7 +9,17 @@ from pathlib import Path
 import pytest
 
 from catalog.operators import RAN_TOGETHER
-from catalog.versions import CDK_CLI, KUBEFLOW_TRAINER, KUEUE, LUSTRE, MPI_OPERATOR, PINS, Pin, version
+from catalog.versions import (
+    CDK_CLI,
+    KUBEFLOW_TRAINER,
+    KUBERAY,
+    KUEUE,
+    LUSTRE,
+    MPI_OPERATOR,
+    PINS,
+    Pin,
+    version,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,8 +67,10 @@ def test_pins_name_things_once() -> None:
 
 def test_operators_are_pinned_as_a_combination_that_ran() -> None:
     """A controller writes back only what its own types know, so that one of them alone is no safe update."""
-    pinned = (KUEUE, KUBEFLOW_TRAINER, MPI_OPERATOR.rpartition(":")[2])
-    assert pinned == (RAN_TOGETHER.kueue, RAN_TOGETHER.trainer, RAN_TOGETHER.mpi_operator)
+    pinned = (KUEUE, KUBEFLOW_TRAINER, MPI_OPERATOR.rpartition(":")[2], KUBERAY.rpartition(":v")[2])
+    assert pinned == (
+        *(RAN_TOGETHER.kueue, RAN_TOGETHER.trainer, RAN_TOGETHER.mpi_operator, RAN_TOGETHER.kuberay),
+    )
 
 
 def test_pins_equal_those_of_the_requirements() -> None:

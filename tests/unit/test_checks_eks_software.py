@@ -104,6 +104,11 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # operators of what is shipped
     (SHIPPED | software(jobs=["mpi-operator"]), {("eks-job-operator", "workloads.0.clusters.0")}),
     ({"pools.gpu": GPU, "workloads": [FSDP]} | software(jobs=["trainer", "mpi-operator"]), set()),
+    (
+        {"pools.gpu": GPU, "workloads": [FSDP | {"workload": "ray-train"}]} | software(jobs=["trainer"]),
+        {("eks-job-operator", "workloads.0.clusters.0")},
+    ),
+    ({"pools.gpu": GPU, "workloads": [FSDP | {"workload": "ray-train"}]} | software(jobs=["kuberay"]), set()),
     # jobs that stacks start
     (SHIPPED | {"workloads": [WORKLOAD | {"apply": True}]}, set()),
     (

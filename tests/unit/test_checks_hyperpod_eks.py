@@ -90,6 +90,14 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("hyperpod-eks-operator", "workloads.0.clusters.0")},
     ),
     (
+        SHIPPED | {"workloads": [WORKLOAD | {"workload": "ray-train"}]},
+        {("hyperpod-eks-operator", "workloads.0.clusters.0")},
+    ),
+    (
+        SHIPPED | {"workloads": [WORKLOAD | {"workload": "ray-train"}], "hyperpod_eks.jobs": ["kuberay"]},
+        set(),
+    ),
+    (
         {"hyperpod_eks.add_ons": {TASK_GOVERNANCE: {}}, GOVERNANCE: {}},
         {("hyperpod-eks-clash", f"hyperpod_eks.add_ons.{TASK_GOVERNANCE}")},
     ),

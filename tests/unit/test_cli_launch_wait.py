@@ -107,6 +107,32 @@ def test_kubernetes(launch: Launching, condition: str, ended: dict[str, Any], co
     assert f"the job ended with exit code {code}\n" in result.output
 
 
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        ({"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}, 0),
+        # A driver that somebody stopped.
+        ({"jobDeploymentStatus": "Complete", "jobStatus": "STOPPED"}, 1),
+        (
+            {
+                "jobDeploymentStatus": "Failed",
+                "jobStatus": "FAILED",
+                "message": "Job entrypoint command failed with exit code 65, last available logs: step=3",
+            },
+            65,
+        ),
+        ({"jobDeploymentStatus": "ValidationFailed", "message": "The RayJob spec is invalid"}, 1),
+    ],
+)
+def test_a_rayjob(launch: Launching, status: dict[str, str], code: int) -> None:
+    launch.fake_kubectl()
+    (launch.programs / "status.json").write_text(json.dumps({"status": status}))
+    (launch.programs / "pods.json").write_text(json.dumps({"items": []}))
+    result = launch("eks", "--preset", "tiny", "--wait", info=cluster_info("eks"))
+    assert result.exit_code == code, result.output
+    assert f"the job ended with exit code {code}\n" in result.output
+
+
 def test_a_kubernetes_job_that_has_not_ended(launch: Launching) -> None:
     """A condition that is False is none, and a job may have no status yet."""
     launch.fake_kubectl()

@@ -19,12 +19,13 @@ from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES
 from catalog.job_queues import Queue
 from catalog.kubernetes import BUCKET_CLAIM, GRACE_SECONDS, HUGE_PAGES, NETWORK_LAYER, SHARED_CLAIM
-from catalog.operators import MPIJOBS, PYTORCHJOBS
+from catalog.operators import DEFINITIONS, MPIJOBS, PYTORCHJOBS
 from catalog.pool import OnDemand, Pool
 from tests.kubectl import require_helm
 from tests.unit.manifest_checks import KUBERNETES, check_schema
 from tests.unit.rendering import MPI, NEURON, TORCH, pods, read
 from trainforge.eks.job_rbac import job_groups, job_rbac
+from trainforge.eks.kuberay_operator import kuberay_operator
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import CHART
 from trainforge.eks.queues import (
@@ -76,7 +77,8 @@ def queues() -> list[dict[str, Any]]:
 
 
 def everything() -> list[dict[str, Any]]:
-    return [*place(), *training_operator(), *mpi_operator(), *queues(), *torch_runtimes()]
+    operators = [*training_operator(), *mpi_operator(), *kuberay_operator()]
+    return [*place(), *operators, *queues(), *torch_runtimes()]
 
 
 def of_kind(documents: Iterable[dict[str, Any]], kind: str) -> dict[str, dict[str, Any]]:
@@ -86,7 +88,7 @@ def of_kind(documents: Iterable[dict[str, Any]], kind: str) -> dict[str, dict[st
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize(
     "document",
-    [*place(), *training_operator(), *mpi_operator()],
+    [*place(), *training_operator(), *mpi_operator(), *kuberay_operator()],
     ids=lambda document: f"{document['kind']}-{document['metadata']['name']}",
 )
 def test_objects_are_kubernetes_own(document: dict[str, Any], version: str) -> None:
@@ -330,6 +332,7 @@ def test_flavors_leave_a_job_the_tolerations_of_its_own() -> None:
 def test_each_operator_defines_its_own_kind_and_no_other() -> None:
     assert list(of_kind(training_operator(), "CustomResourceDefinition")) == [PYTORCHJOBS]
     assert list(of_kind(mpi_operator(), "CustomResourceDefinition")) == [MPIJOBS]
+    assert tuple(of_kind(kuberay_operator(), "CustomResourceDefinition")) == DEFINITIONS["kuberay"]
 
 
 def test_the_training_operator_s_other_schemes_are_off() -> None:
@@ -355,8 +358,8 @@ def test_workers_wait_in_no_third_party_image() -> None:
 
 @pytest.mark.parametrize(
     ("documents", "open_ports"),
-    [(training_operator(), [9443]), (mpi_operator(), [])],
-    ids=["training", "mpi"],
+    [(training_operator(), [9443]), (mpi_operator(), []), (kuberay_operator(), [])],
+    ids=["training", "mpi", "kuberay"],
 )
 def test_operators_have_no_more_of_a_node_than_they_need(
     documents: list[dict[str, Any]], open_ports: list[int]
@@ -377,11 +380,13 @@ def test_operators_have_no_more_of_a_node_than_they_need(
     for probe in ("livenessProbe", "readinessProbe"):
         port = container[probe]["httpGet"]["port"]
         named = {one["name"]: one["containerPort"] for one in container["ports"]}
-        # The training operator's are on a port of their own; the MPI operator serves /healthz on 8080.
+        # The training operator's and KubeRay's are on ports of their own; the MPI operator serves /healthz on 8080.
         assert (named.get(port, port), container[probe]["httpGet"]["path"]) in {
             (8081, "/healthz"),
             (8081, "/readyz"),
             (8080, "/healthz"),
+            (8082, "/healthz"),
+            (8082, "/readyz"),
         }
     (policy,) = of_kind(documents, "NetworkPolicy").values()
     assert policy["metadata"]["namespace"] == deployment["metadata"]["namespace"]
@@ -390,7 +395,11 @@ def test_operators_have_no_more_of_a_node_than_they_need(
     assert [port["port"] for rule in policy["spec"]["ingress"] for port in rule["ports"]] == open_ports
 
 
-@pytest.mark.parametrize("documents", [training_operator(), mpi_operator()], ids=["training", "mpi"])
+@pytest.mark.parametrize(
+    "documents",
+    [training_operator(), mpi_operator(), kuberay_operator()],
+    ids=["training", "mpi", "kuberay"],
+)
 def test_operators_have_no_right_to_everything_and_are_who_they_are_bound_to(
     documents: list[dict[str, Any]],
 ) -> None:
@@ -437,6 +446,9 @@ def test_principals_with_an_eks_policy_see_jobs_and_editors_submit_them(policy: 
         kind = (document["apiVersion"].partition("/")[0], f"{document['kind'].lower()}s")
         assert {"get", "list", "watch"} <= set(verbs[kind])
         assert ({"create", "delete"} <= set(verbs[kind])) == submits
+    assert {"get", "list", "watch"} <= set(verbs["ray.io", "rayjobs"])
+    assert ("create" in verbs["ray.io", "rayjobs"]) == submits
+    assert "create" not in verbs["ray.io", "rayclusters"], "a cluster of one's own would be in no queue"
     assert "create" not in verbs["kueue.x-k8s.io", "workloads"], "what Kueue makes is Kueue's"
 
 

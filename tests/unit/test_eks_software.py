@@ -53,7 +53,7 @@ ALL = (
     BASE
     + """
   software:
-    jobs: [trainer, training-operator, mpi-operator]
+    jobs: [trainer, training-operator, mpi-operator, kuberay]
     queues: {research: {nodes: {gpu: 2, cpu: 1}}, other: {nodes: {cpu: 1}}}
     cert_manager: true
     add_ons: {snapshot-controller: {version: v1.0.0-eksbuild.1, configuration: {replicas: 1}}}
@@ -193,7 +193,9 @@ def test_things_come_before_what_needs_them(synthesized: Callable[[str], Synthes
     assert ids["kubeflow-trainer"] in waits("torch-runtime")
     for name in ("kubeflow-trainer", "kueue", "torch-runtime", "training-namespace"):
         assert found[name][1]["Properties"]["Wait"] is True
-    assert {ids["kubeflow-trainer"], ids["training-operator"], ids["mpi-operator"]} <= waits("kueue")
+    assert {ids["kubeflow-trainer"], ids["training-operator"], ids["mpi-operator"], ids["kuberay"]} <= waits(
+        "kueue"
+    )
     drivers = {
         logical_id
         for logical_id, resource in synthesis.templates[STACK]["Resources"].items()

@@ -18,7 +18,7 @@ OURS = {
     "update-moves-queues",
     "update-not-compared",
 }
-ALL = ["trainer", "training-operator", "mpi-operator"]
+ALL = ["trainer", "training-operator", "mpi-operator", "kuberay"]
 ONE, TWO = {"nodes": {"gpu": 1}}, {"nodes": {"gpu": 1}, "borrow": False}
 EKS = {"hyperpod": GONE, "eks": {"pools": ["gpu"], "software": {"jobs": ALL}}}
 QUEUED = EKS | {"eks.software.queues": {"research": ONE, "other": TWO}}
@@ -39,13 +39,19 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], set[tuple[str, str]]]] = [
     (EKS, EKS | {"eks.software.bucket_claim": False}, set()),
     (HYPERPOD, HYPERPOD | {"hyperpod_eks.bucket_claim": False}, set()),
     # operators
-    (EKS, EKS | {"eks.software.jobs": ["mpi-operator", "trainer", "training-operator"]}, set()),
+    (EKS, EKS | {"eks.software.jobs": ["kuberay", "mpi-operator", "trainer", "training-operator"]}, set()),
     (EKS, EKS | {"eks.software.jobs": ["trainer"]}, {("update-ends-jobs", "eks.software.jobs")}),
     (
         HYPERPOD,
         HYPERPOD | {"hyperpod_eks.trainer": False},
         {("update-ends-jobs", "hyperpod_eks.trainer")},
     ),
+    (
+        HYPERPOD | {"hyperpod_eks.jobs": ["kuberay"]},
+        HYPERPOD,
+        {("update-ends-jobs", "hyperpod_eks.jobs")},
+    ),
+    (HYPERPOD, HYPERPOD | {"hyperpod_eks.jobs": ["kuberay"]}, set()),
     (
         HYPERPOD,
         HYPERPOD | {"hyperpod_eks.dependencies.mpi_operator": False},

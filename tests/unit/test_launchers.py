@@ -60,7 +60,7 @@ TABLE: dict[str, tuple[Launcher, Program, str, set[Format]]] = {
     "jax": (Jax(), Program(module="a.b"), GPU, PER_NODE),
     "jax-accelerators": (Jax(per_accelerator=True), Program(path="train.py"), GPU, PER_NODE),
     "command": (Command(), OWN, GPU, PER_NODE),
-    "ray": (Ray(), Program(path="train.py"), GPU, PER_NODE),
+    "ray": (Ray(), Program(path="train.py"), GPU, {*PER_NODE, Format.RAYJOB}),
 }
 
 

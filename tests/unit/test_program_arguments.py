@@ -137,7 +137,7 @@ COMMAND = replace(
     TORCH, name="command-sample", launcher=Command(), program=Program(command=("run",), in_image=True)
 )
 _CASES = [
-    *((TORCH, format_) for format_ in Format if format_ is not Format.MPIJOB),
+    *((TORCH, format_) for format_ in Format if format_ not in (Format.MPIJOB, Format.RAYJOB)),
     *(
         (SRUN, format_)
         for format_ in (Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.BATCH, Format.LOCAL)

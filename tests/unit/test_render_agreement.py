@@ -37,10 +37,16 @@ def test_devices_nodes_and_ranks_agree(instance_type: str) -> None:
         assert case.text == text, "a second time it is the same"
         found = list(pods(document))
         run = case.run
+        if case.format_ is Format.RAYJOB:
+            (_, head), *found = found
+            _check_head(run, head)
         assert sum(count for count, _ in found) == run.nodes
         for _, template in found:
             _check_pod(run, template)
         scripts = [script(template) for _, template in found]
+        if case.format_ is Format.RAYJOB:
+            _check_ray(run, document, scripts)
+            continue
         _check_guards(run, scripts)
         _check_ranks(run, document, scripts)
         if run.accelerated:
@@ -66,6 +72,43 @@ def _check_pod(run: Run, template: dict[str, Any]) -> None:
     assert spec["nodeSelector"][INSTANCE_TYPE_LABEL].removeprefix("ml.") == run.instance_type
     assert not spec.get("hostNetwork")
     assert ("podAntiAffinity" in spec.get("affinity", {})) == (run.accelerators_per_node == 0)
+
+
+def _check_head(run: Run, template: dict[str, Any]) -> None:
+    """A head has no devices, and is beside a worker."""
+    assert set(only_container(template)["resources"]) == {"requests"}
+    assert set(only_container(template)["resources"]["requests"]) == {"cpu", "memory"}
+    spec = template["spec"]
+    assert spec["nodeSelector"][INSTANCE_TYPE_LABEL].removeprefix("ml.") == run.instance_type
+    assert "podAntiAffinity" not in spec.get("affinity", {})
+
+
+def _check_ray(run: Run, document: dict[str, Any], scripts: list[str]) -> None:
+    """The guard of the driver goes by the lines of progress, those of the workers look at their nodes."""
+    cluster = document["spec"]["rayClusterSpec"]
+    [group] = cluster["workerGroupSpecs"]
+    assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] == run.nodes
+    assert cluster["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    assert group["rayStartParams"]["num-cpus"] == str(run.ranks_per_node)
+    assert group["rayStartParams"].get("num-gpus", "0") == str(run.gpus_per_node)
+    head = only_container(cluster["headGroupSpec"]["template"])
+    driver = next(one["value"] for one in head["env"] if one["name"] == "DRIVER").replace("$$", "$")
+    [watching] = guards(driver)
+    spans = bool(run.efa_per_node) and run.nodes > 1
+    assert watching == {
+        "kind": run.kind,
+        "accelerators": "0",
+        "efa": "0",
+        **({"fabric": "efa"} if spans else {}),
+    }
+    assert f'WORLD_SIZE="{run.ranks}"' in driver
+    [worker] = scripts
+    expected = {
+        "kind": run.kind,
+        "accelerators": str(run.accelerators_per_node),
+        "efa": str(run.efa_per_node),
+    }
+    assert guards(worker) == ([expected] if run.accelerated else [])
 
 
 def _check_guards(run: Run, scripts: list[str]) -> None:

@@ -116,6 +116,7 @@ def test_a_trainjob_patches_only_what_trainer_2_2_knows(case: Case) -> None:
     ("format_", "name"),
     [
         (Format.MPIJOB, "mpijob.v2beta1.json"),
+        (Format.RAYJOB, "rayjob.v1.json"),
         (Format.HYPERPODPYTORCHJOB, "hyperpodpytorchjob.v1.json"),
     ],
     ids=str,
@@ -170,7 +171,8 @@ def test_our_schemas_refuse_a_misspelt_field_at_every_level(name: str) -> None:
     (format_,) = (known for known in Format if name.startswith(f"{known}."))
     validator = jsonschema.Draft202012Validator(schema(name))
     case = of(format_)[-1]
-    for path in ((), ("spec",), ("spec", "runPolicy")):
+    inner = "rayClusterSpec" if format_ is Format.RAYJOB else "runPolicy"
+    for path in ((), ("spec",), ("spec", inner)):
         document = case.document
         level = document
         for part in path:

@@ -24,6 +24,7 @@ from tests.unit.rendering import (
     pods,
     read,
     run,
+    torch_sample,
 )
 from workloads.progress import Criterion, PrintedBy, Progress
 from workloads.render.pytorchjob import pytorchjob
@@ -36,7 +37,7 @@ RESERVED = {"PET_NNODES", "PET_NPROC_PER_NODE", "PET_NODE_RANK", "PET_MASTER_ADD
 
 
 def document(format_: Format, instance_type: str = "p5.48xlarge", **changes: Any) -> dict[str, Any]:
-    workload = replace(MPI if format_ is Format.MPIJOB else TORCH, **changes)
+    workload = replace(torch_sample(format_), **changes)
     return Case(run(workload, instance_type), format_).document
 
 
@@ -66,7 +67,7 @@ def test_volumes_are_shared_memory_of_its_own_and_the_shared_file_system(case: C
 
 @pytest.mark.parametrize("format_", list(RENDERERS), ids=str)
 def test_hyperpod_runs_on_nodes_that_its_monitoring_trusts(format_: Format) -> None:
-    workload = MPI if format_ is Format.MPIJOB else TORCH
+    workload = torch_sample(format_)
     example = run(workload, "p5.48xlarge", pool="gpu")
     groups = {"gpu": "gpu-workers"}
     on_hyperpod = RENDERERS[format_](example, info(format_, cluster="hyperpod_eks", instance_groups=groups))
@@ -255,7 +256,7 @@ GPUS = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
 def test_runs_tolerate_the_taints_of_their_pool_and_of_no_other(
     format_: Format, of_pool: list[dict[str, str]], tolerated: list[dict[str, str]]
 ) -> None:
-    workload = MPI if format_ is Format.MPIJOB else TORCH
+    workload = torch_sample(format_)
     there = info(format_, tolerations={"gpu": of_pool, "other": [VISION | {"key": "other"}]})
     document = read(RENDERERS[format_](run(workload, "p5.48xlarge", pool="gpu"), there))
     found = [pod["spec"]["tolerations"] for _, pod in pods(document)]

@@ -30,6 +30,7 @@ from tests.unit.rendering import (
     read,
     run,
     script,
+    torch_sample,
 )
 from workloads.asset import Asset
 from workloads.program import Program
@@ -301,7 +302,7 @@ def test_a_launcher_that_a_format_cannot_express_is_refused_with_a_message(
 def test_cluster_info_that_lacks_something_is_refused_with_a_message(
     format_: Format, change: dict[str, Any], words: str
 ) -> None:
-    workload = MPI if format_ is Format.MPIJOB else TORCH
+    workload = torch_sample(format_)
     with pytest.raises(ValueError, match=words):
         RENDERERS[format_](run(workload, "p5.48xlarge"), info(format_, **change))
 

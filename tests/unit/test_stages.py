@@ -14,7 +14,7 @@ from workloads import entry
 from workloads.asset import Asset
 from workloads.formats import example_cluster
 from workloads.images.image import Image
-from workloads.launchers import Command, Mpi, Srun, Torchrun
+from workloads.launchers import Command, Mpi, Ray, Srun, Torchrun
 from workloads.program import Program
 from workloads.proof import Proof, Proven
 from workloads.render.all import render
@@ -244,6 +244,8 @@ def test_every_format_renders_a_stage_as_a_run_that_marks_itself(format_: Format
     stage = RUN.stage("download")
     if format_ is Format.MPIJOB:
         stage = replace(stage, workload=replace(stage.workload, launcher=Mpi()))
+    if format_ is Format.RAYJOB:
+        stage = replace(stage, workload=replace(stage.workload, launcher=Ray()))
     info = replace(ClusterInfo.example(example_cluster(format_), ["sample"]), launch_folder="/opt/workloads")
     text = render(stage, format_, info)
     shared = info.shared_folder

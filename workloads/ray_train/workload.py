@@ -11,7 +11,7 @@ from workloads.fsdp.workload import WORKLOAD as FSDP
 from workloads.images.image import Image
 from workloads.launchers import Ray
 from workloads.progress import Progress
-from workloads.proof import TINY_RANKS
+from workloads.proof import TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Workload
 
@@ -36,6 +36,11 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             **accepted(Format.SLURM),
+            Format.RAYJOB: Proven(
+                Proof.CONTROLLERS,
+                preset="tiny",
+                hardware="a head and 2 workers on 2 process nodes on two cores, no GPU",
+            ),
             Format.LOCAL: TINY_RANKS,
         }
     ),

@@ -16,6 +16,7 @@ from workloads.render.launcher_support import formats_for
 from workloads.render.local import local
 from workloads.render.mpijob import mpijob
 from workloads.render.pytorchjob import pytorchjob
+from workloads.render.rayjob import rayjob
 from workloads.render.slurm import slurm
 from workloads.render.tables import TABLES
 from workloads.render.trainjob import trainjob
@@ -29,6 +30,7 @@ RENDERERS: dict[Format, Callable[..., str]] = {
     Format.HYPERPODPYTORCHJOB: hyperpodpytorchjob,
     Format.MPIJOB: mpijob,
     Format.JOBSET: jobset,
+    Format.RAYJOB: rayjob,
     Format.BATCH: batch,
     Format.LOCAL: local,
 }

@@ -44,6 +44,10 @@ _SUPPORT: Mapping[Format, _Support] = MappingProxyType(
             lambda launcher: launcher.starts is not Starts.PER_JOB,
             "a JobSet starts launchers once per node and has no hostfile",
         ),
+        Format.RAYJOB: _Support(
+            lambda launcher: launcher.object_store_bytes > 0,
+            "a RayJob starts the driver of a program, which asks the cluster for its ranks",
+        ),
         # Any: the nodes of a launcher that is started once per job find each other in the run's folder.
         Format.BATCH: _Support(lambda _: True, ""),
         Format.LOCAL: _Support(lambda _: True, ""),

@@ -14,11 +14,13 @@ _JOBS = (
     ("jobset.x-k8s.io", ("jobsets",)),
     ("trainer.kubeflow.org", ("trainingruntimes", "trainjobs")),
     (GROUP, ("mpijobs", "pytorchjobs")),
+    # A cluster of one's own would take nodes past the queues, and keep them.
+    ("ray.io", ("rayjobs",)),
     ("sagemaker.amazonaws.com", ("hyperpodpytorchjobs",)),
 )
 """Objects that people submit, with those that a job needs."""
 
-_MADE = (("kueue.x-k8s.io", ("localqueues", "workloads")),)
+_MADE = (("kueue.x-k8s.io", ("localqueues", "workloads")), ("ray.io", ("rayclusters",)))
 """Objects that operators make of jobs, for people to read."""
 
 _ROLES: Final[Mapping[str, str]] = {"editor": _WRITE, "viewer": _READ}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from trainforge.eks.pod_template import pod_template
@@ -17,20 +18,31 @@ _MEMORY_LIMIT = "1Gi"
 delay jobs."""
 
 
+_STATE: Mapping[str, str] = MappingProxyType({"State": ".status.conditions[-1:].type"})
+
+
 def custom_resource_definition(
-    plural: str, kind: str, version: str, spec: Mapping[str, Any], *, subresources: Mapping[str, Any]
+    plural: str,
+    kind: str,
+    version: str,
+    spec: Mapping[str, Any],
+    *,
+    subresources: Mapping[str, Any],
+    group: str = GROUP,
+    columns: Mapping[str, str] = _STATE,
 ) -> dict[str, Any]:
     """Return the custom resource definition of a job: types of its spec's own fields, and only defaults of its pods.
 
     The operators' own definitions repeat all of a pod's schema, which is a megabyte of text that no custom resource
-    carries; what a pod may be is checked when the operator makes it. Fields that are not listed are kept.
+    carries; what a pod may be is checked when the operator makes it. Fields that are not listed are kept. `columns` are
+    paths in an object that `kubectl get` shows beside its age.
     """
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{plural}.{GROUP}"},
+        "metadata": {"name": f"{plural}.{group}"},
         "spec": {
-            "group": GROUP,
+            "group": group,
             "scope": "Namespaced",
             "names": {
                 "kind": kind,
@@ -45,7 +57,10 @@ def custom_resource_definition(
                     "storage": True,
                     "subresources": {"status": {}, **subresources},
                     "additionalPrinterColumns": [
-                        {"name": "State", "type": "string", "jsonPath": ".status.conditions[-1:].type"},
+                        *(
+                            {"name": name, "type": "string", "jsonPath": path}
+                            for name, path in columns.items()
+                        ),
                         {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
                     ],
                     "schema": {

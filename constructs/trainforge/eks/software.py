@@ -20,6 +20,7 @@ from trainforge.eks.add_ons import add_ons
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.devices import device_charts
 from trainforge.eks.job_rbac import job_rbac
+from trainforge.eks.kuberay_operator import kuberay_operator
 from trainforge.eks.mpi_operator import mpi_operator
 from trainforge.eks.objects import Document, Objects
 from trainforge.eks.queues import kueue_objects, kueue_values
@@ -32,6 +33,7 @@ _FRAMEWORKS = {
     "trainer": ("jobset.x-k8s.io/jobset", "trainer.kubeflow.org/trainjob"),
     "training-operator": ("kubeflow.org/pytorchjob",),
     "mpi-operator": ("kubeflow.org/mpijob",),
+    "kuberay": ("ray.io/rayjob",),
 }
 """Kueue's names of each operator's jobs (kueue 0.19, integrations)."""
 
@@ -40,9 +42,9 @@ _FRAMEWORKS = {
 class Software:
     """The list of software to install on a cluster; nothing else is installed.
 
-    `jobs` are operators: trainer, training-operator, mpi-operator. With `queues` Kueue is installed, and holds jobs of
-    these operators back until their share of the pools is free. What another installs already (HyperPod's chart, an
-    add-on) is left out here: `catalog.operators.clashes` returns what may not be installed together.
+    `jobs` are operators: trainer, training-operator, mpi-operator, kuberay. With `queues` Kueue is installed, and holds
+    jobs of these operators back until their share of the pools is free. What another installs already (HyperPod's
+    chart, an add-on) is left out here: `catalog.operators.clashes` returns what may not be installed together.
     """
 
     add_ons: Mapping[str, AddOn] = field(default_factory=dict)
@@ -141,9 +143,11 @@ class ClusterSoftware(Construct):
                 ]
             elif name == "training-operator":
                 found.append(self._objects("TrainingOperator", name, training_operator()))
-            else:
-                assert name == "mpi-operator", name
+            elif name == "mpi-operator":
                 found.append(self._objects("MpiOperator", name, mpi_operator()))
+            else:
+                assert name == "kuberay", name
+                found.append(self._objects("KubeRay", name, kuberay_operator()))
         return found
 
     def _kueue(self) -> list[Construct]:

@@ -19,6 +19,7 @@ VARIABLE = "KUBEBUILDER_ASSETS"
 CONTROL_PLANE = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl")
 CONTROLLERS = (
     "jobset-manager",
+    "kuberay-operator",
     "kueue-manager",
     "mpi-operator",
     "trainer-manager",

@@ -31,6 +31,7 @@ PROGRAMS = {
     "jobset": "jobset-manager",
     "kueue": "kueue-manager",
     "mpi-operator": "mpi-operator",
+    "operator": "kuberay-operator",
     "trainer-controller-manager": "trainer-manager",
     "training-operator": "training-operator",
 }
@@ -244,6 +245,8 @@ class Operators:
             _give_kueue_its_certificate()
         if program == "training-operator":
             self._fill_secret(namespace)
+        if program == "kuberay-operator":
+            self.plane.api.apply_all(_right_to_proxy(namespace, pod["serviceAccountName"]))
         environment = {
             "KUBECONFIG": str(kubeconfig),
             "MY_POD_NAMESPACE": namespace,
@@ -270,6 +273,11 @@ class Operators:
         elif program == "training-operator":
             yield f"--webhook-server-port={ports.webhook}"
             yield f"--metrics-bind-address={LOOPBACK}:{ports.metrics}"
+            yield f"--health-probe-bind-address={LOOPBACK}:{ports.health}"
+        elif program == "kuberay-operator":
+            # Names of services mean nothing outside of pods.
+            yield "--use-kubernetes-proxy"
+            yield f"--metrics-addr={LOOPBACK}:{ports.metrics}"
             yield f"--health-probe-bind-address={LOOPBACK}:{ports.health}"
         elif program == "mpi-operator":
             yield f"--kubeConfig={kubeconfig}"
@@ -343,7 +351,7 @@ class Operators:
     def _ready(self, program: str, ports: Ports) -> bool:
         if program == "mpi-operator":
             return "Started workers" in self.plane.processes.log(program).read_text(encoding="utf-8")
-        return _healthy(ports.health) and listening(ports.webhook)
+        return _healthy(ports.health) and (program == "kuberay-operator" or listening(ports.webhook))
 
     def _report_ready(self, deployment: Document) -> None:
         """Say in the Deployment's status that its pod is ready, as Helm waits for it; no node runs the pod."""
@@ -364,6 +372,28 @@ class Operators:
             namespace=metadata["namespace"],
             part="status",
         )
+
+
+def _right_to_proxy(namespace: str, account: str) -> list[Document]:
+    """Return the right to ask services through the API server, which KubeRay needs outside of the cluster alone."""
+    name, group = "kuberay-operator-outside", "rbac.authorization.k8s.io"
+    verbs = ["create", "get", "patch", "update"]
+    rule = {"apiGroups": [""], "resources": ["services/proxy"], "verbs": verbs}
+    return [
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRole",
+            "metadata": {"name": name},
+            "rules": [rule],
+        },
+        {
+            "apiVersion": f"{group}/v1",
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": name},
+            "roleRef": {"apiGroup": group, "kind": "ClusterRole", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+        },
+    ]
 
 
 def _set_gates(release: Sequence[Document], gates: Sequence[Mapping[str, Any]]) -> None:

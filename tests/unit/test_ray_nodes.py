@@ -1,0 +1,166 @@
+"""The Ray cluster of a job, with programs in the place of Ray's: order, exit codes, signals, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.ports import free_ports
+from tests.programs import ROOT
+
+RUNTIME = ROOT / "workloads" / "runtime"
+
+# As `ray start --block`: it listens on the head's port, and ends when it is asked to.
+RAY = """#!{python}
+import os, signal, socket, sys, time
+with open({noted!r}, "a") as file:
+    file.write(" ".join(sys.argv[1:]) + "\\n")
+print("advice")
+if {fails!r}:
+    sys.exit("error: no memory")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+options = dict(word.partition("=")[::2] for word in sys.argv[1:])
+if "--head" in options:
+    server = socket.create_server(("127.0.0.1", int(options["--port"])))
+end = time.monotonic() + {seconds}
+while time.monotonic() < end:
+    time.sleep(0.1)
+"""
+
+
+class Nodes:
+    """Nodes of a job on this machine."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.noted = folder / "noted.txt"
+        (self.port,) = free_ports(1)
+        self.ray()
+
+    def ray(self, *, fails: bool = False, seconds: float = 60) -> None:
+        """Write the program `ray`."""
+        program = self.folder / "ray"
+        text = RAY.format(python=sys.executable, noted=str(self.noted), fails=fails, seconds=seconds)
+        program.write_text(text, encoding="utf-8")
+        program.chmod(0o755)
+
+    def start(self, node: int, *driver: str, nodes: int = 1, **variables: str) -> subprocess.Popen[str]:
+        """Start a node's part."""
+        words = [sys.executable, "-m", "ray_nodes", f"--node={node}", f"--nodes={nodes}"]
+        words += [f"--head=127.0.0.1:{self.port}", "--ranks-per-node=4", "--gpus=2", "--", *driver]
+        path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(RUNTIME), **variables}
+        return subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+
+@pytest.fixture
+def nodes(tmp_path: Path) -> Nodes:
+    return Nodes(tmp_path)
+
+
+def python(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+def test_the_driver_has_the_address_and_its_exit_code_is_the_jobs(nodes: Nodes) -> None:
+    code = "import os, sys; print(os.environ['RAY_ADDRESS']); sys.exit(37)"
+    process = nodes.start(0, *python(code))
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (37, f"127.0.0.1:{nodes.port}\n"), errors
+    (words,) = nodes.noted.read_text(encoding="utf-8").splitlines()
+    expected = {"start", "--block", "--head", f"--port={nodes.port}", "--num-cpus=4", "--num-gpus=2"}
+    assert expected <= set(words.split())
+    # What it prints is advice for other uses.
+    assert "advice" not in errors
+
+
+def test_another_node_ends_well_when_the_head_is_gone(nodes: Nodes) -> None:
+    other = nodes.start(1, "true", nodes=2)
+    time.sleep(0.5)
+    # The driver's node counts the nodes by Ray itself, so that here there is one.
+    head = nodes.start(0, *python("import time; time.sleep(2)"))
+    assert head.wait(60) == 0
+    _, errors = other.communicate(timeout=60)
+    assert other.returncode == 0, errors
+    assert f"--address=127.0.0.1:{nodes.port}" in nodes.noted.read_text(encoding="utf-8")
+
+
+def test_a_signal_is_for_the_ranks_to_read_and_ends_nothing(nodes: Nodes) -> None:
+    code = (
+        "import os, sys, time\n"
+        "path = os.environ['TRAINFORGE_STOP_FILE']\n"
+        "print('begun', flush=True)\n"
+        "while not os.path.exists(path): time.sleep(0.05)\n"
+        "print(open(path).read()); sys.exit(75)"
+    )
+    process = nodes.start(0, *python(code))
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGUSR1)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (75, f"{int(signal.SIGUSR1)}\n"), errors
+
+
+def test_ray_that_does_not_start_is_final_and_says_why(nodes: Nodes) -> None:
+    nodes.ray(fails=True)
+    process = nodes.start(0, "true")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 69
+    assert f"the head of Ray did not start on port {nodes.port}" in errors
+    assert "error: no memory" in errors
+
+
+def test_a_head_that_ends_takes_the_driver_along(nodes: Nodes) -> None:
+    nodes.ray(seconds=2)
+    process = nodes.start(0, "sleep", "60")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 79
+    assert "the head of Ray has ended before the driver" in errors
+
+
+def test_a_node_without_a_head_gives_up(nodes: Nodes) -> None:
+    process = nodes.start(1, "true", nodes=2, TRAINFORGE_RENDEZVOUS_SECONDS="1")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 79
+    assert f"node 1: no head of Ray answers at 127.0.0.1:{nodes.port}" in errors
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (lambda nodes: (nodes.folder / "ray").unlink(), 127, "cannot be started"),
+        (lambda nodes: None, 2, "TRAINFORGE_RENDEZVOUS_SECONDS is 'soon'"),
+    ],
+    ids=["no-ray", "no-number"],
+)
+def test_what_is_wrong_is_named(nodes: Nodes, change: Callable[[Nodes], None], code: int, words: str) -> None:
+    change(nodes)
+    variables = {"TRAINFORGE_RENDEZVOUS_SECONDS": "soon"} if code == 2 else {}
+    process = nodes.start(0, "true", **variables)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code
+    assert words in errors
+
+
+def test_an_address_has_a_port(nodes: Nodes) -> None:
+    process = subprocess.run(
+        [
+            *python("import ray_nodes; ray_nodes.main()"),
+            *("--node=0", "--nodes=1", "--head=here", "--", "true"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(RUNTIME)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 2
+    assert "'here' is not HOST:PORT" in process.stderr
