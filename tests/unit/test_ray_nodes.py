@@ -94,6 +94,22 @@ def test_another_node_ends_well_when_the_head_is_gone(nodes: Nodes) -> None:
     assert f"--address=127.0.0.1:{nodes.port}" in nodes.noted.read_text(encoding="utf-8")
 
 
+def test_a_node_that_ray_does_not_start_is_tried_three_times(nodes: Nodes, tmp_path: Path) -> None:
+    """Ray gives a start thirty seconds, which a busy node may not have."""
+    head = nodes.start(0, "sleep", "60")
+    while not nodes.noted.exists():
+        time.sleep(0.1)
+    time.sleep(0.5)
+    nodes.ray(fails=True)
+    other = nodes.start(1, "true", nodes=2)
+    _, errors = other.communicate(timeout=60)
+    assert other.returncode == 79
+    assert errors.count("and is started again\nadvice\nerror: no memory") == 2
+    assert "Ray has ended here with exit code 1, and the head runs" in errors
+    head.kill()
+    head.communicate()
+
+
 def test_a_signal_is_for_the_ranks_to_read_and_ends_nothing(nodes: Nodes) -> None:
     code = (
         "import os, sys, time\n"

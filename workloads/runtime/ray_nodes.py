@@ -43,6 +43,12 @@ END_SECONDS = 20
 _GONE_SECONDS = 30
 """Seconds after which a head that does not answer is gone: our choice; one that refuses is gone at once."""
 
+START_TRIES = 3
+"""Times that a node is started until it has joined: Ray ends one that needs over 30 seconds (ray 2.60, node.py)."""
+
+START_SECONDS = 60
+"""Seconds after which a node that runs has joined: our choice."""
+
 _LOOK_SECONDS = 0.5
 
 _COUNT_NODES = """
@@ -185,14 +191,19 @@ def _other(node: RayNode, options: argparse.Namespace, deadline: float) -> int:
         say(f"node {options.node}: no head of Ray answers at {options.head}")
         return LOST_NODE
     node.start()
-    answered = time.monotonic()
+    answered = begun = time.monotonic()
+    tries = 1
     while (heard := node.answers()) is not False:
         now = time.monotonic()
         if heard:
             answered = now
         elif now - answered > _GONE_SECONDS:
             break
-        if node.code() is not None and node.answers():
+        if node.code() and tries < START_TRIES and now - begun < START_SECONDS and node.answers():
+            say(f"node {options.node}: Ray did not start, and is started again\n{node.printed()}")
+            node.start()
+            begun, tries = time.monotonic(), tries + 1
+        elif node.code() is not None and node.answers():
             ended = f"node {options.node}: Ray has ended here with exit code {node.code()}, and the head runs"
             say(f"{ended}\n{node.printed()}")
             return LOST_NODE
