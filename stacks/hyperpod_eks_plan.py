@@ -9,7 +9,7 @@ from dataclasses import replace
 from catalog.compute_quota import ComputeQuota
 from catalog.devices import NO_DEVICES
 from settings.deployment import Settings
-from settings.sections.eks import SoftwareSettings
+from settings.sections.eks import JobOperator, SoftwareSettings
 from settings.sections.hyperpod_eks import (
     HyperPodEksSettings,
     ObservabilitySettings,
@@ -29,10 +29,11 @@ def software_settings(section: HyperPodEksSettings) -> SoftwareSettings:
 
     Devices are the chart's, and queues those of task governance.
     """
+    trainer: list[JobOperator] = ["trainer"] if section.trainer else []
     return SoftwareSettings(
         add_ons=dict(section.add_ons),
         devices=NO_DEVICES,
-        jobs=[*(["trainer"] if section.trainer else []), *section.jobs],
+        jobs=[*trainer, *section.jobs],
         bucket_claim=section.bucket_claim,
         cert_manager=section.training_operator,
     )
