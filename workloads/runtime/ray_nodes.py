@@ -46,7 +46,7 @@ _GONE_SECONDS = 30
 START_TRIES = 3
 """Times that a node is started until it has joined: Ray ends one that needs over 30 seconds (ray 2.60, node.py)."""
 
-START_SECONDS = 60
+START_SECONDS = 300
 """Seconds after which a node that runs has joined: our choice."""
 
 _LOOK_SECONDS = 0.5
