@@ -17,6 +17,7 @@ from tests.unit.rendering import RENDERERS, SAMPLES, only_container, pods, read
 from workloads import registry
 from workloads.formats import FORMATS
 from workloads.spec import Format, Run, Workload
+from workloads.stage import TRAIN
 
 PUBLIC = (Format.TRAINJOB, Format.PYTORCHJOB, Format.MPIJOB, Format.JOBSET, Format.RAYJOB)
 """Formats whose definition is public. That of HyperPodPyTorchJob comes with an add-on of AWS only."""
@@ -90,8 +91,10 @@ def shapes(cluster: str) -> tuple[Case, ...]:
         for case in sorted(
             every_case(cluster, format_), key=lambda case: case.run.instance_type not in SAMPLE_TYPES
         ):
-            # The pods of a JobSet are those of a TrainJob, which have every shape.
-            if format_ is Format.JOBSET and case.run.instance_type not in REFERENCE_TYPES:
+            # The pods of a JobSet are those of a TrainJob, which have every shape. Those of stages come one by one.
+            if format_ is Format.JOBSET and (
+                case.run.instance_type not in REFERENCE_TYPES or [*case.run.dependencies] != [TRAIN]
+            ):
                 continue
             found.setdefault(_shape(case), replace(case, run=replace(case.run, nodes=SHAPE_NODES)))
     return tuple(found.values())

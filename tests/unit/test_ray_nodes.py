@@ -18,9 +18,10 @@ from tests.programs import ROOT
 RUNTIME = ROOT / "workloads" / "runtime"
 
 # As `ray start --block`: it listens on the head's port, and ends when it is asked to.
-RAY = """#!{python}
+RAY = """#!/usr/bin/env python3
 import os, signal, socket, sys, time
 with open({noted!r}, "a") as file:
+    assert " " not in sys.executable
     file.write(" ".join(sys.argv[1:]) + "\\n")
 print("advice")
 if {fails!r}:
@@ -41,13 +42,17 @@ class Nodes:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.noted = folder / "noted.txt"
+        # The path of a checkout may have a space, and Ray's workers start by a shell.
+        self.programs = folder / "an environment" / "bin"
+        self.programs.mkdir(parents=True)
+        (self.programs / "python3").symlink_to(sys.executable)
         (self.port,) = free_ports(1)
         self.ray()
 
     def ray(self, *, fails: bool = False, seconds: float = 60) -> None:
         """Write the program `ray`."""
-        program = self.folder / "ray"
-        text = RAY.format(python=sys.executable, noted=str(self.noted), fails=fails, seconds=seconds)
+        program = self.programs / "ray"
+        text = RAY.format(noted=str(self.noted), fails=fails, seconds=seconds)
         program.write_text(text, encoding="utf-8")
         program.chmod(0o755)
 
@@ -55,7 +60,7 @@ class Nodes:
         """Start a node's part."""
         words = [sys.executable, "-m", "ray_nodes", f"--node={node}", f"--nodes={nodes}"]
         words += [f"--head=127.0.0.1:{self.port}", "--ranks-per-node=4", "--gpus=2", "--", *driver]
-        path = f"{self.folder}{os.pathsep}{os.environ['PATH']}"
+        path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path, "PYTHONPATH": str(RUNTIME), **variables}
         return subprocess.Popen(
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -153,7 +158,7 @@ def test_a_node_without_a_head_gives_up(nodes: Nodes) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        (lambda nodes: (nodes.folder / "ray").unlink(), 127, "cannot be started"),
+        (lambda nodes: (nodes.programs / "ray").unlink(), 127, "cannot be started"),
         (lambda nodes: None, 2, "TRAINFORGE_RENDEZVOUS_SECONDS is 'soon'"),
     ],
     ids=["no-ray", "no-number"],

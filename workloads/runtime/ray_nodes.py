@@ -98,7 +98,8 @@ class RayNode:
         place = ["--head", f"--port={port}", "--include-dashboard=false"]
         # A run takes all of the node: ports that are not written down are any that is free.
         self._words = [
-            *("ray", "start", "--block", "--disable-usage-stats", "--log-color=false"),
+            *(*_program(self.environment, folder), "start"),
+            *("--block", "--disable-usage-stats", "--log-color=false"),
             *(place if options.node == 0 else [f"--address={options.head}"]),
             f"--num-cpus={options.ranks_per_node}",
             f"--num-gpus={options.gpus}",
@@ -140,6 +141,20 @@ class RayNode:
         """End them: asked first, killed after a while."""
         if self._process is not None:
             _end(self._process)
+
+
+def _program(environment: Mapping[str, str], folder: Path) -> list[str]:
+    """Return the words that start the program `ray`, with an interpreter whose path has no space.
+
+    Ray starts workers by a shell that does not quote it (ray 2.60, runtime_env/context.py, exec_worker). A link to the
+    virtual environment has another path for the same interpreter.
+    """
+    program = shutil.which("ray", path=environment.get("PATH"))
+    if program is None or " " not in program:
+        return ["ray"]
+    link = folder / "environment"
+    link.symlink_to(Path(program).parent.parent)
+    return [str(link / "bin" / "python3"), str(link / "bin" / "ray")]
 
 
 def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
