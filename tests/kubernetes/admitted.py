@@ -98,10 +98,10 @@ def admitted(api: Api, name: str, cases: Sequence[Case], *, cluster: str, queues
 
 
 def _pools(name: str, cases: Sequence[Case]) -> list[Pool]:
-    """Return a pool of each type with a node for each pod but heads."""
+    """Return a pool of each type with a node for each pod: a head of Ray may be on a node that was empty."""
     nodes: dict[str, int] = defaultdict(int)
     for case in cases:
-        nodes[case.run.instance_type] += case.run.nodes
+        nodes[case.run.instance_type] += case.pods
     return [pool(f"{name}-{kind.replace('.', '-')}", kind, count) for kind, count in nodes.items()]
 
 

@@ -17,7 +17,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +156,7 @@ class ProgressWatch(threading.Thread):
         return self._decided(silence)
 
     def _decided(self, silence: float) -> dict[str, Any]:
-        name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        name = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
         return {
             "stall": f"{name}-{self._start}",
             "folder": name,

@@ -28,7 +28,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -236,7 +235,7 @@ class Stage:
         """Write the marker: no reader sees a part of it, and it outlasts a node that fails now."""
         content = {
             "stage": self.name,
-            "done": datetime.now(UTC).isoformat(timespec="seconds"),
+            "done": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
             "job": _owner(self.run_folder, self.environment)["job"],
             "exit_code": 0,
             "description": self.description,
