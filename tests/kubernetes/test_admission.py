@@ -174,7 +174,7 @@ def test_every_node_has_its_rank_and_the_address_of_rank_0(jobs: Admitted) -> No
     assert _problems(jobs, check) == {}
 
 
-def test_the_ranks_of_ray_find_its_head_which_is_beside_one_of_them(jobs: Admitted) -> None:
+def test_the_ranks_of_ray_find_its_head(jobs: Admitted) -> None:
     cases = [case for case in jobs.manifests if case.format_ is Format.RAYJOB]
     assert cases
 
@@ -184,9 +184,6 @@ def test_the_ranks_of_ray_find_its_head_which_is_beside_one_of_them(jobs: Admitt
             yield f"{len(heads)} heads"
             return
         [head] = heads
-        nodes = {one["spec"]["nodeName"] for one in jobs.pods[case]}
-        if head["spec"]["nodeName"] not in nodes:
-            yield f"the head is on {head['spec']['nodeName']}, the ranks on {nodes}"
         for pod in jobs.pods[case]:
             host = value(pod, "FQ_RAY_IP")
             found = jobs.services.get(host.partition(".")[0])

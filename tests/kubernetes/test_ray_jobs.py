@@ -33,7 +33,8 @@ def nodes(eks_cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[Pr
     path = (framework("ray-train") / "bin",)
     images = lay_images(folder / "images", "ray-train")
     with ProcessNodes(eks_cluster.plane, folder / "nodes", images=images, path=path) as running:
-        running.start(*(capacity.node(POOL, f"ray-{number}") for number in range(NODES)))
+        # One more than it takes: the head is on a node of its ranks by choice.
+        running.start(*(capacity.node(POOL, f"ray-{number}") for number in range(NODES + 1)))
         yield running
 
 
@@ -58,6 +59,7 @@ def test_a_run_resumes_after_a_worker_is_deleted(
     job.await_step(7)
     workers = _workers(job)
     assert len(workers) == NODES
+    assert len({one["spec"]["nodeName"] for one in job.pods()}) == NODES
     eks_cluster.api.delete("v1", "Pod", workers[0], namespace=NAMESPACE)
     job.finish()
     # The newest checkpoint may not have been whole.

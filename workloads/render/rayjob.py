@@ -111,7 +111,7 @@ def _head(run: Run, info: ClusterInfo) -> dict[str, Any]:
     pod = template(run, info, node, pod_sets=2)
     # Containers besides the program are on the nodes of ranks.
     pod["spec"].pop("initContainers", None)
-    # It is beside a worker of its own run.
+    # A worker of its own run may be beside it.
     pod["spec"].get("affinity", {}).pop("podAntiAffinity", None)
     if pod["spec"].get("affinity") == {}:
         del pod["spec"]["affinity"]
@@ -140,6 +140,18 @@ def _worker(run: Run, info: ClusterInfo) -> dict[str, Any]:
         term["labelSelector"]["matchExpressions"] = [
             {"key": NODE_TYPE, "operator": "NotIn", "values": ["head"]}
         ]
+    # One of them takes the node of the head, which would keep other jobs from a node that is empty but for it.
+    pod["spec"].setdefault("affinity", {})["podAffinity"] = {
+        "preferredDuringSchedulingIgnoredDuringExecution": [
+            {
+                "weight": 100,
+                "podAffinityTerm": {
+                    "labelSelector": {"matchLabels": {INSTANCE: run.name, NODE_TYPE: "head"}},
+                    "topologyKey": "kubernetes.io/hostname",
+                },
+            }
+        ]
+    }
     return pod
 
 
