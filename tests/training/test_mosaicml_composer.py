@@ -42,11 +42,16 @@ tokenizer = Tokenizer(models.WordLevel(words, unk_token="end"))
 tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
 PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="end").save_pretrained("tokenizer")
 import runpy
-sys.argv = ["convert.py", "--tokenizer=tokenizer", "--length=3", "--documents=3", "--text", "documents.jsonl"]
-try:
-    runpy.run_path(PROGRAM, run_name="__main__")
-except SystemExit as end:
-    assert not end.code, end.code
+def convert(text):
+    sys.argv = ["convert.py", "--tokenizer=tokenizer", "--length=3", "--documents=3", "--text", text]
+    try:
+        runpy.run_path(PROGRAM, run_name="__main__")
+    except SystemExit as end:
+        return end.code
+assert not convert("documents.jsonl")
+assert convert("absent.jsonl") == 66
+assert not convert("documents.jsonl")
+assert convert("absent.jsonl") == 66
 import numpy as np
 from streaming import StreamingDataset
 samples = StreamingDataset(local="shards", split="train", batch_size=1)

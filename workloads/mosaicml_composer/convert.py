@@ -114,8 +114,11 @@ def main() -> None:
     if tokenizer.eos_token_id is None:
         raise TrainingError(f"the tokenizer '{chosen.tokenizer}' has no end of text")
     # The asset's folder may be there, made by a run that looked for it.
-    partial, done = Path(folder) / "train.partial", Path(folder) / "train"
-    for leftover in (partial, done):
+    done = Path(folder) / "train"
+    # Of this run of the stage: other options are another stage, which may run at the same time.
+    run = Path(os.environ.get("RUN_FOLDER", "run")).name
+    partial, old = done.with_name(f"train.partial-{run}"), done.with_name(f"train.old-{run}")
+    for leftover in (partial, old):
         shutil.rmtree(leftover, ignore_errors=True)
     count = 0
     with MDSWriter(out=str(partial), columns={"tokens": "ndarray:int32"}) as writer:
@@ -124,7 +127,11 @@ def main() -> None:
             count += 1
     if not count:
         raise TrainingError(f"the documents do not fill one sample of {chosen.length} tokens", NO_INPUT)
+    # A conversion that fails leaves the shards of the last one.
+    if done.exists():
+        os.replace(done, old)
     os.replace(partial, done)
+    shutil.rmtree(old, ignore_errors=True)
     say(f"{count} samples of {chosen.length} tokens in {done}")
 
 
