@@ -93,6 +93,7 @@ def test_a_program_that_refuses_its_arguments_on_the_nodes_is_not_started_again(
     """As a program whose options the command does not know: all ranks end with 2 under torchrun, which ends with 1."""
     run = LocalRun("cpu-ddp", "tiny", tmp_path, "--step=3")
     assert run.run() == 2, run.log
-    assert run.log.count("train.py: error: unrecognized arguments: --step=3\n") == 2, "each rank's own"
+    # One rank at least: torchrun ends the others when it sees the first one's code.
+    assert run.log.count("train.py: error: unrecognized arguments: --step=3\n") in (1, 2)
     assert run.log.count("launch guard: the program refused its arguments") == 1
     assert (run.run_folder / "final_exit_code").read_text(encoding="ascii") == "2\n"
