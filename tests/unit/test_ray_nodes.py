@@ -13,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_ports
+from tests.processes import naming, wait_for
 from tests.programs import ROOT
 
 RUNTIME = ROOT / "workloads" / "runtime"
 
 # As `ray start --block`: it listens on the head's port, and ends when it is asked to.
 RAY = """#!/usr/bin/env python3
-import os, signal, socket, sys, time
+import os, signal, socket, subprocess, sys, time
 with open({noted!r}, "a") as file:
     assert " " not in sys.executable
     file.write(" ".join(sys.argv[1:]) + "\\n")
@@ -27,6 +28,8 @@ print("advice")
 if {fails!r}:
     sys.exit("error: no memory")
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+if "AGENT" in os.environ:
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", os.environ["AGENT"]])
 options = dict(word.partition("=")[::2] for word in sys.argv[1:])
 if "--head" in options:
     server = socket.create_server(("127.0.0.1", int(options["--port"])))
@@ -97,6 +100,15 @@ def test_another_node_ends_well_when_the_head_is_gone(nodes: Nodes) -> None:
     _, errors = other.communicate(timeout=60)
     assert other.returncode == 0, errors
     assert f"--address=127.0.0.1:{nodes.port}" in nodes.noted.read_text(encoding="utf-8")
+
+
+def test_what_ray_leaves_behind_ends_with_the_node(nodes: Nodes, tmp_path: Path) -> None:
+    """Ray's agents wait for a head that is gone, and Ray does not wait for them."""
+    agent = tmp_path / "agent"
+    process = nodes.start(0, *python("import time; time.sleep(1)"), AGENT=str(agent))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    wait_for(lambda: naming(agent) == [], seconds=10)
 
 
 def test_a_node_that_ray_does_not_start_is_tried_three_times(nodes: Nodes, tmp_path: Path) -> None:

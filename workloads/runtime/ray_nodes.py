@@ -14,6 +14,7 @@ The time is TRAINFORGE_RENDEZVOUS_SECONDS.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shutil
 import signal
@@ -261,13 +262,18 @@ def _start(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a process: asked first, killed after a while; then kill what it left behind.
+
+    Ray's agents outlive their node by a minute where the head is gone: they tell it first that the node has ended (ray
+    2.60, process_watcher.py).
+    """
     if process.poll() is None:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
