@@ -47,5 +47,8 @@ class Proven:
 TINY_PODS = Proven(Proof.CONTROLLERS, preset="tiny", hardware="2 process nodes on two cores, no GPU")
 """The proof of a job on Kubernetes whose preset for tests ran under the real controllers."""
 
+TINY_SLURM = Proven(Proof.EXECUTED, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU")
+"""The proof of a batch script whose preset for tests ran on a real Slurm."""
+
 TINY_RANKS = Proven(Proof.EXECUTED, preset="tiny", hardware="2 ranks on one machine, no GPU")
 """The proof of the local format where the preset for tests ran."""

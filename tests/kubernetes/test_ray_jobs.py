@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +14,7 @@ from tests.kubernetes.process_nodes import ProcessNodes, why_not
 from tests.kubernetes.training_jobs import NAMESPACE, NODES, POOL, Job, lay_images
 from tests.programs import not_available, require_module
 from tests.training.framework_runs import framework
-from tests.training.runs import LocalRun
+from tests.training.runs import LocalRun, losses_of
 from workloads.render.rayjob import NODE_TYPE
 from workloads.spec import Format
 
@@ -67,9 +66,6 @@ def test_a_run_resumes_after_a_worker_is_deleted(
     assert len(resumed) == 1
     assert int(resumed[0]) > 0
     assert len({*_workers(job), *workers}) == NODES + 1
-    records = (nodes.claims / NAMESPACE / "fsx-claim" / "runs/ray-train/lost/metrics.jsonl").read_text(
-        "utf-8"
-    )
-    losses = {one["step"]: one["loss_hex"] for one in map(json.loads, records.splitlines())}
+    losses = losses_of(nodes.claims / NAMESPACE / "fsx-claim" / "runs/ray-train/lost")
     assert losses == whole.losses()
     job.delete()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,13 +11,13 @@ import pytest
 from tests.cluster_infos import with_environment
 from tests.collective_runs import check, collective_run
 from tests.programs import not_available, require_module
+from tests.slurm.batch_jobs import BatchJob
 from tests.slurm.cluster import SlurmCluster
 from workloads.nccl_tests.results import read
 from workloads.render.slurm import slurm as render
 
 require_module("torch", "make setup-train installs it")
 
-DEADLINE_SECONDS = 300
 MISSED = 81
 """The launch guard's exit code for a criterion that a run misses."""
 
@@ -33,54 +32,45 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
 
 
 @pytest.fixture
-def submit(cluster: SlurmCluster, artifacts: Callable[[str], Path]) -> Callable[..., tuple[str, str]]:
+def submit(cluster: SlurmCluster, artifacts: Callable[[str], Path]) -> Callable[..., tuple[int, str]]:
     """Return a function that submits the script of a collective and waits; it returns the exit code and the log."""
 
-    def submitted(name: str, collective: str, change: Callable[[str], str] = str) -> tuple[str, str]:
+    def submitted(name: str, collective: str, change: Callable[[str], str] = str) -> tuple[int, str]:
         folder = artifacts(f"collective-{name}")
         info = with_environment("parallelcluster", folder / "shared", partitions={"": "cpu"})
         (folder / "shared").mkdir()
         script = folder / "job.sbatch"
         script.write_text(change(render(collective_run(collective), info)), encoding="utf-8")
-        job = cluster.run("sbatch", "--parsable", script.name, directory=folder).strip()
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            shown = cluster.run("scontrol", "show", "job", job)
-            found = re.search(r"JobState=(\S+)", shown)
-            log = "".join(path.read_text(encoding="utf-8") for path in folder.glob(f"*_{job}.out"))
-            if found and found[1] not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING"):
-                code = re.search(r"ExitCode=(\d+):", shown)
-                assert code
-                return code[1], log
-            assert time.monotonic() < deadline, f"{shown}\n{log}"
-            time.sleep(0.2)
+        job = BatchJob.submit(cluster, script)
+        _, code = job.end()
+        return code, job.log
 
     return submitted
 
 
 @pytest.mark.proof("nccl-tests", "slurm", "executed")
 @pytest.mark.parametrize("collective", ["all_reduce", "all_gather", "reduce_scatter", "alltoall"])
-def test_srun_starts_the_ranks_of_both_nodes(collective: str, submit: Callable[..., tuple[str, str]]) -> None:
+def test_srun_starts_the_ranks_of_both_nodes(collective: str, submit: Callable[..., tuple[int, str]]) -> None:
     code, log = submit(collective, collective)
-    assert code == "0", log
+    assert code == 0, log
     check(log, collective, hosts=1)
     # srun's label stands before each line.
     assert re.search(r"^ *0: +8 ", log, re.MULTILINE) or re.search(r"^ *0: +0 ", log, re.MULTILINE)
 
 
-def test_a_run_that_checks_nothing_misses_the_criterion(submit: Callable[..., tuple[str, str]]) -> None:
+def test_a_run_that_checks_nothing_misses_the_criterion(submit: Callable[..., tuple[int, str]]) -> None:
     code, log = submit("unchecked", "all_reduce", lambda text: text.replace("  -c 1\n", "  -c 0\n"))
     # srun ends the other ranks when one has failed, and its exit code is the highest of all.
-    assert code != "0", log
+    assert code != 0, log
     assert f"Exited with exit code {MISSED}" in log
     [run] = read(log.splitlines())
     assert run.problems() == ["no result was checked (option -c 0)"]
 
 
-def test_an_average_below_the_variable_fails_the_job(submit: Callable[..., tuple[str, str]]) -> None:
+def test_an_average_below_the_variable_fails_the_job(submit: Callable[..., tuple[int, str]]) -> None:
     floor = "export NCCL_TESTS_MIN_BW=1e9\nset -euo pipefail\n"
     code, log = submit("slow", "all_reduce", lambda text: text.replace("set -euo pipefail\n", floor, 1))
-    assert code != "0", log
+    assert code != 0, log
     assert "Exited with exit code 7" in log
     [run] = read(log.splitlines())
     assert run.too_slow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -20,6 +19,7 @@ from tests.cluster_infos import with_environment
 from tests.programs import require_module
 from tests.progress_log import series
 from tests.slurm.cluster import SlurmCluster
+from tests.training.runs import losses_of, records_of
 from workloads import registry
 from workloads.render.slurm import slurm as render
 from workloads.spec import Run
@@ -88,18 +88,11 @@ class Job:
 
     def losses(self) -> dict[int, str]:
         """Return each step's loss as the hexadecimal text of its bits; the last word on a step counts."""
-        found = {}
-        for line in (self.run_folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
-            entry = json.loads(line)
-            found[entry["step"]] = entry["loss_hex"]
-        return found
+        return losses_of(self.run_folder)
 
     def steps_written(self) -> list[int]:
         """Return the steps in the order in which they were written, repeated ones too."""
-        path = self.run_folder / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [json.loads(line)["step"] for line in path.read_text(encoding="utf-8").splitlines()]
+        return [record["step"] for record in records_of(self.run_folder)]
 
     def wait_for(self, reached: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + DEADLINE_SECONDS

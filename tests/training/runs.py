@@ -80,16 +80,11 @@ class LocalRun:
 
     def records(self) -> list[dict[str, Any]]:
         """Return the lines of the metrics file."""
-        path = self.run_folder / "metrics.jsonl"
-        if not path.exists():
-            return []
-        return [
-            json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")
-        ]
+        return records_of(self.run_folder)
 
     def losses(self) -> dict[int, str]:
         """Return each step's loss as the hexadecimal text of its bits."""
-        return {record["step"]: record["loss_hex"] for record in self.records()}
+        return losses_of(self.run_folder)
 
     def checkpoints(self) -> list[Path]:
         """Return the checkpoint files, the oldest first."""
@@ -111,6 +106,19 @@ class LocalRun:
     def ranks(self) -> list[int]:
         """Return the process ids of this run's trainers, rank 0 first."""
         return rank_processes(str(self.run_folder))
+
+
+def records_of(run_folder: Path) -> list[dict[str, Any]]:
+    """Return the whole lines of a run's metrics file."""
+    path = run_folder / "metrics.jsonl"
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+
+
+def losses_of(run_folder: Path) -> dict[int, str]:
+    """Return each step's loss as the hexadecimal text of its bits; the last line of a step counts."""
+    return {record["step"]: record["loss_hex"] for record in records_of(run_folder)}
 
 
 def rank_processes(run_folder: str) -> list[int]:

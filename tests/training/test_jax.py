@@ -1,4 +1,4 @@
-"""The workload jax for real: two processes over gloo by the local script, killed, resumed and stopped."""
+"""The workload jax for real: two processes over gloo, killed, resumed and stopped, and two nodes of a real Slurm."""
 
 from __future__ import annotations
 
@@ -14,8 +14,14 @@ from pathlib import Path
 import pytest
 
 from tests.programs import ROOT
+from tests.slurm.batch_jobs import BatchJob, write_script
+from tests.slurm.cluster import SlurmCluster
 from tests.training.framework_runs import FrameworkRun, framework
+from tests.training.runs import losses_of
+from workloads.registry import workload
+from workloads.spec import Run
 
+COMPILED = "JAX_COMPILATION_CACHE_DIR"
 Artifacts = Callable[[str], Path]
 
 
@@ -24,11 +30,11 @@ class JaxRun(FrameworkRun):
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         super().__init__("jax", "tiny", folder, *arguments)
-        self._compiled = str(folder.parent / "compiled")
+        self.compiled = str(folder.parent / "compiled")
 
     def start(self, **environment: str) -> subprocess.Popen[bytes]:
         """Start the script."""
-        return super().start(JAX_COMPILATION_CACHE_DIR=self._compiled, **environment)
+        return super().start(**{COMPILED: self.compiled}, **environment)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +67,25 @@ def test_its_metrics_have_the_names_of_all(whole: JaxRun) -> None:
     operations = 6 * 114_688 + 3 * 4 * 64 * 64 * 2
     expected = operations * metrics["tokens_per_second"] / 2 / 1e12
     assert metrics["tflops"] == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.heavy
+@pytest.mark.proof("jax", "slurm", "executed")
+def test_slurm_starts_a_process_on_each_node_and_they_have_the_same_losses(
+    whole: JaxRun, artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = artifacts("jax-slurm")
+    described = workload("jax")
+    preset = described.presets["tiny"]
+    run = Run.on_type(described, preset, preset.instance_type, 2, "cpu")
+    script = write_script(folder, run, framework("jax"))
+    # The job has the variables of the shell that submits it.
+    monkeypatch.setenv(COMPILED, whole.compiled)
+    with SlurmCluster(folder / "cluster", {"cpu": ["n1", "n2"]}) as cluster:
+        job = BatchJob.submit(cluster, script)
+        assert job.end() == ("COMPLETED", 0), job.log
+    assert "processes=2 data=2 model-parallel=1 device=cpu" in job.log
+    assert losses_of(folder / "shared" / "runs" / "jax" / job.id) == whole.losses()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
-from workloads.proof import TINY_PODS, TINY_RANKS, Proof, Proven
+from workloads.proof import TINY_PODS, TINY_RANKS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
 from workloads.stage import Stage
@@ -58,9 +58,7 @@ WORKLOAD = Workload(
     presets=MappingProxyType({preset.name: preset for preset in (_REFERENCE, _TINY, _MNIST)}),
     proofs=MappingProxyType(
         {
-            Format.SLURM: Proven(
-                Proof.EXECUTED, preset="tiny", hardware="2 Slurm nodes on one machine, no GPU"
-            ),
+            Format.SLURM: TINY_SLURM,
             Format.PYTORCHJOB: TINY_PODS,
             Format.TRAINJOB: TINY_PODS,
             Format.HYPERPODPYTORCHJOB: Proven(Proof.SCHEMA),

@@ -12,7 +12,7 @@ from workloads.jax.memory import footprint
 from workloads.launchers import Jax
 from workloads.layout import Layout
 from workloads.progress import PrintedBy, Progress
-from workloads.proof import TINY_PODS, Proof, Proven
+from workloads.proof import TINY_PODS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Preset, Workload
 
@@ -84,6 +84,7 @@ WORKLOAD = Workload(
     proofs=MappingProxyType(
         {
             **accepted(*_FORMATS),
+            Format.SLURM: TINY_SLURM,
             Format.TRAINJOB: TINY_PODS,
             Format.LOCAL: Proven(
                 Proof.EXECUTED, preset="tiny", hardware="2 processes on one machine, no GPU"

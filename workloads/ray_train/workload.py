@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from workloads.accepted import accepted
 from workloads.fsdp.memory import footprint
 from workloads.fsdp.workload import WORKLOAD as FSDP
 from workloads.images.image import Image
 from workloads.launchers import Ray
 from workloads.progress import Progress
-from workloads.proof import TINY_RANKS, Proof, Proven
+from workloads.proof import TINY_RANKS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.spec import Format, Workload
 
@@ -35,7 +34,7 @@ WORKLOAD = Workload(
     presets=MappingProxyType({preset.name: preset for preset in _PRESETS}),
     proofs=MappingProxyType(
         {
-            **accepted(Format.SLURM),
+            Format.SLURM: TINY_SLURM,
             Format.RAYJOB: Proven(
                 Proof.CONTROLLERS,
                 preset="tiny",
