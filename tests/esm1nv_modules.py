@@ -10,7 +10,9 @@ import sys
 from tests.programs import ROOT
 
 FOLDER = ROOT / "workloads" / "bionemo_esm1nv"
+RUNTIME = ROOT / "workloads" / "runtime"
 
-if str(FOLDER) not in sys.path:
-    # At the end: nothing of a workload may come before a library of the same name.
-    sys.path.append(str(FOLDER))
+for folder in (FOLDER, RUNTIME):
+    if str(folder) not in sys.path:
+        # At the end: nothing of a workload may come before a library of the same name.
+        sys.path.append(str(folder))

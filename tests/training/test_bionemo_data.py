@@ -154,6 +154,13 @@ def test_the_stage_writes_what_the_training_reads(mirror: str, tmp_path: Path) -
     assert "done: 2 sequences" in done.stdout
     stored = proteins.Proteins(folder)
     assert [stored[number] for number in range(len(stored))] == [_SEQUENCES[0], _SEQUENCES[2]]
+    # Started again with other options, which find no sequence, and then one.
+    assert _download(folder, f"--archive={mirror}/uniref50.fasta.gz", "--shortest=999").returncode == NO_INPUT
+    assert len(proteins.Proteins(folder)) == 2
+    more = _download(folder, f"--archive={mirror}/uniref50.fasta.gz", "--shortest=5", "--sequences=1")
+    assert more.returncode == 0, more.stderr
+    assert len(proteins.Proteins(folder)) == 1
+    assert len(stored) == 2, "a run that has the sequences before keeps them"
 
 
 @pytest.mark.parametrize(

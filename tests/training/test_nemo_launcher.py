@@ -139,7 +139,9 @@ def test_benchmarks_have_the_published_arguments(compositions: dict[str, dict[st
 def test_the_pile_has_all_of_its_files_and_saves(compositions: dict[str, dict[str, Any]]) -> None:
     values = compositions["gpt3-5b-pile"]
     prefix = values["model.data.data_prefix"]
-    assert prefix[1::2] == [f"/fsx/data/tokens/pile_0{number}_text_document" for number in range(6)]
+    assert prefix[1::2] == [
+        f"/fsx/data/tokens/pile_0{number}/pile_0{number}_text_document" for number in range(6)
+    ]
     assert sum(prefix[::2]) == pytest.approx(1)
     assert values["exp_manager.create_checkpoint_callback"] is True
     assert values["trainer.limit_val_batches"] > 0

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nxd_modules import FOLDER
+from tests.nxd_modules import FOLDER, RUNTIME
 from tests.programs import require_module
 from tests.progress_log import matching
 from tests.training.runs import LocalRun
@@ -81,7 +81,7 @@ def start(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *words],
         cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], **variables},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(RUNTIME), **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -98,7 +98,7 @@ def test_a_model_without_nxd_ends_with_a_message(tmp_path: Path) -> None:
 
 
 @pytest.mark.heavy
-def test_synthetic_tokens_are_made_once(tmp_path: Path) -> None:
+def test_synthetic_tokens_are_made_anew_at_each_start(tmp_path: Path) -> None:
     require_module("datasets", "make setup-train installs it")
     words = ("make_tokens.py", "synthetic", "--sequences=6", "--sequence-length=16")
     folder = tmp_path / "tokens"
@@ -112,4 +112,8 @@ def test_synthetic_tokens_are_made_once(tmp_path: Path) -> None:
     assert sorted(rows.column_names) == ["attention_mask", "input_ids", "labels"]
     assert {len(row["input_ids"]) for row in rows} == {16}
     assert rows[3]["labels"] == rows[3]["input_ids"] != rows[4]["input_ids"]
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith("tokens")] == ["tokens"]
+    more = start(*words[:2], "--sequences=7", words[3], **variables)
+    assert more.returncode == 0, more.stderr
+    assert len(datasets.load_from_disk(str(folder))) == 7
+    assert len(rows) == 6, "a run that has the tokens before keeps them"
+    assert not [*tmp_path.glob("*.cache")]

@@ -16,7 +16,7 @@ import pytest
 
 from catalog.reference_types import GPU
 from catalog.versions import BIONEMO_COMMIT, HYDRA, TRANSFORMERS
-from tests.esm1nv_modules import FOLDER
+from tests.esm1nv_modules import FOLDER, RUNTIME
 from workloads import registry
 from workloads.checks import check_run
 from workloads.program_arguments import check_arguments
@@ -59,10 +59,11 @@ def home(tmp_path: Path) -> Path:
 
 
 def start(program: str, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(RUNTIME), variables.pop("PYTHONPATH", "")]))
     return subprocess.run(
         [sys.executable, program, *words],
         cwd=FOLDER,
-        env={"PATH": os.environ["PATH"], **variables},
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": path, **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -226,15 +227,24 @@ def test_synthetic_proteins_have_the_form_of_bionemos_preparation(tmp_path: Path
             assert 40 <= int(length) == len(sequence) <= 510
             assert set(sequence) <= set("ACDEFGHIKLMNPQRSTVWY")
     assert rows["train"] != rows["val"]
-    assert "already" in start(*words, SYNTHETIC_PROTEINS=str(folder)).stdout
-    assert [path.name for path in folder.parent.iterdir()] == ["proteins"]
 
 
-def test_what_an_ended_stage_left_is_made_again(tmp_path: Path) -> None:
-    (tmp_path / "proteins.unfinished" / "train").mkdir(parents=True)
-    settings = make_proteins.options(["synthetic", "--sequences=50"])
-    assert make_proteins.make(settings, tmp_path / "proteins")
-    assert [path.name for path in tmp_path.iterdir()] == ["proteins"]
+def test_a_stage_that_is_started_again_makes_its_proteins_anew(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "proteins"
+
+    def rows() -> int:
+        return sum(len(path.read_text().splitlines()) - 1 for path in (folder / "train").iterdir())
+
+    for sequences in (50, 120):
+        make_proteins.make(make_proteins.options(["synthetic", f"--sequences={sequences}"]), folder)
+        assert rows() == sequences
+    monkeypatch.setattr(make_proteins, "_record", lambda *_: sys.exit(143))
+    with pytest.raises(SystemExit):
+        make_proteins.make(make_proteins.options(["synthetic"]), folder)
+    assert rows() == 120
+    assert not [*tmp_path.glob("*unfinished*")]
 
 
 @pytest.mark.parametrize(
@@ -269,7 +279,7 @@ def test_uniref50_is_prepared_by_bionemo(
     done = start("make_proteins.py", "uniref50", *words, PYTHONPATH=str(home), **variables)
     assert done.returncode == 0, done.stderr
     assert json.loads((folder / "train" / "x000.csv").read_text(encoding="utf-8")) == expected
-    assert [path.name for path in folder.parent.iterdir()] == ["uniref50"], "the archive is removed"
+    assert not [*folder.parent.glob("*.download")], "the archive is removed"
     assert start("make_proteins.py", "uniref50", "--source=ngc", **variables).returncode == 2
 
 

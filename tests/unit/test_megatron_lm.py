@@ -223,11 +223,12 @@ def test_the_stage_tokenizes_by_megatrons_program(
 ) -> None:
     program = tmp_path / pretrain.PREPROCESS
     program.parent.mkdir()
-    program.write_text(
-        "import json, os, sys\n"
-        "json.dump(sys.argv[1:], open(os.environ['TOKENS_FOLDER'] + '/words.json', 'w'))\n",
-        encoding="utf-8",
+    written = (
+        "import json, sys\n"
+        "prefix = sys.argv[-1].partition('=')[2]\n"
+        "json.dump(sys.argv[1:], open(prefix + '_text_document.bin', 'w'))\n"
     )
+    program.write_text(written, encoding="utf-8")
     tokens = tmp_path / "shared" / "tokens"
     monkeypatch.setenv("TOKENS_FOLDER", str(tokens))
     monkeypatch.setenv("CORPUS_FOLDER", "/shared/corpus")
@@ -236,9 +237,22 @@ def test_the_stage_tokenizes_by_megatrons_program(
     from workloads.megatron_lm import preprocess
 
     assert preprocess.main() == 0
-    passed = json.loads((tokens / "words.json").read_text(encoding="utf-8"))
-    assert len(passed) == len(words)
-    assert {f"--output-prefix={tokens}/gpt3", "--input=/shared/corpus/oscar-1GB.jsonl"} <= {*passed}
+    result = tokens / "gpt3" / "gpt3_text_document.bin"
+    passed = json.loads(result.read_text(encoding="utf-8"))
+    assert len(passed) == len(words) + 1
+    assert {f"--output-prefix={tokens}/gpt3/gpt3", "--input=/shared/corpus/oscar-1GB.jsonl"} <= {*passed}
+    # Started again with other words: all is made anew. One that fails, or writes nothing, replaces nothing.
+    monkeypatch.setattr(sys, "argv", ["preprocess.py", *words, "--workers=1"])
+    assert preprocess.main() == 0
+    assert json.loads(result.read_text(encoding="utf-8"))[-2] == "--workers=1"
+    for end, code in (("", 1), ("import sys; sys.exit(0)", 1), (f"{written}\nsys.exit(3)", 3)):
+        program.write_text(end, encoding="utf-8")
+        with pytest.raises(SystemExit) as failed:
+            preprocess.main()
+        assert failed.value.code == code
+        assert json.loads(result.read_text(encoding="utf-8"))[-2] == "--workers=1"
+    monkeypatch.setattr(sys, "argv", ["preprocess.py", "--output-prefix", "{TOKENS_FOLDER}/mine"])
+    assert preprocess.main() == 2
     monkeypatch.delenv("TOKENS_FOLDER")
     assert preprocess.main() == 2
 
@@ -267,17 +281,20 @@ def download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     return module
 
 
-def test_the_download_unpacks_and_keeps_what_is_there(
-    download: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_download_unpacks_and_replaces_what_is_there(download: ModuleType, tmp_path: Path) -> None:
     download.main()
     corpus = tmp_path / "corpus"
     assert (corpus / "oscar-1GB.jsonl").read_text(encoding="utf-8") == '{"text": "a"}\n{"text": "b"}\n'
     assert {path.name for path in corpus.iterdir()} == set(download.FILES)
-    capsys.readouterr()
+    (corpus / "oscar-1GB.jsonl").write_text("damaged", encoding="utf-8")
     download.main()
-    said = capsys.readouterr()
-    assert (said.out + said.err).count("there already") == 3
+    assert (corpus / "oscar-1GB.jsonl").read_text(encoding="utf-8").startswith('{"text": "a"}')
+    # What comes is no text: the one before is kept.
+    (tmp_path / "text.xz").write_bytes(lzma.compress(b"<html>"))
+    with pytest.raises(Exception, match=r"is not what 'oscar-1GB.jsonl' should be"):
+        download.main()
+    assert (corpus / "oscar-1GB.jsonl").read_text(encoding="utf-8").startswith('{"text": "a"}')
+    assert {path.name for path in corpus.iterdir()} == set(download.FILES)
 
 
 @pytest.mark.parametrize(

@@ -98,7 +98,7 @@ def test_a_tokenizer_is_fetched_by_its_models_family(
     assert error.value.code == 66
 
 
-def test_the_nodes_tokenize_all_files_of_the_pile_once(
+def test_the_nodes_tokenize_each_file_of_the_pile(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     import pile
@@ -106,17 +106,26 @@ def test_the_nodes_tokenize_all_files_of_the_pile_once(
     script, tokens = tmp_path / "preprocess.py", tmp_path / "tokens"
     script.write_text(SCRIPT, encoding="utf-8")
     monkeypatch.setattr(pile, "PREPROCESS", str(script))
-    for node in (0, 1, 0):
-        folders = {"TOKENS_FOLDER": tokens, "TOKENIZER_FOLDER": tmp_path / "tokenizers"}
+    folders = {"TOKENS_FOLDER": tokens, "TOKENIZER_FOLDER": tmp_path / "tokenizers", "RUN_FOLDER": tmp_path}
+    # Node 0 is started again before node 1 has ended.
+    for node in (0, 0, 1):
         started(pile, monkeypatch, "--files=3-5", NODE_RANK=node, NNODES=2, **folders)
     files = [file for repository, file in hub.fetched if repository == "dataset:monology/pile-uncopyrighted"]
     assert sorted(files) == ["train/03.jsonl.zst", "train/04.jsonl.zst", "train/05.jsonl.zst"]
     # What training reads, by the names that the configuration has; and no text is left.
-    made = sorted(path.name for path in tokens.iterdir() if path.suffix != ".done")
-    assert made == [f"pile_0{number}_text_document.bin" for number in (3, 4, 5)]
+    from nemo1_launch.tokens import tokens_file
+
+    made = sorted(
+        str(path) for folder in tokens.iterdir() if folder.is_symlink() for path in folder.iterdir()
+    )
+    assert made == [f"{tokens_file(tokens, number)}.bin" for number in (3, 4, 5)]
+    assert not [*tokens.glob("*.text")]
     calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
     assert {word.partition("=")[0] for call in calls for word in call} == OPTIONS
     assert all(f"--vocab-file={tmp_path}/tokenizers/gpt2/vocab.json" in call for call in calls)
+    # The stage was done: a start after it makes all anew.
+    started(pile, monkeypatch, "--files=3-4", NODE_RANK=0, NNODES=1, **folders)
+    assert len(hub.fetched) == 5
 
 
 def test_a_file_that_nemos_script_cannot_tokenize_is_not_done(
@@ -127,7 +136,9 @@ def test_a_file_that_nemos_script_cannot_tokenize_is_not_done(
     script, tokens = tmp_path / "preprocess.py", tmp_path / "tokens"
     script.write_text(SCRIPT.replace('"fault"', '"train"'), encoding="utf-8")
     monkeypatch.setattr(pile, "PREPROCESS", str(script))
-    folders = {"TOKENS_FOLDER": tokens, "TOKENIZER_FOLDER": tmp_path}
+    folders = {"TOKENS_FOLDER": tokens, "TOKENIZER_FOLDER": tmp_path, "RUN_FOLDER": tmp_path / "run"}
     with pytest.raises(Exception, match="file 7: NeMo's script ended with 3"):
         started(pile, monkeypatch, "--files=7", NODE_RANK=0, NNODES=1, **folders)
-    assert not list(tokens.glob("*.done"))
+    assert not [*tokens.glob("*text_document*"), *(tmp_path / "run" / "tokenized").iterdir()]
+    # The text, or the part of it that has come, stays for the next start of the run.
+    assert [path.suffix for path in tokens.iterdir()] == [".text"]

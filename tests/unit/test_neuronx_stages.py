@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.nxd_modules import FOLDER
+from tests.nxd_modules import FOLDER, RUNTIME
 from workloads import registry
 
 import make_tokens  # isort: skip
@@ -54,7 +54,7 @@ def start(program: str, sources: Path, *words: str, **variables: str) -> subproc
         cwd=FOLDER,
         env={
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(sources),
+            "PYTHONPATH": os.pathsep.join([str(sources), str(RUNTIME)]),
             "NXD_SOURCES": str(sources),
             **variables,
         },
@@ -68,7 +68,7 @@ def start(program: str, sources: Path, *words: str, **variables: str) -> subproc
     ("preset", "folder", "count"),
     [("8b-continued", "llama3-8b-tp32-pp1", 32), ("70b-continued", "llama3-70b-tp32-pp8", 256)],
 )
-def test_weights_become_a_shard_for_each_rank_of_a_copy_once(
+def test_weights_become_a_shard_for_each_rank_of_a_copy(
     preset: str, folder: str, count: int, sources: Path, tmp_path: Path
 ) -> None:
     words = WORKLOAD.presets[preset].stages["convert"]
@@ -81,12 +81,15 @@ def test_weights_become_a_shard_for_each_rank_of_a_copy_once(
     assert "convert_from_full_state" in received
     (made / "words.json").unlink()
     again = start("convert.py", sources, *words, WEIGHTS_FOLDER=str(tmp_path / "weights"))
-    assert f"{count} shards are in {made} already" in again.stdout
-    assert not (made / "words.json").exists()
-    # A shard that is missing: all are made again.
-    next((made / "model").iterdir()).unlink()
-    assert start("convert.py", sources, *words, WEIGHTS_FOLDER=str(tmp_path / "weights")).returncode == 0
-    assert (made / "words.json").exists()
+    assert f"{count} shards are in {made}" in again.stdout
+    assert (made / "words.json").exists(), "a stage that is started converts anew"
+    # A converter that leaves out a shard, and one that says so by its exit code: the shards before are kept.
+    converter = sources / "examples" / "training" / "llama" / "convert_checkpoints.py"
+    for end, code in (("next((target / 'model').iterdir()).unlink(); sys.exit(0)", 1), ("sys.exit(3)", 3)):
+        converter.write_text(f"{STUB}\n{end}\n", encoding="utf-8")
+        failed = start("convert.py", sources, *words, WEIGHTS_FOLDER=str(tmp_path / "weights"))
+        assert failed.returncode == code, failed.stderr
+        assert len([*(made / "model").glob("*.pt")]) == count
 
 
 def test_the_newest_whole_checkpoint_becomes_one_file(sources: Path, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The stage that fetches UniRef50 from UniProt and writes its sequences to PROTEINS_FOLDER.
 
-The archive is read as it arrives and is not kept. A stage that was ended begins the download again.
+The archive is read as it arrives and is not kept: a stage that was ended begins the download again. The sequences take
+the place of older ones when they are whole.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import whole_folder
 from esm2_trainer import proteins
 from training import arguments, errors
 from training.errors import NO_INPUT, WRITE, TrainingError, say
@@ -76,16 +78,21 @@ def fetch(settings: Options, folder: Path) -> int:
     except (OSError, urllib.error.URLError) as error:
         raise TrainingError(f"'{settings.archive}' cannot be fetched: {error}", NO_INPUT) from error
     try:
-        with answer, gzip.open(answer) as lines:
-            count = proteins.write(folder, _sequences(settings, lines))
+        with answer, gzip.open(answer) as lines, whole_folder.replaced(folder) as new:
+            new.mkdir()
+            count = proteins.write(new, _sequences(settings, lines))
+            if not count:
+                raise TrainingError(
+                    f"'{settings.archive}' has no sequence of {settings.shortest} residues", NO_INPUT
+                )
+    except whole_folder.InTheWayError as error:
+        raise TrainingError(str(error), WRITE) from error
     except (EOFError, zlib.error, gzip.BadGzipFile, TimeoutError, ConnectionError) as error:
         raise TrainingError(
             f"'{settings.archive}' is not a whole gzip file, or the connection broke: {error}", NO_INPUT
         ) from error
     except OSError as error:
         raise TrainingError(f"'{folder}' cannot be written: {error}", WRITE) from error
-    if not count:
-        raise TrainingError(f"'{settings.archive}' has no sequence of {settings.shortest} residues", NO_INPUT)
     return count
 
 
@@ -95,10 +102,6 @@ def main() -> None:
     folder = os.environ.get("PROTEINS_FOLDER", "")
     if not folder:
         raise TrainingError("the variable PROTEINS_FOLDER is not set")
-    try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrainingError(f"'{folder}' cannot be made: {error}", WRITE) from error
     say(f"done: {fetch(settings, Path(folder))} sequences")
 
 

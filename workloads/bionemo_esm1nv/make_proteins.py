@@ -1,7 +1,7 @@
 """The stages that make the proteins that BioNeMo trains on: synthetic ones, or UniRef50 by BioNeMo's own preparation.
 
 The result is a folder with `train`, `val` and `test`, each with the files x000.csv to x049.csv, whose fourth column is
-the sequence: the form of BioNeMo's UniRef50Preprocess. It is whole or not there: a finished one is not made again.
+the sequence: the form of BioNeMo's UniRef50Preprocess. It takes the place of an older one when it is whole.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import whole_folder
 
 ABSENT, WRITE = 69, 74
 """Exit codes: a machine without BioNeMo, and a result that cannot be written."""
@@ -83,7 +85,7 @@ def _record(number: int, source: random.Random) -> str:
 
 
 def uniref50(folder: Path, settings: Options) -> None:
-    """Fetch UniRef50 and write its splits by BioNeMo's preparation; a download that is there is not fetched again."""
+    """Fetch UniRef50 and write its splits by BioNeMo's preparation; a killed start's download is used."""
     from bionemo.data import UniRef50Preprocess
 
     registry = {}
@@ -92,26 +94,24 @@ def uniref50(folder: Path, settings: Options) -> None:
         if settings.ngc_team:
             os.environ["NGC_CLI_TEAM"] = settings.ngc_team
         registry = _NGC
-    preparation = UniRef50Preprocess(root_directory=str(folder.with_name(f"{folder.name}.download")))
+    preparation = UniRef50Preprocess(root_directory=str(_download(folder)))
     preparation.prepare_dataset(
         source=settings.source, output_dir=str(folder), num_csv_files=FILES, **registry
     )
 
 
-def make(settings: Options, folder: Path) -> bool:
-    """Make the proteins in a folder; return whether there was something to make."""
-    if folder.is_dir():
-        return False
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if settings.corpus == "synthetic":
-        synthetic(unfinished, settings.sequences)
-    else:
-        uniref50(unfinished, settings)
-    unfinished.rename(folder)
-    shutil.rmtree(folder.with_name(f"{unfinished.name}.download"), ignore_errors=True)
-    return True
+def make(settings: Options, folder: Path) -> None:
+    """Make the proteins in a folder, in place of what is there."""
+    with whole_folder.replaced(folder) as new:
+        if settings.corpus == "synthetic":
+            synthetic(new, settings.sequences)
+        else:
+            uniref50(new, settings)
+    shutil.rmtree(_download(new), ignore_errors=True)
+
+
+def _download(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.download")
 
 
 def main() -> int:
@@ -119,14 +119,14 @@ def main() -> int:
     settings = options()
     folder = Path(os.environ[f"{settings.corpus.upper()}_PROTEINS"])
     try:
-        made = make(settings, folder)
+        make(settings, folder)
     except ModuleNotFoundError as error:
         sys.stderr.write(f"error: {error}; the workload's image has it\n")
         return ABSENT
     except OSError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRITE
-    sys.stdout.write(f"proteins are in {folder}{'' if made else ' already'}\n")
+    sys.stdout.write(f"proteins are in {folder}\n")
     return 0
 
 

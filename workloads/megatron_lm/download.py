@@ -2,7 +2,7 @@
 
 The addresses are those of Megatron-LM's users for years, and no checksum is published beside them: what comes is
 looked at instead. The text must be JSON lines with a field `text`, the vocabulary have 50257 words, and the merges
-begin as GPT-2's file does. A file that is there is not fetched again: it appears when it is whole.
+begin as GPT-2's file does. A file takes the place of an older one when it is whole.
 """
 
 from __future__ import annotations
@@ -57,14 +57,11 @@ FILES: dict[str, tuple[str, Callable[[Path], bool]]] = {
 
 
 def fetch(url: str, path: Path, is_right: Callable[[Path], bool]) -> None:
-    """Fetch a file and unpack it, unless it is there: whole, or not at all.
+    """Fetch a file and unpack it: whole, or not at all.
 
     Raises:
         TrainingError: it cannot be fetched or written, or is not what it should be.
     """
-    if path.is_file():
-        say(f"{path.name}: there already")
-        return
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     for left in reversed(range(TRIES)):
         try:

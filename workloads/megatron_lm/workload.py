@@ -160,7 +160,7 @@ def _on_text(model: _Model) -> Preset:
         arguments=(
             *(word for word in preset.arguments if word not in synthetic),
             *model.tokenizer,
-            f"--data-path={{TOKENS_FOLDER}}/{family}_text_document",
+            f"--data-path={{TOKENS_FOLDER}}/{family}/{family}_text_document",
             "--split=98,2,0",
         ),
         stages=MappingProxyType(
@@ -169,7 +169,7 @@ def _on_text(model: _Model) -> Preset:
                     *model.tokenizer,
                     *(
                         "--input={CORPUS_FOLDER}/oscar-1GB.jsonl",
-                        f"--output-prefix={{TOKENS_FOLDER}}/{family}",
+                        f"--output-prefix={{TOKENS_FOLDER}}/{family}/{family}",
                     ),
                     *("--append-eod", "--workers=64"),
                 )

@@ -1,7 +1,8 @@
 """The stage that makes MDS shards of C4 in C4_FOLDER: documents as tokens, one after another, cut to one length.
 
 Each document ends with the tokenizer's end of text, as llm-foundry's converter does it with `--eos_text`. `--text`
-names files of JSON lines with a field `text`, which take the place of the data set on the Hugging Face hub.
+names files of JSON lines with a field `text`, which take the place of the data set on the Hugging Face hub. New shards
+take the place of older ones when they are whole.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import argparse
 import gzip
 import json
 import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import whole_folder
+from composer_options import SPLIT
 from training import errors
-from training.errors import NO_INPUT, TrainingError, say
+from training.errors import NO_INPUT, WRITE, TrainingError, say
 
 _REPORT_EVERY = 10_000
 
@@ -113,26 +115,20 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(chosen.tokenizer)
     if tokenizer.eos_token_id is None:
         raise TrainingError(f"the tokenizer '{chosen.tokenizer}' has no end of text")
-    # The asset's folder may be there, made by a run that looked for it.
-    done = Path(folder) / "train"
-    # Of this run of the stage: other options are another stage, which may run at the same time.
-    run = Path(os.environ.get("RUN_FOLDER", "run")).name
-    partial, old = done.with_name(f"train.partial-{run}"), done.with_name(f"train.old-{run}")
-    for leftover in (partial, old):
-        shutil.rmtree(leftover, ignore_errors=True)
     count = 0
-    with MDSWriter(out=str(partial), columns={"tokens": "ndarray:int32"}) as writer:
-        for sample in cut(_tokens(chosen, tokenizer), tokenizer.eos_token_id, chosen.length):
-            writer.write({"tokens": np.array(sample, np.int32)})
-            count += 1
-    if not count:
-        raise TrainingError(f"the documents do not fill one sample of {chosen.length} tokens", NO_INPUT)
-    # A conversion that fails leaves the shards of the last one.
-    if done.exists():
-        os.replace(done, old)
-    os.replace(partial, done)
-    shutil.rmtree(old, ignore_errors=True)
-    say(f"{count} samples of {chosen.length} tokens in {done}")
+    try:
+        with whole_folder.replaced(Path(folder)) as new:
+            with MDSWriter(out=str(new / SPLIT), columns={"tokens": "ndarray:int32"}) as writer:
+                for sample in cut(_tokens(chosen, tokenizer), tokenizer.eos_token_id, chosen.length):
+                    writer.write({"tokens": np.array(sample, np.int32)})
+                    count += 1
+            if not count:
+                raise TrainingError(
+                    f"the documents do not fill one sample of {chosen.length} tokens", NO_INPUT
+                )
+    except whole_folder.InTheWayError as error:
+        raise TrainingError(str(error), WRITE) from error
+    say(f"{count} samples of {chosen.length} tokens in {folder}")
 
 
 if __name__ == "__main__":

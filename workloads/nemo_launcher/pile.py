@@ -2,8 +2,9 @@
 
     pile.py --files=0-5
 
-Each node takes its part of the files (NODE_RANK of NNODES). NeMo's own script tokenizes. A file whose tokens are there
-is left alone; its text is removed as soon as it is tokenized.
+Each node takes its part of the files (NODE_RANK of NNODES). NeMo's own script tokenizes. The tokens of a file have a
+folder, which takes the place of an older one when it is whole; its text is removed then. A start of the same run that
+comes after a failure continues with the files that are not done.
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nemo1_options
+import whole_folder
+from nemo1_launch.tokens import tokens_prefix
 from training import errors
-from training.errors import FAULT, NO_INPUT, TrainingError, say
+from training.errors import FAULT, NO_INPUT, WRITE, TrainingError, say
 
 REPOSITORY = "monology/pile-uncopyrighted"
 """The copy of the Pile without its copyrighted parts: a data set of the Hugging Face hub, 30 files of JSON lines."""
@@ -74,7 +77,8 @@ def _fetch(number: int, folder: Path) -> Path:
 def main() -> None:
     """Fetch and tokenize this node's files."""
     arguments = options()
-    variables = {name: os.environ.get(name, "") for name in ("TOKENS_FOLDER", "TOKENIZER_FOLDER")}
+    names = ("TOKENS_FOLDER", "TOKENIZER_FOLDER", "RUN_FOLDER")
+    variables = {name: os.environ.get(name, "") for name in names}
     for name, value in variables.items():
         if not value:
             raise TrainingError(f"the variable {name} is not set")
@@ -82,22 +86,36 @@ def main() -> None:
     node, nodes = (
         int(os.environ.get(name, default)) for name, default in (("NODE_RANK", "0"), ("NNODES", "1"))
     )
+    done = Path(variables["RUN_FOLDER"]) / "tokenized"
+    done.mkdir(parents=True, exist_ok=True)
     for number in part(arguments.files, node, nodes):
-        prefix = tokens / f"pile_{number:02d}"
-        done = tokens / f"pile_{number:02d}.done"
-        if done.exists():
-            say(f"file {number}: there already")
+        if (done / str(number)).exists():
+            say(f"file {number}: done by an earlier start of this run")
             continue
-        unpacked = tokens / f"unpacked-{number:02d}"
-        unpacked.mkdir(parents=True, exist_ok=True)
-        words = command(_fetch(number, unpacked), prefix, tokenizer, os.cpu_count() or 1)
-        # The words are our own.
-        code = subprocess.run(words, check=False).returncode  # noqa: S603
-        if code:
-            raise TrainingError(f"file {number}: NeMo's script ended with {code}", FAULT)
-        shutil.rmtree(unpacked)
-        done.touch()
+        prefix = tokens_prefix(tokens, number)
+        try:
+            with whole_folder.replaced(prefix.parent) as new:
+                _tokenize(number, new / prefix.name, tokenizer)
+        except whole_folder.InTheWayError as error:
+            raise TrainingError(str(error), WRITE) from error
+        (done / str(number)).touch()
         say(f"file {number}: done")
+    if all((done / str(number)).exists() for number in arguments.files):
+        # Of all nodes: this stage makes all files anew when it is started again.
+        shutil.rmtree(done, ignore_errors=True)
+
+
+def _tokenize(number: int, prefix: Path, tokenizer: Path) -> None:
+    """Write the tokens of a file; its text is beside their folder, where a download continues after a failure."""
+    unpacked = prefix.parent.with_name(f"{prefix.parent.name}.text")
+    for folder in (prefix.parent, unpacked):
+        folder.mkdir(exist_ok=True)
+    words = command(_fetch(number, unpacked), prefix, tokenizer, os.cpu_count() or 1)
+    # The words are our own.
+    code = subprocess.run(words, check=False).returncode  # noqa: S603
+    if code:
+        raise TrainingError(f"file {number}: NeMo's script ended with {code}", FAULT)
+    shutil.rmtree(unpacked)
 
 
 if __name__ == "__main__":

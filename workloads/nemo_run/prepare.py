@@ -2,7 +2,8 @@
 
     prepare.py --recipe=llama31_8b
 
-The model comes from the Hugging Face hub (HF_TOKEN), and NeMo converts it on processors. What is there is kept.
+The model comes from the Hugging Face hub (HF_TOKEN), and NeMo converts it on processors. Each takes the
+place of an older one when it is whole.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import whole_folder
+
 MODELS: Mapping[str, str] = {
     "llama31_8b": "meta-llama/Llama-3.1-8B",
     "llama31_70b": "meta-llama/Llama-3.1-70B",
@@ -21,8 +24,8 @@ MODELS: Mapping[str, str] = {
 }
 """The base model that a recipe fine-tunes, as the recipe itself names it."""
 
-NO_INPUT = 66
-"""Exit code where something that is needed is missing."""
+NO_INPUT, WRITE = 66, 74
+"""Exit codes: something that is needed is missing, and a result that cannot be written."""
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,13 +48,20 @@ def main() -> None:
     fdl = importlib.import_module("fiddle")
     name = MODELS[arguments.recipe]
     recipe = importlib.import_module(f"nemo.collections.llm.recipes.{arguments.recipe}")
-    # NeMo makes the folder before it writes; the description is the last that it writes.
-    done = (Path(home) / "models" / name / "context" / "model.yaml").exists()
-    if not done:
-        llm.import_ckpt(model=fdl.build(recipe.model()), source=f"hf://{name}", overwrite=True)
     tokenizers = importlib.import_module("nemo.collections.common.tokenizers.huggingface.auto_tokenizer")
-    data = llm.SquadDataModule(tokenizer=tokenizers.AutoTokenizer(name))
-    data.prepare_data()
+    # Where NeMo looks for them: NEMO_MODELS_CACHE and NEMO_DATASETS_CACHE of nemo/lightning/base.py.
+    model, squad = Path(home) / "models" / name, Path(home) / "datasets" / "squad"
+    try:
+        with whole_folder.replaced(model) as new:
+            llm.import_ckpt(model=fdl.build(recipe.model()), source=f"hf://{name}", output_path=new)
+        with whole_folder.replaced(squad) as new:
+            new.mkdir()
+            llm.SquadDataModule(
+                dataset_root=str(new), tokenizer=tokenizers.AutoTokenizer(name)
+            ).prepare_data()
+    except whole_folder.InTheWayError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(WRITE)
 
 
 if __name__ == "__main__":

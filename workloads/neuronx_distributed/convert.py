@@ -1,7 +1,7 @@
 """The stage that cuts a model's weights into shards, one for each tensor and pipeline rank, by NxD's own converter.
 
 It takes the launch file's options of the model and its layout. The weights are those of the Hugging Face hub; shards go
-to a folder of the layout in WEIGHTS_FOLDER. Shards that are all there are not made again.
+to a folder of the layout in WEIGHTS_FOLDER, in place of those that are there, when all are made.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import runpy
 import sys
 from pathlib import Path
 
+import whole_folder
 from nxd_launch import command_lines
 from nxd_options import MODELS, Options, options
 
-ABSENT = 69
-"""Exit code on a machine without NxD's sources."""
+FAULT, ABSENT, WRITE = 1, 69, 74
+"""Exit codes: shards are missing, a machine without NxD's sources, and a result that cannot be written."""
 
 _CONVERTER = "examples/training/llama/convert_checkpoints.py"
 
@@ -29,14 +30,26 @@ def main() -> int:
     """Convert, and return the exit code."""
     settings = options()
     folder = Path(os.environ["WEIGHTS_FOLDER"]) / command_lines.shards_folder(settings)
-    if is_whole(folder, settings):
-        sys.stdout.write(f"{command_lines.shards(settings)} shards are in {folder} already\n")
-        return 0
     sources = Path(os.environ.get(command_lines.SOURCES_VARIABLE, ""))
     if not (sources / _CONVERTER).is_file():
         sys.stderr.write(f"error: there is no '{sources / _CONVERTER}'; the workload's image has it\n")
         return ABSENT
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with whole_folder.replaced(folder) as new:
+            new.mkdir()
+            _convert(settings, sources, new)
+    except (whole_folder.InTheWayError, MissingShardsError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return FAULT if isinstance(error, MissingShardsError) else WRITE
+    sys.stdout.write(f"{command_lines.shards(settings)} shards are in {folder}\n")
+    return 0
+
+
+class MissingShardsError(Exception):
+    """The converter has ended, and not all shards are there."""
+
+
+def _convert(settings: Options, sources: Path, folder: Path) -> None:
     model = MODELS[settings.model]
     words = command_lines.conversion(
         settings,
@@ -45,8 +58,16 @@ def main() -> int:
         configuration=str(sources / model.configuration),
     )
     sys.argv = [str(sources / _CONVERTER), *words]
-    runpy.run_path(sys.argv[0], run_name="__main__")
-    return 0
+    try:
+        runpy.run_path(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code:
+            raise
+    if not is_whole(folder, settings):
+        raise MissingShardsError(
+            f"'{_CONVERTER}' has ended, and not all of {command_lines.shards(settings)} shards are there; nothing was "
+            "replaced"
+        )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The stages that make the tokens that NxD's programs train on: synthetic ones, or those of c4.
 
 The result is a data set of the package `datasets` on disk, with rows of `input_ids`, `attention_mask` and `labels` of
-one length, as NxD's own get_dataset.py has it. It is whole or not there: a finished one is not made again.
+one length, as NxD's own get_dataset.py has it. It takes the place of an older one when it is whole.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
+
+import whole_folder
 
 VOCABULARY = 128256
 """The vocabulary of Llama 3."""
@@ -108,18 +110,14 @@ def generated(settings: Options) -> Iterator[dict[str, Any]]:
 
 
 def make(settings: Options, folder: Path) -> int:
-    """Make the data set in a folder, unless it is there; return the number of its rows."""
-    from datasets import Dataset, load_from_disk
+    """Make the data set in a folder, in place of what is there; return the number of its rows."""
+    from datasets import Dataset
 
-    if folder.is_dir():
-        return len(load_from_disk(str(folder)))
-    unfinished = folder.with_name(f"{folder.name}.unfinished")
-    cache = folder.with_name(f"{folder.name}.cache")
-    for left in (unfinished, cache):
-        shutil.rmtree(left, ignore_errors=True)
-    made = Dataset.from_generator(generated, gen_kwargs={"settings": settings}, cache_dir=str(cache))
-    made.save_to_disk(str(unfinished))
-    unfinished.rename(folder)
+    with whole_folder.replaced(folder) as new:
+        cache = new.with_name(f"{new.name}.cache")
+        shutil.rmtree(cache, ignore_errors=True)
+        made = Dataset.from_generator(generated, gen_kwargs={"settings": settings}, cache_dir=str(cache))
+        made.save_to_disk(str(new))
     shutil.rmtree(cache, ignore_errors=True)
     return len(made)
 
@@ -129,7 +127,6 @@ def main() -> int:
     settings = options()
     folder = Path(os.environ[f"{settings.corpus.upper()}_TOKENS"])
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         number = make(settings, folder)
     except OSError as error:
         sys.stderr.write(f"error: {error}\n")

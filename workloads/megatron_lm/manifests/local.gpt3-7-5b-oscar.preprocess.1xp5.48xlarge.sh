@@ -22,7 +22,7 @@ export MASTER_PORT="$MASTER_PORT"
 export WORLD_SIZE="$GPUS"
 exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--marker=$STAGE_FOLDER" \
-  '--describe={"program": ["python3", "preprocess.py", "--tokenizer-type=GPT2BPETokenizer", "--vocab-file={CORPUS_FOLDER}/gpt2-vocab.json", "--merge-file={CORPUS_FOLDER}/gpt2-merges.txt", "--input={CORPUS_FOLDER}/oscar-1GB.jsonl", "--output-prefix={TOKENS_FOLDER}/gpt3", "--append-eod", "--workers=64"], "environment": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}, "image": "ngc"}' \
+  '--describe={"program": ["python3", "preprocess.py", "--tokenizer-type=GPT2BPETokenizer", "--vocab-file={CORPUS_FOLDER}/gpt2-vocab.json", "--merge-file={CORPUS_FOLDER}/gpt2-merges.txt", "--input={CORPUS_FOLDER}/oscar-1GB.jsonl", "--output-prefix={TOKENS_FOLDER}/gpt3/gpt3", "--append-eod", "--workers=64"], "environment": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}, "image": "ngc"}' \
   --node=0 \
   --nodes=1 \
   -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
@@ -37,6 +37,6 @@ exec python3 /fsx/data/launch/base/runtime/stage.py \
   '--vocab-file={CORPUS_FOLDER}/gpt2-vocab.json' \
   '--merge-file={CORPUS_FOLDER}/gpt2-merges.txt' \
   '--input={CORPUS_FOLDER}/oscar-1GB.jsonl' \
-  '--output-prefix={TOKENS_FOLDER}/gpt3' \
+  '--output-prefix={TOKENS_FOLDER}/gpt3/gpt3' \
   --append-eod \
   --workers=64

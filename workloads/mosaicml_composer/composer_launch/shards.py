@@ -32,7 +32,8 @@ def folder_of_data(options: Options, run_folder: Path) -> Path:
         folder = Path(os.environ.get(variable, ""))
         if not (folder / SPLIT / "index.json").is_file():
             raise TrainingError(f"{variable}: '{folder}/{SPLIT}' has no index.json of MDS shards", NO_INPUT)
-        return folder
+        # Shards are opened one after another: those that the name had when the run began.
+        return folder.resolve()
     folder = run_folder / f"synthetic-{options.model}-{options.global_batch}-{options.seed}"
     if dist.get_global_rank() == 0 and not folder.exists():
         _write(options, folder)

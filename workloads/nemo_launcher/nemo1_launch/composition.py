@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from nemo1_launch.tokens import tokens_file
 from omegaconf import OmegaConf
 
 FOLDER = Path(__file__).resolve().parent.parent / "conf"
@@ -72,8 +73,3 @@ def _of_the_run(arguments: argparse.Namespace, place: Place, configuration: Any)
     if arguments.global_batch is not None:
         values["model.global_batch_size"] = arguments.global_batch
     return values
-
-
-def tokens_file(folder: str, number: int) -> str:
-    """Return the path of a file's tokens without the ending, as NeMo takes it."""
-    return str(Path(folder) / f"pile_{number:02d}_text_document")
