@@ -8,6 +8,8 @@ from typing import Literal
 
 Architecture = Literal["x86_64", "arm64"]
 RdmaOperation = Literal["read", "write"]
+Precision = Literal["fp32", "fp16", "bf16", "fp8"]
+"""The arithmetic of a program's matrix products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ class InstanceFacts:
     `efa_interfaces` how many there are. `usage_classes` is how EC2 sells the type: on-demand, spot,
     capacity-block. `rdma` holds the EFA operations that need no CPU of the peer, and `nitro` the generation
     of the Nitro card (known for types with EFA only). `peak_tflops` is the vendor's dense peak of one
-    accelerator by data type, in 10^12 operations a second; empty where no data sheet was read. `sockets` is
+    accelerator by data type, in 10^12 operations a second; empty where no data sheet was read.
+    `compute_capability` is what NVIDIA calls the features of a GPU, such as "8.0"; None for other devices. `sockets` is
     the number of CPU sockets that the operating system sees. `topology_layers` is the depth of EC2's network
     topology labels. `deep_health_checks` are HyperPod's checks that AWS documents for this type under Slurm, and
     `deep_health_checks_eks` those under EKS.
@@ -105,6 +108,7 @@ class InstanceFacts:
     rdma: tuple[RdmaOperation, ...] | None = None
     nitro: int | None = None
     peak_tflops: Mapping[str, float] = field(default_factory=dict)
+    compute_capability: str | None = None
     sockets: int | None = None
     nvlinks_per_gpu: int | None = None
     topology_layers: int | None = None

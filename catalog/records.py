@@ -13,7 +13,7 @@ from catalog.instance_facts import Accelerator, InstanceFacts, InstanceStore, Ne
 OVERRIDABLE = frozenset(
     {
         *("accelerator", "peak_tflops", "rdma", "nitro", "sockets", "nvlinks_per_gpu", "topology_layers"),
-        *("deep_health_checks", "deep_health_checks_eks"),
+        *("compute_capability", "deep_health_checks", "deep_health_checks_eks"),
     }
 )
 """Facts that an entry of data/overrides.json may state."""
@@ -101,6 +101,7 @@ def _facts(name: str, record: Mapping[str, Any], hyperpod: bool, sources: Mappin
         rdma=None if rdma is None else tuple(rdma),
         nitro=record.get("nitro"),
         peak_tflops=MappingProxyType(record.get("peak_tflops", {})),
+        compute_capability=record.get("compute_capability"),
         sockets=record.get("sockets"),
         nvlinks_per_gpu=record.get("nvlinks_per_gpu"),
         topology_layers=record.get("topology_layers"),

@@ -94,6 +94,8 @@ def _rows(facts: InstanceFacts) -> Iterator[tuple[str, str, str]]:
         peaks = ", ".join(f"{kind} {number:g}" for kind, number in facts.peak_tflops.items())
         yield "peak TFLOPS of one", peaks or "unknown", source("peak_tflops")
     if facts.has_gpus:
+        capability = facts.compute_capability
+        yield "compute capability", capability or "unknown", source("compute_capability", capability)
         links = facts.nvlinks_per_gpu
         yield "NVLinks per GPU", _known(links), source("nvlinks_per_gpu", links)
     if (store := facts.instance_store) is not None:

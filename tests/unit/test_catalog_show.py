@@ -29,7 +29,7 @@ def test_sheet_names_facts_derivations_and_sources() -> None:
         "card 0 device 0 efa, card 1-31 device 1 efa; IP addresses a node: 32",
         "CPUs=192 Sockets=2 CoresPerSocket=48 ThreadsPerCore=2",
         "/dev/infiniband/uverbs0 to /dev/infiniband/uverbs31 (32)",
-        "(1)   EC2 DescribeInstanceTypes",
+        "(1)    EC2 DescribeInstanceTypes",
         "NVIDIA H100 data sheet",
     ):
         assert part in text
