@@ -9,6 +9,7 @@ from itertools import chain
 from catalog.finding import Finding, Severity
 from catalog.instances import INSTANCES
 from catalog.neuron import supported_lnc
+from catalog.precision import lacks
 from catalog.spelling import did_you_mean
 from workloads.footprint import GIB, gib
 from workloads.resources import Accelerators
@@ -288,6 +289,23 @@ def _lnc(run: Run) -> Iterator[Finding]:
     )
 
 
+def _precision(run: Run) -> Iterator[Finding]:
+    """A program ends at its first steps where the accelerator lacks the precision, or is slow by emulation."""
+    precision = run.preset.precision
+    if not run.accelerated or precision is None or not (reason := lacks(run.facts, precision)):
+        return
+    emulated = run.preset.emulated
+    yield Finding(
+        "run-precision",
+        Severity.WARNING if emulated else Severity.ERROR,
+        "instance-type",
+        run.instance_type,
+        f"the preset '{run.preset.name}' of {run.workload.name} computes in {precision}, which '{run.instance_type}' "
+        f"{'emulates, slowly' if emulated else 'lacks'}: {reason}",
+        f"it is meant for '{run.preset.instance_type}'",
+    )
+
+
 def _memory(run: Run) -> Iterator[Finding]:
     """A node that runs out of memory kills a rank, often hours later."""
     needed = run.workload.resources.memory_gib_per_rank * run.ranks_per_node
@@ -393,6 +411,7 @@ _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
     _layout,
     _layout_tensor,
     _lnc,
+    _precision,
     _memory,
     _containers,
     _accelerator_memory,

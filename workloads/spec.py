@@ -7,13 +7,15 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
+from typing import get_args
 
-from catalog.instance_facts import InstanceFacts
+from catalog.instance_facts import InstanceFacts, Precision
 from catalog.instances import instance
 from catalog.neuron import logical_cores, supported_lnc
 from catalog.pool import OnDemand, Pool
 from catalog.reference_types import CPU
 from catalog.slurm import slurm_topology
+from catalog.spelling import did_you_mean
 from workloads.asset import Asset, check_assets
 from workloads.containers import Container, check_containers
 from workloads.footprint import Footprint
@@ -66,6 +68,8 @@ class Preset:
     program has no such idea. `tokens_per_sample` is the length of a sample in tokens, where all have the same.
     `accelerators` is what this size runs on where that differs from the workload's others: a model of billions of
     weights starts on processors too, and never ends. `environment` adds to the workload's variables and replaces them.
+    `precision` is the arithmetic of its matrix products on an accelerator; None where it is not known, or where
+    nothing is trained. `emulated` is true if the program runs, slowly, on an accelerator that lacks the precision too.
     `layout` is how the model is split over ranks; None where every rank has a copy, or the program decides. `lnc` goes
     before the workload's. `on` has by instance type, or by family (`p5`), what differs there; a type's adds to its
     family's. `stages` are arguments that are added to stages, by their names.
@@ -81,6 +85,8 @@ class Preset:
     accelerators: tuple[Accelerators, ...] | None = None
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     on: Mapping[str, Override] = field(default_factory=lambda: MappingProxyType({}))
+    precision: Precision | None = None
+    emulated: bool = False
     layout: Layout | None = None
     lnc: int | None = None
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
@@ -175,7 +181,7 @@ class Workload:
     packages: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check stages, assets, containers and accelerators, and the names by which they and presets refer to others.
+        """Check stages, assets, containers, accelerators, precisions, and the names by which these refer to others.
 
         Raises:
             ValueError: something is wrong with them; the message has everything.
@@ -193,6 +199,12 @@ class Workload:
                 for name, each in self.presets.items()
                 if each.accelerators is not None
                 for problem in check_accelerators(each.accelerators)
+            ),
+            *(
+                f"the preset '{name}': there is no precision '{each.precision}'"
+                f"{did_you_mean(each.precision, get_args(Precision))}; there are {', '.join(get_args(Precision))}"
+                for name, each in self.presets.items()
+                if each.precision is not None and each.precision not in get_args(Precision)
             ),
         ]
         if found:

@@ -36,6 +36,8 @@ def _preset(model: str, *, nodes: int, batch: int, micro_batch: int) -> Preset:
         nodes=nodes,
         global_batch=batch,
         tokens_per_sample=_LENGTH,
+        precision="bf16",
+        emulated=True,
         layout=Layout(micro_batch=micro_batch),
     )
 
@@ -71,6 +73,7 @@ _TINY = Preset(
     global_batch=16,
     tokens_per_sample=64,
     accelerators=("gpu", "cpu"),
+    precision="fp32",
     layout=Layout(micro_batch=4),
 )
 

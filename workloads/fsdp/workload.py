@@ -30,6 +30,8 @@ _LLAMA3_1_8B = Preset(
     nodes=4,
     global_batch=128,
     tokens_per_sample=8192,
+    precision="bf16",
+    emulated=True,
 )
 
 
@@ -98,6 +100,7 @@ _TINY = Preset(
     global_batch=8,
     tokens_per_sample=64,
     accelerators=("gpu", "cpu"),
+    precision="fp32",
 )
 
 

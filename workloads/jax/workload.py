@@ -34,6 +34,8 @@ def _preset(
         nodes=4,
         global_batch=batch,
         tokens_per_sample=sequence,
+        # On GPUs bf16 takes cuDNN's attention, which needs Ampere (cuDNN documentation, "Attention").
+        precision="bf16",
         layout=layout,
     )
 
@@ -63,6 +65,7 @@ _PRESETS = (
         global_batch=8,
         tokens_per_sample=64,
         accelerators=("gpu", "cpu"),
+        precision="fp32",
         layout=Layout(micro_batch=4),
     ),
 )

@@ -144,6 +144,8 @@ def _synthetic(model: _Model) -> Preset:
         nodes=model.nodes,
         global_batch=model.batch,
         tokens_per_sample=model.sequence,
+        # Transformer Engine has no bf16 below compute capability 8.0 ("Datatype and hardware support matrix").
+        precision="bf16",
         layout=model.layout,
     )
 
@@ -202,6 +204,7 @@ _TINY = Preset(
     global_batch=8,
     tokens_per_sample=64,
     accelerators=("gpu", "cpu"),
+    precision="fp32",
     layout=Layout(micro_batch=2),
 )
 

@@ -38,6 +38,9 @@ def _preset(
         nodes=nodes,
         global_batch=batch,
         tokens_per_sample=_SEQUENCE if model.startswith("mpt") else None,
+        precision="bf16",
+        # torch emulates bf16; the flash attention of llm-foundry's MPT does not (README of Dao-AILab/flash-attention).
+        emulated=not model.startswith("mpt"),
         layout=Layout(micro_batch=micro_batch),
     )
 
@@ -84,6 +87,8 @@ _PRESETS = (
             global_batch=8,
             tokens_per_sample=tokens,
             accelerators=("gpu", "cpu"),
+            precision="bf16",
+            emulated=True,
             layout=Layout(micro_batch=2),
         )
         for name, what, model, steps, tokens, more in (

@@ -60,6 +60,8 @@ def _preset(
         nodes=nodes,
         global_batch=batch,
         tokens_per_sample=4096 if model.startswith("llama2") else 2048,
+        # Transformer Engine has no bf16 below compute capability 8.0 ("Datatype and hardware support matrix").
+        precision="bf16",
         layout=layout,
         environment=MappingProxyType(environment),
         on=MappingProxyType(dict.fromkeys(_HOPPER, Override(environment=_MARGIN)) if virtual else {}),

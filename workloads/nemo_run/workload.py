@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
+from typing import Final
 
 from catalog.reference_types import CPU, GPU
 from catalog.versions import (
@@ -26,6 +27,9 @@ from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.spec import Format, Preset, Workload
 from workloads.stage import Stage
+
+_PRECISION: Final = "bf16"
+"""Of all recipes (`bf16_mixed`), by Transformer Engine, which has none below compute capability 8.0."""
 
 _STEPS = (
     *("trainer.max_steps=1000", "trainer.log_every_n_steps=1", "trainer.num_sanity_val_steps=0"),
@@ -55,6 +59,7 @@ def _pretrain(
         nodes=nodes,
         global_batch=512,
         tokens_per_sample=sequence,
+        precision=_PRECISION,
         layout=layout,
     )
 
@@ -73,6 +78,7 @@ def _finetune(name: str, description: str, adapter: str, *, layout: Layout) -> P
         nodes=1,
         global_batch=128,
         tokens_per_sample=2048,
+        precision=_PRECISION,
         layout=layout,
         stages=MappingProxyType({"prepare": ("--recipe=llama31_8b",)}),
     )
@@ -123,6 +129,7 @@ _PRESETS = (
         global_batch=8,
         tokens_per_sample=16,
         accelerators=("gpu", "cpu"),
+        precision="fp32",
         layout=Layout(micro_batch=4),
     ),
 )

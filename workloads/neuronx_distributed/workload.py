@@ -86,6 +86,7 @@ def _preset(
         nodes=nodes,
         global_batch=1024,
         tokens_per_sample=_SEQUENCE,
+        precision="bf16",
         layout=layout,
         # glibc reads it when a process starts; what else NxD's scripts set is in the launch file.
         environment=MappingProxyType({"MALLOC_ARENA_MAX": str(arenas)}),

@@ -40,6 +40,9 @@ def _preset(
         nodes=nodes,
         global_batch=batch,
         tokens_per_sample=sequence,
+        precision="bf16",
+        # torch does; flash_attn, which would not, is not in the image.
+        emulated=True,
         layout=layout,
     )
 
@@ -109,6 +112,8 @@ _TINY = Preset(
     global_batch=8,
     tokens_per_sample=64,
     accelerators=("gpu", "cpu"),
+    precision="bf16",
+    emulated=True,
     layout=Layout(micro_batch=2),
 )
 

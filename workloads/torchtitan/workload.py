@@ -43,6 +43,9 @@ def _preset(
         nodes=nodes,
         global_batch=batch,
         tokens_per_sample=sequence,
+        precision="fp8" if "--model.converters=quantize.linear.float8" in more else "bf16",
+        # torch emulates bf16; of float8 torchtitan ends before the first step ("only supported on SM89 or later").
+        emulated="--model.converters=quantize.linear.float8" not in more,
         layout=layout,
     )
 
@@ -111,6 +114,7 @@ _PRESETS = (
         global_batch=8,
         tokens_per_sample=64,
         accelerators=("gpu", "cpu"),
+        precision="fp32",
         layout=Layout(micro_batch=4),
     ),
 )
