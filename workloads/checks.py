@@ -17,7 +17,12 @@ from workloads.spec import Format, Preset, Run
 
 
 def check_run(run: Run) -> list[Finding]:
-    """Return every finding on a run, errors and warnings."""
+    """Return every finding on a run, errors and warnings.
+
+    On nodes without the accelerators that it needs that is the only one: the others depend on the number of its ranks.
+    """
+    if unfit := list(check_kind(run)):
+        return unfit
     return list(chain.from_iterable(rule(run) for rule in _RULES))
 
 
@@ -88,8 +93,11 @@ def _runs_on(run: Run, preset: Preset) -> tuple[Accelerators, ...]:
     return replace(run, preset=preset).runs_on
 
 
-def _accelerators(run: Run) -> Iterator[Finding]:
-    """A program for accelerators does not start on processors, and a large model would never finish there."""
+def check_kind(run: Run) -> Iterator[Finding]:
+    """Yield an error on nodes without the accelerators that a run needs.
+
+    A program for accelerators does not start on processors, and a large model would never finish there.
+    """
     kinds = run.runs_on
     if run.kind not in kinds:
         has = (
@@ -403,7 +411,6 @@ def _divides(run: Run, batch: int | None) -> bool:
 
 
 _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
-    _accelerators,
     _idle,
     _efa,
     _ranks,

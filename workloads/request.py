@@ -13,7 +13,7 @@ from catalog.instances import INSTANCES, UnknownInstanceTypeError
 from catalog.pool import Pool
 from catalog.spelling import did_you_mean
 from workloads import registry
-from workloads.checks import check_containers, check_local, check_preset, check_run
+from workloads.checks import check_containers, check_kind, check_local, check_preset, check_run
 from workloads.formats import FORMATS, default_format
 from workloads.own_code import OwnCodeError, fitted, is_folder
 from workloads.own_files import own_files, path_problem
@@ -51,6 +51,10 @@ class Request:
     arguments: tuple[str, ...] = ()
     stage: str = ""
     prepare_on: Pool | None = None
+
+
+_OF_KIND = ("run-accelerators", "run-idle-accelerators")
+"""The rules on the kind of accelerator that nodes have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +110,11 @@ def resolve(request: Request) -> Resolution:
         format_ = format_with_stages(run, format_)
     if not request.stage and format_ in CHAINED:
         stages = stage_runs(run, request.prepare_on)
+        # Where the run needs other nodes, its stages get other nodes too.
+        moot = _OF_KIND if any(check_kind(run)) else ()
         for stage in stages.values():
-            findings += check_stage(stage, format_, alone=False)
+            found = check_stage(stage, format_, alone=False)
+            findings += (finding for finding in found if finding.rule not in moot)
     if run.stage_name and format_ is not None:
         findings += check_stage(run, format_)
     else:

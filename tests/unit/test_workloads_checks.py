@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from catalog.instances import INSTANCES
+from catalog.pool import OnDemand, Pool
 from workloads import registry
 from workloads.checks import check_run
+from workloads.request import Request, resolve
 from workloads.spec import Run
 
 GPU = "p5.48xlarge"
@@ -61,6 +63,22 @@ def test_the_finding_names_what_does_run_there() -> None:
         "the preset 'llama3-1-8b' of fsdp runs on gpu, and 'c6i.4xlarge' has no accelerators"
     )
     assert finding.hint == "of its presets tiny can run there"
+
+
+@pytest.mark.parametrize("cluster", ["hyperpod", "eks", "batch"])
+@pytest.mark.parametrize("preset", ["8b", "8b-continued", "70b"])
+def test_nodes_of_another_kind_are_the_only_finding(cluster: str, preset: str) -> None:
+    """Ranks, layout and stages depend on nodes that the run does not get."""
+    found = resolve(Request("neuronx-distributed", cluster, preset, instance_type=GPU, nodes=4)).findings
+    assert [finding.message for finding in found] == [
+        f"the preset '{preset}' of neuronx-distributed runs on neuron, and '{GPU}' has GPUs"
+    ]
+
+
+def test_other_mistakes_of_stages_are_found_beside_nodes_of_another_kind() -> None:
+    few = Pool("gpu", GPU, 1, "us-west-2a", OnDemand())
+    found = resolve(Request("neuronx-distributed", "hyperpod", "8b", described=few, nodes=4)).findings
+    assert [finding.rule for finding in found] == ["run-nodes", "run-accelerators"]
 
 
 @pytest.mark.parametrize("name", registry.names())
