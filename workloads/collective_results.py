@@ -35,6 +35,9 @@ class Result(Protocol):
     def peak_busbw(self) -> float:
         """The highest bus bandwidth of a row; 0 without rows."""
 
+    def by_size(self) -> dict[int, float]:
+        """Return the bus bandwidth in GB/s (10^9 bytes) by size in bytes; out of place, where both are measured."""
+
     def problems(self, min_busbw: float | None = None) -> list[str]:
         """Return why the run did not pass; empty where it did. `min_busbw` is the least peak bus bandwidth."""
 

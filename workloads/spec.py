@@ -72,7 +72,8 @@ class Preset:
     nothing is trained. `emulated` is true if the program runs, slowly, on an accelerator that lacks the precision too.
     `layout` is how the model is split over ranks; None where every rank has a copy, or the program decides. `lnc` goes
     before the workload's. `on` has by instance type, or by family (`p5`), what differs there; a type's adds to its
-    family's. `stages` are arguments that are added to stages, by their names.
+    family's. `stages` are arguments that are added to stages, by their names. `collective` is what a benchmark of
+    collectives measures, by the name that catalog/baselines.py has.
     """
 
     name: str
@@ -90,6 +91,7 @@ class Preset:
     layout: Layout | None = None
     lnc: int | None = None
     stages: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    collective: str = ""
 
     def overrides(self, instance_type: str) -> tuple[Override, ...]:
         """Return what differs on an instance type: its family's first, then its own."""

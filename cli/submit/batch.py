@@ -213,9 +213,11 @@ def _wait(run: Run, info: ClusterInfo, job: str) -> int:
     from cli.submit.run_progress import RunProgress, echo
 
     progress = RunProgress(run, echo)
+    lines: list[str] = []
 
     def log(line: str) -> None:
         typer.echo(line)
+        lines.append(line)
         progress.read_line(line)
 
     followed = BatchJob(
@@ -227,6 +229,4 @@ def _wait(run: Run, info: ClusterInfo, job: str) -> int:
         log=log,
         tell=echo,
     )
-    code = followed.wait()
-    progress.show(last=True)
-    return code
+    return progress.finish(followed.wait(), lambda: lines)

@@ -36,6 +36,9 @@ _TIMEOUT = "--request-timeout=20s"
 _TAIL = "--tail=50"
 """Number of a log's lines that are read at each look."""
 
+_WHOLE = "--tail=-1"
+"""All lines, which the report of a benchmark needs."""
+
 _SUCCEEDED = ("Succeeded", "Complete", "Completed")
 _FAILED = "Failed"
 """Conditions in which jobs end: kubeflow.org says Succeeded (kubeflow-training's constants), trainer.kubeflow.org
@@ -153,8 +156,7 @@ class _Job:
                 ended = {_ray_end(status)}
             if ended.intersection(_SUCCEEDED):
                 self._read_log(progress)
-                progress.show(last=True)
-                return 0
+                return progress.finish(0, lambda: self._log(_WHOLE))
             if _FAILED in ended and (code := _ray_exit_code(status)):
                 return code
             if _FAILED in ended:
@@ -163,18 +165,21 @@ class _Job:
             time.sleep(POLL_SECONDS)
 
     def _read_log(self, progress: RunProgress) -> None:
-        """Read the newest lines of the pod that prints them; nothing where a user may not read logs."""
-        if not self.run.progress.pattern:
-            return
+        """Read the newest lines of the program's log."""
+        if self.run.progress.pattern:
+            for text in self._log(_TAIL):
+                progress.read_line(text)
+
+    def _log(self, lines: str) -> list[str]:
+        """Return lines of the pod that prints progress; none where a user may not read logs."""
         program = [*self.kubectl, _TIMEOUT, "get", "pods", *self.pods, "--output", "name"]
         found = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - ours
         pods = printing_pods(found.stdout.split(), self.run.progress.printed_by)
         if not pods:
-            return
-        program = [*self.kubectl, _TIMEOUT, "logs", pods[0], "--namespace", self.info.namespace, _TAIL]
+            return []
+        program = [*self.kubectl, _TIMEOUT, "logs", pods[0], "--namespace", self.info.namespace, lines]
         log = subprocess.run(program, capture_output=True, text=True, check=False)  # noqa: S603 - ours
-        for text in log.stdout.splitlines():
-            progress.read_line(text)
+        return log.stdout.splitlines()
 
 
 def _ray_end(status: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
 from cli.submit.local_process import run_here
-from cli.submit.run_progress import RunProgress, echo
+from cli.submit.run_progress import RunProgress, echo, lines_of
 from cli.submit.submission import Submission, SubmissionError, SubmittedJob, run_text
 from workloads.local_environment import is_made, requirements_of
 from workloads.restarts import FINAL_FILE, MAX_LOCAL_RESTARTS
@@ -38,8 +38,7 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
             code = run_here(
                 text, environment, log, restarts=restarts, final=folder / FINAL_FILE, read=progress.read_line
             )
-            progress.show(last=True)
-            return code
+            return progress.finish(code, lambda: lines_of(log))
         except BlockingIOError as error:
             raise SubmissionError(
                 f"run '{run.id}' is running here already; another '--run-id' starts one beside it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +34,14 @@ def echo(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def lines_of(log: Path) -> list[str]:
+    """Return the lines of a log; none where it is not seen from here."""
+    try:
+        return log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+
+
 class RunProgress:
     """The last metrics of a run, from its log or from `progress.prom`; `say` prints a line."""
 
@@ -48,6 +56,7 @@ class RunProgress:
         self._last: Mapping[str, float] = {}
         self._said = ""
         self._time = -SECONDS
+        self._run = run
 
     def read_line(self, text: str) -> None:
         """Read a line of the program's log."""
@@ -64,6 +73,25 @@ class RunProgress:
             return
         self._last = {name: float(value) for name, value in _VALUE.findall(text)}
         self.show()
+
+    def finish(self, code: int, log: Callable[[], Iterable[str]]) -> int:
+        """Print the last line, and a benchmark's report; return the job's exit code, or 1 where the verdict fails it.
+
+        `log` returns the lines of the job's log that are seen from here. A job that failed has no verdict: its table
+        may end anywhere.
+        """
+        self.show(last=True)
+        if code or not self._run.preset.collective:
+            return code
+        from cli.submit.bandwidth_report import report
+        from workloads.bandwidth import Verdict, compare
+
+        comparison = compare(self._run, log())
+        if not comparison.measured:
+            return code
+        for text in report(comparison):
+            self._say(text)
+        return int(comparison.verdict is Verdict.FAILED)
 
     def show(self, *, last: bool = False) -> None:
         """Print the line where it has changed and the last one is some time ago, or where it is the `last`."""

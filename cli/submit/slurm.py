@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
-from cli.submit.run_progress import RunProgress, echo
+from cli.submit.run_progress import RunProgress, echo, lines_of
 from cli.submit.submission import Submission, SubmissionError, SubmittedJob, cluster_text, output_of, run_text
 from workloads.spec import Run
 
@@ -37,7 +37,7 @@ def slurm_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
         job = output_of(["sbatch", "--parsable", *_waiting(run, after)], text).partition(";")[0]
         file = log.replace("%x", run.name).replace("%j", job)
         return SubmittedJob(
-            lambda: _wait(job, RunProgress(run, echo), Path(folder, run.id or job)),
+            lambda: _wait(job, RunProgress(run, echo), Path(folder, run.id or job), Path(file)),
             f"submitted job {job}",
             (f"squeue --jobs {job}", f"tail -F {shlex.quote(file)}"),
             run.id or job,
@@ -67,7 +67,7 @@ def _waiting(run: Run, after: Sequence[str]) -> list[str]:
     return [f"--dependency={dependency}{alone}", "--kill-on-invalid-dep=yes"]
 
 
-def _wait(job: str, progress: RunProgress, run_folder: Path) -> int:
+def _wait(job: str, progress: RunProgress, run_folder: Path, log: Path) -> int:
     """Return the exit code of a job when it has ended: the batch script's, 128 + n for signal n, 1 for any other end.
 
     Where the run's folder is seen from here, as on a login node, its progress is printed.
@@ -83,10 +83,9 @@ def _wait(job: str, progress: RunProgress, run_folder: Path) -> int:
             raise SubmissionError(f"'scontrol show job {job}' does not print its state; it printed: {shown}")
         if _ENDED.match(state[1]):
             progress.read_file(run_folder)
-            progress.show(last=True)
             status, signal = int(code[1]), int(code[2])
             ended = status or (128 + signal if signal else 0)
-            return ended if ended or state[1] == "COMPLETED" else 1
+            return progress.finish(ended if ended or state[1] == "COMPLETED" else 1, lambda: lines_of(log))
         time.sleep(POLL_SECONDS)
 
 

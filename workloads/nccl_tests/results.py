@@ -122,6 +122,10 @@ class Run:
         """The highest bus bandwidth of a row; 0 without rows."""
         return highest(half.busbw_gb_per_s for row in self.rows for half in (row.out_of_place, row.in_place))
 
+    def by_size(self) -> dict[int, float]:
+        """Return the bus bandwidth out of place in GB/s of each size in bytes."""
+        return {row.size_bytes: row.out_of_place.busbw_gb_per_s for row in self.rows}
+
     def document(self) -> dict[str, Any]:
         """Return the run as JSON has it."""
         names = {"backend": self.backend, "collective": self.collective}

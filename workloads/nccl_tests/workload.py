@@ -25,6 +25,7 @@ def _nccl(collective: str, title: str) -> Preset:
         arguments=("nccl", collective, *_SIZES),
         instance_type=GPU,
         nodes=2,
+        collective=collective,
     )
 
 
@@ -35,6 +36,7 @@ _GLOO = Preset(
     instance_type=CPU,
     nodes=2,
     accelerators=("cpu",),
+    collective="all_reduce",
 )
 
 _PRESETS = (

@@ -99,6 +99,10 @@ class Table:
         """The highest bus bandwidth of a row in GB/s; 0 without rows."""
         return highest(row.busbw for row in self.rows) * self.factor
 
+    def by_size(self) -> dict[int, float]:
+        """Return the bus bandwidth in GB/s of each size in bytes, whatever the unit is that was printed."""
+        return {row.size_bytes: row.busbw * self.factor for row in self.rows}
+
     def problems(self, min_busbw: float | None = None) -> list[str]:
         """Return why the table did not pass; empty where it did. `min_busbw` is the least peak bus bandwidth."""
         reasons = list(self.errors)

@@ -26,6 +26,7 @@ def _preset(collective: str, title: str, least: str = "64KB") -> Preset:
         arguments=(collective, f"--minbytes={least}", "--maxbytes=1GB", *_EACH),
         instance_type=NEURON,
         nodes=2,
+        collective=collective,
     )
 
 
@@ -44,6 +45,7 @@ _PRESETS = (
         ),
         instance_type=NEURON,
         nodes=2,
+        collective="all_reduce",
     ),
 )
 
