@@ -12,8 +12,8 @@ def layers() -> Picture:
         title="The layers of trainforge",
         description=(
             "app.py imports stacks and settings. stacks import the construct library trainforge, settings and "
-            "workloads. cli imports settings and workloads. settings import workloads. All but app.py import catalog. "
-            "programs, workloads/runtime and emulator import no other layer."
+            "workloads and observability. cli imports settings and workloads. settings import workloads. All but "
+            "app.py import catalog. programs, workloads/runtime and emulator import no other layer."
         ),
         width=900,
         height=592,
@@ -44,6 +44,7 @@ def layers() -> Picture:
     workloads = picture.box(
         400, 330, 430, 62, "workloads/", ["workloads, and pure renderers of manifests"], "ours"
     )
+    observability = picture.box(16, 330, 350, 62, "observability/", ["alerts and dashboards as code"], "ours")
     picture.box(
         16,
         420,
@@ -77,6 +78,7 @@ def layers() -> Picture:
     picture.arrow(app.at("bottom", 0.3), (app.at("bottom", 0.3)[0], stacks.y))
     picture.arrow((560, app.y + app.height), (560, settings.y))
     picture.arrow(stacks.at("bottom", 0.3), (stacks.at("bottom", 0.3)[0], library.y))
+    picture.arrow((388, stacks.y + stacks.height), (388, 361), observability.at("right"))
     picture.arrow((388 + 34, stacks.y + stacks.height), (388 + 34, workloads.y))
     picture.arrow(stacks.at("right"), (520, stacks.at("right")[1]), (520, settings.y))
     picture.arrow(settings.at("bottom"), (settings.at("bottom")[0], workloads.y))

@@ -19,8 +19,9 @@ ALLOWED = {
     "catalog": {"catalog"},
     "workloads": {"workloads", "catalog"},
     "settings": {"settings", "catalog", "workloads"},
+    "observability": {"observability", "catalog"},
     "trainforge": {"trainforge", "catalog"},
-    "stacks": {"stacks", "trainforge", "workloads", "settings", "catalog"},
+    "stacks": {"stacks", "trainforge", "workloads", "settings", "observability", "catalog"},
     "cli": {"cli", "settings", "workloads", "catalog"},
     "app": {"settings", "stacks"},
     # They run elsewhere, on a node, in Lambda or in a job, with nothing of ours beside them.
@@ -34,11 +35,22 @@ FORBIDDEN = {
     "catalog": {"aws_cdk", "boto3", "pydantic"},
     "workloads": {"aws_cdk", "boto3", "pydantic"},
     "settings": {"aws_cdk", "boto3"},
+    "observability": {"aws_cdk", "boto3", "pydantic"},
     "cli": {"aws_cdk"},
 }
 SOURCES = [ROOT / "app.py"] + [
     path
-    for part in ("catalog", "workloads", "settings", "constructs", "stacks", "cli", "programs", "emulator")
+    for part in (
+        "catalog",
+        "workloads",
+        "settings",
+        "constructs",
+        "stacks",
+        "cli",
+        "programs",
+        "emulator",
+        "observability",
+    )
     for path in sorted((ROOT / part).rglob("*.py"))
 ]
 # Parts of settings/ in their order; the modules beside them come last.

@@ -1,0 +1,95 @@
+"""Alerts on EFA: packets that are dropped or sent again, remotes that do not answer, ports and devices that are gone.
+
+No figure for a healthy rate is published. The thresholds are ours: a network that loses nothing has none of these.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from observability.alerts.rules import Alert, Group, Record, by, place
+
+NODE: Final = ("cluster", "node")
+_SUM = by(*NODE, operator="sum")
+_ON_NODE = place(cluster="on cluster", node="node")
+
+RECORDS: Final = Group(
+    name="efa-recorded",
+    rules=(
+        Record(
+            name="node:efa_tx_bytes:rate5m",
+            expr=f"{_SUM} (rate(efa_port_tx_bytes_total[5m]))",
+            help="Bytes a second that a node sends over EFA.",
+        ),
+        Record(
+            name="node:efa_rx_bytes:rate5m",
+            expr=f"{_SUM} (rate(efa_port_rx_bytes_total[5m]))",
+            help="Bytes a second that a node receives over EFA.",
+        ),
+        Record(
+            name="node:efa_rx_drops:rate5m",
+            expr=f"{_SUM} (rate(efa_port_rx_drops_total[5m]))",
+            help="Packets a second that a node receives over EFA and drops.",
+        ),
+        Record(
+            name="node:efa_retransmits:ratio_rate5m",
+            expr=(
+                f"{_SUM} (rate(efa_port_retransmitted_packets_total[5m])) / "
+                f"({_SUM} (rate(efa_port_tx_packets_total[5m])) > 0)"
+            ),
+            help="Share of a node's EFA packets that are sent again.",
+        ),
+    ),
+)
+
+ALERTS: Final = Group(
+    name="efa",
+    rules=(
+        Alert(
+            name="EfaPacketDrops",
+            expr="node:efa_rx_drops:rate5m > 10",
+            severity="warning",
+            hold="10m",
+            labels=NODE,
+            summary=f"EFA drops {{{{ $value | humanize }}}} received packets a second {_ON_NODE} .",
+            page="efa-packet-loss",
+        ),
+        Alert(
+            name="EfaRetransmits",
+            expr="node:efa_retransmits:ratio_rate5m > 0.01",
+            severity="warning",
+            hold="10m",
+            labels=NODE,
+            summary=f"EFA sends {{{{ $value | humanizePercentage }}}} of its packets again {_ON_NODE} .",
+            page="efa-packet-loss",
+        ),
+        Alert(
+            name="EfaUnresponsiveRemote",
+            expr=f"{_SUM} (increase(efa_port_unresponsive_remote_events_total[10m])) > 0",
+            severity="warning",
+            hold="0s",
+            labels=NODE,
+            summary=f"A remote node did not answer EFA {_ON_NODE} .",
+            page="efa-unresponsive-remote",
+        ),
+        Alert(
+            name="EfaPortDown",
+            # 4 is active, 5 active deferred.
+            expr=f"{by('cluster', 'node', 'device')} (efa_port_state) < 4",
+            severity="critical",
+            hold="2m",
+            labels=("cluster", "node", "device"),
+            summary=f"The port is not active (state {{{{ $value }}}}) {_ON_NODE}, device {{{{ $labels.device }}}} .",
+            page="efa-device",
+        ),
+        Alert(
+            name="EfaDeviceLost",
+            expr=f"{by(*NODE)} (efa_devices) < {by(*NODE)} (max_over_time(efa_devices[1d]))",
+            severity="critical",
+            hold="5m",
+            labels=NODE,
+            summary=f"Only {{{{ $value }}}} EFA devices are left, fewer than in the last day, {_ON_NODE} .",
+            page="efa-device",
+        ),
+    ),
+)

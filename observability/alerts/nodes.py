@@ -1,0 +1,179 @@
+"""Alerts on nodes: exporters that are silent, nodes that the scheduler cannot use, file systems, memory."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from observability.alerts.rules import Alert, Group, Record, by, place
+
+NODE: Final = ("cluster", "node")
+SHARED_FILE_SYSTEMS: Final = "lustre|nfs4?"
+"""Pattern of the types of file systems that all nodes mount: one alert for each, not one for each node."""
+
+TEMPORARY_FILE_SYSTEMS: Final = "tmpfs|ramfs|vfat"
+"""Pattern of types in memory or of the boot partition; node exporter leaves out other pseudo file systems itself."""
+
+_NODE = by(*NODE)
+_ON_NODE = place(cluster="on cluster", node="node")
+_LOCAL = f'fstype!~"{SHARED_FILE_SYSTEMS}|{TEMPORARY_FILE_SYSTEMS}"'
+_SHARED = f'fstype=~"{SHARED_FILE_SYSTEMS}"'
+_AVAILABLE, _SIZE = "node_filesystem_avail_bytes", "node_filesystem_size_bytes"
+
+RECORDS: Final = Group(
+    name="nodes-recorded",
+    rules=(
+        Record(
+            name="node:cpu_busy:ratio_rate5m",
+            expr=f'1 - {by(*NODE, operator="avg")} (rate(node_cpu_seconds_total{{mode="idle"}}[5m]))',
+            help="Share of a node's processor time that is not idle.",
+        ),
+        Record(
+            name="node:memory_used:ratio",
+            expr=f"1 - {_NODE} (node_memory_MemAvailable_bytes) / {_NODE} (node_memory_MemTotal_bytes)",
+            help="Share of a node's memory that programs cannot take any more.",
+        ),
+        Record(
+            name="mountpoint:local_space:free_ratio",
+            expr=f"{by(*NODE, 'mountpoint', operator='min')} ({_AVAILABLE}{{{_LOCAL}}} / {_SIZE}{{{_LOCAL}}})",
+            help="Share of a node's own file system that is free.",
+        ),
+        Record(
+            name="mountpoint:shared_space:free_ratio",
+            # Nodes tell the same; the median is right where one has a mount that hangs.
+            expr=(
+                f"quantile by (cluster, mountpoint) (0.5, {_AVAILABLE}{{{_SHARED}}} / {_SIZE}{{{_SHARED}}})"
+            ),
+            help="Share of a shared file system that is free, as the nodes of a cluster see it.",
+        ),
+    ),
+)
+
+ALERTS: Final = Group(
+    name="nodes",
+    rules=(
+        Alert(
+            name="ExporterDown",
+            expr=f"{by('cluster', 'node', 'job', 'instance')} (up) == 0",
+            severity="warning",
+            hold="10m",
+            labels=("cluster", "node", "job", "instance"),
+            summary=(
+                f"No answer {place(cluster='on cluster', node='node', job='exporter', instance='address')} ."
+            ),
+            page="exporter-silent",
+        ),
+        Alert(
+            name="ExporterAbsent",
+            # Of no node any more: a collector, a right or the network of the whole cluster.
+            expr=f"{by('cluster', 'job')} (max_over_time(up[1h])) unless {by('cluster', 'job')} (up)",
+            severity="critical",
+            hold="10m",
+            labels=("cluster", "job"),
+            summary=f"No node sends these metrics any more {place(cluster='on cluster', job='exporter')} .",
+            page="exporter-silent",
+        ),
+        Alert(
+            name="NodeSilent",
+            # A node that is gone is scraped no more, so that `up` is not 0 but absent.
+            expr=f'{_NODE} (max_over_time(up{{node!=""}}[30m])) unless {_NODE} (up{{node!=""}})',
+            severity="warning",
+            hold="10m",
+            labels=NODE,
+            summary=f"The node sends no metrics any more {_ON_NODE} .",
+            page="exporter-silent",
+        ),
+        Alert(
+            name="SlurmCommandFails",
+            expr=f"{by('cluster', 'command')} (trainforge_slurm_command_success) == 0",
+            severity="warning",
+            hold="5m",
+            labels=("cluster", "command"),
+            summary=f"Slurm does not answer {place(cluster='on cluster', command='command')} .",
+            page="slurm-command-fails",
+        ),
+        Alert(
+            name="KubernetesNodeNotReady",
+            expr=f'{_NODE} (kube_node_status_condition{{condition="Ready",status="true"}}) == 0',
+            severity="critical",
+            hold="5m",
+            labels=NODE,
+            summary=f"The node is not ready {_ON_NODE} .",
+            page="node-not-ready",
+        ),
+        Alert(
+            name="SlurmNodesDown",
+            expr=f"{by('cluster')} (slurm_nodes_down) > 0",
+            severity="critical",
+            hold="5m",
+            labels=("cluster",),
+            summary=f"{{{{ $value }}}} nodes are down {place(cluster='on cluster')} .",
+            page="slurm-nodes-unavailable",
+        ),
+        Alert(
+            name="SlurmNodesDrained",
+            expr=f"{by('cluster')} (slurm_nodes_drain) > 0",
+            severity="warning",
+            hold="30m",
+            labels=("cluster",),
+            summary=f"{{{{ $value }}}} nodes are drained or to be drained {place(cluster='on cluster')} .",
+            page="slurm-nodes-unavailable",
+        ),
+        Alert(
+            name="LocalFileSystemAlmostFull",
+            expr="mountpoint:local_space:free_ratio < 0.1",
+            severity="warning",
+            hold="10m",
+            labels=("cluster", "node", "mountpoint"),
+            summary=(
+                f"{{{{ $value | humanizePercentage }}}} are free {_ON_NODE}, file system {{{{ $labels.mountpoint }}}} ."
+            ),
+            page="file-system-full",
+        ),
+        Alert(
+            name="SharedFileSystemAlmostFull",
+            expr="mountpoint:shared_space:free_ratio < 0.1",
+            severity="warning",
+            hold="10m",
+            labels=("cluster", "mountpoint"),
+            summary=(
+                "{{ $value | humanizePercentage }} are free "
+                f"{place(cluster='on cluster', mountpoint='file system')} ."
+            ),
+            page="file-system-full",
+        ),
+        Alert(
+            name="SharedFileSystemFull",
+            expr="mountpoint:shared_space:free_ratio < 0.03",
+            severity="critical",
+            hold="5m",
+            labels=("cluster", "mountpoint"),
+            summary=(
+                "{{ $value | humanizePercentage }} are free, checkpoints will fail, "
+                f"{place(cluster='on cluster', mountpoint='file system')} ."
+            ),
+            page="file-system-full",
+        ),
+        Alert(
+            name="FileSystemReadOnly",
+            expr=(
+                f"{by(*NODE, 'mountpoint')} (node_filesystem_readonly{{{_LOCAL}}}) == 1"
+                " unless on (cluster, node, mountpoint)"
+                f" {by(*NODE, 'mountpoint')} (node_filesystem_readonly{{{_LOCAL}}} offset 1d) == 1"
+            ),
+            severity="critical",
+            hold="2m",
+            labels=("cluster", "node", "mountpoint"),
+            summary=f"The file system is read-only {_ON_NODE}, mounted at {{{{ $labels.mountpoint }}}} .",
+            page="file-system-full",
+        ),
+        Alert(
+            name="NodeOutOfMemory",
+            expr=f"{_NODE} (increase(node_vmstat_oom_kill[15m])) > 0",
+            severity="warning",
+            hold="0s",
+            labels=NODE,
+            summary=f"The kernel ended processes because memory was full {_ON_NODE} .",
+            page="node-out-of-memory",
+        ),
+    ),
+)

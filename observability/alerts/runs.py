@@ -1,0 +1,140 @@
+"""Alerts on runs: stalled, not finite, silent on a node, restarted too often, slow ranks, low goodput.
+
+Goodput is the share of a run's time that advanced the model: steps that no start of the run had done before.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from observability.alerts.rules import Alert, Group, Record, by, place
+
+RUN: Final = ("cluster", "run", "workload")
+MIN_STALL_SECONDS: Final = 900
+"""A run that prints more often is stalled after this time; another after ten of its own steps."""
+
+_RUN = by(*RUN)
+_SUM = by(*RUN, operator="sum")
+_OF_RUN = place(cluster="on cluster", run="run", workload="workload")
+_QUIET = f"time() - {_RUN} (trainforge_progress_timestamp_seconds)"
+_ALIVE = f"time() - {_RUN} (trainforge_rank_beat_timestamp_seconds) < 120"
+_PATIENCE = (
+    f"clamp_min(10 * {_RUN} (trainforge_progress_seconds_per_step)"
+    f" or 0 * {_RUN} (trainforge_progress_timestamp_seconds), {MIN_STALL_SECONDS})"
+)
+
+RECORDS: Final = Group(
+    name="runs-recorded",
+    rules=(
+        Record(
+            name="run:activity:share",
+            expr=(
+                f"{by(*RUN, 'activity', operator='sum')} (trainforge_run_seconds_total) / on ({', '.join(RUN)})"
+                f" group_left () ({_SUM} (trainforge_run_seconds_total) > 0)"
+            ),
+            help="Share of a run's time since its first start, by activity.",
+        ),
+        Record(
+            name="run:goodput:ratio",
+            expr=f'{_RUN} (run:activity:share{{activity="advance"}})',
+            help="Share of a run's time since its first start that advanced the model.",
+        ),
+        Record(
+            name="run:goodput:ratio_rate1h",
+            expr=(
+                f'{_SUM} (rate(trainforge_run_seconds_total{{activity="advance"}}[1h])) / '
+                f"({_SUM} (rate(trainforge_run_seconds_total[1h])) > 0)"
+            ),
+            help="Share of a run's last hour that advanced the model.",
+        ),
+        Record(
+            name="run:rank_step_seconds:median",
+            expr=f"quantile by ({', '.join(RUN)}) (0.5, trainforge_rank_step_seconds)",
+            help="Median of a run's ranks of the time of their last step.",
+        ),
+        Record(
+            name="run:loss:finite",
+            # NaN differs from itself, and no aggregation hides it here: max leaves NaN out.
+            expr=(
+                f"{by(*RUN, operator='min')} ((trainforge_progress_loss == bool trainforge_progress_loss)"
+                " * (abs(trainforge_progress_loss) < bool Inf))"
+            ),
+            help="1 if the last loss is a finite number, else 0.",
+        ),
+    ),
+)
+
+ALERTS: Final = Group(
+    name="runs",
+    rules=(
+        Alert(
+            name="RunStalled",
+            # The guard still writes: a run that has ended is not stalled.
+            expr=f"({_QUIET} > {_PATIENCE}) and on ({', '.join(RUN)}) ({_ALIVE})",
+            severity="critical",
+            hold="1m",
+            labels=RUN,
+            summary=f"No step for {{{{ $value | humanizeDuration }}}} {_OF_RUN} .",
+            page="run-stalled",
+        ),
+        Alert(
+            name="RunNodeSilent",
+            expr=(
+                f"(time() - {by(*RUN, 'node')} (trainforge_rank_beat_timestamp_seconds) > 300)"
+                f" and on ({', '.join(RUN)}) ({_ALIVE})"
+            ),
+            severity="critical",
+            hold="1m",
+            labels=(*RUN, "node"),
+            summary=(
+                "A node of the run has not written for {{ $value | humanizeDuration }} "
+                f"{_OF_RUN}, node {{{{ $labels.node }}}} ."
+            ),
+            page="run-stalled",
+        ),
+        Alert(
+            name="LossNotFinite",
+            expr="run:loss:finite == 0",
+            severity="critical",
+            hold="0s",
+            labels=RUN,
+            summary=f"The loss is not a finite number {_OF_RUN} .",
+            page="loss-not-finite",
+        ),
+        Alert(
+            name="RunRestartsOften",
+            expr=f"{_RUN} (increase(trainforge_run_starts_total[1h])) > 3",
+            severity="warning",
+            hold="0s",
+            labels=RUN,
+            summary=f"{{{{ $value | humanize }}}} starts in an hour {_OF_RUN} .",
+            page="run-restarts-often",
+        ),
+        Alert(
+            name="GoodputLow",
+            expr="run:goodput:ratio_rate1h < 0.7",
+            severity="warning",
+            hold="30m",
+            labels=RUN,
+            summary=(
+                f"Only {{{{ $value | humanizePercentage }}}} of the last hour advanced the model {_OF_RUN} ."
+            ),
+            page="goodput-low",
+        ),
+        Alert(
+            name="SlowRank",
+            expr=(
+                f"{by(*RUN, 'node', 'rank')} (avg_over_time(trainforge_rank_step_seconds[10m]))"
+                f" / on ({', '.join(RUN)}) group_left () run:rank_step_seconds:median > 1.2"
+            ),
+            severity="info",
+            hold="15m",
+            labels=(*RUN, "node", "rank"),
+            summary=(
+                "Steps take {{ $value | humanize }} times as long as on the median rank "
+                f"{_OF_RUN}, node {{{{ $labels.node }}}}, rank {{{{ $labels.rank }}}} ."
+            ),
+            page="slow-rank",
+        ),
+    ),
+)

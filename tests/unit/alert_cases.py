@@ -1,0 +1,334 @@
+"""The cases of the alerts' tests: series of a fault that comes and goes, and when the alert is to fire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_N = 'cluster="c",node="n"'
+_RUN = 'cluster="c",run="r",workload="w"'
+_NODE = {"cluster": "c", "node": "n"}
+_OF_RUN = {"cluster": "c", "run": "r", "workload": "w"}
+_GPU = {**_NODE, "gpu": "0"}
+_DCGM = f'{_N},gpu="0"'
+_TWO_HOURS = 120
+_LUSTRE = 'mountpoint="/fsx",fstype="lustre",device="d"'
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault: `series` in promtool's notation at a sample a minute, the minutes of two looks, the alert's labels.
+
+    At minute `fires` the alert fires (never where it is None), at minute `quiet` it does not.
+    """
+
+    alert: str
+    series: Mapping[str, str]
+    fires: int | None
+    quiet: int
+    labels: Mapping[str, str] = field(default_factory=dict)
+    name: str = ""
+
+
+def _violation(name: str, nanoseconds_a_minute: int, minutes: int) -> dict[str, str]:
+    total = nanoseconds_a_minute * minutes
+    return {f"{name}{{{_DCGM}}}": f"0+{nanoseconds_a_minute}x{minutes} {total}x{_TWO_HOURS}"}
+
+
+def _pod(resource: str) -> dict[str, str]:
+    pod = 'cluster="c",namespace="team",pod="p"'
+    return {
+        f'kube_pod_container_resource_requests{{{pod},node="n",resource="{resource}",container="a"}}': "8x200",
+        f'kube_pod_status_phase{{{pod},phase="Running"}}': "1x200",
+    }
+
+
+_IDLE = "90x10 0x70 90x100"
+
+CASES = (
+    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 79x60"}, 11, 40, _GPU),
+    Case(
+        "GpuXid",
+        # The job dies of the error: the exporter's series has other labels from then on.
+        {
+            f'DCGM_FI_DEV_XID_ERRORS{{{_DCGM},job_id="7"}}': "0x9 stale",
+            f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "_x10 79x60",
+        },
+        12,
+        40,
+        _GPU,
+        name="job-ends",
+    ),
+    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "79x60"}, None, 10, name="latched"),
+    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60"}, None, 12, name="of-a-program"),
+    Case("GpuXidOfProgram", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60"}, 11, 40, _GPU),
+    Case("GpuDoubleBitError", {f"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{_DCGM}}}": "0x5 2x10 0x20"}, 8, 20, _GPU),
+    Case("GpuRowRemapFailure", {f"DCGM_FI_DEV_ROW_REMAP_FAILURE{{{_DCGM}}}": "0x5 1x10 0x20"}, 8, 20, _GPU),
+    Case("GpuRowRemapPending", {f"DCGM_FI_DEV_ROW_REMAP_PENDING{{{_DCGM}}}": "0x5 1x20 0x20"}, 13, 30, _GPU),
+    Case(
+        "GpuLost",
+        {
+            f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "60x60",
+            f'DCGM_FI_DEV_GPU_TEMP{{{_N},gpu="1"}}': "60x20 stale _x10 60x20",
+        },
+        29,
+        40,
+        _NODE,
+    ),
+    Case("GpuThermalThrottling", _violation("DCGM_FI_DEV_THERMAL_VIOLATION", 30 * 10**9, 40), 35, 70, _GPU),
+    Case("GpuPowerThrottling", _violation("DCGM_FI_DEV_POWER_VIOLATION", 48 * 10**9, 60), 55, 90, _GPU),
+    Case(
+        "GpuPowerThrottling",
+        _violation("DCGM_FI_DEV_POWER_VIOLATION", 12 * 10**9, 60),
+        None,
+        55,
+        name="now-and-then",
+    ),
+    Case(
+        "NeuronMemoryError",
+        {
+            f'hardware_ecc_events_total{{{_N},neuron_device_index="3",event_type="{kind}"}}': values
+            for kind, values in (("mem_ecc_uncorrected", "0x9 1x60"), ("mem_ecc_corrected", "0+5x60"))
+        },
+        12,
+        40,
+        {**_NODE, "neuron_device_index": "3"},
+    ),
+    Case(
+        "NeuronHardwareErrors",
+        {f'execution_errors_total{{{_N},error_type="hardware"}}': "0x9 1x60"},
+        12,
+        40,
+        _NODE,
+    ),
+    Case(
+        "AcceleratorsIdle",
+        {
+            f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "8x200",
+            f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": _IDLE,
+        },
+        62,
+        90,
+        _NODE,
+        name="slurm",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        {**_pod("nvidia_com_gpu"), f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": _IDLE},
+        62,
+        90,
+        _NODE,
+        name="kubernetes",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        {
+            **_pod("aws_amazon_com_neuron"),
+            f'neuroncore_utilization_ratio{{{_N},neuroncore="0"}}': "0.9x10 0x70 0.9x100",
+        },
+        62,
+        90,
+        _NODE,
+        name="neuron",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        {
+            f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "0x200",
+            f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": "0x200",
+        },
+        None,
+        90,
+        name="nobody-has-them",
+    ),
+    Case(
+        "EfaPacketDrops",
+        {f'efa_port_rx_drops_total{{{_N},device="d",port="1"}}': "0+6000x30 180000x60"},
+        25,
+        50,
+        _NODE,
+    ),
+    Case(
+        "EfaRetransmits",
+        {
+            f'efa_port_retransmitted_packets_total{{{_N},device="d",port="1"}}': "0+600x30 18000x60",
+            f'efa_port_tx_packets_total{{{_N},device="d",port="1"}}': "0+6000x90",
+        },
+        25,
+        50,
+        _NODE,
+    ),
+    Case(
+        "EfaUnresponsiveRemote",
+        {f'efa_port_unresponsive_remote_events_total{{{_N},device="d",port="1"}}': "0x9 3x60"},
+        12,
+        30,
+        _NODE,
+    ),
+    Case(
+        "EfaPortDown",
+        {f'efa_port_state{{{_N},device="d",port="1"}}': "4x5 1x10 4x20"},
+        10,
+        20,
+        {**_NODE, "device": "d"},
+    ),
+    Case("EfaDeviceLost", {f"efa_devices{{{_N}}}": "4x10 3x10 4x20"}, 18, 25, _NODE),
+    Case(
+        "ExporterDown",
+        {f'up{{{_N},job="dcgm",instance="n:1"}}': "1x5 0x20 1x20"},
+        20,
+        30,
+        {**_NODE, "job": "dcgm", "instance": "n:1"},
+    ),
+    Case(
+        "ExporterAbsent",
+        {
+            f'up{{{_N},job="dcgm",instance="n:1"}}': "1x10 stale _x30 1x30",
+            f'up{{{_N},job="node",instance="n:2"}}': "1x80",
+        },
+        25,
+        50,
+        {"cluster": "c", "job": "dcgm"},
+    ),
+    Case(
+        "NodeSilent",
+        {
+            f'up{{{_N},job="dcgm",instance="n:1"}}': "1x10 stale _x20 1x30",
+            'up{cluster="c",node="m",job="dcgm",instance="m:1"}': "1x80",
+        },
+        25,
+        40,
+        _NODE,
+    ),
+    Case(
+        "SlurmCommandFails",
+        {'trainforge_slurm_command_success{cluster="c",node="head",command="squeue"}': "1x5 0x10 1x10"},
+        13,
+        20,
+        {"cluster": "c", "command": "squeue"},
+    ),
+    Case(
+        "KubernetesNodeNotReady",
+        {f'kube_node_status_condition{{{_N},condition="Ready",status="true"}}': "1x5 0x10 1x10"},
+        13,
+        20,
+        _NODE,
+    ),
+    Case("SlurmNodesDown", {'slurm_nodes_down{cluster="c"}': "0x5 1x10 0x10"}, 13, 20, {"cluster": "c"}),
+    Case("SlurmNodesDrained", {'slurm_nodes_drain{cluster="c"}': "0x5 2x40 0x20"}, 40, 55, {"cluster": "c"}),
+    Case(
+        "LocalFileSystemAlmostFull",
+        {
+            f'node_filesystem_{what}_bytes{{{_N},mountpoint="/",fstype="xfs",device="d"}}': values
+            for what, values in (("avail", "50x5 5x20 50x20"), ("size", "100x50"))
+        },
+        20,
+        30,
+        {**_NODE, "mountpoint": "/"},
+    ),
+    *(
+        Case(
+            alert,
+            {
+                f'node_filesystem_{what}_bytes{{cluster="c",node="{node}",{_LUSTRE}}}': values
+                for node in "nm"
+                for what, values in (("avail", f"50x5 {free}x20 50x20"), ("size", "100x50"))
+            },
+            20,
+            30,
+            {"cluster": "c", "mountpoint": "/fsx"},
+        )
+        for alert, free in (("SharedFileSystemAlmostFull", 5), ("SharedFileSystemFull", 1))
+    ),
+    Case(
+        "FileSystemReadOnly",
+        {f'node_filesystem_readonly{{{_N},mountpoint="/",fstype="xfs",device="d"}}': "0x10 1x10 0x20"},
+        15,
+        30,
+        {**_NODE, "mountpoint": "/"},
+    ),
+    Case("NodeOutOfMemory", {f"node_vmstat_oom_kill{{{_N}}}": "0x9 1x60"}, 12, 40, _NODE),
+    Case(
+        "RunStalled",
+        {
+            f"trainforge_progress_timestamp_seconds{{{_RUN}}}": "0+60x10 600x39 3060+60x20",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x100",
+        },
+        29,
+        55,
+        _OF_RUN,
+    ),
+    Case(
+        "RunStalled",
+        {
+            f"trainforge_progress_timestamp_seconds{{{_RUN}}}": "0+60x10 600x60",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x10 600x60",
+        },
+        None,
+        40,
+        name="ended",
+    ),
+    Case(
+        "RunStalled",
+        {
+            f"trainforge_progress_timestamp_seconds{{{_RUN}}}": "0+60x10 600x60",
+            f"trainforge_progress_seconds_per_step{{{_RUN}}}": "300x100",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x100",
+        },
+        None,
+        40,
+        name="long-steps",
+    ),
+    Case(
+        "RunNodeSilent",
+        {
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="m"}}': "0+60x100",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x10 600x20 1920+60x20",
+        },
+        20,
+        35,
+        {**_OF_RUN, "node": "n"},
+    ),
+    *(
+        Case(
+            "LossNotFinite",
+            {
+                f"trainforge_progress_loss{{{_RUN}}}": f"2 2 2 {value} {value} {value} {value} {value} 2 2 2 2 2 2"
+            },
+            6,
+            11,
+            _OF_RUN,
+            name=value,
+        )
+        for value in ("NaN", "Inf", "-Inf")
+    ),
+    Case(
+        "RunRestartsOften",
+        {f"trainforge_run_starts_total{{{_RUN}}}": "1x9 2 3 4 5 6x100"},
+        18,
+        90,
+        _OF_RUN,
+    ),
+    Case(
+        "GoodputLow",
+        {
+            f'trainforge_run_seconds_total{{{_RUN},activity="advance"}}': "0+30x90 2760+60x120",
+            f'trainforge_run_seconds_total{{{_RUN},activity="wait"}}': "0+30x90 2700x120",
+        },
+        60,
+        170,
+        _OF_RUN,
+    ),
+    Case(
+        "SlowRank",
+        {
+            f'trainforge_rank_step_seconds{{{_RUN},node="n",rank="{rank}"}}': "2x40 1x40"
+            if rank == 3
+            else "1x80"
+            for rank in range(4)
+        },
+        30,
+        65,
+        {**_OF_RUN, "node": "n", "rank": "3"},
+    ),
+)

@@ -1,0 +1,172 @@
+"""The alerts, evaluated by Prometheus' own tool: each fires for its fault and recovers, and each has a page."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from observability.alerts import GROUPS, RUNBOOKS, alerts, records, rule_groups
+from observability.alerts.rules import Alert, Group, Record
+from observability.queries import series_of
+from tests.programs import ROOT, require_program
+from tests.unit.alert_cases import CASES, Case
+
+HINT = "Debian's package prometheus has it: apt-get install prometheus"
+SECTIONS = ("Meaning", "Look", "Act", "Silence")
+_GOOD: dict[str, Any] = {
+    "name": "Fault",
+    "expr": "up",
+    "severity": "info",
+    "hold": "0s",
+    "labels": ("cluster",),
+    "summary": "cluster {{ $labels.cluster }} .",
+    "page": "a",
+}
+
+
+def promtool(*arguments: str) -> str:
+    """Return the output of promtool, whose checks must pass."""
+    program = require_program("promtool", HINT)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def write(folder: Path, groups: str | None = None) -> Path:
+    path = folder / "rules.yaml"
+    path.write_text(groups or rule_groups(), encoding="utf-8")
+    return path
+
+
+def test_prometheus_takes_the_rules(tmp_path: Path) -> None:
+    rules = sum(len(group.rules) for group in GROUPS)
+    assert f"{rules} rules found" in promtool("check", "rules", str(write(tmp_path)))
+
+
+def look(case: Case, minute: int, fires: bool) -> dict[str, Any]:
+    """Return a check of promtool: the firing alerts of that name at a minute."""
+    labels = {
+        "alertname": case.alert,
+        "alertstate": "firing",
+        "severity": SEVERITIES[case.alert],
+        **case.labels,
+    }
+    inner = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
+    return {
+        "expr": f'ALERTS{{alertname="{case.alert}", alertstate="firing"}}',
+        "eval_time": f"{minute}m",
+        "exp_samples": [{"labels": f"ALERTS{{{inner}}}", "value": 1}] if fires else [],
+    }
+
+
+SEVERITIES = {alert.name: alert.severity for alert in alerts()}
+
+
+def promtool_test(case: Case) -> dict[str, Any]:
+    looks = [] if case.fires is None else [look(case, case.fires, fires=True)]
+    return {
+        "name": f"{case.alert} {case.name}",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+        "promql_expr_test": [*looks, look(case, case.quiet, fires=False)],
+    }
+
+
+def test_each_alert_fires_and_recovers(tmp_path: Path) -> None:
+    write(tmp_path)
+    document = {
+        "rule_files": ["rules.yaml"],
+        "evaluation_interval": "1m",
+        "group_eval_order": [f"trainforge-{group.name}" for group in GROUPS],
+        "tests": [promtool_test(case) for case in CASES],
+    }
+    tests = tmp_path / "tests.yaml"
+    tests.write_text(yaml.safe_dump(document), encoding="utf-8")
+    promtool("test", "rules", str(tests))
+
+
+def test_every_alert_has_a_case_that_fires() -> None:
+    assert {case.alert for case in CASES if case.fires is not None} == {alert.name for alert in alerts()}
+
+
+def test_names_are_used_once() -> None:
+    names = [rule.name for group in GROUPS for rule in group.rules]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("alert", alerts(), ids=lambda alert: alert.name)
+def test_an_alert_has_a_page_that_says_what_to_do(alert: Alert) -> None:
+    text = (ROOT / RUNBOOKS / f"{alert.page}.md").read_text(encoding="utf-8")
+    assert alert.name in text
+    assert [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")] == list(
+        SECTIONS
+    )
+
+
+def test_every_page_is_an_alerts_and_listed() -> None:
+    index = (ROOT / RUNBOOKS / "README.md").read_text(encoding="utf-8")
+    pages = {path.stem for path in (ROOT / RUNBOOKS).glob("*.md")} - {"README"}
+    assert pages == {alert.page for alert in alerts()}
+    for alert in alerts():
+        [row] = [line for line in index.splitlines() if line.startswith(f"| {alert.name} ")]
+        assert f"| {alert.severity} |" in row
+        assert f"({alert.page}.md)" in row
+        assert re.search(rf"\| {alert.hold} \|", row)
+
+
+def test_alerts_link_to_the_folder_that_is_given() -> None:
+    groups = yaml.safe_load(rule_groups("https://example.com/runbooks/"))["groups"]
+    links = {
+        rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"] if "alert" in rule
+    }
+    assert "https://example.com/runbooks/gpu-xid.md" in links
+    assert len(links) == len({alert.page for alert in alerts()})
+
+
+def test_recorded_series_are_recorded_before_they_are_used() -> None:
+    known: set[str] = set()
+    for group in GROUPS:
+        for rule in group.rules:
+            used = {name for name in series_of(rule.expr) if ":" in name}
+            assert used <= known, rule.name
+            if isinstance(rule, Record):
+                known.add(rule.name)
+    assert known == {record.name for record in records()}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"name": "gpu_xid"}, "not in CamelCase"),
+        (
+            {"hold": "soon", "severity": "page"},
+            "'soon' is no duration.*severity 'page' is not one of critical",
+        ),
+        ({"labels": ("node",)}, "no cluster.*does not show the label 'node'"),
+        ({"page": "A b"}, "names no page"),
+    ],
+)
+def test_a_wrong_alert_is_refused(change: dict[str, Any], words: str) -> None:
+    assert Alert(**_GOOD)
+    with pytest.raises(ValueError, match=words):
+        Alert(**{**_GOOD, **change})
+
+
+def test_a_wrong_record_is_refused() -> None:
+    with pytest.raises(ValueError, match="level:metric:operation"):
+        Record(name="gpus", expr="up", help="x")
+
+
+def test_a_group_is_evaluated_every_minute() -> None:
+    group = Group(name="g", rules=(Record(name="a:b:c", expr="up", help="x"),))
+    assert group.document("x") == {
+        "name": "trainforge-g",
+        "interval": "1m",
+        "rules": [{"record": "a:b:c", "expr": "up"}],
+    }
