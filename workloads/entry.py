@@ -32,6 +32,13 @@ CHECKOUT_RUNTIME = "runtime"
 
 _CHECKOUT = "workloads"
 
+HUB_HOME = "HF_HOME"
+"""The variable of the folder that Hugging Face's libraries keep downloads in (huggingface_hub's documentation,
+"Environment variables"); without it that is below the home folder, which a container loses."""
+
+_HUB_TOKEN = "HF_TOKEN"  # noqa: S105 the variable's name
+"""The secret's variable that only workloads have whose programs read from Hugging Face."""
+
 _OURS = "TRAINFORGE_"
 """Prefix of the variables that programs of workloads/runtime read."""
 
@@ -140,6 +147,18 @@ def neuron_cache(run: Run, shared: str) -> dict[str, str]:
     return {COMPILE_CACHE_VARIABLE: f"{shared}/neuron-compile-cache/{run.workload.name}"}
 
 
+def hub_home(run: Run, shared: str, user: str) -> dict[str, str]:
+    """Return the variable of Hugging Face's folder for a workload that reads from there, unless the run names one.
+
+    A folder for each user: it has gated models, whose licence each user accepts, and the token of a user who logs in
+    there. A run on the machine of who launches it has that user's own.
+    """
+    reads = any(secret.variable == _HUB_TOKEN for secret in run.workload.secrets)
+    if not reads or run.at_hand or HUB_HOME in environment(run):
+        return {}
+    return {HUB_HOME: f"{shared}/huggingface/{user}"}
+
+
 def _value(run: Run, name: str, value: str) -> str:
     """Return a variable's value as a shell word; what a person gave a run is taken to the letter, with its $."""
     return shlex.quote(value) if name in run.environment else quoted(value)
@@ -161,6 +180,11 @@ def _folders(run: Run, info: ClusterInfo, variables: SchedulerVariables) -> Iter
         # Nodes compile a graph once, and later runs do not compile it again.
         yield f'export {name}="{folder}"'
         yield f'mkdir -p "${name}"'
+    for name, folder in hub_home(run, shared, variables.user).items():
+        # Stages and nodes find what one of them has fetched.
+        yield f'export {name}="{folder}"'
+        yield f'mkdir -p "${{{name}%/*}}"'
+        yield f'(umask 077 && mkdir -p "${name}")'
     # Others may not write there: a run resumes from what is in its folder. The folders above keep the caller's mask.
     yield 'mkdir -p "${RUN_FOLDER%/*}"'
     if run.stage_name:

@@ -64,7 +64,7 @@ class SchedulerVariables:
     on all nodes and after a requeue, `nodes` is the number of nodes. `ranks_per_node` is given only where a
     node runs another number of ranks than its type has accelerators: on the local machine. `guards` is the number
     of launch guards where there is not one per node. `hosts` are the options of a launcher that a scheduler starts once
-    per job, by which it reaches the other nodes.
+    per job, by which it reaches the other nodes. `user` is the number of the user who runs the job.
     """
 
     rank0_host: str
@@ -77,6 +77,7 @@ class SchedulerVariables:
     ranks_per_node: int | None = None
     guards: str = ""
     hosts: tuple[str, ...] = ()
+    user: str = "$UID"
 
     def ranks_on_node(self, run: Ranked) -> int | str:
         """Return how many ranks a node runs, as a number or a shell expression."""

@@ -23,7 +23,11 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
     Variables are the job's too, but for those that the definition's own script sets, which would undo the job's.
     """
     plain = replace(run, environment={})
-    fixed = {**entry.environment(plain), **entry.neuron_cache(plain, info.shared_folder)}
+    fixed = {
+        **entry.environment(plain),
+        **entry.neuron_cache(plain, info.shared_folder),
+        **entry.hub_home(plain, info.shared_folder, ""),
+    }
     own = {name: value for name, value in run.environment.items() if name in fixed or _described(run, name)}
     variables = {
         **{name: value for name, value in run.environment.items() if name not in own},

@@ -122,6 +122,7 @@ def _forwarded(run: Run) -> list[str]:
         "PYTHONUNBUFFERED",
         *entry.environment(run),
         *entry.neuron_cache(run, ""),
+        *entry.hub_home(run, "", ""),
         # The guard sets where NCCL logs to.
         *(["NCCL_DEBUG", "NCCL_DEBUG_SUBSYS", "NCCL_DEBUG_FILE"] if run.kind == "gpu" else []),
         *(secret.variable for secret in run.workload.secrets),

@@ -100,6 +100,8 @@ def _variables(run: Run) -> SchedulerVariables:
         run_id=run.id or f"${{{RUN_ID}:-$SLURM_JOB_ID}}",
         nodes="$SLURM_STEP_NUM_NODES",
         guards="$SLURM_STEP_NUM_TASKS" if _starts_ranks(run) else "",
+        # In a container every user may be root.
+        user="${SLURM_JOB_UID:-$UID}",
         # What a job before this one left on the node may still hold its port.
         port=f"$(({RENDEZVOUS_PORT} + SLURM_JOB_ID % 1000))",
     )
