@@ -255,6 +255,13 @@ NODE_EXPORTER_SHA256 = {
 """Digests of its archives by machine, as public repositories pin them, all alike (kolla/common/sources.py of
 openstack/kolla is one), read 2026-11-24; not downloaded here, unverified. A node refuses any other archive."""
 
+EXPORTERS_BASE = Pin(
+    "base image of the exporters",
+    "public.ecr.aws/docker/library/python:3.13-slim",
+    "as public Dockerfiles on GitHub name it, read 2026-11-28; not pulled here",
+)
+PROMETHEUS_CLIENT = Pin("prometheus-client", "0.26.0", "requirements.txt")
+
 LUSTRE = Pin("FSx for Lustre file system type", "2.15", f"{_PREDECESSOR}, every template")
 
 LAMBDA_PYTHON = Pin(

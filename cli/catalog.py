@@ -145,6 +145,26 @@ def regions(
         _write(FILE, text(found))
 
 
+@app.command()
+def metrics(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit with 1 if the page is stale.")
+    ] = False,
+) -> None:
+    """Write the tables of our exporters' metrics into docs/exporters.md."""
+    from cli.metric_tables import PAGE, filled
+
+    text = PAGE.read_text(encoding="utf-8")
+    if filled(text) == text:
+        typer.echo("the tables of metrics are current")
+    elif check:
+        typer.echo("the tables are stale; 'trainforge catalog metrics' brings them up to date", err=True)
+        raise typer.Exit(1)
+    else:
+        PAGE.write_text(filled(text), encoding="utf-8")
+        typer.echo("wrote docs/exporters.md")
+
+
 def _today() -> str:
     """Return today's date."""
     from datetime import UTC, datetime

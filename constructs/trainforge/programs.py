@@ -1,4 +1,4 @@
-"""The folder of the programs that stacks ship: Lambda functions, the set-up of nodes, the directory server."""
+"""The folder of the programs that stacks ship: Lambda functions, set-up of nodes, directory server, exporters."""
 
 from __future__ import annotations
 
@@ -8,3 +8,4 @@ PROGRAMS = Path(__file__).parents[2] / "programs"
 FUNCTIONS = PROGRAMS / "functions"
 NODES = PROGRAMS / "nodes"
 DIRECTORY_SERVER = PROGRAMS / "directory_server"
+EXPORTERS = PROGRAMS / "exporters"

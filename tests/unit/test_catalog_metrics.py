@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from catalog import metrics as records
 from catalog import ports
 from catalog.metrics import Metric, metrics, of_exporter
+from cli import catalog as command
+from cli import metric_tables
 from workloads.progress import METRICS
 
 GOOD: dict[str, Any] = {
@@ -95,3 +98,20 @@ def test_ports_differ() -> None:
 def test_the_data_is_packaged() -> None:
     folder = importlib.resources.files("catalog") / "data" / "metrics"
     assert sorted(entry.name.removesuffix(".json") for entry in folder.iterdir()) == list(records.exporters())
+
+
+def test_the_page_has_the_tables_of_our_exporters(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    text = metric_tables.PAGE.read_text(encoding="utf-8")
+    assert metric_tables.filled(text) == text, "'trainforge catalog metrics' writes them"
+    assert "| `efa_port_rx_drops_total` | counter | packets | `device`, `port` | Packets received and" in text
+    assert CliRunner().invoke(command.app, ["metrics", "--check"]).exit_code == 0
+    page = tmp_path / "exporters.md"
+    page.write_text("a\n<!-- metrics of efa: begin -->\nold\n<!-- metrics: end -->\nb\n", encoding="utf-8")
+    monkeypatch.setattr(metric_tables, "PAGE", page)
+    assert CliRunner().invoke(command.app, ["metrics", "--check"]).exit_code == 1
+    assert CliRunner().invoke(command.app, ["metrics"]).exit_code == 0
+    assert page.read_text(encoding="utf-8") == (
+        f"a\n<!-- metrics of efa: begin -->\n{metric_tables.table('efa')}<!-- metrics: end -->\nb\n"
+    )
+    with pytest.raises(ValueError, match="no metrics of exporter 'eva'"):
+        metric_tables.table("eva")

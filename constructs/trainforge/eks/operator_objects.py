@@ -10,7 +10,7 @@ from trainforge.eks.pod_template import pod_template
 
 GROUP = "kubeflow.org"
 
-_NOBODY = 65532
+NOBODY = 65532
 """The user `nonroot` of distroless images."""
 
 _MEMORY_LIMIT = "1Gi"
@@ -169,8 +169,8 @@ def operator(
                         "serviceAccountName": name,
                         "securityContext": {
                             "runAsNonRoot": True,
-                            "runAsUser": _NOBODY,
-                            "runAsGroup": _NOBODY,
+                            "runAsUser": NOBODY,
+                            "runAsGroup": NOBODY,
                         },
                         "containers": [
                             {

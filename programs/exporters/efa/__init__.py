@@ -1,0 +1,1 @@
+"""The exporter of EFA devices: counters of ports and devices, states, rates."""

@@ -1,0 +1,100 @@
+"""An exporter's options and its HTTP server, which ends at SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.core import Metric
+from prometheus_client.exposition import generate_latest
+from prometheus_client.registry import Collector
+
+LOOPBACK = "127.0.0.1"
+USAGE = 2
+"""The exit code for a mistake in the command line, as argparse has it."""
+
+
+class Scrape(Collector):
+    """A collector whose metrics come from a function that is called for each scrape."""
+
+    def __init__(self, collect: Callable[[], Iterator[Metric]]) -> None:
+        self._collect = collect
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of this scrape."""
+        yield from self._collect()
+
+    def describe(self) -> Iterator[Metric]:
+        """Yield nothing: registration is not to scrape."""
+        yield from ()
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that all exporters have."""
+    options = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    options.add_argument(
+        "--address",
+        default=LOOPBACK,
+        help="address to listen at; by default only programs of this node reach the exporter",
+    )
+    options.add_argument("--port", type=port, help="TCP port to listen at")
+    options.add_argument("--once", action="store_true", help="print the metrics once and end")
+    return options
+
+
+def port(text: str) -> int:
+    """Return the number of a port.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    if not (text.isascii() and text.isdecimal() and 0 < int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a port, a number from 1 to 65535")
+    return int(text)
+
+
+def positive(text: str) -> int:
+    """Return a whole number from 1.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is none.
+    """
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
+    return int(text)
+
+
+def serve(options: argparse.Namespace, collect: Callable[[], Iterator[Metric]]) -> int:
+    """Serve the metrics until SIGTERM or SIGINT, or print them once; return the exit code."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Scrape(collect))
+    if options.once:
+        sys.stdout.write(generate_latest(registry).decode())
+        return 0
+    if options.port is None:
+        sys.stderr.write("give --port with the TCP port to listen at, or --once\n")
+        return USAGE
+    stop = threading.Event()
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    try:
+        server, thread = start_http_server(options.port, options.address, registry)
+    except OSError as error:
+        sys.stderr.write(f"cannot listen at {options.address}:{options.port}: {error}\n")
+        return 1
+    sys.stderr.write(f"metrics are at http://{options.address}:{options.port}/metrics\n")
+    sys.stderr.flush()
+    stop.wait()
+    server.shutdown()
+    server.server_close()
+    thread.join()
+    return 0
