@@ -1,4 +1,4 @@
-"""The own modules of nccl-tests' programs for tests in this process: on a node they are beside the programs.
+"""The modules of nccl-tests' programs for tests in this process: on a node they are beside the programs.
 
 A test module imports this before it imports a program of the workload.
 """
@@ -10,7 +10,9 @@ import sys
 from tests.programs import ROOT
 
 FOLDER = ROOT / "workloads" / "nccl_tests"
+RUNTIME = ROOT / "workloads" / "runtime"
 
-if str(FOLDER) not in sys.path:
-    # At the end: nothing of a workload may come before a library of the same name.
-    sys.path.append(str(FOLDER))
+for folder in (FOLDER, RUNTIME):
+    if str(folder) not in sys.path:
+        # At the end: nothing of a workload may come before a library of the same name.
+        sys.path.append(str(folder))

@@ -204,6 +204,7 @@ def test_mpirun_starts_the_ranks(tmp_path: Path) -> None:
             "HOME": str(tmp_path),
             "TMPDIR": str(tmp_path),
             "RUN_FOLDER": str(tmp_path / "run"),
+            "PYTHONPATH": str(nccl_tests_modules.RUNTIME),
             "OMPI_ALLOW_RUN_AS_ROOT": "1",
             "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         },

@@ -26,6 +26,7 @@ from workloads.spec import Preset, Run
 Artifacts = Callable[[str], Path]
 
 FOLDER = ROOT / "workloads" / "nemo_launcher"
+RUNTIME = str(ROOT / "workloads" / "runtime")
 PRESETS = workload("nemo-launcher").presets
 RECORDED = json.loads((FOLDER / "recorded_options.json").read_text(encoding="utf-8"))
 
@@ -45,7 +46,7 @@ def python(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(framework("nemo-launcher") / "bin" / "python"), *words],
         cwd=FOLDER,
-        env={**os.environ, "PYTHONPATH": str(FOLDER), **variables},
+        env={**os.environ, "PYTHONPATH": f"{FOLDER}:{RUNTIME}", **variables},
         capture_output=True,
         text=True,
         check=False,
@@ -181,7 +182,7 @@ def test_a_run_that_a_signal_stopped_is_not_done(tmp_path: Path) -> None:
     with subprocess.Popen(
         [str(framework("nemo-launcher") / "bin" / "python"), *words],
         cwd=FOLDER,
-        env={**os.environ, **place, "RUN_FOLDER": str(tmp_path)},
+        env={**os.environ, **place, "RUN_FOLDER": str(tmp_path), "PYTHONPATH": RUNTIME},
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -25,6 +25,7 @@ from workloads.words import option_values
 Artifacts = Callable[[str], Path]
 
 FOLDER = ROOT / "workloads" / "nemo_run"
+RUNTIME = str(ROOT / "workloads" / "runtime")
 
 
 COMMANDS = """
@@ -91,6 +92,7 @@ def executors(shared: Path) -> tuple[Done, ...]:
             "COLUMNS": "2000",
             "PATH": f"{python}:{os.environ['PATH']}",
             "RUN_FOLDER": str(shared / "wrong"),
+            "PYTHONPATH": RUNTIME,
         },
         capture_output=True,
         text=True,
@@ -178,7 +180,7 @@ def test_options_that_are_wrong_are_final(words: tuple[str, ...], message: str, 
     done = subprocess.run(
         [sys.executable, "train.py", *words],
         cwd=FOLDER,
-        env={**os.environ, "RUN_FOLDER": str(tmp_path)},
+        env={**os.environ, "RUN_FOLDER": str(tmp_path), "PYTHONPATH": RUNTIME},
         capture_output=True,
         text=True,
         check=False,

@@ -101,7 +101,11 @@ def test_a_wrong_option_is_final(artifacts: Artifacts) -> None:
     done = subprocess.run(
         [str(framework("torchtitan") / "bin" / "python"), "train.py", "--training.step=3"],
         cwd=ROOT / "workloads" / "torchtitan",
-        env={**os.environ, "RUN_FOLDER": str(artifacts("torchtitan-wrong"))},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT / "workloads" / "runtime"),
+            "RUN_FOLDER": str(artifacts("torchtitan-wrong")),
+        },
         capture_output=True,
         text=True,
         check=False,

@@ -165,7 +165,7 @@ def test_the_batch_is_that_of_all_copies() -> None:
         (["++exp_manager.exp_dir=/x"], "'exp_manager.exp_dir' follows from the run"),
         (["trainer.accumulate_grad_batches=2"], "follows from --global-batch and the number of ranks"),
         (["model.seq_length"], "'model.seq_length' is not NAME=VALUE"),
-        (["--global-batch=0"], "'0' is no whole number from 1"),
+        (["--global-batch=0"], "'0' is not a whole number from 1"),
     ],
 )
 def test_what_hydra_would_refuse_is_an_error_before(

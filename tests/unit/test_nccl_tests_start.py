@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from catalog.versions import NCCL_TESTS, NCCL_TESTS_COMMIT
-from tests.nccl_tests_modules import FOLDER
+from tests.nccl_tests_modules import FOLDER, RUNTIME
 from tests.unit.nccl_tests_log import ROWS, log, row
 from workloads import registry
 from workloads.nccl_tests.collective import ABSENT, main
@@ -33,7 +33,7 @@ def test_each_preset_becomes_its_program(name: str, tmp_path: Path) -> None:
     words = [*preset.arguments, "-h"] if name == "gloo" else preset.arguments
     done = subprocess.run(
         [sys.executable, str(FOLDER / "collective.py"), *words],
-        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin", "PYTHONPATH": str(RUNTIME)},
         capture_output=True,
         text=True,
         check=False,
@@ -82,8 +82,8 @@ def test_the_command_has_the_options_of_both_backends() -> None:
         (["mpi", "all_reduce"], "'mpi' is no backend"),
         (["nccl"], "'' is no collective; write one of all_reduce, all_gather"),
         (["gloo", "all-reduce"], "'all-reduce' is no collective"),
-        (["nccl", "all_reduce", "-n", "many"], "argument --iters/-n: 'many' is no whole number from 1"),
-        (["nccl", "all_reduce", "-z", "4"], "argument --blocking/-z: '4' is no whole number from 0 to 3"),
+        (["nccl", "all_reduce", "-n", "many"], "argument --iters/-n: 'many' is not a whole number from 1"),
+        (["nccl", "all_reduce", "-z", "4"], "argument --blocking/-z: '4' is not a whole number from 0 to 3"),
         (["nccl", "all_reduce", "-d", "float16"], "argument --datatype/-d: invalid choice: 'float16'"),
         (["nccl", "all_reduce", "-g", "8"], "argument --ngpus/-g: invalid choice: 8"),
         (["nccl", "all_reduce", "-e", "1T"], "argument --maxbytes/-e: '1T' is no size"),

@@ -105,7 +105,7 @@ def test_hosts_come_last_and_workers_are_all_ranks() -> None:
         (["all_reduce", "-e", "1T"], "'1T' is no size"),
         (["all_reduce", "-b", "1GB", "-e", "1KB"], "--minbytes 1GB is more than --maxbytes 1KB"),
         (["all_reduce", "-d", "float"], "invalid choice: 'float'"),
-        (["all_reduce", "-n", "many"], "'many' is no whole number"),
+        (["all_reduce", "-n", "many"], "'many' is not a whole number"),
     ],
 )
 def test_wrong_options_end_with_a_message(

@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from training.arguments import positive
+
 PROGRAMS = ("bionemo", "placeholder")
 DATA = ("synthetic", "uniref50")
 
@@ -41,7 +43,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--program", choices=PROGRAMS, default="bionemo", help="placeholder: a program for processors")
     add("--data", choices=DATA, default="synthetic", help="the proteins that a stage made")
-    add("--global-batch", type=_positive, metavar="N", help="sequences of a step over all ranks")
+    add("--global-batch", type=positive, metavar="N", help="sequences of a step over all ranks")
     add("values", nargs="*", metavar="NAME=VALUE", help="a value of BioNeMo's configuration")
     settings = parser.parse_intermixed_args(sys.argv[1:] if words is None else words)
     for value in settings.values:
@@ -64,9 +66,3 @@ def names() -> dict[str, Any]:
     file = Path(__file__).parent / "esm1nv_launch" / "options.json"
     recorded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))["names"]
     return recorded
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
-    return int(text)

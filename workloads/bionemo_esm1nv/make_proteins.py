@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import whole_folder
+from training.arguments import whole
 
 ABSENT, WRITE = 69, 74
 """Exit codes: a machine without BioNeMo, and a result that cannot be written."""
@@ -50,7 +51,12 @@ def options(words: Sequence[str] | None = None) -> Options:
         choices=("synthetic", "uniref50"),
         help="also the variable: SYNTHETIC_PROTEINS, UNIREF50_PROTEINS",
     )
-    add("--sequences", type=_whole, default=20000, help="synthetic proteins of each split")
+    add(
+        "--sequences",
+        type=whole(FILES),
+        default=20000,
+        help=f"synthetic proteins of each split, {FILES} or more",
+    )
     add("--source", choices=("uniprot", "ngc"), default="uniprot", help="of uniref50")
     add("--ngc-org", default="", help="the organization whose NGC_CLI_API_KEY it is; ngc alone needs it")
     add("--ngc-team", default="", help="a team of it")
@@ -58,12 +64,6 @@ def options(words: Sequence[str] | None = None) -> Options:
     if settings.source == "ngc" and not settings.ngc_org:
         parser.error("--source=ngc needs --ngc-org")
     return settings
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) >= FILES):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from {FILES}, one for each file")
-    return int(text)
 
 
 def synthetic(folder: Path, sequences: int) -> None:

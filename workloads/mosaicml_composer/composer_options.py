@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import math
 from dataclasses import dataclass
+
+from training.arguments import count, positive, rate
 
 RUN_NAME = "run"
 """Composer's name of the run, equal at each start: autoresume asks for one, and the folder is the run's already."""
@@ -100,23 +101,21 @@ def options(words: list[str] | None = None) -> Options:
         default="synthetic",
         help="shards that rank 0 writes, or those of C4_FOLDER (MPT) or LATENTS_FOLDER (Stable Diffusion)",
     )
-    add("--steps", type=_positive, default=1000, metavar="N", help="steps of the whole run (default 1000)")
-    add("--global-batch", type=_positive, required=True, metavar="N", help="samples of a step over all ranks")
-    add("--micro-batch", type=_positive, default=1, metavar="N", help="samples a rank computes at once (1)")
-    add("--learning-rate", type=_rate, default=1e-4, metavar="X", help="after the warm-up (default 1e-4)")
-    add("--warmup", type=_positive, default=100, metavar="N", help="steps of the warm-up (default 100)")
-    add("--save-every", type=_positive, default=200, metavar="N", help="steps between checkpoints (200)")
-    add(
-        "--keep", type=_positive, default=3, metavar="N", help="checkpoints that stay: the newest (default 3)"
-    )
+    add("--steps", type=positive, default=1000, metavar="N", help="steps of the whole run (default 1000)")
+    add("--global-batch", type=positive, required=True, metavar="N", help="samples of a step over all ranks")
+    add("--micro-batch", type=positive, default=1, metavar="N", help="samples a rank computes at once (1)")
+    add("--learning-rate", type=rate, default=1e-4, metavar="X", help="after the warm-up (default 1e-4)")
+    add("--warmup", type=positive, default=100, metavar="N", help="steps of the warm-up (default 100)")
+    add("--save-every", type=positive, default=200, metavar="N", help="steps between checkpoints (200)")
+    add("--keep", type=positive, default=3, metavar="N", help="checkpoints that stay: the newest (default 3)")
     add(
         "--workers",
-        type=_count,
+        type=count,
         default=8,
         metavar="N",
         help="processes of a rank that read data (default 8)",
     )
-    add("--seed", type=_count, default=17, metavar="N", help="seed of weights, noise and order (default 17)")
+    add("--seed", type=count, default=17, metavar="N", help="seed of weights, noise and order (default 17)")
     add("--ema", action="store_true", help="keep an exponential moving average of Stable Diffusion's weights")
     add(
         "--set",
@@ -142,25 +141,3 @@ def _problem(chosen: Options) -> str:
     if chosen.global_batch % chosen.micro_batch:
         return f"--global-batch {chosen.global_batch} is no multiple of --micro-batch {chosen.micro_batch}"
     return ""
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of 0 or more")
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if (number := _count(text)) < 1:
-        raise argparse.ArgumentTypeError("it must be 1 or more")
-    return number
-
-
-def _rate(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number") from error
-    if not (math.isfinite(number) and number > 0):
-        raise argparse.ArgumentTypeError(f"{text} is not above 0")
-    return number

@@ -18,6 +18,7 @@ from pathlib import Path
 import whole_folder
 from composer_options import SPLIT
 from training import errors
+from training.arguments import positive
 from training.errors import NO_INPUT, WRITE, TrainingError, say
 
 _REPORT_EVERY = 10_000
@@ -43,8 +44,8 @@ def options(words: list[str] | None = None) -> Options:
     add = parser.add_argument
     add("--dataset", default="allenai/c4", help="the data set on the Hugging Face hub (default allenai/c4)")
     add("--subset", default="en", help="its subset (default en)")
-    add("--documents", type=_positive, default=100_000, metavar="N", help="how many (default 100000)")
-    add("--length", type=_positive, default=2048, metavar="N", help="tokens of a sample (default 2048)")
+    add("--documents", type=positive, default=100_000, metavar="N", help="how many (default 100000)")
+    add("--length", type=positive, default=2048, metavar="N", help="tokens of a sample (default 2048)")
     add("--tokenizer", default="EleutherAI/gpt-neox-20b", help="on the hub, or a folder")
     add(
         "--text",
@@ -54,12 +55,6 @@ def options(words: list[str] | None = None) -> Options:
         help="JSON lines, gzipped or not, in place of the hub's",
     )
     return Options(**vars(parser.parse_args(words)))
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number of 1 or more")
-    return int(text)
 
 
 def _documents(chosen: Options) -> Iterator[str]:

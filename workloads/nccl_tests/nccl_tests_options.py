@@ -11,7 +11,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+
+from training.arguments import count, positive, whole
 
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "alltoall")
 BACKENDS = ("nccl", "gloo")
@@ -77,15 +79,15 @@ def _nccl_parser() -> argparse.ArgumentParser:
     parser.add_argument("backend", choices=BACKENDS)
     _common(parser)
     add = parser.add_argument
-    add("--agg_iters", "-m", type=_whole(1), default=1, help="operations of an iteration")
+    add("--agg_iters", "-m", type=positive, default=1, help="operations of an iteration")
     add(
         "--run_cycles",
         "-N",
-        type=_whole(0),
+        type=count,
         default=1,
         help="times that all sizes are measured; 0: without end",
     )
-    add("--parallel_init", "-p", type=_whole(0, 1), default=0, help="1: threads start NCCL in parallel")
+    add("--parallel_init", "-p", type=whole(0, 1), default=0, help="1: threads start NCCL in parallel")
     add("--op", "-o", choices=(*_OPERATIONS, "all"), default="sum")
     add(
         "--datatype",
@@ -98,25 +100,25 @@ def _nccl_parser() -> argparse.ArgumentParser:
     add(
         "--blocking",
         "-z",
-        type=_whole(0, 3),
+        type=whole(0, 3),
         default=0,
         help="when ranks wait: 0 not, 1 and 2 inner iterations, 3 outer",
     )
-    add("--stream_null", "-y", type=_whole(0, 1), default=0)
-    add("--timeout", "-T", type=_whole(0), default=0, help="of a test, in s; 0: none")
-    add("--cudagraph", "-G", type=_whole(0), default=0, help="times that a captured graph is launched")
-    add("--report_cputime", "-C", type=_whole(0, 1), default=0)
-    add("--report_timestamps", "-S", type=_whole(0, 1), default=0)
+    add("--stream_null", "-y", type=whole(0, 1), default=0)
+    add("--timeout", "-T", type=count, default=0, help="of a test, in s; 0: none")
+    add("--cudagraph", "-G", type=count, default=0, help="times that a captured graph is launched")
+    add("--report_cputime", "-C", type=whole(0, 1), default=0)
+    add("--report_timestamps", "-S", type=whole(0, 1), default=0)
     add("--output_file", "-J", default="", help="a .json file; it has the environment of rank 0, secrets too")
-    add("--average", "-a", type=_whole(0, 3), default=1, help="time of rank 0, mean, least or greatest")
-    add("--local_register", "-R", type=_whole(0, 2), default=0, help="1: registered buffers; 2: symmetric")
-    add("--cta_policy", "-x", type=_whole(0, 2), default=0)
-    add("--device_implementation", "-D", type=_whole(0), default=0, help="0: that of NCCL")
-    add("--device_cta_count", "-V", type=_whole(1, _MAX_BLOCKS), default=16)
-    add("--memory", "-M", type=_whole(0, 1), default=0, help="1: report the memory in use")
-    add("--unalign", "-u", type=_whole(0), default=0, help="first element of both buffers")
-    add("--per_iter_timing", "-I", type=_whole(0, 1), default=0, help="1: times of each iteration")
-    add("--per_iter_skip", "-K", type=_whole(0), default=0, help="iterations that those leave out")
+    add("--average", "-a", type=whole(0, 3), default=1, help="time of rank 0, mean, least or greatest")
+    add("--local_register", "-R", type=whole(0, 2), default=0, help="1: registered buffers; 2: symmetric")
+    add("--cta_policy", "-x", type=whole(0, 2), default=0)
+    add("--device_implementation", "-D", type=count, default=0, help="0: that of NCCL")
+    add("--device_cta_count", "-V", type=whole(1, _MAX_BLOCKS), default=16)
+    add("--memory", "-M", type=whole(0, 1), default=0, help="1: report the memory in use")
+    add("--unalign", "-u", type=count, default=0, help="first element of both buffers")
+    add("--per_iter_timing", "-I", type=whole(0, 1), default=0, help="1: times of each iteration")
+    add("--per_iter_skip", "-K", type=count, default=0, help="iterations that those leave out")
     return parser
 
 
@@ -131,7 +133,7 @@ def _gloo_parser(prog: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--op", "-o", choices=GLOO_OPERATIONS, default="sum")
     add("--datatype", "-d", choices=GLOO_TYPES, default="float")
-    add("--timeout", "-T", type=_whole(1), default=JOIN_SECONDS, help="of a collective, in s")
+    add("--timeout", "-T", type=positive, default=JOIN_SECONDS, help="of a collective, in s")
     return parser
 
 
@@ -144,10 +146,10 @@ def _common(parser: argparse.ArgumentParser) -> None:
     add("--minbytes", "-b", type=_size, default=_DEFAULT_BYTES, help="default: 32M")
     add("--maxbytes", "-e", type=_size, default=_DEFAULT_BYTES, help="default: 32M")
     add("--stepbytes", "-i", type=_size, default=1 << 20, help="default: 1M")
-    add("--stepfactor", "-f", type=_whole(1), default=1, help="1: sizes grow by --stepbytes")
-    add("--iters", "-n", type=_whole(1), default=20)
-    add("--warmup_iters", "-w", type=_whole(0), default=1)
-    add("--check", "-c", type=_whole(0), default=1, help="checks of each size; 0: none")
+    add("--stepfactor", "-f", type=positive, default=1, help="1: sizes grow by --stepbytes")
+    add("--iters", "-n", type=positive, default=20)
+    add("--warmup_iters", "-w", type=count, default=1)
+    add("--check", "-c", type=count, default=1, help="checks of each size; 0: none")
 
 
 def _size(text: str) -> int:
@@ -156,16 +158,3 @@ def _size(text: str) -> int:
     if not found:
         raise argparse.ArgumentTypeError(f"'{text}' is no size; write bytes, or a number with K, M or G")
     return int(float(found[1]) * 1024 ** " KMG".index(found[2].upper() or " "))
-
-
-def _whole(least: int, most: int | None = None) -> Callable[[str], int]:
-    """Return the reader of a whole number between bounds."""
-
-    def read(text: str) -> int:
-        number = int(text) if text.isascii() and text.isdecimal() else -1
-        if number < least or (most is not None and number > most):
-            bounds = f"from {least}" if most is None else f"from {least} to {most}"
-            raise argparse.ArgumentTypeError(f"'{text}' is no whole number {bounds}")
-        return number
-
-    return read

@@ -13,6 +13,8 @@ import re
 import sys
 from collections.abc import Sequence
 
+from training.arguments import count
+
 COLLECTIVES = (
     *("all_reduce", "allr", "all_gather", "allg", "reduce_scatter", "redsct"),
     *("sendrecv", "alltoall", "alltoallv", "permute"),
@@ -53,13 +55,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--maxbytes", "-e", type=_size, default=_DEFAULT_BYTES, help="default: 32M")
     add("--stepbytes", "-i", type=_size, help="default: a tenth of the range")
     add("--stepfactor", "-f", type=_size, help="a size is so many times the one before")
-    add("--iters", "-n", type=_count, help="operations that are measured; default: 20")
-    add("--warmup_iters", "-w", type=_count, help="operations before them; default: 5")
-    add("--neff_iters", "-I", type=_count)
-    add("--neff_warmup_iters", "-W", type=_count)
+    add("--iters", "-n", type=count, help="operations that are measured; default: 20")
+    add("--warmup_iters", "-w", type=count, help="operations before them; default: 5")
+    add("--neff_iters", "-I", type=count)
+    add("--neff_warmup_iters", "-W", type=count)
     add("--datatype", "-d", choices=TYPES, help="default: uint8")
     add("--check", "-c", choices=("random", "all_ones"), help="compare every result on the processors")
-    add("--seed", type=_count, help="of --check random")
+    add("--seed", type=count, help="of --check random")
     add("--unique-buff", action="store_true")
     add("--coalesced-cc-size-ratio")
     add("--shared-output-buff", action="store_true")
@@ -74,11 +76,11 @@ def _parser() -> argparse.ArgumentParser:
     add("--input-shape")
     add("--output-shape")
     add("--cc-dim", choices=("0", "1"))
-    add("--data-parallel-dimension", type=_count)
+    add("--data-parallel-dimension", type=count)
     add("--custom-replica-group", help="a JSON file that all nodes see")
     add("--custom-src-target-pairs", help="of permute: a JSON file that all nodes see")
     add("--vcpu-pin-mode", action="store_true")
-    add("--data-collector-port", type=_count, help="default: 60006")
+    add("--data-collector-port", type=count, help="default: 60006")
     return parser
 
 
@@ -99,10 +101,4 @@ def _size(text: str) -> str:
         size(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
-    return text
-
-
-def _count(text: str) -> str:
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number")
     return text

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from training.arguments import positive
+
 PILE_FILES = 30
 """The files of the Pile's training part."""
 
@@ -37,7 +39,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("--data", default="mock", choices=("mock", "pile"), help="tokens: NeMo's own, or those of the stage")
     add("--files", type=files, default="0-29", metavar="N-M", help="with --data=pile: the files of the Pile")
     add("--save", default="none", choices=("none", "validation"), help="when it saves; default: never")
-    add("--global-batch", type=_positive, metavar="N", help="sequences of a step over all ranks")
+    add("--global-batch", type=positive, metavar="N", help="sequences of a step over all ranks")
     add(
         "--program",
         default="nemo",
@@ -84,10 +86,3 @@ def recorded() -> dict[str, Any]:
 def _names(model: str) -> set[str]:
     """Return the names of a model's configuration."""
     return {*recorded()["common"], *recorded()["more"][model]}
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is less than 1")
-    return number

@@ -17,6 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from training.arguments import positive
+
 PLACEHOLDER = "placeholder"
 """The recipe that takes the place of NeMo's on machines without a GPU."""
 
@@ -53,8 +55,8 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     add("--task", default="pretrain", choices=TASKS, help="pre-train, or fine-tune from the stage's weights")
     add("--adapter", default="lora", choices=ADAPTERS, help="what a fine-tuning trains; none: all weights")
-    add("--global-batch", type=_positive, metavar="N", help="sequences of a step over all ranks")
-    add("--stragglers", type=_positive, metavar="SECONDS", help="report slow GPUs so often; default: never")
+    add("--global-batch", type=positive, metavar="N", help="sequences of a step over all ranks")
+    add("--stragglers", type=positive, metavar="SECONDS", help="report slow GPUs so often; default: never")
     add(
         "--heartbeats",
         action="store_true",
@@ -110,10 +112,3 @@ def _recorded() -> dict[str, Any]:
     file = Path(__file__).with_name("recorded_options.json")
     recorded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
     return recorded
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is less than 1")
-    return number

@@ -16,7 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import nemo_options
+RUNTIME = Path(__file__).resolve().parent.parent / "runtime"
+"""The shared modules in a checkout, where this file runs: no launch has put them on PYTHONPATH."""
+
+sys.path.append(str(RUNTIME))
+
+import nemo_options  # noqa: E402
 
 PROGRAM = "/opt/trainforge/workload/train.py"
 """The program in the image."""
@@ -64,7 +69,8 @@ def _executor(arguments: argparse.Namespace, run: Any) -> Any:
     """Return the executor of NeMo-Run that a command line describes."""
     folder = f"{arguments.shared}/runs/nemo-run/{arguments.run_id}"
     if arguments.executor == "local":
-        place = {"RUN_FOLDER": folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.environ.get("PYTHONPATH", "")}
+        path = os.pathsep.join(filter(None, (str(RUNTIME), os.environ.get("PYTHONPATH", ""))))
+        place = {"RUN_FOLDER": folder, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
         return run.LocalExecutor(ntasks_per_node=arguments.ranks, launcher="torchrun", env_vars=place)
     executor = run.SlurmExecutor(
         account=arguments.account,

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import whole_folder
+from training.arguments import positive
 
 VOCABULARY = 128256
 """The vocabulary of Llama 3."""
@@ -41,20 +42,14 @@ def options(words: Sequence[str] | None = None) -> Options:
     parser.add_argument(
         "corpus", choices=("synthetic", "c4"), help="also the variable: SYNTHETIC_TOKENS, C4_TOKENS"
     )
-    parser.add_argument("--sequences", type=_whole, default=16384, help="rows of the result")
-    parser.add_argument("--sequence-length", type=_whole, default=8192)
+    parser.add_argument("--sequences", type=positive, default=16384, help="rows of the result")
+    parser.add_argument("--sequence-length", type=positive, default=8192)
     parser.add_argument(
         "--tokenizer",
         default="meta-llama/Meta-Llama-3-8B",
         help="of c4: a model of the Hugging Face hub, or a file tokenizer.json",
     )
     return Options(**vars(parser.parse_args(words)))
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
-    return int(text)
 
 
 def synthetic(length: int) -> Iterator[list[int]]:

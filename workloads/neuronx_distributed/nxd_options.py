@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from training.arguments import positive
+
 _EXAMPLES = "examples/training/llama"
 CONVERTER = "src/neuronx_distributed/scripts/checkpoint_converter.py"
 """The file with the options of NxD's converter of checkpoints."""
@@ -141,8 +143,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--model", choices=sorted(MODELS), required=True)
-    add("--global-batch", type=_whole, default=1024, help="sequences of a step over all copies of the model")
-    add("--micro-batch", type=_whole, default=1, help="sequences that a copy computes at once")
+    add(
+        "--global-batch", type=positive, default=1024, help="sequences of a step over all copies of the model"
+    )
+    add("--micro-batch", type=positive, default=1, help="sequences that a copy computes at once")
     add("--tokens", choices=("synthetic", "c4"), default="synthetic", help="the asset that is trained on")
     add("--weights", choices=("scratch", "converted"), default="scratch", help="where training begins")
     add(
@@ -153,9 +157,3 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--hardware", choices=("trn1", "trn2"), default="trn1", help="of NxD's converter of checkpoints")
     return parser
-
-
-def _whole(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise argparse.ArgumentTypeError(f"'{text}' is no whole number from 1")
-    return int(text)

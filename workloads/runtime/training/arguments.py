@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Callable
 
 
-def positive(text: str) -> int:
-    """Return a whole number from 1."""
-    if not (text.isascii() and text.isdecimal()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 1")
-    return int(text)
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return the reader of a whole number between bounds, which belong to it."""
+
+    def read(text: str) -> int:
+        number = int(text) if text.isascii() and text.isdecimal() else -1
+        if number < least or (most is not None and number > most):
+            bounds = f"from {least}" if most is None else f"from {least} to {most}"
+            raise argparse.ArgumentTypeError(f"'{text}' is not a whole number {bounds}")
+        return number
+
+    return read
 
 
-def count(text: str) -> int:
-    """Return a whole number from 0."""
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0")
-    return int(text)
+positive = whole(1)
+"""Reads a whole number from 1."""
 
+count = whole(0)
+"""Reads a whole number from 0."""
 
-def seed(text: str) -> int:
-    """Return a whole number from 0 and below 2^20, which leaves room for an index beside it in 64 bits."""
-    if not (text.isascii() and text.isdecimal()) or int(text) >= 1 << 20:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0 to {(1 << 20) - 1}")
-    return int(text)
+seed = whole(0, (1 << 20) - 1)
+"""Reads a whole number from 0 and below 2^20, which leaves room for an index beside it in 64 bits."""
 
 
 def rate(text: str) -> float:
