@@ -36,7 +36,7 @@ def code_archive(workload: Workload) -> CodeArchive:
     assert workload.folder
     own = own_files(workload.folder, workload.name).files
     members = {f"{WORKLOAD}/{file.path}": (file.source.read_bytes(), file.mode) for file in own}
-    for path in sorted(_RUNTIME.rglob("*.py")):
+    for path in sorted([*_RUNTIME.rglob("*.py"), *_RUNTIME.rglob("*.json")]):
         members[f"{RUNTIME}/{path.relative_to(_RUNTIME).as_posix()}"] = path.read_bytes(), 0o644
     members["__main__.py"] = _PROGRAM.read_bytes(), 0o644
     digest, content = hashlib.sha256(), io.BytesIO()

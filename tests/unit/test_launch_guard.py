@@ -20,6 +20,7 @@ sys.path.insert(0, str(RUNTIME))
 import fabric_log  # noqa: E402
 import fabric_watch  # noqa: E402
 import node_checks  # noqa: E402
+from health.devices import efa_devices  # noqa: E402
 
 SKIP = "TRAINFORGE_GUARD_SKIP"
 TIMEOUT_SECONDS = 300
@@ -156,14 +157,14 @@ def test_only_devices_of_the_efa_driver_count(tmp_path: Path) -> None:
     node = Node(tmp_path)
     node.efa(2, driver="mlx5_core")
     node.efa(1)
-    assert node_checks.efa_devices(tmp_path) == ["rdmap2s0"]
+    assert efa_devices(tmp_path) == ["rdmap2s0"]
     device = tmp_path / "sys/class/infiniband/other/device"
     device.mkdir(parents=True)
     (device / "vendor").write_text("0x1d0f\n", encoding="ascii")
     (device / "device").write_text("0xefa2\n", encoding="ascii")
-    assert node_checks.efa_devices(tmp_path) == ["other", "rdmap2s0"]
+    assert efa_devices(tmp_path) == ["other", "rdmap2s0"]
     (device / "device").write_text("0xec20\n", encoding="ascii")
-    assert node_checks.efa_devices(tmp_path) == ["rdmap2s0"]
+    assert efa_devices(tmp_path) == ["rdmap2s0"]
 
 
 def test_a_gpu_that_the_driver_lost_is_missed(node: Node) -> None:

@@ -1,4 +1,4 @@
-"""Every renderer by its format, and the files that are rendered and committed: manifests and tables of docs/."""
+"""Every renderer by its format, and the files that are rendered and committed: manifests, tables, health data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
-from workloads import registry
+from workloads import health_data, registry
 from workloads.formats import example_cluster
 from workloads.render.batch import batch
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
@@ -113,11 +113,15 @@ def _stages(workload: Workload) -> Iterator[Run]:
 
 def stale() -> Iterator[tuple[Path, str | None]]:
     """Yield each committed file that is not as it would be rendered, with the right text; None: it is to go."""
-    for table in TABLES:
-        if table.page.exists():
-            written = table.page.read_text(encoding="utf-8")
-            if (text := table.put_into(written)) != written:
-                yield table.page, text
+    for page in dict.fromkeys(table.page for table in TABLES if table.page.exists()):
+        text = written = page.read_text(encoding="utf-8")
+        for table in TABLES:
+            text = table.put_into(text) if table.page == page else text
+        if text != written:
+            yield page, text
+    data = health_data.text()
+    if not health_data.PATH.exists() or health_data.PATH.read_text(encoding="utf-8") != data:
+        yield health_data.PATH, data
     for name in registry.names():
         workload = registry.workload(name)
         expected = dict(committed(workload))

@@ -1,4 +1,4 @@
-"""Tables of docs/ that say what the workload model says: proofs, and the launchers of each format."""
+"""Tables of docs/ that say what the code says: proofs, launchers of each format, health checks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from workloads import launchers, registry
+from workloads import health_data, launchers, registry
 from workloads.launchers import Launcher
 from workloads.render.launcher_support import formats_for
 from workloads.spec import Format
@@ -39,6 +39,31 @@ def launchers_of_formats() -> Iterator[str]:
         yield f"| `{format_}` | {told} |"
 
 
+def health_severities() -> Iterator[str]:
+    """Yield a row for each severity of the health checks, with its action."""
+    yield from ("| severity | action |", "| --- | --- |")
+    yield from (
+        f"| `{severity.word}` | {action} |"
+        for severity, action in health_data.module("severity").ACTIONS.items()
+    )
+
+
+def health_suites() -> Iterator[str]:
+    """Yield a row for each suite of the health checks, with its probes."""
+    yield from ("| suite | probes | at most |", "| --- | --- | --- |")
+    for suite in health_data.module("suites").SUITES.values():
+        probes = ", ".join(f"`{probe.name}`" for probe in suite.probes)
+        yield f"| `{suite.name}` | {probes} | {suite.seconds:.0f} s |"
+
+
+def health_checks() -> Iterator[str]:
+    """Yield a row for each health check: what must hold, the severity and next step where it does not, the source."""
+    yield from ("| check | must hold | severity | next step | source |", "| --- | --- | --- | --- | --- |")
+    for check in health_data.module("checks").CHECKS.values():
+        severities = ", ".join(f"`{severity.word}`" for severity in check.severities)
+        yield f"| `{check.name}` | {check.compares} | {severities} | {check.next_step} | {check.source} |"
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A table between the lines `<!-- NAME: begin -->` and `<!-- NAME: end -->` of a page.
@@ -67,4 +92,7 @@ class Table:
 TABLES = (
     Table(_DOCS / "verification.md", "proofs", proofs),
     Table(_DOCS / "launchers.md", "launchers", launchers_of_formats),
+    Table(_DOCS / "health.md", "health severities", health_severities),
+    Table(_DOCS / "health.md", "health suites", health_suites),
+    Table(_DOCS / "health.md", "health checks", health_checks),
 )

@@ -14,7 +14,7 @@ wrong command line, 69 when the node lacks something, 76 when NCCL chose another
 the run made no progress, 81 when the command ended well and a metric of its lines missed a bound (--at-least,
 --at-most), 127 when the command cannot be started. A code that another start would only repeat is written to
 `final_exit_code` of the run's folder, for whoever starts the run again. The standard library alone: this runs in every
-image, and health checks import `fabric_log` and `node_checks` beside it."""
+image. The health checks (health/) share its look at devices."""
 
 from __future__ import annotations
 

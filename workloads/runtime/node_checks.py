@@ -1,6 +1,6 @@
 """Checks of a node before a run, from a process on it: accelerators, EFA interfaces, NCCL's OFI plugin.
 
-Used by the launch guard before a run and by health checks; the standard library alone.
+Used by the launch guard before a run; the standard library alone. The look at devices is that of the health checks.
 """
 
 from __future__ import annotations
@@ -13,12 +13,9 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-_AMAZON = "0x1d0f"
-_EFA_DEVICE = re.compile(r"0xefa[0-9a-f]")
-"""PCI device ids of EFA: 0xefa0 and the following (Linux, drivers/infiniband/hw/efa/efa_main.c)."""
+from health.devices import devices, efa_devices, usable_efa_devices
 
 _PROGRAM_SECONDS = 20
-_DEVICES = {"gpu": re.compile(r"nvidia\d+"), "neuron": re.compile(r"neuron\d+")}
 _NAMES = {"gpu": "GPUs", "neuron": "Neuron devices"}
 _ASKS = {"gpu": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}
 _PLUGIN_FOLDERS = (
@@ -67,45 +64,6 @@ def missing(
     if efa and kind == "gpu" and "plugin" not in skip:
         found += _plugin(root, environment)
     return found
-
-
-def devices(kind: str, root: Path = Path("/")) -> list[str]:
-    """Return the accelerators' device files that this process sees, sorted."""
-    folder = root / "dev"
-    names = os.listdir(folder) if folder.is_dir() else []
-    return sorted(name for name in names if _DEVICES[kind].fullmatch(name))
-
-
-def efa_devices(root: Path = Path("/")) -> list[str]:
-    """Return the node's EFA devices by their names in /sys/class/infiniband: those of the efa driver alone.
-
-    A container sees all of the node's there, given to it or not.
-    """
-    folder = root / "sys/class/infiniband"
-    names = sorted(os.listdir(folder)) if folder.is_dir() else []
-    return [name for name in names if _is_efa(folder / name / "device")]
-
-
-def usable_efa_devices(root: Path = Path("/")) -> list[str]:
-    """Return the EFA devices whose /dev/infiniband/uverbs* is here: those that this process may open."""
-    verbs = root / "sys/class/infiniband_verbs"
-    names = sorted(os.listdir(verbs)) if verbs.is_dir() else []
-    here = {_text(verbs / name / "ibdev") for name in names if (root / "dev/infiniband" / name).exists()}
-    return [name for name in efa_devices(root) if name in here]
-
-
-def _is_efa(device: Path) -> bool:
-    driver = device / "driver"
-    if driver.exists():
-        return driver.resolve().name == "efa"
-    return _text(device / "vendor") == _AMAZON and _EFA_DEVICE.fullmatch(_text(device / "device")) is not None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        return ""
 
 
 def _accelerators(kind: str, expected: int, root: Path, environment: Mapping[str, str]) -> Iterator[str]:
