@@ -1,9 +1,9 @@
 """The rounds of a sweep over pairs of nodes, and what they say about each node. The standard library alone.
 
-The first round measures all nodes in disjoint pairs at once. Where a pair is slow, one of its two nodes may be, or both.
+The first round measures all nodes in disjoint pairs at once. Where a pair is slow, one of its nodes may be, or both.
 The second round gives each node of such a pair, and a node that had no partner, a partner of a pair that was not slow.
-A node that is slow again is the slow one. More rounds follow only where good partners are fewer than the nodes in doubt,
-so that a set with one slow node takes two rounds, whatever its size.
+A node that is slow again is the slow one. More rounds follow only where good partners are fewer than the nodes in
+doubt: a set with one slow node takes two rounds, whatever its size (five nodes may take three).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median_high
 
 SLOW_SHARE = 0.8
-"""The share of the median pair's bandwidth below which a pair is slow: our choice. Pairs of equal nodes differ by less."""
+"""The share of the median pair's bandwidth below which a pair is slow: our choice, no source has one."""
 
 Pair = tuple[int, int]
 """The indices of two nodes, the lower one first."""
@@ -35,7 +35,7 @@ class Sweep:
         """Return the pairs of the next round, none of whose nodes is in two; empty where the sweep is at its end."""
         if not self.rounds:
             return [(first, first + 1) for first in range(0, self.nodes - 1, 2)]
-        partners = [node for node in range(self.nodes) if node in self.good]
+        partners = sorted(self.good)
         return [
             (min(node, partner), max(node, partner))
             for node, partner in zip(self._open, partners, strict=False)
@@ -54,17 +54,21 @@ class Sweep:
     @property
     def good(self) -> frozenset[int]:
         """Nodes of a pair that was not slow."""
-        return frozenset(node for pair, speed in self._measured if speed >= self.limit for node in pair)
+        limit = self.limit
+        return frozenset(node for pair, speed in self._measured if speed >= limit for node in pair)
 
     @property
     def slow(self) -> list[int]:
         """Nodes that were slow with a good partner: each needs a look."""
+        good, limit = self.good, self.limit
         return sorted(
-            node
-            for pair, speed in self._measured
-            if speed < self.limit
-            for node in pair
-            if node not in self.good and set(pair) - {node} <= self.good
+            {
+                node
+                for pair, speed in self._measured
+                if speed < limit
+                for node in pair
+                if node not in good and set(pair) - {node} <= good
+            }
         )
 
     @property
@@ -75,7 +79,8 @@ class Sweep:
     @property
     def slow_pairs(self) -> list[Pair]:
         """Pairs that were slow though both nodes are good with another partner: the path between them needs a look."""
-        return sorted(pair for pair, speed in self._measured if speed < self.limit and set(pair) <= self.good)
+        good, limit = self.good, self.limit
+        return sorted(pair for pair, speed in self._measured if speed < limit and set(pair) <= good)
 
     @property
     def _measured(self) -> Sequence[tuple[Pair, float]]:

@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from exit_codes import MISSED
 from node_pairs_options import Options, options
 from node_pairs_rounds import Pair, Sweep
 from training import errors
 from training.errors import TrainingError, say
 from training.process_group import Ranks, joined
 from training.run_folder import run_folder
+
+_INSTANCE = Path("/sys/devices/virtual/dmi/id/board_asset_tag")
 
 RESULTS = "pairs.json"
 """The file of the run's folder with all rounds and the verdict."""
@@ -32,7 +35,9 @@ def main() -> None:
     with joined(chosen.device) as ranks:
         nodes = _nodes(ranks)
         if len(nodes) < 2:
-            raise TrainingError(f"the run has {len(nodes)} node; pairs need 2 at least, and 4 tell a slow node")
+            raise TrainingError(
+                f"the run has {len(nodes)} node; pairs need 2 at least, and 4 tell a slow node"
+            )
         sweep = Sweep(len(nodes), chosen.slow_share, chosen.min_busbw)
         while pairs := sweep.pairs():
             sweep.add(_round(pairs, chosen, ranks))
@@ -42,6 +47,9 @@ def main() -> None:
             text = json.dumps(_document(sweep, nodes, chosen), indent=2) + "\n"
             (folder / RESULTS).write_text(text, encoding="utf-8")
             _tell_verdict(sweep, nodes)
+    if sweep.slow or sweep.undecided:
+        # All ranks end alike, so that no launcher ends another node's and reports that; rank 0 has said why.
+        raise TrainingError("", MISSED)
 
 
 def _nodes(ranks: Ranks) -> list[str]:
@@ -50,13 +58,23 @@ def _nodes(ranks: Ranks) -> list[str]:
     Raises:
         TrainingError: nodes have different numbers of ranks.
     """
-    here = (int(os.environ.get("GROUP_RANK", "0")), socket.gethostname())
+    here = (int(os.environ.get("GROUP_RANK", "0")), _own_name())
     found: list[Any] = [None] * ranks.count
     dist.all_gather_object(found, here, group=ranks.saving)
     each = ranks.count // len(set(found))
     if found != [node for node in dict.fromkeys(found) for _ in range(each)]:
         raise TrainingError(f"nodes have different numbers of ranks: {found}")
     return [host for _, host in dict.fromkeys(found)]
+
+
+def _own_name() -> str:
+    """Return this node's name, with the instance's id where EC2 says it: a pod's name is not its node's."""
+    host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+    try:
+        instance = _INSTANCE.read_text(encoding="ascii").strip()
+    except OSError:
+        return host
+    return f"{host} ({instance})" if instance.startswith("i-") else host
 
 
 def _round(pairs: list[Pair], chosen: Options, ranks: Ranks) -> dict[Pair, float]:
@@ -89,7 +107,8 @@ def _busbw(group: Any, members: int, chosen: Options, device: torch.device) -> f
         dist.all_reduce(values, group=group)
     _finish(device)
     seconds = (time.perf_counter() - begun) / chosen.iterations
-    return values.nbytes / seconds * 2 * (members - 1) / members / 1e9
+    bus: float = values.nbytes / seconds * 2 * (members - 1) / members / 1e9
+    return bus
 
 
 def _finish(device: torch.device) -> None:
@@ -111,12 +130,16 @@ def _tell_round(sweep: Sweep, nodes: list[str]) -> None:
 
 def _tell_verdict(sweep: Sweep, nodes: list[str]) -> None:
     for node in sweep.slow:
-        say(f"slow node: {nodes[node]}; below {sweep.limit:.3f} GB/s with a partner that is not slow with others")
+        say(
+            f"slow node: {nodes[node]}; below {sweep.limit:.3f} GB/s with a partner that is not slow with others"
+        )
     for first, second in sweep.slow_pairs:
         say(f"slow pair: {nodes[first]} - {nodes[second]}; each is not slow with another partner")
     if sweep.undecided:
         names = ", ".join(nodes[node] for node in sweep.undecided)
-        say(f"undecided: {names}; no partner that is not slow is left: run with more nodes, or with --min-busbw")
+        say(
+            f"undecided: {names}; no partner that is not slow is left: run with more nodes, or with --min-busbw"
+        )
     if not (sweep.slow or sweep.slow_pairs or sweep.undecided):
         say(f"no node of {sweep.nodes} is slow: every pair reached {sweep.limit:.3f} GB/s")
 
