@@ -13,7 +13,7 @@ from types import MappingProxyType
 from catalog.instance_facts import InstanceFacts, Precision
 from catalog.neuron import SUPPORTED_PRECISIONS
 
-LEAST_COMPUTE_CAPABILITY: Mapping[Precision, str] = MappingProxyType({"bf16": "8.0", "fp8": "8.9"})
+MIN_COMPUTE_CAPABILITY: Mapping[Precision, str] = MappingProxyType({"bf16": "8.0", "fp8": "8.9"})
 """The compute capability from which GPUs have a precision. Every GPU of the catalog has fp16 and fp32."""
 
 
@@ -28,7 +28,7 @@ def lacks(facts: InstanceFacts, precision: Precision) -> str:
     if accelerator.kind == "neuron":
         has = SUPPORTED_PRECISIONS.get(accelerator.name)
         return "" if has is None or precision in has else f"{accelerator.name} has {', '.join(has)}"
-    capability, least = facts.compute_capability, LEAST_COMPUTE_CAPABILITY.get(precision)
+    capability, least = facts.compute_capability, MIN_COMPUTE_CAPABILITY.get(precision)
     if capability is None or least is None or _number(capability) >= _number(least):
         return ""
     return f"{accelerator.name} has compute capability {capability}, and {precision} needs {least}"

@@ -11,7 +11,8 @@ import typer
 from cli.table import print_table
 from workloads import registry
 from workloads.formats import FORMATS, default_format
-from workloads.spec import Override, Preset, Workload
+from workloads.preset import Override, Preset
+from workloads.spec import Workload
 from workloads.stage import Stage, dependencies
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from workloads.launchers import Srun as Srun
     from workloads.launchers import Torchrun as Torchrun
     from workloads.layout import Layout as Layout
+    from workloads.preset import Override as Override
+    from workloads.preset import Preset as Preset
     from workloads.program import Program as Program
     from workloads.progress import Criterion as Criterion
     from workloads.progress import PrintedBy as PrintedBy
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from workloads.resources import Resources as Resources
     from workloads.secret import Secret as Secret
     from workloads.spec import Format as Format
-    from workloads.spec import Override as Override
-    from workloads.spec import Preset as Preset
     from workloads.spec import Workload as Workload
     from workloads.stage import Stage as Stage
 

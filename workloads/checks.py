@@ -12,8 +12,9 @@ from catalog.neuron import supported_lnc
 from catalog.precision import lacks
 from catalog.spelling import did_you_mean
 from workloads.footprint import GIB, gib
+from workloads.preset import Preset
 from workloads.resources import Accelerators
-from workloads.spec import Format, Preset, Run
+from workloads.spec import Format, Run
 
 
 def check_run(run: Run) -> list[Finding]:

@@ -15,9 +15,10 @@ from types import MappingProxyType
 
 from catalog.instance_facts import InstanceFacts
 from workloads.launchers import NeuronTorchrun
+from workloads.preset import Preset
 from workloads.proof import Proof, Proven
 from workloads.render.launcher_support import formats_for
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 DESCRIPTION, PROGRAM = "workload.py", "train.py"
 REQUIREMENTS, DOCKERFILE = "requirements.txt", "Dockerfile"

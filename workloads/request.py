@@ -17,9 +17,10 @@ from workloads.checks import check_containers, check_kind, check_local, check_pr
 from workloads.formats import FORMATS, default_format
 from workloads.own_code import OwnCodeError, fitted, is_folder
 from workloads.own_files import own_files, path_problem
+from workloads.preset import Preset
 from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
-from workloads.spec import Format, Preset, Run, Workload
+from workloads.spec import Format, Run, Workload
 from workloads.stage import TRAIN, UnknownStageError, find_stage
 from workloads.stage_runs import CHAINED, check_stage, format_with_stages, stage_formats, stage_runs
 from workloads.variables import check_variables, read_variables

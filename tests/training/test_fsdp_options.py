@@ -12,8 +12,9 @@ from catalog.instances import INSTANCES
 from catalog.reference_types import CPU, GPU
 from tests.training import fsdp_modules
 from workloads.checks import check_run
+from workloads.preset import Preset
 from workloads.registry import workload
-from workloads.spec import Preset, Run
+from workloads.spec import Run
 
 torch = fsdp_modules.torch
 

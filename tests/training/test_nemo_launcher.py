@@ -19,9 +19,10 @@ import pytest
 from catalog.versions import HYDRA, OMEGACONF, ZSTANDARD
 from tests.programs import ROOT
 from tests.training.framework_runs import FrameworkRun, framework
+from workloads.preset import Preset
 from workloads.program_arguments import check_arguments
 from workloads.registry import workload
-from workloads.spec import Preset, Run
+from workloads.spec import Run
 
 Artifacts = Callable[[str], Path]
 

@@ -17,11 +17,12 @@ from tests.programs import checkout
 from workloads.entry import RUNTIME_FOLDER
 from workloads.images.image import Image
 from workloads.launchers import NeuronTorchrun, Torchrun
+from workloads.preset import Preset
 from workloads.progress import Progress
 from workloads.proof import Proof, Proven
 from workloads.render.batch import batch
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Run, Workload
+from workloads.spec import Format, Run, Workload
 
 CPU_TYPE = "c5.4xlarge"
 GPU_TYPE = "p5.48xlarge"

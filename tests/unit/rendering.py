@@ -15,6 +15,7 @@ from workloads.asset import Asset
 from workloads.formats import example_cluster
 from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Mpi, NeuronTorchrun, Ray, Srun, Torchrun
+from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Progress
 from workloads.proof import Proof, Proven
@@ -26,7 +27,7 @@ from workloads.render.rayjob import rayjob
 from workloads.render.trainjob import trainjob
 from workloads.resources import Accelerators, Resources
 from workloads.secret import Secret
-from workloads.spec import Format, Preset, Run, Workload
+from workloads.spec import Format, Run, Workload
 from workloads.stage import Stage
 
 RENDERERS: dict[Format, Callable[..., str]] = {

@@ -22,9 +22,10 @@ from tests.unit.page_sources import changed_copy, changes, new_files, python, tr
 from workloads.asset import Asset
 from workloads.containers import Container
 from workloads.formats import FORMATS
+from workloads.preset import Preset
 from workloads.progress import Progress
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
 PAGE = ROOT / "docs" / "add-a-workload.md"

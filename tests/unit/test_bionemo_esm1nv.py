@@ -19,8 +19,9 @@ from catalog.versions import BIONEMO_COMMIT, HYDRA, TRANSFORMERS
 from tests.esm1nv_modules import FOLDER, RUNTIME
 from workloads import registry
 from workloads.checks import check_run
+from workloads.preset import Preset
 from workloads.program_arguments import check_arguments
-from workloads.spec import Preset, Run
+from workloads.spec import Run
 
 import make_proteins  # isort: skip
 from esm1nv_launch import values  # isort: skip

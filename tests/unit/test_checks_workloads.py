@@ -16,11 +16,12 @@ from workloads.containers import Container
 from workloads.footprint import GIB, Footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
+from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Progress
 from workloads.proof import Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
 SAMPLE = Workload(

@@ -18,8 +18,8 @@ from catalog.versions import MEGATRON_CORE, MEGATRON_LM, MEGATRON_LM_COMMIT
 from tests.conftest import ROOT
 from workloads.megatron_lm.megatron_launch import processor_options
 from workloads.megatron_lm.megatron_launch.folders import ASSETS, with_folders
+from workloads.preset import Preset
 from workloads.registry import workload
-from workloads.spec import Preset
 
 FOLDER = ROOT / "workloads" / "megatron_lm"
 OPTIONS = Path(__file__).parent / "megatron_lm_options.json"

@@ -13,7 +13,8 @@ from tests.unit.rendering import TORCH
 from workloads.checks import check_run
 from workloads.footprint import GIB, Footprint, Share
 from workloads.layout import Layout
-from workloads.spec import Preset, Run
+from workloads.preset import Preset
+from workloads.spec import Run
 
 GPU = "p5.48xlarge"
 RANKS = 8

@@ -15,8 +15,9 @@ from catalog.versions import NXD_COMMIT, NXD_TAG
 from tests.nxd_modules import FOLDER
 from workloads import registry
 from workloads.checks import check_run
+from workloads.preset import Preset
 from workloads.program_arguments import check_arguments
-from workloads.spec import Preset, Run
+from workloads.spec import Run
 
 from nxd_launch import command_lines, relay  # isort: skip
 from nxd_options import CONVERTER, MODELS, known_options, options  # isort: skip

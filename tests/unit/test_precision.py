@@ -14,8 +14,9 @@ from catalog.precision import lacks
 from tests.unit.rendering import TORCH
 from workloads import registry
 from workloads.checks import check_run
+from workloads.preset import Preset
 from workloads.request import Request, resolve
-from workloads.spec import Preset, Run
+from workloads.spec import Run
 
 BEFORE_AMPERE = {"T4", "V100"}
 BEFORE_ADA = {*BEFORE_AMPERE, "A100", "A10G"}

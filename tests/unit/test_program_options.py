@@ -23,10 +23,11 @@ from tests.unit.rendering import TORCH
 from workloads import registry
 from workloads.checks import check_preset, check_run
 from workloads.entry import environment
+from workloads.preset import Override, Preset
 from workloads.program_arguments import check_arguments, program_help
 from workloads.render.size import MAX_WORD_BYTES
 from workloads.request import Request, resolve
-from workloads.spec import Override, Preset, Run
+from workloads.spec import Run
 
 NAMES = registry.names()
 

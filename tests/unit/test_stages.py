@@ -15,11 +15,12 @@ from workloads.asset import Asset
 from workloads.formats import example_cluster
 from workloads.images.image import Image
 from workloads.launchers import Command, Mpi, Ray, Srun, Torchrun
+from workloads.preset import Override, Preset
 from workloads.program import Program
 from workloads.proof import Proof, Proven
 from workloads.render.all import render
 from workloads.resources import Resources
-from workloads.spec import Format, Override, Preset, Run, Workload
+from workloads.spec import Format, Run, Workload
 from workloads.stage import Stage, UnknownStageError
 from workloads.stage_runs import check_stage
 

@@ -16,11 +16,12 @@ from workloads.checks import check_run
 from workloads.formats import FORMATS, default_format, example_cluster
 from workloads.images.image import Image
 from workloads.launchers import Torchrun, command, quoted
+from workloads.preset import Preset
 from workloads.progress import Progress
 from workloads.proof import Proof, Proven
 from workloads.request import Request, resolve
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Run, Workload
+from workloads.spec import Format, Run, Workload
 
 GPU = Workload(
     name="sample-gpu",

@@ -9,11 +9,12 @@ from catalog.reference_types import CPU
 from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
+from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
 _REFERENCE = Preset(

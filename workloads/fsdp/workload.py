@@ -10,11 +10,12 @@ from catalog.reference_types import CPU, GPU
 from workloads.fsdp.memory import footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
+from workloads.preset import Preset
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 # Synthetic sequences are one after the other without borders: the fastest attention kernels take no mask.
 _SPEED = ("--steps=1000", "--warmup-steps=100", "--checkpoint-every=200", "--no-document-mask")

@@ -11,10 +11,11 @@ from workloads.images.image import Image
 from workloads.jax.memory import footprint
 from workloads.launchers import Jax
 from workloads.layout import Layout
+from workloads.preset import Preset
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 
 def _preset(

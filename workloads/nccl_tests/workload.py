@@ -7,11 +7,12 @@ from types import MappingProxyType
 from catalog.reference_types import CPU, GPU
 from workloads.images.image import Image
 from workloads.launchers import Mpi
+from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Criterion, Progress
 from workloads.proof import Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 _SIZES = ("-b", "8", "-e", "16G", "-f", "2", "-n", "20", "-w", "5", "-c", "1")
 """8 bytes to 16 GiB, each size twice the one before; 20 measured iterations after 5, and a check of every size."""

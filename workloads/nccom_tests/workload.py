@@ -8,11 +8,12 @@ from catalog.reference_types import NEURON
 from workloads.accepted import accepted
 from workloads.images.image import Image
 from workloads.launchers import Mpi
+from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Criterion, Progress
 from workloads.proof import Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 _EACH = ("--stepfactor=2", "--iters=50", "--warmup_iters=5", "--datatype=fp32", "--check=random")
 """Each size twice the one before; 50 measured operations after 5, and a check of every size."""

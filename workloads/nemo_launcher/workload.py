@@ -19,12 +19,13 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
+from workloads.preset import Override, Preset
 from workloads.program import Program
 from workloads.progress import Progress
 from workloads.proof import TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
-from workloads.spec import Format, Override, Preset, Workload
+from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
 _MARGIN = MappingProxyType({"NVTE_FWD_LAYERNORM_SM_MARGIN": "8", "NVTE_BWD_LAYERNORM_SM_MARGIN": "8"})

@@ -8,11 +8,12 @@ from catalog.reference_types import CPU, GPU
 from workloads.accepted import TORCHRUN_FORMATS, accepted
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
+from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Progress
 from workloads.proof import Proof, Proven
 from workloads.resources import Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 _GPU = Preset(
     name="gpu",
@@ -48,12 +49,11 @@ WORKLOAD = Workload(
     ),
     progress=Progress(
         pattern=(
-            r"round=(?P<step>[0-9]+) pairs=[0-9]+ busbw_min=(?P<busbw_min>[0-9.]+) busbw_max=(?P<busbw_max>[0-9.]+) "
+            r"round=(?P<step>[0-9]+) pairs=[0-9]+ busbw_min=(?P<busbw>[0-9.]+) busbw_max=(?P<busbw_max>[0-9.]+) "
             r"slow_nodes=(?P<slow_nodes>[0-9]+) undecided_nodes=(?P<undecided_nodes>[0-9]+)"
         ),
         metrics=MappingProxyType(
             {
-                "busbw_min": "lowest bus bandwidth of the round's pairs in GB/s",
                 "busbw_max": "highest bus bandwidth of the round's pairs in GB/s",
                 "slow_nodes": "nodes that are slow with a partner that is not",
                 "undecided_nodes": "nodes that are slow, or alone, without a partner to compare with",

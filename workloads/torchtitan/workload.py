@@ -9,11 +9,12 @@ from workloads.accepted import TORCHRUN_FORMATS, accepted
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
+from workloads.preset import Preset
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 _SEQUENCE = 8192
 
