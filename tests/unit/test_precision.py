@@ -32,7 +32,7 @@ EMULATED_PRESETS = {("mosaicml-composer", name) for name in ("sd2-256", "sd2-512
 NATIVE = {"jax", "megatron-lm", "mosaicml-composer", "nemo-launcher", "nemo-run"}
 """The workloads whose libraries have no bf16 before Ampere."""
 
-UNSTATED = {"bionemo-esm1nv", "nccl-tests", "nccom-tests"}
+UNSTATED = {"bionemo-esm1nv", "nccl-tests", "nccom-tests", "node-pairs"}
 """The workloads whose image decides, and those that compute nothing."""
 
 
