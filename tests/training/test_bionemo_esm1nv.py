@@ -97,7 +97,7 @@ except ConfigCompositionException:
     folder = ROOT / "workloads" / "bionemo_esm1nv"
     done = subprocess.run(
         [framework("bionemo-esm1nv") / "bin" / "python", "-c", program],
-        env={"PYTHONPATH": f"{folder}:{ROOT}", "PATH": "/usr/bin:/bin"},
+        env={"PYTHONPATH": f"{folder}:{ROOT}:{ROOT}/workloads/runtime", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,

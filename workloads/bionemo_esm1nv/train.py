@@ -15,24 +15,19 @@ import os
 import runpy
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from esm1nv_launch import values
 from esm1nv_options import options
-
-USAGE, NO_INPUT, ABSENT = 2, 66, 69
-"""Exit codes: a wrong command line, a run without data, and a machine without BioNeMo."""
-
-
-def _refuse(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(code)
+from training import errors
+from training.errors import NO_INPUT, UNAVAILABLE, TrainingError
 
 
 def _start(words: list[str]) -> None:
     """Be BioNeMo's program, with its own configuration."""
     if importlib.util.find_spec("bionemo") is None or values.HOME_VARIABLE not in os.environ:
-        _refuse(f"bionemo or {values.HOME_VARIABLE} is missing; the workload's image has both", ABSENT)
+        raise TrainingError(
+            f"bionemo or {values.HOME_VARIABLE} is missing; the workload's image has both", UNAVAILABLE
+        )
     program = values.program(os.environ)
     sys.argv = [
         str(program),
@@ -50,12 +45,12 @@ def main() -> None:
     ranks, of_node = (int(os.environ.get(name, "1")) for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE"))
     folder = os.environ.get("RUN_FOLDER", "")
     if not folder:
-        _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints", USAGE)
+        raise TrainingError("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
     proteins = os.environ.get(f"{settings.data.upper()}_PROTEINS", "")
     try:
         count = values.passes(settings.values, settings.global_batch, ranks)
     except ValueError as error:
-        _refuse(str(error), USAGE)
+        raise TrainingError(str(error)) from error
     words = values.of_run(settings.values, values.Place(ranks, of_node), count, Path(folder), proteins)
     if settings.program == "placeholder":
         from esm1nv_launch import placeholder
@@ -63,9 +58,9 @@ def main() -> None:
         placeholder.train(words)
         return
     if not (Path(proteins) / "train").is_dir():
-        _refuse(f"there are no proteins in '{proteins}'; a stage makes them", NO_INPUT)
+        raise TrainingError(f"there are no proteins in '{proteins}'; a stage makes them", NO_INPUT)
     _start(words)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

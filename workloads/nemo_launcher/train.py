@@ -15,9 +15,10 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 import nemo1_options
+from training import errors
+from training.errors import NO_INPUT, STOPPED, UNAVAILABLE, TrainingError
 
 NEMO = Path("/opt/NeMo/examples/nlp/language_modeling/megatron_gpt_pretraining.py")
 """NeMo's program for GPT-3 and Llama 2, in its image."""
@@ -27,23 +28,21 @@ PLACEHOLDER = Path(__file__).parent / "nemo1_launch" / "placeholder.py"
 CONFIGURATION = "pretraining.yaml"
 """The file of the composed configuration: one in a rank's temporary folder, and one in the run's folder to read."""
 
-USAGE, NO_INPUT, ABSENT, STOPPED = 2, 66, 69, 75
-"""Exit codes: a wrong command line, no tokenizer, no NeMo, and a run that a signal stopped and that has saved."""
-
-
-def _refuse(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(code)
-
 
 def _check(tokenizer: Mapping[str, str | None], model: str) -> None:
-    """End the program where the tokenizer or NeMo is missing."""
+    """Check that the tokenizer and NeMo are there.
+
+    Raises:
+        TrainingError: one is missing.
+    """
     for name in ("model", "vocab_file", "merge_file"):
         file = tokenizer[name]
         if file and not Path(file).is_file():
-            _refuse(f"there is no '{file}'; the stage 'tokenizer' fetches it with --model={model}", NO_INPUT)
+            raise TrainingError(
+                f"there is no '{file}'; the stage 'tokenizer' fetches it with --model={model}", NO_INPUT
+            )
     if not NEMO.is_file():
-        _refuse(f"there is no '{NEMO}'; the workload's image has it", ABSENT)
+        raise TrainingError(f"there is no '{NEMO}'; the workload's image has it", UNAVAILABLE)
 
 
 def _run(program: Path, folder: str) -> None:
@@ -68,7 +67,7 @@ def main() -> None:
     arguments = nemo1_options.options()
     run_folder = os.environ.get("RUN_FOLDER", "")
     if not run_folder:
-        _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints", USAGE)
+        raise TrainingError("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
     from hydra.errors import HydraException
     from nemo1_launch.composition import Place, composed
     from omegaconf import OmegaConf
@@ -84,7 +83,7 @@ def main() -> None:
     try:
         configuration = composed(arguments, place)
     except (HydraException, OmegaConfBaseException) as error:
-        _refuse(" ".join(str(error).split()), USAGE)
+        raise TrainingError(" ".join(str(error).split())) from error
     text = OmegaConf.to_yaml(configuration)
     if arguments.show:
         sys.stdout.write(text)
@@ -100,4 +99,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

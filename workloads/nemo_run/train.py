@@ -10,23 +10,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 import nemo_options
-
-USAGE = 2
-"""Exit code for arguments that are wrong: the same start would fail again."""
-
-STOPPED = 75
-"""Exit code of a run that a signal stopped and that has saved."""
+from training import errors
+from training.errors import STOPPED, TrainingError
 
 MONITOR = "FT_RANK_MONITOR_IPC_SOCKET"
 """The variable by which ft_launcher of nvidia-resiliency-ext tells a rank where its monitor listens."""
-
-
-def _refuse(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(USAGE)
 
 
 def _recipe(arguments: argparse.Namespace, folder: str) -> Any:
@@ -44,7 +35,7 @@ def _recipe(arguments: argparse.Namespace, folder: str) -> Any:
     try:
         return parse_cli_args(configured, nemo_options.values(arguments))
     except (CLIException, ValueError) as error:
-        _refuse(str(error))
+        raise TrainingError(str(error)) from error
 
 
 def main() -> None:
@@ -52,9 +43,9 @@ def main() -> None:
     arguments = nemo_options.options()
     folder = os.environ.get("RUN_FOLDER", "")
     if not folder:
-        _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
+        raise TrainingError("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
     if arguments.heartbeats and MONITOR not in os.environ:
-        _refuse("--heartbeats needs ft_launcher; submit.py --fault-tolerance starts it")
+        raise TrainingError("--heartbeats needs ft_launcher; submit.py --fault-tolerance starts it")
     import nemo_run
 
     recipe = _recipe(arguments, folder)
@@ -66,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -14,29 +14,22 @@ import os
 import runpy
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from nxd_launch import command_lines, relay
 from nxd_options import MODELS, Options, options
-
-USAGE, ABSENT, NO_INPUT = 2, 69, 66
-"""Exit codes: a wrong command line, a machine without NxD, and a run without checkpoint or weights."""
+from training import errors
+from training.errors import NO_INPUT, UNAVAILABLE, TrainingError
 
 _ROOT_PORT_DISTANCE = 2000
-
-
-def _refuse(message: str, code: int) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(code)
 
 
 def _sources() -> Path:
     """Return the folder of NxD's repository, whose programs start where NxD is installed."""
     folder = os.environ.get(command_lines.SOURCES_VARIABLE, "")
     if not folder or importlib.util.find_spec("neuronx_distributed") is None:
-        _refuse(
+        raise TrainingError(
             f"neuronx_distributed or {command_lines.SOURCES_VARIABLE} is missing; the workload's image has both",
-            ABSENT,
+            UNAVAILABLE,
         )
     return Path(folder)
 
@@ -63,7 +56,7 @@ def _link_weights(settings: Options, run: Path) -> None:
     """Put converted weights where NxD's programs look for them: without a file `done` they are no checkpoint."""
     source = Path(os.environ["WEIGHTS_FOLDER"]) / command_lines.shards_folder(settings)
     if not source.is_dir():
-        _refuse(f"there are no weights in '{source}'; the stage 'convert' makes them", NO_INPUT)
+        raise TrainingError(f"there are no weights in '{source}'; the stage 'convert' makes them", NO_INPUT)
     link = run / "checkpoints" / command_lines.PRETRAINED
     link.parent.mkdir(parents=True, exist_ok=True)
     if not link.is_symlink():
@@ -76,7 +69,7 @@ def _export(settings: Options, run: Path, rank: int) -> None:
         return
     newest = command_lines.newest_checkpoint(run / "checkpoints")
     if newest is None:
-        _refuse(f"there is no whole checkpoint in '{run / 'checkpoints'}'", NO_INPUT)
+        raise TrainingError(f"there is no whole checkpoint in '{run / 'checkpoints'}'", NO_INPUT)
     sources = _sources()
     words = command_lines.conversion(
         settings,
@@ -96,7 +89,7 @@ def main() -> None:
     per_node = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     folder = os.environ.get("RUN_FOLDER", "")
     if not folder:
-        _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints", USAGE)
+        raise TrainingError("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
     run = Path(folder)
     if settings.task == "export":
         _export(settings, run, rank)
@@ -104,7 +97,7 @@ def main() -> None:
     try:
         words = command_lines.training(settings, ranks, os.environ)
     except command_lines.LayoutError as error:
-        _refuse(str(error), USAGE)
+        raise TrainingError(str(error)) from error
     if settings.weights == "converted" and rank == 0:
         _link_weights(settings, run)
     follower = relay.relayed(rank, command_lines.printing_rank(settings, ranks), per_node, run)
@@ -123,4 +116,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

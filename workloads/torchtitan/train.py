@@ -12,24 +12,17 @@ import gc
 import logging
 import os
 import sys
-from typing import NoReturn
 
 # Imports leave no garbage, and looking for it takes a fifth of their time. The trainer collects at steps of its own.
 gc.disable()
 
 import torch  # noqa: E402
 import torch.distributed as dist  # noqa: E402
-
-USAGE = 2
-"""Exit code for arguments that torchtitan refuses: the same start would fail again."""
+from training import errors  # noqa: E402
+from training.errors import TrainingError  # noqa: E402
 
 CHECKPOINTS = 3
 """Number of checkpoints that stay: the newest ones."""
-
-
-def _refuse(message: str) -> NoReturn:
-    sys.stderr.write(f"error: {message}\n")
-    sys.exit(USAGE)
 
 
 def _defaults(folder: str) -> list[str]:
@@ -52,9 +45,11 @@ def _defaults(folder: str) -> list[str]:
 
 def main() -> None:
     """Train as the command line says."""
+    # `errors.run` has enabled it, and the imports below are more than those above.
+    gc.disable()
     folder = os.environ.get("RUN_FOLDER", "")
     if not folder:
-        _refuse("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
+        raise TrainingError("RUN_FOLDER is not set: it names the folder of the run's checkpoints")
     on_processors = not torch.cuda.is_available()
     if on_processors:
         from titan_launch import processors
@@ -74,7 +69,7 @@ def main() -> None:
     try:
         configuration = ConfigManager().parse_args([*_defaults(folder), *sys.argv[1:]])
     except ValueError as error:
-        _refuse(str(error))
+        raise TrainingError(str(error)) from error
     trainer = Trainer(configuration)
     if on_processors:
         processors.sum_gradients(trainer)
@@ -91,4 +86,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -22,6 +22,9 @@ DATA = 65
 NO_INPUT = 66
 """Data or checkpoints that should be there are not, or cannot be read (EX_NOINPUT of sysexits.h)."""
 
+UNAVAILABLE = 69
+"""The machine lacks the program, which is in the workload's image (EX_UNAVAILABLE of sysexits.h)."""
+
 WRITE = 74
 """A checkpoint could not be written (EX_IOERR of sysexits.h)."""
 
