@@ -7,6 +7,7 @@ import sys
 
 _PROGRAMS = {
     "efa": "efa.exporter",
+    "runs": "runs.exporter",
 }
 """The programs by their names, each a module with `main(words)`."""
 

@@ -34,6 +34,7 @@ from derived_metrics import StepSize
 from durations import seconds
 from exit_codes import MISSED, STALLED, UNAVAILABLE, USAGE, WRONG_FABRIC, forget_stop, keep, of_ranks
 from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
+from goodput import job_of
 from program import Command
 from progress_metrics import Bound, Metrics
 from progress_watch import Place, ProgressWatch
@@ -193,7 +194,7 @@ def _run(
         watch.start()
     code = command.wait()
     if progress:
-        progress.close()
+        progress.close(code)
         if progress.stalled:
             longer = " and ".join(sorted(GIVEN_SECONDS))
             say(
@@ -274,7 +275,9 @@ def _progress_watch(
 ) -> ProgressWatch:
     # Several nodes of Slurm may share a machine.
     host = environment.get("SLURMD_NODENAME") or os.uname().nodename
-    place = Place(options.node_rank, _guards(options), host, options.logs.parent, heartbeats)
+    place = Place(
+        options.node_rank, _guards(options), host, options.logs.parent, heartbeats, job_of(environment)
+    )
     allowed = Allowed(options.start_seconds, options.stall_seconds, MEETING_SECONDS)
     path = environment.get("PATH", os.defpath)
     return ProgressWatch(command, place, allowed, path, say, metrics, writes=prints(options, environment))

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import stall_report
+from goodput import Goodput
 from program import Command
 from progress_metrics import Metrics
 from run_progress import Allowed, Record, RunProgress
@@ -44,19 +45,23 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Place:
-    """The place of a guard: its number of `guards`, its host, the run's folder, the folder of its node's heartbeats."""
+    """The place of a guard: its number of `guards`, its host, the run's folder, the folder of its node's heartbeats.
+
+    `job` is the scheduler's number of the job, if it has one.
+    """
 
     node: int
     guards: int
     host: str
     run_folder: Path
     heartbeats: Path
+    job: str = ""
 
 
 class ProgressWatch(threading.Thread):
     """Watches the run's progress while the program runs; `stalled` is true if it ended the run.
 
-    One guard `writes` the last metrics of the program's lines to the run's folder.
+    One guard `writes` the last metrics of the program's lines, and the run's time by activity, to the run's folder.
     """
 
     def __init__(
@@ -88,6 +93,7 @@ class ProgressWatch(threading.Thread):
         self._dumped = ""
         self._earlier = ""
         self._leads = False
+        self._goodput: Goodput | None = None
         self.stalled = False
 
     def prepare(self) -> None:
@@ -98,6 +104,8 @@ class ProgressWatch(threading.Thread):
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         self._earlier = self._decision().get("stall", "")
+        if self._writes:
+            self._goodput = Goodput(self._place.run_folder, self._place.job, time.time)
         self._publish()
 
     def run(self) -> None:
@@ -113,14 +121,21 @@ class ProgressWatch(threading.Thread):
                 self._end(decided)
                 return
 
-    def close(self) -> None:
-        """Record the program's end: a node that has ended is not silent. The reason of its end is reported before.
+    def close(self, code: int) -> None:
+        """Record the program's end, with its exit code: a node that has ended is not silent.
+
+        The reason of its end is reported before.
 
         The guard that ended the run leaves last. A scheduler that sees one node fail ends the others by signals, and
         those would then have another exit code.
         """
         self.join()
+        if not self.stalled:
+            self._ranks = stall_report.heartbeats(self._place.heartbeats)
         self._publish(ended=True)
+        if self._goodput:
+            self._goodput.close(code or int(self.stalled))
+            self._goodput.write()
         if self._leads:
             deadline = time.monotonic() + LEAVE_SECONDS
             while not self._others_ended() and time.monotonic() < deadline:
@@ -237,6 +252,9 @@ class ProgressWatch(threading.Thread):
         self._write(f"node-{self._place.node}.json", self._record(ended=ended))
         if self._writes:
             self._metrics.write(self._place.run_folder, self._place.run_folder.name)
+        if self._goodput:
+            self._goodput.look(self._metrics.lines, self._metrics.last.get("step"), self._ranks)
+            self._goodput.write()
 
     def _decision(self) -> dict[str, Any]:
         return self._read("stall.json")

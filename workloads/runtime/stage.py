@@ -34,6 +34,7 @@ from typing import Any
 from child_processes import Children
 from durations import seconds
 from exit_codes import LOST_NODE, UNAVAILABLE, keep, of_process
+from goodput import job_of
 from nodes_folder import ENDED, NodesFolder
 from stage_lock import StageLock, owner_of
 
@@ -254,7 +255,7 @@ class Stage:
 
 def _owner(run_folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
     """Return what a lock says of its job."""
-    job = environment.get("SLURM_JOB_ID") or environment.get("AWS_BATCH_JOB_ID", "").partition("#")[0]
+    job = job_of(environment)
     return {
         "job": f"job {job}" if job else f"run {run_folder.name}",
         "host": os.uname().nodename,

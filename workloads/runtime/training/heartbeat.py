@@ -16,6 +16,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +54,17 @@ class Heartbeat(threading.Thread):
         self._path = folder / f"rank-{rank}.json"
         self._lock = threading.Lock()
         self._dumped = False
+        self._since = time.monotonic()
+        self._step_begun: float | None = None
         self.record: dict[str, Any] = {
             "rank": rank,
             "process": os.getpid(),
             "beat": 0,
             "changes": 0,
             "steps": 0,
+            "step_seconds": None,
             "phase": START,
+            "seconds": {},
             "collectives": None,
             "dumped": False,
             "exit_code": None,
@@ -70,6 +75,7 @@ class Heartbeat(threading.Thread):
         pause = threading.Event()
         while True:
             self.record["beat"] += 1
+            self._count()
             self.write()
             if not self._dumped and (self._folder / DUMP).exists():
                 self._dumped = True
@@ -80,9 +86,33 @@ class Heartbeat(threading.Thread):
 
     def enter(self, phase: str) -> None:
         """Write another phase at once, and not with the next beat: a rank may freeze a moment later."""
+        self._count()
         self.record["phase"] = phase
         self.record["changes"] += 1
+        self._step_begun = time.monotonic() if phase == TRAIN else None
         self.write()
+
+    def step(self) -> None:
+        """Record that a step is done, and how long it took if nothing but it was done since the one before."""
+        self.record["steps"] += 1
+        if self.record["phase"] != TRAIN:
+            self.enter(TRAIN)
+            return
+        now = time.monotonic()
+        if self._step_begun is not None:
+            self.record["step_seconds"] = round(now - self._step_begun, 6)
+        self._step_begun = now
+        self.record["changes"] += 1
+
+    def _count(self) -> None:
+        """Add the time since the last call to the phase's; the thread of the beats calls it too."""
+        with self._lock:
+            now = time.monotonic()
+            phase, seconds = self.record["phase"], self.record["seconds"]
+            # Replaced and not changed: it may be written at the same time.
+            spent = round(seconds.get(phase, 0.0) + now - self._since, 6)
+            self.record["seconds"] = {**seconds, phase: spent}
+            self._since = now
 
     def write(self) -> None:
         """Replace the file. A full disk is not a reason to stop training: the guard then sees no beat."""
@@ -118,11 +148,7 @@ def begin() -> None:
 def step() -> None:
     """Record that a step is done."""
     if _heartbeat is not None:
-        _heartbeat.record["steps"] += 1
-        if _heartbeat.record["phase"] == TRAIN:
-            _heartbeat.record["changes"] += 1
-        else:
-            _heartbeat.enter(TRAIN)
+        _heartbeat.step()
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""The exporter of a cluster's runs: their progress, their time by activity, their ranks."""

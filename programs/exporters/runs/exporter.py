@@ -1,0 +1,122 @@
+"""The exporter of a cluster's runs, one per cluster, on a node that mounts the shared file system."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prometheus_client.core import Metric
+
+from ..records import Samples, read
+from ..server import parser, positive, serve
+from .folders import Reader, RunFolder
+
+RECENT_SECONDS, MAX_RUNS, MAX_RANKS = 900, 100, 4096
+"""Defaults: for how long a run is exported after it last wrote, how many runs, and how many ranks of all of them.
+
+Our choice. A guard writes every five seconds; a restart by a scheduler takes minutes. 4,096 ranks are 512 nodes of
+eight GPUs, with two series each.
+"""
+
+_ACTIVITIES = ("advance", "repeat", "start", "checkpoint", "other", "stall", "wait")
+
+
+class RunsExporter:
+    """The metrics of the runs below a folder that wrote within `recent` seconds."""
+
+    def __init__(
+        self,
+        runs: Path,
+        *,
+        recent: float = RECENT_SECONDS,
+        max_runs: int = MAX_RUNS,
+        max_ranks: int = MAX_RANKS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._runs = runs
+        self._recent = recent
+        self._max_runs = max_runs
+        self._max_ranks = max_ranks
+        self._clock = clock
+        self._records = read("runs")
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the metrics of one scrape."""
+        begun = time.perf_counter()
+        samples, reader = Samples(self._records), Reader(self._runs)
+        alive = reader.alive(self._clock() - self._recent)
+        left = self._max_ranks
+        left_out = 0
+        for run in alive[: self._max_runs]:
+            ranks = self._add(samples, reader, run, left)
+            left_out += max(0, ranks - left)
+            left = max(0, left - ranks)
+        samples.add("trainforge_runs", min(len(alive), self._max_runs))
+        samples.add("trainforge_runs_left_out", max(0, len(alive) - self._max_runs))
+        samples.add("trainforge_ranks_left_out", left_out)
+        samples.add("trainforge_runs_unreadable_files", reader.unreadable)
+        samples.add("trainforge_runs_scrape_seconds", time.perf_counter() - begun)
+        yield from samples.families()
+
+    def _add(self, samples: Samples, reader: Reader, run: RunFolder, max_ranks: int) -> int:
+        """Add a run's samples, with those of `max_ranks` ranks at most, and return the number of its ranks."""
+        labels = (run.id, run.workload)
+        for name, value in reader.progress(run).items():
+            # A metric that a workload of a user's own describes has no record, and is not exported.
+            if name in samples:
+                samples.add(name, value, labels)
+        goodput = reader.goodput(run)
+        samples.add("trainforge_run_info", 1, (*labels, str(goodput.get("job", ""))))
+        if goodput:
+            samples.add("trainforge_run_starts_total", float(goodput.get("starts", 0)), labels)
+            for activity in _ACTIVITIES:
+                seconds = float(goodput["seconds"].get(activity, 0.0))
+                samples.add("trainforge_run_seconds_total", seconds, (*labels, activity))
+        nodes = ranks = 0
+        for written, record in reader.nodes(run):
+            # Another node's guard of an earlier, larger start may have left its record.
+            if written < run.written - self._recent:
+                continue
+            nodes += 1
+            host = record["host"]
+            samples.add("trainforge_rank_beat_timestamp_seconds", written, (*labels, host))
+            for rank in record["ranks"]:
+                ranks += 1
+                if ranks <= max_ranks:
+                    _add_rank(samples, (*labels, host), rank)
+        samples.add("trainforge_run_nodes", nodes, labels)
+        return ranks
+
+
+def _add_rank(samples: Samples, labels: Sequence[str], rank: Mapping[str, Any]) -> None:
+    steps, seconds = rank.get("steps"), rank.get("step_seconds")
+    place = (*labels, str(rank.get("rank", "")))
+    if isinstance(steps, int):
+        samples.add("trainforge_rank_steps_total", steps, place)
+    if isinstance(seconds, (int, float)):
+        samples.add("trainforge_rank_step_seconds", seconds, place)
+
+
+def main(words: Sequence[str]) -> int:
+    """Run the exporter with these words of a command line, and return its exit code."""
+    options = parser("export the progress of a cluster's runs")
+    options.add_argument(
+        "--runs", type=Path, required=True, help="the folder `runs` of the shared file system"
+    )
+    options.add_argument(
+        "--recent-seconds",
+        type=positive,
+        default=RECENT_SECONDS,
+        help="for how long a run is exported after it last wrote",
+    )
+    options.add_argument(
+        "--max-runs", type=positive, default=MAX_RUNS, help="runs at most, the last to write"
+    )
+    options.add_argument("--max-ranks", type=positive, default=MAX_RANKS, help="ranks of all runs at most")
+    found = options.parse_args(list(words))
+    exporter = RunsExporter(
+        found.runs, recent=found.recent_seconds, max_runs=found.max_runs, max_ranks=found.max_ranks
+    )
+    return serve(found, exporter.collect)

@@ -1,0 +1,153 @@
+"""The runs of a shared file system that wrote lately, and what their launch guards have written.
+
+A run's folder is `runs/<workload>/<id>`. Its guard replaces `progress.prom` and `goodput.json` there every few seconds,
+which changes the time of the folder itself: one look per run tells which runs are alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROGRESS, GOODPUT, WATCH = "progress.prom", "goodput.json", "watch"
+"""Files and a folder of a run's folder (workloads/runtime: progress_metrics, goodput, progress_watch)."""
+
+_SAMPLE = re.compile(r'^(trainforge_progress_[a-z0-9_]+)\{run="(?:[^"\\]|\\.)*"\} (\S+)$', re.MULTILINE)
+_NODE = re.compile(r"node-[0-9]+\.json")
+_MAX_BYTES = 8 << 20
+"""The largest file that is read: a node's record has a few hundred bytes for each rank."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of a run, and when the run last wrote, in seconds since 1970."""
+
+    workload: str
+    id: str
+    path: Path
+    written: float
+
+
+class Reader:
+    """Reads the runs below a folder; `unreadable` counts the files that it could not read or understand."""
+
+    def __init__(self, runs: Path) -> None:
+        self._runs = runs
+        self.unreadable = 0
+
+    def alive(self, since: float) -> list[RunFolder]:
+        """Return the runs that wrote since a time, the last to write first."""
+        found = [
+            RunFolder(workload.name, run.name, Path(run.path), written)
+            for workload in self._folders(self._runs)
+            for run in self._folders(workload.path)
+            if (written := self._written(run)) is not None
+        ]
+        # By name among those of one moment, so that a bound does not choose others at each scrape.
+        return sorted(
+            (run for run in found if run.written >= since),
+            key=lambda run: (-run.written, run.workload, run.id),
+        )
+
+    def progress(self, run: RunFolder) -> dict[str, float]:
+        """Return the metrics of a run's lines of progress, by their names; none where it has printed none."""
+        text = self._text(run.path / PROGRESS)
+        found = {}
+        for name, value in _SAMPLE.findall(text or ""):
+            try:
+                found[name] = float(value)
+            except ValueError:
+                self.unreadable += 1
+        return found
+
+    def goodput(self, run: RunFolder) -> dict[str, Any]:
+        """Return a run's time by activity and its starts; nothing where its guard has written none."""
+        found = self._json(run.path / GOODPUT)
+        if not found:
+            return {}
+        seconds = found.get("seconds")
+        if isinstance(seconds, dict) and all(map(_is_number, (found.get("starts"), *seconds.values()))):
+            return found
+        self.unreadable += 1
+        return {}
+
+    def nodes(self, run: RunFolder) -> Iterator[tuple[float, dict[str, Any]]]:
+        """Yield the records of a run's nodes, each with the time when it was written."""
+        try:
+            with os.scandir(run.path / WATCH) as entries:
+                files = sorted(
+                    (entry.path, written)
+                    for entry in entries
+                    if _NODE.fullmatch(entry.name) and (written := self._written(entry)) is not None
+                )
+        except FileNotFoundError:
+            return
+        except OSError:
+            self.unreadable += 1
+            return
+        for path, written in files:
+            record = self._json(Path(path))
+            ranks = record.get("ranks")
+            listed = isinstance(ranks, list) and all(isinstance(rank, dict) for rank in ranks)
+            if listed and isinstance(record.get("host"), str):
+                yield written, record
+            elif record:
+                self.unreadable += 1
+
+    def _folders(self, path: str | Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(path) as entries:
+                return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+        except OSError:
+            self.unreadable += 1
+            return []
+
+    def _written(self, entry: os.DirEntry[str]) -> float | None:
+        """Return when a file or folder last changed; None where it has gone meanwhile."""
+        try:
+            return entry.stat(follow_symlinks=False).st_mtime
+        except OSError:
+            return None
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        text = self._text(path)
+        if text is None:
+            return {}
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            self.unreadable += 1
+            return {}
+        return found
+
+    def _text(self, path: Path) -> str | None:
+        """Return a file's text; None where there is no such file, or it cannot be read."""
+        content = None
+        with contextlib.suppress(OSError):
+            try:
+                # Whoever runs something owns its folder: a link out of it is not followed, and a pipe blocks nobody.
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            with open(descriptor, "rb") as file:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    content = file.read(_MAX_BYTES + 1)
+        if content is None or len(content) > _MAX_BYTES:
+            self.unreadable += 1
+            return None
+        return content.decode("utf-8", errors="replace")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
