@@ -1,8 +1,9 @@
-"""The line of slurm.conf for a node of an instance type: CPUs, sockets, cores and threads."""
+"""Slurm: the line of slurm.conf for a node of an instance type, and where slurmctld serves metrics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from catalog.instance_facts import InstanceFacts
 
@@ -58,3 +59,11 @@ def slurm_topology(instance: InstanceFacts, threads_per_core: int | None = None)
         cores_per_socket=None if sockets is None else instance.cores // sockets,
         threads_per_core=threads,
     )
+
+
+OPENMETRICS_FROM: Final = "25.11"
+"""Oldest Slurm whose slurmctld serves metrics (Slurm's Metrics Guide); an older one needs our exporter."""
+
+OPENMETRICS_PATHS: Final = ("/metrics/jobs", "/metrics/nodes", "/metrics/partitions", "/metrics/scheduler")
+"""Paths of slurmctld's metrics (the same guide). `/metrics/jobs-users-accts` is left out, as the guide advises: its
+series grow with users and accounts."""

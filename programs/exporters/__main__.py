@@ -7,7 +7,9 @@ import sys
 
 _PROGRAMS = {
     "efa": "efa.exporter",
+    "gpu-jobs": "gpu_jobs",
     "runs": "runs.exporter",
+    "slurm": "slurm.exporter",
 }
 """The programs by their names, each a module with `main(words)`."""
 

@@ -44,7 +44,7 @@ class SlurmCluster:
     """A cluster in `folder`, on loopback, of this user.
 
     `partitions` names the nodes of each partition; the first is the default one. The nodes are processes of
-    this machine with made-up sizes (`cpus`, `memory_mib`), so jobs see one file system, as they do on a
+    this machine with made-up sizes (`cpus`, `memory_mib`, `gpus`), so jobs see one file system, as they do on a
     cluster with a shared home. `settings` are lines of slurm.conf over the ones that `Layout` writes. Logs
     are in `folder / "logs"`; the folder is the caller's to remove.
 
@@ -55,6 +55,7 @@ class SlurmCluster:
     partitions: Mapping[str, Sequence[str]]
     cpus: int = 4
     memory_mib: int = 4096
+    gpus: int = 0
     settings: Mapping[str, str] = field(default_factory=dict)
     _layout: Layout | None = None
     _daemons: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -96,7 +97,11 @@ class SlurmCluster:
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         self._sockets = tempfile.TemporaryDirectory(prefix="slurm-")
         self._layout = Layout.of(
-            self.partitions, cpus=self.cpus, memory_mib=self.memory_mib, sockets=Path(self._sockets.name)
+            self.partitions,
+            cpus=self.cpus,
+            memory_mib=self.memory_mib,
+            sockets=Path(self._sockets.name),
+            gpus=self.gpus,
         )
         self._layout.write(self.folder, getpass.getuser(), {"FirstJobId": _first_job(), **self.settings})
         self._start_munged(self._layout.token_socket)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from tests.ports import LOOPBACK, free_ports
 
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random")
+"""Devices that stand for GPUs: Slurm ignores GPUs without files, and wants these to be devices."""
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
@@ -28,15 +31,23 @@ class Layout:
     cpus: int
     memory_mib: int
     sockets: Path
+    gpus: int = 0
 
     @classmethod
     def of(
-        cls, partitions: Mapping[str, Sequence[str]], *, cpus: int, memory_mib: int, sockets: Path
+        cls,
+        partitions: Mapping[str, Sequence[str]],
+        *,
+        cpus: int,
+        memory_mib: int,
+        sockets: Path,
+        gpus: int = 0,
     ) -> Layout:
         """Return the layout of partitions with the names of their nodes, on free ports.
 
-        A node may be in several partitions. `sockets` is the folder of munged's socket and of those that steps make
-        in their node's spool folder. Its path must be short: Linux takes 107 characters for a socket's.
+        A node may be in several partitions. It has `gpus` GPUs, which Slurm counts and nothing opens. `sockets` is the
+        folder of munged's socket and of those that steps make in their node's spool folder. Its path must be short:
+        Linux takes 107 characters for a socket's.
         """
         names = list(dict.fromkeys(name for nodes in partitions.values() for name in nodes))
         controller, *ports = free_ports(len(names) + 1)
@@ -50,6 +61,7 @@ class Layout:
             cpus=cpus,
             memory_mib=memory_mib,
             sockets=sockets,
+            gpus=gpus,
         )
 
     @property
@@ -74,6 +86,9 @@ class Layout:
         (folder / "slurm.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
         # Without it slurmd looks for a cgroup mount that a container does not have.
         (folder / "cgroup.conf").write_text("CgroupPlugin=disabled\n", encoding="utf-8")
+        if self.gpus:
+            lines = [f"Name=gpu File={file}" for file in _DEVICES[: self.gpus]]
+            (folder / "gres.conf").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def _settings(self, folder: Path, user: str) -> dict[str, str]:
         return {
@@ -107,10 +122,12 @@ class Layout:
             "KillWait": "2",
             "MinJobAge": "300",
             "SchedulerParameters": "sched_interval=1,sched_min_interval=0,bf_interval=1",
+            **({"GresTypes": "gpu"} if self.gpus else {}),
         }
 
     def _node(self, node: Node) -> str:
         return (
             f"NodeName={node.name} NodeHostname=localhost NodeAddr={node.address} Port={node.port} "
             f"CPUs={self.cpus} RealMemory={self.memory_mib} State=UNKNOWN"
+            + (f" Gres=gpu:{self.gpus}" if self.gpus else "")
         )

@@ -48,7 +48,7 @@ def test_the_file_runs_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ((), "there is no exporter ''; give one of efa, runs"),
+        ((), "there is no exporter ''; give one of efa, gpu-jobs, runs, slurm"),
         (("eva",), "there is no exporter 'eva'"),
         (("efa",), "give --port with the TCP port to listen at, or --once"),
         (("efa", "--port=0"), "'0' is not a port, a number from 1 to 65535"),
