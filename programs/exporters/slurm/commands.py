@@ -1,6 +1,6 @@
 """Slurm's commands that print JSON, and how their answers spell numbers, states and GPUs.
 
-The form is that of Slurm 24.11 (data_parser/v0.0.42), read from the answers of Debian's 24.11.5.
+The form is that of Slurm 24.11 (data_parser/v0.0.42), read from the answers of Debian's package.
 """
 
 from __future__ import annotations
