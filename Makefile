@@ -126,8 +126,9 @@ bench-gpu: setup-train bench-torchtitan ## the workload fsdp beside torchtitan o
 manifests: setup-dev ## update the committed manifests of all workloads, and the tables of their proofs and launchers
 	$(BIN)/trainforge render --write
 
-pictures: setup-dev ## update docs/pictures
+pictures: setup-dev ## update docs/pictures; those of dashboards need prometheus and chromium
 	$(BIN)/python -m docs.pictures
+	$(BIN)/python -m docs.pictures.dashboards
 
 snapshots: setup-dev ## update the snapshots of the synthesized templates; review the diff
 	$(BIN)/python -m pytest tests/snapshot --snapshot-update

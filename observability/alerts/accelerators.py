@@ -104,7 +104,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="0s",
             labels=GPU,
-            summary=f"Xid {{{{ $value }}}} {_HERE} .",
+            summary=f"Xid {{{{ $value }}}} {_HERE}.",
             page="gpu-xid",
         ),
         Alert(
@@ -113,7 +113,7 @@ ALERTS: Final = Group(
             severity="info",
             hold="0s",
             labels=GPU,
-            summary=f"Xid {{{{ $value }}}}, which a program's own mistake causes as a rule, {_HERE} .",
+            summary=f"Xid {{{{ $value }}}}, which a program's own mistake causes as a rule, {_HERE}.",
             page="gpu-xid",
         ),
         Alert(
@@ -123,7 +123,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="0s",
             labels=GPU,
-            summary=f"{{{{ $value }}}} memory errors that could not be corrected {_HERE} .",
+            summary=f"{{{{ $value }}}} memory errors that could not be corrected {_HERE}.",
             page="gpu-memory-error",
         ),
         Alert(
@@ -132,7 +132,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="0s",
             labels=GPU,
-            summary=f"A memory row could not be replaced {_HERE} .",
+            summary=f"A memory row could not be replaced {_HERE}.",
             page="gpu-row-remapping",
         ),
         Alert(
@@ -141,7 +141,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="5m",
             labels=GPU,
-            summary=f"A memory row waits for a reset to be replaced {_HERE} .",
+            summary=f"A memory row waits for a reset to be replaced {_HERE}.",
             page="gpu-row-remapping",
         ),
         Alert(
@@ -150,7 +150,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="5m",
             labels=NODE,
-            summary=f"Only {{{{ $value }}}} GPUs answer, fewer than in the last day, {_ON_NODE} .",
+            summary=f"Only {{{{ $value }}}} GPUs answer, fewer than in the last day, {_ON_NODE}.",
             page="gpu-lost",
         ),
         Alert(
@@ -159,7 +159,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="10m",
             labels=GPU,
-            summary=f"Clocks are reduced by the temperature {_SHARE} of the time {_HERE} .",
+            summary=f"Clocks are reduced by the temperature {_SHARE} of the time {_HERE}.",
             page="gpu-throttling",
         ),
         Alert(
@@ -169,7 +169,7 @@ ALERTS: Final = Group(
             severity="info",
             hold="30m",
             labels=GPU,
-            summary=f"Clocks are reduced by the power limit {_SHARE} of the time {_HERE} .",
+            summary=f"Clocks are reduced by the power limit {_SHARE} of the time {_HERE}.",
             page="gpu-throttling",
         ),
         Alert(
@@ -183,7 +183,7 @@ ALERTS: Final = Group(
             labels=("cluster", "node", "neuron_device_index"),
             summary=(
                 "A memory error that could not be corrected "
-                f"{place(cluster='on cluster', node='node', neuron_device_index='Neuron device')} ."
+                f"{place(cluster='on cluster', node='node', neuron_device_index='Neuron device')}."
             ),
             page="neuron-errors",
         ),
@@ -196,7 +196,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="0s",
             labels=NODE,
-            summary=f"Executions on Neuron devices failed with hardware errors {_ON_NODE} .",
+            summary=f"Executions on Neuron devices failed with hardware errors {_ON_NODE}.",
             page="neuron-errors",
         ),
         Alert(
@@ -210,7 +210,7 @@ ALERTS: Final = Group(
             labels=NODE,
             summary=(
                 f"A job has accelerators and uses none of them: utilization {{{{ $value | humanizePercentage }}}} "
-                f"{_ON_NODE} ."
+                f"{_ON_NODE}."
             ),
             page="accelerators-idle",
         ),

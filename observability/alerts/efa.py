@@ -51,7 +51,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="10m",
             labels=NODE,
-            summary=f"EFA drops {{{{ $value | humanize }}}} received packets a second {_ON_NODE} .",
+            summary=f"EFA drops {{{{ $value | humanize }}}} received packets a second {_ON_NODE}.",
             page="efa-packet-loss",
         ),
         Alert(
@@ -60,7 +60,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="10m",
             labels=NODE,
-            summary=f"EFA sends {{{{ $value | humanizePercentage }}}} of its packets again {_ON_NODE} .",
+            summary=f"EFA sends {{{{ $value | humanizePercentage }}}} of its packets again {_ON_NODE}.",
             page="efa-packet-loss",
         ),
         Alert(
@@ -69,7 +69,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="0s",
             labels=NODE,
-            summary=f"A remote node did not answer EFA {_ON_NODE} .",
+            summary=f"A remote node did not answer EFA {_ON_NODE}.",
             page="efa-unresponsive-remote",
         ),
         Alert(
@@ -79,7 +79,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="2m",
             labels=("cluster", "node", "device"),
-            summary=f"The port is not active (state {{{{ $value }}}}) {_ON_NODE}, device {{{{ $labels.device }}}} .",
+            summary=f"The port is not active (state {{{{ $value }}}}) {_ON_NODE}, device {{{{ $labels.device }}}}.",
             page="efa-device",
         ),
         Alert(
@@ -88,7 +88,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="5m",
             labels=NODE,
-            summary=f"Only {{{{ $value }}}} EFA devices are left, fewer than in the last day, {_ON_NODE} .",
+            summary=f"Only {{{{ $value }}}} EFA devices are left, fewer than in the last day, {_ON_NODE}.",
             page="efa-device",
         ),
     ),

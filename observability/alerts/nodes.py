@@ -58,7 +58,7 @@ ALERTS: Final = Group(
             hold="10m",
             labels=("cluster", "node", "job", "instance"),
             summary=(
-                f"No answer {place(cluster='on cluster', node='node', job='exporter', instance='address')} ."
+                f"No answer {place(cluster='on cluster', node='node', job='exporter', instance='address')}."
             ),
             page="exporter-silent",
         ),
@@ -69,7 +69,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="10m",
             labels=("cluster", "job"),
-            summary=f"No node sends these metrics any more {place(cluster='on cluster', job='exporter')} .",
+            summary=f"No node sends these metrics any more {place(cluster='on cluster', job='exporter')}.",
             page="exporter-silent",
         ),
         Alert(
@@ -79,7 +79,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="10m",
             labels=NODE,
-            summary=f"The node sends no metrics any more {_ON_NODE} .",
+            summary=f"The node sends no metrics any more {_ON_NODE}.",
             page="exporter-silent",
         ),
         Alert(
@@ -88,7 +88,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="5m",
             labels=("cluster", "command"),
-            summary=f"Slurm does not answer {place(cluster='on cluster', command='command')} .",
+            summary=f"Slurm does not answer {place(cluster='on cluster', command='command')}.",
             page="slurm-command-fails",
         ),
         Alert(
@@ -97,7 +97,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="5m",
             labels=NODE,
-            summary=f"The node is not ready {_ON_NODE} .",
+            summary=f"The node is not ready {_ON_NODE}.",
             page="node-not-ready",
         ),
         Alert(
@@ -106,7 +106,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="5m",
             labels=("cluster",),
-            summary=f"{{{{ $value }}}} nodes are down {place(cluster='on cluster')} .",
+            summary=f"{{{{ $value }}}} nodes are down {place(cluster='on cluster')}.",
             page="slurm-nodes-unavailable",
         ),
         Alert(
@@ -115,7 +115,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="30m",
             labels=("cluster",),
-            summary=f"{{{{ $value }}}} nodes are drained or to be drained {place(cluster='on cluster')} .",
+            summary=f"{{{{ $value }}}} nodes are drained or to be drained {place(cluster='on cluster')}.",
             page="slurm-nodes-unavailable",
         ),
         Alert(
@@ -125,7 +125,7 @@ ALERTS: Final = Group(
             hold="10m",
             labels=("cluster", "node", "mountpoint"),
             summary=(
-                f"{{{{ $value | humanizePercentage }}}} are free {_ON_NODE}, file system {{{{ $labels.mountpoint }}}} ."
+                f"{{{{ $value | humanizePercentage }}}} are free {_ON_NODE}, file system {{{{ $labels.mountpoint }}}}."
             ),
             page="file-system-full",
         ),
@@ -137,7 +137,7 @@ ALERTS: Final = Group(
             labels=("cluster", "mountpoint"),
             summary=(
                 "{{ $value | humanizePercentage }} are free "
-                f"{place(cluster='on cluster', mountpoint='file system')} ."
+                f"{place(cluster='on cluster', mountpoint='file system')}."
             ),
             page="file-system-full",
         ),
@@ -149,7 +149,7 @@ ALERTS: Final = Group(
             labels=("cluster", "mountpoint"),
             summary=(
                 "{{ $value | humanizePercentage }} are free, checkpoints will fail, "
-                f"{place(cluster='on cluster', mountpoint='file system')} ."
+                f"{place(cluster='on cluster', mountpoint='file system')}."
             ),
             page="file-system-full",
         ),
@@ -163,7 +163,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="2m",
             labels=("cluster", "node", "mountpoint"),
-            summary=f"The file system is read-only {_ON_NODE}, mounted at {{{{ $labels.mountpoint }}}} .",
+            summary=f"The file system is read-only {_ON_NODE}, mounted at {{{{ $labels.mountpoint }}}}.",
             page="file-system-full",
         ),
         Alert(
@@ -172,7 +172,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="0s",
             labels=NODE,
-            summary=f"The kernel ended processes because memory was full {_ON_NODE} .",
+            summary=f"The kernel ended processes because memory was full {_ON_NODE}.",
             page="node-out-of-memory",
         ),
     ),

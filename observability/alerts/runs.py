@@ -74,7 +74,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="1m",
             labels=RUN,
-            summary=f"No step for {{{{ $value | humanizeDuration }}}} {_OF_RUN} .",
+            summary=f"No step for {{{{ $value | humanizeDuration }}}} {_OF_RUN}.",
             page="run-stalled",
         ),
         Alert(
@@ -88,7 +88,7 @@ ALERTS: Final = Group(
             labels=(*RUN, "node"),
             summary=(
                 "A node of the run has not written for {{ $value | humanizeDuration }} "
-                f"{_OF_RUN}, node {{{{ $labels.node }}}} ."
+                f"{_OF_RUN}, node {{{{ $labels.node }}}}."
             ),
             page="run-stalled",
         ),
@@ -98,7 +98,7 @@ ALERTS: Final = Group(
             severity="critical",
             hold="0s",
             labels=RUN,
-            summary=f"The loss is not a finite number {_OF_RUN} .",
+            summary=f"The loss is not a finite number {_OF_RUN}.",
             page="loss-not-finite",
         ),
         Alert(
@@ -107,7 +107,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="0s",
             labels=RUN,
-            summary=f"{{{{ $value | humanize }}}} starts in an hour {_OF_RUN} .",
+            summary=f"{{{{ $value | humanize }}}} starts in an hour {_OF_RUN}.",
             page="run-restarts-often",
         ),
         Alert(
@@ -117,7 +117,7 @@ ALERTS: Final = Group(
             hold="30m",
             labels=RUN,
             summary=(
-                f"Only {{{{ $value | humanizePercentage }}}} of the last hour advanced the model {_OF_RUN} ."
+                f"Only {{{{ $value | humanizePercentage }}}} of the last hour advanced the model {_OF_RUN}."
             ),
             page="goodput-low",
         ),
@@ -132,7 +132,7 @@ ALERTS: Final = Group(
             labels=(*RUN, "node", "rank"),
             summary=(
                 "Steps take {{ $value | humanize }} times as long as on the median rank "
-                f"{_OF_RUN}, node {{{{ $labels.node }}}}, rank {{{{ $labels.rank }}}} ."
+                f"{_OF_RUN}, node {{{{ $labels.node }}}}, rank {{{{ $labels.rank }}}}."
             ),
             page="slow-rank",
         ),

@@ -6,8 +6,8 @@ from catalog.metrics import series_names
 from observability.alerts import GROUPS, records
 from observability.queries import series_of
 
-OF_PROMETHEUS = {"up"}
-"""Series that Prometheus makes itself at each scrape."""
+OF_PROMETHEUS = {"up", "ALERTS"}
+"""Series that Prometheus makes itself, at each scrape and of alerts."""
 
 
 def unknown(expression: str) -> set[str]:

@@ -1,0 +1,145 @@
+"""A Prometheus that holds a fleet: its history is written as blocks, its rules recorded over it and evaluated."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from observability.alerts import rule_groups
+from tests.fleet.series import Series
+from tests.ports import free_ports
+
+_PASSES = 3
+"""Recorded series that others are made of come first: the longest chain of the rules."""
+_START_SECONDS = 60
+_EVALUATION = "2s"
+EVALUATED_SECONDS = 7
+"""Time after which every rule was evaluated more than once, those of other rules too."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Prometheus. `end` is the time of the newest sample, in seconds since 1970."""
+
+    url: str
+    end: float
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the data of an answer of the HTTP API.
+
+        Raises:
+            ValueError: Prometheus refuses the query.
+        """
+        address = f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            raise ValueError(f"{error.read().decode()}: {parameters}") from None
+
+    def instant(self, expression: str, at: float | None = None) -> list[dict[str, Any]]:
+        """Return the series of an instant query, by default at the end."""
+        found: list[dict[str, Any]] = self.get("query", query=expression, time=str(at or self.end))["result"]
+        return found
+
+
+def write_blocks(promtool: str, series: Series, end: float, folder: Path) -> None:
+    """Write the series into the folder of a Prometheus."""
+    text = folder.parent / "series.txt"
+    with text.open("w", encoding="utf-8") as file:
+        file.writelines(series.lines(end))
+    _run([promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", str(text), str(folder)])
+    text.unlink()
+
+
+def record(promtool: str, folder: Path, server: Server, minutes: int, rules: Path) -> None:
+    """Write the values that the recorded series had over the history."""
+    start = server.end - 60 * (minutes - 1)
+    times = [f"--start={start:.0f}", f"--end={server.end:.0f}", "--eval-interval=1m"]
+    _run(
+        [
+            *(promtool, "tsdb", "create-blocks-from", "rules", *times),
+            *(f"--url={server.url}", f"--output-dir={folder}", str(rules)),
+        ]
+    )
+
+
+@contextmanager
+def prometheus_of(
+    series: Series, folder: Path, prometheus: str, promtool: str, *, end: float | None = None
+) -> Iterator[Server]:
+    """Run a Prometheus with the fleet's history, recorded series and alerts; `end`: the time of the last sample."""
+    end = end or time.time() // 60 * 60
+    data = folder / "data"
+    data.mkdir(parents=True)
+    rules = folder / "rules.yaml"
+    rules.write_text(rule_groups(), encoding="utf-8")
+    write_blocks(promtool, series, end, data)
+    for _ in range(_PASSES):
+        with serving(folder, prometheus, end, rules=None) as server:
+            record(promtool, data, server, series.minutes, rules)
+    fast = yaml.safe_load(rules.read_text(encoding="utf-8"))
+    for group in fast["groups"]:
+        group["interval"] = _EVALUATION
+        # The faults of the fleet have lasted longer than any rule waits, and a test cannot.
+        group["rules"] = [{**rule, "for": "0s"} if "alert" in rule else rule for rule in group["rules"]]
+    quick = folder / "quick.yaml"
+    quick.write_text(yaml.safe_dump(fast), encoding="utf-8")
+    with serving(folder, prometheus, end, rules=quick) as server:
+        yield server
+
+
+@contextmanager
+def serving(folder: Path, prometheus: str, end: float, rules: Path | None) -> Iterator[Server]:
+    """Run a Prometheus over the blocks of a folder; it scrapes nothing."""
+    configuration = folder / "prometheus.yaml"
+    files = [str(rules)] if rules else []
+    configuration.write_text(yaml.safe_dump({"rule_files": files}), encoding="utf-8")
+    [port] = free_ports(1)
+    with (folder / "prometheus.log").open("a", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            [
+                prometheus,
+                f"--config.file={configuration}",
+                f"--storage.tsdb.path={folder / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port}",
+                "--storage.tsdb.retention.time=10y",
+            ],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    server = Server(f"http://127.0.0.1:{port}", end)
+    try:
+        _wait(server, process)
+        yield server
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+
+
+def _wait(server: Server, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline:
+        assert process.poll() is None, "prometheus ended; its log is prometheus.log"
+        try:
+            with urllib.request.urlopen(f"{server.url}/-/ready", timeout=5):
+                return
+        except OSError:
+            time.sleep(0.1)
+    raise TimeoutError("prometheus did not start")
+
+
+def _run(arguments: Sequence[str]) -> None:
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
