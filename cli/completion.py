@@ -26,6 +26,13 @@ def clusters(incomplete: str) -> list[str]:
     return _beginning(KINDS, incomplete)
 
 
+def profilers(incomplete: str) -> list[str]:
+    """Return the profilers of a run."""
+    from workloads.profile import Profiler
+
+    return _beginning(Profiler, incomplete)
+
+
 def login_clusters(incomplete: str) -> list[str]:
     """Return the clusters that people log in to."""
     return _beginning(LOGIN, incomplete)

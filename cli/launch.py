@@ -21,6 +21,9 @@ from cli.run_options import (
     PoolName,
     PreparePool,
     PresetName,
+    ProfileRanks,
+    ProfilerName,
+    ProfileSteps,
     StageName,
     Variables,
 )
@@ -72,6 +75,9 @@ def launch(
         ),
     ] = "",
     env: Variables = None,
+    profile: ProfilerName = "",
+    profile_steps: ProfileSteps = "",
+    profile_ranks: ProfileRanks = "",
     config: Config = None,
     info_file: Annotated[
         Path | None,
@@ -139,6 +145,9 @@ def launch(
         variables=tuple(env or ()),
         arguments=arguments,
         stage=stage or (TRAIN if skip_stages else ""),
+        profile=profile,
+        profile_steps=profile_steps,
+        profile_ranks=profile_ranks,
     )
     local = on == LOCAL.name
     # A local run, or one with the cluster info in a file, needs no configuration.

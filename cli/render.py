@@ -19,6 +19,9 @@ from cli.run_options import (
     PoolName,
     PreparePool,
     PresetName,
+    ProfileRanks,
+    ProfilerName,
+    ProfileSteps,
     StageName,
     Variables,
 )
@@ -53,6 +56,9 @@ def render(
     stage: StageName = "",
     prepare_on: PreparePool = "",
     env: Variables = None,
+    profile: ProfilerName = "",
+    profile_steps: ProfileSteps = "",
+    profile_ranks: ProfileRanks = "",
     config: Config = None,
     listed: Annotated[
         bool,
@@ -111,6 +117,9 @@ def render(
             variables=tuple(env or ()),
             arguments=arguments,
             stage=stage or ("" if as_ in TOGETHER else TRAIN),
+            profile=profile,
+            profile_steps=profile_steps,
+            profile_ranks=profile_ranks,
         )
         resolution = resolved(asked, _configuration(config) if config else None, prepare_on=prepare_on)
         try:

@@ -81,6 +81,31 @@ Variables = Annotated[
         help="A variable for every rank, passed unchanged; may be repeated. Not for secrets; see docs/runs.md.",
     ),
 ]
+ProfilerName = Annotated[
+    str,
+    typer.Option(
+        "--profile",
+        metavar="PROFILER",
+        help="Capture steps of the training by 'torch' or 'nsys', to the folder 'profile' of the run's folder.",
+        autocompletion=completion.profilers,
+    ),
+]
+ProfileSteps = Annotated[
+    str,
+    typer.Option(
+        "--profile-steps",
+        metavar="FIRST:LAST",
+        help="With '--profile': the steps to capture; by default 10:12.",
+    ),
+]
+ProfileRanks = Annotated[
+    str,
+    typer.Option(
+        "--profile-ranks",
+        metavar="RANKS",
+        help="With '--profile': 'all', or numbers and ranges such as 0,8-15; by default 0-7.",
+    ),
+]
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", metavar="FILE", help="Configuration with the pools and names."),

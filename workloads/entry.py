@@ -12,6 +12,7 @@ from catalog.cluster_info import ClusterInfo
 from catalog.efa import efa_environment
 from catalog.neuron import COMPILE_CACHE_VARIABLE, lnc_environment
 from workloads.launchers import SchedulerVariables, command, quoted
+from workloads.profile import Profiler
 from workloads.program import FOLDER_VARIABLE
 from workloads.progress import SPEEDS, PrintedBy, Progress
 from workloads.restarts import FINAL_FILE
@@ -38,6 +39,8 @@ HUB_HOME = "HF_HOME"
 
 _HUB_TOKEN = "HF_TOKEN"  # noqa: S105 the variable's name
 """The secret's variable that only workloads have whose programs read from Hugging Face."""
+
+_PROFILED = ("python3", "-m", "profiled_rank")
 
 _OURS = "TRAINFORGE_"
 """Prefix of the variables that programs of workloads/runtime read."""
@@ -89,6 +92,7 @@ def environment(run: Run) -> dict[str, str]:
         **run.workload.launcher.environment,
         **run.preset_environment,
         **run.environment,
+        **(run.profile.environment(efa=run.efa_per_node > 0) if run.profile else {}),
     }
 
 
@@ -98,8 +102,9 @@ def knows_folder(run: Run) -> bool:
 
 
 def program(run: Run, folder: str = "") -> list[str]:
-    """Return the words that start one process of a run's program, with its arguments."""
-    return [*run.workload.program.words(folder or folders(run)[0]), *run.arguments]
+    """Return the words that start one process of a run's program, with its arguments, and nsys where it captures it."""
+    under = _PROFILED if run.profile and run.profile.profiler is Profiler.NSYS else ()
+    return [*under, *run.workload.program.words(folder or folders(run)[0]), *run.arguments]
 
 
 def entry(

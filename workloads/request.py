@@ -18,6 +18,7 @@ from workloads.formats import FORMATS, default_format
 from workloads.own_code import OwnCodeError, fitted, is_folder
 from workloads.own_files import own_files, path_problem
 from workloads.preset import Preset
+from workloads.profile import check_profile, requested
 from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
 from workloads.spec import Format, Run, Workload
@@ -36,7 +37,7 @@ class Request:
 
     `stage` is the name of a stage that is asked for alone, with these arguments; `train` is the run without its stages.
     Where none is named, the stages that the run needs come before it. `prepare_on` is the pool of stages that need no
-    accelerator; None for the run's.
+    accelerator; None for the run's. `profile` is the name of a profiler, or empty.
     """
 
     workload: str
@@ -52,6 +53,9 @@ class Request:
     arguments: tuple[str, ...] = ()
     stage: str = ""
     prepare_on: Pool | None = None
+    profile: str = ""
+    profile_steps: str = ""
+    profile_ranks: str = ""
 
 
 _OF_KIND = ("run-accelerators", "run-idle-accelerators")
@@ -94,6 +98,8 @@ def resolve(request: Request) -> Resolution:
     if request.run_id is not None:
         findings += check_run_id(request.run_id)
     findings += check_variables(request.variables, workload)
+    profile, wrong = requested(request.profile, request.profile_steps, request.profile_ranks)
+    findings += wrong
     findings += _stage_name(request, workload, preset)
     if workload is None or preset is None or any(finding.is_error for finding in findings):
         findings += _refused_by_all(request, workload, preset)
@@ -102,6 +108,14 @@ def resolve(request: Request) -> Resolution:
     findings += check_preset(preset)
     if request.stage:
         run = _stage(request, run)
+    if profile and run.stage_name:
+        message = f"'--profile' is for the training, and the stage '{run.stage_name}' is asked for"
+        findings.append(_error("profile", profile.profiler, message, "leave it out"))
+    elif profile:
+        supported, gpus = run.workload.profilers, run.kind == "gpu"
+        wrong = [*check_profile(profile, run.workload.name, supported, run.ranks, gpus=gpus)]
+        findings += wrong
+        run = run if wrong else replace(run, profile=profile)
     findings += check_arguments(run)
     if any(finding.is_error for finding in findings):
         # What else is judged follows from the arguments.

@@ -16,6 +16,12 @@ _RESERVED = frozenset(
         *("JAX_COORDINATOR_ADDRESS", "JAX_LOCAL_DEVICE_IDS", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID"),
         *("ADDRESSES", "NODE", "TRAINFORGE_NODES_FOLDER"),
         *("CODE", "CODE_FOLDER", "PACKAGES_FOLDER"),
+        *(
+            "TRAINFORGE_PROFILE",
+            "TRAINFORGE_PROFILE_STEPS",
+            "TRAINFORGE_PROFILE_RANKS",
+            "TRAINFORGE_PROFILE_EFA",
+        ),
     )
 )
 """Variables that scripts and launchers set themselves: another value would be lost, or keep ranks from connecting."""

@@ -22,6 +22,7 @@ from workloads.images.image import Base, Image
 from workloads.launchers import Launcher, Torchrun
 from workloads.layout import Layout
 from workloads.preset import Override, Preset
+from workloads.profile import Profile, ProfileArguments, Profiler
 from workloads.program import Program
 from workloads.progress import Progress, with_variables
 from workloads.proof import Proven
@@ -77,9 +78,9 @@ class Workload:
     `packages` are folders below `workloads/` of other workloads that the program imports: they are in its build, in a
     launch folder, and on Python's search path.
 
-    `stages` run before the program, each once for all runs that need the same; the program itself is the last stage,
-    `train`, and waits for all that no other stage waits for. `containers` are on every node of the program, and on none
-    of a stage.
+    `profilers` are those that the program can be captured by. `stages` run before the program, each once for all runs
+    that need the same; the program itself is the last stage, `train`, and waits for all that no other stage waits for.
+    `containers` are on every node of the program, and on none of a stage.
     """
 
     name: str
@@ -105,6 +106,7 @@ class Workload:
     stages: tuple[Stage, ...] = ()
     containers: tuple[Container, ...] = ()
     packages: tuple[str, ...] = ()
+    profilers: Mapping[Profiler, ProfileArguments] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         """Check stages, assets, containers, accelerators, precisions, and the names by which these refer to others.
@@ -193,7 +195,7 @@ class Run:
     `environment` are variables that whoever launches it gives every rank, `extra_arguments` arguments that they append
     to the program's, both taken to the letter. `code` is the workload's folder where it is shipped by itself, neither
     in an image nor in a cluster's launch folder. `stage_name` is the stage's where it is the run of one (`stage()`),
-    and `own_image` says that the stage has another image than the workload.
+    and `own_image` says that the stage has another image than the workload. `profile` is what is captured of it.
     """
 
     workload: Workload
@@ -207,6 +209,7 @@ class Run:
     code: ShippedCode | None = None
     stage_name: str = ""
     own_image: bool = False
+    profile: Profile | None = None
 
     @classmethod
     def reference(cls, workload: Workload) -> Run:
@@ -259,6 +262,7 @@ class Run:
             extra_arguments=(),
             stage_name=name,
             own_image=stage.image is not None,
+            profile=None,
         )
 
     @property
@@ -404,7 +408,9 @@ class Run:
         peak = (f"{option}={self.peak_tflops:g}",) if option and self.peak_tflops is not None else ()
         of_type = (word for each in self._overrides for word in each.arguments)
         own = map(LiteralWord, self.extra_arguments)
-        return (*self.workload.arguments, *self.preset.arguments, *of_type, *peak, *own)
+        captured = self.profile and self.workload.profilers.get(self.profile.profiler)
+        profile = captured(self.profile, self.ranks) if captured and self.profile else ()
+        return (*self.workload.arguments, *self.preset.arguments, *of_type, *peak, *profile, *own)
 
     @property
     def preset_environment(self) -> dict[str, str]:

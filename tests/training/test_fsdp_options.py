@@ -1,4 +1,4 @@
-"""Options of the fsdp workload: combinations, presets that its program takes, rates and captures."""
+"""Options of the fsdp workload: combinations, presets that its program takes, rates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ torch = fsdp_modules.torch
 from fsdp_trainer import optimisation, sharding  # noqa: E402
 from fsdp_trainer.options import options  # noqa: E402
 from fsdp_trainer.presets import MODELS  # noqa: E402
-from fsdp_trainer.profiling import Capture  # noqa: E402
 from training.errors import TrainingError  # noqa: E402
 from training.process_group import Ranks  # noqa: E402
 
@@ -68,13 +67,10 @@ def test_the_peak_of_the_type_is_reported_where_it_is_known() -> None:
         (["--steps=0"], "'0' is not a whole number from 1"),
         (["--minimum-rate=2"], "'2' is not a number from 0 to 1"),
         (["--weight-decay=-1"], "'-1' is not a number from 0"),
-        (["--profile=12:10"], "'12:10' is not FIRST:LAST"),
-        (["--profile=5"], "'5' is not FIRST:LAST"),
         (["--sequence-length=513"], "longer than the context of tiny, 512 tokens"),
         (["--data=stream"], "--data stream needs --tokenizer"),
         (["--tokenizer=x"], "--tokenizer is for --data stream"),
         (["--offload-activations", "--recompute=full"], "nothing left to keep"),
-        (["--steps=5", "--profile=4:6"], "--profile ends at step 6, the run at 5"),
     ],
 )
 def test_mistakes_are_refused_with_a_message(
@@ -144,37 +140,6 @@ def test_replicas_that_do_not_divide_the_ranks_are_refused() -> None:
 def test_float8_without_its_gpu_is_refused() -> None:
     with pytest.raises(TrainingError, match=r"--float8 needs a GPU of compute capability 8.9"):
         sharding.build(options(["--float8"]), ONE)
-
-
-def test_a_profile_without_a_gpu_is_refused() -> None:
-    with pytest.raises(TrainingError, match="has none"):
-        Capture((1, 2), ONE)
-
-
-@pytest.mark.parametrize(
-    ("last", "expected"),
-    [
-        (6, ["sync", "start", "push step 3", "pop", "push step 4", "pop", "sync", "stop"]),
-        (3, ["sync", "start", "push step 3", "pop", "sync", "stop"]),
-    ],
-)
-def test_nsys_captures_the_steps_that_were_asked_for(
-    monkeypatch: pytest.MonkeyPatch, last: int, expected: list[str]
-) -> None:
-    """A run that ends within them stops the capture too. The profiler is a stub: this machine has no GPU."""
-    told: list[str] = []
-    cuda = torch.cuda
-    monkeypatch.setattr(cuda, "synchronize", lambda: told.append("sync"))
-    monkeypatch.setattr(cuda.profiler, "start", lambda: told.append("start"))
-    monkeypatch.setattr(cuda.profiler, "stop", lambda: told.append("stop"))
-    monkeypatch.setattr(cuda.nvtx, "range_push", lambda name: told.append(f"push {name}"))
-    monkeypatch.setattr(cuda.nvtx, "range_pop", lambda: told.append("pop"))
-    capture = Capture((3, 4), replace(ONE, device=torch.device("cuda", 0)))
-    for step in range(1, last + 1):
-        capture.before(step)
-        capture.after(step)
-    capture.close()
-    assert told == expected
 
 
 def test_a_learning_rate_is_never_infinite() -> None:

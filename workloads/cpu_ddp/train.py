@@ -30,6 +30,7 @@ from training.checkpoint import Checkpoints
 from training.digits import CLASSES, PIXELS, Mnist, Samples, Synthetic
 from training.errors import TrainingError, say
 from training.process_group import Ranks
+from training.profiling import Capture
 from training.signals import StopSignal
 from training.tracking import Tracking
 
@@ -197,6 +198,7 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
     run = Run(chosen, ranks, folder)
     done = run.resume()
     report = Report(run, folder, done)
+    capture = Capture(ranks, chosen.steps)
     if ranks.first:
         where = f"ranks={ranks.count} device={ranks.device.type} data={run.samples.kind}"
         say(f"resuming after step {done} of {chosen.steps}: {where}" if done else f"starting: {where}")
@@ -206,7 +208,9 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
         stop.begin(ranks)
         begun = time.monotonic()
         done += 1
+        capture.before(done)
         loss, applied = run.step(done)
+        capture.after(done)
         time.sleep(max(0.0, begun + chosen.step_seconds - time.monotonic()))
         asked = stop.agreed()
         last = done == chosen.steps
@@ -220,6 +224,7 @@ def train(chosen: Options, ranks: Ranks, folder: Path, stop: StopSignal) -> tupl
             run.save(done)
             if report.metrics:
                 report.metrics.saved(done)
+    capture.close()
     report.close(finished=not asked)
     return done, asked
 

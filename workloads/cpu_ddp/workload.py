@@ -10,6 +10,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.preset import Preset
+from workloads.profile import BY_CAPTURE
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS, TINY_SLURM, Proof, Proven
@@ -87,5 +88,6 @@ WORKLOAD = Workload(
     assets=(Asset("mnist", "mnist", "DATA_FOLDER", stage="download", required=True),),
     global_batch_argument="--global-batch",
     options="cpu_ddp_options",
+    profilers=BY_CAPTURE,
     stages=(_DOWNLOAD,),
 )

@@ -11,6 +11,7 @@ from workloads.fsdp.memory import footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.preset import Preset
+from workloads.profile import BY_CAPTURE
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
@@ -153,4 +154,5 @@ WORKLOAD = Workload(
     footprint=footprint,
     global_batch_argument="--global-batch",
     options="fsdp_trainer.options",
+    profilers=BY_CAPTURE,
 )

@@ -12,6 +12,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
+from workloads.profile import Profile, Profiler
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
@@ -227,6 +228,23 @@ _PREPROCESS = Stage(
     presets=_OF_TEXT,
 )
 
+
+def _captured(profile: Profile, ranks: int) -> tuple[str, ...]:
+    """Return Megatron-LM's options for a capture (megatron/training/arguments.py and training.py).
+
+    It starts the capture when as many steps are done as its first number says, and stops after the last.
+    """
+    return (
+        *("--profile", f"--profile-step-start={profile.first - 1}", f"--profile-step-end={profile.last}"),
+        *("--profile-ranks", *map(str, profile.numbers(ranks))),
+    )
+
+
+def _traced(profile: Profile, ranks: int) -> tuple[str, ...]:
+    """Return the options for torch's profiler, which writes where TensorBoard's files go."""
+    return (*_captured(profile, ranks), "--use-pytorch-profiler", "--tensorboard-dir=$RUN_FOLDER/profile")
+
+
 WORKLOAD = Workload(
     name="megatron-lm",
     title="Pre-training of GPT-3, Llama 2 and Llama 3 by Megatron-LM (TP, PP, CP, DP)",
@@ -264,4 +282,5 @@ WORKLOAD = Workload(
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
     global_batch_argument="--global-batch-size",
+    profilers=MappingProxyType({Profiler.TORCH: _traced, Profiler.NSYS: _captured}),
 )

@@ -20,6 +20,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Override, Preset
+from workloads.profile import Profile, Profiler
 from workloads.program import Program
 from workloads.progress import Progress
 from workloads.proof import TINY_RANKS, Proof, Proven
@@ -169,6 +170,17 @@ _STAGES = (
 
 _NUMBER = r"[0-9.]+(?:e[+-]?[0-9]+)?"
 
+
+def _captured(profile: Profile, ranks: int) -> tuple[str, ...]:
+    """Return NeMo's values for nsys (nsys_profile in its configuration): the first and the last global batch."""
+    return (
+        "model.nsys_profile.enabled=true",
+        f"model.nsys_profile.start_step={profile.first}",
+        f"model.nsys_profile.end_step={profile.last}",
+        f"model.nsys_profile.ranks=[{','.join(map(str, profile.numbers(ranks)))}]",
+    )
+
+
 WORKLOAD = Workload(
     name="nemo-launcher",
     title="Benchmarks of the launcher for NeMo 1: pre-training of GPT-3 and Llama 2",
@@ -234,5 +246,6 @@ WORKLOAD = Workload(
         Asset("pile", "nemo-launcher/pile", "TOKENS_FOLDER", stage="pile", required=True),
     ),
     global_batch_argument="--global-batch",
+    profilers=MappingProxyType({Profiler.NSYS: _captured}),
     options="nemo1_options",
 )

@@ -10,6 +10,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
+from workloads.profile import DEFAULT_RANKS, Profile, Profiler
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
@@ -120,6 +121,29 @@ _PRESETS = (
     ),
 )
 
+_WARMUP = 3
+"""Steps before those that are captured in which torch's profiler starts: torchtitan's own default."""
+
+
+def _trace(profile: Profile, ranks: int) -> tuple[str, ...]:
+    """Return torchtitan's options for torch's profiler (torchtitan/config/job_config.py): it captures every rank.
+
+    Raises:
+        ValueError: other ranks are asked for.
+    """
+    if profile.ranks not in ("", "all", DEFAULT_RANKS) and len(profile.numbers(ranks)) < ranks:
+        raise ValueError("torchtitan captures all ranks; leave --profile-ranks out or give 'all'")
+    return (
+        *("--profiling.enable_profiling", "--profiling.save_traces_folder=profile"),
+        # A period ends with the last step: those that are captured are the end of it.
+        *(
+            f"--profiling.profile_freq={profile.last}",
+            f"--profiling.profiler_active={profile.last - profile.first + 1}",
+        ),
+        f"--profiling.profiler_warmup={min(_WARMUP, profile.first - 1)}",
+    )
+
+
 WORKLOAD = Workload(
     name="torchtitan",
     title="Pre-training of Llama 3 by torchtitan (FSDP2, TP, PP, CP, float8, compile)",
@@ -150,4 +174,5 @@ WORKLOAD = Workload(
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
     global_batch_argument="--training.global_batch_size",
+    profilers=MappingProxyType({Profiler.TORCH: _trace}),
 )

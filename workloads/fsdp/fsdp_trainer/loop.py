@@ -9,10 +9,10 @@ import torch
 from fsdp_trainer import arithmetic
 from fsdp_trainer.options import Options
 from fsdp_trainer.pretraining import Pretraining, Step
-from fsdp_trainer.profiling import Capture
 from training import errors, metrics
 from training.errors import TrainingError, say
 from training.process_group import Ranks
+from training.profiling import Capture
 from training.signals import StopSignal
 
 SAVE_FAILED = 1 << 10
@@ -71,7 +71,7 @@ class Training:
         self._validated: dict[str, float] = {}
         self._ranks = ranks
         self._stop = stop
-        self._capture = Capture(chosen.profile, ranks)
+        self._capture = Capture(ranks, chosen.steps)
         self._report = Report(self.run, folder)
 
     @property

@@ -53,7 +53,6 @@ class Options:
     synchronous_save: bool
     log_every: int
     peak_tflops: float | None
-    profile: tuple[int, int] | None
     step_seconds: float
     threads: int
     device: str
@@ -213,7 +212,6 @@ def _watching(group: argparse._ArgumentGroup) -> None:
     )
     add("--log-every", type=arguments.positive, default=10, help="steps between reports")
     add("--peak-tflops", type=arguments.rate, help="peak of a rank's accelerator, to report MFU against")
-    add("--profile", type=arguments.interval, metavar="FIRST:LAST", help="steps that nsys shall capture")
     add(
         "--step-seconds", type=arguments.seconds, default=0.0, help="least length of a step, to watch a fault"
     )
@@ -235,7 +233,5 @@ def _check(parser: argparse.ArgumentParser, chosen: Options) -> None:
         wrong.append("--tokenizer is for --data stream; synthetic data are tokens already")
     if chosen.offload_activations and chosen.recompute == "full":
         wrong.append("--offload-activations has nothing left to keep with --recompute full; choose one")
-    if chosen.profile and chosen.profile[1] > chosen.steps:
-        wrong.append(f"--profile ends at step {chosen.profile[1]}, the run at {chosen.steps}")
     if wrong:
         parser.error("; ".join(wrong))

@@ -62,18 +62,6 @@ def share(text: str) -> float:
     return value
 
 
-def interval(text: str) -> tuple[int, int]:
-    """Return `FIRST:LAST`, whole numbers from 1, the last not before the first."""
-    first, colon, last = text.partition(":")
-    try:
-        found = positive(first), positive(last)
-    except argparse.ArgumentTypeError:
-        found = (1, 0)
-    if not colon or found[0] > found[1]:
-        raise argparse.ArgumentTypeError(f"'{text}' is not FIRST:LAST, whole numbers from 1 such as 10:12")
-    return found
-
-
 def _number(text: str) -> float:
     try:
         value = float(text)
