@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli import catalog, help_format
+from cli import catalog, help_format, profile
 from cli.connect import connect
 from cli.launch import launch
 from cli.program_arguments import ProgramCommand
@@ -29,6 +29,7 @@ app.command(cls=ProgramCommand)(render)
 app.command(cls=ProgramCommand)(launch)
 app.command()(connect)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(profile.app, name="profile")
 
 
 def _print_version(requested: bool) -> None:

@@ -25,6 +25,8 @@ VERBS = (
     ["catalog"],
     ["catalog", "list"],
     ["catalog", "show"],
+    ["profile"],
+    ["profile", "report"],
 )
 """The command and its verbs."""
 
