@@ -32,7 +32,7 @@ EMULATED_PRESETS = {("mosaicml-composer", name) for name in ("sd2-256", "sd2-512
 NATIVE = {"jax", "megatron-lm", "mosaicml-composer", "nemo-launcher", "nemo-run"}
 """The workloads whose libraries have no bf16 before Ampere."""
 
-UNSTATED = {"bionemo-esm1nv", "nccl-tests", "nccom-tests", "node-pairs"}
+UNSTATED = {"bionemo-esm1nv", "gpu-health", "nccl-tests", "nccom-tests", "node-pairs", "pytorch-env"}
 """The workloads whose image decides, and those that compute nothing."""
 
 

@@ -137,8 +137,10 @@ def test_a_line_that_only_looks_labelled_is_read_as_it_is() -> None:
 def test_our_workloads_describe_every_metric(name: str) -> None:
     progress = workload(name).progress
     found = set(series("", progress.pattern))
-    # A training program, a benchmark of collectives by sizes, or one by rounds.
-    assert any(metrics <= found for metrics in ({"step", "loss"}, {"size", "busbw"}, {"step", "busbw"}))
+    # A training program, a benchmark of collectives by sizes or by rounds, or checks of nodes and of ranks.
+    checks = ({"nodes", "unusable_nodes"}, {"ranks", "failed_checks"})
+    kinds = ({"step", "loss"}, {"size", "busbw"}, {"step", "busbw"}, *checks)
+    assert any(kind <= found for kind in kinds)
     assert all(progress.description(metric) for metric in series("", progress.pattern))
 
 
