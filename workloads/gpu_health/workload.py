@@ -6,11 +6,12 @@ from types import MappingProxyType
 
 from catalog.reference_types import CPU, GPU
 from workloads.launchers import Torchrun
+from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Criterion, Progress
 from workloads.proof import Proof, Proven
 from workloads.resources import ALL_KINDS, Resources
-from workloads.spec import Format, Preset, Workload
+from workloads.spec import Format, Workload
 
 _PRESETS = (
     Preset(
