@@ -10,13 +10,14 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from tests.bench import commands, document, kubernetes, rendering, synthesis, training
+from tests.bench import commands, document, exporters, kubernetes, rendering, synthesis, training
 from tests.bench.measure import HEADER, Measure, machine
 
 
 def measures() -> Iterator[Measure]:
     """Yield every figure, quickest first."""
     yield from commands.starts()
+    yield from exporters.scrapes()
     yield rendering.everything()
     yield synthesis.whole()
     yield from synthesis.pools()

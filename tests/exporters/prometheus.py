@@ -58,11 +58,11 @@ class Prometheus:
 
 
 @contextmanager
-def exporter(name: str, *options: str, folder: Path | None = None) -> Iterator[int]:
-    """Run one of our exporters as a program, and yield its port."""
+def exporter(name: str, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[int]:
+    """Run one of our exporters as a program, with variables over this process's own, and yield its port."""
     [port] = free_ports(1)
     command = [sys.executable, "-m", "exporters", name, "--port", str(port), *options]
-    with _running(command, cwd=folder or ROOT / "programs", port=port):
+    with _running(command, cwd=ROOT / "programs", port=port, environment=environment):
         yield port
 
 
@@ -100,9 +100,12 @@ def prometheus(
 
 
 @contextmanager
-def _running(command: Sequence[str], *, cwd: Path, port: int) -> Iterator[None]:
+def _running(
+    command: Sequence[str], *, cwd: Path, port: int, environment: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Run a program until the end of the block, which begins when it listens."""
-    with subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, env={**os.environ}) as process:
+    variables = {**os.environ, **(environment or {})}
+    with subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, env=variables) as process:
         try:
             wait_for(lambda: listening(port) or _ended(process), SECONDS)
             yield
