@@ -261,6 +261,31 @@ EXPORTERS_BASE = Pin(
     "as public Dockerfiles on GitHub name it, read 2026-11-28; not pulled here",
 )
 PROMETHEUS_CLIENT = Pin("prometheus-client", "0.26.0", "requirements.txt")
+_KOLLA = (
+    "openstack/kolla on GitHub, kolla/common/sources.py, read 2026-11-28; not downloaded here, unverified"
+)
+PROMETHEUS = Pin("Prometheus", "3.5.2", _KOLLA)
+PROMETHEUS_URL = (
+    "https://github.com/prometheus/prometheus/releases/download/v{version}/"
+    "prometheus-{version}.linux-{architecture}.tar.gz"
+)
+PROMETHEUS_SHA256 = {
+    "x86_64": "552c6d701e27d3c77983bb8a76e61953cb60021f6e10f17a929546a6dedc436a",
+    "aarch64": "06a77b3f580b0db0f41e1c52274503b609db58660e44577facb0ee53e4ff8b27",
+}
+"""Digests of its archives by machine, from the same place. A node refuses any other archive."""
+GRAFANA = Pin(
+    "Grafana",
+    "13.2.0",
+    "three public repositories on GitHub that install it by the same digest, read 2026-11-28; not downloaded here",
+)
+GRAFANA_SHA256 = "4669384cdb0bb5b4a3f804927e57490d17f4cc47258cd1698fc124e99ee58265"
+"""Digest of the archive grafana-VERSION.linux-amd64.tar.gz, from the same places. An instance refuses any other."""
+AMAZON_PROMETHEUS_PLUGIN = Pin(
+    "Grafana's data source for Amazon Managed Prometheus",
+    "3.3.5",
+    "its page on grafana.com, read 2026-11-28; Grafana checks the signature of a plugin; not downloaded here",
+)
 
 LUSTRE = Pin("FSx for Lustre file system type", "2.15", f"{_PREDECESSOR}, every template")
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-from emulator import control_planes, responses, token_review
+from emulator import control_planes, grafana, responses, token_review
 from emulator.environment import emulated
 
 LEDGER_PATH = "/_emulator/ledger"
@@ -82,11 +82,14 @@ class _Application:
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             answered = token_review.review(path.removeprefix(token_review.PATH), json.loads(body))
             return _json(start_response, answered)
+        if grafana.SERVICE.takes(environ):
+            return grafana.SERVICE.answer(environ, start_response)
         if path == NOTES_PATH:
             planes = control_planes.configured()
             return _json(start_response, planes.notes() if planes else [])
         if path == RESET_PATH:
             end_all_clusters()
+            grafana.SERVICE.workspaces.clear()
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
 

@@ -223,6 +223,8 @@ _READERS: dict[str, Reader] = {
     ),
     "ECS cluster": _ecs_clusters,
     "dashboard": _pages("cloudwatch", "list_dashboards", "DashboardEntries", "DashboardName"),
+    "alarm": _pages("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+    "Grafana workspace": _pages("grafana", "list_workspaces", "workspaces", "id"),
     "compute quota": _pages("sagemaker", "list_compute_quotas", "ComputeQuotaSummaries", "Name"),
     "Prometheus workspace": _pages("amp", "list_workspaces", "workspaces", "arn"),
     "HyperPod cluster": _pages("sagemaker", "list_clusters", "ClusterSummaries", "ClusterName"),

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, model_validator
 
 from catalog.accounting import DatabaseSize
-from catalog.cluster_kinds import CLUSTERS
+from catalog.cluster_kinds import CLUSTERS, KINDS
+from catalog.observability import ENDPOINT
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.batch import BatchSettings
@@ -20,6 +21,7 @@ from settings.sections.hyperpod import HyperPodSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
 from settings.sections.model import Model
 from settings.sections.network import NetworkSettings
+from settings.sections.observability import ObservabilitySettings
 from settings.sections.parallelcluster import ParallelClusterSettings
 from settings.sections.storage import StorageSettings
 from settings.sections.workloads import WorkloadSettings
@@ -80,6 +82,8 @@ class Settings(Model):
     """A database for the accounts of the Slurm clusters."""
     directory: DirectorySettings | None = None
     """A directory of people and groups for the nodes of the clusters."""
+    observability: ObservabilitySettings | None = None
+    """Metrics of every cluster in one workspace, alerts and Grafana; absent: none."""
     workloads: list[WorkloadSettings] = []
     """Workloads that are shipped with clusters: images, programs and launch manifests."""
     base_images: list[str] = []
@@ -105,6 +109,17 @@ class Settings(Model):
         """The clusters that the configuration has, by their kind."""
         found = {name: getattr(self, name) for name in CLUSTERS}
         return {name: section for name, section in found.items() if section is not None}
+
+    @property
+    def interface_endpoints(self) -> list[str]:
+        """The AWS services that nodes call, each once: those with an endpoint in an isolated network."""
+        services = {service for cluster in self.clusters for service in KINDS[cluster].endpoints}
+        needs_secrets = any(section.reads_secrets() for section in self.clusters.values())
+        if self.accounting or self.directory or needs_secrets:
+            services.add("secretsmanager")
+        if self.observability:
+            services.add(ENDPOINT)
+        return sorted(services)
 
     def placed(self, base: Path) -> Self:
         """Return these settings with absolute paths of workloads' folders, which are relative to `base`."""

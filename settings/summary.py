@@ -16,6 +16,9 @@ def summary(settings: Settings) -> str:
         parts.append("an accounting database")
     if settings.directory:
         parts.append(f"a directory ({len(settings.directory.users)} users)")
+    if settings.observability:
+        existing = settings.observability.workspace_id
+        parts.append(f"metrics in {existing}" if existing else "a metrics workspace")
     parts += [f"{KINDS[name].summary} ({', '.join(_pools(settings, name))})" for name in settings.clusters]
     shipped = dict.fromkeys(entry.label for entry in settings.workloads)
     if shipped:

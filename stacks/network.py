@@ -45,7 +45,7 @@ class NetworkStack(cdk.Stack):
         self.file_system_security_group = self._file_system_group(existing)
         if network and network.isolated:
             network.add_interface_endpoints(
-                _endpoints(settings), clients=self._clients(settings, network.vpc)
+                settings.interface_endpoints, clients=self._clients(settings, network.vpc)
             )
         self._zones = settings.availability_zones
         self.subnet_owner = existing.owner_account if existing else None
@@ -164,12 +164,3 @@ class NetworkStack(cdk.Stack):
         return FileSystemSecurityGroup(
             self, "FileSystemSecurityGroup", vpc=self.vpc, clients=self.efa_security_group
         )
-
-
-def _endpoints(settings: Settings) -> list[str]:
-    """Return the services that the configured clusters need, each once."""
-    services = {service for cluster in settings.clusters for service in KINDS[cluster].endpoints}
-    needs_secrets = any(section.reads_secrets() for section in settings.clusters.values())
-    if settings.accounting or settings.directory or needs_secrets:
-        services.add("secretsmanager")
-    return sorted(services)

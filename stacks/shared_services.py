@@ -1,4 +1,4 @@
-"""Services that several clusters use: the accounting database and the directory."""
+"""Services that several clusters use: the accounting database, the directory, and metrics."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from stacks.storage import StorageStack
 if TYPE_CHECKING:
     from stacks.accounting import AccountingStack
     from stacks.directory import DirectoryStack
+    from stacks.observability import ObservabilityStack
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class SharedServices:
 
     accounting: AccountingStack | None = None
     directory: DirectoryStack | None = None
+    observability: ObservabilityStack | None = None
 
 
 def add_shared_services(
@@ -48,4 +50,11 @@ def add_shared_services(
         directory = DirectoryStack(
             app, "DirectoryStack", settings=settings, network=network, storage=storage, env=env
         )
-    return SharedServices(accounting, directory)
+    observability: ObservabilityStack | None = None
+    if settings.observability:
+        from stacks.observability import ObservabilityStack
+
+        observability = ObservabilityStack(
+            app, "ObservabilityStack", settings=settings, network=network, storage=storage, env=env
+        )
+    return SharedServices(accounting, directory, observability)

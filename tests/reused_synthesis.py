@@ -21,7 +21,17 @@ from typing import Any
 
 import yaml
 
-PROGRAM = ("app.py", "cdk.json", "catalog", "settings", "constructs", "stacks", "workloads", "programs")
+PROGRAM = (
+    "app.py",
+    "cdk.json",
+    "catalog",
+    "settings",
+    "constructs",
+    "observability",
+    "stacks",
+    "workloads",
+    "programs",
+)
 """The files of a project that synthesis reads beside its configuration."""
 
 _CONTEXT = "CDK_CONTEXT_JSON"

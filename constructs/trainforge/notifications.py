@@ -17,11 +17,26 @@ from constructs import Construct
 from trainforge.acknowledgement import acknowledge
 
 
+def notification_key(
+    scope: Construct, construct_id: str, *, removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY
+) -> kms.Key:
+    """Return a new key for topics with notifications."""
+    return kms.Key(
+        scope,
+        construct_id,
+        description="Encrypts notifications of cluster events",
+        enable_key_rotation=True,
+        removal_policy=removal_policy,
+    )
+
+
 class Notifications(Construct):
     """An encrypted topic for events of one cluster, with e-mail subscriptions.
 
     Every cluster stack has one; `on` sends the events that match a pattern to it. Rules publish by a role of
     this account: neither the topic nor its key is open to EventBridge as a service, which acts for anybody.
+    `key` encrypts the topic, by default one of its own. With `topic_arn` it is an existing topic, whose key,
+    policy and subscriptions are its owner's.
     """
 
     def __init__(
@@ -31,17 +46,21 @@ class Notifications(Construct):
         *,
         emails: Sequence[str] = (),
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
+        key: kms.IKey | None = None,
+        topic_arn: str | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
-        # A key of our own: EventBridge cannot use the account's default key for SNS.
-        key = kms.Key(
-            self,
-            "Key",
-            description="Encrypts notifications of cluster events",
-            enable_key_rotation=True,
-            removal_policy=removal_policy,
+        self.topic: sns.ITopic = (
+            sns.Topic.from_topic_arn(self, "Topic", topic_arn)
+            if topic_arn
+            # A key of our own: EventBridge cannot use the account's default key for SNS.
+            else sns.Topic(
+                self,
+                "Topic",
+                master_key=key or notification_key(self, "Key", removal_policy=removal_policy),
+                enforce_ssl=True,
+            )
         )
-        self.topic = sns.Topic(self, "Topic", master_key=key, enforce_ssl=True)
         self._publisher = iam.Role(
             self,
             "Publisher",
@@ -51,11 +70,12 @@ class Notifications(Construct):
             description="EventBridge rules of this cluster, publishing to its topic",
         )
         self.topic.grant_publish(self._publisher)
-        acknowledge(
-            self._publisher,
-            "AwsSolutions-IAM5[Action::kms:GenerateDataKey*]",
-            "both data key actions of the topic's own key, as the CDK grants publishing to an encrypted topic",
-        )
+        if not topic_arn:
+            acknowledge(
+                self._publisher,
+                "AwsSolutions-IAM5[Action::kms:GenerateDataKey*]",
+                "both data key actions of the topic's own key, as the CDK grants publishing to an encrypted topic",
+            )
         for email in emails:
             self.topic.add_subscription(subscriptions.EmailSubscription(email))
 

@@ -1,10 +1,11 @@
-"""Log groups, SSM documents and parameters, and keys."""
+"""Log groups, alarms, SSM documents and parameters, and keys."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
+from emulator.resources.request import call
 from emulator.resources.resource import Properties, Resource, resource
 
 
@@ -214,3 +215,31 @@ class Dashboard(Resource):
     def delete(self) -> None:
         """Delete it."""
         self.aws("cloudwatch").delete_dashboards(DashboardNames=[self.physical_id])
+
+
+@resource("AWS::CloudWatch::Alarm")
+class Alarm(Resource):
+    """An alarm on one metric. Ref is its name."""
+
+    def create(self) -> None:
+        """Create it."""
+        self.physical_id = self.properties.get("AlarmName") or self.generated_name(255)
+        self.attributes = {"Arn": self.arn("cloudwatch", f"alarm:{self.physical_id}")}
+        self._put()
+
+    def _put(self) -> None:
+        given = {name: value for name, value in self.properties.items() if name not in ("AlarmName", "Tags")}
+        call(
+            self.aws("cloudwatch"),
+            "put_metric_alarm",
+            {"AlarmName": self.physical_id, **given, **self.tag_argument()},
+        )
+
+    def update(self, previous: Properties) -> None:
+        """Put it again."""
+        del previous
+        self._put()
+
+    def delete(self) -> None:
+        """Delete it."""
+        self.aws("cloudwatch").delete_alarms(AlarmNames=[self.physical_id])

@@ -20,6 +20,7 @@ from settings.rules import (  # noqa: F401
     hyperpod,
     hyperpod_eks,
     network,
+    observability,
     own_code,
     parallelcluster,
     parallelcluster_nodes,

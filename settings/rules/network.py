@@ -272,9 +272,8 @@ def _demand(settings: Settings) -> dict[str, Counter[str]]:
             elif (zone := nodes.availability_zone or settings.availability_zones[0]) in demand:
                 demand[zone][nodes.what] += nodes.nodes * nodes.addresses
     if settings.network.isolated:
-        services = {service for cluster in settings.clusters for service in KINDS[cluster].endpoints}
         for counts in demand.values():
-            counts["interface endpoints"] += len(services)
+            counts["interface endpoints"] += len(settings.interface_endpoints)
     return demand
 
 

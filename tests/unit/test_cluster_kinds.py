@@ -27,7 +27,17 @@ from workloads.spec import Format
 
 PAGE = ROOT / "docs" / "add-a-cluster.md"
 MAX_EXISTING_FILES = 6
-PARTS = ("catalog", "workloads", "settings", "constructs", "stacks", "cli", "programs", "config")
+PARTS = (
+    "catalog",
+    "workloads",
+    "settings",
+    "constructs",
+    "observability",
+    "stacks",
+    "cli",
+    "programs",
+    "config",
+)
 SOURCES = [path for part in PARTS if part != "programs" for path in sorted((ROOT / part).rglob("*.py"))] + [
     ROOT / "app.py"
 ]

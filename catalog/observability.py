@@ -1,0 +1,26 @@
+"""Facts about metrics and alerts of a deployment: severities, limits, names that stacks and nodes share."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+Severity = Literal["critical", "warning", "info"]
+"""The value of the label `severity` of an alert. Critical: a run or node is lost; warning: it may soon be."""
+
+SEVERITIES: Final[tuple[Severity, ...]] = ("critical", "warning", "info")
+
+WORKSPACE_ID: Final = r"ws-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+"""The form of a workspace's id (botocore, amp, the examples of CreateWorkspace)."""
+
+ENDPOINT: Final = "aps-workspaces"
+"""The service that receives metrics, the last part of `com.amazonaws.REGION.aps-workspaces` (Amazon Managed Prometheus
+guide, "Using Amazon Managed Service for Prometheus with interface VPC endpoints")."""
+
+REPEAT_HOURS: Final = {"critical": 4, "warning": 24, "info": 120}
+"""Hours after which an alert that still fires is sent again; the service takes five days at most (guide, "Create an
+alert manager configuration")."""
+
+
+def metrics_parameter(deployment: str) -> str:
+    """Return the name of the SSM parameter that tells nodes where they send metrics."""
+    return f"/trainforge/{deployment}/observability/metrics"

@@ -1,0 +1,1 @@
+"""Data sources and dashboards of a workspace of Amazon Managed Grafana."""

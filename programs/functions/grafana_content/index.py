@@ -1,0 +1,102 @@
+"""Puts data sources and dashboards into a workspace of Amazon Managed Grafana, which has no resource for them.
+
+The token that it needs is of a service account made for one call: it lives for ten minutes and goes with the account
+when the call ends. Dashboards are objects of a bucket, by key. CloudFormation always receives an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+
+from ..cloudformation_response import answer
+from .grafana_api import Grafana
+
+_FOLDER = "trainforge"
+_TOKEN_SECONDS = 600
+_FIRST_WITHOUT_SIGV4 = 12
+"""The version from which Grafana's own Prometheus data source signs nothing (Amazon Managed Grafana guide, "Manually
+add the Prometheus data source")."""
+
+
+def handler(event: dict[str, Any], context: Any) -> None:
+    """Answer one CloudFormation event; a deleted workspace takes its content along."""
+    del context
+    properties = event["ResourceProperties"]
+    physical_id = event.get("PhysicalResourceId") or f"grafana-content-{event['LogicalResourceId']}"
+    try:
+        if event["RequestType"] != "Delete":
+            _fill(properties, event.get("OldResourceProperties", {}), str(event["RequestId"]))
+        answer(event, physical_id, "SUCCESS", "")
+    except Exception as error:  # CloudFormation must receive any failure, or it waits for an hour.
+        answer(event, physical_id, "FAILED", f"{type(error).__name__}: {error}")
+
+
+def _fill(properties: dict[str, Any], before: dict[str, Any], request: str) -> None:
+    client = boto3.client("grafana")
+    workspace = client.describe_workspace(workspaceId=properties["WorkspaceId"])["workspace"]
+    bucket = boto3.client("s3")
+    dashboards = [
+        json.loads(bucket.get_object(Bucket=properties["Bucket"], Key=key)["Body"].read())
+        for key in properties["Dashboards"]
+    ]
+    # The service names a host, and a service in its place, in tests, a whole address.
+    endpoint = str(workspace["endpoint"])
+    address = endpoint if "://" in endpoint else f"https://{endpoint}"
+    with _token(client, properties["WorkspaceId"], f"trainforge-{request}") as token:
+        grafana = Grafana(address, token)
+        for source in data_sources(properties, str(workspace["grafanaVersion"])):
+            grafana.put_data_source(source)
+        grafana.put_folder(_FOLDER, _FOLDER)
+        for dashboard in dashboards:
+            grafana.put_dashboard(dashboard, _FOLDER)
+        for uid in sorted(set(before.get("Uids", [])) - set(properties["Uids"])):
+            grafana.delete_dashboard(uid)
+
+
+def data_sources(properties: dict[str, Any], version: str) -> list[dict[str, Any]]:
+    """Return the data sources of metrics and of CloudWatch as the API takes them, for a version of Grafana."""
+    signs = int(version.split(".")[0]) < _FIRST_WITHOUT_SIGV4
+    region = properties["Region"]
+    return [
+        {
+            "uid": "prometheus",
+            "name": "Prometheus",
+            "type": "prometheus" if signs else "grafana-amazonprometheus-datasource",
+            "access": "proxy",
+            "url": properties["MetricsUrl"],
+            "isDefault": True,
+            "jsonData": {
+                "httpMethod": "POST",
+                "sigV4Auth": True,
+                "sigV4AuthType": "workspace-iam-role",
+                "sigV4Region": region,
+            },
+        },
+        {
+            "uid": "cloudwatch",
+            "name": "CloudWatch",
+            "type": "cloudwatch",
+            "access": "proxy",
+            "jsonData": {"authType": "workspace-iam-role", "defaultRegion": region},
+        },
+    ]
+
+
+@contextmanager
+def _token(client: Any, workspace: str, name: str) -> Iterator[str]:
+    """Yield the token of a service account that is deleted afterwards, whatever happens."""
+    account = client.create_workspace_service_account(grafanaRole="ADMIN", name=name, workspaceId=workspace)[
+        "id"
+    ]
+    try:
+        made = client.create_workspace_service_account_token(
+            name=name, secondsToLive=_TOKEN_SECONDS, serviceAccountId=account, workspaceId=workspace
+        )
+        yield str(made["serviceAccountToken"]["key"])
+    finally:
+        client.delete_workspace_service_account(serviceAccountId=account, workspaceId=workspace)

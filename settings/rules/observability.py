@@ -1,0 +1,124 @@
+"""Rules on metrics and alerts of a deployment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from catalog.cluster_kinds import SLURM
+from catalog.observability import WORKSPACE_ID
+from settings.rules.rule import Problem, Subject, error, warning
+
+_TOPIC = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[\w-]{1,256}"
+_KEY = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[\w-]+"
+
+
+@error("observability-workspace")
+def _workspace(subject: Subject) -> Iterator[Problem]:
+    """A workspace has an id of one form; the service refuses any other when the stack is deployed."""
+    section = subject.settings.observability
+    if section and section.workspace_id is not None and not re.fullmatch(WORKSPACE_ID, section.workspace_id):
+        yield Problem(
+            "observability.workspace_id",
+            section.workspace_id,
+            f"'{section.workspace_id}' is not the id of a workspace, 'ws-' and a UUID",
+            "'aws amp list-workspaces' prints the ids",
+        )
+
+
+@error("observability-existing-workspace")
+def _existing(subject: Subject) -> Iterator[Problem]:
+    """Retention, key and alert manager belong to the workspace, which is not changed where it exists already."""
+    section = subject.settings.observability
+    if section is None or section.workspace_id is None:
+        return
+    given = {"kms_key_arn": section.kms_key_arn, "alerts": section.alerts}
+    for key, value in given.items():
+        if value:
+            yield Problem(
+                f"observability.{key}",
+                "",
+                f"'{key}' is of a new workspace, and 'observability.workspace_id' names an existing one",
+                "remove one of the two",
+            )
+
+
+@error("observability-arn")
+def _arns(subject: Subject) -> Iterator[Problem]:
+    """A key and a topic are named by their whole ARN; an alias or a name is not taken."""
+    section = subject.settings.observability
+    if section is None:
+        return
+    given = [("observability.kms_key_arn", section.kms_key_arn, _KEY, "key")]
+    given += [
+        (f"observability.alerts.{severity}.topic_arn", route.topic_arn, _TOPIC, "topic")
+        for severity, route in section.alerts.items()
+    ]
+    for path, arn, form, what in given:
+        if arn is None:
+            continue
+        if not re.fullmatch(form, arn, re.ASCII):
+            yield Problem(
+                path, arn, f"'{arn}' is not the ARN of a {what}", f"copy the {what}'s ARN from its page"
+            )
+
+
+@error("observability-route")
+def _routes(subject: Subject) -> Iterator[Problem]:
+    """Addresses are subscribed to a topic of the stack's own; those of an existing topic are its owner's."""
+    section = subject.settings.observability
+    for severity, route in (section.alerts if section else {}).items():
+        if route.topic_arn and route.emails:
+            yield Problem(
+                f"observability.alerts.{severity}.emails",
+                ", ".join(route.emails),
+                f"alerts of severity '{severity}' go to an existing topic, whose subscriptions are not changed",
+                "remove 'emails' and subscribe them to the topic, or remove 'topic_arn'",
+            )
+
+
+@warning("observability-nobody")
+def _nobody(subject: Subject) -> Iterator[Problem]:
+    """An alert that nobody gets is found when the money is spent."""
+    settings = subject.settings
+    section = settings.observability
+    if section is None or section.workspace_id:
+        return
+    route = section.alerts.get("critical")
+    if not (route and (route.emails or route.topic_arn)) and not settings.notifications.emails:
+        yield Problem(
+            "observability.alerts",
+            "",
+            "nobody gets critical alerts",
+            "add 'notifications.emails', or 'observability.alerts.critical' with 'emails' or a 'topic_arn'",
+        )
+
+
+@warning("observability-unused")
+def _unused(subject: Subject) -> Iterator[Problem]:
+    """A workspace without a cluster stays empty."""
+    settings = subject.settings
+    if settings.observability and not settings.clusters:
+        yield Problem(
+            "observability",
+            "",
+            "no cluster of this configuration sends metrics",
+            "add a cluster, or remove 'observability'",
+        )
+
+
+@warning("observability-isolated", depends_on=("network.isolated",))
+def _isolated(subject: Subject) -> Iterator[Problem]:
+    """Nodes download Prometheus and its node exporter from GitHub, which an isolated network cannot reach."""
+    settings = subject.settings
+    if not (settings.observability and settings.network.isolated) or settings.network.existing:
+        return
+    for cluster in SLURM:
+        if cluster in settings.clusters:
+            yield Problem(
+                f"{cluster}",
+                "",
+                "nodes cannot download Prometheus in an isolated network: they continue without metrics",
+                "put the programs into an image of your own at the paths that docs/observability.md names, "
+                "or remove 'observability'",
+            )

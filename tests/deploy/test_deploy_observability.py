@@ -1,0 +1,101 @@
+"""Metrics, alerts and Grafana, deployed by the real CDK CLI: what the emulated services hold in the end."""
+
+from __future__ import annotations
+
+import json
+
+import yaml
+
+from emulator.inventory import left_over
+from emulator.resources.resource import Kind
+from tests.deploy.deployment import Deployment
+
+STACK = "ObservabilityStack"
+CONFIGURATION = """
+name: seen
+region: us-west-2
+availability_zones: [us-west-2a]
+pools:
+  gpu: {instance_type: p5.48xlarge, nodes: 1, capacity: {source: capacity-block, reservation_id: cr-0123456789abcdef0}}
+storage:
+  lustre: {capacity_gib: 1200}
+notifications: {emails: [team@example.com]}
+observability:
+  alerts: {critical: {emails: [on-call@example.com]}}
+  grafana: {kind: managed}
+parallelcluster: {pools: [gpu]}
+"""
+
+
+def workspace(deployed: Deployment) -> str:
+    return deployed.stack("observability").outputs["MetricsWorkspace"]
+
+
+def test_the_workspace_has_the_alert_rules(deployed: Deployment) -> None:
+    [namespace] = deployed.client("amp").list_rule_groups_namespaces(workspaceId=workspace(deployed))[
+        "ruleGroupsNamespaces"
+    ]
+    data = deployed.client("amp").describe_rule_groups_namespace(
+        workspaceId=workspace(deployed), name=namespace["name"]
+    )["ruleGroupsNamespace"]["data"]
+    rules = [rule for group in yaml.safe_load(data)["groups"] for rule in group["rules"]]
+    assert any("alert" in rule for rule in rules)
+
+
+def test_alerts_reach_the_people_of_their_severity(deployed: Deployment) -> None:
+    outputs, sns = deployed.stack("observability").outputs, deployed.client("sns")
+    people = {
+        severity: [
+            one["Endpoint"]
+            for one in sns.list_subscriptions_by_topic(TopicArn=outputs[f"{severity}Topic"])["Subscriptions"]
+        ]
+        for severity in ("Critical", "Warning")
+    }
+    assert people == {"Critical": ["on-call@example.com"], "Warning": ["team@example.com"]}
+    [made] = [
+        entry.properties
+        for entry in deployed.stack("observability").resources
+        if entry.type == "AWS::APS::Workspace"
+    ]
+    manager = yaml.safe_load(yaml.safe_load(made["AlertManagerDefinition"])["alertmanager_config"])
+    topics = {one["name"]: one["sns_configs"][0]["topic_arn"] for one in manager["receivers"]}
+    assert topics["critical"] == outputs["CriticalTopic"]
+    assert topics["warning"] == outputs["WarningTopic"]
+
+
+def test_nodes_read_where_they_send_metrics(deployed: Deployment) -> None:
+    value = deployed.client("ssm").get_parameter(Name="/trainforge/seen/observability/metrics")
+    address = json.loads(value["Parameter"]["Value"])["remote_write_url"]
+    assert address.endswith(f"/workspaces/{workspace(deployed)}/api/v1/remote_write")
+
+
+def test_the_alarm_is_on_the_file_system_and_the_rule_names_it(deployed: Deployment) -> None:
+    [alarm] = deployed.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    lustre = deployed.file_system("LUSTRE")["FileSystemId"]
+    assert alarm["Dimensions"] == [{"Name": "FileSystemId", "Value": lustre}]
+    assert alarm["Threshold"] == 1200 * 2**30 / 10
+    rules = deployed.client("events").list_rules()["Rules"]
+    patterns = [json.loads(rule["EventPattern"]) for rule in rules]
+    assert any(one["detail"].get("alarmName") == [alarm["AlarmName"]] for one in patterns)
+    assert any(one["detail"].get("capacity-reservation-id") == ["cr-0123456789abcdef0"] for one in patterns)
+
+
+def test_grafana_holds_data_sources_and_dashboards_and_no_account_is_left(deployed: Deployment) -> None:
+    [grafana] = deployed.client("grafana").list_workspaces()["workspaces"]
+    held = deployed.client("grafana").describe_workspace(workspaceId=grafana["id"])["workspace"]
+    assert held["authentication"]["providers"] == ["AWS_SSO"]
+    [filled] = [
+        entry
+        for entry in deployed.stack("observability").resources
+        if entry.type == "Custom::TrainforgeGrafanaContent"
+    ]
+    assert filled.kind is Kind.ANSWERED
+    assert filled.status == "CREATE_COMPLETE"
+    accounts = deployed.client("grafana").list_workspace_service_accounts(workspaceId=grafana["id"])
+    assert accounts["serviceAccounts"] == []
+
+
+def test_everything_goes_with_the_stacks(deployed: Deployment) -> None:
+    deployed.cdk.destroy("--all")
+    wrong, _ = left_over(deployed.emulator, deployed.before)
+    assert wrong == []

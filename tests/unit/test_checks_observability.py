@@ -1,0 +1,67 @@
+"""Rules on metrics and alerts of a deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.unit.configuration import GONE, found
+
+WORKSPACE = "ws-00000000-1111-2222-3333-444444444444"
+TOPIC = "arn:aws:sns:us-west-2:111122223333:on-call"
+KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+PEOPLE = {"critical": {"emails": ["a@example.com"]}}
+CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
+    ({"observability": {"alerts": PEOPLE}}, set()),
+    ({"observability": {}, "notifications.emails": ["a@example.com"]}, set()),
+    ({"observability": {}}, {("observability-nobody", "observability.alerts")}),
+    (
+        {"observability": {"alerts": {"warning": {"emails": ["a@example.com"]}}}},
+        {("observability-nobody", "observability.alerts")},
+    ),
+    ({"observability": {"alerts": {"critical": {"topic_arn": TOPIC}}, "kms_key_arn": KEY}}, set()),
+    # ids and ARNs
+    ({"observability": {"workspace_id": WORKSPACE}}, set()),
+    (
+        {"observability": {"workspace_id": "ws-1"}},
+        {("observability-workspace", "observability.workspace_id")},
+    ),
+    (
+        {"observability": {"workspace_id": WORKSPACE, "alerts": PEOPLE, "kms_key_arn": KEY}},
+        {
+            ("observability-existing-workspace", "observability.alerts"),
+            ("observability-existing-workspace", "observability.kms_key_arn"),
+        },
+    ),
+    (
+        {"observability": {"alerts": {"critical": {"topic_arn": TOPIC.replace("us-west-2", "us-east-1")}}}},
+        {("arn-region", "observability.alerts.critical.topic_arn")},
+    ),
+    (
+        {"observability": {"alerts": {"critical": {"topic_arn": "on-call"}}}},
+        {("observability-arn", "observability.alerts.critical.topic_arn")},
+    ),
+    (
+        {"observability": {"alerts": PEOPLE, "kms_key_arn": "alias/ours"}},
+        {("observability-arn", "observability.kms_key_arn")},
+    ),
+    (
+        {"observability": {"alerts": {"critical": {"topic_arn": TOPIC, "emails": ["a@example.com"]}}}},
+        {("observability-route", "observability.alerts.critical.emails")},
+    ),
+    # clusters
+    (
+        {"observability": {"alerts": PEOPLE}, "hyperpod": GONE},
+        {("observability-unused", "observability"), ("pool-unused", "pools.gpu")},
+    ),
+    (
+        {"observability": {"alerts": PEOPLE}, "network.isolated": True},
+        {("observability-isolated", "hyperpod")},
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "findings"), CASES, ids=str)
+def test_rules(changes: dict[str, Any], findings: set[tuple[str, str]]) -> None:
+    assert found(changes) == findings

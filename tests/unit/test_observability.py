@@ -1,0 +1,180 @@
+"""The observability stack: the workspace, routes of alerts, Grafana in both kinds, events of storage and capacity."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import yaml
+
+from catalog.observability import SEVERITIES
+from tests.synthesis import Synthesis
+from trainforge.observability.alert_manager import alert_manager_definition
+
+STACK = "ObservabilityStack"
+CONFIGURATION = """
+name: test
+region: us-west-2
+availability_zones: [us-west-2a]
+pools: {{cpu: {{instance_type: c6i.4xlarge, nodes: 1}}}}
+storage: {{lustre: {{capacity_gib: 1200}}}}
+notifications: {{emails: [a@example.com]}}
+observability: {{{observability}}}
+hyperpod: {{pools: [cpu]}}
+"""
+TOPIC = "arn:aws:sns:us-west-2:111122223333:on-call"
+WORKSPACE = "ws-00000000-1111-2222-3333-444444444444"
+Synthesized = Callable[[str], Synthesis]
+
+
+@pytest.fixture
+def managed(synthesis: Callable[[str], Synthesis]) -> Synthesis:
+    return synthesis("config/observability.yaml")
+
+
+@pytest.fixture
+def instance(synthesized: Synthesized) -> Synthesis:
+    return synthesized(CONFIGURATION.format(observability="grafana: {kind: instance}"))
+
+
+def statements(synthesis: Synthesis, action: str) -> list[dict[str, Any]]:
+    return [
+        statement
+        for kind in ("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy")
+        for policy in synthesis.resources(STACK, kind)
+        for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+        if action in statement["Action"]
+    ]
+
+
+def test_a_severity_has_a_receiver_of_its_own_and_an_unknown_one_is_a_warning() -> None:
+    topics = {severity: f"{TOPIC}-{severity}" for severity in SEVERITIES}
+    definition = yaml.safe_load(alert_manager_definition(topics, deployment="demo", region="us-west-2"))
+    manager = yaml.safe_load(definition["alertmanager_config"])
+    assert {one["name"]: one["sns_configs"][0]["topic_arn"] for one in manager["receivers"]} == topics
+    assert manager["route"]["receiver"] == "warning"
+    routed = {one["matchers"][0]: one["receiver"] for one in manager["route"]["routes"]}
+    assert routed == {f'severity="{severity}"': severity for severity in SEVERITIES}
+    # The service demands a region beside a topic, and refuses an address of the API.
+    [config] = manager["receivers"][0]["sns_configs"]
+    assert config["sigv4"] == {"region": "us-west-2"}
+    assert "api_url" not in config
+
+
+def test_only_this_workspace_publishes_to_a_topic(managed: Synthesis) -> None:
+    policies = managed.resources(STACK, "AWS::SNS::TopicPolicy")
+    assert len(policies) == len(SEVERITIES)
+    for policy in policies:
+        [allowed] = [
+            statement
+            for statement in policy["Properties"]["PolicyDocument"]["Statement"]
+            if statement["Effect"] == "Allow"
+        ]
+        assert allowed["Principal"] == {"Service": "aps.amazonaws.com"}
+        assert set(allowed["Condition"]["ArnEquals"]) == {"aws:SourceArn"}
+        assert "aws:SourceAccount" in allowed["Condition"]["StringEquals"]
+    [key] = managed.resources(STACK, "AWS::KMS::Key")
+    [used] = [
+        statement
+        for statement in key["Properties"]["KeyPolicy"]["Statement"]
+        if statement["Principal"] == {"Service": "aps.amazonaws.com"}
+    ]
+    assert "aws:SourceAccount" in used["Condition"]["StringEquals"]
+
+
+def test_grafana_reads_one_workspace_and_changes_nothing(managed: Synthesis, instance: Synthesis) -> None:
+    for synthesis in (managed, instance):
+        [query] = statements(synthesis, "aps:QueryMetrics")
+        assert "Fn::GetAtt" in query["Resource"]
+        verbs = {action.split(":")[1] for action in query["Action"]}
+        assert not [verb for verb in verbs if verb.startswith(("Put", "Delete", "Create", "Remote"))]
+
+
+def test_a_managed_grafana_is_entered_through_identity_center(managed: Synthesis) -> None:
+    workspace = managed.only(STACK, "AWS::Grafana::Workspace")
+    assert workspace["AuthenticationProviders"] == ["AWS_SSO"]
+    assert workspace["PermissionType"] == "CUSTOMER_MANAGED"
+    [filling] = statements(managed, "grafana:CreateWorkspaceServiceAccountToken")
+    assert "*" not in json.dumps(filling["Resource"])
+    [content] = managed.resources(STACK, "Custom::TrainforgeGrafanaContent")
+    assert len(content["Properties"]["Dashboards"]) == len(content["Properties"]["Uids"]) > 0
+
+
+def test_an_instance_opens_nothing_and_keeps_its_password_out_of_the_template(instance: Synthesis) -> None:
+    group = instance.only(STACK, "AWS::EC2::SecurityGroup")
+    assert "SecurityGroupIngress" not in group
+    assert instance.resources(STACK, "AWS::EC2::SecurityGroupIngress") == []
+    data = instance.only(STACK, "AWS::EC2::LaunchTemplate")["LaunchTemplateData"]
+    assert data["MetadataOptions"] == {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}
+    assert data["BlockDeviceMappings"][0]["Ebs"]["Encrypted"] is True
+    assert "KeyName" not in data
+    secret = instance.only(STACK, "AWS::SecretsManager::Secret")
+    assert "SecretString" not in secret
+    assert secret["GenerateSecretString"]["PasswordLength"] == 32
+    script = json.dumps(data["UserData"])
+    assert "dynamic" not in script
+    assert "resolve:secretsmanager" not in script
+    assert len(script) < 16384
+    assert instance.resources(STACK, "AWS::Grafana::Workspace") == []
+
+
+def test_an_existing_workspace_gets_rules_and_no_alert_manager(synthesized: Synthesized) -> None:
+    found = synthesized(CONFIGURATION.format(observability=f"workspace_id: {WORKSPACE}"))
+    assert found.resources(STACK, "AWS::APS::Workspace") == []
+    rules = found.only(STACK, "AWS::APS::RuleGroupsNamespace")
+    assert WORKSPACE in json.dumps(rules["Workspace"])
+    yaml.safe_load(rules["Data"])["groups"]
+
+
+def test_an_existing_topic_is_used_and_not_changed(synthesized: Synthesized) -> None:
+    route = f"alerts: {{critical: {{topic_arn: '{TOPIC}'}}}}"
+    found = synthesized(CONFIGURATION.format(observability=route))
+    topics = found.resources(STACK, "AWS::SNS::Topic")
+    assert len(topics) == len(SEVERITIES) - 1
+    assert TOPIC in json.dumps(found.only(STACK, "AWS::APS::Workspace")["AlertManagerDefinition"])
+    [publish] = [one for one in statements(found, "sns:Publish") if one["Resource"] == TOPIC]
+    assert publish["Action"] == "sns:Publish"
+
+
+def test_retention_and_key_are_those_of_the_configuration(synthesized: Synthesized) -> None:
+    key = "arn:aws:kms:us-west-2:111122223333:key/1234abcd"
+    found = synthesized(CONFIGURATION.format(observability=f"retention_days: 30, kms_key_arn: '{key}'"))
+    workspace = found.only(STACK, "AWS::APS::Workspace")
+    assert workspace["WorkspaceConfiguration"] == {"RetentionPeriodInDays": 30}
+    assert workspace["KmsKeyArn"] == key
+
+
+def test_the_free_space_of_lustre_is_the_sum_of_one_minute(managed: Synthesis) -> None:
+    alarm = managed.only(STACK, "AWS::CloudWatch::Alarm")
+    assert (alarm["Statistic"], alarm["Period"]) == ("Sum", 60)
+    assert alarm["Threshold"] == 4800 * 2**30 / 10
+    assert alarm["ComparisonOperator"] == "LessThanThreshold"
+    assert alarm["TreatMissingData"] == "ignore"
+
+
+def test_people_hear_of_the_end_of_their_reservations_alone(managed: Synthesis) -> None:
+    patterns = [
+        rule["Properties"]["EventPattern"]
+        for rule in managed.resources(STACK, "AWS::Events::Rule")
+        if rule["Properties"]["EventPattern"]["source"] == ["aws.ec2"]
+    ]
+    assert [one["detail"]["capacity-reservation-id"] for one in patterns] == [["cr-0123456789abcdef0"]] * 2
+    kinds = {kind for one in patterns for kind in one["detail-type"]}
+    assert {"Capacity Block Expiration Warning", "EC2 Capacity Reservation Expired"} <= kinds
+
+
+def test_an_isolated_network_reaches_the_workspace(synthesized: Synthesized) -> None:
+    text = CONFIGURATION.format(observability="") + "network: {isolated: true}\n"
+    services = json.dumps(synthesized(text).resources("NetworkStack", "AWS::EC2::VPCEndpoint"))
+    assert "aps-workspaces" in services
+
+
+def test_user_data_is_a_script_that_names_its_variables() -> None:
+    from trainforge.observability.grafana_instance import user_data
+
+    text = user_data({"VERSION": "1"})
+    assert text.startswith("#!/bin/bash\nVERSION='1'\n")
+    assert len(base64.b64encode(text.encode())) < 16384
