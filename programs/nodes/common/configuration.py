@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .metrics import Metrics, metrics_of
+
 NODE_TYPES = ("controller", "login", "compute")
 
 LOGIN_NAME = re.compile(r"[a-z_][a-z0-9_-]{0,31}")
@@ -92,6 +94,7 @@ class Configuration:
     node_types: Mapping[str, str] = field(default_factory=dict)
     directory: Directory | None = None
     accounting: Accounting | None = None
+    metrics: Metrics | None = None
 
 
 def read(path: Path) -> Configuration:
@@ -126,7 +129,7 @@ class _Reader:
 
     def configuration(self, data: object) -> Configuration:
         keys = {"users", "packages", "containers", "home_path", "mounts", "node_types"}
-        keys |= {"directory", "accounting"}
+        keys |= {"directory", "accounting", "metrics"}
         table = self._table(data, "the file", keys)
         containers, directory = table.get("containers"), table.get("directory")
         accounting = table.get("accounting")
@@ -139,6 +142,7 @@ class _Reader:
             node_types=self._node_types(table.get("node_types", {})),
             directory=None if directory is None else self._directory(directory),
             accounting=None if accounting is None else self._accounting(accounting),
+            metrics=None if "metrics" not in table else self._metrics(table["metrics"]),
         )
         for label, values in (
             ("name", [u.name for u in configuration.users]),
@@ -173,6 +177,13 @@ class _Reader:
         table = self._table(data, "accounting", set(needed))
         what = "one word without blanks or quotes"
         return Accounting(*(self._word(table.get(key), f"accounting.{key}", _TEXT, what) for key in needed))
+
+    def _metrics(self, data: object) -> Metrics | None:
+        try:
+            return metrics_of(data)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            self.problems.append(f"metrics: {error!r}")
+            return None
 
     def _directory(self, data: object) -> Directory:
         needed = ("uri", "suffix", "reader", "password_secret", "authority", "region")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..common.accounting import ensure_password_followed
+from ..common.collector import ensure_collector
 from ..common.configuration import Configuration, ConfigurationError, read
 from ..common.directory import ensure_directory
 from ..common.enroot import ensure_enroot
@@ -95,4 +96,7 @@ def _steps(node: Node, configuration: Configuration) -> list[Step]:
     if containers is not None:
         steps.append(("enroot", lambda: ensure_enroot(node, containers, configuration.mounts)))
         steps.append(("pyxis", lambda: check_pyxis(node, kind)))
+    metrics = configuration.metrics
+    if metrics is not None:
+        steps.append(("metrics", lambda: ensure_collector(node, metrics, kind)))
     return steps

@@ -6,10 +6,11 @@ import json
 from pathlib import Path
 
 from ..common.configuration import Configuration, ConfigurationError, parsed
-from .exporter import Exporter
+from ..common.metrics import release_of
+from ..common.release import Release
 
 
-def read(path: Path) -> tuple[Configuration, Exporter | None]:
+def read(path: Path) -> tuple[Configuration, Release | None]:
     """Read and check the file.
 
     Raises:
@@ -26,10 +27,6 @@ def read(path: Path) -> tuple[Configuration, Exporter | None]:
     if exporter is None:
         return configuration, None
     try:
-        return configuration, Exporter(
-            version=str(exporter["version"]),
-            url=str(exporter["url"]),
-            sha256={str(machine): str(digest) for machine, digest in exporter["sha256"].items()},
-        )
+        return configuration, release_of(exporter)
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigurationError([f"node_exporter: {error!r}"]) from error

@@ -9,19 +9,21 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..common.accounting import ensure_password_followed
+from ..common.collector import ensure_collector
 from ..common.configuration import Configuration, ConfigurationError, Containers
 from ..common.directory import wait_for_sssd
 from ..common.enroot import ensure_enroot
 from ..common.node import Node
+from ..common.node_exporter import ensure_exporter
 from ..common.packages import ensure_packages
 from ..common.people import ensure_people
+from ..common.release import Release
 from ..common.steps import Step, perform
 from ..common.users import user_steps
 from . import certificate
 from .accounting import accounting_of
 from .configuration import read
 from .containers import DISKS, ensure_runtime_folder, prepare_enroot
-from .exporter import Exporter, ensure_exporter
 from .node_kind import cluster_user, node_kind
 from .pyxis_plugin import ensure_plugin, ensure_plugin_loaded
 
@@ -84,7 +86,7 @@ def _container_folders(node: Node, containers: Containers, configuration: Config
     ensure_runtime_folder(node, local)
 
 
-def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) -> list[Step]:
+def _steps(node: Node, configuration: Configuration, exporter: Release | None) -> list[Step]:
     """Return the steps of a node that ParallelCluster has configured.
 
     The plugin comes first: compute nodes wait for what the head node writes.
@@ -114,6 +116,9 @@ def _steps(node: Node, configuration: Configuration, exporter: Exporter | None) 
         steps.append(("accounting", lambda: ensure_password_followed(node, accounting)))
     if configuration.packages:
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
-    if exporter is not None:
+    metrics = configuration.metrics
+    if metrics is not None:
+        steps.append(("metrics", lambda: ensure_collector(node, metrics, kind)))
+    elif exporter is not None:
         steps.append(("node exporter", lambda: ensure_exporter(node, exporter)))
     return steps

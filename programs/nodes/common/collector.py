@@ -1,0 +1,190 @@
+"""The collector of a node's metrics: exporters of what the node has, and an agent that sends their samples to AWS."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+
+from .agent_configuration import Destination, Target, agent_configuration
+from .metrics import Metrics
+from .node import Node, StepError, last_lines
+from .node_exporter import ensure_exporter
+from .packages import ensure_packages
+from .release import ensure_program
+from .service import ensure_service
+
+_CONFIGURATION = "/etc/trainforge/collector.yml"
+_UNIT = "trainforge-collector.service"
+_STATE = "trainforge-collector"
+_DCGM_PACKAGE = "datacenter-gpu-manager-exporter"
+_DCGM_UNIT = "nvidia-dcgm-exporter.service"
+_NEURON_UNIT = "trainforge-neuron-monitor.service"
+_NEURON = "/opt/aws/neuron/bin"
+_INFINIBAND = "/sys/class/infiniband"
+_NVIDIA = "/dev/nvidiactl"
+_HEAD = ("controller", "head")
+
+_EXPORTERS = "/opt/trainforge/exporters"
+_ARCHIVE = f"{_EXPORTERS}/exporters.pyz"
+
+
+def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
+    """Have the exporters and the agent run; what cannot be had is a warning, because the node runs jobs without it.
+
+    `kind` is the node's kind: the controller or head node alone speaks of Slurm and of runs.
+
+    Raises:
+        StepError: an archive is not the one that was asked for, or a service does not start.
+    """
+    ensure_exporter(node, metrics.node_exporter)
+    try:
+        found = _destination(node, metrics)
+        if "exporters" in found:
+            _fetch_exporters(node, found["exporters"])
+    except StepError as error:
+        node.log(f"WARNING: this node sends no metrics: {error}; next: {error.next_step}")
+        return
+    targets = list(_targets(node, metrics, kind))
+    program = ensure_program(node, metrics.prometheus, "prometheus", "Prometheus")
+    if program is None:
+        return
+    before = node.changes
+    text = agent_configuration(
+        targets,
+        Destination(found["remote_write_url"], metrics.region),
+        cluster=metrics.cluster,
+        cluster_kind=metrics.cluster_kind,
+        node=os.uname().nodename,
+        scrape_seconds=metrics.scrape_seconds,
+        series_limit=metrics.series_limit,
+    )
+    node.ensure_directory(os.path.dirname(_CONFIGURATION), 0o755)
+    node.write_file(_CONFIGURATION, text, 0o644)
+    ensure_service(
+        node,
+        _UNIT,
+        _agent_unit(program, metrics.ports["collector"]),
+        next_step=f"'{program} --agent --config.file={_CONFIGURATION}' says what is wrong",
+        restart=node.changes > before,
+    )
+
+
+def _destination(node: Node, metrics: Metrics) -> dict[str, str]:
+    """Return what the deployment says of the destination; it is known when the stack is deployed, and not before."""
+    node.require("aws", "use an image that has the AWS CLI, as the images of HyperPod and ParallelCluster do")
+    query = ("aws", "ssm", "get-parameter", "--region", metrics.region, "--name", metrics.parameter)
+
+    def ask() -> dict[str, str]:
+        result = node.query(*query, "--query", "Parameter.Value", "--output", "text")
+        if result.returncode != 0:
+            raise StepError(
+                f"parameter '{metrics.parameter}' cannot be read: {last_lines(result)}",
+                "check that ObservabilityStack is deployed and that the node reaches SSM",
+                retryable=True,
+            )
+        value: dict[str, str] = json.loads(result.stdout)
+        return value
+
+    return node.retry(ask)
+
+
+def _fetch_exporters(node: Node, source: str) -> None:
+    """Copy the deployment's own exporters from its bucket; a prefix is of one content, so nothing there changes."""
+    mark = node.path(f"{_EXPORTERS}/source")
+    if mark.exists() and mark.read_text(encoding="utf-8") == source:
+        return
+    node.ensure_directory(_EXPORTERS, 0o755)
+    node.run(
+        *("aws", "s3", "cp", "--recursive", "--only-show-errors", source, str(node.path(_EXPORTERS))),
+        next_step="check that the node's role may read the bucket of scripts",
+        retryable_codes=None,
+    )
+    node.write_file(f"{_EXPORTERS}/source", source, 0o644)
+
+
+def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
+    """Yield what is scraped on this node; exporters of devices run only where the devices are."""
+    ports = metrics.ports
+    yield Target("node", ports["node"])
+    if node.path(_NVIDIA).exists() and _ensure_dcgm(node):
+        yield Target("dcgm", ports["dcgm"])
+    if node.path(f"{_NEURON}/neuron-monitor").exists():
+        _ensure_neuron(node, ports["neuron"])
+        yield Target("neuron", ports["neuron"])
+    if any(node.path(_INFINIBAND).glob("*")) and _ensure_own(node, "efa"):
+        yield Target("efa", ports["efa"])
+    if kind in _HEAD:
+        for job in ("slurm", "runs"):
+            if _ensure_own(node, job):
+                yield Target(job, ports[job], speaks_of_others=True)
+
+
+def _ensure_own(node: Node, name: str) -> bool:
+    """Have one of the deployment's own exporters run; return whether it is among those that were fetched."""
+    unit = f"trainforge-{name}-exporter.service"
+    source = node.path(f"{_EXPORTERS}/units/{unit}")
+    if not source.exists() or not node.path(_ARCHIVE).exists():
+        node.log(f"WARNING: the exporter '{name}' is not among those of the deployment")
+        return False
+    ensure_service(node, unit, source.read_text(encoding="utf-8"), next_step="its port may be taken")
+    return True
+
+
+def _ensure_dcgm(node: Node) -> bool:
+    """Have NVIDIA's exporter run, from NVIDIA's package; return whether it is there.
+
+    The package is in NVIDIA's CUDA repository, which GPU images name; its unit is the vendor's own.
+    """
+    try:
+        ensure_packages(node, (_DCGM_PACKAGE,))
+    except StepError as error:
+        node.log(f"WARNING: no metrics of GPUs here: {error}; add NVIDIA's CUDA repository to the image")
+        return False
+    node.run("systemctl", "enable", "--now", _DCGM_UNIT, next_step=f"read 'journalctl --unit {_DCGM_UNIT}'")
+    return True
+
+
+def _ensure_neuron(node: Node, port: int) -> None:
+    """Have Neuron's monitor run, whose companion exports what it prints (Neuron documentation, "Neuron Monitor")."""
+    command = f"{_NEURON}/neuron-monitor | {_NEURON}/neuron-monitor-prometheus.py --port {port}"
+    text = "\n".join(
+        (
+            "# Written by trainforge.",
+            "[Unit]",
+            "Description=Metrics of Neuron devices",
+            "[Service]",
+            f"ExecStart=/bin/bash -o pipefail -c '{command}'",
+            "Restart=on-failure",
+            "RestartSec=10",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        )
+    )
+    ensure_service(node, _NEURON_UNIT, text, next_step=f"port {port} may be taken")
+
+
+def _agent_unit(program: str, port: int) -> str:
+    return "\n".join(
+        (
+            "# Written by trainforge.",
+            "[Unit]",
+            "Description=Collector of this node's metrics",
+            "After=network-online.target",
+            "Wants=network-online.target",
+            "[Service]",
+            f"ExecStart={program} --agent --config.file={_CONFIGURATION} "
+            f"--storage.agent.path=/var/lib/{_STATE} --web.listen-address=127.0.0.1:{port}",
+            "DynamicUser=yes",
+            f"StateDirectory={_STATE}",
+            "NoNewPrivileges=yes",
+            "ProtectHome=yes",
+            "ProtectSystem=strict",
+            "MemoryMax=1G",
+            "Restart=on-failure",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        )
+    )

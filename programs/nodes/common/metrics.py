@@ -1,0 +1,55 @@
+"""The part of a node's configuration that is about its metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .release import Release
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The metrics of a node: the SSM parameter that names their destination, labels, releases, ports of exporters.
+
+    `ports` are by the name of a job: node, dcgm, neuron, efa, slurm, runs, and `collector`, the agent's own.
+    """
+
+    parameter: str
+    region: str
+    cluster: str
+    cluster_kind: str
+    scrape_seconds: int
+    series_limit: int
+    prometheus: Release
+    node_exporter: Release
+    ports: Mapping[str, int]
+
+
+def metrics_of(data: Any) -> Metrics:
+    """Return what a table of the configuration says.
+
+    Raises:
+        KeyError: a key is missing.
+        TypeError: a value is of another kind.
+        AttributeError: a value is no table.
+        ValueError: a value is no number.
+    """
+    return Metrics(
+        **{key: str(data[key]) for key in ("parameter", "region", "cluster", "cluster_kind")},
+        scrape_seconds=int(data["scrape_seconds"]),
+        series_limit=int(data["series_limit"]),
+        prometheus=release_of(data["prometheus"]),
+        node_exporter=release_of(data["node_exporter"]),
+        ports={str(job): int(port) for job, port in data["ports"].items()},
+    )
+
+
+def release_of(data: Any) -> Release:
+    """Return a release from its table; raises as `metrics_of` does."""
+    return Release(
+        version=str(data["version"]),
+        url=str(data["url"]),
+        sha256={str(machine): str(digest) for machine, digest in data["sha256"].items()},
+    )
