@@ -27,3 +27,6 @@ RUNS_EXPORTER_PORT: Final = 9823
 
 SLURMCTLD_PORT: Final = 6817
 """slurmctld, which serves Slurm's own metrics from 25.11 (Slurm's Metrics Guide: "default 6817")."""
+
+COLLECTOR_PORT: Final = 9824
+"""The agent that collects a node's metrics, on the loopback address: our choice."""

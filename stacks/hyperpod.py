@@ -13,6 +13,7 @@ from catalog.accounting import ExternalDatabase
 from catalog.cluster_info import ClusterInfo
 from settings.sections.hyperpod import NodeSetupSettings
 from stacks.cluster_stack import ClusterStack, DeploymentContext
+from stacks.node_metrics import node_metrics
 from trainforge.hyperpod.groups import (
     CONTROLLER_GROUP,
     LOGIN_GROUP,
@@ -68,6 +69,10 @@ class HyperPodStack(ClusterStack):
             ],
         )
 
+    @property
+    def _cluster_name(self) -> str:
+        return f"{self._settings.name}-hyperpod"
+
     def _role(self, construct_id: str, *more_groups: ec2.ISecurityGroup) -> NodeRole:
         """Return a role with what every node may do; its interfaces may be in `more_groups` beside the nodes' own."""
         role = NodeRole(
@@ -87,6 +92,8 @@ class HyperPodStack(ClusterStack):
         )
         if self._services.directory:
             self._allow_secret(role, self._services.directory.server.reader_secret.secret_arn)
+        if self._services.observability:
+            self._services.observability.grant_write(role)
         return role
 
     def _controller_role(self) -> NodeRole:
@@ -130,7 +137,8 @@ class HyperPodStack(ClusterStack):
                 entry=self._cluster_settings.lifecycle_scripts.entry,
             )
         directory, accounting = self._services.directory, self._services.accounting
-        if self._cluster_settings.node_setup or directory or accounting:
+        observed = self._settings.observability
+        if self._cluster_settings.node_setup or directory or accounting or observed:
             openzfs = self._settings.storage.openzfs
             section = self._cluster_settings.node_setup or NodeSetupSettings()
             configuration = section.model_dump(mode="json")
@@ -141,6 +149,10 @@ class HyperPodStack(ClusterStack):
                     "secret": accounting.database.secret.secret_arn,
                     "region": self.region,
                 }
+            if observed:
+                configuration["metrics"] = node_metrics(
+                    self._settings, cluster=self._cluster_name, kind=self.section
+                )
             configuration["home_path"] = openzfs.mount_path if openzfs else "/home"
             configuration["mounts"] = [mount.path for mount in self._storage.mounts]
             configuration["node_types"] = {
@@ -155,7 +167,7 @@ class HyperPodStack(ClusterStack):
         cluster = HyperPodSlurmCluster(
             self,
             "Slurm",
-            cluster_name=f"{self._settings.name}-hyperpod",
+            cluster_name=self._cluster_name,
             subnet=self._network.private_subnet(self._settings.availability_zones[0]),
             security_groups=[self._network.efa_security_group],
             groups=self._groups(scripts),

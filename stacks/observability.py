@@ -19,6 +19,7 @@ from trainforge.construct_ids import pascal
 from trainforge.notifications import Notifications, notification_key
 from trainforge.observability.capacity_events import LustreSpaceAlarm, notify_of_reservations
 from trainforge.observability.dashboard_files import DashboardFiles
+from trainforge.observability.exporter_files import ExporterFiles
 from trainforge.observability.workspace import MetricsWorkspace, WorkspaceOptions, allow_alert_manager
 
 
@@ -67,18 +68,22 @@ class ObservabilityStack(cdk.Stack):
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)
 
-    def grant_write(self, *roles: iam.Role) -> None:
-        """Let nodes send samples to the workspace, and read its address."""
-        for role in roles:
-            self.workspace.grant_write(role)
-            role.add_to_policy(self.parameter_statement())
-
-    def parameter_statement(self) -> iam.PolicyStatement:
-        """Return what a node must be allowed to read the workspace's address."""
-        name = metrics_parameter(self._settings.name).removeprefix("/")
-        return iam.PolicyStatement(
-            actions=["ssm:GetParameter"],
-            resources=[self.format_arn(service="ssm", resource="parameter", resource_name=name)],
+    def grant_write(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
+        """Let nodes send samples to the workspace, and read its address and where the exporters are."""
+        add = nodes.add_to_policy if isinstance(nodes, iam.Role) else nodes.add_statements
+        add(self.workspace.write_statement())
+        add(
+            iam.PolicyStatement(
+                actions=["ssm:GetParameter"],
+                # By name, as nodes know it before it is there.
+                resources=[
+                    self.format_arn(
+                        service="ssm",
+                        resource="parameter",
+                        resource_name=metrics_parameter(self._settings.name).removeprefix("/"),
+                    )
+                ],
+            )
         )
 
     def _routes(self, section: ObservabilitySettings) -> dict[Severity, Notifications]:
@@ -118,14 +123,21 @@ class ObservabilityStack(cdk.Stack):
         )
 
     def _parameter(self) -> None:
-        """Tell nodes where to send samples: a parameter, because some of their files are packed before it is known."""
-        ssm.StringParameter(
+        """Tell nodes where to send samples, and where the exporters are.
+
+        By a parameter, because some of their files are packed before it is known.
+        """
+        exporters = ExporterFiles(self, "Exporters", bucket=self._storage.scripts_bucket)
+        parameter = ssm.StringParameter(
             self,
             "Address",
             parameter_name=metrics_parameter(self._settings.name),
-            string_value=self.to_json_string({"remote_write_url": self.workspace.remote_write_url}),
-            description="Address that nodes send metrics to",
+            string_value=self.to_json_string(
+                {"remote_write_url": self.workspace.remote_write_url, "exporters": exporters.url}
+            ),
+            description="Address that nodes send metrics to, and the folder of the exporters",
         )
+        parameter.node.add_dependency(exporters)
 
     def _notify(self, section: ObservabilitySettings) -> None:
         settings = self._settings

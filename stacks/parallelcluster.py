@@ -35,6 +35,7 @@ class ParallelClusterStack(ClusterStack):
         self._cluster_settings = settings.parallelcluster
         super().__init__(scope, construct_id, context=context)
         self._accounting = _accounting(context.services)
+        self._observability = context.services.observability
         self._directory = (
             context.services.directory.for_parallelcluster() if context.services.directory else None
         )
@@ -65,6 +66,7 @@ class ParallelClusterStack(ClusterStack):
         if (
             node_setup is None
             and not self._accounting
+            and not self._settings.observability
             and not (directory and directory.ca_certificate_source)
         ):
             return None
@@ -86,6 +88,8 @@ class ParallelClusterStack(ClusterStack):
             info_parameter=self._info_parameter_name(),
         )
         self._grant(images=nodes)
+        if self._observability:
+            self._observability.grant_write(nodes)
         return [access, nodes]
 
     def _cluster(self) -> ParallelCluster:

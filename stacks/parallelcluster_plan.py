@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from catalog.cluster_kinds import PARALLELCLUSTER
 from catalog.pool import Pool
-from catalog.versions import NODE_EXPORTER, NODE_EXPORTER_SHA256, NODE_EXPORTER_URL
 from settings.deployment import Settings
 from settings.sections.parallelcluster import NodeSettings, ParallelClusterSettings
+from stacks.node_metrics import node_exporter_release, node_metrics
 from trainforge.parallelcluster.configuration import (
     ClusterPlan,
     HeadNode,
@@ -66,18 +67,18 @@ def cluster_name(settings: Settings) -> str:
 
 
 def node_configuration(settings: Settings, section: NodeSettings | None) -> dict[str, Any]:
-    """Return the configuration of the node set-up: users, packages, containers, mounts, the exporter."""
+    """Return the configuration of the node set-up: users, packages, containers, mounts, the exporter, metrics."""
     storage = settings.storage
     configuration = (section or NodeSettings(containers=None, node_exporter=False)).model_dump(mode="json")
     exporter = configuration.pop("node_exporter")
     configuration["home_path"] = storage.openzfs.mount_path if storage.openzfs else "/home"
     configuration["mounts"] = [mounted.mount_path for mounted in (storage.lustre, storage.openzfs) if mounted]
-    if exporter:
-        configuration["node_exporter"] = {
-            "version": NODE_EXPORTER,
-            "url": NODE_EXPORTER_URL,
-            "sha256": dict(NODE_EXPORTER_SHA256),
-        }
+    if settings.observability:
+        configuration["metrics"] = node_metrics(
+            settings, cluster=cluster_name(settings), kind=PARALLELCLUSTER.name
+        )
+    elif exporter:
+        configuration["node_exporter"] = node_exporter_release()
     return configuration
 
 

@@ -81,11 +81,9 @@ class MetricsWorkspace(Construct):
         """The address that collectors send samples to."""
         return f"{self.url}/api/v1/remote_write"
 
-    def grant_write(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a collector send samples to this workspace and no other."""
-        return iam.Grant.add_to_principal(
-            grantee=grantee, actions=["aps:RemoteWrite"], resource_arns=[self.arn]
-        )
+    def write_statement(self) -> iam.PolicyStatement:
+        """Return what lets a collector send samples to this workspace and no other."""
+        return iam.PolicyStatement(actions=["aps:RemoteWrite"], resources=[self.arn])
 
     def grant_query(self, grantee: iam.IGrantable) -> iam.Grant:
         """Let a Grafana read samples, and show alerts, of this workspace and no other."""

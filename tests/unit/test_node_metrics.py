@@ -1,0 +1,336 @@
+"""The collector of a node's metrics: what a node installs by what it has, and samples that a real Prometheus ships."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import platform
+import subprocess
+import tarfile
+import threading
+import time
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from programs.nodes.common.agent_configuration import Destination, Target, agent_configuration
+from stacks.node_metrics import PORTS
+from tests.ports import LOOPBACK, free_ports
+from tests.programs import require_program
+from tests.unit.cluster_node import ClusterNode
+from tests.unit.hyperpod_node import HyperPodNode
+
+URL = "https://aps-workspaces.us-west-2.amazonaws.com/workspaces/ws-1/api/v1/remote_write"
+COLLECTOR = "/etc/trainforge/collector.yml"
+UNIT = "/etc/systemd/system/trainforge-collector.service"
+# Answers like the real ones: the parameter, and the folder of the exporters, copied to where it is asked for.
+AWS = """case "$1" in
+ssm) cat "$STATE/parameter" ;;
+s3) for last in "$@"; do :; done; cp -r "$STATE/exporters/." "$last" ;;
+esac"""
+SYSTEMCTL = """case "$1" in
+is-enabled) grep -qx "$2" "$STATE/enabled" 2>/dev/null && echo enabled || echo disabled ;;
+is-active) grep -qx "$2" "$STATE/started" 2>/dev/null && echo active || { echo inactive; exit 3; } ;;
+enable) for last in "$@"; do :; done; echo "$last" >>"$STATE/enabled"; echo "$last" >>"$STATE/started" ;;
+restart) echo "$2" >>"$STATE/started" ;;
+esac"""
+Release = Callable[[str], dict[str, Any]]
+
+
+class Pages(ThreadingHTTPServer):
+    """A server of texts by path on a loopback port."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, bytes] = {}
+        pages = self.pages
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:  # the base class's name
+                content = pages.get(self.path)
+                self.send_response(200 if content else 404)
+                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.end_headers()
+                self.wfile.write(content or b"")
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        super().__init__((LOOPBACK, 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def pages() -> Iterator[Pages]:
+    server = Pages()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def release(pages: Pages) -> Release:
+    """Return a function that serves a program as a release, and returns its description for nodes."""
+
+    def serve(name: str) -> dict[str, Any]:
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w:gz") as members:
+            member = tarfile.TarInfo(f"{name}-1.2.3.linux-x/{name}")
+            member.size = len(name)
+            members.addfile(member, io.BytesIO(name.encode()))
+        content = archive.getvalue()
+        pages.pages[f"/{name}"] = content
+        return {
+            "version": "1.2.3",
+            "url": f"http://{LOOPBACK}:{pages.server_port}/{name}",
+            "sha256": {platform.machine(): hashlib.sha256(content).hexdigest()},
+        }
+
+    return serve
+
+
+@pytest.fixture
+def metrics(release: Release) -> dict[str, Any]:
+    return {
+        "parameter": "/trainforge/demo/observability/metrics",
+        "region": "us-west-2",
+        "cluster": "demo-hyperpod",
+        "cluster_kind": "hyperpod",
+        "scrape_seconds": 30,
+        "series_limit": 10000,
+        "prometheus": release("prometheus"),
+        "node_exporter": release("node_exporter"),
+        "ports": PORTS,
+    }
+
+
+def prepared(node: HyperPodNode | ClusterNode, *exporters: str) -> None:
+    """Give a node the answers of AWS, with units of these exporters."""
+    node.program("aws", AWS)
+    node.program("systemctl", SYSTEMCTL)
+    (node.root / "etc/systemd/system").mkdir(parents=True, exist_ok=True)
+    address = {"remote_write_url": URL, "exporters": "s3://scripts/observability/exporters/1/"}
+    (node.state / "parameter").write_text(json.dumps(address), encoding="utf-8")
+    units = node.state / "exporters" / "units"
+    units.mkdir(parents=True)
+    (units.parent / "exporters.pyz").write_bytes(b"PK")
+    for name in exporters:
+        (units / f"trainforge-{name}-exporter.service").write_text("[Service]\n", encoding="utf-8")
+
+
+def jobs(node: HyperPodNode | ClusterNode) -> list[str]:
+    return [one["job_name"] for one in json.loads(node.read(COLLECTOR))["scrape_configs"]]
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> HyperPodNode:
+    made = HyperPodNode(tmp_path)
+    prepared(made, "efa", "slurm", "runs")
+    return made
+
+
+TYPES = {"head": "controller", "entry": "login", "gpu": "compute"}
+
+
+def test_a_node_without_devices_sends_its_own_metrics_signed(
+    node: HyperPodNode, metrics: dict[str, Any]
+) -> None:
+    done = node.run({"metrics": metrics, "node_types": TYPES})
+    assert done.code == 0, done.output
+    written = json.loads(node.read(COLLECTOR))
+    [scrape] = written["scrape_configs"]
+    assert scrape["job_name"] == "node"
+    name = os.uname().nodename
+    assert scrape["static_configs"][0]["labels"] == {"instance": f"{name}:9100", "node": name}
+    assert written["global"]["external_labels"] == {"cluster": "demo-hyperpod", "cluster_kind": "hyperpod"}
+    assert written["remote_write"][0]["url"] == URL
+    assert written["remote_write"][0]["sigv4"] == {"region": "us-west-2"}
+    unit = node.read(UNIT)
+    assert "prometheus-1.2.3 --agent" in unit
+    assert f"--web.listen-address={LOOPBACK}:" in unit
+    assert "DynamicUser=yes" in unit
+
+
+def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, Any]) -> None:
+    node.file("/sys/class/infiniband/rdmap0s6/node_type", "1")
+    node.file("/dev/nvidiactl", "")
+    node.file("/opt/aws/neuron/bin/neuron-monitor", "")
+    done = node.run({"metrics": metrics, "node_types": TYPES})
+    assert done.code == 0, done.output
+    assert jobs(node) == ["node", "dcgm", "neuron", "efa"]
+    started = (node.state / "started").read_text(encoding="utf-8").split()
+    assert "nvidia-dcgm-exporter.service" in started
+    assert "trainforge-efa-exporter.service" in started
+    assert "datacenter-gpu-manager-exporter=1.0" in (node.state / "installed").read_text(encoding="utf-8")
+    assert "--port 8000" in node.read("/etc/systemd/system/trainforge-neuron-monitor.service")
+
+
+def test_one_node_speaks_of_slurm_and_of_runs(node: HyperPodNode, metrics: dict[str, Any]) -> None:
+    node.node_type("head")
+    assert node.run({"metrics": metrics, "node_types": TYPES}).code == 0
+    assert jobs(node) == ["node", "slurm", "runs"]
+    scrapes = json.loads(node.read(COLLECTOR))["scrape_configs"]
+    assert [one["honor_labels"] for one in scrapes] == [False, True, True]
+
+
+def test_a_second_run_changes_nothing(node: HyperPodNode, metrics: dict[str, Any]) -> None:
+    node.file("/sys/class/infiniband/rdmap0s6/node_type", "1")
+    configuration = {"metrics": metrics, "node_types": TYPES}
+    assert node.run(configuration).code == 0
+    again = node.run(configuration)
+    assert again.code == 0
+    assert again.counts["changed"] == 0, again.output
+
+
+def test_a_new_address_starts_the_agent_again(node: HyperPodNode, metrics: dict[str, Any]) -> None:
+    configuration = {"metrics": metrics, "node_types": TYPES}
+    assert node.run(configuration).code == 0
+    address = {"remote_write_url": "https://other"}
+    (node.state / "parameter").write_text(json.dumps(address), encoding="utf-8")
+    before = len(node.calls("systemctl"))
+    assert node.run(configuration).code == 0
+    assert "systemctl restart trainforge-collector.service" in node.calls("systemctl")[before:]
+    assert json.loads(node.read(COLLECTOR))["remote_write"][0]["url"] == "https://other"
+
+
+def test_a_node_that_cannot_send_still_takes_jobs(node: HyperPodNode, metrics: dict[str, Any]) -> None:
+    node.program("aws", 'echo "AccessDenied" >&2; exit 254')
+    done = node.run({"metrics": metrics, "node_types": TYPES})
+    assert done.code == 0, done.output
+    assert "WARNING: this node sends no metrics" in done.output
+    assert "AccessDenied" in done.output
+    assert not (node.root / COLLECTOR.lstrip("/")).exists()
+
+
+def test_another_archive_of_the_agent_is_refused(node: HyperPodNode, metrics: dict[str, Any]) -> None:
+    metrics["prometheus"]["sha256"] = {platform.machine(): "0" * 64}
+    done = node.run({"metrics": metrics, "node_types": TYPES})
+    assert done.code == 1
+    assert "it is not the expected release" in done.output
+    assert not (node.root / UNIT.lstrip("/")).exists()
+
+
+def test_a_wrong_configuration_is_reported_with_every_other_mistake(
+    node: HyperPodNode, metrics: dict[str, Any]
+) -> None:
+    del metrics["region"]
+    done = node.run({"metrics": metrics, "packages": ["!"]})
+    assert done.code == 2
+    assert "metrics: KeyError('region')" in done.output
+    assert "packages[0]" in done.output
+
+
+def test_a_parallelcluster_head_node_does_the_same(tmp_path: Path, metrics: dict[str, Any]) -> None:
+    head = ClusterNode(tmp_path)
+    prepared(head, "efa", "slurm", "runs")
+    done = head.run({"metrics": metrics | {"cluster_kind": "parallelcluster"}})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs(head) == ["node", "slurm", "runs"]
+    assert "trainforge-node-exporter.service" in (head.state / "started").read_text(encoding="utf-8")
+
+
+def configuration(targets: list[Target], url: str, region: str = "", limit: int = 100) -> str:
+    return agent_configuration(
+        targets,
+        Destination(url, region),
+        cluster="demo",
+        cluster_kind="hyperpod",
+        node="gpu-1",
+        scrape_seconds=1,
+        series_limit=limit,
+    )
+
+
+def test_prometheus_takes_the_signed_configuration(tmp_path: Path) -> None:
+    promtool = require_program("promtool", "Debian's package 'prometheus' has it")
+    path = tmp_path / "collector.yml"
+    path.write_text(configuration([Target("node", 9100)], URL, "us-west-2"), encoding="utf-8")
+    done = subprocess.run(
+        [promtool, "check", "config", "--agent", str(path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Return a function that starts a Prometheus on a configuration, and returns its address."""
+    program = require_program("prometheus", "Debian's package 'prometheus' has it")
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(text: str, *options: str) -> str:
+        [port] = free_ports(1)
+        folder = tmp_path / str(port)
+        folder.mkdir()
+        (folder / "prometheus.yml").write_text(text, encoding="utf-8")
+        log = (folder / "log").open("wb")
+        command = [program, f"--config.file={folder}/prometheus.yml", *options]
+        command.append(f"--web.listen-address={LOOPBACK}:{port}")
+        running.append(subprocess.Popen(command, cwd=folder, stdout=log, stderr=log))
+        return f"http://{LOOPBACK}:{port}"
+
+    yield start
+    for process in running:
+        process.terminate()
+    for process in running:
+        process.wait(timeout=30)
+
+
+def series(address: str, query: str, count: int) -> list[dict[str, Any]]:
+    """Return the result of a query as soon as it has `count` series."""
+    deadline = time.monotonic() + 60
+    found: list[dict[str, Any]] = []
+    while time.monotonic() < deadline:
+        try:
+            with urllib.request.urlopen(
+                f"{address}/api/v1/query?{urllib.parse.urlencode({'query': query})}", timeout=10
+            ) as answer:
+                found = json.load(answer)["data"]["result"]
+        except OSError:
+            found = []
+        if len(found) >= count:
+            return found
+        time.sleep(0.2)
+    raise AssertionError(f"'{query}' has {len(found)} series after a minute, not {count}")
+
+
+def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
+    pages: Pages, prometheus: Callable[..., str]
+) -> None:
+    """The configuration is that of nodes but for SigV4, which the second one does not take."""
+    pages.pages["/metrics"] = b'# TYPE jobs gauge\njobs{node="gpu-9"} 3\n# TYPE load gauge\nload 0.5\n'
+    pages.pages["/many"] = b"".join(b'many{n="%d"} 1\n' % number for number in range(101))
+    receiver = prometheus("{}", "--web.enable-remote-write-receiver")
+    port = pages.server_port
+    targets = [
+        Target("node", port),
+        Target("slurm", port, speaks_of_others=True),
+        Target("wide", port, path="/many"),
+    ]
+    prometheus(configuration(targets, f"{receiver}/api/v1/write"), "--enable-feature=agent")
+    [load] = series(receiver, 'load{job="node"}', 1)
+    assert load["metric"] == {
+        "__name__": "load",
+        "cluster": "demo",
+        "cluster_kind": "hyperpod",
+        "instance": f"gpu-1:{port}",
+        "job": "node",
+        "node": "gpu-1",
+    }
+    # One that speaks of other nodes keeps its own label, and any other's is put aside.
+    [told] = series(receiver, 'jobs{job="slurm"}', 1)
+    assert told["metric"]["node"] == "gpu-9"
+    [renamed] = series(receiver, 'jobs{job="node"}', 1)
+    assert (renamed["metric"]["node"], renamed["metric"]["exported_node"]) == ("gpu-1", "gpu-9")
+    up = {one["metric"]["job"]: one["value"][1] for one in series(receiver, "up", 3)}
+    assert up == {"node": "1", "slurm": "1", "wide": "0"}
+    assert series(receiver, "count(many) or vector(0)", 1)[0]["value"][1] == "0"
