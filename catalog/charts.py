@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from catalog.versions import (
+    DCGM_EXPORTER,
     EFA_DEVICE_PLUGIN,
     EFA_DRA_DRIVER,
     GPU_OPERATOR,
@@ -59,6 +60,13 @@ GPU_OPERATOR_CHART: Final = Chart(
     GPU_OPERATOR,
     "gpu-operator",
     ("nvcr.io", "registry.k8s.io"),
+)
+DCGM_EXPORTER_CHART: Final = Chart(
+    "dcgm-exporter",
+    "https://nvidia.github.io/dcgm-exporter/helm-charts",
+    DCGM_EXPORTER,
+    "trainforge-monitoring",
+    ("nvcr.io",),
 )
 NEURON_CHART_OF_AWS: Final = Chart(
     "neuron-helm-chart",

@@ -360,6 +360,12 @@ RAY = Pin(
     "ray", "2.60.0", "PyPI, the metadata of the wheel, read on 2026-11-28; it trained here with torch 2.13.0"
 )
 
+DCGM_EXPORTER = Pin(
+    "NVIDIA's DCGM exporter's chart",
+    "4.8.2",
+    f"NVIDIA/dcgm-exporter, tag 4.5.3-4.8.2, deployment/Chart.yaml, {_CHART}; the image is that of its values",
+)
+
 HYPERPOD_CHART = Pin(
     "HyperPod's chart, commit",
     "b01cf90676553a711ab1a8ac51422adbb09aef6b",

@@ -40,6 +40,7 @@ class EksStack(KubernetesStack):
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
         self.software = self._software()
+        self._collect_metrics(context)
         info = self._publish(
             self._info(),
             "Topic of nodes that could not be started",
@@ -85,6 +86,31 @@ class EksStack(KubernetesStack):
             ),
             data_bucket=self._storage.data_bucket,
         )
+
+    def _collect_metrics(self, context: DeploymentContext) -> None:
+        observability, section = context.services.observability, self._settings.observability
+        if observability is None or section is None:
+            return
+        from observability.dcgm_counters import counters_csv
+        from trainforge.eks.metrics import ClusterMetrics, MetricsOptions
+
+        metrics = ClusterMetrics(
+            self,
+            "Metrics",
+            cluster=self.cluster,
+            pools=self._pools,
+            options=MetricsOptions(
+                workspace_arn=observability.workspace.arn,
+                cluster_kind=self.section,
+                scrape_seconds=section.scrape_seconds,
+                series_limit=section.max_series_per_exporter,
+                dcgm_counters=counters_csv(),
+                devices=self._cluster_settings.software.devices,
+            ),
+            after=self.software.ready,
+        )
+        if metrics.image:
+            metrics.image.grant_pull(self.role)
 
     def _info(self) -> ClusterInfo:
         return replace(

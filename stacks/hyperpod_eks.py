@@ -43,6 +43,8 @@ class HyperPodEksStack(KubernetesStack):
         settings = context.settings
         assert settings.hyperpod_eks
         self._cluster_settings = settings.hyperpod_eks
+        services = context.services
+        self._shared_metrics = services.observability.workspace if services.observability else None
         super().__init__(scope, construct_id, context=context)
         self.kubernetes = self._kubernetes(self._cluster_settings)
         self.system = self._system_nodes(
@@ -178,6 +180,7 @@ class HyperPodEksStack(KubernetesStack):
                 section, task_governance=self._cluster_settings.task_governance is not None
             ),
             removal_policy=self._removal_policy(),
+            shared=self._shared_metrics,
         )
         for output_id, value, description in (
             ("MetricsWorkspace", observability.workspace_id, "Workspace of Amazon Managed Prometheus"),

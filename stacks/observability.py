@@ -11,6 +11,7 @@ from catalog.observability import SEVERITIES, Severity, metrics_parameter
 from catalog.pool import CapacityBlock, Reservation
 from observability.alerts import rule_groups
 from observability.dashboards import dashboards
+from observability.dcgm_counters import counters_csv
 from settings.deployment import Settings
 from settings.sections.observability import AlertRouteSettings, GrafanaSettings, ObservabilitySettings
 from stacks.network import NetworkStack
@@ -127,7 +128,9 @@ class ObservabilityStack(cdk.Stack):
 
         By a parameter, because some of their files are packed before it is known.
         """
-        exporters = ExporterFiles(self, "Exporters", bucket=self._storage.scripts_bucket)
+        exporters = ExporterFiles(
+            self, "Exporters", bucket=self._storage.scripts_bucket, dcgm_counters=counters_csv()
+        )
         parameter = ssm.StringParameter(
             self,
             "Address",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import uuid
 from typing import Any
 
 import yaml
 
-from emulator.resources.resource import Properties, Resource, resource
+from emulator.resources.resource import Properties, RecordedResource, Resource, resource
 
 
 @resource("AWS::APS::Workspace")
@@ -107,6 +109,25 @@ class RuleGroupsNamespace(Resource):
     def delete(self) -> None:
         """Delete it."""
         self.aws("amp").delete_rule_groups_namespace(**self._place())
+
+
+@resource("AWS::APS::Scraper")
+class Scraper(RecordedResource):
+    """A collector of AWS, which is checked and collects nothing. Ref is its ARN."""
+
+    def generated(self) -> dict[str, Any]:
+        """Return its id and ARN; its configuration must be one of Prometheus."""
+        blob = self.properties["ScrapeConfiguration"]["ConfigurationBlob"]
+        try:
+            yaml.safe_load(base64.b64decode(blob))["scrape_configs"]
+        except (ValueError, yaml.YAMLError, KeyError, TypeError) as error:
+            self.fail(f"the scrape configuration is none of Prometheus: {error!r}")
+        subnets = self.properties["Source"].get("EksConfiguration", {}).get("SubnetIds", [])
+        if len(subnets) < 2:
+            self.fail("a scraper has subnets in two Availability Zones at least")
+        identifier = f"s-{uuid.uuid5(uuid.NAMESPACE_DNS, self.physical_id)}"
+        arn = self.arn("aps", f"scraper/{identifier}")
+        return {"ScraperId": identifier, "Arn": arn, "RoleArn": self.arn("iam", "role/scraper")}
 
 
 _GRAFANA = {

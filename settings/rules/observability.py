@@ -122,3 +122,16 @@ def _isolated(subject: Subject) -> Iterator[Problem]:
                 "put the programs into an image of your own at the paths that docs/observability.md names, "
                 "or remove 'observability'",
             )
+
+
+@warning("observability-hyperpod-eks", depends_on=("hyperpod_eks",))
+def _hyperpod_eks(subject: Subject) -> Iterator[Problem]:
+    """HyperPod's observability add-on has every exporter of its nodes, and nothing else is installed beside it."""
+    settings = subject.settings
+    if settings.observability and settings.hyperpod_eks and settings.hyperpod_eks.observability is None:
+        yield Problem(
+            "hyperpod_eks.observability",
+            "",
+            "the HyperPod cluster on EKS sends no metrics: its add-on is not installed",
+            "add 'hyperpod_eks.observability: {}'; it sends to the deployment's workspace",
+        )

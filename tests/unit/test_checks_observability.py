@@ -11,6 +11,7 @@ from tests.unit.configuration import GONE, found
 WORKSPACE = "ws-00000000-1111-2222-3333-444444444444"
 TOPIC = "arn:aws:sns:us-west-2:111122223333:on-call"
 KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ADMIN = {"principal_arn": "arn:aws:iam::111122223333:role/admin", "policy": "cluster-admin"}
 PEOPLE = {"critical": {"emails": ["a@example.com"]}}
 CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"observability": {"alerts": PEOPLE}}, set()),
@@ -51,6 +52,22 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("observability-route", "observability.alerts.critical.emails")},
     ),
     # clusters
+    (
+        {
+            "observability": {"alerts": PEOPLE},
+            "hyperpod": GONE,
+            "hyperpod_eks": {"pools": ["gpu"], "access": [ADMIN], "observability": {}},
+        },
+        set(),
+    ),
+    (
+        {
+            "observability": {"alerts": PEOPLE},
+            "hyperpod": GONE,
+            "hyperpod_eks": {"pools": ["gpu"], "access": [ADMIN]},
+        },
+        {("observability-hyperpod-eks", "hyperpod_eks.observability")},
+    ),
     (
         {"observability": {"alerts": PEOPLE}, "hyperpod": GONE},
         {("observability-unused", "observability"), ("pool-unused", "pools.gpu")},

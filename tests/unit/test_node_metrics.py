@@ -120,6 +120,7 @@ def prepared(node: HyperPodNode | ClusterNode, *exporters: str) -> None:
     units = node.state / "exporters" / "units"
     units.mkdir(parents=True)
     (units.parent / "exporters.pyz").write_bytes(b"PK")
+    (units.parent / "dcgm-counters.csv").write_text("# field, type, help\n", encoding="utf-8")
     for name in exporters:
         (units / f"trainforge-{name}-exporter.service").write_text("[Service]\n", encoding="utf-8")
 
@@ -168,6 +169,11 @@ def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, 
     assert "nvidia-dcgm-exporter.service" in started
     assert "trainforge-efa-exporter.service" in started
     assert "datacenter-gpu-manager-exporter=1.0" in (node.state / "installed").read_text(encoding="utf-8")
+    dcgm = node.read("/etc/systemd/system/nvidia-dcgm-exporter.service.d/trainforge.conf")
+    assert (
+        "ExecStart=\nExecStart=/usr/bin/dcgm-exporter -f /opt/trainforge/exporters/dcgm-counters.csv" in dcgm
+    )
+    assert f"--address={LOOPBACK}:9400" in dcgm
     assert "--port 8000" in node.read("/etc/systemd/system/trainforge-neuron-monitor.service")
 
 
@@ -181,6 +187,7 @@ def test_one_node_speaks_of_slurm_and_of_runs(node: HyperPodNode, metrics: dict[
 
 def test_a_second_run_changes_nothing(node: HyperPodNode, metrics: dict[str, Any]) -> None:
     node.file("/sys/class/infiniband/rdmap0s6/node_type", "1")
+    node.file("/dev/nvidiactl", "")
     configuration = {"metrics": metrics, "node_types": TYPES}
     assert node.run(configuration).code == 0
     again = node.run(configuration)

@@ -87,10 +87,11 @@ def _names(facts: Sequence[InstanceFacts], chosen: Sequence[bool]) -> list[str]:
 
 def _nvidia(types: Sequence[str]) -> dict[str, Any]:
     """Run on the pools' types: the chart's own way waits for labels of a feature discovery that is not there."""
-    return {"affinity": _on(types), "tolerations": device_tolerations()}
+    return {"affinity": on_types(types), "tolerations": device_tolerations()}
 
 
-def _on(types: Sequence[str]) -> dict[str, Any]:
+def on_types(types: Sequence[str]) -> dict[str, Any]:
+    """Return the affinity of pods that run on nodes of these instance types only."""
     expression = {"key": INSTANCE_TYPE_LABEL, "operator": "In", "values": list(types)}
     terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}

@@ -15,19 +15,24 @@ from trainforge.bucket_upload import BucketUpload
 from trainforge.exporters import ARCHIVE, UNITS, archive
 
 _PREFIX = "observability/exporters"
+DCGM_COUNTERS = "dcgm-counters.csv"
+"""The file that dcgm-exporter reads: a field, its type and its help on each line."""
 
 
 class ExporterFiles(Construct):
-    """The file of the exporters and the units that run it, below a prefix that changes with their content."""
+    """The file of the exporters, the units that run it and the counters of DCGM, below a prefix of this content."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, bucket: s3.IBucket) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, bucket: s3.IBucket, dcgm_counters: str
+    ) -> None:
         super().__init__(scope, construct_id)
         folder = Path(cdk.FileSystem.mkdtemp("trainforge-exporters-"))
         content = archive()
         (folder / ARCHIVE).write_bytes(content)
         shutil.copytree(UNITS, folder / "units")
+        (folder / DCGM_COUNTERS).write_text(dcgm_counters, encoding="utf-8")
         units = b"".join(path.read_bytes() for path in sorted(UNITS.glob("*.service")))
-        prefix = f"{_PREFIX}/{hashlib.sha256(content + units).hexdigest()[:12]}"
+        prefix = f"{_PREFIX}/{hashlib.sha256(content + units + dcgm_counters.encode()).hexdigest()[:12]}"
         self.url = f"s3://{bucket.bucket_name}/{prefix}/"
         # Kept: nodes of an earlier deployment may still copy from it; the bucket goes as a whole.
         BucketUpload(

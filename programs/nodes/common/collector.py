@@ -13,6 +13,7 @@ from .node_exporter import ensure_exporter
 from .packages import ensure_packages
 from .release import ensure_program
 from .service import ensure_service
+from .timer import UNITS
 
 _CONFIGURATION = "/etc/trainforge/collector.yml"
 _UNIT = "trainforge-collector.service"
@@ -27,6 +28,8 @@ _HEAD = ("controller", "head")
 
 _EXPORTERS = "/opt/trainforge/exporters"
 _ARCHIVE = f"{_EXPORTERS}/exporters.pyz"
+_DCGM_COUNTERS = f"{_EXPORTERS}/dcgm-counters.csv"
+_DCGM_SETTINGS = f"{UNITS}/{_DCGM_UNIT}.d/trainforge.conf"
 
 
 def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
@@ -107,7 +110,7 @@ def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
     """Yield what is scraped on this node; exporters of devices run only where the devices are."""
     ports = metrics.ports
     yield Target("node", ports["node"])
-    if node.path(_NVIDIA).exists() and _ensure_dcgm(node):
+    if node.path(_NVIDIA).exists() and _ensure_dcgm(node, ports["dcgm"]):
         yield Target("dcgm", ports["dcgm"])
     if node.path(f"{_NEURON}/neuron-monitor").exists():
         _ensure_neuron(node, ports["neuron"])
@@ -131,17 +134,30 @@ def _ensure_own(node: Node, name: str) -> bool:
     return True
 
 
-def _ensure_dcgm(node: Node) -> bool:
+def _ensure_dcgm(node: Node, port: int) -> bool:
     """Have NVIDIA's exporter run, from NVIDIA's package; return whether it is there.
 
-    The package is in NVIDIA's CUDA repository, which GPU images name; its unit is the vendor's own.
+    The package is in NVIDIA's CUDA repository, which GPU images name. Its unit is the vendor's own, with the counters
+    of the deployment, because the exporter's own list leaves out those that alerts read, and on the loopback address.
     """
     try:
         ensure_packages(node, (_DCGM_PACKAGE,))
     except StepError as error:
         node.log(f"WARNING: no metrics of GPUs here: {error}; add NVIDIA's CUDA repository to the image")
         return False
-    node.run("systemctl", "enable", "--now", _DCGM_UNIT, next_step=f"read 'journalctl --unit {_DCGM_UNIT}'")
+    before = node.changes
+    if node.path(_DCGM_COUNTERS).exists():
+        command = f"/usr/bin/dcgm-exporter -f {_DCGM_COUNTERS} --address=127.0.0.1:{port}"
+        node.ensure_directory(os.path.dirname(_DCGM_SETTINGS), 0o755)
+        text = f"# Written by trainforge.\n[Service]\nExecStart=\nExecStart={command}\n"
+        node.write_file(_DCGM_SETTINGS, text, 0o644)
+    next_step = f"read 'journalctl --unit {_DCGM_UNIT}'"
+    if node.changes > before:
+        node.run("systemctl", "daemon-reload", next_step=next_step)
+        node.run("systemctl", "restart", _DCGM_UNIT, next_step=next_step)
+    if node.query("systemctl", "is-enabled", _DCGM_UNIT).stdout.strip() != "enabled":
+        node.run("systemctl", "enable", "--now", _DCGM_UNIT, next_step=next_step)
+        node.changed(f"unit '{_DCGM_UNIT}' enabled")
     return True
 
 

@@ -1,0 +1,72 @@
+"""The configuration of a Kubernetes cluster's collector: which pods it scrapes, and the labels of their samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+
+@dataclass(frozen=True, slots=True)
+class ExporterPods:
+    """Pods of an exporter: the name of their job, a label that they have, and the container port that answers.
+
+    An exporter that `speaks_of_others` has the label `node` of its own.
+    """
+
+    job: str
+    label: str
+    value: str
+    port: int
+    speaks_of_others: bool = False
+
+
+def scrape_configuration(
+    exporters: Sequence[ExporterPods],
+    *,
+    cluster: str,
+    cluster_kind: str,
+    scrape_seconds: int,
+    series_limit: int,
+) -> str:
+    """Return a configuration of Prometheus, which Amazon Managed Prometheus' collector reads (its guide, "Scraper
+    configuration").
+
+    Every sample has the labels `cluster`, `cluster_kind`, `job`, `instance` and `node`, as on Slurm nodes.
+    """
+    configuration = {
+        "global": {
+            "scrape_interval": f"{scrape_seconds}s",
+            "scrape_timeout": f"{min(scrape_seconds, 10)}s",
+            "external_labels": {"cluster": cluster, "cluster_kind": cluster_kind},
+        },
+        "scrape_configs": [_scrape(one, series_limit) for one in exporters],
+    }
+    return yaml.safe_dump(configuration, sort_keys=False, width=10**6)
+
+
+def _scrape(exporter: ExporterPods, series_limit: int) -> dict[str, Any]:
+    label = exporter.label.translate(str.maketrans("./-", "___"))
+    keep = [
+        {
+            "source_labels": [f"__meta_kubernetes_pod_label_{label}"],
+            "regex": exporter.value,
+            "action": "keep",
+        },
+        {
+            "source_labels": ["__meta_kubernetes_pod_container_port_number"],
+            "regex": str(exporter.port),
+            "action": "keep",
+        },
+    ]
+    name = {"source_labels": ["__meta_kubernetes_pod_node_name"], "target_label": "node"}
+    return {
+        "job_name": exporter.job,
+        "honor_labels": exporter.speaks_of_others,
+        "sample_limit": series_limit,
+        "kubernetes_sd_configs": [{"role": "pod"}],
+        # The node that an exporter of Kubernetes' state runs on is none of those that it speaks of.
+        "relabel_configs": keep if exporter.speaks_of_others else [*keep, name],
+    }
