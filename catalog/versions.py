@@ -366,6 +366,12 @@ DCGM_EXPORTER = Pin(
     f"NVIDIA/dcgm-exporter, tag 4.5.3-4.8.2, deployment/Chart.yaml, {_CHART}; the image is that of its values",
 )
 
+DCGM_EXPORTER_IMAGE = Pin(
+    "NVIDIA's DCGM exporter's image",
+    "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-distroless",
+    f"NVIDIA/dcgm-exporter, tag 4.5.3-4.8.2, deployment/values.yaml, {_CHART}; not pulled here",
+)
+
 HYPERPOD_CHART = Pin(
     "HyperPod's chart, commit",
     "b01cf90676553a711ab1a8ac51422adbb09aef6b",

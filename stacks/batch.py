@@ -17,8 +17,10 @@ from catalog.instances import instance
 from catalog.interfaces import groups_on_interfaces
 from stacks.cluster_stack import ClusterStack, DeploymentContext
 from stacks.launch_artifacts import shipped_runs
+from stacks.node_metrics import node_metrics
 from trainforge.batch.dashboard import JobDashboard
 from trainforge.batch.host import HostRole, user_data
+from trainforge.batch.host_metrics import HostMetrics
 from trainforge.batch.job_definition import JobDefinition
 from trainforge.batch.job_roles import ExecutionRole, JobRole
 from trainforge.batch.job_traffic import JobTraffic
@@ -65,6 +67,7 @@ class BatchStack(ClusterStack):
         self._grant(images=self.execution_role, data=[self.job_role])
         self.host_role = HostRole(self, "HostRole")
         self.log_group.grant_write(self.host_role)
+        self._metrics = self._host_metrics(context)
         self._allow_job_traffic()
         self.queues = self._queues()
         rules = self._notify()
@@ -127,7 +130,24 @@ class BatchStack(ClusterStack):
             if kept:
                 # Such hosts start at once: their rights must exist before them.
                 queue.environment.node.add_dependency(self.host_role)
+                if self._metrics:
+                    queue.environment.node.add_dependency(self._metrics.upload)
         return queues
+
+    def _host_metrics(self, context: DeploymentContext) -> HostMetrics | None:
+        """Return the collector of the hosts' metrics, with its rights; None without a workspace."""
+        observability = context.services.observability
+        if observability is None:
+            return None
+        metrics = HostMetrics(
+            self,
+            "Metrics",
+            bucket=self._storage.scripts_bucket,
+            configuration=node_metrics(self._settings, cluster=self.stack_name, kind=self.section),
+        )
+        observability.grant_write(self.host_role)
+        metrics.grant_read(self.host_role, observability.exporters.prefix)
+        return metrics
 
     def _host_defaults(self) -> HostDefaults:
         profile = iam.CfnInstanceProfile(self, "HostProfile", roles=[self.host_role.role_name])
@@ -139,7 +159,7 @@ class BatchStack(ClusterStack):
         return HostDefaults(
             security_group_id=self._network.efa_security_group.security_group_id,
             instance_profile_arn=profile.attr_arn,
-            user_data=user_data(shared),
+            user_data=user_data(shared, *([self._metrics.script] if self._metrics else [])),
             images={name: self._image(name) for name in parameters},
             tags=self._node_tags(),
         )

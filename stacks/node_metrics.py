@@ -15,6 +15,7 @@ from catalog.ports import (
     SLURM_EXPORTER_PORT,
 )
 from catalog.versions import (
+    DCGM_EXPORTER_IMAGE,
     NODE_EXPORTER,
     NODE_EXPORTER_SHA256,
     NODE_EXPORTER_URL,
@@ -58,4 +59,5 @@ def node_metrics(settings: Settings, *, cluster: str, kind: str) -> dict[str, An
         "prometheus": {"version": PROMETHEUS, "url": PROMETHEUS_URL, "sha256": dict(PROMETHEUS_SHA256)},
         "node_exporter": node_exporter_release(),
         "ports": PORTS,
+        "dcgm_image": DCGM_EXPORTER_IMAGE,
     }

@@ -28,7 +28,7 @@ class ObservabilityStack(cdk.Stack):
     """The metrics of a deployment's clusters, alerts on them, and Grafana.
 
     `workspace` is where clusters send samples: `grant_write` lets a role do so. Nodes read its address from an SSM
-    parameter. `routes` has the topic of each severity.
+    parameter. `routes` has the topic of each severity, `exporters` the files of the exporters that nodes copy.
     """
 
     def __init__(
@@ -55,6 +55,9 @@ class ObservabilityStack(cdk.Stack):
         section = settings.observability
         self.routes = self._routes(section)
         self.workspace = self._workspace(section)
+        self.exporters = ExporterFiles(
+            self, "Exporters", bucket=storage.scripts_bucket, dcgm_counters=counters_csv()
+        )
         self._parameter()
         self._notify(section)
         if section.grafana:
@@ -128,19 +131,16 @@ class ObservabilityStack(cdk.Stack):
 
         By a parameter, because some of their files are packed before it is known.
         """
-        exporters = ExporterFiles(
-            self, "Exporters", bucket=self._storage.scripts_bucket, dcgm_counters=counters_csv()
-        )
         parameter = ssm.StringParameter(
             self,
             "Address",
             parameter_name=metrics_parameter(self._settings.name),
             string_value=self.to_json_string(
-                {"remote_write_url": self.workspace.remote_write_url, "exporters": exporters.url}
+                {"remote_write_url": self.workspace.remote_write_url, "exporters": self.exporters.url}
             ),
             description="Address that nodes send metrics to, and the folder of the exporters",
         )
-        parameter.node.add_dependency(exporters)
+        parameter.node.add_dependency(self.exporters)
 
     def _notify(self, section: ObservabilitySettings) -> None:
         settings = self._settings

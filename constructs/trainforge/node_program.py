@@ -37,6 +37,7 @@ class NodeProgram:
 
 HYPERPOD = NodeProgram("hyperpod", ("on_init_complete.sh", "node_setup.py"))
 PARALLELCLUSTER = NodeProgram("parallelcluster", ("set_up.py",))
+BATCH = NodeProgram("batch", ("collect.py",))
 
 
 @cache

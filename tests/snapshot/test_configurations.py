@@ -16,7 +16,7 @@ from tests.conftest import CONFIGURATIONS
 from tests.synthesis import Synthesis
 
 _HASH = re.compile(
-    r"\b[0-9a-f]{64}\b|(?<=hyperpod/node-setup/)[0-9a-f]{12}|(?<=hyperpod/disk/)[0-9a-f]{12}|(?<=directory/program/)[0-9a-f]{12}|(?<=observability/dashboards/)[0-9a-f]{12}"
+    r"\b[0-9a-f]{64}\b|(?<=hyperpod/node-setup/)[0-9a-f]{12}|(?<=hyperpod/disk/)[0-9a-f]{12}|(?<=directory/program/)[0-9a-f]{12}|(?<=observability/dashboards/)[0-9a-f]{12}|(?<=observability/exporters/)[0-9a-f]{12}"
     # The revision of ParallelCluster's custom action, an argument by itself; an account's id has no letter.
     r'|(?<=")(?=[0-9]*[a-f])[0-9a-f]{12}(?=")'
 )
@@ -54,7 +54,7 @@ REVIEWED = {
     "existing-vpc-and-storage": ("NetworkStack", "StorageStack"),
     "hyperpod-eks": ("HyperPodEksStack",),
     "p5en-training-plan": ("HyperPodStack",),
-    "observability": ("ObservabilityStack",),
+    "observability": ("ObservabilityStack", "ParallelClusterStack"),
     "parallelcluster": ("ParallelClusterStack", "StorageStack"),
 }
 """The templates that are kept for review, by configuration: one for each distinct shape of a stack."""

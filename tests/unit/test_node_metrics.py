@@ -7,7 +7,9 @@ import io
 import json
 import os
 import platform
+import shutil
 import subprocess
+import sys
 import tarfile
 import threading
 import time
@@ -26,6 +28,8 @@ from tests.ports import LOOPBACK, free_ports
 from tests.programs import require_program
 from tests.unit.cluster_node import ClusterNode
 from tests.unit.hyperpod_node import HyperPodNode
+from tests.unit.node_folder import NodeFolder
+from trainforge.node_program import BATCH, staged
 
 URL = "https://aps-workspaces.us-west-2.amazonaws.com/workspaces/ws-1/api/v1/remote_write"
 COLLECTOR = "/etc/trainforge/collector.yml"
@@ -107,10 +111,11 @@ def metrics(release: Release) -> dict[str, Any]:
         "prometheus": release("prometheus"),
         "node_exporter": release("node_exporter"),
         "ports": PORTS,
+        "dcgm_image": "nvcr.io/dcgm:1",
     }
 
 
-def prepared(node: HyperPodNode | ClusterNode, *exporters: str) -> None:
+def prepared(node: NodeFolder, *exporters: str) -> None:
     """Give a node the answers of AWS, with units of these exporters."""
     node.program("aws", AWS)
     node.program("systemctl", SYSTEMCTL)
@@ -125,7 +130,7 @@ def prepared(node: HyperPodNode | ClusterNode, *exporters: str) -> None:
         (units / f"trainforge-{name}-exporter.service").write_text("[Service]\n", encoding="utf-8")
 
 
-def jobs(node: HyperPodNode | ClusterNode) -> list[str]:
+def jobs(node: NodeFolder) -> list[str]:
     return [one["job_name"] for one in json.loads(node.read(COLLECTOR))["scrape_configs"]]
 
 
@@ -240,6 +245,35 @@ def test_a_parallelcluster_head_node_does_the_same(tmp_path: Path, metrics: dict
     assert done.returncode == 0, done.stdout + done.stderr
     assert jobs(head) == ["node", "slurm", "runs"]
     assert "trainforge-node-exporter.service" in (head.state / "started").read_text(encoding="utf-8")
+
+
+def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container(
+    tmp_path: Path, metrics: dict[str, Any]
+) -> None:
+    host = NodeFolder(tmp_path, {"docker": ""}, sys.executable)
+    prepared(host, "efa")
+    host.file("/dev/nvidiactl", "")
+    told = tmp_path / "metrics.json"
+    told.write_text(json.dumps(metrics | {"cluster_kind": "batch"}), encoding="utf-8")
+    options = ["--root", str(host.root), "--configuration", str(told), "--time-scale", "0.001"]
+    # Without Debian's tools, as on Amazon Linux.
+    for name in ("mkdir", "cat", "cp", "grep", "sh"):
+        (host.bin / name).symlink_to(shutil.which(name) or name)
+    done = subprocess.run(
+        [sys.executable, "-u", "collect.py", *options],
+        cwd=staged(BATCH),
+        env={**host.environment(), "PATH": str(host.bin)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert jobs(host) == ["node", "dcgm"]
+    unit = host.read("/etc/systemd/system/trainforge-dcgm-exporter.service")
+    assert "--gpus all" in unit
+    assert "nvcr.io/dcgm:1" in unit
+    assert "--privileged" not in unit
 
 
 def configuration(targets: list[Target], url: str, region: str = "", limit: int = 100) -> str:

@@ -27,9 +27,10 @@ def _program() -> str:
     return _SCRIPT.read_text(encoding="utf-8")
 
 
-def user_data(shared: LustreMount) -> str:
+def user_data(shared: LustreMount, *more: str) -> str:
     """Return the launch template's user data, a MIME message of several parts, which Batch adds its own to.
 
+    `more` are scripts that run after the one that prepares the host.
     Plain text: `cdk.Fn.base64` makes of it what a template holds. Source: Batch User Guide, "Amazon EC2 user data in
     launch templates".
     """
@@ -48,10 +49,15 @@ def user_data(shared: LustreMount) -> str:
             f"LUSTRE_DNS={shared.dns_name}",
             f"LUSTRE_NAME={shared.mount_name}",
             _program(),
+            *(_part(script) for script in more),
             f"--{_BOUNDARY}--",
             "",
         ]
     )
+
+
+def _part(script: str) -> str:
+    return "\n".join([f"--{_BOUNDARY}", 'Content-Type: text/x-shellscript; charset="us-ascii"', "", script])
 
 
 class HostRole(iam.Role):

@@ -20,7 +20,7 @@ DCGM_COUNTERS = "dcgm-counters.csv"
 
 
 class ExporterFiles(Construct):
-    """The file of the exporters, the units that run it and the counters of DCGM, below a prefix of this content."""
+    """The file of the exporters, their units and the counters of DCGM, below `prefix`, which changes with them."""
 
     def __init__(
         self, scope: Construct, construct_id: str, *, bucket: s3.IBucket, dcgm_counters: str
@@ -32,13 +32,13 @@ class ExporterFiles(Construct):
         shutil.copytree(UNITS, folder / "units")
         (folder / DCGM_COUNTERS).write_text(dcgm_counters, encoding="utf-8")
         units = b"".join(path.read_bytes() for path in sorted(UNITS.glob("*.service")))
-        prefix = f"{_PREFIX}/{hashlib.sha256(content + units + dcgm_counters.encode()).hexdigest()[:12]}"
-        self.url = f"s3://{bucket.bucket_name}/{prefix}/"
+        self.prefix = f"{_PREFIX}/{hashlib.sha256(content + units + dcgm_counters.encode()).hexdigest()[:12]}"
+        self.url = f"s3://{bucket.bucket_name}/{self.prefix}/"
         # Kept: nodes of an earlier deployment may still copy from it; the bucket goes as a whole.
         BucketUpload(
             self,
             "Upload",
             bucket=bucket,
-            prefix=prefix,
+            prefix=self.prefix,
             sources=[s3_deployment.Source.asset(str(folder))],
         )

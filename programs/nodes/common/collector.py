@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 
 from .agent_configuration import Destination, Target, agent_configuration
@@ -110,7 +111,7 @@ def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
     """Yield what is scraped on this node; exporters of devices run only where the devices are."""
     ports = metrics.ports
     yield Target("node", ports["node"])
-    if node.path(_NVIDIA).exists() and _ensure_dcgm(node, ports["dcgm"]):
+    if node.path(_NVIDIA).exists() and _ensure_dcgm(node, metrics):
         yield Target("dcgm", ports["dcgm"])
     if node.path(f"{_NEURON}/neuron-monitor").exists():
         _ensure_neuron(node, ports["neuron"])
@@ -134,7 +135,51 @@ def _ensure_own(node: Node, name: str) -> bool:
     return True
 
 
-def _ensure_dcgm(node: Node, port: int) -> bool:
+def _ensure_dcgm(node: Node, metrics: Metrics) -> bool:
+    """Have NVIDIA's exporter run, from NVIDIA's package or as a container; return whether it is there."""
+    if shutil.which("apt-get"):
+        return _ensure_dcgm_package(node, metrics.ports["dcgm"])
+    if shutil.which("docker"):
+        _ensure_dcgm_container(node, metrics.dcgm_image, metrics.ports["dcgm"])
+        return True
+    node.log("WARNING: no metrics of GPUs here: neither apt-get nor docker is there to install the exporter")
+    return False
+
+
+def _ensure_dcgm_container(node: Node, image: str, port: int) -> None:
+    """Have NVIDIA's exporter run as a container, as hosts of Amazon ECS run everything.
+
+    The capability is for the profiling counters (NVIDIA/dcgm-exporter, deployment/values.yaml).
+    """
+    counters = "/etc/dcgm-exporter/default-counters.csv"
+    command = (
+        f"docker run --rm --name dcgm-exporter --gpus all --network host --cap-drop ALL --cap-add SYS_ADMIN "
+        f"--volume {_DCGM_COUNTERS}:{counters}:ro {image} -f {counters} --address=127.0.0.1:{port}"
+    )
+    text = "\n".join(
+        (
+            "# Written by trainforge.",
+            "[Unit]",
+            "Description=NVIDIA DCGM exporter",
+            "After=docker.service",
+            "Requires=docker.service",
+            "[Service]",
+            "ExecStartPre=-/usr/bin/docker rm --force dcgm-exporter",
+            f"ExecStart=/usr/bin/{command}",
+            "ExecStop=/usr/bin/docker stop dcgm-exporter",
+            "Restart=on-failure",
+            "RestartSec=10",
+            "[Install]",
+            "WantedBy=multi-user.target",
+            "",
+        )
+    )
+    ensure_service(
+        node, "trainforge-dcgm-exporter.service", text, next_step="see that the image can be pulled"
+    )
+
+
+def _ensure_dcgm_package(node: Node, port: int) -> bool:
     """Have NVIDIA's exporter run, from NVIDIA's package; return whether it is there.
 
     The package is in NVIDIA's CUDA repository, which GPU images name. Its unit is the vendor's own, with the counters
@@ -146,12 +191,12 @@ def _ensure_dcgm(node: Node, port: int) -> bool:
         node.log(f"WARNING: no metrics of GPUs here: {error}; add NVIDIA's CUDA repository to the image")
         return False
     before = node.changes
+    next_step = f"read 'journalctl --unit {_DCGM_UNIT}'"
     if node.path(_DCGM_COUNTERS).exists():
         command = f"/usr/bin/dcgm-exporter -f {_DCGM_COUNTERS} --address=127.0.0.1:{port}"
         node.ensure_directory(os.path.dirname(_DCGM_SETTINGS), 0o755)
         text = f"# Written by trainforge.\n[Service]\nExecStart=\nExecStart={command}\n"
         node.write_file(_DCGM_SETTINGS, text, 0o644)
-    next_step = f"read 'journalctl --unit {_DCGM_UNIT}'"
     if node.changes > before:
         node.run("systemctl", "daemon-reload", next_step=next_step)
         node.run("systemctl", "restart", _DCGM_UNIT, next_step=next_step)

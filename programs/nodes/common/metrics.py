@@ -14,6 +14,7 @@ class Metrics:
     """The metrics of a node: the SSM parameter that names their destination, labels, releases, ports of exporters.
 
     `ports` are by the name of a job: node, dcgm, neuron, efa, slurm, runs, and `collector`, the agent's own.
+    `dcgm_image` is NVIDIA's exporter for nodes whose system has no package of it.
     """
 
     parameter: str
@@ -25,6 +26,7 @@ class Metrics:
     prometheus: Release
     node_exporter: Release
     ports: Mapping[str, int]
+    dcgm_image: str
 
 
 def metrics_of(data: Any) -> Metrics:
@@ -42,6 +44,7 @@ def metrics_of(data: Any) -> Metrics:
         series_limit=int(data["series_limit"]),
         prometheus=release_of(data["prometheus"]),
         node_exporter=release_of(data["node_exporter"]),
+        dcgm_image=str(data["dcgm_image"]),
         ports={str(job): int(port) for job, port in data["ports"].items()},
     )
 
