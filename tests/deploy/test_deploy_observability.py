@@ -1,8 +1,10 @@
-"""Metrics, alerts and Grafana, deployed by the real CDK CLI: what the emulated services hold in the end."""
+"""Metrics, alerts and Grafana, deployed by the real CDK CLI with a cluster whose hosts send metrics."""
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 
 import yaml
 
@@ -10,7 +12,7 @@ from emulator.inventory import left_over
 from emulator.resources.resource import Kind
 from tests.deploy.deployment import Deployment
 
-STACK = "ObservabilityStack"
+STACK = "BatchStack"
 CONFIGURATION = """
 name: seen
 region: us-west-2
@@ -23,7 +25,7 @@ notifications: {emails: [team@example.com]}
 observability:
   alerts: {critical: {emails: [on-call@example.com]}}
   grafana: {kind: managed}
-parallelcluster: {pools: [gpu]}
+batch: {pools: [gpu]}
 """
 
 
@@ -93,6 +95,29 @@ def test_grafana_holds_data_sources_and_dashboards_and_no_account_is_left(deploy
     assert filled.status == "CREATE_COMPLETE"
     accounts = deployed.client("grafana").list_workspace_service_accounts(workspaceId=grafana["id"])
     assert accounts["serviceAccounts"] == []
+
+
+def test_hosts_are_told_where_their_collector_is_and_may_send(deployed: Deployment) -> None:
+    templates = deployed.client("ec2").describe_launch_templates()["LaunchTemplates"]
+    texts = []
+    for one in templates:
+        versions = deployed.client("ec2").describe_launch_template_versions(
+            LaunchTemplateId=one["LaunchTemplateId"]
+        )["LaunchTemplateVersions"]
+        texts.append(base64.b64decode(versions[-1]["LaunchTemplateData"]["UserData"]).decode())
+    [text] = [one for one in texts if "collect.py" in one]
+    bucket, _, prefix = re.findall(r"s3://([^'/]+)(/)([^']+)/'", text)[0]
+    s3 = deployed.client("s3")
+    keys = {item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]}
+    assert {f"{prefix}/collect.py", f"{prefix}/nodes/common/collector.py"} <= keys
+    told = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}/metrics.json")["Body"].read())
+    value = deployed.client("ssm").get_parameter(Name=told["parameter"])["Parameter"]["Value"]
+    exporters = json.loads(value)["exporters"].removeprefix(f"s3://{bucket}/")
+    held = {
+        item["Key"].removeprefix(exporters)
+        for item in s3.list_objects_v2(Bucket=bucket, Prefix=exporters)["Contents"]
+    }
+    assert {"exporters.pyz", "dcgm-counters.csv", "units/trainforge-efa-exporter.service"} <= held
 
 
 def test_everything_goes_with_the_stacks(deployed: Deployment) -> None:

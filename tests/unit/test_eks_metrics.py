@@ -132,4 +132,4 @@ def test_the_add_on_of_hyperpod_writes_to_the_deployment_s_workspace(synthesized
         for one in found.resources(stack, "AWS::EKS::Addon")
         if one["Properties"]["AddonName"] == "amazon-sagemaker-hyperpod-observability"
     ]
-    assert "ObservabilityStack" in json.dumps(add_on["ConfigurationValues"])
+    assert "seen-observability:" in json.dumps(add_on["ConfigurationValues"])

@@ -320,8 +320,9 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[..., str]]:
         return f"http://{LOOPBACK}:{port}"
 
     yield start
+    # Not by SIGTERM: an agent tries for a minute to send its last samples to a receiver that has ended.
     for process in running:
-        process.terminate()
+        process.kill()
     for process in running:
         process.wait(timeout=30)
 
