@@ -61,6 +61,9 @@ PYTHON
 }
 
 provision() {
+  # Dashboards name Prometheus' own type of data source, and the one that signs has another.
+  sed --in-place --regexp-extended \
+    's/"(type|query)": "prometheus"/"\1": "grafana-amazonprometheus-datasource"/' "$etc"/dashboards/*.json
   cat >"$etc/provisioning/datasources/trainforge.yaml" <<YAML
 apiVersion: 1
 datasources:

@@ -26,7 +26,9 @@ class Bucket:
 
     def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:
         del Bucket
-        return {"Body": io.BytesIO(json.dumps({"uid": Key, "title": Key, "id": 7}).encode())}
+        variable = {"name": "datasource", "type": "datasource", "query": "prometheus"}
+        document = {"uid": Key, "title": Key, "id": 7, "templating": {"list": [variable]}}
+        return {"Body": io.BytesIO(json.dumps(document, indent=1).encode())}
 
 
 class Filled:
@@ -92,6 +94,8 @@ def test_data_sources_and_dashboards_are_there_and_no_account_is_left(filled: Fi
     assert filled.send("Create", ["fleet", "node"]) == ("SUCCESS", "")
     assert filled.uids == ["fleet", "node"]
     assert filled.workspace.held["dashboards"]["fleet"]["id"] is None
+    [variable] = filled.workspace.held["dashboards"]["fleet"]["templating"]["list"]
+    assert (variable["type"], variable["query"]) == ("datasource", "grafana-amazonprometheus-datasource")
     sources = filled.workspace.held["datasources"]
     assert sources["prometheus"]["type"] == "grafana-amazonprometheus-datasource"
     assert sources["prometheus"]["jsonData"]["sigV4AuthType"] == "workspace-iam-role"
@@ -121,8 +125,8 @@ def test_a_deleted_workspace_is_not_asked(filled: Filled) -> None:
 
 
 def test_the_older_grafana_signs_by_itself() -> None:
-    properties = {"Region": "us-west-2", "MetricsUrl": "https://m"}
-    assert index.data_sources(properties, "10.4")[0]["type"] == "prometheus"
+    assert index.data_source_type("10.4") == "prometheus"
+    assert index.data_source_type("12.4") == "grafana-amazonprometheus-datasource"
 
 
 def test_a_token_is_not_sent_over_an_open_connection() -> None:

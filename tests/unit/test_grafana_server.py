@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import hashlib
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -27,7 +28,8 @@ class Client:
     def get_secret_value(self, SecretId): return {"SecretString": "a-password"}
     def get_paginator(self, name): return self
     def paginate(self, Bucket, Prefix): return [{"Contents": [{"Key": Prefix + "fleet.json"}]}]
-    def download_file(self, bucket, key, path): pathlib.Path(path).write_text(key)
+    def download_file(self, bucket, key, path):
+        pathlib.Path(path).write_text('{"query": "prometheus", "key": "' + key + '"}')
 def client(name, region_name): return Client(name)
 """
 
@@ -125,7 +127,8 @@ def test_data_sources_and_dashboards_are_files(machine: Machine) -> None:
         (etc / "provisioning/dashboards/trainforge.yaml").read_text(encoding="utf-8")
     )["providers"]
     assert Path(provider["options"]["path"]) == etc / "dashboards"
-    assert (etc / "dashboards/fleet.json").read_text(encoding="utf-8") == "p/fleet.json"
+    dashboard = json.loads((etc / "dashboards/fleet.json").read_text(encoding="utf-8"))
+    assert dashboard == {"query": "grafana-amazonprometheus-datasource", "key": "p/fleet.json"}
 
 
 def test_an_archive_with_another_digest_is_not_installed(tmp_path: Path) -> None:

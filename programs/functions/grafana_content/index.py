@@ -18,6 +18,7 @@ from .grafana_api import Grafana
 
 _FOLDER = "trainforge"
 _TOKEN_SECONDS = 600
+_PLAIN = "prometheus"
 _FIRST_WITHOUT_SIGV4 = 12
 """The version from which Grafana's own Prometheus data source signs nothing (Amazon Managed Grafana guide, "Manually
 add the Prometheus data source")."""
@@ -40,8 +41,9 @@ def _fill(properties: dict[str, Any], before: dict[str, Any], request: str) -> N
     client = boto3.client("grafana")
     workspace = client.describe_workspace(workspaceId=properties["WorkspaceId"])["workspace"]
     bucket = boto3.client("s3")
+    kind = data_source_type(str(workspace["grafanaVersion"]))
     dashboards = [
-        json.loads(bucket.get_object(Bucket=properties["Bucket"], Key=key)["Body"].read())
+        dashboard(bucket.get_object(Bucket=properties["Bucket"], Key=key)["Body"].read().decode(), kind)
         for key in properties["Dashboards"]
     ]
     # The service names a host, and a service in its place, in tests, a whole address.
@@ -49,24 +51,37 @@ def _fill(properties: dict[str, Any], before: dict[str, Any], request: str) -> N
     address = endpoint if "://" in endpoint else f"https://{endpoint}"
     with _token(client, properties["WorkspaceId"], f"trainforge-{request}") as token:
         grafana = Grafana(address, token)
-        for source in data_sources(properties, str(workspace["grafanaVersion"])):
+        for source in data_sources(properties, kind):
             grafana.put_data_source(source)
         grafana.put_folder(_FOLDER, _FOLDER)
-        for dashboard in dashboards:
-            grafana.put_dashboard(dashboard, _FOLDER)
+        for one in dashboards:
+            grafana.put_dashboard(one, _FOLDER)
         for uid in sorted(set(before.get("Uids", [])) - set(properties["Uids"])):
             grafana.delete_dashboard(uid)
 
 
-def data_sources(properties: dict[str, Any], version: str) -> list[dict[str, Any]]:
-    """Return the data sources of metrics and of CloudWatch as the API takes them, for a version of Grafana."""
+def data_source_type(version: str) -> str:
+    """Return the type of data source that signs requests for Amazon Managed Prometheus in a version of Grafana."""
     signs = int(version.split(".")[0]) < _FIRST_WITHOUT_SIGV4
+    return _PLAIN if signs else "grafana-amazonprometheus-datasource"
+
+
+def dashboard(text: str, kind: str) -> dict[str, Any]:
+    """Return a dashboard that offers data sources of the type `kind`, where its file says Prometheus' own."""
+    for key in ("type", "query"):
+        text = text.replace(f'"{key}": "{_PLAIN}"', f'"{key}": "{kind}"')
+    document: dict[str, Any] = json.loads(text)
+    return document
+
+
+def data_sources(properties: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return the data sources of metrics, of the type `kind`, and of CloudWatch as the API takes them."""
     region = properties["Region"]
     return [
         {
             "uid": "prometheus",
             "name": "Prometheus",
-            "type": "prometheus" if signs else "grafana-amazonprometheus-datasource",
+            "type": kind,
             "access": "proxy",
             "url": properties["MetricsUrl"],
             "isDefault": True,
