@@ -206,3 +206,13 @@ def test_a_package_named_constructs_is_refused_with_a_message(tmp_path: Path) ->
 
 def test_the_composition_root_stays_small() -> None:
     assert len((ROOT / "app.py").read_text(encoding="utf-8").splitlines()) < 80
+
+
+def test_no_link_is_committed() -> None:
+    """A link of a developer's machine, to an environment for example, is broken on every other one."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--stage"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if listed.returncode:
+        pytest.skip("these sources are no git checkout")
+    assert [line for line in listed.stdout.splitlines() if line.startswith("120000 ")] == []
