@@ -29,6 +29,14 @@ class Prometheus:
     def __init__(self, port: int) -> None:
         self.url = f"http://{LOOPBACK}:{port}"
 
+    def ready(self) -> bool:
+        """Return whether it answers queries: it listens before it has read its storage."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/-/ready", timeout=30):
+                return True
+        except urllib.error.HTTPError:
+            return False
+
     def get(self, path: str, **parameters: str) -> Any:
         """Return the data of an answer."""
         words = urllib.parse.urlencode(parameters)
@@ -96,7 +104,9 @@ def prometheus(
         "--log.level=warn",
     ]
     with _running(command, cwd=folder, port=port):
-        yield Prometheus(port)
+        server = Prometheus(port)
+        wait_for(server.ready, SECONDS)
+        yield server
 
 
 @contextmanager
