@@ -9,13 +9,12 @@ from catalog.instances import instance
 from catalog.kubernetes import INSTANCE_TYPE_LABEL, device_tolerations
 from catalog.pool import Pool
 from catalog.ports import EFA_EXPORTER_PORT
-from trainforge.eks.operator_objects import NOBODY
+from trainforge.eks.exporter_pods import ExporterPod
 
 NAME = "efa-exporter"
 NAMESPACE = "trainforge-monitoring"
 
 _SYS = "/host/sys"
-_PORT_NAME = "metrics"
 
 
 def efa_exporter(pools: Sequence[Pool], *, image: str, type_prefix: str = "") -> list[dict[str, Any]]:
@@ -34,74 +33,24 @@ def efa_exporter(pools: Sequence[Pool], *, image: str, type_prefix: str = "") ->
     )
     if not types:
         return []
-    labels = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "trainforge"}
-    placed = {"name": NAME, "namespace": NAMESPACE}
+    expression = {"key": INSTANCE_TYPE_LABEL, "operator": "In", "values": types}
+    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
+    pod = ExporterPod(
+        name=NAME,
+        image=image,
+        arguments=["efa", f"--sys={_SYS}"],
+        port=EFA_EXPORTER_PORT,
+        volume={"name": "sys", "hostPath": {"path": "/sys", "type": "Directory"}},
+        folder=_SYS,
+        memory_limit="128Mi",
+        more={
+            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+            "tolerations": device_tolerations(),
+        },
+    )
+    update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": placed,
-            "automountServiceAccountToken": False,
-        },
-        {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": placed,
-            "spec": {
-                "podSelector": {"matchLabels": labels},
-                # It calls nobody.
-                "policyTypes": ["Ingress", "Egress"],
-                "ingress": [{"ports": [{"port": EFA_EXPORTER_PORT, "protocol": "TCP"}]}],
-                "egress": [],
-            },
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "DaemonSet",
-            "metadata": {**placed, "labels": labels},
-            "spec": {
-                "selector": {"matchLabels": labels},
-                "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
-                "template": {"metadata": {"labels": labels}, "spec": _pod(types, image)},
-            },
-        },
+        *pod.around(NAMESPACE),
+        pod.controlled("DaemonSet", NAMESPACE, {"updateStrategy": update}),
     ]
-
-
-def _pod(types: Sequence[str], image: str) -> dict[str, Any]:
-    expression = {"key": INSTANCE_TYPE_LABEL, "operator": "In", "values": list(types)}
-    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
-    return {
-        "serviceAccountName": NAME,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
-        "tolerations": device_tolerations(),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": NOBODY,
-            "runAsGroup": NOBODY,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [
-            {
-                "name": NAME,
-                "image": image,
-                "args": ["efa", f"--sys={_SYS}", "--address=0.0.0.0", f"--port={EFA_EXPORTER_PORT}"],
-                "ports": [{"name": _PORT_NAME, "containerPort": EFA_EXPORTER_PORT, "protocol": "TCP"}],
-                "securityContext": {
-                    "allowPrivilegeEscalation": False,
-                    "capabilities": {"drop": ["ALL"]},
-                    "readOnlyRootFilesystem": True,
-                },
-                "resources": {
-                    "requests": {"cpu": "20m", "memory": "48Mi"},
-                    "limits": {"memory": "128Mi"},
-                },
-                "livenessProbe": {"tcpSocket": {"port": _PORT_NAME}, "periodSeconds": 30},
-                "volumeMounts": [{"name": "sys", "mountPath": _SYS, "readOnly": True}],
-            }
-        ],
-        "volumes": [{"name": "sys", "hostPath": {"path": "/sys", "type": "Directory"}}],
-    }

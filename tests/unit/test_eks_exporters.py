@@ -1,4 +1,4 @@
-"""The EFA exporter's objects on Kubernetes: Kubernetes' own schemas take them, and its pods have no privilege."""
+"""Exporters' objects on Kubernetes: Kubernetes' own schemas take them, and their pods have no privilege."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
-from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
+from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON, SHARED_CLAIM
 from catalog.pool import Pool
-from catalog.ports import EFA_EXPORTER_PORT
+from catalog.ports import EFA_EXPORTER_PORT, RUNS_EXPORTER_PORT
 from catalog.reference_types import CPU, REFERENCE_TYPES
 from catalog.reference_types import GPU as GPU_TYPE
 from catalog.reference_types import NEURON as NEURON_TYPE
 from tests.unit.test_eks_objects import KUBERNETES
 from trainforge.eks.efa_exporter import efa_exporter
+from trainforge.eks.runs_exporter import runs_exporter
 
 POOLS = [Pool(f"pool-{number}", name, 2, "us-west-2a") for number, name in enumerate(REFERENCE_TYPES)]
 IMAGE = "111122223333.dkr.ecr.us-west-2.amazonaws.com/exporters:1"
@@ -33,7 +34,7 @@ def pod(**options: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("version", KUBERNETES)
 def test_objects_are_kubernetes_own(version: str) -> None:
-    for document in efa_exporter(POOLS, image=IMAGE):
+    for document in (*efa_exporter(POOLS, image=IMAGE), *runs_exporter("training", image=IMAGE)):
         kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -84,3 +85,20 @@ def test_the_policy_lets_in_its_port_and_nothing_out() -> None:
     assert (
         daemon_set()["spec"]["template"]["metadata"]["labels"] == policy["spec"]["podSelector"]["matchLabels"]
     )
+
+
+def test_the_runs_exporter_reads_the_claim_and_there_is_one() -> None:
+    documents = runs_exporter("training", image=IMAGE)
+    assert {one["metadata"]["namespace"] for one in documents} == {"training"}
+    [deployment] = [one for one in documents if one["kind"] == "Deployment"]
+    assert deployment["spec"]["replicas"] == 1
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    specification = deployment["spec"]["template"]["spec"]
+    [volume], [container] = specification["volumes"], specification["containers"]
+    assert volume["persistentVolumeClaim"] == {"claimName": SHARED_CLAIM, "readOnly": True}
+    [mount] = container["volumeMounts"]
+    assert mount["readOnly"] is True
+    assert f"--runs={mount['mountPath']}/runs" in container["args"]
+    assert container["ports"][0]["containerPort"] == RUNS_EXPORTER_PORT
+    assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    assert specification["securityContext"]["runAsNonRoot"] is True
