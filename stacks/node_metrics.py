@@ -13,6 +13,7 @@ from catalog.ports import (
     NODE_EXPORTER_PORT,
     RUNS_EXPORTER_PORT,
     SLURM_EXPORTER_PORT,
+    SLURMCTLD_PORT,
 )
 from catalog.versions import (
     DCGM_EXPORTER_IMAGE,
@@ -32,9 +33,10 @@ PORTS = {
     "efa": EFA_EXPORTER_PORT,
     "slurm": SLURM_EXPORTER_PORT,
     "runs": RUNS_EXPORTER_PORT,
+    "slurmctld": SLURMCTLD_PORT,
     "collector": COLLECTOR_PORT,
 }
-"""The ports of a node by the names of the jobs that scrape them; `collector` is the agent's own."""
+"""The ports of a node by the jobs that scrape them; `collector` is the agent's own, and `slurmctld` Slurm's."""
 
 
 def node_exporter_release() -> dict[str, Any]:
@@ -47,7 +49,7 @@ def node_metrics(settings: Settings, *, cluster: str, kind: str) -> dict[str, An
 
     `cluster` is the cluster's name, the value of the label `cluster`, and `kind` that of `cluster_kind`.
     """
-    section = settings.observability
+    section, lustre = settings.observability, settings.storage.lustre
     assert section
     return {
         "parameter": metrics_parameter(settings.name),
@@ -59,5 +61,7 @@ def node_metrics(settings: Settings, *, cluster: str, kind: str) -> dict[str, An
         "prometheus": {"version": PROMETHEUS, "url": PROMETHEUS_URL, "sha256": dict(PROMETHEUS_SHA256)},
         "node_exporter": node_exporter_release(),
         "ports": PORTS,
+        # Runs keep their folders on Lustre; without it they keep none that all nodes see.
+        "runs": f"{lustre.mount_path}/runs" if lustre else "",
         "dcgm_image": DCGM_EXPORTER_IMAGE,
     }

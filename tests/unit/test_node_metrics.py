@@ -110,7 +110,8 @@ def metrics(release: Release) -> dict[str, Any]:
         "series_limit": 10000,
         "prometheus": release("prometheus"),
         "node_exporter": release("node_exporter"),
-        "ports": PORTS,
+        "ports": PORTS | {"slurmctld": free_ports(1)[0]},
+        "runs": "/fsx/runs",
         "dcgm_image": "nvcr.io/dcgm:1",
     }
 
@@ -179,6 +180,7 @@ def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, 
         "ExecStart=\nExecStart=/usr/bin/dcgm-exporter -f /opt/trainforge/exporters/dcgm-counters.csv" in dcgm
     )
     assert f"--address={LOOPBACK}:9400" in dcgm
+    assert "Environment=DCGM_HPC_JOB_MAPPING_DIR=/run/trainforge/gpu-jobs" in dcgm
     assert "--port 8000" in node.read("/etc/systemd/system/trainforge-neuron-monitor.service")
 
 
@@ -188,6 +190,22 @@ def test_one_node_speaks_of_slurm_and_of_runs(node: HyperPodNode, metrics: dict[
     assert jobs(node) == ["node", "slurm", "runs"]
     scrapes = json.loads(node.read(COLLECTOR))["scrape_configs"]
     assert [one["honor_labels"] for one in scrapes] == [False, True, True]
+    assert node.read("/etc/trainforge/runs-exporter.env") == "TRAINFORGE_RUNS=/fsx/runs\n"
+    assert node.read("/etc/trainforge/slurm-exporter.env") == "OPTIONS=\n"
+
+
+def test_slurm_s_own_metrics_are_taken_where_it_has_them(
+    node: HyperPodNode, metrics: dict[str, Any], pages: Pages
+) -> None:
+    node.node_type("head")
+    pages.pages["/metrics/nodes"] = b"slurm_nodes 1\n"
+    metrics["ports"] = metrics["ports"] | {"slurmctld": pages.server_port}
+    assert node.run({"metrics": metrics, "node_types": TYPES}).code == 0
+    own = ["slurm-jobs", "slurm-nodes", "slurm-partitions", "slurm-scheduler"]
+    assert jobs(node) == ["node", *own, "slurm", "runs"]
+    paths = [one["metrics_path"] for one in json.loads(node.read(COLLECTOR))["scrape_configs"]]
+    assert paths[1:5] == ["/metrics/jobs", "/metrics/nodes", "/metrics/partitions", "/metrics/scheduler"]
+    assert node.read("/etc/trainforge/slurm-exporter.env") == "OPTIONS=--native\n"
 
 
 def test_a_second_run_changes_nothing(node: HyperPodNode, metrics: dict[str, Any]) -> None:
@@ -244,6 +262,11 @@ def test_a_parallelcluster_head_node_does_the_same(tmp_path: Path, metrics: dict
     done = head.run({"metrics": metrics | {"cluster_kind": "parallelcluster"}})
     assert done.returncode == 0, done.stdout + done.stderr
     assert jobs(head) == ["node", "slurm", "runs"]
+    for kind, action in (("prolog", "add"), ("epilog", "remove")):
+        hook = head.root / f"opt/slurm/etc/scripts/{kind}.d/60_trainforge_gpu_jobs"
+        assert f"gpu-jobs {action}" in hook.read_text(encoding="utf-8")
+        # On a node without the exporters it does nothing, and a job starts.
+        assert subprocess.run([str(hook)], check=False, timeout=60).returncode == 0
     assert "trainforge-node-exporter.service" in (head.state / "started").read_text(encoding="utf-8")
 
 
@@ -309,15 +332,22 @@ def prometheus(tmp_path: Path) -> Iterator[Callable[..., str]]:
     running: list[subprocess.Popen[bytes]] = []
 
     def start(text: str, *options: str) -> str:
-        [port] = free_ports(1)
-        folder = tmp_path / str(port)
-        folder.mkdir()
-        (folder / "prometheus.yml").write_text(text, encoding="utf-8")
-        log = (folder / "log").open("wb")
-        command = [program, f"--config.file={folder}/prometheus.yml", *options]
-        command.append(f"--web.listen-address={LOOPBACK}:{port}")
-        running.append(subprocess.Popen(command, cwd=folder, stdout=log, stderr=log))
-        return f"http://{LOOPBACK}:{port}"
+        # A port that was free may be another's when the program takes it, and metrics would end there.
+        for _ in range(5):
+            [port] = free_ports(1)
+            folder = tmp_path / str(port)
+            folder.mkdir()
+            (folder / "prometheus.yml").write_text(text, encoding="utf-8")
+            command = [program, f"--config.file={folder}/prometheus.yml", *options]
+            command.append(f"--web.listen-address={LOOPBACK}:{port}")
+            with (folder / "log").open("wb") as log:
+                process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
+            running.append(process)
+            while process.poll() is None:
+                if "Server is ready to receive web requests" in (folder / "log").read_text("utf-8"):
+                    return f"http://{LOOPBACK}:{port}"
+                time.sleep(0.1)
+        raise AssertionError((folder / "log").read_text("utf-8"))
 
     yield start
     # Not by SIGTERM: an agent tries for a minute to send its last samples to a receiver that has ended.
@@ -351,14 +381,19 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
     """The configuration is that of nodes but for SigV4, which the second one does not take."""
     pages.pages["/metrics"] = b'# TYPE jobs gauge\njobs{node="gpu-9"} 3\n# TYPE load gauge\nload 0.5\n'
     pages.pages["/many"] = b"".join(b'many{n="%d"} 1\n' % number for number in range(101))
-    receiver = prometheus("{}", "--web.enable-remote-write-receiver")
+    # Debian's program keeps samples in a folder of the machine unless it is given one.
+    receiver = prometheus("{}", "--web.enable-remote-write-receiver", "--storage.tsdb.path=data")
     port = pages.server_port
     targets = [
         Target("node", port),
         Target("slurm", port, speaks_of_others=True),
         Target("wide", port, path="/many"),
     ]
-    prometheus(configuration(targets, f"{receiver}/api/v1/write"), "--enable-feature=agent")
+    prometheus(
+        configuration(targets, f"{receiver}/api/v1/write"),
+        "--enable-feature=agent",
+        "--storage.agent.path=agent",
+    )
     [load] = series(receiver, 'load{job="node"}', 1)
     assert load["metric"] == {
         "__name__": "load",

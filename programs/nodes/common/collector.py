@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPException
 
 from .agent_configuration import Destination, Target, agent_configuration
 from .metrics import Metrics
@@ -16,7 +18,8 @@ from .release import ensure_program
 from .service import ensure_service
 from .timer import UNITS
 
-_CONFIGURATION = "/etc/trainforge/collector.yml"
+_SETTINGS = "/etc/trainforge"
+_CONFIGURATION = f"{_SETTINGS}/collector.yml"
 _UNIT = "trainforge-collector.service"
 _STATE = "trainforge-collector"
 _DCGM_PACKAGE = "datacenter-gpu-manager-exporter"
@@ -26,9 +29,19 @@ _NEURON = "/opt/aws/neuron/bin"
 _INFINIBAND = "/sys/class/infiniband"
 _NVIDIA = "/dev/nvidiactl"
 _HEAD = ("controller", "head")
+_SLURM_PARTS = ("jobs", "nodes", "partitions", "scheduler")
+"""The parts of slurmctld's own metrics (SchedMD/slurm, tag slurm-25-11-7-1, src/slurmctld/http.c)."""
+_SECONDS = 5
+_HOOKS = "/opt/slurm/etc/scripts"
+_HOOK = """\
+#!/bin/sh
+# Written by trainforge: which job has which GPU, for metrics. A hook that fails would drain the node.
+[ ! -r {archive} ] || python3 {archive} gpu-jobs {action} || true
+"""
 
 _EXPORTERS = "/opt/trainforge/exporters"
 _ARCHIVE = f"{_EXPORTERS}/exporters.pyz"
+_GPU_JOBS = "/run/trainforge/gpu-jobs"
 _DCGM_COUNTERS = f"{_EXPORTERS}/dcgm-counters.csv"
 _DCGM_SETTINGS = f"{UNITS}/{_DCGM_UNIT}.d/trainforge.conf"
 
@@ -63,7 +76,7 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
         scrape_seconds=metrics.scrape_seconds,
         series_limit=metrics.series_limit,
     )
-    node.ensure_directory(os.path.dirname(_CONFIGURATION), 0o755)
+    node.ensure_directory(_SETTINGS, 0o755)
     node.write_file(_CONFIGURATION, text, 0o644)
     ensure_service(
         node,
@@ -72,6 +85,19 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
         next_step=f"'{program} --agent --config.file={_CONFIGURATION}' says what is wrong",
         restart=node.changes > before,
     )
+
+
+def ensure_job_hooks(node: Node) -> None:
+    """Have ParallelCluster's Slurm write which job has which GPU, before and after each job.
+
+    Its Prolog and Epilog are all files of these folders, which all nodes see (ParallelCluster guide, "Slurm prolog and
+    epilog").
+    """
+    for kind, action in (("prolog", "add"), ("epilog", "remove")):
+        node.ensure_directory(_HOOKS, 0o755)
+        node.ensure_directory(f"{_HOOKS}/{kind}.d", 0o755)
+        hook = _HOOK.format(archive=_ARCHIVE, action=action)
+        node.write_file(f"{_HOOKS}/{kind}.d/60_trainforge_gpu_jobs", hook, 0o755)
 
 
 def _destination(node: Node, metrics: Metrics) -> dict[str, str]:
@@ -119,19 +145,55 @@ def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
     if any(node.path(_INFINIBAND).glob("*")) and _ensure_own(node, "efa"):
         yield Target("efa", ports["efa"])
     if kind in _HEAD:
-        for job in ("slurm", "runs"):
-            if _ensure_own(node, job):
-                yield Target(job, ports[job], speaks_of_others=True)
+        yield from _cluster_targets(node, metrics)
 
 
-def _ensure_own(node: Node, name: str) -> bool:
-    """Have one of the deployment's own exporters run; return whether it is among those that were fetched."""
+def _cluster_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
+    """Yield what is scraped once per cluster: Slurm, and the runs on the shared file system."""
+    ports = metrics.ports
+    native = _has_own_metrics(ports["slurmctld"])
+    if native:
+        for part in _SLURM_PARTS:
+            yield Target(f"slurm-{part}", ports["slurmctld"], f"/metrics/{part}", speaks_of_others=True)
+    options = "OPTIONS=--native\n" if native else "OPTIONS=\n"
+    if _ensure_own(node, "slurm", options):
+        yield Target("slurm", ports["slurm"], speaks_of_others=True)
+    if metrics.runs and _ensure_own(node, "runs", f"TRAINFORGE_RUNS={metrics.runs}\n"):
+        yield Target("runs", ports["runs"], speaks_of_others=True)
+
+
+def _has_own_metrics(port: int) -> bool:
+    """Return whether slurmctld answers with metrics, as Slurm 25.11 does where slurm.conf has MetricsType."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics/nodes", timeout=_SECONDS) as answer:
+            found: bool = answer.status == 200
+            return found
+    # An older slurmctld answers in a protocol of its own, which is no HTTP.
+    except (OSError, HTTPException):
+        return False
+
+
+def _ensure_own(node: Node, name: str, environment: str = "") -> bool:
+    """Have one of the deployment's own exporters run; return whether it is among those that were fetched.
+
+    `environment` is the content of its environment file.
+    """
     unit = f"trainforge-{name}-exporter.service"
     source = node.path(f"{_EXPORTERS}/units/{unit}")
     if not source.exists() or not node.path(_ARCHIVE).exists():
         node.log(f"WARNING: the exporter '{name}' is not among those of the deployment")
         return False
-    ensure_service(node, unit, source.read_text(encoding="utf-8"), next_step="its port may be taken")
+    before = node.changes
+    if environment:
+        node.ensure_directory(_SETTINGS, 0o755)
+        node.write_file(f"{_SETTINGS}/{name}-exporter.env", environment, 0o644)
+    ensure_service(
+        node,
+        unit,
+        source.read_text(encoding="utf-8"),
+        next_step="its port may be taken",
+        restart=node.changes > before,
+    )
     return True
 
 
@@ -183,7 +245,8 @@ def _ensure_dcgm_package(node: Node, port: int) -> bool:
     """Have NVIDIA's exporter run, from NVIDIA's package; return whether it is there.
 
     The package is in NVIDIA's CUDA repository, which GPU images name. Its unit is the vendor's own, with the counters
-    of the deployment, because the exporter's own list leaves out those that alerts read, and on the loopback address.
+    of the deployment, because the exporter's own list leaves out those that alerts read, with the folder that says
+    which job has which GPU, and on the loopback address.
     """
     try:
         ensure_packages(node, (_DCGM_PACKAGE,))
@@ -195,7 +258,17 @@ def _ensure_dcgm_package(node: Node, port: int) -> bool:
     if node.path(_DCGM_COUNTERS).exists():
         command = f"/usr/bin/dcgm-exporter -f {_DCGM_COUNTERS} --address=127.0.0.1:{port}"
         node.ensure_directory(os.path.dirname(_DCGM_SETTINGS), 0o755)
-        text = f"# Written by trainforge.\n[Service]\nExecStart=\nExecStart={command}\n"
+        text = "\n".join(
+            (
+                "# Written by trainforge.",
+                "[Service]",
+                f"ExecStartPre=/bin/mkdir -p {_GPU_JOBS}",
+                f"Environment=DCGM_HPC_JOB_MAPPING_DIR={_GPU_JOBS}",
+                "ExecStart=",
+                f"ExecStart={command}",
+                "",
+            )
+        )
         node.write_file(_DCGM_SETTINGS, text, 0o644)
     if node.changes > before:
         node.run("systemctl", "daemon-reload", next_step=next_step)

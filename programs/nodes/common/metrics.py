@@ -13,8 +13,9 @@ from .release import Release
 class Metrics:
     """The metrics of a node: the SSM parameter that names their destination, labels, releases, ports of exporters.
 
-    `ports` are by the name of a job: node, dcgm, neuron, efa, slurm, runs, and `collector`, the agent's own.
-    `dcgm_image` is NVIDIA's exporter for nodes whose system has no package of it.
+    `ports` are by the name of a job: node, dcgm, neuron, efa, slurm, runs; `collector` is the agent's own and
+    `slurmctld` Slurm's. `runs` is the folder of runs on the shared file system; empty without one. `dcgm_image` is
+    NVIDIA's exporter, for nodes whose system has no package of it.
     """
 
     parameter: str
@@ -27,6 +28,7 @@ class Metrics:
     node_exporter: Release
     ports: Mapping[str, int]
     dcgm_image: str
+    runs: str = ""
 
 
 def metrics_of(data: Any) -> Metrics:
@@ -45,6 +47,7 @@ def metrics_of(data: Any) -> Metrics:
         prometheus=release_of(data["prometheus"]),
         node_exporter=release_of(data["node_exporter"]),
         dcgm_image=str(data["dcgm_image"]),
+        runs=str(data.get("runs", "")),
         ports={str(job): int(port) for job, port in data["ports"].items()},
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..common.accounting import ensure_password_followed
-from ..common.collector import ensure_collector
+from ..common.collector import ensure_collector, ensure_job_hooks
 from ..common.configuration import Configuration, ConfigurationError, Containers
 from ..common.directory import wait_for_sssd
 from ..common.enroot import ensure_enroot
@@ -118,6 +118,8 @@ def _steps(node: Node, configuration: Configuration, exporter: Release | None) -
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
     metrics = configuration.metrics
     if metrics is not None:
+        if kind == "head":
+            steps.append(("jobs of GPUs", lambda: ensure_job_hooks(node)))
         steps.append(("metrics", lambda: ensure_collector(node, metrics, kind)))
     elif exporter is not None:
         steps.append(("node exporter", lambda: ensure_exporter(node, exporter)))
