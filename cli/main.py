@@ -8,6 +8,7 @@ import typer
 
 from cli import catalog, help_format, profile
 from cli.connect import connect
+from cli.diagnose import diagnose
 from cli.launch import launch
 from cli.program_arguments import ProgramCommand
 from cli.render import render
@@ -28,6 +29,7 @@ app.command()(validate)
 app.command(cls=ProgramCommand)(render)
 app.command(cls=ProgramCommand)(launch)
 app.command()(connect)
+app.command()(diagnose)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(profile.app, name="profile")
 

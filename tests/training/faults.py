@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -252,6 +253,10 @@ def assert_reported(reports: Path, *, frozen: int, waiting: int) -> None:
     recorded = pickle.loads((reports / f"flight_recorder_rank_{waiting}").read_bytes())
     names = {entry["profiling_name"] for entry in recorded["entries"]}
     assert any(name.startswith("gloo:") for name in names), names
+    # A frozen rank dumps nothing, and the other one waits for it.
+    summary = (reports / "summary.txt").read_text(encoding="utf-8")
+    assert re.search(rf"is not done: rank {waiting} waits in it at .*\.py", summary), summary
+    assert f"of rank {frozen} there is no dump (node" in summary
 
 
 LOCAL: tuple[Callable[[Path, Losses], Outcome], ...] = (

@@ -25,6 +25,7 @@ VERBS = (
     ["catalog"],
     ["catalog", "list"],
     ["catalog", "show"],
+    ["diagnose"],
     ["profile"],
     ["profile", "report"],
 )

@@ -35,8 +35,11 @@ REPORT_SECONDS = 90.0
 LEAVE_SECONDS = 20.0
 """Seconds that the guard that ended the run waits for the others to leave: our choice."""
 
-FOLDER, STALLS = "watch", "stalls"
-"""Folders of the run's folder: what the guards tell each other, and the reports of runs without progress."""
+CLOCKS_SECONDS = 60.0
+"""Seconds by which the clocks of nodes and of the file system may differ: our choice."""
+
+FOLDER, STALLS, LOGS = "watch", "stalls", "nccl"
+"""Folders of the run's folder: what the guards tell each other, the reports of runs without progress, NCCL's files."""
 
 _MAX_PAUSE, _MIN_PAUSE = 5.0, 0.2
 _SILENT_BEATS = 6
@@ -181,7 +184,7 @@ class ProgressWatch(threading.Thread):
         }
 
     def _end(self, decided: Mapping[str, Any]) -> None:
-        target = self._place.run_folder / STALLS / decided["folder"]
+        target, since = self._place.run_folder / STALLS / decided["folder"], time.time()
         try:
             self._ranks = stall_report.collect(
                 self._command.process, self._place.heartbeats, target, self._path, self._say
@@ -193,18 +196,26 @@ class ProgressWatch(threading.Thread):
         self._leads = decided["node"] == self._place.node
         if self._leads:
             self._await(self._all_dumped)
-            self._tell(decided, target)
+            self._tell(decided, target, since)
             self._write("end.json", {"stall": decided["stall"]})
         else:
             self._await(lambda: self._read("end.json").get("stall") == decided["stall"])
             self._say(f"no progress for {decided['silence']:.0f} s: node 0's guard ends the run; see its log")
         self._command.kill()
 
-    def _tell(self, decided: Mapping[str, Any], target: Path) -> None:
+    def _tell(self, decided: Mapping[str, Any], target: Path, since: float) -> None:
         now = time.monotonic()
         self._progress.look(now, self._records())
         late = stall_report.behind(self._progress, self._progress.silent(now, _SILENT_BEATS * self._pause))
-        summary = stall_report.message(self._progress, decided["silence"], decided["limit"], late, target)
+        try:
+            logs = self._place.run_folder / LOGS
+            recorded = stall_report.collectives(self._progress, target, logs, since - CLOCKS_SECONDS)
+        except Exception as error:
+            # The run is to be ended, whatever is in a file that ranks have written.
+            recorded = [f"the flight recorders in '{target}' cannot be read: {error!r}"]
+        summary = stall_report.message(
+            self._progress, decided["silence"], decided["limit"], late, target, recorded
+        )
         self._say(summary)
         with contextlib.suppress(OSError):
             (target / "summary.txt").write_text(f"{summary}\n", encoding="utf-8")

@@ -12,11 +12,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from signal import SIGUSR2
 from typing import Any
 
+import flight_recorder
 import progress_metrics
 import rank_processes
 from run_progress import RunProgress
@@ -26,6 +27,12 @@ ANSWER_SECONDS = 10
 
 SPY_SECONDS = 30
 """Seconds that py-spy may take for a rank: our choice."""
+
+DIAGNOSIS_SECONDS = 30
+"""Seconds that the guard may read flight recorders, before it ends the run: our choice."""
+
+NODES_FILE = "nodes.json"
+"""File of a report with the node of each rank."""
 
 PIPE = "nccl_"
 """The beginning of the names of NCCL's pipes in the folder of heartbeats; then come the rank and `.pipe`."""
@@ -154,8 +161,51 @@ def behind(progress: RunProgress, silent: Sequence[int]) -> list[str]:
     return []
 
 
-def message(progress: RunProgress, silence: float, limit: float, late: Sequence[str], folder: Path) -> str:
-    """Return the message on a run that is ended after `silence` seconds without progress; `limit` are allowed."""
+def collectives(progress: RunProgress, reports: Path, logs: Path, since: float) -> list[str]:
+    """Return what the flight recorders in `reports` say, and those that NCCL has written to `logs` since a time.
+
+    The node of each rank is written beside them. Of ranks that have begun the fewest collectives they are read first.
+    """
+    ranks = {rank["rank"]: (node, rank) for node, each in progress.records.items() for rank in each["ranks"]}
+    hosts = {rank: _host(progress, node) for rank, (node, _) in ranks.items()}
+    (reports / NODES_FILE).write_text(json.dumps(hosts), encoding="utf-8")
+    begun = {rank: record["collectives"] or 0 for rank, (_, record) in ranks.items()}
+    written = [*flight_recorder.files(reports)]
+    written += [path for path in flight_recorder.files(logs) if path.stat().st_mtime >= since]
+    paths = sorted(written, key=lambda path: begun.get(flight_recorder.rank_of(path), 0))
+    deadline, late = time.monotonic() + DIAGNOSIS_SECONDS, set[int]()
+
+    def in_time() -> Iterator[Path]:
+        for path in paths:
+            if time.monotonic() < deadline:
+                yield path
+            else:
+                late.add(flight_recorder.rank_of(path))
+
+    diagnosis = flight_recorder.diagnose(in_time(), sorted(hosts))
+    if not diagnosis.dumps:
+        return []
+    for stuck in diagnosis.stuck:
+        stuck.unknown = [rank for rank in stuck.unknown if rank not in late]
+    lines = diagnosis.lines(hosts)
+    shown = lines[: flight_recorder.MAX_LINES]
+    if late or len(lines) > len(shown):
+        shown.append(f"'trainforge diagnose {reports}' reads all dumps and tells the rest")
+    return shown
+
+
+def message(
+    progress: RunProgress,
+    silence: float,
+    limit: float,
+    late: Sequence[str],
+    folder: Path,
+    recorded: Sequence[str] = (),
+) -> str:
+    """Return the message on a run that is ended after `silence` seconds without progress; `limit` are allowed.
+
+    `recorded` is what its flight recorders say.
+    """
     phases = sorted(
         {rank["phase"] for record in progress.records.values() for rank in record["ranks"] if rank["phase"]}
     )
@@ -166,9 +216,10 @@ def message(progress: RunProgress, silence: float, limit: float, late: Sequence[
         for node, record in sorted(progress.records.items())
         if record.get("metrics")
     ][:1]
+    told = "".join(f"\n  {line}" for line in recorded)
     return (
         f"no progress for {silence:.0f} s, and {limit:.0f} s are allowed{doing}: the run is ended. "
-        f"What blocks it:{who}{''.join(lines)}\n  stacks and flight recorders of the ranks: '{folder}'"
+        f"What blocks it:{who}{told}{''.join(lines)}\n  stacks and flight recorders of the ranks: '{folder}'"
     )
 
 
