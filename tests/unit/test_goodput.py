@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
 import time
 from pathlib import Path
@@ -182,6 +184,27 @@ def test_a_guard_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert content["seconds"]["wait"] > 0
     assert content["seconds"]["advance"] + content["seconds"]["start"] > 0
     assert not list((tmp_path / "r1").glob(".goodput*"))
+
+
+def test_others_may_read_what_the_exporter_reads_and_nothing_else(tmp_path: Path) -> None:
+    """Manifests set umask 027 before they make the folder of a run."""
+    before = os.umask(0o027)
+    try:
+        assert guarded(tmp_path, f"{BENCHMARK}; echo private > {tmp_path}/r1/model").returncode == 0
+    finally:
+        os.umask(before)
+    folder = tmp_path / "r1"
+    modes = {
+        path.relative_to(tmp_path).as_posix(): stat.S_IMODE(path.stat().st_mode)
+        for path in (folder, *folder.rglob("*"))
+    }
+    readable = {"r1/goodput.json": 0o644, "r1/progress.prom": 0o644, "r1/watch/node-0.json": 0o644}
+    assert {name: mode for name, mode in modes.items() if mode & 0o007} == {
+        "r1": 0o751,
+        "r1/watch": 0o755,
+        **readable,
+    }
+    assert modes["r1/model"] == 0o640
 
 
 def test_a_rank_tells_its_phases_and_its_last_step(tmp_path: Path) -> None:

@@ -96,6 +96,8 @@ class Goodput:
         temporary = self._path.with_name(f".{FILE}.{os.getpid()}")
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(content), encoding="utf-8")
+            # The exporter reads it, as a user of its own.
+            temporary.chmod(0o644)
             os.replace(temporary, self._path)
 
     def _shares(self, lines: int, ranks: Sequence[Mapping[str, Any]]) -> dict[str, float]:

@@ -103,6 +103,8 @@ class Metrics:
         temporary = folder / f".{FILE}.{os.getpid()}"
         with contextlib.suppress(OSError):
             temporary.write_text(exposition(self.last, self.lines, time.time(), run), encoding="utf-8")
+            # The exporter reads it, as a user of its own.
+            temporary.chmod(0o644)
             os.replace(temporary, folder / FILE)
 
 

@@ -13,6 +13,7 @@ import json
 import math
 import os
 import secrets
+import stat
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -106,6 +107,7 @@ class ProgressWatch(threading.Thread):
             OSError: the run's folder cannot be written.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
+        self._open_to_exporter()
         self._earlier = self._decision().get("stall", "")
         if self._writes:
             self._goodput = Goodput(self._place.run_folder, self._place.job, time.time)
@@ -283,4 +285,14 @@ class ProgressWatch(threading.Thread):
         temporary = self._folder / f".{name}.{self._place.node}"
         with contextlib.suppress(OSError):
             temporary.write_text(json.dumps(content), encoding="utf-8")
+            temporary.chmod(0o644)
             os.replace(temporary, self._folder / name)
+
+    def _open_to_exporter(self) -> None:
+        """Let everybody into the watch folder, and through the run's folder, which nobody else may list.
+
+        The exporter of runs is a user of its own. Jobs make other files for their owner and group alone (umask 027).
+        """
+        with contextlib.suppress(OSError):
+            self._folder.chmod(0o755)
+            self._place.run_folder.chmod(stat.S_IMODE(self._place.run_folder.stat().st_mode) | stat.S_IXOTH)
