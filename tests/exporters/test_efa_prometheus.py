@@ -34,8 +34,8 @@ def test_prometheus_has_the_types_and_values_of_all_generations(tmp_path: Path) 
             (("device", f"efa_{number}"), ("port", "1")): sysfs.values[f"efa_{number}", "rx_drops"]
             for number in range(4)
         }
-        rates = "last_over_time(efa_port_rate_bits_per_second[1m])"
-        assert server.query(f"sum by (device) ({rates}) / 1e9") == {
+        rates = "last_over_time(efa_port_rate_bytes_per_second[1m])"
+        assert server.query(f"sum by (device) ({rates}) * 8 / 1e9") == {
             (("device", "efa_0"),): 100,
             (("device", "efa_1"),): 100,
             (("device", "efa_2"),): 200,

@@ -90,7 +90,7 @@ def test_each_generation_has_the_values_of_its_files(sysfs: Sysfs, number: int) 
     assert values(sysfs.root, "efa_port_lifespan_seconds")[device, "1"] == 0.01
     assert values(sysfs.root, "efa_device_lifespan_seconds")[(device,)] == 0.01
     gigabits = int(generation.rate.split()[0])
-    assert values(sysfs.root, "efa_port_rate_bits_per_second")[device, "1"] == gigabits * 1e9
+    assert values(sysfs.root, "efa_port_rate_bytes_per_second")[device, "1"] == gigabits * 1e9 / 8
     facts = (device, f"0000:{number:02x}:1b.0", generation.pci_device, "0.0.0.0", str(number % 2))
     assert values(sysfs.root, "efa_device_info")[facts] == 1
 
@@ -115,7 +115,7 @@ def test_states(sysfs: Sysfs) -> None:
     (port / "rate").write_text("2.5 Gb/sec (1X SDR)\n")
     assert values(sysfs.root, "efa_port_state")["efa_1", "1"] == 1
     assert values(sysfs.root, "efa_port_physical_state")["efa_1", "1"] == 3
-    assert values(sysfs.root, "efa_port_rate_bits_per_second")["efa_1", "1"] == 2.5e9
+    assert values(sysfs.root, "efa_port_rate_bytes_per_second")["efa_1", "1"] == 2.5e9 / 8
 
 
 def test_an_unknown_counter_is_exported_and_counted(sysfs: Sysfs) -> None:
@@ -201,7 +201,7 @@ def test_a_device_that_vanishes_in_a_scrape_ends_nothing(
     gone = {tuple(one.labels.values()): one.value for one in found["efa_exporter_unreadable_files"].samples}
     assert gone[("gone",)] > 0
     assert {("efa_0", "1"), ("efa_1", "1"), ("efa_3", "1")} <= {
-        tuple(one.labels.values()) for one in found["efa_port_rate_bits_per_second"].samples
+        tuple(one.labels.values()) for one in found["efa_port_rate_bytes_per_second"].samples
     }
     monkeypatch.undo()
     # Its link is left, as a device's is for a moment; the next scrape has the other three.

@@ -28,7 +28,7 @@ _MAX_BYTES = 4096
 
 @dataclass
 class Port:
-    """A port: its counters by the names of their files, its lifespan in seconds, its states, its rate in bits a second.
+    """A port: its counters by the names of their files, its lifespan in seconds, its states, its rate in bytes/s.
 
     What could not be read is None, or not among the counters.
     """
@@ -89,7 +89,7 @@ class Reader:
         if rate is not None:
             found = _RATE.match(rate)
             if found:
-                port.rate = float(found.group(1)) * 1e9
+                port.rate = float(found.group(1)) * 1e9 / 8
             else:
                 self.unreadable["malformed"] += 1
         return port

@@ -87,7 +87,7 @@ def _add_port(samples: Samples, device: Device, port: Port) -> None:
         "efa_port_lifespan_seconds": port.lifespan,
         "efa_port_state": port.state,
         "efa_port_physical_state": port.physical_state,
-        "efa_port_rate_bits_per_second": port.rate,
+        "efa_port_rate_bytes_per_second": port.rate,
     }
     for name, value in values.items():
         if value is not None:
