@@ -34,8 +34,8 @@ def profilers(incomplete: str) -> list[str]:
 
 
 def login_clusters(incomplete: str) -> list[str]:
-    """Return the clusters that people log in to."""
-    return _beginning(LOGIN, incomplete)
+    """Return the clusters that people log in to, and the word for the deployment's Grafana."""
+    return _beginning((*LOGIN, "grafana"), incomplete)
 
 
 def presets(ctx: typer.Context, incomplete: str) -> list[str]:

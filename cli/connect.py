@@ -16,10 +16,14 @@ from catalog.cluster_kinds import KINDS, LOGIN
 from catalog.spelling import did_you_mean
 from cli import completion
 
+GRAFANA = "grafana"
+"""The word for the deployment's Grafana, in place of a cluster."""
+
 if TYPE_CHECKING:
     from catalog.cluster_info import ClusterInfo
     from catalog.finding import Finding
     from cli.nodes import Node
+    from settings.deployment import Settings
 
 
 def connect(
@@ -27,7 +31,7 @@ def connect(
         str,
         typer.Argument(
             metavar="CLUSTER",
-            help=f"{' or '.join(LOGIN)}, as in the configuration.",
+            help=f"{' or '.join(LOGIN)}, as in the configuration; or grafana, that of the deployment.",
             autocompletion=completion.login_clusters,
         ),
     ],
@@ -98,6 +102,9 @@ def connect(
     from cli.nodes import NodesError, nodes_of
     from cli.sessions import GRAFANA_PORT, NOTEBOOK_PORT
 
+    if cluster == GRAFANA:
+        _open_grafana(config, forward, dry_run=dry_run)
+        return
     _check_cluster(cluster)
     short = {NOTEBOOK_PORT: notebook, GRAFANA_PORT: grafana}
     ports = [text for text in (forward, *(str(port) for port, given in short.items() if given)) if text]
@@ -179,25 +186,55 @@ def _check_options(
         _stop([_error("connect-options", *words) for words in found], "options")
 
 
+def _settings(config: Path | None) -> Settings:
+    from settings.configuration_file import configuration_file
+    from settings.loaded_config import read_file
+    from settings.report import report
+
+    file = configuration_file(config, "-c FILE")
+    loaded = read_file(file)
+    if loaded.settings is None:
+        typer.echo(report(loaded.findings, file.path), err=True)
+        raise typer.Exit(2)
+    if not config:
+        # Standard error: programs read what '--list' prints.
+        typer.echo(f"configuration {file}", err=True)
+    return loaded.settings
+
+
+def _open_grafana(config: Path | None, forward: str, *, dry_run: bool) -> None:
+    """Show the address of a managed Grafana, or forward a port to the one on a private instance."""
+    from cli.grafana import GrafanaError, grafana_access
+    from cli.sessions import GRAFANA_PORT, Forwarding, forwarding, missing_programs
+
+    port = forwarding(forward or str(GRAFANA_PORT), "")
+    if not isinstance(port, Forwarding):
+        _stop([port], GRAFANA)
+    try:
+        access = grafana_access(_settings(config), port.local)
+    except GrafanaError as error:
+        _stop([_error("connect-grafana", "cluster", GRAFANA, str(error), "")], GRAFANA)
+    if not access.session:
+        typer.echo(f"Grafana is at {access.url}, through IAM Identity Center")
+        return
+    if not dry_run and (missing := missing_programs()):
+        _stop(missing, GRAFANA)
+    typer.echo(f"the password of the user admin:\n  {shlex.join(access.password)}")
+    typer.echo(f"Grafana is at {access.url} until Ctrl-C\n  {shlex.join(access.session)}")
+    if dry_run:
+        typer.echo("dry run: nothing was started")
+        return
+    sys.stdout.flush()
+    os.execvp(access.session[0], access.session)  # noqa: S606 - a list, never a shell
+
+
 def _info(cluster: str, config: Path | None, info_file: Path | None) -> ClusterInfo:
     from cli.cluster_info import NoClusterInfoError, info_from_file, published_info
 
     try:
         if info_file is not None:
             return info_from_file(info_file, cluster)
-        from settings.configuration_file import configuration_file
-        from settings.loaded_config import read_file
-        from settings.report import report
-
-        file = configuration_file(config, "-c FILE")
-        loaded = read_file(file)
-        settings = loaded.settings
-        if settings is None:
-            typer.echo(report(loaded.findings, file.path), err=True)
-            raise typer.Exit(2)
-        if not config:
-            # Standard error: programs read what '--list' prints.
-            typer.echo(f"configuration {file}", err=True)
+        settings = _settings(config)
         return published_info(settings.name, settings.region, cluster)
     except NoClusterInfoError as error:
         _stop([_error("connect-cluster-info", "cluster-info", cluster, str(error), "")], cluster)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -396,3 +397,55 @@ def test_several_login_nodes_have_a_name_each() -> None:
         "demo-hyperpod-login-2": "i-2",
         "demo-hyperpod-controller": CONTROLLER.instance_id,
     }
+
+
+def grafana_stack(name: str, outputs: Mapping[str, str]) -> None:
+    """Deploy a stack that has these outputs and a topic."""
+    body = {
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic"}},
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
+    boto3.client("cloudformation", region_name=REGION).create_stack(
+        StackName=f"{name}-observability", TemplateBody=json.dumps(body)
+    )
+
+
+def configured(name: str) -> tuple[str, str]:
+    """Write a configuration with this name, and return the options for it."""
+    path = Path(f"{name}.yaml")
+    path.write_text(yaml.safe_dump({**VALID, "name": name}), encoding="utf-8")
+    return "-c", str(path)
+
+
+def test_a_managed_grafana_has_an_address(connect: Connecting) -> None:
+    grafana_stack("managed", {"GrafanaUrl": "https://g-1.grafana-workspace.us-west-2.amazonaws.com"})
+    done = connect("grafana", *configured("managed"))
+    assert done.exit_code == 0, done.output
+    assert "https://g-1.grafana-workspace.us-west-2.amazonaws.com" in done.stdout
+    assert connect.ran == []
+
+
+def test_a_port_leads_to_grafana_on_its_instance(connect: Connecting) -> None:
+    grafana_stack("private", {"GrafanaSecret": "arn:secret"})
+    instance = start("none", {"trainforge:grafana": "private"})
+    start("none", {"trainforge:grafana": "another"})
+    done = connect("grafana", *configured("private"), "--forward", "9000:3000")
+    assert done.exit_code == 0, done.output
+    assert connect.ran[: connect.ran.index("--target") + 2][-1] == instance
+    assert "portNumber=3000,localPortNumber=9000" in connect.ran
+    assert "http://localhost:9000" in done.stdout
+    assert "--secret-id arn:secret" in done.stdout
+
+
+def test_without_a_grafana_the_next_step_is_named(connect: Connecting) -> None:
+    absent = connect("grafana", *configured("absent"))
+    assert absent.exit_code == 2
+    assert "'cdk deploy ObservabilityStack' makes it" in " ".join(absent.stderr.split())
+    grafana_stack("bare", {"MetricsUrl": "https://m"})
+    bare = connect("grafana", *configured("bare"))
+    assert bare.exit_code == 2
+    assert "has no Grafana" in " ".join(bare.stderr.split())
+    grafana_stack("gone", {"GrafanaSecret": "arn:secret"})
+    gone = connect("grafana", *configured("gone"))
+    assert gone.exit_code == 2
+    assert "no instance with the tag" in " ".join(gone.stderr.split())
