@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES
@@ -22,6 +25,8 @@ pools:
   cpu: {instance_type: c6i.4xlarge, nodes: 2, capacity: {source: spot}}
 storage:
   lustre: {capacity_gib: 1200}
+notifications: {emails: [team@example.com]}
+observability: {}
 eks:
   pools: [gpu, cpu]
   software:
@@ -44,7 +49,9 @@ def test_the_stacks_are_complete_and_nothing_is_only_recorded(deployed: Deployme
     for suffix in ("network", "storage", "eks"):
         stack = deployed.stack(suffix)
         assert stack.status == "CREATE_COMPLETE"
-        assert [entry.type for entry in stack.resources if entry.kind is Kind.RECORDED] == []
+        recorded = [entry.type for entry in stack.resources if entry.kind is Kind.RECORDED]
+        # moto has no collectors.
+        assert recorded == (["AWS::APS::Scraper"] if suffix == "eks" else [])
 
 
 def test_the_cluster_and_its_access_entries(deployed: Deployment) -> None:
@@ -114,10 +121,31 @@ def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> Non
         "kuberay",
         "kueue",
         "training-namespace",
+        "dcgm-exporter",
+        "trainforge-monitoring",
     }
     eks = deployed.client("eks")
     found = set(eks.list_addons(clusterName="k8s-eks")["addons"])
     assert {"aws-ebs-csi-driver", "aws-fsx-csi-driver", "aws-mountpoint-s3-csi-driver"} <= found
+
+
+def test_metrics_go_to_the_deployment_s_workspace(deployed: Deployment) -> None:
+    [scraper] = [
+        entry.properties for entry in deployed.stack("eks").resources if entry.type == "AWS::APS::Scraper"
+    ]
+    workspace = deployed.stack("observability").outputs["MetricsWorkspace"]
+    assert scraper["Destination"]["AmpConfiguration"]["WorkspaceArn"].endswith(f"/{workspace}")
+    text = base64.b64decode(scraper["ScrapeConfiguration"]["ConfigurationBlob"]).decode()
+    written = yaml.safe_load(text)
+    assert written["global"]["external_labels"]["cluster"] == "k8s-eks"
+    assert [one["job_name"] for one in written["scrape_configs"]] == [
+        "node",
+        "kube-state-metrics",
+        "dcgm",
+        "efa",
+    ]
+    add_ons = deployed.client("eks").list_addons(clusterName="k8s-eks")["addons"]
+    assert {"prometheus-node-exporter", "kube-state-metrics"} <= set(add_ons)
 
 
 def test_an_update_changes_nodes_in_place(file: Path, deployed: Deployment) -> None:
