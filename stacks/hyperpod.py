@@ -142,6 +142,8 @@ class HyperPodStack(ClusterStack):
             openzfs = self._settings.storage.openzfs
             section = self._cluster_settings.node_setup or NodeSetupSettings()
             configuration = section.model_dump(mode="json")
+            if configuration["health"] is None:
+                del configuration["health"]
             if directory:
                 configuration["directory"] = directory.for_nodes()
             if accounting:

@@ -71,6 +71,8 @@ def node_configuration(settings: Settings, section: NodeSettings | None) -> dict
     storage = settings.storage
     configuration = (section or NodeSettings(containers=None, node_exporter=False)).model_dump(mode="json")
     exporter = configuration.pop("node_exporter")
+    if configuration["health"] is None:
+        del configuration["health"]
     configuration["home_path"] = storage.openzfs.mount_path if storage.openzfs else "/home"
     configuration["mounts"] = [mounted.mount_path for mounted in (storage.lustre, storage.openzfs) if mounted]
     if settings.observability:

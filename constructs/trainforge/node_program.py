@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from trainforge.programs import NODES, PROGRAMS
+from trainforge.programs import HEALTH, NODES, PROGRAMS
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,13 @@ class NodeProgram:
             for path in sorted(modules)
             if path not in entries.values()
         }
-        return entries | packages
+        return entries | packages | health_files()
+
+
+def health_files() -> dict[str, Path]:
+    """Return the package of health checks, which nodes get beside their program."""
+    sources = [*HEALTH.glob("*.py"), *HEALTH.glob("*.json")]
+    return {f"health/{path.name}": path for path in sorted(sources)}
 
 
 HYPERPOD = NodeProgram("hyperpod", ("on_init_complete.sh", "node_setup.py"))

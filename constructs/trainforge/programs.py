@@ -1,4 +1,4 @@
-"""The folder of the programs that stacks ship: Lambda functions, set-up of nodes, directory server, exporters."""
+"""The folders of programs that stacks ship: functions, node set-up, directory server, exporters, health checks."""
 
 from __future__ import annotations
 
@@ -9,3 +9,4 @@ FUNCTIONS = PROGRAMS / "functions"
 NODES = PROGRAMS / "nodes"
 DIRECTORY_SERVER = PROGRAMS / "directory_server"
 EXPORTERS = PROGRAMS / "exporters"
+HEALTH = PROGRAMS.parent / "workloads" / "runtime" / "health"

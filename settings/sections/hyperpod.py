@@ -56,6 +56,13 @@ class ContainerSettings(Model):
     """Local folder where running containers are unpacked; the root volume's is used where it is absent."""
 
 
+class NodeHealthSettings(Model):
+    """Health checks of nodes that run jobs, by a timer every five minutes (docs/health.md)."""
+
+    action: Literal["none", "drain", "repair"] = "none"
+    """Action on a node that is not usable: only record it, drain it, or let HyperPod reboot or replace it."""
+
+
 class NodeSetupSettings(Model):
     """Node set-up that the HyperPod API does not offer; a small script does it after a node's initialisation."""
 
@@ -65,6 +72,8 @@ class NodeSetupSettings(Model):
     """Settings of enroot and pyxis; absent: as the image has them."""
     packages: list[str] = []
     """Extra Ubuntu packages on every node."""
+    health: NodeHealthSettings | None = None
+    """Our health checks beside HyperPod's own; absent: none."""
 
 
 class LifecycleScripts(Model):

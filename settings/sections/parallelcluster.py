@@ -69,6 +69,13 @@ class ContainerSettings(Model):
     """Local folder where running containers are unpacked, on a type's own disks; the root volume's without them."""
 
 
+class NodeHealthSettings(Model):
+    """Health checks of compute nodes: before and after each job, and every five minutes (docs/health.md)."""
+
+    action: Literal["none", "drain"] = "none"
+    """Action on a node that is not usable: only record it, or drain it."""
+
+
 class NodeSettings(Model):
     """Node set-up beyond ParallelCluster's own, by a small program that each node runs."""
 
@@ -80,6 +87,8 @@ class NodeSettings(Model):
     """Extra Ubuntu packages on every node."""
     node_exporter: bool = True
     """Prometheus' exporter of a node's metrics, on port 9100 for the cluster's own nodes."""
+    health: NodeHealthSettings | None = None
+    """Our health checks beside ParallelCluster's own of GPUs; absent: none."""
 
 
 class SuppressedValidator(Model):

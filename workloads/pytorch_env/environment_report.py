@@ -96,8 +96,8 @@ def check_rank(
         return [Check("instance type", where, False, f"'{named}'", "a type of the catalog")]
     found = [Check("instance type", where, True, named, "a type of the catalog")]
 
-    def compare(name: str, value: object, wanted: object, holds: bool) -> None:
-        found.append(Check(name, where, holds, str(value), str(wanted)))
+    def compare(name: str, value: object, right: object, holds: bool) -> None:
+        found.append(Check(name, where, holds, str(value), str(right)))
 
     if expected.accelerator == "gpu":
         compare("CUDA works", values["CUDA works"], True, values["CUDA works"] is True)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .health import ACTIONS, Health
 from .metrics import Metrics, metrics_of
 
 NODE_TYPES = ("controller", "login", "compute")
@@ -94,6 +95,7 @@ class Configuration:
     node_types: Mapping[str, str] = field(default_factory=dict)
     directory: Directory | None = None
     accounting: Accounting | None = None
+    health: Health | None = None
     metrics: Metrics | None = None
 
 
@@ -129,10 +131,10 @@ class _Reader:
 
     def configuration(self, data: object) -> Configuration:
         keys = {"users", "packages", "containers", "home_path", "mounts", "node_types"}
-        keys |= {"directory", "accounting", "metrics"}
+        keys |= {"directory", "accounting", "health", "metrics"}
         table = self._table(data, "the file", keys)
         containers, directory = table.get("containers"), table.get("directory")
-        accounting = table.get("accounting")
+        accounting, health = table.get("accounting"), table.get("health")
         configuration = Configuration(
             users=tuple(self._user(u, f"users[{i}]") for i, u in enumerate(self._list(table, "users"))),
             packages=self._words(table, "packages", _PACKAGE, "the name of an Ubuntu package"),
@@ -142,6 +144,7 @@ class _Reader:
             node_types=self._node_types(table.get("node_types", {})),
             directory=None if directory is None else self._directory(directory),
             accounting=None if accounting is None else self._accounting(accounting),
+            health=None if health is None else self._health(health, table),
             metrics=None if "metrics" not in table else self._metrics(table["metrics"]),
         )
         for label, values in (
@@ -184,6 +187,12 @@ class _Reader:
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             self.problems.append(f"metrics: {error!r}")
             return None
+
+    def _health(self, data: object, settings: Mapping[str, object]) -> Health:
+        action = self._table(data, "health", {"action"}).get("action")
+        if action not in ACTIONS:
+            self.problems.append(f"health.action: '{action}' is not one of {', '.join(ACTIONS)}")
+        return Health(str(action), self._mounts(settings) if "mounts" in settings else ())
 
     def _directory(self, data: object) -> Directory:
         needed = ("uri", "suffix", "reader", "password_secret", "authority", "region")

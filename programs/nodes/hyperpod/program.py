@@ -13,6 +13,7 @@ from ..common.collector import ensure_collector
 from ..common.configuration import Configuration, ConfigurationError, read
 from ..common.directory import ensure_directory
 from ..common.enroot import ensure_enroot
+from ..common.health import ensure_health
 from ..common.mounts import expected_mount
 from ..common.node import Node
 from ..common.packages import ensure_packages
@@ -93,6 +94,10 @@ def _steps(node: Node, configuration: Configuration) -> list[Step]:
         steps.append(("accounting", lambda: ensure_password_followed(node, accounting)))
     if configuration.packages:
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
+    health = configuration.health
+    # The controller and login nodes run no jobs.
+    if health is not None and kind not in ("controller", "login"):
+        steps.append(("health", lambda: ensure_health(node, health)))
     if containers is not None:
         steps.append(("enroot", lambda: ensure_enroot(node, containers, configuration.mounts)))
         steps.append(("pyxis", lambda: check_pyxis(node, kind)))

@@ -13,6 +13,7 @@ from ..common.collector import ensure_collector, ensure_job_hooks
 from ..common.configuration import Configuration, ConfigurationError, Containers
 from ..common.directory import wait_for_sssd
 from ..common.enroot import ensure_enroot
+from ..common.health import ensure_health, ensure_hooks
 from ..common.node import Node
 from ..common.node_exporter import ensure_exporter
 from ..common.packages import ensure_packages
@@ -116,6 +117,11 @@ def _steps(node: Node, configuration: Configuration, exporter: Release | None) -
         steps.append(("accounting", lambda: ensure_password_followed(node, accounting)))
     if configuration.packages:
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
+    health = configuration.health
+    if health is not None and kind == "head":
+        steps.append(("health hooks", lambda: ensure_hooks(node)))
+    elif health is not None and kind == "compute":
+        steps.append(("health", lambda: ensure_health(node, health)))
     metrics = configuration.metrics
     if metrics is not None:
         if kind == "head":

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trainforge.node_program import PARALLELCLUSTER
+from trainforge.node_program import PARALLELCLUSTER, health_files
 from trainforge.programs import NODES
 
 ENTRY = NODES / "parallelcluster" / "custom_action.sh"
@@ -37,5 +37,9 @@ def revision(content: bytes) -> str:
 
 def _members(configuration: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield _CONFIGURATION, json.dumps(configuration, indent=2, sort_keys=True) + "\n"
+    # The whole file is downloaded by every node, so it has no more than the configuration asks for.
+    left_out = set() if configuration.get("health") else set(health_files())
     for name, path in PARALLELCLUSTER.files().items():
+        if name in left_out:
+            continue
         yield name, path.read_text(encoding="utf-8")
