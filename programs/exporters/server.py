@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -15,6 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 LOOPBACK = "127.0.0.1"
+_DAY = 86400.0
 USAGE = 2
 """The exit code for a mistake in the command line, as argparse has it."""
 
@@ -79,22 +80,26 @@ def serve(options: argparse.Namespace, collect: Callable[[], Iterator[Metric]]) 
     if options.port is None:
         sys.stderr.write("give --port with the TCP port to listen at, or --once\n")
         return USAGE
-    stop = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        stop.set()
-
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, end)
+        signal.signal(number, _end)
     try:
-        server, thread = start_http_server(options.port, options.address, registry)
+        start_http_server(options.port, options.address, registry)
+        sys.stderr.write(f"metrics are at http://{options.address}:{options.port}/metrics\n")
+        sys.stderr.flush()
+        # The server's threads are daemons: they end with this one.
+        while True:
+            time.sleep(_DAY)
     except OSError as error:
         sys.stderr.write(f"cannot listen at {options.address}:{options.port}: {error}\n")
         return 1
-    sys.stderr.write(f"metrics are at http://{options.address}:{options.port}/metrics\n")
-    sys.stderr.flush()
-    stop.wait()
-    server.shutdown()
-    server.server_close()
-    thread.join()
-    return 0
+    except _EndedError:
+        return 0
+
+
+class _EndedError(Exception):
+    """A signal asked the program to end."""
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    """End the program by an exception: an Event set here could wait for the lock that the same thread holds."""
+    raise _EndedError
