@@ -135,3 +135,16 @@ def _hyperpod_eks(subject: Subject) -> Iterator[Problem]:
             "the HyperPod cluster on EKS sends no metrics: its add-on is not installed",
             "add 'hyperpod_eks.observability: {}'; it sends to the deployment's workspace",
         )
+
+
+@warning("observability-lifecycle-scripts", depends_on=("hyperpod",))
+def _lifecycle_scripts(subject: Subject) -> Iterator[Problem]:
+    """Lifecycle scripts of your own set nodes up in place of the set-up that installs the collector."""
+    settings = subject.settings
+    if settings.observability and settings.hyperpod and settings.hyperpod.lifecycle_scripts:
+        yield Problem(
+            "hyperpod.lifecycle_scripts",
+            settings.hyperpod.lifecycle_scripts.directory,
+            "nodes run these scripts and not the set-up of this project, so they send no metrics",
+            "install a collector in them that sends to the address in the deployment's SSM parameter, or remove them",
+        )

@@ -47,8 +47,8 @@ class ObservabilitySettings(Model):
     scrape_seconds: int = Field(default=30, ge=15, le=300)
     """Seconds between two samples of a series; half as many seconds cost twice as much."""
     max_series_per_exporter: int = Field(default=10000, ge=500, le=100000)
-    """Series that are taken of one exporter of a node; an exporter with more, such as labels of too many jobs, is
-    refused as a whole, and an alert says so."""
+    """Series that are taken of one exporter of a node; one with more is refused as a whole, and an alert says so.
+    Exporters of a whole cluster bound the labels of jobs themselves."""
     storage_free_percent: int = Field(default=10, ge=1, le=50)
     """Free share of the Lustre file system below which people are notified."""
     alerts: dict[Severity, AlertRouteSettings] = {}

@@ -73,6 +73,13 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("observability-unused", "observability"), ("pool-unused", "pools.gpu")},
     ),
     (
+        {
+            "observability": {"alerts": PEOPLE},
+            "hyperpod.lifecycle_scripts": {"directory": "scripts", "entry": "on_create.sh"},
+        },
+        {("observability-lifecycle-scripts", "hyperpod.lifecycle_scripts")},
+    ),
+    (
         {"observability": {"alerts": PEOPLE}, "network.isolated": True},
         {("observability-isolated", "hyperpod")},
     ),

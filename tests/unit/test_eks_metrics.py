@@ -71,7 +71,8 @@ def test_the_collector_writes_to_the_workspace_and_bounds_what_it_takes(synthesi
     written = scraped(found)
     assert written["global"]["scrape_interval"] == "60s"
     assert written["global"]["external_labels"] == {"cluster": "seen-eks", "cluster_kind": "eks"}
-    assert {one["sample_limit"] for one in written["scrape_configs"]} == {5000}
+    limits = {one["job_name"]: one["sample_limit"] for one in written["scrape_configs"]}
+    assert limits == {"node": 5000, "kube-state-metrics": 0, "dcgm": 5000, "efa": 5000}
 
 
 def test_nodes_may_pull_the_exporters(synthesized: Synthesized) -> None:

@@ -65,7 +65,8 @@ def _scrape(exporter: ExporterPods, series_limit: int) -> dict[str, Any]:
     return {
         "job_name": exporter.job,
         "honor_labels": exporter.speaks_of_others,
-        "sample_limit": series_limit,
+        # 0 is no limit: the state of a large cluster has many series, all of them of one exporter.
+        "sample_limit": 0 if exporter.speaks_of_others else series_limit,
         "kubernetes_sd_configs": [{"role": "pod"}],
         # The node that an exporter of Kubernetes' state runs on is none of those that it speaks of.
         "relabel_configs": keep if exporter.speaks_of_others else [*keep, name],

@@ -50,8 +50,8 @@ def agent_configuration(
     """Return the text of the file. Pure.
 
     Every sample has the labels `cluster`, `cluster_kind`, `node`, `job` and `instance`, the node's name with the port:
-    the address is that of the loopback device on each node. An exporter with more than `series_limit` series is refused
-    as a whole.
+    the address is that of the loopback device on each node. An exporter of this node with more than
+    `series_limit` series is refused as a whole.
     """
     configuration = {
         "global": {
@@ -76,7 +76,8 @@ def _scrape(target: Target, node: str, series_limit: int) -> dict[str, Any]:
         "job_name": target.job,
         "metrics_path": target.path,
         "honor_labels": target.speaks_of_others,
-        "sample_limit": series_limit,
+        # 0 is no limit: an exporter that speaks of a whole cluster bounds its series itself.
+        "sample_limit": 0 if target.speaks_of_others else series_limit,
         "static_configs": [
             {
                 "targets": [f"127.0.0.1:{target.port}"],

@@ -201,10 +201,10 @@ def _ensure_dcgm(node: Node, metrics: Metrics) -> bool:
     """Have NVIDIA's exporter run, from NVIDIA's package or as a container; return whether it is there."""
     if shutil.which("apt-get"):
         return _ensure_dcgm_package(node, metrics.ports["dcgm"])
-    if shutil.which("docker"):
+    if shutil.which("docker") and node.path(_DCGM_COUNTERS).exists():
         _ensure_dcgm_container(node, metrics.dcgm_image, metrics.ports["dcgm"])
         return True
-    node.log("WARNING: no metrics of GPUs here: neither apt-get nor docker is there to install the exporter")
+    node.log("WARNING: no metrics of GPUs here: apt-get is absent, and so are docker or the list of counters")
     return False
 
 
