@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
+from cli.profiles.comparison import read_profile
 from tests.cluster_infos import with_environment
 from tests.programs import require_module
 from tests.progress_log import series
 from tests.slurm.cluster import SlurmCluster
 from tests.training.runs import losses_of, records_of
 from workloads import registry
+from workloads.profile import Profile, Profiler
 from workloads.render.slurm import slurm as render
 from workloads.spec import Run
 
@@ -39,7 +41,7 @@ def cluster(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
         yield running
 
 
-def write_script(folder: Path, *arguments: str, on: str) -> Path:
+def write_script(folder: Path, *arguments: str, on: str, profile: Profile | None = None) -> Path:
     """Write the script of a run on two nodes of a cluster of this kind."""
     info = with_environment(on, folder / "shared")
     workload = registry.workload("cpu-ddp")
@@ -47,9 +49,8 @@ def write_script(folder: Path, *arguments: str, on: str) -> Path:
     changed = replace(preset, arguments=(*preset.arguments, *arguments), nodes=2)
     (folder / "shared").mkdir(parents=True)
     script = folder / "job.sbatch"
-    script.write_text(
-        render(Run.on_type(workload, changed, preset.instance_type, 2, "cpu"), info), encoding="utf-8"
-    )
+    run = replace(Run.on_type(workload, changed, preset.instance_type, 2, "cpu"), profile=profile)
+    script.write_text(render(run, info), encoding="utf-8")
     return script
 
 
@@ -58,10 +59,12 @@ class Job:
 
     kind = "parallelcluster"
 
-    def __init__(self, cluster: SlurmCluster, folder: Path, *arguments: str) -> None:
+    def __init__(
+        self, cluster: SlurmCluster, folder: Path, *arguments: str, profile: Profile | None = None
+    ) -> None:
         self.cluster = cluster
         self.folder = folder
-        script = write_script(folder, *arguments, on=self.kind)
+        script = write_script(folder, *arguments, on=self.kind, profile=profile)
         self.id = self._submit(script)
         self.run_folder = folder / "shared" / "runs" / "cpu-ddp" / self.id
 
@@ -121,7 +124,8 @@ class Job:
 
 @pytest.fixture(scope="module")
 def uninterrupted(cluster: SlurmCluster, artifacts: Callable[[str], Path]) -> Job:
-    job = Job(cluster, artifacts("slurm-uninterrupted"))
+    """Three of its steps are captured, which changes no loss."""
+    job = Job(cluster, artifacts("slurm-uninterrupted"), profile=Profile(Profiler.TORCH, "4:6", "all"))
     job.wait()
     return job
 
@@ -132,6 +136,11 @@ def test_two_nodes_train_a_rank_each(uninterrupted: Job) -> None:
     assert len(losses) >= STEPS
     assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
     assert re.search(r"ranks=2\b", uninterrupted.log)
+
+
+def test_the_profile_has_the_steps_of_both_nodes_ranks(uninterrupted: Job) -> None:
+    found = read_profile(uninterrupted.run_folder)
+    assert [(one.rank, list(one.steps)) for one in found] == [(0, [4, 5, 6]), (1, [4, 5, 6])]
 
 
 def test_the_exit_code_comes_through(cluster: SlurmCluster, tmp_path: Path) -> None:
