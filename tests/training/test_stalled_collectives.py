@@ -54,7 +54,7 @@ def test_a_rank_that_waits_in_another_group_is_not_the_cause(tmp_path: Path) -> 
     lines = stalled("groups", tmp_path).splitlines()
     assert lines[1] == "all others wait for rank 1"
     assert lines[2].startswith(
-        "gloo:all_gather number 4 of group 'pair0' (2 ranks) is not done: rank 0 waits"
+        "gloo:all_gather number 4 of group 'pair0' (2 ranks recorded) is not done: rank 0 waits"
     )
     assert any(
         line.startswith("rank 0 did not arrive")

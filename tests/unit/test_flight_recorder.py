@@ -164,6 +164,22 @@ def test_a_rank_without_a_dump_is_told(tmp_path: Path) -> None:
     )
 
 
+def test_a_rank_without_a_dump_may_be_in_any_group_whose_ranks_are_not_recorded(tmp_path: Path) -> None:
+    """gloo does not record the ranks of a group."""
+    for rank in (0, 2):
+        dump(tmp_path, rank, [waiting(4, group=("2", "undefined"), operation="gloo:all_reduce")])
+    lines = flight_recorder.diagnose(flight_recorder.files(tmp_path), range(3)).lines()
+    assert lines[0].startswith(
+        "gloo:all_reduce number 4 of group 2 (2 ranks recorded) is not done: ranks 0, 2 wait"
+    )
+    assert lines[1] == "of rank 1 there is no dump"
+    # Where they are recorded, it is in those alone.
+    groups = {"2": "[0, 2]"}
+    for rank in (0, 2):
+        dump(tmp_path, rank, [waiting(4, group=("2", "undefined"), operation="gloo:all_reduce")], groups)
+    assert len(flight_recorder.diagnose(flight_recorder.files(tmp_path), range(3)).lines()) == 1
+
+
 def test_gloo_and_nccl_of_a_rank_are_taken_together(tmp_path: Path) -> None:
     for rank in (0, 1):
         dump(tmp_path, rank, [entry(number) for number in range(1, 5)])

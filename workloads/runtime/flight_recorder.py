@@ -88,7 +88,9 @@ class Dump:
 @dataclass
 class Stuck:
     """A collective that is not done: the ranks that wait in it, those that did not arrive, with the last collective
-    that each has begun in the group, those that called something else, and those of which there is no dump."""
+    that each has begun in the group, those that called something else, and those of which there is no dump.
+
+    Where the group's members were not recorded (`complete` is false), all ranks without a dump may be among them."""
 
     entry: Entry
     members: list[int]
@@ -96,6 +98,7 @@ class Stuck:
     absent: dict[int, Entry | None]
     different: dict[int, Entry]
     unknown: list[int]
+    complete: bool
 
 
 @dataclass
@@ -126,10 +129,9 @@ class Diagnosis:
 
     def _of(self, stuck: Stuck, hosts: Mapping[int, str]) -> list[str]:
         entry = stuck.entry
-        found = [
-            f"{entry.operation} number {entry.number} of {entry.group} ({_count(stuck.members)}) is not done: "
-            f"{_listed(stuck.waiting)} wait{'s' if len(stuck.waiting) == 1 else ''} in it{_at(entry)}"
-        ]
+        count = f"{_count(stuck.members)}{'' if stuck.complete else ' recorded'}"
+        waits = f"{_listed(stuck.waiting)} wait{'s' if len(stuck.waiting) == 1 else ''} in it{_at(entry)}"
+        found = [f"{entry.operation} number {entry.number} of {entry.group} ({count}) is not done: {waits}"]
         for rank, last in sorted(stuck.absent.items()):
             before = (
                 f"its last there is number {last.number}, {last.operation}" if last else "it has none there"
@@ -232,10 +234,10 @@ def _stuck(group: Group, dumps: Mapping[int, Dump], everyone: Sequence[int]) -> 
         return None
     number = min(pending)
     arrived = {rank: entries[number] for rank, entries in recorded.items() if number in entries}
-    configured = (dump.members.get(group.name, []) for dump in dumps.values())
-    members = {*recorded, *(rank for ranks in configured for rank in ranks)}
+    configured = {rank for dump in dumps.values() for rank in dump.members.get(group.name, ())}
     if group.description == DEFAULT_GROUP:
-        members |= set(everyone)
+        configured |= set(everyone)
+    members = configured | recorded.keys()
     expected = _expected(arrived)
     different = {rank: one for rank, one in arrived.items() if _differs(one, expected)}
     absent: dict[int, Entry | None] = {}
@@ -250,7 +252,8 @@ def _stuck(group: Group, dumps: Mapping[int, Dump], everyone: Sequence[int]) -> 
         sorted(rank for rank, one in arrived.items() if one.pending and rank not in different),
         absent,
         different,
-        sorted(members - dumps.keys()),
+        sorted((members if configured else set(everyone)) - dumps.keys()),
+        bool(configured),
     )
 
 
