@@ -118,13 +118,20 @@ def test_options_that_cannot_be_are_refused(
     assert said in capsys.readouterr().err
 
 
+def _many() -> list[bytes]:
+    """Return 12,345 sequences, each its number in residues: no default that cuts an archive is so large by chance."""
+    return [bytes(b"ACDEFGHIKL"[int(digit)] for digit in f"{number:020}") for number in range(12_345)]
+
+
 @pytest.fixture
 def mirror(tmp_path: Path) -> Iterator[str]:
-    """A server with an archive of three sequences, and one that is torn."""
+    """A server with an archive of three sequences, one of many, and one that is torn."""
     folder = tmp_path / "mirror"
     folder.mkdir()
     content = gzip.compress(_FASTA)
     (folder / "uniref50.fasta.gz").write_bytes(content)
+    many = b"".join(b">UniRef50_%d\n%s\n" % (number, each) for number, each in enumerate(_many()))
+    (folder / "many.fasta.gz").write_bytes(gzip.compress(many))
     (folder / "torn.fasta.gz").write_bytes(content[:-12])
     handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -161,6 +168,15 @@ def test_the_stage_writes_what_the_training_reads(mirror: str, tmp_path: Path) -
     assert more.returncode == 0, more.stderr
     assert len(proteins.Proteins(folder)) == 1
     assert len(stored) == 2, "a run that has the sequences before keeps them"
+
+
+def test_without_a_number_the_stage_writes_the_whole_archive(mirror: str, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    done = _download(folder, f"--archive={mirror}/many.fasta.gz")
+    assert done.returncode == 0, done.stderr
+    assert "done: 12345 sequences" in done.stdout
+    stored = proteins.Proteins(folder)
+    assert [stored[number] for number in range(len(stored))] == _many()
 
 
 @pytest.mark.parametrize(

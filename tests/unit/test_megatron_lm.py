@@ -135,6 +135,31 @@ def test_a_model_has_the_weights_that_its_name_says(name: str) -> None:
     assert weights / 1e9 == pytest.approx(BILLIONS[name], rel=0.04)
 
 
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
+def test_a_preset_has_what_the_readme_says_of_all(name: str) -> None:
+    preset = PRESETS[name]
+    assert {"--use-distributed-optimizer", "--bf16", "--recompute-activations"} <= set(preset.arguments)
+    assert ("--sequence-parallel" in preset.arguments) == (option(preset, "tensor-model-parallel-size") > 1)
+
+
+ROPE_BASES = {"gpt3": None, "llama2": None, "llama3": "500000"}
+"""Bases of rotary positions by family, where they are not Megatron-LM's default of 10000.
+
+Llama 2: the default of precompute_freqs_cis (meta-llama/llama3 at 0a3d717, llama/model.py, of before Llama 3's change).
+Llama 3: rope_theta of all its sizes in torchtitan 0.2.2, torchtitan/models/llama3/__init__.py.
+"""
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "tiny"])
+def test_a_family_has_the_published_positions_and_norms(name: str) -> None:
+    words = dict(word.partition("=")[::2] for word in PRESETS[name].arguments)
+    family = name.partition("-")[0]
+    assert words.get("--rotary-base") == ROPE_BASES[family]
+    assert words["--position-embedding-type"] == ("learned_absolute" if family == "gpt3" else "rope")
+    # ModelArgs.norm_eps of the same file; GPT-3's layer norm has Megatron-LM's default.
+    assert words.get("--norm-epsilon") == (None if family == "gpt3" else "1e-5")
+
+
 def test_the_versions_are_the_catalogs() -> None:
     text = (FOLDER / "megatron-lm.txt").read_text(encoding="utf-8")
     assert text == f"{MEGATRON_LM} {MEGATRON_LM_COMMIT}\n"
@@ -144,7 +169,7 @@ def test_the_versions_are_the_catalogs() -> None:
 @pytest.fixture
 def pretrain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     """The module that starts Megatron-LM's programs, and a checkout whose program ends as its first argument says."""
-    monkeypatch.setattr(sys, "path", [str(FOLDER), *sys.path])
+    monkeypatch.setattr(sys, "path", [str(FOLDER), str(ROOT / "workloads" / "runtime"), *sys.path])
     monkeypatch.setattr(sys, "argv", ["train.py"])
     monkeypatch.setenv("MEGATRON_LM", str(tmp_path))
     (tmp_path / "beside.py").write_text("CODES = {'stop': 0, 'fail': 1}\n", encoding="utf-8")
