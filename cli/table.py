@@ -17,15 +17,17 @@ def print_table(
     rows: Sequence[Sequence[str]],
     styles: Mapping[str, str] | None = None,
     empty: str = "",
+    *,
+    headed: bool = False,
 ) -> None:
     """Print rows of text, each with as many values as there are headings.
 
-    A pipe gets no headings, so that `cut` and `awk` can read it. `styles` maps a value to the style that it has on a
-    terminal, and `empty` is what a terminal shows where there are no rows.
+    A pipe gets no headings, so that `cut` and `awk` can read it, unless the table is `headed`. `styles` maps a value
+    to the style that it has on a terminal, and `empty` is what a terminal shows where there are no rows.
     """
     console = Console(highlight=False)
     if not console.is_terminal:
-        for row in rows:
+        for row in [headings, *rows] if headed else rows:
             typer.echo("\t".join(printable(value) for value in row))
         return
     if not rows:

@@ -26,15 +26,15 @@ def print_workloads(name: str | None, *, as_json: bool) -> None:
         typer.echo(json.dumps([_entry(workload) for workload in chosen], indent=2))
     elif name is None:
         rows = [(one.name, *(_on(one, cluster) for cluster in FORMATS)) for one in chosen]
-        print_table(("workload", *FORMATS), rows)
+        print_table(("workload", *FORMATS), rows, headed=True)
     else:
         print_table(("what", "name", "of it"), [*_parts(chosen[0])])
 
 
 def _on(workload: Workload, cluster: str) -> str:
-    """Return how a workload runs on a cluster by default, and how that was proven."""
+    """Return a cluster, the format that a workload has on it by default, and how that was proven."""
     format_ = default_format(cluster, workload.formats)
-    return "-" if format_ is None else f"{format_}: {workload.proofs[format_]}"
+    return "-" if format_ is None else f"{cluster} as {format_}: {workload.proofs[format_]}"
 
 
 def _parts(workload: Workload) -> Iterator[tuple[str, str, str]]:

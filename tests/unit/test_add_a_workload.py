@@ -166,8 +166,8 @@ def test_a_stack_ships_a_new_workload(sources: Path, tmp_path: Path) -> None:
 
 def test_the_table_of_proofs_has_a_new_workload(sources: Path, commands: dict[str, Any]) -> None:
     table = (sources / "docs" / "verification.md").read_text(encoding="utf-8")
-    assert f"| `{NAME}` | slurm | accepted by shellcheck | nothing |" in table
-    assert f"| `{NAME}` | hyperpodpytorchjob | schema only | nothing |" in table
+    assert f"| `{NAME}` | slurm | `hyperpod`, `parallelcluster` | accepted by shellcheck | nothing |" in table
+    assert f"| `{NAME}` | hyperpodpytorchjob | `hyperpod_eks` | schema only | nothing |" in table
     assert commands["render --check"] == [0, ""]
     assert NAME in commands["render --list"][1]
 

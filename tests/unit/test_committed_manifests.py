@@ -78,13 +78,14 @@ def listing(*words: str) -> Result:
 
 
 def test_the_list_of_workloads_has_the_proof_on_each_cluster() -> None:
-    listed = [line.split("\t") for line in listing("--list").stdout.splitlines()]
+    header, *listed = [line.split("\t") for line in listing("--list").stdout.splitlines()]
+    assert header == ["workload", *FORMATS]
     assert [row[0] for row in listed] == [*registry.names()]
     for name, *cells in listed:
         workload = registry.workload(name)
         for cluster, cell in zip(FORMATS, cells, strict=True):
             format_ = default_format(cluster, workload.formats)
-            assert cell == (f"{format_}: {workload.proofs[format_]}" if format_ else "-")
+            assert cell == (f"{cluster} as {format_}: {workload.proofs[format_]}" if format_ else "-")
 
 
 @pytest.mark.parametrize("name", registry.names())

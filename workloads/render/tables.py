@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from workloads import health_data, launchers, registry
+from workloads.formats import FORMATS
 from workloads.launchers import Launcher
 from workloads.render.launcher_support import formats_for
 from workloads.spec import Format
@@ -16,11 +17,15 @@ _DOCS = Path(__file__).parents[2] / "docs"
 
 
 def proofs() -> Iterator[str]:
-    """Yield a row for each workload in each format: how it was proven, and what ran."""
-    yield from ("| workload | format | proof | what ran |", "| --- | --- | --- | --- |")
+    """Yield a row for each workload in each format: the kinds of cluster that take it, its proof, and what ran."""
+    yield from (
+        "| workload | format | clusters that take it | proof | what ran |",
+        "| --- | --- | --- | --- | --- |",
+    )
     for name in registry.names():
         for format_, proven in registry.workload(name).proofs.items():
-            yield f"| `{name}` | {format_} | {proven} | {proven.size or 'nothing'} |"
+            takers = ", ".join(f"`{cluster}`" for cluster, formats in FORMATS.items() if format_ in formats)
+            yield f"| `{name}` | {format_} | {takers} | {proven} | {proven.size or 'nothing'} |"
 
 
 def launchers_of_formats() -> Iterator[str]:
