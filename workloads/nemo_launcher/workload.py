@@ -241,7 +241,7 @@ WORKLOAD = Workload(
             kind="tokenizer",
             stage="tokenizer",
             required=True,
-            licence="GPT-2 MIT; Llama 2 Community License",
+            licence="GPT-2 Modified MIT; Llama 2 Community License",
         ),
         Asset("pile", "nemo-launcher/pile", "TOKENS_FOLDER", stage="pile", required=True),
     ),
