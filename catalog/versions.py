@@ -105,7 +105,32 @@ TORCHTITAN = Pin(
     f"{_PREDECESSOR}, torchtitan case, with torch 2.10.0; its debug model trained here with torch 2.13.0 on processors "
     "on 2026-11-28. 0.3.0 calls torch.distributed.set_timeout, which torch 2.13.0 does not have",
 )
-TORCHAO = Pin("torchao", "0.17.0", f"{_PREDECESSOR}, torchtitan case; float8 is not run here")
+TORCHAO = Pin(
+    "torchao",
+    "0.17.0",
+    f"{_PREDECESSOR}, torchtitan case; fsdp's float8 ran here with torch 2.13.0 on processors on 2026-11-28, and "
+    "torchtitan's did not",
+)
+# fsdp and ray-train, whose base image has Python 3.10; here they run on Python 3.11.
+_RESOLVED = "newest that pip takes from PyPI, by its metadata on 2026-11-28,"
+NUMPY = Pin("numpy", "2.4.6", f"{_RESOLVED} for Python 3.11 and 3.12; fsdp trains here with it (Python 3.11)")
+NUMPY_OF_PYTHON_310 = Pin("numpy of Python 3.10", "2.2.6", f"{_RESOLVED} for Python 3.10; not run here")
+DATASETS = Pin("datasets", "5.2.0", f"{_RESOLVED} for Python 3.10; fsdp streams here with it (Python 3.11)")
+TOKENIZERS = Pin(
+    "tokenizers", "0.23.3", f"{_RESOLVED} for Python 3.10; fsdp streams here with it (Python 3.11)"
+)
+# megatron-lm and picotron.
+TRANSFORMERS_4 = Pin(
+    "transformers of megatron-lm and picotron",
+    "4.57.6",
+    f"{_RESOLVED} below 5, for Python 3.10 and 3.12; mosaicml-composer's tests run here with it",
+)
+_NOT_RUN = "not run with Megatron-LM here"
+SENTENCEPIECE = Pin("sentencepiece", "0.2.3", f"{_RESOLVED} for Python 3.12; {_NOT_RUN}")
+TIKTOKEN = Pin("tiktoken", "0.14.0", f"{_RESOLVED} for Python 3.12; {_NOT_RUN}")
+DATASETS_4 = Pin(
+    "datasets of picotron", "4.8.5", f"{_RESOLVED} below 5, together with transformers 4.57.6 for Python 3.10"
+)
 # bionemo and picotron.
 TRANSFORMERS = Pin(
     "transformers",

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from packaging.requirements import Requirement
 
 from catalog.versions import (
     AWS_OFI_NCCL,
@@ -107,11 +108,11 @@ def test_the_build_gets_the_catalogs_layer() -> None:
 
 @pytest.mark.parametrize("path", OWN_DOCKERFILES, ids=identity)
 def test_requirements_of_a_workload_are_those_of_the_catalog(path: Path) -> None:
-    """A version that a workload pins exactly is the catalog's, and the image installs the file, if it has a package."""
-    requirements = path.parent / "requirements.txt"
-    lines = requirements.read_text(encoding="utf-8").splitlines()
-    pinned = (line.split("==") for line in lines if "==" in line and not line.startswith("#"))
-    exact = {(name.partition("[")[0], version) for name, version in pinned}
+    """Versions of a workload are exact and the catalog's, and the image installs the file, if it has a package."""
+    lines = (path.parent / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    found = [Requirement(line) for line in lines if line and not line.startswith("#")]
+    assert [str(one) for one in found if not re.fullmatch(r"==[0-9][^,*]*", str(one.specifier))] == []
+    exact = {(one.name, str(one.specifier).removeprefix("==")) for one in found}
     # An image may have another version than the rest: its pin is called "NAME of the IMAGE".
     assert exact <= {(pin.name.partition(" of ")[0], str(pin)) for pin in PINS}
     text = path.read_text(encoding="utf-8")
@@ -121,6 +122,19 @@ def test_requirements_of_a_workload_are_those_of_the_catalog(path: Path) -> None
     # A package in a folder of its own stands before a vendor's; pip would compare the vendor's own with each other.
     apart = re.search(r"--target /opt/trainforge/\w+ --requirement /opt/trainforge/requirements\.txt\n", text)
     assert apart or "--requirement /opt/trainforge/requirements.txt && python3 -m pip check" in text
+
+
+def test_ray_train_has_what_the_code_of_fsdp_needs() -> None:
+    """It imports fsdp's trainer, and its build context has fsdp's code and not fsdp's requirements."""
+    fsdp, ray = (
+        [
+            line
+            for line in (WORKLOADS / name / "requirements.txt").read_text(encoding="utf-8").splitlines()
+            if not line.startswith("#")
+        ]
+        for name in ("fsdp", "ray_train")
+    )
+    assert [line for line in ray if not line.startswith("ray[")] == fsdp
 
 
 def test_the_workload_that_offers_mlflow_has_its_client() -> None:
