@@ -36,13 +36,19 @@ _AVG = by(*NODE, operator="avg")
 _HERE = place(cluster="on cluster", node="node", gpu="GPU")
 _SHARE = "{{ $value | humanizePercentage }}"
 _ON_NODE = place(cluster="on cluster", node="node")
-_OTHER_XIDS = " ".join(f"!= {code}" for code in (0, *XIDS_OF_PROGRAMS))
-_PROGRAM_XIDS = " or ".join(f"(gpu:xid:last == {code})" for code in XIDS_OF_PROGRAMS)
+_OTHER_XIDS = " ".join(f"!= {code}" for code in XIDS_OF_PROGRAMS)
+_PROGRAM_XIDS = " or ".join(f"gpu:xid:new == {code}" for code in XIDS_OF_PROGRAMS)
 
 RECORDS: Final = Group(
     name="accelerators-recorded",
     rules=(
         Record(name="gpu:xid:last", expr=f"{_GPU} (DCGM_FI_DEV_XID_ERRORS)", help="Last Xid code of a GPU."),
+        Record(
+            name="gpu:xid:new",
+            # The exporter gives the last code and keeps it: only a change is news, and the same code again is not seen.
+            expr=f"{_GPU} (DCGM_FI_DEV_XID_ERRORS > 0) and changes(gpu:xid:last[15m]) > 0",
+            help="Xid code of a GPU that reported it in the last 15 minutes; no series where there is none.",
+        ),
         Record(
             name="gpu:thermal_throttling:seconds",
             expr=f"{_GPU} (DCGM_FI_DEV_THERMAL_VIOLATION) / 1e9",
@@ -99,8 +105,7 @@ ALERTS: Final = Group(
     rules=(
         Alert(
             name="GpuXid",
-            # The exporter gives the last code and keeps it: only a change is news, and the same code again is not seen.
-            expr=f"(gpu:xid:last {_OTHER_XIDS}) and changes(gpu:xid:last[15m]) > 0",
+            expr=f"gpu:xid:new {_OTHER_XIDS}",
             severity="critical",
             hold="0s",
             labels=GPU,
@@ -109,7 +114,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="GpuXidOfProgram",
-            expr=f"({_PROGRAM_XIDS}) and changes(gpu:xid:last[15m]) > 0",
+            expr=_PROGRAM_XIDS,
             severity="info",
             hold="0s",
             labels=GPU,
@@ -119,7 +124,7 @@ ALERTS: Final = Group(
         Alert(
             name="GpuDoubleBitError",
             # The counter restarts with the driver or a reset, which is the way to end the alert.
-            expr=f"{_GPU} (DCGM_FI_DEV_ECC_DBE_VOL_TOTAL) > 0",
+            expr=f"{_GPU} (DCGM_FI_DEV_ECC_DBE_VOL_TOTAL > 0)",
             severity="critical",
             hold="0s",
             labels=GPU,
@@ -128,7 +133,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="GpuRowRemapFailure",
-            expr=f"{_GPU} (DCGM_FI_DEV_ROW_REMAP_FAILURE) > 0",
+            expr=f"{_GPU} (DCGM_FI_DEV_ROW_REMAP_FAILURE > 0)",
             severity="critical",
             hold="0s",
             labels=GPU,
@@ -137,7 +142,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="GpuRowRemapPending",
-            expr=f"{_GPU} (DCGM_FI_DEV_ROW_REMAP_PENDING) > 0",
+            expr=f"{_GPU} (DCGM_FI_DEV_ROW_REMAP_PENDING > 0)",
             severity="warning",
             hold="5m",
             labels=GPU,

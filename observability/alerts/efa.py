@@ -22,22 +22,14 @@ RECORDS: Final = Group(
             help="Bytes a second that a node sends over EFA.",
         ),
         Record(
-            name="node:efa_rx_bytes:rate5m",
-            expr=f"{_SUM} (rate(efa_port_rx_bytes_total[5m]))",
-            help="Bytes a second that a node receives over EFA.",
-        ),
-        Record(
             name="node:efa_rx_drops:rate5m",
             expr=f"{_SUM} (rate(efa_port_rx_drops_total[5m]))",
             help="Packets a second that a node receives over EFA and drops.",
         ),
         Record(
             name="node:efa_retransmits:ratio_rate5m",
-            expr=(
-                f"{_SUM} (rate(efa_port_retransmitted_packets_total[5m])) / "
-                f"({_SUM} (rate(efa_port_tx_packets_total[5m])) > 0)"
-            ),
-            help="Share of a node's EFA packets that are sent again.",
+            expr=(f"{_SUM} (rate(efa_port_retransmitted_bytes_total[5m])) / (node:efa_tx_bytes:rate5m > 0)"),
+            help="Share of the bytes that a node sends over EFA for a second time.",
         ),
     ),
 )
@@ -60,7 +52,7 @@ ALERTS: Final = Group(
             severity="warning",
             hold="10m",
             labels=NODE,
-            summary=f"EFA sends {{{{ $value | humanizePercentage }}}} of its packets again {_ON_NODE}.",
+            summary=f"EFA sends {{{{ $value | humanizePercentage }}}} of its bytes again {_ON_NODE}.",
             page="efa-packet-loss",
         ),
         Alert(
@@ -75,7 +67,7 @@ ALERTS: Final = Group(
         Alert(
             name="EfaPortDown",
             # 4 is active, 5 active deferred.
-            expr=f"{by('cluster', 'node', 'device')} (efa_port_state) < 4",
+            expr=f"{by('cluster', 'node', 'device')} (efa_port_state < 4)",
             severity="critical",
             hold="2m",
             labels=("cluster", "node", "device"),

@@ -23,11 +23,6 @@ RECORDS: Final = Group(
     name="nodes-recorded",
     rules=(
         Record(
-            name="node:cpu_busy:ratio_rate5m",
-            expr=f'1 - {by(*NODE, operator="avg")} (rate(node_cpu_seconds_total{{mode="idle"}}[5m]))',
-            help="Share of a node's processor time that is not idle.",
-        ),
-        Record(
             name="node:memory_used:ratio",
             expr=f"1 - {_NODE} (node_memory_MemAvailable_bytes) / {_NODE} (node_memory_MemTotal_bytes)",
             help="Share of a node's memory that programs cannot take any more.",
@@ -53,7 +48,7 @@ ALERTS: Final = Group(
     rules=(
         Alert(
             name="ExporterDown",
-            expr=f"{by('cluster', 'node', 'job', 'instance')} (up) == 0",
+            expr=f"{by('cluster', 'node', 'job', 'instance')} (up == 0)",
             severity="warning",
             hold="10m",
             labels=("cluster", "node", "job", "instance"),
@@ -84,7 +79,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="SlurmCommandFails",
-            expr=f"{by('cluster', 'command')} (trainforge_slurm_command_success) == 0",
+            expr=f"{by('cluster', 'command')} (trainforge_slurm_command_success == 0)",
             severity="warning",
             hold="5m",
             labels=("cluster", "command"),
@@ -93,7 +88,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="KubernetesNodeNotReady",
-            expr=f'{_NODE} (kube_node_status_condition{{condition="Ready",status="true"}}) == 0',
+            expr=f'{_NODE} (kube_node_status_condition{{condition="Ready",status="true"}} == 0)',
             severity="critical",
             hold="5m",
             labels=NODE,
@@ -102,7 +97,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="SlurmNodesDown",
-            expr=f"{by('cluster')} (slurm_nodes_down) > 0",
+            expr=f"{by('cluster')} (slurm_nodes_down > 0)",
             severity="critical",
             hold="5m",
             labels=("cluster",),
@@ -111,7 +106,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="SlurmNodesDrained",
-            expr=f"{by('cluster')} (slurm_nodes_drain) > 0",
+            expr=f"{by('cluster')} (slurm_nodes_drain > 0)",
             severity="warning",
             hold="30m",
             labels=("cluster",),

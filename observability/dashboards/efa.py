@@ -31,7 +31,7 @@ EFA: Final = Board(
                 ),
                 _most(
                     "Received",
-                    f"node:efa_rx_bytes:rate5m{{{ON_NODES}}}",
+                    _rate("efa_port_rx_bytes_total"),
                     "The ten nodes that receive most.",
                     "Bps",
                 ),
@@ -71,9 +71,9 @@ EFA: Final = Board(
                     "Received packets that a node drops.",
                 ),
                 _most(
-                    "Share of packets sent again",
+                    "Share of bytes sent again",
                     f"node:efa_retransmits:ratio_rate5m{{{ON_NODES}}}",
-                    "Retransmitted packets among all that a node sends.",
+                    "Retransmitted bytes among all that a node sends.",
                     "percentunit",
                 ),
                 _most(

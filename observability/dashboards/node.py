@@ -151,7 +151,12 @@ NODE: Final = Board(
                 Panel(
                     title="Processors",
                     queries=(
-                        Query(expr=f"max(node:cpu_busy:ratio_rate5m{{{ON_NODES}}})", legend="busy"),
+                        Query(
+                            expr=(
+                                f'1 - avg(rate(node_cpu_seconds_total{{{ON_NODES},mode="idle"}}[$__rate_interval]))'
+                            ),
+                            legend="busy",
+                        ),
                         Query(
                             expr=(
                                 f'avg(rate(node_cpu_seconds_total{{{ON_NODES},mode="iowait"}}[$__rate_interval]))'

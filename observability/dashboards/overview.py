@@ -205,7 +205,10 @@ CLUSTER_BOARD: Final = Board(
                     title="EFA traffic",
                     queries=(
                         Query(expr=f"sum(node:efa_tx_bytes:rate5m{{{CLUSTERS}}})", legend="sent"),
-                        Query(expr=f"sum(node:efa_rx_bytes:rate5m{{{CLUSTERS}}})", legend="received"),
+                        Query(
+                            expr=f"sum(rate(efa_port_rx_bytes_total{{{CLUSTERS}}}[$__rate_interval]))",
+                            legend="received",
+                        ),
                     ),
                     about="Bytes each second over all nodes.",
                     unit="Bps",
@@ -220,12 +223,10 @@ CLUSTER_BOARD: Final = Board(
                     maximum=1,
                 ),
                 Panel(
-                    title="Processors",
-                    queries=query(f"topk(8, node:cpu_busy:ratio_rate5m{{{CLUSTERS}}})", "{{node}}"),
-                    about="Share of the processors' time that is not idle: the eight busiest nodes at each time.",
-                    unit="percentunit",
+                    title="Load",
+                    queries=query(f"topk(8, max by (cluster, node) (node_load1{{{CLUSTERS}}}))", "{{node}}"),
+                    about="Load average over a minute: the eight busiest nodes. More than the processors: they wait.",
                     minimum=0,
-                    maximum=1,
                 ),
                 Panel(
                     title="Memory",

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from tests.bench import commands, document, exporters, kubernetes, rendering, synthesis, training
+from tests.bench import commands, document, exporters, kubernetes, rendering, rules, synthesis, training
 from tests.bench.measure import HEADER, Measure, machine
 
 
@@ -22,6 +22,7 @@ def measures() -> Iterator[Measure]:
     yield synthesis.whole()
     yield from synthesis.pools()
     yield from training.speeds()
+    yield from rules.evaluations()
     yield from kubernetes.placements()
 
 

@@ -1,4 +1,4 @@
-"""What CloudWatch would tell of the fleet's FSx file system."""
+"""The metrics that CloudWatch would have of the fleet's FSx file system."""
 
 from __future__ import annotations
 

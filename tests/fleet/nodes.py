@@ -158,7 +158,7 @@ def _efa(series: Series, node: Node, faults: Faults) -> None:
             "efa_port_rdma_write_bytes_total": 0.93,
             "efa_port_rdma_read_bytes_total": 0.05,
             "efa_port_send_bytes_total": 0.02,
-            "efa_port_retransmitted_packets_total": (0.018 if lossy else 0.0002) / 8192,
+            "efa_port_retransmitted_bytes_total": 0.018 if lossy else 0.0002,
             "efa_port_rx_drops_total": (2e-4 if lossy else 0.0) / 8192,
             "efa_port_retransmit_timeouts_total": (1e-6 if lossy else 0.0) / 8192,
         }.items():
@@ -180,6 +180,7 @@ def _host(series: Series, node: Node) -> None:
         for mode, share in (("idle", 0.7), ("iowait", 0.04), ("user", 0.26)):
             curve = noise(f"{node.name}{mode}", 60 * share, 0.1)
             series.count("node_cpu_seconds_total", {**labels, "cpu": str(cpu), "mode": mode}, curve)
+    series.add("node_load1", labels, noise(node.name + "load", 58, 0.2))
     series.add("node_memory_MemTotal_bytes", labels, 2048 * GIB)
     series.add("node_memory_MemAvailable_bytes", labels, noise(node.name + "m", 1500 * GIB))
     series.count("node_vmstat_oom_kill", labels, 0.0)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -54,7 +54,14 @@ class Server:
         return found
 
 
-def write_blocks(promtool: str, series: Series, end: float, folder: Path) -> None:
+class History(Protocol):
+    """Series over some time, up to a moment."""
+
+    def lines(self, end: float) -> Iterator[str]:
+        """Yield OpenMetrics lines with a time, the last at `end` in seconds since 1970."""
+
+
+def write_blocks(promtool: str, series: History, end: float, folder: Path) -> None:
     """Write the series into the folder of a Prometheus."""
     text = folder.parent / "series.txt"
     with text.open("w", encoding="utf-8") as file:

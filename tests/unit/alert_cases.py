@@ -151,8 +151,8 @@ CASES = (
     Case(
         "EfaRetransmits",
         {
-            f'efa_port_retransmitted_packets_total{{{_N},device="d",port="1"}}': "0+600x30 18000x60",
-            f'efa_port_tx_packets_total{{{_N},device="d",port="1"}}': "0+6000x90",
+            f'efa_port_retransmitted_bytes_total{{{_N},device="d",port="1"}}': "0+600x30 18000x60",
+            f'efa_port_tx_bytes_total{{{_N},device="d",port="1"}}': "0+6000x90",
         },
         25,
         50,
