@@ -48,9 +48,17 @@ class Hub(ModuleType):
         super().__init__("huggingface_hub")
         self.fetched: list[tuple[str, str]] = []
 
+    def HfApi(self) -> Hub:
+        return self
+
+    def repo_info(self, repository: str, *, revision: str | None, repo_type: str) -> SimpleNamespace:
+        """Return the newest commit, or the one of a revision, as that of the kind of repository."""
+        return SimpleNamespace(sha=f"{repo_type}-{revision or 'newest'}")
+
     def hf_hub_download(
-        self, repository: str, file: str, *, local_dir: Path, repo_type: str = "model"
+        self, repository: str, file: str, *, revision: str, local_dir: Path, repo_type: str = "model"
     ) -> str:
+        assert revision.startswith(f"{repo_type}-"), "a commit, and not the name of a branch"
         if repository.startswith("meta-llama"):
             raise PermissionError("gated repository")
         self.fetched.append((f"{repo_type}:{repository}", file))
@@ -90,7 +98,12 @@ def test_a_tokenizer_is_fetched_by_its_models_family(
         ("model:openai-community/gpt2", "vocab.json"),
         ("model:openai-community/gpt2", "merges.txt"),
     ]
-    assert sorted(path.name for path in (tmp_path / "gpt2").iterdir()) == ["merges.txt", "vocab.json"]
+    found = sorted(path.name for path in (tmp_path / "gpt2").iterdir())
+    assert found == ["merges.txt", "revisions.json", "vocab.json"]
+    revisions = tmp_path / "gpt2" / "revisions.json"
+    assert json.loads(revisions.read_text()) == {"openai-community/gpt2": "model-newest"}
+    started(fetch_tokenizer, monkeypatch, "--model=gpt3-40b", "--revision=4a5b", TOKENIZER_FOLDER=tmp_path)
+    assert json.loads(revisions.read_text()) == {"openai-community/gpt2": "model-4a5b"}
     with pytest.raises(
         Exception, match=r"'tokenizer.model' of 'meta-llama/Llama-2-7b-hf' cannot be fetched"
     ) as error:
@@ -118,7 +131,8 @@ def test_the_nodes_tokenize_each_file_of_the_pile(
     made = sorted(
         str(path) for folder in tokens.iterdir() if folder.is_symlink() for path in folder.iterdir()
     )
-    assert made == [f"{tokens_file(tokens, number)}.bin" for number in (3, 4, 5)]
+    files = [f"{tokens_file(tokens, number)}.bin" for number in (3, 4, 5)]
+    assert made == sorted([*files, *(str(Path(file).parent / "revisions.json") for file in files)])
     assert not [*tokens.glob("*.text")]
     calls = [json.loads(line) for line in (tmp_path / "calls.jsonl").read_text().splitlines()]
     assert {word.partition("=")[0] for call in calls for word in call} == OPTIONS

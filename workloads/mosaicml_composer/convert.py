@@ -17,7 +17,7 @@ from pathlib import Path
 
 import whole_folder
 from composer_options import SPLIT
-from training import errors
+from training import errors, hub
 from training.arguments import positive
 from training.errors import NO_INPUT, WRITE, TrainingError, say
 
@@ -34,6 +34,7 @@ class Options:
     length: int
     tokenizer: str
     text: list[str]
+    revision: str
 
 
 def options(words: list[str] | None = None) -> Options:
@@ -54,10 +55,11 @@ def options(words: list[str] | None = None) -> Options:
         metavar="FILE",
         help="JSON lines, gzipped or not, in place of the hub's",
     )
+    hub.add_revision(parser)
     return Options(**vars(parser.parse_args(words)))
 
 
-def _documents(chosen: Options) -> Iterator[str]:
+def _documents(chosen: Options, commit: str) -> Iterator[str]:
     """Yield the texts of documents.
 
     Raises:
@@ -66,7 +68,7 @@ def _documents(chosen: Options) -> Iterator[str]:
     if not chosen.text:
         from datasets import load_dataset
 
-        stream = load_dataset(chosen.dataset, chosen.subset, split="train", streaming=True)
+        stream = load_dataset(chosen.dataset, chosen.subset, split="train", streaming=True, revision=commit)
         yield from (document["text"] for document in stream)
     for name in chosen.text:
         try:
@@ -86,10 +88,10 @@ def cut(documents: Iterable[list[int]], end: int, length: int) -> Iterator[list[
         tokens = tokens[whole:]
 
 
-def _tokens(chosen: Options, tokenize: object) -> Iterator[list[int]]:
+def _tokens(chosen: Options, commit: str, tokenize: object) -> Iterator[list[int]]:
     """Yield the tokens of each document."""
     assert callable(tokenize)
-    for number, text in enumerate(_documents(chosen)):
+    for number, text in enumerate(_documents(chosen, commit)):
         if number == chosen.documents:
             return
         if number and number % _REPORT_EVERY == 0:
@@ -110,13 +112,16 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(chosen.tokenizer)
     if tokenizer.eos_token_id is None:
         raise TrainingError(f"the tokenizer '{chosen.tokenizer}' has no end of text")
+    commit = "" if chosen.text else hub.commit(chosen.dataset, chosen.revision, "dataset")
     count = 0
     try:
         with whole_folder.replaced(Path(folder)) as new:
             with MDSWriter(out=str(new / SPLIT), columns={"tokens": "ndarray:int32"}) as writer:
-                for sample in cut(_tokens(chosen, tokenizer), tokenizer.eos_token_id, chosen.length):
+                for sample in cut(_tokens(chosen, commit, tokenizer), tokenizer.eos_token_id, chosen.length):
                     writer.write({"tokens": np.array(sample, np.int32)})
                     count += 1
+            if commit:
+                hub.record(new, chosen.dataset, commit)
             if not count:
                 raise TrainingError(
                     f"the documents do not fill one sample of {chosen.length} tokens", NO_INPUT

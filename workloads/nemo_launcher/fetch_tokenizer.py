@@ -4,6 +4,7 @@
 
 GPT-3 is trained on GPT-2's tokens, which anybody may fetch. Llama 2's tokenizer is gated: HF_TOKEN, which a secret
 sets, must belong to an account that has accepted its licence. What is there already is not fetched again.
+revisions.json has the commit.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nemo1_options
-from training import errors
+from training import errors, hub
 from training.errors import NO_INPUT, TrainingError, say
 
 GPT2 = ("gpt2", "openai-community/gpt2", ("vocab.json", "merges.txt"))
@@ -29,6 +30,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     models = nemo1_options.recorded()["files"]
     parser.add_argument("--model", required=True, choices=models, help="the model")
+    hub.add_revision(parser)
     return parser.parse_args(words)
 
 
@@ -41,13 +43,15 @@ def main() -> None:
     from huggingface_hub import hf_hub_download
 
     name, repository, files = LLAMA2 if arguments.model.startswith("llama2") else GPT2
+    commit = hub.commit(repository, arguments.revision)
     for file in files:
         try:
-            hf_hub_download(repository, file, local_dir=Path(folder) / name)
+            hf_hub_download(repository, file, revision=commit, local_dir=Path(folder) / name)
         # The hub's errors are many, and most are of requests or OSError.
         except Exception as error:
             raise TrainingError(f"'{file}' of '{repository}' cannot be fetched: {error}", NO_INPUT) from error
-    say(f"done: {', '.join(files)} of {repository}")
+    hub.record(Path(folder) / name, repository, commit)
+    say(f"done: {', '.join(files)} of {repository} at {commit}")
 
 
 if __name__ == "__main__":

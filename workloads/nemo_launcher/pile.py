@@ -20,7 +20,7 @@ from pathlib import Path
 import nemo1_options
 import whole_folder
 from nemo1_launch.tokens import tokens_prefix
-from training import errors
+from training import errors, hub
 from training.errors import FAULT, NO_INPUT, WRITE, TrainingError, say
 
 REPOSITORY = "monology/pile-uncopyrighted"
@@ -38,6 +38,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--files", type=nemo1_options.files, default="0-29", metavar="N-M", help="the files; default: all"
     )
+    hub.add_revision(parser)
     return parser.parse_args(words)
 
 
@@ -56,14 +57,16 @@ def command(text: Path, prefix: Path, tokenizer: Path, workers: int) -> list[str
     ]
 
 
-def _fetch(number: int, folder: Path) -> Path:
+def _fetch(number: int, commit: str, folder: Path) -> Path:
     """Fetch a file of the Pile, and return its text."""
     import zstandard
     from huggingface_hub import hf_hub_download
 
     name = f"train/{number:02d}.jsonl.zst"
     try:
-        packed = Path(hf_hub_download(REPOSITORY, name, repo_type="dataset", local_dir=folder))
+        packed = Path(
+            hf_hub_download(REPOSITORY, name, repo_type="dataset", revision=commit, local_dir=folder)
+        )
     # The hub's errors are many, and most are of requests or OSError.
     except Exception as error:
         raise TrainingError(f"'{name}' of '{REPOSITORY}' cannot be fetched: {error}", NO_INPUT) from error
@@ -88,6 +91,7 @@ def main() -> None:
     )
     done = Path(variables["RUN_FOLDER"]) / "tokenized"
     done.mkdir(parents=True, exist_ok=True)
+    commit = hub.commit(REPOSITORY, arguments.revision, "dataset")
     for number in part(arguments.files, node, nodes):
         if (done / str(number)).exists():
             say(f"file {number}: done by an earlier start of this run")
@@ -95,7 +99,8 @@ def main() -> None:
         prefix = tokens_prefix(tokens, number)
         try:
             with whole_folder.replaced(prefix.parent) as new:
-                _tokenize(number, new / prefix.name, tokenizer)
+                _tokenize(number, commit, new / prefix.name, tokenizer)
+                hub.record(new, REPOSITORY, commit)
         except whole_folder.InTheWayError as error:
             raise TrainingError(str(error), WRITE) from error
         (done / str(number)).touch()
@@ -105,12 +110,12 @@ def main() -> None:
         shutil.rmtree(done, ignore_errors=True)
 
 
-def _tokenize(number: int, prefix: Path, tokenizer: Path) -> None:
+def _tokenize(number: int, commit: str, prefix: Path, tokenizer: Path) -> None:
     """Write the tokens of a file; its text is beside their folder, where a download continues after a failure."""
     unpacked = prefix.parent.with_name(f"{prefix.parent.name}.text")
     for folder in (prefix.parent, unpacked):
         folder.mkdir(exist_ok=True)
-    words = command(_fetch(number, unpacked), prefix, tokenizer, os.cpu_count() or 1)
+    words = command(_fetch(number, commit, unpacked), prefix, tokenizer, os.cpu_count() or 1)
     # The words are our own.
     code = subprocess.run(words, check=False).returncode  # noqa: S603
     if code:

@@ -11,13 +11,18 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import whole_folder
+from training import hub
 from training.arguments import positive
+from training.errors import TrainingError
+
+CORPUS = "allenai/c4"
+"""The data set of c4 on the Hugging Face hub."""
 
 VOCABULARY = 128256
 """The vocabulary of Llama 3."""
@@ -34,6 +39,7 @@ class Options:
     sequences: int
     sequence_length: int
     tokenizer: str
+    revision: str
 
 
 def options(words: Sequence[str] | None = None) -> Options:
@@ -49,6 +55,7 @@ def options(words: Sequence[str] | None = None) -> Options:
         default="meta-llama/Meta-Llama-3-8B",
         help="of c4: a model of the Hugging Face hub, or a file tokenizer.json",
     )
+    hub.add_revision(parser)
     return Options(**vars(parser.parse_args(words)))
 
 
@@ -84,7 +91,9 @@ def c4(settings: Options) -> Iterator[list[int]]:
     ends = [tokenizer.token_to_id(text) for text in ("<|end_of_text|>", "</s>")]
     end = [next(one for one in ends if one is not None)] if any(one is not None for one in ends) else []
     # Streamed: a run reads as much as it takes.
-    for document in load_dataset("allenai/c4", "en", split="train", streaming=True):
+    for document in load_dataset(
+        CORPUS, "en", split="train", streaming=True, revision=settings.revision or None
+    ):
         yield [*tokenizer.encode(document["text"]).ids, *end]
 
 
@@ -113,6 +122,8 @@ def make(settings: Options, folder: Path) -> int:
         shutil.rmtree(cache, ignore_errors=True)
         made = Dataset.from_generator(generated, gen_kwargs={"settings": settings}, cache_dir=str(cache))
         made.save_to_disk(str(new))
+        if settings.corpus == "c4":
+            hub.record(new, CORPUS, settings.revision)
     shutil.rmtree(cache, ignore_errors=True)
     return len(made)
 
@@ -122,7 +133,12 @@ def main() -> int:
     settings = options()
     folder = Path(os.environ[f"{settings.corpus.upper()}_TOKENS"])
     try:
+        if settings.corpus == "c4":
+            settings = replace(settings, revision=hub.commit(CORPUS, settings.revision, "dataset"))
         number = make(settings, folder)
+    except TrainingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return NO_INPUT
     except OSError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRITE if error.filename and str(folder) in str(error.filename) else NO_INPUT

@@ -1,7 +1,7 @@
 """The stage that fetches a SmolLM model and TinyStories from the Hugging Face hub to SMOLLM_FOLDER.
 
 HF_TOKEN, where a secret sets it, is the hub's; neither repository asks for one. What is there already is not fetched
-again.
+again. revisions.json has the commits.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from picotron_launch.sizes import SIZES
-from training import errors
+from training import errors, hub
 from training.errors import NO_INPUT, TrainingError, say
 
 TEXTS = "roneneldan/TinyStories"
@@ -24,6 +24,8 @@ class Options:
     """Options of the command line."""
 
     model: str
+    revision: str
+    texts_revision: str
 
 
 def options(words: list[str] | None = None) -> Options:
@@ -33,6 +35,13 @@ def options(words: list[str] | None = None) -> Options:
     )
     models = [name for name, size in SIZES.items() if size.repository]
     parser.add_argument("--model", choices=models, default=models[0], help="the model")
+    hub.add_revision(parser)
+    parser.add_argument(
+        "--texts-revision",
+        default="",
+        metavar="COMMIT",
+        help="as --revision, of TinyStories; default: the newest",
+    )
     return Options(**vars(parser.parse_args(words)))
 
 
@@ -46,10 +55,20 @@ def main() -> None:
 
     repository = SIZES[chosen.model].repository
     model = Path(folder) / "models" / repository
+    commit, texts = (
+        hub.commit(repository, chosen.revision),
+        hub.commit(TEXTS, chosen.texts_revision, "dataset"),
+    )
     try:
-        snapshot_download(repository, local_dir=model, allow_patterns=["*.json", "*.safetensors", "*.txt"])
+        snapshot_download(
+            repository,
+            revision=commit,
+            local_dir=model,
+            allow_patterns=["*.json", "*.safetensors", "*.txt"],
+        )
         snapshot_download(
             TEXTS,
+            revision=texts,
             repo_type="dataset",
             local_dir=Path(folder) / "tinystories",
             allow_patterns=["data/*.parquet"],
@@ -57,7 +76,9 @@ def main() -> None:
     # The hub's errors are many, and most are of requests or OSError.
     except Exception as error:
         raise TrainingError(f"'{repository}' or '{TEXTS}' cannot be fetched: {error}", NO_INPUT) from error
-    say(f"done: {repository} and {TEXTS}")
+    for name, fetched in ((repository, commit), (TEXTS, texts)):
+        hub.record(Path(folder), name, fetched)
+    say(f"done: {repository} at {commit} and {TEXTS} at {texts}")
 
 
 if __name__ == "__main__":
