@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from uuid import uuid4
 
 import typer
 
@@ -173,7 +174,8 @@ def launch(
         stop_at_errors([*check_left_out(resolution.run, resolution.format)], asked)
     runs = [*resolution.stages.values(), resolution.run]
     if again:
-        variables = {AGAIN: "1"}
+        # One for this launch: a job that is restarted, or retried, does not run its stages once more.
+        variables = {AGAIN: uuid4().hex[:12]}
         runs = [
             replace(one, environment={**one.environment, **variables}) if one.stage_name else one
             for one in runs

@@ -20,7 +20,7 @@ TRAIN = "train"
 """The name of the last stage: the workload's own program."""
 
 AGAIN = "TRAINFORGE_STAGE_AGAIN"
-"""The variable that lets a stage run that is done already (runtime/stage.py)."""
+"""The variable with the id of a launch for which stages run that are done already (runtime/stage.py)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

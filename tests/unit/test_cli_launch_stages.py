@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import http.server
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -101,7 +102,13 @@ def test_again_is_for_stages(launch: Launching) -> None:
     info = cluster_info("hyperpod")
     assert launch("hyperpod", *MNIST, "--again", info=info).exit_code == 0
     texts = [path.read_text(encoding="utf-8") for path in sorted(launch.programs.glob("submitted.*.sbatch"))]
-    assert ["export TRAINFORGE_STAGE_AGAIN=1\n" in text for text in texts] == [True, False]
+    found = [re.findall(r"export TRAINFORGE_STAGE_AGAIN=([0-9a-f]{12})\n", text) for text in texts]
+    assert list(map(len, found)) == [1, 0]
+    # Another launch is another id: restarts and retries of one launch do not run the stage once more.
+    assert launch("hyperpod", *MNIST, "--again", info=info).exit_code == 0
+    text = (launch.programs / "submitted.2.sbatch").read_text(encoding="utf-8")
+    assert "export TRAINFORGE_STAGE_AGAIN=" in text
+    assert found[0][0] not in text
 
 
 @pytest.mark.parametrize(
@@ -175,7 +182,7 @@ def test_kubernetes_has_the_stages_and_the_training_in_one_job(launch: Launching
         name: one["template"]["spec"]["template"]["spec"]["containers"][0]["command"][2]
         for name, one in jobs.items()
     }
-    again = "TRAINFORGE_STAGE_AGAIN=1"
+    again = "TRAINFORGE_STAGE_AGAIN="
     assert [again in scripts[name] for name in jobs] == [True, False]
     for words, kind in (
         (("--as", "jobset", "--skip-stages"), "JobSet"),
@@ -250,10 +257,11 @@ def test_batch_has_what_a_stage_does_in_its_definition(launch: Launching, servic
     assert '"environment": {"HF_ENDPOINT": "elsewhere"}' in nodes["container"]["command"][2]
     [job] = service.asked("SubmitJob")
     [override] = job["nodeOverrides"]["nodePropertyOverrides"]
-    assert override["containerOverrides"]["environment"] == [
-        {"name": "TRAINFORGE_STAGE_AGAIN", "value": "1"},
-        {"name": "TRAINFORGE_RUN_ID", "value": "a"},
-    ]
+    again, run_id = override["containerOverrides"]["environment"]
+    assert again["name"] == "TRAINFORGE_STAGE_AGAIN"
+    assert run_id == {"name": "TRAINFORGE_RUN_ID", "value": "a"}
+    # A retry has it too, and the stage does not run once more for it.
+    assert len(again["value"]) == 12
 
 
 def local(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

@@ -114,6 +114,8 @@ def test_a_stage_runs_once_and_prints_that(jobs: Jobs) -> None:
         "exit_code": 0,
         "description": DESCRIPTION,
         "words": ["bash", "-c", COUNT],
+        "results": {},
+        "again": [],
     }
     before = jobs.stage.stat().st_mtime_ns
     code, said = jobs.run(run="b")
@@ -152,11 +154,98 @@ def test_a_stage_that_fails_is_not_done(jobs: Jobs) -> None:
 
 def test_a_stage_that_is_done_is_run_again_on_request(jobs: Jobs) -> None:
     jobs.run()
-    assert jobs.run(TRAINFORGE_STAGE_AGAIN="1")[0] == 0
+    assert jobs.run(TRAINFORGE_STAGE_AGAIN="a1")[0] == 0
     assert jobs.ran == 2
     # The marker went first: what failed is not done any more.
-    assert jobs.run("exit 3", TRAINFORGE_STAGE_AGAIN="1")[0] == 3
+    assert jobs.run("exit 3", TRAINFORGE_STAGE_AGAIN="b2")[0] == 3
     assert jobs.left == set()
+
+
+def test_a_launch_that_runs_a_stage_again_does_so_once(jobs: Jobs) -> None:
+    """A JobSet that is restarted, a Slurm job that is requeued and a retry of Batch have the launch's variable too."""
+    jobs.run()
+    for launch, runs in (("a1", 2), ("a1", 2), ("b2", 3), ("a1", 3), ("b2", 3)):
+        assert jobs.run(TRAINFORGE_STAGE_AGAIN=launch)[0] == 0
+        assert jobs.ran == runs
+    assert json.loads(jobs.marker.read_text(encoding="utf-8"))["again"] == ["a1", "b2"]
+    # Not done for the launch until it has ended well.
+    assert jobs.run(f"{COUNT}; exit 3", TRAINFORGE_STAGE_AGAIN="c3")[0] == 3
+    assert jobs.run(TRAINFORGE_STAGE_AGAIN="c3")[0] == 0
+    assert jobs.ran == 5
+
+
+def test_all_nodes_run_a_stage_again_once(jobs: Jobs) -> None:
+    for start, runs in (
+        ({}, 2),
+        ({"TRAINFORGE_STAGE_AGAIN": "a1"}, 4),
+        ({"TRAINFORGE_STAGE_AGAIN": "a1"}, 4),
+    ):
+        nodes = [jobs.start(COUNT, node=node, nodes=2, JOB_UID=str(runs), **start) for node in (1, 0)]
+        assert [ended(each)[0] for each in nodes] == [0, 0]
+        assert jobs.ran == runs
+
+
+WRITER = f"""
+{COUNT}; {sys.executable} -c '
+import os, pathlib, sys
+sys.path.insert(0, "{PROGRAM.parent}")
+import whole_folder
+for name in os.environ["MADE"].split():
+    with whole_folder.replaced(pathlib.Path(os.environ["RUN_FOLDER"]).parent / "data" / name) as new:
+        new.mkdir()
+        (new / "content").write_text(os.environ["CONTENT"])
+'
+"""
+
+
+def test_a_stage_is_done_while_its_own_result_is_at_the_name(jobs: Jobs) -> None:
+    def make(content: str, made: str = "tokens") -> str:
+        description = {**DESCRIPTION, "program": ["make.py", content, made]}
+        code, said = jobs.run(WRITER, description=description, MADE=made, CONTENT=content)
+        assert code == 0, said
+        return said
+
+    tokens = jobs.folder / "data" / "tokens" / "content"
+    make("6")
+    assert "nothing is run" in make("6")
+    make("9")
+    assert tokens.read_text(encoding="utf-8") == "9"
+    said = make("6")
+    assert (jobs.ran, tokens.read_text(encoding="utf-8")) == (3, "6")
+    assert "'download' runs again: what it made since 2" in said
+    assert "the same stage with other options has replaced it" in said
+    assert "nothing is run" in make("6")
+    # One of two results is enough.
+    make("both", "tokens weights")
+    make("9")
+    make("both", "tokens weights")
+    assert (jobs.ran, tokens.read_text(encoding="utf-8")) == (6, "both")
+    # A result that somebody has deleted is not there.
+    (jobs.folder / "data" / "tokens").unlink()
+    make("both", "tokens weights")
+    assert jobs.ran == 7
+    # The file system may be mounted elsewhere.
+    results = [json.loads(path.read_text(encoding="utf-8"))["results"] for path in jobs.stage.glob("*.done")]
+    assert {name for each in results for name in each} == {
+        "../../../data/tokens",
+        "../../../data/weights",
+    }
+
+
+def test_a_node_that_saw_the_stage_done_before_its_result_was_replaced_ends_the_job(jobs: Jobs) -> None:
+    def nodes(node: int) -> tuple[int, str]:
+        return jobs.run(
+            WRITER, node=node, nodes=2, MADE="tokens" if not node else "", CONTENT="6", JOB_UID="a"
+        )
+
+    first = jobs.start(WRITER, node=1, nodes=2, MADE="", CONTENT="6", JOB_UID="0")
+    assert jobs.run(WRITER, nodes=2, MADE="tokens", CONTENT="6", JOB_UID="0")[0] == ended(first)[0] == 0
+    assert nodes(1)[0] == 0
+    other = {**DESCRIPTION, "program": ["other"]}
+    assert jobs.run(WRITER, description=other, MADE="tokens", CONTENT="9")[0] == 0
+    code, said = nodes(0)
+    assert code == LOST_NODE
+    assert "node 1 found 'download' done, and its result was replaced since: start it again" in said
 
 
 def test_of_two_jobs_at_once_one_waits_for_the_other(jobs: Jobs) -> None:

@@ -116,3 +116,31 @@ def test_what_no_stage_made_is_not_removed(replaced: object, tmp_path: Path) -> 
     with pytest.raises(OSError, match=r"own' was not made by a stage, and is not removed: move it away"):
         make(replaced, own, "first")
     assert content(own) == {"a": "own"}
+
+
+def test_a_result_of_a_stage_is_recorded_and_known_by_its_digest(
+    replaced: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import whole_folder
+
+    folder, records = tmp_path / "tokens", tmp_path / "results"
+    make(replaced, folder, "by hand")
+    assert whole_folder.is_kept(folder), "no stage has started it"
+    monkeypatch.setenv(whole_folder.DIGEST, "0a")
+    monkeypatch.setenv(whole_folder.RESULTS, str(records))
+    assert not whole_folder.is_kept(folder)
+    assert whole_folder.recorded(records) == {}
+    make(replaced, folder, "first")
+    recorded = whole_folder.recorded(records)
+    assert recorded == {str(folder): "0a"}
+    assert whole_folder.are_there(recorded)
+    make(replaced, folder, "the same again")
+    assert whole_folder.are_there(recorded)
+    # A start that finds what an earlier one made records it as its own.
+    monkeypatch.setenv(whole_folder.RESULTS, str(tmp_path / "later"))
+    assert whole_folder.is_kept(folder)
+    assert whole_folder.recorded(tmp_path / "later") == recorded
+    monkeypatch.setenv(whole_folder.DIGEST, "0")
+    make(replaced, folder, "with other options")
+    assert not whole_folder.are_there(recorded)
+    assert whole_folder.are_there({str(folder): "0"})

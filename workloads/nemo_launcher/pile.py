@@ -93,10 +93,10 @@ def main() -> None:
     done.mkdir(parents=True, exist_ok=True)
     commit = hub.commit(REPOSITORY, arguments.revision, "dataset")
     for number in part(arguments.files, node, nodes):
-        if (done / str(number)).exists():
+        prefix = tokens_prefix(tokens, number)
+        if (done / str(number)).exists() and whole_folder.is_kept(prefix.parent):
             say(f"file {number}: done by an earlier start of this run")
             continue
-        prefix = tokens_prefix(tokens, number)
         try:
             with whole_folder.replaced(prefix.parent) as new:
                 _tokenize(number, commit, new / prefix.name, tokenizer)

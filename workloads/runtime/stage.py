@@ -6,9 +6,13 @@ marker. It is written when the command has ended with 0 on every node.
 
     python3 stage.py --marker=FOLDER --describe=JSON --node=0 --nodes=1 -- COMMAND
 
-Where the marker is there, nothing is started and the exit code is 0; with TRAINFORGE_STAGE_AGAIN=1 the marker is
-removed first. Of several jobs at once one runs the command, and the others wait for it (stage_lock.py). Node 0 decides
-for all nodes of its job; they leave their messages in the run's folder.
+Where the marker is there, nothing is started and the exit code is 0. A marker names the results that the command made
+by whole_folder.py, and counts only while these are at their names: the same stage with other options replaces them.
+TRAINFORGE_STAGE_AGAIN is the id of a launch that wants the stage to run once more: a marker counts for that launch when
+it has the id, so a job that is restarted does not run the stage each time.
+
+Of several jobs at once one runs the command, and the others wait for it (stage_lock.py). Node 0 decides for all nodes
+of its job; they leave their messages in the run's folder.
 
 Exit codes: the command's own (128 and the number when a signal ended it), on node 0 another node's that failed. And 2
 for a wrong command line, 69 when the marker or the lock cannot be written, 79 when another job has taken the stage over
@@ -23,6 +27,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -37,9 +42,13 @@ from exit_codes import LOST_NODE, UNAVAILABLE, keep, of_process
 from goodput import job_of
 from nodes_folder import ENDED, NodesFolder
 from stage_lock import StageLock, owner_of
+from whole_folder import DIGEST, RESULTS, are_there, recorded
 
 AGAIN = "TRAINFORGE_STAGE_AGAIN"
-"""The variable that runs a stage whose marker is there: 1."""
+"""The variable with the id of a launch for which a stage runs again, although its marker is there."""
+
+MAX_LAUNCHES = 50
+"""The ids of launches that a marker keeps, the newest last: our choice."""
 
 HEARTBEAT_SECONDS = 5
 """Seconds between two signs of life of the job that runs a stage, and between two looks of the others: our choice."""
@@ -52,6 +61,9 @@ _REMINDER_SECONDS = 300
 
 _RUN = "run"
 """The message of node 0 that the command is to run."""
+
+_SKIPPED = "skipped"
+"""The message of a node that saw the stage done and ran nothing; its text is the marker that it saw."""
 
 _DIGITS = 16
 
@@ -96,17 +108,16 @@ class Stage:
         self.node = options.node
         self.nodes = range(options.nodes)
         self.command = options.command
-        self.environment = environment
         self.times = Times.of(environment)
-        self.again = environment.get(AGAIN) == "1"
+        self.again = environment.get(AGAIN, "")
         self.run_folder = Path(environment["RUN_FOLDER"])
         self.description = options.describe
         known = digest(self.description)
+        self.results = self.run_folder / "results" / known
+        self.environment = {**environment, DIGEST: known, RESULTS: str(self.results)}
         self.marker = options.marker / f"{known}.done"
         self.lock = StageLock(options.marker / f"{known}.lock", _owner(self.run_folder, environment))
         self.messages = NodesFolder(self.run_folder / "stage" / _start_of(environment))
-        # Node 0 removes the marker in its own time: until then the others must not go by it.
-        self._heed_marker = not self.again
 
     def run(self) -> int:
         """Run the command, or wait for the job that runs it, and return the exit code."""
@@ -122,13 +133,33 @@ class Stage:
             keep(UNAVAILABLE, self.run_folder / "nccl")
             return UNAVAILABLE
 
+    def _content(self) -> dict[str, Any]:
+        """Return what the marker says; empty where it is not there, or says nothing."""
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads(self.marker.read_text(encoding="utf-8"))
+            return found if isinstance(found, dict) else {}
+        return {}
+
     def _is_done(self) -> bool:
-        return self._heed_marker and self.marker.exists()
+        """Return whether the marker is there, for this launch, and its results are at their names."""
+        if not self.marker.exists():
+            return False
+        done = self._content()
+        if self.again and self.again not in done.get("again", []):
+            return False
+        return are_there({self._path(name): made for name, made in done.get("results", {}).items()})
+
+    def _path(self, name: str) -> str:
+        """Return the path of a result by its name in the marker, which is relative: file systems are moved."""
+        return os.path.normpath(self.marker.parent / name)
 
     def _skip(self) -> int:
-        done: dict[str, Any] = {}
-        with contextlib.suppress(OSError, ValueError):
-            done = json.loads(self.marker.read_text(encoding="utf-8"))
+        done = self._content()
+        if self.node:
+            # Node 0 may look later, when the result has been replaced, and would wait for this node.
+            with contextlib.suppress(OSError):
+                self.messages.make()
+                self.messages.tell(self.node, _SKIPPED, self._seen(done))
         by = f" since {done['done']}, by {done['job']}" if {"done", "job"} <= set(done) else ""
         say(f"'{self.name}' is done{by}: '{self.marker}' is there, and nothing is run")
         return 0
@@ -139,15 +170,21 @@ class Stage:
         if not self._take_lock():
             return self._skip()
         try:
-            if self.again:
-                self.marker.unlink(missing_ok=True)
+            before = self._content()
+            if before and not self.again:
+                say(
+                    f"'{self.name}' runs again: what it made since {before.get('done', '?')} is not there any more, or "
+                    "the same stage with other options has replaced it"
+                )
+            self.marker.unlink(missing_ok=True)
+            shutil.rmtree(self.results, ignore_errors=True)
             children = Children()
             if len(self.nodes) > 1:
                 self.messages.make()
                 self.messages.tell(0, _RUN)
-            code = self._run(children) or self._others(children)
+            code = self._run(children) or self._others(children, self._seen(before))
             if code == 0:
-                self._write_marker()
+                self._write_marker(before.get("again", []))
             return code
         finally:
             self.lock.release()
@@ -217,13 +254,24 @@ class Stage:
             self.lock.beat()
         return True
 
-    def _others(self, children: Children) -> int:
+    def _seen(self, done: Mapping[str, Any]) -> str:
+        """Return a text for a marker by its content, as this launch takes it."""
+        return f"{self.again} {done.get('done')} {done.get('job')}"
+
+    def _others(self, children: Children, removed: str) -> int:
         """Wait until all other nodes have ended, and return the exit code of the first that failed.
+
+        `removed` is the marker that was there: who went by it has run nothing.
 
         A node that is lost is the scheduler's affair: it ends the job, or starts the node again.
         """
         for node in self.nodes[1:]:
             while (told := self.messages.read(node, ENDED)) is None:
+                if self.messages.read(node, _SKIPPED) == removed:
+                    say(
+                        f"node {node} found '{self.name}' done, and its result was replaced since: start it again"
+                    )
+                    return LOST_NODE
                 children.wait(min(self.times.heartbeat, 1))
                 if children.received or not self._beat():
                     return LOST_NODE
@@ -232,8 +280,12 @@ class Stage:
                 return int(told)
         return 0
 
-    def _write_marker(self) -> None:
-        """Write the marker: no reader sees a part of it, and it outlasts a node that fails now."""
+    def _write_marker(self, launches: list[str]) -> None:
+        """Write the marker: no reader sees a part of it, and it outlasts a node that fails now.
+
+        `launches` are the ids of those for which the stage has run again before.
+        """
+        again = [*launches, *([self.again] if self.again else [])][-MAX_LAUNCHES:]
         content = {
             "stage": self.name,
             "done": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
@@ -241,6 +293,11 @@ class Stage:
             "exit_code": 0,
             "description": self.description,
             "words": self.command,
+            "results": {
+                os.path.relpath(name, self.marker.parent): made
+                for name, made in recorded(self.results).items()
+            },
+            "again": again,
         }
         unfinished = self.marker.with_name(f"{self.marker.name}.{os.getpid()}.writing")
         with unfinished.open("w", encoding="utf-8") as file:
