@@ -33,7 +33,8 @@ def check_assets(
     for asset in run.required_assets:
         if asset.stage in made:
             continue
-        makes = asset.command(reference or run.workload.name, run.preset.name, info.cluster, options)
+        shared = run.stage(asset.stage).extra_arguments if asset.stage else ()
+        makes = asset.command(reference or run.workload.name, run.preset.name, info.cluster, options, shared)
         yield from _check(asset, run, info, makes)
 
 

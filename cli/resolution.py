@@ -188,14 +188,23 @@ def _of_configuration(
 
 
 def _own_arguments(shipped: WorkloadSettings | None, asked: Request) -> Sequence[str]:
-    """Return the arguments that the configuration gives a workload in the size that is asked for, but no stage."""
-    if shipped is None or asked.stage not in ("", TRAIN):
+    """Return the arguments that the configuration gives a workload in the size that is asked for.
+
+    A stage that is asked for alone gets those that it shares.
+    """
+    if shipped is None:
         return ()
     try:
-        first = registry.find(asked.workload).reference.name
+        workload = registry.find(asked.workload)
     except ValueError:
         return ()
-    return shipped.arguments if (shipped.preset or first) == (asked.preset or first) else ()
+    first = workload.reference.name
+    if (shipped.preset or first) != (asked.preset or first):
+        return ()
+    if asked.stage in ("", TRAIN):
+        return shipped.arguments
+    stage = next((each for each in workload.stages if each.name == asked.stage), None)
+    return stage.shares.words(shipped.arguments) if stage else ()
 
 
 def _shipped(asked: Request, settings: Settings, pools: Sequence[str]) -> WorkloadSettings | None:

@@ -54,12 +54,22 @@ class Asset:
         """Return its path on a cluster, by the cluster's shared folder."""
         return f"{shared_folder}/{ASSETS_FOLDER}/{self.folder}"
 
-    def command(self, workload: str, preset: str, cluster: str, options: Sequence[str] = ()) -> str:
-        """Return the command that makes it on a cluster, with more options; empty where no stage does."""
+    def command(
+        self,
+        workload: str,
+        preset: str,
+        cluster: str,
+        options: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+    ) -> str:
+        """Return the command that makes it on a cluster; empty where no stage does.
+
+        `options` are added to those of the command, and `arguments` to the stage's program.
+        """
         if not self.stage:
             return ""
         words = ["trainforge", "launch", workload, "--preset", preset, "--on", cluster, "--stage", self.stage]
-        return shlex.join([*words, *options])
+        return shlex.join([*words, *options, *(("--", *arguments) if arguments else ())])
 
     def _problems(self) -> Iterator[str]:
         if not has_id_form(self.name):

@@ -17,7 +17,7 @@ from workloads.program import FOLDER_VARIABLE
 from workloads.progress import SPEEDS, PrintedBy, Progress
 from workloads.restarts import FINAL_FILE
 from workloads.spec import Run
-from workloads.words import LiteralWord
+from workloads.words import LiteralWord, literal
 
 PROGRAM_FOLDER = "/opt/trainforge/workload"
 """Folder of a workload's program in its image."""
@@ -209,10 +209,15 @@ def _required_assets(run: Run, info: ClusterInfo) -> Iterator[str]:
     yield "absent="
     for asset in required:
         makes = asset.command(run.workload.name, run.preset.name, info.cluster)
-        how = f"; make it by '{makes}'" if makes else ""
+        shared = run.stage(asset.stage).extra_arguments if asset.stage else ()
+        end = f"-- {shlex.join(shared)}'" if shared else ""
+        how = f"; make it by '{makes}" + ("" if end else "'") if makes else ""
         told = quoted(
             f"{asset.kind} '{asset.name}' of {run.workload.name} is not there: ${asset.variable}{how}"
         )
+        if end:
+            # What a person gave: nothing expands in it.
+            told += f" {literal(end)}"
         yield f'[ -d "${asset.variable}" ] || {{ echo {told} >&2; absent=yes; }}'
     yield 'if [ -n "$absent" ]; then'
     # As the launch guard does: another start would end as this one.

@@ -130,6 +130,10 @@ def resolve(request: Request) -> Resolution:
         for stage in stages.values():
             found = check_stage(stage, format_, alone=False)
             findings += (finding for finding in found if finding.rule not in moot)
+            findings += (
+                replace(finding, message=f"stage '{stage.stage_name}': {finding.message}")
+                for finding in check_arguments(stage)
+            )
     if run.stage_name and format_ is not None:
         findings += check_stage(run, format_)
     else:

@@ -242,8 +242,8 @@ class Run:
         """Return the run of a stage; `train` is the run itself.
 
         It has the stage's program, launcher, image, resources, arguments and node count, the run's variables and id,
-        and none of the arguments that are appended to the run's program. `prepare_on` is the pool of stages that need
-        no accelerator, where it is another than the run's.
+        and of the arguments that are appended to the run's program those that it shares. `prepare_on` is the pool of
+        stages that need no accelerator, where it is another than the run's.
 
         Raises:
             ValueError: no stage of the run's preset has the name.
@@ -259,7 +259,7 @@ class Run:
             preset=preset,
             pool=elsewhere or self.pool,
             nodes=self.nodes if stage.nodes is None else stage.nodes,
-            extra_arguments=(),
+            extra_arguments=stage.shares.words(self.extra_arguments),
             stage_name=name,
             own_image=stage.image is not None,
             profile=None,

@@ -15,6 +15,7 @@ from workloads.launchers import Command, Launcher
 from workloads.program import Program
 from workloads.progress import Progress
 from workloads.resources import Resources
+from workloads.shared_options import SharedOptions
 
 TRAIN = "train"
 """The name of the last stage: the workload's own program."""
@@ -31,7 +32,8 @@ class Stage:
     `environment` adds. A preset adds `arguments` to it (`Preset.stages`). `image` is None for the workload's. `nodes`
     is None for as many as the run has. `after` are the names of the stages that must be done before: None for the stage
     before it, empty for none. `presets` are the names of those that need it; None: all do. `options` is the module of
-    its options, as the workload has one.
+    its options, as the workload has one. `shares` are options that it takes from the words that are appended to the
+    workload's program.
 
     A stage may be started again after it failed or lost its node, so its program must be able to.
     """
@@ -49,6 +51,7 @@ class Stage:
     environment: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     progress: Progress = field(default_factory=Progress)
     options: str = ""
+    shares: SharedOptions = field(default_factory=SharedOptions)
 
     def __post_init__(self) -> None:
         """Check its name and its number of nodes.

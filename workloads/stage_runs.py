@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -58,6 +59,8 @@ def check_left_out(run: Run, format_: Format) -> Iterator[Finding]:
     """Yield a warning where a run needs stages that its format cannot have it wait for."""
     stages = [name for name in run.dependencies if name != TRAIN]
     if stages and format_ not in CHAINED:
+        shared = shlex.join(run.stage(stages[0]).extra_arguments)
+        first = f"{stages[0]} -- {shared}" if shared else stages[0]
         together = [f"all at once by --as {one}" for one in TOGETHER if one in run.workload.formats]
         yield Finding(
             "run-stages",
@@ -66,7 +69,7 @@ def check_left_out(run: Run, format_: Format) -> Iterator[Finding]:
             format_,
             f"{run.workload.name} needs the stages {', '.join(stages)} first, and jobs of the format '{format_}' do "
             "not wait for others: they are not launched",
-            "; or ".join([f"launch each by itself before: --stage {stages[0]}", *together]),
+            "; or ".join([f"launch each by itself before: --stage {first}", *together]),
         )
 
 

@@ -18,6 +18,7 @@ from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -226,6 +227,25 @@ _PREPROCESS = Stage(
     # Megatron-LM imports Transformer Engine, which NVIDIA's image has for GPUs.
     resources=Resources(("gpu",)),
     presets=_OF_TEXT,
+    shares=SharedOptions(
+        same=(
+            *(
+                "--tokenizer-type",
+                "--tokenizer-model",
+                "--tokenizer-metadata",
+                "--vocab-file",
+                "--merge-file",
+            ),
+            *("--vocab-size", "--padded-vocab-size", "--vocab-extra-ids", "--trust-remote-code"),
+            *("--tokenizer-special-tokens", "--tokenizer-sentencepiece-legacy"),
+            *("--tokenizer-hf-use-fast", "--tokenizer-hf-no-use-fast"),
+            *("--tokenizer-hf-include-special-tokens", "--tokenizer-hf-no-include-special-tokens"),
+            *("--tiktoken-pattern", "--tiktoken-num-special-tokens", "--tiktoken-special-tokens"),
+        ),
+        # How often each of them tells its progress.
+        own=("--log-interval",),
+        several=("--tokenizer-special-tokens", "--tiktoken-special-tokens"),
+    ),
 )
 
 

@@ -26,6 +26,7 @@ from workloads.progress import Progress
 from workloads.proof import TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -154,6 +155,7 @@ _STAGES = (
         program=Program(path="fetch_tokenizer.py"),
         presets=_OF_NEMO,
         options="fetch_tokenizer",
+        shares=SharedOptions(same=("--model",)),
     ),
     Stage(
         name="pile",
@@ -165,6 +167,7 @@ _STAGES = (
         presets=(_PILE.name,),
         arguments=("--files=0-5",),
         options="pile",
+        shares=SharedOptions(same=("--files",)),
     ),
 )
 

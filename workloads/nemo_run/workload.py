@@ -26,6 +26,7 @@ from workloads.progress import Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -142,6 +143,7 @@ _PREPARE = Stage(
     resources=Resources(("cpu",), memory_gib_per_rank=64),
     presets=("8b-lora", "8b-finetune"),
     options="prepare",
+    shares=SharedOptions(same=("--recipe",)),
 )
 
 WORKLOAD = Workload(

@@ -17,6 +17,7 @@ from workloads.progress import Progress
 from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -52,6 +53,25 @@ _70B = (
     *("--checkpoint_freq=50", "--use_meta_device_init=1", "--use_zero1_optimizer=1", "--save_load_xser=1"),
     *("--use_selective_checkpoint=1", "--use_flash_attention=1", "--qkv_linear=1", _KV),
 )
+
+_SHARDS = SharedOptions(
+    same=(
+        *("--model", "--hardware", "--tensor_parallel_size", "--pipeline_parallel_size"),
+        "--kv_replicator",
+    )
+)
+"""The options that shards of weights depend on."""
+
+_GRAPHS = SharedOptions(
+    every=True,
+    # Steps, checkpoints and logs, which are not in a graph.
+    own=(
+        *("--task", "--max_steps", "--steps_this_run", "--loading_step", "--checkpoint_freq"),
+        *("--checkpoint_dir", "--num_kept_checkpoint", "--logging_interval", "--metrics_file"),
+        *("--output_dir", "--tb_dir"),
+    ),
+)
+_LENGTH = SharedOptions(renamed=MappingProxyType({"--seq_len": "--sequence-length"}))
 
 _TORCHRUN = (
     *("neuron_parallel_compile", "torchrun", "--nnodes=$NNODES", "--nproc-per-node=$RANKS_PER_NODE"),
@@ -92,7 +112,7 @@ def _preset(
         # glibc reads it when a process starts; what else NxD's scripts set is in the launch file.
         environment=MappingProxyType({"MALLOC_ARENA_MAX": str(arenas)}),
         on=MappingProxyType({"trn2": on}),
-        stages=MappingProxyType({"compile": (*words, "--task=compile"), "convert": words}),
+        stages=MappingProxyType({"compile": (*words, "--task=compile"), "convert": _SHARDS.words(words)}),
     )
 
 
@@ -165,6 +185,7 @@ _STAGES = (
         arguments=("synthetic",),
         presets=("8b", "70b"),
         options="make_tokens",
+        shares=_LENGTH,
         after=(),
     ),
     Stage(
@@ -174,6 +195,7 @@ _STAGES = (
         arguments=("c4",),
         presets=_ON_C4,
         options="make_tokens",
+        shares=_LENGTH,
         after=(),
     ),
     Stage(
@@ -183,7 +205,8 @@ _STAGES = (
         # Of 70B the whole model is in memory, on a node of the run's own.
         resources=Resources(("neuron",), ranks_per_node=1, memory_gib_per_rank=300),
         presets=_ON_C4,
-        options="nxd_options",
+        options="convert",
+        shares=_SHARDS,
         after=(),
     ),
     Stage(
@@ -193,6 +216,8 @@ _STAGES = (
         resources=Resources(("neuron",), memory_gib_per_rank=8),
         nodes=None,
         presets=tuple(preset.name for preset in _TRAINED),
+        options="nxd_options",
+        shares=_GRAPHS,
         after=("synthetic", "tokenize", "convert"),
     ),
 )

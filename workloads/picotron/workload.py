@@ -17,6 +17,7 @@ from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -124,6 +125,7 @@ _DOWNLOAD = Stage(
     program=Program(path="download.py"),
     presets=(_STORIES.name,),
     options="download",
+    shares=SharedOptions(same=("--model",)),
 )
 
 WORKLOAD = Workload(

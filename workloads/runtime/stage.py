@@ -151,7 +151,7 @@ class Stage:
 
     def _path(self, name: str) -> str:
         """Return the path of a result by its name in the marker, which is relative: file systems are moved."""
-        return os.path.normpath(self.marker.parent / name)
+        return os.path.normpath(f"{self.marker.parent}/{name}")
 
     def _skip(self) -> int:
         done = self._content()

@@ -24,7 +24,7 @@ export MASTER_PORT="$MASTER_PORT"
 export WORLD_SIZE="1"
 exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--marker=$STAGE_FOLDER" \
-  '--describe={"program": ["python3", "convert.py", "--model=llama3-8b", "--global-batch=1024", "--tensor_parallel_size=32", "--seq_len=8192", "--max_steps=10000", "--warmup_steps=100", "--lr=1.5e-4", "--checkpoint_freq=100", "--logging_interval=1", "--use_mix_precision", "--use_zero_1", "--sequence_parallel_enabled", "--selective_checkpoint_enabled", "--qkv_linear", "--kv_replicator=4", "--use_flash_attention=1", "--use_gpu_compatible_precision=1", "--print_grad_norm", "--tokens=c4", "--weights=converted"], "environment": {"NEURON_FUSE_SOFTMAX": "1", "NEURON_CC_FLAGS": "--model-type=transformer"}, "image": "neuron"}' \
+  '--describe={"program": ["python3", "convert.py", "--model=llama3-8b", "--tensor_parallel_size=32", "--kv_replicator=4"], "environment": {"NEURON_FUSE_SOFTMAX": "1", "NEURON_CC_FLAGS": "--model-type=transformer"}, "image": "neuron"}' \
   --node=0 \
   --nodes=1 \
   -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
@@ -36,22 +36,5 @@ exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--logs=$RUN_FOLDER/nccl" \
   -- python3 /fsx/data/launch/neuronx_distributed/convert.py \
   --model=llama3-8b \
-  --global-batch=1024 \
   --tensor_parallel_size=32 \
-  --seq_len=8192 \
-  --max_steps=10000 \
-  --warmup_steps=100 \
-  --lr=1.5e-4 \
-  --checkpoint_freq=100 \
-  --logging_interval=1 \
-  --use_mix_precision \
-  --use_zero_1 \
-  --sequence_parallel_enabled \
-  --selective_checkpoint_enabled \
-  --qkv_linear \
-  --kv_replicator=4 \
-  --use_flash_attention=1 \
-  --use_gpu_compatible_precision=1 \
-  --print_grad_norm \
-  --tokens=c4 \
-  --weights=converted
+  --kv_replicator=4
