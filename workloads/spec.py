@@ -59,7 +59,10 @@ class Workload:
     """A program with its container, its sizes, and its contract with the launch.
 
     Its program may read RUN_FOLDER (a shared folder of this run, equal after a requeue) and the variables of its
-    `assets`, folders on the shared file system. `resumes` is true if it continues from RUN_FOLDER by itself. `proofs`
+    `assets`, folders on the shared file system. `resumes` is true if it continues from RUN_FOLDER by itself, and
+    `saves` tells from the program's arguments whether it leaves there what it continues from; None: it always does. So
+    a scheduler starts a run again if both hold (`Run.resumes`). `resumes_by` names the framework's own tested mechanism
+    with repository, version and file, where no test here kills the program itself. `proofs`
     tells for each supported format how it was proven; a format without one is not supported. `peak_precision` names the
     arithmetic (bf16, fp8) to whose peak a run's speed is compared; empty: to none. `peak_argument` is the option by
     which the program takes that peak, where it compares by itself (`--peak-tflops`).
@@ -97,6 +100,8 @@ class Workload:
     assets: tuple[Asset, ...] = ()
     secrets: tuple[Secret, ...] = ()
     resumes: bool = True
+    saves: Callable[[Sequence[str]], bool] | None = None
+    resumes_by: str = ""
     peak_precision: str = ""
     peak_argument: str = ""
     footprint: Callable[[Sequence[str], int, Layout | None], Footprint] | None = None
@@ -171,6 +176,7 @@ class Workload:
                 replace(each, stage="", required=each.required and not each.stage) for each in self.assets
             ),
             resumes=True,
+            saves=None,
             peak_precision="",
             footprint=None,
             global_batch_argument="",
@@ -411,6 +417,12 @@ class Run:
         captured = self.profile and self.workload.profilers.get(self.profile.profiler)
         profile = captured(self.profile, self.ranks) if captured and self.profile else ()
         return (*self.workload.arguments, *self.preset.arguments, *of_type, *peak, *profile, *own)
+
+    @property
+    def resumes(self) -> bool:
+        """True if another start continues after the run's last checkpoint: its workload can, and it saves some."""
+        saves = self.workload.saves
+        return self.workload.resumes and (saves is None or saves(self.arguments))
 
     @property
     def preset_environment(self) -> dict[str, str]:

@@ -33,7 +33,7 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
 
     def wait() -> int:
         try:
-            restarts = MAX_LOCAL_RESTARTS if run.workload.resumes else 0
+            restarts = MAX_LOCAL_RESTARTS if run.resumes else 0
             progress = RunProgress(run, echo)
             code = run_here(
                 text, environment, log, restarts=restarts, final=folder / FINAL_FILE, read=progress.read_line
@@ -71,7 +71,7 @@ def local_submission(run: Run, info: ClusterInfo, text: str) -> Submission:
 def _words(run: Run, info: ClusterInfo, folder: Path) -> str:
     if folder.exists():
         return run_text(run, info, "")
-    again = "resumes" if run.workload.resumes else "starts"
+    again = "resumes" if run.resumes else "starts"
     return f"'{run.id}', a new one; if it stops, the same command with this --run-id {again} it"
 
 

@@ -68,9 +68,7 @@ def run_text(run: Run, info: ClusterInfo, default: str) -> str:
     folder = f"{info.shared_folder}/{run.folder}"
     if run.id:
         begins = (
-            "resumes from its last checkpoint, if it has one"
-            if run.workload.resumes
-            else "starts from the beginning"
+            "resumes from its last checkpoint, if it has one" if run.resumes else "starts from the beginning"
         )
         return f"'{run.id}', in {folder}/{run.id}; {begins}"
     return f"{default}, in {folder}"

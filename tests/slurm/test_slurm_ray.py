@@ -29,6 +29,7 @@ def _second_rank(log: str) -> list[int]:
 
 @pytest.mark.heavy
 @pytest.mark.proof("ray-train", "slurm", "executed")
+@pytest.mark.resuming("ray-train")
 def test_the_nodes_of_a_job_are_a_ray_cluster_that_resumes_after_a_rank_is_killed(
     artifacts: Callable[[str], Path],
 ) -> None:

@@ -38,6 +38,7 @@ def resumed(artifacts: Artifacts) -> Resumed:
 
 
 @pytest.mark.heavy
+@pytest.mark.resuming("bionemo")
 def test_a_killed_run_resumes_with_the_same_losses(resumed: Resumed) -> None:
     assert [*range(1, 19)] == [*resumed.before][:18]
     assert 20 not in resumed.before

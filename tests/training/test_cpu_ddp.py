@@ -78,6 +78,7 @@ def test_a_finished_run_has_nothing_left_to_do(whole: LocalRun) -> None:
     assert whole.losses() == before
 
 
+@pytest.mark.resuming("cpu-ddp")
 def test_a_killed_rank_ends_the_run_and_the_next_start_equals_an_uninterrupted_one(
     whole: LocalRun, tmp_path: Path
 ) -> None:

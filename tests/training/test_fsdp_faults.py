@@ -41,6 +41,7 @@ def slow(fault: Callable[..., Outcome]) -> object:
 
 
 @pytest.mark.parametrize("fault", [slow(fault) for fault in faults.LOCAL])
+@pytest.mark.resuming("fsdp")
 def test_a_run_resumes_with_equal_results(
     whole: Losses, artifacts: Callable[[str], Path], fault: Callable[[Path, Losses], Outcome]
 ) -> None:

@@ -105,6 +105,7 @@ def killed(artifacts: Artifacts) -> tuple[JaxRun, JaxRun]:
 
 @pytest.mark.heavy
 @pytest.mark.proof("jax", "local", "executed")
+@pytest.mark.resuming("jax")
 def test_a_killed_run_resumes_with_the_same_losses(whole: JaxRun, killed: tuple[JaxRun, JaxRun]) -> None:
     run, _ = killed
     assert run.run() == 0, run.log

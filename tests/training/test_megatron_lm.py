@@ -43,6 +43,7 @@ def test_its_metrics_have_the_names_of_all(whole: FrameworkRun) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.resuming("megatron-lm")
 def test_tensor_parallel_ranks_train_the_same_model_and_a_killed_run_resumes(
     whole: FrameworkRun, artifacts: Artifacts
 ) -> None:

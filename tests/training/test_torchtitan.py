@@ -58,6 +58,7 @@ def test_its_metrics_have_the_names_of_all(whole: FrameworkRun) -> None:
 
 
 @pytest.mark.heavy
+@pytest.mark.resuming("torchtitan")
 def test_a_killed_run_resumes_with_the_same_losses(whole: FrameworkRun, artifacts: Artifacts) -> None:
     run = FrameworkRun("torchtitan", "tiny", artifacts("torchtitan-killed"))
     assert run.kill_at(run.start(), 12) != 0

@@ -179,10 +179,10 @@ def test_every_workload_that_resumes_leaves_room_for_an_id() -> None:
     """The run of a job without an id has the job's name: a new job can resume it."""
     for name in registry.names():
         workload = registry.workload(name)
-        if not workload.resumes:
-            continue
         for preset in workload.presets.values():
             plain = Run.on_type(workload, preset, preset.instance_type, preset.nodes)
+            if not plain.resumes:
+                continue
             resumed = replace(plain, id=plain.name).name
             assert resumed == f"{plain.name}-resumed"
             assert len(resumed) <= MAX_KUBERNETES_NAME

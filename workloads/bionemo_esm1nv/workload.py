@@ -137,6 +137,7 @@ WORKLOAD = Workload(
         ),
     ),
     secrets=(Secret("ngc", "NGC_CLI_API_KEY"),),
+    resumes_by="NVIDIA/NeMo v1.20.0, tests/core/test_exp_manager.py: test_resume",
     global_batch_argument="--global-batch",
     options="esm1nv_options",
     stages=_STAGES,

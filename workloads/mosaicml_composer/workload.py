@@ -148,6 +148,9 @@ WORKLOAD = Workload(
         Asset("latents", "latents", "LATENTS_FOLDER"),
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
+    # Of FSDP's shards, as llm-foundry trains; the tests here kill Composer alone.
+    resumes_by="mosaicml/composer v0.32.1, tests/trainer/test_fsdp_checkpoint.py: "
+    "test_fsdp_partitioned_state_dict_load (with autoresume)",
     peak_precision="bf16",
     global_batch_argument="--global-batch",
     options="composer_options",

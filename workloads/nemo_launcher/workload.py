@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 from catalog.reference_types import CPU, GPU
@@ -29,6 +30,7 @@ from workloads.secret import Secret
 from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
+from workloads.words import option_values
 
 _MARGIN = MappingProxyType({"NVTE_FWD_LAYERNORM_SM_MARGIN": "8", "NVTE_BWD_LAYERNORM_SM_MARGIN": "8"})
 """The launcher's on H100 with virtual stages: multiprocessors that normalization leaves to communication."""
@@ -184,6 +186,11 @@ def _captured(profile: Profile, ranks: int) -> tuple[str, ...]:
     )
 
 
+def _saves(arguments: Sequence[str]) -> bool:
+    """Return whether a run writes checkpoints: with `--save=none`, the program's default, it writes none."""
+    return option_values(arguments).get("save", "none") != "none"
+
+
 WORKLOAD = Workload(
     name="nemo-launcher",
     title="Benchmarks of the launcher for NeMo 1: pre-training of GPT-3 and Llama 2",
@@ -248,6 +255,8 @@ WORKLOAD = Workload(
         ),
         Asset("pile", "nemo-launcher/pile", "TOKENS_FOLDER", stage="pile", required=True),
     ),
+    saves=_saves,
+    resumes_by="NVIDIA/NeMo v2.1.0, tests/core/test_exp_manager.py: test_resume",
     global_batch_argument="--global-batch",
     profilers=MappingProxyType({Profiler.NSYS: _captured}),
     options="nemo1_options",

@@ -204,6 +204,7 @@ WORKLOAD = Workload(
             licence="Llama 3.1 Community License; SQuAD CC BY-SA 4.0",
         ),
     ),
+    resumes_by="NVIDIA/NeMo, tests/lightning/test_resume.py and test_state_restoration.py",
     peak_precision="bf16",
     global_batch_argument="--global-batch",
     options="nemo_options",

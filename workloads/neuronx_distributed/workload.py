@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from workloads.secret import Secret
 from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
+from workloads.words import option_values
 
 _SEQUENCE = 8192
 _KV = "--kv_replicator=4"
@@ -232,6 +234,12 @@ _PROGRESS = (
     rf"(?:(?=.* grad[ -]norm(?: :)? (?P<gradient_norm>{_NUMBER}))|)"
 )
 
+
+def _saves(arguments: Sequence[str]) -> bool:
+    """Return whether a run writes checkpoints: an export reads one, and begins anew."""
+    return option_values(arguments).get("task") != "export"
+
+
 WORKLOAD = Workload(
     name="neuronx-distributed",
     title="Pre-training of Llama 3 on Trainium by neuronx-distributed (TP, PP, ZeRO-1)",
@@ -271,6 +279,8 @@ WORKLOAD = Workload(
         ),
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
+    saves=_saves,
+    resumes_by="aws-neuron/neuronx-distributed, test/unit_test/checkpoint/test_checkpoint.py",
     global_batch_argument="--global-batch",
     options="nxd_options",
     stages=_STAGES,

@@ -157,6 +157,8 @@ WORKLOAD = Workload(
     assets=(
         Asset("smollm", "smollm", "SMOLLM_FOLDER", stage="download", required=True, licence="Apache 2.0"),
     ),
+    # Picotron has no test of it: it was run by hand.
+    resumes_by="huggingface/picotron at the commit of picotron.txt, by hand on 2026-11-28: README.md, 'What to expect'",
     global_batch_argument="--global-batch",
     options="picotron_launch.options",
     stages=(_DOWNLOAD,),

@@ -70,7 +70,7 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             "nodeRangeProperties": [{"targetNodes": "0:", **_node(run, info, header)}],
         },
         "retryStrategy": {
-            "attempts": ATTEMPTS if run.workload.resumes else 1,
+            "attempts": ATTEMPTS if run.resumes else 1,
             # A host that is gone is worth another try; a program that failed fails again. The status reason
             # is the one of the AWS Compute Blog, "Introducing retry strategies for AWS Batch".
             "evaluateOnExit": [

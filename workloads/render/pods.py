@@ -238,4 +238,4 @@ def security(run: Run, *, serves_ssh: bool = False) -> dict[str, Any]:
 
 def restarts(run: Run) -> int:
     """Return how often a run is started again: one that does not resume would only start from the beginning."""
-    return MAX_RESTARTS if run.workload.resumes else 0
+    return MAX_RESTARTS if run.resumes else 0

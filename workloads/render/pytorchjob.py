@@ -45,9 +45,9 @@ def pytorchjob(run: Run, info: ClusterInfo, *, header: str = "") -> str:
     check_launcher(run, Format.PYTORCHJOB)
     script = _script(run, info)
     job = metadata(run, info)
-    if KINDS[info.cluster].sagemaker and run.workload.resumes and not auto_resumed(info.namespace):
+    if KINDS[info.cluster].sagemaker and run.resumes and not auto_resumed(info.namespace):
         header = f"{header}\n{_NOT_RESUMED.format(info.namespace)}".strip()
-    elif KINDS[info.cluster].sagemaker and run.workload.resumes:
+    elif KINDS[info.cluster].sagemaker and run.resumes:
         job["annotations"] = {
             "sagemaker.amazonaws.com/enable-job-auto-resume": "true",
             "sagemaker.amazonaws.com/job-max-retry-count": str(restarts(run)),

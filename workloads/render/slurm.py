@@ -86,7 +86,7 @@ def _directives(run: Run, info: ClusterInfo) -> Iterator[str]:
 
 def _requeue(run: Run, info: ClusterInfo) -> dict[str, None]:
     """Say whether Slurm may requeue the job; by default it may (JobRequeue in slurm.conf's manual)."""
-    if not run.workload.resumes:
+    if not run.resumes:
         return {"no-requeue": None}
     return {"requeue": None} if KINDS[info.cluster].resumes == "requeue" else {}
 
@@ -218,7 +218,7 @@ def _rank(run: Run) -> str:
 
 def _step(run: Run, info: ClusterInfo) -> Iterator[str]:
     srun = ["srun", "--label", "--kill-on-bad-exit=1", *_container(run, info)]
-    if KINDS[info.cluster].resumes == "hyperpod" and run.workload.resumes:
+    if KINDS[info.cluster].resumes == "hyperpod" and run.resumes:
         srun.append("--auto-resume=1")
     if _by_pmix(run):
         srun.append("--mpi=pmix")
@@ -239,7 +239,7 @@ def _restarted(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
     last word: HyperPod may have resumed it after the guard of a faulty node wrote the file. Where srun itself refused,
     an unknown option for example, there is no run folder, and the next start would fail like this one.
     """
-    if not run.workload.resumes:
+    if not run.resumes:
         yield from step
         return
     yield f'FINAL="{entry.run_folder(run, info, _variables(run))}/{FINAL_FILE}"'
