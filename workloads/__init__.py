@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from workloads.proof import Proven as Proven
     from workloads.resources import Resources as Resources
     from workloads.secret import Secret as Secret
+    from workloads.size_arguments import SizeArguments as SizeArguments
     from workloads.spec import Format as Format
     from workloads.spec import Workload as Workload
     from workloads.stage import Stage as Stage
@@ -51,6 +52,7 @@ _MODULES = {
     "progress": ("Criterion", "PrintedBy", "Progress"),
     "resources": ("Resources",),
     "secret": ("Secret",),
+    "size_arguments": ("SizeArguments",),
     "spec": ("Format", "Override", "Preset", "Workload"),
     "stage": ("Stage",),
 }
@@ -78,6 +80,7 @@ __all__ = [
     "Resources",
     "Secret",
     "Share",
+    "SizeArguments",
     "Srun",
     "Stage",
     "Torchrun",

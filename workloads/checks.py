@@ -175,7 +175,7 @@ def _ranks(run: Run) -> Iterator[Finding]:
 def _global_batch(run: Run) -> Iterator[Finding]:
     """A step's samples are shared out evenly; a remainder would change the batch without a message."""
     batch = run.global_batch
-    if batch is not None and run.preset.layout is None and batch % run.ranks:
+    if batch is not None and run.layout is None and batch % run.ranks:
         nearest = _nearest(run, range(1, 2 * run.nodes + 1), lambda ranks: batch % ranks == 0)
         yield Finding(
             "run-global-batch",
@@ -218,7 +218,7 @@ def _layout(run: Run) -> Iterator[Finding]:
 
     The rules are those of `workloads.layout`.
     """
-    layout, batch = run.preset.layout, run.global_batch
+    layout, batch = run.layout, run.global_batch
     if layout is None:
         return
     size = f"{run.nodes} nodes of {run.ranks_per_node} are {run.ranks} ranks"
@@ -248,7 +248,7 @@ def _layout(run: Run) -> Iterator[Finding]:
 
 def _layout_finding(run: Run, rule: str, message: str) -> Finding:
     """Return an error on a number of nodes that a layout does not fit, with the numbers that it does fit."""
-    layout = run.preset.layout
+    layout = run.layout
     assert layout, "it is the layout that was checked"
     nearest = _nearest(run, range(1, _MAX_NODES + 1), lambda ranks: layout.works(ranks, run.global_batch))
     return Finding(
@@ -256,11 +256,18 @@ def _layout_finding(run: Run, rule: str, message: str) -> Finding:
         Severity.ERROR,
         "nodes",
         str(run.nodes),
-        f"the preset '{run.preset.name}' of {run.workload.name} {message}",
+        f"{_sized(run)} {message}",
         f"{' or '.join(nearest)} nodes work"
         if nearest
         else "take a type with another number of accelerators",
     )
+
+
+def _sized(run: Run) -> str:
+    """Return the subject of a message on a run's layout or precision, which its arguments may have changed."""
+    preset = run.preset
+    changed = (run.layout, run.precision) != (preset.layout, preset.precision)
+    return f"the preset '{preset.name}' of {run.workload.name}{' with its arguments' if changed else ''}"
 
 
 def _layout_tensor(run: Run) -> Iterator[Finding]:
@@ -268,7 +275,7 @@ def _layout_tensor(run: Run) -> Iterator[Finding]:
 
     A warning: the NVLink of some types spans nodes.
     """
-    layout = run.preset.layout
+    layout = run.layout
     if layout is not None and run.accelerated and run.ranks_per_node % layout.tp:
         fitting = [size for size in range(1, run.ranks_per_node + 1) if run.ranks_per_node % size == 0]
         yield Finding(
@@ -276,7 +283,7 @@ def _layout_tensor(run: Run) -> Iterator[Finding]:
             Severity.WARNING,
             "instance-type",
             run.instance_type,
-            f"the preset '{run.preset.name}' of {run.workload.name} splits tensors over {layout.tp} ranks, and "
+            f"{_sized(run)} splits tensors over {layout.tp} ranks, and "
             f"'{run.instance_type}' has {run.ranks_per_node} per node, so they would communicate between nodes",
             f"tensor parallel sizes that stay on a node: {', '.join(map(str, fitting))}",
         )
@@ -300,16 +307,17 @@ def _lnc(run: Run) -> Iterator[Finding]:
 
 def _precision(run: Run) -> Iterator[Finding]:
     """A program ends at its first steps where the accelerator lacks the precision, or is slow by emulation."""
-    precision = run.preset.precision
+    precision = run.precision
     if not run.accelerated or precision is None or not (reason := lacks(run.facts, precision)):
         return
-    emulated = run.preset.emulated
+    # PyTorch emulates bf16, and no other.
+    emulated = run.preset.emulated and precision == "bf16"
     yield Finding(
         "run-precision",
         Severity.WARNING if emulated else Severity.ERROR,
         "instance-type",
         run.instance_type,
-        f"the preset '{run.preset.name}' of {run.workload.name} computes in {precision}, which '{run.instance_type}' "
+        f"{_sized(run)} computes in {precision}, which '{run.instance_type}' "
         f"{'emulates, slowly' if emulated else 'lacks'}: {reason}",
         f"it is meant for '{run.preset.instance_type}'",
     )
@@ -405,7 +413,7 @@ def _more_nodes(run: Run) -> str:
 
 def _divides(run: Run, batch: int | None) -> bool:
     """Return whether the ranks share the model and the global batch out evenly."""
-    layout = run.preset.layout
+    layout = run.layout
     if layout is not None:
         return layout.works(run.ranks, batch)
     return batch is None or (run.ranks <= batch and batch % run.ranks == 0)

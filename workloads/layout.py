@@ -19,7 +19,8 @@ from dataclasses import dataclass
 class Layout:
     """The parallel sizes of a preset: tensor (tp), pipeline (pp), context (cp), expert (ep), and the micro batch.
 
-    They repeat what the preset's arguments tell the program, so that a run's size can be checked before it starts.
+    They repeat what the preset's arguments tell the program, so that a run's size can be checked before it starts. A
+    run's own arguments may change them (`Run.layout`).
 
     Raises:
         ValueError: a size is less than 1.

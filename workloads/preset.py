@@ -36,7 +36,7 @@ class Preset:
     `accelerators` is what this size runs on where that differs from the workload's others: a model of billions of
     weights starts on processors too, and never ends. `environment` adds to the workload's variables and replaces them.
     `precision` is the arithmetic of its matrix products on an accelerator; None where it is not known, or where
-    nothing is trained. `emulated` is true if the program runs, slowly, on an accelerator that lacks the precision too.
+    nothing is trained. `emulated` is true if the program runs, slowly, on an accelerator that lacks bf16 too.
     `layout` is how the model is split over ranks; None where every rank has a copy, or the program decides. `lnc` goes
     before the workload's. `on` has by instance type, or by family (`p5`), what differs there; a type's adds to its
     family's. `stages` are arguments that are added to stages, by their names. `collective` is what a benchmark of

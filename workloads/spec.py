@@ -29,6 +29,7 @@ from workloads.proof import Proven
 from workloads.resources import ALL_KINDS, Accelerators, Resources, check_accelerators
 from workloads.secret import Secret
 from workloads.shipped_code import ShippedCode
+from workloads.size_arguments import SizeArguments
 from workloads.stage import TRAIN, Stage, check_stages, dependencies, find_stage
 from workloads.words import LiteralWord, option_values
 
@@ -69,7 +70,8 @@ class Workload:
     `footprint` computes from the program's arguments, the number of ranks and the preset's layout what a run takes of
     accelerators' memory and of the file system; None where it is too little to matter.
 
-    `global_batch_argument` is the option that carries the global batch (`--global-batch`), where the program has one.
+    `global_batch_argument` is the option that carries the global batch (`--global-batch`), where the program has one,
+    and `size_arguments` those of the layout and the precision.
     `options` is the module of the workload's folder with whose function `options(words)` the program reads its command
     line; argparse ends it with 2 where it refuses the words. The command calls it too, before anything starts: so it
     imports nothing but the standard library, modules of its folder and of the runtime, and no torch. Empty: only the
@@ -106,6 +108,7 @@ class Workload:
     peak_argument: str = ""
     footprint: Callable[[Sequence[str], int, Layout | None], Footprint] | None = None
     global_batch_argument: str = ""
+    size_arguments: SizeArguments = field(default_factory=SizeArguments)
     options: str = ""
     folder: Path | None = None
     stages: tuple[Stage, ...] = ()
@@ -379,9 +382,21 @@ class Run:
         return self.nodes * self.ranks_per_node
 
     @property
+    def layout(self) -> Layout | None:
+        """The layout that its arguments give the program, else the preset's; None where the preset has none."""
+        layout = self.preset.layout
+        return None if layout is None else self.workload.size_arguments.layout_of(self.arguments, layout)
+
+    @property
+    def precision(self) -> Precision | None:
+        """The precision that its arguments give the program, else the preset's; None where the preset has none."""
+        precision = self.preset.precision
+        return precision and self.workload.size_arguments.precision_of(self.arguments, precision)
+
+    @property
     def data_parallel(self) -> int | None:
         """The number of copies of the model; None without a layout, or if the ranks do not fit it."""
-        layout = self.preset.layout
+        layout = self.layout
         return None if layout is None else layout.data_parallel(self.ranks)
 
     @property
@@ -446,4 +461,4 @@ class Run:
     def footprint(self) -> Footprint | None:
         """The memory and storage that the run takes; None where the workload does not say."""
         compute = self.workload.footprint
-        return None if compute is None else compute(self.arguments, self.ranks, self.preset.layout)
+        return None if compute is None else compute(self.arguments, self.ranks, self.layout)

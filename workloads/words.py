@@ -55,3 +55,20 @@ def option_values(arguments: Sequence[str]) -> dict[str, str]:
             found[name] = word
             name = ""
     return found
+
+
+def argument_value(arguments: Sequence[str], name: str) -> str | None:
+    """Return the value of an option in arguments, the last one; None where they do not have it.
+
+    `--name` is read as `option_values` does, with `_` as `-`, which tyro takes for it. Another name is one of
+    NAME=VALUE, before which Hydra takes `+`.
+    """
+    if name.startswith("--"):
+        given = {option.replace("_", "-"): value for option, value in option_values(arguments).items()}
+        return given.get(name[2:].replace("_", "-"))
+    found = None
+    for word in arguments:
+        place, equals, value = word.lstrip("+").partition("=")
+        if equals and place == name:
+            found = value
+    return found

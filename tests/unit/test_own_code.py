@@ -313,6 +313,7 @@ def test_the_api_is_what_its_page_documents() -> None:
         "Resources",
         "Secret",
         "Share",
+        "SizeArguments",
         "Srun",
         "Stage",
         "Torchrun",

@@ -16,6 +16,7 @@ from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -118,6 +119,11 @@ WORKLOAD = Workload(
         ),
     ),
     peak_precision="bf16",
+    size_arguments=SizeArguments(
+        micro_batch="--micro-batch",
+        precision=MappingProxyType({"--precision": {"fp32": "fp32"}}),
+        default_precision="bf16",
+    ),
     global_batch_argument="--global-batch",
     options="esm2_trainer.options",
     stages=(_DOWNLOAD,),

@@ -18,6 +18,7 @@ from workloads.progress import Progress
 from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -138,6 +139,11 @@ WORKLOAD = Workload(
     ),
     secrets=(Secret("ngc", "NGC_CLI_API_KEY"),),
     resumes_by="NVIDIA/NeMo v1.20.0, tests/core/test_exp_manager.py: test_resume",
+    size_arguments=SizeArguments(
+        tp="model.tensor_model_parallel_size",
+        pp="model.pipeline_model_parallel_size",
+        micro_batch="model.micro_batch_size",
+    ),
     global_batch_argument="--global-batch",
     options="esm1nv_options",
     stages=_STAGES,

@@ -16,6 +16,7 @@ from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 
 # Synthetic sequences are one after the other without borders: the fastest attention kernels take no mask.
@@ -152,6 +153,10 @@ WORKLOAD = Workload(
     peak_precision="bf16",
     peak_argument="--peak-tflops",
     footprint=footprint,
+    size_arguments=SizeArguments(
+        precision=MappingProxyType({"--float8": {"*": "fp8"}, "--precision": {"fp32": "fp32"}}),
+        default_precision="bf16",
+    ),
     global_batch_argument="--global-batch",
     options="fsdp_trainer.options",
     profilers=BY_CAPTURE,

@@ -15,6 +15,7 @@ from workloads.preset import Preset
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 
 
@@ -43,16 +44,14 @@ def _preset(
 
 _PRESETS = (
     # The predecessor's: 32 sequences of 1024 tokens on each GPU, all devices on the axis data.
-    _preset(
-        "2b", "2.1B parameters, data parallel", "2b", batch=1024, sequence=1024, layout=Layout(micro_batch=32)
-    ),
+    _preset("2b", "2.1B parameters, data parallel", "2b", batch=1024, sequence=1024, layout=Layout()),
     _preset(
         "7b",
         "6.6B parameters, data parallel and each copy on two GPUs",
         "7b",
         batch=256,
         sequence=2048,
-        layout=Layout(tp=2, micro_batch=16),
+        layout=Layout(tp=2),
     ),
     Preset(
         name="tiny",
@@ -67,7 +66,7 @@ _PRESETS = (
         tokens_per_sample=64,
         accelerators=("gpu", "cpu"),
         precision="fp32",
-        layout=Layout(micro_batch=4),
+        layout=Layout(),
     ),
 )
 
@@ -118,6 +117,11 @@ WORKLOAD = Workload(
     ),
     peak_precision="bf16",
     footprint=footprint,
+    size_arguments=SizeArguments(
+        tp="--model-parallel",
+        precision=MappingProxyType({"--precision": {"fp32": "fp32"}}),
+        default_precision="bf16",
+    ),
     global_batch_argument="--global-batch",
     options="jax_trainer.options",
 )

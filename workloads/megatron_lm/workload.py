@@ -19,6 +19,7 @@ from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.shared_options import SharedOptions
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -301,6 +302,17 @@ WORKLOAD = Workload(
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
+    size_arguments=SizeArguments(
+        tp="--tensor-model-parallel-size",
+        pp="--pipeline-model-parallel-size",
+        cp="--context-parallel-size",
+        ep="--expert-model-parallel-size",
+        micro_batch="--micro-batch-size",
+        precision=MappingProxyType(
+            {"--fp8-format": {"*": "fp8"}, "--bf16": {"*": "bf16"}, "--fp16": {"*": "fp16"}}
+        ),
+        default_precision="fp32",
+    ),
     global_batch_argument="--global-batch-size",
     profilers=MappingProxyType({Profiler.TORCH: _traced, Profiler.NSYS: _captured}),
 )

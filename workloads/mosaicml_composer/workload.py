@@ -17,6 +17,7 @@ from workloads.progress import Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -152,6 +153,9 @@ WORKLOAD = Workload(
     resumes_by="mosaicml/composer v0.32.1, tests/trainer/test_fsdp_checkpoint.py: "
     "test_fsdp_partitioned_state_dict_load (with autoresume)",
     peak_precision="bf16",
+    size_arguments=SizeArguments(
+        micro_batch="--micro-batch",
+    ),
     global_batch_argument="--global-batch",
     options="composer_options",
     stages=(_CONVERT,),

@@ -28,6 +28,7 @@ from workloads.proof import TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.shared_options import SharedOptions
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 from workloads.words import option_values
@@ -140,7 +141,13 @@ _PILE = _preset(
 _TINY = Preset(
     name="tiny",
     description="the configuration of GPT-3 of 126M with a placeholder in place of NeMo: 20 steps on two CPU ranks",
-    arguments=("--program=placeholder", "--model=gpt3-126m", "--global-batch=8", "trainer.max_steps=20"),
+    arguments=(
+        "--program=placeholder",
+        "--model=gpt3-126m",
+        "--global-batch=8",
+        "trainer.max_steps=20",
+        "model.micro_batch_size=4",
+    ),
     instance_type=CPU,
     nodes=2,
     global_batch=8,
@@ -257,6 +264,16 @@ WORKLOAD = Workload(
     ),
     saves=_saves,
     resumes_by="NVIDIA/NeMo v2.1.0, tests/core/test_exp_manager.py: test_resume",
+    size_arguments=SizeArguments(
+        tp="model.tensor_model_parallel_size",
+        pp="model.pipeline_model_parallel_size",
+        cp="model.context_parallel_size",
+        micro_batch="model.micro_batch_size",
+        precision=MappingProxyType(
+            {"model.fp8": {"true": "fp8"}, "trainer.precision": {"16*": "fp16", "32*": "fp32"}}
+        ),
+        default_precision="bf16",
+    ),
     global_batch_argument="--global-batch",
     profilers=MappingProxyType({Profiler.NSYS: _captured}),
     options="nemo1_options",

@@ -27,6 +27,7 @@ from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.shared_options import SharedOptions
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -125,7 +126,12 @@ _PRESETS = (
     Preset(
         name="tiny",
         description="a placeholder for NeMo's recipes in seconds on two cores: 20 steps, a checkpoint every 5",
-        arguments=("--recipe=placeholder", "trainer.max_steps=20", "log.ckpt.every_n_train_steps=5"),
+        arguments=(
+            "--recipe=placeholder",
+            "trainer.max_steps=20",
+            "log.ckpt.every_n_train_steps=5",
+            "data.micro_batch_size=4",
+        ),
         instance_type=CPU,
         nodes=2,
         global_batch=8,
@@ -206,6 +212,16 @@ WORKLOAD = Workload(
     ),
     resumes_by="NVIDIA/NeMo, tests/lightning/test_resume.py and test_state_restoration.py",
     peak_precision="bf16",
+    size_arguments=SizeArguments(
+        tp="trainer.strategy.tensor_model_parallel_size",
+        pp="trainer.strategy.pipeline_model_parallel_size",
+        cp="trainer.strategy.context_parallel_size",
+        ep="trainer.strategy.expert_model_parallel_size",
+        micro_batch="data.micro_batch_size",
+        precision=MappingProxyType(
+            {name: {"hybrid": "fp8", "e4m3": "fp8"} for name in ("trainer.plugins.fp8", "model.config.fp8")}
+        ),
+    ),
     global_batch_argument="--global-batch",
     options="nemo_options",
 )

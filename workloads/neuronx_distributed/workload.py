@@ -19,6 +19,7 @@ from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.shared_options import SharedOptions
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 from workloads.words import option_values
@@ -281,6 +282,12 @@ WORKLOAD = Workload(
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     saves=_saves,
     resumes_by="aws-neuron/neuronx-distributed, test/unit_test/checkpoint/test_checkpoint.py",
+    size_arguments=SizeArguments(
+        tp="--tensor_parallel_size",
+        pp="--pipeline_parallel_size",
+        cp="--context_parallel_size",
+        micro_batch="--micro-batch",
+    ),
     global_batch_argument="--global-batch",
     options="nxd_options",
     stages=_STAGES,

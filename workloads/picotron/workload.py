@@ -18,6 +18,7 @@ from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.shared_options import SharedOptions
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
@@ -159,6 +160,12 @@ WORKLOAD = Workload(
     ),
     # Picotron has no test of it: it was run by hand.
     resumes_by="huggingface/picotron at the commit of picotron.txt, by hand on 2026-11-28: README.md, 'What to expect'",
+    size_arguments=SizeArguments(
+        tp="--tensor-parallel",
+        pp="--pipeline-parallel",
+        cp="--context-parallel",
+        micro_batch="--micro-batch",
+    ),
     global_batch_argument="--global-batch",
     options="picotron_launch.options",
     stages=(_DOWNLOAD,),

@@ -55,6 +55,7 @@ WORKLOAD = Workload(
     peak_precision="bf16",
     peak_argument="--peak-tflops",
     footprint=footprint,
+    size_arguments=FSDP.size_arguments,
     global_batch_argument="--global-batch",
     options="ray_trainer.options",
     packages=("fsdp/fsdp_trainer",),

@@ -15,6 +15,7 @@ from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 
 _SEQUENCE = 8192
@@ -47,7 +48,7 @@ def _preset(
         tokens_per_sample=sequence,
         precision="fp8" if "--model.converters=quantize.linear.float8" in more else "bf16",
         # torch emulates bf16; of float8 torchtitan ends before the first step ("only supported on SM89 or later").
-        emulated="--model.converters=quantize.linear.float8" not in more,
+        emulated=True,
         layout=layout,
     )
 
@@ -173,6 +174,19 @@ WORKLOAD = Workload(
     environment=MappingProxyType({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
+    size_arguments=SizeArguments(
+        tp="--parallelism.tensor_parallel_degree",
+        pp="--parallelism.pipeline_parallel_degree",
+        cp="--parallelism.context_parallel_degree",
+        micro_batch="--training.local_batch_size",
+        precision=MappingProxyType(
+            {
+                "--model.converters": {"*float8*": "fp8"},
+                "--training.mixed_precision_param": {"float32": "fp32"},
+            }
+        ),
+        default_precision="bf16",
+    ),
     global_batch_argument="--training.global_batch_size",
     profilers=MappingProxyType({Profiler.TORCH: _trace}),
 )
