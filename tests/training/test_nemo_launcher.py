@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -223,9 +224,24 @@ def test_names_are_checked_before_anything_starts() -> None:
         (("trainer.max_steps",), "'trainer.max_steps' is not NAME=VALUE"),
         (("--model=gpt3-20b",), "invalid choice: 'gpt3-20b'"),
         (("--files=0-30",), "'0-30' is not in 0-29"),
+        (
+            ("model.global_batch_size=512",),
+            "follows from --global-batch and the number of ranks; give that one",
+        ),
+        (("++trainer.num_nodes=9",), "'trainer.num_nodes' follows from the run"),
+        (("--data=pile", "model.data.data_prefix=[x]"), "'model.data.data_prefix' follows from the run"),
     ):
         assert message in refusal(*words)
     assert refusal("--model=gpt3-5b", "model.fsdp=true", "+model.new=1", "--files=7") == ""
+
+
+def test_no_value_is_replaced_in_silence() -> None:
+    """All names that the composition sets after the command line's are refused there."""
+    source = (FOLDER / "nemo1_launch" / "composition.py").read_text(encoding="utf-8")
+    names = set(re.findall(r'"((?:trainer|exp_manager|model)\.[a-z_.]+)"', source))
+    assert {"trainer.devices", "model.global_batch_size", "model.data.data_prefix"} <= names
+    for name in names:
+        assert "follows from" in refusal("--data=pile", f"{name}=1"), name
 
 
 def refusal(*words: str) -> str:

@@ -223,6 +223,9 @@ def test_a_task_has_its_own_names() -> None:
             "trainer.strategy has no 'tensor_parallel'",
         ),
         (("--task=finetune", "trainer.max_steps"), "'trainer.max_steps' is not PLACE=VALUE"),
+        (("data.global_batch_size=100",), "'data.global_batch_size' follows from --global-batch"),
+        (("trainer.num_nodes=1",), "'trainer.num_nodes' follows from the run"),
+        (("log.log_dir=/x",), "'log.log_dir' follows from the run"),
     ):
         assert message in refusal("--recipe=llama31_8b", *words)
     assert refusal("--recipe=llama3_8b_16k", "--task=finetune").endswith("does not finetune")

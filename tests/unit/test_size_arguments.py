@@ -1,4 +1,4 @@
-"""The layout and the precision of a run, read from the final words of its arguments: the last one of an option counts."""
+"""The layout and the precision of a run, read from its final arguments, of which the last one of an option counts."""
 
 from __future__ import annotations
 

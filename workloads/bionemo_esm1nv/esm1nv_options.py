@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from training.arguments import positive
+from training.run_values import refusal
 
 PROGRAMS = ("bionemo", "placeholder")
 DATA = ("synthetic", "uniref50")
@@ -30,6 +31,9 @@ _OURS = (
     *("model.data.dataset_path", "model.data.index_mapping_dir"),
 )
 """Names whose values follow from the run."""
+
+_BATCH = ("trainer.accumulate_grad_batches",)
+"""Names whose values follow from `--global-batch`."""
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -51,10 +55,8 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         if match is None:
             parser.error(f"'{value}' is not NAME=VALUE")
         name = match["name"]
-        if name in _OURS:
-            parser.error(f"'{name}' follows from the run")
-        if name == "trainer.accumulate_grad_batches":
-            parser.error(f"'{name}' follows from --global-batch and the number of ranks; give that one")
+        if problem := refusal(name, _OURS, _BATCH):
+            parser.error(problem)
         if not match["add"] and name not in names():
             parser.error(f"BioNeMo's configuration has no '{name}'; ++{value} would add it")
     return settings

@@ -18,12 +18,26 @@ from pathlib import Path
 from typing import Any
 
 from training.arguments import positive
+from training.run_values import refusal
 
 PILE_FILES = 30
 """The files of the Pile's training part."""
 
 _VALUE = re.compile(r"(?P<added>\+{0,2})(?P<name>[A-Za-z_]\w*(\.\w+)*)=.*", re.ASCII | re.DOTALL)
 _FILES = re.compile(r"(?P<first>[0-9]{1,2})(-(?P<last>[0-9]{1,2}))?", re.ASCII)
+
+_OURS = (
+    *("trainer.num_nodes", "trainer.devices", "exp_manager.explicit_log_dir"),
+    "exp_manager.checkpoint_callback_params.model_parallel_size",
+    *("model.tokenizer.model", "model.tokenizer.vocab_file", "model.tokenizer.merge_file"),
+)
+"""Names whose values follow from the run (`nemo1_launch.composition`)."""
+
+_OF_THE_PILE = ("model.data.data_prefix",)
+"""Names whose values follow from the run with `--data=pile`."""
+
+_BATCH = ("model.global_batch_size",)
+"""Names whose values follow from `--global-batch`."""
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -50,10 +64,13 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     add("values", nargs="*", metavar="NAME=VALUE", help="a value of NeMo's configuration")
     arguments = parser.parse_intermixed_args(words)
     names = _names(arguments.model)
+    ours = (*_OURS, *(_OF_THE_PILE if arguments.data == "pile" else ()))
     for value in arguments.values:
         match = _VALUE.fullmatch(value)
         if match is None:
             parser.error(f"'{value}' is not NAME=VALUE")
+        if problem := refusal(match["name"], ours, _BATCH):
+            parser.error(problem)
         if not match["added"] and match["name"] not in names:
             parser.error(f"'{match['name']}' is no name of {arguments.model}; '+{value}' adds it")
     return arguments

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from training.arguments import positive
+from training.run_values import refusal
 
 PLACEHOLDER = "placeholder"
 """The recipe that takes the place of NeMo's on machines without a GPU."""
@@ -26,6 +27,12 @@ TASKS = ("pretrain", "finetune")
 ADAPTERS = ("lora", "dora", "none")
 
 _VALUE = re.compile(r"(?P<place>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)=.*", re.ASCII | re.DOTALL)
+
+_OURS = ("trainer.num_nodes", "trainer.devices", "log.log_dir", "log.name", "log.explicit_log_dir")
+"""Places whose values follow from the run (`nemo_launch.recipes`)."""
+
+_BATCH = ("data.global_batch_size",)
+"""Places whose values follow from `--global-batch`."""
 
 _PLACEHOLDER_NAMES: Mapping[str, Sequence[str]] = {
     "": ("data", "log", "model", "optim", "trainer"),
@@ -71,7 +78,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         match = _VALUE.fullmatch(value)
         if match is None:
             parser.error(f"'{value}' is not PLACE=VALUE")
-        if problem := _problem(match["place"], names):
+        if problem := refusal(match["place"], _OURS, _BATCH) or _problem(match["place"], names):
             parser.error(problem)
     return arguments
 
