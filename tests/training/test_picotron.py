@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from catalog.versions import PICOTRON_COMMIT
+from tests.ports import free_ports
 from tests.programs import ROOT
 from tests.progress_log import matching
 from tests.training.picotron_modules import PLACEHOLDER
@@ -178,6 +181,42 @@ def test_a_killed_run_resumes_at_the_newest_whole_step_with_the_data_that_come_n
     assert "resuming after step 8 of 12" in run.log
     assert losses(run) == {step: _mean_of_all_batches(step) for step in range(1, 13)}
     assert (run.run_folder / "checkpoints" / "12").is_dir()
+
+
+@pytest.mark.heavy
+def test_rank_0_prints_the_lines_of_a_stage_on_another_node(tmp_path: Path) -> None:
+    """Two nodes of one rank each, a stage of the pipeline on each: the second one prints."""
+    chosen = options(["--tensor-parallel=2", "--pipeline-parallel=2", "--context-parallel=2"])
+    assert (chosen.printing_rank, options([]).printing_rank) == (4, 0)
+    folder = ROOT / "workloads" / "picotron"
+    preset = workload("picotron").presets["tiny"]
+    place = {
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "1",
+        "LOCAL_RANK": "0",
+        "PICOTRON_FOLDER": str(PLACEHOLDER),
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(free_ports(1)[0]),
+        "RUN_FOLDER": str(tmp_path),
+        "PYTHONPATH": str(folder.parent / "runtime"),
+    }
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "train.py", *preset.arguments, "--pipeline-parallel=2"],
+            cwd=folder,
+            env={**os.environ, **place, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    first, second = (process.communicate(timeout=120)[0] for process in ranks)
+    assert [process.returncode for process in ranks] == [0, 0], first + second
+    pattern = workload("picotron").progress.pattern
+    steps = [int(found["step"]) for found in matching(second, pattern)]
+    assert steps == list(range(1, 13))
+    assert [int(found["step"]) for found in matching(first, pattern)] == steps
 
 
 def _mean_of_all_batches(step: int) -> float:

@@ -19,8 +19,9 @@ from workloads.preset import Preset
 from workloads.program_arguments import check_arguments
 from workloads.spec import Run
 
-from nxd_launch import command_lines, relay  # isort: skip
+from nxd_launch import command_lines  # isort: skip
 from nxd_options import CONVERTER, MODELS, known_options, options  # isort: skip
+from training import relay  # isort: skip
 
 WORKLOAD = registry.workload("neuronx-distributed")
 LARGE = [preset for preset in WORKLOAD.presets.values() if preset.name != "tiny"]
@@ -198,13 +199,13 @@ def test_rank_0_prints_the_lines_of_steps_of_another_node(tmp_path: Path) -> Non
     path.write_text("step 1 of an earlier start\n", encoding="utf-8")
     here, there = io.StringIO(), io.StringIO()
     follower = relay.Follower(path, here)
-    tee = relay.Tee(there, path)
+    tee = relay.Tee(there, path, "step ")
     for text in ("Creating sample dataloader finished\n", "step 2 step", "_time 1s\nEpoch 1\n", "step 3"):
         tee.write(text)
     follower.close()
     assert here.getvalue() == "step 2 step_time 1s\n"
     assert "Epoch 1" in there.getvalue()
-    assert relay.relayed(0, 31, 32, tmp_path) is None
+    assert relay.relayed(0, 31, 32, tmp_path, "step ") is None
 
 
 def test_every_type_of_neuron_has_room_or_is_refused() -> None:

@@ -15,9 +15,9 @@ import runpy
 import sys
 from pathlib import Path
 
-from nxd_launch import command_lines, relay
+from nxd_launch import command_lines
 from nxd_options import MODELS, Options, options
-from training import errors
+from training import errors, relay
 from training.errors import NO_INPUT, UNAVAILABLE, TrainingError
 
 _ROOT_PORT_DISTANCE = 2000
@@ -100,7 +100,7 @@ def main() -> None:
         raise TrainingError(str(error)) from error
     if settings.weights == "converted" and rank == 0:
         _link_weights(settings, run)
-    follower = relay.relayed(rank, command_lines.printing_rank(settings, ranks), per_node, run)
+    follower = relay.relayed(rank, command_lines.printing_rank(settings, ranks), per_node, run, "step ")
     try:
         if settings.model == "placeholder":
             from nxd_launch import placeholder

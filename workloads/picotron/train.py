@@ -22,7 +22,7 @@ import torch.distributed as dist
 from picotron_launch import changes, checkpoints, configuration, synthetic
 from picotron_launch.options import Options, options
 from picotron_launch.sizes import SIZES
-from training import errors
+from training import errors, relay
 from training.errors import NO_INPUT, TrainingError, say
 
 CHECKOUT = "/opt/picotron"
@@ -116,6 +116,18 @@ def _shared(chosen: Options, folder: Path, *, on_processors: bool) -> str:
     return str(store.get("configuration").decode())
 
 
+def _run(program: Path, printing: int, folder: Path) -> None:
+    """Run Picotron; where a copy of the model spans nodes, rank 0 repeats the lines of its last stage."""
+    rank, per_node = (int(_variable(name)) for name in ("RANK", "LOCAL_WORLD_SIZE"))
+    follower = relay.relayed(rank, printing, per_node, folder, f"[rank {printing}] Step: ")
+    try:
+        runpy.run_path(str(program), run_name="__main__")
+    finally:
+        if follower is not None:
+            relay.settle()
+            follower.close()
+
+
 def main() -> None:
     """Run Picotron as the command line and the environment say."""
     chosen = options()
@@ -143,7 +155,7 @@ def main() -> None:
         file.write(text)
         file.flush()
         sys.argv = [str(program), f"--config={file.name}"]
-        runpy.run_path(str(program), run_name="__main__")
+        _run(program, chosen.printing_rank, folder)
 
 
 if __name__ == "__main__":

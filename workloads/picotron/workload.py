@@ -151,7 +151,7 @@ WORKLOAD = Workload(
         # Rank 0 tokenizes the texts first, and the other ranks wait for it.
         start_seconds=1800,
         stall_seconds=900,
-        # The last stage of the first copy of the model prints: no preset spreads a copy over more than one node.
+        # The last stage of the first copy of the model prints; where it is on another node, rank 0 repeats its lines.
         printed_by=PrintedBy.RANK_0,
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),

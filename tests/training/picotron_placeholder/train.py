@@ -32,7 +32,7 @@ if __name__ == "__main__":
     loader = MicroBatchDataLoader(
         micro_batch_size=training["micro_batch_size"],
         grad_acc_steps=training["gradient_accumulation_steps"],
-        rank=dist.get_rank(),
+        rank=dist.get_rank() // (sizes["pp_size"] * sizes["cp_size"] * sizes["tp_size"]),
         ranks=sizes["dp_size"],
     )
     assert get_num_params(None) == 1
@@ -47,9 +47,11 @@ if __name__ == "__main__":
         time.sleep(0.1)
         total = state["total"].clone()
         dist.all_reduce(total)
-        if dist.get_rank() == 0:
+        # The last stage of the first copy of the model.
+        if dist.get_rank() == (sizes["pp_size"] - 1) * sizes["cp_size"] * sizes["tp_size"]:
             print(
-                f"[rank 0] Step: {step:<5d} | Loss: {total.item() / step:6.4f} | Global batch size:    1.00K | "
+                f"[rank {dist.get_rank()}] Step: {step:<5d} | Loss: {total.item() / step:6.4f} | "
+                f"Global batch size:    1.00K | "
                 f"Tokens/s:  10.61K | Tokens/s/GPU:   5.30K | Tokens:   6.14K | MFU:  0.43% | Memory usage:   0.00GB",
                 flush=True,
             )

@@ -34,6 +34,14 @@ class Options:
         """The number of ranks that hold one copy of the model."""
         return self.tensor_parallel * self.pipeline_parallel * self.context_parallel
 
+    @property
+    def printing_rank(self) -> int:
+        """The rank that prints the lines of steps: of the first copy of the model the first one of the last stage.
+
+        Picotron numbers ranks as [data, pipeline, context, tensor], tensor fastest (process_group_manager.py).
+        """
+        return (self.pipeline_parallel - 1) * self.context_parallel * self.tensor_parallel
+
 
 def options(words: list[str] | None = None) -> Options:
     """Read the command line; argparse ends the program with 2 where it is wrong."""

@@ -14,16 +14,16 @@ import time
 from pathlib import Path
 from typing import TextIO
 
-_LINE = "step "
 _POLL_SECONDS = 0.5
 
 
 class Tee(io.TextIOBase):
-    """Standard output that writes each line of a step to a file too."""
+    """Standard output that writes each line of a step, which begins with a text, to a file too."""
 
-    def __init__(self, output: TextIO, path: Path) -> None:
+    def __init__(self, output: TextIO, path: Path, begins: str) -> None:
         super().__init__()
         self._output = output
+        self._begins = begins
         self._file = path.open("a", encoding="utf-8")
         self._line = ""
 
@@ -32,7 +32,7 @@ class Tee(io.TextIOBase):
         self._output.write(text)
         *whole, self._line = (self._line + text).split("\n")
         for line in whole:
-            if line.startswith(_LINE):
+            if line.startswith(self._begins):
                 self._file.write(f"{line}\n")
                 self._file.flush()
         return len(text)
@@ -75,16 +75,17 @@ class Follower:
             self._output.flush()
 
 
-def relayed(rank: int, printing: int, ranks_per_node: int, folder: Path) -> Follower | None:
+def relayed(rank: int, printing: int, ranks_per_node: int, folder: Path, begins: str) -> Follower | None:
     """Do this rank's part; return the follower of rank 0, where there is one to close.
 
-    Nothing is relayed where the printing rank is on rank 0's node.
+    `printing` is the rank that prints the lines of steps, and `begins` what each of these begins with. Nothing is
+    relayed where the printing rank is on rank 0's node.
     """
     if printing // ranks_per_node == 0:
         return None
     path = folder / "progress-lines.txt"
     if rank == printing:
-        sys.stdout = Tee(sys.stdout, path)
+        sys.stdout = Tee(sys.stdout, path, begins)
     return Follower(path, sys.stdout) if rank == 0 else None
 
 
