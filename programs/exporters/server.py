@@ -15,7 +15,7 @@ from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 LOOPBACK = "127.0.0.1"
-_DAY = 86400.0
+_PAUSE_SECONDS = 0.5
 USAGE = 2
 """The exit code for a mistake in the command line, as argparse has it."""
 
@@ -80,26 +80,22 @@ def serve(options: argparse.Namespace, collect: Callable[[], Iterator[Metric]]) 
     if options.port is None:
         sys.stderr.write("give --port with the TCP port to listen at, or --once\n")
         return USAGE
+    ended: list[int] = []
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        ended.append(number)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _end)
+        signal.signal(number, end)
     try:
         start_http_server(options.port, options.address, registry)
-        sys.stderr.write(f"metrics are at http://{options.address}:{options.port}/metrics\n")
-        sys.stderr.flush()
-        # The server's threads are daemons: they end with this one.
-        while True:
-            time.sleep(_DAY)
     except OSError as error:
         sys.stderr.write(f"cannot listen at {options.address}:{options.port}: {error}\n")
         return 1
-    except _EndedError:
-        return 0
-
-
-class _EndedError(Exception):
-    """A signal asked the program to end."""
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    """End the program by an exception: an Event set here could wait for the lock that the same thread holds."""
-    raise _EndedError
+    sys.stderr.write(f"metrics are at http://{options.address}:{options.port}/metrics\n")
+    sys.stderr.flush()
+    # A list and short sleeps: an Event set by a handler can wait for a lock that its own thread holds, and a signal
+    # just before a long sleep would be seen after it. The server's threads are daemons, and end with this one.
+    while not ended:
+        time.sleep(_PAUSE_SECONDS)
+    return 0
