@@ -31,6 +31,10 @@ class Hub(ModuleType):
         self.fetched.append((repository, revision))
         Path(local_dir).mkdir(parents=True, exist_ok=True)
 
+    def hf_hub_download(self, repository: str, file: str, *, revision: str, local_dir: Path) -> None:
+        self.fetched.append((f"{repository}/{file}", revision))
+        Path(local_dir).mkdir(parents=True, exist_ok=True)
+
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Hub:
@@ -71,3 +75,19 @@ def test_a_revision_that_is_not_there_is_no_data(
         download.main()
     assert told.value.code == 66
     assert hub.fetched == []
+
+
+def test_the_stage_of_torchtitan_fetches_what_its_tokenizer_reads(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from workloads.torchtitan import fetch_tokenizer
+
+    monkeypatch.setenv("TOKENIZER_FOLDER", str(tmp_path / "tokenizer"))
+    monkeypatch.setattr(sys, "argv", ["fetch_tokenizer.py", "--revision=c3"])
+    fetch_tokenizer.main()
+    repository = "meta-llama/Llama-3.1-8B"
+    assert hub.fetched == [
+        (f"{repository}/{file}", "model c3") for file in ("tokenizer.json", "tokenizer_config.json")
+    ]
+    recorded = json.loads((tmp_path / "tokenizer" / "revisions.json").read_text(encoding="utf-8"))
+    assert recorded == {repository: "model c3"}

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import nemo1_options
 from training import errors, hub
-from training.errors import NO_INPUT, TrainingError, say
+from training.errors import TrainingError, say
 
 GPT2 = ("gpt2", "openai-community/gpt2", ("vocab.json", "merges.txt"))
 LLAMA2 = ("llama2", "meta-llama/Llama-2-7b-hf", ("tokenizer.model",))
@@ -40,17 +40,9 @@ def main() -> None:
     folder = os.environ.get("TOKENIZER_FOLDER", "")
     if not folder:
         raise TrainingError("the variable TOKENIZER_FOLDER is not set")
-    from huggingface_hub import hf_hub_download
-
     name, repository, files = LLAMA2 if arguments.model.startswith("llama2") else GPT2
     commit = hub.commit(repository, arguments.revision)
-    for file in files:
-        try:
-            hf_hub_download(repository, file, revision=commit, local_dir=Path(folder) / name)
-        # The hub's errors are many, and most are of requests or OSError.
-        except Exception as error:
-            raise TrainingError(f"'{file}' of '{repository}' cannot be fetched: {error}", NO_INPUT) from error
-    hub.record(Path(folder) / name, repository, commit)
+    hub.fetch(repository, files, commit, Path(folder) / name)
     say(f"done: {', '.join(files)} of {repository} at {commit}")
 
 

@@ -31,6 +31,8 @@ def _defaults(folder: str) -> list[str]:
     The launch guard ends a run that hangs, after it has written its stacks: torch's own timeout is longer.
     """
     seconds = os.environ.get("TRAINFORGE_COLLECTIVE_SECONDS", "")
+    # That of the stage; without it torchtitan's own default stays.
+    tokenizer = os.environ.get("TOKENIZER_FOLDER", "")
     return [
         f"--job.dump_folder={folder}",
         "--checkpoint.enable",
@@ -39,6 +41,7 @@ def _defaults(folder: str) -> list[str]:
         # The last one too can be resumed, with more steps.
         "--checkpoint.no_last_save_model_only",
         "--metrics.disable_color_printing",
+        *([f"--model.hf_assets_path={tokenizer}"] if os.path.isdir(tokenizer) else []),
         *([f"--comm.train_timeout_seconds={seconds}"] if seconds else []),
     ]
 

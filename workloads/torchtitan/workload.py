@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 
 from catalog.reference_types import CPU, GPU
 from workloads.accepted import TORCHRUN_FORMATS, accepted
+from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.profile import DEFAULT_RANKS, Profile, Profiler
+from workloads.program import Program
 from workloads.progress import PrintedBy, Progress
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
+from workloads.stage import Stage
 
 _SEQUENCE = 8192
 
@@ -122,6 +126,28 @@ _PRESETS = (
     ),
 )
 
+_ON_TEXT = tuple(
+    replace(
+        preset,
+        name=f"{preset.name}-c4",
+        description=f"{preset.description}, on c4",
+        arguments=(
+            *(word for word in preset.arguments if not word.startswith("--model.name=")),
+            *("--model.name=llama3", "--training.dataset=c4"),
+        ),
+    )
+    for preset in _PRESETS
+    if preset.name in ("8b", "70b")
+)
+
+_TOKENIZER = Stage(
+    name="tokenizer",
+    title="fetches Llama 3.1's tokenizer from the Hugging Face hub",
+    program=Program(path="fetch_tokenizer.py"),
+    presets=tuple(preset.name for preset in _ON_TEXT),
+    options="fetch_tokenizer",
+)
+
 _WARMUP = 3
 """Steps before those that are captured in which torch's profiler starts: torchtitan's own default."""
 
@@ -151,10 +177,10 @@ WORKLOAD = Workload(
     launcher=Torchrun(),
     image=Image("cuda"),
     resources=Resources(accelerators=("gpu",), memory_gib_per_rank=32),
-    presets=MappingProxyType({preset.name: preset for preset in _PRESETS}),
+    presets=MappingProxyType({preset.name: preset for preset in (*_PRESETS, *_ON_TEXT)}),
     proofs=MappingProxyType(
         {
-            **accepted(*TORCHRUN_FORMATS),
+            **accepted(*TORCHRUN_FORMATS, Format.JOBSET),
             Format.TRAINJOB: TINY_PODS,
             Format.LOCAL: TINY_RANKS,
         }
@@ -173,6 +199,18 @@ WORKLOAD = Workload(
     ),
     environment=MappingProxyType({"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
+    stages=(_TOKENIZER,),
+    assets=(
+        Asset(
+            "tokenizer",
+            "torchtitan/tokenizer",
+            "TOKENIZER_FOLDER",
+            kind="tokenizer",
+            stage="tokenizer",
+            required=True,
+            licence="Llama 3.1 Community License",
+        ),
+    ),
     peak_precision="bf16",
     size_arguments=SizeArguments(
         tp="--parallelism.tensor_parallel_degree",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from training.errors import NO_INPUT, TrainingError
@@ -40,6 +41,23 @@ def commit(repository: str, revision: str, kind: str = "model") -> str:
     if not found:
         raise TrainingError(f"the hub names no commit of '{repository}'", NO_INPUT)
     return str(found)
+
+
+def fetch(repository: str, files: Sequence[str], fetched: str, folder: Path) -> None:
+    """Fetch files of a model's repository at a commit, and record it.
+
+    Raises:
+        TrainingError: a file cannot be fetched.
+    """
+    from huggingface_hub import hf_hub_download
+
+    for file in files:
+        try:
+            hf_hub_download(repository, file, revision=fetched, local_dir=folder)
+        # The hub's errors are many, and most are of requests or OSError.
+        except Exception as error:
+            raise TrainingError(f"'{file}' of '{repository}' cannot be fetched: {error}", NO_INPUT) from error
+    record(folder, repository, fetched)
 
 
 def record(folder: Path, repository: str, fetched: str) -> None:
