@@ -31,7 +31,7 @@ _BOUND = 1.5
 """Seconds of a scrape: a tenth of the shortest interval that collectors use, 15 seconds."""
 
 _GROWTH = 15.0
-"""How many times longer a scrape of ten times as many nodes may take: half as much again as in proportion."""
+"""The largest growth of a scrape's time with ten times as many nodes: half as much again as in proportion."""
 
 _ANSWERS = Path(__file__).parents[1] / "exporters" / "slurm_answers"
 
