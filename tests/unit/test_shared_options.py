@@ -45,6 +45,11 @@ def known(run: Run, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     if run.workload.name == "megatron-lm":
         program = {"": "pretrain_gpt.py", "preprocess": "tools/preprocess_data.py"}.get(run.stage_name)
         return dict.fromkeys(MEGATRON["programs"][program]["options"]) if program else {}
+    if run.workload.name == "torchtitan" and not run.stage_name:
+        # Its parser is torchtitan's: all options are SECTION.NAME, as the presets' are (torchtitan.config.JobConfig).
+        names = [word.partition("=")[0] for word in run.preset.arguments]
+        assert all("." in name for name in names)
+        return dict.fromkeys(names)
     assert run.workload.options, "its options are known here"
     found: dict[str, Any] = {}
     add = argparse.ArgumentParser.add_argument

@@ -18,7 +18,7 @@ REPOSITORY = "meta-llama/Llama-3.1-8B"
 """The repository whose tokenizer all sizes of Llama 3.1 have."""
 
 FILES = ("tokenizer.json", "tokenizer_config.json")
-"""The files that torchtitan 0.2.2 reads of a tokenizer (torchtitan/components/tokenizer.py)."""
+"""The files that torchtitan reads of a tokenizer (torchtitan/components/tokenizer.py)."""
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
