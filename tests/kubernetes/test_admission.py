@@ -33,7 +33,7 @@ from workloads.spec import Format, Run
 from workloads.stage import TRAIN
 
 ARRANGEMENTS = [(kind, queues) for queues in (True, False) for kind in KUBERNETES]
-_SET_BY_THE_SHELL = {"HOSTNAME", "PATH", "TMPDIR"}
+_SET_BY_THE_SHELL = {"HOSTNAME", "PATH", "TMPDIR", "UID"}
 _RANK = {Format.TRAINJOB: "PET_NODE_RANK", Format.PYTORCHJOB: "RANK", Format.JOBSET: "JOB_COMPLETION_INDEX"}
 _HOST = {Format.TRAINJOB: "PET_MASTER_ADDR", Format.PYTORCHJOB: "MASTER_ADDR"}
 _PORT = {Format.TRAINJOB: "PET_MASTER_PORT", Format.PYTORCHJOB: "MASTER_PORT"}
