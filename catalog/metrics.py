@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 MetricType = Literal["counter", "gauge", "histogram", "summary", "info", "unknown"]
@@ -24,6 +26,20 @@ SHARED_LABELS: Final = ("cluster", "cluster_kind", "instance", "job", "node")
 """The labels that collectors add to every series, so that a record does not list them: the cluster's name in the
 deployment and its kind, host:port and name of the scrape as Prometheus sets them, and the node's host name. An exporter
 that speaks of other nodes (`slurm`, `runs`) has `node` as a label of its own: its scrape sets `honor_labels`."""
+
+JOBS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "dcgm": "dcgm",
+        "efa": "efa",
+        "kube-state-metrics": "kube-state-metrics",
+        "kueue": "kueue",
+        "neuron-monitor": "neuron",
+        "node-exporter": "node",
+        "runs": "runs",
+        "slurm": "slurm",
+    }
+)
+"""The label `job` of an exporter's series: the name of its scrape. Slurm's own endpoint has several of other names."""
 
 _FOLDER = "metrics"
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")

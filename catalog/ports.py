@@ -11,10 +11,17 @@ DCGM_EXPORTER_PORT: Final = 9400
 """NVIDIA's dcgm-exporter (its command-line reference: the default listener is `:9400`)."""
 
 NEURON_MONITOR_PORT: Final = 8000
-"""The port that collectors are told for Neuron monitor's companion neuron-monitor-prometheus.py.
+"""The port that we give Neuron monitor's companion neuron-monitor-prometheus.py, as an option.
 
-Our choice: the script takes a port as an option; that 8000 is its default was not verified.
+It is that of AWS's manifest for Kubernetes (aws-neuron/aws-neuron-sdk, src/k8/k8s-neuron-monitor-daemonset.yml, commit
+9f6387f); that it is the script's default was not verified.
 """
+
+KUBE_STATE_METRICS_PORT: Final = 8080
+"""kube-state-metrics (its README, `--port`)."""
+
+KUEUE_METRICS_PORT: Final = 8443
+"""Kueue's controller, over TLS (kubernetes-sigs/kueue, tag v0.19.2, charts/kueue/values.yaml: metrics.bindAddress)."""
 
 EFA_EXPORTER_PORT: Final = 9821
 """Our EFA exporter: our choice, in the range 9100-9999 that Prometheus' wiki reserves for exporters."""

@@ -344,6 +344,11 @@ NEURON_CHART = Pin(
     "1.9.0",
     "aws-neuron/neuron-helm-charts, release notes of 1.9.0 on GitHub, read 2026-11-24; its values were read in 1.0.0",
 )
+NEURON_MONITOR = Pin(
+    "Neuron Monitor's image",
+    "public.ecr.aws/neuron/neuron-monitor:1.3.0",
+    "aws-neuron/aws-neuron-sdk, src/k8/k8s-neuron-monitor-daemonset.yml, commit 9f6387f; not pulled here",
+)
 _EKS_DISTRO = (
     "as public repositories on GitHub name it for Neuron's scheduler, read 2026-11-28; not pulled here"
 )

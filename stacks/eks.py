@@ -88,8 +88,8 @@ class EksStack(KubernetesStack):
         )
 
     def _collect_metrics(self, context: DeploymentContext) -> None:
-        observability, section = context.services.observability, self._settings.observability
-        if observability is None or section is None:
+        observability = context.services.observability
+        if observability is None:
             return
         from observability.dcgm_counters import counters_csv
         from trainforge.eks.metrics import ClusterMetrics, MetricsOptions
@@ -100,17 +100,15 @@ class EksStack(KubernetesStack):
             cluster=self.cluster,
             pools=self._pools,
             options=MetricsOptions(
-                workspace_arn=observability.workspace.arn,
-                cluster_kind=self.section,
-                scrape_seconds=section.scrape_seconds,
-                series_limit=section.max_series_per_exporter,
+                collector=self._collector_options(observability.workspace),
                 dcgm_counters=counters_csv(),
                 devices=self._cluster_settings.software.devices,
+                runs=self._runs_location(self._cluster_settings, self.software),
+                queues=bool(self._cluster_settings.software.queues),
             ),
             after=self.software.ready,
         )
-        if metrics.image:
-            metrics.image.grant_pull(self.role)
+        metrics.images.grant_pull(self.role)
 
     def _info(self) -> ClusterInfo:
         return replace(

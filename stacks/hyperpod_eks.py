@@ -47,8 +47,9 @@ class HyperPodEksStack(KubernetesStack):
         self._shared_metrics = services.observability.workspace if services.observability else None
         super().__init__(scope, construct_id, context=context)
         self.kubernetes = self._kubernetes(self._cluster_settings)
+        self._system_role = NodeRole(self, "SystemRole")
         self.system = self._system_nodes(
-            self.kubernetes, self._cluster_settings, role=NodeRole(self, "SystemRole"), repair=Repair()
+            self.kubernetes, self._cluster_settings, role=self._system_role, repair=Repair()
         )
         self.chart = HyperPodChart(
             self, "Chart", cluster=self.kubernetes, dependencies=self._cluster_settings.dependencies
@@ -60,6 +61,7 @@ class HyperPodEksStack(KubernetesStack):
         self._install_training_operator()
         self._configure_task_governance()
         self._install_observability()
+        self._collect_runs()
         self.cluster.notify(self.notifications)
         info = self._publish(
             self._info(),
@@ -187,6 +189,33 @@ class HyperPodEksStack(KubernetesStack):
             ("MetricsUrl", observability.url, "Address of the workspace, for data sources of Grafana"),
         ):
             cdk.CfnOutput(self, output_id, value=value, description=description)
+
+    def _collect_runs(self) -> None:
+        """Collect the metrics of runs, which the add-on's collector does not know, by a collector of their own."""
+        location = self._runs_location(self._cluster_settings, self.software)
+        if self._shared_metrics is None or location is None:
+            return
+        from trainforge.eks.collector import Collector
+        from trainforge.eks.exporter_images import ExporterImages
+        from trainforge.eks.metrics import RunsExporter
+
+        images = ExporterImages(self, "ExporterImages")
+        exporter = RunsExporter(
+            self,
+            "Runs",
+            cluster=self.kubernetes,
+            location=location,
+            images=images,
+            after=self.software.ready,
+        )
+        images.grant_pull(self._system_role)
+        Collector(
+            self,
+            "Collector",
+            cluster=self.kubernetes,
+            exporters=[exporter.pods],
+            options=self._collector_options(self._shared_metrics),
+        )
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         section = self._cluster_settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from constructs import Construct
 
@@ -17,6 +18,12 @@ from trainforge.eks.job_rbac import job_groups
 from trainforge.eks.network_add_ons import network_add_ons
 from trainforge.eks.node_group import SYSTEM_POOL, NodeGroup
 from trainforge.eks.node_role import NodeRole
+
+if TYPE_CHECKING:
+    from trainforge.eks.collector import CollectorOptions
+    from trainforge.eks.metrics import RunsLocation
+    from trainforge.eks.software import ClusterSoftware
+    from trainforge.observability.workspace import MetricsWorkspace
 
 
 class KubernetesStack(ClusterStack):
@@ -65,6 +72,29 @@ class KubernetesStack(ClusterStack):
         )
         cluster.add_system_nodes(nodes)
         return nodes
+
+    def _collector_options(self, workspace: MetricsWorkspace) -> CollectorOptions:
+        """Return the options of the collector that sends this cluster's metrics to the deployment's workspace."""
+        from trainforge.eks.collector import CollectorOptions
+
+        section = self._settings.observability
+        assert section
+        return CollectorOptions(
+            workspace_arn=workspace.arn,
+            cluster_kind=self.section,
+            scrape_seconds=section.scrape_seconds,
+            series_limit=section.max_series_per_exporter,
+        )
+
+    def _runs_location(
+        self, section: EksSettings | HyperPodEksSettings, software: ClusterSoftware
+    ) -> RunsLocation | None:
+        """Return where the exporter of runs runs; None without a file system that pods share."""
+        from trainforge.eks.metrics import RunsLocation
+
+        if not software.shared_claim:
+            return None
+        return RunsLocation(section.namespace, software.shared_claim, section.system.instance_type)
 
     def _start_jobs(
         self, cluster: KubernetesCluster, info: ClusterInfo, *, after: Sequence[Construct]

@@ -123,6 +123,7 @@ def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> Non
         "training-namespace",
         "dcgm-exporter",
         "trainforge-monitoring",
+        "runs-exporter",
     }
     eks = deployed.client("eks")
     found = set(eks.list_addons(clusterName="k8s-eks")["addons"])
@@ -141,8 +142,10 @@ def test_metrics_go_to_the_deployment_s_workspace(deployed: Deployment) -> None:
     assert [one["job_name"] for one in written["scrape_configs"]] == [
         "node",
         "kube-state-metrics",
-        "dcgm",
         "efa",
+        "dcgm",
+        "kueue",
+        "runs",
     ]
     add_ons = deployed.client("eks").list_addons(clusterName="k8s-eks")["addons"]
     assert {"prometheus-node-exporter", "kube-state-metrics"} <= set(add_ons)

@@ -111,7 +111,9 @@ def _resolved(value: Any, attributes: Mapping[str, Any]) -> Any:
     if "Fn::Select" in value:
         index, parts = value["Fn::Select"]
         chosen = _resolved(parts, attributes)
-        return chosen[int(index)] if isinstance(chosen, list) else _readable(json.dumps(value))
+        # A readable name has no parts, as an ARN has.
+        parted = isinstance(chosen, list) and int(index) < len(chosen)
+        return chosen[int(index)] if parted else _readable(json.dumps(value))
     if "Fn::Split" in value:
         separator, text = value["Fn::Split"]
         return str(_resolved(text, attributes)).split(separator)

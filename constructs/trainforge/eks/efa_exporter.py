@@ -6,19 +6,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from catalog.instances import instance
-from catalog.kubernetes import INSTANCE_TYPE_LABEL, device_tolerations
+from catalog.kubernetes import device_tolerations
 from catalog.pool import Pool
 from catalog.ports import EFA_EXPORTER_PORT
-from trainforge.eks.exporter_pods import ExporterPod
+from trainforge.eks.devices import on_types
+from trainforge.eks.exporter_pods import NAMESPACE, ExporterPod
 
 NAME = "efa-exporter"
-NAMESPACE = "trainforge-monitoring"
 
 _SYS = "/host/sys"
 
 
 def efa_exporter(pools: Sequence[Pool], *, image: str, type_prefix: str = "") -> list[dict[str, Any]]:
-    """Return the objects of the exporter: its namespace, account, network policy and DaemonSet.
+    """Return the objects of the exporter: account, network policy and DaemonSet.
 
     `image` is the exporters' image. The pods run on the pools' instance types with EFA, whatever taint keeps others
     away. `type_prefix` goes before the types in the nodes' labels (`ml.` on HyperPod). The node's sysfs is mounted
@@ -33,8 +33,6 @@ def efa_exporter(pools: Sequence[Pool], *, image: str, type_prefix: str = "") ->
     )
     if not types:
         return []
-    expression = {"key": INSTANCE_TYPE_LABEL, "operator": "In", "values": types}
-    terms = {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}
     pod = ExporterPod(
         name=NAME,
         image=image,
@@ -44,13 +42,12 @@ def efa_exporter(pools: Sequence[Pool], *, image: str, type_prefix: str = "") ->
         folder=_SYS,
         memory_limit="128Mi",
         more={
-            "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}},
+            "affinity": on_types(types),
             "tolerations": device_tolerations(),
         },
     )
     update = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}}
     return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}},
         *pod.around(NAMESPACE),
         pod.controlled("DaemonSet", NAMESPACE, {"updateStrategy": update}),
     ]

@@ -1,4 +1,4 @@
-"""Pods of our exporters: one container of the exporters' image, without privileges, that serves one port."""
+"""Pods of exporters: an account without a token, a policy that lets in one port, and a DaemonSet or Deployment."""
 
 from __future__ import annotations
 
@@ -8,27 +8,21 @@ from typing import Any
 
 from trainforge.eks.operator_objects import NOBODY
 
+NAMESPACE = "trainforge-monitoring"
+"""The namespace of exporters of nodes and devices."""
+
 PORT_NAME = "metrics"
 """The name of the container's port, by which collectors find it."""
 
 _REQUESTS = {"cpu": "20m", "memory": "48Mi"}
 
 
-@dataclass(frozen=True, slots=True)
-class ExporterPod:
-    """A pod that runs an exporter on `port` with `arguments`, and reads one `volume`, mounted at `folder`.
-
-    The volume is mounted read-only, whatever it is. `more` joins the pod's specification.
-    """
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedPort:
+    """An exporter by its name and the port that it serves: the objects around its pods, which need no right."""
 
     name: str
-    image: str
-    arguments: Sequence[str]
     port: int
-    volume: Mapping[str, Any]
-    folder: str
-    memory_limit: str
-    more: Mapping[str, Any]
 
     @property
     def labels(self) -> dict[str, str]:
@@ -58,8 +52,15 @@ class ExporterPod:
             },
         ]
 
-    def controlled(self, kind: str, namespace: str, specification: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the DaemonSet or Deployment of the pod; `specification` is what it has beside the pod."""
+    def controller(
+        self, kind: str, namespace: str, specification: Mapping[str, Any], pod: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return the DaemonSet or Deployment of a pod; `specification` is what it has beside the pod."""
+        account = {
+            "serviceAccountName": self.name,
+            "automountServiceAccountToken": False,
+            "enableServiceLinks": False,
+        }
         return {
             "apiVersion": "apps/v1",
             "kind": kind,
@@ -67,15 +68,35 @@ class ExporterPod:
             "spec": {
                 "selector": {"matchLabels": self.labels},
                 **specification,
-                "template": {"metadata": {"labels": self.labels}, "spec": self._specification()},
+                "template": {"metadata": {"labels": self.labels}, "spec": {**account, **pod}},
             },
         }
 
-    def _specification(self) -> dict[str, Any]:
+    def container_port(self) -> dict[str, Any]:
+        """Return the port as a container declares it."""
+        return {"name": PORT_NAME, "containerPort": self.port, "protocol": "TCP"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExporterPod(ServedPort):
+    """A pod that runs one of our exporters at its port with `arguments`, without privileges.
+
+    It reads one `volume`, mounted at `folder`: read-only, whatever it is. `more` joins the pod's specification.
+    """
+
+    image: str
+    arguments: Sequence[str]
+    volume: Mapping[str, Any]
+    folder: str
+    memory_limit: str
+    more: Mapping[str, Any]
+
+    def controlled(self, kind: str, namespace: str, specification: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the DaemonSet or Deployment of the pod; `specification` is what it has beside the pod."""
+        return self.controller(kind, namespace, specification, self._pod())
+
+    def _pod(self) -> dict[str, Any]:
         return {
-            "serviceAccountName": self.name,
-            "automountServiceAccountToken": False,
-            "enableServiceLinks": False,
             **self.more,
             "securityContext": {
                 "runAsNonRoot": True,
@@ -88,7 +109,7 @@ class ExporterPod:
                     "name": self.name,
                     "image": self.image,
                     "args": [*self.arguments, "--address=0.0.0.0", f"--port={self.port}"],
-                    "ports": [{"name": PORT_NAME, "containerPort": self.port, "protocol": "TCP"}],
+                    "ports": [self.container_port()],
                     "securityContext": {
                         "allowPrivilegeEscalation": False,
                         "capabilities": {"drop": ["ALL"]},

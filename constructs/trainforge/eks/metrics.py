@@ -1,63 +1,111 @@
-"""Exporters of an EKS cluster, and the collector of AWS that scrapes them."""
+"""Exporters of a Kubernetes cluster, and which of their pods a collector scrapes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import aws_cdk as cdk
-from aws_cdk import aws_aps as aps
 from constructs import Construct
 
-from catalog.charts import DCGM_EXPORTER_CHART
+from catalog.charts import DCGM_EXPORTER_CHART, KUEUE_CHART
 from catalog.devices import Devices
 from catalog.instances import instance
 from catalog.kubernetes import device_tolerations
+from catalog.metrics import JOBS
 from catalog.pool import Pool
-from catalog.ports import DCGM_EXPORTER_PORT, EFA_EXPORTER_PORT, NODE_EXPORTER_PORT
+from catalog.ports import (
+    DCGM_EXPORTER_PORT,
+    EFA_EXPORTER_PORT,
+    KUBE_STATE_METRICS_PORT,
+    KUEUE_METRICS_PORT,
+    NEURON_MONITOR_PORT,
+    NODE_EXPORTER_PORT,
+    RUNS_EXPORTER_PORT,
+)
+from trainforge.eks import neuron_monitor as neuron
+from trainforge.eks import runs_exporter as runs
 from trainforge.eks.cluster import KubernetesCluster
+from trainforge.eks.collector import Collector, CollectorOptions
 from trainforge.eks.devices import on_types
 from trainforge.eks.efa_exporter import NAME as EFA_EXPORTER
 from trainforge.eks.efa_exporter import efa_exporter
+from trainforge.eks.exporter_images import ExporterImages
+from trainforge.eks.exporter_pods import NAMESPACE
 from trainforge.eks.objects import Document, Objects
-from trainforge.eks.scrape_configuration import ExporterPods, scrape_configuration
-from trainforge.exporters import image_context
+from trainforge.eks.scrape_configuration import ExporterPods
 from trainforge.helm import RepositoryChart
-from trainforge.workload_image import WorkloadImage
 
 NODE_EXPORTER, STATE_METRICS = "prometheus-node-exporter", "kube-state-metrics"
 """Add-ons of EKS with the exporters of nodes and of Kubernetes' state (EKS User Guide, "Community add-ons")."""
-
-_STATE_METRICS_PORT = 8080
-"""kube-state-metrics' port (its README, `--port`)."""
 
 _NAME = "app.kubernetes.io/name"
 _COUNTERS = "dcgm-counters"
 
 
 @dataclass(frozen=True, slots=True)
+class RunsLocation:
+    """The namespace of the jobs, the claim of the shared file system there, and the type of the system nodes."""
+
+    namespace: str
+    claim: str
+    system_type: str
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsOptions:
-    """Options of a cluster's metrics: the workspace's ARN, labels, interval, and the bound on series of one exporter.
+    """Options of a cluster's metrics.
 
     `dcgm_counters` is the file that dcgm-exporter reads. `devices` says whether NVIDIA's operator, which brings an
-    exporter of its own, is installed.
+    exporter of its own, is installed. `runs` is None without a shared file system, `queues` true if Kueue is installed.
     """
 
-    workspace_arn: str
-    cluster_kind: str
-    scrape_seconds: int
-    series_limit: int
+    collector: CollectorOptions
     dcgm_counters: str
     devices: Devices
+    runs: RunsLocation | None
+    queues: bool
+
+
+class RunsExporter(Construct):
+    """The exporter of the runs of a cluster. `pods` are what a collector scrapes."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        cluster: KubernetesCluster,
+        location: RunsLocation,
+        images: ExporterImages,
+        after: Sequence[Construct],
+    ) -> None:
+        super().__init__(scope, construct_id)
+        architecture = instance(location.system_type).architecture
+        # After the namespace of the jobs: at the end it goes before the claim, which waits for pods that use it.
+        self.objects = Objects(
+            self,
+            "Objects",
+            cluster=cluster,
+            release=runs.NAME,
+            documents=runs.runs_exporter(
+                location.namespace, image=images.uri(architecture), claim=location.claim
+            ),
+            after=after,
+        )
+        self.pods = ExporterPods(
+            JOBS["runs"],
+            _NAME,
+            runs.NAME,
+            RUNS_EXPORTER_PORT,
+            namespace=location.namespace,
+            speaks_of_others=True,
+        )
 
 
 class ClusterMetrics(Construct):
-    """The exporters of a cluster's nodes, devices and state, and a collector that AWS runs beside it.
+    """The exporters of a cluster's nodes, devices, queues, state and runs, and the collector that scrapes them.
 
-    A collector of AWS and not an agent on the nodes: it needs no pod, no image and no role of ours, and grows with the
-    cluster. It enters the API server by an access entry that the service makes, and reaches pods through network
-    interfaces in the cluster's subnets, which are in two zones at least. `image` is that of the deployment's own
-    exporters, which nodes must be allowed to pull; None without EFA.
+    `images` are those of the deployment's own exporters, which nodes must be allowed to pull.
     """
 
     def __init__(
@@ -73,52 +121,89 @@ class ClusterMetrics(Construct):
         super().__init__(scope, construct_id)
         self._cluster, self._pools, self._options = cluster, list(pools), options
         self._after = list(after)
-        self.image: WorkloadImage | None = None
-        objects = self._objects()
+        self.images = ExporterImages(self, "Images")
+        self._exporters = [
+            ExporterPods(JOBS["node-exporter"], _NAME, NODE_EXPORTER, NODE_EXPORTER_PORT),
+            ExporterPods(
+                JOBS["kube-state-metrics"],
+                _NAME,
+                STATE_METRICS,
+                KUBE_STATE_METRICS_PORT,
+                speaks_of_others=True,
+            ),
+        ]
         cluster.add_on(NODE_EXPORTER)
         cluster.add_on(STATE_METRICS)
-        exporters = [
-            ExporterPods("node", _NAME, NODE_EXPORTER, NODE_EXPORTER_PORT),
-            ExporterPods(STATE_METRICS, _NAME, STATE_METRICS, _STATE_METRICS_PORT, speaks_of_others=True),
-            *self._dcgm(objects),
-        ]
-        if self.image:
-            exporters.append(ExporterPods("efa", _NAME, EFA_EXPORTER, EFA_EXPORTER_PORT))
-        self.scraper = aps.CfnScraper(
-            self,
-            "Scraper",
-            alias=cluster.cluster_name,
-            scrape_configuration=aps.CfnScraper.ScrapeConfigurationProperty(
-                configuration_blob=cdk.Fn.base64(
-                    scrape_configuration(
-                        exporters,
-                        cluster=cluster.cluster_name,
-                        cluster_kind=options.cluster_kind,
-                        scrape_seconds=options.scrape_seconds,
-                        series_limit=options.series_limit,
-                    )
-                )
-            ),
-            source=aps.CfnScraper.SourceProperty(
-                eks_configuration=aps.CfnScraper.EksConfigurationProperty(
-                    cluster_arn=cluster.cluster_arn,
-                    # Of the nodes' own groups: each lets its members reach each other, and API server and pods are in.
-                    security_group_ids=list(cluster.node_security_group_ids),
-                    subnet_ids=[subnet.subnet_id for subnet in cluster.subnets],
-                )
-            ),
-            destination=aps.CfnScraper.DestinationProperty(
-                amp_configuration=aps.CfnScraper.AmpConfigurationProperty(workspace_arn=options.workspace_arn)
-            ),
+        devices = [*self._counters(), *self._efa(), *self._neuron()]
+        objects = self._objects(devices)
+        self._dcgm(objects)
+        if options.queues:
+            self._exporters.append(_kueue())
+        if options.runs:
+            exporter = RunsExporter(
+                self, "Runs", cluster=cluster, location=options.runs, images=self.images, after=self._after
+            )
+            self._exporters.append(exporter.pods)
+        self.collector = Collector(
+            self, "Collector", cluster=cluster, exporters=self._exporters, options=options.collector
         )
 
-    def _dcgm(self, objects: Objects | None) -> list[ExporterPods]:
+    def _counters(self) -> list[Document]:
+        if not self._gpu_types():
+            return []
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "metadata": {"name": _COUNTERS, "namespace": NAMESPACE},
+                "data": {"metrics": self._options.dcgm_counters},
+            }
+        ]
+
+    def _efa(self) -> list[Document]:
+        """Return the EFA exporter; its image is of one architecture, that of the first pool with EFA."""
+        with_efa = [pool for pool in self._pools if instance(pool.instance_type).supports_efa]
+        if not with_efa:
+            return []
+        architecture = instance(with_efa[0].instance_type).architecture
+        alike = [pool for pool in with_efa if instance(pool.instance_type).architecture == architecture]
+        self._exporters.append(ExporterPods(JOBS["efa"], _NAME, EFA_EXPORTER, EFA_EXPORTER_PORT))
+        return [*efa_exporter(alike, image=self.images.uri(architecture))]
+
+    def _neuron(self) -> list[Document]:
+        if self._options.devices.neuron == "none":
+            return []
+        made = neuron.neuron_monitor(self._pools)
+        if made:
+            self._exporters.append(
+                ExporterPods(JOBS["neuron-monitor"], _NAME, neuron.NAME, NEURON_MONITOR_PORT)
+            )
+        return [*made]
+
+    def _objects(self, documents: Sequence[Document]) -> Objects | None:
+        """Install objects in the namespace of the exporters, as one release, because two cannot share it."""
+        if not documents:
+            return None
+        space: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+        return Objects(
+            self,
+            "Objects",
+            cluster=self._cluster,
+            release=NAMESPACE,
+            documents=[space, *documents],
+            after=self._after,
+        )
+
+    def _dcgm(self, objects: Objects | None) -> None:
         types = self._gpu_types()
         if not types and self._options.devices.gpu != "gpu-operator":
-            return []
+            return
         if not types:
             # The operator's own, by the label that it gives it (NVIDIA/gpu-operator, assets/state-dcgm-exporter).
-            return [ExporterPods("dcgm", "app", "nvidia-dcgm-exporter", DCGM_EXPORTER_PORT)]
+            self._exporters.append(
+                ExporterPods(JOBS["dcgm"], "app", "nvidia-dcgm-exporter", DCGM_EXPORTER_PORT)
+            )
+            return
         chart = DCGM_EXPORTER_CHART
         self._cluster.releases.release(
             self,
@@ -143,51 +228,26 @@ class ClusterMetrics(Construct):
             },
             after=[objects] if objects else self._after,
         )
-        return [ExporterPods("dcgm", _NAME, chart.name, DCGM_EXPORTER_PORT)]
-
-    def _objects(self) -> Objects | None:
-        """Install the objects of ours: a namespace, the counters of DCGM, and the exporter of EFA devices.
-
-        One release, because two cannot share the namespace. The exporter's image is of one architecture, that of the
-        first pool with EFA.
-        """
-        documents: list[Document] = []
-        if self._gpu_types():
-            documents += [
-                {
-                    "apiVersion": "v1",
-                    "kind": "Namespace",
-                    "metadata": {"name": DCGM_EXPORTER_CHART.namespace},
-                },
-                {
-                    "apiVersion": "v1",
-                    "kind": "ConfigMap",
-                    "metadata": {"name": _COUNTERS, "namespace": DCGM_EXPORTER_CHART.namespace},
-                    "data": {"metrics": self._options.dcgm_counters},
-                },
-            ]
-        with_efa = [pool for pool in self._pools if instance(pool.instance_type).supports_efa]
-        if with_efa:
-            architecture = instance(with_efa[0].instance_type).architecture
-            alike = [pool for pool in with_efa if instance(pool.instance_type).architecture == architecture]
-            self.image = WorkloadImage(
-                self, "ExportersImage", context=image_context(), architecture=architecture
-            )
-            made = efa_exporter(alike, image=self.image.image_uri)
-            documents += [one for one in made if one["kind"] != "Namespace" or not documents]
-        if not documents:
-            return None
-        return Objects(
-            self,
-            "Objects",
-            cluster=self._cluster,
-            release=DCGM_EXPORTER_CHART.namespace,
-            documents=documents,
-            after=self._after,
-        )
+        self._exporters.append(ExporterPods(JOBS["dcgm"], _NAME, chart.name, DCGM_EXPORTER_PORT))
 
     def _gpu_types(self) -> list[str]:
         """Return the types with GPUs whose exporter is ours to install."""
         if self._options.devices.gpu != "device-plugin":
             return []
         return sorted({pool.instance_type for pool in self._pools if instance(pool.instance_type).has_gpus})
+
+
+def _kueue() -> ExporterPods:
+    """Return Kueue's controller, which serves its metrics over TLS, to whom may read them (kueue 0.19).
+
+    Only in its namespace: a pod with its labels elsewhere would get the collector's token.
+    """
+    return ExporterPods(
+        JOBS["kueue"],
+        _NAME,
+        KUEUE_CHART.name,
+        KUEUE_METRICS_PORT,
+        namespace=KUEUE_CHART.namespace,
+        speaks_of_others=True,
+        authorized=True,
+    )

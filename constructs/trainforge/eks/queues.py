@@ -23,6 +23,7 @@ from catalog.kubernetes import (
     pod_millicores,
 )
 from catalog.pool import Pool
+from catalog.ports import KUEUE_METRICS_PORT
 from catalog.slurm import slurm_topology
 
 API = "kueue.x-k8s.io/v1beta2"
@@ -110,7 +111,8 @@ def kueue_values(frameworks: Sequence[str]) -> dict[str, Any]:
         "    ResourceFlavor.kueue.x-k8s.io: 1",
         "    Workload.kueue.x-k8s.io: 10",
         "health: {healthProbeBindAddress: ':8081'}",
-        "metrics: {bindAddress: ':8443'}",
+        # Quota and use of queues are metrics only if asked for.
+        f"metrics: {{bindAddress: ':{KUEUE_METRICS_PORT}', enableClusterQueueResources: true}}",
         "webhook: {port: 9443}",
         "leaderElection: {leaderElect: true, resourceName: c1f6bfd2.kueue.x-k8s.io}",
         "integrations:",

@@ -4,23 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import yaml
+
+_AUTHORIZED: Final = {
+    "scheme": "https",
+    "bearer_token_file": "/var/run/secrets/kubernetes.io/serviceaccount/token",
+    # The controller signs its certificate itself.
+    "tls_config": {"insecure_skip_verify": True},
+}
+"""A scrape with the collector's own token, as AWS's sample configuration has it for the API server (Amazon Managed
+Prometheus guide, "Scraper configuration")."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExporterPods:
     """Pods of an exporter: the name of their job, a label that they have, and the container port that answers.
 
-    An exporter that `speaks_of_others` has the label `node` of its own.
+    With `namespace` only pods there. An exporter that `speaks_of_others` has the label `node` of its own, or none. One
+    that is `authorized` answers over TLS to those who may read `/metrics`, and gets the collector's token.
+
+    Raises:
+        ValueError: the token would go to any pod with the label.
     """
 
     job: str
     label: str
     value: str
     port: int
+    namespace: str = ""
     speaks_of_others: bool = False
+    authorized: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse to send the token to pods of any namespace."""
+        if self.authorized and not self.namespace:
+            raise ValueError(f"exporter '{self.job}': 'authorized' needs the 'namespace' of its pods")
 
 
 def scrape_configuration(
@@ -61,9 +81,18 @@ def _scrape(exporter: ExporterPods, series_limit: int) -> dict[str, Any]:
             "action": "keep",
         },
     ]
+    if exporter.namespace:
+        keep.append(
+            {
+                "source_labels": ["__meta_kubernetes_namespace"],
+                "regex": exporter.namespace,
+                "action": "keep",
+            }
+        )
     name = {"source_labels": ["__meta_kubernetes_pod_node_name"], "target_label": "node"}
     return {
         "job_name": exporter.job,
+        **(_AUTHORIZED if exporter.authorized else {}),
         "honor_labels": exporter.speaks_of_others,
         # 0 is no limit: the state of a large cluster has many series, all of them of one exporter.
         "sample_limit": 0 if exporter.speaks_of_others else series_limit,

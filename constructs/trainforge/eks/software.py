@@ -68,8 +68,8 @@ class ClusterSoftware(Construct):
 
     Add-ons; then operators and device plugins; then Kueue, which looks for the operators' jobs; then the namespace of
     the jobs with its volumes and queues. At the end the namespace goes first, with every job in it, while drivers and
-    operators are there to release their objects. `ready` is what a job waits for. A cluster with add-ons
-    only has no function and no kubectl.
+    operators are there to release their objects. `ready` is what a job waits for, and `shared_claim` the claim of the
+    shared file system in the namespace, empty without one. A cluster with add-ons only has no function and no kubectl.
     """
 
     def __init__(
@@ -103,6 +103,7 @@ class ClusterSoftware(Construct):
         self.kueue = self._kueue()
         self.ready: list[Construct] = [*drivers, *self.devices, *self.operators, *self.kueue]
         self.job_namespace = self._job_namespace(job_namespace)
+        self.shared_claim = job_namespace.lustre.claim if job_namespace.lustre else ""
 
     def _chart(
         self,
