@@ -39,7 +39,10 @@ def batch_submission(run: Run, info: ClusterInfo, share: str = "") -> Submission
     obstacle = ""
     if not queue:
         known = ", ".join(info.queues) or "none"
-        obstacle = f"cluster '{info.cluster_name}' has no queue of pool '{pool}' (it has {known}); name one with --pool"
+        of_pool = f" of pool '{pool}'" if pool else ""
+        obstacle = (
+            f"cluster '{info.cluster_name}' has no queue{of_pool} (it has {known}); name one with --pool"
+        )
     elif share and share not in info.shares:
         known = ", ".join(info.shares) or "none"
         obstacle = (

@@ -21,6 +21,8 @@ def test_a_readme_has_what_the_page_asks_for(name: str) -> None:
     text = (folder / "README.md").read_text(encoding="utf-8")
     assert text.startswith(f"# {name}\n")
     assert [section for section in SECTIONS if f"\n## {section}\n" not in text] == []
+    # What a download needs, and under which terms: with the data, or by itself.
+    assert re.search(r"^## (?:Data, licences, access|Licences and access)$", text, re.MULTILINE)
     files = {path.name + "/" * path.is_dir() for path in folder.iterdir() if path.name not in UNNAMED}
     rows = text.partition("\n## ")[0]
     assert [file for file in sorted(files) if f"`{file}`" not in rows] == []
