@@ -15,4 +15,8 @@ def refusal(name: str, of_the_run: Collection[str], of_the_batch: Collection[str
         return f"'{name}' follows from the run"
     if name in of_the_batch:
         return f"'{name}' follows from --global-batch and the number of ranks; give that one"
+    within = next((each for each in (*of_the_run, *of_the_batch) if each.startswith(f"{name}.")), "")
+    if within:
+        # A whole group as one value would carry names past these checks, and past those of layout and precision.
+        return f"'{name}' has '{within}' in it, which the run decides; give values one by one, as {name}.NAME=VALUE"
     return ""
