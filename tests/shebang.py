@@ -10,10 +10,13 @@ _MAX_LINE = 127
 """Characters that every Linux reads of a `#!` line: 128 with the end of the line until Linux 5.1, 256 since."""
 
 
-def shebang(python: str = sys.executable) -> str:
-    """Return the first lines of a script for a Python: a `#!` line cannot name a path that has a space."""
+def shebang(python: str = sys.executable, options: str = "") -> str:
+    """Return the first lines of a script for a Python: a `#!` line cannot name a path that has a space.
+
+    `options` are of Python, such as `-S`.
+    """
     return f"""#!/bin/sh
-'''exec' "{python}" "$0" "$@"
+'''exec' "{python}" {options} "$0" "$@"
 ' '''"""
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from catalog.instances import instance
 from catalog.reference_types import CPU, GPU, NEURON
 from tests.programs import ROOT
+from tests.shebang import shebang
 
 RUNTIME = ROOT / "workloads" / "runtime"
 PROGRAMS = ("nvidia-smi", "dcgmi", "fi_info", "fi_pingpong", "lspci", "systemctl", "journalctl", "dmesg")
@@ -153,7 +154,7 @@ class HealthNode:
             "        sys.exit(code)\n"
             "sys.exit(f'no answer for {sys.argv[1:]}')\n"
         )
-        path.write_text(f"#!{sys.executable} -S\n{source}", encoding="utf-8")
+        path.write_text(f"{shebang(options='-S')}\n{source}", encoding="utf-8")
         path.chmod(0o755)
 
     def _answer_nvidia_smi(self) -> None:

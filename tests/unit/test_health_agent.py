@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from catalog.reference_types import CPU
+from tests.shebang import shebang
 from tests.unit.cluster_node import ClusterNode
 from tests.unit.health_node import RUNTIME, HealthNode
 from tests.unit.hyperpod_node import HyperPodNode
@@ -43,7 +44,7 @@ class Agent:
         configuration.write_text(json.dumps({"action": action, "log": str(self.log)}))
         self.node._write_programs()
         scontrol = self.node.bin / "scontrol"
-        scontrol.write_text(f"#!{sys.executable} -S\n{SCONTROL}")
+        scontrol.write_text(f"{shebang(options='-S')}\n{SCONTROL}")
         scontrol.chmod(0o755)
         environment = self.node.environment | {
             "SLURMD_NODENAME": "n1",

@@ -28,6 +28,8 @@ def test_what_the_run_decides_is_refused(name: str, reason: str) -> None:
     assert reason in refusal(name, RUN, BATCH)
 
 
-@pytest.mark.parametrize("name", ["trainer.max_steps", "model.data.prefix_length", "mode", "model.fp8", "optim"])
+@pytest.mark.parametrize(
+    "name", ["trainer.max_steps", "model.data.prefix_length", "mode", "model.fp8", "optim"]
+)
 def test_other_values_may_be_given(name: str) -> None:
     assert refusal(name, RUN, BATCH) == ""
