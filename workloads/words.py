@@ -57,6 +57,12 @@ def option_values(arguments: Sequence[str]) -> dict[str, str]:
     return found
 
 
+def is_off(arguments: Sequence[str], name: str) -> bool:
+    """Return whether arguments give a name of NAME=VALUE the value false or null, as YAML and OmegaConf write both."""
+    value = argument_value(arguments, name)
+    return value is not None and value.lower() in ("false", "null", "none")
+
+
 def argument_value(arguments: Sequence[str], name: str) -> str | None:
     """Return the value of an option in arguments, the last one; None where they do not have it.
 

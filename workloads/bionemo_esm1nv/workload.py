@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -21,6 +22,7 @@ from workloads.secret import Secret
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
+from workloads.words import is_off
 
 _LENGTH = 512
 _MICRO_BATCH = 256
@@ -99,6 +101,12 @@ _PROGRESS = (
     rf".* reduced_train_loss=(?P<loss>{_NUMBER}), .*consumed_samples=(?P<consumed_samples>{_NUMBER})"
 )
 
+
+def _saves(arguments: Sequence[str]) -> bool:
+    """Return whether a run continues from its checkpoints: NeMo writes none without its callback."""
+    return not is_off(arguments, "exp_manager.create_checkpoint_callback")
+
+
 WORKLOAD = Workload(
     name="bionemo-esm1nv",
     title="Pre-training of the protein language model ESM-1nv by BioNeMo's own program (NeMo 1)",
@@ -138,6 +146,7 @@ WORKLOAD = Workload(
         ),
     ),
     secrets=(Secret("ngc", "NGC_CLI_API_KEY"),),
+    saves=_saves,
     resumes_by="NVIDIA/NeMo v1.20.0, tests/core/test_exp_manager.py: test_resume",
     size_arguments=SizeArguments(
         tp="model.tensor_model_parallel_size",

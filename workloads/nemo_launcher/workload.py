@@ -31,7 +31,7 @@ from workloads.shared_options import SharedOptions
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
-from workloads.words import option_values
+from workloads.words import is_off, option_values
 
 _MARGIN = MappingProxyType({"NVTE_FWD_LAYERNORM_SM_MARGIN": "8", "NVTE_BWD_LAYERNORM_SM_MARGIN": "8"})
 """The launcher's on H100 with virtual stages: multiprocessors that normalization leaves to communication."""
@@ -195,6 +195,8 @@ def _captured(profile: Profile, ranks: int) -> tuple[str, ...]:
 
 def _saves(arguments: Sequence[str]) -> bool:
     """Return whether a run writes checkpoints: with `--save=none`, the program's default, it writes none."""
+    if is_off(arguments, "exp_manager.create_checkpoint_callback"):
+        return False
     return option_values(arguments).get("save", "none") != "none"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
@@ -30,6 +31,7 @@ from workloads.shared_options import SharedOptions
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
+from workloads.words import is_off
 
 _PRECISION: Final = "bf16"
 """Of all recipes (`bf16_mixed`), by Transformer Engine, which has none below compute capability 8.0."""
@@ -152,6 +154,12 @@ _PREPARE = Stage(
     shares=SharedOptions(same=("--recipe",)),
 )
 
+
+def _saves(arguments: Sequence[str]) -> bool:
+    """Return whether a run continues: not without the callback that writes checkpoints, nor if it begins anew."""
+    return not (is_off(arguments, "log.ckpt") or is_off(arguments, "resume.resume_if_exists"))
+
+
 WORKLOAD = Workload(
     name="nemo-run",
     title="Recipes of NeMo 2 by NeMo-Run: pre-training and fine-tuning of Llama 3.1",
@@ -210,6 +218,7 @@ WORKLOAD = Workload(
             licence="Llama 3.1 Community License; SQuAD CC BY-SA 4.0",
         ),
     ),
+    saves=_saves,
     resumes_by="NVIDIA/NeMo, tests/lightning/test_resume.py and test_state_restoration.py",
     peak_precision="bf16",
     size_arguments=SizeArguments(

@@ -237,8 +237,9 @@ _PROGRESS = (
 
 
 def _saves(arguments: Sequence[str]) -> bool:
-    """Return whether a run writes checkpoints: an export reads one, and begins anew."""
-    return option_values(arguments).get("task") != "export"
+    """Return whether a run writes checkpoints: an export reads one and begins anew, and so does one of frequency -1."""
+    given = option_values(arguments)
+    return given.get("task") != "export" and not given.get("checkpoint_freq", "").startswith(("-", "0"))
 
 
 WORKLOAD = Workload(

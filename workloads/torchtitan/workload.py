@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -171,6 +172,12 @@ def _trace(profile: Profile, ranks: int) -> tuple[str, ...]:
     )
 
 
+def _saves(arguments: Sequence[str]) -> bool:
+    """Return whether a run writes checkpoints: tyro's way to say no, with a dash or an underscore, takes back ours."""
+    words = [word.replace("_", "-") for word in arguments]
+    return not {"--checkpoint.no-enable", "--no-checkpoint.enable"} & set(words)
+
+
 WORKLOAD = Workload(
     name="torchtitan",
     title="Pre-training of Llama 3 by torchtitan (FSDP2, TP, PP, CP, float8, compile)",
@@ -211,6 +218,7 @@ WORKLOAD = Workload(
             licence="Llama 3.1 Community License",
         ),
     ),
+    saves=_saves,
     peak_precision="bf16",
     size_arguments=SizeArguments(
         tp="--parallelism.tensor_parallel_degree",
