@@ -46,7 +46,7 @@ RECORDS: Final = Group(
         Record(
             name="gpu:xid:new",
             # The exporter gives the last code and keeps it: only a change is news, and the same code again is not seen.
-            expr=f"{_GPU} (DCGM_FI_DEV_XID_ERRORS > 0) and changes(gpu:xid:last[15m]) > 0",
+            expr="gpu:xid:last > 0 and changes(gpu:xid:last[15m]) > 0",
             help="Xid code of a GPU that reported it in the last 15 minutes; no series where there is none.",
         ),
         Record(

@@ -57,7 +57,8 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="EfaUnresponsiveRemote",
-            expr=f"{_SUM} (increase(efa_port_unresponsive_remote_events_total[10m])) > 0",
+            # Compared first: nearly every port is 0, and only the others are added up.
+            expr=f"{_SUM} (increase(efa_port_unresponsive_remote_events_total[10m]) > 0)",
             severity="warning",
             hold="0s",
             labels=NODE,

@@ -23,6 +23,17 @@ RECORDS: Final = Group(
     name="nodes-recorded",
     rules=(
         Record(
+            # The alerts look back over these, which are few, and not over every exporter of every node.
+            name="node:up:max",
+            expr=f'{_NODE} (up{{node!=""}})',
+            help="1 if an exporter of the node answers, 0 if none does; no series where none is known.",
+        ),
+        Record(
+            name="exporter:up:max",
+            expr=f"{by('cluster', 'job')} (up)",
+            help="1 if an exporter answers on a node of the cluster, 0 if on none; no series where none is known.",
+        ),
+        Record(
             name="node:memory_used:ratio",
             expr=f"1 - {_NODE} (node_memory_MemAvailable_bytes) / {_NODE} (node_memory_MemTotal_bytes)",
             help="Share of a node's memory that programs cannot take any more.",
@@ -60,7 +71,7 @@ ALERTS: Final = Group(
         Alert(
             name="ExporterAbsent",
             # Of no node any more: a collector, a right or the network of the whole cluster.
-            expr=f"{by('cluster', 'job')} (max_over_time(up[1h])) unless {by('cluster', 'job')} (up)",
+            expr="max_over_time(exporter:up:max[1h]) unless exporter:up:max",
             severity="critical",
             hold="10m",
             labels=("cluster", "job"),
@@ -70,7 +81,7 @@ ALERTS: Final = Group(
         Alert(
             name="NodeSilent",
             # A node that is gone is scraped no more, so that `up` is not 0 but absent.
-            expr=f'{_NODE} (max_over_time(up{{node!=""}}[30m])) unless {_NODE} (up{{node!=""}})',
+            expr="max_over_time(node:up:max[30m]) unless node:up:max",
             severity="warning",
             hold="10m",
             labels=NODE,

@@ -14,6 +14,7 @@ from tests.kubernetes import capacity
 from tests.kubernetes.bare_nodes import BareNodes
 from tests.kubernetes.object_sets import all_deleted, create_all
 from tests.kubernetes.plane.api import Api, Document
+from tests.kubernetes.plane.control_plane import ControlPlane
 from trainforge.eks.efa_exporter import efa_exporter
 from trainforge.eks.exporter_pods import NAMESPACE
 from trainforge.eks.neuron_monitor import neuron_monitor
@@ -27,7 +28,10 @@ POOLS = [
     Pool("exported-cpu", CPU, 1, "us-west-2a"),
 ]
 SYSTEM = Pool(SYSTEM_POOL, CPU, 1, "us-west-2a")
-SPACE: Document = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}
+
+
+def space(name: str) -> Document:
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
 
 
 def names(pool: Pool) -> list[str]:
@@ -62,24 +66,29 @@ def has_token(pod: Document) -> bool:
 
 
 @pytest.mark.parametrize("hyperpod", [False, True], ids=["eks", "hyperpod"])
-def test_a_pod_is_on_each_node_with_efa(with_definitions: Api, hyperpod: bool) -> None:
-    api = with_definitions
+def test_a_pod_is_on_each_node_with_efa(control_plane: ControlPlane, hyperpod: bool) -> None:
+    api = control_plane.api
     exporter = efa_exporter(POOLS, image="none", type_prefix="ml." if hyperpod else "")
     with BareNodes(api, nodes(hyperpod=hyperpod)), all_deleted(api) as created:
-        create_all(api, [SPACE, *exporter], created)
+        create_all(api, [space(NAMESPACE), *exporter], created)
         found = pods(api, "efa-exporter", NAMESPACE, 3)
         assert places(found) == sorted([*names(POOLS[0]), *names(POOLS[1])])
         assert not any(has_token(pod) for pod in found)
 
 
-def test_neuron_and_runs_are_exported_where_they_are(with_definitions: Api, namespace: str) -> None:
-    api = with_definitions
+def test_neuron_and_runs_are_exported_where_they_are(control_plane: ControlPlane) -> None:
+    api, namespace = control_plane.api, "exported-jobs"
     volume = LustreVolume("fs-0123456789abcdef0", "fs.example.com", "abcdef01", SHARED_CLAIM)
     shared = lustre(volume, deployment="exported", namespace_=namespace)
     with BareNodes(api, nodes()), all_deleted(api) as created:
         create_all(
             api,
-            [SPACE, *neuron_monitor(POOLS), *shared, *runs_exporter(namespace, image="none")],
+            [
+                *(space(NAMESPACE), space(namespace)),
+                *neuron_monitor(POOLS),
+                *shared,
+                *runs_exporter(namespace, image="none"),
+            ],
             created,
         )
         monitors = pods(api, "neuron-monitor", NAMESPACE, 1)
