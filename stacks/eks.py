@@ -40,6 +40,7 @@ class EksStack(KubernetesStack):
         self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
         self.software = self._software()
+        self._check_nodes()
         self._collect_metrics(context)
         info = self._publish(
             self._info(),
@@ -86,6 +87,18 @@ class EksStack(KubernetesStack):
             ),
             data_bucket=self._storage.data_bucket,
         )
+
+    def _check_nodes(self) -> None:
+        health = self._cluster_settings.health
+        if health is None:
+            return
+        from trainforge.eks.health_agent import HealthAgent
+
+        agent = HealthAgent(
+            self, "HealthAgent", cluster=self.cluster, pools=self._pools, action=health.action
+        )
+        for image in agent.images.values():
+            image.grant_pull(self.role)
 
     def _collect_metrics(self, context: DeploymentContext) -> None:
         observability = context.services.observability

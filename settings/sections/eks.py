@@ -114,6 +114,13 @@ class SoftwareSettings(Model):
         return {name: replace(queue, name=name) for name, queue in queues.items()}
 
 
+class NodeHealthSettings(Model):
+    """Our health checks of accelerated nodes, by a pod on each every five minutes (docs/health.md)."""
+
+    action: Literal["none", "taint"] = "none"
+    """Action on a node with a fault: only record it, or keep new pods away by a taint too."""
+
+
 class EksSettings(ControlPlaneSettings):
     """An EKS cluster with a managed node group for each pool."""
 
@@ -125,6 +132,8 @@ class EksSettings(ControlPlaneSettings):
     """Number of running nodes by pool."""
     node_repair: Annotated[Repair, FROM_MAPPING] | None = Repair()
     """Repair of unhealthy nodes; null: none."""
+    health: NodeHealthSettings | None = None
+    """Our health checks beside EKS's own; absent: none."""
     namespace: str = "training"
     """Namespace of the jobs."""
     software: SoftwareSettings = SoftwareSettings()

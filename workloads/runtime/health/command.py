@@ -24,6 +24,7 @@ def parser(prog: str = "health") -> argparse.ArgumentParser:
     add("--suite", choices=sorted(SUITES), default="light", help="default: light")
     add("--instance-type", default="", metavar="TYPE", help="default: what the node says of itself")
     add("--efa", type=_number, metavar="N", help="EFA interfaces of the node; default: the type's")
+    add("--without-libfabric", action="store_true", help="the node may have EFA's driver alone")
     add("--mount", action="append", default=[], metavar="FOLDER", help="must be mounted; may be repeated")
     add("--skip", type=_probes, default=frozenset(), metavar="PROBES", help="leave out, with commas between")
     add(
@@ -77,6 +78,7 @@ def chosen(options: argparse.Namespace) -> Options:
         log_minutes=options.log_minutes,
         min_busbw=options.min_busbw,
         required=options.require,
+        libfabric=not options.without_libfabric,
     )
     return level_of(options.suite, given, options.dcgm_level)
 

@@ -57,7 +57,8 @@ class Options:
 
     `efa` is the number of EFA interfaces where it is not the type's. `mounts` must be mounted. `dcgm_level` is that of
     `dcgmi diag -r`, 0 for none. `log_minutes` is how far the kernel log is read back. `min_busbw` is in GB/s.
-    `required` are probes that may not be skipped.
+    `required` are probes that may not be skipped. `libfabric` is false on a node that may have EFA's driver alone: its
+    containers bring the library.
     """
 
     efa: int | None = None
@@ -66,6 +67,7 @@ class Options:
     log_minutes: int = 60
     min_busbw: float | None = None
     required: frozenset[str] = frozenset()
+    libfabric: bool = True
 
 
 @dataclass

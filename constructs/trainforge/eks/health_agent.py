@@ -1,0 +1,292 @@
+"""Health checks of the nodes of an EKS cluster: a pod on each accelerated node writes what it finds to the Node."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from constructs import Construct
+
+from catalog.instance_facts import Architecture
+from catalog.instances import instance
+from catalog.kubernetes import device_tolerations
+from catalog.pool import Pool
+from catalog.versions import EXPORTERS_BASE
+from trainforge.eks.cluster import KubernetesCluster
+from trainforge.eks.devices import on_types
+from trainforge.eks.objects import Objects
+from trainforge.eks.operator_objects import rule
+from trainforge.programs import HEALTH, HEALTH_AGENT
+from trainforge.workload_image import BASE_ARGUMENT, BuildContext, WorkloadImage
+
+NAME = "health-agent"
+NAMESPACE = "trainforge-health"
+USER = f"system:serviceaccount:{NAMESPACE}:{NAME}"
+"""The name of the agent's account to the API server."""
+
+TAINT = "trainforge/unhealthy"
+"""The taint of a node with a fault; the agent adds it and never takes it away."""
+
+CONDITION = "HealthChecksPassed"
+
+_SHARED = "/run/trainforge-health"
+_DOCKERFILE = "Dockerfile"
+_LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "trainforge"}
+_RBAC = "rbac.authorization.k8s.io"
+_ADMISSION = "admissionregistration.k8s.io/v1"
+_EVENTS_NAMESPACE = "default"
+"""The namespace of a Node's events."""
+
+_NODE_OF_TOKEN = "authentication.kubernetes.io/node-name"  # noqa: S105 -- a name
+"""The node of the pod that a token is bound to (kubernetes.io, "Managing Service Accounts"; stable since 1.32)."""
+
+
+class HealthAgent(Construct):
+    """The health agent on all accelerated nodes of the pools, with an image for each of their architectures.
+
+    `action` is what follows on a fault: none or taint. Nodes must be allowed to pull `images`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        cluster: KubernetesCluster,
+        pools: Sequence[Pool],
+        action: str,
+    ) -> None:
+        super().__init__(scope, construct_id)
+        self.images: dict[Architecture, WorkloadImage] = {
+            one: WorkloadImage(self, f"Image{_word(one)}", context=image_context(), architecture=one)
+            for one in sorted(_types(pools))
+        }
+        if self.images:
+            uris = {one: image.image_uri for one, image in self.images.items()}
+            documents = health_agent(pools, images=uris, action=action)
+            Objects(self, "Objects", cluster=cluster, release=NAME, documents=documents)
+
+
+def health_agent(
+    pools: Sequence[Pool], *, images: Mapping[Architecture, str], action: str
+) -> list[dict[str, Any]]:
+    """Return the objects of the agent, none without accelerated pools; `images` has its image by architecture.
+
+    The pods are privileged and share the node's processes: the checks run in the node's mounts, by its own programs and
+    drivers. So whoever may exec into one is root of the node. RBAC cannot narrow a right to the pod's own node: an
+    admission policy does, by the node's name in the pod's token, and leaves the agent its condition, its annotation and
+    its taint alone.
+
+    Raises:
+        UnknownInstanceTypeError: the catalog does not have a pool's instance type.
+    """
+    types = _types(pools)
+    if not types:
+        return []
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": NAME, "namespace": NAMESPACE},
+            "automountServiceAccountToken": False,
+        },
+        *_rights(action),
+        *_policy(),
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": NAME, "namespace": NAMESPACE},
+            "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
+        },
+        *(_daemon_set(one, types[one], images[one], action) for one in sorted(types)),
+    ]
+
+
+def image_context() -> BuildContext:
+    """Return the build context of the agent's image."""
+    return BuildContext(
+        folder=_staged(),
+        dockerfile=_DOCKERFILE,
+        includes=(HEALTH.name,),
+        arguments={BASE_ARGUMENT: str(EXPORTERS_BASE)},
+    )
+
+
+@cache
+def _staged() -> Path:
+    """Return a folder with the Dockerfile and the checks, which is there until this process ends."""
+    folder = Path(_temporary().name)
+    shutil.copy(HEALTH_AGENT / _DOCKERFILE, folder)
+    (folder / HEALTH.name).mkdir()
+    for source in HEALTH.iterdir():
+        if source.suffix in (".py", ".json"):
+            shutil.copy(source, folder / HEALTH.name)
+    return folder
+
+
+@cache
+def _temporary() -> TemporaryDirectory[str]:
+    return TemporaryDirectory(prefix="trainforge-health-")
+
+
+def _types(pools: Sequence[Pool]) -> dict[Architecture, list[str]]:
+    """Return the accelerated instance types of the pools by architecture, sorted."""
+    found: dict[Architecture, list[str]] = {}
+    for name in sorted({pool.instance_type for pool in pools}):
+        facts = instance(name)
+        if facts.is_accelerated:
+            found.setdefault(facts.architecture, []).append(name)
+    return found
+
+
+def _word(architecture: Architecture) -> str:
+    return architecture.replace("_", "").capitalize()
+
+
+def _rights(action: str) -> list[dict[str, Any]]:
+    """Return the roles: a Node's status, its taints only where the action needs them, and events about it."""
+    nodes = [
+        rule("", ["nodes"], "get patch" if action == "taint" else "get"),
+        rule("", ["nodes/status"], "patch"),
+    ]
+    events = [rule("", ["events"], "create")]
+    found = []
+    for kind, rules, where in (
+        ("ClusterRole", nodes, {}),
+        ("Role", events, {"namespace": _EVENTS_NAMESPACE}),
+    ):
+        metadata = {"name": f"trainforge-{NAME}", **where}
+        api = {"apiVersion": f"{_RBAC}/v1", "metadata": metadata}
+        found += [
+            {**api, "kind": kind, "rules": rules},
+            {
+                **api,
+                "kind": f"{kind}Binding",
+                "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": metadata["name"]},
+                "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}],
+            },
+        ]
+    return found
+
+
+def _policy() -> list[dict[str, Any]]:
+    """Return the admission policy of the agent's changes, and its binding."""
+
+    def others(of: str) -> str:
+        return f"{of}.status.conditions.filter(one, one.type != '{CONDITION}')"
+
+    def same(*paths: str) -> str:
+        return " && ".join(f"object.{path} == oldObject.{path}" for path in paths)
+
+    own_node = (
+        f"'{_NODE_OF_TOKEN}' in request.userInfo.extra && "
+        f"request.userInfo.extra['{_NODE_OF_TOKEN}'][0] == request.name"
+    )
+    old_taints = "(has(oldObject.spec.taints) ? oldObject.spec.taints : [])"
+    new_taints = "(has(object.spec.taints) ? object.spec.taints : [])"
+    validations = {
+        "the health agent changes the node of its own pod alone": own_node,
+        "the health agent leaves labels, finalizers and owners as they are": same(
+            "metadata.?labels", "metadata.?finalizers", "metadata.?ownerReferences"
+        ),
+        "the health agent leaves the node's settings as they are": same(
+            "spec.?unschedulable", "spec.?providerID", "spec.?podCIDRs", "spec.?configSource"
+        ),
+        f"the health agent adds the taint '{TAINT}' alone, and takes none away": (
+            f"{old_taints}.all(old, {new_taints}.exists(new, new == old)) && "
+            f"{new_taints}.all(new, {old_taints}.exists(old, new == old) || "
+            f"(new.key == '{TAINT}' && new.effect == 'NoSchedule'))"
+        ),
+        "the health agent leaves capacity and addresses as they are": same(
+            "status.?capacity", "status.?allocatable", "status.?addresses"
+        ),
+        f"the health agent sets the condition '{CONDITION}' alone": f"{others('object')} == {others('oldObject')}",
+    }
+    name = f"trainforge-{NAME}"
+    return [
+        {
+            "apiVersion": _ADMISSION,
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "resourceRules": [
+                        {
+                            "apiGroups": [""],
+                            "apiVersions": ["v1"],
+                            "operations": ["UPDATE"],
+                            "resources": ["nodes", "nodes/status"],
+                        }
+                    ]
+                },
+                "matchConditions": [
+                    {"name": "health-agent", "expression": f"request.userInfo.username == '{USER}'"}
+                ],
+                "validations": [
+                    {"expression": expression, "message": message, "reason": "Forbidden"}
+                    for message, expression in validations.items()
+                ],
+            },
+        },
+        {
+            "apiVersion": _ADMISSION,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+def _daemon_set(architecture: Architecture, types: Sequence[str], image: str, action: str) -> dict[str, Any]:
+    labels = {**_LABELS, "app.kubernetes.io/component": architecture}
+    shared = {"name": "shared", "hostPath": {"path": _SHARED, "type": "DirectoryOrCreate"}}
+    container = {
+        "name": NAME,
+        "image": image,
+        "args": [f"--action={action}", f"--shared={_SHARED}"],
+        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "securityContext": {"privileged": True, "readOnlyRootFilesystem": True},
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [
+            {"name": "shared", "mountPath": _SHARED},
+            {"name": "temporary", "mountPath": "/tmp"},  # noqa: S108 -- a volume of the pod's own
+        ],
+    }
+    tolerations = [*device_tolerations(), {"key": TAINT, "operator": "Exists", "effect": "NoSchedule"}]
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {
+            "name": f"{NAME}-{architecture.replace('_', '-')}",
+            "namespace": NAMESPACE,
+            "labels": labels,
+        },
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": "10%"}},
+            "template": {
+                "metadata": {"labels": labels},
+                "spec": {
+                    "serviceAccountName": NAME,
+                    "automountServiceAccountToken": True,
+                    "enableServiceLinks": False,
+                    "hostPID": True,
+                    "priorityClassName": "system-node-critical",
+                    "affinity": on_types(types),
+                    "tolerations": tolerations,
+                    "containers": [container],
+                    "volumes": [shared, {"name": "temporary", "emptyDir": {"sizeLimit": "64Mi"}}],
+                },
+            },
+        },
+    }

@@ -1,0 +1,218 @@
+"""The health agent on a real control plane: pods on accelerated nodes alone, and rights for their own nodes alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from catalog.pool import Pool
+from catalog.reference_types import CPU, GPU, NEURON
+from tests.kubernetes import capacity
+from tests.kubernetes.bare_nodes import BareNodes
+from tests.kubernetes.object_sets import all_deleted, create_all
+from tests.kubernetes.plane.api import Api, Document, Refused
+from tests.kubernetes.plane.control_plane import ControlPlane
+from tests.unit.health_node import RUNTIME, HealthNode
+from tests.unit.test_health_faults import gpu, xid
+from trainforge.eks.health_agent import CONDITION, NAME, NAMESPACE, TAINT, health_agent
+
+sys.path.insert(0, str(RUNTIME))
+
+from health import kubernetes_agent
+
+POOLS = [
+    Pool("checked-gpu", GPU, 2, "us-west-2a"),
+    Pool("checked-neuron", NEURON, 1, "us-west-2a"),
+    Pool("checked-cpu", CPU, 1, "us-west-2a"),
+]
+NODES = {f"{pool.name}-{number}": pool for pool in POOLS for number in range(pool.nodes)}
+OWN, OTHER = "checked-gpu-0", "checked-gpu-1"
+
+
+@dataclass
+class Installed:
+    """A cluster with the agent's objects and placed pods."""
+
+    api: Api
+    folder: Path
+
+    def account(self) -> Path:
+        """Return a folder with a token of the agent's account that is bound to its pod on the node OWN."""
+        pods = self.api.list("v1", "Pod", namespace=NAMESPACE)
+        [metadata] = [one["metadata"] for one in pods if one["spec"].get("nodeName") == OWN]
+        bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{NAME}/token"
+        asked = {"spec": {"boundObjectRef": bound, "expirationSeconds": 600}}
+        folder = self.folder / "account"
+        folder.mkdir(exist_ok=True)
+        (folder / "token").write_text(self.api.call("POST", path, asked)["status"]["token"])
+        (folder / "ca.crt").write_text(Path(self._cluster["certificate-authority"]).read_text())
+        return folder
+
+    def as_agent(self) -> Api:
+        """Return a client with the token of the agent's pod on the node OWN."""
+        token = (self.account() / "token").read_text()
+        document = {
+            "clusters": [{"name": "c", "cluster": self._cluster}],
+            "users": [{"name": "u", "user": {"token": token}}],
+        }
+        path = self.folder / "agent.yaml"
+        path.write_text(yaml.safe_dump(document))
+        return Api(path)
+
+    def run(self, machine: HealthNode, action: str) -> int:
+        """Run one round of the agent on the node OWN, whose machine is a made-up one."""
+        machine._write_programs()
+        host, _, port = self.api.server.removeprefix("https://").partition(":")
+        environment = machine.environment | {
+            "KUBERNETES_SERVICE_HOST": host,
+            "KUBERNETES_SERVICE_PORT": port,
+            "NODE_NAME": OWN,
+        }
+        words = [
+            "--interval=0",
+            f"--action={action}",
+            f"--account={self.account()}",
+            f"--root={machine.root}",
+        ]
+        return kubernetes_agent.main(words, environment)
+
+    def node(self, name: str = OWN) -> Document:
+        return self.api.get("v1", "Node", name)
+
+    def condition(self) -> dict[str, Any]:
+        [found] = [one for one in self.node()["status"]["conditions"] if one["type"] == CONDITION]
+        return dict(found)
+
+    def taints(self) -> list[str]:
+        return [f"{one['key']}={one.get('value', '')}" for one in self.node()["spec"].get("taints", [])]
+
+    def events(self) -> list[str]:
+        found = self.api.list("v1", "Event", namespace="default")
+        return sorted(one["reason"] for one in found if one["source"].get("component") == "trainforge-health")
+
+    @property
+    def _cluster(self) -> dict[str, Any]:
+        document = yaml.safe_load(self.api.kubeconfig.read_text())
+        return dict(document["clusters"][0]["cluster"])
+
+
+@pytest.fixture
+def installed(
+    control_plane: ControlPlane, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Installed]:
+    api = control_plane.api
+    documents = [capacity.node(pool, name) for name, pool in NODES.items()]
+    # A node that the agent tainted before keeps its pod.
+    tainted = copy.deepcopy(next(one for one in documents if one["metadata"]["name"] == OTHER))
+    tainted["spec"]["taints"].append({"key": TAINT, "value": "reboot", "effect": "NoSchedule"})
+    documents = [tainted if one["metadata"]["name"] == OTHER else one for one in documents]
+    objects = health_agent(POOLS, images={"x86_64": "none", "arm64": "none"}, action=request.param)
+    with BareNodes(api, documents), all_deleted(api) as created:
+        create_all(api, objects, created)
+
+        def placed() -> list[str]:
+            pods = api.list("v1", "Pod", namespace=NAMESPACE)
+            names = sorted(one["spec"].get("nodeName", "") for one in pods)
+            return names if len(names) == 3 and all(names) else []
+
+        expected = sorted(name for name, pool in NODES.items() if pool.name != "checked-cpu")
+        assert api.await_("the agent's pods are placed", placed) == expected
+        yield Installed(api, tmp_path)
+        for one in api.list("v1", "Event", namespace="default"):
+            api.delete("v1", "Event", one["metadata"]["name"], namespace="default")
+
+
+@pytest.mark.parametrize("installed", ["taint"], indirect=True)
+def test_a_fault_taints_the_node_by_the_pods_own_token(
+    installed: Installed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = installed.taints()
+    watched = HealthNode(tmp_path / "watched", GPU)
+    xid(63)(watched)
+    assert installed.run(watched, "taint") == 0
+    assert (installed.condition()["status"], installed.condition()["reason"]) == ("True", "Monitor")
+    assert installed.taints() == before
+    faulty = HealthNode(tmp_path / "faulty", GPU)
+    gpu(0, rows__failure="Yes")(faulty)
+    for _ in range(2):
+        assert installed.run(faulty, "taint") == 0
+    condition = installed.condition()
+    assert (condition["status"], condition["reason"]) == ("False", "Replace")
+    assert condition["message"].startswith("health replace: row-remap-failure")
+    assert installed.taints() == [*before, f"{TAINT}=replace"]
+    report = json.loads(installed.node()["metadata"]["annotations"]["trainforge/health-report"])
+    assert report["findings"][0]["check"] == "row-remap-failure"
+    assert installed.events() == [CONDITION, CONDITION, "NodeTainted"]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["result"] for line in lines] == ["", "done", "nothing done: the node has the taint already"]
+    assert installed.run(HealthNode(tmp_path / "healthy", GPU), "taint") == 0
+    assert installed.condition()["status"] == "True"
+    assert installed.taints() == [*before, f"{TAINT}=replace"]
+
+
+@pytest.mark.parametrize("installed", ["none"], indirect=True)
+def test_without_an_action_the_account_may_not_taint(
+    installed: Installed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = installed.taints()
+    faulty = HealthNode(tmp_path / "faulty", GPU)
+    gpu(0, rows__failure="Yes")(faulty)
+    assert installed.run(faulty, "none") == 0
+    assert installed.condition()["status"] == "False"
+    assert installed.run(faulty, "taint") == 0
+    assert installed.taints() == before
+    assert "403" in json.loads(capsys.readouterr().out.splitlines()[-1])["result"]
+
+
+@pytest.mark.parametrize("installed", ["taint"], indirect=True)
+def test_nothing_but_the_agents_own_marks_may_change(installed: Installed) -> None:
+    agent = installed.as_agent()
+    own = installed.node()
+    taints = own["spec"]["taints"]
+    ready = [{"type": "Ready", "status": "False"}]
+    marked = {"metadata": {"annotations": {"trainforge/health-report": "{}"}}}
+    added = {"key": TAINT, "value": "reset", "effect": "NoSchedule"}
+    refused: list[tuple[str, str, Document]] = [
+        (OTHER, "", marked),
+        (OTHER, "status", marked),
+        (OWN, "", {"metadata": {"labels": {"trainforge/pool": "other"}}}),
+        (OWN, "", {"spec": {"unschedulable": True}}),
+        (OWN, "", {"spec": {"taints": []}}),
+        (OWN, "", {"spec": {"taints": [*taints, {**added, "effect": "NoExecute"}]}}),
+        (OWN, "", {"spec": {"taints": [*taints, {**added, "key": "another"}]}}),
+        (OWN, "status", {"status": {"conditions": [*ready, *own["status"]["conditions"][1:]]}}),
+        (OWN, "status", {"status": {"allocatable": {"cpu": "1"}}}),
+    ]
+
+    def answer(name: str, part: str, body: Document) -> str:
+        try:
+            agent.patch("v1", "Node", name, body, part=part)
+        except Refused as refusal:
+            return str(refusal)
+        return ""
+
+    # The server takes a moment to load a policy.
+    installed.api.await_("the policy holds", lambda: answer(*refused[0]))
+    answers = [(case, answer(*case)) for case in refused]
+    assert [case for case, said in answers if "403" not in said or "the health agent" not in said] == []
+    agent.patch("v1", "Node", OWN, {"spec": {"taints": [*taints, added]}})
+    agent.patch("v1", "Node", OWN, marked, part="status")
+    with pytest.raises(Refused, match="health agent"):
+        agent.patch("v1", "Node", OWN, {"spec": {"taints": taints}})
+    for call in (
+        lambda: agent.delete("v1", "Node", OWN),
+        lambda: agent.list("v1", "Node"),
+        lambda: agent.list("v1", "Secret", namespace="default"),
+        lambda: agent.list("v1", "Pod", namespace=NAMESPACE),
+    ):
+        with pytest.raises(Refused, match="cannot"):
+            call()
