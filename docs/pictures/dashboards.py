@@ -26,7 +26,7 @@ SELECTED = {
     "trainforge-node": {"cluster": "hyperpod", "node": "gpu-2"},
     "trainforge-training": {"cluster": "hyperpod", "run": "llama3-70b-1"},
 }
-"""What is selected where a dashboard shows one thing."""
+"""The values that are selected where a dashboard shows one thing."""
 
 _HOURS = 3.0
 _COLOURS = 96

@@ -26,7 +26,7 @@ import stall_report
 from run_progress import Allowed, RunProgress
 
 WORLD = ("0", "default_pg")
-CODE = "/work/train.py"
+CODE = "/opt/trainforge/workload/train.py"
 
 
 def entry(
