@@ -125,9 +125,15 @@ class Scraper(RecordedResource):
         subnets = self.properties["Source"].get("EksConfiguration", {}).get("SubnetIds", [])
         if len(subnets) < 2:
             self.fail("a scraper has subnets in two Availability Zones at least")
+        if self.attributes:
+            return self.attributes
         identifier = f"s-{uuid.uuid5(uuid.NAMESPACE_DNS, self.physical_id)}"
-        arn = self.arn("aps", f"scraper/{identifier}")
-        return {"ScraperId": identifier, "Arn": arn, "RoleArn": self.arn("iam", "role/scraper")}
+        self.physical_id = self.arn("aps", f"scraper/{identifier}")
+        return {
+            "ScraperId": identifier,
+            "Arn": self.physical_id,
+            "RoleArn": f"arn:aws:iam::{self.context.account}:role/scraper",
+        }
 
 
 _GRAFANA = {

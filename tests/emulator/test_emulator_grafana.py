@@ -1,7 +1,8 @@
-"""The emulator's Amazon Managed Grafana: workspaces, accounts with tokens, and what a Grafana keeps."""
+"""The emulator's Amazon Managed Prometheus and Amazon Managed Grafana: what they keep and what they refuse."""
 
 from __future__ import annotations
 
+import base64
 import json
 import urllib.error
 import urllib.request
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from emulator.server import Emulator
-from tests.emulator.formation import Formation
+from tests.emulator.formation import Formation, att, resources
 
 WORKSPACE = {
     "Type": "AWS::Grafana::Workspace",
@@ -100,3 +101,56 @@ def test_rules_are_kept_and_replaced(emulator: Emulator, formation: Formation) -
     assert b"name: b" in found["ruleGroupsNamespace"]["data"]
     wrong = formation.create(template("no rules"))
     assert formation.status(wrong) == "ROLLBACK_COMPLETE"
+
+
+def scraper(configuration: str = "scrape_configs: []", subnets: int = 2) -> dict[str, Any]:
+    """Return a template of a workspace and a collector of a cluster that sends to it."""
+    source = {
+        "ClusterArn": "arn:aws:eks:us-west-2:123456789012:cluster/one",
+        "SubnetIds": [f"subnet-{index:08x}" for index in range(subnets)],
+        "SecurityGroupIds": ["sg-00000001"],
+    }
+    template = resources(
+        Metrics=("AWS::APS::Workspace", {}),
+        Scraper=(
+            "AWS::APS::Scraper",
+            {
+                "ScrapeConfiguration": {
+                    "ConfigurationBlob": base64.b64encode(configuration.encode()).decode()
+                },
+                "Source": {"EksConfiguration": source},
+                "Destination": {"AmpConfiguration": {"WorkspaceArn": att("Metrics", "Arn")}},
+            },
+        ),
+    )
+    template["Outputs"] = {
+        "Arn": {"Value": att("Scraper", "Arn")},
+        "Role": {"Value": att("Scraper", "RoleArn")},
+    }
+    return template
+
+
+def test_a_scraper_keeps_its_arn_when_its_configuration_changes(formation: Formation) -> None:
+    with formation.deployed(scraper()) as name:
+        held = formation.physical_id(name, "Scraper")
+        assert ":scraper/s-" in held
+        assert formation.outputs(name)["Arn"] == held
+        assert formation.outputs(name)["Role"].startswith("arn:aws:iam::")
+        changed = scraper("scrape_configs: [{job_name: nodes}]")
+        assert formation.update(name, changed) == "UPDATE_COMPLETE", formation.reasons(name)
+        assert (formation.physical_id(name, "Scraper"), formation.outputs(name)["Arn"]) == (held, held)
+
+
+@pytest.mark.parametrize(
+    ("template", "reason"),
+    [
+        (scraper("groups: []"), "is none of Prometheus"),
+        (scraper(subnets=1), "subnets in two Availability Zones"),
+    ],
+)
+def test_a_scraper_that_the_service_refuses_fails_its_stack(
+    formation: Formation, template: dict[str, Any], reason: str
+) -> None:
+    name = formation.create(template)
+    assert formation.status(name) == "ROLLBACK_COMPLETE"
+    assert reason in formation.reasons(name)

@@ -1,4 +1,4 @@
-"""IAM, logs, SSM, KMS, SNS and EventBridge; and that every handler has a test."""
+"""IAM, logs, alarms, SSM, KMS, SNS and EventBridge; and that every handler has a test."""
 
 from __future__ import annotations
 
@@ -99,6 +99,47 @@ def test_a_log_group_keeps_its_days(formation: Formation) -> None:
         assert days() == 90
         arn = formation.outputs(name)["Arn"].removesuffix(":*")
         assert logs.list_tags_for_resource(resourceArn=arn)["tags"] == {"team": "a"}
+
+
+def test_an_alarm_is_changed_in_place(formation: Formation) -> None:
+    template = resources(
+        Topic=("AWS::SNS::Topic", {}),
+        Alarm=(
+            "AWS::CloudWatch::Alarm",
+            {
+                "Namespace": "AWS/FSx",
+                "MetricName": "FreeDataStorageCapacity",
+                "Dimensions": [{"Name": "FileSystemId", "Value": "fs-1"}],
+                "Statistic": "Sum",
+                "Period": 300,
+                "EvaluationPeriods": 2,
+                "ComparisonOperator": "LessThanThreshold",
+                "Threshold": 5,
+                "TreatMissingData": "missing",
+                "AlarmActions": [ref("Topic")],
+                "Tags": [{"Key": "team", "Value": "a"}],
+            },
+        ),
+    )
+    template["Outputs"] = {"Arn": {"Value": att("Alarm", "Arn")}}
+    cloudwatch = formation.emulator.client("cloudwatch")
+    with formation.deployed(template) as name:
+        held = formation.physical_id(name, "Alarm")
+
+        def alarm() -> dict[str, Any]:
+            (found,) = cloudwatch.describe_alarms(AlarmNames=[held])["MetricAlarms"]
+            return dict(found)
+
+        assert formation.outputs(name)["Arn"] == alarm()["AlarmArn"]
+        assert alarm()["AlarmActions"] == [formation.physical_id(name, "Topic")]
+        assert alarm()["Dimensions"] == [{"Name": "FileSystemId", "Value": "fs-1"}]
+        assert cloudwatch.list_tags_for_resource(ResourceARN=alarm()["AlarmArn"])["Tags"] == [
+            {"Key": "team", "Value": "a"}
+        ]
+        template["Resources"]["Alarm"]["Properties"]["Threshold"] = 7
+        assert formation.update(name, template) == "UPDATE_COMPLETE", formation.reasons(name)
+        assert (alarm()["Threshold"], formation.physical_id(name, "Alarm")) == (7, held)
+    assert cloudwatch.describe_alarms(AlarmNames=[held])["MetricAlarms"] == []
 
 
 def test_a_document_gets_a_new_version(formation: Formation) -> None:

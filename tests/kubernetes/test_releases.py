@@ -37,7 +37,7 @@ def test_the_queues_of_the_stack_are_active(eks_cluster: Cluster) -> None:
     eks_cluster.api.await_("the queues are active", active)
 
 
-def test_kueue_is_configured_as_its_own_chart_does_but_for_the_frameworks(assets: Assets) -> None:
+def test_kueue_is_configured_as_its_own_chart_does_but_for_frameworks_and_metrics(assets: Assets) -> None:
     """One text takes the place of the chart's whole file, and what it leaves out falls back to slow defaults."""
     (own,) = [one for one in assets.documents("kueue", "release") if one["kind"] == "ConfigMap"]
     theirs = yaml.safe_load(own["data"][CONFIGURATION])
@@ -46,4 +46,6 @@ def test_kueue_is_configured_as_its_own_chart_does_but_for_the_frameworks(assets
     for part in ("integrations", "internalCertManagement"):
         # Its certificates are made with the same names by default.
         theirs.pop(part)
+    # The dashboards of queues need quota and use, which Kueue exports only if asked; its chart does not ask.
+    assert ours["metrics"].pop("enableClusterQueueResources") is True
     assert ours == theirs

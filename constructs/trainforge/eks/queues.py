@@ -96,8 +96,9 @@ def kueue_values(frameworks: Sequence[str]) -> dict[str, Any]:
     Nothing in Kubernetes deletes the pods of a node that stopped responding for good, and their job waits for that.
     Kueue does, where its gate is on (alpha since 0.15).
     """
-    # Kueue reads the file as it is; there is no finer value. All but the frameworks is what the chart's own file says
-    # (kueue 0.19): without its rates, Kueue sends 20 requests a second, and releases the pods of a large job by them.
+    # Kueue reads the file as it is; there is no finer value. All but the frameworks and the metrics of queues is
+    # what the chart's own file says (kueue 0.19): without its rates, Kueue sends 20 requests a second, and releases
+    # the pods of a large job by them.
     lines = [
         "apiVersion: config.kueue.x-k8s.io/v1beta2",
         "kind: Configuration",
