@@ -9,6 +9,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -183,6 +184,20 @@ def test_a_killed_run_resumes_at_the_newest_whole_step_with_the_data_that_come_n
     assert (run.run_folder / "checkpoints" / "12").is_dir()
 
 
+_LATE = """
+import runpy, sys, time
+import torch.distributed
+get = torch.distributed.PrefixStore.get
+torch.distributed.PrefixStore.get = lambda *of: time.sleep(1) or get(*of)
+sys.argv[0] = "train.py"
+runpy.run_path("train.py", run_name="__main__")
+"""
+"""train.py on a slow node: it takes the configuration after rank 0 is past it."""
+
+_SECONDS = 240
+"""Timeout of a rank. It is no promise of speed: a machine that others use may be slow."""
+
+
 @pytest.mark.heavy
 def test_rank_0_prints_the_lines_of_a_stage_on_another_node(tmp_path: Path) -> None:
     """Two nodes of one rank each, a stage of the pipeline on each: the second one prints."""
@@ -200,23 +215,29 @@ def test_rank_0_prints_the_lines_of_a_stage_on_another_node(tmp_path: Path) -> N
         "RUN_FOLDER": str(tmp_path),
         "PYTHONPATH": str(folder.parent / "runtime"),
     }
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "train.py", *preset.arguments, "--pipeline-parallel=2"],
-            cwd=folder,
-            env={**os.environ, **place, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    first, second = (process.communicate(timeout=120)[0] for process in ranks)
-    assert [process.returncode for process in ranks] == [0, 0], first + second
+    words = [*preset.arguments, "--pipeline-parallel=2"]
+    with ExitStack() as running:
+        ranks = []
+        for rank, start in enumerate((["train.py"], ["-c", _LATE])):
+            process = subprocess.Popen(
+                [sys.executable, *start, *words],
+                cwd=folder,
+                env={**os.environ, **place, "RANK": str(rank)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            ranks.append(process)
+            running.callback(process.kill)
+        printed = {}
+        # The late one first: the other waits for it where it fails.
+        for rank in (1, 0):
+            printed[rank], _ = ranks[rank].communicate(timeout=_SECONDS)
+            assert ranks[rank].returncode == 0, printed[rank]
     pattern = workload("picotron").progress.pattern
-    steps = [int(found["step"]) for found in matching(second, pattern)]
+    steps = [int(found["step"]) for found in matching(printed[1], pattern)]
     assert steps == list(range(1, 13))
-    assert [int(found["step"]) for found in matching(first, pattern)] == steps
+    assert [int(found["step"]) for found in matching(printed[0], pattern)] == steps
 
 
 def _mean_of_all_batches(step: int) -> float:

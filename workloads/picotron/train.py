@@ -100,20 +100,26 @@ def prepare(chosen: Options, folder: Path, ranks: int, *, on_processors: bool) -
     return text
 
 
-def _shared(chosen: Options, folder: Path, *, on_processors: bool) -> str:
+def _store() -> Any:
+    """Return the store in which ranks leave values for each other; the caller keeps it until Picotron has ended.
+
+    torchrun hosts it. Where it does not, rank 0 does, only as long as it keeps this object: a rank that is late loses
+    its connection otherwise, and rank 0 waits for it in vain.
+    """
+    return next(iter(dist.rendezvous("env://")))[0]
+
+
+def _shared(store: Any, chosen: Options, folder: Path, *, on_processors: bool) -> str:
     """Return the configuration that rank 0 has made, on every rank.
 
-    It travels through the store of torchrun, which is there before Picotron's process group: a shared file system may
-    show a file to one node and not yet to another.
+    It travels through the store, which is there before Picotron's process group: a shared file system may show a file
+    to one node and not yet to another.
     """
-    found: Any = next(iter(dist.rendezvous("env://")))[0]
-    store = dist.PrefixStore("picotron_launch", found)
+    own = dist.PrefixStore("picotron_launch", store)
     if _variable("RANK") == "0":
-        store.set(
-            "configuration",
-            prepare(chosen, folder, int(_variable("WORLD_SIZE")), on_processors=on_processors),
-        )
-    return str(store.get("configuration").decode())
+        ranks = int(_variable("WORLD_SIZE"))
+        own.set("configuration", prepare(chosen, folder, ranks, on_processors=on_processors))
+    return str(own.get("configuration").decode())
 
 
 def _run(program: Path, printing: int, folder: Path) -> None:
@@ -139,7 +145,8 @@ def main() -> None:
         )
     folder = Path(_variable("RUN_FOLDER"))
     on_processors = not torch.cuda.is_available()
-    text = _shared(chosen, folder, on_processors=on_processors)
+    store = _store()
+    text = _shared(store, chosen, folder, on_processors=on_processors)
     # Picotron wants a token even for what is on the disk.
     os.environ.setdefault("HF_TOKEN", "none")
     os.environ["HF_HUB_OFFLINE"] = os.environ["HF_DATASETS_OFFLINE"] = "1"
