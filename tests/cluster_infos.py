@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo, Mount
-from tests.programs import checkout
+from tests.programs import ROOT, checkout
 
 _ONE_PARTITION = {"cpu": "cpu"}
 
@@ -25,12 +25,15 @@ def with_environment(
     environment: str = sys.prefix,
     launch_folder: str | None = None,
 ) -> ClusterInfo:
-    """Return that of a cluster whose runs use a virtual environment: the tests' own, with the checkout's programs."""
+    """Return that of a cluster whose runs use a virtual environment: the tests' own, with the checkout's programs.
+
+    Jobs see the checkout by a path that a shell takes as one word.
+    """
     return _info(
         cluster,
         shared,
         partitions=dict(partitions),
-        virtual_environment=environment,
+        virtual_environment=environment.replace(str(ROOT), str(checkout())),
         launch_folder=str(checkout() / "workloads") if launch_folder is None else launch_folder,
     )
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.cluster_infos import with_environment
 from tests.conftest import ROOT
-from tests.programs import checkout, require_module
+from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
 
 require_module("torch", "make setup-train installs it")
@@ -37,11 +37,7 @@ class LoginNode:
 
     def __post_init__(self) -> None:
         """Write the cluster info."""
-        info = with_environment(
-            "parallelcluster",
-            self.folder / "shared",
-            environment=sys.prefix.replace(str(ROOT), str(checkout())),
-        )
+        info = with_environment("parallelcluster", self.folder / "shared")
         (self.folder / "cluster-info.json").write_text(info.to_json(), encoding="utf-8")
 
     def launch(self, *options: str) -> subprocess.CompletedProcess[str]:

@@ -30,8 +30,8 @@ def slurm(artifacts: Callable[[str], Path]) -> Iterator[SlurmCluster]:
         # Slurm gives them no PATH and no folder of their own; a node's own is its name's here.
         script = folder / f"{name.lower()}.sh"
         script.write_text(
-            f"#!/bin/sh\ncd {ROOT / 'programs'}\n"
-            f"exec {sys.executable} -m exporters gpu-jobs {action} --folder {folder}/jobs/$SLURMD_NODENAME\n",
+            f"#!/bin/sh\ncd '{ROOT / 'programs'}'\n"
+            f"exec '{sys.executable}' -m exporters gpu-jobs {action} --folder {folder}/jobs/$SLURMD_NODENAME\n",
             encoding="utf-8",
         )
         script.chmod(0o755)

@@ -18,7 +18,7 @@ import pytest
 from tests.cluster_infos import with_environment
 from tests.conftest import ROOT
 from tests.own_wheel import write_wheel
-from tests.programs import checkout, require_module
+from tests.programs import require_module
 from tests.slurm.cluster import SlurmCluster
 
 require_module("torch", "make setup-train installs it")
@@ -42,12 +42,7 @@ def folder(tmp_path: Path) -> Path:
 def launched(cluster: SlurmCluster, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Launch a folder's code on both nodes and wait for its jobs."""
     here = folder.parent
-    info = with_environment(
-        "parallelcluster",
-        here / "shared",
-        environment=sys.prefix.replace(str(ROOT), str(checkout())),
-        launch_folder="",
-    )
+    info = with_environment("parallelcluster", here / "shared", launch_folder="")
     (here / "shared").mkdir(exist_ok=True)
     (here / "cluster-info.json").write_text(info.to_json(), encoding="utf-8")
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); from cli.main import main; main()"

@@ -129,3 +129,18 @@ def test_mpirun_takes_an_address_where_a_long_name_ends_it(tmp_path: Path) -> No
             timeout=60,
         ).returncode
     assert codes == {LONG: -11, "127.0.0.2": 0}
+
+
+@pytest.mark.parametrize("folder", ["train forge", "forge:1"])
+def test_paths_that_mpirun_would_split_are_refused(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(RUNTIME))
+    import mpi_agent
+
+    monkeypatch.setattr(sys, "executable", "/opt/python3")
+    monkeypatch.setattr(mpi_agent, "__file__", "/opt/runtime/mpi_agent.py")
+    assert mpi_agent.agent_words() == "/opt/python3 /opt/runtime/mpi_agent.py"
+    monkeypatch.setattr(sys, "executable", f"/opt/{folder}/python3")
+    with pytest.raises(
+        ValueError, match=f"mpirun cannot start nodes by '/opt/{folder}/python3': Open MPI splits"
+    ):
+        mpi_agent.agent_words()

@@ -29,7 +29,7 @@ from pathlib import Path
 
 from durations import seconds
 from exit_codes import LOST_NODE, UNAVAILABLE, USAGE, of_process
-from mpi_agent import ADDRESSES, FOLDER_VARIABLE, host_name
+from mpi_agent import ADDRESSES, FOLDER_VARIABLE, agent_words, host_name
 from nccom_tests_options import options
 from nodes_folder import COMMAND, ENDED, READY, RENDEZVOUS_SECONDS, RENDEZVOUS_VARIABLE, NodesFolder
 
@@ -127,13 +127,12 @@ def without_scheduler(environment: Mapping[str, str]) -> dict[str, str]:
 
 def connection(folder: Path) -> dict[str, str]:
     """Return the variables by which an mpirun that somebody else starts reaches the nodes."""
-    agent = Path(sys.modules[host_name.__module__].__file__ or "")
     return {
         FOLDER_VARIABLE: str(folder),
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
         "OMPI_MCA_plm": "rsh",
-        "OMPI_MCA_plm_rsh_agent": f"{sys.executable} {agent}",
+        "OMPI_MCA_plm_rsh_agent": agent_words(),
         # The agent is on this node only, so no other may start daemons.
         "OMPI_MCA_plm_rsh_no_tree_spawn": "1",
         # A daemon that went to the background would leave its node without a process.
@@ -226,7 +225,7 @@ def run(words: Sequence[str], at: Place) -> int:
     """Do the part of this process and return the exit code.
 
     Raises:
-        ValueError: the variable with the time is no whole number.
+        ValueError: the variable with the time is no whole number, or mpirun cannot start nodes by paths of here.
         OSError: the folder of the nodes cannot be written.
     """
     if at.local_rank:

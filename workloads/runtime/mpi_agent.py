@@ -8,6 +8,7 @@ The folder is in the variable TRAINFORGE_NODES_FOLDER, which mpi_rendezvous.py s
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +27,23 @@ _PREFIX = "node-"
 def host_name(node: int) -> str:
     """Return the name by which mpirun and its agent know a node."""
     return f"{_PREFIX}{node}"
+
+
+def agent_words() -> str:
+    """Return the value of Open MPI's parameter plm_rsh_agent with which mpirun calls this agent.
+
+    Raises:
+        ValueError: a path of it has a space or a colon. Open MPI takes words between spaces, and alternatives between
+            colons, and nothing quotes them (orte_plm_rsh_search of its plm_rsh_component.c).
+    """
+    paths = (sys.executable, str(Path(__file__).absolute()))
+    for path in paths:
+        if re.search(r"[\s:]", path):
+            raise ValueError(
+                f"mpirun cannot start nodes by '{path}': Open MPI splits it at the space or colon; "
+                "put Python and the workload into folders without them"
+            )
+    return " ".join(paths)
 
 
 def leave_command(words: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -26,7 +26,7 @@ from pathlib import Path
 from child_processes import become
 from durations import seconds
 from exit_codes import LOST_NODE, UNAVAILABLE
-from mpi_agent import FOLDER_VARIABLE, host_name
+from mpi_agent import FOLDER_VARIABLE, agent_words, host_name
 from nodes_folder import COMMAND, ENDED, READY, RENDEZVOUS_SECONDS, RENDEZVOUS_VARIABLE, NodesFolder
 
 _SAME_ON_EVERY_NODE = "lo,docker0"
@@ -43,7 +43,7 @@ def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
     """Become mpirun or its daemon; return the exit code where that cannot be.
 
     Raises:
-        ValueError: the variable with the time is no whole number.
+        ValueError: the variable with the time is no whole number, or mpirun cannot start nodes by paths of here.
         OSError: the folder cannot be written.
     """
     folder = NodesFolder(options.folder)
@@ -99,10 +99,9 @@ def _not_ready(folder: NodesFolder, other: int, nodes: int, deadline: float) -> 
 
 def _connection(hosts: Path) -> list[str]:
     """Return mpirun's options that say which nodes there are, and how to start a daemon on each."""
-    agent = Path(__file__).with_name("mpi_agent.py")
     return [
         *("--hostfile", str(hosts)),
-        *("--mca", "plm_rsh_agent", f"{sys.executable} {agent}"),
+        *("--mca", "plm_rsh_agent", agent_words()),
         # The agent is on this node only, so no other may start daemons.
         *("--mca", "plm_rsh_no_tree_spawn", "1"),
         # A daemon that went to the background would leave its node without a process, which ends the node.
