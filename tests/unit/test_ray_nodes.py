@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,23 +20,49 @@ from tests.programs import ROOT
 RUNTIME = ROOT / "workloads" / "runtime"
 
 # As `ray start --block`: it listens on the head's port, and ends when it is asked to.
-RAY = """#!/usr/bin/env python3
+RAY = """
 import os, signal, socket, subprocess, sys, time
-with open({noted!r}, "a") as file:
-    assert " " not in sys.executable
-    file.write(" ".join(sys.argv[1:]) + "\\n")
-print("advice")
-if {fails!r}:
-    sys.exit("error: no memory")
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-if "AGENT" in os.environ:
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", os.environ["AGENT"]])
-options = dict(word.partition("=")[::2] for word in sys.argv[1:])
-if "--head" in options:
-    server = socket.create_server(("127.0.0.1", int(options["--port"])))
-end = time.monotonic() + {seconds}
-while time.monotonic() < end:
-    time.sleep(0.1)
+from ray._private import services
+def main():
+    with open({noted!r}, "a") as file:
+        assert " " not in sys.executable
+        file.write(" ".join(sys.argv[1:]) + "\\n")
+    print("advice", flush=True)
+    if {fails!r}:
+        sys.exit("error: no memory")
+    assert services.get_node("address", "id") == "known"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    if "AGENT" in os.environ:
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", os.environ["AGENT"]])
+    options = dict(word.partition("=")[::2] for word in sys.argv[1:])
+    if "--head" in options:
+        server = socket.create_server(("127.0.0.1", int(options["--port"])))
+    end = time.monotonic() + {seconds}
+    while time.monotonic() < end:
+        time.sleep(0.1)
+"""
+
+# Ray's own: a node that has not registered yet is an error.
+SERVICES = """
+asked = []
+def get_node(address, node):
+    asked.append(node)
+    if len(asked) == 1:
+        raise RuntimeError("not there")
+    return "known"
+"""
+
+# What counts the nodes of a cluster: a head whose Ray is not up yet refuses the first program.
+COUNTED = """
+import os
+def init(address, **options):
+    path = os.environ["COUNTED"]
+    with open(path, "a") as file:
+        file.write("asked\\n")
+    if os.path.getsize(path) == 6:
+        raise ConnectionError
+def nodes():
+    return [{"Alive": True}, {"Alive": True}]
 """
 
 
@@ -47,24 +74,29 @@ class Nodes:
         self.noted = folder / "noted.txt"
         # The path of a checkout may have a space, and Ray's workers start by a shell.
         self.programs = folder / "an environment" / "bin"
+        self.packages = folder / "packages"
         self.programs.mkdir(parents=True)
-        (self.programs / "python3").symlink_to(sys.executable)
+        self.python = self.programs / "python3"
+        self.python.symlink_to(sys.executable)
         (self.port,) = free_ports(1)
+        for name in ("_private", "scripts"):
+            (self.packages / "ray" / name).mkdir(parents=True)
+        (self.packages / "ray" / "__init__.py").write_text(COUNTED, encoding="utf-8")
+        (self.packages / "ray" / "_private" / "services.py").write_text(SERVICES, encoding="utf-8")
         self.ray()
 
     def ray(self, *, fails: bool = False, seconds: float = 60) -> None:
         """Write the program `ray`."""
-        program = self.programs / "ray"
         text = RAY.format(noted=str(self.noted), fails=fails, seconds=seconds)
-        program.write_text(text, encoding="utf-8")
-        program.chmod(0o755)
+        (self.packages / "ray" / "scripts" / "scripts.py").write_text(text, encoding="utf-8")
 
     def start(self, node: int, *driver: str, nodes: int = 1, **variables: str) -> subprocess.Popen[str]:
         """Start a node's part."""
-        words = [sys.executable, "-m", "ray_nodes", f"--node={node}", f"--nodes={nodes}"]
+        words = [str(self.python), "-m", "ray_nodes", f"--node={node}", f"--nodes={nodes}"]
         words += [f"--head=127.0.0.1:{self.port}", "--ranks-per-node=4", "--gpus=2", "--", *driver]
         path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(RUNTIME), **variables}
+        packages = f"{self.packages}{os.pathsep}{RUNTIME}"
+        environment = {**os.environ, "PATH": path, "PYTHONPATH": packages, **variables}
         return subprocess.Popen(
             words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -152,6 +184,26 @@ def test_ray_that_does_not_start_is_final_and_says_why(nodes: Nodes) -> None:
     assert "error: no memory" in errors
 
 
+def test_the_driver_waits_for_a_head_that_is_slow(nodes: Nodes, tmp_path: Path) -> None:
+    """Its port takes connections before the rest of Ray is there."""
+    counted = tmp_path / "counted"
+    process = nodes.start(0, "true", nodes=2, COUNTED=str(counted))
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert counted.read_text(encoding="utf-8").split() == ["asked", "asked"]
+
+
+def test_a_head_that_ends_before_the_others_join_says_why(nodes: Nodes, tmp_path: Path) -> None:
+    nodes.ray(seconds=1)
+    (nodes.packages / "ray" / "__init__.py").write_text(
+        "import time\ndef init(*_, **__): time.sleep(60)\n", "utf-8"
+    )
+    process = nodes.start(0, "true", nodes=2)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 79
+    assert "the head of Ray has ended before all of 2 nodes joined\nadvice" in errors
+
+
 def test_a_head_that_ends_takes_the_driver_along(nodes: Nodes) -> None:
     nodes.ray(seconds=2)
     process = nodes.start(0, "sleep", "60")
@@ -170,7 +222,7 @@ def test_a_node_without_a_head_gives_up(nodes: Nodes) -> None:
 @pytest.mark.parametrize(
     ("change", "code", "words"),
     [
-        (lambda nodes: (nodes.programs / "ray").unlink(), 127, "cannot be started"),
+        (lambda nodes: shutil.rmtree(nodes.packages / "ray"), 127, "has no package 'ray'"),
         (lambda nodes: None, 2, "TRAINFORGE_RENDEZVOUS_SECONDS is 'soon'"),
     ],
     ids=["no-ray", "no-number"],

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import shutil
 import signal
@@ -45,7 +46,7 @@ _GONE_SECONDS = 30
 """Seconds after which a head that does not answer is gone: our choice; one that refuses is gone at once."""
 
 START_TRIES = 3
-"""Times that a node is started until it has joined: Ray ends one that needs over 30 seconds (ray 2.60, node.py)."""
+"""Times that a node is started until it has joined: our choice."""
 
 START_SECONDS = 300
 """Seconds after which a node that runs has joined: our choice."""
@@ -99,7 +100,7 @@ class RayNode:
         place = ["--head", f"--port={port}", "--include-dashboard=false"]
         # A run takes all of the node: ports that are not written down are any that is free.
         self._words = [
-            *(*_program(self.environment, folder), "start"),
+            *(*_program(folder), "start"),
             *("--block", "--disable-usage-stats", "--log-color=false"),
             *(place if options.node == 0 else [f"--address={options.head}"]),
             f"--num-cpus={options.ranks_per_node}",
@@ -111,11 +112,7 @@ class RayNode:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start them.
-
-        Raises:
-            OSError: Ray is not installed.
-        """
+        """Start them."""
         with self._log.open("wb") as log:
             self._process = _start(self._words, self.environment, log.fileno())
 
@@ -144,18 +141,25 @@ class RayNode:
             _end(self._process)
 
 
-def _program(environment: Mapping[str, str], folder: Path) -> list[str]:
+def _program(folder: Path) -> list[str]:
     """Return the words that start the program `ray`, with an interpreter whose path has no space.
 
     Ray starts workers by a shell that does not quote it (ray 2.60, runtime_env/context.py, exec_worker). A link to the
     virtual environment has another path for the same interpreter.
+
+    Raises:
+        OSError: Ray is not installed.
     """
-    program = shutil.which("ray", path=environment.get("PATH"))
-    if program is None or " " not in program:
-        return ["ray"]
-    link = folder / "environment"
-    link.symlink_to(Path(program).parent.parent)
-    return [str(link / "bin" / "python3"), str(link / "bin" / "ray")]
+    if importlib.util.find_spec("ray") is None:
+        raise FileNotFoundError(
+            f"'{sys.executable}' has no package 'ray'; install it, or put its Python on PATH"
+        )
+    python = Path(sys.executable)
+    if " " in str(python):
+        link = folder / "environment"
+        link.symlink_to(python.parent.parent)
+        python = link / "bin" / "python3"
+    return [str(python), str(Path(__file__).with_name("ray_start.py"))]
 
 
 def run(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
@@ -186,7 +190,10 @@ def _head(node: RayNode, options: argparse.Namespace, stop: StopFile, deadline: 
         return UNAVAILABLE
     address = f"{node.host}:{node.port}"
     if options.nodes > 1 and not _joined(node, address, options.nodes, deadline):
-        say(f"not all of {options.nodes} nodes joined the Ray cluster in time")
+        if node.code() is None:
+            say(f"not all of {options.nodes} nodes joined the Ray cluster in time")
+        else:
+            say(f"the head of Ray has ended before all of {options.nodes} nodes joined\n{node.printed()}")
         return LOST_NODE
     if stop.received:
         say(f"stopped by signal {stop.received} before the driver started")
@@ -229,10 +236,18 @@ def _other(node: RayNode, options: argparse.Namespace, deadline: float) -> int:
 
 def _joined(node: RayNode, address: str, count: int, deadline: float) -> bool:
     """Wait until the cluster has as many nodes."""
-    counter = _start([sys.executable, "-c", _COUNT_NODES, address, str(count)], node.environment)
-    _wait(lambda: counter.poll() is not None, node, deadline)
-    _end(counter)
-    return counter.returncode == 0
+    words = [sys.executable, "-c", _COUNT_NODES, address, str(count)]
+    refused_until = min(deadline, time.monotonic() + START_SECONDS)
+    while True:
+        counter = _start(words, node.environment)
+        _wait(lambda: counter.poll() is not None, node, deadline)  # noqa: B023 -- it is over before the next one
+        ended_itself = counter.poll() is not None
+        _end(counter)
+        if counter.returncode == 0:
+            return True
+        # The head takes connections before the rest of its Ray does.
+        if not ended_itself or node.code() is not None or time.monotonic() > refused_until:
+            return False
 
 
 def _wait(reached: Callable[[], bool], node: RayNode | None, deadline: float) -> bool:
