@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
 PYTORCHJOBS: Final = "pytorchjobs.kubeflow.org"
@@ -68,40 +67,6 @@ the definition of MPIJob too, of an older version than the MPI operator's. `hype
 Sources: the charts and manifests at the versions that `catalog.versions` pins; for HyperPod's chart the templates of
 aws/sagemaker-hyperpod-cli (June 2026); for task governance, its documentation, which says that it installs Kueue.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Combination:
-    """Versions that ran on one cluster together, and `source`, the test that ran them.
-
-    A controller that writes an object back drops the fields that its own types lack. `trainer_types_of_kueue` is the
-    version of Trainer whose types Kueue was built with: a TrainJob may use only fields of that version.
-    """
-
-    kubernetes: str
-    jobset: str
-    trainer: str
-    training_operator: str
-    mpi_operator: str
-    kuberay: str
-    kueue: str
-    trainer_types_of_kueue: str
-    source: str
-
-
-RAN_TOGETHER: Final = Combination(
-    kubernetes="1.35.4",
-    jobset="0.12.0",
-    trainer="2.3.0",
-    training_operator="1.9.3",
-    mpi_operator="0.8.0",
-    kuberay="1.5.0",
-    kueue="0.19.2",
-    trainer_types_of_kueue="2.2.1",
-    source="tests/kubernetes/test_admission.py: jobs of each shape are admitted, keep their fields and get pods; the "
-    "versions are those of the programs' own build information",
-)
-"""The combination that the stacks install and the tests run; a test holds the pins to it."""
 
 
 def clashes(owners: Iterable[str]) -> list[tuple[str, str, tuple[str, ...]]]:

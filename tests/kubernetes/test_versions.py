@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from catalog.operators import RAN_TOGETHER
+from catalog.versions import KUBERNETES
 from tests.kubernetes.plane.assets import Assets
 
 
@@ -17,14 +17,16 @@ def modules(program: Path) -> dict[str, str]:
 
 def test_programs_are_of_the_versions_that_ran_together(assets: Assets) -> None:
     expected = {
-        ("kube-apiserver", "k8s.io/kubernetes"): RAN_TOGETHER.kubernetes,
-        ("jobset-manager", "sigs.k8s.io/jobset"): RAN_TOGETHER.jobset,
-        ("trainer-manager", "github.com/kubeflow/trainer/v2"): RAN_TOGETHER.trainer,
-        ("training-operator", "github.com/kubeflow/training-operator"): RAN_TOGETHER.training_operator,
-        ("mpi-operator", "github.com/kubeflow/mpi-operator"): RAN_TOGETHER.mpi_operator,
-        ("kuberay-operator", "github.com/ray-project/kuberay/ray-operator"): RAN_TOGETHER.kuberay,
-        ("kueue-manager", "sigs.k8s.io/kueue"): RAN_TOGETHER.kueue,
-        ("kueue-manager", "github.com/kubeflow/trainer/v2"): RAN_TOGETHER.trainer_types_of_kueue,
+        ("kube-apiserver", "k8s.io/kubernetes"): KUBERNETES.versions["Kubernetes"],
+        ("jobset-manager", "sigs.k8s.io/jobset"): KUBERNETES.versions["JobSet"],
+        ("trainer-manager", "github.com/kubeflow/trainer/v2"): KUBERNETES.versions["Trainer"],
+        ("training-operator", "github.com/kubeflow/training-operator"): KUBERNETES.versions[
+            "training operator"
+        ],
+        ("mpi-operator", "github.com/kubeflow/mpi-operator"): KUBERNETES.versions["MPI operator"],
+        ("kuberay-operator", "github.com/ray-project/kuberay/ray-operator"): KUBERNETES.versions["KubeRay"],
+        ("kueue-manager", "sigs.k8s.io/kueue"): KUBERNETES.versions["Kueue"],
+        ("kueue-manager", "github.com/kubeflow/trainer/v2"): KUBERNETES.built_against["Kueue"]["Trainer"],
     }
     found = {(name, module): modules(assets.program(name)).get(module, "") for name, module in expected}
     assert found == expected

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from catalog.operators import RAN_TOGETHER
 from catalog.versions import (
     CDK_CLI,
     KUBEFLOW_TRAINER,
     KUBERAY,
+    KUBERNETES,
     KUEUE,
     LUSTRE,
     MPI_OPERATOR,
@@ -68,9 +68,8 @@ def test_pins_name_things_once() -> None:
 def test_operators_are_pinned_as_a_combination_that_ran() -> None:
     """A controller writes back only what its own types know, so that one of them alone is no safe update."""
     pinned = (KUEUE, KUBEFLOW_TRAINER, MPI_OPERATOR.rpartition(":")[2], KUBERAY.rpartition(":v")[2])
-    assert pinned == (
-        *(RAN_TOGETHER.kueue, RAN_TOGETHER.trainer, RAN_TOGETHER.mpi_operator, RAN_TOGETHER.kuberay),
-    )
+    together = KUBERNETES.versions
+    assert pinned == (together["Kueue"], together["Trainer"], together["MPI operator"], together["KubeRay"])
 
 
 def test_pins_equal_those_of_the_requirements() -> None:
