@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from workloads.progress import Criterion as Criterion
     from workloads.progress import PrintedBy as PrintedBy
     from workloads.progress import Progress as Progress
+    from workloads.progress import number as number
     from workloads.proof import Proof as Proof
     from workloads.proof import Proven as Proven
     from workloads.resources import Resources as Resources
@@ -49,7 +50,7 @@ _MODULES = {
     "layout": ("Layout",),
     "program": ("Program",),
     "proof": ("Proof", "Proven"),
-    "progress": ("Criterion", "PrintedBy", "Progress"),
+    "progress": ("Criterion", "PrintedBy", "Progress", "number"),
     "resources": ("Resources",),
     "secret": ("Secret",),
     "size_arguments": ("SizeArguments",),
@@ -85,6 +86,7 @@ __all__ = [
     "Stage",
     "Torchrun",
     "Workload",
+    "number",
 ]
 
 

@@ -3,7 +3,7 @@
 A line of progress matches a regular expression with named groups, and each group is a metric:
 
     Progress(
-        pattern=r"step=(?P<step>[0-9]+) loss=(?P<loss>[0-9.]+)",
+        pattern=rf"step=(?P<step>[0-9]+) loss=(?P<loss>{number()})",
         start_seconds=1200,
         stall_seconds=900,
         printed_by=PrintedBy.RANK_0,
@@ -67,6 +67,16 @@ SPEEDS = frozenset(
 """Metrics of how fast a program trains. With the size of a step each follows from any other."""
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def number(digits: str = "[0-9][0-9.e+-]*") -> str:
+    """Return the pattern of a metric that may be no finite number: `digits`, or nan and inf in any case.
+
+    A loss needs it, and whatever is in the same line and follows from it: a pattern that takes digits alone does not
+    match the line of a loss that is NaN, and nobody hears of it.
+    """
+    return rf"(?:[+-]?(?i:nan|inf)|{digits})"
+
 
 Of = Literal["last", "median", "every"]
 

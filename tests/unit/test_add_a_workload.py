@@ -140,9 +140,9 @@ def test_a_new_workload_trains_here_on_two_ranks(sources: Path, tmp_path: Path) 
     done = trainforge(sources, *words)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 ranks" in done.stdout
-    pattern = re.search(r'pattern=r"(.*)"', (sources / FOLDER / "workload.py").read_text(encoding="utf-8"))
+    pattern = re.search(r'pattern=rf"(.*)"', (sources / FOLDER / "workload.py").read_text(encoding="utf-8"))
     assert pattern
-    found = series(done.stdout, pattern[1])
+    found = series(done.stdout, pattern[1].replace("{number()}", workloads.number()))
     assert found["step"] == list(range(10, 101, 10))
     assert found["loss"][-1] < 0.001 < found["loss"][0]
     metrics = (tmp_path / "runs" / NAME / "t1" / "progress.prom").read_text(encoding="utf-8")

@@ -318,6 +318,7 @@ def test_the_api_is_what_its_page_documents() -> None:
         "Stage",
         "Torchrun",
         "Workload",
+        "number",
     ]
     page = (ROOT / "docs" / "bring-your-own-code.md").read_text(encoding="utf-8")
     for name in workloads.__all__:

@@ -13,7 +13,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.program import Program
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import PrintedBy, Progress, number
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.size_arguments import SizeArguments
@@ -103,11 +103,11 @@ WORKLOAD = Workload(
         }
     ),
     progress=Progress(
-        # A loss that is not finite has no digits: it does not match, and the program ends.
         pattern=(
-            rf"step=(?P<step>[0-9]+) loss=(?P<loss>{_NUMBER}) samples_per_second=(?P<samples_per_second>{_NUMBER}) "
+            rf"step=(?P<step>[0-9]+) loss=(?P<loss>{number(_NUMBER)}) "
+            rf"samples_per_second=(?P<samples_per_second>{_NUMBER}) "
             rf"tokens_per_second=(?P<tokens_per_second>{_NUMBER}) tflops=(?P<tflops>{_NUMBER}) "
-            rf"learning_rate=(?P<learning_rate>{_NUMBER}) gradient_norm=(?P<gradient_norm>{_NUMBER})"
+            rf"learning_rate=(?P<learning_rate>{_NUMBER}) gradient_norm=(?P<gradient_norm>{number(_NUMBER)})"
         ),
         start_seconds=900,
         stall_seconds=900,

@@ -15,7 +15,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.program import Program
-from workloads.progress import Progress
+from workloads.progress import Progress, number
 from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -93,12 +93,13 @@ _STAGES = (
     ),
 )
 
-# The progress bar of Lightning. With less than one step a second it prints s/it.
+# The progress bar of Lightning. With less than one step a second it prints s/it; it fills numbers up to five
+# characters with a point and zeros, so that NaN is nan.0 (pytorch_lightning, tqdm_progress.py, `format_num`).
 _NUMBER = "[0-9][0-9.]*(?:e[+-]?[0-9]+)?"
 _PROGRESS = (
     r"Epoch [0-9]+: .*\| (?P<step>[0-9]+)/[0-9]+ \[.*, +"
     rf"(?:(?P<steps_per_second>{_NUMBER})it/s|(?P<seconds_per_step>{_NUMBER})s/it), loss="
-    rf".* reduced_train_loss=(?P<loss>{_NUMBER}), .*consumed_samples=(?P<consumed_samples>{_NUMBER})"
+    rf".* reduced_train_loss=(?P<loss>{number(_NUMBER)})(?:\.0*)?, .*consumed_samples=(?P<consumed_samples>{_NUMBER})"
 )
 
 

@@ -12,7 +12,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.preset import Preset
 from workloads.profile import BY_CAPTURE
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import PrintedBy, Progress, number
 from workloads.proof import TINY_PODS, TINY_RANKS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -133,9 +133,8 @@ WORKLOAD = Workload(
         }
     ),
     progress=Progress(
-        # A loss that is not finite has no digits: it does not match, and the program ends.
         pattern=(
-            r"step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) "
+            rf"step=(?P<step>[0-9]+) loss=(?P<loss>{number()}) "
             r"samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*)"
         ),
         # The first steps fill caches, compile where it was asked for, and open a streamed data set.

@@ -12,7 +12,7 @@ from workloads.jax.memory import footprint
 from workloads.launchers import Jax
 from workloads.layout import Layout
 from workloads.preset import Preset
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import PrintedBy, Progress, number
 from workloads.proof import TINY_PODS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.size_arguments import SizeArguments
@@ -95,12 +95,12 @@ WORKLOAD = Workload(
         }
     ),
     progress=Progress(
-        # A loss that is not finite has no digits: it does not match, and the program ends.
+        # The program ends, before its line, at a loss that is not finite.
         pattern=(
-            r"step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) "
+            rf"step=(?P<step>[0-9]+) loss=(?P<loss>{number()}) "
             r"samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*) "
             r"tokens_per_second=(?P<tokens_per_second>[0-9][0-9.e+-]*) tflops=(?P<tflops>[0-9][0-9.e+-]*) "
-            r"gradient_norm=(?P<gradient_norm>[0-9][0-9.e+-]*)"
+            rf"gradient_norm=(?P<gradient_norm>{number()})"
         ),
         # XLA compiles the step before the first line.
         start_seconds=1800,

@@ -14,7 +14,7 @@ from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.profile import Profile, Profiler
 from workloads.program import Program
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import PrintedBy, Progress, number
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -286,8 +286,13 @@ WORKLOAD = Workload(
             r"iteration +(?P<step>[0-9]+)/ *[0-9]+ \| consumed samples: +(?P<consumed_samples>[0-9]+) \|"
             r".*? elapsed time per iteration \(ms\): (?P<milliseconds_per_step>[0-9.]+) \|"
             r"(?: throughput per GPU \(TFLOP/s/GPU\): (?P<tflops>[0-9.]+) \|)?"
-            r".*? learning rate: (?P<learning_rate>[0-9.E+-]+) \|.*? lm loss: (?P<loss>[0-9][0-9.E+-]*) \|"
-            r"(?:.*? grad norm: (?P<gradient_norm>[0-9.]+) \|)?"
+            r".*? learning rate: (?P<learning_rate>[0-9.E+-]+) \|"
+            # training_log leaves a loss out that is NaN. Its line ends with that word, which is read as the loss: in
+            # bf16, whose scale is 1.0, always; in fp16 not where all were skipped while a scale is sought.
+            r".*? (?:lm loss: |loss scale: 1\.0 \|.* number of (?=nan iterations: )"
+            r"|number of (?=nan iterations: +[1-9]))"
+            rf"(?P<loss>{number('[0-9][0-9.E+-]*')})"
+            rf"(?:.*? grad norm: (?P<gradient_norm>{number('[0-9.]+')}) \|)?"
         ),
         # Kernels are compiled, and of real data the index of samples is made.
         start_seconds=1800,

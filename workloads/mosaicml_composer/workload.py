@@ -13,7 +13,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.program import Program
-from workloads.progress import Progress
+from workloads.progress import Progress, number
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -136,7 +136,7 @@ WORKLOAD = Workload(
     ),
     progress=Progress(
         pattern=(
-            r"step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) "
+            rf"step=(?P<step>[0-9]+) loss=(?P<loss>{number()}) "
             r"seconds_per_step=(?P<seconds_per_step>[0-9][0-9.]*)(?: tflops=(?P<tflops>[0-9][0-9.e+-]*))?"
         ),
         # Composer checks a folder of a large checkpoint, and llm-foundry makes the model on the meta device.

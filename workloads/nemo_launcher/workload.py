@@ -23,7 +23,7 @@ from workloads.layout import Layout
 from workloads.preset import Override, Preset
 from workloads.profile import Profile, Profiler
 from workloads.program import Program
-from workloads.progress import Progress
+from workloads.progress import Progress, number
 from workloads.proof import TINY_RANKS, Proof, Proven
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -234,7 +234,7 @@ WORKLOAD = Workload(
     progress=Progress(
         # global_step and consumed_samples are rounded to three digits; the bar's own count of steps is not.
         pattern=(
-            rf"Epoch [0-9]+: .*\| *(?P<step>[0-9]+)/[0-9]+ \[.*reduced_train_loss=(?P<loss>{_NUMBER})"
+            rf"Epoch [0-9]+: .*\| *(?P<step>[0-9]+)/[0-9]+ \[.*reduced_train_loss=(?P<loss>{number(_NUMBER)})"
             rf"(?:.*consumed_samples=(?P<consumed_samples>{_NUMBER}))?"
             rf"(?:.*train_step_timing in s=(?P<seconds_per_step>{_NUMBER}))?"
         ),

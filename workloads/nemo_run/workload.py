@@ -23,7 +23,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.program import Program
-from workloads.progress import Progress
+from workloads.progress import Progress, number
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -190,7 +190,7 @@ WORKLOAD = Workload(
     progress=Progress(
         pattern=(
             r"Training epoch [0-9]+, iteration [0-9]+/[0-9]+ \| lr: (?P<learning_rate>[0-9.e+-]+) \| .*"
-            r"global_step: (?P<step>[0-9]+) \| reduced_train_loss: (?P<loss>[0-9.e+-]+)"
+            rf"global_step: (?P<step>[0-9]+) \| reduced_train_loss: (?P<loss>{number('[0-9.e+-]+')})"
             r"(?: \| train_step_timing in s: (?P<seconds_per_step>[0-9.e+-]+))?"
             r"(?: \| consumed_samples: (?P<consumed_samples>[0-9]+))?"
         ),

@@ -14,7 +14,7 @@ from workloads.launchers import NeuronTorchrun
 from workloads.layout import Layout
 from workloads.preset import Override, Preset
 from workloads.program import Program
-from workloads.progress import Progress
+from workloads.progress import Progress, number
 from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -231,8 +231,8 @@ _PROGRESS = (
     r"^(?:LOG .* - \([0-9]+, |step )(?P<step>[0-9]+)\b"
     rf"(?:(?=.* step_time (?P<seconds_per_step>{_NUMBER})s)|)"
     rf"(?=.* throughput(?: :)? (?P<samples_per_second>{_NUMBER}) seq/s)"
-    rf"(?=.*loss(?: :)? (?P<loss>{_NUMBER}))"
-    rf"(?:(?=.* grad[ -]norm(?: :)? (?P<gradient_norm>{_NUMBER}))|)"
+    rf"(?=.*loss(?: :)? (?P<loss>{number(_NUMBER)}))"
+    rf"(?:(?=.* grad[ -]norm(?: :)? (?P<gradient_norm>{number(_NUMBER)}))|)"
 )
 
 

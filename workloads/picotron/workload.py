@@ -13,7 +13,7 @@ from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.program import Program
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import PrintedBy, Progress, number
 from workloads.proof import TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -144,7 +144,7 @@ WORKLOAD = Workload(
     ),
     progress=Progress(
         pattern=(
-            rf"Step: (?P<step>[0-9]+) +\| Loss: +(?P<loss>[0-9][0-9.]*) \| Global batch size: .*"
+            rf"Step: (?P<step>[0-9]+) +\| Loss: +(?P<loss>{number('[0-9][0-9.]*')}) \| Global batch size: .*"
             rf"\| Tokens/s: +(?P<tokens_per_second>{_NUMBER}) "
             rf"\| Tokens/s/GPU: +(?P<tokens_per_second_per_rank>{_NUMBER}) \|.* MFU: +(?P<mfu_percent>[0-9.]+)%"
         ),

@@ -15,7 +15,7 @@ from workloads.layout import Layout
 from workloads.preset import Preset
 from workloads.profile import DEFAULT_RANKS, Profile, Profiler
 from workloads.program import Program
-from workloads.progress import PrintedBy, Progress
+from workloads.progress import PrintedBy, Progress, number
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
@@ -194,7 +194,8 @@ WORKLOAD = Workload(
     ),
     progress=Progress(
         pattern=(
-            r"step: +(?P<step>[0-9]+)  loss: +(?P<loss>[0-9][0-9.]*)  grad_norm: +(?P<gradient_norm>[0-9.]+)  memory: "
+            rf"step: +(?P<step>[0-9]+)  loss: +(?P<loss>{number('[0-9][0-9.]*')})"
+            rf"  grad_norm: +(?P<gradient_norm>{number('[0-9.]+')})  memory: "
             r".*tps: (?P<tokens_per_second_per_rank>[0-9,]+)  tflops: (?P<tflops>[0-9.,]+)  "
             r"mfu: (?:(?P<mfu_percent>[0-9.]+)%|N/A)"
         ),

@@ -25,7 +25,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--accelerators=$GPUS" \
   --efa=0 \
   --nodes=1 \
-  '--progress=Epoch [0-9]+: .*\| (?P<step>[0-9]+)/[0-9]+ \[.*, +(?:(?P<steps_per_second>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)it/s|(?P<seconds_per_step>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)s/it), loss=.* reduced_train_loss=(?P<loss>[0-9][0-9.]*(?:e[+-]?[0-9]+)?), .*consumed_samples=(?P<consumed_samples>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)' \
+  '--progress=Epoch [0-9]+: .*\| (?P<step>[0-9]+)/[0-9]+ \[.*, +(?:(?P<steps_per_second>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)it/s|(?P<seconds_per_step>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)s/it), loss=.* reduced_train_loss=(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.]*(?:e[+-]?[0-9]+)?))(?:\.0*)?, .*consumed_samples=(?P<consumed_samples>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)' \
   --start-seconds=3600 \
   --stall-seconds=1800 \
   --step-samples=8192 \

@@ -14,7 +14,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   --accelerators=0 \
   --efa=0 \
   --nodes=1 \
-  '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*)' \
+  '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.e+-]*)) samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*)' \
   --start-seconds=300 \
   --stall-seconds=300 \
   --step-samples=256 \

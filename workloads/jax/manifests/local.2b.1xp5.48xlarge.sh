@@ -20,7 +20,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--accelerators=$GPUS" \
   --efa=0 \
   --nodes=1 \
-  '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*) tokens_per_second=(?P<tokens_per_second>[0-9][0-9.e+-]*) tflops=(?P<tflops>[0-9][0-9.e+-]*) gradient_norm=(?P<gradient_norm>[0-9][0-9.e+-]*)' \
+  '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.e+-]*)) samples_per_second=(?P<samples_per_second>[0-9][0-9.e+-]*) tokens_per_second=(?P<tokens_per_second>[0-9][0-9.e+-]*) tflops=(?P<tflops>[0-9][0-9.e+-]*) gradient_norm=(?P<gradient_norm>(?:[+-]?(?i:nan|inf)|[0-9][0-9.e+-]*))' \
   --start-seconds=1800 \
   --stall-seconds=900 \
   --step-samples=1024 \

@@ -20,7 +20,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--accelerators=$GPUS" \
   --efa=0 \
   --nodes=1 \
-  '--progress=iteration +(?P<step>[0-9]+)/ *[0-9]+ \| consumed samples: +(?P<consumed_samples>[0-9]+) \|.*? elapsed time per iteration \(ms\): (?P<milliseconds_per_step>[0-9.]+) \|(?: throughput per GPU \(TFLOP/s/GPU\): (?P<tflops>[0-9.]+) \|)?.*? learning rate: (?P<learning_rate>[0-9.E+-]+) \|.*? lm loss: (?P<loss>[0-9][0-9.E+-]*) \|(?:.*? grad norm: (?P<gradient_norm>[0-9.]+) \|)?' \
+  '--progress=iteration +(?P<step>[0-9]+)/ *[0-9]+ \| consumed samples: +(?P<consumed_samples>[0-9]+) \|.*? elapsed time per iteration \(ms\): (?P<milliseconds_per_step>[0-9.]+) \|(?: throughput per GPU \(TFLOP/s/GPU\): (?P<tflops>[0-9.]+) \|)?.*? learning rate: (?P<learning_rate>[0-9.E+-]+) \|.*? (?:lm loss: |loss scale: 1\.0 \|.* number of (?=nan iterations: )|number of (?=nan iterations: +[1-9]))(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.E+-]*))(?:.*? grad norm: (?P<gradient_norm>(?:[+-]?(?i:nan|inf)|[0-9.]+)) \|)?' \
   --start-seconds=1800 \
   --stall-seconds=900 \
   --step-samples=288 \

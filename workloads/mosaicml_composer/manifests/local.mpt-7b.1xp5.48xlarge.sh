@@ -20,7 +20,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--accelerators=$GPUS" \
   --efa=0 \
   --nodes=1 \
-  '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>[0-9][0-9.e+-]*) seconds_per_step=(?P<seconds_per_step>[0-9][0-9.]*)(?: tflops=(?P<tflops>[0-9][0-9.e+-]*))?' \
+  '--progress=step=(?P<step>[0-9]+) loss=(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.e+-]*)) seconds_per_step=(?P<seconds_per_step>[0-9][0-9.]*)(?: tflops=(?P<tflops>[0-9][0-9.e+-]*))?' \
   --start-seconds=1800 \
   --stall-seconds=1800 \
   --step-samples=1024 \

@@ -29,7 +29,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--accelerators=$GPUS" \
   --efa=0 \
   --nodes=1 \
-  '--progress=Epoch [0-9]+: .*\| *(?P<step>[0-9]+)/[0-9]+ \[.*reduced_train_loss=(?P<loss>[0-9.]+(?:e[+-]?[0-9]+)?)(?:.*consumed_samples=(?P<consumed_samples>[0-9.]+(?:e[+-]?[0-9]+)?))?(?:.*train_step_timing in s=(?P<seconds_per_step>[0-9.]+(?:e[+-]?[0-9]+)?))?' \
+  '--progress=Epoch [0-9]+: .*\| *(?P<step>[0-9]+)/[0-9]+ \[.*reduced_train_loss=(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9.]+(?:e[+-]?[0-9]+)?))(?:.*consumed_samples=(?P<consumed_samples>[0-9.]+(?:e[+-]?[0-9]+)?))?(?:.*train_step_timing in s=(?P<seconds_per_step>[0-9.]+(?:e[+-]?[0-9]+)?))?' \
   --start-seconds=1800 \
   --stall-seconds=1800 \
   --step-samples=256 \

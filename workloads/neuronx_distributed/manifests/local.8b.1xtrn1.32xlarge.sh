@@ -29,7 +29,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   --accelerators=16 \
   --efa=0 \
   --nodes=1 \
-  '--progress=^(?:LOG .* - \([0-9]+, |step )(?P<step>[0-9]+)\b(?:(?=.* step_time (?P<seconds_per_step>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)s)|)(?=.* throughput(?: :)? (?P<samples_per_second>[0-9][0-9.]*(?:e[+-]?[0-9]+)?) seq/s)(?=.*loss(?: :)? (?P<loss>[0-9][0-9.]*(?:e[+-]?[0-9]+)?))(?:(?=.* grad[ -]norm(?: :)? (?P<gradient_norm>[0-9][0-9.]*(?:e[+-]?[0-9]+)?))|)' \
+  '--progress=^(?:LOG .* - \([0-9]+, |step )(?P<step>[0-9]+)\b(?:(?=.* step_time (?P<seconds_per_step>[0-9][0-9.]*(?:e[+-]?[0-9]+)?)s)|)(?=.* throughput(?: :)? (?P<samples_per_second>[0-9][0-9.]*(?:e[+-]?[0-9]+)?) seq/s)(?=.*loss(?: :)? (?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.]*(?:e[+-]?[0-9]+)?)))(?:(?=.* grad[ -]norm(?: :)? (?P<gradient_norm>(?:[+-]?(?i:nan|inf)|[0-9][0-9.]*(?:e[+-]?[0-9]+)?)))|)' \
   --start-seconds=7200 \
   --stall-seconds=3600 \
   --step-samples=1024 \

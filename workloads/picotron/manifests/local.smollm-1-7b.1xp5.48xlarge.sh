@@ -18,7 +18,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--accelerators=$GPUS" \
   --efa=0 \
   --nodes=1 \
-  '--progress=Step: (?P<step>[0-9]+) +\| Loss: +(?P<loss>[0-9][0-9.]*) \| Global batch size: .*\| Tokens/s: +(?P<tokens_per_second>[0-9][0-9.]*[KMBT]?) \| Tokens/s/GPU: +(?P<tokens_per_second_per_rank>[0-9][0-9.]*[KMBT]?) \|.* MFU: +(?P<mfu_percent>[0-9.]+)%' \
+  '--progress=Step: (?P<step>[0-9]+) +\| Loss: +(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.]*)) \| Global batch size: .*\| Tokens/s: +(?P<tokens_per_second>[0-9][0-9.]*[KMBT]?) \| Tokens/s/GPU: +(?P<tokens_per_second_per_rank>[0-9][0-9.]*[KMBT]?) \|.* MFU: +(?P<mfu_percent>[0-9.]+)%' \
   --start-seconds=1800 \
   --stall-seconds=900 \
   "--ranks-per-node=$GPUS" \

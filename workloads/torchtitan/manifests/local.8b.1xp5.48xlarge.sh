@@ -19,7 +19,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   "--accelerators=$GPUS" \
   --efa=0 \
   --nodes=1 \
-  '--progress=step: +(?P<step>[0-9]+)  loss: +(?P<loss>[0-9][0-9.]*)  grad_norm: +(?P<gradient_norm>[0-9.]+)  memory: .*tps: (?P<tokens_per_second_per_rank>[0-9,]+)  tflops: (?P<tflops>[0-9.,]+)  mfu: (?:(?P<mfu_percent>[0-9.]+)%|N/A)' \
+  '--progress=step: +(?P<step>[0-9]+)  loss: +(?P<loss>(?:[+-]?(?i:nan|inf)|[0-9][0-9.]*))  grad_norm: +(?P<gradient_norm>(?:[+-]?(?i:nan|inf)|[0-9.]+))  memory: .*tps: (?P<tokens_per_second_per_rank>[0-9,]+)  tflops: (?P<tflops>[0-9.,]+)  mfu: (?:(?P<mfu_percent>[0-9.]+)%|N/A)' \
   --start-seconds=1800 \
   --stall-seconds=900 \
   "--ranks-per-node=$GPUS" \
