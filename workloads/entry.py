@@ -233,8 +233,10 @@ def _search_path(run: Run, program_folder: str, runtime_folder: str) -> Iterator
     own = f"${FOLDER_VARIABLE}:" if run.workload.program.in_folder else ""
     packages = run.code.search_path if run.code else ""
     # Folders of workloads are beside each other, in an image too.
-    beside = PurePosixPath(program_folder).parent
-    others = "".join(f":{beside / PurePosixPath(path).parent}" for path in run.workload.packages)
+    others = "".join(
+        f":{PurePosixPath(program_folder).parent / PurePosixPath(path).parent}"
+        for path in run.workload.packages
+    )
     yield f'export PYTHONPATH="{own}{runtime_folder}{others}{packages}${{PYTHONPATH:+:$PYTHONPATH}}"'
 
 

@@ -462,10 +462,14 @@ def quoted(part: str) -> str:
 
 def command(parts: Sequence[str]) -> str:
     """Return a command with one option per line, as a person would write it."""
-    lines: list[list[str]] = [[]]
-    for before, part in zip(["", *parts], parts, strict=False):
-        after_option = before.startswith("-") and "=" in before
-        if part.startswith("-") or after_option:
-            lines.append([])
-        lines[-1].append(quoted(part))
-    return " \\\n  ".join(" ".join(line) for line in lines)
+    lines: list[str] = []
+    after_option = False
+    for part in parts:
+        option = part.startswith("-")
+        if option or after_option or not lines:
+            # A command that begins with an option has an empty line before it.
+            lines += ["", quoted(part)] if option and not lines else [quoted(part)]
+        else:
+            lines[-1] = f"{lines[-1]} {quoted(part)}"
+        after_option = option and "=" in part
+    return " \\\n  ".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ class Program:
     def words(self, folder: str) -> list[str]:
         """Return the words that start one process of the program, whose workload is in `folder`."""
         if self.path:
-            return ["python3", str(PurePosixPath(folder) / self.path)]
+            return ["python3", posixpath.join(folder, self.path)]
         if self.module:
             return ["python3", "-m", self.module]
         return list(self.command)

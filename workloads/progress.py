@@ -196,6 +196,8 @@ class Progress:
 def with_variables(progress: Progress, environment: Mapping[str, str]) -> Progress:
     """Return a workload's progress with the numbers that a run's variables give."""
     start, stall = (environment.get(name, "") for name in PROGRESS_VARIABLES)
+    if not (start.isdecimal() or stall.isdecimal()):
+        return progress
     return replace(
         progress,
         start_seconds=int(start) if start.isdecimal() else progress.start_seconds,

@@ -334,7 +334,7 @@ class Run:
     @property
     def accelerated(self) -> bool:
         """True if ranks run on accelerators of the node, not on its processors."""
-        return self.facts.is_accelerated and self.kind != "cpu"
+        return self.kind != "cpu"
 
     @property
     def kind(self) -> Accelerators:

@@ -144,6 +144,8 @@ def dependencies(stages: Sequence[Stage], preset: str | None) -> dict[str, tuple
     A stage that another preset needs is passed over: what is after it waits for what it is after itself. The training
     waits for every stage that no other stage waits for.
     """
+    if not stages:
+        return {TRAIN: ()}
     graph = _graph(stages)
     needed = {stage.name for stage in stages if preset is None or stage.is_of(preset)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 UNKNOWN = "unknown"
 """The value in place of a digest that no source states."""
@@ -50,6 +51,7 @@ Version = tuple[int, ...]
 _NUMBERS = re.compile(r"v?(\d+(?:\.\d+)*)", re.ASCII)
 
 
+@lru_cache(maxsize=256)
 def version(text: str) -> Version:
     """Return the numbers of a version, to compare: `v2.30.4-1`, `1.7.4-aws` and `2.4.0amzn1.0` are fine.
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+import yaml
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from catalog.cluster_info import Mount
@@ -317,3 +318,66 @@ def test_a_header_is_a_comment_on_top() -> None:
     assert manifest({"kind": "Sample", "text": "a\nb\n"}, "rendered\ntwice") == (
         "# rendered\n# twice\nkind: Sample\ntext: |\n  a\n  b\n"
     )
+
+
+_WORDS = (
+    "",
+    "a",
+    "true",
+    "1e3",
+    "~",
+    " a ",
+    "- a",
+    "a: b",
+    "a #b",
+    "'a'",
+    "%a",
+    "\u00e9",
+    "a" * 1200,
+    "a b " * 400,
+)
+_TEXTS = (
+    "a\nb",
+    "a\nb\n",
+    "a\n\n b\n\n",
+    "  a\nb",
+    "\n",
+    "\na",
+    "a \nb",
+    "a\nb ",
+    "a\tb\nc",
+    "\u00e9\na",
+    "---\na: |\n",
+)
+_KEYS = st.sampled_from(_WORDS[:-2])
+_PLAIN = st.recursive(
+    st.sampled_from(_WORDS) | st.sampled_from(_TEXTS) | st.text() | st.integers() | st.booleans() | st.none(),
+    lambda parts: st.lists(parts, max_size=3) | st.dictionaries(_KEYS, parts, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=50)
+@given(st.dictionaries(_KEYS, _PLAIN, min_size=1, max_size=4))
+def test_yaml_reads_what_a_manifest_has(document: dict[str, Any]) -> None:
+    assert yaml.load(manifest(document), yaml.CSafeLoader) == document
+
+
+def test_parts_of_a_manifest_are_written_as_pyyaml_writes_them() -> None:
+    values: list[Any] = [*_WORDS[:-1], *_TEXTS[:2], *_TEXTS[6:], 1, True, None, {}, []]
+    document: dict[str, Any] = {
+        **{f"key{number}": value for number, value in enumerate(values)},
+        "nested": [[1, ["a", {"b": []}]], {"c": {"d": ["e"]}}, []],
+    }
+    assert manifest(document) == yaml.dump(document, Dumper=_Blocks, sort_keys=False, width=2000)
+
+
+class _Blocks(yaml.CSafeDumper):
+    """PyYAML with text of several lines as blocks."""
+
+
+def _represent(dumper: _Blocks, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Blocks.add_representer(str, _represent)

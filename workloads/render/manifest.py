@@ -24,55 +24,96 @@ RUN_ID = "RUN_ID"
 So a job that is created again under its name resumes where it stopped."""
 
 
+_BREAK = "\n"
+_NO_LIMIT = 2**31 - 1
+"""The width of lines by which PyYAML breaks none, the largest that it takes."""
 _EXPANDED = re.compile(r"\$\$|\$\([A-Za-z_.-][A-Za-z0-9_.-]*\)")
 
 
-_STRING, _MAPPING, _SEQUENCE = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "map", "seq"))
-_REPRESENTER, _RESOLVER = yaml.representer.SafeRepresenter(), yaml.resolver.Resolver()
+def _block(data: object, indent: str) -> str:
+    """Return plain data as YAML in block style, from behind a key or a dash at `indent` on.
+
+    PyYAML's rules on quotes hold, because it writes the scalars. For the mappings and lists around them, which have
+    one form here, it would take half of a manifest's time. Equal parts are written twice: a template that points to
+    another is hard to edit.
+    """
+    if isinstance(data, str):
+        return f" {_text(data, indent)}" if "\n" in data else f" {_scalar(data)}"
+    if isinstance(data, list | tuple):
+        return "".join([f"\n{indent}-{_item(part, indent)}" for part in data]) or " []"
+    if isinstance(data, dict | Mapping):
+        inner = f"{indent}  "
+        return f"\n{inner}{_pairs(data, inner)}" if data else " {}"
+    return f" {_scalar(data)}"
 
 
-@lru_cache(maxsize=8192)
-def _tag(value: str, implicit: tuple[bool, bool]) -> str:
-    """Return the tag of a scalar as YAML reads it. Values recur in each manifest, and PyYAML asks twice for each."""
-    return str(_RESOLVER.resolve(yaml.ScalarNode, value, implicit))  # type: ignore[no-untyped-call]
+def _pairs(data: Mapping[str, object], indent: str) -> str:
+    """Return a mapping with an entry, whose first key is where the text is put, the others at `indent`.
+
+    A list is at the indent of its key. A key has up to 1,000 characters, which YAML reads without a mark.
+    """
+    return f"\n{indent}".join([f"{_scalar(name)}:{_block(value, indent)}" for name, value in data.items()])
+
+
+def _item(data: object, indent: str) -> str:
+    """Return an item of a list, from behind its dash at `indent` on; a mapping or a list begins on the same line."""
+    inner = f"{indent}  "
+    if data and isinstance(data, dict | Mapping):
+        return f" {_pairs(data, inner)}"
+    if data and isinstance(data, list | tuple):
+        return " " + f"\n{inner}".join([f"-{_item(part, inner)}" for part in data])
+    return _block(data, indent)
+
+
+def _text(text: str, indent: str) -> str:
+    """Return text of several lines as a block, at two spaces more than `indent`."""
+    if _is_ordinary(text):
+        lines = (f"|{'' if text.endswith(_BREAK) else '-'}", *text.removesuffix(_BREAK).split(_BREAK))
+    else:
+        head, *rest = _written(text).split(_BREAK)
+        lines = (head, *(line.removeprefix("  ") for line in rest))
+    return lines[0] + "".join(f"\n{indent}  {line}" if line else _BREAK for line in lines[1:])
+
+
+def _is_ordinary(text: str) -> bool:
+    """Return whether YAML takes text as a block as it is: no characters to escape, no spaces that it would lose."""
+    return (
+        text.isascii()
+        and text.replace(_BREAK, "").isprintable()
+        and not text[0].isspace()
+        and " \n" not in text
+        and not text.endswith((" ", "\n\n"))
+    )
+
+
+@lru_cache(maxsize=8192, typed=True)
+def _scalar(value: object) -> str:
+    """Return a scalar of one line. Values recur in each manifest."""
+    return _written(value)
+
+
+def _written(value: object) -> str:
+    """Return a scalar as PyYAML writes it in a list, between two others: text of several lines as a block."""
+    written = yaml.dump([value, 0], Dumper=_Dumper, default_flow_style=False, width=_NO_LIMIT)
+    return str(written[2 : written.rindex("\n- 0\n")])
 
 
 class _Dumper(yaml.CSafeDumper):
-    """PyYAML's fast dumper for plain data, with blocks for text of several lines and nothing written by reference."""
-
-    def represent(self, data: object) -> None:
-        """Write a document. Equal parts are written twice: a template that points to another is hard to edit."""
-        self.serialize(_node(data))
-
-    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        """Return the tag of a node."""
-        if kind is yaml.ScalarNode:
-            return _tag(value, implicit)
-        return _MAPPING if kind is yaml.MappingNode else _SEQUENCE
-
-    def descend_resolver(self, *_nodes: object) -> None:
-        """Do nothing: no tag depends on the path of a node."""
-
-    def ascend_resolver(self) -> None:
-        """Do nothing, for the same reason."""
+    """PyYAML's dumper for plain data, with blocks for text of several lines."""
 
 
-def _node(data: object) -> yaml.Node:
-    """Return the node of plain data; PyYAML's representer takes half of the time of a manifest for it."""
-    if isinstance(data, str):
-        return yaml.ScalarNode(_STRING, data, style="|" if "\n" in data else None)
-    if isinstance(data, Mapping):
-        pairs = [(_node(name), _node(value)) for name, value in data.items()]
-        return yaml.MappingNode(_MAPPING, pairs, flow_style=False)
-    if isinstance(data, list | tuple):
-        return yaml.SequenceNode(_SEQUENCE, [_node(part) for part in data], flow_style=False)
-    return _REPRESENTER.represent_data(data)
+def _represent_text(dumper: _Dumper, text: str) -> yaml.Node:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if _BREAK in text else None)
+
+
+_Dumper.add_representer(str, _represent_text)
+_Dumper.add_multi_representer(str, _represent_text)
 
 
 def manifest(document: Mapping[str, Any], header: str = "") -> str:
     """Return a document as YAML, with `header` as a comment on top."""
     comment = "".join(f"# {line}\n" for line in header.splitlines())
-    return comment + yaml.dump(dict(document), Dumper=_Dumper, sort_keys=False, width=1000)
+    return f"{comment}{_pairs(document, '')}\n"
 
 
 def labels(run: Run, info: ClusterInfo) -> dict[str, str]:
