@@ -13,6 +13,7 @@ from cli.launch import launch
 from cli.program_arguments import ProgramCommand
 from cli.render import render
 from cli.validate import validate
+from cli.versions import versions
 
 app = typer.Typer(
     name="trainforge",
@@ -30,6 +31,7 @@ app.command(cls=ProgramCommand)(render)
 app.command(cls=ProgramCommand)(launch)
 app.command()(connect)
 app.command()(diagnose)
+app.command()(versions)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(profile.app, name="profile")
 

@@ -50,9 +50,13 @@ class Combination:
 _CHANGELOG = "EC2 User Guide, 'Elastic Fabric Adapter release notes', read 2026-11-28"
 
 
-def _efa(installer: str, libfabric: str, plugin: str) -> Combination:
+_EXCERPT = "a public repository's excerpt of it, of 2026-08-01"
+_EXCERPTED = f"EC2 User Guide, 'Elastic Fabric Adapter release notes', by {_EXCERPT}; read 2026-11-28"
+
+
+def _efa(installer: str, libfabric: str, plugin: str, source: str) -> Combination:
     versions = {EFA_INSTALLER.name: installer, LIBFABRIC.name: libfabric, AWS_OFI_NCCL.name: plugin}
-    return Combination("EFA layer", MappingProxyType(versions), _CHANGELOG)
+    return Combination("EFA layer", MappingProxyType(versions), source)
 
 
 KUBERNETES: Final = Combination(
@@ -75,11 +79,11 @@ KUBERNETES: Final = Combination(
 """The combination that the stacks install and the tests of Kubernetes run; a test holds the pins to it."""
 
 COMBINATIONS: Final[tuple[Combination, ...]] = (
-    _efa("1.51.0", "2.7.0amzn2.0", "1.22.0"),
-    _efa("1.50.0", "2.6.0amzn1.0", "1.21.1"),
-    _efa("1.49.0", "2.4.0amzn5.0", "1.20.0"),
-    _efa("1.48.0", "2.4.0amzn3.0", "1.19.0"),
-    _efa("1.47.0", "2.4.0amzn1.0", "1.18.0"),
+    _efa("1.51.0", "2.7.0amzn2.0", "1.22.0", _CHANGELOG),
+    _efa("1.50.0", "2.6.0amzn1.0", "1.21.1", _CHANGELOG),
+    _efa("1.49.0", "2.4.0amzn5.0", "1.20.0", f"{_CHANGELOG}; the plugin by {_EXCERPT}"),
+    _efa("1.48.0", "2.4.0amzn3.0", "1.19.0", _EXCERPTED),
+    _efa("1.47.0", "2.4.0amzn1.0", "1.18.0", _EXCERPTED),
     Combination(
         "framework",
         MappingProxyType({TORCH.name: str(TORCH), CUDA.name: str(CUDA), NCCL.name: str(NCCL)}),

@@ -13,7 +13,8 @@ AWS_OFI_NCCL = Pin("aws-ofi-nccl", "1.19.0", f"{PREDECESSOR}, nccl-tests image: 
 LIBFABRIC = Pin(
     "libfabric",
     "2.4.0",
-    f"{_CHANGELOG}: EFA 1.48.0 brings 2.4.0amzn3.0",
+    f"{_CHANGELOG}: EFA 1.47.0 brings 2.4.0amzn1.0 and 1.49.0 brings 2.4.0amzn5.0; 1.48.0 brings 2.4.0amzn3.0, by a "
+    "public repository's excerpt, and public Dockerfiles on GitHub take that and the plugin 1.19.0-1 out of it",
 )
 NCCL = Pin(
     "NCCL",

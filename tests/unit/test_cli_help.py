@@ -26,6 +26,7 @@ VERBS = (
     ["catalog", "list"],
     ["catalog", "show"],
     ["diagnose"],
+    ["versions"],
     ["profile"],
     ["profile", "report"],
 )

@@ -306,7 +306,8 @@ def test_the_catalog_data_is_that_of_the_catalog() -> None:
 def test_nodes_need_no_newer_python() -> None:
     """ParallelCluster's oldest nodes have Python 3.9."""
     vermin = require_program("vermin", "'make setup' installs it")
-    files = [*map(str, (RUNTIME / "health").glob("*.py")), str(RUNTIME / "node_checks.py")]
+    packages = [path for name in ("health", "software") for path in (RUNTIME / name).glob("*.py")]
+    files = [*map(str, packages), str(RUNTIME / "node_checks.py")]
     done = subprocess.run(
         [vermin, "--target=3.9-", "--no-tips", "--eval-annotations", *files],
         capture_output=True,

@@ -6,7 +6,6 @@ import importlib.metadata
 import os
 import platform
 import re
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +16,8 @@ import torch
 import torch.distributed as dist
 from health.devices import devices, efa_devices, usable_efa_devices
 from health.instance_type import Expected
+from software.compatibility import IMAGE, differences, lock, problems
+from software.installed import in_use, installed
 
 PER_RANK = frozenset({"rank", "host", "device"})
 """Values that differ between ranks by their nature."""
@@ -28,9 +29,10 @@ _VARIABLES = re.compile(r"(?:NCCL|FI|OFI|TORCH_NCCL|NEURON|CUDA_VISIBLE)_[A-Z0-9
 _OWN_VARIABLES = frozenset(("NCCL_DEBUG_FILE", "TORCH_NCCL_DUMP_ON_TIMEOUT", "CUDA_VISIBLE_DEVICES"))
 """Variables whose value is a file or device of one process."""
 
-_INSTALLER = Path("/opt/amazon/efa_installed_packages")
+_IMAGE_RUNTIME = Path("/opt/trainforge/runtime")
+"""The folder of an image of ours that has this program: there the lock decides, and elsewhere a node's owner."""
+
 _PACKAGES = ("torch-neuronx", "neuronx-cc", "numpy", "triton")
-_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,9 @@ class Check:
 def gather_values(rank: int, local_rank: int) -> dict[str, Any]:
     """Return this rank's environment: versions, devices, variables; a value that is absent is None."""
     cuda = torch.cuda.is_available()
+    # torch's own word on torch, CUDA and NCCL comes after, and counts.
     values: dict[str, Any] = {
+        **in_use(installed()),
         "rank": rank,
         "host": os.uname().nodename,
         "python": platform.python_version(),
@@ -66,11 +70,6 @@ def gather_values(rank: int, local_rank: int) -> dict[str, Any]:
         "Neuron devices": len(devices("neuron")),
         "EFA devices": len(efa_devices()),
         "EFA devices given": len(usable_efa_devices()),
-        "EFA installer": _first_line(_INSTALLER),
-        "libfabric": _said(["fi_info", "--version"], r"libfabric: (\S+)"),
-        "NVIDIA driver": _said(
-            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"], r"([\d.]+)"
-        ),
     }
     for package in _PACKAGES:
         values[package] = _version(package)
@@ -112,6 +111,8 @@ def check_rank(
         for package in ("torch-neuronx", "neuronx-cc"):
             compare(package, values[package], "a version", values[package] is not None)
     compare("gloo", values["gloo"], True, values["gloo"] is True)
+    if _IMAGE_RUNTIME.is_dir():
+        found += check_software(values, where)
     interfaces = expected.efa if efa is None else efa
     if interfaces and nodes > 1:
         kind = expected.accelerator or "cpu"
@@ -121,6 +122,19 @@ def check_rank(
                 missing = node_checks.missing(kind, expected.count, interfaces, skip=skip)
                 compare(name, "; ".join(missing) or "works", "works", not missing)
     return found
+
+
+def check_software(values: Mapping[str, Any], where: str) -> Iterator[Check]:
+    """Yield a check for each part of the image that is not the lock's, and for each that does not fit the others.
+
+    The driver is the node's: it must be new enough for the image's CUDA, and may be another than the lock's.
+    """
+    parts = lock()["parts"]
+    stack = {name: str(values[name]) for name in parts if values.get(name) is not None}
+    for name in differences(stack, frozenset((IMAGE,))):
+        yield Check(f"locked {name}", where, False, stack[name], parts[name]["version"])
+    for problem in problems(stack, frozenset((IMAGE,))):
+        yield Check("versions work together", where, False, problem, "a combination of the lock")
 
 
 def check_equal(ranks: Sequence[Mapping[str, Any]], allowed: frozenset[str]) -> Iterator[Check]:
@@ -138,24 +152,6 @@ def check_equal(ranks: Sequence[Mapping[str, Any]], allowed: frozenset[str]) -> 
             if value != usual:
                 listed = ", ".join(map(str, having))
                 yield Check(f"equal {name}", f"rank {listed}", False, value, f"{usual}, as of other ranks")
-
-
-def _first_line(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ").strip()
-    except (OSError, ValueError, IndexError):
-        return None
-
-
-def _said(words: Sequence[str], pattern: str) -> str | None:
-    try:
-        done = subprocess.run(  # noqa: S603 -- named above
-            words, capture_output=True, text=True, timeout=_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    found = re.search(pattern, done.stdout)
-    return found[1] if found and done.returncode == 0 else None
 
 
 def _version(package: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Every renderer by its format, and the files that are rendered and committed: manifests, tables, health data."""
+"""Every renderer by its format, and the files that are rendered and committed: manifests, tables, data of programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
-from workloads import health_data, registry
+from workloads import health_data, registry, software_lock
 from workloads.formats import example_cluster
 from workloads.render.batch import batch
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
@@ -119,9 +119,9 @@ def stale() -> Iterator[tuple[Path, str | None]]:
             text = table.put_into(text) if table.page == page else text
         if text != written:
             yield page, text
-    data = health_data.text()
-    if not health_data.PATH.exists() or health_data.PATH.read_text(encoding="utf-8") != data:
-        yield health_data.PATH, data
+    for data in (health_data, software_lock):
+        if not data.PATH.exists() or data.PATH.read_text(encoding="utf-8") != data.text():
+            yield data.PATH, data.text()
     for name in registry.names():
         workload = registry.workload(name)
         expected = dict(committed(workload))

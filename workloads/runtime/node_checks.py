@@ -14,20 +14,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from health.devices import devices, efa_devices, usable_efa_devices
+from software.installed import PLUGIN_FOLDERS, is_ofi
 
 _PROGRAM_SECONDS = 20
 _NAMES = {"gpu": "GPUs", "neuron": "Neuron devices"}
 _ASKS = {"gpu": "nvidia.com/gpu", "neuron": "aws.amazon.com/neuron"}
-_PLUGIN_FOLDERS = (
-    "opt/amazon/ofi-nccl/lib",
-    "opt/amazon/ofi-nccl/lib/x86_64-linux-gnu",
-    "opt/amazon/ofi-nccl/lib/aarch64-linux-gnu",
-    "opt/amazon/aws-ofi-nccl/lib",
-    "opt/aws-ofi-nccl/install/lib",
-)
-"""Folders of the plugin, by EFA installers of several ages and NGC images, for a message when the loader skips them."""
-
-_OFI_MARK = b"NET/OFI"
 # In a process of its own: a library that hangs or crashes while it loads must not take the guard with it. The
 # loader tells which file the name led to, as NCCL asks it (getLibPath in src/plugin/plugin_open.cc).
 _LOAD = """
@@ -130,11 +121,11 @@ def _plugin(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
             lines = output.strip().splitlines() or [f"ended with {code}"]
             if code != 0:
                 said.append(f"{form}: {lines[-1].removeprefix('OSError: ')}")
-            elif _is_ofi(Path(lines[-1])):
+            elif is_ofi(Path(lines[-1])):
                 return
             else:
                 said.append(f"{form} leads to '{lines[-1]}', which is another network's plugin")
-    there = [path for folder in _PLUGIN_FOLDERS for path in sorted((root / folder).glob("libnccl-net*.so"))]
+    there = [path for folder in PLUGIN_FOLDERS for path in sorted((root / folder).glob("libnccl-net*.so"))]
     if there:
         way = (
             f"the plugin is '{there[0]}': add its folder to LD_LIBRARY_PATH before others, and set NCCL_NET_PLUGIN=ofi "
@@ -143,14 +134,6 @@ def _plugin(root: Path, environment: Mapping[str, str]) -> Iterator[str]:
     else:
         way = "the image lacks the EFA layer: build it on trainforge's base image"
     yield f"plugin: NCCL's OFI plugin does not load ({'; '.join(said)}); {way}"
-
-
-def _is_ofi(path: Path) -> bool:
-    """Return whether a library is AWS's plugin: images of NVIDIA bring another one of the same name for InfiniBand."""
-    try:
-        return _OFI_MARK in path.read_bytes()
-    except OSError:
-        return False
 
 
 def _run(words: list[str], environment: Mapping[str, str]) -> tuple[int, str]:

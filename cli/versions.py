@@ -1,0 +1,133 @@
+"""`trainforge versions`: the pinned versions with their sources, and the installed software compared with them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from software.report import Report
+
+
+def versions(
+    host: Annotated[
+        bool, typer.Option("--host", help="Compare what is installed on this machine with the lock.")
+    ] = False,
+    container: Annotated[
+        str,
+        typer.Option(
+            "--container",
+            metavar="IMAGE",
+            help="The same inside a container image; a file of enroot's (.sqsh) too.",
+        ),
+    ] = "",
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="DIR", help="The same below a folder: the root of an image's files."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Print pinned versions, or compare installed software with them.
+
+    Each pin has the source that it was read from. Compared are the EFA installer, libfabric, NCCL and its OFI plugin,
+    CUDA, driver, torch and Neuron's packages: each with its pin, and all with the combinations that a source names.
+    '--container' needs docker, podman or enroot; it mounts our code into the container and runs it with the image's
+    python3, without a network.
+
+    Exit codes: 0 as the lock has it, 1 a mismatch, 2 a mistake, 3 nothing of the lock is installed.
+    """
+    if sum((host, bool(container), root is not None)) > 1:
+        _fail("'--host', '--container' and '--root' exclude each other; give one of them")
+    if host or container or root is not None:
+        _compare(container, root or Path("/"), as_json)
+    elif as_json:
+        typer.echo(json.dumps(_lock(), indent=2))
+    else:
+        _print_lock()
+
+
+def _compare(container: str, root: Path, as_json: bool) -> None:
+    """Print the report and end with its exit code."""
+    # The modules are those of jobs, whose folder is on mypy's path: by its name here Python would load them twice.
+    if TYPE_CHECKING:
+        from software import command, report
+    else:
+        from workloads.runtime.software import command, report
+
+    if container:
+        from cli.container_software import ContainerError, examine
+
+        try:
+            found: Report = examine(container)
+        except ContainerError as error:
+            _fail(str(error))
+    elif not root.is_dir():
+        _fail(f"'--root {root}' is not a folder; name the root of a file system, such as an unpacked image's")
+    else:
+        found = report.examine(root)
+    typer.echo(json.dumps(found.to_json(), indent=2) if as_json else command.text(found), nl=as_json)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+def _lock() -> dict[str, Any]:
+    """Return the lock as JSON values."""
+    from catalog.versions import BOUNDS, COMBINATIONS, PINS
+
+    return {
+        "pins": [
+            {"name": pin.name, "version": str(pin), "source": pin.source}
+            | ({"digest": pin.digest} if pin.is_image else {})
+            for pin in PINS
+        ],
+        "combinations": [
+            {
+                "group": row.group,
+                "versions": dict(row.versions),
+                "built_against": {part: dict(others) for part, others in row.built_against.items()},
+                "source": row.source,
+            }
+            for row in COMBINATIONS
+        ],
+        "bounds": [asdict(bound) for bound in BOUNDS],
+        "findings": _findings(),
+    }
+
+
+def _findings() -> list[str]:
+    """Return a sentence for each image that is pinned by its tag alone."""
+    from catalog.versions import PINS, UNKNOWN
+
+    return [
+        f"{pin.name}: digest {UNKNOWN}, '{pin}' is pinned by its tag, which its owner can move"
+        for pin in PINS
+        if pin.is_image and pin.digest == UNKNOWN
+    ]
+
+
+def _print_lock() -> None:
+    from catalog.versions import COMBINATIONS, PINS
+    from cli.table import print_table
+
+    print_table(("Software", "Version", "Source"), [(pin.name, str(pin), pin.source) for pin in PINS])
+    rows = []
+    for row in COMBINATIONS:
+        listed = [f"{part} {version}" for part, version in row.versions.items()]
+        for part, others in row.built_against.items():
+            listed += [f"{part} built against {other} {version}" for other, version in others.items()]
+        rows.append((row.group, ", ".join(listed), row.source))
+    print_table(("Work together", "Versions", "Source"), rows)
+    findings = _findings()
+    typer.echo(
+        f"{len(findings)} images are pinned by tag, with an unknown digest; '--json' lists them", err=True
+    )
+
+
+def _fail(message: str) -> NoReturn:
+    """End with a user's mistake: the message alone, exit code 2."""
+    typer.echo(f"error: {message}", err=True)
+    raise typer.Exit(2)
