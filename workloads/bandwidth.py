@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,7 +52,8 @@ class Comparison:
         if self.judged is None or self.published is None:
             return Verdict.UNKNOWN
         share = self.measured[self.judged] / self.published.busbw_gb_per_s[self.judged]
-        if share < FAIL_SHARE:
+        # A bandwidth that is no number compares as false with every limit.
+        if not math.isfinite(share) or share < FAIL_SHARE:
             return Verdict.FAILED
         return Verdict.WARNING if share < WARN_SHARE else Verdict.PASSED
 
@@ -60,12 +62,19 @@ class Comparison:
         """The verdict with its reason, for people."""
         nodes = f"{self.run.nodes} x {self.run.instance_type}"
         name = self.run.preset.collective
+        if not self.measured:
+            return (
+                f"no verdict: the log has no table of {self.run.workload.name}, or is not seen from here; where it is, "
+                f"read it by 'python -m workloads.{self.run.workload.package}.results LOG'"
+            )
         if self.published is None:
             return f"no verdict: no figure of {name} on {nodes} is published that the catalog knows"
         if self.judged is None:
             sizes = ", ".join(size_text(size) for size in self.published.busbw_gb_per_s)
             return f"no verdict: figures of {name} on {nodes} are published for other sizes ({sizes})"
         expected, found = self.published.busbw_gb_per_s[self.judged], self.measured[self.judged]
+        if not math.isfinite(found):
+            return f"{self.verdict}: {found:g} GB/s at {size_text(self.judged)} is no bandwidth (published: {expected:g})"
         limit = FAIL_SHARE if self.verdict is Verdict.FAILED else WARN_SHARE
         says = {
             Verdict.PASSED: f"at least {limit:.0%}",

@@ -87,9 +87,7 @@ class RunProgress:
         from workloads.bandwidth import Verdict, compare
 
         comparison = compare(self._run, log())
-        if not comparison.measured:
-            return code
-        for text in report(comparison):
+        for text in report(comparison) if comparison.measured else (comparison.sentence,):
             self._say(text)
         return int(comparison.verdict is Verdict.FAILED)
 

@@ -99,6 +99,21 @@ def test_other_sizes_than_the_published_ones_are_not_judged() -> None:
     assert "published for other sizes (16 GiB, 64 GiB)" in said[-1]
 
 
+def test_a_bandwidth_that_is_no_number_fails() -> None:
+    code, said = finished(run_on("p5.48xlarge", 2), table({16 * GIB: float("nan")}))
+    assert code == 1
+    assert said[-1] == "failed: nan GB/s at 16 GiB is no bandwidth (published: 487.09)"
+
+
+def test_a_log_without_a_table_is_named() -> None:
+    code, said = finished(run_on("p5.48xlarge", 2), ["hello"])
+    assert code == 0
+    assert said == [
+        "no verdict: the log has no table of nccl-tests, or is not seen from here; where it is, read it by "
+        "'python -m workloads.nccl_tests.results LOG'"
+    ]
+
+
 def test_a_failed_job_has_no_verdict_and_keeps_its_code() -> None:
     assert finished(run_on("p5.48xlarge", 2), table({GIB: 436.0}), 3) == (3, [])
 
@@ -114,7 +129,7 @@ def test_nccom_tests_are_compared_too() -> None:
 def test_the_last_table_of_a_log_counts(tmp_path: Path) -> None:
     log = tmp_path / "log.out"
     assert lines_of(log) == []
-    assert finished(run_on("p5.48xlarge", 2), lines_of(log)) == (0, [])
+    assert finished(run_on("p5.48xlarge", 2), lines_of(log))[0] == 0
     log.write_text("\n".join([*table({16 * GIB: 1.0}), *table({16 * GIB: 480.0})]), encoding="utf-8")
     code, said = finished(run_on("p5.48xlarge", 2), lines_of(log))
     assert code == 0

@@ -381,6 +381,7 @@ FAULTS: dict[str, tuple[str, str, Break, str, Severity]] = {
         Severity.ERROR,
     ),
     "DCGM: no test": (GPU, "dcgm", diagnosed(), "probe", Severity.ERROR),
+    "DCGM: every test skipped": (GPU, "dcgm", failing(None, "Skip"), "probe", Severity.ERROR),
     "DCGM: no JSON": (
         GPU,
         "dcgm",

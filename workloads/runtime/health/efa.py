@@ -14,8 +14,8 @@ _FOLDER = "/opt/amazon/efa/bin"
 _PCI = re.compile(r"^(?P<address>\S+) \S+: 1d0f:efa[0-9a-f]\b")
 """A device of `lspci -n`: Amazon's vendor id, and the ids of EFA (Linux, drivers/infiniband/hw/efa/efa_main.c)."""
 
-_ACTIVE = "4: ACTIVE"
-"""State of a port that passes data (Linux, drivers/infiniband/core/sysfs.c)."""
+_ACTIVE = ("4: ACTIVE", "5: ACTIVE_DEFER")
+"""States of a port that passes data, as the alert EfaPortDown has them (Linux, drivers/infiniband/core/sysfs.c)."""
 
 _DOMAIN = re.compile(r"^\s*domain: (?P<domain>\S+)$", re.MULTILINE)
 _SERVER_SECONDS = 2.0
@@ -65,8 +65,8 @@ def _check_ports(session: Session, device: str) -> None:
         raise NotJudged(f"the EFA device '{device}' has no port in /sys/class/infiniband")
     for port in ports:
         state = (port / "state").read_text(encoding="ascii").strip()
-        if state != _ACTIVE:
-            session.found("efa-link", f"{device} port {port.name}", state, _ACTIVE)
+        if state not in _ACTIVE:
+            session.found("efa-link", f"{device} port {port.name}", state, _ACTIVE[0])
 
 
 def _check_provider(session: Session, devices: int) -> None:

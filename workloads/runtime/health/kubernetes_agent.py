@@ -174,7 +174,17 @@ def check_node(folder: Path, environment: Mapping[str, str]) -> Verdict:
     if nsenter is None:
         return _not_run("nsenter is not on PATH")
     # The images of EKS have EFA's driver alone: amazon-eks-ami runs 'efa_installer.sh --minimal'.
-    checks = ["python3", "-m", "health", "--suite", _SUITE, "--json", "--without-libfabric"]
+    checks = [
+        "python3",
+        "-m",
+        "health",
+        "--suite",
+        _SUITE,
+        "--json",
+        "--without-libfabric",
+        "--require",
+        "kernel-log",
+    ]
     ran = programs.run(
         [nsenter, "--target", "1", "--mount", "--", *checks],
         SUITES[_SUITE].seconds + _START_SECONDS,

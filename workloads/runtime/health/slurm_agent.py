@@ -69,7 +69,9 @@ def read(path: Path) -> Agent:
     if not isinstance(data, dict) or data.get("action") not in ACTIONS:
         shown = data.get("action") if isinstance(data, dict) else data
         raise ValueError(f"'{path}': the action '{shown}' is none of {', '.join(ACTIONS)}")
-    options = Options(mounts=tuple(data.get("mounts", ())), efa=data.get("efa"))
+    options = Options(
+        mounts=tuple(data.get("mounts", ())), efa=data.get("efa"), required=frozenset({"kernel-log"})
+    )
     return Agent(data["action"], Path(data.get("log", LOG)), level_of("light", options, None))
 
 
