@@ -73,7 +73,14 @@ datasources:
     access: proxy
     url: $METRICS_URL
     isDefault: true
-    jsonData: {httpMethod: POST, sigV4Auth: true, sigV4AuthType: default, sigV4Region: $REGION}
+    jsonData:
+      {httpMethod: POST, alertmanagerUid: alertmanager, sigV4Auth: true, sigV4AuthType: default, sigV4Region: $REGION}
+  - uid: alertmanager
+    name: Alert manager
+    type: alertmanager
+    access: proxy
+    url: $METRICS_URL/alertmanager
+    jsonData: {implementation: prometheus, sigV4Auth: true, sigV4AuthType: default, sigV4Region: $REGION}
   - uid: cloudwatch
     name: CloudWatch
     type: cloudwatch

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from catalog.cluster_kinds import SLURM
+from catalog.cluster_kinds import BATCH, SLURM
 from catalog.observability import WORKSPACE_ID
 from settings.rules.rule import Problem, Subject, error, warning
+from settings.rules.selection import facts
 
 _TOPIC = r"arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[\w-]{1,256}"
 _KEY = r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[\w-]+"
@@ -32,9 +33,8 @@ def _existing(subject: Subject) -> Iterator[Problem]:
     section = subject.settings.observability
     if section is None or section.workspace_id is None:
         return
-    given = {"kms_key_arn": section.kms_key_arn, "alerts": section.alerts}
-    for key, value in given.items():
-        if value:
+    for key in ("kms_key_arn", "alerts", "retention_days"):
+        if key in section.model_fields_set and getattr(section, key):
             yield Problem(
                 f"observability.{key}",
                 "",
@@ -113,7 +113,7 @@ def _isolated(subject: Subject) -> Iterator[Problem]:
     settings = subject.settings
     if not (settings.observability and settings.network.isolated) or settings.network.existing:
         return
-    for cluster in SLURM:
+    for cluster in (*SLURM, BATCH.name):
         if cluster in settings.clusters:
             yield Problem(
                 f"{cluster}",
@@ -122,6 +122,35 @@ def _isolated(subject: Subject) -> Iterator[Problem]:
                 "put the programs into an image of your own at the paths that docs/observability.md names, "
                 "or remove 'observability'",
             )
+
+
+@error("grafana-architecture", depends_on=("observability.grafana.instance_type",))
+def _architecture(subject: Subject) -> Iterator[Problem]:
+    """Grafana's instance starts from an image, and installs an archive, of the x86_64 architecture."""
+    section = subject.settings.observability
+    grafana = section.grafana if section else None
+    found = facts(grafana.instance_type) if grafana and grafana.kind == "instance" else None
+    if grafana and found and found.architecture != "x86_64":
+        yield Problem(
+            "observability.grafana.instance_type",
+            grafana.instance_type,
+            f"'{grafana.instance_type}' is of the architecture {found.architecture}, and Grafana's image is of x86_64",
+            "choose a type of x86_64",
+        )
+
+
+@error("grafana-isolated", depends_on=("network.isolated",))
+def _grafana_isolated(subject: Subject) -> Iterator[Problem]:
+    """Grafana's instance installs packages of Ubuntu's mirrors, Grafana's archive and its plugin from the internet."""
+    settings = subject.settings
+    grafana = settings.observability.grafana if settings.observability else None
+    if grafana and grafana.kind == "instance" and settings.network.isolated and not settings.network.existing:
+        yield Problem(
+            "observability.grafana.kind",
+            grafana.kind,
+            "Grafana's instance needs Ubuntu's mirrors and Grafana's downloads, which an isolated network cannot reach",
+            "choose 'kind: managed', or remove 'network.isolated'",
+        )
 
 
 @warning("observability-hyperpod-eks", depends_on=("hyperpod_eks",))

@@ -65,6 +65,9 @@ def instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:
             yield f"{cluster}.{nodes.key}.instance_type", nodes.instance_type, nodes.what
     if settings.directory:
         yield "directory.instance_type", settings.directory.instance_type, "the directory server"
+    grafana = settings.observability.grafana if settings.observability else None
+    if grafana and grafana.kind == "instance":
+        yield "observability.grafana.instance_type", grafana.instance_type, "Grafana's instance"
 
 
 def hyperpod_instance_types(settings: Settings) -> Iterator[tuple[str, str, str]]:

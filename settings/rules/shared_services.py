@@ -235,14 +235,19 @@ def _is_public(key: str) -> bool:
 @error("email-form")
 def _emails(subject: Subject) -> Iterator[Problem]:
     """SNS mails a confirmation to any address and never reports that nobody received it."""
-    seen: set[str] = set()
-    for index, email in enumerate(subject.settings.notifications.emails):
-        path = f"notifications.emails.{index}"
-        if not _EMAIL.fullmatch(email):
-            yield Problem(path, email, f"'{shown(email)}' is not an e-mail address")
-        elif email.lower() in seen:
-            yield Problem(path, email, f"the address '{shown(email)}' is listed twice", "remove one")
-        seen.add(email.lower())
+    settings = subject.settings
+    lists = {"notifications": settings.notifications.emails}
+    for severity, route in (settings.observability.alerts if settings.observability else {}).items():
+        lists[f"observability.alerts.{severity}"] = route.emails
+    for section, emails in lists.items():
+        seen: set[str] = set()
+        for index, email in enumerate(emails):
+            path = f"{section}.emails.{index}"
+            if not _EMAIL.fullmatch(email):
+                yield Problem(path, email, f"'{shown(email)}' is not an e-mail address")
+            elif email.lower() in seen:
+                yield Problem(path, email, f"the address '{shown(email)}' is listed twice", "remove one")
+            seen.add(email.lower())
 
 
 @error("package-name")

@@ -51,6 +51,31 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"observability": {"alerts": {"critical": {"topic_arn": TOPIC, "emails": ["a@example.com"]}}}},
         {("observability-route", "observability.alerts.critical.emails")},
     ),
+    (
+        {"observability": {"alerts": {"critical": {"emails": ["a@example.com", "notmail"]}}}},
+        {("email-form", "observability.alerts.critical.emails.1")},
+    ),
+    (
+        {"observability": {"workspace_id": WORKSPACE, "retention_days": 30}},
+        {("observability-existing-workspace", "observability.retention_days")},
+    ),
+    # Grafana
+    ({"observability": {"alerts": PEOPLE, "grafana": {"kind": "managed", "instance_type": "p9.foo"}}}, set()),
+    (
+        {"observability": {"alerts": PEOPLE, "grafana": {"kind": "instance", "instance_type": "p9.foo"}}},
+        {("instance-type-unknown", "observability.grafana.instance_type")},
+    ),
+    (
+        {"observability": {"alerts": PEOPLE, "grafana": {"kind": "instance", "instance_type": "c6g.large"}}},
+        {("grafana-architecture", "observability.grafana.instance_type")},
+    ),
+    (
+        {"observability": {"alerts": PEOPLE, "grafana": {"kind": "instance"}}, "network.isolated": True},
+        {
+            ("grafana-isolated", "observability.grafana.kind"),
+            ("observability-isolated", "hyperpod"),
+        },
+    ),
     # clusters
     (
         {

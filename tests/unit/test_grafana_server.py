@@ -120,9 +120,11 @@ def test_data_sources_and_dashboards_are_files(machine: Machine) -> None:
     sources = yaml.safe_load((etc / "provisioning/datasources/trainforge.yaml").read_text(encoding="utf-8"))[
         "datasources"
     ]
-    assert [one["uid"] for one in sources] == ["prometheus", "cloudwatch"]
+    assert [one["uid"] for one in sources] == ["prometheus", "alertmanager", "cloudwatch"]
     assert sources[0]["url"] == "https://m/workspaces/ws-1"
-    assert sources[0]["jsonData"]["sigV4Region"] == "us-west-2"
+    assert sources[1]["url"] == "https://m/workspaces/ws-1/alertmanager"
+    for source in sources[:2]:
+        assert source["jsonData"]["sigV4Region"] == "us-west-2"
     [provider] = yaml.safe_load(
         (etc / "provisioning/dashboards/trainforge.yaml").read_text(encoding="utf-8")
     )["providers"]

@@ -86,18 +86,26 @@ class MetricsWorkspace(Construct):
         return iam.PolicyStatement(actions=["aps:RemoteWrite"], resources=[self.arn])
 
     def grant_query(self, grantee: iam.IGrantable) -> iam.Grant:
-        """Let a Grafana read samples, and show alerts, of this workspace and no other."""
+        """Let a Grafana read samples, show alerts and silence them, of this workspace and no other.
+
+        Source of the actions on alerts: Amazon Managed Grafana guide, "Visualize alerts from Amazon Managed Service
+        for Prometheus".
+        """
         return iam.Grant.add_to_principal(
             grantee=grantee,
             actions=[
+                "aps:DeleteAlertManagerSilence",
                 "aps:DescribeWorkspace",
+                "aps:GetAlertManagerStatus",
                 "aps:GetLabels",
                 "aps:GetMetricMetadata",
                 "aps:GetSeries",
                 "aps:ListAlertManagerAlertGroups",
+                "aps:ListAlertManagerAlerts",
                 "aps:ListAlertManagerSilences",
                 "aps:ListAlerts",
                 "aps:ListRules",
+                "aps:PutAlertManagerSilences",
                 "aps:QueryMetrics",
             ],
             resource_arns=[self.arn],

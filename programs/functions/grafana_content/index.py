@@ -75,8 +75,9 @@ def dashboard(text: str, kind: str) -> dict[str, Any]:
 
 
 def data_sources(properties: dict[str, Any], kind: str) -> list[dict[str, Any]]:
-    """Return the data sources of metrics, of the type `kind`, and of CloudWatch as the API takes them."""
+    """Return the data sources as the API takes them: metrics, of the type `kind`, their alerts, and CloudWatch."""
     region = properties["Region"]
+    signed = {"sigV4Auth": True, "sigV4AuthType": "workspace-iam-role", "sigV4Region": region}
     return [
         {
             "uid": "prometheus",
@@ -85,12 +86,16 @@ def data_sources(properties: dict[str, Any], kind: str) -> list[dict[str, Any]]:
             "access": "proxy",
             "url": properties["MetricsUrl"],
             "isDefault": True,
-            "jsonData": {
-                "httpMethod": "POST",
-                "sigV4Auth": True,
-                "sigV4AuthType": "workspace-iam-role",
-                "sigV4Region": region,
-            },
+            "jsonData": {"httpMethod": "POST", "alertmanagerUid": "alertmanager", **signed},
+        },
+        {
+            "uid": "alertmanager",
+            "name": "Alert manager",
+            "type": "alertmanager",
+            "access": "proxy",
+            # Amazon Managed Grafana guide, "Connect to an Alertmanager data source".
+            "url": f"{properties['MetricsUrl']}/alertmanager",
+            "jsonData": {"implementation": "prometheus", "handleGrafanaManagedAlerts": False, **signed},
         },
         {
             "uid": "cloudwatch",
