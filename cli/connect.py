@@ -92,10 +92,13 @@ def connect(
         bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")
     ] = False,
 ) -> None:
-    """Open a shell or a port on a Slurm cluster, or set up SSH.
+    """Open a shell or a port on a Slurm cluster, set up SSH, or open the deployment's Grafana.
 
     Shows the command before it runs. Everything goes through Session Manager: no port is open, and IAM decides who
     may log in. The cluster's name comes from the SSM parameter that its stack published.
+
+    'grafana' prints the address of a managed Grafana; to one on a private instance it forwards port 3000, or that of
+    '--forward', and prints the command that shows the password.
 
     Exit code: that of the session; 2 when there is nothing to connect to, with the reason.
     """
@@ -103,7 +106,18 @@ def connect(
     from cli.sessions import GRAFANA_PORT, NOTEBOOK_PORT
 
     if cluster == GRAFANA:
-        _open_grafana(config, forward, dry_run=dry_run)
+        useless = {
+            "node": node,
+            "user": user,
+            "notebook": notebook,
+            "grafana": grafana,
+            "to": to,
+            "ssh-config": ssh_config,
+            "output": output,
+            "list": show_list,
+            "cluster-info": info_file,
+        }
+        _open_grafana(config, forward, [name for name, given in useless.items() if given], dry_run=dry_run)
         return
     _check_cluster(cluster)
     short = {NOTEBOOK_PORT: notebook, GRAFANA_PORT: grafana}
@@ -202,8 +216,12 @@ def _settings(config: Path | None) -> Settings:
     return loaded.settings
 
 
-def _open_grafana(config: Path | None, forward: str, *, dry_run: bool) -> None:
+def _open_grafana(config: Path | None, forward: str, useless: Sequence[str], *, dry_run: bool) -> None:
     """Show the address of a managed Grafana, or forward a port to the one on a private instance."""
+    if useless:
+        options = ", ".join(f"--{name}" for name in useless)
+        message = f"{options}: of no use with 'grafana', which takes --config, --forward and --dry-run"
+        _stop([_error("connect-options", useless[0], "", message, "leave them out")], GRAFANA)
     from cli.grafana import GrafanaError, grafana_access
     from cli.sessions import GRAFANA_PORT, Forwarding, forwarding, missing_programs
 

@@ -50,7 +50,9 @@ def report(
     'overlap' is the share of communication during which the rank computes too; 'waiting' is the share of the profile
     in which nothing runs on the rank's device.
 
-    Exit code: 2 where a file is not a profile.
+    Of a folder, a file that cannot be read is left out, and named on standard error.
+
+    Exit code: 2 where no file is a profile.
     """
     import json
 
@@ -59,10 +61,13 @@ def report(
     from cli.profiles.picture import picture
 
     try:
-        ranks = read_profile(source)
+        found = read_profile(source)
     except ProfileError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(2) from error
+    for problem in found.problems:
+        typer.echo(f"left out: {problem}", err=True)
+    ranks = found.ranks
     if as_json:
         typer.echo(json.dumps(as_document(ranks, top), indent=2))
     else:

@@ -36,13 +36,22 @@ class Straggler:
     awaited: bool
 
 
-def read_profile(path: Path) -> list[RankActivity]:
-    """Return the activity of every rank in a file, or in the files of a folder and its folders, in their order.
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The profile of a run: the activity of its ranks, in their order, and what is wrong with files that were left out."""
 
-    Of a run's folder it is that of the files in its folder `profile`.
+    ranks: list[RankActivity]
+    problems: list[str]
+
+
+def read_profile(path: Path) -> Profile:
+    """Return the activity of every rank in a file, or in the files of a folder and its folders.
+
+    Of a run's folder it is that of the files in its folder `profile`. A file that cannot be read, as of a rank that was
+    killed while it wrote, leaves the others of its folder to compare.
 
     Raises:
-        ProfileError: there is no such file, one is none of a profile, or two are of one rank; the message has all.
+        ProfileError: there is no such file, none is of a profile, or two are of one rank; the message has all.
     """
     folder = path / FOLDER if (path / FOLDER).is_dir() else path
     files = [path] if path.is_file() else sorted(each for each in folder.rglob("*") if _is_profile(each))
@@ -55,19 +64,22 @@ def read_profile(path: Path) -> list[RankActivity]:
             found += _read(file)
         except ProfileError as error:
             problems.append(str(error))
+    if not found:
+        raise ProfileError("; ".join(problems))
+    twice: list[str] = []
     seen: dict[int, Path] = {}
     for one in found:
         if one.rank is None:
             continue
         if one.rank in seen:
-            problems.append(
+            twice.append(
                 f"'{seen[one.rank]}' and '{one.source}' are both of rank {one.rank}; name one of the two, or a folder "
                 "with one profile"
             )
         seen.setdefault(one.rank, one.source)
-    if problems:
-        raise ProfileError("; ".join(problems))
-    return sorted(found, key=lambda one: (one.rank is None, one.rank or 0, one.label))
+    if twice:
+        raise ProfileError("; ".join([*problems, *twice]))
+    return Profile(sorted(found, key=lambda one: (one.rank is None, one.rank or 0, one.label)), problems)
 
 
 def straggler(ranks: Sequence[RankActivity]) -> Straggler | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ipaddress import IPv4Network
@@ -84,6 +85,11 @@ def worded(
     given = detail["input"]
     value = shown(written.text if written and written.text is not None else given)
     context = detail.get("ctx", {})
+    if path[-1] == _KEY and kind == "literal_error":
+        # Pydantic names the key of a mapping by a part of its own.
+        where, allowed = ".".join(path[:-1]), str(context.get("expected", ""))
+        message = f"there is no key '{shown(given)}' here{guess(str(given), re.findall(_QUOTED, allowed), 1)}"
+        return _error("unknown-key", where, shown(given), message, f"keys here: {allowed}")
     match kind:
         case "missing":
             return _error("missing-key", where, "", f"the key '{path[-1]}' is required", _description(place))
@@ -108,6 +114,9 @@ def worded(
         return _error("bad-value", where, value, f"'{value}' is not valid here", _description(place))
     return _wrong_type(kind, expected, where, value, given, place)
 
+
+_KEY = "[key]"
+_QUOTED = re.compile(r"'([^']*)'")
 
 _EXPECTED = {
     "string_type": "text",

@@ -139,7 +139,7 @@ def test_two_nodes_train_a_rank_each(uninterrupted: Job) -> None:
 
 
 def test_the_profile_has_the_steps_of_both_nodes_ranks(uninterrupted: Job) -> None:
-    found = read_profile(uninterrupted.run_folder)
+    found = read_profile(uninterrupted.run_folder).ranks
     assert [(one.rank, list(one.steps)) for one in found] == [(0, [4, 5, 6]), (1, [4, 5, 6])]
 
 

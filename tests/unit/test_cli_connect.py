@@ -413,7 +413,8 @@ def grafana_stack(name: str, outputs: Mapping[str, str]) -> None:
 def configured(name: str) -> tuple[str, str]:
     """Write a configuration with this name, and return the options for it."""
     path = Path(f"{name}.yaml")
-    path.write_text(yaml.safe_dump({**VALID, "name": name}), encoding="utf-8")
+    section = {"observability": {"grafana": {}}}
+    path.write_text(yaml.safe_dump({**VALID, **section, "name": name}), encoding="utf-8")
     return "-c", str(path)
 
 
@@ -437,6 +438,12 @@ def test_a_port_leads_to_grafana_on_its_instance(connect: Connecting) -> None:
     assert "--secret-id arn:secret" in done.stdout
 
 
+def test_options_that_grafana_does_not_take_are_refused(connect: Connecting) -> None:
+    done = connect("grafana", *configured("managed"), "--list", "--node", "login", "--to", "host")
+    assert done.exit_code == 2
+    assert "--node, --to, --list: of no use with 'grafana'" in " ".join(done.stderr.split())
+
+
 def test_without_a_grafana_the_next_step_is_named(connect: Connecting) -> None:
     absent = connect("grafana", *configured("absent"))
     assert absent.exit_code == 2
@@ -446,6 +453,11 @@ def test_without_a_grafana_the_next_step_is_named(connect: Connecting) -> None:
     assert bare.exit_code == 2
     assert "has no Grafana" in " ".join(bare.stderr.split())
     grafana_stack("gone", {"GrafanaSecret": "arn:secret"})
+    unwanted = Path("without.yaml")
+    unwanted.write_text(yaml.safe_dump(VALID), encoding="utf-8")
+    without = connect("grafana", "-c", str(unwanted))
+    assert without.exit_code == 2
+    assert "add 'observability.grafana' and deploy it" in " ".join(without.stderr.split())
     gone = connect("grafana", *configured("gone"))
     assert gone.exit_code == 2
     assert "no instance with the tag" in " ".join(gone.stderr.split())

@@ -85,7 +85,9 @@ def test_only_this_workspace_publishes_to_a_topic(managed: Synthesis) -> None:
     assert "aws:SourceAccount" in used["Condition"]["StringEquals"]
 
 
-def test_grafana_reads_one_workspace_and_changes_silences_alone(managed: Synthesis, instance: Synthesis) -> None:
+def test_grafana_reads_one_workspace_and_changes_silences_alone(
+    managed: Synthesis, instance: Synthesis
+) -> None:
     for synthesis in (managed, instance):
         [query] = statements(synthesis, "aps:QueryMetrics")
         assert "Fn::GetAtt" in query["Resource"]

@@ -14,6 +14,11 @@ SHAPES: list[tuple[dict[str, Any], set[tuple[str, str]], str]] = [
     ({"nmae": "x"}, {("unknown-key", "nmae")}, "did you mean 'name'"),
     ({"pools.gpu.instance_tpye": "x"}, {("unknown-key", "pools.gpu.instance_tpye")}, "'instance_type'"),
     ({"pools.gpu.capacity.plan": "x"}, {("unknown-key", "pools.gpu.capacity.plan")}, "no key 'plan'"),
+    (
+        {"observability": {"alerts": {"critica": {}}}},
+        {("unknown-key", "observability.alerts.critica")},
+        "did you mean 'critical'",
+    ),
     ({"region": GONE}, {("missing-key", "region")}, "'region' is required"),
     (
         {"name": GONE, "availability_zones": GONE},

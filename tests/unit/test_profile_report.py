@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from cli.main import app
 from cli.profiles import chrome_trace, picture
-from cli.profiles.activity import Kind, overlap, union, without
+from cli.profiles.activity import Kind, ProfileError, overlap, union, without
 from cli.profiles.chrome_trace import read_trace
 from cli.profiles.comparison import read_profile, straggler
 
@@ -162,7 +162,7 @@ def export(path: Path, *processes: int) -> Path:
 
 
 def test_an_export_of_nsys_is_read_by_its_documented_schema(tmp_path: Path) -> None:
-    [one] = read_profile(export(tmp_path / "rank-5.sqlite", 4321))
+    [one] = read_profile(export(tmp_path / "rank-5.sqlite", 4321)).ranks
     assert (one.rank, one.on, one.steps) == (5, "GPU", {7: (100, 200)})
     shares = one.shares
     assert (shares.window, shares.compute, shares.communication, shares.overlapped) == (100, 60, 40, 20)
@@ -171,7 +171,7 @@ def test_an_export_of_nsys_is_read_by_its_documented_schema(tmp_path: Path) -> N
 
 
 def test_each_process_of_an_export_is_reported(tmp_path: Path) -> None:
-    found = read_profile(export(tmp_path / "node.sqlite", 4321, 4322))
+    found = read_profile(export(tmp_path / "node.sqlite", 4321, 4322)).ranks
     assert [(one.rank, one.label, len(one.steps)) for one in found] == [
         (None, "process 4321", 1),
         (None, "process 4322", 1),
@@ -183,7 +183,7 @@ def test_the_slow_rank_and_who_waits_for_it_are_reported(tmp_path: Path) -> None
         trace(tmp_path / "profile" / f"rank-{rank}.json.gz", gpu_events(compute), rank)
     # Of a run's folder the profiles alone are read.
     (tmp_path / "progress.json").write_text("{}", encoding="utf-8")
-    slow = straggler(read_profile(tmp_path))
+    slow = straggler(read_profile(tmp_path).ranks)
     assert slow
     assert (slow.label, slow.ratio, slow.awaited) == ("rank 2", 1.6, True)
     code, text = report(tmp_path)
@@ -270,3 +270,15 @@ def test_all_broken_files_of_a_folder_are_told_at_once(tmp_path: Path) -> None:
     assert code == 2
     assert "rank-1.json' is no whole Chrome trace" in text
     assert "are both of rank 0" in text
+
+
+def test_a_broken_file_leaves_the_other_ranks_to_compare(tmp_path: Path) -> None:
+    trace(tmp_path / "rank-0.json", gpu_events(), 0)
+    (tmp_path / "rank-1.json").write_text("{}", encoding="utf-8")
+    code, text = report(tmp_path)
+    assert code == 0
+    assert "left out: " in text
+    assert "rank-1.json' is no whole Chrome trace" in text
+    assert "rank 0" in text
+    with pytest.raises(ProfileError, match=r"rank-1\.json"):
+        read_profile(tmp_path / "rank-1.json")

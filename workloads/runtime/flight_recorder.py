@@ -180,8 +180,8 @@ def read(path: Path) -> Dump:
     except DumpError as error:
         raise DumpError(f"'{path}': {error}") from error
     except Exception as error:
-        # A damaged pickle raises whatever its bytes lead to.
-        raise DumpError(f"'{path}' is no dump of a flight recorder: {error!r}") from error
+        # A damaged pickle raises whatever its bytes lead to, which says nothing to a reader.
+        raise DumpError(f"'{path}' is cut off, or is no dump of a flight recorder") from error
 
 
 def rank_of(path: Path) -> int:
