@@ -41,8 +41,8 @@ def grafana_access(settings: Settings, local_port: int = GRAFANA_PORT) -> Grafan
     stack = f"{settings.name}-observability"
     if settings.observability is None or settings.observability.grafana is None:
         raise GrafanaError(
-            f"the configuration of '{settings.name}' has no Grafana; add 'observability.grafana' and deploy it, or name "
-            "another configuration by -c FILE"
+            f"the configuration of '{settings.name}' has no Grafana; add 'observability.grafana' and deploy it, or "
+            "name another configuration by -c FILE"
         )
     try:
         outputs = _outputs(stack, settings.region)

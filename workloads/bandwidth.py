@@ -74,7 +74,8 @@ class Comparison:
             return f"no verdict: figures of {name} on {nodes} are published for other sizes ({sizes})"
         expected, found = self.published.busbw_gb_per_s[self.judged], self.measured[self.judged]
         if not math.isfinite(found):
-            return f"{self.verdict}: {found:g} GB/s at {size_text(self.judged)} is no bandwidth (published: {expected:g})"
+            size = size_text(self.judged)
+            return f"{self.verdict}: {found:g} GB/s at {size} is no bandwidth (published: {expected:g})"
         limit = FAIL_SHARE if self.verdict is Verdict.FAILED else WARN_SHARE
         says = {
             Verdict.PASSED: f"at least {limit:.0%}",

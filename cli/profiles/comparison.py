@@ -38,7 +38,7 @@ class Straggler:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The profile of a run: the activity of its ranks, in their order, and what is wrong with files that were left out."""
+    """The profile of a run: the activity of its ranks, in their order, and the problems of files that are left out."""
 
     ranks: list[RankActivity]
     problems: list[str]
