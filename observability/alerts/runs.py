@@ -10,18 +10,15 @@ from typing import Final
 from observability.alerts.rules import Alert, Group, Record, by, place
 
 RUN: Final = ("cluster", "run", "workload")
-MIN_STALL_SECONDS: Final = 900
-"""A run that prints more often is stalled after this time; another after ten of its own steps."""
+STALL_SECONDS: Final = 900
+"""For how long a stall that the launch guard has ended is an alert."""
 
 _RUN = by(*RUN)
 _SUM = by(*RUN, operator="sum")
 _OF_RUN = place(cluster="on cluster", run="run", workload="workload")
-_QUIET = f"time() - {_RUN} (trainforge_progress_timestamp_seconds)"
 _ALIVE = f"time() - {_RUN} (trainforge_rank_beat_timestamp_seconds) < 120"
-_PATIENCE = (
-    f"clamp_min(10 * {_RUN} (trainforge_progress_seconds_per_step)"
-    f" or 0 * {_RUN} (trainforge_progress_timestamp_seconds), {MIN_STALL_SECONDS})"
-)
+_BEAT = f"{by(*RUN, 'node')} (trainforge_rank_beat_timestamp_seconds)"
+_ON_RUN = f"on ({', '.join(RUN)})"
 
 RECORDS: Final = Group(
     name="runs-recorded",
@@ -69,19 +66,24 @@ ALERTS: Final = Group(
     rules=(
         Alert(
             name="RunStalled",
-            # The guard still writes: a run that has ended is not stalled.
-            expr=f"({_QUIET} > {_PATIENCE}) and on ({', '.join(RUN)}) ({_ALIVE})",
+            # All are the guard's own: it knows the heartbeats of all ranks, the phase, and when this start began. Where
+            # it ends the run, the next start may follow between two scrapes: the stall itself counts for a while.
+            expr=(
+                f"{_RUN} (trainforge_run_quiet_seconds) > {_RUN} (trainforge_run_quiet_limit_seconds)"
+                f" or time() - {_RUN} (trainforge_run_stall_timestamp_seconds) < {STALL_SECONDS}"
+            ),
             severity="critical",
-            hold="1m",
+            hold="0s",
             labels=RUN,
-            summary=f"No step for {{{{ $value | humanizeDuration }}}} {_OF_RUN}.",
+            summary=f"No progress for longer than the launch guard allows, which ends the run, {_OF_RUN}.",
             page="run-stalled",
         ),
         Alert(
             name="RunNodeSilent",
             expr=(
-                f"(time() - {by(*RUN, 'node')} (trainforge_rank_beat_timestamp_seconds) > 300)"
-                f" and on ({', '.join(RUN)}) ({_ALIVE})"
+                # A node that has not come in this start has left what it wrote in the one before.
+                f"time() - ({_BEAT} > {_ON_RUN} group_left () {_RUN} (trainforge_run_attempt_timestamp_seconds))"
+                f" > 300 and {_ON_RUN} ({_ALIVE})"
             ),
             severity="critical",
             hold="1m",

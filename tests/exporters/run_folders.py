@@ -38,6 +38,7 @@ def run_folder(
     goodput.look(0, None, ())
     goodput.look(1, 20.0, ())
     goodput.write()
+    (folder / "watch" / "stall.json").write_text("{}", encoding="utf-8")
     for node in range(nodes):
         write_node(folder, node, [rank(node * ranks + local) for local in range(ranks)])
     last = folder.stat().st_mtime - age
@@ -54,5 +55,8 @@ def rank(number: int, **more: Any) -> dict[str, Any]:
 def write_node(folder: Path, node: int, ranks: Sequence[dict[str, Any]]) -> Path:
     """Write the record of a node's guard, and return its file."""
     path = folder / "watch" / f"node-{node}.json"
-    path.write_text(json.dumps({"host": f"n{node}", "ranks": list(ranks), "beat": 3}), encoding="utf-8")
+    content: dict[str, Any] = {"host": f"n{node}", "ranks": list(ranks), "beat": 3}
+    if node == 0:
+        content["quiet"] = {"begun": 1000.0, "seconds": 7.5, "limit": 900.0}
+    path.write_text(json.dumps(content), encoding="utf-8")
     return path

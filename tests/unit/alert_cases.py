@@ -43,6 +43,13 @@ def _pod(resource: str) -> dict[str, str]:
     }
 
 
+def _quiet(seconds: str, limit: str) -> dict[str, str]:
+    return {
+        f"trainforge_run_quiet_seconds{{{_RUN}}}": seconds,
+        f"trainforge_run_quiet_limit_seconds{{{_RUN}}}": limit,
+    }
+
+
 _IDLE = "90x10 0x70 90x100"
 
 CASES = (
@@ -248,46 +255,57 @@ CASES = (
         {**_NODE, "mountpoint": "/"},
     ),
     Case("NodeOutOfMemory", {f"node_vmstat_oom_kill{{{_N}}}": "0x9 1x60"}, 12, 40, _NODE),
+    # The guard of a limit of 300 s cannot end the run.
+    Case("RunStalled", _quiet("0x10 60+60x10 0x20", "300x60"), 17, 30, _OF_RUN, name="guard-hangs"),
+    # Before the first line the limit is that of a start.
+    Case("RunStalled", _quiet("0+60x40", "1200x40"), 25, 18, _OF_RUN, name="no-first-line"),
+    # The guard has ended it at once, and the next start follows between two samples.
     Case(
         "RunStalled",
         {
-            f"trainforge_progress_timestamp_seconds{{{_RUN}}}": "0+60x10 600x39 3060+60x20",
-            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x100",
+            **_quiet("0+60x14 0x40", "900x60"),
+            f"trainforge_run_stall_timestamp_seconds{{{_RUN}}}": "_x15 895x40",
         },
-        29,
-        55,
+        16,
+        31,
         _OF_RUN,
+        name="guard-ends-it",
     ),
+    # After an hour in the queue: nothing of the start before counts.
     Case(
         "RunStalled",
         {
-            f"trainforge_progress_timestamp_seconds{{{_RUN}}}": "0+60x10 600x60",
-            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x10 600x60",
+            **_quiet("0x15 stale _x60 0 60 120 180 0 60", "900x10 stale _x65 900x20"),
+            f"trainforge_progress_timestamp_seconds{{{_RUN}}}": "0x10 stale _x65 0x20",
         },
         None,
-        40,
-        name="ended",
+        80,
+        name="returns-from-the-queue",
     ),
-    Case(
-        "RunStalled",
-        {
-            f"trainforge_progress_timestamp_seconds{{{_RUN}}}": "0+60x10 600x60",
-            f"trainforge_progress_seconds_per_step{{{_RUN}}}": "300x100",
-            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x100",
-        },
-        None,
-        40,
-        name="long-steps",
-    ),
+    # A checkpoint has the longer limit.
+    Case("RunStalled", _quiet("0+60x18 0x20", "900x5 1200x13 900x20"), None, 18, name="checkpoint"),
     Case(
         "RunNodeSilent",
         {
             f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="m"}}': "0+60x100",
             f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x10 600x20 1920+60x20",
+            f"trainforge_run_attempt_timestamp_seconds{{{_RUN}}}": "-60x100",
         },
         20,
         35,
         {**_OF_RUN, "node": "n"},
+    ),
+    Case(
+        "RunNodeSilent",
+        {
+            # Of the start before: the node has not come yet, for which the guard has a limit.
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x10 600x40",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="m"}}': "0+60x10 600x5 960+60x30",
+            f"trainforge_run_attempt_timestamp_seconds{{{_RUN}}}": "-60x15 960x40",
+        },
+        None,
+        24,
+        name="starts-later",
     ),
     *(
         Case(

@@ -142,6 +142,9 @@ def test_the_guards_of_all_nodes_end_their_ranks_and_name_the_node(guarded: Guar
     assert (first.returncode, second.returncode) == (80, 80), told + other
     assert re.search(r"\n  node 1 'n2', rank 3 \(process \d+\): T \(stopped\)\n", told)
     assert "node 0's guard ends the run; see its log" in other
+    quiet = json.loads((guarded.folder / "watch" / "node-0.json").read_text(encoding="utf-8"))["quiet"]
+    assert quiet["seconds"] > quiet["limit"] == 1, "the alert's own values, and the end is no progress"
+    assert (guarded.folder / "watch" / "stall.json").exists()
     for rank in range(4):
         assert guarded.report(f"rank-{rank}.stack.txt")
 
@@ -160,6 +163,8 @@ def test_a_silent_node_is_named(guarded: Guarded, frozen: int) -> None:
         told = both[1 - frozen].communicate(timeout=TIMEOUT_SECONDS)[1]
         assert both[1 - frozen].returncode == 80
         assert re.search(rf"\n  node {frozen} 'n{frozen + 1}'[^\n]*: it does not respond\n", told), told
+        record = json.loads((guarded.folder / "watch" / f"node-{1 - frozen}.json").read_text(encoding="utf-8"))
+        assert record["quiet"]["seconds"] > record["quiet"]["limit"], "of the guard that decided"
     finally:
         for process in both:
             process.send_signal(signal.SIGCONT)

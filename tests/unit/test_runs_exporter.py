@@ -46,6 +46,10 @@ def test_a_run_has_its_progress_its_time_and_its_ranks(runs: Path) -> None:
     assert found["trainforge_run_seconds_total"][(*run, "start")] == 10
     assert found["trainforge_run_seconds_total"][(*run, "advance")] == 60
     assert found["trainforge_run_nodes"] == {run: 2}
+    assert found["trainforge_run_attempt_timestamp_seconds"] == {run: 1000}
+    assert found["trainforge_run_quiet_seconds"] == {run: 7.5}
+    assert found["trainforge_run_quiet_limit_seconds"] == {run: 900}
+    assert found["trainforge_run_stall_timestamp_seconds"][run] == pytest.approx(time.time(), abs=60)
     assert found["trainforge_rank_step_seconds"] == {
         (*run, f"n{number // 2}", str(number)): 1.5 + number / 8 for number in range(4)
     }
@@ -125,6 +129,25 @@ def test_a_rank_that_has_not_done_two_steps_has_no_step_time(runs: Path) -> None
     assert "trainforge_rank_steps_total" not in found
 
 
+def test_the_guard_that_ended_a_run_says_for_how_long_it_was_quiet(runs: Path) -> None:
+    """Node 0's guard is silent, and another has decided in its place."""
+    folder = run_folder(runs, "fsdp", "r1")
+    path = write_node(folder, 1, [])
+    quiet = {"begun": 1000.0, "seconds": 960.0, "limit": 900.0}
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quiet": quiet}), encoding="utf-8")
+    assert collected(runs)["trainforge_run_quiet_seconds"] == {("r1", "fsdp"): 960}
+
+
+@pytest.mark.parametrize("quiet", [None, 3, {}, {"begun": 1, "seconds": "x", "limit": 3}])
+def test_a_guard_of_another_version_has_no_quiet_time(runs: Path, quiet: object) -> None:
+    folder = run_folder(runs, "fsdp", "r1", nodes=1)
+    path = folder / "watch" / "node-0.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "quiet": quiet}), encoding="utf-8")
+    found = collected(runs)
+    assert "trainforge_run_quiet_seconds" not in found
+    assert "trainforge_rank_steps_total" in found
+
+
 @pytest.mark.parametrize(
     "text", ["", "{", "[]", "null", '{"ranks": 3}', '{"host": "n0", "ranks": [3]}', "\0"]
 )
@@ -175,4 +198,7 @@ def test_what_a_launch_guard_writes_is_exported(runs: Path) -> None:
     assert found["trainforge_run_starts_total"] == {run: 1}
     assert sum(found["trainforge_run_seconds_total"].values()) > 0
     assert found["trainforge_run_nodes"] == {run: 1}
+    assert 0 <= found["trainforge_run_quiet_seconds"][run] < found["trainforge_run_quiet_limit_seconds"][run]
+    assert found["trainforge_run_attempt_timestamp_seconds"][run] == pytest.approx(time.time(), abs=300)
+    assert "trainforge_run_stall_timestamp_seconds" not in found
     assert found["trainforge_runs_unreadable_files"] == {(): 0}

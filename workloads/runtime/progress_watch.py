@@ -98,6 +98,8 @@ class ProgressWatch(threading.Thread):
         self._earlier = ""
         self._leads = False
         self._goodput: Goodput | None = None
+        self._begun = time.time()
+        self._stall: dict[str, float] = {}
         self.stalled = False
 
     def prepare(self) -> None:
@@ -123,6 +125,8 @@ class ProgressWatch(threading.Thread):
             decided = self._decide(now) if self._place.node == 0 else self._follow(now)
             if decided:
                 self.stalled = True
+                # Kept to the end: nodes that end look like progress.
+                self._stall = {"seconds": decided["silence"], "limit": decided["limit"]}
                 self._end(decided)
                 return
 
@@ -258,7 +262,18 @@ class ProgressWatch(threading.Thread):
             "ranks": self._ranks,
             "ended": ended,
             "dumped": self._dumped,
+            **self._quiet(),
         }
+
+    def _quiet(self) -> dict[str, Any]:
+        """Return the time without progress, for the exporter: of node 0's guard, and of one that has ended the run."""
+        if not self._stall and self._place.node:
+            return {}
+        now = self._stall or {
+            "seconds": time.monotonic() - self._progress.moved,
+            "limit": self._progress.limit(),
+        }
+        return {"quiet": {"begun": round(self._begun, 3), **{name: round(now[name], 3) for name in now}}}
 
     def _publish(self, *, ended: bool = False) -> None:
         self._beat += 1

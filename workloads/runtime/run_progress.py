@@ -7,7 +7,7 @@ for all of them makes no node look lost.
 A node's record: `host`, `start` (equal while its guard runs), `beat` (counts the writes), `lines` (of progress that
 the program has printed there), `metrics` (the last values of these lines), `ranks` (the heartbeat records of its ranks,
 see training/heartbeat.py), `ended` (whether its program has ended), `dumped` (the stall that it has written reports
-of).
+of). Node 0's has `quiet` too: when its guard `begun`, the `seconds` without progress since then, and their `limit` now.
 """
 
 from __future__ import annotations

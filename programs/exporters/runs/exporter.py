@@ -75,19 +75,37 @@ class RunsExporter:
                 seconds = float(goodput["seconds"].get(activity, 0.0))
                 samples.add("trainforge_run_seconds_total", seconds, (*labels, activity))
         nodes = ranks = 0
+        quiet: Mapping[str, float] = {}
         for written, record in reader.nodes(run):
             # Another node's guard of an earlier, larger start may have left its record.
             if written < run.written - self._recent:
                 continue
             nodes += 1
             host = record["host"]
+            quiet = max(quiet, _quiet(record), key=lambda each: each.get("seconds", -1.0))
             samples.add("trainforge_rank_beat_timestamp_seconds", written, (*labels, host))
             for rank in record["ranks"]:
                 ranks += 1
                 if ranks <= max_ranks:
                     _add_rank(samples, (*labels, host), rank)
+        if quiet:
+            samples.add("trainforge_run_attempt_timestamp_seconds", quiet["begun"], labels)
+            samples.add("trainforge_run_quiet_seconds", quiet["seconds"], labels)
+            samples.add("trainforge_run_quiet_limit_seconds", quiet["limit"], labels)
+        stalled = reader.stalled(run)
+        if stalled is not None:
+            samples.add("trainforge_run_stall_timestamp_seconds", stalled, labels)
         samples.add("trainforge_run_nodes", nodes, labels)
         return ranks
+
+
+def _quiet(record: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return the time without progress that a guard has written; nothing where it has written none."""
+    found = record.get("quiet")
+    names = ("begun", "seconds", "limit")
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), (int, float)) for name in names):
+        return {}
+    return {name: float(found[name]) for name in names}
 
 
 def _add_rank(samples: Samples, labels: Sequence[str], rank: Mapping[str, Any]) -> None:

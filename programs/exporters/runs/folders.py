@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-PROGRESS, GOODPUT, WATCH = "progress.prom", "goodput.json", "watch"
+PROGRESS, GOODPUT, WATCH, STALL = "progress.prom", "goodput.json", "watch", "stall.json"
 """Files and a folder of a run's folder (workloads/runtime: progress_metrics, goodput, progress_watch)."""
 
 _SAMPLE = re.compile(r'^(trainforge_progress_[a-z0-9_]+)\{run="(?:[^"\\]|\\.)*"\} (\S+)$', re.MULTILINE)
@@ -77,6 +77,13 @@ class Reader:
             return found
         self.unreadable += 1
         return {}
+
+    def stalled(self, run: RunFolder) -> float | None:
+        """Return when node 0's guard last ended a start of the run because of a stall; None where it has not."""
+        try:
+            return (run.path / WATCH / STALL).lstat().st_mtime
+        except OSError:
+            return None
 
     def nodes(self, run: RunFolder) -> Iterator[tuple[float, dict[str, Any]]]:
         """Yield the records of a run's nodes, each with the time when it was written."""
