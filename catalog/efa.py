@@ -73,6 +73,51 @@ def _neuron(instance: InstanceFacts) -> dict[str, str]:
     return {"FI_EFA_USE_DEVICE_RDMA": "1", "FI_PROVIDER": "efa"}
 
 
+_CHEAT_SHEET = "the cheat sheet"
+_NEURON_GUIDE = "AWS Neuron, 'How to prepare trn1.32xlarge for multi-node execution'"
+
+REASONS: dict[str, tuple[str, str]] = {
+    "FI_EFA_SET_CUDA_SYNC_MEMOPS": (
+        "0 with an EFA installer before 1.29.1 and NCCL 2.19 or newer: memory registration fails otherwise",
+        _CHEAT_SHEET,
+    ),
+    "FI_EFA_USE_DEVICE_RDMA": (
+        "1 where the plugin does not choose RDMA itself: on Neuron, and on P4 and P5 with libfabric before 1.18 or "
+        "aws-ofi-nccl before 1.7",
+        f"{_NEURON_GUIDE}; {_CHEAT_SHEET}",
+    ),
+    "FI_EFA_USE_HUGE_PAGE": (
+        "0: with huge pages fork() of data loaders fails with 'Cannot allocate memory'; a small part of the speed",
+        _CHEAT_SHEET,
+    ),
+    "FI_PROVIDER": (
+        "efa on Neuron, and on P4 and P5 with aws-ofi-nccl before 1.6; newer plugins choose it",
+        f"{_NEURON_GUIDE}; {_CHEAT_SHEET}",
+    ),
+    "NCCL_PROTO": ("simple on P4 and P5 with aws-ofi-nccl before 1.6; newer plugins set it", _CHEAT_SHEET),
+    "NCCL_SHM_USE_CUDA_MEMCPY": (
+        "1 on types with several GPUs without NVLink: twice the bandwidth between them",
+        _CHEAT_SHEET,
+    ),
+    "NCCL_SOCKET_IFNAME": (
+        "excludes the loopback and interfaces of containers, because ENA's names differ by image; it is for NCCL's "
+        "bootstrap, not for EFA",
+        f"{_CHEAT_SHEET}, with the names that its Dockerfiles exclude",
+    ),
+}
+"""The reason of each variable that `efa_environment` may set, and its source; the cheat sheet is that of the module."""
+
+NEVER_SET: dict[str, str] = {
+    "FI_EFA_ENABLE_SHM_TRANSFER": "has no effect: it is the default",
+    "FI_EFA_FORK_SAFE": "has no effect with Linux 5.15 or newer",
+    "NCCL_BUFFSIZE": "the default is right",
+    "NCCL_MIN_NCHANNELS": "more channels make messages smaller, and EFA idle",
+    "NCCL_NSOCKS_PERTHREAD": "of NCCL's sockets: nothing to EFA",
+    "NCCL_SOCKET_NTHREADS": "of NCCL's sockets: nothing to EFA",
+    "RDMAV_FORK_SAFE": "breaks EFA, as every variable of RDMAV_ does",
+}
+"""Variables of older guides that trainforge does not set, with the reason. Source: the cheat sheet."""
+
 MIN_VERSIONS: dict[str, dict[str, str]] = {
     "p5": {"NCCL": "2.18.0", "aws-ofi-nccl": "1.7.2"},
     "p6-b200": {"EFA installer": "1.41.0", "aws-ofi-nccl": "1.15.0"},

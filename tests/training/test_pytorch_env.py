@@ -14,6 +14,7 @@ import pytest
 
 from catalog.instances import instance
 from catalog.reference_types import CPU, GPU, NEURON
+from catalog.versions import NCCL, TORCH
 from tests.programs import ROOT, require_module
 from tests.training.runs import LocalRun
 
@@ -122,6 +123,18 @@ def test_values_are_compared_with_the_catalog(kind: str, changed: dict[str, Any]
 
     checks = check_rank(values(**changed), expected(kind), kind, None, 1)
     assert [check.name for check in checks if not check.holds] == failed
+
+
+def test_versions_are_compared_with_the_lock() -> None:
+    from environment_report import check_software
+
+    locked = {"torch": f"{TORCH}+cu130", "CUDA": "13.0", "NCCL": str(NCCL), "NVIDIA driver": "595.112.07"}
+    assert list(check_software(values(**locked), "rank 3 on gpu-1")) == []
+    other = {**locked, "NCCL": "2.27.5", "NVIDIA driver": "570.172.08"}
+    found = list(check_software(values(**other), "rank 3 on gpu-1"))
+    assert [check.name for check in found] == ["locked NCCL", *["versions work together"] * 2]
+    assert "torch 2.11.0+cu130, CUDA 13.0, NCCL 2.27.5" in found[1].value.replace("NCCL 2.27.5, CUDA", "CUDA")
+    assert "NVIDIA driver must be 580 or newer" in found[2].value
 
 
 def test_efa_and_the_plugin_are_asked_for_on_several_nodes() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from catalog.efa import SOCKET_INTERFACES, efa_environment, outdated_versions
+from catalog.efa import NEVER_SET, REASONS, SOCKET_INTERFACES, efa_environment, outdated_versions
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import INSTANCES, instance
 
@@ -124,3 +124,13 @@ def test_versions_too_old_for_a_type(
 @pytest.mark.parametrize("facts", INSTANCES.values(), ids=lambda facts: facts.name)
 def test_the_pins_are_new_enough_for_every_type(facts: InstanceFacts) -> None:
     assert outdated_versions(facts) == {}
+
+
+def test_every_variable_has_a_reason_and_no_other_is_explained() -> None:
+    stacks = (("2.4.0", "1.19.0", "2.28.9", "1.48.0"), ("1.16.0", "1.5.0", "2.19.0", "1.29.0"))
+    found = {
+        name for facts in INSTANCES.values() for stack in stacks for name in efa_environment(facts, *stack)
+    }
+    assert found == REASONS.keys()
+    assert not found & NEVER_SET.keys()
+    assert all(reason and source for reason, source in REASONS.values())

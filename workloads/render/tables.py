@@ -1,4 +1,4 @@
-"""Tables of docs/ that say what the code says: proofs, launchers of each format, health checks, versions."""
+"""Tables of docs/ that say what the code says: proofs, launchers of each format, health checks, EFA, versions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from workloads import health_data, launchers, registry
 from workloads.formats import FORMATS
 from workloads.launchers import Launcher
-from workloads.render import version_tables
+from workloads.render import efa_tables, version_tables
 from workloads.render.launcher_support import formats_for
 from workloads.spec import Format
 
@@ -101,6 +101,11 @@ TABLES = (
     Table(_DOCS / "health.md", "health severities", health_severities),
     Table(_DOCS / "health.md", "health suites", health_suites),
     Table(_DOCS / "health.md", "health checks", health_checks),
+    Table(_DOCS / "efa.md", "efa types", efa_tables.types),
+    Table(_DOCS / "efa.md", "efa variables", efa_tables.variables),
+    Table(_DOCS / "efa.md", "efa reasons", efa_tables.reasons),
+    Table(_DOCS / "efa.md", "efa never set", efa_tables.never_set),
+    Table(_DOCS / "efa.md", "efa oldest", efa_tables.oldest),
     Table(_DOCS / "versions.md", "stack", version_tables.stack),
     Table(_DOCS / "versions.md", "combinations", version_tables.combinations),
     Table(_DOCS / "versions.md", "bounds", version_tables.bounds),
