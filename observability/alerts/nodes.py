@@ -10,6 +10,9 @@ NODE: Final = ("cluster", "node")
 SHARED_FILE_SYSTEMS: Final = "lustre|nfs4?"
 """Pattern of the types of file systems that all nodes mount: one alert for each, not one for each node."""
 
+CLUSTER_EXPORTERS: Final = "slurm(-.*)?|runs|kube-state-metrics|kueue"
+"""Pattern of the exporters (`job`) that run where the cluster itself runs: always, however many nodes there are."""
+
 TEMPORARY_FILE_SYSTEMS: Final = "tmpfs|ramfs|vfat"
 """Pattern of types in memory or of the boot partition; node exporter leaves out other pseudo file systems itself."""
 
@@ -24,14 +27,21 @@ RECORDS: Final = Group(
     rules=(
         Record(
             # The alerts look back over these, which are few, and not over every exporter of every node.
-            name="node:up:max",
-            expr=f'{_NODE} (up{{node!=""}})',
-            help="1 if an exporter of the node answers, 0 if none does; no series where none is known.",
+            name="node:exporters:count",
+            expr=f'{by(*NODE, operator="count")} (up{{node!=""}})',
+            help="Exporters of a node that are asked, whether or not they answer; no series where none is known.",
+        ),
+        Record(
+            name="node:expected:max",
+            # A pool is scaled in, and a node that is switched off is not lost. Nothing says so of hosts of Batch.
+            expr=f"{_NODE} (trainforge_slurm_node_expected) or {_NODE} (kube_node_info)",
+            help="1 for a node that Slurm expects to run, or that Kubernetes has.",
         ),
         Record(
             name="exporter:up:max",
-            expr=f"{by('cluster', 'job')} (up)",
-            help="1 if an exporter answers on a node of the cluster, 0 if on none; no series where none is known.",
+            # Batch has no host where no job runs, so that there each exporter comes and goes.
+            expr=f'{by("cluster", "job")} (up{{cluster_kind!="batch"}})',
+            help="1 if an exporter answers on a node of the cluster, 0 if on none; none for clusters of Batch.",
         ),
         Record(
             name="node:memory_used:ratio",
@@ -70,8 +80,14 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="ExporterAbsent",
-            # Of no node any more: a collector, a right or the network of the whole cluster.
-            expr="max_over_time(exporter:up:max[1h]) unless exporter:up:max",
+            # Of no node any more: a collector, a right or the network of the whole cluster. An exporter on nodes counts
+            # only if a node that is expected has fewer exporters than it had: the pool may be scaled to zero.
+            expr=(
+                f'(max_over_time(exporter:up:max{{job=~"{CLUSTER_EXPORTERS}"}}[1h]) unless exporter:up:max) or '
+                "((max_over_time(exporter:up:max[1h]) unless exporter:up:max) and on (cluster) "
+                "(max_over_time(node:exporters:count[1h]) > (node:exporters:count or 0 * node:expected:max)"
+                " and node:expected:max))"
+            ),
             severity="critical",
             hold="10m",
             labels=("cluster", "job"),
@@ -81,7 +97,7 @@ ALERTS: Final = Group(
         Alert(
             name="NodeSilent",
             # A node that is gone is scraped no more, so that `up` is not 0 but absent.
-            expr="max_over_time(node:up:max[30m]) unless node:up:max",
+            expr="(node:expected:max and max_over_time(node:exporters:count[30m])) unless node:exporters:count",
             severity="warning",
             hold="10m",
             labels=NODE,

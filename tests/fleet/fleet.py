@@ -86,6 +86,7 @@ def _slurm(series: Series) -> None:
             series.add("trainforge_slurm_job_node", {**labels, "job_id": job, "node": f"gpu-{number}"}, 1)
     for number in range(1, 5):
         node = {**labels, "node": f"gpu-{number}"}
+        series.add("trainforge_slurm_node_expected", node, 1)
         series.add("trainforge_slurm_node_gpus", node, GPUS)
         series.add("trainforge_slurm_node_gpus_allocated", node, lambda minute: GPUS * (1 - down(minute)))
 

@@ -192,20 +192,76 @@ CASES = (
         {
             f'up{{{_N},job="dcgm",instance="n:1"}}': "1x10 stale _x30 1x30",
             f'up{{{_N},job="node",instance="n:2"}}': "1x80",
+            f"trainforge_slurm_node_expected{{{_N}}}": "1x80",
         },
         25,
         50,
         {"cluster": "c", "job": "dcgm"},
     ),
     Case(
+        "ExporterAbsent",
+        # The right of all nodes to write is gone; the head node has one of its own.
+        {
+            f'up{{{_N},job="node",instance="n:1"}}': "1x10 stale _x30 1x30",
+            f'kube_node_info{{{_N},internal_ip="10.0.0.1"}}': "1x80",
+        },
+        25,
+        50,
+        {"cluster": "c", "job": "node"},
+        name="all-nodes",
+    ),
+    Case(
+        "ExporterAbsent",
+        {'up{cluster="c",node="head",job="slurm",instance="head:1"}': "1x10 stale _x30 1x30"},
+        25,
+        50,
+        {"cluster": "c", "job": "slurm"},
+        name="of-the-cluster",
+    ),
+    Case(
+        "ExporterAbsent",
+        # The pool with GPUs is scaled to zero, and nodes without stay.
+        {
+            f'up{{{_N},job="dcgm",instance="n:1"}}': "1x30 stale _x80",
+            f'up{{{_N},job="node",instance="n:2"}}': "1x30 stale _x80",
+            'up{cluster="c",node="m",job="node",instance="m:2"}': "1x110",
+            f"trainforge_slurm_node_expected{{{_N}}}": "1x30 stale _x80",
+            'trainforge_slurm_node_expected{cluster="c",node="m"}': "1x110",
+        },
+        None,
+        60,
+        name="scaled-to-zero",
+    ),
+    *(
+        Case(
+            alert,
+            {'up{cluster="b",cluster_kind="batch",node="n",job="dcgm",instance="n:1"}': "1x30 stale _x80"},
+            None,
+            minute,
+            name="batch",
+        )
+        for alert, minute in (("ExporterAbsent", 60), ("NodeSilent", 45))
+    ),
+    Case(
         "NodeSilent",
         {
             f'up{{{_N},job="dcgm",instance="n:1"}}': "1x10 stale _x20 1x30",
             'up{cluster="c",node="m",job="dcgm",instance="m:1"}': "1x80",
+            f"trainforge_slurm_node_expected{{{_N}}}": "1x80",
         },
         25,
         40,
         _NODE,
+    ),
+    Case(
+        "NodeSilent",
+        {
+            f'up{{{_N},job="dcgm",instance="n:1"}}': "1x10 stale _x60",
+            f'kube_node_info{{{_N},internal_ip="10.0.0.1"}}': "1x10 stale _x60",
+        },
+        None,
+        25,
+        name="scaled-in",
     ),
     Case(
         "SlurmCommandFails",

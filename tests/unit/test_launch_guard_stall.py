@@ -163,7 +163,9 @@ def test_a_silent_node_is_named(guarded: Guarded, frozen: int) -> None:
         told = both[1 - frozen].communicate(timeout=TIMEOUT_SECONDS)[1]
         assert both[1 - frozen].returncode == 80
         assert re.search(rf"\n  node {frozen} 'n{frozen + 1}'[^\n]*: it does not respond\n", told), told
-        record = json.loads((guarded.folder / "watch" / f"node-{1 - frozen}.json").read_text(encoding="utf-8"))
+        record = json.loads(
+            (guarded.folder / "watch" / f"node-{1 - frozen}.json").read_text(encoding="utf-8")
+        )
         assert record["quiet"]["seconds"] > record["quiet"]["limit"], "of the guard that decided"
     finally:
         for process in both:

@@ -77,6 +77,23 @@ def test_nodes_and_gpus(answers: Answers) -> None:
 
 
 @pytest.mark.parametrize(
+    ("states", "expected"),
+    [
+        (["IDLE"], True),
+        (["DOWN", "NOT_RESPONDING"], True),
+        (["IDLE", "CLOUD", "POWERED_DOWN"], False),
+        (["IDLE", "CLOUD", "POWERING_DOWN"], False),
+        (["ALLOCATED", "CLOUD", "POWERING_UP"], False),
+    ],
+)
+def test_a_node_that_is_switched_off_is_not_expected(
+    answers: Answers, states: list[str], expected: bool
+) -> None:
+    node = {**answers["nodes"][0], "state": states}
+    assert ("trainforge_slurm_node_expected" in collected({"nodes": [node]})) == expected
+
+
+@pytest.mark.parametrize(
     ("states", "words"),
     [
         (["IDLE", "DRAIN"], {"idle", "drain", "drained"}),

@@ -60,6 +60,9 @@ _NODE_STATES: Mapping[str, str] = {
 }
 _BUSY = {"ALLOCATED", "MIXED", "COMPLETING"}
 _UNAVAILABLE = {"DOWN", "UNKNOWN", "ERROR", "DRAIN", "FAIL", "NOT_RESPONDING", "INVALID_REG", "POWERED_DOWN"}
+_NOT_EXPECTED = {"POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN", "POWERING_UP", "POWER_UP", "FUTURE"}
+"""States of a node that Slurm has switched off or has not started yet, so that nobody misses it."""
+
 _STATISTICS: Mapping[str, str] = {
     "slurm_schedule_cycle_last": "schedule_cycle_last",
     "slurm_schedule_cycle_max": "schedule_cycle_max",
@@ -204,6 +207,8 @@ class SlurmExporter:
         for node in nodes:
             name, states = str(node.get("name", "")), _states(node, "state")
             has, used = gpus(str(node.get("gres", ""))), gpus(str(node.get("gres_used", "")))
+            if not states & _NOT_EXPECTED:
+                samples.add("trainforge_slurm_node_expected", 1, (name,))
             if has:
                 samples.add("trainforge_slurm_node_gpus", has, (name,))
                 samples.add("trainforge_slurm_node_gpus_allocated", used, (name,))
