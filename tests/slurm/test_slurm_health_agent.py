@@ -7,12 +7,17 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tests.slurm.cluster import SlurmCluster
 from tests.unit.health_node import RUNTIME, HealthNode
+
+sys.path.insert(0, str(RUNTIME))
+
+from health import slurm_sweep
 
 DEADLINE_SECONDS = 120
 """Timeout of a wait, and no promise of speed."""
@@ -24,7 +29,7 @@ node="$SLURMD_NODENAME"
 [ {mode} != check ] || [ -e "{folder}/checks" ] || exit 0
 export SLURMD_NODENAME="$node" SLURM_CONF="{folder}/slurm.conf" PYTHONPATH="{runtime}"
 export PATH="{folder}/nodes/$node/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin"
-exec "{python}" -m health.slurm_agent {mode} --configuration "{folder}/agent.json" --root "{folder}/nodes/$node/root"
+exec "{python}" -m health.slurm_agent {mode} --configuration "{folder}/agent.json" --root "{folder}/nodes/$node/root" "$@"
 """
 
 
@@ -43,6 +48,11 @@ class Watched:
             script.chmod(0o755)
             settings[name] = str(script)
         settings["HealthCheckInterval"] = "2"
+        self.sweeper = folder / "sweep"
+        self.sweeper.write_text(
+            SCRIPT.format(folder=folder, runtime=RUNTIME, python=sys.executable, mode="sweep")
+        )
+        self.sweeper.chmod(0o755)
         self.configure("drain")
         self.slurm = SlurmCluster(folder, {"gpu": ["n1", "n2"]}, settings=settings)
 
@@ -56,13 +66,25 @@ class Watched:
         node.gpus[0]["rows.failure"] = "Yes"
         node._write_programs()
 
+    def narrow_link(self, name: str) -> None:
+        """Let a GPU's PCIe link have half of its width, which the light suite does not look at."""
+        node = self.nodes[name]
+        node.answers.pop("nvidia-smi", None)
+        node.gpus[3]["width"] = "8"
+        node._write_programs()
+
     def repair_node(self, name: str) -> None:
         node = self.nodes[name]
         node.answers.pop("nvidia-smi", None)
-        node.gpus[0]["rows.failure"] = "No"
+        node.gpus[0]["rows.failure"], node.gpus[3]["width"] = "No", "16"
         node._write_programs()
         self.slurm.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
         self.slurm.wait_for({name: "idle"})
+
+    def sweep(self, *words: str) -> int:
+        """Run a sweep with the standard suite; it prints its table."""
+        given = [f"--folder={self.folder / 'sweeps'}", f"--program={self.sweeper}", *words]
+        return slurm_sweep.main(given, self.slurm.environment())
 
     def shown(self, kind: str, name: str, field: str) -> str:
         found = re.search(rf"\b{field}=([^\n]*?)(?: \w+=|\n)", self.slurm.run("scontrol", "show", kind, name))
@@ -139,6 +161,54 @@ def test_a_node_is_only_recorded_while_no_action_is_configured(watched: Watched)
     assert {record["action"] for record in found} == {"none"}
     watched.slurm.wait_for({"n1": "idle"})
     watched.configure("drain")
+
+
+def test_a_sweep_checks_idle_nodes_by_the_standard_suite_and_leaves_busy_ones_alone(
+    watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # The test before left it broken; the prolog of the sweep's own job drains it.
+    assert watched.sweep("--partition=gpu") == 1
+    said = capsys.readouterr().out
+    assert re.search(r"^n1 +replace +health replace: row-remap-failure", said, re.MULTILINE), said
+    assert re.search(r"^n2 +ok$", said, re.MULTILINE), said
+    watched.repair_node("n1")
+    watched.narrow_link("n1")
+    watched.slurm.wait_for({"n1": "idle", "n2": "idle"})
+    busy = watched.slurm.run("sbatch", "--parsable", "-w", "n2", "--exclusive", "--wrap=sleep 600").strip()
+    watched.wait_for(lambda: watched.shown("job", busy, "JobState").startswith("RUNNING"), "the job")
+    assert watched.sweep() == 1
+    said = capsys.readouterr().out
+    assert re.search(r"^n1 +reboot +health reboot: pcie-width", said, re.MULTILINE), said
+    assert re.search(r"^n2 +left out +allocated$", said, re.MULTILINE), said
+    assert said.splitlines()[-1].startswith("verdict over 1 nodes: reboot (")
+    [record] = [one for one in watched.records("n1") if one["mode"] == "sweep"]
+    assert (record["severity"], record["result"]) == ("reboot", "done")
+    assert "DRAIN" in watched.shown("node", "n1", "State")
+    watched.repair_node("n1")
+    assert watched.sweep() == 0
+    report = max(watched.folder.glob("sweeps/*/n1.json"), key=lambda path: path.stat().st_mtime)
+    assert "dcgm" in [probe["probe"] for probe in json.loads(report.read_text())["probes"]]
+    watched.slurm.run("scancel", busy)
+    watched.slurm.wait_for({"n1": "idle", "n2": "idle"})
+
+
+def test_a_sweep_gives_way_to_a_job_that_waits_for_nodes(
+    watched: Watched, capsys: pytest.CaptureFixture[str]
+) -> None:
+    slow = watched.folder / "slow"
+    slow.write_text("#!/bin/sh\nsleep 600\n")
+    slow.chmod(0o755)
+    job = watched.folder / "both.sbatch"
+    job.write_text("#!/bin/bash\n#SBATCH --nodes=2 --output=both.out\nsrun echo fine\n")
+    with ThreadPoolExecutor(1) as pool:
+        swept = pool.submit(watched.sweep, f"--program={slow}")
+        watched.wait_for(lambda: set(watched.slurm.states().values()) == {"allocated"}, "the sweep")
+        waiting = watched.slurm.run("sbatch", "--parsable", str(job)).strip()
+        assert swept.result(DEADLINE_SECONDS) == 3
+    said = capsys.readouterr().out
+    assert said.count(f"left out  gave way to job {waiting}, which waits for nodes") == 2, said
+    watched.wait_for(lambda: watched.shown("job", waiting, "JobState").startswith("COMPLETED"), "the job")
+    watched.slurm.wait_for({"n1": "idle", "n2": "idle"})
 
 
 def test_hyperpods_repair_is_asked_for_by_the_reason(watched: Watched) -> None:

@@ -14,14 +14,20 @@ FOLDER = "/opt/trainforge/health"
 _PACKAGE = Path(__file__).resolve().parents[2] / "health"
 _CONFIGURATION = f"{FOLDER}/agent.json"
 _UNIT = "trainforge-health"
-_MODES = ("prolog", "epilog", "check")
+_MODES = {
+    "prolog": "Slurm's Prolog.",
+    "epilog": "Slurm's Epilog.",
+    "check": "The timer's program.",
+    "sweep": "The program of a sweep's jobs.",
+}
 # Slurm starts these without a search path.
 _SCRIPT = """\
 #!/bin/sh
 # Written by trainforge. {what}
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/slurm/bin
 export PATH
-cd {folder} && PYTHONDONTWRITEBYTECODE=1 exec python3 -m health.slurm_agent {mode} --configuration {configuration}
+cd {folder} || exit
+PYTHONDONTWRITEBYTECODE=1 exec python3 -m health.slurm_agent {mode} --configuration {configuration} "$@"
 """
 _HOOKS = "/opt/slurm/etc/scripts"
 _HOOK_NAME = "50_trainforge_health"
@@ -57,8 +63,7 @@ def ensure_health(node: Node, health: Health) -> None:
     configuration = {"action": health.action, "mounts": list(health.mounts)}
     node.write_file(_CONFIGURATION, json.dumps(configuration, indent=1) + "\n", 0o644)
     for mode in _MODES:
-        what = {"prolog": "Slurm's Prolog.", "epilog": "Slurm's Epilog.", "check": "The timer's program."}
-        script = _SCRIPT.format(what=what[mode], folder=FOLDER, mode=mode, configuration=_CONFIGURATION)
+        script = _SCRIPT.format(what=_MODES[mode], folder=FOLDER, mode=mode, configuration=_CONFIGURATION)
         node.write_file(f"{FOLDER}/{mode}", script, 0o755)
     ensure_timer(node, _UNIT, description="Health checks of this node", command=f"{FOLDER}/check")
 

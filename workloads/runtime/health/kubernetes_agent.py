@@ -6,6 +6,9 @@ Each round runs the light suite in the node's own mounts. The result is the cond
 annotation `trainforge/health-report`, a line of JSON on standard output, and an Event where it changed. With the
 action `taint` a node with a fault gets the taint `trainforge/unhealthy` too, which keeps new pods away. The agent never
 takes the taint away: an event that leaves the kernel log is not repaired.
+
+A sweep (kubernetes_sweep.py) runs one round with another suite: `--suite standard --interval 0`. Its result has a
+condition and an annotation of its own, which later rounds of the light suite leave alone.
 """
 
 from __future__ import annotations
@@ -33,13 +36,17 @@ from .suites import SUITES
 ACTIONS = ("none", "taint")
 CONDITION = "HealthChecksPassed"
 ANNOTATION = "trainforge/health-report"
+SWEEP_CONDITION = "HealthSweepPassed"
+SWEEP_ANNOTATION = "trainforge/health-sweep-report"
 TAINT = "trainforge/unhealthy"
 COMPONENT = "trainforge-health"
 EVENTS_NAMESPACE = "default"
 """The namespace of a Node's events, as the kubelet has it."""
 
+ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""The folder of a pod's token."""
+
 _SUITE = "light"
-_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _SHARED = "/run/trainforge-health"
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _INTERVAL_SECONDS = 300
@@ -145,7 +152,7 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
         if finding["severity"] != Severity.OK.word
     ]
     findings.sort(key=lambda one: -severity_of(one["severity"]))
-    kept = {key: report[key] for key in ("time", "suite", "instance_type", "severity")}
+    kept = {key: report[key] for key in ("time", "suite", "instance_type", "severity", "reason")}
     return Verdict(
         severity_of(str(report["severity"])),
         str(report["reason"]),
@@ -153,10 +160,11 @@ def verdict(report: Mapping[str, Any]) -> Verdict:
     )
 
 
-def _not_run(said: str) -> Verdict:
-    kept = {"time": round(time.time(), 3), "suite": _SUITE, "instance_type": ""}
+def _not_run(suite: str, said: str) -> Verdict:
+    kept = {"time": round(time.time(), 3), "suite": suite, "instance_type": ""}
     reason = f"health error: the checks did not run on the node: {said}"
-    return Verdict(Severity.ERROR, reason, {**kept, "severity": Severity.ERROR.word, "findings": []})
+    severity = Severity.ERROR
+    return Verdict(severity, reason, {**kept, "severity": severity.word, "reason": reason, "findings": []})
 
 
 def share(folder: Path) -> None:
@@ -168,18 +176,18 @@ def share(folder: Path) -> None:
             (target / source.name).write_bytes(source.read_bytes())
 
 
-def check_node(folder: Path, environment: Mapping[str, str]) -> Verdict:
+def check_node(folder: Path, environment: Mapping[str, str], suite: str = _SUITE) -> Verdict:
     """Run the checks in the mounts of the node's first process, by the node's own Python and programs."""
     nsenter = programs.find("nsenter", environment)
     if nsenter is None:
-        return _not_run("nsenter is not on PATH")
+        return _not_run(suite, "nsenter is not on PATH")
     # The images of EKS have EFA's driver alone: amazon-eks-ami runs 'efa_installer.sh --minimal'.
     checks = [
         "python3",
         "-m",
         "health",
         "--suite",
-        _SUITE,
+        suite,
         "--json",
         "--without-libfabric",
         "--require",
@@ -187,22 +195,27 @@ def check_node(folder: Path, environment: Mapping[str, str]) -> Verdict:
     ]
     ran = programs.run(
         [nsenter, "--target", "1", "--mount", "--", *checks],
-        SUITES[_SUITE].seconds + _START_SECONDS,
+        SUITES[suite].seconds + _START_SECONDS,
         {"PATH": environment.get("PATH") or _PATH, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"},
     )
     try:
         return verdict(json.loads(ran.output))
     except (ValueError, KeyError, TypeError):
-        return _not_run(ran.end)
+        return _not_run(suite, ran.end)
 
 
 @dataclass(frozen=True)
 class Agent:
-    """The agent of a node."""
+    """The agent of a node; `sweep` is true for a round of a sweep."""
 
     server: Server
     node: str
     action: str
+    sweep: bool = False
+
+    @property
+    def _condition(self) -> str:
+        return SWEEP_CONDITION if self.sweep else CONDITION
 
     def write(self, found: Verdict) -> None:
         """Write a verdict to the Node, act on it, and record both; what the server refuses is recorded too."""
@@ -215,7 +228,7 @@ class Agent:
         try:
             node = self.server.call("GET", self._path)
             if self._set_condition(node, found):
-                self._event(node, CONDITION, found.message, warns=not found.severity.usable)
+                self._event(node, self._condition, found.message, warns=not found.severity.usable)
             if self.action == "taint" and found.faulty:
                 record["action"] = f"taint {TAINT}={found.severity.word}:NoSchedule"
                 record["result"] = self._taint(found)
@@ -231,11 +244,11 @@ class Agent:
     def _set_condition(self, node: Mapping[str, Any], found: Verdict) -> bool:
         """Set the condition and the annotation; return whether the condition changed."""
         before: Mapping[str, Any] = next(
-            (one for one in node.get("status", {}).get("conditions", ()) if one["type"] == CONDITION), {}
+            (one for one in node.get("status", {}).get("conditions", ()) if one["type"] == self._condition), {}
         )
         now = _now()
         condition = {
-            "type": CONDITION,
+            "type": self._condition,
             "status": found.status,
             "reason": found.severity.word.capitalize(),
             "message": found.message,
@@ -244,8 +257,9 @@ class Agent:
         }
         if before.get("status") == found.status:
             condition["lastTransitionTime"] = before["lastTransitionTime"]
+        annotation = SWEEP_ANNOTATION if self.sweep else ANNOTATION
         body = {
-            "metadata": {"annotations": {ANNOTATION: json.dumps(found.report)}},
+            "metadata": {"annotations": {annotation: json.dumps(found.report)}},
             "status": {"conditions": [condition]},
         }
         self.server.call("PATCH", f"{self._path}/status", body, _STRATEGIC)
@@ -293,6 +307,13 @@ class Agent:
         self.server.call("POST", f"/api/v1/namespaces/{EVENTS_NAMESPACE}/events", body)
 
 
+def address(environment: Mapping[str, str]) -> str:
+    """Return the API server's address, as a pod is told it."""
+    host = environment.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
+    host = f"[{host}]" if ":" in host else host
+    return f"https://{host}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}"
+
+
 def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")  # noqa: UP017 -- Python 3.9
 
@@ -305,6 +326,7 @@ def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> i
     add = parser.add_argument
     add("--node", default=environment.get("NODE_NAME", ""), help="name of the Node; default: NODE_NAME")
     add("--action", choices=ACTIONS, default="none", help="on a node with a fault; default: none")
+    add("--suite", choices=sorted(SUITES), default=_SUITE, help=f"default: {_SUITE}")
     add(
         "--interval",
         type=int,
@@ -313,24 +335,22 @@ def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> i
         help="default: 300; 0: one round",
     )
     add("--shared", type=Path, default=Path(_SHARED), help="a folder with the same path here and on the node")
-    add("--account", type=Path, default=Path(_ACCOUNT), help="folder of the token, for tests")
+    add("--account", type=Path, default=Path(ACCOUNT), help="folder of the token, for tests")
     add("--root", type=Path, help="a folder in place of the node, for tests")
     given = parser.parse_args(words)
     if not given.node:
         parser.error("the node's name is missing: give --node, or set NODE_NAME")
-    host = environment.get("KUBERNETES_SERVICE_HOST", "kubernetes.default.svc")
-    host = f"[{host}]" if ":" in host else host
-    server = Server(f"https://{host}:{environment.get('KUBERNETES_SERVICE_PORT', '443')}", given.account)
-    agent = Agent(server, given.node, given.action)
+    server = Server(address(environment), given.account)
+    agent = Agent(server, given.node, given.action, sweep=given.suite != _SUITE)
     if given.root is None:
         share(given.shared)
     while True:
         started = time.monotonic()
         if given.root is None:
-            agent.write(check_node(given.shared, environment))
+            agent.write(check_node(given.shared, environment, given.suite))
         else:
-            options = level_of(_SUITE, Options(), None)
-            agent.write(verdict(examine(_SUITE, options, root=given.root, environment=environment).to_json()))
+            options = level_of(given.suite, Options(), None)
+            agent.write(verdict(examine(given.suite, options, root=given.root, environment=environment).to_json()))
         if given.interval <= 0:
             return 0
         time.sleep(max(1.0, started + given.interval - time.monotonic()))

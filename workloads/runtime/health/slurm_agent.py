@@ -5,7 +5,8 @@
 It runs the light suite and records every finding and every action in a log, one JSON object per line. With the action
 `none` it records alone. With `drain` a node that is not usable is drained with the finding as the reason; with `repair`
 HyperPod is told to reboot or replace it, and other findings drain it. A prolog that drains its node ends with 1, and
-Slurm runs the job elsewhere; all else ends with 0.
+Slurm runs the job elsewhere; all else ends with 0. The mode `sweep` runs the suite that --suite names in a job of its
+own (slurm_sweep.py): it prints the report as JSON first, and ends with the report's exit code.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import programs
-from .report import Report, examine, level_of
+from .report import Report, examine, level_of, write
 from .session import Options
 from .severity import Severity
+from .suites import SUITES
 
-MODES = ("prolog", "epilog", "check")
+MODES = ("prolog", "epilog", "check", "sweep")
 ACTIONS = ("none", "drain", "repair")
 LOG = "/var/log/trainforge/health.jsonl"
 
@@ -141,16 +143,24 @@ def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> i
     parser.add_argument("mode", choices=MODES)
     parser.add_argument("--configuration", type=Path, required=True)
     parser.add_argument("--root", type=Path, default=Path("/"), help="a folder in place of /, for tests")
+    parser.add_argument("--suite", choices=sorted(SUITES), default="light", help="default: light")
     given = parser.parse_args(words)
+    code = 0
     try:
         agent = read(given.configuration)
         # Kernel events of another job's time are the timer's to judge.
-        options = agent.options if given.mode == "check" else replace(agent.options, log_minutes=10)
-        report = examine("light", options, root=given.root, environment=environment)
-        return act(agent, report, given.mode, environment)
+        around_job = given.mode in ("prolog", "epilog")
+        options = replace(agent.options, log_minutes=10) if around_job else agent.options
+        options = level_of(given.suite, options, None)
+        report = examine(given.suite, options, root=given.root, environment=environment)
+        if given.mode == "sweep":
+            # Before the action: HyperPod ends the jobs of a node that it repairs.
+            code = report.exit_code
+            write(report, True, None)
+        return act(agent, report, given.mode, environment) or code
     except (OSError, ValueError) as error:
         sys.stderr.write(f"health agent: {error}\n")
-        return 0
+        return code
 
 
 if __name__ == "__main__":
