@@ -1,4 +1,4 @@
-"""Notes on fields of the catalog's types: the bounds of a number, and what a configuration does not write there."""
+"""Notes on fields of the catalog's types: bounds and forms of values, and what a configuration does not write there."""
 
 from __future__ import annotations
 
@@ -19,6 +19,13 @@ class MinLength:
     """The least number of characters of a text, or of entries."""
 
     min_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """The regular expression that a text matches."""
+
+    pattern: str
 
 
 class Given(Enum):

@@ -123,7 +123,7 @@ def connect(
     short = {NOTEBOOK_PORT: notebook, GRAFANA_PORT: grafana}
     ports = [text for text in (forward, *(str(port) for port, given in short.items() if given)) if text]
     _check_options(ports, to, user, ssh_config=ssh_config, output=output)
-    info = _info(cluster, config, info_file)
+    info = info_of(cluster, config, info_file)
     try:
         nodes = nodes_of(info)
     except NodesError as error:
@@ -246,7 +246,7 @@ def _open_grafana(config: Path | None, forward: str, useless: Sequence[str], *, 
     os.execvp(access.session[0], access.session)  # noqa: S606 - a list, never a shell
 
 
-def _info(cluster: str, config: Path | None, info_file: Path | None) -> ClusterInfo:
+def info_of(cluster: str, config: Path | None, info_file: Path | None) -> ClusterInfo:
     from cli.cluster_info import NoClusterInfoError, info_from_file, published_info
 
     try:

@@ -12,6 +12,7 @@ from cli.diagnose import diagnose
 from cli.launch import launch
 from cli.program_arguments import ProgramCommand
 from cli.render import render
+from cli.sweep import sweep
 from cli.validate import validate
 from cli.versions import versions
 
@@ -32,6 +33,7 @@ app.command(cls=ProgramCommand)(launch)
 app.command()(connect)
 app.command()(diagnose)
 app.command()(versions)
+app.command()(sweep)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(profile.app, name="profile")
 

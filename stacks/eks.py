@@ -95,7 +95,13 @@ class EksStack(KubernetesStack):
         from trainforge.eks.health_agent import HealthAgent
 
         agent = HealthAgent(
-            self, "HealthAgent", cluster=self.cluster, pools=self._pools, action=health.action
+            self,
+            "HealthAgent",
+            cluster=self.cluster,
+            pools=self._pools,
+            action=health.action,
+            sweep=health.sweep,
+            system_type=self._cluster_settings.system.instance_type,
         )
         for image in agent.images.values():
             image.grant_pull(self.role)

@@ -20,7 +20,7 @@ from pydantic import (
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from catalog.fields import Bounds, Given, MinLength
+from catalog.fields import Bounds, Given, MinLength, Pattern
 
 
 def _refuse_bool(value: object) -> object:
@@ -91,7 +91,7 @@ def readable(annotation: Any) -> Any:
     origin = get_origin(annotation)
     if origin is Annotated:
         inner, *notes = get_args(annotation)
-        limits = [Field(**asdict(note)) for note in notes if isinstance(note, Bounds | MinLength)]
+        limits = [Field(**asdict(note)) for note in notes if isinstance(note, Bounds | MinLength | Pattern)]
         return reduce(lambda read, limit: Annotated[read, limit], limits, readable(inner))
     if origin is dict:
         key, value = get_args(annotation)

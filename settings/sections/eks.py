@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from catalog.devices import Devices
 from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES, AddOn
+from catalog.health_sweep import HealthSweep
 from catalog.job_queues import Queue
 from catalog.node_groups import Repair, Scaling
 from catalog.pool import Pool
@@ -119,6 +120,8 @@ class NodeHealthSettings(Model):
 
     action: Literal["none", "taint"] = "none"
     """Action on a node with a fault: only record it, or keep new pods away by a taint too."""
+    sweep: Annotated[HealthSweep, FROM_MAPPING] | None = None
+    """Checks of idle nodes by a longer suite; absent: none."""
 
 
 class EksSettings(ControlPlaneSettings):

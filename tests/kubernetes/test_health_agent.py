@@ -6,6 +6,7 @@ import copy
 import json
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,20 +14,24 @@ from typing import Any
 import pytest
 import yaml
 
+from catalog.health_sweep import HEALTH_SWEEP, HealthSweep
+from catalog.instance_facts import Architecture
+from catalog.instances import instance
+from catalog.kubernetes import device
 from catalog.pool import Pool
 from catalog.reference_types import CPU, GPU, NEURON
 from tests.kubernetes import capacity
-from tests.kubernetes.bare_nodes import BareNodes
+from tests.kubernetes.bare_nodes import BareNodes, finish
 from tests.kubernetes.object_sets import all_deleted, create_all
 from tests.kubernetes.plane.api import Api, Document, Refused
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.unit.health_node import RUNTIME, HealthNode
 from tests.unit.test_health_faults import gpu, xid
-from trainforge.eks.health_agent import CONDITION, NAME, NAMESPACE, TAINT, health_agent
+from trainforge.eks.health_agent import CONDITIONS, NAME, NAMESPACE, TAINT, health_agent
 
 sys.path.insert(0, str(RUNTIME))
 
-from health import kubernetes_agent
+from health import kubernetes_agent, kubernetes_sweep
 
 POOLS = [
     Pool("checked-gpu", GPU, 2, "us-west-2a"),
@@ -34,6 +39,7 @@ POOLS = [
     Pool("checked-cpu", CPU, 1, "us-west-2a"),
 ]
 NODES = {f"{pool.name}-{number}": pool for pool in POOLS for number in range(pool.nodes)}
+DEVICE = {name: device(instance(name)) for name in (GPU, NEURON)}
 OWN, OTHER = "checked-gpu-0", "checked-gpu-1"
 
 
@@ -47,11 +53,14 @@ class Installed:
     def account(self) -> Path:
         """Return a folder with a token of the agent's account that is bound to its pod on the node OWN."""
         pods = self.api.list("v1", "Pod", namespace=NAMESPACE)
-        [metadata] = [one["metadata"] for one in pods if one["spec"].get("nodeName") == OWN]
+        metadata = next(one["metadata"] for one in pods if one["spec"].get("nodeName") == OWN)
         bound = {"apiVersion": "v1", "kind": "Pod", "name": metadata["name"], "uid": metadata["uid"]}
-        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{NAME}/token"
-        asked = {"spec": {"boundObjectRef": bound, "expirationSeconds": 600}}
-        folder = self.folder / "account"
+        return self._account(NAME, {"boundObjectRef": bound})
+
+    def _account(self, name: str, asked: Document) -> Path:
+        path = f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts/{name}/token"
+        asked = {"spec": {**asked, "expirationSeconds": 600}}
+        folder = self.folder / name
         folder.mkdir(exist_ok=True)
         (folder / "token").write_text(self.api.call("POST", path, asked)["status"]["token"])
         (folder / "ca.crt").write_text(Path(self._cluster["certificate-authority"]).read_text())
@@ -68,16 +77,37 @@ class Installed:
         path.write_text(yaml.safe_dump(document))
         return Api(path)
 
-    def run(self, machine: HealthNode, action: str) -> int:
+    @property
+    def server(self) -> dict[str, str]:
+        """The variables by which a pod finds the API server."""
+        host, _, port = self.api.server.removeprefix("https://").partition(":")
+        return {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
+
+    def sweep(self, *words: str) -> int:
+        """Run a sweep with its own account, with the Jobs that the cluster has."""
+        found = self.api.get("v1", "ConfigMap", HEALTH_SWEEP, namespace=NAMESPACE)
+        jobs = self.folder / "jobs.json"
+        jobs.write_text(found["data"]["jobs.json"])
+        account = self._account(HEALTH_SWEEP, {})
+        return kubernetes_sweep.main([f"--jobs={jobs}", f"--account={account}", *words], self.server)
+
+    def checking(self) -> dict[str, Document]:
+        """Return the pods of a sweep by their nodes; one that waits for its node has the name ''."""
+        pods = self.api.list(
+            "v1", "Pod", namespace=NAMESPACE, labelSelector=f"app.kubernetes.io/name={HEALTH_SWEEP}"
+        )
+        return {
+            one["spec"].get("nodeName", ""): one
+            for one in pods
+            if not one["metadata"].get("deletionTimestamp")
+        }
+
+    def run(self, machine: HealthNode, action: str, *more: str) -> int:
         """Run one round of the agent on the node OWN, whose machine is a made-up one."""
         machine._write_programs()
-        host, _, port = self.api.server.removeprefix("https://").partition(":")
-        environment = machine.environment | {
-            "KUBERNETES_SERVICE_HOST": host,
-            "KUBERNETES_SERVICE_PORT": port,
-            "NODE_NAME": OWN,
-        }
+        environment = machine.environment | self.server | {"NODE_NAME": OWN}
         words = [
+            *more,
             "--interval=0",
             f"--action={action}",
             f"--account={self.account()}",
@@ -89,7 +119,7 @@ class Installed:
         return self.api.get("v1", "Node", name)
 
     def condition(self) -> dict[str, Any]:
-        [found] = [one for one in self.node()["status"]["conditions"] if one["type"] == CONDITION]
+        [found] = [one for one in self.node()["status"]["conditions"] if one["type"] == CONDITIONS[0]]
         return dict(found)
 
     def taints(self) -> list[str]:
@@ -115,7 +145,8 @@ def installed(
     tainted = copy.deepcopy(next(one for one in documents if one["metadata"]["name"] == OTHER))
     tainted["spec"]["taints"].append({"key": TAINT, "value": "reboot", "effect": "NoSchedule"})
     documents = [tainted if one["metadata"]["name"] == OTHER else one for one in documents]
-    objects = health_agent(POOLS, images={"x86_64": "none", "arm64": "none"}, action=request.param)
+    images: dict[Architecture, str] = {"x86_64": "none", "arm64": "none"}
+    objects = health_agent(POOLS, images=images, action=request.param, sweep=HealthSweep())
     with BareNodes(api, documents), all_deleted(api) as created:
         create_all(api, objects, created)
 
@@ -151,7 +182,7 @@ def test_a_fault_taints_the_node_by_the_pods_own_token(
     assert installed.taints() == [*before, f"{TAINT}=replace"]
     report = json.loads(installed.node()["metadata"]["annotations"]["trainforge/health-report"])
     assert report["findings"][0]["check"] == "row-remap-failure"
-    assert installed.events() == [CONDITION, CONDITION, "NodeTainted"]
+    assert installed.events() == [CONDITIONS[0], CONDITIONS[0], "NodeTainted"]
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["result"] for line in lines] == ["", "done", "nothing done: the node has the taint already"]
     assert installed.run(HealthNode(tmp_path / "healthy", GPU), "taint") == 0
@@ -216,3 +247,87 @@ def test_nothing_but_the_agents_own_marks_may_change(installed: Installed) -> No
     ):
         with pytest.raises(Refused, match="cannot"):
             call()
+
+
+@pytest.mark.parametrize("installed", ["taint"], indirect=True)
+def test_a_sweep_checks_free_nodes_and_gives_way_to_every_other_pod(
+    installed: Installed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One node is busy, one is needed by a pod of no class meanwhile, and one is checked."""
+    api, (neuron,) = installed.api, [name for name in NODES if name.startswith("checked-neuron")]
+
+    def training(name: str, node: str, device: str, count: str) -> Document:
+        container = {"name": "main", "image": "none", "resources": {"limits": {device: count}}}
+        tolerations = [{"operator": "Exists"}]
+        chosen = {"kubernetes.io/hostname": node}
+        spec = {"containers": [container], "nodeSelector": chosen, "tolerations": tolerations}
+        metadata = {"name": name, "namespace": "default"}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+    def placed(name: str) -> bool:
+        return bool(api.get("v1", "Pod", name, namespace="default")["spec"].get("nodeName"))
+
+    with all_deleted(api) as created, ThreadPoolExecutor(1) as pool:
+        create_all(api, [training("busy", OTHER, DEVICE[GPU], "1")], created)
+        api.await_("the busy pod is placed", lambda: placed("busy"))
+        swept = pool.submit(installed.sweep, "--start-seconds=5")
+        api.await_("two nodes are checked", lambda: {OWN, neuron} <= set(installed.checking()))
+        pods = installed.checking()
+        facts = instance(GPU)
+        limits = pods[OWN]["spec"]["containers"][0]["resources"]["limits"]
+        assert limits[DEVICE[GPU]] == str(facts.accelerators)
+        assert pods[OWN]["spec"]["containers"][0]["args"][-1] == "--suite=standard"
+        create_all(api, [training("needed", neuron, DEVICE[NEURON], "1")], created)
+        api.await_("the sweep gives way", lambda: placed("needed"))
+        faulty = HealthNode(tmp_path / "faulty", GPU)
+        gpu(3, width="8")(faulty)
+        assert installed.run(faulty, "taint", "--suite=standard") == 0
+        finish(api, pods[OWN])
+        assert swept.result(120) == 1
+    said = capsys.readouterr().out
+    assert f"{OWN}     reboot    health reboot: pcie-width" in said, said
+    assert f"{OTHER}     left out  busy: its accelerators are in use" in said, said
+    assert f"{neuron}  left out  gave way to other pods" in said, said
+    assert said.splitlines()[-1].startswith("verdict over 1 nodes: reboot (")
+    conditions = {one["type"]: one["status"] for one in installed.node()["status"]["conditions"]}
+    assert conditions["HealthSweepPassed"] == "False"
+    assert f"{TAINT}=reboot" in installed.taints()
+
+
+@pytest.mark.parametrize("installed", ["none"], indirect=True)
+def test_the_sweeps_account_starts_nothing_but_the_agent(installed: Installed) -> None:
+    account = installed._account(HEALTH_SWEEP, {})
+    server = kubernetes_agent.Server(kubernetes_agent.address(installed.server), account)
+    found = installed.api.get("v1", "ConfigMap", HEALTH_SWEEP, namespace=NAMESPACE)
+    [template, *_] = json.loads(found["data"]["jobs.json"])["jobs"].values()
+    path = f"/apis/batch/v1/namespaces/{NAMESPACE}/jobs"
+
+    def refusal(**changes: Any) -> str:
+        job = copy.deepcopy(template)
+        job["spec"]["suspend"] = True
+        pod = job["spec"]["template"]["spec"]
+        pod["containers"][0].update(
+            {key: value for key, value in changes.items() if key in ("image", "command")}
+        )
+        pod.update({key: value for key, value in changes.items() if key not in ("image", "command")})
+        pod["containers"][0]["args"] = [*pod["containers"][0]["args"], changes.get("suite", "--suite=deep")]
+        pod.pop("suite", None)
+        try:
+            made = server.call("POST", path, job)
+        except kubernetes_agent.Refused as error:
+            return str(error)
+        installed.api.delete("batch/v1", "Job", made["metadata"]["name"], namespace=NAMESPACE)
+        return ""
+
+    installed.api.await_("the policy holds", lambda: refusal(image="another"))
+    for changes in (
+        {"image": "another"},
+        {"command": ["sh"]},
+        {"suite": "--root=/tmp"},
+        {"serviceAccountName": "default"},
+        {"priorityClassName": "system-node-critical"},
+    ):
+        assert "the sweep" in refusal(**changes), changes
+    assert refusal() == ""
+    with pytest.raises(kubernetes_agent.Refused, match="403"):
+        server.call("GET", f"/api/v1/namespaces/{NAMESPACE}/pods")

@@ -27,6 +27,7 @@ VERBS = (
     ["catalog", "show"],
     ["diagnose"],
     ["versions"],
+    ["sweep"],
     ["profile"],
     ["profile", "report"],
 )

@@ -13,6 +13,7 @@ from typing import Any
 import kubernetes_validate
 import pytest
 
+from catalog.health_sweep import HealthSweep
 from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
 from catalog.pool import Pool
 from catalog.reference_types import CPU, REFERENCE_TYPES
@@ -22,12 +23,13 @@ from tests.synthesis import Synthesis
 from tests.unit.health_node import RUNTIME, HealthNode
 from tests.unit.test_eks_objects import KUBERNETES
 from tests.unit.test_health_faults import gpu
-from trainforge.eks import health_agent
+from trainforge.eks import health_agent, health_sweep
 
 sys.path.insert(0, str(RUNTIME))
 
-from health import kubernetes_agent
+from health import kubernetes_agent, sweep
 from health.severity import Severity
+from health.suites import SUITES
 
 POOLS = [Pool(f"pool-{number}", name, 2, "us-west-2a") for number, name in enumerate(REFERENCE_TYPES)]
 IMAGES = {"x86_64": "agent:x", "arm64": "agent:a"}
@@ -46,8 +48,11 @@ eks:
 """
 
 
-def objects(action: str = "taint") -> list[dict[str, Any]]:
-    return health_agent.health_agent(POOLS, images=IMAGES, action=action)
+def objects(action: str = "taint", sweep: HealthSweep | None = None) -> list[dict[str, Any]]:
+    return health_agent.health_agent(POOLS, images=IMAGES, action=action, sweep=sweep)
+
+
+SWEEP = HealthSweep("deep", "0 3 * * *")
 
 
 def kinds(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
@@ -57,7 +62,7 @@ def kinds(documents: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("version", KUBERNETES)
 @pytest.mark.parametrize("action", ACTIONS)
 def test_objects_are_kubernetes_own(version: str, action: str) -> None:
-    for document in objects(action):
+    for document in objects(action, SWEEP):
         kubernetes_validate.validate(document, version, strict=True)
 
 
@@ -92,10 +97,8 @@ def test_rights_follow_the_action(action: str, verbs: list[str]) -> None:
 
 
 def test_the_policy_speaks_of_what_the_agent_writes() -> None:
-    assert (health_agent.TAINT, health_agent.CONDITION) == (
-        kubernetes_agent.TAINT,
-        kubernetes_agent.CONDITION,
-    )
+    assert health_agent.TAINT == kubernetes_agent.TAINT
+    assert health_agent.CONDITIONS == (kubernetes_agent.CONDITION, kubernetes_agent.SWEEP_CONDITION)
 
 
 def test_the_image_has_the_checks_alone() -> None:
@@ -112,6 +115,30 @@ def test_hadolint_finds_nothing() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
+def test_a_sweep_runs_on_its_schedule_or_on_request_alone() -> None:
+    [job] = kinds(objects(sweep=SWEEP), "CronJob")
+    assert (job["spec"]["schedule"], job["spec"]["suspend"]) == ("0 3 * * *", False)
+    assert "--suite=deep" in job["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["args"]
+    [job] = kinds(objects(sweep=HealthSweep()), "CronJob")
+    assert job["spec"]["suspend"] is True
+
+
+def test_a_sweep_has_the_suites_of_the_checks() -> None:
+    assert {name: SUITES[name].seconds for name in sweep.SUITES} == health_sweep._SECONDS
+
+
+def test_pods_of_a_sweep_go_behind_all_others() -> None:
+    [configuration] = kinds(objects(sweep=SWEEP), "ConfigMap")
+    jobs = json.loads(configuration["data"]["jobs.json"])
+    [job, *_] = jobs["jobs"].values()
+    pod = job["spec"]["template"]["spec"]
+    [priority] = kinds(objects(sweep=SWEEP), "PriorityClass")
+    assert pod["priorityClassName"] == priority["metadata"]["name"]
+    assert (priority["value"] < 0, priority["preemptionPolicy"]) == (True, "Never")
+    assert jobs["types"][GPU_TYPE] == GPU
+    assert CPU not in jobs["types"]
+
+
 def synthesis_of(synthesized: Callable[[str], Synthesis], health: str) -> Synthesis:
     return synthesized(CONFIGURATION.format(instance_type=GPU_TYPE, health=health))
 
@@ -119,9 +146,9 @@ def synthesis_of(synthesized: Callable[[str], Synthesis], health: str) -> Synthe
 def test_the_stack_installs_it_where_the_configuration_says_so(
     synthesized: Callable[[str], Synthesis],
 ) -> None:
-    found = synthesis_of(synthesized, "health: {action: taint}")
+    found = synthesis_of(synthesized, "health: {action: taint, sweep: {schedule: '0 3 * * *'}}")
     text = json.dumps(found.templates["EksStack"])
-    for word in ("health-agent-x86-64", "--action=taint", "ValidatingAdmissionPolicy"):
+    for word in ("health-agent-x86-64", "--action=taint", "ValidatingAdmissionPolicy", "health-sweep"):
         assert word in text
     assert len(found.resources("EksStack", "AWS::ECR::Repository")) == 1
     without = synthesis_of(synthesized, "namespace: training")

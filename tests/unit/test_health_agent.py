@@ -80,7 +80,7 @@ def test_a_healthy_node_takes_its_job_and_nothing_is_recorded(agent: Agent, mode
 @pytest.mark.parametrize("mode", slurm_agent.MODES)
 def test_without_an_action_a_fault_is_recorded_alone(agent: Agent, mode: str) -> None:
     gpu(0, rows__failure="Yes")(agent.node)
-    assert agent.run(mode, "none") == 0
+    assert agent.run(mode, "none") == (1 if mode == "sweep" else 0)
     assert agent.updates == []
     [record] = agent.records
     assert (record["node"], record["mode"], record["job"]) == ("n1", mode, "7")
@@ -115,7 +115,8 @@ def test_severities_become_states_of_slurm(
         "error": xid(999),
     }
     faults[fault](agent.node)
-    assert agent.run(mode, action) == (1 if mode == "prolog" else 0)
+    report = 3 if fault == "error" else 1
+    assert agent.run(mode, action) == {"prolog": 1, "sweep": report}.get(mode, 0)
     [update] = agent.updates
     assert update.startswith(f"update NodeName=n1 {asked}")
     [record] = agent.records
@@ -170,6 +171,32 @@ def test_hyperpods_workers_get_the_checks_and_a_timer(tmp_path: Path, group: str
     assert node.run(HEALTH).counts["changed"] == 0
 
 
+@pytest.mark.parametrize("image_has_folders", [True, False])
+def test_hyperpods_slurm_runs_them_around_jobs_beside_its_own_hooks(
+    tmp_path: Path, image_has_folders: bool
+) -> None:
+    node = HyperPodNode(tmp_path)
+    node.node_type("gpu")
+    own = node.root / "opt/slurm/etc/prolog.d/700_dcgm_job_map_register.sh"
+    if image_has_folders:
+        for kind in ("prolog", "epilog"):
+            (node.root / f"opt/slurm/etc/{kind}.d").mkdir(parents=True)
+        own.write_text("HyperPod's\n")
+    outcome = node.run(HEALTH)
+    assert outcome.code == 0, outcome.output
+    for kind in ("prolog", "epilog"):
+        hook = node.root / f"opt/slurm/etc/{kind}.d/50_trainforge_health"
+        assert hook.exists() is image_has_folders
+        if image_has_folders:
+            assert f"exec {PACKAGE}/{kind}" in hook.read_text()
+            assert hook.stat().st_mode & 0o777 == 0o755
+    if image_has_folders:
+        assert own.read_text() == "HyperPod's\n"
+    else:
+        assert "'/opt/slurm/etc/prolog.d' is not there" in outcome.output
+    assert node.run(HEALTH).counts["changed"] == 0
+
+
 def test_what_is_installed_runs_by_itself(tmp_path: Path) -> None:
     """The copy on a node, without the rest of the project: its scripts name the place that a node has."""
     node = HyperPodNode(tmp_path / "hyperpod")
@@ -188,7 +215,7 @@ def test_what_is_installed_runs_by_itself(tmp_path: Path) -> None:
     script = node.read(f"{PACKAGE}/epilog").splitlines()
     assert script[0] == "#!/bin/sh"
     assert script[-1].endswith(
-        "python3 -m health.slurm_agent epilog --configuration /opt/trainforge/health/agent.json"
+        'python3 -m health.slurm_agent epilog --configuration /opt/trainforge/health/agent.json "$@"'
     )
 
 

@@ -184,6 +184,27 @@ def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, 
     assert "--port 8000" in node.read("/etc/systemd/system/trainforge-neuron-monitor.service")
 
 
+@pytest.mark.parametrize("image_registers_jobs", [True, False])
+def test_jobs_are_labels_of_hyperpods_gpus_by_its_own_hook_or_by_ours(
+    node: HyperPodNode, metrics: dict[str, Any], image_registers_jobs: bool
+) -> None:
+    node.node_type("gpu")
+    node.file("/dev/nvidiactl", "")
+    for kind in ("prolog", "epilog"):
+        (node.root / f"opt/slurm/etc/{kind}.d").mkdir(parents=True)
+    if image_registers_jobs:
+        node.file("/opt/slurm/etc/prolog.d/700_dcgm_job_map_register.sh", "HyperPod's")
+    assert node.run({"metrics": metrics, "node_types": TYPES}).code == 0
+    dcgm = node.read("/etc/systemd/system/nvidia-dcgm-exporter.service.d/trainforge.conf")
+    folder = "/run/slurm/dcgm-job-mapping" if image_registers_jobs else "/run/trainforge/gpu-jobs"
+    assert f"Environment=DCGM_HPC_JOB_MAPPING_DIR={folder}\n" in dcgm
+    for kind, action in (("prolog", "add"), ("epilog", "remove")):
+        hook = node.root / f"opt/slurm/etc/{kind}.d/60_trainforge_gpu_jobs"
+        assert hook.exists() is not image_registers_jobs
+        if not image_registers_jobs:
+            assert f"gpu-jobs {action} || true" in hook.read_text()
+
+
 def test_one_node_speaks_of_slurm_and_of_runs(node: HyperPodNode, metrics: dict[str, Any]) -> None:
     node.node_type("head")
     assert node.run({"metrics": metrics, "node_types": TYPES}).code == 0

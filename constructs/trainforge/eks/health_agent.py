@@ -11,6 +11,8 @@ from typing import Any
 
 from constructs import Construct
 
+from catalog.eks import DEFAULT_SYSTEM_TYPE
+from catalog.health_sweep import HEALTH_NAMESPACE, HealthSweep
 from catalog.instance_facts import Architecture
 from catalog.instances import instance
 from catalog.kubernetes import device_tolerations
@@ -18,22 +20,25 @@ from catalog.pool import Pool
 from catalog.versions import EXPORTERS_BASE
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.devices import on_types
+from trainforge.eks.health_sweep import health_sweep
 from trainforge.eks.objects import Objects
 from trainforge.eks.operator_objects import rule
 from trainforge.programs import HEALTH, HEALTH_AGENT
 from trainforge.workload_image import BASE_ARGUMENT, BuildContext, WorkloadImage
 
 NAME = "health-agent"
-NAMESPACE = "trainforge-health"
+NAMESPACE = HEALTH_NAMESPACE
 USER = f"system:serviceaccount:{NAMESPACE}:{NAME}"
 """The name of the agent's account to the API server."""
 
 TAINT = "trainforge/unhealthy"
 """The taint of a node with a fault; the agent adds it and never takes it away."""
 
-CONDITION = "HealthChecksPassed"
+CONDITIONS = ("HealthChecksPassed", "HealthSweepPassed")
+"""The conditions that the agent sets: of its own rounds, and of a sweep's."""
 
 _SHARED = "/run/trainforge-health"
+_SWEEP_SHARED = "/run/trainforge-health-sweep"
 _DOCKERFILE = "Dockerfile"
 _LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "trainforge"}
 _RBAC = "rbac.authorization.k8s.io"
@@ -48,7 +53,8 @@ _NODE_OF_TOKEN = "authentication.kubernetes.io/node-name"  # noqa: S105 -- a nam
 class HealthAgent(Construct):
     """The health agent on all accelerated nodes of the pools, with an image for each of their architectures.
 
-    `action` is what follows on a fault: none or taint. Nodes must be allowed to pull `images`.
+    `action` is what follows on a fault: none or taint. With `sweep` a CronJob checks idle nodes by a longer suite; it
+    runs on the nodes of `system_type`. Nodes must be allowed to pull `images`.
     """
 
     def __init__(
@@ -59,22 +65,33 @@ class HealthAgent(Construct):
         cluster: KubernetesCluster,
         pools: Sequence[Pool],
         action: str,
+        sweep: HealthSweep | None = None,
+        system_type: str = DEFAULT_SYSTEM_TYPE,
     ) -> None:
         super().__init__(scope, construct_id)
+        system = instance(system_type).architecture
+        needed = {*_types(pools), *([system] if sweep and _types(pools) else [])}
         self.images: dict[Architecture, WorkloadImage] = {
             one: WorkloadImage(self, f"Image{_word(one)}", context=image_context(), architecture=one)
-            for one in sorted(_types(pools))
+            for one in sorted(needed)
         }
         if self.images:
             uris = {one: image.image_uri for one, image in self.images.items()}
-            documents = health_agent(pools, images=uris, action=action)
+            documents = health_agent(pools, images=uris, action=action, sweep=sweep, system=system)
             Objects(self, "Objects", cluster=cluster, release=NAME, documents=documents)
 
 
 def health_agent(
-    pools: Sequence[Pool], *, images: Mapping[Architecture, str], action: str
+    pools: Sequence[Pool],
+    *,
+    images: Mapping[Architecture, str],
+    action: str,
+    sweep: HealthSweep | None = None,
+    system: Architecture = "x86_64",
 ) -> list[dict[str, Any]]:
     """Return the objects of the agent, none without accelerated pools; `images` has its image by architecture.
+
+    `sweep` adds those of the sweep, whose own pod runs on nodes of the architecture `system`.
 
     The pods are privileged and share the node's processes: the checks run in the node's mounts, by its own programs and
     drivers. So whoever may exec into one is root of the node. RBAC cannot narrow a right to the pod's own node: an
@@ -108,7 +125,24 @@ def health_agent(
             "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
         },
         *(_daemon_set(one, types[one], images[one], action) for one in sorted(types)),
+        *(_sweep(sweep, types, images, action, system) if sweep else []),
     ]
+
+
+def _sweep(
+    sweep: HealthSweep,
+    types: Mapping[Architecture, Sequence[str]],
+    images: Mapping[Architecture, str],
+    action: str,
+    system: Architecture,
+) -> list[dict[str, Any]]:
+    requests = {"requests": {"cpu": "20m", "memory": "64Mi"}}
+    pods = {
+        # Without a limit of memory: DCGM and NCCL take what they need, on a node without jobs.
+        one: _pod(images[one], [f"--action={action}", "--interval=0"], _SWEEP_SHARED, requests)
+        for one in types
+    }
+    return health_sweep(sweep, types, pods=pods, images=images, runs_on=system)
 
 
 def image_context() -> BuildContext:
@@ -182,7 +216,7 @@ def _policy() -> list[dict[str, Any]]:
     """Return the admission policy of the agent's changes, and its binding."""
 
     def others(of: str) -> str:
-        return f"{of}.status.conditions.filter(one, one.type != '{CONDITION}')"
+        return f"{of}.status.conditions.filter(one, !(one.type in {list(CONDITIONS)}))"
 
     def same(*paths: str) -> str:
         return " && ".join(f"object.{path} == oldObject.{path}" for path in paths)
@@ -209,7 +243,9 @@ def _policy() -> list[dict[str, Any]]:
         "the health agent leaves capacity and addresses as they are": same(
             "status.?capacity", "status.?allocatable", "status.?addresses"
         ),
-        f"the health agent sets the condition '{CONDITION}' alone": f"{others('object')} == {others('oldObject')}",
+        f"the health agent sets the conditions {' and '.join(CONDITIONS)} alone": (
+            f"{others('object')} == {others('oldObject')}"
+        ),
     }
     name = f"trainforge-{NAME}"
     return [
@@ -249,20 +285,8 @@ def _policy() -> list[dict[str, Any]]:
 
 def _daemon_set(architecture: Architecture, types: Sequence[str], image: str, action: str) -> dict[str, Any]:
     labels = {**_LABELS, "app.kubernetes.io/component": architecture}
-    shared = {"name": "shared", "hostPath": {"path": _SHARED, "type": "DirectoryOrCreate"}}
-    container = {
-        "name": NAME,
-        "image": image,
-        "args": [f"--action={action}", f"--shared={_SHARED}"],
-        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
-        "securityContext": {"privileged": True, "readOnlyRootFilesystem": True},
-        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
-        "volumeMounts": [
-            {"name": "shared", "mountPath": _SHARED},
-            {"name": "temporary", "mountPath": "/tmp"},  # noqa: S108 -- a volume of the pod's own
-        ],
-    }
-    tolerations = [*device_tolerations(), {"key": TAINT, "operator": "Exists", "effect": "NoSchedule"}]
+    resources = {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}}
+    pod = _pod(image, [f"--action={action}"], _SHARED, resources)
     return {
         "apiVersion": "apps/v1",
         "kind": "DaemonSet",
@@ -277,16 +301,41 @@ def _daemon_set(architecture: Architecture, types: Sequence[str], image: str, ac
             "template": {
                 "metadata": {"labels": labels},
                 "spec": {
-                    "serviceAccountName": NAME,
-                    "automountServiceAccountToken": True,
-                    "enableServiceLinks": False,
-                    "hostPID": True,
+                    **pod,
                     "priorityClassName": "system-node-critical",
                     "affinity": on_types(types),
-                    "tolerations": tolerations,
-                    "containers": [container],
-                    "volumes": [shared, {"name": "temporary", "emptyDir": {"sizeLimit": "64Mi"}}],
                 },
             },
         },
+    }
+
+
+def _pod(image: str, arguments: Sequence[str], shared: str, resources: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the agent's pod; `shared` is the folder of the node that it copies the checks to."""
+    container = {
+        "name": NAME,
+        "image": image,
+        "args": [*arguments, f"--shared={shared}"],
+        "env": [{"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}}],
+        "securityContext": {"privileged": True, "readOnlyRootFilesystem": True},
+        "resources": dict(resources),
+        "volumeMounts": [
+            {"name": "shared", "mountPath": shared},
+            {"name": "temporary", "mountPath": "/tmp"},  # noqa: S108 -- a volume of the pod's own
+        ],
+    }
+    return {
+        "serviceAccountName": NAME,
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "hostPID": True,
+        "tolerations": [
+            *device_tolerations(),
+            {"key": TAINT, "operator": "Exists", "effect": "NoSchedule"},
+        ],
+        "containers": [container],
+        "volumes": [
+            {"name": "shared", "hostPath": {"path": shared, "type": "DirectoryOrCreate"}},
+            {"name": "temporary", "emptyDir": {"sizeLimit": "64Mi"}},
+        ],
     }

@@ -16,6 +16,7 @@ from .node_exporter import ensure_exporter
 from .packages import ensure_packages
 from .release import ensure_program
 from .service import ensure_service
+from .slurm_hooks import HYPERPOD_GPU_JOBS, HYPERPOD_JOB_MAP, HookFolders
 from .timer import UNITS
 
 _SETTINGS = "/etc/trainforge"
@@ -32,7 +33,6 @@ _HEAD = ("controller", "head")
 _SLURM_PARTS = ("jobs", "nodes", "partitions", "scheduler")
 """The parts of slurmctld's own metrics (SchedMD/slurm, tag slurm-25-11-7-1, src/slurmctld/http.c)."""
 _SECONDS = 5
-_HOOKS = "/opt/slurm/etc/scripts"
 _HOOK = """\
 #!/bin/sh
 # Written by trainforge: which job has which GPU, for metrics. A hook that fails would drain the node.
@@ -87,17 +87,16 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
     )
 
 
-def ensure_job_hooks(node: Node) -> None:
-    """Have ParallelCluster's Slurm write which job has which GPU, before and after each job.
+def ensure_job_hooks(node: Node, folders: HookFolders) -> None:
+    """Have Slurm write which job has which GPU, before and after each job, unless the node's image does it."""
+    if _job_folder(node) == _GPU_JOBS:
+        prolog, epilog = (_HOOK.format(archive=_ARCHIVE, action=action) for action in ("add", "remove"))
+        folders.ensure(node, "60_trainforge_gpu_jobs", prolog, epilog)
 
-    Its Prolog and Epilog are all files of these folders, which all nodes see (ParallelCluster guide, "Slurm prolog and
-    epilog").
-    """
-    for kind, action in (("prolog", "add"), ("epilog", "remove")):
-        node.ensure_directory(_HOOKS, 0o755)
-        node.ensure_directory(f"{_HOOKS}/{kind}.d", 0o755)
-        hook = _HOOK.format(archive=_ARCHIVE, action=action)
-        node.write_file(f"{_HOOKS}/{kind}.d/60_trainforge_gpu_jobs", hook, 0o755)
+
+def _job_folder(node: Node) -> str:
+    """Return the folder that says which job has which GPU: HyperPod's own hook has one of its own."""
+    return HYPERPOD_GPU_JOBS if node.path(HYPERPOD_JOB_MAP).exists() else _GPU_JOBS
 
 
 def _destination(node: Node, metrics: Metrics) -> dict[str, str]:
@@ -256,14 +255,15 @@ def _ensure_dcgm_package(node: Node, port: int) -> bool:
     before = node.changes
     next_step = f"read 'journalctl --unit {_DCGM_UNIT}'"
     if node.path(_DCGM_COUNTERS).exists():
+        jobs = _job_folder(node)
         command = f"/usr/bin/dcgm-exporter -f {_DCGM_COUNTERS} --address=127.0.0.1:{port}"
         node.ensure_directory(os.path.dirname(_DCGM_SETTINGS), 0o755)
         text = "\n".join(
             (
                 "# Written by trainforge.",
                 "[Service]",
-                f"ExecStartPre=/bin/mkdir -p {_GPU_JOBS}",
-                f"Environment=DCGM_HPC_JOB_MAPPING_DIR={_GPU_JOBS}",
+                f"ExecStartPre=/bin/mkdir -p {jobs}",
+                f"Environment=DCGM_HPC_JOB_MAPPING_DIR={jobs}",
                 "ExecStart=",
                 f"ExecStart={command}",
                 "",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .node import Node
+from .slurm_hooks import HookFolders
 from .timer import ensure_timer
 
 ACTIONS = ("none", "drain", "repair")
@@ -29,7 +30,6 @@ export PATH
 cd {folder} || exit
 PYTHONDONTWRITEBYTECODE=1 exec python3 -m health.slurm_agent {mode} --configuration {configuration} "$@"
 """
-_HOOKS = "/opt/slurm/etc/scripts"
 _HOOK_NAME = "50_trainforge_health"
 _HOOK = """\
 #!/bin/sh
@@ -68,14 +68,7 @@ def ensure_health(node: Node, health: Health) -> None:
     ensure_timer(node, _UNIT, description="Health checks of this node", command=f"{FOLDER}/check")
 
 
-def ensure_hooks(node: Node) -> None:
-    """Have ParallelCluster's Slurm run the checks before and after each job.
-
-    Its Prolog and Epilog are all files of these folders, which all nodes see (ParallelCluster guide, "Slurm prolog and
-    epilog").
-    """
-    for kind in ("prolog", "epilog"):
-        node.ensure_directory(_HOOKS, 0o755)
-        node.ensure_directory(f"{_HOOKS}/{kind}.d", 0o755)
-        hook = _HOOK.format(script=f"{FOLDER}/{kind}")
-        node.write_file(f"{_HOOKS}/{kind}.d/{_HOOK_NAME}", hook, 0o755)
+def ensure_hooks(node: Node, folders: HookFolders) -> None:
+    """Have Slurm run the checks before and after each job, beside the hooks of the service itself."""
+    prolog, epilog = (_HOOK.format(script=f"{FOLDER}/{kind}") for kind in ("prolog", "epilog"))
+    folders.ensure(node, _HOOK_NAME, prolog, epilog)

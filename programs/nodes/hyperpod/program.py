@@ -9,16 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..common.accounting import ensure_password_followed
-from ..common.collector import ensure_collector
+from ..common.collector import ensure_collector, ensure_job_hooks
 from ..common.configuration import Configuration, ConfigurationError, read
 from ..common.directory import ensure_directory
 from ..common.enroot import ensure_enroot
-from ..common.health import ensure_health
+from ..common.health import ensure_health, ensure_hooks
 from ..common.mounts import expected_mount
 from ..common.node import Node
 from ..common.packages import ensure_packages
 from ..common.people import ensure_people, ensure_session_home
 from ..common.pyxis import check_pyxis
+from ..common.slurm_hooks import HYPERPOD
 from ..common.steps import Step, perform
 from ..common.users import user_steps
 from .node_type import node_type
@@ -98,10 +99,13 @@ def _steps(node: Node, configuration: Configuration) -> list[Step]:
     # The controller and login nodes run no jobs.
     if health is not None and kind not in ("controller", "login"):
         steps.append(("health", lambda: ensure_health(node, health)))
+        steps.append(("health hooks", lambda: ensure_hooks(node, HYPERPOD)))
     if containers is not None:
         steps.append(("enroot", lambda: ensure_enroot(node, containers, configuration.mounts)))
         steps.append(("pyxis", lambda: check_pyxis(node, kind)))
     metrics = configuration.metrics
     if metrics is not None:
+        if kind not in ("controller", "login"):
+            steps.append(("jobs of GPUs", lambda: ensure_job_hooks(node, HYPERPOD)))
         steps.append(("metrics", lambda: ensure_collector(node, metrics, kind)))
     return steps

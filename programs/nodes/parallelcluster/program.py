@@ -19,6 +19,7 @@ from ..common.node_exporter import ensure_exporter
 from ..common.packages import ensure_packages
 from ..common.people import ensure_people
 from ..common.release import Release
+from ..common.slurm_hooks import PARALLELCLUSTER
 from ..common.steps import Step, perform
 from ..common.users import user_steps
 from . import certificate
@@ -119,13 +120,13 @@ def _steps(node: Node, configuration: Configuration, exporter: Release | None) -
         steps.append(("packages", lambda: ensure_packages(node, configuration.packages)))
     health = configuration.health
     if health is not None and kind == "head":
-        steps.append(("health hooks", lambda: ensure_hooks(node)))
+        steps.append(("health hooks", lambda: ensure_hooks(node, PARALLELCLUSTER)))
     elif health is not None and kind == "compute":
         steps.append(("health", lambda: ensure_health(node, health)))
     metrics = configuration.metrics
     if metrics is not None:
         if kind == "head":
-            steps.append(("jobs of GPUs", lambda: ensure_job_hooks(node)))
+            steps.append(("jobs of GPUs", lambda: ensure_job_hooks(node, PARALLELCLUSTER)))
         steps.append(("metrics", lambda: ensure_collector(node, metrics, kind)))
     elif exporter is not None:
         steps.append(("node exporter", lambda: ensure_exporter(node, exporter)))

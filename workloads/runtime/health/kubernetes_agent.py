@@ -244,7 +244,8 @@ class Agent:
     def _set_condition(self, node: Mapping[str, Any], found: Verdict) -> bool:
         """Set the condition and the annotation; return whether the condition changed."""
         before: Mapping[str, Any] = next(
-            (one for one in node.get("status", {}).get("conditions", ()) if one["type"] == self._condition), {}
+            (one for one in node.get("status", {}).get("conditions", ()) if one["type"] == self._condition),
+            {},
         )
         now = _now()
         condition = {
@@ -350,7 +351,9 @@ def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> i
             agent.write(check_node(given.shared, environment, given.suite))
         else:
             options = level_of(given.suite, Options(), None)
-            agent.write(verdict(examine(given.suite, options, root=given.root, environment=environment).to_json()))
+            agent.write(
+                verdict(examine(given.suite, options, root=given.root, environment=environment).to_json())
+            )
         if given.interval <= 0:
             return 0
         time.sleep(max(1.0, started + given.interval - time.monotonic()))

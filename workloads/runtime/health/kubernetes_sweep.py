@@ -174,7 +174,9 @@ class Sweep:
         if job.left_out:
             return Line(job.node, None, job.left_out)
         said = "" if job.ended == "complete" else f": {job.ended}"
-        return Line(job.node, Severity.ERROR, f"no report; 'kubectl logs job/{job.name}' has the reason{said}")
+        return Line(
+            job.node, Severity.ERROR, f"no report; 'kubectl logs job/{job.name}' has the reason{said}"
+        )
 
 
 def _report_of(node: Mapping[str, Any]) -> str:

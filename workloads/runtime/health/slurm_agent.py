@@ -157,7 +157,7 @@ def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> i
             # Before the action: HyperPod ends the jobs of a node that it repairs.
             code = report.exit_code
             write(report, True, None)
-        return act(agent, report, given.mode, environment) or code
+        return max(act(agent, report, given.mode, environment), code)
     except (OSError, ValueError) as error:
         sys.stderr.write(f"health agent: {error}\n")
         return code

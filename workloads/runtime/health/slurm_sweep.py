@@ -191,7 +191,9 @@ class Sweep:
             return Line(job.node, severity_of(drained["severity"]), reason)
         shown = self._call(["scontrol", "show", "job", job.id], check=False)
         state = re.search(r"\bJobState=(\S+)", shown)
-        said = f"no report: job {job.id} is {state[1] if state else 'gone'}; log: {self.folder}/{job.node}.log"
+        said = (
+            f"no report: job {job.id} is {state[1] if state else 'gone'}; log: {self.folder}/{job.node}.log"
+        )
         return Line(job.node, Severity.ERROR, said if reason in ("", "none") else f"{said}; node: {reason}")
 
     def _call(self, words: Sequence[str], *, check: bool = True) -> str:
@@ -208,7 +210,12 @@ def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> i
     )
     add = parser.add_argument
     add("--suite", choices=SWEPT, default=SWEPT[0], help=f"default: {SWEPT[0]}")
-    add("--partition", action="append", default=[], help="its nodes alone; may be repeated; default: all nodes")
+    add(
+        "--partition",
+        action="append",
+        default=[],
+        help="its nodes alone; may be repeated; default: all nodes",
+    )
     add("--folder", type=Path, required=True, help="of the reports; all nodes must see it under this path")
     add("--start-seconds", type=float, default=_START_SECONDS, help=f"default: {_START_SECONDS}")
     add("--program", default=PROGRAM, help=f"the agent on a node; default: {PROGRAM}")

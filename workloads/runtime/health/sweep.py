@@ -38,7 +38,7 @@ def verdict(lines: Iterable[Line]) -> Severity:
 
 
 def exit_code(lines: Iterable[Line]) -> int:
-    """Return 0 where every checked node is usable, 3 where something could not be judged and nothing is worse, else 1."""
+    """Return 0 where checked nodes are usable, 3 where something could not be judged and nothing is worse, else 1."""
     found = verdict(lines)
     if found.usable:
         return OK

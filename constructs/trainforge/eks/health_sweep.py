@@ -1,0 +1,236 @@
+"""The sweep of an EKS cluster's idle nodes: a CronJob that starts a Job per node, behind every other pod."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from catalog.health_sweep import HEALTH_NAMESPACE, HEALTH_SWEEP, HealthSweep
+from catalog.instance_facts import Architecture
+from catalog.instances import instance
+from catalog.kubernetes import device
+from trainforge.eks.operator_objects import NOBODY, rule
+
+USER = f"system:serviceaccount:{HEALTH_NAMESPACE}:{HEALTH_SWEEP}"
+"""The name of the sweep's account to the API server."""
+
+_JOBS = "/etc/trainforge-health"
+_PRIORITY = -1_000_000
+"""The priority of the pods that check: our choice, below the 0 of pods without a class."""
+
+_START_SECONDS = 90
+_MARGIN_SECONDS = 600
+_SECONDS = {"standard": 1500, "deep": 12000}
+"""Seconds that a suite may take (workloads/runtime/health/suites.py; a test compares)."""
+
+_KEEP_SECONDS = 24 * 3600
+_NEVER = "0 0 1 1 *"
+"""The schedule of a CronJob that is suspended: it must have one."""
+
+_GO_NAMES = {"x86_64": "amd64", "arm64": "arm64"}
+_LABELS = {"app.kubernetes.io/name": HEALTH_SWEEP, "app.kubernetes.io/part-of": "trainforge"}
+_RBAC = "rbac.authorization.k8s.io"
+_ADMISSION = "admissionregistration.k8s.io/v1"
+
+
+def health_sweep(
+    sweep: HealthSweep,
+    types: Mapping[Architecture, Sequence[str]],
+    *,
+    pods: Mapping[Architecture, Mapping[str, Any]],
+    images: Mapping[Architecture, str],
+    runs_on: Architecture,
+) -> list[dict[str, Any]]:
+    """Return the objects of the sweep.
+
+    `types` has the accelerated instance types by architecture, `pods` the agent's pod for one round on a node of each,
+    `images` the image of each and of `runs_on`, the architecture of the nodes that the sweep's own pod runs on.
+
+    The account that starts Jobs may start the agent's alone: an admission policy compares image, arguments and account.
+    """
+    jobs = {
+        "namespace": HEALTH_NAMESPACE,
+        "types": {name: device(instance(name)) for names in types.values() for name in names},
+        "jobs": {_GO_NAMES[one]: _node_job(pods[one]) for one in types},
+    }
+    configuration = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": HEALTH_SWEEP, "namespace": HEALTH_NAMESPACE, "labels": _LABELS},
+        "data": {"jobs.json": json.dumps(jobs, indent=1, sort_keys=True)},
+    }
+    return [
+        {
+            "apiVersion": "scheduling.k8s.io/v1",
+            "kind": "PriorityClass",
+            "metadata": {"name": f"trainforge-{HEALTH_SWEEP}", "labels": _LABELS},
+            "value": _PRIORITY,
+            "preemptionPolicy": "Never",
+            "description": "health checks of idle nodes; every other pod goes before them",
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": HEALTH_SWEEP, "namespace": HEALTH_NAMESPACE},
+            "automountServiceAccountToken": False,
+        },
+        *_rights(),
+        *_policy(
+            [pods[one]["containers"][0] for one in types],
+            account=next(pods[one]["serviceAccountName"] for one in types),
+        ),
+        configuration,
+        _cron_job(sweep, images[runs_on], _GO_NAMES[runs_on]),
+    ]
+
+
+def _node_job(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Job of a node; the sweep adds the node, its accelerators and the suite."""
+    disrupted = {"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"generateName": f"{HEALTH_SWEEP}-", "namespace": HEALTH_NAMESPACE, "labels": _LABELS},
+        "spec": {
+            "backoffLimit": 0,
+            "activeDeadlineSeconds": max(_SECONDS.values()) + _MARGIN_SECONDS,
+            "ttlSecondsAfterFinished": _KEEP_SECONDS,
+            "podFailurePolicy": {"rules": [disrupted]},
+            "template": {
+                "metadata": {"labels": _LABELS},
+                "spec": {
+                    **pod,
+                    "restartPolicy": "Never",
+                    "priorityClassName": f"trainforge-{HEALTH_SWEEP}",
+                    # A pod that needs the node waits for this one to go.
+                    "terminationGracePeriodSeconds": 5,
+                },
+            },
+        },
+    }
+
+
+def _rights() -> list[dict[str, Any]]:
+    found = []
+    for kind, rules, where in (
+        ("ClusterRole", [rule("", ["nodes"], "list")], {}),
+        ("Role", [rule("batch", ["jobs"], "create delete list")], {"namespace": HEALTH_NAMESPACE}),
+    ):
+        metadata = {"name": f"trainforge-{HEALTH_SWEEP}", **where}
+        api = {"apiVersion": f"{_RBAC}/v1", "metadata": metadata}
+        found += [
+            {**api, "kind": kind, "rules": rules},
+            {
+                **api,
+                "kind": f"{kind}Binding",
+                "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": metadata["name"]},
+                "subjects": [{"kind": "ServiceAccount", "name": HEALTH_SWEEP, "namespace": HEALTH_NAMESPACE}],
+            },
+        ]
+    return found
+
+
+def _policy(containers: Sequence[Mapping[str, Any]], account: str) -> list[dict[str, Any]]:
+    """Return the admission policy of the Jobs that the sweep starts, and its binding."""
+    pod, container = "object.spec.template.spec", "object.spec.template.spec.containers[0]"
+    images = json.dumps(sorted({str(one["image"]) for one in containers}))
+    arguments = json.dumps(list(containers[0]["args"]))
+    suites = json.dumps([f"--suite={name}" for name in _SECONDS])
+    validations = {
+        "the sweep starts the health agent alone": (
+            f"size({pod}.containers) == 1 && !has({pod}.initContainers) && {container}.image in {images} && "
+            f"!has({container}.command) && size({container}.args) == {len(containers[0]['args']) + 1} && "
+            f"{container}.args.all(one, one in {arguments} || one in {suites})"
+        ),
+        "the sweep starts pods of the health agent's account": f"{pod}.serviceAccountName == '{account}'",
+        "the sweep's pods are behind every other": f"{pod}.priorityClassName == 'trainforge-{HEALTH_SWEEP}'",
+    }
+    name = f"trainforge-{HEALTH_SWEEP}"
+    return [
+        {
+            "apiVersion": _ADMISSION,
+            "kind": "ValidatingAdmissionPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "failurePolicy": "Fail",
+                "matchConstraints": {
+                    "resourceRules": [
+                        {
+                            "apiGroups": ["batch"],
+                            "apiVersions": ["v1"],
+                            "operations": ["CREATE"],
+                            "resources": ["jobs"],
+                        }
+                    ]
+                },
+                "matchConditions": [
+                    {"name": HEALTH_SWEEP, "expression": f"request.userInfo.username == '{USER}'"}
+                ],
+                "validations": [
+                    {"expression": expression, "message": message, "reason": "Forbidden"}
+                    for message, expression in validations.items()
+                ],
+            },
+        },
+        {
+            "apiVersion": _ADMISSION,
+            "kind": "ValidatingAdmissionPolicyBinding",
+            "metadata": {"name": name},
+            "spec": {"policyName": name, "validationActions": ["Deny"]},
+        },
+    ]
+
+
+def _cron_job(sweep: HealthSweep, image: str, architecture: str) -> dict[str, Any]:
+    container = {
+        "name": HEALTH_SWEEP,
+        "image": image,
+        "command": ["python3", "-m", "health.kubernetes_sweep"],
+        "args": [
+            f"--jobs={_JOBS}/jobs.json",
+            f"--suite={sweep.suite}",
+            f"--start-seconds={_START_SECONDS}",
+        ],
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": NOBODY,
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},
+        "volumeMounts": [{"name": "jobs", "mountPath": _JOBS, "readOnly": True}],
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {"name": HEALTH_SWEEP, "namespace": HEALTH_NAMESPACE, "labels": _LABELS},
+        "spec": {
+            "schedule": sweep.schedule or _NEVER,
+            "timeZone": "Etc/UTC",
+            "suspend": not sweep.schedule,
+            "concurrencyPolicy": "Forbid",
+            "jobTemplate": {
+                "metadata": {"labels": _LABELS},
+                "spec": {
+                    "backoffLimit": 0,
+                    "activeDeadlineSeconds": max(_SECONDS.values()) + 2 * _MARGIN_SECONDS,
+                    "ttlSecondsAfterFinished": _KEEP_SECONDS,
+                    "template": {
+                        "metadata": {"labels": _LABELS},
+                        "spec": {
+                            "serviceAccountName": HEALTH_SWEEP,
+                            "automountServiceAccountToken": True,
+                            "enableServiceLinks": False,
+                            "restartPolicy": "Never",
+                            "nodeSelector": {"kubernetes.io/arch": architecture},
+                            "containers": [container],
+                            "volumes": [{"name": "jobs", "configMap": {"name": HEALTH_SWEEP}}],
+                        },
+                    },
+                },
+            },
+        },
+    }
