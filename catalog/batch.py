@@ -23,6 +23,12 @@ MAX_DEFINITION_BYTES = 24 * 1024
 """Size of a job definition as RegisterJobDefinition takes it. Source: Batch User Guide, "AWS Batch service quotas"
 (24 KiB; it cannot be raised)."""
 
+UNHEALTHY_HOST = 82
+"""Exit code of a job's node on whose host the health checks found a fault (workloads/runtime/exit_codes.py)."""
+
+UNHEALTHY_OTHER = 83
+"""Exit code of a job's main node when another node ended with that: no host of its own is terminated for it."""
+
 DEFAULT_SHARED_MEMORY_MIB = 8192
 """Size of /dev/shm in MiB for all other families: our choice (the P4's size), no source names one."""
 

@@ -48,6 +48,7 @@ class ClusterInfo:
     `roles` maps a purpose to a role's ARN, `log_group` is where Batch jobs log, and `base_images` maps a base, as
     `base_image_key` writes it, to the URI of its image, for code that is shipped without an image. `isolated` is true
     if nodes reach no internet. `secrets` maps a purpose to the name of a secret (Batch: its ARN), never its value.
+    `health` is what follows on a fault of a job's node with Batch: none or terminate; empty: nodes are not checked.
     """
 
     deployment: str
@@ -76,6 +77,7 @@ class ClusterInfo:
     secrets: Mapping[str, str] = field(default_factory=dict)
     base_images: Mapping[str, str] = field(default_factory=dict)
     isolated: bool = False
+    health: str = ""
 
     @property
     def shared_folder(self) -> str:

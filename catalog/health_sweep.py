@@ -23,4 +23,4 @@ class HealthSweep:
     suite: SweepSuite = "standard"
     """The suite: standard takes minutes, deep up to an hour and more."""
     schedule: Annotated[str, Pattern(r"^[0-9*/,-]+( [0-9A-Za-z*/,-]+){4}$")] | None = None
-    """When it starts, in UTC, as five fields of cron: '0 3 * * *' is each night at three. Absent: on request alone."""
+    """Times of its start, in UTC, as five fields of cron: '0 3 * * *' is each night at three; absent: on request."""

@@ -21,6 +21,7 @@ from stacks.node_metrics import node_metrics
 from trainforge.batch.dashboard import JobDashboard
 from trainforge.batch.host import HostRole, user_data
 from trainforge.batch.host_metrics import HostMetrics
+from trainforge.batch.host_termination import TAG, HostTermination
 from trainforge.batch.job_definition import JobDefinition
 from trainforge.batch.job_roles import ExecutionRole, JobRole
 from trainforge.batch.job_traffic import JobTraffic
@@ -71,9 +72,17 @@ class BatchStack(ClusterStack):
         self._allow_job_traffic()
         self.queues = self._queues()
         rules = self._notify()
+        if self._terminates:
+            HostTermination(self, "HostTermination", topic=self.notifications.topic)
         self.dashboard = self._dashboard(rules) if self._cluster_settings.dashboard else None
         info = self._publish(self._info(), "Topic of failed jobs and blocked queues", self._outputs())
         self.definitions = self._definitions(info)
+
+    @property
+    def _terminates(self) -> bool:
+        """True if hosts with a fault are terminated."""
+        health = self._cluster_settings.health
+        return health is not None and health.action == "terminate"
 
     def _log_group(self) -> logs.LogGroup:
         group = logs.LogGroup(self, "Logs", removal_policy=self._removal_policy())
@@ -161,7 +170,7 @@ class BatchStack(ClusterStack):
             instance_profile_arn=profile.attr_arn,
             user_data=user_data(shared, *([self._metrics.script] if self._metrics else [])),
             images={name: self._image(name) for name in parameters},
-            tags=self._node_tags(),
+            tags={**self._node_tags(), **({TAG: self.stack_name} if self._terminates else {})},
         )
 
     def _image(self, parameter: str) -> str:
@@ -239,6 +248,7 @@ class BatchStack(ClusterStack):
                 "node": self.host_role.role_arn,
             },
             secrets=self._cluster_settings.secrets,
+            health=self._cluster_settings.health.action if self._cluster_settings.health else "",
         )
 
     def _outputs(self) -> Iterator[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -39,6 +39,13 @@ class RunnableLimits(Model):
     """No node of the pool can hold what the job asks for."""
 
 
+class JobHealthSettings(Model):
+    """Our health checks of each node of a job, before its program starts (docs/health.md)."""
+
+    action: Literal["none", "terminate"] = "none"
+    """Action on a node with a fault: only record it, or have its instance terminated and the job start again."""
+
+
 class BatchSettings(ClusterSettings):
     """AWS Batch: a compute environment and a queue for each pool, which start nodes for jobs and end idle ones."""
 
@@ -52,6 +59,8 @@ class BatchSettings(ClusterSettings):
     """Times after which a job that cannot start is cancelled, so that those behind it run."""
     secrets: dict[str, str] = {}
     """ARN of the Secrets Manager secret for a purpose that workloads name, such as huggingface."""
+    health: JobHealthSettings | None = None
+    """Our health checks on the nodes of jobs; absent: none."""
     log_days: LogDays = 180
     """Days for which logs of jobs are kept."""
     dashboard: bool = True

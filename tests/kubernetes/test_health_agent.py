@@ -279,6 +279,8 @@ def test_a_sweep_checks_free_nodes_and_gives_way_to_every_other_pod(
         assert pods[OWN]["spec"]["containers"][0]["args"][-1] == "--suite=standard"
         create_all(api, [training("needed", neuron, DEVICE[NEURON], "1")], created)
         api.await_("the sweep gives way", lambda: placed("needed"))
+        # As the kubelet does when it ends a pod that is preempted.
+        finish(api, pods[neuron], succeeded=False)
         faulty = HealthNode(tmp_path / "faulty", GPU)
         gpu(3, width="8")(faulty)
         assert installed.run(faulty, "taint", "--suite=standard") == 0

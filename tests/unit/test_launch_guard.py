@@ -230,7 +230,7 @@ def test_checks_are_left_out_by_name_and_unknown_names_are_refused(tmp_path: Pat
     bare.environment[SKIP] = "efa,network"
     done = bare.guard("true")
     assert done.returncode == 2
-    assert "names 'network'; the checks are accelerators, efa, plugin, fabric, stall" in done.stderr
+    assert "names 'network'; the checks are accelerators, efa, plugin, fabric, health, stall" in done.stderr
 
 
 def test_a_wrong_command_line_is_reported_without_a_traceback(node: Node) -> None:

@@ -21,6 +21,12 @@ from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.program import Program
 from workloads.restarts import LOST_NODE, STALLED
 
+sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
+
+import exit_codes
+import supervisor
+from nodes_folder import NodesFolder
+
 END_SECONDS = 180
 LAUNCHER = """#!/bin/bash
 # In place of torchrun, and of a program's interpreter: what this node's launcher does, as the test says.
@@ -114,6 +120,20 @@ def test_no_node_begins_before_all_are_there(job: Job) -> None:
     both = f'[ -f "{NODES_FOLDER}/node-1.here" ] && [ -f "{NODES_FOLDER}/node-2.here" ]'
     nodes = [job.start(node, f"{both} || exit 9", nodes=3) for node in (1, 0, 2)]
     assert [node.code() for node in nodes] == [0, 0, 0], [node.said for node in nodes]
+
+
+def test_a_program_cannot_ask_for_the_end_of_its_host(job: Job) -> None:
+    """The exit code for a faulty host is the launch guard's alone: a program's own has another meaning."""
+    job.start(1, f"exit {exit_codes.UNHEALTHY}")
+    main = job.start(0, FOR_EVER, TRAINFORGE_GRACE_SECONDS="0")
+    assert main.code() == 1, main.said
+
+
+def test_a_child_with_a_faulty_host_ends_the_job_by_a_code_that_spares_the_main_nodes(tmp_path: Path) -> None:
+    others = supervisor.OtherNodes(NodesFolder(tmp_path), 2, supervisor.Times.of({}))
+    others._ended(1, exit_codes.UNHEALTHY)
+    assert others.code == exit_codes.UNHEALTHY_OTHER
+    assert "node 1 has a fault" in others.reason
 
 
 @pytest.mark.parametrize("launcher", [Torchrun(), Srun()], ids=str)

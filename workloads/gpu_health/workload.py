@@ -41,7 +41,7 @@ WORKLOAD = Workload(
     resources=Resources(accelerators=ALL_KINDS, ranks_per_node=1, memory_gib_per_rank=2),
     presets=MappingProxyType({preset.name: preset for preset in _PRESETS}),
     # The launch guard would end the run on a broken node before the checks say what is broken.
-    environment=MappingProxyType({"TRAINFORGE_GUARD_SKIP": "accelerators,efa,plugin,fabric"}),
+    environment=MappingProxyType({"TRAINFORGE_GUARD_SKIP": "accelerators,efa,plugin,fabric,health"}),
     proofs=MappingProxyType(
         {
             Format.SLURM: Proven(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from catalog.batch import SCRATCH, ULIMITS, batch_devices, shared_memory_mib
+from catalog.batch import SCRATCH, ULIMITS, UNHEALTHY_HOST, UNHEALTHY_OTHER, batch_devices, shared_memory_mib
 from catalog.cluster_info import ClusterInfo
 from catalog.instance_facts import InstanceFacts
 from workloads.containers import Container
@@ -21,6 +21,16 @@ from workloads.spec import Run
 
 ATTEMPTS = 10
 """Attempts of a job whose program resumes: Batch's maximum, because only a lost host counts."""
+
+HEALTH_ATTEMPTS = 3
+"""Attempts of a job whose program does not resume where faulty hosts are terminated: our choice. Only a fault that was
+found before the program started counts."""
+
+HEALTH = "TRAINFORGE_HEALTH"
+"""The variable by which the launch guard checks the node's health (runtime/node_health.py)."""
+
+TERMINATE = "terminate"
+"""Its value with which the host of a faulty node is terminated."""
 
 TIMEOUT_SECONDS = 7 * 24 * 3600
 """Longest time of an attempt, in seconds: our choice, against a hung job that never releases its nodes.
@@ -70,19 +80,8 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             "nodeRangeProperties": [{"targetNodes": "0:", **_node(run, info, header)}],
         },
         "retryStrategy": {
-            "attempts": ATTEMPTS if run.resumes else 1,
-            # A host that is gone is worth another try; a program that failed fails again. The status reason
-            # is the one of the AWS Compute Blog, "Introducing retry strategies for AWS Batch".
-            "evaluateOnExit": [
-                {"onStatusReason": "Host EC2*", "action": "RETRY"},
-                # Batch gives no reason for hosts of child nodes: rank 0's node does.
-                {"onExitCode": str(LOST_NODE), "action": "RETRY"},
-                # No progress: the next start resumes from the last checkpoint.
-                {"onExitCode": str(STALLED), "action": "RETRY"},
-                # What no rule fits is retried, and a program's exit comes without a reason.
-                {"onExitCode": "*", "action": "EXIT"},
-                {"onReason": "*", "action": "EXIT"},
-            ],
+            "attempts": ATTEMPTS if run.resumes else HEALTH_ATTEMPTS if info.health == TERMINATE else 1,
+            "evaluateOnExit": _rules(run, info),
         },
         "timeout": {"attemptDurationSeconds": TIMEOUT_SECONDS},
         # Within a share of a queue; a queue without shares ignores it.
@@ -96,6 +95,27 @@ def batch(run: Run, info: ClusterInfo, *, header: str = "") -> str:
         },
     }
     return f"{_json(definition)}\n"
+
+
+def _rules(run: Run, info: ClusterInfo) -> list[dict[str, str]]:
+    """Return which end of an attempt is worth another one; the first rule that holds counts.
+
+    The status reason is the one of the AWS Compute Blog, "Introducing retry strategies for AWS Batch".
+    """
+    checked = [UNHEALTHY_HOST, UNHEALTHY_OTHER] if info.health == TERMINATE else []
+    # Before the program has started, so one that does not resume may start again too.
+    rules = [{"onExitCode": str(code), "action": "RETRY"} for code in checked]
+    if run.resumes or not checked:
+        rules += [
+            # A host that is gone is worth another try; a program that failed fails again.
+            {"onStatusReason": "Host EC2*", "action": "RETRY"},
+            # Batch gives no reason for hosts of child nodes: rank 0's node does.
+            {"onExitCode": str(LOST_NODE), "action": "RETRY"},
+            # No progress: the next start resumes from the last checkpoint.
+            {"onExitCode": str(STALLED), "action": "RETRY"},
+        ]
+    # What no rule fits is retried, and a program's exit comes without a reason.
+    return [*rules, {"onExitCode": "*", "action": "EXIT"}, {"onReason": "*", "action": "EXIT"}]
 
 
 def _json(value: Any, indent: str = "") -> str:
@@ -203,6 +223,7 @@ def _container(run: Run, info: ClusterInfo, header: str) -> dict[str, Any]:
         "environment": [
             {"name": "PYTHONUNBUFFERED", "value": "1"},
             *([{"name": RUN_ID, "value": run.id}] if run.id else []),
+            *([{"name": HEALTH, "value": info.health}] if info.health else []),
         ],
         "resourceRequirements": [{"type": kind, "value": str(value)} for kind, value in resources.items()],
         "linuxParameters": {

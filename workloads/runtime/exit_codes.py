@@ -25,6 +25,12 @@ MISSED = 81
 """The program ended well and missed a criterion of its workload, a slow benchmark for example. No code of sysexits.h.
 """
 
+UNHEALTHY = 82
+"""The node has a fault, and its host is terminated: start the job elsewhere (node_health.py). No code of sysexits.h."""
+
+UNHEALTHY_OTHER = 83
+"""Another node of the job has a fault: start it again. A code of its own, by which this host is not terminated."""
+
 FINAL = frozenset({USAGE, 65, 66, UNAVAILABLE, 74, WRONG_FABRIC, MISSED, 126, 127})
 """Codes that the same start would end with again: a wrong command line, a loss that is not finite, missing input, what
 the guard refuses, a checkpoint that cannot be written (training/errors.py), a criterion that is missed, a program that

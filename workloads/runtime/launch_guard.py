@@ -12,7 +12,8 @@ Exit codes: the command's own (128 and the number when a signal ended it), excep
 same start would fail again: then the rank's, since torchrun ends with 1 whatever its ranks end with. Further: 2 for a
 wrong command line, 69 when the node lacks something, 76 when NCCL chose another network or does not say which, 80 when
 the run made no progress, 81 when the command ended well and a metric of its lines missed a bound (--at-least,
---at-most), 127 when the command cannot be started. A code that another start would only repeat is written to
+--at-most), 82 when the node has a fault and TRAINFORGE_HEALTH asks for its termination (node_health.py), 127 when the
+command cannot be started. A code that another start would only repeat is written to
 `final_exit_code` of the run's folder, for whoever starts the run again. The standard library alone: this runs in every
 image. The health checks (health/) share its look at devices."""
 
@@ -29,10 +30,21 @@ from pathlib import Path
 
 import fabric_log
 import node_checks
+import node_health
 import stall_report
 from derived_metrics import StepSize
 from durations import seconds
-from exit_codes import MISSED, STALLED, UNAVAILABLE, USAGE, WRONG_FABRIC, forget_stop, keep, of_ranks
+from exit_codes import (
+    MISSED,
+    STALLED,
+    UNAVAILABLE,
+    UNHEALTHY,
+    USAGE,
+    WRONG_FABRIC,
+    forget_stop,
+    keep,
+    of_ranks,
+)
 from fabric_watch import MEETING_SECONDS, FabricWatch, nccl_environment
 from goodput import job_of
 from program import Command
@@ -53,7 +65,7 @@ GIVEN_SECONDS = {"TRAINFORGE_START_SECONDS": "start_seconds", "TRAINFORGE_STALL_
 """Variables that take the place of options: a job definition of Batch is rendered once for jobs with several."""
 
 SKIP = "TRAINFORGE_GUARD_SKIP"
-CHECKS = ("accelerators", "efa", "plugin", "fabric", "stall")
+CHECKS = ("accelerators", "efa", "plugin", "fabric", "health", "stall")
 
 
 def say(message: str) -> None:
@@ -125,6 +137,11 @@ def guard(options: argparse.Namespace, environment: Mapping[str, str]) -> int:
             f"node '{os.uname().nodename}' cannot run this, {many}:{listed}\n  ({SKIP}=NAME leaves a check out)"
         )
         return UNAVAILABLE
+    if "health" not in skip and environment.get("LOCAL_RANK", "0") == "0":
+        code, reason = node_health.check(environment, options.efa, options.root)
+        if code:
+            say(f"node '{os.uname().nodename}' is not healthy: {reason}\n  ({SKIP}=health runs on it anyway)")
+            return code
     variables, logs = dict(environment), None
     if options.kind == "gpu":
         efa = promised(options, skip)
@@ -193,6 +210,9 @@ def _run(
     for watch in watches:
         watch.start()
     code = command.wait()
+    if code == UNHEALTHY:
+        # A program's own code has another meaning, and must not have the host terminated.
+        code = 1
     if progress:
         progress.close(code)
         if progress.stalled:

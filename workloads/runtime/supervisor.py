@@ -29,7 +29,7 @@ from pathlib import Path
 
 from child_processes import Children, become
 from durations import seconds
-from exit_codes import LOST_NODE, UNAVAILABLE, of_process
+from exit_codes import LOST_NODE, UNAVAILABLE, UNHEALTHY, UNHEALTHY_OTHER, of_process
 from nodes_folder import ENDED, HEARTBEAT, HERE, RENDEZVOUS_SECONDS, RENDEZVOUS_VARIABLE, START, NodesFolder
 
 HEARTBEAT_SECONDS = 5
@@ -119,7 +119,12 @@ class OtherNodes:
                 self.since = time.monotonic() - self._times.grace
 
     def _ended(self, node: int, code: int) -> None:
-        if code and not self.reason:
+        if code == UNHEALTHY and not self.reason:
+            # Not the same code, which would have the host of node 0 terminated too.
+            self.reason = f"node {node} has a fault, and its host is terminated: see its log"
+            self.code = UNHEALTHY_OTHER
+            self.since = time.monotonic() - self._times.grace
+        elif code and not self.reason:
             self.reason = f"node {node} ended with exit code {code}: see its log"
             self.code = code
             self.since = time.monotonic()

@@ -12,7 +12,7 @@ export PYTHONPATH="/fsx/data/launch/base/runtime${PYTHONPATH:+:$PYTHONPATH}"
 export FI_EFA_USE_HUGE_PAGE=0
 export NCCL_SOCKET_IFNAME='^lo,docker,ecs,veth'
 export PET_SIGNALS_TO_HANDLE=SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1
-export TRAINFORGE_GUARD_SKIP=accelerators,efa,plugin,fabric
+export TRAINFORGE_GUARD_SKIP=accelerators,efa,plugin,fabric,health
 exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   --kind=gpu \
   "--accelerators=$GPUS" \

@@ -44,6 +44,7 @@ class _Job:
     node: str
     name: str
     before: str
+    started: bool = False
     left_out: str = ""
     ended: str = ""
 
@@ -153,7 +154,8 @@ class Sweep:
                 job.ended = job.left_out = "gave way to other pods, or its node was lost"
             elif one["type"] == "Failed":
                 job.ended = f"its Job failed: {one.get('reason', '')}: {one.get('message', '')}"
-        if not job.ended and late and not status.get("ready"):
+        job.started = job.started or bool(status.get("ready"))
+        if not job.ended and late and not job.started:
             job.ended = job.left_out = "busy: its accelerators are in use, or a taint keeps pods away"
             self._delete(job.name)
 
