@@ -29,7 +29,8 @@ node="$SLURMD_NODENAME"
 [ {mode} != check ] || [ -e "{folder}/checks" ] || exit 0
 export SLURMD_NODENAME="$node" SLURM_CONF="{folder}/slurm.conf" PYTHONPATH="{runtime}"
 export PATH="{folder}/nodes/$node/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin"
-exec "{python}" -m health.slurm_agent {mode} --configuration "{folder}/agent.json" --root "{folder}/nodes/$node/root" "$@"
+root="{folder}/nodes/$node/root"
+exec "{python}" -m health.slurm_agent {mode} --configuration "{folder}/agent.json" --root "$root" "$@"
 """
 
 
