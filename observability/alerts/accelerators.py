@@ -1,7 +1,7 @@
 """Alerts on accelerators: errors, memory, throttling, loss, and accelerators that a job has and does not use.
 
-Values of DCGM are recorded for each GPU first. A job's start or end changes the labels of the exporter's own series,
-so a change between two of its values, the sign of a new Xid, would be lost at the very moment when a job dies of it.
+Xid codes are recorded for each GPU first. A job's start or end changes the labels of the exporter's own series, so a
+change between two of its values, the sign of a new Xid, would be lost at the very moment when a job dies of it.
 """
 
 from __future__ import annotations
@@ -42,27 +42,37 @@ _PROGRAM_XIDS = " or ".join(f"gpu:xid:new == {code}" for code in XIDS_OF_PROGRAM
 RECORDS: Final = Group(
     name="accelerators-recorded",
     rules=(
-        Record(name="gpu:xid:last", expr=f"{_GPU} (DCGM_FI_DEV_XID_ERRORS)", help="Last Xid code of a GPU."),
-        Record(
-            name="gpu:xid:new",
-            # The exporter gives the last code and keeps it: only a change is news, and the same code again is not seen.
-            expr="gpu:xid:last > 0 and changes(gpu:xid:last[15m]) > 0",
-            help="Xid code of a GPU that reported it in the last 15 minutes; no series where there is none.",
-        ),
-        Record(
-            name="gpu:thermal_throttling:seconds",
-            expr=f"{_GPU} (DCGM_FI_DEV_THERMAL_VIOLATION) / 1e9",
-            help="Seconds in which the temperature reduced a GPU's clocks.",
-        ),
-        Record(
-            name="gpu:power_throttling:seconds",
-            expr=f"{_GPU} (DCGM_FI_DEV_POWER_VIOLATION) / 1e9",
-            help="Seconds in which the power limit reduced a GPU's clocks.",
-        ),
         Record(
             name="node:gpus:count",
             expr=f"{by(*NODE, operator='count')} ({_GPU} (DCGM_FI_DEV_GPU_TEMP))",
             help="GPUs that DCGM sees on a node.",
+        ),
+        Record(
+            name="gpu:xid:last",
+            # Compared first: nearly every GPU has none, and a series of each would only be stored and read again.
+            expr=f"{_GPU} (DCGM_FI_DEV_XID_ERRORS > 0)",
+            help="Last Xid code of a GPU; no series for a GPU without one.",
+        ),
+        Record(
+            name="gpu:xid:new",
+            # The exporter gives the last code and keeps it: only a change is news, and the same code again is not seen.
+            # A GPU had no code at a time when its node was seen and it has no series.
+            expr=(
+                "gpu:xid:last and ("
+                "count_over_time(gpu:xid:last[15m])"
+                " < on (cluster, node) group_left () count_over_time(node:gpus:count[15m])"
+                " or changes(gpu:xid:last[15m]) > 0)"
+            ),
+            help="Xid code of a GPU that reported it in the last 15 minutes; no series where there is none.",
+        ),
+        *(
+            Record(
+                name=f"gpu:{reason}_throttling:ratio_rate10m",
+                # Nanoseconds. A job's start or end begins another series, which has the share of its own time.
+                expr=f"{_GPU} (rate(DCGM_FI_DEV_{reason.upper()}_VIOLATION[10m]) > 0) / 1e9",
+                help=f"Share of the last ten minutes in which {cause} reduced a GPU's clocks; no series for none.",
+            )
+            for reason, cause in (("thermal", "the temperature"), ("power", "the power limit"))
         ),
         Record(
             name="node:accelerators:count",
@@ -160,7 +170,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="GpuThermalThrottling",
-            expr="rate(gpu:thermal_throttling:seconds[10m]) > 0.05",
+            expr="gpu:thermal_throttling:ratio_rate10m > 0.05",
             severity="warning",
             hold="10m",
             labels=GPU,
@@ -170,7 +180,7 @@ ALERTS: Final = Group(
         Alert(
             name="GpuPowerThrottling",
             # A GPU that computes at its limit is throttled now and then: only one that always is differs from others.
-            expr="rate(gpu:power_throttling:seconds[10m]) > 0.5",
+            expr="gpu:power_throttling:ratio_rate10m > 0.5",
             severity="info",
             hold="30m",
             labels=GPU,

@@ -45,7 +45,7 @@ RECORDS: Final = Group(
         ),
         Record(
             name="node:memory_used:ratio",
-            expr=f"1 - {_NODE} (node_memory_MemAvailable_bytes) / {_NODE} (node_memory_MemTotal_bytes)",
+            expr=f"1 - {by(*NODE, operator='min')} (node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes)",
             help="Share of a node's memory that programs cannot take any more.",
         ),
         Record(

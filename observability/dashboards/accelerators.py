@@ -57,7 +57,7 @@ ACCELERATORS: Final = Board(
                 number("GPUs", f"sum(node:gpus:count{{{ON_NODES}}})", "GPUs that DCGM sees."),
                 number(
                     "GPUs with an Xid",
-                    f"count(gpu:xid:last{{{ON_NODES}}} > 0) or vector(0)",
+                    f"count(gpu:xid:last{{{ON_NODES}}}) or vector(0)",
                     "GPUs that reported an Xid since their driver started.",
                     steps=GOOD_BELOW_ONE,
                 ),
@@ -75,7 +75,7 @@ ACCELERATORS: Final = Board(
                 ),
                 number(
                     "Throttled by heat",
-                    f"count(rate(gpu:thermal_throttling:seconds{{{ON_NODES}}}[10m]) > 0.05) or vector(0)",
+                    f"count(gpu:thermal_throttling:ratio_rate10m{{{ON_NODES}}} > 0.05) or vector(0)",
                     "GPUs whose clocks the temperature reduces for more than 5 % of the time.",
                     steps=GOOD_BELOW_ONE,
                 ),
@@ -104,7 +104,7 @@ ACCELERATORS: Final = Board(
                 ),
                 Panel(
                     title="Xid codes over time",
-                    queries=query(f"gpu:xid:last{{{ON_NODES}}} > 0", _GPU),
+                    queries=query(f"gpu:xid:last{{{ON_NODES}}}", _GPU),
                     about="The last code of each GPU. A step is a new error; the same code again shows no step.",
                     minimum=0,
                 ),
@@ -171,13 +171,13 @@ ACCELERATORS: Final = Board(
                 ),
                 _of_nodes(
                     "Throttled by temperature",
-                    f"rate(gpu:thermal_throttling:seconds{{{ON_NODES}}}[10m])",
+                    f"gpu:thermal_throttling:ratio_rate10m{{{ON_NODES}}}",
                     "Share of time with reduced clocks, of a node's worst GPU.",
                     "percentunit",
                 ),
                 _of_nodes(
                     "Throttled by power",
-                    f"rate(gpu:power_throttling:seconds{{{ON_NODES}}}[10m])",
+                    f"gpu:power_throttling:ratio_rate10m{{{ON_NODES}}}",
                     "Share of time with reduced clocks. Common under dense matrix work: compare nodes.",
                     "percentunit",
                 ),

@@ -31,7 +31,7 @@ EFA: Final = Board(
                 ),
                 _most(
                     "Received",
-                    _rate("efa_port_rx_bytes_total"),
+                    _rate("efa_node_rx_bytes_total"),
                     "The ten nodes that receive most.",
                     "Bps",
                 ),
@@ -40,9 +40,9 @@ EFA: Final = Board(
                     queries=tuple(
                         Query(expr=f"sum(rate({metric}{{{ON_NODES}}}[$__rate_interval]))", legend=legend)
                         for metric, legend in (
-                            ("efa_port_rdma_write_bytes_total", "RDMA writes"),
-                            ("efa_port_rdma_read_bytes_total", "RDMA reads"),
-                            ("efa_port_send_bytes_total", "sends"),
+                            ("efa_node_rdma_write_bytes_total", "RDMA writes"),
+                            ("efa_node_rdma_read_bytes_total", "RDMA reads"),
+                            ("efa_node_send_bytes_total", "sends"),
                         )
                     ),
                     about="Bytes by kind of work request. NCCL with RDMA writes has few sends.",
@@ -78,12 +78,12 @@ EFA: Final = Board(
                 ),
                 _most(
                     "Timeouts",
-                    _rate("efa_port_retransmit_timeouts_total"),
+                    _rate("efa_node_retransmit_timeouts_total"),
                     "Timeouts after which packets are sent again.",
                 ),
                 _most(
                     "Remotes that do not answer",
-                    _rate("efa_port_unresponsive_remote_events_total"),
+                    _rate("efa_node_unresponsive_remote_events_total"),
                     "Events on the node that notices it.",
                 ),
             ),
@@ -95,11 +95,11 @@ EFA: Final = Board(
                     title="Failed work requests",
                     queries=(
                         Query(
-                            expr=f"topk(5, {_rate('efa_port_rdma_write_work_request_errors_total')})",
+                            expr=f"topk(5, {_rate('efa_node_rdma_write_work_request_errors_total')})",
                             legend=f"writes {_NODE}",
                         ),
                         Query(
-                            expr=f"topk(5, {_rate('efa_port_rdma_read_work_request_errors_total')})",
+                            expr=f"topk(5, {_rate('efa_node_rdma_read_work_request_errors_total')})",
                             legend=f"reads {_NODE}",
                         ),
                     ),
@@ -109,7 +109,7 @@ EFA: Final = Board(
                 ),
                 Panel(
                     title="Ports that are not active",
-                    queries=query(f"max by (cluster, node, device) (efa_port_state{{{ON_NODES}}}) < 4"),
+                    queries=query(f"max by (cluster, node, device) (efa_inactive_port_state{{{ON_NODES}}})"),
                     about="1 down, 2 initializing, 3 armed.",
                     kind="table",
                     alone="none",
@@ -123,7 +123,7 @@ EFA: Final = Board(
                 ),
                 _most(
                     "Failed commands",
-                    _rate("efa_device_command_errors_total"),
+                    _rate("efa_node_command_errors_total"),
                     "Commands that a device refused.",
                 ),
             ),

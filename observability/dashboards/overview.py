@@ -206,7 +206,7 @@ CLUSTER_BOARD: Final = Board(
                     queries=(
                         Query(expr=f"sum(node:efa_tx_bytes:rate5m{{{CLUSTERS}}})", legend="sent"),
                         Query(
-                            expr=f"sum(rate(efa_port_rx_bytes_total{{{CLUSTERS}}}[$__rate_interval]))",
+                            expr=f"sum(rate(efa_node_rx_bytes_total{{{CLUSTERS}}}[$__rate_interval]))",
                             legend="received",
                         ),
                     ),

@@ -1,8 +1,13 @@
-"""Benchmark of the rules: a real Prometheus evaluates all of them over the series of 100 and of 1,000 nodes."""
+"""Benchmark of the rules: a real Prometheus evaluates all of them over the series of 100 and of 1,000 nodes.
+
+Its processor time is measured, which other programs of the machine change little: as much as an evaluation of all rules
+takes on one core without others.
+"""
 
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -26,8 +31,14 @@ _SECONDS_BOUND = 1.0
 _GROWTH_BOUND = 1.2
 """Of the number of nodes: series of many nodes fit into no cache, and are sorted."""
 
-_MINUTES = 8
-"""Minutes of history, a sample each: more than the range of every rate over many series."""
+_MINUTES = 12
+"""Minutes of history: more than the range of every rate over many series."""
+
+_SCRAPE_SECONDS = 30
+"""Between two samples, as collectors have it by default."""
+
+_LATE_SECONDS = 60
+"""The age of the last samples when Prometheus starts; with the evaluations it stays below Prometheus' look back."""
 
 _INTERVAL_SECONDS = 10
 _EVALUATIONS = 5
@@ -58,12 +69,10 @@ _GPU_METRICS = (
     "DCGM_FI_DEV_POWER_VIOLATION",
 )
 _EFA_METRICS = (
-    *(
-        "efa_port_tx_bytes_total",
-        "efa_port_rx_drops_total",
-    ),
-    *("efa_port_retransmitted_bytes_total", "efa_port_unresponsive_remote_events_total", "efa_port_state"),
+    *("efa_devices", "efa_node_tx_bytes_total", "efa_node_rx_drops_total"),
+    *("efa_node_retransmitted_bytes_total", "efa_node_unresponsive_remote_events_total"),
 )
+"""Of a node: the EFA exporter adds up its devices. Ports that are not active are the only series of devices."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class Nodes:
 
     def lines(self, end: float) -> Iterator[str]:
         """Yield OpenMetrics lines with a time, the last at `end`. Values stay: a rate costs the same."""
-        times = [f"{end - 60 * (_MINUTES - 1 - minute):.0f}" for minute in range(_MINUTES)]
+        times = [f"{end - before:.0f}" for before in range(60 * _MINUTES, -1, -_SCRAPE_SECONDS)]
         for series in self.series():
             value = _HEALTHY.get(series.partition("{")[0], 0)
             yield "".join(f"{series} {value} {time}\n" for time in times)
@@ -99,10 +108,7 @@ class Nodes:
         for gpu in range(GPUS):
             inner = f'{{{node},gpu="{gpu}",UUID="GPU-{gpu}",hostname="host"}}'
             yield from (name + inner for name in _GPU_METRICS)
-        yield f"efa_devices{{{node}}}"
-        for device in range(EFA_DEVICES):
-            inner = f'{{{node},device="rdmap{device}s0",port="1"}}'
-            yield from (name + inner for name in _EFA_METRICS)
+        yield from (f"{name}{{{node}}}" for name in _EFA_METRICS)
 
     @staticmethod
     def _host(node: str) -> Iterator[str]:
@@ -135,7 +141,7 @@ class Nodes:
 
 
 def evaluations() -> Iterator[Measure]:
-    """Yield seconds of an evaluation of all rules, and how they grow; nothing without Prometheus."""
+    """Yield processor seconds of an evaluation of all rules, and how they grow; nothing without Prometheus."""
     programs = [find_program(name) for name in ("prometheus", "promtool")]
     if None in programs:
         print("not measured: rules, prometheus and promtool are not installed", file=sys.stderr)
@@ -144,8 +150,11 @@ def evaluations() -> Iterator[Measure]:
     few = _evaluated(FEW_NODES, prometheus, promtool)
     many = _evaluated(NODES, prometheus, promtool)
     series = sum(1 for _ in Nodes(NODES).series())
-    where = f"{NODES} nodes, {series / NODES:.0f} series each that rules read; best of {_EVALUATIONS}"
-    yield Measure("an evaluation of the rules, the slowest group", many.slowest, _SECONDS_BOUND, "s", where)
+    where = (
+        f"{NODES} nodes, {series / NODES:.0f} series each that rules read; mean of {_EVALUATIONS}; "
+        f"the slowest group, which runs beside others, took {many.slowest:.2f} s at best"
+    )
+    yield Measure("processor time of an evaluation of all rules", many.processor, _SECONDS_BOUND, "s", where)
     yield Measure(
         f"processor time of all rules over {NODES} nodes / over {FEW_NODES}",
         many.processor / few.processor,
@@ -167,17 +176,14 @@ def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
     """Return the seconds of an evaluation: the best of some for the slowest group, and the mean of processor time."""
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        data = folder / "data"
-        data.mkdir()
-        end = time.time() // 60 * 60
-        write_blocks(promtool, Nodes(nodes), end, data)
+        end = _written(Nodes(nodes), promtool, folder)
         groups = yaml.safe_load(rule_groups())
         for group in groups["groups"]:
             group["interval"] = f"{_INTERVAL_SECONDS}s"
         rules = folder / "rules.yaml"
         rules.write_text(yaml.safe_dump(groups), encoding="utf-8")
         slowest = []
-        with serving(folder, prometheus, end, rules) as server:
+        with serving(folder, prometheus, end, rules, cores=1) as server:
             # The first evaluations read series from the disk, and see no recorded ones.
             time.sleep(2 * _INTERVAL_SECONDS)
             before = _spent(server)
@@ -185,8 +191,29 @@ def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
                 time.sleep(_INTERVAL_SECONDS)
                 slowest.append(max(group["evaluationTime"] for group in server.get("rules")["groups"]))
             after = _spent(server)
+            [seen] = server.instant("count(DCGM_FI_DEV_GPU_TEMP)", at=time.time())
+    # Series whose last sample is too old cost nothing.
+    assert int(seen["value"][1]) == nodes * GPUS, "the series were too old to be evaluated"
     rounds = (after[1] - before[1]) / len(groups["groups"])
     return Evaluation(min(slowest), (after[0] - before[0]) / rounds)
+
+
+def _written(series: Nodes, promtool: str, folder: Path) -> float:
+    """Write the series into the folder of a Prometheus, and return the time of their last samples, which is now."""
+    data = folder / "data"
+    taken = 0.0
+    while True:
+        data.mkdir()
+        begun = time.time()
+        end = (begun + 1.2 * taken) // _SCRAPE_SECONDS * _SCRAPE_SECONDS
+        write_blocks(promtool, series, end, data)
+        late = time.time() - end
+        if late < _LATE_SECONDS:
+            # Prometheus takes no sample that is older than its newest block.
+            time.sleep(max(0.0, -late))
+            return end
+        taken = time.time() - begun
+        shutil.rmtree(data)
 
 
 def _spent(server: Server) -> tuple[float, float]:

@@ -15,6 +15,7 @@ def test_prometheus_has_the_types_and_values_of_all_generations(tmp_path: Path) 
     sysfs = every_generation(tmp_path / "sys")
     port_counters = sysfs.root / "class/infiniband/efa_3/ports/1/hw_counters"
     (port_counters / "new_counter").write_text("7\n")
+    (sysfs.root / "class/infiniband/efa_1/ports/1/state").write_text("1: DOWN\n")
     with (
         exporter("efa", f"--sys={sysfs.root}") as port,
         prometheus(tmp_path, {"efa": [port]}) as server,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tests.fleet.series import Curve, Series, between, noise
+from programs.exporters.efa.counters import DEVICE, NODE, PORT
+from tests.fleet.series import ABSENT, Curve, Series, between, noise
 
 GIB = 2**30
 GPUS = 8
@@ -143,6 +144,13 @@ def _efa(series: Series, node: Node, faults: Faults) -> None:
     labels = node.labels("efa", 9821)
     lossy = node.name in faults.lossy
     series.add("efa_devices", labels, EFA_DEVICES)
+    growths: dict[str, list[Curve]] = {}
+    fall = series.minutes - 3
+
+    def count(name: str, place: Mapping[str, str], growth: Curve) -> None:
+        series.count(name, place, growth)
+        growths.setdefault(name, []).append(growth)
+
     for device in range(EFA_DEVICES):
         port = {**labels, "device": f"rdmap{device}s0", "port": "1"}
         load = noise(f"{node.name}e{device}", 60 * 11e9)
@@ -162,16 +170,21 @@ def _efa(series: Series, node: Node, faults: Faults) -> None:
             "efa_port_rx_drops_total": (2e-4 if lossy else 0.0) / 8192,
             "efa_port_retransmit_timeouts_total": (1e-6 if lossy else 0.0) / 8192,
         }.items():
-            series.count(name, port, lambda minute, share=share, flow=flow: flow(minute, share))
+            count(name, port, lambda minute, share=share, flow=flow: flow(minute, share))
         for name in (
             "efa_port_unresponsive_remote_events_total",
             "efa_port_rdma_write_work_request_errors_total",
             "efa_port_rdma_read_work_request_errors_total",
         ):
-            series.count(name, port, between(91, 94, 2.0) if lossy else 0.0)
+            count(name, port, between(91, 94, 2.0 if lossy else 0.0))
         down = lossy and device == EFA_DEVICES - 1
-        series.add("efa_port_state", port, between(series.minutes - 3, series.minutes, 1 if down else 4, 4))
-        series.count("efa_device_command_errors_total", {**labels, "device": f"rdmap{device}s0"}, 0.0)
+        series.add("efa_port_state", port, between(fall, series.minutes, 1 if down else 4, 4))
+        if down:
+            series.add("efa_inactive_port_state", port, lambda minute: 1.0 if minute >= fall else ABSENT)
+        count("efa_device_command_errors_total", {**labels, "device": f"rdmap{device}s0"}, lambda _: 0.0)
+    for file, name in NODE.items():
+        parts = growths[{**PORT, **DEVICE}[file]]
+        series.count(name, labels, lambda minute, parts=parts: sum(part(minute) for part in parts))
 
 
 def _host(series: Series, node: Node) -> None:

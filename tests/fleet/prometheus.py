@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import time
 import urllib.error
@@ -108,8 +109,10 @@ def prometheus_of(
 
 
 @contextmanager
-def serving(folder: Path, prometheus: str, end: float, rules: Path | None) -> Iterator[Server]:
-    """Run a Prometheus over the blocks of a folder; it scrapes nothing."""
+def serving(
+    folder: Path, prometheus: str, end: float, rules: Path | None, *, cores: int | None = None
+) -> Iterator[Server]:
+    """Run a Prometheus over the blocks of a folder, on all cores or on a number of them; it scrapes nothing."""
     configuration = folder / "prometheus.yaml"
     files = [str(rules)] if rules else []
     configuration.write_text(yaml.safe_dump({"rule_files": files}), encoding="utf-8")
@@ -125,6 +128,7 @@ def serving(folder: Path, prometheus: str, end: float, rules: Path | None) -> It
             ],
             stdout=log,
             stderr=subprocess.STDOUT,
+            env={**os.environ, **({"GOMAXPROCS": str(cores)} if cores else {})},
         )
     server = Server(f"http://127.0.0.1:{port}", end)
     try:

@@ -50,25 +50,51 @@ def _quiet(seconds: str, limit: str) -> dict[str, str]:
     }
 
 
+_SEEN = {f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "60x200"}
+"""The GPU answers."""
+
 _IDLE = "90x10 0x70 90x100"
 
 CASES = (
-    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 79x60"}, 11, 40, _GPU),
+    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 79x60", **_SEEN}, 11, 40, _GPU),
     Case(
         "GpuXid",
         # The job dies of the error: the exporter's series has other labels from then on.
         {
             f'DCGM_FI_DEV_XID_ERRORS{{{_DCGM},job_id="7"}}': "0x9 stale",
             f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "_x10 79x60",
+            f'DCGM_FI_DEV_GPU_TEMP{{{_DCGM},job_id="7"}}': "60x9 stale",
+            f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "_x10 60x60",
         },
         12,
         40,
         _GPU,
         name="job-ends",
     ),
-    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "79x60"}, None, 10, name="latched"),
-    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60"}, None, 12, name="of-a-program"),
-    Case("GpuXidOfProgram", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60"}, 11, 40, _GPU),
+    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "79x60", **_SEEN}, None, 10, name="latched"),
+    Case(
+        "GpuXid",
+        # The node comes with a code that it has kept.
+        {
+            f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "_x20 79x60",
+            f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "_x20 60x60",
+        },
+        None,
+        25,
+        name="kept",
+    ),
+    Case(
+        "GpuXid",
+        {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x30 79x60", **_SEEN},
+        42,
+        70,
+        _GPU,
+        name="another",
+    ),
+    Case(
+        "GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60", **_SEEN}, None, 12, name="of-a-program"
+    ),
+    Case("GpuXidOfProgram", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60", **_SEEN}, 11, 40, _GPU),
     Case("GpuDoubleBitError", {f"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{_DCGM}}}": "0x5 2x10 0x20"}, 8, 20, _GPU),
     Case("GpuRowRemapFailure", {f"DCGM_FI_DEV_ROW_REMAP_FAILURE{{{_DCGM}}}": "0x5 1x10 0x20"}, 8, 20, _GPU),
     Case("GpuRowRemapPending", {f"DCGM_FI_DEV_ROW_REMAP_PENDING{{{_DCGM}}}": "0x5 1x20 0x20"}, 13, 30, _GPU),
@@ -150,7 +176,7 @@ CASES = (
     ),
     Case(
         "EfaPacketDrops",
-        {f'efa_port_rx_drops_total{{{_N},device="d",port="1"}}': "0+6000x30 180000x60"},
+        {f"efa_node_rx_drops_total{{{_N}}}": "0+6000x30 180000x60"},
         25,
         50,
         _NODE,
@@ -158,8 +184,8 @@ CASES = (
     Case(
         "EfaRetransmits",
         {
-            f'efa_port_retransmitted_bytes_total{{{_N},device="d",port="1"}}': "0+600x30 18000x60",
-            f'efa_port_tx_bytes_total{{{_N},device="d",port="1"}}': "0+6000x90",
+            f"efa_node_retransmitted_bytes_total{{{_N}}}": "0+600x30 18000x60",
+            f"efa_node_tx_bytes_total{{{_N}}}": "0+6000x90",
         },
         25,
         50,
@@ -167,14 +193,14 @@ CASES = (
     ),
     Case(
         "EfaUnresponsiveRemote",
-        {f'efa_port_unresponsive_remote_events_total{{{_N},device="d",port="1"}}': "0x9 3x60"},
+        {f"efa_node_unresponsive_remote_events_total{{{_N}}}": "0x9 3x60"},
         12,
         30,
         _NODE,
     ),
     Case(
         "EfaPortDown",
-        {f'efa_port_state{{{_N},device="d",port="1"}}': "4x5 1x10 4x20"},
+        {f'efa_inactive_port_state{{{_N},device="d",port="1"}}': "_x5 1x10 stale"},
         10,
         20,
         {**_NODE, "device": "d"},

@@ -51,7 +51,9 @@ def sysfs(tmp_path: Path) -> Sysfs:
 
 def test_the_records_are_what_is_exported(sysfs: Sysfs) -> None:
     """Every metric of the catalog, and no other, with its type, labels and help."""
-    (sysfs.root / "class/infiniband/efa_3/hw_counters/new_counter").write_text("5\n")
+    device = sysfs.root / "class/infiniband/efa_3"
+    (device / "hw_counters/new_counter").write_text("5\n")
+    (device / "ports/1/state").write_text("1: DOWN\n")
     found = collected(sysfs.root)
     records = {metric.name: metric for metric in of_exporter("efa")}
     assert set(found) == set(records)
@@ -65,8 +67,9 @@ def test_the_records_are_what_is_exported(sysfs: Sysfs) -> None:
 def test_every_counter_of_the_driver_is_known() -> None:
     assert set(counters.PORT) == {*BASIC, *MESSAGES, *WRITES, *NETWORK}
     assert set(counters.DEVICE) == {*DEVICE, *KERNEL_VERBS}
-    exported = {*counters.PORT.values(), *counters.DEVICE.values()}
-    assert len(exported) == len(counters.PORT) + len(counters.DEVICE)
+    exported = {*counters.PORT.values(), *counters.DEVICE.values(), *counters.NODE.values()}
+    assert len(exported) == len(counters.PORT) + len(counters.DEVICE) + len(counters.NODE)
+    assert set(counters.NODE) <= {*counters.PORT, *counters.DEVICE}
     assert exported == {metric.name for metric in of_exporter("efa") if metric.type == "counter"}
 
 
@@ -103,6 +106,60 @@ def test_other_drivers_and_devices_without_one_are_left_out(sysfs: Sysfs) -> Non
     assert sum(values(sysfs.root, "efa_exporter_unreadable_files").values()) == 0
 
 
+def test_the_sums_of_a_node_never_fall(tmp_path: Path) -> None:
+    """They grow by what each device counts: a start from 0, a device that leaves and one that is new are no traffic."""
+    sysfs = Sysfs(tmp_path)
+    for number in range(2):
+        sysfs.add(f"efa_{number}", GENERATIONS["EFA 3"], number=number)
+    exporter = EfaExporter(sysfs.root)
+
+    def drops() -> float:
+        [found] = [family for family in exporter.collect() if family.name == "efa_node_rx_drops"]
+        return found.samples[0].value
+
+    def set_drops(device: str, value: int) -> None:
+        (sysfs.root / "class/infiniband" / device / "ports/1/hw_counters/rx_drops").write_text(f"{value}\n")
+
+    def grows_by(growth: int) -> None:
+        nonlocal total
+        total += growth
+        assert drops() == total
+
+    set_drops("efa_0", 1000)
+    set_drops("efa_1", 2000)
+    total = 0
+    grows_by(0)
+    set_drops("efa_0", 1007)
+    set_drops("efa_1", 2001)
+    grows_by(8)
+    set_drops("efa_1", 3)
+    grows_by(3)
+    place = sysfs.root / "class/infiniband/efa_0"
+    target = place.readlink()
+    place.unlink()
+    grows_by(0)
+    place.symlink_to(target)
+    set_drops("efa_0", 1008)
+    grows_by(1)
+    sysfs.add("efa_2", GENERATIONS["EFA 3"], number=2)
+    set_drops("efa_2", 5000)
+    grows_by(0)
+
+
+def test_the_sums_of_a_node_hold_each_counter_once(tmp_path: Path) -> None:
+    """A driver before 1.14 has the counters of its port at the device too, and no counter of retransmission."""
+    sysfs = Sysfs(tmp_path)
+    device = sysfs.add("efa_0", GENERATIONS["EFA 0"])
+    exporter = EfaExporter(sysfs.root)
+    list(exporter.collect())
+    for folder in (device, device / "ports/1"):
+        file = folder / "hw_counters/tx_bytes"
+        file.write_text(f"{sysfs.values['efa_0', 'tx_bytes'] + 5}\n")
+    sums = {family.name: family.samples[0].value for family in exporter.collect() if "_node_" in family.name}
+    assert sums["efa_node_tx_bytes"] == 5
+    assert "efa_node_retransmitted_bytes" not in sums
+
+
 def test_a_node_without_rdma_devices_has_none(tmp_path: Path) -> None:
     assert values(tmp_path, "efa_devices") == {(): 0}
     assert sum(values(tmp_path, "efa_exporter_unreadable_files").values()) == 0
@@ -114,6 +171,7 @@ def test_states(sysfs: Sysfs) -> None:
     (port / "phys_state").write_text("3: Disabled\n")
     (port / "rate").write_text("2.5 Gb/sec (1X SDR)\n")
     assert values(sysfs.root, "efa_port_state")["efa_1", "1"] == 1
+    assert values(sysfs.root, "efa_inactive_port_state") == {("efa_1", "1"): 1}
     assert values(sysfs.root, "efa_port_physical_state")["efa_1", "1"] == 3
     assert values(sysfs.root, "efa_port_rate_bytes_per_second")["efa_1", "1"] == 2.5e9 / 8
 

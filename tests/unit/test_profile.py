@@ -86,22 +86,26 @@ def test_frameworks_capture_by_their_own_options() -> None:
         "--profiling.profiler_active=1",
         "--profiling.profiler_warmup=1",
     ]
-    captured = ["--profile", "--profile-step-start=9", "--profile-step-end=12", "--profile-ranks", "0", "8"]
+    ranks = ["--profile-ranks", "0", "8"]
+    # nsys: from when 9 steps are done until 12 are.
+    captured = ["--profile", "--profile-step-start=9", "--profile-step-end=12", *ranks]
     assert arguments("megatron-lm", Profile(Profiler.NSYS, "10:12", "0,8")) == captured
+    # torch's schedule: steps 10 to 12, and traces beside the folder of TensorBoard, thus below `profile`.
     assert arguments("megatron-lm", Profile(Profiler.TORCH, "10:12", "0,8")) == [
-        *captured,
+        *("--profile", "--profile-step-start=10", "--profile-step-end=13", *ranks),
         "--use-pytorch-profiler",
-        "--tensorboard-dir=$RUN_FOLDER/profile",
+        "--tensorboard-dir=$RUN_FOLDER/profile/tensorboard",
     ]
+    # NeMo counts global batches from 0.
     assert arguments("nemo-launcher", Profile(Profiler.NSYS, "10:12", "0-1")) == [
         "model.nsys_profile.enabled=true",
-        "model.nsys_profile.start_step=10",
-        "model.nsys_profile.end_step=12",
+        "model.nsys_profile.start_step=9",
+        "model.nsys_profile.end_step=11",
         "model.nsys_profile.ranks=[0,1]",
     ]
     # The shell gives the folder, as a word of its own.
     assert (
-        '"--tensorboard-dir=$RUN_FOLDER/profile"'
+        '"--tensorboard-dir=$RUN_FOLDER/profile/tensorboard"'
         in rendered("megatron-lm", "--on", "hyperpod", "--profile", "torch")[1]
     )
 

@@ -251,19 +251,30 @@ _PREPROCESS = Stage(
 
 
 def _captured(profile: Profile, ranks: int) -> tuple[str, ...]:
-    """Return Megatron-LM's options for a capture (megatron/training/arguments.py and training.py).
+    """Return Megatron-LM's options for a capture by nsys, of core_v0.17.0 (megatron/training/training.py, train).
 
-    It starts the capture when as many steps are done as its first number says, and stops after the last.
+    It starts the capture when as many steps are done as its first number says, and stops when its second number is.
     """
-    return (
-        *("--profile", f"--profile-step-start={profile.first - 1}", f"--profile-step-end={profile.last}"),
-        *("--profile-ranks", *map(str, profile.numbers(ranks))),
-    )
+    return _options(profile, ranks, profile.first - 1, profile.last)
 
 
 def _traced(profile: Profile, ranks: int) -> tuple[str, ...]:
-    """Return the options for torch's profiler, which writes where TensorBoard's files go."""
-    return (*_captured(profile, ranks), "--use-pytorch-profiler", "--tensorboard-dir=$RUN_FOLDER/profile")
+    """Return the options for torch's profiler, of core_v0.17.0 (megatron/training/training.py, train).
+
+    Its schedule records the step of the first number and those before the second, counted from the start of the
+    process, and writes when the next step begins. Traces are in `torch_profile` beside the folder of TensorBoard.
+    """
+    return (
+        *_options(profile, ranks, profile.first, profile.last + 1),
+        *("--use-pytorch-profiler", "--tensorboard-dir=$RUN_FOLDER/profile/tensorboard"),
+    )
+
+
+def _options(profile: Profile, ranks: int, start: int, end: int) -> tuple[str, ...]:
+    return (
+        *("--profile", f"--profile-step-start={start}", f"--profile-step-end={end}"),
+        *("--profile-ranks", *map(str, profile.numbers(ranks))),
+    )
 
 
 WORKLOAD = Workload(

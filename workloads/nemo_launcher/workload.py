@@ -184,11 +184,15 @@ _NUMBER = r"[0-9.]+(?:e[+-]?[0-9]+)?"
 
 
 def _captured(profile: Profile, ranks: int) -> tuple[str, ...]:
-    """Return NeMo's values for nsys (nsys_profile in its configuration): the first and the last global batch."""
+    """Return NeMo's values for nsys: the first and the last global batch, counted from 0.
+
+    Source: NVIDIA/NeMo v2.1.0, nemo/core/classes/modelPT.py (on_train_batch_start, on_train_batch_end), which compares
+    them with the index of a batch.
+    """
     return (
         "model.nsys_profile.enabled=true",
-        f"model.nsys_profile.start_step={profile.first}",
-        f"model.nsys_profile.end_step={profile.last}",
+        f"model.nsys_profile.start_step={profile.first - 1}",
+        f"model.nsys_profile.end_step={profile.last - 1}",
         f"model.nsys_profile.ranks=[{','.join(map(str, profile.numbers(ranks)))}]",
     )
 

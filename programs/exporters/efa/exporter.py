@@ -1,4 +1,4 @@
-"""The exporter of a node's EFA devices: it reads sysfs at each scrape and keeps nothing in between.
+"""The exporter of a node's EFA devices: it reads sysfs at each scrape, and keeps the sums of the node in between.
 
 A counter that starts again, because the driver was loaded anew or 64 bits overflowed, is exported as it is: Prometheus'
 rate() and increase() take a lower value for a start from 0. Values above 2^53 lose their last bits in Prometheus, which
@@ -15,19 +15,24 @@ from prometheus_client.core import Metric
 
 from ..records import Samples, read
 from ..server import parser, serve
-from .counters import DEVICE, PORT
+from .counters import DEVICE, NODE, PORT
 from .devices import REASONS, Device, Port, Reader
+from .totals import Totals
 
 MAX_UNKNOWN = 64
 """Series of unknown counters, over all devices: a new driver is not to double what Prometheus stores."""
 
+_ACTIVE = 4
+"""The state of a port from which on it carries data (Linux, include/rdma/ib_verbs.h, ib_port_state)."""
+
 
 class EfaExporter:
-    """The metrics of the EFA devices below a sysfs."""
+    """The metrics of the EFA devices below a sysfs, and sums of the node since the exporter started."""
 
     def __init__(self, sys: Path) -> None:
         self._sys = sys
         self._records = read("efa")
+        self._totals = Totals()
 
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of one scrape."""
@@ -38,8 +43,11 @@ class EfaExporter:
         for device in reader.devices():
             found += 1
             unknown += _add(samples, device)
+            self._count(device)
         for labels, value in unknown[:MAX_UNKNOWN]:
             samples.add("efa_unknown_counter", value, labels)
+        for name, total in self._totals.values():
+            samples.add(NODE[name], total)
         samples.add("efa_devices", found)
         samples.add("efa_exporter_unknown_counters", len(unknown))
         samples.add("efa_exporter_left_out_counters", max(0, len(unknown) - MAX_UNKNOWN))
@@ -47,6 +55,15 @@ class EfaExporter:
             samples.add("efa_exporter_unreadable_files", reader.unreadable[reason], (reason,))
         samples.add("efa_exporter_scrape_seconds", time.perf_counter() - begun)
         yield from samples.families()
+
+    def _count(self, device: Device) -> None:
+        """Add a device's counters to the node's sums; an old driver has those of the port at the device too."""
+        counters = dict(device.counters)
+        for port in device.ports:
+            counters.update(port.counters)
+        for name in NODE:
+            if name in counters:
+                self._totals.add(name, (device.name,), counters[name])
 
 
 def _add(samples: Samples, device: Device) -> list[tuple[tuple[str, str, str], int]]:
@@ -92,6 +109,8 @@ def _add_port(samples: Samples, device: Device, port: Port) -> None:
     for name, value in values.items():
         if value is not None:
             samples.add(name, value, (device.name, port.name))
+    if port.state is not None and port.state < _ACTIVE:
+        samples.add("efa_inactive_port_state", port.state, (device.name, port.name))
 
 
 def main(words: Sequence[str]) -> int:
