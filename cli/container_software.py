@@ -6,20 +6,24 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    from software.inventory import Inventory
     from software.report import Report
+
+T = TypeVar("T")
 
 _RUNTIME = Path(__file__).resolve().parents[1] / "workloads" / "runtime"
 _INSIDE = "/mnt"
 """The place of our code in the container: a folder that images have, because enroot's are read-only."""
 
-_COMMAND = ("python3", "-m", "software", "--json")
+_COMMAND = ("python3", "-m", "software")
 _ENGINES = ("docker", "podman")
 # enroot runs a script in place of the image's own, which may print a banner.
-_SCRIPT = f"cd {_INSIDE}\nexec {' '.join(_COMMAND)}\n"
+_SCRIPT = f"cd {_INSIDE}\nexec {' '.join(_COMMAND)} {{option}}\n"
 
 
 class ContainerError(Exception):
@@ -37,6 +41,32 @@ def examine(image: str) -> Report:
     else:
         from workloads.runtime.software.report import Report, Row
 
+    def read(found: dict[str, Any]) -> Report:
+        return Report(tuple(Row(**row) for row in found["parts"]), tuple(found["problems"]))
+
+    return _read(image, "--json", read)
+
+
+def inventory(image: str) -> Inventory:
+    """Return what is installed in an image.
+
+    Raises:
+        ContainerError: as for `examine`.
+    """
+    if TYPE_CHECKING:
+        from software.inventory import Inventory, Item
+    else:
+        from workloads.runtime.software.inventory import Inventory, Item
+
+    def read(found: dict[str, Any]) -> Inventory:
+        items = tuple(Item(**item) for item in found["items"])
+        return Inventory(found["distribution"], found["release"], items)
+
+    return _read(image, "--inventory", read)
+
+
+def _read(image: str, option: str, read: Callable[[dict[str, Any]], T]) -> T:
+    """Run our code in a container with an option, and read its answer."""
     file = image.endswith(".sqsh")
     if file and not Path(image).is_file():
         raise ContainerError(f"image '{image}' is not a file; 'enroot import' makes one")
@@ -47,11 +77,11 @@ def examine(image: str) -> Report:
             image,
             [
                 *(engine, "run", "--rm", "--network", "none", "--volume", f"{_RUNTIME}:{_INSIDE}:ro"),
-                *("--workdir", _INSIDE, "--entrypoint", _COMMAND[0], image, *_COMMAND[1:]),
+                *("--workdir", _INSIDE, "--entrypoint", _COMMAND[0], image, *_COMMAND[1:], option),
             ],
         )
     elif enroot:
-        text = _of_enroot(enroot, image, file)
+        text = _of_enroot(enroot, image, file, option)
     else:
         needed = "enroot" if file else "docker, podman or enroot"
         raise ContainerError(
@@ -59,14 +89,13 @@ def examine(image: str) -> Report:
             "and give the folder with '--root DIR'"
         )
     try:
-        found = json.loads(text)
-        return Report(tuple(Row(**row) for row in found["parts"]), tuple(found["problems"]))
+        return read(json.loads(text))
     except (ValueError, KeyError, TypeError):
         last = (text.strip().splitlines() or ["nothing"])[-1]
         raise ContainerError(f"image '{image}': its python3 printed '{last}' in place of a report") from None
 
 
-def _of_enroot(enroot: str, image: str, file: bool) -> str:
+def _of_enroot(enroot: str, image: str, file: bool, option: str) -> str:
     with tempfile.TemporaryDirectory(prefix="trainforge-") as folder:
         path = image
         if not file:
@@ -76,7 +105,7 @@ def _of_enroot(enroot: str, image: str, file: bool) -> str:
             named = f"{host}#{rest}" if slash and ("." in host or ":" in host) else image
             _said(image, [enroot, "import", "--output", path, f"docker://{named}"])
         script = Path(folder) / "start.sh"
-        script.write_text(_SCRIPT, encoding="utf-8")
+        script.write_text(_SCRIPT.format(option=option), encoding="utf-8")
         return _said(
             image, [enroot, "start", "--rc", str(script), "--mount", f"{_RUNTIME}:{_INSIDE}", "--net", path]
         )

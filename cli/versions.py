@@ -29,6 +29,20 @@ def versions(
         Path | None,
         typer.Option("--root", metavar="DIR", help="The same below a folder: the root of an image's files."),
     ] = None,
+    sbom: Annotated[
+        bool,
+        typer.Option(
+            "--sbom",
+            help="Print a bill of materials (CycloneDX) of '--image', or of all that is installed on '--host', in "
+            "'--container' or below '--root'.",
+        ),
+    ] = False,
+    image: Annotated[
+        str,
+        typer.Option(
+            "--image", metavar="NAME", help="With '--sbom': a base image, or a workload, by its pins."
+        ),
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print pinned versions, or compare installed software with them.
@@ -40,9 +54,16 @@ def versions(
 
     Exit codes: 0 as the lock has it, 1 a mismatch, 2 a mistake, 3 nothing of the lock is installed.
     """
-    if sum((host, bool(container), root is not None)) > 1:
-        _fail("'--host', '--container' and '--root' exclude each other; give one of them")
-    if host or container or root is not None:
+    chosen = sum((host, bool(container), root is not None, bool(image)))
+    if chosen > 1:
+        _fail("'--host', '--container', '--root' and '--image' exclude each other; give one of them")
+    if image and not sbom:
+        _fail("'--image' is for '--sbom'; '--container IMAGE' compares what is installed in an image")
+    if sbom and not chosen:
+        _fail("'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'")
+    if sbom:
+        _print_sbom(container, root or Path("/"), image)
+    elif host or container or root is not None:
         _compare(container, root or Path("/"), as_json)
     elif as_json:
         typer.echo(json.dumps(_lock(), indent=2))
@@ -65,13 +86,39 @@ def _compare(container: str, root: Path, as_json: bool) -> None:
             found: Report = examine(container)
         except ContainerError as error:
             _fail(str(error))
-    elif not root.is_dir():
-        _fail(f"'--root {root}' is not a folder; name the root of a file system, such as an unpacked image's")
     else:
+        _require_folder(root)
         found = report.examine(root)
     typer.echo(json.dumps(found.to_json(), indent=2) if as_json else command.text(found), nl=as_json)
     if found.exit_code:
         raise typer.Exit(found.exit_code)
+
+
+def _print_sbom(container: str, root: Path, image: str) -> None:
+    if TYPE_CHECKING:
+        from software.inventory import inventory
+    else:
+        from workloads.runtime.software.inventory import inventory
+
+    from cli import container_software
+    from cli.sbom import of_image, of_inventory
+
+    try:
+        if image:
+            found = of_image(image)
+        elif container:
+            found = of_inventory(container, container_software.inventory(container))
+        else:
+            _require_folder(root)
+            found = of_inventory(str(root), inventory(root))
+    except (ValueError, container_software.ContainerError) as error:
+        _fail(str(error))
+    typer.echo(json.dumps(found, indent=2))
+
+
+def _require_folder(root: Path) -> None:
+    if not root.is_dir():
+        _fail(f"'--root {root}' is not a folder; name the root of a file system, such as an unpacked image's")
 
 
 def _lock() -> dict[str, Any]:

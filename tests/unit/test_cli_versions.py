@@ -58,7 +58,17 @@ def test_a_folder_is_compared(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--host", "--container", IMAGE], "'--host', '--container' and '--root' exclude each other"),
+        (
+            ["--host", "--container", IMAGE],
+            "'--host', '--container', '--root' and '--image' exclude each other",
+        ),
+        (["--image", "cuda"], "'--image' is for '--sbom'"),
+        (["--sbom"], "'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'"),
+        (
+            ["--sbom", "--image", "rocm"],
+            "there is no image 'rocm'; images are cpu, cuda, ngc, neuron and those",
+        ),
+        (["--sbom", "--root", "/nowhere"], "'--root /nowhere' is not a folder"),
         (["--root", "/nowhere"], "'--root /nowhere' is not a folder"),
         (
             ["--container", IMAGE],

@@ -35,6 +35,9 @@ from catalog.versions import (
 Base = Literal["cpu", "cuda", "ngc", "neuron"]
 """The images that we build on: what each brings is in workloads/images/README.md."""
 
+BASES: tuple[Base, ...] = get_args(Base)
+"""All of them."""
+
 DOCKERFILE = "images/Dockerfile.efa"
 """The Dockerfile of everything that workloads are built on, relative to the build context, the folder `workloads`."""
 
@@ -134,8 +137,8 @@ class Image:
                 f"an image is built on a base or on a reference: base '{self.base or ''}' and reference "
                 f"'{self.reference}' are given"
             )
-        if self.base and self.base not in get_args(Base):
-            raise ValueError(f"there is no base '{self.base}'; bases are {', '.join(get_args(Base))}")
+        if self.base and self.base not in BASES:
+            raise ValueError(f"there is no base '{self.base}'; bases are {', '.join(BASES)}")
         if self.base and self.programs:
             raise ValueError(
                 f"the programs of the base '{self.base}' are known; 'programs' are a vendor's image's"
@@ -185,6 +188,14 @@ class Image:
             "PROGRAMS": " ".join(self.launch_programs),
             **{f"PIN_{part}": self._pin(part) for part in _PARTS},
         }
+
+    @property
+    def software(self) -> dict[str, str]:
+        """The version of each part that the build installs, or requires to be there, by the software's name."""
+        # The NCCL of NVIDIA's images may be newer than the pin.
+        left_out = {"EFA_KEY", "GDRCOPY_COMMIT"} | (set() if self.kind == "cuda" else {"NCCL"})
+        found = {part: self._pin(part) for part in _PARTS if part not in left_out}
+        return {_PARTS[part].name: version for part, version in found.items() if version != NONE}
 
     def _pin(self, part: str) -> str:
         """Return the version of a part, or NONE where the image does without.

@@ -6,8 +6,10 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
+from .inventory import inventory
 from .report import Report, examine
 
 _EPILOG = "exit codes: 0 as the lock has it, 1 a mismatch, 2 a wrong command line, 3 nothing of the lock is installed"
@@ -23,9 +25,15 @@ def main(words: Sequence[str]) -> int:
     )
     made.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="a folder in place of /")
     made.add_argument("--json", action="store_true", help="print JSON in place of the table")
+    made.add_argument(
+        "--inventory", action="store_true", help="print all packages as JSON, and compare nothing"
+    )
     options = made.parse_args(words)
     if not options.root.is_dir():
         made.error(f"'{options.root}' is not a folder; name the root of a file system")
+    if options.inventory:
+        sys.stdout.write(json.dumps(asdict(inventory(options.root))) + "\n")
+        return 0
     report = examine(options.root)
     sys.stdout.write(json.dumps(report.to_json(), indent=1) + "\n" if options.json else text(report))
     return report.exit_code

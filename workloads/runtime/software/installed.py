@@ -162,19 +162,26 @@ def _plugins(root: Path, paths: Sequence[str]) -> Iterator[Found]:
                 yield Found("aws-ofi-nccl", version, f"/{path.relative_to(root)}")
 
 
-def _python_parts(root: Path, sites: Sequence[Path]) -> Iterator[Found]:
+def distributions(root: Path, sites: Sequence[Path] = ()) -> Iterator[tuple[str, str, str]]:
+    """Yield name, version and place of each Python package below a root; folders of `sites` come first."""
     folders = [*sites, *(path for pattern in _SITES for path in sorted(root.glob(pattern)))]
     for folder in dict.fromkeys(folders):
         try:
             names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".dist-info"))
         except OSError:
             continue
+        inside = folder.relative_to(root) if folder.is_relative_to(root) else folder
         for name in names:
             found = _DISTRIBUTION.fullmatch(name)
-            part = _PYTHON_PARTS.get(found["name"].lower()) if found else None
-            if found and part:
-                inside = folder.relative_to(root) if folder.is_relative_to(root) else folder
-                yield Found(part, found["version"], f"/{inside}/{name}")
+            if found:
+                yield found["name"], found["version"], f"/{inside}/{name}".replace("//", "/")
+
+
+def _python_parts(root: Path, sites: Sequence[Path]) -> Iterator[Found]:
+    for name, version, place in distributions(root, sites):
+        part = _PYTHON_PARTS.get(name.lower())
+        if part:
+            yield Found(part, version, place)
 
 
 def _nccl(root: Path, paths: Sequence[str]) -> Iterator[Found]:

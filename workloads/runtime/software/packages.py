@@ -26,6 +26,11 @@ def package_versions(root: Path) -> dict[str, str]:
     return found
 
 
+def package_kind(root: Path) -> str:
+    """Return the kind of the distribution's packages: deb or rpm."""
+    return "deb" if (root / _STATUS).is_file() else "rpm"
+
+
 def _rpm(root: Path) -> dict[str, str]:
     program = shutil.which("rpm")
     if program is None or not any((root / folder).is_dir() for folder in _RPM):

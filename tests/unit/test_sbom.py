@@ -1,0 +1,133 @@
+"""Bills of materials: valid for CycloneDX's strict schema, complete, and the same for the same content."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from catalog.versions import CUDA_BASE, NCCL, TORCH
+from cli.main import app
+from tests.programs import require_module
+from tests.unit.installed_root import InstalledRoot
+from workloads import registry
+from workloads.images.image import BASES
+
+IMAGES = [*BASES, *(name for name in registry.names() if registry.workload(name).image is not None)]
+
+
+def printed(*words: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["versions", "--sbom", *words])
+    assert result.exit_code == 0, result.output
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def check(found: dict[str, Any]) -> None:
+    """Fail where CycloneDX's own strict schema refuses a bill."""
+    require_module("cyclonedx", "'make setup-dev' installs cyclonedx-python-lib")
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(found))
+    assert error is None, error
+
+
+def versions(found: dict[str, Any]) -> dict[str, str]:
+    return {component["name"]: component["version"] for component in found["components"]}
+
+
+def purls(found: dict[str, Any]) -> set[str]:
+    return {component["purl"] for component in found["components"]}
+
+
+def test_every_image_has_a_valid_bill_by_its_pins() -> None:
+    for name in IMAGES:
+        found = printed("--image", name)
+        check(found)
+        assert found["metadata"]["component"] == {
+            "type": "container",
+            "bom-ref": "subject",
+            "name": f"trainforge-{name}",
+        }
+        assert found["components"][0]["type"] == "container"
+
+
+def test_the_bill_of_a_base_has_what_its_build_installs() -> None:
+    found = printed("--image", "cuda")
+    assert found["components"][0]["purl"] == (
+        f"pkg:docker/nvidia/cuda@{CUDA_BASE.rpartition(':')[2]}?repository_url=nvcr.io"
+    )
+    assert {
+        "torch": str(TORCH),
+        "NCCL": str(NCCL),
+        "aws-ofi-nccl": "1.19.0",
+        "EFA installer": "1.48.0",
+    }.items() <= versions(found).items()
+    assert {f"pkg:pypi/torch@{TORCH}", "pkg:generic/efa-installer@1.48.0"} <= purls(found)
+    [torch] = [one for one in found["components"] if one["name"] == "torch"]
+    assert torch["properties"] == [{"name": "trainforge:source", "value": TORCH.source}]
+    # The NCCL of NVIDIA's images is their own.
+    assert "NCCL" not in versions(printed("--image", "ngc"))
+
+
+def test_the_bill_of_a_workload_has_its_packages() -> None:
+    found = versions(printed("--image", "fsdp"))
+    assert {"torch", "numpy", "tokenizers", "datasets"} <= found.keys()
+    assert "ray" in versions(printed("--image", "ray-train"))
+
+
+def made(folder: Path) -> InstalledRoot:
+    root = InstalledRoot(folder)
+    root.efa()
+    root.torch()
+    root.driver()
+    root.packages(libc6="2.39-0ubuntu8.4", libnccl2="1:2.28.9-1+cuda13.0")
+    root.put("etc/os-release", 'NAME="Ubuntu"\nID=ubuntu\nVERSION_ID="24.04"\n')
+    return root
+
+
+def test_the_bill_of_a_file_system_has_all_its_packages(tmp_path: Path) -> None:
+    root = made(tmp_path / "root")
+    found = printed("--root", str(root.root))
+    check(found)
+    assert purls(found) == {
+        "pkg:generic/ubuntu@24.04",
+        "pkg:deb/ubuntu/libc6@2.39-0ubuntu8.4?distro=ubuntu-24.04",
+        "pkg:deb/ubuntu/libnccl2@2.28.9-1%2Bcuda13.0?distro=ubuntu-24.04",
+        "pkg:pypi/torch@2.11.0%2Bcu130",
+        "pkg:pypi/nvidia-nccl-cu13@2.28.9",
+        "pkg:pypi/torchvision@0.26.0",
+        "pkg:generic/efa-installer@1.48.0",
+        "pkg:generic/libfabric@2.4.0amzn3.0",
+        "pkg:generic/aws-ofi-nccl@1.19.0",
+        "pkg:generic/nvidia-driver@595.91.07",
+    }
+    assert found["dependencies"] == [
+        {"ref": "subject", "dependsOn": [one["bom-ref"] for one in found["components"]]}
+    ]
+
+
+def test_the_same_content_has_the_same_bill(tmp_path: Path) -> None:
+    root = made(tmp_path / "root")
+    first, second = printed("--root", str(root.root)), printed("--root", str(root.root))
+    assert first == second
+    root.packages(libc6="2.39-0ubuntu8.5")
+    assert printed("--root", str(root.root))["serialNumber"] != first["serialNumber"]
+
+
+def test_an_empty_root_has_a_valid_bill(tmp_path: Path) -> None:
+    found = printed("--root", str(tmp_path))
+    check(found)
+    assert found["components"] == []
+
+
+@pytest.mark.parametrize("field", ["purl", "version"])
+def test_the_schema_refuses_a_broken_bill(field: str) -> None:
+    found = printed("--image", "cpu")
+    found["components"][0][field] = 1
+    with pytest.raises(AssertionError):
+        check(found)
