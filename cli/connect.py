@@ -92,7 +92,7 @@ def connect(
         bool, typer.Option("--dry-run", help="Show what would be done and do nothing.")
     ] = False,
 ) -> None:
-    """Open a shell or a port on a Slurm cluster, set up SSH, or open the deployment's Grafana.
+    """Open a shell, a port or Grafana of a deployment, or set up SSH.
 
     Shows the command before it runs. Everything goes through Session Manager: no port is open, and IAM decides who
     may log in. The cluster's name comes from the SSM parameter that its stack published.
