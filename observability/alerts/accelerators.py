@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from typing import Final
 
+from catalog.xids import without_repair
 from observability.alerts.rules import Alert, Group, Record, by, place
 
 GPU: Final = ("cluster", "node", "gpu")
 NODE: Final = ("cluster", "node")
-
-XIDS_OF_PROGRAMS: Final = (13, 31, 43, 45)
-"""Xid codes that a program's own mistake causes as a rule: illegal instruction or address, a page fault, a channel that
-the driver stopped, the clean-up after it (NVIDIA, "Xid Errors", catalogue; the predecessor's health check only reports
-13, 31 and 43 too)."""
 
 ACCELERATOR_RESOURCES: Final = "nvidia_com_gpu|aws_amazon_com_neuron(core|device)?"
 """Pattern of the accelerators' resources as kube-state-metrics names them: characters that a label may not have are
@@ -36,8 +32,7 @@ _AVG = by(*NODE, operator="avg")
 _HERE = place(cluster="on cluster", node="node", gpu="GPU")
 _SHARE = "{{ $value | humanizePercentage }}"
 _ON_NODE = place(cluster="on cluster", node="node")
-_OTHER_XIDS = " ".join(f"!= {code}" for code in XIDS_OF_PROGRAMS)
-_PROGRAM_XIDS = " or ".join(f"gpu:xid:new == {code}" for code in XIDS_OF_PROGRAMS)
+_REPAIR_XIDS = " ".join(("gpu:xid:new", *(f"!= {code}" for code in without_repair())))
 
 RECORDS: Final = Group(
     name="accelerators-recorded",
@@ -115,7 +110,8 @@ ALERTS: Final = Group(
     rules=(
         Alert(
             name="GpuXid",
-            expr=f"gpu:xid:new {_OTHER_XIDS}",
+            # Codes that the catalog lacks are among them, and those of which the log alone says how bad they are.
+            expr=_REPAIR_XIDS,
             severity="critical",
             hold="0s",
             labels=GPU,
@@ -123,12 +119,12 @@ ALERTS: Final = Group(
             page="gpu-xid",
         ),
         Alert(
-            name="GpuXidOfProgram",
-            expr=_PROGRAM_XIDS,
+            name="GpuXidWithoutRepair",
+            expr=f"gpu:xid:new unless ({_REPAIR_XIDS})",
             severity="info",
             hold="0s",
             labels=GPU,
-            summary=f"Xid {{{{ $value }}}}, which a program's own mistake causes as a rule, {_HERE}.",
+            summary=f"Xid {{{{ $value }}}}, after which NVIDIA asks for no repair of the node, {_HERE}.",
             page="gpu-xid",
         ),
         Alert(

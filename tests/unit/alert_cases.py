@@ -94,7 +94,37 @@ CASES = (
     Case(
         "GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60", **_SEEN}, None, 12, name="of-a-program"
     ),
-    Case("GpuXidOfProgram", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60", **_SEEN}, 11, 40, _GPU),
+    # A page fault of a program, a row that was replaced, a high rate of corrected errors.
+    *(
+        Case(
+            "GpuXidWithoutRepair",
+            {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": f"0x9 {code}x60", **_SEEN},
+            11,
+            40,
+            _GPU,
+            name=str(code),
+        )
+        for code in (31, 63, 92)
+    ),
+    Case(
+        "GpuXidWithoutRepair",
+        {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 79x60", **_SEEN},
+        None,
+        12,
+        name="lost",
+    ),
+    # Of NVLink 5 the log says how bad it is, and 999 is in no catalogue.
+    *(
+        Case(
+            "GpuXid",
+            {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": f"0x9 {code}x60", **_SEEN},
+            11,
+            40,
+            _GPU,
+            name=str(code),
+        )
+        for code in (144, 999)
+    ),
     Case("GpuDoubleBitError", {f"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{_DCGM}}}": "0x5 2x10 0x20"}, 8, 20, _GPU),
     Case("GpuRowRemapFailure", {f"DCGM_FI_DEV_ROW_REMAP_FAILURE{{{_DCGM}}}": "0x5 1x10 0x20"}, 8, 20, _GPU),
     Case("GpuRowRemapPending", {f"DCGM_FI_DEV_ROW_REMAP_PENDING{{{_DCGM}}}": "0x5 1x20 0x20"}, 13, 30, _GPU),

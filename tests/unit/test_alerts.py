@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from catalog.xids import xids
 from observability.alerts import GROUPS, RUNBOOKS, alerts, records, rule_groups
 from observability.alerts.rules import Alert, Group, Record
 from observability.queries import series_of
@@ -118,6 +119,16 @@ def test_every_page_is_an_alerts_and_listed() -> None:
         assert f"| {alert.severity} |" in row
         assert f"({alert.page}.md)" in row
         assert re.search(rf"\| {alert.hold} \|", row)
+
+
+def test_the_page_on_xids_has_the_action_of_every_code() -> None:
+    text = (ROOT / RUNBOOKS / "gpu-xid.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| ([0-9, ]+) \| (.*) \|$", text, re.MULTILINE))
+    told = {int(code): words.lower() for codes, words in rows.items() for code in codes.split(", ")}
+    repaired = {code: xid for code, xid in xids().items() if xid.severity != "monitor"}
+    words = {"reset": "reset", "reboot": "reboot the node", "isolate": "take the node out"}
+    assert set(told) - {154} == set(repaired)
+    assert [code for code, xid in repaired.items() if words[xid.severity] not in told[code]] == []
 
 
 def test_alerts_link_to_the_folder_that_is_given() -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from catalog.instances import INSTANCES
+from catalog.xids import xids
 from tests.programs import require_program
 from tests.unit.health_node import CPU, GPU, NEURON, RUNTIME, HealthNode, found
 from tests.unit.test_health_faults import gpu, judged, reduced, xid
-from workloads import health_data
+from workloads import health_data, health_xids
 
 sys.path.insert(0, str(RUNTIME))
 
@@ -24,7 +25,7 @@ from health import disks, instance_type, programs
 from health.report import examine
 from health.session import Options, Session
 from health.severity import Severity, severity_of, worst
-from health.xid import BUCKETS, XIDS
+from health.xid import events
 
 
 @pytest.mark.parametrize("kind", [GPU, NEURON, CPU])
@@ -289,9 +290,13 @@ def test_severities_are_ordered_and_named() -> None:
         severity_of("warn")
 
 
-def test_every_action_of_nvidia_has_a_severity() -> None:
-    assert {bucket for bucket, _ in XIDS.values()} <= set(BUCKETS)
-    assert {code for code, (bucket, _) in XIDS.items() if bucket == "RESTART_BM"} == {79}
+def test_the_codes_of_xids_are_those_of_the_catalog() -> None:
+    assert health_xids.PATH.read_text(encoding="utf-8") == health_xids.text(), "run 'make manifests'"
+    for code, stated in xids().items():
+        line = f"[ 1.0] NVRM: Xid (PCI:0000:01:00): {code}, pid=1"
+        [event] = events([line])
+        assert (event.severity.word, event.code) == (stated.severity, str(code))
+    assert [each.code for each in xids().values() if each.action == "RESTART_BM"] == [79]
 
 
 def test_the_catalog_data_is_that_of_the_catalog() -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
-from workloads import health_data, registry, software_lock
+from workloads import health_data, health_xids, registry, software_lock
 from workloads.formats import example_cluster
 from workloads.render.batch import batch
 from workloads.render.hyperpodpytorchjob import hyperpodpytorchjob
@@ -119,7 +119,7 @@ def stale() -> Iterator[tuple[Path, str | None]]:
             text = table.put_into(text) if table.page == page else text
         if text != written:
             yield page, text
-    for data in (health_data, software_lock):
+    for data in (health_data, health_xids, software_lock):
         if not data.PATH.exists() or data.PATH.read_text(encoding="utf-8") != data.text():
             yield data.PATH, data.text()
     for name in registry.names():
