@@ -390,6 +390,9 @@ class Ray(Launcher):
             "RAY_USAGE_STATS_ENABLED": "0",
             # A node that is ended is a failure at once, by which Ray Train starts its ranks again; else Ray waits.
             "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+            # Ray gives ranks a niceness of 15 (ray_config_def.h, worker_niceness): whatever else runs on a node, data
+            # loaders and monitoring, would come before the training.
+            "RAY_worker_niceness": "0",
         }
     )
 

@@ -14,13 +14,13 @@ from tests.kubernetes.process_nodes import ProcessNodes, why_not
 from tests.kubernetes.training_jobs import NAMESPACE, NODES, POOL, Job, lay_images
 from tests.programs import not_available, require_module
 from tests.training.framework_runs import framework
-from tests.training.runs import LocalRun, losses_of
+from tests.training.runs import fsdp_losses, losses_of
 from workloads.render.rayjob import NODE_TYPE
 from workloads.spec import Format
 
 require_module("torch", "make setup-train installs it")
 
-_WORDS = ("--steps=30", "--warmup-steps=2", "--checkpoint-every=5")
+_WORDS = ("--steps=20", "--warmup-steps=2", "--checkpoint-every=5")
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +49,10 @@ def _workers(job: Job) -> list[str]:
 @pytest.mark.heavy
 @pytest.mark.proof("ray-train", "rayjob", "executed (real controllers)")
 def test_a_run_resumes_after_a_worker_is_deleted(
-    eks_cluster: Cluster, nodes: ProcessNodes, artifacts: Callable[[str], Path]
+    eks_cluster: Cluster, nodes: ProcessNodes, run_folder: Path
 ) -> None:
     """Ray Train starts all ranks again on the same cluster, in which KubeRay has replaced the worker."""
-    whole = LocalRun("fsdp", "tiny", artifacts("ray-job-fsdp"), *_WORDS)
-    assert whole.run() == 0, whole.log
-    job = Job(eks_cluster.api, nodes, "ray-train", Format.RAYJOB, "lost", *_WORDS, "--step-seconds=0.3")
+    job = Job(eks_cluster.api, nodes, "ray-train", Format.RAYJOB, "lost", *_WORDS, "--step-seconds=0.5")
     job.await_step(7)
     workers = _workers(job)
     assert len(workers) == NODES
@@ -62,10 +60,10 @@ def test_a_run_resumes_after_a_worker_is_deleted(
     eks_cluster.api.delete("v1", "Pod", workers[0], namespace=NAMESPACE)
     job.finish()
     # The newest checkpoint may not have been whole.
-    resumed = re.findall(r"resuming after step (\d+) of 30", job.log)
+    resumed = re.findall(r"resuming after step (\d+) of 20", job.log)
     assert len(resumed) == 1
     assert int(resumed[0]) > 0
     assert len({*_workers(job), *workers}) == NODES + 1
     losses = losses_of(nodes.claims / NAMESPACE / "fsx-claim" / "runs/ray-train/lost")
-    assert losses == whole.losses()
+    assert losses == fsdp_losses(run_folder, *_WORDS)
     job.delete()

@@ -14,7 +14,7 @@ from tests.slurm.cluster import SlurmCluster
 from workloads.render.slurm import slurm as render
 from workloads.spec import Run
 
-DEADLINE_SECONDS = 300
+DEADLINE_SECONDS = 600
 """Timeout of a wait. It is no promise of speed: a machine that others use may be slow."""
 
 _UNDERWAY = ("PENDING", "CONFIGURING", "RUNNING", "COMPLETING", "REQUEUED")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
+import hashlib
 import json
 import os
 import signal
@@ -106,6 +108,22 @@ class LocalRun:
     def ranks(self) -> list[int]:
         """Return the process ids of this run's trainers, rank 0 first."""
         return rank_processes(str(self.run_folder))
+
+
+def fsdp_losses(shared: Path, *arguments: str) -> dict[int, str]:
+    """Return the losses of an uninterrupted run of fsdp's tiny preset under torchrun, as `LocalRun.losses`.
+
+    `shared` is a folder that all workers of the tests share: one of them runs it, once.
+    """
+    folder = shared / f"fsdp-{hashlib.sha256(' '.join(arguments).encode()).hexdigest()[:16]}"
+    folder.mkdir(exist_ok=True)
+    whole = LocalRun("fsdp", "tiny", folder, *arguments)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            assert whole.run() == 0, whole.log
+            (folder / "done").touch()
+    return whole.losses()
 
 
 def records_of(run_folder: Path) -> list[dict[str, Any]]:

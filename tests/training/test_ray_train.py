@@ -19,7 +19,7 @@ from catalog.versions import RAY
 from tests.ports import LOOPBACK, free_ports
 from tests.programs import ROOT, require_module
 from tests.training.framework_runs import FrameworkRun
-from tests.training.runs import LocalRun
+from tests.training.runs import fsdp_losses
 
 require_module("torch", "make setup-train installs it")
 
@@ -51,11 +51,9 @@ def test_a_signal_saves_and_stops(interrupted: FrameworkRun) -> None:
 
 
 @pytest.mark.heavy
-def test_losses_are_those_of_the_workload_fsdp(interrupted: FrameworkRun, artifacts: Artifacts) -> None:
+def test_losses_are_those_of_the_workload_fsdp(interrupted: FrameworkRun, run_folder: Path) -> None:
     """The interrupted run under Ray has the bits of an uninterrupted one under torchrun."""
-    whole = LocalRun("fsdp", "tiny", artifacts("ray-train-fsdp"), *_WORDS)
-    assert whole.run() == 0, whole.log
-    assert interrupted.losses() == whole.losses()
+    assert interrupted.losses() == fsdp_losses(run_folder, *_WORDS)
     assert list(interrupted.losses()) == list(range(1, 21))
 
 

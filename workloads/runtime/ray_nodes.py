@@ -97,7 +97,8 @@ class RayNode:
         host, _, port = options.head.rpartition(":")
         self.host, self.port = host, int(port)
         self.environment = dict(environment)
-        place = ["--head", f"--port={port}", "--include-dashboard=false"]
+        # The job's nodes are all that there are: no autoscaler.
+        place = ["--head", f"--port={port}", "--include-dashboard=false", "--no-monitor"]
         # A run takes all of the node: ports that are not written down are any that is free.
         self._words = [
             *(*_program(folder), "start"),

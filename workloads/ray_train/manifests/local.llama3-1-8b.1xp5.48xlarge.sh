@@ -14,6 +14,7 @@ export NCCL_SOCKET_IFNAME='^lo,docker,ecs,veth'
 export RAY_DEDUP_LOGS=0
 export RAY_USAGE_STATS_ENABLED=0
 export RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S=0
+export RAY_worker_niceness=0
 export PYTORCH_CUDA_ALLOC_CONF=expandable_segments:True
 export NNODES="1"
 export RANKS_PER_NODE="$GPUS"
