@@ -10,6 +10,7 @@ import argparse
 import os
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -196,11 +197,29 @@ def bit_flipped(folder: Path, whole: Losses) -> Outcome:
     return _damaged(folder, whole, "bit flipped", "changed by a bit", flip)
 
 
+def _killed(folder: Path, ranks: int = 2) -> tuple[FsdpRun, float]:
+    """Return a run in `folder` whose two ranks were killed at the third checkpoint, to be started on `ranks`.
+
+    It is a copy of one run beside the folder, made once for all faults; the second value is when that began, as if it
+    were this one.
+    """
+    first = FsdpRun(folder.with_name("killed"), SLOW)
+    taken = first.folder / "seconds"
+    if not taken.exists():
+        begun = time.monotonic()
+        process = first.start()
+        first.wait_for(lambda: len(first.checkpoints()) >= 3, "the third checkpoint")
+        first.kill(process)
+        taken.write_text(str(time.monotonic() - begun), encoding="utf-8")
+    begun = time.monotonic() - float(taken.read_text(encoding="utf-8"))
+    run = FsdpRun(folder, ranks=ranks)
+    shutil.copytree(first.run_folder, run.run_folder)
+    shutil.copy(first._log, run._log)
+    return run, begun
+
+
 def _damaged(folder: Path, whole: Losses, fault: str, how: str, damage: Callable[[Path], None]) -> Outcome:
-    run, begun = FsdpRun(folder, SLOW), time.monotonic()
-    process = run.start()
-    run.wait_for(lambda: len(run.checkpoints()) >= 3, "the third checkpoint")
-    run.kill(process)
+    run, begun = _killed(folder)
     before, newest = run.checkpoints()[-2:]
     damage(newest / "__1_0.distcp")
     assert run.run() == 0, run.log
@@ -211,17 +230,13 @@ def _damaged(folder: Path, whole: Losses, fault: str, how: str, damage: Callable
 
 def other_ranks(folder: Path, whole: Losses) -> Outcome:
     """A start on another number of ranks than the checkpoint was written on."""
-    run, begun = FsdpRun(folder, SLOW), time.monotonic()
-    process = run.start()
-    run.wait_for_step(27)
-    run.kill(process)
-    smaller = FsdpRun(folder, ranks=1)
+    smaller, begun = _killed(folder, ranks=1)
     assert smaller.run() == 0, smaller.log
     lines = printed(smaller.log)
     furthest = max(abs(float.fromhex(loss) - float.fromhex(whole[step])) for step, loss in lines)
     assert dict(lines).keys() == whole.keys()
     repeated, seconds = len(lines) - len(dict(lines)), time.monotonic() - begun
-    what = "killed on 2 ranks after step 27; started on 1"
+    what = "killed on 2 ranks after the third checkpoint; started on 1"
     note = f"within {furthest:.0e}"
     return Outcome("local", "another number of ranks", what, repeated, furthest < 1e-5, seconds, note)
 
