@@ -174,48 +174,34 @@ def ranks_of(job: Job) -> dict[int, str]:
     return {process: environment["SLURMD_NODENAME"] for process, environment in trainers_of(job).items()}
 
 
-def assert_resumed(job: Job) -> None:
+def assert_resumed(job: Job, times: int = 1) -> None:
     """The run went on from a checkpoint. Equal losses alone would also come of a start from the beginning."""
-    found = re.search(r"resuming after step (\d+) of", job.log)
-    assert found, job.log
-    resumed = int(found[1])
-    first = series(job.log[found.end() :], registry.workload("cpu-ddp").progress.pattern)["step"][0]
-    assert resumed >= 10
-    assert first == resumed + 1, "no step before the checkpoint was done again"
+    found = [*re.finditer(r"resuming after step (\d+) of", job.log)]
+    steps = [int(one[1]) for one in found]
+    assert len(steps) == times, job.log
+    assert steps == sorted(steps)
+    assert steps[0] >= 10
+    for one, resumed in zip(found, steps, strict=True):
+        first = series(job.log[one.end() :], registry.workload("cpu-ddp").progress.pattern)["step"][0]
+        assert first == resumed + 1, "no step before the checkpoint was done again"
 
 
-def test_a_killed_rank_has_the_script_requeue_its_job_which_resumes_bit_for_bit(
+def test_a_job_resumes_bit_for_bit_after_a_killed_rank_a_requeue_and_a_lost_node(
     cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
 ) -> None:
+    """One job has all three, one after the other: each costs a start of all its programs."""
     job = Job(cluster, tmp_path, "--step-seconds=0.15")
-    job.wait_for_step(25)
+    job.wait_for_step(15)
     victims = ranks_of(job)
     assert len(victims) == len(set(victims.values())) == 2, "a rank on each of two nodes"
     os.kill(next(iter(victims)), signal.SIGKILL)
     job.start_again()
-    job.wait()
-    assert "requeued, restart 1 of" in job.log
-    assert job.losses() == uninterrupted.losses()
-    assert_resumed(job)
-
-
-def test_a_requeued_job_resumes_bit_for_bit(
-    cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
-) -> None:
-    job = Job(cluster, tmp_path, "--step-seconds=0.15")
-    job.wait_for_step(25)
+    # The script has its job requeued.
+    job.wait_for(lambda: "requeued, restart 1 of" in job.log, "the script's message")
+    job.wait_for_step(30)
     cluster.run("scontrol", "requeue", job.id)
     job.start_again()
-    job.wait()
-    assert job.losses() == uninterrupted.losses()
-    assert_resumed(job)
-
-
-def test_a_node_lost_is_replaced_by_the_spare(
-    cluster: SlurmCluster, uninterrupted: Job, tmp_path: Path
-) -> None:
-    job = Job(cluster, tmp_path, "--step-seconds=0.15")
-    job.wait_for_step(25)
+    job.wait_for_step(45)
     lost = job.nodes()[1]
     try:
         cluster.run("scontrol", "update", f"NodeName={lost}", "State=DOWN", "Reason=test")
@@ -224,7 +210,8 @@ def test_a_node_lost_is_replaced_by_the_spare(
     finally:
         cluster.run("scontrol", "update", f"NodeName={lost}", "State=RESUME")
     assert job.losses() == uninterrupted.losses()
-    assert_resumed(job)
+    assert_resumed(job, times=3)
+    # The spare has taken its place.
     assert lost not in job.nodes()
 
 
