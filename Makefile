@@ -5,6 +5,7 @@ PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-peers
 SCANNER := .venv-scanner
+ANSIBLE := .venv-ansible
 BENCH_TORCHTITAN := .venv-bench-torchtitan
 BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
@@ -21,7 +22,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # One thread per operation of torch: more would wait for each other where tests share the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
-.PHONY: help setup setup-dev setup-train peers bench-torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots clean
+.PHONY: help setup setup-dev setup-train peers bench-torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots machine-images machine-image machine-images-tools record-downloads clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## /\1\t/' | expand -t 12
@@ -84,6 +85,13 @@ $(SCANNER)/.complete: requirements-scanner.txt
 	$(SCANNER)/bin/python tests/shebang.py $(SCANNER)
 	touch $@
 
+machine-images-tools: $(ANSIBLE)/.complete ## install Ansible and its linter, in their own environment
+
+$(ANSIBLE)/.complete: requirements-ansible.txt
+	test -x $(ANSIBLE)/bin/python || $(PYTHON) -m venv $(ANSIBLE)
+	$(ANSIBLE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-ansible.txt
+	touch $@
+
 bench-torchtitan: $(BENCH_TORCHTITAN)/.complete ## install the torchtitan that bench-gpu compares with, in its own environment
 
 $(BENCH_TORCHTITAN)/.complete: requirements-torchtitan.txt
@@ -117,6 +125,7 @@ lint: setup-dev ## check format, lint and types
 	$(BIN)/mypy
 	for program in workloads/*/train.py workloads/*/download.py workloads/*/preprocess.py; do MYPYPATH=$$(dirname $$program):workloads/fsdp $(BIN)/mypy $$program || exit 1; done
 	$(BIN)/trainforge render --check
+	$(BIN)/python -m machine_images check
 
 format: setup-dev ## format the code and fix what the linter can
 	$(BIN)/ruff check --fix .
@@ -130,6 +139,20 @@ bench-gpu: setup-train bench-torchtitan ## the workload fsdp beside torchtitan o
 
 manifests: setup-dev ## update the committed manifests of all workloads, and the tables of their proofs and launchers
 	$(BIN)/trainforge render --write
+
+machine-images: setup ## update the lock and the Packer templates in machine_images/ from the catalog
+	$(BIN)/python -m machine_images write
+
+# PACKER_ARGS has the variables: PACKER_ARGS="-var region=us-west-2 -var subnet_id=subnet-0 -var iam_instance_profile=NAME"
+machine-image: setup machine-images-tools ## build a machine image with Packer: make machine-image NAME=ec2 PACKER_ARGS="-only='*.ubuntu' -var region=..."
+	$(BIN)/python -m machine_images name "$(NAME)"
+	$(BIN)/python -m machine_images payload
+	packer init machine_images/packer/$(NAME).pkr.json
+	PATH="$(abspath $(ANSIBLE))/bin:$$PATH" packer build $(PACKER_ARGS) machine_images/packer/$(NAME).pkr.json
+
+record-downloads: setup ## record the SHA-256 of what machine images download; takes internet access, review the diff
+	$(BIN)/python -m machine_images record
+	$(BIN)/python -m machine_images write
 
 pictures: setup-dev ## update docs/pictures; those of dashboards need prometheus and chromium
 	$(BIN)/python -m docs.pictures

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from catalog.versions.pin import PREDECESSOR, Pin
+from catalog.versions.stack import NCCL as _NCCL
 
 ENROOT = Pin("enroot", "3.5.0", f"{PREDECESSOR}, PCS install-enroot-pyxis.sh")
 PYXIS = Pin("pyxis", "0.20.0", f"{PREDECESSOR}, PCS install-enroot-pyxis.sh")
@@ -52,3 +53,58 @@ UBUNTU = Pin(
     "Ubuntu of servers of our own", "24.04", "the release whose archive carries slapd 2.6; unverified"
 )
 PARALLELCLUSTER = Pin("AWS ParallelCluster", "3.16.1", "newest on PyPI in November 2026")
+
+# Machine images: what they alone install, and the keys that sign it.
+PYXIS_COMMIT = Pin(
+    "pyxis' commit",
+    "424563865a491f2d8f3c396a095d18db81f1fb07",
+    "tag v0.20.0 of NVIDIA/pyxis on GitHub, read with git in a copy of the repository on 2026-11-28",
+)
+
+_PUBLIC = "read 2026-11-28; not downloaded here, unverified"
+NCCL_PACKAGE = Pin(
+    "NCCL's package",
+    f"{_NCCL}-1+cuda13.0",
+    f"public repositories on GitHub install it so from NVIDIA's CUDA repository, {_PUBLIC}",
+)
+AWS_CLI = Pin(
+    "AWS CLI", "2.36.40", f"two public repositories on GitHub that download it by one digest, {_PUBLIC}"
+)
+SSM_AGENT = Pin(
+    "SSM agent", "3.3.5226.0", f"public repositories on GitHub download it by this version, {_PUBLIC}"
+)
+AWS_CLI_SIGNING_KEY = Pin(
+    "AWS CLI's signing key",
+    "FB5DB77FD5C118B80511ADA8A6310ACC4672475C",
+    "the fingerprint that public repositories on GitHub compare, as from the AWS CLI User Guide, read 2026-11-28",
+)
+SSM_AGENT_SIGNING_KEY = Pin(
+    "SSM agent's signing key",
+    "1C5B395CBE5E74E2F1CA21592784DBF388D19D46",
+    "a public Ansible role on GitHub that has the key of the SSM User Guide, read 2026-11-28; it expires 2027-11-25",
+)
+NVIDIA_SIGNING_KEY = Pin(
+    "signing key of NVIDIA's CUDA repository",
+    "EB693B3035CD5710E231E123A4B469963BF863CC",
+    "the fingerprint of 3bf863cc.pub that public repositories on GitHub compare, read 2026-11-28",
+)
+NVIDIA_TOOLKIT_SIGNING_KEY = Pin(
+    "signing key of NVIDIA's container toolkit",
+    "C95B321B61E88C1809C4F759DDCAE044F796ECB0",
+    "the fingerprint that public repositories on GitHub compare, read 2026-11-28",
+)
+NEURON_SIGNING_KEY = Pin(
+    "Neuron's signing key",
+    "00FA2C1079260870A76D2C285749CAD8646D9185",
+    "the name of the key's file in Bottlerocket's kernel packages on GitHub, which take Neuron's driver by it; read "
+    "2026-11-28",
+)
+LUSTRE_SIGNING_KEY = Pin(
+    "signing key of FSx's Lustre client for Ubuntu",
+    "9C36DD9C515F10DBC3AA835C5D5CCC3383A962E1",
+    "a public installer of the client on GitHub that refuses any other, read 2026-11-28; one source",
+)
+PACKER_AMAZON = Pin(
+    "Packer's plugin amazon", "1.3.2", f"public templates on GitHub require it or newer, {_PUBLIC}"
+)
+PACKER_ANSIBLE = Pin("Packer's plugin ansible", "1.1.1", f"public templates on GitHub pin it, {_PUBLIC}")

@@ -23,6 +23,7 @@ ALLOWED = {
     "trainforge": {"trainforge", "catalog"},
     "stacks": {"stacks", "trainforge", "workloads", "settings", "observability", "catalog"},
     "cli": {"cli", "settings", "workloads", "catalog"},
+    "machine_images": {"machine_images", "catalog", "trainforge"},
     "app": {"settings", "stacks"},
     # They run elsewhere, on a node, in Lambda or in a job, with nothing of ours beside them.
     "programs": set(),
@@ -50,6 +51,7 @@ SOURCES = [ROOT / "app.py"] + [
         "programs",
         "emulator",
         "observability",
+        "machine_images",
     )
     for path in sorted((ROOT / part).rglob("*.py"))
 ]

@@ -1,0 +1,294 @@
+"""Machine images: the software that they get from vendors, how each download is verified, and the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from catalog.eks import DEFAULT_KUBERNETES_VERSION
+from catalog.records import read
+from catalog.versions import (
+    AWS_CLI,
+    AWS_CLI_SIGNING_KEY,
+    EFA_INSTALLER,
+    EFA_SIGNING_KEY,
+    ENROOT,
+    GDRCOPY,
+    GDRCOPY_COMMIT,
+    LUSTRE_SIGNING_KEY,
+    NCCL_TESTS,
+    NCCL_TESTS_COMMIT,
+    NEURON_SIGNING_KEY,
+    NODE_EXPORTER,
+    NODE_EXPORTER_SHA256,
+    NODE_EXPORTER_URL,
+    NVIDIA_SIGNING_KEY,
+    NVIDIA_TOOLKIT_SIGNING_KEY,
+    PARALLELCLUSTER,
+    PROMETHEUS,
+    PROMETHEUS_SHA256,
+    PROMETHEUS_URL,
+    PYXIS,
+    PYXIS_COMMIT,
+    SSM_AGENT,
+    SSM_AGENT_SIGNING_KEY,
+    Pin,
+)
+
+MACHINE = "x86_64"
+"""The processor architecture of the images, as `uname -m` prints it: repositories and parents below are of it."""
+
+_AMD64 = "amd64"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """A vendor's detached OpenPGP signature of a download, at the download's URL with `.sig` after it.
+
+    `key` is the key's fingerprint. Without `key_url` the vendor shows the key on a page alone, and no program can fetch
+    it.
+    """
+
+    key: Pin
+    key_url: str = ""
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that a role downloads: its URL, and what verifies it.
+
+    `sha256` is the recorded digest in hexadecimal digits, empty where none is recorded yet.
+    """
+
+    name: str
+    version: Pin
+    url: str
+    sha256: str = ""
+    signature: Signature | None = None
+
+    @property
+    def verified(self) -> bool:
+        """True where a program can verify the file: by a recorded digest, or by a signature whose key it can fetch."""
+        return bool(self.sha256) or bool(self.signature and self.signature.key_url)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A vendor's repository of packages, which its key signs.
+
+    `apt` is its URL, suite and components for Ubuntu 24.04, `dnf` its URL for Amazon Linux 2023, empty where Amazon
+    Linux has the packages itself. `key` is the key's fingerprint.
+    """
+
+    name: str
+    title: str
+    key: Pin
+    key_url: str
+    apt: str
+    dnf: str = ""
+    dnf_key_url: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A source tree that a role builds: git's URL, and the commit, whose hash verifies the content."""
+
+    name: str
+    version: Pin
+    url: str
+    commit: Pin
+
+
+_GITHUB = "https://github.com"
+_ENROOT = f"{_GITHUB}/NVIDIA/enroot/releases/download/v{ENROOT}"
+_EFA = "https://efa-installer.amazonaws.com/aws-efa-installer"
+
+
+def _recorded(name: str) -> str:
+    """Return the digest that is recorded for a download, or nothing."""
+    return str(read("downloads.json")["sha256"].get(name, ""))
+
+
+DOWNLOADS = (
+    Download(
+        "aws_cli",
+        AWS_CLI,
+        f"https://awscli.amazonaws.com/awscli-exe-linux-x86_64-{AWS_CLI}.zip",
+        _recorded("aws_cli"),
+        # AWS shows the key on the page "Installing or updating to the latest version of the AWS CLI" alone.
+        Signature(AWS_CLI_SIGNING_KEY),
+    ),
+    Download(
+        "efa_installer",
+        EFA_INSTALLER,
+        f"{_EFA}-{EFA_INSTALLER}.tar.gz",
+        _recorded("efa_installer"),
+        Signature(EFA_SIGNING_KEY, f"{_EFA}.key"),
+    ),
+    Download(
+        "ssm_agent",
+        SSM_AGENT,
+        f"https://s3.amazonaws.com/ec2-downloads-windows/SSMAgent/{SSM_AGENT}/debian_amd64/amazon-ssm-agent.deb",
+        _recorded("ssm_agent"),
+        # AWS shows the key on the page "Verifying the signature of SSM Agent" alone.
+        Signature(SSM_AGENT_SIGNING_KEY),
+    ),
+    Download("enroot", ENROOT, f"{_ENROOT}/enroot_{ENROOT}-1_amd64.deb", _recorded("enroot")),
+    Download("enroot_caps", ENROOT, f"{_ENROOT}/enroot+caps_{ENROOT}-1_amd64.deb", _recorded("enroot_caps")),
+    Download(
+        "node_exporter",
+        NODE_EXPORTER,
+        NODE_EXPORTER_URL.format(version=NODE_EXPORTER, architecture=_AMD64),
+        NODE_EXPORTER_SHA256[MACHINE],
+    ),
+    Download(
+        "prometheus",
+        PROMETHEUS,
+        PROMETHEUS_URL.format(version=PROMETHEUS, architecture=_AMD64),
+        PROMETHEUS_SHA256[MACHINE],
+    ),
+)
+"""Files that roles download by themselves, outside a repository of packages."""
+
+_NVIDIA_CUDA = "https://developer.download.nvidia.com/compute/cuda/repos"
+_NVIDIA_TOOLKIT = "https://nvidia.github.io/libnvidia-container"
+_LUSTRE = "https://fsx-lustre-client-repo"
+
+REPOSITORIES = (
+    Repository(
+        "cuda",
+        "NVIDIA CUDA",
+        NVIDIA_SIGNING_KEY,
+        f"{_NVIDIA_CUDA}/ubuntu2404/x86_64/3bf863cc.pub",
+        f"{_NVIDIA_CUDA}/ubuntu2404/x86_64/ /",
+        f"{_NVIDIA_CUDA}/amzn2023/x86_64/",
+    ),
+    Repository(
+        "nvidia_container_toolkit",
+        "NVIDIA container toolkit",
+        NVIDIA_TOOLKIT_SIGNING_KEY,
+        f"{_NVIDIA_TOOLKIT}/gpgkey",
+        f"{_NVIDIA_TOOLKIT}/stable/deb/amd64 /",
+        f"{_NVIDIA_TOOLKIT}/stable/rpm/x86_64",
+    ),
+    Repository(
+        "lustre",
+        "FSx for Lustre client",
+        LUSTRE_SIGNING_KEY,
+        f"{_LUSTRE}-public-keys.s3.amazonaws.com/fsx-ubuntu-public-key.asc",
+        f"{_LUSTRE}.s3.amazonaws.com/ubuntu noble main",
+        # Amazon Linux 2023 has the client in its own repository.
+    ),
+    Repository(
+        "neuron",
+        "AWS Neuron",
+        NEURON_SIGNING_KEY,
+        "https://apt.repos.neuron.amazonaws.com/GPG-PUB-KEY-AMAZON-AWS-NEURON.PUB",
+        "https://apt.repos.neuron.amazonaws.com noble main",
+        "https://yum.repos.neuron.amazonaws.com",
+        "https://yum.repos.neuron.amazonaws.com/GPG-PUB-KEY-AMAZON-AWS-NEURON.PUB",
+    ),
+)
+"""Vendors' repositories of packages. NVIDIA's documentation has an address of its CUDA repository per distribution and
+architecture; those here are of x86_64, as are the images."""
+
+SOURCES = (
+    Source("pyxis", PYXIS, f"{_GITHUB}/NVIDIA/pyxis.git", PYXIS_COMMIT),
+    Source("gdrcopy", GDRCOPY, f"{_GITHUB}/NVIDIA/gdrcopy.git", GDRCOPY_COMMIT),
+    Source("nccl_tests", NCCL_TESTS, f"{_GITHUB}/NVIDIA/nccl-tests.git", NCCL_TESTS_COMMIT),
+)
+"""Source trees that roles build on the image."""
+
+
+def unrecorded() -> list[str]:
+    """Return a line for each download that nothing verifies yet: no recorded digest, and no signature to check."""
+    return [
+        f"download '{download.name}' {download.version}: no SHA-256 is recorded and no program can check a signature; "
+        "'make record-downloads' records it on a machine with internet access"
+        for download in DOWNLOADS
+        if not download.verified
+    ]
+
+
+@dataclass(frozen=True)
+class ParentImage:
+    """The image that another is built on: its name's pattern, its owner, and the user that SSH logs in as."""
+
+    name: str
+    owner: str
+    user: str
+    root_device: str
+
+
+@dataclass(frozen=True)
+class MachineImage:
+    """An image that the playbook of the same name makes, on a parent per operating system.
+
+    `instance_type` builds it; `volume_gib` is its root volume. HyperPod takes unencrypted images only
+    (SageMaker API reference, ClusterInstanceGroupSpecification, "Encryption: The custom AMI must be unencrypted").
+    """
+
+    name: str
+    title: str
+    parents: Mapping[str, ParentImage]
+    instance_type: str
+    volume_gib: int = 60
+    encrypted: bool = True
+
+
+_CANONICAL, _AMAZON = "099720109477", "amazon"
+_UBUNTU_USER, _AMAZON_USER = "ubuntu", "ec2-user"
+_UBUNTU_ROOT, _AMAZON_ROOT = "/dev/sda1", "/dev/xvda"
+
+
+def _ubuntu(name: str, owner: str = _AMAZON) -> ParentImage:
+    return ParentImage(name, owner, _UBUNTU_USER, _UBUNTU_ROOT)
+
+
+def _amazon_linux(name: str) -> ParentImage:
+    return ParentImage(name, _AMAZON, _AMAZON_USER, _AMAZON_ROOT)
+
+
+# The form of ParallelCluster's names is that of aws-parallelcluster 3.16.1, pcluster/aws/ec2.py.
+_PARALLELCLUSTER = {
+    "ubuntu": _ubuntu(f"aws-parallelcluster-{PARALLELCLUSTER}-ubuntu-2404-lts-hvm-x86_64-*"),
+    "amazon-linux": _amazon_linux(f"aws-parallelcluster-{PARALLELCLUSTER}-amzn2023-hvm-x86_64-*"),
+}
+_PLAIN = {
+    "ubuntu": _ubuntu("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*", _CANONICAL),
+    "amazon-linux": _amazon_linux("al2023-ami-2023.*-kernel-6.1-x86_64"),
+}
+# Names as the Deep Learning AMI's release notes and Neuron's documentation ("Neuron DLAMI") have them.
+_DLAMI_GPU = {
+    "ubuntu": _ubuntu("Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04) *"),
+    "amazon-linux": _amazon_linux("Deep Learning Base OSS Nvidia Driver GPU AMI (Amazon Linux 2023) *"),
+}
+_DLAMI_NEURON = {
+    "ubuntu": _ubuntu("Deep Learning Base Neuron AMI (Ubuntu 24.04) *"),
+    "amazon-linux": _amazon_linux("Deep Learning Base Neuron AMI (Amazon Linux 2023) *"),
+}
+_EKS = {
+    "amazon-linux": _amazon_linux(f"amazon-eks-node-al2023-x86_64-standard-{DEFAULT_KUBERNETES_VERSION}-v*"),
+}
+
+# NVIDIA's installers build kernel modules, which takes no GPU: a processor instance builds every image.
+_BUILDER = "c6i.4xlarge"
+
+MACHINE_IMAGES = (
+    MachineImage(
+        "parallelcluster-cpu", "ParallelCluster nodes without accelerators", _PARALLELCLUSTER, _BUILDER
+    ),
+    MachineImage("parallelcluster-gpu", "ParallelCluster nodes with GPUs", _PARALLELCLUSTER, _BUILDER, 100),
+    MachineImage("parallelcluster-neuron", "ParallelCluster nodes with Neuron", _PARALLELCLUSTER, _BUILDER),
+    MachineImage("dlami-gpu", "Deep Learning AMI with GPUs", _DLAMI_GPU, _BUILDER, 150),
+    MachineImage("dlami-neuron", "Deep Learning AMI with Neuron", _DLAMI_NEURON, _BUILDER, 150),
+    MachineImage("eks-gpu", "EKS nodes with GPUs", _EKS, _BUILDER, 100),
+    MachineImage("ec2", "plain EC2 instances with GPUs, EFA and Slurm", _PLAIN, _BUILDER, 100),
+    MachineImage(
+        "hyperpod", "HyperPod nodes, on the image that HyperPod offers", {}, _BUILDER, 100, encrypted=False
+    ),
+)
+"""All images, in the order of the predecessor's (2.ami_and_containers), and HyperPod's custom image.
+
+The name of HyperPod's own image is not in a source that we read, so its parent's id is given to the build.
+"""
