@@ -221,6 +221,14 @@ def _layout(run: Run) -> Iterator[Finding]:
     layout, batch = run.layout, run.global_batch
     if layout is None:
         return
+    splits = run.splits
+    if splits and (problems := list(splits.problems(layout))):
+        # Numbers of nodes that fit such a layout help nobody.
+        for message, hint in problems:
+            yield Finding(
+                "run-layout-model", Severity.ERROR, "arguments", str(layout), f"{_sized(run)} {message}", hint
+            )
+        return
     size = f"{run.nodes} nodes of {run.ranks_per_node} are {run.ranks} ranks"
     copies = layout.data_parallel(run.ranks)
     if copies is None:
@@ -277,7 +285,12 @@ def _layout_tensor(run: Run) -> Iterator[Finding]:
     """
     layout = run.layout
     if layout is not None and run.accelerated and run.ranks_per_node % layout.tp:
-        fitting = [size for size in range(1, run.ranks_per_node + 1) if run.ranks_per_node % size == 0]
+        splits = run.splits
+        fitting = [
+            size
+            for size in range(1, run.ranks_per_node + 1)
+            if run.ranks_per_node % size == 0 and (splits is None or splits.splits_tensors(size))
+        ]
         yield Finding(
             "run-layout-tensor",
             Severity.WARNING,

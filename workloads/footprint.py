@@ -29,7 +29,7 @@ class Footprint:
     gradients, logits. The CUDA context, NCCL's buffers and the allocator's fragments are not counted, because no
     source gives figures.
     `checkpoint` is the size of one checkpoint of the whole run, `checkpoints` the maximum number of them in the
-    run's folder: those that are kept, and the one that is being written.
+    run's folder: those that are kept, and the one that is being written. Both are 0 where the size is not known.
     """
 
     persistent: tuple[Share, ...]

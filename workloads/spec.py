@@ -31,6 +31,7 @@ from workloads.secret import Secret
 from workloads.shipped_code import ShippedCode
 from workloads.size_arguments import SizeArguments
 from workloads.stage import TRAIN, Stage, check_stages, dependencies, find_stage
+from workloads.transformer import Splits
 from workloads.words import LiteralWord, option_values
 
 
@@ -68,7 +69,9 @@ class Workload:
     arithmetic (bf16, fp8) to whose peak a run's speed is compared; empty: to none. `peak_argument` is the option by
     which the program takes that peak, where it compares by itself (`--peak-tflops`).
     `footprint` computes from the program's arguments, the number of ranks and the preset's layout what a run takes of
-    accelerators' memory and of the file system; None where it is too little to matter.
+    accelerators' memory and of the file system; None where it is too little to matter, or not known. `splits` tells
+    from the arguments in which parallel sizes the framework splits the model; None where the framework's rules or the
+    model are not known, or `options` refuses others.
 
     `global_batch_argument` is the option that carries the global batch (`--global-batch`), where the program has one,
     and `size_arguments` those of the layout and the precision.
@@ -106,7 +109,8 @@ class Workload:
     resumes_by: str = ""
     peak_precision: str = ""
     peak_argument: str = ""
-    footprint: Callable[[Sequence[str], int, Layout | None], Footprint] | None = None
+    footprint: Callable[[Sequence[str], int, Layout | None], Footprint | None] | None = None
+    splits: Callable[[Sequence[str]], Splits | None] | None = None
     global_batch_argument: str = ""
     size_arguments: SizeArguments = field(default_factory=SizeArguments)
     options: str = ""
@@ -182,6 +186,7 @@ class Workload:
             saves=None,
             peak_precision="",
             footprint=None,
+            splits=None,
             global_batch_argument="",
             options=stage.options,
             stages=(),
@@ -462,3 +467,9 @@ class Run:
         """The memory and storage that the run takes; None where the workload does not say."""
         compute = self.workload.footprint
         return None if compute is None else compute(self.arguments, self.ranks, self.layout)
+
+    @property
+    def splits(self) -> Splits | None:
+        """The parallel sizes that its model can be split in; None where they are not known."""
+        find = self.workload.splits
+        return None if find is None else find(self.arguments)

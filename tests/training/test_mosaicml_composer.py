@@ -58,7 +58,7 @@ samples = StreamingDataset(local="shards", split="train", batch_size=1)
 print("read", json.dumps([samples[at]["tokens"].tolist() for at in range(len(samples))]))
 import torch
 from composer_launch.diffusion import unet
-from composer_options import DIFFUSION
+from composer_sizes import DIFFUSION
 with torch.device("meta"):
     print("weights", sum(each.numel() for each in unet(DIFFUSION["sd2-512"]).parameters()))
 """

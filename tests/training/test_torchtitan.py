@@ -15,6 +15,7 @@ from catalog.versions import TORCHTITAN
 from tests.programs import ROOT
 from tests.training.framework_runs import FrameworkRun, framework
 from workloads.registry import workload
+from workloads.torchtitan.arithmetic import MODELS
 
 Artifacts = Callable[[str], Path]
 
@@ -24,6 +25,13 @@ from torchtitan.config import ConfigManager
 for words in json.load(sys.stdin):
     found = ConfigManager().parse_args(words)
     print("sizes", found.training.global_batch_size, found.parallelism.tensor_parallel_degree)
+import torch
+from torchtitan.models.llama3 import Transformer, llama3_args
+for flavor, size in llama3_args.items():
+    with torch.device("meta"):
+        model = Transformer(size)
+    weights = sum(weight.numel() for weight in model.parameters() if weight.dim() > 1)
+    print("model", flavor.partition("_")[0], size.n_layers, size.n_heads, size.n_kv_heads or size.n_heads, weights)
 """
 
 
@@ -94,6 +102,12 @@ def test_torchtitan_takes_the_options_of_every_preset() -> None:
         f"sizes {preset.global_batch} {preset.layout.tp if preset.layout else 1}" for preset in presets
     ]
     assert [line for line in done.stdout.splitlines() if line.startswith("sizes")] == expected
+    # The models that the checks of layouts and memory know, with their weights in matrices.
+    models = {
+        f"model {name} {each.layers} {each.heads} {each.key_value_heads or each.heads} {each.parameters}"
+        for name, each in MODELS.items()
+    }
+    assert {line for line in done.stdout.splitlines() if line.startswith("model")} == models
 
 
 @pytest.mark.heavy

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from catalog.reference_types import CPU, GPU
 from workloads.accepted import TORCHRUN_FORMATS, accepted
 from workloads.asset import Asset
+from workloads.bionemo.memory import footprint
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
@@ -119,6 +120,7 @@ WORKLOAD = Workload(
         ),
     ),
     peak_precision="bf16",
+    footprint=footprint,
     size_arguments=SizeArguments(
         micro_batch="--micro-batch",
         precision=MappingProxyType({"--precision": {"fp32": "fp32"}}),

@@ -11,6 +11,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
+from workloads.megatron_lm.arithmetic import footprint, splits
 from workloads.preset import Preset
 from workloads.profile import Profile, Profiler
 from workloads.program import Program
@@ -318,6 +319,8 @@ WORKLOAD = Workload(
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     peak_precision="bf16",
+    footprint=footprint,
+    splits=splits,
     size_arguments=SizeArguments(
         tp="--tensor-model-parallel-size",
         pp="--pipeline-model-parallel-size",

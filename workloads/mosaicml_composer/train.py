@@ -17,7 +17,8 @@ gc.disable()
 import os  # noqa: E402
 from pathlib import Path  # noqa: E402
 
-from composer_options import MPT, Options, options  # noqa: E402
+from composer_options import Options, options  # noqa: E402
+from composer_sizes import MPT  # noqa: E402
 from training import errors  # noqa: E402
 from training.errors import TrainingError  # noqa: E402
 

@@ -11,6 +11,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
+from workloads.mosaicml_composer.memory import footprint
 from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Progress, number
@@ -153,6 +154,7 @@ WORKLOAD = Workload(
     resumes_by="mosaicml/composer v0.32.1, tests/trainer/test_fsdp_checkpoint.py: "
     "test_fsdp_partitioned_state_dict_load (with autoresume)",
     peak_precision="bf16",
+    footprint=footprint,
     size_arguments=SizeArguments(
         micro_batch="--micro-batch",
     ),

@@ -20,6 +20,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
+from workloads.nemo_launcher.arithmetic import footprint, splits
 from workloads.preset import Override, Preset
 from workloads.profile import Profile, Profiler
 from workloads.program import Program
@@ -270,6 +271,8 @@ WORKLOAD = Workload(
     ),
     saves=_saves,
     resumes_by="NVIDIA/NeMo v2.1.0, tests/core/test_exp_manager.py: test_resume",
+    footprint=footprint,
+    splits=splits,
     size_arguments=SizeArguments(
         tp="model.tensor_model_parallel_size",
         pp="model.pipeline_model_parallel_size",

@@ -21,6 +21,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
+from workloads.nemo_run.arithmetic import footprint, splits
 from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Progress, number
@@ -221,6 +222,8 @@ WORKLOAD = Workload(
     saves=_saves,
     resumes_by="NVIDIA/NeMo, tests/lightning/test_resume.py and test_state_restoration.py",
     peak_precision="bf16",
+    footprint=footprint,
+    splits=splits,
     size_arguments=SizeArguments(
         tp="trainer.strategy.tensor_model_parallel_size",
         pp="trainer.strategy.pipeline_model_parallel_size",

@@ -12,6 +12,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import NeuronTorchrun
 from workloads.layout import Layout
+from workloads.neuronx_distributed.arithmetic import footprint, splits
 from workloads.preset import Override, Preset
 from workloads.program import Program
 from workloads.progress import Progress, number
@@ -283,6 +284,8 @@ WORKLOAD = Workload(
     secrets=(Secret("huggingface", "HF_TOKEN"),),
     saves=_saves,
     resumes_by="aws-neuron/neuronx-distributed, test/unit_test/checkpoint/test_checkpoint.py",
+    footprint=footprint,
+    splits=splits,
     size_arguments=SizeArguments(
         tp="--tensor_parallel_size",
         pp="--pipeline_parallel_size",

@@ -11,6 +11,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
+from workloads.picotron.memory import footprint
 from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress, number
@@ -160,6 +161,7 @@ WORKLOAD = Workload(
     ),
     # Picotron has no test of it: it was run by hand.
     resumes_by="huggingface/picotron at the commit of picotron.txt, by hand on 2026-11-28: README.md, 'What to expect'",
+    footprint=footprint,
     size_arguments=SizeArguments(
         tp="--tensor-parallel",
         pp="--pipeline-parallel",

@@ -22,6 +22,7 @@ from workloads.secret import Secret
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
+from workloads.torchtitan.arithmetic import footprint, splits
 
 _SEQUENCE = 8192
 
@@ -221,6 +222,8 @@ WORKLOAD = Workload(
     ),
     saves=_saves,
     peak_precision="bf16",
+    footprint=footprint,
+    splits=splits,
     size_arguments=SizeArguments(
         tp="--parallelism.tensor_parallel_degree",
         pp="--parallelism.pipeline_parallel_degree",

@@ -36,14 +36,18 @@ class Size:
         """The width of the feed-forward network."""
         return 4 * self.width
 
+    @property
+    def multiplied(self) -> int:
+        """The number of weights that a token is multiplied with: without biases, norms, and the embedding's rows."""
+        layer = 4 * self.width**2 + 2 * self.width * self.inner
+        return self.layers * layer + self.width**2 + self.width * len(VOCABULARY)
+
     def operations(self, length: int) -> int:
         """Return the floating-point operations of a token in a sequence of `length`, forward and backward.
 
         A weight takes two forward and four backward; attention multiplies each token with all others twice.
         """
-        layer = 4 * self.width**2 + 2 * self.width * self.inner + 2 * length * self.width
-        head = self.width**2 + self.width * len(VOCABULARY)
-        return 6 * (self.layers * layer + head)
+        return 6 * (self.multiplied + self.layers * 2 * length * self.width)
 
 
 SIZES: Mapping[str, Size] = MappingProxyType(

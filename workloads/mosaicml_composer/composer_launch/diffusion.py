@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from composer import ComposerModel
 from composer_launch.shards import column_of
-from composer_options import DiffusionSize
+from composer_sizes import DiffusionSize
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from streaming import StreamingDataset
 

@@ -1,6 +1,6 @@
 """The configuration of llm-foundry for a run: its own for each size of MPT, with the options and the run's folders.
 
-It is that of scripts/train/yamls/pretrain/ of mosaicml/llm-foundry at 8c8dd48, whose numbers are in `composer_options`
+It is that of scripts/train/yamls/pretrain/ of mosaicml/llm-foundry at 8c8dd48, whose numbers are in `composer_sizes`
 and the presets. Nothing but the standard library is imported: tests compare it with llm-foundry's options.
 """
 
@@ -9,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from composer_options import MPT, RUN_NAME, SPLIT, Options
+from composer_options import RUN_NAME, SPLIT, Options
+from composer_sizes import MPT
 
 TOKENIZER = "EleutherAI/gpt-neox-20b"
 """The tokenizer of the MPT models, with which the stage `convert` makes shards."""

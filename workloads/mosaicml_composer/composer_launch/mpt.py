@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from composer import ComposerModel
-from composer_options import MptSize
+from composer_sizes import MptSize
 from streaming import StreamingDataset
 from transformers import MptConfig, MptForCausalLM
 

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 from composer.utils import dist
-from composer_options import DIFFUSION, MPT, SPLIT, DiffusionSize, MptSize, Options
+from composer_options import SPLIT, Options
+from composer_sizes import DIFFUSION, MPT, DiffusionSize, MptSize
 from streaming import MDSWriter
 from training.errors import NO_INPUT, TrainingError
 

@@ -11,7 +11,8 @@ from composer.algorithms import EMA, GradientClipping
 from composer.optim import CosineAnnealingWithWarmupScheduler, DecoupledAdamW
 from composer.utils import dist
 from composer_launch.progress_line import ProgressLine
-from composer_options import DIFFUSION, MPT, RUN_NAME, SPLIT, Options
+from composer_options import RUN_NAME, SPLIT, Options
+from composer_sizes import DIFFUSION, MPT
 from streaming import StreamingDataset
 from torch.utils.data import DataLoader
 
