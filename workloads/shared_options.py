@@ -13,7 +13,8 @@ class SharedOptions:
 
     `same` have the program's names in the stage, `renamed` other ones, by the program's; with `every` the stage knows
     all options of the program. `own` are those that both know and that the stage has for itself. An option has one
-    value or none; those of `several` have more, as words of their own.
+    value or none; those of `several` have more, as words of their own. `keyed` are options of the program whose values
+    are KEY=VALUE, with the stage's option for a key: its value is VALUE.
     """
 
     same: tuple[str, ...] = ()
@@ -21,12 +22,16 @@ class SharedOptions:
     every: bool = False
     own: tuple[str, ...] = ()
     several: tuple[str, ...] = ()
+    keyed: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def words(self, given: Sequence[str]) -> tuple[str, ...]:
         """Return the stage's words for words of the program, in their order; all others are left out."""
         return tuple(word for name, values in self._options(given) for word in self._told(name, values))
 
     def _told(self, name: str, values: Sequence[str]) -> Iterator[str]:
+        for key, equals, value in (each.partition("=") for each in values):
+            if equals and key in self.keyed.get(name, {}):
+                yield f"{self.keyed[name][key]}={value}"
         shared = name in self.same or (self.every and name not in self.own)
         known = self.renamed.get(name) or (name if shared else "")
         if not known:

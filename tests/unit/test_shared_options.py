@@ -79,6 +79,8 @@ def test_an_option_that_both_programs_know_is_shared_or_the_stages_own(
         both |= (training.keys() & of_stage.keys()) - {"-h", "--help"}
         assert {*shares.renamed} <= training.keys()
         assert {*shares.renamed.values()} <= of_stage.keys()
+        assert shares.keyed.keys() <= training.keys()
+        assert {option for keys in shares.keyed.values() for option in keys.values()} <= of_stage.keys()
         # A preset says the same to both.
         last = dict(word.split("=", 1) for word in run.stage(name).arguments if "=" in word)
         for word in shares.words(run.arguments):
@@ -140,6 +142,13 @@ def words_of(run: Run, name: str) -> list[str]:
         (
             run_of("picotron", "smollm-1-7b-tinystories", "--model=smollm-360m", "--steps=3"),
             {"download": ["--model=smollm-360m"]},
+        ),
+        (
+            run_of(
+                *("mosaicml-composer", "mpt-7b-c4", "--set=max_seq_len=1024", "--set", "tokenizer.name=gpt2"),
+                *("--set=fsdp_config.limit_all_gathers=false", "--steps=3", "--set=max_seq_len=4096"),
+            ),
+            {"convert": ["--length=1024", "--tokenizer=gpt2", "--length=4096"]},
         ),
         (run_of("cpu-ddp", "mnist", "--steps=3"), {"download": []}),
     ],
@@ -242,3 +251,16 @@ def test_options_are_read_as_argparse_reads_them() -> None:
         "--flag",
     )
     assert SharedOptions().words(given) == ()
+
+
+@pytest.mark.parametrize(
+    ("word", "refused"),
+    [
+        ("--set=max_seq_len=0", "--set max_seq_len=0: a number of tokens from 1"),
+        ("--set=model.max_seq_len=64", "give --set max_seq_len=N"),
+        ("--set=train_loader.dataset.max_seq_len=64", "give --set max_seq_len=N"),
+    ],
+)
+def test_samples_of_another_length_than_the_stage_makes_are_refused(word: str, refused: str) -> None:
+    [finding] = check_arguments(run_of("mosaicml-composer", "mpt-7b-c4", word))
+    assert refused in finding.message

@@ -14,6 +14,12 @@ RUN_NAME = "run"
 SPLIT = "train"
 """The folder of the shards of training below a data set's, as llm-foundry's converters write it."""
 
+LENGTH = "max_seq_len"
+"""The key of `--set` for the tokens of a sample, which the stage `convert` gets as `--length`."""
+
+_LENGTHS = ("model.max_seq_len", "train_loader.dataset.max_seq_len", "tokenizer.kwargs.model_max_length")
+"""Keys of llm-foundry's configuration whose values follow from that one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -33,6 +39,12 @@ class Options:
     seed: int
     ema: bool
     set: list[str]
+
+    @property
+    def sequence(self) -> int:
+        """The number of tokens of a sample of MPT: the last one that `--set max_seq_len=N` gives, else the model's."""
+        given = [value for key, _, value in (each.partition("=") for each in self.set) if key == LENGTH]
+        return int(given[-1]) if given else MPT[self.model].sequence
 
 
 def options(words: list[str] | None = None) -> Options:
@@ -88,6 +100,11 @@ def _problem(chosen: Options) -> str:
     """Return what is wrong with options together; empty where nothing is."""
     if wrong := [each for each in chosen.set if not each.partition("=")[1]]:
         return f"--set {wrong[0]}: not KEY=VALUE"
+    for key, _, value in (each.partition("=") for each in chosen.set):
+        if key in _LENGTHS:
+            return f"--set {key}: model, data and tokenizer have one length; give --set {LENGTH}=N"
+        if key == LENGTH and not (value.isascii() and value.isdecimal() and int(value)):
+            return f"--set {key}={value}: a number of tokens from 1"
     if chosen.set and (chosen.trainer != "llm-foundry" or chosen.model in DIFFUSION):
         return "--set is for models that llm-foundry trains"
     if chosen.ema and chosen.model in MPT:

@@ -18,6 +18,7 @@ from workloads.progress import Progress, number
 from workloads.proof import TINY_PODS, TINY_RANKS
 from workloads.resources import Resources
 from workloads.secret import Secret
+from workloads.shared_options import SharedOptions
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
@@ -107,6 +108,9 @@ _CONVERT = Stage(
     program=Program(path="convert.py"),
     presets=("mpt-7b-c4",),
     options="convert",
+    shares=SharedOptions(
+        keyed=MappingProxyType({"--set": {"max_seq_len": "--length", "tokenizer.name": "--tokenizer"}})
+    ),
     resources=Resources(("cpu",), memory_gib_per_rank=4),
 )
 

@@ -22,7 +22,7 @@ def configuration(options: Options, data: Path, folder: Path, *, on_gpus: bool) 
     found: dict[str, Any] = {
         "run_name": RUN_NAME,
         "seed": options.seed,
-        "max_seq_len": size.sequence,
+        "max_seq_len": options.sequence,
         "model": {
             "name": "mpt_causal_lm",
             "init_device": "meta" if on_gpus else "cpu",
@@ -30,14 +30,14 @@ def configuration(options: Options, data: Path, folder: Path, *, on_gpus: bool) 
             "n_heads": size.heads,
             "n_layers": size.layers,
             "expansion_ratio": 4,
-            "max_seq_len": size.sequence,
+            "max_seq_len": options.sequence,
             "vocab_size": size.vocabulary,
             "attn_config": {"attn_impl": "flash" if on_gpus else "torch"},
             **({} if on_gpus else {"loss_fn": "torch_crossentropy"}),
         },
         "tokenizer": {
             "name": "synthetic" if options.data == "synthetic" else TOKENIZER,
-            "kwargs": {"model_max_length": size.sequence},
+            "kwargs": {"model_max_length": options.sequence},
         },
         "train_loader": {
             "name": "text",
@@ -46,7 +46,7 @@ def configuration(options: Options, data: Path, folder: Path, *, on_gpus: bool) 
                 "split": SPLIT,
                 "shuffle": True,
                 "shuffle_seed": options.seed,
-                "max_seq_len": size.sequence,
+                "max_seq_len": options.sequence,
             },
             "drop_last": True,
             "num_workers": options.workers,

@@ -35,7 +35,8 @@ def folder_of_data(options: Options, run_folder: Path) -> Path:
             raise TrainingError(f"{variable}: '{folder}/{SPLIT}' has no index.json of MDS shards", NO_INPUT)
         # Shards are opened one after another: those that the name had when the run began.
         return folder.resolve()
-    folder = run_folder / f"synthetic-{options.model}-{options.global_batch}-{options.seed}"
+    length = f"-{options.sequence}" if options.model in MPT else ""
+    folder = run_folder / f"synthetic-{options.model}{length}-{options.global_batch}-{options.seed}"
     if dist.get_global_rank() == 0 and not folder.exists():
         _write(options, folder)
     dist.barrier()
@@ -48,7 +49,8 @@ def _write(options: Options, folder: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     count = _BATCHES * options.global_batch
     if size := MPT.get(options.model):
-        columns, samples = {"tokens": "ndarray:int32"}, _sequences(size, options.seed, count)
+        columns = {"tokens": "ndarray:int32"}
+        samples = _sequences(size, options.sequence, options.seed, count)
     else:
         columns, samples = LATENTS, _latents(DIFFUSION[options.model], options.seed, count)
     with MDSWriter(out=str(partial / SPLIT), columns=columns) as writer:
@@ -57,12 +59,12 @@ def _write(options: Options, folder: Path) -> None:
     os.replace(partial, folder)
 
 
-def _sequences(size: MptSize, seed: int, count: int) -> Iterator[dict[str, Any]]:
+def _sequences(size: MptSize, length: int, seed: int, count: int) -> Iterator[dict[str, Any]]:
     """Yield arithmetic sequences, which a model learns within some steps."""
     for number in range(count):
         random = np.random.default_rng([seed, number])
         first, step = random.integers(1, min(64, size.vocabulary), 2)
-        yield {"tokens": ((first + step * np.arange(size.sequence)) % size.vocabulary).astype(np.int32)}
+        yield {"tokens": ((first + step * np.arange(length)) % size.vocabulary).astype(np.int32)}
 
 
 def _latents(size: DiffusionSize, seed: int, count: int) -> Iterator[dict[str, Any]]:
