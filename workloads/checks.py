@@ -412,9 +412,9 @@ def _more_nodes(run: Run) -> str:
     batch = run.global_batch
     for nodes in range(run.nodes + 1, _MAX_NODES + 1):
         more = replace(run, nodes=nodes)
-        memory, needed = _memory_per_rank(more), more.footprint
         if not _divides(more, batch):
             continue
+        memory, needed = _memory_per_rank(more), more.footprint
         if memory and needed and needed.estimate <= memory:
             return f"it fits on {nodes} nodes of the type, or take a type with more memory"
     divided = f" of those that the global batch {batch} divides by" if batch is not None else ""

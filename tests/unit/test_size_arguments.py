@@ -45,16 +45,15 @@ def test_a_preset_says_of_itself_what_its_arguments_say(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "preset", "words"),
     [
-        ("megatron-lm", "llama3-70b", "--tensor-model-parallel-size=3"),
-        ("megatron-lm", "llama3-70b", "--tensor-model-parallel-size 3"),
-        ("torchtitan", "70b", "--parallelism.tensor_parallel_degree=3"),
-        ("torchtitan", "70b", "--parallelism.tensor-parallel-degree=3"),
+        ("megatron-lm", "llama3-70b", "--context-parallel-size=3"),
+        ("megatron-lm", "llama3-70b", "--context-parallel-size 3"),
+        ("torchtitan", "70b", "--parallelism.context_parallel_degree=3"),
+        ("torchtitan", "70b", "--parallelism.context-parallel-degree=3"),
         ("jax", "7b", "--model-parallel=3"),
         ("picotron", "smollm-1-7b", "--pipeline-parallel=16"),
-        ("neuronx-distributed", "8b", "--tensor_parallel_size=3"),
-        ("nemo-launcher", "gpt3-5b", "model.tensor_model_parallel_size=3"),
+        ("neuronx-distributed", "8b", "--context_parallel_size=3"),
         ("nemo-launcher", "gpt3-5b", "+model.context_parallel_size=3"),
-        ("nemo-run", "8b", "trainer.strategy.tensor_model_parallel_size=3"),
+        ("nemo-run", "8b", "trainer.strategy.context_parallel_size=3"),
         ("bionemo-esm1nv", "esm1nv", "model.tensor_model_parallel_size=3"),
     ],
 )
