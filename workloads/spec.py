@@ -71,7 +71,7 @@ class Workload:
     `footprint` computes from the program's arguments, the number of ranks and the preset's layout what a run takes of
     accelerators' memory and of the file system; None where it is too little to matter, or not known. `splits` tells
     from the arguments in which parallel sizes the framework splits the model; None where the framework's rules or the
-    model are not known, or `options` refuses others.
+    model are not known.
 
     `global_batch_argument` is the option that carries the global batch (`--global-batch`), where the program has one,
     and `size_arguments` those of the layout and the precision.

@@ -116,6 +116,21 @@ NEMO_TP, NEMO_PP = (f"trainer.strategy.{name}_model_parallel_size" for name in (
             "tensor parallel sizes that split it: 1, 2, 4, 8",
         ),
         (
+            run_of("jax", "7b", "--model-parallel=3", nodes=3),
+            "splits tensors over 3 ranks, and the model has 32 attention heads",
+            "tensor parallel sizes that split it: 1, 2, 4, 8, 16, 32",
+        ),
+        (
+            run_of("picotron", "smollm-360m", "--tensor-parallel=3", nodes=3),
+            "splits tensors over 3 ranks, and the model has 5 key-value heads",
+            "tensor parallel sizes that split it: 1, 5",
+        ),
+        (
+            run_of("picotron", "smollm-1-7b-5-layers", "--pipeline-parallel=8", nodes=2),
+            "has a pipeline of 8 stages, and the model has no more than 5 stages",
+            "pipeline sizes that split it: 1 to 5",
+        ),
+        (
             run_of("torchtitan", "8b", "--parallelism.pipeline_parallel_degree=36", nodes=9),
             "has a pipeline of 36 stages, and the model has no more than 34 stages",
             "pipeline sizes that split it: 1 to 34",

@@ -49,7 +49,7 @@ def test_a_preset_says_of_itself_what_its_arguments_say(name: str) -> None:
         ("megatron-lm", "llama3-70b", "--context-parallel-size 3"),
         ("torchtitan", "70b", "--parallelism.context_parallel_degree=3"),
         ("torchtitan", "70b", "--parallelism.context-parallel-degree=3"),
-        ("jax", "7b", "--model-parallel=3"),
+        ("jax", "2b", "--model-parallel=3"),
         ("picotron", "smollm-1-7b", "--pipeline-parallel=16"),
         ("neuronx-distributed", "8b", "--context_parallel_size=3"),
         ("nemo-launcher", "gpt3-5b", "+model.context_parallel_size=3"),

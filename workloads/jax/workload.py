@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MappingProxyType
 
 from catalog.reference_types import CPU, GPU
 from catalog.versions import AWS_OFI_NCCL, EFA_INSTALLER, JAX_IMAGE, LIBFABRIC
 from workloads.accepted import accepted
 from workloads.images.image import Image
+from workloads.jax.jax_trainer.models import MODELS
 from workloads.jax.memory import footprint
 from workloads.launchers import Jax
 from workloads.layout import Layout
@@ -17,6 +19,8 @@ from workloads.proof import TINY_PODS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
+from workloads.transformer import Splits
+from workloads.words import option_values
 
 
 def _preset(
@@ -70,6 +74,13 @@ _PRESETS = (
     ),
 )
 
+
+def _splits(arguments: Sequence[str]) -> Splits | None:
+    """Return the sizes of the axis model, whose devices have whole heads (`jax_trainer.options` refuses others)."""
+    model = MODELS.get(option_values(arguments).get("model", ""))
+    return None if model is None else Splits(tensors={"attention heads": model.heads})
+
+
 _FORMATS = (Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH)
 
 WORKLOAD = Workload(
@@ -117,6 +128,7 @@ WORKLOAD = Workload(
     ),
     peak_precision="bf16",
     footprint=footprint,
+    splits=_splits,
     size_arguments=SizeArguments(
         tp="--model-parallel",
         precision=MappingProxyType({"--precision": {"fp32": "fp32"}}),

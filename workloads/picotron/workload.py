@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -12,6 +13,7 @@ from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
 from workloads.picotron.memory import footprint
+from workloads.picotron.picotron_launch.sizes import SIZES
 from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import PrintedBy, Progress, number
@@ -22,6 +24,8 @@ from workloads.shared_options import SharedOptions
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
 from workloads.stage import Stage
+from workloads.transformer import Splits
+from workloads.words import option_values
 
 _NUMBER = "[0-9][0-9.]*[KMBT]?"
 
@@ -121,6 +125,23 @@ _TINY = Preset(
     layout=Layout(micro_batch=2),
 )
 
+
+def _splits(arguments: Sequence[str]) -> Splits | None:
+    """Return the parallel sizes of the model: of whole heads, and a layer at least in each stage.
+
+    `picotron_launch.options` refuses others.
+    """
+    words = option_values(arguments)
+    size = SIZES.get(words.get("model", "smollm-1-7b"))
+    layers = words.get("layers", "")
+    if size is None or (layers and not (layers.isascii() and layers.isdecimal() and int(layers))):
+        return None
+    return Splits(
+        tensors={"attention heads": size.heads, "key-value heads": size.key_value_heads},
+        stages=int(layers or size.layers),
+    )
+
+
 _DOWNLOAD = Stage(
     name="download",
     title="fetches a SmolLM model and TinyStories from the Hugging Face hub",
@@ -162,6 +183,7 @@ WORKLOAD = Workload(
     # Picotron has no test of it: it was run by hand.
     resumes_by="huggingface/picotron at the commit of picotron.txt, by hand on 2026-11-28: README.md, 'What to expect'",
     footprint=footprint,
+    splits=_splits,
     size_arguments=SizeArguments(
         tp="--tensor-parallel",
         pp="--pipeline-parallel",
