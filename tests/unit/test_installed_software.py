@@ -106,6 +106,30 @@ def test_the_loaders_configuration_names_a_folder(made: InstalledRoot) -> None:
     assert [(row.version, row.verdict) for row in rows] == [("1.18.0", "differs"), ("1.19.0", ALSO)]
 
 
+def test_packages_tell_of_a_plugin_without_a_library(made: InstalledRoot) -> None:
+    made.packages(libnccl_ofi="1.19.0-1")
+    assert found(made) == {"aws-ofi-nccl": "1.19.0-1"}
+    made.packages(libnccl_ofi_ngc_v3="1.18.0-1")
+    assert found(made) == {"aws-ofi-nccl": "1.18.0-1"}
+
+
+def test_links_of_a_root_stay_in_it(made: InstalledRoot, tmp_path: Path) -> None:
+    """An image's /usr/local/cuda is an absolute link; the host may have another CUDA there."""
+    made.put("usr/local/cuda-13.0/version.json", '{"cuda": {"version": "13.0.2"}}')
+    made.put("etc/alternatives/there")
+    (made.root / "etc/alternatives/cuda").symlink_to("/usr/local/cuda-13.0")
+    (made.root / "usr/local/cuda").symlink_to("/etc/alternatives/cuda")
+    assert found(made) == {"CUDA": "13.0.2"}
+    secret = tmp_path / "lib" / "libnccl.so.2.1.1"
+    secret.parent.mkdir()
+    secret.touch()
+    (made.root / "opt/nccl/build").mkdir(parents=True)
+    (made.root / "opt/nccl/build/lib").symlink_to(secret.parent)
+    (made.root / "usr/local/lib").symlink_to("../../../lib")
+    (made.root / "usr/lib64").symlink_to("/usr/lib64")
+    assert found(made) == {"CUDA": "13.0.2"}
+
+
 def test_neuron_is_found_by_its_packages_and_its_module(made: InstalledRoot) -> None:
     made.packages(
         aws_neuronx_runtime_lib="2.30.51.0-1234567",

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .packages import package_versions
+from .rooted import inside
 
 PLUGIN_FOLDERS = (
     "opt/amazon/ofi-nccl/lib",
@@ -129,7 +130,7 @@ def is_ofi(path: Path) -> bool:
 
 
 def _installer(root: Path) -> Iterator[Found]:
-    text = _text(root / _INSTALLER)
+    text = _text(root, _INSTALLER)
     found = re.search(r"EFA installer version:\s*(\d+(?:\.\d+)+)", text)
     if found:
         yield Found("EFA installer", found[1], f"/{_INSTALLER}")
@@ -146,35 +147,36 @@ def _libfabric(root: Path, environment: Mapping[str, str] | None) -> Iterator[Fo
             yield Found("libfabric", found[1], f"{program} --version")
     for folder in ("lib", "lib64"):
         name = f"opt/amazon/efa/{folder}/pkgconfig/libfabric.pc"
-        found = re.search(r"^Version:\s*(\S+)", _text(root / name), re.MULTILINE)
+        found = re.search(r"^Version:\s*(\S+)", _text(root, name), re.MULTILINE)
         if found:
             yield Found("libfabric", found[1], f"/{name}")
 
 
 def _plugins(root: Path, paths: Sequence[str]) -> Iterator[Found]:
     """Yield the OFI plugins, in the order of the loader's path, the loader's configuration, and known folders."""
-    named = [line.strip() for line in _text(root / "etc/ld.so.conf.d/100_ofinccl.conf").splitlines()]
+    named = [line.strip() for line in _text(root, "etc/ld.so.conf.d/100_ofinccl.conf").splitlines()]
     folders = dict.fromkeys(path.lstrip("/") for path in (*paths, *named, *PLUGIN_FOLDERS) if path)
     for folder in folders:
-        for path in sorted((root / folder).glob("libnccl-net*.so")):
+        for name, path in _files(root, folder, "libnccl-net*.so"):
             version = _search(path, rb"aws-ofi-nccl (\d+(?:\.\d+)+)")
             if version:
-                yield Found("aws-ofi-nccl", version, f"/{path.relative_to(root)}")
+                yield Found("aws-ofi-nccl", version, name)
 
 
 def distributions(root: Path, sites: Sequence[Path] = ()) -> Iterator[tuple[str, str, str]]:
     """Yield name, version and place of each Python package below a root; folders of `sites` come first."""
-    folders = [*sites, *(path for pattern in _SITES for path in sorted(root.glob(pattern)))]
+    below = (path.relative_to(root) for pattern in _SITES for path in sorted(root.glob(pattern)))
+    folders = [*sites, *(inside(root, str(path)) for path in below)]
     for folder in dict.fromkeys(folders):
         try:
             names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".dist-info"))
         except OSError:
             continue
-        inside = folder.relative_to(root) if folder.is_relative_to(root) else folder
+        shown = folder.relative_to(root) if folder.is_relative_to(root) else folder
         for name in names:
             found = _DISTRIBUTION.fullmatch(name)
             if found:
-                yield found["name"], found["version"], f"/{inside}/{name}".replace("//", "/")
+                yield found["name"], found["version"], f"/{shown}/{name}".replace("//", "/")
 
 
 def _python_parts(root: Path, sites: Sequence[Path]) -> Iterator[Found]:
@@ -188,40 +190,47 @@ def _nccl(root: Path, paths: Sequence[str]) -> Iterator[Found]:
     """Yield the NCCL libraries of folders: by the name that a build gives the file, or by what it says of itself."""
     folders = dict.fromkeys(path.lstrip("/") for path in (*paths, *_NCCL_FOLDERS) if path)
     for folder in folders:
-        for path in sorted((root / folder).glob("libnccl.so*")):
+        for name, path in _files(root, folder, "libnccl.so*"):
             named = re.search(r"\.so\.(\d+\.\d+\.\d+)$", path.name)
             said = named[1] if named else _search(path, rb"NCCL version (\d+\.\d+\.\d+)")
             if said:
-                yield Found("NCCL", said, f"/{path.relative_to(root)}")
+                yield Found("NCCL", said, name)
                 break
 
 
 def _cuda(root: Path) -> Iterator[Found]:
     name = "usr/local/cuda/version.json"
     with contextlib.suppress(ValueError, KeyError, TypeError):
-        yield Found("CUDA", str(json.loads(_text(root / name))["cuda"]["version"]), f"/{name}")
+        yield Found("CUDA", str(json.loads(_text(root, name))["cuda"]["version"]), f"/{name}")
 
 
 def _drivers(root: Path) -> Iterator[Found]:
-    found = re.search(r"NVRM version:.*?\s(\d+\.\d+(?:\.\d+)?)\s", _text(root / _DRIVER))
+    found = re.search(r"NVRM version:.*?\s(\d+\.\d+(?:\.\d+)?)\s", _text(root, _DRIVER))
     if found:
         yield Found("NVIDIA driver", found[1], f"/{_DRIVER}")
-    version = _text(root / _NEURON_DRIVER).strip()
+    version = _text(root, _NEURON_DRIVER).strip()
     if version:
         yield Found("aws-neuronx-dkms", version, f"/{_NEURON_DRIVER}")
 
 
 def _gdrcopy(root: Path) -> Iterator[Found]:
     for folder in ("opt/gdrcopy/lib", "usr/lib/x86_64-linux-gnu", "usr/lib/aarch64-linux-gnu", "usr/lib64"):
-        for path in sorted((root / folder).glob("libgdrapi.so.*.*")):
-            version = path.name.partition(".so.")[2]
+        for name, _ in _files(root, folder, "libgdrapi.so.*.*"):
+            version = name.partition(".so.")[2]
             if re.fullmatch(r"\d+(?:\.\d+)+", version):
-                yield Found("GDRCopy", version, f"/{path.relative_to(root)}")
+                yield Found("GDRCopy", version, name)
 
 
-def _text(path: Path) -> str:
+def _files(root: Path, folder: str, pattern: str) -> Iterator[tuple[str, Path]]:
+    """Yield the name below a root, and the file itself, of what a folder has by a pattern, sorted."""
+    for path in sorted(inside(root, folder).glob(pattern)):
+        name = f"{folder}/{path.name}"
+        yield f"/{name}", inside(root, name)
+
+
+def _text(root: Path, name: str) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        return inside(root, name).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return ""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .installed import distributions, installed
 from .packages import package_kind, package_versions
+from .rooted import inside
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ def inventory(root: Path) -> Inventory:
 def _release(root: Path) -> dict[str, str]:
     for name in ("etc/os-release", "usr/lib/os-release"):
         try:
-            text = (root / name).read_text(encoding="utf-8", errors="replace")
+            text = inside(root, name).read_text(encoding="utf-8", errors="replace")
         except OSError:
             continue
         return {key: value.strip("'\"") for key, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)}

@@ -7,6 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from .rooted import inside
+
 _STATUS = "var/lib/dpkg/status"
 _RPM = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 _SECONDS = 60
@@ -15,7 +17,7 @@ _SECONDS = 60
 def package_versions(root: Path) -> dict[str, str]:
     """Return the version of each installed package by its name, without epoch; empty where no database can be read."""
     try:
-        text = (root / _STATUS).read_text(encoding="utf-8", errors="replace")
+        text = inside(root, _STATUS).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return _rpm(root)
     found = {}
