@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from catalog.versions import HYDRA, OMEGACONF, ZSTANDARD
+from tests.ports import free_ports
 from tests.programs import ROOT
 from tests.training.framework_runs import FrameworkRun, framework
 from workloads.preset import Preset
@@ -180,7 +181,7 @@ def test_the_placeholder_says_what_it_is_and_takes_the_configurations_steps(run:
 def test_a_run_that_a_signal_stopped_is_not_done(tmp_path: Path) -> None:
     """NeMo's callback heeds SIGTERM alone, and ends with 0: to the launch guard that would be the run's end."""
     words = ("train.py", *PRESETS["tiny"].arguments, "trainer.max_steps=1000000")
-    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29512"}
+    place = {"RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": str(*free_ports(1))}
     with subprocess.Popen(
         [str(framework("nemo-launcher") / "bin" / "python"), *words],
         cwd=FOLDER,
