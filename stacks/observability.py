@@ -118,7 +118,7 @@ class ObservabilityStack(cdk.Stack):
             "Metrics",
             deployment=self._settings.name,
             topics={severity: route.topic for severity, route in self.routes.items()},
-            rules=rule_groups(),
+            rules=rule_groups(section.runbooks_url),
             options=None
             if section.workspace_id
             else WorkspaceOptions(section.retention_days, section.kms_key_arn),

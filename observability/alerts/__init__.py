@@ -7,6 +7,7 @@ from typing import Final
 import yaml
 
 from observability.alerts import accelerators, efa, nodes, runs
+from observability.alerts.rules import RUNBOOKS as RUNBOOKS
 from observability.alerts.rules import Alert, Group, Record
 
 GROUPS: Final[tuple[Group, ...]] = tuple(
@@ -15,12 +16,9 @@ GROUPS: Final[tuple[Group, ...]] = tuple(
 """All groups. An alert names recorded series of the group before its own; Prometheus evaluates groups side by side, so
 that the alert may see a value of the minute before."""
 
-RUNBOOKS: Final = "docs/runbooks"
-"""The folder of the pages that alerts link to."""
 
-
-def rule_groups(runbooks: str = RUNBOOKS) -> str:
-    """Return all rules as the YAML text of a rule file; `runbooks` is the address of the folder of the pages."""
+def rule_groups(runbooks: str | None = None) -> str:
+    """Return all rules as the YAML text of a rule file; `runbooks` is the address of the pages, if any."""
     document = {"groups": [group.document(runbooks) for group in GROUPS]}
     return yaml.safe_dump(document, sort_keys=False, width=4096, allow_unicode=True)
 

@@ -145,6 +145,7 @@ ALERTS: Final = Group(
             labels=GPU,
             summary=f"A memory row could not be replaced {_HERE}.",
             page="gpu-row-remapping",
+            fault="row-remapping",
         ),
         Alert(
             name="GpuRowRemapPending",
@@ -154,6 +155,7 @@ ALERTS: Final = Group(
             labels=GPU,
             summary=f"A memory row waits for a reset to be replaced {_HERE}.",
             page="gpu-row-remapping",
+            fault="row-remapping",
         ),
         Alert(
             name="GpuLost",

@@ -103,6 +103,7 @@ ALERTS: Final = Group(
             labels=NODE,
             summary=f"The node sends no metrics any more {_ON_NODE}.",
             page="exporter-silent",
+            fault="node-lost",
         ),
         Alert(
             name="SlurmCommandFails",
@@ -121,6 +122,7 @@ ALERTS: Final = Group(
             labels=NODE,
             summary=f"The node is not ready {_ON_NODE}.",
             page="node-not-ready",
+            fault="node-lost",
         ),
         Alert(
             name="SlurmNodesDown",
@@ -162,6 +164,7 @@ ALERTS: Final = Group(
                 f"{place(cluster='on cluster', mountpoint='file system')}."
             ),
             page="file-system-full",
+            fault="shared-file-system-full",
         ),
         Alert(
             name="SharedFileSystemFull",
@@ -174,6 +177,7 @@ ALERTS: Final = Group(
                 f"{place(cluster='on cluster', mountpoint='file system')}."
             ),
             page="file-system-full",
+            fault="shared-file-system-full",
         ),
         Alert(
             name="FileSystemReadOnly",

@@ -11,6 +11,9 @@ Severity = Literal["critical", "warning", "info"]
 """The value of an alert's label `severity`. Critical: a run or a node is lost or wrong; warning: it may soon be, or
 capacity is wasted; info: a person who asks why a run is slow wants to know."""
 
+RUNBOOKS: Final = "docs/runbooks"
+"""The folder of the pages of alerts in the repository."""
+
 PLACES: Final = ("cluster", "node", "run", "gpu", "device")
 """Labels that say where an alert is, in the order in which a summary shows them."""
 
@@ -26,7 +29,8 @@ class Alert:
 
     `expr` is true for each place that has the fault, and `hold` is the time for which it must be (0s: at once).
     `labels` are the labels that `expr` leaves, so that their number is bounded: nodes, devices and runs that exist.
-    `summary` says in a sentence what is wrong where; `page` names the page of docs/runbooks/.
+    `summary` says in a sentence what is wrong where; `page` names the page of docs/runbooks/. Alerts of several
+    severities on one fault have its name as `fault`, a label by which the worse one inhibits the other.
 
     Raises:
         ValueError: a name, a duration or a severity is none, or a label is missing in the summary.
@@ -39,6 +43,7 @@ class Alert:
     labels: tuple[str, ...]
     summary: str
     page: str
+    fault: str = ""
 
     def __post_init__(self) -> None:
         """Check the alert; all mistakes at once."""
@@ -61,14 +66,23 @@ class Alert:
         if mistakes:
             raise ValueError(f"alert '{self.name}': {'; '.join(mistakes)}")
 
-    def rule(self, runbooks: str) -> dict[str, Any]:
-        """Return the rule as Prometheus reads it; `runbooks` is the address of the folder of the pages."""
+    def rule(self, runbooks: str | None) -> dict[str, Any]:
+        """Return the rule as Prometheus reads it; `runbooks` is the address of the pages, if any.
+
+        Without an address the annotation `runbook` has the page's path in the repository: `runbook_url` is a link
+        wherever it is shown.
+        """
+        page = (
+            {"runbook": f"{RUNBOOKS}/{self.page}.md"}
+            if runbooks is None
+            else {"runbook_url": f"{runbooks.rstrip('/')}/{self.page}.md"}
+        )
         return {
             "alert": self.name,
             "expr": self.expr,
             "for": self.hold,
-            "labels": {"severity": self.severity},
-            "annotations": {"summary": self.summary, "runbook_url": f"{runbooks.rstrip('/')}/{self.page}.md"},
+            "labels": {"severity": self.severity, **({"fault": self.fault} if self.fault else {})},
+            "annotations": {"summary": self.summary, **page},
         }
 
 
@@ -89,7 +103,7 @@ class Record:
         if not _RECORD.fullmatch(self.name):
             raise ValueError(f"record '{self.name}' has not the form level:metric:operation")
 
-    def rule(self, runbooks: str) -> dict[str, Any]:  # noqa: ARG002 - as an alert
+    def rule(self, runbooks: str | None) -> dict[str, Any]:  # noqa: ARG002 - as an alert
         """Return the rule as Prometheus reads it."""
         return {"record": self.name, "expr": self.expr}
 
@@ -101,7 +115,7 @@ class Group:
     name: str
     rules: tuple[Alert | Record, ...]
 
-    def document(self, runbooks: str) -> dict[str, Any]:
+    def document(self, runbooks: str | None = None) -> dict[str, Any]:
         """Return the group as Prometheus reads it."""
         return {
             "name": f"trainforge-{self.name}",

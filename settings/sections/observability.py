@@ -53,5 +53,8 @@ class ObservabilitySettings(Model):
     """Free share of the Lustre file system below which people are notified."""
     alerts: dict[Severity, AlertRouteSettings] = {}
     """Recipients by severity; a severity that is absent goes to `notifications.emails`."""
+    runbooks_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
+    """Address of the folder docs/runbooks of your copy of this repository, as a browser opens it: each alert links to
+    its page there. Absent: an alert names the page's path in the repository."""
     grafana: GrafanaSettings | None = None
     """Grafana with the deployment's dashboards; absent: none."""

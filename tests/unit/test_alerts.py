@@ -55,7 +55,7 @@ def look(case: Case, minute: int, fires: bool) -> dict[str, Any]:
     labels = {
         "alertname": case.alert,
         "alertstate": "firing",
-        "severity": SEVERITIES[case.alert],
+        **LABELS[case.alert],
         **case.labels,
     }
     inner = ", ".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
@@ -66,7 +66,7 @@ def look(case: Case, minute: int, fires: bool) -> dict[str, Any]:
     }
 
 
-SEVERITIES = {alert.name: alert.severity for alert in alerts()}
+LABELS: dict[str, dict[str, str]] = {alert.name: alert.rule(None)["labels"] for alert in alerts()}
 
 
 def promtool_test(case: Case) -> dict[str, Any]:
@@ -138,6 +138,9 @@ def test_alerts_link_to_the_folder_that_is_given() -> None:
     }
     assert "https://example.com/runbooks/gpu-xid.md" in links
     assert len(links) == len({alert.page for alert in alerts()})
+    without = alerts()[0].rule(None)["annotations"]
+    assert set(without) == {"summary", "runbook"}, "a path is no link"
+    assert (ROOT / without["runbook"]).exists()
 
 
 def test_recorded_series_are_recorded_before_they_are_used() -> None:

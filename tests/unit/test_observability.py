@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,8 @@ import pytest
 import yaml
 
 from catalog.observability import SEVERITIES
+from observability.alerts import alerts
+from observability.alerts.rules import Alert
 from tests.synthesis import Synthesis
 from trainforge.observability.alert_manager import alert_manager_definition
 
@@ -62,6 +65,47 @@ def test_a_severity_has_a_receiver_of_its_own_and_an_unknown_one_is_a_warning() 
     [config] = manager["receivers"][0]["sns_configs"]
     assert config["sigv4"] == {"region": "us-west-2"}
     assert "api_url" not in config
+
+
+def _matches(matcher: str, labels: dict[str, str]) -> bool:
+    name, different, value = re.fullmatch(r'(\w+)(!?)="(.*)"', matcher).groups()  # type: ignore[union-attr]
+    return (labels.get(name, "") == value) != bool(different)
+
+
+def _inhibited(rule: dict[str, list[str]], source: dict[str, str], target: dict[str, str]) -> bool:
+    """Return whether one alert inhibits another, as Alertmanager's documentation of inhibit_rule defines it."""
+    return (
+        all(_matches(each, source) for each in rule["source_matchers"])
+        and all(_matches(each, target) for each in rule["target_matchers"])
+        and all(source.get(name, "") == target.get(name, "") for name in rule["equal"])
+    )
+
+
+def test_a_critical_alert_inhibits_the_warning_on_the_same_fault_and_no_other() -> None:
+    topics = {severity: f"{TOPIC}-{severity}" for severity in SEVERITIES}
+    definition = yaml.safe_load(alert_manager_definition(topics, deployment="demo", region="us-west-2"))
+    [rule] = yaml.safe_load(definition["alertmanager_config"])["inhibit_rules"]
+    place = {"cluster": "c", "node": "n", "gpu": "0", "mountpoint": "/fsx"}
+
+    def at(alert: Alert, **more: str) -> dict[str, str]:
+        where = {**place, **more}
+        return {**alert.rule(None)["labels"], **{name: where.get(name, "x") for name in alert.labels}}
+
+    pairs = {
+        (one.name, other.name)
+        for one in alerts()
+        for other in alerts()
+        if one is not other and _inhibited(rule, at(one), at(other))
+    }
+    assert pairs == {
+        ("GpuRowRemapFailure", "GpuRowRemapPending"),
+        ("KubernetesNodeNotReady", "NodeSilent"),
+        ("SharedFileSystemFull", "SharedFileSystemAlmostFull"),
+    }
+    named = {alert.name: alert for alert in alerts()}
+    for critical, warning in pairs:
+        other = {name: "other" for name in named[warning].labels if name != "cluster"}
+        assert not _inhibited(rule, at(named[critical]), at(named[warning], **other)), "elsewhere"
 
 
 def test_only_this_workspace_publishes_to_a_topic(managed: Synthesis) -> None:
@@ -125,11 +169,14 @@ def test_an_instance_opens_nothing_and_keeps_its_password_out_of_the_template(in
 
 
 def test_an_existing_workspace_gets_rules_and_no_alert_manager(synthesized: Synthesized) -> None:
-    found = synthesized(CONFIGURATION.format(observability=f"workspace_id: {WORKSPACE}"))
+    keys = f"workspace_id: {WORKSPACE}, runbooks_url: 'https://x.example/r/'"
+    found = synthesized(CONFIGURATION.format(observability=keys))
     assert found.resources(STACK, "AWS::APS::Workspace") == []
     rules = found.only(STACK, "AWS::APS::RuleGroupsNamespace")
     assert WORKSPACE in json.dumps(rules["Workspace"])
-    yaml.safe_load(rules["Data"])["groups"]
+    groups = yaml.safe_load(rules["Data"])["groups"]
+    [rule] = [each for group in groups for each in group["rules"] if each.get("alert") == "GpuXid"]
+    assert rule["annotations"]["runbook_url"] == "https://x.example/r/gpu-xid.md"
 
 
 def test_an_existing_topic_is_used_and_not_changed(synthesized: Synthesized) -> None:

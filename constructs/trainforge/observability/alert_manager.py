@@ -54,12 +54,13 @@ def alert_manager_definition(topics: Mapping[Severity, str], *, deployment: str,
                 for severity in SEVERITIES
             ],
         },
-        # An alert that is critical tells as much as the warning of the same name and place.
+        # An alert that is critical tells as much as the warning on the same fault at the same place. A label that both
+        # lack is equal, so that only alerts with a fault are matched.
         "inhibit_rules": [
             {
-                "source_matchers": ['severity="critical"'],
-                "target_matchers": ['severity="warning"'],
-                "equal": ["alertname", "cluster", "instance"],
+                "source_matchers": ['severity="critical"', 'fault!=""'],
+                "target_matchers": ['severity="warning"', 'fault!=""'],
+                "equal": ["fault", "cluster", "node", "gpu", "mountpoint"],
             }
         ],
         "receivers": receivers,
