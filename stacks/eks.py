@@ -86,6 +86,7 @@ class EksStack(KubernetesStack):
                 self._settings, section, self._storage, namespace=self._cluster_settings.namespace
             ),
             data_bucket=self._storage.data_bucket,
+            gpu_counters=self._settings.observability is not None,
         )
 
     def _check_nodes(self) -> None:

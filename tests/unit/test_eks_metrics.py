@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import yaml
 
-from catalog.metrics import JOBS, metrics
+from catalog.charts import GPU_OPERATOR_CHART
+from catalog.metrics import JOBS, metrics, of_exporter
 from catalog.ports import NEURON_MONITOR_PORT, RUNS_EXPORTER_PORT
 from catalog.reference_types import NEURON
 from catalog.versions import NEURON_MONITOR
@@ -21,6 +22,7 @@ from observability.queries import series_of
 from tests.kubernetes.releases import releases
 from tests.programs import require_program
 from tests.synthesis import Synthesis
+from trainforge.eks.devices import GPU_COUNTERS
 from trainforge.eks.scrape_configuration import ExporterPods, scrape_configuration
 
 CONFIGURATION = """
@@ -191,6 +193,22 @@ def test_the_operator_of_gpus_has_its_own_exporter(synthesized: Synthesized) -> 
     found = eks(synthesized, "p5.48xlarge", "gpu-operator")
     [dcgm] = [one for one in scraped(found)["scrape_configs"] if one["job_name"] == "dcgm"]
     assert dcgm["relabel_configs"][0]["regex"] == "nvidia-dcgm-exporter"
+    # Its own list has no memory errors and no violations, for which there are alerts.
+    [counters] = [one for one in objects(found, "ConfigMap") if one["metadata"]["name"] == GPU_COUNTERS]
+    assert counters["metadata"]["namespace"] == GPU_OPERATOR_CHART.namespace
+    [(key, listed)] = counters["data"].items()
+    assert {line.partition(",")[0] for line in listed.splitlines()[1:]} == {
+        metric.name for metric in of_exporter("dcgm")
+    }
+    [release] = [
+        resource["Properties"]
+        for resource in found.templates["EksStack"]["Resources"].values()
+        if resource.get("Properties", {}).get("Release") == GPU_OPERATOR_CHART.release
+    ]
+    assert json.loads(release["Values"])["dcgmExporter"] == {
+        "config": {"name": GPU_COUNTERS},
+        "env": [{"name": "DCGM_EXPORTER_COLLECTORS", "value": f"/etc/dcgm-exporter/{key}"}],
+    }
     charts = json.dumps(found.templates["EksStack"])
     assert "helm-charts" not in charts
 

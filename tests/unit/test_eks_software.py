@@ -355,3 +355,4 @@ def test_the_gpu_operator_takes_the_plugin_s_place_and_dra_that_of_efa_s() -> No
     assert EFA_DEVICE_PLUGIN_CHART not in charts
     (operator, _) = device_charts([pool("p5.48xlarge")], Devices(gpu="gpu-operator", efa="dra"), **HERE)
     assert operator.values["driver"] == operator.values["toolkit"] == {"enabled": False}, "the image has both"
+    assert "dcgmExporter" not in operator.values, "its pods would wait for a ConfigMap that nobody makes"

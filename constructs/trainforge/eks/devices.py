@@ -48,13 +48,24 @@ class Installation:
     values: Mapping[str, Any] = field(default_factory=dict)
 
 
+GPU_COUNTERS, GPU_COUNTERS_FILE = "dcgm-counters", "dcgm-metrics.csv"
+"""The ConfigMap in the namespace of NVIDIA's operator, and its key, by which its exporter learns what to export (GPU
+Operator guide, "Custom metrics config": the operator mounts that key in /etc/dcgm-exporter)."""
+
+
 def device_charts(
-    pools: Sequence[Pool], devices: Devices, *, region: str, kubernetes_version: str
+    pools: Sequence[Pool],
+    devices: Devices,
+    *,
+    region: str,
+    kubernetes_version: str,
+    gpu_counters: bool = False,
 ) -> list[Installation]:
     """Return the charts that the pools' devices need; none for a kind that no pool has.
 
     Images that are EKS' own come from the registry of the region. The charts run on nodes of the pools' own types: the
-    plugins' lists of types lag behind EC2, and on a node without the device they fail again and again.
+    plugins' lists of types lag behind EC2, and on a node without the device they fail again and again. With
+    `gpu_counters` the exporter of NVIDIA's operator exports what the ConfigMap GPU_COUNTERS lists, and waits for it.
 
     Raises:
         UnknownInstanceTypeError: the catalog does not have a pool's instance type.
@@ -67,7 +78,7 @@ def device_charts(
     if with_gpus and devices.gpu == "device-plugin":
         found.append(Installation(NVIDIA_DEVICE_PLUGIN_CHART, _nvidia(with_gpus)))
     if with_gpus and devices.gpu == "gpu-operator":
-        found.append(Installation(GPU_OPERATOR_CHART, _gpu_operator()))
+        found.append(Installation(GPU_OPERATOR_CHART, _gpu_operator(gpu_counters)))
     if with_neuron and devices.neuron == "device-plugin":
         found.append(
             Installation(
@@ -97,12 +108,17 @@ def on_types(types: Sequence[str]) -> dict[str, Any]:
     return {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": terms}}
 
 
-def _gpu_operator() -> dict[str, Any]:
+def _gpu_operator(counters: bool) -> dict[str, Any]:
     """Leave driver and container toolkit to the image of the node, which has both (AL2023 with NVIDIA's).
 
     Its definitions go with it; Helm would leave them.
     """
+    exporter = {
+        "config": {"name": GPU_COUNTERS},
+        "env": [{"name": "DCGM_EXPORTER_COLLECTORS", "value": f"/etc/dcgm-exporter/{GPU_COUNTERS_FILE}"}],
+    }
     return {
+        **({"dcgmExporter": exporter} if counters else {}),
         "driver": {"enabled": False},
         "toolkit": {"enabled": False},
         "operator": {"cleanupCRD": True},

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from constructs import Construct
 
-from catalog.charts import DCGM_EXPORTER_CHART, KUEUE_CHART
+from catalog.charts import DCGM_EXPORTER_CHART, GPU_OPERATOR_CHART, KUEUE_CHART
 from catalog.devices import Devices
 from catalog.instances import instance
 from catalog.kubernetes import device_tolerations
@@ -26,7 +26,7 @@ from trainforge.eks import neuron_monitor as neuron
 from trainforge.eks import runs_exporter as runs
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.collector import Collector, CollectorOptions
-from trainforge.eks.devices import on_types
+from trainforge.eks.devices import GPU_COUNTERS, GPU_COUNTERS_FILE, on_types
 from trainforge.eks.efa_exporter import NAME as EFA_EXPORTER
 from trainforge.eks.efa_exporter import efa_exporter
 from trainforge.eks.exporter_images import ExporterImages
@@ -39,7 +39,6 @@ NODE_EXPORTER, STATE_METRICS = "prometheus-node-exporter", "kube-state-metrics"
 """Add-ons of EKS with the exporters of nodes and of Kubernetes' state (EKS User Guide, "Community add-ons")."""
 
 _NAME = "app.kubernetes.io/name"
-_COUNTERS = "dcgm-counters"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,14 +148,20 @@ class ClusterMetrics(Construct):
         )
 
     def _counters(self) -> list[Document]:
-        if not self._gpu_types():
+        """Return what dcgm-exporter is to export, where the exporter is: ours, or that of NVIDIA's operator."""
+        if self._options.devices.gpu == "gpu-operator":
+            # The namespace is there: the operator was installed before.
+            place, key = GPU_OPERATOR_CHART.namespace, GPU_COUNTERS_FILE
+        elif self._gpu_types():
+            place, key = NAMESPACE, "metrics"
+        else:
             return []
         return [
             {
                 "apiVersion": "v1",
                 "kind": "ConfigMap",
-                "metadata": {"name": _COUNTERS, "namespace": NAMESPACE},
-                "data": {"metrics": self._options.dcgm_counters},
+                "metadata": {"name": GPU_COUNTERS, "namespace": place},
+                "data": {key: self._options.dcgm_counters},
             }
         ]
 
@@ -220,7 +225,7 @@ class ClusterMetrics(Construct):
                     {
                         "name": "exporter-metrics-volume",
                         "configMap": {
-                            "name": _COUNTERS,
+                            "name": GPU_COUNTERS,
                             "items": [{"key": "metrics", "path": "default-counters.csv"}],
                         },
                     }

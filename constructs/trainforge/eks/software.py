@@ -70,6 +70,7 @@ class ClusterSoftware(Construct):
     the jobs with its volumes and queues. At the end the namespace goes first, with every job in it, while drivers and
     operators are there to release their objects. `ready` is what a job waits for, and `shared_claim` the claim of the
     shared file system in the namespace, empty without one. A cluster with add-ons only has no function and no kubectl.
+    `gpu_counters` says that the cluster's metrics bring the list of what NVIDIA's operator is to export.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class ClusterSoftware(Construct):
         job_namespace: JobNamespace,
         data_bucket: s3.IBucket,
         hyperpod_cluster_arn: str | None = None,
+        gpu_counters: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         self._cluster, self._software, self._pools = cluster, software, list(pools)
@@ -97,6 +99,7 @@ class ClusterSoftware(Construct):
                 software.devices,
                 region=cdk.Stack.of(self).region,
                 kubernetes_version=cluster.kubernetes_version,
+                gpu_counters=gpu_counters,
             )
         ]
         self.operators = self._operators()
