@@ -11,14 +11,24 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
     from software.inventory import Inventory
 
+    from catalog.machine_images import MachineImage
+    from catalog.versions import Pin
+
 _PYTHON = frozenset({"torch", "uv", "py-spy", "hyperpod-elastic-agent"})
 """Pins of an image's build that are packages of PyPI."""
+
+_MACHINE_IMAGES = Path(__file__).resolve().parents[1] / "machine_images"
+_VERSION_OF_LOCK = re.compile(r"\block\.versions\.(\w+)")
+_NAME_OF_LOCK = re.compile(r"(?:\block\.(?:downloads|sources)\.|\b(?:download|source_tree)_name: )(\w+)")
+_LOOP = re.compile(r"^\s*loop: \[(.*)\]", re.MULTILINE)
+"""The words of a role that take a version of the playbooks' lock, and a list of names that a task repeats."""
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;#]+)", re.ASCII)
 
@@ -35,18 +45,23 @@ class Component:
 
 
 def of_image(name: str) -> dict[str, Any]:
-    """Return the bill of an image by its pins: a base (cuda, cpu, ngc, neuron) or a workload's.
+    """Return the bill of an image by its pins: a base (cuda, cpu, ngc, neuron), a workload's or a machine's.
 
     It has what the build installs or requires at a version: the image that it begins with, parts of the stack, and the
-    workload's packages. What those bring with them, only a built image tells.
+    workload's packages. What those bring with them, only a built image tells. A machine's image has the pins that the
+    roles of its playbook take; its parent is named, and is the newest of that name when the image is built.
 
     Raises:
-        ValueError: there is no such base or workload.
+        ValueError: there is no such image.
     """
+    from catalog.machine_images import MACHINE_IMAGES
     from catalog.versions import PINS
     from workloads import registry
     from workloads.images.image import BASES, Image
 
+    machines = {machine.name: machine for machine in MACHINE_IMAGES}
+    if name in machines:
+        return _of_machine_image(machines[name])
     lines: list[str] = []
     if name in BASES:
         image = Image(name)
@@ -60,7 +75,7 @@ def of_image(name: str) -> dict[str, Any]:
         lines = (registry.folder(workload) / "requirements.txt").read_text(encoding="utf-8").splitlines()
     else:
         raise ValueError(
-            f"there is no image '{name}'; images are {', '.join(BASES)} and those of workloads, which "
+            f"there is no image '{name}'; images are {', '.join((*BASES, *machines))} and those of workloads, which "
             "'trainforge render --list' shows"
         )
     sources = {(pin.name, str(pin)): pin.source for pin in PINS}
@@ -73,6 +88,35 @@ def of_image(name: str) -> dict[str, Any]:
         told = _source(package, version, sources)
         components.append(Component("library", package, version, _purl("pypi", package, version), told))
     return bill("container", f"trainforge-{name}", components)
+
+
+def _of_machine_image(image: MachineImage) -> dict[str, Any]:
+    components = []
+    for pin in _pins_of_playbook(image.name):
+        purl = _purl("generic", pin.name, str(pin))
+        components.append(Component("library", pin.name, str(pin), purl, {"trainforge:source": pin.source}))
+    parents = {f"trainforge:parent:{system}": parent.name for system, parent in image.parents.items()}
+    return bill("operating-system", f"trainforge-{image.name}", components, parents)
+
+
+def _pins_of_playbook(name: str) -> list[Pin]:
+    """Return the pins that the roles of a machine image's playbook name, by the words with which roles take them."""
+    import yaml
+
+    from catalog import versions
+    from catalog.machine_images import DOWNLOADS, SOURCES
+
+    named: dict[str, Pin] = {one.name: one.version for one in (*DOWNLOADS, *SOURCES)}
+    found: list[Pin] = []
+    for play in yaml.safe_load((_MACHINE_IMAGES / f"{name}.yml").read_text(encoding="utf-8")):
+        for role in play["roles"]:
+            folder = role["role"] if isinstance(role, dict) else role
+            paths = sorted((_MACHINE_IMAGES / "roles" / folder).rglob("*.yml"))
+            text = "\n".join(path.read_text(encoding="utf-8") for path in paths)
+            found += [getattr(versions, word.upper()) for word in _VERSION_OF_LOCK.findall(text)]
+            words = [*_NAME_OF_LOCK.findall(text), *re.findall(r"\w+", " ".join(_LOOP.findall(text)))]
+            found += [named[word] for word in words if word in named]
+    return list({pin.name: pin for pin in found}.values())
 
 
 def of_inventory(name: str, found: Inventory) -> dict[str, Any]:
@@ -94,7 +138,9 @@ def of_inventory(name: str, found: Inventory) -> dict[str, Any]:
     return bill("container", name, components)
 
 
-def bill(kind: str, name: str, components: Iterable[Component]) -> dict[str, Any]:
+def bill(
+    kind: str, name: str, components: Iterable[Component], properties: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Return a bill of components for a subject of a type by CycloneDX; equal package URLs are one component."""
     from importlib.metadata import version
 
@@ -106,11 +152,7 @@ def bill(kind: str, name: str, components: Iterable[Component]) -> dict[str, Any
             "version": one.version,
             "purl": one.purl,
         }
-        | (
-            {"properties": [{"name": key, "value": value} for key, value in one.properties.items()]}
-            if one.properties
-            else {}
-        )
+        | _properties(one.properties)
         for one in {one.purl: one for one in reversed(list(components))}.values()
     ]
     listed.reverse()
@@ -127,11 +169,18 @@ def bill(kind: str, name: str, components: Iterable[Component]) -> dict[str, Any
                     {"type": "application", "name": "trainforge", "version": version("trainforge")}
                 ]
             },
-            "component": {"type": kind, "bom-ref": "subject", "name": name},
+            "component": {"type": kind, "bom-ref": "subject", "name": name} | _properties(properties or {}),
         },
         "components": listed,
         "dependencies": [{"ref": "subject", "dependsOn": [one["bom-ref"] for one in listed]}],
     }
+
+
+def _properties(values: Mapping[str, str]) -> dict[str, Any]:
+    """Return the member for properties of ours; nothing without one, as the form asks."""
+    if not values:
+        return {}
+    return {"properties": [{"name": key, "value": value} for key, value in values.items()]}
 
 
 def _base(reference: str, sources: Mapping[tuple[str, str], str]) -> Component:

@@ -40,7 +40,9 @@ def versions(
     image: Annotated[
         str,
         typer.Option(
-            "--image", metavar="NAME", help="With '--sbom': a base image, or a workload, by its pins."
+            "--image",
+            metavar="NAME",
+            help="With '--sbom': a base image, a workload's or a machine's, by its pins.",
         ),
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,

@@ -66,7 +66,7 @@ def test_a_folder_is_compared(tmp_path: Path) -> None:
         (["--sbom"], "'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'"),
         (
             ["--sbom", "--image", "rocm"],
-            "there is no image 'rocm'; images are cpu, cuda, ngc, neuron and those",
+            "there is no image 'rocm'; images are cpu, cuda, ngc, neuron, parallelcluster-cpu",
         ),
         (["--sbom", "--root", "/nowhere"], "'--root /nowhere' is not a folder"),
         (["--root", "/nowhere"], "'--root /nowhere' is not a folder"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,27 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from catalog.versions import CUDA_BASE, NCCL, TORCH
+from catalog.machine_images import MACHINE_IMAGES
+from catalog.versions import (
+    AWS_CLI,
+    AWS_OFI_NCCL,
+    CUDA,
+    CUDA_BASE,
+    EFA_INSTALLER,
+    ENROOT,
+    GDRCOPY,
+    NCCL,
+    NCCL_PACKAGE,
+    NCCL_TESTS,
+    NEURON_DRIVER,
+    NODE_EXPORTER,
+    NVIDIA_CONTAINER_TOOLKIT,
+    NVIDIA_DRIVER,
+    PROMETHEUS,
+    PYXIS,
+    SSM_AGENT,
+    TORCH,
+)
 from cli.main import app
 from tests.programs import require_module
 from tests.unit.installed_root import InstalledRoot
@@ -26,13 +47,19 @@ def printed(*words: str) -> dict[str, Any]:
     return found
 
 
-def check(found: dict[str, Any]) -> None:
-    """Fail where CycloneDX's own strict schema refuses a bill."""
+@functools.cache
+def validator() -> Any:
+    """Return the validator of CycloneDX's own strict schema, which takes a second to make."""
     require_module("cyclonedx", "'make setup-dev' installs cyclonedx-python-lib")
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
-    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(found))
+    return JsonStrictValidator(SchemaVersion.V1_6)
+
+
+def check(found: dict[str, Any]) -> None:
+    """Fail where the schema refuses a bill."""
+    error = validator().validate_str(json.dumps(found))
     assert error is None, error
 
 
@@ -78,6 +105,25 @@ def test_the_bill_of_a_workload_has_its_packages() -> None:
     found = versions(printed("--image", "fsdp"))
     assert {"torch", "numpy", "tokenizers", "datasets"} <= found.keys()
     assert "ray" in versions(printed("--image", "ray-train"))
+
+
+def test_the_bill_of_a_machine_image_has_what_its_roles_install() -> None:
+    for image in MACHINE_IMAGES:
+        check(printed("--image", image.name))
+    gpu = printed("--image", "parallelcluster-gpu")
+    assert versions(gpu) == {
+        pin.name: str(pin)
+        for pin in (
+            *(EFA_INSTALLER, AWS_OFI_NCCL, NCCL_PACKAGE, NCCL_TESTS, CUDA, NVIDIA_DRIVER, GDRCOPY),
+            *(NVIDIA_CONTAINER_TOOLKIT, AWS_CLI, SSM_AGENT, ENROOT, PYXIS, NODE_EXPORTER, PROMETHEUS),
+        )
+    }
+    parents = {one["name"]: one["value"] for one in gpu["metadata"]["component"]["properties"]}
+    assert parents["trainforge:parent:ubuntu"].startswith("aws-parallelcluster-")
+    assert versions(printed("--image", "hyperpod")).keys() == {NODE_EXPORTER.name, PROMETHEUS.name}
+    neuron = versions(printed("--image", "parallelcluster-neuron"))
+    assert neuron.items() >= {(NEURON_DRIVER.name, str(NEURON_DRIVER))}
+    assert NVIDIA_DRIVER.name not in neuron
 
 
 def made(folder: Path) -> InstalledRoot:
