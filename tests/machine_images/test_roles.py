@@ -1,0 +1,179 @@
+"""Every role of machine images, twice in a Debian root, from fake vendors: the second run changes nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from catalog.versions import EFA_INSTALLER, NODE_EXPORTER, NVIDIA_DRIVER, PROMETHEUS
+from machine_images import lock, payload
+from tests.machine_images.debian import Run, make_root, play
+from tests.machine_images.vendors import Vendors
+from tests.programs import ROOT, require_program
+
+pytestmark = pytest.mark.heavy
+EVERY_ROLE = Path(__file__).parent / "every_role.yml"
+ONE_ROLE = """\
+- hosts: all
+  roles:
+    - role: {role}
+"""
+
+
+@pytest.fixture(scope="module")
+def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendors]:
+    """Fake vendors on the loopback address."""
+    for program in ("gpg", "dpkg-deb", "git"):
+        require_program(program, f"install the Debian package with {program}")
+    running = Vendors(tmp_path_factory.mktemp("vendors"))
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def variables(vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The variables of a run: the lock that names the fake vendors, and the repository's own files."""
+    folder = tmp_path_factory.mktemp("payload")
+    payload.write(folder)
+    return {"lock": vendors.lock, "exporters_payload": str(folder), "exporters_repository": str(ROOT)}
+
+
+@pytest.fixture(scope="module")
+def runs(variables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, Run]:
+    """A Debian root, and two runs of every role in it."""
+    root = make_root(tmp_path_factory.mktemp("debian"))
+    return root, play(root, EVERY_ROLE, variables), play(root, EVERY_ROLE, variables)
+
+
+def refused(runs: tuple[Path, Run, Run], role: str, variables: dict[str, Any]) -> str:
+    """Run one role that must fail, and return what it said."""
+    root = runs[0]
+    playbook = root.parent / f"{role}.yml"
+    playbook.write_text(ONE_ROLE.format(role=role))
+    run = play(root, playbook, variables)
+    assert run.code != 0, run.output
+    return " ".join(run.output.split())
+
+
+def read(root: Path, path: str) -> str:
+    return (root / path.lstrip("/")).read_text(encoding="utf-8")
+
+
+def installed(root: Path, package: str) -> str:
+    """Return the version of a package in the root."""
+    command = ["chroot", str(root), "dpkg-query", "--show", "--showformat=${Version}", package]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_every_role_runs_and_a_second_run_changes_nothing(runs: tuple[Path, Run, Run]) -> None:
+    _, first, second = runs
+    assert first.code == 0, first.output[-8000:]
+    assert first.changed > 50
+    assert second.code == 0, second.output[-8000:]
+    changed = [line for line in second.output.splitlines() if "changed:" in line]
+    assert (second.changed, changed) == (0, []), second.output
+
+
+def test_the_kernel_settings_and_limits_are_written(runs: tuple[Path, Run, Run]) -> None:
+    settings = read(runs[0], "/etc/sysctl.d/90-trainforge.conf")
+    assert "net.ipv4.tcp_congestion_control = bbr\n" in settings
+    assert "kernel.yama.ptrace_scope = 0\n" in settings
+    assert "* hard memlock unlimited\n" in read(runs[0], "/etc/security/limits.d/90-trainforge.conf")
+
+
+def test_docker_keeps_what_others_set(runs: tuple[Path, Run, Run]) -> None:
+    """The toolkit's program adds its runtime, and the second run of the role docker keeps it."""
+    settings = json.loads(read(runs[0], "/etc/docker/daemon.json"))
+    assert settings["default-ulimits"]["memlock"]["Hard"] == -1
+    assert "nvidia" in settings["runtimes"]
+
+
+def test_no_secret_of_the_build_stays_on_the_image(runs: tuple[Path, Run, Run]) -> None:
+    root = runs[0]
+    assert installed(root, "munge")
+    assert not (root / "etc" / "munge" / "munge.key").exists()
+    assert not (root / "var" / "cache" / "trainforge").exists()
+    assert read(root, "/etc/machine-id") == ""
+    started = root / "etc" / "systemd" / "system" / "multi-user.target.wants"
+    assert not {"munge.service", "slurmd.service"} & {path.name for path in started.iterdir()}
+
+
+def test_the_driver_and_the_fabric_manager_are_of_the_lock(runs: tuple[Path, Run, Run]) -> None:
+    """The repository has newer ones, which the pin leaves out."""
+    versions = {installed(runs[0], name) for name in ("nvidia-open", "nvidia-fabricmanager")}
+    assert versions == {f"{NVIDIA_DRIVER}-1ubuntu1"}
+
+
+def test_programs_from_archives_and_sources_are_there(runs: tuple[Path, Run, Run]) -> None:
+    root = runs[0]
+    assert read(root, "/opt/amazon/efa_installed_packages") == f"# EFA installer version: {EFA_INSTALLER}\n"
+    assert read(root, "/opt/amazon/efa_options") == "-y\n"
+    assert read(root, "/opt/gdrcopy/lib/libgdrapi.so") == "/usr/local/cuda\n"
+    assert read(root, "/opt/nccl-tests/build/all_reduce_perf") == "1 /opt/amazon/openmpi /usr/local/cuda\n"
+    # Compiled against Debian's own Slurm.
+    assert (root / "usr" / "local" / "lib" / "slurm" / "spank_pyxis.so").stat().st_size > 1000
+
+
+def test_our_own_programs_are_where_the_set_up_of_nodes_looks(runs: tuple[Path, Run, Run]) -> None:
+    folder = runs[0] / "opt" / "trainforge"
+    for name in ("efa", "slurm", "runs"):
+        unit = f"trainforge-{name}-exporter.service"
+        source = ROOT / "programs" / "exporters" / "units" / unit
+        assert (folder / "exporters" / "units" / unit).read_bytes() == source.read_bytes()
+    command = ["chroot", str(runs[0]), "python3", "/opt/trainforge/exporters/exporters.pyz", "efa", "--once"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "efa_devices 0.0" in done.stdout, done.stderr
+    sources = {path.name for path in (ROOT / "workloads" / "runtime" / "health").glob("*.py")}
+    assert {path.name for path in (folder / "health" / "health").glob("*.py")} == sources
+    programs = {path.name for path in (folder / "bin").iterdir()}
+    assert programs == {f"node_exporter-{NODE_EXPORTER}", f"prometheus-{PROMETHEUS}"}
+
+
+def test_a_file_with_another_digest_is_refused(
+    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
+) -> None:
+    entry = {**vendors.lock["downloads"]["aws_cli"], "version": "0.0.1", "sha256": "0" * 64}
+    changed = {**vendors.lock, "downloads": {**vendors.lock["downloads"], "aws_cli": entry}}
+    assert "checksum" in refused(runs, "aws_cli", {**variables, "lock": changed})
+    assert not (runs[0] / "usr" / "local" / "aws-cli" / "v2" / "0.0.1").exists()
+
+
+def test_a_download_that_nothing_verifies_is_refused(
+    runs: tuple[Path, Run, Run], variables: dict[str, Any]
+) -> None:
+    """With the real lock, in which enroot has no digest yet: the message says what to do, and nothing is asked."""
+    (runs[0] / "usr" / "bin" / "enroot").rename(runs[0] / "usr" / "bin" / "enroot.away")
+    try:
+        said = refused(runs, "enroot_pyxis", {**variables, "lock": lock.lock()})
+    finally:
+        (runs[0] / "usr" / "bin" / "enroot.away").rename(runs[0] / "usr" / "bin" / "enroot")
+    assert "download 'enroot' 3.5.0 has no recorded SHA-256" in said
+    assert "make record-downloads" in said
+
+
+def test_a_signature_by_another_key_is_refused(
+    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
+) -> None:
+    entry = {**vendors.lock["downloads"]["efa_installer"], "key": "F" * 40}
+    changed = {
+        "versions": {**vendors.lock["versions"], "efa_installer": "0.0.1"},
+        "downloads": {"efa_installer": entry},
+    }
+    said = refused(runs, "efa", {**variables, "lock": changed})
+    assert f"is not signed by the key {'F' * 40} of the lock" in said
+    assert not list((runs[0] / "var" / "cache" / "trainforge").glob("*.tar.gz"))
+
+
+def test_a_repository_with_another_key_is_refused(
+    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
+) -> None:
+    entry = {**vendors.lock["repositories"]["lustre"], "key": "F" * 40}
+    changed = {**vendors.lock, "repositories": {"lustre": entry}}
+    said = refused(runs, "lustre_client", {**variables, "lock": changed})
+    assert f"is not the lock's alone ({'F' * 40}), but {vendors.fingerprint}" in said
+    assert not (runs[0] / "etc" / "trainforge" / "keys" / "lustre.asc").exists()
