@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,7 @@ from fsdp_trainer.pretraining import Pretraining  # noqa: E402
 from fsdp_trainer.synthetic import Synthetic  # noqa: E402
 from training.errors import TrainingError  # noqa: E402
 from training.process_group import Ranks  # noqa: E402
+from training.tokenizer import Tokenizer  # noqa: E402
 
 BASE = options(["--sequence-length=32", "--global-batch=8", "--steps=20"])
 
@@ -269,9 +272,10 @@ class TestStreamed:
         with pytest.raises(TrainingError, match=r"split 'validation' of data set .* cannot be opened"):
             Pretraining(replace(chosen, validate_every=10), alone, tmp_path / "run")
 
-    def test_a_tokenizer_that_does_not_fit_is_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(TrainingError, match="has 92 tokens, the model's vocabulary 50"):
-            stream.Tokenizer(str(tmp_path / "tokenizer.json"), 50)
+    def test_a_tokenizer_that_does_not_fit_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(self.tokenizers.Tokenizer, "get_vocab_size", lambda _: 300)
+        with pytest.raises(TrainingError, match="has 300 tokens, the model's vocabulary 256"):
+            self.source()
 
     def test_a_set_without_text_is_refused(self, tmp_path: Path) -> None:
         for path in (tmp_path / "set").glob("train-*"):
@@ -283,4 +287,26 @@ class TestStreamed:
 def test_an_absent_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "tokenizers", None)
     with pytest.raises(TrainingError, match="needs the package tokenizers, which is not installed here"):
-        stream.Tokenizer("x", 10)
+        Tokenizer("x")
+
+
+def test_a_run_reads_one_commit_from_its_begin_to_its_end(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    newest = SimpleNamespace(sha="a" * 40, asked=list[str]())
+
+    def repo_info(repository: str, *, revision: str | None, repo_type: str) -> SimpleNamespace:
+        newest.asked.append(f"{repo_type} {repository} {revision}")
+        return SimpleNamespace(sha=revision or newest.sha)
+
+    stub = SimpleNamespace(HfApi=lambda: SimpleNamespace(repo_info=repo_info))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", stub)
+    pinned = f"allenai/c4@{'b' * 40}:en"
+    chosen = options(["--data=stream", f"--dataset={pinned}", "--tokenizer=meta/llama"])
+    found = stream.at_commits(chosen, ranks(), tmp_path)
+    assert (found.dataset, found.tokenizer) == (pinned, f"meta/llama@{'a' * 40}")
+    assert newest.asked == ["model meta/llama None"], "a whole commit is not asked for"
+    newest.sha = "c" * 40
+    assert stream.at_commits(chosen, ranks(), tmp_path) == found
+    recorded = json.loads((tmp_path / "revisions.json").read_text(encoding="utf-8"))
+    assert recorded == {"allenai/c4": "b" * 40, "meta/llama": "a" * 40}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.training.framework_runs import FrameworkRun
+from tests.programs import ROOT
+from tests.training.framework_runs import FrameworkRun, framework
 
 Artifacts = Callable[[str], Path]
 
@@ -76,3 +80,43 @@ def _lines(log: str) -> dict[int, str]:
         int(match[1]): match[2]
         for match in re.finditer(r"^ \[.*\] iteration +(\d+)/.* \| (learning rate: .*)$", log, re.MULTILINE)
     }
+
+
+STAGE = """
+import runpy, sys, warnings
+from pathlib import Path
+warnings.simplefilter("ignore")
+import tokenizers
+words = {"<|end_of_text|>": 0, "a": 1, "b": 2, "?": 3}
+own = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="?"))
+own.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+Path("own").mkdir()
+own.save("own/tokenizer.json")
+Path("text.jsonl").write_text('{"text": "a b"}\\n{"text": "b b a"}\\n')
+sys.argv = ["make_tokens.py", "--tokenizer=own", "--text=text.jsonl"]
+try:
+    runpy.run_path(sys.path[1] + "/make_tokens.py", run_name="__main__")
+except SystemExit as end:
+    assert not end.code, end.code
+from megatron.core.datasets.indexed_dataset import IndexedDataset
+read = IndexedDataset("tokens/text_document")
+print([document.tolist() for document in read])
+"""
+"""The stage `tokens` of nemo-run, and what Megatron-Core reads of it; PYTHONPATH begins with the workload's folder."""
+
+
+@pytest.mark.heavy
+def test_megatron_core_reads_the_tokens_of_nemo_runs_stage(artifacts: Artifacts) -> None:
+    folder = artifacts("nemo-run-tokens")
+    path = f"{ROOT / 'workloads' / 'nemo_run'}:{ROOT / 'workloads' / 'runtime'}"
+    done = subprocess.run(
+        [str(framework("megatron-lm") / "bin" / "python"), "-c", STAGE],
+        cwd=folder,
+        env={**os.environ, "NEMO_TOKENS": str(folder / "tokens"), "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [[1, 2, 0], [2, 2, 1, 0]]
+    assert "done: 7 tokens in" in done.stdout

@@ -26,6 +26,8 @@ Artifacts = Callable[[str], Path]
 
 FOLDER = ROOT / "workloads" / "nemo_run"
 RUNTIME = str(ROOT / "workloads" / "runtime")
+RECIPE = "../../tests/training/nemo_recipe.py"
+"""A program that builds the recipe of a pre-training on text, from the workload's folder."""
 
 
 COMMANDS = """
@@ -80,8 +82,18 @@ def executors(shared: Path) -> tuple[Done, ...]:
         *(
             ("submit.py", "slurm", *slurm, "--fault-tolerance", "--dry-run", "--", "--recipe=llama31_8b"),
             ("train.py", "trainer.max_steps=many"),
+            (
+                RECIPE,
+                *workload("nemo-run").presets["8b-c4"].arguments[:3],
+                "--data=tokens",
+                "data.num_workers=2",
+            ),
         ),
     )
+    tokens = shared / "tokens"
+    tokens.mkdir()
+    for end in (".bin", ".idx"):
+        (tokens / f"text_document{end}").touch()
     python = framework("nemo-run") / "bin"
     done = subprocess.run(
         [str(python / "python"), "-c", COMMANDS, json.dumps(commands)],
@@ -92,6 +104,7 @@ def executors(shared: Path) -> tuple[Done, ...]:
             "COLUMNS": "2000",
             "PATH": f"{python}:{os.environ['PATH']}",
             "RUN_FOLDER": str(shared / "wrong"),
+            "NEMO_TOKENS": str(tokens),
             "PYTHONPATH": RUNTIME,
         },
         capture_output=True,
@@ -167,6 +180,25 @@ def test_a_value_of_another_type_is_final(executors: tuple[Done, ...]) -> None:
     assert "many" in executors[2].output
 
 
+@pytest.mark.heavy
+def test_a_recipe_reads_the_tokens_of_the_stage(executors: tuple[Done, ...], shared: Path) -> None:
+    """The recipe's sequence and batches stay, values of the command line count, and its data is the stage's."""
+    done = executors[3]
+    assert done.code == 0, done.output
+    data = json.loads(next(line for line in done.output.splitlines() if line.startswith('{"class"')))
+    tokens = str(shared / "tokens")
+    assert data == {
+        "class": "PreTrainingDataModule",
+        "paths": [f"{tokens}/text_document"],
+        "tokenizer": f"{tokens}/tokenizer",
+        "index_mapping_dir": "/run/index",
+        "seq_length": 8192,
+        "global_batch_size": 512,
+        "micro_batch_size": 1,
+        "num_workers": 2,
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -224,6 +256,10 @@ def test_a_task_has_its_own_names() -> None:
         ),
         (("--task=finetune", "trainer.max_steps"), "'trainer.max_steps' is not PLACE=VALUE"),
         (("data.global_batch_size=100",), "'data.global_batch_size' follows from --global-batch"),
+        (("--task=pretrain", "data.paths=/x"), "data has no 'paths'"),
+        (("--data=tokens", "data.paths=/x"), "'data.paths' follows from the run"),
+        (("--data=tokens", "data.vocab_file=/x"), "data has no 'vocab_file'"),
+        (("--task=finetune", "--data=tokens"), "--data=tokens is for pre-training by a recipe of NeMo"),
         (("trainer.num_nodes=1",), "'trainer.num_nodes' follows from the run"),
         (("log.log_dir=/x",), "'log.log_dir' follows from the run"),
     ):

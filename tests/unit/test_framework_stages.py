@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import runpy
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -48,7 +49,8 @@ class Tokenizer:
     eos_token_id = 0
 
     @classmethod
-    def from_pretrained(cls, _name: str) -> Tokenizer:
+    def from_pretrained(cls, _name: str, revision: str) -> Tokenizer:
+        assert revision
         return cls()
 
     def __call__(self, text: str, **_: object) -> dict[str, list[int]]:
@@ -66,7 +68,10 @@ def test_shards_of_c4_are_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     def convert(*words: str) -> list[list[int]]:
         text.write_text(json.dumps({"text": "abcd"}) + "\n", encoding="utf-8")
         main = program(
-            monkeypatch, "mosaicml_composer/convert.py", *words, "--text", str(text), C4_FOLDER=folder
+            monkeypatch,
+            "mosaicml_composer/convert.py",
+            *(f"--tokenizer=a/b@{'c' * 40}", *words, "--text", str(text)),
+            C4_FOLDER=folder,
         )
         main()
         return shards()
@@ -77,9 +82,27 @@ def test_shards_of_c4_are_made_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
     assert convert("--length=5") == [[97, 98, 99, 100, 0]]
     assert convert("--length=2") == [[97, 98], [99, 100]]
+    assert recorded(folder) == {"a/b": "c" * 40}
     with pytest.raises(Exception, match="do not fill one sample of 9 tokens"):
         convert("--length=9")
     assert shards() == [[97, 98], [99, 100]]
+
+
+HUB = SimpleNamespace(
+    HfApi=lambda: SimpleNamespace(
+        repo_info=lambda _repository, *, revision, repo_type: SimpleNamespace(
+            sha=f"{repo_type} {revision or 'newest'}"
+        )
+    ),
+    snapshot_download=lambda repository, *, revision, **_: f"/hub/{repository}/{revision}",
+)
+"""A stub of huggingface_hub."""
+
+
+def recorded(folder: Path) -> dict[str, str]:
+    """Return the commits beside a result."""
+    found: dict[str, str] = json.loads((folder / "revisions.json").read_text(encoding="utf-8"))
+    return found
 
 
 class Squad:
@@ -105,8 +128,12 @@ def test_a_model_for_nemo_is_converted_anew(monkeypatch: pytest.MonkeyPatch, tmp
 
     llm = SimpleNamespace(import_ckpt=import_ckpt, SquadDataModule=Squad)
     tokenizers = "nemo.collections.common.tokenizers.huggingface.auto_tokenizer"
+    squad = SimpleNamespace(load_dataset=None)
+    datasets = SimpleNamespace(load_dataset=lambda name, **more: (name, more["revision"]))
+    monkeypatch.setitem(sys.modules, "datasets", datasets)
     stubs = {
         "nemo.collections.llm": llm,
+        "nemo.collections.llm.gpt.data.squad": squad,
         "nemo.collections.llm.recipes.llama31_8b": SimpleNamespace(model=lambda: None),
         tokenizers: SimpleNamespace(AutoTokenizer=lambda name: name),
         "fiddle": SimpleNamespace(build=lambda model: model),
@@ -116,7 +143,10 @@ def test_a_model_for_nemo_is_converted_anew(monkeypatch: pytest.MonkeyPatch, tmp
         monkeypatch.setitem(sys.modules, name, ModuleType(name))
     for name, stub in stubs.items():
         monkeypatch.setitem(sys.modules, name, stub)
-    main = program(monkeypatch, "nemo_run/prepare.py", "--recipe=llama31_8b", NEMO_HOME=tmp_path)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", HUB)
+    main = program(
+        monkeypatch, "nemo_run/prepare.py", "--recipe=llama31_8b", "--revision=r1", NEMO_HOME=tmp_path
+    )
     weights = tmp_path / "models" / "meta-llama" / "Llama-3.1-8B" / "weights"
     for count in ("1", "2"):
         main()
@@ -125,4 +155,95 @@ def test_a_model_for_nemo_is_converted_anew(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(KeyboardInterrupt):
         main()
     assert weights.read_text(encoding="utf-8") == "2"
-    assert converted == ["hf://meta-llama/Llama-3.1-8B"] * 2
+    assert converted == ["hf:///hub/meta-llama/Llama-3.1-8B/model r1"] * 2
+    assert recorded(weights.parent) == {"meta-llama/Llama-3.1-8B": "model r1"}
+    assert recorded(tmp_path / "datasets" / "squad") == {"rajpurkar/squad": "dataset newest"}
+    load_dataset: Any = squad.load_dataset
+    assert load_dataset("squad") == ("rajpurkar/squad", "dataset newest")
+
+
+class Builder:
+    """A stub of Megatron-Core's builder of token files."""
+
+    def __init__(self, path: str, dtype: str) -> None:
+        self.path, self.documents = Path(path), [[dtype]]
+
+    def add_document(self, document: list[int], lengths: list[int]) -> None:
+        assert lengths == [len(document)]
+        self.documents.append([*map(str, document)])
+
+    def finalize(self, index: str) -> None:
+        self.path.write_text(json.dumps(self.documents), encoding="utf-8")
+        Path(index).touch()
+
+
+def test_tokens_for_nemo_are_megatron_cores(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its own builder is that of tests/training/test_megatron_lm.py."""
+    tokenizers = pytest.importorskip("tokenizers")
+    words = {"<|end_of_text|>": 0, "a": 1, "b": 2, "?": 3}
+    own = tokenizers.Tokenizer(tokenizers.models.WordLevel(words, unk_token="?"))
+    own.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    (tmp_path / "own").mkdir()
+    own.save(str(tmp_path / "own" / "tokenizer.json"))
+    indexed = SimpleNamespace(
+        DType=SimpleNamespace(optimal_dtype=lambda size: f"of {size}"), IndexedDatasetBuilder=Builder
+    )
+    monkeypatch.setitem(sys.modules, "megatron.core.datasets.indexed_dataset", indexed)
+    for name in ("megatron", "megatron.core", "megatron.core.datasets"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    text = tmp_path / "text.jsonl"
+    text.write_text('{"text": "a b"}\n{"text": ""}\n{"text": "c"}\n', encoding="utf-8")
+    folder = tmp_path / "tokens"
+    given = ("--tokenizer", str(tmp_path / "own"), "--text", str(text))
+    program(monkeypatch, "nemo_run/make_tokens.py", *given, NEMO_TOKENS=folder)()
+    written = json.loads((folder / "text_document.bin").read_text(encoding="utf-8"))
+    assert written == [["of 4"], ["1", "2", "0"], ["3", "0"]]
+    assert {path.name for path in folder.iterdir()} == {"text_document.bin", "text_document.idx", "tokenizer"}
+    text.write_text('{"body": "a"}\n', encoding="utf-8")
+    with pytest.raises(Exception, match="line 1: no JSON object with a field 'text'"):
+        program(monkeypatch, "nemo_run/make_tokens.py", *given, NEMO_TOKENS=folder)()
+    assert json.loads((folder / "text_document.bin").read_text(encoding="utf-8")) == written
+
+
+@dataclass
+class DatasetConfig:
+    """torchtitan's description of a data set (torchtitan/hf_datasets/__init__.py of 0.2.2)."""
+
+    path: str
+    loader: Any
+    sample_processor: Any
+
+
+def test_torchtitan_reads_c4_at_a_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = {name: DatasetConfig("allenai/c4", None, "own") for name in ("c4", "c4_validation")}
+    for name in ("torchtitan", "torchtitan.hf_datasets"):
+        monkeypatch.setitem(sys.modules, name, ModuleType(name))
+    monkeypatch.setitem(sys.modules, "torchtitan.hf_datasets.text_datasets", SimpleNamespace(DATASETS=known))
+    asked: list[tuple[Any, ...]] = []
+
+    def load_dataset(*names: str, split: str, streaming: bool, revision: str) -> None:
+        asked.append((*names, split, streaming, revision))
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    monkeypatch.setitem(sys.modules, "huggingface_hub", HUB)
+    monkeypatch.syspath_prepend(str(ROOT / "workloads" / "runtime"))
+    found = runpy.run_path(str(ROOT / "workloads" / "torchtitan" / "titan_launch" / "text.py"))
+    found["at_commits"](tmp_path)
+    known["c4"].loader(f"allenai/c4@{'a' * 40}")
+    assert known["c4"].sample_processor == "own"
+    known["c4_validation"].loader("allenai/c4")
+    assert asked == [("allenai/c4", "en", split, True, "a" * 40) for split in ("train", "validation")]
+    assert recorded(tmp_path) == {"allenai/c4": "a" * 40}
+
+
+def test_megatrons_tokenizer_is_a_folder_at_a_commit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", HUB)
+    monkeypatch.syspath_prepend(str(ROOT / "workloads" / "runtime"))
+    file = ROOT / "workloads" / "megatron_lm" / "megatron_launch" / "hub_tokenizer.py"
+    with_tokenizer = runpy.run_path(str(file))["with_tokenizer"]
+    of_hub, here = "--tokenizer-type=HuggingFaceTokenizer", f"--tokenizer-model={tmp_path}"
+    words, (name, commit) = with_tokenizer([of_hub, "--tokenizer-model=meta/llama@r1"])
+    assert (name, commit) == ("meta/llama", "model r1")
+    assert words[-1] == "--tokenizer-model=/hub/meta/llama/model r1"
+    for others in ([of_hub, here], ["--tokenizer-type=GPT2BPETokenizer"]):
+        assert with_tokenizer(others) == (others, ("", ""))

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 
+from catalog import hub_commits
+from catalog.versions import Pin
 from tests.programs import ROOT
+from workloads import registry
 
 
 class Hub(ModuleType):
@@ -27,11 +33,17 @@ class Hub(ModuleType):
             raise LookupError("revision not found")
         return SimpleNamespace(sha=f"{repo_type} {revision or 'newest'}")
 
-    def snapshot_download(self, repository: str, *, revision: str, local_dir: Path, **_more: object) -> None:
+    def snapshot_download(
+        self, repository: str, *, revision: str, local_dir: Path | None, **_more: object
+    ) -> str:
         self.fetched.append((repository, revision))
-        Path(local_dir).mkdir(parents=True, exist_ok=True)
+        Path(local_dir or ".").mkdir(parents=True, exist_ok=True)
+        return str(local_dir or f"/hub/{repository}")
 
-    def hf_hub_download(self, repository: str, file: str, *, revision: str, local_dir: Path) -> None:
+    def hf_hub_download(
+        self, repository: str, file: str, *, revision: str, repo_type: str, local_dir: Path
+    ) -> None:
+        assert revision.startswith(repo_type)
         self.fetched.append((f"{repository}/{file}", revision))
         Path(local_dir).mkdir(parents=True, exist_ok=True)
 
@@ -91,3 +103,65 @@ def test_the_stage_of_torchtitan_fetches_what_its_tokenizer_reads(
     ]
     recorded = json.loads((tmp_path / "tokenizer" / "revisions.json").read_text(encoding="utf-8"))
     assert recorded == {repository: "model c3"}
+
+
+READERS = {"from_pretrained", "hf_hub_download", "load_dataset", "snapshot_download"}
+"""Functions of huggingface_hub, datasets, tokenizers and transformers that read from the hub."""
+
+ADDRESS = re.compile(r"huggingface\.co/[^\s\"]*/resolve/")
+
+
+def reads(name: str) -> Iterator[tuple[str, ast.Call]]:
+    """Yield the calls of a workload's folder, or of what all share, that read from the hub."""
+    folder = ROOT / "workloads" / "runtime" if name == "runtime" else registry.folder(registry.workload(name))
+    for file in sorted(folder.rglob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        assert not ADDRESS.search(text), f"{file}: an address of the hub; training.hub fetches a file"
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call):
+                called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                if called in READERS:
+                    yield f"{file.relative_to(ROOT)}:{node.lineno} {called}", node
+
+
+@pytest.mark.parametrize("name", ["runtime", *registry.names()])
+def test_each_read_from_the_hub_is_at_a_revision(name: str) -> None:
+    """`training.hub` reads by itself; what a framework must read itself gets the revision."""
+    without = [
+        place for place, call in reads(name) if "revision" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert without == []
+
+
+def test_the_table_sees_the_reads_that_there_are() -> None:
+    found = [place for name in ("runtime", "mosaicml-composer") for place, _ in reads(name)]
+    assert {place.rpartition(" ")[2] for place in found} == READERS
+
+
+PINS = [value for value in vars(hub_commits).values() if isinstance(value, Pin)]
+
+
+@pytest.mark.parametrize("pin", PINS, ids=lambda pin: pin.name)
+def test_a_commit_of_the_catalog_is_one_and_is_used(pin: Pin) -> None:
+    """By a preset's arguments, those of a stage, or a table of a stage's program, which repeats it."""
+    assert re.fullmatch(r"[0-9a-f]{40}", pin)
+    assert pin.source
+    words = [
+        word
+        for name in registry.names()
+        for workload in [registry.workload(name)]
+        for holder in (*workload.presets.values(), *workload.stages)
+        for word in holder.arguments
+    ]
+    programs = [
+        path.read_text(encoding="utf-8") for path in (ROOT / "workloads" / "nemo_launcher").glob("*.py")
+    ]
+    assert any(pin in text for text in (*words, *programs))
+
+
+def test_commits_in_programs_are_the_catalogs() -> None:
+    """A program on a node cannot import the catalog."""
+    known = {hub_commits.at(pin) for pin in PINS}
+    for file in (ROOT / "workloads").rglob("*.py"):
+        named = re.findall(r"[\w.-]+/[\w.-]+@[0-9a-f]{40}", file.read_text(encoding="utf-8"))
+        assert set(named) <= known, file

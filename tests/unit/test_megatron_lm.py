@@ -5,11 +5,12 @@ from __future__ import annotations
 import functools
 import json
 import lzma
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import takewhile
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -295,12 +296,27 @@ def download(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     monkeypatch.setattr(sys, "path", [str(ROOT / "workloads" / "runtime"), *sys.path])
     from workloads.megatron_lm import download as module
 
-    monkeypatch.setattr(module, "_PAUSE_SECONDS", 0)
+    def hf_hub_download(_repository: str, file: str, *, local_dir: Path, **_more: object) -> None:
+        place = Path(local_dir) / file
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / Path(file).name, place)
+
+    def repo_info(repository: str, **asked: object) -> SimpleNamespace:
+        return SimpleNamespace(sha=f"{asked['revision'] or 'newest'} of {repository}")
+
+    stub = SimpleNamespace(
+        hf_hub_download=hf_hub_download, HfApi=lambda: SimpleNamespace(repo_info=repo_info)
+    )
+    monkeypatch.setitem(sys.modules, "huggingface_hub", stub)
+    monkeypatch.setattr(sys, "argv", ["download.py", "--vocabulary-revision=v1"])
     (tmp_path / "text.xz").write_bytes(lzma.compress(b'{"text": "a"}\n{"text": "b"}\n'))
     (tmp_path / "words").write_text(json.dumps({str(n): n for n in range(module.WORDS)}), encoding="utf-8")
     (tmp_path / "merges").write_text("#version: 0.2\n", encoding="utf-8")
-    urls = [(tmp_path / name).as_uri() for name in ("text.xz", "words", "merges")]
-    files = {name: (url, right) for (name, (_, right)), url in zip(module.FILES.items(), urls, strict=True)}
+    here = ("stas/text.xz", "words", "merges")
+    files = {
+        name: (repository, file, right)
+        for (name, (repository, _, right)), file in zip(module.FILES.items(), here, strict=True)
+    }
     monkeypatch.setattr(module, "FILES", files)
     monkeypatch.setenv("CORPUS_FOLDER", str(tmp_path / "corpus"))
     return module
@@ -310,7 +326,11 @@ def test_the_download_unpacks_and_replaces_what_is_there(download: ModuleType, t
     download.main()
     corpus = tmp_path / "corpus"
     assert (corpus / "oscar-1GB.jsonl").read_text(encoding="utf-8") == '{"text": "a"}\n{"text": "b"}\n'
-    assert {path.name for path in corpus.iterdir()} == set(download.FILES)
+    assert {path.name for path in corpus.iterdir()} == {*download.FILES, "revisions.json"}
+    revisions = json.loads((corpus / "revisions.json").read_text(encoding="utf-8"))
+    assert revisions == {
+        name: f"{given} of {name}" for name, given in ((download.TEXT, "newest"), (download.VOCABULARY, "v1"))
+    }
     (corpus / "oscar-1GB.jsonl").write_text("damaged", encoding="utf-8")
     download.main()
     assert (corpus / "oscar-1GB.jsonl").read_text(encoding="utf-8").startswith('{"text": "a"}')
@@ -319,7 +339,7 @@ def test_the_download_unpacks_and_replaces_what_is_there(download: ModuleType, t
     with pytest.raises(Exception, match=r"is not what 'oscar-1GB.jsonl' should be"):
         download.main()
     assert (corpus / "oscar-1GB.jsonl").read_text(encoding="utf-8").startswith('{"text": "a"}')
-    assert {path.name for path in corpus.iterdir()} == set(download.FILES)
+    assert {path.name for path in corpus.iterdir()} == {*download.FILES, "revisions.json", ".fetched"}
 
 
 @pytest.mark.parametrize(

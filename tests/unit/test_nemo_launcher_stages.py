@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from catalog import hub_commits
 from tests.programs import ROOT
 
 FOLDER = ROOT / "workloads" / "nemo_launcher"
@@ -58,7 +60,8 @@ class Hub(ModuleType):
     def hf_hub_download(
         self, repository: str, file: str, *, revision: str, local_dir: Path, repo_type: str = "model"
     ) -> str:
-        assert revision.startswith(f"{repo_type}-"), "a commit, and not the name of a branch"
+        pinned = re.fullmatch("[0-9a-f]{40}", revision)
+        assert pinned or revision.startswith(f"{repo_type}-"), "a commit, and not the name of a branch"
         if repository.startswith("meta-llama"):
             raise PermissionError("gated repository")
         self.fetched.append((f"{repo_type}:{repository}", file))
@@ -101,7 +104,7 @@ def test_a_tokenizer_is_fetched_by_its_models_family(
     found = sorted(path.name for path in (tmp_path / "gpt2").iterdir())
     assert found == ["merges.txt", "revisions.json", "vocab.json"]
     revisions = tmp_path / "gpt2" / "revisions.json"
-    assert json.loads(revisions.read_text()) == {"openai-community/gpt2": "model-newest"}
+    assert json.loads(revisions.read_text()) == {"openai-community/gpt2": hub_commits.GPT2}
     started(fetch_tokenizer, monkeypatch, "--model=gpt3-40b", "--revision=4a5b", TOKENIZER_FOLDER=tmp_path)
     assert json.loads(revisions.read_text()) == {"openai-community/gpt2": "model-4a5b"}
     with pytest.raises(

@@ -21,8 +21,11 @@ import make_tokens  # isort: skip
 
 WORKLOAD = registry.workload("neuronx-distributed")
 STUB = """
-import json, pathlib, sys
+import getpass, json, pathlib, sys
+from huggingface_hub import login
 words = dict(word.lstrip("-").partition("=")[::2] for word in sys.argv[1:])
+if "hf_model_name" in words:
+    login(token=getpass.getpass("a token: "))
 target = pathlib.Path(words["output_dir"])
 target.mkdir(parents=True, exist_ok=True)
 (target / "words.json").write_text(json.dumps(words))
@@ -32,6 +35,20 @@ for tensor in range(int(words["tp_size"])):
         name = f"dp_rank_00_tp_rank_{tensor:02d}_pp_rank_{pipeline:02d}.pt"
         (target / "model" / name).touch()
 """
+HUB = """
+from types import SimpleNamespace
+
+class HfApi:
+    def repo_info(self, repository, *, revision, repo_type):
+        return SimpleNamespace(sha=f"{revision or 'newest'} of {repository}")
+
+def snapshot_download(repository, *, revision, **_more):
+    return f"/hub/{repository}/{revision}"
+
+def login(token):
+    raise PermissionError("a token is stored on the node")
+"""
+"""A stub of huggingface_hub."""
 
 
 @pytest.fixture
@@ -45,6 +62,7 @@ def sources(tmp_path: Path) -> Path:
         "import json, os, sys\nprint(json.dumps([sys.argv[1:], dict(os.environ)]))\n", encoding="utf-8"
     )
     (tmp_path / "nxd" / "neuronx_distributed.py").touch()
+    (tmp_path / "nxd" / "huggingface_hub.py").write_text(HUB, encoding="utf-8")
     return tmp_path / "nxd"
 
 
@@ -77,7 +95,10 @@ def test_weights_become_a_shard_for_each_rank_of_a_copy(
     made = tmp_path / "weights" / folder
     assert len([*(made / "model").glob("*.pt")]) == count
     received = json.loads((made / "words.json").read_text(encoding="utf-8"))
-    assert received["hf_model_name"].startswith("meta-llama/Meta-Llama-3-")
+    name = f"meta-llama/Meta-Llama-3-{preset.partition('-')[0].upper()}"
+    assert received["hf_model_name"] == f"/hub/{name}/newest of {name}"
+    revisions = json.loads((made / "revisions.json").read_text(encoding="utf-8"))
+    assert revisions == {name: f"newest of {name}"}
     assert "convert_from_full_state" in received
     (made / "words.json").unlink()
     again = start("convert.py", sources, *words, WEIGHTS_FOLDER=str(tmp_path / "weights"))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from types import MappingProxyType
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, GPU
 from workloads.fsdp.memory import footprint
 from workloads.images.image import Image
@@ -69,7 +70,7 @@ _SIZES = (
 
 _TOKENIZERS = MappingProxyType(
     {
-        "llama2": "meta-llama/Llama-2-7b-hf",
+        "llama2": hub_commits.at(hub_commits.LLAMA_2_7B),
         "llama3": "meta-llama/Llama-3.1-8B",
         "mathstral": "mistralai/Mathstral-7B-v0.1",
         "mixtral": "mistralai/Mixtral-8x7B-v0.1",
@@ -82,7 +83,10 @@ def _on_c4(preset: Preset) -> Preset:
     """Return a preset that reads c4 (allenai/c4, en) as it trains, each document by itself, and validates."""
     kept = [word for word in preset.arguments if word != "--no-document-mask"]
     tokenizer = _TOKENIZERS[preset.name.partition("-")[0]]
-    more = ("--data=stream", f"--tokenizer={tokenizer}", "--validate-every=200")
+    more = (
+        *("--data=stream", f"--dataset={hub_commits.at(hub_commits.C4)}:en", f"--tokenizer={tokenizer}"),
+        "--validate-every=200",
+    )
     return replace(
         preset,
         name=f"{preset.name}-c4",

@@ -19,6 +19,7 @@ from jax_trainer import mesh as meshes
 from jax_trainer.checkpoints import Checkpoints
 from jax_trainer.options import Options, options
 from jax_trainer.pretraining import Pretraining
+from jax_trainer.sequences import source
 from training import errors, heartbeat, metrics, process_settings
 from training.errors import DATA, StoppedError, TrainingError, say
 from training.run_folder import run_folder
@@ -46,14 +47,17 @@ class Training:
         """Begin the run, or resume it.
 
         Raises:
-            TrainingError: as `mesh`, `Checkpoints` and `Checkpoints.restore`.
+            TrainingError: as `mesh`, `source`, `Checkpoints` and `Checkpoints.restore`.
         """
         model = settings.configuration
         over = meshes.mesh(settings.model_parallel, model.width, settings.global_batch)
         jax.set_mesh(over)
         self.settings, self.stopped = settings, False
-        self.checkpoints = Checkpoints(folder, settings.keep, settings.fixed())
-        self.run = Pretraining(settings, over)
+        sequences = source(settings)
+        # A step's sequences follow from its number, so the number is the position. The data itself must be the same.
+        fixed = {**settings.fixed(), "data": sequences.identity}
+        self.checkpoints = Checkpoints(folder, settings.keep, fixed)
+        self.run = Pretraining(settings, over, sequences)
         if self.checkpoints.newest is None:
             self.run.begin()
         else:
@@ -116,7 +120,7 @@ class Training:
         where = (
             f"model={settings.model} parameters={settings.configuration.parameters} processes={jax.process_count()} "
             f"data={shape[meshes.DATA]} model-parallel={shape[meshes.MODEL]} device={jax.default_backend()} "
-            f"precision={settings.precision}"
+            f"precision={settings.precision} sequences={settings.data}"
         )
         return f"resuming after step {done} of {settings.steps}: {where}" if done else f"starting: {where}"
 

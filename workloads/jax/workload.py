@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, GPU
 from catalog.versions import AWS_OFI_NCCL, EFA_INSTALLER, JAX_IMAGE, LIBFABRIC
 from workloads.accepted import accepted
+from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.jax.jax_trainer.models import MODELS
 from workloads.jax.memory import footprint
 from workloads.launchers import Jax
 from workloads.layout import Layout
 from workloads.preset import Preset
+from workloads.program import Program
 from workloads.progress import PrintedBy, Progress, number
 from workloads.proof import TINY_PODS, TINY_SLURM, Proof, Proven
 from workloads.resources import Resources
+from workloads.secret import Secret
 from workloads.size_arguments import SizeArguments
 from workloads.spec import Format, Workload
+from workloads.stage import Stage
 from workloads.transformer import Splits
 from workloads.words import option_values
 
@@ -46,7 +52,7 @@ def _preset(
     )
 
 
-_PRESETS = (
+_ON_GPUS = (
     # The predecessor's: 32 sequences of 1024 tokens on each GPU, all devices on the axis data.
     _preset("2b", "2.1B parameters, data parallel", "2b", batch=1024, sequence=1024, layout=Layout()),
     _preset(
@@ -57,6 +63,21 @@ _PRESETS = (
         sequence=2048,
         layout=Layout(tp=2),
     ),
+)
+
+_ON_C4 = tuple(
+    replace(
+        preset,
+        name=f"{preset.name}-c4",
+        description=f"{preset.description}, on c4",
+        arguments=(*preset.arguments, "--data=tokens"),
+    )
+    for preset in _ON_GPUS
+)
+
+_PRESETS = (
+    *_ON_GPUS,
+    *_ON_C4,
     Preset(
         name="tiny",
         description="the same program in seconds on two cores: 20 steps, a checkpoint every 5",
@@ -80,6 +101,16 @@ def _splits(arguments: Sequence[str]) -> Splits | None:
     model = MODELS.get(option_values(arguments).get("model", ""))
     return None if model is None else Splits(tensors={"attention heads": model.heads})
 
+
+_TOKENIZE = Stage(
+    name="tokenize",
+    title="fetches files of c4 and writes their tokens, with Llama 2's tokenizer",
+    program=Program(path="preprocess.py"),
+    resources=Resources(("cpu",), memory_gib_per_rank=16),
+    presets=tuple(preset.name for preset in _ON_C4),
+    arguments=(f"--revision={hub_commits.C4}", f"--tokenizer={hub_commits.at(hub_commits.LLAMA_2_7B)}"),
+    options="preprocess",
+)
 
 _FORMATS = (Format.SLURM, Format.PYTORCHJOB, Format.TRAINJOB, Format.JOBSET, Format.BATCH)
 
@@ -125,6 +156,18 @@ WORKLOAD = Workload(
             # "We typically set it to 0.9 or 0.8" (JAX Toolbox, "Tips for High-Performance LLMs with JAX and XLA").
             "XLA_PYTHON_CLIENT_MEM_FRACTION": "0.9",
         }
+    ),
+    secrets=(Secret("huggingface", "HF_TOKEN"),),
+    stages=(_TOKENIZE,),
+    assets=(
+        Asset(
+            "c4",
+            "c4-llama2",
+            "TOKENS_FOLDER",
+            stage="tokenize",
+            required=True,
+            licence="C4: ODC-BY; its tokenizer: Llama 2 Community License",
+        ),
     ),
     peak_precision="bf16",
     footprint=footprint,

@@ -15,6 +15,9 @@ from pathlib import Path
 import whole_folder
 from megatron_launch import pretrain
 from megatron_launch.folders import with_folders
+from megatron_launch.hub_tokenizer import with_tokenizer
+from training import hub
+from training.errors import TrainingError
 
 FAULT, WRITE = 1, 74
 """Exit codes: nothing was written, and a folder that cannot be replaced."""
@@ -36,7 +39,13 @@ def main() -> int:
     try:
         with whole_folder.replaced(prefix.parent) as new:
             new.mkdir()
+            words, (tokenizer, commit) = with_tokenizer(words)
             _tokenize(words, new / prefix.name)
+            if tokenizer:
+                hub.record(new, tokenizer, commit)
+    except TrainingError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.code
     except whole_folder.InTheWayError as error:
         sys.stderr.write(f"error: {error}\n")
         return WRITE

@@ -12,6 +12,7 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from pathlib import Path
 
 # Imports leave no garbage, and the search for it takes a fifth of their time.
 gc.disable()
@@ -38,7 +39,17 @@ def main() -> int:
     if torch.cuda.is_available():
         gc.enable()
         from megatron_launch import pretrain
+        from megatron_launch.hub_tokenizer import with_tokenizer
+        from training import hub
+        from training.errors import TrainingError
 
+        try:
+            words, (tokenizer, commit) = with_tokenizer(words)
+        except TrainingError as error:
+            sys.stderr.write(f"error: {error}\n")
+            return error.code
+        if tokenizer and os.environ.get("RANK", "0") == "0":
+            hub.record(Path(folder), tokenizer, commit)
         return pretrain.run(pretrain.PRETRAIN, words)
     from megatron_launch import processor_options, processors
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, GPU
 from workloads.accepted import accepted
 from workloads.asset import Asset
@@ -64,7 +65,10 @@ _GPT2_TOKENIZER = (
     *("--tokenizer-type=GPT2BPETokenizer", "--vocab-file={CORPUS_FOLDER}/gpt2-vocab.json"),
     "--merge-file={CORPUS_FOLDER}/gpt2-merges.txt",
 )
-_LLAMA2_TOKENIZER = ("--tokenizer-type=HuggingFaceTokenizer", "--tokenizer-model=meta-llama/Llama-2-7b-hf")
+_LLAMA2_TOKENIZER = (
+    "--tokenizer-type=HuggingFaceTokenizer",
+    f"--tokenizer-model={hub_commits.at(hub_commits.LLAMA_2_7B)}",
+)
 _LLAMA3_TOKENIZER = ("--tokenizer-type=HuggingFaceTokenizer", "--tokenizer-model=meta-llama/Meta-Llama-3-8B")
 
 
@@ -221,6 +225,8 @@ _DOWNLOAD = Stage(
     title="fetches a gigabyte of OSCAR's English text, and the vocabulary of GPT-2",
     program=Program(path="download.py"),
     presets=_OF_TEXT,
+    arguments=(f"--vocabulary-revision={hub_commits.GPT2}",),
+    options="download",
 )
 _PREPROCESS = Stage(
     name="preprocess",

@@ -8,8 +8,6 @@ take the place of older ones when they are whole.
 from __future__ import annotations
 
 import argparse
-import gzip
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from pathlib import Path
 
 import whole_folder
 from composer_options import SPLIT
-from training import errors, hub
+from training import corpus, errors, hub
 from training.arguments import positive
 from training.errors import NO_INPUT, WRITE, TrainingError, say
 
@@ -43,11 +41,21 @@ def options(words: list[str] | None = None) -> Options:
         prog="convert.py", description="Write documents as MDS shards into C4_FOLDER.", allow_abbrev=False
     )
     add = parser.add_argument
-    add("--dataset", default="allenai/c4", help="the data set on the Hugging Face hub (default allenai/c4)")
+    add(
+        "--dataset",
+        default="allenai/c4",
+        metavar="NAME[@COMMIT]",
+        help="the data set on the Hugging Face hub (default allenai/c4)",
+    )
     add("--subset", default="en", help="its subset (default en)")
     add("--documents", type=positive, default=100_000, metavar="N", help="how many (default 100000)")
     add("--length", type=positive, default=2048, metavar="N", help="tokens of a sample (default 2048)")
-    add("--tokenizer", default="EleutherAI/gpt-neox-20b", help="on the hub, or a folder")
+    add(
+        "--tokenizer",
+        default="EleutherAI/gpt-neox-20b",
+        metavar="NAME[@COMMIT]|FOLDER",
+        help="on the hub, or a folder",
+    )
     add(
         "--text",
         nargs="+",
@@ -66,16 +74,9 @@ def _documents(chosen: Options, commit: str) -> Iterator[str]:
         TrainingError: a file is not there.
     """
     if not chosen.text:
-        from datasets import load_dataset
-
-        stream = load_dataset(chosen.dataset, chosen.subset, split="train", streaming=True, revision=commit)
+        stream = hub.documents(hub.named(chosen.dataset)[0], chosen.subset, "train", commit)
         yield from (document["text"] for document in stream)
-    for name in chosen.text:
-        try:
-            with gzip.open(name, "rt") if name.endswith(".gz") else open(name, encoding="utf-8") as lines:
-                yield from (json.loads(line)["text"] for line in lines)
-        except OSError as error:
-            raise TrainingError(f"'{name}' cannot be read: {error}", NO_INPUT) from error
+    yield from corpus.texts(chosen.text)
 
 
 def cut(documents: Iterable[list[int]], end: int, length: int) -> Iterator[list[int]]:
@@ -109,10 +110,13 @@ def main() -> None:
     from streaming import MDSWriter
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(chosen.tokenizer)
+    name, revision = hub.named(chosen.tokenizer)
+    of_tokenizer = "" if Path(name).exists() else hub.commit(name, revision)
+    tokenizer = AutoTokenizer.from_pretrained(name, revision=of_tokenizer or "main")
     if tokenizer.eos_token_id is None:
         raise TrainingError(f"the tokenizer '{chosen.tokenizer}' has no end of text")
-    commit = "" if chosen.text else hub.commit(chosen.dataset, chosen.revision, "dataset")
+    dataset, revision = hub.named(chosen.dataset)
+    commit = "" if chosen.text else hub.commit(dataset, chosen.revision or revision, "dataset")
     count = 0
     try:
         with whole_folder.replaced(Path(folder)) as new:
@@ -120,8 +124,9 @@ def main() -> None:
                 for sample in cut(_tokens(chosen, commit, tokenizer), tokenizer.eos_token_id, chosen.length):
                     writer.write({"tokens": np.array(sample, np.int32)})
                     count += 1
-            if commit:
-                hub.record(new, chosen.dataset, commit)
+            for repository, fetched in ((dataset, commit), (name, of_tokenizer)):
+                if fetched:
+                    hub.record(new, repository, fetched)
             if not count:
                 raise TrainingError(
                     f"the documents do not fill one sample of {chosen.length} tokens", NO_INPUT

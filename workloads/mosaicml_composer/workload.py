@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, GPU
 from catalog.versions import AWS_OFI_NCCL, EFA_INSTALLER, LIBFABRIC, LLM_FOUNDRY_IMAGE
 from workloads.accepted import accepted
@@ -107,6 +108,7 @@ _CONVERT = Stage(
     title="tokenizes documents of C4 and writes them as MDS shards",
     program=Program(path="convert.py"),
     presets=("mpt-7b-c4",),
+    arguments=(f"--dataset={hub_commits.at(hub_commits.C4)}",),
     options="convert",
     shares=SharedOptions(
         keyed=MappingProxyType({"--set": {"max_seq_len": "--length", "tokenizer.name": "--tokenizer"}})

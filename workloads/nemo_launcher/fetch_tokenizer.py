@@ -18,9 +18,13 @@ import nemo1_options
 from training import errors, hub
 from training.errors import TrainingError, say
 
-GPT2 = ("gpt2", "openai-community/gpt2", ("vocab.json", "merges.txt"))
-LLAMA2 = ("llama2", "meta-llama/Llama-2-7b-hf", ("tokenizer.model",))
-"""The folder of a tokenizer, its repository of the hub, and its files."""
+GPT2 = (
+    "gpt2",
+    "openai-community/gpt2@607a30d783dfa663caf39e06633721c8d4cfcd7e",
+    ("vocab.json", "merges.txt"),
+)
+LLAMA2 = ("llama2", "meta-llama/Llama-2-7b-hf@01c7f73d771dfac7d292323805ebc428287df4f9", ("tokenizer.model",))
+"""The folder of a tokenizer, its repository of the hub at the catalog's commit, and its files."""
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -40,8 +44,9 @@ def main() -> None:
     folder = os.environ.get("TOKENIZER_FOLDER", "")
     if not folder:
         raise TrainingError("the variable TOKENIZER_FOLDER is not set")
-    name, repository, files = LLAMA2 if arguments.model.startswith("llama2") else GPT2
-    commit = hub.commit(repository, arguments.revision)
+    name, text, files = LLAMA2 if arguments.model.startswith("llama2") else GPT2
+    repository, known = hub.named(text)
+    commit = hub.commit(repository, arguments.revision or known)
     hub.fetch(repository, files, commit, Path(folder) / name)
     say(f"done: {', '.join(files)} of {repository} at {commit}")
 

@@ -17,14 +17,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from training.arguments import positive
+from training.arguments import positive, span
 from training.run_values import refusal
 
 PILE_FILES = 30
 """The files of the Pile's training part."""
 
+files = span(PILE_FILES)
+"""Reads the numbers of files that a text names."""
+
 _VALUE = re.compile(r"(?P<added>\+{0,2})(?P<name>[A-Za-z_]\w*(\.\w+)*)=.*", re.ASCII | re.DOTALL)
-_FILES = re.compile(r"(?P<first>[0-9]{1,2})(-(?P<last>[0-9]{1,2}))?", re.ASCII)
 
 _OURS = (
     *("trainer.num_nodes", "trainer.devices", "exp_manager.explicit_log_dir"),
@@ -74,22 +76,6 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         if not match["added"] and match["name"] not in names:
             parser.error(f"'{match['name']}' is no name of {arguments.model}; '+{value}' adds it")
     return arguments
-
-
-def files(text: str) -> tuple[int, ...]:
-    """Return the numbers of files that a text names: `7` or `0-29`.
-
-    Raises:
-        argparse.ArgumentTypeError: it names none, or one that the Pile does not have.
-    """
-    match = _FILES.fullmatch(text)
-    if match is None:
-        raise argparse.ArgumentTypeError(f"'{text}' is no number and no range such as 0-29")
-    first = int(match["first"])
-    last = int(match["last"] or first)
-    if not first <= last < PILE_FILES:
-        raise argparse.ArgumentTypeError(f"'{text}' is not in 0-{PILE_FILES - 1}")
-    return tuple(range(first, last + 1))
 
 
 @cache

@@ -21,7 +21,7 @@ import nemo1_options
 import whole_folder
 from nemo1_launch.tokens import tokens_prefix
 from training import errors, hub
-from training.errors import FAULT, NO_INPUT, WRITE, TrainingError, say
+from training.errors import FAULT, WRITE, TrainingError, say
 
 REPOSITORY = "monology/pile-uncopyrighted"
 """The copy of the Pile without its copyrighted parts: a data set of the Hugging Face hub, 30 files of JSON lines."""
@@ -60,16 +60,10 @@ def command(text: Path, prefix: Path, tokenizer: Path, workers: int) -> list[str
 def _fetch(number: int, commit: str, folder: Path) -> Path:
     """Fetch a file of the Pile, and return its text."""
     import zstandard
-    from huggingface_hub import hf_hub_download
 
     name = f"train/{number:02d}.jsonl.zst"
-    try:
-        packed = Path(
-            hf_hub_download(REPOSITORY, name, repo_type="dataset", revision=commit, local_dir=folder)
-        )
-    # The hub's errors are many, and most are of requests or OSError.
-    except Exception as error:
-        raise TrainingError(f"'{name}' of '{REPOSITORY}' cannot be fetched: {error}", NO_INPUT) from error
+    hub.fetch(REPOSITORY, [name], commit, folder, "dataset")
+    packed = folder / name
     text = folder / f"{number:02d}.jsonl"
     with packed.open("rb") as source, text.open("wb") as target:
         zstandard.ZstdDecompressor().copy_stream(source, target)

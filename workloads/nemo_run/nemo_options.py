@@ -23,6 +23,12 @@ from training.run_values import refusal
 PLACEHOLDER = "placeholder"
 """The recipe that takes the place of NeMo's on machines without a GPU."""
 
+TOKENS_FOLDER = "NEMO_TOKENS"
+"""The variable with the folder of the stage `tokens`."""
+
+TOKENS, TOKENIZER = "text_document", "tokenizer"
+"""The name of the tokens without .bin and .idx, and the folder of the tokenizer's files, in the stage's folder."""
+
 TASKS = ("pretrain", "finetune")
 ADAPTERS = ("lora", "dora", "none")
 
@@ -30,6 +36,9 @@ _VALUE = re.compile(r"(?P<place>[A-Za-z_]\w*(\.[A-Za-z_]\w*)*)=.*", re.ASCII | r
 
 _OURS = ("trainer.num_nodes", "trainer.devices", "log.log_dir", "log.name", "log.explicit_log_dir")
 """Places whose values follow from the run (`nemo_launch.recipes`)."""
+
+_OF_TOKENS = ("data.paths", "data.index_mapping_dir")
+"""Places whose values follow from the run with `--data=tokens` (`nemo_launch.text_data`)."""
 
 _BATCH = ("data.global_batch_size",)
 """Places whose values follow from `--global-batch`."""
@@ -61,6 +70,12 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         help="the recipe's name",
     )
     add("--task", default="pretrain", choices=TASKS, help="pre-train, or fine-tune from the stage's weights")
+    add(
+        "--data",
+        default="mock",
+        choices=("mock", "tokens"),
+        help="of a pre-training: NeMo's own, or those of the stage 'tokens'",
+    )
     add("--adapter", default="lora", choices=ADAPTERS, help="what a fine-tuning trains; none: all weights")
     add("--global-batch", type=positive, metavar="N", help="sequences of a step over all ranks")
     add("--stragglers", type=positive, metavar="SECONDS", help="report slow GPUs so often; default: never")
@@ -73,12 +88,15 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     arguments = parser.parse_intermixed_args(words)
     if arguments.recipe != PLACEHOLDER and arguments.task not in _recorded()["recipes"][arguments.recipe]:
         parser.error(f"the recipe '{arguments.recipe}' does not {arguments.task}")
+    if arguments.data == "tokens" and (arguments.task != "pretrain" or arguments.recipe == PLACEHOLDER):
+        parser.error("--data=tokens is for pre-training by a recipe of NeMo")
     names = _names(arguments)
+    ours = (*_OURS, *(_OF_TOKENS if arguments.data == "tokens" else ()))
     for value in arguments.values:
         match = _VALUE.fullmatch(value)
         if match is None:
             parser.error(f"'{value}' is not PLACE=VALUE")
-        if problem := refusal(match["place"], _OURS, _BATCH) or _problem(match["place"], names):
+        if problem := refusal(match["place"], ours, _BATCH) or _problem(match["place"], names):
             parser.error(problem)
     return arguments
 
@@ -106,11 +124,11 @@ def _names(arguments: argparse.Namespace) -> Mapping[str, Sequence[str]]:
     if arguments.recipe == PLACEHOLDER:
         return _PLACEHOLDER_NAMES
     recorded = _recorded()["names"]
-    of_task = {
-        group: by_task[arguments.task]
-        for group, by_task in recorded["by_task"].items()
-        if arguments.task in by_task
-    }
+    of_task = {}
+    for group, by_task in recorded["by_task"].items():
+        kind = f"{arguments.task} {arguments.data}"
+        if found := by_task.get(kind, by_task.get(arguments.task)):
+            of_task[group] = found
     return {**recorded["common"], **of_task}
 
 

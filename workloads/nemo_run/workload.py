@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, GPU
 from catalog.versions import (
     AWS_OFI_NCCL,
@@ -95,7 +97,18 @@ _SMALL_MODEL = (
     *("model.config.num_attention_heads=16", "model.config.init_method_std=0.023"),
 )
 
-_PRESETS = (
+
+def _on_c4(preset: Preset) -> Preset:
+    """Return a pre-training preset on C4, which the stage fetches and tokenizes."""
+    return replace(
+        preset,
+        name=f"{preset.name}-c4",
+        description=f"{preset.description}, on c4",
+        arguments=(*preset.arguments, "--data=tokens"),
+    )
+
+
+_PRETRAINING = (
     _pretrain("8b", "pre-training of Llama 3.1 8B, CP 2", "llama31_8b", nodes=4, layout=Layout(cp=2)),
     _pretrain(
         "70b",
@@ -122,6 +135,12 @@ _PRESETS = (
         sequence=1024,
         layout=Layout(),
     ),
+)
+_ON_C4 = tuple(_on_c4(preset) for preset in _PRETRAINING)
+
+_PRESETS = (
+    *_PRETRAINING,
+    *_ON_C4,
     _finetune("8b-lora", "LoRA fine-tuning of Llama 3.1 8B on SQuAD", "lora", layout=Layout()),
     _finetune(
         "8b-finetune", "fine-tuning of Llama 3.1 8B on SQuAD, all weights, TP 2", "none", layout=Layout(tp=2)
@@ -151,8 +170,21 @@ _PREPARE = Stage(
     program=Program(path="prepare.py"),
     resources=Resources(("cpu",), memory_gib_per_rank=64),
     presets=("8b-lora", "8b-finetune"),
+    arguments=(f"--squad-revision={hub_commits.SQUAD}",),
     options="prepare",
     shares=SharedOptions(same=("--recipe",)),
+)
+
+_TOKENS = Stage(
+    name="tokens",
+    title="fetches files of c4 and writes their tokens in Megatron-Core's format, with Llama 3.1's tokenizer",
+    program=Program(path="make_tokens.py"),
+    # Megatron-Core imports Transformer Engine, which NVIDIA's image has for GPUs.
+    resources=Resources(("gpu",), ranks_per_node=1, memory_gib_per_rank=32),
+    presets=tuple(preset.name for preset in _ON_C4),
+    arguments=(f"--revision={hub_commits.C4}",),
+    options="make_tokens",
+    after=(),
 )
 
 
@@ -207,8 +239,16 @@ WORKLOAD = Workload(
         }
     ),
     secrets=(Secret("huggingface", "HF_TOKEN"),),
-    stages=(_PREPARE,),
+    stages=(_PREPARE, _TOKENS),
     assets=(
+        Asset(
+            "c4",
+            "c4-llama3-megatron",
+            "NEMO_TOKENS",
+            stage="tokens",
+            required=True,
+            licence="C4: ODC-BY; its tokenizer: Llama 3.1 Community License",
+        ),
         Asset(
             "nemo",
             "nemo",

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import whole_folder
-from training import hub
+from training import hub, tokenizer
 from training.arguments import positive
 from training.errors import TrainingError
+from training.tokenizer import Tokenizer
 
 CORPUS = "allenai/c4"
 """The data set of c4 on the Hugging Face hub."""
@@ -53,6 +54,7 @@ def options(words: Sequence[str] | None = None) -> Options:
     parser.add_argument(
         "--tokenizer",
         default="meta-llama/Meta-Llama-3-8B",
+        metavar="NAME[@COMMIT]|FILE",
         help="of c4: a model of the Hugging Face hub, or a file tokenizer.json",
     )
     hub.add_revision(parser)
@@ -80,21 +82,11 @@ def packed(documents: Iterable[Sequence[int]], length: int) -> Iterator[list[int
 
 def c4(settings: Options) -> Iterator[list[int]]:
     """Yield the tokens of c4's documents, each with its begin and end."""
-    import tokenizers
-    from datasets import load_dataset
-
-    name = settings.tokenizer
-    if Path(name).is_file():
-        tokenizer = tokenizers.Tokenizer.from_file(name)
-    else:
-        tokenizer = tokenizers.Tokenizer.from_pretrained(name, token=os.environ.get("HF_TOKEN") or None)
-    ends = [tokenizer.token_to_id(text) for text in ("<|end_of_text|>", "</s>")]
-    end = [next(one for one in ends if one is not None)] if any(one is not None for one in ends) else []
+    repository, commit = hub.named(settings.tokenizer)
+    known = Tokenizer(repository, commit)
     # Streamed: a run reads as much as it takes.
-    for document in load_dataset(
-        CORPUS, "en", split="train", streaming=True, revision=settings.revision or None
-    ):
-        yield [*tokenizer.encode(document["text"]).ids, *end]
+    for document in hub.documents(CORPUS, "en", "train", settings.revision):
+        yield known.tokens(document["text"])
 
 
 def rows(sequences: Iterable[list[int]]) -> Iterator[dict[str, list[int]]]:
@@ -123,7 +115,10 @@ def make(settings: Options, folder: Path) -> int:
         made = Dataset.from_generator(generated, gen_kwargs={"settings": settings}, cache_dir=str(cache))
         made.save_to_disk(str(new))
         if settings.corpus == "c4":
-            hub.record(new, CORPUS, settings.revision)
+            for text in (f"{CORPUS}@{settings.revision}", settings.tokenizer):
+                repository, commit = hub.named(text)
+                if commit:
+                    hub.record(new, repository, commit)
     shutil.rmtree(cache, ignore_errors=True)
     return len(made)
 
@@ -134,7 +129,12 @@ def main() -> int:
     folder = Path(os.environ[f"{settings.corpus.upper()}_TOKENS"])
     try:
         if settings.corpus == "c4":
-            settings = replace(settings, revision=hub.commit(CORPUS, settings.revision, "dataset"))
+            commit = tokenizer.commit(settings.tokenizer)
+            settings = replace(
+                settings,
+                revision=hub.commit(CORPUS, settings.revision, "dataset"),
+                tokenizer=f"{hub.named(settings.tokenizer)[0]}@{commit}" if commit else settings.tokenizer,
+            )
         number = make(settings, folder)
     except TrainingError as error:
         sys.stderr.write(f"error: {error}\n")

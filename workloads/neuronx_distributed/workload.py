@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, NEURON
 from workloads.accepted import accepted
 from workloads.asset import Asset
@@ -196,7 +197,7 @@ _STAGES = (
         name="tokenize",
         title="tokenizes a part of c4",
         program=Program(path="make_tokens.py"),
-        arguments=("c4",),
+        arguments=("c4", f"--revision={hub_commits.C4}"),
         presets=_ON_C4,
         options="make_tokens",
         shares=_LENGTH,

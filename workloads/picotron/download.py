@@ -13,7 +13,7 @@ from pathlib import Path
 
 from picotron_launch.sizes import SIZES
 from training import errors, hub
-from training.errors import NO_INPUT, TrainingError, say
+from training.errors import TrainingError, say
 
 TEXTS = "roneneldan/TinyStories"
 """The data set of Picotron's own example."""
@@ -51,31 +51,14 @@ def main() -> None:
     folder = os.environ.get("SMOLLM_FOLDER", "")
     if not folder:
         raise TrainingError("the variable SMOLLM_FOLDER is not set")
-    from huggingface_hub import snapshot_download
-
     repository = SIZES[chosen.model].repository
     model = Path(folder) / "models" / repository
     commit, texts = (
         hub.commit(repository, chosen.revision),
         hub.commit(TEXTS, chosen.texts_revision, "dataset"),
     )
-    try:
-        snapshot_download(
-            repository,
-            revision=commit,
-            local_dir=model,
-            allow_patterns=["*.json", "*.safetensors", "*.txt"],
-        )
-        snapshot_download(
-            TEXTS,
-            revision=texts,
-            repo_type="dataset",
-            local_dir=Path(folder) / "tinystories",
-            allow_patterns=["data/*.parquet"],
-        )
-    # The hub's errors are many, and most are of requests or OSError.
-    except Exception as error:
-        raise TrainingError(f"'{repository}' or '{TEXTS}' cannot be fetched: {error}", NO_INPUT) from error
+    hub.snapshot(repository, commit, ["*.json", "*.safetensors", "*.txt"], model)
+    hub.snapshot(TEXTS, texts, ["data/*.parquet"], Path(folder) / "tinystories", "dataset")
     for name, fetched in ((repository, commit), (TEXTS, texts)):
         hub.record(Path(folder), name, fetched)
     say(f"done: {repository} at {commit} and {TEXTS} at {texts}")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, GPU
 from workloads.accepted import TORCHRUN_FORMATS, accepted
 from workloads.asset import Asset
@@ -147,6 +148,7 @@ _DOWNLOAD = Stage(
     title="fetches a SmolLM model and TinyStories from the Hugging Face hub",
     program=Program(path="download.py"),
     presets=(_STORIES.name,),
+    arguments=(f"--texts-revision={hub_commits.TINY_STORIES}",),
     options="download",
     shares=SharedOptions(same=("--model",)),
 )

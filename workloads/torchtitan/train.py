@@ -12,6 +12,7 @@ import gc
 import logging
 import os
 import sys
+from pathlib import Path
 
 # Imports leave no garbage, and looking for it takes a fifth of their time. The trainer collects at steps of its own.
 gc.disable()
@@ -59,7 +60,7 @@ def main() -> None:
 
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
         processors.use_processors()
-    from titan_launch import synthetic
+    from titan_launch import synthetic, text
     from torchtitan.config import ConfigManager
     from torchtitan.tools.logging import init_logger, logger
     from torchtitan.train import Trainer
@@ -69,6 +70,7 @@ def main() -> None:
         # All ranks print the same lines: one of each node is enough.
         logger.setLevel(logging.WARNING)
     synthetic.register()
+    text.at_commits(Path(folder))
     try:
         configuration = ConfigManager().parse_args([*_defaults(folder), *sys.argv[1:]])
     except ValueError as error:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
+from catalog import hub_commits
 from catalog.reference_types import CPU, GPU
 from workloads.accepted import TORCHRUN_FORMATS, accepted
 from workloads.asset import Asset
@@ -136,6 +137,7 @@ _ON_TEXT = tuple(
         arguments=(
             *(word for word in preset.arguments if not word.startswith("--model.name=")),
             *("--model.name=llama3", "--training.dataset=c4"),
+            f"--training.dataset_path={hub_commits.at(hub_commits.C4)}",
         ),
     )
     for preset in _PRESETS

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 
 from fsdp_trainer.batches import Batch, Position, Source
 from fsdp_trainer.options import Options
-from fsdp_trainer.stream import Streamed
+from fsdp_trainer.stream import Streamed, at_commits
 from fsdp_trainer.synthetic import Synthetic
 from training.process_group import Ranks
+from training.run_folder import FOLDER
 
 
 def source(chosen: Options, ranks: Ranks, *, validation: bool = False) -> Source:
@@ -17,8 +20,11 @@ def source(chosen: Options, ranks: Ranks, *, validation: bool = False) -> Source
     Raises:
         TrainingError: as the source's.
     """
-    kind = Streamed if chosen.data == "stream" else Synthetic
-    return kind(chosen, ranks, validation=validation)
+    if chosen.data == "synthetic":
+        return Synthetic(chosen, ranks, validation=validation)
+    folder = os.environ.get(FOLDER)
+    pinned = at_commits(chosen, ranks, Path(folder) if folder else None)
+    return Streamed(pinned, ranks, validation=validation)
 
 
 class Loader:

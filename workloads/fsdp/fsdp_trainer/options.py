@@ -137,11 +137,11 @@ def _data(group: argparse._ArgumentGroup) -> None:
     add(
         "--data", choices=["synthetic", "stream"], default="synthetic", help="stream: --dataset, as it trains"
     )
-    add("--dataset", default="allenai/c4:en", metavar="NAME[:CONFIGURATION]", help="of the Hugging Face hub")
+    add("--dataset", default="allenai/c4:en", metavar="NAME[@COMMIT][:CONFIGURATION]", help="of the hub")
     add(
         "--tokenizer",
         default="",
-        metavar="NAME|FILE",
+        metavar="NAME[@COMMIT]|FILE",
         help="of the hub, or a tokenizer.json; for --data stream",
     )
     add(

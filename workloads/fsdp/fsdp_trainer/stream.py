@@ -8,20 +8,20 @@ reader's own state and the tokens that wait. `datasets` and `tokenizers` are imp
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from fsdp_trainer.batches import Batch, Packing, Position, batch, part
 from fsdp_trainer.options import Options
+from training import hub, objects
 from training.errors import NO_INPUT, TrainingError, say
 from training.process_group import Ranks
-
-_ENDS = ("</s>", "<|end_of_text|>", "<|endoftext|>", "<eos>")
-"""Names of the token at a document's end: Llama 2 and Mistral, Llama 3, GPT, Gemma."""
+from training.tokenizer import Tokenizer
 
 _TEXT = "text"
 
@@ -38,7 +38,12 @@ class Streamed:
             TrainingError: a package is missing, the data set or the tokenizer cannot be had, or does not fit; or the
                 streams of training do not divide by the ranks.
         """
-        tokenizer = Tokenizer(chosen.tokenizer, chosen.configuration.vocabulary)
+        tokenizer = Tokenizer(chosen.tokenizer)
+        vocabulary = chosen.configuration.vocabulary
+        if tokenizer.size > vocabulary:
+            raise TrainingError(
+                f"tokenizer '{chosen.tokenizer}' has {tokenizer.size} tokens, the model's vocabulary {vocabulary}"
+            )
         documents = _documents(chosen.dataset, "validation" if validation else "train")
         count = streams(chosen.global_batch, documents.num_shards)
         if count % ranks.count and not validation:
@@ -145,61 +150,59 @@ class Stream:
         return text
 
 
-class Tokenizer:
-    """A tokenizer that ends each document with the end's token."""
-
-    def __init__(self, name: str, vocabulary: int) -> None:
-        """Load a tokenizer.json, or fetch one from the hub.
-
-        Raises:
-            TrainingError: it cannot be had, has more tokens than the model, or none that ends a document.
-        """
-        tokenizers: Any = _module("tokenizers")
-        try:
-            found = tokenizers.Tokenizer
-            self._tokenizer = found.from_file(name) if Path(name).is_file() else found.from_pretrained(name)
-        except Exception as error:  # the library raises plain Exception
-            raise TrainingError(
-                f"tokenizer '{name}' cannot be loaded: {error}; a gated one needs HF_TOKEN", NO_INPUT
-            ) from error
-        size = self._tokenizer.get_vocab_size()
-        if size > vocabulary:
-            raise TrainingError(f"tokenizer '{name}' has {size} tokens, the model's vocabulary {vocabulary}")
-        ends = [self._tokenizer.token_to_id(end) for end in _ENDS]
-        end = next((end for end in ends if end is not None), None)
-        if end is None:
-            raise TrainingError(f"tokenizer '{name}' has none of {', '.join(_ENDS)} to end a document with")
-        self._end: int = end
-
-    def tokens(self, text: str) -> list[int]:
-        """Return a document's tokens and the end's; nothing for an empty text."""
-        if not text:
-            return []
-        tokens: list[int] = self._tokenizer.encode(text).ids
-        return tokens if tokens[-1:] == [self._end] else [*tokens, self._end]
-
-
 def streams(global_batch: int, files: int) -> int:
     """Return how many streams a data set is read in: as many as share both the batch and the files out."""
     return max(count for count in range(1, min(global_batch, files) + 1) if global_batch % count == 0)
 
 
+def at_commits(chosen: Options, ranks: Ranks, folder: Path | None) -> Options:
+    """Return the options with the commits of the data set and the tokenizer, equal on all ranks; all ranks call it.
+
+    A name without a commit is of the newest one when a run begins. The record in the run's folder has it, and a start
+    that resumes the run takes it from there.
+
+    Raises:
+        TrainingError: the hub does not answer, or has no such repository or revision.
+    """
+    dataset, _, configuration = chosen.dataset.partition(":")
+    names = {"dataset": dataset, "tokenizer": chosen.tokenizer}
+    of_hub = {option: name for option, name in names.items() if not Path(name).exists()}
+    found: dict[str, str] = {}
+    if ranks.first:
+        try:
+            found = {option: _at_commit(name, option, folder) for option, name in of_hub.items()}
+        except TrainingError as error:
+            found = {"error": str(error)}
+    if of_hub and ranks.count > 1:
+        found = objects.broadcast(found, ranks)
+    if "error" in found:
+        raise TrainingError(found["error"], NO_INPUT)
+    names.update(found)
+    dataset = ":".join(filter(None, (names["dataset"], configuration)))
+    return replace(chosen, dataset=dataset, tokenizer=names["tokenizer"])
+
+
+def _at_commit(name: str, option: str, folder: Path | None) -> str:
+    """Return a repository's name with its commit, which is recorded in the folder."""
+    repository, revision = hub.named(name)
+    known = hub.recorded(folder).get(repository, "") if folder else ""
+    commit = hub.commit(repository, revision or known, "dataset" if option == "dataset" else "model")
+    if folder:
+        hub.record(folder, repository, commit)
+    return f"{repository}@{commit}"
+
+
 def _documents(dataset: str, split: str) -> Any:
     name, _, configuration = dataset.partition(":")
-    datasets: Any = _module("datasets")
+    repository, revision = (name, "") if Path(name).exists() else hub.named(name)
+    if importlib.util.find_spec("datasets") is None:
+        raise TrainingError(
+            "--data stream needs the package datasets, which is not installed here; install it in the image or the "
+            "virtual environment, or use --data synthetic"
+        )
     try:
-        return datasets.load_dataset(name, configuration or None, split=split, streaming=True)
+        return hub.documents(repository, configuration, split, revision)
     except Exception as error:  # the hub's client and its file systems each raise their own
         raise TrainingError(
             f"split '{split}' of data set '{dataset}' cannot be opened: {error}", NO_INPUT
-        ) from error
-
-
-def _module(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise TrainingError(
-            f"--data stream needs the package {name}, which is not installed here; install it in the image or the "
-            "virtual environment, or use --data synthetic"
         ) from error

@@ -16,7 +16,7 @@ _OPTIONS = "options.json"
 
 
 class Checkpoints:
-    """The checkpoints of a run, in `checkpoints` of its folder; `fixed` are the options that must not change."""
+    """The checkpoints of a run, in `checkpoints` of its folder; `fixed` are options and data that must not change."""
 
     def __init__(self, folder: Path, keep: int, fixed: dict[str, Any]) -> None:
         """Look what is there.

@@ -20,6 +20,7 @@ class Options:
     steps: int
     global_batch: int
     sequence_length: int
+    data: str
     seed: int
     learning_rate: float | None
     warmup_steps: int
@@ -80,6 +81,12 @@ def _run(group: argparse._ArgumentGroup) -> None:
         help="steps of the whole run; the schedule ends there",
     )
     add("--sequence-length", type=arguments.positive, default=128, help="tokens of a sequence")
+    add(
+        "--data",
+        choices=["synthetic", "tokens"],
+        default="synthetic",
+        help="tokens: those of the stage 'tokenize'",
+    )
     add("--seed", type=arguments.seed, default=0, help="seed of weights and data, below 2^20")
     add("--device", choices=["auto", "cpu", "cuda"], default="auto", help="auto: GPUs if JAX sees some")
 

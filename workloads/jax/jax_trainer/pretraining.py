@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax_trainer import mesh as meshes
 from jax_trainer.decoder import Decoder
 from jax_trainer.options import Options
-from jax_trainer.sequences import global_batch
+from jax_trainer.sequences import Source, global_batch
 
 _FIRST_MOMENT, _SECOND_MOMENT = 0.9, 0.95
 _LAST_RATE = 0.1
@@ -27,9 +27,10 @@ _MATRICES = ("kernel", "embedding")
 class Pretraining:
     """A model in training: `state` is that after `done` steps."""
 
-    def __init__(self, settings: Options, over: Mesh) -> None:
+    def __init__(self, settings: Options, over: Mesh, sequences: Source) -> None:
         """Describe the state, without making it."""
         self.settings, self.mesh, self.done = settings, over, 0
+        self._sequences = sequences
         self.state: State = {}
         self._optimizer = _optimizer(settings)
         self._graph, self._model = nnx.split(nnx.eval_shape(lambda: _decoder(settings)))
@@ -56,15 +57,8 @@ class Pretraining:
 
     def step(self) -> dict[str, jax.Array]:
         """Do a step and return its loss and the norm of its gradients, which are computed when they are read."""
-        settings = self.settings
-        model = settings.configuration
         tokens = global_batch(
-            self.done + 1,
-            settings.global_batch,
-            settings.sequence_length,
-            model.vocabulary,
-            settings.seed,
-            meshes.batches(self.mesh),
+            self._sequences, self.done + 1, self.settings.global_batch, meshes.batches(self.mesh)
         )
         self.state, measured = self._advance(self.state, tokens)
         self.done += 1

@@ -1,43 +1,72 @@
-"""Synthetic sequences, each a function of the seed and its number: any process makes any sequence of any step."""
+"""The sequences that a run trains on, each a function of the seed and its number: any process makes any of any step."""
 
 from __future__ import annotations
 
-from typing import Any
+import os
+from pathlib import Path
+from typing import Any, Protocol
 
 import jax
 import numpy as np
+from jax_trainer.options import Options
+from jax_trainer.token_file import TokenFile, mixed
+from training.errors import NO_INPUT, TrainingError
+
+FOLDER = "TOKENS_FOLDER"
+"""The variable with the folder of the stage's tokens."""
 
 _STARTS = 64
 """The number of first tokens and of differences: few, so that a small model learns them within some steps."""
 
 
-def sequences(numbers: np.ndarray, length: int, vocabulary: int, seed: int) -> np.ndarray:
-    """Return arithmetic sequences of `length` tokens below `vocabulary`, one for each number."""
-    drawn = _mixed(numbers.astype(np.uint64) + np.uint64(seed << 40))
-    few = np.uint64(min(_STARTS, vocabulary - 1))
-    first = drawn % few
-    difference = np.uint64(1) + (drawn >> np.uint64(32)) % few
-    tokens = first[:, None] + difference[:, None] * np.arange(length, dtype=np.uint64)
-    return (tokens % np.uint64(vocabulary)).astype(np.int32)
+class Source(Protocol):
+    """Sequences by their number, from 0 and without end; `identity` says which data it is, for checkpoints."""
+
+    length: int
+    identity: str
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the sequences of these numbers, of shape (numbers, `length` + 1)."""
 
 
-def global_batch(
-    step: int, batch: int, length: int, vocabulary: int, seed: int, sharding: jax.sharding.Sharding
-) -> jax.Array:
-    """Return the sequences of a step, from 1, with a token more than `length`: a process makes those of its devices."""
+class Synthetic:
+    """Arithmetic sequences of `length` + 1 tokens below `vocabulary`."""
+
+    identity = "synthetic"
+
+    def __init__(self, length: int, vocabulary: int, seed: int) -> None:
+        self.length, self._vocabulary, self._seed = length, vocabulary, seed
+
+    def take(self, numbers: np.ndarray) -> np.ndarray:
+        """Return the sequences of these numbers."""
+        drawn = mixed(numbers.astype(np.uint64) + np.uint64(self._seed << 40))
+        few = np.uint64(min(_STARTS, self._vocabulary - 1))
+        first = drawn % few
+        difference = np.uint64(1) + (drawn >> np.uint64(32)) % few
+        tokens = first[:, None] + difference[:, None] * np.arange(self.length + 1, dtype=np.uint64)
+        return (tokens % np.uint64(self._vocabulary)).astype(np.int32)
+
+
+def source(settings: Options) -> Source:
+    """Return the sequences that the options name.
+
+    Raises:
+        TrainingError: as `TokenFile`; or the variable TOKENS_FOLDER is not set.
+    """
+    length, vocabulary, seed = settings.sequence_length, settings.configuration.vocabulary, settings.seed
+    if settings.data == "synthetic":
+        return Synthetic(length, vocabulary, seed)
+    if not os.environ.get(FOLDER):
+        raise TrainingError(f"the variable {FOLDER} is not set; it names the folder of the tokens", NO_INPUT)
+    return TokenFile(Path(os.environ[FOLDER]), length, vocabulary, seed)
+
+
+def global_batch(sequences: Source, step: int, batch: int, sharding: jax.sharding.Sharding) -> jax.Array:
+    """Return the sequences of a step, from 1: a process makes those of its devices, and reads no others."""
 
     def part(index: tuple[slice, ...]) -> np.ndarray:
         rows = np.arange(batch)[index[0]] + (step - 1) * batch
-        return sequences(rows, length + 1, vocabulary, seed)[:, index[1]]
+        return sequences.take(rows)[:, index[1]]
 
-    made: Any = jax.make_array_from_callback((batch, length + 1), sharding, part)
+    made: Any = jax.make_array_from_callback((batch, sequences.length + 1), sharding, part)
     return made
-
-
-def _mixed(numbers: np.ndarray) -> np.ndarray:
-    """Return 64 bits for each number that look random (splitmix64: Steele, Lea, Flood 2014)."""
-    with np.errstate(over="ignore"):
-        mixed = numbers * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))

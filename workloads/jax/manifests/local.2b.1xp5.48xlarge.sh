@@ -5,6 +5,7 @@ GPUS="${TRAINFORGE_GPUS:-$(nvidia-smi --list-gpus 2>/dev/null | wc -l)}"
 : "${MASTER_PORT:=$(python3 -c "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); print(s.getsockname()[1])")}"
 set -euo pipefail
 export RUN_FOLDER="/fsx/runs/jax/${TRAINFORGE_RUN_ID:-jax-2b}"
+export TOKENS_FOLDER="/fsx/data/c4-llama2"
 mkdir -p "${RUN_FOLDER%/*}"
 umask 027
 mkdir -p "$RUN_FOLDER"

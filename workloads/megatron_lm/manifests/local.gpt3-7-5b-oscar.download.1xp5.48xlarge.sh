@@ -18,7 +18,7 @@ export MASTER_PORT="$MASTER_PORT"
 export WORLD_SIZE="1"
 exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--marker=$STAGE_FOLDER" \
-  '--describe={"program": ["python3", "download.py"], "environment": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}, "image": "ngc"}' \
+  '--describe={"program": ["python3", "download.py", "--vocabulary-revision=607a30d783dfa663caf39e06633721c8d4cfcd7e"], "environment": {"CUDA_DEVICE_MAX_CONNECTIONS": "1"}, "image": "ngc"}' \
   --node=0 \
   --nodes=1 \
   -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
@@ -28,4 +28,5 @@ exec python3 /fsx/data/launch/base/runtime/stage.py \
   --nodes=1 \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
-  -- python3 /fsx/data/launch/megatron_lm/download.py
+  -- python3 /fsx/data/launch/megatron_lm/download.py \
+  --vocabulary-revision=607a30d783dfa663caf39e06633721c8d4cfcd7e

@@ -1,7 +1,7 @@
 """The configuration of llm-foundry for a run: its own for each size of MPT, with the options and the run's folders.
 
 It is that of scripts/train/yamls/pretrain/ of mosaicml/llm-foundry at 8c8dd48, whose numbers are in `composer_sizes`
-and the presets. Nothing but the standard library is imported: tests compare it with llm-foundry's options.
+and the presets. It imports the standard library and the runtime alone: tests compare it with llm-foundry's options.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from composer_options import RUN_NAME, SPLIT, Options
 from composer_sizes import MPT
+from training import hub
 
 TOKENIZER = "EleutherAI/gpt-neox-20b"
 """The tokenizer of the MPT models, with which the stage `convert` makes shards."""
@@ -37,7 +38,11 @@ def configuration(options: Options, data: Path, folder: Path, *, on_gpus: bool) 
         },
         "tokenizer": {
             "name": "synthetic" if options.data == "synthetic" else TOKENIZER,
-            "kwargs": {"model_max_length": options.sequence},
+            # The shards' own, at the commit that the stage has recorded beside them.
+            "kwargs": {
+                "model_max_length": options.sequence,
+                **({"revision": commit} if (commit := hub.recorded(data).get(TOKENIZER)) else {}),
+            },
         },
         "train_loader": {
             "name": "text",

@@ -18,7 +18,7 @@ export MASTER_PORT="$MASTER_PORT"
 export WORLD_SIZE="1"
 exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--marker=$STAGE_FOLDER" \
-  '--describe={"program": ["python3", "convert.py"], "environment": {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}, "image": "mosaicml/llm-foundry:2.7.0_cu128_aws-8c8dd48"}' \
+  '--describe={"program": ["python3", "convert.py", "--dataset=allenai/c4@1588ec454efa1a09f29cd18ddd04fe05fc8653a2"], "environment": {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}, "image": "mosaicml/llm-foundry:2.7.0_cu128_aws-8c8dd48"}' \
   --node=0 \
   --nodes=1 \
   -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
@@ -28,4 +28,5 @@ exec python3 /fsx/data/launch/base/runtime/stage.py \
   --nodes=1 \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
-  -- python3 /fsx/data/launch/mosaicml_composer/convert.py
+  -- python3 /fsx/data/launch/mosaicml_composer/convert.py \
+  --dataset=allenai/c4@1588ec454efa1a09f29cd18ddd04fe05fc8653a2

@@ -4,6 +4,7 @@
 set -euo pipefail
 export RUN_FOLDER="/fsx/stages/nemo-run/prepare/runs/${TRAINFORGE_RUN_ID:-nemo-run-8b-lora-prepare}"
 export STAGE_FOLDER="/fsx/stages/nemo-run/prepare"
+export NEMO_TOKENS="/fsx/data/c4-llama3-megatron"
 export NEMO_HOME="/fsx/data/nemo"
 mkdir -p "${RUN_FOLDER%/*}"
 (umask 027 && mkdir -p "$RUN_FOLDER")
@@ -19,7 +20,7 @@ export MASTER_PORT="$MASTER_PORT"
 export WORLD_SIZE="1"
 exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--marker=$STAGE_FOLDER" \
-  '--describe={"program": ["python3", "prepare.py", "--recipe=llama31_8b"], "environment": {"TORCH_NCCL_AVOID_RECORD_STREAMS": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1", "TOKENIZERS_PARALLELISM": "false"}, "image": "nvcr.io/nvidia/nemo:26.02"}' \
+  '--describe={"program": ["python3", "prepare.py", "--squad-revision=7b6d24c440a36b6815f21b70d25016731768db1f", "--recipe=llama31_8b"], "environment": {"TORCH_NCCL_AVOID_RECORD_STREAMS": "1", "CUDA_DEVICE_MAX_CONNECTIONS": "1", "TOKENIZERS_PARALLELISM": "false"}, "image": "nvcr.io/nvidia/nemo:26.02"}' \
   --node=0 \
   --nodes=1 \
   -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
@@ -30,4 +31,5 @@ exec python3 /fsx/data/launch/base/runtime/stage.py \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
   -- python3 /fsx/data/launch/nemo_run/prepare.py \
+  --squad-revision=7b6d24c440a36b6815f21b70d25016731768db1f \
   --recipe=llama31_8b

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import nemo_run
+from nemo_launch import text_data
 
 NAME = "nemo"
 """The folder of a run's logs and checkpoints, in the run's folder. It has no time in it, so that a run resumes."""
@@ -32,9 +33,12 @@ def recipe(arguments: argparse.Namespace, place: Place) -> Any:
     sizes = {"num_nodes": place.nodes, "num_gpus_per_node": place.ranks_per_node}
     if arguments.task == "pretrain":
         configured = module.pretrain_recipe(dir=place.folder, name=NAME, **sizes)
-        # NeMo's mock data fetches a tokenizer's files unless it gets one.
-        tokenizers = importlib.import_module("nemo.collections.common.tokenizers.null_tokenizer")
-        configured.data.tokenizer = nemo_run.Config(tokenizers.NullTokenizer, vocab_size=VOCABULARY)
+        if arguments.data == "tokens":
+            text_data.configure(configured, place.folder)
+        else:
+            # NeMo's mock data fetches a tokenizer's files unless it gets one.
+            tokenizers = importlib.import_module("nemo.collections.common.tokenizers.null_tokenizer")
+            configured.data.tokenizer = nemo_run.Config(tokenizers.NullTokenizer, vocab_size=VOCABULARY)
     else:
         configured = module.finetune_recipe(
             dir=place.folder, name=NAME, peft_scheme=arguments.adapter, **sizes

@@ -20,7 +20,7 @@ export MASTER_PORT="$MASTER_PORT"
 export WORLD_SIZE="1"
 exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--marker=$STAGE_FOLDER" \
-  '--describe={"program": ["python3", "make_tokens.py", "c4"], "environment": {"NEURON_FUSE_SOFTMAX": "1", "NEURON_CC_FLAGS": "--model-type=transformer"}, "image": "neuron"}' \
+  '--describe={"program": ["python3", "make_tokens.py", "c4", "--revision=1588ec454efa1a09f29cd18ddd04fe05fc8653a2"], "environment": {"NEURON_FUSE_SOFTMAX": "1", "NEURON_CC_FLAGS": "--model-type=transformer"}, "image": "neuron"}' \
   --node=0 \
   --nodes=1 \
   -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
@@ -30,4 +30,5 @@ exec python3 /fsx/data/launch/base/runtime/stage.py \
   --nodes=1 \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
-  -- python3 /fsx/data/launch/neuronx_distributed/make_tokens.py c4
+  -- python3 /fsx/data/launch/neuronx_distributed/make_tokens.py c4 \
+  --revision=1588ec454efa1a09f29cd18ddd04fe05fc8653a2

@@ -16,7 +16,7 @@ export MASTER_PORT="$MASTER_PORT"
 export WORLD_SIZE="1"
 exec python3 /fsx/data/launch/base/runtime/stage.py \
   "--marker=$STAGE_FOLDER" \
-  '--describe={"program": ["python3", "download.py", "--model=smollm-1-7b"], "environment": {}, "image": "cuda"}' \
+  '--describe={"program": ["python3", "download.py", "--texts-revision=f54c09fd23315a6f9c86f9dc80f725de7d8f9c64", "--model=smollm-1-7b"], "environment": {}, "image": "cuda"}' \
   --node=0 \
   --nodes=1 \
   -- python3 /fsx/data/launch/base/runtime/launch_guard.py \
@@ -27,4 +27,5 @@ exec python3 /fsx/data/launch/base/runtime/stage.py \
   --node-rank=0 \
   "--logs=$RUN_FOLDER/nccl" \
   -- python3 /fsx/data/launch/picotron/download.py \
+  --texts-revision=f54c09fd23315a6f9c86f9dc80f725de7d8f9c64 \
   --model=smollm-1-7b

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from collections.abc import Callable
 
 
@@ -28,6 +29,24 @@ count = whole(0)
 
 seed = whole(0, (1 << 20) - 1)
 """Reads a whole number from 0 and below 2^20, which leaves room for an index beside it in 64 bits."""
+
+_SPAN = re.compile(r"(?P<first>[0-9]{1,9})(-(?P<last>[0-9]{1,9}))?", re.ASCII)
+
+
+def span(size: int) -> Callable[[str], tuple[int, ...]]:
+    """Return the reader of numbers below `size`, one or a range: `7` or `0-29`."""
+
+    def read(text: str) -> tuple[int, ...]:
+        match = _SPAN.fullmatch(text)
+        if match is None:
+            raise argparse.ArgumentTypeError(f"'{text}' is no number and no range such as 0-{size - 1}")
+        first = int(match["first"])
+        last = int(match["last"] or first)
+        if not first <= last < size:
+            raise argparse.ArgumentTypeError(f"'{text}' is not in 0-{size - 1}")
+        return tuple(range(first, last + 1))
+
+    return read
 
 
 def rate(text: str) -> float:
