@@ -29,12 +29,28 @@ def nodes(eks_cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[Pr
     if reason := why_not():
         not_available(reason)
     folder = artifacts("ray-job-nodes")
-    path = (framework("ray-train") / "bin",)
+    path = _programs(folder / "environment", folder / "bin")
     images = lay_images(folder / "images", "ray-train")
     with ProcessNodes(eks_cluster.plane, folder / "nodes", images=images, path=path) as running:
         # One more than it takes: the head is on a node of its ranks by choice.
         running.start(*(capacity.node(POOL, f"ray-{number}") for number in range(NODES + 1)))
         yield running
+
+
+def _programs(environment: Path, programs: Path) -> tuple[Path, ...]:
+    """Return folders of programs with those of the workload's environment, by a path without a space.
+
+    Ray starts its own programs by a shell that does not quote the interpreter, and the script `ray` names it by the
+    environment's own path, which may have a space.
+    """
+    environment.symlink_to(framework("ray-train"))
+    programs.mkdir()
+    ray = programs / "ray"
+    ray.write_text(
+        f'#!/bin/sh\nexec {environment}/bin/python3 {environment}/bin/ray "$@"\n', encoding="utf-8"
+    )
+    ray.chmod(0o755)
+    return programs, environment / "bin"
 
 
 def _workers(job: Job) -> list[str]:
