@@ -48,7 +48,10 @@ def plot(
     values = [value for _, points, _ in drawn for _, value in points if math.isfinite(value)]
     bottom = low if low is not None else min(values, default=0.0)
     top = max([*values, bottom], default=1.0)
-    if high is not None:
+    if high is None:
+        # A line along the upper edge would look cut.
+        top += 0.03 * (top - bottom)
+    else:
         top = max(top, high) if stacked or not values else min(high, top * 1.02 + 1e-12)
     scale = marks(bottom, top, unit)
     start, end = times[0], times[-1]

@@ -17,12 +17,12 @@ from typing import Any, Protocol
 
 import yaml
 
-from observability.alerts import rule_groups
+from observability.alerts import records, rule_groups
+from observability.alerts.rules import Record
+from observability.queries import series_of
 from tests.fleet.series import Series
 from tests.ports import free_ports
 
-_PASSES = 3
-"""Recorded series that others are made of come first: the longest chain of the rules."""
 _START_SECONDS = 60
 _EVALUATION = "2s"
 EVALUATED_SECONDS = 7
@@ -71,7 +71,19 @@ def write_blocks(promtool: str, series: History, end: float, folder: Path) -> No
     text.unlink()
 
 
-def record(promtool: str, folder: Path, server: Server, minutes: int, rules: Path) -> None:
+def _levels() -> list[list[Record]]:
+    """Return the recorded series in the order of their making: one reads only raw ones and those of earlier lists."""
+    left, levels = list(records()), []
+    while left:
+        names = {record.name for record in left}
+        level = [record for record in left if not series_of(record.expr) & names]
+        assert level, f"recorded series read each other: {sorted(names)}"
+        levels.append(level)
+        left = [record for record in left if record not in level]
+    return levels
+
+
+def write_records(promtool: str, folder: Path, server: Server, minutes: int, rules: Path) -> None:
     """Write the values that the recorded series had over the history."""
     start = server.end - 60 * (minutes - 1)
     times = [f"--start={start:.0f}", f"--end={server.end:.0f}", "--eval-interval=1m"]
@@ -94,9 +106,12 @@ def prometheus_of(
     rules = folder / "rules.yaml"
     rules.write_text(rule_groups(), encoding="utf-8")
     write_blocks(promtool, series, end, data)
-    for _ in range(_PASSES):
+    for number, level in enumerate(_levels()):
+        recorded = folder / f"level-{number}.yaml"
+        groups = [{"name": "recorded", "rules": [record.rule("") for record in level]}]
+        recorded.write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
         with serving(folder, prometheus, end, rules=None) as server:
-            record(promtool, data, server, series.minutes, rules)
+            write_records(promtool, data, server, series.minutes, recorded)
     fast = yaml.safe_load(rules.read_text(encoding="utf-8"))
     for group in fast["groups"]:
         group["interval"] = _EVALUATION

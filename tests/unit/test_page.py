@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,10 +87,18 @@ def test_a_line_has_a_gap_where_a_value_is_none_or_no_number() -> None:
     assert drawn(missing).count("<polyline") == 2
 
 
+def test_a_line_does_not_touch_the_upper_edge() -> None:
+    """Its highest value may be the last mark of a scale: the scale has another one then."""
+    [points] = re.findall(r'<polyline points="([^"]+)"', drawn(line("a", *[0.0] * 5, *[0.4] * 6)))
+    heights = [float(point.split(",")[1]) for point in points.split()]
+    assert min(heights) > 3
+    assert max(heights) == 100, "the lower edge is 0"
+
+
 def test_areas_are_on_top_of_each_other() -> None:
     text = drawn(line("a", *[1.0] * 11), line("b", *[3.0] * 11), stacked=True)
     assert text.count("<polygon") == 2
-    assert ">4<" in text, "the scale reaches the sum"
+    assert ">5<" in text or ">6<" in text, "the scale reaches beyond the sum"
 
 
 def test_a_legend_says_how_many_it_leaves_out() -> None:
