@@ -17,6 +17,7 @@ from tests.kubernetes.plane.api import Api, Document
 from tests.kubernetes.plane.control_plane import ControlPlane
 from trainforge.eks.efa_exporter import efa_exporter
 from trainforge.eks.exporter_pods import NAMESPACE
+from trainforge.eks.metrics import dcgm_values
 from trainforge.eks.neuron_monitor import neuron_monitor
 from trainforge.eks.node_group import SYSTEM_POOL
 from trainforge.eks.runs_exporter import runs_exporter
@@ -74,6 +75,34 @@ def test_a_pod_is_on_each_node_with_efa(control_plane: ControlPlane, hyperpod: b
         found = pods(api, "efa-exporter", NAMESPACE, 3)
         assert places(found) == sorted([*names(POOLS[0]), *names(POOLS[1])])
         assert not any(has_token(pod) for pod in found)
+
+
+def dcgm_exporter() -> Document:
+    """Return a DaemonSet with what the values of dcgm-exporter's chart make of the places of its pods.
+
+    The chart is in NVIDIA's repository, which tests do not reach. Its template takes affinity and tolerations from the
+    values, and has no node selector by default (NVIDIA/dcgm-exporter, deployment of chart 4.8.2).
+    """
+    values = dcgm_values([GPU])
+    labels = {"app.kubernetes.io/name": "dcgm-exporter"}
+    places = {key: values[key] for key in ("affinity", "tolerations")}
+    container = {"name": "exporter", "image": "none"}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "DaemonSet",
+        "metadata": {"name": "dcgm-exporter", "namespace": NAMESPACE},
+        "spec": {
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {**places, "containers": [container]}},
+        },
+    }
+
+
+def test_dcgm_s_pods_are_on_the_nodes_with_gpus(control_plane: ControlPlane) -> None:
+    api = control_plane.api
+    with BareNodes(api, nodes()), all_deleted(api) as created:
+        create_all(api, [space(NAMESPACE), dcgm_exporter()], created)
+        assert places(pods(api, "dcgm-exporter", NAMESPACE, 2)) == names(POOLS[0])
 
 
 def test_neuron_and_runs_are_exported_where_they_are(control_plane: ControlPlane) -> None:

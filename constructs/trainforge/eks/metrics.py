@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from constructs import Construct
 
@@ -216,21 +217,7 @@ class ClusterMetrics(Construct):
             RepositoryChart(chart.repository, chart.name, str(chart.version)),
             release=chart.release,
             namespace=chart.namespace,
-            values={
-                # The definition of service monitors is of an operator that is not here.
-                "serviceMonitor": {"enabled": False},
-                "affinity": on_types(types),
-                "tolerations": device_tolerations(),
-                "extraConfigMapVolumes": [
-                    {
-                        "name": "exporter-metrics-volume",
-                        "configMap": {
-                            "name": GPU_COUNTERS,
-                            "items": [{"key": "metrics", "path": "default-counters.csv"}],
-                        },
-                    }
-                ],
-            },
+            values=dcgm_values(types),
             after=[objects] if objects else self._after,
         )
         self._exporters.append(ExporterPods(JOBS["dcgm"], _NAME, chart.name, DCGM_EXPORTER_PORT))
@@ -256,3 +243,22 @@ def _kueue() -> ExporterPods:
         speaks_of_others=True,
         authorized=True,
     )
+
+
+def dcgm_values(types: Sequence[str]) -> dict[str, Any]:
+    """Return the values of dcgm-exporter's chart: a pod on each node of these types, whatever its taints are."""
+    return {
+        # The definition of service monitors is of an operator that is not here.
+        "serviceMonitor": {"enabled": False},
+        "affinity": on_types(types),
+        "tolerations": device_tolerations(),
+        "extraConfigMapVolumes": [
+            {
+                "name": "exporter-metrics-volume",
+                "configMap": {
+                    "name": GPU_COUNTERS,
+                    "items": [{"key": "metrics", "path": "default-counters.csv"}],
+                },
+            }
+        ],
+    }
