@@ -172,7 +172,7 @@ NODE: Final = Board(
                 Panel(
                     title="Memory",
                     queries=query(f"max(node:memory_used:ratio{{{ON_NODES}}})", "used"),
-                    about="Share of the memory in use. At 1 the kernel ends processes.",
+                    about="Share of the memory in use. At 100 % the kernel ends processes.",
                     unit="percentunit",
                     minimum=0,
                     maximum=1,

@@ -220,7 +220,7 @@ KUBERNETES: Final = Board(
                         f" (kueue_cluster_queue_nominal_quota{{{CLUSTERS},{_ACCELERATORS}}})",
                         "{{cluster_queue}} {{resource}}",
                     ),
-                    about="More than 1: it borrows from its cohort. Kueue exports it where its configuration says so.",
+                    about="More than 100 %: it borrows from its cohort. The stack has Kueue export it.",
                     unit="percentunit",
                     minimum=0,
                 ),

@@ -48,10 +48,15 @@ _HEALTHY = {
     **dict.fromkeys(("up", "node_filesystem_avail_bytes", "node_filesystem_size_bytes"), 1),
     **dict.fromkeys(("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"), 1),
     **dict.fromkeys(
-        ("kube_pod_status_phase", "kube_node_status_condition", "trainforge_rank_step_seconds"), 1
+        (
+            "kube_pod_status_phase",
+            "kube_node_status_condition",
+            "kube_node_info",
+            "trainforge_rank_step_seconds",
+        ),
+        1,
     ),
     **dict.fromkeys(("trainforge_slurm_node_gpus_allocated", "kube_pod_container_resource_requests"), GPUS),
-    "efa_port_state": 4,
     "efa_devices": EFA_DEVICES,
     "DCGM_FI_DEV_GPU_UTIL": 90,
     "DCGM_FI_DEV_GPU_TEMP": 60,
@@ -130,9 +135,11 @@ class Nodes:
             yield f'trainforge_rank_step_seconds{{{labels},rank="{number * GPUS + gpu}"}}'
         yield f"trainforge_rank_beat_timestamp_seconds{{{labels}}}"
         if slurm:
+            yield f"trainforge_slurm_node_expected{{{node}}}"
             yield f"trainforge_slurm_node_gpus_allocated{{{node}}}"
             yield f'trainforge_slurm_job_node{{{node},job_id="{run}"}}'
         else:
+            yield f"kube_node_info{{{node}}}"
             pod = f'cluster="eks",namespace="a",pod="pod-{number}"'
             request = f'{pod},node="node-{number}",resource="nvidia_com_gpu",container="c"'
             yield f"kube_pod_container_resource_requests{{{request}}}"

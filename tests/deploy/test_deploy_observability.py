@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import json
 import re
+from typing import Any
 
 import yaml
 
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
+from observability.dashboards import boards
 from tests.deploy.deployment import Deployment
+from tests.emulator.test_emulator_grafana import request
 
 STACK = "BatchStack"
 CONFIGURATION = """
@@ -95,6 +98,26 @@ def test_grafana_holds_data_sources_and_dashboards_and_no_account_is_left(deploy
     assert filled.status == "CREATE_COMPLETE"
     accounts = deployed.client("grafana").list_workspace_service_accounts(workspaceId=grafana["id"])
     assert accounts["serviceAccounts"] == []
+    sources = {one["uid"]: one for one in contents(deployed, grafana, "datasources")}
+    assert set(sources) == {"prometheus", "alertmanager", "cloudwatch"}
+    assert sources["prometheus"]["url"] == deployed.stack("observability").outputs["MetricsUrl"]
+    shown = {one["uid"]: one["title"] for one in contents(deployed, grafana, "dashboards")}
+    assert shown == {board.uid: board.title for board in boards()}
+
+
+def contents(deployed: Deployment, grafana: dict[str, Any], kind: str) -> list[dict[str, Any]]:
+    """Return what a Grafana holds of a kind, by a token of an account that is deleted afterwards."""
+    client, workspace = deployed.client("grafana"), grafana["id"]
+    account = client.create_workspace_service_account(grafanaRole="VIEWER", name="a", workspaceId=workspace)
+    made = client.create_workspace_service_account_token(
+        name="a", secondsToLive=60, serviceAccountId=account["id"], workspaceId=workspace
+    )
+    status, held = request(
+        f"{grafana['endpoint']}/api/{kind}", made["serviceAccountToken"]["key"], "GET", None
+    )
+    client.delete_workspace_service_account(serviceAccountId=account["id"], workspaceId=workspace)
+    assert status == 200, held
+    return list(held)
 
 
 def test_hosts_are_told_where_their_collector_is_and_may_send(deployed: Deployment) -> None:
