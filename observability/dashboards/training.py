@@ -109,7 +109,7 @@ TRAINING: Final = Board(
                         f" / scalar(max(run:rank_step_seconds:median{{{OF_RUN}}})))",
                         _RANK,
                     ),
-                    about="Step time in the last ten minutes, as a multiple of the median rank's: stragglers.",
+                    about="Step time as a multiple of the median rank's; equal where ranks wait for each other.",
                     kind="bars",
                     minimum=0,
                     decimals=2,

@@ -204,6 +204,8 @@ CASES = (
         90,
         name="nobody-has-them",
     ),
+    # Nothing says which job has a GPU of a host of Batch.
+    Case("AcceleratorsIdle", {f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": _IDLE}, None, 62, name="batch"),
     Case(
         "EfaPacketDrops",
         {f"efa_node_rx_drops_total{{{_N}}}": "0+6000x30 180000x60"},

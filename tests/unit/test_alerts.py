@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from catalog.xids import xids
-from observability.alerts import GROUPS, RUNBOOKS, alerts, records, rule_groups
+from observability.alerts import EVENT_PAGES, GROUPS, RUNBOOKS, alerts, records, rule_groups
 from observability.alerts.rules import Alert, Group, Record
 from observability.queries import series_of
 from tests.programs import ROOT, require_program
@@ -113,7 +113,11 @@ def test_an_alert_has_a_page_that_says_what_to_do(alert: Alert) -> None:
 def test_every_page_is_an_alerts_and_listed() -> None:
     index = (ROOT / RUNBOOKS / "README.md").read_text(encoding="utf-8")
     pages = {path.stem for path in (ROOT / RUNBOOKS).glob("*.md")} - {"README"}
-    assert pages == {alert.page for alert in alerts()}
+    assert pages == {alert.page for alert in alerts()} | set(EVENT_PAGES)
+    for page in EVENT_PAGES:
+        text = (ROOT / RUNBOOKS / f"{page}.md").read_text(encoding="utf-8")
+        assert [line[3:] for line in text.splitlines() if line.startswith("## ")] == list(SECTIONS)
+        assert f"({page}.md)" in index
     for alert in alerts():
         [row] = [line for line in index.splitlines() if line.startswith(f"| {alert.name} ")]
         assert f"| {alert.severity} |" in row

@@ -18,7 +18,8 @@ ENDED = (
     "EC2 Capacity Reservation Expired",
     "EC2 Capacity Reservation Failed",
 )
-"""The events of a reservation that is no more (EventBridge reference, "Amazon Elastic Compute Cloud events")."""
+"""The events of a reservation that is no more. EC2's User Guide ("Monitor state changes for future-dated Capacity
+Reservations") has Expired and Failed, of future-dated ones; Cancelled, and these events of others, are unverified."""
 EC2 = "aws.ec2"
 
 
