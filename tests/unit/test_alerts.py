@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from catalog.metrics import of_exporter
 from catalog.xids import xids
 from observability.alerts import EVENT_PAGES, GROUPS, RUNBOOKS, alerts, records, rule_groups
 from observability.alerts.rules import Alert, Group, Record
@@ -133,6 +134,22 @@ def test_the_page_on_xids_has_the_action_of_every_code() -> None:
     words = {"reset": "reset", "reboot": "reboot the node", "isolate": "take the node out"}
     assert set(told) - {154} == set(repaired)
     assert [code for code, xid in repaired.items() if words[xid.severity] not in told[code]] == []
+
+
+def test_the_page_says_which_alerts_work_where_only_runs_have_our_labels() -> None:
+    """On HyperPod with EKS an add-on writes all other metrics, whose labels nobody documents."""
+    recorded = {record.name: record.expr for record in records()}
+    of_runs = {metric.name for metric in of_exporter("runs")}
+
+    def read(expression: str) -> set[str]:
+        found = series_of(expression)
+        return {name for each in found for name in (read(recorded[each]) if each in recorded else {each})}
+
+    page = (ROOT / "docs" / "observability.md").read_text(encoding="utf-8")
+    [row] = re.findall(r"^\| alerts that work \| (.*?); of the exporter", page, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == {
+        alert.name for alert in alerts() if read(alert.expr) <= of_runs
+    }
 
 
 def test_alerts_link_to_the_folder_that_is_given() -> None:
