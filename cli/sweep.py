@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from catalog.cluster_kinds import EKS, HYPERPOD, PARALLELCLUSTER
+from catalog.cluster_kinds import EKS, HYPERPOD, HYPERPOD_EKS, PARALLELCLUSTER
 from cli.run_options import Cluster, Config
 
 if TYPE_CHECKING:
     from catalog.cluster_info import ClusterInfo
 
-_CLUSTERS = (HYPERPOD.name, PARALLELCLUSTER.name, EKS.name)
+_KUBERNETES = (EKS.name, HYPERPOD_EKS.name)
+_CLUSTERS = (HYPERPOD.name, PARALLELCLUSTER.name, *_KUBERNETES)
 _SUITES = ("standard", "deep")
 _POLL_SECONDS = 5
 _SLURM = ("sinfo", "sbatch", "squeue", "scancel", "scontrol")
@@ -46,8 +47,8 @@ def sweep(
     is recorded where the health agent's are, and the agent acts on it as the configuration says. Prints a table; the
     worst node counts.
 
-    With Slurm, run it as root on a machine of the cluster; nodes need 'node_setup.health'. On EKS it starts the
-    CronJob of 'eks.health.sweep' now, by kubectl.
+    With Slurm, run it as root on a machine of the cluster; nodes need 'node_setup.health'. On Kubernetes it starts
+    the CronJob of 'health.sweep' of the cluster's section now, by kubectl.
 
     Exit code: 0, all checked nodes are usable; 1, a fault; 2, it cannot run; 3, something could not be judged.
     """
@@ -61,12 +62,14 @@ def sweep(
         )
     if suite not in _SUITES:
         problems.append(f"suite '{suite}' is not one of {', '.join(_SUITES)}{did_you_mean(suite, _SUITES)}")
-    if pool and on == EKS.name:
-        problems.append("'--pool' is for clusters with Slurm; on EKS all accelerated nodes are checked")
+    if pool and on in _KUBERNETES:
+        problems.append(
+            "'--pool' is for clusters with Slurm; on Kubernetes all accelerated nodes are checked"
+        )
     if problems:
         _stop(problems)
     info = info_of(on, config, info_file)
-    code = _kubernetes(info, suite) if on == EKS.name else _slurm(info, suite, pool or [])
+    code = _kubernetes(info, suite) if on in _KUBERNETES else _slurm(info, suite, pool or [])
     raise typer.Exit(code)
 
 
@@ -112,7 +115,10 @@ def _kubernetes(info: ClusterInfo, suite: str) -> int:
         )
         if not found.strip():
             _stop(
-                [f"'{info.cluster_name}' has no CronJob '{HEALTH_SWEEP}'; set 'eks.health.sweep' and deploy"]
+                [
+                    f"'{info.cluster_name}' has no CronJob '{HEALTH_SWEEP}'; set '{info.cluster}.health.sweep' "
+                    "and deploy"
+                ]
             )
         job = output_of(
             [*kubectl, "create", "-f", "-", "--output", "name"], json.dumps(job_of(json.loads(found), suite))

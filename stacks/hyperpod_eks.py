@@ -62,6 +62,7 @@ class HyperPodEksStack(KubernetesStack):
         self._configure_task_governance()
         self._install_observability()
         self._collect_runs()
+        self._check_nodes()
         self.cluster.notify(self.notifications)
         info = self._publish(
             self._info(),
@@ -216,6 +217,28 @@ class HyperPodEksStack(KubernetesStack):
             exporters=[exporter.pods],
             options=self._collector_options(self._shared_metrics),
         )
+
+    def _check_nodes(self) -> None:
+        health = self._cluster_settings.health
+        if health is None:
+            return
+        from trainforge.eks.health_agent import HealthAgent
+
+        agent = HealthAgent(
+            self,
+            "HealthAgent",
+            cluster=self.kubernetes,
+            pools=self._pools,
+            action=health.action,
+            sweep=health.sweep,
+            system_type=self._cluster_settings.system.instance_type,
+            hyperpod=True,
+        )
+        for image in agent.images.values():
+            image.grant_pull(self.role)
+            if health.sweep:
+                # Its own pod runs there.
+                image.grant_pull(self._system_role)
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         section = self._cluster_settings

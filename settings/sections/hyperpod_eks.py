@@ -8,6 +8,7 @@ from pydantic import Field
 
 from catalog.compute_quota import ComputeQuota
 from catalog.eks import AddOn
+from catalog.health_sweep import HealthSweep
 from catalog.hyperpod_eks import (
     DEFAULT_KUBERNETES_VERSION,
     DEFAULT_METRIC_DAYS,
@@ -60,6 +61,15 @@ class ObservabilitySettings(Model):
     """Days that metrics are kept."""
 
 
+class HyperPodHealthSettings(Model):
+    """Our health checks of accelerated nodes beside HyperPod's, by a pod on each (docs/health.md)."""
+
+    action: Literal["none", "taint", "repair"] = "none"
+    """Action on a node with a fault: only record it, keep new pods away, or have HyperPod reboot or replace it too."""
+    sweep: Annotated[HealthSweep, FROM_MAPPING] | None = None
+    """Checks of idle nodes by a longer suite; absent: none."""
+
+
 class HyperPodEksSettings(ControlPlaneSettings):
     """A HyperPod cluster that Kubernetes schedules, on an EKS cluster made for it."""
 
@@ -73,6 +83,8 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """Recovery of faulty nodes: with `automatic`, HyperPod reboots or replaces them by itself."""
     continuous_provisioning: bool = True
     """Start with the nodes that there are and keep trying to get the rest."""
+    health: HyperPodHealthSettings | None = None
+    """Our health checks beside HyperPod's own; absent: none."""
     deep_health_checks: bool = True
     """Stress test accelerated nodes before they take jobs, where the type supports it (takes long)."""
     autoscaling: bool = False

@@ -27,7 +27,7 @@ from tests.kubernetes.plane.api import Api, Document, Refused
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.unit.health_node import RUNTIME, HealthNode
 from tests.unit.test_health_faults import gpu, xid
-from trainforge.eks.health_agent import CONDITIONS, NAME, NAMESPACE, TAINT, health_agent
+from trainforge.eks.health_agent import CONDITIONS, NAME, NAMESPACE, REPAIR_LABEL, TAINT, health_agent
 
 sys.path.insert(0, str(RUNTIME))
 
@@ -249,11 +249,53 @@ def test_nothing_but_the_agents_own_marks_may_change(installed: Installed) -> No
             call()
 
 
-@pytest.mark.parametrize("installed", ["taint"], indirect=True)
-def test_a_sweep_checks_free_nodes_and_gives_way_to_every_other_pod(
+@pytest.mark.parametrize("installed", ["repair"], indirect=True)
+def test_hyperpod_is_asked_for_a_repair_by_its_label_and_by_nothing_else(
     installed: Installed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def labels() -> dict[str, str]:
+        return dict(installed.node()["metadata"]["labels"])
+
+    before = labels()
+    isolated = HealthNode(tmp_path / "isolated", GPU)
+    isolated.on_bus = 31
+    assert installed.run(isolated, "repair") == 0
+    assert (labels(), installed.taints()[-1]) == (before, f"{TAINT}=isolate")
+    faulty = HealthNode(tmp_path / "faulty", GPU)
+    gpu(0, rows__failure="Yes")(faulty)
+    for _ in range(2):
+        assert installed.run(faulty, "repair") == 0
+    assert labels() == {**before, REPAIR_LABEL: "UnschedulablePendingReplacement"}
+    results = [json.loads(line)["result"] for line in capsys.readouterr().out.splitlines()]
+    assert results[1:] == ["done", "nothing done: the node is UnschedulablePendingReplacement already"]
+    agent = installed.as_agent()
+    for changed in (
+        {REPAIR_LABEL: "Schedulable"},
+        {REPAIR_LABEL: None},
+        {"trainforge/pool": "other"},
+        {"trainforge/pool": None},
+        {"another": "label"},
+    ):
+
+        def refused(change: Document) -> str:
+            try:
+                agent.patch("v1", "Node", OWN, {"metadata": {"labels": change}})
+            except Refused as refusal:
+                return str(refusal)
+            return ""
+
+        assert "for a repair alone" in refused(changed), changed
+
+
+@pytest.mark.parametrize("installed", ["taint"], indirect=True)
+def test_a_sweep_checks_free_nodes_and_gives_way_to_every_other_pod(
+    installed: Installed,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """One node is busy, one is needed by a pod of no class meanwhile, and one is checked."""
+    monkeypatch.setattr(kubernetes_sweep, "_GONE_SECONDS", 3)
     api, (neuron,) = installed.api, [name for name in NODES if name.startswith("checked-neuron")]
 
     def training(name: str, node: str, device: str, count: str) -> Document:
@@ -271,21 +313,24 @@ def test_a_sweep_checks_free_nodes_and_gives_way_to_every_other_pod(
         create_all(api, [training("busy", OTHER, DEVICE[GPU], "1")], created)
         api.await_("the busy pod is placed", lambda: placed("busy"))
         swept = pool.submit(installed.sweep, "--start-seconds=5")
-        api.await_("two nodes are checked", lambda: {OWN, neuron} <= set(installed.checking()))
-        pods = installed.checking()
-        facts = instance(GPU)
-        limits = pods[OWN]["spec"]["containers"][0]["resources"]["limits"]
-        assert limits[DEVICE[GPU]] == str(facts.accelerators)
-        assert pods[OWN]["spec"]["containers"][0]["args"][-1] == "--suite=standard"
-        create_all(api, [training("needed", neuron, DEVICE[NEURON], "1")], created)
-        api.await_("the sweep gives way", lambda: placed("needed"))
-        # As the kubelet does when it ends a pod that is preempted.
-        finish(api, pods[neuron], succeeded=False)
-        faulty = HealthNode(tmp_path / "faulty", GPU)
-        gpu(3, width="8")(faulty)
-        assert installed.run(faulty, "taint", "--suite=standard") == 0
-        finish(api, pods[OWN])
-        assert swept.result(120) == 1
+        try:
+            api.await_("two nodes are checked", lambda: {OWN, neuron} <= set(installed.checking()))
+            pods = installed.checking()
+            facts = instance(GPU)
+            limits = pods[OWN]["spec"]["containers"][0]["resources"]["limits"]
+            assert limits[DEVICE[GPU]] == str(facts.accelerators)
+            assert pods[OWN]["spec"]["containers"][0]["args"][-1] == "--suite=standard"
+            create_all(api, [training("needed", neuron, DEVICE[NEURON], "1")], created)
+            api.await_("the sweep gives way", lambda: placed("needed"))
+            faulty = HealthNode(tmp_path / "faulty", GPU)
+            gpu(3, width="8")(faulty)
+            assert installed.run(faulty, "taint", "--suite=standard") == 0
+            finish(api, pods[OWN])
+            assert swept.result(120) == 1
+        finally:
+            # Without them a sweep ends, whatever failed here.
+            for job in api.list("batch/v1", "Job", namespace=NAMESPACE):
+                api.delete("batch/v1", "Job", job["metadata"]["name"], namespace=NAMESPACE)
     said = capsys.readouterr().out
     assert f"{OWN}     reboot    health reboot: pcie-width" in said, said
     assert f"{OTHER}     left out  busy: its accelerators are in use" in said, said

@@ -83,7 +83,9 @@ def test_without_accelerators_there_is_nothing() -> None:
     assert health_agent.health_agent([Pool("cpu", CPU, 2, "us-west-2a")], images=IMAGES, action="taint") == []
 
 
-@pytest.mark.parametrize(("action", "verbs"), [("none", ["get"]), ("taint", ["get", "patch"])])
+@pytest.mark.parametrize(
+    ("action", "verbs"), [("none", ["get"]), ("taint", ["get", "patch"]), ("repair", ["get", "patch"])]
+)
 def test_rights_follow_the_action(action: str, verbs: list[str]) -> None:
     [role] = kinds(objects(action), "ClusterRole")
     assert role["rules"] == [
@@ -98,6 +100,8 @@ def test_rights_follow_the_action(action: str, verbs: list[str]) -> None:
 
 def test_the_policy_speaks_of_what_the_agent_writes() -> None:
     assert health_agent.TAINT == kubernetes_agent.TAINT
+    assert health_agent.REPAIR_LABEL == kubernetes_agent.REPAIR_LABEL
+    assert set(health_agent.REPAIRS) == set(kubernetes_agent._REPAIRS.values())
     assert health_agent.CONDITIONS == (kubernetes_agent.CONDITION, kubernetes_agent.SWEEP_CONDITION)
 
 
@@ -113,6 +117,13 @@ def test_hadolint_finds_nothing() -> None:
     path = ROOT / "programs" / "health_agent" / "Dockerfile"
     done = subprocess.run([hadolint, "--no-color", path], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_hyperpods_nodes_are_found_by_sagemakers_names_of_their_types() -> None:
+    made = health_agent.health_agent(POOLS, images=IMAGES, action="repair", sweep=SWEEP, hyperpod=True)
+    for text in (json.dumps(kinds(made, "DaemonSet")), json.dumps(kinds(made, "ConfigMap"))):
+        assert f"ml.{GPU_TYPE}" in text
+        assert f'"{GPU_TYPE}' not in text
 
 
 def test_a_sweep_runs_on_its_schedule_or_on_request_alone() -> None:
@@ -153,6 +164,18 @@ def test_the_stack_installs_it_where_the_configuration_says_so(
     assert len(found.resources("EksStack", "AWS::ECR::Repository")) == 1
     without = synthesis_of(synthesized, "namespace: training")
     assert "health-agent" not in json.dumps(without.templates["EksStack"])
+
+
+def test_hyperpods_stack_has_it_repair_nodes_where_the_configuration_says_so(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    text = (ROOT / "config" / "hyperpod-eks.yaml").read_text(encoding="utf-8")
+    health = "health: {action: repair, sweep: {suite: deep}}"
+    found = synthesized(text.replace("\nhyperpod_eks:\n", f"\nhyperpod_eks:\n  {health}\n"))
+    made = json.dumps(found.templates["HyperPodEksStack"])
+    for word in ("health-agent-x86-64", "--action=repair", "health-sweep", "--suite=deep"):
+        assert word in made
+    assert "health-agent" not in json.dumps(synthesized(text).templates["HyperPodEksStack"])
 
 
 def test_the_checks_run_in_the_nodes_mounts_without_libfabric(tmp_path: Path) -> None:

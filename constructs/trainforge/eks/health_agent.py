@@ -37,6 +37,11 @@ TAINT = "trainforge/unhealthy"
 CONDITIONS = ("HealthChecksPassed", "HealthSweepPassed")
 """The conditions that the agent sets: of its own rounds, and of a sweep's."""
 
+REPAIR_LABEL = "sagemaker.amazonaws.com/node-health-status"
+REPAIRS = ("UnschedulablePendingReboot", "UnschedulablePendingReplacement")
+"""The label by which HyperPod repairs a node, and its values for that (SageMaker guide, "Manually quarantine, replace,
+or reboot a node")."""
+
 _SHARED = "/run/trainforge-health"
 _SWEEP_SHARED = "/run/trainforge-health-sweep"
 _DOCKERFILE = "Dockerfile"
@@ -53,8 +58,8 @@ _NODE_OF_TOKEN = "authentication.kubernetes.io/node-name"  # noqa: S105 -- a nam
 class HealthAgent(Construct):
     """The health agent on all accelerated nodes of the pools, with an image for each of their architectures.
 
-    `action` is what follows on a fault: none or taint. With `sweep` a CronJob checks idle nodes by a longer suite; it
-    runs on the nodes of `system_type`. Nodes must be allowed to pull `images`.
+    `action` is what follows on a fault: none, taint, or repair, which HyperPod does. With `sweep` a CronJob checks idle
+    nodes by a longer suite; it runs on the nodes of `system_type`. Nodes must be allowed to pull `images`.
     """
 
     def __init__(
@@ -67,6 +72,7 @@ class HealthAgent(Construct):
         action: str,
         sweep: HealthSweep | None = None,
         system_type: str = DEFAULT_SYSTEM_TYPE,
+        hyperpod: bool = False,
     ) -> None:
         super().__init__(scope, construct_id)
         system = instance(system_type).architecture
@@ -77,7 +83,9 @@ class HealthAgent(Construct):
         }
         if self.images:
             uris = {one: image.image_uri for one, image in self.images.items()}
-            documents = health_agent(pools, images=uris, action=action, sweep=sweep, system=system)
+            documents = health_agent(
+                pools, images=uris, action=action, sweep=sweep, system=system, hyperpod=hyperpod
+            )
             Objects(self, "Objects", cluster=cluster, release=NAME, documents=documents)
 
 
@@ -88,10 +96,12 @@ def health_agent(
     action: str,
     sweep: HealthSweep | None = None,
     system: Architecture = "x86_64",
+    hyperpod: bool = False,
 ) -> list[dict[str, Any]]:
     """Return the objects of the agent, none without accelerated pools; `images` has its image by architecture.
 
-    `sweep` adds those of the sweep, whose own pod runs on nodes of the architecture `system`.
+    `sweep` adds those of the sweep, whose own pod runs on nodes of the architecture `system`. On HyperPod nodes have
+    SageMaker's names of types.
 
     The pods are privileged and share the node's processes: the checks run in the node's mounts, by its own programs and
     drivers. So whoever may exec into one is root of the node. RBAC cannot narrow a right to the pod's own node: an
@@ -102,6 +112,7 @@ def health_agent(
         UnknownInstanceTypeError: the catalog does not have a pool's instance type.
     """
     types = _types(pools)
+    prefix = "ml." if hyperpod else ""
     if not types:
         return []
     return [
@@ -117,15 +128,18 @@ def health_agent(
             "automountServiceAccountToken": False,
         },
         *_rights(action),
-        *_policy(),
+        *_policy(action),
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": {"name": NAME, "namespace": NAMESPACE},
             "spec": {"podSelector": {}, "policyTypes": ["Ingress"]},
         },
-        *(_daemon_set(one, types[one], images[one], action) for one in sorted(types)),
-        *(_sweep(sweep, types, images, action, system) if sweep else []),
+        *(
+            _daemon_set(one, [f"{prefix}{name}" for name in types[one]], images[one], action)
+            for one in sorted(types)
+        ),
+        *(_sweep(sweep, types, images, action, system, prefix) if sweep else []),
     ]
 
 
@@ -135,6 +149,7 @@ def _sweep(
     images: Mapping[Architecture, str],
     action: str,
     system: Architecture,
+    prefix: str,
 ) -> list[dict[str, Any]]:
     requests = {"requests": {"cpu": "20m", "memory": "64Mi"}}
     pods = {
@@ -142,7 +157,7 @@ def _sweep(
         one: _pod(images[one], [f"--action={action}", "--interval=0"], _SWEEP_SHARED, requests)
         for one in types
     }
-    return health_sweep(sweep, types, pods=pods, images=images, runs_on=system)
+    return health_sweep(sweep, types, pods=pods, images=images, runs_on=system, prefix=prefix)
 
 
 def image_context() -> BuildContext:
@@ -189,7 +204,7 @@ def _word(architecture: Architecture) -> str:
 def _rights(action: str) -> list[dict[str, Any]]:
     """Return the roles: a Node's status, its taints only where the action needs them, and events about it."""
     nodes = [
-        rule("", ["nodes"], "get patch" if action == "taint" else "get"),
+        rule("", ["nodes"], "get" if action == "none" else "get patch"),
         rule("", ["nodes/status"], "patch"),
     ]
     events = [rule("", ["events"], "create")]
@@ -212,7 +227,7 @@ def _rights(action: str) -> list[dict[str, Any]]:
     return found
 
 
-def _policy() -> list[dict[str, Any]]:
+def _policy(action: str) -> list[dict[str, Any]]:
     """Return the admission policy of the agent's changes, and its binding."""
 
     def others(of: str) -> str:
@@ -229,9 +244,10 @@ def _policy() -> list[dict[str, Any]]:
     new_taints = "(has(object.spec.taints) ? object.spec.taints : [])"
     validations = {
         "the health agent changes the node of its own pod alone": own_node,
-        "the health agent leaves labels, finalizers and owners as they are": same(
-            "metadata.?labels", "metadata.?finalizers", "metadata.?ownerReferences"
+        "the health agent leaves finalizers and owners as they are": same(
+            "metadata.?finalizers", "metadata.?ownerReferences"
         ),
+        **_labels_kept(action),
         "the health agent leaves the node's settings as they are": same(
             "spec.?unschedulable", "spec.?providerID", "spec.?podCIDRs", "spec.?configSource"
         ),
@@ -281,6 +297,23 @@ def _policy() -> list[dict[str, Any]]:
             "spec": {"policyName": name, "validationActions": ["Deny"]},
         },
     ]
+
+
+def _labels_kept(action: str) -> dict[str, str]:
+    """Return the rule for a Node's labels: none may change, but the one by which HyperPod repairs a node."""
+    if action != "repair":
+        return {
+            "the health agent leaves labels as they are": "object.metadata.?labels == oldObject.metadata.?labels"
+        }
+    old, new = (f"{one}.metadata.?labels.orValue({{}})" for one in ("oldObject", "object"))
+    return {
+        f"the health agent sets the label '{REPAIR_LABEL}' for a repair alone": (
+            f"{new}.all(key, key == '{REPAIR_LABEL}' || {old}[?key] == {new}[?key]) && "
+            f"{old}.all(key, key == '{REPAIR_LABEL}' || key in {new}) && "
+            f"({new}[?'{REPAIR_LABEL}'] == {old}[?'{REPAIR_LABEL}'] || "
+            f"{new}[?'{REPAIR_LABEL}'].orValue('') in {list(REPAIRS)})"
+        )
+    }
 
 
 def _daemon_set(architecture: Architecture, types: Sequence[str], image: str, action: str) -> dict[str, Any]:

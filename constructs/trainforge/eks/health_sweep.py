@@ -41,17 +41,19 @@ def health_sweep(
     pods: Mapping[Architecture, Mapping[str, Any]],
     images: Mapping[Architecture, str],
     runs_on: Architecture,
+    prefix: str = "",
 ) -> list[dict[str, Any]]:
     """Return the objects of the sweep.
 
     `types` has the accelerated instance types by architecture, `pods` the agent's pod for one round on a node of each,
     `images` the image of each and of `runs_on`, the architecture of the nodes that the sweep's own pod runs on.
+    `prefix` is what a node's label has before its type.
 
     The account that starts Jobs may start the agent's alone: an admission policy compares image, arguments and account.
     """
     jobs = {
         "namespace": HEALTH_NAMESPACE,
-        "types": {name: device(instance(name)) for names in types.values() for name in names},
+        "types": {f"{prefix}{name}": device(instance(name)) for names in types.values() for name in names},
         "jobs": {_GO_NAMES[one]: _node_job(pods[one]) for one in types},
     }
     configuration = {

@@ -5,7 +5,8 @@
 Each round runs the light suite in the node's own mounts. The result is the condition `HealthChecksPassed`, the
 annotation `trainforge/health-report`, a line of JSON on standard output, and an Event where it changed. With the
 action `taint` a node with a fault gets the taint `trainforge/unhealthy` too, which keeps new pods away. The agent never
-takes the taint away: an event that leaves the kernel log is not repaired.
+takes the taint away: an event that leaves the kernel log is not repaired. With `repair`, on HyperPod, it sets the label
+by which HyperPod replaces or reboots a node, if the finding asks for that.
 
 A sweep (kubernetes_sweep.py) runs one round with another suite: `--suite standard --interval 0`. Its result has a
 condition and an annotation of its own, which later rounds of the light suite leave alone.
@@ -33,12 +34,23 @@ from .session import Options
 from .severity import Severity, severity_of
 from .suites import SUITES
 
-ACTIONS = ("none", "taint")
+ACTIONS = ("none", "taint", "repair")
 CONDITION = "HealthChecksPassed"
 ANNOTATION = "trainforge/health-report"
 SWEEP_CONDITION = "HealthSweepPassed"
 SWEEP_ANNOTATION = "trainforge/health-sweep-report"
 TAINT = "trainforge/unhealthy"
+REPAIR_LABEL = "sagemaker.amazonaws.com/node-health-status"
+"""The label by which HyperPod repairs a node (SageMaker guide, "Manually quarantine, replace, or reboot a node")."""
+
+_REPAIRS = {
+    Severity.RESET: "UnschedulablePendingReboot",
+    Severity.REBOOT: "UnschedulablePendingReboot",
+    Severity.REPLACE: "UnschedulablePendingReplacement",
+}
+_SCHEDULABLE = ("", "Schedulable")
+"""The label's values on a node that HyperPod does nothing with."""
+
 COMPONENT = "trainforge-health"
 EVENTS_NAMESPACE = "default"
 """The namespace of a Node's events, as the kubelet has it."""
@@ -229,7 +241,11 @@ class Agent:
             node = self.server.call("GET", self._path)
             if self._set_condition(node, found):
                 self._event(node, self._condition, found.message, warns=not found.severity.usable)
-            if self.action == "taint" and found.faulty:
+            repair = _REPAIRS.get(found.severity) if self.action == "repair" else None
+            if repair:
+                record["action"] = f"label {REPAIR_LABEL}={repair}"
+                record["result"] = self._repair(found, repair)
+            elif self.action != "none" and found.faulty:
                 record["action"] = f"taint {TAINT}={found.severity.word}:NoSchedule"
                 record["result"] = self._taint(found)
         except Refused as refusal:
@@ -288,6 +304,23 @@ class Agent:
             self._event(node, "NodeTainted", f"{TAINT}={found.severity.word}: {found.message}", warns=True)
             return "done"
         return "not done: others changed the node at the same time; the next round tries again"
+
+    def _repair(self, found: Verdict, repair: str) -> str:
+        """Set the label by which HyperPod repairs the node, unless HyperPod does something with it already."""
+        node = self.server.call("GET", self._path)
+        labels = node["metadata"].get("labels") or {}
+        if labels.get(REPAIR_LABEL, "") not in _SCHEDULABLE:
+            return f"nothing done: the node is {labels[REPAIR_LABEL]} already"
+        version = node["metadata"]["resourceVersion"]
+        body = {"metadata": {"resourceVersion": version, "labels": {REPAIR_LABEL: repair}}}
+        try:
+            self.server.call("PATCH", self._path, body, _MERGE)
+        except Refused as refusal:
+            if refusal.code == _CONFLICT:
+                return "not done: others changed the node at the same time; the next round tries again"
+            raise
+        self._event(node, "NodeRepairAsked", f"{REPAIR_LABEL}={repair}: {found.message}", warns=True)
+        return "done"
 
     def _event(self, node: Mapping[str, Any], reason: str, message: str, *, warns: bool) -> None:
         now = _now()

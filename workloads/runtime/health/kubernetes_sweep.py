@@ -23,6 +23,7 @@ from typing import Any
 
 from .kubernetes_agent import ACCOUNT, SWEEP_ANNOTATION, Refused, Server, address
 from .severity import Severity
+from .suites import SUITES
 from .sweep import SUITES as SWEPT
 from .sweep import Line, exit_code, of_report, table
 
@@ -35,6 +36,14 @@ _POLL_SECONDS = 2.0
 _START_SECONDS = 90
 """Seconds for a node's Job to start before the node counts as busy: our choice, enough to pull the image."""
 
+_MARGIN_SECONDS = 300
+"""Seconds that a Job may take beyond its suite and its start: our choice."""
+
+_GONE_SECONDS = 60
+"""Seconds that a Job may have no pod that runs, after it had one, until it has ended: our choice."""
+
+_GAVE_WAY = "gave way to other pods, or its node was lost"
+
 _DISRUPTED = "PodFailurePolicy"
 """The reason of a Job that its policy on disrupted pods has failed (kubernetes.io, "Pod failure policy")."""
 
@@ -44,7 +53,7 @@ class _Job:
     node: str
     name: str
     before: str
-    started: bool = False
+    running: float = 0.0
     left_out: str = ""
     ended: str = ""
 
@@ -116,6 +125,8 @@ class Sweep:
         """Create the Job of a node and return its name."""
         job = copy.deepcopy(self.templates[node["metadata"]["labels"][ARCHITECTURE]])
         job["metadata"].setdefault("labels", {})[SWEEP_LABEL] = self.name
+        seconds = SUITES[self.suite].seconds + self.start_seconds + _MARGIN_SECONDS
+        job["spec"]["activeDeadlineSeconds"] = int(seconds)
         pod = job["spec"]["template"]["spec"]
         field = {"key": "metadata.name", "operator": "In", "values": [node["metadata"]["name"]]}
         terms = {"nodeSelectorTerms": [{"matchFields": [field]}]}
@@ -151,12 +162,17 @@ class Sweep:
             if one["type"] == "Complete":
                 job.ended = "complete"
             elif one["type"] == "Failed" and one.get("reason") == _DISRUPTED:
-                job.ended = job.left_out = "gave way to other pods, or its node was lost"
+                job.ended = job.left_out = _GAVE_WAY
             elif one["type"] == "Failed":
                 job.ended = f"its Job failed: {one.get('reason', '')}: {one.get('message', '')}"
-        job.started = job.started or bool(status.get("ready"))
-        if not job.ended and late and not job.started:
-            job.ended = job.left_out = "busy: its accelerators are in use, or a taint keeps pods away"
+        now = time.monotonic()
+        if status.get("ready"):
+            job.running = now
+        elif not job.ended and late and now > job.running + _GONE_SECONDS:
+            job.left_out = (
+                _GAVE_WAY if job.running else "busy: its accelerators are in use, or a taint keeps pods away"
+            )
+            job.ended = job.left_out
             self._delete(job.name)
 
     def _delete(self, name: str) -> None:

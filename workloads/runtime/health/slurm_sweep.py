@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import re
+import shlex
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -122,7 +123,7 @@ class Sweep:
             f"--time={minutes}",
             f"--output={self.folder}/{node}.json",
             f"--error={self.folder}/{node}.log",
-            f"--wrap=exec {self.program} --suite {self.suite}",
+            f"--wrap=exec {shlex.quote(self.program)} --suite {self.suite}",
         ]
         return self._call(["sbatch", "--parsable", *options]).strip().partition(";")[0]
 
