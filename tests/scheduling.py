@@ -51,6 +51,7 @@ FIRST = (
     "kubernetes",
     "training",
     "slurm",
+    "machine_images",
     "guides",
     "deploy",
     "emulator",

@@ -40,7 +40,7 @@ def variables(vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> dic
     """The variables of a run: the lock that names the fake vendors, and the repository's own files."""
     folder = tmp_path_factory.mktemp("payload")
     payload.write(folder)
-    return {"lock": vendors.lock, "exporters_payload": str(folder), "exporters_repository": str(ROOT)}
+    return {"lock": vendors.lock, "exporters_payload": str(folder)}
 
 
 @pytest.fixture(scope="module")
