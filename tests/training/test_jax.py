@@ -119,6 +119,12 @@ def test_the_loss_falls_and_one_process_prints(whole: JaxRun) -> None:
     assert len(re.findall(r"^step=7 ", whole.log, re.MULTILINE)) == 1
     assert "processes=2 data=2 model-parallel=1 device=cpu" in whole.log
     assert "sequences=tokens" in whole.log
+    # The options that a start which resumes the run must have: other tokens are refused.
+    fixed, made = (
+        json.loads(file.read_text(encoding="utf-8"))
+        for file in (whole.run_folder / "options.json", whole.tokens / "tokens.json")
+    )
+    assert fixed["data"] == made["sha256"]
     kept = {path.name for path in (whole.run_folder / "checkpoints").iterdir()}
     assert kept == {"10", "15", "20"}
 
