@@ -47,7 +47,7 @@ def test_all_workloads_whose_programs_read_from_the_hub_are_known() -> None:
     """Their sources name the hub, or Hugging Face's libraries."""
     assert {each.name for each in READERS} == {
         *("fsdp", "ray-train", "megatron-lm", "torchtitan", "neuronx-distributed"),
-        *("mosaicml-composer", "nemo-run", "nemo-launcher", "picotron"),
+        *("mosaicml-composer", "nemo-run", "nemo-launcher", "picotron", "jax"),
     }
 
 
