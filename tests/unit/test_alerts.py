@@ -35,7 +35,7 @@ _GOOD: dict[str, Any] = {
 def promtool(*arguments: str) -> str:
     """Return the output of promtool, whose checks must pass."""
     program = require_program("promtool", HINT)
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
