@@ -328,7 +328,7 @@ def _step_size(run: Run, variables: SchedulerVariables) -> list[str]:
     sizes: dict[str, int | float | str | None] = {
         "ranks-per-node": variables.ranks_on_node(run) if per_rank else None,
         "step-samples": run.global_batch,
-        "sample-tokens": run.preset.tokens_per_sample,
+        "sample-tokens": run.tokens_per_sample,
         "peak-tflops": run.peak_tflops if len(printed & {"tflops", "mfu", "mfu_percent"}) == 1 else None,
     }
     return [f"--{name}={size}" for name, size in sizes.items() if size is not None]

@@ -29,10 +29,10 @@ from workloads.proof import Proven
 from workloads.resources import ALL_KINDS, Accelerators, Resources, check_accelerators
 from workloads.secret import Secret
 from workloads.shipped_code import ShippedCode
-from workloads.size_arguments import SizeArguments
+from workloads.size_arguments import SizeArguments, size
 from workloads.stage import TRAIN, Stage, check_stages, dependencies, find_stage
 from workloads.transformer import Splits
-from workloads.words import LiteralWord, option_values
+from workloads.words import LiteralWord, argument_value
 
 
 class Format(StrEnum):
@@ -74,7 +74,7 @@ class Workload:
     model are not known.
 
     `global_batch_argument` is the option that carries the global batch (`--global-batch`), where the program has one,
-    and `size_arguments` those of the layout and the precision.
+    and `size_arguments` those of the layout, the tokens of a sample and the precision.
     `options` is the module of the workload's folder with whose function `options(words)` the program reads its command
     line; argparse ends it with 2 where it refuses the words. The command calls it too, before anything starts: so it
     imports nothing but the standard library, modules of its folder and of the runtime, and no torch. Empty: only the
@@ -458,9 +458,16 @@ class Run:
 
     @property
     def global_batch(self) -> int | None:
-        """The samples of one step over all ranks: the value of the program's argument, else the preset's."""
-        named = option_values(self.arguments).get(self.workload.global_batch_argument.lstrip("-"), "")
-        return int(named) if named.isascii() and named.isdecimal() else self.preset.global_batch
+        """The samples of one step over all ranks, of the program's argument, else the preset's; None where unknown."""
+        option = self.workload.global_batch_argument
+        value = argument_value(self.arguments, option) if option else None
+        return self.preset.global_batch if value is None else size(value)
+
+    @property
+    def tokens_per_sample(self) -> int | None:
+        """The tokens of a sample that its arguments give the program, else the preset's; None where it has none."""
+        tokens = self.preset.tokens_per_sample
+        return tokens and self.workload.size_arguments.sequence_in(self.arguments, tokens)
 
     @property
     def footprint(self) -> Footprint | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 PARAMETER = "Ref::"
 """Prefix of a placeholder that AWS Batch replaces in a command (Batch User Guide, "Parameters" of job definitions)."""
@@ -43,18 +43,29 @@ def option_values(arguments: Sequence[str]) -> dict[str, str]:
     back a `--name` before it. Words that belong to no option are left out.
     """
     found: dict[str, str] = {}
+    for name, value in _options(arguments):
+        if name.startswith("no-"):
+            found.pop(name.removeprefix("no-"), None)
+        found[name] = value
+    return found
+
+
+def _options(arguments: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the options of arguments without dashes, each with its value: empty where it has none."""
     name = ""
     for word in arguments:
         if word.startswith("--") and word != "--":
+            if name:
+                yield name, ""
             name, equals, value = word[2:].partition("=")
-            if name.startswith("no-"):
-                found.pop(name.removeprefix("no-"), None)
-            found[name] = value
-            name = "" if equals else name
+            if equals:
+                yield name, value
+                name = ""
         elif name:
-            found[name] = word
+            yield name, word
             name = ""
-    return found
+    if name:
+        yield name, ""
 
 
 def is_off(arguments: Sequence[str], name: str) -> bool:
@@ -66,9 +77,14 @@ def is_off(arguments: Sequence[str], name: str) -> bool:
 def argument_value(arguments: Sequence[str], name: str) -> str | None:
     """Return the value of an option in arguments, the last one; None where they do not have it.
 
-    `--name` is read as `option_values` does, with `_` as `-`, which tyro takes for it. Another name is one of
-    NAME=VALUE, before which Hydra takes `+`.
+    `--name` is read as `option_values` does, with `_` as `-`, which tyro takes for it. `--name=KEY` is a key of an
+    option that may be there several times, each with KEY=VALUE. Another name is one of NAME=VALUE, before which Hydra
+    takes `+`.
     """
+    option, keyed, key = name.partition("=")
+    if keyed:
+        pairs = [value for each, value in _options(arguments) if f"--{each}" == option]
+        return argument_value(pairs, key)
     if name.startswith("--"):
         given = {option.replace("_", "-"): value for option, value in option_values(arguments).items()}
         return given.get(name[2:].replace("_", "-"))

@@ -50,7 +50,7 @@ class RunProgress:
     ) -> None:
         pattern = run.progress.pattern
         self._pattern = re.compile(pattern) if pattern else None
-        self._size = StepSize(run.ranks, run.global_batch, run.preset.tokens_per_sample, run.peak_tflops)
+        self._size = StepSize(run.ranks, run.global_batch, run.tokens_per_sample, run.peak_tflops)
         self._say = say
         self._clock = clock
         self._last: Mapping[str, float] = {}

@@ -174,10 +174,12 @@ def test_bash_starts_with_a_word_of_that_length_and_with_no_longer_one() -> None
         ((), 128),
         (("--global-batch=256",), 256),
         (("--global-batch", "100"), 100),
-        (("--global-batch=x",), 128),
+        # The program refuses it, or decides itself.
+        (("--global-batch=-1",), None),
+        (("--global-batch=0",), None),
     ],
 )
-def test_the_global_batch_is_that_of_the_last_argument(words: tuple[str, ...], batch: int) -> None:
+def test_the_global_batch_is_that_of_the_last_argument(words: tuple[str, ...], batch: int | None) -> None:
     assert run("fsdp", *words, preset="llama3-1-8b").global_batch == batch
 
 

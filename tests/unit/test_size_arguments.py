@@ -1,13 +1,17 @@
-"""The layout and the precision of a run, read from its final arguments, of which the last one of an option counts."""
+"""Layout, tokens of a sample, batch and precision of a run by its final arguments: the last one of an option counts."""
 
 from __future__ import annotations
 
 import pytest
 
+from catalog.cluster_info import ClusterInfo
+from cli.submit.run_progress import RunProgress
 from workloads import registry
 from workloads.checks import check_run
 from workloads.layout import Layout
-from workloads.spec import Run
+from workloads.program_arguments import check_arguments
+from workloads.render.all import render
+from workloads.spec import Format, Run
 from workloads.words import argument_value
 
 A100, H100 = "p4d.24xlarge", "p5.48xlarge"
@@ -40,6 +44,97 @@ def test_a_preset_says_of_itself_what_its_arguments_say(name: str) -> None:
         if preset.layout is not None:
             said = workload.size_arguments.layout_of(run.arguments, Layout())
             assert said == preset.layout, preset.name
+        assert run.tokens_per_sample == preset.tokens_per_sample, preset.name
+        assert run.global_batch == preset.global_batch or preset.global_batch is None, preset.name
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "words", "tokens"),
+    [
+        ("bionemo", "esm2-650m", "--sequence-length=512", 512),
+        ("bionemo-esm1nv", "esm1nv", "model.seq_length=256", 256),
+        ("fsdp", "llama3-1-8b", "--sequence-length 4096", 4096),
+        ("jax", "2b", "--sequence-length=64 --sequence-length=512", 512),
+        ("megatron-lm", "llama3-8b", "--seq-length 4096", 4096),
+        ("mosaicml-composer", "mpt-7b-c4", "--set=max_seq_len=1024", 1024),
+        (
+            "mosaicml-composer",
+            "mpt-7b",
+            "--set max_seq_len=4096 --set a=1 --set max_seq_len=1024 --set b=1",
+            1024,
+        ),
+        ("mosaicml-composer", "mpt-7b", "--set=model.attn_config.attn_impl=torch", 2048),
+        ("mosaicml-composer", "mpt-7b", "--model=mpt-tiny", 64),
+        ("mosaicml-composer", "mpt-7b", "--model=sd2-512", None),
+        ("nemo-launcher", "gpt3-5b", "model.encoder_seq_length=4096", 4096),
+        ("nemo-launcher", "gpt3-5b", "++model.data.seq_length=1024 model.encoder_seq_length=4096", 1024),
+        ("nemo-launcher", "gpt3-5b", "--model=llama2-7b", 4096),
+        ("nemo-run", "8b", "data.seq_length=4096 model.config.seq_length=2048", 4096),
+        ("nemo-run", "8b-lora", "data.seq_length=4096", 4096),
+        ("neuronx-distributed", "8b", "--seq_len=4096", 4096),
+        ("picotron", "smollm-1-7b", "--sequence-length=2048", 2048),
+        ("ray-train", "llama3-1-8b", "--sequence-length=4096", 4096),
+        ("torchtitan", "8b", "--training.seq_len=4096", 4096),
+        ("torchtitan", "8b", "--training.seq-len 4096", 4096),
+    ],
+)
+def test_the_tokens_of_a_sample_are_those_of_the_arguments(
+    name: str, preset: str, words: str, tokens: int | None
+) -> None:
+    assert run_of(name, preset, words).tokens_per_sample == tokens
+
+
+def test_each_workload_whose_samples_have_tokens_names_their_option() -> None:
+    for name in registry.names():
+        workload = registry.workload(name)
+        if any(preset.tokens_per_sample for preset in workload.presets.values()):
+            assert workload.size_arguments.sequence, name
+            assert workload.global_batch_argument, name
+
+
+def test_a_stage_has_no_tokens_per_sample() -> None:
+    run = run_of("mosaicml-composer", "mpt-7b-c4", "--set=max_seq_len=1024").stage("convert")
+    assert run.tokens_per_sample is None
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "words", "batch"),
+    [
+        ("megatron-lm", "llama3-8b", "--global-batch-size 64", 64),
+        ("nemo-run", "8b", "--global-batch=64 --global-batch=128", 128),
+        ("torchtitan", "8b", "--training.global_batch_size=64", 64),
+        ("torchtitan", "8b", "--training.global-batch-size=64", 64),
+        # It is the micro batch of each copy then.
+        ("torchtitan", "8b", "--training.global_batch_size=-1", None),
+    ],
+)
+def test_the_samples_of_a_step_are_those_of_the_arguments(
+    name: str, preset: str, words: str, batch: int | None
+) -> None:
+    assert run_of(name, preset, words).global_batch == batch
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "word"),
+    [
+        ("mosaicml-composer", "mpt-7b", "--set=global_train_batch_size=64"),
+        ("nemo-run", "8b", "data.global_batch_size=64"),
+        ("nemo-launcher", "gpt3-5b", "model.global_batch_size=64"),
+    ],
+)
+def test_another_name_of_the_batch_is_refused(name: str, preset: str, word: str) -> None:
+    [finding] = check_arguments(run_of(name, preset, word))
+    assert "--global-batch" in finding.message
+
+
+def test_the_launch_guard_and_the_command_have_the_sizes_of_the_arguments() -> None:
+    run = run_of("mosaicml-composer", "mpt-7b-c4", "--set=max_seq_len=1024 --global-batch=512")
+    text = render(run, Format.SLURM, ClusterInfo.example("hyperpod", ["mosaicml-composer"]))
+    assert "--sample-tokens=1024" in text
+    assert "--step-samples=512" in text
+    said: list[str] = []
+    RunProgress(run, said.append).read_line("step=3 loss=2.5 seconds_per_step=2.0")
+    assert "262,144 tokens/s" in " ".join(said)
 
 
 @pytest.mark.parametrize(
@@ -110,5 +205,7 @@ def test_the_last_value_of_an_option_counts() -> None:
     assert argument_value(["model.x=1", "++model.x=", "model.xy=3"], "model.x") == ""
     assert argument_value(["--show", "model.x=1"], "model.x") == "1"
     assert argument_value(["--other=1", "model.xy=3"], "model.x") is None
+    assert argument_value(["--set", "x=1", "--set=x=2", "--set=xy=3", "x=4", "--reset=x=5"], "--set=x") == "2"
+    assert argument_value(["--set", "--set=xy=3"], "--set=x") is None
     layout = run_of("megatron-lm", "llama3-8b", "--tensor-model-parallel-size=no").layout
     assert layout == registry.workload("megatron-lm").presets["llama3-8b"].layout

@@ -123,6 +123,7 @@ WORKLOAD = Workload(
     footprint=footprint,
     size_arguments=SizeArguments(
         micro_batch="--micro-batch",
+        sequence=("--sequence-length",),
         precision=MappingProxyType({"--precision": {"fp32": "fp32"}}),
         default_precision="bf16",
     ),

@@ -153,6 +153,7 @@ WORKLOAD = Workload(
         tp="model.tensor_model_parallel_size",
         pp="model.pipeline_model_parallel_size",
         micro_batch="model.micro_batch_size",
+        sequence=("model.seq_length",),
     ),
     global_batch_argument="--global-batch",
     options="esm1nv_options",

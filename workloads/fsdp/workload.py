@@ -157,6 +157,7 @@ WORKLOAD = Workload(
     peak_argument="--peak-tflops",
     footprint=footprint,
     size_arguments=SizeArguments(
+        sequence=("--sequence-length",),
         precision=MappingProxyType({"--float8": {"*": "fp8"}, "--precision": {"fp32": "fp32"}}),
         default_precision="bf16",
     ),

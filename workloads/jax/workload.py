@@ -174,6 +174,7 @@ WORKLOAD = Workload(
     splits=_splits,
     size_arguments=SizeArguments(
         tp="--model-parallel",
+        sequence=("--sequence-length",),
         precision=MappingProxyType({"--precision": {"fp32": "fp32"}}),
         default_precision="bf16",
     ),

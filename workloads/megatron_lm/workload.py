@@ -333,6 +333,7 @@ WORKLOAD = Workload(
         cp="--context-parallel-size",
         ep="--expert-model-parallel-size",
         micro_batch="--micro-batch-size",
+        sequence=("--seq-length",),
         precision=MappingProxyType(
             {"--fp8-format": {"*": "fp8"}, "--bf16": {"*": "bf16"}, "--fp16": {"*": "fp16"}}
         ),

@@ -20,6 +20,9 @@ LENGTH = "max_seq_len"
 _LENGTHS = ("model.max_seq_len", "train_loader.dataset.max_seq_len", "tokenizer.kwargs.model_max_length")
 """Keys of llm-foundry's configuration whose values follow from that one."""
 
+_BATCH = "global_train_batch_size"
+"""The key of llm-foundry's configuration whose value is that of `--global-batch`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Options:
@@ -103,6 +106,8 @@ def _problem(chosen: Options) -> str:
     for key, _, value in (each.partition("=") for each in chosen.set):
         if key in _LENGTHS:
             return f"--set {key}: model, data and tokenizer have one length; give --set {LENGTH}=N"
+        if key == _BATCH:
+            return f"--set {key}: data and training have one batch; give --global-batch=N"
         if key == LENGTH and not (value.isascii() and value.isdecimal() and int(value)):
             return f"--set {key}={value}: a number of tokens from 1"
     if chosen.set and (chosen.trainer != "llm-foundry" or chosen.model in DIFFUSION):

@@ -163,6 +163,8 @@ WORKLOAD = Workload(
     footprint=footprint,
     size_arguments=SizeArguments(
         micro_batch="--micro-batch",
+        sequence=("--set=max_seq_len",),
+        sequence_of=MappingProxyType({"--model": {"mpt-tiny": 64, "mpt-*": _SEQUENCE, "sd2-*": None}}),
     ),
     global_batch_argument="--global-batch",
     options="composer_options",

@@ -37,6 +37,9 @@ from workloads.words import is_off, option_values
 _MARGIN = MappingProxyType({"NVTE_FWD_LAYERNORM_SM_MARGIN": "8", "NVTE_BWD_LAYERNORM_SM_MARGIN": "8"})
 """The launcher's on H100 with virtual stages: multiprocessors that normalization leaves to communication."""
 
+_SEQUENCES = {"gpt3-*": 2048, "llama2-*": 4096}
+"""The tokens of a sample by model (conf/family)."""
+
 _HOPPER = ("p5", "p5e", "p5en")
 
 
@@ -66,7 +69,7 @@ def _preset(
         instance_type=GPU,
         nodes=nodes,
         global_batch=batch,
-        tokens_per_sample=4096 if model.startswith("llama2") else 2048,
+        tokens_per_sample=_SEQUENCES[f"{model.partition('-')[0]}-*"],
         # Transformer Engine has no bf16 below compute capability 8.0 ("Datatype and hardware support matrix").
         precision="bf16",
         layout=layout,
@@ -278,6 +281,9 @@ WORKLOAD = Workload(
         pp="model.pipeline_model_parallel_size",
         cp="model.context_parallel_size",
         micro_batch="model.micro_batch_size",
+        # Of conf/pretraining.yaml, where the first follows from the second.
+        sequence=("model.data.seq_length", "model.encoder_seq_length"),
+        sequence_of=MappingProxyType({"--model": _SEQUENCES}),
         precision=MappingProxyType(
             {"model.fp8": {"true": "fp8"}, "trainer.precision": {"16*": "fp16", "32*": "fp32"}}
         ),

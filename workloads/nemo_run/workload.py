@@ -270,6 +270,7 @@ WORKLOAD = Workload(
         cp="trainer.strategy.context_parallel_size",
         ep="trainer.strategy.expert_model_parallel_size",
         micro_batch="data.micro_batch_size",
+        sequence=("data.seq_length",),
         precision=MappingProxyType(
             {name: {"hybrid": "fp8", "e4m3": "fp8"} for name in ("trainer.plugins.fp8", "model.config.fp8")}
         ),

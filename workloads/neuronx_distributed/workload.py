@@ -292,6 +292,7 @@ WORKLOAD = Workload(
         pp="--pipeline_parallel_size",
         cp="--context_parallel_size",
         micro_batch="--micro-batch",
+        sequence=("--seq_len",),
     ),
     global_batch_argument="--global-batch",
     options="nxd_options",

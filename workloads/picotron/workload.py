@@ -191,6 +191,7 @@ WORKLOAD = Workload(
         pp="--pipeline-parallel",
         cp="--context-parallel",
         micro_batch="--micro-batch",
+        sequence=("--sequence-length",),
     ),
     global_batch_argument="--global-batch",
     options="picotron_launch.options",

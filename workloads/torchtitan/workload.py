@@ -231,6 +231,7 @@ WORKLOAD = Workload(
         pp="--parallelism.pipeline_parallel_degree",
         cp="--parallelism.context_parallel_degree",
         micro_batch="--training.local_batch_size",
+        sequence=("--training.seq_len",),
         precision=MappingProxyType(
             {
                 "--model.converters": {"*float8*": "fp8"},
