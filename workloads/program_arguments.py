@@ -17,10 +17,12 @@ from catalog.finding import Finding, Severity
 from catalog.spelling import did_you_mean
 from workloads import registry
 from workloads.own_code import error_text
+from workloads.shared_options import SharedOptions
 from workloads.spec import Run, Workload
 
 _RUNTIME = Path(__file__).parent / "runtime"
 _OPTION = re.compile(r"(?<![\w-])--[A-Za-z0-9][\w-]*")
+_UNKNOWN = "unrecognized arguments: "
 _HELP = frozenset(("-h", "--help"))
 
 
@@ -32,10 +34,11 @@ class _Answer:
     output: str
 
 
-def check_arguments(run: Run) -> Iterator[Finding]:
+def check_arguments(run: Run, shares: SharedOptions | None = None) -> Iterator[Finding]:
     """Yield what is wrong with the arguments that are appended to a run's program.
 
-    A program whose options are not known here (`Workload.options`) judges them when it starts.
+    A program whose options are not known here (`Workload.options`) judges them when it starts. `shares` are the options
+    that a stage shares with the training: where the stage refuses one of the training's, the hint has its own.
     """
     for word in run.extra_arguments:
         if "\0" in word or not _is_text(word):
@@ -53,10 +56,14 @@ def check_arguments(run: Run) -> Iterator[Finding]:
         return
     if answer.code:
         usage, _, message = answer.output.strip().rpartition(": error: ")
+        own = _own_words(message, shares)
         yield _error(
             shlex.join(run.extra_arguments),
-            f"{run.workload.name} refuses its arguments: {_suggested(message, _OPTION.findall(usage))}",
-            f"'trainforge launch {run.workload.name} --on local -- --help' explains its options",
+            f"{run.workload.name} refuses its arguments: "
+            f"{message if own else _suggested(message, _OPTION.findall(usage))}",
+            f"the stage '{run.stage_name}' takes that as {shlex.join(own)}"
+            if own
+            else f"'trainforge launch {run.workload.name} --on local -- --help' explains its options",
         )
 
 
@@ -79,11 +86,18 @@ def _error(value: str, message: str, hint: str) -> Finding:
     return Finding("run-arguments", Severity.ERROR, "arguments", value, message, hint)
 
 
+def _own_words(message: str, shares: SharedOptions | None) -> tuple[str, ...]:
+    """Return a stage's own words for the training's options that a message of argparse calls unknown."""
+    if shares is None or not message.startswith(_UNKNOWN):
+        return ()
+    return shares.words(message.removeprefix(_UNKNOWN).split())
+
+
 def _suggested(message: str, options: Sequence[str]) -> str:
     """Return a message of argparse with the option that an unknown one probably stands for."""
-    if not message.startswith("unrecognized arguments: "):
+    if not message.startswith(_UNKNOWN):
         return message
-    unknown = _OPTION.match(message.removeprefix("unrecognized arguments: "))
+    unknown = _OPTION.match(message.removeprefix(_UNKNOWN))
     return message + (did_you_mean(unknown[0], dict.fromkeys(options)) if unknown else "")
 
 

@@ -21,6 +21,7 @@ from workloads.preset import Preset
 from workloads.profile import check_profile, requested
 from workloads.program_arguments import check_arguments
 from workloads.run_id import check_job_name, check_run_id
+from workloads.shared_options import SharedOptions
 from workloads.spec import Format, Run, Workload
 from workloads.stage import TRAIN, UnknownStageError, find_stage
 from workloads.stage_runs import CHAINED, check_stage, format_with_stages, stage_formats, stage_runs
@@ -106,7 +107,9 @@ def resolve(request: Request) -> Resolution:
         return Resolution(None, format_, tuple(findings))
     run = _run(request, workload, preset)
     findings += check_preset(preset)
+    shares = None
     if request.stage:
+        shares = _shares(run, request.stage)
         run = _stage(request, run)
     if profile and run.stage_name:
         message = f"'--profile' is for the training, and the stage '{run.stage_name}' is asked for"
@@ -116,7 +119,7 @@ def resolve(request: Request) -> Resolution:
         wrong = [*check_profile(profile, run.workload.name, supported, run.ranks, gpus=gpus)]
         findings += wrong
         run = run if wrong else replace(run, profile=profile)
-    findings += check_arguments(run)
+    findings += check_arguments(run, shares)
     if any(finding.is_error for finding in findings):
         # What else is judged follows from the arguments.
         return Resolution(run, format_, tuple(findings))
@@ -156,6 +159,13 @@ def _stage(request: Request, run: Run) -> Run:
     if request.stage == TRAIN:
         return run
     return replace(run.stage(request.stage, request.prepare_on), extra_arguments=request.arguments)
+
+
+def _shares(run: Run, stage: str) -> SharedOptions | None:
+    """Return the options that a stage of a run shares with the training; none of the training itself."""
+    if stage == TRAIN:
+        return None
+    return find_stage(run.workload.stages, run.preset.name, stage).shares
 
 
 def _stage_name(request: Request, workload: Workload | None, preset: Preset | None) -> Iterator[Finding]:

@@ -221,6 +221,22 @@ def test_arguments_of_the_configuration_reach_stages_too(tmp_path: Path) -> None
     assert "--sequence-length" not in rendered("70b", *alone[1:]), "they are those of the preset"
 
 
+@pytest.mark.parametrize(
+    ("workload", "preset", "stage", "word", "own"),
+    [
+        ("mosaicml-composer", "mpt-7b-c4", "convert", "--set=max_seq_len=1024", "--length=1024"),
+        ("neuronx-distributed", "8b", "synthetic", "--seq_len=64", "--sequence-length=64"),
+    ],
+)
+def test_a_stage_that_is_alone_hints_at_its_own_option(
+    workload: str, preset: str, stage: str, word: str, own: str
+) -> None:
+    found = resolve(Request(workload, "hyperpod", preset=preset, stage=stage, arguments=(word,)))
+    [refused] = [each for each in found.findings if each.rule == "run-arguments"]
+    assert refused.message == f"{workload} refuses its arguments: unrecognized arguments: {word}"
+    assert refused.hint == f"the stage '{stage}' takes that as {own}"
+
+
 def test_a_value_that_only_the_stage_refuses_is_a_finding() -> None:
     words = ("--recipe=llama31_405b", "--task=pretrain")
     found = resolve(Request("nemo-run", "hyperpod", preset="8b-lora", arguments=words))
