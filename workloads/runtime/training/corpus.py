@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
@@ -56,21 +57,34 @@ def texts(files: Iterable[str | Path]) -> Iterator[str]:
     """Yield the texts of files of JSON lines, in order; empty ones are left out.
 
     Raises:
-        TrainingError: a file cannot be read, or a line has no text.
+        TrainingError: a file cannot be read, or a line has no text: null is none.
     """
     for file in map(Path, files):
-        line = 0
         try:
             opening = gzip.open if file.suffix == ".gz" else open
             with opening(file, "rt", encoding="utf-8") as lines:
-                for content in lines:
-                    line += 1
-                    text = json.loads(content)["text"]
+                for line, content in enumerate(lines, 1):
+                    text, problem = _text(content)
+                    if problem:
+                        raise TrainingError(f"'{file}', line {line}: {problem}", NO_INPUT)
                     if text:
                         yield text
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
             raise TrainingError(f"'{file}' cannot be read: {error}", NO_INPUT) from error
-        except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(
-                f"'{file}', line {line}: no JSON object with a field 'text'", NO_INPUT
-            ) from error
+
+
+def _text(content: str) -> tuple[str, str]:
+    """Return the text of a line, and what is wrong with it; empty where nothing is."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError):
+        document = None
+    text = document.get("text") if isinstance(document, dict) else None
+    if not isinstance(text, str):
+        return "", "no JSON object with a field 'text' that is a string"
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        # JSON can escape half of a pair of UTF-16, which no tokenizer takes.
+        return "", f"its text has no UTF-8 form: {error.reason} at character {error.start + 1}"
+    return text, ""
