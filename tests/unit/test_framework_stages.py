@@ -203,6 +203,7 @@ def test_tokens_for_nemo_are_megatron_cores(monkeypatch: pytest.MonkeyPatch, tmp
     with pytest.raises(Exception, match="line 1: no JSON object with a field 'text'"):
         program(monkeypatch, "nemo_run/make_tokens.py", *given, NEMO_TOKENS=folder)()
     assert json.loads((folder / "text_document.bin").read_text(encoding="utf-8")) == written
+    assert not [*tmp_path.glob("tokens.unfinished*")]
 
 
 @dataclass

@@ -20,6 +20,8 @@ np = pytest.importorskip("numpy")
 def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     """The function that runs the stage on C4's file 3, which the stub of the hub has, and returns its folder."""
 
+    texts = [b""]
+
     def hf_hub_download(
         _repository: str, file: str, *, revision: str, repo_type: str, local_dir: Path
     ) -> None:
@@ -27,14 +29,15 @@ def stage(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
         assert revision == "a" * 40
         path = Path(local_dir) / file
         path.parent.mkdir(parents=True)
-        path.write_bytes(gzip.compress(b'{"text": "ab"}\n{"text": "c"}\n'))
+        path.write_bytes(gzip.compress(texts[-1]))
 
     monkeypatch.setitem(sys.modules, "huggingface_hub", SimpleNamespace(hf_hub_download=hf_hub_download))
     for folder in ("runtime", "jax"):
         monkeypatch.syspath_prepend(str(ROOT / "workloads" / folder))
     monkeypatch.setenv("TOKENS_FOLDER", str(tmp_path / "tokens"))
 
-    def run(*words: str) -> Path:
+    def run(*words: str, text: bytes = b'{"text": "ab"}\n{"text": "c"}\n') -> Path:
+        texts.append(text)
         monkeypatch.setattr(sys, "argv", ["preprocess.py", "--tokenizer=bytes", *words])
         from workloads.jax import preprocess
 
@@ -51,7 +54,18 @@ def test_the_stage_writes_the_tokens_of_c4_and_its_commit(stage: Any) -> None:
     assert (description["tokens"], description["bytes"], description["text"]) == (5, 2, [3])
     assert json.loads((folder / "revisions.json").read_text(encoding="utf-8")) == {"allenai/c4": "a" * 40}
     left = {path.name for path in folder.parent.iterdir()}
-    assert not [name for name in left if name.endswith(".text")], "the text is removed"
+    assert len(left) == 2, "the link and what it points to"
+    assert {path.name for path in folder.iterdir()} == {"tokens.bin", "tokens.json", "revisions.json"}
+
+
+def test_a_stage_that_fails_leaves_nothing(
+    stage: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUN_FOLDER", str(tmp_path / "runs" / "first"))
+    with pytest.raises(Exception, match=r"'text' that is a string") as refused:
+        stage("--files=3", f"--revision={'a' * 40}", text=b'{"text": "ab"}\n{"text": null}\n')
+    assert refused.value.code == 66
+    assert not list(tmp_path.iterdir())
 
 
 def test_each_window_is_read_once_in_an_epoch(stage: Any, tmp_path: Path) -> None:

@@ -156,6 +156,18 @@ def test_documents_are_packed_into_sequences_of_one_length() -> None:
     assert [*packed] == [[1, 2, 3, 4], [5, 6, 7, 8]]
 
 
+def test_tokens_that_are_not_finished_leave_no_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def from_generator(_rows: object, *, cache_dir: str, **_more: object) -> None:
+        Path(cache_dir).mkdir()
+        raise OSError("no space")
+
+    stub = SimpleNamespace(Dataset=SimpleNamespace(from_generator=from_generator))
+    monkeypatch.setitem(sys.modules, "datasets", stub)
+    with pytest.raises(OSError, match="no space"):
+        make_tokens.make(make_tokens.options(["synthetic"]), tmp_path / "tokens")
+    assert not [*tmp_path.iterdir()]
+
+
 def test_each_document_of_c4_ends_with_the_models_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

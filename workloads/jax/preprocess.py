@@ -60,8 +60,9 @@ def main() -> None:
     try:
         with whole_folder.replaced(folder) as new:
             new.mkdir()
-            fetched = new.with_name(f"{new.name}.text")
-            fetched.mkdir(exist_ok=True)
+            # In the new folder, which is removed when the stage fails, and before a next start of a killed one.
+            fetched = new / "text"
+            fetched.mkdir()
             files = chosen.text or corpus.c4(chosen.files, text, fetched)
             source = {"tokenizer": chosen.tokenizer, "text": chosen.text or list(chosen.files)}
             count = token_file.write(new, _documents(corpus.texts(files), tokens), tokens.size, source)

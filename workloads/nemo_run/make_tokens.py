@@ -88,8 +88,9 @@ def main() -> None:
             new.mkdir()
             _tokenizer(chosen.tokenizer, new / TOKENIZER)
             tokenizer = Tokenizer(str(new / TOKENIZER / FILES[0]))
-            fetched = new.with_name(f"{new.name}.text")
-            fetched.mkdir(exist_ok=True)
+            # In the new folder, which is removed when the stage fails, and before a next start of a killed one.
+            fetched = new / "text"
+            fetched.mkdir()
             files = chosen.text or corpus.c4(chosen.files, commit, fetched)
             count = _write(corpus.texts(files), tokenizer, new / TOKENS)
             if not count:

@@ -112,14 +112,16 @@ def make(settings: Options, folder: Path) -> int:
     with whole_folder.replaced(folder) as new:
         cache = new.with_name(f"{new.name}.cache")
         shutil.rmtree(cache, ignore_errors=True)
-        made = Dataset.from_generator(generated, gen_kwargs={"settings": settings}, cache_dir=str(cache))
-        made.save_to_disk(str(new))
+        try:
+            made = Dataset.from_generator(generated, gen_kwargs={"settings": settings}, cache_dir=str(cache))
+            made.save_to_disk(str(new))
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
         if settings.corpus == "c4":
             for text in (f"{CORPUS}@{settings.revision}", settings.tokenizer):
                 repository, commit = hub.named(text)
                 if commit:
                     hub.record(new, repository, commit)
-    shutil.rmtree(cache, ignore_errors=True)
     return len(made)
 
 
