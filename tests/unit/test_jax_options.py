@@ -17,7 +17,10 @@ FOLDER = ROOT / "workloads" / "jax"
     ("word", "message"),
     [
         ("--step=3", "unrecognized arguments: --step=3"),
-        ("--model-parallel=3", "--model-parallel 3 does not divide the 4 attention heads of --model tiny"),
+        (
+            "--model-parallel=3",
+            "--model-parallel 3 does not divide the 4 attention heads of --model tiny; 1, 2, 4 do",
+        ),
     ],
 )
 def test_a_wrong_option_is_an_error_before_the_start(word: str, message: str) -> None:

@@ -98,6 +98,11 @@ def test_modules_of_one_name_in_two_workloads_are_kept_apart(
         ("cpu-ddp", ("--steps",), "argument --steps: expected one argument"),
         ("fsdp", ("--stepz=3",), "unrecognized arguments: --stepz=3 (did you mean '--steps'?)"),
         ("fsdp", ("--steps=3",), "--warmup-steps 10 must be fewer than --steps 3"),
+        (
+            "picotron",
+            ("--model=smollm-360m", "--tensor-parallel=3"),
+            "argument --tensor-parallel: 5 key-value heads of smollm-360m do not divide by 3; sizes that work: 1, 5",
+        ),
         ("fsdp", ("--no-flot8",), "unrecognized arguments: --no-flot8 (did you mean '--no-float8'?)"),
     ],
 )

@@ -63,10 +63,11 @@ def options(words: list[str] | None = None) -> Options:
     _speed(parser.add_argument_group("parallelism and speed"))
     _watching(parser.add_argument_group("checkpoints and watching"))
     settings = Options(**vars(parser.parse_args(words)))
-    if settings.configuration.heads % settings.model_parallel:
+    heads = settings.configuration.heads
+    if heads % settings.model_parallel:
         parser.error(
-            f"--model-parallel {settings.model_parallel} does not divide the {settings.configuration.heads} attention "
-            f"heads of --model {settings.model}"
+            f"--model-parallel {settings.model_parallel} does not divide the {heads} attention heads of --model "
+            f"{settings.model}; {arguments.divisors(heads)} do"
         )
     return settings
 

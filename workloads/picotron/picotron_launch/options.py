@@ -75,7 +75,7 @@ def options(words: list[str] | None = None) -> Options:
         if count % chosen.tensor_parallel:
             parser.error(
                 f"argument --tensor-parallel: {count} {name} of {chosen.model} do not divide by "
-                f"{chosen.tensor_parallel}"
+                f"{chosen.tensor_parallel}; sizes that work: {arguments.divisors(size.heads, size.key_value_heads)}"
             )
     if chosen.pipeline_parallel > chosen.layers:
         parser.error(f"argument --pipeline-parallel: {chosen.layers} layers are fewer than its stages")

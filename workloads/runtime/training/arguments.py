@@ -81,6 +81,12 @@ def share(text: str) -> float:
     return value
 
 
+def divisors(*numbers: int) -> str:
+    """Return the whole numbers that divide all of these, as a message lists them."""
+    most = math.gcd(*numbers)
+    return ", ".join(str(size) for size in range(1, most + 1) if most % size == 0)
+
+
 def _number(text: str) -> float:
     try:
         value = float(text)
