@@ -11,7 +11,9 @@ from catalog.instances import INSTANCES
 from catalog.neuron import supported_lnc
 from catalog.precision import lacks
 from catalog.spelling import did_you_mean
-from workloads.footprint import GIB, gib
+from workloads.footprint import gib
+from workloads.layout_checks import LAYOUT_RULES, sized, whose_batch
+from workloads.node_counts import memory_per_rank, more_nodes, nearest
 from workloads.preset import Preset
 from workloads.resources import Accelerators
 from workloads.spec import Format, Run
@@ -176,15 +178,14 @@ def _global_batch(run: Run) -> Iterator[Finding]:
     """A step's samples are shared out evenly; a remainder would change the batch without a message."""
     batch = run.global_batch
     if batch is not None and run.layout is None and batch % run.ranks:
-        nearest = _nearest(run, range(1, 2 * run.nodes + 1), lambda ranks: batch % ranks == 0)
         yield Finding(
             "run-global-batch",
             Severity.ERROR,
             "nodes",
             str(run.nodes),
-            f"the global batch {batch} of {_whose_batch(run)} does not divide by {run.ranks} ranks "
+            f"the global batch {batch} of {whose_batch(run)} does not divide by {run.ranks} ranks "
             f"({run.nodes} nodes of {run.ranks_per_node})",
-            _nearest_batch(run, nearest),
+            _nearest_batch(run, nearest(run)),
         )
 
 
@@ -194,112 +195,6 @@ def _nearest_batch(run: Run, nodes: Sequence[str]) -> str:
     if run.global_batch != run.preset.global_batch:
         ways.append(f"give a multiple of {run.ranks}")
     return "; ".join(ways) or "take a type with another number of accelerators"
-
-
-def _whose_batch(run: Run) -> str:
-    if run.global_batch == run.preset.global_batch:
-        return f"preset '{run.preset.name}'"
-    return f"the argument {run.workload.global_batch_argument}"
-
-
-def _nearest(run: Run, nodes: range, works: Callable[[int], bool]) -> list[str]:
-    """Return the nearest numbers of nodes, below and above the run's, whose ranks work; empty where none does.
-
-    A pool may have no more nodes, or fewer may be too few for the model: so there are two.
-    """
-    fitting = [count for count in nodes if works(count * run.ranks_per_node)]
-    below = [str(count) for count in fitting if count < run.nodes][-1:]
-    above = [str(count) for count in fitting if count > run.nodes][:1]
-    return [*below, *above]
-
-
-def _layout(run: Run) -> Iterator[Finding]:
-    """A layout that the ranks do not fill is refused by the framework, after all nodes have started.
-
-    The rules are those of `workloads.layout`.
-    """
-    layout, batch = run.layout, run.global_batch
-    if layout is None:
-        return
-    splits = run.splits
-    if splits and (problems := list(splits.problems(layout))):
-        # Numbers of nodes that fit such a layout help nobody.
-        for message, hint in problems:
-            yield Finding(
-                "run-layout-model", Severity.ERROR, "arguments", str(layout), f"{_sized(run)} {message}", hint
-            )
-        return
-    size = f"{run.nodes} nodes of {run.ranks_per_node} are {run.ranks} ranks"
-    copies = layout.data_parallel(run.ranks)
-    if copies is None:
-        yield _layout_finding(
-            run,
-            "run-layout-ranks",
-            f"splits the model over {layout.model_parallel} ranks ({layout}), and {size}: no multiple",
-        )
-        return
-    if not layout.splits_experts(run.ranks):
-        yield _layout_finding(
-            run,
-            "run-layout-experts",
-            f"spreads experts over {layout.ep} ranks, which does not divide the "
-            f"{copies * layout.cp} ranks that share a part of the model (dp {copies} x cp {layout.cp})",
-        )
-    if batch is not None and not layout.splits_batch(run.ranks, batch):
-        yield _layout_finding(
-            run,
-            "run-layout-batch",
-            f"has {copies} copies ({size}, {layout.model_parallel} each), and the global batch {batch} "
-            f"of {_whose_batch(run)} does not divide by micro batch {layout.micro_batch} x data-parallel size {copies}",
-        )
-
-
-def _layout_finding(run: Run, rule: str, message: str) -> Finding:
-    """Return an error on a number of nodes that a layout does not fit, with the numbers that it does fit."""
-    layout = run.layout
-    assert layout, "it is the layout that was checked"
-    nearest = _nearest(run, range(1, _MAX_NODES + 1), lambda ranks: layout.works(ranks, run.global_batch))
-    return Finding(
-        rule,
-        Severity.ERROR,
-        "nodes",
-        str(run.nodes),
-        f"{_sized(run)} {message}",
-        f"{' or '.join(nearest)} nodes work"
-        if nearest
-        else "take a type with another number of accelerators",
-    )
-
-
-def _sized(run: Run) -> str:
-    """Return the subject of a message on a run's layout or precision, which its arguments may have changed."""
-    preset = run.preset
-    changed = (run.layout, run.precision) != (preset.layout, preset.precision)
-    return f"the preset '{preset.name}' of {run.workload.name}{' with its arguments' if changed else ''}"
-
-
-def _layout_tensor(run: Run) -> Iterator[Finding]:
-    """Tensor parallel ranks exchange activations in every layer: between nodes that is many times slower.
-
-    A warning: the NVLink of some types spans nodes.
-    """
-    layout = run.layout
-    if layout is not None and run.accelerated and run.ranks_per_node % layout.tp:
-        splits = run.splits
-        fitting = [
-            size
-            for size in range(1, run.ranks_per_node + 1)
-            if run.ranks_per_node % size == 0 and (splits is None or splits.splits_tensors(size))
-        ]
-        yield Finding(
-            "run-layout-tensor",
-            Severity.WARNING,
-            "instance-type",
-            run.instance_type,
-            f"{_sized(run)} splits tensors over {layout.tp} ranks, and "
-            f"'{run.instance_type}' has {run.ranks_per_node} per node, so they would communicate between nodes",
-            f"tensor parallel sizes that stay on a node: {', '.join(map(str, fitting))}",
-        )
 
 
 def _lnc(run: Run) -> Iterator[Finding]:
@@ -330,7 +225,7 @@ def _precision(run: Run) -> Iterator[Finding]:
         Severity.WARNING if emulated else Severity.ERROR,
         "instance-type",
         run.instance_type,
-        f"{_sized(run)} computes in {precision}, which '{run.instance_type}' "
+        f"{sized(run)} computes in {precision}, which '{run.instance_type}' "
         f"{'emulates, slowly' if emulated else 'lacks'}: {reason}",
         f"it is meant for '{run.preset.instance_type}'",
     )
@@ -375,7 +270,7 @@ def _accelerator_memory(run: Run) -> Iterator[Finding]:
     An error if the persistent part alone exceeds the memory, a warning if the estimate does; the arithmetic is in
     the message, and its source with the workload.
     """
-    memory, needed = _memory_per_rank(run), run.footprint
+    memory, needed = memory_per_rank(run), run.footprint
     if memory is None or needed is None or needed.estimate <= memory:
         return
     impossible = needed.minimum > memory
@@ -391,45 +286,8 @@ def _accelerator_memory(run: Run) -> Iterator[Finding]:
         f"the preset '{run.preset.name}' of {run.workload.name} {'needs at least' if impossible else 'needs about'} "
         f"{gib(amount)} on each of {run.ranks} accelerators, and '{run.instance_type}' has {gib(memory)} on each "
         f"({accelerator.name}): {'; '.join(map(str, shares))}",
-        _more_nodes(run),
+        more_nodes(run),
     )
-
-
-def _memory_per_rank(run: Run) -> float | None:
-    """Return the bytes of accelerator memory that a rank has; None where it runs on processors."""
-    accelerator = run.facts.accelerator
-    if not run.accelerated or accelerator is None:
-        return None
-    return accelerator.total_memory_gib * GIB / run.ranks_per_node
-
-
-_MAX_NODES = 1024
-"""The largest number of nodes that a hint looks for."""
-
-
-def _more_nodes(run: Run) -> str:
-    """Return the hint with the minimum number of nodes of the type that the preset fits on, if there is one."""
-    batch = run.global_batch
-    for nodes in range(run.nodes + 1, _MAX_NODES + 1):
-        more = replace(run, nodes=nodes)
-        if not _divides(more, batch):
-            continue
-        memory, needed = _memory_per_rank(more), more.footprint
-        if memory and needed and needed.estimate <= memory:
-            return f"it fits on {nodes} nodes of the type, or take a type with more memory"
-    divided = f" of those that the global batch {batch} divides by" if batch is not None else ""
-    return (
-        f"by this estimate no number of nodes of the type{divided} is enough; it is meant for "
-        f"'{run.preset.instance_type}'"
-    )
-
-
-def _divides(run: Run, batch: int | None) -> bool:
-    """Return whether the ranks share the model and the global batch out evenly."""
-    layout = run.layout
-    if layout is not None:
-        return layout.works(run.ranks, batch)
-    return batch is None or (run.ranks <= batch and batch % run.ranks == 0)
 
 
 _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
@@ -437,8 +295,7 @@ _RULES: tuple[Callable[[Run], Iterator[Finding]], ...] = (
     _efa,
     _ranks,
     _global_batch,
-    _layout,
-    _layout_tensor,
+    *LAYOUT_RULES,
     _lnc,
     _precision,
     _memory,

@@ -16,6 +16,22 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Degrees:
+    """The two data-parallel degrees: copies of the weights, and the ranks that share each (None: all that are left).
+
+    Their product with tp, pp and cp is the number of ranks (pytorch/torchtitan v0.2.2, `ParallelDims._validate` of
+    torchtitan/distributed/parallel_dims.py, where -1 stands for the ranks that are left).
+    """
+
+    replicate: int = 1
+    shard: int | None = None
+
+    def fill(self, copies: int) -> bool:
+        """Return whether the product is a number of copies, which is the ranks divided by tp x pp x cp."""
+        return copies % self.replicate == 0 and self.shard in (None, copies // self.replicate)
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """The parallel sizes of a preset: tensor (tp), pipeline (pp), context (cp), expert (ep), and the micro batch.
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import TypeVar
 
 from catalog.instance_facts import Precision
-from workloads.layout import Layout
-from workloads.words import argument_value
+from workloads.layout import Degrees, Layout
+from workloads.words import argument_value, size, size_of
 
 _Meaning = TypeVar("_Meaning")
 
@@ -24,6 +24,9 @@ class SizeArguments:
     its value mean, the option that decides first; a value that no pattern fits leaves it to the next one.
     `default_precision` is the program's own; None: the preset's.
 
+    `replicate` and `shard` are the data-parallel degrees of a program that is told them (`Degrees`). `counts` names
+    options of other numbers from 1, each with the words that it takes besides.
+
     `sequence` are the options with the number of tokens of a sample, the one that decides first. `sequence_of` has by
     option, such as that of the model, the number that follows from patterns of its value where none of those is
     given; None: samples have no tokens.
@@ -34,6 +37,9 @@ class SizeArguments:
     cp: str = ""
     ep: str = ""
     micro_batch: str = ""
+    replicate: str = ""
+    shard: str = ""
+    counts: Mapping[str, Sequence[str]] = field(default_factory=lambda: MappingProxyType({}))
     sequence: tuple[str, ...] = ()
     sequence_of: Mapping[str, Mapping[str, int | None]] = field(default_factory=lambda: MappingProxyType({}))
     precision: Mapping[str, Mapping[str, Precision]] = field(default_factory=lambda: MappingProxyType({}))
@@ -42,14 +48,28 @@ class SizeArguments:
     def layout_of(self, arguments: Sequence[str], otherwise: Layout) -> Layout:
         """Return the layout that arguments give, the last one of each; `otherwise` has the sizes that they leave out.
 
-        A value that is no size is left out too: the program's own parser refuses it.
+        A value that is no size is left out too: `wrong` tells of it.
         """
-        sizes = {}
-        for each in fields(Layout):
-            name = getattr(self, each.name)
-            value = argument_value(arguments, name) if name else None
-            sizes[each.name] = (value and size(value)) or getattr(otherwise, each.name)
+        sizes = {
+            each.name: size_of(arguments, getattr(self, each.name)) or getattr(otherwise, each.name)
+            for each in fields(Layout)
+        }
         return Layout(**sizes)
+
+    def degrees_of(self, arguments: Sequence[str]) -> Degrees | None:
+        """Return the data-parallel degrees that arguments give; None where the program is not told them."""
+        if not (self.replicate and self.shard):
+            return None
+        return Degrees(size_of(arguments, self.replicate) or 1, size_of(arguments, self.shard))
+
+    def wrong(self, arguments: Sequence[str]) -> Iterator[tuple[str, str, Sequence[str]]]:
+        """Yield the options whose value is no whole number from 1: name, value, and the words that it takes besides."""
+        names = (*(getattr(self, each.name) for each in fields(Layout)), self.replicate)
+        taken = {**dict.fromkeys(filter(None, names), ()), **({self.shard: ("-1",)} if self.shard else {})}
+        for name, others in {**taken, **self.counts}.items():
+            value = argument_value(arguments, name)
+            if value is not None and value.lower() not in others and size_of(arguments, name) is None:
+                yield name, value, others
 
     def sequence_in(self, arguments: Sequence[str], otherwise: int | None) -> int | None:
         """Return the number of tokens of a sample that arguments give, else `otherwise`; None where it is not known."""
@@ -62,11 +82,6 @@ class SizeArguments:
     def precision_of(self, arguments: Sequence[str], otherwise: Precision | None) -> Precision | None:
         """Return the precision that arguments give, else the program's default, else `otherwise`."""
         return _meaning(self.precision, arguments, self.default_precision or otherwise)
-
-
-def size(value: str) -> int | None:
-    """Return the number of an option's value; None where it is none from 1: -1 means to some that they decide."""
-    return (int(value) or None) if value.isascii() and value.isdecimal() else None
 
 
 def _meaning(

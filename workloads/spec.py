@@ -29,10 +29,10 @@ from workloads.proof import Proven
 from workloads.resources import ALL_KINDS, Accelerators, Resources, check_accelerators
 from workloads.secret import Secret
 from workloads.shipped_code import ShippedCode
-from workloads.size_arguments import SizeArguments, size
+from workloads.size_arguments import SizeArguments
 from workloads.stage import TRAIN, Stage, check_stages, dependencies, find_stage
 from workloads.transformer import Splits
-from workloads.words import LiteralWord, argument_value
+from workloads.words import LiteralWord, argument_value, size
 
 
 class Format(StrEnum):

@@ -55,12 +55,17 @@ class Splits:
     `tensors` are the numbers that the tensor-parallel size divides, by what they count: attention heads. `groups` is
     the number of key-value heads where the size divides it or is a multiple of it, as ranks can share one. `stages` is
     the maximum number of pipeline stages, `layers` the number of layers that they divide. None: no such rule.
+
+    `virtual` is the number of virtual stages that each stage is told to have, or `virtual_layers` the layers of each:
+    all virtual stages together divide the layers, and a pipeline of one stage has none.
     """
 
     tensors: Mapping[str, int]
     groups: int | None = None
     stages: int | None = None
     layers: int | None = None
+    virtual: int | None = None
+    virtual_layers: int | None = None
 
     def problems(self, layout: Layout) -> Iterator[tuple[str, str]]:
         """Yield what is wrong with a layout's sizes of tensors and stages, each with the sizes that are right."""
@@ -73,17 +78,7 @@ class Splits:
                 f"tensor parallel sizes that split it: {_listed(filter(self.splits_tensors, _sizes(self.tensors)))}",
             )
         if not self._splits_layers(layout.pp):
-            if self.layers is None:
-                what, right = f"no more than {self.stages} stages", f"1 to {self.stages}"
-            else:
-                what, right = (
-                    f"{self.layers} layers",
-                    _listed(filter(self._splits_layers, range(1, self.layers + 1))),
-                )
-            yield (
-                f"has a pipeline of {layout.pp} stages, and the model has {what}",
-                f"pipeline sizes that split it: {right}",
-            )
+            yield self._stages_problem(layout.pp)
 
     def splits_tensors(self, ranks: int) -> bool:
         """Return whether so many tensor-parallel ranks have equal parts of a layer."""
@@ -93,9 +88,52 @@ class Splits:
         return self.groups is None or not (self.groups % ranks and ranks % self.groups)
 
     def _splits_layers(self, stages: int) -> bool:
-        return (self.stages is None or stages <= self.stages) and (
-            self.layers is None or not self.layers % stages
+        parts = stages * (self.virtual or self.virtual_layers or 1)
+        return (
+            (self.stages is None or stages <= self.stages)
+            and (self.layers is None or not self.layers % parts)
+            and (stages > 1 or not self._has_virtual)
         )
+
+    @property
+    def _has_virtual(self) -> bool:
+        """True if the only stage of a pipeline has virtual stages; layers that are all in one are none."""
+        if self.virtual is None and self.layers is None:
+            return False
+        return self.virtual is not None or self.virtual_layers not in (None, self.layers)
+
+    def _stages_problem(self, stages: int) -> tuple[str, str]:
+        each = f" with {self.virtual} virtual stages each" if self.virtual else ""
+        each = f" with {self.virtual_layers} layers in each virtual stage" if self.virtual_layers else each
+        hints = [f"pipeline sizes that split it: {sizes}"] if (sizes := self._right_stages()) else []
+        if each:
+            hints.append(self._virtual_hint(stages))
+        has = f"has a pipeline of {stages} {'stage' if stages == 1 else 'stages'}{each}"
+        if stages == 1:
+            return f"{has}, and only more stages have virtual ones", "; ".join(hints)
+        model = f"no more than {self.stages} stages" if self.layers is None else f"{self.layers} layers"
+        return f"{has}, and the model has {model}", "; ".join(hints)
+
+    def _right_stages(self) -> str:
+        if self.layers is not None:
+            return _listed(filter(self._splits_layers, range(1, self.layers + 1)))
+        return "2 or more" if self.stages is None else f"1 to {self.stages}"
+
+    def _virtual_hint(self, stages: int) -> str:
+        """Return what else than another number of stages helps a pipeline whose stages have virtual ones."""
+        plain = replace(self, virtual=None, virtual_layers=None)
+        of = "numbers of virtual stages" if self.virtual else "numbers of layers in a virtual stage"
+        # Either name stands for the same rule: all virtual stages, or their layers, divide the layers of a stage.
+        numbers = [
+            number
+            for number in range(1, (self.layers or 0) + 1)
+            if replace(plain, virtual=number)._splits_layers(stages)
+        ]
+        if numbers and stages > 1:
+            return f"{of} that split {stages} stages: {_listed(iter(numbers))}"
+        if plain._splits_layers(stages):
+            return "or leave virtual stages out"
+        return f"without virtual stages: {plain._right_stages()}"
 
 
 def _sizes(tensors: Mapping[str, int]) -> range:

@@ -74,6 +74,17 @@ def is_off(arguments: Sequence[str], name: str) -> bool:
     return value is not None and value.lower() in ("false", "null", "none")
 
 
+def size(value: str) -> int | None:
+    """Return the number of an option's value; None where it is none from 1: -1 means to some that they decide."""
+    return (int(value) or None) if value.isascii() and value.isdecimal() else None
+
+
+def size_of(arguments: Sequence[str], name: str) -> int | None:
+    """Return the number from 1 that an option has in arguments; None where it has none, or another value."""
+    value = argument_value(arguments, name) if name else None
+    return None if value is None else size(value)
+
+
 def argument_value(arguments: Sequence[str], name: str) -> str | None:
     """Return the value of an option in arguments, the last one; None where they do not have it.
 

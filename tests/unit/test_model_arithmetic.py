@@ -42,7 +42,9 @@ def test_every_preset_splits_its_model_and_fits_where_it_is_meant_to_run(workloa
 
 
 MEGATRON_TP = "--tensor-model-parallel-size"
-NEMO_TP, NEMO_PP = (f"trainer.strategy.{name}_model_parallel_size" for name in ("tensor", "pipeline"))
+NEMO_TP, NEMO_PP, NEMO_VIRTUAL = (
+    f"trainer.strategy.{name}_model_parallel_size" for name in ("tensor", "pipeline", "virtual_pipeline")
+)
 
 
 @pytest.mark.parametrize(
@@ -131,6 +133,66 @@ NEMO_TP, NEMO_PP = (f"trainer.strategy.{name}_model_parallel_size" for name in (
             "pipeline sizes that split it: 1 to 5",
         ),
         (
+            # 16 layers of each stage do not divide into the preset's 5 virtual stages.
+            run_of("nemo-run", "70b", f"{NEMO_PP}=5", nodes=20),
+            "has a pipeline of 5 stages with 5 virtual stages each, and the model has 80 layers",
+            "pipeline sizes that split it: 2, 4, 8, 16; "
+            "numbers of virtual stages that split 5 stages: 1, 2, 4, 8, 16",
+        ),
+        (
+            run_of("nemo-run", "70b", f"{NEMO_PP}=20", nodes=20),
+            "has a pipeline of 20 stages with 5 virtual stages each, and the model has 80 layers",
+            "pipeline sizes that split it: 2, 4, 8, 16; numbers of virtual stages that split 20 stages: 1, 2, 4",
+        ),
+        (
+            run_of("nemo-run", "70b", f"{NEMO_PP}=1"),
+            "has a pipeline of 1 stage with 5 virtual stages each, and only more stages have virtual ones",
+            "pipeline sizes that split it: 2, 4, 8, 16; or leave virtual stages out",
+        ),
+        (
+            run_of("nemo-run", "8b", f"{NEMO_VIRTUAL}=1"),
+            "has a pipeline of 1 stage with 1 virtual stages each, and only more stages have virtual ones",
+            "pipeline sizes that split it: 2, 4, 8, 16, 32; or leave virtual stages out",
+        ),
+        (
+            run_of("nemo-run", "70b", f"{NEMO_PP}=3", nodes=12),
+            "has a pipeline of 3 stages with 5 virtual stages each, and the model has 80 layers",
+            "pipeline sizes that split it: 2, 4, 8, 16; without virtual stages: 1, 2, 4, 5, 8, 10, 16, 20, 40, 80",
+        ),
+        (
+            run_of("nemo-run", "70b", f"{NEMO_VIRTUAL}=3"),
+            "has a pipeline of 4 stages with 3 virtual stages each, and the model has 80 layers",
+            "numbers of virtual stages that split 4 stages: 1, 2, 4, 5, 10, 20",
+        ),
+        (
+            run_of("megatron-lm", "gpt3-175b", "--num-layers-per-virtual-pipeline-stage=7"),
+            "has a pipeline of 16 stages with 7 layers in each virtual stage, and the model has 96 layers",
+            "numbers of layers in a virtual stage that split 16 stages: 1, 2, 3, 6",
+        ),
+        (
+            run_of("megatron-lm", "gpt3-1-7b", "--num-virtual-stages-per-pipeline-rank=2"),
+            "has a pipeline of 1 stage with 2 virtual stages each, and only more stages have virtual ones",
+            "pipeline sizes that split it: 2, 3, 4, 6, 12; or leave virtual stages out",
+        ),
+        (
+            run_of("nemo-launcher", "gpt3-175b", "model.pipeline_model_parallel_size=6", nodes=15),
+            "has a pipeline of 6 stages with 6 virtual stages each, and the model has 96 layers",
+            "pipeline sizes that split it: 2, 4, 8, 16; numbers of virtual stages that split 6 stages: 1, 2, 4, 8, 16",
+        ),
+        (
+            # The model's own virtual stages, where the arguments name another model.
+            run_of(
+                "nemo-launcher",
+                "gpt3-40b",
+                "--model=llama2-70b",
+                "model.pipeline_model_parallel_size=5",
+                nodes=5,
+            ),
+            "has a pipeline of 5 stages with 5 virtual stages each, and the model has 80 layers",
+            "pipeline sizes that split it: 2, 4, 8, 16; "
+            "numbers of virtual stages that split 5 stages: 1, 2, 4, 8, 16",
+        ),
+        (
             run_of("torchtitan", "8b", "--parallelism.pipeline_parallel_degree=36", nodes=9),
             "has a pipeline of 36 stages, and the model has no more than 34 stages",
             "pipeline sizes that split it: 1 to 34",
@@ -159,6 +221,13 @@ def test_a_layout_that_the_model_cannot_be_split_in_is_refused(run: Run, refused
         ),
         run_of("nemo-run", "405b", f"{NEMO_PP}=16"),
         run_of("nemo-run", "180m", f"{NEMO_PP}=2", "model.config.num_layers=14"),
+        run_of("nemo-run", "70b", f"{NEMO_PP}=5", f"{NEMO_VIRTUAL}=4", nodes=20),
+        run_of("nemo-run", "70b", f"{NEMO_PP}=5", f"{NEMO_VIRTUAL}=null", nodes=20),
+        run_of("megatron-lm", "gpt3-175b", "--num-layers-per-virtual-pipeline-stage=3"),
+        # All layers of a stage in one virtual stage: Megatron-LM takes that for none.
+        run_of("megatron-lm", "gpt3-1-7b", "--num-layers-per-virtual-pipeline-stage=24"),
+        run_of("megatron-lm", "gpt3-1-7b", "--num-virtual-stages-per-pipeline-rank=1"),
+        run_of("nemo-launcher", "gpt3-5b", "model.virtual_pipeline_model_parallel_size=1"),
         run_of("nemo-launcher", "llama2-70b", "model.tensor_model_parallel_size=8"),
         run_of("neuronx-distributed", "8b", "--tensor_parallel_size=8", "--kv_replicator=1"),
         run_of("torchtitan", "8b", "--parallelism.tensor_parallel_degree=8"),
@@ -282,6 +351,9 @@ def test_sizes_are_those_of_the_configurations() -> None:
     assert files.keys() == nemo_launcher.MODELS.keys()
     for name, model in nemo_launcher.MODELS.items():
         given: dict[str, Any] = {size: files[name].get(key) for size, key in names.items()}
+        splits = nemo_launcher.splits([f"--model={name}"])
+        assert splits
+        assert splits.virtual == files[name].get("virtual_pipeline_model_parallel_size")
         assert {size: getattr(model, size) for size in names} == given
 
 

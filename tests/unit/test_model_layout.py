@@ -153,6 +153,24 @@ def test_the_memory_estimate_gets_the_layout_and_is_checked_against_the_accelera
     assert memory(None, 2)
 
 
+def test_numbers_of_nodes_for_the_layout_have_the_memory_too() -> None:
+    """4 nodes fill the layout, and the memory of 8 is enough: both findings name 8."""
+
+    def hints(nodes: int, gib: int) -> list[str]:
+        def footprint(_arguments: Sequence[str], ranks: int, _layout: Layout | None) -> Footprint:
+            return Footprint((Share("shards", gib * GIB // ranks, f"{gib} GiB / ranks"),), (), 0, 0)
+
+        return [each.hint for each in check_run(run(Layout(tp=8, pp=4), nodes, footprint=footprint))]
+
+    assert hints(3, 3000) == [
+        "8 nodes work",
+        "it fits on 8 nodes of the type, or take a type with more memory",
+    ]
+    assert hints(10, 3000) == ["8 or 12 nodes work"]
+    # Where no number has the memory, those of the layout are named, and memory has its own finding.
+    assert hints(3, 3_000_000)[0] == "4 nodes work"
+
+
 def test_more_nodes_that_are_named_for_memory_fill_the_layout() -> None:
     def footprint(_arguments: Sequence[str], ranks: int, _layout: Layout | None) -> Footprint:
         return Footprint((Share("shards", 3000 * GIB // ranks, "3000 GiB / ranks"),), (), 0, 0)

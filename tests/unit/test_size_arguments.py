@@ -171,6 +171,91 @@ def test_a_micro_batch_that_does_not_divide_is_refused(name: str, preset: str, w
     assert rules(run_of(name, preset, words)) == ["run-layout-batch"]
 
 
+@pytest.mark.parametrize(
+    ("name", "preset", "words", "value"),
+    [
+        ("megatron-lm", "gpt3-175b", "--tensor-model-parallel-size=0", "0"),
+        ("megatron-lm", "gpt3-175b", "--pipeline-model-parallel-size -2", "-2"),
+        ("megatron-lm", "gpt3-175b", "--global-batch-size=0", "0"),
+        ("megatron-lm", "gpt3-175b", "--num-layers-per-virtual-pipeline-stage=0", "0"),
+        ("nemo-run", "8b", "trainer.strategy.tensor_model_parallel_size=0", "0"),
+        ("nemo-run", "8b", "trainer.strategy.virtual_pipeline_model_parallel_size=0", "0"),
+        ("nemo-run", "8b", "trainer.strategy.context_parallel_size=1.5", "1.5"),
+        ("nemo-launcher", "gpt3-5b", "model.pipeline_model_parallel_size=two", "two"),
+        ("torchtitan", "8b", "--parallelism.tensor_parallel_degree=0", "0"),
+        ("torchtitan", "8b", "--parallelism.data_parallel_replicate_degree=-1", "-1"),
+        ("torchtitan", "8b", "--parallelism.data_parallel_shard_degree=0", "0"),
+        ("torchtitan", "8b", "--training.local_batch_size=", ""),
+        ("bionemo-esm1nv", "esm1nv", "model.micro_batch_size=0", "0"),
+    ],
+)
+def test_a_size_that_is_no_whole_number_from_1_is_refused(
+    name: str, preset: str, words: str, value: str
+) -> None:
+    [found] = [each for each in check_run(run_of(name, preset, words)) if each.rule == "run-layout-size"]
+    assert found.is_error
+    assert f"'{value}', which is no whole number from 1" in found.message
+    assert found.hint.startswith(f"give {words.replace('=', ' ').split()[0]} a whole number from 1")
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "words"),
+    [
+        ("torchtitan", "8b", "--parallelism.data_parallel_shard_degree=-1"),
+        ("torchtitan", "8b", "--training.global_batch_size=-1"),
+        ("nemo-run", "70b", "trainer.strategy.virtual_pipeline_model_parallel_size=null"),
+    ],
+)
+def test_words_that_the_framework_takes_for_a_size_are_not(name: str, preset: str, words: str) -> None:
+    assert rules(run_of(name, preset, words)) == []
+
+
+SHARD, REPLICATE = (f"--parallelism.data_parallel_{name}_degree" for name in ("shard", "replicate"))
+
+
+@pytest.mark.parametrize(
+    ("preset", "words", "hint"),
+    [
+        ("8b", f"{SHARD}=3", f"{SHARD} 32 works, and -1, which takes the rest"),
+        ("8b", f"{SHARD}=16 {REPLICATE}=4", f"{SHARD} 8 works, and -1, which takes the rest"),
+        ("8b", f"{REPLICATE}=5", f"with {SHARD} -1, {REPLICATE} may be 1, 2, 4, 8, 16, 32"),
+        ("8b", f"{REPLICATE}=64", f"with {SHARD} -1, {REPLICATE} may be 1, 2, 4, 8, 16, 32"),
+        # 128 ranks, 8 of them for the tensors.
+        ("70b", f"{SHARD}=128", f"{SHARD} 16 works, and -1, which takes the rest"),
+    ],
+)
+def test_data_parallel_degrees_that_the_ranks_do_not_fill_are_refused(
+    preset: str, words: str, hint: str
+) -> None:
+    [found] = [
+        each for each in check_run(run_of("torchtitan", preset, words)) if each.rule == "run-layout-degrees"
+    ]
+    assert found.is_error
+    assert found.hint == hint
+
+
+@pytest.mark.parametrize(
+    "words", [f"{SHARD}=32", f"{SHARD}=8 {REPLICATE}=4", f"{REPLICATE}=4", f"{SHARD}=-1"]
+)
+def test_data_parallel_degrees_that_the_ranks_fill_are_taken(words: str) -> None:
+    assert rules(run_of("torchtitan", "8b", words)) == []
+
+
+def test_numbers_of_nodes_for_the_batch_fill_the_degrees_too() -> None:
+    """The batch divides by the ranks of 4 nodes too, and 16 ranks that share the weights are those of 2."""
+    found = {each.rule: each for each in check_run(run_of("torchtitan", "8b", f"{SHARD}=16", nodes=3))}
+    assert found["run-layout-batch"].hint == "2 nodes work"
+    assert found["run-layout-degrees"].hint == f"{SHARD} 24 works, and -1, which takes the rest"
+
+
+def test_the_degrees_appear_in_the_message() -> None:
+    [found] = [each for each in check_run(run_of("torchtitan", "8b", f"{SHARD}=3")) if each.is_error]
+    assert found.message == (
+        "the preset '8b' of torchtitan has a data-parallel size of 32 (4 nodes of 8 are 32 ranks, "
+        f"1 each), which {REPLICATE} 1 x {SHARD} 3 does not give"
+    )
+
+
 def test_a_layout_that_arguments_make_fit_is_taken() -> None:
     sizes = "--tensor-model-parallel-size=8 --pipeline-model-parallel-size=1 --context-parallel-size=1"
     assert rules(run_of("megatron-lm", "llama3-70b", sizes, nodes=1)) == []

@@ -2,7 +2,10 @@
 
 The tensor-parallel size divides the attention heads, and the query groups or is a multiple of them; the pipeline's
 stages divide the layers, unless options deal them out in another way (megatron/core/transformer/transformer_config.py
-and transformer_block.py).
+and transformer_block.py). Virtual stages divide the layers of a stage (`get_num_layers_to_build` of
+transformer_block.py), and only a pipeline of more than one stage has some (`initialize_model_parallel` of
+megatron/core/parallel_state.py). One virtual stage is none (`validate_args` of megatron/training/arguments.py). All of
+this was read at NVIDIA/Megatron-LM core_v0.17.0.
 
 Bytes of a weight are those of NVIDIA's Megatron Core user guide, "Distributed Optimizer": with bf16 weights and float32
 gradients 18, or 6 and 12 over the data-parallel ranks with the distributed optimizer; all in float32 16, or 8 and 8.
@@ -71,10 +74,13 @@ def splits(arguments: Sequence[str]) -> Splits | None:
     model = _model(words)
     if model is None or "multi-latent-attention" in words:
         return None
+    virtual = _size(words, "num-virtual-stages-per-pipeline-rank")
     return Splits(
         tensors={"attention heads": model.heads},
         groups=model.key_value_heads,
         layers=None if words.keys() & _UNEVEN else model.layers,
+        virtual=virtual if virtual > 1 else None,
+        virtual_layers=_size(words, "num-layers-per-virtual-pipeline-stage") or None,
     )
 
 

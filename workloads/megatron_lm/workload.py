@@ -334,6 +334,16 @@ WORKLOAD = Workload(
         ep="--expert-model-parallel-size",
         micro_batch="--micro-batch-size",
         sequence=("--seq-length",),
+        counts=MappingProxyType(
+            dict.fromkeys(
+                (
+                    "--global-batch-size",
+                    "--num-virtual-stages-per-pipeline-rank",
+                    "--num-layers-per-virtual-pipeline-stage",
+                ),
+                (),
+            )
+        ),
         precision=MappingProxyType(
             {"--fp8-format": {"*": "fp8"}, "--bf16": {"*": "bf16"}, "--fp16": {"*": "fp16"}}
         ),

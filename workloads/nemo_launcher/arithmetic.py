@@ -1,9 +1,10 @@
 """The sizes of the launcher's models, how Megatron Core splits them, and the memory that training takes at least.
 
 The sizes are those of `conf/model` (a test compares them), the rules Megatron Core's, which NeMo 1 trains with
-(`workloads.megatron_lm.arithmetic`). With `megatron_amp_O2` a weight is bf16, and its gradient takes 2 bytes at least;
-`mcore_distributed_optim` shares float32 weights and two moments over the data-parallel ranks. The vocabulary is left
-out: its size is the tokenizer's.
+(`workloads.megatron_lm.arithmetic`). Virtual stages divide the layers of a stage, and one of them is none
+(nemo/collections/nlp/models/language_modeling/megatron_base_model.py of NVIDIA/NeMo v2.1.0). With `megatron_amp_O2` a
+weight is bf16, and its gradient takes 2 bytes at least; `mcore_distributed_optim` shares float32 weights and two
+moments over the data-parallel ranks. The vocabulary is left out: its size is the tokenizer's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from workloads.footprint import Footprint
 from workloads.layout import Layout
 from workloads.training_state import StateBytes, lower_bound
 from workloads.transformer import Splits, Transformer
-from workloads.words import argument_value, option_values
+from workloads.words import argument_value, option_values, size_of
 
 
 def _gpt3(layers: int, width: int, heads: int) -> Transformer:
@@ -36,6 +37,12 @@ MODELS: Mapping[str, Transformer] = MappingProxyType(
         ),
     }
 )
+
+VIRTUAL = "model.virtual_pipeline_model_parallel_size"
+"""The virtual stages of each stage; null: none."""
+
+_VIRTUAL_STAGES = MappingProxyType({"gpt3-175b": 6, "llama2-70b": 5})
+"""The virtual stages of the models that have some by their file of `conf/model`."""
 
 _SIZES = MappingProxyType(
     {
@@ -62,7 +69,16 @@ def splits(arguments: Sequence[str]) -> Splits | None:
     model = _model(arguments)
     if model is None:
         return None
-    return Splits(tensors={"attention heads": model.heads}, groups=model.key_value_heads, layers=model.layers)
+    given = argument_value(arguments, VIRTUAL)
+    virtual = size_of(arguments, VIRTUAL)
+    if given is None:
+        virtual = _VIRTUAL_STAGES.get(option_values(arguments).get("model", ""))
+    return Splits(
+        tensors={"attention heads": model.heads},
+        groups=model.key_value_heads,
+        layers=model.layers,
+        virtual=None if virtual == 1 else virtual,
+    )
 
 
 def footprint(arguments: Sequence[str], ranks: int, layout: Layout | None) -> Footprint | None:

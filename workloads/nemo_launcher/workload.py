@@ -20,7 +20,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
-from workloads.nemo_launcher.arithmetic import footprint, splits
+from workloads.nemo_launcher.arithmetic import VIRTUAL, footprint, splits
 from workloads.preset import Override, Preset
 from workloads.profile import Profile, Profiler
 from workloads.program import Program
@@ -284,6 +284,7 @@ WORKLOAD = Workload(
         # Of conf/pretraining.yaml, where the first follows from the second.
         sequence=("model.data.seq_length", "model.encoder_seq_length"),
         sequence_of=MappingProxyType({"--model": _SEQUENCES}),
+        counts=MappingProxyType({VIRTUAL: ("null", "none")}),
         precision=MappingProxyType(
             {"model.fp8": {"true": "fp8"}, "trainer.precision": {"16*": "fp16", "32*": "fp32"}}
         ),

@@ -1,10 +1,11 @@
 """The sizes of the models of NeMo 2's recipes, how they are split, and the memory that training takes at least.
 
 The sizes are those of nemo/collections/llm/gpt/model/llama.py, the rules Megatron Core's
-(`workloads.megatron_lm.arithmetic`). The recipes compute in bf16 with the distributed optimizer
-(recipes/precision/mixed_precision.py, recipes/optim/adam.py; NVIDIA/NeMo at 8cfedd7): a weight and its gradient take 2
-bytes each at least, float32 weights and two moments 12 over the data-parallel ranks. An adapter trains few weights: of
-the model there are the 2 bytes.
+(`workloads.megatron_lm.arithmetic`). NeMo hands virtual stages on to Megatron Core as they are
+(`init_model_parallel` of nemo/lightning/_strategy_lib.py), which refuses one in a pipeline of one stage too. Recipes
+compute in bf16 with the distributed optimizer (recipes/precision/mixed_precision.py, recipes/optim/adam.py; NVIDIA/NeMo
+at 8cfedd7): a weight and its gradient take 2 bytes each at least, float32 weights and two moments 12 over the
+data-parallel ranks. An adapter trains few weights: of the model there are the 2 bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from workloads.footprint import Footprint
 from workloads.layout import Layout
 from workloads.training_state import StateBytes, lower_bound
 from workloads.transformer import Splits, Transformer
-from workloads.words import argument_value, option_values
+from workloads.words import argument_value, option_values, size_of
 
 _8B = Transformer(layers=32, width=4096, heads=32, key_value_heads=8, feed_forward=14336, vocabulary=128256)
 _70B = replace(_8B, layers=80, width=8192, heads=64, feed_forward=28672)
@@ -43,6 +44,9 @@ _BY_NAME = MappingProxyType(
         "feed_forward": "model.config.ffn_hidden_size",
     }
 )
+VIRTUAL = "trainer.strategy.virtual_pipeline_model_parallel_size"
+"""The virtual stages of each stage; a preset whose recipe has some says so again."""
+
 _UNEVEN = ("_in_pipeline_split=", "pipeline_stage=", "pipeline_model_parallel_layout=")
 """Parts of values that deal layers out to stages in another way."""
 
@@ -75,6 +79,7 @@ def splits(arguments: Sequence[str]) -> Splits | None:
         tensors={"attention heads": model.heads},
         groups=model.key_value_heads,
         layers=None if uneven else model.layers + more,
+        virtual=size_of(arguments, VIRTUAL),
     )
 
 

@@ -23,7 +23,7 @@ from workloads.asset import Asset
 from workloads.images.image import Image
 from workloads.launchers import Torchrun
 from workloads.layout import Layout
-from workloads.nemo_run.arithmetic import footprint, splits
+from workloads.nemo_run.arithmetic import VIRTUAL, footprint, splits
 from workloads.preset import Preset
 from workloads.program import Program
 from workloads.progress import Progress, number
@@ -271,6 +271,7 @@ WORKLOAD = Workload(
         ep="trainer.strategy.expert_model_parallel_size",
         micro_batch="data.micro_batch_size",
         sequence=("data.seq_length",),
+        counts=MappingProxyType({VIRTUAL: ("null", "none")}),
         precision=MappingProxyType(
             {name: {"hybrid": "fp8", "e4m3": "fp8"} for name in ("trainer.plugins.fp8", "model.config.fp8")}
         ),

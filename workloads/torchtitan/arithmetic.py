@@ -3,7 +3,7 @@
 The sizes are those of torchtitan (torchtitan/models/llama3/__init__.py; a test compares them with the package).
 A rank has whole heads: attention shapes what its part of wq, wk and wv gives by the width of a head
 (models/llama3/model/model.py). A pipeline has at most as many stages as layers and two more, which embedding and output
-count for (distributed/pipeline_parallel.py).
+count for (distributed/pipeline_parallel.py). The rule of the data-parallel degrees is with `workloads.layout.Degrees`.
 
 Weights are float32 (`training.dtype`), in shards over all ranks of a copy (fully_shard), with gradients and moments of
 the same precision.

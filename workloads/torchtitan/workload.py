@@ -232,6 +232,9 @@ WORKLOAD = Workload(
         cp="--parallelism.context_parallel_degree",
         micro_batch="--training.local_batch_size",
         sequence=("--training.seq_len",),
+        replicate="--parallelism.data_parallel_replicate_degree",
+        shard="--parallelism.data_parallel_shard_degree",
+        counts=MappingProxyType({"--training.global_batch_size": ("-1",)}),
         precision=MappingProxyType(
             {
                 "--model.converters": {"*float8*": "fp8"},
