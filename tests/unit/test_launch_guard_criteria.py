@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
-GUARD = RUNTIME / "launch_guard.py"
-TIMEOUT_SECONDS = 300
-"""Only a guard that never returns takes this long."""
+from tests.unit.guarded_node import GUARD, TIMEOUT_SECONDS
 
 PATTERN = r"--progress=^ *(?P<size>[0-9]+) +(?P<busbw>[0-9.]+) GB/s"
 BENCHMARK = "printf '%s\\n' '# size busbw' '  8 100.5 GB/s' ' 64 320.25 GB/s' '# done'"

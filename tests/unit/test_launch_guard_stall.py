@@ -16,11 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import require_program, search_path
-
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
-GUARD = RUNTIME / "launch_guard.py"
-TIMEOUT_SECONDS = 300
-"""Only a guard that never returns takes this long."""
+from tests.unit.guarded_node import GUARD, RUNTIME, TIMEOUT_SECONDS
 
 # A rank of the training helpers: three steps, then what the test wants. Nobody but the guard ends it.
 RANK = """
