@@ -14,32 +14,28 @@ import os
 import random
 import secrets
 import shutil
-import signal
 import string
 import subprocess
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from programs.functions.helm import access, index, objects, tools
+from programs.functions.helm import access, objects, tools
 from programs.functions.helm import source as chart_source
-from tests.helm_handler import Context, event, give_credentials
+from tests.helm_handler import give_credentials
 from tests.kubectl import require_helm
+from tests.kubernetes.helm_function import CRD, HELDS, RBAC, TASKS, Function
 from tests.kubernetes.plane.api import Api, Document
 from tests.kubernetes.plane.control_plane import ControlPlane
 from tests.ports import LOOPBACK
 
 CHART = Path(__file__).parent / "chart"
-RBAC = "rbac.authorization.k8s.io/v1"
-CRD = "apiextensions.k8s.io/v1"
-AGGREGATION = "clusterrole-aggregation-controller"
 DEPLOYED, FAILED, PENDING_INSTALL, PENDING_UPGRADE = (
     "deployed",
     "failed",
@@ -49,120 +45,6 @@ DEPLOYED, FAILED, PENDING_INSTALL, PENDING_UPGRADE = (
 
 # 430,000 characters that do not compress: the record has them twice, and is as large as that of Trainer's chart.
 BULK = "".join(random.Random(1).choices(string.ascii_letters + string.digits, k=430_000))
-
-
-@dataclass
-class Function:
-    """The function, and a release of the test's chart."""
-
-    api: Api
-    namespace: str
-    name: str
-    helm: str
-    pid_file: Path
-    told: list[dict[str, Any]]
-    source: dict[str, Any]
-    resource: str = "Chart"
-
-    def send(self, request: str, *, seconds: float = 600, **values: Any) -> tuple[str, str]:
-        """Send an event with values of the chart; return what CloudFormation receives: status and reason."""
-        sent = event(
-            request,
-            **{
-                **self.source,
-                "Release": self.name,
-                "Namespace": self.namespace,
-                "Values": json.dumps(values),
-            },
-        )
-        index.handler({**sent, "LogicalResourceId": self.resource}, Context(seconds))
-        answer = self.told.pop()
-        assert answer["PhysicalResourceId"] == f"hp/{self.namespace}/{self.name}"
-        return answer["Status"], answer["Reason"]
-
-    def succeeds(self, request: str, **values: Any) -> None:
-        """Send an event that must succeed."""
-        assert self.send(request, **values) == ("SUCCESS", "")
-
-    def killed(self, request: str, status: str, hook: str, **values: Any) -> None:
-        """Send an event and kill helm in it, when the release has this status and the Job of a hook exists."""
-        answers: list[tuple[str, str]] = []
-        thread = threading.Thread(
-            target=lambda: answers.append(self.send(request, hangs=hook, **values)), daemon=True
-        )
-        thread.start()
-        job = f"{self.name}-{hook}"
-        self.api.await_(
-            f"{status} in the hook {hook}",
-            lambda: (
-                self.statuses()[-1:] == [status]
-                and self.api.find("batch/v1", "Job", job, namespace=self.namespace)
-            ),
-        )
-        os.kill(int(self.pid_file.read_text(encoding="utf-8")), signal.SIGKILL)
-        thread.join(60)
-        ((told, reason),) = answers
-        assert told == "FAILED"
-        assert "signal 9" in reason
-        assert self.statuses()[-1] == status, "nothing has ended it yet"
-
-    def records(self) -> list[Document]:
-        """Return helm's records of the release, the oldest first."""
-        found = self.api.list(
-            "v1", "Secret", namespace=self.namespace, labelSelector=f"owner=helm,name={self.name}"
-        )
-        return sorted(found, key=lambda one: int(one["metadata"]["labels"]["version"]))
-
-    def statuses(self) -> list[str]:
-        """Return the status of each revision, the oldest first."""
-        return [one["metadata"]["labels"]["status"] for one in self.records()]
-
-    def find(self, version: str, kind: str, name: str) -> Document | None:
-        """Return an object of the chart by the end of its name."""
-        return self.api.find(version, kind, f"{self.name}-{name}", namespace=self.namespace)
-
-    def text(self) -> str:
-        """Return the text that the chart's values put into a ConfigMap."""
-        found = self.find("v1", "ConfigMap", "content")
-        assert found
-        return str(found["data"]["text"])
-
-    def rules(self, role: str) -> list[Document]:
-        """Return the rules of a ClusterRole of the chart."""
-        found = self.find(RBAC, "ClusterRole", role)
-        return list((found or {}).get("rules") or [])
-
-    def await_aggregated(self) -> None:
-        """Wait until both aggregated roles have the rules of all four others."""
-        for role in ("admin", "user"):
-            self.api.await_(f"rules of {role}", lambda role=role: len(self.rules(role)) == 4)
-
-    def left(self) -> list[str]:
-        """Return the objects of the chart that exist, but for those of hooks, which helm does not count as its own."""
-        kinds = [
-            *(("v1", kind) for kind in ("ConfigMap", "Secret", "Service", "ServiceAccount")),
-            ("apps/v1", "Deployment"),
-            ("batch/v1", "Job"),
-            (RBAC, "ClusterRole"),
-            ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
-        ]
-        found = [
-            f"{kind} {one['metadata']['name']}"
-            for version, kind in kinds
-            for one in self.api.list(version, kind)
-            if one["metadata"]["name"].startswith(self.name)
-            and "helm.sh/hook" not in one["metadata"].get("annotations", {})
-        ]
-        return found + (["tasks"] if self.api.find(CRD, "CustomResourceDefinition", TASKS) else [])
-
-    def remake_role(self, role: str) -> None:
-        """Do what the controller does to an aggregated role that is deleted before the roles it collects."""
-        rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]
-        document = {"apiVersion": RBAC, "kind": "ClusterRole", "metadata": {"name": f"{self.name}-{role}"}}
-        self.api.apply({**document, "rules": rules}, manager=AGGREGATION)
-
-
-TASKS, HELDS = "tasks.test.trainforge.dev", "helds.test.trainforge.dev"
 
 
 def _digest(chart: Path) -> str:
