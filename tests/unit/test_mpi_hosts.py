@@ -136,11 +136,13 @@ def test_paths_that_mpirun_would_split_are_refused(folder: str, monkeypatch: pyt
     monkeypatch.syspath_prepend(str(RUNTIME))
     import mpi_agent
 
+    runtime = Path("/opt/runtime")
     monkeypatch.setattr(sys, "executable", "/opt/python3")
-    monkeypatch.setattr(mpi_agent, "__file__", "/opt/runtime/mpi_agent.py")
-    assert mpi_agent.agent_words() == "/opt/python3 /opt/runtime/mpi_agent.py"
+    assert mpi_agent.agent_words(runtime) == "/opt/python3 /opt/runtime/mpi_agent.py"
+    with pytest.raises(ValueError, match=f"by '/opt/{folder}/mpi_agent.py': Open MPI splits"):
+        mpi_agent.agent_words(Path("/opt") / folder)
     monkeypatch.setattr(sys, "executable", f"/opt/{folder}/python3")
     with pytest.raises(
         ValueError, match=f"mpirun cannot start nodes by '/opt/{folder}/python3': Open MPI splits"
     ):
-        mpi_agent.agent_words()
+        mpi_agent.agent_words(runtime)

@@ -29,14 +29,16 @@ def host_name(node: int) -> str:
     return f"{_PREFIX}{node}"
 
 
-def agent_words() -> str:
-    """Return the value of Open MPI's parameter plm_rsh_agent with which mpirun calls this agent.
+def agent_words(runtime: Path = Path(__file__).parent) -> str:
+    """Return the value of Open MPI's parameter plm_rsh_agent with which mpirun calls the agent in the folder `runtime`.
+
+    A script of that folder names it: Python has replaced links in the paths of modules beside a script.
 
     Raises:
         ValueError: a path of it has a space or a colon. Open MPI takes words between spaces, and alternatives between
             colons, and nothing quotes them (orte_plm_rsh_search of its plm_rsh_component.c).
     """
-    paths = (sys.executable, str(Path(__file__).absolute()))
+    paths = (sys.executable, str(runtime.absolute() / Path(__file__).name))
     for path in paths:
         if re.search(r"[\s:]", path):
             raise ValueError(

@@ -101,7 +101,7 @@ def _connection(hosts: Path) -> list[str]:
     """Return mpirun's options that say which nodes there are, and how to start a daemon on each."""
     return [
         *("--hostfile", str(hosts)),
-        *("--mca", "plm_rsh_agent", agent_words()),
+        *("--mca", "plm_rsh_agent", agent_words(Path(__file__).parent)),
         # The agent is on this node only, so no other may start daemons.
         *("--mca", "plm_rsh_no_tree_spawn", "1"),
         # A daemon that went to the background would leave its node without a process, which ends the node.
