@@ -109,9 +109,12 @@ demo: setup $(VENV)/.complete-emulator $(if $(KUBEBUILDER_ASSETS),setup-dev setu
 test: setup-dev ## run all tests but the heavy ones; PYTEST_ARGS=--all runs everything
 	$(PYTEST) . $(PYTEST_ARGS)
 
-lock: setup-dev ## update requirements.lock from requirements.txt; review the diff
+lock: setup-dev ## update requirements.lock and that of Ansible on images; review the diff
 	grep -v '^-e' requirements.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock -
+	grep '^ansible-core' requirements-ansible.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+	  --only-binary :all: --no-annotate --no-emit-index-url --custom-compile-command 'make lock' \
+	  --output-file machine_images/requirements.lock -
 
 synth: setup ## synthesize all stacks of CONFIG (default: config/default.yaml) into cdk.out
 	cdk synth --quiet --context config=$(CONFIG)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network
 from typing import Final
 
 from catalog.instance_facts import Architecture, InstanceFacts
@@ -74,6 +75,16 @@ class AddOn:
     """Its version, such as v1.2.3-eksbuild.1; absent: EKS's default for the Kubernetes version."""
     configuration: dict[str, object] = field(default_factory=dict)
     """Its own configuration; `aws eks describe-addon-configuration` shows what it takes."""
+
+
+def service_range(networks: Iterable[IPv4Network]) -> str:
+    """Return the range that EKS gives a new cluster's services in a VPC of these ranges, where nobody chooses one.
+
+    Sources: botocore, eks KubernetesNetworkConfigRequest (the two ranges); awslabs/amazon-eks-ami, bootstrap.sh (the
+    second in a VPC with addresses that begin with 10).
+    """
+    ten = any(str(network.network_address).startswith("10.") for network in networks)
+    return "172.20.0.0/16" if ten else "10.100.0.0/16"
 
 
 _IMAGES: Mapping[tuple[str, Architecture], str] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from catalog.eks import DEFAULT_KUBERNETES_VERSION
 from catalog.records import read
@@ -32,6 +33,7 @@ from catalog.versions import (
     PYXIS_COMMIT,
     SSM_AGENT,
     SSM_AGENT_SIGNING_KEY,
+    UBUNTU,
     Pin,
 )
 
@@ -212,12 +214,16 @@ def unrecorded() -> list[str]:
 
 @dataclass(frozen=True)
 class ParentImage:
-    """The image that another is built on: its name's pattern, its owner, and the user that SSH logs in as."""
+    """The image that another is built on: its name's pattern, its owner, and the user that SSH logs in as.
+
+    `parameter` is the public SSM parameter with the id of the newest one; empty where its owner documents none.
+    """
 
     name: str
     owner: str
     user: str
     root_device: str
+    parameter: str = ""
 
 
 @dataclass(frozen=True)
@@ -226,6 +232,10 @@ class MachineImage:
 
     `instance_type` builds it; `volume_gib` is its root volume. HyperPod takes unencrypted images only
     (SageMaker API reference, ClusterInstanceGroupSpecification, "Encryption: The custom AMI must be unencrypted").
+    `clusters` are the kinds of cluster whose nodes start from it, and `accelerator` the kind of accelerator that it has
+    the driver of (`any`: that of its parent, which is not known here). `locked` is true if its playbook installs the
+    driver and libraries of the lock; elsewhere they are the parent's, or there are none. `updates` is true if the build
+    updates the distribution's packages.
     """
 
     name: str
@@ -234,6 +244,10 @@ class MachineImage:
     instance_type: str
     volume_gib: int = 60
     encrypted: bool = True
+    clusters: tuple[str, ...] = ()
+    accelerator: Literal["", "gpu", "neuron", "any"] = ""
+    locked: bool = False
+    updates: bool = False
 
 
 _CANONICAL, _AMAZON = "099720109477", "amazon"
@@ -241,12 +255,26 @@ _UBUNTU_USER, _AMAZON_USER = "ubuntu", "ec2-user"
 _UBUNTU_ROOT, _AMAZON_ROOT = "/dev/sda1", "/dev/xvda"
 
 
-def _ubuntu(name: str, owner: str = _AMAZON) -> ParentImage:
-    return ParentImage(name, owner, _UBUNTU_USER, _UBUNTU_ROOT)
+def _ubuntu(name: str, owner: str = _AMAZON, parameter: str = "") -> ParentImage:
+    return ParentImage(name, owner, _UBUNTU_USER, _UBUNTU_ROOT, parameter)
 
 
-def _amazon_linux(name: str) -> ParentImage:
-    return ParentImage(name, _AMAZON, _AMAZON_USER, _AMAZON_ROOT)
+def _amazon_linux(name: str, parameter: str = "") -> ParentImage:
+    return ParentImage(name, _AMAZON, _AMAZON_USER, _AMAZON_ROOT, parameter)
+
+
+GIVEN_PARENTS: Mapping[str, ParentImage] = {
+    "ubuntu": ParentImage("", "", _UBUNTU_USER, _UBUNTU_ROOT),
+    "amazon-linux": ParentImage("", "", _AMAZON_USER, _AMAZON_ROOT),
+}
+"""The parents, by system, of an image whose own parent's name is not known: its id is given to the build."""
+
+# Sources of the parameters: Canonical, "Find Ubuntu images on AWS"; Amazon Linux 2023 User Guide, "Launching with the
+# SSM parameter"; Deep Learning AMI Developer Guide, release notes; Neuron documentation, "Neuron DLAMI User Guide"; EKS
+# User Guide, "Retrieve recommended Amazon Linux AMI IDs"; ECS Developer Guide, "Retrieving Amazon ECS-optimized Linux
+# AMI metadata".
+_DLAMI = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu"
+_NEURON_DLAMI = "/aws/service/neuron/dlami/base"
 
 
 # The form of ParallelCluster's names is that of aws-parallelcluster 3.16.1, pcluster/aws/ec2.py.
@@ -255,40 +283,130 @@ _PARALLELCLUSTER = {
     "amazon-linux": _amazon_linux(f"aws-parallelcluster-{PARALLELCLUSTER}-amzn2023-hvm-x86_64-*"),
 }
 _PLAIN = {
-    "ubuntu": _ubuntu("ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*", _CANONICAL),
-    "amazon-linux": _amazon_linux("al2023-ami-2023.*-kernel-6.1-x86_64"),
+    "ubuntu": _ubuntu(
+        "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-*",
+        _CANONICAL,
+        f"/aws/service/canonical/ubuntu/server/{UBUNTU}/stable/current/amd64/hvm/ebs-gp3/ami-id",
+    ),
+    "amazon-linux": _amazon_linux(
+        "al2023-ami-2023.*-kernel-6.1-x86_64",
+        "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-6.1-x86_64",
+    ),
 }
 # Names as the Deep Learning AMI's release notes and Neuron's documentation ("Neuron DLAMI") have them.
 _DLAMI_GPU = {
-    "ubuntu": _ubuntu("Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04) *"),
-    "amazon-linux": _amazon_linux("Deep Learning Base OSS Nvidia Driver GPU AMI (Amazon Linux 2023) *"),
+    "ubuntu": _ubuntu(
+        "Deep Learning Base OSS Nvidia Driver GPU AMI (Ubuntu 24.04) *",
+        parameter=f"{_DLAMI}-ubuntu-24.04/latest/ami-id",
+    ),
+    "amazon-linux": _amazon_linux(
+        "Deep Learning Base OSS Nvidia Driver GPU AMI (Amazon Linux 2023) *",
+        f"{_DLAMI}-amazon-linux-2023/latest/ami-id",
+    ),
 }
 _DLAMI_NEURON = {
-    "ubuntu": _ubuntu("Deep Learning Base Neuron AMI (Ubuntu 24.04) *"),
-    "amazon-linux": _amazon_linux("Deep Learning Base Neuron AMI (Amazon Linux 2023) *"),
+    "ubuntu": _ubuntu(
+        "Deep Learning Base Neuron AMI (Ubuntu 24.04) *",
+        parameter=f"{_NEURON_DLAMI}/ubuntu-24.04/latest/image_id",
+    ),
+    "amazon-linux": _amazon_linux(
+        "Deep Learning Base Neuron AMI (Amazon Linux 2023) *",
+        f"{_NEURON_DLAMI}/amazon-linux-2023/latest/image_id",
+    ),
 }
 _EKS = {
-    "amazon-linux": _amazon_linux(f"amazon-eks-node-al2023-x86_64-standard-{DEFAULT_KUBERNETES_VERSION}-v*"),
+    "amazon-linux": _amazon_linux(
+        f"amazon-eks-node-al2023-x86_64-standard-{DEFAULT_KUBERNETES_VERSION}-v*",
+        f"/aws/service/eks/optimized-ami/{DEFAULT_KUBERNETES_VERSION}/amazon-linux-2023/x86_64/standard/recommended/image_id",
+    ),
+}
+_ECS = {
+    "amazon-linux": _amazon_linux(
+        "al2023-ami-ecs-gpu-hvm-2023.*-kernel-6.1-x86_64-ebs",
+        "/aws/service/ecs/optimized-ami/amazon-linux-2023/gpu/recommended/image_id",
+    ),
 }
 
 # NVIDIA's installers build kernel modules, which takes no GPU: a processor instance builds every image.
 _BUILDER = "c6i.4xlarge"
 
+_PCLUSTER, _SAGEMAKER = ("parallelcluster",), ("hyperpod", "hyperpod_eks")
+
 MACHINE_IMAGES = (
     MachineImage(
-        "parallelcluster-cpu", "ParallelCluster nodes without accelerators", _PARALLELCLUSTER, _BUILDER
+        "parallelcluster-cpu",
+        "ParallelCluster nodes without accelerators",
+        _PARALLELCLUSTER,
+        _BUILDER,
+        clusters=_PCLUSTER,
     ),
-    MachineImage("parallelcluster-gpu", "ParallelCluster nodes with GPUs", _PARALLELCLUSTER, _BUILDER, 100),
-    MachineImage("parallelcluster-neuron", "ParallelCluster nodes with Neuron", _PARALLELCLUSTER, _BUILDER),
-    MachineImage("dlami-gpu", "Deep Learning AMI with GPUs", _DLAMI_GPU, _BUILDER, 150),
-    MachineImage("dlami-neuron", "Deep Learning AMI with Neuron", _DLAMI_NEURON, _BUILDER, 150),
-    MachineImage("eks-gpu", "EKS nodes with GPUs", _EKS, _BUILDER, 100),
-    MachineImage("ec2", "plain EC2 instances with GPUs, EFA and Slurm", _PLAIN, _BUILDER, 100),
     MachineImage(
-        "hyperpod", "HyperPod nodes, on the image that HyperPod offers", {}, _BUILDER, 100, encrypted=False
+        "parallelcluster-gpu",
+        "ParallelCluster nodes with GPUs",
+        _PARALLELCLUSTER,
+        _BUILDER,
+        100,
+        clusters=_PCLUSTER,
+        accelerator="gpu",
+        locked=True,
+    ),
+    MachineImage(
+        "parallelcluster-neuron",
+        "ParallelCluster nodes with Neuron",
+        _PARALLELCLUSTER,
+        _BUILDER,
+        clusters=_PCLUSTER,
+        accelerator="neuron",
+        locked=True,
+    ),
+    MachineImage("dlami-gpu", "Deep Learning AMI with GPUs", _DLAMI_GPU, _BUILDER, 150, accelerator="gpu"),
+    MachineImage(
+        "dlami-neuron", "Deep Learning AMI with Neuron", _DLAMI_NEURON, _BUILDER, 150, accelerator="neuron"
+    ),
+    MachineImage(
+        "eks-gpu",
+        "EKS nodes with GPUs",
+        _EKS,
+        _BUILDER,
+        100,
+        clusters=("eks",),
+        accelerator="gpu",
+        locked=True,
+    ),
+    MachineImage(
+        "batch-gpu",
+        "Batch hosts with GPUs, on the image of ECS",
+        _ECS,
+        _BUILDER,
+        100,
+        clusters=("batch",),
+        accelerator="gpu",
+    ),
+    MachineImage(
+        "ec2",
+        "plain EC2 instances with GPUs, EFA and Slurm",
+        _PLAIN,
+        _BUILDER,
+        100,
+        accelerator="gpu",
+        locked=True,
+        updates=True,
+    ),
+    MachineImage(
+        "hyperpod",
+        "HyperPod nodes, on the image that HyperPod offers",
+        {},
+        _BUILDER,
+        100,
+        encrypted=False,
+        clusters=_SAGEMAKER,
+        accelerator="any",
     ),
 )
 """All images, in the order of the predecessor's (2.ami_and_containers), and HyperPod's custom image.
 
 The name of HyperPod's own image is not in a source that we read, so its parent's id is given to the build.
 """
+
+IMAGES_BY_NAME: Mapping[str, MachineImage] = {image.name: image for image in MACHINE_IMAGES}
+"""The images by the name of their playbook."""

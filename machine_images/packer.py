@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from catalog.machine_images import MACHINE_IMAGES, MachineImage, ParentImage
+from catalog.machine_images import GIVEN_PARENTS, MACHINE_IMAGES, MachineImage, ParentImage
 from catalog.versions import PACKER_AMAZON, PACKER_ANSIBLE
 
 FOLDER = Path(__file__).parent / "packer"
@@ -19,8 +19,6 @@ FOLDER = Path(__file__).parent / "packer"
 _PLUGINS = "github.com/hashicorp"
 # `packer build` runs in the root of the repository (make machine-image).
 _PLAYBOOKS = "${path.root}/.."
-_GIVEN = ParentImage("", "", "ubuntu", "/dev/sda1")
-"""The parent of an image whose own name is not known: its id is given to the build."""
 
 
 def path(image: MachineImage) -> Path:
@@ -30,7 +28,7 @@ def path(image: MachineImage) -> Path:
 
 def template(image: MachineImage) -> dict[str, Any]:
     """Return the template of an image: one source per operating system, and the playbook of the same name."""
-    parents = image.parents or {"given": _GIVEN}
+    parents = image.parents or {"given": GIVEN_PARENTS["ubuntu"]}
     return {
         "//": "Written by 'make machine-images' from catalog/machine_images.py. Do not edit.",
         "packer": {

@@ -19,6 +19,7 @@ from settings.sections.directory import DirectorySettings
 from settings.sections.eks import EksSettings
 from settings.sections.hyperpod import HyperPodSettings
 from settings.sections.hyperpod_eks import HyperPodEksSettings
+from settings.sections.images import MachineImageSettings
 from settings.sections.model import Model
 from settings.sections.network import NetworkSettings
 from settings.sections.observability import ObservabilitySettings
@@ -84,6 +85,8 @@ class Settings(Model):
     """A directory of people and groups for the nodes of the clusters."""
     observability: ObservabilitySettings | None = None
     """Metrics of every cluster in one workspace, alerts and Grafana; absent: none."""
+    images: dict[str, MachineImageSettings] = {}
+    """Machine images of your own by name, which a cluster's nodes take by `image: {from: NAME}`."""
     workloads: list[WorkloadSettings] = []
     """Workloads that are shipped with clusters: images, programs and launch manifests."""
     base_images: list[str] = []

@@ -19,6 +19,8 @@ def summary(settings: Settings) -> str:
     if settings.observability:
         existing = settings.observability.workspace_id
         parts.append(f"metrics in {existing}" if existing else "a metrics workspace")
+    if settings.images:
+        parts.append(f"pipelines of machine images ({', '.join(settings.images)})")
     parts += [f"{KINDS[name].summary} ({', '.join(_pools(settings, name))})" for name in settings.clusters]
     shipped = dict.fromkeys(entry.label for entry in settings.workloads)
     if shipped:

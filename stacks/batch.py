@@ -170,6 +170,7 @@ class BatchStack(ClusterStack):
             instance_profile_arn=profile.attr_arn,
             user_data=user_data(shared, *([self._metrics.script] if self._metrics else [])),
             images={name: self._image(name) for name in parameters},
+            image_id=self._node_image(),
             tags={**self._node_tags(), **({TAG: self.stack_name} if self._terminates else {})},
         )
 

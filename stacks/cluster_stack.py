@@ -16,6 +16,7 @@ from constructs import Construct, IDependable
 
 from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
+from catalog.image_builder import image_parameter
 from settings.deployment import Settings
 from stacks.launch_artifacts import LaunchArtifacts
 from stacks.network import NetworkStack
@@ -88,6 +89,29 @@ class ClusterStack(cdk.Stack):
     def _node_tags(self) -> dict[str, str]:
         """Return the tags of nodes, by which people find nodes and their cost in EC2."""
         return {"Name": self.stack_name, **self._settings.resource_tags}
+
+    def _node_image(self) -> str:
+        """Return the id of the section's own machine image, empty where it takes the service's.
+
+        A version is a dynamic reference, because a parameter's type takes the newest value only (CloudFormation,
+        "CloudFormation-supplied parameter types"). The mark in the description keeps the CLI from deploying an
+        unchanged stack again for the image's sake, which would replace nodes.
+        """
+        chosen = getattr(self._settings.clusters[self.section], "image", None)
+        if chosen is None or chosen.source is None:
+            return ""
+        name = image_parameter(self._settings.name, chosen.source)
+        if chosen.version:
+            return cdk.CfnDynamicReference(
+                cdk.CfnDynamicReferenceService.SSM, f"{name}:{chosen.version}"
+            ).to_string()
+        return cdk.CfnParameter(
+            self,
+            "NodeImage",
+            type="AWS::SSM::Parameter::Value<AWS::EC2::Image::Id>",
+            default=name,
+            description="Image of nodes [cdk:skip]",
+        ).value_as_string
 
     def _removal_policy(self) -> cdk.RemovalPolicy:
         """Return the removal policy of logs and metrics."""

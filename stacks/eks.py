@@ -7,6 +7,7 @@ from dataclasses import replace
 from constructs import Construct
 
 from catalog.cluster_info import ClusterInfo
+from catalog.eks import service_range
 from catalog.kubernetes import SHARED_CLAIM
 from catalog.pool import Pool
 from stacks.cluster_stack import DeploymentContext
@@ -15,6 +16,7 @@ from stacks.kubernetes_stack import KubernetesStack
 from trainforge.construct_ids import pascal
 from trainforge.eks.node_group import (
     NodeGroup,
+    NodeImage,
     notify_of_launches,
 )
 from trainforge.eks.node_role import NodeRole
@@ -37,7 +39,8 @@ class EksStack(KubernetesStack):
         self.system = self._system_nodes(
             self.cluster, self._cluster_settings, role=self.role, repair=self._cluster_settings.node_repair
         )
-        self.pools = {pool.name: self._node_group(pool) for pool in self._pools}
+        image = self._own_image()
+        self.pools = {pool.name: self._node_group(pool, image) for pool in self._pools}
         notify_of_launches(self.notifications, [self.system, *self.pools.values()])
         self.software = self._software()
         self._check_nodes()
@@ -55,7 +58,14 @@ class EksStack(KubernetesStack):
             self.cluster, info, after=[*self.software.ready, *(pool.group for pool in self.pools.values())]
         )
 
-    def _node_group(self, pool: Pool) -> NodeGroup:
+    def _own_image(self) -> NodeImage | None:
+        """Return the image of your own that pools' nodes start from; system nodes start from EKS's."""
+        image_id, network = self._node_image(), self._settings.network
+        if not image_id:
+            return None
+        return NodeImage(image_id, service_range([network.primary_cidr, *network.secondary_cidrs]))
+
+    def _node_group(self, pool: Pool, image: NodeImage | None) -> NodeGroup:
         nodes = NodeGroup(
             self,
             f"Pool{pascal(pool.name)}",
@@ -66,6 +76,7 @@ class EksStack(KubernetesStack):
             scaling=self._cluster_settings.scaling.get(pool.name),
             repair=self._cluster_settings.node_repair,
             tags=self._node_tags(),
+            image=image,
         )
         self._start_after(nodes.group)
         return nodes

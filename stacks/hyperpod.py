@@ -195,6 +195,7 @@ class HyperPodStack(ClusterStack):
             execution_role_arn=self.role.role_arn,
             mounts=self._mounts(),
             hook=scripts.hook if scripts else None,
+            image_id=self._node_image(),
         )
         groups = [
             controller_group(

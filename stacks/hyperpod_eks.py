@@ -242,7 +242,9 @@ class HyperPodEksStack(KubernetesStack):
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         section = self._cluster_settings
-        defaults = GroupDefaults(execution_role_arn=self.role.role_arn, hook=scripts.hook)
+        defaults = GroupDefaults(
+            execution_role_arn=self.role.role_arn, hook=scripts.hook, image_id=self._node_image()
+        )
         return [
             kubernetes_group(
                 defaults,

@@ -1,4 +1,4 @@
-"""Services that several clusters use: the accounting database, the directory, and metrics."""
+"""Services that several clusters use: the accounting database, the directory, metrics, and machine images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from stacks.storage import StorageStack
 if TYPE_CHECKING:
     from stacks.accounting import AccountingStack
     from stacks.directory import DirectoryStack
+    from stacks.images import ImageStack
     from stacks.observability import ObservabilityStack
 
 
@@ -24,6 +25,7 @@ class SharedServices:
     accounting: AccountingStack | None = None
     directory: DirectoryStack | None = None
     observability: ObservabilityStack | None = None
+    images: ImageStack | None = None
 
 
 def add_shared_services(
@@ -57,4 +59,9 @@ def add_shared_services(
         observability = ObservabilityStack(
             app, "ObservabilityStack", settings=settings, network=network, storage=storage, env=env
         )
-    return SharedServices(accounting, directory, observability)
+    images: ImageStack | None = None
+    if settings.images:
+        from stacks.images import ImageStack
+
+        images = ImageStack(app, "ImageStack", settings=settings, network=network, storage=storage, env=env)
+    return SharedServices(accounting, directory, observability, images)

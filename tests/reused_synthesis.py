@@ -28,6 +28,7 @@ PROGRAM = (
     "settings",
     "constructs",
     "observability",
+    "machine_images",
     "stacks",
     "workloads",
     "programs",

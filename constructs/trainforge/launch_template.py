@@ -35,8 +35,8 @@ class LaunchOptions:
     `kind` is the kind of cluster, which decides about the interfaces; `security_group_ids` go to each of them.
     `hop_limit` is how many network hops a response of the instance metadata service survives: 1 keeps pods and bridged
     containers away from the node's role. `names_instance_type` is whether the template carries the type, `user_data`
-    base64 text. `root_device` is the image's. `tags` are for the instances and their volumes, where the service passes
-    none on.
+    base64 text. `image_id` is an image in place of the service's, and `root_device` is the image's. `tags` are for the
+    instances and their volumes, where the service passes none on.
     """
 
     kind: ClusterKind
@@ -44,6 +44,7 @@ class LaunchOptions:
     hop_limit: Literal[1, 2] = 1
     names_instance_type: bool = False
     user_data: str = ""
+    image_id: str = ""
     root_device: str = ROOT_DEVICE
     tags: Mapping[str, str] = field(default_factory=dict)
 
@@ -73,6 +74,8 @@ def launch_template_data(pool: Pool, launch: LaunchOptions, *, placement_group: 
     }
     if launch.names_instance_type:
         data["InstanceType"] = pool.instance_type
+    if launch.image_id:
+        data["ImageId"] = launch.image_id
     if launch.tags:
         tags = [{"Key": key, "Value": value} for key, value in sorted(launch.tags.items())]
         data["TagSpecifications"] = [{"ResourceType": kind, "Tags": tags} for kind in ("instance", "volume")]

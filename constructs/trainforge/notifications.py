@@ -87,14 +87,21 @@ class Notifications(Construct):
         source: str,
         detail_types: Sequence[str],
         detail: Mapping[str, Any],
+        resources: Sequence[str] | None = None,
     ) -> events.Rule:
-        """Send the events of `source` with one of `detail_types` and matching `detail` to the topic."""
+        """Send the events of `source` with one of `detail_types` and matching `detail` to the topic.
+
+        With `resources` only those events that name one of them.
+        """
         return events.Rule(
             self,
             rule_id,
             description=description,
             event_pattern=events.EventPattern(
-                source=[source], detail_type=list(detail_types), detail=dict(detail)
+                source=[source],
+                detail_type=list(detail_types),
+                detail=dict(detail) or None,
+                resources=resources,
             ),
             targets=[targets.SnsTopic(self.topic, authorize_using_role=True, role=self._publisher)],
         )

@@ -119,7 +119,7 @@ def is_read(kind: object) -> TypeGuard[type]:
 def fields_of(kind: type) -> Mapping[str, FieldInfo]:
     """Return the fields of a type that mappings are read into, with their descriptions."""
     if issubclass(kind, BaseModel):
-        return kind.model_fields
+        return {field.alias or name: field for name, field in kind.model_fields.items()}
     held: Any = Annotated[kind, FROM_MAPPING]
     holder = create_model("Holder", __config__=ConfigDict(use_attribute_docstrings=True), held=(held, ...))
     properties = holder.model_json_schema()["$defs"][kind.__name__]["properties"]

@@ -19,6 +19,7 @@ from settings.rules import (  # noqa: F401
     eks_software,
     hyperpod,
     hyperpod_eks,
+    images,
     network,
     observability,
     own_code,

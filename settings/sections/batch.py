@@ -8,6 +8,7 @@ from pydantic import Field
 
 from catalog.pool import Pool
 from settings.sections.cluster import ClusterSettings
+from settings.sections.images import NodeImageSettings
 from settings.sections.model import Model
 from settings.sections.network import LogDays
 
@@ -51,6 +52,8 @@ class BatchSettings(ClusterSettings):
 
     pools: list[str] = Field(min_length=1)
     """Names of the pools that jobs run on; each has a queue."""
+    image: NodeImageSettings | None = None
+    """Machine image of the pools' nodes; absent: that of the service."""
     min_nodes: dict[str, int] = {}
     """Nodes of a pool that always run, whether jobs wait or not; by default none."""
     fair_share: FairShareSettings | None = None

@@ -16,6 +16,7 @@ from catalog.node_groups import Repair, Scaling
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
+from settings.sections.images import NodeImageSettings
 from settings.sections.model import Model
 from settings.sections.network import Cidr, LogDays
 
@@ -129,6 +130,8 @@ class EksSettings(ControlPlaneSettings):
 
     pools: list[str] = Field(min_length=1)
     """Names of the pools whose nodes run training; each becomes a managed node group."""
+    image: NodeImageSettings | None = None
+    """Machine image of the pools' nodes; absent: that of the service."""
     kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
     """Kubernetes version of the control plane and of the nodes."""
     scaling: dict[str, Annotated[Scaling, FROM_MAPPING]] = {}

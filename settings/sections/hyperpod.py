@@ -11,6 +11,7 @@ from catalog.accounting import ExternalDatabase
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
+from settings.sections.images import NodeImageSettings
 from settings.sections.model import Model
 
 
@@ -90,6 +91,8 @@ class HyperPodSettings(ClusterSettings):
 
     pools: list[str] = Field(min_length=1)
     """Names of the pools whose nodes are its workers; each becomes an instance group."""
+    image: NodeImageSettings | None = None
+    """Machine image of the pools' nodes; absent: that of the service."""
     partitions: dict[str, str] = {}
     """Slurm partition of a pool; by default the pool's own name."""
     controller: ControllerSettings = ControllerSettings()

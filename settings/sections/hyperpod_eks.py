@@ -20,6 +20,7 @@ from catalog.hyperpod_eks import (
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.eks import ControlPlaneSettings
+from settings.sections.images import NodeImageSettings
 from settings.sections.model import Model
 
 
@@ -75,6 +76,8 @@ class HyperPodEksSettings(ControlPlaneSettings):
 
     pools: list[str] = Field(min_length=1)
     """Names of the pools whose nodes run training; each becomes an instance group."""
+    image: NodeImageSettings | None = None
+    """Machine image of the pools' nodes; absent: that of the service."""
     kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
     """Kubernetes version of the control plane; HyperPod supports fewer than EKS."""
     namespace: str = NAMESPACE

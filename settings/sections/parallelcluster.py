@@ -49,6 +49,15 @@ class ImageSettings(Model):
     """Operating system."""
     ami_id: str | None = None
     """An image of your own (`ami-...`) for all nodes; by default ParallelCluster's official one."""
+    source: str | None = Field(default=None, alias="from")
+    """Name of an image of the section `images` for all nodes, in place of `ami_id`."""
+    version: int | None = Field(default=None, ge=1)
+    """Version of that image's SSM parameter; absent: the newest image whenever the stack is deployed."""
+
+    @property
+    def own(self) -> bool:
+        """True if nodes start from another image than ParallelCluster's official one."""
+        return self.ami_id is not None or self.source is not None
 
 
 class SshSettings(Model):
@@ -152,4 +161,4 @@ class ParallelClusterSettings(ClusterSettings):
 
     def leaves_lustre_on_tcp(self) -> bool:
         """Return whether nothing sets up the Lustre client of the nodes for EFA; an image of one's own can."""
-        return self.image.ami_id is None
+        return not self.image.own

@@ -33,6 +33,7 @@ PARTS = (
     "settings",
     "constructs",
     "observability",
+    "machine_images",
     "stacks",
     "cli",
     "programs",

@@ -21,7 +21,7 @@ ALLOWED = {
     "settings": {"settings", "catalog", "workloads"},
     "observability": {"observability", "catalog"},
     "trainforge": {"trainforge", "catalog"},
-    "stacks": {"stacks", "trainforge", "workloads", "settings", "observability", "catalog"},
+    "stacks": {"stacks", "trainforge", "workloads", "settings", "observability", "machine_images", "catalog"},
     "cli": {"cli", "settings", "workloads", "catalog"},
     "machine_images": {"machine_images", "catalog", "trainforge"},
     "app": {"settings", "stacks"},

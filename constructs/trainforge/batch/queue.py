@@ -28,14 +28,16 @@ UNFIT = "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT"
 class HostDefaults:
     """The settings that the hosts of all pools share.
 
-    `user_data` is plain text, and `images` the ids of images by the SSM parameter that they are read from. `tags` are
-    for the instances themselves, which take none of their compute environment's.
+    `user_data` is plain text, and `images` the ids of images by the SSM parameter that they are read from. `image_id`
+    is an image of your own for all of them. `tags` are for the instances themselves, which take none of their compute
+    environment's.
     """
 
     security_group_id: str
     instance_profile_arn: str
     user_data: str
     images: Mapping[str, str] = field(default_factory=dict)
+    image_id: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -71,7 +73,7 @@ def compute_resources(
         "Subnets": [subnet_id],
         "InstanceRole": defaults.instance_profile_arn,
         "LaunchTemplate": dict(launch_template),
-        "Ec2Configuration": [_ec2_configuration(image, defaults.images)],
+        "Ec2Configuration": [_ec2_configuration(image, defaults)],
         # By these a person finds the hosts of a pool in EC2, and their cost.
         "Tags": {**defaults.tags, POOL_TAG: pool.name},
     }
@@ -83,9 +85,10 @@ def compute_resources(
     return resources
 
 
-def _ec2_configuration(image: HostImage, images: Mapping[str, str]) -> dict[str, str]:
-    override = {"ImageIdOverride": images[image.parameter]} if image.parameter else {}
-    return {"ImageType": image.image_type, **override}
+def _ec2_configuration(image: HostImage, defaults: HostDefaults) -> dict[str, str]:
+    public = defaults.images[image.parameter] if image.parameter else ""
+    override = defaults.image_id or public
+    return {"ImageType": image.image_type, **({"ImageIdOverride": override} if override else {})}
 
 
 def time_limits(minutes: Mapping[str, int | None]) -> list[dict[str, Any]]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
@@ -18,7 +20,7 @@ from catalog.kubernetes import POOL_LABEL, device
 from catalog.node_groups import Repair, Scaling
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
-from trainforge.eks.user_data import user_data
+from trainforge.eks.user_data import Membership, mime, node_config, user_data
 from trainforge.launch_template import POOL_TAG, LaunchOptions, PoolLaunchTemplate
 from trainforge.notifications import Notifications
 
@@ -30,6 +32,24 @@ _GROUPS_A_RULE = 10
 """An event pattern holds 2,048 characters (EventBridge, "Quotas"); a group takes about a hundred."""
 
 _ACTIONS = {"replace": "Replace", "reboot": "Reboot", "none": "NoAction"}
+
+
+@dataclass(frozen=True, slots=True)
+class NodeImage:
+    """An image of your own: its id, and the range of the cluster's services, which its nodes must be told."""
+
+    image_id: str
+    service_range: str
+
+    def membership(self, cluster: KubernetesCluster, pool: str) -> Membership:
+        """Return what a pool's nodes join a cluster by."""
+        return Membership(
+            name=cluster.cluster_name,
+            endpoint=cluster.cluster.cluster_endpoint,
+            certificate=cluster.cluster.cluster_certificate_authority_data,
+            service_range=self.service_range,
+            labels=labels(pool),
+        )
 
 
 def taints(facts: InstanceFacts) -> list[dict[str, str]]:
@@ -66,13 +86,13 @@ def repair_config(repair: Repair | None) -> dict[str, Any]:
 
 
 def node_group_properties(
-    pool: Pool, *, scaling: Scaling | None = None, repair: Repair | None = None
+    pool: Pool, *, scaling: Scaling | None = None, repair: Repair | None = None, own_image: bool = False
 ) -> dict[str, Any]:
     """Return what a pool makes of a managed node group, in CloudFormation's spelling.
 
     A capacity block requires its instance type in the launch template; that of others is here, where a change of
     it replaces the group. Nodes that nobody can have twice (accelerated ones, reserved ones) are ended before their
-    successors start when a group is updated.
+    successors start when a group is updated. With `own_image` the launch template names the image.
 
     Raises:
         UnknownInstanceTypeError: the catalog does not have the pool's instance type.
@@ -83,7 +103,7 @@ def node_group_properties(
     desired = pool.nodes if scaling.desired is None else scaling.desired
     scarce = facts.is_accelerated or not isinstance(pool.capacity, OnDemand | Spot)
     properties: dict[str, Any] = {
-        "AmiType": ami_type(facts),
+        "AmiType": "CUSTOM" if own_image else ami_type(facts),
         "CapacityType": capacity_type(pool.capacity),
         "ScalingConfig": {
             "MinSize": min(scaling.minimum, desired),
@@ -102,14 +122,25 @@ def node_group_properties(
 
 
 def node_launch(
-    pool: Pool, security_group_ids: Sequence[str], *, tags: Mapping[str, str] | None = None
+    pool: Pool,
+    security_group_ids: Sequence[str],
+    *,
+    tags: Mapping[str, str] | None = None,
+    image_id: str = "",
+    membership: Membership | None = None,
 ) -> LaunchOptions:
-    """Return the launch template options for EKS; nodes have its `tags`, and none of their node group's."""
+    """Return the launch template options for EKS; nodes have its `tags`, and none of their node group's.
+
+    On an image of your own, `image_id`, they join by a `membership`.
+    """
+    facts = instance(pool.instance_type)
+    joined = node_config(facts, membership) if membership else None
     return LaunchOptions(
         EKS,
         security_group_ids,
         names_instance_type=isinstance(pool.capacity, CapacityBlock),
-        user_data=user_data(instance(pool.instance_type)),
+        user_data=cdk.Fn.base64(mime(joined)) if joined else user_data(facts),
+        image_id=image_id,
         tags={**(tags or {}), POOL_TAG: pool.name},
     )
 
@@ -119,7 +150,7 @@ class NodeGroup(Construct):
 
     The group and its template are unnamed, because what has a name cannot be replaced; nodes carry the pool's name as
     a label. It is in the subnets given: the pool's one, several for system nodes. `tags` are for the
-    nodes and their volumes, beside the pool's name.
+    nodes and their volumes, beside the pool's name. `image` is one of your own in place of EKS's.
     """
 
     def __init__(
@@ -134,13 +165,20 @@ class NodeGroup(Construct):
         scaling: Scaling | None = None,
         repair: Repair | None = None,
         tags: Mapping[str, str] | None = None,
+        image: NodeImage | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.launch = PoolLaunchTemplate(
             self,
             "Launch",
             pool=pool,
-            launch=node_launch(pool, cluster.node_security_group_ids, tags=tags),
+            launch=node_launch(
+                pool,
+                cluster.node_security_group_ids,
+                tags=tags,
+                image_id=image.image_id if image else "",
+                membership=image.membership(cluster, pool.name) if image else None,
+            ),
         )
         self.group = eks.CfnNodegroup(
             self,
@@ -149,10 +187,11 @@ class NodeGroup(Construct):
             node_role=role.role_arn,
             subnets=[subnet.subnet_id for subnet in subnets],
             # EKS gives nodes the cluster's version when the group is made, and later only when the template names
-            # another.
-            version=cluster.kubernetes_version,
+            # another. An image of your own has its own, and EKS refuses both.
+            version=None if image else cluster.kubernetes_version,
         )
-        self._configure_by_override(node_group_properties(pool, scaling=scaling, repair=repair), pool.name)
+        properties = node_group_properties(pool, scaling=scaling, repair=repair, own_image=image is not None)
+        self._configure_by_override(properties, pool.name)
         # The role's policies are resources of their own: a node without them never joins.
         self.group.node.add_dependency(cluster.before_nodes, role)
 

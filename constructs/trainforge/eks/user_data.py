@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from catalog.instance_facts import InstanceFacts
@@ -11,20 +13,40 @@ from catalog.instance_facts import InstanceFacts
 _BOUNDARY = "trainforge"
 
 
-def node_config(instance: InstanceFacts) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What nodeadm joins a cluster by, where EKS does not add it: on an image of your own. All may be CDK tokens."""
+
+    name: str
+    endpoint: str
+    certificate: str
+    service_range: str
+    labels: Mapping[str, str]
+
+
+def node_config(instance: InstanceFacts, membership: Membership | None = None) -> dict[str, Any] | None:
     """Return the NodeConfig of an instance type, None where nodeadm's own defaults are right.
 
     Local disks become one RAID 0, on which nodeadm puts images, containers' layers and the kubelet's volumes; without
     it they are idle beside a root volume that is slower (nodeadm, NodeConfig `localStorage`). What joins the node to
-    the cluster is added by EKS, which merges both.
+    the cluster is added by EKS, which merges both; on an image of your own it merges nothing (EKS User Guide,
+    "Customize managed nodes with launch templates"), so that `membership` says it.
     """
-    if instance.instance_store is None:
+    spec: dict[str, Any] = {}
+    if membership:
+        spec["cluster"] = {
+            "name": membership.name,
+            "apiServerEndpoint": membership.endpoint,
+            "certificateAuthority": membership.certificate,
+            "cidr": membership.service_range,
+        }
+        named = ",".join(f"{key}={value}" for key, value in membership.labels.items())
+        spec["kubelet"] = {"flags": [f"--node-labels={named}"]}
+    if instance.instance_store is not None:
+        spec["instance"] = {"localStorage": {"strategy": "RAID0"}}
+    if not spec:
         return None
-    return {
-        "apiVersion": "node.eks.aws/v1alpha1",
-        "kind": "NodeConfig",
-        "spec": {"instance": {"localStorage": {"strategy": "RAID0"}}},
-    }
+    return {"apiVersion": "node.eks.aws/v1alpha1", "kind": "NodeConfig", "spec": spec}
 
 
 def user_data(instance: InstanceFacts) -> str:
@@ -34,8 +56,11 @@ def user_data(instance: InstanceFacts) -> str:
     templates"), and a NodeConfig as a part of type application/node.eks.aws.
     """
     config = node_config(instance)
-    if config is None:
-        return ""
+    return base64.b64encode(mime(config).encode()).decode() if config else ""
+
+
+def mime(config: Mapping[str, Any]) -> str:
+    """Return a NodeConfig as the one part of a MIME message."""
     lines = [
         "MIME-Version: 1.0",
         f'Content-Type: multipart/mixed; boundary="{_BOUNDARY}"',
@@ -49,4 +74,4 @@ def user_data(instance: InstanceFacts) -> str:
         f"--{_BOUNDARY}--",
         "",
     ]
-    return base64.b64encode("\n".join(lines).encode()).decode()
+    return "\n".join(lines)

@@ -35,11 +35,12 @@ class LifecycleHook:
 
 @dataclass(frozen=True, slots=True)
 class GroupDefaults:
-    """The settings that all instance groups of a cluster share."""
+    """The settings that all instance groups of a cluster share; without an `image_id` HyperPod takes its own image."""
 
     execution_role_arn: str
     mounts: tuple[LustreMount | OpenZfsMount, ...] = ()
     hook: LifecycleHook | None = None
+    image_id: str = ""
 
     def group(self, name: str, instance_type: str, nodes: int, volume_gib: int, scheduled: Group) -> Group:
         """Return the part of an instance group that does not depend on a pool; `scheduled` is the orchestrator's."""
@@ -54,6 +55,8 @@ class GroupDefaults:
             ],
             **scheduled,
         }
+        if self.image_id:
+            group["ImageId"] = self.image_id
         if self.hook:
             group["LifeCycleConfig"] = {
                 "SourceS3Uri": self.hook.source,

@@ -1,0 +1,19 @@
+#!/bin/bash
+# Compares what is installed with the lock: check.sh locked, where the playbook installed it, and check.sh parent, where
+# driver and libraries are the parent's, whose versions are shown and not judged.
+set -euo pipefail
+
+STACK=$1
+HERE=$(cd "$(dirname "$0")" && pwd)
+# shellcheck source=python.sh
+. "$HERE/python.sh"
+PYTHON=$(new_python)
+
+cd "$(dirname "$HERE")"
+code=0
+"$PYTHON" -m software || code=$?
+# Exit codes of the program: 1 for a mismatch, 3 if nothing of the lock is installed.
+if [ "$STACK" = parent ] && { [ "$code" -eq 1 ] || [ "$code" -eq 3 ]; }; then
+  code=0
+fi
+exit "$code"
