@@ -9,6 +9,7 @@ from typing import Any
 
 from emulator import control_planes, grafana, responses, token_review
 from emulator.environment import emulated
+from emulator.resources import image_builder
 
 LEDGER_PATH = "/_emulator/ledger"
 EVENTS_PATH = "/_emulator/events"
@@ -90,6 +91,7 @@ class _Application:
         if path == RESET_PATH:
             end_all_clusters()
             grafana.SERVICE.workspaces.clear()
+            image_builder.NAMES.clear()
         answer: Iterable[bytes] = self._moto(environ, start_response)
         return answer
 

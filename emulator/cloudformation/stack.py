@@ -250,7 +250,7 @@ class Stack:
         ssm = self.surroundings.client("ssm")
         try:
             return str(ssm.get_parameter(Name=name)["Parameter"]["Value"])
-        except ssm.exceptions.ParameterNotFound:
+        except (ssm.exceptions.ParameterNotFound, ssm.exceptions.ParameterVersionNotFound):
             raise TemplateError(f"Unable to fetch parameters [{name}] from parameter store") from None
 
     def imports(self) -> set[str]:
@@ -293,7 +293,8 @@ class Stack:
 
     def _dynamic(self, service: str, key: str) -> str:
         if service == "ssm":
-            return self.stored_parameter(key.rpartition(":")[0] if key.rpartition(":")[2].isdigit() else key)
+            # A version of its own may follow the name.
+            return self.stored_parameter(key)
         if service == "secretsmanager":
             return self._secret(key)
         raise TemplateError(f"the emulator does not resolve dynamic references to '{service}'")

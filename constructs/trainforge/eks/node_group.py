@@ -41,14 +41,15 @@ class NodeImage:
     image_id: str
     service_range: str
 
-    def membership(self, cluster: KubernetesCluster, pool: str) -> Membership:
+    def membership(self, cluster: KubernetesCluster, pool: Pool) -> Membership:
         """Return what a pool's nodes join a cluster by."""
         return Membership(
             name=cluster.cluster_name,
             endpoint=cluster.cluster.cluster_endpoint,
             certificate=cluster.cluster.cluster_certificate_authority_data,
             service_range=self.service_range,
-            labels=labels(pool),
+            labels=labels(pool.name),
+            taints=[taint["Key"] for taint in taints(instance(pool.instance_type))],
         )
 
 
@@ -92,7 +93,8 @@ def node_group_properties(
 
     A capacity block requires its instance type in the launch template; that of others is here, where a change of
     it replaces the group. Nodes that nobody can have twice (accelerated ones, reserved ones) are ended before their
-    successors start when a group is updated. With `own_image` the launch template names the image.
+    successors start when a group is updated. With `own_image` the launch template names the image, beside which
+    EKS refuses a type of image.
 
     Raises:
         UnknownInstanceTypeError: the catalog does not have the pool's instance type.
@@ -103,7 +105,6 @@ def node_group_properties(
     desired = pool.nodes if scaling.desired is None else scaling.desired
     scarce = facts.is_accelerated or not isinstance(pool.capacity, OnDemand | Spot)
     properties: dict[str, Any] = {
-        "AmiType": "CUSTOM" if own_image else ami_type(facts),
         "CapacityType": capacity_type(pool.capacity),
         "ScalingConfig": {
             "MinSize": min(scaling.minimum, desired),
@@ -114,6 +115,8 @@ def node_group_properties(
         "NodeRepairConfig": repair_config(repair),
         "UpdateConfig": {"MaxUnavailable": 1, "UpdateStrategy": "MINIMAL" if scarce else "DEFAULT"},
     }
+    if not own_image:
+        properties["AmiType"] = ami_type(facts)
     if taints(facts):
         properties["Taints"] = taints(facts)
     if not isinstance(pool.capacity, CapacityBlock):
@@ -177,7 +180,7 @@ class NodeGroup(Construct):
                 cluster.node_security_group_ids,
                 tags=tags,
                 image_id=image.image_id if image else "",
-                membership=image.membership(cluster, pool.name) if image else None,
+                membership=image.membership(cluster, pool) if image else None,
             ),
         )
         self.group = eks.CfnNodegroup(

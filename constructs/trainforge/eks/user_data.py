@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +15,17 @@ _BOUNDARY = "trainforge"
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """What nodeadm joins a cluster by, where EKS does not add it: on an image of your own. All may be CDK tokens."""
+    """What nodeadm joins a cluster by, where EKS does not add it: on an image of your own. All may be CDK tokens.
+
+    `taints` are keys whose value is `true` and whose effect is `NoSchedule`.
+    """
 
     name: str
     endpoint: str
     certificate: str
     service_range: str
     labels: Mapping[str, str]
+    taints: Sequence[str] = ()
 
 
 def node_config(instance: InstanceFacts, membership: Membership | None = None) -> dict[str, Any] | None:
@@ -40,8 +44,11 @@ def node_config(instance: InstanceFacts, membership: Membership | None = None) -
             "certificateAuthority": membership.certificate,
             "cidr": membership.service_range,
         }
-        named = ",".join(f"{key}={value}" for key, value in membership.labels.items())
-        spec["kubelet"] = {"flags": [f"--node-labels={named}"]}
+        flags = [f"--node-labels={','.join(f'{key}={value}' for key, value in membership.labels.items())}"]
+        if membership.taints:
+            kept_off = ",".join(f"{key}=true:NoSchedule" for key in membership.taints)
+            flags.append(f"--register-with-taints={kept_off}")
+        spec["kubelet"] = {"flags": flags}
     if instance.instance_store is not None:
         spec["instance"] = {"localStorage": {"strategy": "RAID0"}}
     if not spec:

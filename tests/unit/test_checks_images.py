@@ -1,0 +1,110 @@
+"""Rules on machine images and on the clusters that take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.unit.configuration import GONE, NETWORK, found, places, read_changed
+
+AMI = "ami-0123456789abcdef0"
+SLURM = {"playbook": "parallelcluster-gpu", "parent": AMI}
+EKS = {"playbook": "eks-gpu", "system": "amazon-linux"}
+OWN = {
+    "hyperpod": GONE,
+    "images": {"one": SLURM},
+    "parallelcluster": {"pools": ["gpu"], "image": {"os": "ubuntu2404", "from": "one", "version": 1}},
+}
+
+
+def rules(changes: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """Return those findings that are of machine images."""
+    return {one for one in found(changes) if one[0].startswith(("machine-image", "node-image"))}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, set()),
+        (OWN, set()),
+        (
+            {"images": {"One": SLURM}},
+            {("machine-image-name", "images.One"), ("machine-image-unused", "images.One")},
+        ),
+        (
+            {**OWN, "images.one.playbook": "parallelcluster-gpus"},
+            {("machine-image-playbook", "images.one.playbook")},
+        ),
+        (
+            {**OWN, "images.one": {"playbook": "eks-gpu", "system": "ubuntu"}},
+            {
+                ("machine-image-playbook", "images.one.system"),
+                ("node-image-kind", "parallelcluster.image.from"),
+            },
+        ),
+        ({**OWN, "images.one.parent": "ubuntu-24.04"}, {("machine-image-parent", "images.one.parent")}),
+        ({**OWN, "images.one.parent": None}, {("machine-image-parent", "images.one")}),
+        (
+            {**OWN, "images.one.instance_type": "c7g.4xlarge"},
+            {("machine-image-architecture", "images.one.instance_type")},
+        ),
+        (
+            {**OWN, "parallelcluster.image.from": "two"},
+            {("node-image-unknown", "parallelcluster.image.from"), ("machine-image-unused", "images.one")},
+        ),
+        (
+            {"images": {"one": SLURM}, "hyperpod.image": {"from": "one", "version": 1}},
+            {("node-image-kind", "hyperpod.image.from")},
+        ),
+        (
+            {**OWN, "images.one.playbook": "parallelcluster-cpu"},
+            {("node-image-devices", "parallelcluster.pools.0")},
+        ),
+        (
+            {**OWN, "parallelcluster.image.os": "ubuntu2204"},
+            {("node-image-system", "parallelcluster.image.os")},
+        ),
+        (
+            {**OWN, "parallelcluster.image.ami_id": AMI},
+            {("node-image-system", "parallelcluster.image.ami_id")},
+        ),
+        (
+            {
+                "hyperpod": GONE,
+                "network.existing": NETWORK,
+                "images": {"one": EKS},
+                "eks": {"pools": ["gpu"], "image": {"from": "one", "version": 1}},
+            },
+            {("node-image-services", "eks.image")},
+        ),
+        ({**OWN, "network.isolated": True}, {("node-image-isolated", "images")}),
+        (
+            {**OWN, "parallelcluster.image.version": GONE},
+            {("node-image-newest", "parallelcluster.image.from")},
+        ),
+    ],
+)
+def test_rules(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    assert rules(changes) == expected
+
+
+def test_a_pool_of_another_architecture_does_not_start_from_the_image() -> None:
+    changes = {**OWN, "pools.gpu": {"instance_type": "c6g.12xlarge", "nodes": 1}}
+    assert ("node-image-devices", "parallelcluster.pools.0") in rules(changes)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({"form": "one"}, ("unknown-key", "hyperpod.image.form")),
+        ({"version": 1}, ("missing-key", "hyperpod.image.from")),
+        ({"from": "one", "version": 0}, ("out-of-range", "hyperpod.image.version")),
+    ],
+)
+def test_the_form_of_a_choice_is_explained(
+    tmp_path: Path, image: dict[str, Any], expected: tuple[str, str]
+) -> None:
+    assert expected in places(read_changed(tmp_path, {"images": {"one": SLURM}, "hyperpod.image": image}))
