@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from catalog.cluster_kinds import BATCH, EKS, SAGEMAKER
+from catalog.cluster_kinds import PARALLELCLUSTER as PARALLELCLUSTER_KIND
 from catalog.eks import DEFAULT_KUBERNETES_VERSION
 from catalog.records import read
 from catalog.versions import (
@@ -330,7 +332,7 @@ _ECS = {
 # NVIDIA's installers build kernel modules, which takes no GPU: a processor instance builds every image.
 _BUILDER = "c6i.4xlarge"
 
-_PCLUSTER, _SAGEMAKER = ("parallelcluster",), ("hyperpod", "hyperpod_eks")
+_PCLUSTER = (PARALLELCLUSTER_KIND.name,)
 
 MACHINE_IMAGES = (
     MachineImage(
@@ -369,7 +371,7 @@ MACHINE_IMAGES = (
         _EKS,
         _BUILDER,
         100,
-        clusters=("eks",),
+        clusters=(EKS.name,),
         accelerator="gpu",
         locked=True,
     ),
@@ -379,7 +381,7 @@ MACHINE_IMAGES = (
         _ECS,
         _BUILDER,
         100,
-        clusters=("batch",),
+        clusters=(BATCH.name,),
         accelerator="gpu",
     ),
     MachineImage(
@@ -399,7 +401,7 @@ MACHINE_IMAGES = (
         _BUILDER,
         100,
         encrypted=False,
-        clusters=_SAGEMAKER,
+        clusters=tuple(SAGEMAKER),
         accelerator="any",
     ),
 )

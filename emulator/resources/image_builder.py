@@ -191,7 +191,7 @@ class ImageRecipe(Versioned):
 
 @resource("AWS::ImageBuilder::InfrastructureConfiguration")
 class InfrastructureConfiguration(Named):
-    """Where and how instances that build run; they never do."""
+    """The settings of instances that build, which never run."""
 
     part = "infrastructure-configuration"
 
@@ -209,7 +209,7 @@ class InfrastructureConfiguration(Named):
 
 @resource("AWS::ImageBuilder::DistributionConfiguration")
 class DistributionConfiguration(Named):
-    """Where images and the parameters with their ids go."""
+    """The regions that images and the parameters with their ids go to."""
 
     part = "distribution-configuration"
 

@@ -16,7 +16,9 @@ from tests.conftest import CONFIGURATIONS
 from tests.synthesis import Synthesis
 
 _HASH = re.compile(
-    r"\b[0-9a-f]{64}\b|(?<=hyperpod/node-setup/)[0-9a-f]{12}|(?<=hyperpod/disk/)[0-9a-f]{12}|(?<=directory/program/)[0-9a-f]{12}|(?<=observability/dashboards/)[0-9a-f]{12}|(?<=observability/exporters/)[0-9a-f]{12}"
+    r"\b[0-9a-f]{64}\b|(?<=hyperpod/node-setup/)[0-9a-f]{12}|(?<=hyperpod/disk/)[0-9a-f]{12}|(?<=directory/program/)[0-9a-f]{12}|(?<=observability/dashboards/)[0-9a-f]{12}|(?<=observability/exporters/)[0-9a-f]{12}|(?<=machine-images/)[0-9a-f]{12}"
+    # The version of a component or recipe of Image Builder, which follows from its content.
+    r'|(?<="1\.0\.)[0-9]{5,10}(?=")'
     # The revision of ParallelCluster's custom action, an argument by itself; an account's id has no letter.
     r'|(?<=")(?=[0-9]*[a-f])[0-9a-f]{12}(?=")'
 )
@@ -46,6 +48,7 @@ REVIEWED = {
     ),
     "batch": ("BatchStack",),
     "batch-p5-capacity-block": ("BatchStack",),
+    "images": ("EksStack", "ImageStack"),
     "isolated-network": ("NetworkStack",),
     "cpu": ("HyperPodStack", "StorageStack"),
     "default": ("HyperPodStack", "NetworkStack", "StorageStack"),

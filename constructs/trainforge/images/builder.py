@@ -1,4 +1,4 @@
-"""What the instances that build and test images may do and reach, and the role that deletes old images."""
+"""Rights and security group of the instances that build and test images, and the role that deletes old images."""
 
 from __future__ import annotations
 
