@@ -1,0 +1,61 @@
+"""The programs that a pipeline of Image Builder runs on the machine."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.programs import ROOT
+
+PROGRAMS = ROOT / "programs" / "image_builder"
+PYTHON = """#!/bin/bash
+[ "$1" = -c ] && exit {too_old}
+echo "$*"
+exit {code}
+"""
+
+
+def check(folder: Path, stack: str, *, code: int, too_old: int = 0) -> subprocess.CompletedProcess[str]:
+    """Run the check in a folder like the unpacked archive, with a Python that says what it was given."""
+    for name in ("image_builder", "bin"):
+        (folder / name).mkdir()
+    for name in ("check.sh", "python.sh"):
+        (folder / "image_builder" / name).write_text((PROGRAMS / name).read_text(encoding="utf-8"))
+    for name in ("python3", "python3.12", "python3.13"):
+        substitute = folder / "bin" / name
+        substitute.write_text(PYTHON.format(code=code, too_old=too_old))
+        substitute.chmod(0o755)
+    return subprocess.run(
+        ["/bin/bash", str(folder / "image_builder" / "check.sh"), stack],
+        env={"PATH": f"{folder / 'bin'}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("stack", "code", "expected"),
+    [
+        ("locked", 0, 0),
+        ("locked", 1, 1),
+        ("locked", 3, 3),
+        ("parent", 1, 0),
+        ("parent", 3, 0),
+        # A wrong command line is a mistake of ours wherever it runs.
+        ("parent", 2, 2),
+    ],
+)
+def test_a_difference_fails_where_the_playbook_installed_the_stack(
+    tmp_path: Path, stack: str, code: int, expected: int
+) -> None:
+    done = check(tmp_path, stack, code=code)
+    assert (done.returncode, done.stdout) == (expected, "-m software\n")
+
+
+def test_an_image_without_a_new_python_is_said(tmp_path: Path) -> None:
+    done = check(tmp_path, "locked", code=0, too_old=1)
+    assert done.returncode == 1
+    assert "3.12 or newer" in done.stderr
