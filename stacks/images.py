@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_events as events
@@ -140,37 +142,24 @@ class ImageStack(cdk.Stack):
     def _notify(self) -> None:
         arns = [pipeline.pipeline_arn for pipeline in self.pipelines.values()]
         images = self.format_arn(service="imagebuilder", resource="image", resource_name=self._common)
-        for rule_id, detail_type, resources, detail, description in (
-            (
-                "BuildsFailed",
-                "EC2 Image Builder Image State Change",
-                events.Match.prefix(images),
-                {"state": {"status": ["FAILED"]}},
-                "Machine images that could not be built",
-            ),
-            *(
-                (
-                    f"{severity.capitalize()}Vulnerabilities",
-                    "EC2 Image Builder CVE Detected",
-                    arns,
-                    {"finding-severity-counts": {severity: [{"numeric": [">", 0]}]}},
-                    f"Machine images with vulnerabilities of severity {severity}",
-                )
-                for severity in ("critical", "high")
-            ),
-            (
-                "PipelinesDisabled",
-                "EC2 Image Builder Image Pipeline Automatically Disabled",
-                arns,
-                {},
-                "Pipelines that were disabled because their builds failed",
-            ),
-        ):
-            self.notifications.on(
-                rule_id,
-                description=description,
-                source="aws.imagebuilder",
-                detail_types=[detail_type],
-                detail=detail,
-                resources=resources,
-            )
+        self._on(
+            "BuildsFailed",
+            "Image State Change",
+            events.Match.prefix(images),
+            {"state": {"status": ["FAILED"]}},
+        )
+        for severity in ("critical", "high"):
+            found = {"finding-severity-counts": {severity: [{"numeric": [">", 0]}]}}
+            self._on(f"{severity.capitalize()}Vulnerabilities", "CVE Detected", arns, found)
+        self._on("PipelinesDisabled", "Image Pipeline Automatically Disabled", arns, {})
+
+    def _on(self, rule_id: str, event: str, resources: list[str], detail: Mapping[str, Any]) -> None:
+        """Send an event of Image Builder to the topic (Image Builder User Guide, "Amazon EventBridge integration")."""
+        self.notifications.on(
+            rule_id,
+            description=f"{event}: machine images of {self._settings.name}",
+            source="aws.imagebuilder",
+            detail_types=[f"EC2 Image Builder {event}"],
+            detail=detail,
+            resources=resources,
+        )

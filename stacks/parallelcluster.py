@@ -102,7 +102,7 @@ class ParallelClusterStack(ClusterStack):
             home_volume_id=self._storage.openzfs_volume_id,
             policy_arns=tuple(policy.managed_policy_arn for policy in self.policies),
             actions=self._setup.actions if self._setup else NodeActions(),
-            custom_ami=self._node_image(),
+            compute_ami=self._node_image(),
             accounting=self._accounting,
             directory=self._directory,
         )

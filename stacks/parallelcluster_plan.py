@@ -31,7 +31,8 @@ class ExistingResources:
     """Resources that exist before the cluster, by id: CDK tokens in a stack, plain text in a test.
 
     `subnet_ids` are the private subnets by zone. `login_security_group_ids` are further groups of the head node and
-    of login nodes. `policy_arns` are policies of all nodes. `custom_ami` comes before the one in the settings.
+    of login nodes. `policy_arns` are policies of all nodes. `custom_ami` comes before the one in the settings, and
+    `compute_ami` is the image of compute nodes where they have one of their own.
     """
 
     subnet_ids: Mapping[str, str]
@@ -42,6 +43,7 @@ class ExistingResources:
     policy_arns: tuple[str, ...] = ()
     actions: NodeActions = field(default_factory=NodeActions)
     custom_ami: str = ""
+    compute_ami: str = ""
     accounting: AccountingDatabase | None = None
     directory: Directory | None = None
 
@@ -107,7 +109,9 @@ def cluster_plan(settings: Settings, existing: ExistingResources) -> ClusterPlan
             section.ssh.key_name or "",
         ),
         queues=_queues(section, pools, existing),
-        queue_defaults=QueueDefaults(existing.policy_arns, existing.actions, section.slurm.gpu_health_checks),
+        queue_defaults=QueueDefaults(
+            existing.policy_arns, existing.actions, section.slurm.gpu_health_checks, existing.compute_ami
+        ),
         login_pools=tuple(
             LoginPool(name, pool.instance_type, pool.nodes, nodes(pool.availability_zone))
             for name, pool in section.login.items()

@@ -188,13 +188,6 @@ def _systems(subject: Subject) -> Iterator[Problem]:
                 f"the image '{choice.source}' is not of '{choice.os}'",
                 f"write 'os: {_SYSTEMS[section.system]}'",
             )
-        if choice.ami_id is not None:
-            yield Problem(
-                "parallelcluster.image.ami_id",
-                choice.ami_id,
-                "'ami_id' and 'from' both name an image",
-                "remove one of the two",
-            )
 
 
 @error("node-image-services", depends_on=("eks.image", "network.existing"))

@@ -141,14 +141,7 @@ HEAD_NODE: tuple[Fact, ...] = (
         lambda s, _: f"/parallelcluster/{s.name}-slurm/",
     ),
     Fact("parallelcluster.image.os", "the operating system", ("Image", "Os"), lambda _, c: c.image.os),
-    Fact(
-        "parallelcluster.image.ami_id",
-        "the image",
-        ("Image", "CustomAmi"),
-        # The id of an image that a pipeline built is known at the deployment.
-        lambda _, c: UNKNOWN if c.image.source else c.image.ami_id,
-        chosen=lambda _, c: f"{c.image.source}:{c.image.version}" if c.image.source else c.image.ami_id,
-    ),
+    Fact("parallelcluster.image.ami_id", "the image", ("Image", "CustomAmi"), lambda _, c: c.image.ami_id),
     Fact(
         "parallelcluster.head_node.instance_type",
         "its instance type",

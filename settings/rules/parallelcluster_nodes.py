@@ -20,7 +20,7 @@ user guide, "AMIs with SSM Agent preinstalled"; aws-parallelcluster-cookbook, wh
 def _session(subject: Subject) -> Iterator[Problem]:
     """Session Manager reaches a node by its agent. Without agent, key or open port nobody can log in anywhere."""
     cluster = subject.settings.parallelcluster
-    if cluster is None or cluster.image.own or cluster.image.os not in _WITHOUT_AGENT:
+    if cluster is None or cluster.image.ami_id is not None or cluster.image.os not in _WITHOUT_AGENT:
         return
     if not (cluster.ssh.key_name and cluster.ssh.allowed_addresses):
         yield Problem(
@@ -154,7 +154,7 @@ def _image(subject: Subject) -> Iterator[Problem]:
             image.ami_id,
             f"'{shown(image.ami_id)}' is not the id of an image, 'ami-' and 17 hexadecimal digits",
         )
-    if not image.own and image.os in _WITHOUT_OFFICIAL:
+    if image.ami_id is None and image.os in _WITHOUT_OFFICIAL:
         yield Problem(
             "parallelcluster.image.os",
             image.os,

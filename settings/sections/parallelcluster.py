@@ -50,13 +50,13 @@ class ImageSettings(Model):
     ami_id: str | None = None
     """An image of your own (`ami-...`) for all nodes; by default ParallelCluster's official one."""
     source: str | None = Field(default=None, alias="from")
-    """Name of an image of the section `images` for all nodes, in place of `ami_id`."""
+    """Name of an image of the section `images` for compute nodes, which an update can change, unlike `ami_id`."""
     version: int | None = Field(default=None, ge=1)
     """Version of that image's SSM parameter; absent: the newest image whenever the stack is deployed."""
 
     @property
     def own(self) -> bool:
-        """True if nodes start from another image than ParallelCluster's official one."""
+        """True if compute nodes start from another image than ParallelCluster's official one."""
         return self.ami_id is not None or self.source is not None
 
 

@@ -67,10 +67,8 @@ def rules(changes: Mapping[str, Any]) -> set[tuple[str, str]]:
             {**OWN, "parallelcluster.image.os": "ubuntu2204"},
             {("node-image-system", "parallelcluster.image.os")},
         ),
-        (
-            {**OWN, "parallelcluster.image.ami_id": AMI},
-            {("node-image-system", "parallelcluster.image.ami_id")},
-        ),
+        # The head node's image beside that of compute nodes.
+        ({**OWN, "parallelcluster.image.ami_id": AMI}, set()),
         (
             {
                 "hyperpod": GONE,

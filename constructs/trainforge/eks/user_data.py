@@ -15,7 +15,7 @@ _BOUNDARY = "trainforge"
 
 @dataclass(frozen=True, slots=True)
 class Membership:
-    """The data by which nodeadm joins a cluster, where EKS does not add it: on an image of your own. All may be CDK tokens.
+    """The data by which nodeadm joins a cluster where EKS does not add it: on an image of your own. All may be tokens.
 
     `taints` are keys whose value is `true` and whose effect is `NoSchedule`.
     """

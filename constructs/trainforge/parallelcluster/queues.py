@@ -53,11 +53,12 @@ class Queue:
 
 @dataclass(frozen=True, slots=True)
 class QueueDefaults:
-    """The settings that all queues share: policies of their nodes by ARN, actions, and GPU checks before jobs."""
+    """The settings that all queues share: policies of their nodes by ARN, actions, GPU checks before jobs, an image."""
 
     policy_arns: tuple[str, ...] = ()
     actions: NodeActions = field(default_factory=NodeActions)
     gpu_health_checks: bool = True
+    custom_ami: str = ""
 
 
 def queue_section(queue: Queue, defaults: QueueDefaults) -> Section:
@@ -78,6 +79,7 @@ def queue_section(queue: Queue, defaults: QueueDefaults) -> Section:
         "ComputeResources": [
             _compute_resource(resource, defaults.gpu_health_checks) for resource in queue.resources
         ],
+        **({"Image": {"CustomAmi": defaults.custom_ami}} if defaults.custom_ami else {}),
         **iam_section(defaults.policy_arns),
         **defaults.actions.of_compute(),
     }
