@@ -309,6 +309,13 @@ def test_a_custom_image() -> None:
     assert configuration(own, built)["Image"]["CustomAmi"] == "ami-built"
 
 
+def test_compute_nodes_start_from_an_image_of_their_own_that_an_update_can_change() -> None:
+    built = replace(ExistingResources.example(settings()), compute_ami="ami-built")
+    found = configuration({"parallelcluster.image": {"os": "ubuntu2404"}}, built)
+    assert found["Image"] == {"Os": "ubuntu2404"}
+    assert [queue["Image"] for queue in found["Scheduling"]["SlurmQueues"]] == [{"CustomAmi": "ami-built"}]
+
+
 def test_one_pool_with_combined_interfaces_sets_them_for_all() -> None:
     assert "DevSettings" not in configuration({"pools.gpu.interface_type": "efa-only"})
     one_of_two = {
