@@ -87,7 +87,7 @@ class ImageStack(cdk.Stack):
         role = BuilderRole(self, "BuilderRole", name=self._common, archive=archive)
         profile = iam.CfnInstanceProfile(self, "BuilderProfile", roles=[role.role_name])
         profile.node.add_dependency(role, upload)
-        lifecycle = LifecycleRole(self, "LifecycleRole", name=self._common)
+        self._lifecycle_role = LifecycleRole(self, "LifecycleRole", name=self._common)
         return BuilderPlace(
             profile_name=profile.ref,
             subnet_id=self._network.private_subnet(self._settings.availability_zones[0]).subnet_id,
@@ -97,7 +97,7 @@ class ImageStack(cdk.Stack):
             bucket_name=bucket.bucket_name,
             key=f"{prefix}/{ARCHIVE}",
             archive_policy_arn=archive.managed_policy_arn,
-            lifecycle_role=lifecycle,
+            lifecycle_role_arn=self._lifecycle_role.role_arn,
             tags=self._settings.resource_tags,
         )
 
@@ -131,6 +131,8 @@ class ImageStack(cdk.Stack):
                 string_value=self.to_json_string(pipeline.build_image_configuration()),
                 description=f"Configuration of 'pcluster build-image' for the image '{name}'",
             )
+        # The role's policy is a resource of its own.
+        pipeline.lifecycle.node.add_dependency(self._lifecycle_role)
         cdk.CfnOutput(
             self,
             f"{pascal(name)}Pipeline",

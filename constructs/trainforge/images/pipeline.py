@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import aws_cdk as cdk
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_imagebuilder as imagebuilder
 from constructs import Construct
 
@@ -43,7 +42,7 @@ class BuilderPlace:
     bucket_name: str
     key: str
     archive_policy_arn: str
-    lifecycle_role: iam.IRole
+    lifecycle_role_arn: str
     tags: Mapping[str, str]
 
 
@@ -58,6 +57,32 @@ def parent_reference(parent: ParentImage | None, given: str | None) -> str:
     if parent is None or not parent.parameter:
         raise LookupError("the playbook's parent has no public parameter, so its id must be given")
     return f"ssm:{parent.parameter}"
+
+
+def build_image_configuration(
+    image: MachineImage, options: PipelineOptions, place: BuilderPlace, *, component_arn: str, region: str
+) -> dict[str, Any]:
+    """Return the configuration of `pcluster build-image` from the same facts, for one parent given by its id.
+
+    ParallelCluster makes a role of its own for the instance, which gets the archive's policy (ParallelCluster User
+    Guide, "Build image configuration files").
+    """
+    tags = [{"Key": key, "Value": value} for key, value in place.tags.items()]
+    return {
+        "Region": region,
+        "Build": {
+            "InstanceType": options.instance_type,
+            "ParentImage": options.parent,
+            "SubnetId": place.subnet_id,
+            "SecurityGroupIds": [place.security_group_id],
+            "Imds": {"ImdsSupport": "v2.0"},
+            "Iam": {"AdditionalIamPolicies": [{"Policy": place.archive_policy_arn}]},
+            "Components": [{"Type": "arn", "Value": component_arn}],
+            "UpdateOsPackages": {"Enabled": False},
+            "Tags": tags,
+        },
+        "Image": {"RootVolume": {"Size": image.volume_gib, "Encrypted": image.encrypted}, "Tags": tags},
+    }
 
 
 class MachineImagePipeline(Construct):
@@ -90,31 +115,17 @@ class MachineImagePipeline(Construct):
         self.distribution = self._distribution()
         self.pipeline = self._pipeline()
         self.pipeline_arn: str = self.pipeline.attr_arn
-        self._lifecycle()
+        self.lifecycle = self._lifecycle()
 
     def build_image_configuration(self) -> dict[str, Any]:
-        """Return the configuration of `pcluster build-image` from the same facts, for one parent given by its id.
-
-        ParallelCluster makes a role of its own for the instance, which gets the archive's policy (ParallelCluster User
-        Guide, "Build image configuration files").
-        """
-        image, options, place = self._image, self._options, self._place
-        tags = [{"Key": key, "Value": value} for key, value in place.tags.items()]
-        return {
-            "Region": cdk.Stack.of(self).region,
-            "Build": {
-                "InstanceType": options.instance_type,
-                "ParentImage": options.parent,
-                "SubnetId": place.subnet_id,
-                "SecurityGroupIds": [place.security_group_id],
-                "Imds": {"ImdsSupport": "v2.0"},
-                "Iam": {"AdditionalIamPolicies": [{"Policy": place.archive_policy_arn}]},
-                "Components": [{"Type": "arn", "Value": self.build.attr_arn}],
-                "UpdateOsPackages": {"Enabled": False},
-                "Tags": tags,
-            },
-            "Image": {"RootVolume": {"Size": image.volume_gib, "Encrypted": image.encrypted}, "Tags": tags},
-        }
+        """Return the configuration by which ParallelCluster builds this image itself."""
+        return build_image_configuration(
+            self._image,
+            self._options,
+            self._place,
+            component_arn=self.build.attr_arn,
+            region=cdk.Stack.of(self).region,
+        )
 
     def _document(self, part: str, archive: str) -> Document:
         make = build_document if part == "build" else test_document
@@ -240,14 +251,14 @@ class MachineImagePipeline(Construct):
             tags=dict(self._place.tags),
         )
 
-    def _lifecycle(self) -> None:
+    def _lifecycle(self) -> imagebuilder.CfnLifecyclePolicy:
         options = self._options
         policy = imagebuilder.CfnLifecyclePolicy(
             self,
             "Lifecycle",
             name=self.name,
             description=f"Keeps the newest {options.keep} images",
-            execution_role=self._place.lifecycle_role.role_arn,
+            execution_role=self._place.lifecycle_role_arn,
             resource_type="AMI_IMAGE",
             policy_details=[],
             resource_selection=imagebuilder.CfnLifecyclePolicy.ResourceSelectionProperty(
@@ -272,4 +283,5 @@ class MachineImagePipeline(Construct):
                 }
             ],
         )
-        policy.node.add_dependency(self.recipe, self._place.lifecycle_role)
+        policy.node.add_dependency(self.recipe)
+        return policy
