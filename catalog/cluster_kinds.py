@@ -37,7 +37,7 @@ class ClusterKind:
     the module `stacks.NAME`; empty where nothing is deployed. `login` is how people log in to its nodes, and
     `instead_of_login` is the advice if they cannot. `sagemaker` is true if SageMaker HyperPod manages its nodes, and
     `directory` if they can use the deployment's directory. `namespace` is the Kubernetes namespace of jobs in
-    examples.
+    examples. `new_image` says what a deployment with another machine image of nodes interrupts.
     """
 
     name: str
@@ -57,6 +57,7 @@ class ClusterKind:
     sagemaker: bool = False
     directory: bool = False
     namespace: str = "training"
+    new_image: str = ""
 
     def layout(self, pool: Pool) -> InterfaceType:
         """Return the layout of EFA interfaces of a pool's nodes: the pool's, else that of the kind of cluster."""
@@ -110,6 +111,11 @@ _KUBECTL = (
     "then 'kubectl exec -it POD -- bash'"
 )
 
+_HYPERPOD_IMAGE = (
+    "what CloudFormation's update does to nodes at work is not documented: stop jobs first, or change one instance "
+    "group after another by 'aws sagemaker update-cluster-software'"
+)
+
 HYPERPOD = ClusterKind(
     name="hyperpod",
     title="SageMaker HyperPod with Slurm",
@@ -138,6 +144,7 @@ HYPERPOD = ClusterKind(
         "sts",
     ),
     stack_id="HyperPodStack",
+    new_image=_HYPERPOD_IMAGE,
     login="sagemaker",
     sagemaker=True,
     directory=True,
@@ -168,6 +175,7 @@ HYPERPOD_EKS = ClusterKind(
         "sts",
     ),
     stack_id="HyperPodEksStack",
+    new_image=_HYPERPOD_IMAGE,
     instead_of_login=_KUBECTL,
     sagemaker=True,
     # HyperPod resumes PyTorchJobs in namespaces of such names only (catalog.kubernetes).
@@ -204,6 +212,8 @@ PARALLELCLUSTER = ClusterKind(
         "sts",
     ),
     stack_id="ParallelClusterStack",
+    # aws-parallelcluster, schemas: the image of a queue has the policy QUEUE_UPDATE_STRATEGY.
+    new_image="compute nodes are replaced as 'slurm.update_strategy' says: with 'drain' when their jobs have ended",
     login="parallelcluster",
     directory=True,
 )
@@ -235,6 +245,8 @@ EKS = ClusterKind(
         "sts",
     ),
     stack_id="EksStack",
+    # EKS User Guide, "Update a managed node group": pods are evicted before a node ends.
+    new_image="EKS replaces the nodes of all pools, and evicts their pods: jobs start again from a checkpoint",
     instead_of_login=_KUBECTL,
 )
 
@@ -264,6 +276,8 @@ BATCH = ClusterKind(
         "ssmmessages",
     ),
     stack_id="BatchStack",
+    # Batch User Guide, "Performing blue/green updates"; trainforge.batch.queue replaces environments.
+    new_image="another compute environment takes new jobs, and jobs on the old one may end early",
     instead_of_login=(
         "a job's output is in CloudWatch: 'aws logs tail LOG_GROUP --follow'; 'trainforge launch' names both"
     ),

@@ -201,7 +201,7 @@ JUDGED_ELSEWHERE = ("name", "region", "parallelcluster")
 NOT_COMPARED = "update-not-compared"
 """The rule that reports changes without a rule of their own."""
 
-STACK_SECTIONS = (*CLUSTERS, "accounting", "directory")
+STACK_SECTIONS = (*CLUSTERS, "accounting", "directory", "observability", "images")
 """Sections that make a stack each."""
 
 
@@ -297,7 +297,8 @@ def _left(subject: Subject) -> Iterator[Problem]:
     """`cdk deploy` deletes no stack whose section is gone: it stays, and its nodes cost money."""
     before = _before(subject)
     for section in STACK_SECTIONS if before else ():
-        if getattr(before, section) is not None and getattr(subject.settings, section) is None:
+        # A section that is a mapping of names is empty where there is none.
+        if getattr(before, section) and not getattr(subject.settings, section):
             yield Problem(
                 section,
                 "",
@@ -344,7 +345,7 @@ def _come_or_gone(before: Settings, after: Settings) -> Iterator[str]:
     One that goes has a rule above. A cluster that comes is a new stack, which replaces nothing.
     """
     for section in STACK_SECTIONS:
-        old, new = getattr(before, section), getattr(after, section)
+        old, new = getattr(before, section) or None, getattr(after, section) or None
         if (old is not None and new is None) or (old is None and new is not None and section in CLUSTERS):
             yield section
     for kind in ("lustre", "openzfs"):

@@ -97,6 +97,8 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], set[tuple[str, str]]]] = [
     ({}, {"storage.bucket.existing": "mine"}, {("update-replaces", "storage.bucket.existing")}),
     # stacks
     ({}, {"hyperpod": GONE}, {("stack-left", "hyperpod")}),
+    ({"observability": {}}, {"observability": GONE}, {("stack-left", "observability")}),
+    ({"images": {"one": {"playbook": "ec2"}}}, {"images": GONE}, {("stack-left", "images")}),
     ({}, {"eks": {"pools": ["gpu"]}}, set()),
     # what cannot be judged
     ({}, {"pools.gpu.nodes": 3}, {("update-not-compared", "pools.gpu")}),
