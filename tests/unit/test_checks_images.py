@@ -129,9 +129,12 @@ def test_a_misspelt_key_is_corrected_to_that_of_the_configuration(tmp_path: Path
 )
 def test_another_image_says_what_it_interrupts(image: dict[str, Any], step: str | None) -> None:
     before, after = (
-        Settings.model_validate(changed(changes)) for changes in (OWN, {**OWN, "parallelcluster.image": image})
+        Settings.model_validate(changed(changes))
+        for changes in (OWN, {**OWN, "parallelcluster.image": image})
     )
-    found_now = [one for one in check(after, deployed=Deployed(settings=before)) if one.rule == "node-image-change"]
+    found_now = [
+        one for one in check(after, deployed=Deployed(settings=before)) if one.rule == "node-image-change"
+    ]
     assert [step in one.message for one in found_now if step] == ([True] if step else [])
     assert all("slurm.update_strategy" in one.message for one in found_now)
     assert bool(found_now) is (step is not None)
