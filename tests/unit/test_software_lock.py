@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -13,6 +11,7 @@ import pytest
 from catalog.efa import MIN_VERSIONS
 from catalog.versions import BOUNDS, COMBINATIONS, PINS, STACK, UNKNOWN, Pin, version
 from tests.programs import ROOT
+from tests.unit.tracked_files import tracked
 from workloads import registry, software_lock
 from workloads.images.image import NONE, Base, Image
 
@@ -44,14 +43,6 @@ FLOATING = re.compile(
 
 LITERAL = re.compile(r"\bv?\d+\.\d+\.\d+\b(?!\.\d)|\w==\d|:\d+\.\d[\w.-]*\b|@sha256:")
 """A version, or a pin of a package or image. Four numbers are an address."""
-
-
-def tracked(*names: str) -> list[Path]:
-    """Return the files of the repository below folders, by git; without it the test says nothing."""
-    done = subprocess.run(["git", "ls-files", *names], cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip("these sources are no git checkout")
-    return [path for name in done.stdout.splitlines() if (path := ROOT / name).is_file()]
 
 
 def stack(image: Image) -> dict[str, str]:
