@@ -34,6 +34,7 @@ from catalog.versions import (
     PYXIS,
     PYXIS_COMMIT,
     SSM_AGENT,
+    SSM_AGENT_KEY_COMMIT,
     SSM_AGENT_SIGNING_KEY,
     UBUNTU,
     Pin,
@@ -105,6 +106,7 @@ class Source:
 
 _GITHUB = "https://github.com"
 _ENROOT = f"{_GITHUB}/NVIDIA/enroot/releases/download/v{ENROOT}"
+_ECS_IMAGES = "https://raw.githubusercontent.com/aws/amazon-ecs-ami"
 _EFA = "https://efa-installer.amazonaws.com/aws-efa-installer"
 
 
@@ -134,8 +136,9 @@ DOWNLOADS = (
         SSM_AGENT,
         f"https://s3.amazonaws.com/ec2-downloads-windows/SSMAgent/{SSM_AGENT}/debian_amd64/amazon-ssm-agent.deb",
         _recorded("ssm_agent"),
-        # AWS shows the key on the page "Verifying the signature of SSM Agent" alone.
-        Signature(SSM_AGENT_SIGNING_KEY),
+        # SSM User Guide, "Verifying the signature of SSM Agent": the signature is beside the package. The key is on the
+        # page alone; a repository of AWS has it as a file, with older keys, which the fingerprint refuses.
+        Signature(SSM_AGENT_SIGNING_KEY, f"{_ECS_IMAGES}/{SSM_AGENT_KEY_COMMIT}/files/amazon-ssm-agent.gpg"),
     ),
     Download("enroot", ENROOT, f"{_ENROOT}/enroot_{ENROOT}-1_amd64.deb", _recorded("enroot")),
     Download("enroot_caps", ENROOT, f"{_ENROOT}/enroot+caps_{ENROOT}-1_amd64.deb", _recorded("enroot_caps")),
@@ -274,7 +277,9 @@ GIVEN_PARENTS: Mapping[str, ParentImage] = {
 # Sources of the parameters: Canonical, "Find Ubuntu images on AWS"; Amazon Linux 2023 User Guide, "Launching with the
 # SSM parameter"; Deep Learning AMI Developer Guide, release notes; Neuron documentation, "Neuron DLAMI User Guide"; EKS
 # User Guide, "Retrieve recommended Amazon Linux AMI IDs"; ECS Developer Guide, "Retrieving Amazon ECS-optimized Linux
-# AMI metadata".
+# AMI metadata". Public repositories on GitHub take each of them by this name, read 2026-11-29; two say what it held:
+# that of ECS al2023-ami-ecs-gpu-hvm-2023.0.20260901-kernel-6.1-x86_64-ebs in ap-northeast-1 on 2026-09-12 (a third
+# found none in ap-south-1), that of the Deep Learning AMI for Amazon Linux its build 20260925 on 2026-09-27.
 _DLAMI = "/aws/service/deeplearning/ami/x86_64/base-oss-nvidia-driver-gpu"
 _NEURON_DLAMI = "/aws/service/neuron/dlami/base"
 

@@ -51,7 +51,14 @@ _CHANGELOG = "EC2 User Guide, 'Elastic Fabric Adapter release notes', read 2026-
 
 
 _EXCERPT = "a public repository's excerpt of it, of 2026-08-01"
-_EXCERPTED = f"EC2 User Guide, 'Elastic Fabric Adapter release notes', by {_EXCERPT}; read 2026-11-28"
+_EXCERPTED = (
+    f"EC2 User Guide, 'Elastic Fabric Adapter release notes', by {_EXCERPT}; a public repository of measurements reads "
+    "this libfabric in AWS's image hpc-cloud/nccl-tests, whose tag names this installer and plugin; read 2026-11-29"
+)
+_OLDER_CHANGELOG = (
+    "EC2 User Guide, 'Elastic Fabric Adapter release notes', by a copy of the page with this as the newest; "
+    "read 2026-11-29"
+)
 
 
 def _efa(installer: str, libfabric: str, plugin: str, source: str) -> Combination:
@@ -83,7 +90,7 @@ COMBINATIONS: Final[tuple[Combination, ...]] = (
     _efa("1.50.0", "2.6.0amzn1.0", "1.21.1", _CHANGELOG),
     _efa("1.49.0", "2.4.0amzn5.0", "1.20.0", f"{_CHANGELOG}; the plugin by {_EXCERPT}"),
     _efa("1.48.0", "2.4.0amzn3.0", "1.19.0", _EXCERPTED),
-    _efa("1.47.0", "2.4.0amzn1.0", "1.18.0", _EXCERPTED),
+    _efa("1.47.0", "2.4.0amzn1.0", "1.18.0", _OLDER_CHANGELOG),
     Combination(
         "framework",
         MappingProxyType({TORCH.name: str(TORCH), CUDA.name: str(CUDA), NCCL.name: str(NCCL)}),

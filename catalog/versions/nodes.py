@@ -81,7 +81,13 @@ AWS_CLI_SIGNING_KEY = Pin(
 SSM_AGENT_SIGNING_KEY = Pin(
     "SSM agent's signing key",
     "1C5B395CBE5E74E2F1CA21592784DBF388D19D46",
-    "a public Ansible role on GitHub that has the key of the SSM User Guide, read 2026-11-28; it expires 2027-11-25",
+    "read by gpg from files/amazon-ssm-agent.gpg of aws/amazon-ecs-ami on GitHub, of 2026-06-05, by which AWS's ECS "
+    "images verify the agent; a public Ansible role has it too; read 2026-11-29; it expires 2027-11-25",
+)
+SSM_AGENT_KEY_COMMIT = Pin(
+    "commit of the SSM agent's signing key",
+    "440dda5b9715373223de7a5db091d594571999fa",
+    "the newest of that file in aws/amazon-ecs-ami on GitHub, read with git in a copy of the repository on 2026-11-29",
 )
 NVIDIA_SIGNING_KEY = Pin(
     "signing key of NVIDIA's CUDA repository",

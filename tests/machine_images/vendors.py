@@ -113,8 +113,8 @@ class Vendors:
             file = self.site / Path(entry["url"]).name
             file.write_bytes(content)
             entry["url"] = f"{self.url}/{file.name}"
-            # The installer of EFA is verified by its signature, as long as no digest of it is recorded.
-            if name == "efa_installer":
+            # Verified by its signature, where a program can fetch the vendor's key.
+            if entry["key_url"]:
                 self.sign(file)
                 entry.update(sha256="", key=self.fingerprint, key_url=f"{self.url}/key.asc")
             else:
