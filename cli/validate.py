@@ -84,10 +84,12 @@ def _check(given: Path | None, as_json: bool, against: Path | None) -> None:
     if as_json:
         typer.echo(_as_json(loaded.findings, loaded.ok, not_compared if against else None))
     else:
-        from cli.findings import print_findings
         from settings.summary import summary
 
-        print_findings(loaded.findings, config)
+        if loaded.findings:
+            from cli.findings import print_findings
+
+            print_findings(loaded.findings, config)
         if loaded.ok and loaded.settings:
             # A user who named no file sees which one was used, and why.
             named = config if given else file
@@ -135,8 +137,9 @@ def _as_json(findings: Sequence[Finding], ok: bool, not_compared: list[str] | No
 
 def _print_schema() -> None:
     from settings.deployment import Settings
+    from settings.parser.json_schema import DescribedSchema
 
-    typer.echo(json.dumps(Settings.model_json_schema(), indent=2))
+    typer.echo(json.dumps(Settings.model_json_schema(schema_generator=DescribedSchema), indent=2))
 
 
 def _print_rules(as_json: bool) -> None:

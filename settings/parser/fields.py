@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import asdict, is_dataclass
 from functools import cache, reduce
 from operator import or_
@@ -12,15 +13,14 @@ from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_orig
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     GetCoreSchemaHandler,
-    create_model,
 )
 from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from catalog.fields import Bounds, Given, MinLength, Pattern
+from settings.parser.descriptions import descriptions
 
 
 def _refuse_bool(value: object) -> object:
@@ -119,14 +119,14 @@ def is_read(kind: object) -> TypeGuard[type]:
 def fields_of(kind: type) -> Mapping[str, FieldInfo]:
     """Return the fields of a type that mappings are read into, with their descriptions."""
     if issubclass(kind, BaseModel):
-        return {field.alias or name: field for name, field in kind.model_fields.items()}
-    held: Any = Annotated[kind, FROM_MAPPING]
-    holder = create_model("Holder", __config__=ConfigDict(use_attribute_docstrings=True), held=(held, ...))
-    properties = holder.model_json_schema()["$defs"][kind.__name__]["properties"]
-    found = {}
-    for name, annotation in get_type_hints(kind, include_extras=True).items():
-        if Given.BY_KEY in _notes(annotation):
-            continue
-        found[name] = FieldInfo.from_annotation(annotation)
-        found[name].description = properties[name].get("description")
-    return found
+        found = {name: copy(field) for name, field in kind.model_fields.items()}
+    else:
+        found = {
+            name: FieldInfo.from_annotation(annotation)
+            for name, annotation in get_type_hints(kind, include_extras=True).items()
+            if Given.BY_KEY not in _notes(annotation)
+        }
+    texts = descriptions(kind)
+    for name, field in found.items():
+        field.description = texts.get(name)
+    return {field.alias or name: field for name, field in found.items()}

@@ -9,11 +9,13 @@ from pydantic_core import PydanticCustomError
 class Model(BaseModel):
     """Base of all settings: immutable once read, and a misspelt key is a mistake, not a silent default.
 
-    Strict, because YAML has types of its own: `nodes: yes` is a mistake and not one node.
+    Strict, because YAML has types of its own: `nodes: yes` is a mistake and not one node. A validator is built when
+    it is first used: that of the whole configuration holds its sections, whose own are rarely needed. The text under
+    a field is its description, which `settings.parser.descriptions` reads.
     """
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, str_strip_whitespace=True, use_attribute_docstrings=True
+        frozen=True, extra="forbid", strict=True, str_strip_whitespace=True, defer_build=True
     )
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +10,6 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from settings.loaded_config import read
-from tests.conftest import ROOT
 from tests.unit.configuration import changed
 from tests.unit.launching import Launching, cluster_info
 
@@ -183,20 +180,6 @@ def test_no_workload() -> None:
     result = CliRunner().invoke(app, ["render"])
     assert result.exit_code == 2
     assert result.stderr == "error: name a workload; 'trainforge render --list' shows all\n"
-
-
-def test_without_a_configuration_none_is_loaded() -> None:
-    """Reading settings takes longer than all of the rest of a render."""
-    code = (
-        "import sys\nfrom cli.main import app\n"
-        "app(['render', 'cpu-ddp', '--on', 'hyperpod'], standalone_mode=False)\n"
-        "heavy = {'settings', 'boto3', 'botocore', 'rich'} & set(sys.modules)\n"
-        "sys.exit(f'loaded {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert done.returncode == 0, done.stderr
 
 
 def test_what_the_configuration_runs_in_a_virtual_environment_is_rendered_so(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import yaml
 from catalog.pool import Capacity
 from settings.deployment import Settings
 from settings.loaded_config import read
+from settings.parser.json_schema import DescribedSchema
 from settings.report import LocatedFinding, report
 from tests.unit.configuration import GONE, changed, places, read_changed, read_text
 
@@ -180,6 +181,20 @@ def test_capacity_is_read_into_the_catalog_s_own_type(tmp_path: Path, kind: type
     reading = read_changed(tmp_path, {"pools.gpu.capacity": {"source": made.source, **ids}})
     assert reading.settings
     assert reading.settings.pools["gpu"].capacity == made
-    definition = Settings.model_json_schema()["$defs"][kind.__name__]
+    definition = Settings.model_json_schema(schema_generator=DescribedSchema)["$defs"][kind.__name__]
     assert definition["required"] == ["source", *ids], "no source, no capacity"
     assert all(definition["properties"][name]["description"] for name in ids)
+
+
+def test_the_schema_describes_every_key() -> None:
+    schema = Settings.model_json_schema(schema_generator=DescribedSchema)
+    undescribed = {
+        f"{name}.{key}"
+        for name, kind in {"Settings": schema, **schema["$defs"]}.items()
+        for key, shown in kind.get("properties", {}).items()
+        if not shown.get("description") and key != "source"
+    }
+    assert not undescribed
+    assert schema["$defs"]["NodeImageSettings"]["properties"]["from"]["description"].startswith(
+        "Name of an image"
+    )
