@@ -20,6 +20,12 @@ REPEAT_HOURS: Final = {"critical": 4, "warning": 24, "info": 120}
 """Hours after which an alert that still fires is sent again; the service takes five days at most (guide, "Create an
 alert manager configuration")."""
 
+CAPACITY_NAMESPACE: Final = "Trainforge/Capacity"
+HOURS_UNTIL_END: Final = "HoursUntilEnd"
+"""The metric of CloudWatch, and its namespace, with the hours until reserved capacity ends. Its dimensions are
+`Deployment` and `Reservation`: an id, or of an ARN what is after the account. A year is its maximum, for capacity that
+ends later or never too."""
+
 
 def metrics_parameter(deployment: str) -> str:
     """Return the name of the SSM parameter that tells nodes where they send metrics."""

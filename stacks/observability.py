@@ -9,7 +9,7 @@ from constructs import Construct
 
 from catalog.observability import SEVERITIES, Severity, metrics_parameter
 from catalog.pool import CapacityBlock, Reservation
-from observability.alerts import rule_groups
+from observability.alerts import CAPACITY_PAGE, RUNBOOKS, rule_groups
 from observability.dashboards import dashboards
 from observability.dcgm_counters import counters_csv
 from settings.deployment import Settings
@@ -18,9 +18,11 @@ from stacks.network import NetworkStack
 from stacks.storage import StorageStack
 from trainforge.construct_ids import pascal
 from trainforge.notifications import Notifications, notification_key
-from trainforge.observability.capacity_events import LustreSpaceAlarm, notify_of_reservations
+from trainforge.observability.capacity_ends import CapacityEnds, EndThresholds, NamedCapacity
+from trainforge.observability.capacity_events import notify_of_reservations
 from trainforge.observability.dashboard_files import DashboardFiles
 from trainforge.observability.exporter_files import ExporterFiles
+from trainforge.observability.storage_space import LustreSpaceAlarm, OpenZfsSpaceAlarm
 from trainforge.observability.workspace import MetricsWorkspace, WorkspaceOptions, allow_alert_manager
 
 
@@ -155,6 +157,14 @@ class ObservabilityStack(cdk.Stack):
                 free_percent=section.storage_free_percent,
                 notifications=self.routes["critical"],
             )
+        if self._storage.openzfs_mount:
+            OpenZfsSpaceAlarm(
+                self,
+                "OpenZfsSpace",
+                file_system_id=self._storage.openzfs_mount.file_system_id,
+                free_percent=section.storage_free_percent,
+                notifications=self.routes["critical"],
+            )
         reservations = sorted(
             {
                 pool.capacity.reservation_id
@@ -164,6 +174,28 @@ class ObservabilityStack(cdk.Stack):
         )
         if reservations:
             notify_of_reservations(reservations, ending=self.routes["critical"], ended=self.routes["warning"])
+        capacity = self._capacity()
+        if capacity:
+            CapacityEnds(
+                self,
+                "CapacityEnds",
+                deployment=settings.name,
+                capacity=capacity,
+                thresholds=EndThresholds(
+                    section.capacity_end.warning_hours, section.capacity_end.critical_hours
+                ),
+                warning=self.routes["warning"],
+                critical=self.routes["critical"],
+                runbook=f"{(section.runbooks_url or RUNBOOKS).rstrip('/')}/{CAPACITY_PAGE}.md",
+            )
+
+    def _capacity(self) -> list[NamedCapacity]:
+        """Return what reserves nodes of pools, each once, with the pools that name it."""
+        pools: dict[str, list[str]] = {}
+        for pool in self._settings.pools.values():
+            if pool.reserved_by:
+                pools.setdefault(pool.reserved_by, []).append(pool.name)
+        return [NamedCapacity(name, tuple(names)) for name, names in pools.items()]
 
     def _grafana(self, section: GrafanaSettings) -> None:
         files = DashboardFiles(

@@ -16,8 +16,9 @@ GROUPS: Final[tuple[Group, ...]] = tuple(
 """All groups. An alert names recorded series of the group before its own; Prometheus evaluates groups side by side, so
 that the alert may see a value of the minute before."""
 
-EVENT_PAGES: Final = ("reservation-ending",)
-"""Pages of docs/runbooks on events of AWS, which no rule evaluates."""
+CAPACITY_PAGE: Final = "reservation-ending"
+EVENT_PAGES: Final = (CAPACITY_PAGE,)
+"""Pages of docs/runbooks on alarms and events of AWS, which no rule evaluates."""
 
 
 def rule_groups(runbooks: str | None = None) -> str:

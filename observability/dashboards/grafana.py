@@ -29,7 +29,6 @@ from observability.dashboards.model import COLUMNS, Board, CloudWatchQuery, Pane
 
 DATA_SOURCE: Final = models.DataSourceRef(type_val="prometheus", uid="${datasource}")
 CLOUDWATCH: Final = models.DataSourceRef(type_val="cloudwatch", uid="${cloudwatch}")
-FILE_SYSTEMS: Final = "dimension_values(default, AWS/FSx, FreeDataStorageCapacity, FileSystemId)"
 _PERIOD = "60"
 
 
@@ -88,9 +87,8 @@ def _variables(board: Board) -> Iterator[Any]:
     yield dashboard.DatasourceVariable("datasource").label("Metrics").type("prometheus")
     if board.cloudwatch:
         yield dashboard.DatasourceVariable("cloudwatch").label("CloudWatch").type("cloudwatch")
-        yield _query_variable(
-            Variable(name="file_system", query=FILE_SYSTEMS, label="File system")
-        ).datasource(CLOUDWATCH)
+        for variable in board.cloudwatch:
+            yield _query_variable(variable).datasource(CLOUDWATCH)
     for variable in board.variables:
         yield _query_variable(variable).datasource(DATA_SOURCE)
 
@@ -149,7 +147,7 @@ def _target(query: Query | CloudWatchQuery, panel: Panel, reference: str) -> Any
             .namespace("AWS/FSx")
             .metric_name(query.metric)
             .statistic(query.statistic)
-            .dimensions({"FileSystemId": ["$file_system"]})
+            .dimensions({"FileSystemId": [f"${query.variable}"]})
             .period(_PERIOD)
             .label(query.legend)
         )

@@ -29,11 +29,12 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class CloudWatchQuery:
-    """A metric of CloudWatch in the namespace of FSx, for the selected file system."""
+    """A metric of CloudWatch in the namespace of FSx, for the file system that `variable` selects."""
 
     metric: str
     statistic: str
     legend: str
+    variable: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +88,7 @@ class Board:
     about: str
     variables: tuple[Variable, ...]
     rows: tuple[Row, ...]
-    cloudwatch: bool = False
+    cloudwatch: tuple[Variable, ...] = ()
     hours: int = 3
     tags: tuple[str, ...] = field(default=("trainforge",))
 

@@ -77,6 +77,21 @@ def _routes(subject: Subject) -> Iterator[Problem]:
             )
 
 
+@error("observability-capacity-end")
+def _capacity_end(subject: Subject) -> Iterator[Problem]:
+    """The warning comes first: a critical alert at the same time or before it would make it useless."""
+    section = subject.settings.observability
+    if section and section.capacity_end.critical_hours >= section.capacity_end.warning_hours:
+        ends = section.capacity_end
+        yield Problem(
+            "observability.capacity_end.critical_hours",
+            ends.critical_hours,
+            f"the critical alert comes {ends.critical_hours} hours before the end of capacity, and the warning "
+            f"{ends.warning_hours} hours before it",
+            "set 'critical_hours' to less than 'warning_hours'",
+        )
+
+
 @warning("observability-nobody")
 def _nobody(subject: Subject) -> Iterator[Problem]:
     """An alert that nobody gets is found when the money is spent."""

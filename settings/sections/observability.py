@@ -32,6 +32,18 @@ class GrafanaSettings(Model):
     """Size in GiB of its encrypted volume."""
 
 
+class CapacityEndSettings(Model):
+    """Times before the end of a reservation, Capacity Block or training plan at which people are notified.
+
+    Each reservation of a pool costs a custom metric and two alarms of CloudWatch.
+    """
+
+    warning_hours: int = Field(default=48, ge=2, le=2160)
+    """Hours before the end at which an alert of severity `warning` is sent."""
+    critical_hours: int = Field(default=12, ge=1, le=2160)
+    """Hours before the end at which an alert of severity `critical` is sent; fewer than `warning_hours`."""
+
+
 class ObservabilitySettings(Model):
     """Metrics of every cluster in one workspace of Amazon Managed Prometheus, alert rules, and Grafana.
 
@@ -50,7 +62,9 @@ class ObservabilitySettings(Model):
     """Series that are taken of one exporter of a node; one with more is refused as a whole, and an alert says so.
     Exporters of a whole cluster bound the labels of jobs themselves."""
     storage_free_percent: int = Field(default=10, ge=1, le=50)
-    """Free share of the Lustre file system below which people are notified."""
+    """Free share of the Lustre and of the OpenZFS file system below which people are notified."""
+    capacity_end: CapacityEndSettings = CapacityEndSettings()
+    """Notice of the end of the reserved capacity that pools name."""
     alerts: dict[Severity, AlertRouteSettings] = {}
     """Recipients by severity; a severity that is absent goes to `notifications.emails`."""
     runbooks_url: str | None = Field(default=None, pattern=r"^https?://\S+$")

@@ -24,6 +24,7 @@ pools:
   gpu: {instance_type: p5.48xlarge, nodes: 1, capacity: {source: capacity-block, reservation_id: cr-0123456789abcdef0}}
 storage:
   lustre: {capacity_gib: 1200}
+  openzfs: {capacity_gib: 64}
 notifications: {emails: [team@example.com]}
 observability:
   alerts: {critical: {emails: [on-call@example.com]}}
@@ -75,14 +76,36 @@ def test_nodes_read_where_they_send_metrics(deployed: Deployment) -> None:
 
 
 def test_the_alarm_is_on_the_file_system_and_the_rule_names_it(deployed: Deployment) -> None:
-    [alarm] = deployed.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    alarms = deployed.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    [alarm] = [one for one in alarms if one.get("MetricName") == "FreeDataStorageCapacity"]
+    [openzfs] = [one for one in alarms if one.get("Metrics")]
+    used = {
+        one["Id"]: one["MetricStat"]["Metric"]["Dimensions"]
+        for one in openzfs["Metrics"]
+        if "MetricStat" in one
+    }
+    home = [{"Name": "FileSystemId", "Value": deployed.file_system("OPENZFS")["FileSystemId"]}]
+    assert used == {"used": home, "size": home}
     lustre = deployed.file_system("LUSTRE")["FileSystemId"]
     assert alarm["Dimensions"] == [{"Name": "FileSystemId", "Value": lustre}]
     assert alarm["Threshold"] == 1200 * 2**30 / 10
     rules = deployed.client("events").list_rules()["Rules"]
-    patterns = [json.loads(rule["EventPattern"]) for rule in rules]
-    assert any(one["detail"].get("alarmName") == [alarm["AlarmName"]] for one in patterns)
+    patterns = [json.loads(rule["EventPattern"]) for rule in rules if rule.get("EventPattern")]
+    for name in (alarm["AlarmName"], openzfs["AlarmName"]):
+        assert any(one["detail"].get("alarmName") == [name] for one in patterns)
     assert any(one["detail"].get("capacity-reservation-id") == ["cr-0123456789abcdef0"] for one in patterns)
+    prefixes = [
+        name["prefix"]
+        for one in patterns
+        for name in one["detail"].get("alarmName", [])
+        if isinstance(name, dict)
+    ]
+    ends = [one["AlarmName"] for one in alarms if one not in (alarm, openzfs)]
+    assert len(ends) == 3
+    assert all(sum(name.startswith(prefix) for prefix in prefixes) == 1 for name in ends), (ends, prefixes)
+    [schedule] = [rule for rule in rules if rule.get("ScheduleExpression")]
+    [target] = deployed.client("events").list_targets_by_rule(Rule=schedule["Name"])["Targets"]
+    assert json.loads(target["Input"]) == {"reservations": ["cr-0123456789abcdef0"]}
 
 
 def test_grafana_holds_data_sources_and_dashboards_and_no_account_is_left(deployed: Deployment) -> None:

@@ -1,11 +1,11 @@
-"""The metrics that CloudWatch would have of the fleet's FSx file system."""
+"""The metrics that CloudWatch would have of the fleet's FSx file systems."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from observability.dashboards.storage import FSX_METRICS
+from observability.dashboards.storage import LUSTRE_METRICS, OPENZFS_METRICS
 
 _LEVELS = {
     "DataReadBytes": 9e10,
@@ -15,20 +15,29 @@ _LEVELS = {
     "MetadataOperations": 3e4,
     "FreeDataStorageCapacity": 2.4e12,
     "ClientConnections": 7.0,
+    "NetworkThroughputUtilization": 31.0,
+    "FileServerDiskThroughputUtilization": 22.0,
+    "FileServerDiskIopsUtilization": 14.0,
+    "DiskIopsUtilization": 9.0,
+    "CPUUtilization": 18.0,
+    "StorageCapacity": 2.7e11,
+    "UsedStorageCapacity": 1.6e11,
 }
+_CONSTANT = ("ClientConnections", "StorageCapacity")
+_SPACE = {"FreeDataStorageCapacity": -1 / 900, "UsedStorageCapacity": 1 / 2400}
 _TARGETS = 16
 _CHECKPOINT_POINTS = 15
 
 
 def cloudwatch(metric: str, statistic: str, times: Sequence[float]) -> list[float]:
     """Return the values of a metric at times: free space that shrinks, writes with peaks at checkpoints."""
-    assert metric in FSX_METRICS, metric
+    assert metric in {*LUSTRE_METRICS, *OPENZFS_METRICS}, metric
     level = _LEVELS[metric]
-    if metric == "ClientConnections":
+    if metric in _CONSTANT:
         return [level] * len(times)
-    if metric == "FreeDataStorageCapacity":
-        share = 1.0 if statistic == "Sum" else 1 / _TARGETS
-        return [level * share * (1 - index / 900) for index in range(len(times))]
+    if metric in _SPACE:
+        share = 1 / _TARGETS if (metric, statistic) == ("FreeDataStorageCapacity", "Minimum") else 1.0
+        return [level * share * (1 + index * _SPACE[metric]) for index in range(len(times))]
     peaks = metric == "DataWriteBytes"
     return [
         level * (1 + 0.1 * math.sin(index / 9) + 3 * (peaks and index % _CHECKPOINT_POINTS == 0))

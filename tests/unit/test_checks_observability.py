@@ -59,6 +59,12 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"observability": {"workspace_id": WORKSPACE, "retention_days": 30}},
         {("observability-existing-workspace", "observability.retention_days")},
     ),
+    # the end of capacity
+    ({"observability": {"alerts": PEOPLE, "capacity_end": {"critical_hours": 47}}}, set()),
+    (
+        {"observability": {"alerts": PEOPLE, "capacity_end": {"critical_hours": 48}}},
+        {("observability-capacity-end", "observability.capacity_end.critical_hours")},
+    ),
     # Grafana
     ({"observability": {"alerts": PEOPLE, "grafana": {"kind": "managed", "instance_type": "p9.foo"}}}, set()),
     (

@@ -15,7 +15,7 @@ import yaml
 
 from observability.dashboards import boards, dashboards
 from observability.dashboards.model import COLUMNS, Board, CloudWatchQuery
-from observability.dashboards.storage import FSX_METRICS
+from observability.dashboards.storage import LUSTRE, LUSTRE_METRICS, OPENZFS, OPENZFS_METRICS
 from tests.programs import ROOT, require_program
 from tests.unit.test_named_metrics import unknown
 
@@ -56,14 +56,22 @@ def test_queries_name_metrics_that_exist(board: Board) -> None:
 
 
 def test_metrics_of_cloudwatch_are_those_that_fsx_has() -> None:
-    named = {
-        query.metric
+    queries = [
+        query
         for board in boards()
         for panel in board.panels()
         for query in panel.queries
         if isinstance(query, CloudWatchQuery)
+    ]
+    named = {
+        variable.name: {query.metric for query in queries if query.variable == variable.name}
+        for variable in (LUSTRE, OPENZFS)
     }
-    assert named == set(FSX_METRICS)
+    assert named == {LUSTRE.name: set(LUSTRE_METRICS), OPENZFS.name: set(OPENZFS_METRICS)}
+    assert {query.variable for query in queries} == set(named)
+    for query in queries:
+        if query.variable == OPENZFS.name:
+            assert query.statistic in OPENZFS_METRICS[query.metric][1], query
 
 
 @each
@@ -113,7 +121,7 @@ def test_a_document_is_the_dashboards(board: Board) -> None:
     assert [target["expr"] for target in targets if "expr" in target] == list(board.expressions())
     sources = {target["datasource"]["uid"] for target in targets}
     assert sources <= {"${datasource}", "${cloudwatch}"}
-    assert ("${cloudwatch}" in sources) == board.cloudwatch
+    assert ("${cloudwatch}" in sources) == bool(board.cloudwatch)
 
 
 def test_a_table_s_query_is_instant_and_a_line_s_is_not() -> None:

@@ -198,18 +198,53 @@ def test_retention_and_key_are_those_of_the_configuration(synthesized: Synthesiz
 
 
 def test_the_free_space_of_lustre_is_the_sum_of_one_minute(managed: Synthesis) -> None:
-    alarm = managed.only(STACK, "AWS::CloudWatch::Alarm")
+    [alarm] = [
+        one["Properties"]
+        for one in managed.resources(STACK, "AWS::CloudWatch::Alarm")
+        if one["Properties"].get("MetricName") == "FreeDataStorageCapacity"
+    ]
     assert (alarm["Statistic"], alarm["Period"]) == ("Sum", 60)
     assert alarm["Threshold"] == 4800 * 2**30 / 10
     assert alarm["ComparisonOperator"] == "LessThanThreshold"
     assert alarm["TreatMissingData"] == "ignore"
 
 
+def test_the_free_space_of_openzfs_is_a_share_of_its_own_size(
+    managed: Synthesis, synthesized: Synthesized
+) -> None:
+    existing = CONFIGURATION.format(observability="storage_free_percent: 20").replace(
+        "storage: {lustre", "storage: {openzfs: {existing: {file_system_id: fs-0123456789abcdef0}}, lustre"
+    )
+    for synthesis, free in ((managed, 10), (synthesized(existing), 20)):
+        [alarm] = [
+            one["Properties"]
+            for one in synthesis.resources(STACK, "AWS::CloudWatch::Alarm")
+            if "Metrics" in one["Properties"]
+        ]
+        metrics = {one["Id"]: one for one in alarm["Metrics"]}
+        assert {
+            name: one["MetricStat"]["Metric"]["MetricName"]
+            for name, one in metrics.items()
+            if "MetricStat" in one
+        } == {"used": "UsedStorageCapacity", "size": "StorageCapacity"}
+        [expression] = [one["Expression"] for one in metrics.values() if "Expression" in one]
+        share = eval(expression, {"used": 15, "size": 20})
+        assert share == 25
+        assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (free, "LessThanThreshold")
+        assert alarm["TreatMissingData"] == "ignore"
+        named = [
+            rule["Properties"]["EventPattern"]["detail"]["alarmName"]
+            for rule in synthesis.resources(STACK, "AWS::Events::Rule")
+            if rule["Properties"].get("EventPattern", {}).get("source") == ["aws.cloudwatch"]
+        ]
+        assert any("OpenZfsSpaceAlarm" in json.dumps(each) for each in named)
+
+
 def test_people_hear_of_the_end_of_their_reservations_alone(managed: Synthesis) -> None:
     patterns = [
         rule["Properties"]["EventPattern"]
         for rule in managed.resources(STACK, "AWS::Events::Rule")
-        if rule["Properties"]["EventPattern"]["source"] == ["aws.ec2"]
+        if rule["Properties"].get("EventPattern", {}).get("source") == ["aws.ec2"]
     ]
     assert [one["detail"]["capacity-reservation-id"] for one in patterns] == [["cr-0123456789abcdef0"]] * 2
     kinds = {kind for one in patterns for kind in one["detail-type"]}

@@ -1,0 +1,1 @@
+"""Hours until the reserved capacity of a deployment ends, as metrics of CloudWatch."""
