@@ -12,6 +12,7 @@ from catalog.accounting import DatabaseSize
 from catalog.cluster_kinds import CLUSTERS, KINDS
 from catalog.observability import ENDPOINT
 from catalog.pool import Pool
+from catalog.vulnerabilities import VulnerabilitySeverity
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.batch import BatchSettings
 from settings.sections.cluster import ClusterSettings
@@ -31,10 +32,12 @@ Retention = Literal["ephemeral", "durable"]
 
 
 class NotificationSettings(Model):
-    """The recipients of notifications: cluster state changes and node health events."""
+    """Notifications: cluster state changes, node health events, vulnerabilities of images."""
 
     emails: list[str] = []
     """Addresses that are subscribed to the deployment's topic; each confirms by mail."""
+    vulnerabilities: VulnerabilitySeverity | None = "high"
+    """Least severity of vulnerabilities in images that is notified; null: none are."""
 
 
 class Acknowledgement(Model):

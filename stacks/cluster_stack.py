@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -23,6 +23,9 @@ from stacks.network import NetworkStack
 from stacks.shared_services import SharedServices
 from stacks.storage import StorageStack
 from trainforge.notifications import Notifications
+
+if TYPE_CHECKING:
+    from trainforge.workload_image import WorkloadImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +66,25 @@ class ClusterStack(cdk.Stack):
         self._pools = [settings.pools[name] for name in settings.clusters[self.section].pools]
         self.launch_artifacts = LaunchArtifacts(self, "Workloads", settings=settings, cluster=self.section)
         self.notifications = Notifications(self, "Notifications", emails=settings.notifications.emails)
+        self._software_images: list[WorkloadImage] = []
+        """Images of our own software that nodes pull beside the workloads'."""
 
     def _node_subnets(self) -> list[ec2.ISubnet]:
         """Return the subnets that a service may put nodes into: those of the pools' zones, and of the first zone."""
         zones = {self._settings.availability_zones[0], *(pool.availability_zone for pool in self._pools)}
         return [self._network.private_subnet(zone) for zone in sorted(zones)]
+
+    def _notify_of_vulnerabilities(self) -> None:
+        """Tell people of vulnerabilities in the images that nodes pull, which hold all of their base images."""
+        artifacts, least = self.launch_artifacts, self._settings.notifications.vulnerabilities
+        images = [*artifacts.images.values(), *artifacts.base_images.values(), *self._software_images]
+        if least and images:
+            from trainforge.vulnerabilities import notify_of_container_vulnerabilities
+
+            arns = [image.repository.repository_arn for image in images]
+            rules = notify_of_container_vulnerabilities(self.notifications, arns, least=least)
+            for image in images:
+                image.build_after(*rules)
 
     def _grant(self, *, images: iam.Role | iam.ManagedPolicy, data: Sequence[iam.Role] = ()) -> None:
         """Let roles pull the images of the workloads, and read and write the deployment's data by its own policy."""
@@ -139,6 +156,7 @@ class ClusterStack(cdk.Stack):
         Outputs are (id, value, description); `topic` describes that of the notifications. Returns the info with what is
         shipped.
         """
+        self._notify_of_vulnerabilities()
         info = self.launch_artifacts.completed(info)
         self.launch_artifacts.ship(info, self._storage.data_bucket)
         parameter = ssm.StringParameter(

@@ -115,8 +115,7 @@ class EksStack(KubernetesStack):
             sweep=health.sweep,
             system_type=self._cluster_settings.system.instance_type,
         )
-        for image in agent.images.values():
-            image.grant_pull(self.role)
+        self._let_pull([self.role], agent.images.values())
 
     def _collect_metrics(self, context: DeploymentContext) -> None:
         observability = context.services.observability
@@ -139,7 +138,7 @@ class EksStack(KubernetesStack):
             ),
             after=self.software.ready,
         )
-        metrics.images.grant_pull(self.role)
+        self._let_pull([self.role], metrics.images.built)
 
     def _info(self) -> ClusterInfo:
         return replace(

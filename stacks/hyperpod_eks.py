@@ -209,7 +209,7 @@ class HyperPodEksStack(KubernetesStack):
             images=images,
             after=self.software.ready,
         )
-        images.grant_pull(self._system_role)
+        self._let_pull([self._system_role], images.built)
         Collector(
             self,
             "Collector",
@@ -234,11 +234,9 @@ class HyperPodEksStack(KubernetesStack):
             system_type=self._cluster_settings.system.instance_type,
             hyperpod=True,
         )
-        for image in agent.images.values():
-            image.grant_pull(self.role)
-            if health.sweep:
-                # Its own pod runs there.
-                image.grant_pull(self._system_role)
+        # The sweep's own pod runs on system nodes.
+        roles = [self.role, self._system_role] if health.sweep else [self.role]
+        self._let_pull(roles, agent.images.values())
 
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         section = self._cluster_settings

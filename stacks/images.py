@@ -27,6 +27,7 @@ from trainforge.construct_ids import pascal
 from trainforge.images.builder import ArchiveAccess, BuilderRole, BuilderSecurityGroup, LifecycleRole
 from trainforge.images.pipeline import BuilderPlace, MachineImagePipeline, PipelineOptions, parent_reference
 from trainforge.notifications import Notifications
+from trainforge.vulnerabilities import notify_of_machine_image_vulnerabilities
 
 _PREFIX = "machine-images"
 
@@ -150,9 +151,9 @@ class ImageStack(cdk.Stack):
             events.Match.prefix(images),
             {"state": {"status": ["FAILED"]}},
         )
-        for severity in ("critical", "high"):
-            found = {"finding-severity-counts": {severity: [{"numeric": [">", 0]}]}}
-            self._on(f"{severity.capitalize()}Vulnerabilities", "CVE Detected", arns, found)
+        least = self._settings.notifications.vulnerabilities
+        if least:
+            notify_of_machine_image_vulnerabilities(self.notifications, arns, least=least)
         self._on("PipelinesDisabled", "Image Pipeline Automatically Disabled", arns, {})
 
     def _on(self, rule_id: str, event: str, resources: list[str], detail: Mapping[str, Any]) -> None:

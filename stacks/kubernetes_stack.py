@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from catalog.cluster_info import ClusterInfo
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from trainforge.eks.metrics import RunsLocation
     from trainforge.eks.software import ClusterSoftware
     from trainforge.observability.workspace import MetricsWorkspace
+    from trainforge.workload_image import WorkloadImage
 
 
 class KubernetesStack(ClusterStack):
@@ -95,6 +97,13 @@ class KubernetesStack(ClusterStack):
         if not software.shared_claim:
             return None
         return RunsLocation(section.namespace, software.shared_claim, section.system.instance_type)
+
+    def _let_pull(self, roles: Sequence[iam.Role], images: Iterable[WorkloadImage]) -> None:
+        """Let nodes pull images of our own software, whose vulnerabilities are notified too."""
+        for image in images:
+            self._software_images.append(image)
+            for role in roles:
+                image.grant_pull(role)
 
     def _start_jobs(
         self, cluster: KubernetesCluster, info: ClusterInfo, *, after: Sequence[Construct]

@@ -84,12 +84,12 @@ class Notifications(Construct):
         rule_id: str,
         *,
         description: str,
-        source: str,
+        source: str | Sequence[str],
         detail_types: Sequence[str],
         detail: Mapping[str, Any],
         resources: Sequence[str] | None = None,
     ) -> events.Rule:
-        """Send the events of `source` with one of `detail_types` and matching `detail` to the topic.
+        """Send the events of a `source`, or of several, with one of `detail_types` and matching `detail` to the topic.
 
         With `resources` only those events that name one of them.
         """
@@ -98,7 +98,7 @@ class Notifications(Construct):
             rule_id,
             description=description,
             event_pattern=events.EventPattern(
-                source=[source],
+                source=[source] if isinstance(source, str) else list(source),
                 detail_type=list(detail_types),
                 detail=dict(detail) or None,
                 resources=resources,

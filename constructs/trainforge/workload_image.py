@@ -14,7 +14,7 @@ from aws_cdk import aws_ecr as ecr
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_iam as iam
 from cdklabs.deploy_time_build import ContainerImageBuild
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from catalog.instance_facts import Architecture
 from trainforge.acknowledgement import acknowledge_wildcards
@@ -113,6 +113,10 @@ class WorkloadImage(Construct):
         )
         harden_build(self._build, architecture)
         self.image_uri: str = self._build.image_uri
+
+    def build_after(self, *before: IDependable) -> None:
+        """Build, push and so scan the image after other resources."""
+        self._build.node.find_child("Resource").node.add_dependency(*before)
 
     def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
         """Let nodes pull the image, by their role or by a policy of theirs."""

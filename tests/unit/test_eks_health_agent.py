@@ -153,7 +153,9 @@ def test_the_stack_installs_it_where_the_configuration_says_so(
     text = json.dumps(found.templates["EksStack"])
     for word in ("health-agent-x86-64", "--action=taint", "ValidatingAdmissionPolicy", "health-sweep"):
         assert word in text
-    assert len(found.resources("EksStack", "AWS::ECR::Repository")) == 1
+    [repository] = found.template("EksStack").find_resources("AWS::ECR::Repository")
+    rules = json.dumps(found.resources("EksStack", "AWS::Events::Rule"))
+    assert repository in rules, "vulnerabilities of the agent's image are notified"
     without = synthesis_of(synthesized, "namespace: training")
     assert "health-agent" not in json.dumps(without.templates["EksStack"])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from catalog.instance_facts import Architecture
@@ -27,7 +26,7 @@ class ExporterImages(Construct):
             )
         return self._images[architecture].image_uri
 
-    def grant_pull(self, nodes: iam.Role | iam.ManagedPolicy) -> None:
-        """Let nodes pull the images that were asked for."""
-        for image in self._images.values():
-            image.grant_pull(nodes)
+    @property
+    def built(self) -> list[WorkloadImage]:
+        """The images that were asked for."""
+        return list(self._images.values())
