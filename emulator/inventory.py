@@ -20,6 +20,10 @@ EXCUSED_NAMES: dict[Item, str] = {
         "log group",
         "/aws/sagemaker/Clusters/",
     ): "HyperPod's log group of the nodes, which the service keeps",
+    (
+        "SSM parameter",
+        "/imagebuilder/",
+    ): "the newest image's id, which Image Builder writes: images outlive their pipeline",
 }
 """Leftovers that are allowed, by kind and how its name begins, with the reason."""
 

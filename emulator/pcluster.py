@@ -90,6 +90,8 @@ class PclusterCluster(Resource):
             s3.head_object(Bucket=bucket, Key=key)
         for secret in _all(configuration, "PasswordSecretArn"):
             self.aws("secretsmanager").describe_secret(SecretId=secret)
+        for image in _all(configuration, "CustomAmi"):
+            ec2.describe_images(ImageIds=[image])
 
     def _check_policy(self, iam: Any, arn: str) -> None:
         iam.get_policy(PolicyArn=arn)
@@ -99,7 +101,7 @@ class PclusterCluster(Resource):
             self.fail(f"AccessDenied: the provider may not attach the policy '{name}'")
 
     def _start(self, configuration: dict[str, Any], *, head: bool = True) -> None:
-        for number, kind, node, networking, tags in _nodes(configuration):
+        for number, kind, node, networking, tags, own_image in _nodes(configuration):
             if kind == "HeadNode" and not head:
                 continue
             given = {
@@ -111,7 +113,7 @@ class PclusterCluster(Resource):
                 **tags,
             }
             self.aws("ec2").run_instances(
-                ImageId=self._image(configuration),
+                ImageId=own_image or self._official_image(),
                 InstanceType=node["InstanceType"],
                 MinCount=number,
                 MaxCount=number,
@@ -131,9 +133,8 @@ class PclusterCluster(Resource):
                 ],
             )
 
-    def _image(self, configuration: dict[str, Any]) -> str:
-        own = configuration["Image"].get("CustomAmi")
-        return str(own or self.aws("ec2").describe_images()["Images"][0]["ImageId"])
+    def _official_image(self) -> str:
+        return str(self.aws("ec2").describe_images()["Images"][0]["ImageId"])
 
     def _instances(self) -> list[dict[str, Any]]:
         filters = [
@@ -164,25 +165,26 @@ class PclusterCluster(Resource):
         }
 
 
-_Standing = tuple[int, str, dict[str, Any], dict[str, Any], dict[str, str]]
-"""Nodes of one group: number, kind, description, network and further tags."""
+_Standing = tuple[int, str, dict[str, Any], dict[str, Any], dict[str, str], str]
+"""Nodes of one group: number, kind, description, network, further tags, and the id of an image of the user's own."""
 
 
 def _nodes(configuration: dict[str, Any]) -> Iterator[_Standing]:
     """Yield the nodes that always run."""
-    head = configuration["HeadNode"]
-    yield 1, "HeadNode", head, head["Networking"], {}
+    head, image = configuration["HeadNode"], configuration["Image"].get("CustomAmi", "")
+    yield 1, "HeadNode", head, head["Networking"], {}, image
     for pool in configuration.get("LoginNodes", {}).get("Pools", []):
         # Both, from the launch template and from the group (templates/login_nodes_stack.py).
         tags = {"parallelcluster:login-nodes-pool-name": pool["Name"]}
         tags["parallelcluster:login-nodes-pool"] = pool["Name"]
-        yield int(pool["Count"]), "LoginNode", pool, pool["Networking"], tags
+        yield int(pool["Count"]), "LoginNode", pool, pool["Networking"], tags, image
     for queue in configuration["Scheduling"]["SlurmQueues"]:
+        own = queue.get("Image", {}).get("CustomAmi") or image
         for node in queue["ComputeResources"]:
             tags = {"parallelcluster:queue-name": queue["Name"]}
             tags["parallelcluster:compute-resource-name"] = node["Name"]
             if int(node["MinCount"]):
-                yield int(node["MinCount"]), "Compute", node, queue["Networking"], tags
+                yield int(node["MinCount"]), "Compute", node, queue["Networking"], tags, own
 
 
 def _kind(instance: dict[str, Any]) -> str:

@@ -26,5 +26,9 @@ def file(request: pytest.FixtureRequest, artifacts: Callable[[str], Path]) -> Pa
 
 @pytest.fixture(scope="module")
 def deployed(request: pytest.FixtureRequest, file: Path, cdk_app: str) -> Iterator[Deployment]:
-    """Return the module's CONFIGURATION with its STACK deployed by the CDK CLI; its last test destroys it."""
-    yield from deploy(file.parent, str(file), app=cdk_app, stack=request.module.STACK)
+    """Return the module's CONFIGURATION with its STACK deployed by the CDK CLI; its last test destroys it.
+
+    Stacks that STACK does not depend on are in OTHER_STACKS.
+    """
+    others = getattr(request.module, "OTHER_STACKS", ())
+    yield from deploy(file.parent, str(file), app=cdk_app, stacks=(request.module.STACK, *others))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -79,9 +79,9 @@ def deploy(
     prepared: Callable[[Emulator], None] = lambda _emulator: None,
     *,
     app: str,
-    stack: str = STACK,
+    stacks: Sequence[str] = (STACK,),
 ) -> Iterator[Deployment]:
-    """Deploy a stack of a configuration with those it needs, yield it, and stop the emulator.
+    """Deploy stacks of a configuration with those they need, yield it, and stop the emulator.
 
     `folder` takes logs and templates, and `app` is the program that synthesizes. `prepared` makes what the
     configuration says exists already.
@@ -95,5 +95,5 @@ def deploy(
         cdk.bootstrap()
         prepared(emulator)
         before = inventory(emulator)
-        outcome = cdk.deploy(stack, outputs=folder / "outputs.json")
+        outcome = cdk.deploy(*stacks, outputs=folder / "outputs.json")
         yield Deployment(emulator, cdk, settings, before, outcome)
