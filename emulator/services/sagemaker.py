@@ -108,6 +108,9 @@ class Cluster(models.Cluster):
                     for name, value in group["KubernetesConfig"].items()
                     for when in ("Current", "Desired")
                 }
+            for name in ("ImageId", "ImageReleaseVersion"):
+                if name in group:
+                    group |= dict.fromkeys((f"Current{name}", f"Desired{name}"), group.pop(name))
             groups.append({**group, "CurrentCount": count, "TargetCount": count, "Status": "InService"})
         return {
             "ClusterArn": self.arn,
@@ -180,11 +183,34 @@ def _check(request: dict[str, Any], account: str, region: str) -> None:
     for group in groups:
         if group["ExecutionRole"] not in roles:
             problems.append(f"role '{group['ExecutionRole']}' does not exist")
+        problems += _image_problems(group, slurm="Slurm" in request.get("Orchestrator", {}))
         source = group.get("LifeCycleConfig", {}).get("SourceS3Uri")
         if source and not source.startswith("s3://sagemaker-"):
             problems.append(f"SourceS3Uri '{source}' does not start with 's3://sagemaker-'")
     if problems:
         raise ValidationError(message="; ".join(dict.fromkeys(problems)))
+
+
+def _image_problems(group: dict[str, Any], *, slurm: bool) -> list[str]:
+    """Return what an instance group may not have of images and updates.
+
+    Sources: CloudFormation, AWS::SageMaker::Cluster, ImageReleaseVersion; SageMaker guide, "Update your AMI version in
+    your SageMaker HyperPod cluster", of batches; botocore, ImageReleaseVersion, which is one of HyperPod's own image.
+    """
+    name, problems = group["InstanceGroupName"], []
+    release = "ImageReleaseVersion" in group
+    if release and slurm:
+        problems.append(
+            f"ImageReleaseVersion of '{name}' is supported for clusters that EKS orchestrates only"
+        )
+    if release and group.get("ImageId", "default") != "default":
+        problems.append(f"ImageReleaseVersion of '{name}' is no version of its ImageId")
+    updates = (group.get("ScheduledUpdateConfig", {}), group.get("AutoPatchConfig", {}))
+    if slurm and any("RollingUpdatePolicy" in one.get("DeploymentConfig", {}) for one in updates):
+        problems.append(
+            f"updates of '{name}' in batches are available for clusters that EKS orchestrates only"
+        )
+    return problems
 
 
 def _cluster(backend: Any, name_or_arn: str) -> Cluster:

@@ -69,11 +69,18 @@ def test_a_cluster_is_described_as_it_was_asked_for(formation: Formation) -> Non
         assert sagemaker.list_tags(ResourceArn=found["ClusterArn"])["Tags"] == [{"Key": "team", "Value": "a"}]
         groups = template["Resources"]["Cluster"]["Properties"]["InstanceGroups"]
         groups[1] = group("others", 3, {"NodeType": "Compute", "PartitionNames": ["cpu"]})
+        groups[1] |= {
+            "ImageId": "ami-0123456789abcdef0",
+            "AutoPatchConfig": {"PatchingStrategy": "WhenIdle"},
+        }
         assert formation.update(name, template) == "UPDATE_COMPLETE", formation.reasons(name)
         after = sagemaker.describe_cluster(ClusterName="emulator-cluster")
         assert after["ClusterArn"] == found["ClusterArn"]
         counts = {item["InstanceGroupName"]: item["CurrentCount"] for item in after["InstanceGroups"]}
         assert counts == {"controller": 1, "others": 3}
+        others = after["InstanceGroups"][1]
+        assert others["CurrentImageId"] == others["DesiredImageId"] == "ami-0123456789abcdef0"
+        assert others["AutoPatchConfig"]["PatchingStrategy"] == "WhenIdle"
         kept = sagemaker.list_cluster_nodes(
             ClusterName="emulator-cluster", InstanceGroupNameContains="controller"
         )
@@ -100,6 +107,22 @@ def test_a_cluster_is_described_as_it_was_asked_for(formation: Formation) -> Non
             "subnet 'subnet-0123456789abcdef0' does not exist",
         ),
         ({"InstanceGroupName": "controller"}, "'controller' is given twice"),
+        ({"ImageReleaseVersion": "1.2.3"}, "for clusters that EKS orchestrates only"),
+        (
+            {"ImageReleaseVersion": "1.2.3", "ImageId": "ami-0123456789abcdef0"},
+            "'workers' is no version of its ImageId",
+        ),
+        (
+            {
+                "ScheduledUpdateConfig": {
+                    "ScheduleExpression": "cron(0 4 1 * ? *)",
+                    "DeploymentConfig": {
+                        "RollingUpdatePolicy": {"MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": 1}}
+                    },
+                }
+            },
+            "in batches are available for clusters that EKS",
+        ),
     ],
 )
 def test_a_cluster_needs_what_it_names(formation: Formation, change: dict[str, Any], reason: str) -> None:
