@@ -37,7 +37,8 @@ class ClusterKind:
     the module `stacks.NAME`; empty where nothing is deployed. `login` is how people log in to its nodes, and
     `instead_of_login` is the advice if they cannot. `sagemaker` is true if SageMaker HyperPod manages its nodes, and
     `directory` if they can use the deployment's directory. `namespace` is the Kubernetes namespace of jobs in
-    examples. `new_image` says what a deployment with another machine image of nodes interrupts.
+    examples. `new_image` says what a deployment with another machine image of nodes interrupts, and `after_new_image`
+    what a person runs next; `{cluster}` is the name of the cluster.
     """
 
     name: str
@@ -58,6 +59,7 @@ class ClusterKind:
     directory: bool = False
     namespace: str = "training"
     new_image: str = ""
+    after_new_image: str = ""
 
     def layout(self, pool: Pool) -> InterfaceType:
         """Return the layout of EFA interfaces of a pool's nodes: the pool's, else that of the kind of cluster."""
@@ -111,9 +113,27 @@ _KUBECTL = (
     "then 'kubectl exec -it POD -- bash'"
 )
 
+# SageMaker guide, "Update the SageMaker HyperPod platform software", of clusters on EKS. CloudFormation's resource says
+# of ImageReleaseVersion alone that its update does the same (AWS::SageMaker::Cluster, ClusterInstanceGroup).
+HYPERPOD_SOFTWARE = (
+    "HyperPod replaces the root volume of the nodes and moves no job away before: what runs on them ends, and what is "
+    "on their root volumes is lost"
+)
+"""The effect of another image, or another release of HyperPod's own, on the nodes that get it."""
+
 _HYPERPOD_IMAGE = (
-    "what CloudFormation's update does to nodes at work is not documented: stop jobs first, or change one instance "
-    "group after another by 'aws sagemaker update-cluster-software'"
+    "whether CloudFormation's update of 'ImageId' reaches nodes that exist is not documented; where it does, "
+    f"{HYPERPOD_SOFTWARE}"
+)
+_HYPERPOD_STATE = (
+    "'aws sagemaker describe-cluster --cluster-name {cluster} --query \"InstanceGroups[].[InstanceGroupName, "
+    "CurrentImageId, DesiredImageId, SoftwareUpdateStatus]\"' shows which image each group has"
+)
+_HYPERPOD_NEXT = (
+    "stop the jobs, deploy; "
+    + _HYPERPOD_STATE
+    + ", and 'aws sagemaker update-cluster-software --cluster-name {cluster} --instance-groups InstanceGroupName=GROUP "
+    "--image-id ID' gives it to one that kept the old one ('default' for HyperPod's own)"
 )
 
 HYPERPOD = ClusterKind(
@@ -144,7 +164,10 @@ HYPERPOD = ClusterKind(
         "sts",
     ),
     stack_id="HyperPodStack",
-    new_image=_HYPERPOD_IMAGE,
+    new_image=f"{_HYPERPOD_IMAGE}, the controller's with the queue of jobs and the accounts too",
+    after_new_image=(
+        "save what the controller has on its root volume (docs/machine-images.md), then " + _HYPERPOD_NEXT
+    ),
     login="sagemaker",
     sagemaker=True,
     directory=True,
@@ -176,6 +199,7 @@ HYPERPOD_EKS = ClusterKind(
     ),
     stack_id="HyperPodEksStack",
     new_image=_HYPERPOD_IMAGE,
+    after_new_image=_HYPERPOD_NEXT,
     instead_of_login=_KUBECTL,
     sagemaker=True,
     # HyperPod resumes PyTorchJobs in namespaces of such names only (catalog.kubernetes).
@@ -213,7 +237,8 @@ PARALLELCLUSTER = ClusterKind(
     ),
     stack_id="ParallelClusterStack",
     # aws-parallelcluster, schemas: the image of a queue has the policy QUEUE_UPDATE_STRATEGY.
-    new_image="compute nodes are replaced as 'slurm.update_strategy' says: with 'drain' when their jobs have ended",
+    new_image="compute nodes are replaced as 'slurm.update_strategy' says, head and login nodes are not",
+    after_new_image="deploy; 'sinfo --Node --long' on a login node shows the nodes that still have the old image",
     login="parallelcluster",
     directory=True,
 )
@@ -245,8 +270,14 @@ EKS = ClusterKind(
         "sts",
     ),
     stack_id="EksStack",
-    # EKS User Guide, "Update a managed node group": pods are evicted before a node ends.
-    new_image="EKS replaces the nodes of all pools, and evicts their pods: jobs start again from a checkpoint",
+    # botocore, eks: UpdateNodegroupVersion drains each node before it ends, and fails where it cannot (`force`);
+    # NodegroupUpdateConfig has the number of nodes at a time.
+    new_image="EKS replaces nodes, and evicts their pods: jobs start again from a checkpoint",
+    after_new_image=(
+        "deploy; 'aws eks list-updates --name {cluster} --nodegroup-name GROUP' names the update of a node group, and "
+        "'aws eks describe-update' says why it failed: 'PodEvictionFailure' where a disruption budget keeps a pod, for "
+        "which there is 'eks.updates.force'"
+    ),
     instead_of_login=_KUBECTL,
 )
 
@@ -277,7 +308,14 @@ BATCH = ClusterKind(
     ),
     stack_id="BatchStack",
     # Batch User Guide, "Performing blue/green updates"; trainforge.batch.queue replaces environments.
-    new_image="another compute environment takes new jobs, and jobs on the old one may end early",
+    new_image=(
+        "another compute environment takes new jobs, and the old one is deleted: jobs on it end, and are tried again "
+        "where Batch counts their host as lost"
+    ),
+    after_new_image=(
+        "deploy when 'aws batch list-jobs --job-queue QUEUE --job-status RUNNING' is empty for each queue; submit jobs "
+        "again that ended as FAILED"
+    ),
     instead_of_login=(
         "a job's output is in CloudWatch: 'aws logs tail LOG_GROUP --follow'; 'trainforge launch' names both"
     ),

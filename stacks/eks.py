@@ -77,6 +77,8 @@ class EksStack(KubernetesStack):
             repair=self._cluster_settings.node_repair,
             tags=self._node_tags(),
             image=image,
+            release=self._cluster_settings.release_version or "",
+            updates=self._cluster_settings.updates,
         )
         self._start_after(nodes.group)
         return nodes

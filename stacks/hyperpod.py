@@ -20,6 +20,7 @@ from trainforge.hyperpod.groups import (
     Group,
     GroupDefaults,
     GroupNetwork,
+    SoftwareUpdates,
     controller_group,
     login_group,
     worker_group,
@@ -196,6 +197,7 @@ class HyperPodStack(ClusterStack):
             mounts=self._mounts(),
             hook=scripts.hook if scripts else None,
             image_id=self._node_image(),
+            software=SoftwareUpdates(patching=section.patching, scheduled=section.scheduled_update),
         )
         groups = [
             controller_group(

@@ -25,7 +25,13 @@ from trainforge.eks.node_role import NodeRole
 from trainforge.eks.software import ClusterSoftware
 from trainforge.hyperpod.chart import HyperPodChart
 from trainforge.hyperpod.eks_cluster import HyperPodEksCluster, KubernetesOptions
-from trainforge.hyperpod.groups import Group, GroupDefaults, GroupNetwork, kubernetes_group
+from trainforge.hyperpod.groups import (
+    Group,
+    GroupDefaults,
+    GroupNetwork,
+    SoftwareUpdates,
+    kubernetes_group,
+)
 from trainforge.hyperpod.kubernetes_role import KubernetesNodeRole
 from trainforge.hyperpod.scripts import NodeScripts
 
@@ -241,7 +247,12 @@ class HyperPodEksStack(KubernetesStack):
     def _groups(self, scripts: NodeScripts) -> list[Group]:
         section = self._cluster_settings
         defaults = GroupDefaults(
-            execution_role_arn=self.role.role_arn, hook=scripts.hook, image_id=self._node_image()
+            execution_role_arn=self.role.role_arn,
+            hook=scripts.hook,
+            image_id=self._node_image(),
+            software=SoftwareUpdates(
+                section.release_version or "", section.patching, section.scheduled_update
+            ),
         )
         return [
             kubernetes_group(

@@ -71,6 +71,7 @@ class KubernetesStack(ClusterStack):
             role=role,
             repair=repair,
             tags=self._node_tags(),
+            release=(section.release_version or "") if isinstance(section, EksSettings) else "",
         )
         cluster.add_system_nodes(nodes)
         return nodes

@@ -21,6 +21,7 @@ from settings.rules import (  # noqa: F401
     hyperpod_eks,
     images,
     network,
+    node_updates,
     observability,
     own_code,
     parallelcluster,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from catalog.cluster_kinds import EKS, KINDS, PARALLELCLUSTER
+from catalog.cluster_kinds import EKS, PARALLELCLUSTER
 from catalog.machine_images import IMAGES_BY_NAME, MACHINE, MACHINE_IMAGES, MachineImage
 from catalog.spelling import did_you_mean
 from settings.deployment import Settings
@@ -227,30 +227,6 @@ def _newest(subject: Subject) -> Iterator[Problem]:
                 f"nodes take the newest image of '{shown(name)}' at any deployment that changes the stack",
                 "add 'version', that of the SSM parameter",
             )
-
-
-@warning("node-image-change", compares=True)
-def _changed(subject: Subject) -> Iterator[Problem]:
-    """Another image comes with another node: nodes at work are replaced, each service in its own way."""
-    before = subject.deployed.settings if subject.deployed else None
-    now = subject.settings
-    for cluster in set(before.clusters) & set(now.clusters) if before else ():
-        old, new = (_version_of(settings, cluster) for settings in (before, now) if settings)
-        if old != new:
-            yield Problem(
-                f"{cluster}.image",
-                new,
-                f"the image of nodes changes from {old} to {new}: {KINDS[cluster].new_image}",
-                "deploy when no job runs that must not be interrupted; the way back is the version before",
-            )
-
-
-def _version_of(settings: Settings, cluster: str) -> str:
-    """Return the image that a cluster's nodes start from, in words."""
-    choice = getattr(settings.clusters[cluster], "image", None)
-    if choice is None or choice.source is None:
-        return "the service's"
-    return f"'{shown(choice.source)}' {f'version {choice.version}' if choice.version else 'the newest'}"
 
 
 @warning("machine-image-unused")

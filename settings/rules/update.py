@@ -16,6 +16,7 @@ from catalog.cluster_kinds import CLUSTERS, PARALLELCLUSTER
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.cluster_update import JUDGED as JUDGED_OF_KUBERNETES
+from settings.rules.node_updates import JUDGED as JUDGED_OF_IMAGES
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import uses
 
@@ -186,6 +187,7 @@ REFUSED: tuple[Value, ...] = (
 
 IN_PLACE = (
     "acknowledge",
+    "images",
     "notifications",
     "storage.bucket.noncurrent_days",
     "storage.lustre.throughput_mbps_per_tib",
@@ -193,10 +195,10 @@ IN_PLACE = (
     "storage.openzfs.throughput_mbps",
     "storage.openzfs.backup_days",
 )
-"""Keys that are changed without replacing anything (botocore: FSx UpdateFileSystem)."""
+"""Keys that are changed without replacing anything (botocore: FSx UpdateFileSystem; a pipeline has no nodes)."""
 
 JUDGED_ELSEWHERE = ("name", "region", "parallelcluster")
-"""Keys that other rules cover, here and in `settings.rules.cluster_update`."""
+"""Keys that other rules cover, here, in `settings.rules.cluster_update` and in `settings.rules.node_updates`."""
 
 NOT_COMPARED = "update-not-compared"
 """The rule that reports changes without a rule of their own."""
@@ -317,6 +319,7 @@ def _not_compared(subject: Subject) -> Iterator[Problem]:
         *IN_PLACE,
         *JUDGED_ELSEWHERE,
         *JUDGED_OF_KUBERNETES,
+        *JUDGED_OF_IMAGES,
         *(value.path for value in (*REPLACED, *REFUSED)),
         *_parallelcluster_pools(before, subject.settings),
         *_come_or_gone(before, subject.settings),

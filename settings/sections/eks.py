@@ -13,6 +13,7 @@ from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADD
 from catalog.health_sweep import HealthSweep
 from catalog.job_queues import Queue
 from catalog.node_groups import Repair, Scaling
+from catalog.node_updates import EKS_RELEASE, NodeUpdates
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
@@ -132,6 +133,10 @@ class EksSettings(ControlPlaneSettings):
     """Names of the pools whose nodes run training; each becomes a managed node group."""
     image: NodeImageSettings | None = None
     """Machine image of the pools' nodes; absent: that of the service."""
+    release_version: str | None = Field(default=None, pattern=EKS_RELEASE)
+    """Release of EKS' own image on the nodes that have no other; absent: the newest when a node group is created."""
+    updates: Annotated[NodeUpdates, FROM_MAPPING] = NodeUpdates()
+    """Replacement of nodes when they get another image."""
     kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
     """Kubernetes version of the control plane and of the nodes."""
     scaling: dict[str, Annotated[Scaling, FROM_MAPPING]] = {}

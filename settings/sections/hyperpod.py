@@ -9,6 +9,7 @@ from pydantic import Field
 
 from catalog.accounting import ExternalDatabase
 from catalog.instances import DEFAULT_CONTROLLER_TYPE, DEFAULT_LOGIN_TYPE
+from catalog.node_updates import Patching, ScheduledUpdate
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.cluster import ClusterSettings, FixedNodes
 from settings.sections.images import NodeImageSettings
@@ -93,6 +94,10 @@ class HyperPodSettings(ClusterSettings):
     """Names of the pools whose nodes are its workers; each becomes an instance group."""
     image: NodeImageSettings | None = None
     """Machine image of the pools' nodes; absent: that of the service."""
+    patching: Annotated[Patching, FROM_MAPPING] | None = None
+    """Security patches of the pools' nodes while they are idle; absent: none."""
+    scheduled_update: Annotated[ScheduledUpdate, FROM_MAPPING] | None = None
+    """Updates of the pools' nodes to HyperPod's newest image at given times; absent: none."""
     partitions: dict[str, str] = {}
     """Slurm partition of a pool; by default the pool's own name."""
     controller: ControllerSettings = ControllerSettings()

@@ -17,6 +17,7 @@ from catalog.hyperpod_eks import (
     NAMESPACE,
     Dependencies,
 )
+from catalog.node_updates import HYPERPOD_RELEASE, Patching, ScheduledUpdate
 from catalog.pool import Pool
 from settings.parser.fields import FROM_MAPPING
 from settings.sections.eks import ControlPlaneSettings
@@ -78,6 +79,12 @@ class HyperPodEksSettings(ControlPlaneSettings):
     """Names of the pools whose nodes run training; each becomes an instance group."""
     image: NodeImageSettings | None = None
     """Machine image of the pools' nodes; absent: that of the service."""
+    release_version: str | None = Field(default=None, pattern=HYPERPOD_RELEASE)
+    """Release of HyperPod's own image on the pools' nodes; absent: the newest when a pool is created."""
+    patching: Annotated[Patching, FROM_MAPPING] | None = None
+    """Security patches of the pools' nodes while they are idle; absent: none."""
+    scheduled_update: Annotated[ScheduledUpdate, FROM_MAPPING] | None = None
+    """Updates of the pools' nodes to HyperPod's newest image at given times; absent: none."""
     kubernetes_version: str = DEFAULT_KUBERNETES_VERSION
     """Kubernetes version of the control plane; HyperPod supports fewer than EKS."""
     namespace: str = NAMESPACE

@@ -8,11 +8,7 @@ from typing import Any
 
 import pytest
 
-from catalog.cluster_kinds import CLUSTERS, KINDS
-from settings.deployed import Deployed
-from settings.deployment import Settings
-from settings.rules import check
-from tests.unit.configuration import GONE, NETWORK, changed, found, places, read_changed
+from tests.unit.configuration import GONE, NETWORK, found, places, read_changed
 
 AMI = "ami-0123456789abcdef0"
 SLURM = {"playbook": "parallelcluster-gpu", "parent": AMI}
@@ -116,29 +112,3 @@ def test_a_misspelt_key_is_corrected_to_that_of_the_configuration(tmp_path: Path
     reading = read_changed(tmp_path, {"images": {"one": SLURM}, "hyperpod.image": {"fron": "one"}})
     [finding] = [one for one in reading.findings if one.path == "hyperpod.image.fron"]
     assert "'from'" in f"{finding.message} {finding.hint}"
-
-
-@pytest.mark.parametrize(
-    ("image", "step"),
-    [
-        ({"os": "ubuntu2404", "from": "one", "version": 1}, None),
-        ({"os": "ubuntu2404", "from": "one", "version": 2}, "from 'one' version 1 to 'one' version 2"),
-        ({"os": "ubuntu2404", "from": "one"}, "from 'one' version 1 to 'one' the newest"),
-        ({"os": "ubuntu2404"}, "from 'one' version 1 to the service's"),
-    ],
-)
-def test_another_image_says_what_it_interrupts(image: dict[str, Any], step: str | None) -> None:
-    before, after = (
-        Settings.model_validate(changed(changes))
-        for changes in (OWN, {**OWN, "parallelcluster.image": image})
-    )
-    found_now = [
-        one for one in check(after, deployed=Deployed(settings=before)) if one.rule == "node-image-change"
-    ]
-    assert [step in one.message for one in found_now if step] == ([True] if step else [])
-    assert all("slurm.update_strategy" in one.message for one in found_now)
-    assert bool(found_now) is (step is not None)
-
-
-def test_every_kind_of_cluster_says_what_another_image_interrupts() -> None:
-    assert [name for name in CLUSTERS if not KINDS[name].new_image] == []

@@ -120,10 +120,16 @@ def test_who_is_kept_to_other_namespaces_has_no_rights_on_jobs(
     assert groups["everywhere"] == ["trainforge-job-viewers"]
 
 
-def test_nodes_follow_the_control_plane_s_version(synthesized: Callable[[str], Synthesis]) -> None:
-    """Without it a new version of the cluster changes nothing of a group, and its nodes stay behind."""
-    old = synthesized(PRIVATE.replace("{pools: [cpu]}", "{pools: [cpu], kubernetes_version: '1.34'}"))
-    assert {group["Properties"]["Version"] for group in groups(old).values()} == {"1.34"}
+def test_nodes_follow_the_control_plane_s_version_and_the_release_that_is_named(
+    synthesized: Callable[[str], Synthesis],
+) -> None:
+    """Without a version a new one of the cluster changes nothing of a group, and its nodes stay behind."""
+    named = "{pools: [cpu], kubernetes_version: '1.34', release_version: 1.34.1-20260101}"
+    old = synthesized(PRIVATE.replace("{pools: [cpu]}", named))
+    made = {pool: group["Properties"] for pool, group in groups(old).items()}
+    assert {
+        pool: (group["Version"], group["ReleaseVersion"]) for pool, group in made.items()
+    } == dict.fromkeys(("system", "cpu"), ("1.34", "1.34.1-20260101"))
 
 
 def test_in_an_isolated_network_our_objects_are_installed(synthesized: Callable[[str], Synthesis]) -> None:

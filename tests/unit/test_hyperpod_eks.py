@@ -28,7 +28,7 @@ name: demo
 region: us-west-2
 availability_zones: [us-west-2a, us-west-2b]
 pools: {cpu: {instance_type: c5.xlarge, nodes: 1}}
-hyperpod_eks: {pools: [cpu], access: [{principal_arn: "arn:aws:iam::111122223333:role/a"}]%s}
+hyperpod_eks: {pools: [cpu], release_version: 1.2.3, access: [{principal_arn: "arn:aws:iam::111122223333:role/a"}]%s}
 """
 
 
@@ -152,6 +152,7 @@ def test_a_pool_that_karpenter_fills_starts_without_a_node(
     found = synthesized(MINIMAL % ", autoscaling: true, autoscaled_pools: [cpu]")
     (group,) = found.only(STACK, "AWS::SageMaker::Cluster")["InstanceGroups"]
     assert group["InstanceCount"] == 0
+    assert group["ImageReleaseVersion"] == "1.2.3"
 
 
 def test_parts_that_are_switched_off_are_absent(synthesized: Callable[[str], Synthesis]) -> None:

@@ -18,6 +18,7 @@ from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
 from catalog.kubernetes import POOL_LABEL, device
 from catalog.node_groups import Repair, Scaling
+from catalog.node_updates import NodeUpdates
 from catalog.pool import CapacityBlock, OnDemand, Pool, Spot
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.user_data import Membership, mime, node_config, user_data
@@ -87,21 +88,27 @@ def repair_config(repair: Repair | None) -> dict[str, Any]:
 
 
 def node_group_properties(
-    pool: Pool, *, scaling: Scaling | None = None, repair: Repair | None = None, own_image: bool = False
+    pool: Pool,
+    *,
+    scaling: Scaling | None = None,
+    repair: Repair | None = None,
+    own_image: bool = False,
+    release: str = "",
+    updates: NodeUpdates | None = None,
 ) -> dict[str, Any]:
     """Return what a pool makes of a managed node group, in CloudFormation's spelling.
 
     A capacity block requires its instance type in the launch template; that of others is here, where a change of
     it replaces the group. Nodes that nobody can have twice (accelerated ones, reserved ones) are ended before their
     successors start when a group is updated. With `own_image` the launch template names the image, beside which
-    EKS refuses a type of image.
+    EKS refuses a type of image and a `release` of one.
 
     Raises:
         UnknownInstanceTypeError: the catalog does not have the pool's instance type.
         LookupError: EKS has no image for it.
     """
     facts = instance(pool.instance_type)
-    scaling = scaling or Scaling()
+    scaling, updates = scaling or Scaling(), updates or NodeUpdates()
     desired = pool.nodes if scaling.desired is None else scaling.desired
     scarce = facts.is_accelerated or not isinstance(pool.capacity, OnDemand | Spot)
     properties: dict[str, Any] = {
@@ -113,10 +120,17 @@ def node_group_properties(
         },
         "Labels": labels(pool.name),
         "NodeRepairConfig": repair_config(repair),
-        "UpdateConfig": {"MaxUnavailable": 1, "UpdateStrategy": "MINIMAL" if scarce else "DEFAULT"},
+        "UpdateConfig": {
+            "MaxUnavailable": updates.parallel_nodes,
+            "UpdateStrategy": "MINIMAL" if scarce else "DEFAULT",
+        },
     }
+    if updates.force:
+        properties["ForceUpdateEnabled"] = True
     if not own_image:
         properties["AmiType"] = ami_type(facts)
+        if release:
+            properties["ReleaseVersion"] = release
     if taints(facts):
         properties["Taints"] = taints(facts)
     if not isinstance(pool.capacity, CapacityBlock):
@@ -153,7 +167,8 @@ class NodeGroup(Construct):
 
     The group and its template are unnamed, because what has a name cannot be replaced; nodes carry the pool's name as
     a label. It is in the subnets given: the pool's one, several for system nodes. `tags` are for the
-    nodes and their volumes, beside the pool's name. `image` is one of your own in place of EKS's.
+    nodes and their volumes, beside the pool's name. `image` is one of your own in place of EKS's, of which there is a
+    `release`; `updates` is how nodes are replaced.
     """
 
     def __init__(
@@ -169,6 +184,8 @@ class NodeGroup(Construct):
         repair: Repair | None = None,
         tags: Mapping[str, str] | None = None,
         image: NodeImage | None = None,
+        release: str = "",
+        updates: NodeUpdates | None = None,
     ) -> None:
         super().__init__(scope, construct_id)
         self.launch = PoolLaunchTemplate(
@@ -193,7 +210,14 @@ class NodeGroup(Construct):
             # another. An image of your own has its own, and EKS refuses both.
             version=None if image else cluster.kubernetes_version,
         )
-        properties = node_group_properties(pool, scaling=scaling, repair=repair, own_image=image is not None)
+        properties = node_group_properties(
+            pool,
+            scaling=scaling,
+            repair=repair,
+            own_image=image is not None,
+            release=release,
+            updates=updates,
+        )
         self._configure_by_override(properties, pool.name)
         # The role's policies are resources of their own: a node without them never joins.
         self.group.node.add_dependency(cluster.before_nodes, role)

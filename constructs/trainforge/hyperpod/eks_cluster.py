@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct, IDependable
 
+from trainforge.acknowledgement import acknowledge
 from trainforge.eks.cluster import KubernetesCluster
 from trainforge.hyperpod.events import notify
 from trainforge.hyperpod.groups import Group
@@ -82,6 +83,12 @@ class HyperPodEksCluster(Construct):
         set_property("Orchestrator", {"Eks": {"ClusterArn": eks_arn}})
         set_property("VpcConfig", network)
         set_property("InstanceGroups", list(groups))
+        if any("ImageReleaseVersion" in group for group in groups):
+            acknowledge(
+                self._cluster,
+                "CloudFormation-Validate::F3002",
+                "the CDK validates by an older schema than that of its own construct, without ImageReleaseVersion",
+            )
         if options.autoscaling:
             set_property("AutoScaling", {"Mode": "Enable", "AutoScalerType": "Karpenter"})
         if options.tiered_storage_percent is not None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from catalog.instance_facts import InstanceFacts
 from catalog.instances import instance
+from catalog.node_updates import Patching, ScheduledUpdate
 from catalog.pool import OnDemand, Pool, Spot, TrainingPlan
 from trainforge.mounts import LustreMount, OpenZfsMount
 
@@ -20,6 +21,8 @@ LOGIN_GROUP = "login"
 
 _BETWEEN_NODES, _CONNECTIVITY_NODES = "InstanceConnectivity", 2
 """The check that runs between nodes, and how many it needs (SageMaker guide, "Deep health checks")."""
+
+_STRATEGIES = {"when-idle": "WhenIdle", "when-all-idle": "WhenAllIdle"}
 
 Group = dict[str, Any]
 
@@ -34,13 +37,47 @@ class LifecycleHook:
 
 
 @dataclass(frozen=True, slots=True)
+class SoftwareUpdates:
+    """The release of HyperPod's own image on nodes, empty for the newest, and how newer ones come to them."""
+
+    release: str = ""
+    patching: Patching | None = None
+    scheduled: ScheduledUpdate | None = None
+
+    def properties(self) -> Group:
+        """Return it as a part of an instance group."""
+        found: Group = {}
+        if self.release:
+            found["ImageReleaseVersion"] = self.release
+        if self.patching:
+            found["AutoPatchConfig"] = {"PatchingStrategy": _STRATEGIES[self.patching.strategy]}
+        if self.scheduled:
+            deployment: Group = {}
+            if self.scheduled.batch_nodes is not None:
+                size = {"Type": "INSTANCE_COUNT", "Value": self.scheduled.batch_nodes}
+                deployment["RollingUpdatePolicy"] = {"MaximumBatchSize": size}
+            if self.scheduled.wait_seconds is not None:
+                deployment["WaitIntervalInSeconds"] = self.scheduled.wait_seconds
+            found["ScheduledUpdateConfig"] = {
+                "ScheduleExpression": self.scheduled.schedule,
+                **({"DeploymentConfig": deployment} if deployment else {}),
+            }
+        return found
+
+
+@dataclass(frozen=True, slots=True)
 class GroupDefaults:
-    """The settings that all instance groups of a cluster share; without an `image_id` HyperPod takes its own image."""
+    """The settings that all instance groups of a cluster share; without an `image_id` HyperPod takes its own image.
+
+    `software` is for the groups of pools alone: an update replaces a node's root volume, where a controller has the
+    state of its jobs.
+    """
 
     execution_role_arn: str
     mounts: tuple[LustreMount | OpenZfsMount, ...] = ()
     hook: LifecycleHook | None = None
     image_id: str = ""
+    software: SoftwareUpdates = SoftwareUpdates()
 
     def group(self, name: str, instance_type: str, nodes: int, volume_gib: int, scheduled: Group) -> Group:
         """Return the part of an instance group that does not depend on a pool; `scheduled` is the orchestrator's."""
@@ -156,7 +193,7 @@ def _slurm(node_type: str, **more: Any) -> Group:
 def _pool_group(defaults: GroupDefaults, pool: Pool, scheduled: Group, network: GroupNetwork) -> Group:
     facts = instance(pool.instance_type)
     group = defaults.group(pool.name, pool.instance_type, pool.nodes, pool.volume_gib, scheduled)
-    group |= network.override()
+    group |= network.override() | defaults.software.properties()
     if pool.threads_per_core:
         group["ThreadsPerCore"] = pool.threads_per_core
     return group | _capacity(pool) | _network_interface(pool, facts)
