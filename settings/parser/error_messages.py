@@ -19,6 +19,9 @@ from settings.parser.document import Place
 from settings.parser.fields import fields_of, is_read
 from settings.parser.values import guess, listed, nearest, shown, suggestion
 
+KEY = "[key]"
+"""The last part of pydantic's location of a mistake in a mapping's key itself."""
+
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 """Pydantic's error types for a key that a model, or a dataclass, does not have."""
 
@@ -85,8 +88,7 @@ def worded(
     given = detail["input"]
     value = shown(written.text if written and written.text is not None else given)
     context = detail.get("ctx", {})
-    if path[-1] == _KEY and kind == "literal_error":
-        # Pydantic names the key of a mapping by a part of its own.
+    if path[-1] == KEY and kind == "literal_error":
         where, allowed = ".".join(path[:-1]), str(context.get("expected", ""))
         message = f"there is no key '{shown(given)}' here{guess(str(given), re.findall(_QUOTED, allowed), 1)}"
         return _error("unknown-key", where, shown(given), message, f"keys here: {allowed}")
@@ -115,7 +117,6 @@ def worded(
     return _wrong_type(kind, expected, where, value, given, place)
 
 
-_KEY = "[key]"
 _QUOTED = re.compile(r"'([^']*)'")
 
 _EXPECTED = {

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from catalog.finding import Finding
 from settings.parser.document import Document, Keys
-from settings.parser.error_messages import UNKNOWN_KEY, Located, located, worded
+from settings.parser.error_messages import KEY, UNKNOWN_KEY, Located, located, worded
 from settings.parser.placeholders import placeholder_for
 from settings.parser.pruning import Copy, PathSet, as_written
 
@@ -96,6 +96,8 @@ def _unknown_keys_first(error: ValidationError) -> list[ErrorDetails]:
 
 
 def _left_out(kind: str, path: Keys, place: Located) -> set[Keys]:
+    if path[-1] == KEY:
+        return {path[:-1]}
     if kind in UNKNOWN_KEY:
         return {path, *_meant(path, place)}
     if kind == "missing":

@@ -92,7 +92,7 @@ def _capacity_end(subject: Subject) -> Iterator[Problem]:
         )
 
 
-@warning("observability-nobody")
+@warning("observability-nobody", depends_on=("observability.alerts",))
 def _nobody(subject: Subject) -> Iterator[Problem]:
     """An alert that nobody gets is found when the money is spent."""
     settings = subject.settings

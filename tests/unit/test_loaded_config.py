@@ -47,6 +47,20 @@ def test_five_mistakes_give_five_findings(tmp_path: Path) -> None:
     assert not reading.ok
 
 
+def test_a_key_that_a_mapping_cannot_have_hides_no_mistake_of_others(tmp_path: Path) -> None:
+    """Mistakes of rules are found beside it: only what the key holds is left out."""
+    section = {
+        "alerts": {"fatal": {"emails": ["a@b.co"]}, "warning": {"topic_arn": "abc"}},
+        "kms_key_arn": "mine",
+    }
+    findings = read_changed(tmp_path, {"observability": section}).findings
+    assert {(finding.rule, finding.path) for finding in findings if finding.is_error} == {
+        ("unknown-key", "observability.alerts.fatal"),
+        ("observability-arn", "observability.alerts.warning.topic_arn"),
+        ("observability-arn", "observability.kms_key_arn"),
+    }
+
+
 def test_findings_have_the_line_of_their_value(tmp_path: Path) -> None:
     findings = read_text(tmp_path, FIVE).findings
     assert [finding.line for finding in findings if isinstance(finding, LocatedFinding)] == [2, 7, 8, 11, 11]
