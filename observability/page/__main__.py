@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Mapping
@@ -52,8 +53,18 @@ def write_pages(
     return written
 
 
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = math.nan
+    if not 0 < hours < math.inf:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of hours above 0")
+    return hours
+
+
 def main() -> int:
-    """Write the pages; return 2 if Prometheus does not answer or refuses a query."""
+    """Write the pages; return 2 if Prometheus does not answer or refuses a query, or the folder cannot be written."""
     parser = argparse.ArgumentParser(prog="python -m observability.page", description=__doc__)
     parser.add_argument(
         "--prometheus", required=True, metavar="URL", help="address of a Prometheus, http://localhost:9090"
@@ -61,7 +72,7 @@ def main() -> int:
     parser.add_argument(
         "--out", type=Path, default=Path("dashboards"), metavar="FOLDER", help="default: dashboards"
     )
-    parser.add_argument("--hours", type=float, default=3.0, help="range of time until now; default: 3")
+    parser.add_argument("--hours", type=_hours, default=3.0, help="range of time until now; default: 3")
     for name in ("cluster", "node", "run"):
         parser.add_argument(
             f"--{name}", default=_ALL, metavar="REGEX", help=f"the {name}s to show; default: all"
@@ -72,6 +83,11 @@ def main() -> int:
         written = write_pages(arguments.out, arguments.prometheus, time.time(), arguments.hours, {"": chosen})
     except ConnectionError as error:
         sys.stderr.write(f"error: {error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(
+            f"error: '{arguments.out}' cannot be written: {error.strerror}; give another folder to --out\n"
+        )
         return 2
     sys.stdout.write("".join(f"{path}\n" for path in written))
     return 0

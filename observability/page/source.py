@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any, Final
+
+_ADDRESS = re.compile(r"https?://[^\s/]+")
 
 POINTS: Final = 180
 """Points of a line, about as many as Grafana asks for on a narrow panel."""
@@ -89,6 +93,10 @@ class Source:
         ]
 
     def _get(self, path: str, **parameters: str) -> dict[str, Any]:
+        if not _ADDRESS.match(self.url):
+            raise ConnectionError(
+                f"'{self.url}' is not the address of a Prometheus; give one such as http://localhost:9090"
+            )
         address = f"{self.url.rstrip('/')}/api/v1/{path}?{urllib.parse.urlencode(parameters)}"
         try:
             with urllib.request.urlopen(address, timeout=60) as answer:  # noqa: S310 - the address that a user gives
@@ -97,5 +105,9 @@ class Source:
         except urllib.error.HTTPError as error:
             detail = error.read().decode(errors="replace")
             raise ConnectionError(f"prometheus refuses '{parameters['query']}': {detail}") from None
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise ConnectionError(f"prometheus at {self.url} does not answer: {error}") from None
+        except (ValueError, KeyError, TypeError):
+            raise ConnectionError(
+                f"what answers at {self.url} is not a Prometheus; give the address of its page"
+            ) from None

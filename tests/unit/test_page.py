@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -164,12 +166,68 @@ def test_variables_stand_for_their_values() -> None:
     assert source.expression('a{x="$node_name",y="$node"}[$__rate_interval]') == 'a{x="m",y="n"}[240s]'
 
 
-def test_a_prometheus_that_does_not_answer_is_an_error(
+class Other(BaseHTTPRequestHandler):
+    """A server that is no Prometheus."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"[]" if "json" in self.path else b"<html>")
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.fixture(scope="module")
+def other() -> Iterator[str]:
+    """The address of a server that is no Prometheus."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("http://127.0.0.1:9", "error: prometheus at http://127.0.0.1:9 does not answer"),
+        ("nonsense", "error: 'nonsense' is not the address of a Prometheus; give one such as http://"),
+        ("http://", "error: 'http://' is not the address of a Prometheus"),
+        ("file:///etc/passwd", "error: 'file:///etc/passwd' is not the address of a Prometheus"),
+        ("http://a:b", "error: prometheus at http://a:b does not answer"),
+        ("OTHER", "error: what answers at OTHER is not a Prometheus"),
+        ("OTHER/json", "error: what answers at OTHER/json is not a Prometheus"),
+    ],
+)
+def test_an_address_without_a_prometheus_is_an_error(
+    address: str,
+    message: str,
+    other: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["page", "--prometheus", address.replace("OTHER", other), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", words)
+    assert program.main() == 2
+    assert capsys.readouterr().err.startswith(message.replace("OTHER", other))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["page", "--prometheus", "http://127.0.0.1:9", "--out", str(tmp_path)]
-    monkeypatch.setattr("sys.argv", arguments)
+    (tmp_path / "file").touch()
+    words = ["page", "--prometheus", "http://127.0.0.1:9", "--out", str(tmp_path / "file")]
+    monkeypatch.setattr("sys.argv", words)
     assert program.main() == 2
-    message = capsys.readouterr().err
-    assert message.startswith("error: prometheus at http://127.0.0.1:9 does not answer")
-    assert "Traceback" not in message
+    assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("hours", ["0", "-3", "nan", "inf", "x"])
+def test_a_range_that_is_none_is_refused(
+    hours: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["page", "--prometheus", "http://127.0.0.1:9", f"--hours={hours}"])
+    with pytest.raises(SystemExit, match="2"):
+        program.main()
+    assert f"'{hours}' is not a number of hours above 0" in capsys.readouterr().err
