@@ -269,3 +269,18 @@ def test_a_refused_argument_is_told_where_no_progress_is_watched(tmp_path: Path)
     assert "exitcode  : 2 (pid: 5925)\n" in result.stderr
     assert "launch guard: the program refused its arguments or its environment (exit code 2)" in result.stderr
     assert (node.logs.parent / "final_exit_code").read_text(encoding="ascii").split() == ["2"]
+
+
+@pytest.mark.parametrize(("code", "told"), [(69, True), (1, False)])
+def test_torchrun_s_own_traceback_is_left_out_where_the_ranks_have_told_their_reason(
+    tmp_path: Path, code: int, told: bool
+) -> None:
+    node = Node(tmp_path)
+    words = f"""Traceback (most recent call last):
+  File "{tmp_path}/bin/torchrun", line 8, in <module>
+  exitcode  : {code} (pid: 5925)
+"""
+    (tmp_path / "words").write_text(words, encoding="utf-8")
+    node.program("torchrun", f"echo 'error: a check failed' >&2\ncat '{tmp_path}/words' >&2\nexit 1")
+    result = node.guard("torchrun", kind="cpu", accelerators=0, efa=0, nodes="1")
+    assert result.stderr == "error: a check failed\n" + ("" if told else words)

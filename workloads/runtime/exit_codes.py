@@ -39,6 +39,9 @@ cannot be started."""
 STOPPED = 75
 """The exit code of ranks that have saved and stopped after a signal (training/errors.py): no failure."""
 
+TOLD = frozenset({USAGE, 65, 66, UNAVAILABLE, 74, STOPPED})
+"""Codes with which a program of ours ends by its own decision, after a line with the reason (training/errors.py)."""
+
 FINAL_FILE = "final_exit_code"
 """File in the run's folder with the exit code of a final failure, which another start would only repeat."""
 

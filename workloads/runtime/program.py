@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -15,6 +16,7 @@ import progress_lines
 import rank_processes
 from child_processes import end_with_parent
 from exit_codes import of_process
+from last_words import LastWords
 
 FORWARDED = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 GRACE_SECONDS = 60
@@ -38,7 +40,7 @@ _RANK_ENDED = re.compile(rb"^ +exitcode +: (-?[0-9]+) \(pid: [0-9]+\)")
 class Relay(threading.Thread):
     """Passes on what a program writes, unchanged and at once, and calls `found` with the metrics of each line that
     matches. A carriage return ends a line too: progress bars are redrawn so. `codes` are the exit codes of ranks that
-    torchrun prints.
+    torchrun prints. Its own traceback is left out where the ranks have told their reason.
     """
 
     def __init__(
@@ -54,17 +56,24 @@ class Relay(threading.Thread):
         self._pattern = pattern
         self._found = found
         self._unfinished = b""
+        self._words = LastWords()
         self.codes: list[int] = []
 
     def run(self) -> None:
         """Forward output until no process writes more, or the reader is gone: then the program's next write fails."""
         while piece := os.read(self._source, _PIECE_BYTES):
             try:
-                self._write(piece)
+                self._write(self._words.passed(piece))
             except OSError:
                 os.close(self._source)
                 return
             self._search(piece)
+        self.finish()
+
+    def finish(self) -> None:
+        """Write what was held back of torchrun's last words, unless the ranks have told their reason."""
+        with contextlib.suppress(OSError):
+            self._write(self._words.rest(self.codes))
 
     def _write(self, piece: bytes) -> None:
         while piece:
@@ -201,4 +210,6 @@ class Command:
         self.ended.set()
         for relay in self._relays:
             relay.join(_DRAIN_SECONDS)
+            if relay.is_alive():
+                relay.finish()
         return of_process(code)
