@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 import sys
+from pathlib import PurePath
 from typing import get_args
 
 import pytest
 
 from catalog.efa import MIN_VERSIONS
+from catalog.eks import KUBERNETES_VERSIONS
 from catalog.versions import BOUNDS, COMBINATIONS, PINS, STACK, UNKNOWN, Pin, version
 from tests.programs import ROOT
 from tests.unit.tracked_files import tracked
+from tests.unit.version_forms import ALLOWED, RECORDED, RENDERED, floating, literals
 from workloads import registry, software_lock
 from workloads.images.image import NONE, Base, Image
 
@@ -34,15 +37,6 @@ PARTS = (
     *("workloads", "programs", "constructs", "stacks", "config", "observability", "settings", "cli"),
     "machine_images",
 )
-FLOATING = re.compile(
-    r"[\w/.}-]:latest\b|releases/latest|stable\.txt"
-    r"|(?:git\+|github(?:usercontent)?\.com/)\S*[@/](?:main|master|develop)\b"
-    r"|--branch[ =](?:main|master|develop)\b|docker\.io/\S+/[\w-]+$"
-)
-"""Forms of a version that moves: a tag, a release, a branch."""
-
-LITERAL = re.compile(r"\bv?\d+\.\d+\.\d+\b(?!\.\d)|\w==\d|:\d+\.\d[\w.-]*\b|@sha256:")
-"""A version, or a pin of a package or image. Four numbers are an address."""
 
 
 def stack(image: Image) -> dict[str, str]:
@@ -130,54 +124,109 @@ def test_the_file_for_nodes_and_images_is_that_of_the_catalog() -> None:
     assert software_lock.PATH.read_text(encoding="utf-8") == software_lock.text(), "run 'make manifests'"
 
 
-def test_nothing_floats() -> None:
-    found = []
-    for path in tracked(*PARTS):
-        if path.suffix in {".md", ".svg", ".png"} or "manifests" in path.parts:
-            continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if FLOATING.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
-    assert found == []
-
-
-def test_dockerfiles_and_scripts_have_no_version_of_their_own() -> None:
-    """test_layout.py looks at Python; requirements of workloads are compared with pins in test_dockerfiles.py."""
-    files = [
-        path
-        for path in tracked(*PARTS)
-        if path.name.startswith("Dockerfile")
-        or path.suffix in {".sh", ".service", ".timer"}
-        # Playbooks and roles; group_vars is rendered from the lock.
-        or (
-            "machine_images" in path.parts
-            and path.suffix in {".yml", ".j2"}
-            and "group_vars" not in path.parts
-        )
-    ]
-    assert len(files) > 20
-    found = []
+def test_no_version_floats_and_none_is_written_outside_the_catalog() -> None:
+    """test_layout.py looks at numbers in Python; requirements of workloads are compared with pins, and listed below."""
+    files = [path.relative_to(ROOT) for path in tracked(*PARTS) if path.suffix not in {".svg", ".png"}]
+    assert len(files) > 500
+    found: list[str] = []
     for path in files:
-        if "manifests" in path.parts:
-            continue
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            if not line.lstrip().startswith("#") and LITERAL.search(line):
-                found.append(f"{path.relative_to(ROOT)}:{number}: {line.strip()}")
+        text = (ROOT / path).read_text(encoding="utf-8")
+        found += [*floating(path, text), *literals(path, text)]
     assert found == []
+    assert all((ROOT / name).exists() for name in (*RENDERED, *RECORDED))
+
+
+def test_lines_that_are_allowed_exist_and_agree_with_the_catalog() -> None:
+    for name, line in ALLOWED:
+        assert line in (ROOT / name).read_text(encoding="utf-8"), name
+    chart = (ROOT / "constructs/trainforge/eks/objects/chart/Chart.yaml").read_text(encoding="utf-8")
+    assert f'kubeVersion: ">={KUBERNETES_VERSIONS[0]}.0-0"' in chart
+
+
+def test_every_requirement_of_a_workload_is_of_one_version() -> None:
+    for path in tracked("workloads"):
+        if path.name in ("requirements.txt", "environment.txt"):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            open_ = [
+                line for line in lines if line and line[0] != "#" and not re.search(r"==\d[^,*]*$", line)
+            ]
+            assert open_ == [], path
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("workloads/a/Dockerfile", "FROM nvcr.io/nvidia/pytorch:latest"),
+        ("workloads/a/Dockerfile", "FROM busybox AS tools"),
+        ("workloads/a/Dockerfile", "RUN pip install git+https://github.com/pytorch/torchtitan.git@main"),
+        ("workloads/a/Dockerfile", "RUN git clone --branch main https://github.com/NVIDIA/nccl-tests.git"),
+        ("workloads/a/Dockerfile", "RUN git clone --depth 1 https://github.com/NVIDIA/nccl-tests.git"),
+        ("workloads/a/Dockerfile", "RUN git -C /opt/a checkout origin/main"),
+        ("workloads/a/Dockerfile", "ADD https://example.com/agent/latest/agent.tar.gz /opt/"),
+        ("programs/a.sh", "curl https://raw.githubusercontent.com/a/b/master/install.sh"),
+        ("programs/a.sh", "curl https://github.com/a/b/releases/latest/download/c"),
+        ("programs/a.sh", "helm install a oci://example.com/a"),
+        ("machine_images/roles/a/tasks/main.yml", "    state: latest"),
+        ("machine_images/roles/a/tasks/main.yml", "    version: HEAD"),
+        ("machine_images/a.yml", "    version: main"),
+        ("constructs/trainforge/eks/chart/values.yaml", "  tag: latest"),
+        ("constructs/trainforge/eks/chart/values.yaml", "image: busybox"),
+        ("workloads/a/manifests/trainjob.reference.yaml", "      - image: docker.io/library/busybox"),
+        ("workloads/a/manifests/trainjob.reference.yaml", "          image: example.com/a:latest"),
+        ("workloads/a/manifests/batch.reference.json", '  "image": "nvcr.io/nvidia/pytorch",'),
+        ("stacks/a.py", 'IMAGE = "nvcr.io/nvidia/pytorch:latest"'),
+        ("stacks/a.py", '    options = {"version": "latest"}'),
+    ],
+)
+def test_a_version_that_floats_is_seen_in_each_kind_of_file(path: str, line: str) -> None:
+    assert floating(PurePath(path), f"# a comment\n{line}\n") == [f"{path}:2: {line.strip()}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        ("workloads/a/Dockerfile", "FROM ubuntu:24.04"),
+        ("workloads/a/Dockerfile", "FROM ubuntu:24"),
+        ("workloads/a/Dockerfile", "ARG EFA_INSTALLER_VERSION=1.48"),
+        ("workloads/a/Dockerfile", "RUN pip install torch==2"),
+        ("workloads/a/Dockerfile", "RUN pip install 'torch>=2.9' ray[default]~=2.60"),
+        ("workloads/a/Dockerfile", "RUN apt-get install --yes libnccl2=2.28"),
+        ("workloads/a/Dockerfile", "COPY --from=example.com/a:2 /a /a"),
+        ("programs/a.sh", "curl https://example.com/agent/v1.9/agent.tar.gz"),
+        ("programs/units/a.service", "ExecStart=docker run example.com/a:1"),
+        ("machine_images/roles/a/tasks/main.yml", "    version: '1.9'"),
+        ("machine_images/roles/a/tasks/main.yml", "    name: docker-ce=5:27.1"),
+        ("machine_images/roles/a/templates/a.j2", "cuda 13.0.2"),
+        ("machine_images/a.yml", "    a_release: v580.95"),
+        ("constructs/trainforge/eks/chart/values.yaml", "  tag: v1.9"),
+        ("constructs/trainforge/eks/chart/values.yaml", "  image: busybox:1"),
+        ("constructs/trainforge/eks/chart/Chart.yaml", 'kubeVersion: ">=1.30"'),
+        ("workloads/a/conf/a.yaml", "framework_version: 2.1"),
+        ("config/a.yaml", "  version: 3.16.1"),
+        ("stacks/a.py", 'IMAGE = "nvcr.io/nvidia/pytorch:25.09-py3"'),
+        ("workloads/a/workload.py", f'Image(reference="example.com/a@sha256:{"0" * 64}")'),
+    ],
+)
+def test_a_version_is_seen_in_each_kind_of_file(path: str, line: str) -> None:
+    assert literals(PurePath(path), f"# a comment\n{line}\n") == [f"{path}:2: {line.strip()}"]
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        "FROM nvcr.io/nvidia/pytorch:latest",
-        "pip install git+https://github.com/pytorch/torchtitan.git@main",
-        "git clone --branch main https://github.com/NVIDIA/nccl-tests.git",
-        "curl https://raw.githubusercontent.com/a/b/master/install.sh",
-        "curl https://github.com/a/b/releases/latest/download/c",
+        "ARG PIN_EFA_INSTALLER",
+        'RUN pip install "uv==${PIN_UV}"',
+        "  version: '{{ lock.versions.efa_installer }}'",
+        "  address: 10.0.0.0/16",
+        "  timeout: 1.5",
+        "  version: 2",
+        "curl http://169.254.169.254/latest/meta-data",
+        'if [ "$count" -ge 2 ]; then',
     ],
 )
-def test_forms_that_float_are_seen(line: str) -> None:
-    assert FLOATING.search(line)
+def test_other_numbers_and_words_are_no_versions(line: str) -> None:
+    path = PurePath("machine_images/roles/a/tasks/main.yml")
+    assert [*floating(path, line), *literals(path, line)] == []
 
 
 def test_images_are_pinned_by_a_tag_or_digest_that_was_read() -> None:
