@@ -155,6 +155,7 @@ ADDED: Mapping[str, tuple[str, ...]] = {
     "moto.eks.models:EKSBackend": ("_ec2",),
     "moto.eks.responses:EKSResponse": (
         "_cluster",
+        "update_nodegroup_version",
         "create_access_entry",
         "describe_access_entry",
         "list_access_entries",

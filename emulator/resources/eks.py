@@ -99,16 +99,26 @@ class Nodegroup(EksResource):
             "NodegroupName": self._names[1],
         }
 
+    _CONFIG = frozenset({"ScalingConfig", "UpdateConfig", "NodeRepairConfig"})
+    _VERSION = frozenset({"Version", "ReleaseVersion"})
+
     def update(self, previous: Properties) -> None:
-        """Set sizes, labels, repair and the way of updates; a new template's version is a rolling update."""
-        changed = set(self.changed(previous))
-        if changed - {"ScalingConfig", "UpdateConfig", "NodeRepairConfig", "LaunchTemplate", "Tags"}:
+        """Set sizes, labels, repair and the way of updates; another version or template is a rolling update.
+
+        The refusal is the service's own (aws/containers-roadmap, issue 1258).
+        """
+        changed = set(self.changed(previous)) - {"ForceUpdateEnabled"}
+        if changed - self._CONFIG - self._VERSION - {"LaunchTemplate", "Tags"}:
             super().update(previous)
-        cluster, group = self._names
-        given = _small(self.only(*sorted(changed & {"ScalingConfig", "UpdateConfig", "NodeRepairConfig"})))
+        if changed & self._VERSION and changed - self._VERSION:
+            self.fail("Version and ReleaseVersion updates cannot be combined with other updates")
+        names = dict(zip(("clusterName", "nodegroupName"), self._names, strict=True))
+        given = _small(self.only(*sorted(changed & self._CONFIG)))
         if given:
-            names = {"clusterName": cluster, "nodegroupName": group}
             call(self.eks, "update_nodegroup_config", {**names, **given})
+        rolled = _small(self.only(*sorted(changed & {*self._VERSION, "LaunchTemplate"})))
+        if rolled:
+            call(self.eks, "update_nodegroup_version", {**names, **rolled})
 
     def delete(self) -> None:
         """Delete it with its nodes."""

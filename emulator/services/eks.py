@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import threading
 from typing import Any
@@ -11,7 +12,12 @@ from urllib.parse import quote
 from moto.core.responses import ActionResult
 from moto.ec2.models import ec2_backends
 from moto.eks import models, responses, urls
-from moto.eks.exceptions import InvalidRequestException, ResourceInUseException, ResourceNotFoundException
+from moto.eks.exceptions import (
+    InvalidParameterException,
+    InvalidRequestException,
+    ResourceInUseException,
+    ResourceNotFoundException,
+)
 
 from emulator import control_planes, token_review
 from emulator.moto_patches import put_all
@@ -151,6 +157,21 @@ class Responses(responses.EKSResponse):
         answer = _update_nodegroup_config(self)
         _set_nodes(self._cluster(), self._cluster().nodegroups[self._get_param("nodegroupName")])
         return answer
+
+    def update_nodegroup_version(self) -> ActionResult:
+        """Set version, release and launch template; EKS takes no group back (botocore: UpdateNodegroupVersion)."""
+        group = _held(self._cluster(), "nodegroups", self._get_param("nodegroupName"))
+        release = self._get_param("releaseVersion")
+        if release and _order(release) < _order(group.release_version):
+            raise _refused(
+                InvalidParameterException,
+                "You cannot roll back a node group to an earlier Kubernetes version or AMI version.",
+            )
+        group.version = self._get_param("version") or group.version
+        group.release_version = release or group.release_version
+        if self._get_param("launchTemplate"):
+            group.launch_template = {**(group.launch_template or {}), **self._get_param("launchTemplate")}
+        return ActionResult({"update": {"id": "update", "status": "Successful", "type": "VersionUpdate"}})
 
     def delete_nodegroup(self) -> ActionResult:
         """Delete it with its nodes."""
@@ -311,6 +332,10 @@ class Responses(responses.EKSResponse):
         return ActionResult({"association": association})
 
 
+def _order(release: str) -> list[int]:
+    return [int(number) for number in re.findall(r"[0-9]+", release)]
+
+
 _create_cluster = models.EKSBackend.create_cluster
 _delete_cluster = models.EKSBackend.delete_cluster
 _create_nodegroup = responses.EKSResponse.create_nodegroup
@@ -319,6 +344,7 @@ _delete_nodegroup = responses.EKSResponse.delete_nodegroup
 
 _CLUSTER = "{0}/clusters/(?P<name>[^/]+)"
 _PATHS = (
+    "node-groups/(?P<nodegroupName>[^/]+)/update-version$",
     "access-entries$",
     "access-entries/(?P<principalArn>.+)/access-policies$",
     "access-entries/(?P<principalArn>.+)/access-policies/(?P<policyArn>.+)$",

@@ -95,6 +95,22 @@ def test_a_cluster_is_created_with_its_dependent_resources_and_updated(formation
         assert eks.list_nodegroups(clusterName=CLUSTER)["nodegroups"] == [group]
         held = eks.describe_nodegroup(clusterName=CLUSTER, nodegroupName=group)["nodegroup"]
         assert held["scalingConfig"]["desiredSize"] == 2
+        nodes = parts["Nodes"]["Properties"]
+        nodes |= {"Version": "1.34", "ReleaseVersion": "1.34.2-20260101", "ForceUpdateEnabled": True}
+        assert formation.update(name, changed) == "UPDATE_COMPLETE", formation.reasons(name)
+        held = eks.describe_nodegroup(clusterName=CLUSTER, nodegroupName=group)["nodegroup"]
+        assert (held["version"], held["releaseVersion"]) == ("1.34", "1.34.2-20260101")
+        for release, desired, reason in (
+            ("1.34.2-20260102", 1, "cannot be combined with other updates"),
+            ("1.34.1-20251201", 2, "to an earlier Kubernetes version or AMI version"),
+        ):
+            refused = copy.deepcopy(changed)
+            refused["Resources"]["Nodes"]["Properties"] |= {
+                "ReleaseVersion": release,
+                "ScalingConfig": {"MinSize": 0, "DesiredSize": desired, "MaxSize": 2},
+            }
+            assert formation.update(name, refused) == "UPDATE_ROLLBACK_COMPLETE"
+            assert reason in formation.reasons(name)
         person = parts["Person"]["Properties"]["PrincipalArn"]
         policies = eks.list_associated_access_policies(clusterName=CLUSTER, principalArn=person)
         assert [item["policyArn"] for item in policies["associatedAccessPolicies"]] == [ADMIN]
