@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from catalog.cluster_kinds import (
     SAGEMAKER,
 )
 from catalog.eks import KUBERNETES_VERSIONS
+from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
@@ -53,6 +55,7 @@ class Key:
 
 
 _SERVICE = "the service's"
+_REFERENCE = re.compile(r"\{\{resolve:ssm:.*/(?P<image>[^/:]+):(?P<version>[0-9]+)\}\}")
 # CloudFormation, AWS::EKS::Nodegroup: a change of AmiType is a replacement, and a group has none beside an own image.
 _REPLACED_GROUPS = (
     "the node groups of all pools are replaced: new ones are created before the old ones are deleted, so nodes of both "
@@ -287,33 +290,63 @@ def _version(settings: Settings | None, cluster: str) -> int | None:
 @warning("node-image-change", compares=True)
 def _changed(subject: Subject) -> Iterator[Problem]:
     """Another image comes with another node, or with another root volume: each service does it in its own way."""
-    before, now = _both(subject)
-    if before is None or now is None:
-        return
-    for cluster in now.clusters:
-        if cluster not in before.clusters:
-            continue
-        name = f"{now.name}-{cluster.replace('_', '-')}"
-        old, new = (_image(settings.clusters[cluster]) for settings in (before, now))
+    now = subject.settings
+    for cluster, old, new in _images(subject):
         if old != new:
             yield Problem(
                 f"{cluster}.image",
                 new,
                 f"the image of nodes changes from {old} to {new}: {_outcome(now, cluster, _SERVICE in (old, new))}",
-                KINDS[cluster].after_new_image.format(cluster=name) + _way_back(old),
+                KINDS[cluster].after_new_image.format(cluster=_name(now, cluster)) + _way_back(old),
             )
-        for key in KEYS:
-            if key.cluster != cluster:
-                continue
-            values = [getattr(settings.clusters[cluster], key.name) for settings in (before, now)]
-            if values[0] != values[1]:
-                old, new = (_written(value) for value in values)
-                yield Problem(
-                    key.path,
-                    new,
-                    f"{key.what} changes from {old} to {new}: {key.outcome}",
-                    key.next_step.format(cluster=name),
-                )
+    before = subject.deployed.settings if subject.deployed else None
+    if before is None:
+        return
+    for key in KEYS:
+        old_section, new_section = before.clusters.get(key.cluster), now.clusters.get(key.cluster)
+        if old_section is None or new_section is None:
+            continue
+        old_value, new_value = getattr(old_section, key.name), getattr(new_section, key.name)
+        if old_value != new_value:
+            yield Problem(
+                key.path,
+                _written(new_value),
+                f"{key.what} changes from {_written(old_value)} to {_written(new_value)}: {key.outcome}",
+                key.next_step.format(cluster=_name(now, key.cluster)),
+            )
+
+
+def _name(settings: Settings, cluster: str) -> str:
+    """Return the name of a cluster to its service."""
+    return f"{settings.name}-{cluster.replace('_', '-')}"
+
+
+def _images(subject: Subject) -> Iterator[tuple[str, str, str]]:
+    """Yield each cluster whose nodes' image is known before and after, with both images in words."""
+    deployed, now = subject.deployed, subject.settings
+    if deployed and deployed.settings:
+        for cluster, section in now.clusters.items():
+            old = deployed.settings.clusters.get(cluster)
+            if old:
+                yield cluster, _image(old), _image(section)
+    elif deployed and now.parallelcluster:
+        found = _image_of_queues(deployed)
+        if found:
+            yield PARALLELCLUSTER.name, found, _image(now.parallelcluster)
+
+
+def _image_of_queues(deployed: Deployed) -> str:
+    """Return the image of the compute nodes of a deployed ParallelCluster in words, empty where it is not known."""
+    path = ("Scheduling", "SlurmQueues")
+    queues = deployed.at(path)
+    names = (
+        [queue.get("Name") for queue in queues if isinstance(queue, dict)] if isinstance(queues, list) else []
+    )
+    images = {deployed.at((*path, str(name), "Image", "CustomAmi")) for name in names}
+    if images == {None}:
+        return _SERVICE
+    named = _REFERENCE.fullmatch(str(images.pop())) if len(images) == 1 else None
+    return f"'{shown(named['image'])}' version {named['version']}" if named else ""
 
 
 def _both(subject: Subject) -> tuple[Settings | None, Settings | None]:

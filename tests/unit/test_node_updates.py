@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from catalog.cluster_kinds import CLUSTERS, KINDS
+from catalog.image_builder import image_parameter
 from catalog.node_updates import NodeUpdates, Patching, ScheduledUpdate
 from catalog.pool import OnDemand, Pool
 from cli.main import app
@@ -92,6 +93,26 @@ def test_another_image_says_what_it_interrupts_and_what_to_run(
     assert second in message
     assert command in hint
     assert ("The way back is" in hint) is (then is not None)
+
+
+@pytest.mark.parametrize(
+    ("ami", "then"),
+    [
+        (f"{{{{resolve:ssm:{image_parameter('demo', 'one')}:1}}}}", "'one' version 1"),
+        (None, "the service's"),
+        # An id and a reference do not tell the version.
+        (AMI, ""),
+        ({"Ref": "NodeImage"}, ""),
+    ],
+)
+def test_a_deployed_template_of_parallelcluster_tells_its_image_too(ami: Any, then: str) -> None:
+    queue = {"Name": "gpu", **({"Image": {"CustomAmi": ami}} if ami else {})}
+    cluster = {"HeadNode": {}, "Scheduling": {"SlurmQueues": [queue]}}
+    after = Settings.model_validate(changed(on("parallelcluster", **image("parallelcluster", 2))))
+    found_now = check(after, deployed=Deployed(cluster=cluster))
+    messages = [one.message for one in found_now if one.rule == "node-image-change"]
+    expected = [f"the image of nodes changes from {then} to 'one' version 2"] if then else []
+    assert [message.partition(":")[0] for message in messages] == expected
 
 
 def test_a_node_group_of_eks_is_replaced_where_it_leaves_the_service_s_image_or_returns_to_it() -> None:
