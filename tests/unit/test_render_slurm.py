@@ -55,6 +55,7 @@ exit "$SRUN_CODE"
 
 
 @pytest.mark.parametrize("cluster", SLURM)
+@pytest.mark.parametrize("resumes", [True, False])
 @pytest.mark.parametrize(
     ("code", "variables", "requeued"),
     [
@@ -78,9 +79,9 @@ exit "$SRUN_CODE"
     ],
 )
 def test_a_job_whose_ranks_failed_is_requeued_by_its_script(
-    tmp_path: Path, cluster: str, code: int, variables: dict[str, str], requeued: bool
+    tmp_path: Path, cluster: str, resumes: bool, code: int, variables: dict[str, str], requeued: bool
 ) -> None:
-    """Slurm itself starts only jobs again that lost a node."""
+    """Slurm itself starts only jobs again that lost a node. One that does not resume ends with the same code."""
     programs = {
         "srun": SRUN_THAT_ENDS,
         "squeue": '#!/bin/bash\necho "${STATE-RUNNING}"\n',
@@ -96,7 +97,7 @@ def test_a_job_whose_ranks_failed_is_requeued_by_its_script(
         virtual_environment="/fsx/venv",
         mounts=(replace(INFO.mounts[0], path=str(tmp_path / "shared")),),
     )
-    text = slurm(run(replace(TORCH, secrets=()), "p5.48xlarge"), info)
+    text = slurm(run(replace(TORCH, secrets=(), resumes=resumes), "p5.48xlarge"), info)
     path = f"{tmp_path}:/usr/bin:/bin"
     known = {"PATH": path, "SLURM_JOB_ID": "17", "SRUN_CODE": str(code), "HOME": str(tmp_path), **variables}
     exporting = text.replace("srun \\\n", "export FINAL\nsrun \\\n", 1)
@@ -107,8 +108,8 @@ def test_a_job_whose_ranks_failed_is_requeued_by_its_script(
         )
         assert done.returncode == code, done.stderr
     asked = (tmp_path / "asked").read_text() if (tmp_path / "asked").exists() else ""
-    assert asked == ("requeue 17\n" * 2 if requeued else "")
-    assert ("requeued, restart" in done.stderr) is requeued
+    assert asked == ("requeue 17\n" * 2 if requeued and resumes else "")
+    assert ("requeued, restart" in done.stderr) is (requeued and resumes)
 
 
 @pytest.mark.parametrize(("workload", "tasks"), [(TORCH, 1), (SRUN, 8), (MPI, 8)])

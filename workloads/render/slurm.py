@@ -18,6 +18,13 @@ from workloads.spec import Format, Run
 LOG_FILE = "%x_%j.out"
 """Log file of a job, in sbatch's pattern: its name and number, in the folder it is submitted from."""
 
+_STARTED_AGAIN = (
+    "# Slurm starts a job again that lost a node; one that failed or made no progress is started again from "
+    "here."
+)
+_HIGHEST_CODE = (
+    "# srun's code is the highest of all nodes', which a node has that srun ended for another's failure."
+)
 
 _BESIDE_SECONDS = 10
 """Seconds that a container beside the program has to end after it: our choice."""
@@ -54,7 +61,7 @@ def slurm(run: Run, info: ClusterInfo, *, header: str = "") -> str:
             "export NODE",
             *_containers(run, info),
             "",
-            *_restarted(run, info, list(_step(run, info))),
+            *_ended(run, info, list(_step(run, info))),
             "",
         ]
     )
@@ -230,36 +237,41 @@ def _step(run: Run, info: ClusterInfo) -> Iterator[str]:
         yield f'{command(srun)} \\\n  bash -c "$NODE"'
 
 
-def _restarted(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
-    """Return the step, and what requeues the job after it failed, where the run resumes.
+def _ended(run: Run, info: ClusterInfo, step: list[str]) -> Iterator[str]:
+    """Return the step, the job's exit code, and what requeues the job after it failed, where the run resumes.
+
+    srun's own exit code is the highest of all nodes', and one that srun ended because another failed has a higher one.
+    So the job ends with what the launch guard knows to be final, a wrong argument or a missed criterion for example,
+    and such a job is not tried again. A step that succeeded has the last word: HyperPod may have resumed it after the
+    guard of a faulty node wrote the file.
 
     A job that is being cancelled, requeued or has run out of time is not RUNNING any more. SLURM_RESTART_COUNT counts
-    what Slurm requeued, too. What the launch guard knows to be final, a wrong argument for one, is not tried again:
-    srun's own exit code is the highest of all nodes', and most of them only lost a rank. A step that succeeded has the
-    last word: HyperPod may have resumed it after the guard of a faulty node wrote the file. Where srun itself refused,
-    an unknown option for example, there is no run folder, and the next start would fail like this one.
+    what Slurm requeued, too. Where srun itself refused, an unknown option for example, there is no run folder, and the
+    next start would fail like this one.
     """
-    if not run.resumes:
-        yield from step
-        return
     yield f'FINAL="{entry.run_folder(run, info, _variables(run))}/{FINAL_FILE}"'
     yield 'rm -f "$FINAL"'
     yield "code=0"
     yield from step[:-1]
     yield f"{step[-1]} || code=$?"
     yield ""
-    yield "# Slurm starts a job again that lost a node; one that failed or made no progress is started again from here."
+    yield _STARTED_AGAIN if run.resumes else _HIGHEST_CODE
     yield 'if [ "$code" -ne 0 ] && [ -f "$FINAL" ]; then'
     # Empty where the file system is full.
     yield '  final="$(<"$FINAL")"'
     yield '  code="${final:-$code}"'
+    if run.resumes:
+        yield from _requeued()
+    yield "fi"
+    yield 'exit "$code"'
+
+
+def _requeued() -> Iterator[str]:
     yield f'elif [ "$code" -ne 0 ] && [ -d "${{FINAL%/*}}" ] && [ "${{SLURM_RESTART_COUNT:-0}}" -lt {MAX_RESTARTS} ] &&'
     yield '  [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" = RUNNING ]; then'
     again = f"exit code $code: requeued, restart $((${{SLURM_RESTART_COUNT:-0}} + 1)) of {MAX_RESTARTS}"
     yield f'  echo "{again}; Slurm waits about two minutes" >&2'
     yield '  scontrol requeue "$SLURM_JOB_ID" || true'
-    yield "fi"
-    yield 'exit "$code"'
 
 
 def _containers(run: Run, info: ClusterInfo) -> Iterator[str]:
