@@ -68,7 +68,8 @@ class HealthNode:
                     self.counter(number, name, 0)
         self.write("sys/devices/virtual/dmi/id/product_name", f"{instance_type}\n")
         self.write("proc/uptime", f"{UPTIME} 1.0\n")
-        self.write("proc/mounts", "/dev/root / ext4 rw,relatime 0 0\n")
+        self.write("proc/mounts", "rootfs / rootfs rw 0 0\n")
+        self.mount("/dev/nvme0n1p1 /data ext4 rw,relatime 0 0")
         self.efa(facts.efa_interfaces)
         self.domains = self.on_bus = facts.efa_interfaces
         self.answer("fi_pingpong", "", "bytes #sent\n64 10\n")
@@ -79,6 +80,12 @@ class HealthNode:
         file = self.root / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
+
+    def mount(self, line: str) -> None:
+        """Mount a file system of no size, by its line in /proc/mounts: those of this machine may be full."""
+        (self.root / line.split()[1].lstrip("/")).symlink_to("/proc")
+        table = self.root / "proc/mounts"
+        self.write("proc/mounts", f"{table.read_text(encoding='utf-8')}{line}\n")
 
     def answer(self, program: str, argument: str, text: str, code: int = 0) -> None:
         """Let a program answer where a word of its command line begins with `argument`."""
@@ -154,8 +161,11 @@ class HealthNode:
             "        sys.exit(code)\n"
             "sys.exit(f'no answer for {sys.argv[1:]}')\n"
         )
-        path.write_text(f"{shebang(options='-S')}\n{source}", encoding="utf-8")
-        path.chmod(0o755)
+        # Replaced as a whole: an agent may run the program just now.
+        written = path.with_name(f"{name}.new")
+        written.write_text(f"{shebang(options='-S')}\n{source}", encoding="utf-8")
+        written.chmod(0o755)
+        written.replace(path)
 
     def _answer_nvidia_smi(self) -> None:
         for table in (

@@ -75,8 +75,9 @@ def reduced(summary: str, code: int = 0) -> Break:
     return lambda node: node.answer("all_reduce_perf", "-b", summary, code)
 
 
-def extra_mount(line: str) -> Break:
-    return lambda node: node.write("proc/mounts", f"/dev/root / ext4 rw 0 0\n{line}\n")
+def lost_mount(node: HealthNode) -> None:
+    node.mount("fs@tcp:/fsx /lost lustre rw 0 0")
+    (node.root / "lost").unlink()
 
 
 GOOD_REDUCE = "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 480.1\n"
@@ -445,14 +446,14 @@ FAULTS: dict[str, tuple[str, str, Break, str, Severity]] = {
     "read-only disk": (
         CPU,
         "disks",
-        extra_mount("/dev/nvme1n1 /scratch xfs ro,relatime 0 0"),
+        lambda n: n.mount("/dev/nvme1n1 /scratch xfs ro,relatime 0 0"),
         "disk-read-only",
         Severity.REBOOT,
     ),
     "shared file system is gone": (
         CPU,
         "disks",
-        extra_mount("fs@tcp:/fsx /nowhere lustre rw 0 0"),
+        lost_mount,
         "shared-mount",
         Severity.REBOOT,
     ),
@@ -466,7 +467,6 @@ LATE_XID = (
 def test_a_fault_has_its_severity_and_action(tmp_path: Path, name: str) -> None:
     instance_type, probe, damage, check, severity = FAULTS[name]
     node = HealthNode(tmp_path, instance_type)
-    (node.root / "scratch").mkdir()
     damage(node)
     report = judged(node, probe)
     [result] = [each for each in report.results if each.findings]
