@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import sys
@@ -19,7 +20,7 @@ sys.path.insert(0, str(RUNTIME))
 
 from health import slurm_sweep
 
-DEADLINE_SECONDS = 120
+DEADLINE_SECONDS = 300
 """Timeout of a wait, and no promise of speed."""
 
 SCRIPT = """\
@@ -75,12 +76,27 @@ class Watched:
         node._write_programs()
 
     def repair_node(self, name: str) -> None:
+        (self.folder / "checks").unlink(missing_ok=True)
+        # One that has seen the fault would drain the node again after its repair.
+        self.wait_for(lambda: not self.agents(), "the agents' end")
         node = self.nodes[name]
         node.answers.pop("nvidia-smi", None)
         node.gpus[0]["rows.failure"], node.gpus[3]["width"] = "No", "16"
         node._write_programs()
         self.slurm.run("scontrol", "update", f"NodeName={name}", "State=RESUME")
         self.slurm.wait_for({name: "idle"})
+
+    def agents(self) -> list[str]:
+        """Return the command lines of agents that run, and of scripts that are about to start one."""
+        scripts = {str(self.folder / mode) for mode in ("prolog", "epilog", "check", "agent.json")}
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            # Any process may end meanwhile.
+            with contextlib.suppress(OSError):
+                words = path.read_text(encoding="utf-8", errors="replace").split("\0")
+                if scripts & set(words):
+                    found.append(" ".join(words))
+        return found
 
     def sweep(self, *words: str) -> int:
         """Run a sweep with the standard suite; it prints its table."""
@@ -147,7 +163,6 @@ def test_the_health_check_program_drains_an_idle_node(watched: Watched) -> None:
     watched.wait_for(lambda: "DRAIN" in watched.shown("node", "n2", "State"), "drained")
     assert watched.shown("node", "n2", "Reason").startswith("health replace: row-remap-failure")
     assert watched.records("n2")[0]["mode"] == "check"
-    (watched.folder / "checks").unlink()
     watched.repair_node("n2")
 
 
