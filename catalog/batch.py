@@ -19,6 +19,11 @@ SHARED_MEMORY_MIB: dict[str, int] = {
 SCRATCH = "/scratch"
 """The mount path of hosts' own disks; a folder of the root volume on hosts without disks."""
 
+HOST_FOLDER = f"{SCRATCH}/.trainforge"
+"""The folder by which a host and the jobs on it tell each other of metrics: each container mounts the host's disks. It
+has the host's name in `node`, and a file in `runs` for each start of a run whose node 0 is here (workloads/runtime/
+batch_host.py)."""
+
 MAX_DEFINITION_BYTES = 24 * 1024
 """Size of a job definition as RegisterJobDefinition takes it. Source: Batch User Guide, "AWS Batch service quotas"
 (24 KiB; it cannot be raised)."""

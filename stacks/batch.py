@@ -11,7 +11,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from catalog.batch import host_image
+from catalog.batch import HOST_FOLDER, host_image
 from catalog.cluster_info import ClusterInfo
 from catalog.instances import instance
 from catalog.interfaces import groups_on_interfaces
@@ -152,7 +152,10 @@ class BatchStack(ClusterStack):
             self,
             "Metrics",
             bucket=self._storage.scripts_bucket,
-            configuration=node_metrics(self._settings, cluster=self.stack_name, kind=self.section),
+            configuration={
+                **node_metrics(self._settings, cluster=self.stack_name, kind=self.section),
+                "host_folder": HOST_FOLDER,
+            },
         )
         observability.grant_write(self.host_role)
         metrics.grant_read(self.host_role, observability.exporters.prefix)

@@ -20,6 +20,8 @@ def text_of(value: float, unit: str = "short", decimals: int | None = None) -> s
     match unit:
         case "percentunit":
             return f"{_digits(100 * value)} %"
+        case "percent":
+            return f"{_digits(value)} %"
         case "bytes":
             return _scaled(value, 1024, _BINARY, "B")
         case "Bps":

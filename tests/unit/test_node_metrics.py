@@ -22,14 +22,20 @@ from typing import Any
 
 import pytest
 
+from catalog.batch import HOST_FOLDER
 from programs.nodes.common.agent_configuration import Destination, Target, agent_configuration
 from stacks.node_metrics import PORTS
 from tests.ports import LOOPBACK, free_ports
 from tests.programs import require_program
 from tests.unit.cluster_node import ClusterNode
+from tests.unit.guarded_node import RUNTIME
 from tests.unit.hyperpod_node import HyperPodNode
 from tests.unit.node_folder import NodeFolder
 from trainforge.node_program import BATCH, staged
+
+sys.path.insert(0, str(RUNTIME))
+
+import batch_host
 
 URL = "https://aps-workspaces.us-west-2.amazonaws.com/workspaces/ws-1/api/v1/remote_write"
 COLLECTOR = "/etc/trainforge/collector.yml"
@@ -292,14 +298,15 @@ def test_a_parallelcluster_head_node_does_the_same(tmp_path: Path, metrics: dict
     assert "trainforge-node-exporter.service" in (head.state / "started").read_text(encoding="utf-8")
 
 
-def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container(
+def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container_and_that_of_its_runs(
     tmp_path: Path, metrics: dict[str, Any]
 ) -> None:
     host = NodeFolder(tmp_path, {"docker": ""}, sys.executable)
-    prepared(host, "efa")
+    prepared(host, "efa", "runs")
     host.file("/dev/nvidiactl", "")
     told = tmp_path / "metrics.json"
-    told.write_text(json.dumps(metrics | {"cluster_kind": "batch"}), encoding="utf-8")
+    batch = {"cluster_kind": "batch", "host_folder": HOST_FOLDER}
+    told.write_text(json.dumps(metrics | batch), encoding="utf-8")
     options = ["--root", str(host.root), "--configuration", str(told), "--time-scale", "0.001"]
     # Without Debian's tools, as on Amazon Linux.
     for name in ("mkdir", "cat", "cp", "grep", "sh"):
@@ -314,7 +321,21 @@ def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container(
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert jobs(host) == ["node", "dcgm"]
+    assert jobs(host) == ["node", "dcgm", "runs"]
+    scrape = json.loads(host.read(COLLECTOR))["scrape_configs"][2]
+    assert {rule["target_label"] for rule in scrape["metric_relabel_configs"]} == {"instance", "node"}
+    environment = host.read("/etc/trainforge/runs-exporter.env")
+    assert environment == f"TRAINFORGE_RUNS=/fsx/runs\nOPTIONS=--claims={HOST_FOLDER}/runs\n"
+    folder = host.root / HOST_FOLDER[1:]
+    assert (folder / "runs").stat().st_mode & 0o7777 == 0o1777
+    # As jobs on the host read and write it.
+    job = {"AWS_BATCH_JOB_ID": "1234"}
+    assert (
+        batch_host.node_name(job, host.root)
+        == os.uname().nodename
+        == scrape["static_configs"][0]["labels"]["node"]
+    )
+    assert batch_host.claims(job, host.root) == folder / "runs"
     unit = host.read("/etc/systemd/system/trainforge-dcgm-exporter.service")
     assert "--gpus all" in unit
     assert "nvcr.io/dcgm:1" in unit
@@ -403,6 +424,10 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
     """The configuration is that of nodes but for SigV4, which the second one does not take."""
     pages.pages["/metrics"] = b'# TYPE jobs gauge\njobs{node="gpu-9"} 3\n# TYPE load gauge\nload 0.5\n'
     pages.pages["/many"] = b"".join(b'many{n="%d"} 1\n' % number for number in range(101))
+    pages.pages["/runs"] = (
+        b'trainforge_runs 1\ntrainforge_run_nodes{run="7"} 2\ntrainforge_progress_loss{run="7"} 3\n'
+        b'trainforge_rank_steps_total{run="7",node="gpu-9",rank="1"} 4\n'
+    )
     # Debian's program keeps samples in a folder of the machine unless it is given one.
     receiver = prometheus("{}", "--web.enable-remote-write-receiver", "--storage.tsdb.path=data")
     port = pages.server_port
@@ -410,6 +435,7 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
         Target("node", port),
         Target("slurm", port, speaks_of_others=True),
         Target("wide", port, path="/many"),
+        Target("runs", port, path="/runs", speaks_of_others=True, moves=True),
     ]
     prometheus(
         configuration(targets, f"{receiver}/api/v1/write"),
@@ -430,6 +456,16 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
     assert told["metric"]["node"] == "gpu-9"
     [renamed] = series(receiver, 'jobs{job="node"}', 1)
     assert (renamed["metric"]["node"], renamed["metric"]["exported_node"]) == ("gpu-1", "gpu-9")
-    up = {one["metric"]["job"]: one["value"][1] for one in series(receiver, "up", 3)}
-    assert up == {"node": "1", "slurm": "1", "wide": "0"}
+    # A run may continue on another host of Batch: its series do not name this one, and the exporter's own do.
+    of_host = {"instance": f"gpu-1:{port}", "node": "gpu-1"}
+    for name, place in {
+        "trainforge_runs": of_host,
+        "trainforge_run_nodes": {"instance": "runs"},
+        "trainforge_progress_loss": {"instance": "runs"},
+        "trainforge_rank_steps_total": {"instance": "runs", "node": "gpu-9"},
+    }.items():
+        [one] = series(receiver, name, 1)
+        assert {label: one["metric"].get(label) for label in ("instance", "node")} == {"node": None} | place
+    up = {one["metric"]["job"]: one["value"][1] for one in series(receiver, "up", 4)}
+    assert up == {"node": "1", "slurm": "1", "wide": "0", "runs": "1"}
     assert series(receiver, "count(many) or vector(0)", 1)[0]["value"][1] == "0"

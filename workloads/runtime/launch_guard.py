@@ -28,6 +28,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import batch_host
 import fabric_log
 import node_checks
 import node_health
@@ -293,10 +294,16 @@ def _progress_watch(
     heartbeats: Path,
     metrics: Metrics,
 ) -> ProgressWatch:
-    # Several nodes of Slurm may share a machine.
-    host = environment.get("SLURMD_NODENAME") or os.uname().nodename
+    # Several nodes of Slurm may share a machine, and a container of Batch has a name of its own.
+    host = environment.get("SLURMD_NODENAME") or batch_host.node_name(environment, options.root)
     place = Place(
-        options.node_rank, _guards(options), host, options.logs.parent, heartbeats, job_of(environment)
+        options.node_rank,
+        _guards(options),
+        host or os.uname().nodename,
+        options.logs.parent,
+        heartbeats,
+        job_of(environment),
+        batch_host.claims(environment, options.root),
     )
     allowed = Allowed(options.start_seconds, options.stall_seconds, MEETING_SECONDS)
     path = environment.get("PATH", os.defpath)

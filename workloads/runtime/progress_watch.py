@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import batch_host
 import stall_report
 from goodput import Goodput
 from program import Command
@@ -51,7 +52,8 @@ _POLL_SECONDS = 0.2
 class Place:
     """The place of a guard: its number of `guards`, its host, the run's folder, the folder of its node's heartbeats.
 
-    `job` is the scheduler's number of the job, if it has one.
+    `job` is the scheduler's number of the job, if it has one, and `claims` the folder in which a host of Batch is told
+    of the runs that begin on it (batch_host).
     """
 
     node: int
@@ -60,6 +62,7 @@ class Place:
     run_folder: Path
     heartbeats: Path
     job: str = ""
+    claims: Path | None = None
 
 
 class ProgressWatch(threading.Thread):
@@ -114,6 +117,8 @@ class ProgressWatch(threading.Thread):
         if self._writes:
             self._goodput = Goodput(self._place.run_folder, self._place.job, time.time)
         self._publish()
+        if self._place.claims and self._place.node == 0:
+            batch_host.claim(self._place.claims, self._place.run_folder, self._start)
 
     def run(self) -> None:
         """Watch until the program ends."""

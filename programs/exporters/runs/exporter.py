@@ -1,4 +1,4 @@
-"""The exporter of a cluster's runs, one per cluster, on a node that mounts the shared file system."""
+"""The exporter of a cluster's runs on a node that mounts the shared file system: one per cluster, or hosts of Batch."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ _ACTIVITIES = ("advance", "repeat", "start", "checkpoint", "other", "stall", "wa
 
 
 class RunsExporter:
-    """The metrics of the runs below a folder that wrote within `recent` seconds."""
+    """The metrics of the runs below a folder that wrote within `recent` seconds: of all, or of those in `claims`."""
 
     def __init__(
         self,
         runs: Path,
         *,
+        claims: Path | None = None,
         recent: float = RECENT_SECONDS,
         max_runs: int = MAX_RUNS,
         max_ranks: int = MAX_RANKS,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._runs = runs
+        self._claims = claims
         self._recent = recent
         self._max_runs = max_runs
         self._max_ranks = max_ranks
@@ -45,7 +47,7 @@ class RunsExporter:
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics of one scrape."""
         begun = time.perf_counter()
-        samples, reader = Samples(self._records), Reader(self._runs)
+        samples, reader = Samples(self._records), Reader(self._runs, self._claims)
         alive = reader.alive(self._clock() - self._recent)
         left = self._max_ranks
         left_out = 0
@@ -124,6 +126,11 @@ def main(words: Sequence[str]) -> int:
         "--runs", type=Path, required=True, help="the folder `runs` of the shared file system"
     )
     options.add_argument(
+        "--claims",
+        type=Path,
+        help="a folder of this host: export the runs alone whose node 0 has written there that it is here",
+    )
+    options.add_argument(
         "--recent-seconds",
         type=positive,
         default=RECENT_SECONDS,
@@ -135,6 +142,10 @@ def main(words: Sequence[str]) -> int:
     options.add_argument("--max-ranks", type=positive, default=MAX_RANKS, help="ranks of all runs at most")
     found = options.parse_args(list(words))
     exporter = RunsExporter(
-        found.runs, recent=found.recent_seconds, max_runs=found.max_runs, max_ranks=found.max_ranks
+        found.runs,
+        claims=found.claims,
+        recent=found.recent_seconds,
+        max_runs=found.max_runs,
+        max_ranks=found.max_ranks,
     )
     return serve(found, exporter.collect)

@@ -1,5 +1,9 @@
 """The runs of a shared file system that wrote lately, and what their launch guards have written.
 
+A host of AWS Batch exports the runs whose node 0 is on it: a container there writes a claim, a file in a folder of the
+host that is named after the start in the record of node 0's guard. When the run starts on another host, that record has
+another start, and the claim is void.
+
 A run's folder is `runs/<workload>/<id>`. Its guard replaces `progress.prom` and `goodput.json` there every few seconds,
 which changes the time of the folder itself: one look per run tells which runs are alive.
 """
@@ -21,6 +25,7 @@ PROGRESS, GOODPUT, WATCH, STALL = "progress.prom", "goodput.json", "watch", "sta
 
 _SAMPLE = re.compile(r'^(trainforge_progress_[a-z0-9_]+)\{run="(?:[^"\\]|\\.)*"\} (\S+)$', re.MULTILINE)
 _NODE = re.compile(r"node-[0-9]+\.json")
+_CLAIM = re.compile(r"([0-9a-f]{16})\.json")
 _MAX_BYTES = 8 << 20
 """The largest file that is read: a node's record has a few hundred bytes for each rank."""
 
@@ -36,25 +41,60 @@ class RunFolder:
 
 
 class Reader:
-    """Reads the runs below a folder; `unreadable` counts the files that it could not read or understand."""
+    """Reads the runs below a folder, or those with a claim; `unreadable` counts what it cannot read or understand."""
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, runs: Path, claims: Path | None = None) -> None:
         self._runs = runs
+        self._claims = claims
         self.unreadable = 0
 
     def alive(self, since: float) -> list[RunFolder]:
         """Return the runs that wrote since a time, the last to write first."""
-        found = [
-            RunFolder(workload.name, run.name, Path(run.path), written)
-            for workload in self._folders(self._runs)
-            for run in self._folders(workload.path)
-            if (written := self._written(run)) is not None
-        ]
+        found = self._all(since) if self._claims is None else self._claimed(self._claims, since)
         # By name among those of one moment, so that a bound does not choose others at each scrape.
-        return sorted(
-            (run for run in found if run.written >= since),
-            key=lambda run: (-run.written, run.workload, run.id),
-        )
+        return sorted(found, key=lambda run: (-run.written, run.workload, run.id))
+
+    def _all(self, since: float) -> Iterator[RunFolder]:
+        for workload in self._folders(self._runs):
+            for run in self._folders(workload.path):
+                written = self._written(run)
+                if written is not None and written >= since:
+                    yield RunFolder(workload.name, run.name, Path(run.path), written)
+
+    def _claimed(self, claims: Path, since: float) -> Iterator[RunFolder]:
+        """Yield the runs whose last start has a claim; whoever runs something may write claims."""
+        try:
+            with os.scandir(claims) as entries:
+                starts = {
+                    claim[1]: entry.path for entry in entries if (claim := _CLAIM.fullmatch(entry.name))
+                }
+        except FileNotFoundError:
+            return
+        except OSError:
+            self.unreadable += 1
+            return
+        for start, path in starts.items():
+            claim = self._json(Path(path))
+            if not claim:
+                continue
+            names = (claim.get("workload"), claim.get("run"))
+            if not all(isinstance(name, str) and _is_name(name) for name in names):
+                self.unreadable += 1
+                continue
+            folder = self._runs.joinpath(*map(str, names))
+            written = self._folder_written(folder)
+            if written is None or written < since:
+                continue
+            if self._json(folder / WATCH / "node-0.json").get("start") == start:
+                yield RunFolder(str(names[0]), str(names[1]), folder, written)
+
+    def _folder_written(self, folder: Path) -> float | None:
+        """Return when a run's folder last changed; None where it, or its workload's, has gone or is a link."""
+        try:
+            states = [os.lstat(path) for path in (folder.parent, folder)]
+        except OSError:
+            return None
+        return states[1].st_mtime if all(stat.S_ISDIR(state.st_mode) for state in states) else None
 
     def progress(self, run: RunFolder) -> dict[str, float]:
         """Return the metrics of a run's lines of progress, by their names; none where it has printed none."""
@@ -154,6 +194,11 @@ class Reader:
             self.unreadable += 1
             return None
         return content.decode("utf-8", errors="replace")
+
+
+def _is_name(text: str) -> bool:
+    """Return whether a text is the name of a folder within another."""
+    return text not in ("", ".", "..") and "/" not in text and "\0" not in text
 
 
 def _is_number(value: object) -> bool:

@@ -20,13 +20,15 @@ _QUEUE = {"capacity": 5000, "max_samples_per_send": 1000, "max_shards": 10}
 class Target:
     """An exporter of this node: the name of its job and its port.
 
-    One that `speaks_of_others` has the label `node` of its own.
+    One that `speaks_of_others` has the label `node` of its own. If it `moves`, the runs that it speaks of may start on
+    another node again: their series do not name the node that exported them, so that they continue.
     """
 
     job: str
     port: int
     path: str = "/metrics"
     speaks_of_others: bool = False
+    moves: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,4 +86,21 @@ def _scrape(target: Target, node: str, series_limit: int) -> dict[str, Any]:
                 "labels": {"instance": f"{node}:{target.port}", "node": node},
             }
         ],
+        **({"metric_relabel_configs": _without_exporter(target.job)} if target.moves else {}),
     }
+
+
+def _without_exporter(job: str) -> list[dict[str, Any]]:
+    """Return the rules that take the exporting node from series of runs; those of ranks keep the rank's own node."""
+    return [
+        {
+            "source_labels": ["__name__"],
+            "regex": f"trainforge_({names})_.*",
+            "target_label": label,
+            "replacement": replacement,
+        }
+        for names, label, replacement in (
+            ("progress|rank|run", "instance", job),
+            ("progress|run", "node", ""),
+        )
+    ]

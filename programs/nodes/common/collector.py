@@ -49,7 +49,7 @@ _DCGM_SETTINGS = f"{UNITS}/{_DCGM_UNIT}.d/trainforge.conf"
 def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
     """Have the exporters and the agent run; what cannot be had is a warning, because the node runs jobs without it.
 
-    `kind` is the node's kind: the controller or head node alone speaks of Slurm and of runs.
+    `kind` is the node's kind: the controller or head node alone speaks of Slurm and of the cluster's runs.
 
     Raises:
         StepError: an archive is not the one that was asked for, or a service does not start.
@@ -145,6 +145,8 @@ def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
         yield Target("efa", ports["efa"])
     if kind in _HEAD:
         yield from _cluster_targets(node, metrics)
+    elif metrics.runs and metrics.host_folder:
+        yield from _host_targets(node, metrics)
 
 
 def _cluster_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
@@ -157,8 +159,20 @@ def _cluster_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
     options = "OPTIONS=--native\n" if native else "OPTIONS=\n"
     if _ensure_own(node, "slurm", options):
         yield Target("slurm", ports["slurm"], speaks_of_others=True)
-    if metrics.runs and _ensure_own(node, "runs", f"TRAINFORGE_RUNS={metrics.runs}\n"):
+    if metrics.runs and _ensure_own(node, "runs", f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=\n"):
         yield Target("runs", ports["runs"], speaks_of_others=True)
+
+
+def _host_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
+    """Yield what a host of AWS Batch exports of the runs: those whose node 0 is here. Its jobs are told its name."""
+    folder, claims = metrics.host_folder, f"{metrics.host_folder}/runs"
+    node.ensure_directory(folder, 0o755)
+    # Jobs run as users of their images' choice.
+    node.ensure_directory(claims, 0o1777)
+    node.write_file(f"{folder}/node", f"{os.uname().nodename}\n", 0o644)
+    options = f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=--claims={claims}\n"
+    if _ensure_own(node, "runs", options):
+        yield Target("runs", metrics.ports["runs"], speaks_of_others=True, moves=True)
 
 
 def _has_own_metrics(port: int) -> bool:

@@ -14,8 +14,9 @@ class Metrics:
     """The metrics of a node: the SSM parameter that names their destination, labels, releases, ports of exporters.
 
     `ports` are by the name of a job: node, dcgm, neuron, efa, slurm, runs; `collector` is the agent's own and
-    `slurmctld` Slurm's. `runs` is the folder of runs on the shared file system; empty without one. `dcgm_image` is
-    NVIDIA's exporter, for nodes whose system has no package of it.
+    `slurmctld` Slurm's. `runs` is the folder of runs on the shared file system; empty without one.
+    `host_folder` is the folder by which a host of AWS Batch and its jobs tell each other of metrics; empty elsewhere.
+    `dcgm_image` is NVIDIA's exporter, for nodes whose system has no package of it.
     """
 
     parameter: str
@@ -29,6 +30,7 @@ class Metrics:
     ports: Mapping[str, int]
     dcgm_image: str
     runs: str = ""
+    host_folder: str = ""
 
 
 def metrics_of(data: Any) -> Metrics:
@@ -48,6 +50,7 @@ def metrics_of(data: Any) -> Metrics:
         node_exporter=release_of(data["node_exporter"]),
         dcgm_image=str(data["dcgm_image"]),
         runs=str(data.get("runs", "")),
+        host_folder=str(data.get("host_folder", "")),
         ports={str(job): int(port) for job, port in data["ports"].items()},
     )
 
