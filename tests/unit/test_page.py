@@ -26,6 +26,7 @@ TIMES = [60.0 * index for index in range(11)]
     ("value", "unit", "text"),
     [
         (0.406, "percentunit", "40.6 %"),
+        (40.6, "percent", "40.6 %"),
         (1536.0, "bytes", "1.5 KiB"),
         (40.3e9, "Bps", "40.3 GB/s"),
         (12.0, "Bps", "12 B/s"),
