@@ -83,6 +83,7 @@ def test_a_run_is_exported_by_the_host_of_its_node_0_alone_with_the_names_of_hos
     second.start("r1", node=1)
     second.start("r2")
     assert (first.runs(), second.runs()) == ({"r1"}, {"r2"})
+    assert [len(list((host.folder / "runs").iterdir())) for host in hosts] == [1, 1], "of node 0 alone"
     beats = first.exported()["trainforge_rank_beat_timestamp_seconds"]
     assert {values[2] for values in beats} == {"ip-10-0-0-1", "ip-10-0-0-2"}
     assert ("r1", "fsdp", "0123-4567", "1") in first.exported()["trainforge_run_info"]
