@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from catalog.batch import HOST_FOLDER
 from emulator.inventory import left_over
 from emulator.resources.resource import Kind
 from observability.dashboards import boards
@@ -157,13 +158,15 @@ def test_hosts_are_told_where_their_collector_is_and_may_send(deployed: Deployme
     keys = {item["Key"] for item in s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]}
     assert {f"{prefix}/collect.py", f"{prefix}/nodes/common/collector.py"} <= keys
     told = json.loads(s3.get_object(Bucket=bucket, Key=f"{prefix}/metrics.json")["Body"].read())
+    assert (told["runs"], told["host_folder"]) == ("/fsx/runs", HOST_FOLDER)
     value = deployed.client("ssm").get_parameter(Name=told["parameter"])["Parameter"]["Value"]
     exporters = json.loads(value)["exporters"].removeprefix(f"s3://{bucket}/")
     held = {
         item["Key"].removeprefix(exporters)
         for item in s3.list_objects_v2(Bucket=bucket, Prefix=exporters)["Contents"]
     }
-    assert {"exporters.pyz", "dcgm-counters.csv", "units/trainforge-efa-exporter.service"} <= held
+    units = {f"units/trainforge-{name}-exporter.service" for name in ("efa", "runs")}
+    assert {"exporters.pyz", "dcgm-counters.csv", *units} <= held
 
 
 def test_everything_goes_with_the_stacks(deployed: Deployment) -> None:
