@@ -74,10 +74,10 @@ class Reader:
             self.unreadable += 1
             return
         for start, path in starts.items():
-            claim = self._json(Path(path))
-            if not claim:
+            content = self._json(Path(path))
+            if not content:
                 continue
-            names = (claim.get("workload"), claim.get("run"))
+            names = (content.get("workload"), content.get("run"))
             if not all(isinstance(name, str) and _is_name(name) for name in names):
                 self.unreadable += 1
                 continue
