@@ -29,6 +29,7 @@ BUILT_IN = frozenset(
         "batch/v1",
         "networking.k8s.io/v1",
         "rbac.authorization.k8s.io/v1",
+        "scheduling.k8s.io/v1",
         "storage.k8s.io/v1",
     }
 )

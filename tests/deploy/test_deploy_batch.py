@@ -31,6 +31,7 @@ batch:
     weights: {production: 0.5, research: 1}
     priorities: {cpu-ddp: 7}
   runnable_limits: {capacity_minutes: 60}
+  health: {action: terminate}
 workloads:
   - {workload: cpu-ddp, preset: tiny, pool: cpu, nodes: 2, clusters: [batch]}
 """
@@ -52,6 +53,15 @@ def environments(deployed: Deployment) -> dict[str, dict[str, Any]]:
         asked = client.describe_compute_environments(computeEnvironments=[order["computeEnvironment"]])
         [found[pool]] = asked["computeEnvironments"]
     return found
+
+
+def rules(deployed: Deployment) -> dict[str, dict[str, Any]]:
+    """Return the patterns of the stack's rules by name."""
+    events = deployed.client("events")
+    return {
+        name: json.loads(events.describe_rule(Name=name)["EventPattern"])
+        for name in deployed.ids("batch", "AWS::Events::Rule")
+    }
 
 
 def test_the_stacks_are_complete_and_nothing_is_only_recorded(deployed: Deployment) -> None:
@@ -139,22 +149,31 @@ def test_the_dashboard_shows_existing_resources(deployed: Deployment) -> None:
     body = json.loads(deployed.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
     text = json.dumps(body)
     assert info(deployed).log_group in text
-    for rule in deployed.ids("batch", "AWS::Events::Rule"):
+    counted = [name for name, pattern in rules(deployed).items() if pattern["source"] == ["aws.batch"]]
+    assert counted
+    for rule in counted:
         assert rule in text
 
 
 def test_failed_jobs_and_blocked_queues_are_notified(deployed: Deployment) -> None:
-    events = deployed.client("events")
-    patterns = [
-        json.loads(events.describe_rule(Name=name)["EventPattern"])
-        for name in deployed.ids("batch", "AWS::Events::Rule")
-    ]
+    patterns = [pattern for pattern in rules(deployed).values() if pattern["source"] == ["aws.batch"]]
     assert {(pattern["detail-type"][0], pattern["detail"]["status"][0]) for pattern in patterns} == {
         ("Batch Job State Change", "FAILED"),
         ("Batch Job Queue Blocked", "RUNNABLE"),
     }
     for pattern in patterns:
         assert set(pattern["detail"]["jobQueue"]) == set(info(deployed).queues.values())
+
+
+def test_hosts_that_a_job_s_checks_refuse_are_ended_by_the_tag_that_they_have(deployed: Deployment) -> None:
+    [rule] = [name for name, pattern in rules(deployed).items() if pattern["source"] == ["aws.ecs"]]
+    [target] = deployed.client("events").list_targets_by_rule(Rule=rule)["Targets"]
+    told = deployed.client("lambda").get_function_configuration(FunctionName=target["Arn"])["Environment"][
+        "Variables"
+    ]
+    assert told["TOPIC_ARN"] == deployed.stack("batch").outputs["NotificationTopic"]
+    for environment in environments(deployed).values():
+        assert environment["computeResources"]["tags"][told["TAG_KEY"]] == told["TAG_VALUE"]
 
 
 def test_a_second_deployment_changes_nothing(deployed: Deployment) -> None:

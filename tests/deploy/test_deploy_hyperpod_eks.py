@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ storage:
 hyperpod_eks:
   pools: [gpu, small]
   access: [{principal_arn: "arn:aws:iam::111122223333:role/platform", policy: admin, namespaces: [hyperpod-training]}]
+  health: {action: repair, sweep: {}}
   autoscaling: true
   autoscaled_pools: [small]
   observability: {pod_logs: true}
@@ -108,6 +110,18 @@ def test_the_add_on_writes_to_the_stack_s_own_workspace(deployed: Deployment) ->
         "prometheusEndpoint": workspace["prometheusEndpoint"].rstrip("/"),
     }
     assert len(add_on["podIdentityAssociations"]) == 1
+
+
+def test_health_checks_run_from_an_image_that_the_deployment_has(deployed: Deployment) -> None:
+    [objects] = [
+        entry for entry in deployed.stack("hyperpod-eks").resources if entry.physical_id == "health-agent"
+    ]
+    images = set(re.findall(r'[^"\\]+/[^"\\]+:[0-9a-f]{64}', json.dumps(objects.properties)))
+    assert images
+    for image in images:
+        repository, _, tag = image.partition("/")[2].partition(":")
+        held = deployed.client("ecr").list_images(repositoryName=repository)["imageIds"]
+        assert tag in {one["imageTag"] for one in held}
 
 
 def test_the_cluster_info_names_both_clusters(deployed: Deployment) -> None:
