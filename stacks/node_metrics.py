@@ -17,6 +17,7 @@ from catalog.ports import (
 )
 from catalog.versions import (
     DCGM_EXPORTER_IMAGE,
+    DCGM_EXPORTER_PACKAGE,
     NODE_EXPORTER,
     NODE_EXPORTER_SHA256,
     NODE_EXPORTER_URL,
@@ -63,5 +64,6 @@ def node_metrics(settings: Settings, *, cluster: str, kind: str) -> dict[str, An
         "ports": PORTS,
         # Runs keep their folders on Lustre; without it they keep none that all nodes see.
         "runs": f"{lustre.mount_path}/runs" if lustre else "",
+        "dcgm_package": DCGM_EXPORTER_PACKAGE,
         "dcgm_image": DCGM_EXPORTER_IMAGE,
     }

@@ -70,6 +70,12 @@ DCGM_EXPORTER_IMAGE = Pin(
     "nvcr.io/nvidia/k8s/dcgm-exporter:4.5.3-4.8.2-distroless",
     f"NVIDIA/dcgm-exporter, tag 4.5.3-4.8.2, deployment/values.yaml, {_CHART}; not pulled here",
 )
+DCGM_EXPORTER_PACKAGE = Pin(
+    "NVIDIA's DCGM exporter's package for Ubuntu",
+    "datacenter-gpu-manager-exporter=4.8.2-1",
+    "the file datacenter-gpu-manager-exporter_4.8.2-1_amd64.deb of NVIDIA's CUDA repository, in a list of its files "
+    "with SHA-256 in a public repository, read 2026-11-29; the release of the image",
+)
 HYPERPOD_CHART = Pin(
     "HyperPod's chart, commit",
     "b01cf90676553a711ab1a8ac51422adbb09aef6b",

@@ -118,6 +118,7 @@ def metrics(release: Release) -> dict[str, Any]:
         "node_exporter": release("node_exporter"),
         "ports": PORTS | {"slurmctld": free_ports(1)[0]},
         "runs": "/fsx/runs",
+        "dcgm_package": "datacenter-gpu-manager-exporter=4.8.2-1",
         "dcgm_image": "nvcr.io/dcgm:1",
     }
 
@@ -180,7 +181,7 @@ def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, 
     started = (node.state / "started").read_text(encoding="utf-8").split()
     assert "nvidia-dcgm-exporter.service" in started
     assert "trainforge-efa-exporter.service" in started
-    assert "datacenter-gpu-manager-exporter=1.0" in (node.state / "installed").read_text(encoding="utf-8")
+    assert "datacenter-gpu-manager-exporter=4.8.2-1" in (node.state / "installed").read_text(encoding="utf-8")
     dcgm = node.read("/etc/systemd/system/nvidia-dcgm-exporter.service.d/trainforge.conf")
     assert (
         "ExecStart=\nExecStart=/usr/bin/dcgm-exporter -f /opt/trainforge/exporters/dcgm-counters.csv" in dcgm
@@ -188,6 +189,18 @@ def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, 
     assert f"--address={LOOPBACK}:9400" in dcgm
     assert "Environment=DCGM_HPC_JOB_MAPPING_DIR=/run/trainforge/gpu-jobs" in dcgm
     assert "--port 8000" in node.read("/etc/systemd/system/trainforge-neuron-monitor.service")
+
+
+def test_an_image_s_own_exporter_of_gpus_stays_and_is_named(
+    node: HyperPodNode, metrics: dict[str, Any]
+) -> None:
+    node.file("/dev/nvidiactl", "")
+    (node.state / "installed").write_text("datacenter-gpu-manager-exporter=4.9.0-1\n", encoding="utf-8")
+    done = node.run({"metrics": metrics, "node_types": TYPES})
+    assert done.code == 0, done.output
+    assert "this image has 'datacenter-gpu-manager-exporter' 4.9.0-1" in done.output
+    assert "4.8.2" not in (node.state / "installed").read_text(encoding="utf-8")
+    assert jobs(node) == ["node", "dcgm"]
 
 
 @pytest.mark.parametrize("image_registers_jobs", [True, False])

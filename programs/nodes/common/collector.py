@@ -13,7 +13,7 @@ from .agent_configuration import Destination, Target, agent_configuration
 from .metrics import Metrics
 from .node import Node, StepError, last_lines
 from .node_exporter import ensure_exporter
-from .packages import ensure_packages
+from .packages import ensure_packages, installed_version
 from .release import ensure_program
 from .service import ensure_service
 from .slurm_hooks import HYPERPOD_GPU_JOBS, HYPERPOD_JOB_MAP, HookFolders
@@ -23,7 +23,6 @@ _SETTINGS = "/etc/trainforge"
 _CONFIGURATION = f"{_SETTINGS}/collector.yml"
 _UNIT = "trainforge-collector.service"
 _STATE = "trainforge-collector"
-_DCGM_PACKAGE = "datacenter-gpu-manager-exporter"
 _DCGM_UNIT = "nvidia-dcgm-exporter.service"
 _NEURON_UNIT = "trainforge-neuron-monitor.service"
 _NEURON = "/opt/aws/neuron/bin"
@@ -136,12 +135,15 @@ def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
     """Yield what is scraped on this node; exporters of devices run only where the devices are."""
     ports = metrics.ports
     yield Target("node", ports["node"])
-    if node.path(_NVIDIA).exists() and _ensure_dcgm(node, metrics):
+    # A device's exporter is scraped also where it could not be installed: an alert then says that it does not answer.
+    if node.path(_NVIDIA).exists():
+        _ensure_dcgm(node, metrics)
         yield Target("dcgm", ports["dcgm"])
     if node.path(f"{_NEURON}/neuron-monitor").exists():
         _ensure_neuron(node, ports["neuron"])
         yield Target("neuron", ports["neuron"])
-    if any(node.path(_INFINIBAND).glob("*")) and _ensure_own(node, "efa"):
+    if any(node.path(_INFINIBAND).glob("*")):
+        _ensure_own(node, "efa")
         yield Target("efa", ports["efa"])
     if kind in _HEAD:
         yield from _cluster_targets(node, metrics)
@@ -157,9 +159,10 @@ def _cluster_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
         for part in _SLURM_PARTS:
             yield Target(f"slurm-{part}", ports["slurmctld"], f"/metrics/{part}", speaks_of_others=True)
     options = "OPTIONS=--native\n" if native else "OPTIONS=\n"
-    if _ensure_own(node, "slurm", options):
-        yield Target("slurm", ports["slurm"], speaks_of_others=True)
-    if metrics.runs and _ensure_own(node, "runs", f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=\n"):
+    _ensure_own(node, "slurm", options)
+    yield Target("slurm", ports["slurm"], speaks_of_others=True)
+    if metrics.runs:
+        _ensure_own(node, "runs", f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=\n")
         yield Target("runs", ports["runs"], speaks_of_others=True)
 
 
@@ -171,8 +174,8 @@ def _host_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
     node.ensure_directory(claims, 0o1777)
     node.write_file(f"{folder}/node", f"{os.uname().nodename}\n", 0o644)
     options = f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=--claims={claims}\n"
-    if _ensure_own(node, "runs", options):
-        yield Target("runs", metrics.ports["runs"], speaks_of_others=True, moves=True)
+    _ensure_own(node, "runs", options)
+    yield Target("runs", metrics.ports["runs"], speaks_of_others=True, moves=True)
 
 
 def _has_own_metrics(port: int) -> bool:
@@ -186,8 +189,8 @@ def _has_own_metrics(port: int) -> bool:
         return False
 
 
-def _ensure_own(node: Node, name: str, environment: str = "") -> bool:
-    """Have one of the deployment's own exporters run; return whether it is among those that were fetched.
+def _ensure_own(node: Node, name: str, environment: str = "") -> None:
+    """Have one of the deployment's own exporters run, if it is among those that were fetched.
 
     `environment` is the content of its environment file.
     """
@@ -195,7 +198,7 @@ def _ensure_own(node: Node, name: str, environment: str = "") -> bool:
     source = node.path(f"{_EXPORTERS}/units/{unit}")
     if not source.exists() or not node.path(_ARCHIVE).exists():
         node.log(f"WARNING: the exporter '{name}' is not among those of the deployment")
-        return False
+        return
     before = node.changes
     if environment:
         node.ensure_directory(_SETTINGS, 0o755)
@@ -207,18 +210,17 @@ def _ensure_own(node: Node, name: str, environment: str = "") -> bool:
         next_step="its port may be taken",
         restart=node.changes > before,
     )
-    return True
 
 
-def _ensure_dcgm(node: Node, metrics: Metrics) -> bool:
-    """Have NVIDIA's exporter run, from NVIDIA's package or as a container; return whether it is there."""
+def _ensure_dcgm(node: Node, metrics: Metrics) -> None:
+    """Have NVIDIA's exporter run, from NVIDIA's package or as a container, where either can be had."""
     if shutil.which("apt-get"):
-        return _ensure_dcgm_package(node, metrics.ports["dcgm"])
+        _ensure_dcgm_package(node, metrics.dcgm_package, metrics.ports["dcgm"])
+        return
     if shutil.which("docker") and node.path(_DCGM_COUNTERS).exists():
         _ensure_dcgm_container(node, metrics.dcgm_image, metrics.ports["dcgm"])
-        return True
+        return
     node.log("WARNING: no metrics of GPUs here: apt-get is absent, and so are docker or the list of counters")
-    return False
 
 
 def _ensure_dcgm_container(node: Node, image: str, port: int) -> None:
@@ -254,18 +256,26 @@ def _ensure_dcgm_container(node: Node, image: str, port: int) -> None:
     )
 
 
-def _ensure_dcgm_package(node: Node, port: int) -> bool:
-    """Have NVIDIA's exporter run, from NVIDIA's package; return whether it is there.
+def _ensure_dcgm_package(node: Node, package: str, port: int) -> None:
+    """Have NVIDIA's exporter run, from NVIDIA's package `NAME=VERSION`.
 
-    The package is in NVIDIA's CUDA repository, which GPU images name. Its unit is the vendor's own, with the counters
-    of the deployment, because the exporter's own list leaves out those that alerts read, with the folder that says
-    which job has which GPU, and on the loopback address.
+    An image's own stays at its version. The package is in NVIDIA's CUDA repository, which GPU images name. Its unit is
+    the vendor's own, with the counters of the deployment, because the exporter's own list leaves out those that alerts
+    read, with the folder that says which job has which GPU, and on the loopback address.
     """
-    try:
-        ensure_packages(node, (_DCGM_PACKAGE,))
-    except StepError as error:
-        node.log(f"WARNING: no metrics of GPUs here: {error}; add NVIDIA's CUDA repository to the image")
-        return False
+    name, _, version = package.partition("=")
+    found = installed_version(node, name)
+    if found is None:
+        try:
+            ensure_packages(node, (package,))
+        except StepError as error:
+            node.log(f"WARNING: no metrics of GPUs here: {error}; add NVIDIA's CUDA repository to the image")
+            return
+    elif found != version:
+        # Release 4.9.0 of NVIDIA/dcgm-exporter renames fields.
+        node.log(
+            f"WARNING: this image has '{name}' {found}, and alerts name the metrics of {version}: compare their names"
+        )
     before = node.changes
     next_step = f"read 'journalctl --unit {_DCGM_UNIT}'"
     if node.path(_DCGM_COUNTERS).exists():
@@ -290,7 +300,6 @@ def _ensure_dcgm_package(node: Node, port: int) -> bool:
     if node.query("systemctl", "is-enabled", _DCGM_UNIT).stdout.strip() != "enabled":
         node.run("systemctl", "enable", "--now", _DCGM_UNIT, next_step=next_step)
         node.changed(f"unit '{_DCGM_UNIT}' enabled")
-    return True
 
 
 def _ensure_neuron(node: Node, port: int) -> None:

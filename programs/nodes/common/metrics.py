@@ -16,7 +16,8 @@ class Metrics:
     `ports` are by the name of a job: node, dcgm, neuron, efa, slurm, runs; `collector` is the agent's own and
     `slurmctld` Slurm's. `runs` is the folder of runs on the shared file system; empty without one.
     `host_folder` is the folder by which a host of AWS Batch and its jobs tell each other of metrics; empty elsewhere.
-    `dcgm_image` is NVIDIA's exporter, for nodes whose system has no package of it.
+    `dcgm_package` is NVIDIA's exporter as apt names it, `NAME=VERSION`, and `dcgm_image` for nodes whose system has no
+    package of it.
     """
 
     parameter: str
@@ -28,6 +29,7 @@ class Metrics:
     prometheus: Release
     node_exporter: Release
     ports: Mapping[str, int]
+    dcgm_package: str
     dcgm_image: str
     runs: str = ""
     host_folder: str = ""
@@ -48,6 +50,7 @@ def metrics_of(data: Any) -> Metrics:
         series_limit=int(data["series_limit"]),
         prometheus=release_of(data["prometheus"]),
         node_exporter=release_of(data["node_exporter"]),
+        dcgm_package=str(data["dcgm_package"]),
         dcgm_image=str(data["dcgm_image"]),
         runs=str(data.get("runs", "")),
         host_folder=str(data.get("host_folder", "")),

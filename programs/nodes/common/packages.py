@@ -55,14 +55,23 @@ def _install(node: Node, names: Sequence[str]) -> None:
         )
 
 
+def installed_version(node: Node, name: str) -> str | None:
+    """Return the version of a package here, or None without it."""
+    return _installed(node, (name,)).get(name)
+
+
 def _missing(node: Node, names: Sequence[str]) -> list[str]:
+    installed = _installed(node, sorted({name.split("=")[0] for name in names}))
+    return [name for name in names if not _satisfied(name, installed)]
+
+
+def _installed(node: Node, bare: Sequence[str]) -> Mapping[str, str]:
+    """Return the versions of those of the packages that are installed."""
     form = "${db:Status-Abbrev} ${Package} ${Version}\n"
-    bare = sorted({name.split("=")[0] for name in names})
     result = node.query("dpkg-query", "--show", f"--showformat={form}", *bare)
     # dpkg-query exits 1 where it knows nothing of a name, and still shows the others.
     fields = [line.split() for line in result.stdout.splitlines()]
-    installed = {field[1]: field[2] for field in fields if len(field) == 3 and field[0] in ("ii", "hi")}
-    return [name for name in names if not _satisfied(name, installed)]
+    return {field[1]: field[2] for field in fields if len(field) == 3 and field[0] in ("ii", "hi")}
 
 
 def _satisfied(name: str, installed: Mapping[str, str]) -> bool:
