@@ -1,11 +1,36 @@
 # Sets up Grafana on a private instance: the release by its digest, data sources and dashboards as files, no open port.
-# VERSION, SHA256, PLUGIN, SECRET, BUCKET, PREFIX, REGION, METRICS_URL and ADDRESS are set before it. ROOT is empty but
-# in tests.
+# VERSION, SHA256, PLUGIN, SECRET, BUCKET, PREFIX, REGION, METRICS_URL, ADDRESS, STACK and GROUP are set before it. ROOT
+# is empty but in tests.
 set -euo pipefail
 umask 022
 home="${ROOT:-}/opt/grafana"
 etc="${ROOT:-}/etc/trainforge/grafana"
 state="${ROOT:-}/var/lib/grafana"
+
+# Every end is signalled to the deployment, which waits for it. When CloudFormation does not wait, that is no error.
+tell() {
+  local code=$? token
+  token="$(instance_metadata --request PUT --header 'X-aws-ec2-metadata-token-ttl-seconds: 60' api/token)"
+  INSTANCE="$(instance_metadata --header "X-aws-ec2-metadata-token: $token" meta-data/instance-id)" \
+    STATUS="$([ "$code" = 0 ] && echo SUCCESS || echo FAILURE)" STACK="$STACK" GROUP="$GROUP" REGION="$REGION" \
+    python3 - <<'PYTHON' || true
+import os
+
+import boto3
+
+boto3.client("cloudformation", region_name=os.environ["REGION"]).signal_resource(
+    StackName=os.environ["STACK"],
+    LogicalResourceId=os.environ["GROUP"],
+    UniqueId=os.environ["INSTANCE"],
+    Status=os.environ["STATUS"],
+)
+PYTHON
+}
+
+instance_metadata() {
+  curl --fail --silent --show-error --max-time 10 "${@:1:$#-1}" "http://169.254.169.254/latest/${!#}"
+}
+trap tell EXIT
 
 # Downloads and package mirrors may need a moment while the network comes up.
 again() {
@@ -159,3 +184,4 @@ again fetch
 provision
 again install_plugin
 start
+again curl --fail --silent --show-error --output /dev/null --retry 5 --retry-connrefused "http://$ADDRESS:3000/api/health"

@@ -22,6 +22,7 @@ echo "$(basename "$0") $*" >>"{record}"
 """
 # Python on the instance has boto3; here its two answers are enough.
 _BOTO3 = """
+import os
 import pathlib
 class Client:
     def __init__(self, name): self.name = name
@@ -30,6 +31,9 @@ class Client:
     def paginate(self, Bucket, Prefix): return [{"Contents": [{"Key": Prefix + "fleet.json"}]}]
     def download_file(self, bucket, key, path):
         pathlib.Path(path).write_text('{"query": "prometheus", "key": "' + key + '"}')
+    def signal_resource(self, **given):
+        with open(os.environ["RECORD"], "a") as record:
+            print("signal", *given.values(), file=record)
 def client(name, region_name): return Client(name)
 """
 
@@ -45,7 +49,10 @@ class Machine:
         self._record.touch()
         (self._modules / "boto3.py").write_text(_BOTO3, encoding="utf-8")
         grafana = self.root / "opt/grafana/bin/grafana"
-        output = 'while [ $# -gt 0 ]; do [ "$1" = --output ] && printf "an archive" >"$2"; shift; done'
+        output = (
+            'case "$*" in *169.254*) printf i-0; exit ;; */api/health) exit "${UNHEALTHY:-0}" ;; esac\n'
+            'while [ $# -gt 0 ]; do [ "$1" = --output ] && printf "an archive" >"$2"; shift; done'
+        )
         bodies = {
             "apt-get": "",
             "curl": output,
@@ -70,15 +77,19 @@ class Machine:
                 "REGION": "us-west-2",
                 "METRICS_URL": "https://m/workspaces/ws-1",
                 "ADDRESS": "127.0.0.1",
+                "STACK": "demo-observability",
+                "GROUP": "Group",
             }
         )
 
-    def start(self) -> subprocess.CompletedProcess[str]:
+    def start(self, **given: str) -> subprocess.CompletedProcess[str]:
         environment = {
             "PATH": os.pathsep.join([str(self._programs), os.environ["PATH"]]),
             "PYTHONPATH": str(self._modules),
             "ROOT": str(self.root),
             "RETRY_SECONDS": "0",
+            "RECORD": str(self._record),
+            **given,
         }
         return subprocess.run(
             ["bash", "-c", self._script],
@@ -112,6 +123,14 @@ def test_grafana_listens_on_loopback_and_its_password_is_in_one_file(machine: Ma
     assert password.stat().st_mode & 0o007 == 0
     assert "a-password" not in done.stdout + done.stderr + "".join(machine.calls("curl"))
     assert machine.calls("systemctl")[-1] == "systemctl enable --now grafana.service"
+
+
+@pytest.mark.parametrize(("unhealthy", "status"), [("0", "SUCCESS"), ("22", "FAILURE")])
+def test_the_deployment_is_told_whether_grafana_answers(
+    machine: Machine, unhealthy: str, status: str
+) -> None:
+    assert machine.start(UNHEALTHY=unhealthy).returncode == int(unhealthy != "0")
+    assert machine.calls("signal") == [f"signal demo-observability Group i-0 {status}"]
 
 
 def test_data_sources_and_dashboards_are_files(machine: Machine) -> None:

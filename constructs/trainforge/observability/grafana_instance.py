@@ -26,6 +26,10 @@ _SCRIPT = PROGRAMS / "grafana_server" / "set_up.sh"
 _IMAGE = f"/aws/service/canonical/ubuntu/server/{UBUNTU}/stable/current/amd64/hvm/ebs-gp3/ami-id"
 """Canonical's public parameter ("Find Ubuntu images on AWS", documentation.ubuntu.com)."""
 _LOOPBACK = "127.0.0.1"
+_GROUP = "GrafanaServers"
+"""The group's logical id, which the instance signals by."""
+_SET_UP = "PT20M"
+"""Time in which an instance must have signalled, as an ISO 8601 duration: a failed download is tried for minutes."""
 TAG_KEY = "trainforge:grafana"
 """The tag by whose value, the deployment's name, a person finds the instance."""
 
@@ -41,8 +45,9 @@ class GrafanaMachine:
 class GrafanaInstance(Construct):
     """One instance in a private subnet, without ingress, that an auto scaling group replaces when it fails.
 
-    Everything on it comes from files: a change of dashboards or of the release replaces it, and what people made in it
-    by hand goes with it. `secret` holds the password of the user `admin`.
+    Everything on it comes from files: a change of dashboards or of the release, and a new image of Ubuntu, replaces it,
+    and what people made in it by hand goes with it. The deployment waits until it answers, and fails if it does not.
+    `secret` holds the password of the user `admin`.
     """
 
     def __init__(
@@ -71,6 +76,8 @@ class GrafanaInstance(Construct):
             "REGION": cdk.Stack.of(self).region,
             "METRICS_URL": workspace.url,
             "ADDRESS": _LOOPBACK,
+            "STACK": cdk.Stack.of(self).stack_name,
+            "GROUP": _GROUP,
         }
         template = self._template(deployment, machine, user_data(values))
         self.group = self._group(template, subnet)
@@ -117,6 +124,11 @@ class GrafanaInstance(Construct):
         workspace.grant_query(role)
         allow_cloudwatch(role)
         role.add_to_policy(session_statement())
+        role.add_to_policy(
+            iam.PolicyStatement(
+                actions=["cloudformation:SignalResource"], resources=[cdk.Stack.of(self).stack_id]
+            )
+        )
         role.add_to_policy(
             iam.PolicyStatement(actions=["secretsmanager:GetSecretValue"], resources=[self.secret.secret_arn])
         )
@@ -188,9 +200,16 @@ class GrafanaInstance(Construct):
                 launch_template_id=template.ref, version=template.attr_latest_version_number
             ),
         )
+        group.override_logical_id(_GROUP)
+        group.cfn_options.creation_policy = cdk.CfnCreationPolicy(
+            resource_signal=cdk.CfnResourceSignal(count=1, timeout=_SET_UP)
+        )
         group.cfn_options.update_policy = cdk.CfnUpdatePolicy(
             auto_scaling_rolling_update=cdk.CfnAutoScalingRollingUpdate(
-                min_instances_in_service=0, max_batch_size=1
+                min_instances_in_service=0,
+                max_batch_size=1,
+                wait_on_resource_signals=True,
+                pause_time=_SET_UP,
             )
         )
         acknowledge(group, "AwsSolutions-AS3", "a group of one that is only ever replaced")
