@@ -104,7 +104,9 @@ def test_runs_are_exported_once_per_cluster_beside_the_jobs(
     assert deployment["metadata"]["namespace"] == "hyperpod-jobs"
     [runs] = [one for one in scraped(found, stack)["scrape_configs"] if one["job_name"] == "runs"]
     assert runs["honor_labels"] is True
-    kept = {one["source_labels"][0]: one["regex"] for one in runs["relabel_configs"]}
+    kept = {
+        one["source_labels"][0]: one["regex"] for one in runs["relabel_configs"] if one["action"] == "keep"
+    }
     assert kept == {
         "__meta_kubernetes_pod_label_app_kubernetes_io_name": "runs-exporter",
         "__meta_kubernetes_pod_container_port_number": str(RUNS_EXPORTER_PORT),
@@ -192,7 +194,7 @@ def test_every_metric_of_the_dashboards_is_collected(synthesized: Synthesized) -
 def test_the_operator_of_gpus_has_its_own_exporter(synthesized: Synthesized) -> None:
     found = eks(synthesized, "p5.48xlarge", "gpu-operator")
     [dcgm] = [one for one in scraped(found)["scrape_configs"] if one["job_name"] == "dcgm"]
-    assert dcgm["relabel_configs"][0]["regex"] == "nvidia-dcgm-exporter"
+    assert dcgm["relabel_configs"][1]["regex"] == "nvidia-dcgm-exporter"
     # Its own list has no memory errors and no violations, for which there are alerts.
     [counters] = [one for one in objects(found, "ConfigMap") if one["metadata"]["name"] == GPU_COUNTERS]
     assert counters["metadata"]["namespace"] == GPU_OPERATOR_CHART.namespace
@@ -248,7 +250,14 @@ def test_prometheus_takes_the_configuration(tmp_path: Path) -> None:
         [
             ExporterPods("node", "app.kubernetes.io/name", "prometheus-node-exporter", 9100),
             ExporterPods(
-                "state", "app", "state", 8080, namespace="n", speaks_of_others=True, authorized=True
+                "state",
+                "app",
+                "state",
+                8080,
+                namespace="n",
+                speaks_of_others=True,
+                authorized=True,
+                keeps=["kube_pod_info", "kube_node_info"],
             ),
         ],
         cluster="c",
@@ -272,9 +281,12 @@ def test_prometheus_takes_the_configuration(tmp_path: Path) -> None:
         "source_labels": ["__meta_kubernetes_pod_node_name"],
         "target_label": "node",
     }
-    assert node["relabel_configs"][0]["source_labels"] == [
-        "__meta_kubernetes_pod_label_app_kubernetes_io_name"
-    ]
+    ended, labelled = node["relabel_configs"][:2]
+    assert (ended["source_labels"], ended["action"]) == (["__meta_kubernetes_pod_phase"], "drop")
+    assert labelled["source_labels"] == ["__meta_kubernetes_pod_label_app_kubernetes_io_name"]
+    assert "metric_relabel_configs" not in node
+    [kept] = state["metric_relabel_configs"]
+    assert (kept["action"], kept["regex"]) == ("keep", "kube_node_info|kube_pod_info")
     assert state["honor_labels"] is True
     assert "target_label" not in json.dumps(state)
 

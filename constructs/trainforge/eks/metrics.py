@@ -12,7 +12,7 @@ from catalog.charts import DCGM_EXPORTER_CHART, GPU_OPERATOR_CHART, KUEUE_CHART
 from catalog.devices import Devices
 from catalog.instances import instance
 from catalog.kubernetes import device_tolerations
-from catalog.metrics import JOBS
+from catalog.metrics import JOBS, of_exporter
 from catalog.pool import Pool
 from catalog.ports import (
     DCGM_EXPORTER_PORT,
@@ -130,6 +130,8 @@ class ClusterMetrics(Construct):
                 STATE_METRICS,
                 KUBE_STATE_METRICS_PORT,
                 speaks_of_others=True,
+                # It has hundreds, some a series per pod and label; these are what dashboards and alerts read.
+                keeps=[metric.name for metric in of_exporter(STATE_METRICS)],
             ),
         ]
         cluster.add_on(NODE_EXPORTER)

@@ -23,7 +23,8 @@ class ExporterPods:
     """Pods of an exporter: the name of their job, a label that they have, and the container port that answers.
 
     With `namespace` only pods there. An exporter that `speaks_of_others` has the label `node` of its own, or none. One
-    that is `authorized` answers over TLS to those who may read `/metrics`, and gets the collector's token.
+    that is `authorized` answers over TLS to those who may read `/metrics`, and gets the collector's token. `keeps` are
+    the names of its metrics that are stored; empty: all.
 
     Raises:
         ValueError: the token would go to any pod with the label.
@@ -36,6 +37,7 @@ class ExporterPods:
     namespace: str = ""
     speaks_of_others: bool = False
     authorized: bool = False
+    keeps: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Refuse to send the token to pods of any namespace."""
@@ -70,6 +72,12 @@ def scrape_configuration(
 def _scrape(exporter: ExporterPods, series_limit: int) -> dict[str, Any]:
     label = exporter.label.translate(str.maketrans("./-", "___"))
     keep = [
+        # A pod that ended keeps its address for a while, and answers no more.
+        {
+            "source_labels": ["__meta_kubernetes_pod_phase"],
+            "regex": "Failed|Succeeded",
+            "action": "drop",
+        },
         {
             "source_labels": [f"__meta_kubernetes_pod_label_{label}"],
             "regex": exporter.value,
@@ -99,4 +107,9 @@ def _scrape(exporter: ExporterPods, series_limit: int) -> dict[str, Any]:
         "kubernetes_sd_configs": [{"role": "pod"}],
         # The node that an exporter of Kubernetes' state runs on is none of those that it speaks of.
         "relabel_configs": keep if exporter.speaks_of_others else [*keep, name],
+        **({"metric_relabel_configs": [_kept(exporter.keeps)]} if exporter.keeps else {}),
     }
+
+
+def _kept(names: Sequence[str]) -> dict[str, Any]:
+    return {"source_labels": ["__name__"], "regex": "|".join(sorted(names)), "action": "keep"}
