@@ -127,8 +127,9 @@ def check_profile(
     elif profile.profiler is Profiler.NSYS and not gpus:
         message = f"nsys captures steps on GPUs, and this run of {workload} has none"
         yield _error("profile", profile.profiler, message, f"give --profile {Profiler.TORCH}")
-    elif not profile.numbers(ranks):
-        message = f"the run has {ranks} ranks, and none of '{profile.ranks}' is among them"
+    elif profile.ranks and profiled_ranks.beyond(profile.ranks, ranks):
+        beyond = "', '".join(profiled_ranks.beyond(profile.ranks, ranks))
+        message = f"the run has {ranks} ranks, and '{beyond}' is not among them"
         yield _error("profile-ranks", profile.ranks, message, f"ranks are 0 to {ranks - 1}")
     else:
         try:

@@ -24,6 +24,7 @@ sys.path.insert(0, str(RUNTIME))
 
 import rank_processes
 from health import disks, instance_type, programs
+from health.command import parser
 from health.report import examine
 from health.session import Options, Session
 from health.severity import Severity, severity_of, worst
@@ -258,7 +259,7 @@ def test_bandwidth_has_a_threshold_only_where_one_is_given(tmp_path: Path) -> No
     reduced("# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 300.0\n")(node)
     report = judged(node, "all-reduce")
     [finding] = report.results[-2].findings
-    assert (finding.severity, finding.expected) == (Severity.OK, "no threshold: none is published")
+    assert (finding.severity, finding.expected) == (Severity.OK, "no threshold: --min-busbw is not given")
     assert judged(node, "all-reduce", min_busbw=400.0).severity is Severity.MONITOR
     assert judged(node, "all-reduce", min_busbw=200.0).severity is Severity.OK
 
@@ -333,3 +334,12 @@ def test_a_session_reports_only_severities_that_a_check_has(tmp_path: Path) -> N
     session = Session(tmp_path, {}, None)
     with pytest.raises(AssertionError, match="gpu-count never reports monitor"):
         session.found("gpu-count", "node", 1, 2, Severity.MONITOR)
+
+
+@pytest.mark.parametrize("text", ["nan", "-5", "0", "inf", "fast"])
+def test_no_bandwidth_below_which_nothing_is_bad_is_taken(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--min-busbw", text])
+    assert f"'{text}' is not a number of GB/s above 0" in capsys.readouterr().err

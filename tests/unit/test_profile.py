@@ -128,7 +128,11 @@ def told(**asked: str) -> str:
         ({"profile": "torch", "profile_steps": "5"}, "'5' is not FIRST:LAST"),
         ({"profile": "torch", "profile_steps": "0:3"}, "'0:3' is not FIRST:LAST"),
         ({"profile": "torch", "profile_ranks": "8-0"}, "'8-0' is no list of ranks; give 'all'"),
-        ({"profile": "torch", "profile_ranks": "900"}, "none of '900' is among them; ranks are 0 to 31"),
+        ({"profile": "torch", "profile_ranks": "900"}, "'900' is not among them; ranks are 0 to 31"),
+        (
+            {"profile": "torch", "profile_ranks": "0,0-40,99999"},
+            "the run has 32 ranks, and '0-40', '99999' is not among them",
+        ),
         ({"profile_ranks": "all"}, "is for a profile, and none is asked for; give --profile torch or nsys"),
         ({"workload": "jax", "profile": "torch"}, "jax cannot be profiled by torch"),
         ({"workload": "torchtitan", "profile": "nsys"}, "torchtitan cannot be profiled by nsys"),

@@ -57,6 +57,19 @@ def chosen_rank(text: str, rank: int) -> bool:
     return text == "all" or any(rank in each for each in _ranges(text))
 
 
+def beyond(text: str, ranks: int) -> list[str]:
+    """Return the parts of a list of ranks that name ranks which a run with a number of them does not have.
+
+    Raises:
+        ValueError: it is neither `all` nor numbers and ranges.
+    """
+    if text == "all":
+        return []
+    return [
+        word for word, each in zip(text.split(","), _ranges(text), strict=True) if each.stop > max(ranks, 0)
+    ]
+
+
 def trace_folder(environment: Mapping[str, str]) -> Path:
     """Return the folder of a run's profiles.
 

@@ -257,7 +257,7 @@ _ALL = (
         (Severity.OK, Severity.MONITOR),
         "the bus bandwidth of all_reduce_perf is not below --min-busbw, where that is given",
         "compare with other nodes of the type",
-        _OURS + ": no figure of one node is published, so none is built in",
+        _OURS + ": figures of one node are published for one type alone, so none is built in",
     ),
     Check(
         "neuron-count",

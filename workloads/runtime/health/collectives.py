@@ -38,7 +38,11 @@ def check_all_reduce(session: Session) -> None:
     least, busbw = session.options.min_busbw, float(bandwidth["busbw"])
     if least is None:
         session.found(
-            "all-reduce-bandwidth", "node", f"{busbw} GB/s", "no threshold: none is published", Severity.OK
+            "all-reduce-bandwidth",
+            "node",
+            f"{busbw} GB/s",
+            "no threshold: --min-busbw is not given",
+            Severity.OK,
         )
     elif busbw < least:
         session.found(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +37,7 @@ def parser(prog: str = "health") -> argparse.ArgumentParser:
     )
     add("--dcgm-level", type=int, choices=range(5), help="default: none, 2 and 3 by suite")
     add("--log-minutes", type=_number, default=60, metavar="N", help="of the kernel log; default: 60")
-    add("--min-busbw", type=float, metavar="GB/S", help="least bandwidth of the local all-reduce")
+    add("--min-busbw", type=_bandwidth, metavar="GB/S", help="least bandwidth of the local all-reduce")
     return made
 
 
@@ -87,6 +88,17 @@ def _number(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"'{text}' is not a whole number from 0")
     return int(text)
+
+
+def _bandwidth(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    # Nothing is below a NaN or a negative number: no bandwidth would be bad.
+    if not (0 < value < math.inf):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number of GB/s above 0")
+    return value
 
 
 def _probes(text: str) -> frozenset[str]:
