@@ -94,9 +94,10 @@ class ObservabilityStack(cdk.Stack):
 
     def _routes(self, section: ObservabilitySettings) -> dict[Severity, Notifications]:
         emails = self._settings.notifications.emails
+        given = {severity: section.alerts.get(severity) for severity in SEVERITIES}
         routes = {
-            severity: section.alerts.get(severity) or AlertRouteSettings(emails=emails)
-            for severity in SEVERITIES
+            severity: route if route and route.has_recipients else AlertRouteSettings(emails=emails)
+            for severity, route in given.items()
         }
         key = None
         if not all(route.topic_arn for route in routes.values()):
@@ -120,7 +121,7 @@ class ObservabilityStack(cdk.Stack):
             "Metrics",
             deployment=self._settings.name,
             topics={severity: route.topic for severity, route in self.routes.items()},
-            rules=rule_groups(section.runbooks_url),
+            rules=rule_groups(section.runbooks_url) if section.rules else None,
             options=None
             if section.workspace_id
             else WorkspaceOptions(section.retention_days, section.kms_key_arn),

@@ -100,7 +100,7 @@ def _nobody(subject: Subject) -> Iterator[Problem]:
     if section is None or section.workspace_id:
         return
     route = section.alerts.get("critical")
-    if not (route and (route.emails or route.topic_arn)) and not settings.notifications.emails:
+    if not (route and route.has_recipients) and not settings.notifications.emails:
         yield Problem(
             "observability.alerts",
             "",
@@ -136,6 +136,23 @@ def _isolated(subject: Subject) -> Iterator[Problem]:
                 "nodes cannot download Prometheus in an isolated network: they continue without metrics",
                 "put the programs into an image of your own at the paths that docs/observability.md names, "
                 "or remove 'observability'",
+            )
+
+
+@error("grafana-managed")
+def _managed(subject: Subject) -> Iterator[Problem]:
+    """Amazon Managed Grafana has no machine to choose."""
+    section = subject.settings.observability
+    grafana = section.grafana if section else None
+    if grafana is None or grafana.kind == "instance":
+        return
+    for key in ("instance_type", "volume_gib"):
+        if key in grafana.model_fields_set:
+            yield Problem(
+                f"observability.grafana.{key}",
+                getattr(grafana, key),
+                f"'{key}' is of a Grafana on an instance, and this one is Amazon Managed Grafana",
+                f"remove '{key}', or set 'kind: instance'",
             )
 
 

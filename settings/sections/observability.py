@@ -20,6 +20,11 @@ class AlertRouteSettings(Model):
     topic_arn: str | None = None
     """ARN of an existing SNS topic to send to; absent: a topic of the stack's own."""
 
+    @property
+    def has_recipients(self) -> bool:
+        """True if it names anybody; otherwise alerts go where those of an absent severity go."""
+        return bool(self.emails or self.topic_arn)
+
 
 class GrafanaSettings(Model):
     """A Grafana with the deployment's dashboards."""
@@ -56,8 +61,9 @@ class ObservabilitySettings(Model):
     """ARN of a KMS key that encrypts a new workspace; absent: a key that AWS owns."""
     retention_days: int = Field(default=DEFAULT_METRIC_DAYS, ge=1, le=MAX_METRIC_DAYS)
     """Days that a new workspace keeps metrics."""
-    scrape_seconds: int = Field(default=30, ge=15, le=300)
-    """Seconds between two samples of a series; half as many seconds cost twice as much."""
+    scrape_seconds: int = Field(default=30, ge=15, le=60)
+    """Seconds between two samples of a series; half as many seconds cost twice as much. Rates of alerts are over five
+    minutes, and need several samples in them."""
     max_series_per_exporter: int = Field(default=10000, ge=500, le=100000)
     """Series that are taken of one exporter of a node; one with more is refused as a whole, and an alert says so.
     Exporters of a whole cluster bound the labels of jobs themselves."""
@@ -66,7 +72,10 @@ class ObservabilitySettings(Model):
     capacity_end: CapacityEndSettings = CapacityEndSettings()
     """Notice of the end of the reserved capacity that pools name."""
     alerts: dict[Severity, AlertRouteSettings] = {}
-    """Recipients by severity; a severity that is absent goes to `notifications.emails`."""
+    """Recipients by severity; a severity that is absent or names nobody goes to `notifications.emails`."""
+    rules: bool = True
+    """This deployment's alert rules are in the workspace, or not. Of deployments that share one, one has them: rules
+    read the series of all clusters there, and would be evaluated, and paid, twice."""
     runbooks_url: str | None = Field(default=None, pattern=r"^https?://\S+$")
     """Address of the folder docs/runbooks of your copy of this repository, as a browser opens it: each alert links to
     its page there. Absent: an alert names the page's path in the repository."""

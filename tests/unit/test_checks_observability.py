@@ -66,7 +66,13 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("observability-capacity-end", "observability.capacity_end.critical_hours")},
     ),
     # Grafana
-    ({"observability": {"alerts": PEOPLE, "grafana": {"kind": "managed", "instance_type": "p9.foo"}}}, set()),
+    (
+        {"observability": {"alerts": PEOPLE, "grafana": {"instance_type": "p9.foo", "volume_gib": 20}}},
+        {
+            ("grafana-managed", "observability.grafana.instance_type"),
+            ("grafana-managed", "observability.grafana.volume_gib"),
+        },
+    ),
     (
         {"observability": {"alerts": PEOPLE, "grafana": {"kind": "instance", "instance_type": "p9.foo"}}},
         {("instance-type-unknown", "observability.grafana.instance_type")},

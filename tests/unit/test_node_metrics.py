@@ -231,7 +231,7 @@ def test_one_node_speaks_of_slurm_and_of_runs(node: HyperPodNode, metrics: dict[
     scrapes = json.loads(node.read(COLLECTOR))["scrape_configs"]
     assert [one["honor_labels"] for one in scrapes] == [False, True, True]
     assert [one["sample_limit"] for one in scrapes] == [10000, 0, 0]
-    assert node.read("/etc/trainforge/runs-exporter.env") == "TRAINFORGE_RUNS=/fsx/runs\n"
+    assert node.read("/etc/trainforge/runs-exporter.env") == "TRAINFORGE_RUNS=/fsx/runs\nOPTIONS=\n"
     assert node.read("/etc/trainforge/slurm-exporter.env") == "OPTIONS=\n"
 
 

@@ -179,6 +179,42 @@ def test_an_existing_workspace_gets_rules_and_no_alert_manager(synthesized: Synt
     assert rule["annotations"]["runbook_url"] == "https://x.example/r/gpu-xid.md"
 
 
+def test_deployments_that_share_a_workspace_have_a_namespace_each_and_the_rules_once(
+    synthesized: Synthesized,
+) -> None:
+    first = synthesized(CONFIGURATION.format(observability=f"workspace_id: {WORKSPACE}"))
+    assert first.only(STACK, "AWS::APS::RuleGroupsNamespace")["Name"] == "trainforge-test"
+    second = synthesized(CONFIGURATION.format(observability=f"workspace_id: {WORKSPACE}, rules: false"))
+    assert second.resources(STACK, "AWS::APS::RuleGroupsNamespace") == []
+
+
+def test_a_severity_that_names_nobody_goes_to_everybody(synthesized: Synthesized) -> None:
+    found = synthesized(
+        CONFIGURATION.format(observability="alerts: {critical: {}, info: {emails: [b@x.org]}}")
+    )
+    addresses = [one["Properties"]["Endpoint"] for one in found.resources(STACK, "AWS::SNS::Subscription")]
+    assert sorted(addresses) == ["a@example.com", "a@example.com", "b@x.org"]
+
+
+def test_what_the_alert_manager_cannot_deliver_is_logged(managed: Synthesis) -> None:
+    workspace = managed.only(STACK, "AWS::APS::Workspace")
+    [log] = [
+        name
+        for name, one in managed.templates[STACK]["Resources"].items()
+        if one["Type"] == "AWS::Logs::LogGroup"
+        and str(one["Properties"].get("LogGroupName", "")).startswith("/aws/vendedlogs/prometheus/")
+    ]
+    assert workspace["LoggingConfiguration"]["LogGroupArn"] == {"Fn::GetAtt": [log, "Arn"]}
+
+
+def test_a_deployment_waits_for_grafana_on_its_instance(instance: Synthesis) -> None:
+    group = instance.templates[STACK]["Resources"]["GrafanaServers"]
+    assert group["CreationPolicy"]["ResourceSignal"]["Count"] == 1
+    assert group["UpdatePolicy"]["AutoScalingRollingUpdate"]["WaitOnResourceSignals"] is True
+    [signal] = statements(instance, "cloudformation:SignalResource")
+    assert signal["Resource"] == {"Ref": "AWS::StackId"}
+
+
 def test_an_existing_topic_is_used_and_not_changed(synthesized: Synthesized) -> None:
     route = f"alerts: {{critical: {{topic_arn: '{TOPIC}'}}}}"
     found = synthesized(CONFIGURATION.format(observability=route))

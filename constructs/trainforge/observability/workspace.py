@@ -9,6 +9,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_aps as aps
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sns as sns
 from constructs import Construct
 
@@ -16,7 +17,6 @@ from catalog.observability import Severity
 from trainforge.observability.alert_manager import alert_manager_definition
 
 _SERVICE = "aps.amazonaws.com"
-_NAMESPACE = "trainforge"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,9 @@ class WorkspaceOptions:
 class MetricsWorkspace(Construct):
     """A workspace with alert rules: a new one with an alert manager that sends to topics, or an existing one.
 
-    `arn`, `workspace_id` and `url` (without a slash at its end) name it. The alert manager of an existing workspace is
-    its owner's. `rules` is the text of a rules file of Prometheus.
+    `arn`, `workspace_id` and `url` (without a slash at its end) name it. The alert manager of an existing workspace and
+    its log are its owner's. `rules` is the text of a rules file of Prometheus; None where another deployment's rules
+    read the series of this one.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class MetricsWorkspace(Construct):
         *,
         deployment: str,
         topics: Mapping[Severity, sns.ITopic],
-        rules: str,
+        rules: str | None,
         options: WorkspaceOptions | None,
         existing_id: str | None = None,
         removal_policy: cdk.RemovalPolicy = cdk.RemovalPolicy.DESTROY,
@@ -63,6 +64,10 @@ class MetricsWorkspace(Construct):
                     deployment=deployment,
                     region=stack.region,
                 ),
+                # Messages that a topic refuses, and rules that fail, are told nowhere else.
+                logging_configuration=aps.CfnWorkspace.LoggingConfigurationProperty(
+                    log_group_arn=self._log(deployment, removal_policy)
+                ),
             )
             workspace.add_property_override(
                 "WorkspaceConfiguration", {"RetentionPeriodInDays": options.retention_days}
@@ -72,9 +77,11 @@ class MetricsWorkspace(Construct):
             for topic in topics.values():
                 self._allow_publishing(topic)
         self.url = f"https://aps-workspaces.{stack.region}.{stack.url_suffix}/workspaces/{self.workspace_id}"
-        self.rules = aps.CfnRuleGroupsNamespace(
-            self, "Rules", workspace=self.arn, name=_NAMESPACE, data=rules
-        )
+        if rules is not None:
+            # A namespace of the deployment's own, so that deployments can share a workspace.
+            aps.CfnRuleGroupsNamespace(
+                self, "Rules", workspace=self.arn, name=f"trainforge-{deployment}", data=rules
+            )
 
     @property
     def remote_write_url(self) -> str:
@@ -110,6 +117,20 @@ class MetricsWorkspace(Construct):
             ],
             resource_arns=[self.arn],
         )
+
+    def _log(self, deployment: str, removal_policy: cdk.RemovalPolicy) -> str:
+        """Return the ARN of a new log group, by the prefix that needs no resource policy of its own.
+
+        Source: CloudWatch Logs guide, "Enabling logging from AWS services".
+        """
+        group = logs.LogGroup(
+            self,
+            "Log",
+            log_group_name=f"/aws/vendedlogs/prometheus/{deployment}",
+            retention=logs.RetentionDays.ONE_MONTH,
+            removal_policy=removal_policy,
+        )
+        return group.log_group_arn
 
     def _allow_publishing(self, topic: sns.ITopic) -> None:
         """Let the alert manager of this workspace publish to a topic of ours; the policy of another's is its owner's.
