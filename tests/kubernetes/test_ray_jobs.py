@@ -29,7 +29,7 @@ def nodes(eks_cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[Pr
     if reason := why_not():
         not_available(reason)
     folder = artifacts("ray-job-nodes")
-    path = _programs(folder / "environment", folder / "bin")
+    path = _programs(folder / "bin")
     images = lay_images(folder / "images", "ray-train")
     with ProcessNodes(eks_cluster.plane, folder / "nodes", images=images, path=path) as running:
         # One more than it takes: the head is on a node of its ranks by choice.
@@ -37,14 +37,15 @@ def nodes(eks_cluster: Cluster, artifacts: Callable[[str], Path]) -> Iterator[Pr
         yield running
 
 
-def _programs(environment: Path, programs: Path) -> tuple[Path, ...]:
+def _programs(programs: Path) -> tuple[Path, ...]:
     """Return folders of programs with those of the workload's environment, by a path without a space.
 
     Ray starts its own programs by a shell that does not quote the interpreter, and the script `ray` names it by the
-    environment's own path, which may have a space.
+    environment's own path, which may have a space. The link is in the folder of programs, which containers see.
     """
-    environment.symlink_to(framework("ray-train"))
     programs.mkdir()
+    environment = programs / "environment"
+    environment.symlink_to(framework("ray-train"))
     ray = programs / "ray"
     ray.write_text(
         f'#!/bin/sh\nexec {environment}/bin/python3 {environment}/bin/ray "$@"\n', encoding="utf-8"
