@@ -25,6 +25,7 @@ from catalog.versions import (
     NODE_EXPORTER,
     NODE_EXPORTER_SHA256,
     NODE_EXPORTER_URL,
+    NVIDIA_RPM_SIGNING_KEY,
     NVIDIA_SIGNING_KEY,
     NVIDIA_TOOLKIT_SIGNING_KEY,
     PARALLELCLUSTER,
@@ -82,7 +83,8 @@ class Repository:
     """A vendor's repository of packages, which its key signs.
 
     `apt` is its URL, suite and components for Ubuntu 24.04, `dnf` its URL for Amazon Linux 2023, empty where Amazon
-    Linux has the packages itself. `key` is the key's fingerprint.
+    Linux has the packages itself. `key` is the key's fingerprint; `dnf_key` is that of the packages for Amazon Linux,
+    None where it is the same.
     """
 
     name: str
@@ -92,6 +94,7 @@ class Repository:
     apt: str
     dnf: str = ""
     dnf_key_url: str = ""
+    dnf_key: Pin | None = None
 
 
 @dataclass(frozen=True)
@@ -169,6 +172,8 @@ REPOSITORIES = (
         f"{_NVIDIA_CUDA}/ubuntu2404/x86_64/3bf863cc.pub",
         f"{_NVIDIA_CUDA}/ubuntu2404/x86_64/ /",
         f"{_NVIDIA_CUDA}/amzn2023/x86_64/",
+        f"{_NVIDIA_CUDA}/amzn2023/x86_64/D42D0685.pub",
+        NVIDIA_RPM_SIGNING_KEY,
     ),
     Repository(
         "nvidia_container_toolkit",

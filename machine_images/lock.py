@@ -20,7 +20,14 @@ _HEADER = """\
 """
 VERSIONS = (
     *("AWS_OFI_NCCL", "CUDA", "EFA_INSTALLER", "LUSTRE", "NCCL", "NCCL_PACKAGE", "NEURON_COLLECTIVES"),
-    *("NEURON_DRIVER", "NEURON_RUNTIME", "NEURON_TOOLS", "NVIDIA_CONTAINER_TOOLKIT", "NVIDIA_DRIVER"),
+    *(
+        "NEURON_DRIVER",
+        "NEURON_RUNTIME",
+        "NEURON_TOOLS",
+        "NVIDIA_CONTAINER_TOOLKIT",
+        "NVIDIA_DRIVER",
+        "NVLSM",
+    ),
 )
 """Names of the pins that roles install as packages, or that they compare with."""
 
@@ -37,6 +44,7 @@ def lock() -> dict[str, Any]:
                 "key_url": repository.key_url,
                 "apt": repository.apt,
                 "dnf": repository.dnf,
+                "dnf_key": str(repository.dnf_key or repository.key),
                 "dnf_key_url": repository.dnf_key_url or repository.key_url,
             }
             for repository in REPOSITORIES

@@ -19,6 +19,16 @@ FOLDER = Path(__file__).parent / "packer"
 _PLUGINS = "github.com/hashicorp"
 # `packer build` runs in the root of the repository (make machine-image).
 _PLAYBOOKS = "${path.root}/.."
+# Packer's own session forwards its port to one connection alone. Ansible opens another session, by the AWS CLI (the
+# plugin ansible's documentation, "Amazon Session Manager"); packer puts in what is between two braces.
+_SESSION = (
+    "aws ssm start-session --region ${var.region} --target %h --document-name AWS-StartSSHSession "
+    "--parameters portNumber=%p"
+)
+_INVENTORY = (
+    "{{ .HostAlias }} ansible_host={{ .ID }} ansible_user={{ .User }} "
+    f"""ansible_ssh_common_args='-o StrictHostKeyChecking=no -o ProxyCommand="{_SESSION}"'\n"""
+)
 
 
 def path(image: MachineImage) -> Path:
@@ -47,7 +57,9 @@ def template(image: MachineImage) -> dict[str, Any]:
                     "ansible": {
                         "playbook_file": f"{_PLAYBOOKS}/{image.name}.yml",
                         "ansible_env_vars": [f"ANSIBLE_CONFIG={_PLAYBOOKS}/ansible.cfg"],
+                        # Without the plugin's own proxy, because packages restart the machine during a play.
                         "use_proxy": False,
+                        "inventory_file_template": _INVENTORY,
                     }
                 }
             ],

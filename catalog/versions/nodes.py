@@ -94,6 +94,18 @@ NVIDIA_SIGNING_KEY = Pin(
     "EB693B3035CD5710E231E123A4B469963BF863CC",
     "the fingerprint of 3bf863cc.pub that public repositories on GitHub compare, read 2026-11-28",
 )
+NVIDIA_RPM_SIGNING_KEY = Pin(
+    "signing key of NVIDIA's CUDA repositories for dnf",
+    "610C7B14E068A878070DA4E99CD0A493D42D0685",
+    "the fingerprint of D42D0685.pub that public repositories on GitHub compare; others have its address for Amazon "
+    "Linux 2023; read 2026-11-29",
+)
+NVLSM = Pin(
+    "NVLink subnet manager",
+    "2025.10.12",
+    "Amazon Linux 2023's release notes for 2023.11.20260511, with driver 595.71.05, and a public set-up on GitHub that "
+    "installs it from NVIDIA's repository for Ubuntu, read 2026-11-29; not downloaded here, unverified",
+)
 NVIDIA_TOOLKIT_SIGNING_KEY = Pin(
     "signing key of NVIDIA's container toolkit",
     "C95B321B61E88C1809C4F759DDCAE044F796ECB0",

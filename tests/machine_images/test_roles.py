@@ -10,7 +10,15 @@ from typing import Any
 
 import pytest
 
-from catalog.versions import EFA_INSTALLER, NODE_EXPORTER, NVIDIA_DRIVER, PROMETHEUS
+from catalog.versions import (
+    AWS_OFI_NCCL,
+    EFA_INSTALLER,
+    GDRCOPY,
+    NODE_EXPORTER,
+    NVIDIA_DRIVER,
+    NVLSM,
+    PROMETHEUS,
+)
 from machine_images import lock, payload
 from tests.machine_images.debian import Run, make_root, play
 from tests.machine_images.vendors import Vendors
@@ -107,6 +115,7 @@ def test_the_driver_and_the_fabric_manager_are_of_the_lock(runs: tuple[Path, Run
     """The repository has newer ones, which the pin leaves out."""
     versions = {installed(runs[0], name) for name in ("nvidia-open", "nvidia-fabricmanager")}
     assert versions == {f"{NVIDIA_DRIVER}-1ubuntu1"}
+    assert installed(runs[0], "nvlsm") == f"{NVLSM}-1"
 
 
 def test_programs_from_archives_and_sources_are_there(runs: tuple[Path, Run, Run]) -> None:
@@ -117,6 +126,30 @@ def test_programs_from_archives_and_sources_are_there(runs: tuple[Path, Run, Run
     assert read(root, "/opt/nccl-tests/build/all_reduce_perf") == "1 /opt/amazon/openmpi /usr/local/cuda\n"
     # Compiled against Debian's own Slurm.
     assert (root / "usr" / "local" / "lib" / "slurm" / "spank_pyxis.so").stat().st_size > 1000
+
+
+def test_dkms_builds_the_driver_of_gdrcopy_and_a_service_loads_it(runs: tuple[Path, Run, Run]) -> None:
+    root = runs[0]
+    assert read(root, f"/var/lib/dkms/gdrdrv/{GDRCOPY}/installed.ko") == "fake-kernel y\n"
+    settings = read(root, f"/usr/src/gdrdrv-{GDRCOPY}/dkms.conf")
+    assert (settings.count("@"), settings.count(GDRCOPY)) == (0, 2)
+    started = root / "etc" / "systemd" / "system" / "multi-user.target.wants"
+    assert (started / "trainforge-gdrdrv.service").is_symlink()
+    program = root / "opt" / "gdrcopy" / "bin" / "trainforge-gdrdrv.sh"
+    assert program.stat().st_mode & 0o777 == 0o755
+    # Neither device files nor modules are there, so that it must end before it looks for them.
+    done = subprocess.run(
+        ["chroot", str(root), "/opt/gdrcopy/bin/trainforge-gdrdrv.sh"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "no NVIDIA device is on this machine\n")
+
+
+def test_a_plugin_of_another_version_is_refused(
+    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
+) -> None:
+    changed = {**vendors.lock, "versions": {**vendors.lock["versions"], "aws_ofi_nccl": "0.0.1"}}
+    said = refused(runs, "aws_ofi_nccl", {**variables, "lock": changed})
+    assert f"is 'aws-ofi-nccl {AWS_OFI_NCCL}', and catalog/versions has 0.0.1" in said
 
 
 def test_our_own_programs_are_where_the_set_up_of_nodes_looks(runs: tuple[Path, Run, Run]) -> None:

@@ -30,7 +30,7 @@ _EFA_SCRIPT = """\
 mkdir -p /opt/amazon/ofi-nccl/lib
 echo "# EFA installer version: {version}" > /opt/amazon/efa_installed_packages
 echo "$@" > /opt/amazon/efa_options
-: > /opt/amazon/ofi-nccl/lib/libnccl-net.so
+echo "NET/OFI Initializing aws-ofi-nccl {plugin}" > /opt/amazon/ofi-nccl/lib/libnccl-net.so
 """
 _CLI_SCRIPT = """\
 #!/bin/sh
@@ -47,23 +47,68 @@ settings = json.loads(file.read_text())
 settings["runtimes"] = {"nvidia": {"args": [], "path": "nvidia-container-runtime"}}
 file.write_text(json.dumps(settings))
 """
-_PYXIS = {
-    "plugin.c": "#include <slurm/spank.h>\nSPANK_PLUGIN(fake, 1)\n",
-    "Makefile": (
-        "all: clean\n\t$(CC) $(CPPFLAGS) -shared -fPIC -o spank_pyxis.so plugin.c\n"
-        "clean:\n\trm -f spank_pyxis.so\n"
-        "install: all\n\tinstall -D -m 644 spank_pyxis.so $(prefix)/lib/slurm/spank_pyxis.so\n"
-        "\tinstall -d $(prefix)/share/pyxis\n"
-    ),
-}
-_GDRCOPY = {
-    "Makefile": (
-        "lib exes:\n\ttrue\nlib_install:\n\tinstall -d $(prefix)/lib\n\techo $(CUDA) > $(prefix)/lib/libgdrapi.so\n"
-        "exes_install:\n\tinstall -d $(prefix)/bin\n"
-    )
-}
-_NCCL_TESTS = {
-    "Makefile": "all:\n\tmkdir -p build\n\techo $(MPI) $(MPI_HOME) $(CUDA_HOME) > build/all_reduce_perf\n"
+_DKMS_SCRIPT = """\
+#!/bin/bash
+# dkms VERB MODULE/VERSION: keeps a link to the source, and runs the command of its dkms.conf in a copy of it.
+set -eu
+tree=/var/lib/dkms/$2
+if [ "$1" = add ]; then
+  mkdir -p "$tree"
+  ln -s "/usr/src/${2/\\//-}" "$tree/source"
+elif [ "$1" = build ]; then
+  cp -rL "$tree/source" "$tree/build"
+  cd "$tree/build"
+  dkms_tree=/var/lib/dkms kernelver=fake-kernel
+  . ./dkms.conf
+  [ "$PACKAGE_NAME/$PACKAGE_VERSION" = "$2" ]
+  eval "${MAKE[0]}"
+else
+  cp "$tree/build/${BUILT_MODULE_NAME:-gdrdrv}.ko" "$tree/installed.ko"
+fi
+"""
+# Makefiles have the targets that roles name and the assignments that decide what a caller may give, as upstream has at
+# the commits of the lock: what `:=` assigns is lost where the command line of make has a variable of the same name.
+SOURCES = {
+    "pyxis": {
+        "plugin.c": (
+            "#include <slurm/spank.h>\n#ifndef _GNU_SOURCE\n#error\n#endif\n"
+            "SPANK_PLUGIN(fake, 1)\nconst char *version = PYXIS_VERSION;\n"
+        ),
+        "Makefile": (
+            "prefix ?= /usr/local\nlibdir ?= $(prefix)/lib\nVERSION ?= fake\n"
+            'CPPFLAGS := -D_GNU_SOURCE -DPYXIS_VERSION=\\"$(VERSION)\\" $(CPPFLAGS)\n'
+            "CFLAGS := -fpic $(CFLAGS)\nLDFLAGS := -Wl,-znow $(LDFLAGS)\n"
+            "all:\n\t$(CC) $(CFLAGS) $(CPPFLAGS) -shared $(LDFLAGS) -o spank_pyxis.so plugin.c\n"
+            "clean:\n\trm -f spank_pyxis.so\n"
+            "install: all\n\tinstall -D -m 644 spank_pyxis.so $(libdir)/slurm/spank_pyxis.so\n"
+            "\tinstall -d $(prefix)/share/pyxis\n"
+        ),
+    },
+    "gdrcopy": {
+        "Makefile": (
+            "prefix ?= /usr/local\nCUDA ?= /usr/local/cuda\nDESTDIR := $(abspath $(DESTDIR))\n"
+            "driver:\n\t$(MAKE) -C src/gdrdrv\nlib exes:\n\ttrue\n"
+            "lib_install:\n\tinstall -d $(prefix)/lib\n\techo $(CUDA) > $(prefix)/lib/libgdrapi.so\n"
+            "exes_install:\n\tinstall -d $(prefix)/bin\n"
+            "drv_install: driver\n\t$(MAKE) -C src/gdrdrv install\n"
+        ),
+        "packages/dkms.conf": (
+            'PACKAGE_NAME="gdrdrv"\nPACKAGE_VERSION="@FULL_VERSION@"\nDEST_MODULE_LOCATION[0]="@MODULE_LOCATION@"\n'
+            'MAKE[0]="make -C $dkms_tree/gdrdrv/@VERSION@/build CONF_SCRIPT_DIR=scripts KVER=$kernelver"\n'
+        ),
+        "scripts/test_gdrdrv_HAVE_PROC_OPS.sh": "#!/bin/sh\necho y\n",
+        "src/gdrdrv/Makefile": (
+            "KVER ?= $(shell uname -r)\nCONF_SCRIPT_DIR ?= ../../scripts\n"
+            "build:\n\techo $(KVER) `$(CONF_SCRIPT_DIR)/test_gdrdrv_HAVE_PROC_OPS.sh` > gdrdrv.ko\n"
+            "install: build\n\ttrue\n"
+        ),
+    },
+    "nccl_tests": {
+        "Makefile": (
+            "default: all\nall:\n\tmkdir -p build\n"
+            "\techo $(MPI) $(MPI_HOME) $(CUDA_HOME) > build/all_reduce_perf\nclean:\n\trm -rf build\n"
+        )
+    },
 }
 
 
@@ -125,14 +170,16 @@ class Vendors:
             self._repository(self.site / name, list(packages), flat=words == ["/"])
             entry.update(apt=" ".join((f"{self.url}/{name}", *words)), key=self.fingerprint)
             entry["key_url"] = f"{self.url}/key.asc"
-        for name, files in (("pyxis", _PYXIS), ("gdrcopy", _GDRCOPY), ("nccl_tests", _NCCL_TESTS)):
+        for name, files in SOURCES.items():
             commit = self._source(name, files)
             lock["sources"][name].update(url=f"{self.url}/{name}.git", commit=commit)
         return lock
 
     def _files(self, downloads: Mapping[str, Mapping[str, str]]) -> dict[str, bytes]:
         version = {name: entry["version"] for name, entry in downloads.items()}
-        script = _EFA_SCRIPT.format(version=version["efa_installer"])
+        script = _EFA_SCRIPT.format(
+            version=version["efa_installer"], plugin=real_lock()["versions"]["aws_ofi_nccl"]
+        )
         return {
             "aws_cli": _zip({"aws/install": _CLI_SCRIPT.format(version=version["aws_cli"])}),
             "efa_installer": _tar({"aws-efa-installer/efa_installer.sh": script}),
@@ -199,7 +246,10 @@ class Vendors:
         tree, bare = self.folder / "sources" / name, self.site / f"{name}.git"
         tree.mkdir(parents=True)
         for path, text in files.items():
-            (tree / path).write_text(text)
+            file = tree / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+            file.chmod(0o755 if path.endswith(".sh") else 0o644)
         who = ("-c", "user.name=fake", "-c", "user.email=nobody@example.com")
         for words in (("init", "--quiet"), ("add", "."), (*who, "commit", "--quiet", "--message", "fake")):
             subprocess.run(["git", "-C", str(tree), *words], check=True, capture_output=True)
@@ -254,7 +304,12 @@ def _packages(versions: Mapping[str, str]) -> dict[str, Iterable[Package]]:
     )
     return {
         "cuda": (
-            *(Package("nvidia-open", f"{number}-1ubuntu1", {}) for number in (driver, OTHER_DRIVER)),
+            # The driver's packages depend on dkms.
+            *(
+                Package("nvidia-open", f"{number}-1ubuntu1", {"/usr/bin/dkms": _DKMS_SCRIPT})
+                for number in (driver, OTHER_DRIVER)
+            ),
+            *(Package("nvlsm", f"{number}-1", {}) for number in (versions["nvlsm"], "9999.1.1")),
             *(
                 Package("nvidia-fabricmanager", f"{number}-1ubuntu1", unit)
                 for number in (driver, OTHER_DRIVER)

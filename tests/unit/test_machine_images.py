@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
 import yaml
 
@@ -23,7 +27,8 @@ from catalog.machine_images import (
 from catalog.versions import AWS_CLI, Pin
 from machine_images import __main__ as command
 from machine_images import downloads, lock, packer
-from tests.programs import ROOT
+from tests.machine_images.vendors import SOURCES as FAKE_SOURCES
+from tests.programs import ROOT, require_program
 
 IMAGES = ROOT / "machine_images"
 ROLES = IMAGES / "roles"
@@ -101,6 +106,93 @@ def test_roles_take_versions_from_the_lock_and_fetch_through_what_verifies(path:
         assert "ansible.builtin.git" not in code
 
 
+def commands_of_make() -> list[tuple[str, str, list[str]]]:
+    """Return file, source tree and words of each call of make in a role; a template's value is 'X'."""
+    pattern = re.compile(r"cmd: (?:>-\n\s+)?make (.+?)\n\s+chdir: \S+/(\w+)", re.DOTALL)
+    return [
+        (path.relative_to(ROLES).as_posix(), tree, shlex.split(re.sub(r"\{\{.*?\}\}", "X", words)))
+        for path in TASKS
+        for words, tree in pattern.findall(path.read_text(encoding="utf-8"))
+    ]
+
+
+@pytest.mark.parametrize(("path", "tree", "words"), commands_of_make())
+def test_roles_call_make_as_the_source_takes_it(path: str, tree: str, words: list[str]) -> None:
+    """Targets exist, and no variable is given on the command line that the Makefile adds to with `:=`."""
+    makefile = FAKE_SOURCES[tree]["Makefile"]
+    targets = {
+        name for line in re.findall(r"^([\w ]+):(?!=)", makefile, re.MULTILINE) for name in line.split()
+    }
+    assigned = set(re.findall(r"^(\w+) :=", makefile, re.MULTILINE))
+    # 'X' is the number of jobs.
+    plain = {word for word in words if "=" not in word and not word.startswith("-") and word != "X"}
+    assert plain <= targets
+    assert not {word.partition("=")[0] for word in words if "=" in word} & assigned
+
+
+def test_the_calls_of_make_are_found() -> None:
+    assert {tree for _, tree, _ in commands_of_make()} == set(FAKE_SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "name"),
+    [
+        ("6.1.180-225.360.amzn2023.x86_64", "kernel"),
+        ("6.12.100-125.179.amzn2023.x86_64", "kernel6.12"),
+        ("6.18.41-94.142.amzn2023.x86_64", "kernel6.18"),
+    ],
+)
+def test_packages_of_amazon_linux_kernels_have_the_series_in_their_names(kernel: str, name: str) -> None:
+    """Kernels of Amazon Linux 2023's release notes for 2023.12.20260817."""
+    words = yaml.safe_load((ROLES / "packages" / "vars" / "main.yml").read_text("utf-8"))
+    series = jinja2.Template(words["packages_kernel_series"]).render(ansible_facts={"kernel": kernel})
+    assert jinja2.Template(words["packages_kernel_redhat"]).render(packages_kernel_series=series) == name
+
+
+def test_gpg_with_an_agent_may_replace_the_minimal_one_of_amazon_linux() -> None:
+    tasks = yaml.safe_load((ROLES / "packages" / "tasks" / "main.yml").read_text("utf-8"))
+    [block] = [one["block"] for one in tasks if "Amazon Linux" in one["name"]]
+    [task] = [one for one in block if one["name"] == "Install packages"]
+    assert task["ansible.builtin.dnf"]["allowerasing"] is True
+
+
+def a_signed_file(folder: Path, expires: str) -> tuple[Path, str]:
+    """Write a file of 2020, its signature and its key, which is valid so long, and return the fingerprint."""
+    require_program("gpg", "install the Debian package gpg")
+    home = folder / "gnupg"
+    home.mkdir(mode=0o700)
+    file = folder / "file"
+    file.write_text("content\n")
+    gpg = ["gpg", "--homedir", str(home), "--batch", "--quiet", "--faked-system-time", "20200101T000000!"]
+
+    def run(*words: str) -> bytes:
+        done = subprocess.run([*gpg, "--passphrase", "", *words], check=True, capture_output=True)
+        return done.stdout
+
+    try:
+        run("--quick-generate-key", "vendor <nobody@example.com>", "ed25519", "sign", expires)
+        run("--output", f"{file}.sig", "--detach-sign", str(file))
+        Path(f"{file}.key").write_bytes(run("--export"))
+        lines = run("--list-keys", "--with-colons").decode().splitlines()
+    finally:
+        subprocess.run(["gpgconf", "--homedir", str(home), "--kill", "all"], check=False)
+    return file, next(line.split(":")[9] for line in lines if line.startswith("fpr:"))
+
+
+@pytest.mark.parametrize(("expires", "taken"), [("never", True), ("1d", False)])
+def test_a_signature_by_a_key_that_expired_is_refused(tmp_path: Path, expires: str, taken: bool) -> None:
+    file, fingerprint = a_signed_file(tmp_path, expires)
+    script = ROLES / "download" / "files" / "verify_signature.sh"
+    command = ["/bin/sh", str(script), str(file), fingerprint]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert (done.returncode == 0) is taken, done.stderr
+    # A refused file's signature and key are not kept for the next try.
+    left = {path.name for path in tmp_path.glob("file*")}
+    assert left == ({"file", "file.sig", "file.key"} if taken else set())
+
+
 def test_the_lock_names_what_the_catalog_has() -> None:
     values = lock.lock()
     assert set(values["downloads"]) == {download.name for download in DOWNLOADS}
@@ -110,6 +202,13 @@ def test_the_lock_names_what_the_catalog_has() -> None:
         assert re.fullmatch(r"[0-9A-F]{40}", repository.key)
         assert repository.key_url.startswith("https://")
         assert repository.apt.startswith("https://")
+        entry = values["repositories"][repository.name]
+        assert re.fullmatch(r"[0-9A-F]{40}", entry["dnf_key"])
+        # NVIDIA names the file of a key by the last digits of its fingerprint, in the folder of what it signs.
+        for key, url in ((entry["key"], entry["key_url"]), (entry["dnf_key"], entry["dnf_key_url"])):
+            file = url.rpartition("/")[2].removesuffix(".pub")
+            assert repository.name != "cuda" or key.endswith(file.upper())
+        assert repository.name != "cuda" or entry["dnf_key_url"].startswith(entry["dnf"])
     for source in SOURCES:
         assert re.fullmatch(r"[0-9a-f]{40}", source.commit)
     for download in DOWNLOADS:
@@ -174,6 +273,16 @@ def test_a_packer_template_builds_without_an_open_port(image: MachineImage) -> N
     (provisioner,) = template["build"]["provisioner"]
     file = provisioner["ansible"]["playbook_file"].replace("${path.root}", str(packer.FOLDER))
     assert Path(file).resolve() == IMAGES / f"{image.name}.yml"
+    # Packer's session takes one connection, so that Ansible connects by one of its own, to the instance's id.
+    line = provisioner["ansible"]["inventory_file_template"]
+    assert provisioner["ansible"]["use_proxy"] is False
+    alias, *settings = shlex.split(re.sub(r"\{\{ \.(\w+) \}\}", r"\1", line))
+    given = dict(word.split("=", 1) for word in settings)
+    assert (alias, given["ansible_host"], given["ansible_user"]) == ("HostAlias", "ID", "User")
+    [proxy] = [
+        word for word in shlex.split(given["ansible_ssh_common_args"]) if word.startswith("ProxyCommand=")
+    ]
+    assert shlex.split(proxy.partition("=")[2])[:3] == ["aws", "ssm", "start-session"]
     for source in sources.values():
         assert source["ssh_interface"] == "session_manager"
         assert not {

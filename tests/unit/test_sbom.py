@@ -26,6 +26,7 @@ from catalog.versions import (
     NODE_EXPORTER,
     NVIDIA_CONTAINER_TOOLKIT,
     NVIDIA_DRIVER,
+    NVLSM,
     PROMETHEUS,
     PYXIS,
     SSM_AGENT,
@@ -114,7 +115,7 @@ def test_the_bill_of_a_machine_image_has_what_its_roles_install() -> None:
     assert versions(gpu) == {
         pin.name: str(pin)
         for pin in (
-            *(EFA_INSTALLER, AWS_OFI_NCCL, NCCL_PACKAGE, NCCL_TESTS, CUDA, NVIDIA_DRIVER, GDRCOPY),
+            *(EFA_INSTALLER, AWS_OFI_NCCL, NCCL_PACKAGE, NCCL_TESTS, CUDA, NVIDIA_DRIVER, NVLSM, GDRCOPY),
             *(NVIDIA_CONTAINER_TOOLKIT, AWS_CLI, SSM_AGENT, ENROOT, PYXIS, NODE_EXPORTER, PROMETHEUS),
         )
     }
