@@ -45,9 +45,9 @@ RECORDS: Final = Group(
             help="Share of a run's last hour that advanced the model.",
         ),
         Record(
-            name="run:rank_step_seconds:median",
-            expr=f"quantile by ({', '.join(RUN)}) (0.5, trainforge_rank_step_seconds)",
-            help="Median of a run's ranks of the time of their last step.",
+            name="run:rank_work_seconds:median",
+            expr=f"quantile by ({', '.join(RUN)}) (0.5, trainforge_rank_work_seconds)",
+            help="Median of a run's ranks of the time in a step in which a rank waits for no other.",
         ),
         Record(
             name="run:loss:finite",
@@ -126,15 +126,16 @@ ALERTS: Final = Group(
         Alert(
             name="SlowRank",
             expr=(
-                # Compared first: an aggregation of all ranks would cost more than the comparison.
-                f"{by(*RUN, 'node', 'rank')} (avg_over_time(trainforge_rank_step_seconds[10m])"
-                f" / on ({', '.join(RUN)}) group_left () run:rank_step_seconds:median > 1.2)"
+                # The whole step takes equally long on all ranks, which wait for the slowest. Compared first: an
+                # aggregation of all ranks would cost more than the comparison.
+                f"{by(*RUN, 'node', 'rank')} (avg_over_time(trainforge_rank_work_seconds[10m])"
+                f" / on ({', '.join(RUN)}) group_left () run:rank_work_seconds:median > 1.2)"
             ),
             severity="info",
             hold="15m",
             labels=(*RUN, "node", "rank"),
             summary=(
-                "Steps take {{ $value | humanize }} times as long as on the median rank "
+                "A rank works {{ $value | humanize }} times as long in a step as the median rank "
                 f"{_OF_RUN}, node {{{{ $labels.node }}}}, rank {{{{ $labels.rank }}}}."
             ),
             page="slow-rank",

@@ -37,7 +37,11 @@ TRAINING: Final = Board(
             panels=(
                 number("Step", _last("step"), "Steps done.", unit="none"),
                 number("Loss", _last("loss"), "Last loss."),
-                number("Tokens a second", _last("tokens_per_second"), "Over all ranks."),
+                number(
+                    "Tokens a second",
+                    _last("tokens_per_second"),
+                    "Over all ranks; the last value, which stays while a run hangs or waits.",
+                ),
                 number(
                     "MFU",
                     _last("mfu"),
@@ -69,7 +73,7 @@ TRAINING: Final = Board(
                 Panel(
                     title="Tokens a second",
                     queries=query(_last("tokens_per_second"), "tokens a second"),
-                    about="Over all ranks.",
+                    about="Over all ranks. The last value stays while a run hangs or waits.",
                     minimum=0,
                 ),
                 Panel(
@@ -105,11 +109,14 @@ TRAINING: Final = Board(
                 Panel(
                     title="Slowest ranks",
                     queries=query(
-                        f"topk(10, max by (node, rank) (avg_over_time(trainforge_rank_step_seconds{{{OF_RUN}}}[10m]))"
-                        f" / scalar(max(run:rank_step_seconds:median{{{OF_RUN}}})))",
+                        f"topk(10, max by (node, rank) (avg_over_time(trainforge_rank_work_seconds{{{OF_RUN}}}[10m]))"
+                        f" / scalar(max(run:rank_work_seconds:median{{{OF_RUN}}})))",
                         _RANK,
                     ),
-                    about="Step time as a multiple of the median rank's; equal where ranks wait for each other.",
+                    about=(
+                        "Time in a step in which the rank waits for no other, as a multiple of the median rank's. "
+                        "Empty where the program does not measure it."
+                    ),
                     kind="bars",
                     minimum=0,
                     decimals=2,

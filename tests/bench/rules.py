@@ -52,7 +52,7 @@ _HEALTHY = {
             "kube_pod_status_phase",
             "kube_node_status_condition",
             "kube_node_info",
-            "trainforge_rank_step_seconds",
+            "trainforge_rank_work_seconds",
         ),
         1,
     ),
@@ -132,7 +132,7 @@ class Nodes:
         run = number // _NODES_OF_A_RUN
         labels = f'{node},run="run-{run}",workload="fsdp"'
         for gpu in range(GPUS):
-            yield f'trainforge_rank_step_seconds{{{labels},rank="{number * GPUS + gpu}"}}'
+            yield f'trainforge_rank_work_seconds{{{labels},rank="{number * GPUS + gpu}"}}'
         yield f"trainforge_rank_beat_timestamp_seconds{{{labels}}}"
         if slurm:
             yield f"trainforge_slurm_node_expected{{{node}}}"

@@ -49,7 +49,14 @@ def run_folder(
 
 def rank(number: int, **more: Any) -> dict[str, Any]:
     """Return the heartbeat record of a rank."""
-    return {"rank": number, "steps": 20, "step_seconds": 1.5 + number / 8, "phase": "train", **more}
+    return {
+        "rank": number,
+        "steps": 20,
+        "step_seconds": 1.5 + number / 8,
+        "work_seconds": 0.5,
+        "phase": "train",
+        **more,
+    }
 
 
 def write_node(folder: Path, node: int, ranks: Sequence[dict[str, Any]]) -> Path:

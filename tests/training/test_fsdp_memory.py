@@ -92,7 +92,7 @@ def tracked(model: ModelConfiguration, recompute: str, mesh: DeviceMesh) -> dict
     chosen = options.options(words)
     with FakeTensorMode():
         built = Decoder(model)
-        for block in sharding._blocks(built):
+        for block in sharding.blocks(built):
             block.recompute = recompute != "none"
             if recompute == "selective":
                 block.contexts = partial(create_selective_checkpoint_contexts, sharding._policy)

@@ -454,7 +454,7 @@ CASES = (
     Case(
         "SlowRank",
         {
-            f'trainforge_rank_step_seconds{{{_RUN},node="n",rank="{rank}"}}': "2x40 1x40"
+            f'trainforge_rank_work_seconds{{{_RUN},node="n",rank="{rank}"}}': "2x40 1x40"
             if rank == 3
             else "1x80"
             for rank in range(4)

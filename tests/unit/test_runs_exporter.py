@@ -73,7 +73,7 @@ def test_the_records_are_what_is_exported(runs: Path) -> None:
         s for family in families for s in family.samples if s.name not in of_ranks and "run" in s.labels
     ]
     page = (ROOT / "docs" / "exporters.md").read_text(encoding="utf-8")
-    assert f"A run has at most {len(series)} series, 1 for each node and 2 for each rank." in page
+    assert f"A run has at most {len(series)} series, 1 for each node and 3 for each rank." in page
 
 
 def test_a_run_that_wrote_long_ago_is_left_out(runs: Path) -> None:

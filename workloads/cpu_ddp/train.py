@@ -31,6 +31,7 @@ from training.digits import CLASSES, PIXELS, Mnist, Samples, Synthetic
 from training.errors import TrainingError, say
 from training.process_group import Ranks
 from training.profiling import Capture
+from training.rank_work import RankWork
 from training.signals import StopSignal
 from training.tracking import Tracking
 
@@ -71,6 +72,7 @@ class Run:
         self.chosen = chosen
         self.samples = _samples(chosen, ranks)
         self.model = _model(chosen, ranks)
+        self.work = RankWork([self.model.module], ranks.device)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=chosen.learning_rate)
         self.checkpoints = Checkpoints(folder / start.CHECKPOINTS, chosen.keep)
         self.configuration = chosen.fixed(self.samples.kind)
@@ -118,7 +120,9 @@ class Run:
         """
         size = self.chosen.global_batch // self.ranks.count
         first = (number - 1) * self.chosen.global_batch + self.ranks.rank * size
+        self.work.begin()
         images, labels = self.samples.take(range(first, first + size))
+        self.work.loaded()
         device = self.ranks.device
         loss = nn.functional.cross_entropy(self.model(images.to(device)), labels.to(device))
         self.optimizer.zero_grad()
@@ -128,6 +132,7 @@ class Run:
         exchanged = torch.stack([loss.detach().double(), squares])
         dist.all_reduce(exchanged)
         total, summed = exchanged.tolist()
+        self.work.end()
         mean: float = total / self.ranks.count
         applied = self.non_finite.admit(number, mean, math.sqrt(summed / self.ranks.count))
         if applied:

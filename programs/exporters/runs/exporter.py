@@ -17,7 +17,7 @@ RECENT_SECONDS, MAX_RUNS, MAX_RANKS = 900, 100, 4096
 """Defaults: for how long a run is exported after it last wrote, how many runs, and how many ranks of all of them.
 
 Our choice. A guard writes every five seconds; a restart by a scheduler takes minutes. 4,096 ranks are 512 nodes of
-eight GPUs, with two series each.
+eight GPUs, with three series each.
 """
 
 _ACTIVITIES = ("advance", "repeat", "start", "checkpoint", "other", "stall", "wait")
@@ -111,12 +111,14 @@ def _quiet(record: Mapping[str, Any]) -> Mapping[str, float]:
 
 
 def _add_rank(samples: Samples, labels: Sequence[str], rank: Mapping[str, Any]) -> None:
-    steps, seconds = rank.get("steps"), rank.get("step_seconds")
+    steps = rank.get("steps")
     place = (*labels, str(rank.get("rank", "")))
     if isinstance(steps, int):
         samples.add("trainforge_rank_steps_total", steps, place)
-    if isinstance(seconds, (int, float)):
-        samples.add("trainforge_rank_step_seconds", seconds, place)
+    for name in ("step_seconds", "work_seconds"):
+        seconds = rank.get(name)
+        if isinstance(seconds, (int, float)):
+            samples.add(f"trainforge_rank_{name}", seconds, place)
 
 
 def main(words: Sequence[str]) -> int:

@@ -18,6 +18,7 @@ from training import heartbeat, non_finite, objects, random_state, start
 from training.checkpoint import Checkpoints
 from training.errors import TrainingError, say
 from training.process_group import Ranks
+from training.rank_work import RankWork
 from transformers import EsmConfig, EsmForMaskedLM
 
 CLIP = 1.0
@@ -108,6 +109,7 @@ class Pretraining:
         self.settings = settings
         self.ranks = ranks
         self.model = _model(settings, ranks)
+        self.work = RankWork([] if settings.compile else [self.model.module], ranks.device)
         self.optimizer = _optimizer(self.model, settings)
         self.checkpoints = Checkpoints(folder / start.CHECKPOINTS, settings.keep)
         self.non_finite = non_finite.NonFiniteSteps(settings.max_skipped_steps, prints=ranks.first)
@@ -147,7 +149,9 @@ class Pretraining:
             range(at, at + settings.micro_batch) for at in range(first, first + share, settings.micro_batch)
         ]
         # How many residues are predicted is known before the passes, for DDP takes the mean over ranks.
+        self.work.begin()
         taken = [self.sequences.take(part) for part in parts]
+        self.work.loaded()
         count = torch.tensor(sum(int((labels != IGNORED).sum()) for _, labels in taken), device=ranks.device)
         dist.all_reduce(count)
         total = torch.zeros((), device=ranks.device, dtype=torch.float64)
@@ -158,6 +162,7 @@ class Pretraining:
         dist.all_reduce(total)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), CLIP))
         mean = float(total) / int(count)
+        self.work.end()
         applied = self.non_finite.admit(number, mean, norm)
         now = rate(settings, number)
         for group in self.optimizer.param_groups:

@@ -17,6 +17,7 @@ from training import errors, heartbeat, non_finite, random_state, start
 from training.distributed_checkpoint import DistributedCheckpoints
 from training.errors import TrainingError
 from training.process_group import Ranks
+from training.rank_work import RankWork
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Pretraining:
         self.ranks = ranks
         self.passes = passes
         self.model = sharding.build(chosen, ranks)
+        self.work = RankWork(() if chosen.compile else sharding.blocks(self.model), ranks.device)
         self.optimizer = optimisation.optimizer(self.model, chosen)
         self.checkpoints = DistributedCheckpoints(folder / start.CHECKPOINTS, ranks, chosen.keep)
         self.non_finite = non_finite.NonFiniteSteps(chosen.max_skipped_steps, prints=ranks.first)
@@ -71,7 +73,9 @@ class Pretraining:
             TrainingError: too many steps in a row were not finite.
         """
         number = self.done + 1
+        self.work.begin()
         batch = self.loader.take(number)
+        self.work.loaded()
         full = self.chosen.global_batch * self.chosen.sequence_length
         experts = self.chosen.configuration.experts
         sums = self._sums()
@@ -96,6 +100,7 @@ class Pretraining:
         scaled = optimisation.scale_and_clip(self.model, squares, full / sums[1], self.chosen.clip)
         # Read on the host: the next batch's copy to the device waits for this step anyway.
         mean, norm = _mean(sums), float(scaled)
+        self.work.end()
         applied = self.non_finite.admit(number, mean, norm)
         # The save before copies weights while the passes compute; from here on they change.
         self.checkpoints.staged()

@@ -77,7 +77,7 @@ def build(chosen: Options, ranks: Ranks) -> Decoder:
         decoder = Decoder(chosen.configuration)
     if chosen.float8:
         _to_float8(decoder, ranks)
-    for block in _blocks(decoder):
+    for block in blocks(decoder):
         block.recompute = chosen.recompute != "none"
         if chosen.recompute == "selective":
             block.contexts = partial(create_selective_checkpoint_contexts, _policy)
@@ -104,7 +104,7 @@ def shard(decoder: Decoder, chosen: Options, over: DeviceMesh) -> None:
         if chosen.offload_parameters
         else OffloadPolicy(),
     }
-    for block in _blocks(decoder):
+    for block in blocks(decoder):
         fully_shard(block, **options, reshard_after_forward=True)
     if decoder.output is not None:
         # Needed at the very begin only. With tied weights it is the output matrix and belongs to the root.
@@ -124,7 +124,8 @@ def activations(chosen: Options, ranks: Ranks) -> AbstractContextManager[Any]:
     return torch.autograd.graph.save_on_cpu(pin_memory=ranks.device.type == "cuda")
 
 
-def _blocks(decoder: Decoder) -> list[Block]:
+def blocks(decoder: Decoder) -> list[Block]:
+    """Return the decoder's blocks, in order."""
     return [block for block in decoder.blocks if isinstance(block, Block)]
 
 

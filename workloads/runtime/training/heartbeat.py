@@ -63,6 +63,7 @@ class Heartbeat(threading.Thread):
             "changes": 0,
             "steps": 0,
             "step_seconds": None,
+            "work_seconds": None,
             "phase": START,
             "seconds": {},
             "collectives": None,
@@ -149,6 +150,12 @@ def step() -> None:
     """Record that a step is done."""
     if _heartbeat is not None:
         _heartbeat.step()
+
+
+def worked(seconds: float) -> None:
+    """Record for how long this rank worked in a step while it waited for no other rank (rank_work.py measures it)."""
+    if _heartbeat is not None:
+        _heartbeat.record["work_seconds"] = round(seconds, 6)
 
 
 @contextmanager
