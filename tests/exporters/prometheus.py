@@ -76,12 +76,20 @@ def exporter(name: str, *options: str, environment: Mapping[str, str] | None = N
 
 @contextmanager
 def prometheus(
-    folder: Path, targets: Mapping[str, Sequence[int]], *, interval: str = "1s", more: str = ""
+    folder: Path,
+    targets: Mapping[str, Sequence[int]],
+    *,
+    scrapes: Sequence[Mapping[str, Any]] = (),
+    interval: str = "1s",
+    more: str = "",
 ) -> Iterator[Prometheus]:
-    """Run a Prometheus that scrapes ports of this machine by the names of jobs; `more` joins its configuration."""
+    """Run a Prometheus that scrapes ports of this machine by the names of jobs.
+
+    `scrapes` are scrapes in the form of its configuration, `more` joins that.
+    """
     program = require_program("prometheus", HINT)
     [port] = free_ports(1)
-    jobs = [
+    jobs: list[Mapping[str, Any]] = [
         {
             "job_name": job,
             "honor_labels": True,
@@ -89,6 +97,7 @@ def prometheus(
         }
         for job, ports in targets.items()
     ]
+    jobs += scrapes
     configuration = folder / "prometheus.yml"
     # YAML takes JSON.
     configuration.write_text(

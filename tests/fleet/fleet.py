@@ -1,7 +1,7 @@
 """The fleet of the dashboards' pictures and tests: a Slurm and a Kubernetes cluster, GPUs and Trainium, with faults.
 
-- `hyperpod` (Slurm): four nodes of eight GPUs train `llama3-70b`. At minute 90 a GPU of gpu-3 reports Xid 48, the run
-  restarts and repeats steps; a GPU of gpu-2 is hot; /fsx is almost full.
+- `hyperpod` (Slurm): four nodes of eight GPUs train `llama3-70b`. At minute 100 a GPU of gpu-3 reports Xid 48, the run
+  hangs, is ended, starts again and repeats steps; a GPU of gpu-2 is hot; /fsx is almost full.
 - `eks` (Kubernetes): three nodes of eight GPUs train `mixtral`, whose loss is no number at the end; one of them loses
   packets and is slow. A pod has two Trainium nodes and uses neither.
 """
@@ -9,8 +9,12 @@
 from __future__ import annotations
 
 import math
+import tempfile
+from functools import lru_cache
+from pathlib import Path
 
 from tests.fleet.nodes import GPUS, RESOURCES, Faults, Node, add_node
+from tests.fleet.runs import Plan, told
 from tests.fleet.series import Curve, Series, between, noise
 
 MINUTES = 191
@@ -32,15 +36,15 @@ NODES = (
 )
 
 
+@lru_cache
 def fleet(minutes: int = MINUTES) -> Series:
-    """Return all series of the fleet."""
+    """Return all series of the fleet; nobody changes them."""
     series = Series(minutes)
     for node in NODES:
         add_node(series, node, _FAULTS)
     _slurm(series)
     _kubernetes(series)
-    _run(series, SLURM, "llama3-70b-1", "fsdp", [f"gpu-{number}" for number in range(1, 5)], restarts=True)
-    _run(series, KUBERNETES, "mixtral-7", "megatron-lm", [f"ip-10-1-0-{number}" for number in (11, 12, 13)])
+    _add_runs(series)
     return series
 
 
@@ -141,71 +145,65 @@ def _kubernetes(series: Series) -> None:
             )
 
 
+def runs() -> list[Plan]:
+    """Return the runs: `llama3-70b-1`, which restarts, and `mixtral-7` with a slow node and a loss that is NaN."""
+    slurm, kubernetes = (
+        [node.name for node in NODES if node.cluster == name and node.accelerator == "gpu"]
+        for name in (SLURM, KUBERNETES)
+    )
+    return [
+        _run(SLURM, "llama3-70b-1", "4711", slurm, tokens=410_000, hangs=_RESTART, back=_BACK),
+        _run(KUBERNETES, "mixtral-7", "", kubernetes, tokens=260_000, spoilt=MINUTES - 4, late=1.27),
+    ]
+
+
 def _run(
-    series: Series, cluster: str, run: str, workload: str, nodes: list[str], *, restarts: bool = False
-) -> None:
-    labels = {
-        "cluster": cluster,
-        "cluster_kind": cluster,
-        "job": "runs",
-        "instance": "runs:9823",
-        "run": run,
-        "workload": workload,
-    }
-    away = between(_RESTART, _BACK, 1.0) if restarts else between(0, 0, 1.0)
-    tokens = noise(run, 410_000 if restarts else 260_000)
+    cluster: str,
+    run: str,
+    job: str,
+    nodes: list[str],
+    *,
+    tokens: float,
+    spoilt: int = MINUTES,
+    late: float = 1.0,
+    hangs: int | None = None,
+    back: int = 0,
+) -> Plan:
+    """Return a run whose loss is no number from minute `spoilt` on, and whose last node takes `late` times as long."""
+    rate, steps = noise(run, tokens), noise(f"{run}s", 10)
+    factors = [late if node == nodes[-1] else 1.0 for node in nodes]
+    work = [noise(f"{run}{node}", 3.1 * factor, 0.02) for node, factor in zip(nodes, factors, strict=True)]
 
-    def loss(minute: int) -> float:
-        if not restarts and minute >= series.minutes - 4:
-            return math.nan
-        return 2.1 + 4 * math.exp(-minute / 45) + 0.02 * math.sin(minute * 1.7)
+    def metrics(minute: int) -> dict[str, float]:
+        loss = 2.1 + 4 * math.exp(-minute / 45) + 0.02 * math.sin(minute * 1.7)
+        return {
+            "loss": loss if minute < spoilt else math.nan,
+            "tokens_per_second": rate(minute),
+            "seconds_per_step": steps(minute),
+            "mfu": 0.4 * rate(minute) / tokens,
+            "gradient_norm": 0.4 + 0.05 * math.sin(minute) + 3.0 * (minute >= spoilt - 16),
+        }
 
-    for name, curve in {
-        "step": lambda minute: 1000.0 + 6 * minute - (30 * (minute >= _BACK) if restarts else 0),
-        "loss": loss,
-        "tokens_per_second": lambda minute: tokens(minute) * (1 - away(minute)),
-        "seconds_per_step": noise(run + "s", 10),
-        "mfu": lambda minute: tokens(minute) / (1e6 if restarts else 7e5) * (1 - away(minute)),
-        "gradient_norm": lambda minute: 0.4 + 0.05 * math.sin(minute) + (minute > 170) * (not restarts) * 3.0,
-    }.items():
-        series.add(f"trainforge_progress_{name}", labels, curve)
-    series.add("trainforge_run_info", {**labels, "job_id": "4711" if restarts else ""}, 1)
-    series.add("trainforge_run_nodes", labels, len(nodes))
-    series.add("trainforge_run_starts_total", labels, lambda minute: 1.0 + (restarts and minute >= _BACK))
-    _activities(series, labels, away, restarts)
-    slow = len(nodes) - 1
-    for index, node in enumerate(nodes):
-        series.add(
-            "trainforge_rank_beat_timestamp_seconds", {**labels, "node": node}, lambda minute: 60.0 * minute
-        )
-        for gpu in range(GPUS):
-            rank = {**labels, "node": node, "rank": str(index * GPUS + gpu)}
-            late = 1.27 if index == slow and not restarts else 1.0
-            series.add("trainforge_rank_step_seconds", rank, noise(f"{run}{index}{gpu}", 9.8 * late, 0.02))
-            series.add(
-                "trainforge_rank_steps_total",
-                rank,
-                lambda minute, gpu=gpu: 6.0 * (minute - (_BACK if restarts and minute >= _BACK else 0)),
-            )
+    return Plan(
+        cluster=cluster,
+        workload="fsdp",
+        run=run,
+        job=job,
+        nodes=nodes,
+        ranks=GPUS,
+        metrics=metrics,
+        saves=lambda minute: 8.0 if minute % 15 == 0 else 0.5,
+        # All ranks wait for the slowest.
+        step_seconds=lambda minute, _: steps(minute),
+        work=lambda minute, node: work[node](minute),
+        hangs=hangs,
+        back=back,
+    )
 
 
-def _activities(series: Series, labels: dict[str, str], away: Curve, restarts: bool) -> None:
-    saves: Curve = lambda minute: 8.0 if minute % 15 == 0 else 0.5  # noqa: E731 - a curve among others
-    repeats = between(_BACK + 3, _BACK + 8, 1.0) if restarts else between(0, 0, 1.0)
-    starts = between(_BACK, _BACK + 3, 1.0) if restarts else between(0, 0, 1.0)
-
-    def trains(minute: int) -> float:
-        return (60 - saves(minute)) * (1 - away(minute)) * (1 - repeats(minute)) * (1 - starts(minute))
-
-    for activity, curve in {
-        "advance": trains,
-        "repeat": lambda minute: 60 * repeats(minute),
-        "start": lambda minute: 60 * starts(minute),
-        "checkpoint": lambda minute: (
-            saves(minute) * (1 - away(minute)) * (1 - starts(minute)) * (1 - repeats(minute))
-        ),
-        "wait": lambda minute: 60 * away(minute) * (minute >= _RESTART + 4),
-        "stall": lambda minute: 60 * away(minute) * (minute < _RESTART + 4),
-        "other": lambda _: 0.0,
-    }.items():
-        series.count("trainforge_run_seconds_total", {**labels, "activity": activity}, curve)
+def _add_runs(series: Series) -> None:
+    """Add what the exporter of each cluster tells of its runs."""
+    with tempfile.TemporaryDirectory() as folder:
+        for minute, cluster, name, labels, value in told(runs(), Path(folder), series.minutes):
+            shared = {"cluster": cluster, "cluster_kind": cluster, "job": "runs", "instance": "runs:9823"}
+            series.observe(minute, name, {**shared, **labels}, value)

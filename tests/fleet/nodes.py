@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from catalog.metrics import JOBS
 from programs.exporters.efa.counters import DEVICE, NODE, PORT
 from tests.fleet.series import ABSENT, Curve, Series, between, noise
 
@@ -24,6 +25,11 @@ class Node:
     name: str
     accelerator: str
     busy: Curve
+
+    @property
+    def exporter(self) -> tuple[str, int]:
+        """The job and the port of the exporter of its accelerators."""
+        return (JOBS["dcgm"], 9400) if self.accelerator == "gpu" else (JOBS["neuron-monitor"], 8000)
 
     def labels(self, job: str, port: int) -> dict[str, str]:
         """Return the labels that a collector adds at a scrape."""
@@ -55,8 +61,7 @@ def add_node(series: Series, node: Node, faults: Faults) -> None:
         _neuron(series, node)
     _efa(series, node, faults)
     _host(series, node)
-    exporters = {"gpu": ("dcgm", 9400), "neuron": ("neuron-monitor", 8000)}
-    for job, port in (exporters[node.accelerator], ("efa", 9821), ("node", 9100)):
+    for job, port in (node.exporter, ("efa", 9821), ("node", 9100)):
         silent = (node.name, job) in faults.silent
         series.add("up", node.labels(job, port), between(170, series.minutes, 0 if silent else 1, 1))
 
@@ -64,7 +69,7 @@ def add_node(series: Series, node: Node, faults: Faults) -> None:
 def _gpu(series: Series, node: Node, gpu: int, faults: Faults) -> None:
     place = (node.name, gpu)
     labels = {
-        **node.labels("dcgm", 9400),
+        **node.labels(*node.exporter),
         "gpu": str(gpu),
         "UUID": f"GPU-{node.name}-{gpu}",
         "pci_bus_id": f"00000000:{gpu:02X}:00.0",
@@ -107,7 +112,7 @@ def _gpu(series: Series, node: Node, gpu: int, faults: Faults) -> None:
 
 def _neuron(series: Series, node: Node) -> None:
     labels = {
-        **node.labels("neuron-monitor", 8000),
+        **node.labels(*node.exporter),
         "instance_id": f"i-{node.name}",
         "instance_name": "",
         "instance_type": "fake",

@@ -24,7 +24,7 @@ from tests.fleet.series import Series
 from tests.ports import free_ports
 
 _START_SECONDS = 60
-_EVALUATION = "2s"
+_EVALUATION_SECONDS = 2
 EVALUATED_SECONDS = 7
 """Time after which every rule was evaluated more than once, those of other rules too."""
 
@@ -95,6 +95,18 @@ def write_records(promtool: str, folder: Path, server: Server, minutes: int, rul
     )
 
 
+def quick_rules(seconds: int) -> str:
+    """Return the rules that a deployment gets, but evaluated in shorter intervals, and alerts that wait for nothing.
+
+    The faults of the fleet have lasted longer than any rule waits, and a test cannot.
+    """
+    rules = yaml.safe_load(rule_groups())
+    for group in rules["groups"]:
+        group["interval"] = f"{seconds}s"
+        group["rules"] = [{**rule, "for": "0s"} if "alert" in rule else rule for rule in group["rules"]]
+    return yaml.safe_dump(rules)
+
+
 @contextmanager
 def prometheus_of(
     series: Series, folder: Path, prometheus: str, promtool: str, *, end: float | None = None
@@ -103,8 +115,6 @@ def prometheus_of(
     end = end or time.time() // 60 * 60
     data = folder / "data"
     data.mkdir(parents=True)
-    rules = folder / "rules.yaml"
-    rules.write_text(rule_groups(), encoding="utf-8")
     write_blocks(promtool, series, end, data)
     for number, level in enumerate(_levels()):
         recorded = folder / f"level-{number}.yaml"
@@ -112,13 +122,8 @@ def prometheus_of(
         recorded.write_text(yaml.safe_dump({"groups": groups}), encoding="utf-8")
         with serving(folder, prometheus, end, rules=None) as server:
             write_records(promtool, data, server, series.minutes, recorded)
-    fast = yaml.safe_load(rules.read_text(encoding="utf-8"))
-    for group in fast["groups"]:
-        group["interval"] = _EVALUATION
-        # The faults of the fleet have lasted longer than any rule waits, and a test cannot.
-        group["rules"] = [{**rule, "for": "0s"} if "alert" in rule else rule for rule in group["rules"]]
     quick = folder / "quick.yaml"
-    quick.write_text(yaml.safe_dump(fast), encoding="utf-8")
+    quick.write_text(quick_rules(_EVALUATION_SECONDS), encoding="utf-8")
     with serving(folder, prometheus, end, rules=quick) as server:
         yield server
 

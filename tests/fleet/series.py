@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from catalog.metrics import SHARED_LABELS, metrics
+
+Key = tuple[tuple[str, str], ...]
+"""The labels of a series, sorted."""
 
 Curve = Callable[[int], float]
 """The value at a minute; NaN with `absent` where there is none."""
@@ -27,6 +30,8 @@ LABELS = {
     for name in metric.series_names
 }
 ABSENT = None
+TIMESTAMP = "_timestamp_seconds"
+"""The ending of metrics that tell a time: their values here are seconds since minute 0."""
 
 
 @dataclass
@@ -34,16 +39,26 @@ class Series:
     """Series of a fleet over a number of minutes, by name and labels."""
 
     minutes: int
-    values: dict[str, dict[tuple[tuple[str, str], ...], Sequence[float | None]]] = field(default_factory=dict)
+    values: dict[str, dict[Key, list[float | None]]] = field(default_factory=dict)
 
     def add(self, name: str, labels: Mapping[str, str], value: float | Callable[[int], float | None]) -> None:
         """Add a gauge: a value, or one for each minute."""
-        unknown = set(labels) - LABELS.get(name, frozenset(SHARED_LABELS if name == "up" else ()))
-        assert not unknown, f"{name} has no labels {sorted(unknown)}"
         curve = value if callable(value) else lambda _: float(value)
-        key = tuple(sorted(labels.items()))
-        assert key not in self.values.setdefault(name, {}), (name, labels)
-        self.values[name][key] = [curve(minute) for minute in range(self.minutes)]
+        assert tuple(sorted(labels.items())) not in self.values.get(name, {}), (name, labels)
+        self._row(name, labels)[:] = [curve(minute) for minute in range(self.minutes)]
+
+    def observe(self, minute: int, name: str, labels: Mapping[str, str], value: float) -> None:
+        """Add a value at a minute; a series has none at the minutes that are not observed."""
+        self._row(name, labels)[minute] = value
+
+    def _row(self, name: str, labels: Mapping[str, str]) -> list[float | None]:
+        """Return the values of a series by minute; a new one has none yet."""
+        rows, key = self.values.setdefault(name, {}), tuple(sorted(labels.items()))
+        if key not in rows:
+            unknown = set(labels) - LABELS.get(name, frozenset(SHARED_LABELS if name == "up" else ()))
+            assert not unknown, f"{name} has no labels {sorted(unknown)}"
+            rows[key] = [ABSENT] * self.minutes
+        return rows[key]
 
     def count(
         self, name: str, labels: Mapping[str, str], per_minute: float | Curve, start: float = 0.0
@@ -58,17 +73,19 @@ class Series:
 
     def lines(self, end: float) -> Iterator[str]:
         """Yield OpenMetrics lines with a time, the last at `end` in seconds since 1970; without types, as unknown."""
+        begin = end - 60 * (self.minutes - 1)
         for name, found in self.values.items():
+            since = begin if name.endswith(TIMESTAMP) else 0.0
             for labels, values in found.items():
                 inner = ",".join(f'{key}="{value}"' for key, value in labels)
                 for minute, value in enumerate(values):
                     if value is not ABSENT:
-                        time = end - 60 * (self.minutes - 1 - minute)
-                        yield f"{name}{{{inner}}} {_number(value)} {time:.0f}\n"
+                        yield f"{name}{{{inner}}} {number(value + since)} {begin + 60 * minute:.0f}\n"
         yield "# EOF\n"
 
 
-def _number(value: float) -> str:
+def number(value: float) -> str:
+    """Return a value as Prometheus writes it."""
     if math.isfinite(value):
         return f"{value:.10g}"
     return "NaN" if math.isnan(value) else "+Inf" if value > 0 else "-Inf"
