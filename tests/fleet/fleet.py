@@ -164,7 +164,7 @@ def _run(
     nodes: list[str],
     *,
     tokens: float,
-    spoilt: int = MINUTES,
+    spoilt: int = 2 * MINUTES,
     late: float = 1.0,
     hangs: int | None = None,
     back: int = 0,

@@ -112,7 +112,7 @@ def test_sharded_blocks_are_measured_in_every_forward_pass(
 
 @pytest.mark.heavy
 def test_a_delayed_rank_works_longer_in_steps_that_take_equally_long(tmp_path: Path) -> None:
-    """What its heartbeat tells is what the exporter exports, by the record of the node's guard."""
+    """The exporter exports the values of its heartbeat, by the record of the node's guard."""
     [port] = free_ports(1)
     beats = tmp_path / "beats"
     beats.mkdir()
