@@ -13,18 +13,28 @@ from catalog.records import read
 from catalog.versions import (
     AWS_CLI,
     AWS_CLI_SIGNING_KEY,
+    AWS_OFI_NCCL,
+    CUDA,
     EFA_INSTALLER,
     EFA_SIGNING_KEY,
     ENROOT,
     GDRCOPY,
     GDRCOPY_COMMIT,
+    LIBFABRIC,
     LUSTRE_SIGNING_KEY,
+    NCCL,
     NCCL_TESTS,
     NCCL_TESTS_COMMIT,
+    NEURON_COLLECTIVES,
+    NEURON_DRIVER,
+    NEURON_RUNTIME,
     NEURON_SIGNING_KEY,
+    NEURON_TOOLS,
     NODE_EXPORTER,
     NODE_EXPORTER_SHA256,
     NODE_EXPORTER_URL,
+    NVIDIA_CONTAINER_TOOLKIT,
+    NVIDIA_DRIVER,
     NVIDIA_RPM_SIGNING_KEY,
     NVIDIA_SIGNING_KEY,
     NVIDIA_TOOLKIT_SIGNING_KEY,
@@ -243,9 +253,9 @@ class MachineImage:
     `instance_type` builds it; `volume_gib` is its root volume. HyperPod takes unencrypted images only
     (SageMaker API reference, ClusterInstanceGroupSpecification, "Encryption: The custom AMI must be unencrypted").
     `clusters` are the kinds of cluster whose nodes start from it, and `accelerator` the kind of accelerator that it has
-    the driver of (`any`: that of its parent, which is not known here). `locked` is true if its playbook installs the
-    driver and libraries of the lock; elsewhere they are the parent's, or there are none. `updates` is true if the build
-    updates the distribution's packages.
+    the driver of (`any`: that of its parent, which is not known here). `installs` are the parts of the lock that its
+    playbook installs; where there are none, driver and libraries are the parent's, or absent. `updates` is true if the
+    build updates the distribution's packages.
     """
 
     name: str
@@ -256,7 +266,7 @@ class MachineImage:
     encrypted: bool = True
     clusters: tuple[str, ...] = ()
     accelerator: Literal["", "gpu", "neuron", "any"] = ""
-    locked: bool = False
+    installs: tuple[str, ...] = ()
     updates: bool = False
 
 
@@ -272,6 +282,19 @@ def _ubuntu(name: str, owner: str = _AMAZON, parameter: str = "") -> ParentImage
 def _amazon_linux(name: str, parameter: str = "") -> ParentImage:
     return ParentImage(name, _AMAZON, _AMAZON_USER, _AMAZON_ROOT, parameter)
 
+
+_EKS_STACK = (
+    EFA_INSTALLER.name,
+    LIBFABRIC.name,
+    NVIDIA_DRIVER.name,
+    NVIDIA_CONTAINER_TOOLKIT.name,
+)
+_GPU_STACK = (*_EKS_STACK, AWS_OFI_NCCL.name, NCCL.name, CUDA.name, GDRCOPY.name)
+_NEURON_STACK = (
+    EFA_INSTALLER.name,
+    LIBFABRIC.name,
+    *(pin.name for pin in (NEURON_DRIVER, NEURON_RUNTIME, NEURON_COLLECTIVES, NEURON_TOOLS)),
+)
 
 GIVEN_PARENTS: Mapping[str, ParentImage] = {
     "ubuntu": ParentImage("", "", _UBUNTU_USER, _UBUNTU_ROOT),
@@ -360,7 +383,7 @@ MACHINE_IMAGES = (
         100,
         clusters=_PCLUSTER,
         accelerator="gpu",
-        locked=True,
+        installs=_GPU_STACK,
     ),
     MachineImage(
         "parallelcluster-neuron",
@@ -369,7 +392,7 @@ MACHINE_IMAGES = (
         _BUILDER,
         clusters=_PCLUSTER,
         accelerator="neuron",
-        locked=True,
+        installs=_NEURON_STACK,
     ),
     MachineImage("dlami-gpu", "Deep Learning AMI with GPUs", _DLAMI_GPU, _BUILDER, 150, accelerator="gpu"),
     MachineImage(
@@ -383,7 +406,7 @@ MACHINE_IMAGES = (
         100,
         clusters=(EKS.name,),
         accelerator="gpu",
-        locked=True,
+        installs=_EKS_STACK,
     ),
     MachineImage(
         "batch-gpu",
@@ -401,7 +424,7 @@ MACHINE_IMAGES = (
         _BUILDER,
         100,
         accelerator="gpu",
-        locked=True,
+        installs=_GPU_STACK,
         updates=True,
     ),
     MachineImage(

@@ -16,10 +16,10 @@ if command -v apt-get >/dev/null; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get -o DPkg::Lock::Timeout=600 update
   apt-get -o DPkg::Lock::Timeout=600 install -y python3-venv
-elif ! PYTHON=$(new_python); then
+elif ! PYTHON=$(new_python 3 12); then
   dnf install -y python3.12
 fi
-PYTHON=$(new_python)
+PYTHON=$(new_python 3 12)
 
 "$PYTHON" -m venv "$ENVIRONMENT"
 "$ENVIRONMENT/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \

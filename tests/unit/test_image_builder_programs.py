@@ -17,7 +17,7 @@ exit {code}
 """
 
 
-def check(folder: Path, stack: str, *, code: int, too_old: int = 0) -> subprocess.CompletedProcess[str]:
+def check(folder: Path, *stack: str, code: int, too_old: int = 0) -> subprocess.CompletedProcess[str]:
     """Run the check in a folder like the unpacked archive, with a Python that says what it was given."""
     for name in ("image_builder", "bin"):
         (folder / name).mkdir()
@@ -28,7 +28,7 @@ def check(folder: Path, stack: str, *, code: int, too_old: int = 0) -> subproces
         substitute.write_text(PYTHON.format(code=code, too_old=too_old))
         substitute.chmod(0o755)
     return subprocess.run(
-        ["/bin/bash", str(folder / "image_builder" / "check.sh"), stack],
+        ["/bin/bash", str(folder / "image_builder" / "check.sh"), *stack],
         env={"PATH": f"{folder / 'bin'}:/usr/bin:/bin"},
         capture_output=True,
         text=True,
@@ -55,7 +55,12 @@ def test_a_difference_fails_where_the_playbook_installed_the_stack(
     assert (done.returncode, done.stdout) == (expected, "-m software\n")
 
 
+def test_the_parts_that_a_playbook_installed_are_required(tmp_path: Path) -> None:
+    done = check(tmp_path, "locked", "CUDA", "NVIDIA driver", code=0)
+    assert done.stdout == "-m software --require CUDA --require NVIDIA driver\n"
+
+
 def test_an_image_without_a_new_python_is_said(tmp_path: Path) -> None:
     done = check(tmp_path, "locked", code=0, too_old=1)
     assert done.returncode == 1
-    assert "3.12 or newer" in done.stderr
+    assert "3.9 or newer" in done.stderr

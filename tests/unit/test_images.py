@@ -82,8 +82,9 @@ def test_the_test_of_an_image_fails_on_versions_that_its_playbook_installed_and_
         [phase] = check_document(image, archive="s3://b/k")["phases"]
         assert phase["name"] == "test"
         text = json.dumps(phase)
-        assert ("check.sh locked" in text) is image.locked
-        assert ("check.sh parent" in text) is not image.locked
+        assert ("check.sh locked" in text) is bool(image.installs)
+        assert ("check.sh parent" in text) is not image.installs
+        assert all(part in text for part in image.installs)
 
 
 def test_the_archive_has_what_the_playbooks_and_the_check_name() -> None:
@@ -163,6 +164,19 @@ def test_builds_have_no_ingress_and_read_their_own_components_alone(images: Synt
     ]
     [components] = [one for one in statements if one["Action"] == "imagebuilder:GetComponent"]
     assert ":component/trainforge-baked-*" in json.dumps(components["Resource"])
+    groups = {
+        one["Properties"]["LogGroupName"]
+        for one in images.resources(STACK, "AWS::Logs::LogGroup")
+        if "LogGroupName" in one["Properties"]
+    }
+    assert "/aws/imagebuilder/trainforge-baked-eks-gpu" in groups
+    [writing] = [
+        one
+        for one in statements
+        if "logs:PutLogEvents" in one["Action"] and "imagebuilder" in json.dumps(one["Resource"])
+    ]
+    allowed = json.dumps(writing["Resource"]).partition(":log-group:")[2].partition("*")[0]
+    assert all(group.startswith(allowed) for group in groups if "imagebuilder" in group)
     for action in ("ec2:DeregisterImage", "ec2:DeleteSnapshot"):
         [deleting] = [one for one in statements if action in one["Action"]]
         assert deleting["Condition"] == {"StringEquals": {"aws:ResourceTag/CreatedBy": "EC2 Image Builder"}}

@@ -195,3 +195,20 @@ def test_a_root_that_is_not_there_is_a_mistake(tmp_path: Path, capsys: pytest.Ca
         main(["--root", str(tmp_path / "absent")])
     assert ended.value.code == 2
     assert "is not a folder; name the root of a file system" in capsys.readouterr().err
+
+
+def test_a_driver_that_is_not_loaded_is_read_from_its_package(tmp_path: Path) -> None:
+    root = InstalledRoot(tmp_path)
+    root.packages(nvidia_open=f"{STACK['NVIDIA driver']}-1ubuntu1")
+    [row] = [row for row in examine(tmp_path).rows if row.part == "NVIDIA driver"]
+    assert (row.verdict, row.place) == ("equal", "package nvidia-open")
+    root.packages(nvidia_open="580.1.2-1ubuntu1")
+    assert examine(tmp_path).exit_code == 1
+
+
+def test_a_required_part_that_is_absent_is_a_problem(tmp_path: Path) -> None:
+    InstalledRoot(tmp_path).efa()
+    assert examine(tmp_path).exit_code == 0
+    report = examine(tmp_path, required=["CUDA", "EFA installer"])
+    assert report.problems == ("'CUDA' is required and not installed",)
+    assert report.exit_code == 1

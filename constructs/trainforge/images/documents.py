@@ -6,6 +6,7 @@ Two braces would be a reference of that framework's own, so no command has them.
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from catalog.machine_images import MachineImage
@@ -66,7 +67,8 @@ def _fetch(archive: str) -> list[Document]:
 
 
 def _check(image: MachineImage) -> str:
-    return f"bash {_FOLDER}/image_builder/check.sh {'locked' if image.locked else 'parent'}"
+    stack = shlex.join(["locked", *image.installs]) if image.installs else "parent"
+    return f"bash {_FOLDER}/image_builder/check.sh {stack}"
 
 
 def _remove() -> Document:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .compatibility import lock
 from .inventory import inventory
 from .report import Report, examine
 
@@ -24,6 +25,14 @@ def main(words: Sequence[str]) -> int:
         allow_abbrev=False,
     )
     made.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="a folder in place of /")
+    made.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        choices=sorted(lock()["parts"]),
+        metavar="PART",
+        help="a part of the lock that must be installed; may be repeated",
+    )
     made.add_argument("--json", action="store_true", help="print JSON in place of the table")
     made.add_argument(
         "--inventory", action="store_true", help="print all packages as JSON, and compare nothing"
@@ -34,7 +43,7 @@ def main(words: Sequence[str]) -> int:
     if options.inventory:
         sys.stdout.write(json.dumps(asdict(inventory(options.root))) + "\n")
         return 0
-    report = examine(options.root)
+    report = examine(options.root, required=options.require)
     sys.stdout.write(json.dumps(report.to_json(), indent=1) + "\n" if options.json else text(report))
     return report.exit_code
 

@@ -73,6 +73,8 @@ _PACKAGES = {
     "libgdrapi": "GDRCopy",
     "gdrcopy": "GDRCopy",
     "nvidia-container-toolkit": "NVIDIA container toolkit",
+    # Where the module is not loaded, as on the builders of images, which have no GPU.
+    "nvidia-open": "NVIDIA driver",
     "aws-neuronx-dkms": "aws-neuronx-dkms",
     "aws-neuronx-runtime-lib": "aws-neuronx-runtime-lib",
     "aws-neuronx-collectives": "aws-neuronx-collectives",

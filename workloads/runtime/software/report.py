@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,16 @@ class Report:
         }
 
 
-def examine(root: Path) -> Report:
-    """Compare what is installed below a root with the lock."""
-    return compare(installed(root))
+def examine(root: Path, required: Sequence[str] = ()) -> Report:
+    """Compare what is installed below a root with the lock; a required part that is absent is a problem.
+
+    Raises:
+        ValueError: the packages of another system cannot be listed here.
+    """
+    report = compare(installed(root))
+    absent = [row.part for row in report.rows if row.verdict == ABSENT and row.part in required]
+    told = tuple(f"'{part}' is required and not installed" for part in absent)
+    return replace(report, problems=(*report.problems, *told))
 
 
 def compare(found: Sequence[Found]) -> Report:
