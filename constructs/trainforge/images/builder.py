@@ -58,7 +58,7 @@ class BuilderRole(iam.Role):
         logs = stack.format_arn(
             service="logs",
             resource="log-group",
-            resource_name=f"/aws/imagebuilder/{name}-*",
+            resource_name=f"/aws/imagebuilder/{name}*",
             arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
         )
         programs = f"arn:{stack.partition}:s3:::{_PROGRAM_OBJECTS}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import aws_cdk as cdk
 from aws_cdk import aws_imagebuilder as imagebuilder
+from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from catalog.image_builder import FAILURES, content_version, image_parameter, resource_name
@@ -113,7 +114,16 @@ class MachineImagePipeline(Construct):
         self.recipe = self._recipe()
         self.infrastructure = self._infrastructure()
         self.distribution = self._distribution()
+        # Image Builder makes a group of this name itself, without expiry, unless it exists.
+        log = logs.LogGroup(
+            self,
+            "Log",
+            log_group_name=f"/aws/imagebuilder/{self.name}",
+            retention=logs.RetentionDays.THREE_MONTHS,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
         self.pipeline = self._pipeline()
+        self.pipeline.node.add_dependency(log)
         self.pipeline_arn: str = self.pipeline.attr_arn
         self.lifecycle = self._lifecycle()
 
