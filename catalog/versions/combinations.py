@@ -93,7 +93,7 @@ COMBINATIONS: Final[tuple[Combination, ...]] = (
     _efa("1.47.0", "2.4.0amzn1.0", "1.18.0", _OLDER_CHANGELOG),
     Combination(
         "framework",
-        MappingProxyType({TORCH.name: str(TORCH), CUDA.name: str(CUDA), NCCL.name: str(NCCL)}),
+        MappingProxyType({TORCH.name: "2.11.0", CUDA.name: "13.0.2", NCCL.name: "2.28.9"}),
         f"torch 2.11.0's wheels for CUDA 13.0 ask for this NCCL and this CUDA ({WHEELS})",
     ),
     Combination(
@@ -105,9 +105,9 @@ COMBINATIONS: Final[tuple[Combination, ...]] = (
         "GPU node",
         MappingProxyType(
             {
-                NVIDIA_DRIVER.name: str(NVIDIA_DRIVER),
-                GDRCOPY.name: str(GDRCOPY),
-                NVIDIA_CONTAINER_TOOLKIT.name: str(NVIDIA_CONTAINER_TOOLKIT),
+                NVIDIA_DRIVER.name: "595.91.07",
+                GDRCOPY.name: "2.5.2",
+                NVIDIA_CONTAINER_TOOLKIT.name: "1.20.0",
             }
         ),
         f"{NVIDIA_DRIVER.source}; with torch 2.11 and EFA 1.47.0",
@@ -116,16 +116,13 @@ COMBINATIONS: Final[tuple[Combination, ...]] = (
         "Neuron",
         MappingProxyType(
             {
-                pin.name: str(pin)
-                for pin in (
-                    NEURON_SDK,
-                    NEURON_DRIVER,
-                    NEURON_RUNTIME,
-                    NEURON_COLLECTIVES,
-                    NEURON_TOOLS,
-                    NEURON_COMPILER,
-                    TORCH_NEURONX,
-                )
+                NEURON_SDK.name: "2.28.0",
+                NEURON_DRIVER.name: "2.26.5.0",
+                NEURON_RUNTIME.name: "2.30.51.0",
+                NEURON_COLLECTIVES.name: "2.30.59.0",
+                NEURON_TOOLS.name: "2.28.23.0",
+                NEURON_COMPILER.name: "2.23.6484.0",
+                TORCH_NEURONX.name: "2.9.0.2.12.22436",
             }
         ),
         NEURON_SDK.source,
