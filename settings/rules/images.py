@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from catalog.cluster_kinds import EKS, PARALLELCLUSTER
+from catalog.cluster_kinds import EKS, HYPERPOD, HYPERPOD_EKS, PARALLELCLUSTER
 from catalog.machine_images import IMAGES_BY_NAME, MACHINE, MACHINE_IMAGES, MachineImage
 from catalog.spelling import did_you_mean
 from settings.deployment import Settings
@@ -187,6 +187,23 @@ def _systems(subject: Subject) -> Iterator[Problem]:
                 choice.os,
                 f"the image '{choice.source}' is not of '{choice.os}'",
                 f"write 'os: {_SYSTEMS[section.system]}'",
+            )
+
+
+@error("node-image-hyperpod", depends_on=("images",))
+def _hyperpod(subject: Subject) -> Iterator[Problem]:
+    """HyperPod's images have one operating system for Slurm and one for EKS; the root volume's name is by it.
+
+    Source: SageMaker AI guide, "Build a custom AMI": parents are of Ubuntu for Slurm and of Amazon Linux for EKS.
+    """
+    needed = {HYPERPOD.name: "ubuntu", HYPERPOD_EKS.name: "amazon-linux"}
+    for cluster, choice, section, image in _known(subject.settings):
+        if cluster in image.clusters and section.system != needed.get(cluster, section.system):
+            yield Problem(
+                f"images.{choice.source}.system",
+                section.system,
+                f"nodes of {cluster} have {needed[cluster]}, and the image '{choice.source}' is of {section.system}",
+                f"write 'system: {needed[cluster]}' and take such a parent",
             )
 
 

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.configuration import GONE, NETWORK, found, places, read_changed
 
 AMI = "ami-0123456789abcdef0"
+ADMIN = {"principal_arn": "arn:aws:iam::111122223333:role/admin", "policy": "cluster-admin"}
 SLURM = {"playbook": "parallelcluster-gpu", "parent": AMI}
 EKS = {"playbook": "eks-gpu", "system": "amazon-linux"}
 OWN = {
@@ -66,6 +67,21 @@ def rules(changes: Mapping[str, Any]) -> set[tuple[str, str]]:
         (
             {**OWN, "parallelcluster.image.os": "ubuntu2204"},
             {("node-image-system", "parallelcluster.image.os")},
+        ),
+        (
+            {
+                "hyperpod": GONE,
+                "images": {"one": {"playbook": "hyperpod", "parent": AMI}},
+                "hyperpod_eks": {"pools": ["gpu"], "access": [ADMIN], "image": {"from": "one", "version": 1}},
+            },
+            {("node-image-hyperpod", "images.one.system")},
+        ),
+        (
+            {
+                "images": {"one": {"playbook": "hyperpod", "system": "amazon-linux", "parent": AMI}},
+                "hyperpod.image": {"from": "one", "version": 1},
+            },
+            {("node-image-hyperpod", "images.one.system")},
         ),
         # The head node's image beside that of compute nodes.
         ({**OWN, "parallelcluster.image.ami_id": AMI}, set()),
