@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 if TYPE_CHECKING:
-    from software.inventory import Inventory
+    from software.inventory import Inventory, Item
 
     from catalog.machine_images import MachineImage
     from catalog.versions import Pin
@@ -119,8 +119,11 @@ def _pins_of_playbook(name: str) -> list[Pin]:
     return list({pin.name: pin for pin in found}.values())
 
 
-def of_inventory(name: str, found: Inventory) -> dict[str, Any]:
-    """Return the bill of a file system by what is installed there."""
+def of_inventory(found: Inventory, container: str = "") -> dict[str, Any]:
+    """Return the bill of a file system by what is installed there: of a container's image, or of a machine's root.
+
+    A machine is named by its system, so that the same files have the same bill wherever they lie.
+    """
     distro = f"{found.distribution}-{found.release}" if found.release else found.distribution
     components = []
     if found.distribution:
@@ -129,13 +132,30 @@ def of_inventory(name: str, found: Inventory) -> dict[str, Any]:
             Component("operating-system", found.distribution, found.release or "unknown", system)
         )
     for item in found.items:
-        packaged = item.kind in ("deb", "rpm")
-        purl = _purl(item.kind, item.name, item.version, found.distribution if packaged else "")
-        if packaged and distro:
-            purl += f"?distro={quote(distro)}"
         properties = {"trainforge:place": item.place} if item.place else {}
+        if item.kind in ("deb", "rpm"):
+            purl = _package_purl(item, found.distribution, distro)
+        else:
+            purl = _purl(item.kind, item.name, item.version)
         components.append(Component("library", item.name, item.version, purl, properties))
-    return bill("container", name, components)
+    if container:
+        return bill("container", container, components)
+    return bill("operating-system", distro or "unknown", components)
+
+
+def _package_purl(item: Item, distribution: str, distro: str) -> str:
+    """Return the package URL of a distribution's package: dpkg's epoch is in the version, rpm's is a qualifier.
+
+    Source: package-url/purl-spec, types deb and rpm.
+    """
+    version = f"{item.epoch}:{item.version}" if item.epoch and item.kind == "deb" else item.version
+    qualifiers = {
+        "arch": item.architecture,
+        "distro": distro,
+        "epoch": item.epoch if item.kind == "rpm" else "",
+    }
+    text = "&".join(f"{key}={quote(value)}" for key, value in qualifiers.items() if value)
+    return _purl(item.kind, item.name, version, distribution) + (f"?{text}" if text else "")
 
 
 def bill(

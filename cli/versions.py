@@ -18,13 +18,13 @@ def versions(
         bool, typer.Option("--host", help="Compare what is installed on this machine with the lock.")
     ] = False,
     container: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--container",
             metavar="IMAGE",
             help="The same inside a container image; a file of enroot's (.sqsh) too.",
         ),
-    ] = "",
+    ] = None,
     root: Annotated[
         Path | None,
         typer.Option("--root", metavar="DIR", help="The same below a folder: the root of an image's files."),
@@ -38,13 +38,13 @@ def versions(
         ),
     ] = False,
     image: Annotated[
-        str,
+        str | None,
         typer.Option(
             "--image",
             metavar="NAME",
             help="With '--sbom': a base image, a workload's or a machine's, by its pins.",
         ),
-    ] = "",
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Print pinned versions, or compare installed software with them.
@@ -56,7 +56,10 @@ def versions(
 
     Exit codes: 0 as the lock has it, 1 a mismatch, 2 a mistake, 3 nothing of the lock is installed.
     """
-    chosen = sum((host, bool(container), root is not None, bool(image)))
+    for option, value in (("--container", container), ("--image", image)):
+        if value is not None and not value.strip():
+            _fail(f"'{option}' names no image: its value is empty")
+    chosen = sum((host, container is not None, root is not None, image is not None))
     if chosen > 1:
         _fail("'--host', '--container', '--root' and '--image' exclude each other; give one of them")
     if image and not sbom:
@@ -64,9 +67,9 @@ def versions(
     if sbom and not chosen:
         _fail("'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'")
     if sbom:
-        _print_sbom(container, root or Path("/"), image)
+        _print_sbom(container or "", root or Path("/"), image or "")
     elif host or container or root is not None:
-        _compare(container, root or Path("/"), as_json)
+        _compare(container or "", root or Path("/"), as_json)
     elif as_json:
         typer.echo(json.dumps(_lock(), indent=2))
     else:
@@ -90,7 +93,10 @@ def _compare(container: str, root: Path, as_json: bool) -> None:
             _fail(str(error))
     else:
         _require_folder(root)
-        found = report.examine(root)
+        try:
+            found = report.examine(root)
+        except ValueError as error:
+            _fail(str(error))
     typer.echo(json.dumps(found.to_json(), indent=2) if as_json else command.text(found), nl=as_json)
     if found.exit_code:
         raise typer.Exit(found.exit_code)
@@ -109,10 +115,10 @@ def _print_sbom(container: str, root: Path, image: str) -> None:
         if image:
             found = of_image(image)
         elif container:
-            found = of_inventory(container, container_software.inventory(container))
+            found = of_inventory(container_software.inventory(container), container=container)
         else:
             _require_folder(root)
-            found = of_inventory(str(root), inventory(root))
+            found = of_inventory(inventory(root))
     except (ValueError, container_software.ContainerError) as error:
         _fail(str(error))
     typer.echo(json.dumps(found, indent=2))

@@ -63,6 +63,8 @@ def test_a_folder_is_compared(tmp_path: Path) -> None:
             "'--host', '--container', '--root' and '--image' exclude each other",
         ),
         (["--image", "cuda"], "'--image' is for '--sbom'"),
+        (["--container", ""], "'--container' names no image: its value is empty"),
+        (["--sbom", "--image", " "], "'--image' names no image: its value is empty"),
         (["--sbom"], "'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'"),
         (
             ["--sbom", "--image", "rocm"],
@@ -157,3 +159,14 @@ def test_a_container_that_does_not_answer_is_a_mistake(
     assert ended == 2
     assert f"error: image '{IMAGE}'" in error
     assert message in error
+
+
+def test_a_root_whose_packages_cannot_be_listed_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "usr/lib/sysimage/rpm").mkdir(parents=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for words in (["--root", str(tmp_path)], ["--sbom", "--root", str(tmp_path)]):
+        code, _, message = run(*words)
+        assert code == 2
+        assert "rpm is not on PATH here" in message

@@ -30,6 +30,7 @@ from catalog.versions import (
     PROMETHEUS,
     PYXIS,
     SSM_AGENT,
+    STACK,
     TORCH,
 )
 from cli.main import app
@@ -38,6 +39,7 @@ from tests.unit.installed_root import InstalledRoot
 from workloads import registry
 from workloads.images.image import BASES
 
+STACK_PARTS = {*STACK, "libfabric", NCCL.name}
 IMAGES = [*BASES, *(name for name in registry.names() if registry.workload(name).image is not None)]
 
 
@@ -127,6 +129,14 @@ def test_the_bill_of_a_machine_image_has_what_its_roles_install() -> None:
     assert NVIDIA_DRIVER.name not in neuron
 
 
+def test_the_parts_that_an_image_s_test_requires_are_those_that_its_playbook_installs() -> None:
+    brought = {EFA_INSTALLER.name: "libfabric", NCCL_PACKAGE.name: NCCL.name}
+    for image in MACHINE_IMAGES:
+        installed = set(versions(printed("--image", image.name)))
+        parts = {brought.get(name, name) for name in installed} | installed
+        assert set(image.installs) == parts & STACK_PARTS, image.name
+
+
 def made(folder: Path) -> InstalledRoot:
     root = InstalledRoot(folder)
     root.efa()
@@ -144,7 +154,7 @@ def test_the_bill_of_a_file_system_has_all_its_packages(tmp_path: Path) -> None:
     assert purls(found) == {
         "pkg:generic/ubuntu@24.04",
         "pkg:deb/ubuntu/libc6@2.39-0ubuntu8.4?distro=ubuntu-24.04",
-        "pkg:deb/ubuntu/libnccl2@2.28.9-1%2Bcuda13.0?distro=ubuntu-24.04",
+        "pkg:deb/ubuntu/libnccl2@1%3A2.28.9-1%2Bcuda13.0?distro=ubuntu-24.04",
         "pkg:pypi/torch@2.11.0%2Bcu130",
         "pkg:pypi/nvidia-nccl-cu13@2.28.9",
         "pkg:pypi/torchvision@0.26.0",
@@ -153,6 +163,8 @@ def test_the_bill_of_a_file_system_has_all_its_packages(tmp_path: Path) -> None:
         "pkg:generic/aws-ofi-nccl@1.19.0",
         "pkg:generic/nvidia-driver@595.91.07",
     }
+    assert found["metadata"]["component"]["name"] == "ubuntu-24.04"
+    assert found["metadata"]["component"]["type"] == "operating-system"
     assert found["dependencies"] == [
         {"ref": "subject", "dependsOn": [one["bom-ref"] for one in found["components"]]}
     ]
@@ -164,6 +176,17 @@ def test_the_same_content_has_the_same_bill(tmp_path: Path) -> None:
     assert first == second
     root.packages(libc6="2.39-0ubuntu8.5")
     assert printed("--root", str(root.root))["serialNumber"] != first["serialNumber"]
+    assert printed("--root", str(made(tmp_path / "elsewhere").root)) == first
+
+
+def test_a_package_of_two_architectures_is_there_twice(tmp_path: Path) -> None:
+    root = InstalledRoot(tmp_path / "root")
+    form = "Package: libc6\nStatus: install ok installed\nArchitecture: {}\nVersion: 2.39\n"
+    root.put("var/lib/dpkg/status", "\n".join(map(form.format, ("amd64", "i386"))))
+    assert purls(printed("--root", str(root.root))) == {
+        "pkg:deb/libc6@2.39?arch=amd64",
+        "pkg:deb/libc6@2.39?arch=i386",
+    }
 
 
 def test_an_empty_root_has_a_valid_bill(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .installed import distributions, installed
-from .packages import package_kind, package_versions
+from .packages import package_kind, packages
 from .rooted import inside
 
 
@@ -16,13 +16,15 @@ class Item:
     """An installed package or part: its kind, name, version and place.
 
     `kind` is deb, rpm or pypi, or generic for a part of no package. `place` is empty for packages of the distribution,
-    whose database is the place.
+    whose database is the place; they alone have an epoch, if any, and an architecture.
     """
 
     kind: str
     name: str
     version: str
     place: str
+    epoch: str = ""
+    architecture: str = ""
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,16 @@ class Inventory:
 
 
 def inventory(root: Path) -> Inventory:
-    """Return what is installed below a root: packages of the distribution and of Python, parts of the stack."""
+    """Return what is installed below a root: packages of the distribution and of Python, parts of the stack.
+
+    Raises:
+        ValueError: the packages of another system cannot be listed here.
+    """
     kind = package_kind(root)
-    items = [Item(kind, name, version, "") for name, version in sorted(package_versions(root).items())]
+    items = sorted(
+        (Item(kind, one.name, one.version, "", one.epoch, one.architecture) for one in packages(root)),
+        key=lambda item: (item.name, item.architecture, item.version),
+    )
     items += [Item("pypi", name, version, place) for name, version, place in distributions(root)]
     known = {item.place for item in items}
     items += [

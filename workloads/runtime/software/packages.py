@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from .rooted import inside
@@ -12,19 +14,37 @@ from .rooted import inside
 _STATUS = "var/lib/dpkg/status"
 _RPM = ("var/lib/rpm", "usr/lib/sysimage/rpm")
 _SECONDS = 60
+_FORM = r"%{NAME}\t%{EPOCHNUM}\t%{VERSION}-%{RELEASE}\t%{ARCH}\n"
 
 
-def package_versions(root: Path) -> dict[str, str]:
-    """Return the version of each installed package by its name, without epoch; empty where no database can be read."""
+@dataclass(frozen=True)
+class Package:
+    """An installed package: its version without epoch, the epoch (empty for none), and its architecture."""
+
+    name: str
+    version: str
+    epoch: str
+    architecture: str
+
+
+def packages(root: Path) -> list[Package]:
+    """Return the installed packages, of each architecture; none where there is no database.
+
+    Raises:
+        ValueError: the root of another system has a database of rpm, and the program rpm is absent here or fails.
+    """
     try:
         text = inside(root, _STATUS).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return _rpm(root)
-    found = {}
-    for paragraph in text.split("\n\n"):
-        fields = dict(re.findall(r"^(Package|Status|Version): (.*)$", paragraph, re.MULTILINE))
-        if fields.get("Status", "").endswith(" installed") and {"Package", "Version"} <= fields.keys():
-            found[fields["Package"]] = re.sub(r"^\d+:", "", fields["Version"])
+        return list(_rpm(root))
+    return list(_dpkg(text))
+
+
+def package_versions(root: Path) -> dict[str, str]:
+    """Return the version of each installed package by its name, without epoch; raises as `packages` does."""
+    found: dict[str, str] = {}
+    for package in packages(root):
+        found.setdefault(package.name, package.version)
     return found
 
 
@@ -33,22 +53,40 @@ def package_kind(root: Path) -> str:
     return "deb" if (root / _STATUS).is_file() else "rpm"
 
 
-def _rpm(root: Path) -> dict[str, str]:
+def _dpkg(text: str) -> Iterator[Package]:
+    for paragraph in text.split("\n\n"):
+        fields = dict(re.findall(r"^(Package|Status|Version|Architecture): (.*)$", paragraph, re.MULTILINE))
+        if fields.get("Status", "").endswith(" installed") and {"Package", "Version"} <= fields.keys():
+            epoch, colon, version = fields["Version"].partition(":")
+            if not colon:
+                epoch, version = "", fields["Version"]
+            yield Package(fields["Package"], version, epoch, fields.get("Architecture", ""))
+
+
+def _rpm(root: Path) -> Iterator[Package]:
+    if not any((root / folder).is_dir() for folder in _RPM):
+        return
     program = shutil.which("rpm")
-    if program is None or not any((root / folder).is_dir() for folder in _RPM):
-        return {}
-    words = [
-        program,
-        "--root",
-        str(root.resolve()),
-        "-qa",
-        "--queryformat",
-        r"%{NAME}\t%{VERSION}-%{RELEASE}\n",
-    ]
+    here = root.resolve() == Path("/")
+    if program is None:
+        if here:
+            return
+        raise ValueError(
+            f"'{root}' has packages of rpm, and rpm is not on PATH here: install it, or use a machine that has it"
+        )
+    words = [program, "--root", str(root.resolve()), "-qa", "--queryformat", _FORM]
     try:
         done = subprocess.run(  # noqa: S603 -- the program that is named above
             words, capture_output=True, text=True, timeout=_SECONDS, check=False
         )
-    except (OSError, subprocess.TimeoutExpired):
-        return {}
-    return dict(line.split("\t", 1) for line in done.stdout.splitlines() if "\t" in line)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        if here:
+            return
+        raise ValueError(f"rpm did not list the packages of '{root}': {error}") from error
+    if done.returncode != 0 and not here:
+        raise ValueError(f"rpm did not list the packages of '{root}': {done.stderr.strip()[:200]}")
+    for line in done.stdout.splitlines():
+        fields = line.split("\t")
+        if len(fields) == 4:
+            name, epoch, version, architecture = fields
+            yield Package(name, version, "" if epoch == "0" else epoch, architecture)
