@@ -147,7 +147,7 @@ machine-images: setup ## update the lock and the Packer templates in machine_ima
 	$(BIN)/python -m machine_images write
 
 # PACKER_ARGS has the variables: PACKER_ARGS="-var region=us-west-2 -var subnet_id=subnet-0 -var iam_instance_profile=NAME"
-machine-image: setup machine-images-tools ## build a machine image with Packer: make machine-image NAME=ec2 PACKER_ARGS="-only='*.ubuntu' -var region=..."
+machine-image: setup machine-images-tools ## build a machine image with Packer: make machine-image NAME=eks-gpu PACKER_ARGS="-only='*.amazon-linux' -var region=..."
 	$(BIN)/python -m machine_images name "$(NAME)"
 	$(BIN)/python -m machine_images payload
 	packer init machine_images/packer/$(NAME).pkr.json

@@ -440,7 +440,8 @@ MACHINE_IMAGES = (
 )
 """All images, in the order of the predecessor's (2.ami_and_containers), and HyperPod's custom image.
 
-The name of HyperPod's own image is not in a source that we read, so its parent's id is given to the build.
+HyperPod's own image is by the cluster's version of Kubernetes or Slurm's system, so its parent's id is given to the
+build (docs/machine-images.md says where it is).
 """
 
 IMAGES_BY_NAME: Mapping[str, MachineImage] = {image.name: image for image in MACHINE_IMAGES}

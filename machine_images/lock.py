@@ -19,7 +19,7 @@ _HEADER = """\
 # fails where this differs from them.
 """
 VERSIONS = (
-    *("AWS_OFI_NCCL", "CUDA", "EFA_INSTALLER", "LUSTRE", "NCCL", "NCCL_PACKAGE", "NEURON_COLLECTIVES"),
+    *("AWS_OFI_NCCL", "CUDA", "EFA_INSTALLER", "NCCL", "NCCL_PACKAGE", "NEURON_COLLECTIVES"),
     *(
         "NEURON_DRIVER",
         "NEURON_RUNTIME",

@@ -38,7 +38,7 @@ def path(image: MachineImage) -> Path:
 
 def template(image: MachineImage) -> dict[str, Any]:
     """Return the template of an image: one source per operating system, and the playbook of the same name."""
-    parents = image.parents or {"given": GIVEN_PARENTS["ubuntu"]}
+    parents = image.parents or GIVEN_PARENTS
     return {
         "//": "Written by 'make machine-images' from catalog/machine_images.py. Do not edit.",
         "packer": {
@@ -100,12 +100,15 @@ def _variables(image: MachineImage) -> dict[str, Any]:
             "description": "the key that encrypts the image; empty: the account's default key of EBS",
         }
     if not image.parents:
-        variables["source_ami"] = {"type": "string", "description": "the id of the image to build on"}
+        variables["source_ami"] = {
+            "type": "string",
+            "description": "the id of the image to build on, of the system that -only names",
+        }
     return variables
 
 
 def _source(image: MachineImage, system: str, parent: ParentImage) -> dict[str, Any]:
-    name = image.name if system == "given" else f"{image.name}-{system}"
+    name = f"{image.name}-{system}"
     source: dict[str, Any] = {
         "ami_name": f'trainforge-{name}-${{formatdate("YYYYMMDDhhmmss", timestamp())}}',
         "ami_description": f"trainforge: {image.title}",
