@@ -96,7 +96,7 @@ REASONS: dict[str, tuple[str, str]] = {
     ),
     "NCCL_PROTO": ("simple on P4 and P5 with aws-ofi-nccl before 1.6; newer plugins set it", _CHEAT_SHEET),
     "NCCL_SHM_USE_CUDA_MEMCPY": (
-        "1 on types with several GPUs without NVLink: twice the bandwidth between them",
+        "1 on g5 and g6 with several GPUs, which have no NVLink: twice the bandwidth between them",
         _CHEAT_SHEET,
     ),
     "NCCL_SOCKET_IFNAME": (
