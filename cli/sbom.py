@@ -25,6 +25,9 @@ _PYTHON = frozenset({"torch", "uv", "py-spy", "hyperpod-elastic-agent"})
 """Pins of an image's build that are packages of PyPI."""
 
 _MACHINE_IMAGES = Path(__file__).resolve().parents[1] / "machine_images"
+_IF_ABSENT = frozenset({"AWS CLI", "SSM agent", "enroot", "pyxis"})
+"""Pins whose roles leave what the parent has; their version here is that of an image whose parent has none."""
+
 _VERSION_OF_LOCK = re.compile(r"\block\.versions\.(\w+)")
 _NAME_OF_LOCK = re.compile(r"(?:\block\.(?:downloads|sources)\.|\b(?:download|source_tree)_name: )(\w+)")
 _LOOP = re.compile(r"^\s*loop: \[(.*)\]", re.MULTILINE)
@@ -94,7 +97,10 @@ def _of_machine_image(image: MachineImage) -> dict[str, Any]:
     components = []
     for pin in _pins_of_playbook(image.name):
         purl = _purl("generic", pin.name, str(pin))
-        components.append(Component("library", pin.name, str(pin), purl, {"trainforge:source": pin.source}))
+        properties = {"trainforge:source": pin.source}
+        if pin.name in _IF_ABSENT:
+            properties["trainforge:condition"] = "only where the parent has none"
+        components.append(Component("library", pin.name, str(pin), purl, properties))
     parents = {f"trainforge:parent:{system}": parent.name for system, parent in image.parents.items()}
     return bill("operating-system", f"trainforge-{image.name}", components, parents)
 

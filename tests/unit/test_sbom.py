@@ -129,6 +129,15 @@ def test_the_bill_of_a_machine_image_has_what_its_roles_install() -> None:
     assert NVIDIA_DRIVER.name not in neuron
 
 
+def test_what_a_role_leaves_to_the_parent_is_said() -> None:
+    conditional = {
+        one["name"]
+        for one in printed("--image", "parallelcluster-gpu")["components"]
+        if any(item["name"] == "trainforge:condition" for item in one["properties"])
+    }
+    assert conditional == {"AWS CLI", "SSM agent", "enroot", "pyxis"}
+
+
 def test_the_parts_that_an_image_s_test_requires_are_those_that_its_playbook_installs() -> None:
     brought = {EFA_INSTALLER.name: "libfabric", NCCL_PACKAGE.name: NCCL.name}
     for image in MACHINE_IMAGES:

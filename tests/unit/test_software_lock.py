@@ -101,6 +101,13 @@ def test_a_driver_of_another_image_counts_for_its_cuda_alone() -> None:
     assert not any("NVIDIA driver" in problem for problem in problems(old, frozenset((IMAGE,))))
 
 
+def test_the_pinned_plugin_has_bounds() -> None:
+    """Without them any NCCL would pass beside a new plugin: its release notes have them."""
+    series = STACK["aws-ofi-nccl"].rpartition(".")[0]
+    bound = {one.other for one in BOUNDS if one.part == "aws-ofi-nccl" and one.series == series}
+    assert bound == {"NCCL", "libfabric"}
+
+
 def test_every_row_and_bound_names_parts_and_a_source() -> None:
     for row in COMBINATIONS:
         assert len(row.versions) > 1
