@@ -1,25 +1,25 @@
-"""Software bills of materials in the form CycloneDX 1.6: of an image by its pins, of a file system by its files.
-
-The text depends on the content alone: it has no time, and its serial number is made of the components. The form is
-written here, because a program that writes these few fields needs no library; tests check it by cyclonedx-python-lib.
-"""
+"""Software bills of materials of images by their pins, and of what is installed; `software.bill` has their form."""
 
 from __future__ import annotations
 
-import json
 import re
-import uuid
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+# The modules are those of jobs, whose folder is on mypy's path: by its name here Python would load them twice.
 if TYPE_CHECKING:
-    from software.inventory import Inventory, Item
+    from software import bill as bills
+    from software.bill import Component, bill, purl
+    from software.inventory import Inventory
 
     from catalog.machine_images import MachineImage
     from catalog.versions import Pin
+else:
+    from workloads.runtime.software import bill as bills
+    from workloads.runtime.software.bill import Component, bill, purl
 
 _PYTHON = frozenset({"torch", "uv", "py-spy", "hyperpod-elastic-agent"})
 """Pins of an image's build that are packages of PyPI."""
@@ -34,17 +34,6 @@ _LOOP = re.compile(r"^\s*loop: \[(.*)\]", re.MULTILINE)
 """The words of a role that take a version of the playbooks' lock, and a list of names that a task repeats."""
 
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;#]+)", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Component:
-    """A component: its type by CycloneDX, its name, its version, its package URL, and properties of ours."""
-
-    type: str
-    name: str
-    version: str
-    purl: str
-    properties: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_image(name: str) -> dict[str, Any]:
@@ -84,25 +73,34 @@ def of_image(name: str) -> dict[str, Any]:
     sources = {(pin.name, str(pin)): pin.source for pin in PINS}
     components = [_base(image.source, sources)]
     for part, version in image.software.items():
-        purl = _purl("pypi" if part in _PYTHON else "generic", part, version)
-        components.append(Component("library", part, version, purl, _source(part, version, sources)))
+        url = purl("pypi" if part in _PYTHON else "generic", part, version)
+        components.append(Component("library", part, version, url, _source(part, version, sources)))
     for found in filter(None, map(_REQUIREMENT.match, lines)):
         package, version = found["name"], found["version"]
         told = _source(package, version, sources)
-        components.append(Component("library", package, version, _purl("pypi", package, version), told))
-    return bill("container", f"trainforge-{name}", components)
+        components.append(Component("library", package, version, purl("pypi", package, version), told))
+    return bill("container", f"trainforge-{name}", components, tool_version=_version())
+
+
+def of_inventory(found: Inventory, container: str = "") -> dict[str, Any]:
+    """Return the bill of a file system by what is installed there: of a container's image, or of a machine's root."""
+    return bills.of_inventory(found, container, tool_version=_version())
+
+
+def _version() -> str:
+    return metadata.version("trainforge")
 
 
 def _of_machine_image(image: MachineImage) -> dict[str, Any]:
     components = []
     for pin in _pins_of_playbook(image.name):
-        purl = _purl("generic", pin.name, str(pin))
+        url = purl("generic", pin.name, str(pin))
         properties = {"trainforge:source": pin.source}
         if pin.name in _IF_ABSENT:
             properties["trainforge:condition"] = "only where the parent has none"
-        components.append(Component("library", pin.name, str(pin), purl, properties))
+        components.append(Component("library", pin.name, str(pin), url, properties))
     parents = {f"trainforge:parent:{system}": parent.name for system, parent in image.parents.items()}
-    return bill("operating-system", f"trainforge-{image.name}", components, parents)
+    return bill("operating-system", f"trainforge-{image.name}", components, parents, tool_version=_version())
 
 
 def _pins_of_playbook(name: str) -> list[Pin]:
@@ -125,90 +123,6 @@ def _pins_of_playbook(name: str) -> list[Pin]:
     return list({pin.name: pin for pin in found}.values())
 
 
-def of_inventory(found: Inventory, container: str = "") -> dict[str, Any]:
-    """Return the bill of a file system by what is installed there: of a container's image, or of a machine's root.
-
-    A machine is named by its system, so that the same files have the same bill wherever they lie.
-    """
-    distro = f"{found.distribution}-{found.release}" if found.release else found.distribution
-    components = []
-    if found.distribution:
-        system = _purl("generic", found.distribution, found.release)
-        components.append(
-            Component("operating-system", found.distribution, found.release or "unknown", system)
-        )
-    for item in found.items:
-        properties = {"trainforge:place": item.place} if item.place else {}
-        if item.kind in ("deb", "rpm"):
-            purl = _package_purl(item, found.distribution, distro)
-        else:
-            purl = _purl(item.kind, item.name, item.version)
-        components.append(Component("library", item.name, item.version, purl, properties))
-    if container:
-        return bill("container", container, components)
-    return bill("operating-system", distro or "unknown", components)
-
-
-def _package_purl(item: Item, distribution: str, distro: str) -> str:
-    """Return the package URL of a distribution's package: dpkg's epoch is in the version, rpm's is a qualifier.
-
-    Source: package-url/purl-spec, types deb and rpm.
-    """
-    version = f"{item.epoch}:{item.version}" if item.epoch and item.kind == "deb" else item.version
-    qualifiers = {
-        "arch": item.architecture,
-        "distro": distro,
-        "epoch": item.epoch if item.kind == "rpm" else "",
-    }
-    text = "&".join(f"{key}={quote(value)}" for key, value in qualifiers.items() if value)
-    return _purl(item.kind, item.name, version, distribution) + (f"?{text}" if text else "")
-
-
-def bill(
-    kind: str, name: str, components: Iterable[Component], properties: Mapping[str, str] | None = None
-) -> dict[str, Any]:
-    """Return a bill of components for a subject of a type by CycloneDX; equal package URLs are one component."""
-    from importlib.metadata import version
-
-    listed = [
-        {
-            "type": one.type,
-            "bom-ref": one.purl,
-            "name": one.name,
-            "version": one.version,
-            "purl": one.purl,
-        }
-        | _properties(one.properties)
-        for one in {one.purl: one for one in reversed(list(components))}.values()
-    ]
-    listed.reverse()
-    content = json.dumps([name, listed])
-    return {
-        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
-        "bomFormat": "CycloneDX",
-        "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_OID, content)}",
-        "version": 1,
-        "metadata": {
-            "tools": {
-                "components": [
-                    {"type": "application", "name": "trainforge", "version": version("trainforge")}
-                ]
-            },
-            "component": {"type": kind, "bom-ref": "subject", "name": name} | _properties(properties or {}),
-        },
-        "components": listed,
-        "dependencies": [{"ref": "subject", "dependsOn": [one["bom-ref"] for one in listed]}],
-    }
-
-
-def _properties(values: Mapping[str, str]) -> dict[str, Any]:
-    """Return the member for properties of ours; nothing without one, as the form asks."""
-    if not values:
-        return {}
-    return {"properties": [{"name": key, "value": value} for key, value in values.items()]}
-
-
 def _base(reference: str, sources: Mapping[tuple[str, str], str]) -> Component:
     """Return the image that a build begins with."""
     name, at, digest = reference.partition("@")
@@ -216,11 +130,11 @@ def _base(reference: str, sources: Mapping[tuple[str, str], str]) -> Component:
         name, _, digest = reference.rpartition(":")
     host, slash, rest = name.partition("/")
     registry = host if slash and ("." in host or ":" in host) else ""
-    purl = f"pkg:docker/{rest if registry else name}@{quote(digest)}"
+    url = f"pkg:docker/{rest if registry else name}@{quote(digest)}"
     if registry:
-        purl += f"?repository_url={quote(registry)}"
+        url += f"?repository_url={quote(registry)}"
     [source] = [text for (_, version), text in sources.items() if version == reference] or ["unknown"]
-    return Component("container", name, digest, purl, {"trainforge:source": source})
+    return Component("container", name, digest, url, {"trainforge:source": source})
 
 
 def _source(name: str, version: str, sources: Mapping[tuple[str, str], str]) -> dict[str, str]:
@@ -229,14 +143,3 @@ def _source(name: str, version: str, sources: Mapping[tuple[str, str], str]) -> 
         if pinned == version and pin.partition(" of ")[0] == name:
             return {"trainforge:source": text}
     return {}
-
-
-def _purl(kind: str, name: str, version: str, namespace: str = "") -> str:
-    """Return the package URL of a package; names of PyPI have lower case and hyphens, ours too."""
-    written = name.lower()
-    if kind == "pypi":
-        written = re.sub(r"[-_.]+", "-", written)
-    elif kind == "generic":
-        written = re.sub(r"[^a-z0-9.]+", "-", written)
-    place = f"{quote(namespace)}/" if namespace else ""
-    return f"pkg:{kind}/{place}{quote(written)}" + (f"@{quote(version)}" if version else "")

@@ -1,4 +1,4 @@
-"""The archive that the role `exporters` unpacks in /opt/trainforge: our own exporters and health checks."""
+"""The archive that the role `exporters` unpacks in /opt/trainforge: exporters, health checks, our check of software."""
 
 from __future__ import annotations
 
@@ -15,16 +15,18 @@ PAYLOAD = _ROOT / "build" / "machine-images"
 NAME = "trainforge.tar.gz"
 """The archive's name."""
 
-_HEALTH = _ROOT / "workloads" / "runtime" / "health"
+_CHECKS = [_ROOT / "workloads" / "runtime" / name for name in ("health", "software")]
+"""Packages that are started as `python3 -m NAME`, each in a folder of its own."""
 
 
 def members() -> dict[str, bytes]:
     """Return the files by their paths below /opt/trainforge, where the set-up of nodes looks for them."""
     files = {f"exporters/{ARCHIVE}": archive()}
     files |= {f"exporters/units/{unit.name}": unit.read_bytes() for unit in UNITS.glob("*.service")}
-    for source in _HEALTH.iterdir():
-        if source.suffix in (".py", ".json"):
-            files[f"health/health/{source.name}"] = source.read_bytes()
+    for package in _CHECKS:
+        for source in package.iterdir():
+            if source.suffix in (".py", ".json"):
+                files[f"{package.name}/{package.name}/{source.name}"] = source.read_bytes()
     return files
 
 

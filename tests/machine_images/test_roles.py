@@ -152,6 +152,15 @@ def test_a_plugin_of_another_version_is_refused(
     assert f"is 'aws-ofi-nccl {AWS_OFI_NCCL}', and catalog/versions has 0.0.1" in said
 
 
+def test_the_bill_of_materials_has_what_the_roles_installed(runs: tuple[Path, Run, Run]) -> None:
+    bill = json.loads(read(runs[0], "/usr/share/trainforge/sbom.json"))
+    assert bill["metadata"]["component"]["name"] == "every-role"
+    found = {component["name"]: component["version"] for component in bill["components"]}
+    assert found["EFA installer"] == EFA_INSTALLER
+    for package in ("munge", "amazon-ssm-agent"):
+        assert found[package] == installed(runs[0], package)
+
+
 def test_our_own_programs_are_where_the_set_up_of_nodes_looks(runs: tuple[Path, Run, Run]) -> None:
     folder = runs[0] / "opt" / "trainforge"
     for name in ("efa", "slurm", "runs"):

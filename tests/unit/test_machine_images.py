@@ -25,7 +25,7 @@ from catalog.machine_images import (
 )
 from catalog.versions import AWS_CLI, Pin
 from machine_images import __main__ as command
-from machine_images import downloads, lock, packer
+from machine_images import downloads, lock, packer, payload
 from tests.machine_images.vendors import SOURCES as FAKE_SOURCES
 from tests.programs import ROOT, require_program
 
@@ -79,7 +79,14 @@ def test_every_image_has_a_playbook_and_every_role_is_used() -> None:
     assert used | PARTS == {path.name for path in ROLES.iterdir()}
     for roles in playbooks.values():
         assert roles[:2] == ["base", "packages"]
-        assert roles[-1] == "image_clean"
+        assert roles[-2:] == ["sbom", "image_clean"]
+
+
+def test_the_bill_of_an_image_has_its_name() -> None:
+    for path in IMAGES.glob("*.yml"):
+        assert f"    - role: sbom\n      sbom_name: {path.stem}\n" in path.read_text(encoding="utf-8")
+    sources = {path.name for path in (ROOT / "workloads" / "runtime" / "software").glob("*.py")}
+    assert {f"software/software/{name}" for name in sources} <= set(payload.members())
 
 
 def test_the_test_of_roles_runs_all_in_an_order_that_the_playbooks_have_too() -> None:

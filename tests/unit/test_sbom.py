@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,17 @@ from catalog.versions import (
     TORCH,
 )
 from cli.main import app
-from tests.programs import require_module
+from tests.programs import ROOT, require_module
 from tests.unit.installed_root import InstalledRoot
 from workloads import registry
 from workloads.images.image import BASES
 
+sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
+
+from software import command
+
 STACK_PARTS = {*STACK, "libfabric", NCCL.name}
+
 IMAGES = [*BASES, *(name for name in registry.names() if registry.workload(name).image is not None)]
 
 
@@ -177,6 +183,19 @@ def test_the_bill_of_a_file_system_has_all_its_packages(tmp_path: Path) -> None:
     assert found["dependencies"] == [
         {"ref": "subject", "dependsOn": [one["bom-ref"] for one in found["components"]]}
     ]
+
+
+def test_a_node_prints_its_own_bill_without_trainforge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the program that machine images have; only the subject and the tool's version differ from our command's."""
+    root = made(tmp_path / "root")
+    assert command.main(["--root", str(root.root), "--sbom", "ec2"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    check(found)
+    assert found["metadata"]["component"] == {"type": "operating-system", "bom-ref": "subject", "name": "ec2"}
+    assert found["components"] == printed("--root", str(root.root))["components"]
+    assert [tool.keys() for tool in found["metadata"]["tools"]["components"]] == [{"type", "name"}]
 
 
 def test_the_same_content_has_the_same_bill(tmp_path: Path) -> None:

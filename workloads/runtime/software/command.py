@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from .bill import of_inventory
 from .compatibility import lock
 from .inventory import inventory
 from .report import Report, examine
@@ -37,11 +38,20 @@ def main(words: Sequence[str]) -> int:
     made.add_argument(
         "--inventory", action="store_true", help="print all packages as JSON, and compare nothing"
     )
+    made.add_argument(
+        "--sbom",
+        metavar="NAME",
+        help="print a bill of materials (CycloneDX) of a machine of this name, and compare nothing",
+    )
     options = made.parse_args(words)
     if not options.root.is_dir():
         made.error(f"'{options.root}' is not a folder; name the root of a file system")
     if options.inventory:
         sys.stdout.write(json.dumps(asdict(inventory(options.root))) + "\n")
+        return 0
+    if options.sbom:
+        found = of_inventory(inventory(options.root), machine=options.sbom)
+        sys.stdout.write(json.dumps(found, indent=1) + "\n")
         return 0
     report = examine(options.root, required=options.require)
     sys.stdout.write(json.dumps(report.to_json(), indent=1) + "\n" if options.json else text(report))
