@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from catalog.metrics import of_exporter
 from programs.exporters.runs.exporter import RunsExporter
+from programs.exporters.server import Scrape
 from tests.exporters.run_folders import rank, run_folder, write_node
 from tests.programs import ROOT
 from tests.unit.test_launch_guard_criteria import BENCHMARK, guarded
@@ -161,6 +163,101 @@ def test_a_broken_file_is_counted_and_ends_nothing(runs: Path, name: str, text: 
     assert set(found["trainforge_progress_loss"]) == {("r1", "fsdp"), ("r2", "fsdp")}
 
 
+_HUGE = "1" + "0" * 400
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("goodput.json", f'{{"job": "1", "starts": {_HUGE}, "seconds": {{}}}}'),
+        ("goodput.json", f'{{"job": "1", "starts": 1, "seconds": {{"advance": {_HUGE}}}}}'),
+        ("goodput.json", '{"job": "1", "starts": 1, "seconds": {"advance": NaN}}'),
+        ("goodput.json", r'{"job": "\ud800", "starts": 1, "seconds": {}}'),
+        ("goodput.json", '{"job": [], "starts": 1, "seconds": {}}'),
+        ("goodput.json", "[" * 200_000),
+        ("watch/node-0.json", "[" * 200_000),
+        ("watch/node-0.json", r'{"host": "\ud800", "ranks": []}'),
+        ("watch/node-0.json", f'{{"host": "{"x" * 257}", "ranks": []}}'),
+        ("watch/node-0.json", f'{{"host": "n0", "ranks": [{{"rank": 0, "steps": {_HUGE}}}]}}'),
+        ("watch/node-0.json", f'{{"host": "n0", "ranks": [{{"rank": 0, "step_seconds": {_HUGE}}}]}}'),
+        ("watch/node-0.json", r'{"host": "n0", "ranks": [{"rank": "\ud800"}]}'),
+    ],
+)
+def test_a_hostile_file_is_counted_and_ends_nothing(runs: Path, name: str, text: str) -> None:
+    """Whoever runs something writes these files: others' runs and their alerts stay."""
+    folder = run_folder(runs, "fsdp", "r1")
+    run_folder(runs, "fsdp", "r2")
+    (folder / name).write_text(text, encoding="utf-8")
+    page = scraped(runs)
+    assert 'trainforge_run_seconds_total{activity="advance",run="r2",workload="fsdp"} 60.0' in page
+    assert "trainforge_runs_unreadable_files 1.0" in page
+    assert max(map(len, page.splitlines())) < 1000
+
+
+def test_a_quiet_time_that_is_no_sample_is_left_out(runs: Path) -> None:
+    folder = run_folder(runs, "fsdp", "r1")
+    text = f'{{"host": "n0", "ranks": [], "quiet": {{"begun": {_HUGE}, "seconds": 1, "limit": 2}}}}'
+    (folder / "watch" / "node-0.json").write_text(text, encoding="utf-8")
+    assert "trainforge_run_attempt" not in scraped(runs)
+
+
+def test_a_folder_whose_name_is_not_utf_8_is_counted_and_ends_nothing(runs: Path) -> None:
+    run_folder(runs, "fsdp", "r1")
+    os.mkdir(os.fsencode(runs / "fsdp") + b"/\xff")
+    page = scraped(runs)
+    assert 'trainforge_progress_loss{run="r1",workload="fsdp"} 2.5' in page
+    assert "trainforge_runs_unreadable_files 1.0" in page
+
+
+def scraped(runs: Path) -> str:
+    """Return what Prometheus gets."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Scrape(RunsExporter(runs).collect))
+    return generate_latest(registry).decode()
+
+
+def change(path: Path, **content: Any) -> None:
+    """Change a node's record without its time."""
+    written = path.stat().st_mtime
+    path.write_text(json.dumps({**json.loads(path.read_text()), **content}), encoding="utf-8")
+    os.utime(path, (written, written))
+
+
+def test_a_node_that_has_ended_has_no_beat(runs: Path) -> None:
+    """It is not silent: its part of the run is done, and others may still train."""
+    folder = run_folder(runs, "fsdp", "r1")
+    path = folder / "watch" / "node-1.json"
+    change(path, ended=True)
+    os.utime(path, (path.stat().st_mtime - 60,) * 2)
+    found = collected(runs)
+    assert set(found["trainforge_rank_beat_timestamp_seconds"]) == {("r1", "fsdp", "n0")}
+    assert found["trainforge_run_ended"] == {("r1", "fsdp"): 0}
+
+
+def test_a_run_has_ended_where_the_last_to_write_has(runs: Path) -> None:
+    """Node 1 was lost; node 0 found it and ended the run."""
+    folder = run_folder(runs, "fsdp", "r1")
+    change(folder / "watch" / "node-0.json", ended=True)
+    path = folder / "watch" / "node-1.json"
+    os.utime(path, (path.stat().st_mtime - 60,) * 2)
+    assert collected(runs)["trainforge_run_ended"] == {("r1", "fsdp"): 1}
+
+
+def test_the_time_without_progress_is_that_of_the_latest_start(runs: Path) -> None:
+    """Node 1 ended the start before, and its record is still there: this start is new and makes progress."""
+    folder = run_folder(runs, "fsdp", "r1")
+    first, second = (folder / "watch" / f"node-{node}.json" for node in range(2))
+    last = first.stat().st_mtime
+    change(first, quiet={"begun": last - 30, "seconds": 3.0, "limit": 900.0})
+    change(second, quiet={"begun": last - 5000, "seconds": 905.0, "limit": 900.0}, ended=True)
+    os.utime(second, (last - 400, last - 400))
+    found = collected(runs)
+    assert found["trainforge_run_attempt_timestamp_seconds"] == {
+        ("r1", "fsdp"): pytest.approx(last - 30, abs=0.01)
+    }
+    assert found["trainforge_run_quiet_seconds"] == {("r1", "fsdp"): 3}
+
+
 def test_times_that_are_no_numbers_are_a_broken_file(runs: Path) -> None:
     folder = run_folder(runs, "fsdp", "r1")
     for content in ({"starts": 1, "seconds": {"advance": "x"}}, {"starts": None, "seconds": {}}):
@@ -200,5 +297,7 @@ def test_what_a_launch_guard_writes_is_exported(runs: Path) -> None:
     assert found["trainforge_run_nodes"] == {run: 1}
     assert 0 <= found["trainforge_run_quiet_seconds"][run] < found["trainforge_run_quiet_limit_seconds"][run]
     assert found["trainforge_run_attempt_timestamp_seconds"][run] == pytest.approx(time.time(), abs=300)
+    assert found["trainforge_run_ended"] == {run: 1}
+    assert "trainforge_rank_beat_timestamp_seconds" not in found
     assert "trainforge_run_stall_timestamp_seconds" not in found
     assert found["trainforge_runs_unreadable_files"] == {(): 0}

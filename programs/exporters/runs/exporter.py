@@ -11,7 +11,7 @@ from prometheus_client.core import Metric
 
 from ..records import Samples, read
 from ..server import parser, positive, serve
-from .folders import Reader, RunFolder
+from .folders import Reader, RunFolder, is_number
 
 RECENT_SECONDS, MAX_RUNS, MAX_RANKS = 900, 100, 4096
 """Defaults: for how long a run is exported after it last wrote, how many runs, and how many ranks of all of them.
@@ -77,23 +77,35 @@ class RunsExporter:
                 seconds = float(goodput["seconds"].get(activity, 0.0))
                 samples.add("trainforge_run_seconds_total", seconds, (*labels, activity))
         nodes = ranks = 0
-        quiet: Mapping[str, float] = {}
+        last, ended = 0.0, False
+        quiet: list[tuple[float, Mapping[str, float]]] = []
         for written, record in reader.nodes(run):
             # Another node's guard of an earlier, larger start may have left its record.
             if written < run.written - self._recent:
                 continue
             nodes += 1
             host = record["host"]
-            quiet = max(quiet, _quiet(record), key=lambda each: each.get("seconds", -1.0))
-            samples.add("trainforge_rank_beat_timestamp_seconds", written, (*labels, host))
+            if found := _quiet(record):
+                quiet.append((written, found))
+            if written >= last:
+                last, ended = written, record.get("ended") is True
+            # A node that has ended is not silent.
+            if record.get("ended") is not True and nodes <= self._max_ranks:
+                samples.add("trainforge_rank_beat_timestamp_seconds", written, (*labels, host))
             for rank in record["ranks"]:
                 ranks += 1
                 if ranks <= max_ranks:
                     _add_rank(samples, (*labels, host), rank)
+        if nodes:
+            samples.add("trainforge_run_ended", int(ended), labels)
         if quiet:
-            samples.add("trainforge_run_attempt_timestamp_seconds", quiet["begun"], labels)
-            samples.add("trainforge_run_quiet_seconds", quiet["seconds"], labels)
-            samples.add("trainforge_run_quiet_limit_seconds", quiet["limit"], labels)
+            begun = max(each["begun"] for _, each in quiet)
+            # What was written before this start began is of an earlier one.
+            of_start = [each for written, each in quiet if written >= begun or each["begun"] == begun]
+            longest = max(of_start, key=lambda each: each["seconds"])
+            samples.add("trainforge_run_attempt_timestamp_seconds", begun, labels)
+            samples.add("trainforge_run_quiet_seconds", longest["seconds"], labels)
+            samples.add("trainforge_run_quiet_limit_seconds", longest["limit"], labels)
         stalled = reader.stalled(run)
         if stalled is not None:
             samples.add("trainforge_run_stall_timestamp_seconds", stalled, labels)
@@ -105,7 +117,7 @@ def _quiet(record: Mapping[str, Any]) -> Mapping[str, float]:
     """Return the time without progress that a guard has written; nothing where it has written none."""
     found = record.get("quiet")
     names = ("begun", "seconds", "limit")
-    if not isinstance(found, dict) or not all(isinstance(found.get(name), (int, float)) for name in names):
+    if not isinstance(found, dict) or not all(is_number(found.get(name)) for name in names):
         return {}
     return {name: float(found[name]) for name in names}
 

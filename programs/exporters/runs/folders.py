@@ -15,6 +15,7 @@ import json
 import os
 import re
 import stat
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,9 @@ _NODE = re.compile(r"node-[0-9]+\.json")
 _CLAIM = re.compile(r"([0-9a-f]{16})\.json")
 _MAX_BYTES = 8 << 20
 """The largest file that is read: a node's record has a few hundred bytes for each rank."""
+
+MAX_LABEL = 256
+"""Characters that a label may have; a name of a file has at most 255 bytes, a name of a host at most 253."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class Reader:
             if not content:
                 continue
             names = (content.get("workload"), content.get("run"))
-            if not all(isinstance(name, str) and _is_name(name) for name in names):
+            if not all(map(_is_name, names)):
                 self.unreadable += 1
                 continue
             folder = self._runs.joinpath(*map(str, names))
@@ -113,7 +117,8 @@ class Reader:
         if not found:
             return {}
         seconds = found.get("seconds")
-        if isinstance(seconds, dict) and all(map(_is_number, (found.get("starts"), *seconds.values()))):
+        timed = isinstance(seconds, dict) and all(map(is_number, (found.get("starts"), *seconds.values())))
+        if timed and is_label(found.get("job", "")):
             return found
         self.unreadable += 1
         return {}
@@ -142,8 +147,8 @@ class Reader:
         for path, written in files:
             record = self._json(Path(path))
             ranks = record.get("ranks")
-            listed = isinstance(ranks, list) and all(isinstance(rank, dict) for rank in ranks)
-            if listed and isinstance(record.get("host"), str):
+            listed = isinstance(ranks, list) and all(map(_is_rank, ranks))
+            if listed and is_label(record.get("host")):
                 yield written, record
             elif record:
                 self.unreadable += 1
@@ -151,12 +156,16 @@ class Reader:
     def _folders(self, path: str | Path) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(path) as entries:
-                return [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+                found = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
         except FileNotFoundError:
             return []
         except OSError:
             self.unreadable += 1
             return []
+        # A name that is not UTF-8 cannot be written as a label, and would end the whole scrape.
+        named = [entry for entry in found if is_label(entry.name)]
+        self.unreadable += len(found) - len(named)
+        return named
 
     def _written(self, entry: os.DirEntry[str]) -> float | None:
         """Return when a file or folder last changed; None where it has gone meanwhile."""
@@ -171,7 +180,7 @@ class Reader:
             return {}
         try:
             found = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
             self.unreadable += 1
@@ -196,10 +205,31 @@ class Reader:
         return content.decode("utf-8", errors="replace")
 
 
-def _is_name(text: str) -> bool:
-    """Return whether a text is the name of a folder within another."""
-    return text not in ("", ".", "..") and "/" not in text and "\0" not in text
+def _is_name(value: object) -> bool:
+    """Return whether a value is the name of a folder within another, and can be a label's."""
+    return is_label(value) and value not in ("", ".", "..") and not {"/", "\0"} & set(str(value))
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+def is_number(value: object) -> bool:
+    """Return whether a value of a JSON file is a finite number that a sample can have."""
+    return (
+        isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    )
+
+
+def is_label(value: object) -> bool:
+    """Return whether a value can be that of a label: a text of UTF-8 of at most `MAX_LABEL` characters."""
+    if not isinstance(value, str) or len(value) > MAX_LABEL:
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_rank(value: object) -> bool:
+    """Return whether a value is a rank's part of a node's record; what is not known of a rank is null."""
+    return isinstance(value, dict) and all(
+        value.get(name) is None or is_number(value[name]) for name in ("rank", "steps", "step_seconds", "work_seconds")
+    )
