@@ -243,6 +243,19 @@ def test_files_that_are_no_dumps_are_told_and_the_others_read(
     assert "has more than 10 bytes" in flight_recorder.diagnose(flight_recorder.files(tmp_path)).problems[0]
 
 
+@pytest.mark.parametrize("rank", [flight_recorder.MAX_RANKS, 99999999999999999999])
+def test_a_rank_that_no_run_has_is_told_and_the_others_read(tmp_path: Path, rank: int) -> None:
+    """All ranks below the highest are listed, which would take memory without end."""
+    dump(tmp_path, 0, [waiting(2)])
+    dump(tmp_path, rank, [entry(1)])
+    found = flight_recorder.diagnose(flight_recorder.files(tmp_path))
+    assert sorted(found.dumps) == [0]
+    [problem] = found.problems
+    assert f"has the rank {rank}: a run has at most 131072 ranks" in problem
+    code, text = told(tmp_path)
+    assert (code, problem in text.replace("\n", "")) == (0, True)
+
+
 def test_of_a_runs_folder_the_newest_report_is_read(tmp_path: Path) -> None:
     for name, absent in (("20261128-100000", 0), ("20261128-110000", 1)):
         folder = tmp_path / "stalls" / name

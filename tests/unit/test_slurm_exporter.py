@@ -289,3 +289,18 @@ def test_without_slurm_the_reason_is_told(
 def test_an_answer_is_its_list(program: Callable[[str], None]) -> None:
     program("""echo '{"jobs": [{"job_id": 1}]}'""")
     assert commands.answer("squeue") == [{"job_id": 1}]
+
+
+def test_a_job_whose_name_is_not_utf_8_costs_nothing(
+    program: Callable[[str], None], answers: Answers, tmp_path: Path
+) -> None:
+    jobs = copy.deepcopy(answers["squeue"])
+    running = next(job for job in jobs if "RUNNING" in job["job_state"])
+    running["name"] = "NAME"
+    text = json.dumps({"jobs": jobs}).encode().replace(b"NAME", b"a\xff")
+    (tmp_path / "answer").write_bytes(text)
+    program(f"cat {tmp_path}/answer")
+    found = commands.answer("squeue")
+    assert len(found) == len(jobs)
+    labels = collected({**answers, "squeue": found})["trainforge_slurm_job_info"]
+    assert [name for *_, name in labels if name.startswith("a")] == ["a\ufffd"]

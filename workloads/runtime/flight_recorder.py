@@ -22,6 +22,9 @@ from typing import Any
 MAX_BYTES = 1 << 28
 """Bytes that are read of a dump: thousands of collectives with their stacks take a few MB."""
 
+MAX_RANKS = 1 << 17
+"""Ranks that a run may have: our choice, more than the largest clusters. Ranks below the highest are all listed."""
+
 MAX_LINES = 8
 """Lines of a report in a log."""
 
@@ -161,11 +164,16 @@ def read(path: Path) -> Dump:
     """Return a rank's dump; the rank is in the file's name.
 
     Raises:
-        DumpError: the file cannot be read, is larger than MAX_BYTES, is no dump, or names a class or a function.
+        DumpError: the file cannot be read, is larger than MAX_BYTES, is no dump, or names a class or a function; or the
+            rank is none of MAX_RANKS.
     """
     named = _FILE.search(path.name)
     if named is None:
         raise DumpError(f"the name of '{path}' does not end in rank_N")
+    if int(named["rank"]) >= MAX_RANKS:
+        raise DumpError(
+            f"the name of '{path}' has the rank {named['rank']}: a run has at most {MAX_RANKS} ranks, from 0"
+        )
     try:
         if path.stat().st_size > MAX_BYTES:
             raise DumpError(f"'{path}' has more than {MAX_BYTES} bytes: it is no dump of a flight recorder")

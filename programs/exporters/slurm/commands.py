@@ -41,7 +41,8 @@ def answer(name: str) -> Any:
     if done.returncode:
         return _failed(words, f"exit code {done.returncode}: {done.stderr.decode(errors='replace').strip()}")
     try:
-        found = json.loads(done.stdout)[_KEYS[name]]
+        # A job's name may have any bytes, and Slurm prints them as they are.
+        found = json.loads(done.stdout.decode(errors="replace"))[_KEYS[name]]
     except (ValueError, KeyError, TypeError):
         return _failed(words, f"the answer is not JSON with '{_KEYS[name]}'; Slurm 24.11 or newer is needed")
     if not isinstance(found, dict if name == "sdiag" else list):
