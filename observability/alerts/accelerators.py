@@ -1,8 +1,4 @@
-"""Alerts on accelerators: errors, memory, throttling, loss, and accelerators that a job has and does not use.
-
-Xid codes are recorded for each GPU first. A job's start or end changes the labels of the exporter's own series, so a
-change between two of its values, the sign of a new Xid, would be lost at the very moment when a job dies of it.
-"""
+"""Alerts on accelerators: errors, memory, throttling, loss, and accelerators that a job has and does not use."""
 
 from __future__ import annotations
 
@@ -32,7 +28,13 @@ _AVG = by(*NODE, operator="avg")
 _HERE = place(cluster="on cluster", node="node", gpu="GPU")
 _SHARE = "{{ $value | humanizePercentage }}"
 _ON_NODE = place(cluster="on cluster", node="node")
-_REPAIR_XIDS = " ".join(("gpu:xid:new", *(f"!= {code}" for code in without_repair())))
+_WITHOUT_REPAIR = "|".join(map(str, without_repair()))
+
+IDLE_MINUTES, LOOKED_AT_MINUTES = 25, 30
+"""Of the last minutes so many without work make an accelerator idle: our choice. Records have a sample each minute, so
+that a job which began later is not judged yet."""
+
+_IDLE = f"[{LOOKED_AT_MINUTES}m]) >= {IDLE_MINUTES}"
 
 RECORDS: Final = Group(
     name="accelerators-recorded",
@@ -50,15 +52,12 @@ RECORDS: Final = Group(
         ),
         Record(
             name="gpu:xid:new",
-            # The exporter gives the last code and keeps it: only a change is news, and the same code again is not seen.
-            # A GPU had no code at a time when its node was seen and it has no series.
+            # By code: a fatal error is often followed by one of the driver's clean-up within the same second. The
+            # exporter counts those of five minutes, so that each is seen whatever the time between two scrapes.
             expr=(
-                "gpu:xid:last and ("
-                "count_over_time(gpu:xid:last[15m])"
-                " < on (cluster, node) group_left () count_over_time(node:gpus:count[15m])"
-                " or changes(gpu:xid:last[15m]) > 0)"
+                f'{by(*GPU, "xid")} (max_over_time(DCGM_EXP_XID_ERRORS_COUNT{{xid=~"[1-9][0-9]*"}}[10m]) > 0)'
             ),
-            help="Xid code of a GPU that reported it in the last 15 minutes; no series where there is none.",
+            help="Xid errors of a code that a GPU reported in the last 15 minutes; no series where there are none.",
         ),
         *(
             Record(
@@ -91,6 +90,20 @@ RECORDS: Final = Group(
             help="Accelerators of a node that Slurm jobs or running pods have.",
         ),
         Record(
+            name="gpu:allocated_idle:max",
+            # The exporter names a GPU's job or pod by a label. Compared first: a fleet that works has no such series.
+            expr=(f'{_GPU} (DCGM_FI_DEV_GPU_UTIL{{hpc_job!=""}} < 2 or DCGM_FI_DEV_GPU_UTIL{{pod!=""}} < 2)'),
+            help="Utilization in percent of a GPU that a job or a pod has and does not use now; else no series.",
+        ),
+        Record(
+            name="node:allocated_idle:count",
+            expr=(
+                "node:accelerators_allocated:count > 0"
+                " and on (cluster, node) node:accelerator_utilization:avg < 0.02"
+            ),
+            help="Accelerators of a node that jobs or pods have while the node's mean utilization is under 2 %.",
+        ),
+        Record(
             name="job:accelerator_utilization:avg",
             expr=(
                 f"{by('cluster', 'job_id', operator='avg')} ("
@@ -111,20 +124,20 @@ ALERTS: Final = Group(
         Alert(
             name="GpuXid",
             # Codes that the catalog lacks are among them, and those of which the log alone says how bad they are.
-            expr=_REPAIR_XIDS,
+            expr=f'gpu:xid:new{{xid!~"{_WITHOUT_REPAIR}"}}',
             severity="critical",
             hold="0s",
-            labels=GPU,
-            summary=f"Xid {{{{ $value }}}} {_HERE}.",
+            labels=(*GPU, "xid"),
+            summary=f"Xid {{{{ $labels.xid }}}} {_HERE}.",
             page="gpu-xid",
         ),
         Alert(
             name="GpuXidWithoutRepair",
-            expr=f"gpu:xid:new unless ({_REPAIR_XIDS})",
+            expr=f'gpu:xid:new{{xid=~"{_WITHOUT_REPAIR}"}}',
             severity="info",
             hold="0s",
-            labels=GPU,
-            summary=f"Xid {{{{ $value }}}}, after which NVIDIA asks for no repair of the node, {_HERE}.",
+            labels=(*GPU, "xid"),
+            summary=f"Xid {{{{ $labels.xid }}}}, after which NVIDIA asks for no repair of the node, {_HERE}.",
             page="gpu-xid",
         ),
         Alert(
@@ -215,16 +228,15 @@ ALERTS: Final = Group(
         Alert(
             name="AcceleratorsIdle",
             expr=(
-                "max_over_time(node:accelerator_utilization:avg[30m]) < 0.02"
-                " and on (cluster, node) min_over_time(node:accelerators_allocated:count[30m]) > 0"
+                f"{by(*NODE, operator='count')} (count_over_time(gpu:allocated_idle:max{_IDLE})"
+                # Without a job's label on GPUs, and of NeuronCores, only the whole node is known.
+                f" or max_over_time(node:allocated_idle:count[{LOOKED_AT_MINUTES}m])"
+                f" and count_over_time(node:allocated_idle:count{_IDLE}"
             ),
             severity="warning",
             hold="15m",
             labels=NODE,
-            summary=(
-                f"A job has accelerators and uses none of them: utilization {{{{ $value | humanizePercentage }}}} "
-                f"{_ON_NODE}."
-            ),
+            summary=f"A job has {{{{ $value }}}} accelerators and does not use them {_ON_NODE}.",
             page="accelerators-idle",
         ),
     ),

@@ -40,7 +40,7 @@ RECORDS: Final = Group(
         Record(
             name="exporter:up:max",
             # Batch has no host where no job runs, so that there each exporter comes and goes.
-            expr=f'{by("cluster", "job")} (up{{cluster_kind!="batch"}})',
+            expr=f'{by("cluster", "job")} (up{{cluster_kind!="batch",job!="textfile"}})',
             help="1 if an exporter answers on a node of the cluster, 0 if on none; none for clusters of Batch.",
         ),
         Record(
@@ -54,11 +54,10 @@ RECORDS: Final = Group(
             help="Share of a node's own file system that is free.",
         ),
         Record(
-            name="mountpoint:shared_space:free_ratio",
-            # Nodes tell the same; the median is right where one has a mount that hangs.
-            expr=(
-                f"quantile by (cluster, mountpoint) (0.5, {_AVAILABLE}{{{_SHARED}}} / {_SIZE}{{{_SHARED}}})"
-            ),
+            name="device:shared_space:free_ratio",
+            # Nodes tell the same; the median is right where one has a mount that hangs. Pods mount one file system at
+            # folders of their own: what is mounted names it, and not the mount point.
+            expr=f"quantile by (cluster, device) (0.5, {_AVAILABLE}{{{_SHARED}}} / {_SIZE}{{{_SHARED}}})",
             help="Share of a shared file system that is free, as the nodes of a cluster see it.",
         ),
     ),
@@ -69,7 +68,8 @@ ALERTS: Final = Group(
     rules=(
         Alert(
             name="ExporterDown",
-            expr=f"{by('cluster', 'node', 'job', 'instance')} (up == 0)",
+            # Node exporter answers both for itself and for files of users.
+            expr=f'{by("cluster", "node", "job", "instance")} (up{{job!="textfile"}} == 0)',
             severity="warning",
             hold="10m",
             labels=("cluster", "node", "job", "instance"),
@@ -81,9 +81,10 @@ ALERTS: Final = Group(
         Alert(
             name="ExporterAbsent",
             # Of no node any more: a collector, a right or the network of the whole cluster. An exporter on nodes counts
-            # only if a node that is expected has fewer exporters than it had: the pool may be scaled to zero.
+            # only if a node that is expected has fewer exporters than it had: the pool may be scaled to zero. Those
+            # nodes have alerts of their own, which last; nothing else says that the cluster's exporters are gone.
             expr=(
-                f'(max_over_time(exporter:up:max{{job=~"{CLUSTER_EXPORTERS}"}}[1h]) unless exporter:up:max) or '
+                f'(max_over_time(exporter:up:max{{job=~"{CLUSTER_EXPORTERS}"}}[1d]) unless exporter:up:max) or '
                 "((max_over_time(exporter:up:max[1h]) unless exporter:up:max) and on (cluster) "
                 "(max_over_time(node:exporters:count[1h]) > (node:exporters:count or 0 * node:expected:max)"
                 " and node:expected:max))"
@@ -96,14 +97,29 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="NodeSilent",
-            # A node that is gone is scraped no more, so that `up` is not 0 but absent.
-            expr="(node:expected:max and max_over_time(node:exporters:count[30m])) unless node:exporters:count",
+            # A node that is gone is scraped no more, so that `up` is not 0 but absent. One may never have sent any.
+            expr="node:expected:max unless node:exporters:count",
             severity="warning",
             hold="10m",
             labels=NODE,
-            summary=f"The node sends no metrics any more {_ON_NODE}.",
+            summary=f"The node sends no metrics {_ON_NODE}.",
             page="exporter-silent",
             fault="node-lost",
+        ),
+        Alert(
+            name="GpuMetricsAbsent",
+            # The scheduler knows the GPUs of the node, DCGM's exporter is not there, or answers without a GPU.
+            expr=(
+                f"({_NODE} (trainforge_slurm_node_gpus > 0)"
+                f' or {_NODE} (kube_node_status_allocatable{{resource="nvidia_com_gpu"}} > 0))'
+                " and node:expected:max and node:exporters:count unless node:gpus:count"
+                ' unless on (cluster, node) up{job="dcgm"} == 0'
+            ),
+            severity="warning",
+            hold="15m",
+            labels=NODE,
+            summary=f"The node has {{{{ $value }}}} GPUs and sends no metrics of them {_ON_NODE}.",
+            page="exporter-silent",
         ),
         Alert(
             name="SlurmCommandFails",
@@ -155,26 +171,26 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="SharedFileSystemAlmostFull",
-            expr="mountpoint:shared_space:free_ratio < 0.1",
+            expr="device:shared_space:free_ratio < 0.1",
             severity="warning",
             hold="10m",
-            labels=("cluster", "mountpoint"),
+            labels=("cluster", "device"),
             summary=(
                 "{{ $value | humanizePercentage }} are free "
-                f"{place(cluster='on cluster', mountpoint='file system')}."
+                f"{place(cluster='on cluster', device='file system')}."
             ),
             page="file-system-full",
             fault="shared-file-system-full",
         ),
         Alert(
             name="SharedFileSystemFull",
-            expr="mountpoint:shared_space:free_ratio < 0.03",
+            expr="device:shared_space:free_ratio < 0.03",
             severity="critical",
             hold="5m",
-            labels=("cluster", "mountpoint"),
+            labels=("cluster", "device"),
             summary=(
                 "{{ $value | humanizePercentage }} are free, checkpoints will fail, "
-                f"{place(cluster='on cluster', mountpoint='file system')}."
+                f"{place(cluster='on cluster', device='file system')}."
             ),
             page="file-system-full",
             fault="shared-file-system-full",

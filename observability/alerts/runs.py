@@ -1,4 +1,4 @@
-"""Alerts on runs: stalled, not finite, silent on a node, restarted too often, slow ranks, low goodput.
+"""Alerts on runs: stalled, lost, not finite, silent on a node, restarted too often, slow ranks, low goodput.
 
 Goodput is the share of a run's time that advanced the model: steps that no start of the run had done before.
 """
@@ -16,7 +16,8 @@ STALL_SECONDS: Final = 900
 _RUN = by(*RUN)
 _SUM = by(*RUN, operator="sum")
 _OF_RUN = place(cluster="on cluster", run="run", workload="workload")
-_ALIVE = f"time() - {_RUN} (trainforge_rank_beat_timestamp_seconds) < 120"
+_SILENCE = f"time() - {_RUN} (trainforge_rank_beat_timestamp_seconds)"
+_ALIVE = f"{_SILENCE} < 120"
 _BEAT = f"{by(*RUN, 'node')} (trainforge_rank_beat_timestamp_seconds)"
 _ON_RUN = f"on ({', '.join(RUN)})"
 
@@ -95,6 +96,16 @@ ALERTS: Final = Group(
             page="run-stalled",
         ),
         Alert(
+            name="RunLost",
+            # A guard that ends says so, and one that is killed with its node cannot.
+            expr=f"{_SILENCE} > 300 and {_ON_RUN} ({_RUN} (trainforge_run_ended) == 0)",
+            severity="critical",
+            hold="1m",
+            labels=RUN,
+            summary=f"No node of the run has written for {{{{ $value | humanizeDuration }}}} {_OF_RUN}.",
+            page="run-stalled",
+        ),
+        Alert(
             name="LossNotFinite",
             expr="run:loss:finite == 0",
             severity="critical",
@@ -114,7 +125,8 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="GoodputLow",
-            expr="run:goodput:ratio_rate1h < 0.7",
+            # A run that began, or came back from the queue, less than an hour ago has no such hour yet.
+            expr="run:goodput:ratio_rate1h < 0.7 and run:goodput:ratio offset 1h",
             severity="warning",
             hold="30m",
             labels=RUN,

@@ -216,7 +216,7 @@ CLUSTER_BOARD: Final = Board(
                 ),
                 Panel(
                     title="Free space of shared file systems",
-                    queries=query(f"mountpoint:shared_space:free_ratio{{{CLUSTERS}}}", "{{mountpoint}}"),
+                    queries=query(f"device:shared_space:free_ratio{{{CLUSTERS}}}", "{{device}}"),
                     about="As the nodes see it. Checkpoints fail at 0.",
                     unit="percentunit",
                     minimum=0,

@@ -181,9 +181,7 @@ FSX: Final = Board(
             panels=(
                 Panel(
                     title="Free space of shared file systems",
-                    queries=query(
-                        f"mountpoint:shared_space:free_ratio{{{CLUSTERS}}}", "{{cluster}} {{mountpoint}}"
-                    ),
+                    queries=query(f"device:shared_space:free_ratio{{{CLUSTERS}}}", "{{cluster}} {{device}}"),
                     about="As the nodes of each cluster see it.",
                     unit="percentunit",
                     minimum=0,

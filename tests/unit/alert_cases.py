@@ -50,80 +50,77 @@ def _quiet(seconds: str, limit: str) -> dict[str, str]:
     }
 
 
-_SEEN = {f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "60x200"}
-"""The GPU answers."""
+def _xids(gpu: str = "0", **values: str) -> dict[str, str]:
+    """Return the exporter's counts of five minutes by code (x79), and of a GPU without any."""
+    counts = {f'{_N},gpu="{gpu}",xid="{code[1:]}"': series for code, series in values.items()}
+    return {
+        f"DCGM_EXP_XID_ERRORS_COUNT{{{labels}}}": series
+        for labels, series in {**counts, f'{_N},gpu="7"': "0x60"}.items()
+    }
+
+
+def _expected(node: str, values: str) -> dict[str, str]:
+    return {f'trainforge_slurm_node_expected{{cluster="c",node="{node}"}}': values}
+
 
 _IDLE = "90x10 0x70 90x100"
+_LATE = {**_GPU, "xid": "79"}
 
 CASES = (
-    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 79x60", **_SEEN}, 11, 40, _GPU),
+    # The count is there for five minutes.
+    Case("GpuXid", _xids(x79="_x10 1x4 stale"), 11, 40, _LATE),
+    Case("GpuXid", _xids(x79="_x10 1x4 stale"), 22, 27, _LATE, name="for-a-quarter-of-an-hour"),
+    # The driver's clean-up follows within the second: it is no news beside what made it necessary.
+    Case("GpuXid", _xids(x79="_x10 1x4 stale", x45="_x10 2x4 stale"), 11, 40, _LATE, name="and-a-clean-up"),
+    Case(
+        "GpuXidWithoutRepair",
+        _xids(x79="_x10 1x4 stale", x45="_x10 2x4 stale"),
+        11,
+        40,
+        {**_GPU, "xid": "45"},
+        name="clean-up",
+    ),
+    # The same code again, an hour later: DCGM's last code has not changed.
+    Case("GpuXid", _xids(x79="_x5 1x4 stale _x50 1x4 stale"), 62, 50, _LATE, name="again"),
     Case(
         "GpuXid",
         # The job dies of the error: the exporter's series has other labels from then on.
         {
-            f'DCGM_FI_DEV_XID_ERRORS{{{_DCGM},job_id="7"}}': "0x9 stale",
-            f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "_x10 79x60",
-            f'DCGM_FI_DEV_GPU_TEMP{{{_DCGM},job_id="7"}}': "60x9 stale",
-            f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "_x10 60x60",
+            f'DCGM_EXP_XID_ERRORS_COUNT{{{_DCGM},xid="79",hpc_job="7"}}': "_x9 1 stale",
+            f'DCGM_EXP_XID_ERRORS_COUNT{{{_DCGM},xid="79"}}': "_x10 1x3 stale",
         },
         12,
         40,
-        _GPU,
+        _LATE,
         name="job-ends",
     ),
-    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "79x60", **_SEEN}, None, 10, name="latched"),
-    Case(
-        "GpuXid",
-        # The node comes with a code that it has kept.
-        {
-            f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "_x20 79x60",
-            f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "_x20 60x60",
-        },
-        None,
-        25,
-        name="kept",
-    ),
-    Case(
-        "GpuXid",
-        {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x30 79x60", **_SEEN},
-        42,
-        70,
-        _GPU,
-        name="another",
-    ),
-    Case(
-        "GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 31x60", **_SEEN}, None, 12, name="of-a-program"
-    ),
+    Case("GpuXid", {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 79x60"}, None, 12, name="kept-by-dcgm"),
+    Case("GpuXid", _xids(x0="_x10 1x4 stale"), None, 12, name="none"),
+    Case("GpuXid", _xids(x31="_x10 1x4 stale"), None, 12, name="of-a-program"),
     # A page fault of a program, a row that was replaced, a high rate of corrected errors.
     *(
         Case(
             "GpuXidWithoutRepair",
-            {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": f"0x9 {code}x60", **_SEEN},
+            _xids(**{f"x{code}": "_x10 1x4 stale"}),
             11,
             40,
-            _GPU,
+            {**_GPU, "xid": str(code)},
             name=str(code),
         )
         for code in (31, 63, 92)
     ),
-    Case(
-        "GpuXidWithoutRepair",
-        {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": "0x9 79x60", **_SEEN},
-        None,
-        12,
-        name="lost",
-    ),
-    # Of NVLink 5 the log says how bad it is, and 999 is in no catalogue.
+    Case("GpuXidWithoutRepair", _xids(x79="_x10 1x4 stale"), None, 12, name="lost"),
+    # Of NVLink 5 the log says how bad it is, and 999 is in no catalogue. 310 is not 31.
     *(
         Case(
             "GpuXid",
-            {f"DCGM_FI_DEV_XID_ERRORS{{{_DCGM}}}": f"0x9 {code}x60", **_SEEN},
+            _xids(**{f"x{code}": "_x10 1x4 stale"}),
             11,
             40,
-            _GPU,
+            {**_GPU, "xid": str(code)},
             name=str(code),
         )
-        for code in (144, 999)
+        for code in (144, 310, 999)
     ),
     Case("GpuDoubleBitError", {f"DCGM_FI_DEV_ECC_DBE_VOL_TOTAL{{{_DCGM}}}": "0x5 2x10 0x20"}, 8, 20, _GPU),
     Case("GpuRowRemapFailure", {f"DCGM_FI_DEV_ROW_REMAP_FAILURE{{{_DCGM}}}": "0x5 1x10 0x20"}, 8, 20, _GPU),
@@ -193,6 +190,64 @@ CASES = (
         90,
         _NODE,
         name="neuron",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        # A job has all GPUs of the node and uses one.
+        {
+            f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "8x200",
+            f'DCGM_FI_DEV_GPU_UTIL{{{_N},gpu="0",hpc_job="7"}}': "100x200",
+            **{f'DCGM_FI_DEV_GPU_UTIL{{{_N},gpu="{gpu}",hpc_job="7"}}': _IDLE for gpu in range(1, 8)},
+        },
+        62,
+        105,
+        _NODE,
+        name="seven-of-eight",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        # GPUs that no job has are idle beside those of a pod that works.
+        {
+            **_pod("nvidia_com_gpu"),
+            f'DCGM_FI_DEV_GPU_UTIL{{{_N},gpu="0",pod="p",namespace="team"}}': "100x200",
+            **{f'DCGM_FI_DEV_GPU_UTIL{{{_N},gpu="{gpu}"}}': "0x200" for gpu in range(1, 8)},
+        },
+        None,
+        90,
+        name="of-nobody",
+    ),
+    # The node was idle, and its first job downloads its image and data for half an hour.
+    Case(
+        "AcceleratorsIdle",
+        {
+            **{series: f"_x50 {values}" for series, values in _pod("nvidia_com_gpu").items()},
+            f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": "0x50 stale",
+            f'DCGM_FI_DEV_GPU_UTIL{{{_DCGM},pod="p"}}': "_x51 0x34 90x100",
+        },
+        None,
+        80,
+        name="starts-on-kubernetes",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        {
+            f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "_x50 8x150",
+            f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": "0x85 90x100",
+        },
+        None,
+        80,
+        name="starts-on-slurm",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        # Steps with a look at the utilization between two of them, now and then.
+        {
+            f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "1x200",
+            f'DCGM_FI_DEV_GPU_UTIL{{{_N},gpu="0",hpc_job="7"}}': " ".join(["90 90 90 0"] * 40),
+        },
+        None,
+        90,
+        name="between-steps",
     ),
     Case(
         "AcceleratorsIdle",
@@ -278,6 +333,15 @@ CASES = (
     ),
     Case(
         "ExporterAbsent",
+        # It does not come back: the alert stays, for a day.
+        {'up{cluster="c",node="head",job="slurm",instance="head:1"}': "1x10 stale"},
+        120,
+        15,
+        {"cluster": "c", "job": "slurm"},
+        name="does-not-return",
+    ),
+    Case(
+        "ExporterAbsent",
         # The pool with GPUs is scaled to zero, and nodes without stay.
         {
             f'up{{{_N},job="dcgm",instance="n:1"}}': "1x30 stale _x80",
@@ -311,6 +375,89 @@ CASES = (
         40,
         _NODE,
     ),
+    Case(
+        "NodeSilent",
+        # As long as the node is expected.
+        {f'up{{{_N},job="node",instance="n:1"}}': "1x10 stale", **_expected("n", "1x100 stale")},
+        95,
+        110,
+        _NODE,
+        name="does-not-return",
+    ),
+    # Its collector never started.
+    Case("NodeSilent", _expected("n", "_x5 1x60 stale"), 20, 90, _NODE, name="never-came"),
+    Case(
+        "NodeSilent",
+        {f'up{{{_N},job="node",instance="n:1"}}': "_x13 1x60", **_expected("n", "_x5 1x60")},
+        None,
+        40,
+        name="starts",
+    ),
+    *(
+        Case(
+            "GpuMetricsAbsent",
+            {
+                f'up{{{_N},job="node",instance="n:1"}}': "1x120",
+                **seen,
+                f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "_x60 60x60",
+            },
+            30,
+            70,
+            _NODE,
+            name=name,
+        )
+        for name, seen in (
+            ("slurm", {f"trainforge_slurm_node_gpus{{{_N}}}": "8x120", **_expected("n", "1x120")}),
+            (
+                "kubernetes",
+                {
+                    f'kube_node_status_allocatable{{{_N},resource="nvidia_com_gpu",unit="integer"}}': "8x120",
+                    f'kube_node_info{{{_N},internal_ip="10.0.0.1"}}': "1x120",
+                },
+            ),
+            (
+                # The exporter answers, and no GPU answers to it.
+                "driver-gone",
+                {
+                    f'up{{{_N},job="dcgm",instance="n:2"}}': "1x120",
+                    f"trainforge_slurm_node_gpus{{{_N}}}": "8x120",
+                    **_expected("n", "1x120"),
+                },
+            ),
+        )
+    ),
+    *(
+        Case(
+            "GpuMetricsAbsent",
+            {f"trainforge_slurm_node_gpus{{{_N}}}": "8x120", **_expected("n", "1x120"), **more},
+            None,
+            60,
+            name=name,
+        )
+        for name, more in (
+            # These have alerts of their own.
+            ("node-silent", {}),
+            (
+                "exporter-down",
+                {
+                    f'up{{{_N},job="node",instance="n:1"}}': "1x120",
+                    f'up{{{_N},job="dcgm",instance="n:2"}}': "0x120",
+                },
+            ),
+        )
+    ),
+    Case(
+        "GpuMetricsAbsent",
+        {
+            f'up{{{_N},job="node",instance="n:1"}}': "1x120",
+            f'kube_node_status_allocatable{{{_N},resource="nvidia_com_gpu",unit="integer"}}': "0x120",
+            f'kube_node_info{{{_N},internal_ip="10.0.0.1"}}': "1x120",
+        },
+        None,
+        60,
+        name="no-gpus",
+    ),
+    Case("ExporterDown", {f'up{{{_N},job="textfile",instance="n:1"}}': "0x60"}, None, 30, name="twice"),
     Case(
         "NodeSilent",
         {
@@ -357,9 +504,23 @@ CASES = (
             },
             20,
             30,
-            {"cluster": "c", "mountpoint": "/fsx"},
+            {"cluster": "c", "device": "d"},
         )
         for alert, free in (("SharedFileSystemAlmostFull", 5), ("SharedFileSystemFull", 1))
+    ),
+    Case(
+        "SharedFileSystemFull",
+        # Pods mount it, each at a folder of its own: one alert.
+        {
+            f'node_filesystem_{what}_bytes{{cluster="c",node="n{pod}",fstype="lustre",device="d",'
+            f'mountpoint="/var/lib/kubelet/pods/{pod}/volumes/kubernetes.io~csi/p/mount"}}': values
+            for pod in range(3)
+            for what, values in (("avail", "50x5 1x20 50x20"), ("size", "100x50"))
+        },
+        20,
+        30,
+        {"cluster": "c", "device": "d"},
+        name="mounts-of-pods",
     ),
     Case(
         "FileSystemReadOnly",
@@ -421,6 +582,59 @@ CASES = (
         24,
         name="starts-later",
     ),
+    Case(
+        "RunNodeSilent",
+        # It has ended: its last beat is exported no more.
+        {
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="m"}}': "0+60x100",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x10 stale",
+            f"trainforge_run_attempt_timestamp_seconds{{{_RUN}}}": "-60x100",
+        },
+        None,
+        20,
+        name="has-ended",
+    ),
+    *(
+        Case(
+            "RunLost",
+            {
+                f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="{node}"}}': (
+                    "0+60x20 1200x14 2100+60x20"
+                )
+                for node in nodes
+            }
+            | {f"trainforge_run_ended{{{_RUN}}}": "0x60"},
+            29,
+            40,
+            _OF_RUN,
+            name=f"of-{len(nodes)}",
+        )
+        for nodes in ("n", "nm")
+    ),
+    Case(
+        "RunLost",
+        # Another node found that one was lost, and ended the run.
+        {
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x20 1200x15 stale",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="m"}}': "0+60x21 stale",
+            f"trainforge_run_ended{{{_RUN}}}": "0x21 1x15 stale",
+        },
+        None,
+        29,
+        name="ended",
+    ),
+    # One of its nodes is silent, which has an alert of its own.
+    Case(
+        "RunLost",
+        {
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="m"}}': "0+60x100",
+            f'trainforge_rank_beat_timestamp_seconds{{{_RUN},node="n"}}': "0+60x10 600x80",
+            f"trainforge_run_ended{{{_RUN}}}": "0x100",
+        },
+        None,
+        25,
+        name="one-node",
+    ),
     *(
         Case(
             "LossNotFinite",
@@ -444,12 +658,31 @@ CASES = (
     Case(
         "GoodputLow",
         {
-            f'trainforge_run_seconds_total{{{_RUN},activity="advance"}}': "0+30x90 2760+60x120",
-            f'trainforge_run_seconds_total{{{_RUN},activity="wait"}}': "0+30x90 2700x120",
+            f'trainforge_run_seconds_total{{{_RUN},activity="advance"}}': "0+30x120 3660+60x120",
+            f'trainforge_run_seconds_total{{{_RUN},activity="wait"}}': "0+30x120 3600x120",
         },
-        60,
-        170,
+        100,
+        200,
         _OF_RUN,
+    ),
+    *(
+        Case(
+            "GoodputLow",
+            # It starts for twenty minutes, the first time or after a night in the queue.
+            {
+                f'trainforge_run_seconds_total{{{_RUN},activity="start"}}': f"{before}0+60x20 1200x100",
+                f'trainforge_run_seconds_total{{{_RUN},activity="advance"}}': f"{before}0x20 0+60x100",
+                f'trainforge_run_seconds_total{{{_RUN},activity="wait"}}': f"{before}{waited}x120",
+            },
+            None,
+            minute,
+            name=name,
+        )
+        for name, before, waited, minutes in (
+            ("starts", "", 0, (36, 92)),
+            ("returns-from-the-queue", "_x30 ", 40000, (66, 122)),
+        )
+        for minute in minutes
     ),
     Case(
         "SlowRank",

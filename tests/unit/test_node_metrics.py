@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,9 @@ from typing import Any
 import pytest
 
 from catalog.batch import HOST_FOLDER
+from catalog.metrics import series_names
 from programs.nodes.common.agent_configuration import Destination, Target, agent_configuration
+from programs.nodes.common.node_exporter import node_targets
 from stacks.node_metrics import PORTS
 from tests.ports import LOOPBACK, free_ports
 from tests.programs import require_program
@@ -158,8 +161,12 @@ def test_a_node_without_devices_sends_its_own_metrics_signed(
     done = node.run({"metrics": metrics, "node_types": TYPES})
     assert done.code == 0, done.output
     written = json.loads(node.read(COLLECTOR))
-    [scrape] = written["scrape_configs"]
-    assert scrape["job_name"] == "node"
+    [scrape, files] = written["scrape_configs"]
+    assert (scrape["job_name"], scrape["params"]) == ("node", {"exclude[]": ["textfile"]})
+    assert (files["job_name"], files["params"]) == ("textfile", {"collect[]": ["textfile"]})
+    assert files["static_configs"] == scrape["static_configs"]
+    exporter = node.read("/etc/systemd/system/trainforge-node-exporter.service")
+    assert f"--web.listen-address={LOOPBACK}:9100\n" in exporter
     name = os.uname().nodename
     assert scrape["static_configs"][0]["labels"] == {"instance": f"{name}:9100", "node": name}
     assert written["global"]["external_labels"] == {"cluster": "demo-hyperpod", "cluster_kind": "hyperpod"}
@@ -177,7 +184,7 @@ def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, 
     node.file("/opt/aws/neuron/bin/neuron-monitor", "")
     done = node.run({"metrics": metrics, "node_types": TYPES})
     assert done.code == 0, done.output
-    assert jobs(node) == ["node", "dcgm", "neuron", "efa"]
+    assert jobs(node) == ["node", "textfile", "dcgm", "neuron", "efa"]
     started = (node.state / "started").read_text(encoding="utf-8").split()
     assert "nvidia-dcgm-exporter.service" in started
     assert "trainforge-efa-exporter.service" in started
@@ -227,10 +234,10 @@ def test_jobs_are_labels_of_hyperpods_gpus_by_its_own_hook_or_by_ours(
 def test_one_node_speaks_of_slurm_and_of_runs(node: HyperPodNode, metrics: dict[str, Any]) -> None:
     node.node_type("head")
     assert node.run({"metrics": metrics, "node_types": TYPES}).code == 0
-    assert jobs(node) == ["node", "slurm", "runs"]
+    assert jobs(node) == ["node", "textfile", "slurm", "runs"]
     scrapes = json.loads(node.read(COLLECTOR))["scrape_configs"]
-    assert [one["honor_labels"] for one in scrapes] == [False, True, True]
-    assert [one["sample_limit"] for one in scrapes] == [10000, 0, 0]
+    assert [one["honor_labels"] for one in scrapes] == [False, False, True, True]
+    assert [one["sample_limit"] for one in scrapes] == [10000, 10000, 0, 0]
     assert node.read("/etc/trainforge/runs-exporter.env") == "TRAINFORGE_RUNS=/fsx/runs\nOPTIONS=\n"
     assert node.read("/etc/trainforge/slurm-exporter.env") == "OPTIONS=\n"
 
@@ -243,9 +250,9 @@ def test_slurm_s_own_metrics_are_taken_where_it_has_them(
     metrics["ports"] = metrics["ports"] | {"slurmctld": pages.server_port}
     assert node.run({"metrics": metrics, "node_types": TYPES}).code == 0
     own = ["slurm-jobs", "slurm-nodes", "slurm-partitions", "slurm-scheduler"]
-    assert jobs(node) == ["node", *own, "slurm", "runs"]
+    assert jobs(node) == ["node", "textfile", *own, "slurm", "runs"]
     paths = [one["metrics_path"] for one in json.loads(node.read(COLLECTOR))["scrape_configs"]]
-    assert paths[1:5] == ["/metrics/jobs", "/metrics/nodes", "/metrics/partitions", "/metrics/scheduler"]
+    assert paths[2:6] == ["/metrics/jobs", "/metrics/nodes", "/metrics/partitions", "/metrics/scheduler"]
     assert node.read("/etc/trainforge/slurm-exporter.env") == "OPTIONS=--native\n"
 
 
@@ -302,7 +309,7 @@ def test_a_parallelcluster_head_node_does_the_same(tmp_path: Path, metrics: dict
     prepared(head, "efa", "slurm", "runs")
     done = head.run({"metrics": metrics | {"cluster_kind": "parallelcluster"}})
     assert done.returncode == 0, done.stdout + done.stderr
-    assert jobs(head) == ["node", "slurm", "runs"]
+    assert jobs(head) == ["node", "textfile", "slurm", "runs"]
     for kind, action in (("prolog", "add"), ("epilog", "remove")):
         hook = head.root / f"opt/slurm/etc/scripts/{kind}.d/60_trainforge_gpu_jobs"
         assert f"gpu-jobs {action}" in hook.read_text(encoding="utf-8")
@@ -334,8 +341,8 @@ def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container_and_that_of_its_r
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert jobs(host) == ["node", "dcgm", "runs"]
-    scrape = json.loads(host.read(COLLECTOR))["scrape_configs"][2]
+    assert jobs(host) == ["node", "textfile", "dcgm", "runs"]
+    scrape = json.loads(host.read(COLLECTOR))["scrape_configs"][3]
     assert {rule["target_label"] for rule in scrape["metric_relabel_configs"]} == {"instance", "node"}
     environment = host.read("/etc/trainforge/runs-exporter.env")
     assert environment == f"TRAINFORGE_RUNS=/fsx/runs\nOPTIONS=--claims={HOST_FOLDER}/runs\n"
@@ -370,7 +377,7 @@ def configuration(targets: list[Target], url: str, region: str = "", limit: int 
 def test_prometheus_takes_the_signed_configuration(tmp_path: Path) -> None:
     promtool = require_program("promtool", "Debian's package 'prometheus' has it")
     path = tmp_path / "collector.yml"
-    path.write_text(configuration([Target("node", 9100)], URL, "us-west-2"), encoding="utf-8")
+    path.write_text(configuration([*node_targets(9100)], URL, "us-west-2"), encoding="utf-8")
     done = subprocess.run(
         [promtool, "check", "config", "--agent", str(path)],
         capture_output=True,
@@ -435,6 +442,13 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
     pages: Pages, prometheus: Callable[..., str]
 ) -> None:
     """The configuration is that of nodes but for SigV4, which the second one does not take."""
+    pages.pages["/metrics?exclude%5B%5D=textfile"] = b"node_load1 2\n"
+    # A user's files: their own metrics, and some that would raise alerts or name another node.
+    pages.pages["/metrics?collect%5B%5D=textfile"] = (
+        b'trainforge_loss{run="r",node="gpu-9"} 2\ntrainforge_running 1\nnode_filesystem_avail_bytes 0\n'
+        b'DCGM_EXP_XID_ERRORS_COUNT{gpu="0",xid="79"} 1\ntrainforge_run_ended 0\ntrainforge_runs 1\n'
+        b"trainforge_slurm_node_gpus 8\ntrainforge_rank_step_seconds 9\ntrainforge_progress_loss NaN\n"
+    )
     pages.pages["/metrics"] = b'# TYPE jobs gauge\njobs{node="gpu-9"} 3\n# TYPE load gauge\nload 0.5\n'
     pages.pages["/many"] = b"".join(b'many{n="%d"} 1\n' % number for number in range(101))
     pages.pages["/runs"] = (
@@ -445,7 +459,8 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
     receiver = prometheus("{}", "--web.enable-remote-write-receiver", "--storage.tsdb.path=data")
     port = pages.server_port
     targets = [
-        Target("node", port),
+        Target("load", port),
+        *node_targets(port),
         Target("slurm", port, speaks_of_others=True),
         Target("wide", port, path="/many"),
         Target("runs", port, path="/runs", speaks_of_others=True, moves=True),
@@ -455,19 +470,19 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
         "--enable-feature=agent",
         "--storage.agent.path=agent",
     )
-    [load] = series(receiver, 'load{job="node"}', 1)
+    [load] = series(receiver, 'load{job="load"}', 1)
     assert load["metric"] == {
         "__name__": "load",
         "cluster": "demo",
         "cluster_kind": "hyperpod",
         "instance": f"gpu-1:{port}",
-        "job": "node",
+        "job": "load",
         "node": "gpu-1",
     }
     # One that speaks of other nodes keeps its own label, and any other's is put aside.
     [told] = series(receiver, 'jobs{job="slurm"}', 1)
     assert told["metric"]["node"] == "gpu-9"
-    [renamed] = series(receiver, 'jobs{job="node"}', 1)
+    [renamed] = series(receiver, 'jobs{job="load"}', 1)
     assert (renamed["metric"]["node"], renamed["metric"]["exported_node"]) == ("gpu-1", "gpu-9")
     # A run may continue on another host of Batch: its series do not name this one, and the exporter's own do.
     of_host = {"instance": f"gpu-1:{port}", "node": "gpu-1"}
@@ -479,6 +494,23 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
     }.items():
         [one] = series(receiver, name, 1)
         assert {label: one["metric"].get(label) for label in ("instance", "node")} == {"node": None} | place
-    up = {one["metric"]["job"]: one["value"][1] for one in series(receiver, "up", 4)}
-    assert up == {"node": "1", "slurm": "1", "wide": "0", "runs": "1"}
+    up = {one["metric"]["job"]: one["value"][1] for one in series(receiver, "up", 6)}
+    assert up == {"load": "1", "node": "1", "textfile": "1", "slurm": "1", "wide": "0", "runs": "1"}
+    assert len(series(receiver, 'node_load1{job="node",node="gpu-1"}', 1)) == 1
+    of_users = series(receiver, '{job="textfile",__name__!~"up|scrape_.*"}', 2)
+    assert {(one["metric"]["__name__"], one["metric"]["node"]) for one in of_users} == {
+        ("trainforge_loss", "gpu-1"),
+        ("trainforge_running", "gpu-1"),
+    }
     assert series(receiver, "count(many) or vector(0)", 1)[0]["value"][1] == "0"
+
+
+def test_files_of_users_have_the_trainers_metrics_and_none_that_another_exporter_has() -> None:
+    _, files = node_targets(9100)
+
+    def taken(name: str) -> bool:
+        return bool(re.fullmatch(files.keep, name)) and not re.fullmatch(files.drop, name)
+
+    trainers = ("step", "loss", "mfu", "running", "checkpoint_step", "report_timestamp_seconds")
+    assert all(taken(f"trainforge_{name}") for name in trainers)
+    assert [name for name in series_names() if taken(name)] == []

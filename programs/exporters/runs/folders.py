@@ -231,5 +231,6 @@ def is_label(value: object) -> bool:
 def _is_rank(value: object) -> bool:
     """Return whether a value is a rank's part of a node's record; what is not known of a rank is null."""
     return isinstance(value, dict) and all(
-        value.get(name) is None or is_number(value[name]) for name in ("rank", "steps", "step_seconds", "work_seconds")
+        value.get(name) is None or is_number(value[name])
+        for name in ("rank", "steps", "step_seconds", "work_seconds")
     )

@@ -21,7 +21,9 @@ class Target:
     """An exporter of this node: the name of its job and its port.
 
     One that `speaks_of_others` has the label `node` of its own. If it `moves`, the runs that it speaks of may start on
-    another node again: their series do not name the node that exported them, so that they continue.
+    another node again: their series do not name the node that exported them, so that they continue. `parameters` are
+    those of the request. With `keep` only metrics whose whole name this pattern matches are taken, without those that
+    `drop` matches.
     """
 
     job: str
@@ -29,6 +31,9 @@ class Target:
     path: str = "/metrics"
     speaks_of_others: bool = False
     moves: bool = False
+    parameters: tuple[tuple[str, str], ...] = ()
+    keep: str = ""
+    drop: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,9 +79,17 @@ def agent_configuration(
 
 
 def _scrape(target: Target, node: str, series_limit: int) -> dict[str, Any]:
+    rules: list[dict[str, Any]] = [
+        {"source_labels": ["__name__"], "regex": regex, "action": action}
+        for action, regex in (("keep", target.keep), ("drop", target.drop))
+        if regex
+    ]
+    if target.moves:
+        rules += _without_exporter(target.job)
     return {
         "job_name": target.job,
         "metrics_path": target.path,
+        **({"params": {name: [value] for name, value in target.parameters}} if target.parameters else {}),
         "honor_labels": target.speaks_of_others,
         # 0 is no limit: an exporter that speaks of a whole cluster bounds its series itself.
         "sample_limit": 0 if target.speaks_of_others else series_limit,
@@ -86,7 +99,7 @@ def _scrape(target: Target, node: str, series_limit: int) -> dict[str, Any]:
                 "labels": {"instance": f"{node}:{target.port}", "node": node},
             }
         ],
-        **({"metric_relabel_configs": _without_exporter(target.job)} if target.moves else {}),
+        **({"metric_relabel_configs": rules} if rules else {}),
     }
 
 

@@ -12,7 +12,7 @@ from http.client import HTTPException
 from .agent_configuration import Destination, Target, agent_configuration
 from .metrics import Metrics
 from .node import Node, StepError, last_lines
-from .node_exporter import ensure_exporter
+from .node_exporter import ensure_exporter, node_targets
 from .packages import ensure_packages, installed_version
 from .release import ensure_program
 from .service import ensure_service
@@ -53,7 +53,8 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
     Raises:
         StepError: an archive is not the one that was asked for, or a service does not start.
     """
-    ensure_exporter(node, metrics.node_exporter)
+    # The agent on this node is the only one that asks it.
+    ensure_exporter(node, metrics.node_exporter, address=f"127.0.0.1:{metrics.ports['node']}")
     try:
         found = _destination(node, metrics)
         if "exporters" in found:
@@ -134,7 +135,7 @@ def _fetch_exporters(node: Node, source: str) -> None:
 def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
     """Yield what is scraped on this node; exporters of devices run only where the devices are."""
     ports = metrics.ports
-    yield Target("node", ports["node"])
+    yield from node_targets(ports["node"])
     # A device's exporter is scraped also where it could not be installed: an alert then says that it does not answer.
     if node.path(_NVIDIA).exists():
         _ensure_dcgm(node, metrics)
