@@ -390,7 +390,7 @@ CASES = (
         "NodeSilent",
         {f'up{{{_N},job="node",instance="n:1"}}': "_x13 1x60", **_expected("n", "_x5 1x60")},
         None,
-        40,
+        12,
         name="starts",
     ),
     *(
