@@ -207,7 +207,7 @@ def test_an_image_s_own_exporter_of_gpus_stays_and_is_named(
     assert done.code == 0, done.output
     assert "this image has 'datacenter-gpu-manager-exporter' 4.9.0-1" in done.output
     assert "4.8.2" not in (node.state / "installed").read_text(encoding="utf-8")
-    assert jobs(node) == ["node", "dcgm"]
+    assert jobs(node) == ["node", "textfile", "dcgm"]
 
 
 @pytest.mark.parametrize("image_registers_jobs", [True, False])
