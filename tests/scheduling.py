@@ -26,8 +26,9 @@ SHARED = {
 }
 """Fixtures of a session that take long to make, and the modules that use them: one group each."""
 
-FOLDERS = {"tests/kubernetes": "kubernetes"}
-"""Folders whose tests are one group: those of tests/kubernetes share a cluster with all operators."""
+FOLDERS = {"tests/kubernetes": "kubernetes", "tests/machine_images": "machine_images"}
+"""Folders whose tests are one group: those of tests/kubernetes share a cluster with all operators, those of
+tests/machine_images a Debian root."""
 
 APART = {
     f"tests/kubernetes/test_{name}.py": "kubernetes_apart"
@@ -43,7 +44,7 @@ APART = {
         "updates",
     )
 }
-"""Modules of such a folder that do not use what its group shares, and are a group of their own: a worker with all of
+"""Modules of tests/kubernetes that do not use what its group shares, and are a group of their own: a worker with all of
 the folder would still be at it when the others have nothing left. The bridge of pods and the folder of webhooks'
 certificates, of which a machine has one, are shared by whoever runs (tests/kubernetes/plane/shared_use.py)."""
 

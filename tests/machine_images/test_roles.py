@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,53 +20,41 @@ from catalog.versions import (
     NVLSM,
     PROMETHEUS,
 )
-from machine_images import lock, payload
-from tests.machine_images.debian import Run, make_root, play
+from machine_images import lock
+from tests.machine_images.debian import Run, play
 from tests.machine_images.vendors import Vendors
-from tests.programs import ROOT, require_program
+from tests.programs import ROOT
 
 pytestmark = pytest.mark.heavy
-EVERY_ROLE = Path(__file__).parent / "every_role.yml"
-ONE_ROLE = """\
-- hosts: all
-  roles:
-    - role: {role}
-"""
+OTHER_KEY = "F" * 40
+REFUSED = Path(__file__).parent / "refused_roles.yml"
 
 
 @pytest.fixture(scope="module")
-def vendors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Vendors]:
-    """Fake vendors on the loopback address."""
-    for program in ("gpg", "dpkg-deb", "git"):
-        require_program(program, f"install the Debian package with {program}")
-    running = Vendors(tmp_path_factory.mktemp("vendors"))
-    yield running
-    running.close()
-
-
-@pytest.fixture(scope="module")
-def variables(vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The variables of a run: the lock that names the fake vendors, and the repository's own files."""
-    folder = tmp_path_factory.mktemp("payload")
-    payload.write(folder)
-    return {"lock": vendors.lock, "exporters_payload": str(folder)}
-
-
-@pytest.fixture(scope="module")
-def runs(variables: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Run, Run]:
-    """A Debian root, and two runs of every role in it."""
-    root = make_root(tmp_path_factory.mktemp("debian"))
-    return root, play(root, EVERY_ROLE, variables), play(root, EVERY_ROLE, variables)
-
-
-def refused(runs: tuple[Path, Run, Run], role: str, variables: dict[str, Any]) -> str:
-    """Run one role that must fail, and return what it said."""
+def refusals(runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors) -> Mapping[str, str]:
+    """What roles say that must fail, by role, in one run after the others: each has a lock of its own."""
     root = runs[0]
-    playbook = root.parent / f"{role}.yml"
-    playbook.write_text(ONE_ROLE.format(role=role))
-    run = play(root, playbook, variables)
-    assert run.code != 0, run.output
-    return " ".join(run.output.split())
+    downloads, versions = vendors.lock["downloads"], vendors.lock["versions"]
+    aws_cli = {**downloads["aws_cli"], "version": "0.0.1", "sha256": "0" * 64}
+    efa = {**downloads["efa_installer"], "key": OTHER_KEY}
+    lustre = {**vendors.lock["repositories"]["lustre"], "key": OTHER_KEY}
+    locks = {
+        "aws_cli": {**vendors.lock, "downloads": {**downloads, "aws_cli": aws_cli}},
+        "enroot_pyxis": lock.lock(),
+        "efa": {"versions": {**versions, "efa_installer": "0.0.1"}, "downloads": {"efa_installer": efa}},
+        "aws_ofi_nccl": {**vendors.lock, "versions": {**versions, "aws_ofi_nccl": "0.0.1"}},
+        "lustre_client": {**vendors.lock, "repositories": {"lustre": lustre}},
+    }
+    enroot = root / "usr" / "bin" / "enroot"
+    enroot.rename(enroot.with_name("enroot.away"))
+    try:
+        others = {name: value for name, value in variables.items() if name != "lock"}
+        run = play(root, REFUSED, {**others, "locks": locks})
+    finally:
+        enroot.with_name("enroot.away").rename(enroot)
+    assert run.code == 0, run.output
+    output = " ".join(run.output.split())
+    return {found[1]: found[2] for found in re.finditer(r'"refused (\w+): (.*?) :refused"', output)}
 
 
 def read(root: Path, path: str) -> str:
@@ -144,11 +133,8 @@ def test_dkms_builds_the_driver_of_gdrcopy_and_a_service_loads_it(runs: tuple[Pa
     assert (done.returncode, done.stdout) == (0, "no NVIDIA device is on this machine\n")
 
 
-def test_a_plugin_of_another_version_is_refused(
-    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
-) -> None:
-    changed = {**vendors.lock, "versions": {**vendors.lock["versions"], "aws_ofi_nccl": "0.0.1"}}
-    said = refused(runs, "aws_ofi_nccl", {**variables, "lock": changed})
+def test_a_plugin_of_another_version_is_refused(refusals: Mapping[str, str]) -> None:
+    said = refusals["aws_ofi_nccl"]
     assert f"is 'aws-ofi-nccl {AWS_OFI_NCCL}', and catalog/versions has 0.0.1" in said
 
 
@@ -177,45 +163,27 @@ def test_our_own_programs_are_where_the_set_up_of_nodes_looks(runs: tuple[Path, 
 
 
 def test_a_file_with_another_digest_is_refused(
-    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
+    runs: tuple[Path, Run, Run], refusals: Mapping[str, str]
 ) -> None:
-    entry = {**vendors.lock["downloads"]["aws_cli"], "version": "0.0.1", "sha256": "0" * 64}
-    changed = {**vendors.lock, "downloads": {**vendors.lock["downloads"], "aws_cli": entry}}
-    assert "checksum" in refused(runs, "aws_cli", {**variables, "lock": changed})
+    assert "checksum" in refusals["aws_cli"]
     assert not (runs[0] / "usr" / "local" / "aws-cli" / "v2" / "0.0.1").exists()
 
 
-def test_a_download_that_nothing_verifies_is_refused(
-    runs: tuple[Path, Run, Run], variables: dict[str, Any]
-) -> None:
+def test_a_download_that_nothing_verifies_is_refused(refusals: Mapping[str, str]) -> None:
     """With the real lock, in which enroot has no digest yet: the message says what to do, and nothing is asked."""
-    (runs[0] / "usr" / "bin" / "enroot").rename(runs[0] / "usr" / "bin" / "enroot.away")
-    try:
-        said = refused(runs, "enroot_pyxis", {**variables, "lock": lock.lock()})
-    finally:
-        (runs[0] / "usr" / "bin" / "enroot.away").rename(runs[0] / "usr" / "bin" / "enroot")
-    assert "download 'enroot' 3.5.0 has no recorded SHA-256" in said
-    assert "make record-downloads" in said
+    assert "download 'enroot' 3.5.0 has no recorded SHA-256" in refusals["enroot_pyxis"]
+    assert "make record-downloads" in refusals["enroot_pyxis"]
 
 
 def test_a_signature_by_another_key_is_refused(
-    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
+    runs: tuple[Path, Run, Run], refusals: Mapping[str, str]
 ) -> None:
-    entry = {**vendors.lock["downloads"]["efa_installer"], "key": "F" * 40}
-    changed = {
-        "versions": {**vendors.lock["versions"], "efa_installer": "0.0.1"},
-        "downloads": {"efa_installer": entry},
-    }
-    said = refused(runs, "efa", {**variables, "lock": changed})
-    assert f"is not signed by the key {'F' * 40} of the lock" in said
+    assert f"is not signed by the key {OTHER_KEY} of the lock" in refusals["efa"]
     assert not list((runs[0] / "var" / "cache" / "trainforge").glob("*.tar.gz"))
 
 
 def test_a_repository_with_another_key_is_refused(
-    runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors
+    runs: tuple[Path, Run, Run], refusals: Mapping[str, str], vendors: Vendors
 ) -> None:
-    entry = {**vendors.lock["repositories"]["lustre"], "key": "F" * 40}
-    changed = {**vendors.lock, "repositories": {"lustre": entry}}
-    said = refused(runs, "lustre_client", {**variables, "lock": changed})
-    assert f"is not the lock's alone ({'F' * 40}), but {vendors.fingerprint}" in said
+    assert f"is not the lock's alone ({OTHER_KEY}), but {vendors.fingerprint}" in refusals["lustre_client"]
     assert not (runs[0] / "etc" / "trainforge" / "keys" / "lustre.asc").exists()

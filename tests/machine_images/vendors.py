@@ -89,7 +89,7 @@ SOURCES = {
             "prefix ?= /usr/local\nCUDA ?= /usr/local/cuda\nDESTDIR := $(abspath $(DESTDIR))\n"
             "driver:\n\t$(MAKE) -C src/gdrdrv\nlib exes:\n\ttrue\n"
             "lib_install:\n\tinstall -d $(prefix)/lib\n\techo $(CUDA) > $(prefix)/lib/libgdrapi.so\n"
-            "exes_install:\n\tinstall -d $(prefix)/bin\n"
+            "exes_install:\n\tinstall -d $(prefix)/bin\ninstall: lib_install exes_install\n"
             "drv_install: driver\n\t$(MAKE) -C src/gdrdrv install\n"
         ),
         "packages/dkms.conf": (
@@ -133,7 +133,7 @@ class Vendors:
         self._key("trainforge-fake-vendor")
         self.fingerprint = self._fingerprints()[0]
         (self.site / "key.asc").write_bytes(self._gpg("--armor", "--export", self.fingerprint))
-        handler = functools.partial(_Quiet, directory=str(self.site))
+        handler = functools.partial(Quiet, directory=str(self.site))
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
@@ -183,13 +183,13 @@ class Vendors:
         return {
             "aws_cli": _zip({"aws/install": _CLI_SCRIPT.format(version=version["aws_cli"])}),
             "efa_installer": _tar({"aws-efa-installer/efa_installer.sh": script}),
-            "ssm_agent": self._deb(
+            "ssm_agent": self.deb(
                 Package("amazon-ssm-agent", version["ssm_agent"], _program("amazon-ssm-agent"))
             ),
-            "enroot": self._deb(
+            "enroot": self.deb(
                 Package("enroot", f"{version['enroot']}-1", _program("enroot", f"echo {version['enroot']}"))
             ),
-            "enroot_caps": self._deb(Package("enroot+caps", f"{version['enroot']}-1", {})),
+            "enroot_caps": self.deb(Package("enroot+caps", f"{version['enroot']}-1", {})),
             **{
                 name: _tar(
                     {f"{Path(downloads[name]['url']).name.removesuffix('.tar.gz')}/{name}": "#!/bin/sh\n"}
@@ -198,7 +198,8 @@ class Vendors:
             },
         }
 
-    def _deb(self, package: Package) -> bytes:
+    def deb(self, package: Package) -> bytes:
+        """Return a package's file."""
         tree = self.folder / "packages" / f"{package.name}_{package.version}"
         control = tree / "DEBIAN" / "control"
         control.parent.mkdir(parents=True, exist_ok=True)
@@ -217,11 +218,11 @@ class Vendors:
         return output.read_bytes()
 
     def _repository(self, folder: Path, packages: list[Package], *, flat: bool) -> None:
-        """Write a repository that apt reads: its list of packages, and a file with the list's digest, signed."""
+        """Write a repository that apt reads."""
         folder.mkdir()
         paragraphs = []
         for package in packages:
-            content = self._deb(package)
+            content = self.deb(package)
             name = f"{package.name}_{package.version}.deb"
             (folder / name).write_bytes(content)
             paragraphs.append(
@@ -230,13 +231,17 @@ class Vendors:
             )
         top = folder if flat else folder / "dists" / "noble"
         index = "Packages" if flat else "main/binary-amd64/Packages"
+        self.index(top, index, "\n".join(paragraphs), "noble")
+
+    def index(self, top: Path, index: str, listing: str, suite: str) -> None:
+        """Write a list of packages, as the file `index` below a folder, and a file with its digest, signed."""
+        content = listing.encode()
         (top / index).parent.mkdir(parents=True, exist_ok=True)
-        listing = "\n".join(paragraphs).encode()
-        (top / index).write_bytes(listing)
+        (top / index).write_bytes(content)
         release = (
-            "Suite: noble\nCodename: noble\nArchitectures: amd64\nComponents: main\n"
+            f"Suite: {suite}\nCodename: {suite}\nArchitectures: amd64\nComponents: main\n"
             "Date: Sat, 28 Nov 2026 00:00:00 UTC\n"
-            f"SHA256:\n {hashlib.sha256(listing).hexdigest()} {len(listing)} {index}\n"
+            f"SHA256:\n {hashlib.sha256(content).hexdigest()} {len(content)} {index}\n"
         )
         (top / "Release").write_text(release)
         self._gpg("--output", str(top / "InRelease"), "--clearsign", str(top / "Release"))
@@ -284,7 +289,9 @@ class Vendors:
         return done.stdout
 
 
-class _Quiet(http.server.SimpleHTTPRequestHandler):
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves the files of a folder, and writes no log."""
+
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the name in the library
         """Write nothing."""
 

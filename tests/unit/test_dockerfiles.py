@@ -22,14 +22,13 @@ from catalog.versions import (
     PINS,
     TORCH,
 )
+from tests.dockerfiles import BASE, WORKLOADS, arguments, instructions
 from tests.programs import ROOT, require_program
 from tests.unit.tracked_files import tracked
 from workloads import registry
 from workloads.entry import PROGRAM_FOLDER, RUNTIME_FOLDER
-from workloads.images.image import DOCKERFILE, NONE, OWN_DOCKERFILE, Base, Image
+from workloads.images.image import NONE, OWN_DOCKERFILE, Base, Image
 
-WORKLOADS = ROOT / "workloads"
-BASE = WORKLOADS / DOCKERFILE
 OWN_DOCKERFILES = [registry.folder(registry.workload(name)) / "Dockerfile" for name in registry.names()]
 OF_FOLDERS = WORKLOADS / "images" / OWN_DOCKERFILE
 DOCKERFILES = [BASE, OF_FOLDERS, *OWN_DOCKERFILES]
@@ -37,25 +36,6 @@ OTHER_DOCKERFILES = [ROOT / "programs" / name / "Dockerfile" for name in ("expor
 BASES: tuple[Base, ...] = get_args(Base)
 # Three numbers, or a number pinned to a name, as nobody writes an address or a size.
 VERSION = re.compile(r"\b\d+\.\d+\.\d+\b|==\d|:\d[\w.-]*\d\b|@sha256:")
-
-
-def instructions(path: Path) -> list[str]:
-    """Return the instructions of a Dockerfile, a line each, without comments."""
-    lines = [
-        line for line in path.read_text(encoding="utf-8").splitlines() if not line.lstrip().startswith("#")
-    ]
-    joined = "\n".join(lines).replace("\\\n", " ")
-    return [line.strip() for line in joined.splitlines() if line.strip()]
-
-
-def arguments(path: Path) -> list[tuple[str, str | None]]:
-    """Return the ARGs of a Dockerfile as (name, default)."""
-    found = []
-    for line in instructions(path):
-        if line.startswith("ARG "):
-            name, equals, default = line.removeprefix("ARG ").strip().partition("=")
-            found.append((name, default if equals else None))
-    return found
 
 
 def identity(path: Path) -> str:
