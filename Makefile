@@ -88,8 +88,7 @@ $(SCANNER)/.complete: requirements-scanner.txt
 machine-images-tools: $(ANSIBLE)/.complete ## install Ansible and its linter, in their own environment
 
 $(ANSIBLE)/.complete: requirements-ansible.txt
-	test -x $(ANSIBLE)/bin/python || $(PYTHON) -m venv $(ANSIBLE)
-	$(ANSIBLE)/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements-ansible.txt
+	$(call ENVIRONMENT,$(ANSIBLE),requirements-ansible.txt)
 	touch $@
 
 bench-torchtitan: $(BENCH_TORCHTITAN)/.complete ## install the torchtitan that bench-gpu compares with, in its own environment

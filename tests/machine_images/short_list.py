@@ -70,15 +70,15 @@ def cut(listing: str, words: set[str]) -> dict[str, str]:
         for provided in _names(part, "Provides"):
             providers.setdefault(provided[0], []).append(name)
     kept: dict[str, str] = {}
-    wanted = sorted(words & paragraphs.keys())
-    while wanted:
-        name = wanted.pop()
+    pending = sorted(words & paragraphs.keys())
+    while pending:
+        name = pending.pop()
         if name in kept:
             continue
         kept[name] = paragraphs[name]
         for alternatives in (*_names(kept[name], "Pre-Depends"), *_names(kept[name], "Depends")):
             real = [one for one in alternatives if one in paragraphs]
-            wanted += real[:1] or [one for virtual in alternatives for one in providers.get(virtual, ())]
+            pending += real[:1] or [one for virtual in alternatives for one in providers.get(virtual, ())]
     return kept
 
 

@@ -1,4 +1,4 @@
-"""Where chroot or device files are not allowed: tests in a Debian root are skipped with the reason, and fail in CI."""
+"""Machines that forbid chroot or device files: tests in a Debian root are skipped with the reason, and fail in CI."""
 
 from __future__ import annotations
 

