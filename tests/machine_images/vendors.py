@@ -329,7 +329,8 @@ def _packages(versions: Mapping[str, str]) -> dict[str, Iterable[Package]]:
             *(Package(name, f"{toolkit}-1", files) for name, files in toolkits),
             *(Package(name, "999.0-1", files) for name, files in toolkits),
         ),
-        "lustre": (Package("lustre-client-utils", versions["lustre"], {}),),
+        # Of no version of the lock: the repository has clients for the kernels of Ubuntu.
+        "lustre": (Package("lustre-client-utils", "1.0", {}),),
         "neuron": (
             Package("aws-neuronx-collectives", f"{versions['neuron_collectives']}-fake", {}),
             Package("aws-neuronx-runtime-lib", f"{versions['neuron_runtime']}-fake", {}),
