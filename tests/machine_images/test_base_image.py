@@ -16,7 +16,7 @@ from tests.machine_images.debian import Run
 from tests.machine_images.vendors import Package, Vendors
 from workloads.images.image import NONE, Image
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1800)]
 STEPS = [line.removeprefix("RUN ") for line in instructions(BASE) if line.startswith("RUN ")]
 # What pip and uv install comes from a registry: torch, hyperpodrun and py-spy (docs/machine-images.md lists them).
 PACKAGES, GDRCOPY, EFA, COMPARISON = (step for step in STEPS if "pip install" not in step)

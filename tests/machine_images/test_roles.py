@@ -25,7 +25,7 @@ from tests.machine_images.debian import Run, play
 from tests.machine_images.vendors import Vendors
 from tests.programs import ROOT
 
-pytestmark = pytest.mark.heavy
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(1800)]
 OTHER_KEY = "F" * 40
 REFUSED = Path(__file__).parent / "refused_roles.yml"
 
