@@ -72,7 +72,8 @@ def make(name: str) -> Path:
         )
     folder = environment_of(name)
     folder.mkdir(exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
+    # Not `.lock`: uv locks an environment by a file of this name, and would wait five minutes for ours.
+    with (folder / ".making").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not is_made(name):
             _install(folder, requirements)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 from pathlib import Path
@@ -85,3 +86,20 @@ def test_what_uv_cannot_choose_is_left_to_pip(
     uv.verbs = []
     _install(uv, seen, tmp_path, monkeypatch)
     assert uv.verbs == []
+
+
+def test_uv_can_lock_the_environment_while_it_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """uv's lock is `.lock` in the environment: with ours held there it waited five minutes for each environment."""
+    locked = []
+
+    def install(folder: Path, _: Path) -> None:
+        with (folder / ".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked.append(folder)
+
+    monkeypatch.setattr(local_environment, "ROOT", tmp_path)
+    monkeypatch.setattr(local_environment, "_install", install)
+    assert [local_environment.make("torchtitan")] == locked
+    assert local_environment.is_made("torchtitan")
