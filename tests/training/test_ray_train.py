@@ -98,8 +98,16 @@ class TorchTrainer:
         raise TrainingFailedError from failure
 
 record = lambda **fields: SimpleNamespace(**fields)
+
+def init(**fields):
+    # The head answers, and its node is not registered yet.
+    tries.append(fields)
+    if len(tries) == 1:
+        raise ConnectionError("Failed to connect to Ray cluster")
+
+tries = []
 for name, content in {
-    "ray": {"init": record, "cluster_resources": dict},
+    "ray": {"init": init, "cluster_resources": dict},
     "ray.train": {"TrainingFailedError": TrainingFailedError}
     | dict.fromkeys(("FailureConfig", "RunConfig", "ScalingConfig"), record),
     "ray.train.torch": {"TorchConfig": record},
@@ -119,7 +127,7 @@ The tests on a real Ray show that it starts ranks again, and hands over what ran
 """
 
 
-def test_what_ranks_refuse_is_final(tmp_path: Path) -> None:
+def test_what_ranks_refuse_is_final_and_a_late_node_is_waited_for(tmp_path: Path) -> None:
     """Ray Train starts all ranks again after any failure; a wrong size is not tried a third time."""
     workloads = ROOT / "workloads"
     folders = [str(workloads / name) for name in ("ray_train", "fsdp", "runtime")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ ADDRESS, RANKS = "RAY_ADDRESS", "WORLD_SIZE"
 
 STORAGE = "ray"
 """Folder of what Ray Train itself writes, in the run's. Checkpoints are those of the workload fsdp."""
+
+JOIN_SECONDS = 300
+"""Seconds in which the driver must have joined the cluster. Our choice: nodes load Ray from a shared file system."""
 
 SETTINGS = {
     # Ranks load torch from a file system that all nodes share: Ray's own minute may be too short.
@@ -48,10 +52,7 @@ def main() -> None:
     refusal.forget(folder)
     for name, value in SETTINGS.items():
         os.environ.setdefault(name, value)
-    import ray
-
-    variables = {name: os.environ[name] for name in _NCCL if name in os.environ}
-    ray.init(address=address, runtime_env={"env_vars": variables})
+    _join(address)
     code = _train(chosen, ranks, folder)
     refused = refusal.find(folder)
     if refused is not None:
@@ -59,6 +60,26 @@ def main() -> None:
     if code == errors.STOPPED:
         # Rank 0 has printed why.
         raise StoppedError
+
+
+def _join(address: str) -> None:
+    """Join the Ray cluster, whose head may answer some time before its node is registered."""
+    import ray
+
+    variables = {name: os.environ[name] for name in _NCCL if name in os.environ}
+    deadline = time.monotonic() + JOIN_SECONDS
+    while True:
+        try:
+            ray.init(address=address, runtime_env={"env_vars": variables})
+            return
+        except ConnectionError as error:
+            if time.monotonic() >= deadline:
+                raise TrainingError(
+                    f"no node of the Ray cluster at {address} can be joined after {JOIN_SECONDS} seconds: {error}; "
+                    "the log of the head tells why",
+                    errors.FAULT,
+                ) from error
+            time.sleep(1)
 
 
 def _train(chosen: Options, ranks: int, folder: Path) -> int:
