@@ -85,7 +85,7 @@ def test_a_critical_alert_inhibits_the_warning_on_the_same_fault_and_no_other() 
     topics = {severity: f"{TOPIC}-{severity}" for severity in SEVERITIES}
     definition = yaml.safe_load(alert_manager_definition(topics, deployment="demo", region="us-west-2"))
     [rule] = yaml.safe_load(definition["alertmanager_config"])["inhibit_rules"]
-    place = {"cluster": "c", "node": "n", "gpu": "0", "mountpoint": "/fsx"}
+    place = {"cluster": "c", "node": "n", "gpu": "0", "device": "fs:/fsx"}
 
     def at(alert: Alert, **more: str) -> dict[str, str]:
         where = {**place, **more}

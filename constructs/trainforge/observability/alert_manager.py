@@ -60,7 +60,7 @@ def alert_manager_definition(topics: Mapping[Severity, str], *, deployment: str,
             {
                 "source_matchers": ['severity="critical"', 'fault!=""'],
                 "target_matchers": ['severity="warning"', 'fault!=""'],
-                "equal": ["fault", "cluster", "node", "gpu", "mountpoint"],
+                "equal": ["fault", "cluster", "node", "gpu", "device"],
             }
         ],
         "receivers": receivers,
