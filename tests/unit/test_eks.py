@@ -288,9 +288,8 @@ def test_the_cluster_info_is_published_and_reads_back(synthesis: Callable[[str],
 
 def test_nodes_that_cannot_be_started_are_notified(synthesis: Callable[[str], Synthesis]) -> None:
     example = synthesis(EXAMPLE)
-    [rule] = example.resources(STACK, "AWS::Events::Rule")
-    pattern = rule["Properties"]["EventPattern"]
-    assert pattern["source"] == ["aws.autoscaling"]
+    patterns = [rule["Properties"]["EventPattern"] for rule in example.resources(STACK, "AWS::Events::Rule")]
+    [pattern] = [pattern for pattern in patterns if pattern["source"] == ["aws.autoscaling"]]
     assert pattern["detail-type"] == ["EC2 Instance Launch Unsuccessful"]
     named = json.dumps(pattern["detail"])
     for group in logical_ids(example, "AWS::EKS::Nodegroup"):
