@@ -20,7 +20,7 @@ torch.distributed.elastic.multiprocessing.errors.ChildFailedError:
   exitcode  : 69 (pid: 31)
 """
 OWN = b"""Traceback (most recent call last):
-  File "/work/train.py", line 3, in <module>
+  File "/code/train.py", line 3, in <module>
 ValueError: torchrun
 """
 
