@@ -105,3 +105,9 @@ def _check_sessions(stage: Stage, emulator: Emulator, run: list[Command]) -> Non
         assert session.answer["SessionId"] in session.answer["StreamUrl"]
         assert session.request["Target"].startswith(("sagemaker-cluster:", "i-"))
         assert session.request["DocumentName"]
+
+
+def test_every_guide_can_be_read() -> None:
+    """With the fast tests: a block of commands without prompts is found before its guide runs."""
+    for name in GUIDES:
+        assert read_guide(ROOT / name), name
