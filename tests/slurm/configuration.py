@@ -103,6 +103,8 @@ class Layout:
             "SlurmdUser": user,
             "StateSaveLocation": str(folder / "state"),
             "SlurmdSpoolDir": str(self.spool("%n")),
+            # Two nodes of one machine would make, and remove, the same folder of a step in /tmp.
+            "TmpFS": str(self.spool("%n")),
             "SlurmctldPidFile": str(folder / "slurmctld.pid"),
             "SlurmdPidFile": str(folder / "slurmd-%n.pid"),
             "SlurmctldLogFile": str(folder / "logs" / "slurmctld.log"),
