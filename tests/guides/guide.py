@@ -7,6 +7,7 @@ its output. Comments before a block direct the test, and readers do not see them
     <!-- guide: not run: REASON -->      the commands of the next block cannot be run here
     <!-- guide: file: PATH -->           the next block is a file in the project's folder
     <!-- guide: node file: NAME -->      the next block is a file in the home directory on a node
+    <!-- guide: continues: PAGE -->      the page's commands need what those of that page in its folder leave behind
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)\s*$")
 _DIRECTIVE = re.compile(r"^ *<!-- guide: (?P<kind>not run|file|node file): (?P<text>.+?) -->$")
+_CONTINUES = re.compile(r"^<!-- guide: continues: (?P<page>[\w-]+\.md) -->$", re.MULTILINE)
 _ANY_DIRECTIVE = re.compile(r"<!--\s*guide\b")
 _PROMPT = re.compile(r"^(?P<host>[a-z0-9-]+@[a-z0-9-]+:~)?\$ (?P<command>.+)$")
 
@@ -75,6 +77,8 @@ def read_guide(path: Path) -> list[Step]:
                 block.append(inner.removeprefix(fence["indent"]))
             steps += _steps(number + 1, fence["language"], block, directive)
             directive = None
+        elif _CONTINUES.match(line):
+            continue
         elif _ANY_DIRECTIVE.search(line):
             directive = _DIRECTIVE.match(line)
             if not directive:
@@ -84,6 +88,12 @@ def read_guide(path: Path) -> list[Step]:
     if directive:
         raise GuideError(f"{path.name}: nothing follows '{directive[0].strip()}'")
     return steps
+
+
+def continued_page(path: Path) -> Path | None:
+    """Return the page that a guide continues, or None where a guide begins by itself."""
+    found = _CONTINUES.search(path.read_text(encoding="utf-8"))
+    return path.with_name(found["page"]) if found else None
 
 
 def _steps(first: int, language: str, block: list[str], directive: re.Match[str] | None) -> list[Step]:

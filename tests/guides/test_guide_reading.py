@@ -10,7 +10,7 @@ import pytest
 
 from tests.guides import shell as shells
 from tests.guides.expectation import missing
-from tests.guides.guide import Command, GuideError, GuideFile, Machine, read_guide
+from tests.guides.guide import Command, GuideError, GuideFile, Machine, continued_page, read_guide
 from tests.guides.shell import Shell
 
 GUIDE = """\
@@ -52,6 +52,14 @@ def test_commands_files_and_reasons_are_read_in_order(tmp_path: Path) -> None:
         Command(12, Machine.HERE, "second", not_run="no such machine"),
         GuideFile(17, Machine.NODE, "job.sbatch", "#!/bin/bash\n"),
     ]
+
+
+def test_a_guide_names_the_page_that_it_continues(tmp_path: Path) -> None:
+    text = "# Next\n\n<!-- guide: continues: first-page.md -->\n\n" + GUIDE
+    assert [step.line for step in read(tmp_path, text)] == [8, 11, 16, 21]
+    assert continued_page(tmp_path / "guide.md") == tmp_path / "first-page.md"
+    read(tmp_path, GUIDE)
+    assert continued_page(tmp_path / "guide.md") is None
 
 
 @pytest.mark.parametrize(

@@ -11,17 +11,29 @@ import pytest
 from emulator.server import Emulator
 from tests.deploy.chart_definitions import CHART_DEFINITIONS
 from tests.guides.expectation import missing
-from tests.guides.guide import Command, GuideFile, Step, read_guide
+from tests.guides.guide import Command, GuideFile, Step, continued_page, read_guide
 from tests.guides.stage import Stage, node_names
 from tests.programs import ROOT, require_module, require_program
 from tests.slurm.cluster import SlurmCluster
 
 FENCE = "```console"
-GUIDES = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in (ROOT / "docs").glob("*.md")
+PAGES = {
+    path: continued_page(path)
+    for path in sorted((ROOT / "docs").glob("*.md"))
     if FENCE in path.read_text(encoding="utf-8")
-)
+}
+"""The pages with commands, each with the page that it continues."""
+
+
+def following(page: Path) -> list[Path]:
+    """Return a page, and the pages that continue it, in order."""
+    return [page, *(each for path, before in PAGES.items() if before == page for each in following(path))]
+
+
+GUIDES = {
+    page.relative_to(ROOT).as_posix(): following(page) for page, before in PAGES.items() if before is None
+}
+"""Each guide with its pages: what one page leaves behind, the next one finds."""
 ALWAYS = "docs/hyperpod.md"
 """The guide that is run with the fast tests. Each takes a minute or two, and deploy tests cover their stacks."""
 PROGRAMS = {
@@ -50,8 +62,8 @@ def test_guide(
     for program, hint in PROGRAMS.items():
         require_program(program, hint)
     require_module("torch", "make setup-train installs it")
-    steps = read_guide(ROOT / name)
-    commands = [step for step in steps if isinstance(step, Command)]
+    steps = [(f"docs/{page.name}", step) for page in GUIDES[name] for step in read_guide(page)]
+    commands = [step for _, step in steps if isinstance(step, Command)]
     left_out = [command for command in commands if command.not_run]
     run = [command for command in commands if not command.not_run]
     folder = artifacts(f"guide-{Path(name).stem}")
@@ -61,8 +73,8 @@ def test_guide(
     ):
         stage = Stage(folder, emulator, slurm, cdk_app)
         with (folder / "transcript.log").open("w", encoding="utf-8", buffering=1) as transcript:
-            for step in steps:
-                _play(stage, step, name, transcript)
+            for page, step in steps:
+                _play(stage, step, page, transcript)
         _check_sessions(stage, emulator, run)
     print(f"\n{name}: {len(run)} commands run, {len(left_out)} not run")
     for command in left_out:
@@ -72,8 +84,8 @@ def test_guide(
     assert run, f"{name} has console blocks and no command that is run"
 
 
-def _play(stage: Stage, step: Step, guide: str, transcript: TextIO) -> None:
-    where = f"{guide}:{step.line}"
+def _play(stage: Stage, step: Step, page: str, transcript: TextIO) -> None:
+    where = f"{page}:{step.line}"
     if isinstance(step, GuideFile):
         stage.write(step.machine, step.path, step.text)
         return
@@ -109,5 +121,8 @@ def _check_sessions(stage: Stage, emulator: Emulator, run: list[Command]) -> Non
 
 def test_every_guide_can_be_read() -> None:
     """With the fast tests: a block of commands without prompts is found before its guide runs."""
-    for name in GUIDES:
-        assert read_guide(ROOT / name), name
+    for page in PAGES:
+        assert read_guide(page), page.name
+    assert sorted(page for pages in GUIDES.values() for page in pages) == list(PAGES), (
+        "each page is in one guide"
+    )

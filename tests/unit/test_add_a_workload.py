@@ -1,4 +1,7 @@
-"""docs/add-a-workload.md: its workload, made in a copy of the sources by what the page shows and nothing else."""
+"""docs/add-a-workload.md: its workload, made in a copy of the sources by what the page shows and nothing else.
+
+The page on the description of a workload: every field, and its examples.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +32,8 @@ from workloads.spec import Format, Workload
 from workloads.stage import Stage
 
 PAGE = ROOT / "docs" / "add-a-workload.md"
+DESCRIPTION = ROOT / "docs" / "workload-description.md"
+TEXT = "".join(page.read_text(encoding="utf-8") for page in (PAGE, DESCRIPTION))
 NAME, PACKAGE, CONFIGURATION = "linear-regression", "linear_regression", "config/regression.yaml"
 FOLDER = f"workloads/{PACKAGE}"
 PARTS = (
@@ -225,14 +230,13 @@ def test_the_page_lists_all_tests_that_check_every_workload() -> None:
 
 
 @pytest.mark.parametrize("model", [Workload, Preset, Resources, Progress, Stage, Asset, Container])
-def test_the_page_says_what_each_field_is_for(model: Any) -> None:
-    text = PAGE.read_text(encoding="utf-8")
-    named = set(re.findall(r"\b[a-z_]+\b", text))
+def test_the_pages_say_what_each_field_is_for(model: Any) -> None:
+    named = set(re.findall(r"\b[a-z_]+\b", TEXT))
     # Set by whoever loads a workload from outside the repository.
     assert [one.name for one in fields(model) if one.name not in {*named, "folder"}] == []
 
 
-def test_the_examples_of_the_page_are_taken() -> None:
+def test_the_examples_of_the_pages_are_taken() -> None:
     """Each is Python that makes what it shows, with the names of the API."""
     names = {name: getattr(workloads, name) for name in workloads.__all__}
     names |= {
@@ -241,10 +245,10 @@ def test_the_examples_of_the_page_are_taken() -> None:
         "pytest": pytest,
         "Path": Path,
     }
-    blocks = re.findall(r"^```python\n(?!# \S+/)(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.M | re.S)
+    blocks = re.findall(r"^```python\n(?!# \S+/)(.*?)^```$", TEXT, re.M | re.S)
     assert len(blocks) > 5
     made: dict[str, Any] = {}
     for block in blocks:
-        exec(compile(block, PAGE.name, "exec"), names, made)
+        exec(compile(block, "example", "exec"), names, made)
     parts = {key: made[key] for key in ("progress", "stages", "assets", "containers", "secrets")}
     assert Workload(name="example", presets=MappingProxyType({"large": Preset("large")}), **parts).stages
