@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainforge.eks.operator_objects import NOBODY
+from trainforge.eks.pod_rights import NOBODY, UNPRIVILEGED, service_account
 
 NAMESPACE = "trainforge-monitoring"
 """The namespace of exporters of nodes and devices."""
@@ -33,12 +33,7 @@ class ServedPort:
         """Return the account of the pod, which has no token, and the policy that lets in its port and nothing out."""
         placed = {"name": self.name, "namespace": namespace}
         return [
-            {
-                "apiVersion": "v1",
-                "kind": "ServiceAccount",
-                "metadata": placed,
-                "automountServiceAccountToken": False,
-            },
+            service_account(self.name, namespace),
             {
                 "apiVersion": "networking.k8s.io/v1",
                 "kind": "NetworkPolicy",
@@ -110,11 +105,7 @@ class ExporterPod(ServedPort):
                     "image": self.image,
                     "args": [*self.arguments, "--address=0.0.0.0", f"--port={self.port}"],
                     "ports": [self.container_port()],
-                    "securityContext": {
-                        "allowPrivilegeEscalation": False,
-                        "capabilities": {"drop": ["ALL"]},
-                        "readOnlyRootFilesystem": True,
-                    },
+                    "securityContext": dict(UNPRIVILEGED),
                     "resources": {"requests": _REQUESTS, "limits": {"memory": self.memory_limit}},
                     "livenessProbe": {"tcpSocket": {"port": PORT_NAME}, "periodSeconds": 30},
                     "volumeMounts": [

@@ -22,15 +22,12 @@ from trainforge.eks.cluster import KubernetesCluster
 from trainforge.eks.devices import on_types
 from trainforge.eks.health_sweep import health_sweep
 from trainforge.eks.objects import Objects
-from trainforge.eks.operator_objects import rule
+from trainforge.eks.pod_rights import admission_policy, granted, rule, service_account
 from trainforge.programs import HEALTH, HEALTH_AGENT
 from trainforge.workload_image import BASE_ARGUMENT, BuildContext, WorkloadImage
 
 NAME = "health-agent"
 NAMESPACE = HEALTH_NAMESPACE
-USER = f"system:serviceaccount:{NAMESPACE}:{NAME}"
-"""The name of the agent's account to the API server."""
-
 TAINT = "trainforge/unhealthy"
 """The taint of a node with a fault; the agent adds it and never takes it away."""
 
@@ -46,8 +43,10 @@ _SHARED = "/run/trainforge-health"
 _SWEEP_SHARED = "/run/trainforge-health-sweep"
 _DOCKERFILE = "Dockerfile"
 _LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "trainforge"}
-_RBAC = "rbac.authorization.k8s.io"
-_ADMISSION = "admissionregistration.k8s.io/v1"
+_ACCOUNT = (NAME, NAMESPACE)
+_RIGHTS = f"trainforge-{NAME}"
+"""The name of the roles, the admission policy and their bindings."""
+
 _EVENTS_NAMESPACE = "default"
 """The namespace of a Node's events."""
 
@@ -121,12 +120,7 @@ def health_agent(
             "kind": "Namespace",
             "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "privileged"}},
         },
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": NAME, "namespace": NAMESPACE},
-            "automountServiceAccountToken": False,
-        },
+        service_account(*_ACCOUNT),
         *_rights(action),
         *_policy(action),
         {
@@ -208,23 +202,10 @@ def _rights(action: str) -> list[dict[str, Any]]:
         rule("", ["nodes/status"], "patch"),
     ]
     events = [rule("", ["events"], "create")]
-    found = []
-    for kind, rules, where in (
-        ("ClusterRole", nodes, {}),
-        ("Role", events, {"namespace": _EVENTS_NAMESPACE}),
-    ):
-        metadata = {"name": f"trainforge-{NAME}", **where}
-        api = {"apiVersion": f"{_RBAC}/v1", "metadata": metadata}
-        found += [
-            {**api, "kind": kind, "rules": rules},
-            {
-                **api,
-                "kind": f"{kind}Binding",
-                "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": metadata["name"]},
-                "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": NAMESPACE}],
-            },
-        ]
-    return found
+    return [
+        *granted(_RIGHTS, nodes, account=_ACCOUNT),
+        *granted(_RIGHTS, events, account=_ACCOUNT, within=_EVENTS_NAMESPACE),
+    ]
 
 
 def _policy(action: str) -> list[dict[str, Any]]:
@@ -263,40 +244,14 @@ def _policy(action: str) -> list[dict[str, Any]]:
             f"{others('object')} == {others('oldObject')}"
         ),
     }
-    name = f"trainforge-{NAME}"
-    return [
-        {
-            "apiVersion": _ADMISSION,
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": name},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {
-                    "resourceRules": [
-                        {
-                            "apiGroups": [""],
-                            "apiVersions": ["v1"],
-                            "operations": ["UPDATE"],
-                            "resources": ["nodes", "nodes/status"],
-                        }
-                    ]
-                },
-                "matchConditions": [
-                    {"name": "health-agent", "expression": f"request.userInfo.username == '{USER}'"}
-                ],
-                "validations": [
-                    {"expression": expression, "message": message, "reason": "Forbidden"}
-                    for message, expression in validations.items()
-                ],
-            },
-        },
-        {
-            "apiVersion": _ADMISSION,
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
-        },
-    ]
+    return admission_policy(
+        _RIGHTS,
+        account=_ACCOUNT,
+        group="",
+        resources=["nodes", "nodes/status"],
+        operation="UPDATE",
+        validations=validations,
+    )
 
 
 def _labels_kept(action: str) -> dict[str, str]:

@@ -10,10 +10,7 @@ from catalog.health_sweep import HEALTH_NAMESPACE, HEALTH_SWEEP, HealthSweep
 from catalog.instance_facts import Architecture
 from catalog.instances import instance
 from catalog.kubernetes import device
-from trainforge.eks.operator_objects import NOBODY, rule
-
-USER = f"system:serviceaccount:{HEALTH_NAMESPACE}:{HEALTH_SWEEP}"
-"""The name of the sweep's account to the API server."""
+from trainforge.eks.pod_rights import NOBODY, UNPRIVILEGED, admission_policy, granted, rule, service_account
 
 _JOBS = "/etc/trainforge-health"
 _PRIORITY = -1_000_000
@@ -30,8 +27,9 @@ _NEVER = "0 0 1 1 *"
 
 _GO_NAMES = {"x86_64": "amd64", "arm64": "arm64"}
 _LABELS = {"app.kubernetes.io/name": HEALTH_SWEEP, "app.kubernetes.io/part-of": "trainforge"}
-_RBAC = "rbac.authorization.k8s.io"
-_ADMISSION = "admissionregistration.k8s.io/v1"
+_ACCOUNT = (HEALTH_SWEEP, HEALTH_NAMESPACE)
+_CLUSTER_NAME = f"trainforge-{HEALTH_SWEEP}"
+"""The name of the objects that belong to the whole cluster, and of the role."""
 
 
 def health_sweep(
@@ -66,18 +64,19 @@ def health_sweep(
         {
             "apiVersion": "scheduling.k8s.io/v1",
             "kind": "PriorityClass",
-            "metadata": {"name": f"trainforge-{HEALTH_SWEEP}", "labels": _LABELS},
+            "metadata": {"name": _CLUSTER_NAME, "labels": _LABELS},
             "value": _PRIORITY,
             "preemptionPolicy": "Never",
             "description": "health checks of idle nodes; every other pod goes before them",
         },
-        {
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": {"name": HEALTH_SWEEP, "namespace": HEALTH_NAMESPACE},
-            "automountServiceAccountToken": False,
-        },
-        *_rights(),
+        service_account(*_ACCOUNT),
+        *granted(_CLUSTER_NAME, [rule("", ["nodes"], "list")], account=_ACCOUNT),
+        *granted(
+            _CLUSTER_NAME,
+            [rule("batch", ["jobs"], "create delete list")],
+            account=_ACCOUNT,
+            within=HEALTH_NAMESPACE,
+        ),
         *_policy(
             [pods[one]["containers"][0] for one in types],
             account=next(pods[one]["serviceAccountName"] for one in types),
@@ -104,33 +103,13 @@ def _node_job(pod: Mapping[str, Any]) -> dict[str, Any]:
                 "spec": {
                     **pod,
                     "restartPolicy": "Never",
-                    "priorityClassName": f"trainforge-{HEALTH_SWEEP}",
+                    "priorityClassName": _CLUSTER_NAME,
                     # A pod that needs the node waits for this one to go.
                     "terminationGracePeriodSeconds": 5,
                 },
             },
         },
     }
-
-
-def _rights() -> list[dict[str, Any]]:
-    found = []
-    for kind, rules, where in (
-        ("ClusterRole", [rule("", ["nodes"], "list")], {}),
-        ("Role", [rule("batch", ["jobs"], "create delete list")], {"namespace": HEALTH_NAMESPACE}),
-    ):
-        metadata = {"name": f"trainforge-{HEALTH_SWEEP}", **where}
-        api = {"apiVersion": f"{_RBAC}/v1", "metadata": metadata}
-        found += [
-            {**api, "kind": kind, "rules": rules},
-            {
-                **api,
-                "kind": f"{kind}Binding",
-                "roleRef": {"apiGroup": _RBAC, "kind": kind, "name": metadata["name"]},
-                "subjects": [{"kind": "ServiceAccount", "name": HEALTH_SWEEP, "namespace": HEALTH_NAMESPACE}],
-            },
-        ]
-    return found
 
 
 def _policy(containers: Sequence[Mapping[str, Any]], account: str) -> list[dict[str, Any]]:
@@ -146,42 +125,16 @@ def _policy(containers: Sequence[Mapping[str, Any]], account: str) -> list[dict[
             f"{container}.args.all(one, one in {arguments} || one in {suites})"
         ),
         "the sweep starts pods of the health agent's account": f"{pod}.serviceAccountName == '{account}'",
-        "the sweep's pods are behind every other": f"{pod}.priorityClassName == 'trainforge-{HEALTH_SWEEP}'",
+        "the sweep's pods are behind every other": f"{pod}.priorityClassName == '{_CLUSTER_NAME}'",
     }
-    name = f"trainforge-{HEALTH_SWEEP}"
-    return [
-        {
-            "apiVersion": _ADMISSION,
-            "kind": "ValidatingAdmissionPolicy",
-            "metadata": {"name": name},
-            "spec": {
-                "failurePolicy": "Fail",
-                "matchConstraints": {
-                    "resourceRules": [
-                        {
-                            "apiGroups": ["batch"],
-                            "apiVersions": ["v1"],
-                            "operations": ["CREATE"],
-                            "resources": ["jobs"],
-                        }
-                    ]
-                },
-                "matchConditions": [
-                    {"name": HEALTH_SWEEP, "expression": f"request.userInfo.username == '{USER}'"}
-                ],
-                "validations": [
-                    {"expression": expression, "message": message, "reason": "Forbidden"}
-                    for message, expression in validations.items()
-                ],
-            },
-        },
-        {
-            "apiVersion": _ADMISSION,
-            "kind": "ValidatingAdmissionPolicyBinding",
-            "metadata": {"name": name},
-            "spec": {"policyName": name, "validationActions": ["Deny"]},
-        },
-    ]
+    return admission_policy(
+        _CLUSTER_NAME,
+        account=_ACCOUNT,
+        group="batch",
+        resources=["jobs"],
+        operation="CREATE",
+        validations=validations,
+    )
 
 
 def _cron_job(sweep: HealthSweep, image: str, architecture: str) -> dict[str, Any]:
@@ -197,9 +150,7 @@ def _cron_job(sweep: HealthSweep, image: str, architecture: str) -> dict[str, An
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": NOBODY,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
+            **UNPRIVILEGED,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}, "limits": {"memory": "512Mi"}},

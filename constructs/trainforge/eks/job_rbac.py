@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from trainforge.eks.operator_objects import GROUP, rule
+from trainforge.eks.operator_objects import GROUP
+from trainforge.eks.pod_rights import rule
 
 _NAME = "trainforge-job"
 _READ = "get list watch"

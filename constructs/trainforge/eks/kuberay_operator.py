@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from catalog.versions import KUBERAY
-from trainforge.eks.operator_objects import custom_resource_definition, operator, rule
+from trainforge.eks.operator_objects import custom_resource_definition, operator
+from trainforge.eks.pod_rights import rule
 from trainforge.eks.pod_template import pod_template
 
 NAME = "kuberay-operator"

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
+from trainforge.eks.pod_rights import NOBODY, UNPRIVILEGED, granted
 from trainforge.eks.pod_template import pod_template
 
 GROUP = "kubeflow.org"
-
-NOBODY = 65532
-"""The user `nonroot` of distroless images."""
 
 _MEMORY_LIMIT = "1Gi"
 """Our choice. An operator holds all pods of the cluster in memory; there is no limit on processors, which would only
@@ -127,23 +125,10 @@ def operator(
     kubelet's probes come from the node itself, which no policy keeps out.
     """
     labels = {"app.kubernetes.io/name": name}
-    account = {"kind": "ServiceAccount", "name": name, "namespace": namespace}
     return [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace}},
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRole",
-            "metadata": {"name": name},
-            "rules": [dict(rule) for rule in rules],
-        },
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": name},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-            "subjects": [account],
-        },
+        *granted(name, rules, account=(name, namespace)),
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
@@ -176,9 +161,7 @@ def operator(
                             {
                                 "name": name,
                                 "securityContext": {
-                                    "allowPrivilegeEscalation": False,
-                                    "capabilities": {"drop": ["ALL"]},
-                                    "readOnlyRootFilesystem": True,
+                                    **UNPRIVILEGED,
                                     "seccompProfile": {"type": "RuntimeDefault"},
                                 },
                                 "resources": {
@@ -194,8 +177,3 @@ def operator(
             },
         },
     ]
-
-
-def rule(group: str, resources: Sequence[str], verbs: str) -> dict[str, Any]:
-    """Return a rule of a role: verbs as words of one line."""
-    return {"apiGroups": [group], "resources": list(resources), "verbs": verbs.split()}

@@ -11,8 +11,8 @@ from trainforge.eks.operator_objects import (
     custom_resource_definition,
     operator,
     replicas,
-    rule,
 )
+from trainforge.eks.pod_rights import rule
 
 NAME = "training-operator"
 NAMESPACE = "kubeflow"
