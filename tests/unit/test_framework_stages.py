@@ -248,3 +248,17 @@ def test_megatrons_tokenizer_is_a_folder_at_a_commit(monkeypatch: pytest.MonkeyP
     assert words[-1] == "--tokenizer-model=/hub/meta/llama/model r1"
     for others in ([of_hub, here], ["--tokenizer-type=GPT2BPETokenizer"]):
         assert with_tokenizer(others) == (others, ("", ""))
+
+
+def test_the_last_of_two_tokenizers_of_megatron_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A preset's is `--tokenizer-model=NAME`, and a person's after it may be two words."""
+    monkeypatch.setitem(sys.modules, "huggingface_hub", HUB)
+    monkeypatch.syspath_prepend(str(ROOT / "workloads" / "runtime"))
+    file = ROOT / "workloads" / "megatron_lm" / "megatron_launch" / "hub_tokenizer.py"
+    with_tokenizer = runpy.run_path(str(file))["with_tokenizer"]
+    preset = ["--tokenizer-type=HuggingFaceTokenizer", "--tokenizer-model=meta/llama"]
+    words, (name, _) = with_tokenizer([*preset, "--tokenizer-model", "own/one@r2"])
+    assert (name, words[-1]) == ("own/one", "--tokenizer-model=/hub/own/one/model r2")
+    # Another type has no tokenizer of the hub, whose token a run would need.
+    others = [*preset, "--tokenizer-type", "NullTokenizer", "--vocab-size=100"]
+    assert with_tokenizer(others) == (others, ("", ""))

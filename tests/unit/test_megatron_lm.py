@@ -161,6 +161,14 @@ def test_a_family_has_the_published_positions_and_norms(name: str) -> None:
     assert words.get("--norm-epsilon") == (None if family == "gpt3" else "1e-5")
 
 
+@pytest.mark.parametrize("name", [name for name in PRESETS if name.startswith("llama")])
+def test_models_of_70b_have_half_the_rate_of_smaller_ones(name: str) -> None:
+    words = dict(word.partition("=")[::2] for word in PRESETS[name].arguments)
+    rate = 1.5e-4 if "-70b" in name else 3e-4
+    assert float(words["--lr"]) == rate
+    assert float(words["--min-lr"]) == pytest.approx(rate / 10)
+
+
 def test_the_versions_are_the_catalogs() -> None:
     text = (FOLDER / "megatron-lm.txt").read_text(encoding="utf-8")
     assert text == f"{MEGATRON_LM} {MEGATRON_LM_COMMIT}\n"

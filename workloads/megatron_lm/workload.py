@@ -56,10 +56,13 @@ _GPT3 = (
 _LLAMA = (
     *("--position-embedding-type=rope", "--normalization=RMSNorm", "--swiglu", "--disable-bias-linear"),
     *("--untie-embeddings-and-output-weights", "--attention-dropout=0.0", "--hidden-dropout=0.0"),
-    *("--no-masked-softmax-fusion", "--init-method-std=0.02", "--lr=3.0e-4", "--min-lr=3.0e-5"),
+    *("--no-masked-softmax-fusion", "--init-method-std=0.02"),
 )
 _LLAMA2 = (*_LLAMA, "--norm-epsilon=1e-5", "--make-vocab-size-divisible-by=1")
 _LLAMA3 = (*_LLAMA2, "--rotary-base=500000")
+_UP_TO_13B = ("--lr=3.0e-4", "--min-lr=3.0e-5")
+# As torchtitan (llama3_70b.toml at v0.2.2) and NeMo's launcher (llama2_70b.yaml at 24.12) have it.
+_OF_70B = ("--lr=1.5e-4", "--min-lr=1.5e-5")
 
 _GPT2_TOKENIZER = (
     *("--tokenizer-type=GPT2BPETokenizer", "--vocab-file={CORPUS_FOLDER}/gpt2-vocab.json"),
@@ -87,25 +90,29 @@ _MODELS = (
     _gpt3("gpt3-39b", "39B", 48, 8192, 64, batch=1536, nodes=8, layout=Layout(tp=8, pp=2)),
     _gpt3("gpt3-175b", "175B", 96, 12288, 96, batch=1536, nodes=16, layout=Layout(tp=8, pp=16)),
     _Model(
-        *("llama2-7b", "Llama 2 7B", 32, 4096, 32, 11008, 4096, 2048, 2, Layout(), _LLAMA2),
+        *("llama2-7b", "Llama 2 7B", 32, 4096, 32, 11008, 4096, 2048, 2, Layout(), (*_LLAMA2, *_UP_TO_13B)),
         *(31999, _LLAMA2_TOKENIZER),
     ),
     _Model(
-        *("llama2-13b", "Llama 2 13B", 40, 5120, 40, 13824, 4096, 2048, 2, Layout(tp=2), _LLAMA2),
+        *("llama2-13b", "Llama 2 13B", 40, 5120, 40, 13824, 4096, 2048, 2, Layout(tp=2)),
+        (*_LLAMA2, *_UP_TO_13B),
         *(31999, _LLAMA2_TOKENIZER),
     ),
     _Model(
-        *("llama2-70b", "Llama 2 70B", 80, 8192, 64, 28672, 4096, 2048, 8, Layout(tp=4, pp=4), _LLAMA2),
+        *("llama2-70b", "Llama 2 70B", 80, 8192, 64, 28672, 4096, 2048, 8, Layout(tp=4, pp=4)),
+        (*_LLAMA2, *_OF_70B),
         *(31999, _LLAMA2_TOKENIZER),
         groups=8,
     ),
     _Model(
-        *("llama3-8b", "Llama 3 8B", 32, 4096, 32, 14336, 8192, 512, 2, Layout(tp=2, cp=2), _LLAMA3),
+        *("llama3-8b", "Llama 3 8B", 32, 4096, 32, 14336, 8192, 512, 2, Layout(tp=2, cp=2)),
+        (*_LLAMA3, *_UP_TO_13B),
         *(128255, _LLAMA3_TOKENIZER),
         groups=8,
     ),
     _Model(
-        *("llama3-70b", "Llama 3 70B", 80, 8192, 64, 28672, 8192, 512, 8, Layout(tp=4, pp=4, cp=2), _LLAMA3),
+        *("llama3-70b", "Llama 3 70B", 80, 8192, 64, 28672, 8192, 512, 8, Layout(tp=4, pp=4, cp=2)),
+        (*_LLAMA3, *_OF_70B),
         *(128255, _LLAMA3_TOKENIZER),
         groups=8,
     ),

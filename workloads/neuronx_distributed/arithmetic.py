@@ -1,7 +1,7 @@
 """The sizes of Llama 3 for NxD, how NxD splits it, and the memory that training takes at least.
 
 The sizes are those of the configurations in NxD's examples (examples/training/llama, 8B_config_llama3 and
-70B_config_llama3), read at v2.28.0's commit fbac349. The tensor-parallel size divides the attention heads, and the
+70B_config_llama3), read at v2.28.0's commit 22cadad. The tensor-parallel size divides the attention heads, and the
 key-value heads times `--kv_replicator`, which divides it (modeling_llama_nxd.py, modules/qkv_linear.py). A pipeline has
 a layer at least in each stage (pipeline/partition.py).
 

@@ -27,6 +27,17 @@ from workloads.torchtitan.arithmetic import footprint, splits
 
 _SEQUENCE = 8192
 
+_OF_FLAVOR = {
+    "8B": ("--optimizer.lr=3e-4", "--activation_checkpoint.selective_ac_option=op"),
+    "70B": ("--optimizer.lr=1.5e-4", "--activation_checkpoint.mode=full"),
+    "405B": ("--optimizer.lr=8e-5", "--activation_checkpoint.mode=full"),
+}
+"""The learning rate and the recomputation of torchtitan's own configuration of each model.
+
+Source: torchtitan/models/llama3/train_configs/llama3_8b.toml, llama3_70b.toml and llama3_405b.toml at v0.2.2. The
+defaults of its options are 8e-4 and every second layer.
+"""
+
 
 def _preset(
     name: str,
@@ -45,7 +56,7 @@ def _preset(
         arguments=(
             *("--model.name=llama3_synthetic", f"--model.flavor={flavor}", "--training.steps=1000"),
             *(f"--training.seq_len={sequence}", f"--training.local_batch_size={layout.micro_batch}"),
-            f"--training.global_batch_size={batch}",
+            *(f"--training.global_batch_size={batch}", *_OF_FLAVOR[flavor]),
             *("--checkpoint.interval=200", "--checkpoint.async_mode=async"),
             *more,
         ),
@@ -65,7 +76,7 @@ _FLOAT8 = (
     "--quantize.linear.float8.enable_fsdp_float8_all_gather",
     *("--quantize.linear.float8.precompute_float8_dynamic_scale_for_fsdp", "--compile.enable"),
 )
-_TP = ("--parallelism.tensor_parallel_degree=8", "--activation_checkpoint.mode=full")
+_TP = "--parallelism.tensor_parallel_degree=8"
 
 _PRESETS = (
     _preset("8b", "Llama 3.1 8B, FSDP2", "8B", nodes=4, batch=32, layout=Layout()),
@@ -88,12 +99,12 @@ _PRESETS = (
         sequence=32768,
         layout=Layout(cp=4),
     ),
-    _preset("70b", "Llama 3.1 70B, FSDP2 and TP 8", "70B", *_TP, nodes=16, batch=64, layout=Layout(tp=8)),
+    _preset("70b", "Llama 3.1 70B, FSDP2 and TP 8", "70B", _TP, nodes=16, batch=64, layout=Layout(tp=8)),
     _preset(
         "70b-stages",
         "Llama 3.1 70B, TP 8 and a pipeline of four stages",
         "70B",
-        *_TP,
+        _TP,
         *("--parallelism.pipeline_parallel_degree=4", "--parallelism.pipeline_parallel_schedule=1F1B"),
         nodes=16,
         batch=128,
@@ -103,7 +114,7 @@ _PRESETS = (
         "405b",
         "Llama 3.1 405B, FSDP2 and TP 8, float8, compiled",
         "405B",
-        *_TP,
+        _TP,
         *_FLOAT8,
         "--parallelism.enable_async_tensor_parallel",
         nodes=64,

@@ -5,6 +5,7 @@ Megatron-LM has no option for a commit. The folder is one of the hub's cache.
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,12 +20,15 @@ def with_tokenizer(words: Sequence[str]) -> tuple[list[str], tuple[str, str]]:
     Raises:
         TrainingError: it cannot be fetched.
     """
-    option = "--tokenizer-model="
-    name = next((word.removeprefix(option) for word in reversed(words) if word.startswith(option)), "")
-    if "--tokenizer-type=HuggingFaceTokenizer" not in words or not name or Path(name).exists():
+    parser = argparse.ArgumentParser(allow_abbrev=False, add_help=False)
+    parser.add_argument("--tokenizer-type", default="")
+    parser.add_argument("--tokenizer-model", default="")
+    given = parser.parse_known_args(words)[0]
+    name = given.tokenizer_model
+    if given.tokenizer_type != "HuggingFaceTokenizer" or not name or Path(name).exists():
         return [*words], ("", "")
     repository, revision = hub.named(name)
     commit = hub.commit(repository, revision)
     # What transformers reads of a tokenizer.
     folder = hub.snapshot(repository, commit, ["*.json", "tokenizer.model"])
-    return [*words, f"{option}{folder}"], (repository, commit)
+    return [*words, f"--tokenizer-model={folder}"], (repository, commit)

@@ -42,5 +42,7 @@ exec python3 /fsx/data/launch/base/runtime/launch_guard.py \
   --training.seq_len=8192 \
   --training.local_batch_size=1 \
   --training.global_batch_size=32 \
+  --optimizer.lr=3e-4 \
+  --activation_checkpoint.selective_ac_option=op \
   --checkpoint.interval=200 \
   --checkpoint.async_mode=async
