@@ -97,6 +97,13 @@ def test_the_test_of_roles_runs_all_in_an_order_that_the_playbooks_have_too() ->
         assert places == sorted(places), path.name
 
 
+def test_the_module_of_efa_for_gpus_is_built_after_the_driver() -> None:
+    """Its build takes the symbols of the driver's source, where that is there."""
+    found = [roles for roles in map(playbook, IMAGES.glob("*.yml")) if {"efa", "nvidia_driver"} <= {*roles}]
+    assert len(found) == 3
+    assert all(roles.index("nvidia_driver") < roles.index("efa") for roles in found)
+
+
 @pytest.mark.parametrize("path", TASKS, ids=lambda path: path.relative_to(ROLES).as_posix())
 def test_roles_take_versions_from_the_lock_and_fetch_through_what_verifies(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
