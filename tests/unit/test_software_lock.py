@@ -183,6 +183,16 @@ def test_every_requirement_of_a_workload_is_of_one_version() -> None:
         ("workloads/a/manifests/batch.reference.json", '  "image": "nvcr.io/nvidia/pytorch",'),
         ("stacks/a.py", 'IMAGE = "nvcr.io/nvidia/pytorch:latest"'),
         ("stacks/a.py", '    options = {"version": "latest"}'),
+        ("workloads/a/Dockerfile", "RUN curl -O https://example.com/aws-efa-installer-latest.tar.gz"),
+        ("workloads/a/Dockerfile", "RUN pip install git+https://github.com/NVIDIA/apex"),
+        ("workloads/a/Dockerfile", "RUN pip install git+https://github.com/NVIDIA/apex@feature-x"),
+        ("workloads/a/Dockerfile", "RUN git clone --branch devel https://github.com/NVIDIA/nccl-tests.git"),
+        ("workloads/a/Dockerfile", "RUN git clone -b devel https://github.com/NVIDIA/nccl-tests.git"),
+        ("workloads/a/Dockerfile", "FROM example.com/a:main"),
+        ("workloads/a/Dockerfile", "RUN pip install --no-cache-dir torch"),
+        ("programs/a.sh", "docker pull example.com/a"),
+        ("machine_images/roles/a/tasks/main.yml", "    version: devel"),
+        ("workloads/a/manifests/trainjob.reference.yaml", "          image: example.com/a:master"),
     ],
 )
 def test_a_version_that_floats_is_seen_in_each_kind_of_file(path: str, line: str) -> None:
@@ -212,6 +222,11 @@ def test_a_version_that_floats_is_seen_in_each_kind_of_file(path: str, line: str
         ("config/a.yaml", "  version: 3.16.1"),
         ("stacks/a.py", 'IMAGE = "nvcr.io/nvidia/pytorch:25.09-py3"'),
         ("workloads/a/workload.py", f'Image(reference="example.com/a@sha256:{"0" * 64}")'),
+        ("programs/a.sh", "curl https://example.com/aws-efa-installer-1.48.tar.gz"),
+        ("machine_images/roles/a/tasks/main.yml", "    name: docker-ce-27.1"),
+        ("stacks/a.py", 'IMAGE = "python:3.13"'),
+        ("workloads/a/workload.py", 'PACKAGES = ("ray[default]>=2.60",)'),
+        ("stacks/a.py", 'URL = "https://example.com/v1.9/agent.tar.gz"'),
     ],
 )
 def test_a_version_is_seen_in_each_kind_of_file(path: str, line: str) -> None:
@@ -229,6 +244,10 @@ def test_a_version_is_seen_in_each_kind_of_file(path: str, line: str) -> None:
         "  version: 2",
         "curl http://169.254.169.254/latest/meta-data",
         'if [ "$count" -ge 2 ]; then',
+        'git clone --branch "v${version}" https://github.com/NVIDIA/nccl-tests.git',
+        "pip install --requirement requirements.txt",
+        "pip install git+https://github.com/NVIDIA/apex@${COMMIT}",
+        "docker pull $IMAGE",
     ],
 )
 def test_other_numbers_and_words_are_no_versions(line: str) -> None:

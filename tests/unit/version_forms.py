@@ -22,16 +22,27 @@ _FLOATING = re.compile(
             # A branch of git, and a clone of none.
             rf"--branch[ =]{_BRANCH}\b|\bgit (?:\S+ )*?(?:checkout|switch|clone|pull|fetch)\b.*[ /]{_BRANCH}\b",
             r"\bgit clone (?!.*--branch)",
+            r"(?:--branch[ =]|\bgit clone .*-b )(?![\"']?v?[\d${])",
+            r"git\+\w+://(?!\S*@(?:[0-9a-f]{40}|[${]))",
+            # An archive of the newest release, a branch as the tag of an image.
+            r"[-_]latest\.\w",
+            rf"(?:[\w-]+\.[a-z]+/[\w./-]+|^FROM \S+|image[\"']?:\s*[\"']?[\w./-]+):(?:{_BRANCH}|dev)\b",
             # An image without a tag, a chart without a version.
             r"^FROM (?!\$)[^\s:@]+(?:\s|$)",
             r"docker\.io/\S+/[\w-]+$",
             r"\bhelm (?:install|upgrade)\b(?!.*--version)",
+            r"\bdocker pull (?!\S*[:@$])\S",
+            # A package of Python without one; a line that continues names its packages below.
+            r"\bpip3? install (?!.*(?:==|--requirement|-r |--editable|-e |[$/{]|\.whl|\\$))",
         )
     )
 )
 
 _UNTAGGED = re.compile(r"^\s*(?:-\s+)?[\"']?image[\"']?:\s*[\"']?[a-z0-9][\w.-]*(?:/[\w.-]+)*[\"']?,?\s*$")
 """An image without a tag in YAML or JSON; code has names of variables in this form."""
+
+_WORD = re.compile(r"^\s*(?:-\s+)?version:\s*[\"']?[a-z](?!\d)[\w./-]*[\"']?\s*$")
+"""A branch in a playbook: a version that is a word; code has types in this form."""
 
 _LITERAL = re.compile(
     "|".join(
@@ -46,12 +57,24 @@ _LITERAL = re.compile(
             # A value, and a part of a URL.
             r"(?i:version|tag|release|revision|\bref)[\"']?\s*[:=]\s*[\"']?[<>=~^]*\s*v?\d+\.\d",
             r"/v?\d+\.\d+(?:[/\"'\s]|$)",
+            # An archive and a package of dnf, of two numbers.
+            r"[-_]v?\d+\.\d+\.(?:tar|tgz|txz|zip|deb|rpm|run|whl|sh)\b|\bname: [\"']?[a-z][\w+.-]*-\d+\.\d",
         )
     )
 )
 
-_CODE = re.compile(r"""[\w.-]+\.[a-z]+/[\w./-]+:v?\d[\w.-]*|@sha256:[0-9a-f]""")
-"""An image in code: a registry, a name and a tag or digest. test_layout.py looks for versions of three numbers."""
+_CODE = re.compile(
+    "|".join(
+        (
+            r"[\w.-]+\.[a-z]+/[\w./-]+:v?\d[\w.-]*|@sha256:[0-9a-f]",
+            r"""[\"'][a-z][a-z0-9-]*:v?\d+\.\d[\w.-]*[\"']""",
+            r"""[\"'][a-z][\w-]*(?:\[[\w,]+\])?(?:[=~!<>]=)\d""",
+            r"""https?://\S*/v?\d+\.\d+[/\"']""",
+        )
+    )
+)
+"""In code an image with a tag or digest, with or without a registry, a requirement of pip, and a part of a URL.
+test_layout.py looks for versions of three numbers."""
 
 RENDERED = (
     "machine_images/group_vars",
@@ -90,8 +113,10 @@ def floating(path: PurePath, text: str) -> list[str]:
     if path.suffix in _TEXT:
         return []
     found = _lines(path, text, _FLOATING)
-    # A line of both forms is one.
-    return list(dict.fromkeys(found if path.suffix == ".py" else [*found, *_lines(path, text, _UNTAGGED)]))
+    if path.suffix != ".py":
+        found += [*_lines(path, text, _UNTAGGED), *_lines(path, text, _WORD)]
+    # A line of several forms is one.
+    return list(dict.fromkeys(found))
 
 
 def literals(path: PurePath, text: str) -> list[str]:
