@@ -16,6 +16,10 @@ MAX_NODE: Final = 2**30 - 1
 MIN_KEPT: Final = 2
 """Images that are kept at least: the newest one, and the one before, for the way back."""
 
+KEEP_TAG: Final = ("trainforge:keep", "true")
+"""Name and value of the tag by which an image (AMI) is never deleted, however old it is (CloudFormation,
+AWS::ImageBuilder::LifecyclePolicy AmiExclusionRules, `TagMap`)."""
+
 MAX_COMPONENT: Final = 16000
 """Characters of a component's document in a template (CloudFormation, AWS::ImageBuilder::Component, `Data`)."""
 

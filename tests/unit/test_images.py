@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from catalog.eks import service_range
-from catalog.image_builder import MAX_COMPONENT, MAX_NODE, content_version, image_parameter
+from catalog.image_builder import KEEP_TAG, MAX_COMPONENT, MAX_NODE, content_version, image_parameter
 from catalog.instances import instance
 from catalog.machine_images import MACHINE_IMAGES, MachineImage
 from emulator.resources.image_builder import document_mistakes
@@ -186,7 +186,13 @@ def test_old_images_go_and_those_that_nodes_were_started_from_stay(images: Synth
     [detail] = of(images, "LifecyclePolicy", "trainforge-baked-eks-gpu")["PolicyDetails"]
     assert detail["Filter"] == {"Type": "COUNT", "Value": 5}
     assert detail["Action"]["IncludeResources"] == {"Amis": True, "Snapshots": True}
-    assert detail["ExclusionRules"]["Amis"]["LastLaunched"] == {"Value": 90, "Unit": "DAYS"}
+    # A cluster that starts no node for months has its image by the tag alone.
+    assert detail["ExclusionRules"]["Amis"] == {
+        "LastLaunched": {"Value": 90, "Unit": "DAYS"},
+        "TagMap": {"trainforge:keep": "true"},
+    }
+    page = (ROOT / "docs" / "machine-images.md").read_text(encoding="utf-8")
+    assert "--tags Key={},Value={}".format(*KEEP_TAG) in page
 
 
 def test_people_hear_of_failures_vulnerabilities_and_disabled_pipelines(images: Synthesis) -> None:

@@ -12,7 +12,7 @@ from aws_cdk import aws_imagebuilder as imagebuilder
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from catalog.image_builder import FAILURES, content_version, image_parameter, resource_name
+from catalog.image_builder import FAILURES, KEEP_TAG, content_version, image_parameter, resource_name
 from catalog.machine_images import MachineImage, ParentImage
 from trainforge.images.documents import Document, build_document, test_document
 
@@ -288,7 +288,10 @@ class MachineImagePipeline(Construct):
                     "Action": {"Type": "DELETE", "IncludeResources": {"Amis": True, "Snapshots": True}},
                     "Filter": {"Type": "COUNT", "Value": options.keep},
                     "ExclusionRules": {
-                        "Amis": {"LastLaunched": {"Value": options.keep_launched_days, "Unit": "DAYS"}}
+                        "Amis": {
+                            "LastLaunched": {"Value": options.keep_launched_days, "Unit": "DAYS"},
+                            "TagMap": dict([KEEP_TAG]),
+                        }
                     },
                 }
             ],
