@@ -38,6 +38,10 @@ def variables(vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> dic
 def root(vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A Debian root, whose apt knows the packages that roles and the base image of containers name."""
     made = make_root(tmp_path_factory.mktemp("debian"))
+    # What the agent of ECS leaves on the machine that builds.
+    state = made / "var" / "lib" / "ecs" / "data" / "agent.db"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"")
     roles = (ROOT / "machine_images" / "roles").glob("*/*/*.yml")
     short_list = ShortList(made, vendors, [path.read_text(encoding="utf-8") for path in (*roles, BASE)])
     yield made

@@ -96,6 +96,7 @@ def test_no_secret_of_the_build_stays_on_the_image(runs: tuple[Path, Run, Run]) 
     assert not (root / "etc" / "munge" / "munge.key").exists()
     assert not (root / "var" / "cache" / "trainforge").exists()
     assert read(root, "/etc/machine-id") == ""
+    assert not (root / "var" / "lib" / "ecs" / "data" / "agent.db").exists()
     started = root / "etc" / "systemd" / "system" / "multi-user.target.wants"
     assert not {"munge.service", "slurmd.service"} & {path.name for path in started.iterdir()}
 
@@ -105,6 +106,9 @@ def test_the_driver_and_the_fabric_manager_are_of_the_lock(runs: tuple[Path, Run
     versions = {installed(runs[0], name) for name in ("nvidia-open", "nvidia-fabricmanager")}
     assert versions == {f"{NVIDIA_DRIVER}-1ubuntu1"}
     assert installed(runs[0], "nvlsm") == f"{NVLSM}-1"
+    started = runs[0] / "etc" / "systemd" / "system" / "multi-user.target.wants"
+    names = {path.name for path in started.iterdir()}
+    assert {"nvidia-fabricmanager.service", "trainforge-nvidia-persistence.service"} <= names
 
 
 def test_programs_from_archives_and_sources_are_there(runs: tuple[Path, Run, Run]) -> None:
