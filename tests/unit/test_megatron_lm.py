@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import importlib
+import io
 import json
 import lzma
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -20,12 +22,11 @@ from tests.conftest import ROOT
 from workloads.megatron_lm.megatron_launch import processor_options
 from workloads.megatron_lm.megatron_launch.folders import ASSETS, with_folders
 from workloads.preset import Preset
+from workloads.program_arguments import check_arguments
 from workloads.registry import workload
+from workloads.spec import Run
 
 FOLDER = ROOT / "workloads" / "megatron_lm"
-OPTIONS = Path(__file__).parent / "megatron_lm_options.json"
-"""Options of Megatron-LM's programs, recorded from their parsers at the commit that the file names."""
-
 PRESETS = workload("megatron-lm").presets
 BILLIONS = {
     "gpt3-1-7b": 1.7,
@@ -42,41 +43,22 @@ BILLIONS = {
 
 
 @functools.cache
-def recorded() -> dict[str, Any]:
-    record: dict[str, Any] = json.loads(OPTIONS.read_text(encoding="utf-8"))
-    return record
+def module(name: str) -> ModuleType:
+    """Return a module with the options of one of Megatron-LM's programs, imported as the command does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(FOLDER), *sys.path])
+        return importlib.import_module(name)
 
 
-def problems(program: str, words: Sequence[str]) -> Iterator[str]:
-    """Yield what a program of Megatron-LM would refuse of a command line."""
-    known = recorded()["programs"][program]["options"]
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name not in known:
-            yield f"there is no option {name}"
-            continue
-        kind = known[name]
-        if isinstance(kind, dict):
-            kind = kind["several"]
-        match kind:
-            case "flag" if equals:
-                yield f"{name} takes no value"
-            case "int" if not value.lstrip("-").isdecimal():
-                yield f"{name} takes a whole number"
-            case "float" if not is_number(value):
-                yield f"{name} takes a number"
-            case list() if value not in kind:
-                yield f"{name} takes one of {kind}"
-            case "text" if not value:
-                yield f"{name} takes a value"
-
-
-def is_number(text: str) -> bool:
+def refused(words: Sequence[str], of: str = "megatron_options") -> str:
+    """Return what a program of Megatron-LM would refuse of a command line; empty: nothing."""
+    printed = io.StringIO()
     try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+        with contextlib.redirect_stderr(printed):
+            module(of).options(list(words))
+    except SystemExit:
+        return printed.getvalue().rpartition(": error: ")[2].strip()
+    return ""
 
 
 def option(preset: Preset, name: str) -> int:
@@ -86,22 +68,43 @@ def option(preset: Preset, name: str) -> int:
 
 
 def test_the_options_are_of_the_commit_in_the_image() -> None:
-    assert (recorded()["tag"], recorded()["commit"]) == (MEGATRON_LM, MEGATRON_LM_COMMIT)
+    recorded = module("megatron_options").recorded()
+    assert (recorded["tag"], recorded["commit"]) == (MEGATRON_LM, MEGATRON_LM_COMMIT)
 
 
 @pytest.mark.parametrize("name", PRESETS)
 def test_megatron_takes_the_options_of_every_preset(name: str) -> None:
     preset = PRESETS[name]
-    assert [*problems("pretrain_gpt.py", preset.arguments)] == []
+    assert refused(preset.arguments) == ""
     assert len({word.partition("=")[0] for word in preset.arguments}) == len(preset.arguments)
-    assert [*problems("tools/preprocess_data.py", preset.stages.get("preprocess", ()))] == []
+    assert refused(preset.stages.get("preprocess", ()), "preprocess_options") == ""
 
 
-def test_a_wrong_option_would_be_found() -> None:
-    words = ("--num-layer=2", "--num-layers=two", "--lr=fast", "--swiglu=yes", "--transformer-impl=best")
-    assert [each.partition(" takes")[0] for each in problems("pretrain_gpt.py", words)] == [
-        *("there is no option --num-layer", "--num-layers", "--lr", "--swiglu", "--transformer-impl")
-    ]
+WRONG = {
+    "--num-layer=2": "unrecognized arguments: --num-layer=2",
+    "--num-layers=two": "argument --num-layers: invalid int value: 'two'",
+    "--lr=fast": "argument --lr: invalid float value: 'fast'",
+    "--swiglu=yes": "argument --swiglu: ignored explicit argument 'yes'",
+    "--transformer-impl=best": "argument --transformer-impl: invalid choice: 'best'",
+    # A number of samples, or a batch that grows with it.
+    "--train-samples=1000": "argument --train-samples: Megatron-LM refuses it beside --train-iters",
+    "--rampup-batch-size 32 32 1000": "argument --rampup-batch-size: Megatron-LM refuses it beside --train-iters",
+}
+"""Wrong words after `--`, and what is said of each before anything starts."""
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_wrong_option_is_found_before_anything_starts(words: str) -> None:
+    found = workload("megatron-lm")
+    preset = found.presets["gpt3-1-7b"]
+    run = Run.on_type(found, preset, preset.instance_type, preset.nodes, extra_arguments=tuple(words.split()))
+    (finding,) = check_arguments(run)
+    assert WRONG[words] in finding.message
+
+
+@pytest.mark.parametrize("words", ["--workers=8", "--train-iters=8", "--append-eod=yes"])
+def test_a_stage_takes_the_options_of_its_own_program(words: str) -> None:
+    assert bool(refused([words], "preprocess_options")) == (words != "--workers=8")
 
 
 @pytest.mark.parametrize("name", PRESETS)

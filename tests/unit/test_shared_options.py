@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -26,7 +25,6 @@ from workloads.spec import Format, Run
 from workloads.stage import Stage
 from workloads.stage_runs import check_left_out
 
-MEGATRON = json.loads((Path(__file__).parent / "megatron_lm_options.json").read_text(encoding="utf-8"))
 STAGED = [(name, stage.name) for name in registry.names() for stage in registry.workload(name).stages]
 
 
@@ -42,9 +40,6 @@ def run_of(workload: str, preset: str, *words: str) -> Run:
 
 def known(run: Run, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the options of a run's program with their defaults: those that its parsers get, or recorded ones."""
-    if run.workload.name == "megatron-lm":
-        program = {"": "pretrain_gpt.py", "preprocess": "tools/preprocess_data.py"}.get(run.stage_name)
-        return dict.fromkeys(MEGATRON["programs"][program]["options"]) if program else {}
     if run.workload.name == "torchtitan" and not run.stage_name:
         # Its parser is torchtitan's: all options are SECTION.NAME, as the presets' are (torchtitan.config.JobConfig).
         names = [word.partition("=")[0] for word in run.preset.arguments]

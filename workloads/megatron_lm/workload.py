@@ -242,6 +242,7 @@ _PREPROCESS = Stage(
     # Megatron-LM imports Transformer Engine, which NVIDIA's image has for GPUs.
     resources=Resources(("gpu",)),
     presets=_OF_TEXT,
+    options="preprocess_options",
     shares=SharedOptions(
         same=(
             *(
@@ -358,4 +359,5 @@ WORKLOAD = Workload(
     ),
     global_batch_argument="--global-batch-size",
     profilers=MappingProxyType({Profiler.TORCH: _traced, Profiler.NSYS: _captured}),
+    options="megatron_options",
 )
