@@ -64,11 +64,6 @@ class InstanceStore:
     count: int
     size_gb: int
 
-    @property
-    def total_gb(self) -> int:
-        """Size of all disks together, in decimal gigabytes."""
-        return self.count * self.size_gb
-
 
 @dataclass(frozen=True, slots=True)
 class InstanceFacts:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from catalog.instance_facts import InstanceFacts
 
@@ -59,11 +58,3 @@ def slurm_topology(instance: InstanceFacts, threads_per_core: int | None = None)
         cores_per_socket=None if sockets is None else instance.cores // sockets,
         threads_per_core=threads,
     )
-
-
-OPENMETRICS_FROM: Final = "25.11"
-"""Oldest Slurm whose slurmctld serves metrics (Slurm's Metrics Guide); an older one needs our exporter."""
-
-OPENMETRICS_PATHS: Final = ("/metrics/jobs", "/metrics/nodes", "/metrics/partitions", "/metrics/scheduler")
-"""Paths of slurmctld's metrics (the same guide). `/metrics/jobs-users-accts` is left out, as the guide advises: its
-series grow with users and accounts."""

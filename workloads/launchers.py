@@ -217,9 +217,6 @@ class NeuronTorchrun(Torchrun):
     """
 
     name: ClassVar[str] = "torchrun on Neuron"
-    by_ray_operator: ClassVar[bool] = False
-    """True if an operator of Ray may make the cluster in its place, and start the program as the driver."""
-
     agent_environment: ClassVar[Mapping[str, str]] = MappingProxyType(
         {"NEURON_RT_ROOT_COMM_ID": f"$MASTER_ADDR:{RENDEZVOUS_PORT + 1}"}
     )

@@ -16,7 +16,6 @@ from settings.sections.parallelcluster import ParallelClusterSettings
 
 # The limits below are ParallelCluster's: aws-parallelcluster, constants.py and validators/cluster_validators.py
 # (NameValidator, MaxCountValidator, ComputeResourceSizeValidator, InstanceArchitectureCompatibilityValidator).
-MAX_QUEUES = 50
 MAX_RESOURCES = 50
 MAX_NAME_LENGTH = 25
 NAME = re.compile(r"[a-z][a-z0-9-]*")

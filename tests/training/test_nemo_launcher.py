@@ -21,7 +21,6 @@ from catalog.versions import HYDRA, OMEGACONF, ZSTANDARD
 from tests.ports import free_ports
 from tests.programs import ROOT
 from tests.training.framework_runs import FrameworkRun, framework
-from workloads.preset import Preset
 from workloads.program_arguments import check_arguments
 from workloads.registry import workload
 from workloads.spec import Run
@@ -63,11 +62,6 @@ def leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{name}.{key}" if name else key)
     else:
         yield name, node
-
-
-def model_of(preset: Preset) -> str:
-    [model] = [word.removeprefix("--model=") for word in preset.arguments if word.startswith("--model=")]
-    return model
 
 
 @pytest.fixture(scope="module")

@@ -80,7 +80,6 @@ def lost_mount(node: HealthNode) -> None:
     (node.root / "lost").unlink()
 
 
-GOOD_REDUCE = "# Out of bounds values : 0 OK\n# Avg bus bandwidth    : 480.1\n"
 WRONG_REDUCE = "# Out of bounds values : 12 FAILED\n# Avg bus bandwidth    : 480.1\n"
 
 # The probe, the fault, and what is reported: the check and its severity, the worst first.

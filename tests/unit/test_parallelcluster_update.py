@@ -19,12 +19,6 @@ from tests.unit.configuration import NETWORK, changed
 from tests.unit.deployed_cluster import CLUSTER, built, settings
 
 RULES = {"head-node-replaced", "fleet-stop-needed", "login-stop-needed"}
-DEPENDENT = {
-    "parallelcluster.node_setup": {"parallelcluster.node_setup": None},
-    "network.isolated": {"network.isolated": True},
-}
-
-
 STATES: list[dict[str, Any]] = [
     {},
     {"accounting": {}, "directory": {}, "parallelcluster.ssh": {"key_name": "mine"}},
