@@ -111,7 +111,7 @@ test: setup-dev ## run all tests but the heavy ones; PYTEST_ARGS=--all runs ever
 lock: setup-dev ## update requirements.lock and that of Ansible on images; review the diff
 	grep -v '^-e' requirements.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	  --no-annotate --no-emit-index-url --custom-compile-command 'make lock' --output-file requirements.lock -
-	grep '^ansible-core' requirements-ansible.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.12 --generate-hashes \
+	grep '^ansible-core' requirements-ansible.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --generate-hashes \
 	  --only-binary :all: --no-annotate --no-emit-index-url --custom-compile-command 'make lock' \
 	  --output-file machine_images/requirements.lock -
 

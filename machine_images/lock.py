@@ -27,9 +27,10 @@ VERSIONS = (
         "NVIDIA_CONTAINER_TOOLKIT",
         "NVIDIA_DRIVER",
         "NVLSM",
+        "UBUNTU",
     ),
 )
-"""Names of the pins that roles install as packages, or that they compare with."""
+"""Names of the pins that roles install as packages, or that they compare with; Ubuntu is that of the repositories."""
 
 
 def lock() -> dict[str, Any]:

@@ -16,11 +16,12 @@ if command -v apt-get >/dev/null; then
   export DEBIAN_FRONTEND=noninteractive
   apt-get -o DPkg::Lock::Timeout=600 update
   apt-get -o DPkg::Lock::Timeout=600 install -y python3-venv
-elif ! PYTHON=$(new_python 3 12); then
+elif ! new_python 3 10 >/dev/null; then
   dnf install -y python3.12
 fi
-PYTHON=$(new_python 3 12)
+PYTHON=$(new_python 3 10)
 
+# The lock has a version of Ansible by that of Python: pip takes the one whose marker holds, by its hash.
 "$PYTHON" -m venv "$ENVIRONMENT"
 "$ENVIRONMENT/bin/python" -m pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes \
   --requirement "$FOLDER/machine_images/requirements.lock"

@@ -1,6 +1,6 @@
 # shellcheck shell=bash
-# new_python 3 12: the Python of at least this version. Ansible needs 3.12, and the check of the software 3.9, which
-# Amazon Linux 2023 has for its own.
+# new_python 3 10: the Python of at least this version. The lock has an Ansible for 3.10, which Ubuntu 22.04 has, and one
+# for newer ones; the check of the software needs 3.9, which Amazon Linux 2023 has for its own.
 new_python() {
   local name
   for name in python3 python3.13 python3.12; do

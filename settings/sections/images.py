@@ -16,7 +16,7 @@ class MachineImageSettings(Model):
     playbook: str
     """Name of the playbook that makes it, such as parallelcluster-gpu (docs/machine-images.md)."""
     system: Literal["ubuntu", "amazon-linux"] = "ubuntu"
-    """Operating system: Ubuntu 24.04 or Amazon Linux 2023."""
+    """Operating system: Ubuntu 24.04 or Amazon Linux 2023; for hyperpod that of the parent."""
     parent: str | None = None
     """Image to build on, `ami-...`; absent: the newest of the playbook's parent, where AWS has a public parameter."""
     instance_type: str | None = None

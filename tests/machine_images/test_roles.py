@@ -19,6 +19,7 @@ from catalog.versions import (
     NVIDIA_DRIVER,
     NVLSM,
     PROMETHEUS,
+    UBUNTU,
 )
 from machine_images import lock
 from tests.machine_images.debian import Run, play
@@ -44,6 +45,7 @@ def refusals(runs: tuple[Path, Run, Run], variables: dict[str, Any], vendors: Ve
         "efa": {"versions": {**versions, "efa_installer": "0.0.1"}, "downloads": {"efa_installer": efa}},
         "aws_ofi_nccl": {**vendors.lock, "versions": {**versions, "aws_ofi_nccl": "0.0.1"}},
         "lustre_client": {**vendors.lock, "repositories": {"lustre": lustre}},
+        "nvidia_nccl": {**vendors.lock, "ubuntu": "22.04"},
     }
     enroot = root / "usr" / "bin" / "enroot"
     enroot.rename(enroot.with_name("enroot.away"))
@@ -177,6 +179,12 @@ def test_a_download_that_nothing_verifies_is_refused(refusals: Mapping[str, str]
     """With the real lock, in which enroot has no digest yet: the message says what to do, and nothing is asked."""
     assert "download 'enroot' 3.5.0 has no recorded SHA-256" in refusals["enroot_pyxis"]
     assert "make record-downloads" in refusals["enroot_pyxis"]
+
+
+def test_a_repository_of_another_ubuntu_is_refused(refusals: Mapping[str, str]) -> None:
+    said = refusals["nvidia_nccl"]
+    assert "the machine has Ubuntu 22.04" in said
+    assert f"for Ubuntu {UBUNTU} alone" in said
 
 
 def test_a_signature_by_another_key_is_refused(

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import tarfile
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from typing import Any
 
 import pytest
+from packaging.markers import default_environment
+from packaging.requirements import Requirement
 
 from catalog.eks import service_range
 from catalog.image_builder import KEEP_TAG, MAX_COMPONENT, MAX_NODE, content_version, image_parameter
@@ -108,16 +111,33 @@ def test_the_archive_has_what_the_playbooks_and_the_check_name() -> None:
     assert packed(members) == packed(archive_members())
 
 
-def test_ansible_on_images_is_the_one_that_roles_are_tested_with() -> None:
-    [pin] = [
-        line
-        for line in (ROOT / "requirements-ansible.txt").read_text("utf-8").splitlines()
-        if line.startswith("ansible-core==")
+LOCKED = [
+    (Requirement(entry.partition(" \\\n")[0]), entry)
+    for entry in re.split(r"\n(?=[a-z])", (ROOT / "machine_images" / "requirements.lock").read_text("utf-8"))[
+        1:
     ]
-    lock = (ROOT / "machine_images" / "requirements.lock").read_text("utf-8")
-    assert f"{pin} \\" in lock, "'make lock' writes it"
-    requirements = [line for line in lock.splitlines() if "==" in line]
-    assert lock.count("--hash=sha256:") >= len(requirements)
+]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_each_python_of_a_machine_has_one_ansible_in_the_lock_and_all_that_it_needs(python: str) -> None:
+    """Of Ubuntu 22.04 and 24.04, Debian 13 and what Amazon Linux offers."""
+    environment = {**default_environment(), "python_version": python, "python_full_version": f"{python}.1"}
+    holds = [found for found, _ in LOCKED if found.marker is None or found.marker.evaluate(environment)]
+    names = [found.name for found in holds]
+    assert len(names) == len(set(names)), names
+    assert {"ansible-core", "cryptography", "jinja2", "packaging", "pyyaml", "resolvelib"} <= set(names)
+    lines = (ROOT / "requirements-ansible.txt").read_text("utf-8").splitlines()
+    pins = [Requirement(line) for line in lines if line.startswith("ansible-core==")]
+    [asked] = [pin for pin in pins if pin.marker is None or pin.marker.evaluate(environment)]
+    assert {str(found.specifier) for found in holds if found.name == asked.name} == {str(asked.specifier)}, (
+        "'make lock' writes it"
+    )
+
+
+def test_everything_that_runs_on_a_machine_has_a_hash() -> None:
+    for found, entry in LOCKED:
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", entry), found
 
 
 def test_a_version_changes_with_the_content_and_is_one_that_the_service_takes() -> None:
