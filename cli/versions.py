@@ -154,17 +154,20 @@ def _lock() -> dict[str, Any]:
 
 
 def _findings() -> list[str]:
-    """Return a sentence for each image that is pinned by its tag alone."""
+    """Return a sentence for each image that is pinned by its tag alone, and for each download that nothing verifies."""
+    from catalog.machine_images import unrecorded
     from catalog.versions import PINS, UNKNOWN
 
-    return [
+    tags = [
         f"{pin.name}: digest {UNKNOWN}, '{pin}' is pinned by its tag, which its owner can move"
         for pin in PINS
         if pin.is_image and pin.digest == UNKNOWN
     ]
+    return [*tags, *unrecorded()]
 
 
 def _print_lock() -> None:
+    from catalog.machine_images import unrecorded
     from catalog.versions import COMBINATIONS, PINS
     from cli.table import print_table
 
@@ -176,9 +179,11 @@ def _print_lock() -> None:
             listed += [f"{part} built against {other} {version}" for other, version in others.items()]
         rows.append((row.group, ", ".join(listed), row.source))
     print_table(("Work together", "Versions", "Source"), rows)
-    findings = _findings()
+    downloads = unrecorded()
     typer.echo(
-        f"{len(findings)} images are pinned by tag, with an unknown digest; '--json' lists them", err=True
+        f"{len(_findings()) - len(downloads)} images are pinned by tag, with an unknown digest, and "
+        f"{len(downloads)} downloads of machine images have no recorded digest and are refused; '--json' lists them",
+        err=True,
     )
 
 

@@ -18,6 +18,7 @@ from catalog.cluster_info import ClusterInfo
 from catalog.cluster_kinds import KINDS
 from catalog.image_builder import image_parameter
 from settings.deployment import Settings
+from settings.sections.images import NodeImageSettings
 from stacks.launch_artifacts import LaunchArtifacts
 from stacks.network import NetworkStack
 from stacks.shared_services import SharedServices
@@ -115,6 +116,8 @@ class ClusterStack(cdk.Stack):
         unchanged stack again for the image's sake, which would replace nodes.
         """
         chosen = getattr(self._settings.clusters[self.section], "image", None)
+        if isinstance(chosen, NodeImageSettings) and chosen.ami_id:
+            return chosen.ami_id
         if chosen is None or chosen.source is None:
             return ""
         name = image_parameter(self._settings.name, chosen.source)

@@ -32,6 +32,9 @@ _DESCRIBED = (
     "VpcConfig",
 )
 
+_HYPERPODS_OWN = "default"
+"""The ImageId that is no id (botocore: sagemaker, ImageId)."""
+
 
 class Cluster(models.Cluster):
     """A cluster that keeps its whole request."""
@@ -184,6 +187,7 @@ def _check(request: dict[str, Any], account: str, region: str) -> None:
         if group["ExecutionRole"] not in roles:
             problems.append(f"role '{group['ExecutionRole']}' does not exist")
         problems += _image_problems(group, slurm="Slurm" in request.get("Orchestrator", {}))
+        problems += _own_image_problems(group, ec2.amis, account)
         source = group.get("LifeCycleConfig", {}).get("SourceS3Uri")
         if source and not source.startswith("s3://sagemaker-"):
             problems.append(f"SourceS3Uri '{source}' does not start with 's3://sagemaker-'")
@@ -203,7 +207,7 @@ def _image_problems(group: dict[str, Any], *, slurm: bool) -> list[str]:
         problems.append(
             f"ImageReleaseVersion of '{name}' is supported for clusters that EKS orchestrates only"
         )
-    if release and group.get("ImageId", "default") != "default":
+    if release and group.get("ImageId", _HYPERPODS_OWN) != _HYPERPODS_OWN:
         problems.append(f"ImageReleaseVersion of '{name}' is no version of its ImageId")
     updates = (group.get("ScheduledUpdateConfig", {}), group.get("AutoPatchConfig", {}))
     if slurm and any("RollingUpdatePolicy" in one.get("DeploymentConfig", {}) for one in updates):
@@ -211,6 +215,21 @@ def _image_problems(group: dict[str, Any], *, slurm: bool) -> list[str]:
             f"updates of '{name}' in batches are available for clusters that EKS orchestrates only"
         )
     return problems
+
+
+def _own_image_problems(group: dict[str, Any], images: Mapping[str, Any], account: str) -> list[str]:
+    """Return what is wrong with an instance group's image (botocore, ClusterInstanceGroupSpecification, `ImageId`).
+
+    The account's own images only: HyperPod's public ones are not here.
+    """
+    name, image = group["InstanceGroupName"], group.get("ImageId", _HYPERPODS_OWN)
+    if image == _HYPERPODS_OWN:
+        return []
+    if image not in images:
+        return [f"ImageId '{image}' of '{name}' does not exist"]
+    if images[image].owner_id != account:
+        return [f"ImageId '{image}' of '{name}' is not owned by the account of the cluster"]
+    return []
 
 
 def _cluster(backend: Any, name_or_arn: str) -> Cluster:

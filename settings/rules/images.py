@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from catalog.cluster_kinds import EKS, HYPERPOD, HYPERPOD_EKS, PARALLELCLUSTER
+from catalog.cluster_kinds import HYPERPOD, HYPERPOD_EKS, PARALLELCLUSTER
 from catalog.machine_images import IMAGES_BY_NAME, MACHINE, MACHINE_IMAGES, MachineImage
 from catalog.spelling import did_you_mean
 from settings.deployment import Settings
@@ -29,6 +29,14 @@ def _chosen(settings: Settings) -> Iterator[Chosen]:
         choice = getattr(section, "image", None)
         if choice is not None and choice.source is not None:
             yield cluster, choice, choice.source
+
+
+def _by_id_or_name(settings: Settings) -> Iterator[tuple[str, NodeImageSettings]]:
+    """Yield each cluster whose nodes start from one image of its section, with the choice."""
+    for cluster, section in settings.clusters.items():
+        choice = getattr(section, "image", None)
+        if isinstance(choice, NodeImageSettings):
+            yield cluster, choice
 
 
 def _known(
@@ -115,6 +123,38 @@ def _builders(subject: Subject) -> Iterator[Problem]:
                 section.instance_type,
                 f"'{shown(section.instance_type)}' is not in the catalog, or of another architecture than {MACHINE}",
                 f"choose an instance type of {MACHINE}, or remove it",
+            )
+
+
+@error("node-image-choice")
+def _choices(subject: Subject) -> Iterator[Problem]:
+    """Nodes start from one image: an id is that of one image, and a version is one of a name."""
+    for cluster, choice in _by_id_or_name(subject.settings):
+        path = f"{cluster}.image"
+        if choice.source is None and choice.ami_id is None:
+            yield Problem(
+                path, "", "no image is named", "give 'from', an image of the section 'images', or 'ami_id'"
+            )
+        elif choice.ami_id is not None and (choice.source is not None or choice.version is not None):
+            beside = "from" if choice.source is not None else "version"
+            yield Problem(
+                f"{path}.{beside}",
+                choice.source or choice.version,
+                f"'{beside}' is given beside 'ami_id', which is the id of one image",
+                f"remove one of '{beside}' and 'ami_id'",
+            )
+
+
+@error("node-image-id")
+def _ids(subject: Subject) -> Iterator[Problem]:
+    """The id of an image has the form that EC2 gives it (botocore: sagemaker, ImageId: `ami-` and digits)."""
+    for cluster, choice in _by_id_or_name(subject.settings):
+        if choice.ami_id is not None and not _AMI.fullmatch(choice.ami_id):
+            yield Problem(
+                f"{cluster}.image.ami_id",
+                choice.ami_id,
+                f"'{shown(choice.ami_id)}' is not the id of an image, 'ami-' and 17 hexadecimal digits",
+                "take that of 'build/machine-images/NAME.json', which Packer writes",
             )
 
 
@@ -211,10 +251,10 @@ def _hyperpod(subject: Subject) -> Iterator[Problem]:
 def _services(subject: Subject) -> Iterator[Problem]:
     """Nodes on an image of your own are told the range of Kubernetes services, which EKS chooses by the VPC's."""
     settings = subject.settings
-    if settings.network.existing and any(cluster == EKS.name for cluster, _, _ in _chosen(settings)):
+    if settings.network.existing and settings.eks and settings.eks.image:
         yield Problem(
             "eks.image",
-            settings.eks.image.source if settings.eks and settings.eks.image else "",
+            settings.eks.image.source or settings.eks.image.ami_id or "",
             "the ranges of an existing VPC are not in the configuration, and EKS chooses that of services by them",
             "remove 'eks.image', or let the deployment make its network",
         )

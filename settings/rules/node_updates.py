@@ -22,6 +22,7 @@ from settings.deployed import Deployed
 from settings.deployment import Settings
 from settings.parser.values import listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
+from settings.sections.images import NodeImageSettings
 from settings.sections.parallelcluster import ParallelClusterSettings
 
 _STRATEGIES = {
@@ -170,10 +171,11 @@ def _patches_beside_image(subject: Subject) -> Iterator[Problem]:
             if getattr(section, key):
                 yield Problem(
                     f"{cluster}.{key}",
-                    section.image.source,
-                    f"nodes start from the image '{shown(section.image.source)}', and '{key}' brings releases of "
+                    section.image.source or section.image.ami_id,
+                    f"nodes start from the image {_image(section)}, and '{key}' brings releases of "
                     "HyperPod's own",
-                    f"remove '{key}', and build the image again: its pipeline has a schedule",
+                    f"remove '{key}', and build the image again"
+                    + (": its pipeline has a schedule" if section.image.source else ""),
                 )
 
 
@@ -367,13 +369,15 @@ def _outcome(settings: Settings, cluster: str, switches: bool) -> str:
 def _image(section: Any) -> str:
     """Return the image that a cluster's nodes start from, in words."""
     choice = getattr(section, "image", None)
+    if isinstance(choice, NodeImageSettings) and choice.ami_id:
+        return f"'{shown(choice.ami_id)}'"
     if choice is None or choice.source is None:
         return _SERVICE
     return f"'{shown(choice.source)}' {f'version {choice.version}' if choice.version else 'the newest'}"
 
 
 def _way_back(old: str) -> str:
-    return f". The way back is {old}" if "version" in old else ""
+    return f". The way back is {old}" if "version" in old or old.startswith("'ami-") else ""
 
 
 def _written(value: Any) -> str:

@@ -35,10 +35,12 @@ class MachineImageSettings(Model):
 
 
 class NodeImageSettings(Model):
-    """The machine image of a cluster's nodes: one of the section `images`."""
+    """The machine image of a cluster's nodes: one of the section `images`, or one by its id."""
 
-    source: str = Field(alias="from")
+    source: str | None = Field(default=None, alias="from")
     """Name of an image of the section `images`."""
+    ami_id: str | None = None
+    """An image of your own by its id (`ami-...`) in place of `from`, such as one that Packer built."""
     version: int | None = Field(default=None, ge=1)
     """Version of its SSM parameter, which Image Builder raises by one with each image; the one before is the way
     back. Absent: the newest image whenever the stack is deployed."""

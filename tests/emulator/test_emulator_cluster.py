@@ -15,6 +15,8 @@ TRUST = {
         {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
     ],
 }
+CANONICALS = "ami-1e749f67"
+"""An image of Ubuntu that the emulator's EC2 has."""
 
 
 def cluster(**more: Any) -> tuple[str, dict[str, Any]]:
@@ -69,8 +71,9 @@ def test_a_cluster_is_described_as_it_was_asked_for(formation: Formation) -> Non
         assert sagemaker.list_tags(ResourceArn=found["ClusterArn"])["Tags"] == [{"Key": "team", "Value": "a"}]
         groups = template["Resources"]["Cluster"]["Properties"]["InstanceGroups"]
         groups[1] = group("others", 3, {"NodeType": "Compute", "PartitionNames": ["cpu"]})
+        own = formation.emulator.client("ec2").register_image(Name="hyperpod-own")["ImageId"]
         groups[1] |= {
-            "ImageId": "ami-0123456789abcdef0",
+            "ImageId": own,
             "AutoPatchConfig": {"PatchingStrategy": "WhenIdle"},
         }
         assert formation.update(name, template) == "UPDATE_COMPLETE", formation.reasons(name)
@@ -79,7 +82,7 @@ def test_a_cluster_is_described_as_it_was_asked_for(formation: Formation) -> Non
         counts = {item["InstanceGroupName"]: item["CurrentCount"] for item in after["InstanceGroups"]}
         assert counts == {"controller": 1, "others": 3}
         others = after["InstanceGroups"][1]
-        assert others["CurrentImageId"] == others["DesiredImageId"] == "ami-0123456789abcdef0"
+        assert others["CurrentImageId"] == others["DesiredImageId"] == own
         assert others["AutoPatchConfig"]["PatchingStrategy"] == "WhenIdle"
         kept = sagemaker.list_cluster_nodes(
             ClusterName="emulator-cluster", InstanceGroupNameContains="controller"
@@ -112,6 +115,9 @@ def test_a_cluster_is_described_as_it_was_asked_for(formation: Formation) -> Non
             {"ImageReleaseVersion": "1.2.3", "ImageId": "ami-0123456789abcdef0"},
             "'workers' is no version of its ImageId",
         ),
+        ({"ImageId": "latest"}, "'latest' does not match"),
+        ({"ImageId": "ami-0123456789abcdef0"}, "'ami-0123456789abcdef0' of 'workers' does not exist"),
+        ({"ImageId": CANONICALS}, f"'{CANONICALS}' of 'workers' is not owned by the account of the cluster"),
         (
             {
                 "ScheduledUpdateConfig": {

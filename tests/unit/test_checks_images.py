@@ -105,6 +105,41 @@ def test_rules(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
     assert rules(changes) == expected
 
 
+@pytest.mark.parametrize("cluster", ["hyperpod", "hyperpod_eks", "eks", "batch"])
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ({"ami_id": AMI}, set()),
+        ({"ami_id": "ami-0123"}, {("node-image-id", "image.ami_id")}),
+        ({"ami_id": "latest"}, {("node-image-id", "image.ami_id")}),
+        ({}, {("node-image-choice", "image")}),
+        ({"version": 1}, {("node-image-choice", "image")}),
+        ({"ami_id": AMI, "version": 1}, {("node-image-choice", "image.version")}),
+        ({"ami_id": AMI, "from": "one"}, {("node-image-choice", "image.from")}),
+    ],
+)
+def test_an_image_by_its_id(cluster: str, image: dict[str, Any], expected: set[tuple[str, str]]) -> None:
+    """It is one image: it has no version, and nothing beside it."""
+    playbook = {"hyperpod": "hyperpod", "hyperpod_eks": "hyperpod", "eks": "eks-gpu", "batch": "batch-gpu"}
+    system = "ubuntu" if cluster == "hyperpod" else "amazon-linux"
+    one = {"playbook": playbook[cluster], "system": system, "parent": AMI}
+    section = {"pools": ["gpu"], "image": image, **({"access": [ADMIN]} if cluster != "batch" else {})}
+    if cluster == "hyperpod":
+        section.pop("access")
+    changes = {"hyperpod": GONE, "images": {"one": one}, cluster: section}
+    others = {("machine-image-unused", "images.one"), ("node-image-newest", f"{cluster}.image.from")}
+    assert rules(changes) - others == {(rule, f"{cluster}.{path}") for rule, path in expected}
+
+
+def test_an_image_by_its_id_needs_a_network_whose_ranges_are_known_on_eks() -> None:
+    changes = {
+        "hyperpod": GONE,
+        "network.existing": NETWORK,
+        "eks": {"pools": ["gpu"], "image": {"ami_id": AMI}},
+    }
+    assert ("node-image-services", "eks.image") in rules(changes)
+
+
 def test_a_pool_of_another_architecture_does_not_start_from_the_image() -> None:
     changes = {**OWN, "pools.gpu": {"instance_type": "c6g.12xlarge", "nodes": 1}}
     assert ("node-image-devices", "parallelcluster.pools.0") in rules(changes)
@@ -114,7 +149,7 @@ def test_a_pool_of_another_architecture_does_not_start_from_the_image() -> None:
     ("image", "expected"),
     [
         ({"form": "one"}, ("unknown-key", "hyperpod.image.form")),
-        ({"version": 1}, ("missing-key", "hyperpod.image.from")),
+        ({"ami_id": 7}, ("wrong-type", "hyperpod.image.ami_id")),
         ({"from": "one", "version": 0}, ("out-of-range", "hyperpod.image.version")),
     ],
 )

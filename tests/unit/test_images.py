@@ -31,18 +31,20 @@ STACK = "ImageStack"
 PARAMETER = image_parameter("baked", "slurm-gpu")
 Synthesized = Callable[[str], Synthesis]
 
-CLUSTERS = """
+ONE_POOL = """
 name: test
 region: us-west-2
 availability_zones: [us-west-2a]
 pools:
   gpu: {instance_type: g5.12xlarge, nodes: 1}
 storage: {lustre: {capacity_gib: 1200}}
+"""
+CLUSTERS = f"""{ONE_POOL}
 images:
-  nodes: {playbook: hyperpod, parent: ami-0123456789abcdef0, schedule: null, scan: false}
-  hosts: {playbook: batch-gpu, system: amazon-linux, instance_type: c6i.8xlarge}
-hyperpod: {pools: [gpu], image: {from: nodes}}
-batch: {pools: [gpu], image: {from: hosts, version: 4}}
+  nodes: {{playbook: hyperpod, parent: ami-0123456789abcdef0, schedule: null, scan: false}}
+  hosts: {{playbook: batch-gpu, system: amazon-linux, instance_type: c6i.8xlarge}}
+hyperpod: {{pools: [gpu], image: {{from: nodes}}}}
+batch: {{pools: [gpu], image: {{from: hosts, version: 4}}}}
 """
 
 
@@ -291,6 +293,14 @@ def test_hyperpod_takes_an_unencrypted_image_in_every_group(others: Synthesis) -
     [device] = of(others, "ImageRecipe", "trainforge-test-nodes")["BlockDeviceMappings"]
     assert device["Ebs"]["Encrypted"] is False
     assert "Schedule" not in of(others, "ImagePipeline", "trainforge-test-nodes")
+
+
+def test_hyperpod_takes_an_image_by_its_id_in_every_group(synthesized: Synthesized) -> None:
+    image = "ami-0123456789abcdef0"
+    made = synthesized(f"{ONE_POOL}hyperpod: {{pools: [gpu], image: {{ami_id: {image}}}}}\n")
+    groups = made.only("HyperPodStack", "AWS::SageMaker::Cluster")["InstanceGroups"]
+    assert [group["ImageId"] for group in groups] == [image] * 3
+    assert STACK not in made.templates
 
 
 def test_batch_starts_hosts_from_the_version_that_is_named(others: Synthesis) -> None:

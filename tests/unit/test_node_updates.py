@@ -200,6 +200,18 @@ def test_every_key_and_every_kind_is_said_and_none_is_left_uncompared() -> None:
         assert f"{cluster}.image" in JUDGED
 
 
+@pytest.mark.parametrize("cluster", ["hyperpod", "hyperpod_eks", "eks", "batch"])
+def test_an_image_by_its_id_is_another_image_too(cluster: str) -> None:
+    by_id = on(cluster, image={"ami_id": AMI})
+    [(_, message, hint)] = said(on(cluster, **image(cluster, 1)), by_id)
+    assert f"from 'one' version 1 to '{AMI}'" in message
+    assert "'one' version 1" in hint
+    [(_, message, hint)] = said(by_id, on(cluster, image={"ami_id": AMI[:-1] + "1"}))
+    assert f"from '{AMI}' to '{AMI[:-1]}1'" in message
+    assert f"The way back is '{AMI}'" in hint
+    assert said(by_id, by_id) == []
+
+
 def test_a_pipeline_that_changes_interrupts_nothing() -> None:
     then = on("batch", **image("batch", 1))
     now = {**then, "images": {"one": {**PLAYBOOKS["batch"], "keep": 9}}}
