@@ -53,7 +53,8 @@ _CHANGELOG = "EC2 User Guide, 'Elastic Fabric Adapter release notes', read 2026-
 _EXCERPT = "a public repository's excerpt of it, of 2026-08-01"
 _EXCERPTED = (
     f"EC2 User Guide, 'Elastic Fabric Adapter release notes', by {_EXCERPT}; a public repository of measurements reads "
-    "this libfabric in AWS's image hpc-cloud/nccl-tests, whose tag names this installer and plugin; read 2026-11-29"
+    "this libfabric in AWS's image hpc-cloud/nccl-tests, whose tag names this installer and plugin, and another in an "
+    "image that it built with this installer; one public table disagrees and reads 2.4.0amzn1.0; read 2026-11-29"
 )
 _OLDER_CHANGELOG = (
     "EC2 User Guide, 'Elastic Fabric Adapter release notes', by a copy of the page with this as the newest; "

@@ -102,9 +102,10 @@ NVIDIA_RPM_SIGNING_KEY = Pin(
 )
 NVLSM = Pin(
     "NVLink subnet manager",
-    "2025.10.12",
-    "Amazon Linux 2023's release notes for 2023.11.20260511, with driver 595.71.05, and a public set-up on GitHub that "
-    "installs it from NVIDIA's repository for Ubuntu, read 2026-11-29; not downloaded here, unverified",
+    "2025.10.14",
+    "Amazon Linux 2023's release notes: 2023.12.20260622 brings it, and 2023.12.20260817, which brings our driver "
+    "595.91.07 and its nvlink5, brings no other; a public set-up on GitHub had it from NVIDIA's repository for Ubuntu "
+    "on an HGX machine; read 2026-11-29. Its version is a date of no driver's branch; not downloaded here, unverified",
 )
 NVIDIA_TOOLKIT_SIGNING_KEY = Pin(
     "signing key of NVIDIA's container toolkit",

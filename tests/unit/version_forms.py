@@ -86,6 +86,7 @@ RENDERED = (
 
 RECORDED = (
     "machine_images/requirements.lock",
+    "workloads/megatron_lm/recorded_options.json",
     "workloads/nemo_launcher/recorded_options.json",
     "workloads/nemo_run/recorded_options.json",
     "workloads/bionemo_esm1nv/esm1nv_launch/options.json",
