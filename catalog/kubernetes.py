@@ -122,7 +122,7 @@ def reserved_huge_pages_mib(instance: InstanceFacts, vcpus: int | None = None) -
 def huge_pages_mib(instance: InstanceFacts, vcpus: int | None = None) -> int:
     """Return the huge pages that a pod asks for where libfabric uses them, in MiB; 0 without EFA.
 
-    A pod that uses huge pages without asking for them dies of a bus error. 5120 MiB is what AWS asks for in
+    A pod that uses huge pages without asking for them ends with a bus error. 5120 MiB is what AWS asks for in
     the EKS User Guide ("Run machine learning training on Amazon EKS with Elastic Fabric Adapter") and in the
     SageMaker guide ("Using the training operator to run jobs"); small machines set less aside.
     """

@@ -25,7 +25,7 @@ OWN_EXPORTERS: Final = ("efa", "slurm", "runs")
 SHARED_LABELS: Final = ("cluster", "cluster_kind", "instance", "job", "node")
 """The labels that collectors add to every series, so that a record does not list them: the cluster's name in the
 deployment and its kind, host:port and name of the scrape as Prometheus sets them, and the node's host name. An exporter
-that speaks of other nodes (`slurm`, `runs`) has `node` as a label of its own: its scrape sets `honor_labels`."""
+of other nodes (`slurm`, `runs`) has `node` as a label of its own: its scrape sets `honor_labels`."""
 
 JOBS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -124,7 +124,7 @@ def _kubernetes(info: ClusterInfo, suite: str) -> int:
             [*kubectl, "create", "-f", "-", "--output", "name"], json.dumps(job_of(json.loads(found), suite))
         )
         typer.echo(
-            f"started {job}; it goes on without this command: {shlex.join([*kubectl, 'logs', '-f', job])}"
+            f"started {job}; it continues without this command: {shlex.join([*kubectl, 'logs', '-f', job])}"
         )
         while True:
             status = json.loads(output_of([*kubectl, "get", job, "--output", "json"], "")).get("status", {})

@@ -15,10 +15,10 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 if (ROOT / "constructs" / "__init__.py").exists():
-    # Before aws_cdk is imported: with that file present the import dies with an error about jsii instead.
+    # Before aws_cdk is imported: with that file present the import fails with an error about jsii instead.
     raise pytest.UsageError(
         "constructs/__init__.py shadows the PyPI package `constructs`, which aws_cdk imports "
-        "(aws/aws-cdk#19301); delete it, our code lives in constructs/trainforge/"
+        "(aws/aws-cdk#19301); delete it, our code is in constructs/trainforge/"
     )
 
 from tests.kubernetes.own_cluster import MARK, OPTION, PERMISSION

@@ -20,7 +20,7 @@ class Degrees:
     """The two data-parallel degrees: copies of the weights, and the ranks that share each (None: all that are left).
 
     Their product with tp, pp and cp is the number of ranks (pytorch/torchtitan v0.2.2, `ParallelDims._validate` of
-    torchtitan/distributed/parallel_dims.py, where -1 stands for the ranks that are left).
+    torchtitan/distributed/parallel_dims.py, where -1 means the ranks that are left).
     """
 
     replicate: int = 1

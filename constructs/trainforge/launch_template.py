@@ -151,7 +151,7 @@ class PoolLaunchTemplate(Construct):
             "Template",
             launch_template_data={},
         )
-        # The interface list and its neighbours as one raw property: no L2 sets several interfaces.
+        # The interface list and the keys beside it as one raw property: no L2 sets several interfaces.
         self.template.add_property_override(
             "LaunchTemplateData", launch_template_data(pool, launch, placement_group=group)
         )

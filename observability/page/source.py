@@ -41,7 +41,7 @@ CloudWatch = Callable[[str, str, Sequence[float]], Sequence[float]]
 
 @dataclass(frozen=True)
 class Source:
-    """A Prometheus at a time, and the values of variables, for which a query's `$name` stands.
+    """A Prometheus at a time, and the values of the variables of queries (`$name`).
 
     `end` and `hours` are the range of lines, `now` is the time of single values (`end` if it is None), and
     `scrape_seconds` is what Grafana multiplies by four for `$__rate_interval`.

@@ -341,7 +341,7 @@ _SYSTEM_ROOTS = frozenset(
     {"/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys"}
     | {"/usr", "/var"}
 )
-# Where Slurm, HyperPod's agent and the nodes' local volumes live (lifecycle scripts of HyperPod: /opt/slurm,
+# The folders of Slurm, HyperPod's agent and the nodes' local volumes (lifecycle scripts of HyperPod: /opt/slurm,
 # /opt/ml, /opt/sagemaker, /opt/dlami/nvme), and ParallelCluster's (SharedStorageMountDirValidator).
 _CLUSTER_ROOTS = frozenset(
     {"/opt/slurm", "/opt/ml", "/opt/aws", "/opt/amazon", "/opt/sagemaker", "/opt/dlami", "/tmp"}  # noqa: S108

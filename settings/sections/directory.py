@@ -14,7 +14,7 @@ class DirectoryUser(Model):
     name: str
     """Login name: lower case letters, digits, `_` and `-`, beginning with a letter or `_`."""
     uid: int = Field(ge=2000, le=60000)
-    """User id, and id of the group of the same name; below 2000 the images' own accounts live."""
+    """User id, and id of the group of the same name; ids below 2000 are those of the images' own accounts."""
     full_name: str | None = None
     """The person's full name; by default the login name."""
     ssh_public_key: str | None = None

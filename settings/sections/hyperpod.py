@@ -42,7 +42,7 @@ class UserSettings(Model):
     name: str
     """Login name: lower case letters, digits, `_` and `-`, beginning with a letter or `_`."""
     uid: int = Field(ge=2000, le=60000)
-    """User and group id, equal on all nodes; below 2000 the image's own accounts live."""
+    """User and group id, equal on all nodes; ids below 2000 are those of the image's own accounts."""
     ssh_public_key: str | None = None
     """OpenSSH public key for logging in between nodes."""
     sudo: bool = False

@@ -25,7 +25,7 @@ if sys.argv[1:] == ["--version"]:
     print("1.2.764.0")
     sys.exit()
 answer, *rest = sys.argv[1:]
-# Newer AWS CLIs pass the name of a variable, so that no token stands in the list of processes.
+# Newer AWS CLIs pass the name of a variable, so that no token is in the list of processes.
 with open({noted!r}, "w") as file:
     json.dump([json.loads(os.environ.get(answer, answer)), *rest], file)
 """

@@ -1,4 +1,4 @@
-"""CloudFormation as tests speak it: small templates in, statuses, reasons and outputs out."""
+"""CloudFormation for tests: small templates in, statuses, reasons and outputs out."""
 
 from __future__ import annotations
 

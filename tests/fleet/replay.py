@@ -18,7 +18,7 @@ from tests.ports import LOOPBACK
 
 _TYPES = {name: metric for metric in metrics() for name in metric.series_names}
 _ADDED = ("cluster", "cluster_kind", "job", "instance")
-"""Labels that a scrape adds. `node` too, where an exporter does not speak of other nodes."""
+"""Labels that a scrape adds. `node` too, where an exporter has no series of other nodes."""
 
 
 def path(job: str, instance: str) -> str:

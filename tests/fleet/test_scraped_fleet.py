@@ -132,13 +132,13 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scraped]:
         running = stack.enter_context(exporter("runs", f"--runs={folder / 'runs'}"))
         found = scrapes(
             [
-                Target("slurm", slurm, speaks_of_others=True),
-                Target("runs", running, speaks_of_others=True),
+                Target("slurm", slurm, own_node_label=True),
+                Target("runs", running, own_node_label=True),
             ],
             *(SLURM, "hyperpod", "head"),
         )
         for job, instance in ((JOBS["kube-state-metrics"], "ksm:8080"), (JOBS["kueue"], "kueue:8443")):
-            target = Target(job, replay, path(job, instance), speaks_of_others=True)
+            target = Target(job, replay, path(job, instance), own_node_label=True)
             found += scrapes([target], KUBERNETES, "eks", "")
         for node in (node for node in NODES if node.name in SCRAPED):
             targets = [

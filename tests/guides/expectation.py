@@ -7,7 +7,7 @@ import socket
 from collections import Counter
 
 ELLIPSIS = "..."
-"""Stands in a guide for output that is left out: a whole line, or a part of one."""
+"""The sign in a guide for output that is left out: a whole line, or a part of one."""
 
 _VOLATILE = (
     (r"\bi-[0-9a-f]{17}\b", "INSTANCE"),

@@ -1,7 +1,7 @@
 """A guide as its tests read it: commands with the output that is shown, files, and what cannot be run and why.
 
 In a fenced `console` block a line after `$ ` is a command on the reader's machine, one after
-`NAME@HOST:~$ ` a command on a node; a command that ends in a backslash goes on in the next line. Other lines are
+`NAME@HOST:~$ ` a command on a node; a command that ends in a backslash continues in the next line. Other lines are
 its output. Comments before a block direct the test, and readers do not see them:
 
     <!-- guide: not run: REASON -->      the commands of the next block cannot be run here

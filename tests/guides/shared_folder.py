@@ -18,7 +18,7 @@ ENVIRONMENT = f"{MOUNT}/environments/torch"
 _SHIPPED = "launch/"
 
 _SBATCH = """#!/bin/bash
-# Hands sbatch a script with the paths of the folder that stands for the shared file system, and without the option
+# Hands sbatch a script with the paths of the folder in place of the shared file system, and without the option
 # that only HyperPod's srun has.
 set -euo pipefail
 file=/dev/stdin

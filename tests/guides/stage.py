@@ -22,13 +22,13 @@ from tests.slurm.cluster import SlurmCluster
 DEFAULT_CONFIGURATION = ROOT / "config" / "default.yaml"
 
 _PLUGIN = """{shebang}
-\"\"\"Stands in for Session Manager's plugin: notes how it was called, prints the plugin's first line.\"\"\"
+\"\"\"A placeholder of Session Manager's plugin: notes how it was called, prints the plugin's first line.\"\"\"
 import json, os, sys
 if sys.argv[1:] == ["--version"]:
     print("{version}")
     sys.exit()
 answer, *rest = sys.argv[1:]
-# Newer AWS CLIs pass the name of a variable, so that no token stands in the list of processes.
+# Newer AWS CLIs pass the name of a variable, so that no token is in the list of processes.
 answer = os.environ.get(answer, answer)
 with open({record!r}, "a") as record:
     record.write(json.dumps([answer, *rest]) + "\\n")

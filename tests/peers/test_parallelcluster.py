@@ -304,7 +304,7 @@ def test_a_mistake_is_refused_by_our_rules_and_by_parallelcluster(
     reading = _read_with(tmp_path, mistake.settings)
     assert not reading.ok
     ours = _found(reading, mistake.rule)
-    # Ours names the place in the file that a person wrote, what stands there, and what to do.
+    # Ours names the place in the file that a person wrote, its value, and what to do.
     assert ours.path
     assert mistake.says in f"{ours.message} {ours.hint}"
     verdict = refused(name, mistake.change)

@@ -17,7 +17,7 @@ Answer = Literal["taken", "stopped", "refused"]
 
 _SECONDS = 180
 
-# Runs in the environment of peers. A cluster that stands is asked whether nodes run, and nothing else.
+# Runs in the environment of peers. A deployed cluster is asked whether nodes run, and nothing else.
 _PROGRAM = """
 import json, sys
 from pcluster.config.config_patch import ConfigPatch

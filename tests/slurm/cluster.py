@@ -119,13 +119,13 @@ class SlurmCluster:
         self._start_daemon(name, command)
 
     def stop_node(self, name: str) -> None:
-        """End the slurmd of a node, as when the machine dies."""
+        """End the slurmd of a node, as when the machine fails."""
         _end({name: self._daemons.pop(name)})
 
     def stop(self) -> None:
         """End jobs, then all daemons; harmless when nothing runs."""
         if "slurmctld" in self._daemons and self._daemons["slurmctld"].poll() is None:
-            # Steps are no children of ours: their slurmd must end them while it lives.
+            # Steps are no children of ours: their slurmd must end them while it runs.
             with contextlib.suppress(SlurmError):
                 self.run("scancel", "--user", getpass.getuser(), "--signal=KILL", "--full", check=False)
                 self.run("scancel", "--user", getpass.getuser(), check=False)

@@ -74,7 +74,7 @@ class Layout:
         return self.sockets / "spool" / node
 
     def write(self, folder: Path, user: str, settings: Mapping[str, str]) -> None:
-        """Write slurm.conf and cgroup.conf into `folder`; `settings` go over what stands here."""
+        """Write slurm.conf and cgroup.conf into `folder`; `settings` replace what is here."""
         lines = [f"{key}={value}" for key, value in {**self._settings(folder, user), **settings}.items()]
         lines += [self._node(node) for node in self.nodes]
         lines += [

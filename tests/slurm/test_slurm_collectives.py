@@ -54,7 +54,7 @@ def test_srun_starts_the_ranks_of_both_nodes(collective: str, submit: Callable[.
     code, log = submit(collective, collective)
     assert code == 0, log
     check(log, collective, hosts=1)
-    # srun's label stands before each line.
+    # srun's label is before each line.
     assert re.search(r"^ *0: +8 ", log, re.MULTILINE) or re.search(r"^ *0: +0 ", log, re.MULTILINE)
 
 

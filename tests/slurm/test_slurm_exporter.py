@@ -1,4 +1,4 @@
-"""The Slurm exporter against a real Slurm 24.11: jobs and GPUs appear and go, and a dead controller is reported."""
+"""The Slurm exporter against a real Slurm 24.11: jobs and GPUs appear and go, and a silent controller is reported."""
 
 from __future__ import annotations
 

@@ -215,7 +215,7 @@ def test_a_job_resumes_bit_for_bit_after_a_killed_rank_a_requeue_and_a_lost_node
     assert lost not in job.nodes()
 
 
-# HyperPod's own srun is not to be had elsewhere. This stands for what it adds: a step that lost a node is started
+# HyperPod's own srun is not to be had elsewhere. This has what it adds: a step that lost a node is started
 # again, within the job, on nodes that are left.
 RESUMING_SRUN = """\
 #!/bin/bash
@@ -242,7 +242,7 @@ class HyperPodJob(Job):
         programs.mkdir()
         (programs / "srun").write_text(RESUMING_SRUN.replace("SRUN", shlex.quote(srun)), encoding="utf-8")
         (programs / "srun").chmod(0o755)
-        # On the way by salloc, the shell that starts steps lies on no node that may be lost.
+        # On the way by salloc, the shell that starts steps is on no node that may be lost.
         command = [
             "salloc",
             "--nodes=3",

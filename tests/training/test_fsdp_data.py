@@ -54,7 +54,7 @@ def test_windows_hold_every_token_once_and_borders_where_documents_end(
             assert not tokens or cut[0] == tokens[-1]
             offset = numbers[-1] if numbers else 0
             tokens += cut if not tokens else cut[1:]
-            # The shared token's document goes on, so numbers continue from it.
+            # The shared token's document continues, so numbers continue from it.
             numbers += [offset + number for number in (within if not count else within[1:])]
             count += 1
     flat = [token for document in documents for token in document]

@@ -50,7 +50,7 @@ def operators(format_: Format, node: int, port: int) -> dict[str, str]:
     }
 
 
-# Stands for HyperPod's agent, which waits for an operator: torchrun with the agent's words, told by the test what the
+# In place of HyperPod's agent, which waits for an operator: torchrun with the agent's words, told by the test what the
 # operator would say. Both write the ranks' logs to attempt_0/LOCAL_RANK/stdout.log below --log-dir.
 HYPERPODRUN = """\
 #!/bin/bash

@@ -123,7 +123,7 @@ errors.run(main)
 """
 """The driver with a placeholder for Ray: one rank in its own process, started again after a failure as Ray Train does.
 
-The tests on a real Ray show that it starts ranks again, and hands over what rank 0 returns.
+The tests on a real Ray show that it starts ranks again, and returns what rank 0 returns.
 """
 
 

@@ -84,7 +84,7 @@ CASES = (
     Case("GpuXid", _xids(x79="_x5 1x4 stale _x50 1x4 stale"), 62, 50, _LATE, name="again"),
     Case(
         "GpuXid",
-        # The job dies of the error: the exporter's series has other labels from then on.
+        # The job ends by the error: the exporter's series has other labels from then on.
         {
             f'DCGM_EXP_XID_ERRORS_COUNT{{{_DCGM},xid="79",hpc_job="7"}}': "_x9 1 stale",
             f'DCGM_EXP_XID_ERRORS_COUNT{{{_DCGM},xid="79"}}': "_x10 1x3 stale",

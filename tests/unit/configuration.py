@@ -41,7 +41,7 @@ class _Gone:
 
 
 GONE = _Gone()
-"""Stands for a key that is taken out."""
+"""In place of the value of a key that is taken out."""
 
 PLAN = "arn:aws:sagemaker:us-west-2:111122223333:training-plan/spring-run"
 GROUP = "arn:aws:resource-groups:us-west-2:111122223333:group/gpus"

@@ -202,7 +202,7 @@ def expanded(text: str, variables: dict[str, str]) -> str:
     """Return a command's word as Kubernetes hands it to the container.
 
     The rule is that of the API reference (Container.command): `$(NAME)` is replaced where the variable is
-    known and left alone where it is not, and a doubled `$` stands for one.
+    known and left alone where it is not, and a doubled `$` is one.
     """
 
     def one(found: re.Match[str]) -> str:

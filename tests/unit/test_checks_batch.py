@@ -58,7 +58,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     # room for the interface of a job's container
     (_pool(instance_type="hpc6id.32xlarge"), {("batch-interface", "pools.gpu.instance_type")}),
     (_pool(instance_type="hpc7a.96xlarge"), set()),
-    # the default group of a VPC that stands: jobs with EFA meet there
+    # the default group of an existing VPC: jobs with EFA meet there
     (BATCH | {"network.existing": NETWORK, "pools.gpu.instance_type": "g5.4xlarge"}, set()),
     (
         BATCH | {"network.existing": NETWORK},

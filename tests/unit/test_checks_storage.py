@@ -149,7 +149,7 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {"retention": "durable", "storage.lustre.repository": False},
         {("durable-without-backup", "storage.lustre.backup_days")},
     ),
-    # what stands already
+    # what exists already
     ({"storage.lustre": {"existing": {"file_system_id": FS, "mount_name": "fsx"}}}, {_LUSTRE}),
     (
         {"storage.lustre": {"existing": {"file_system_id": FS, "mount_name": "a b"}}},

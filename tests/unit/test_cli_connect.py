@@ -107,7 +107,7 @@ def start(kind: str, tags: Mapping[str, str] | None = None, system: str = "ubunt
 
 @pytest.fixture(scope="module")
 def cluster(aws: None) -> dict[str, str]:
-    """Return the instances of a ParallelCluster that stands: head, login, gpu, and one of another cluster."""
+    """Return the instances of a deployed ParallelCluster: head, login, gpu, and one of another cluster."""
     name = ClusterInfo.parameter_name(PARALLELCLUSTER.deployment, PARALLELCLUSTER.cluster)
     client = boto3.client("ssm", region_name=REGION)
     client.put_parameter(Name=name, Value=PARALLELCLUSTER.to_json(), Type="String")

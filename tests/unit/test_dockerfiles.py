@@ -111,7 +111,7 @@ def test_requirements_of_a_workload_are_those_of_the_catalog(path: Path) -> None
     if all(not line or line.startswith("#") for line in lines) and "pip install" not in text:
         return
     assert f"COPY {path.parent.name}/requirements.txt /opt/trainforge/requirements.txt" in text
-    # A package in a folder of its own stands before a vendor's; pip would compare the vendor's own with each other.
+    # A package in a folder of its own goes before a vendor's; pip would compare the vendor's own with each other.
     apart = re.search(r"--target /opt/trainforge/\w+ --requirement /opt/trainforge/requirements\.txt\n", text)
     assert apart or "--requirement /opt/trainforge/requirements.txt && python3 -m pip check" in text
 

@@ -255,7 +255,7 @@ def test_prometheus_takes_the_configuration(tmp_path: Path) -> None:
                 "state",
                 8080,
                 namespace="n",
-                speaks_of_others=True,
+                own_node_label=True,
                 authorized=True,
                 keeps=["kube_pod_info", "kube_node_info"],
             ),

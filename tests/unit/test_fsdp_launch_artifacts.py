@@ -80,7 +80,7 @@ def test_the_bundle_holds_program_and_manifest(shipped: Synthesis) -> None:
         "--efa=16",
     ):
         assert word in text
-    # The URI is a deployment's to know: it stands for a marker until then, and for the workload's own image.
+    # The URI is a deployment's to know: it is a marker until then, and for the workload's own image.
     assert re.search(r"--container-image=<<marker:0x\w+:\d+>>", text)
 
 

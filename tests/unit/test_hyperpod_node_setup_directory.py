@@ -38,7 +38,7 @@ def node(tmp_path: Path) -> HyperPodNode:
     made = HyperPodNode(tmp_path)
     made.program("aws", AWS)
     made.program("pam-auth-update", "exit 0")
-    # SSSD knows its people; what is not asked of it stands in files.
+    # SSSD knows its people; what is not asked of it is in files.
     made.program("getent", '[ "$*" = "-s sss group everyone" ] && [ ! -e "$STATE/unknown" ] || exit 2')
     return made
 

@@ -186,7 +186,7 @@ def test_constructs_is_a_source_root() -> None:
 
 
 def test_a_package_named_constructs_is_refused_with_a_message(tmp_path: Path) -> None:
-    """The guard in conftest must speak before aws_cdk dies with an error about jsii."""
+    """The guard in conftest must print its error before aws_cdk fails with an error about jsii."""
     (tmp_path / "constructs").mkdir()
     (tmp_path / "constructs" / "__init__.py").touch()
     (tmp_path / "tests").mkdir()

@@ -104,7 +104,7 @@ def test_a_default_is_at_the_line_of_what_holds_it(tmp_path: Path) -> None:
         ({"availability_zones": [5]}, {("wrong-type", "availability_zones.0")}),
         ({"region": 5}, {("wrong-type", "region")}),
         ({"network": 5}, {("wrong-type", "network")}),
-        # What stands beside a broken value is checked all the same.
+        # What is beside a broken value is checked all the same.
         (
             {"pools.gpu.nodes": "x", "pools.gpu.instance_type": "y"},
             {("wrong-type", "pools.gpu.nodes"), ("instance-type-unknown", "pools.gpu.instance_type")},

@@ -461,9 +461,9 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
     targets = [
         Target("load", port),
         *node_targets(port),
-        Target("slurm", port, speaks_of_others=True),
+        Target("slurm", port, own_node_label=True),
         Target("wide", port, path="/many"),
-        Target("runs", port, path="/runs", speaks_of_others=True, moves=True),
+        Target("runs", port, path="/runs", own_node_label=True, moves=True),
     ]
     prometheus(
         configuration(targets, f"{receiver}/api/v1/write"),
@@ -479,7 +479,7 @@ def test_an_agent_ships_to_a_second_prometheus_by_the_configuration_of_nodes(
         "job": "load",
         "node": "gpu-1",
     }
-    # One that speaks of other nodes keeps its own label, and any other's is put aside.
+    # An exporter of other nodes keeps its own label, and any other's is put aside.
     [told] = series(receiver, 'jobs{job="slurm"}', 1)
     assert told["metric"]["node"] == "gpu-9"
     [renamed] = series(receiver, 'jobs{job="load"}', 1)

@@ -65,7 +65,7 @@ def _check_pod(run: Run, template: dict[str, Any]) -> None:
     # Kubernetes asks for devices in both, and takes no more of one than of the other.
     assert {name: requests[name] for name in limits} == limits
     assert {name: amount for name, amount in limits.items() if name != HUGE_PAGES} == devices
-    # Who uses huge pages without asking for them dies of a bus error; who asks without need may wait for ever.
+    # Who uses huge pages without asking for them ends with a bus error; who asks without need may wait for ever.
     uses_huge_pages = run.efa_per_node > 0 and environment(run).get("FI_EFA_USE_HUGE_PAGE") != "0"
     assert (HUGE_PAGES in limits) == uses_huge_pages
     spec = template["spec"]

@@ -14,7 +14,7 @@ from workloads.render.slurm import slurm
 from workloads.spec import Workload
 
 # Options of pyxis that take a value, as its README prints `srun --help` (NVIDIA/pyxis, commit 046f414), each with the
-# form of the value that stands there: [USER@][REGISTRY#]IMAGE[:TAG] and SRC:DST[:FLAGS][,SRC:DST...].
+# form of its value: [USER@][REGISTRY#]IMAGE[:TAG] and SRC:DST[:FLAGS][,SRC:DST...].
 OPTIONS = {
     "container-image": re.compile(
         r"(?:[^@#/]+@)?(?:[a-z0-9.-]+(?::\d+)?#)?[a-z0-9._/-]+(?::[A-Za-z0-9_.-]+)?"

@@ -164,7 +164,7 @@ def test_hyperpodrun_takes_the_place_of_torchrun(tmp_path: Path) -> None:
     case = Case(run(TORCH, "m5.2xlarge"), Format.HYPERPODPYTORCHJOB)
     done, _ = start(case, tmp_path, TMPDIR="/var/tmp")
     words = guarded(said(done))
-    # The agent dies without NNODES (hyperpod-elastic-agent 1.1.3, hyperpod_rendezvous_backend.py).
+    # The agent ends without NNODES (hyperpod-elastic-agent 1.1.3, hyperpod_rendezvous_backend.py).
     assert words[:2] == ["env", "NNODES=4"]
     agent = words.index("hyperpodrun")
     assert words[agent : agent + 3] == ["hyperpodrun", "--nnodes=4", "--nproc-per-node=1"]

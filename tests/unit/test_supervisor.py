@@ -157,7 +157,7 @@ def test_rank_0_that_ends_by_itself_prints_its_reason(job: Job) -> None:
 
 
 def test_a_launcher_that_does_not_listen_is_killed(job: Job) -> None:
-    """torchrun, for one, is deaf to SIGTERM while it waits for other nodes."""
+    """torchrun, for one, does not react to SIGTERM while it waits for other nodes."""
     job.start(1, "exit 69")
     main = job.start(0, DEAF, TRAINFORGE_GRACE_SECONDS="0", TRAINFORGE_KILL_SECONDS="3")
     assert main.code() == 69, main.said

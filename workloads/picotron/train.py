@@ -112,7 +112,7 @@ def _store() -> Any:
 def _shared(store: Any, chosen: Options, folder: Path, *, on_processors: bool) -> str:
     """Return the configuration that rank 0 has made, on every rank.
 
-    It travels through the store, which is there before Picotron's process group: a shared file system may show a file
+    It goes through the store, which is there before Picotron's process group: a shared file system may show a file
     to one node and not yet to another.
     """
     own = dist.PrefixStore("picotron_launch", store)

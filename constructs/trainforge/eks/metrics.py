@@ -98,7 +98,7 @@ class RunsExporter(Construct):
             runs.NAME,
             RUNS_EXPORTER_PORT,
             namespace=location.namespace,
-            speaks_of_others=True,
+            own_node_label=True,
         )
 
 
@@ -129,7 +129,7 @@ class ClusterMetrics(Construct):
                 _NAME,
                 STATE_METRICS,
                 KUBE_STATE_METRICS_PORT,
-                speaks_of_others=True,
+                own_node_label=True,
                 # It has hundreds, some a series per pod and label; these are what dashboards and alerts read.
                 keeps=[metric.name for metric in of_exporter(STATE_METRICS)],
             ),
@@ -242,7 +242,7 @@ def _kueue() -> ExporterPods:
         KUEUE_CHART.name,
         KUEUE_METRICS_PORT,
         namespace=KUEUE_CHART.namespace,
-        speaks_of_others=True,
+        own_node_label=True,
         authorized=True,
     )
 

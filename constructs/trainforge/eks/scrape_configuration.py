@@ -22,7 +22,7 @@ Prometheus guide, "Scraper configuration")."""
 class ExporterPods:
     """Pods of an exporter: the name of their job, a label that they have, and the container port that answers.
 
-    With `namespace` only pods there. An exporter that `speaks_of_others` has the label `node` of its own, or none. One
+    With `namespace` only pods there. With `own_node_label` its series have the label `node` of their own, or none. One
     that is `authorized` answers over TLS to those who may read `/metrics`, and gets the collector's token. `keeps` are
     the names of its metrics that are stored; empty: all.
 
@@ -35,7 +35,7 @@ class ExporterPods:
     value: str
     port: int
     namespace: str = ""
-    speaks_of_others: bool = False
+    own_node_label: bool = False
     authorized: bool = False
     keeps: Sequence[str] = ()
 
@@ -101,12 +101,12 @@ def _scrape(exporter: ExporterPods, series_limit: int) -> dict[str, Any]:
     return {
         "job_name": exporter.job,
         **(_AUTHORIZED if exporter.authorized else {}),
-        "honor_labels": exporter.speaks_of_others,
+        "honor_labels": exporter.own_node_label,
         # 0 is no limit: the state of a large cluster has many series, all of them of one exporter.
-        "sample_limit": 0 if exporter.speaks_of_others else series_limit,
+        "sample_limit": 0 if exporter.own_node_label else series_limit,
         "kubernetes_sd_configs": [{"role": "pod"}],
-        # The node that an exporter of Kubernetes' state runs on is none of those that it speaks of.
-        "relabel_configs": keep if exporter.speaks_of_others else [*keep, name],
+        # An exporter of Kubernetes' state has series of other nodes than the one that it runs on.
+        "relabel_configs": keep if exporter.own_node_label else [*keep, name],
         **({"metric_relabel_configs": [_kept(exporter.keeps)]} if exporter.keeps else {}),
     }
 

@@ -37,7 +37,7 @@ class ManagedGrafana(Construct):
     """A workspace that people enter through IAM Identity Center, with a role that only reads.
 
     Who may enter is decided in the service: `aws grafana update-permissions`. Data sources and dashboards are put there
-    by a function of ours, with a token that lives as long as its call.
+    by a function of ours, with a token that is valid for its call.
     """
 
     def __init__(

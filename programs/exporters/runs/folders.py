@@ -5,7 +5,7 @@ host that is named after the start in the record of node 0's guard. When the run
 another start, and the claim is void.
 
 A run's folder is `runs/<workload>/<id>`. Its guard replaces `progress.prom` and `goodput.json` there every few seconds,
-which changes the time of the folder itself: one look per run tells which runs are alive.
+which changes the time of the folder itself: one look per run tells which runs have reported lately.
 """
 
 from __future__ import annotations

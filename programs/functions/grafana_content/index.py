@@ -1,7 +1,7 @@
 """Puts data sources and dashboards into a workspace of Amazon Managed Grafana, which has no resource for them.
 
-The token that it needs is of a service account made for one call: it lives for ten minutes and goes with the account
-when the call ends. Dashboards are objects of a bucket, by key. CloudFormation always receives an answer.
+The token that it needs is of a service account made for one call: it is valid for ten minutes and is deleted with
+the account when the call ends. Dashboards are objects of a bucket, by key. CloudFormation always receives an answer.
 """
 
 from __future__ import annotations

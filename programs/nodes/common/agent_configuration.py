@@ -20,8 +20,8 @@ _QUEUE = {"capacity": 5000, "max_samples_per_send": 1000, "max_shards": 10}
 class Target:
     """An exporter of this node: the name of its job and its port.
 
-    One that `speaks_of_others` has the label `node` of its own. If it `moves`, the runs that it speaks of may start on
-    another node again: their series do not name the node that exported them, so that they continue. `parameters` are
+    With `own_node_label` its series have the label `node` of their own. If it `moves`, the runs of its series may start
+    on another node again: the series do not name the node that exported them, so that they continue. `parameters` are
     those of the request. With `keep` only metrics whose whole name this pattern matches are taken, without those that
     `drop` matches.
     """
@@ -29,7 +29,7 @@ class Target:
     job: str
     port: int
     path: str = "/metrics"
-    speaks_of_others: bool = False
+    own_node_label: bool = False
     moves: bool = False
     parameters: tuple[tuple[str, str], ...] = ()
     keep: str = ""
@@ -90,9 +90,9 @@ def _scrape(target: Target, node: str, series_limit: int) -> dict[str, Any]:
         "job_name": target.job,
         "metrics_path": target.path,
         **({"params": {name: [value] for name, value in target.parameters}} if target.parameters else {}),
-        "honor_labels": target.speaks_of_others,
-        # 0 is no limit: an exporter that speaks of a whole cluster bounds its series itself.
-        "sample_limit": 0 if target.speaks_of_others else series_limit,
+        "honor_labels": target.own_node_label,
+        # 0 is no limit: an exporter of a whole cluster bounds its series itself.
+        "sample_limit": 0 if target.own_node_label else series_limit,
         "static_configs": [
             {
                 "targets": [f"127.0.0.1:{target.port}"],

@@ -49,7 +49,7 @@ _DCGM_SETTINGS = f"{UNITS}/{_DCGM_UNIT}.d/trainforge.conf"
 def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
     """Have the exporters and the agent run; what cannot be had is a warning, because the node runs jobs without it.
 
-    `kind` is the node's kind: the controller or head node alone speaks of Slurm and of the cluster's runs.
+    `kind` is the node's kind: the controller or head node alone exports Slurm and the cluster's runs.
 
     Raises:
         StepError: an archive is not the one that was asked for, or a service does not start.
@@ -159,13 +159,13 @@ def _cluster_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
     native = _has_own_metrics(ports["slurmctld"])
     if native:
         for part in _SLURM_PARTS:
-            yield Target(f"slurm-{part}", ports["slurmctld"], f"/metrics/{part}", speaks_of_others=True)
+            yield Target(f"slurm-{part}", ports["slurmctld"], f"/metrics/{part}", own_node_label=True)
     options = "OPTIONS=--native\n" if native else "OPTIONS=\n"
     _ensure_own(node, "slurm", options)
-    yield Target("slurm", ports["slurm"], speaks_of_others=True)
+    yield Target("slurm", ports["slurm"], own_node_label=True)
     if metrics.runs:
         _ensure_own(node, "runs", f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=\n")
-        yield Target("runs", ports["runs"], speaks_of_others=True)
+        yield Target("runs", ports["runs"], own_node_label=True)
 
 
 def _host_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
@@ -177,7 +177,7 @@ def _host_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
     node.write_file(f"{folder}/node", f"{os.uname().nodename}\n", 0o644)
     options = f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=--claims={claims}\n"
     _ensure_own(node, "runs", options)
-    yield Target("runs", metrics.ports["runs"], speaks_of_others=True, moves=True)
+    yield Target("runs", metrics.ports["runs"], own_node_label=True, moves=True)
 
 
 def _has_own_metrics(port: int) -> bool:

@@ -43,7 +43,7 @@ def ensure_home(node: Node, user: User, home: str) -> None:
 def _create(node: Node, user: User, home: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Complete under another name, then renamed: a rename onto a folder that is not empty fails, so one node
-    # wins, nobody sees half a home, and a node that dies on the way leaves none.
+    # wins, nobody sees half a home, and a node that fails on the way leaves none.
     staging = Path(tempfile.mkdtemp(prefix=f".{user.name}.new-", dir=path.parent))
     try:
         if node.path(_SKELETON).is_dir():

@@ -16,8 +16,8 @@ def mount_point(node: Node, absolute: str) -> str:
 
     An automount that nothing has triggered counts as not mounted.
     """
-    # Looking at the folder triggers an automount. A separate program, because a dead server would
-    # block this one without end.
+    # Looking at the folder triggers an automount. A separate program, because a server that does not answer
+    # would block this one without end.
     node.query("stat", "--dereference", str(node.path(absolute)), timeout_seconds=20)
     best = "/"
     for line in node.path("/proc/self/mounts").read_text(encoding="utf-8").splitlines():

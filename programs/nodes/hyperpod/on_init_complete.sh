@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Entry of the node set-up, which HyperPod runs as OnInitComplete. The log is opened before anything that can fail:
-# a lifecycle script that dies without a message leaves no reason why the node did not start.
+# a lifecycle script that ends without a message leaves no reason why the node did not start.
 set -u
 umask 022
 

@@ -1,1 +1,1 @@
-"""The parts of the launch file of neuronx-distributed: command lines of NxD's programs, and what stands in for them."""
+"""The parts of the launch file of neuronx-distributed: command lines of NxD's programs, and their placeholders."""
