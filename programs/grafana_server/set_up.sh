@@ -127,6 +127,8 @@ YAML
 data = $state
 plugins = $state/plugins
 provisioning = $etc/provisioning
+[log]
+mode = console
 [server]
 http_addr = $ADDRESS
 http_port = 3000

@@ -98,12 +98,13 @@ def test_data_sources_and_dashboards_are_there_and_no_account_is_left(filled: Fi
     assert (variable["type"], variable["query"]) == ("datasource", "grafana-amazonprometheus-datasource")
     sources = filled.workspace.held["datasources"]
     assert sources["prometheus"]["type"] == "grafana-amazonprometheus-datasource"
-    assert sources["prometheus"]["jsonData"]["sigV4AuthType"] == "workspace-iam-role"
+    assert sources["prometheus"]["jsonData"]["sigV4AuthType"] == "ec2_iam_role"
     # Silences are made with this source, which has the rights of the workspace's role.
     alerts = sources["alertmanager"]
     assert alerts["url"] == f"{sources['prometheus']['url']}/alertmanager"
     assert alerts["jsonData"]["implementation"] == "prometheus"
-    assert alerts["jsonData"]["sigV4AuthType"] == "workspace-iam-role"
+    assert alerts["jsonData"]["sigV4AuthType"] == "ec2_iam_role"
+    assert sources["cloudwatch"]["jsonData"]["authType"] == "ec2_iam_role"
     assert filled.workspace.accounts == filled.workspace.tokens == {}
 
 

@@ -23,6 +23,10 @@ _FIRST_WITHOUT_SIGV4 = 12
 """The version from which Grafana's own Prometheus data source signs nothing (Amazon Managed Grafana guide, "Manually
 add the Prometheus data source")."""
 
+_WORKSPACE_ROLE = "ec2_iam_role"
+"""The way to sign that forms in Amazon Managed Grafana call "Workspace IAM Role" (grafana/grafana-aws-sdk,
+pkg/awsauth/authtype.go, which knows no other name of it)."""
+
 
 def handler(event: dict[str, Any], context: Any) -> None:
     """Answer one CloudFormation event; a deleted workspace takes its content along."""
@@ -77,7 +81,7 @@ def dashboard(text: str, kind: str) -> dict[str, Any]:
 def data_sources(properties: dict[str, Any], kind: str) -> list[dict[str, Any]]:
     """Return the data sources as the API takes them: metrics, of the type `kind`, their alerts, and CloudWatch."""
     region = properties["Region"]
-    signed = {"sigV4Auth": True, "sigV4AuthType": "workspace-iam-role", "sigV4Region": region}
+    signed = {"sigV4Auth": True, "sigV4AuthType": _WORKSPACE_ROLE, "sigV4Region": region}
     return [
         {
             "uid": "prometheus",
@@ -102,7 +106,7 @@ def data_sources(properties: dict[str, Any], kind: str) -> list[dict[str, Any]]:
             "name": "CloudWatch",
             "type": "cloudwatch",
             "access": "proxy",
-            "jsonData": {"authType": "workspace-iam-role", "defaultRegion": region},
+            "jsonData": {"authType": _WORKSPACE_ROLE, "defaultRegion": region},
         },
     ]
 
