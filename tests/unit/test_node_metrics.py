@@ -26,6 +26,7 @@ import pytest
 from catalog.batch import HOST_FOLDER
 from catalog.metrics import series_names
 from programs.nodes.common.agent_configuration import Destination, Target, agent_configuration
+from programs.nodes.common.collector import node_name
 from programs.nodes.common.node_exporter import node_targets
 from stacks.node_metrics import PORTS
 from tests.ports import LOOPBACK, free_ports
@@ -167,7 +168,7 @@ def test_a_node_without_devices_sends_its_own_metrics_signed(
     assert files["static_configs"] == scrape["static_configs"]
     exporter = node.read("/etc/systemd/system/trainforge-node-exporter.service")
     assert f"--web.listen-address={LOOPBACK}:9100\n" in exporter
-    name = os.uname().nodename
+    name = node_name(os.uname().nodename)
     assert scrape["static_configs"][0]["labels"] == {"instance": f"{name}:9100", "node": name}
     assert written["global"]["external_labels"] == {"cluster": "demo-hyperpod", "cluster_kind": "hyperpod"}
     assert written["remote_write"][0]["url"] == URL
@@ -176,6 +177,11 @@ def test_a_node_without_devices_sends_its_own_metrics_signed(
     assert "prometheus-1.2.3 --agent" in unit
     assert f"--web.listen-address={LOOPBACK}:" in unit
     assert "DynamicUser=yes" in unit
+
+
+@pytest.mark.parametrize("host", ["ip-10-1-2-3", "ip-10-1-2-3.us-west-2.compute.internal"])
+def test_a_node_is_named_as_slurm_names_it(host: str) -> None:
+    assert node_name(host) == "ip-10-1-2-3"
 
 
 def test_each_device_brings_its_exporter(node: HyperPodNode, metrics: dict[str, Any]) -> None:
@@ -352,7 +358,7 @@ def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container_and_that_of_its_r
     job = {"AWS_BATCH_JOB_ID": "1234"}
     assert (
         batch_host.node_name(job, host.root)
-        == os.uname().nodename
+        == node_name(os.uname().nodename)
         == scrape["static_configs"][0]["labels"]["node"]
     )
     assert batch_host.claims(job, host.root) == folder / "runs"

@@ -73,7 +73,7 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
         Destination(found["remote_write_url"], metrics.region),
         cluster=metrics.cluster,
         cluster_kind=metrics.cluster_kind,
-        node=os.uname().nodename,
+        node=node_name(os.uname().nodename),
         scrape_seconds=metrics.scrape_seconds,
         series_limit=metrics.series_limit,
     )
@@ -86,6 +86,14 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
         next_step=f"'{program} --agent --config.file={_CONFIGURATION}' says what is wrong",
         restart=node.changes > before,
     )
+
+
+def node_name(host: str) -> str:
+    """Return the value of the label `node` of a host: its name without a domain, as Slurm and launch guards have it.
+
+    Slurm's NodeName is what `hostname -s` prints (slurm.conf's manual); Amazon Linux 2023 names hosts with a domain.
+    """
+    return host.partition(".")[0]
 
 
 def ensure_job_hooks(node: Node, folders: HookFolders) -> None:
@@ -174,7 +182,7 @@ def _host_targets(node: Node, metrics: Metrics) -> Iterator[Target]:
     node.ensure_directory(folder, 0o755)
     # Jobs run as users of their images' choice.
     node.ensure_directory(claims, 0o1777)
-    node.write_file(f"{folder}/node", f"{os.uname().nodename}\n", 0o644)
+    node.write_file(f"{folder}/node", f"{node_name(os.uname().nodename)}\n", 0o644)
     options = f"TRAINFORGE_RUNS={metrics.runs}\nOPTIONS=--claims={claims}\n"
     _ensure_own(node, "runs", options)
     yield Target("runs", metrics.ports["runs"], own_node_label=True, moves=True)
