@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from tests.unit.guarded_node import RUNTIME, SKIP, TIMEOUT_SECONDS, Node
 
 sys.path.insert(0, str(RUNTIME))
 
+import launch_guard
 import node_checks
 from health.devices import efa_devices
 
@@ -284,3 +286,21 @@ def test_torchrun_s_own_traceback_is_left_out_where_the_ranks_have_told_their_re
     node.program("torchrun", f"echo 'error: a check failed' >&2\ncat '{tmp_path}/words' >&2\nexit 1")
     result = node.guard("torchrun", kind="cpu", accelerators=0, efa=0, nodes="1")
     assert result.stderr == "error: a check failed\n" + ("" if told else words)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({"SLURMD_NODENAME": "n1", "TRAINFORGE_NODE_NAME": "other"}, "n1"),
+        ({"TRAINFORGE_NODE_NAME": "ip-10-1-2-3.ec2.internal"}, "ip-10-1-2-3.ec2.internal"),
+        ({"AWS_BATCH_JOB_ID": "1234"}, "batch-host"),
+        ({}, os.uname().nodename),
+    ],
+    ids=["slurm", "kubernetes", "batch", "local"],
+)
+def test_the_node_has_the_name_that_its_metrics_have(
+    tmp_path: Path, variables: dict[str, str], expected: str
+) -> None:
+    (tmp_path / "scratch/.trainforge").mkdir(parents=True)
+    (tmp_path / "scratch/.trainforge/node").write_text("batch-host\n", encoding="utf-8")
+    assert launch_guard.node_name(variables, tmp_path) == expected

@@ -238,6 +238,16 @@ def test_the_runs_name_follows_the_jobs(format_: Format) -> None:
         }
 
 
+def test_every_pod_knows_its_node() -> None:
+    """Its host name is the pod's own, which the metrics of no node have."""
+    for case in cases(("p5.48xlarge", "trn1.32xlarge", "m5.2xlarge")):
+        for _, template in pods(case.document):
+            (node,) = (
+                one for one in only_container(template)["env"] if one["name"] == "TRAINFORGE_NODE_NAME"
+            )
+            assert node["valueFrom"] == {"fieldRef": {"fieldPath": "spec.nodeName"}}
+
+
 VISION = {"key": "example.com/team", "operator": "Equal", "value": "vision", "effect": "NoSchedule"}
 GPUS = {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}
 

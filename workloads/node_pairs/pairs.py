@@ -68,8 +68,9 @@ def _nodes(ranks: Ranks) -> list[str]:
 
 
 def _own_name() -> str:
-    """Return this node's name, with the instance's id where EC2 says it: a pod's name is not its node's."""
-    host = os.environ.get("SLURMD_NODENAME") or os.uname().nodename
+    """Return this node's name, with the instance's id where EC2 says it: a container's name is not its node's."""
+    named = os.environ.get("SLURMD_NODENAME") or os.environ.get("TRAINFORGE_NODE_NAME")
+    host = named or os.uname().nodename
     try:
         instance = _INSTANCE.read_text(encoding="ascii").strip()
     except OSError:

@@ -23,6 +23,9 @@ RUN_ID = "RUN_ID"
 
 So a job that is created again under its name resumes where it stopped."""
 
+NODE_NAME = "TRAINFORGE_NODE_NAME"
+"""The variable with the name of a pod's node, which metrics of nodes have; the host name of a pod is its own."""
+
 
 _BREAK = "\n"
 _NO_LIMIT = 2**31 - 1

@@ -20,7 +20,7 @@ from workloads.containers import Container
 from workloads.entry import environment
 from workloads.grace import grace_seconds
 from workloads.render.container_variables import variables_of
-from workloads.render.manifest import RUN_ID, labels, verbatim
+from workloads.render.manifest import NODE_NAME, RUN_ID, labels, verbatim
 from workloads.render.placement import placement
 from workloads.render.topology import topology
 from workloads.restarts import MAX_RESTARTS
@@ -166,13 +166,14 @@ def resources(run: Run) -> dict[str, dict[str, str]]:
 
 
 def variables(run: Run, info: ClusterInfo, job_label: str) -> list[dict[str, Any]]:
-    """Return the container's own variables: the run's id, or the job's name by the pod's label, and secrets.
+    """Return the container's own variables: the run's id, or the job's name by the pod's label, its node, and secrets.
 
     Secrets are there by reference only.
     """
     job = {"valueFrom": {"fieldRef": {"fieldPath": f"metadata.labels['{job_label}']"}}}
     return [
         {"name": RUN_ID, **({"value": run.id} if run.id else job)},
+        {"name": NODE_NAME, "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
         # A line that waits in a buffer is a run that looks hung.
         {"name": "PYTHONUNBUFFERED", "value": "1"},
         *(_secret(secret, info) for secret in run.workload.secrets),

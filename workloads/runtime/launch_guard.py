@@ -287,6 +287,17 @@ def _told(options: argparse.Namespace, heartbeats: Path, environment: Mapping[st
     return {name: value for name, value in variables.items() if name in ours or name not in environment}
 
 
+def node_name(environment: Mapping[str, str], root: Path) -> str:
+    """Return the name that metrics of this node have too: several nodes of Slurm may share a machine, and a container
+    of Batch or Kubernetes has a name of its own."""
+    return (
+        environment.get("SLURMD_NODENAME")
+        or batch_host.node_name(environment, root)
+        or environment.get("TRAINFORGE_NODE_NAME")
+        or os.uname().nodename
+    )
+
+
 def _progress_watch(
     options: argparse.Namespace,
     environment: Mapping[str, str],
@@ -294,12 +305,10 @@ def _progress_watch(
     heartbeats: Path,
     metrics: Metrics,
 ) -> ProgressWatch:
-    # Several nodes of Slurm may share a machine, and a container of Batch has a name of its own.
-    host = environment.get("SLURMD_NODENAME") or batch_host.node_name(environment, options.root)
     place = Place(
         options.node_rank,
         _guards(options),
-        host or os.uname().nodename,
+        node_name(environment, options.root),
         options.logs.parent,
         heartbeats,
         job_of(environment),
