@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from prometheus_client.core import Metric as Family
 
 from catalog.metrics import of_exporter
 from programs.exporters.efa import counters, devices
+from programs.exporters.efa.devices import Device, Reader
 from programs.exporters.efa.exporter import MAX_UNKNOWN, EfaExporter
 from tests.exporters.efa_sysfs import (
     BASIC,
@@ -144,6 +146,32 @@ def test_the_sums_of_a_node_never_fall(tmp_path: Path) -> None:
     sysfs.add("efa_2", GENERATIONS["EFA 3"], number=2)
     set_drops("efa_2", 5000)
     grows_by(0)
+
+
+def test_a_scrape_beside_another_adds_no_traffic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that the slower of two has read is older than the one that the other has added: no start from 0."""
+    sysfs = Sysfs(tmp_path)
+    device = sysfs.add("efa_0", GENERATIONS["EFA 3"])
+    exporter = EfaExporter(sysfs.root)
+    list(exporter.collect())
+    known = sysfs.values["efa_0", "rx_drops"]
+    read_devices = Reader.devices
+    beside: list[threading.Thread] = []
+
+    def slowly(reader: Reader) -> Iterator[Device]:
+        found = list(read_devices(reader))
+        if not beside:
+            (device / "ports/1/hw_counters/rx_drops").write_text(f"{known + 5}\n")
+            beside.append(threading.Thread(target=lambda: list(exporter.collect()), daemon=True))
+            beside[0].start()
+            beside[0].join(0.2)
+        yield from found
+
+    monkeypatch.setattr(Reader, "devices", slowly)
+    list(exporter.collect())
+    beside[0].join(60)
+    sums = {family.name: family.samples[0].value for family in exporter.collect() if "_node_" in family.name}
+    assert sums["efa_node_rx_drops"] == 5
 
 
 def test_the_sums_of_a_node_hold_each_counter_once(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ is less than a millionth of what passes between two scrapes there.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -33,9 +34,15 @@ class EfaExporter:
         self._sys = sys
         self._records = read("efa")
         self._totals = Totals()
+        self._lock = threading.Lock()
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the metrics of one scrape."""
+        """Yield the metrics of one scrape; another one waits, for a value read before it would look like a restart."""
+        with self._lock:
+            families = list(self._families())
+        yield from families
+
+    def _families(self) -> Iterator[Metric]:
         begun = time.perf_counter()
         samples, reader = Samples(self._records), Reader(self._sys)
         unknown: list[tuple[tuple[str, str, str], int]] = []

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from threading import Lock
 
 
 class Totals:
-    """Growth of counters since the first scrape; `add` may be called by several threads."""
+    """Growth of counters since the first scrape, of one reading after the other."""
 
     def __init__(self) -> None:
         self._last: dict[tuple[str, ...], int] = {}
         self._sums: Counter[str] = Counter()
-        self._lock = Lock()
 
     def add(self, name: str, series: tuple[str, ...], value: int) -> None:
         """Add the growth of a series of a counter; a lower value is a start from 0, as it is for Prometheus.
 
         The first value of a series adds nothing: what it counted before is older than the sum.
         """
-        with self._lock:
-            last = self._last.get((name, *series), value)
-            self._last[(name, *series)] = value
-            self._sums[name] += value if value < last else value - last
+        last = self._last.get((name, *series), value)
+        self._last[(name, *series)] = value
+        self._sums[name] += value if value < last else value - last
 
     def values(self) -> Iterator[tuple[str, int]]:
         """Yield the sum of each counter that a device has had."""
-        with self._lock:
-            yield from list(self._sums.items())
+        yield from self._sums.items()
