@@ -16,9 +16,13 @@ CLUSTER_EXPORTERS: Final = "slurm(-.*)?|runs|kube-state-metrics|kueue"
 TEMPORARY_FILE_SYSTEMS: Final = "tmpfs|ramfs|vfat"
 """Pattern of types in memory or of the boot partition; node exporter leaves out other pseudo file systems itself."""
 
+PROGRAMS_FILE_SYSTEMS: Final = "fuse([.].*)?"
+"""Pattern of file systems that a program shows, such as a bucket by Mountpoint for Amazon S3: no disk of the node, and
+read-only where somebody mounts them so."""
+
 _NODE = by(*NODE)
 _ON_NODE = place(cluster="on cluster", node="node")
-_LOCAL = f'fstype!~"{SHARED_FILE_SYSTEMS}|{TEMPORARY_FILE_SYSTEMS}"'
+_LOCAL = f'fstype!~"{SHARED_FILE_SYSTEMS}|{TEMPORARY_FILE_SYSTEMS}|{PROGRAMS_FILE_SYSTEMS}"'
 _SHARED = f'fstype=~"{SHARED_FILE_SYSTEMS}"'
 _AVAILABLE, _SIZE = "node_filesystem_avail_bytes", "node_filesystem_size_bytes"
 

@@ -529,6 +529,19 @@ CASES = (
         30,
         {**_NODE, "mountpoint": "/"},
     ),
+    # A bucket that a pod mounts to read from: below the pod's id, which yesterday had none.
+    *(
+        Case(
+            "FileSystemReadOnly",
+            {
+                f'node_filesystem_readonly{{{_N},mountpoint="/p",fstype="{kind}",device="mountpoint-s3"}}': "1x30"
+            },
+            None,
+            20,
+            name=kind.replace(".", "-"),
+        )
+        for kind in ("fuse", "fuse.mount-s3")
+    ),
     Case("NodeOutOfMemory", {f"node_vmstat_oom_kill{{{_N}}}": "0x9 1x60"}, 12, 40, _NODE),
     # The guard of a limit of 300 s cannot end the run.
     Case("RunStalled", _quiet("0x10 60+60x10 0x20", "300x60"), 17, 30, _OF_RUN, name="guard-hangs"),
