@@ -20,6 +20,10 @@ REPEAT_HOURS: Final = {"critical": 4, "warning": 24, "info": 120}
 """Hours after which an alert that still fires is sent again; the service takes five days at most (guide, "Create an
 alert manager configuration")."""
 
+MIN_COLLECTOR_SECONDS: Final = 30
+"""The shortest interval at which a collector of AWS scrapes (CloudWatch User Guide, "Scraper configuration" of managed
+Prometheus collectors, limits; CreateScraper makes both those and the ones that write to a workspace)."""
+
 CAPACITY_NAMESPACE: Final = "Trainforge/Capacity"
 HOURS_UNTIL_END: Final = "HoursUntilEnd"
 """The metric of CloudWatch, and its namespace, with the hours until reserved capacity ends. Its dimensions are

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from catalog.cluster_kinds import BATCH, SLURM
-from catalog.observability import WORKSPACE_ID
+from catalog.cluster_kinds import BATCH, KUBERNETES, SLURM
+from catalog.observability import MIN_COLLECTOR_SECONDS, WORKSPACE_ID
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import facts
 
@@ -75,6 +75,20 @@ def _routes(subject: Subject) -> Iterator[Problem]:
                 f"alerts of severity '{severity}' go to an existing topic, whose subscriptions are not changed",
                 "remove 'emails' and subscribe them to the topic, or remove 'topic_arn'",
             )
+
+
+@error("observability-scrape-seconds", too_strict=True)
+def _interval(subject: Subject) -> Iterator[Problem]:
+    """The collector that AWS runs for Kubernetes has a shortest interval; an agent on nodes has none."""
+    section = subject.settings.observability
+    kubernetes = [cluster for cluster in KUBERNETES if cluster in subject.settings.clusters]
+    if section and kubernetes and section.scrape_seconds < MIN_COLLECTOR_SECONDS:
+        yield Problem(
+            "observability.scrape_seconds",
+            section.scrape_seconds,
+            f"AWS's collector of '{kubernetes[0]}' scrapes every {MIN_COLLECTOR_SECONDS} seconds at most",
+            f"set 'scrape_seconds' to {MIN_COLLECTOR_SECONDS} or more",
+        )
 
 
 @error("observability-capacity-end")

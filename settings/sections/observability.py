@@ -63,7 +63,7 @@ class ObservabilitySettings(Model):
     """Days that a new workspace keeps metrics."""
     scrape_seconds: int = Field(default=30, ge=15, le=60)
     """Seconds between two samples of a series; half as many seconds cost twice as much. Rates of alerts are over five
-    minutes, and need several samples in them."""
+    minutes, and need several samples in them. With a Kubernetes cluster 30 at least."""
     max_series_per_exporter: int = Field(default=10000, ge=500, le=100000)
     """Series that are taken of one exporter of a node; one with more is refused as a whole, and an alert says so.
     Exporters of a whole cluster bound the labels of jobs themselves."""

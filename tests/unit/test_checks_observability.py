@@ -106,6 +106,15 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
         {("observability-hyperpod-eks", "hyperpod_eks.observability")},
     ),
     (
+        {
+            "observability": {"alerts": PEOPLE, "scrape_seconds": 15},
+            "hyperpod": GONE,
+            "hyperpod_eks": {"pools": ["gpu"], "access": [ADMIN], "observability": {}},
+        },
+        {("observability-scrape-seconds", "observability.scrape_seconds")},
+    ),
+    ({"observability": {"alerts": PEOPLE, "scrape_seconds": 15}}, set()),
+    (
         {"observability": {"alerts": PEOPLE}, "hyperpod": GONE},
         {("observability-unused", "observability"), ("pool-unused", "pools.gpu")},
     ),
