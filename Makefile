@@ -10,6 +10,8 @@ BENCH_TORCHTITAN := .venv-bench-torchtitan
 BIN := $(VENV)/bin
 # Our programs first: jsii and the CDK CLI find Node 24 here, whatever the machine has.
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+# Images of containers set it, and then each of the thousands of processes that tests start compiles what it imports.
+unexport PYTHONDONTWRITEBYTECODE
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Set-up takes minutes, so pip shows what it installs.
 PIP_SHOWN := $(BIN)/python -m pip install --disable-pip-version-check

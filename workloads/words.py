@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -92,6 +93,12 @@ def argument_value(arguments: Sequence[str], name: str) -> str | None:
     option that may be there several times, each with KEY=VALUE. Another name is one of NAME=VALUE, before which Hydra
     takes `+`.
     """
+    # Kept: hints ask for the same arguments on hundreds of numbers of nodes. Keys are plain, whatever word is equal.
+    return _argument_value(tuple(map(str, arguments)), name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _argument_value(arguments: tuple[str, ...], name: str) -> str | None:
     option, keyed, key = name.partition("=")
     if keyed:
         pairs = [value for each, value in _options(arguments) if f"--{each}" == option]

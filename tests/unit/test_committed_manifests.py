@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import defaultdict
 from pathlib import Path
 
@@ -26,6 +27,7 @@ COMMITTED = [
 ]
 
 
+@functools.cache
 def claims() -> dict[tuple[str, str], set[str]]:
     """Return the proofs that tests claim, by workload and format: `@pytest.mark.proof(workload, format, how)`."""
     found: dict[tuple[str, str], set[str]] = defaultdict(set)
