@@ -53,13 +53,16 @@ class HealthNode:
         self.sram: set[int] = set()
         self.neuron: list[dict[str, Any]] = []
         if facts.accelerator and facts.accelerator.kind == "neuron":
+            # Trainium2's cores are counted in twos (AWS Neuron, "Neuron LS User Guide").
+            pairs = 2 if facts.accelerator.cores == 8 else 1
             for number in range(facts.accelerators):
                 self.neuron.append(
                     {
                         "neuron_device": number,
                         "bdf": f"0000:00:{number:02x}.0",
                         "connected_to": None,
-                        "nc_count": facts.accelerator.cores,
+                        "nc_count": (facts.accelerator.cores or 0) // pairs,
+                        **({"logical_neuroncore_config": pairs} if pairs > 1 else {}),
                         "memory_size": facts.accelerator.memory_mib << 20,
                         "neuron_processes": [],
                     }
@@ -254,7 +257,7 @@ def _gpu(index: int, memory: int) -> dict[str, str]:
     return healthy
 
 
-def dcgm(*tests: dict[str, Any]) -> str:
+def dcgm(*tests: dict[str, Any] | None) -> str:
     """Return an answer of `dcgmi diag -j` with one category."""
     category = {"category": "Hardware", "tests": list(tests)}
     return json.dumps({"DCGM Diagnostic": {"test_categories": [category]}, "metadata": {"version": "4.2.3"}})

@@ -144,6 +144,42 @@ def test_a_driver_that_hangs_is_a_finding_in_time(tmp_path: Path, monkeypatch: p
     assert (finding.check, finding.severity) == ("gpu-answers", Severity.REBOOT)
 
 
+def test_a_program_that_the_suite_has_no_time_for_is_no_hang(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from health.suites import SUITES, Suite
+
+    monkeypatch.setitem(SUITES, "light", Suite("light", SUITES["light"].probes, 0.5, 0))
+    node = HealthNode(tmp_path)
+    node.hangs.add("nvidia-smi")
+    report = judged(node, "gpu-inventory", "light")
+    [finding] = report.results[1].findings
+    assert (finding.check, finding.severity) == ("probe", Severity.ERROR)
+    assert "the time of the suite was used up" in finding.value
+
+
+def test_the_output_of_programs_needs_no_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "full"))
+    assert programs.run(["/bin/echo", "8 GPUs"], 30, {}).output == "8 GPUs\n"
+
+
+def test_logical_cores_of_trainium2_are_no_missing_cores(tmp_path: Path) -> None:
+    node = HealthNode(tmp_path, "trn2.48xlarge")
+    assert {(one["nc_count"], one["logical_neuroncore_config"]) for one in node.neuron} == {(4, 2)}
+    assert judged(node, "neuron").severity is Severity.OK
+    node.neuron[3]["nc_count"] = 3
+    del node.answers["neuron-ls"]
+    [finding] = [finding for result in judged(node, "neuron").results for finding in result.findings]
+    assert (finding.check, finding.where, finding.value) == ("neuron-count", "neuron3", "6 cores")
+
+
+def test_dcgm_expects_the_lanes_that_g6_has(tmp_path: Path) -> None:
+    [result] = [
+        one for one in judged(HealthNode(tmp_path, "g6.8xlarge"), "dcgm").results if one.probe == "dcgm"
+    ]
+    assert "h2d_d2h_single_pinned.min_pci_width=8" in result.ran[0]
+
+
 def test_probes_that_the_time_of_a_suite_does_not_reach_are_errors(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +238,15 @@ def test_a_kernel_log_that_nobody_may_read_is_skipped_with_the_reason(tmp_path: 
         "the kernel log cannot be read here (journalctl ended with 1: no journal; dmesg ended with 1: Operation "
         "not permitted)"
     )
+
+
+def test_a_journal_without_the_systems_messages_is_no_empty_log(tmp_path: Path) -> None:
+    node = HealthNode(tmp_path)
+    hint = "Hint: You are currently not seeing messages from other users and the system.\n"
+    # 256 is an exit status of 0, with the text on standard error.
+    node.answers |= {"journalctl": {"": (256, hint)}, "dmesg": {"": (1, "Operation not permitted")}}
+    [result] = [one for one in judged(node, "kernel-log").results if one.probe == "kernel-log"]
+    assert "journalctl says 'not seeing messages'" in result.skipped
 
 
 def test_one_event_in_many_lines_is_one_finding(tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_a_healthy_node_takes_its_job_and_nothing_is_recorded(agent: Agent, mode
     assert (agent.updates, agent.records) == ([], [])
 
 
+def test_a_full_disk_lets_no_job_start_on_a_drained_node(
+    agent: Agent, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gpu(0, rows__failure="Yes")(agent.node)
+    agent.log = Path("/dev/full")
+    assert agent.run("prolog", "drain") == 1
+    assert len(agent.updates) == 1
+    assert "'/dev/full' cannot be written" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("mode", slurm_agent.MODES)
 def test_without_an_action_a_fault_is_recorded_alone(agent: Agent, mode: str) -> None:
     gpu(0, rows__failure="Yes")(agent.node)

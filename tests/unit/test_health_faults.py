@@ -53,6 +53,13 @@ def sxid(code: int, text: str) -> Break:
     return log(f"Nov 28 17:00:01 host kernel: nvidia-nvswitch0: SXid (PCI:0000:c3:00.0): {code}, {text}")
 
 
+def mig_xid(code: int) -> Break:
+    """An Xid of a GPU instance, as kernel_rc.c of NVIDIA's open kernel modules prints it."""
+    return log(
+        f"kernel: NVRM: Xid (PCI:0000:53:00 GPU-I:05 GPU-CI:02): {code}, pid=7194, name=python, Contained"
+    )
+
+
 def neuron_error(error: str, action: str) -> Break:
     return log(
         f"kernel: NEURON_HW_ERR={error} instance-id=i-0 hostname=h nd-id=3 nc-id=0 serial-num=1 action={action}"
@@ -80,6 +87,18 @@ def lost_mount(node: HealthNode) -> None:
     (node.root / "lost").unlink()
 
 
+# The names that drivers print for GPUs with NVLink 5; codewords that FEC corrected are no errors.
+NVLINK5 = """\
+GPU 0: NVIDIA B200 (UUID: G)
+  Link 0: Malformed packet Errors: 0
+  Link 0: Rx remote Errors: 0
+  Link 0: Tx discards: 0
+  Link 0: Link recovery failed events: 2
+  Link 0: Total link recovery events: 2
+  Link 0: Effective BER: 15e-255
+  Link 0: Symbol Errors: 0
+  Link 0: FEC Errors - 0: 36140749276
+"""
 WRONG_REDUCE = "# Out of bounds values : 12 FAILED\n# Avg bus bandwidth    : 480.1\n"
 
 # The probe, the fault, and what is reported: the check and its severity, the worst first.
@@ -204,6 +223,22 @@ FAULTS: dict[str, tuple[str, str, Break, str, Severity]] = {
     "Xid in a new form": (GPU, "kernel-log", log("kernel: NVRM: Xid (weird"), "xid", Severity.ERROR),
     "SXid, not fatal": (GPU, "kernel-log", sxid(20009, "Non-fatal, Link 28"), "sxid", Severity.MONITOR),
     "SXid, fatal": (GPU, "kernel-log", sxid(23001, "Fatal, Link 12"), "sxid", Severity.RESET),
+    "SXid with the driver's details, not fatal": (
+        GPU,
+        "kernel-log",
+        lambda n: [
+            sxid(28006, text)(n)
+            for text in (
+                "Non-fatal, Link 46 MC TS crumbstore MCTO (First)",
+                "Severity 0 Engine instance 46 Sub-engine instance 00",
+                "Data {0x00140004, 0x00100000, 0x00000000, 0x00000000}",
+            )
+        ],
+        "sxid",
+        Severity.MONITOR,
+    ),
+    "Xid of a MIG instance": (GPU, "kernel-log", mig_xid(94), "xid", Severity.MONITOR),
+    "uncontained Xid with MIG": (GPU, "kernel-log", mig_xid(95), "xid", Severity.RESET),
     "SXid without a word": (GPU, "kernel-log", sxid(23001, "Link 12"), "sxid", Severity.ERROR),
     "SRAM of a Neuron device": (
         NEURON,
@@ -256,6 +291,13 @@ FAULTS: dict[str, tuple[str, str, Break, str, Severity]] = {
         Severity.ERROR,
     ),
     "narrow PCIe": (GPU, "pcie", gpu(3, width="8"), "pcie-width", Severity.REBOOT),
+    "narrow PCIe of every GPU": (
+        GPU,
+        "pcie",
+        lambda n: [row.update(width="8") for row in n.gpus],
+        "pcie-width",
+        Severity.MONITOR,
+    ),
     "slow PCIe": (GPU, "pcie", gpu(3, gen="1"), "pcie-speed", Severity.MONITOR),
     "a pair over PCIe": (
         GPU,
@@ -298,6 +340,20 @@ FAULTS: dict[str, tuple[str, str, Break, str, Severity]] = {
         lambda n: n.answer("nvidia-smi", "-e", "GPU 0: H (UUID: G)\n\t Link 0: Recovery Errors: 3\n"),
         "nvlink-errors",
         Severity.MONITOR,
+    ),
+    "a link of NVLink 5 failed to recover": (
+        GPU,
+        "nvlink",
+        lambda n: n.answer("nvidia-smi", "-e", NVLINK5),
+        "nvlink-errors",
+        Severity.MONITOR,
+    ),
+    "errors of NVLinks in a new form": (
+        GPU,
+        "nvlink",
+        lambda n: n.answer("nvidia-smi", "-e", "GPU 0: H (UUID: G)\n\t Link 0: all is well\n"),
+        "probe",
+        Severity.ERROR,
     ),
     # Clocks
     "slow by hardware": (GPU, "clocks", gpu(6, hw_thermal_slowdown="Active"), "throttle", Severity.ISOLATE),
@@ -372,6 +428,19 @@ FAULTS: dict[str, tuple[str, str, Break, str, Severity]] = {
         ),
         "dcgm",
         Severity.ISOLATE,
+    ),
+    "DCGM 3: the answer's other name, and null for a test": (
+        GPU,
+        "dcgm",
+        lambda n: n.answer(
+            "dcgmi",
+            "diag",
+            dcgm(None, {"name": "Memory", "results": [gpu_result(2, "Fail", 6, "x")]}).replace(
+                "DCGM Diagnostic", "DCGM GPU Diagnostic"
+            ),
+        ),
+        "dcgm",
+        Severity.RESET,
     ),
     "DCGM: no host engine": (
         GPU,

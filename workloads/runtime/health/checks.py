@@ -170,10 +170,12 @@ _ALL = (
     ),
     Check(
         "pcie-width",
-        (Severity.REBOOT,),
-        "each GPU's PCIe link has its full width",
-        "reboot the node; replace the instance if the link stays narrow",
-        _OURS,
+        (Severity.MONITOR, Severity.REBOOT),
+        "each GPU's PCIe link has its full width, or at least that of the node's other GPUs",
+        "compare with other nodes of the type; if they are wider, reboot the node, and replace the instance if the "
+        "link stays narrow",
+        _OURS + "; a width that all GPUs of a node have is to watch: G6 connects 8 of an L4's 16 lanes "
+        "(aws/aws-parallelcluster-cookbook, pull request 2803)",
     ),
     Check(
         "pcie-speed",

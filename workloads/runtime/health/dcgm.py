@@ -1,7 +1,8 @@
 """DCGM's diagnostics: `dcgmi diag -r LEVEL -j`, and the severities of its errors.
 
-Names of the answer: NVIDIA/DCGM, nvvs/include/NvvsJsonStrings.h and dcgmi/Diag.cpp. Older versions name a result's GPU
-`gpu_id` or `gpu_ids`, and have text in place of an object as a warning.
+Names of the answer: NVIDIA/DCGM, nvvs/include/NvvsJsonStrings.h and dcgmi/Diag.cpp. Version 3 names the whole
+"DCGM GPU Diagnostic" and a result's GPU `gpu_id` or `gpu_ids`, has null among the tests (its own tests of "real
+output"), and text in place of an object as a warning.
 """
 
 from __future__ import annotations
@@ -28,8 +29,14 @@ _SEVERITIES = {
     5: Severity.ERROR,
     6: Severity.RESET,
 }
+_NAMES = ("DCGM Diagnostic", "DCGM GPU Diagnostic")
 _PASSED = ("pass",)
 _LEFT_OUT = ("skip", "skipped", "not run")
+
+# G6 connects 8 of an L4's 16 lanes, and DCGM wants 16 (aws/aws-parallelcluster-cookbook, pull request 2803).
+_FEWER_LANES = {
+    "L4": "pcie.h2d_d2h_single_pinned.min_pci_width=8;pcie.h2d_d2h_single_unpinned.min_pci_width=8"
+}
 
 
 def check_dcgm(session: Session) -> None:
@@ -41,7 +48,9 @@ def check_dcgm(session: Session) -> None:
     dcgmi = session.find("dcgmi")
     if dcgmi is None:
         raise Skipped("dcgmi is absent; NVIDIA's package datacenter-gpu-manager brings it")
-    ran = session.run([dcgmi, "diag", "-r", str(level), "-j"], LEVEL_SECONDS[level])
+    lanes = _FEWER_LANES.get(session.expected.name) if session.expected else None
+    words = [dcgmi, "diag", "-r", str(level), "-j", *(["-p", lanes] if lanes else [])]
+    ran = session.run(words, LEVEL_SECONDS[level])
     if ran.timed_out:
         raise NotJudged(f"'{ran.command}' gave {ran.end}")
     start, finish = ran.output.find("{"), ran.output.rfind("}")
@@ -69,13 +78,16 @@ def results(answer: Any) -> Iterator[tuple[str, dict[str, Any]]]:
     Raises:
         NotJudged: the answer has another form, or DCGM could not run.
     """
-    if not isinstance(answer, dict) or "DCGM Diagnostic" not in answer:
-        raise NotJudged(f"dcgmi's answer has no 'DCGM Diagnostic': {json.dumps(answer)[:200]}")
-    diagnostic = answer["DCGM Diagnostic"]
+    name = next((name for name in _NAMES if name in answer), None) if isinstance(answer, dict) else None
+    if name is None:
+        raise NotJudged(f"dcgmi's answer has no '{_NAMES[0]}': {json.dumps(answer)[:200]}")
+    diagnostic = answer[name]
     if "runtime_error" in diagnostic:
         raise NotJudged(f"DCGM says: {diagnostic['runtime_error']}")
     for category in diagnostic.get("test_categories", []):
         for test in category.get("tests", []):
+            if test is None:
+                continue
             named = test.get("results", [])
             yield from ((test.get("name", "?"), result) for result in named)
             # A failure of no entity is in the summary alone.

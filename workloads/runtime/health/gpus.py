@@ -124,7 +124,11 @@ def check_clocks(session: Session) -> None:
 
 
 def check_pcie(session: Session) -> None:
-    """Compare the width and the generation of each GPU's PCIe link with the most that both ends can."""
+    """Compare the width and the generation of each GPU's PCIe link with the most that the GPU can.
+
+    A link that is narrower than another one of the node is broken. Where all are alike, the host may have no more
+    lanes: G6 connects 8 of an L4's 16 (aws/aws-parallelcluster-cookbook, pull request 2803).
+    """
     columns = (
         "index",
         "pcie.link.width.current",
@@ -132,11 +136,15 @@ def check_pcie(session: Session) -> None:
         "pcie.link.gen.current",
         "pcie.link.gen.max",
     )
-    for row in query(session, columns):
+    rows = query(session, columns)
+    widths = [number(row["pcie.link.width.current"], "PCIe width") for row in rows]
+    widest = max((width for width in widths if width is not None), default=0)
+    for row, width in zip(rows, widths):  # noqa: B905 -- Python 3.9
         where = f"GPU {row['index']}"
-        width, widest = (number(row[f"pcie.link.width.{end}"], "PCIe width") for end in ("current", "max"))
-        if width is not None and widest is not None and width < widest:
-            session.found("pcie-width", where, f"x{width}", f"x{widest}")
+        most = number(row["pcie.link.width.max"], "PCIe width")
+        if width is not None and most is not None and width < most:
+            severity = Severity.REBOOT if width < widest else Severity.MONITOR
+            session.found("pcie-width", where, f"x{width}", f"x{most}", severity)
         speed, fastest = (number(row[f"pcie.link.gen.{end}"], "PCIe speed") for end in ("current", "max"))
         if speed is not None and fastest is not None and speed < fastest:
             session.found("pcie-speed", where, f"generation {speed}", f"generation {fastest}")

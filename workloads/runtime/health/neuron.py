@@ -47,8 +47,11 @@ def check_neuron(session: Session) -> None:
         least = expected.memory_mib * _MIN_MEMORY
         if memory / 2**20 < least:
             session.found("neuron-count", where, f"{memory >> 20} MiB", f"at least {least:.0f} MiB")
-        if expected.cores is not None and cores != expected.cores:
-            session.found("neuron-count", where, f"{cores} cores", f"{expected.cores} cores")
+        # neuron-ls counts logical cores, two physical ones each by default on Trainium2 (AWS Neuron, "Neuron LS User
+        # Guide": nc_count 4 and logical_neuroncore_config 2 of a device with 8 cores).
+        physical = cores * int(device.get("logical_neuroncore_config", 1))
+        if expected.cores is not None and physical != expected.cores:
+            session.found("neuron-count", where, f"{physical} cores", f"{expected.cores} cores")
     _check_counters(session)
 
 

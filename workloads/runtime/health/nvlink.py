@@ -16,7 +16,14 @@ _NO_LINK = {"X", "SYS", "NODE", "PHB", "PXB", "PIX", "PSB"}
 _GPU_LINE = re.compile(r"^GPU (?P<index>\d+):")
 _STATE_LINE = re.compile(r"^\s*Link (?P<link>\d+): (?P<state>.+?)\s*$")
 _SPEED = re.compile(r"[\d.]+ GB/s")
-_ERROR_LINE = re.compile(r"^\s*Link (?P<link>\d+): (?P<kind>Replay|Recovery|CRC) Errors: (?P<count>\S+)\s*$")
+_ERROR_LINE = re.compile(
+    r"^\s*Link (?P<link>\d+): (?!Total )(?P<kind>[A-Za-z ]+ (?:[Ee]rrors|events|discards)): (?P<count>\S+)\s*$"
+)
+"""Replay, Recovery and CRC Errors; since NVLink 5 others, such as Rx Errors, Tx discards, Link recovery failed events.
+
+Left out are sums, rates and `FEC Errors - N`: what was corrected counts up on healthy links.
+"""
+
 _UNIT = "nvidia-fabricmanager"
 _BOARD = 8
 
@@ -105,16 +112,20 @@ def _check_states(session: Session) -> None:
 
 def _check_errors(session: Session) -> None:
     totals: Counter[tuple[str, str]] = Counter()
-    gpu = ""
-    for line in ask(session, "nvlink", "-e").output.splitlines():
+    gpu, known = "", False
+    output = ask(session, "nvlink", "-e").output
+    for line in output.splitlines():
         named, found = _GPU_LINE.match(line), _ERROR_LINE.match(line)
         if named:
             gpu = named["index"]
-        elif found and found["count"].isdigit():
-            totals[gpu, found["kind"]] += int(found["count"])
+        elif found:
+            known = True
+            totals[gpu, found["kind"]] += int(found["count"]) if found["count"].isdigit() else 0
+    if not known:
+        raise NotJudged(f"'nvidia-smi nvlink -e' has no counter of errors in a known form: {output[:200]}")
     for (gpu, kind), count in totals.items():
         if count:
-            session.found("nvlink-errors", f"GPU {gpu}", f"{count} {kind} errors over all links", 0)
+            session.found("nvlink-errors", f"GPU {gpu}", f"{count} {kind} over all links", 0)
 
 
 def check_fabric_manager(session: Session) -> None:

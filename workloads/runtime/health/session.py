@@ -95,10 +95,19 @@ class Session:
         return programs.find(name, self.environment, [str(self.path(folder)) for folder in folders])
 
     def run(self, words: Sequence[str], seconds: float, **variables: str) -> Ran:
-        """Run a program, for no longer than the suite has left, and note it."""
+        """Run a program, for no longer than the suite has left, and note it.
+
+        Raises:
+            NotJudged: it did not end in what the suite has left: slow is not hung.
+        """
         left = max(0.1, min(seconds, self.deadline - time.monotonic()))
         ran = programs.run(words, left, {**self.environment, **variables})
         self.ran.append(f"{ran.command} ({ran.seconds:.1f} s)")
+        if ran.timed_out and left < seconds:
+            raise NotJudged(
+                f"'{ran.command}' did not end within {left:.0f} s: the time of the suite was used up by the programs "
+                "before"
+            )
         return ran
 
     def found(

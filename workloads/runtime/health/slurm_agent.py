@@ -102,7 +102,13 @@ def act(agent: Agent, report: Report, mode: str, environment: Mapping[str, str])
         record["action"] = f"{state} '{reason}'"
         record["result"] = _update(node, state, reason, environment)
     if record["findings"]:
-        _append(agent.log, record)
+        try:
+            _append(agent.log, record)
+        except OSError as error:
+            # A full or read-only disk is a fault of the node, and must not let its job start.
+            sys.stderr.write(
+                f"health agent: '{agent.log}' cannot be written: {error}: {json.dumps(record)}\n"
+            )
     return code
 
 

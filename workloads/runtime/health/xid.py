@@ -30,6 +30,9 @@ _RECOVERIES = {
 
 _XID = re.compile(r"NVRM: Xid \((?P<where>[^)]*)\): (?P<code>\d+),?\s*(?P<text>.*)")
 _SXID = re.compile(r"SXid \((?P<where>[^)]*)\): (?P<code>\d+),?\s*(?P<text>.*)")
+_SXID_DETAIL = re.compile(r"Severity \d+ Engine instance|Data \{")
+"""Lines that the driver prints after an SXid, with the same head (NVIDIA/open-gpu-kernel-modules, error_nvswitch.c)."""
+
 _BROKEN = re.compile(r"\bS?Xid \(")
 _CHANGED = re.compile(r"\bto 0x[0-9a-fA-F]+ \((?P<action>[^)]*)\)")
 
@@ -52,7 +55,8 @@ def events(lines: list[str]) -> Iterator[Event]:
             continue
         found = _SXID.search(line)
         if found:
-            yield _switch_event(found["code"], found["where"], found["text"])
+            if not _SXID_DETAIL.match(found["text"]):
+                yield _switch_event(found["code"], found["where"], found["text"])
             continue
         found = _XID.search(line)
         if found:
