@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
 
 from software.command import main
 from software.installed import in_use, installed, is_ofi
+from software.inventory import inventory
 from software.report import ABSENT, ALSO, EQUAL, examine
 
 
@@ -164,6 +166,31 @@ def test_broken_files_are_no_versions(made: InstalledRoot) -> None:
     made.put("var/lib/dpkg/status", "Package: libnccl2\nStatus: deinstall ok config-files\nVersion: 2.1\n")
     (made.root / "usr/lib64").symlink_to("/nowhere")
     assert found(made) == {}
+
+
+@pytest.mark.timeout(20)
+def test_pipes_and_circles_of_links_are_no_files(made: InstalledRoot, tmp_path: Path) -> None:
+    """A pipe has no end, and a circle that is absolute would lead to the host's own file."""
+    made.efa()
+    installer = made.root / "opt/amazon/efa_installed_packages"
+    installer.unlink()
+    os.mkfifo(installer)
+    plugins = made.root / "opt/amazon/ofi-nccl/lib"
+    plugins.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(plugins / "libnccl-net-pipe.so")
+    host = tmp_path / "status"
+    host.write_text("Package: libnccl2\nStatus: install ok installed\nVersion: 2.28.9-1\n", encoding="utf-8")
+    # Below the root the first leads to the second and back; out of it, to the host's file.
+    circle = made.root / str(host).lstrip("/")
+    circle.parent.mkdir(parents=True)
+    status = made.root / "var/lib/dpkg/status"
+    status.parent.mkdir(parents=True, exist_ok=True)
+    status.symlink_to(host)
+    circle.symlink_to("/var/lib/dpkg/status")
+    (made.root / "usr/local").mkdir(parents=True, exist_ok=True)
+    (made.root / "usr/local/cuda").symlink_to("cuda")
+    assert "EFA installer" not in found(made)
+    assert {item.kind for item in inventory(made.root).items} == {"generic"}
 
 
 def test_another_networks_plugin_is_not_the_ofi_plugin(made: InstalledRoot) -> None:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .packages import package_versions
-from .rooted import inside
+from .rooted import inside, read
 
 PLUGIN_FOLDERS = (
     "opt/amazon/ofi-nccl/lib",
@@ -168,7 +168,10 @@ def _plugins(root: Path, paths: Sequence[str]) -> Iterator[Found]:
 def distributions(root: Path, sites: Sequence[Path] = ()) -> Iterator[tuple[str, str, str]]:
     """Yield name, version and place of each Python package below a root; folders of `sites` come first."""
     below = (path.relative_to(root) for pattern in _SITES for path in sorted(root.glob(pattern)))
-    folders = [*sites, *(inside(root, str(path)) for path in below)]
+    folders = list(sites)
+    for path in below:
+        with contextlib.suppress(OSError):
+            folders.append(inside(root, str(path)))
     for folder in dict.fromkeys(folders):
         try:
             names = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".dist-info"))
@@ -202,8 +205,10 @@ def _nccl(root: Path, paths: Sequence[str]) -> Iterator[Found]:
 
 def _cuda(root: Path) -> Iterator[Found]:
     name = "usr/local/cuda/version.json"
-    with contextlib.suppress(ValueError, KeyError, TypeError):
-        yield Found("CUDA", str(json.loads(_text(root, name))["cuda"]["version"]), f"/{name}")
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        version = json.loads(_text(root, name))["cuda"]["version"]
+        if isinstance(version, str):
+            yield Found("CUDA", version, f"/{name}")
 
 
 def _drivers(root: Path) -> Iterator[Found]:
@@ -225,16 +230,17 @@ def _gdrcopy(root: Path) -> Iterator[Found]:
 
 def _files(root: Path, folder: str, pattern: str) -> Iterator[tuple[str, Path]]:
     """Yield the name below a root, and the file itself, of what a folder has by a pattern, sorted."""
-    for path in sorted(inside(root, folder).glob(pattern)):
-        name = f"{folder}/{path.name}"
-        yield f"/{name}", inside(root, name)
+    try:
+        names = sorted(f"{folder}/{path.name}" for path in inside(root, folder).glob(pattern))
+    except OSError:
+        return
+    for name in names:
+        with contextlib.suppress(OSError):
+            yield f"/{name}", inside(root, name)
 
 
 def _text(root: Path, name: str) -> str:
-    try:
-        return inside(root, name).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+    return read(root, name) or ""
 
 
 def _search(path: Path, pattern: bytes) -> str | None:
@@ -243,6 +249,8 @@ def _search(path: Path, pattern: bytes) -> str | None:
     The file is mapped, not read: NCCL's library has hundreds of megabytes.
     """
     try:
+        if not path.is_file():
+            return None
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             found = re.search(pattern, content)
             return found[found.lastindex or 0].decode("ascii", errors="replace") if found else None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .installed import distributions, installed
 from .packages import package_kind, packages
-from .rooted import inside
+from .rooted import read
 
 
 @dataclass(frozen=True)
@@ -60,9 +60,8 @@ def inventory(root: Path) -> Inventory:
 
 def _release(root: Path) -> dict[str, str]:
     for name in ("etc/os-release", "usr/lib/os-release"):
-        try:
-            text = inside(root, name).read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        text = read(root, name)
+        if text is None:
             continue
         return {key: value.strip("'\"") for key, value in re.findall(r"^(\w+)=(.*)$", text, re.MULTILINE)}
     return {}

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .rooted import inside
+from .rooted import read
 
 _STATUS = "var/lib/dpkg/status"
 _RPM = ("var/lib/rpm", "usr/lib/sysimage/rpm")
@@ -33,11 +33,8 @@ def packages(root: Path) -> list[Package]:
     Raises:
         ValueError: the root of another system has a database of rpm, and the program rpm is absent here or fails.
     """
-    try:
-        text = inside(root, _STATUS).read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return list(_rpm(root))
-    return list(_dpkg(text))
+    text = read(root, _STATUS)
+    return list(_rpm(root)) if text is None else list(_dpkg(text))
 
 
 def package_versions(root: Path) -> dict[str, str]:
@@ -50,7 +47,7 @@ def package_versions(root: Path) -> dict[str, str]:
 
 def package_kind(root: Path) -> str:
     """Return the kind of the distribution's packages: deb or rpm."""
-    return "deb" if (root / _STATUS).is_file() else "rpm"
+    return "rpm" if read(root, _STATUS) is None else "deb"
 
 
 def _dpkg(text: str) -> Iterator[Package]:
