@@ -25,7 +25,7 @@ _PYTHON = frozenset({"torch", "uv", "py-spy", "hyperpod-elastic-agent"})
 """Pins of an image's build that are packages of PyPI."""
 
 _MACHINE_IMAGES = Path(__file__).resolve().parents[1] / "machine_images"
-_IF_ABSENT = frozenset({"AWS CLI", "SSM agent", "enroot", "pyxis"})
+_IF_ABSENT = frozenset({"SSM agent", "enroot", "pyxis"})
 """Pins whose roles leave what the parent has; their version here is that of an image whose parent has none."""
 
 _VERSION_OF_LOCK = re.compile(r"\block\.versions\.(\w+)")
@@ -33,7 +33,9 @@ _NAME_OF_LOCK = re.compile(r"(?:\block\.(?:downloads|sources)\.|\b(?:download|so
 _LOOP = re.compile(r"^\s*loop: \[(.*)\]", re.MULTILINE)
 """The words of a role that take a version of the playbooks' lock, and a list of names that a task repeats."""
 
-_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;#]+)", re.ASCII)
+_REQUIREMENT = re.compile(
+    r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;#]+)(?:\s*;\s*(?P<marker>[^#]+))?", re.ASCII
+)
 
 
 def of_image(name: str) -> dict[str, Any]:
@@ -78,6 +80,8 @@ def of_image(name: str) -> dict[str, Any]:
     for found in filter(None, map(_REQUIREMENT.match, lines)):
         package, version = found["name"], found["version"]
         told = _source(package, version, sources)
+        if found["marker"]:
+            told["trainforge:condition"] = f"only where {found['marker'].strip()}"
         components.append(Component("library", package, version, purl("pypi", package, version), told))
     return bill("container", f"trainforge-{name}", components, tool_version=_version())
 

@@ -57,8 +57,9 @@ def versions(
     Exit codes: 0 as the lock has it, 1 a mismatch, 2 a mistake, 3 nothing of the lock is installed.
     """
     for option, value in (("--container", container), ("--image", image)):
-        if value is not None and not value.strip():
-            _fail(f"'{option}' names no image: its value is empty")
+        if value is not None and (not value.strip() or value.startswith("-")):
+            # A container program would take a hyphen for an option of its own.
+            _fail(f"'{option}' names no image: its value is '{value}'")
     chosen = sum((host, container is not None, root is not None, image is not None))
     if chosen > 1:
         _fail("'--host', '--container', '--root' and '--image' exclude each other; give one of them")

@@ -66,8 +66,9 @@ def test_a_folder_is_compared(tmp_path: Path) -> None:
             "'--host', '--container', '--root' and '--image' exclude each other",
         ),
         (["--image", "cuda"], "'--image' is for '--sbom'"),
-        (["--container", ""], "'--container' names no image: its value is empty"),
-        (["--sbom", "--image", " "], "'--image' names no image: its value is empty"),
+        (["--container", ""], "'--container' names no image: its value is ''"),
+        (["--container=--privileged"], "'--container' names no image: its value is '--privileged'"),
+        (["--sbom", "--image", " "], "'--image' names no image: its value is ' '"),
         (["--sbom"], "'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'"),
         (
             ["--sbom", "--image", "rocm"],

@@ -141,7 +141,14 @@ def test_what_a_role_leaves_to_the_parent_is_said() -> None:
         for one in printed("--image", "parallelcluster-gpu")["components"]
         if any(item["name"] == "trainforge:condition" for item in one["properties"])
     }
-    assert conditional == {"AWS CLI", "SSM agent", "enroot", "pyxis"}
+    # The CLI of the lock is installed beside an older one.
+    assert conditional == {"SSM agent", "enroot", "pyxis"}
+
+
+def test_a_package_that_another_python_gets_has_its_condition() -> None:
+    listed = [one for one in printed("--image", "fsdp")["components"] if one["name"] == "numpy"]
+    told = [item["value"] for one in listed for item in one["properties"] if item["name"].endswith("condition")]
+    assert told == ['only where python_version < "3.11"', 'only where python_version >= "3.11"']
 
 
 def test_the_parts_that_an_image_s_test_requires_are_those_that_its_playbook_installs() -> None:
