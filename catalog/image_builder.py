@@ -23,6 +23,29 @@ AWS::ImageBuilder::LifecyclePolicy AmiExclusionRules, `TagMap`)."""
 MAX_COMPONENT: Final = 16000
 """Characters of a component's document in a template (CloudFormation, AWS::ImageBuilder::Component, `Data`)."""
 
+_HOUR = r"([01]?[0-9]|2[0-3])"
+_DAY = r"(0?[1-9]|[12][0-9]|3[01])"
+_MONTH = r"(0?[1-9]|1[0-2]|(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec))"
+_WEEKDAY = r"([1-7]|(?i:sun|mon|tue|wed|thu|fri|sat))"
+_YEAR = r"20[2-9][0-9]"
+
+
+def _several(value: str) -> str:
+    """Return the form of a list of values and of ranges of them."""
+    return rf"{value}([,-]{value})*"
+
+
+_TIME = rf"[0-5]?[0-9] ({_several(_HOUR)}|\*/{_HOUR})"
+_MONTHS = rf"({_several(_MONTH)}|\*(/{_MONTH})?)"
+_BY_DAY = rf"({_several(_DAY)}|{_DAY}W|L|\*(/{_DAY})?) {_MONTHS} \?"
+_BY_WEEKDAY = rf"\? {_MONTHS} ({_several(_WEEKDAY)}|{_WEEKDAY}#[1-5]|{_WEEKDAY}?L)"
+BUILD_SCHEDULE: Final = (
+    rf"^(cron\({_TIME} ({_BY_DAY}|{_BY_WEEKDAY}) (\*|{_several(_YEAR)})\)|rate\([1-9][0-9]* (hour|day)s?\))$"
+)
+"""The form of the times of builds: six fields, one of the two days a question mark (Image Builder User Guide, "Use cron
+expressions in Image Builder"). Neither every minute nor every hour, which the service takes, because a build takes
+longer."""
+
 FAILURES: Final = 3
 """Scheduled builds that fail one after another before a pipeline is disabled; the service takes 1 to 10."""
 

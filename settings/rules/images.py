@@ -173,6 +173,19 @@ def _unknown(subject: Subject) -> Iterator[Problem]:
             )
 
 
+@error("node-image-version", depends_on=("parallelcluster.image",))
+def _version_of_none(subject: Subject) -> Iterator[Problem]:
+    """A version is that of an image of the section 'images': without one, nodes start from another image."""
+    section = subject.settings.parallelcluster
+    if section and section.image.version is not None and section.image.source is None:
+        yield Problem(
+            "parallelcluster.image.version",
+            section.image.version,
+            f"'version: {section.image.version}' is of no image, because 'from' is absent",
+            "add 'from', the name of an image of the section 'images', or remove 'version'",
+        )
+
+
 @error("node-image-kind", depends_on=("images",))
 def _kinds(subject: Subject) -> Iterator[Problem]:
     """Nodes need their service's own software: the agent of HyperPod, of EKS or of ECS, ParallelCluster's recipes."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from catalog.image_builder import MIN_KEPT
+from catalog.image_builder import BUILD_SCHEDULE, MIN_KEPT
 from settings.sections.model import Model
 
 
@@ -21,11 +21,9 @@ class MachineImageSettings(Model):
     """Image to build on, `ami-...`; absent: the newest of the playbook's parent, where AWS has a public parameter."""
     instance_type: str | None = None
     """EC2 instance type that builds and tests it; absent: the playbook's."""
-    schedule: str | None = Field(
-        default="cron(0 4 1 * ? *)",
-        pattern=r"^(cron\(\S+( \S+){4,5}\)|rate\([1-9][0-9]* (minute|hour|day)s?\))$",
-    )
-    """Times of builds in UTC, as Image Builder writes them; null: none but those that you start."""
+    schedule: str | None = Field(default="cron(0 4 1 * ? *)", pattern=BUILD_SCHEDULE)
+    """Times of builds in UTC, as cron(minute hour day month weekday year) with '?' for one of the days, or as
+    rate(7 days); null: none but those that you start."""
     keep: int = Field(default=3, ge=MIN_KEPT, le=1000)
     """Newest images that are kept; older ones are deleted with their snapshots."""
     keep_launched_days: int = Field(default=90, ge=1, le=365)

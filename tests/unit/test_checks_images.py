@@ -99,6 +99,10 @@ def rules(changes: Mapping[str, Any]) -> set[tuple[str, str]]:
             {**OWN, "parallelcluster.image.version": GONE},
             {("node-image-newest", "parallelcluster.image.from")},
         ),
+        (
+            {**OWN, "parallelcluster.image.from": GONE},
+            {("node-image-version", "parallelcluster.image.version"), ("machine-image-unused", "images.one")},
+        ),
     ],
 )
 def test_rules(changes: dict[str, Any], expected: set[tuple[str, str]]) -> None:
@@ -157,6 +161,34 @@ def test_the_form_of_a_choice_is_explained(
     tmp_path: Path, image: dict[str, Any], expected: tuple[str, str]
 ) -> None:
     assert expected in places(read_changed(tmp_path, {"images": {"one": SLURM}, "hyperpod.image": image}))
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        *("cron(0 4 1 * ?)", "cron(0 4 1 * 1 *)", "cron(0 4 ? * ? *)", "cron(60 4 1 * ? *)", "cron(0 24 1 * ? *)"),
+        # A build takes longer than these.
+        *("cron(* 4 1 * ? *)", "cron(0 * 1 * ? *)", "rate(5 minutes)"),
+    ],
+)
+def test_times_that_image_builder_refuses_or_that_cost_a_build_each_hour_are_refused(
+    tmp_path: Path, schedule: str
+) -> None:
+    image = {**SLURM, "schedule": schedule}
+    assert places(read_changed(tmp_path, {**OWN, "images": {"one": image}})) == {
+        ("bad-value", "images.one.schedule")
+    }
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        *("cron(0 4 1 * ? *)", "cron(30 2,14 1,15 * ? *)", "cron(0 4 ? * MON#1 *)", "cron(0 4 L jan-jun ? *)"),
+        *("cron(0 */6 * * ? *)", "cron(0 4 3W 1 ? 2026-2030)", "rate(7 days)"),
+    ],
+)
+def test_times_that_image_builder_takes(schedule: str) -> None:
+    assert rules({**OWN, "images.one.schedule": schedule}) == set()
 
 
 def test_a_misspelt_key_is_corrected_to_that_of_the_configuration(tmp_path: Path) -> None:
