@@ -34,7 +34,8 @@ _LOOP = re.compile(r"^\s*loop: \[(.*)\]", re.MULTILINE)
 """The words of a role that take a version of the playbooks' lock, and a list of names that a task repeats."""
 
 _REQUIREMENT = re.compile(
-    r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;#]+)(?:\s*;\s*(?P<marker>[^#]+))?", re.ASCII
+    r"(?P<name>[A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?==(?P<version>[^\s;#]+)(?:\s*;\s*(?P<marker>[^#]+))?",
+    re.ASCII,
 )
 
 

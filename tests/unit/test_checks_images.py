@@ -166,7 +166,13 @@ def test_the_form_of_a_choice_is_explained(
 @pytest.mark.parametrize(
     "schedule",
     [
-        *("cron(0 4 1 * ?)", "cron(0 4 1 * 1 *)", "cron(0 4 ? * ? *)", "cron(60 4 1 * ? *)", "cron(0 24 1 * ? *)"),
+        *(
+            "cron(0 4 1 * ?)",
+            "cron(0 4 1 * 1 *)",
+            "cron(0 4 ? * ? *)",
+            "cron(60 4 1 * ? *)",
+            "cron(0 24 1 * ? *)",
+        ),
         # A build takes longer than these.
         *("cron(* 4 1 * ? *)", "cron(0 * 1 * ? *)", "rate(5 minutes)"),
     ],
@@ -183,7 +189,12 @@ def test_times_that_image_builder_refuses_or_that_cost_a_build_each_hour_are_ref
 @pytest.mark.parametrize(
     "schedule",
     [
-        *("cron(0 4 1 * ? *)", "cron(30 2,14 1,15 * ? *)", "cron(0 4 ? * MON#1 *)", "cron(0 4 L jan-jun ? *)"),
+        *(
+            "cron(0 4 1 * ? *)",
+            "cron(30 2,14 1,15 * ? *)",
+            "cron(0 4 ? * MON#1 *)",
+            "cron(0 4 L jan-jun ? *)",
+        ),
         *("cron(0 */6 * * ? *)", "cron(0 4 3W 1 ? 2026-2030)", "rate(7 days)"),
     ],
 )

@@ -147,7 +147,9 @@ def test_what_a_role_leaves_to_the_parent_is_said() -> None:
 
 def test_a_package_that_another_python_gets_has_its_condition() -> None:
     listed = [one for one in printed("--image", "fsdp")["components"] if one["name"] == "numpy"]
-    told = [item["value"] for one in listed for item in one["properties"] if item["name"].endswith("condition")]
+    told = [
+        item["value"] for one in listed for item in one["properties"] if item["name"].endswith("condition")
+    ]
     assert told == ['only where python_version < "3.11"', 'only where python_version >= "3.11"']
 
 
