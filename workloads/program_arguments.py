@@ -21,7 +21,7 @@ from workloads.shared_options import SharedOptions
 from workloads.spec import Run, Workload
 
 _RUNTIME = Path(__file__).parent / "runtime"
-_OPTION = re.compile(r"(?<![\w-])--[A-Za-z0-9][\w-]*")
+_OPTION = re.compile(r"(?<![\w-])--[A-Za-z0-9][\w.-]*")
 _UNKNOWN = "unrecognized arguments: "
 _HELP = frozenset(("-h", "--help"))
 

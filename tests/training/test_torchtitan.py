@@ -20,8 +20,20 @@ from workloads.torchtitan.arithmetic import MODELS
 Artifacts = Callable[[str], Path]
 
 _PARSED = """
-import json, sys
-from torchtitan.config import ConfigManager
+import dataclasses, json, sys, typing
+from torchtitan.config import ConfigManager, JobConfig
+
+def options(section, prefix="--"):
+    for name, kind in typing.get_type_hints(section).items():
+        if dataclasses.is_dataclass(kind):
+            yield from options(kind, f"{prefix}{name}.")
+        else:
+            yield prefix + name, kind
+
+numbers = {bool: "flag", int: "int", float: "float"}
+for name, kind in options(JobConfig):
+    print("option", name, json.dumps([*typing.get_args(kind)] if typing.get_origin(kind) is typing.Literal
+                                     else numbers.get(kind, "text")))
 for words in json.load(sys.stdin):
     found = ConfigManager().parse_args(words)
     print("sizes", found.training.global_batch_size, found.parallelism.tensor_parallel_degree)
@@ -102,6 +114,12 @@ def test_torchtitan_takes_the_options_of_every_preset() -> None:
         f"sizes {preset.global_batch} {preset.layout.tp if preset.layout else 1}" for preset in presets
     ]
     assert [line for line in done.stdout.splitlines() if line.startswith("sizes")] == expected
+    recorded = json.loads(
+        (ROOT / "workloads" / "torchtitan" / "recorded_options.json").read_text(encoding="utf-8")
+    )
+    assert recorded["version"] == str(TORCHTITAN)
+    printed = [line.split(" ", 2)[1:] for line in done.stdout.splitlines() if line.startswith("option ")]
+    assert {name: json.loads(kind) for name, kind in printed} == recorded["options"]
     # The models that the checks of layouts and memory know, with their weights in matrices.
     models = {
         f"model {name} {each.layers} {each.heads} {each.key_value_heads or each.heads} {each.parameters}"

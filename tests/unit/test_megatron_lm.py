@@ -46,7 +46,7 @@ BILLIONS = {
 def module(name: str) -> ModuleType:
     """Return a module with the options of one of Megatron-LM's programs, imported as the command does."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "path", [str(FOLDER), *sys.path])
+        patch.setattr(sys, "path", [str(FOLDER), str(ROOT / "workloads" / "runtime"), *sys.path])
         return importlib.import_module(name)
 
 

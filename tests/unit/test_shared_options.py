@@ -40,11 +40,6 @@ def run_of(workload: str, preset: str, *words: str) -> Run:
 
 def known(run: Run, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """Return the options of a run's program with their defaults: those that its parsers get, or recorded ones."""
-    if run.workload.name == "torchtitan" and not run.stage_name:
-        # Its parser is torchtitan's: all options are SECTION.NAME, as the presets' are (torchtitan.config.JobConfig).
-        names = [word.partition("=")[0] for word in run.preset.arguments]
-        assert all("." in name for name in names)
-        return dict.fromkeys(names)
     assert run.workload.options, "its options are known here"
     found: dict[str, Any] = {}
     add = argparse.ArgumentParser.add_argument

@@ -9,17 +9,17 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from training.recorded_options import add_recorded
 
 PRETRAIN, PREPROCESS = "pretrain_gpt.py", "tools/preprocess_data.py"
 
 _OF_SAMPLES = ("train_samples", "lr_decay_samples", "lr_warmup_samples", "rampup_batch_size")
 """Options that Megatron-LM refuses beside `--train-iters` (`validate_args` of megatron/training/arguments.py)."""
-
-_TYPES: Mapping[str, type] = {"int": int, "float": float, "text": str}
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -42,19 +42,8 @@ def parser(program: str) -> argparse.ArgumentParser:
         description=f"Options of Megatron-LM's {program} at {recorded()['tag']}; its own --help says what each does.",
         allow_abbrev=False,
     )
-    for name, kind in recorded()["programs"][program]["options"].items():
-        if name not in ("-h", "--help"):
-            made.add_argument(name, default=None, **_how(kind))
+    add_recorded(made, recorded()["programs"][program]["options"])
     return made
-
-
-def _how(kind: str | list[Any] | dict[str, Any]) -> dict[str, Any]:
-    """Return how argparse takes an option of a recorded kind."""
-    if isinstance(kind, dict):
-        return {"nargs": "+", **_how(kind["several"])}
-    if isinstance(kind, list):
-        return {"choices": kind, "type": type(kind[0])}
-    return {"action": "store_true"} if kind == "flag" else {"type": _TYPES[kind]}
 
 
 @cache

@@ -256,4 +256,5 @@ WORKLOAD = Workload(
     ),
     global_batch_argument="--training.global_batch_size",
     profilers=MappingProxyType({Profiler.TORCH: _trace}),
+    options="titan_options",
 )
