@@ -15,7 +15,7 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from catalog.cluster_kinds import PARALLELCLUSTER
-from catalog.image_builder import build_image_parameter, resource_name
+from catalog.image_builder import build_image_parameter, monthly_use, resource_name
 from catalog.machine_images import GIVEN_PARENTS, IMAGES_BY_NAME
 from machine_images.archive import ARCHIVE, archive_members, packed
 from settings.deployment import Settings
@@ -107,6 +107,7 @@ class ImageStack(cdk.Stack):
     ) -> MachineImagePipeline:
         image = IMAGES_BY_NAME[section.playbook]
         parent = image.parents.get(section.system)
+        instance_type = section.instance_type or image.instance_type
         pipeline = MachineImagePipeline(
             self,
             pascal(name),
@@ -116,7 +117,7 @@ class ImageStack(cdk.Stack):
             options=PipelineOptions(
                 parent=parent_reference(parent, section.parent),
                 root_device=(parent or GIVEN_PARENTS[section.system]).root_device,
-                instance_type=section.instance_type or image.instance_type,
+                instance_type=instance_type,
                 schedule=section.schedule,
                 keep=section.keep,
                 keep_launched_days=section.keep_launched_days,
@@ -139,6 +140,18 @@ class ImageStack(cdk.Stack):
             f"{pascal(name)}Pipeline",
             value=pipeline.pipeline_arn,
             description=f"Pipeline of the image '{name}', for 'aws imagebuilder start-image-pipeline-execution'",
+        )
+        cdk.CfnOutput(
+            self,
+            f"{pascal(name)}MonthlyUse",
+            value=monthly_use(
+                schedule=section.schedule,
+                instance_type=instance_type,
+                volume_gib=image.volume_gib,
+                keep=section.keep,
+                scan=section.scan,
+            ),
+            description=f"Use of the pipeline '{name}' in a month, to multiply with prices (docs/machine-images.md)",
         )
         return pipeline
 

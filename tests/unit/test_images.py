@@ -15,11 +15,21 @@ from packaging.markers import default_environment
 from packaging.requirements import Requirement
 
 from catalog.eks import service_range
-from catalog.image_builder import KEEP_TAG, MAX_COMPONENT, MAX_NODE, content_version, image_parameter
+from catalog.image_builder import (
+    KEEP_TAG,
+    MAX_CHECK_HOURS,
+    MAX_COMPONENT,
+    MAX_NODE,
+    MAX_PLAYBOOK_HOURS,
+    builds_per_month,
+    content_version,
+    image_parameter,
+)
 from catalog.instances import instance
 from catalog.machine_images import MACHINE_IMAGES, MachineImage
 from emulator.resources.image_builder import document_mistakes
 from machine_images.archive import archive_members, packed
+from settings.sections.images import MachineImageSettings
 from tests.programs import ROOT
 from tests.synthesis import Synthesis
 from trainforge.eks.user_data import Membership, node_config
@@ -228,6 +238,54 @@ def test_people_hear_of_failures_vulnerabilities_and_disabled_pipelines(images: 
     assert all(pattern["resources"] for pattern in patterns), (
         "other pipelines of the account are others' business"
     )
+
+
+@pytest.mark.parametrize(
+    ("schedule", "builds"),
+    [
+        (None, 0),
+        ("cron(0 4 1 * ? *)", 1),
+        ("cron(0 4 ? * MON *)", 4.35),
+        ("cron(0 4 ? * MON-FRI *)", 21.7),
+        ("cron(0 0/6 * * ? *)", 122),
+        ("cron(0 4 1,15 * ? *)", 2),
+        ("cron(0 4 L * ? *)", 1),
+        ("cron(0 4 ? * 2#1 *)", 4.35),
+        ("cron(30 4 1 JAN/3 ? *)", 0.333),
+        ("cron(0 4 1 1-6 ?)", 0.5),
+        ("cron(x/0 5-1 1/y ? ? *)", 31),
+        ("rate(7 days)", 4.35),
+        ("rate(1 hour)", 730),
+    ],
+)
+def test_builds_of_a_month_are_counted(schedule: str | None, builds: float) -> None:
+    assert float(f"{builds_per_month(schedule):.3g}") == builds
+
+
+def test_the_use_of_a_month_is_stated(images: Synthesis, others: Synthesis) -> None:
+    said = [
+        {name: output["Value"] for name, output in one.templates[STACK]["Outputs"].items()}
+        for one in (images, others)
+    ]
+    assert said[0]["SlurmGpuMonthlyUse"] == (
+        "1 build, each up to 6 hours of c6i.4xlarge with a volume of 100 GiB; up to 3 x 100 GiB of snapshots; "
+        "1 scan by Inspector; downloads through the NAT gateway"
+    )
+    assert said[1]["NodesMonthlyUse"].startswith("builds that you start, each up to 6 hours of c6i.4xlarge")
+    assert "Inspector" not in said[1]["NodesMonthlyUse"]
+
+
+def test_the_page_has_the_use_of_each_playbook() -> None:
+    page = (ROOT / "docs" / "machine-images.md").read_text("utf-8")
+    hours = MAX_PLAYBOOK_HOURS + 2 * MAX_CHECK_HOURS
+    keep = MachineImageSettings.model_fields["keep"].default
+    for image in MACHINE_IMAGES:
+        [row] = [
+            line
+            for line in page.splitlines()
+            if f"`{image.name}`" in line and f"| {hours} h | {keep} |" in line
+        ]
+        assert row.endswith(f"| {image.instance_type} | {hours} h | {keep} | {keep * image.volume_gib} GiB |")
 
 
 def test_parallelcluster_can_build_the_image_itself_from_the_same_component(images: Synthesis) -> None:

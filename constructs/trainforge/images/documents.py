@@ -9,14 +9,13 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from catalog.image_builder import MAX_CHECK_HOURS, MAX_PLAYBOOK_HOURS
 from catalog.machine_images import MachineImage
 
 Document = dict[str, Any]
 
 _ARCHIVE = "/opt/trainforge-image.tar.gz"
 _FOLDER = "/opt/trainforge-image"
-BUILD_HOURS = 4
-"""Time that a playbook may take: it builds kernel modules and NCCL's tests."""
 
 
 def build_document(image: MachineImage, *, archive: str) -> Document:
@@ -32,7 +31,7 @@ def build_document(image: MachineImage, *, archive: str) -> Document:
     return _document(
         f"Makes the image {image.name}: {image.title}",
         {
-            "build": [*steps, *_fetch(archive), _bash("Playbook", playbook, hours=BUILD_HOURS)],
+            "build": [*steps, *_fetch(archive), _bash("Playbook", playbook, hours=MAX_PLAYBOOK_HOURS)],
             "validate": [_bash("Software", _check(image)), _remove()],
         },
     )
@@ -75,7 +74,7 @@ def _remove() -> Document:
     return _bash("Remove", f"rm -rf {_ARCHIVE} {_FOLDER}")
 
 
-def _bash(name: str, *commands: str, hours: int = 1) -> Document:
+def _bash(name: str, *commands: str, hours: int = MAX_CHECK_HOURS) -> Document:
     return {
         "name": name,
         "action": "ExecuteBash",
