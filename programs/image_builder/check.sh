@@ -1,7 +1,7 @@
 #!/bin/bash
 # Compares what is installed with the lock: check.sh locked PART..., where the playbook installed these parts, none of
-# which may be absent, and check.sh parent, where driver and libraries are the parent's, whose versions are shown and not
-# judged.
+# which may be absent or another, whatever else the parent has; and check.sh parent, where driver and libraries are the
+# parent's, whose versions are shown and not judged.
 set -euo pipefail
 
 STACK=$1

@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
 from software.command import main
 from software.installed import in_use, installed, is_ofi
 from software.inventory import inventory
-from software.report import ABSENT, ALSO, EQUAL, examine
+from software.report import ABSENT, ALSO, EQUAL, NOT_JUDGED, examine
 
 
 @pytest.fixture
@@ -239,3 +239,17 @@ def test_a_required_part_that_is_absent_is_a_problem(tmp_path: Path) -> None:
     report = examine(tmp_path, required=["CUDA", "EFA installer"])
     assert report.problems == ("'CUDA' is required and not installed",)
     assert report.exit_code == 1
+
+
+def test_parts_of_the_parent_are_not_judged_with_those_that_a_playbook_installed(made: InstalledRoot) -> None:
+    """ParallelCluster's image has a CUDA and a GDRCopy of its own, on nodes with Neuron too."""
+    made.efa()
+    made.cuda("12.8.1")
+    made.driver("575.57.08")
+    report = examine(made.root, required=["EFA installer", "libfabric"])
+    assert (report.exit_code, report.problems) == (0, ())
+    [cuda] = [row for row in report.rows if row.part == "CUDA"]
+    assert cuda.verdict == NOT_JUDGED
+    assert examine(made.root).exit_code == 1
+    made.put("opt/amazon/efa_installed_packages", "# EFA installer version: 1.43.2\n")
+    assert examine(made.root, required=["EFA installer", "libfabric"]).exit_code == 1

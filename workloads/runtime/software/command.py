@@ -32,7 +32,7 @@ def main(words: Sequence[str]) -> int:
         default=[],
         choices=sorted(lock()["parts"]),
         metavar="PART",
-        help="a part of the lock that must be installed; may be repeated",
+        help="a part that must be installed, and that is judged without others; may be repeated",
     )
     made.add_argument("--json", action="store_true", help="print JSON in place of the table")
     made.add_argument(

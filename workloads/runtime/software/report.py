@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ EQUAL = "equal"
 DIFFERS = "differs"
 ABSENT = "absent"
 ALSO = "also there"
+NOT_JUDGED = "not judged"
 
 
 @dataclass(frozen=True)
 class Row:
     """A part of the lock: the version that is installed, the pinned one, the verdict, and where it was read.
 
-    `verdict` is EQUAL, DIFFERS or ABSENT, or ALSO for another version of a part than the one in use.
+    `verdict` is EQUAL, DIFFERS or ABSENT, ALSO for another version of a part than the one in use, or NOT_JUDGED for a
+    version that differs of a part that nobody asked about.
     """
 
     part: str
@@ -54,28 +56,32 @@ class Report:
 
 
 def examine(root: Path, required: Sequence[str] = ()) -> Report:
-    """Compare what is installed below a root with the lock; a required part that is absent is a problem.
+    """Compare what is installed below a root with the lock.
+
+    With `required` parts these alone are judged, and one that is absent is a problem: whoever installed them is not
+    answerable for what was there before.
 
     Raises:
         ValueError: the packages of another system cannot be listed here.
     """
-    report = compare(installed(root))
+    report = compare(installed(root), judged=required or None)
     absent = [row.part for row in report.rows if row.verdict == ABSENT and row.part in required]
     told = tuple(f"'{part}' is required and not installed" for part in absent)
     return replace(report, problems=(*report.problems, *told))
 
 
-def compare(found: Sequence[Found]) -> Report:
-    """Compare parts with the lock."""
-    stack = in_use(found)
-    differ = set(differences(stack))
+def compare(found: Sequence[Found], judged: Collection[str] | None = None) -> Report:
+    """Compare parts with the lock; all of them, or those of `judged` alone."""
+    parts = lock()["parts"]
+    stack = {name: version for name, version in in_use(found).items() if name in (judged or parts)}
+    all_differ, differ = set(differences(in_use(found))), set(differences(stack))
     rows = []
-    for name, pinned in lock()["parts"].items():
+    for name, pinned in parts.items():
         ours = [one for one in found if one.part == name]
         if not ours:
             rows.append(Row(name, "", pinned["version"], ABSENT, ""))
             continue
-        verdict = DIFFERS if name in differ else EQUAL
+        verdict = DIFFERS if name in differ else NOT_JUDGED if name in all_differ else EQUAL
         rows.append(Row(name, ours[0].version, pinned["version"], verdict, ours[0].place))
         seen = {ours[0].version}
         for one in ours[1:]:
