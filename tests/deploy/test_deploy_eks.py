@@ -29,6 +29,7 @@ notifications: {emails: [team@example.com]}
 observability: {}
 eks:
   pools: [gpu, cpu]
+  health: {action: taint, sweep: {}}
   software:
     jobs: [trainer, training-operator, mpi-operator, kuberay]
     queues: {all: {nodes: {gpu: 4, cpu: 2}}}
@@ -124,6 +125,7 @@ def test_what_runs_on_the_cluster_came_in_its_order(deployed: Deployment) -> Non
         "dcgm-exporter",
         "trainforge-monitoring",
         "runs-exporter",
+        "health-agent",
     }
     eks = deployed.client("eks")
     found = set(eks.list_addons(clusterName="k8s-eks")["addons"])
