@@ -322,6 +322,10 @@ def test_a_parallelcluster_head_node_does_the_same(tmp_path: Path, metrics: dict
         # On a node without the exporters it does nothing, and a job starts.
         assert subprocess.run([str(hook)], check=False, timeout=60).returncode == 0
     assert "trainforge-node-exporter.service" in (head.state / "started").read_text(encoding="utf-8")
+    # IMDS answers root alone there, and the agent signs with the node's role.
+    unit = (head.root / UNIT[1:]).read_text(encoding="utf-8")
+    assert "DynamicUser" not in unit
+    assert "\nCapabilityBoundingSet=\n" in unit
 
 
 def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container_and_that_of_its_runs(

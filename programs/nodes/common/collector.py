@@ -82,7 +82,12 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
     ensure_service(
         node,
         _UNIT,
-        _agent_unit(program, metrics.ports["collector"]),
+        _agent_unit(
+            program,
+            metrics.ports["collector"],
+            # AWS ParallelCluster lets root and its own accounts alone reach the credentials of head and login nodes.
+            root=metrics.cluster_kind == "parallelcluster" and kind != "compute",
+        ),
         next_step=f"'{program} --agent --config.file={_CONFIGURATION}' says what is wrong",
         restart=node.changes > before,
     )
@@ -332,7 +337,15 @@ def _ensure_neuron(node: Node, port: int) -> None:
     ensure_service(node, _NEURON_UNIT, text, next_step=f"port {port} may be taken")
 
 
-def _agent_unit(program: str, port: int) -> str:
+def _agent_unit(program: str, port: int, *, root: bool) -> str:
+    """Return the agent's unit; with `root` it runs as that account, without any of its capabilities.
+
+    Source: aws-parallelcluster-cookbook, attributes `head_node_imds_secured` and `head_node_imds_allowed_users`, and
+    the test `config_only_allowed_users_can_access_imds`, of head and login nodes: iptables goes by the account.
+    """
+    account = (
+        ("CapabilityBoundingSet=", "PrivateDevices=yes", "PrivateTmp=yes") if root else ("DynamicUser=yes",)
+    )
     return "\n".join(
         (
             "# Written by trainforge.",
@@ -343,7 +356,7 @@ def _agent_unit(program: str, port: int) -> str:
             "[Service]",
             f"ExecStart={program} --agent --config.file={_CONFIGURATION} "
             f"--storage.agent.path=/var/lib/{_STATE} --web.listen-address=127.0.0.1:{port}",
-            "DynamicUser=yes",
+            *account,
             f"StateDirectory={_STATE}",
             "NoNewPrivileges=yes",
             "ProtectHome=yes",
