@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,17 +81,34 @@ def promtool_test(case: Case) -> dict[str, Any]:
     }
 
 
+def groups_for(alert: str) -> list[Group]:
+    """Return the groups with an alert and the records that it is computed from, and without other rules."""
+    needed, pending = set(), [rule for group in GROUPS for rule in group.rules if rule.name == alert]
+    while pending:
+        rule = pending.pop()
+        needed.add(rule.name)
+        pending += [one for one in records() if one.name in rule.expr and one.name not in needed]
+    kept = (replace(group, rules=tuple(r for r in group.rules if r.name in needed)) for group in GROUPS)
+    return [group for group in kept if group.rules]
+
+
 def test_each_alert_fires_and_recovers(tmp_path: Path) -> None:
-    write(tmp_path)
-    document = {
-        "rule_files": ["rules.yaml"],
-        "evaluation_interval": "1m",
-        "group_eval_order": [f"trainforge-{group.name}" for group in GROUPS],
-        "tests": [promtool_test(case) for case in CASES],
-    }
-    tests = tmp_path / "tests.yaml"
-    tests.write_text(yaml.safe_dump(document), encoding="utf-8")
-    promtool("test", "rules", str(tests))
+    """Each beside what it is computed from alone: with all rules at each minute this took five times as long."""
+    files = []
+    for alert in sorted({case.alert for case in CASES}):
+        folder = tmp_path / alert
+        folder.mkdir()
+        groups = groups_for(alert)
+        write(folder, yaml.safe_dump({"groups": [group.document(None) for group in groups]}))
+        document = {
+            "rule_files": ["rules.yaml"],
+            "evaluation_interval": "1m",
+            "group_eval_order": [f"trainforge-{group.name}" for group in groups],
+            "tests": [promtool_test(case) for case in CASES if case.alert == alert],
+        }
+        files.append(folder / "tests.yaml")
+        files[-1].write_text(yaml.safe_dump(document), encoding="utf-8")
+    promtool("test", "rules", *map(str, files))
 
 
 def test_every_alert_has_a_case_that_fires() -> None:
