@@ -164,18 +164,19 @@ def test_docstrings_and_names_are_clear() -> None:
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     unclear = []
     for path in [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))]:
+        file = identity(path)
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            place = f"{identity(path)}:{getattr(node, 'lineno', 1)}"
+            place = getattr(node, "lineno", 1)
             if isinstance(node, documented) and QUESTION.match(ast.get_docstring(node) or ""):
-                unclear.append(f"{place}: a docstring that begins with a question")
+                unclear.append(f"{file}:{place}: a docstring that begins with a question")
             unclear += [
-                f"{identity(path)}:{line}: a docstring that begins with a question"
+                f"{file}:{line}: a docstring that begins with a question"
                 for line, text in attribute_docstrings(node)
                 if QUESTION.match(text)
             ]
             name = node.id if isinstance(node, ast.Name) else node.arg if isinstance(node, ast.arg) else ""
             if UNCLEAR_NAME.fullmatch(name):
-                unclear.append(f"{place}: the name '{name}'")
+                unclear.append(f"{file}:{place}: the name '{name}'")
     assert unclear == []
 
 
