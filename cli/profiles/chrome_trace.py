@@ -58,7 +58,7 @@ def read_trace(path: Path) -> RankActivity:
         raise ProfileError(
             f"'{path}' is no whole Chrome trace: {error.msg}; the process may have ended while it wrote the file"
         ) from error
-    except (TypeError, ValueError, AttributeError, OverflowError) as error:
+    except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise ProfileError(f"'{path}' has an event that is none of a Chrome trace: {error}") from error
     return reader.activity(path)
 

@@ -58,6 +58,13 @@ def read_export(path: Path) -> list[RankActivity]:
             return _Export(database, path).ranks()
     except sqlite3.Error as error:
         raise ProfileError(f"'{path}' is no whole export of nsys: {error}") from error
+    except (TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, ProfileError):
+            raise
+        # SQLite keeps whatever a column is given, and damaged texts are in its own messages too.
+        raise ProfileError(
+            f"'{path}' is no whole export of nsys: a value is no number, or no text: {error}"
+        ) from error
 
 
 class _Export:

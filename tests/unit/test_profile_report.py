@@ -272,6 +272,17 @@ def test_all_broken_files_of_a_folder_are_told_at_once(tmp_path: Path) -> None:
     assert "are both of rank 0" in text
 
 
+def test_values_that_are_no_numbers_leave_the_other_ranks_to_compare(tmp_path: Path) -> None:
+    trace(tmp_path / "rank-0.json", gpu_events(), 0)
+    for rank, damage in enumerate(("end = 'late'", "globalPid = NULL WHERE start = 100"), 1):
+        with closing(sqlite3.connect(export(tmp_path / f"rank-{rank}.sqlite", 4321))) as database:
+            database.execute(f"UPDATE CUPTI_ACTIVITY_KIND_KERNEL SET {damage}")
+            database.commit()
+    (tmp_path / "rank-3.json").write_text('{"traceEvents": ' + "[" * 100_000, encoding="utf-8")
+    code, text = report(tmp_path)
+    assert (code, text.count("left out: ")) == (0, 3), text
+
+
 def test_a_broken_file_leaves_the_other_ranks_to_compare(tmp_path: Path) -> None:
     trace(tmp_path / "rank-0.json", gpu_events(), 0)
     (tmp_path / "rank-1.json").write_text("{}", encoding="utf-8")
