@@ -33,6 +33,20 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
+# torch counts a GPU that has fallen off the bus, and fails when it is asked about it.
+LOST = """
+import os, runpy, sys, torch
+def gone(device):
+    raise RuntimeError("CUDA error: unspecified launch failure\\nCompile with TORCH_USE_CUDA_DSA")
+if os.environ["RANK"] in os.environ["LOST"].split():
+    torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 8
+    torch.cuda.nccl.version, torch.cuda.get_device_properties = lambda: (2, 30, 0), gone
+sys.argv = sys.argv[1:]
+sys.path.insert(0, os.path.dirname(sys.argv[0]))
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 @pytest.mark.proof("pytorch-env", "local", "executed")
 def test_ranks_that_are_alike_pass(artifacts: Callable[[str], Path]) -> None:
     run = LocalRun("pytorch-env", "tiny", artifacts("pytorch-env"), "--instance-type", CPU)
@@ -82,6 +96,23 @@ def test_a_rank_that_differs_from_the_others_is_named(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     text = done.stdout[done.stdout.index("{") : done.stdout.rindex("}") + 1]
     assert [values["NCCL_ALGO"] for values in json.loads(text)["ranks"]] == ["Tree", "Ring"]
+
+
+@pytest.mark.parametrize("lost", ["1", "0 1"])
+def test_a_rank_without_its_gpu_is_reported_by_the_others(lost: str, tmp_path: Path) -> None:
+    script = tmp_path / "lost.py"
+    script.write_text(LOST)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    words += [str(script), str(PROGRAM), "--instance-type", CPU]
+    runtime, folder = str(ROOT / "workloads" / "runtime"), tmp_path / "run"
+    environment = {**os.environ, "PYTHONPATH": runtime, "RUN_FOLDER": str(folder), "LOST": lost}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+    for rank in lost.split():
+        assert f"failed: environment at rank {rank} on" in done.stdout, done.stderr
+    assert "RuntimeError: CUDA error: unspecified launch failure; expected values" in done.stdout
+    assert f"verdict over 2 ranks: {len(lost.split())} failed" in done.stdout
+    assert "exitcode  : 69" in done.stderr
+    assert not json.loads((folder / "environment.json").read_text())["passed"]
 
 
 def values(**changed: Any) -> dict[str, Any]:

@@ -32,8 +32,7 @@ def main() -> None:
     except (KeyError, ValueError):
         raise TrainingError("RANK and LOCAL_RANK must be numbers; torchrun sets them") from None
     named = given.instance_type.removeprefix("ml.") or instance_type.find(Path("/"), os.environ)[0]
-    values = gather_values(rank, local_rank)
-    checks = check_rank(values, instance_type.expected(named), named, given.efa, nodes)
+    values, checks = _examine(rank, local_rank, named, given.efa, nodes)
     dist.init_process_group("gloo")
     everything: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(everything, (values, checks))
@@ -42,12 +41,29 @@ def main() -> None:
     ranks = [one for one, _ in everything]
     allowed = frozenset(name.strip() for name in given.allow_different.split(",") if name.strip())
     judged = [check for _, some in everything for check in some]
-    judged += check_equal(ranks, allowed)
+    judged += check_equal([values for values in ranks if "python" in values], allowed)
     failed = [check for check in judged if not check.holds]
     if rank == 0:
         _report(ranks, judged, failed, folder, given.json)
     if failed:
         raise TrainingError("" if rank else f"{len(failed)} checks of the environment failed", UNAVAILABLE)
+
+
+def _examine(
+    rank: int, local_rank: int, named: str, efa: int | None, nodes: int
+) -> tuple[dict[str, Any], list[Check]]:
+    """Return this rank's values and checks; what a lost GPU or a broken library raises is a check that failed.
+
+    Without its report nobody would learn which rank it was: the launcher ends the others at once.
+    """
+    try:
+        values = gather_values(rank, local_rank)
+        return values, check_rank(values, instance_type.expected(named), named, efa, nodes)
+    except Exception as error:
+        host = os.uname().nodename
+        said = f"{type(error).__name__}: {error}".strip().partition("\n")[0]
+        check = Check("environment", f"rank {rank} on {host}", False, said, "values of this rank")
+        return {"rank": rank, "host": host}, [check]
 
 
 def _report(
@@ -75,7 +91,7 @@ def _report(
 def table(ranks: Sequence[Mapping[str, Any]], failed: Sequence[Check]) -> Iterator[str]:
     """Yield a line for each value that ranks have, and one for each check that failed."""
     names = list(dict.fromkeys(name for values in ranks for name in values if name not in PER_RANK))
-    width = max(len(name) for name in names)
+    width = max((len(name) for name in names), default=0)
     hosts = sorted({values["host"] for values in ranks})
     yield f"{len(ranks)} ranks on {len(hosts)} hosts: {', '.join(hosts)}"
     for name in names:
