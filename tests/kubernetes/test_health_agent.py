@@ -342,6 +342,18 @@ def test_a_sweep_checks_free_nodes_and_gives_way_to_every_other_pod(
     assert f"{TAINT}=reboot" in installed.taints()
 
 
+OF_CONTAINERS = (
+    "image",
+    "command",
+    "lifecycle",
+    "livenessProbe",
+    "env",
+    "envFrom",
+    "workingDir",
+    "volumeMounts",
+)
+
+
 @pytest.mark.parametrize("installed", ["none"], indirect=True)
 def test_the_sweeps_account_starts_nothing_but_the_agent(installed: Installed) -> None:
     account = installed._account(HEALTH_SWEEP, {})
@@ -354,10 +366,8 @@ def test_the_sweeps_account_starts_nothing_but_the_agent(installed: Installed) -
         job = copy.deepcopy(template)
         job["spec"]["suspend"] = True
         pod = job["spec"]["template"]["spec"]
-        pod["containers"][0].update(
-            {key: value for key, value in changes.items() if key in ("image", "command")}
-        )
-        pod.update({key: value for key, value in changes.items() if key not in ("image", "command")})
+        pod["containers"][0].update({key: value for key, value in changes.items() if key in OF_CONTAINERS})
+        pod.update({key: value for key, value in changes.items() if key not in OF_CONTAINERS})
         pod["containers"][0]["args"] = [*pod["containers"][0]["args"], changes.get("suite", "--suite=deep")]
         pod.pop("suite", None)
         try:
@@ -371,6 +381,14 @@ def test_the_sweeps_account_starts_nothing_but_the_agent(installed: Installed) -
     for changes in (
         {"image": "another"},
         {"command": ["sh"]},
+        {"lifecycle": {"postStart": {"exec": {"command": ["sh"]}}}},
+        {"livenessProbe": {"exec": {"command": ["sh"]}}},
+        {"env": [{"name": "PYTHONPATH", "value": "/run"}]},
+        {"env": [{"name": "NODE_NAME", "value": "another"}]},
+        {"envFrom": [{"configMapRef": {"name": HEALTH_SWEEP}}]},
+        {"workingDir": "/run"},
+        {"volumes": [{"name": one, "hostPath": {"path": "/tmp"}} for one in ("shared", "temporary")]},
+        {"volumeMounts": [{"name": "shared", "mountPath": "/usr/lib/python3"}]},
         {"suite": "--root=/tmp"},
         {"serviceAccountName": "default"},
         {"priorityClassName": "system-node-critical"},

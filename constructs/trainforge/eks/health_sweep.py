@@ -21,6 +21,17 @@ _MARGIN_SECONDS = 600
 _SECONDS = {"standard": 1500, "deep": 12000}
 """Seconds that a suite may take (workloads/runtime/health/suites.py; a test compares)."""
 
+_RUNS_MORE = (
+    "lifecycle",
+    "livenessProbe",
+    "readinessProbe",
+    "startupProbe",
+    "envFrom",
+    "workingDir",
+    "volumeDevices",
+)
+"""Fields of a container that run a program of their own, or decide where the agent's code comes from."""
+
 _KEEP_SECONDS = 24 * 3600
 _NEVER = "0 0 1 1 *"
 """The schedule of a CronJob that is suspended: it must have one."""
@@ -47,7 +58,8 @@ def health_sweep(
     `images` the image of each and of `runs_on`, the architecture of the nodes that the sweep's own pod runs on.
     `prefix` is what a node's label has before its type.
 
-    The account that starts Jobs may start the agent's alone: an admission policy compares image, arguments and account.
+    The account that starts Jobs may start the agent's alone: an admission policy compares whatever decides what runs in
+    its pod, which is privileged.
     """
     jobs = {
         "namespace": HEALTH_NAMESPACE,
@@ -77,10 +89,7 @@ def health_sweep(
             account=_ACCOUNT,
             within=HEALTH_NAMESPACE,
         ),
-        *_policy(
-            [pods[one]["containers"][0] for one in types],
-            account=next(pods[one]["serviceAccountName"] for one in types),
-        ),
+        *_policy([pods[one] for one in types]),
         configuration,
         _cron_job(sweep, images[runs_on], _GO_NAMES[runs_on]),
     ]
@@ -112,19 +121,36 @@ def _node_job(pod: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _policy(containers: Sequence[Mapping[str, Any]], account: str) -> list[dict[str, Any]]:
-    """Return the admission policy of the Jobs that the sweep starts, and its binding."""
+def _policy(pods: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the admission policy of the Jobs that the sweep starts, and its binding.
+
+    `pods` are the agent's, which differ in the image alone.
+    """
     pod, container = "object.spec.template.spec", "object.spec.template.spec.containers[0]"
-    images = json.dumps(sorted({str(one["image"]) for one in containers}))
-    arguments = json.dumps(list(containers[0]["args"]))
+    [agent] = pods[0]["containers"]
+    images = json.dumps(sorted({str(one["containers"][0]["image"]) for one in pods}))
+    arguments = json.dumps(list(agent["args"]))
     suites = json.dumps([f"--suite={name}" for name in _SECONDS])
+    none = " && ".join(f"!has({container}.{field})" for field in _RUNS_MORE)
+    variables = json.dumps([one["name"] for one in agent["env"]])
+    places = json.dumps([f"{one['name']} {one['mountPath']}" for one in agent["volumeMounts"]])
+    folders = json.dumps([one["hostPath"]["path"] for one in pods[0]["volumes"] if "hostPath" in one])
     validations = {
         "the sweep starts the health agent alone": (
             f"size({pod}.containers) == 1 && !has({pod}.initContainers) && {container}.image in {images} && "
-            f"!has({container}.command) && size({container}.args) == {len(containers[0]['args']) + 1} && "
+            f"!has({container}.command) && size({container}.args) == {len(agent['args']) + 1} && "
             f"{container}.args.all(one, one in {arguments} || one in {suites})"
         ),
-        "the sweep starts pods of the health agent's account": f"{pod}.serviceAccountName == '{account}'",
+        "the sweep starts nothing beside the agent's program": (
+            f"{none} && {container}.env.all(one, one.name in {variables} && has(one.valueFrom))"
+        ),
+        "the sweep gives the agent its own folders alone": (
+            f"{container}.volumeMounts.all(one, one.name + ' ' + one.mountPath in {places}) && "
+            f"{pod}.volumes.all(one, has(one.emptyDir) || (has(one.hostPath) && one.hostPath.path in {folders}))"
+        ),
+        "the sweep starts pods of the health agent's account": (
+            f"{pod}.serviceAccountName == '{pods[0]['serviceAccountName']}'"
+        ),
         "the sweep's pods are behind every other": f"{pod}.priorityClassName == '{_CLUSTER_NAME}'",
     }
     return admission_policy(
