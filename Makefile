@@ -71,11 +71,11 @@ $(VENV)/.complete-train: requirements-train.txt workloads/fsdp/requirements.txt 
 
 peers: $(PEERS)/.complete $(SCANNER)/.complete ## install ParallelCluster's CLI and a security scanner for tests/peers, each in its own environment
 
-# An environment of its own: by uv, a tenth of pip's time, where set-up for tests has it. pip installs what is left.
+# An environment of its own: by uv, a tenth of pip's time, where set-up for tests has it, and else by pip.
 define ENVIRONMENT
 	test -x $(1)/bin/python || $(PYTHON) -m venv $(1)
-	test ! -x $(BIN)/uv || $(BIN)/uv pip install --quiet --python $(1)/bin/python --requirement $(2) || true
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(2)
+	{ test -x $(BIN)/uv && $(BIN)/uv pip install --quiet --python $(1)/bin/python --requirement $(2); } \
+	  || $(1)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $(2)
 endef
 
 $(PEERS)/.complete: requirements-peers.txt

@@ -92,26 +92,26 @@ def _install(folder: Path, requirements: Path) -> None:
         own = next((folder / "lib").glob("python*")) / "site-packages"
         (own / "shared.pth").write_text(f"{shared}\n", encoding="utf-8")
         seen = [shared, str(own)]
-    # uv takes a tenth of pip's time. pip installs what is left: all, where its own configuration names an index.
-    _install_by_uv(python, requirements, seen)
-    # As a module: the first line of a program cannot name an interpreter in a path with a space.
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    # The words are our own: the interpreter above, and a file of the checkout.
-    subprocess.run([*pip, "--requirement", str(requirements)], check=True)  # noqa: S603
+    # uv takes a tenth of pip's time. pip takes its place where it cannot: its own configuration may name an index.
+    if not _install_by_uv(python, requirements, seen):
+        # As a module: the first line of a program cannot name an interpreter in a path with a space.
+        pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        # The words are our own: the interpreter above, and a file of the checkout.
+        subprocess.run([*pip, "--requirement", str(requirements)], check=True)  # noqa: S603
     torchrun = folder / "bin" / "torchrun"
     torchrun.write_text(_TORCHRUN, encoding="utf-8")
     torchrun.chmod(0o755)
 
 
-def _install_by_uv(python: Path, requirements: Path, seen: list[str]) -> None:
-    """Install by uv where the project's own environment has it and it can.
+def _install_by_uv(python: Path, requirements: Path, seen: list[str]) -> bool:
+    """Install by uv where the project's own environment has it; return whether all is installed.
 
     `seen` are the folders of packages that the environment sees, the first ones last; uv itself does not see what is
     shared. It chooses versions that are there where it can, and these are not installed.
     """
     uv = Path(sys.executable).with_name("uv")
     if not uv.exists():
-        return
+        return False
 
     def run(verb: str, *options: str | Path) -> bool:
         words = [uv, "pip", verb, "--quiet", "--python", python, *options]
@@ -119,8 +119,7 @@ def _install_by_uv(python: Path, requirements: Path, seen: list[str]) -> None:
         return subprocess.run(words, check=False).returncode == 0  # noqa: S603
 
     if not seen:
-        run("install", "--requirement", requirements)
-        return
+        return run("install", "--requirement", requirements)
     with tempfile.TemporaryDirectory() as name:
         pins, left_out = Path(name) / "pins.txt", Path(name) / "left_out.txt"
         there = {
@@ -131,11 +130,12 @@ def _install_by_uv(python: Path, requirements: Path, seen: list[str]) -> None:
         builds = (name for name, version in there.items() if "+" in version)
         left_out.write_text("".join(f"{name}; python_version < '3'\n" for name in builds), "utf-8")
         plain = ("--no-header", "--no-annotate")
-        if run("compile", *plain, f"--override={left_out}", f"--output-file={pins}", requirements):
-            chosen = (line.partition("==") for line in pins.read_text(encoding="utf-8").splitlines())
-            missing = [f"{name}=={version}\n" for name, _, version in chosen if there.get(name) != version]
-            pins.write_text("".join(missing), encoding="utf-8")
-            run("install", "--no-deps", "--requirement", pins)
+        if not run("compile", *plain, f"--override={left_out}", f"--output-file={pins}", requirements):
+            return False
+        chosen = (line.partition("==") for line in pins.read_text(encoding="utf-8").splitlines())
+        missing = [f"{name}=={version}\n" for name, _, version in chosen if there.get(name) != version]
+        pins.write_text("".join(missing), encoding="utf-8")
+        return run("install", "--no-deps", "--requirement", pins)
 
 
 def _normal(name: str) -> str:

@@ -50,11 +50,11 @@ def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return [shared, _packages(tmp_path / "own", setuptools="65.5.0")]
 
 
-def _install(uv: Uv, seen: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _install(uv: Uv, seen: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> bool:
     monkeypatch.setattr(subprocess, "run", uv.run)
     requirements = folder / "environment.txt"
     requirements.write_text("framework==1.0\n", encoding="utf-8")
-    local_environment._install_by_uv(folder / "bin" / "python", requirements, seen)
+    return local_environment._install_by_uv(folder / "bin" / "python", requirements, seen)
 
 
 def test_what_is_shared_is_not_installed(
@@ -62,7 +62,7 @@ def test_what_is_shared_is_not_installed(
 ) -> None:
     """The environment's own setuptools comes before the shared one, so that the shared version is no reason."""
     uv = Uv("framework==1.0\nnumpy==2.4.6\nsetuptools==84.2.1\n")
-    _install(uv, seen, tmp_path, monkeypatch)
+    assert _install(uv, seen, tmp_path, monkeypatch)
     assert uv.verbs == ["compile", "install"]
     assert uv.left_out == "torch; python_version < '3'\n"
     assert uv.installed == "framework==1.0\nsetuptools==84.2.1\n"
@@ -72,7 +72,7 @@ def test_an_environment_of_its_own_is_installed_whole(
     seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uv = Uv("")
-    _install(uv, [], tmp_path, monkeypatch)
+    assert _install(uv, [], tmp_path, monkeypatch)
     assert (uv.verbs, uv.installed) == (["install"], "framework==1.0\n")
 
 
@@ -80,11 +80,12 @@ def test_what_uv_cannot_choose_is_left_to_pip(
     seen: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     uv = Uv("", refuses=True)
-    _install(uv, seen, tmp_path, monkeypatch)
+    assert not _install(uv, seen, tmp_path, monkeypatch)
     assert uv.verbs == ["compile"]
+    assert not _install(uv, [], tmp_path, monkeypatch)
     (tmp_path / "uv").unlink()
     uv.verbs = []
-    _install(uv, seen, tmp_path, monkeypatch)
+    assert not _install(uv, seen, tmp_path, monkeypatch)
     assert uv.verbs == []
 
 
