@@ -33,6 +33,12 @@ hyperpod:
   controller: {instance_type: hpc7a.96xlarge}
 """
 
+NETWORK_ALONE = """\
+name: demo
+region: us-west-2
+availability_zones: [us-west-2a]
+"""
+
 
 def run_app(
     configuration: Path, outdir: Path, more: Mapping[str, Any] = {}, **variables: str
@@ -176,10 +182,14 @@ def test_an_unreadable_file_is_reported(name: str, tmp_path: Path, outdir: Path)
     assert done.stderr
 
 
-def test_a_synthesis_replaces_the_last_assembly_and_keeps_the_cli_s_lock(outdir: Path) -> None:
-    done = run_app(ROOT / "config" / "cpu.yaml", outdir)
+def test_a_synthesis_replaces_the_last_assembly_and_keeps_the_cli_s_lock(
+    tmp_path: Path, outdir: Path
+) -> None:
+    configuration = tmp_path / "network.yaml"
+    configuration.write_text(NETWORK_ALONE, encoding="utf-8")
+    done = run_app(configuration, outdir)
     assert done.returncode == 0, done.stderr
-    assert "HyperPodStack.template.json" in {path.name for path in outdir.iterdir()}
+    assert "NetworkStack.template.json" in {path.name for path in outdir.iterdir()}
     assert (outdir / "synth.lock").exists()
     assert not (outdir / "asset.old").exists()
     assert json.loads((outdir / "manifest.json").read_text(encoding="utf-8"))["artifacts"]
