@@ -89,6 +89,7 @@ RECORDED = (
     "workloads/megatron_lm/recorded_options.json",
     "workloads/nemo_launcher/recorded_options.json",
     "workloads/nemo_run/recorded_options.json",
+    "workloads/torchtitan/recorded_options.json",
     "workloads/bionemo_esm1nv/esm1nv_launch/options.json",
     "workloads/neuronx_distributed/nxd_launch/options.json",
 )
