@@ -118,7 +118,10 @@ def test_the_bill_of_a_workload_has_its_packages() -> None:
 
 def test_the_bill_of_a_machine_image_has_what_its_roles_install() -> None:
     for image in MACHINE_IMAGES:
-        check(printed("--image", image.name))
+        found = printed("--image", image.name)
+        check(found)
+        subject = found["metadata"]["component"]
+        assert (subject["type"], subject["name"]) == ("operating-system", f"trainforge-{image.name}")
     gpu = printed("--image", "parallelcluster-gpu")
     assert versions(gpu) == {
         pin.name: str(pin)

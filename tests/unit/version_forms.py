@@ -92,6 +92,7 @@ RECORDED = (
     "workloads/torchtitan/recorded_options.json",
     "workloads/bionemo_esm1nv/esm1nv_launch/options.json",
     "workloads/neuronx_distributed/nxd_launch/options.json",
+    "workloads/torchtitan/recorded_options.json",
 )
 """Files that tools write, with the version of what they recorded; tests compare that with the catalog."""
 
