@@ -292,6 +292,32 @@ def test_a_node_that_cannot_send_still_takes_jobs(node: HyperPodNode, metrics: d
     assert not (node.root / COLLECTOR.lstrip("/")).exists()
 
 
+@pytest.mark.parametrize(
+    ("broken", "unit"),
+    [
+        ("the node", "trainforge-node-exporter"),
+        ("GPUs", "nvidia-dcgm-exporter"),
+        ("Neuron devices", "trainforge-neuron-monitor"),
+        ("the exporter 'efa'", "trainforge-efa-exporter"),
+        ("any kind", "trainforge-collector"),
+    ],
+)
+def test_a_node_whose_port_is_taken_takes_jobs_and_says_which_metrics_are_missing(
+    node: HyperPodNode, metrics: dict[str, Any], broken: str, unit: str
+) -> None:
+    """HyperPod and ParallelCluster end an instance whose set-up fails, and an image may have exporters of its own."""
+    node.file("/sys/class/infiniband/rdmap0s6/node_type", "1")
+    node.file("/dev/nvidiactl", "")
+    node.file("/opt/aws/neuron/bin/neuron-monitor", "")
+    fails = f'case "$*" in *{unit}.service*) echo failed >&2; exit 1 ;; esac\n'
+    node.program("systemctl", fails + SYSTEMCTL)
+    done = node.run({"metrics": metrics, "node_types": TYPES})
+    assert done.code == 0, done.output
+    assert f"WARNING: no metrics of {broken} here: " in done.output
+    # Scraped all the same: an alert says then that it does not answer.
+    assert jobs(node) == ["node", "textfile", "dcgm", "neuron", "efa"]
+
+
 def test_another_archive_of_the_agent_is_refused(node: HyperPodNode, metrics: dict[str, Any]) -> None:
     metrics["prometheus"]["sha256"] = {platform.machine(): "0" * 64}
     done = node.run({"metrics": metrics, "node_types": TYPES})
@@ -328,19 +354,20 @@ def test_a_parallelcluster_head_node_does_the_same(tmp_path: Path, metrics: dict
     assert "\nCapabilityBoundingSet=\n" in unit
 
 
-def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container_and_that_of_its_runs(
-    tmp_path: Path, metrics: dict[str, Any]
-) -> None:
-    host = NodeFolder(tmp_path, {"docker": ""}, sys.executable)
-    prepared(host, "efa", "runs")
-    host.file("/dev/nvidiactl", "")
-    told = tmp_path / "metrics.json"
-    batch = {"cluster_kind": "batch", "host_folder": HOST_FOLDER}
-    told.write_text(json.dumps(metrics | batch), encoding="utf-8")
-    options = ["--root", str(host.root), "--configuration", str(told), "--time-scale", "0.001"]
-    # Without Debian's tools, as on Amazon Linux.
+def without_debian(tmp_path: Path, stubs: dict[str, str]) -> NodeFolder:
+    """Return a node without Debian's tools, as Amazon Linux is."""
+    host = NodeFolder(tmp_path, stubs, sys.executable)
     for name in ("mkdir", "cat", "cp", "grep", "sh"):
         (host.bin / name).symlink_to(shutil.which(name) or name)
+    host.file("/dev/nvidiactl", "")
+    return host
+
+
+def collect(host: NodeFolder, metrics: dict[str, Any]) -> str:
+    """Run the program of a Batch host's metrics, which sets up nothing else, and return what it says."""
+    told = host.state / "metrics.json"
+    told.write_text(json.dumps(metrics), encoding="utf-8")
+    options = ["--root", str(host.root), "--configuration", str(told), "--time-scale", "0.001"]
     done = subprocess.run(
         [sys.executable, "-u", "collect.py", *options],
         cwd=staged(BATCH),
@@ -351,6 +378,29 @@ def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container_and_that_of_its_r
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("in_image", [True, False], ids=["in-image", "absent"])
+def test_without_apt_an_image_has_nvidia_s_exporter_or_its_metrics_are_missing(
+    tmp_path: Path, metrics: dict[str, Any], in_image: bool
+) -> None:
+    node = without_debian(tmp_path, {})
+    prepared(node, "efa")
+    if in_image:
+        node.file("/usr/bin/dcgm-exporter", "")
+    said = collect(node, metrics)
+    assert ("WARNING: no metrics of GPUs here" in said) != in_image
+    assert (node.root / "etc/systemd/system/nvidia-dcgm-exporter.service.d").exists() == in_image
+    assert jobs(node) == ["node", "textfile", "dcgm"]
+
+
+def test_a_host_of_batch_runs_nvidia_s_exporter_as_a_container_and_that_of_its_runs(
+    tmp_path: Path, metrics: dict[str, Any]
+) -> None:
+    host = without_debian(tmp_path, {"docker": ""})
+    prepared(host, "efa", "runs")
+    collect(host, metrics | {"cluster_kind": "batch", "host_folder": HOST_FOLDER})
     assert jobs(host) == ["node", "textfile", "dcgm", "runs"]
     scrape = json.loads(host.read(COLLECTOR))["scrape_configs"][3]
     assert {rule["target_label"] for rule in scrape["metric_relabel_configs"]} == {"instance", "node"}

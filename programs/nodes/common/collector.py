@@ -15,7 +15,7 @@ from .node import Node, StepError, last_lines
 from .node_exporter import ensure_exporter, node_targets
 from .packages import ensure_packages, installed_version
 from .release import ensure_program
-from .service import ensure_service
+from .service import ensure_service, missing_metrics
 from .slurm_hooks import HYPERPOD_GPU_JOBS, HYPERPOD_JOB_MAP, HookFolders
 from .timer import UNITS
 
@@ -42,6 +42,7 @@ _HOOK = """\
 _EXPORTERS = "/opt/trainforge/exporters"
 _ARCHIVE = f"{_EXPORTERS}/exporters.pyz"
 _GPU_JOBS = "/run/trainforge/gpu-jobs"
+_DCGM_PROGRAM = "/usr/bin/dcgm-exporter"
 _DCGM_COUNTERS = f"{_EXPORTERS}/dcgm-counters.csv"
 _DCGM_SETTINGS = f"{UNITS}/{_DCGM_UNIT}.d/trainforge.conf"
 
@@ -52,7 +53,7 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
     `kind` is the node's kind: the controller or head node alone exports Slurm and the cluster's runs.
 
     Raises:
-        StepError: an archive is not the one that was asked for, or a service does not start.
+        StepError: an archive is not the one that was asked for.
     """
     # The agent on this node is the only one that asks it.
     ensure_exporter(node, metrics.node_exporter, address=f"127.0.0.1:{metrics.ports['node']}")
@@ -79,18 +80,19 @@ def ensure_collector(node: Node, metrics: Metrics, kind: str) -> None:
     )
     node.ensure_directory(_SETTINGS, 0o755)
     node.write_file(_CONFIGURATION, text, 0o644)
-    ensure_service(
-        node,
-        _UNIT,
-        _agent_unit(
-            program,
-            metrics.ports["collector"],
-            # AWS ParallelCluster lets root and its own accounts alone reach the credentials of head and login nodes.
-            root=metrics.cluster_kind == "parallelcluster" and kind != "compute",
-        ),
-        next_step=f"'{program} --agent --config.file={_CONFIGURATION}' says what is wrong",
-        restart=node.changes > before,
-    )
+    with missing_metrics(node, "any kind"):
+        ensure_service(
+            node,
+            _UNIT,
+            _agent_unit(
+                program,
+                metrics.ports["collector"],
+                # ParallelCluster lets root and its own accounts alone reach the credentials of head and login nodes.
+                root=metrics.cluster_kind == "parallelcluster" and kind != "compute",
+            ),
+            next_step=f"'{program} --agent --config.file={_CONFIGURATION}' says what is wrong",
+            restart=node.changes > before,
+        )
 
 
 def node_name(host: str) -> str:
@@ -152,10 +154,12 @@ def _targets(node: Node, metrics: Metrics, kind: str) -> Iterator[Target]:
     yield from node_targets(ports["node"])
     # A device's exporter is scraped also where it could not be installed: an alert then says that it does not answer.
     if node.path(_NVIDIA).exists():
-        _ensure_dcgm(node, metrics)
+        with missing_metrics(node, "GPUs"):
+            _ensure_dcgm(node, metrics)
         yield Target("dcgm", ports["dcgm"])
     if node.path(f"{_NEURON}/neuron-monitor").exists():
-        _ensure_neuron(node, ports["neuron"])
+        with missing_metrics(node, "Neuron devices"):
+            _ensure_neuron(node, ports["neuron"])
         yield Target("neuron", ports["neuron"])
     if any(node.path(_INFINIBAND).glob("*")):
         _ensure_own(node, "efa")
@@ -218,24 +222,34 @@ def _ensure_own(node: Node, name: str, environment: str = "") -> None:
     if environment:
         node.ensure_directory(_SETTINGS, 0o755)
         node.write_file(f"{_SETTINGS}/{name}-exporter.env", environment, 0o644)
-    ensure_service(
-        node,
-        unit,
-        source.read_text(encoding="utf-8"),
-        next_step="its port may be taken",
-        restart=node.changes > before,
-    )
+    with missing_metrics(node, f"the exporter '{name}'"):
+        ensure_service(
+            node,
+            unit,
+            source.read_text(encoding="utf-8"),
+            next_step="its port may be taken",
+            restart=node.changes > before,
+        )
 
 
 def _ensure_dcgm(node: Node, metrics: Metrics) -> None:
-    """Have NVIDIA's exporter run, from NVIDIA's package or as a container, where either can be had."""
+    """Have NVIDIA's exporter run, from NVIDIA's package or as a container, where either can be had.
+
+    Only apt installs it: no source states the version of the package for Amazon Linux or Red Hat.
+    """
     if shutil.which("apt-get"):
         _ensure_dcgm_package(node, metrics.dcgm_package, metrics.ports["dcgm"])
+        return
+    if node.path(_DCGM_PROGRAM).exists():
+        _run_dcgm(node, metrics.ports["dcgm"])
         return
     if shutil.which("docker") and node.path(_DCGM_COUNTERS).exists():
         _ensure_dcgm_container(node, metrics.dcgm_image, metrics.ports["dcgm"])
         return
-    node.log("WARNING: no metrics of GPUs here: apt-get is absent, and so are docker or the list of counters")
+    node.log(
+        f"WARNING: no metrics of GPUs here: without apt-get, '{_DCGM_PROGRAM}' of NVIDIA's package "
+        "'datacenter-gpu-manager-exporter' must be in the image"
+    )
 
 
 def _ensure_dcgm_container(node: Node, image: str, port: int) -> None:
@@ -291,11 +305,16 @@ def _ensure_dcgm_package(node: Node, package: str, port: int) -> None:
         node.log(
             f"WARNING: this image has '{name}' {found}, and alerts name the metrics of {version}: compare their names"
         )
+    _run_dcgm(node, port)
+
+
+def _run_dcgm(node: Node, port: int) -> None:
+    """Have the exporter of NVIDIA's package run by its own unit, with what the deployment adds."""
     before = node.changes
     next_step = f"read 'journalctl --unit {_DCGM_UNIT}'"
     if node.path(_DCGM_COUNTERS).exists():
         jobs = _job_folder(node)
-        command = f"/usr/bin/dcgm-exporter -f {_DCGM_COUNTERS} --address=127.0.0.1:{port}"
+        command = f"{_DCGM_PROGRAM} -f {_DCGM_COUNTERS} --address=127.0.0.1:{port}"
         node.ensure_directory(os.path.dirname(_DCGM_SETTINGS), 0o755)
         text = "\n".join(
             (

@@ -7,7 +7,7 @@ import os
 from .agent_configuration import Target
 from .node import Node
 from .release import Release, ensure_program
-from .service import ensure_service
+from .service import ensure_service, missing_metrics
 
 _UNIT = "trainforge-node-exporter.service"
 _TEXT_FILES = "/var/lib/node_exporter/textfile"
@@ -17,20 +17,21 @@ _OWN_METRICS = "trainforge_(progress|ranks?|runs?|slurm)(_.*)?"
 
 
 def ensure_exporter(node: Node, release: Release, *, address: str = "") -> None:
-    """Have the exporter run, from now on and after each boot; one that cannot be downloaded is a warning.
+    """Have the exporter run, from now on and after each boot; one that cannot be had or does not start is a warning.
 
     It listens at `address` (host:port); at port 9100 of all addresses where that is empty. Whoever may write files on
     the node may have it export them, by a file in the folder of its textfile collector.
 
     Raises:
-        StepError: the archive is not the one that was asked for, or the service does not start.
+        StepError: the archive is not the one that was asked for.
     """
     program = ensure_program(node, release, "node_exporter", "node exporter")
     if program is None:
         return
     node.ensure_directory(os.path.dirname(_TEXT_FILES), 0o755)
     node.ensure_directory(_TEXT_FILES, 0o1777)
-    ensure_service(node, _UNIT, _unit(program, address), next_step="port 9100 may be taken")
+    with missing_metrics(node, "the node"):
+        ensure_service(node, _UNIT, _unit(program, address), next_step="port 9100 may be taken")
 
 
 def node_targets(port: int) -> tuple[Target, Target]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from .node import Node, StepError, last_lines
 from .timer import UNITS
 
@@ -27,3 +30,12 @@ def ensure_service(node: Node, unit: str, text: str, *, next_step: str, restart:
     if active.stdout.strip() != "active":
         reason = f"unit '{unit}' is not active: {last_lines(active)}"
         raise StepError(reason, f"read 'journalctl --unit {unit}'; {next_step}")
+
+
+@contextmanager
+def missing_metrics(node: Node, of: str) -> Iterator[None]:
+    """Make an error a warning that names the metrics which are missing then: the node runs jobs without them."""
+    try:
+        yield
+    except StepError as error:
+        node.log(f"WARNING: no metrics of {of} here: {error}; next: {error.next_step}")
