@@ -24,7 +24,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 # One thread per operation of torch: more would wait for each other where tests share the cores.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(WORKERS) --maxprocesses 8
 
-.PHONY: help setup setup-dev setup-train peers bench-torchtitan demo test lock synth check lint format bench bench-gpu manifests pictures snapshots machine-images machine-image machine-images-tools record-downloads clean
+.PHONY: help setup setup-dev setup-train peers bench-torchtitan demo test collect lock synth check lint format bench bench-gpu manifests pictures snapshots machine-images machine-image machine-images-tools record-downloads clean
 
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z%-]+):[^#]*## /\1\t/' | expand -t 12
@@ -109,6 +109,9 @@ demo: setup $(VENV)/.complete-emulator $(if $(KUBEBUILDER_ASSETS),setup-dev setu
 
 test: setup-dev ## run all tests but the heavy ones; PYTEST_ARGS=--all runs everything
 	$(PYTEST) . $(PYTEST_ARGS)
+
+collect: setup-dev ## find all tests and run none: whether every module of tests can be imported
+	$(BIN)/python -m pytest . --all --collect-only --quiet --quiet --snapshot-disable-unused --numprocesses 0 | tail --lines=20
 
 lock: setup-dev ## update requirements.lock and that of Ansible on images; review the diff
 	grep -v '^-e' requirements.txt | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
