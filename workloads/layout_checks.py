@@ -71,6 +71,7 @@ def _layout(run: Run) -> Iterator[Finding]:
             "run-layout-batch",
             f"has {copies} copies ({size}, {layout.model_parallel} each), and the global batch {batch} "
             f"of {whose_batch(run)} does not divide by micro batch {layout.micro_batch} x data-parallel size {copies}",
+            _other_batch(run, layout.micro_batch * copies),
         )
 
 
@@ -97,8 +98,17 @@ def _degrees(run: Run, copies: int, size: str) -> Iterator[Finding]:
     )
 
 
-def _layout_finding(run: Run, rule: str, message: str) -> Finding:
-    """Return an error on a number of nodes that a layout does not fit, with the numbers that it does fit."""
+def _other_batch(run: Run, step: int) -> str:
+    """Return the hint with global batches that a run's nodes share out evenly."""
+    option = run.workload.global_batch_argument
+    return f"give {option} a multiple of {step}" if option else ""
+
+
+def _layout_finding(run: Run, rule: str, message: str, batches: str = "") -> Finding:
+    """Return an error on a number of nodes that a layout does not fit, with the numbers that it does fit.
+
+    `batches` is a hint for where no number of nodes fits the global batch.
+    """
     nodes = nearest(run)
     return Finding(
         rule,
@@ -106,7 +116,9 @@ def _layout_finding(run: Run, rule: str, message: str) -> Finding:
         "nodes",
         str(run.nodes),
         f"{sized(run)} {message}",
-        f"{' or '.join(nodes)} nodes work" if nodes else "take a type with another number of accelerators",
+        f"{' or '.join(nodes)} nodes work"
+        if nodes
+        else batches or "take a type with another number of accelerators",
     )
 
 

@@ -248,6 +248,12 @@ def test_numbers_of_nodes_for_the_batch_fill_the_degrees_too() -> None:
     assert found["run-layout-degrees"].hint == f"{SHARD} 24 works, and -1, which takes the rest"
 
 
+def test_a_batch_that_no_number_of_nodes_divides_is_what_the_hint_is_about() -> None:
+    option = "--training.global_batch_size"
+    found = {each.rule: each for each in check_run(run_of("torchtitan", "8b", f"{option}=30"))}
+    assert found["run-layout-batch"].hint == f"give {option} a multiple of 32"
+
+
 def test_the_degrees_appear_in_the_message() -> None:
     [found] = [each for each in check_run(run_of("torchtitan", "8b", f"{SHARD}=3")) if each.is_error]
     assert found.message == (
