@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from catalog.instance_facts import Precision
 from workloads.layout import Degrees, Layout
-from workloads.words import argument_value, size, size_of
+from workloads.words import argument_value, is_off, size, size_of
 
 _Meaning = TypeVar("_Meaning")
 
@@ -30,6 +30,8 @@ class SizeArguments:
     `sequence` are the options with the number of tokens of a sample, the one that decides first. `sequence_of` has by
     option, such as that of the model, the number that follows from patterns of its value where none of those is
     given; None: samples have no tokens.
+
+    `ramp` is the option with which the samples of a step grow during the training, so that no number holds.
     """
 
     tp: str = ""
@@ -44,6 +46,11 @@ class SizeArguments:
     sequence_of: Mapping[str, Mapping[str, int | None]] = field(default_factory=lambda: MappingProxyType({}))
     precision: Mapping[str, Mapping[str, Precision]] = field(default_factory=lambda: MappingProxyType({}))
     default_precision: Precision | None = None
+    ramp: str = ""
+
+    def grows(self, arguments: Sequence[str]) -> bool:
+        """Return whether arguments let the samples of a step grow during the training."""
+        return bool(self.ramp and argument_value(arguments, self.ramp)) and not is_off(arguments, self.ramp)
 
     def layout_of(self, arguments: Sequence[str], otherwise: Layout) -> Layout:
         """Return the layout that arguments give, the last one of each; `otherwise` has the sizes that they leave out.

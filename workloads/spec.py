@@ -458,7 +458,12 @@ class Run:
 
     @property
     def global_batch(self) -> int | None:
-        """The samples of one step over all ranks, of the program's argument, else the preset's; None where unknown."""
+        """The samples of one step over all ranks, of the program's argument, else the preset's.
+
+        None where they are unknown, or grow during the training.
+        """
+        if self.workload.size_arguments.grows(self.arguments):
+            return None
         option = self.workload.global_batch_argument
         value = argument_value(self.arguments, option) if option else None
         return self.preset.global_batch if value is None else size(value)

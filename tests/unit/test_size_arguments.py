@@ -106,6 +106,10 @@ def test_a_stage_has_no_tokens_per_sample() -> None:
         ("torchtitan", "8b", "--training.global-batch-size=64", 64),
         # It is the micro batch of each copy then.
         ("torchtitan", "8b", "--training.global_batch_size=-1", None),
+        # It grows: the final number would be wrong until then.
+        ("nemo-launcher", "gpt3-5b", "model.rampup_batch_size=[256,256,1000000]", None),
+        ("nemo-launcher", "gpt3-5b", "model.rampup_batch_size=null", 2048),
+        ("nemo-run", "8b", "data.rampup_batch_size=[64,64,100000]", None),
     ],
 )
 def test_the_samples_of_a_step_are_those_of_the_arguments(

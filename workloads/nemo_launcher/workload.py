@@ -289,6 +289,7 @@ WORKLOAD = Workload(
             {"model.fp8": {"true": "fp8"}, "trainer.precision": {"16*": "fp16", "32*": "fp32"}}
         ),
         default_precision="bf16",
+        ramp="model.rampup_batch_size",
     ),
     global_batch_argument="--global-batch",
     profilers=MappingProxyType({Profiler.NSYS: _captured}),

@@ -271,6 +271,7 @@ WORKLOAD = Workload(
         ep="trainer.strategy.expert_model_parallel_size",
         micro_batch="data.micro_batch_size",
         sequence=("data.seq_length",),
+        ramp="data.rampup_batch_size",
         counts=MappingProxyType({VIRTUAL: ("null", "none")}),
         precision=MappingProxyType(
             {name: {"hybrid": "fp8", "e4m3": "fp8"} for name in ("trainer.plugins.fp8", "model.config.fp8")}
