@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 
 from cli import completion
+from cli.mistakes import fail
 
 app = typer.Typer(help="Show the facts of instance types, or update them.", no_args_is_help=True)
 
 _DATA = Path(__file__).resolve().parent.parent / "catalog" / "data"
-
-
-def _fail(message: str) -> NoReturn:
-    """End with a user's mistake: the message alone, exit code 2."""
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(2)
 
 
 @app.command()
@@ -92,11 +87,9 @@ def _describe(region: str, endpoint_url: str | None) -> dict[str, dict[str, Any]
             entry["InstanceType"]: ec2.record(entry) for page in pages for entry in page["InstanceTypes"]
         }
     except (BotoCoreError, ClientError, ValueError) as error:
-        _fail(f"EC2 in region '{region}' did not answer: {error}")
+        fail(f"EC2 in region '{region}' did not answer: {error}")
     if not answer:
-        _fail(
-            f"EC2 in region '{region}' describes none of the catalog's families; the files stay as they are"
-        )
+        fail(f"EC2 in region '{region}' describes none of the catalog's families; the files stay as they are")
     return answer
 
 
@@ -131,7 +124,7 @@ def regions(
     try:
         found = facts()
     except ModuleNotFoundError as error:
-        _fail(f"the library '{error.name}' is missing; 'pip install -r requirements-dev.txt' brings it")
+        fail(f"the library '{error.name}' is missing; 'pip install -r requirements-dev.txt' brings it")
     try:
         current = read(FILE) == found
     except (FileNotFoundError, ValueError):
@@ -180,7 +173,7 @@ def _write(name: str, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, path)
     except OSError as error:
-        _fail(f"'{path}' cannot be written: {error.strerror or error}")
+        fail(f"'{path}' cannot be written: {error.strerror or error}")
     finally:
         draft.unlink(missing_ok=True)
     typer.echo(f"wrote catalog/data/{name}")
@@ -206,7 +199,7 @@ def show(
     try:
         facts = instance(instance_type)
     except UnknownInstanceTypeError as error:
-        _fail(str(error))
+        fail(error)
     from cli.instance_sheet import as_plain, tables
 
     if as_json:
@@ -238,7 +231,7 @@ def list_(
 
     found = matching(words or ())
     if not found:
-        _fail(
+        fail(
             f"no instance type of the catalog matches '{' '.join(words or ())}'; 'trainforge catalog list' shows all"
         )
     rows = [

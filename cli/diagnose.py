@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.mistakes import fail
+
 if TYPE_CHECKING:
     # By the name that the module has on a node.
     from flight_recorder import Diagnosis
@@ -40,9 +42,7 @@ def diagnose(
     place = _reports(folder)
     found = flight_recorder.diagnose(flight_recorder.files(place) if place.is_dir() else [])
     if not found.dumps:
-        for problem in found.problems or [_nothing(folder)]:
-            typer.echo(f"error: {problem}", err=True)
-        raise typer.Exit(2)
+        fail(*(found.problems or [_nothing(folder)]))
     hosts = _hosts(place)
     if as_json:
         typer.echo(json.dumps(_document(found, place, hosts), indent=2))

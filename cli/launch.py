@@ -12,6 +12,7 @@ import typer
 
 from catalog.cluster_kinds import CLUSTERS, KINDS, LOCAL
 from cli import completion
+from cli.mistakes import fail
 from cli.program_arguments import help_of_program, program_arguments
 from cli.run_options import (
     Cluster,
@@ -118,7 +119,7 @@ def launch(
     Exit code: 0 when it was submitted, or shown; 2 when it cannot run as asked, and then nothing was submitted;
     1 when you say no. With --wait, and on this machine (local), the job's own.
     """
-    from cli.launch_jobs import LaunchJob, fail, submit
+    from cli.launch_jobs import LaunchJob, submit
     from cli.own_code import shipped, with_images
     from cli.required_assets import check_assets
     from cli.resolution import check_stage_options, resolved, stop_at_errors, unsupported_options
@@ -206,7 +207,7 @@ def launch(
         try:
             texts.append(render(code.run, format_, code.info, stages=together))
         except ValueError as error:
-            fail(str(error))
+            fail(error)
         findings += check_size(format_, texts[-1])
     stop_at_errors(findings, asked)
     jobs: list[LaunchJob] = []
@@ -233,7 +234,6 @@ def launch(
 
 def _info(cluster: str, settings: Settings | None, info_file: Path | None) -> ClusterInfo:
     from cli.cluster_info import NoClusterInfoError, info_from_file, published_info
-    from cli.launch_jobs import fail
 
     try:
         if info_file is not None:
@@ -241,4 +241,4 @@ def _info(cluster: str, settings: Settings | None, info_file: Path | None) -> Cl
         assert settings
         return published_info(settings.name, settings.region, cluster)
     except NoClusterInfoError as error:
-        fail(str(error))
+        fail(error)

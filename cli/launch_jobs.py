@@ -6,10 +6,11 @@ import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import typer
 
+from cli.mistakes import fail
 from workloads.stage import TRAIN
 
 if TYPE_CHECKING:
@@ -100,12 +101,6 @@ def submit(jobs: Sequence[LaunchJob], shipment: Shipment | None, *, wait: bool) 
         cancel = f"; end it with{ends}" if ends else ""
         typer.echo(f"stopped waiting; the job is still running{cancel}", err=True)
         raise typer.Exit(130) from None
-
-
-def fail(message: str) -> NoReturn:
-    """End the command with an error."""
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(2)
 
 
 def _wait(job: LaunchJob, sent: SubmittedJob, *, alone: bool) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.mistakes import fail
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -63,8 +65,7 @@ def report(
     try:
         found = read_profile(source)
     except ProfileError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(2) from error
+        fail(error)
     for problem in found.problems:
         typer.echo(f"left out: {problem}", err=True)
     ranks = found.ranks
@@ -78,8 +79,7 @@ def report(
     try:
         target.write_text(picture(ranks), encoding="utf-8")
     except OSError as error:
-        typer.echo(f"error: the picture cannot be written: {error}; give '--picture FILE'", err=True)
-        raise typer.Exit(2) from error
+        fail(f"the picture cannot be written: {error}; give '--picture FILE'")
     typer.echo(f"picture: {target}", err=True)
 
 

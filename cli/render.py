@@ -9,6 +9,7 @@ import typer
 
 from catalog.cluster_kinds import LOCAL
 from cli import completion
+from cli.mistakes import fail
 from cli.program_arguments import help_of_program, program_arguments
 from cli.run_options import (
     Cluster,
@@ -82,8 +83,7 @@ def render(
     deployed cluster has, are examples; 'trainforge launch --dry-run' shows the real ones.
     """
     if as_json and not listed:
-        typer.echo("error: '--json' is for '--list'; a manifest has the format of its cluster", err=True)
-        raise typer.Exit(2)
+        fail("'--json' is for '--list'; a manifest has the format of its cluster")
     if listed:
         from cli.workload_list import print_workloads
 
@@ -91,8 +91,7 @@ def render(
     elif check or write:
         _committed(write)
     elif workload is None:
-        typer.echo("error: name a workload; 'trainforge render --list' shows all", err=True)
-        raise typer.Exit(2)
+        fail("name a workload; 'trainforge render --list' shows all")
     else:
         from cli.cluster_info import example_info
         from cli.resolution import resolved
@@ -130,8 +129,7 @@ def render(
                 stages=resolution.stages,
             )
         except ValueError as error:
-            typer.echo(f"error: {error}", err=True)
-            raise typer.Exit(2) from error
+            fail(error)
         typer.echo(text, nl=False)
         if resolution.settings is not None and on != LOCAL.name:
             note = "images, roles and ids are examples; 'trainforge launch --dry-run' takes the deployed cluster's"

@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from catalog.cluster_kinds import EKS, HYPERPOD, HYPERPOD_EKS, PARALLELCLUSTER
+from cli.mistakes import fail
 from cli.run_options import Cluster, Config
 
 if TYPE_CHECKING:
@@ -67,16 +68,10 @@ def sweep(
             "'--pool' is for clusters with Slurm; on Kubernetes all accelerated nodes are checked"
         )
     if problems:
-        _stop(problems)
+        fail(*problems)
     info = info_of(on, config, info_file)
     code = _kubernetes(info, suite) if on in _KUBERNETES else _slurm(info, suite, pool or [])
     raise typer.Exit(code)
-
-
-def _stop(problems: list[str]) -> NoReturn:
-    for problem in problems:
-        typer.echo(f"error: {problem}", err=True)
-    raise typer.Exit(2)
 
 
 def _slurm(info: ClusterInfo, suite: str, pools: list[str]) -> int:
@@ -89,11 +84,9 @@ def _slurm(info: ClusterInfo, suite: str, pools: list[str]) -> int:
 
     absent = [name for name in _SLURM if not shutil.which(name)]
     if absent:
-        _stop(
-            [
-                f"{', '.join(absent)}: not on this machine; run this on the cluster, after 'trainforge connect "
-                f"{info.cluster}'"
-            ]
+        fail(
+            f"{', '.join(absent)}: not on this machine; run this on the cluster, after 'trainforge connect "
+            f"{info.cluster}'"
         )
     partitions = [f"--partition={info.partitions.get(name, name)}" for name in pools]
     folder = f"{info.shared_folder}/health/sweeps"
@@ -107,18 +100,16 @@ def _kubernetes(info: ClusterInfo, suite: str) -> int:
     from cli.submit.submission import SubmissionError, output_of
 
     if not shutil.which("kubectl"):
-        _stop(["'kubectl' is not on this machine"])
+        fail("'kubectl' is not on this machine")
     try:
         kubectl = ["kubectl", "--context", context_of(info), "--namespace", HEALTH_NAMESPACE]
         found = output_of(
             [*kubectl, "get", "cronjob", HEALTH_SWEEP, "--ignore-not-found", "--output", "json"], ""
         )
         if not found.strip():
-            _stop(
-                [
-                    f"'{info.cluster_name}' has no CronJob '{HEALTH_SWEEP}'; set '{info.cluster}.health.sweep' "
-                    "and deploy"
-                ]
+            fail(
+                f"'{info.cluster_name}' has no CronJob '{HEALTH_SWEEP}'; set '{info.cluster}.health.sweep' "
+                "and deploy"
             )
         job = output_of(
             [*kubectl, "create", "-f", "-", "--output", "name"], json.dumps(job_of(json.loads(found), suite))
@@ -142,7 +133,7 @@ def _kubernetes(info: ClusterInfo, suite: str) -> int:
         )
         return exit_code(pods)
     except (NoContextError, SubmissionError) as error:
-        _stop([str(error)])
+        fail(error)
 
 
 def job_of(cron_job: dict[str, Any], suite: str) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.mistakes import fail
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -57,13 +59,9 @@ def validate(
     errors. With '--against' it is 3 if something differs and no rule covers the effect of the update.
     """
     if schema and rules:
-        typer.echo("error: '--schema' and '--rules' exclude each other; give one of them", err=True)
-        raise typer.Exit(2)
+        fail("'--schema' and '--rules' exclude each other; give one of them")
     if file and config and file != config:
-        typer.echo(
-            f"error: two configurations are named, '{file}' and '{config}'; give one of them", err=True
-        )
-        raise typer.Exit(2)
+        fail(f"two configurations are named, '{file}' and '{config}'; give one of them")
     if schema:
         _print_schema()
     elif rules:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from cli.mistakes import fail
 
 if TYPE_CHECKING:
     from software.report import Report
@@ -59,14 +61,14 @@ def versions(
     for option, value in (("--container", container), ("--image", image)):
         if value is not None and (not value.strip() or value.startswith("-")):
             # A container program would take a hyphen for an option of its own.
-            _fail(f"'{option}' names no image: its value is '{value}'")
+            fail(f"'{option}' names no image: its value is '{value}'")
     chosen = sum((host, container is not None, root is not None, image is not None))
     if chosen > 1:
-        _fail("'--host', '--container', '--root' and '--image' exclude each other; give one of them")
+        fail("'--host', '--container', '--root' and '--image' exclude each other; give one of them")
     if image and not sbom:
-        _fail("'--image' is for '--sbom'; '--container IMAGE' compares what is installed in an image")
+        fail("'--image' is for '--sbom'; '--container IMAGE' compares what is installed in an image")
     if sbom and not chosen:
-        _fail("'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'")
+        fail("'--sbom' needs '--image NAME', '--host', '--container IMAGE' or '--root DIR'")
     if sbom:
         _print_sbom(container or "", root or Path("/"), image or "")
     elif host or container or root is not None:
@@ -91,13 +93,13 @@ def _compare(container: str, root: Path, as_json: bool) -> None:
         try:
             found: Report = examine(container)
         except ContainerError as error:
-            _fail(str(error))
+            fail(error)
     else:
         _require_folder(root)
         try:
             found = report.examine(root)
         except ValueError as error:
-            _fail(str(error))
+            fail(error)
     typer.echo(json.dumps(found.to_json(), indent=2) if as_json else command.text(found), nl=as_json)
     if found.exit_code:
         raise typer.Exit(found.exit_code)
@@ -121,13 +123,13 @@ def _print_sbom(container: str, root: Path, image: str) -> None:
             _require_folder(root)
             found = of_inventory(inventory(root))
     except (ValueError, container_software.ContainerError) as error:
-        _fail(str(error))
+        fail(error)
     typer.echo(json.dumps(found, indent=2))
 
 
 def _require_folder(root: Path) -> None:
     if not root.is_dir():
-        _fail(f"'--root {root}' is not a folder; name the root of a file system, such as an unpacked image's")
+        fail(f"'--root {root}' is not a folder; name the root of a file system, such as an unpacked image's")
 
 
 def _lock() -> dict[str, Any]:
@@ -186,9 +188,3 @@ def _print_lock() -> None:
         f"{len(downloads)} downloads of machine images have no recorded digest and are refused; '--json' lists them",
         err=True,
     )
-
-
-def _fail(message: str) -> NoReturn:
-    """End with a user's mistake: the message alone, exit code 2."""
-    typer.echo(f"error: {message}", err=True)
-    raise typer.Exit(2)

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from cli.mistakes import fail
 from cli.table import print_table
 from workloads import registry
 from workloads.formats import FORMATS, default_format
@@ -19,8 +20,7 @@ from workloads.stage import Stage, dependencies
 def print_workloads(name: str | None, *, as_json: bool) -> None:
     """Print all workloads by cluster, or the one of a name with its parts; or the same as JSON."""
     if name is not None and name not in registry.names():
-        typer.echo(f"error: {registry.UnknownWorkloadError(name)}", err=True)
-        raise typer.Exit(2)
+        fail(registry.UnknownWorkloadError(name))
     chosen = [registry.workload(one) for one in registry.names() if name in (None, one)]
     if as_json:
         typer.echo(json.dumps([_entry(workload) for workload in chosen], indent=2))
