@@ -16,9 +16,10 @@ RESERVED_ADDRESSES = 5
 _PUBLIC_PREFIX = 24
 _MIN_PREFIX = 28
 
-# A VPC may add ranges only of its primary range's own family, or of the shared range of RFC 6598
-# (VPC user guide, "IPv4 CIDR block association restrictions").
-_FAMILIES = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
+PRIVATE_RANGES = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
+"""The private ranges of RFC 1918. A VPC may add ranges only of its primary range's own, or of the shared range of RFC
+6598 (VPC user guide, "IPv4 CIDR block association restrictions")."""
+
 _SHARED = IPv4Network("100.64.0.0/10")
 
 
@@ -43,7 +44,7 @@ def secondary_ranges_needed(zones: int) -> int:
 
 def default_secondary_ranges(primary: IPv4Network, zones: int) -> tuple[IPv4Network, ...]:
     """Return the next free /16 ranges beside the primary range, as many as the zones take."""
-    family = next((family for family in _FAMILIES if primary.subnet_of(family)), _SHARED)
+    family = next((family for family in PRIVATE_RANGES if primary.subnet_of(family)), _SHARED)
     free = [block for block in family.subnets(new_prefix=16) if not block.overlaps(primary)]
     # Ranges after the primary first (10.0.0.0/16 is followed by 10.1.0.0/16), then those before it.
     free.sort(key=lambda block: (block < primary, block))

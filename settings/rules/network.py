@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from ipaddress import IPv4Network
 from itertools import combinations
 
-from catalog.addresses import RESERVED_ADDRESSES, plan, secondary_ranges_needed
+from catalog.addresses import PRIVATE_RANGES, RESERVED_ADDRESSES, plan, secondary_ranges_needed
 from catalog.cluster_kinds import CLUSTERS, KINDS
 from settings.deployment import Settings
 from settings.parser.values import shown
@@ -17,8 +17,6 @@ from settings.rules.selection import facts, node_setups, uses
 # VPC user guide, "VPC CIDR blocks": a block is a /16 to a /28, and some services use 172.17.0.0/16.
 MAX_PREFIX, MIN_PREFIX = 16, 28
 _DOCKER = IPv4Network("172.17.0.0/16")
-# VPC user guide, "IPv4 CIDR block association restrictions".
-_PRIVATE = (IPv4Network("10.0.0.0/8"), IPv4Network("172.16.0.0/12"), IPv4Network("192.168.0.0/16"))
 _RESERVED = IPv4Network("198.19.0.0/16")
 
 
@@ -95,9 +93,9 @@ def _family(subject: Subject) -> Iterator[Problem]:
     if not blocks:
         return
     primary = blocks[0][1]
-    own = next((family for family in _PRIVATE if primary.subnet_of(family)), None)
+    own = next((family for family in PRIVATE_RANGES if primary.subnet_of(family)), None)
     for path, block in blocks[1:]:
-        family = next((family for family in _PRIVATE if block.overlaps(family)), None)
+        family = next((family for family in PRIVATE_RANGES if block.overlaps(family)), None)
         if block.overlaps(_RESERVED):
             yield Problem(path, block, f"AWS keeps '{_RESERVED}' for itself, and '{block}' is in it")
         elif own and family and family != own:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 
 from training import objects
+from training.checkpoint_folder import sync
 from training.errors import NO_INPUT, WRITE, TrainingError, say
 from training.process_group import Ranks
 
@@ -67,7 +68,7 @@ class Checkpoints:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-        _sync(self.folder)
+        sync(self.folder)
         return target
 
     def load(self) -> tuple[int, State] | None:
@@ -149,11 +150,3 @@ def _step(path: Path) -> int:
     name = _NAME.fullmatch(path.name)
     assert name is not None
     return int(name[1])
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

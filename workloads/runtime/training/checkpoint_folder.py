@@ -98,8 +98,8 @@ class CheckpointFolder:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path / MARKER)
-        _sync(path)
-        _sync(self.folder)
+        sync(path)
+        sync(self.folder)
 
     def prune(self, written: int, keep: int) -> None:
         """Remove all but the newest `keep`, and what a step before its present state left behind.
@@ -163,7 +163,8 @@ def _step(path: Path) -> int:
     return int(found[1])
 
 
-def _sync(folder: Path) -> None:
+def sync(folder: Path) -> None:
+    """Write a folder's own entries to its disk."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
