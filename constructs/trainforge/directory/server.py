@@ -11,32 +11,29 @@ from typing import Any
 import aws_cdk as cdk
 from aws_cdk import aws_autoscaling as autoscaling
 from aws_cdk import aws_ec2 as ec2
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_route53 as route53
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from aws_cdk import aws_secretsmanager as secretsmanager
-from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
-from catalog.versions import UBUNTU
 from trainforge.acknowledgement import acknowledge
 from trainforge.bucket_upload import PYTHON_LEAVINGS, BucketUpload
 from trainforge.directory.access import TAG_KEY, DirectoryServerRole
 from trainforge.directory.boot import user_data
 from trainforge.programs import DIRECTORY_SERVER
 from trainforge.record_cleanup import RecordCleanup
+from trainforge.ubuntu_server import ServerMachine, server_group, server_security_group
 
 PORT = 636
 PREFIX = "directory"
 AUTHORITY_KEY = f"{PREFIX}/published/ca.pem"
 _CONFIGURATION = "directory.json"
-_IMAGE = f"/aws/service/canonical/ubuntu/server/{UBUNTU}/stable/current/amd64/hvm/ebs-gp3/ami-id"
-"""Canonical's public parameter ("Find Ubuntu images on AWS", documentation.ubuntu.com)."""
 _GROUP = "DirectoryServers"
 """Logical id of the group, given because the server names it when it signals."""
-_SET_UP = "PT20M"
 _ROOT_GIB = 10
+_SUSPENDED = ("HealthCheck", "ReplaceUnhealthy", "AZRebalance", "AlarmNotification", "ScheduledActions")
+"""Processes that rest during an update: the volume is with one server at a time, so the old one ends before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +74,13 @@ class DirectoryServer(Construct):
         self.suffix = ",".join(f"dc={label}" for label in domain.split("."))
         self.reader = f"cn=reader,{self.suffix}"
         self.authority_source = f"s3://{bucket.bucket_name}/{AUTHORITY_KEY}"
-        self.security_group = self._security_group(vpc, clients)
+        self.security_group = server_security_group(
+            self,
+            vpc,
+            description="Directory server: LDAP over TLS from nodes",
+            https="AWS services and package mirrors",
+        )
+        self.security_group.add_ingress_rule(clients, ec2.Port.tcp(PORT), "LDAP over TLS from nodes")
         self.reader_secret = self._reader_secret()
         self.zone = route53.PrivateHostedZone(self, "Zone", zone_name=domain, vpc=vpc)
         cleanup = RecordCleanup(self, "RecordCleanup", zone=self.zone)
@@ -98,8 +101,7 @@ class DirectoryServer(Construct):
             "reader_secret": self.reader_secret.secret_arn,
             **({"certificate_secret": certificate_secret_arn} if certificate_secret_arn else {}),
         }
-        template = self._template(machine.instance_type)
-        self.group = self._group(template, subnet)
+        self.group = self._group(machine.instance_type, subnet)
         # The server writes into zone and bucket, and must be gone before they are emptied.
         self.group.node.add_dependency(cleanup, self.role, *uploads)
 
@@ -111,22 +113,6 @@ class DirectoryServer(Construct):
     @property
     def _tag(self) -> str:
         return cdk.Names.unique_id(self)
-
-    def _security_group(self, vpc: ec2.IVpc, clients: ec2.ISecurityGroup) -> ec2.SecurityGroup:
-        group = ec2.SecurityGroup(
-            self,
-            "SecurityGroup",
-            vpc=vpc,
-            description="Directory server: LDAP over TLS from nodes",
-            allow_all_outbound=False,
-        )
-        group.add_ingress_rule(clients, ec2.Port.tcp(PORT), "LDAP over TLS from nodes")
-        for port, what in (
-            (443, "AWS services and package mirrors"),
-            (80, "Ubuntu's package mirrors, signed"),
-        ):
-            group.add_egress_rule(ec2.Peer.any_ipv4(), ec2.Port.tcp(port), what)
-        return group
 
     def _reader_secret(self) -> secretsmanager.Secret:
         secret = secretsmanager.Secret(
@@ -201,78 +187,20 @@ class DirectoryServer(Construct):
             ),
         ]
 
-    def _template(self, instance_type: str) -> ec2.CfnLaunchTemplate:
-        profile = iam.CfnInstanceProfile(self, "Profile", roles=[self.role.role_name])
-        image = ssm.StringParameter.value_for_typed_string_parameter_v2(
-            self, _IMAGE, ssm.ParameterValueType.AWS_EC2_IMAGE_ID
+    def _group(self, instance_type: str, subnet: ec2.ISubnet) -> autoscaling.CfnAutoScalingGroup:
+        machine = ServerMachine(
+            instance_type=instance_type,
+            volume_gib=_ROOT_GIB,
+            role=self.role,
+            security_group=self.security_group,
+            tags={"instance": {"Name": f"{cdk.Stack.of(self).stack_name}-server", TAG_KEY: self._tag}},
+            script=user_data(self._settings),
         )
-        spelled = ec2.CfnLaunchTemplate
-        name = f"{cdk.Stack.of(self).stack_name}-server"
-        return ec2.CfnLaunchTemplate(
+        return server_group(
             self,
-            "Template",
-            launch_template_data=spelled.LaunchTemplateDataProperty(
-                image_id=image,
-                instance_type=instance_type,
-                iam_instance_profile=spelled.IamInstanceProfileProperty(arn=profile.attr_arn),
-                security_group_ids=[self.security_group.security_group_id],
-                metadata_options=spelled.MetadataOptionsProperty(
-                    http_tokens="required", http_put_response_hop_limit=1
-                ),
-                block_device_mappings=[
-                    spelled.BlockDeviceMappingProperty(
-                        device_name="/dev/sda1",
-                        ebs=spelled.EbsProperty(
-                            volume_size=_ROOT_GIB,
-                            volume_type="gp3",
-                            encrypted=True,
-                            delete_on_termination=True,
-                        ),
-                    )
-                ],
-                tag_specifications=[
-                    spelled.TagSpecificationProperty(
-                        resource_type="instance",
-                        tags=[cdk.CfnTag(key="Name", value=name), cdk.CfnTag(key=TAG_KEY, value=self._tag)],
-                    )
-                ],
-                user_data=cdk.Fn.base64(user_data(self._settings)),
-            ),
+            machine,
+            subnet,
+            logical_id=_GROUP,
+            reason="a group of one that is only ever replaced; the timer's log tells more",
+            suspended=_SUSPENDED,
         )
-
-    def _group(self, template: ec2.CfnLaunchTemplate, subnet: ec2.ISubnet) -> autoscaling.CfnAutoScalingGroup:
-        group = autoscaling.CfnAutoScalingGroup(
-            self,
-            "Group",
-            min_size="1",
-            max_size="1",
-            desired_capacity="1",
-            vpc_zone_identifier=[subnet.subnet_id],
-            launch_template=autoscaling.CfnAutoScalingGroup.LaunchTemplateSpecificationProperty(
-                launch_template_id=template.ref, version=template.attr_latest_version_number
-            ),
-        )
-        group.override_logical_id(_GROUP)
-        # The volume is with one server at a time: the old one goes before the new one comes.
-        group.cfn_options.update_policy = cdk.CfnUpdatePolicy(
-            auto_scaling_rolling_update=cdk.CfnAutoScalingRollingUpdate(
-                min_instances_in_service=0,
-                max_batch_size=1,
-                wait_on_resource_signals=True,
-                pause_time=_SET_UP,
-                suspend_processes=[
-                    "HealthCheck",
-                    "ReplaceUnhealthy",
-                    "AZRebalance",
-                    "AlarmNotification",
-                    "ScheduledActions",
-                ],
-            )
-        )
-        group.cfn_options.creation_policy = cdk.CfnCreationPolicy(
-            resource_signal=cdk.CfnResourceSignal(count=1, timeout=_SET_UP)
-        )
-        acknowledge(
-            group, "AwsSolutions-AS3", "a group of one that is only ever replaced; the timer's log tells more"
-        )
-        return group
