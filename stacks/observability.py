@@ -63,7 +63,7 @@ class ObservabilityStack(cdk.Stack):
         self._parameter()
         self._notify(section)
         if section.grafana:
-            self._grafana(section.grafana)
+            self._grafana(section.grafana, section.scrape_seconds)
         for output_id, value, description in (
             ("MetricsWorkspace", self.workspace.workspace_id, "Workspace of Amazon Managed Prometheus"),
             ("MetricsUrl", self.workspace.url, "Address of the workspace, for data sources of Grafana"),
@@ -198,7 +198,7 @@ class ObservabilityStack(cdk.Stack):
                 pools.setdefault(pool.reserved_by, []).append(pool.name)
         return [NamedCapacity(name, tuple(names)) for name, names in pools.items()]
 
-    def _grafana(self, section: GrafanaSettings) -> None:
+    def _grafana(self, section: GrafanaSettings, seconds: int) -> None:
         files = DashboardFiles(
             self, "Dashboards", bucket=self._storage.scripts_bucket, dashboards=dashboards()
         )
@@ -211,6 +211,7 @@ class ObservabilityStack(cdk.Stack):
                 deployment=self._settings.name,
                 workspace=self.workspace,
                 dashboards=files,
+                scrape_seconds=seconds,
             )
             cdk.CfnOutput(
                 self, "GrafanaUrl", value=managed.url, description="Grafana, through IAM Identity Center"
@@ -227,6 +228,7 @@ class ObservabilityStack(cdk.Stack):
             machine=GrafanaMachine(section.instance_type, section.volume_gib),
             workspace=self.workspace,
             dashboards=files,
+            scrape_seconds=seconds,
         )
         cdk.CfnOutput(
             self,

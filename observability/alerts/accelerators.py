@@ -98,10 +98,12 @@ RECORDS: Final = Group(
         Record(
             name="node:allocated_idle:count",
             expr=(
-                "node:accelerators_allocated:count > 0"
-                " and on (cluster, node) node:accelerator_utilization:avg < 0.02"
+                "node:accelerators_allocated:count > 0 and on (cluster, node)"
+                # All that the node does, over those that are allocated: one of eight that works is not the mean.
+                " node:accelerator_utilization:avg * on (cluster, node) node:accelerators:count"
+                " / on (cluster, node) node:accelerators_allocated:count < 0.02"
             ),
-            help="Accelerators of a node that jobs or pods have while the node's mean utilization is under 2 %.",
+            help="Accelerators of a node that jobs or pods have while their mean utilization is under 2 %.",
         ),
         Record(
             name="job:accelerator_utilization:avg",

@@ -1,6 +1,6 @@
 # Sets up Grafana on a private instance: the release by its digest, data sources and dashboards as files, no open port.
-# VERSION, SHA256, PLUGIN, SECRET, BUCKET, PREFIX, REGION, METRICS_URL, ADDRESS, STACK and GROUP are set before it. ROOT
-# is empty but in tests.
+# VERSION, SHA256, PLUGIN, SECRET, BUCKET, PREFIX, REGION, METRICS_URL, SCRAPE_SECONDS, ADDRESS, STACK and GROUP are set
+# before it. ROOT is empty but in tests.
 set -euo pipefail
 umask 022
 home="${ROOT:-}/opt/grafana"
@@ -99,7 +99,8 @@ datasources:
     url: $METRICS_URL
     isDefault: true
     jsonData:
-      {httpMethod: POST, alertmanagerUid: alertmanager, sigV4Auth: true, sigV4AuthType: default, sigV4Region: $REGION}
+      {httpMethod: POST, alertmanagerUid: alertmanager, sigV4Auth: true, sigV4AuthType: default, sigV4Region: $REGION,
+       timeInterval: ${SCRAPE_SECONDS}s}
   - uid: alertmanager
     name: Alert manager
     type: alertmanager

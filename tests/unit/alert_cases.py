@@ -64,6 +64,7 @@ def _expected(node: str, values: str) -> dict[str, str]:
 
 
 _IDLE = "90x10 0x70 90x100"
+_GPU_IS_THERE = {f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "40x200"}
 _LATE = {**_GPU, "xid": "79"}
 
 CASES = (
@@ -166,6 +167,7 @@ CASES = (
         {
             f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "8x200",
             f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": _IDLE,
+            **_GPU_IS_THERE,
         },
         62,
         90,
@@ -174,7 +176,7 @@ CASES = (
     ),
     Case(
         "AcceleratorsIdle",
-        {**_pod("nvidia_com_gpu"), f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": _IDLE},
+        {**_pod("nvidia_com_gpu"), f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": _IDLE, **_GPU_IS_THERE},
         62,
         90,
         _NODE,
@@ -215,6 +217,23 @@ CASES = (
         None,
         90,
         name="of-nobody",
+    ),
+    Case(
+        "AcceleratorsIdle",
+        # A job has one GPU and computes now and then; nobody has the others.
+        {
+            f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "1x200",
+            f"DCGM_FI_DEV_GPU_UTIL{{{_DCGM}}}": "15x200",
+            f"DCGM_FI_DEV_GPU_TEMP{{{_DCGM}}}": "40x200",
+            **{
+                f'DCGM_FI_DEV_GPU_{what}{{{_N},gpu="{gpu}"}}': "0x200"
+                for gpu in range(1, 8)
+                for what in ("UTIL", "TEMP")
+            },
+        },
+        None,
+        90,
+        name="one-of-eight",
     ),
     # The node was idle, and its first job downloads its image and data for half an hour.
     Case(

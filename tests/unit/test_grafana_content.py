@@ -42,6 +42,8 @@ class Filled:
         properties = {
             "WorkspaceId": self.workspace.id,
             "MetricsUrl": "https://aps-workspaces.us-west-2.amazonaws.com/workspaces/ws-1",
+            # CloudFormation sends numbers as texts.
+            "ScrapeSeconds": "60",
             "Region": "us-west-2",
             "Bucket": "b",
             "Dashboards": uids,
@@ -99,6 +101,8 @@ def test_data_sources_and_dashboards_are_there_and_no_account_is_left(filled: Fi
     sources = filled.workspace.held["datasources"]
     assert sources["prometheus"]["type"] == "grafana-amazonprometheus-datasource"
     assert sources["prometheus"]["jsonData"]["sigV4AuthType"] == "ec2_iam_role"
+    # Grafana takes 15 seconds by default, and its rates would have too few samples.
+    assert sources["prometheus"]["jsonData"]["timeInterval"] == "60s"
     # Silences are made with this source, which has the rights of the workspace's role.
     alerts = sources["alertmanager"]
     assert alerts["url"] == f"{sources['prometheus']['url']}/alertmanager"

@@ -76,6 +76,7 @@ class Machine:
                 "PREFIX": "p",
                 "REGION": "us-west-2",
                 "METRICS_URL": "https://m/workspaces/ws-1",
+                "SCRAPE_SECONDS": "60",
                 "ADDRESS": "127.0.0.1",
                 "STACK": "demo-observability",
                 "GROUP": "Group",
@@ -142,6 +143,8 @@ def test_data_sources_and_dashboards_are_files(machine: Machine) -> None:
     assert [one["uid"] for one in sources] == ["prometheus", "alertmanager", "cloudwatch"]
     assert sources[0]["url"] == "https://m/workspaces/ws-1"
     assert sources[1]["url"] == "https://m/workspaces/ws-1/alertmanager"
+    # Grafana takes 15 seconds by default, and its rates would have too few samples.
+    assert sources[0]["jsonData"]["timeInterval"] == "60s"
     for source in sources[:2]:
         assert source["jsonData"]["sigV4Region"] == "us-west-2"
     [provider] = yaml.safe_load(

@@ -148,6 +148,7 @@ def test_a_managed_grafana_is_entered_through_identity_center(managed: Synthesis
     assert "*" not in json.dumps(filling["Resource"])
     [content] = managed.resources(STACK, "Custom::TrainforgeGrafanaContent")
     assert len(content["Properties"]["Dashboards"]) == len(content["Properties"]["Uids"]) > 0
+    assert content["Properties"]["ScrapeSeconds"] == 30
 
 
 def test_an_instance_opens_nothing_and_keeps_its_password_out_of_the_template(instance: Synthesis) -> None:
@@ -164,6 +165,7 @@ def test_an_instance_opens_nothing_and_keeps_its_password_out_of_the_template(in
     script = json.dumps(data["UserData"])
     assert "dynamic" not in script
     assert "resolve:secretsmanager" not in script
+    assert "SCRAPE_SECONDS='30'" in script
     assert len(script) < 16384
     assert instance.resources(STACK, "AWS::Grafana::Workspace") == []
 

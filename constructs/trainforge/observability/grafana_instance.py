@@ -42,7 +42,8 @@ class GrafanaInstance(Construct):
 
     Everything on it comes from files: a change of dashboards or of the release, and a new image of Ubuntu, replaces it,
     and what people made in it by hand goes with it. The deployment waits until it answers, and fails if it does not.
-    `secret` holds the password of the user `admin`.
+    `secret` holds the password of the user `admin`. `scrape_seconds` is the time between two samples, by which Grafana
+    chooses the time of rates.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class GrafanaInstance(Construct):
         machine: GrafanaMachine,
         workspace: MetricsWorkspace,
         dashboards: DashboardFiles,
+        scrape_seconds: int,
     ) -> None:
         super().__init__(scope, construct_id)
         self.secret = self._secret()
@@ -75,6 +77,7 @@ class GrafanaInstance(Construct):
             "PREFIX": dashboards.prefix,
             "REGION": cdk.Stack.of(self).region,
             "METRICS_URL": workspace.url,
+            "SCRAPE_SECONDS": str(scrape_seconds),
             "ADDRESS": _LOOPBACK,
             "STACK": cdk.Stack.of(self).stack_name,
             "GROUP": _GROUP,

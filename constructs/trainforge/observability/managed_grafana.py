@@ -36,8 +36,9 @@ def allow_cloudwatch(role: iam.Role) -> None:
 class ManagedGrafana(Construct):
     """A workspace that people enter through IAM Identity Center, with a role that only reads.
 
-    Who may enter is decided in the service: `aws grafana update-permissions`. Data sources and dashboards are put there
-    by a function of ours, with a token that is valid for its call.
+    `scrape_seconds` is the time between two samples, by which Grafana chooses the time of rates. Who may enter is
+    decided in the service: `aws grafana update-permissions`. Data sources and dashboards are put there by a function
+    of ours, with a token that is valid for its call.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class ManagedGrafana(Construct):
         deployment: str,
         workspace: MetricsWorkspace,
         dashboards: DashboardFiles,
+        scrape_seconds: int,
     ) -> None:
         super().__init__(scope, construct_id)
         stack = cdk.Stack.of(self)
@@ -73,14 +75,14 @@ class ManagedGrafana(Construct):
             data_sources=["CLOUDWATCH", "PROMETHEUS"],
         )
         self.workspace.node.add_dependency(self.role)
-        self._fill(workspace, dashboards)
+        self._fill(workspace, dashboards, scrape_seconds)
 
     @property
     def url(self) -> str:
         """The address that people open."""
         return f"https://{self.workspace.attr_endpoint}"
 
-    def _fill(self, workspace: MetricsWorkspace, dashboards: DashboardFiles) -> None:
+    def _fill(self, workspace: MetricsWorkspace, dashboards: DashboardFiles, scrape_seconds: int) -> None:
         stack = cdk.Stack.of(self)
         content = Construct(self, "Content")
         role = handler_role(content)
@@ -123,6 +125,7 @@ class ManagedGrafana(Construct):
             properties={
                 "WorkspaceId": self.workspace.attr_id,
                 "MetricsUrl": workspace.url,
+                "ScrapeSeconds": scrape_seconds,
                 "Region": stack.region,
                 "Bucket": dashboards.bucket.bucket_name,
                 "Dashboards": dashboards.keys,

@@ -90,7 +90,13 @@ def data_sources(properties: dict[str, Any], kind: str) -> list[dict[str, Any]]:
             "access": "proxy",
             "url": properties["MetricsUrl"],
             "isDefault": True,
-            "jsonData": {"httpMethod": "POST", "alertmanagerUid": "alertmanager", **signed},
+            "jsonData": {
+                "httpMethod": "POST",
+                "alertmanagerUid": "alertmanager",
+                # Grafana's own default is 15 seconds: rates would be over fewer samples than they need.
+                "timeInterval": f"{properties['ScrapeSeconds']}s",
+                **signed,
+            },
         },
         {
             "uid": "alertmanager",
