@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from observability.page.__main__ import write_pages
+from observability.page.charts import COLOURS, NAMED
 from tests.fleet.browser import WIDTHS, browser, problems
-from tests.fleet.file_systems import cloudwatch
+from tests.fleet.cloudwatch import cloudwatch
 from tests.fleet.fleet import fleet
 from tests.fleet.prometheus import EVALUATED_SECONDS, prometheus_of
 from tests.programs import find_program
@@ -41,8 +42,6 @@ def main() -> int:
             f"the pictures of the dashboards stay as they are: {', '.join(absent)} not installed\n"
         )
         return 0
-    from PIL import Image
-
     FOLDER.mkdir(exist_ok=True)
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -63,9 +62,21 @@ def main() -> int:
                         for problem in problems(running, page, width, picture if shown else None)
                     ]
                     if shown:
-                        Image.open(picture).quantize(_COLOURS).save(picture, optimize=True)
+                        _reduce(picture)
     sys.stderr.write("".join(f"{problem}\n" for problem in found))
     return 1 if found else 0
+
+
+def _reduce(picture: Path) -> None:
+    """Reduce a picture to some colours, among them exactly those that have a meaning, however few pixels have them."""
+    from PIL import Image, ImageColor
+
+    drawn = Image.open(picture).convert("RGB")
+    exact = [channel for colour in (*COLOURS, *NAMED.values()) for channel in ImageColor.getrgb(colour)]
+    most = drawn.quantize(_COLOURS).getpalette() or []
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([*most[: 3 * _COLOURS], *exact])
+    drawn.quantize(palette=palette, dither=Image.Dither.NONE).save(picture, optimize=True)
 
 
 if __name__ == "__main__":

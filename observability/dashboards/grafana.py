@@ -88,12 +88,13 @@ def _variables(board: Board) -> Iterator[Any]:
     if board.cloudwatch:
         yield dashboard.DatasourceVariable("cloudwatch").label("CloudWatch").type("cloudwatch")
         for variable in board.cloudwatch:
-            yield _query_variable(variable).datasource(CLOUDWATCH)
+            yield _query_variable(variable, "*").datasource(CLOUDWATCH)
     for variable in board.variables:
-        yield _query_variable(variable).datasource(DATA_SOURCE)
+        yield _query_variable(variable, ".*").datasource(DATA_SOURCE)
 
 
-def _query_variable(variable: Variable) -> dashboard.QueryVariable:
+def _query_variable(variable: Variable, all_values: str) -> dashboard.QueryVariable:
+    """Return a variable; `all_values` is what stands for all in a query: a pattern of Prometheus or of CloudWatch."""
     built = (
         dashboard.QueryVariable(variable.name)
         .label(variable.label)
@@ -103,7 +104,7 @@ def _query_variable(variable: Variable) -> dashboard.QueryVariable:
     )
     if variable.multiple:
         # Labels may have any value, so that "all" is no list of values, which would be too long for a thousand nodes.
-        built = built.multi(True).include_all(True).all_value(".*")
+        built = built.multi(True).include_all(True).all_value(all_values)
         built = built.current(models.VariableOption(text="All", value="$__all", selected=True))
     return built
 
@@ -144,12 +145,14 @@ def _target(query: Query | CloudWatchQuery, panel: Panel, reference: str) -> Any
             .metric_query_type(cloudwatch_models.MetricQueryType.SEARCH)
             .metric_editor_mode(cloudwatch_models.MetricEditorMode.BUILDER)
             .region("default")
-            .namespace("AWS/FSx")
+            .namespace(query.namespace)
             .metric_name(query.metric)
             .statistic(query.statistic)
-            .dimensions({"FileSystemId": [f"${query.variable}"]})
+            # Grafana puts the values of variables into texts alone, and leaves lists as they are (grafana/grafana,
+            # public/app/plugins/datasource/cloudwatch/query-runner/CloudWatchRequest.ts, commit 229ca8f).
+            .dimensions({query.dimension: f"${query.variable}", **({query.each: "*"} if query.each else {})})
             .period(_PERIOD)
-            .label(query.legend)
+            .label(f"${{PROP('Dim.{query.each}')}}" if query.each else query.legend)
         )
     built = prometheus.Dataquery().ref_id(reference).datasource(DATA_SOURCE).expr(query.expr)
     if panel.kind == "timeseries":

@@ -29,12 +29,19 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class CloudWatchQuery:
-    """A metric of CloudWatch in the namespace of FSx, for the file system that `variable` selects."""
+    """A metric of CloudWatch in a namespace, by default that of FSx.
+
+    `variable` selects the value of `dimension`. Each value of the dimension `each`, if any, is a series of its own with
+    this value as its name.
+    """
 
     metric: str
     statistic: str
     legend: str
     variable: str
+    namespace: str = "AWS/FSx"
+    dimension: str = "FileSystemId"
+    each: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

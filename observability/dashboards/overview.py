@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+from catalog.observability import CAPACITY_NAMESPACE, HOURS_UNTIL_END
 from observability.dashboards.model import (
     CLUSTER,
     CLUSTERS,
     GOOD_BELOW_ONE,
     ONE_CLUSTER,
     Board,
+    CloudWatchQuery,
     Panel,
     Query,
     Row,
+    Variable,
     number,
     query,
 )
@@ -63,13 +66,47 @@ _NUMBERS = (
     number("Critical alerts", _CRITICAL, "Critical alerts that fire.", steps=GOOD_BELOW_ONE),
 )
 
+DEPLOYMENT: Final = Variable(
+    name="deployment",
+    query=f"dimension_values(default, {CAPACITY_NAMESPACE}, {HOURS_UNTIL_END}, Deployment)",
+    label="Deployment",
+)
+_HOURS_OF_A_BAR: Final = 168
+
+RESERVED_CAPACITY: Final = Panel(
+    title="Time until reserved capacity ends",
+    queries=(
+        CloudWatchQuery(
+            metric=HOURS_UNTIL_END,
+            statistic="Minimum",
+            legend="reservation",
+            variable=DEPLOYMENT.name,
+            namespace=CAPACITY_NAMESPACE,
+            dimension="Deployment",
+            each="Reservation",
+        ),
+    ),
+    about=(
+        "Of Capacity Blocks, reservations and training plans that pools name, read every 30 minutes. A full bar is a "
+        "week or more; a year stands for capacity that ends later or never."
+    ),
+    kind="bars",
+    unit="h",
+    width=24,
+    height=5,
+    minimum=0,
+    maximum=_HOURS_OF_A_BAR,
+    alone="no reserved capacity",
+)
+
 FLEET: Final = Board(
     uid="trainforge-fleet",
     title="Fleet",
     about="All clusters: capacity, use, goodput of runs, alerts.",
     variables=(CLUSTER,),
+    cloudwatch=(DEPLOYMENT,),
     rows=(
-        Row(title="Now", panels=(*_NUMBERS, FIRING_ALERTS)),
+        Row(title="Now", panels=(*_NUMBERS, FIRING_ALERTS, RESERVED_CAPACITY)),
         Row(
             title="Use",
             panels=(

@@ -12,6 +12,7 @@ from observability.page import charts
 from observability.page.source import Labels, Line, Source
 
 _NAME = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+_DIMENSION = re.compile(r"\$\{PROP\('Dim\.\w+'\)\}")
 _ROW_HEIGHT = 30
 _STYLE: Final = """
 *{box-sizing:border-box}
@@ -121,11 +122,7 @@ def _chart(panel: Mapping[str, Any], source: Source) -> str:
         lines = [line for target in panel["targets"] for line in _over_time(target, source)]
         stacked = defaults.get("custom", {}).get("stacking", {}).get("mode") == "normal"
         return charts.plot(lines, source.times, unit, low, high, stacked=stacked) if lines else nothing
-    lines = [
-        Line(labels, _legend(target, labels), [(source.end, value)])
-        for target in panel["targets"]
-        for labels, value in source.instant(target["expr"])
-    ]
+    lines = [line for target in panel["targets"] for line in _now(target, source)]
     if not lines:
         return nothing
     if panel["type"] == "bargauge":
@@ -134,12 +131,24 @@ def _chart(panel: Mapping[str, Any], source: Source) -> str:
     return charts.number(lines[0].last, unit, steps)
 
 
+def _now(target: Mapping[str, Any], source: Source) -> list[Line]:
+    if "metricName" in target:
+        return _over_time(target, source)
+    return [
+        Line(labels, _legend(target, labels), [(source.end, value)])
+        for labels, value in source.instant(target["expr"])
+    ]
+
+
 def _over_time(target: Mapping[str, Any], source: Source) -> list[Line]:
     if "metricName" in target:
         if source.cloudwatch is None:
             return []
-        values = source.cloudwatch(target["metricName"], target["statistic"], source.times)
-        return [Line({}, target["label"], list(zip(source.times, values, strict=True)))]
+        found = source.cloudwatch(target["metricName"], target["statistic"], source.times)
+        return [
+            Line({}, _DIMENSION.sub(name, target["label"]), list(zip(source.times, values, strict=True)))
+            for name, values in found.items()
+        ]
     return [Line(labels, _legend(target, labels), points) for labels, points in source.lines(target["expr"])]
 
 

@@ -35,8 +35,8 @@ class Line:
         return self.points[-1][1] if self.points else math.nan
 
 
-CloudWatch = Callable[[str, str, Sequence[float]], Sequence[float]]
-"""The values of a metric and a statistic at times."""
+CloudWatch = Callable[[str, str, Sequence[float]], Mapping[str, Sequence[float]]]
+"""The values of a metric and a statistic at times, by the dimension of which each value is a series (`""`: by none)."""
 
 
 @dataclass(frozen=True)

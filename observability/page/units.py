@@ -38,6 +38,8 @@ def text_of(value: float, unit: str = "short", decimals: int | None = None) -> s
             return f"{value:.10g}"
         case "s":
             return _duration(value)
+        case "h":
+            return _duration(3600 * value)
         case _:
             return _scaled(value, 1000, _DECIMAL, "").strip()
 

@@ -14,7 +14,7 @@ from observability.dashboards import boards
 from observability.dashboards.model import Board
 from observability.page.__main__ import write_pages
 from tests.fleet.browser import WIDTHS, browser, problems
-from tests.fleet.file_systems import cloudwatch
+from tests.fleet.cloudwatch import cloudwatch
 from tests.fleet.fleet import fleet
 from tests.fleet.prometheus import EVALUATED_SECONDS, Server, prometheus_of
 from tests.programs import require_program

@@ -6,16 +6,20 @@ import json
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
 
+from catalog.observability import CAPACITY_NAMESPACE, HOURS_UNTIL_END
 from observability.dashboards import boards, dashboards
 from observability.dashboards.model import COLUMNS, Board, CloudWatchQuery
 from observability.dashboards.storage import LUSTRE, LUSTRE_METRICS, OPENZFS, OPENZFS_METRICS
+from programs.functions.capacity_ends import index as capacity_ends
 from tests.programs import ROOT, require_program
 from tests.unit.test_named_metrics import unknown
 
@@ -55,14 +59,18 @@ def test_queries_name_metrics_that_exist(board: Board) -> None:
     assert {name for expression in board.expressions() for name in unknown(expression)} == set()
 
 
-def test_metrics_of_cloudwatch_are_those_that_fsx_has() -> None:
-    queries = [
+def of_cloudwatch(namespace: str) -> list[CloudWatchQuery]:
+    return [
         query
         for board in boards()
         for panel in board.panels()
         for query in panel.queries
-        if isinstance(query, CloudWatchQuery)
+        if isinstance(query, CloudWatchQuery) and query.namespace == namespace
     ]
+
+
+def test_metrics_of_cloudwatch_are_those_that_fsx_has() -> None:
+    queries = of_cloudwatch("AWS/FSx")
     named = {
         variable.name: {query.metric for query in queries if query.variable == variable.name}
         for variable in (LUSTRE, OPENZFS)
@@ -72,6 +80,46 @@ def test_metrics_of_cloudwatch_are_those_that_fsx_has() -> None:
     for query in queries:
         if query.variable == OPENZFS.name:
             assert query.statistic in OPENZFS_METRICS[query.metric][1], query
+
+
+def test_a_panel_shows_each_reservation_by_the_dimensions_that_are_published(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    cloudwatch = Mock()
+    monkeypatch.setattr(capacity_ends.boto3, "client", Mock(return_value=cloudwatch))
+    for name, value in {
+        "NAMESPACE": CAPACITY_NAMESPACE,
+        "METRIC": HOURS_UNTIL_END,
+        "DEPLOYMENT": "demo",
+    }.items():
+        monkeypatch.setenv(name, value)
+    capacity_ends._publish({"cr-1": 40.0}, datetime.now(UTC))
+    [published] = cloudwatch.put_metric_data.call_args.kwargs["MetricData"]
+    [query] = of_cloudwatch(CAPACITY_NAMESPACE)
+    assert query.metric == published["MetricName"]
+    assert [query.dimension, query.each] == [one["Name"] for one in published["Dimensions"]]
+    [target] = [
+        target
+        for document in DOCUMENTS.values()
+        for panel in panels(document)
+        for target in panel["targets"]
+        if target.get("namespace") == CAPACITY_NAMESPACE
+    ]
+    assert target["dimensions"] == {"Deployment": "$deployment", "Reservation": "*"}
+    assert target["label"] == "${PROP('Dim.Reservation')}"
+
+
+@each
+def test_a_query_of_cloudwatch_selects_by_a_text_and_all_is_its_wildcard(board: Board) -> None:
+    """Grafana puts no variable into a list, and CloudWatch knows no pattern `.*`."""
+    document = DOCUMENTS[board.uid]
+    for panel in panels(document):
+        for target in panel["targets"]:
+            assert all(isinstance(value, str) for value in target.get("dimensions", {}).values())
+    for variable in document["templating"]["list"]:
+        if variable["type"] == "query" and variable["multi"]:
+            of_aws = variable["datasource"]["uid"] == "${cloudwatch}"
+            assert variable["allValue"] == ("*" if of_aws else ".*")
 
 
 @each

@@ -1,10 +1,11 @@
-"""The metrics that CloudWatch would have of the fleet's FSx file systems."""
+"""The metrics that CloudWatch would have of the fleet: of its FSx file systems and of its reserved capacity."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
+from catalog.observability import HOURS_UNTIL_END
 from observability.dashboards.storage import LUSTRE_METRICS, OPENZFS_METRICS
 
 _LEVELS = {
@@ -29,8 +30,22 @@ _TARGETS = 16
 _CHECKPOINT_POINTS = 15
 
 
-def cloudwatch(metric: str, statistic: str, times: Sequence[float]) -> list[float]:
-    """Return the values of a metric at times: free space that shrinks, writes with peaks at checkpoints."""
+_HOURS = {"cr-0123456789abcdef0": 41.0, "training-plan/llama3-70b": 163.5, "group/on-demand": 8760.0}
+"""Hours until reserved capacity ends, by reservation. The last one has no end, for which a year stands."""
+
+
+def cloudwatch(metric: str, statistic: str, times: Sequence[float]) -> dict[str, list[float]]:
+    """Return the values of a metric at times by reservation, or of the one file system."""
+    if metric == HOURS_UNTIL_END:
+        return {
+            name: [min(8760.0, hours + (times[-1] - time) / 3600) for time in times]
+            for name, hours in _HOURS.items()
+        }
+    return {"": _of_file_system(metric, statistic, times)}
+
+
+def _of_file_system(metric: str, statistic: str, times: Sequence[float]) -> list[float]:
+    """Return the values of a file system's metric: free space that shrinks, writes with peaks at checkpoints."""
     assert metric in {*LUSTRE_METRICS, *OPENZFS_METRICS}, metric
     level = _LEVELS[metric]
     if metric in _CONSTANT:
