@@ -6,12 +6,13 @@ from typing import Final
 
 import yaml
 
-from observability.alerts import accelerators, efa, nodes, runs
+from observability.alerts import accelerators, counts, efa, nodes, runs
 from observability.alerts.rules import RUNBOOKS as RUNBOOKS
 from observability.alerts.rules import Alert, Group, Record
 
-GROUPS: Final[tuple[Group, ...]] = tuple(
-    group for subject in (accelerators, efa, nodes, runs) for group in (subject.RECORDS, subject.ALERTS)
+GROUPS: Final[tuple[Group, ...]] = (
+    *(accelerators.RECORDS, counts.RECORDS, accelerators.ALERTS),
+    *(group for subject in (efa, nodes, runs) for group in (subject.RECORDS, subject.ALERTS)),
 )
 """All groups. An alert names recorded series of the group before its own; Prometheus evaluates groups side by side, so
 that the alert may see a value of the minute before."""

@@ -14,14 +14,6 @@ ACCELERATOR_RESOURCES: Final = "nvidia_com_gpu|aws_amazon_com_neuron(core|device
 """Pattern of the accelerators' resources as kube-state-metrics names them: characters that a label may not have are
 underscores (its own test shows nvidia_com_gpu)."""
 
-POD_ACCELERATORS: Final = (
-    f"({by('cluster', 'node', 'namespace', 'pod', operator='sum')} "
-    f'(kube_pod_container_resource_requests{{resource=~"{ACCELERATOR_RESOURCES}"}})'
-    " and on (cluster, namespace, pod) "
-    f'({by("cluster", "namespace", "pod")} (kube_pod_status_phase{{phase="Running"}}) == 1))'
-)
-"""Accelerators that each running pod requests, by node."""
-
 _GPU = by(*GPU)
 _NODE = by(*NODE)
 _AVG = by(*NODE, operator="avg")
@@ -45,12 +37,6 @@ RECORDS: Final = Group(
             help="GPUs that DCGM sees on a node.",
         ),
         Record(
-            name="gpu:xid:last",
-            # Compared first: nearly every GPU has none, and a series of each would only be stored and read again.
-            expr=f"{_GPU} (DCGM_FI_DEV_XID_ERRORS > 0)",
-            help="Last Xid code of a GPU; no series for a GPU without one.",
-        ),
-        Record(
             name="gpu:xid:new",
             # By code: a fatal error is often followed by one of the driver's clean-up within the same second. The
             # exporter counts those of five minutes, so that each is seen whatever the time between two scrapes.
@@ -59,14 +45,11 @@ RECORDS: Final = Group(
             ),
             help="Xid errors of a code that a GPU reported in the last 15 minutes; no series where there are none.",
         ),
-        *(
-            Record(
-                name=f"gpu:{reason}_throttling:ratio_rate10m",
-                # Nanoseconds. A job's start or end begins another series, which has the share of its own time.
-                expr=f"{_GPU} (rate(DCGM_FI_DEV_{reason.upper()}_VIOLATION[10m]) > 0) / 1e9",
-                help=f"Share of the last ten minutes in which {cause} reduced a GPU's clocks; no series for none.",
-            )
-            for reason, cause in (("thermal", "the temperature"), ("power", "the power limit"))
+        Record(
+            name="gpu:thermal_throttling:ratio_rate10m",
+            # Nanoseconds. A job's start or end begins another series, which has the share of its own time.
+            expr=f"{_GPU} (rate(DCGM_FI_DEV_THERMAL_VIOLATION[10m]) > 0) / 1e9",
+            help="Share of the last ten minutes in which the temperature reduced a GPU's clocks; no series for none.",
         ),
         Record(
             name="node:accelerators:count",
@@ -82,10 +65,20 @@ RECORDS: Final = Group(
             help="Mean utilization of a node's GPUs or NeuronCores, from 0 to 1.",
         ),
         Record(
+            name="pod:accelerators:count",
+            expr=(
+                f"{by('cluster', 'node', 'namespace', 'pod', operator='sum')} "
+                f'(kube_pod_container_resource_requests{{resource=~"{ACCELERATOR_RESOURCES}"}})'
+                " and on (cluster, namespace, pod) "
+                f'({by("cluster", "namespace", "pod")} (kube_pod_status_phase{{phase="Running"}} == 1))'
+            ),
+            help="Accelerators that a running pod requests, by its node.",
+        ),
+        Record(
             name="node:accelerators_allocated:count",
             expr=(
                 f"{_NODE} (trainforge_slurm_node_gpus_allocated) or "
-                f"{by(*NODE, operator='sum')} {POD_ACCELERATORS}"
+                f"{by(*NODE, operator='sum')} (pod:accelerators:count)"
             ),
             help="Accelerators of a node that Slurm jobs or running pods have.",
         ),
@@ -112,7 +105,7 @@ RECORDS: Final = Group(
                 f"{by('cluster', 'job_id', 'node')} (trainforge_slurm_job_node)"
                 " * on (cluster, node) group_left () node:accelerator_utilization:avg)"
                 f" or {by('cluster', 'job_id', operator='avg')} (label_join("
-                f'{POD_ACCELERATORS} * 0, "job_id", "/", "namespace", "pod")'
+                f'pod:accelerators:count * 0, "job_id", "/", "namespace", "pod")'
                 " + on (cluster, node) group_left () node:accelerator_utilization:avg)"
             ),
             help="Mean utilization on the nodes of a Slurm job, or of a pod as namespace/pod.",
@@ -174,7 +167,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="GpuLost",
-            expr="node:gpus:count < max_over_time(node:gpus:count[1d])",
+            expr="node:gpus:count < max_over_time(node:gpus:max10m[1d])",
             severity="critical",
             hold="5m",
             labels=NODE,
@@ -193,7 +186,8 @@ ALERTS: Final = Group(
         Alert(
             name="GpuPowerThrottling",
             # A GPU that computes at its limit is throttled now and then: only one that always is differs from others.
-            expr="gpu:power_throttling:ratio_rate10m > 0.5",
+            # Most GPUs have a share, so that it is not recorded.
+            expr=f"{_GPU} (rate(DCGM_FI_DEV_POWER_VIOLATION[10m]) > 5e8) / 1e9",
             severity="info",
             hold="30m",
             labels=GPU,

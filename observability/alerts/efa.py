@@ -76,7 +76,7 @@ ALERTS: Final = Group(
         ),
         Alert(
             name="EfaDeviceLost",
-            expr=f"{_NODE} (efa_devices) < {_NODE} (max_over_time(efa_devices[1d]))",
+            expr=f"{_NODE} (efa_devices) < max_over_time(node:efa_devices:max10m[1d])",
             severity="critical",
             hold="5m",
             labels=NODE,

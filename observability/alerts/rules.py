@@ -110,16 +110,21 @@ class Record:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Rules that are evaluated one after the other, every minute; later ones see the values of earlier ones."""
+    """Rules that are evaluated one after the other in each `interval`; later ones see the values of earlier ones.
+
+    An alert has the interval of a minute. A recorded series with a longer one than Prometheus looks back for a value,
+    five minutes, can only be read over a range.
+    """
 
     name: str
     rules: tuple[Alert | Record, ...]
+    interval: str = "1m"
 
     def document(self, runbooks: str | None = None) -> dict[str, Any]:
         """Return the group as Prometheus reads it."""
         return {
             "name": f"trainforge-{self.name}",
-            "interval": "1m",
+            "interval": self.interval,
             "rules": [rule.rule(runbooks) for rule in self.rules],
         }
 

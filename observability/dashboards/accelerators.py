@@ -57,7 +57,7 @@ ACCELERATORS: Final = Board(
                 number("GPUs", f"sum(node:gpus:count{{{ON_NODES}}})", "GPUs that DCGM sees."),
                 number(
                     "GPUs with an Xid",
-                    f"count(gpu:xid:last{{{ON_NODES}}}) or vector(0)",
+                    f"count(max by ({_BY}) (DCGM_FI_DEV_XID_ERRORS{{{ON_NODES}}} > 0)) or vector(0)",
                     "GPUs that reported an Xid since their driver started.",
                     steps=GOOD_BELOW_ONE,
                 ),
@@ -104,7 +104,7 @@ ACCELERATORS: Final = Board(
                 ),
                 Panel(
                     title="Xid codes over time",
-                    queries=query(f"gpu:xid:last{{{ON_NODES}}}", _GPU),
+                    queries=query(f"max by ({_BY}) (DCGM_FI_DEV_XID_ERRORS{{{ON_NODES}}} > 0)", _GPU),
                     about="The last code of each GPU. A step is a new error; the same code again shows no step.",
                     minimum=0,
                 ),
@@ -177,7 +177,7 @@ ACCELERATORS: Final = Board(
                 ),
                 _of_nodes(
                     "Throttled by power",
-                    f"gpu:power_throttling:ratio_rate10m{{{ON_NODES}}}",
+                    f"rate(DCGM_FI_DEV_POWER_VIOLATION{{{ON_NODES}}}[10m]) / 1e9",
                     "Share of time with reduced clocks. Common under dense matrix work: compare nodes.",
                     "percentunit",
                 ),

@@ -1,13 +1,13 @@
 """Benchmark of the rules: a real Prometheus evaluates all of them over the series of 100 and of 1,000 nodes.
 
 Its processor time is measured, which other programs of the machine change little: as much as an evaluation of all rules
-takes on one core without others.
+takes on one core without others. Each series has samples at its true interval, as far back as a rule looks, a day at
+most: those of the last three quarters of an hour in memory, as what is scraped, and older ones in blocks.
 """
 
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -20,131 +20,25 @@ import yaml
 
 from observability.alerts import rule_groups
 from tests.bench.measure import Measure
-from tests.fleet.prometheus import Server, serving, write_blocks
+from tests.bench.rule_history import Exporters, exporters, write_old
+from tests.bench.rule_series import fleet
+from tests.fleet.prometheus import Server, serving
 from tests.programs import find_program
 
 NODES, FEW_NODES = 1000, 100
-GPUS, EFA_DEVICES = 8, 32
-"""Of a node: as many as the largest types of instances with GPUs have."""
 
 _SECONDS_BOUND = 1.0
 _GROWTH_BOUND = 1.2
 """Of the number of nodes: series of many nodes fit into no cache, and are sorted."""
 
-_MINUTES = 12
-"""Minutes of history: more than the range of every rate over many series."""
+_EXPORTERS, _SCRAPE_SECONDS = 40, 30
+"""As many exporters bring the recent samples; the first scrape of each is at a moment within this time."""
 
-_SCRAPE_SECONDS = 30
-"""Between two samples, as collectors have it by default."""
-
-_LATE_SECONDS = 60
-"""The age of the last samples when Prometheus starts; with the evaluations it stays below Prometheus' look back."""
-
+_WAIT_SECONDS = 300
 _INTERVAL_SECONDS = 10
 _EVALUATIONS = 5
-_NODES_OF_A_RUN = 50
+_A_GPU = "DCGM_FI_DEV_GPU_TEMP"
 _ITERATIONS = re.compile(r"^prometheus_rule_group_iterations_total\{.*\} (\S+)$", re.MULTILINE)
-_HEALTHY = {
-    **dict.fromkeys(("up", "node_filesystem_avail_bytes", "node_filesystem_size_bytes"), 1),
-    **dict.fromkeys(("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"), 1),
-    **dict.fromkeys(
-        (
-            "kube_pod_status_phase",
-            "kube_node_status_condition",
-            "kube_node_info",
-            "trainforge_rank_work_seconds",
-        ),
-        1,
-    ),
-    **dict.fromkeys(("trainforge_slurm_node_gpus_allocated", "kube_pod_container_resource_requests"), GPUS),
-    "efa_devices": EFA_DEVICES,
-    "DCGM_FI_DEV_GPU_UTIL": 90,
-    "DCGM_FI_DEV_GPU_TEMP": 60,
-}
-"""Values of a fleet without faults; others are 0."""
-
-_GPU_METRICS = (
-    *(
-        "DCGM_FI_DEV_XID_ERRORS",
-        "DCGM_FI_DEV_GPU_TEMP",
-        "DCGM_FI_DEV_GPU_UTIL",
-        "DCGM_FI_DEV_ECC_DBE_VOL_TOTAL",
-    ),
-    *("DCGM_FI_DEV_ROW_REMAP_FAILURE", "DCGM_FI_DEV_ROW_REMAP_PENDING", "DCGM_FI_DEV_THERMAL_VIOLATION"),
-    "DCGM_FI_DEV_POWER_VIOLATION",
-)
-_EFA_METRICS = (
-    *("efa_devices", "efa_node_tx_bytes_total", "efa_node_rx_drops_total"),
-    *("efa_node_retransmitted_bytes_total", "efa_node_unresponsive_remote_events_total"),
-)
-"""Of a node: the EFA exporter adds up its devices. Ports that are not active are the only series of devices."""
-
-
-@dataclass(frozen=True)
-class Nodes:
-    """The series of a number of nodes that rules read; half are of a Slurm cluster, half of a Kubernetes one."""
-
-    count: int
-
-    def lines(self, end: float) -> Iterator[str]:
-        """Yield OpenMetrics lines with a time, the last at `end`. Values stay: a rate costs the same."""
-        times = [f"{end - before:.0f}" for before in range(60 * _MINUTES, -1, -_SCRAPE_SECONDS)]
-        for series in self.series():
-            value = _HEALTHY.get(series.partition("{")[0], 0)
-            yield "".join(f"{series} {value} {time}\n" for time in times)
-        yield "# EOF\n"
-
-    def series(self) -> Iterator[str]:
-        """Yield each series as Prometheus writes it."""
-        for number in range(self.count):
-            yield from self.of_node(number)
-
-    @staticmethod
-    def of_node(number: int) -> Iterator[str]:
-        """Yield each series of a node."""
-        slurm = number % 2 == 0
-        node = f'cluster="{"slurm" if slurm else "eks"}",node="node-{number}"'
-        yield from Nodes._devices(node)
-        yield from Nodes._host(node)
-        yield from Nodes._jobs(node, number, slurm)
-
-    @staticmethod
-    def _devices(node: str) -> Iterator[str]:
-        for gpu in range(GPUS):
-            inner = f'{{{node},gpu="{gpu}",UUID="GPU-{gpu}",hostname="host"}}'
-            yield from (name + inner for name in _GPU_METRICS)
-        yield from (f"{name}{{{node}}}" for name in _EFA_METRICS)
-
-    @staticmethod
-    def _host(node: str) -> Iterator[str]:
-        for job in ("dcgm", "efa", "node"):
-            yield f'up{{{node},job="{job}",instance="{job}"}}'
-        for name in ("node_memory_MemAvailable_bytes", "node_memory_MemTotal_bytes"):
-            yield f"{name}{{{node}}}"
-        yield f"node_vmstat_oom_kill{{{node}}}"
-        for mountpoint, kind in (("/", "xfs"), ("/scratch", "xfs"), ("/fsx", "lustre")):
-            inner = f'{{{node},mountpoint="{mountpoint}",fstype="{kind}",device="d"}}'
-            for name in ("avail_bytes", "size_bytes", "readonly"):
-                yield f"node_filesystem_{name}{inner}"
-
-    @staticmethod
-    def _jobs(node: str, number: int, slurm: bool) -> Iterator[str]:
-        run = number // _NODES_OF_A_RUN
-        labels = f'{node},run="run-{run}",workload="fsdp"'
-        for gpu in range(GPUS):
-            yield f'trainforge_rank_work_seconds{{{labels},rank="{number * GPUS + gpu}"}}'
-        yield f"trainforge_rank_beat_timestamp_seconds{{{labels}}}"
-        if slurm:
-            yield f"trainforge_slurm_node_expected{{{node}}}"
-            yield f"trainforge_slurm_node_gpus_allocated{{{node}}}"
-            yield f'trainforge_slurm_job_node{{{node},job_id="{run}"}}'
-        else:
-            yield f"kube_node_info{{{node}}}"
-            pod = f'cluster="eks",namespace="a",pod="pod-{number}"'
-            request = f'{pod},node="node-{number}",resource="nvidia_com_gpu",container="c"'
-            yield f"kube_pod_container_resource_requests{{{request}}}"
-            yield f'kube_pod_status_phase{{{pod},phase="Running"}}'
-            yield f'kube_node_status_condition{{{node},condition="Ready",status="true"}}'
 
 
 def evaluations() -> Iterator[Measure]:
@@ -156,9 +50,9 @@ def evaluations() -> Iterator[Measure]:
     prometheus, promtool = (str(program) for program in programs)
     few = _evaluated(FEW_NODES, prometheus, promtool)
     many = _evaluated(NODES, prometheus, promtool)
-    series = sum(1 for _ in Nodes(NODES).series())
     where = (
-        f"{NODES} nodes, {series / NODES:.0f} series each that rules read; mean of {_EVALUATIONS}; "
+        f"{NODES} nodes, {many.series / NODES:.0f} series each that rules read, {many.samples / 1e6:.1f} million "
+        f"samples of these; mean of {_EVALUATIONS}; "
         f"the slowest group, which runs beside others, took {many.slowest:.2f} s at best"
     )
     yield Measure("processor time of an evaluation of all rules", many.processor, _SECONDS_BOUND, "s", where)
@@ -173,59 +67,88 @@ def evaluations() -> Iterator[Measure]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Seconds of an evaluation: of the slowest group, which runs beside the others, and of processors for all."""
+    """Seconds of an evaluation: of the slowest group, which runs beside the others, and of processors for all.
+
+    `series` are those that exporters have and rules read, and `samples` are what an evaluation reads of all.
+    """
 
     slowest: float
     processor: float
+    series: int
+    samples: float
 
 
 def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
     """Return the seconds of an evaluation: the best of some for the slowest group, and the mean of processor time."""
+    series = fleet(nodes)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
-        end = _written(Nodes(nodes), promtool, folder)
+        (folder / "data").mkdir()
+        write_old(promtool, series, time.time(), folder / "data")
         groups = yaml.safe_load(rule_groups())
         for group in groups["groups"]:
             group["interval"] = f"{_INTERVAL_SECONDS}s"
         rules = folder / "rules.yaml"
         rules.write_text(yaml.safe_dump(groups), encoding="utf-8")
         slowest = []
-        with serving(folder, prometheus, end, rules, cores=1) as server:
-            # The first evaluations read series from the disk, and see no recorded ones.
+        with (
+            exporters(series, _EXPORTERS) as recent,
+            serving(
+                folder, prometheus, recent.end, rules, cores=1, scrapes=[recent.scrape(_SCRAPE_SECONDS)]
+            ) as server,
+        ):
+            _wait(server, recent, len(series[_A_GPU]))
+            # The first evaluations see no recorded series.
             time.sleep(2 * _INTERVAL_SECONDS)
-            before = _spent(server)
+            before = _Spent.of(server)
             for _ in range(_EVALUATIONS):
                 time.sleep(_INTERVAL_SECONDS)
                 slowest.append(max(group["evaluationTime"] for group in server.get("rules")["groups"]))
-            after = _spent(server)
-            [seen] = server.instant("count(DCGM_FI_DEV_GPU_TEMP)", at=time.time())
+            after = _Spent.of(server)
+            seen = _count(server)
     # Series whose last sample is too old cost nothing.
-    assert int(seen["value"][1]) == nodes * GPUS, "the series were too old to be evaluated"
-    rounds = (after[1] - before[1]) / len(groups["groups"])
-    return Evaluation(min(slowest), (after[0] - before[0]) / rounds)
+    assert seen == len(series[_A_GPU]), "the series were too old to be evaluated"
+    rounds = (after.evaluations - before.evaluations) / len(groups["groups"])
+    return Evaluation(
+        min(slowest),
+        (after.seconds - before.seconds) / rounds,
+        sum(len(found) for name, found in series.items() if ":" not in name),
+        (after.samples - before.samples) / rounds,
+    )
 
 
-def _written(series: Nodes, promtool: str, folder: Path) -> float:
-    """Write the series into the folder of a Prometheus, and return the time of their last samples, which is now."""
-    data = folder / "data"
-    taken = 0.0
-    while True:
-        data.mkdir()
-        begun = time.time()
-        end = (begun + 1.2 * taken) // _SCRAPE_SECONDS * _SCRAPE_SECONDS
-        write_blocks(promtool, series, end, data)
-        late = time.time() - end
-        if late < _LATE_SECONDS:
-            # Prometheus takes no sample that is older than its newest block.
-            time.sleep(max(0.0, -late))
-            return end
-        taken = time.time() - begun
-        shutil.rmtree(data)
+def _wait(server: Server, recent: Exporters, gpus: int) -> None:
+    """Wait until Prometheus has all series in memory.
+
+    Raises:
+        TimeoutError: it has not after some minutes.
+    """
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while recent.left or _count(server) < gpus:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"prometheus has {_count(server)} series of {gpus} GPUs")
+        time.sleep(0.5)
 
 
-def _spent(server: Server) -> tuple[float, float]:
-    """Return the processor seconds of a Prometheus, and how often it evaluated groups."""
-    with urllib.request.urlopen(f"{server.url}/metrics", timeout=30) as answer:
-        text = answer.read().decode()
-    [seconds] = re.findall(r"^process_cpu_seconds_total (\S+)$", text, re.MULTILINE)
-    return float(seconds), sum(map(float, _ITERATIONS.findall(text)))
+def _count(server: Server) -> int:
+    """Return the number of GPUs whose series have a value now."""
+    found = server.instant(f"count({_A_GPU})", at=time.time())
+    return int(found[0]["value"][1]) if found else 0
+
+
+@dataclass(frozen=True)
+class _Spent:
+    """Counters of a Prometheus: processor seconds, evaluations of groups, samples that queries read."""
+
+    seconds: float
+    evaluations: float
+    samples: float
+
+    @classmethod
+    def of(cls, server: Server) -> _Spent:
+        """Ask a Prometheus."""
+        with urllib.request.urlopen(f"{server.url}/metrics", timeout=30) as answer:
+            text = answer.read().decode()
+        [seconds] = re.findall(r"^process_cpu_seconds_total (\S+)$", text, re.MULTILINE)
+        [samples] = re.findall(r"^prometheus_engine_query_samples_total (\S+)$", text, re.MULTILINE)
+        return cls(float(seconds), sum(map(float, _ITERATIONS.findall(text))), float(samples))

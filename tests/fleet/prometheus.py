@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,12 +130,20 @@ def prometheus_of(
 
 @contextmanager
 def serving(
-    folder: Path, prometheus: str, end: float, rules: Path | None, *, cores: int | None = None
+    folder: Path,
+    prometheus: str,
+    end: float,
+    rules: Path | None,
+    *,
+    cores: int | None = None,
+    scrapes: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Server]:
-    """Run a Prometheus over the blocks of a folder, on all cores or on a number of them; it scrapes nothing."""
+    """Run a Prometheus over the blocks of a folder, on all cores or on a number of them, with these scrapes."""
     configuration = folder / "prometheus.yaml"
     files = [str(rules)] if rules else []
-    configuration.write_text(yaml.safe_dump({"rule_files": files}), encoding="utf-8")
+    configuration.write_text(
+        yaml.safe_dump({"rule_files": files, "scrape_configs": list(scrapes)}), encoding="utf-8"
+    )
     [port] = free_ports(1)
     with (folder / "prometheus.log").open("a", encoding="utf-8") as log:
         process = subprocess.Popen(
