@@ -305,7 +305,11 @@ def _left(subject: Subject) -> Iterator[Problem]:
                 section,
                 "",
                 f"the section '{section}' is removed, and 'cdk deploy' does not delete its stack",
-                "run 'cdk destroy' for its stack with the configuration that has the section, then remove the section",
+                "run 'cdk destroy' for its stack with the configuration that has the section, then remove the section"
+                if section in CLUSTERS
+                # Clusters use it: with the configuration that has it, 'cdk destroy' would delete them too.
+                else "deploy the clusters without it, then run 'cdk destroy --exclusively' for its stack with the "
+                "configuration that has the section; without this option it deletes the clusters, too",
             )
 
 

@@ -131,6 +131,18 @@ def test_what_an_update_does(
         assert not finding.message.endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("section", "alone"), [("hyperpod", False), ("observability", True), ("images", True)]
+)
+def test_a_stack_that_clusters_use_is_deleted_without_them(section: str, alone: bool) -> None:
+    """`cdk destroy` of one stack takes along those that use it, unless it is told not to."""
+    then = {"observability": {}, "images": {"one": {"playbook": "ec2"}}}
+    deployed = Deployed(settings=Settings.model_validate(changed(then)))
+    findings = check(Settings.model_validate(changed({**then, section: GONE})), None, deployed)
+    [left] = [found for found in findings if found.rule == "stack-left"]
+    assert ("'cdk destroy --exclusively'" in left.hint) == alone
+
+
 def test_every_key_of_the_tables_is_one_of_the_settings() -> None:
     schema = Settings.model_json_schema()
     for path in (*IN_PLACE, *STACK_SECTIONS, *(value.path for value in (*REPLACED, *REFUSED))):
