@@ -298,9 +298,11 @@ _ALL = (
     ),
     Check(
         "shared-mount",
-        (Severity.REBOOT,),
-        "every shared file system answers, and those of --mount are mounted",
-        "'mount' and the client's log tell why; a reboot mounts it again",
+        (Severity.ERROR, Severity.REBOOT),
+        "every shared file system answers in time (else an error: its server may be at fault) and without a fault, and "
+        "those of --mount are mounted",
+        "look whether other nodes wait too: then it is the server; else 'mount' and the client's log tell why, and a "
+        "reboot mounts it again",
         _OURS,
     ),
 )

@@ -65,7 +65,7 @@ def check_disks(session: Session) -> None:
         _answers(session, mount.folder, mount.kind)
     for folder in session.options.mounts:
         if folder not in {mount.folder for mount in found}:
-            session.found("shared-mount", folder, "not mounted", "mounted")
+            session.found("shared-mount", folder, "not mounted", "mounted", Severity.REBOOT)
 
 
 def _answers(session: Session, folder: str, kind: str) -> list[int] | None:
@@ -73,7 +73,9 @@ def _answers(session: Session, folder: str, kind: str) -> list[int] | None:
     if ran.code == 0:
         numbers: list[int] = json.loads(ran.output)
         return numbers
-    session.found("shared-mount", folder, f"{kind}: {ran.end}", f"an answer within {_SECONDS} s")
+    # All nodes of a cluster wait while a server fails over: no node is rebooted for that.
+    severity = Severity.ERROR if ran.timed_out else Severity.REBOOT
+    session.found("shared-mount", folder, f"{kind}: {ran.end}", f"an answer within {_SECONDS} s", severity)
     return None
 
 
