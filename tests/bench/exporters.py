@@ -17,6 +17,7 @@ from tests.bench.measure import Measure
 from tests.exporters.efa_sysfs import GENERATIONS, Sysfs
 from tests.exporters.prometheus import exporter, scrape
 from tests.exporters.run_folders import run_folder
+from tests.exporters.slurm_answers import whole
 
 FEW, NODES = 100, 1000
 """Nodes of the fleet; the growth is from the first number to the second."""
@@ -32,8 +33,6 @@ _BOUND = 1.5
 
 _GROWTH = 15.0
 """The largest growth of a scrape's time with ten times as many nodes: half as much again as in proportion."""
-
-_ANSWERS = Path(__file__).parents[1] / "exporters" / "slurm_answers"
 
 
 def scrapes() -> Iterator[Measure]:
@@ -74,10 +73,7 @@ def _slurm(folder: Path, nodes: int) -> tuple[float, int]:
 
 def _answers(nodes: int) -> dict[str, Any]:
     """Return answers of a Slurm whose GPU nodes all run jobs, as many of them again waiting."""
-    answers = {
-        name: json.loads((_ANSWERS / f"{name}.json").read_text(encoding="utf-8"))
-        for name in ("squeue", "nodes", "sdiag")
-    }
+    answers = whole()
     running, waiting = answers["squeue"]["jobs"][0], answers["squeue"]["jobs"][2]
     node = {**answers["nodes"]["nodes"][1], "gres": f"gpu:h100:{GPUS}(S:0-1)"}
     answers["nodes"]["nodes"] = [

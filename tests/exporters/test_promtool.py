@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,10 +18,8 @@ from programs.exporters.slurm.exporter import SlurmExporter
 from tests.exporters.efa_sysfs import every_generation
 from tests.exporters.prometheus import HINT
 from tests.exporters.run_folders import run_folder
+from tests.exporters.slurm_answers import recorded
 from tests.programs import require_program
-
-ANSWERS = Path(__file__).parent / "slurm_answers"
-KEYS = {"squeue": "jobs", "nodes": "nodes", "sdiag": "statistics"}
 
 
 def checked(collect: Callable[[], Iterator[Metric]]) -> str:
@@ -47,8 +44,6 @@ def test_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("native", [False, True])
 def test_slurm(native: bool) -> None:
-    answers = {
-        name: json.loads((ANSWERS / f"{name}.json").read_text(encoding="utf-8"))[KEYS[name]]
-        for name in COMMANDS
-    }
+    answers = recorded()
+    assert answers.keys() == COMMANDS.keys()
     assert checked(SlurmExporter(native=native, ask=answers.get).collect) == ""

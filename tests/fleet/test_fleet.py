@@ -13,6 +13,7 @@ from observability.alerts import alerts, records
 from observability.dashboards import boards
 from observability.dashboards.model import Board
 from observability.page.__main__ import write_pages
+from tests.exporters.prometheus import HINT
 from tests.fleet.browser import WIDTHS, browser, problems
 from tests.fleet.cloudwatch import cloudwatch
 from tests.fleet.fleet import fleet
@@ -22,7 +23,6 @@ from tests.unit.test_dashboards import substituted
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("fleet")]
 
-HINT = "Debian's package prometheus has it: apt-get install prometheus"
 FIRING = {
     "AcceleratorsIdle",
     "EfaPacketDrops",

@@ -24,6 +24,7 @@ from programs.exporters.slurm.commands import COMMANDS
 from programs.nodes.common.agent_configuration import Destination, Target, agent_configuration
 from tests.exporters.efa_sysfs import GENERATIONS, Sysfs, every_generation
 from tests.exporters.prometheus import Prometheus, exporter, prometheus
+from tests.exporters.slurm_answers import FOLDER
 from tests.fleet.fleet import KUBERNETES, MINUTES, NODES, SLURM, fleet, runs
 from tests.fleet.prometheus import quick_rules
 from tests.fleet.replay import path, replayed
@@ -33,7 +34,6 @@ from tests.unit.test_dashboards import substituted
 
 pytestmark = [pytest.mark.heavy, pytest.mark.xdist_group("fleet")]
 
-ANSWERS = Path(__file__).parents[1] / "exporters" / "slurm_answers"
 SCRAPED = ("gpu-2", "gpu-3", "ip-10-1-0-13", "ip-10-1-0-22")
 """Nodes of the fleet that are scraped: a hot GPU, a GPU with an Xid, a node on Kubernetes, and one with Trainium."""
 
@@ -104,7 +104,7 @@ def commands(folder: Path) -> Path:
     folder.mkdir()
     for name, words in COMMANDS.items():
         program = folder / words[0]
-        program.write_text(f"#!/bin/sh\nexec cat '{ANSWERS / f'{name}.json'}'\n", encoding="utf-8")
+        program.write_text(f"#!/bin/sh\nexec cat '{FOLDER / f'{name}.json'}'\n", encoding="utf-8")
         program.chmod(0o755)
     return folder
 

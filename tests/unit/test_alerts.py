@@ -17,10 +17,10 @@ from catalog.xids import xids
 from observability.alerts import EVENT_PAGES, GROUPS, RUNBOOKS, alerts, records, rule_groups
 from observability.alerts.rules import Alert, Group, Record
 from observability.queries import series_of
+from tests.exporters.prometheus import HINT
 from tests.programs import ROOT, require_program
 from tests.unit.alert_cases import CASES, Case
 
-HINT = "Debian's package prometheus has it: apt-get install prometheus"
 SECTIONS = ("Meaning", "Look", "Act", "Silence")
 _GOOD: dict[str, Any] = {
     "name": "Fault",

@@ -15,9 +15,8 @@ import pytest
 from catalog.metrics import of_exporter
 from programs.exporters.slurm import commands
 from programs.exporters.slurm.exporter import OTHERS, SlurmExporter
+from tests.exporters.slurm_answers import KEYS, recorded
 
-ANSWERS = Path(__file__).parents[1] / "exporters" / "slurm_answers"
-KEYS = {"squeue": "jobs", "nodes": "nodes", "sdiag": "statistics"}
 Answers = dict[str, Any]
 Found = dict[str, dict[tuple[str, ...], float]]
 
@@ -26,10 +25,7 @@ Found = dict[str, dict[tuple[str, ...], float]]
 def answers() -> Answers:
     """Answers of a cluster with three GPU nodes and a CPU node: two running jobs on GPUs, one that waits for them, a
     held one, and an array of which one task runs. A node is drained while its job runs."""
-    return {
-        name: json.loads((ANSWERS / f"{name}.json").read_text(encoding="utf-8"))[key]
-        for name, key in KEYS.items()
-    }
+    return recorded()
 
 
 def collected(answers: Answers, **options: Any) -> Found:
