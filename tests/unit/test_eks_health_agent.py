@@ -219,6 +219,25 @@ def test_faults_are_tainted_and_nothing_else(severity: Severity) -> None:
     assert found.faulty == (severity in (Severity.RESET, Severity.REBOOT, Severity.ISOLATE, Severity.REPLACE))
 
 
+def test_a_refused_event_keeps_no_taint_away(capsys: pytest.CaptureFixture[str]) -> None:
+    node = {"metadata": {"uid": "1", "resourceVersion": "7"}, "spec": {}}
+    calls: list[tuple[str, str]] = []
+
+    class Server:
+        def call(self, method: str, path: str, *_: object) -> dict[str, Any]:
+            calls.append((method, path))
+            if method == "POST":
+                raise kubernetes_agent.Refused(403, "exceeded quota: events")
+            return node
+
+    found = kubernetes_agent.Verdict(Severity.REPLACE, "gpu-count", {"findings": []})
+    kubernetes_agent.Agent(Server(), "n1", "taint").write(found)  # type: ignore[arg-type]
+    assert ("PATCH", "/api/v1/nodes/n1") in calls
+    said = capsys.readouterr()
+    assert json.loads(said.out)["result"] == "done"
+    assert "exceeded quota" in said.err
+
+
 def test_a_server_that_does_not_answer_is_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -323,6 +323,7 @@ class Agent:
         return "done"
 
     def _event(self, node: Mapping[str, Any], reason: str, message: str, *, warns: bool) -> None:
+        """Create an Event. One that is refused, as by a quota, keeps no taint away: the condition says the same."""
         now = _now()
         about = {"apiVersion": "v1", "kind": "Node", "name": self.node, "uid": node["metadata"]["uid"]}
         body = {
@@ -338,7 +339,10 @@ class Agent:
             "lastTimestamp": now,
             "count": 1,
         }
-        self.server.call("POST", f"/api/v1/namespaces/{EVENTS_NAMESPACE}/events", body)
+        try:
+            self.server.call("POST", f"/api/v1/namespaces/{EVENTS_NAMESPACE}/events", body)
+        except Refused as refusal:
+            sys.stderr.write(f"health agent: {refusal}\n")
 
 
 def address(environment: Mapping[str, str]) -> str:
