@@ -79,6 +79,8 @@ RECORDS: Final = Group(
             expr=(
                 f"{_NODE} (trainforge_slurm_node_gpus_allocated) or "
                 f"{by(*NODE, operator='sum')} (pod:accelerators:count)"
+                # Slurm counts GPUs alone: a job on a node with other accelerators has them all.
+                " or node:accelerators:count and on (cluster, node) trainforge_slurm_job_node"
             ),
             help="Accelerators of a node that Slurm jobs or running pods have.",
         ),

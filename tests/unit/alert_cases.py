@@ -195,6 +195,18 @@ CASES = (
     ),
     Case(
         "AcceleratorsIdle",
+        # A job of Slurm, which counts no Neuron devices, has opened a runtime and waits.
+        {
+            'trainforge_slurm_job_node{cluster="c",job_id="7",node="n"}': "1x200",
+            f'neuroncore_utilization_ratio{{{_N},neuroncore="0"}}': "0.9x10 0x70 0.9x100",
+        },
+        62,
+        90,
+        _NODE,
+        name="neuron-on-slurm",
+    ),
+    Case(
+        "AcceleratorsIdle",
         # A job has all GPUs of the node and uses one.
         {
             f"trainforge_slurm_node_gpus_allocated{{{_N}}}": "8x200",
