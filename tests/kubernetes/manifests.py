@@ -62,20 +62,25 @@ def _own_workloads() -> list[Workload]:
 
 
 def every_case(cluster: str, format_: Format) -> Iterator[Case]:
-    """Yield every workload at its reference preset on every instance type that it runs on.
+    """Yield every workload at its reference preset on the types of examples, and each launcher on every type.
 
-    Samples whose format has workloads of the repository go to the types of examples only: the pods of the others differ
-    in numbers, which the workloads of the repository have too.
+    On other types the pods of a workload differ in numbers, and those of the first workload with its launcher have
+    these numbers too.
     """
     assert format_ in FORMATS[cluster]
     own = [one for one in _own_workloads() if format_ in one.formats]
+    seen: set[tuple[type, str]] = set()
     for workload in (*own, *(one for one in SAMPLES if format_ in one.formats)):
         few = own and workload in SAMPLES and "neuron" not in workload.resources.accelerators
         info = ClusterInfo.example(cluster, [workload.name])
         for name in SAMPLE_TYPES if few else instance_types():
+            launched = (type(workload.launcher), name)
+            if name not in SAMPLE_TYPES and launched in seen:
+                continue
             run = Run.on_type(workload, workload.reference, name, workload.reference.nodes)
             idle = run.facts.is_accelerated and not run.accelerated
             if run.kind in run.runs_on and not (few and idle):
+                seen.add(launched)
                 yield Case(run, format_, cluster, info)
 
 
