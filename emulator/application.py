@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,6 +23,9 @@ def prepare(endpoint: str, region: str) -> None:
 
     It must run before the server answers its first request.
     """
+    # Its grammars of internationalised addresses take most of the emulator's start: jsonschema, which moto and cfn-lint
+    # load, does without that one format where it is absent.
+    sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
     variables = emulated(endpoint, region)
     os.environ.clear()
     os.environ.update(variables)

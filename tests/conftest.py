@@ -6,6 +6,7 @@ import gc
 import os
 import secrets
 import shutil
+import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,9 @@ if (ROOT / "constructs" / "__init__.py").exists():
         "constructs/__init__.py shadows the PyPI package `constructs`, which aws_cdk imports "
         "(aws/aws-cdk#19301); delete it, our code is in constructs/trainforge/"
     )
+
+# jsonschema does without this one format where it is absent, and its grammars take seconds in each process.
+sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]
 
 from tests.kubernetes.own_cluster import MARK, OPTION, PERMISSION
 from tests.programs import in_ci
