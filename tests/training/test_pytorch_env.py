@@ -38,7 +38,7 @@ LOST = """
 import os, runpy, sys, torch
 def gone(device):
     raise RuntimeError("CUDA error: unspecified launch failure\\nCompile with TORCH_USE_CUDA_DSA")
-if os.environ["RANK"] in os.environ["LOST"].split():
+if os.environ["RANK"] == "1":
     torch.cuda.is_available, torch.cuda.device_count = lambda: True, lambda: 8
     torch.cuda.nccl.version, torch.cuda.get_device_properties = lambda: (2, 30, 0), gone
 sys.argv = sys.argv[1:]
@@ -98,19 +98,17 @@ def test_a_rank_that_differs_from_the_others_is_named(tmp_path: Path) -> None:
     assert [values["NCCL_ALGO"] for values in json.loads(text)["ranks"]] == ["Tree", "Ring"]
 
 
-@pytest.mark.parametrize("lost", ["1", "0 1"])
-def test_a_rank_without_its_gpu_is_reported_by_the_others(lost: str, tmp_path: Path) -> None:
+def test_a_rank_without_its_gpu_is_reported_by_the_others(tmp_path: Path) -> None:
     script = tmp_path / "lost.py"
     script.write_text(LOST)
     words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     words += [str(script), str(PROGRAM), "--instance-type", CPU]
     runtime, folder = str(ROOT / "workloads" / "runtime"), tmp_path / "run"
-    environment = {**os.environ, "PYTHONPATH": runtime, "RUN_FOLDER": str(folder), "LOST": lost}
+    environment = {**os.environ, "PYTHONPATH": runtime, "RUN_FOLDER": str(folder)}
     done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    for rank in lost.split():
-        assert f"failed: environment at rank {rank} on" in done.stdout, done.stderr
+    assert "failed: environment at rank 1 on" in done.stdout, done.stderr
     assert "RuntimeError: CUDA error: unspecified launch failure; expected values" in done.stdout
-    assert f"verdict over 2 ranks: {len(lost.split())} failed" in done.stdout
+    assert "verdict over 2 ranks: 1 failed" in done.stdout
     assert "exitcode  : 69" in done.stderr
     assert not json.loads((folder / "environment.json").read_text())["passed"]
 
