@@ -28,6 +28,7 @@ from health.command import parser
 from health.report import examine
 from health.session import Options, Session
 from health.severity import Severity, severity_of, worst
+from health.suites import probe_names
 from health.xid import events
 
 
@@ -178,6 +179,26 @@ def test_dcgm_expects_the_lanes_that_g6_has(tmp_path: Path) -> None:
         one for one in judged(HealthNode(tmp_path, "g6.8xlarge"), "dcgm").results if one.probe == "dcgm"
     ]
     assert "h2d_d2h_single_pinned.min_pci_width=8" in result.ran[0]
+
+
+@pytest.mark.parametrize(("level", "least"), [(2, 900), (3, 3600), (4, 9000)])
+def test_a_level_of_dcgm_has_its_time_in_every_suite(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, level: int, least: int
+) -> None:
+    given: list[float] = []
+    run = programs.run
+
+    def timed(words: list[str], seconds: float, environment: dict[str, str]) -> programs.Ran:
+        given.append(seconds)
+        return run(words, seconds, environment)
+
+    monkeypatch.setattr(programs, "run", timed)
+    node = HealthNode(tmp_path)
+    node._write_programs()
+    skip = frozenset(probe_names()) - {"dcgm"}
+    options = Options(dcgm_level=level)
+    examine("standard", options, skip=skip, root=node.root, environment=node.environment, metadata="")
+    assert given == [least]
 
 
 def test_probes_that_the_time_of_a_suite_does_not_reach_are_errors(

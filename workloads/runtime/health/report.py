@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import instance_type
+from .dcgm import LEVEL_SECONDS
 from .session import Options, Probe, Result, Session, perform
 from .severity import ACTIONS, Severity, worst
 from .suites import SUITES
@@ -106,7 +107,10 @@ def examine(
         where = {} if metadata is None else {"metadata": metadata}
         named, source = instance_type.find(root, environment, **where)
     expected = instance_type.expected(named)
-    session = Session(root, environment, expected, options, time.monotonic() + chosen.seconds)
+    # A higher level of DCGM than the suite's own brings its time along.
+    own, asked = (LEVEL_SECONDS.get(level, 0) for level in (chosen.dcgm_level, options.dcgm_level))
+    seconds = chosen.seconds + max(0, asked - own if own else 0)
+    session = Session(root, environment, expected, options, time.monotonic() + seconds)
     results = [perform(Probe("instance-type", lambda one: _check_type(one, named, source)), session)]
     for probe in chosen.probes:
         if probe.name in skip:
