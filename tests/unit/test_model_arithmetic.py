@@ -259,6 +259,11 @@ def test_the_advice_on_tensor_sizes_names_those_that_split_the_model() -> None:
         (run_of("nemo-launcher", "gpt3-5b", nodes=2, instance_type=SMALL_GPU), "45.0 GiB on each of 2"),
         (run_of("nemo-run", "8b", nodes=2, instance_type=SMALL_GPU), "74.8 GiB on each of 2"),
         (run_of("mosaicml-composer", "mpt-7b", nodes=2, instance_type=SMALL_GPU), "49.5 GiB on each of 2"),
+        (run_of("mosaicml-composer", "sd2-512", nodes=2, instance_type=SMALL_GPU), "16.1 GiB"),
+        (
+            run_of("mosaicml-composer", "sd2-512", nodes=1, instance_type="g4dn.metal"),
+            "16.1 GiB on each of 8",
+        ),
         (run_of("neuronx-distributed", "8b", "--tensor_parallel_size=1", "--kv_replicator=1"), "30.4 GiB"),
         (run_of("picotron", "smollm-1-7b", "--tensor-parallel=1", "--pipeline-parallel=1"), "13.5 GiB"),
         (run_of("bionemo", "esm2-650m", "--model=3b"), "42.3 GiB"),

@@ -31,6 +31,7 @@ class DiffusionSize:
     """A size of Stable Diffusion 2: its U-Net's widths and heads, and what it is given.
 
     `latent` is the height and width of an image's latents, `caption` the tokens of a caption and the width of each.
+    `weights` is the number of the U-Net's weights; a test counts those of Stable Diffusion 2 base.
     """
 
     widths: tuple[int, ...]
@@ -38,10 +39,11 @@ class DiffusionSize:
     groups: int
     latent: int
     caption: tuple[int, int]
+    weights: int = 865_910_724
 
 
 DIFFUSION = {
-    "sd2-tiny": DiffusionSize((16, 32), (2, 4), groups=8, latent=8, caption=(7, 32)),
+    "sd2-tiny": DiffusionSize((16, 32), (2, 4), groups=8, latent=8, caption=(7, 32), weights=283_284),
     "sd2-256": DiffusionSize(
         (320, 640, 1280, 1280), (5, 10, 20, 20), groups=32, latent=32, caption=(77, 1024)
     ),
