@@ -73,7 +73,9 @@ class SizeArguments:
         """Yield the options whose value is no whole number from 1: name, value, and the words that it takes besides."""
         names = (*(getattr(self, each.name) for each in fields(Layout)), self.replicate)
         taken = {**dict.fromkeys(filter(None, names), ()), **({self.shard: ("-1",)} if self.shard else {})}
-        for name, others in {**taken, **self.counts}.items():
+        # Those of NAME=VALUE may refer to others, and those with a key are the program's own to judge.
+        lengths = [name for name in self.sequence if name.startswith("--") and "=" not in name]
+        for name, others in {**taken, **dict.fromkeys(lengths, ()), **self.counts}.items():
             value = argument_value(arguments, name)
             if value is not None and value.lower() not in others and size_of(arguments, name) is None:
                 yield name, value, others

@@ -9,6 +9,9 @@ from typing import Any
 from workloads.layout import Layout
 from workloads.words import argument_value
 
+_MAX_SIZE = 4096
+"""The largest parallel size that a hint names: our choice."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transformer:
@@ -116,7 +119,7 @@ class Splits:
 
     def _right_stages(self) -> str:
         if self.layers is not None:
-            return _listed(filter(self._splits_layers, range(1, self.layers + 1)))
+            return _listed(filter(self._splits_layers, _up_to(self.layers)))
         return "2 or more" if self.stages is None else f"1 to {self.stages}"
 
     def _virtual_hint(self, stages: int) -> str:
@@ -126,7 +129,7 @@ class Splits:
         # Either name stands for the same rule: all virtual stages, or their layers, divide the layers of a stage.
         numbers = [
             number
-            for number in range(1, (self.layers or 0) + 1)
+            for number in _up_to(self.layers or 0)
             if replace(plain, virtual=number)._splits_layers(stages)
         ]
         if numbers and stages > 1:
@@ -137,7 +140,12 @@ class Splits:
 
 
 def _sizes(tensors: Mapping[str, int]) -> range:
-    return range(1, min(tensors.values()) + 1)
+    return _up_to(min(tensors.values()))
+
+
+def _up_to(number: int) -> range:
+    """Return the sizes that a hint looks at: a model of a mistyped size has far too many."""
+    return range(1, min(number, _MAX_SIZE) + 1)
 
 
 def _listed(sizes: Iterator[int]) -> str:

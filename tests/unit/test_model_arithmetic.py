@@ -379,3 +379,9 @@ def test_stages_have_no_rule_of_the_training() -> None:
 def test_splits_without_a_rule_refuse_nothing() -> None:
     free = Splits(tensors=MappingProxyType({}))
     assert list(free.problems(Layout(tp=7, pp=11))) == []
+
+
+def test_a_hint_at_a_mistyped_size_ends() -> None:
+    """All divisors of a hundred million heads would take minutes."""
+    [(_, hint)] = Splits(tensors=MappingProxyType({"attention heads": 99_999})).problems(Layout(tp=4))
+    assert hint == "tensor parallel sizes that split it: 1, 3, 9, 41, 123, 271, 369, 813, 2439"

@@ -190,6 +190,8 @@ def test_a_micro_batch_that_does_not_divide_is_refused(name: str, preset: str, w
         ("torchtitan", "8b", "--parallelism.data_parallel_replicate_degree=-1", "-1"),
         ("torchtitan", "8b", "--parallelism.data_parallel_shard_degree=0", "0"),
         ("torchtitan", "8b", "--training.local_batch_size=", ""),
+        ("torchtitan", "8b", "--training.seq_len=0", "0"),
+        ("megatron-lm", "llama3-8b", "--seq-length=-1", "-1"),
         ("bionemo-esm1nv", "esm1nv", "model.micro_batch_size=0", "0"),
     ],
 )
