@@ -2,7 +2,7 @@
 
 llm-foundry's FSDP (FULL_SHARD, decoupled AdamW) keeps float32 weights, gradients and moments in shards over all ranks;
 Composer alone, which trains Stable Diffusion too, keeps all of them on each rank, and with `--ema` the moving average
-of the weights (`EMAParameters` of composer/algorithms/ema/ema.py, version 0.32.1).
+of the weights (`EMAParameters` of composer/algorithms/ema/ema.py, at the version of the environment).
 """
 
 from __future__ import annotations
