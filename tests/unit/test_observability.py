@@ -138,6 +138,7 @@ def test_grafana_reads_one_workspace_and_changes_silences_alone(
         verbs = {action.split(":")[1] for action in query["Action"]}
         changing = {verb for verb in verbs if verb.startswith(("Put", "Delete", "Create", "Remote"))}
         assert changing == {"PutAlertManagerSilences", "DeleteAlertManagerSilence"}
+        assert "GetAlertManagerSilence" in verbs
 
 
 def test_a_managed_grafana_is_entered_through_identity_center(managed: Synthesis) -> None:

@@ -103,6 +103,8 @@ class MetricsWorkspace(Construct):
             actions=[
                 "aps:DeleteAlertManagerSilence",
                 "aps:DescribeWorkspace",
+                # A silence that is edited is read by its id.
+                "aps:GetAlertManagerSilence",
                 "aps:GetAlertManagerStatus",
                 "aps:GetLabels",
                 "aps:GetMetricMetadata",
