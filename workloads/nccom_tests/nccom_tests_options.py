@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Sequence
 
-from training.arguments import count
+from training.arguments import count, positive
 
 COLLECTIVES = (
     *("all_reduce", "allr", "all_gather", "allg", "reduce_scatter", "redsct"),
@@ -32,6 +32,7 @@ _UNITS = {
     "GB": 1 << 30,
 }
 _DEFAULT_BYTES = "32M"
+_LEAST_FACTOR = 2
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -40,6 +41,10 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
     chosen = parser.parse_args(sys.argv[1:] if words is None else words)
     if size(chosen.minbytes) > size(chosen.maxbytes):
         parser.error(f"--minbytes {chosen.minbytes} is more than --maxbytes {chosen.maxbytes}")
+    if not size(chosen.minbytes):
+        parser.error("--minbytes 0 is no message; give 1 or more")
+    if chosen.stepfactor is not None and size(chosen.stepfactor) < _LEAST_FACTOR:
+        parser.error(f"--stepfactor {chosen.stepfactor} never reaches --maxbytes; give 2 or more")
     return chosen
 
 
@@ -55,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--maxbytes", "-e", type=_size, default=_DEFAULT_BYTES, help="default: 32M")
     add("--stepbytes", "-i", type=_size, help="default: a tenth of the range")
     add("--stepfactor", "-f", type=_size, help="a size is so many times the one before")
-    add("--iters", "-n", type=count, help="operations that are measured; default: 20")
+    add("--iters", "-n", type=positive, help="operations that are measured; default: 20")
     add("--warmup_iters", "-w", type=count, help="operations before them; default: 5")
     add("--neff_iters", "-I", type=count)
     add("--neff_warmup_iters", "-W", type=count)
