@@ -32,7 +32,7 @@ _UNITS = {
     "GB": 1 << 30,
 }
 _DEFAULT_BYTES = "32M"
-_LEAST_FACTOR = 2
+_MIN_FACTOR = 2
 
 
 def options(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -43,7 +43,7 @@ def options(words: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error(f"--minbytes {chosen.minbytes} is more than --maxbytes {chosen.maxbytes}")
     if not size(chosen.minbytes):
         parser.error("--minbytes 0 is no message; give 1 or more")
-    if chosen.stepfactor is not None and size(chosen.stepfactor) < _LEAST_FACTOR:
+    if chosen.stepfactor and not chosen.stepbytes and size(chosen.stepfactor) < _MIN_FACTOR:
         parser.error(f"--stepfactor {chosen.stepfactor} never reaches --maxbytes; give 2 or more")
     return chosen
 
