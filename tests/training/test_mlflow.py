@@ -14,14 +14,21 @@ import pytest
 from tests.programs import require_module
 from tests.training.runs import LocalRun
 
-mlflow: Any = require_module("mlflow", "make setup-train installs its client")
 require_module("torch", "make setup-train installs it")
 
 # The client's own store in files, which it keeps for those who ask.
 STORE = {"MLFLOW_ALLOW_FILE_STORE": "true"}
 
 
-def test_a_run_that_is_resumed_is_one_run_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module")
+def mlflow() -> Any:
+    """MLflow's client: not loaded by every process that collects tests, for it takes seconds."""
+    return require_module("mlflow", "make setup-train installs its client")
+
+
+def test_a_run_that_is_resumed_is_one_run_there(
+    mlflow: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in STORE.items():
         monkeypatch.setenv(name, value)
     uri = (tmp_path / "store").as_uri()
@@ -83,6 +90,7 @@ def server() -> Iterator[str]:
     found.server_close()
 
 
+@pytest.mark.usefixtures("mlflow")
 def test_a_server_that_is_lost_ends_no_run(server: str, tmp_path: Path) -> None:
     run = LocalRun("cpu-ddp", "tiny", tmp_path / "shared", f"--mlflow={server}", "--steps=20")
     assert run.run() == 0, run.log

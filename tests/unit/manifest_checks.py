@@ -12,7 +12,6 @@ import jsonschema
 import kubernetes.client.models
 import kubernetes_validate
 from kubeflow.training import models as training_models
-from kubeflow_trainer_api.models import JobsetV1alpha2JobSet, TrainerV1alpha1TrainJob
 from kubernetes.client import ApiClient
 
 from tests.api_model import api_problems
@@ -64,6 +63,9 @@ def check_pytorchjob(document: dict[str, Any]) -> None:
 
 def check_trainjob(document: dict[str, Any]) -> None:
     """Check a TrainJob against Trainer's own models, which drop unknown fields without a message."""
+    # Here and not above: every process that collects tests would build its hundreds of models, which takes seconds.
+    from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
+
     job = TrainerV1alpha1TrainJob.from_dict(document)
     assert job is not None
     assert job.to_dict() == document
@@ -71,6 +73,8 @@ def check_trainjob(document: dict[str, Any]) -> None:
 
 def check_jobset(document: dict[str, Any]) -> None:
     """Hold a JobSet to the models of it that Trainer's client has."""
+    from kubeflow_trainer_api.models import JobsetV1alpha2JobSet
+
     job = JobsetV1alpha2JobSet.from_dict(document)
     assert job is not None
     assert job.to_dict() == document

@@ -13,7 +13,6 @@ import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
-from kubeflow_trainer_api.models import TrainerV1alpha1ClusterTrainingRuntime
 
 from catalog.cluster_info import ClusterInfo
 from catalog.instances import INSTANCES
@@ -104,6 +103,8 @@ def test_queues_are_kueue_s(document: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("document", torch_runtimes(), ids=lambda document: document["metadata"]["name"])
 def test_runtimes_are_trainer_s(document: dict[str, Any]) -> None:
+    from kubeflow_trainer_api.models import TrainerV1alpha1ClusterTrainingRuntime
+
     model = TrainerV1alpha1ClusterTrainingRuntime.from_dict(document)
     assert model is not None
     assert model.to_dict() == document

@@ -9,7 +9,6 @@ from typing import Any
 import jinja2
 import jsonschema
 import pytest
-from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
 
 from tests.admission import ports_without_protocol, refusals
 from tests.unit.manifest_checks import (
@@ -182,6 +181,8 @@ def test_our_schemas_refuse_a_misspelt_field_at_every_level(name: str) -> None:
 
 
 def test_a_misspelt_field_is_refused_by_the_clients_models() -> None:
+    from kubeflow_trainer_api.models import TrainerV1alpha1TrainJob
+
     (case, *_) = of(Format.PYTORCHJOB)
     document = case.document
     document["spec"]["runPolicy"]["backofLimit"] = 1
