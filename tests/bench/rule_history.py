@@ -176,14 +176,19 @@ class Exporters(ThreadingHTTPServer):
 
     def scrape(self, seconds: int) -> dict[str, Any]:
         """Return the configuration of a scrape of all of them."""
-        address = f"{LOOPBACK}:{self.server_address[1]}"
+        address, name = f"{LOOPBACK}:{self.server_address[1]}", "fleet"
         return {
-            "job_name": "fleet",
+            "job_name": name,
             "honor_labels": True,
             "scrape_interval": f"{seconds}s",
             "scrape_timeout": f"{seconds}s",
             "static_configs": [
                 {"targets": [address], "labels": {"__metrics_path__": path}} for path in self.paths
+            ],
+            # Recorded series have no such labels, and a scrape adds its own.
+            "metric_relabel_configs": [
+                {"source_labels": ["job"], "regex": name, "target_label": label, "replacement": ""}
+                for label in ("instance", "job")
             ],
         }
 

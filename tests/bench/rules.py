@@ -106,6 +106,10 @@ def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
                 slowest.append(max(group["evaluationTime"] for group in server.get("rules")["groups"]))
             after = _Spent.of(server)
             seen = _count(server)
+            rules_now = [rule for group in server.get("rules")["groups"] for rule in group["rules"]]
+    # A rule that fails costs little.
+    failed = {rule["name"]: rule.get("lastError") for rule in rules_now if rule["health"] != "ok"}
+    assert not failed, f"rules failed: {failed}"
     # Series whose last sample is too old cost nothing.
     assert seen == len(series[_A_GPU]), "the series were too old to be evaluated"
     rounds = (after.evaluations - before.evaluations) / len(groups["groups"])
