@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import sys
 
-from tests.programs import ROOT
+from tests.programs import ROOT, RUNTIME
 
 FOLDER = ROOT / "workloads" / "neuronx_distributed"
-RUNTIME = ROOT / "workloads" / "runtime"
 
 for folder in (FOLDER, RUNTIME):
     if str(folder) not in sys.path:

@@ -21,6 +21,8 @@ from typing import NoReturn
 import pytest
 
 ROOT = Path(__file__).parent.parent
+RUNTIME = ROOT / "workloads" / "runtime"
+"""The modules that run in jobs; pytest has the folder among its paths."""
 
 
 def in_ci() -> bool:

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
+from tests.programs import RUNTIME
+
+# A benchmark runs without pytest, which has this folder among its paths.
 sys.path.insert(0, str(RUNTIME))
 
-from goodput import Goodput  # noqa: E402
-from progress_metrics import Metrics  # noqa: E402
+from goodput import Goodput
+from progress_metrics import Metrics
 
 
 def run_folder(

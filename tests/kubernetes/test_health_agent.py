@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
+from health import kubernetes_agent, kubernetes_sweep
 
 from catalog.health_sweep import HEALTH_SWEEP, HealthSweep
 from catalog.instance_facts import Architecture
@@ -25,13 +25,9 @@ from tests.kubernetes.bare_nodes import BareNodes, finish
 from tests.kubernetes.object_sets import all_deleted, create_all
 from tests.kubernetes.plane.api import Api, Document, Refused
 from tests.kubernetes.plane.control_plane import ControlPlane
-from tests.unit.health_node import RUNTIME, HealthNode
+from tests.unit.health_node import HealthNode
 from tests.unit.test_health_faults import gpu, xid
 from trainforge.eks.health_agent import CONDITIONS, NAME, NAMESPACE, REPAIR_LABEL, TAINT, health_agent
-
-sys.path.insert(0, str(RUNTIME))
-
-from health import kubernetes_agent, kubernetes_sweep
 
 POOLS = [
     Pool("checked-gpu", GPU, 2, "us-west-2a"),

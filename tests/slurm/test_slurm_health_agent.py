@@ -12,13 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-
-from tests.slurm.cluster import SlurmCluster
-from tests.unit.health_node import RUNTIME, HealthNode
-
-sys.path.insert(0, str(RUNTIME))
-
 from health import slurm_sweep
+
+from tests.programs import RUNTIME
+from tests.slurm.cluster import SlurmCluster
+from tests.unit.health_node import HealthNode
 
 DEADLINE_SECONDS = 300
 """Timeout of a wait, and no promise of speed."""

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-
-from tests.conftest import ROOT
 from tests.programs import require_module
 
 torch = require_module("torch", "make setup-train installs it")
-sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
 
 from training.digits import Synthetic  # noqa: E402 the folder is that of a container's PYTHONPATH
 

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
+from tests.programs import RUNTIME
+
 GUARD = RUNTIME / "launch_guard.py"
 
 SKIP = "TRAINFORGE_GUARD_SKIP"

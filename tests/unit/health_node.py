@@ -19,10 +19,9 @@ from typing import Any
 
 from catalog.instances import instance
 from catalog.reference_types import CPU, GPU, NEURON
-from tests.programs import ROOT
+from tests.programs import RUNTIME
 from tests.shebang import shebang
 
-RUNTIME = ROOT / "workloads" / "runtime"
 PROGRAMS = ("nvidia-smi", "dcgmi", "fi_info", "fi_pingpong", "lspci", "systemctl", "journalctl", "dmesg")
 LINKS = 18
 UPTIME = 100_000.0

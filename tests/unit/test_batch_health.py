@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import boto3
+import exit_codes
+import node_health
 import pytest
 from botocore.stub import ANY, Stubber
 
@@ -19,14 +20,9 @@ from programs.functions.batch_host_termination import index
 from tests.programs import ROOT
 from tests.synthesis import Synthesis
 from tests.unit.batch_sample import CPU_TYPE, container, definition, run_on
-from tests.unit.health_node import RUNTIME, HealthNode
+from tests.unit.health_node import HealthNode
 from tests.unit.test_health_faults import gpu
 from trainforge.batch.host_termination import TAG
-
-sys.path.insert(0, str(RUNTIME))
-
-import exit_codes
-import node_health
 
 STACK, NAME = "BatchStack", "batch-batch"
 CLUSTER = "arn:aws:ecs:us-west-2:111122223333:cluster/AWSBatch-pool"

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from catalog.batch import HOST_FOLDER
-from programs.exporters.runs.exporter import RunsExporter
-from tests.unit.guarded_node import RUNTIME
-
-sys.path.insert(0, str(RUNTIME))
-
 import batch_host
 import launch_guard
+import pytest
 from program import Command
 from progress_metrics import Metrics
 from progress_watch import ProgressWatch
+
+from catalog.batch import HOST_FOLDER
+from programs.exporters.runs.exporter import RunsExporter
 
 JOB = {"AWS_BATCH_JOB_ID": "0123-4567#0", "PATH": os.defpath}
 

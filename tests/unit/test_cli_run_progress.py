@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from progress_metrics import exposition
 
 from cli.submit.kubernetes import printing_pods
 from cli.submit.run_progress import SECONDS, RunProgress
 from workloads.progress import PrintedBy
 from workloads.registry import workload
 from workloads.spec import Run
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "runtime"))
-
-from progress_metrics import exposition
 
 
 def run_of(name: str) -> Run:

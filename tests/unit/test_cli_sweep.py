@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from health.severity import Severity
+from health.sweep import Line, exit_code, table
 from typer.testing import CliRunner, Result
 
 from catalog.cluster_info import ClusterInfo, Mount
 from catalog.health_sweep import HEALTH_SWEEP, HealthSweep
 from cli.main import app
-from tests.unit.health_node import RUNTIME
 from tests.unit.launching import EKS, Launching
 from tests.unit.test_eks_health_agent import kinds, objects
-
-sys.path.insert(0, str(RUNTIME))
-
-from health.severity import Severity
-from health.sweep import Line, exit_code, table
 
 SINFO = """
 case "$*" in

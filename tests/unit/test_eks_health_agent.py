@@ -11,6 +11,9 @@ from typing import Any
 
 import kubernetes_validate
 import pytest
+from health import kubernetes_agent, sweep
+from health.severity import Severity
+from health.suites import SUITES
 
 from catalog.health_sweep import HealthSweep
 from catalog.kubernetes import GPU, INSTANCE_TYPE_LABEL, NEURON
@@ -19,16 +22,10 @@ from catalog.reference_types import CPU, REFERENCE_TYPES
 from catalog.reference_types import GPU as GPU_TYPE
 from tests.programs import ROOT
 from tests.synthesis import Synthesis
-from tests.unit.health_node import RUNTIME, HealthNode
+from tests.unit.health_node import HealthNode
 from tests.unit.test_eks_objects import KUBERNETES
 from tests.unit.test_health_faults import gpu
 from trainforge.eks import health_agent, health_sweep
-
-sys.path.insert(0, str(RUNTIME))
-
-from health import kubernetes_agent, sweep
-from health.severity import Severity
-from health.suites import SUITES
 
 POOLS = [Pool(f"pool-{number}", name, 2, "us-west-2a") for number, name in enumerate(REFERENCE_TYPES)]
 IMAGES = {"x86_64": "agent:x", "arm64": "agent:a"}

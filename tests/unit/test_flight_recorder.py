@@ -8,22 +8,18 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import flight_recorder
 import pytest
+import stall_report
+from run_progress import Allowed, RunProgress
 from typer.testing import CliRunner
 
 from cli.main import app
 from tests.programs import ROOT
-
-sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
-
-import flight_recorder
-import stall_report
-from run_progress import Allowed, RunProgress
 
 WORLD = ("0", "default_pg")
 CODE = "/opt/trainforge/workload/train.py"

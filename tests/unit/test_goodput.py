@@ -5,20 +5,15 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from goodput import ACTIVITIES, FILE, Goodput, job_of
+from training import heartbeat
 
 from tests.unit.test_launch_guard_criteria import BENCHMARK, guarded
-
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
-sys.path.insert(0, str(RUNTIME))
-
-from goodput import ACTIVITIES, FILE, Goodput, job_of  # noqa: E402
-from training import heartbeat  # noqa: E402
 
 
 class Run:

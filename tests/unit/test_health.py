@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,16 +11,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-
-from catalog.instances import INSTANCES
-from catalog.xids import xids
-from tests.programs import require_program
-from tests.unit.health_node import CPU, GPU, NEURON, RUNTIME, HealthNode, found
-from tests.unit.test_health_faults import gpu, judged, reduced, xid
-from workloads import health_data, health_xids
-
-sys.path.insert(0, str(RUNTIME))
-
 import rank_processes
 from health import disks, instance_type, programs
 from health.command import parser
@@ -30,6 +19,13 @@ from health.session import Options, Session
 from health.severity import Severity, severity_of, worst
 from health.suites import probe_names
 from health.xid import events
+
+from catalog.instances import INSTANCES
+from catalog.xids import xids
+from tests.programs import RUNTIME, require_program
+from tests.unit.health_node import CPU, GPU, NEURON, HealthNode, found
+from tests.unit.test_health_faults import gpu, judged, reduced, xid
+from workloads import health_data, health_xids
 
 
 @pytest.mark.parametrize("kind", [GPU, NEURON, CPU])

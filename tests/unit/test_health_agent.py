@@ -9,18 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from health import slurm_agent
 
 from catalog.reference_types import CPU
 from tests.shebang import shebang
 from tests.unit.cluster_node import ClusterNode
-from tests.unit.health_node import RUNTIME, HealthNode
+from tests.unit.health_node import HealthNode
 from tests.unit.hyperpod_node import HyperPodNode
 from tests.unit.test_health_faults import gpu, xid
 from trainforge.parallelcluster.actions.archive import packed
-
-sys.path.insert(0, str(RUNTIME))
-
-from health import slurm_agent
 
 SCONTROL = """\
 import os, sys

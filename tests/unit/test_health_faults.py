@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from tests.unit.health_node import CPU, GPU, NEURON, RUNTIME, HealthNode, dcgm, gpu_result
-
-sys.path.insert(0, str(RUNTIME))
-
 from health.checks import CHECKS
 from health.report import Report, examine, level_of
 from health.session import Options
 from health.severity import ACTIONS, Severity
 from health.suites import probe_names
+
+from tests.unit.health_node import CPU, GPU, NEURON, HealthNode, dcgm, gpu_result
 
 Break = Callable[[HealthNode], object]
 

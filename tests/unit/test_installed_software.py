@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from pathlib import Path
 
 import pytest
-
-from catalog.versions import STACK
-from tests.programs import ROOT
-from tests.unit.installed_root import NCCL, PLUGIN, InstalledRoot
-
-sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
-
 from software.command import main
 from software.installed import in_use, installed, is_ofi
 from software.inventory import inventory
 from software.report import ABSENT, ALSO, EQUAL, NOT_JUDGED, examine
+
+from catalog.versions import STACK
+from tests.unit.installed_root import NCCL, PLUGIN, InstalledRoot
 
 
 @pytest.fixture

@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
-
-from tests.programs import ROOT
-
-sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
-
 from last_words import LastWords
 
 BEFORE = b"error: 2 checks of the environment failed\n"

@@ -9,16 +9,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
-from tests.programs import require_program
-from tests.unit.guarded_node import RUNTIME, SKIP, TIMEOUT_SECONDS, Node
-
-sys.path.insert(0, str(RUNTIME))
-
 import launch_guard
 import node_checks
+import pytest
 from health.devices import efa_devices
+
+from tests.programs import require_program
+from tests.unit.guarded_node import SKIP, TIMEOUT_SECONDS, Node
 
 
 @pytest.fixture

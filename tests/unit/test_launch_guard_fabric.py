@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
-
-import pytest
-
-from tests.unit.guarded_node import RUNTIME, SKIP, TIMEOUT_SECONDS, Node
-
-sys.path.insert(0, str(RUNTIME))
 
 import fabric_log
 import fabric_watch
+import pytest
+
+from tests.unit.guarded_node import SKIP, TIMEOUT_SECONDS, Node
 
 # As NCCL 2.30 and aws-ofi-nccl write them; the second pair as in NVIDIA/nccl issues 1597 and 367.
 EFA_LINES = """\

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import require_program, search_path
-from tests.unit.guarded_node import GUARD, RUNTIME, TIMEOUT_SECONDS
+from tests.programs import RUNTIME, require_program, search_path
+from tests.unit.guarded_node import GUARD, TIMEOUT_SECONDS
 
 # A rank of the training helpers: three steps, then what the test wants. Nobody but the guard ends it.
 RANK = """

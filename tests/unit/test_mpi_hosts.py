@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ROOT, require_program, search_path
+from tests.programs import RUNTIME, require_program, search_path
 
-RUNTIME = ROOT / "workloads" / "runtime"
 LONG = "nccl-tests-gloo-whole-launcher.nccl-tests-gloo-whole.training.svc"
 
 

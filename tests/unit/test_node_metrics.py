@@ -21,6 +21,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import batch_host
 import pytest
 
 from catalog.batch import HOST_FOLDER
@@ -32,14 +33,9 @@ from stacks.node_metrics import PORTS
 from tests.ports import LOOPBACK, free_ports
 from tests.programs import require_program
 from tests.unit.cluster_node import ClusterNode
-from tests.unit.guarded_node import RUNTIME
 from tests.unit.hyperpod_node import HyperPodNode
 from tests.unit.node_folder import NodeFolder
 from trainforge.node_program import BATCH, staged
-
-sys.path.insert(0, str(RUNTIME))
-
-import batch_host
 
 URL = "https://aps-workspaces.us-west-2.amazonaws.com/workspaces/ws-1/api/v1/remote_write"
 COLLECTOR = "/etc/trainforge/collector.yml"

@@ -12,13 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.main import app
-from tests.programs import ROOT
+from tests.programs import RUNTIME
 from workloads import registry
 from workloads.profile import Profile, Profiler
 from workloads.request import Request, resolve
 from workloads.spec import Run
-
-RUNTIME = ROOT / "workloads" / "runtime"
 
 
 def rendered(*words: str) -> tuple[int, str]:

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
+from derived_metrics import StepSize, derive, line
+from progress_lines import bare, series
+from progress_metrics import Bound, Metrics, exposition
 
 from workloads.progress import METRICS, Criterion, PrintedBy, Progress
 from workloads.registry import names, workload
-
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
-sys.path.insert(0, str(RUNTIME))
-
-from derived_metrics import StepSize, derive, line  # noqa: E402
-from progress_lines import bare, series  # noqa: E402
-from progress_metrics import Bound, Metrics, exposition  # noqa: E402
 
 STEP = r"step=(?P<step>[0-9]+)"
 

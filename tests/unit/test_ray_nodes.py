@@ -15,9 +15,7 @@ import pytest
 
 from tests.ports import free_ports
 from tests.processes import naming, wait_for
-from tests.programs import ROOT
-
-RUNTIME = ROOT / "workloads" / "runtime"
+from tests.programs import RUNTIME
 
 # As `ray start --block`: it listens on the head's port, and ends when it is asked to.
 RAY = """

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+from exit_codes import FINAL
 
 from catalog.pool import OnDemand, Pool
 from tests.admission import refusals
@@ -15,10 +15,6 @@ from tests.unit.rendering import STAGED, info, only_container, read, script
 from workloads.render.jobset import jobset
 from workloads.restarts import FINAL_CODES
 from workloads.spec import Format, Run
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "runtime"))
-
-from exit_codes import FINAL
 
 GPUS = Pool("gpu", "p5.48xlarge", 4, "us-west-2a", OnDemand())
 CPUS = Pool("cpu", "c6i.4xlarge", 2, "us-west-2a", OnDemand())

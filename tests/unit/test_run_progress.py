@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
-sys.path.insert(0, str(RUNTIME))
-
-import stall_report  # noqa: E402
-from run_progress import Allowed, RunProgress  # noqa: E402
+import stall_report
+from run_progress import Allowed, RunProgress
 
 ALLOWED = Allowed(start=100, stall=10, rendezvous=1000)
 

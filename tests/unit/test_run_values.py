@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "runtime"))
-
 from training.run_values import refusal
 
 RUN, BATCH = ("trainer.num_nodes", "model.data.prefix"), ("model.global_batch_size",)

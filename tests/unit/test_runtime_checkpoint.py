@@ -9,7 +9,6 @@ import random
 import signal
 import socket
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ import pytest
 from tests.programs import require_module
 
 torch = require_module("torch", "make setup-train installs it")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "workloads" / "runtime"))
 
 from training import checkpoint, digits, errors, idx, objects, random_state, signals  # noqa: E402
 from training.process_group import Ranks, joined  # noqa: E402

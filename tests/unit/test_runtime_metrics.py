@@ -12,11 +12,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from training import arguments, errors, metrics
 
-RUNTIME = Path(__file__).resolve().parents[2] / "workloads" / "runtime"
-sys.path.insert(0, str(RUNTIME))
-
-from training import arguments, errors, metrics  # noqa: E402
+from tests.programs import RUNTIME
 
 PATTERN = re.compile(r"step=[0-9]+ loss=[0-9][0-9.e+-]* samples_per_second=[0-9][0-9.e+-]*")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from software import command
 from typer.testing import CliRunner
 
 from catalog.machine_images import MACHINE_IMAGES
@@ -35,14 +35,10 @@ from catalog.versions import (
     TORCH,
 )
 from cli.main import app
-from tests.programs import ROOT, require_module
+from tests.programs import require_module
 from tests.unit.installed_root import InstalledRoot
 from workloads import registry
 from workloads.images.image import BASES
-
-sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
-
-from software import command
 
 STACK_PARTS = {*STACK, "libfabric", NCCL.name}
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import PurePath
 from typing import get_args
 
 import pytest
+from software.compatibility import IMAGE, differences, equal, numbers, problems
 
 from catalog.efa import MIN_VERSIONS
 from catalog.eks import KUBERNETES_VERSIONS
@@ -17,10 +17,6 @@ from tests.unit.tracked_files import tracked
 from tests.unit.version_forms import ALLOWED, RECORDED, RENDERED, floating, literals
 from workloads import registry, software_lock
 from workloads.images.image import NONE, Base, Image
-
-sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
-
-from software.compatibility import IMAGE, differences, equal, numbers, problems
 
 ARGUMENTS = {
     "EFA_INSTALLER": "EFA installer",

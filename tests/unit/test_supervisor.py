@@ -11,7 +11,10 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import exit_codes
 import pytest
+import supervisor
+from nodes_folder import NodesFolder
 
 from catalog.cluster_info import Mount
 from tests.batch_nodes import JOB, own_address, variables
@@ -20,12 +23,6 @@ from tests.unit.batch_sample import CPU_TYPE, command_here, definition, end_tree
 from workloads.launchers import Launcher, Srun, Torchrun
 from workloads.program import Program
 from workloads.restarts import LOST_NODE, STALLED
-
-sys.path.insert(0, str(ROOT / "workloads" / "runtime"))
-
-import exit_codes
-import supervisor
-from nodes_folder import NodesFolder
 
 END_SECONDS = 180
 LAUNCHER = """#!/bin/bash

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.programs import ROOT
+from tests.programs import RUNTIME
 
-RUNTIME = ROOT / "workloads" / "runtime"
 WRITER = """
 import os, pathlib, signal, sys, whole_folder
 
