@@ -44,6 +44,11 @@ def root(vendors: Vendors, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     state.write_bytes(b"")
     roles = (ROOT / "machine_images" / "roles").glob("*/*/*.yml")
     short_list = ShortList(made, vendors, [path.read_text(encoding="utf-8") for path in (*roles, BASE)])
+    # A repository that the parent image names, with a key in another file.
+    apt = made / "etc" / "apt"
+    (apt / "keyrings" / "parent.asc").write_bytes((vendors.site / "key.asc").read_bytes())
+    source = f"deb [signed-by=/etc/apt/keyrings/parent.asc] {vendors.lock['repositories']['lustre']['apt']}\n"
+    (apt / "sources.list.d" / "parent.list").write_text(source)
     yield made
     short_list.close()
 

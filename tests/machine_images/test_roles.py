@@ -113,6 +113,13 @@ def test_the_driver_and_the_fabric_manager_are_of_the_lock(runs: tuple[Path, Run
     assert {"nvidia-fabricmanager.service", "trainforge-nvidia-persistence.service"} <= names
 
 
+def test_a_repository_of_the_parent_is_ours_then(runs: tuple[Path, Run, Run]) -> None:
+    """Apt reads no source at all where one repository has two keys."""
+    names = {path.name for path in (runs[0] / "etc" / "apt" / "sources.list.d").iterdir()}
+    assert "parent.list" not in names
+    assert "trainforge-lustre.sources" in names
+
+
 def test_programs_from_archives_and_sources_are_there(runs: tuple[Path, Run, Run]) -> None:
     root = runs[0]
     assert read(root, "/opt/amazon/efa_installed_packages") == f"# EFA installer version: {EFA_INSTALLER}\n"
