@@ -99,11 +99,13 @@ def _version() -> str:
 def _of_machine_image(image: MachineImage) -> dict[str, Any]:
     components = []
     for pin in _pins_of_playbook(image.name):
-        url = purl("generic", pin.name, str(pin))
+        # A package of apt is pinned with its name, as NAME=VERSION.
+        version = pin.rpartition("=")[2]
+        url = purl("generic", pin.name, version)
         properties = {"trainforge:source": pin.source}
         if pin.name in _IF_ABSENT:
             properties["trainforge:condition"] = "only where the parent has none"
-        components.append(Component("library", pin.name, str(pin), url, properties))
+        components.append(Component("library", pin.name, version, url, properties))
     parents = {f"trainforge:parent:{system}": parent.name for system, parent in image.parents.items()}
     return bill("operating-system", f"trainforge-{image.name}", components, parents, tool_version=_version())
 

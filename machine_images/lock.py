@@ -19,7 +19,15 @@ _HEADER = """\
 # fails where this differs from them.
 """
 VERSIONS = (
-    *("AWS_OFI_NCCL", "CUDA", "EFA_INSTALLER", "NCCL", "NCCL_PACKAGE", "NEURON_COLLECTIVES"),
+    *(
+        "AWS_OFI_NCCL",
+        "CUDA",
+        "DCGM_EXPORTER_PACKAGE",
+        "EFA_INSTALLER",
+        "NCCL",
+        "NCCL_PACKAGE",
+        "NEURON_COLLECTIVES",
+    ),
     *(
         "NEURON_DRIVER",
         "NEURON_RUNTIME",

@@ -13,6 +13,7 @@ import pytest
 
 from catalog.versions import (
     AWS_OFI_NCCL,
+    DCGM_EXPORTER_PACKAGE,
     EFA_INSTALLER,
     GDRCOPY,
     NODE_EXPORTER,
@@ -108,6 +109,8 @@ def test_the_driver_and_the_fabric_manager_are_of_the_lock(runs: tuple[Path, Run
     versions = {installed(runs[0], name) for name in ("nvidia-open", "nvidia-fabricmanager")}
     assert versions == {f"{NVIDIA_DRIVER}-1ubuntu1"}
     assert installed(runs[0], "nvlsm") == f"{NVLSM}-1"
+    exporter, _, release = DCGM_EXPORTER_PACKAGE.partition("=")
+    assert installed(runs[0], exporter) == release
     started = runs[0] / "etc" / "systemd" / "system" / "multi-user.target.wants"
     names = {path.name for path in started.iterdir()}
     assert {"nvidia-fabricmanager.service", "trainforge-nvidia-persistence.service"} <= names

@@ -303,6 +303,10 @@ def _packages(versions: Mapping[str, str]) -> dict[str, Iterable[Package]]:
         "/usr/lib/systemd/system/nvidia-fabricmanager.service": "[Service]\nExecStart=/bin/true\n"
         "[Install]\nWantedBy=multi-user.target\n"
     }
+    exporter = {
+        "/usr/lib/systemd/system/nvidia-dcgm-exporter.service": "[Service]\nExecStart=/bin/true\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    }
     toolkits = (
         ("nvidia-container-toolkit", {}),
         ("nvidia-container-toolkit-base", {"/usr/bin/nvidia-ctk": _TOOLKIT_SCRIPT}),
@@ -322,6 +326,7 @@ def _packages(versions: Mapping[str, str]) -> dict[str, Iterable[Package]]:
                 for number in (driver, OTHER_DRIVER)
             ),
             Package(f"cuda-toolkit-{'-'.join(versions['cuda'].split('.')[:2])}", f"{versions['cuda']}-1", {}),
+            Package(*versions["dcgm_exporter_package"].split("="), exporter),
             Package("libnccl2", versions["nccl_package"], {}),
             Package("libnccl-dev", versions["nccl_package"], {}),
         ),

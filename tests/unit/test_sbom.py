@@ -17,6 +17,7 @@ from catalog.versions import (
     AWS_OFI_NCCL,
     CUDA,
     CUDA_BASE,
+    DCGM_EXPORTER_PACKAGE,
     EFA_INSTALLER,
     ENROOT,
     GDRCOPY,
@@ -125,7 +126,7 @@ def test_the_bill_of_a_machine_image_has_what_its_roles_install() -> None:
             *(EFA_INSTALLER, AWS_OFI_NCCL, NCCL_PACKAGE, NCCL_TESTS, CUDA, NVIDIA_DRIVER, NVLSM, GDRCOPY),
             *(NVIDIA_CONTAINER_TOOLKIT, AWS_CLI, SSM_AGENT, ENROOT, PYXIS, NODE_EXPORTER, PROMETHEUS),
         )
-    }
+    } | {DCGM_EXPORTER_PACKAGE.name: DCGM_EXPORTER_PACKAGE.partition("=")[2]}
     parents = {one["name"]: one["value"] for one in gpu["metadata"]["component"]["properties"]}
     assert parents["trainforge:parent:ubuntu"].startswith("aws-parallelcluster-")
     assert versions(printed("--image", "hyperpod")).keys() == {NODE_EXPORTER.name, PROMETHEUS.name}
