@@ -34,6 +34,9 @@ _GROWTH_BOUND = 1.2
 _EXPORTERS, _SCRAPE_SECONDS = 40, 30
 """As many exporters bring the recent samples; the first scrape of each is at a moment within this time."""
 
+_ENVIRONMENT = {"GOMAXPROCS": "1", "GOGC": "400"}
+"""One core. Memory is collected seldom: that work grows with all series in memory, and not with the rules."""
+
 _WAIT_SECONDS = 300
 _INTERVAL_SECONDS = 10
 _EVALUATIONS = 5
@@ -53,7 +56,7 @@ def evaluations() -> Iterator[Measure]:
     where = (
         f"{NODES} nodes, {many.series / NODES:.0f} series each that rules read, {many.samples / 1e6:.1f} million "
         f"samples of these; mean of {_EVALUATIONS}; "
-        f"the slowest group, which runs beside others, took {many.slowest:.2f} s at best"
+        f"all groups together took {many.groups:.2f} s at best"
     )
     yield Measure("processor time of an evaluation of all rules", many.processor, _SECONDS_BOUND, "s", where)
     yield Measure(
@@ -67,19 +70,19 @@ def evaluations() -> Iterator[Measure]:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Seconds of an evaluation: of the slowest group, which runs beside the others, and of processors for all.
+    """Seconds of an evaluation: of all groups together, as Prometheus measures them, and of processors.
 
     `series` are those that exporters have and rules read, and `samples` are what an evaluation reads of all.
     """
 
-    slowest: float
+    groups: float
     processor: float
     series: int
     samples: float
 
 
 def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
-    """Return the seconds of an evaluation: the best of some for the slowest group, and the mean of processor time."""
+    """Return the seconds of an evaluation: the best of some for the groups, and the mean of processor time."""
     series = fleet(nodes)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
         folder = Path(name)
@@ -90,11 +93,16 @@ def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
             group["interval"] = f"{_INTERVAL_SECONDS}s"
         rules = folder / "rules.yaml"
         rules.write_text(yaml.safe_dump(groups), encoding="utf-8")
-        slowest = []
+        taken = []
         with (
             exporters(series, _EXPORTERS) as recent,
             serving(
-                folder, prometheus, recent.end, rules, cores=1, scrapes=[recent.scrape(_SCRAPE_SECONDS)]
+                folder,
+                prometheus,
+                recent.end,
+                rules,
+                environment=_ENVIRONMENT,
+                scrapes=[recent.scrape(_SCRAPE_SECONDS)],
             ) as server,
         ):
             _wait(server, recent, len(series[_A_GPU]))
@@ -103,7 +111,7 @@ def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
             before = _Spent.of(server)
             for _ in range(_EVALUATIONS):
                 time.sleep(_INTERVAL_SECONDS)
-                slowest.append(max(group["evaluationTime"] for group in server.get("rules")["groups"]))
+                taken.append(sum(group["evaluationTime"] for group in server.get("rules")["groups"]))
             after = _Spent.of(server)
             seen = _count(server)
             rules_now = [rule for group in server.get("rules")["groups"] for rule in group["rules"]]
@@ -114,7 +122,7 @@ def _evaluated(nodes: int, prometheus: str, promtool: str) -> Evaluation:
     assert seen == len(series[_A_GPU]), "the series were too old to be evaluated"
     rounds = (after.evaluations - before.evaluations) / len(groups["groups"])
     return Evaluation(
-        min(slowest),
+        min(taken),
         (after.seconds - before.seconds) / rounds,
         sum(len(found) for name, found in series.items() if ":" not in name),
         (after.samples - before.samples) / rounds,

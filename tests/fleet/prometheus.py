@@ -135,10 +135,10 @@ def serving(
     end: float,
     rules: Path | None,
     *,
-    cores: int | None = None,
+    environment: Mapping[str, str] | None = None,
     scrapes: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Server]:
-    """Run a Prometheus over the blocks of a folder, on all cores or on a number of them, with these scrapes."""
+    """Run a Prometheus over the blocks of a folder, with an environment and scrapes."""
     configuration = folder / "prometheus.yaml"
     files = [str(rules)] if rules else []
     configuration.write_text(
@@ -156,7 +156,7 @@ def serving(
             ],
             stdout=log,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **({"GOMAXPROCS": str(cores)} if cores else {})},
+            env={**os.environ, **(environment or {})},
         )
     server = Server(f"http://127.0.0.1:{port}", end)
     try:
