@@ -42,4 +42,6 @@ def devices(facts: InstanceFacts) -> dict[str, Any]:
             "cores": facts.accelerator.cores,
             "nvlinks": facts.nvlinks_per_gpu,
         }
+    if facts.instance_store is not None:
+        found["local_disks"] = facts.instance_store.count
     return found

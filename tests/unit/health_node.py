@@ -70,6 +70,9 @@ class HealthNode:
                     self.counter(number, name, 0)
         self.write("sys/devices/virtual/dmi/id/product_name", f"{instance_type}\n")
         self.write("proc/uptime", f"{UPTIME} 1.0\n")
+        for number in range(facts.instance_store.count if facts.instance_store else 0):
+            self.write(f"sys/class/nvme/nvme{number + 1}/model", "Amazon EC2 NVMe Instance Storage        \n")
+        self.write("sys/class/nvme/nvme0/model", "Amazon Elastic Block Store              \n")
         self.write("proc/mounts", "rootfs / rootfs rw 0 0\n")
         self.mount("/dev/nvme0n1p1 /data ext4 rw,relatime 0 0")
         self.efa(facts.efa_interfaces)

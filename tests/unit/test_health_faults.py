@@ -514,6 +514,13 @@ FAULTS: dict[str, tuple[str, str, Break, str, Severity]] = {
         "disk-read-only",
         Severity.REBOOT,
     ),
+    "lost disk of the host": (
+        GPU,
+        "disks",
+        lambda n: (n.root / "sys/class/nvme/nvme1/model").unlink(),
+        "local-disks",
+        Severity.MONITOR,
+    ),
     "shared file system is gone": (
         CPU,
         "disks",

@@ -297,6 +297,13 @@ _ALL = (
         _OURS + ": ext4 and XFS turn read-only after errors",
     ),
     Check(
+        "local-disks",
+        (Severity.MONITOR,),
+        "the NVMe disks of the host are as many as the type has",
+        "stop and start the instance or replace it: its host lost a disk",
+        _OURS + ": not tried on each type, so no node is drained for it",
+    ),
+    Check(
         "shared-mount",
         (Severity.ERROR, Severity.REBOOT),
         "every shared file system answers in time (else an error: its server may be at fault) and without a fault, and "

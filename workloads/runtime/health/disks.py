@@ -1,16 +1,21 @@
-"""Probes of file systems: full, read-only, and shared ones that do not answer."""
+"""Probes of disks: those that are lost, and file systems that are full, read-only or do not answer."""
 
 from __future__ import annotations
 
 import json
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from .session import NotJudged, Session
 from .severity import Severity
 
 _LOCAL = ("ext4", "ext3", "xfs", "btrfs")
 _SHARED = ("lustre", "nfs", "nfs4", "wekafs", "gpfs", "fuse.mount-s3")
+_LOCAL_DISK = "Instance Storage"
+"""In the model of a host's NVMe disks, "Amazon EC2 NVMe Instance Storage" (public scripts that list them); volumes of
+EBS have another."""
+
 _SECONDS = 10
 _WARN_PERCENT = 95
 _FULL_PERCENT = 99
@@ -66,6 +71,22 @@ def check_disks(session: Session) -> None:
     for folder in session.options.mounts:
         if folder not in {mount.folder for mount in found}:
             session.found("shared-mount", folder, "not mounted", "mounted", Severity.REBOOT)
+    _check_local_disks(session)
+
+
+def _check_local_disks(session: Session) -> None:
+    due = session.expected.local_disks if session.expected is not None else 0
+    have = sum(_LOCAL_DISK in _text(model) for model in session.path("/sys/class/nvme").glob("*/model"))
+    if have < due:
+        session.found("local-disks", "/sys/class/nvme", have, due)
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        # A disk that goes away while it is read is lost.
+        return ""
 
 
 def _answers(session: Session, folder: str, kind: str) -> list[int] | None:

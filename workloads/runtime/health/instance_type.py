@@ -40,6 +40,7 @@ class Expected:
     cores: int | None = None
     nvlinks: int | None = None
     efa: int = 0
+    local_disks: int = 0
 
 
 def expected(instance_type: str) -> Expected | None:
