@@ -46,6 +46,10 @@ def seconds(command: Sequence[str], *, cwd: Path, environment: Mapping[str, str]
         subprocess.CalledProcessError: it failed, and its time means nothing.
     """
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    # The CDK starts `python3`, which is to be the one that has its library.
+    inherited["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
+    )
     start = time.perf_counter()
     subprocess.run(
         command,
