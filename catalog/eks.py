@@ -43,6 +43,9 @@ NEURON_KUBE_SCHEDULERS: Mapping[str, str] = {
 """The kube-scheduler beside Neuron's extension, by the cluster's version: of the same version or one older, which is
 what Kubernetes supports (kubernetes.io, "Version Skew Policy"). Neuron's chart has 1.31 up to its release 1.10.0."""
 
+EKS_DEFAULT: Final = "eks-default"
+"""In place of an add-on's version: the one that EKS selects for the Kubernetes version when it is created."""
+
 DRA_FROM: Final = "1.34"
 """Oldest version on which pods claim EFA interfaces by dynamic resource allocation, on managed node groups (EKS User
 Guide, "Manage EFA devices on Amazon EKS", read 2026-11-24)."""
@@ -72,7 +75,7 @@ class AddOn:
     """An EKS add-on with a version or configuration other than EKS's default."""
 
     version: str | None = None
-    """Its version, such as v1.2.3-eksbuild.1; absent: EKS's default for the Kubernetes version."""
+    """Its version, such as v1.2.3-eksbuild.1; absent: the pinned one for the Kubernetes version, else EKS's default."""
     configuration: dict[str, object] = field(default_factory=dict)
     """Its own configuration; `aws eks describe-addon-configuration` shows what it takes."""
 

@@ -157,21 +157,26 @@ def _lock() -> dict[str, Any]:
 
 
 def _findings() -> list[str]:
-    """Return a sentence for each image that is pinned by its tag alone, and for each download that nothing verifies."""
+    """Return a sentence for each image without a digest, add-on without a version, unverified download."""
     from catalog.machine_images import unrecorded
-    from catalog.versions import PINS, UNKNOWN
+    from catalog.versions import PINS, UNKNOWN, UNPINNED_ADD_ONS
 
+    add_ons = [
+        f"EKS add-on {name} on Kubernetes {kubernetes}: version {UNKNOWN}, {reason}; EKS selects it"
+        for kubernetes, reasons in UNPINNED_ADD_ONS.items()
+        for name, reason in reasons.items()
+    ]
     tags = [
         f"{pin.name}: digest {UNKNOWN}, '{pin}' is pinned by its tag, which its owner can move"
         for pin in PINS
         if pin.is_image and pin.digest == UNKNOWN
     ]
-    return [*tags, *unrecorded()]
+    return [*tags, *add_ons, *unrecorded()]
 
 
 def _print_lock() -> None:
     from catalog.machine_images import unrecorded
-    from catalog.versions import COMBINATIONS, PINS
+    from catalog.versions import COMBINATIONS, PINS, UNPINNED_ADD_ONS
     from cli.table import print_table
 
     print_table(("Software", "Version", "Source"), [(pin.name, str(pin), pin.source) for pin in PINS])
@@ -182,9 +187,10 @@ def _print_lock() -> None:
             listed += [f"{part} built against {other} {version}" for other, version in others.items()]
         rows.append((row.group, ", ".join(listed), row.source))
     print_table(("Work together", "Versions", "Source"), rows)
-    downloads = unrecorded()
+    downloads, add_ons = len(unrecorded()), sum(len(reasons) for reasons in UNPINNED_ADD_ONS.values())
     typer.echo(
-        f"{len(_findings()) - len(downloads)} images are pinned by tag, with an unknown digest, and "
-        f"{len(downloads)} downloads of machine images have no recorded digest and are refused; '--json' lists them",
+        f"{len(_findings()) - downloads - add_ons} images are pinned by tag, with an unknown digest, {add_ons} EKS "
+        f"add-ons have no version, and {downloads} downloads of machine images have no recorded digest and are "
+        "refused; '--json' lists them",
         err=True,
     )

@@ -126,6 +126,7 @@ def _control_plane(section: EksSettings | HyperPodEksSettings) -> ControlPlane:
         kubernetes_version=section.kubernetes_version,
         public_ranges=tuple(section.endpoint.allowed_addresses) if section.endpoint.public else (),
         log_days=section.log_days,
+        add_on_versions=dict(section.add_on_versions),
         access=tuple(
             Access(
                 access.principal_arn,

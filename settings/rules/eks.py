@@ -17,10 +17,12 @@ from catalog.eks import (
     STANDARD_SUPPORT_ENDS,
 )
 from catalog.hyperpod_eks import KUBERNETES_VERSIONS as HYPERPOD_VERSIONS
+from catalog.versions import ADD_ONS, UNPINNED_ADD_ONS
 from settings.parser.values import guess, listed, shown
 from settings.rules.rule import Problem, Subject, error, warning
 from settings.rules.selection import in_images, kubernetes, uses
-from settings.sections.eks import AccessSettings, EndpointSettings
+from settings.sections.eks import AccessSettings, EksSettings, EndpointSettings
+from settings.sections.hyperpod_eks import HyperPodEksSettings
 
 _PRINCIPAL = re.compile(r"arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[\w+=,.@/-]{1,576}", re.ASCII)
 _ASSUMED = re.compile(r"arn:aws[a-z-]*:sts::[0-9]{12}:assumed-role/.*", re.ASCII)
@@ -70,6 +72,39 @@ def _version_ending(subject: Subject) -> Iterator[Problem]:
                 "for extended support",
                 f"take {listed(later or HYPERPOD_VERSIONS[-1:])}",
             )
+
+
+@error("eks-add-on-version", too_strict=True)
+def _add_on_version(subject: Subject) -> Iterator[Problem]:
+    """A version is set for an add-on that the stack installs itself; one of `add_ons` has its version there.
+
+    Source: catalog.versions, the lock's list.
+    """
+    names = sorted(
+        {name for table in (ADD_ONS, UNPINNED_ADD_ONS) for pins in table.values() for name in pins}
+    )
+    for cluster, section in kubernetes(subject.settings):
+        own = {}
+        if isinstance(section, EksSettings):
+            own = section.software.add_ons
+        elif isinstance(section, HyperPodEksSettings):
+            own = section.add_ons
+        for name in section.add_on_versions:
+            given = own.get(name)
+            if given is not None and given.version:
+                yield Problem(
+                    f"{cluster}.add_on_versions.{name}",
+                    name,
+                    f"'{shown(name)}' has the version '{shown(given.version)}' in 'add_ons' too",
+                    "remove one of the two",
+                )
+            elif name not in names and given is None:
+                yield Problem(
+                    f"{cluster}.add_on_versions.{name}",
+                    name,
+                    f"the stack installs no add-on '{shown(name)}'{guess(name, names)}",
+                    f"add-ons: {listed(names)}; install others by 'add_ons'",
+                )
 
 
 @error("eks-zones", depends_on=("availability_zones",))

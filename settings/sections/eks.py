@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import Field, field_validator
 
 from catalog.devices import Devices
-from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, POD_ADDRESSES, AddOn
+from catalog.eks import DEFAULT_KUBERNETES_VERSION, DEFAULT_SYSTEM_TYPE, EKS_DEFAULT, POD_ADDRESSES, AddOn
 from catalog.health_sweep import HealthSweep
 from catalog.job_queues import Queue
 from catalog.node_groups import Repair, Scaling
@@ -53,6 +53,9 @@ class SystemSettings(Model):
     """Size of each node's root volume in GiB."""
 
 
+AddOnVersion = Annotated[str, Field(pattern=rf"^(v\d+(\.\d+){{1,3}}-eksbuild\.\d+|{EKS_DEFAULT})$")]
+
+
 class ControlPlaneSettings(ClusterSettings):
     """Settings of the control plane, equal for every EKS cluster, whether EKS or HyperPod provides its nodes.
 
@@ -75,6 +78,9 @@ class ControlPlaneSettings(ClusterSettings):
     """The system nodes."""
     pod_addresses_per_node: int = Field(default=POD_ADDRESSES, ge=1, le=250)
     """IPv4 addresses of the subnet that each node holds for its pods; it takes more when they are used up."""
+    add_on_versions: dict[str, AddOnVersion] = {}
+    """Versions of the EKS add-ons that the stack installs, by name, where the pinned ones will not do; `eks-default`
+    for the one that EKS selects."""
     log_days: LogDays = 30
     """Days for which the control plane's logs are kept."""
 

@@ -37,6 +37,19 @@ CASES: list[tuple[dict[str, Any], set[tuple[str, str]]]] = [
     ({"eks.kubernetes_version": "latest"}, {("eks-version", "eks.kubernetes_version")}),
     ({"eks.kubernetes_version": "1.34"}, {("eks-version-ending", "eks.kubernetes_version")}),
     ({"eks.kubernetes_version": "1.32"}, {("eks-version-ending", "eks.kubernetes_version")}),
+    # versions of add-ons
+    ({"eks.add_on_versions": {"coredns": "eks-default", "cert-manager": "v1.21.0-eksbuild.2"}}, set()),
+    (
+        {"eks.add_on_versions": {"core-dns": "eks-default"}},
+        {("eks-add-on-version", "eks.add_on_versions.core-dns")},
+    ),
+    (
+        {
+            "eks.add_on_versions": {"metrics-server": "eks-default"},
+            "eks.software.add_ons": {"metrics-server": {"version": "v0.9.0-eksbuild.11"}},
+        },
+        {("eks-add-on-version", "eks.add_on_versions.metrics-server")},
+    ),
     # zones
     ({"availability_zones": ["us-west-2a"]}, {("eks-zones", "availability_zones")}),
     # the endpoint

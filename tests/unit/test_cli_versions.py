@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from catalog.machine_images import DOWNLOADS, unrecorded
-from catalog.versions import EFA_INSTALLER, PINS
+from catalog.versions import EFA_INSTALLER, PINS, UNPINNED_ADD_ONS
 from cli.main import app
 from tests.shebang import shebang
 from tests.unit.installed_root import InstalledRoot
@@ -30,6 +30,7 @@ def test_the_lock_is_printed_with_its_reasons() -> None:
     assert "Kueue built against Trainer 2.2.1" in text
     images = [pin for pin in PINS if pin.is_image]
     assert f"{len(images)} images are pinned by tag, with an unknown digest" in error
+    assert f"{sum(map(len, UNPINNED_ADD_ONS.values()))} EKS add-ons have no version" in error
     assert f"and {len(unrecorded())} downloads of machine images have no recorded digest" in error
 
 
@@ -41,7 +42,12 @@ def test_the_lock_as_json_lists_images_without_a_digest() -> None:
     assert {row["group"] for row in lock["combinations"]} >= {"EFA layer", "framework", "Kubernetes"}
     unknown = [pin["name"] for pin in lock["pins"] if pin.get("digest") == "unknown"]
     downloads = [f"download '{one.name}' {one.version}" for one in DOWNLOADS if not one.verified]
-    assert [finding.partition(":")[0] for finding in lock["findings"]] == [*unknown, *downloads]
+    add_ons = [
+        f"EKS add-on {name} on Kubernetes {version}"
+        for version, names in UNPINNED_ADD_ONS.items()
+        for name in names
+    ]
+    assert [finding.partition(":")[0] for finding in lock["findings"]] == [*unknown, *add_ons, *downloads]
     assert "CUDA base image" in unknown
 
 

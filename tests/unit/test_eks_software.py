@@ -13,12 +13,13 @@ from aws_cdk.assertions import Template
 
 from catalog.charts import CHARTS, EFA_DEVICE_PLUGIN_CHART, EFA_DRA_CHART, GPU_OPERATOR_CHART
 from catalog.devices import NO_DEVICES, Devices
-from catalog.eks import KUBERNETES_VERSIONS
+from catalog.eks import DEFAULT_KUBERNETES_VERSION, KUBERNETES_VERSIONS
 from catalog.eks_registries import eks_registry
 from catalog.instances import INSTANCES
 from catalog.kubernetes import BUCKET_CLAIM, GPU, NEURON, SHARED_CLAIM
 from catalog.pool import OnDemand, Pool
 from catalog.regions import partition, regions
+from catalog.versions import ADD_ONS, UNPINNED_ADD_ONS
 from tests.synthesis import Synthesis
 from tests.unit.bare_cluster import bare_cluster
 from trainforge.eks.devices import device_charts
@@ -52,6 +53,7 @@ eks:
 ALL = (
     BASE
     + """
+  add_on_versions: {kube-proxy: eks-default, coredns: v1.13.2-eksbuild.4}
   software:
     jobs: [trainer, training-operator, mpi-operator, kuberay]
     queues: {research: {nodes: {gpu: 2, cpu: 1}}, other: {nodes: {cpu: 1}}}
@@ -133,6 +135,14 @@ def test_every_chart_of_others_is_pinned_and_every_add_on_wins_conflicts(
             assert given["Repository"].endswith(f"/{given['Chart']}"), "the function finds the chart by it"
     for properties in add_ons(synthesis).values():
         assert properties["ResolveConflicts"] == "OVERWRITE"
+    lock, unpinned = ADD_ONS[DEFAULT_KUBERNETES_VERSION], UNPINNED_ADD_ONS[DEFAULT_KUBERNETES_VERSION]
+    for name, properties in add_ons(synthesis).items():
+        if name == "kube-proxy":
+            assert "AddonVersion" not in properties, "the configuration leaves it to EKS"
+        elif name not in ("snapshot-controller", "coredns"):
+            assert properties.get("AddonVersion") == lock.get(name)
+            assert (name in lock) != (name in unpinned), "each add-on is pinned, or listed with the reason"
+    assert add_ons(synthesis)["coredns"]["AddonVersion"] == "v1.13.2-eksbuild.4"
     chosen = add_ons(synthesis)["snapshot-controller"]
     assert chosen["AddonVersion"] == "v1.0.0-eksbuild.1"
     assert json.loads(chosen["ConfigurationValues"]) == {"replicas": 1}

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from catalog.hyperpod_eks import OBSERVABILITY, Dependencies
+from catalog.hyperpod_eks import DEFAULT_KUBERNETES_VERSION, OBSERVABILITY, Dependencies
 from catalog.instances import INSTANCES
 from catalog.kubernetes import POOL_LABEL
 from catalog.pool import OnDemand, Pool, TrainingPlan
+from catalog.versions import ADD_ONS, UNPINNED_ADD_ONS
 from tests.api_model import api_problems
 from tests.synthesis import Synthesis
 from trainforge.hyperpod.chart import chart_values
@@ -162,6 +163,14 @@ def test_parts_that_are_switched_off_are_absent(synthesized: Callable[[str], Syn
     kinds = {one["Type"] for one in found.templates[STACK]["Resources"].values()}
     assert "AWS::EKS::PodIdentityAssociation" not in kinds
     assert "Custom::TrainforgeComputeQuota" not in kinds
+
+
+def test_each_add_on_has_its_version_of_the_lock_or_is_listed_without(stack: Synthesis) -> None:
+    lock, unpinned = ADD_ONS[DEFAULT_KUBERNETES_VERSION], UNPINNED_ADD_ONS[DEFAULT_KUBERNETES_VERSION]
+    for one in named(stack, "AWS::EKS::Addon").values():
+        name = one["AddonName"]
+        assert one.get("AddonVersion") == lock.get(name)
+        assert (name in lock) != (name in unpinned), name
 
 
 def test_quotas_fit_the_api(stack: Synthesis) -> None:

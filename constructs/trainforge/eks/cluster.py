@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,8 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from constructs import Construct, DependencyGroup, IDependable
 
+from catalog.eks import EKS_DEFAULT
+from catalog.versions import add_on_version
 from trainforge.acknowledgement import acknowledge
 from trainforge.construct_ids import pascal
 
@@ -48,13 +50,15 @@ class Access:
 class ControlPlane:
     """The settings of a control plane: version, access from the internet, access entries, log retention.
 
-    Without `public_ranges` the API is reached from inside the VPC only.
+    Without `public_ranges` the API is reached from inside the VPC only. `add_on_versions` has those that differ from
+    the lock's, by the add-on's name.
     """
 
     kubernetes_version: str
     public_ranges: tuple[IPv4Network, ...] = ()
     log_days: int = 30
     access: tuple[Access, ...] = ()
+    add_on_versions: Mapping[str, str] = field(default_factory=dict)
 
 
 class KubernetesCluster(Construct):
@@ -88,6 +92,7 @@ class KubernetesCluster(Construct):
         self._before_nodes = DependencyGroup()
         self._system_nodes = DependencyGroup()
         self.kubernetes_version = control_plane.kubernetes_version
+        self._add_on_versions = control_plane.add_on_versions
         self.log_group = self._log_group(control_plane.log_days)
         self.cluster = self._cluster(control_plane)
         self.cluster.node.add_dependency(self.log_group)
@@ -205,7 +210,7 @@ class KubernetesCluster(Construct):
         service_account: str | None = None,
         role: iam.IRole | None = None,
     ) -> eks.CfnAddon:
-        """Add an EKS add-on by its name; without a version, EKS's default for the Kubernetes version.
+        """Add an EKS add-on by its name; without a version, the lock's for the Kubernetes version, or EKS's default.
 
         `before_nodes` marks what a node needs to become ready (network, credentials of pods): it comes first and goes
         last. All others wait for the system nodes. `configuration` is the add-on's own, as JSON. Its
@@ -216,7 +221,7 @@ class KubernetesCluster(Construct):
             f"AddOn{pascal(name)}",
             addon_name=name,
             cluster_name=self.cluster.cluster_name,
-            addon_version=version,
+            addon_version=version or self._version(name),
             configuration_values=configuration,
             # What differs from the add-on's own manifest is ours, and ours is in the configuration.
             resolve_conflicts="OVERWRITE",
@@ -232,6 +237,10 @@ class KubernetesCluster(Construct):
         else:
             add_on.node.add_dependency(self._system_nodes)
         return add_on
+
+    def _version(self, add_on: str) -> str | None:
+        given = self._add_on_versions.get(add_on)
+        return None if given == EKS_DEFAULT else given or add_on_version(add_on, self.kubernetes_version)
 
     def pod_role(self, construct_id: str, *, description: str) -> iam.Role:
         """Return a role that pods of this cluster take by EKS Pod Identity; what it may do is the caller's."""
