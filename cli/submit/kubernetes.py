@@ -18,6 +18,7 @@ from cli.submit.submission import (
     Submission,
     SubmissionError,
     SubmittedJob,
+    answer_of,
     cluster_text,
     failure,
     output_of,
@@ -149,8 +150,8 @@ class _Job:
         progress = RunProgress(self.run, echo)
         while True:
             self._read_log(progress)
-            program = [*self.kubectl, "get", *self.name, "--output", "json"]
-            status = json.loads(output_of(program, "")).get("status") or {}
+            program = [*self.kubectl, _TIMEOUT, "get", *self.name, "--output", "json"]
+            status = json.loads(answer_of(program, POLL_SECONDS)).get("status") or {}
             ended = {one["type"] for one in status.get("conditions") or [] if one.get("status") == "True"}
             if _RAY_STATE in status:
                 ended = {_ray_end(status)}
@@ -160,8 +161,8 @@ class _Job:
             if _FAILED in ended and (code := _ray_exit_code(status)):
                 return code
             if _FAILED in ended:
-                program = [*self.kubectl, "get", "pods", *self.pods, "--output", "json"]
-                return _exit_code(json.loads(output_of(program, "")))
+                program = [*self.kubectl, _TIMEOUT, "get", "pods", *self.pods, "--output", "json"]
+                return _exit_code(json.loads(answer_of(program, POLL_SECONDS)))
             time.sleep(POLL_SECONDS)
 
     def _read_log(self, progress: RunProgress) -> None:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from catalog.cluster_info import ClusterInfo
 from cli.submit.run_progress import RunProgress, echo, lines_of
-from cli.submit.submission import Submission, SubmissionError, SubmittedJob, cluster_text, output_of, run_text
+from cli.submit.submission import (
+    Submission,
+    SubmissionError,
+    SubmittedJob,
+    answer_of,
+    cluster_text,
+    output_of,
+    run_text,
+)
 from workloads.spec import Run
 
 POLL_SECONDS = 5
@@ -77,7 +85,7 @@ def _wait(job: str, progress: RunProgress, run_folder: Path, log: Path) -> int:
     """
     while True:
         progress.read_file(run_folder)
-        shown = output_of(["scontrol", "show", "job", job], "")
+        shown = answer_of(["scontrol", "show", "job", job], POLL_SECONDS)
         state, code = re.search(r"\bJobState=(\S+)", shown), re.search(r"\bExitCode=(\d+):(\d+)", shown)
         if not state or not code:
             raise SubmissionError(f"'scontrol show job {job}' does not print its state; it printed: {shown}")

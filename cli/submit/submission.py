@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from catalog.cluster_info import ClusterInfo
 from workloads.spec import Run
+
+PATIENCE_SECONDS = 300.0
+"""Time for which a failing query about a job is asked again: more than a restart or failover of a controller takes."""
+
+_FINAL = ("Invalid job id", "(NotFound)", "(Forbidden)", "(Unauthorized)", "You must be logged in")
+"""Parts of the answers of scontrol and kubectl that another question does not change."""
 
 
 class SubmissionError(Exception):
@@ -84,6 +91,26 @@ def output_of(program: list[str], text: str) -> str:
     if done.returncode:
         raise SubmissionError(failure(program, done))
     return done.stdout.strip()
+
+
+def answer_of(program: list[str], pause_seconds: float) -> str:
+    """Return what a query prints, asked again for a while if it fails: a controller that restarts ends no wait.
+
+    Raises:
+        SubmissionError: it failed for PATIENCE_SECONDS, or says that there is no such job or no right to see it.
+    """
+    until = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        try:
+            return output_of(program, "")
+        except SubmissionError as error:
+            if any(word in str(error) for word in _FINAL):
+                raise
+            if time.monotonic() >= until:
+                raise SubmissionError(
+                    f"{error}; it failed for {PATIENCE_SECONDS:.0f} s, and the job may still be running"
+                ) from None
+        time.sleep(pause_seconds)
 
 
 def failure(program: list[str], done: subprocess.CompletedProcess[str]) -> str:

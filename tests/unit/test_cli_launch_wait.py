@@ -64,6 +64,24 @@ def test_slurm_that_does_not_tell(launch: Launching) -> None:
     assert "Invalid job id specified" in result.stderr
 
 
+def test_slurm_s_controller_restarts_meanwhile(launch: Launching, monkeypatch: pytest.MonkeyPatch) -> None:
+    launch.fake_sbatch()
+    script = (
+        'mapfile -t calls <"$0.noted"; ((${#calls[@]} > 3)) && echo JobState=COMPLETED ExitCode=0:0 && exit; '
+    )
+    asked = launch.fake(
+        "scontrol", f"{script}echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1"
+    )
+    result = launch("hyperpod", "--wait", info=cluster_info("hyperpod"))
+    assert result.exit_code == 0, result.output
+    assert len(asked.read_text().splitlines()) == 4
+    monkeypatch.setattr("cli.submit.submission.PATIENCE_SECONDS", 0)
+    launch.fake("scontrol", "echo 'Unable to contact slurm controller (connect failure)' >&2; exit 1")
+    result = launch("hyperpod", "--wait", info=cluster_info("hyperpod"))
+    assert result.exit_code == 2
+    assert "Unable to contact slurm controller" in result.stderr
+
+
 def pods(*codes: int, seconds: tuple[int, ...] = ()) -> dict[str, Any]:
     """Return pods whose containers ended one after the other, or at these seconds."""
     return {

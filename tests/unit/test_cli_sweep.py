@@ -55,11 +55,15 @@ def test_each_idle_node_gets_a_job_of_its_own_behind_all_others(
     monkeypatch.setattr("workloads.runtime.health.slurm_sweep._READ_SECONDS", 0)
     asked = cluster.fake("sinfo", SINFO)
     submitted = cluster.fake("sbatch", SBATCH)
-    for name in ("squeue", "scancel", "scontrol"):
+    monkeypatch.setattr("workloads.runtime.health.slurm_sweep._POLL_SECONDS", 0)
+    for name in ("scancel", "scontrol"):
         cluster.fake(name, "exit 0")
+    # The controller restarts when the sweep has begun.
+    polled = cluster.fake("squeue", 'mapfile -t calls <"$0.noted"; ((${#calls[@]} > 1))')
     result = sweep(cluster, "parallelcluster", "--suite", "deep", "--pool", "gpu")
     assert result.exit_code == 1, result.output
     assert "--partition=long" in asked.read_text()
+    assert len(polled.read_text().splitlines()) == 2
     jobs = submitted.read_text().splitlines()
     assert [word for job in jobs for word in job.split() if word.startswith("--nodelist")] == [
         f"--nodelist={node}" for node in ("n1", "n2", "n3")

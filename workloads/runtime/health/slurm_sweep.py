@@ -33,6 +33,9 @@ NICE = 1_000_000
 """The number by which the priority of the jobs is lowered: our choice, above what Slurm's weights add in practice."""
 
 _POLL_SECONDS = 2.0
+_PATIENCE_SECONDS = 300.0
+"""Time for which squeue is asked again if it fails: more than a restart or failover of slurmctld takes."""
+
 _START_SECONDS = 60
 """Seconds after which an idle node that did not start its job counts as busy: our choice."""
 
@@ -131,7 +134,9 @@ class Sweep:
         """Wait until all jobs have ended; cancel those that do not start, and those that others wait for."""
         started = time.monotonic()
         while True:
-            shown = self._call(["squeue", "--noheader", f"--name={self.name}", "--format=%i|%T"])
+            shown = self._call(
+                ["squeue", "--noheader", f"--name={self.name}", "--format=%i|%T"], patience=_PATIENCE_SECONDS
+            )
             states = dict(line.strip().split("|") for line in shown.splitlines() if "|" in line)
             for job in jobs:
                 job.state = states.get(job.id, "")
@@ -158,7 +163,8 @@ class Sweep:
                 "--states=PENDING",
                 f"--partition={','.join(sorted(partitions))}",
                 "--format=%i|%P|%r|%j",
-            ]
+            ],
+            patience=_PATIENCE_SECONDS,
         )
         found: dict[str, str] = {}
         for line in shown.splitlines():
@@ -197,11 +203,15 @@ class Sweep:
         )
         return Line(job.node, Severity.ERROR, said if reason in ("", "none") else f"{said}; node: {reason}")
 
-    def _call(self, words: Sequence[str], *, check: bool = True) -> str:
-        done = programs.run(words, _COMMAND_SECONDS, self.environment)
-        if done.code != 0 and check:
-            raise SweepError(f"'{done.command}' {done.end}")
-        return done.output
+    def _call(self, words: Sequence[str], *, check: bool = True, patience: float = 0.0) -> str:
+        until = time.monotonic() + patience
+        while True:
+            done = programs.run(words, _COMMAND_SECONDS, self.environment)
+            if done.code == 0 or not check:
+                return done.output
+            if time.monotonic() >= until:
+                raise SweepError(f"'{done.command}' {done.end}")
+            time.sleep(_POLL_SECONDS)
 
 
 def main(words: Sequence[str], environment: Mapping[str, str] = os.environ) -> int:
