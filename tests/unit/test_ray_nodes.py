@@ -117,6 +117,15 @@ def test_the_driver_has_the_address_and_its_exit_code_is_the_jobs(nodes: Nodes) 
     (words,) = nodes.noted.read_text(encoding="utf-8").splitlines()
     expected = {"start", "--block", "--head", f"--port={nodes.port}", "--num-cpus=4", "--num-gpus=2"}
     assert expected <= set(words.split())
+    # A node whose agents have no ports has 15 seconds, however slow it is.
+    agents = dict(word.split("=") for word in words.split() if "agent" in word or "metrics" in word)
+    assert set(agents) == {
+        "--metrics-export-port",
+        "--dashboard-agent-grpc-port",
+        "--dashboard-agent-listen-port",
+        "--runtime-env-agent-port",
+    }
+    assert len({*agents.values(), str(nodes.port)}) == 5
     # What it prints is advice for other uses.
     assert "advice" not in errors
 

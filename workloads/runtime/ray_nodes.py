@@ -53,6 +53,14 @@ START_SECONDS = 300
 
 _LOOK_SECONDS = 0.5
 
+_AGENT_PORTS = (
+    "metrics-export-port",
+    "dashboard-agent-grpc-port",
+    "dashboard-agent-listen-port",
+    "runtime-env-agent-port",
+)
+"""Options of `ray start` for the ports of its agents (ray 2.60, scripts.py)."""
+
 _COUNT_NODES = """
 import ray, sys, time
 ray.init(address=sys.argv[1], log_to_driver=False, logging_level="ERROR")
@@ -115,7 +123,7 @@ class RayNode:
     def start(self) -> None:
         """Start them."""
         with self._log.open("wb") as log:
-            self._process = _start(self._words, self.environment, log.fileno())
+            self._process = _start([*self._words, *_agent_ports()], self.environment, log.fileno())
 
     def code(self) -> int | None:
         """Return the exit code where they have ended, or None."""
@@ -140,6 +148,19 @@ class RayNode:
         """End them: asked first, killed after a while."""
         if self._process is not None:
             _end(self._process)
+
+
+def _agent_ports() -> list[str]:
+    """Return options with free ports for Ray's agents on a node.
+
+    Without them a node waits until its agents, which are Python programs, have written their ports, and Ray ends it
+    after 15 seconds, which nothing sets (ray-project/ray, issue 65983).
+    """
+    with contextlib.ExitStack() as open_until_all_are_known:
+        sockets = [open_until_all_are_known.enter_context(socket.socket()) for _ in _AGENT_PORTS]
+        for one in sockets:
+            one.bind(("", 0))
+        return [f"--{name}={one.getsockname()[1]}" for name, one in zip(_AGENT_PORTS, sockets, strict=True)]
 
 
 def _program(folder: Path) -> list[str]:
