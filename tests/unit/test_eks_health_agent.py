@@ -181,12 +181,12 @@ def test_the_checks_run_in_the_nodes_mounts_without_libfabric(tmp_path: Path) ->
     nsenter = node.bin / "nsenter"
     nsenter.write_text(
         f'#!/bin/sh\necho "$*" > {calls}\nshift 4\n[ "$1" = python3 ] && shift\n'
-        f'exec {sys.executable} "$@" --root {node.root}\n'
+        f'exec "{sys.executable}" "$@" --root "{node.root}"\n'
     )
     nsenter.chmod(0o755)
     found = kubernetes_agent.check_node(shared, node.environment)
     assert calls.read_text().startswith("--target 1 --mount -- python3 -m health --suite light --json")
-    assert (found.severity, found.status, found.faulty) == (Severity.REPLACE, "False", True)
+    assert (found.severity, found.status, found.faulty) == (Severity.REPLACE, "False", True), found
     assert found.reason.startswith("health replace: row-remap-failure")
     assert [one["check"] for one in found.report["findings"]] == ["row-remap-failure"]
 
