@@ -93,7 +93,7 @@ class HyperPodSettings(ClusterSettings):
     pools: list[str] = Field(min_length=1)
     """Names of the pools whose nodes are its workers; each becomes an instance group."""
     image: NodeImageSettings | None = None
-    """Machine image of the pools' nodes; absent: that of the service."""
+    """Machine image of all nodes, the controller's too; absent: that of the service."""
     patching: Annotated[Patching, FROM_MAPPING] | None = None
     """Security patches of the pools' nodes while they are idle; absent: none."""
     scheduled_update: Annotated[ScheduledUpdate, FROM_MAPPING] | None = None
