@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from catalog.cluster_info import ClusterInfo, Mount
 from cli.main import app
-from tests.programs import ROOT
+from tests.programs import ROOT, checkout
 from tests.unit.launching import Launching, cluster_info
 from tests.unit.rendering import MPI, SRUN, TORCH, pods, read, script
 from workloads.formats import example_cluster
@@ -63,6 +63,8 @@ NODE = {
     "SLURM_STEP_NODELIST": "n1",
     "SLURM_JOB_NODELIST": "n1",
 }
+# Open MPI starts no nodes by a Python whose path has a space.
+PYTHON = Path(str(sys.executable).replace(str(ROOT), str(checkout()), 1))
 # Programs that note what they are told; python3 is the real one for the launch guard and what else the scripts ask.
 PROGRAMS = {
     **dict.fromkeys(
@@ -70,7 +72,7 @@ PROGRAMS = {
     ),
     "python3": (
         '#!/bin/bash\ncase "$1" in */train.py) printf "%s\\0" "$@" >"$NOTED" ;; '
-        f'*) exec {shlex.quote(sys.executable)} "$@" ;; esac\n'
+        f'*) exec {shlex.quote(str(PYTHON))} "$@" ;; esac\n'
     ),
     "srun": '#!/bin/bash\nwhile [ "$1" != bash ]; do shift; done\nexec "$@"\n',
     "scontrol": '#!/bin/bash\necho "n1: 127.0.0.1:6818"\n',

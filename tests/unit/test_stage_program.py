@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -186,7 +187,7 @@ def test_all_nodes_run_a_stage_again_once(jobs: Jobs) -> None:
 
 
 WRITER = f"""
-{COUNT}; {sys.executable} -c '
+{COUNT}; {shlex.quote(sys.executable)} -c '
 import os, pathlib, sys
 sys.path.insert(0, "{PROGRAM.parent}")
 import whole_folder
